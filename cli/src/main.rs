@@ -1,0 +1,2 @@
+//! The `ferrite-wasmc` command line.
+fn main() {}

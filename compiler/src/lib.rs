@@ -1,0 +1,1 @@
+//! Validation and ahead-of-time compilation of WebAssembly modules.

@@ -1,0 +1,1 @@
+//! The lean runtime: loads artifacts and calls functions, without a compiler.

@@ -1,0 +1,65 @@
+//! The guest ABI of Ferrite WASM, version 1.
+//!
+//! One definition that the hosts (`runtime`, `compiler`) and the Rust SDK share: import names and
+//! signatures ([`IMPORTS`], [`imports!`]), status codes ([`Status`]), option bits and log levels.
+//! Everything crosses the boundary as numbers; pointers and lengths are `i32` offsets into the
+//! guest's exported memory, to be read as unsigned.
+#![no_std]
+
+mod import;
+mod status;
+
+pub use import::{ENV_PREFIX, IMPORTS, Import, MODULE, NumType, import};
+pub use status::Status;
+
+/// Version of this ABI. It is part of every compile profile, so artifacts of another ABI miss.
+pub const ABI_VERSION: u32 = 1;
+
+/// Name of the linear memory that a guest must export before it may pass pointers.
+pub const MEMORY_EXPORT: &str = "memory";
+
+/// Name of the allocator that the buffer kind of entry needs: `alloc(size: i32) -> ptr: i32`.
+pub const ALLOC_EXPORT: &str = "alloc";
+
+/// Name of the optional counterpart of [`ALLOC_EXPORT`]: `dealloc(ptr: i32, size: i32)`.
+pub const DEALLOC_EXPORT: &str = "dealloc";
+
+/// Name of the reactor's initialiser, run once before the first entry when it is exported.
+pub const INITIALIZE_EXPORT: &str = "_initialize";
+
+/// Name of the entry that a call without an entry of its own prefers.
+pub const DEFAULT_ENTRY: &str = "run";
+
+/// Bits of `set`'s `options` parameter.
+pub mod set_option {
+    /// Store only if the key does not exist.
+    pub const NX: i32 = 1;
+    /// Store only if the key exists.
+    pub const XX: i32 = 2;
+    /// Keep the expiry that the key has.
+    pub const KEEPTTL: i32 = 4;
+    /// Every bit that has a meaning; any other is `INVALID`.
+    pub const ALL: i32 = NX | XX | KEEPTTL;
+}
+
+/// Values of `log`'s `level` parameter.
+pub mod log_level {
+    /// The finest level.
+    pub const TRACE: i32 = 0;
+    /// For those who debug the function.
+    pub const DEBUG: i32 = 1;
+    /// For those who run the server.
+    pub const INFO: i32 = 2;
+    /// Something to look at.
+    pub const WARN: i32 = 3;
+    /// Something went wrong.
+    pub const ERROR: i32 = 4;
+}
+
+/// What `ttl` returns when there is no expiry to return.
+pub mod ttl {
+    /// The key exists and has no expiry.
+    pub const NO_EXPIRY: i64 = -1;
+    /// There is no such key.
+    pub const NO_KEY: i64 = -2;
+}

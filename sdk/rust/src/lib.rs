@@ -1,0 +1,1 @@
+//! Write Ferrite WASM functions in Rust.

@@ -1,0 +1,1 @@
+//! A Redis-compatible server that runs WebAssembly functions beside its data.

@@ -1,0 +1,1 @@
+//! The embedded keyspace: typed values, transactions, durability.
