@@ -8,6 +8,7 @@
 
 mod import;
 mod status;
+pub mod wasi;
 
 pub use import::{ENV_PREFIX, IMPORTS, Import, MODULE, NumType, import};
 pub use status::Status;
