@@ -2,3 +2,5 @@
 
 pub mod error;
 pub mod keyspace;
+
+pub mod resp;
