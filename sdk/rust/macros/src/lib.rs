@@ -1,1 +1,45 @@
-//! The attribute macro of the Ferrite WASM Rust SDK.
+//! The macros of the Ferrite WASM Rust SDK: `#[ferrite_function]` and `entry!`.
+//!
+//! Use them through `ferrite-wasm-sdk`, which re-exports both. Each works in stages: `parse` turns
+//! tokens into syntax, `validate` turns syntax into a model of the function or says what is wrong
+//! with it, `expand` writes code from the model and cannot fail.
+
+mod expand;
+mod parse;
+mod type_text;
+mod validate;
+
+use proc_macro::TokenStream;
+
+/// Makes a function callable from the store under its own name.
+///
+/// The parameters are filled from the call's KEYS, then its ARGS, in order; the result becomes the
+/// reply. The function itself stays as it is and can be called from Rust, in tests too.
+///
+/// `#[ferrite_function(name = "check-stock")]` exports it under another name. A name consists of 1
+/// to 128 of `A-Z a-z 0-9 _ : -`.
+#[proc_macro_attribute]
+pub fn ferrite_function(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let original = proc_macro2::TokenStream::from(item.clone());
+    parse::function(attribute.into(), item.into())
+        .and_then(validate::function)
+        .map_or_else(
+            // The function itself is kept, so that one mistake does not make its callers fail too.
+            |error| {
+                let mut tokens = error.into_compile_error();
+                tokens.extend(original);
+                tokens
+            },
+            |function| expand::function(&function),
+        )
+        .into()
+}
+
+/// Names a function's entry, for `mock::Store::call`: `entry!(rate_limit)`, `entry!(limits::check)`.
+#[proc_macro]
+pub fn entry(path: TokenStream) -> TokenStream {
+    parse::entry(path.into())
+        .and_then(validate::entry)
+        .map_or_else(syn::Error::into_compile_error, |path| expand::entry(&path))
+        .into()
+}

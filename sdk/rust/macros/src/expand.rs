@@ -1,0 +1,92 @@
+//! Third stage: code from the model. Nothing is checked here, and nothing can fail.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Path;
+
+use crate::validate::Function;
+
+/// Writes the function as it was, its entry, and, for WebAssembly, the export.
+pub(crate) fn function(function: &Function) -> TokenStream {
+    let Function {
+        item,
+        export,
+        parameters,
+    } = function;
+    let ident = &item.sig.ident;
+    let visibility = &item.vis;
+    let entry = entry_ident(ident);
+    let signature = format!(
+        "{export}({})",
+        parameters
+            .iter()
+            .map(|parameter| format!("{}: {}", parameter.name, parameter.type_text))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let descriptions = parameters.iter().map(|parameter| {
+        let name = &parameter.name;
+        let type_text = &parameter.type_text;
+        quote! { ::ferrite_wasm_sdk::__private::Description { name: #name, type_text: #type_text } }
+    });
+    let values: Vec<Ident> = (0..parameters.len())
+        .map(|index| format_ident!("value_{index}"))
+        .collect();
+    // The types are inferred from the call below, so that lifetimes need no names here. The span
+    // makes the compiler point at the parameter's type where that type cannot be a parameter.
+    let takes = parameters.iter().zip(&values).map(|(parameter, value)| {
+        quote_spanned! { parameter.span =>
+            let #value = ::ferrite_wasm_sdk::__private::take(input)?;
+        }
+    });
+    let call = quote! { #ident(#(#values),*) };
+
+    quote! {
+        #item
+
+        #[doc(hidden)]
+        #[allow(non_upper_case_globals, reason = "the name follows the function's")]
+        #visibility const #entry: ::ferrite_wasm_sdk::__private::Entry = {
+            fn call(
+                input: &mut ::ferrite_wasm_sdk::__private::Input<'_>,
+            ) -> ::core::result::Result<(), ::ferrite_wasm_sdk::Error> {
+                #(#takes)*
+                ::ferrite_wasm_sdk::__private::finish(input)?;
+                ::ferrite_wasm_sdk::Reply::reply(&#call);
+                ::core::result::Result::Ok(())
+            }
+            ::ferrite_wasm_sdk::__private::Entry {
+                name: #export,
+                signature: #signature,
+                parameters: &[#(#descriptions),*],
+                call,
+            }
+        };
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            // SAFETY: the name is that of a ferrite function, which no toolchain symbol has, and a
+            // second function of that name fails to link.
+            #[allow(unsafe_code, reason = "an export's name is an unsafe attribute")]
+            #[unsafe(export_name = #export)]
+            extern "C" fn exported() {
+                ::ferrite_wasm_sdk::__private::run(&#entry);
+            }
+        };
+    }
+}
+
+/// Writes the path of a function's entry.
+pub(crate) fn entry(path: &Path) -> TokenStream {
+    let mut path = path.clone();
+    if let Some(last) = path.segments.last_mut() {
+        last.ident = entry_ident(&last.ident);
+    }
+    quote! { (&#path) }
+}
+
+fn entry_ident(function: &Ident) -> Ident {
+    let name = function.to_string();
+    let name = name.strip_prefix("r#").unwrap_or(&name);
+    Ident::new(&format!("__ferrite_entry_{name}"), function.span())
+}
