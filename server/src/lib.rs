@@ -1,1 +1,3 @@
 //! A Redis-compatible server that runs WebAssembly functions beside its data.
+
+pub mod config;

@@ -1,0 +1,103 @@
+//! What can be wrong with a configuration.
+
+use std::path::PathBuf;
+
+use super::typed::Origin;
+
+/// Why a configuration was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is larger than any configuration.
+    #[error("the configuration file {} has {bytes} bytes, more than the {bytes_max} that a configuration may have", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        bytes_max: u64,
+    },
+    /// The file is not TOML.
+    #[error("{}:{line}: not TOML: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser found.
+        message: String,
+    },
+    /// There is no such key, flag or variable.
+    #[error("{origin}: there is no {what} {name:?}{}", suggestion(nearest.as_deref()))]
+    Unknown {
+        /// Where it was typed.
+        origin: Origin,
+        /// What it would be: a key, a section, a flag, a variable.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The known name nearest to it.
+        nearest: Option<String>,
+    },
+    /// A section stands where a value should, or the other way round.
+    #[error("{origin}: {name:?} is {what}")]
+    Shape {
+        /// Where it was typed.
+        origin: Origin,
+        /// The name.
+        name: String,
+        /// What it is rather.
+        what: &'static str,
+    },
+    /// A value is not of its key's kind.
+    #[error("{origin}: {key} must be {kind}, not {value}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Where it was typed.
+        origin: Origin,
+        /// What was typed.
+        value: String,
+        /// What it must be.
+        kind: &'static str,
+    },
+    /// A flag lacks its value.
+    #[error("flag {flag} needs a value: {kind}")]
+    NoValue {
+        /// The flag.
+        flag: String,
+        /// What it must be.
+        kind: &'static str,
+    },
+    /// An argument is not a flag.
+    #[error("unexpected argument {argument:?}; flags start with --, see --help")]
+    Argument {
+        /// The argument.
+        argument: String,
+    },
+    /// An argument or variable is not UTF-8.
+    #[error("{what} is not UTF-8")]
+    NotText {
+        /// Which.
+        what: String,
+    },
+    /// Values that are fine alone do not go together.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(name) => format!("; did you mean {name:?}?"),
+        None => String::new(),
+    }
+}
