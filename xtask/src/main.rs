@@ -1,2 +1,53 @@
 //! `cargo xtask`: set-up, checks, tests, demo and benchmarks of the workspace.
-fn main() {}
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a task talks to the terminal it was started from"
+)]
+
+mod binaries;
+mod examples;
+mod run;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use workspace::Workspace;
+
+/// Set-up, checks, tests, demo and benchmarks of the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the house rules: who imports whom, leanness, file heads, unsafe places, links
+    Tidy(tidy::Options),
+    /// Install what the tests need, then run every check and test, stopping at the first failure
+    Test(test::Options),
+    /// Build the example functions into target/examples/*.wasm
+    Examples(examples::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = Workspace::find().and_then(|workspace| match arguments.task {
+        Task::Tidy(options) => tidy::run(&workspace, &options),
+        Task::Test(options) => test::run(&workspace, &options),
+        Task::Examples(options) => examples::run(&workspace, &options),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The project's own binaries, each built by an invocation of its own.
+//!
+//! Cargo unites the features of all that one invocation builds: a server built together with the
+//! compiler would hold the compiler. And what a later invocation builds lands in the same place, so
+//! each binary is put aside under `target/bin/` before another build can replace it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::run;
+use crate::workspace::Workspace;
+
+/// A cargo profile that binaries are built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BuildProfile {
+    /// Quick to build; what the tests use
+    Dev,
+    /// Optimised, and still quick enough to build for a demo
+    Release,
+    /// What is shipped and measured: one codegen unit, fat LTO, stripped
+    Dist,
+}
+
+impl BuildProfile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+            Self::Dist => "dist",
+        }
+    }
+
+    /// The folder below `target/` that cargo builds this profile in.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+            Self::Dist => "dist",
+        }
+    }
+}
+
+/// The folder in which binaries of a profile are kept.
+pub(crate) fn folder(workspace: &Workspace, profile: BuildProfile) -> PathBuf {
+    workspace.target.join("bin").join(profile.name())
+}
+
+/// Build the lean server and return where it was put.
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn server(workspace: &Workspace, profile: BuildProfile) -> Result<PathBuf> {
+    build(workspace, profile, "ferrite-server", "ferrite-server")
+}
+
+/// Build the compiler's command line and put it beside the server, which looks for it there.
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn wasmc(workspace: &Workspace, profile: BuildProfile) -> Result<PathBuf> {
+    build(workspace, profile, "ferrite-wasmc", "ferrite-wasmc")
+}
+
+fn build(
+    workspace: &Workspace,
+    profile: BuildProfile,
+    package: &str,
+    binary: &str,
+) -> Result<PathBuf> {
+    let arguments = [
+        "build",
+        "--profile",
+        profile.name(),
+        "--package",
+        package,
+        "--bin",
+        binary,
+    ];
+    run::run(&mut workspace.cargo(arguments))?;
+    let built = workspace.target.join(profile.folder()).join(binary);
+    let kept = folder(workspace, profile).join(binary);
+    put(&built, &kept).with_context(|| format!("cannot put {} aside", built.display()))?;
+    Ok(kept)
+}
+
+/// Copy a file by way of a new one, so that a process that still runs the old one is left alone.
+fn put(from: &Path, to: &Path) -> std::io::Result<()> {
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let new = to.with_extension("new");
+    std::fs::copy(from, &new)?;
+    std::fs::rename(&new, to)
+}

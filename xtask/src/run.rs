@@ -1,0 +1,76 @@
+//! Running other programs: say what is run, stop when it fails, and say how long it took.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Print a heading that stands out between the outputs of two programs.
+pub(crate) fn heading(text: &str) {
+    println!(
+        "\n━━ {text} {}",
+        "━".repeat(76_usize.saturating_sub(text.chars().count()))
+    );
+}
+
+/// Run a program with this terminal as its own, showing its command line first.
+///
+/// # Errors
+/// When the program cannot be started or does not succeed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let line = line(command);
+    println!("$ {line}");
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// Run a program and return what it printed; its errors go to this terminal.
+///
+/// # Errors
+/// When the program cannot be started, does not succeed, or prints something else than UTF-8.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let line = line(command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}` failed: {}", output.status);
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{line}` printed something else than UTF-8"))
+}
+
+/// Whether a program can be started and succeeds, without a word on the terminal.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Do something and say how long it took.
+pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let start = Instant::now();
+    let done = work()?;
+    Ok((done, start.elapsed()))
+}
+
+/// The command as one would type it, with its arguments but without its environment.
+fn line(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    let mut line = program.rsplit('/').next().unwrap_or(&program).to_owned();
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&argument.to_string_lossy());
+    }
+    line
+}

@@ -1,0 +1,169 @@
+//! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
+//!
+//! The tests themselves come last, so that the runner's summary is the last thing printed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::binaries::{self, BuildProfile};
+use crate::examples;
+use crate::run::{self, heading};
+use crate::tidy;
+use crate::tools::{self, Python};
+use crate::workspace::Workspace;
+
+/// Which part of the checks to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Run only these steps
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    only: Vec<Step>,
+    /// Leave these steps out
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    skip: Vec<Step>,
+    /// Check the dependencies against the RustSec advisories too, which are fetched from the network
+    #[arg(long)]
+    advisories: bool,
+    /// Arguments for `cargo nextest run`, such as a filter
+    #[arg(last = true, value_name = "NEXTEST")]
+    nextest: Vec<String>,
+}
+
+/// The steps, in the order in which they run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// `cargo fmt --check`
+    Fmt,
+    /// The house rules that need the sources alone
+    Tidy,
+    /// `cargo clippy`, warnings refused
+    Clippy,
+    /// Licences, bans and sources of the dependencies
+    Deny,
+    /// `cargo doc`, warnings refused
+    Docs,
+    /// Build the binaries the tests start, and look for a compiler in the lean one
+    Binaries,
+    /// Build the example functions
+    Examples,
+    /// The examples in the documentation
+    Doctests,
+    /// All other tests
+    Tests,
+}
+
+/// Run the chosen steps, stopping at the first that fails.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let chosen = |step: &Step| {
+        (options.only.is_empty() || options.only.contains(step)) && !options.skip.contains(step)
+    };
+    let mut times: Vec<(Step, Duration)> = Vec::new();
+    for step in Step::value_variants().iter().filter(|step| chosen(step)) {
+        heading(name(*step));
+        if *step == Step::Tests && !times.is_empty() {
+            // Said now, because nothing may follow the summary of the tests.
+            for (done, time) in &times {
+                println!("{:>10}  {:.1} s", name(*done), time.as_secs_f64());
+            }
+        }
+        let ((), time) = run::timed(|| one(workspace, options, *step)).with_context(|| {
+            format!(
+                "step `{}`; run it alone with `cargo xtask test --only {0}`",
+                name(*step)
+            )
+        })?;
+        times.push((*step, time));
+    }
+    Ok(())
+}
+
+fn name(step: Step) -> &'static str {
+    match step {
+        Step::Fmt => "fmt",
+        Step::Tidy => "tidy",
+        Step::Clippy => "clippy",
+        Step::Deny => "deny",
+        Step::Docs => "docs",
+        Step::Binaries => "binaries",
+        Step::Examples => "examples",
+        Step::Doctests => "doctests",
+        Step::Tests => "tests",
+    }
+}
+
+fn one(workspace: &Workspace, options: &Options, step: Step) -> Result<()> {
+    match step {
+        Step::Fmt => run::run(&mut workspace.cargo(["fmt", "--all", "--check"])),
+        Step::Tidy => tidy::run(workspace, &tidy::Options::sources()),
+        Step::Clippy => run::run(&mut workspace.cargo([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])),
+        Step::Deny => deny(workspace, options.advisories),
+        Step::Docs => {
+            let mut command = workspace.cargo([
+                "doc",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+            ]);
+            run::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+        }
+        Step::Binaries => {
+            let server = binaries::server(workspace, BuildProfile::Dev)?;
+            tidy::run_on_binary(workspace, &server)?;
+            binaries::wasmc(workspace, BuildProfile::Dev).map(drop)
+        }
+        Step::Examples => examples::build(workspace).map(drop),
+        Step::Doctests => {
+            run::run(&mut workspace.cargo(["test", "--workspace", "--doc", "--quiet"]))
+        }
+        Step::Tests => tests(workspace, &options.nextest),
+    }
+}
+
+fn deny(workspace: &Workspace, advisories: bool) -> Result<()> {
+    tools::DENY.ensure(workspace)?;
+    let mut command = workspace.cargo(["deny", "check", "licenses", "bans", "sources"]);
+    if advisories {
+        command.arg("advisories");
+    }
+    run::run(&mut command)
+}
+
+fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    tools::NEXTEST.ensure(workspace)?;
+    let python = Python::ensure(workspace)?;
+    let folder = binaries::folder(workspace, BuildProfile::Dev);
+    let mut environment: Vec<(&str, PathBuf)> = vec![
+        ("FERRITE_SERVER_BIN", folder.join("ferrite-server")),
+        ("FERRITE_WASMC_BIN", folder.join("ferrite-wasmc")),
+        ("FERRITE_EXAMPLES_DIR", examples::folder(workspace)),
+        ("FERRITE_VALKEY_SERVER", python.valkey_server()?),
+        ("FERRITE_PYTHON", python.interpreter),
+    ];
+    for (variable, program) in [
+        ("FERRITE_REDIS_CLI", "redis-cli"),
+        ("FERRITE_REDIS_BENCHMARK", "redis-benchmark"),
+    ] {
+        match tools::on_path(program) {
+            Some(path) => environment.push((variable, path)),
+            None => println!(
+                "note: no {program} on the PATH; tests that need it are skipped (on Debian: apt-get install redis-tools)"
+            ),
+        }
+    }
+    let mut command = workspace.cargo(["nextest", "run", "--workspace"]);
+    for (variable, value) in &environment {
+        println!("{variable}={}", value.display());
+        command.env(variable, value);
+    }
+    run::run(command.args(arguments))
+}

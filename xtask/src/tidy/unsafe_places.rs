@@ -1,0 +1,157 @@
+//! Unsafe code stands only in the few files that cannot do without, and each place proves itself.
+//!
+//! The lints of the workspace deny unsafe code and undocumented blocks too, but any file can lift
+//! them for itself; this list is where such a file has to be named.
+
+use std::path::Path;
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use super::Violation;
+use super::tree::Tree;
+
+/// The files that may hold unsafe code, with what forces them to.
+const ALLOWED: &[(&str, &str)] = &[];
+
+/// How far above an unsafe block its `SAFETY` comment may begin, in lines.
+const SAFETY_LINES_MAX: usize = 12;
+
+pub(super) fn check(tree: &Tree) -> Vec<Violation> {
+    check_against(tree, ALLOWED)
+}
+
+fn check_against(tree: &Tree, allowed: &[(&str, &str)]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for file in tree.with_extension("rs") {
+        let Some(tokens) = file.tokens() else {
+            violations.push(Violation::new(&file.path, 0, "this is not Rust"));
+            continue;
+        };
+        let mut places = Vec::new();
+        find(tokens, &mut places);
+        let listed = allowed.iter().any(|(path, _)| file.path == Path::new(path));
+        if listed && places.is_empty() {
+            let message = "no unsafe code is left here: take the file off the list in xtask/src/tidy/unsafe_places.rs";
+            violations.push(Violation::new(&file.path, 0, message));
+        }
+        for place in places {
+            if !listed {
+                let message =
+                    "unsafe code outside the files listed in xtask/src/tidy/unsafe_places.rs";
+                violations.push(Violation::new(&file.path, place.line, message));
+            } else if place.needs_proof && !has_proof(&file.text, place.line) {
+                let message = "an unsafe place without a `// SAFETY:` comment just above it";
+                violations.push(Violation::new(&file.path, place.line, message));
+            }
+        }
+    }
+    for (path, _) in allowed {
+        if tree.file(Path::new(path)).is_none() {
+            violations.push(Violation::new(
+                *path,
+                0,
+                "listed as a place for unsafe code, but there is no such file",
+            ));
+        }
+    }
+    violations
+}
+
+/// One `unsafe` in the code.
+struct Place {
+    line: usize,
+    /// Blocks, `impl`s and `extern` blocks promise something here; `unsafe fn` asks it of its callers.
+    needs_proof: bool,
+}
+
+fn find(tokens: TokenStream, places: &mut Vec<Place>) {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Ident(word) if word == "unsafe" => {
+                let needs_proof = match tokens.peek() {
+                    Some(TokenTree::Group(group)) => group.delimiter() == Delimiter::Brace,
+                    Some(TokenTree::Ident(next)) => next == "impl",
+                    _ => false,
+                };
+                places.push(Place {
+                    line: word.span().start().line,
+                    needs_proof,
+                });
+            }
+            TokenTree::Group(group) => find(group.stream(), places),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a `SAFETY` comment stands on the line or just above it, with no empty line between.
+fn has_proof(text: &str, line: usize) -> bool {
+    let lines: Vec<_> = text.lines().collect();
+    lines[..line.min(lines.len())]
+        .iter()
+        .rev()
+        .take(SAFETY_LINES_MAX)
+        .take_while(|line| !line.trim().is_empty())
+        .any(|line| line.contains("// SAFETY:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::fixture;
+    use super::*;
+
+    const PROVEN: &str = "//! Head.\nfn f(p: *const u8) -> u8 {\n    // SAFETY: the caller gave a live pointer.\n    unsafe { *p }\n}\n";
+
+    fn lines(violations: &[Violation]) -> Vec<String> {
+        violations
+            .iter()
+            .map(|v| format!("{}:{}", v.path.display(), v.line))
+            .collect()
+    }
+
+    #[test]
+    fn unsafe_code_in_an_unlisted_file_is_found() {
+        let tree = fixture(&[("a.rs", PROVEN)]);
+        assert_eq!(lines(&check_against(&tree, &[])), ["a.rs:4"]);
+        assert_eq!(check_against(&tree, &[("a.rs", "why")]), []);
+    }
+
+    #[test]
+    fn a_listed_place_must_still_prove_itself() {
+        let bare = "fn f(p: *const u8) -> u8 {\n    unsafe { *p }\n}\nstruct S;\nunsafe impl Send for S {}\nunsafe fn g() {}\n";
+        let tree = fixture(&[("a.rs", bare)]);
+        assert_eq!(
+            lines(&check_against(&tree, &[("a.rs", "why")])),
+            ["a.rs:2", "a.rs:5"]
+        );
+    }
+
+    #[test]
+    fn a_proof_does_not_reach_across_an_empty_line() {
+        let far = PROVEN.replace("    unsafe", "\n    unsafe");
+        let tree = fixture(&[("a.rs", &far)]);
+        assert_eq!(lines(&check_against(&tree, &[("a.rs", "why")])), ["a.rs:5"]);
+    }
+
+    #[test]
+    fn the_word_in_text_is_not_code() {
+        let tree = fixture(&[(
+            "a.rs",
+            "//! unsafe\n/// unsafe { }\nconst A: &str = \"unsafe { }\"; // unsafe\n",
+        )]);
+        assert_eq!(check_against(&tree, &[]), []);
+    }
+
+    #[test]
+    fn a_stale_line_of_the_list_is_found() {
+        let tree = fixture(&[("a.rs", "//! Safe.\n")]);
+        assert_eq!(
+            lines(&check_against(
+                &tree,
+                &[("a.rs", "why"), ("gone.rs", "why")]
+            )),
+            ["a.rs:0", "gone.rs:0"]
+        );
+    }
+}
