@@ -1,0 +1,132 @@
+//! From source to native code, under one profile.
+
+use std::time::Instant;
+
+use ferrite_cache::{ManifestError, Profile, ProfileError};
+use thiserror::Error;
+use wasmtime::Engine;
+
+use crate::bounds::Bounds;
+use crate::emit::{self, Compiled};
+use crate::targets::{self, TargetError};
+use crate::text::{self, TextError};
+use crate::validate::{self, ValidateError};
+
+/// Compiles sources for one profile. It may be used from several threads at once.
+pub struct Compiler {
+    engine: Engine,
+    profile: Profile,
+    bounds: Bounds,
+}
+
+impl Compiler {
+    /// Prepares a compiler for `profile` that takes sources within `bounds`.
+    ///
+    /// # Errors
+    ///
+    /// A profile of another build, or one for which this build's Cranelift has no backend.
+    pub fn new(profile: &Profile, bounds: Bounds) -> Result<Self, CompileError> {
+        profile.check()?;
+        targets::check(profile)?;
+        let engine = Engine::new(&profile.compiler_config()).map_err(|error| {
+            CompileError::Backend {
+                message: chain(&error),
+            }
+        })?;
+        Ok(Self {
+            engine,
+            profile: profile.clone(),
+            bounds,
+        })
+    }
+
+    /// The profile that this compiles for.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Validates and compiles a module, binary or text.
+    ///
+    /// The same source under the same profile gives the same bytes, on any machine.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the source; or a fault of the compiler, which is ours.
+    pub fn compile(&self, source: &[u8]) -> Result<Compiled, CompileError> {
+        let started = Instant::now();
+        let wasm = text::to_wasm(source, &self.bounds)?;
+        let module = validate::validate(&wasm, &self.bounds)?;
+        let artifact =
+            self.engine
+                .precompile_module(&wasm)
+                .map_err(|error| CompileError::Backend {
+                    message: chain(&error),
+                })?;
+        emit::emit(
+            self.profile.clone(),
+            wasm.into_owned(),
+            module,
+            artifact,
+            started.elapsed(),
+        )
+    }
+}
+
+/// Why a source was not compiled.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The text is no module.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The module may not be compiled.
+    #[error(transparent)]
+    Validate(#[from] ValidateError),
+    /// The profile belongs to another build.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// Cranelift cannot compile for the profile's target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// What is to be said about the module does not fit into a manifest.
+    #[error("the module has too many or too long imports and exports: {0}")]
+    Manifest(ManifestError),
+    /// A valid module that the backend does not take.
+    #[error("the compiler failed on a valid module: {message}")]
+    Backend {
+        /// What wasmtime says.
+        message: String,
+    },
+}
+
+impl CompileError {
+    /// The word that stands for this error in replies: `INVALID`, `LIMIT` or `INTERNAL`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Text(TextError::Length { .. })
+            | Self::Validate(ValidateError::Bound { .. })
+            | Self::Manifest(ManifestError::TooLong { .. }) => "LIMIT",
+            Self::Text(_) | Self::Validate(_) => "INVALID",
+            Self::Profile(_) | Self::Target(_) | Self::Manifest(_) | Self::Backend { .. } => {
+                "INTERNAL"
+            }
+        }
+    }
+
+    /// Where in the source the fault is, in bytes from its start, if it is at one place.
+    #[must_use]
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Text(error) => error.offset(),
+            Self::Validate(error) => error.offset(),
+            Self::Profile(_) | Self::Target(_) | Self::Manifest(_) | Self::Backend { .. } => None,
+        }
+    }
+}
+
+/// An error of wasmtime's with its causes, on one line.
+fn chain(error: &wasmtime::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}

@@ -1,0 +1,43 @@
+//! What a compilation leaves behind.
+
+use std::time::Duration;
+
+use ferrite_cache::{Digest, Manifest, ModuleInfo, Profile};
+
+use crate::compile::CompileError;
+
+/// A module that was compiled, ready to be published into a cache.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The binary module; its digest is the source's identity.
+    pub wasm: Vec<u8>,
+    /// The native code, in wasmtime's own format.
+    pub artifact: Vec<u8>,
+    /// What is known about both.
+    pub manifest: Manifest,
+}
+
+/// Describes an artifact; refuses one whose manifest the cache could not store.
+pub(crate) fn emit(
+    profile: Profile,
+    wasm: Vec<u8>,
+    module: ModuleInfo,
+    artifact: Vec<u8>,
+    took: Duration,
+) -> Result<Compiled, CompileError> {
+    let manifest = Manifest {
+        source: Digest::of(&wasm),
+        source_len: wasm.len() as u64,
+        artifact: Digest::of(&artifact),
+        artifact_len: artifact.len() as u64,
+        profile,
+        module,
+        compile_micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+    };
+    manifest.encode().map_err(CompileError::Manifest)?;
+    Ok(Compiled {
+        wasm,
+        artifact,
+        manifest,
+    })
+}

@@ -1,0 +1,152 @@
+//! The text format, parsed to the binary one.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+use wast::lexer::{Lexer, TokenKind};
+use wast::parser::{self, ParseBuffer};
+
+use crate::bounds::Bounds;
+
+/// Why text is not a module.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// The text is longer than the bounds allow.
+    #[error("{found} bytes of text, where at most {max} are allowed (`text_bytes_max`)")]
+    Length {
+        /// Bytes of the text.
+        found: u64,
+        /// Bytes that are allowed.
+        max: u64,
+    },
+    /// The text format does not allow this.
+    #[error("line {line}, column {column}: {message}")]
+    Syntax {
+        /// What the parser says.
+        message: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column in bytes, from 1.
+        column: usize,
+        /// Where, in bytes from the start.
+        offset: u64,
+    },
+}
+
+impl TextError {
+    /// Where in the text the fault is, in bytes from its start.
+    #[must_use]
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Length { .. } => None,
+            Self::Syntax { offset, .. } => Some(*offset),
+        }
+    }
+}
+
+/// Parses a module in the text format; anything else is returned as it is.
+///
+/// Text is what starts, after blanks and comments, with a parenthesis. The other input is left for
+/// [`validate`](crate::validate) to judge.
+///
+/// # Errors
+///
+/// Text that is longer than `bounds` allow or that the format does not allow, with its line.
+///
+/// ```
+/// use ferrite_compiler::{Bounds, to_wasm};
+/// let wasm = to_wasm(b"(module)", &Bounds::default()).unwrap();
+/// assert!(wasm.starts_with(b"\0asm"));
+/// ```
+pub fn to_wasm<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Cow<'a, [u8]>, TextError> {
+    let Some(text) = text(source) else {
+        return Ok(Cow::Borrowed(source));
+    };
+    if source.len() as u64 > bounds.text_bytes_max {
+        return Err(TextError::Length {
+            found: source.len() as u64,
+            max: bounds.text_bytes_max,
+        });
+    }
+    parse(text)
+        .map(Cow::Owned)
+        .map_err(|error| syntax(text, &error))
+}
+
+/// The source as text, if it looks like the text format.
+fn text(source: &[u8]) -> Option<&str> {
+    // Binary modules start with a zero byte; do not look for blanks in 64 MiB of them.
+    if source.first() == Some(&0) {
+        return None;
+    }
+    let text = std::str::from_utf8(source).ok()?;
+    let first = Lexer::new(text).iter(0).find(|token| {
+        !matches!(
+            token.as_ref().map(|token| token.kind),
+            Ok(TokenKind::Whitespace | TokenKind::BlockComment | TokenKind::LineComment)
+        )
+    });
+    matches!(first?.map(|token| token.kind), Ok(TokenKind::LParen)).then_some(text)
+}
+
+fn parse(text: &str) -> Result<Vec<u8>, wast::Error> {
+    let buffer = ParseBuffer::new(text)?;
+    parser::parse::<wast::Wat<'_>>(&buffer)?.encode()
+}
+
+fn syntax(text: &str, error: &wast::Error) -> TextError {
+    let span = error.span();
+    let (line, column) = span.linecol_in(text);
+    TextError::Syntax {
+        message: error.message().replace('\n', " "),
+        line: line + 1,
+        column: column + 1,
+        offset: span.offset() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TextError, to_wasm};
+    use crate::bounds::Bounds;
+
+    fn parse(text: &str) -> Result<Vec<u8>, TextError> {
+        to_wasm(text.as_bytes(), &Bounds::default()).map(std::borrow::Cow::into_owned)
+    }
+
+    #[test]
+    fn binary_modules_and_foreign_bytes_pass_through() {
+        for bytes in [&b"\0asm\x01\0\0\0"[..], b"\x7fELF", b"", b"hello", b"\xff("] {
+            let passed = to_wasm(bytes, &Bounds::default()).expect("nothing to parse");
+            assert_eq!(&*passed, bytes);
+        }
+    }
+
+    #[test]
+    fn blanks_and_comments_may_come_first() {
+        let wasm = parse("\n ;; one\n (; two (; three ;) ;)\n(module)").expect("is a module");
+        assert_eq!(wasm, b"\0asm\x01\0\0\0");
+    }
+
+    #[test]
+    fn a_fault_has_its_line_and_column() {
+        let error = parse("(module\n  (func (export \"f\")\n    i32.bogus))").unwrap_err();
+        assert_eq!(error.offset(), Some(33));
+        assert!(error.to_string().starts_with("line 3, column 5: "), "{error}");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_or_parsed_and_never_overflows_the_stack() {
+        let depth = 1_000_000;
+        for open in ["(", "(module ", "(func ", "(block ", "(if ", "(i32.add "] {
+            let _ = parse(&format!("(module (func {}", open.repeat(depth)));
+            let _ = parse(&format!(
+                "(module (func {}{}))",
+                open.repeat(depth),
+                ")".repeat(depth)
+            ));
+        }
+        let _ = parse(&format!("{}{}", "(;".repeat(depth), ";)".repeat(depth)));
+    }
+}

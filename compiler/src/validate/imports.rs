@@ -1,0 +1,255 @@
+//! Holds a module's imports against what the hosts offer.
+
+use ferrite_cache::{ImportInfo, Signature, ValueType};
+use ferrite_wasm_abi::{
+    ENV_PREFIX, IMPORTS, Import, MEMORY_EXPORT, MODULE, NumType, import as ferrite_import, wasi,
+};
+use wasmparser::{ExternalKind, TypeRef};
+
+use super::error::ValidateError;
+use super::sections::Sections;
+use super::spelling::{nearest, shown};
+
+/// Host functions that take and fill no memory; a module without memory may import these.
+const WITHOUT_POINTERS: &[&str] = &[
+    "key_count",
+    "arg_count",
+    "reply_null",
+    "reply_bool",
+    "reply_int",
+    "reply_double",
+    "reply_array",
+    "reply_map",
+    "time_millis",
+    "fd_advise",
+    "fd_allocate",
+    "fd_close",
+    "fd_datasync",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_renumber",
+    "fd_sync",
+    "proc_exit",
+    "proc_raise",
+    "sched_yield",
+    "sock_shutdown",
+];
+
+/// Imports that tell how a module was built, and how to build it instead.
+///
+/// Module and the start of the name; an empty start means every name.
+const FOREIGN: &[(&str, &str, &str)] = &[
+    (
+        "wasi_unstable",
+        "",
+        "this is WASI preview 0; build against preview 1 (`wasi_snapshot_preview1`)",
+    ),
+    (
+        "__wbindgen_placeholder__",
+        "",
+        "this needs wasm-bindgen and a browser; leave that crate, or its feature in a \
+         dependency, out",
+    ),
+    (
+        "wbg",
+        "",
+        "this needs wasm-bindgen's JavaScript; leave that crate, or its feature in a dependency, \
+         out",
+    ),
+    (
+        "gojs",
+        "",
+        "this is Go for JavaScript; build with `GOOS=wasip1 GOARCH=wasm` and \
+         `-buildmode=c-shared`",
+    ),
+    (
+        "go",
+        "",
+        "this is Go for JavaScript; build with `GOOS=wasip1 GOARCH=wasm` and \
+         `-buildmode=c-shared`",
+    ),
+    (
+        "env",
+        "emscripten_",
+        "this needs Emscripten's JavaScript; build with `-sSTANDALONE_WASM`",
+    ),
+    (
+        "env",
+        "__cxa_",
+        "C++ exceptions need a host that unwinds; build with `-fno-exceptions`",
+    ),
+];
+
+/// Checks every import and describes them all.
+pub(super) fn check(sections: &Sections<'_>) -> Result<Vec<ImportInfo>, ValidateError> {
+    let memory_exported = sections
+        .export(MEMORY_EXPORT)
+        .is_some_and(|(_, export)| export.kind == ExternalKind::Memory);
+    let mut imports = Vec::with_capacity(sections.imports.len());
+    for (offset, import) in &sections.imports {
+        let signature = function_type(sections, *offset, import)?;
+        let Some(host) = offered(import.module, import.name) else {
+            return Err(ValidateError::UnknownImport {
+                module: shown(import.module),
+                name: shown(import.name),
+                remedy: remedy(import.module, import.name, signature),
+                offset: *offset,
+            });
+        };
+        let expected = host_signature(host);
+        if *signature != expected {
+            return Err(ValidateError::ImportSignature {
+                module: shown(import.module),
+                name: shown(import.name),
+                expected,
+                found: signature.clone(),
+                offset: *offset,
+            });
+        }
+        if !memory_exported && !WITHOUT_POINTERS.contains(&host.name) {
+            return Err(ValidateError::MemoryMissing {
+                import: format!("{}.{}", import.module, import.name),
+                offset: *offset,
+            });
+        }
+        imports.push(ImportInfo {
+            module: import.module.to_owned(),
+            name: import.name.to_owned(),
+            signature: expected,
+        });
+    }
+    Ok(imports)
+}
+
+/// The host function behind an import's name.
+fn offered(module: &str, name: &str) -> Option<&'static Import> {
+    ferrite_import(module, name).or_else(|| wasi::preview1(module, name))
+}
+
+/// Type of an imported function; anything but a function is refused.
+fn function_type<'a>(
+    sections: &'a Sections<'_>,
+    offset: u64,
+    import: &wasmparser::Import<'_>,
+) -> Result<&'a Signature, ValidateError> {
+    let (kind, remedy) = match import.ty {
+        TypeRef::Func(index) | TypeRef::FuncExact(index) => {
+            return sections
+                .type_at(index)
+                .ok_or_else(|| ValidateError::Malformed {
+                    message: format!("import of unknown type {index}"),
+                    offset,
+                });
+        }
+        TypeRef::Memory(_) => (
+            "memory",
+            "define and export it: link without `--import-memory`",
+        ),
+        TypeRef::Table(_) => ("table", "define it: link without `--import-table`"),
+        TypeRef::Global(_) => (
+            "global",
+            "link statically, as position-independent code is made for dynamic linking",
+        ),
+        TypeRef::Tag(_) => ("tag", "build without exceptions"),
+    };
+    Err(ValidateError::ImportKind {
+        module: shown(import.module),
+        name: shown(import.name),
+        kind,
+        remedy,
+        offset,
+    })
+}
+
+/// The signature under which a host function is imported.
+fn host_signature(import: &Import) -> Signature {
+    let value = |num: &NumType| match num {
+        NumType::I32 => ValueType::I32,
+        NumType::I64 => ValueType::I64,
+        NumType::F64 => ValueType::F64,
+    };
+    Signature {
+        params: import.params.iter().map(value).collect(),
+        results: import.result.iter().map(value).collect(),
+    }
+}
+
+/// What to do about an import that nothing offers.
+fn remedy(module: &str, name: &str, found: &Signature) -> String {
+    if let Some((_, _, advice)) = FOREIGN
+        .iter()
+        .find(|(foreign, prefix, _)| *foreign == module && name.starts_with(prefix))
+    {
+        return (*advice).to_owned();
+    }
+    if module.starts_with("wasi:") || module.starts_with("wasi_snapshot_preview2") {
+        return "this is WASI preview 2; build for preview 1 (a wasip1 target)".to_owned();
+    }
+    match suggestion(module, name) {
+        Some((spelling, host)) => format!(
+            "did you mean `{spelling}`, which is {}? Yours is {found}",
+            host_signature(host)
+        ),
+        None => format!(
+            "the hosts offer `{MODULE}.*` (also spelled `env.{ENV_PREFIX}*`) and `{}.*`, and none \
+             of their functions is called this; yours is {found}",
+            wasi::PREVIEW1_MODULE
+        ),
+    }
+}
+
+/// The host function that was probably meant, and how to spell it.
+fn suggestion(module: &str, name: &str) -> Option<(String, &'static Import)> {
+    let bare = name.strip_prefix(ENV_PREFIX).unwrap_or(name);
+    // A name that exists under another module, then one that is nearly the same.
+    for wanted in [Some(bare), nearest(bare, names(module))] {
+        let Some(wanted) = wanted else { continue };
+        if let Some(host) = ferrite_import(MODULE, wanted) {
+            let spelling = if module == "env" {
+                format!("env.{ENV_PREFIX}{wanted}")
+            } else {
+                format!("{MODULE}.{wanted}")
+            };
+            return Some((spelling, host));
+        }
+        if let Some(host) = wasi::preview1(wasi::PREVIEW1_MODULE, wanted) {
+            return Some((format!("{}.{wanted}", wasi::PREVIEW1_MODULE), host));
+        }
+    }
+    None
+}
+
+/// Names that may be meant by an import from this module: its own, if it is one of ours.
+fn names(module: &str) -> impl Iterator<Item = &'static str> {
+    let from_wasi = module != MODULE && module != "env";
+    let from_ferrite = module != wasi::PREVIEW1_MODULE;
+    IMPORTS
+        .iter()
+        .filter(move |_| from_ferrite)
+        .chain(wasi::PREVIEW1.iter().filter(move |_| from_wasi))
+        .map(|import| import.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{WITHOUT_POINTERS, offered};
+    use ferrite_wasm_abi::wasi;
+
+    #[test]
+    fn every_function_without_pointers_exists() {
+        for name in WITHOUT_POINTERS {
+            let found = offered("ferrite", name).or(offered(wasi::PREVIEW1_MODULE, name));
+            assert!(found.is_some(), "{name}");
+        }
+    }
+
+    /// No name stands in both tables, so one list serves both.
+    #[test]
+    fn names_of_the_two_tables_differ() {
+        for import in ferrite_wasm_abi::IMPORTS {
+            assert!(offered(wasi::PREVIEW1_MODULE, import.name).is_none());
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The far side of the pipe: one job in, one answer out, and the process ends.
+//!
+//! Everything that a source can do to the compiler, it does in here: a panic becomes an answer, and
+//! what is worse takes this process with it and not its parent.
+
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ferrite_cache::handoff::{
+    Answer, HandoffError, Job, Refusal, read_job, write_answer,
+};
+use thiserror::Error;
+
+use crate::bounds::Bounds;
+use crate::compile::{CompileError, Compiler};
+use crate::emit::Compiled;
+
+/// Why a worker could not do its duty. A source that is refused is no such error.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// No job could be read.
+    #[error("the worker got no job that it understands")]
+    Job(#[source] HandoffError),
+    /// Nobody took the answer.
+    #[error("the worker's answer was not taken")]
+    Answer(#[source] HandoffError),
+}
+
+/// Reads one job, compiles it, and writes the answer.
+///
+/// # Errors
+///
+/// A job that makes no sense, which is also answered where the parent still listens; an answer
+/// that nobody takes.
+pub fn serve(
+    input: &mut impl Read,
+    output: &mut impl Write,
+    bounds: &Bounds,
+) -> Result<(), WorkerError> {
+    let answer = match read_job(input, bounds.source_bytes_max) {
+        Ok(job) => answer(&job, bounds),
+        Err(HandoffError::TooLong {
+            part: "source",
+            len,
+            max,
+        }) => {
+            // The parent writes the whole source before it reads, so let it finish.
+            let _ = io::copy(&mut input.take(len), &mut io::sink());
+            Answer::Refused(Refusal {
+                code: "LIMIT".to_owned(),
+                message: format!(
+                    "bytes of the source: {len}, where at most {max} are allowed \
+                     (`source_bytes_max`)"
+                ),
+                offset: None,
+            })
+        }
+        Err(error) => {
+            let refused = Answer::Refused(internal(describe(&error)));
+            // The job is the error to report, whether or not the parent still listens.
+            let _ = write_answer(output, &refused);
+            return Err(WorkerError::Job(error));
+        }
+    };
+    write_answer(output, &answer).map_err(WorkerError::Answer)
+}
+
+/// Compiles a job; a panic of the compiler is an answer, too.
+fn answer(job: &Job<'_>, bounds: &Bounds) -> Answer {
+    // Nothing of what the closure touches is used after a panic.
+    let outcome = catch_unwind(AssertUnwindSafe(|| compile(job, bounds)));
+    match outcome {
+        Ok(Ok(compiled)) => {
+            let Compiled {
+                wasm,
+                artifact,
+                manifest,
+            } = compiled;
+            Answer::Compiled {
+                manifest: Box::new(manifest),
+                source: wasm,
+                artifact,
+            }
+        }
+        Ok(Err(error)) => Answer::Refused(Refusal {
+            code: error.code().to_owned(),
+            message: describe(&error),
+            offset: error.offset(),
+        }),
+        Err(panic) => Answer::Refused(internal(format!(
+            "the compiler panicked, which is a fault of ours: {}",
+            panic_message(panic.as_ref())
+        ))),
+    }
+}
+
+fn compile(job: &Job<'_>, bounds: &Bounds) -> Result<Compiled, CompileError> {
+    Compiler::new(&job.profile, bounds.clone())?.compile(&job.source)
+}
+
+fn internal(message: String) -> Refusal {
+    Refusal {
+        code: "INTERNAL".to_owned(),
+        message,
+        offset: None,
+    }
+}
+
+/// An error with its causes, on one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
