@@ -1,1 +1,30 @@
 //! Content-addressed cache of sources, artifacts and manifests.
+//!
+//! The vocabulary that both sides of the pipeline share stands here too: [`Digest`] names bytes,
+//! [`Profile`] names everything that decides native code (and alone turns into a
+//! `wasmtime::Config`), [`Manifest`] says what is known about one artifact, and [`handoff`] is how
+//! a compile worker and its parent talk. The compiler writes into the cache, the runtime reads out
+//! of it, and neither knows the other.
+
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!("Ferrite WASM runs on Linux, on x86-64 and aarch64");
+
+mod digest;
+pub mod handoff;
+mod manifest;
+mod module_info;
+mod profile;
+
+pub use digest::{Digest, DigestError};
+pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
+pub use module_info::{
+    EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature,
+    ValueType,
+};
+pub use profile::{
+    Baseline, EngineProfile, Fingerprint, FingerprintError, Metering, Profile, ProfileError,
+    Security, Target,
+};

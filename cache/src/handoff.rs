@@ -1,0 +1,293 @@
+//! How a compile worker and its parent talk: one job in, one answer out, over pipes.
+//!
+//! Both are a magic of 8 bytes (the last one is the version), the lengths of what follows as
+//! little-endian `u64`s, a header in JSON, and then raw bytes:
+//!
+//! | | magic | lengths | JSON | raw |
+//! |---|---|---|---|---|
+//! | job | `FERRJOB\x01` | header, source | the profile | source, WebAssembly or its text |
+//! | answer | `FERRANS\x01` | header, source, artifact | the manifest, or the refusal | source, artifact |
+//!
+//! The reader bounds every length before it reads, and memory grows only with what really arrives.
+
+use std::borrow::Cow;
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::manifest::Manifest;
+use crate::profile::{Profile, ProfileError};
+
+const JOB_MAGIC: &[u8; 8] = b"FERRJOB\x01";
+const ANSWER_MAGIC: &[u8; 8] = b"FERRANS\x01";
+
+/// The longest JSON header that is read, in bytes. A manifest of the largest size that the cache
+/// stores is a few times larger in JSON.
+pub const HEADER_BYTES_MAX: u64 = 16 << 20;
+
+/// Memory that a length alone may claim, in bytes.
+const TRUSTED_CAPACITY: u64 = 64 << 10;
+
+/// What a worker is asked to compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job<'a> {
+    /// What to compile it for.
+    pub profile: Profile,
+    /// WebAssembly, or its text format.
+    pub source: Cow<'a, [u8]>,
+}
+
+/// What a worker makes of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was compiled.
+    Compiled {
+        /// What is known about the artifact.
+        manifest: Box<Manifest>,
+        /// The WebAssembly bytes; a worker that was given text has parsed it.
+        source: Vec<u8>,
+        /// The native code.
+        artifact: Vec<u8>,
+    },
+    /// It was not.
+    Refused(Refusal),
+}
+
+/// Why a worker did not compile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// `INVALID` for a bad module, `LIMIT` for one that is too large, `INTERNAL` for our own fault.
+    pub code: String,
+    /// What is wrong and what to do about it.
+    pub message: String,
+    /// Where in the source it is, in bytes.
+    pub offset: Option<u64>,
+}
+
+/// How much a parent takes from its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerBounds {
+    /// The longest source, in bytes.
+    pub source_bytes_max: u64,
+    /// The longest artifact, in bytes.
+    pub artifact_bytes_max: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum AnswerHeader<'a> {
+    Compiled(Cow<'a, Manifest>),
+    Refused(Cow<'a, Refusal>),
+}
+
+/// Writes a job and flushes.
+///
+/// # Errors
+///
+/// The writer's: a worker that died early is a broken pipe.
+pub fn write_job(writer: &mut impl Write, job: &Job<'_>) -> Result<(), HandoffError> {
+    let header = serde_json::to_vec(&job.profile).map_err(HandoffError::Header)?;
+    writer.write_all(JOB_MAGIC)?;
+    write_lengths(writer, &[header.len(), job.source.len()])?;
+    writer.write_all(&header)?;
+    writer.write_all(&job.source)?;
+    Ok(writer.flush()?)
+}
+
+/// Reads a job whose source has at most `source_bytes_max` bytes.
+///
+/// # Errors
+///
+/// Anything else: a message of another version, lying lengths, an end in the middle, and a profile
+/// that this build does not compile for.
+pub fn read_job(
+    reader: &mut impl Read,
+    source_bytes_max: u64,
+) -> Result<Job<'static>, HandoffError> {
+    read_magic(reader, JOB_MAGIC)?;
+    let header_len = read_length(reader, "header", HEADER_BYTES_MAX)?;
+    let source_len = read_length(reader, "source", source_bytes_max)?;
+    let header = read_bytes(reader, header_len)?;
+    let source = read_bytes(reader, source_len)?;
+    let profile: Profile = serde_json::from_slice(&header).map_err(HandoffError::Header)?;
+    profile.check()?;
+    Ok(Job {
+        profile,
+        source: Cow::Owned(source),
+    })
+}
+
+/// Writes an answer and flushes.
+///
+/// # Errors
+///
+/// The writer's: a parent that gave up is a broken pipe.
+pub fn write_answer(writer: &mut impl Write, answer: &Answer) -> Result<(), HandoffError> {
+    let (header, source, artifact): (_, &[u8], &[u8]) = match answer {
+        Answer::Compiled {
+            manifest,
+            source,
+            artifact,
+        } => (
+            AnswerHeader::Compiled(Cow::Borrowed(manifest)),
+            source,
+            artifact,
+        ),
+        Answer::Refused(refusal) => (AnswerHeader::Refused(Cow::Borrowed(refusal)), &[], &[]),
+    };
+    let header = serde_json::to_vec(&header).map_err(HandoffError::Header)?;
+    writer.write_all(ANSWER_MAGIC)?;
+    write_lengths(writer, &[header.len(), source.len(), artifact.len()])?;
+    writer.write_all(&header)?;
+    writer.write_all(source)?;
+    writer.write_all(artifact)?;
+    Ok(writer.flush()?)
+}
+
+/// Reads an answer within `bounds`.
+///
+/// What was compiled comes with digests and lengths that match the manifest's.
+///
+/// # Errors
+///
+/// Anything else: a message of another version, lying lengths, an end in the middle, bytes that
+/// are not those of the manifest.
+pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answer, HandoffError> {
+    read_magic(reader, ANSWER_MAGIC)?;
+    let header_len = read_length(reader, "header", HEADER_BYTES_MAX)?;
+    let source_len = read_length(reader, "source", bounds.source_bytes_max)?;
+    let artifact_len = read_length(reader, "artifact", bounds.artifact_bytes_max)?;
+    let header = read_bytes(reader, header_len)?;
+    let source = read_bytes(reader, source_len)?;
+    let artifact = read_bytes(reader, artifact_len)?;
+    match serde_json::from_slice(&header).map_err(HandoffError::Header)? {
+        AnswerHeader::Compiled(manifest) => {
+            let manifest = manifest.into_owned();
+            let same = |part, bytes: &[u8], digest, len| {
+                if bytes.len() as u64 == len && Digest::of(bytes) == digest {
+                    Ok(())
+                } else {
+                    Err(HandoffError::Digest { part })
+                }
+            };
+            same("source", &source, manifest.source, manifest.source_len)?;
+            same(
+                "artifact",
+                &artifact,
+                manifest.artifact,
+                manifest.artifact_len,
+            )?;
+            Ok(Answer::Compiled {
+                manifest: Box::new(manifest),
+                source,
+                artifact,
+            })
+        }
+        AnswerHeader::Refused(refusal) => Ok(Answer::Refused(refusal.into_owned())),
+    }
+}
+
+fn write_lengths(writer: &mut impl Write, lengths: &[usize]) -> io::Result<()> {
+    lengths
+        .iter()
+        .try_for_each(|&len| writer.write_all(&(len as u64).to_le_bytes()))
+}
+
+fn read_magic(reader: &mut impl Read, expected: &[u8; 8]) -> Result<(), HandoffError> {
+    let mut magic = [0; 8];
+    read_exact(reader, &mut magic)?;
+    if magic == *expected {
+        Ok(())
+    } else if magic[..7] == expected[..7] {
+        Err(HandoffError::Version {
+            found: magic[7],
+            expected: expected[7],
+        })
+    } else {
+        Err(HandoffError::Magic)
+    }
+}
+
+fn read_length(reader: &mut impl Read, part: &'static str, max: u64) -> Result<u64, HandoffError> {
+    let mut bytes = [0; 8];
+    read_exact(reader, &mut bytes)?;
+    let len = u64::from_le_bytes(bytes);
+    if len <= max {
+        Ok(len)
+    } else {
+        Err(HandoffError::TooLong { part, len, max })
+    }
+}
+
+fn read_bytes(reader: &mut impl Read, len: u64) -> Result<Vec<u8>, HandoffError> {
+    let capacity = usize::try_from(len.min(TRUSTED_CAPACITY)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(capacity);
+    reader.take(len).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == len {
+        Ok(bytes)
+    } else {
+        Err(HandoffError::Truncated)
+    }
+}
+
+fn read_exact(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), HandoffError> {
+    reader.read_exact(bytes).map_err(|error| {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            HandoffError::Truncated
+        } else {
+            HandoffError::Io(error)
+        }
+    })
+}
+
+/// Why a job or an answer did not get through.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoffError {
+    /// The pipe failed.
+    #[error("the pipe between the compile worker and its parent failed")]
+    Io(#[from] io::Error),
+    /// The other side stopped in the middle.
+    #[error("the other side of the pipe ended in the middle of its message")]
+    Truncated,
+    /// The other side says something else.
+    #[error("the other side of the pipe is no compile worker or parent of one")]
+    Magic,
+    /// The other side is of another release.
+    #[error(
+        "the other side of the pipe speaks version {found} and this one {expected}; use the same \
+         release on both sides"
+    )]
+    Version {
+        /// Its version.
+        found: u8,
+        /// Ours.
+        expected: u8,
+    },
+    /// A length above its bound.
+    #[error("the {part} has {len} bytes, and at most {max} are allowed")]
+    TooLong {
+        /// Header, source or artifact.
+        part: &'static str,
+        /// The length that the message claims.
+        len: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// The JSON header makes no sense.
+    #[error("the header of the message cannot be read or written")]
+    Header(#[source] serde_json::Error),
+    /// The job asks for code that this build does not make.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The bytes are not those that the manifest describes.
+    #[error("the {part} is not the one that the manifest describes")]
+    Digest {
+        /// Source or artifact.
+        part: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Tests of the messages between a compile worker and its parent.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use super::{
+    Answer, AnswerBounds, HandoffError, Job, Refusal, read_answer, read_job, write_answer,
+    write_job,
+};
+use crate::digest::Digest;
+use crate::manifest::Manifest;
+use crate::module_info::ModuleInfo;
+use crate::profile::Profile;
+
+const BOUNDS: AnswerBounds = AnswerBounds {
+    source_bytes_max: 1_000,
+    artifact_bytes_max: 1_000,
+};
+
+fn job() -> Vec<u8> {
+    let job = Job {
+        profile: Profile::native(),
+        source: Cow::Borrowed(b"(module)"),
+    };
+    let mut bytes = Vec::new();
+    write_job(&mut bytes, &job).expect("a vector takes everything");
+    assert_eq!(read_job(&mut bytes.as_slice(), 8).expect("unchanged"), job);
+    bytes
+}
+
+fn compiled() -> Answer {
+    let (source, artifact) = (b"source".to_vec(), b"artifact".to_vec());
+    Answer::Compiled {
+        manifest: Box::new(Manifest {
+            source: Digest::of(&source),
+            source_len: 6,
+            artifact: Digest::of(&artifact),
+            artifact_len: 8,
+            profile: Profile::native(),
+            module: ModuleInfo {
+                name: None,
+                imports: Vec::new(),
+                exports: Vec::new(),
+                entries: Vec::new(),
+                memory: None,
+                table_elements_min: 0,
+                functions: 0,
+                code_len: 0,
+                initialize: false,
+                start: false,
+            },
+            compile_micros: 7,
+        }),
+        source,
+        artifact,
+    }
+}
+
+fn written(answer: &Answer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_answer(&mut bytes, answer).expect("a vector takes everything");
+    bytes
+}
+
+#[test]
+fn answers_read_back() {
+    let refused = Answer::Refused(Refusal {
+        code: String::from("INVALID"),
+        message: String::from("no entry"),
+        offset: Some(12),
+    });
+    for answer in [compiled(), refused] {
+        let bytes = written(&answer);
+        let back = read_answer(&mut bytes.as_slice(), &BOUNDS).expect("unchanged");
+        assert_eq!(back, answer);
+    }
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let (job, answer) = (job(), written(&compiled()));
+    for len in 0..job.len() {
+        assert!(
+            matches!(read_job(&mut &job[..len], 8), Err(HandoffError::Truncated)),
+            "job of {len} bytes"
+        );
+    }
+    for len in 0..answer.len() {
+        assert!(
+            matches!(
+                read_answer(&mut &answer[..len], &BOUNDS),
+                Err(HandoffError::Truncated)
+            ),
+            "answer of {len} bytes"
+        );
+    }
+}
+
+#[test]
+fn changed_bytes_never_panic_and_never_pass_for_the_same_code() {
+    let answer = written(&compiled());
+    for at in 0..answer.len() {
+        let mut changed = answer.clone();
+        changed[at] ^= 0x20;
+        if let Ok(back) = read_answer(&mut changed.as_slice(), &BOUNDS) {
+            // JSON has no checksum, but source and artifact are what their digests say.
+            let (Answer::Compiled { artifact, .. }, true) = (&back, back != compiled()) else {
+                panic!("byte {at} made {back:?} of it");
+            };
+            assert_eq!(artifact, b"artifact", "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_lying_length_is_refused_before_anything_is_read() {
+    let mut bytes = job();
+    bytes[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(matches!(
+        read_job(&mut bytes.as_slice(), 8),
+        Err(HandoffError::TooLong {
+            part: "source",
+            len: u64::MAX,
+            max: 8
+        })
+    ));
+    // Within a bound that would not fit into memory, only what arrives is taken.
+    assert!(matches!(
+        read_job(&mut bytes.as_slice(), u64::MAX),
+        Err(HandoffError::Truncated)
+    ));
+    bytes[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(matches!(
+        read_job(&mut bytes.as_slice(), 8),
+        Err(HandoffError::TooLong { part: "header", .. })
+    ));
+}
+
+#[test]
+fn others_are_told_apart_from_other_versions() {
+    let mut bytes = job();
+    bytes[7] = 9;
+    assert!(matches!(
+        read_job(&mut bytes.as_slice(), 8),
+        Err(HandoffError::Version {
+            found: 9,
+            expected: 1
+        })
+    ));
+    assert!(matches!(
+        read_job(&mut std::io::repeat(0).take(100), 8),
+        Err(HandoffError::Magic)
+    ));
+    assert!(matches!(
+        read_answer(&mut job().as_slice(), &BOUNDS),
+        Err(HandoffError::Magic)
+    ));
+}
+
+#[test]
+fn a_job_of_another_release_is_refused() {
+    let bytes = job();
+    let text = String::from_utf8(bytes).expect("no byte above 127 in this one");
+    let version = Profile::native().engine().wasmtime.clone();
+    let other = version.replace('.', "-");
+    let changed = text.replace(&version, &other);
+    assert!(matches!(
+        read_job(&mut changed.as_bytes(), 8),
+        Err(HandoffError::Profile(_))
+    ));
+}

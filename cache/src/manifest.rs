@@ -1,0 +1,300 @@
+//! What is known about one artifact, and its bytes on disk.
+//!
+//! This is the only file that uses bincode, and only for the cache's own manifests: what it reads
+//! is bounded, versioned and checksummed before bincode sees it. Everything that crosses machines
+//! is JSON or tar.
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | `FERRMETA` |
+//! | 8 | 4 | format version, little-endian |
+//! | 12 | 4 | length *n* of the body, little-endian |
+//! | 16 | *n* | the manifest in bincode's standard configuration |
+//! | 16 + *n* | 32 | blake3 of everything before |
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::module_info::ModuleInfo;
+use crate::profile::Profile;
+
+/// The largest manifest that is written or read, in bytes: tens of thousands of exports.
+pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
+
+const MAGIC: &[u8; 8] = b"FERRMETA";
+const FORMAT_VERSION: u32 = 1;
+const HEADER_LEN: usize = 16;
+const CHECKSUM_LEN: usize = 32;
+const BODY_BYTES_MAX: usize = MANIFEST_BYTES_MAX - HEADER_LEN - CHECKSUM_LEN;
+
+/// What is known about one artifact: native code for one source under one profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Identity of the WebAssembly bytes that were compiled.
+    pub source: Digest,
+    /// Their number.
+    pub source_len: u64,
+    /// Identity of the artifact's bytes.
+    pub artifact: Digest,
+    /// Their number.
+    pub artifact_len: u64,
+    /// What the code was compiled for.
+    pub profile: Profile,
+    /// What the compiler found in the module.
+    pub module: ModuleInfo,
+    /// How long compiling took, in microseconds.
+    pub compile_micros: u64,
+}
+
+impl Manifest {
+    /// The bytes that the cache stores.
+    ///
+    /// # Errors
+    ///
+    /// A manifest that would be longer than [`MANIFEST_BYTES_MAX`].
+    pub fn encode(&self) -> Result<Vec<u8>, ManifestError> {
+        let body = bincode::serde::encode_to_vec(self, bincode::config::standard())
+            .map_err(|error| ManifestError::Encode(Box::new(error)))?;
+        let body_len = u32::try_from(body.len())
+            .ok()
+            .filter(|_| body.len() <= BODY_BYTES_MAX)
+            .ok_or(ManifestError::TooLong {
+                len: (HEADER_LEN + body.len() + CHECKSUM_LEN) as u64,
+            })?;
+        let mut bytes = Vec::with_capacity(HEADER_LEN + body.len() + CHECKSUM_LEN);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&body_len.to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
+        Ok(bytes)
+    }
+
+    /// Reads what [`Manifest::encode`] wrote; one changed bit is an error.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is not exactly one manifest of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(ManifestError::TooLong {
+                len: bytes.len() as u64,
+            });
+        }
+        let (header, rest) = bytes
+            .split_first_chunk::<HEADER_LEN>()
+            .ok_or(ManifestError::Truncated)?;
+        let [
+            m0,
+            m1,
+            m2,
+            m3,
+            m4,
+            m5,
+            m6,
+            m7,
+            v0,
+            v1,
+            v2,
+            v3,
+            l0,
+            l1,
+            l2,
+            l3,
+        ] = *header;
+        if [m0, m1, m2, m3, m4, m5, m6, m7] != *MAGIC {
+            return Err(ManifestError::Magic);
+        }
+        let version = u32::from_le_bytes([v0, v1, v2, v3]);
+        if version != FORMAT_VERSION {
+            return Err(ManifestError::Version { found: version });
+        }
+        let (body, checksum) = rest
+            .split_last_chunk::<CHECKSUM_LEN>()
+            .ok_or(ManifestError::Truncated)?;
+        if u32::from_le_bytes([l0, l1, l2, l3]) as usize != body.len() {
+            return Err(ManifestError::Truncated);
+        }
+        if blake3::hash(&bytes[..HEADER_LEN + body.len()]) != *checksum {
+            return Err(ManifestError::Checksum);
+        }
+        let config = bincode::config::standard().with_limit::<BODY_BYTES_MAX>();
+        let (manifest, read) = bincode::serde::decode_from_slice::<Self, _>(body, config)
+            .map_err(|error| ManifestError::Decode(Box::new(error)))?;
+        if read != body.len() {
+            return Err(ManifestError::Truncated);
+        }
+        Ok(manifest)
+    }
+}
+
+/// Why bytes are not a manifest, or a manifest cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Longer than any manifest may be.
+    #[error(
+        "the manifest has {len} bytes, and at most {MANIFEST_BYTES_MAX} are allowed; import and \
+         export fewer names"
+    )]
+    TooLong {
+        /// Its length.
+        len: u64,
+    },
+    /// Too short for what it says it holds, or too long.
+    #[error("the manifest has another length than it says")]
+    Truncated,
+    /// The first bytes are not those of a manifest.
+    #[error("not a manifest")]
+    Magic,
+    /// A format that this build does not read.
+    #[error("the manifest has format {found}, and this build reads {FORMAT_VERSION}")]
+    Version {
+        /// The format's version.
+        found: u32,
+    },
+    /// Its bytes have changed since they were written.
+    #[error("the manifest's checksum does not match its bytes")]
+    Checksum,
+    /// The checksum holds, but the contents make no sense.
+    #[error("the manifest cannot be read")]
+    Decode(#[source] Box<bincode::error::DecodeError>),
+    /// It cannot be turned into bytes.
+    #[error("the manifest cannot be written")]
+    Encode(#[source] Box<bincode::error::EncodeError>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAGIC, MANIFEST_BYTES_MAX, Manifest, ManifestError};
+    use crate::digest::Digest;
+    use crate::module_info::{
+        EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo,
+        Signature, ValueType,
+    };
+    use crate::profile::Profile;
+
+    fn manifest() -> Manifest {
+        let signature = Signature {
+            params: vec![ValueType::I32, ValueType::I32],
+            results: vec![ValueType::I64],
+        };
+        Manifest {
+            source: Digest::of(b"source"),
+            source_len: 6,
+            artifact: Digest::of(b"artifact"),
+            artifact_len: 8,
+            profile: Profile::native(),
+            module: ModuleInfo {
+                name: Some(String::from("example")),
+                imports: vec![ImportInfo {
+                    module: String::from("ferrite"),
+                    name: String::from("key_count"),
+                    signature: Signature::default(),
+                }],
+                exports: vec![
+                    ExportInfo {
+                        name: String::from("memory"),
+                        kind: ExportKind::Memory,
+                    },
+                    ExportInfo {
+                        name: String::from("run"),
+                        kind: ExportKind::Function(signature.clone()),
+                    },
+                ],
+                entries: vec![EntryInfo {
+                    name: String::from("run"),
+                    kind: EntryKind::Buffer,
+                    signature,
+                }],
+                memory: Some(MemoryInfo {
+                    min_pages: 17,
+                    max_pages: None,
+                }),
+                table_elements_min: 3,
+                functions: 12,
+                code_len: 3_456,
+                initialize: true,
+                start: false,
+            },
+            compile_micros: 1_234,
+        }
+    }
+
+    #[test]
+    fn reads_back_what_was_written() {
+        let manifest = manifest();
+        let bytes = manifest.encode().expect("small enough");
+        assert_eq!(&bytes[..8], MAGIC);
+        assert_eq!(Manifest::decode(&bytes).expect("unchanged"), manifest);
+    }
+
+    #[test]
+    fn every_changed_bit_and_every_other_length_is_an_error() {
+        let bytes = manifest().encode().expect("small enough");
+        let mut changed = bytes.clone();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                changed[at] ^= 1 << bit;
+                assert!(Manifest::decode(&changed).is_err(), "byte {at}, bit {bit}");
+                changed[at] ^= 1 << bit;
+            }
+            assert!(Manifest::decode(&bytes[..at]).is_err(), "{at} bytes");
+        }
+        changed.push(0);
+        assert!(Manifest::decode(&changed).is_err());
+    }
+
+    #[test]
+    fn another_format_version_is_named() {
+        let mut bytes = manifest().encode().expect("small enough");
+        bytes[8] = 2;
+        assert!(matches!(
+            Manifest::decode(&bytes),
+            Err(ManifestError::Version { found: 2 })
+        ));
+    }
+
+    #[test]
+    fn a_body_that_lies_about_its_lengths_is_an_error_and_not_an_allocation() {
+        // A checksum that holds, over a body that claims a vector of 2^60 elements.
+        let mut body = vec![0_u8; 32 + 1 + 32 + 1];
+        body.push(253);
+        body.extend_from_slice(&(1_u64 << 60).to_le_bytes());
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&1_u32.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(body.len()).expect("short").to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
+        assert!(matches!(
+            Manifest::decode(&bytes),
+            Err(ManifestError::Decode(_))
+        ));
+    }
+
+    #[test]
+    fn one_that_is_too_long_is_refused_on_both_sides() {
+        let mut manifest = manifest();
+        manifest.module.name = Some("n".repeat(MANIFEST_BYTES_MAX));
+        assert!(matches!(
+            manifest.encode(),
+            Err(ManifestError::TooLong { .. })
+        ));
+        assert!(matches!(
+            Manifest::decode(&vec![0; MANIFEST_BYTES_MAX + 1]),
+            Err(ManifestError::TooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn reads_back_from_json() {
+        let manifest = manifest();
+        let json = serde_json::to_vec(&manifest).expect("plain data");
+        assert_eq!(
+            serde_json::from_slice::<Manifest>(&json).expect("it reads back"),
+            manifest
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! The only place that makes a `wasmtime::Config`.
+//!
+//! Some of wasmtime's defaults follow cargo features or the environment, so everything that decides
+//! native code or keeps it inside its sandbox is set here, for the side that compiles and for the
+//! side that loads. A host adds only how instances are allocated.
+
+use std::num::NonZeroUsize;
+
+use wasmtime::{
+    Collector, Config, Inlining, ModuleVersionStrategy, ProfilingStrategy, WasmBacktraceDetails,
+    WasmFeatures,
+};
+
+use super::{EngineProfile, Metering, Profile, Security};
+
+/// How the code counts what it does.
+pub(super) const METERING: Metering = Metering {
+    fuel: true,
+    epochs: true,
+};
+
+/// What keeps the code inside its sandbox.
+///
+/// With 4 GiB reserved, a 32-bit index cannot leave a memory, and static offsets below the guard's
+/// 32 MiB need no check either.
+pub(super) const SECURITY: Security = Security {
+    memory_reservation_bytes: 4 << 30,
+    memory_guard_bytes: 32 << 20,
+    guard_before_memory: true,
+    heap_spectre_mitigation: true,
+    table_spectre_mitigation: true,
+    nan_canonicalization: false,
+    signals_based_traps: true,
+};
+
+/// The WebAssembly features that modules may use, sorted by name; every other one is off.
+///
+/// Off on purpose: everything that needs a garbage collector, `externref` included; exceptions,
+/// threads, 64-bit and multiple memories, relaxed SIMD, stack switching and tail calls.
+pub(super) const WASM_FEATURES: &[(&str, WasmFeatures)] = &[
+    ("bulk-memory", WasmFeatures::BULK_MEMORY),
+    ("extended-const", WasmFeatures::EXTENDED_CONST),
+    ("floats", WasmFeatures::FLOATS),
+    ("multi-value", WasmFeatures::MULTI_VALUE),
+    ("mutable-globals", WasmFeatures::MUTABLE_GLOBAL),
+    ("reference-types", WasmFeatures::REFERENCE_TYPES),
+    (
+        "saturating-float-to-int",
+        WasmFeatures::SATURATING_FLOAT_TO_INT,
+    ),
+    ("sign-extension", WasmFeatures::SIGN_EXTENSION),
+    ("simd", WasmFeatures::SIMD),
+];
+
+/// Stack that wasm code may use, in bytes.
+const WASM_STACK_BYTES_MAX: usize = 512 << 10;
+
+/// Stack of a call that can be suspended, in bytes: what wasm may use, and as much again and more
+/// for the host functions that it calls.
+const ASYNC_STACK_BYTES: usize = 2 << 20;
+
+/// Frames that a trap's backtrace shows.
+const BACKTRACE_FRAMES_MAX: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+
+/// Initialised memory up to this size always becomes an image that is mapped copy-on-write, in
+/// bytes. Beyond it, only an image that is at least half full does.
+const DENSE_IMAGE_BYTES_MAX: u64 = 16 << 20;
+
+impl Profile {
+    /// The configuration of an engine that loads artifacts of this build, on this machine.
+    ///
+    /// It does not depend on the profile's target and CPU, which wasmtime compares with the machine
+    /// when it loads an artifact: one engine loads the artifacts of every candidate. The caller may
+    /// add an allocation strategy, and nothing else.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        let mut config = Config::new();
+        #[cfg(feature = "compiler")]
+        config.enable_compiler(false);
+        apply(&mut config);
+        config
+    }
+}
+
+/// Sets everything on which the side that compiles and the side that loads must agree.
+fn apply(config: &mut Config) {
+    // Wasmtime refuses version strings above 255 bytes; ours has 24.
+    config
+        .module_version(ModuleVersionStrategy::Custom(
+            EngineProfile::current().version(),
+        ))
+        .expect("the version string is short");
+
+    config.wasm_features(WasmFeatures::all(), false);
+    for &(_, feature) in WASM_FEATURES {
+        config.wasm_features(feature, true);
+    }
+    config.relaxed_simd_deterministic(false);
+    config.wasm_branch_hinting(false);
+    config.shared_memory(false);
+    config.concurrency_support(false);
+    config.collector(Collector::Null);
+    config.gc_heap_initial_size(0);
+
+    let Metering { fuel, epochs } = METERING;
+    config.consume_fuel(fuel);
+    config.epoch_interruption(epochs);
+
+    let Security {
+        memory_reservation_bytes,
+        memory_guard_bytes,
+        guard_before_memory,
+        signals_based_traps,
+        // These concern code while it is made.
+        heap_spectre_mitigation: _,
+        table_spectre_mitigation: _,
+        nan_canonicalization: _,
+    } = SECURITY;
+    config.memory_reservation(memory_reservation_bytes);
+    config.memory_guard_size(memory_guard_bytes);
+    config.guard_before_linear_memory(guard_before_memory);
+    // The reservation holds the largest memory there is, so none ever has to move.
+    config.memory_may_move(false);
+    config.memory_reservation_for_growth(0);
+    config.signals_based_traps(signals_based_traps);
+    config.max_wasm_stack(WASM_STACK_BYTES_MAX);
+    config.async_stack_size(ASYNC_STACK_BYTES);
+    // Guests cannot read a native stack, so there is nothing to hide by clearing it.
+    config.async_stack_zeroing(false);
+
+    config.memory_init_cow(true);
+    config.memory_guaranteed_dense_image_size(DENSE_IMAGE_BYTES_MAX);
+    config.force_memory_init_memfd(false);
+    config.table_lazy_init(true);
+    config.compiler_inlining(Inlining::No);
+
+    // Backtraces name functions and offsets, from tables of wasmtime's own. What only a native
+    // debugger would read is left out: it makes artifacts larger and their registration slower.
+    config.wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES_MAX));
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config.generate_address_map(true);
+    config.debug_info(false);
+    config.debug_symbols(false);
+    config.native_unwind_info(false);
+    config.metadata_for_internal_asserts(false);
+    config.metadata_for_gc_heap_corruption(false);
+    config.profiler(ProfilingStrategy::None);
+}
+
+#[cfg(feature = "compiler")]
+mod compiler {
+    //! What is set only where code is made.
+    #![allow(
+        unsafe_code,
+        reason = "wasmtime marks every Cranelift flag unsafe, CPU features included"
+    )]
+
+    use wasmtime::{Config, OptLevel, RegallocAlgorithm, Strategy};
+
+    use super::{Profile, SECURITY, Security, apply};
+    use crate::profile::cpu;
+
+    impl Profile {
+        /// The configuration of an engine that compiles for this profile's target and CPU.
+        ///
+        /// Settings other than target and CPU are this build's; a profile that asks for others
+        /// fails [`Profile::check`], and a CPU feature that the target does not have is left out.
+        ///
+        /// # Panics
+        ///
+        /// Never: wasmtime knows the triples of all targets.
+        #[must_use]
+        pub fn compiler_config(&self) -> Config {
+            let mut config = Config::new();
+            config.enable_compiler(true);
+            apply(&mut config);
+
+            // An explicit target also keeps wasmtime from adding what this machine's CPU can do.
+            config
+                .target(self.target.triple())
+                .expect("wasmtime knows the triples of all targets");
+            config.strategy(Strategy::Cranelift);
+            config.cranelift_opt_level(OptLevel::Speed);
+            config.cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking);
+            config.cranelift_debug_verifier(false);
+            config.parallel_compilation(true);
+
+            let Security {
+                heap_spectre_mitigation,
+                table_spectre_mitigation,
+                nan_canonicalization,
+                memory_reservation_bytes: _,
+                memory_guard_bytes: _,
+                guard_before_memory: _,
+                signals_based_traps: _,
+            } = SECURITY;
+            config.cranelift_nan_canonicalization(nan_canonicalization);
+            let mitigations = [
+                (
+                    "enable_heap_access_spectre_mitigation",
+                    heap_spectre_mitigation,
+                ),
+                (
+                    "enable_table_access_spectre_mitigation",
+                    table_spectre_mitigation,
+                ),
+            ];
+            for (flag, on) in mitigations {
+                // SAFETY: the two flags only choose whether bounds checks also hold under
+                // speculation; code is within its bounds with either value.
+                unsafe { config.cranelift_flag_set(flag, if on { "true" } else { "false" }) };
+            }
+            let known = cpu::flags(self.target);
+            for flag in known {
+                if self.cpu_features.iter().any(|feature| feature == flag) {
+                    // SAFETY: the tables of `cpu` hold nothing but flags for CPU features.
+                    // Wasmtime writes those into the artifact and refuses to load it where the
+                    // CPU lacks one.
+                    unsafe { config.cranelift_flag_enable(flag) };
+                }
+            }
+            config
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The part of a profile that the code's engine must share, whatever the CPU.
+
+use std::fmt;
+
+use ferrite_wasm_abi::ABI_VERSION;
+use serde::{Deserialize, Serialize};
+
+use super::ProfileError;
+use super::config::{METERING, SECURITY, WASM_FEATURES};
+use super::fingerprint::Canonical;
+use super::version::wasmtime_version;
+
+/// What an engine must be like to load the code, whatever the CPU.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineProfile {
+    /// Version of the guest ABI.
+    pub abi: u32,
+    /// Full version of wasmtime, such as `48.0.8`.
+    pub wasmtime: String,
+    /// How the code counts what it does.
+    pub metering: Metering,
+    /// WebAssembly features that modules may use, sorted.
+    pub wasm_features: Vec<String>,
+    /// What keeps the code inside its sandbox.
+    pub security: Security,
+}
+
+/// How code counts what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metering {
+    /// Every instruction uses up fuel.
+    pub fuel: bool,
+    /// Loops and functions look at the engine's epoch.
+    pub epochs: bool,
+}
+
+/// What keeps code inside its sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Security {
+    /// Address space reserved for every linear memory, in bytes.
+    pub memory_reservation_bytes: u64,
+    /// Inaccessible address space behind it, in bytes.
+    pub memory_guard_bytes: u64,
+    /// Whether there is as much before it.
+    pub guard_before_memory: bool,
+    /// Bounds checks of linear memory hold under speculation.
+    pub heap_spectre_mitigation: bool,
+    /// Bounds checks of tables hold under speculation.
+    pub table_spectre_mitigation: bool,
+    /// Every NaN has the same bits.
+    pub nan_canonicalization: bool,
+    /// Faults of the code arrive as signals rather than by checks of its own.
+    pub signals_based_traps: bool,
+}
+
+impl EngineProfile {
+    /// What this build compiles for and loads.
+    pub(super) fn current() -> Self {
+        Self {
+            abi: ABI_VERSION,
+            wasmtime: wasmtime_version().to_owned(),
+            metering: METERING,
+            wasm_features: WASM_FEATURES
+                .iter()
+                .map(|&(name, _)| name.to_owned())
+                .collect(),
+            security: SECURITY,
+        }
+    }
+
+    /// The first difference from what this build does, as an error.
+    pub(super) fn check(&self) -> Result<(), ProfileError> {
+        let current = Self::current();
+        if self.abi != current.abi {
+            return Err(ProfileError::Abi {
+                found: self.abi,
+                expected: current.abi,
+            });
+        }
+        if self.wasmtime != current.wasmtime {
+            return Err(ProfileError::Wasmtime {
+                found: self.wasmtime.clone(),
+                expected: current.wasmtime,
+            });
+        }
+        if *self != current {
+            return Err(ProfileError::Engine {
+                found: self.settings(),
+                expected: current.settings(),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn encode(&self, canonical: &mut Canonical) {
+        let Self {
+            abi,
+            wasmtime,
+            metering: Metering { fuel, epochs },
+            wasm_features,
+            security:
+                Security {
+                    memory_reservation_bytes,
+                    memory_guard_bytes,
+                    guard_before_memory,
+                    heap_spectre_mitigation,
+                    table_spectre_mitigation,
+                    nan_canonicalization,
+                    signals_based_traps,
+                },
+        } = self;
+        canonical.number("abi", u64::from(*abi));
+        canonical.text("wasmtime", wasmtime);
+        canonical.number("fuel", u64::from(*fuel));
+        canonical.number("epochs", u64::from(*epochs));
+        canonical.texts("wasm", wasm_features);
+        canonical.number("memory reservation", *memory_reservation_bytes);
+        canonical.number("memory guard", *memory_guard_bytes);
+        canonical.number("guard before memory", u64::from(*guard_before_memory));
+        canonical.number("heap spectre", u64::from(*heap_spectre_mitigation));
+        canonical.number("table spectre", u64::from(*table_spectre_mitigation));
+        canonical.number("nan canonicalization", u64::from(*nan_canonicalization));
+        canonical.number("signals", u64::from(*signals_based_traps));
+    }
+
+    /// The version string that artifacts carry inside; wasmtime takes at most 255 bytes.
+    pub(super) fn version(&self) -> String {
+        let mut canonical = Canonical::new("ferrite engine 1");
+        self.encode(&mut canonical);
+        format!("ferrite-{}", canonical.finish())
+    }
+
+    fn settings(&self) -> String {
+        let Self {
+            abi: _,
+            wasmtime: _,
+            metering: Metering { fuel, epochs },
+            wasm_features,
+            security:
+                Security {
+                    memory_reservation_bytes,
+                    memory_guard_bytes,
+                    guard_before_memory,
+                    heap_spectre_mitigation,
+                    table_spectre_mitigation,
+                    nan_canonicalization,
+                    signals_based_traps,
+                },
+        } = self;
+        let on = |setting: bool| if setting { "on" } else { "off" };
+        format!(
+            "fuel {}, epochs {}, spectre mitigations {} (memory) and {} (tables), {} MiB reserved \
+             with guards of {} MiB behind{}, NaN canonicalization {}, traps by {}, wasm features {}",
+            on(*fuel),
+            on(*epochs),
+            on(*heap_spectre_mitigation),
+            on(*table_spectre_mitigation),
+            memory_reservation_bytes >> 20,
+            memory_guard_bytes >> 20,
+            if *guard_before_memory {
+                " and before"
+            } else {
+                ""
+            },
+            on(*nan_canonicalization),
+            if *signals_based_traps {
+                "signals"
+            } else {
+                "checks"
+            },
+            wasm_features.join(" "),
+        )
+    }
+}
+
+impl fmt::Display for EngineProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let current = Self::current();
+        write!(f, "wasmtime {}, guest ABI {}", self.wasmtime, self.abi)?;
+        if self.metering != current.metering
+            || self.wasm_features != current.wasm_features
+            || self.security != current.security
+        {
+            write!(f, ", {}", self.settings())?;
+        }
+        Ok(())
+    }
+}

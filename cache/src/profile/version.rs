@@ -1,0 +1,87 @@
+//! Which wasmtime this is, to the last digit.
+
+use std::hash::{Hash, Hasher};
+use std::sync::LazyLock;
+
+use wasmtime::ModuleVersionStrategy;
+
+/// The full version of the wasmtime that is linked in, such as `48.0.8`.
+///
+/// Wasmtime compares only its major version when it loads an artifact, and offers the full one
+/// nowhere but as what `ModuleVersionStrategy::WasmtimeVersion` hashes to; so that hash is read.
+/// A version in our own `Cargo.toml` would be a lower bound, and the workspace's lock file is not
+/// ours when this crate is built in somebody else's.
+pub(super) fn wasmtime_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let mut hashed = Hashed(Vec::new());
+        ModuleVersionStrategy::WasmtimeVersion.hash(&mut hashed);
+        let text: String = hashed
+            .0
+            .iter()
+            .map(|&byte| char::from(byte))
+            .filter(|&letter| letter.is_ascii_graphic())
+            .collect();
+        assert!(
+            is_full_version(&text),
+            "wasmtime no longer tells its full version (it hashes `{text}`), and without it code \
+             of a faulty release would be taken for good"
+        );
+        text
+    });
+    &VERSION
+}
+
+fn is_full_version(text: &str) -> bool {
+    let release = text.split(['-', '+']).next().unwrap_or_default();
+    let mut numbers = release.split('.');
+    numbers
+        .by_ref()
+        .take(3)
+        .filter(|number| number.parse::<u32>().is_ok())
+        .count()
+        == 3
+        && numbers.next().is_none()
+}
+
+/// A hasher that keeps what it is given.
+struct Hashed(Vec<u8>);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_full_version, wasmtime_version};
+
+    #[test]
+    fn is_the_version_that_the_lock_file_names() {
+        let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
+        let lock = std::fs::read_to_string(lock).expect("the workspace has a lock file");
+        let entry = format!(
+            "name = \"wasmtime\"\nversion = \"{}\"\n",
+            wasmtime_version()
+        );
+        assert!(
+            lock.contains(&entry),
+            "{} is not locked",
+            wasmtime_version()
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_version_is_not_a_version() {
+        for full in ["48.0.8", "48.0.8-rc.1", "1.2.3+build"] {
+            assert!(is_full_version(full), "{full}");
+        }
+        for part in ["", "48", "48.0", "48.0.", "48.0.8.1", "48.x.0"] {
+            assert!(!is_full_version(part), "{part}");
+        }
+    }
+}
