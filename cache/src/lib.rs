@@ -12,6 +12,7 @@
 )))]
 compile_error!("Ferrite WASM runs on Linux, on x86-64 and aarch64");
 
+pub mod bundle;
 mod digest;
 pub mod handoff;
 mod manifest;

@@ -1,0 +1,202 @@
+//! What a bundle says about itself: `manifest.json`.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::BundleError;
+use crate::{Digest, Manifest, ModuleInfo, Profile};
+
+/// Version of the bundle format; it stands in the manifest.
+pub const BUNDLE_FORMAT: u32 = 1;
+
+/// Most bytes that `manifest.json` may have.
+pub const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+
+/// Most artifacts that a bundle may carry.
+pub const ARTIFACTS_MAX: usize = 16;
+
+/// Longest function name, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Longest version, in bytes.
+const VERSION_BYTES_MAX: usize = 64;
+
+/// Longest description, in bytes.
+const DESCRIPTION_BYTES_MAX: usize = 4096;
+
+/// What a bundle says about itself. Signed as the very bytes that stand in the bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleManifest {
+    /// [`BUNDLE_FORMAT`] of the writer.
+    pub format: u32,
+    /// Name of the function.
+    pub name: String,
+    /// Version of the function, for people.
+    pub version: String,
+    /// What the function does, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Rises with every release: a server that has seen a higher one refuses a lower one.
+    pub sequence: u64,
+    /// When the bundle was made, in seconds since 1970.
+    pub created_unix: u64,
+    /// From when on the bundle is refused, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_unix: Option<u64>,
+    /// Isolation that the function asks for, as `WASM.LOAD … ISOLATION` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<String>,
+    /// Permissions that the function asks for, as `WASM.LOAD … PERMISSIONS` takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<serde_json::Value>,
+    /// Limits that the function asks for, as `WASM.LOAD … LIMITS` takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<serde_json::Value>,
+    /// What the compiler found in the source.
+    pub module: ModuleInfo,
+    /// `source.wasm`.
+    pub source: Member,
+    /// `artifacts/*.cwasm`, in the order of their profiles' fingerprints.
+    pub artifacts: Vec<ArtifactMember>,
+}
+
+/// Size and digest of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// blake3 of the bytes.
+    pub digest: Digest,
+    /// How many bytes there are.
+    pub size: u64,
+}
+
+/// Native code for one profile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactMember {
+    /// The profile in words, for people; the profile itself follows.
+    pub described: String,
+    /// The profile that the code was compiled under.
+    pub profile: Profile,
+    /// Size and digest of the code.
+    pub code: Member,
+    /// How long the compilation took, in microseconds; 0 in reproducible bundles.
+    #[serde(default)]
+    pub compile_micros: u64,
+}
+
+impl ArtifactMember {
+    /// Name of the member in the archive.
+    #[must_use]
+    pub fn member_name(&self) -> String {
+        format!("artifacts/{}.cwasm", self.profile.fingerprint())
+    }
+}
+
+impl BundleManifest {
+    /// Reads and checks a manifest.
+    pub fn from_json(json: &[u8]) -> Result<Self, BundleError> {
+        let manifest: Self = serde_json::from_slice(json).map_err(BundleError::Manifest)?;
+        manifest.check().map_err(BundleError::ManifestValue)?;
+        Ok(manifest)
+    }
+
+    /// The bytes that are signed: indented JSON, fields in the order of this type, and a line end.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+
+    /// The cache's manifest of the artifact at `index`.
+    #[must_use]
+    pub fn cache_manifest(&self, index: usize) -> Option<Manifest> {
+        let artifact = self.artifacts.get(index)?;
+        Some(Manifest {
+            source: self.source.digest,
+            source_len: self.source.size,
+            artifact: artifact.code.digest,
+            artifact_len: artifact.code.size,
+            profile: artifact.profile.clone(),
+            module: self.module.clone(),
+            compile_micros: artifact.compile_micros,
+        })
+    }
+
+    /// Says what is wrong with the values, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.format != BUNDLE_FORMAT {
+            return Err(format!(
+                "its format is {}, this version reads format {BUNDLE_FORMAT}",
+                self.format
+            ));
+        }
+        let name_ok = |b: u8| b.is_ascii_alphanumeric() || b"_:-".contains(&b);
+        if self.name.is_empty()
+            || self.name.len() > NAME_BYTES_MAX
+            || !self.name.bytes().all(name_ok)
+        {
+            return Err(format!(
+                "the name {:?} is not 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ : -",
+                excerpt(&self.name)
+            ));
+        }
+        let version_ok = |b: u8| b.is_ascii_alphanumeric() || b".+-_".contains(&b);
+        if self.version.is_empty()
+            || self.version.len() > VERSION_BYTES_MAX
+            || !self.version.bytes().all(version_ok)
+        {
+            return Err(format!(
+                "the version {:?} is not 1 to {VERSION_BYTES_MAX} of A-Z a-z 0-9 . + - _",
+                excerpt(&self.version)
+            ));
+        }
+        if let Some(description) = &self.description
+            && description.len() > DESCRIPTION_BYTES_MAX
+        {
+            return Err(format!(
+                "the description has {} bytes, more than {DESCRIPTION_BYTES_MAX}",
+                description.len()
+            ));
+        }
+        if let Some(expires) = self.expires_unix
+            && expires <= self.created_unix
+        {
+            return Err(format!(
+                "it expires at {expires}, not after its creation at {}",
+                self.created_unix
+            ));
+        }
+        if self.artifacts.len() > ARTIFACTS_MAX {
+            return Err(format!(
+                "it lists {} artifacts, more than {ARTIFACTS_MAX}",
+                self.artifacts.len()
+            ));
+        }
+        for artifact in &self.artifacts {
+            artifact
+                .profile
+                .check()
+                .map_err(|error| format!("the profile of {}: {error}", artifact.member_name()))?;
+        }
+        let fingerprints: Vec<_> = self
+            .artifacts
+            .iter()
+            .map(|artifact| artifact.profile.fingerprint().to_string())
+            .collect();
+        if !fingerprints.is_sorted_by(|a, b| a < b) {
+            return Err("its artifacts are not in the order of their fingerprints".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of a text that comes from outside, for an error.
+fn excerpt(text: &str) -> String {
+    const SHOWN: usize = 40;
+    if text.chars().count() <= SHOWN {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN).chain(['…']).collect()
+}

@@ -1,0 +1,289 @@
+//! Signatures: minisign, prehashed, over the manifest; which keys are trusted and which no more.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minisign_verify::{PublicKey, Signature};
+use serde::{Deserialize, Serialize};
+
+/// Most bytes that `manifest.json.minisig` may have.
+pub const SIGNATURE_BYTES_MAX: u64 = 2048;
+
+/// First line of every signature in a bundle. minisign does not sign this line, so only one
+/// spelling of it is allowed.
+const UNTRUSTED_COMMENT: &str = "untrusted comment: signature of a Ferrite WASM bundle";
+
+/// Beginning of the line that minisign does sign.
+const TRUSTED_COMMENT: &str = "trusted comment: ";
+
+/// Algorithm bytes of a prehashed Ed25519 signature; legacy ones (`Ed`) are refused.
+const PREHASHED: [u8; 2] = *b"ED";
+
+/// A minisign key's id, written as minisign writes it: 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(u64);
+
+impl KeyId {
+    fn from_le_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_le_bytes(bytes))
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016X}", self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = TrustError;
+
+    fn from_str(text: &str) -> Result<Self, TrustError> {
+        let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match u64::from_str_radix(text, 16) {
+            Ok(id) if digits => Ok(Self(id)),
+            _ => Err(TrustError::KeyId {
+                text: text.chars().take(40).collect(),
+            }),
+        }
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// The text of a signature, in the one form that a bundle may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureText {
+    key: KeyId,
+    text: String,
+}
+
+impl SignatureText {
+    /// Takes what minisign wrote and puts the first line into the form that bundles use.
+    pub fn normalize(minisig: &str) -> Result<Self, TrustError> {
+        let rest = minisig
+            .split_once('\n')
+            .map(|(_, rest)| rest)
+            .ok_or(TrustError::Malformed)?;
+        let lines: Vec<&str> = rest.lines().collect();
+        let [first, comment, second] = lines[..] else {
+            return Err(TrustError::Malformed);
+        };
+        Self::from_canonical(&format!(
+            "{UNTRUSTED_COMMENT}\n{first}\n{comment}\n{second}\n"
+        ))
+    }
+
+    /// Takes the text as it stands in a bundle; any other spelling of the same is refused.
+    pub fn from_canonical(text: &str) -> Result<Self, TrustError> {
+        let body = text.strip_suffix('\n').ok_or(TrustError::Malformed)?;
+        let lines: Vec<&str> = body.split('\n').collect();
+        let [untrusted, first, comment, second] = lines[..] else {
+            return Err(TrustError::Malformed);
+        };
+        let first: [u8; 74] = decode(first)?;
+        let _global: [u8; 64] = decode(second)?;
+        let printable = |c: char| !c.is_control();
+        if untrusted != UNTRUSTED_COMMENT
+            || !comment.starts_with(TRUSTED_COMMENT)
+            || !comment.chars().all(printable)
+        {
+            return Err(TrustError::Malformed);
+        }
+        if first[..2] != PREHASHED {
+            return Err(TrustError::Legacy);
+        }
+        let mut id = [0; 8];
+        id.copy_from_slice(&first[2..10]);
+        Ok(Self {
+            key: KeyId::from_le_bytes(id),
+            text: text.to_owned(),
+        })
+    }
+
+    /// The id of the key that is said to have signed.
+    #[must_use]
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
+    /// The text as it stands in a bundle.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The comment that the signature covers.
+    #[must_use]
+    pub fn trusted_comment(&self) -> &str {
+        self.text
+            .lines()
+            .nth(2)
+            .and_then(|line| line.strip_prefix(TRUSTED_COMMENT))
+            .unwrap_or_default()
+    }
+}
+
+/// Strict base64 of exactly `N` bytes: no other text decodes to the same bytes.
+fn decode<const N: usize>(text: &str) -> Result<[u8; N], TrustError> {
+    STANDARD
+        .decode(text)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(TrustError::Malformed)
+}
+
+/// A public key whose signatures are believed.
+#[derive(Clone, Debug)]
+pub struct TrustedKey {
+    id: KeyId,
+    key: PublicKey,
+}
+
+impl TrustedKey {
+    /// The key's id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Checks a signature over `signed`.
+    pub fn verify(&self, signed: &[u8], signature: &SignatureText) -> Result<(), TrustError> {
+        let parsed = Signature::decode(&signature.text).map_err(|_| TrustError::Malformed)?;
+        self.key
+            .verify(signed, &parsed, false)
+            .map_err(|_| TrustError::WrongSignature { key: self.id })
+    }
+}
+
+impl FromStr for TrustedKey {
+    type Err = TrustError;
+
+    /// Reads a minisign public key: its base64 line alone, or the text of a `.pub` file.
+    fn from_str(text: &str) -> Result<Self, TrustError> {
+        let malformed = || TrustError::PublicKey {
+            text: text.chars().take(60).collect(),
+        };
+        let mut lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with("untrusted comment:"));
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return Err(malformed());
+        };
+        let bytes: [u8; 42] = decode(line).map_err(|_| malformed())?;
+        let key = PublicKey::from_base64(line).map_err(|_| malformed())?;
+        let mut id = [0; 8];
+        id.copy_from_slice(&bytes[2..10]);
+        Ok(Self {
+            id: KeyId::from_le_bytes(id),
+            key,
+        })
+    }
+}
+
+/// Which keys are trusted, and which no more.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Keys whose signatures are believed.
+    pub keys: Vec<TrustedKey>,
+    /// Ids of keys that are believed no more, even where they stand among `keys`.
+    pub revoked: Vec<KeyId>,
+}
+
+impl Trust {
+    /// Checks a signature over `signed` and tells which key made it.
+    pub fn verify(&self, signed: &[u8], signature: &SignatureText) -> Result<KeyId, TrustError> {
+        let key = signature.key();
+        if self.revoked.contains(&key) {
+            return Err(TrustError::Revoked { key });
+        }
+        // Ids are not unique by force: two keys may share one, and either may have signed.
+        let mut known = self
+            .keys
+            .iter()
+            .filter(|trusted| trusted.id == key)
+            .peekable();
+        if known.peek().is_none() {
+            return Err(TrustError::UnknownKey { key });
+        }
+        if known.any(|trusted| trusted.verify(signed, signature).is_ok()) {
+            return Ok(key);
+        }
+        Err(TrustError::WrongSignature { key })
+    }
+}
+
+/// Why a signature is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// There is no signature at all.
+    #[error("the bundle is not signed; sign it with `ferrite-wasmc sign BUNDLE --key FILE`")]
+    Unsigned,
+    /// The signature is not a minisign signature in the form that bundles use.
+    #[error("the bundle's signature is not a minisign signature in a bundle's form")]
+    Malformed,
+    /// The signature is of minisign's old kind.
+    #[error("the signature is a legacy one; sign with prehashing (minisign -S -H)")]
+    Legacy,
+    /// The key is not among the trusted ones.
+    #[error(
+        "the bundle is signed by key {key}, which is not trusted; add its public key to trusted_keys"
+    )]
+    UnknownKey {
+        /// The key that is said to have signed.
+        key: KeyId,
+    },
+    /// The key has been revoked.
+    #[error("the bundle is signed by key {key}, which is revoked; sign it with a current key")]
+    Revoked {
+        /// The key.
+        key: KeyId,
+    },
+    /// The signature does not fit the manifest and the key.
+    #[error("the signature by key {key} does not match the bundle's manifest")]
+    WrongSignature {
+        /// The key that is said to have signed.
+        key: KeyId,
+    },
+    /// The bundle's time is over.
+    #[error("the bundle expired at {expires_unix} (seconds since 1970); it is {now_unix} now")]
+    Expired {
+        /// When it expired.
+        expires_unix: u64,
+        /// What time it is.
+        now_unix: u64,
+    },
+    /// A configured public key cannot be read.
+    #[error("{text:?} is not a minisign public key (a line of 56 base64 characters, or its file)")]
+    PublicKey {
+        /// What was given.
+        text: String,
+    },
+    /// A configured key id cannot be read.
+    #[error("{text:?} is not a key id (16 hexadecimal digits)")]
+    KeyId {
+        /// What was given.
+        text: String,
+    },
+}
