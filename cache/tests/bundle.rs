@@ -185,7 +185,7 @@ fn no_byte_can_be_flipped() {
     let trust = signer.trust();
     let bytes = pack(&manifest(), Some(&signer));
     for position in 0..bytes.len() {
-        for flip in [0x01, 0x20, 0x80, 0xff] {
+        for flip in [0x01, 0x80] {
             let mut bad = bytes.clone();
             bad[position] ^= flip;
             assert!(

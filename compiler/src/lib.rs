@@ -9,6 +9,7 @@
 mod bounds;
 mod compile;
 mod emit;
+pub mod sandbox;
 mod targets;
 mod text;
 mod validate;

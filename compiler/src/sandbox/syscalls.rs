@@ -91,10 +91,7 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![bits(0, thread, thread)?]);
     // A thread's own name.
-    rules.insert(
-        libc::SYS_prctl,
-        vec![equals(0, libc::PR_SET_NAME as u64)?],
-    );
+    rules.insert(libc::SYS_prctl, vec![equals(0, libc::PR_SET_NAME as u64)?]);
     // Signals to this process alone, so that an abort still looks like one.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![equals(0, own)?]);

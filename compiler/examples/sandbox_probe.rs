@@ -1,0 +1,68 @@
+//! Enters the compile worker's sandbox and tries to get out of it; its test reads what happened.
+#![allow(
+    clippy::print_stdout,
+    reason = "the test reads this program's standard output"
+)]
+
+use std::fmt::Display;
+use std::fs::File;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use ferrite_compiler::sandbox::{SandboxLimits, enter};
+
+fn main() {
+    // A descriptor that a careless parent left open.
+    let inherited = File::open("/proc/self/status");
+    let limits = SandboxLimits {
+        address_space_bytes_max: 1 << 30,
+        processor_seconds_max: 10,
+    };
+    let walls = match enter(limits) {
+        Ok(walls) => walls,
+        Err(error) => {
+            println!("enter: {error}");
+            return;
+        }
+    };
+    println!("landlock: {}", walls.landlock);
+    // The descriptor is closed already: dropping it would close it a second time.
+    std::mem::forget(inherited);
+    report("read a file", File::open("/etc/passwd"));
+    report("create a file", File::create("/tmp/ferrite-sandbox-probe"));
+    report("list a folder", std::fs::read_dir("/"));
+    report("reopen a descriptor", File::open("/proc/self/fd/3"));
+    report("connect by tcp", TcpStream::connect("127.0.0.1:1"));
+    report("listen by tcp", TcpListener::bind("127.0.0.1:0"));
+    report("send by udp", UdpSocket::bind("127.0.0.1:0"));
+    report("make a socket pair", UnixStream::pair());
+    report("start a program", Command::new("/bin/true").spawn());
+    let parent = nix::unistd::getppid();
+    report("trace its parent", nix::sys::ptrace::attach(parent));
+    report("be traced", nix::sys::ptrace::traceme());
+    report("signal its parent", nix::sys::signal::kill(parent, None));
+    report(
+        "make memory executable",
+        memmap2::MmapMut::map_anon(4096).and_then(memmap2::MmapMut::make_exec),
+    );
+    report(
+        "write where it may",
+        std::io::Write::flush(&mut std::io::stdout()),
+    );
+    report(
+        "start a thread",
+        std::thread::Builder::new()
+            .spawn(|| {})
+            .map(std::thread::JoinHandle::join),
+    );
+    let mut memory: Vec<u8> = Vec::new();
+    report("take a gigabyte", memory.try_reserve_exact(1 << 30));
+}
+
+fn report<T, E: Display>(what: &str, result: Result<T, E>) {
+    match result {
+        Ok(_) => println!("{what}: allowed"),
+        Err(error) => println!("{what}: {error}"),
+    }
+}
