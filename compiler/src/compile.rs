@@ -28,11 +28,10 @@ impl Compiler {
     pub fn new(profile: &Profile, bounds: Bounds) -> Result<Self, CompileError> {
         profile.check()?;
         targets::check(profile)?;
-        let engine = Engine::new(&profile.compiler_config()).map_err(|error| {
-            CompileError::Backend {
+        let engine =
+            Engine::new(&profile.compiler_config()).map_err(|error| CompileError::Backend {
                 message: chain(&error),
-            }
-        })?;
+            })?;
         Ok(Self {
             engine,
             profile: profile.clone(),

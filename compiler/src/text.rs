@@ -133,7 +133,10 @@ mod tests {
     fn a_fault_has_its_line_and_column() {
         let error = parse("(module\n  (func (export \"f\")\n    i32.bogus))").unwrap_err();
         assert_eq!(error.offset(), Some(33));
-        assert!(error.to_string().starts_with("line 3, column 5: "), "{error}");
+        assert!(
+            error.to_string().starts_with("line 3, column 5: "),
+            "{error}"
+        );
     }
 
     #[test]

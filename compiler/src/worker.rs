@@ -6,9 +6,7 @@
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ferrite_cache::handoff::{
-    Answer, HandoffError, Job, Refusal, read_job, write_answer,
-};
+use ferrite_cache::handoff::{Answer, HandoffError, Job, Refusal, read_job, write_answer};
 use thiserror::Error;
 
 use crate::bounds::Bounds;

@@ -1,6 +1,5 @@
 //! What can be wrong with a source.
 
-use ferrite_cache::Signature;
 use thiserror::Error;
 
 /// Why a module is refused. Every text says where, and what to do about it.
@@ -23,7 +22,7 @@ pub enum ValidateError {
         bytes: u64,
     },
     /// The module does not follow the specification.
-    #[error("{message} (at offset {offset:#x})")]
+    #[error("not valid WebAssembly: {message} (at offset {offset:#x})")]
     Malformed {
         /// What the validator says.
         message: String,
@@ -31,7 +30,7 @@ pub enum ValidateError {
         offset: u64,
     },
     /// The module uses a proposal that is switched off here.
-    #[error("{message} (at offset {offset:#x}): {proposal} is off here; {remedy}")]
+    #[error("{message} (at offset {offset:#x}): the {proposal} proposal is off here; {remedy}")]
     FeatureOff {
         /// What the validator says.
         message: String,
@@ -57,12 +56,10 @@ pub enum ValidateError {
         offset: u64,
     },
     /// The module imports a function that no host offers.
-    #[error("unknown import `{module}.{name}` (at offset {offset:#x}): {remedy}")]
+    #[error("unknown import `{import}` (at offset {offset:#x}): {remedy}")]
     UnknownImport {
-        /// Module of the import.
-        module: String,
-        /// Name of the import.
-        name: String,
+        /// Module and name of the import.
+        import: String,
         /// What to import instead, or how to build.
         remedy: String,
         /// Where, in bytes from the start.
@@ -70,31 +67,27 @@ pub enum ValidateError {
     },
     /// The module imports a host function under another signature.
     #[error(
-        "import `{module}.{name}` has the signature {found}, but the host's is {expected} \
+        "import `{import}` has the signature {found}, but the host's is {expected} \
          (at offset {offset:#x}); declare it so"
     )]
     ImportSignature {
-        /// Module of the import.
-        module: String,
-        /// Name of the import.
-        name: String,
+        /// Module and name of the import.
+        import: String,
         /// The host's signature.
-        expected: Signature,
+        expected: String,
         /// The module's.
-        found: Signature,
+        found: String,
         /// Where, in bytes from the start.
         offset: u64,
     },
     /// The module imports something other than a function.
     #[error(
-        "import `{module}.{name}` is a {kind}, and only functions can be imported \
+        "import `{import}` is a {kind}, and only functions can be imported \
          (at offset {offset:#x}); {remedy}"
     )]
     ImportKind {
-        /// Module of the import.
-        module: String,
-        /// Name of the import.
-        name: String,
+        /// Module and name of the import.
+        import: String,
         /// What it is: memory, table, global or tag.
         kind: &'static str,
         /// How to build without it.

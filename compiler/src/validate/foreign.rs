@@ -28,6 +28,8 @@ pub(super) fn describe(source: &[u8]) -> Option<&'static str> {
         "it is a zip archive; unpack it first"
     } else if source.starts_with(b"!<arch>") {
         "it is an archive of object files; link it into a `.wasm` first"
+    } else if source.trim_ascii_start().starts_with(b"(") {
+        "it begins like the text format, but is not UTF-8"
     } else {
         "it starts neither with `\\0asm` nor, in the text format, with `(`"
     })

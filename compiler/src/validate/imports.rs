@@ -92,8 +92,7 @@ pub(super) fn check(sections: &Sections<'_>) -> Result<Vec<ImportInfo>, Validate
         let signature = function_type(sections, *offset, import)?;
         let Some(host) = offered(import.module, import.name) else {
             return Err(ValidateError::UnknownImport {
-                module: shown(import.module),
-                name: shown(import.name),
+                import: shown_import(import),
                 remedy: remedy(import.module, import.name, signature),
                 offset: *offset,
             });
@@ -101,16 +100,15 @@ pub(super) fn check(sections: &Sections<'_>) -> Result<Vec<ImportInfo>, Validate
         let expected = host_signature(host);
         if *signature != expected {
             return Err(ValidateError::ImportSignature {
-                module: shown(import.module),
-                name: shown(import.name),
-                expected,
-                found: signature.clone(),
+                import: shown_import(import),
+                expected: expected.to_string(),
+                found: signature.to_string(),
                 offset: *offset,
             });
         }
         if !memory_exported && !WITHOUT_POINTERS.contains(&host.name) {
             return Err(ValidateError::MemoryMissing {
-                import: format!("{}.{}", import.module, import.name),
+                import: shown_import(import),
                 offset: *offset,
             });
         }
@@ -121,6 +119,11 @@ pub(super) fn check(sections: &Sections<'_>) -> Result<Vec<ImportInfo>, Validate
         });
     }
     Ok(imports)
+}
+
+/// Module and name of an import as a message shows them.
+fn shown_import(import: &wasmparser::Import<'_>) -> String {
+    format!("{}.{}", shown(import.module), shown(import.name))
 }
 
 /// The host function behind an import's name.
@@ -155,8 +158,7 @@ fn function_type<'a>(
         TypeRef::Tag(_) => ("tag", "build without exceptions"),
     };
     Err(ValidateError::ImportKind {
-        module: shown(import.module),
-        name: shown(import.name),
+        import: shown_import(import),
         kind,
         remedy,
         offset,

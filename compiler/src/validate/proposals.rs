@@ -154,9 +154,9 @@ pub(super) fn explain(source: &[u8], error: &wasmparser::Error) -> ValidateError
 
 /// Finds the proposal without which the source fails at or before `offset`.
 fn search(source: &[u8], offset: usize) -> Option<&'static Proposal> {
-    let everything = OFF
-        .iter()
-        .fold(enabled(), |features, proposal| features.union(proposal.bits));
+    let everything = OFF.iter().fold(enabled(), |features, proposal| {
+        features.union(proposal.bits)
+    });
     if !gets_past(source, everything, offset) {
         return None;
     }

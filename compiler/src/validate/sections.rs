@@ -80,11 +80,7 @@ macro_rules! check_count {
 
 impl<'a> Sections<'a> {
     /// Holds a section against its bounds, before anything in it is validated or kept.
-    pub(super) fn check_bounds(
-        &self,
-        payload: &Payload<'a>,
-        bounds: &Bounds,
-    ) -> Result<(), Fault> {
+    pub(super) fn check_bounds(&self, payload: &Payload<'a>, bounds: &Bounds) -> Result<(), Fault> {
         match payload {
             Payload::TypeSection(types) => {
                 let offset = types.range().start;
@@ -271,11 +267,7 @@ impl<'a> Sections<'a> {
     }
 
     /// The module's description.
-    pub(super) fn into_info(
-        self,
-        imports: Vec<ImportInfo>,
-        entries: Vec<EntryInfo>,
-    ) -> ModuleInfo {
+    pub(super) fn into_info(self, imports: Vec<ImportInfo>, entries: Vec<EntryInfo>) -> ModuleInfo {
         let exports = self
             .exports
             .iter()

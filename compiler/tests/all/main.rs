@@ -1,0 +1,12 @@
+//! Tests of the compiler from outside.
+
+mod accepted;
+mod bounds;
+mod deterministic;
+mod golden;
+mod refused;
+mod sandbox;
+mod worker;
+
+/// A message of the tests that cannot be reached.
+const VALID: &str = "the source is valid";

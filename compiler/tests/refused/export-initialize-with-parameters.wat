@@ -1,0 +1,3 @@
+(module
+  (func (export "_initialize") (param i32))
+  (func (export "run")))

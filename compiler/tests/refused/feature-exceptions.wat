@@ -1,0 +1,3 @@
+(module
+  (tag $oops)
+  (func (export "run") (throw $oops)))

@@ -1,0 +1,2 @@
+(module
+  (func (export "run") (param externref)))

@@ -1,0 +1,4 @@
+(module
+  (type $f (func))
+  (type $c (cont $f))
+  (func (export "run")))

@@ -1,0 +1,3 @@
+(module
+  (func $again (return_call $again))
+  (func (export "run") (call $again)))

@@ -1,0 +1,3 @@
+(module
+  (import "redis" "get" (func (param i32 i32 i32 i32) (result i32)))
+  (func (export "run")))
