@@ -20,4 +20,4 @@ pub use compile::{CompileError, Compiler};
 pub use emit::Compiled;
 pub use targets::{BaselineInfo, TargetError, TargetInfo, targets};
 pub use text::{TextError, to_wasm};
-pub use validate::{ValidateError, validate};
+pub use validate::{ValidateError, problems, validate};

@@ -82,43 +82,53 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Checks every import and describes them all.
-pub(super) fn check(sections: &Sections<'_>) -> Result<Vec<ImportInfo>, ValidateError> {
+/// Checks every import and describes it, in the module's order.
+pub(super) fn check(
+    sections: &Sections<'_>,
+) -> impl Iterator<Item = Result<ImportInfo, ValidateError>> {
     let memory_exported = sections
         .export(MEMORY_EXPORT)
         .is_some_and(|(_, export)| export.kind == ExternalKind::Memory);
-    let mut imports = Vec::with_capacity(sections.imports.len());
-    for (offset, import) in &sections.imports {
-        let signature = function_type(sections, *offset, import)?;
-        let Some(host) = offered(import.module, import.name) else {
-            return Err(ValidateError::UnknownImport {
-                import: shown_import(import),
-                remedy: remedy(import.module, import.name, signature),
-                offset: *offset,
-            });
-        };
-        let expected = host_signature(host);
-        if *signature != expected {
-            return Err(ValidateError::ImportSignature {
-                import: shown_import(import),
-                expected: expected.to_string(),
-                found: signature.to_string(),
-                offset: *offset,
-            });
-        }
-        if !memory_exported && !WITHOUT_POINTERS.contains(&host.name) {
-            return Err(ValidateError::MemoryMissing {
-                import: shown_import(import),
-                offset: *offset,
-            });
-        }
-        imports.push(ImportInfo {
-            module: import.module.to_owned(),
-            name: import.name.to_owned(),
-            signature: expected,
+    sections
+        .imports
+        .iter()
+        .map(move |(offset, import)| check_one(sections, *offset, import, memory_exported))
+}
+
+fn check_one(
+    sections: &Sections<'_>,
+    offset: u64,
+    import: &wasmparser::Import<'_>,
+    memory_exported: bool,
+) -> Result<ImportInfo, ValidateError> {
+    let found = function_type(sections, offset, import)?;
+    let Some(host) = offered(import.module, import.name) else {
+        return Err(ValidateError::UnknownImport {
+            import: shown_import(import),
+            remedy: remedy(import.module, import.name, found),
+            offset,
+        });
+    };
+    let expected = host_signature(host);
+    if *found != expected {
+        return Err(ValidateError::ImportSignature {
+            import: shown_import(import),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            offset,
         });
     }
-    Ok(imports)
+    if !memory_exported && !WITHOUT_POINTERS.contains(&host.name) {
+        return Err(ValidateError::MemoryMissing {
+            import: shown_import(import),
+            offset,
+        });
+    }
+    Ok(ImportInfo {
+        module: import.module.to_owned(),
+        name: import.name.to_owned(),
+        signature: expected,
+    })
 }
 
 /// Module and name of an import as a message shows them.

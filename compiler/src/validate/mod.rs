@@ -35,6 +35,29 @@ const MAGIC: &[u8; 4] = b"\0asm";
 /// assert_eq!(error.offset(), Some(0));
 /// ```
 pub fn validate(source: &[u8], bounds: &Bounds) -> Result<ModuleInfo, ValidateError> {
+    let sections = read(source, bounds)?;
+    let imports = imports::check(&sections).collect::<Result<Vec<_>, _>>()?;
+    let entries = entries::find(&sections)?;
+    Ok(sections.into_info(imports, entries))
+}
+
+/// Everything that [`validate`] would refuse a module for, as far as it can be told at once.
+///
+/// Where the module itself is not valid, that is all there is; otherwise every import is judged,
+/// and the entries.
+#[must_use]
+pub fn problems(source: &[u8], bounds: &Bounds) -> Vec<ValidateError> {
+    match read(source, bounds) {
+        Ok(sections) => imports::check(&sections)
+            .filter_map(Result::err)
+            .chain(entries::find(&sections).err())
+            .collect(),
+        Err(error) => vec![error],
+    }
+}
+
+/// Reads a module that is valid by the specification and within the bounds.
+fn read<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Sections<'a>, ValidateError> {
     if source.len() as u64 > bounds.source_bytes_max {
         return Err(ValidateError::Bound {
             what: "bytes of the module",
@@ -47,14 +70,10 @@ pub fn validate(source: &[u8], bounds: &Bounds) -> Result<ModuleInfo, ValidateEr
     if let Some(found) = foreign::describe(source) {
         return Err(ValidateError::NotWasm { found });
     }
-    let sections = match walk(source, bounds) {
-        Ok(sections) => sections,
-        Err(Fault::Refused(error)) => return Err(error),
-        Err(Fault::Wasm(error)) => return Err(proposals::explain(source, &error)),
-    };
-    let imports = imports::check(&sections)?;
-    let entries = entries::find(&sections)?;
-    Ok(sections.into_info(imports, entries))
+    walk(source, bounds).map_err(|fault| match fault {
+        Fault::Refused(error) => error,
+        Fault::Wasm(error) => proposals::explain(source, &error),
+    })
 }
 
 /// Why the walk over the module stopped: the validator's word, yet to be explained, or our own.

@@ -15,6 +15,32 @@ fn every_bad_source_gets_its_message() {
     });
 }
 
+#[test]
+fn every_bad_import_is_reported_at_once() {
+    let source = wat::parse_str(
+        r#"(module
+            (import "ferrite" "gett" (func))
+            (import "ferrite" "key_count" (func (result i32)))
+            (import "env" "memory" (memory 1))
+            (import "ferrite" "get" (func)))"#,
+    )
+    .expect(crate::VALID);
+    let problems: Vec<String> = ferrite_compiler::problems(&source, &Bounds::default())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let begin = [
+        "unknown import `ferrite.gett`",
+        "import `env.memory` is a memory",
+        "import `ferrite.get` has the signature () -> ()",
+        "no entry",
+    ];
+    assert_eq!(problems.len(), begin.len(), "{problems:#?}");
+    for (problem, begin) in problems.iter().zip(begin) {
+        assert!(problem.starts_with(begin), "{problem}");
+    }
+}
+
 /// A prefix of a module is accepted only where it is a module itself, between two sections.
 #[test]
 fn every_truncation_is_refused() {
