@@ -7,7 +7,9 @@
 
 mod binaries;
 mod examples;
+mod redis_cli;
 mod run;
+mod server;
 mod test;
 mod tidy;
 mod tools;

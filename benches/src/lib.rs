@@ -1,0 +1,3 @@
+//! What the benchmarks measure: modules of known sizes, made anew for each run.
+
+pub mod modules;

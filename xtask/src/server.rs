@@ -1,0 +1,135 @@
+//! Server processes that a task starts and, whatever happens, stops again.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use ferrite_tests::Client;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take to answer its first connection.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a server may take to end by itself once it was asked to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running server. Dropping it stops the process.
+pub(crate) struct Server {
+    child: Child,
+    /// The port it listens on, on the loopback address.
+    pub(crate) port: u16,
+    /// What it said on its way.
+    pub(crate) log: PathBuf,
+}
+
+impl Server {
+    /// Start a server whose command already says which port to use, and wait until it answers.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends at once or does not answer; the error has the end of its log.
+    pub(crate) fn start(command: &mut Command, port: u16, log: &Path) -> Result<Self> {
+        let out = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let mut server = Self {
+            child,
+            port,
+            log: log.to_owned(),
+        };
+        server.wait_until_up()?;
+        Ok(server)
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// A new connection.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ask it to end, and wait until it has.
+    ///
+    /// # Errors
+    /// When it does not end by itself; it is then killed.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.terminate()
+    }
+
+    fn wait_until_up(&mut self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < START_TIMEOUT {
+            if TcpStream::connect(self.address()).is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "the server ended at once ({status}); its log ends with:\n{}",
+                    self.end_of_log()
+                );
+            }
+            // A refused connection costs next to nothing, but need not be asked for in a frenzy.
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        bail!(
+            "the server did not answer within {START_TIMEOUT:?}; its log ends with:\n{}",
+            self.end_of_log()
+        )
+    }
+
+    fn end_of_log(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    fn terminate(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        kill_process(Pid::from_child(&self.child), Signal::TERM)
+            .context("cannot signal the server")?;
+        let start = Instant::now();
+        while start.elapsed() < STOP_TIMEOUT {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        bail!("the server did not end within {STOP_TIMEOUT:?} of being asked to, and was killed")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // On the way out of an error there is nobody left to tell.
+        let _ = self.terminate();
+    }
+}
+
+/// A port on the loopback address that is free now.
+///
+/// # Errors
+/// When the system has none to give.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+    Ok(listener.local_addr()?.port())
+}
