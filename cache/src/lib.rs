@@ -18,6 +18,7 @@ pub mod handoff;
 mod manifest;
 mod module_info;
 mod profile;
+mod rewind;
 
 pub use digest::{Digest, DigestError};
 pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
@@ -29,3 +30,4 @@ pub use profile::{
     Baseline, EngineProfile, Fingerprint, FingerprintError, Metering, Profile, ProfileError,
     Security, Target,
 };
+pub use rewind::{OffsetShift, Rewind, RewindPlan};

@@ -9,6 +9,7 @@
 mod bounds;
 mod compile;
 mod emit;
+pub mod rewrite;
 pub mod sandbox;
 mod targets;
 mod text;

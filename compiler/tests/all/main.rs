@@ -5,6 +5,7 @@ mod bounds;
 mod deterministic;
 mod golden;
 mod refused;
+mod rewrite;
 mod sandbox;
 mod worker;
 

@@ -1,0 +1,228 @@
+//! Whether a module's instances can be rewound, and what the module needs for it.
+
+use wasmparser::{
+    ConstExpr, DataKind, Error, GlobalType, MemoryType, Operator, Parser, Payload, ValType,
+};
+
+/// Beginning of the export names that the pass uses; a source that uses it itself is left alone.
+pub const RESERVED_PREFIX: &str = "__ferrite_";
+
+/// Pages of 64 KiB that a growing module gets beforehand. Allocators grow by one to a few dozen
+/// pages in a usual call; the pages cost address space alone until they are touched.
+const HEADROOM_PAGES: u64 = 64;
+
+/// Bytes in a page.
+const PAGE: u64 = 65_536;
+
+/// Most pages that a 32-bit memory can have.
+const PAGES_MAX: u64 = 65_536;
+
+/// What the pass decided.
+pub(super) enum Decision {
+    /// The module stays as it is.
+    Refuse(String),
+    /// The module is rewritten by this plan.
+    Allow(Plan),
+}
+
+/// What has to be put into a module.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Indices of the mutable globals that the module defines.
+    pub(super) mutable_globals: Vec<u32>,
+    /// How growth becomes virtual, for a module that grows its memory.
+    pub(super) growth: Option<Growth>,
+    /// How many functions the module imports and defines.
+    pub(super) functions: u32,
+    /// How many globals there are.
+    pub(super) globals: u32,
+    /// How many types there are.
+    pub(super) types: u32,
+}
+
+/// The memory of a module that grows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Growth {
+    /// Pages that the memory starts with, as the guest sees it.
+    pub(super) pages: u64,
+    /// Pages that it really starts with.
+    pub(super) pages_with_headroom: u64,
+    /// Pages that it may have at most, as the module declares it.
+    pub(super) pages_max: u64,
+}
+
+/// Reads a valid module and decides.
+pub(super) fn decide(wasm: &[u8]) -> Result<Decision, Error> {
+    let mut facts = Facts::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Some(reason) = facts.take(payload?)? {
+            return Ok(Decision::Refuse(reason));
+        }
+    }
+    Ok(Decision::Allow(facts.plan()))
+}
+
+/// What is known of the module so far.
+#[derive(Default)]
+struct Facts {
+    plan: Plan,
+    memory: Option<MemoryType>,
+    grows: bool,
+    /// End of the active data segment that reaches furthest; none where one has no constant offset.
+    data_end: Option<u64>,
+    data_elsewhere: bool,
+}
+
+impl Facts {
+    /// Takes a section in; a reason to refuse, if it holds one.
+    fn take(&mut self, payload: Payload<'_>) -> Result<Option<String>, Error> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    self.plan.types += group?.types().len() as u32;
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    match import.ty {
+                        wasmparser::TypeRef::Func(_) => self.plan.functions += 1,
+                        _ => {
+                            return Ok(Some(format!(
+                                "it imports {:?} from {:?}, which is no function",
+                                import.name, import.module
+                            )));
+                        }
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => self.plan.functions += section.count(),
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    let memory = memory?;
+                    if self.memory.is_some() {
+                        return Ok(Some("it has several memories".to_owned()));
+                    }
+                    if memory.shared || memory.memory64 || memory.page_size_log2.is_some() {
+                        return Ok(Some(
+                            "its memory is shared, has 64-bit addresses or pages of another size"
+                                .to_owned(),
+                        ));
+                    }
+                    self.memory = Some(memory);
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    if let Some(reason) = self.global(global?.ty) {
+                        return Ok(Some(reason));
+                    }
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let name = export?.name;
+                    if name.starts_with(RESERVED_PREFIX) {
+                        return Ok(Some(format!(
+                            "it exports {name:?}, and names that begin with {RESERVED_PREFIX} are reserved"
+                        )));
+                    }
+                }
+            }
+            Payload::DataSection(section) => {
+                for data in section {
+                    let data = data?;
+                    if let DataKind::Active { offset_expr, .. } = data.kind {
+                        match constant(&offset_expr)? {
+                            Some(offset) => {
+                                let end = u64::from(offset) + data.data.len() as u64;
+                                self.data_end = self.data_end.max(Some(end));
+                            }
+                            None => self.data_elsewhere = true,
+                        }
+                    }
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                let mut operators = body.get_operators_reader()?;
+                while !operators.eof() {
+                    let (operator, offset) = operators.read_with_offset()?;
+                    if let Some(what) = self.operator(&operator) {
+                        return Ok(Some(format!(
+                            "it uses {what} (at offset {offset:#x}), which cannot be undone"
+                        )));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn global(&mut self, ty: GlobalType) -> Option<String> {
+        let index = self.plan.globals;
+        self.plan.globals += 1;
+        if !ty.mutable {
+            return None;
+        }
+        match ty.content_type {
+            ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 | ValType::V128 => {
+                self.plan.mutable_globals.push(index);
+                None
+            }
+            ValType::Ref(_) => Some(format!(
+                "its global {index} is a mutable reference, which cannot be restored"
+            )),
+        }
+    }
+
+    /// Notes what an instruction does; its name, if it cannot be undone.
+    fn operator(&mut self, operator: &Operator<'_>) -> Option<&'static str> {
+        match operator {
+            Operator::MemoryGrow { .. } => {
+                self.grows = true;
+                None
+            }
+            Operator::TableSet { .. } => Some("table.set"),
+            Operator::TableGrow { .. } => Some("table.grow"),
+            Operator::TableFill { .. } => Some("table.fill"),
+            Operator::TableCopy { .. } => Some("table.copy"),
+            Operator::TableInit { .. } => Some("table.init"),
+            Operator::ElemDrop { .. } => Some("elem.drop"),
+            Operator::DataDrop { .. } => Some("data.drop"),
+            _ => None,
+        }
+    }
+
+    fn plan(self) -> Plan {
+        let mut plan = self.plan;
+        if let (true, Some(memory)) = (self.grows, self.memory) {
+            let pages_max = memory.maximum.unwrap_or(PAGES_MAX).min(PAGES_MAX);
+            // A segment that must fail in the module as written must not fit into the headroom.
+            let data_fits = !self.data_elsewhere
+                && self.data_end.unwrap_or(0) <= memory.initial.saturating_mul(PAGE);
+            let headroom = if data_fits {
+                HEADROOM_PAGES.min(pages_max.saturating_sub(memory.initial))
+            } else {
+                0
+            };
+            plan.growth = Some(Growth {
+                pages: memory.initial,
+                pages_with_headroom: memory.initial + headroom,
+                pages_max,
+            });
+        }
+        plan
+    }
+}
+
+/// The value of an offset that is a plain constant.
+fn constant(expression: &ConstExpr<'_>) -> Result<Option<u32>, Error> {
+    let mut operators = expression.get_operators_reader();
+    let first = operators.read()?;
+    let then = operators.read()?;
+    Ok(match (first, then) {
+        (Operator::I32Const { value }, Operator::End) => Some(value.cast_unsigned()),
+        _ => None,
+    })
+}
