@@ -1,1 +1,89 @@
 //! Write Ferrite WASM functions in Rust.
+//!
+//! A function is ordinary Rust with an attribute. Its parameters are filled from the call's KEYS,
+//! then its ARGS, in order; its result becomes the reply:
+//!
+//! ```
+//! use ferrite_wasm_sdk::*;
+//!
+//! #[ferrite_function]
+//! pub fn rate_limit(key: &str, limit: i64, window_secs: i64) -> Result<bool, Error> {
+//!     let current: i64 = ferrite::get(key)?.unwrap_or(0);
+//!     if current >= limit {
+//!         return Ok(false);
+//!     }
+//!     ferrite::incr(key)?;
+//!     if current == 0 {
+//!         ferrite::expire(key, window_secs)?;
+//!     }
+//!     Ok(true)
+//! }
+//!
+//! // On the host the same function runs against a store in memory.
+//! let store = mock::Store::new();
+//! assert_eq!(rate_limit("ratelimit:api:1", 1, 60), Ok(true));
+//! let reply = store.call(entry!(rate_limit), ["ratelimit:api:1"], ["1", "60"]);
+//! assert_eq!(reply, Value::Bool(false));
+//! ```
+//!
+//! Built for `wasm32-unknown-unknown` as a `cdylib`, each annotated function is an entry of the
+//! module: `WASM.CALL rate_limit KEYS ratelimit:api:1 ARGS 100 60`.
+//!
+//! - [`ferrite`] has the functions that reach the store.
+//! - [`Parameter`] lists what a parameter may be, [`Reply`] what a result may be.
+//! - [`Error`] becomes an error reply, and any standard error turns into one by `?`.
+//! - [`mock`] is the store for tests on the host.
+#![no_std]
+
+extern crate alloc;
+#[cfg(any(feature = "std", not(target_family = "wasm")))]
+extern crate std;
+
+#[cfg(all(target_family = "wasm", feature = "allocator"))]
+mod allocator;
+mod argument;
+mod decode;
+mod entry;
+mod error;
+mod excerpt;
+pub mod ferrite;
+mod from_value;
+#[cfg(target_family = "wasm")]
+mod guest;
+mod input;
+#[cfg(feature = "serde")]
+mod json;
+#[cfg(not(target_family = "wasm"))]
+pub mod mock;
+mod parameter;
+mod reply;
+mod result_buffer;
+mod value;
+
+/// The functions of the host, by slices instead of pointers: the real ones in a guest.
+#[cfg(target_family = "wasm")]
+use guest as host;
+/// The functions of the host, by slices instead of pointers: the mock's outside of a guest.
+#[cfg(not(target_family = "wasm"))]
+use mock::host;
+
+pub use argument::{Argument, Arguments};
+pub use error::Error;
+pub use ferrite_wasm_abi::Status;
+pub use ferrite_wasm_sdk_macros::{entry, ferrite_function};
+pub use from_value::{FromValue, Mismatch};
+#[cfg(all(target_family = "wasm", not(feature = "std")))]
+pub use guest::panicked;
+pub use input::Input;
+#[cfg(feature = "serde")]
+pub use json::Json;
+pub use parameter::{Keys, Parameter, Refusal};
+pub use reply::{Reply, Simple};
+pub use value::Value;
+
+/// What the macro's code calls; not for other use.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::entry::{Description, Entry, finish, run, take};
+    pub use crate::input::Input;
+}

@@ -12,6 +12,7 @@ pub(crate) fn function(function: &Function) -> TokenStream {
         item,
         export,
         parameters,
+        result_span,
     } = function;
     let ident = &item.sig.ident;
     let visibility = &item.vis;
@@ -39,7 +40,10 @@ pub(crate) fn function(function: &Function) -> TokenStream {
             let #value = ::ferrite_wasm_sdk::__private::take(input)?;
         }
     });
-    let call = quote! { #ident(#(#values),*) };
+    // The same for the result, whose type stands after the arrow, if it does.
+    let reply = quote_spanned! { *result_span =>
+        ::ferrite_wasm_sdk::Reply::reply(&result)
+    };
 
     quote! {
         #item
@@ -52,7 +56,8 @@ pub(crate) fn function(function: &Function) -> TokenStream {
             ) -> ::core::result::Result<(), ::ferrite_wasm_sdk::Error> {
                 #(#takes)*
                 ::ferrite_wasm_sdk::__private::finish(input)?;
-                ::ferrite_wasm_sdk::Reply::reply(&#call);
+                let result = #ident(#(#values),*);
+                #reply;
                 ::core::result::Result::Ok(())
             }
             ::ferrite_wasm_sdk::__private::Entry {

@@ -3,7 +3,8 @@
 use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::{
-    Error, FnArg, GenericArgument, GenericParam, Ident, ItemFn, Pat, Path, PathArguments, Type,
+    Error, FnArg, GenericArgument, GenericParam, Ident, ItemFn, Pat, Path, PathArguments,
+    ReturnType, Type,
 };
 
 use crate::parse::Annotated;
@@ -24,6 +25,8 @@ pub(crate) struct Function {
     /// Name of the entry.
     pub(crate) export: String,
     pub(crate) parameters: Vec<Parameter>,
+    /// Where the result's type stands, so that the compiler points there when it cannot be replied.
+    pub(crate) result_span: Span,
 }
 
 /// A parameter of such a function.
@@ -68,10 +71,15 @@ pub(crate) fn function(annotated: Annotated) -> syn::Result<Function> {
     }
     check_order(&shapes, &mut mistakes);
     mistakes.into_result()?;
+    let result_span = match &item.sig.output {
+        ReturnType::Default => item.sig.ident.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
     Ok(Function {
         item,
         export,
         parameters,
+        result_span,
     })
 }
 

@@ -1,0 +1,417 @@
+//! The functions that reach the store.
+//!
+//! Keys and fields are anything that is bytes: `&str`, `String`, `&[u8]`. What is read comes as any
+//! [`FromValue`] type, what is written as any [`Argument`]. All of a call's writes take effect
+//! together when it ends well, and none of them otherwise.
+//!
+//! Every function fails with `NOPERM` where the function's permissions do not cover the key, and
+//! with `WRONGTYPE` where the key holds another type of value.
+
+use ferrite_wasm_abi::{Status, log_level, set_option};
+
+use crate::argument::{Argument, ArgumentList, Arguments};
+use crate::decode::decode;
+use crate::error::Error;
+use crate::excerpt::excerpt;
+use crate::from_value::{FromValue, Mismatch};
+use crate::host;
+use crate::result_buffer::read;
+use crate::value::Value;
+
+/// Reads a string; `None` where the key does not exist.
+///
+/// ```
+/// # use ferrite_wasm_sdk::*;
+/// # let store = mock::Store::new();
+/// let visits: i64 = ferrite::get("visits")?.unwrap_or(0);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Also where the string cannot be read as `T`.
+pub fn get<T: FromValue>(key: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
+    let key = key.as_ref();
+    read(|buffer| host::get(key, buffer))
+        .map_err(|code| Error::of_status(code, "get", key))?
+        .transpose()
+        .map_err(|mismatch| unreadable("the value of key", key, &mismatch))
+}
+
+/// Writes a string and removes the expiry that the key had.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn set(key: impl AsRef<[u8]>, value: impl Argument) -> Result<(), Error> {
+    set_with(key, value, SetOptions::new()).map(drop)
+}
+
+/// Writes a string on conditions or with an expiry; whether it was written.
+///
+/// ```
+/// # use ferrite_wasm_sdk::*;
+/// # use ferrite_wasm_sdk::ferrite::SetOptions;
+/// # let store = mock::Store::new();
+/// let locked = ferrite::set_with("lock:job", "worker-1", SetOptions::new().if_absent().ttl_secs(30))?;
+/// assert!(locked);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Also where the options exclude each other.
+pub fn set_with(
+    key: impl AsRef<[u8]>,
+    value: impl Argument,
+    options: SetOptions,
+) -> Result<bool, Error> {
+    let key = key.as_ref();
+    let answer = value.with_bytes(|value| host::set(key, value, options.bits, options.ttl_millis));
+    if answer == Status::NotStored.code() {
+        return Ok(false);
+    }
+    checked(answer, "set", key).map(|_| true)
+}
+
+/// How [`set_with`] writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetOptions {
+    bits: i32,
+    ttl_millis: i64,
+}
+
+impl SetOptions {
+    /// Always, and without an expiry.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            bits: 0,
+            ttl_millis: -1,
+        }
+    }
+
+    /// Only where the key does not exist.
+    #[must_use]
+    pub const fn if_absent(mut self) -> Self {
+        self.bits |= set_option::NX;
+        self
+    }
+
+    /// Only where the key exists.
+    #[must_use]
+    pub const fn if_present(mut self) -> Self {
+        self.bits |= set_option::XX;
+        self
+    }
+
+    /// Keeps the expiry that the key has.
+    #[must_use]
+    pub const fn keep_ttl(mut self) -> Self {
+        self.bits |= set_option::KEEPTTL;
+        self
+    }
+
+    /// Expires after this many milliseconds.
+    #[must_use]
+    pub const fn ttl_millis(mut self, millis: i64) -> Self {
+        self.ttl_millis = millis;
+        self
+    }
+
+    /// Expires after this many seconds.
+    #[must_use]
+    pub const fn ttl_secs(self, secs: i64) -> Self {
+        self.ttl_millis(secs.saturating_mul(1000))
+    }
+}
+
+impl Default for SetOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Adds one to an integer, which starts at 0 where the key does not exist; the sum.
+///
+/// # Errors
+///
+/// Also where the string is not an integer, or the sum is out of range.
+pub fn incr(key: impl AsRef<[u8]>) -> Result<i64, Error> {
+    incr_by(key, 1)
+}
+
+/// Adds to an integer, which starts at 0 where the key does not exist; the sum.
+///
+/// # Errors
+///
+/// Also where the string is not an integer, or the sum is out of range.
+pub fn incr_by(key: impl AsRef<[u8]>, delta: i64) -> Result<i64, Error> {
+    let key = key.as_ref();
+    host::incr_by(key, delta).map_err(|code| Error::of_status(code.into(), "incr_by", key))
+}
+
+/// Lets a key expire after this many seconds; whether there is such a key.
+///
+/// Zero or less deletes it at once.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn expire(key: impl AsRef<[u8]>, secs: i64) -> Result<bool, Error> {
+    expire_millis(key, secs.saturating_mul(1000))
+}
+
+/// Lets a key expire after this many milliseconds; whether there is such a key.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn expire_millis(key: impl AsRef<[u8]>, millis: i64) -> Result<bool, Error> {
+    let key = key.as_ref();
+    checked(host::expire(key, millis), "expire", key).map(|found| found != 0)
+}
+
+/// How long a key still has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// Milliseconds until it expires.
+    Millis(i64),
+    /// It does not expire.
+    NoExpiry,
+    /// There is no such key.
+    NoKey,
+}
+
+/// Tells how long a key still has.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn ttl(key: impl AsRef<[u8]>) -> Result<Ttl, Error> {
+    let key = key.as_ref();
+    match host::ttl(key) {
+        millis @ 0.. => Ok(Ttl::Millis(millis)),
+        ferrite_wasm_abi::ttl::NO_EXPIRY => Ok(Ttl::NoExpiry),
+        ferrite_wasm_abi::ttl::NO_KEY => Ok(Ttl::NoKey),
+        code => Err(Error::of_status(code, "ttl", key)),
+    }
+}
+
+/// Deletes a key; whether there was one.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn del(key: impl AsRef<[u8]>) -> Result<bool, Error> {
+    let key = key.as_ref();
+    checked(host::del(&[key]), "del", key).map(|count| count > 0)
+}
+
+/// Deletes keys; how many there were.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn del_many<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Result<usize, Error> {
+    many(keys, "del", host::del)
+}
+
+/// Tells whether a key exists.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn exists(key: impl AsRef<[u8]>) -> Result<bool, Error> {
+    let key = key.as_ref();
+    checked(host::exists(&[key]), "exists", key).map(|count| count > 0)
+}
+
+/// Counts the keys that exist; one that is named twice counts twice.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn exists_many<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Result<usize, Error> {
+    many(keys, "exists", host::exists)
+}
+
+/// Reads a hash's field; `None` where the field or the hash does not exist.
+///
+/// # Errors
+///
+/// Also where the field's value cannot be read as `T`.
+pub fn hget<T: FromValue>(
+    key: impl AsRef<[u8]>,
+    field: impl AsRef<[u8]>,
+) -> Result<Option<T>, Error> {
+    let (key, field) = (key.as_ref(), field.as_ref());
+    read(|buffer| host::hget(key, field, buffer))
+        .map_err(|code| Error::of_status(code, "hget", key))?
+        .transpose()
+        .map_err(|mismatch| unreadable("the value of field", field, &mismatch))
+}
+
+/// Writes a hash's field; whether the field is new.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn hset(
+    key: impl AsRef<[u8]>,
+    field: impl AsRef<[u8]>,
+    value: impl Argument,
+) -> Result<bool, Error> {
+    let (key, field) = (key.as_ref(), field.as_ref());
+    let answer = value.with_bytes(|value| host::hset(key, field, value));
+    checked(answer, "hset", key).map(|new| new != 0)
+}
+
+/// Deletes a hash's field; whether there was one.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn hdel(key: impl AsRef<[u8]>, field: impl AsRef<[u8]>) -> Result<bool, Error> {
+    let key = key.as_ref();
+    checked(host::hdel(key, &[field.as_ref()]), "hdel", key).map(|count| count > 0)
+}
+
+/// Deletes fields of a hash; how many there were.
+///
+/// # Errors
+///
+/// See the [module](self).
+pub fn hdel_many<F: AsRef<[u8]>>(
+    key: impl AsRef<[u8]>,
+    fields: impl IntoIterator<Item = F>,
+) -> Result<usize, Error> {
+    let key = key.as_ref();
+    many(fields, "hdel", |fields| host::hdel(key, fields))
+}
+
+/// Reads a whole hash; an empty one where the key does not exist.
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # use ferrite_wasm_sdk::*;
+/// # let store = mock::Store::new();
+/// let user: BTreeMap<String, String> = ferrite::hgetall("user:1")?;
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Also where a field or value cannot be read as `T` wants it.
+pub fn hgetall<T: FromValue>(key: impl AsRef<[u8]>) -> Result<T, Error> {
+    call("HGETALL", key.as_ref())
+}
+
+/// Runs any command and reads its reply as `T`.
+///
+/// ```
+/// # use ferrite_wasm_sdk::*;
+/// # let store = mock::Store::new();
+/// let added: i64 = ferrite::call("ZADD", ("board", 10.5, "ann"))?;
+/// let best: Vec<(String, f64)> = ferrite::call::<Vec<String>>("ZRANGE", ("board", 0, 9, "REV", "WITHSCORES"))
+///     .map(|flat| flat.chunks(2).map(|pair| (pair[0].clone(), pair[1].parse().unwrap())).collect())?;
+/// # assert_eq!(best, [("ann".to_owned(), 10.5)]);
+/// ferrite::call::<()>("ZREM", ("board", "ann"))?;
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+///
+/// The command's own error reply; also where the reply cannot be read as `T`.
+pub fn call<T: FromValue>(command: &str, arguments: impl Arguments) -> Result<T, Error> {
+    let mut list = ArgumentList::new();
+    arguments.append_to(&mut list);
+    let value = reply_of(command, &mut list)?;
+    T::from_value(value)
+        .map_err(|mismatch| unreadable("the reply of", command.as_bytes(), &mismatch))
+}
+
+/// A reply as the host encodes it.
+struct Encoded(Value);
+
+impl FromValue for Encoded {
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Mismatch> {
+        decode(bytes)
+            .map(Self)
+            .ok_or_else(|| Mismatch::new("one RESP reply", bytes))
+    }
+}
+
+fn reply_of(command: &str, list: &mut ArgumentList) -> Result<Value, Error> {
+    let name = command.as_bytes();
+    let arguments = list.finish();
+    let reply = read::<Encoded>(|buffer| host::call(name, arguments, buffer))
+        .map_err(|code| Error::of_status(code, "call", name))?;
+    match reply {
+        Some(Ok(Encoded(Value::Error(text)))) => Err(Error::of_reply(text)),
+        Some(Ok(Encoded(value))) => Ok(value),
+        _ => Err(Error::of_status(Status::Store.code().into(), "call", name)),
+    }
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(i32)]
+pub enum Level {
+    /// The finest level.
+    Trace = log_level::TRACE,
+    /// For those who debug the function.
+    Debug = log_level::DEBUG,
+    /// For those who run the server.
+    Info = log_level::INFO,
+    /// Something to look at.
+    Warn = log_level::WARN,
+    /// Something went wrong.
+    Error = log_level::ERROR,
+}
+
+/// Writes a line to the server's log.
+pub fn log(level: Level, text: impl AsRef<str>) {
+    host::log(level as i32, text.as_ref().as_bytes());
+}
+
+/// Milliseconds since 1970, the same throughout a call.
+#[must_use]
+pub fn time_millis() -> i64 {
+    host::time_millis()
+}
+
+/// Fills a buffer with random bytes.
+pub fn random(buffer: &mut [u8]) {
+    host::random(buffer);
+}
+
+/// A random number.
+#[must_use]
+pub fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// Passes a host function's count on, or makes an error of its status.
+fn checked(answer: i32, operation: &'static str, subject: &[u8]) -> Result<usize, Error> {
+    usize::try_from(answer).map_err(|_| Error::of_status(answer.into(), operation, subject))
+}
+
+fn many<K: AsRef<[u8]>>(
+    keys: impl IntoIterator<Item = K>,
+    operation: &'static str,
+    run: impl FnOnce(&[&[u8]]) -> i32,
+) -> Result<usize, Error> {
+    let keys: alloc::vec::Vec<K> = keys.into_iter().collect();
+    let keys: alloc::vec::Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+    let subject = keys.first().copied().unwrap_or_default();
+    checked(run(&keys), operation, subject)
+}
+
+/// The error for something that was read and is not what was asked for.
+#[cold]
+fn unreadable(what: &str, subject: &[u8], mismatch: &Mismatch) -> Error {
+    Error::of_reply(mismatch.describe(&["ERR ", what, " ", &excerpt(subject)]))
+}
