@@ -1,0 +1,71 @@
+//! Strings that count.
+
+use super::spec::{DENYOOM, FAST, Keys, WRITE, commands};
+use crate::error::StoreError;
+use crate::keyspace::expiring::Deadline;
+use crate::number::{integer, parse_integer};
+use crate::reply::ReplyWriter;
+use crate::value::Value;
+use crate::value::text::Text;
+use crate::view::View;
+
+commands! {
+    "incr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => incr;
+    "decr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => decr;
+    "incrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrby;
+    "decrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => decrby;
+}
+
+/// Adds to the integer that a key holds, 0 if it is not there; returns the sum.
+pub(crate) fn add<V: View>(view: &mut V, key: &[u8], delta: i64) -> Result<i64, StoreError> {
+    let (old, deadline) = match view.get(key)? {
+        Some(live) => {
+            let text = live.cast::<Text>()?.as_slice();
+            (parse_integer(text).ok_or(StoreError::NotAnInteger)?, live.deadline)
+        }
+        None => (0, Deadline::NEVER),
+    };
+    let sum = old.checked_add(delta).ok_or(StoreError::Overflow)?;
+    view.put(key, Value::text(itoa::Buffer::new().format(sum).as_bytes()), deadline)?;
+    Ok(sum)
+}
+
+fn incr<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    out.int(add(view, argv[1], 1)?);
+    Ok(())
+}
+
+fn decr<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    out.int(add(view, argv[1], -1)?);
+    Ok(())
+}
+
+fn incrby<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let delta = integer(argv[2])?;
+    out.int(add(view, argv[1], delta)?);
+    Ok(())
+}
+
+fn decrby<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let delta = integer(argv[2])?
+        .checked_neg()
+        .ok_or(StoreError::Refused("ERR decrement would overflow"))?;
+    out.int(add(view, argv[1], delta)?);
+    Ok(())
+}

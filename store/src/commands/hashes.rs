@@ -1,0 +1,234 @@
+//! Hashes.
+
+use super::scan::{Extra, ScanOptions};
+use super::spec::{DENYOOM, FAST, Keys, READONLY, WRITE, commands};
+use crate::blob::Blob;
+use crate::error::StoreError;
+use crate::number::{integer, parse_integer};
+use crate::reply::ReplyWriter;
+use crate::value::Hash;
+use crate::view::{Missing, View};
+
+commands! {
+    "hset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hset;
+    "hmset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hmset;
+    "hsetnx", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hsetnx;
+    "hget", 3, READONLY | FAST, Keys::FIRST => hget;
+    "hmget", -3, READONLY | FAST, Keys::FIRST => hmget;
+    "hgetall", 2, READONLY, Keys::FIRST => hgetall;
+    "hkeys", 2, READONLY, Keys::FIRST => hkeys;
+    "hvals", 2, READONLY, Keys::FIRST => hvals;
+    "hlen", 2, READONLY | FAST, Keys::FIRST => hlen;
+    "hexists", 3, READONLY | FAST, Keys::FIRST => hexists;
+    "hstrlen", 3, READONLY | FAST, Keys::FIRST => hstrlen;
+    "hdel", -3, WRITE | FAST, Keys::FIRST => hdel;
+    "hincrby", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hincrby;
+    "hscan", -3, READONLY, Keys::FIRST => hscan;
+}
+
+/// Sets fields, given as pairs; returns how many are new.
+pub(crate) fn set_fields<V: View>(
+    view: &mut V,
+    key: &[u8],
+    pairs: &[&[u8]],
+) -> Result<i64, StoreError> {
+    let new = view.update::<Hash, _>(key, Missing::Create, |hash| {
+        let insert = |pair: &[&[u8]]| i64::from(hash.insert(pair[0], Blob::new(pair[1])));
+        Ok(pairs.chunks_exact(2).map(insert).sum())
+    })?;
+    Ok(new.unwrap_or(0))
+}
+
+/// Removes fields; returns how many were there.
+pub(crate) fn remove_fields<V: View>(
+    view: &mut V,
+    key: &[u8],
+    fields: &[&[u8]],
+) -> Result<i64, StoreError> {
+    let removed = view.update::<Hash, _>(key, Missing::Skip, |hash| {
+        Ok(fields.iter().map(|field| i64::from(hash.remove(field).is_some())).sum())
+    })?;
+    Ok(removed.unwrap_or(0))
+}
+
+fn hset<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    if argv.len() % 2 == 1 {
+        return Err(StoreError::Arity("hset".into()));
+    }
+    out.int(set_fields(view, argv[1], &argv[2..])?);
+    Ok(())
+}
+
+fn hmset<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    if argv.len() % 2 == 1 {
+        return Err(StoreError::Arity("hmset".into()));
+    }
+    set_fields(view, argv[1], &argv[2..])?;
+    out.ok();
+    Ok(())
+}
+
+fn hsetnx<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let new = view.update::<Hash, _>(argv[1], Missing::Create, |hash| {
+        Ok(!hash.contains(argv[2]) && hash.insert(argv[2], Blob::new(argv[3])))
+    })?;
+    out.int(i64::from(new == Some(true)));
+    Ok(())
+}
+
+fn hget<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let value = view.read::<Hash>(argv[1])?.and_then(|hash| hash.get(argv[2]));
+    out.bulk_or_null(value.map(Blob::as_slice));
+    Ok(())
+}
+
+fn hmget<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let hash = view.read::<Hash>(argv[1])?;
+    out.array(argv.len() - 2);
+    for field in &argv[2..] {
+        let value = hash.and_then(|hash| hash.get(field));
+        out.bulk_or_null(value.map(Blob::as_slice));
+    }
+    Ok(())
+}
+
+fn hgetall<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let hash = view.read::<Hash>(argv[1])?;
+    out.map(hash.map_or(0, Hash::len));
+    for (field, value) in hash.into_iter().flat_map(Hash::iter) {
+        out.bulk(field);
+        out.bulk(value);
+    }
+    Ok(())
+}
+
+fn hkeys<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let hash = view.read::<Hash>(argv[1])?;
+    out.array(hash.map_or(0, Hash::len));
+    hash.into_iter().flat_map(Hash::iter).for_each(|(field, _)| out.bulk(field));
+    Ok(())
+}
+
+fn hvals<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let hash = view.read::<Hash>(argv[1])?;
+    out.array(hash.map_or(0, Hash::len));
+    hash.into_iter().flat_map(Hash::iter).for_each(|(_, value)| out.bulk(value));
+    Ok(())
+}
+
+fn hlen<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    out.int(view.read::<Hash>(argv[1])?.map_or(0, Hash::len) as i64);
+    Ok(())
+}
+
+fn hexists<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let there = view.read::<Hash>(argv[1])?.is_some_and(|hash| hash.contains(argv[2]));
+    out.int(i64::from(there));
+    Ok(())
+}
+
+fn hstrlen<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let value = view.read::<Hash>(argv[1])?.and_then(|hash| hash.get(argv[2]));
+    out.int(value.map_or(0, |value| value.len()) as i64);
+    Ok(())
+}
+
+fn hdel<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    out.int(remove_fields(view, argv[1], &argv[2..])?);
+    Ok(())
+}
+
+fn hincrby<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let delta = integer(argv[3])?;
+    let sum = view.update::<Hash, _>(argv[1], Missing::Create, |hash| {
+        let old = match hash.get(argv[2]) {
+            Some(text) => parse_integer(text)
+                .ok_or(StoreError::Refused("ERR hash value is not an integer"))?,
+            None => 0,
+        };
+        let sum = old.checked_add(delta).ok_or(StoreError::Overflow)?;
+        hash.insert(argv[2], Blob::new(itoa::Buffer::new().format(sum).as_bytes()));
+        Ok(sum)
+    })?;
+    out.int(sum.unwrap_or(0));
+    Ok(())
+}
+
+fn hscan<V: View>(
+    view: &mut V,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let options = ScanOptions::parse(argv[2], &argv[3..], Extra::NoValues)?;
+    let mut found = Vec::new();
+    let mut next = 0;
+    if let Some(hash) = view.read::<Hash>(argv[1])? {
+        next = hash.scan(options.cursor, options.count, |field, value| {
+            if options.matches(field) {
+                found.push((field.clone(), value.clone()));
+            }
+        });
+    }
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(next).as_bytes());
+    out.array(if options.no_values { found.len() } else { found.len() * 2 });
+    for (field, value) in &found {
+        out.bulk(field);
+        if !options.no_values {
+            out.bulk(value);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! What `SCAN` and its kin have in common: cursor and options.
+
+use crate::error::StoreError;
+use crate::glob;
+use crate::number::integer;
+
+/// How many elements a call visits unless told.
+const COUNT: usize = 10;
+
+/// The options of a scan.
+pub(crate) struct ScanOptions<'a> {
+    pub(crate) cursor: u64,
+    pub(crate) count: usize,
+    pattern: Option<&'a [u8]>,
+    pub(crate) type_name: Option<&'a [u8]>,
+    pub(crate) no_values: bool,
+}
+
+/// Which options a command takes besides `MATCH` and `COUNT`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extra {
+    None,
+    Type,
+    NoValues,
+}
+
+impl<'a> ScanOptions<'a> {
+    /// Reads a cursor and the options after it.
+    pub(crate) fn parse(
+        cursor: &[u8],
+        options: &[&'a [u8]],
+        extra: Extra,
+    ) -> Result<Self, StoreError> {
+        let cursor = std::str::from_utf8(cursor)
+            .ok()
+            .filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
+            .and_then(|text| text.parse().ok())
+            .ok_or(StoreError::Refused("ERR invalid cursor"))?;
+        let mut parsed =
+            Self { cursor, count: COUNT, pattern: None, type_name: None, no_values: false };
+        let mut options = options.iter();
+        while let Some(option) = options.next() {
+            if option.eq_ignore_ascii_case(b"novalues") && extra == Extra::NoValues {
+                parsed.no_values = true;
+                continue;
+            }
+            let value = options.next().ok_or(StoreError::Syntax)?;
+            if option.eq_ignore_ascii_case(b"count") {
+                parsed.count = usize::try_from(integer(value)?)
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .ok_or(StoreError::Syntax)?;
+            } else if option.eq_ignore_ascii_case(b"match") {
+                parsed.pattern = Some(value);
+            } else if option.eq_ignore_ascii_case(b"type") && extra == Extra::Type {
+                parsed.type_name = Some(value);
+            } else {
+                return Err(StoreError::Syntax);
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Whether an element is wanted.
+    pub(crate) fn matches(&self, element: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, element))
+    }
+}

@@ -1,0 +1,245 @@
+//! What is known of a command besides what it does: name, arity, flags, where its keys are.
+
+use smallvec::SmallVec;
+
+use crate::direct::Direct;
+use crate::error::StoreError;
+use crate::number::parse_integer;
+use crate::reply::ReplyWriter;
+use crate::transaction::within::Within;
+
+/// It writes.
+pub const WRITE: u32 = 1 << 0;
+/// It only reads.
+pub const READONLY: u32 = 1 << 1;
+/// It may use up memory.
+pub const DENYOOM: u32 = 1 << 2;
+/// Its cost does not grow with the data.
+pub const FAST: u32 = 1 << 3;
+/// It may wait for another client.
+pub const BLOCKING: u32 = 1 << 4;
+/// Its keys cannot all be told from fixed positions.
+pub const MOVABLEKEYS: u32 = 1 << 5;
+
+/// The names of the flags as `COMMAND` tells them.
+const FLAG_NAMES: [(u32, &str); 6] = [
+    (WRITE, "write"),
+    (READONLY, "readonly"),
+    (DENYOOM, "denyoom"),
+    (FAST, "fast"),
+    (BLOCKING, "blocking"),
+    (MOVABLEKEYS, "movablekeys"),
+];
+
+/// A data command as `COMMAND` and a permission check see it.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandSpec {
+    /// The name in lower case.
+    pub name: &'static str,
+    /// Number of arguments, the name included; negative: at least so many.
+    pub arity: i32,
+    /// A set of [`WRITE`], [`READONLY`] and the others.
+    pub flags: u32,
+    /// Where the keys are.
+    pub keys: Keys,
+}
+
+/// Where a command's keys are among its arguments. Argument 0 is the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// It has none and looks at none.
+    None,
+    /// From `first` to `last` by `step`; a negative `last` counts from the end.
+    Positions {
+        /// First key.
+        first: usize,
+        /// Last key.
+        last: i32,
+        /// From one key to the next.
+        step: usize,
+    },
+    /// As many keys as argument `count` says, right after it; and the one at `also`, if not 0.
+    Counted {
+        /// Where their number is.
+        count: usize,
+        /// A key of its own before that, such as a destination.
+        also: usize,
+    },
+    /// The first argument, and what follows `STORE`; patterns after `BY` and `GET` name others.
+    Sort,
+    /// All keys of a database.
+    All,
+}
+
+impl Keys {
+    /// Argument 1 alone.
+    pub const FIRST: Self = Self::Positions { first: 1, last: 1, step: 1 };
+    /// Arguments 1 and 2.
+    pub const TWO: Self = Self::Positions { first: 1, last: 2, step: 1 };
+    /// All arguments.
+    pub const EVERY: Self = Self::Positions { first: 1, last: -1, step: 1 };
+}
+
+/// The keys of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyAccess {
+    /// None.
+    None,
+    /// The arguments at these indexes.
+    At(SmallVec<[usize; 4]>),
+    /// All keys of a database: `KEYS`, `SCAN`, `RANDOMKEY`, `DBSIZE`, `FLUSHDB`…
+    All,
+    /// Keys that are known only once the data is read, as with `SORT … BY`.
+    Unknown,
+}
+
+/// What a permission check needs to know of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandAccess {
+    /// The command's name in lower case.
+    pub name: &'static str,
+    /// Whether it writes.
+    pub write: bool,
+    /// Its keys.
+    pub keys: KeyAccess,
+}
+
+impl CommandSpec {
+    /// Whether the command writes.
+    pub fn is_write(&self) -> bool {
+        self.flags & WRITE != 0
+    }
+
+    /// Whether a request has as many arguments as the command takes.
+    pub fn takes(&self, arguments: usize) -> bool {
+        let arity = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { arguments >= arity } else { arguments == arity }
+    }
+
+    /// The flags by the names that `COMMAND` uses.
+    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let flags = self.flags;
+        FLAG_NAMES.iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| *name)
+    }
+
+    /// First key, last key and step as `COMMAND` tells them.
+    pub fn key_positions(&self) -> (i32, i32, i32) {
+        match self.keys {
+            // Positions are small numbers written in the tables of the families.
+            Keys::Positions { first, last, step } => (first as i32, last, step as i32),
+            Keys::Counted { also, .. } if also != 0 => (also as i32, also as i32, 1),
+            Keys::Sort => (1, 1, 1),
+            Keys::None | Keys::Counted { .. } | Keys::All => (0, 0, 0),
+        }
+    }
+
+    /// The keys of a request, whose number of arguments was checked.
+    ///
+    /// # Errors
+    /// What the command itself would answer when a number of keys makes no sense.
+    pub(crate) fn access(&self, argv: &[&[u8]]) -> Result<KeyAccess, StoreError> {
+        match self.keys {
+            Keys::None => Ok(KeyAccess::None),
+            Keys::All => Ok(KeyAccess::All),
+            Keys::Positions { first, last, step } => {
+                let last = match usize::try_from(last) {
+                    Ok(last) => last,
+                    Err(_) => argv.len().saturating_sub(last.unsigned_abs() as usize),
+                };
+                let end = last.min(argv.len() - 1) + 1;
+                Ok(KeyAccess::At((first..end).step_by(step).collect()))
+            }
+            Keys::Counted { count, also } => {
+                // The command itself says what is wrong with its number of keys.
+                let keys = argv.get(count).and_then(|text| parse_integer(text)).unwrap_or(0);
+                let keys = usize::try_from(keys).unwrap_or(0);
+                let first = count + 1;
+                let end = first.saturating_add(keys).min(argv.len());
+                let own = (also != 0).then_some(also);
+                Ok(KeyAccess::At(own.into_iter().chain(first..end).collect()))
+            }
+            Keys::Sort => {
+                let mut keys = SmallVec::from_slice(&[1]);
+                let mut at = 2;
+                while at < argv.len() {
+                    let with_value = at + 1 < argv.len();
+                    if argv[at].eq_ignore_ascii_case(b"store") && with_value {
+                        keys.truncate(1);
+                        keys.push(at + 1);
+                        at += 1;
+                    } else if argv[at].eq_ignore_ascii_case(b"limit") {
+                        at += 2;
+                    } else if (argv[at].eq_ignore_ascii_case(b"by")
+                        || argv[at].eq_ignore_ascii_case(b"get"))
+                        && with_value
+                    {
+                        at += 1;
+                        if argv[at].contains(&b'*') {
+                            return Ok(KeyAccess::Unknown);
+                        }
+                    }
+                    at += 1;
+                }
+                Ok(KeyAccess::At(keys))
+            }
+        }
+    }
+}
+
+/// A command: what is known of it, and its one implementation for both views.
+pub(crate) struct Command {
+    pub(super) spec: CommandSpec,
+    pub(super) direct: for<'s> fn(
+        &mut Direct<'s>,
+        &[&[u8]],
+        &mut dyn ReplyWriter,
+    ) -> Result<(), StoreError>,
+    pub(super) within: for<'t> fn(
+        &mut Within<'t>,
+        &[&[u8]],
+        &mut dyn ReplyWriter,
+    ) -> Result<(), StoreError>,
+}
+
+impl Command {
+    pub(crate) fn spec(&self) -> &CommandSpec {
+        &self.spec
+    }
+
+    pub(crate) fn run_direct(
+        &self,
+        view: &mut Direct<'_>,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) -> Result<(), StoreError> {
+        (self.direct)(view, argv, out)
+    }
+
+    pub(crate) fn run_within(
+        &self,
+        view: &mut Within<'_>,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) -> Result<(), StoreError> {
+        (self.within)(view, argv, out)
+    }
+}
+
+/// Lists a family's commands: name, arity, flags, keys, and the function that does it.
+macro_rules! commands {
+    ($($name:literal, $arity:literal, $flags:expr, $keys:expr => $run:path;)*) => {
+        pub(super) const COMMANDS: &[$crate::commands::spec::Command] = &[$(
+            $crate::commands::spec::Command {
+                spec: $crate::commands::spec::CommandSpec {
+                    name: $name,
+                    arity: $arity,
+                    flags: $flags,
+                    keys: $keys,
+                },
+                direct: |view, argv, out| $run(view, argv, out),
+                within: |view, argv, out| $run(view, argv, out),
+            },
+        )*];
+    };
+}
+pub(super) use commands;

@@ -1,0 +1,111 @@
+//! Finding a command by its name.
+
+use std::sync::LazyLock;
+
+use hashbrown::HashTable;
+
+use super::spec::{Command, CommandSpec};
+use super::{counters, expiry, hashes, keys, strings};
+use crate::error::StoreError;
+use crate::hashing::hash;
+
+/// Longest name of a command, and a bound for the copy that is made of a name to find it.
+const NAME_LEN_MAX: usize = 32;
+/// How much of an unknown command's name and arguments the error repeats, in bytes.
+const ECHO_LEN_MAX: usize = 128;
+
+const FAMILIES: &[&[Command]] =
+    &[strings::COMMANDS, counters::COMMANDS, keys::COMMANDS, expiry::COMMANDS, hashes::COMMANDS];
+
+static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {
+    let mut table = HashTable::new();
+    for command in FAMILIES.iter().copied().flatten() {
+        let name_hash = hash(command.spec.name.as_bytes());
+        table.insert_unique(name_hash, command, |command| hash(command.spec.name.as_bytes()));
+    }
+    table
+});
+
+/// All data commands.
+pub(crate) fn specs() -> impl Iterator<Item = &'static CommandSpec> {
+    FAMILIES.iter().copied().flatten().map(|command| &command.spec)
+}
+
+/// The command of a name in any case.
+pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
+    let mut lower = [0; NAME_LEN_MAX];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    TABLE
+        .find(hash(lower), |command| command.spec.name.as_bytes() == lower)
+        .copied()
+}
+
+/// The command of a request, if there is one and the number of arguments is right.
+pub(crate) fn checked(argv: &[&[u8]]) -> Result<&'static Command, StoreError> {
+    let Some(name) = argv.first() else {
+        return Err(StoreError::Refused("ERR empty command"));
+    };
+    let command = find(name).ok_or_else(|| unknown(argv))?;
+    if command.spec.takes(argv.len()) {
+        Ok(command)
+    } else {
+        Err(StoreError::Arity(command.spec.name.into()))
+    }
+}
+
+fn unknown(argv: &[&[u8]]) -> StoreError {
+    let cut = |bytes: &[u8], most: usize| {
+        String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
+    };
+    let mut arguments = String::new();
+    for argument in &argv[1..] {
+        if arguments.len() >= ECHO_LEN_MAX {
+            break;
+        }
+        arguments += &format!("'{}' ", cut(argument, ECHO_LEN_MAX - arguments.len()));
+    }
+    let name = cut(argv[0], ECHO_LEN_MAX);
+    let text =
+        format!("ERR unknown command '{name}', with args beginning with: {arguments}");
+    StoreError::UnknownCommand(text.replace(['\r', '\n'], " ").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_lower_case_unique_and_short_enough_to_be_found() {
+        let mut names: Vec<_> = specs().map(|spec| spec.name).collect();
+        for name in &names {
+            assert!(find(name.to_ascii_uppercase().as_bytes()).is_some(), "{name}");
+        }
+        let len = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), len);
+    }
+
+    #[test]
+    fn every_command_either_reads_or_writes() {
+        for spec in specs() {
+            let kinds = spec.flags & (super::super::spec::WRITE | super::super::spec::READONLY);
+            assert_eq!(kinds.count_ones(), 1, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn unknown_commands_and_arities_answer_as_redis_does() {
+        let texts = |argv: &[&[u8]]| checked(argv).err().map(|error| error.to_string());
+        assert_eq!(
+            texts(&[b"NoSuch", b"a", b"b\r\n"]).as_deref(),
+            Some("ERR unknown command 'NoSuch', with args beginning with: 'a' 'b  ' ")
+        );
+        assert_eq!(
+            texts(&[b"GET"]).as_deref(),
+            Some("ERR wrong number of arguments for 'get' command")
+        );
+    }
+}

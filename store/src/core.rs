@@ -1,0 +1,54 @@
+//! The parts of a store that all its users share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use event_listener::Event;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::keyspace::shard::{SHARDS, Shard};
+use crate::options::{Clock, Limits, StoreOptions};
+
+/// Shards, the commit clock and what waiting needs.
+pub(crate) struct Core {
+    shards: Box<[Mutex<Shard>]>,
+    commits: CommitClock,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    /// Held by the one exclusive transaction there can be.
+    pub(crate) exclusive: Arc<async_lock::Mutex<()>>,
+    /// Told when an exclusive transaction has let go of its reservations.
+    pub(crate) released: Event,
+}
+
+/// Counts commits. On a cache line of its own: every write touches it.
+#[repr(align(128))]
+struct CommitClock(AtomicU64);
+
+impl Core {
+    pub(crate) fn new(options: &StoreOptions) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
+            commits: CommitClock(AtomicU64::new(0)),
+            limits: options.limits.clone(),
+            clock: options.clock.clone(),
+            exclusive: Arc::new(async_lock::Mutex::new(())),
+            released: Event::new(),
+        }
+    }
+
+    pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.shards[shard].lock()
+    }
+
+    /// The latest version that any commit has. What a commit did is visible to whoever has read
+    /// its version here and then takes the locks: versions are given out under them.
+    pub(crate) fn latest(&self) -> u64 {
+        self.commits.0.load(Ordering::SeqCst)
+    }
+
+    /// A version for a commit that holds all the locks it needs.
+    pub(crate) fn tick(&self) -> u64 {
+        self.commits.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}

@@ -1,0 +1,28 @@
+//! What a commit did, field by field, for those who must follow it.
+
+use crate::blob::Blob;
+use crate::keyspace::expiring::Deadline;
+use crate::value::Value;
+
+/// One change. Applied in order, the effects of a commit turn the state before it into the one
+/// after it.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    /// The key holds this value, all of it, whatever it held before.
+    Put { database: u32, key: Blob, value: Value, deadline: Deadline },
+    /// The key holds a collection whose elements follow, or are known already under its id.
+    Describe { database: u32, key: Blob, value: Value, deadline: Deadline },
+    /// The key is gone, and with it the elements of the collection of this id, if it is not 0.
+    Remove { database: u32, key: Blob, id: u64 },
+    /// A field of a hash was set.
+    Field { id: u64, field: Blob, value: Blob },
+    /// A field of a hash was removed.
+    FieldGone { id: u64, field: Blob },
+    /// All keys of a database are gone.
+    Clear { database: u32 },
+    /// Two databases have changed places.
+    Swap { databases: [u32; 2] },
+}
+
+/// The effects of one commit, in order. Absent where nobody follows.
+pub(crate) type Effects = Vec<Effect>;

@@ -1,0 +1,53 @@
+//! A slice of all databases behind one lock.
+
+use std::collections::HashSet;
+
+use crate::blob::Blob;
+use crate::keyspace::table::{SHARD_BITS, Table};
+
+/// Databases of a store.
+pub(crate) const DATABASES: usize = 16;
+/// Shards of a store.
+pub(crate) const SHARDS: usize = 1 << SHARD_BITS;
+
+/// The shard that a key's hash belongs to.
+pub(crate) fn shard_of(hash: u64) -> usize {
+    (hash >> (64 - SHARD_BITS)) as usize
+}
+
+/// The keys of one range of hashes, in every database.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    pub(crate) tables: [Table; DATABASES],
+    /// The last commit that changed anything here.
+    pub(crate) modified_at: u64,
+    /// By database, the last commit that added or removed a key here, or changed a key's type.
+    pub(crate) membership_at: [u64; DATABASES],
+    /// What an exclusive transaction has read here and nobody else may change meanwhile.
+    pub(crate) reserved: Option<Box<Reserved>>,
+}
+
+/// The keys of a shard that an exclusive transaction relies on.
+#[derive(Debug, Default)]
+pub(crate) struct Reserved {
+    /// It has looked at the set of keys itself, so nothing may change.
+    pub(crate) everything: bool,
+    keys: HashSet<(u32, Blob)>,
+}
+
+impl Reserved {
+    pub(crate) fn add(&mut self, database: u32, key: &[u8]) {
+        self.keys.insert((database, Blob::new(key)));
+    }
+
+    pub(crate) fn covers(&self, database: u32, key: &[u8]) -> bool {
+        self.everything || self.keys.contains(&(database, Blob::new(key)))
+    }
+}
+
+impl Shard {
+    /// Whether another's exclusive transaction keeps this key as it is.
+    pub(crate) fn is_reserved(&self, database: u32, key: &[u8]) -> bool {
+        self.reserved.as_ref().is_some_and(|reserved| reserved.covers(database, key))
+    }
+}

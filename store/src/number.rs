@@ -1,0 +1,67 @@
+//! Numbers as Redis reads and writes them.
+
+use crate::error::StoreError;
+
+/// The longest text of a 64-bit signed integer.
+const INTEGER_LEN_MAX: usize = 20;
+
+/// Reads a canonical 64-bit signed integer: no space, no `+`, no leading zero, no `-0`.
+///
+/// The meaning of `string2ll` in Redis, which decides what counts as an integer everywhere.
+pub(crate) fn parse_integer(text: &[u8]) -> Option<i64> {
+    if text.is_empty() || text.len() > INTEGER_LEN_MAX {
+        return None;
+    }
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    match digits {
+        [b'0'] => return (!negative).then_some(0),
+        [b'1'..=b'9', ..] => {}
+        _ => return None,
+    }
+    let mut value: u64 = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    if negative {
+        0_i64.checked_sub_unsigned(value)
+    } else {
+        i64::try_from(value).ok()
+    }
+}
+
+/// Reads an integer argument.
+pub(crate) fn integer(text: &[u8]) -> Result<i64, StoreError> {
+    parse_integer(text).ok_or(StoreError::NotAnInteger)
+}
+
+/// Writes a double as Redis does in replies: the shortest digits that read back the same.
+///
+/// Small exponents are written out, as `fpconv_dtoa` does it.
+pub fn format_double(value: f64) -> String {
+    format!("{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_integers_are_integers() {
+        for text in ["0", "1", "-1", "9223372036854775807", "-9223372036854775808", "10"] {
+            assert_eq!(parse_integer(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+        for text in [
+            "", "-", "+1", "01", "-0", "-01", " 1", "1 ", "1a", "9223372036854775808",
+            "-9223372036854775809", "99999999999999999999", "123456789012345678901",
+        ] {
+            assert_eq!(parse_integer(text.as_bytes()), None, "{text}");
+        }
+    }
+}

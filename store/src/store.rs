@@ -1,0 +1,213 @@
+//! The store: opening it, plain commands, transactions, and what a host must drive.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use event_listener::EventListener;
+use smallvec::SmallVec;
+
+use crate::blob::Blob;
+use crate::commands::keys::database_argument;
+use crate::commands::spec::{Command, CommandAccess, CommandSpec, KeyAccess};
+use crate::commands::table;
+use crate::core::Core;
+use crate::direct::Direct;
+use crate::error::StoreError;
+use crate::hashing::hash;
+use crate::keyspace::shard::{DATABASES, SHARDS, shard_of};
+use crate::locked::Locked;
+use crate::options::StoreOptions;
+use crate::reply::ReplyWriter;
+use crate::session::Session;
+use crate::transaction::{Mode, Transaction};
+use crate::view::View as _;
+
+/// An embedded keyspace. Cheap to clone; all clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    core: Arc<Core>,
+}
+
+/// What came of a command.
+#[derive(Debug)]
+#[must_use = "a command that has to wait has not run"]
+pub enum Flow {
+    /// It ran, and its one reply was written.
+    Done,
+    /// Nothing happened and nothing was written: wait, then run the same command again.
+    Retry(Retry),
+}
+
+/// Resolves when a command that had to wait should be tried again.
+///
+/// It writes to keys that an exclusive transaction has reserved until it ends.
+#[derive(Debug)]
+pub struct Retry {
+    listener: EventListener,
+}
+
+impl Future for Retry {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.listener).poll(context)
+    }
+}
+
+impl Retry {
+    /// Waits on this thread.
+    pub fn wait(self) {
+        use event_listener::Listener as _;
+        self.listener.wait();
+    }
+}
+
+impl Store {
+    /// A store that forgets everything with the process.
+    pub fn in_memory(options: &StoreOptions) -> Self {
+        Self { core: Arc::new(Core::new(options)) }
+    }
+
+    /// All data commands.
+    pub fn commands(&self) -> impl Iterator<Item = &'static CommandSpec> + use<> {
+        table::specs()
+    }
+
+    /// The data command of a name in any case.
+    pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
+        table::find(name).map(Command::spec)
+    }
+
+    /// What a request would do and to which keys, for a permission check.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownCommand`], [`StoreError::Arity`].
+    pub fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, StoreError> {
+        let spec = table::checked(argv)?.spec();
+        Ok(CommandAccess {
+            name: spec.name,
+            write: spec.is_write(),
+            keys: spec.access(argv)?,
+        })
+    }
+
+    /// Runs one data command and writes its one reply, which may be an error.
+    pub fn execute(
+        &self,
+        session: &mut Session,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) -> Flow {
+        let outcome = match table::checked(argv) {
+            Ok(command) => self.run(command, session, argv, out),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(flow) => flow,
+            Err(error) => {
+                out.error(&error.to_string());
+                Flow::Done
+            }
+        }
+    }
+
+    fn run(
+        &self,
+        command: &Command,
+        session: &mut Session,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) -> Result<Flow, StoreError> {
+        let spec = command.spec();
+        let access = spec.access(argv)?;
+        let locked = match &access {
+            KeyAccess::At(keys) => match keys[..] {
+                [key] => Locked::one(&self.core, shard_of(hash(argv[key]))),
+                _ => {
+                    let shards: SmallVec<_> =
+                        keys.iter().map(|&key| shard_of(hash(argv[key]))).collect();
+                    Locked::some(&self.core, shards)
+                }
+            },
+            KeyAccess::None => Locked::some(&self.core, SmallVec::new()),
+            KeyAccess::All | KeyAccess::Unknown => Locked::all(&self.core),
+        };
+        let mut direct = Direct::new(&self.core, locked, session.database);
+        if spec.is_write() && direct.anything_reserved() {
+            let must_wait = match &access {
+                KeyAccess::At(keys) => {
+                    direct.any_reserved(keys.iter().map(|&key| argv[key]))
+                }
+                _ => true,
+            };
+            if must_wait {
+                // The reservation ends under a lock that is held here, so the end is still to come.
+                return Ok(Flow::Retry(Retry { listener: self.core.released.listen() }));
+            }
+        }
+        let outcome = command.run_direct(&mut direct, argv, out);
+        if direct.has_written() {
+            session.receipt = Some(direct.finish());
+        }
+        outcome.map(|()| Flow::Done)
+    }
+
+    /// Turns a session to another database, as `SELECT` does.
+    ///
+    /// # Errors
+    /// What `SELECT` answers when the argument is not the number of a database.
+    pub fn select(&self, session: &mut Session, database: &[u8]) -> Result<(), StoreError> {
+        session.database = database_argument(database)?;
+        Ok(())
+    }
+
+    /// Begins a transaction, which may turn out to conflict with others.
+    pub fn begin(&self, database: u32, mode: Mode) -> Transaction {
+        Transaction::new(Arc::clone(&self.core), database, mode)
+    }
+
+    /// Begins a transaction that cannot conflict, once no other such is running.
+    ///
+    /// Nobody else changes what it has read until it ends; everything else goes on. It is meant
+    /// for work that has conflicted repeatedly.
+    pub async fn begin_exclusive(&self, database: u32, mode: Mode) -> Transaction {
+        Transaction::begin_exclusive(Arc::clone(&self.core), database, mode).await
+    }
+
+    /// Removes keys that have expired, looking into at most `segments_max` segments of up to 896
+    /// keys that have any; returns how many keys it removed.
+    ///
+    /// Keys that have expired are invisible anyhow; this gives their memory back. A host calls it
+    /// about ten times a second.
+    pub fn expire_cycle(&self, segments_max: usize) -> usize {
+        let now = self.core.clock.now_millis();
+        let mut budget = segments_max;
+        let mut removed = 0;
+        let start = fastrand::usize(..SHARDS);
+        for index in (start..SHARDS).chain(0..start) {
+            for database in 0..DATABASES {
+                let mut passed: Vec<Blob> = Vec::new();
+                let mut locked = Locked::one(&self.core, index);
+                if let Some(shard) = locked.shard(index) {
+                    shard.tables[database].passed(0, &mut budget, now, &mut passed);
+                }
+                if passed.is_empty() {
+                    continue;
+                }
+                let mut direct = Direct::new(&self.core, locked, database as u32);
+                direct.set_now(now);
+                for key in &passed {
+                    // Looking at an expired key removes it. Only the shard's own keys are looked
+                    // at, so there is nothing to refuse.
+                    removed += usize::from(matches!(direct.get(key), Ok(None)));
+                }
+                let _ = direct.finish();
+                if budget == 0 {
+                    return removed;
+                }
+            }
+        }
+        removed
+    }
+}

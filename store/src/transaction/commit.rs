@@ -1,0 +1,122 @@
+//! Commit: check what was read, apply what was written, all under the locks of the shards involved.
+
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use super::Transaction;
+use super::read::stands;
+use super::touched::{Seen, Touched, Write};
+use crate::direct::Direct;
+use crate::error::StoreError;
+use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
+use crate::locked::Locked;
+
+/// Why a transaction did not commit. Nothing of it has happened.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CommitError {
+    /// Another transaction changed what this one has read: run it again.
+    #[error("the transaction read data that another one has changed since; run it again")]
+    Conflict,
+    /// The store refused.
+    #[error("the store refused the commit")]
+    Store(#[from] StoreError),
+}
+
+/// Proof that a transaction has committed.
+#[derive(Debug)]
+#[must_use = "a durable host waits for the receipt before it replies"]
+pub struct Receipt(());
+
+impl Receipt {
+    pub(crate) fn immediate() -> Self {
+        Self(())
+    }
+}
+
+impl Transaction {
+    /// Makes all writes visible together, or none.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] when what was read has changed meanwhile. A transaction that has
+    /// not written, or that began as exclusive, never conflicts.
+    pub fn commit(mut self) -> Result<Receipt, CommitError> {
+        if self.lost {
+            return Err(CommitError::Conflict);
+        }
+        if self.cleared == 0 && !self.keys.iter().any(Touched::is_written) {
+            // All reads stood together at the snapshot; that is the moment it counts for.
+            return Ok(Receipt::immediate());
+        }
+        let core = std::sync::Arc::clone(&self.core);
+        let mut locked = if self.cleared == 0 {
+            let mut shards: SmallVec<[usize; 8]> =
+                self.keys.iter().map(|touched| shard_of(touched.hash)).collect();
+            shards.extend(self.members.iter().map(|&(_, shard)| shard));
+            Locked::some(&core, shards)
+        } else {
+            Locked::all(&core)
+        };
+        if !self.still_stands(&mut locked) {
+            return Err(CommitError::Conflict);
+        }
+        self.apply(Direct::new(&core, locked, 0))
+    }
+
+    fn still_stands(&self, locked: &mut Locked<'_>) -> bool {
+        let snapshot = self.snapshot.unwrap_or(0);
+        let others_may_write = |shard: &Shard, database, key: &[u8]| {
+            self.exclusive.is_some() || !shard.is_reserved(database, key)
+        };
+        if self.cleared != 0 && self.exclusive.is_none() {
+            let free = (0..SHARDS)
+                .all(|index| locked.shard(index).is_some_and(|shard| shard.reserved.is_none()));
+            if !free {
+                return false;
+            }
+        }
+        for touched in self.keys.iter() {
+            let Some(shard) = locked.shard(shard_of(touched.hash)) else { return false };
+            if touched.is_written()
+                && !others_may_write(shard, touched.database, &touched.key)
+            {
+                return false;
+            }
+            if touched.seen != Seen::Nothing
+                && shard.modified_at > snapshot
+                && !stands(shard, touched, self.now)
+            {
+                return false;
+            }
+        }
+        self.members.iter().all(|&(database, index)| {
+            locked
+                .shard(index)
+                .is_some_and(|shard| shard.membership_at[database as usize] <= snapshot)
+        })
+    }
+
+    fn apply(&mut self, mut direct: Direct<'_>) -> Result<Receipt, CommitError> {
+        use crate::view::View as _;
+
+        direct.set_now(self.now_millis());
+        for database in (0..DATABASES as u32).filter(|&database| self.is_cleared(database)) {
+            direct.clear(Some(database))?;
+        }
+        for touched in self.keys.drain() {
+            direct.select(touched.database);
+            match (touched.write, touched.value) {
+                (Write::Nothing, _) => {}
+                (Write::Whole, Some(value)) => {
+                    direct.put(&touched.key, value, touched.deadline)?;
+                }
+                (Write::Whole | Write::Edited(_), None) => {
+                    direct.remove(&touched.key)?;
+                }
+                (Write::Edited(effects), Some(value)) => {
+                    direct.replace(&touched.key, value, touched.deadline, effects)?;
+                }
+            }
+        }
+        Ok(direct.finish())
+    }
+}

@@ -1,0 +1,50 @@
+//! Exclusive transactions: for those that others keep getting ahead of.
+//!
+//! There is at most one at a time; the next waits for its turn without holding a thread. What it
+//! reads it reserves: until it ends, nobody else changes those keys, so its commit cannot
+//! conflict. Reads go on everywhere, and so do writes to all other keys. Plain writes to reserved
+//! keys wait for the reservation to end, and other transactions that write them conflict. No lock
+//! is held between two operations, so its owner may take its time and may be put aside.
+
+use std::sync::Arc;
+
+use async_lock::MutexGuardArc;
+
+use super::{Mode, Transaction};
+use crate::core::Core;
+
+/// The right to reserve, and where it was used.
+pub(super) struct Exclusive {
+    core: Arc<Core>,
+    /// Bit by shard: something is reserved there.
+    shards: u64,
+    turn: Option<MutexGuardArc<()>>,
+}
+
+impl Exclusive {
+    pub(super) fn note(&mut self, shard: usize) {
+        self.shards |= 1 << shard;
+    }
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        let mut shards = self.shards;
+        while shards != 0 {
+            self.core.lock(shards.trailing_zeros() as usize).reserved = None;
+            shards &= shards - 1;
+        }
+        self.turn = None;
+        self.core.released.notify(usize::MAX);
+    }
+}
+
+impl Transaction {
+    pub(crate) async fn begin_exclusive(core: Arc<Core>, database: u32, mode: Mode) -> Self {
+        let turn = core.exclusive.lock_arc().await;
+        let exclusive = Exclusive { core: Arc::clone(&core), shards: 0, turn: Some(turn) };
+        let mut transaction = Self::new(core, database, mode);
+        transaction.exclusive = Some(exclusive);
+        transaction
+    }
+}

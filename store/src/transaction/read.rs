@@ -1,0 +1,195 @@
+//! Reading: shared copies of entries as of the snapshot.
+
+use super::Transaction;
+use super::touched::{Seen, Touched, Write};
+use crate::blob::Blob;
+use crate::direct::Direct;
+use crate::error::StoreError;
+use crate::hashing::hash;
+use crate::keyspace::expiring::Deadline;
+use crate::keyspace::shard::{Shard, shard_of};
+use crate::keyspace::table::Entry;
+use crate::locked::Locked;
+use crate::view::View as _;
+
+impl Transaction {
+    /// The position of a key among the touched ones, if it is there already.
+    pub(super) fn touched(&self, key: &[u8]) -> Option<usize> {
+        self.keys.find(self.database, hash(key), key)
+    }
+
+    /// Reads a key unless it was touched before; returns its position among the touched keys.
+    pub(super) fn load(&mut self, key: &[u8]) -> Result<usize, StoreError> {
+        let hash = hash(key);
+        if let Some(at) = self.keys.find(self.database, hash, key) {
+            return Ok(at);
+        }
+        if self.is_cleared(self.database) {
+            return Ok(self.keys.push(Touched {
+                database: self.database,
+                hash,
+                key: Blob::new(key),
+                seen: Seen::Nothing,
+                value: None,
+                deadline: Deadline::NEVER,
+                write: Write::Nothing,
+            }));
+        }
+        let touched = self.fetch(hash, key)?;
+        Ok(self.keys.push(touched))
+    }
+
+    /// Makes sure that the transaction knows whether a key that it only wrote was there before.
+    pub(super) fn see(&mut self, at: usize) -> Result<(), StoreError> {
+        if self.keys[at].seen == Seen::Nothing && !self.is_cleared(self.keys[at].database) {
+            let (hash, key) = (self.keys[at].hash, self.keys[at].key.clone());
+            let database = std::mem::replace(&mut self.database, self.keys[at].database);
+            let fetched = self.fetch(hash, &key);
+            self.database = database;
+            self.keys[at].seen = fetched?.seen;
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self, hash: u64, key: &[u8]) -> Result<Touched, StoreError> {
+        loop {
+            let snapshot = self.snapshot()?;
+            let now = self.now;
+            let mut shard = self.core.lock(shard_of(hash));
+            let entry = shard.tables[self.database as usize].get(hash, key);
+            let (newest, mortal) = match entry {
+                Some(entry) => (entry.version, !entry.deadline.is_never()),
+                // What removed the key, if anything did, is not above this.
+                None => (shard.modified_at, false),
+            };
+            if mortal {
+                let now = now.unwrap_or_else(|| self.core.clock.now_millis());
+                self.now = Some(now);
+                let entry = shard.tables[self.database as usize].get(hash, key);
+                if entry.is_some_and(|entry| entry.deadline.has_passed(now))
+                    && !shard.is_reserved(self.database, key)
+                {
+                    // Whoever sees that a key has expired removes it, so that nobody who still saw
+                    // it can commit afterwards.
+                    let locked = Locked::One(shard_of(hash), shard);
+                    let mut direct = Direct::new(&self.core, locked, self.database);
+                    direct.set_now(now);
+                    direct.get(key)?;
+                    let _ = direct.finish();
+                    continue;
+                }
+            }
+            if newest > snapshot {
+                drop(shard);
+                self.extend()?;
+                continue;
+            }
+            if self.exclusive.is_some() {
+                let reserved = shard.reserved.get_or_insert_default();
+                reserved.add(self.database, key);
+            }
+            let touched = self.copy(&shard, hash, key);
+            drop(shard);
+            if let Some(exclusive) = &mut self.exclusive {
+                exclusive.note(shard_of(hash));
+            }
+            return Ok(touched);
+        }
+    }
+
+    fn copy(&self, shard: &Shard, hash: u64, key: &[u8]) -> Touched {
+        let now = self.now.unwrap_or(i64::MIN);
+        let live = |entry: &&Entry| !entry.deadline.has_passed(now);
+        match shard.tables[self.database as usize].get(hash, key).filter(live) {
+            Some(entry) => Touched {
+                database: self.database,
+                hash,
+                key: entry.key.clone(),
+                seen: Seen::Version(entry.version),
+                value: Some(entry.value.clone()),
+                deadline: entry.deadline,
+                write: Write::Nothing,
+            },
+            None => Touched {
+                database: self.database,
+                hash,
+                key: Blob::new(key),
+                seen: Seen::Absent,
+                value: None,
+                deadline: Deadline::NEVER,
+                write: Write::Nothing,
+            },
+        }
+    }
+
+    /// Looks at the set of keys of one shard of the current database, all of it.
+    pub(super) fn look_at_members<R>(
+        &mut self,
+        index: usize,
+        look: impl FnOnce(&Shard) -> R,
+    ) -> Result<R, StoreError> {
+        let member = (self.database, index);
+        loop {
+            let snapshot = self.snapshot()?;
+            let mut shard = self.core.lock(index);
+            if shard.membership_at[self.database as usize] > snapshot {
+                drop(shard);
+                self.extend()?;
+                continue;
+            }
+            if let Some(exclusive) = &mut self.exclusive {
+                shard.reserved.get_or_insert_default().everything = true;
+                exclusive.note(index);
+            }
+            if !self.members.contains(&member) {
+                self.members.push(member);
+            }
+            return Ok(look(&shard));
+        }
+    }
+
+    pub(super) fn is_cleared(&self, database: u32) -> bool {
+        self.cleared & (1 << database) != 0
+    }
+
+    fn snapshot(&mut self) -> Result<u64, StoreError> {
+        if self.lost {
+            return Err(StoreError::Conflict);
+        }
+        Ok(*self.snapshot.get_or_insert_with(|| self.core.latest()))
+    }
+
+    /// Moves the snapshot to the present if everything read so far still stands.
+    fn extend(&mut self) -> Result<(), StoreError> {
+        let snapshot = self.snapshot()?;
+        let latest = self.core.latest();
+        let keys_stand = self.keys.iter().all(|touched| {
+            touched.seen == Seen::Nothing || {
+                let shard = self.core.lock(shard_of(touched.hash));
+                stands(&shard, touched, self.now)
+            }
+        });
+        let members_stand = self.members.iter().all(|&(database, index)| {
+            self.core.lock(index).membership_at[database as usize] <= snapshot
+        });
+        if keys_stand && members_stand {
+            self.snapshot = Some(latest);
+            Ok(())
+        } else {
+            self.lost = true;
+            Err(StoreError::Conflict)
+        }
+    }
+}
+
+/// Whether a key is still as it was read.
+pub(super) fn stands(shard: &Shard, touched: &Touched, now: Option<i64>) -> bool {
+    let entry = shard.tables[touched.database as usize].get(touched.hash, &touched.key);
+    match (touched.seen, entry) {
+        (Seen::Nothing, _) | (Seen::Absent, None) => true,
+        (Seen::Version(version), Some(entry)) => entry.version == version,
+        // A reserved entry that has expired stays where it is, and counts as absent.
+        (Seen::Absent, Some(entry)) => now.is_some_and(|now| entry.deadline.has_passed(now)),
+        (Seen::Version(_), None) => false,
+    }
+}

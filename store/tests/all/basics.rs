@@ -1,0 +1,99 @@
+//! Replies of single commands, as Redis 7.2 gives them.
+
+use crate::client::Client;
+
+#[test]
+fn strings_and_counters() {
+    Client::new().expect(&[
+        ("SET a 1", "+OK"),
+        ("GET a", "$1 1"),
+        ("INCRBY a 41", ":42"),
+        ("SET a x NX", "$-1"),
+        ("SET a x XX GET", "$2 42"),
+        ("INCR a", "-ERR value is not an integer or out of range"),
+        ("SET a 1 NX XX", "-ERR syntax error"),
+        ("SET a 1 EX 0", "-ERR invalid expire time in 'set' command"),
+        ("APPEND a yz", ":3"),
+        ("SETRANGE a 5 !", ":6"),
+        ("GETRANGE a 1 2", "$2 yz"),
+        ("GETRANGE a -1 -9", "$0"),
+        ("MSETNX b 1 a 2", ":0"),
+        ("MSET b 1 c 2", "+OK"),
+        ("MGET a b nothing c", "*4 $6 xyz\0\0! $1 1 $-1 $1 2"),
+        ("GETDEL b", "$1 1"),
+        ("EXISTS a a b", ":2"),
+        ("LPUSH2 a", "-ERR unknown command 'LPUSH2', with args beginning with: 'a'"),
+    ]);
+}
+
+#[test]
+fn expiry_follows_the_clock() {
+    let mut client = Client::new();
+    client.expect(&[
+        ("SET a 1 PX 1500", "+OK"),
+        ("TTL a", ":2"),
+        ("PTTL a", ":1500"),
+        ("EXPIRE a 10 GT", ":1"),
+        ("EXPIRE a 5 GT", ":0"),
+        ("EXPIRE a 1 NX", ":0"),
+        ("EXPIRE missing 10", ":0"),
+        ("TTL missing", ":-2"),
+        ("SET b 1", "+OK"),
+        ("TTL b", ":-1"),
+    ]);
+    client.advance(9_999);
+    client.expect(&[("GET a", "$1 1"), ("PTTL a", ":1")]);
+    client.advance(1);
+    client.expect(&[("GET a", "$-1"), ("DBSIZE", ":1"), ("EXPIRE b -1", ":1"), ("DBSIZE", ":0")]);
+}
+
+#[test]
+fn the_expire_cycle_gives_memory_back() {
+    let mut client = Client::new();
+    for i in 0..5_000 {
+        client.run(&format!("SET mortal:{i} x PX {}", 1 + i % 10));
+        client.run(&format!("SET eternal:{i} x"));
+    }
+    client.advance(5);
+    assert_eq!(client.store.expire_cycle(usize::MAX), 2_500);
+    assert_eq!(client.run("DBSIZE"), ":7500");
+    client.advance(5);
+    while client.store.expire_cycle(1) > 0 {}
+    assert_eq!(client.run("DBSIZE"), ":5000");
+}
+
+#[test]
+fn hashes() {
+    Client::new().expect(&[
+        ("HSET h a 1 b 2", ":2"),
+        ("HSET h a 3 c 4", ":1"),
+        ("HGETALL h", "*6 $1 a $1 3 $1 b $1 2 $1 c $1 4"),
+        ("HINCRBY h a 7", ":10"),
+        ("HMGET h a x", "*2 $2 10 $-1"),
+        ("GET h", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("HDEL h a b c", ":3"),
+        ("EXISTS h", ":0"),
+        ("HSET h a", "-ERR wrong number of arguments for 'hset' command"),
+    ]);
+}
+
+#[test]
+fn keys_are_renamed_copied_and_moved() {
+    Client::new().expect(&[
+        ("HSET h a 1", ":1"),
+        ("RENAME h g", "+OK"),
+        ("RENAME h g", "-ERR no such key"),
+        ("COPY g h", ":1"),
+        ("COPY g h", ":0"),
+        ("HSET h a 2", ":0"),
+        ("HGET g a", "$1 1"),
+        ("MOVE g 3", ":1"),
+        ("MOVE g 3", ":0"),
+        ("TYPE g", "+none"),
+        ("TYPE h", "+hash"),
+        ("KEYS ?", "*1 $1 h"),
+        ("MOVE h 16", "-ERR DB index is out of range"),
+        ("FLUSHALL", "+OK"),
+        ("DBSIZE", ":0"),
+    ]);
+}

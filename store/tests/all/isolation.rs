@@ -1,0 +1,161 @@
+//! Transactions against each other and against plain commands.
+
+use std::thread;
+
+use ferrite_store::{CommitError, Mode, SetCondition, SetExpiry, StoreError, Transaction};
+
+use crate::client::{Client, Encoder, readable};
+
+fn number(transaction: &mut Transaction, key: &str) -> Result<i64, StoreError> {
+    let parse = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
+    Ok(transaction.get(key.as_bytes(), parse)?.flatten().unwrap_or(0))
+}
+
+fn put(transaction: &mut Transaction, key: &str, value: i64) -> Result<bool, StoreError> {
+    let value = value.to_string();
+    transaction.set(key.as_bytes(), value.as_bytes(), SetCondition::Always, SetExpiry::None)
+}
+
+#[test]
+fn writes_are_visible_inside_at_once_and_outside_after_the_commit() {
+    let mut client = Client::new();
+    let mut transaction = client.store.begin(0, Mode::Write);
+    assert_eq!(transaction.increment(b"n", 5), Ok(5));
+    assert_eq!(transaction.hash_set(b"h", b"f", b"v"), Ok(true));
+    assert_eq!(transaction.hash_get(b"h", b"f", <[u8]>::to_vec), Ok(Some(b"v".to_vec())));
+    assert_eq!(client.run("EXISTS n h"), ":0");
+    assert!(transaction.commit().is_ok());
+    client.expect(&[("GET n", "$1 5"), ("HGET h f", "$1 v")]);
+}
+
+#[test]
+fn a_dropped_transaction_leaves_nothing() {
+    let mut client = Client::new();
+    client.run("HSET h f 1");
+    let mut transaction = client.store.begin(0, Mode::Write);
+    assert_eq!(transaction.hash_set(b"h", b"f", b"2"), Ok(false));
+    assert_eq!(transaction.delete(b"h"), Ok(true));
+    assert_eq!(put(&mut transaction, "n", 1), Ok(true));
+    drop(transaction);
+    client.expect(&[("HGETALL h", "*2 $1 f $1 1"), ("EXISTS n", ":0")]);
+}
+
+#[test]
+fn a_changed_read_conflicts_also_for_absent_keys_and_key_ranges() {
+    let all = |_: &[u8]| true;
+    let reads: [&[&[u8]]; 4] = [&[b"GET", b"a"], &[b"GET", b"absent"], &[b"KEYS", b"*"], &[b"DBSIZE"]];
+    for read in reads {
+        let mut client = Client::new();
+        client.run("SET a 1");
+        let mut transaction = client.store.begin(0, Mode::Write);
+        transaction.execute(read, &all, &mut Encoder::new(client.protocol));
+        assert_eq!(put(&mut transaction, "result", 1), Ok(true));
+        match read[0] {
+            b"GET" => client.raw(&[b"SET", read[1], b"2"]),
+            _ => client.raw(&[b"SET", b"another", b"2"]),
+        };
+        assert_eq!(transaction.commit().err(), Some(CommitError::Conflict), "{read:?}");
+        assert_eq!(client.run("EXISTS result"), ":0");
+    }
+}
+
+#[test]
+fn unrelated_changes_do_not_conflict() {
+    let mut client = Client::new();
+    client.run("SET a 1");
+    let mut transaction = client.store.begin(0, Mode::Write);
+    assert_eq!(number(&mut transaction, "a"), Ok(1));
+    for i in 0..1_000 {
+        client.run(&format!("SET other:{i} x"));
+    }
+    assert_eq!(number(&mut transaction, "other"), Ok(0));
+    assert_eq!(put(&mut transaction, "b", 2), Ok(true));
+    assert!(transaction.commit().is_ok());
+}
+
+#[test]
+fn a_reader_never_sees_half_of_a_commit() {
+    let mut client = Client::new();
+    client.run("MSET a 0 b 0");
+    let mut transaction = client.store.begin(0, Mode::Write);
+    assert_eq!(number(&mut transaction, "a"), Ok(0));
+    client.run("MSET a 1 b 1");
+    // What was read of `a` does not stand beside the new `b`.
+    assert_eq!(number(&mut transaction, "b"), Err(StoreError::Conflict));
+    assert_eq!(transaction.commit().err(), Some(CommitError::Conflict));
+}
+
+#[test]
+fn what_an_exclusive_transaction_has_read_stays_until_it_ends() {
+    let mut client = Client::new();
+    client.run("MSET a 1 b 1");
+    let mut exclusive = at_once(client.store.begin_exclusive(0, Mode::Write));
+    assert_eq!(number(&mut exclusive, "a"), Ok(1));
+    client.expect(&[
+        ("GET a", "$1 1"),
+        ("SET a 2", "(retry)"),
+        ("FLUSHALL", "(retry)"),
+        ("SET b 2", "+OK"),
+    ]);
+    let mut other = client.store.begin(0, Mode::Write);
+    assert_eq!(put(&mut other, "a", 3), Ok(true));
+    assert_eq!(other.commit().err(), Some(CommitError::Conflict));
+    assert_eq!(number(&mut exclusive, "b"), Ok(2));
+    assert_eq!(put(&mut exclusive, "a", 10), Ok(true));
+    assert!(exclusive.commit().is_ok());
+    client.expect(&[("GET a", "$2 10"), ("SET a 2", "+OK")]);
+}
+
+/// Runs a future that is ready at once.
+fn at_once<F: Future>(future: F) -> F::Output {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("another exclusive transaction is running"),
+    }
+}
+
+#[test]
+fn concurrent_transfers_keep_the_sum_and_readers_see_it() {
+    const ACCOUNTS: usize = 5;
+    const ROUNDS: usize = 3_000;
+    let mut client = Client::new();
+    for i in 0..ACCOUNTS {
+        client.run(&format!("SET account:{i} 100"));
+    }
+    thread::scope(|scope| {
+        for seed in 0..4 {
+            let store = client.store.clone();
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut done = 0;
+                while done < ROUNDS {
+                    let (from, to) = (random.usize(..ACCOUNTS), random.usize(..ACCOUNTS));
+                    let mut transaction = store.begin(0, Mode::Write);
+                    let transfer = |transaction: &mut Transaction| {
+                        let (from, to) = (format!("account:{from}"), format!("account:{to}"));
+                        let balance = number(transaction, &from)?;
+                        put(transaction, &from, balance - 1)?;
+                        let balance = number(transaction, &to)?;
+                        put(transaction, &to, balance + 1)
+                    };
+                    if transfer(&mut transaction).is_ok() && transaction.commit().is_ok() {
+                        done += 1;
+                    }
+                    let mut reader = store.begin(0, Mode::Read);
+                    let sum: Result<i64, StoreError> = (0..ACCOUNTS)
+                        .map(|i| number(&mut reader, &format!("account:{i}")))
+                        .sum();
+                    if let Ok(sum) = sum {
+                        assert_eq!(sum, 500);
+                    }
+                }
+            });
+        }
+    });
+    let sum: i64 = (0..ACCOUNTS)
+        .map(|i| readable(&client.raw(&[b"GET", format!("account:{i}").as_bytes()])))
+        .map(|reply| reply.split(' ').nth(1).and_then(|n| n.parse::<i64>().ok()).unwrap_or(0))
+        .sum();
+    assert_eq!(sum, 500);
+}

@@ -1,0 +1,5 @@
+//! The store from outside: commands, transactions, durability, and the comparison with Valkey.
+
+mod basics;
+mod client;
+mod isolation;
