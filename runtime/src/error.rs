@@ -227,6 +227,15 @@ impl CallError {
         )
     }
 
+    /// `BUSY`: the engine has no room for one more instance of any function.
+    #[must_use]
+    pub fn engine_full() -> Self {
+        Self::new(
+            Code::Busy,
+            "as many instances exist as the engine has room for; try again later, or raise the engine's number of instances",
+        )
+    }
+
     /// `INVALID`: an argument, a module or a reply is not what it must be.
     #[must_use]
     pub fn invalid(text: impl Into<String>) -> Self {

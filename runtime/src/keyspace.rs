@@ -46,7 +46,7 @@ pub trait Transaction: Send {
     type Receipt: Send + 'static;
 
     /// Milliseconds since 1970, read once a transaction: expiry does not change under a call.
-    fn now_millis(&self) -> i64;
+    fn now_millis(&mut self) -> i64;
 
     /// Shows the string at `key` to `read`; `None` where there is no such key.
     fn get<R>(

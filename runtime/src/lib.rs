@@ -1,10 +1,36 @@
 //! The lean runtime: loads artifacts and calls functions, without a compiler.
 
+pub mod call;
+pub mod control;
+mod data;
+pub mod engine;
 pub mod error;
+pub mod executor;
+pub mod function;
 pub mod glob;
+mod guest_log;
+mod host;
+pub mod host_calls;
+mod input;
+mod instance;
 pub mod json;
 pub mod keyspace;
+mod limiter;
 pub mod limits;
+mod load;
+mod long_result;
 pub mod permissions;
+pub mod pool;
+mod prepared;
 pub mod quantity;
+mod reply;
 pub mod resp;
+mod scalar;
+pub mod source;
+pub mod spec;
+mod state;
+mod stop;
+pub mod ticker;
+mod trap;
+mod wait;
+pub mod worker;

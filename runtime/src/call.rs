@@ -1,0 +1,475 @@
+//! The call path: from a request to a committed reply, or to no trace at all.
+
+use std::time::{Duration, Instant};
+
+use ferrite_cache::EntryKind;
+
+use crate::control::CallHandle;
+use crate::error::{CallError, Code};
+use crate::executor::Executor;
+use crate::function::{Function, Kept};
+use crate::host_calls::HostCalls;
+use crate::instance::{Instance, NewError, Survives};
+use crate::keyspace::{CommitError, Keyspace, Transaction};
+use crate::permissions::Denied;
+use crate::pool::{Permit, Refused};
+use crate::resp::Encoder;
+use crate::scalar::{self, Values};
+use crate::spec::Isolation;
+use crate::state::{Beginning, CallState, StoreData};
+use crate::stop::Stop;
+use crate::ticker::{self, Moment};
+use crate::wait::{Wait, unless_stopped, until};
+
+/// Optimistic tries of one call before it is run exclusively, so that it cannot starve.
+pub const OPTIMISTIC_TRIES_MAX: u32 = 5;
+
+/// One call in this many reads the clock for the latency figures; a power of two.
+pub const LATENCY_SAMPLE_EVERY: u64 = 16;
+
+/// A call as a client asks for it.
+#[derive(Clone, Copy, Debug)]
+pub struct CallRequest<'a> {
+    /// The function, and maybe an entry of it: `name` or `name.entry`.
+    pub function: &'a [u8],
+    /// Keys that the call is about.
+    pub keys: &'a [&'a [u8]],
+    /// Everything else that it is given.
+    pub args: &'a [&'a [u8]],
+    /// How long it may take; it can only shorten what the function's limits say.
+    pub timeout: Option<Duration>,
+    /// The database that the client selected.
+    pub database: u32,
+    /// Whether writes are refused whatever the permissions say.
+    pub read_only: bool,
+    /// A switch that the caller keeps to end the call.
+    pub handle: Option<&'a CallHandle>,
+    /// Run for real, count the host calls, and roll back.
+    pub profile: bool,
+}
+
+impl<'a> CallRequest<'a> {
+    /// A call of a function in database 0, with nothing else set.
+    #[must_use]
+    pub const fn new(function: &'a [u8], keys: &'a [&'a [u8]], args: &'a [&'a [u8]]) -> Self {
+        Self {
+            function,
+            keys,
+            args,
+            timeout: None,
+            database: 0,
+            read_only: false,
+            handle: None,
+            profile: false,
+        }
+    }
+
+    /// The function's name and the entry that is named, if one is.
+    #[must_use]
+    #[inline]
+    pub fn name_and_entry(&self) -> (&'a [u8], Option<&'a [u8]>) {
+        match self.function.iter().position(|&byte| byte == b'.') {
+            Some(dot) => (&self.function[..dot], Some(&self.function[dot + 1..])),
+            None => (self.function, None),
+        }
+    }
+}
+
+/// What became of a call. Its reply, an error reply included, is in the encoder.
+#[derive(Debug)]
+pub struct CallOutcome<R> {
+    /// Proof of what the call wrote or read; `None` where it touched no data or failed.
+    pub receipt: Option<R>,
+    /// Why it failed. An error reply that the guest chose to give is not a failure.
+    pub error: Option<CallError>,
+    /// Fuel that it used, all tries together.
+    pub fuel: u64,
+    /// How often it was run; more than once where others changed the same keys meanwhile.
+    pub tries: u32,
+    /// How long it took; measured for one call in [`LATENCY_SAMPLE_EVERY`], and for profiles.
+    pub latency: Option<Duration>,
+    /// The last access that the permissions refused it.
+    pub denied: Option<Denied>,
+    /// What was counted for a profile.
+    pub profile: Option<Box<CallProfile>>,
+}
+
+/// What was counted while a call was profiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallProfile {
+    /// Host functions that the call used.
+    pub host_calls: HostCalls,
+    /// The most linear memory that it had, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl<R> CallOutcome<R> {
+    fn new() -> Self {
+        Self {
+            receipt: None,
+            error: None,
+            fuel: 0,
+            tries: 0,
+            latency: None,
+            denied: None,
+            profile: None,
+        }
+    }
+
+    /// A call that failed before it ran.
+    #[must_use]
+    pub fn failed(error: CallError) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::new()
+        }
+    }
+}
+
+/// What committing proves.
+pub type ReceiptOf<K> = <<K as Keyspace>::Transaction as Transaction>::Receipt;
+
+impl<K: Keyspace> Executor<K> {
+    /// Runs one call of `function` and writes exactly one reply, errors included.
+    ///
+    /// The request's own function name is not looked at, only the entry in it. The future may be
+    /// dropped at any time; the call then leaves no trace. It runs on any executor, yields once a
+    /// tick while the guest runs, and touches neither lock nor heap on the way of a warm
+    /// instance but the pool's lock, and none of the kernel.
+    pub async fn call(
+        &self,
+        function: &Function<K>,
+        request: &CallRequest<'_>,
+        reply: &mut Encoder,
+    ) -> CallOutcome<ReceiptOf<K>> {
+        let reply_start = reply.len();
+        let mut outcome = CallOutcome::new();
+        if let Err(error) = self.run(function, request, reply, &mut outcome).await {
+            reply.truncate(reply_start);
+            reply.error_display(&error);
+            outcome.error = Some(error);
+        }
+        outcome
+    }
+
+    async fn run(
+        &self,
+        function: &Function<K>,
+        request: &CallRequest<'_>,
+        reply: &mut Encoder,
+        outcome: &mut CallOutcome<ReceiptOf<K>>,
+    ) -> Result<(), CallError> {
+        let (_, entry_name) = request.name_and_entry();
+        let entry = function.entry(entry_name)?;
+        let args = read_args(function, entry, request)?;
+        let limits = &function.spec().limits;
+        let time_max = request
+            .timeout
+            .map_or(limits.time_max, |timeout| timeout.min(limits.time_max));
+        let (mut permit, started) = enter(function, request, time_max).await?;
+        let sampled = request.profile || permit.sequence().is_multiple_of(LATENCY_SAMPLE_EVERY);
+        let clock = sampled.then(Instant::now);
+
+        let mut run = Run {
+            executor: self,
+            function,
+            entry,
+            args,
+            beginning: Beginning {
+                keys: request.keys,
+                args: request.args,
+                database: request.database,
+                read_only: request.read_only,
+                protocol: reply.protocol(),
+                time_max,
+                started,
+                sequence: permit.sequence(),
+                handle: request.handle,
+                profile: request.profile,
+            },
+        };
+        let result = run.to_the_end(permit.take(), reply, outcome).await;
+        outcome.latency = clock.map(|clock| clock.elapsed());
+        let (result, kept) = match result {
+            Ok(kept) => (Ok(()), Some(kept)),
+            Err(Failed { error, kept }) => (Err(error), kept),
+        };
+        if let Some(kept) = kept {
+            permit.put_back(kept, Moment::coarse());
+        }
+        result
+    }
+
+    /// Makes instances of a function until as many are idle as its pool shall hold at least.
+    ///
+    /// # Errors
+    ///
+    /// The client's error when its start function or initialiser fails.
+    pub async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
+        let instances_min = function.pool().options().instances_min;
+        if function.spec().isolation == Isolation::Fresh {
+            return Ok(());
+        }
+        for _ in function.usage().idle..instances_min {
+            let request = CallRequest::new(b"", &[], &[]);
+            let time_max = function.spec().limits.time_max;
+            let (permit, started) = enter(function, &request, time_max).await?;
+            let mut state = function.new_state(&self.keyspace().clone());
+            state.begin(&Beginning {
+                keys: &[],
+                args: &[],
+                database: 0,
+                read_only: true,
+                protocol: Default::default(),
+                time_max,
+                started,
+                sequence: permit.sequence(),
+                handle: None,
+                profile: false,
+            });
+            let mut instance = self.instantiate(function, state).await?;
+            instance.state().end();
+            let spare = function
+                .pool()
+                .stock(Kept::Instance(instance), Moment::coarse());
+            drop(spare);
+        }
+        Ok(())
+    }
+
+    /// Makes an instance; where the engine is full, others give up what they keep for later.
+    async fn instantiate(
+        &self,
+        function: &Function<K>,
+        state: StoreData<K>,
+    ) -> Result<Instance<K>, CallError> {
+        let mut state = state;
+        for _ in 0..2 {
+            match Instance::new(self.engine(), function.prepared(), state).await {
+                Ok(instance) => return Ok(instance),
+                Err(NewError::Guest(error)) => return Err(error),
+                Err(NewError::Full(unused)) => state = unused,
+            }
+            if self.reclaim() == 0 {
+                break;
+            }
+        }
+        Err(CallError::engine_full())
+    }
+}
+
+/// One call while it runs.
+struct Run<'a, K: Keyspace> {
+    executor: &'a Executor<K>,
+    function: &'a Function<K>,
+    entry: usize,
+    args: Values,
+    beginning: Beginning<'a>,
+}
+
+/// A call that failed, and what may serve others nevertheless.
+struct Failed<K: Keyspace> {
+    error: CallError,
+    kept: Option<Kept<K>>,
+}
+
+impl<K: Keyspace> From<CallError> for Failed<K> {
+    fn from(error: CallError) -> Self {
+        Self { error, kept: None }
+    }
+}
+
+impl<K: Keyspace> Run<'_, K> {
+    /// Runs the entry and commits; again where others changed the same keys meanwhile.
+    async fn to_the_end(
+        &mut self,
+        mut kept: Option<Kept<K>>,
+        reply: &mut Encoder,
+        outcome: &mut CallOutcome<ReceiptOf<K>>,
+    ) -> Result<Kept<K>, Failed<K>> {
+        loop {
+            let again = outcome.tries > 0;
+            let exclusive = outcome.tries >= OPTIMISTIC_TRIES_MAX;
+            outcome.tries += 1;
+            let mut instance = self.instance(kept.take(), again, exclusive).await?;
+            let ran = instance
+                .run(
+                    self.function.prepared(),
+                    self.entry,
+                    &self.args,
+                    self.function.spec().isolation != Isolation::Fresh,
+                )
+                .await;
+            outcome.fuel = outcome.fuel.saturating_add(instance.fuel_used());
+            let state = instance.state();
+            outcome.denied = state.data.take_denied();
+            if let Err((error, survives)) = ran {
+                state.end();
+                let kept = (survives == Survives::Yes).then(|| self.keep(instance));
+                return Err(Failed { error, kept });
+            }
+            match self.commit(&mut instance, reply, outcome) {
+                Ok(()) => {
+                    instance.state().end();
+                    return Ok(self.keep(instance));
+                }
+                Err(NotCommitted::Conflict) => kept = Some(self.keep(instance)),
+                Err(NotCommitted::Failed(error)) => {
+                    instance.state().end();
+                    let kept = Some(self.keep(instance));
+                    return Err(Failed { error, kept });
+                }
+            }
+        }
+    }
+
+    /// An instance whose call has begun, made of what is kept or from nothing.
+    async fn instance(
+        &self,
+        kept: Option<Kept<K>>,
+        again: bool,
+        exclusive: bool,
+    ) -> Result<Instance<K>, CallError> {
+        match kept {
+            Some(Kept::Instance(mut instance)) => {
+                self.begin(instance.state(), again, exclusive).await?;
+                instance
+                    .refuel()
+                    .map_err(|error| CallError::new(Code::Trap, error.to_string()))?;
+                Ok(instance)
+            }
+            kept => {
+                let mut state = match kept {
+                    Some(Kept::State(state)) => state,
+                    _ => self.function.new_state(self.executor.keyspace()),
+                };
+                self.begin(&mut state, again, exclusive).await?;
+                self.executor.instantiate(self.function, state).await
+            }
+        }
+    }
+
+    async fn begin(
+        &self,
+        state: &mut CallState<K>,
+        again: bool,
+        exclusive: bool,
+    ) -> Result<(), CallError> {
+        if again {
+            state.begin_try(&self.beginning);
+        } else {
+            state.begin(&self.beginning);
+        }
+        if exclusive {
+            let (database, mode) = state.data.scope();
+            let transaction = unless_stopped(
+                self.executor.keyspace().begin_exclusive(database, mode),
+                || state.check_stop(),
+            );
+            let transaction = transaction.await.map_err(|stop| match stop {
+                Stop::Timeout { limit, elapsed } => CallError::timeout(limit, elapsed),
+                _ => CallError::killed(),
+            })?;
+            state.data.adopt(transaction);
+        }
+        Ok(())
+    }
+
+    /// Checks the reply, commits, and only then gives the reply out.
+    fn commit(
+        &self,
+        instance: &mut Instance<K>,
+        reply: &mut Encoder,
+        outcome: &mut CallOutcome<ReceiptOf<K>>,
+    ) -> Result<(), NotCommitted> {
+        let memory_bytes = instance.memory_bytes();
+        let state = instance.state();
+        let bytes = state
+            .reply
+            .finish()
+            .map_err(|problem| NotCommitted::Failed(CallError::invalid(problem.to_string())))?;
+        let transaction = state.data.take_transaction();
+        if self.beginning.profile {
+            // Dropped, and with it everything that the call wrote.
+            drop(transaction);
+            outcome.profile = Some(Box::new(CallProfile {
+                host_calls: *state.host_calls.take().unwrap_or_default(),
+                memory_bytes,
+            }));
+        } else if let Some(transaction) = transaction {
+            outcome.receipt = match transaction.commit() {
+                Ok(receipt) => Some(receipt),
+                Err(CommitError::Conflict) => return Err(NotCommitted::Conflict),
+                Err(CommitError::Store(error)) => {
+                    return Err(NotCommitted::Failed(CallError::new(
+                        Code::Store,
+                        format!("nothing of the call was kept: {error}"),
+                    )));
+                }
+            };
+        }
+        reply.raw(bytes);
+        Ok(())
+    }
+
+    /// What of an instance may serve the next call.
+    fn keep(&self, instance: Instance<K>) -> Kept<K> {
+        match self.function.spec().isolation {
+            Isolation::Reuse => Kept::Instance(instance),
+            Isolation::Fresh | Isolation::Rewind => Kept::State(instance.into_state()),
+        }
+    }
+}
+
+/// Why a call whose guest returned has not taken effect.
+enum NotCommitted {
+    /// Others changed what it read.
+    Conflict,
+    /// It never will.
+    Failed(CallError),
+}
+
+/// Waits for the call's turn; when it began.
+async fn enter<'f, K: Keyspace>(
+    function: &'f Function<K>,
+    request: &CallRequest<'_>,
+    time_max: Duration,
+) -> Result<(Permit<'f, Kept<K>>, Moment), CallError> {
+    let pool = function.pool();
+    if let Some(permit) = pool.try_enter() {
+        // After the pool has counted the call; see `ticker`.
+        ticker::ensure_running();
+        return Ok((permit, Moment::coarse()));
+    }
+    let started = Moment::now();
+    let entered = until(pool.enter(), started.after(time_max), request.handle).await;
+    match entered {
+        Ok(Ok(permit)) => {
+            ticker::ensure_running();
+            Ok((permit, started))
+        }
+        Ok(Err(Refused::Busy)) => {
+            let options = pool.options();
+            Err(CallError::busy(
+                function.name(),
+                options.instances_max,
+                options.waiting_max,
+            ))
+        }
+        Ok(Err(Refused::Cancelled)) | Err(Wait::Killed) => Err(CallError::killed()),
+        Err(Wait::Over) => Err(CallError::timeout(time_max, Moment::now().since(started))),
+    }
+}
+
+/// A scalar entry's arguments; nothing for the others, which fetch theirs.
+fn read_args<K: Keyspace>(
+    function: &Function<K>,
+    index: usize,
+    request: &CallRequest<'_>,
+) -> Result<Values, CallError> {
+    let entry = &function.entries()[index];
+    match entry.kind {
+        EntryKind::Scalar => scalar::read_args(&entry.name, &entry.signature, request.args),
+        EntryKind::Command | EntryKind::Buffer => Ok(Values::new()),
+    }
+}

@@ -1,0 +1,206 @@
+//! How a call is told to end: by its id, with all calls of its function, or by its caller.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use crate::ticker::Moment;
+
+/// Calls that one slot numbers before it starts over; a slot is what runs one call at a time.
+const SEQUENCE_BITS: u32 = 40;
+
+static NEXT_SLOT: AtomicU64 = AtomicU64::new(1);
+
+/// Names one running call in this process, as `WASM.KILL` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(u64);
+
+impl CallId {
+    /// The id with this number, from [`CallId::number`].
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The id's number, never 0.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// The switch of one slot: which call it runs, and which of its calls shall end.
+///
+/// A slot lives as long as an instance or its buffers, so a call costs two stores into memory that
+/// nobody else touches, and no entry in a shared table. Killing names the call, so that it cannot
+/// hit the slot's next one.
+#[derive(Debug)]
+pub struct Slot {
+    number: u64,
+    /// The call that runs, or 0.
+    current: AtomicU64,
+    /// The last call that shall end, or 0.
+    killed: AtomicU64,
+    started_micros: AtomicU64,
+}
+
+/// A call that runs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningCall {
+    /// Its id.
+    pub id: CallId,
+    /// When it began, to about a tick.
+    pub since: Moment,
+}
+
+impl Slot {
+    /// A slot that runs nothing.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            number: NEXT_SLOT.fetch_add(1, Ordering::Relaxed) << SEQUENCE_BITS,
+            current: AtomicU64::new(0),
+            killed: AtomicU64::new(0),
+            started_micros: AtomicU64::new(0),
+        })
+    }
+
+    /// Begins the call that is the slot's `sequence`th, at `now`.
+    pub fn begin(&self, sequence: u64, now: Moment) {
+        let id = self.number | (sequence & ((1 << SEQUENCE_BITS) - 1));
+        self.started_micros.store(now.micros(), Ordering::Relaxed);
+        // Release: who finds the id also finds when it started.
+        self.current.store(id, Ordering::Release);
+    }
+
+    /// Ends the call.
+    pub fn end(&self) {
+        self.current.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the call that runs shall end.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        let killed = self.killed.load(Ordering::Relaxed);
+        killed != 0 && killed == self.current.load(Ordering::Relaxed)
+    }
+
+    /// The call that runs.
+    #[must_use]
+    pub fn running(&self) -> Option<RunningCall> {
+        let id = self.current.load(Ordering::Acquire);
+        (id != 0).then(|| RunningCall {
+            id: CallId(id),
+            since: Moment::from_micros(self.started_micros.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// Ends the call that runs if it is `only`, or whichever it is; whether there was one.
+    ///
+    /// The call ends at its next tick.
+    pub fn kill(&self, only: Option<CallId>) -> bool {
+        let id = self.current.load(Ordering::Relaxed);
+        let hit = id != 0 && only.is_none_or(|only| only.0 == id);
+        if hit {
+            self.killed.store(id, Ordering::Relaxed);
+        }
+        hit
+    }
+}
+
+/// A caller's own switch for one call, given along with the request.
+///
+/// Unlike a call's id it exists before the call begins, and it also ends a call that still waits.
+/// A caller that owns the call's future may simply drop it instead.
+#[derive(Clone, Debug, Default)]
+pub struct CallHandle(Arc<Switch>);
+
+#[derive(Debug, Default)]
+struct Switch {
+    killed: AtomicBool,
+    waiting: Mutex<Option<Waker>>,
+}
+
+impl CallHandle {
+    /// A switch for a call that is still to be made.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends the call: at once while it waits, at its next tick while it runs.
+    pub fn kill(&self) {
+        // Under the lock, so that a call that starts to wait either sees the flag or is woken.
+        let waker = {
+            let mut waiting = self.0.waiting.lock();
+            self.0.killed.store(true, Ordering::Relaxed);
+            waiting.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether [`CallHandle::kill`] was called.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.0.killed.load(Ordering::Relaxed)
+    }
+
+    /// Has `waker` woken by a kill; whether it happened already.
+    pub(crate) fn wake_on_kill(&self, waker: &Waker) -> bool {
+        let mut waiting = self.0.waiting.lock();
+        *waiting = Some(waker.clone());
+        self.is_killed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CallHandle, CallId, Moment, Slot};
+
+    #[test]
+    fn a_kill_hits_the_call_it_names_and_no_later_one() {
+        let slot = Slot::new();
+        assert!(!slot.kill(None), "nothing runs");
+        slot.begin(1, Moment::default());
+        let first = slot.running().expect("a call runs").id;
+        assert!(!slot.kill(Some(CallId::from_number(first.number() + 1))));
+        assert!(!slot.is_killed());
+        assert!(slot.kill(Some(first)));
+        assert!(slot.is_killed());
+        slot.end();
+        assert!(!slot.is_killed());
+        slot.begin(2, Moment::default());
+        assert!(!slot.kill(Some(first)), "that one is over");
+        assert!(!slot.is_killed());
+        assert!(slot.kill(None));
+        assert!(slot.is_killed());
+    }
+
+    #[test]
+    fn ids_are_unique_across_slots() {
+        let (one, other) = (Slot::new(), Slot::new());
+        one.begin(1, Moment::default());
+        other.begin(1, Moment::default());
+        assert_ne!(one.running(), other.running());
+    }
+
+    #[test]
+    fn a_handle_remembers_and_wakes() {
+        let handle = CallHandle::new();
+        assert!(!handle.wake_on_kill(std::task::Waker::noop()));
+        handle.kill();
+        assert!(handle.is_killed());
+        assert!(handle.wake_on_kill(std::task::Waker::noop()));
+    }
+}

@@ -1,0 +1,89 @@
+//! The engine that runs artifacts: no compiler, and room for instances set aside beforehand.
+
+use ferrite_cache::Profile;
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// Tables that one module may define.
+const TABLES_PER_MODULE_MAX: u32 = 4;
+
+/// Bytes of a used linear memory that are cleared by hand rather than given back to the kernel
+/// when a fresh instance is dropped. Most functions dirty less, and two system calls a call are
+/// saved.
+const MEMORY_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+
+/// The same for tables and stacks; a stack is used by wasm and host frames from its top down.
+const TABLE_KEEP_RESIDENT_BYTES: usize = 8 << 10;
+const STACK_KEEP_RESIDENT_BYTES: usize = 16 << 10;
+
+/// How much the engine sets aside. All of it is address space until it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Instances of all functions together that may exist at once, idle ones included. Each has
+    /// room for one linear memory (4 GiB of address space and its guards) and one stack.
+    pub instances_max: u32,
+    /// The largest linear memory that any function may have, in bytes; at most 4 GiB.
+    pub memory_bytes_max: u64,
+    /// The most elements that a table may have.
+    pub table_elements_max: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            instances_max: 1000,
+            memory_bytes_max: 1 << 30,
+            table_elements_max: 20_000,
+        }
+    }
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The address space could not be set aside, or the CPU lacks something.
+    #[error(
+        "the engine cannot set aside room for {instances_max} instances; lower the number of instances, or lift the limit on address space (ulimit -v)"
+    )]
+    Start {
+        /// What was asked for.
+        instances_max: u32,
+        /// What wasmtime says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Makes an engine that loads the artifacts of every profile that this machine can run.
+///
+/// # Errors
+///
+/// When the operating system does not give the address space.
+pub fn engine(profile: &Profile, options: &EngineOptions) -> Result<Engine, EngineError> {
+    let EngineOptions {
+        instances_max,
+        memory_bytes_max,
+        table_elements_max,
+    } = *options;
+    let mut pooling = PoolingAllocationConfig::new();
+    pooling
+        .total_core_instances(instances_max)
+        .total_memories(instances_max)
+        .total_tables(instances_max.saturating_mul(TABLES_PER_MODULE_MAX))
+        .total_stacks(instances_max)
+        .total_component_instances(0)
+        .total_gc_heaps(0)
+        .max_memories_per_module(1)
+        .max_tables_per_module(TABLES_PER_MODULE_MAX)
+        .max_memory_size(usize::try_from(memory_bytes_max.min(4 << 30)).unwrap_or(usize::MAX))
+        .table_elements(table_elements_max)
+        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::No);
+    let mut config = profile.config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+    Engine::new(&config).map_err(|source| EngineError::Start {
+        instances_max,
+        source: source.into_boxed_dyn_error(),
+    })
+}

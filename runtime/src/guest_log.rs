@@ -1,0 +1,107 @@
+//! What a guest writes to the log: by `log`, and by its standard output and error.
+
+use tracing::Level;
+
+/// Target of everything that guests write, for filters.
+pub(crate) const TARGET: &str = "ferrite::guest";
+
+/// Longest line of standard output or error, in bytes; a longer one is broken.
+const LINE_BYTES_MAX: usize = 4096;
+
+/// One call's log, bounded in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct GuestLog {
+    left_bytes: u64,
+    cut: bool,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// One of the two streams that a guest may write to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output: each line is logged at level info.
+    Out,
+    /// Standard error: each line is logged as a warning.
+    Err,
+}
+
+impl GuestLog {
+    /// Prepares for a call that may log `bytes_max` bytes.
+    pub(crate) fn begin(&mut self, bytes_max: u64) {
+        self.left_bytes = bytes_max;
+        self.cut = false;
+        self.stdout.clear();
+        self.stderr.clear();
+    }
+
+    /// Writes one line for `function`. What exceeds the call's limit is cut off, once and for all.
+    pub(crate) fn line(&mut self, function: &str, level: Level, text: &[u8]) {
+        if self.cut {
+            return;
+        }
+        let fits = usize::try_from(self.left_bytes).unwrap_or(usize::MAX);
+        let shown = &text[..text.len().min(fits)];
+        self.left_bytes -= shown.len() as u64;
+        if !shown.is_empty() || text.is_empty() {
+            emit(function, level, &String::from_utf8_lossy(shown));
+        }
+        if shown.len() < text.len() {
+            self.cut = true;
+            tracing::warn!(target: TARGET, function, "the call logs more than max_log allows; the rest is left out");
+        }
+    }
+
+    /// Writes to a stream; every line that it completes goes to the log.
+    pub(crate) fn write(&mut self, function: &str, stream: Stream, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.cut {
+            let room = LINE_BYTES_MAX - self.pending(stream).len();
+            let window = &bytes[..bytes.len().min(room)];
+            let end = window.iter().position(|&byte| byte == b'\n');
+            let taken = end.unwrap_or(window.len());
+            self.pending(stream).extend_from_slice(&window[..taken]);
+            if end.is_some() || taken == room {
+                self.flush(function, stream);
+            }
+            bytes = &bytes[taken + usize::from(end.is_some())..];
+        }
+    }
+
+    /// Writes the unfinished lines when the call is over.
+    pub(crate) fn end(&mut self, function: &str) {
+        for stream in [Stream::Out, Stream::Err] {
+            if !self.pending(stream).is_empty() {
+                self.flush(function, stream);
+            }
+        }
+    }
+
+    fn pending(&mut self, stream: Stream) -> &mut Vec<u8> {
+        match stream {
+            Stream::Out => &mut self.stdout,
+            Stream::Err => &mut self.stderr,
+        }
+    }
+
+    fn flush(&mut self, function: &str, stream: Stream) {
+        let level = match stream {
+            Stream::Out => Level::INFO,
+            Stream::Err => Level::WARN,
+        };
+        let mut line = std::mem::take(self.pending(stream));
+        self.line(function, level, &line);
+        line.clear();
+        // The buffer's capacity, a line at most, serves the next one.
+        *self.pending(stream) = line;
+    }
+}
+
+fn emit(function: &str, level: Level, text: &str) {
+    match level {
+        Level::TRACE => tracing::trace!(target: TARGET, function, "{text}"),
+        Level::DEBUG => tracing::debug!(target: TARGET, function, "{text}"),
+        Level::INFO => tracing::info!(target: TARGET, function, "{text}"),
+        Level::WARN => tracing::warn!(target: TARGET, function, "{text}"),
+        Level::ERROR => tracing::error!(target: TARGET, function, "{text}"),
+    }
+}

@@ -1,0 +1,102 @@
+//! `call`: any data command of the host, by name, inside the call's transaction.
+
+use ferrite_wasm_abi::Status;
+use smallvec::SmallVec;
+use wasmtime::Result;
+
+use crate::data::CommandRefusal;
+use crate::error::Quoted;
+use crate::host::fuel;
+use crate::host::guest::Guest;
+use crate::keyspace::{DescribeError, Keyspace, Transaction};
+use crate::long_result::Source;
+use crate::resp::{Encoder, Protocol, RequestScanner, Scan};
+use crate::state::{ARGUMENT_BOUNDS, CallState};
+
+pub(super) fn call<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    cmd: i32,
+    cmdlen: i32,
+    args: i32,
+    argslen: i32,
+    buf: i32,
+    cap: i32,
+) -> Result<i32> {
+    let given = u64::from(cmdlen.cast_unsigned()) + u64::from(argslen.cast_unsigned());
+    guest.charge_bytes(fuel::CALL + fuel::COMMAND, given)?;
+    let view = guest.view()?;
+    let name = view.span(cmd, cmdlen)?;
+    let args = view.span(args, argslen)?;
+    let buffer = view.span(buf, cap)?;
+    let CallState {
+        data,
+        long,
+        arguments,
+        command_reply,
+        ..
+    } = view.state;
+
+    let argv_len = {
+        let args = &view.memory[args];
+        if !scan(arguments, args) {
+            return Ok(Status::Invalid.code());
+        }
+        let mut argv: SmallVec<[&[u8]; 16]> = SmallVec::new();
+        argv.push(&view.memory[name]);
+        if !args.is_empty() {
+            argv.extend(arguments.arguments(args));
+        }
+        command_reply.clear();
+        command_reply.set_protocol(Protocol::Resp2);
+        match data.open_command(&argv) {
+            Ok((transaction, door)) => {
+                transaction.call(&argv, &|key| door.visible(key), command_reply);
+            }
+            Err(CommandRefusal::Status(status)) => return Ok(status.code()),
+            Err(CommandRefusal::NoCommand(reason)) => refuse(command_reply, argv[0], reason),
+        }
+        argv.len() as u64
+    };
+    let produced = command_reply.len() as u64;
+    let answer = long.deliver(
+        command_reply.bytes(),
+        &mut view.memory[buffer],
+        Source::Data,
+    );
+    guest.charge_bytes(argv_len.saturating_mul(fuel::CALL), produced)?;
+    Ok(answer)
+}
+
+/// Finds the arguments in an array of bulk strings, or in nothing at all, which is none.
+fn scan(scanner: &mut RequestScanner, args: &[u8]) -> bool {
+    match args.first() {
+        None => true,
+        Some(b'*') => {
+            let complete = Scan::Complete {
+                consumed: args.len(),
+            };
+            let found = scanner.scan(args) == Ok(complete);
+            if !found {
+                // A scanner that stopped half-way would go on from there with other bytes.
+                *scanner = RequestScanner::new(ARGUMENT_BOUNDS);
+            }
+            found
+        }
+        Some(_) => false,
+    }
+}
+
+/// The error reply of the host's own front end for a command that it would not run.
+fn refuse(reply: &mut Encoder, name: &[u8], reason: DescribeError) {
+    let name = Quoted(name);
+    match reason {
+        DescribeError::UnknownCommand => {
+            reply.error_display(&format_args!("ERR unknown command {name}"))
+        }
+        DescribeError::WrongArity => {
+            reply.error_display(&format_args!(
+                "ERR wrong number of arguments for {name} command"
+            ));
+        }
+    }
+}

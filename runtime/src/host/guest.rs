@@ -1,0 +1,214 @@
+//! A host function's view of the guest that called it: its memory, its state, its fuel.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use wasmtime::{Caller, Trap};
+
+use crate::host::fuel;
+use crate::keyspace::Keyspace;
+use crate::state::{CallState, StoreData};
+use crate::stop::Stop;
+
+/// The guest that called a host function.
+pub(crate) struct Guest<'a, K: Keyspace> {
+    caller: Caller<'a, StoreData<K>>,
+    name: &'static str,
+    bytes: u64,
+}
+
+impl<'a, K: Keyspace> Guest<'a, K> {
+    /// The guest that called the host function of this name.
+    #[inline]
+    pub(crate) fn new(caller: Caller<'a, StoreData<K>>, name: &'static str) -> Self {
+        Self {
+            caller,
+            name,
+            bytes: 0,
+        }
+    }
+
+    /// Runs the host function, and counts it where somebody asked for that.
+    #[inline]
+    pub(crate) fn run<R>(
+        mut self,
+        function: impl FnOnce(&mut Self) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<R> {
+        if self.caller.data().host_calls.is_none() {
+            return function(&mut self);
+        }
+        let entered = Instant::now();
+        let result = function(&mut self);
+        let (name, bytes, time) = (self.name, self.bytes, entered.elapsed());
+        if let Some(calls) = &mut self.caller.data_mut().host_calls {
+            calls.count(name, bytes, time);
+        }
+        result
+    }
+
+    /// The host function's name.
+    #[inline]
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The call's state.
+    #[inline]
+    pub(crate) fn state(&mut self) -> &mut CallState<K> {
+        self.caller.data_mut()
+    }
+
+    /// Takes `units` of fuel from the guest; a trap where it has less.
+    #[inline]
+    pub(crate) fn charge(&mut self, units: u64) -> wasmtime::Result<()> {
+        let fuel = self.caller.get_fuel()?;
+        match fuel.checked_sub(units) {
+            Some(left) => self.caller.set_fuel(left),
+            None => {
+                self.caller.set_fuel(0)?;
+                Err(Trap::OutOfFuel.into())
+            }
+        }
+    }
+
+    /// Takes the fuel for `count` bytes, and `units` more.
+    #[inline]
+    pub(crate) fn charge_bytes(&mut self, units: u64, count: u64) -> wasmtime::Result<()> {
+        self.bytes = self.bytes.saturating_add(count);
+        self.charge(units.saturating_add(fuel::bytes(count)))
+    }
+
+    /// The guest's memory together with the call's state.
+    #[inline]
+    pub(crate) fn view(&mut self) -> wasmtime::Result<View<'_, K>> {
+        let memory = match self.caller.data().memory {
+            Some(memory) => memory,
+            // While the instance is being made, as its start function runs.
+            None => self
+                .caller
+                .get_export(ferrite_wasm_abi::MEMORY_EXPORT)
+                .and_then(wasmtime::Extern::into_memory)
+                .ok_or(Stop::NoMemory {
+                    function: self.name,
+                })?,
+        };
+        let (memory, state) = memory.data_and_store_mut(&mut self.caller);
+        Ok(View {
+            name: self.name,
+            memory,
+            state,
+        })
+    }
+}
+
+/// A guest's memory together with the call's state.
+pub(crate) struct View<'a, K: Keyspace> {
+    name: &'static str,
+    /// The guest's whole memory.
+    pub(crate) memory: &'a mut [u8],
+    /// The call's state.
+    pub(crate) state: &'a mut CallState<K>,
+}
+
+impl<K: Keyspace> View<'_, K> {
+    /// Where the `len` bytes at `pointer` are, both read as unsigned; a trap where they are not
+    /// all inside the memory.
+    #[inline]
+    pub(crate) fn span(&self, pointer: i32, len: i32) -> Result<Range<usize>, Stop> {
+        self.span_of(pointer.cast_unsigned(), u64::from(len.cast_unsigned()))
+    }
+
+    /// The same for a length that is no parameter.
+    #[inline]
+    pub(crate) fn span_of(&self, pointer: u32, len: u64) -> Result<Range<usize>, Stop> {
+        span(self.memory, self.name, pointer, len)
+    }
+
+    /// A little-endian `u32` at `pointer`, read as unsigned.
+    pub(crate) fn read_u32(&self, pointer: u32) -> Result<u32, Stop> {
+        let span = self.span_of(pointer, 4)?;
+        let bytes = self.memory[span].first_chunk().copied();
+        Ok(bytes.map(u32::from_le_bytes).unwrap_or_default())
+    }
+
+    /// Writes `bytes` at `pointer`.
+    pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Stop> {
+        let span = self.span_of(pointer, bytes.len() as u64)?;
+        self.memory[span].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Where the `len` bytes at `pointer` are in a guest's memory, for `function`.
+#[inline]
+pub(crate) fn span(
+    memory: &[u8],
+    function: &'static str,
+    pointer: u32,
+    len: u64,
+) -> Result<Range<usize>, Stop> {
+    let end = u64::from(pointer).saturating_add(len);
+    if end <= memory.len() as u64
+        && let Ok(end) = usize::try_from(end)
+    {
+        return Ok(pointer as usize..end);
+    }
+    Err(Stop::OutOfBounds {
+        function,
+        pointer,
+        len,
+        memory_bytes: memory.len(),
+    })
+}
+
+/// Shows `show` two inputs and an output in one memory. Where the output overlaps an input, which
+/// no sensible guest does, the inputs are copied first.
+#[inline]
+pub(crate) fn inputs_and_output<R>(
+    memory: &mut [u8],
+    first: Range<usize>,
+    second: Range<usize>,
+    output: Range<usize>,
+    show: impl FnOnce(&[u8], &[u8], &mut [u8]) -> R,
+) -> R {
+    match memory.get_disjoint_mut([first.clone(), second.clone(), output.clone()]) {
+        Ok([first, second, output]) => show(first, second, output),
+        Err(_) => {
+            let (first, second) = (memory[first].to_vec(), memory[second].to_vec());
+            show(&first, &second, &mut memory[output])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inputs_and_output;
+
+    #[test]
+    fn overlapping_inputs_are_read_before_the_output_is_written() {
+        for (first, second, output) in [
+            (0..2, 2..4, 4..6),
+            (0..2, 0..2, 4..6),
+            (0..2, 2..4, 1..3),
+            (4..4, 4..4, 4..4),
+            (0..8, 0..8, 0..8),
+        ] {
+            let mut memory = *b"01234567";
+            let (a, b) = (
+                memory[first.clone()].to_vec(),
+                memory[second.clone()].to_vec(),
+            );
+            inputs_and_output(
+                &mut memory,
+                first,
+                second,
+                output.clone(),
+                |first, second, out| {
+                    out.fill(b'-');
+                    assert_eq!((first, second), (&a[..], &b[..]));
+                },
+            );
+            assert!(memory[output].iter().all(|&byte| byte == b'-'));
+        }
+    }
+}

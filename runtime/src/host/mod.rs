@@ -1,0 +1,63 @@
+//! The functions that guests import: the guest ABI under both of its spellings, and WASI preview 1.
+
+mod command;
+mod data;
+pub(crate) mod fuel;
+mod guest;
+mod input;
+mod reply;
+mod system;
+mod wasi;
+
+use ferrite_wasm_abi::{ENV_PREFIX, MODULE};
+use wasmtime::{Caller, Engine, Linker, Result};
+
+use crate::keyspace::Keyspace;
+use crate::state::StoreData;
+
+use command::call;
+use data::{del, exists, expire, get, hdel, hget, hset, incr_by, set, ttl};
+use guest::Guest;
+use input::{arg, arg_count, key, key_count, take};
+use reply::{
+    reply_array, reply_bool, reply_bulk, reply_double, reply_error, reply_int, reply_map,
+    reply_null, reply_simple,
+};
+use system::{log, random, time_millis};
+
+/// Registers the function of the same name for every declaration of the ABI. Names, parameters and
+/// results come from there, so what is missing here, or takes something else, does not compile.
+macro_rules! register {
+    ($($(#[$doc:meta])* fn $name:ident($($param:ident: $ty:ty),*) $(-> $result:ty)?;)*) => {
+        fn add_abi<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
+            $(
+                linker.func_wrap(
+                    MODULE,
+                    stringify!($name),
+                    |caller: Caller<'_, StoreData<K>>, $($param: $ty),*| -> register!(@result $($result)?) {
+                        Guest::new(caller, stringify!($name)).run(|guest| $name(guest, $($param),*))
+                    },
+                )?;
+                let env_name = [ENV_PREFIX, stringify!($name)].concat();
+                linker.alias(MODULE, stringify!($name), "env", &env_name)?;
+            )*
+            Ok(())
+        }
+    };
+    (@result) => { Result<()> };
+    (@result $ty:ty) => { Result<$ty> };
+}
+
+ferrite_wasm_abi::imports!(register);
+
+/// A linker with everything that a guest may import; one serves every function of an engine.
+///
+/// # Errors
+///
+/// When a name is there twice.
+pub(crate) fn linker<K: Keyspace>(engine: &Engine) -> Result<Linker<StoreData<K>>> {
+    let mut linker = Linker::new(engine);
+    add_abi(&mut linker)?;
+    wasi::add(&mut linker)?;
+    Ok(linker)
+}

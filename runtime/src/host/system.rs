@@ -1,0 +1,46 @@
+//! `log`, `time_millis`, `random`: what is neither input, data nor reply.
+
+use ferrite_wasm_abi::log_level;
+use tracing::Level;
+use wasmtime::Result;
+
+use crate::host::fuel;
+use crate::host::guest::Guest;
+use crate::keyspace::Keyspace;
+use crate::state::CallState;
+use crate::stop::Stop;
+
+pub(super) fn log<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    level: i32,
+    ptr: i32,
+    len: i32,
+) -> Result<()> {
+    guest.charge_bytes(fuel::CALL + fuel::LOG, u64::from(len.cast_unsigned()))?;
+    let view = guest.view()?;
+    let text = &view.memory[view.span(ptr, len)?];
+    let CallState { log, spec, .. } = view.state;
+    // A level from outside the range is the nearest one inside it.
+    let level = match level {
+        ..=log_level::TRACE => Level::TRACE,
+        log_level::DEBUG => Level::DEBUG,
+        log_level::INFO => Level::INFO,
+        log_level::WARN => Level::WARN,
+        log_level::ERROR.. => Level::ERROR,
+    };
+    log.line(&spec.name, level, text);
+    Ok(())
+}
+
+pub(super) fn time_millis<K: Keyspace>(guest: &mut Guest<'_, K>) -> Result<i64> {
+    guest.charge(fuel::CALL)?;
+    Ok(guest.state().data.now_millis())
+}
+
+pub(super) fn random<K: Keyspace>(guest: &mut Guest<'_, K>, buf: i32, len: i32) -> Result<()> {
+    let bytes = u64::from(len.cast_unsigned());
+    guest.charge_bytes(fuel::CALL + bytes / fuel::RANDOM_BYTES_PER_UNIT, bytes)?;
+    let view = guest.view()?;
+    let buffer = view.span(buf, len)?;
+    getrandom::fill(&mut view.memory[buffer]).map_err(|_| Stop::NoRandomness.into())
+}

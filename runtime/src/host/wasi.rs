@@ -1,0 +1,310 @@
+//! WASI preview 1, as far as a function needs it: clocks, randomness, lines for the log.
+//!
+//! Guests written in Go or C import it whether they use it or not. There are no files, no network,
+//! no arguments and no environment, so most of it answers an error number, from one table; what
+//! does something stands here.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ferrite_wasm_abi::wasi::{PREVIEW1, PREVIEW1_MODULE};
+use ferrite_wasm_abi::{Import, NumType};
+use wasmtime::{Caller, FuncType, Linker, Result, Val, ValType};
+
+use crate::guest_log::Stream;
+use crate::host::fuel;
+use crate::host::guest::Guest;
+use crate::keyspace::Keyspace;
+use crate::state::{CallState, StoreData};
+use crate::stop::Stop;
+use crate::ticker::Moment;
+
+/// Error numbers, from `wasi_snapshot_preview1.witx`.
+mod errno {
+    pub(super) const SUCCESS: i32 = 0;
+    pub(super) const BADF: i32 = 8;
+    pub(super) const INVAL: i32 = 28;
+    pub(super) const NOSYS: i32 = 52;
+    pub(super) const SPIPE: i32 = 70;
+}
+
+const STDIN: i32 = 0;
+const STDOUT: i32 = 1;
+const STDERR: i32 = 2;
+
+/// Clocks are read to the microsecond, which is enough for a function and little for an attack.
+const CLOCK_NANOS: u64 = 1000;
+
+/// Lists what is implemented once, so that registration and the rest of the table agree.
+macro_rules! implemented {
+    ($($name:ident($($param:ident: $ty:ty),*) -> $result:ty;)*) => {
+        /// The functions that do something of their own.
+        const IMPLEMENTED: &[&str] = &[$(stringify!($name)),*];
+
+        fn add_implemented<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
+            $(linker.func_wrap(
+                PREVIEW1_MODULE,
+                stringify!($name),
+                |caller: Caller<'_, StoreData<K>>, $($param: $ty),*| -> Result<$result> {
+                    Guest::new(caller, stringify!($name)).run(|guest| $name(guest, $($param),*))
+                },
+            )?;)*
+            Ok(())
+        }
+    };
+}
+
+implemented! {
+    args_sizes_get(count: i32, bytes: i32) -> i32;
+    args_get(pointers: i32, bytes: i32) -> i32;
+    environ_sizes_get(count: i32, bytes: i32) -> i32;
+    environ_get(pointers: i32, bytes: i32) -> i32;
+    clock_res_get(clock: i32, out: i32) -> i32;
+    clock_time_get(clock: i32, precision: i64, out: i32) -> i32;
+    fd_close(fd: i32) -> i32;
+    fd_fdstat_get(fd: i32, out: i32) -> i32;
+    fd_read(fd: i32, vectors: i32, count: i32, out: i32) -> i32;
+    fd_seek(fd: i32, offset: i64, whence: i32, out: i32) -> i32;
+    fd_write(fd: i32, vectors: i32, count: i32, out: i32) -> i32;
+    proc_exit(code: i32) -> ();
+    random_get(buffer: i32, len: i32) -> i32;
+    sched_yield() -> i32;
+}
+
+/// Adds every function of WASI preview 1.
+///
+/// # Errors
+///
+/// When the linker has one of them already.
+pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
+    add_implemented(linker)?;
+    for import in PREVIEW1 {
+        if !IMPLEMENTED.contains(&import.name) {
+            add_absent(linker, import)?;
+        }
+    }
+    Ok(())
+}
+
+/// A function that there is nothing behind: what takes a descriptor says that it is not open,
+/// anything else that it does not exist here.
+fn add_absent<K: Keyspace>(linker: &mut Linker<StoreData<K>>, import: &Import) -> Result<()> {
+    let answer = if import.name.starts_with("fd_") || import.name.starts_with("path_") {
+        errno::BADF
+    } else {
+        errno::NOSYS
+    };
+    let params = import.params.iter().copied().map(val_type);
+    let results = import.result.into_iter().map(val_type);
+    let ty = FuncType::new(linker.engine(), params, results);
+    linker.func_new(PREVIEW1_MODULE, import.name, ty, move |_, _, results| {
+        if let [result] = results {
+            *result = Val::I32(answer);
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn val_type(ty: NumType) -> ValType {
+    match ty {
+        NumType::I32 => ValType::I32,
+        NumType::I64 => ValType::I64,
+        NumType::F64 => ValType::F64,
+    }
+}
+
+fn args_sizes_get<K: Keyspace>(guest: &mut Guest<'_, K>, count: i32, bytes: i32) -> Result<i32> {
+    no_strings(guest, count, bytes)
+}
+
+fn args_get<K: Keyspace>(guest: &mut Guest<'_, K>, _pointers: i32, _bytes: i32) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    Ok(errno::SUCCESS)
+}
+
+fn environ_sizes_get<K: Keyspace>(guest: &mut Guest<'_, K>, count: i32, bytes: i32) -> Result<i32> {
+    no_strings(guest, count, bytes)
+}
+
+fn environ_get<K: Keyspace>(guest: &mut Guest<'_, K>, _pointers: i32, _bytes: i32) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    Ok(errno::SUCCESS)
+}
+
+/// Says that there are no strings and that they take no bytes.
+fn no_strings<K: Keyspace>(guest: &mut Guest<'_, K>, count: i32, bytes: i32) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    let mut view = guest.view()?;
+    view.write(count.cast_unsigned(), &0_u32.to_le_bytes())?;
+    view.write(bytes.cast_unsigned(), &0_u32.to_le_bytes())?;
+    Ok(errno::SUCCESS)
+}
+
+fn clock_res_get<K: Keyspace>(guest: &mut Guest<'_, K>, clock: i32, out: i32) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    let mut view = guest.view()?;
+    view.span_of(out.cast_unsigned(), size_of::<u64>() as u64)?;
+    if !(0..=3).contains(&clock) {
+        return Ok(errno::INVAL);
+    }
+    view.write(out.cast_unsigned(), &CLOCK_NANOS.to_le_bytes())?;
+    Ok(errno::SUCCESS)
+}
+
+/// Unlike `time_millis` these clocks move during a call: runtimes such as Go's wait on them.
+fn clock_time_get<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    clock: i32,
+    _precision: i64,
+    out: i32,
+) -> Result<i32> {
+    guest.charge(fuel::CALL + fuel::ACCESS)?;
+    let mut view = guest.view()?;
+    view.span_of(out.cast_unsigned(), size_of::<u64>() as u64)?;
+    let micros = match clock {
+        // Before 1970 and after the year 500,000 the clock is wrong anyway.
+        0 => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0)),
+        // CPU time would tell what others do; the monotonic clock serves those who ask for it.
+        1..=3 => Moment::now().micros(),
+        _ => return Ok(errno::INVAL),
+    };
+    let nanos = micros.saturating_mul(CLOCK_NANOS);
+    view.write(out.cast_unsigned(), &nanos.to_le_bytes())?;
+    Ok(errno::SUCCESS)
+}
+
+fn fd_close<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    Ok(if is_stream(fd) {
+        errno::SUCCESS
+    } else {
+        errno::BADF
+    })
+}
+
+fn fd_fdstat_get<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32, out: i32) -> Result<i32> {
+    const CHARACTER_DEVICE: u8 = 2;
+    const RIGHT_READ: u64 = 1 << 1;
+    const RIGHT_WRITE: u64 = 1 << 6;
+    guest.charge(fuel::CALL)?;
+    let mut view = guest.view()?;
+    // `fdstat`: type at 0, flags at 2, rights at 8, inherited rights at 16.
+    let mut stat = [0; 24];
+    view.span_of(out.cast_unsigned(), stat.len() as u64)?;
+    if !is_stream(fd) {
+        return Ok(errno::BADF);
+    }
+    stat[0] = CHARACTER_DEVICE;
+    let rights = if fd == STDIN { RIGHT_READ } else { RIGHT_WRITE };
+    stat[8..16].copy_from_slice(&rights.to_le_bytes());
+    view.write(out.cast_unsigned(), &stat)?;
+    Ok(errno::SUCCESS)
+}
+
+/// Standard input is empty.
+fn fd_read<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    _vectors: i32,
+    _count: i32,
+    out: i32,
+) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    let mut view = guest.view()?;
+    view.span_of(out.cast_unsigned(), size_of::<u32>() as u64)?;
+    if fd != STDIN {
+        return Ok(errno::BADF);
+    }
+    view.write(out.cast_unsigned(), &0_u32.to_le_bytes())?;
+    Ok(errno::SUCCESS)
+}
+
+fn fd_seek<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    _offset: i64,
+    _whence: i32,
+    _out: i32,
+) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    Ok(if is_stream(fd) {
+        errno::SPIPE
+    } else {
+        errno::BADF
+    })
+}
+
+fn fd_write<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    fd: i32,
+    vectors: i32,
+    count: i32,
+    out: i32,
+) -> Result<i32> {
+    const VECTOR_BYTES: u32 = 8;
+    guest.charge(fuel::CALL + fuel::LOG)?;
+    let stream = match fd {
+        STDOUT => Stream::Out,
+        STDERR => Stream::Err,
+        _ => return Ok(errno::BADF),
+    };
+    let (vectors, count) = (vectors.cast_unsigned(), count.cast_unsigned());
+    let view = guest.view()?;
+    view.span_of(vectors, u64::from(VECTOR_BYTES) * u64::from(count))?;
+    view.span_of(out.cast_unsigned(), size_of::<u32>() as u64)?;
+    let mut written: u32 = 0;
+    for index in 0..count {
+        // The table lies inside the memory, so its addresses do not overflow.
+        let at = vectors + index * VECTOR_BYTES;
+        let view = guest.view()?;
+        let (pointer, len) = (view.read_u32(at)?, view.read_u32(at + 4)?);
+        let span = view.span_of(pointer, u64::from(len))?;
+        let Some(sum) = written.checked_add(len) else {
+            return Ok(errno::INVAL);
+        };
+        guest.charge_bytes(fuel::CALL, u64::from(len))?;
+        let view = guest.view()?;
+        let CallState { log, spec, .. } = view.state;
+        log.write(&spec.name, stream, &view.memory[span]);
+        written = sum;
+    }
+    guest
+        .view()?
+        .write(out.cast_unsigned(), &written.to_le_bytes())?;
+    Ok(errno::SUCCESS)
+}
+
+/// A function returns; a guest that exits instead cannot have a reply.
+fn proc_exit<K: Keyspace>(_guest: &mut Guest<'_, K>, code: i32) -> Result<()> {
+    Err(Stop::Exit { code }.into())
+}
+
+fn random_get<K: Keyspace>(guest: &mut Guest<'_, K>, buffer: i32, len: i32) -> Result<i32> {
+    crate::host::system::random(guest, buffer, len)?;
+    Ok(errno::SUCCESS)
+}
+
+fn sched_yield<K: Keyspace>(guest: &mut Guest<'_, K>) -> Result<i32> {
+    guest.charge(fuel::CALL)?;
+    Ok(errno::SUCCESS)
+}
+
+fn is_stream(fd: i32) -> bool {
+    (STDIN..=STDERR).contains(&fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrite_wasm_abi::wasi::PREVIEW1;
+
+    use super::IMPLEMENTED;
+
+    #[test]
+    fn what_is_implemented_is_part_of_wasi() {
+        for name in IMPLEMENTED {
+            assert!(PREVIEW1.iter().any(|import| import.name == *name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! An instance of a function's module, and how each kind of entry is run on it.
+
+use ferrite_cache::EntryKind;
+use smallvec::SmallVec;
+use wasmtime::{
+    Engine, Func, Instance as WasmInstance, PoolConcurrencyLimitError, Store, TypedFunc, Val,
+};
+
+use crate::error::CallError;
+use crate::host::fuel;
+use crate::keyspace::Keyspace;
+use crate::prepared::{Entry, Prepared};
+use crate::reply::DEPTH_MAX;
+use crate::resp::{Encoder, Protocol, ReplyBounds, transcode};
+use crate::scalar;
+use crate::state::{CallState, StoreData};
+use crate::stop::Stop;
+use crate::trap::classify;
+
+/// An instance of a function's module in a store of its own.
+///
+/// It is dropped after anything but a plain return; only an instance whose last call returned may
+/// serve another.
+pub(crate) struct Instance<K: Keyspace> {
+    store: Store<StoreData<K>>,
+    instance: WasmInstance,
+    /// Each entry, once it was called.
+    entries: SmallVec<[Option<EntryFunc>; 2]>,
+    buffers: Option<Buffers>,
+}
+
+/// An entry as it is called.
+enum EntryFunc {
+    Scalar(Func),
+    Command(TypedFunc<(), ()>),
+    Buffer(TypedFunc<(i32, i32), i64>),
+}
+
+/// The allocator of a module with buffer entries.
+#[derive(Clone)]
+struct Buffers {
+    alloc: TypedFunc<i32, i32>,
+    dealloc: Option<TypedFunc<(i32, i32), ()>>,
+}
+
+/// Why there is no instance.
+pub(crate) enum NewError<K: Keyspace> {
+    /// The engine has as many as it has room for. Nothing of the guest has run.
+    Full(StoreData<K>),
+    /// The guest ended while it started.
+    Guest(CallError),
+}
+
+/// Why an entry gave no reply.
+pub(crate) enum RunError {
+    /// The guest did not return; its instance is lost.
+    Guest(wasmtime::Error),
+    /// The guest returned, and what it returned is no reply.
+    Reply(CallError),
+}
+
+impl<T: Into<wasmtime::Error>> From<T> for RunError {
+    fn from(error: T) -> Self {
+        Self::Guest(error.into())
+    }
+}
+
+impl<K: Keyspace> Instance<K> {
+    /// Makes an instance around `state`, whose call has begun, and runs what the module wants run
+    /// first: its start function and its initialiser, on the call's own fuel and time.
+    ///
+    /// # Errors
+    ///
+    /// The client's error when the guest ends meanwhile; the state again when the engine has no
+    /// room for one more instance.
+    pub(crate) async fn new(
+        engine: &Engine,
+        prepared: &Prepared<K>,
+        state: StoreData<K>,
+    ) -> Result<Self, NewError<K>> {
+        let fuel_max = state.spec.limits.fuel_max;
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(|mut context| context.data_mut().tick());
+        match Self::start(&mut store, prepared, fuel_max).await {
+            Ok(instance) => Ok(Self {
+                store,
+                instance,
+                entries: prepared.entries().iter().map(|_| None).collect(),
+                buffers: None,
+            }),
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                Err(NewError::Full(store.into_data()))
+            }
+            Err(error) => Err(NewError::Guest(client_error(&error, store.data()))),
+        }
+    }
+
+    async fn start(
+        store: &mut Store<StoreData<K>>,
+        prepared: &Prepared<K>,
+        fuel_max: u64,
+    ) -> wasmtime::Result<WasmInstance> {
+        store.set_fuel(fuel_max)?;
+        store.set_epoch_deadline(1);
+        let instance = prepared.pre().instantiate_async(&mut *store).await?;
+        let exports = prepared.exports();
+        if let Some(memory) = &exports.memory {
+            let memory = instance
+                .get_module_export(&mut *store, memory)
+                .and_then(wasmtime::Extern::into_memory);
+            store.data_mut().memory = memory;
+        }
+        if let Some(initialize) = &exports.initialize {
+            let initialize = instance
+                .get_module_export(&mut *store, initialize)
+                .and_then(wasmtime::Extern::into_func);
+            if let Some(initialize) = initialize {
+                let initialize = initialize.typed::<(), ()>(&*store)?;
+                initialize.call_async(&mut *store, ()).await?;
+            }
+        }
+        Ok(instance)
+    }
+
+    /// Gives the instance a whole call's fuel and the turn until the next tick.
+    ///
+    /// # Errors
+    ///
+    /// Only if the engine counted no fuel.
+    pub(crate) fn refuel(&mut self) -> wasmtime::Result<()> {
+        let fuel_max = self.store.data().spec.limits.fuel_max;
+        self.store.set_fuel(fuel_max)?;
+        self.store.set_epoch_deadline(1);
+        Ok(())
+    }
+
+    /// The call's state.
+    pub(crate) fn state(&mut self) -> &mut CallState<K> {
+        self.store.data_mut()
+    }
+
+    /// Fuel used since [`Instance::refuel`] or since the instance was made.
+    #[must_use]
+    pub(crate) fn fuel_used(&self) -> u64 {
+        let left = self.store.get_fuel().unwrap_or(0);
+        self.store.data().spec.limits.fuel_max.saturating_sub(left)
+    }
+
+    /// Bytes of linear memory.
+    #[must_use]
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.store.data().limiter.memory_bytes()
+    }
+
+    /// Drops the instance and keeps the state.
+    #[must_use]
+    pub(crate) fn into_state(self) -> StoreData<K> {
+        let mut state = self.store.into_data();
+        state.leave_instance();
+        state
+    }
+
+    /// Runs an entry, which leaves its reply in the state's [`ReplyBuilder`].
+    ///
+    /// `args` are a scalar entry's, read before. `serves_again` says whether the instance will
+    /// serve other calls, so that buffers must be given back to the guest's allocator.
+    ///
+    /// # Errors
+    ///
+    /// The client's error, and whether the instance may serve other calls nevertheless.
+    ///
+    /// [`ReplyBuilder`]: crate::reply::ReplyBuilder
+    pub(crate) async fn run(
+        &mut self,
+        prepared: &Prepared<K>,
+        index: usize,
+        args: &[Val],
+        serves_again: bool,
+    ) -> Result<(), (CallError, Survives)> {
+        let entry = &prepared.entries()[index];
+        let result = match entry.kind {
+            EntryKind::Command => self.run_command(entry, index).await,
+            EntryKind::Scalar => self.run_scalar(entry, index, args).await,
+            EntryKind::Buffer => self.run_buffer(prepared, entry, index, serves_again).await,
+        };
+        match result {
+            Ok(()) => Ok(()),
+            Err(RunError::Reply(error)) => Err((error, Survives::Yes)),
+            Err(RunError::Guest(error)) => {
+                Err((client_error(&error, self.store.data()), Survives::No))
+            }
+        }
+    }
+
+    async fn run_command(&mut self, entry: &Entry, index: usize) -> Result<(), RunError> {
+        if self.entries[index].is_none() {
+            let func = self.func(entry)?.typed(&self.store)?;
+            self.entries[index] = Some(EntryFunc::Command(func));
+        }
+        let Some(EntryFunc::Command(func)) = &self.entries[index] else {
+            return Err(no_such_func(entry).into());
+        };
+        func.call_async(&mut self.store, ()).await?;
+        Ok(())
+    }
+
+    async fn run_scalar(
+        &mut self,
+        entry: &Entry,
+        index: usize,
+        args: &[Val],
+    ) -> Result<(), RunError> {
+        if self.entries[index].is_none() {
+            self.entries[index] = Some(EntryFunc::Scalar(self.func(entry)?));
+        }
+        let Some(EntryFunc::Scalar(func)) = &self.entries[index] else {
+            return Err(no_such_func(entry).into());
+        };
+        let mut results = scalar::empty_results(&entry.signature);
+        func.call_async(&mut self.store, args, &mut results).await?;
+        scalar::reply(&mut self.store.data_mut().reply, &results)
+            .map_err(|problem| RunError::Reply(CallError::limit(problem.to_string())))
+    }
+
+    async fn run_buffer(
+        &mut self,
+        prepared: &Prepared<K>,
+        entry: &Entry,
+        index: usize,
+        serves_again: bool,
+    ) -> Result<(), RunError> {
+        if self.entries[index].is_none() {
+            let func = self.func(entry)?.typed(&self.store)?;
+            self.entries[index] = Some(EntryFunc::Buffer(func));
+        }
+        let buffers = self.buffers(prepared)?;
+        let input_len = self.encode_input()?;
+        let input = buffers.alloc.call_async(&mut self.store, input_len).await?;
+        self.write_input(input, input_len)?;
+        let Some(EntryFunc::Buffer(func)) = &self.entries[index] else {
+            return Err(no_such_func(entry).into());
+        };
+        let packed = func
+            .call_async(&mut self.store, (input, input_len))
+            .await?
+            .cast_unsigned();
+        let [output, output_len] = [packed >> 32, packed & u64::from(u32::MAX)]
+            .map(|half| u32::try_from(half).unwrap_or(u32::MAX).cast_signed());
+        let reply = self.read_reply(output, output_len)?;
+        if serves_again && let Some(dealloc) = &buffers.dealloc {
+            dealloc
+                .call_async(&mut self.store, (input, input_len))
+                .await?;
+            // A reply in the place of the input has been given back with it.
+            if output != input && output_len != 0 {
+                dealloc
+                    .call_async(&mut self.store, (output, output_len))
+                    .await?;
+            }
+        }
+        reply.map_err(RunError::Reply)
+    }
+
+    /// Writes `[keys, args]` as RESP into a buffer of the state's; its length.
+    fn encode_input(&mut self) -> Result<i32, RunError> {
+        let CallState {
+            input,
+            command_reply: out,
+            ..
+        } = &mut **self.store.data_mut();
+        out.clear();
+        out.set_protocol(Protocol::Resp2);
+        out.array(2);
+        out.array(input.key_count());
+        input.keys().for_each(|key| out.bulk(key));
+        out.array(input.arg_count());
+        input.args().for_each(|arg| out.bulk(arg));
+        i32::try_from(out.len()).map_err(|_| {
+            RunError::Reply(CallError::limit(format!(
+                "keys and arguments take {} bytes, which no guest can hold; give fewer",
+                out.len()
+            )))
+        })
+    }
+
+    fn write_input(&mut self, pointer: i32, len: i32) -> Result<(), RunError> {
+        self.charge_bytes(len)?;
+        let memory = self.memory()?;
+        let (memory, state) = memory.data_and_store_mut(&mut self.store);
+        let target = slice(memory, pointer, len).ok_or(Stop::OutOfBounds {
+            function: "the buffer that alloc returned",
+            pointer: pointer.cast_unsigned(),
+            len: u64::from(len.cast_unsigned()),
+            memory_bytes: memory.len(),
+        })?;
+        memory[target].copy_from_slice(state.command_reply.bytes());
+        Ok(())
+    }
+
+    /// Reads the reply that the guest left in its memory. The outer error ends the guest, the
+    /// inner one is about a reply that is none.
+    fn read_reply(&mut self, pointer: i32, len: i32) -> Result<Result<(), CallError>, RunError> {
+        self.charge_bytes(len)?;
+        let memory = self.memory()?;
+        let (memory, state) = memory.data_and_store_mut(&mut self.store);
+        let source = slice(memory, pointer, len).ok_or(Stop::OutOfBounds {
+            function: "the reply that the entry returned",
+            pointer: pointer.cast_unsigned(),
+            len: u64::from(len.cast_unsigned()),
+            memory_bytes: memory.len(),
+        })?;
+        let reply = &mut state.reply;
+        let bounds = ReplyBounds {
+            bytes_max: reply.bytes_max(),
+            depth_max: DEPTH_MAX,
+        };
+        // A buffer entry that also pushes replies has two of them.
+        Ok(reply
+            .whole()
+            .map_err(|problem| CallError::invalid(problem.to_string()))
+            .and_then(|out: &mut Encoder| {
+                transcode(&memory[source], &bounds, out).map_err(|problem| {
+                    CallError::invalid(format!("the entry returned no reply: {problem}"))
+                })
+            }))
+    }
+
+    /// Takes the fuel for bytes that the host moves between calls of one entry.
+    fn charge_bytes(&mut self, len: i32) -> Result<(), RunError> {
+        let units = fuel::bytes(u64::from(len.cast_unsigned()));
+        match self.store.get_fuel()?.checked_sub(units) {
+            Some(left) => Ok(self.store.set_fuel(left)?),
+            None => Err(wasmtime::Trap::OutOfFuel.into()),
+        }
+    }
+
+    fn memory(&self) -> Result<wasmtime::Memory, Stop> {
+        self.store.data().memory.ok_or(Stop::NoMemory {
+            function: "a buffer entry",
+        })
+    }
+
+    fn buffers(&mut self, prepared: &Prepared<K>) -> wasmtime::Result<Buffers> {
+        if let Some(buffers) = &self.buffers {
+            return Ok(buffers.clone());
+        }
+        let exports = prepared.exports();
+        let mut find = |export: &Option<wasmtime::ModuleExport>| {
+            export.as_ref().and_then(|export| {
+                self.instance
+                    .get_module_export(&mut self.store, export)
+                    .and_then(wasmtime::Extern::into_func)
+            })
+        };
+        let (alloc, dealloc) = (find(&exports.alloc), find(&exports.dealloc));
+        let alloc = alloc.ok_or_else(|| {
+            wasmtime::Error::msg("a buffer entry needs an exported alloc(size) -> pointer")
+        })?;
+        let buffers = Buffers {
+            alloc: alloc.typed(&self.store)?,
+            // Something else that happens to have the name is not what it seems.
+            dealloc: dealloc.and_then(|dealloc| dealloc.typed(&self.store).ok()),
+        };
+        self.buffers = Some(buffers.clone());
+        Ok(buffers)
+    }
+
+    fn func(&mut self, entry: &Entry) -> wasmtime::Result<Func> {
+        self.instance
+            .get_module_export(&mut self.store, &entry.export)
+            .and_then(wasmtime::Extern::into_func)
+            .ok_or_else(|| no_such_func(entry))
+    }
+}
+
+/// Whether an instance may serve other calls after one that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Survives {
+    /// The guest returned; only its reply was wrong.
+    Yes,
+    /// The guest did not return.
+    No,
+}
+
+/// The part of a memory that a pointer and a length mean, both read as unsigned.
+fn slice(memory: &[u8], pointer: i32, len: i32) -> Option<std::ops::Range<usize>> {
+    let start = pointer.cast_unsigned() as usize;
+    let end = start.checked_add(len.cast_unsigned() as usize)?;
+    (end <= memory.len()).then_some(start..end)
+}
+
+#[cold]
+fn client_error<K: Keyspace>(error: &wasmtime::Error, state: &CallState<K>) -> CallError {
+    classify(error, &state.spec.limits, state.limiter.refused())
+}
+
+#[cold]
+fn no_such_func(entry: &Entry) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the module has no function \"{}\"", entry.name))
+}

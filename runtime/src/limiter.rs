@@ -1,0 +1,150 @@
+//! Keeps a guest's memory and tables within their limits, and remembers what it was refused.
+
+use wasmtime::ResourceLimiter;
+
+/// What a guest was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A larger memory.
+    Memory {
+        /// The size it may have, in bytes.
+        limit_bytes: u64,
+        /// The size it asked for, in bytes.
+        wanted_bytes: u64,
+    },
+    /// A larger table.
+    Table {
+        /// The elements it may have.
+        limit_elements: u64,
+        /// The elements it asked for.
+        wanted_elements: u64,
+    },
+}
+
+/// The limits of one instance's memory and tables.
+///
+/// Growth past a limit answers -1 to the guest, as WebAssembly has it. Most guests trap then, in
+/// a way that says nothing about memory, so the refusal is remembered for the error.
+#[derive(Clone, Debug)]
+pub(crate) struct Limiter {
+    memory_bytes_max: u64,
+    table_elements_max: u64,
+    refused: Option<Refusal>,
+    memory_bytes: u64,
+}
+
+impl Limiter {
+    /// Limits for a new instance.
+    #[must_use]
+    pub(crate) fn new(memory_bytes_max: u64, table_elements_max: u64) -> Self {
+        Self {
+            memory_bytes_max,
+            table_elements_max,
+            refused: None,
+            memory_bytes: 0,
+        }
+    }
+
+    /// What the guest was last refused in this call.
+    #[must_use]
+    pub(crate) fn refused(&self) -> Option<Refusal> {
+        self.refused
+    }
+
+    /// Bytes of linear memory that the instance has. Memories never shrink, so this is also the
+    /// most it ever had.
+    #[must_use]
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Forgets refusals before the next call of the same instance.
+    pub(crate) fn begin_call(&mut self) {
+        self.refused = None;
+    }
+
+    /// Forgets the instance before its buffers serve another.
+    pub(crate) fn begin_instance(&mut self) {
+        self.refused = None;
+        self.memory_bytes = 0;
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted_bytes = desired as u64;
+        if wanted_bytes > self.memory_bytes_max {
+            self.refused = Some(Refusal::Memory {
+                limit_bytes: self.memory_bytes_max,
+                wanted_bytes,
+            });
+            return Ok(false);
+        }
+        // Past the module's own maximum wasmtime refuses by itself.
+        if maximum.is_none_or(|maximum| desired <= maximum) {
+            self.memory_bytes = wanted_bytes;
+        }
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted_elements = desired as u64;
+        if wanted_elements > self.table_elements_max {
+            self.refused = Some(Refusal::Table {
+                limit_elements: self.table_elements_max,
+                wanted_elements,
+            });
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::ResourceLimiter as _;
+
+    use super::{Limiter, Refusal};
+
+    #[test]
+    fn growth_past_a_limit_is_refused_and_remembered() {
+        let mut limiter = Limiter::new(1 << 16, 10);
+        assert!(limiter.memory_growing(0, 1 << 16, None).expect("an answer"));
+        assert_eq!(limiter.refused(), None);
+        assert!(
+            !limiter
+                .memory_growing(1 << 16, 1 << 17, None)
+                .expect("an answer")
+        );
+        assert_eq!(
+            limiter.refused(),
+            Some(Refusal::Memory {
+                limit_bytes: 1 << 16,
+                wanted_bytes: 1 << 17
+            })
+        );
+        assert_eq!(limiter.memory_bytes(), 1 << 16);
+        limiter.begin_call();
+        assert!(limiter.table_growing(0, 10, None).expect("an answer"));
+        assert!(!limiter.table_growing(10, 11, None).expect("an answer"));
+        assert!(matches!(limiter.refused(), Some(Refusal::Table { .. })));
+    }
+}

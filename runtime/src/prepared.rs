@@ -1,0 +1,150 @@
+//! A loaded module, linked and with its exports found, ready to be instantiated.
+
+use ferrite_cache::{EntryKind, ModuleInfo, Signature};
+use ferrite_wasm_abi::{
+    ALLOC_EXPORT, DEALLOC_EXPORT, DEFAULT_ENTRY, INITIALIZE_EXPORT, MEMORY_EXPORT,
+};
+use wasmtime::{InstancePre, Linker, Module, ModuleExport};
+
+use crate::error::CallError;
+use crate::keyspace::Keyspace;
+use crate::state::StoreData;
+
+/// A loaded module, linked and with its exports found.
+///
+/// What costs a search by name is done here once, so that an instance costs none.
+pub(crate) struct Prepared<K: Keyspace> {
+    pre: InstancePre<StoreData<K>>,
+    entries: Box<[Entry]>,
+    exports: Exports,
+}
+
+/// An exported function that can be called from outside.
+#[derive(Clone)]
+pub struct Entry {
+    /// Its name.
+    pub name: Box<str>,
+    /// How it takes its input and gives its reply.
+    pub kind: EntryKind,
+    /// Its parameters and results.
+    pub signature: Signature,
+    /// Where it is in the module.
+    pub(crate) export: ModuleExport,
+}
+
+/// What else the host uses of a module.
+#[derive(Clone, Default)]
+pub(crate) struct Exports {
+    /// The linear memory.
+    pub(crate) memory: Option<ModuleExport>,
+    /// The allocator for the input of buffer entries.
+    pub(crate) alloc: Option<ModuleExport>,
+    /// Its counterpart.
+    pub(crate) dealloc: Option<ModuleExport>,
+    /// What runs once before the first entry.
+    pub(crate) initialize: Option<ModuleExport>,
+}
+
+/// Why a module cannot be linked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrepareError {
+    /// It imports something that the host does not have.
+    #[error("the module cannot be linked: {reason}")]
+    Link {
+        /// What wasmtime says.
+        reason: Box<str>,
+    },
+    /// The manifest names an entry that the code does not have.
+    #[error("the artifact has no function {name}, which its manifest names; compile it again")]
+    MissingEntry {
+        /// The entry.
+        name: Box<str>,
+    },
+}
+
+impl<K: Keyspace> Prepared<K> {
+    /// Links `module`, of which the compiler found `info`.
+    ///
+    /// # Errors
+    ///
+    /// When it imports what the host does not have, or is not what `info` says.
+    pub(crate) fn new(
+        linker: &Linker<StoreData<K>>,
+        module: &Module,
+        info: &ModuleInfo,
+    ) -> Result<Self, PrepareError> {
+        let pre = linker
+            .instantiate_pre(module)
+            .map_err(|error| PrepareError::Link {
+                reason: format!("{error:#}").into(),
+            })?;
+        let find = |name: &str| module.get_export_index(name);
+        let entries = info
+            .entries
+            .iter()
+            .map(|entry| {
+                let export = find(&entry.name).ok_or_else(|| PrepareError::MissingEntry {
+                    name: entry.name.as_str().into(),
+                })?;
+                Ok(Entry {
+                    name: entry.name.as_str().into(),
+                    kind: entry.kind,
+                    signature: entry.signature.clone(),
+                    export,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            pre,
+            entries,
+            exports: Exports {
+                memory: find(MEMORY_EXPORT),
+                alloc: find(ALLOC_EXPORT),
+                dealloc: find(DEALLOC_EXPORT),
+                initialize: info.initialize.then(|| find(INITIALIZE_EXPORT)).flatten(),
+            },
+        })
+    }
+
+    /// What instances are made from.
+    #[must_use]
+    pub(crate) fn pre(&self) -> &InstancePre<StoreData<K>> {
+        &self.pre
+    }
+
+    /// Every entry, in the module's order.
+    #[must_use]
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What else the host uses of the module.
+    #[must_use]
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.exports
+    }
+
+    /// The entry that a call of `function` means: the one it names; else `run`; else the one named
+    /// like the function; else the only one.
+    ///
+    /// # Errors
+    ///
+    /// `NOFUNC`, with the entries there are.
+    #[inline]
+    pub(crate) fn entry(&self, function: &str, named: Option<&[u8]>) -> Result<usize, CallError> {
+        let find = |name: &[u8]| {
+            self.entries
+                .iter()
+                .position(|entry| entry.name.as_bytes() == name)
+        };
+        let found = match named {
+            Some(name) => find(name),
+            None if self.entries.len() == 1 => Some(0),
+            None => find(DEFAULT_ENTRY.as_bytes()).or_else(|| find(function.as_bytes())),
+        };
+        found.ok_or_else(|| {
+            let names = self.entries.iter().map(|entry| &*entry.name);
+            CallError::no_entry(function, named, names)
+        })
+    }
+}

@@ -1,0 +1,388 @@
+//! The process's one ticker: moves the epoch of every engine on, once a millisecond.
+//!
+//! A guest yields its thread, and is checked against its deadline and its kill switch, when the
+//! epoch moves. One thread serves every engine of the process, keeps a coarse clock for callers
+//! that must not read the real one, wakes those who wait for a moment to come, and lets idle
+//! instances go.
+//!
+//! # Parking
+//!
+//! A ticker that ran for good would wake an idle server a thousand times a second. It parks
+//! itself when, for [`QUIET_TICKS`], no call has started and none is running; the next call wakes
+//! it. That must not cost the call more than a look at one flag, and must not lose a wake-up: a
+//! guest that runs while the ticker sleeps could never be stopped. The order that ensures it:
+//!
+//! - a call first enters its function's pool, which counts it under the pool's lock, and only then
+//!   looks at the flag ([`ensure_running`]);
+//! - the ticker first sets the flag, and only then asks every pool for its count, under that same
+//!   lock ([`Ticked::activity`]).
+//!
+//! Whichever takes the lock second sees what the other did before: either the ticker sees the
+//! call and does not park, or the call sees the flag and wakes the ticker. Sleepers do the same
+//! under the ticker's own lock.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{LazyLock, OnceLock, Weak};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// How often the epoch moves: what a guest may run before others get their turn.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// Ticks without any call after which the ticker parks itself.
+pub const QUIET_TICKS: u32 = 64;
+
+/// Ticks between two rounds of letting idle instances go, while the ticker runs.
+const TRIM_TICKS: u32 = 1024;
+
+/// Something whose epoch the ticker moves on.
+pub trait Ticked: Send + Sync {
+    /// Moves the epoch on. Called every [`TICK`] while any call runs in the process.
+    fn tick(&self);
+
+    /// What is going on, counted under the locks that calls take when they start.
+    fn activity(&self) -> Activity;
+
+    /// Lets go what has been idle for too long at `now`; the moment of the next such duty.
+    fn trim(&self, now: Moment) -> Option<Moment>;
+}
+
+/// How much is going on in an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Calls that run now.
+    pub running: usize,
+    /// Calls that ever started, wrapping.
+    pub started: u64,
+}
+
+/// A moment on the process's monotonic clock, in whole microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The moment of this many microseconds.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the clock's origin, which is about the start of the process.
+    #[must_use]
+    pub const fn micros(self) -> u64 {
+        self.0
+    }
+
+    /// Reads the real clock.
+    #[must_use]
+    pub fn now() -> Self {
+        let elapsed = TICKER.origin.elapsed();
+        Self(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// The last tick's moment: at most a tick ago while calls run, and no clock is read.
+    #[must_use]
+    pub fn coarse() -> Self {
+        Self(TICKER.now.load(Ordering::Relaxed))
+    }
+
+    /// The time that passed from `earlier` to this moment; nothing if it is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This moment and `duration`.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+}
+
+struct Ticker {
+    origin: Instant,
+    /// The last tick's [`Moment`]; brought up to date before `parked` is cleared.
+    now: AtomicU64,
+    parked: AtomicBool,
+    thread: OnceLock<Thread>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ticked: Vec<Weak<dyn Ticked>>,
+    sleepers: Vec<Sleeper>,
+    next_sleeper: u64,
+}
+
+struct Sleeper {
+    id: u64,
+    until: Moment,
+    waker: Waker,
+}
+
+static TICKER: LazyLock<Ticker> = LazyLock::new(|| Ticker {
+    origin: Instant::now(),
+    now: AtomicU64::new(0),
+    parked: AtomicBool::new(false),
+    thread: OnceLock::new(),
+    state: Mutex::new(State::default()),
+});
+
+/// Has the ticker serve `ticked` for as long as it lives; starts the thread the first time.
+///
+/// # Errors
+///
+/// When the operating system gives no thread.
+pub fn register(ticked: Weak<dyn Ticked>) -> std::io::Result<()> {
+    let mut state = TICKER.state.lock();
+    if TICKER.thread.get().is_none() {
+        let handle = thread::Builder::new()
+            .name("ferrite-ticker".to_owned())
+            .spawn(|| TICKER.run())?;
+        // Under the lock, so that there is one thread.
+        TICKER.thread.get_or_init(|| handle.thread().clone());
+    }
+    state.ticked.push(ticked);
+    drop(state);
+    ensure_running();
+    Ok(())
+}
+
+/// Wakes the ticker if it is parked. A call does this once it is counted, before guest code runs.
+#[inline]
+pub fn ensure_running() {
+    // Acquire pairs with the release in `wake`: who sees the flag cleared sees the clock set.
+    if TICKER.parked.load(Ordering::Acquire) {
+        TICKER.wake();
+    }
+}
+
+/// A future that is ready at `until` or up to a few ticks later, on any executor.
+pub fn sleep_until(until: Moment) -> Sleep {
+    Sleep { until, id: None }
+}
+
+/// See [`sleep_until`].
+#[derive(Debug)]
+pub struct Sleep {
+    until: Moment,
+    id: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if Moment::now() >= self.until {
+            return Poll::Ready(());
+        }
+        let mut state = TICKER.state.lock();
+        let known = self
+            .id
+            .and_then(|id| state.sleepers.iter_mut().find(|sleeper| sleeper.id == id));
+        if let Some(sleeper) = known {
+            sleeper.waker.clone_from(context.waker());
+        } else {
+            let id = state.next_sleeper;
+            state.next_sleeper += 1;
+            state.sleepers.push(Sleeper {
+                id,
+                until: self.until,
+                waker: context.waker().clone(),
+            });
+            self.id = Some(id);
+        }
+        drop(state);
+        ensure_running();
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            TICKER
+                .state
+                .lock()
+                .sleepers
+                .retain(|sleeper| sleeper.id != id);
+        }
+    }
+}
+
+impl Ticker {
+    #[cold]
+    fn wake(&self) {
+        // The clock stood still while the ticker slept; set it before anybody can see the flag
+        // cleared, so that no call starts in the past.
+        self.now.fetch_max(Moment::now().0, Ordering::Relaxed);
+        if self.parked.swap(false, Ordering::AcqRel)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    fn run(&self) {
+        let mut quiet = Quiet::default();
+        let mut trim_in = TRIM_TICKS;
+        loop {
+            thread::sleep(TICK);
+            let now = self.tick();
+            trim_in -= 1;
+            if trim_in == 0 {
+                trim_in = TRIM_TICKS;
+                self.trim(now);
+            }
+            if quiet.tick(|| self.activity()) {
+                self.park(&quiet);
+                quiet = Quiet::default();
+            }
+        }
+    }
+
+    fn tick(&self) -> Moment {
+        let now = Moment::now();
+        self.now.fetch_max(now.0, Ordering::Relaxed);
+        let mut due = Vec::new();
+        let mut live = Vec::new();
+        {
+            let mut state = self.state.lock();
+            state.ticked.retain(|ticked| match ticked.upgrade() {
+                Some(ticked) => {
+                    live.push(ticked);
+                    true
+                }
+                None => false,
+            });
+            let mut index = 0;
+            while let Some(sleeper) = state.sleepers.get(index) {
+                if sleeper.until <= now {
+                    due.push(state.sleepers.swap_remove(index).waker);
+                } else {
+                    index += 1;
+                }
+            }
+        }
+        // Outside the lock: the last reference to an engine may be this one, and wakers run code
+        // of the executor's.
+        for ticked in live {
+            ticked.tick();
+        }
+        for waker in due {
+            waker.wake();
+        }
+        now
+    }
+
+    /// Every served engine's activity together; `None` while somebody sleeps on the ticker.
+    fn activity(&self) -> Option<Activity> {
+        let mut sum = Activity::default();
+        for ticked in self.served()? {
+            let activity = ticked.activity();
+            sum.running += activity.running;
+            sum.started = sum.started.wrapping_add(activity.started);
+        }
+        Some(sum)
+    }
+
+    fn served(&self) -> Option<Vec<std::sync::Arc<dyn Ticked>>> {
+        let state = self.state.lock();
+        state
+            .sleepers
+            .is_empty()
+            .then(|| state.ticked.iter().filter_map(Weak::upgrade).collect())
+    }
+
+    fn trim(&self, now: Moment) -> Option<Moment> {
+        let ticked: Vec<_> = {
+            let state = self.state.lock();
+            state.ticked.iter().filter_map(Weak::upgrade).collect()
+        };
+        ticked.iter().filter_map(|ticked| ticked.trim(now)).min()
+    }
+
+    /// Sleeps until somebody clears the flag, unless something happened since `quiet` looked.
+    fn park(&self, quiet: &Quiet) {
+        // Set first, then look once more; the module's documentation says why.
+        self.parked.store(true, Ordering::SeqCst);
+        if self.activity() != Some(quiet.last) {
+            self.parked.store(false, Ordering::SeqCst);
+            return;
+        }
+        while self.parked.load(Ordering::Acquire) {
+            let now = Moment::now();
+            match self.trim(now) {
+                Some(next) => thread::park_timeout(next.since(now).max(TICK)),
+                None => thread::park(),
+            }
+        }
+    }
+}
+
+/// Tells when nothing has happened for [`QUIET_TICKS`].
+#[derive(Default)]
+struct Quiet {
+    ticks: u32,
+    last: Activity,
+}
+
+impl Quiet {
+    /// Counts a tick; whether two looks in a row, [`QUIET_TICKS`] apart, saw nothing happen.
+    fn tick(&mut self, look: impl FnOnce() -> Option<Activity>) -> bool {
+        self.ticks += 1;
+        if self.ticks < QUIET_TICKS {
+            return false;
+        }
+        self.ticks = 0;
+        let Some(activity) = look() else {
+            return false;
+        };
+        let quiet = activity.running == 0 && activity == self.last;
+        self.last = activity;
+        quiet
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Activity, QUIET_TICKS, Quiet};
+
+    fn look(quiet: &mut Quiet, activity: Activity) -> bool {
+        for _ in 1..QUIET_TICKS {
+            assert!(!quiet.tick(|| panic!("looks only every {QUIET_TICKS} ticks")));
+        }
+        quiet.tick(|| Some(activity))
+    }
+
+    #[test]
+    fn quiet_takes_a_whole_round_without_a_start_and_without_a_running_call() {
+        let mut quiet = Quiet::default();
+        let idle = Activity {
+            running: 0,
+            started: 7,
+        };
+        let busy = Activity {
+            running: 1,
+            started: 8,
+        };
+        assert!(!look(&mut quiet, idle), "seven calls started before");
+        assert!(look(&mut quiet, idle));
+        assert!(!look(&mut quiet, busy));
+        assert!(!look(&mut quiet, busy), "one still runs");
+        assert!(!look(
+            &mut quiet,
+            Activity {
+                running: 0,
+                started: 8
+            }
+        ));
+    }
+}

@@ -1,0 +1,169 @@
+//! Says in a client's words why a guest ended without a reply.
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::error::{CallError, Code};
+use crate::limiter::Refusal;
+use crate::limits::Limits;
+use crate::reply::ReplyError;
+use crate::stop::Stop;
+
+/// Longest name of a wasm function that an error shows, in characters; they can be very long.
+const NAME_CHARS_MAX: usize = 200;
+
+/// The error of a guest's call, as the client sees it.
+///
+/// `refused` is what the guest was last refused in this call: a trap after that is about memory,
+/// whatever instruction it happened at.
+#[cold]
+#[must_use]
+pub(crate) fn classify(
+    error: &wasmtime::Error,
+    limits: &Limits,
+    refused: Option<Refusal>,
+) -> CallError {
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return stopped(stop, error);
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return trapped(*trap, error, limits, refused);
+    }
+    match refused {
+        Some(refused) => grown(refused),
+        None => CallError::new(
+            Code::Trap,
+            format!("the function cannot be started: {error:#}"),
+        ),
+    }
+}
+
+fn stopped(stop: &Stop, error: &wasmtime::Error) -> CallError {
+    match stop {
+        Stop::Timeout { limit, elapsed } => CallError::timeout(*limit, *elapsed),
+        Stop::Killed => CallError::killed(),
+        Stop::Reply {
+            problem: problem @ ReplyError::TooLong { .. },
+            ..
+        } => CallError::limit(problem.to_string()),
+        Stop::OutOfBounds { .. }
+        | Stop::NoMemory { .. }
+        | Stop::Reply { .. }
+        | Stop::Exit { .. }
+        | Stop::NoRandomness => CallError::new(Code::Trap, format!("{}{stop}", place(error))),
+    }
+}
+
+fn trapped(
+    trap: Trap,
+    error: &wasmtime::Error,
+    limits: &Limits,
+    refused: Option<Refusal>,
+) -> CallError {
+    match (trap, refused) {
+        (Trap::OutOfFuel, _) => CallError::fuel(limits.fuel_max),
+        (Trap::StackOverflow, _) => CallError::new(
+            Code::Stack,
+            format!(
+                "{}calls nest too deep for the stack of {} bytes; recurse less",
+                place(error),
+                limits.stack_bytes_max
+            ),
+        ),
+        (_, Some(refused)) => grown(refused),
+        (Trap::UnreachableCodeReached, None) => CallError::new(
+            Code::Trap,
+            format!(
+                "{}unreachable was executed, as a panic or abort of the function does; its log may say why",
+                place(error)
+            ),
+        ),
+        (trap, None) => {
+            let text = trap.to_string();
+            let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
+            CallError::new(Code::Trap, format!("{}{text}", place(error)))
+        }
+    }
+}
+
+fn grown(refused: Refusal) -> CallError {
+    match refused {
+        Refusal::Memory {
+            limit_bytes,
+            wanted_bytes,
+        } => CallError::memory(limit_bytes, wanted_bytes),
+        Refusal::Table {
+            limit_elements,
+            wanted_elements,
+        } => CallError::limit(format!(
+            "the function wanted {wanted_elements} table elements, its limit is {limit_elements}; raise max_table_elements"
+        )),
+    }
+}
+
+/// `in wasm function "name" at offset 0x2a: `, or nothing where no guest code was running.
+fn place(error: &wasmtime::Error) -> String {
+    let Some(frame) = error
+        .downcast_ref::<WasmBacktrace>()
+        .and_then(|backtrace| backtrace.frames().first())
+    else {
+        return String::new();
+    };
+    let name = match frame.func_name() {
+        Some(name) => demangled(name),
+        None => format!("number {}", frame.func_index()),
+    };
+    match frame.module_offset() {
+        Some(offset) => format!("in wasm function {name} at offset {offset:#x}: "),
+        None => format!("in wasm function {name}: "),
+    }
+}
+
+/// A function's name, quoted, as its author wrote it.
+fn demangled(name: &str) -> String {
+    // The alternate form leaves out the hash that ends a mangled name.
+    let name = format!("{:#}", rustc_demangle::demangle(name));
+    if name.chars().count() <= NAME_CHARS_MAX {
+        format!("\"{name}\"")
+    } else {
+        let start: String = name.chars().take(NAME_CHARS_MAX).collect();
+        format!("\"{start}…\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{classify, demangled};
+    use crate::error::Code;
+    use crate::limiter::Refusal;
+    use crate::limits::Limits;
+    use wasmtime::Trap;
+
+    #[test]
+    fn names_are_demangled_and_bounded() {
+        assert_eq!(
+            demangled("_ZN4demo5split17h0123456789abcdefE"),
+            "\"demo::split\""
+        );
+        assert_eq!(demangled("plain_name"), "\"plain_name\"");
+        assert_eq!(demangled(&"é".repeat(300)).chars().count(), 203);
+    }
+
+    #[test]
+    fn a_trap_after_a_refusal_is_about_memory_unless_it_is_about_time() {
+        let refused = Some(Refusal::Memory {
+            limit_bytes: 65536,
+            wanted_bytes: 131_072,
+        });
+        for (trap, expected) in [
+            (Trap::UnreachableCodeReached, Code::Memory),
+            (Trap::MemoryOutOfBounds, Code::Memory),
+            (Trap::OutOfFuel, Code::Fuel),
+            (Trap::StackOverflow, Code::Stack),
+        ] {
+            let error = classify(&trap.into(), &Limits::DEFAULT, refused);
+            assert_eq!(error.code(), expected, "{error}");
+        }
+        let error = classify(&Trap::IntegerOverflow.into(), &Limits::DEFAULT, None);
+        assert_eq!(error.to_string(), "TRAP integer overflow");
+    }
+}
