@@ -68,6 +68,7 @@ use guest as host;
 use mock::host;
 
 pub use argument::{Argument, Arguments};
+pub use entry::Entry;
 pub use error::Error;
 pub use ferrite_wasm_abi::Status;
 pub use ferrite_wasm_sdk_macros::{entry, ferrite_function};

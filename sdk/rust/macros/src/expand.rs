@@ -46,6 +46,7 @@ pub(crate) fn function(function: &Function) -> TokenStream {
     };
 
     quote! {
+        #[allow(clippy::needless_pass_by_value, reason = "a call fills parameters with values")]
         #item
 
         #[doc(hidden)]

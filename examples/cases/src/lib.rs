@@ -1,0 +1,151 @@
+//! The table of cases that every example is tested with, in every language.
+//!
+//! `cases.json` is a list of cases. Each names a function, seeds the store with commands, makes
+//! calls and looks at the data afterwards. Whoever has a store runs it: [`run_on_mock`] runs the
+//! Rust functions on the SDK's mock, the end-to-end tests run every language on a server.
+//!
+//! A reply is written in JSON: `null`, `true`, numbers without a point as integers, strings and
+//! arrays as themselves, and by one-member objects `{"double": 1.5}`, `{"simple": "OK"}`,
+//! `{"map": [[key, value], …]}`, `{"error": text}` and `{"error_with": [part, …]}`, an error whose
+//! text starts with the first part and has the others. A key or argument that is not text is
+//! `{"hex": "ff"}`.
+
+mod reply;
+
+use serde::Deserialize;
+
+use ferrite_wasm_sdk::{Entry, Value, mock};
+
+pub use reply::Expected;
+
+/// One case of the table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What the case shows, unique in the table.
+    pub name: String,
+    /// Name of the function it calls.
+    pub function: String,
+    /// Commands that prepare an empty store.
+    #[serde(default)]
+    pub seed: Vec<Vec<String>>,
+    /// Calls of the function, in order.
+    pub calls: Vec<Call>,
+    /// Commands that look at the store afterwards.
+    #[serde(default)]
+    pub then: Vec<Check>,
+}
+
+/// One call of a case's function.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// Its KEYS.
+    pub keys: Vec<Bytes>,
+    /// Its ARGS.
+    pub args: Vec<Bytes>,
+    /// The reply it must give.
+    pub reply: Expected,
+}
+
+/// A command and the reply it must give.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// The reply it must give.
+    pub reply: Expected,
+}
+
+/// A key or an argument.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Bytes {
+    /// One that is text.
+    Text(String),
+    /// One that is not.
+    Hex {
+        /// Its bytes, two digits each.
+        #[serde(with = "hex::serde")]
+        hex: Vec<u8>,
+    },
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Hex { hex } => hex,
+        }
+    }
+}
+
+/// The table's cases of one function.
+///
+/// # Panics
+///
+/// Where the table cannot be read or has no case of that function.
+#[must_use]
+pub fn of(function: &str) -> Vec<Case> {
+    let table = include_str!("../cases.json");
+    let cases = read(table).unwrap_or_else(|error| panic!("cases.json: {error}"));
+    let cases: Vec<_> = cases
+        .into_iter()
+        .filter(|case| case.function == function)
+        .collect();
+    assert!(!cases.is_empty(), "cases.json has no case of {function}");
+    cases
+}
+
+/// Reads a table.
+///
+/// # Errors
+///
+/// Where the text is not such a table.
+pub fn read(table: &str) -> Result<Vec<Case>, serde_json::Error> {
+    serde_json::from_str(table)
+}
+
+/// Runs cases against a function of this language, on the SDK's store in memory.
+///
+/// # Panics
+///
+/// Where a reply is another one than the table says.
+pub fn run_on_mock(cases: &[Case], entry: &'static Entry) {
+    for case in cases {
+        let store = mock::Store::new();
+        for command in &case.seed {
+            if let Value::Error(text) = store.command(command) {
+                panic!("{}: {command:?} answered {text}", case.name);
+            }
+        }
+        for call in &case.calls {
+            let reply = store.call(entry, &call.keys, &call.args);
+            expect(&case.name, &call.reply, &reply);
+        }
+        for check in &case.then {
+            let reply = store.command(&check.command);
+            expect(&case.name, &check.reply, &reply);
+        }
+    }
+}
+
+fn expect(case: &str, expected: &Expected, reply: &Value) {
+    assert!(
+        expected.matches(reply),
+        "{case}: expected {expected:?}, got {reply:?}"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_reads_and_its_names_are_unique() {
+        let cases = super::read(include_str!("../cases.json")).expect("the table is well-formed");
+        let names: BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
+        assert_eq!(names.len(), cases.len());
+    }
+}
