@@ -1,32 +1,214 @@
 //! `cargo xtask examples`: the example functions, from their sources to `target/examples/*.wasm`.
+//!
+//! An example is a folder below `examples/`: a package that builds a `cdylib`, a C file or a WAT file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
-use crate::workspace::Workspace;
+use crate::run;
+use crate::tools::{self, GUEST_TARGET, Python};
+use crate::workspace::{Package, Workspace};
+
+/// The folder that the examples' sources are in.
+const SOURCES: &str = "examples";
 
 /// Which examples to build.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Build only these
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
 
 /// The folder that the built functions are put into.
 pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("examples")
 }
 
-/// Build the examples and say where they are.
+/// Build the chosen examples and say where they are.
 ///
 /// # Errors
-/// When one does not build, or a compiler for them is missing.
-pub(crate) fn run(workspace: &Workspace, _options: &Options) -> Result<()> {
-    build(workspace).map(drop)
+/// When one does not build, a compiler for them is missing, or there is none of a name.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let examples = find(workspace)?;
+    if let Some(unknown) = options
+        .names
+        .iter()
+        .find(|name| !examples.iter().any(|example| example.name == **name))
+    {
+        let names: Vec<_> = examples
+            .iter()
+            .map(|example| example.name.as_str())
+            .collect();
+        bail!(
+            "there is no example `{unknown}`; there are {}",
+            names.join(", ")
+        );
+    }
+    for example in examples
+        .iter()
+        .filter(|e| options.names.is_empty() || options.names.contains(&e.name))
+    {
+        let function = example.build(workspace)?;
+        println!("{}", workspace.shown(&function.wasm).display());
+    }
+    Ok(())
 }
 
-/// Build every example.
+/// Build every example; the functions, in the order of their names.
 ///
 /// # Errors
 /// When one does not build, or a compiler for them is missing.
-pub(crate) fn build(_workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    Ok(Vec::new())
+pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Function>> {
+    find(workspace)?
+        .iter()
+        .map(|example| example.build(workspace))
+        .collect()
+}
+
+/// An example, built.
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) wasm: PathBuf,
+    /// What it must be allowed, where that is more than reading.
+    pub(crate) permissions: Option<PathBuf>,
+}
+
+/// One function to build.
+struct Example {
+    /// Its name, and that of the `.wasm` file without the extension.
+    name: String,
+    folder: PathBuf,
+    source: Source,
+}
+
+enum Source {
+    /// A package of the workspace.
+    Rust { package: String },
+    /// One file, for a C compiler.
+    C(PathBuf),
+    /// One file, in WebAssembly's text format.
+    Wat(PathBuf),
+}
+
+fn find(workspace: &Workspace) -> Result<Vec<Example>> {
+    let sources = workspace.root.join(SOURCES);
+    let mut examples: Vec<_> = workspace
+        .packages
+        .iter()
+        .filter_map(|package| in_rust(&sources, package))
+        .collect();
+    for folder in entries(&sources)?.into_iter().filter(|path| path.is_dir()) {
+        for file in entries(&folder)? {
+            let source = match file.extension().and_then(|extension| extension.to_str()) {
+                Some("c") => Source::C(file.clone()),
+                Some("wat") => Source::Wat(file.clone()),
+                _ => continue,
+            };
+            let name = file
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            examples.push(Example {
+                name,
+                folder: folder.clone(),
+                source,
+            });
+        }
+    }
+    examples.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some([a, _]) = examples.array_windows().find(|[a, b]| a.name == b.name) {
+        bail!("two examples are called {}", a.name);
+    }
+    Ok(examples)
+}
+
+fn in_rust(sources: &Path, package: &Package) -> Option<Example> {
+    let target = package
+        .targets
+        .iter()
+        .find(|target| target.crate_types.iter().any(|kind| kind == "cdylib"))?;
+    package.manifest_path.starts_with(sources).then(|| Example {
+        name: target.name.clone(),
+        folder: package.manifest_path.parent().unwrap_or(sources).to_owned(),
+        source: Source::Rust {
+            package: package.name.clone(),
+        },
+    })
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = || -> std::io::Result<Vec<_>> {
+        std::fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.path()))
+            .collect()
+    };
+    list().with_context(|| format!("cannot list {}", folder.display()))
+}
+
+impl Example {
+    fn build(&self, workspace: &Workspace) -> Result<Function> {
+        let folder = folder(workspace);
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let wasm = folder.join(&self.name).with_extension("wasm");
+        match &self.source {
+            Source::Rust { package } => self.build_rust(workspace, package, &wasm)?,
+            Source::C(source) => build_c(workspace, source, &wasm)?,
+            Source::Wat(source) => {
+                let bytes = wat::parse_file(source)?;
+                std::fs::write(&wasm, bytes)
+                    .with_context(|| format!("cannot write {}", wasm.display()))?;
+            }
+        }
+        let permissions = Some(self.folder.join("permissions.json")).filter(|file| file.is_file());
+        Ok(Function {
+            name: self.name.clone(),
+            wasm,
+            permissions,
+        })
+    }
+
+    /// Each package by an invocation of its own, so that no other's features get into its bytes.
+    fn build_rust(&self, workspace: &Workspace, package: &str, wasm: &Path) -> Result<()> {
+        // A folder of its own: another compiler may be at work, and cargo would build all anew for it.
+        let target = workspace.target.join("guests");
+        let mut cargo = workspace.cargo([
+            "build",
+            "--quiet",
+            "--profile",
+            "guest",
+            "--target",
+            GUEST_TARGET,
+        ]);
+        cargo
+            .arg("--target-dir")
+            .arg(&target)
+            .args(["--package", package]);
+        run::run(cargo.env("RUSTC", tools::guest_rustc(workspace)?))?;
+        let built = target
+            .join(GUEST_TARGET)
+            .join("guest")
+            .join(&self.name)
+            .with_extension("wasm");
+        std::fs::copy(&built, wasm).with_context(|| format!("cannot copy {}", built.display()))?;
+        Ok(())
+    }
+}
+
+fn build_c(workspace: &Workspace, source: &Path, wasm: &Path) -> Result<()> {
+    let mut zig = Python::ensure(workspace)?.zig();
+    zig.args([
+        "cc",
+        "-target",
+        "wasm32-freestanding",
+        "-O2",
+        "-nostdlib",
+        "-Wl,--no-entry",
+        "-Wl,--strip-debug",
+        "-o",
+    ]);
+    run::run(zig.arg(wasm).arg(source))
 }

@@ -6,6 +6,7 @@
 )]
 
 mod binaries;
+mod demo;
 mod examples;
 mod redis_cli;
 mod run;
@@ -34,6 +35,8 @@ enum Task {
     Tidy(tidy::Options),
     /// Install what the tests need, then run every check and test, stopping at the first failure
     Test(test::Options),
+    /// Show the whole way of a function: compile, load, call
+    Demo(demo::Options),
     /// Build the example functions into target/examples/*.wasm
     Examples(examples::Options),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let done = Workspace::find().and_then(|workspace| match arguments.task {
         Task::Tidy(options) => tidy::run(&workspace, &options),
         Task::Test(options) => test::run(&workspace, &options),
+        Task::Demo(options) => demo::run(&workspace, &options),
         Task::Examples(options) => examples::run(&workspace, &options),
     });
     match done {

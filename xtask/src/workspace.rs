@@ -25,6 +25,14 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// One thing that a package builds.
+#[derive(Deserialize, Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) crate_types: Vec<String>,
 }
 
 /// One line of a package's dependency tables.

@@ -113,6 +113,7 @@ mod tests {
         Package {
             name: name.to_owned(),
             manifest_path: Path::new("/house").join(path).join("Cargo.toml"),
+            targets: Vec::new(),
             dependencies: imports
                 .iter()
                 .map(|(name, kind)| Dependency {

@@ -1,0 +1,224 @@
+//! `cargo xtask demo`: the whole way of a function, shown on real ones.
+//!
+//! Builds the two binaries and the examples, compiles the examples ahead of time, starts a server on
+//! an empty store, loads the functions by their digests and calls them. Every command is shown with
+//! its reply, as `redis-cli` would show it, and with the time that it took.
+
+mod script;
+mod warm;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use ferrite_tests::{Client, Reply};
+use serde::Deserialize;
+
+use crate::binaries::{self, BuildProfile};
+use crate::examples::{self, Function};
+use crate::redis_cli;
+use crate::run::{self, heading};
+use crate::server::{Server, free_port};
+use crate::workspace::Workspace;
+
+/// How to show it.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// End after the tour instead of leaving the server up
+    #[arg(long)]
+    exit: bool,
+    /// The profile to build the binaries with
+    #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
+    profile: BuildProfile,
+    /// The port to listen on; without it, any that is free
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+/// Show the whole way of a function.
+///
+/// # Errors
+/// When something does not build or start, or a command is answered with an error that was not meant.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    heading("Build the server, the compiler and the example functions");
+    let server_binary = binaries::server(workspace, options.profile)?;
+    let wasmc = binaries::wasmc(workspace, options.profile)?;
+    let functions = examples::build(workspace)?;
+    let folder = empty_folder(workspace)?;
+
+    heading("Compile the functions ahead of time, into the cache");
+    let compiled = compile(workspace, &wasmc, &folder, &functions)?;
+
+    heading("Start the server on an empty store");
+    let port = options.port.map_or_else(free_port, Ok)?;
+    let mut command = workspace.command(&server_binary);
+    command
+        .arg("--port")
+        .arg(port.to_string())
+        .arg("--dir")
+        .arg(&folder);
+    let (server, time) =
+        run::timed(|| Server::start(&mut command, port, &folder.join("server.log")))?;
+    let shown = workspace.shown(&server_binary).display();
+    println!(
+        "{shown} answers on port {port}, {} after its start",
+        milliseconds(time)
+    );
+    let mut client = server.client();
+
+    heading("Load them by digest: found in the cache, verified, mapped");
+    for function in &compiled {
+        let mut load = vec![
+            "WASM.LOAD".to_owned(),
+            function.name.clone(),
+            function.digest.clone(),
+        ];
+        if let Some(permissions) = &function.permissions {
+            load.extend(["PERMISSIONS".to_owned(), permissions.clone()]);
+        }
+        show(&mut client, &load)?;
+    }
+
+    heading("Call them");
+    for command in script::COMMANDS
+        .iter()
+        .filter(|command| script::can_run(command, &compiled))
+    {
+        show(&mut client, command)?;
+    }
+
+    heading("What it costs");
+    warm::measure(&mut client, &compiled)?;
+
+    if options.exit {
+        return server.stop();
+    }
+    heading("Go on");
+    println!("The server stays up until Ctrl-C. In another terminal:\n");
+    println!("  redis-cli -p {port} WASM.LIST");
+    println!("  redis-cli -p {port} WASM.CALL rate_limit KEYS ratelimit:me ARGS 3 60");
+    println!("  redis-cli -p {port} FCALL rate_limit 1 ratelimit:me 3 60");
+    println!(
+        "\nIts log is {}, the functions' sources are in examples/.",
+        workspace.shown(&server.log).display()
+    );
+    wait_for_interrupt()?;
+    server.stop()
+}
+
+/// A function that has been compiled, and how to load it.
+struct Compiled {
+    name: String,
+    digest: String,
+    /// The text of its permissions.
+    permissions: Option<String>,
+}
+
+/// An empty folder for the cache and the data, so that each tour starts from nothing.
+fn empty_folder(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target.join("demo");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn compile(
+    workspace: &Workspace,
+    wasmc: &Path,
+    folder: &Path,
+    functions: &[Function],
+) -> Result<Vec<Compiled>> {
+    /// What `compile --json` prints, as far as it is needed here.
+    #[derive(Deserialize)]
+    struct Report {
+        files: Vec<File>,
+    }
+    #[derive(Deserialize)]
+    struct File {
+        done: Done,
+    }
+    #[derive(Deserialize)]
+    struct Done {
+        source: String,
+    }
+
+    let compile = || {
+        let mut command = workspace.command(wasmc);
+        command
+            .arg("compile")
+            .arg("--cache")
+            .arg(folder.join("cache/wasm"));
+        command.args(
+            functions
+                .iter()
+                .map(|function| workspace.shown(&function.wasm)),
+        );
+        command
+    };
+    run::run(&mut compile())?;
+    // Once more for a program to read: it is all in the cache now.
+    let report: Report = serde_json::from_str(&run::output(compile().arg("--json"))?)
+        .context("`ferrite-wasmc compile --json` printed something else than its report")?;
+    if report.files.len() != functions.len() {
+        bail!(
+            "{} functions were compiled, not {}",
+            report.files.len(),
+            functions.len()
+        );
+    }
+    functions
+        .iter()
+        .zip(report.files)
+        .map(|(function, file)| {
+            let permissions = function.permissions.as_ref().map(|path| {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()));
+                text.map(|text| text.trim().to_owned())
+            });
+            Ok(Compiled {
+                name: function.name.clone(),
+                digest: file.done.source,
+                permissions: permissions.transpose()?,
+            })
+        })
+        .collect()
+}
+
+/// Run a command, and show it with its reply and its time.
+fn show<A: AsRef<str>>(client: &mut Client, command: &[A]) -> Result<()> {
+    let command: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
+    let start = Instant::now();
+    let reply = client.call(&command);
+    let time = start.elapsed();
+    println!("> {}", redis_cli::command(&command));
+    println!("{}   ({})", redis_cli::reply(&reply), milliseconds(time));
+    if let Reply::Error(error) = reply
+        && !script::SHOWN_ERRORS
+            .iter()
+            .any(|code| error.starts_with(code))
+    {
+        bail!("the server refused what should work");
+    }
+    Ok(())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+fn wait_for_interrupt() -> Result<()> {
+    let (interrupted, wait) = mpsc::channel();
+    ctrlc::set_handler(move || {
+        // The receiver is gone only when the tour is over anyway.
+        let _ = interrupted.send(());
+    })
+    .context("cannot wait for Ctrl-C")?;
+    wait.recv().context("nothing can interrupt this any more")?;
+    println!();
+    Ok(())
+}
