@@ -1,11 +1,13 @@
 //! The parts of a store that all its users share.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::blocking::{Ready, Registry};
 use crate::keyspace::shard::{SHARDS, Shard};
 use crate::options::{Clock, Limits, StoreOptions};
 
@@ -19,11 +21,21 @@ pub(crate) struct Core {
     pub(crate) exclusive: Arc<async_lock::Mutex<()>>,
     /// Told when an exclusive transaction has let go of its reservations.
     pub(crate) released: Event,
+    /// Clients that wait for keys.
+    pub(crate) blocked: Registry,
+    /// Keys that came to hold something while an exclusive transaction was in the way of serving.
+    pub(crate) deferred: Mutex<Ready>,
 }
 
 /// Counts commits. On a cache line of its own: every write touches it.
 #[repr(align(128))]
 struct CommitClock(AtomicU64);
+
+impl fmt::Debug for Core {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Core").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
 
 impl Core {
     pub(crate) fn new(options: &StoreOptions) -> Self {
@@ -34,6 +46,8 @@ impl Core {
             clock: options.clock.clone(),
             exclusive: Arc::new(async_lock::Mutex::new(())),
             released: Event::new(),
+            blocked: Registry::default(),
+            deferred: Mutex::new(Ready::new()),
         }
     }
 

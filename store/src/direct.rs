@@ -1,8 +1,11 @@
 //! The view of a plain command: straight on the locked shards.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::blob::Blob;
+use crate::blocking::{Await, Ready, Waiter};
 use crate::core::Core;
 use crate::edit::{self, Edit};
 use crate::effect::{Effect, Effects};
@@ -10,11 +13,12 @@ use crate::error::StoreError;
 use crate::hashing::hash;
 use crate::keyspace::expiring::Deadline;
 use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
-use crate::keyspace::table::{Entry, Place, SHARD_BITS};
+use crate::keyspace::table::{Entry, Place, SHARD_BITS, Table};
 use crate::locked::Locked;
 use crate::options::Limits;
 use crate::transaction::Receipt;
-use crate::value::{Kind, Value};
+use crate::value::Value;
+use crate::value::kind::Kind;
 use crate::view::{Live, Missing, View};
 
 /// The locked shards, and one commit's worth of changes to them.
@@ -27,7 +31,19 @@ pub(crate) struct Direct<'s> {
     version: Option<u64>,
     effects: Option<Effects>,
     /// Keys that came to hold something a blocked client may be waiting for.
-    ready: SmallVec<[(u32, Blob); 1]>,
+    ready: Ready,
+    /// Whether a command that finds nothing may wait.
+    may_block: bool,
+    waiter: Option<Arc<Waiter>>,
+    /// What was removed or replaced, to be freed after the locks are.
+    removed: SmallVec<[Value; 1]>,
+    cleared: Vec<Table>,
+}
+
+/// What a command leaves behind when it lets go of the locks.
+pub(crate) struct Finished {
+    pub(crate) receipt: Receipt,
+    pub(crate) ready: Ready,
 }
 
 impl<'s> Direct<'s> {
@@ -40,6 +56,10 @@ impl<'s> Direct<'s> {
             version: None,
             effects: None,
             ready: SmallVec::new(),
+            may_block: false,
+            waiter: None,
+            removed: SmallVec::new(),
+            cleared: Vec::new(),
         }
     }
 
@@ -68,8 +88,18 @@ impl<'s> Direct<'s> {
     }
 
     /// Ends the command and lets go of the locks.
-    pub(crate) fn finish(self) -> Receipt {
-        Receipt::immediate()
+    pub(crate) fn finish(self) -> Finished {
+        Finished { receipt: Receipt::immediate(), ready: self.ready }
+    }
+
+    /// Lets a blocking command wait, instead of answering that there is nothing.
+    pub(crate) fn allow_blocking(&mut self) {
+        self.may_block = true;
+    }
+
+    /// The client that a command has left waiting.
+    pub(crate) fn take_waiter(&mut self) -> Option<Arc<Waiter>> {
+        self.waiter.take()
     }
 
     /// Puts a changed copy of a value in the place of the original, given what changed.
@@ -143,6 +173,7 @@ impl<'s> Direct<'s> {
         shard.modified_at = version;
         shard.membership_at[database as usize] = version;
         self.note(|| Effect::Remove { database, key: entry.key.clone(), id: entry.value.id() });
+        self.bury(entry.value);
         Ok(true)
     }
 
@@ -165,6 +196,13 @@ impl<'s> Direct<'s> {
         shard.modified_at = version;
         shard.membership_at[database as usize] = version;
         Ok(())
+    }
+
+    /// Keeps a value until the locks are released, if freeing it may take long.
+    fn bury(&mut self, value: Value) {
+        if value.id() != 0 {
+            self.removed.push(value);
+        }
     }
 
     fn note(&mut self, effect: impl FnOnce() -> Effect) {
@@ -229,7 +267,7 @@ impl View for Direct<'_> {
         let table = &mut shard.tables[database as usize];
         match table.find(hash, key).and_then(|place| table.at_mut(place)) {
             Some(entry) => {
-                let same_type = entry.value.type_name() == value.type_name();
+                let same_type = entry.value.is_same_type(&value);
                 let awaited = !same_type && value.can_be_awaited();
                 let old = std::mem::replace(&mut entry.value, value);
                 entry.deadline = deadline;
@@ -248,6 +286,7 @@ impl View for Direct<'_> {
                 if id != 0 {
                     self.note(|| Effect::Remove { database, key: Blob::new(key), id });
                 }
+                self.bury(old);
             }
             None => self.add(hash, key, value, deadline)?,
         }
@@ -326,7 +365,7 @@ impl View for Direct<'_> {
             self.effects = effects;
             return Ok(None);
         }
-        let mut value = T::empty();
+        let mut value: Value = T::default().into();
         let (result, changed) = edit::run(&mut value, None, edit);
         self.effects = effects;
         if changed && !value.is_empty_collection() {
@@ -402,7 +441,7 @@ impl View for Direct<'_> {
         for shard in self.locked.iter_mut() {
             for database in chosen.clone() {
                 if shard.tables[database].len() > 0 {
-                    shard.tables[database] = Default::default();
+                    self.cleared.push(std::mem::take(&mut shard.tables[database]));
                     shard.modified_at = version;
                     shard.membership_at[database] = version;
                 }
@@ -412,6 +451,39 @@ impl View for Direct<'_> {
             self.note(|| Effect::Clear { database: database as u32 });
         }
         Ok(())
+    }
+
+    fn swap(&mut self, databases: [u32; 2]) -> Result<(), StoreError> {
+        let [left, right] = databases.map(|database| database as usize);
+        if left == right {
+            return Ok(());
+        }
+        let version = self.version();
+        for shard in self.locked.iter_mut() {
+            shard.tables.swap(left, right);
+            shard.modified_at = version;
+            for database in [left, right] {
+                shard.membership_at[database] = version;
+                shard.tables[database].placed_at = version;
+            }
+            if !self.core.blocked.is_empty() {
+                for database in [left, right] {
+                    let awaited = shard.tables[database].iter().filter(|e| e.value.can_be_awaited());
+                    self.ready.extend(awaited.map(|entry| (database as u32, entry.key.clone())));
+                }
+            }
+        }
+        self.note(|| Effect::Swap { databases });
+        Ok(())
+    }
+
+    fn block(&mut self, wait: Await) -> Option<Await> {
+        if self.may_block {
+            self.waiter = Some(self.core.blocked.add(wait));
+            None
+        } else {
+            Some(wait)
+        }
     }
 
     fn shows(&self, _: &[u8]) -> bool {

@@ -6,7 +6,10 @@ use crate::blob::Blob;
 use crate::effect::{Effect, Effects};
 use crate::error::StoreError;
 use crate::value::text::Text;
-use crate::value::{Hash, Kind, Value};
+use crate::value::kind::Kind;
+use crate::value::list::{End, List};
+use crate::value::zset::Zset;
+use crate::value::{Hash, Set, Value};
 
 /// A collection or string that a command may change. Reading goes through `Deref`.
 pub(crate) struct Edit<'e, T> {
@@ -30,7 +33,7 @@ pub(crate) fn run<T: Kind, R>(
     effects: Option<&mut Effects>,
     edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, StoreError>,
 ) -> (Result<R, StoreError>, bool) {
-    let id = T::id(value);
+    let id = value.id();
     let Some(data) = T::of_mut(value) else {
         return (Err(StoreError::WrongType), false);
     };
@@ -70,5 +73,138 @@ impl Edit<'_, Hash> {
         let old = self.data.remove(field)?;
         self.note(|id| Effect::FieldGone { id, field: Blob::new(field) });
         Some(old)
+    }
+}
+
+impl Edit<'_, Set> {
+    /// Adds a member; returns whether it is new.
+    pub(crate) fn insert(&mut self, member: &[u8]) -> bool {
+        let new = self.data.insert(member, ());
+        if new {
+            let value = Blob::default();
+            self.note(|id| Effect::Field { id, field: Blob::new(member), value });
+        }
+        new
+    }
+
+    /// Removes a member; returns whether it was there.
+    pub(crate) fn remove(&mut self, member: &[u8]) -> bool {
+        let was = self.data.remove(member).is_some();
+        if was {
+            self.note(|id| Effect::FieldGone { id, field: Blob::new(member) });
+        }
+        was
+    }
+}
+
+impl Edit<'_, Zset> {
+    /// Sets a member's score, which is not NaN; returns the one it had.
+    pub(crate) fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
+        let old = self.data.insert(member, score);
+        if old != Some(score) {
+            let value = Blob::new(&score.to_le_bytes());
+            self.note(|id| Effect::Field { id, field: Blob::new(member), value });
+        }
+        old
+    }
+
+    /// Removes a member; returns its score.
+    pub(crate) fn remove(&mut self, member: &[u8]) -> Option<f64> {
+        let old = self.data.remove(member)?;
+        self.note(|id| Effect::FieldGone { id, field: Blob::new(member) });
+        Some(old)
+    }
+}
+
+impl Edit<'_, List> {
+    pub(crate) fn push(&mut self, end: End, element: Blob) {
+        let at = match end {
+            End::Left => 0,
+            End::Right => self.data.len(),
+        };
+        self.insert(at, element);
+    }
+
+    pub(crate) fn pop(&mut self, end: End) -> Option<Blob> {
+        let at = match end {
+            End::Left => 0,
+            End::Right => self.data.len().checked_sub(1)?,
+        };
+        self.remove(at)
+    }
+
+    pub(crate) fn set(&mut self, index: usize, element: Blob) {
+        if let Some(slot) = self.data.get_mut(index) {
+            *slot = element;
+            self.note_elements(index, index + 1);
+        }
+    }
+
+    /// Inserts an element. On disk the shorter side moves.
+    pub(crate) fn insert(&mut self, index: usize, element: Blob) {
+        let front = index < self.data.len() - index;
+        self.data.insert(index, element);
+        if front {
+            self.data.first -= 1;
+            self.note_elements(0, index + 1);
+        } else {
+            self.note_elements(index, self.data.len());
+        }
+    }
+
+    /// Removes an element. On disk the shorter side moves.
+    pub(crate) fn remove(&mut self, index: usize) -> Option<Blob> {
+        let old = self.data.remove(index)?;
+        let len = self.data.len();
+        if index < len - index {
+            let position = self.data.first;
+            self.data.first += 1;
+            self.note_elements(0, index);
+            self.note(|id| Effect::ElementGone { id, position });
+        } else {
+            let position = self.data.first + len as i64;
+            self.note_elements(index, len);
+            self.note(|id| Effect::ElementGone { id, position });
+        }
+        Some(old)
+    }
+
+    /// Removes all elements but those at `start..end`.
+    pub(crate) fn keep(&mut self, start: usize, end: usize) {
+        let len = self.data.len();
+        let (start, end) = (start.min(len), end.min(len));
+        if start >= end {
+            // An empty collection is removed as a whole.
+            *self.data = List::default();
+            self.changed = true;
+            return;
+        }
+        if start == 0 && end == len {
+            return;
+        }
+        let first = self.data.first;
+        for gone in (0..start).chain(end..len) {
+            self.note(|id| Effect::ElementGone { id, position: first + gone as i64 });
+        }
+        if end - start < len / 2 {
+            *self.data = self.data.range(start, end).cloned().collect();
+        } else {
+            for _ in end..len {
+                self.data.remove(self.data.len() - 1);
+            }
+            for _ in 0..start {
+                self.data.remove(0);
+            }
+        }
+        self.data.first = first + start as i64;
+    }
+
+    fn note_elements(&mut self, start: usize, end: usize) {
+        self.changed = true;
+        let Some(effects) = &mut self.effects else { return };
+        let first = self.data.first + start as i64;
+        effects.extend(self.data.range(start, end).zip(first..).map(|(value, position)| {
+            Effect::Element { id: self.id, position, value: value.clone() }
+        }));
     }
 }

@@ -14,10 +14,15 @@ pub(crate) enum Effect {
     Describe { database: u32, key: Blob, value: Value, deadline: Deadline },
     /// The key is gone, and with it the elements of the collection of this id, if it is not 0.
     Remove { database: u32, key: Blob, id: u64 },
-    /// A field of a hash was set.
+    /// A field of a hash was set, a member added to a set (with an empty value), or a member of a
+    /// sorted set got a score (8 bytes, little-endian).
     Field { id: u64, field: Blob, value: Blob },
-    /// A field of a hash was removed.
+    /// A field or member was removed.
     FieldGone { id: u64, field: Blob },
+    /// An element of a list is at this position now.
+    Element { id: u64, position: i64, value: Blob },
+    /// No element of a list is at this position any more.
+    ElementGone { id: u64, position: i64 },
     /// All keys of a database are gone.
     Clear { database: u32 },
     /// Two databases have changed places.

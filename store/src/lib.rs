@@ -5,12 +5,14 @@
 //! command, which writes its reply through a [`ReplyWriter`].
 
 mod blob;
+mod blocking;
 mod commands;
 mod core;
 mod direct;
 mod edit;
 mod effect;
 mod error;
+mod extended;
 mod glob;
 mod hashing;
 mod keyspace;
@@ -25,12 +27,12 @@ mod tree;
 mod value;
 mod view;
 
+pub use blocking::Blocked;
 pub use commands::spec::{
     BLOCKING, CommandAccess, CommandSpec, DENYOOM, FAST, KeyAccess, Keys, MOVABLEKEYS, READONLY,
     WRITE,
 };
 pub use error::StoreError;
-pub use number::format_double;
 pub use options::{Clock, Limits, StoreOptions};
 pub use reply::{Protocol, ReplyWriter};
 pub use session::Session;

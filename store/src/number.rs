@@ -41,11 +41,24 @@ pub(crate) fn integer(text: &[u8]) -> Result<i64, StoreError> {
     parse_integer(text).ok_or(StoreError::NotAnInteger)
 }
 
-/// Writes a double as Redis does in replies: the shortest digits that read back the same.
+/// Reads a double as `strtod` does: decimal with optional sign and exponent, or an infinity.
 ///
-/// Small exponents are written out, as `fpconv_dtoa` does it.
-pub fn format_double(value: f64) -> String {
-    format!("{value}")
+/// `None` for NaN, for anything else, and for numbers too large or too small to be represented.
+pub(crate) fn parse_double(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let value: f64 = text.parse().ok()?;
+    let spelled_out = text.trim_start_matches(['+', '-']).starts_with(['i', 'I', 'n', 'N']);
+    if value.is_nan() || (value.is_infinite() && !spelled_out) {
+        return None;
+    }
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    let vanished = value == 0.0 && mantissa.contains(|digit: char| ('1'..='9').contains(&digit));
+    (!vanished).then_some(value)
+}
+
+/// Reads a double argument.
+pub(crate) fn double(text: &[u8]) -> Result<f64, StoreError> {
+    parse_double(text).ok_or(StoreError::NotAFloat)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 
 use crate::blob::Blob;
 use crate::commands::keys::database_argument;
-use crate::commands::spec::{Command, CommandAccess, CommandSpec, KeyAccess};
+use crate::blocking::Blocked;
+use crate::commands::spec::{BLOCKING, Command, CommandAccess, CommandSpec, KeyAccess};
 use crate::commands::table;
 use crate::core::Core;
 use crate::direct::Direct;
@@ -37,6 +38,9 @@ pub enum Flow {
     Done,
     /// Nothing happened and nothing was written: wait, then run the same command again.
     Retry(Retry),
+    /// A blocking command found nothing; nothing was written. Wait until it is served, the time
+    /// is over, or the client goes away.
+    Blocked(Blocked),
 }
 
 /// Resolves when a command that had to wait should be tried again.
@@ -146,11 +150,21 @@ impl Store {
                 return Ok(Flow::Retry(Retry { listener: self.core.released.listen() }));
             }
         }
-        let outcome = command.run_direct(&mut direct, argv, out);
-        if direct.has_written() {
-            session.receipt = Some(direct.finish());
+        if spec.flags & BLOCKING != 0 {
+            direct.allow_blocking();
         }
-        outcome.map(|()| Flow::Done)
+        let outcome = command.run_direct(&mut direct, argv, out);
+        let waiter = direct.take_waiter();
+        if direct.has_written() {
+            let finished = direct.finish();
+            session.receipt = Some(finished.receipt);
+            self.core.serve(finished.ready);
+        }
+        outcome?;
+        Ok(match waiter {
+            Some(waiter) => Flow::Blocked(Blocked::new(Arc::clone(&self.core), waiter)),
+            None => Flow::Done,
+        })
     }
 
     /// Turns a session to another database, as `SELECT` does.
@@ -202,7 +216,7 @@ impl Store {
                     // at, so there is nothing to refuse.
                     removed += usize::from(matches!(direct.get(key), Ok(None)));
                 }
-                let _ = direct.finish();
+                direct.finish();
                 if budget == 0 {
                     return removed;
                 }

@@ -1,10 +1,12 @@
 //! What commands see of the keyspace, so that each is written once: plain and in transactions.
 
+use crate::blocking::Await;
 use crate::edit::Edit;
 use crate::error::StoreError;
 use crate::keyspace::expiring::Deadline;
 use crate::options::Limits;
-use crate::value::{Kind, Value};
+use crate::value::Value;
+use crate::value::kind::Kind;
 
 /// A key that is there, as of now.
 pub(crate) struct Live<'v> {
@@ -79,6 +81,12 @@ pub(crate) trait View {
 
     /// Removes all keys of one database, or of all.
     fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError>;
+
+    /// Swaps two databases.
+    fn swap(&mut self, databases: [u32; 2]) -> Result<(), StoreError>;
+
+    /// Lets the client wait for what it wishes for, or hands the wish back if it cannot wait here.
+    fn block(&mut self, wait: Await) -> Option<Await>;
 
     /// Whether KEYS, SCAN and RANDOMKEY may show a key; a sandboxed function sees only its own.
     fn shows(&self, key: &[u8]) -> bool;

@@ -1,10 +1,9 @@
 //! Strings that count.
 
-use super::spec::{DENYOOM, FAST, Keys, WRITE, commands};
+use super::spec::{Answer, Argv, Out, DENYOOM, FAST, Keys, WRITE, commands};
 use crate::error::StoreError;
 use crate::keyspace::expiring::Deadline;
 use crate::number::{integer, parse_integer};
-use crate::reply::ReplyWriter;
 use crate::value::Value;
 use crate::value::text::Text;
 use crate::view::View;
@@ -30,39 +29,23 @@ pub(crate) fn add<V: View>(view: &mut V, key: &[u8], delta: i64) -> Result<i64, 
     Ok(sum)
 }
 
-fn incr<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn incr<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     out.int(add(view, argv[1], 1)?);
     Ok(())
 }
 
-fn decr<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn decr<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     out.int(add(view, argv[1], -1)?);
     Ok(())
 }
 
-fn incrby<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn incrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let delta = integer(argv[2])?;
     out.int(add(view, argv[1], delta)?);
     Ok(())
 }
 
-fn decrby<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn decrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let delta = integer(argv[2])?
         .checked_neg()
         .ok_or(StoreError::Refused("ERR decrement would overflow"))?;

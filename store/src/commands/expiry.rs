@@ -1,6 +1,6 @@
 //! When keys end.
 
-use super::spec::{FAST, Keys, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, Out, FAST, Keys, READONLY, WRITE, commands};
 use crate::error::StoreError;
 use crate::keyspace::expiring::Deadline;
 use crate::number::integer;
@@ -158,35 +158,19 @@ fn expire_by<V: View>(
     Ok(())
 }
 
-fn expire<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn expire<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     expire_by(view, "expire", Unit::Seconds, argv, out)
 }
 
-fn pexpire<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn pexpire<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     expire_by(view, "pexpire", Unit::Millis, argv, out)
 }
 
-fn expireat<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn expireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     expire_by(view, "expireat", Unit::AtSeconds, argv, out)
 }
 
-fn pexpireat<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn pexpireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     expire_by(view, "pexpireat", Unit::AtMillis, argv, out)
 }
 
@@ -211,43 +195,23 @@ fn to_seconds(millis: i64) -> i64 {
     millis.saturating_add(500) / 1000
 }
 
-fn ttl<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn ttl<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     tell_deadline(view, argv[1], out, |deadline, now| to_seconds((deadline - now).max(0)))
 }
 
-fn pttl<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn pttl<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     tell_deadline(view, argv[1], out, |deadline, now| (deadline - now).max(0))
 }
 
-fn expiretime<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn expiretime<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     tell_deadline(view, argv[1], out, |deadline, _| to_seconds(deadline))
 }
 
-fn pexpiretime<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn pexpiretime<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     tell_deadline(view, argv[1], out, |deadline, _| deadline)
 }
 
-fn persist<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn persist<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let mortal = view.get(argv[1])?.is_some_and(|live| !live.deadline.is_never());
     if mortal {
         view.set_deadline(argv[1], Deadline::NEVER)?;

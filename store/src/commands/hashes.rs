@@ -1,11 +1,10 @@
 //! Hashes.
 
 use super::scan::{Extra, ScanOptions};
-use super::spec::{DENYOOM, FAST, Keys, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, Out, DENYOOM, FAST, Keys, READONLY, WRITE, commands};
 use crate::blob::Blob;
 use crate::error::StoreError;
 use crate::number::{integer, parse_integer};
-use crate::reply::ReplyWriter;
 use crate::value::Hash;
 use crate::view::{Missing, View};
 
@@ -51,11 +50,7 @@ pub(crate) fn remove_fields<V: View>(
     Ok(removed.unwrap_or(0))
 }
 
-fn hset<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hset<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     if argv.len() % 2 == 1 {
         return Err(StoreError::Arity("hset".into()));
     }
@@ -63,11 +58,7 @@ fn hset<V: View>(
     Ok(())
 }
 
-fn hmset<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hmset<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     if argv.len() % 2 == 1 {
         return Err(StoreError::Arity("hmset".into()));
     }
@@ -76,11 +67,7 @@ fn hmset<V: View>(
     Ok(())
 }
 
-fn hsetnx<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hsetnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let new = view.update::<Hash, _>(argv[1], Missing::Create, |hash| {
         Ok(!hash.contains(argv[2]) && hash.insert(argv[2], Blob::new(argv[3])))
     })?;
@@ -88,21 +75,13 @@ fn hsetnx<V: View>(
     Ok(())
 }
 
-fn hget<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let value = view.read::<Hash>(argv[1])?.and_then(|hash| hash.get(argv[2]));
     out.bulk_or_null(value.map(Blob::as_slice));
     Ok(())
 }
 
-fn hmget<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hmget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.array(argv.len() - 2);
     for field in &argv[2..] {
@@ -112,11 +91,7 @@ fn hmget<V: View>(
     Ok(())
 }
 
-fn hgetall<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hgetall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.map(hash.map_or(0, Hash::len));
     for (field, value) in hash.into_iter().flat_map(Hash::iter) {
@@ -126,71 +101,43 @@ fn hgetall<V: View>(
     Ok(())
 }
 
-fn hkeys<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hkeys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.array(hash.map_or(0, Hash::len));
     hash.into_iter().flat_map(Hash::iter).for_each(|(field, _)| out.bulk(field));
     Ok(())
 }
 
-fn hvals<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hvals<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.array(hash.map_or(0, Hash::len));
     hash.into_iter().flat_map(Hash::iter).for_each(|(_, value)| out.bulk(value));
     Ok(())
 }
 
-fn hlen<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hlen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     out.int(view.read::<Hash>(argv[1])?.map_or(0, Hash::len) as i64);
     Ok(())
 }
 
-fn hexists<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hexists<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let there = view.read::<Hash>(argv[1])?.is_some_and(|hash| hash.contains(argv[2]));
     out.int(i64::from(there));
     Ok(())
 }
 
-fn hstrlen<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hstrlen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let value = view.read::<Hash>(argv[1])?.and_then(|hash| hash.get(argv[2]));
     out.int(value.map_or(0, |value| value.len()) as i64);
     Ok(())
 }
 
-fn hdel<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hdel<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     out.int(remove_fields(view, argv[1], &argv[2..])?);
     Ok(())
 }
 
-fn hincrby<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hincrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let delta = integer(argv[3])?;
     let sum = view.update::<Hash, _>(argv[1], Missing::Create, |hash| {
         let old = match hash.get(argv[2]) {
@@ -206,11 +153,7 @@ fn hincrby<V: View>(
     Ok(())
 }
 
-fn hscan<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn hscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let options = ScanOptions::parse(argv[2], &argv[3..], Extra::NoValues)?;
     let mut found = Vec::new();
     let mut next = 0;

@@ -1,14 +1,13 @@
 //! Keys of any type.
 
 use super::scan::{Extra, ScanOptions};
-use super::spec::{FAST, Keys, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, Out, FAST, Keys, READONLY, WRITE, commands};
 use crate::blob::Blob;
 use crate::error::StoreError;
 use crate::glob;
 use crate::keyspace::expiring::Deadline;
 use crate::keyspace::shard::DATABASES;
 use crate::number::integer;
-use crate::reply::ReplyWriter;
 use crate::value::Value;
 use crate::view::View;
 
@@ -33,11 +32,7 @@ commands! {
 const SAME_OBJECT: StoreError =
     StoreError::Refused("ERR source and destination objects are the same");
 
-fn del<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn del<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let mut removed = 0;
     for key in &argv[1..] {
         removed += i64::from(view.remove(key)?);
@@ -46,11 +41,7 @@ fn del<V: View>(
     Ok(())
 }
 
-fn exists<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn exists<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let mut there = 0;
     for key in &argv[1..] {
         there += i64::from(view.exists(key)?);
@@ -59,20 +50,12 @@ fn exists<V: View>(
     Ok(())
 }
 
-fn type_<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn type_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     out.simple(view.get(argv[1])?.map_or("none", |live| live.value.type_name()));
     Ok(())
 }
 
-fn keys<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let mut found = Vec::new();
     view.scan(0, usize::MAX, &mut |key, _| {
         if glob::matches(argv[1], key) {
@@ -85,11 +68,7 @@ fn keys<V: View>(
     Ok(())
 }
 
-fn scan<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn scan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let options = ScanOptions::parse(argv[1], &argv[2..], Extra::Type)?;
     let mut found = Vec::new();
     let next = view.scan(options.cursor, options.count, &mut |key, value| {
@@ -108,20 +87,12 @@ fn scan<V: View>(
     Ok(())
 }
 
-fn dbsize<V: View>(
-    view: &mut V,
-    _: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn dbsize<V: View>(view: &mut V, _: Argv<'_>, out: Out<'_>) -> Answer {
     out.int(view.len()? as i64);
     Ok(())
 }
 
-fn randomkey<V: View>(
-    view: &mut V,
-    _: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn randomkey<V: View>(view: &mut V, _: Argv<'_>, out: Out<'_>) -> Answer {
     let key = view.random_key()?;
     out.bulk_or_null(key.as_deref());
     Ok(())
@@ -136,11 +107,7 @@ fn take<V: View>(view: &mut V, key: &[u8]) -> Result<(Value, Deadline), StoreErr
     Ok(taken)
 }
 
-fn rename<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn rename<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     if argv[1] == argv[2] {
         view.get(argv[1])?.ok_or(StoreError::NoSuchKey)?;
     } else {
@@ -151,11 +118,7 @@ fn rename<V: View>(
     Ok(())
 }
 
-fn renamenx<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn renamenx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     view.get(argv[1])?.ok_or(StoreError::NoSuchKey)?;
     let free = argv[1] != argv[2] && !view.exists(argv[2])?;
     if free {
@@ -174,11 +137,7 @@ pub(crate) fn database_argument(text: &[u8]) -> Result<u32, StoreError> {
         .ok_or(StoreError::Refused("ERR DB index is out of range"))
 }
 
-fn copy<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn copy<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let home = view.database();
     let mut target = home;
     let mut replace = false;
@@ -224,11 +183,7 @@ fn put_elsewhere<V: View>(
     Ok(free)
 }
 
-fn move_<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn move_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let target = database_argument(argv[2])?;
     if target == view.database() {
         return Err(SAME_OBJECT);
@@ -258,11 +213,7 @@ fn flush_options(argv: &[&[u8]]) -> Result<(), StoreError> {
     }
 }
 
-fn flushdb<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn flushdb<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     flush_options(argv)?;
     let database = view.database();
     view.clear(Some(database))?;
@@ -270,11 +221,7 @@ fn flushdb<V: View>(
     Ok(())
 }
 
-fn flushall<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn flushall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     flush_options(argv)?;
     view.clear(None)?;
     out.ok();

@@ -8,6 +8,13 @@ use crate::number::parse_integer;
 use crate::reply::ReplyWriter;
 use crate::transaction::within::Within;
 
+/// A request: the name and its arguments.
+pub(super) type Argv<'a> = &'a [&'a [u8]];
+/// Where the reply goes.
+pub(super) type Out<'a> = &'a mut dyn ReplyWriter;
+/// The error reply, if it is one.
+pub(super) type Answer = Result<(), StoreError>;
+
 /// It writes.
 pub const WRITE: u32 = 1 << 0;
 /// It only reads.

@@ -1,11 +1,10 @@
 //! Strings.
 
 use super::expiry::{Unit, deadline_argument};
-use super::spec::{DENYOOM, FAST, Keys, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, Out, DENYOOM, FAST, Keys, READONLY, WRITE, commands};
 use crate::error::StoreError;
 use crate::keyspace::expiring::Deadline;
 use crate::number::integer;
-use crate::reply::ReplyWriter;
 use crate::value::Value;
 use crate::value::text::Text;
 use crate::view::{Missing, View};
@@ -70,11 +69,7 @@ pub(crate) fn store<V: View>(
     Ok(true)
 }
 
-fn get<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn get<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     out.bulk_or_null(view.read::<Text>(argv[1])?.map(Text::as_slice));
     Ok(())
 }
@@ -114,11 +109,7 @@ fn set_options<V: View>(view: &mut V, argv: &[&[u8]]) -> Result<SetOptions, Stor
     Ok(SetOptions { condition, lifetime, get })
 }
 
-fn set<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn set<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let options = set_options(view, &argv[3..])?;
     let old = match options.get {
         true => Some(view.read::<Text>(argv[1])?.cloned()),
@@ -133,55 +124,35 @@ fn set<V: View>(
     Ok(())
 }
 
-fn setnx<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn setnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let forever = Lifetime::Until(Deadline::NEVER);
     let stored = store(view, argv[1], argv[2], Condition::IfAbsent, forever)?;
     out.int(i64::from(stored));
     Ok(())
 }
 
-fn setex<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn setex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let deadline = deadline_argument(view, "setex", Unit::Seconds, argv[2])?;
     view.put(argv[1], Value::text(argv[3]), deadline)?;
     out.ok();
     Ok(())
 }
 
-fn psetex<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn psetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let deadline = deadline_argument(view, "psetex", Unit::Millis, argv[2])?;
     view.put(argv[1], Value::text(argv[3]), deadline)?;
     out.ok();
     Ok(())
 }
 
-fn getset<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn getset<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let old = view.read::<Text>(argv[1])?.cloned();
     view.put(argv[1], Value::text(argv[2]), Deadline::NEVER)?;
     out.bulk_or_null(old.as_ref().map(Text::as_slice));
     Ok(())
 }
 
-fn getdel<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn getdel<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let old = view.read::<Text>(argv[1])?.cloned();
     if old.is_some() {
         view.remove(argv[1])?;
@@ -190,11 +161,7 @@ fn getdel<V: View>(
     Ok(())
 }
 
-fn getex<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let deadline = match argv[2..] {
         [] => None,
         [option] if option.eq_ignore_ascii_case(b"persist") => Some(Deadline::NEVER),
@@ -221,11 +188,7 @@ fn getex<V: View>(
     Ok(())
 }
 
-fn mget<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn mget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     for key in &argv[1..] {
         // Inside a transaction a read can fail, and an error is the whole reply.
         view.get(key)?;
@@ -249,11 +212,7 @@ fn pairs<'a>(
     Ok(argv[1..].chunks_exact(2))
 }
 
-fn mset<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn mset<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     for pair in pairs("mset", argv)? {
         view.put(pair[0], Value::text(pair[1]), Deadline::NEVER)?;
     }
@@ -261,11 +220,7 @@ fn mset<V: View>(
     Ok(())
 }
 
-fn msetnx<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn msetnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let pairs = pairs("msetnx", argv)?;
     for pair in pairs.clone() {
         if view.exists(pair[0])? {
@@ -280,20 +235,12 @@ fn msetnx<V: View>(
     Ok(())
 }
 
-fn strlen<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn strlen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     out.int(view.read::<Text>(argv[1])?.map_or(0, |text| text.len() as i64));
     Ok(())
 }
 
-fn append<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn append<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let most = view.limits().string_bytes_max;
     let len = view.update::<Text, _>(argv[1], Missing::Create, |text| {
         let len = text.len().saturating_add(argv[2].len());
@@ -307,11 +254,7 @@ fn append<V: View>(
     Ok(())
 }
 
-fn setrange<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn setrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let offset = usize::try_from(integer(argv[2])?)
         .map_err(|_| StoreError::Refused("ERR offset is out of range"))?;
     let patch = argv[3];
@@ -335,11 +278,7 @@ fn setrange<V: View>(
     Ok(())
 }
 
-fn getrange<V: View>(
-    view: &mut V,
-    argv: &[&[u8]],
-    out: &mut dyn ReplyWriter,
-) -> Result<(), StoreError> {
+fn getrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let (start, end) = (integer(argv[2])?, integer(argv[3])?);
     let bytes = view.read::<Text>(argv[1])?.map_or(&b""[..], Text::as_slice);
     let len = bytes.len() as i64;

@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use hashbrown::HashTable;
 
 use super::spec::{Command, CommandSpec};
-use super::{counters, expiry, hashes, keys, strings};
+use super::{
+    blocking, counters, expiry, hashes, keys, list_search, lists, set_algebra, sets, strings,
+    zset_algebra, zset_ranges, zsets,
+};
 use crate::error::StoreError;
 use crate::hashing::hash;
 
@@ -14,8 +17,21 @@ const NAME_LEN_MAX: usize = 32;
 /// How much of an unknown command's name and arguments the error repeats, in bytes.
 const ECHO_LEN_MAX: usize = 128;
 
-const FAMILIES: &[&[Command]] =
-    &[strings::COMMANDS, counters::COMMANDS, keys::COMMANDS, expiry::COMMANDS, hashes::COMMANDS];
+const FAMILIES: &[&[Command]] = &[
+    strings::COMMANDS,
+    counters::COMMANDS,
+    keys::COMMANDS,
+    expiry::COMMANDS,
+    hashes::COMMANDS,
+    lists::COMMANDS,
+    list_search::COMMANDS,
+    blocking::COMMANDS,
+    sets::COMMANDS,
+    set_algebra::COMMANDS,
+    zsets::COMMANDS,
+    zset_ranges::COMMANDS,
+    zset_algebra::COMMANDS,
+];
 
 static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {
     let mut table = HashTable::new();

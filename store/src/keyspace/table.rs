@@ -43,6 +43,8 @@ pub(crate) struct Table {
     directory: Vec<u32>,
     segments: Vec<Segment>,
     len: usize,
+    /// The commit that last gave all these entries to this database at once, by a swap.
+    pub(crate) placed_at: u64,
 }
 
 #[derive(Debug)]

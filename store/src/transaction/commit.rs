@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::Transaction;
 use super::read::stands;
 use super::touched::{Seen, Touched, Write};
-use crate::direct::Direct;
+use crate::direct::{Direct, Finished};
 use crate::error::StoreError;
 use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
 use crate::locked::Locked;
@@ -23,7 +23,7 @@ pub enum CommitError {
 }
 
 /// Proof that a transaction has committed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a durable host waits for the receipt before it replies"]
 pub struct Receipt(());
 
@@ -59,7 +59,11 @@ impl Transaction {
         if !self.still_stands(&mut locked) {
             return Err(CommitError::Conflict);
         }
-        self.apply(Direct::new(&core, locked, 0))
+        let finished = self.apply(Direct::new(&core, locked, 0))?;
+        // Reservations end before the blocked clients are served: they may want the same keys.
+        self.exclusive = None;
+        core.serve(finished.ready);
+        Ok(finished.receipt)
     }
 
     fn still_stands(&self, locked: &mut Locked<'_>) -> bool {
@@ -95,7 +99,7 @@ impl Transaction {
         })
     }
 
-    fn apply(&mut self, mut direct: Direct<'_>) -> Result<Receipt, CommitError> {
+    fn apply(&mut self, mut direct: Direct<'_>) -> Result<Finished, CommitError> {
         use crate::view::View as _;
 
         direct.set_now(self.now_millis());

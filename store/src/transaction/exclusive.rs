@@ -36,6 +36,8 @@ impl Drop for Exclusive {
         }
         self.turn = None;
         self.core.released.notify(usize::MAX);
+        let deferred = std::mem::take(&mut *self.core.deferred.lock());
+        self.core.serve(deferred);
     }
 }
 

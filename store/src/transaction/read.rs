@@ -58,7 +58,10 @@ impl Transaction {
             let mut shard = self.core.lock(shard_of(hash));
             let entry = shard.tables[self.database as usize].get(hash, key);
             let (newest, mortal) = match entry {
-                Some(entry) => (entry.version, !entry.deadline.is_never()),
+                Some(entry) => {
+                    let placed_at = shard.tables[self.database as usize].placed_at;
+                    (entry.version.max(placed_at), !entry.deadline.is_never())
+                }
                 // What removed the key, if anything did, is not above this.
                 None => (shard.modified_at, false),
             };
@@ -75,7 +78,7 @@ impl Transaction {
                     let mut direct = Direct::new(&self.core, locked, self.database);
                     direct.set_now(now);
                     direct.get(key)?;
-                    let _ = direct.finish();
+                    direct.finish();
                     continue;
                 }
             }

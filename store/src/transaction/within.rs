@@ -3,6 +3,7 @@
 use super::touched::{Seen, Touched, Write};
 use super::{Mode, Transaction};
 use crate::blob::Blob;
+use crate::blocking::Await;
 use crate::direct::scan_shards;
 use crate::edit::{self, Edit};
 use crate::effect::{Effect, Effects};
@@ -11,7 +12,8 @@ use crate::hashing::hash;
 use crate::keyspace::expiring::Deadline;
 use crate::keyspace::shard::{DATABASES, SHARDS};
 use crate::options::Limits;
-use crate::value::{Kind, Value};
+use crate::value::Value;
+use crate::value::kind::Kind;
 use crate::view::{Live, Missing, View};
 
 /// A transaction, and which keys its owner may be shown.
@@ -146,7 +148,7 @@ impl View for Within<'_> {
             if missing == Missing::Skip {
                 return Ok(None);
             }
-            let mut value = T::empty();
+            let mut value: Value = T::default().into();
             let (result, changed) = edit::run(&mut value, None, edit);
             if changed && !value.is_empty_collection() {
                 touched.value = Some(value);
@@ -259,6 +261,14 @@ impl View for Within<'_> {
             }
         }
         Ok(())
+    }
+
+    fn swap(&mut self, _: [u32; 2]) -> Result<(), StoreError> {
+        Err(StoreError::Refused("ERR SWAPDB is not allowed inside a transaction"))
+    }
+
+    fn block(&mut self, wait: Await) -> Option<Await> {
+        Some(wait)
     }
 
     fn shows(&self, key: &[u8]) -> bool {

@@ -1,0 +1,14 @@
+//! Clients that wait for a key to hold something, and how they are served.
+//!
+//! A command that finds nothing to take leaves behind what it wishes for, under the same locks, so
+//! that no push is missed. Whoever commits a key into being takes the element out again at once on
+//! behalf of the client that has waited longest, as Redis does: nobody else's next command sees it.
+
+mod registry;
+mod serve;
+mod wish;
+
+pub use registry::Blocked;
+pub(crate) use registry::{Registry, Waiter};
+pub(crate) use serve::Ready;
+pub(crate) use wish::{Await, Wish, run};

@@ -1,0 +1,158 @@
+//! Who is waiting, for which keys, since when.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use event_listener::Event;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::wish::{Await, Served};
+use crate::blob::Blob;
+use crate::core::Core;
+use crate::reply::ReplyWriter;
+use crate::session::Session;
+use crate::transaction::Receipt;
+
+/// All blocked clients of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    queues: Mutex<Queues>,
+    /// How many clients wait; read without the lock, so that commits pay nothing while none do.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    next_ticket: u64,
+    /// By key, the waiting clients in the order they came.
+    by_key: HashMap<(u32, Blob), BTreeMap<u64, Arc<Waiter>>>,
+}
+
+/// One blocked client.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    ticket: u64,
+    pub(super) wait: Await,
+    outcome: Mutex<Option<(Served, Receipt)>>,
+    served: Event,
+}
+
+impl Registry {
+    /// Adds a client. The caller holds the locks under which it found nothing.
+    pub(crate) fn add(&self, wait: Await) -> Arc<Waiter> {
+        let mut queues = self.queues.lock();
+        let ticket = queues.next_ticket;
+        queues.next_ticket += 1;
+        let waiter =
+            Arc::new(Waiter { ticket, wait, outcome: Mutex::new(None), served: Event::new() });
+        for key in &waiter.wait.keys {
+            let queue = queues.by_key.entry((waiter.wait.database, key.clone())).or_default();
+            queue.insert(ticket, Arc::clone(&waiter));
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        waiter
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// Those who wait for a key, longest first.
+    pub(super) fn waiting_for(&self, database: u32, key: &Blob) -> Vec<Arc<Waiter>> {
+        let queues = self.queues.lock();
+        let queue = queues.by_key.get(&(database, key.clone()));
+        queue.map(|queue| queue.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Takes a client out to serve it; `None` if somebody else did, or it has given up.
+    pub(super) fn claim<'w>(&self, waiter: &'w Waiter) -> Option<Claim<'w>> {
+        // Locked first, so that a client that finds itself taken out waits here for the outcome.
+        let outcome = waiter.outcome.lock();
+        self.remove(waiter).then_some(Claim { waiter, outcome })
+    }
+
+    /// Removes a client; tells whether it was still waiting.
+    pub(super) fn remove(&self, waiter: &Waiter) -> bool {
+        let mut queues = self.queues.lock();
+        let mut was_waiting = false;
+        for key in &waiter.wait.keys {
+            let place = (waiter.wait.database, key.clone());
+            if let Some(queue) = queues.by_key.get_mut(&place) {
+                was_waiting |= queue.remove(&waiter.ticket).is_some();
+                if queue.is_empty() {
+                    queues.by_key.remove(&place);
+                }
+            }
+        }
+        if was_waiting {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        was_waiting
+    }
+}
+
+/// The sole right to serve a client.
+pub(super) struct Claim<'w> {
+    waiter: &'w Waiter,
+    outcome: MutexGuard<'w, Option<(Served, Receipt)>>,
+}
+
+impl Claim<'_> {
+    /// Hands over what was taken for this client.
+    pub(super) fn serve(mut self, served: Served, receipt: Receipt) {
+        *self.outcome = Some((served, receipt));
+        drop(self.outcome);
+        self.waiter.served.notify(usize::MAX);
+    }
+}
+
+/// A client that waits for a key. Dropping it ends the wait.
+#[derive(Debug)]
+pub struct Blocked {
+    core: Arc<Core>,
+    waiter: Arc<Waiter>,
+}
+
+impl Blocked {
+    pub(crate) fn new(core: Arc<Core>, waiter: Arc<Waiter>) -> Self {
+        Self { core, waiter }
+    }
+
+    /// How long the client wants to wait; `None` for ever.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.waiter.wait.timeout
+    }
+
+    /// Resolves when there is something for the client.
+    pub async fn served(&self) {
+        loop {
+            let listener = self.waiter.served.listen();
+            if self.waiter.outcome.lock().is_some() {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    /// Ends the wait and writes the one reply: what there was for the client, or that there was
+    /// nothing in time.
+    pub fn finish(self, session: &mut Session, out: &mut dyn ReplyWriter) {
+        // Whoever serves it has taken it out, and holds the outcome's lock until it is there.
+        self.core.blocked.remove(&self.waiter);
+        match self.waiter.outcome.lock().take() {
+            Some((served, receipt)) => {
+                served.write(out);
+                session.receipt = Some(receipt);
+            }
+            None => self.waiter.wait.wish.give_up(out),
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.core.blocked.remove(&self.waiter);
+    }
+}

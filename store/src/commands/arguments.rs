@@ -1,0 +1,92 @@
+//! Arguments that several families share.
+
+use std::time::Duration;
+
+use crate::error::StoreError;
+use crate::extended::{Extended, Parsed};
+use crate::number::{integer, parse_integer};
+use crate::value::list::End;
+
+/// Reads a number of keys or elements that must lie above zero.
+pub(super) fn positive(text: &[u8], complaint: &'static str) -> Result<usize, StoreError> {
+    parse_integer(text)
+        .and_then(|number| usize::try_from(number).ok())
+        .filter(|number| *number > 0)
+        .ok_or(StoreError::Refused(complaint))
+}
+
+/// Reads a count that may be zero.
+pub(super) fn count(text: &[u8]) -> Result<usize, StoreError> {
+    usize::try_from(parse_integer(text).unwrap_or(-1))
+        .map_err(|_| StoreError::Refused("ERR value is out of range, must be positive"))
+}
+
+/// Reads how long to wait, in seconds with decimals; zero is for ever.
+pub(super) fn timeout(text: &[u8]) -> Result<Option<Duration>, StoreError> {
+    const NOT_A_FLOAT: StoreError = StoreError::Refused("ERR timeout is not a float or out of range");
+    let seconds = match Extended::parse(text) {
+        Some(Parsed::Finite(_)) => {
+            std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NOT_A_FLOAT)?
+        }
+        Some(Parsed::Infinite) => f64::INFINITY,
+        None => return Err(NOT_A_FLOAT),
+    };
+    let millis = (seconds * 1000.0_f64).ceil();
+    if millis > i64::MAX as f64 {
+        return Err(StoreError::Refused("ERR timeout is out of range"));
+    }
+    if millis < 0.0 {
+        return Err(StoreError::Refused("ERR timeout is negative"));
+    }
+    Ok((millis > 0.0).then(|| Duration::from_millis(millis as u64)))
+}
+
+/// Reads `LEFT` or `RIGHT`.
+pub(super) fn end(text: &[u8]) -> Result<End, StoreError> {
+    if text.eq_ignore_ascii_case(b"left") {
+        Ok(End::Left)
+    } else if text.eq_ignore_ascii_case(b"right") {
+        Ok(End::Right)
+    } else {
+        Err(StoreError::Syntax)
+    }
+}
+
+/// What a range of indexes means for `len` elements: a start and an end, the end not included.
+///
+/// Negative indexes count from the end; what lies outside is cut off.
+pub(super) fn index_range(start: i64, stop: i64, len: usize) -> (usize, usize) {
+    let signed = len as i64;
+    let start = if start < 0 { (signed.saturating_add(start)).max(0) } else { start };
+    let stop = if stop < 0 { signed.saturating_add(stop) } else { stop.min(signed - 1) };
+    if start > stop || start >= signed { (0, 0) } else { (start as usize, stop as usize + 1) }
+}
+
+/// Reads two indexes.
+pub(super) fn indexes(start: &[u8], stop: &[u8]) -> Result<(i64, i64), StoreError> {
+    Ok((integer(start)?, integer(stop)?))
+}
+
+/// What follows a counted list of keys: where it starts and ends among the arguments.
+pub(super) fn counted_keys<'a>(
+    argv: &'a [&'a [u8]],
+    count_at: usize,
+) -> Result<(&'a [&'a [u8]], &'a [&'a [u8]]), StoreError> {
+    let count = positive(argv[count_at], "ERR numkeys should be greater than 0")?;
+    let rest = &argv[count_at + 1..];
+    if count >= rest.len() {
+        return Err(StoreError::Syntax);
+    }
+    Ok(rest.split_at(count))
+}
+
+/// Reads `[COUNT count]` at the end of a command that pops from one of several keys.
+pub(super) fn pop_count(options: &[&[u8]]) -> Result<usize, StoreError> {
+    match options {
+        [] => Ok(1),
+        [name, text] if name.eq_ignore_ascii_case(b"count") => {
+            positive(text, "ERR count should be greater than 0")
+        }
+        _ => Err(StoreError::Syntax),
+    }
+}

@@ -1,0 +1,72 @@
+//! Pops that wait.
+
+use super::arguments::{counted_keys, end, pop_count, timeout};
+use super::spec::{Answer, Argv, BLOCKING, FAST, Keys, MOVABLEKEYS, Out, WRITE, commands};
+use super::zsets::low_or_high;
+use crate::blob::Blob;
+use crate::blocking::{Wish, run};
+use crate::value::list::End;
+use crate::view::View;
+
+const BEFORE_TIMEOUT: Keys = Keys::Positions { first: 1, last: -2, step: 1 };
+
+commands! {
+    "blpop", -3, WRITE | BLOCKING, BEFORE_TIMEOUT => blpop;
+    "brpop", -3, WRITE | BLOCKING, BEFORE_TIMEOUT => brpop;
+    "blmove", 6, WRITE | BLOCKING, Keys::TWO => blmove;
+    "brpoplpush", 4, WRITE | BLOCKING, Keys::TWO => brpoplpush;
+    "blmpop", -5, WRITE | BLOCKING | MOVABLEKEYS, Keys::Counted { count: 2, also: 0 } => blmpop;
+    "bzpopmin", -3, WRITE | BLOCKING | FAST, BEFORE_TIMEOUT => bzpopmin;
+    "bzpopmax", -3, WRITE | BLOCKING | FAST, BEFORE_TIMEOUT => bzpopmax;
+    "bzmpop", -5, WRITE | BLOCKING | MOVABLEKEYS, Keys::Counted { count: 2, also: 0 } => bzmpop;
+}
+
+fn pop<V: View>(view: &mut V, argv: Argv<'_>, wish: Wish, out: Out<'_>) -> Answer {
+    let last = argv.len() - 1;
+    let timeout = timeout(argv[last])?;
+    run(view, &argv[1..last], wish, timeout, out)
+}
+
+fn blpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    pop(view, argv, Wish::Pop(End::Left), out)
+}
+
+fn brpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    pop(view, argv, Wish::Pop(End::Right), out)
+}
+
+fn bzpopmin<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    pop(view, argv, Wish::PopScored(End::Left), out)
+}
+
+fn bzpopmax<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    pop(view, argv, Wish::PopScored(End::Right), out)
+}
+
+fn blmove<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (from, to) = (end(argv[3])?, end(argv[4])?);
+    let timeout = timeout(argv[5])?;
+    let wish = Wish::Move { from, to, destination: Blob::new(argv[2]) };
+    run(view, &argv[1..2], wish, timeout, out)
+}
+
+fn brpoplpush<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let timeout = timeout(argv[3])?;
+    let destination = Blob::new(argv[2]);
+    let wish = Wish::Move { from: End::Right, to: End::Left, destination };
+    run(view, &argv[1..2], wish, timeout, out)
+}
+
+fn blmpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let timeout = timeout(argv[1])?;
+    let (keys, rest) = counted_keys(argv, 2)?;
+    let wish = Wish::PopSome(end(rest[0])?, pop_count(&rest[1..])?);
+    run(view, keys, wish, timeout, out)
+}
+
+fn bzmpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let timeout = timeout(argv[1])?;
+    let (keys, rest) = counted_keys(argv, 2)?;
+    let wish = Wish::PopSomeScored(low_or_high(rest[0])?, pop_count(&rest[1..])?);
+    run(view, keys, wish, timeout, out)
+}

@@ -1,0 +1,102 @@
+//! Choosing elements at random.
+
+use std::collections::HashSet;
+
+use crate::error::StoreError;
+use crate::number::{integer, parse_integer};
+
+/// How many elements are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Count {
+    /// So many, each once.
+    Distinct(usize),
+    /// So many, and the same may come again.
+    Repeated(usize),
+}
+
+/// Reads a count; a negative one allows repetition.
+pub(super) fn count(text: &[u8]) -> Result<Count, StoreError> {
+    const OUT_OF_RANGE: StoreError = StoreError::Refused(
+        "ERR value is out of range, value must between \
+         -9223372036854775807 and 9223372036854775807",
+    );
+    let number = parse_integer(text).filter(|number| *number != i64::MIN).ok_or(OUT_OF_RANGE)?;
+    Ok(from_number(number))
+}
+
+/// Reads the count of a reply of pairs.
+pub(super) fn count_of_pairs(text: &[u8]) -> Result<Count, StoreError> {
+    let number = integer(text)?;
+    if number.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(StoreError::Refused("ERR value is out of range"));
+    }
+    Ok(from_number(number))
+}
+
+fn from_number(number: i64) -> Count {
+    let size = usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX);
+    if number < 0 { Count::Repeated(size) } else { Count::Distinct(size) }
+}
+
+/// Positions below `len`, which is not 0.
+pub(super) fn choose(len: usize, count: Count) -> Box<dyn ExactSizeIterator<Item = usize>> {
+    match count {
+        Count::Distinct(count) => Box::new(distinct(len, count)),
+        Count::Repeated(count) => Box::new(Repeated { len, left: count }),
+    }
+}
+
+/// Up to `count` different positions below `len`.
+pub(super) fn distinct(len: usize, count: usize) -> std::vec::IntoIter<usize> {
+    if count >= len {
+        return (0..len).collect::<Vec<_>>().into_iter();
+    }
+    // Floyd's way: each step draws one position that was not drawn before.
+    let mut drawn = HashSet::with_capacity(count);
+    let mut chosen = Vec::with_capacity(count);
+    for limit in len - count..len {
+        let at = fastrand::usize(..=limit);
+        let at = if drawn.insert(at) { at } else { limit };
+        drawn.insert(at);
+        chosen.push(at);
+    }
+    fastrand::shuffle(&mut chosen);
+    chosen.into_iter()
+}
+
+struct Repeated {
+    len: usize,
+    left: usize,
+}
+
+impl Iterator for Repeated {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        Some(fastrand::usize(..self.len))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Repeated {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distinct_positions_are_distinct_and_all_occur() {
+        let mut counts = [0; 10];
+        for _ in 0..2_000 {
+            let chosen: HashSet<usize> = distinct(10, 4).collect();
+            assert_eq!(chosen.len(), 4);
+            chosen.iter().for_each(|&at| counts[at] += 1);
+        }
+        assert!(counts.iter().all(|count| *count > 500), "{counts:?}");
+        assert_eq!(distinct(3, 9).count(), 3);
+    }
+}
