@@ -1,0 +1,121 @@
+//! `ferrite-wasmc cache ls`: what is in the cache.
+
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use ferrite_cache::{Baseline, Digest, Fingerprint, Manifest, Target};
+use serde::Serialize;
+
+use crate::cache_folder::CacheFolder;
+use crate::console::{Console, Exit, Report};
+use crate::units::Bytes;
+
+/// Lists every source with its artifacts.
+pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
+    let entries = match cache.open_existing()? {
+        Some(cache) => cache.list()?,
+        None => Vec::new(),
+    };
+    let modules = entries
+        .into_iter()
+        .map(|entry| ModuleReport {
+            source: entry.source,
+            bytes: entry.source_len,
+            name: entry
+                .artifacts
+                .iter()
+                .find_map(|artifact| artifact.manifest.as_ref()?.module.name.clone()),
+            last_used: unix_seconds(entry.last_used),
+            artifacts: entry
+                .artifacts
+                .into_iter()
+                .map(|artifact| ArtifactReport {
+                    profile: artifact.profile,
+                    target: of(&artifact.manifest, |manifest| manifest.profile.target()),
+                    baseline: of(&artifact.manifest, |manifest| manifest.profile.baseline()),
+                    current: artifact
+                        .manifest
+                        .is_some_and(|manifest| manifest.profile.check().is_ok()),
+                    bytes: artifact.len,
+                })
+                .collect(),
+        })
+        .collect();
+    console.print(&ListReport { modules })?;
+    Ok(Exit::Done)
+}
+
+fn of<T>(manifest: &Option<Manifest>, read: impl FnOnce(&Manifest) -> T) -> Option<T> {
+    manifest.as_ref().map(read)
+}
+
+/// Seconds since 1970; 0 for times before.
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[derive(Serialize)]
+struct ListReport {
+    modules: Vec<ModuleReport>,
+}
+
+#[derive(Serialize)]
+struct ModuleReport {
+    source: Digest,
+    /// None where only artifacts are stored.
+    bytes: Option<u64>,
+    name: Option<String>,
+    /// Seconds since 1970, to the hour.
+    last_used: u64,
+    artifacts: Vec<ArtifactReport>,
+}
+
+#[derive(Serialize)]
+struct ArtifactReport {
+    profile: Fingerprint,
+    /// None where the manifest cannot be read.
+    target: Option<Target>,
+    baseline: Option<Baseline>,
+    /// Whether this release loads it.
+    current: bool,
+    bytes: u64,
+}
+
+impl Report for ListReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.modules.is_empty() {
+            return writeln!(out, "the cache is empty");
+        }
+        for module in &self.modules {
+            let size = module.bytes.map_or_else(
+                || "source is missing".to_owned(),
+                |len| Bytes(len).to_string(),
+            );
+            let name = module
+                .name
+                .as_ref()
+                .map(|name| format!("  {}", name.escape_debug()));
+            writeln!(out, "{}  {size}{}", module.source, name.unwrap_or_default())?;
+            for artifact in &module.artifacts {
+                let platform = match (artifact.target, artifact.baseline) {
+                    (Some(target), Some(baseline)) => format!("{target}, {baseline}"),
+                    _ => "manifest cannot be read".to_owned(),
+                };
+                let old = if artifact.current {
+                    ""
+                } else {
+                    "  of another release"
+                };
+                writeln!(
+                    out,
+                    "  {}  {platform}  {}{old}",
+                    artifact.profile,
+                    Bytes(artifact.bytes)
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! `ferrite-wasmc cache path`: where the cache is.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::cache_folder::CacheFolder;
+use crate::console::{Console, Exit, Report};
+
+/// Prints the folder, whether or not it is there.
+pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
+    let path = std::path::absolute(&cache.path).context("cannot find the cache")?;
+    console.print(&PathReport { path })?;
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct PathReport {
+    path: PathBuf,
+}
+
+impl Report for PathReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.path.display())
+    }
+}

@@ -1,0 +1,95 @@
+//! `ferrite-wasmc compile`: modules into the cache.
+
+mod options;
+mod report;
+mod work;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use anyhow::Result;
+use ferrite_cache::{Baseline, Target};
+
+use crate::cache_folder::CacheFolder;
+use crate::console::{Console, Exit};
+use crate::progress::Progress;
+use options::Options;
+use report::{CompileReport, FileReport};
+use work::Work;
+
+/// What was typed after `compile`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Modules to compile, as `.wasm` or in the text format
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    cache: CacheFolder,
+
+    /// Also write the artifact to this file; for one module only
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Platform to compile for; without it, this machine
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<Target>,
+
+    /// What the CPU must be able to do: x86-64-v2, x86-64-v3, generic (for aarch64) or native.
+    /// Without it, native for this machine, and what every machine has for a target that is named
+    #[arg(long, value_name = "BASELINE")]
+    cpu: Option<Baseline>,
+
+    /// Threads that compile; without it, one for each processor
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+}
+
+/// Compiles every file, and reports each as soon as those before it are done.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let options = Options::resolve(arguments)?;
+    let progress = Progress::new(options.files.len(), console.is_json());
+    let work = Work::new(&options, &progress)?;
+    let next = AtomicUsize::new(0);
+    let (done, reports) = mpsc::channel();
+    let mut finished: BTreeMap<usize, FileReport> = BTreeMap::new();
+    let mut printed = 0;
+    std::thread::scope(|scope| -> Result<()> {
+        for _ in 0..options.jobs.get().min(options.files.len()) {
+            let (done, next, work, files) = (done.clone(), &next, &work, &options.files);
+            scope.spawn(move || {
+                while let Some((index, file)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    files.get(index).map(|file| (index, file))
+                } {
+                    if done.send((index, work.compile(file))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        for (index, report) in reports {
+            progress.step();
+            finished.insert(index, report);
+            while let Some(report) = finished.get(&printed) {
+                if !console.is_json() {
+                    progress.aside(|| report.print(console))?;
+                }
+                printed += 1;
+            }
+        }
+        Ok(())
+    })?;
+    drop(progress);
+    let report = CompileReport {
+        files: finished.into_values().collect(),
+    };
+    if console.is_json() {
+        console.print(&report)?;
+    }
+    Ok(report.exit())
+}

@@ -1,0 +1,63 @@
+//! What is meant by what was typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use ferrite_cache::{Baseline, Profile, Target};
+
+use crate::cache_folder::CacheFolder;
+use crate::console::Usage;
+
+use super::Arguments;
+
+/// What to compile, for what, and where to.
+pub(super) struct Options {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) cache: CacheFolder,
+    pub(super) output: Option<PathBuf>,
+    pub(super) profile: Profile,
+    pub(super) jobs: NonZeroUsize,
+}
+
+impl Options {
+    pub(super) fn resolve(arguments: Arguments) -> Result<Self> {
+        let Arguments {
+            files,
+            cache,
+            output,
+            target,
+            cpu,
+            jobs,
+        } = arguments;
+        if output.is_some() && files.len() > 1 {
+            bail!(Usage(format!(
+                "--output takes one module, and {} are named; compile them one by one, or leave \
+                 it out and take the artifacts from the cache",
+                files.len()
+            )));
+        }
+        let profile = Profile::new(
+            target.unwrap_or_else(Target::host),
+            cpu.unwrap_or_else(|| default_baseline(target)),
+        )
+        .map_err(|error| Usage(error.to_string()))?;
+        let jobs = jobs
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN);
+        Ok(Self {
+            files,
+            cache,
+            output,
+            profile,
+            jobs,
+        })
+    }
+}
+
+/// Everything that this machine can do; for a target that is named, what all of its machines can.
+fn default_baseline(target: Option<Target>) -> Baseline {
+    target
+        .and_then(|target| target.baselines().last().copied())
+        .unwrap_or(Baseline::Native)
+}

@@ -1,0 +1,139 @@
+//! What `compile` says of each file.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use ferrite_cache::{Baseline, Digest, Fingerprint, Target};
+use serde::Serialize;
+
+use crate::console::{Console, Exit, Report};
+use crate::units::{Bytes, Micros};
+
+/// All files, in the order in which they were named.
+#[derive(Serialize)]
+pub(super) struct CompileReport {
+    pub(super) files: Vec<FileReport>,
+}
+
+/// One file.
+#[derive(Serialize)]
+pub(super) struct FileReport {
+    pub(super) file: PathBuf,
+    #[serde(flatten)]
+    pub(super) outcome: Outcome,
+}
+
+/// What became of a file.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Outcome {
+    Done(Box<Done>),
+    Error(Failure),
+}
+
+/// Where the native code is.
+#[derive(Serialize)]
+pub(super) struct Done {
+    pub(super) source: Digest,
+    pub(super) source_bytes: u64,
+    /// Path in the cache; none where the cache could not be used.
+    pub(super) artifact: Option<PathBuf>,
+    pub(super) artifact_digest: Digest,
+    pub(super) artifact_bytes: u64,
+    pub(super) output: Option<PathBuf>,
+    pub(super) target: Target,
+    pub(super) baseline: Baseline,
+    pub(super) profile: Fingerprint,
+    /// Whether the code was there already.
+    pub(super) cached: bool,
+    /// Time that this took, reading and storing included.
+    pub(super) micros: u64,
+}
+
+/// What is wrong with a file.
+#[derive(Serialize)]
+pub(super) struct Failure {
+    /// `INVALID`, `LIMIT` or `INTERNAL` for what is wrong with a module.
+    pub(super) code: Option<&'static str>,
+    pub(super) message: String,
+    pub(super) offset: Option<u64>,
+}
+
+impl CompileReport {
+    /// One file that failed makes the command fail.
+    pub(super) fn exit(&self) -> Exit {
+        let failed = |file: &FileReport| matches!(file.outcome, Outcome::Error(_));
+        if self.files.iter().any(failed) {
+            Exit::Failed
+        } else {
+            Exit::Done
+        }
+    }
+}
+
+impl FileReport {
+    /// Prints what became of the file: results on standard output, failures on standard error.
+    pub(super) fn print(&self, console: &Console) -> Result<()> {
+        match &self.outcome {
+            Outcome::Done(done) => console.print_text(|out| {
+                writeln!(out, "{}", self.file.display())?;
+                done.text(out)
+            }),
+            Outcome::Error(failure) => {
+                let code = failure.code.map(|code| format!("{code}: "));
+                console.warn(&format!(
+                    "error: {}: {}{}",
+                    self.file.display(),
+                    code.unwrap_or_default(),
+                    failure.message
+                ))
+            }
+        }
+    }
+}
+
+impl Report for CompileReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for file in &self.files {
+            if let Outcome::Done(done) = &file.outcome {
+                writeln!(out, "{}", file.file.display())?;
+                done.text(out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Done {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self {
+            source,
+            source_bytes,
+            artifact,
+            artifact_digest: _,
+            artifact_bytes,
+            output,
+            target,
+            baseline,
+            profile: _,
+            cached,
+            micros,
+        } = self;
+        writeln!(out, "  source    {source}  {}", Bytes(*source_bytes))?;
+        if let Some(path) = artifact {
+            let size = Bytes(*artifact_bytes);
+            writeln!(out, "  artifact  {}  {size}", path.display())?;
+        }
+        if let Some(path) = output {
+            let size = Bytes(*artifact_bytes);
+            writeln!(out, "  written   {}  {size}", path.display())?;
+        }
+        let took = Micros(*micros);
+        if *cached {
+            writeln!(out, "  cached    found in {took}, for {target}, {baseline}")
+        } else {
+            writeln!(out, "  compiled  in {took}, for {target}, {baseline}")
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Checks of what compiling depends on.
+
+use std::borrow::Cow;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use ferrite_cache::handoff::{Answer, AnswerBounds, Job, read_answer, write_job};
+use ferrite_cache::{Cache, Profile};
+use ferrite_compiler::{Bounds, Compiler};
+
+use super::{Check, Finding};
+use crate::cache_folder::CacheFolder;
+use crate::units::{Bytes, Micros};
+
+/// A module that every compiler takes.
+const MODULE: &str = r#"(module (func (export "add1") (param i64) (result i64)
+    (i64.add (local.get 0) (i64.const 1))))"#;
+
+/// What a worker may answer to it.
+const ANSWER_BOUNDS: AnswerBounds = AnswerBounds {
+    source_bytes_max: 1 << 20,
+    artifact_bytes_max: 1 << 20,
+};
+
+/// Whether the cache can be used, or could be made.
+pub(super) fn cache(folder: &CacheFolder) -> Check {
+    let finding = match folder.open_existing() {
+        Ok(Some(cache)) => check_cache(&cache),
+        Ok(None) => Ok(format!(
+            "{} is not there yet; the first compilation makes it",
+            folder.path.display()
+        )),
+        Err(error) => Err(error),
+    };
+    check("cache", finding)
+}
+
+fn check_cache(cache: &Cache) -> Result<String> {
+    // The lock is what the first step of compiling takes.
+    let probe = ferrite_cache::Digest::of(b"doctor");
+    drop(cache.lock(&probe, &Profile::native())?);
+    let usage = cache.usage()?;
+    Ok(format!(
+        "{}: {} modules and {} artifacts in {}",
+        cache.root().display(),
+        usage.sources,
+        usage.artifacts,
+        Bytes(usage.bytes())
+    ))
+}
+
+/// Which baselines the CPU has.
+pub(super) fn cpu() -> Check {
+    let names: Vec<String> = Profile::candidates()
+        .iter()
+        .map(|profile| profile.baseline().to_string())
+        .collect();
+    let target = ferrite_cache::Target::host();
+    check("cpu", Ok(format!("{target}: {}", names.join(", "))))
+}
+
+/// Whether the compiler compiles, in this process.
+pub(super) fn compiler() -> Check {
+    let compile = || -> Result<String> {
+        let started = Instant::now();
+        let profile = Profile::native();
+        let compiled = Compiler::new(&profile, Bounds::default())?.compile(MODULE.as_bytes())?;
+        Ok(format!(
+            "{} of code in {}, with wasmtime {}",
+            Bytes(compiled.artifact.len() as u64),
+            micros(started),
+            profile.engine().wasmtime
+        ))
+    };
+    check("compiler", compile())
+}
+
+/// Whether a process of this program compiles, as a server starts it.
+pub(super) fn worker() -> Check {
+    let ask = || -> Result<String> {
+        let started = Instant::now();
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut child = Command::new(&program)
+            .arg("worker")
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start a worker")?;
+        let job = Job {
+            profile: Profile::native(),
+            source: Cow::Borrowed(MODULE.as_bytes()),
+        };
+        let answer = match (child.stdin.take(), child.stdout.take()) {
+            (Some(mut input), Some(mut output)) => write_job(&mut input, &job)
+                .and_then(|()| read_answer(&mut output, &ANSWER_BOUNDS))
+                .context("the worker does not answer"),
+            _ => bail!("the worker has no pipes"),
+        };
+        child.wait().context("the worker does not end")?;
+        match answer? {
+            Answer::Compiled { .. } => Ok(format!(
+                "{} answers in {}",
+                program.display(),
+                micros(started)
+            )),
+            Answer::Refused(refusal) => bail!("{}: {}", refusal.code, refusal.message),
+        }
+    };
+    check("worker", ask())
+}
+
+fn micros(started: Instant) -> Micros {
+    Micros(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))
+}
+
+fn check(name: &'static str, finding: Result<String>) -> Check {
+    Check {
+        name,
+        finding: match finding {
+            Ok(detail) => Finding::Ok { detail },
+            Err(error) => Finding::Failed {
+                detail: format!("{error:#}"),
+            },
+        },
+    }
+}

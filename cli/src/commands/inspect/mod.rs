@@ -1,0 +1,144 @@
+//! `ferrite-wasmc inspect`: what a module or artifact is, needs, and would be refused for.
+
+mod artifact;
+mod needs;
+mod report;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use ferrite_cache::{Cache, Digest, Manifest};
+use ferrite_compiler::{Bounds, CompileError};
+
+use crate::cache_folder::CacheFolder;
+use crate::console::{Console, Exit};
+use crate::source;
+use needs::Needs;
+use report::{Compiled, Inspection, ModuleReport, Refusal, SourceReport};
+
+/// The largest file that is looked into, in bytes; an artifact is larger than its source.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// What was typed after `inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// A module, an artifact, or the digest of either in the cache
+    #[arg(value_name = "FILE|blake3:HEX")]
+    subject: String,
+
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Shows what the subject is.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let Arguments { subject, cache } = arguments;
+    let cache = cache.open_existing()?;
+    let report = if subject.starts_with("blake3:") {
+        by_digest(subject.parse()?, cache.as_ref())?
+    } else {
+        let path = Path::new(&subject);
+        source::read(path, FILE_BYTES_MAX)
+            .and_then(|bytes| describe(bytes, cache.as_ref()))
+            .with_context(|| subject.clone())?
+    };
+    console.print(&report)?;
+    Ok(Exit::Done)
+}
+
+/// What the bytes of a file are.
+fn describe(bytes: Vec<u8>, cache: Option<&Cache>) -> Result<Inspection> {
+    if artifact::is_artifact(&bytes) {
+        artifact::describe(&bytes, cache).map(Inspection::Artifact)
+    } else {
+        describe_source(bytes, cache).map(Inspection::Source)
+    }
+}
+
+fn by_digest(digest: Digest, cache: Option<&Cache>) -> Result<Inspection> {
+    let Some(cache) = cache else {
+        bail!("{digest} is not in the cache, as there is none; name it with --cache");
+    };
+    if let Some(wasm) = cache.source(&digest)? {
+        return describe_source(wasm, Some(cache)).map(Inspection::Source);
+    }
+    if let Some(artifact) = artifact::in_cache(&digest, cache)? {
+        return Ok(Inspection::Artifact(artifact));
+    }
+    bail!(
+        "{digest} is not in the cache {}; compile its source, or name another one with --cache",
+        cache.root().display()
+    )
+}
+
+/// What a source is, and everything that it would be refused for.
+fn describe_source(source: Vec<u8>, cache: Option<&Cache>) -> Result<SourceReport> {
+    let bounds = Bounds::default();
+    let mut report = SourceReport {
+        source: Digest::of(&source),
+        bytes: source.len() as u64,
+        text_bytes: None,
+        module: None,
+        refused: Vec::new(),
+        compiled: Vec::new(),
+    };
+    let refuse = |error: CompileError| Refusal {
+        code: error.code(),
+        message: error.to_string(),
+        offset: error.offset(),
+    };
+    let wasm = match ferrite_compiler::to_wasm(&source, &bounds) {
+        Ok(wasm) => wasm,
+        Err(error) => {
+            report.refused.push(refuse(error.into()));
+            return Ok(report);
+        }
+    };
+    if matches!(wasm, std::borrow::Cow::Owned(_)) {
+        report.text_bytes = Some(report.bytes);
+        report.bytes = wasm.len() as u64;
+        report.source = Digest::of(&wasm);
+    }
+    match ferrite_compiler::validate(&wasm, &bounds) {
+        Ok(info) => {
+            report.module = Some(ModuleReport {
+                needs: Needs::of(&info),
+                info,
+            });
+        }
+        Err(_) => {
+            report.refused = ferrite_compiler::problems(&wasm, &bounds)
+                .into_iter()
+                .map(|error| refuse(error.into()))
+                .collect();
+        }
+    }
+    if let Some(cache) = cache {
+        report.compiled = compiled(&report.source, cache)?;
+    }
+    Ok(report)
+}
+
+/// The artifacts that the cache has of a source.
+fn compiled(source: &Digest, cache: &Cache) -> Result<Vec<Compiled>> {
+    Ok(manifests(cache)?
+        .filter(|manifest| manifest.source == *source)
+        .map(|manifest| Compiled {
+            artifact: manifest.artifact,
+            bytes: manifest.artifact_len,
+            target: manifest.profile.target(),
+            baseline: manifest.profile.baseline(),
+            profile: manifest.profile.fingerprint(),
+            compile_micros: manifest.compile_micros,
+        })
+        .collect())
+}
+
+/// Every manifest in the cache that can be read.
+fn manifests(cache: &Cache) -> Result<impl Iterator<Item = Manifest>> {
+    Ok(cache
+        .list()?
+        .into_iter()
+        .flat_map(|entry| entry.artifacts)
+        .filter_map(|artifact| artifact.manifest))
+}

@@ -1,0 +1,104 @@
+//! What a module will need of its host, told by what it imports.
+
+use ferrite_cache::{ImportInfo, ModuleInfo};
+use ferrite_wasm_abi::wasi::PREVIEW1_MODULE;
+use serde::Serialize;
+
+/// Bytes of a page of linear memory.
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// Host functions that change data, so that `allow_write` has to be granted.
+const WRITES: &[&str] = &["set", "del", "incr_by", "expire", "hset", "hdel"];
+
+/// Host functions that only read data.
+const READS: &[&str] = &["get", "exists", "ttl", "hget"];
+
+/// What a module will need of its host.
+#[derive(Serialize)]
+pub(super) struct Needs {
+    /// Linear memory that an instance starts with, in bytes.
+    pub(super) memory_bytes: u64,
+    /// Linear memory that it may grow to by its own word, in bytes.
+    pub(super) memory_bytes_max: Option<u64>,
+    /// Table elements that an instance starts with.
+    pub(super) table_elements: u64,
+    /// Host functions through which it reads data.
+    pub(super) reads: Vec<String>,
+    /// Host functions through which it changes data.
+    pub(super) writes: Vec<String>,
+    /// Whether it runs commands by name, which its permissions have to list.
+    pub(super) commands: bool,
+    /// Functions of WASI preview 1, of which files and network are never there.
+    pub(super) wasi: Vec<String>,
+}
+
+impl Needs {
+    pub(super) fn of(info: &ModuleInfo) -> Self {
+        let pages = |pages: u64| pages.saturating_mul(PAGE_BYTES);
+        let wasi = |import: &&ImportInfo| import.module == PREVIEW1_MODULE;
+        let host: Vec<&str> = info
+            .imports
+            .iter()
+            .filter_map(|import| ferrite_wasm_abi::import(&import.module, &import.name))
+            .map(|import| import.name)
+            .collect();
+        let among = |names: &[&str]| {
+            let mut found: Vec<String> = names
+                .iter()
+                .filter(|name| host.contains(name))
+                .map(|&name| name.to_owned())
+                .collect();
+            found.sort();
+            found
+        };
+        Self {
+            memory_bytes: info.memory.map_or(0, |memory| pages(memory.min_pages)),
+            memory_bytes_max: info.memory.and_then(|memory| memory.max_pages).map(pages),
+            table_elements: info.table_elements_min,
+            reads: among(READS),
+            writes: among(WRITES),
+            commands: host.contains(&"call"),
+            wasi: info
+                .imports
+                .iter()
+                .filter(wasi)
+                .map(|import| import.name.clone())
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{READS, WRITES};
+
+    /// Every host function that touches data is on one list, so a new one must be put on one.
+    #[test]
+    fn the_lists_cover_what_touches_data() {
+        let others = [
+            "key_count",
+            "arg_count",
+            "key",
+            "arg",
+            "reply_null",
+            "reply_bool",
+            "reply_int",
+            "reply_double",
+            "reply_bulk",
+            "reply_simple",
+            "reply_error",
+            "reply_array",
+            "reply_map",
+            "call",
+            "take",
+            "log",
+            "time_millis",
+            "random",
+        ];
+        for import in ferrite_wasm_abi::IMPORTS {
+            let lists = [READS, WRITES, &others];
+            let on = lists.iter().filter(|list| list.contains(&import.name));
+            assert_eq!(on.count(), 1, "{}", import.name);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What `inspect` says.
+
+use std::io::{self, Write};
+
+use ferrite_cache::{
+    Baseline, Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Target,
+};
+use serde::Serialize;
+
+use super::needs::Needs;
+use crate::console::Report;
+use crate::units::{Bytes, Micros};
+
+/// What the subject turned out to be.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum Inspection {
+    Source(SourceReport),
+    Artifact(ArtifactReport),
+}
+
+/// A module that is not compiled.
+#[derive(Serialize)]
+pub(super) struct SourceReport {
+    pub(super) source: Digest,
+    pub(super) bytes: u64,
+    /// Length of the text that it was given as, if it was.
+    pub(super) text_bytes: Option<u64>,
+    /// What is in it; none where it would be refused.
+    pub(super) module: Option<ModuleReport>,
+    pub(super) refused: Vec<Refusal>,
+    /// The artifacts that the cache has of it.
+    pub(super) compiled: Vec<Compiled>,
+}
+
+/// A module's contents.
+#[derive(Serialize)]
+pub(super) struct ModuleReport {
+    #[serde(flatten)]
+    pub(super) info: ModuleInfo,
+    pub(super) needs: Needs,
+}
+
+/// One reason for which a source would be refused.
+#[derive(Serialize)]
+pub(super) struct Refusal {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) offset: Option<u64>,
+}
+
+/// An artifact of the source in the cache.
+#[derive(Serialize)]
+pub(super) struct Compiled {
+    pub(super) artifact: Digest,
+    pub(super) bytes: u64,
+    pub(super) target: Target,
+    pub(super) baseline: Baseline,
+    pub(super) profile: Fingerprint,
+    pub(super) compile_micros: u64,
+}
+
+/// Native code.
+#[derive(Serialize)]
+pub(super) struct ArtifactReport {
+    pub(super) artifact: Digest,
+    pub(super) bytes: u64,
+    pub(super) target: Option<Target>,
+    pub(super) engine_version: Option<String>,
+    /// These are known where the cache has the artifact's manifest.
+    pub(super) profile: Option<Fingerprint>,
+    pub(super) described: Option<String>,
+    pub(super) source: Option<Digest>,
+    pub(super) entries: Option<Vec<EntryInfo>>,
+    /// Why this build would not load it on this machine.
+    pub(super) refused: Option<String>,
+}
+
+impl Report for Inspection {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Source(source) => source.text(out),
+            Self::Artifact(artifact) => artifact.text(out),
+        }
+    }
+}
+
+impl SourceReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        line(out, "source", &self.source.to_string())?;
+        let size = Bytes(self.bytes);
+        match self.text_bytes {
+            Some(text) => line(
+                out,
+                "size",
+                &format!("{size}, from {} of text", Bytes(text)),
+            )?,
+            None => line(out, "size", &size.to_string())?,
+        }
+        if let Some(module) = &self.module {
+            module.text(out)?;
+        }
+        for compiled in &self.compiled {
+            line(
+                out,
+                "compiled",
+                &format!(
+                    "for {}, {} (profile {}): {}, in {}",
+                    compiled.target,
+                    compiled.baseline,
+                    compiled.profile,
+                    Bytes(compiled.bytes),
+                    Micros(compiled.compile_micros)
+                ),
+            )?;
+        }
+        for refusal in &self.refused {
+            line(
+                out,
+                "refused",
+                &format!("{}: {}", refusal.code, refusal.message),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl ModuleReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { info, needs } = self;
+        if let Some(name) = &info.name {
+            line(out, "name", &shown(name))?;
+        }
+        let functions = format!("{} in {} of code", info.functions, Bytes(info.code_len));
+        line(out, "functions", &functions)?;
+        for entry in &info.entries {
+            line(out, "entry", &entry_text(entry))?;
+        }
+        for export in &info.exports {
+            let name = shown(&export.name);
+            if info.entries.iter().any(|entry| entry.name == export.name) {
+                continue;
+            }
+            let kind = match &export.kind {
+                ExportKind::Function(signature) => signature.to_string(),
+                ExportKind::Memory => "a memory".to_owned(),
+                ExportKind::Table => "a table".to_owned(),
+                ExportKind::Global => "a global".to_owned(),
+            };
+            line(out, "export", &format!("{name}  {kind}"))?;
+        }
+        for import in &info.imports {
+            let ImportInfo {
+                module,
+                name,
+                signature,
+            } = import;
+            line(out, "import", &format!("{module}.{name}  {signature}"))?;
+        }
+        let first: Vec<&str> = [
+            (info.start, "its start function"),
+            (info.initialize, "`_initialize`"),
+        ]
+        .into_iter()
+        .filter_map(|(runs, what)| runs.then_some(what))
+        .collect();
+        if !first.is_empty() {
+            line(out, "runs first", &first.join(" and "))?;
+        }
+        needs.text(out)
+    }
+}
+
+impl Needs {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self {
+            memory_bytes,
+            memory_bytes_max,
+            table_elements,
+            reads,
+            writes,
+            commands,
+            wasi,
+        } = self;
+        let memory = match memory_bytes_max {
+            Some(max) => format!(
+                "{} of memory, growing to {} at most",
+                Bytes(*memory_bytes),
+                Bytes(*max)
+            ),
+            None => format!("{} of memory at first", Bytes(*memory_bytes)),
+        };
+        line(out, "needs", &memory)?;
+        if *table_elements > 0 {
+            line(out, "needs", &format!("{table_elements} table elements"))?;
+        }
+        if !reads.is_empty() {
+            line(
+                out,
+                "needs",
+                &format!("keys to read ({})", reads.join(", ")),
+            )?;
+        }
+        if !writes.is_empty() {
+            line(
+                out,
+                "needs",
+                &format!("`allow_write` ({})", writes.join(", ")),
+            )?;
+        }
+        if *commands {
+            line(out, "needs", "the commands that it calls by name (call)")?;
+        }
+        if !wasi.is_empty() {
+            line(
+                out,
+                "needs",
+                &format!("WASI, without files or network ({})", wasi.join(", ")),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl ArtifactReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        line(out, "artifact", &self.artifact.to_string())?;
+        line(out, "size", &Bytes(self.bytes).to_string())?;
+        if let Some(target) = self.target {
+            line(out, "target", target.triple())?;
+        }
+        if let Some(version) = &self.engine_version {
+            line(out, "engine", version)?;
+        }
+        if let (Some(profile), Some(described)) = (&self.profile, &self.described) {
+            line(out, "profile", &format!("{profile}: {described}"))?;
+        }
+        if let Some(source) = &self.source {
+            line(out, "source", &source.to_string())?;
+        }
+        for entry in self.entries.iter().flatten() {
+            line(out, "entry", &entry_text(entry))?;
+        }
+        match &self.refused {
+            Some(reason) => line(out, "refused", reason),
+            None => line(out, "loads", "on this machine, by this release"),
+        }
+    }
+}
+
+fn entry_text(entry: &EntryInfo) -> String {
+    let name = shown(&entry.name);
+    format!("{name}  {}  {}", entry.kind, entry.signature)
+}
+
+/// A name from a module, without what would change the terminal.
+fn shown(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
+fn line(out: &mut dyn Write, word: &str, text: &str) -> io::Result<()> {
+    writeln!(out, "{word:<10}  {text}")
+}

@@ -1,0 +1,19 @@
+//! `ferrite-wasmc worker`: compiles one module that comes through a pipe.
+
+use std::io;
+
+use anyhow::Result;
+use ferrite_compiler::{Bounds, worker};
+
+use crate::console::Exit;
+
+/// What was typed after `worker`: nothing, as the job says it all.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {}
+
+/// Reads a job from standard input and answers on standard output.
+pub(crate) fn run(Arguments {}: Arguments) -> Result<Exit> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    worker::serve(&mut input, &mut output, &Bounds::default())?;
+    Ok(Exit::Done)
+}

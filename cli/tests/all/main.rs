@@ -1,0 +1,5 @@
+//! Tests of the command line from outside: what is typed, and what is printed.
+
+mod cached;
+mod cases;
+mod transcript;

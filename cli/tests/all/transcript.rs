@@ -1,0 +1,96 @@
+//! Runs a file of commands and writes down what they print.
+//!
+//! A line that starts with `$ ` is typed into a shell; what it prints, on standard output and
+//! standard error alike, follows it, and then `? N` where its exit code is not 0. Lines before the
+//! first command say what the file is about. All commands of a file run in a folder of their own,
+//! which holds copies of the fixtures.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use regex::Regex;
+use snapbox::Redactions;
+
+/// What differs from run to run or from machine to machine, and what stands for it.
+const VARYING: &[(&str, &str)] = &[
+    ("[DIGEST]", "(?<redacted>blake3:[0-9a-f]{64})"),
+    ("[HEX]", r"\b(?<redacted>[0-9a-f]{64})\b"),
+    ("[PROFILE]", r"\b(?<redacted>[0-9a-f]{16})\b"),
+    ("[TIME]", r"\b(?<redacted>[0-9]+(\.[0-9]+)? (µs|ms|s))\b"),
+    ("[SIZE]", r"\b(?<redacted>[0-9]+\.[0-9] [KM]iB)\b"),
+    (
+        "[NUMBER]",
+        r#"(micros|artifact_bytes|last_used)": (?<redacted>[0-9]+)"#,
+    ),
+    (
+        "[WASMTIME]",
+        r"wasmtime (?<redacted>[0-9]+\.[0-9]+\.[0-9]+)",
+    ),
+];
+
+/// The folder of the tests.
+pub(crate) fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+/// A folder with copies of the fixtures.
+pub(crate) fn sandbox() -> tempfile::TempDir {
+    let sandbox = tempfile::tempdir().expect("there is room for a folder");
+    for entry in fs::read_dir(tests().join("fixtures")).expect("the fixtures are there") {
+        let path = entry.expect("the fixtures can be listed").path();
+        let name = path.file_name().expect("a file has a name");
+        fs::copy(&path, sandbox.path().join(name)).expect("a fixture can be copied");
+    }
+    sandbox
+}
+
+/// Runs the commands of a file anew; the text should be that of the file.
+pub(crate) fn run(text: &str, folder: &Path) -> String {
+    let mut transcript = String::new();
+    let mut before_commands = true;
+    for line in text.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            before_commands = false;
+            let _ = writeln!(transcript, "{line}");
+            type_in(command, folder, &mut transcript);
+        } else if before_commands {
+            let _ = writeln!(transcript, "{line}");
+        }
+    }
+    transcript
+}
+
+fn type_in(command: &str, folder: &Path, transcript: &mut String) {
+    let program = Path::new(env!("CARGO_BIN_EXE_ferrite-wasmc"));
+    let programs = program.parent().expect("a program stands in a folder");
+    let output = Command::new("sh")
+        .args(["-c", &format!("exec 2>&1; {command}")])
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+        .output()
+        .expect("there is a shell");
+    transcript.push_str(&String::from_utf8_lossy(&output.stdout));
+    if !output.status.success() {
+        let code = output.status.code().expect("it was not killed");
+        let _ = writeln!(transcript, "? {code}");
+    }
+}
+
+/// What is put in the place of what varies.
+pub(crate) fn redactions(folder: &Path) -> Redactions {
+    let mut redactions = Redactions::new();
+    for (name, pattern) in VARYING {
+        let regex = Regex::new(pattern).expect("the patterns are well-formed");
+        redactions
+            .insert(name, regex)
+            .expect("the names are well-formed");
+    }
+    let folder = folder.canonicalize().expect("the folder is there");
+    redactions
+        .insert("[ROOT]", folder.display().to_string())
+        .expect("the name is well-formed");
+    redactions
+}
