@@ -75,11 +75,18 @@ pub struct AnswerBounds {
     pub artifact_bytes_max: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum HeaderToWrite<'a> {
+    Compiled(&'a Manifest),
+    Refused(&'a Refusal),
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum AnswerHeader<'a> {
-    Compiled(Cow<'a, Manifest>),
-    Refused(Cow<'a, Refusal>),
+enum HeaderRead {
+    Compiled(Box<Manifest>),
+    Refused(Refusal),
 }
 
 /// Writes a job and flushes.
@@ -130,12 +137,8 @@ pub fn write_answer(writer: &mut impl Write, answer: &Answer) -> Result<(), Hand
             manifest,
             source,
             artifact,
-        } => (
-            AnswerHeader::Compiled(Cow::Borrowed(manifest)),
-            source,
-            artifact,
-        ),
-        Answer::Refused(refusal) => (AnswerHeader::Refused(Cow::Borrowed(refusal)), &[], &[]),
+        } => (HeaderToWrite::Compiled(manifest), source, artifact),
+        Answer::Refused(refusal) => (HeaderToWrite::Refused(refusal), &[], &[]),
     };
     let header = serde_json::to_vec(&header).map_err(HandoffError::Header)?;
     writer.write_all(ANSWER_MAGIC)?;
@@ -163,8 +166,7 @@ pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answ
     let source = read_bytes(reader, source_len)?;
     let artifact = read_bytes(reader, artifact_len)?;
     match serde_json::from_slice(&header).map_err(HandoffError::Header)? {
-        AnswerHeader::Compiled(manifest) => {
-            let manifest = manifest.into_owned();
+        HeaderRead::Compiled(manifest) => {
             let same = |part, bytes: &[u8], digest, len| {
                 if bytes.len() as u64 == len && Digest::of(bytes) == digest {
                     Ok(())
@@ -180,12 +182,12 @@ pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answ
                 manifest.artifact_len,
             )?;
             Ok(Answer::Compiled {
-                manifest: Box::new(manifest),
+                manifest,
                 source,
                 artifact,
             })
         }
-        AnswerHeader::Refused(refusal) => Ok(Answer::Refused(refusal.into_owned())),
+        HeaderRead::Refused(refusal) => Ok(Answer::Refused(refusal)),
     }
 }
 

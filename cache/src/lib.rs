@@ -14,6 +14,7 @@ compile_error!("Ferrite WASM runs on Linux, on x86-64 and aarch64");
 
 pub mod bundle;
 mod digest;
+mod disk;
 pub mod handoff;
 mod manifest;
 mod module_info;
@@ -21,6 +22,13 @@ mod profile;
 mod rewind;
 
 pub use digest::{Digest, DigestError};
+#[doc(hidden)]
+pub use disk::Step;
+pub use disk::{
+    ArtifactError, ArtifactSummary, Cache, CacheOptions, EntrySummary, EvictError, Evicted,
+    KeyLock, ListError, LockError, LookupError, OpenError, PublishError, SOURCE_BYTES_MAX,
+    StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
+};
 pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
 pub use module_info::{
     EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature,

@@ -1,4 +1,13 @@
 //! Tests of the cache as others see it.
 
+mod crash;
+mod damage;
+mod disk_full;
+mod evict;
+mod fixture;
+mod intruders;
+mod memory;
 #[cfg(feature = "compiler")]
 mod profile;
+mod stored;
+mod together;

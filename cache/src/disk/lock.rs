@@ -1,0 +1,117 @@
+//! Locks between threads and processes, by `flock` on files of no content.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::error::StorageError;
+use super::layout::{Key, Place};
+use super::root::Root;
+
+/// The name of the lock that every change of entries takes.
+const CHANGE: &str = "change";
+
+/// Holding it means that nobody else renames, evicts or quarantines entries. It is never held while
+/// something is compiled, written or synced.
+pub(super) struct ChangeLock {
+    /// Closing it releases the lock. The file stays.
+    _file: File,
+}
+
+impl ChangeLock {
+    /// Waits for the lock.
+    pub(super) fn acquire(root: &Root) -> Result<Self, StorageError> {
+        let directory = root.make_place(Place::Locks)?;
+        let (file, path) = open(root, &directory, CHANGE)?;
+        wait(&file, &path)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Holding it means that nobody else compiles the same source for the same profile.
+///
+/// It is released when it is dropped, or when its process ends in any way.
+#[derive(Debug)]
+pub struct KeyLock {
+    directory: OwnedFd,
+    name: String,
+    _file: File,
+}
+
+impl KeyLock {
+    /// Waits for the lock.
+    pub(super) fn acquire(root: &Root, key: &Key) -> Result<Self, StorageError> {
+        let directory = root.make_place(Place::Locks)?;
+        let name = key.lock_name();
+        loop {
+            let (file, path) = open(root, &directory, &name)?;
+            wait(&file, &path)?;
+            // The one who held the lock has removed the file, and perhaps somebody else has made
+            // and locked another one since. Only the file that has the name counts.
+            let named = has_name(&file, &directory, &name)
+                .map_err(|error| StorageError::reading("stat the lock", &path, error))?;
+            if named {
+                return Ok(Self {
+                    directory,
+                    name,
+                    _file: file,
+                });
+            }
+        }
+    }
+}
+
+impl Drop for KeyLock {
+    fn drop(&mut self) {
+        // While the lock is still held: nobody else's file can have the name. Where this fails, an
+        // empty file stays, which hurts nobody and is swept later.
+        let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
+    }
+}
+
+/// Removes a key's lock file that a crash has left; one that is held stays.
+pub(super) fn remove_if_free(directory: &OwnedFd, name: &str) -> bool {
+    if name == CHANGE {
+        return false;
+    }
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
+        return false;
+    };
+    // Closing the file releases the lock, so it is held until the name is gone.
+    let file = File::from(file);
+    flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        && has_name(&file, directory, name).unwrap_or(false)
+        && unlinkat(directory, name, AtFlags::empty()).is_ok()
+}
+
+fn open(root: &Root, directory: &OwnedFd, name: &str) -> Result<(File, PathBuf), StorageError> {
+    let path = Place::Locks.path(root.path()).join(name);
+    let flags = OFlags::RDWR
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::CLOEXEC
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY;
+    match openat(directory, name, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => Ok((File::from(file), path)),
+        Err(error) => Err(StorageError::writing("open the lock", &path, error)),
+    }
+}
+
+fn wait(file: &File, path: &std::path::Path) -> Result<(), StorageError> {
+    retry_on_intr(|| flock(file, FlockOperation::LockExclusive))
+        .map_err(|error| StorageError::writing("lock", path, error))
+}
+
+fn has_name(file: &File, directory: &OwnedFd, name: &str) -> rustix::io::Result<bool> {
+    let ours = fstat(file)?;
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,160 @@
+//! Opening directories and files that nobody else may have touched.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, fsync, mkdirat, openat, statat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::error::StorageError;
+
+/// Flags of every open: no links, nothing inherited by child processes, and no waiting for the
+/// other end of a FIFO.
+const OPEN: OFlags = OFlags::NOFOLLOW
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
+/// Permission bits of group and others.
+const OTHERS: u32 = 0o077;
+
+/// Opens a directory that must be private to this user; `None` if there is none.
+///
+/// `path` is only for error messages.
+pub(super) fn open_directory(
+    parent: impl AsFd,
+    name: &Path,
+    path: &Path,
+) -> Result<Option<OwnedFd>, StorageError> {
+    let flags = OPEN | OFlags::RDONLY | OFlags::DIRECTORY;
+    let directory = match openat(parent, name, flags, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(None),
+        // A link to a directory is `NOTDIR` too, for the link itself is none.
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            return Err(StorageError::NotADirectory {
+                path: path.to_owned(),
+            });
+        }
+        Err(error) => return Err(StorageError::reading("open", path, error)),
+    };
+    let stat = fstat(&directory).map_err(|error| StorageError::reading("stat", path, error))?;
+    let user = geteuid().as_raw();
+    if stat.st_uid != user {
+        return Err(StorageError::Foreign {
+            path: path.to_owned(),
+            owner: stat.st_uid,
+            user,
+        });
+    }
+    if stat.st_mode & OTHERS != 0 {
+        return Err(StorageError::NotPrivate {
+            path: path.to_owned(),
+            mode: stat.st_mode & 0o7777,
+        });
+    }
+    Ok(Some(directory))
+}
+
+/// Opens a private directory, and makes it first if there is none.
+pub(super) fn make_directory(
+    parent: impl AsFd,
+    name: &Path,
+    path: &Path,
+) -> Result<OwnedFd, StorageError> {
+    // Twice, for somebody may remove the directory in between.
+    for _ in 0..2 {
+        if let Some(directory) = open_directory(&parent, name, path)? {
+            return Ok(directory);
+        }
+        match mkdirat(&parent, name, Mode::RWXU) {
+            Ok(()) => {
+                // Whoever may not list the parent cannot sync it either. What a power failure then
+                // takes away is the whole directory, and never a part of an entry.
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                if let Ok(parent) = openat(&parent, &name.join(".."), flags, Mode::empty()) {
+                    sync_directory(parent, path)?;
+                }
+            }
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(StorageError::writing("create", path, error)),
+        }
+    }
+    open_directory(parent, name, path)?
+        .ok_or_else(|| StorageError::writing("create", path, Errno::NOENT))
+}
+
+/// Waits until the names in a directory are on disk.
+pub(super) fn sync_directory(directory: impl AsFd, path: &Path) -> Result<(), StorageError> {
+    match fsync(directory) {
+        // Some network file systems cannot sync directories; they need not.
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(StorageError::writing("sync", path, error)),
+    }
+}
+
+/// What was found under a file's name.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Nothing.
+    Absent,
+    /// Something that the cache did not put there, in words.
+    Unfit(&'static str),
+    /// A regular file that nobody else can have changed, open for reading.
+    Fit(File, Stat),
+}
+
+/// Opens a file that must be private to this user.
+pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Found> {
+    let file = match openat(directory, name, OPEN | OFlags::RDONLY, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(Found::Absent),
+        Err(Errno::LOOP) => return Ok(Found::Unfit("a symbolic link")),
+        Err(Errno::NXIO | Errno::NODEV) => {
+            return Ok(Found::Unfit("a socket or device"));
+        }
+        Err(Errno::ACCESS) => return Ok(Found::Unfit("not readable")),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = fstat(&file)?;
+    let unfit = if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        Some("not a regular file")
+    } else if stat.st_uid != geteuid().as_raw() {
+        Some("another user's")
+    } else if stat.st_mode & 0o7777 & !0o600 != 0 {
+        Some("open to others, or executable")
+    } else if stat.st_nlink > 1 {
+        // Whoever has another name for the file may write into it by that name.
+        Some("a hard link")
+    } else {
+        None
+    };
+    Ok(unfit.map_or_else(|| Found::Fit(file, stat), Found::Unfit))
+}
+
+/// The names in a directory, each with what it names; links are not followed.
+pub(super) fn names_in(directory: impl AsFd) -> rustix::io::Result<Vec<(String, Stat)>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        // A name that is not text is not ours.
+        let Ok(name) = entry.file_name().to_str() else {
+            continue;
+        };
+        if name == "." || name == ".." {
+            continue;
+        }
+        match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => names.push((name.to_owned(), stat)),
+            // Gone since.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,89 @@
+//! The cache's root directory, checked anew by every operation.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
+
+use super::error::StorageError;
+use super::layout::{FORMAT, Place};
+use super::private::{make_directory, open_directory};
+use super::step::{Observer, Step};
+
+/// The cache's root directory.
+///
+/// No descriptor is kept: a cache that is deleted while it is in use is simply empty, and one whose
+/// directory is opened to others is refused from then on.
+#[derive(Clone)]
+pub(super) struct Root {
+    path: PathBuf,
+    observer: Option<Observer>,
+}
+
+impl Root {
+    pub(super) const fn new(path: PathBuf, observer: Option<Observer>) -> Self {
+        Self { path, observer }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells the test that a step has been taken.
+    pub(super) fn reached(&self, step: Step) {
+        if let Some(observer) = &self.observer {
+            observer(step);
+        }
+    }
+
+    /// Opens the root itself; `None` if there is none.
+    pub(super) fn open(&self) -> Result<Option<OwnedFd>, StorageError> {
+        open_directory(CWD, &self.path, &self.path)
+    }
+
+    /// Opens the root, and makes it and its parents first if there is none.
+    pub(super) fn make(&self) -> Result<OwnedFd, StorageError> {
+        if let Some(root) = self.open()? {
+            return Ok(root);
+        }
+        if let Some(parent) = self
+            .path
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(parent)
+                .map_err(|error| StorageError::writing("create", parent, error))?;
+        }
+        make_directory(CWD, &self.path, &self.path)
+    }
+
+    /// Opens the directory of this format; `None` if there is none.
+    pub(super) fn open_format(&self) -> Result<Option<OwnedFd>, StorageError> {
+        let Some(root) = self.open()? else {
+            return Ok(None);
+        };
+        open_directory(root, FORMAT.as_ref(), &self.path.join(FORMAT))
+    }
+
+    /// Opens a directory of the cache; `None` if there is none.
+    pub(super) fn open_place(&self, place: Place) -> Result<Option<OwnedFd>, StorageError> {
+        let Some(format) = self.open_format()? else {
+            return Ok(None);
+        };
+        open_directory(format, place.name().as_ref(), &place.path(&self.path))
+    }
+
+    /// Opens a directory of the cache, and makes it first if there is none.
+    pub(super) fn make_place(&self, place: Place) -> Result<OwnedFd, StorageError> {
+        let root = self.make()?;
+        let format = make_directory(root, FORMAT.as_ref(), &self.path.join(FORMAT))?;
+        make_directory(format, place.name().as_ref(), &place.path(&self.path))
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Root").field(&self.path).finish()
+    }
+}

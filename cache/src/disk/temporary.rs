@@ -1,0 +1,104 @@
+//! Files on their way to a name.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::error::StorageError;
+use super::layout::Place;
+use super::root::Root;
+use super::step::Step;
+
+/// A complete and synced file without a published name; it is removed unless it gets one.
+///
+/// It is locked as long as its writer lives, so that a sweep tells what a crash has left from what
+/// is still being written.
+pub(super) struct Temporary {
+    directory: OwnedFd,
+    name: String,
+    /// Only held, for its lock.
+    _file: File,
+    named: bool,
+}
+
+impl Temporary {
+    /// Writes `bytes` into a new file and waits until they are on disk.
+    pub(super) fn write(root: &Root, bytes: &[u8]) -> Result<Self, StorageError> {
+        let directory = root.make_place(Place::Temporary)?;
+        let (file, name) = create(&directory, root)?;
+        let path = path_of(root, &name);
+        let temporary = Self {
+            directory,
+            name,
+            _file: file,
+            named: false,
+        };
+        let mut file = &temporary._file;
+        flock(file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| StorageError::writing("lock", &path, error))?;
+        root.reached(Step::Created);
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        file.write_all(first)
+            .map_err(|error| StorageError::writing("write", &path, error))?;
+        root.reached(Step::HalfWritten);
+        file.write_all(second)
+            .map_err(|error| StorageError::writing("write", &path, error))?;
+        root.reached(Step::Written);
+        fsync(file).map_err(|error| StorageError::writing("sync", &path, error))?;
+        root.reached(Step::Synced);
+        Ok(temporary)
+    }
+
+    /// Gives the file its name, in place of whatever had it.
+    pub(super) fn publish(
+        mut self,
+        root: &Root,
+        directory: impl AsFd,
+        name: &str,
+    ) -> Result<(), StorageError> {
+        renameat(&self.directory, &self.name, directory, name)
+            .map_err(|error| StorageError::writing("rename", &path_of(root, &self.name), error))?;
+        self.named = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.named {
+            // Whatever cannot be removed now is swept later.
+            let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// Creates a file of a name that nobody has; read-only from the start, for it is never rewritten.
+fn create(directory: &OwnedFd, root: &Root) -> Result<(File, String), StorageError> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        // Process ids repeat, after a restart and across containers; then the next number is free.
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        match openat(directory, &name, flags, Mode::RUSR) {
+            Ok(file) => return Ok((File::from(file), name)),
+            Err(Errno::EXIST) => {}
+            Err(error) => {
+                return Err(StorageError::writing(
+                    "create",
+                    &path_of(root, &name),
+                    error,
+                ));
+            }
+        }
+    }
+}
+
+fn path_of(root: &Root, name: &str) -> PathBuf {
+    Place::Temporary.path(root.path()).join(name)
+}

@@ -1,0 +1,246 @@
+//! Many threads and processes at once.
+
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use ferrite_cache::{Cache, CacheOptions, Step};
+
+use crate::fixture::{Example, Fixture, bytes_of, child_argument, open, spawn, wait_for_parent};
+
+/// One of several artifacts for the same key, as different as compilers never make them.
+fn variant(number: usize) -> Example {
+    let mut example = Example::of_len("one", 20_000 + number);
+    example.manifest.compile_micros = number as u64;
+    example
+}
+
+#[test]
+#[ignore = "started by the others, which tell it what to do"]
+fn publishing_child() {
+    let Some(argument) = child_argument() else {
+        return;
+    };
+    let (number, root) = argument.split_once(' ').expect("two words");
+    let example = variant(number.parse().expect("a number"));
+    let cache = open(root.as_ref());
+    wait_for_parent();
+    let published = example.publish(&cache);
+    println!("got {}", published.manifest().compile_micros);
+    assert_eq!(bytes_of(&published).len() as u64, published.len());
+}
+
+#[test]
+fn processes_that_publish_one_key_agree_on_one_artifact() {
+    for round in 0..5 {
+        let fixture = Fixture::new();
+        let mut children: Vec<_> = (0..8)
+            .map(|number| {
+                let argument = format!("{number} {}", fixture.cache.root().display());
+                spawn("together::publishing_child", &argument)
+            })
+            .collect();
+        // They start when their pipes are closed, all as good as at once.
+        for child in &mut children {
+            drop(child.stdin.take());
+        }
+        let winners: HashSet<String> = children
+            .into_iter()
+            .map(|child| {
+                let output = child.wait_with_output().expect("it ends");
+                let text = String::from_utf8_lossy(&output.stdout);
+                assert!(output.status.success(), "{text}");
+                let got = text.lines().find_map(|line| line.split("got ").nth(1));
+                got.expect("it said what it got").to_owned()
+            })
+            .collect();
+        assert_eq!(winners.len(), 1, "round {round}");
+        let winner: usize = winners
+            .iter()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .expect("a number");
+        assert!(variant(winner).is_in(&fixture.cache));
+        assert!(fixture.names("tmp").is_empty());
+        assert!(fixture.names("quarantine").is_empty());
+    }
+}
+
+#[test]
+#[ignore = "started by the others, which tell it what to do"]
+fn compiling_child() {
+    let Some(root) = child_argument() else {
+        return;
+    };
+    let cache = open(root.as_ref());
+    let example = Example::new("one");
+    wait_for_parent();
+    compile_unless_cached(&cache, &example);
+}
+
+/// What every host does: compiles only what is not there, and only once.
+fn compile_unless_cached(cache: &Cache, example: &Example) {
+    if example.is_in(cache) {
+        return;
+    }
+    let profile = &example.manifest.profile;
+    let _lock = cache.lock(&example.digest(), profile).expect("ok");
+    if example.is_in(cache) {
+        return;
+    }
+    let mut compiled = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(cache.root().join("compiled"))
+        .expect("ok");
+    compiled.write_all(b"x").expect("ok");
+    example.publish(cache);
+}
+
+#[test]
+fn a_key_is_compiled_once_by_all_processes_and_threads_together() {
+    for _ in 0..3 {
+        let fixture = Fixture::new();
+        let example = Example::new("one");
+        let mut children: Vec<_> = (0..6)
+            .map(|_| {
+                let root = fixture.cache.root().display().to_string();
+                spawn("together::compiling_child", &root)
+            })
+            .collect();
+        for child in &mut children {
+            drop(child.stdin.take());
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| compile_unless_cached(&fixture.cache, &example));
+            }
+        });
+        for child in children {
+            let output = child.wait_with_output().expect("it ends");
+            assert!(output.status.success());
+        }
+        let compiled = std::fs::read(fixture.cache.root().join("compiled")).expect("ok");
+        assert_eq!(compiled, b"x");
+        assert!(example.is_in(&fixture.cache));
+        assert_eq!(fixture.names("lock"), ["change"]);
+    }
+}
+
+#[test]
+fn the_lock_of_one_key_holds_up_no_other() {
+    let fixture = Fixture::new();
+    let profile = Example::new("one").manifest.profile;
+    let first = fixture
+        .cache
+        .lock(&Example::new("one").digest(), &profile)
+        .expect("ok");
+    let other = fixture
+        .cache
+        .lock(&Example::new("other").digest(), &profile)
+        .expect("ok");
+    // And whoever holds a lock can publish.
+    Example::new("one").publish(&fixture.cache);
+    drop((first, other));
+    assert_eq!(fixture.names("lock"), ["change"]);
+}
+
+#[test]
+fn a_lock_is_handed_on_to_whoever_waits() {
+    let fixture = Fixture::new();
+    let example = Example::new("one");
+    let (digest, profile) = (example.digest(), &example.manifest.profile);
+    let held = AtomicBool::new(false);
+    let turns = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let lock = fixture.cache.lock(&digest, profile).expect("ok");
+                    assert!(!held.swap(true, Ordering::SeqCst), "two hold the lock");
+                    turns.fetch_add(1, Ordering::Relaxed);
+                    held.store(false, Ordering::SeqCst);
+                    drop(lock);
+                }
+            });
+        }
+    });
+    assert_eq!(turns.into_inner(), 200);
+}
+
+#[test]
+fn readers_find_the_whole_entry_or_none_while_others_publish_and_evict() {
+    let fixture = Fixture::with_size(0);
+    let example = Example::of_len("one", 5_000);
+    let done = AtomicBool::new(false);
+    let found = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let reader = || {
+            while !done.load(Ordering::Relaxed) {
+                // `is_in` compares every byte, and `lookup` fails on nothing but the disk.
+                found.fetch_add(
+                    usize::from(example.is_in(&fixture.cache)),
+                    Ordering::Relaxed,
+                );
+            }
+        };
+        let readers = [scope.spawn(reader), scope.spawn(reader)];
+        for _ in 0..100 {
+            example.publish(&fixture.cache);
+            fixture.cache.evict(&HashSet::new()).expect("ok");
+        }
+        // The last entry stays until somebody has seen it.
+        example.publish(&fixture.cache);
+        while found.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        done.store(true, Ordering::Relaxed);
+        for reader in readers {
+            reader.join().expect("no reader failed");
+        }
+    });
+    assert!(fixture.names("quarantine").is_empty());
+}
+
+#[test]
+fn what_is_replaced_while_it_looks_damaged_is_not_quarantined() {
+    // One publisher stops between its two renames; a reader that comes along then sees an artifact
+    // without a manifest, and one that has read an old manifest sees the new artifact. Neither may
+    // move anything away, for the change lock is held.
+    let fixture = Fixture::new();
+    let (at_rename, renamed) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let publisher = Cache::open_observed(
+        CacheOptions {
+            root: fixture.cache.root().to_owned(),
+            size_bytes_max: u64::MAX,
+        },
+        move |step| {
+            if step == Step::ArtifactNamed {
+                at_rename.send(()).expect("the test waits");
+                let may_go_on = may_go_on.lock().expect("nobody panicked");
+                may_go_on.recv().expect("the test goes on");
+            }
+        },
+    )
+    .expect("ok");
+    let (old, new) = (variant(1), variant(2));
+    let old_manifest = old.manifest.encode().expect("small enough");
+    std::thread::scope(|scope| {
+        let publishing = scope.spawn(|| new.publish(&publisher));
+        renamed.recv().expect("the publisher gets there");
+        assert!(new.lookup(&fixture.cache).is_none());
+        // The old manifest beside the new artifact: the reader wants to quarantine it, and has to
+        // wait for the lock, until the publisher has named its manifest.
+        crate::fixture::replace(&new.manifest_path(&fixture.cache), &old_manifest);
+        let reading = scope.spawn(|| new.is_in(&fixture.cache));
+        go_on.send(()).expect("the publisher waits");
+        publishing.join().expect("it publishes");
+        assert!(reading.join().expect("it reads"));
+    });
+    assert!(new.is_in(&fixture.cache));
+    assert!(fixture.names("quarantine").is_empty());
+}
