@@ -1,6 +1,10 @@
 //! The lean runtime: loads artifacts and calls functions, without a compiler.
 
+pub mod acquire;
+pub mod async_calls;
 pub mod call;
+mod chain;
+pub mod commands;
 pub mod control;
 mod data;
 pub mod engine;
@@ -15,6 +19,7 @@ mod input;
 mod instance;
 pub mod json;
 pub mod keyspace;
+pub mod latency;
 mod limiter;
 pub mod limits;
 mod load;
@@ -23,14 +28,23 @@ pub mod permissions;
 pub mod pool;
 mod prepared;
 pub mod quantity;
+pub mod record;
+pub mod registered;
+pub mod registry;
+pub mod registry_file;
 mod reply;
 pub mod resp;
+pub mod runtime;
 mod scalar;
 pub mod source;
 pub mod spec;
 mod state;
+pub mod stats;
 mod stop;
 pub mod ticker;
 mod trap;
 mod wait;
 pub mod worker;
+
+pub use call::{CallOutcome, CallRequest};
+pub use runtime::{LoadRequest, Runtime, RuntimeOptions, StartError};

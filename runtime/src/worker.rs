@@ -11,8 +11,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ferrite_cache::Profile;
-use ferrite_cache::handoff::{Answer, AnswerBounds, HandoffError, Job, read_answer, write_job};
+use ferrite_cache::handoff::{Answer, AnswerBounds, Job, read_answer, write_job};
 
+use crate::chain::chain;
 use crate::error::{CallError, Code};
 use crate::quantity::Span;
 
@@ -261,11 +262,7 @@ fn converse(
                 .0
                 .wait()
                 .map_or_else(|error| error.to_string(), |status| status.to_string());
-            let said = if said.is_empty() {
-                describe(&error)
-            } else {
-                said
-            };
+            let said = if said.is_empty() { chain(&error) } else { said };
             Err(failed(&how, &said))
         }
     }
@@ -286,17 +283,6 @@ fn read_some(mut errors: impl Read) -> String {
     let _ = errors.by_ref().take(KEPT_BYTES).read_to_end(&mut kept);
     let _ = io::copy(&mut errors, &mut io::sink());
     String::from_utf8_lossy(kept.trim_ascii()).into_owned()
-}
-
-/// An error with its causes, on one line.
-fn describe(error: &HandoffError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,0 +1,439 @@
+//! From a source to a verified artifact: out of the cache, or compiled once and put into it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ferrite_cache::handoff::Answer;
+use ferrite_cache::{Cache, Digest, KeyLock, Manifest, Profile, VerifiedArtifact};
+use parking_lot::{Condvar, Mutex};
+
+use crate::chain::chain;
+use crate::error::{CallError, Code};
+use crate::source::Source;
+use crate::worker::{self, WorkerOptions};
+
+/// Compilations that run at once; each takes as many threads as there are.
+const COMPILING_MAX: usize = 2;
+
+/// The way from a source to a verified artifact. Every method blocks.
+pub struct Acquire {
+    cache: Option<Cache>,
+    worker: WorkerOptions,
+    /// What this machine can run, best first. Compiled is for the best.
+    candidates: Vec<Profile>,
+    compiling: Turns,
+    warned: AtomicBool,
+}
+
+/// An artifact, and where it came from.
+#[derive(Debug)]
+pub struct Acquired {
+    /// The artifact.
+    pub artifact: VerifiedArtifact,
+    /// Whether it was in the cache, so that nothing was compiled.
+    pub from_cache: bool,
+}
+
+impl Acquire {
+    /// Without a cache, everything that is loaded is compiled, and nothing survives the process.
+    #[must_use]
+    pub fn new(cache: Option<Cache>, worker: WorkerOptions) -> Self {
+        let mut candidates = Profile::candidates();
+        if candidates.is_empty() {
+            candidates.push(Profile::native());
+        }
+        Self {
+            cache,
+            worker,
+            candidates,
+            compiling: Turns::new(COMPILING_MAX),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// The cache, if there is one.
+    #[must_use]
+    pub const fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+
+    /// The artifact for a source.
+    ///
+    /// # Errors
+    ///
+    /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
+    /// cannot be compiled here; the compiler's own refusals.
+    pub fn acquire(&self, source: &Source<'_>) -> Result<Acquired, CallError> {
+        match source {
+            Source::Cached(digest) => self.by_digest(digest),
+            Source::Wasm(wasm) => {
+                let digest = Digest::of(wasm);
+                match self.lookup(&digest) {
+                    Some(found) => Ok(found),
+                    None => self.compile(Some(&digest), wasm),
+                }
+            }
+            // Only the worker can tell which WebAssembly a text stands for.
+            Source::Text(text) => self.compile(None, text),
+        }
+    }
+
+    fn by_digest(&self, digest: &Digest) -> Result<Acquired, CallError> {
+        let Some(cache) = &self.cache else {
+            return Err(CallError::new(
+                Code::NoArtifact,
+                format!(
+                    "no cache is configured, so {digest} cannot be found in it; give the module itself, or set wasm.cache.enabled"
+                ),
+            ));
+        };
+        if let Some(found) = self.lookup(digest) {
+            return Ok(found);
+        }
+        let source = cache.source(digest).unwrap_or_else(|error| {
+            self.warn("cannot be read", &chain(&error));
+            None
+        });
+        match source {
+            Some(wasm) => self.compile(Some(digest), &wasm),
+            None => Err(CallError::new(
+                Code::NoArtifact,
+                format!(
+                    "{digest} is not in the cache {root}; put it there by ferrite-wasmc compile FILE --cache {root}, or give the module itself",
+                    root = cache.root().display()
+                ),
+            )),
+        }
+    }
+
+    /// An artifact in the cache that this machine can run. A disk that fails is a miss.
+    fn lookup(&self, digest: &Digest) -> Option<Acquired> {
+        let cache = self.cache.as_ref()?;
+        for profile in &self.candidates {
+            match cache.lookup(digest, profile) {
+                Ok(Some(artifact)) => {
+                    return Some(Acquired {
+                        artifact,
+                        from_cache: true,
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.warn("cannot be read", &chain(&error));
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Compiles a module, or its text when `digest` is not known, and puts it into the cache.
+    fn compile(&self, digest: Option<&Digest>, source: &[u8]) -> Result<Acquired, CallError> {
+        let profile = &self.candidates[0];
+        let _lock = match digest {
+            Some(digest) => {
+                let lock = self.lock(digest, profile);
+                // Whoever held the lock may have compiled the same.
+                if lock.is_some()
+                    && let Some(found) = self.lookup(digest)
+                {
+                    return Ok(found);
+                }
+                lock
+            }
+            None => None,
+        };
+        let answer = {
+            let _turn = self.compiling.wait();
+            worker::compile(&self.worker, profile, source)?
+        };
+        let Answer::Compiled {
+            manifest,
+            source: wasm,
+            artifact,
+        } = answer
+        else {
+            return Err(CallError::new(
+                Code::NoArtifact,
+                "the compiler neither compiled the module nor said why",
+            ));
+        };
+        if manifest.profile != *profile || digest.is_some_and(|digest| *digest != manifest.source) {
+            return Err(CallError::new(
+                Code::NoArtifact,
+                "the compiler answered for another module or machine; use a ferrite-wasmc of the same release",
+            ));
+        }
+        let artifact = self.publish(*manifest, &wasm, &artifact)?;
+        Ok(Acquired {
+            artifact,
+            from_cache: false,
+        })
+    }
+
+    fn lock(&self, digest: &Digest, profile: &Profile) -> Option<KeyLock> {
+        let cache = self.cache.as_ref()?;
+        cache
+            .lock(digest, profile)
+            .inspect_err(|error| self.warn("cannot be locked", &chain(error)))
+            .ok()
+    }
+
+    /// Puts what was compiled into the cache; where that fails, it is used from memory.
+    fn publish(
+        &self,
+        manifest: Manifest,
+        wasm: &[u8],
+        artifact: &[u8],
+    ) -> Result<VerifiedArtifact, CallError> {
+        if let Some(cache) = &self.cache {
+            let published = cache
+                .put_source(wasm)
+                .and_then(|_| cache.publish(&manifest, artifact));
+            match published {
+                Ok(published) => return Ok(published),
+                Err(error) if error.is_storage() => {
+                    self.warn("cannot be written", &chain(&error));
+                }
+                Err(error) => return Err(CallError::new(Code::NoArtifact, chain(&error))),
+            }
+        }
+        VerifiedArtifact::in_memory(manifest, artifact)
+            .map_err(|error| CallError::new(Code::NoArtifact, chain(&error)))
+    }
+
+    /// Says once what is wrong with the cache: every later load would only repeat it.
+    fn warn(&self, what: &str, error: &str) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                error,
+                "the cache {what}; functions are compiled and kept in memory, and will be compiled again after a restart"
+            );
+        }
+    }
+}
+
+/// Lets a few threads work at once and has the others wait.
+struct Turns {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Turns {
+    const fn new(count: usize) -> Self {
+        Self {
+            free: Mutex::new(count),
+            freed: Condvar::new(),
+        }
+    }
+
+    fn wait(&self) -> Turn<'_> {
+        let mut free = self.free.lock();
+        while *free == 0 {
+            self.freed.wait(&mut free);
+        }
+        *free -= 1;
+        Turn(self)
+    }
+}
+
+struct Turn<'a>(&'a Turns);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock() += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::{Path, PathBuf};
+
+    use ferrite_cache::handoff::{Answer, write_answer};
+    use ferrite_cache::{Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile};
+
+    use super::Acquire;
+    use crate::source::Source;
+    use crate::worker::WorkerOptions;
+
+    const WASM: &[u8] = b"\0asm\x01\0\0\0";
+    const ARTIFACT: &[u8] = b"native code, as far as these tests look";
+
+    fn manifest() -> Manifest {
+        Manifest {
+            source: Digest::of(WASM),
+            source_len: WASM.len() as u64,
+            artifact: Digest::of(ARTIFACT),
+            artifact_len: ARTIFACT.len() as u64,
+            profile: Profile::native(),
+            module: ModuleInfo {
+                name: None,
+                imports: Vec::new(),
+                exports: Vec::new(),
+                entries: Vec::new(),
+                memory: None,
+                table_elements_min: 0,
+                functions: 0,
+                code_len: 0,
+                initialize: false,
+                start: false,
+            },
+            compile_micros: 1,
+        }
+    }
+
+    /// A folder with a cache and a worker that answers with `manifest`.
+    struct Scene {
+        folder: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new(manifest: Manifest) -> std::io::Result<Self> {
+            let folder = tempfile::tempdir()?;
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata/fake-worker.sh");
+            let scene = Self { folder };
+            symlink(script, scene.worker())?;
+            let mut answer = Vec::new();
+            let compiled = Answer::Compiled {
+                manifest: Box::new(manifest),
+                source: WASM.to_vec(),
+                artifact: ARTIFACT.to_vec(),
+            };
+            write_answer(&mut answer, &compiled).expect("memory takes it");
+            fs::write(scene.folder.path().join("worker.answer"), answer)?;
+            Ok(scene)
+        }
+
+        fn worker(&self) -> PathBuf {
+            self.folder.path().join("worker")
+        }
+
+        fn runs(&self) -> usize {
+            fs::read_to_string(self.folder.path().join("worker.runs"))
+                .map_or(0, |runs| runs.lines().count())
+        }
+
+        fn acquire(&self, cached: bool) -> Acquire {
+            let options = CacheOptions {
+                root: self.folder.path().join("cache"),
+                size_bytes_max: 1 << 20,
+            };
+            let cache = cached.then(|| Cache::open(options).expect("the folder is ours"));
+            Acquire::new(
+                cache,
+                WorkerOptions {
+                    program: Some(self.worker()),
+                    ..WorkerOptions::default()
+                },
+            )
+        }
+    }
+
+    #[test]
+    fn what_was_compiled_once_is_found_by_its_bytes_and_its_digest() -> std::io::Result<()> {
+        let scene = Scene::new(manifest())?;
+        let acquire = scene.acquire(true);
+        let digest = Digest::of(WASM);
+        let missing = acquire
+            .acquire(&Source::Cached(digest))
+            .expect_err("not there");
+        let root = scene.folder.path().join("cache");
+        assert_eq!(
+            missing.to_string(),
+            format!(
+                "NOARTIFACT {digest} is not in the cache {root}; put it there by ferrite-wasmc compile FILE --cache {root}, or give the module itself",
+                root = root.display()
+            )
+        );
+
+        let wasm = Source::Wasm(Cow::Borrowed(WASM));
+        let compiled = acquire.acquire(&wasm).expect("the worker answers");
+        assert!(!compiled.from_cache);
+        for source in [&wasm, &Source::Cached(digest)] {
+            let found = acquire.acquire(source).expect("it is there");
+            assert!(found.from_cache);
+            assert_eq!(found.artifact.manifest(), compiled.artifact.manifest());
+        }
+        assert_eq!(scene.runs(), 1);
+
+        // Another process, and the artifact is gone: the source is still there.
+        fs::remove_dir_all(
+            root.join("v1")
+                .join(Profile::native().fingerprint().to_string()),
+        )?;
+        let again = scene
+            .acquire(true)
+            .acquire(&Source::Cached(digest))
+            .expect("the source stays");
+        assert!(!again.from_cache);
+        assert_eq!(scene.runs(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn text_is_named_by_what_it_stands_for() -> std::io::Result<()> {
+        let scene = Scene::new(manifest())?;
+        let acquire = scene.acquire(true);
+        let text = Source::Text(Cow::Borrowed(b"(module)"));
+        let compiled = acquire.acquire(&text).expect("the worker answers");
+        assert_eq!(compiled.artifact.manifest().source, Digest::of(WASM));
+        let found = acquire
+            .acquire(&Source::Cached(Digest::of(WASM)))
+            .expect("it is there");
+        assert!(found.from_cache);
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_cache_everything_is_in_memory() -> std::io::Result<()> {
+        let scene = Scene::new(manifest())?;
+        let acquire = scene.acquire(false);
+        let wasm = Source::Wasm(Cow::Borrowed(WASM));
+        for runs in 1..3 {
+            let compiled = acquire.acquire(&wasm).expect("the worker answers");
+            assert!(!compiled.from_cache);
+            assert_eq!(scene.runs(), runs);
+        }
+        let error = acquire
+            .acquire(&Source::Cached(Digest::of(WASM)))
+            .expect_err("no cache");
+        assert!(
+            error
+                .to_string()
+                .starts_with("NOARTIFACT no cache is configured, so blake3:")
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn an_answer_for_something_else_is_refused() -> std::io::Result<()> {
+        let scene = Scene::new(manifest())?;
+        let acquire = scene.acquire(true);
+        let other = Source::Wasm(Cow::Borrowed(b"\0asm\x01\0\0\0\0\x01\0"));
+        let error = acquire.acquire(&other).expect_err("another module");
+        assert_eq!(
+            error.to_string(),
+            "NOARTIFACT the compiler answered for another module or machine; use a ferrite-wasmc of the same release"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn many_who_ask_at_once_compile_once() -> std::io::Result<()> {
+        let scene = Scene::new(manifest())?;
+        let acquire = scene.acquire(true);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let wasm = Source::Wasm(Cow::Borrowed(WASM));
+                    acquire.acquire(&wasm).expect("the worker answers");
+                });
+            }
+        });
+        assert_eq!(scene.runs(), 1);
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! `FCALL` and `FCALL_RO`: run a function by the method that every client library has.
+
+use std::ops::Range;
+
+use super::Command;
+use super::call::Call;
+use super::error::CommandError;
+use super::spec::{Keys, Right, Runs, Spec};
+
+pub(super) static SPEC: Spec = Spec {
+    name: "FCALL",
+    arity: -3,
+    flags: &["write", "movablekeys"],
+    keys: Keys::Counted,
+    right: Right::Call,
+    runs: Runs::Async,
+    summary: "Calls a function",
+    syntax: "name[.entry] numkeys [key ...] [arg ...]",
+    parse,
+};
+
+pub(super) static SPEC_RO: Spec = Spec {
+    name: "FCALL_RO",
+    flags: &["readonly", "movablekeys"],
+    summary: "Calls a function that may only read",
+    parse: parse_read_only,
+    ..SPEC
+};
+
+fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
+    read(argv, false)
+}
+
+fn parse_read_only<'a>(
+    _: &'static Spec,
+    argv: &'a [&'a [u8]],
+) -> Result<Command<'a>, CommandError> {
+    read(argv, true)
+}
+
+fn read<'a>(argv: &'a [&'a [u8]], read_only: bool) -> Result<Command<'a>, CommandError> {
+    let keys = counted_keys(argv)?;
+    let args = keys.end..argv.len();
+    Ok(Command::Call(Call {
+        function: argv[1],
+        keys: &argv[keys],
+        args: &argv[args],
+        timeout: None,
+        read_only,
+    }))
+}
+
+/// Which words are keys: as many as the third one says.
+pub(super) fn counted_keys(argv: &[&[u8]]) -> Result<Range<usize>, CommandError> {
+    const FIRST: usize = 3;
+    let count: i64 = str::from_utf8(argv[2])
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .ok_or(CommandError::KeyCount)?;
+    let count = usize::try_from(count).map_err(|_| CommandError::KeyCountNegative)?;
+    if count > argv.len() - FIRST {
+        return Err(CommandError::KeyCountTooLarge);
+    }
+    Ok(FIRST..FIRST + count)
+}

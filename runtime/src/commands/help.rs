@@ -1,0 +1,47 @@
+//! `WASM.HELP`: lists the commands.
+
+use super::error::CommandError;
+use super::spec::{Keys, Right, Runs, Spec};
+use super::{COMMANDS, Command};
+use crate::resp::Encoder;
+
+pub(super) static SPEC: Spec = Spec {
+    name: "WASM.HELP",
+    arity: 1,
+    flags: &["fast"],
+    keys: Keys::None,
+    right: Right::Look,
+    runs: Runs::AtOnce,
+    summary: "Lists the commands",
+    syntax: "",
+    parse,
+};
+
+/// Remarks at the end.
+const NOTES: [&str; 4] = [
+    "KEYS and ARGS stand once each, in either order; what follows the second is taken as it is. So",
+    "KEYS ... ARGS ... is the order for arguments from outside, and FCALL counts its keys.",
+    "Sizes are written 512KB or 16MB, times 250ms or 5s; plain numbers are bytes and milliseconds.",
+    "Permissions are JSON: {\"allowed_keys\": [\"user:*\"], \"denied_keys\": [], \"allow_write\": true}.",
+];
+
+/// The list of the commands.
+#[derive(Clone, Copy, Debug)]
+pub struct Help;
+
+fn parse<'a>(_: &'static Spec, _: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
+    Ok(Command::Help(Help))
+}
+
+impl Help {
+    pub(super) fn run(self, reply: &mut Encoder) {
+        reply.array(COMMANDS.len() * 2 + NOTES.len());
+        for spec in COMMANDS {
+            reply.simple(format!("{} {}", spec.name, spec.syntax).trim_end());
+            reply.simple(format!("    {}.", spec.summary));
+        }
+        for note in NOTES {
+            reply.simple(note);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `WASM.INFO`: tells everything about a function.
+
+use super::Command;
+use super::error::CommandError;
+use super::fields::Fields;
+use super::spec::{Keys, Right, Runs, Spec};
+use crate::error::CallError;
+use crate::keyspace::Keyspace;
+use crate::resp::Encoder;
+use crate::runtime::Runtime;
+
+pub(super) static SPEC: Spec = Spec {
+    name: "WASM.INFO",
+    arity: 2,
+    flags: &["readonly"],
+    keys: Keys::None,
+    right: Right::Look,
+    runs: Runs::AtOnce,
+    summary: "Tells a function's permissions, limits, code, calls and errors",
+    syntax: "name",
+    parse,
+};
+
+/// Everything about a function.
+#[derive(Clone, Debug)]
+pub struct Info<'a>(&'a [u8]);
+
+fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
+    Ok(Command::Info(Info(argv[1])))
+}
+
+impl Info<'_> {
+    pub(super) fn run<K: Keyspace>(
+        self,
+        runtime: &Runtime<K>,
+        reply: &mut Encoder,
+    ) -> Result<(), CallError> {
+        let registered = runtime.function(self.0)?;
+        let record = registered.record();
+        let stats = registered.stats().snapshot();
+        let isolation = record.isolation.unwrap_or(runtime.options().isolation);
+        let mut fields = Fields::new(reply);
+        fields.text("name", record.name.as_str());
+        fields.maybe_text("description", record.description.as_deref());
+        fields.text("digest", record.digest.to_string());
+        fields.text("isolation", isolation.as_str());
+        fields.text("permissions", record.permissions.to_json());
+        // What counts are the limits in force, not those that were asked for.
+        match runtime.options().limits.for_function(&record.limits) {
+            Ok(limits) => fields.text("limits", limits.to_json()),
+            Err(error) => fields.text("limits", error.to_string()),
+        }
+        let function = registered.function();
+        fields.with("loaded", |reply| reply.bool(function.is_some()));
+        if let Some(function) = function {
+            let manifest = function.manifest();
+            fields.text("profile", manifest.profile.to_string());
+            fields.count("source_bytes", manifest.source_len);
+            fields.count("artifact_bytes", manifest.artifact_len);
+            fields.count("compile_micros", manifest.compile_micros);
+            fields.with("entries", |reply| {
+                reply.array(manifest.module.entries.len());
+                for entry in &manifest.module.entries {
+                    reply.bulk(entry.name.as_bytes());
+                }
+            });
+            let usage = function.usage();
+            fields.count("running", usage.running as u64);
+            fields.count("waiting", usage.waiting as u64);
+            fields.count("idle_instances", usage.idle as u64);
+            fields.count("idle_memory_bytes", function.idle_memory_bytes());
+        }
+        fields.count("calls", stats.calls);
+        fields.count("errors", stats.errors);
+        fields.map("errors_by_code", |fields| {
+            for (code, count) in &stats.errors_by_code {
+                fields.count(code.as_str(), *count);
+            }
+        });
+        fields.count("retries", stats.retries);
+        fields.count("fuel", stats.fuel);
+        fields.micros("p50_us", stats.p50);
+        fields.micros("p99_us", stats.p99);
+        let last = registered.stats().last_error();
+        fields.maybe_text(
+            "last_error",
+            last.map(|error| format!("{} {}", error.code, error.text)),
+        );
+        fields.finish(reply);
+        Ok(())
+    }
+}

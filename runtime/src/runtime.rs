@@ -1,0 +1,507 @@
+//! The runtime as a host embeds it: functions by name, loaded, called and looked after.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+
+use ferrite_cache::{Cache, Digest};
+
+use crate::acquire::Acquire;
+use crate::async_calls::{AsyncCalls, AsyncOptions};
+use crate::call::{CallOutcome, CallRequest, ReceiptOf};
+use crate::chain::chain;
+use crate::engine::EngineOptions;
+use crate::error::{CallError, Code};
+use crate::executor::{Executor, ExecutorError};
+use crate::function::Function;
+use crate::keyspace::Keyspace;
+use crate::limits::{LimitSettings, Limits};
+use crate::permissions::{Door, Permissions, PermissionsError};
+use crate::pool::PoolOptions;
+use crate::record::{FunctionName, Record};
+use crate::registered::Registered;
+use crate::registry::{Names, Registry};
+use crate::registry_file::{RegistryFile, RegistryFileError};
+use crate::resp::Encoder;
+use crate::source::{Source, SourceOptions};
+use crate::spec::{FunctionSpec, Isolation};
+use crate::stats::FunctionStats;
+use crate::ticker::Moment;
+use crate::wait::{Wait, until};
+use crate::worker::WorkerOptions;
+
+/// How a runtime is set up.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// What the engine sets aside.
+    pub engine: EngineOptions,
+    /// The most that any function may use, and what one may use that says nothing.
+    pub limits: Limits,
+    /// The permissions of functions that are loaded without any.
+    pub permissions: Permissions,
+    /// The isolation of functions that are loaded without any.
+    pub isolation: Isolation,
+    /// The pool of each function.
+    pub pool: PoolOptions,
+    /// What sources are taken.
+    pub source: SourceOptions,
+    /// Where the compiler is.
+    pub worker: WorkerOptions,
+    /// Most functions.
+    pub functions_max: usize,
+    /// Longest description of a function, in bytes.
+    pub description_bytes_max: usize,
+    /// How many calls in the background there may be.
+    pub background: AsyncOptions,
+    /// Where the registry is kept; without it, a restart forgets every function.
+    pub registry: Option<PathBuf>,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            engine: EngineOptions::default(),
+            limits: Limits::DEFAULT,
+            permissions: Permissions::default(),
+            isolation: Isolation::default(),
+            pool: PoolOptions::default(),
+            source: SourceOptions::default(),
+            worker: WorkerOptions::default(),
+            functions_max: 10_000,
+            description_bytes_max: 4096,
+            background: AsyncOptions::default(),
+            registry: None,
+        }
+    }
+}
+
+/// Why a runtime does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is nothing to run functions on.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// The permissions of functions without any are wrong.
+    #[error("the default permissions are wrong")]
+    Permissions(#[source] PermissionsError),
+    /// The registry cannot be read.
+    #[error(transparent)]
+    Registry(#[from] RegistryFileError),
+}
+
+/// What a function is to be loaded as.
+#[derive(Clone, Debug)]
+pub struct LoadRequest<'a> {
+    /// The name that it will be called by.
+    pub name: FunctionName,
+    /// Its code.
+    pub source: Source<'a>,
+    /// What it does, in its owner's words.
+    pub description: Option<Box<str>>,
+    /// What it may do; else the default.
+    pub permissions: Option<Permissions>,
+    /// What it may use; else the server's limits.
+    pub limits: LimitSettings,
+    /// What its calls may see of each other; else the default.
+    pub isolation: Option<Isolation>,
+    /// Whether it may take the place of a function of the same name.
+    pub replace: bool,
+}
+
+/// Functions by name, loaded, called and looked after. Clones are the same runtime.
+///
+/// `async` methods run on any executor. The others that say they block belong on a thread that may.
+pub struct Runtime<K: Keyspace>(Arc<Inner<K>>);
+
+impl<K: Keyspace> Clone for Runtime<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Inner<K: Keyspace> {
+    executor: Executor<K>,
+    acquire: Acquire,
+    registry: Registry<Registered<K>>,
+    file: Option<RegistryFile>,
+    async_calls: AsyncCalls,
+    options: RuntimeOptions,
+}
+
+impl<K: Keyspace> Runtime<K> {
+    /// Starts a runtime over `keyspace`, with the functions that its registry remembers.
+    ///
+    /// Reads one file however many functions there are: their code is fetched when it is needed.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot be made, or the registry cannot be read.
+    pub fn new(
+        options: RuntimeOptions,
+        keyspace: K,
+        cache: Option<Cache>,
+    ) -> Result<Self, StartError> {
+        let keyspace = Arc::new(keyspace);
+        Door::new(&options.permissions, |name| keyspace.is_command(name))
+            .map_err(StartError::Permissions)?;
+        let file = options.registry.as_ref().map(RegistryFile::new);
+        let mut names = Names::default();
+        for record in file
+            .iter()
+            .map(RegistryFile::read)
+            .collect::<Result<Vec<_>, _>>()?
+            .concat()
+        {
+            let name = record.name.as_bytes().into();
+            names.insert(name, Arc::new(Registered::lazy(record)));
+        }
+        Ok(Self(Arc::new(Inner {
+            executor: Executor::new(&options.engine, keyspace)?,
+            acquire: Acquire::new(cache, options.worker.clone()),
+            registry: Registry::new(names),
+            file,
+            async_calls: AsyncCalls::new(options.background),
+            options,
+        })))
+    }
+
+    /// How it is set up.
+    #[must_use]
+    pub fn options(&self) -> &RuntimeOptions {
+        &self.0.options
+    }
+
+    /// The host's keyspace.
+    #[must_use]
+    pub fn keyspace(&self) -> &Arc<K> {
+        self.0.executor.keyspace()
+    }
+
+    /// What functions run on.
+    #[must_use]
+    pub fn executor(&self) -> &Executor<K> {
+        &self.0.executor
+    }
+
+    /// The cache, if there is one.
+    #[must_use]
+    pub fn cache(&self) -> Option<&Cache> {
+        self.0.acquire.cache()
+    }
+
+    /// The calls in the background.
+    #[must_use]
+    pub fn async_calls(&self) -> &AsyncCalls {
+        &self.0.async_calls
+    }
+
+    /// Runs one call and writes exactly one reply, errors included.
+    ///
+    /// The future may be dropped at any time; the call then leaves no trace.
+    pub async fn call(
+        &self,
+        request: &CallRequest<'_>,
+        reply: &mut Encoder,
+    ) -> CallOutcome<ReceiptOf<K>> {
+        let (name, _) = request.name_and_entry();
+        let Some(registered) = self.0.registry.get(name) else {
+            let error = CallError::no_function(name);
+            reply.error_display(&error);
+            return CallOutcome::failed(error);
+        };
+        let function = match registered.function() {
+            Some(function) => function,
+            None => match self.fetch(&registered, request).await {
+                Ok(function) => function,
+                Err(error) => {
+                    reply.error_display(&error);
+                    return CallOutcome::failed(error);
+                }
+            },
+        };
+        let outcome = self.0.executor.call(function, request, reply).await;
+        let stats = registered.stats();
+        stats.record(outcome.fuel, outcome.tries, outcome.latency);
+        if let Some(error) = &outcome.error {
+            stats.record_error(error, Some(function.digest()));
+        }
+        outcome
+    }
+
+    /// The code of a function that was not needed until now.
+    #[cold]
+    async fn fetch<'r>(
+        &self,
+        registered: &'r Arc<Registered<K>>,
+        request: &CallRequest<'_>,
+    ) -> Result<&'r Arc<Function<K>>, CallError> {
+        let inner = Arc::clone(&self.0);
+        let ready = registered.wait_ready(move |record| inner.load_record(record));
+        let time_max = self.0.options.limits.time_max;
+        let time_max = request
+            .timeout
+            .map_or(time_max, |asked| asked.min(time_max));
+        let started = Moment::now();
+        match until(ready, started.after(time_max), request.handle).await {
+            Ok(result) => result,
+            Err(Wait::Killed) => Err(CallError::killed()),
+            Err(Wait::Over) => Err(CallError::new(
+                Code::Timeout,
+                "the function is still being loaded; try again later",
+            )),
+        }
+    }
+
+    /// Loads a function. Blocks while it is compiled.
+    ///
+    /// # Errors
+    ///
+    /// The client's error; nothing has changed then.
+    pub fn load(&self, request: LoadRequest<'_>) -> Result<Digest, CallError> {
+        let inner = &*self.0;
+        let LoadRequest {
+            name,
+            source,
+            description,
+            permissions,
+            limits,
+            isolation,
+            replace,
+        } = request;
+        let exists = inner.registry.get(name.as_bytes()).is_some();
+        if exists && !replace {
+            return Err(CallError::exists(name.as_str()));
+        }
+        let description_bytes = description.as_ref().map_or(0, |text| text.len());
+        if description_bytes > inner.options.description_bytes_max {
+            return Err(CallError::limit(format!(
+                "the description has {description_bytes} bytes, the limit is {}",
+                inner.options.description_bytes_max
+            )));
+        }
+        let mut record = Record {
+            name,
+            // Known once the artifact is; nothing looks at it before.
+            digest: Digest::of(&[]),
+            description,
+            permissions: permissions.unwrap_or_else(|| inner.options.permissions.clone()),
+            limits,
+            isolation,
+        };
+        // What is wrong with the options is said before anything is compiled.
+        let spec = inner.spec(&record)?;
+        let acquired = inner.acquire.acquire(&source)?;
+        let function = inner.executor.load(&acquired.artifact, spec)?;
+        record.digest = function.digest();
+        let digest = record.digest;
+        inner.change(|names| {
+            let name = record.name.as_bytes();
+            let stats = match names.get(name) {
+                Some(_) if !replace => return Err(CallError::exists(record.name.as_str())),
+                // The figures belong to the name.
+                Some(before) => Arc::clone(before.stats()),
+                None if names.len() >= inner.options.functions_max => {
+                    return Err(CallError::limit(format!(
+                        "there are {} functions, which is the limit; unload some",
+                        names.len()
+                    )));
+                }
+                None => Arc::new(FunctionStats::default()),
+            };
+            let name = name.into();
+            names.insert(name, Arc::new(Registered::ready(record, stats, function)));
+            Ok(())
+        })?;
+        inner.evict();
+        Ok(digest)
+    }
+
+    /// Gives a function other code and leaves everything else of it. Blocks while it is compiled.
+    ///
+    /// Calls that run end on the old code; none fails because of it.
+    ///
+    /// # Errors
+    ///
+    /// The client's error; nothing has changed then.
+    pub fn reload(&self, name: &[u8], source: &Source<'_>) -> Result<Digest, CallError> {
+        let inner = &*self.0;
+        let find = || {
+            inner
+                .registry
+                .get(name)
+                .ok_or_else(|| CallError::no_function(name))
+        };
+        find()?;
+        let acquired = inner.acquire.acquire(source)?;
+        loop {
+            let before = find()?;
+            let mut record = before.record().clone();
+            let function = inner
+                .executor
+                .load(&acquired.artifact, inner.spec(&record)?)?;
+            record.digest = function.digest();
+            let digest = record.digest;
+            let changed = inner.change(|names| match names.get_mut(name) {
+                Some(current) if Arc::ptr_eq(current, &before) => {
+                    let stats = Arc::clone(before.stats());
+                    *current = Arc::new(Registered::ready(record, stats, function));
+                    Ok(true)
+                }
+                // Somebody else changed the function meanwhile, perhaps its permissions.
+                _ => Ok(false),
+            })?;
+            if changed {
+                inner.evict();
+                return Ok(digest);
+            }
+        }
+    }
+
+    /// Forgets a function. Calls that run end undisturbed. Blocks while the registry is written.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name, or the registry cannot be written.
+    pub fn unload(&self, name: &[u8]) -> Result<(), CallError> {
+        self.0.change(|names| match names.remove(name) {
+            Some(_) => Ok(()),
+            None => Err(CallError::no_function(name)),
+        })
+    }
+
+    /// The function of this name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn function(&self, name: &[u8]) -> Result<Arc<Registered<K>>, CallError> {
+        self.0
+            .registry
+            .get(name)
+            .ok_or_else(|| CallError::no_function(name))
+    }
+
+    /// The code of the function of this name. Blocks while it is fetched.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or its code cannot be had.
+    pub fn ready(&self, name: &[u8]) -> Result<Arc<Function<K>>, CallError> {
+        let registered = self.function(name)?;
+        if let Some(function) = registered.function() {
+            return Ok(Arc::clone(function));
+        }
+        let inner = Arc::clone(&self.0);
+        let ready = registered.wait_ready(move |record| inner.load_record(record));
+        block_on(ready).cloned()
+    }
+
+    /// Every function, in the order of their names.
+    #[must_use]
+    pub fn functions(&self) -> Vec<Arc<Registered<K>>> {
+        let mut functions: Vec<_> = self.0.registry.snapshot().values().cloned().collect();
+        functions.sort_by(|one, other| one.record().name.cmp(&other.record().name));
+        functions
+    }
+
+    /// What a function is loaded as, as a record has it.
+    ///
+    /// # Errors
+    ///
+    /// When permissions or limits are wrong.
+    pub fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
+        self.0.spec(record)
+    }
+}
+
+impl<K: Keyspace> Inner<K> {
+    /// Fetches the code of a function that is remembered.
+    fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
+        let source = Source::Cached(record.digest);
+        let acquired = self.acquire.acquire(&source)?;
+        self.executor.load(&acquired.artifact, self.spec(record)?)
+    }
+
+    fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
+        let Record {
+            name,
+            digest: _,
+            description,
+            permissions,
+            limits,
+            isolation,
+        } = record;
+        let keyspace = self.executor.keyspace();
+        let door = Door::new(permissions, |name| keyspace.is_command(name))
+            .map_err(|error| CallError::invalid(error.to_string()))?;
+        let limits = self
+            .options
+            .limits
+            .for_function(limits)
+            .map_err(|error| CallError::invalid(error.to_string()))?;
+        Ok(FunctionSpec {
+            name: name.as_str().into(),
+            description: description.clone(),
+            permissions: permissions.clone(),
+            door,
+            limits,
+            isolation: isolation.unwrap_or(self.options.isolation),
+            pool: self.options.pool,
+        })
+    }
+
+    /// Changes the registry in memory and on disk, or neither.
+    fn change<R>(
+        &self,
+        change: impl FnOnce(&mut Names<Registered<K>>) -> Result<R, CallError>,
+    ) -> Result<R, CallError> {
+        self.registry.change(|names| {
+            let result = change(names)?;
+            if let Some(file) = &self.file {
+                file.write(names.values().map(|one| one.record()))
+                    .map_err(|error| {
+                        CallError::new(
+                            Code::Store,
+                            format!("nothing was changed: {}", chain(&error)),
+                        )
+                    })?;
+            }
+            Ok(result)
+        })
+    }
+
+    /// Makes room in the cache if it is too large, for all but the functions that are loaded.
+    fn evict(&self) {
+        let Some(cache) = self.acquire.cache() else {
+            return;
+        };
+        let names = self.registry.snapshot();
+        let pinned: HashSet<Digest> = names.values().map(|one| one.record().digest).collect();
+        if let Err(error) = cache.evict(&pinned) {
+            tracing::warn!(error = chain(&error), "no room was made in the cache");
+        }
+    }
+}
+
+/// Runs a future to its end on this thread, which sleeps meanwhile.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::thread::park();
+    }
+}
