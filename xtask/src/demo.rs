@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ferrite_tests::{Client, Reply};
-use serde::Deserialize;
 
 use crate::binaries::{self, BuildProfile};
 use crate::examples::{self, Function};
 use crate::redis_cli;
 use crate::run::{self, heading};
 use crate::server::{Server, free_port};
+use crate::wasmc;
 use crate::workspace::Workspace;
 
 /// How to show it.
@@ -133,48 +133,18 @@ fn compile(
     folder: &Path,
     functions: &[Function],
 ) -> Result<Vec<Compiled>> {
-    /// What `compile --json` prints, as far as it is needed here.
-    #[derive(Deserialize)]
-    struct Report {
-        files: Vec<File>,
-    }
-    #[derive(Deserialize)]
-    struct File {
-        done: Done,
-    }
-    #[derive(Deserialize)]
-    struct Done {
-        source: String,
-    }
-
-    let compile = || {
-        let mut command = workspace.command(wasmc);
-        command
-            .arg("compile")
-            .arg("--cache")
-            .arg(folder.join("cache/wasm"));
-        command.args(
-            functions
-                .iter()
-                .map(|function| workspace.shown(&function.wasm)),
-        );
-        command
-    };
-    run::run(&mut compile())?;
+    let cache = folder.join("cache/wasm");
+    let files: Vec<_> = functions
+        .iter()
+        .map(|function| function.wasm.clone())
+        .collect();
+    run::run(wasmc::compile_command(wasmc, &cache, &files).current_dir(&workspace.root))?;
     // Once more for a program to read: it is all in the cache now.
-    let report: Report = serde_json::from_str(&run::output(compile().arg("--json"))?)
-        .context("`ferrite-wasmc compile --json` printed something else than its report")?;
-    if report.files.len() != functions.len() {
-        bail!(
-            "{} functions were compiled, not {}",
-            report.files.len(),
-            functions.len()
-        );
-    }
+    let compiled = wasmc::compile(wasmc, &cache, &files)?;
     functions
         .iter()
-        .zip(report.files)
-        .map(|(function, file)| {
+        .zip(compiled)
+        .map(|(function, compiled)| {
             let permissions = function.permissions.as_ref().map(|path| {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read {}", path.display()));
@@ -182,7 +152,7 @@ fn compile(
             });
             Ok(Compiled {
                 name: function.name.clone(),
-                digest: file.done.source,
+                digest: compiled.source,
                 permissions: permissions.transpose()?,
             })
         })

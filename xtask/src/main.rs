@@ -5,6 +5,7 @@
     reason = "a task talks to the terminal it was started from"
 )]
 
+mod bench;
 mod binaries;
 mod demo;
 mod examples;
@@ -14,6 +15,7 @@ mod server;
 mod test;
 mod tidy;
 mod tools;
+mod wasmc;
 mod workspace;
 
 use std::process::ExitCode;
@@ -37,6 +39,8 @@ enum Task {
     Test(test::Options),
     /// Show the whole way of a function: compile, load, call
     Demo(demo::Options),
+    /// Measure it beside its peers, and write docs/benchmarks.md
+    Bench(bench::Options),
     /// Build the example functions into target/examples/*.wasm
     Examples(examples::Options),
 }
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Task::Tidy(options) => tidy::run(&workspace, &options),
         Task::Test(options) => test::run(&workspace, &options),
         Task::Demo(options) => demo::run(&workspace, &options),
+        Task::Bench(options) => bench::run(&workspace, &options),
         Task::Examples(options) => examples::run(&workspace, &options),
     });
     match done {

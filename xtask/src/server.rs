@@ -58,9 +58,23 @@ impl Server {
         Client::connect(self.address())
     }
 
-    /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// Memory that it holds now, in KiB: `VmRSS`, or another field of `/proc/PID/status`.
+    ///
+    /// # Errors
+    /// When the process or the field is gone.
+    pub(crate) fn memory_kib(&self, field: &str) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let value = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let value = value.with_context(|| format!("{path} has no {field}"))?;
+        value
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .with_context(|| format!("{field} is {value}"))
     }
 
     /// Ask it to end, and wait until it has.

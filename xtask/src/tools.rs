@@ -159,3 +159,26 @@ fn has_std(libraries: &Path) -> bool {
         .into_iter()
         .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
+
+/// wasmtime's own command line, at the version that the lock file has of wasmtime.
+///
+/// # Errors
+/// When the registry has it not or it does not build.
+pub(crate) fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
+    let specification = run::output(&mut workspace.cargo(["pkgid", "wasmtime"]))?;
+    let version = specification
+        .trim()
+        .rsplit(['@', '#'])
+        .next()
+        .unwrap_or_default();
+    let binary = workspace.target.join("tools/bin/wasmtime");
+    if !binary.is_file() {
+        let mut command = workspace.cargo(["install", "--locked", "--quiet", "--root"]);
+        run::run(
+            command
+                .arg(workspace.target.join("tools"))
+                .arg(format!("wasmtime-cli@{version}")),
+        )?;
+    }
+    Ok(binary)
+}

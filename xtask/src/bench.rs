@@ -1,0 +1,149 @@
+//! `cargo xtask bench`: how fast it is from outside, beside its peers, and the page that says so.
+//!
+//! A part measures one thing and keeps its figures in `target/bench/PART.json`; when every part has
+//! been measured, `docs/benchmarks.md` and its plot are written from them. Contenders take turns
+//! within a run, so that what slows the machine down slows them all.
+
+mod cold;
+mod compile;
+mod figures;
+mod in_process;
+mod load;
+mod machine;
+mod page;
+mod plot;
+mod socket;
+mod valkey;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::machine::Machine;
+use crate::run::heading;
+use crate::workspace::Workspace;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Measure only these parts
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// How often the contenders of the socket's part take their turns
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each turn lasts, in seconds
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
+    /// Write the page from what was measured before, and measure nothing
+    #[arg(long, conflicts_with = "only")]
+    page: bool,
+}
+
+/// The parts, in the order in which they run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Calls through the socket, beside Lua in Valkey
+    Socket,
+    /// Starting the server, loading functions, memory, the binary's size
+    Cold,
+    /// Compiling, beside wasmtime's own command line
+    Compile,
+    /// The benchmarks in `benches/`
+    InProcess,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Cold => "cold",
+            Self::Compile => "compile",
+            Self::InProcess => "in-process",
+        }
+    }
+}
+
+/// Measure the chosen parts, and write the page when all have been measured.
+///
+/// # Errors
+/// When something does not build, start or answer as it should.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    for part in Part::value_variants() {
+        if options.page || !(options.only.is_empty() || options.only.contains(part)) {
+            continue;
+        }
+        heading(part.name());
+        match part {
+            Part::Socket => keep(
+                workspace,
+                *part,
+                &socket::measure(workspace, options.rounds, options.seconds)?,
+            )?,
+            Part::Cold => keep(workspace, *part, &cold::measure(workspace)?)?,
+            Part::Compile => keep(workspace, *part, &compile::measure(workspace)?)?,
+            Part::InProcess => keep(workspace, *part, &in_process::measure(workspace)?)?,
+        }
+    }
+    let missing: Vec<_> = Part::value_variants()
+        .iter()
+        .filter(|part| !file(workspace, **part).is_file())
+        .collect();
+    if let Some(part) = missing.first() {
+        println!(
+            "\nnote: the page is written once every part was measured; {} was not",
+            part.name()
+        );
+        return Ok(());
+    }
+    let (socket, machine) = kept(workspace, Part::Socket)?;
+    let (cold, _) = kept(workspace, Part::Cold)?;
+    let (compile, _) = kept(workspace, Part::Compile)?;
+    let (in_process, _) = kept(workspace, Part::InProcess)?;
+    let docs = workspace.root.join("docs");
+    write(&docs.join("benchmarks.svg"), &plot::throughput(&socket))?;
+    write(
+        &docs.join("benchmarks.md"),
+        &page::write(&machine, &socket, &cold, &compile, &in_process),
+    )
+}
+
+fn file(workspace: &Workspace, part: Part) -> PathBuf {
+    workspace
+        .target
+        .join("bench")
+        .join(part.name())
+        .with_extension("json")
+}
+
+fn keep<T: Serialize>(workspace: &Workspace, part: Part, figures: &T) -> Result<()> {
+    let path = file(workspace, part);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    write(
+        &path,
+        &serde_json::to_string_pretty(&(figures, Machine::here(workspace)))?,
+    )
+}
+
+fn kept<T: DeserializeOwned>(workspace: &Workspace, part: Part) -> Result<(T, Machine)> {
+    let path = file(workspace, part);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let again = format!(
+        "{} is of another version; measure it again: cargo xtask bench --only {}",
+        path.display(),
+        part.name()
+    );
+    serde_json::from_str(&text).context(again)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    println!("writing {}", path.display());
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,207 @@
+//! What is not warm yet: starting the server, loading functions, and what they hold while idle.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use ferrite_benches::modules::{Size, generated};
+use serde::{Deserialize, Serialize};
+
+use super::figures::Figures;
+use super::load::must_succeed;
+use crate::binaries::{self, BuildProfile};
+use crate::server::{Server, free_port};
+use crate::wasmc;
+use crate::workspace::Workspace;
+
+/// How often the server is started.
+const STARTS: usize = 20;
+
+/// The figures of this part.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Cold {
+    /// From the start of the process to the first connection, in milliseconds.
+    pub(super) up: Figures,
+    /// From the start of the process to the first reply of a function out of the cache.
+    pub(super) first_reply: Figures,
+    pub(super) loads: Vec<Loads>,
+    /// Memory of the server that nobody has called yet.
+    pub(super) idle_kib: u64,
+    /// What each further function adds that was loaded and called once.
+    pub(super) function_kib: f64,
+    pub(super) binary_bytes: u64,
+}
+
+/// First calls of functions that the running server has never seen.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Loads {
+    pub(super) size: String,
+    pub(super) artifact_bytes: u64,
+    /// `WASM.LOAD` by digest, in milliseconds.
+    pub(super) load: Figures,
+    /// The first call after it.
+    pub(super) call: Figures,
+    /// Both together.
+    pub(super) both: Figures,
+}
+
+/// # Errors
+/// When something does not build, start or answer.
+pub(super) fn measure(workspace: &Workspace) -> Result<Cold> {
+    let server = binaries::server(workspace, BuildProfile::Dist)?;
+    let wasmc = binaries::wasmc(workspace, BuildProfile::Dist)?;
+    let folder = workspace.target.join("bench/cold");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let cold = Bench {
+        workspace,
+        server: &server,
+        wasmc: &wasmc,
+        folder: &folder,
+    };
+
+    let (up, first_reply) = cold.starts()?;
+    let loads = Size::ALL
+        .iter()
+        .map(|size| cold.loads(*size))
+        .collect::<Result<_>>()?;
+    let (idle_kib, function_kib) = cold.memory()?;
+    let binary_bytes = std::fs::metadata(&server)?.len();
+    Ok(Cold {
+        up,
+        first_reply,
+        loads,
+        idle_kib,
+        function_kib,
+        binary_bytes,
+    })
+}
+
+struct Bench<'a> {
+    workspace: &'a Workspace,
+    server: &'a Path,
+    wasmc: &'a Path,
+    folder: &'a Path,
+}
+
+/// How many modules of a size are loaded; compiling the large ones takes seconds each.
+fn count(size: Size) -> u64 {
+    match size {
+        Size::Small | Size::Middle => 200,
+        Size::Large => 30,
+    }
+}
+
+impl Bench<'_> {
+    fn start(&self) -> Result<Server> {
+        let port = free_port()?;
+        let mut command = self.workspace.command(self.server);
+        command
+            .args(["--log", "warn", "--port", &port.to_string(), "--dir"])
+            .arg(self.folder);
+        Server::start(&mut command, port, &self.folder.join("server.log"))
+    }
+
+    /// Modules that no run has seen, compiled into the server's cache: their digests and one's size.
+    fn modules(&self, size: Size, count: u64, salt: u64) -> Result<(Vec<String>, u64)> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for index in 0..count {
+            let file = self
+                .folder
+                .join(format!("{}-{salt}-{index}.wasm", size.name()));
+            std::fs::write(&file, generated(size, (salt << 32) | index))?;
+            files.push(file);
+        }
+        println!("compiling {count} modules, {} ones", size.name());
+        let compiled = wasmc::compile(self.wasmc, &self.folder.join("cache/wasm"), &files)?;
+        let bytes = compiled
+            .first()
+            .map_or(0, |compiled| compiled.artifact_bytes);
+        Ok((
+            compiled
+                .into_iter()
+                .map(|compiled| compiled.source)
+                .collect(),
+            bytes,
+        ))
+    }
+
+    fn starts(&self) -> Result<(Figures, Figures)> {
+        let (digests, _) = self.modules(Size::Small, 1, 1)?;
+        let (mut ups, mut replies) = (Vec::new(), Vec::new());
+        for _ in 0..STARTS {
+            let start = Instant::now();
+            let server = self.start()?;
+            ups.push(start.elapsed());
+            first_call(&server, "start", &digests[0])?;
+            replies.push(start.elapsed());
+            server.stop()?;
+        }
+        let (ups, replies) = (Figures::milliseconds(ups), Figures::milliseconds(replies));
+        println!(
+            "up after {:.2} ms, first reply after {:.2} ms",
+            ups.median(),
+            replies.median()
+        );
+        Ok((ups, replies))
+    }
+
+    fn loads(&self, size: Size) -> Result<Loads> {
+        let (digests, artifact_bytes) = self.modules(size, count(size), 2)?;
+        let server = self.start()?;
+        // The very first one in a process pays for what all later ones share.
+        let (first, _) = self.modules(Size::Small, 1, 3)?;
+        first_call(&server, "first", &first[0])?;
+        let mut times = Vec::new();
+        for (index, digest) in digests.iter().enumerate() {
+            times.push(first_call(&server, &format!("f{index}"), digest)?);
+        }
+        server.stop()?;
+        let loads = Loads {
+            size: size.name().to_owned(),
+            artifact_bytes,
+            load: Figures::milliseconds(times.iter().map(|(load, _)| *load)),
+            call: Figures::milliseconds(times.iter().map(|(_, call)| *call)),
+            both: Figures::milliseconds(times.iter().map(|(load, call)| *load + *call)),
+        };
+        println!(
+            "{}: load and first call {:.3} ms",
+            loads.size,
+            loads.both.median()
+        );
+        Ok(loads)
+    }
+
+    fn memory(&self) -> Result<(u64, f64)> {
+        const FUNCTIONS: u64 = 200;
+        let (digests, _) = self.modules(Size::Small, FUNCTIONS, 4)?;
+        let server = self.start()?;
+        must_succeed(&server, &["PING".to_owned()])?;
+        let idle = server.memory_kib("VmRSS")?;
+        for (index, digest) in digests.iter().enumerate() {
+            first_call(&server, &format!("f{index}"), digest)?;
+        }
+        let more = server.memory_kib("VmRSS")?.saturating_sub(idle);
+        server.stop()?;
+        println!("idle {idle} KiB, {more} KiB for {FUNCTIONS} functions");
+        Ok((idle, more as f64 / FUNCTIONS as f64))
+    }
+}
+
+/// Load a function by digest and call it once, each timed from here.
+fn first_call(server: &Server, name: &str, digest: &str) -> Result<(Duration, Duration)> {
+    let mut client = server.client();
+    let start = Instant::now();
+    let loaded = client.call(&["WASM.LOAD", name, digest, "REPLACE"]);
+    let load = start.elapsed();
+    let called = client.call(&["WASM.CALL", name, "ARGS", "1"]);
+    let call = start.elapsed() - load;
+    if let Some(error) = loaded.error().or(called.error()) {
+        anyhow::bail!("a first call was answered with: {error}");
+    }
+    Ok((load, call))
+}

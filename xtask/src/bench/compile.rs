@@ -1,0 +1,137 @@
+//! Compiling through the command line, beside wasmtime's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ferrite_benches::modules::{Size, generated};
+use serde::{Deserialize, Serialize};
+
+use super::figures::Figures;
+use crate::binaries::{self, BuildProfile};
+use crate::examples;
+use crate::run;
+use crate::tools;
+use crate::wasmc;
+use crate::workspace::Workspace;
+
+/// How often each compiler takes its turn.
+const ROUNDS: usize = 7;
+
+/// The figures of this part.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Compile {
+    /// What `wasmtime --version` says; nothing if it could not be had.
+    pub(super) wasmtime: Option<String>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// One module; times of whole processes, in milliseconds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) module: String,
+    pub(super) source_bytes: u64,
+    /// Into an empty cache, with everything that publishing takes.
+    pub(super) ours: Figures,
+    /// The same again, with the artifact in the cache.
+    pub(super) cached: Figures,
+    /// `wasmtime compile` with the same metering.
+    pub(super) wasmtimes: Figures,
+}
+
+/// # Errors
+/// When something does not build or a module is refused.
+pub(super) fn measure(workspace: &Workspace) -> Result<Compile> {
+    let wasmc = binaries::wasmc(workspace, BuildProfile::Dist)?;
+    let wasmtime = wasmtime(workspace);
+    let folder = workspace.target.join("bench/compile");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut rows = Vec::new();
+    for (module, file) in modules(workspace, &folder)? {
+        let source_bytes = std::fs::metadata(&file)?.len();
+        let (mut ours, mut cached, mut wasmtimes) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let cache = folder.join("cache");
+            if cache.exists() {
+                std::fs::remove_dir_all(&cache)?;
+            }
+            let compile = || wasmc::compile_command(&wasmc, &cache, std::slice::from_ref(&file));
+            ours.push(quietly(&mut compile())?);
+            cached.push(quietly(&mut compile())?);
+            if let Some(wasmtime) = &wasmtime {
+                let mut command = workspace.command(wasmtime);
+                command.args([
+                    "compile",
+                    "-W",
+                    "fuel=1000000000",
+                    "-W",
+                    "epoch-interruption=y",
+                    "-o",
+                ]);
+                command.arg(folder.join("wasmtime.cwasm")).arg(&file);
+                // Without `fuel` on its command line it would not meter; the number is not compiled in.
+                wasmtimes.push(quietly(&mut command)?);
+            }
+        }
+        let row = Row {
+            module,
+            source_bytes,
+            ours: Figures::milliseconds(ours),
+            cached: Figures::milliseconds(cached),
+            wasmtimes: Figures::milliseconds(wasmtimes),
+        };
+        let (ours, cached, theirs) = (
+            row.ours.median(),
+            row.cached.median(),
+            row.wasmtimes.median(),
+        );
+        println!(
+            "{}: {ours:.1} ms, cached {cached:.1} ms, wasmtime {theirs:.1} ms",
+            row.module
+        );
+        rows.push(row);
+    }
+    let version =
+        wasmtime.map(|wasmtime| run::output(workspace.command(wasmtime).arg("--version")));
+    Ok(Compile {
+        wasmtime: version
+            .transpose()?
+            .map(|version| version.trim().to_owned()),
+        rows,
+    })
+}
+
+fn modules(workspace: &Workspace, folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut modules = Vec::new();
+    for size in Size::ALL {
+        let file = folder.join(size.name()).with_extension("wasm");
+        std::fs::write(&file, generated(size, 0))?;
+        modules.push((format!("generated, {}", size.name()), file));
+    }
+    for function in examples::build(workspace)?
+        .into_iter()
+        .filter(|function| function.name == "json_patch")
+    {
+        modules.push((function.name, function.wasm));
+    }
+    Ok(modules)
+}
+
+/// wasmtime's own command line, of the version that is built in here, if it can be had.
+fn wasmtime(workspace: &Workspace) -> Option<PathBuf> {
+    match tools::wasmtime(workspace) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            println!("note: `wasmtime compile` takes no part: {error:#}");
+            None
+        }
+    }
+}
+
+fn quietly(command: &mut Command) -> Result<Duration> {
+    let (printed, time) = run::timed(|| run::output(command))?;
+    drop(printed);
+    Ok(time)
+}

@@ -1,0 +1,138 @@
+//! The benchmarks in `benches/`, run by criterion, and where it leaves their figures.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::run;
+use crate::workspace::Workspace;
+
+/// The figures of this part.
+#[derive(Serialize, Deserialize)]
+pub(super) struct InProcess {
+    pub(super) rows: Vec<Row>,
+}
+
+/// One benchmark.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Row {
+    /// Its group and its name, as criterion was told them.
+    pub(super) name: String,
+    /// The median of criterion's samples, and the interval it gives for it with 95 % confidence.
+    pub(super) nanoseconds: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+/// # Errors
+/// When the benchmarks do not build or run.
+pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
+    let results = workspace.target.join("criterion");
+    if results.exists() {
+        std::fs::remove_dir_all(&results)
+            .with_context(|| format!("cannot empty {}", results.display()))?;
+    }
+    run::run(&mut workspace.cargo([
+        "bench",
+        "--package",
+        "ferrite-benches",
+        "--benches",
+        "--",
+        "--quiet",
+    ]))?;
+    let mut rows = Vec::new();
+    for folder in finished(&results)? {
+        rows.push(read(&folder)?);
+    }
+    if rows.is_empty() {
+        bail!("the benchmarks left no figures in {}", results.display());
+    }
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(InProcess { rows })
+}
+
+/// The folders `new` that criterion left below this one, however deep the names nest.
+fn finished(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.join("estimates.json").is_file() && path.ends_with("new") {
+            found.push(path);
+        } else if path.is_dir() {
+            found.extend(finished(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+fn read(folder: &Path) -> Result<Row> {
+    #[derive(Deserialize)]
+    struct Benchmark {
+        full_id: String,
+    }
+    #[derive(Deserialize)]
+    struct Estimates {
+        median: Estimate,
+    }
+    #[derive(Deserialize)]
+    struct Estimate {
+        point_estimate: f64,
+        confidence_interval: Interval,
+    }
+    #[derive(Deserialize)]
+    struct Interval {
+        lower_bound: f64,
+        upper_bound: f64,
+    }
+    fn parse<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
+    }
+    let Benchmark { full_id: name } = parse(&folder.join("benchmark.json"))?;
+    let Estimates { median } = parse(&folder.join("estimates.json"))?;
+    let Interval {
+        lower_bound: low,
+        upper_bound: high,
+    } = median.confidence_interval;
+    Ok(Row {
+        name,
+        nanoseconds: median.point_estimate,
+        low,
+        high,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_from_where_criterion_leaves_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let leave = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let estimates = r#"{"median":{"point_estimate":15.5,"standard_error":1,"confidence_interval":{"confidence_level":0.95,"lower_bound":15.0,"upper_bound":16.0}}}"#;
+        for state in ["new", "base"] {
+            leave(&format!("call/warm/{state}/estimates.json"), estimates);
+            leave(
+                &format!("call/warm/{state}/benchmark.json"),
+                r#"{"full_id":"call/warm"}"#,
+            );
+        }
+        leave("call/report/index.html", "");
+        let found = finished(folder.path()).unwrap();
+        assert_eq!(found, [folder.path().join("call/warm/new")]);
+        let row = read(&found[0]).unwrap();
+        assert_eq!(
+            (row.name.as_str(), row.nanoseconds, row.low, row.high),
+            ("call/warm", 15.5, 15.0, 16.0)
+        );
+    }
+}

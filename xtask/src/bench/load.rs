@@ -1,0 +1,134 @@
+//! Load through the socket, made by `redis-benchmark`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use ferrite_tests::Reply;
+
+use crate::run;
+use crate::server::Server;
+use crate::tools;
+
+/// How many keys the commands are spread over.
+const KEYS: &str = "10000";
+
+/// How a load is put on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Shape {
+    /// Connections at once.
+    pub(super) connections: u32,
+    /// Requests that a connection sends without waiting for their replies.
+    pub(super) pipeline: u32,
+}
+
+/// The program that makes the load.
+pub(super) struct Generator {
+    program: PathBuf,
+}
+
+impl Generator {
+    /// # Errors
+    /// When the program is not installed.
+    pub(super) fn find() -> Result<Self> {
+        let program = tools::on_path("redis-benchmark")
+            .context("the load is made by redis-benchmark, which is not installed (on Debian: apt-get install redis-tools)")?;
+        Ok(Self { program })
+    }
+
+    /// How many such commands a second the server answers, over about so many seconds.
+    ///
+    /// # Errors
+    /// When the load cannot be made, or a reply is an error.
+    pub(super) fn rate(
+        &self,
+        server: &Server,
+        shape: Shape,
+        command: &[String],
+        seconds: f64,
+    ) -> Result<f64> {
+        // A first turn warms both sides and says how many requests fill the time.
+        let few = u64::from(shape.connections * shape.pipeline * 4);
+        let first = self.turn(server, shape, command, few)?;
+        let enough = ((first * seconds) as u64).max(few);
+        self.turn(server, shape, command, enough)
+    }
+
+    fn turn(
+        &self,
+        server: &Server,
+        shape: Shape,
+        command: &[String],
+        requests: u64,
+    ) -> Result<f64> {
+        let mut generator = Command::new(&self.program);
+        generator
+            .args(["--csv", "-e", "-h", "127.0.0.1", "-p"])
+            .arg(server.port.to_string());
+        generator.args([
+            "-c",
+            &shape.connections.to_string(),
+            "-P",
+            &shape.pipeline.to_string(),
+        ]);
+        generator.args(["-r", KEYS, "-n", &requests.to_string()]);
+        let printed = run::output(generator.args(command))?;
+        rate(&printed).with_context(|| {
+            format!(
+                "redis-benchmark on `{}` printed:\n{printed}",
+                command.join(" ")
+            )
+        })
+    }
+}
+
+/// The rate in what `redis-benchmark --csv` printed: the first of the seven numbers in its last line.
+fn rate(printed: &str) -> Result<f64> {
+    if let Some(error) = printed
+        .lines()
+        .find(|line| line.contains("Error from server"))
+    {
+        bail!("{error}");
+    }
+    let last = printed
+        .lines()
+        .rfind(|line| line.starts_with('"'))
+        .context("no figures")?;
+    let fields: Vec<_> = last.trim_matches('"').rsplit("\",\"").collect();
+    let rate: f64 = fields
+        .get(6)
+        .context("too few figures")?
+        .parse()
+        .context("no rate")?;
+    Ok(rate)
+}
+
+/// Send the command once and make sure that the reply is no error.
+///
+/// # Errors
+/// When it is.
+pub(super) fn must_succeed(server: &Server, command: &[String]) -> Result<Reply> {
+    match server.client().call(command) {
+        Reply::Error(error) => bail!("`{}` was answered with: {error}", command.join(" ")),
+        reply => Ok(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_read_whatever_the_command_is_called() {
+        let head = "\"test\",\"rps\",\"avg_latency_ms\",\"min_latency_ms\",\"p50_latency_ms\",\"p95_latency_ms\",\"p99_latency_ms\",\"max_latency_ms\"\n";
+        let line = "\"EVAL return \"a\",\"b\" 0\",\"123456.78\",\"0.1\",\"0.1\",\"0.1\",\"0.1\",\"0.1\",\"0.9\"\n";
+        assert_eq!(rate(&format!("{head}{line}")).unwrap(), 123_456.78);
+        assert!(rate(head).is_err());
+        assert!(
+            rate("Error from server: NOFUNC\n")
+                .unwrap_err()
+                .to_string()
+                .contains("NOFUNC")
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! On what the figures were measured.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run;
+use crate::workspace::Workspace;
+
+/// The machine, and the state of the sources.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Machine {
+    pub(super) processor: String,
+    pub(super) cores: usize,
+    pub(super) memory_gib: u64,
+    pub(super) kernel: String,
+    pub(super) rustc: String,
+    pub(super) commit: String,
+}
+
+impl Machine {
+    pub(super) fn here(workspace: &Workspace) -> Self {
+        let say = |program: &str, arguments: &[&str]| {
+            let said = run::output(workspace.command(program).args(arguments)).unwrap_or_default();
+            said.trim().to_owned()
+        };
+        let field = |file: &str, name: &str| {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            let value = text
+                .lines()
+                .find(|line| line.starts_with(name))
+                .and_then(|line| line.split_once(':'));
+            value
+                .map(|(_, value)| value.trim().to_owned())
+                .unwrap_or_default()
+        };
+        let kib = field("/proc/meminfo", "MemTotal");
+        let kib: u64 = kib
+            .split(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default();
+        Self {
+            processor: field("/proc/cpuinfo", "model name"),
+            cores: std::thread::available_parallelism().map_or(1, Into::into),
+            memory_gib: kib.div_ceil(1 << 20),
+            kernel: say("uname", &["-sr"]),
+            rustc: say("rustc", &["--version"]),
+            commit: say("git", &["rev-parse", "--short", "HEAD"]),
+        }
+    }
+}

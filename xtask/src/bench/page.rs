@@ -1,0 +1,338 @@
+//! The page: every figure with its spread, and the command that measures it again.
+
+use std::fmt::Write as _;
+
+use super::cold::Cold;
+use super::compile::Compile;
+use super::figures::{Figures, Rate, Short};
+use super::in_process::InProcess;
+use super::load::Shape;
+use super::machine::Machine;
+use super::socket::{ALONE, PIPELINED, SINGLE, Socket};
+
+/// Write it whole.
+pub(super) fn write(
+    machine: &Machine,
+    socket: &Socket,
+    cold: &Cold,
+    compile: &Compile,
+    in_process: &InProcess,
+) -> String {
+    let mut page = String::new();
+    // Writing to a string cannot fail.
+    let _ = head(&mut page, machine)
+        .and_then(|()| calls(&mut page, socket))
+        .and_then(|()| starts(&mut page, cold))
+        .and_then(|()| compilers(&mut page, compile))
+        .and_then(|()| parts(&mut page, in_process));
+    page
+}
+
+fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
+    let Machine {
+        processor,
+        cores,
+        memory_gib,
+        kernel,
+        rustc,
+        commit,
+    } = machine;
+    writeln!(page, "# Benchmarks\n")?;
+    writeln!(
+        page,
+        "Measured by `cargo xtask bench`, which wrote this page. What it needs beyond Rust and Python 3 is"
+    )?;
+    writeln!(
+        page,
+        "`redis-benchmark` (on Debian: `apt-get install redis-tools`). A part alone: `cargo xtask bench --only"
+    )?;
+    writeln!(page, "socket`, `cold`, `compile` or `in-process`.\n")?;
+    writeln!(
+        page,
+        "Figures are medians; what stands in brackets is the lowest and the highest of the rounds. Contenders"
+    )?;
+    writeln!(
+        page,
+        "take turns within each round, and a ratio is taken round by round before its median. Servers, clients"
+    )?;
+    writeln!(page, "and everything else share the machine:\n")?;
+    writeln!(
+        page,
+        "- {processor}, {cores} cores, {memory_gib} GiB, {kernel}"
+    )?;
+    writeln!(page, "- {rustc}, profile `dist`, commit `{commit}`\n")
+}
+
+/// A figure of a table with its spread.
+fn spread(figures: &Figures) -> String {
+    format!(
+        "{} ({}–{})",
+        Short(figures.median()),
+        Short(figures.low()),
+        Short(figures.high())
+    )
+}
+
+fn rates(figures: &Figures) -> String {
+    format!(
+        "{} ({}–{})",
+        Rate(figures.median()),
+        Rate(figures.low()),
+        Rate(figures.high())
+    )
+}
+
+fn times(ratio: &Figures) -> String {
+    format!(
+        "{:.2} × ({:.2}–{:.2})",
+        ratio.median(),
+        ratio.low(),
+        ratio.high()
+    )
+}
+
+/// `-` where something took no part.
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "–".to_owned())
+}
+
+fn calls(page: &mut String, socket: &Socket) -> std::fmt::Result {
+    writeln!(page, "## Calls through the socket\n")?;
+    writeln!(
+        page,
+        "![Calls a second of functions in WebAssembly and in Lua](benchmarks.svg)\n"
+    )?;
+    writeln!(
+        page,
+        "Replies a second, beside the same functions in Lua (`FCALL`) in Valkey {}, which keeps nothing on",
+        socket.valkey_version
+    )?;
+    writeln!(
+        page,
+        "disk. Load by `redis-benchmark`, keys spread over ten thousand. `fresh` and `rewind` isolate each call,"
+    )?;
+    writeln!(
+        page,
+        "`reuse` serves many calls with one instance. The functions are in `benches/functions` and `examples`.\n"
+    )?;
+    for (title, shape) in [
+        ("50 connections, pipelines of 16", PIPELINED),
+        ("50 connections, one request at a time", SINGLE),
+    ] {
+        functions(
+            page,
+            socket,
+            title,
+            shape,
+            &["noop", "get_set", "rate_limit"],
+        )?;
+    }
+    functions(
+        page,
+        socket,
+        "One connection: the sum of the numbers up to a million",
+        ALONE,
+        &["sum"],
+    )?;
+
+    writeln!(page, "### Beside commands of the same server\n")?;
+    writeln!(
+        page,
+        "| shape | `PING` | `GET` | no-op, fresh | of `PING` | no-op, reuse | of `PING` | `PING` in Valkey | `GET` in Valkey |"
+    )?;
+    writeln!(page, "|---|---|---|---|---|---|---|---|---|")?;
+    for (title, shape) in [("pipelines of 16", PIPELINED), ("one at a time", SINGLE)] {
+        let of = |workload, contender| socket.rates(workload, contender, shape);
+        let rate = |workload, contender| or_dash(of(workload, contender).map(rates));
+        let ratio = |contender| {
+            or_dash(
+                of("noop", contender)
+                    .zip(of("ping", "ferrite"))
+                    .map(|(noop, ping)| times(&noop.over(ping))),
+            )
+        };
+        writeln!(
+            page,
+            "| {title} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            rate("ping", "ferrite"),
+            rate("get", "ferrite"),
+            rate("noop", "fresh"),
+            ratio("fresh"),
+            rate("noop", "reuse"),
+            ratio("reuse"),
+            rate("ping", "valkey"),
+            rate("get", "valkey"),
+        )?;
+    }
+    writeln!(page)
+}
+
+fn functions(
+    page: &mut String,
+    socket: &Socket,
+    title: &str,
+    shape: Shape,
+    workloads: &[&str],
+) -> std::fmt::Result {
+    writeln!(page, "### {title}\n")?;
+    writeln!(page, "| function | isolation | wasm | Lua | ratio |")?;
+    writeln!(page, "|---|---|---|---|---|")?;
+    for workload in workloads {
+        let lua = socket.rates(workload, "lua", shape);
+        for isolation in ["reuse", "rewind", "fresh"] {
+            let Some(wasm) = socket.rates(workload, isolation, shape) else {
+                continue;
+            };
+            let ratio = lua.map(|lua| times(&wasm.over(lua)));
+            writeln!(
+                page,
+                "| `{workload}` | {isolation} | {} | {} | {} |",
+                rates(wasm),
+                or_dash(lua.map(rates)),
+                or_dash(ratio)
+            )?;
+        }
+    }
+    writeln!(page)
+}
+
+fn starts(page: &mut String, cold: &Cold) -> std::fmt::Result {
+    writeln!(page, "## Cold starts and memory\n")?;
+    writeln!(
+        page,
+        "Functions are loaded by the digest of their source; their artifacts are in the cache on disk, and in the"
+    )?;
+    writeln!(
+        page,
+        "system's page cache. No function is loaded twice. The times are those of a client on the same machine.\n"
+    )?;
+    writeln!(page, "| what | median | spread |")?;
+    writeln!(page, "|---|---|---|")?;
+    let row = |page: &mut String, what: &str, figures: &Figures| {
+        writeln!(
+            page,
+            "| {what} | {} ms | {}–{} ms |",
+            Short(figures.median()),
+            Short(figures.low()),
+            Short(figures.high())
+        )
+    };
+    row(page, "process start → first connection", &cold.up)?;
+    row(
+        page,
+        "process start → first reply of a cached function",
+        &cold.first_reply,
+    )?;
+    writeln!(
+        page,
+        "\n| artifact | functions | `WASM.LOAD` | first `WASM.CALL` | both | both, p99 |"
+    )?;
+    writeln!(page, "|---|---|---|---|---|---|")?;
+    for loads in &cold.loads {
+        let milliseconds = |figures: &Figures| format!("{} ms", Short(figures.median()));
+        let (load, call, both) = (
+            milliseconds(&loads.load),
+            milliseconds(&loads.call),
+            milliseconds(&loads.both),
+        );
+        let p99 = Short(loads.both.quantile(0.99));
+        writeln!(
+            page,
+            "| {} | {} | {load} | {call} | {both} | {p99} ms |",
+            kilobytes(loads.artifact_bytes),
+            loads.load.count()
+        )?;
+    }
+    writeln!(page, "\n| what | size |\n|---|---|")?;
+    writeln!(
+        page,
+        "| memory of the idle server | {:.1} MB |",
+        cold.idle_kib as f64 * 1024.0 / 1e6
+    )?;
+    writeln!(
+        page,
+        "| memory that one more small function adds, loaded and called once | {:.0} KB |",
+        cold.function_kib * 1.024
+    )?;
+    writeln!(
+        page,
+        "| the lean binary | {:.1} MB |\n",
+        cold.binary_bytes as f64 / 1e6
+    )
+}
+
+fn kilobytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+fn compilers(page: &mut String, compile: &Compile) -> std::fmt::Result {
+    writeln!(page, "## Compiling\n")?;
+    let wasmtime = compile.wasmtime.as_deref().unwrap_or("wasmtime");
+    writeln!(
+        page,
+        "Whole processes, in milliseconds: `ferrite-wasmc compile` into an empty cache, again with the artifact in"
+    )?;
+    writeln!(
+        page,
+        "the cache, and `{wasmtime}`'s `compile` with fuel and epochs on.\n"
+    )?;
+    writeln!(
+        page,
+        "| module | source | compile | cached | wasmtime | ratio |\n|---|---|---|---|---|---|"
+    )?;
+    for row in &compile.rows {
+        let peer = (row.wasmtimes.count() > 0).then_some(&row.wasmtimes);
+        let (theirs, ratio) = (
+            or_dash(peer.map(spread)),
+            or_dash(peer.map(|peer| times(&row.ours.over(peer)))),
+        );
+        let (ours, cached) = (spread(&row.ours), spread(&row.cached));
+        writeln!(
+            page,
+            "| {} | {} | {ours} | {cached} | {theirs} | {ratio} |",
+            row.module,
+            kilobytes(row.source_bytes)
+        )?;
+    }
+    writeln!(page)
+}
+
+fn parts(page: &mut String, in_process: &InProcess) -> std::fmt::Result {
+    writeln!(page, "## In-process\n")?;
+    writeln!(
+        page,
+        "By criterion: `cargo bench -p ferrite-benches`. The interval is criterion's, with 95 % confidence.\n"
+    )?;
+    writeln!(page, "| benchmark | median | interval |\n|---|---|---|")?;
+    for row in &in_process.rows {
+        let [median, low, high] = [row.nanoseconds, row.low, row.high].map(duration);
+        writeln!(page, "| `{}` | {median} | {low}–{high} |", row.name)?;
+    }
+    Ok(())
+}
+
+fn duration(nanoseconds: f64) -> String {
+    match nanoseconds {
+        n if n < 1e3 => format!("{} ns", Short(n)),
+        n if n < 1e6 => format!("{} µs", Short(n / 1e3)),
+        n if n < 1e9 => format!("{} ms", Short(n / 1e6)),
+        n => format!("{} s", Short(n / 1e9)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_follow_the_size() {
+        assert_eq!(
+            [15.0, 2_500.0, 150e6, 2.1e9].map(duration),
+            ["15.0 ns", "2.50 µs", "150 ms", "2.10 s"]
+        );
+        assert_eq!([17_536, 4_649_104].map(kilobytes), ["18 KB", "4.6 MB"]);
+    }
+}

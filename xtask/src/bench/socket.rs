@@ -1,0 +1,295 @@
+//! Calls through the socket: beside `PING` of the same server, and beside Lua in Valkey.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use ferrite_tests::Reply;
+use serde::{Deserialize, Serialize};
+
+use super::figures::Figures;
+use super::load::{Generator, Shape, must_succeed};
+use super::valkey;
+use crate::binaries::{self, BuildProfile};
+use crate::examples;
+use crate::server::{Server, free_port};
+use crate::workspace::Workspace;
+
+/// Many clients that pipeline: what the server itself costs.
+pub(super) const PIPELINED: Shape = Shape {
+    connections: 50,
+    pipeline: 16,
+};
+/// Many clients that wait for each reply: what the socket costs.
+pub(super) const SINGLE: Shape = Shape {
+    connections: 50,
+    pipeline: 1,
+};
+/// One client with one request, for what takes long by itself.
+pub(super) const ALONE: Shape = Shape {
+    connections: 1,
+    pipeline: 1,
+};
+
+/// The figures of this part.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Socket {
+    pub(super) valkey_version: String,
+    pub(super) rows: Vec<Row>,
+}
+
+/// What one contender did with one workload.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) workload: String,
+    pub(super) contender: String,
+    pub(super) shape: Shape,
+    /// Replies a second, one figure a round.
+    pub(super) rates: Figures,
+}
+
+impl Socket {
+    /// The rates of one contender, if it took part.
+    pub(super) fn rates(&self, workload: &str, contender: &str, shape: Shape) -> Option<&Figures> {
+        let row = |row: &&Row| {
+            row.workload == workload && row.contender == contender && row.shape == shape
+        };
+        self.rows.iter().find(row).map(|row| &row.rates)
+    }
+}
+
+/// Functions that are called: name, arguments of the call, shapes of the load.
+const WORKLOADS: &[(&str, &[&str], &[&str], &[Shape])] = &[
+    ("noop", &[], &[], &[PIPELINED, SINGLE]),
+    (
+        "get_set",
+        &["bench:__rand_int__"],
+        &["0123456789abcdef"],
+        &[PIPELINED, SINGLE],
+    ),
+    (
+        "rate_limit",
+        &["ratelimit:__rand_int__"],
+        &["1000000000", "60"],
+        &[PIPELINED, SINGLE],
+    ),
+    ("sum", &[], &["1000000"], &[ALONE]),
+];
+
+/// Kinds of isolation, weakest first, each a contender of its own where the server has it.
+const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
+
+const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*"],"allowed_commands":["GET","SET","INCR","EXPIRE"],"allow_write":true}"#;
+/// The sum of a million numbers is some ten million instructions.
+const LIMITS: &str = r#"{"max_fuel":1000000000}"#;
+
+/// One line of the plan: who does what, and how it is asked for.
+struct Turn {
+    workload: &'static str,
+    contender: &'static str,
+    shape: Shape,
+    command: Vec<String>,
+    on_valkey: bool,
+}
+
+/// Measure everything, each contender once a round.
+///
+/// # Errors
+/// When a server does not start or a call fails.
+pub(super) fn measure(workspace: &Workspace, rounds: usize, seconds: f64) -> Result<Socket> {
+    let generator = Generator::find()?;
+    let folder = workspace.target.join("bench/socket");
+    let valkey = {
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        valkey::start(workspace, &folder)?
+    };
+    let ferrite = start(workspace, &folder)?;
+    let isolations = load_functions(workspace, &ferrite)?;
+    let plan = plan(&isolations);
+    for turn in &plan {
+        let server = if turn.on_valkey { &valkey } else { &ferrite };
+        must_succeed(server, &turn.command)?;
+    }
+
+    let row = |turn: &Turn| Row {
+        workload: turn.workload.to_owned(),
+        contender: turn.contender.to_owned(),
+        shape: turn.shape,
+        rates: Figures::default(),
+    };
+    let mut rows: Vec<Row> = plan.iter().map(row).collect();
+    for round in 1..=rounds {
+        for (turn, row) in plan.iter().zip(&mut rows) {
+            let server = if turn.on_valkey { &valkey } else { &ferrite };
+            let rate = generator.rate(server, turn.shape, &turn.command, seconds)?;
+            let Shape {
+                connections,
+                pipeline,
+            } = turn.shape;
+            println!(
+                "{round}/{rounds}  {:<12} {:<8} -c {connections:<2} -P {pipeline:<2} {rate:>12.0}/s",
+                turn.workload, turn.contender
+            );
+            row.rates.push(rate);
+        }
+    }
+    let valkey_version = valkey::version(&valkey);
+    ferrite.stop()?;
+    valkey.stop()?;
+    Ok(Socket {
+        valkey_version,
+        rows,
+    })
+}
+
+/// Start the server as it is shipped, on an empty store, and let it say little.
+fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
+    let binary = binaries::server(workspace, BuildProfile::Dist)?;
+    let wasmc = binaries::wasmc(workspace, BuildProfile::Dist)?;
+    let port = free_port()?;
+    let mut command = workspace.command(binary);
+    command
+        .args(["--log", "warn", "--port", &port.to_string(), "--dir"])
+        .arg(folder);
+    command.arg("--wasm-compiler").arg(wasmc);
+    Server::start(&mut command, port, &folder.join("ferrite.log"))
+}
+
+/// Load every function under every isolation that the server has; the isolations.
+fn load_functions(workspace: &Workspace, server: &Server) -> Result<Vec<&'static str>> {
+    let mut isolations = ISOLATIONS.to_vec();
+    let mut client = server.client();
+    for (name, ..) in WORKLOADS {
+        let source = source(workspace, name)?;
+        isolations.retain(|isolation| {
+            let name = function(name, isolation);
+            let options = [
+                "PERMISSIONS",
+                PERMISSIONS,
+                "LIMITS",
+                LIMITS,
+                "ISOLATION",
+                isolation,
+                "REPLACE",
+            ];
+            let mut command = vec![b"WASM.LOAD".to_vec(), name.into_bytes(), source.clone()];
+            command.extend(options.map(|option| option.as_bytes().to_vec()));
+            let reply = client.call(&command);
+            if let Reply::Error(error) = &reply {
+                println!("note: isolation {isolation} takes no part: {error}");
+            }
+            reply.error().is_none()
+        });
+    }
+    anyhow::ensure!(
+        !isolations.is_empty(),
+        "the server takes the functions under no isolation at all"
+    );
+    Ok(isolations)
+}
+
+/// The module of a function: written for the benchmarks, or one of the examples.
+fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
+    let text = workspace
+        .root
+        .join("benches/functions")
+        .join(name)
+        .with_extension("wat");
+    if text.is_file() {
+        return Ok(wat::parse_file(&text)?);
+    }
+    let built = examples::build(workspace)?
+        .into_iter()
+        .find(|function| function.name == name);
+    let built =
+        built.with_context(|| format!("{name} is neither in benches/functions nor in examples"))?;
+    std::fs::read(&built.wasm).with_context(|| format!("cannot read {}", built.wasm.display()))
+}
+
+fn function(name: &str, isolation: &str) -> String {
+    format!("{name}-{isolation}")
+}
+
+fn plan(isolations: &[&'static str]) -> Vec<Turn> {
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut plan = Vec::new();
+    for shape in [PIPELINED, SINGLE] {
+        for (workload, command) in [
+            ("ping", words(&["PING"])),
+            ("get", words(&["GET", "bench:__rand_int__"])),
+        ] {
+            for (contender, on_valkey) in [("ferrite", false), ("valkey", true)] {
+                plan.push(Turn {
+                    workload,
+                    contender,
+                    shape,
+                    command: command.clone(),
+                    on_valkey,
+                });
+            }
+        }
+    }
+    for (workload, keys, arguments, shapes) in WORKLOADS {
+        for shape in *shapes {
+            for contender in isolations {
+                let mut command = words(&["WASM.CALL", &function(workload, contender), "KEYS"]);
+                if keys.is_empty() {
+                    command.pop();
+                }
+                command.extend(words(keys));
+                if !arguments.is_empty() {
+                    command.extend(words(&["ARGS"]).into_iter().chain(words(arguments)));
+                }
+                plan.push(Turn {
+                    workload,
+                    contender,
+                    shape: *shape,
+                    command,
+                    on_valkey: false,
+                });
+            }
+            let mut command = words(&["FCALL", workload, &keys.len().to_string()]);
+            command.extend(words(keys).into_iter().chain(words(arguments)));
+            plan.push(Turn {
+                workload,
+                contender: "lua",
+                shape: *shape,
+                command,
+                on_valkey: true,
+            });
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_are_asked_for_the_same() {
+        let plan = plan(&["fresh"]);
+        let command = |contender: &str, workload: &str| {
+            let turn = plan
+                .iter()
+                .find(|turn| turn.contender == contender && turn.workload == workload);
+            turn.unwrap().command.join(" ")
+        };
+        assert_eq!(command("fresh", "noop"), "WASM.CALL noop-fresh");
+        assert_eq!(command("lua", "noop"), "FCALL noop 0");
+        let arguments = "1000000000 60";
+        assert_eq!(
+            command("fresh", "rate_limit"),
+            format!("WASM.CALL rate_limit-fresh KEYS ratelimit:__rand_int__ ARGS {arguments}")
+        );
+        assert_eq!(
+            command("lua", "rate_limit"),
+            format!("FCALL rate_limit 1 ratelimit:__rand_int__ {arguments}")
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! The peer: a Valkey server with the same functions in Lua.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use ferrite_tests::Reply;
+
+use crate::server::{Server, free_port};
+use crate::tools::Python;
+use crate::workspace::Workspace;
+
+/// Start a Valkey that keeps nothing on disk, with the functions of `benches/functions/peers.lua`.
+///
+/// # Errors
+/// When it cannot be had, does not start, or refuses the functions.
+pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
+    let binary = Python::ensure(workspace)?.valkey_server()?;
+    let port = free_port()?;
+    let mut command = workspace.command(binary);
+    command.args([
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--port",
+        &port.to_string(),
+        "--dir",
+    ]);
+    let server = Server::start(command.arg(folder), port, &folder.join("valkey.log"))?;
+    let path = workspace.root.join("benches/functions/peers.lua");
+    let functions = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    if let Reply::Error(error) = server.client().call(&["FUNCTION", "LOAD", &functions]) {
+        bail!(
+            "Valkey refused {}: {error}",
+            workspace.shown(&path).display()
+        );
+    }
+    Ok(server)
+}
+
+/// The version of a server that speaks Redis' protocol, as its `INFO` tells it.
+pub(super) fn version(server: &Server) -> String {
+    let reply = server.client().call(&["INFO", "server"]);
+    let text = reply.text().unwrap_or_default();
+    let version = text
+        .lines()
+        .find_map(|line| line.strip_prefix("valkey_version:"));
+    version.unwrap_or("of an unknown version").to_owned()
+}

@@ -1,0 +1,50 @@
+//! The compiler's command line, as the tasks use it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::run;
+
+/// One module that has been compiled.
+#[derive(Deserialize)]
+pub(crate) struct Compiled {
+    /// The digest of its source, `blake3:…`.
+    pub(crate) source: String,
+    pub(crate) artifact_bytes: u64,
+}
+
+/// `ferrite-wasmc compile` for these files and this cache.
+pub(crate) fn compile_command(wasmc: &Path, cache: &Path, files: &[PathBuf]) -> Command {
+    let mut command = Command::new(wasmc);
+    command.arg("compile").arg("--cache").arg(cache).args(files);
+    command
+}
+
+/// Compile modules into a cache; what became of each, in the order of the files.
+///
+/// # Errors
+/// When one is refused.
+pub(crate) fn compile(wasmc: &Path, cache: &Path, files: &[PathBuf]) -> Result<Vec<Compiled>> {
+    #[derive(Deserialize)]
+    struct Report {
+        files: Vec<File>,
+    }
+    #[derive(Deserialize)]
+    struct File {
+        done: Compiled,
+    }
+    let printed = run::output(compile_command(wasmc, cache, files).arg("--json"))?;
+    let report: Report = serde_json::from_str(&printed)
+        .context("`ferrite-wasmc compile --json` printed something else than its report")?;
+    if report.files.len() != files.len() {
+        bail!(
+            "{} modules were compiled, not {}",
+            report.files.len(),
+            files.len()
+        );
+    }
+    Ok(report.files.into_iter().map(|file| file.done).collect())
+}
