@@ -1,5 +1,6 @@
 //! Short byte strings in place, long ones shared: what keys, fields, members and elements are made of.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
@@ -42,6 +43,12 @@ impl Deref for Blob {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl Borrow<[u8]> for Blob {
+    fn borrow(&self) -> &[u8] {
         self.as_slice()
     }
 }

@@ -51,8 +51,12 @@ impl Extended {
         if unsigned.eq_ignore_ascii_case(b"inf") || unsigned.eq_ignore_ascii_case(b"infinity") {
             return Some(Parsed::Infinite);
         }
-        let (digits, exponent) = decimal(unsigned)?;
-        let digits = BigUint::parse_bytes(&digits, 10)?;
+        if let [b'0', b'x' | b'X', rest @ ..] = unsigned {
+            return Self::hexadecimal(negative, rest).map(Parsed::Finite);
+        }
+        let (digits, exponent) = scan(unsigned, u8::is_ascii_digit, [b'e', b'E'])?;
+        let exponent = exponent - digits.decimals;
+        let digits = BigUint::parse_bytes(&digits.digits, 10)?;
         if digits == BigUint::ZERO {
             return Some(Parsed::Finite(Self { negative, ..Self::zero() }));
         }
@@ -71,8 +75,20 @@ impl Extended {
         value.is_in_range().then_some(Parsed::Finite(value))
     }
 
+    fn hexadecimal(negative: bool, text: &[u8]) -> Option<Self> {
+        let (digits, exponent) = scan(text, u8::is_ascii_hexdigit, [b'p', b'P'])?;
+        let exponent = exponent - 4 * digits.decimals;
+        let digits = BigUint::parse_bytes(&digits.digits, 16)?;
+        if digits == BigUint::ZERO {
+            return Some(Self { negative, ..Self::zero() });
+        }
+        let (mantissa, more) = round(&digits, &BigUint::from(1_u32));
+        let value = Self { negative, mantissa, exponent: exponent.checked_add(more)? };
+        value.is_in_range().then_some(value)
+    }
+
     fn is_in_range(&self) -> bool {
-        let top = self.mantissa.bits() as i64 + self.exponent;
+        let top = self.exponent.saturating_add(self.mantissa.bits() as i64);
         (EXPONENT_MIN..=EXPONENT_MAX).contains(&top)
     }
 
@@ -111,39 +127,49 @@ impl Extended {
     }
 }
 
-/// The digits of a decimal number without its point, and the power of ten to multiply them by.
-fn decimal(text: &[u8]) -> Option<(Vec<u8>, i64)> {
-    let mut digits = Vec::with_capacity(text.len());
-    let mut exponent = 0;
+/// The digits of a number without their point.
+struct Digits {
+    digits: Vec<u8>,
+    /// How many of them come after the point.
+    decimals: i64,
+}
+
+/// Splits a number into its digits and its exponent, which follows one of the two marks.
+fn scan(
+    text: &[u8],
+    is_digit: impl Fn(&u8) -> bool,
+    marks: [u8; 2],
+) -> Option<(Digits, i64)> {
+    let mut digits = Digits { digits: Vec::with_capacity(text.len()), decimals: 0 };
     let mut rest = text;
     let mut after_point = false;
     while let [byte, more @ ..] = rest {
-        match byte {
-            b'0'..=b'9' => {
-                digits.push(*byte);
-                exponent -= i64::from(after_point);
-            }
-            b'.' if !after_point => after_point = true,
-            _ => break,
+        if is_digit(byte) {
+            digits.digits.push(*byte);
+            digits.decimals += i64::from(after_point);
+        } else if *byte == b'.' && !after_point {
+            after_point = true;
+        } else {
+            break;
         }
         rest = more;
     }
-    if digits.is_empty() {
+    if digits.digits.is_empty() {
         return None;
     }
-    match rest {
-        [] => {}
-        [b'e' | b'E', power @ ..] => {
+    let exponent = match rest {
+        [] => 0,
+        [mark, power @ ..] if marks.contains(mark) => {
             let power = power.strip_prefix(b"+").unwrap_or(power);
             let unsigned = power.strip_prefix(b"-").unwrap_or(power);
             if unsigned.is_empty() || !unsigned.iter().all(u8::is_ascii_digit) {
                 return None;
             }
-            let power: i64 = std::str::from_utf8(power).ok()?.parse().unwrap_or(i64::MAX / 2);
-            exponent = power.checked_add(exponent)?;
+            // Beyond 64 bits it is out of range whatever the digits are.
+            std::str::from_utf8(power).ok()?.parse().unwrap_or(i64::MAX / 2)
         }
         _ => return None,
-    }
+    };
     Some((digits, exponent))
 }
 
@@ -198,6 +224,8 @@ mod tests {
             ("3", "1.1", "4.1"),
             ("-0.0", "0", "0"),
             ("17179869184", "1.5", "17179869185.5"),
+            ("0x10", "10.50", "26.5"),
+            ("0x1.8p1", "0", "3"),
             ("1e20", "1", "100000000000000000001"),
             ("0", "1e-17", "0.00000000000000001"),
             ("0", "1e-18", "0"),

@@ -24,6 +24,7 @@ mod session;
 mod store;
 mod transaction;
 mod tree;
+mod unit;
 mod value;
 mod view;
 
@@ -33,10 +34,10 @@ pub use commands::spec::{
     WRITE,
 };
 pub use error::StoreError;
+pub use number::format_double;
 pub use options::{Clock, Limits, StoreOptions};
 pub use reply::{Protocol, ReplyWriter};
 pub use session::Session;
 pub use store::{Flow, Retry, Store};
-pub use transaction::{
-    CommitError, Mode, Receipt, SetCondition, SetExpiry, Transaction, Ttl,
-};
+pub use transaction::{CommitError, Mode, Receipt, SetCondition, SetExpiry, Transaction, Ttl};
+pub use unit::Unit;

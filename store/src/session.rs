@@ -1,12 +1,14 @@
 //! What the store remembers of a client between its commands.
 
 use crate::transaction::Receipt;
+use crate::unit::Watched;
 
 /// One client's standing with the store.
 #[derive(Debug, Default)]
 pub struct Session {
     pub(crate) database: u32,
     pub(crate) receipt: Option<Receipt>,
+    pub(crate) watched: Vec<Watched>,
 }
 
 impl Session {

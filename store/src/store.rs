@@ -27,7 +27,7 @@ use crate::view::View as _;
 /// An embedded keyspace. Cheap to clone; all clones are the same store.
 #[derive(Clone)]
 pub struct Store {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 /// What came of a command.
@@ -60,6 +60,12 @@ impl Future for Retry {
 }
 
 impl Retry {
+    /// Waits for the present exclusive transaction. The caller holds the lock of a shard in which
+    /// it has reserved something, so its end is still to come.
+    pub(crate) fn new(core: &Core) -> Self {
+        Self { listener: core.released.listen() }
+    }
+
     /// Waits on this thread.
     pub fn wait(self) {
         use event_listener::Listener as _;
@@ -146,8 +152,7 @@ impl Store {
                 _ => true,
             };
             if must_wait {
-                // The reservation ends under a lock that is held here, so the end is still to come.
-                return Ok(Flow::Retry(Retry { listener: self.core.released.listen() }));
+                return Ok(Flow::Retry(Retry::new(&self.core)));
             }
         }
         if spec.flags & BLOCKING != 0 {

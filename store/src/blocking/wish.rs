@@ -83,8 +83,8 @@ impl Wish {
         }
     }
 
-    /// The reply of a client that has waited in vain.
-    pub(crate) fn give_up(&self, out: &mut dyn ReplyWriter) {
+    /// The reply of a client that may not wait.
+    fn refuse(&self, out: &mut dyn ReplyWriter) {
         match self {
             Self::Move { .. } => out.null(),
             _ => out.null_array(),
@@ -149,7 +149,7 @@ pub(crate) fn run<V: View>(
         timeout,
     };
     if let Some(wait) = view.block(wait) {
-        wait.wish.give_up(out);
+        wait.wish.refuse(out);
     }
     Ok(())
 }

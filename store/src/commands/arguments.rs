@@ -21,6 +21,18 @@ pub(super) fn count(text: &[u8]) -> Result<usize, StoreError> {
         .map_err(|_| StoreError::Refused("ERR value is out of range, must be positive"))
 }
 
+/// Reads an integer that can be negated.
+pub(super) fn symmetric(text: &[u8]) -> Result<i64, StoreError> {
+    let number = integer(text)?;
+    if number == i64::MIN {
+        return Err(StoreError::Refused(
+            "ERR value is out of range, value must between \
+             -9223372036854775807 and 9223372036854775807",
+        ));
+    }
+    Ok(number)
+}
+
 /// Reads how long to wait, in seconds with decimals; zero is for ever.
 pub(super) fn timeout(text: &[u8]) -> Result<Option<Duration>, StoreError> {
     const NOT_A_FLOAT: StoreError = StoreError::Refused("ERR timeout is not a float or out of range");
@@ -28,6 +40,7 @@ pub(super) fn timeout(text: &[u8]) -> Result<Option<Duration>, StoreError> {
         Some(Parsed::Finite(_)) => {
             std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NOT_A_FLOAT)?
         }
+        Some(Parsed::Infinite) if text.starts_with(b"-") => f64::NEG_INFINITY,
         Some(Parsed::Infinite) => f64::INFINITY,
         None => return Err(NOT_A_FLOAT),
     };
@@ -82,11 +95,14 @@ pub(super) fn counted_keys<'a>(
 
 /// Reads `[COUNT count]` at the end of a command that pops from one of several keys.
 pub(super) fn pop_count(options: &[&[u8]]) -> Result<usize, StoreError> {
-    match options {
-        [] => Ok(1),
-        [name, text] if name.eq_ignore_ascii_case(b"count") => {
-            positive(text, "ERR count should be greater than 0")
+    let mut count = None;
+    let mut rest = options;
+    while let [name, text, more @ ..] = rest {
+        if !name.eq_ignore_ascii_case(b"count") || count.is_some() {
+            return Err(StoreError::Syntax);
         }
-        _ => Err(StoreError::Syntax),
+        count = Some(positive(text, "ERR count should be greater than 0")?);
+        rest = more;
     }
+    if rest.is_empty() { Ok(count.unwrap_or(1)) } else { Err(StoreError::Syntax) }
 }

@@ -58,15 +58,13 @@ fn brpoplpush<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn blmpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let timeout = timeout(argv[1])?;
     let (keys, rest) = counted_keys(argv, 2)?;
     let wish = Wish::PopSome(end(rest[0])?, pop_count(&rest[1..])?);
-    run(view, keys, wish, timeout, out)
+    run(view, keys, wish, timeout(argv[1])?, out)
 }
 
 fn bzmpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let timeout = timeout(argv[1])?;
     let (keys, rest) = counted_keys(argv, 2)?;
     let wish = Wish::PopSomeScored(low_or_high(rest[0])?, pop_count(&rest[1..])?);
-    run(view, keys, wish, timeout, out)
+    run(view, keys, wish, timeout(argv[1])?, out)
 }

@@ -2,6 +2,7 @@
 
 use super::spec::{Answer, Argv, Out, DENYOOM, FAST, Keys, WRITE, commands};
 use crate::error::StoreError;
+use crate::extended::{Extended, Parsed};
 use crate::keyspace::expiring::Deadline;
 use crate::number::{integer, parse_integer};
 use crate::value::Value;
@@ -12,6 +13,7 @@ commands! {
     "incr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => incr;
     "decr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => decr;
     "incrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrby;
+    "incrbyfloat", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrbyfloat;
     "decrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => decrby;
 }
 
@@ -50,5 +52,42 @@ fn decrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         .checked_neg()
         .ok_or(StoreError::Refused("ERR decrement would overflow"))?;
     out.int(add(view, argv[1], delta)?);
+    Ok(())
+}
+
+/// Adds two texts as floating point numbers; `complaint` says what is wrong with the first.
+pub(super) fn add_floats(
+    old: Option<&[u8]>,
+    delta: &Parsed,
+    complaint: StoreError,
+) -> Result<String, StoreError> {
+    const INFINITE: StoreError =
+        StoreError::Refused("ERR increment would produce NaN or Infinity");
+    let old = match old {
+        Some(text) => Extended::parse(text).ok_or(complaint)?,
+        None => Parsed::Finite(Extended::zero()),
+    };
+    match (&old, delta) {
+        (Parsed::Finite(old), Parsed::Finite(delta)) => {
+            Ok(old.add(delta).ok_or(INFINITE)?.format())
+        }
+        _ => Err(INFINITE),
+    }
+}
+
+fn incrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let live = view.get(argv[1])?;
+    let deadline = live.as_ref().map_or(Deadline::NEVER, |live| live.deadline);
+    let old = match &live {
+        Some(live) => Some(live.cast::<Text>()?.as_slice()),
+        None => None,
+    };
+    if old.is_some_and(|old| Extended::parse(old).is_none()) {
+        return Err(StoreError::NotAFloat);
+    }
+    let delta = Extended::parse(argv[2]).ok_or(StoreError::NotAFloat)?;
+    let sum = add_floats(old, &delta, StoreError::NotAFloat)?;
+    view.put(argv[1], Value::text(sum.as_bytes()), deadline)?;
+    out.bulk(sum.as_bytes());
     Ok(())
 }

@@ -192,7 +192,7 @@ fn tell_deadline<V: View>(
 
 /// Rounds to the nearest second, as `TTL` and `EXPIRETIME` do.
 fn to_seconds(millis: i64) -> i64 {
-    millis.saturating_add(500) / 1000
+    millis / 1000 + i64::from(millis % 1000 >= 500)
 }
 
 fn ttl<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {

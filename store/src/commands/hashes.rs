@@ -1,10 +1,14 @@
 //! Hashes.
 
-use super::scan::{Extra, ScanOptions};
+use super::counters::add_floats;
+use super::random;
+use super::scan::{self, Extra, ScanOptions};
 use super::spec::{Answer, Argv, Out, DENYOOM, FAST, Keys, READONLY, WRITE, commands};
 use crate::blob::Blob;
 use crate::error::StoreError;
+use crate::extended::{Extended, Parsed};
 use crate::number::{integer, parse_integer};
+use crate::reply::Protocol;
 use crate::value::Hash;
 use crate::view::{Missing, View};
 
@@ -22,6 +26,8 @@ commands! {
     "hstrlen", 3, READONLY | FAST, Keys::FIRST => hstrlen;
     "hdel", -3, WRITE | FAST, Keys::FIRST => hdel;
     "hincrby", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hincrby;
+    "hincrbyfloat", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hincrbyfloat;
+    "hrandfield", -2, READONLY, Keys::FIRST => hrandfield;
     "hscan", -3, READONLY, Keys::FIRST => hscan;
 }
 
@@ -154,22 +160,73 @@ fn hincrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn hscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let options = ScanOptions::parse(argv[2], &argv[3..], Extra::NoValues)?;
+    let cursor = scan::cursor(argv[2])?;
+    let Some(hash) = view.read::<Hash>(argv[1])? else {
+        scan::tell_nothing(out);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(cursor, &argv[3..], Extra::NoValues)?;
     let mut found = Vec::new();
-    let mut next = 0;
-    if let Some(hash) = view.read::<Hash>(argv[1])? {
-        next = hash.scan(options.cursor, options.count, |field, value| {
-            if options.matches(field) {
-                found.push((field.clone(), value.clone()));
-            }
-        });
-    }
+    let next = hash.scan(options.cursor, options.count, |field, value| {
+        if options.matches(field) {
+            found.push((field.clone(), value.clone()));
+        }
+    });
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
     out.array(if options.no_values { found.len() } else { found.len() * 2 });
     for (field, value) in &found {
         out.bulk(field);
         if !options.no_values {
+            out.bulk(value);
+        }
+    }
+    Ok(())
+}
+
+fn hincrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let delta = Extended::parse(argv[3]).ok_or(StoreError::NotAFloat)?;
+    if delta == Parsed::Infinite {
+        return Err(StoreError::Refused("ERR value is NaN or Infinity"));
+    }
+    let sum = view.update::<Hash, _>(argv[1], Missing::Create, |hash| {
+        let old = hash.get(argv[2]).cloned();
+        let complaint = StoreError::Refused("ERR hash value is not a float");
+        let sum = add_floats(old.as_deref(), &delta, complaint)?;
+        hash.insert(argv[2], Blob::new(sum.as_bytes()));
+        Ok(sum)
+    })?;
+    out.bulk(sum.unwrap_or_default().as_bytes());
+    Ok(())
+}
+
+fn hrandfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (count, with_values) = match argv[2..] {
+        [] => {
+            let hash = view.read::<Hash>(argv[1])?;
+            let chosen = hash.and_then(|hash| hash.at(fastrand::usize(..hash.len())));
+            out.bulk_or_null(chosen.map(|(field, _)| field.as_slice()));
+            return Ok(());
+        }
+        [text] => (random::count(text)?, false),
+        [text, option] if option.eq_ignore_ascii_case(b"withvalues") => {
+            (random::count_of_pairs(text)?, true)
+        }
+        _ => return Err(StoreError::Syntax),
+    };
+    let Some(hash) = view.read::<Hash>(argv[1])? else {
+        out.array(0);
+        return Ok(());
+    };
+    let nested = with_values && out.protocol() == Protocol::Resp3;
+    let chosen = random::choose(hash.len(), count);
+    out.array(if with_values && !nested { chosen.len() * 2 } else { chosen.len() });
+    for (field, value) in chosen.filter_map(|at| hash.at(at)) {
+        if nested {
+            out.array(2);
+        }
+        out.bulk(field);
+        if with_values {
             out.bulk(value);
         }
     }

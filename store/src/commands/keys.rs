@@ -1,13 +1,13 @@
 //! Keys of any type.
 
-use super::scan::{Extra, ScanOptions};
+use super::scan::{self, Extra, ScanOptions};
 use super::spec::{Answer, Argv, Out, FAST, Keys, READONLY, WRITE, commands};
 use crate::blob::Blob;
 use crate::error::StoreError;
 use crate::glob;
 use crate::keyspace::expiring::Deadline;
 use crate::keyspace::shard::DATABASES;
-use crate::number::integer;
+use crate::number::{integer, parse_integer};
 use crate::value::Value;
 use crate::view::View;
 
@@ -18,13 +18,14 @@ commands! {
     "touch", -2, READONLY | FAST, Keys::EVERY => exists;
     "type", 2, READONLY | FAST, Keys::FIRST => type_;
     "keys", 2, READONLY, Keys::All => keys;
-    "scan", -2, READONLY, Keys::All => scan;
+    "scan", -2, READONLY, Keys::All => scan_keys;
     "dbsize", 1, READONLY | FAST, Keys::All => dbsize;
     "randomkey", 1, READONLY, Keys::All => randomkey;
     "rename", 3, WRITE, Keys::TWO => rename;
     "renamenx", 3, WRITE | FAST, Keys::TWO => renamenx;
     "copy", -3, WRITE, Keys::TWO => copy;
     "move", 3, WRITE | FAST, Keys::FIRST => move_;
+    "swapdb", 3, WRITE | FAST, Keys::All => swapdb;
     "flushdb", -1, WRITE, Keys::All => flushdb;
     "flushall", -1, WRITE, Keys::All => flushall;
 }
@@ -68,8 +69,8 @@ fn keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-fn scan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let options = ScanOptions::parse(argv[1], &argv[2..], Extra::Type)?;
+fn scan_keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let options = ScanOptions::parse(scan::cursor(argv[1])?, &argv[2..], Extra::Type)?;
     let mut found = Vec::new();
     let next = view.scan(options.cursor, options.count, &mut |key, value| {
         let of_type = options
@@ -131,7 +132,13 @@ fn renamenx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 /// Reads the number of a database.
 pub(crate) fn database_argument(text: &[u8]) -> Result<u32, StoreError> {
-    u32::try_from(integer(text)?)
+    let number = integer(text)?;
+    if i32::try_from(number).is_err() {
+        return Err(StoreError::Refused(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
+    u32::try_from(number)
         .ok()
         .filter(|database| (*database as usize) < DATABASES)
         .ok_or(StoreError::Refused("ERR DB index is out of range"))
@@ -224,6 +231,25 @@ fn flushdb<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn flushall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     flush_options(argv)?;
     view.clear(None)?;
+    out.ok();
+    Ok(())
+}
+
+fn swapdb<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let index = |text, complaint| {
+        parse_integer(text)
+            .and_then(|index| i32::try_from(index).ok())
+            .ok_or(StoreError::Refused(complaint))
+    };
+    let first = index(argv[1], "ERR invalid first DB index")?;
+    let second = index(argv[2], "ERR invalid second DB index")?;
+    let in_range = |index: i32| {
+        u32::try_from(index)
+            .ok()
+            .filter(|index| (*index as usize) < DATABASES)
+            .ok_or(StoreError::Refused("ERR DB index is out of range"))
+    };
+    view.swap([in_range(first)?, in_range(second)?])?;
     out.ok();
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Where in a list an element is.
 
+use super::arguments::symmetric;
 use super::spec::{Answer, Argv, Keys, Out, READONLY, commands};
 use crate::error::StoreError;
-use crate::number::integer;
+use crate::number::parse_integer;
 use crate::value::list::List;
 use crate::view::View;
 
@@ -25,18 +26,14 @@ fn parse(options: &[&[u8]]) -> Result<Search, StoreError> {
     for pair in options.chunks(2) {
         let [name, value] = pair else { return Err(StoreError::Syntax) };
         let unsigned = |complaint| {
-            usize::try_from(integer(value)?).map_err(|_| StoreError::Refused(complaint))
+            parse_integer(value)
+                .and_then(|number| usize::try_from(number).ok())
+                .ok_or(StoreError::Refused(complaint))
         };
         // Zero means all.
         let or_all = |number| if number == 0 { usize::MAX } else { number };
         if name.eq_ignore_ascii_case(b"rank") {
-            search.rank = integer(value)?;
-            if search.rank == i64::MIN {
-                return Err(StoreError::Refused(
-                    "ERR value is out of range, value must between \
-                     -9223372036854775807 and 9223372036854775807",
-                ));
-            }
+            search.rank = symmetric(value)?;
             if search.rank == 0 {
                 return Err(StoreError::Refused(
                     "ERR RANK can't be zero: use 1 to start from the first match, 2 from the \

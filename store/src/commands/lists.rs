@@ -1,6 +1,6 @@
 //! Lists.
 
-use super::arguments::{count, counted_keys, end, index_range, indexes, pop_count};
+use super::arguments::{count, counted_keys, end, index_range, indexes, pop_count, symmetric};
 use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
 use crate::blob::Blob;
 use crate::blocking::Wish;
@@ -201,7 +201,7 @@ fn ltrim<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn lrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let wanted = integer(argv[2])?;
+    let wanted = symmetric(argv[2])?;
     let most = if wanted == 0 { usize::MAX } else { wanted.unsigned_abs() as usize };
     let is_it = |(_, element): &(usize, &Blob)| element.as_slice() == argv[3];
     let removed = view.update::<List, _>(argv[1], Missing::Skip, |list| {

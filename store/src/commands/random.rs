@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::arguments::symmetric;
 use crate::error::StoreError;
-use crate::number::{integer, parse_integer};
 
 /// How many elements are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -16,17 +16,13 @@ pub(super) enum Count {
 
 /// Reads a count; a negative one allows repetition.
 pub(super) fn count(text: &[u8]) -> Result<Count, StoreError> {
-    const OUT_OF_RANGE: StoreError = StoreError::Refused(
-        "ERR value is out of range, value must between \
-         -9223372036854775807 and 9223372036854775807",
-    );
-    let number = parse_integer(text).filter(|number| *number != i64::MIN).ok_or(OUT_OF_RANGE)?;
+    let number = symmetric(text)?;
     Ok(from_number(number))
 }
 
 /// Reads the count of a reply of pairs.
 pub(super) fn count_of_pairs(text: &[u8]) -> Result<Count, StoreError> {
-    let number = integer(text)?;
+    let number = symmetric(text)?;
     if number.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(StoreError::Refused("ERR value is out of range"));
     }

@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::glob;
 use crate::number::integer;
+use crate::reply::ReplyWriter;
 
 /// How many elements a call visits unless told.
 const COUNT: usize = 10;
@@ -16,6 +17,22 @@ pub(crate) struct ScanOptions<'a> {
     pub(crate) no_values: bool,
 }
 
+/// Reads a cursor.
+pub(crate) fn cursor(text: &[u8]) -> Result<u64, StoreError> {
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .ok_or(StoreError::Refused("ERR invalid cursor"))
+}
+
+/// Writes the reply for a key that is not there. Options are not looked at then.
+pub(crate) fn tell_nothing(out: &mut dyn ReplyWriter) {
+    out.array(2);
+    out.bulk(b"0");
+    out.array(0);
+}
+
 /// Which options a command takes besides `MATCH` and `COUNT`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extra {
@@ -25,17 +42,12 @@ pub(crate) enum Extra {
 }
 
 impl<'a> ScanOptions<'a> {
-    /// Reads a cursor and the options after it.
+    /// Reads the options after a cursor.
     pub(crate) fn parse(
-        cursor: &[u8],
+        cursor: u64,
         options: &[&'a [u8]],
         extra: Extra,
     ) -> Result<Self, StoreError> {
-        let cursor = std::str::from_utf8(cursor)
-            .ok()
-            .filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
-            .and_then(|text| text.parse().ok())
-            .ok_or(StoreError::Refused("ERR invalid cursor"))?;
         let mut parsed =
             Self { cursor, count: COUNT, pattern: None, type_name: None, no_values: false };
         let mut options = options.iter();

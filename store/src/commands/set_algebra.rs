@@ -1,5 +1,6 @@
 //! Intersections, unions and differences of sets.
 
+use super::arguments::positive;
 use super::sets::store;
 use super::spec::{Answer, Argv, DENYOOM, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
 use crate::error::StoreError;
@@ -96,11 +97,16 @@ fn sdiffstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     store(view, argv[1], rest, out)
 }
 
-/// The keys and the limit of `SINTERCARD` and `ZINTERCARD`.
-pub(super) fn cardinality_arguments<'a>(
-    argv: &'a [&'a [u8]],
-) -> Result<(&'a [&'a [u8]], usize), StoreError> {
-    let count = super::arguments::positive(argv[1], "ERR numkeys should be greater than 0")?;
+/// Reads a limit; zero is none.
+pub(super) fn limit_argument(text: &[u8]) -> Result<usize, StoreError> {
+    let limit = parse_integer(text)
+        .and_then(|limit| usize::try_from(limit).ok())
+        .ok_or(StoreError::Refused("ERR LIMIT can't be negative"))?;
+    Ok(if limit == 0 { usize::MAX } else { limit })
+}
+
+fn sintercard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let count = positive(argv[1], "ERR numkeys should be greater than 0")?;
     let rest = &argv[2..];
     if count > rest.len() {
         return Err(StoreError::Refused(
@@ -108,22 +114,13 @@ pub(super) fn cardinality_arguments<'a>(
         ));
     }
     let (keys, options) = rest.split_at(count);
-    let mut limit = 0;
+    let mut limit = usize::MAX;
     for pair in options.chunks(2) {
         match pair {
-            [name, value] if name.eq_ignore_ascii_case(b"limit") => {
-                limit = parse_integer(value)
-                    .and_then(|limit| usize::try_from(limit).ok())
-                    .ok_or(StoreError::Refused("ERR LIMIT can't be negative"))?;
-            }
+            [name, text] if name.eq_ignore_ascii_case(b"limit") => limit = limit_argument(text)?,
             _ => return Err(StoreError::Syntax),
         }
     }
-    Ok((keys, if limit == 0 { usize::MAX } else { limit }))
-}
-
-fn sintercard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let (keys, limit) = cardinality_arguments(argv)?;
     out.int(intersection(sets(view, keys)?, limit).len() as i64);
     Ok(())
 }

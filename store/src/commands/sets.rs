@@ -1,7 +1,7 @@
 //! Sets.
 
 use super::random;
-use super::scan::{Extra, ScanOptions};
+use super::scan::{self, Extra, ScanOptions};
 use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::blob::Blob;
 use crate::error::StoreError;
@@ -136,16 +136,18 @@ fn smove<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn sscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let options = ScanOptions::parse(argv[2], &argv[3..], Extra::None)?;
+    let cursor = scan::cursor(argv[2])?;
+    let Some(set) = view.read::<Set>(argv[1])? else {
+        scan::tell_nothing(out);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(cursor, &argv[3..], Extra::None)?;
     let mut found = Vec::new();
-    let mut next = 0;
-    if let Some(set) = view.read::<Set>(argv[1])? {
-        next = set.scan(options.cursor, options.count, |member, ()| {
-            if options.matches(member) {
-                found.push(member.clone());
-            }
-        });
-    }
+    let next = set.scan(options.cursor, options.count, |member, ()| {
+        if options.matches(member) {
+            found.push(member.clone());
+        }
+    });
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
     out.array(found.len());

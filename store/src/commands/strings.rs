@@ -167,8 +167,6 @@ fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         [option] if option.eq_ignore_ascii_case(b"persist") => Some(Deadline::NEVER),
         [option, text] => {
             let unit = Unit::option(option).ok_or(StoreError::Syntax)?;
-            // A wrong type is told before a wrong time.
-            view.read::<Text>(argv[1])?;
             Some(deadline_argument(view, "getex", unit, text)?)
         }
         _ => return Err(StoreError::Syntax),

@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use super::spec::{Command, CommandSpec};
 use super::{
-    blocking, counters, expiry, hashes, keys, list_search, lists, set_algebra, sets, strings,
+    blocking, counters, expiry, hashes, keys, list_search, lists, object, set_algebra, sets, sort, strings,
     zset_algebra, zset_ranges, zsets,
 };
 use crate::error::StoreError;
@@ -22,6 +22,8 @@ const FAMILIES: &[&[Command]] = &[
     counters::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
+    object::COMMANDS,
+    sort::COMMANDS,
     hashes::COMMANDS,
     lists::COMMANDS,
     list_search::COMMANDS,

@@ -1,6 +1,6 @@
 //! Unions, intersections and differences of sorted sets.
 
-use super::set_algebra::cardinality_arguments;
+use super::set_algebra::limit_argument;
 use super::spec::{Answer, Argv, DENYOOM, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
 use super::zsets::tell_scored;
 use crate::blob::Blob;
@@ -91,6 +91,8 @@ struct Request {
     operands: Vec<(Operand, f64)>,
     aggregate: Aggregate,
     with_scores: bool,
+    /// Most members that are counted.
+    limit: usize,
 }
 
 /// What the options may be.
@@ -98,6 +100,7 @@ struct Request {
 struct Takes {
     weights: bool,
     scores: bool,
+    limit: bool,
 }
 
 impl Request {
@@ -120,7 +123,12 @@ impl Request {
         let operands: Vec<Operand> =
             keys.iter().map(|key| Operand::read(view, key)).collect::<Result<_, _>>()?;
         let mut weights = vec![1.0; count];
-        let mut request = Self { operands: Vec::new(), aggregate: Aggregate::Sum, with_scores: false };
+        let mut request = Self {
+            operands: Vec::new(),
+            aggregate: Aggregate::Sum,
+            with_scores: false,
+            limit: usize::MAX,
+        };
         while let [option, more @ ..] = options {
             options = more;
             if option.eq_ignore_ascii_case(b"weights") && takes.weights && more.len() >= count {
@@ -143,6 +151,12 @@ impl Request {
                 };
             } else if option.eq_ignore_ascii_case(b"withscores") && takes.scores {
                 request.with_scores = true;
+            } else if option.eq_ignore_ascii_case(b"limit")
+                && takes.limit
+                && let [text, more @ ..] = more
+            {
+                options = more;
+                request.limit = limit_argument(text)?;
             } else {
                 return Err(StoreError::Syntax);
             }
@@ -220,8 +234,8 @@ fn store<V: View>(view: &mut V, key: &[u8], zset: Zset, out: Out<'_>) -> Answer 
     Ok(())
 }
 
-const TELLING: Takes = Takes { weights: true, scores: true };
-const TO_STORE: Takes = Takes { weights: true, scores: false };
+const TELLING: Takes = Takes { weights: true, scores: true, limit: false };
+const TO_STORE: Takes = Takes { weights: true, scores: false, limit: false };
 
 fn zunion<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let request = Request::parse(view, &argv[1..], "zunion", TELLING)?;
@@ -237,7 +251,7 @@ fn zinter<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn zdiff<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let takes = Takes { weights: false, scores: true };
+    let takes = Takes { weights: false, scores: true, limit: false };
     let request = Request::parse(view, &argv[1..], "zdiff", takes)?;
     tell(&request.difference(), request.with_scores, out);
     Ok(())
@@ -254,20 +268,19 @@ fn zinterstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn zdiffstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let takes = Takes { weights: false, scores: false };
+    let takes = Takes { weights: false, scores: false, limit: false };
     let rest = Request::parse(view, &argv[2..], "zdiffstore", takes)?.difference();
     store(view, argv[1], rest, out)
 }
 
 fn zintercard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let (keys, limit) = cardinality_arguments(argv)?;
-    let mut operands: Vec<Operand> =
-        keys.iter().map(|key| Operand::read(view, key)).collect::<Result<_, _>>()?;
-    operands.sort_by_key(Operand::len);
-    let count = operands.split_first().map_or(0, |(smallest, others)| {
+    let takes = Takes { weights: false, scores: false, limit: true };
+    let mut request = Request::parse(view, &argv[1..], "zintercard", takes)?;
+    request.operands.sort_by_key(|(operand, _)| operand.len());
+    let count = request.operands.split_first().map_or(0, |((smallest, _), others)| {
         let in_all =
-            |member: &Blob| others.iter().all(|operand| operand.score(member).is_some());
-        smallest.members().filter(|(member, _)| in_all(member)).take(limit).count()
+            |member: &Blob| others.iter().all(|(operand, _)| operand.score(member).is_some());
+        smallest.members().filter(|(member, _)| in_all(member)).take(request.limit).count()
     });
     out.int(count as i64);
     Ok(())

@@ -1,6 +1,6 @@
 //! Sorted sets: members and their scores.
 
-use super::scan::{Extra, ScanOptions};
+use super::scan::{self, Extra, ScanOptions};
 use super::spec::{
     Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands,
 };
@@ -9,7 +9,7 @@ use crate::blob::Blob;
 use crate::blocking::Wish;
 use crate::edit::Edit;
 use crate::error::StoreError;
-use crate::number::double;
+use crate::number::{double, format_double};
 use crate::reply::Protocol;
 use crate::value::list::End;
 use crate::value::zset::Zset;
@@ -346,22 +346,25 @@ fn zrandmember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn zscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let options = ScanOptions::parse(argv[2], &argv[3..], Extra::None)?;
+    let cursor = scan::cursor(argv[2])?;
+    let Some(zset) = view.read::<Zset>(argv[1])? else {
+        scan::tell_nothing(out);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(cursor, &argv[3..], Extra::None)?;
     let mut found = Vec::new();
-    let mut next = 0;
-    if let Some(zset) = view.read::<Zset>(argv[1])? {
-        next = zset.scan(options.cursor, options.count, |member, score| {
-            if options.matches(member) {
-                found.push((member.clone(), score));
-            }
-        });
-    }
+    let next = zset.scan(options.cursor, options.count, |member, score| {
+        if options.matches(member) {
+            found.push((member.clone(), score));
+        }
+    });
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
     out.array(found.len() * 2);
     for (member, score) in &found {
         out.bulk(member);
-        out.double(*score);
+        // A string in both protocols, unlike everywhere else.
+        out.bulk(format_double(*score).as_bytes());
     }
     Ok(())
 }

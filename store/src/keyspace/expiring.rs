@@ -1,15 +1,17 @@
 //! When an entry ends.
 
-/// An instant in milliseconds since the Unix epoch, or never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use std::cmp::Ordering;
+
+/// An instant in milliseconds since the Unix epoch, or never. Never is above every instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline(i64);
 
 impl Deadline {
-    /// Compares above every instant.
-    pub(crate) const NEVER: Self = Self(i64::MAX);
+    /// The lowest number stands for it, which as an instant has long passed.
+    pub(crate) const NEVER: Self = Self(i64::MIN);
 
     pub(crate) fn at(millis: i64) -> Self {
-        Self(millis)
+        Self(millis.max(i64::MIN + 1))
     }
 
     pub(crate) fn is_never(self) -> bool {
@@ -23,5 +25,33 @@ impl Deadline {
     /// Whether an entry with this deadline is gone at `now`.
     pub(crate) fn has_passed(self, now: i64) -> bool {
         self.0 <= now && !self.is_never()
+    }
+}
+
+impl Ord for Deadline {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Shifts never from the bottom to the top, and leaves the rest in order.
+        self.0.wrapping_sub(1).cmp(&other.0.wrapping_sub(1))
+    }
+}
+
+impl PartialOrd for Deadline {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Deadline;
+
+    #[test]
+    fn never_is_above_every_instant_and_does_not_pass() {
+        let instants = [i64::MIN, -1, 0, i64::MAX].map(Deadline::at);
+        assert!(instants.is_sorted());
+        assert!(instants.iter().all(|instant| *instant < Deadline::NEVER));
+        assert!(instants.iter().all(|instant| instant.has_passed(i64::MAX)));
+        assert!(!Deadline::NEVER.has_passed(i64::MAX));
+        assert!(!Deadline::at(1).has_passed(0));
     }
 }

@@ -1,6 +1,6 @@
 //! A slice of all databases behind one lock.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::blob::Blob;
 use crate::keyspace::table::{SHARD_BITS, Table};
@@ -32,16 +32,23 @@ pub(crate) struct Shard {
 pub(crate) struct Reserved {
     /// It has looked at the set of keys itself, so nothing may change.
     pub(crate) everything: bool,
-    keys: HashSet<(u32, Blob)>,
+    /// By key, a bit for each database.
+    keys: HashMap<Blob, u16>,
 }
 
 impl Reserved {
     pub(crate) fn add(&mut self, database: u32, key: &[u8]) {
-        self.keys.insert((database, Blob::new(key)));
+        *self.keys.entry(Blob::new(key)).or_default() |= 1 << database;
     }
 
     pub(crate) fn covers(&self, database: u32, key: &[u8]) -> bool {
-        self.everything || self.keys.contains(&(database, Blob::new(key)))
+        self.everything
+            || self.keys.get(key).is_some_and(|databases| databases & (1 << database) != 0)
+    }
+
+    /// Whether the key is reserved in any database.
+    pub(crate) fn covers_anywhere(&self, key: &[u8]) -> bool {
+        self.everything || self.keys.contains_key(key)
     }
 }
 

@@ -51,7 +51,7 @@ impl ReplyWriter for Encoder {
     }
 
     fn double(&mut self, value: f64) {
-        let text = format_double(value);
+        let text = ferrite_store::format_double(value);
         if self.in_resp3() { self.line(',', text) } else { self.bulk(text.as_bytes()) }
     }
 
@@ -170,37 +170,4 @@ impl Client {
 
 pub(crate) fn readable(reply: &[u8]) -> String {
     String::from_utf8_lossy(reply).trim_end().replace("\r\n", " ")
-}
-
-/// Writes a double as Redis does in replies: the shortest digits that read back the same, laid out
-/// as its `fpconv_dtoa` lays them out.
-pub(crate) fn format_double(value: f64) -> String {
-    if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
-    }
-    let sign = if value.is_sign_negative() { "-" } else { "" };
-    let scientific = format!("{:e}", value.abs());
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    let digits = mantissa.replace('.', "");
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let len = digits.len() as i32;
-    // The power of ten of the last digit.
-    let last = exponent - len + 1;
-    let size = exponent.abs();
-    if last >= 0 && size < len + 7 {
-        return format!("{sign}{digits}{}", "0".repeat(last as usize));
-    }
-    if last < 0 && (last > -7 || size < 4) {
-        let offset = len + last;
-        return if offset <= 0 {
-            format!("{sign}0.{}{digits}", "0".repeat(-offset as usize))
-        } else {
-            let (whole, decimals) = digits.split_at(offset as usize);
-            format!("{sign}{whole}.{decimals}")
-        };
-    }
-    let (first, more) = digits.split_at(1);
-    let point = if more.is_empty() { "" } else { "." };
-    let exponent_sign = if exponent < 0 { '-' } else { '+' };
-    format!("{sign}{first}{point}{more}e{exponent_sign}{size}")
 }

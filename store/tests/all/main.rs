@@ -2,4 +2,5 @@
 
 mod basics;
 mod client;
+mod differential;
 mod isolation;

@@ -1,0 +1,165 @@
+//! `MULTI` and `WATCH`: several commands as one, without anybody in between.
+
+use smallvec::SmallVec;
+
+use crate::blob::Blob;
+use crate::commands::spec::KeyAccess;
+use crate::commands::table;
+use crate::core::Core;
+use crate::direct::Direct;
+use crate::error::StoreError;
+use crate::hashing::hash;
+use crate::keyspace::shard::shard_of;
+use crate::locked::Locked;
+use crate::reply::ReplyWriter;
+use crate::session::Session;
+use crate::store::{Retry, Store};
+use crate::view::View as _;
+
+/// A key that a client watches, as it was then.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    database: u32,
+    key: Blob,
+    /// The entry's version, 0 if there was none.
+    version: u64,
+}
+
+/// The queued commands of one client, running: all shards they need are locked.
+///
+/// Errors of single commands do not undo the others, as in Redis. It holds locks, so it is used up
+/// without waiting for anything.
+pub struct Unit<'s> {
+    core: &'s Core,
+    direct: Direct<'s>,
+    session: &'s mut Session,
+}
+
+impl Store {
+    /// Remembers keys as they are now, for the client's next [`Store::begin_unit`].
+    pub fn watch(&self, session: &mut Session, keys: &[&[u8]]) {
+        for key in keys {
+            let is_known = |watched: &Watched| {
+                watched.database == session.database && watched.key.as_slice() == *key
+            };
+            if !session.watched.iter().any(is_known) {
+                let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+                let version = self.live_version(&mut locked, session.database, key);
+                session.watched.push(Watched {
+                    database: session.database,
+                    key: Blob::new(key),
+                    version,
+                });
+            }
+        }
+    }
+
+    /// Forgets what the client watches.
+    pub fn unwatch(&self, session: &mut Session) {
+        session.watched.clear();
+    }
+
+    /// Whether a watched key has changed, so that the client's next unit would not run.
+    pub fn watch_failed(&self, session: &Session) -> bool {
+        session.watched.iter().any(|watched| {
+            let mut locked = Locked::one(&self.core, shard_of(hash(&watched.key)));
+            self.live_version(&mut locked, watched.database, &watched.key) != watched.version
+        })
+    }
+
+    fn live_version(&self, locked: &mut Locked<'_>, database: u32, key: &[u8]) -> u64 {
+        let hash = hash(key);
+        let Some(shard) = locked.shard(shard_of(hash)) else { return 0 };
+        let entry = shard.tables[database as usize].get(hash, key);
+        entry
+            .filter(|entry| !entry.deadline.has_passed(self.core.clock.now_millis()))
+            .map_or(0, |entry| entry.version)
+    }
+
+    /// Locks what these requests need and checks the watched keys, which are forgotten.
+    ///
+    /// `None` when a watched key has changed: nothing may run, and the client is told so by a null
+    /// array. Requests that the store does not know are left to the caller.
+    ///
+    /// # Errors
+    /// [`Retry`] when a write has to wait for an exclusive transaction; the watch stays.
+    pub fn begin_unit<'s>(
+        &'s self,
+        session: &'s mut Session,
+        requests: &[&[&[u8]]],
+    ) -> Result<Option<Unit<'s>>, Retry> {
+        let mut shards: SmallVec<[usize; 8]> = SmallVec::new();
+        let mut written: Vec<&[u8]> = Vec::new();
+        let (mut all, mut writes_all) = (false, false);
+        for argv in requests {
+            let Ok(command) = table::checked(argv) else { continue };
+            let write = command.spec().is_write();
+            match command.spec().access(argv) {
+                Ok(KeyAccess::At(keys)) => {
+                    shards.extend(keys.iter().map(|&at| shard_of(hash(argv[at]))));
+                    if write {
+                        written.extend(keys.iter().map(|&at| argv[at]));
+                    }
+                }
+                Ok(KeyAccess::All | KeyAccess::Unknown) => {
+                    all = true;
+                    writes_all |= write;
+                }
+                Ok(KeyAccess::None) | Err(_) => {}
+            }
+        }
+        shards.extend(session.watched.iter().map(|watched| shard_of(hash(&watched.key))));
+        let mut locked =
+            if all { Locked::all(&self.core) } else { Locked::some(&self.core, shards) };
+        let unchanged = session.watched.iter().all(|watched| {
+            self.live_version(&mut locked, watched.database, &watched.key) == watched.version
+        });
+        if !unchanged {
+            session.watched.clear();
+            return Ok(None);
+        }
+        // Requests may change the database on the way, so a reservation counts in any of them.
+        let must_wait = locked.iter_mut().any(|shard| {
+            shard.reserved.as_ref().is_some_and(|reserved| {
+                writes_all || written.iter().any(|key| reserved.covers_anywhere(key))
+            })
+        });
+        if must_wait {
+            return Err(Retry::new(&self.core));
+        }
+        session.watched.clear();
+        let direct = Direct::new(&self.core, locked, session.database);
+        Ok(Some(Unit { core: &self.core, direct, session }))
+    }
+}
+
+impl Unit<'_> {
+    /// Runs one of the requests that the unit was begun for, and writes its one reply.
+    pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
+        let outcome = table::checked(argv)
+            .and_then(|command| command.run_direct(&mut self.direct, argv, out));
+        if let Err(error) = outcome {
+            out.error(&error.to_string());
+        }
+    }
+
+    /// Turns to another database, as `SELECT` does.
+    ///
+    /// # Errors
+    /// What `SELECT` answers when the argument is not the number of a database.
+    pub fn select(&mut self, database: &[u8]) -> Result<(), StoreError> {
+        let database = crate::commands::keys::database_argument(database)?;
+        self.direct.select(database);
+        self.session.database = database;
+        Ok(())
+    }
+
+    /// Ends the unit; then the client's receipt covers it.
+    pub fn finish(self) {
+        if self.direct.has_written() {
+            let finished = self.direct.finish();
+            self.session.receipt = Some(finished.receipt);
+            self.core.serve(finished.ready);
+        }
+    }
+}

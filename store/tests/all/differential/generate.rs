@@ -1,0 +1,156 @@
+//! Random requests from the grammar, some of them damaged.
+
+use super::grammar::{self, Part};
+
+/// Few keys, so that commands meet each other's values and the wrong types.
+pub(crate) const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+const VALUES: [&str; 20] = [
+    "", "0", "1", "-1", "10", "007", "3.14", "1e3", "-0.5", "inf", "-inf", "nan", "abc", "hello",
+    " 1", "9223372036854775807", "-9223372036854775808", "99999999999999999999", "0x10",
+    "a value that is longer than forty-four bytes, which is a limit",
+];
+const MEMBERS: [&str; 14] =
+    ["", "m", "n", "o", "p", "q", "1", "2", "-5", "10", "a", "b", "z", "a member that is quite long"];
+const INTEGERS: [&str; 20] = [
+    "0", "1", "2", "3", "-1", "-2", "-3", "5", "10", "-10", "100", "abc", "1.5", "", "01",
+    "9223372036854775807", "-9223372036854775808", "9223372036854775808", "4", "-100",
+];
+/// Nothing that ends while a round runs.
+const ODD_TIMES: [&str; 9] = [
+    "0", "-1", "abc", "1.5", "", "01", "9223372036854775807", "-9223372036854775808",
+    "9223372036854775",
+];
+const FLOATS: [&str; 22] = [
+    "0", "1", "-1", "1.5", "0.1", "0.2", "-0.1", "3.0e2", "1e-5", "10.50", "inf", "-inf", "+inf",
+    "nan", "abc", "", "1e300", "-1e300", "123456789.123", "2.5", "1e17", "1e-7",
+];
+const SCORE_BOUNDS: [&str; 14] = [
+    "-inf", "+inf", "inf", "0", "1", "(1", "(0.1", "2.5", "(-1", "(inf", "abc", "(", "100", "-100",
+];
+const LEX_BOUNDS: [&str; 12] =
+    ["-", "+", "[a", "(a", "[m", "(m", "[z", "(z", "[", "(", "a", "[a member"];
+const PATTERNS: [&str; 10] = ["*", "?", "a*", "[a-c]", "[^a]", "*e*", "\\a", "m", "[", ""];
+
+/// A source of requests.
+pub(super) struct Generator {
+    random: fastrand::Rng,
+}
+
+impl Generator {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { random: fastrand::Rng::with_seed(seed) }
+    }
+
+    fn pick(&mut self, from: &[&str]) -> Vec<u8> {
+        from[self.random.usize(..from.len())].as_bytes().to_vec()
+    }
+
+    /// One request.
+    pub(super) fn command(&mut self) -> Vec<Vec<u8>> {
+        let templates = grammar::templates();
+        let mut argv = Vec::new();
+        let template = &templates[self.random.usize(..templates.len())];
+        self.expand(template, &mut argv);
+        if self.random.u8(..) < 8 {
+            self.damage(&mut argv);
+        }
+        argv
+    }
+
+    fn expand(&mut self, parts: &[Part], argv: &mut Vec<Vec<u8>>) {
+        for part in parts {
+            match part {
+                Part::Word(word) => argv.push(word.as_bytes().to_vec()),
+                Part::Slot(name) => {
+                    let argument = self.argument(name);
+                    argv.push(argument);
+                }
+                Part::Optional(parts) => {
+                    if self.random.u8(..) < 80 {
+                        self.expand(parts, argv);
+                    }
+                }
+                Part::Choice(choices) => {
+                    let choice = &choices[self.random.usize(..choices.len())];
+                    self.expand(choice, argv);
+                }
+                Part::Repeated(parts) => {
+                    for _ in 0..self.random.usize(1..4) {
+                        self.expand(parts, argv);
+                    }
+                }
+                Part::Counted(parts) => {
+                    let count = self.random.usize(1..4);
+                    argv.push(count.to_string().into_bytes());
+                    for _ in 0..count {
+                        self.expand(parts, argv);
+                    }
+                }
+            }
+        }
+    }
+
+    fn argument(&mut self, name: &str) -> Vec<u8> {
+        match name {
+            "key" => self.pick(&KEYS),
+            "value" => self.pick(&VALUES),
+            "member" => self.pick(&MEMBERS),
+            "int" => self.pick(&INTEGERS),
+            // Mostly sensible, so that commands do something.
+            "small" => match self.random.u8(..10) {
+                0 => self.pick(&INTEGERS),
+                _ => self.random.i32(-3..6).to_string().into_bytes(),
+            },
+            // Valkey cuts longer ones to 32 bits in LSET.
+            "index" => self.random.i32(-6..6).to_string().into_bytes(),
+            // Members of this key all have the same score.
+            "lexical-key" => b"g".to_vec(),
+            "float" => match self.random.u8(..3) {
+                0 => self.pick(&FLOATS),
+                1 => self.random.i32(-5..20).to_string().into_bytes(),
+                _ => format!("{:.2}", self.random.f64() * 10.0).into_bytes(),
+            },
+            "score" => self.pick(&SCORE_BOUNDS),
+            "lex" => self.pick(&LEX_BOUNDS),
+            "pattern" => self.pick(&PATTERNS),
+            "seconds" => match self.random.u8(..8) {
+                0 => self.pick(&ODD_TIMES),
+                _ => self.random.i32(1000..2000).to_string().into_bytes(),
+            },
+            "millis" => match self.random.u8(..8) {
+                0 => self.pick(&ODD_TIMES),
+                _ => self.random.i32(1_000_000..2_000_000).to_string().into_bytes(),
+            },
+            // Far in the future, or in the past.
+            "at" => match self.random.u8(..6) {
+                0 => self.pick(&ODD_TIMES),
+                _ => self.random.i64(4_000_000_000..4_000_001_000).to_string().into_bytes(),
+            },
+            "at-millis" => match self.random.u8(..6) {
+                0 => self.pick(&ODD_TIMES),
+                _ => self
+                    .random
+                    .i64(4_000_000_000_000..4_000_001_000_000)
+                    .to_string()
+                    .into_bytes(),
+            },
+            "db" => match self.random.u8(..6) {
+                0 => self.pick(&["16", "-1", "abc", "2147483648"]),
+                _ => self.pick(&["0", "1"]),
+            },
+            other => panic!("the grammar names an unknown argument, {other}"),
+        }
+    }
+
+    /// Drops, repeats or replaces an argument.
+    fn damage(&mut self, argv: &mut Vec<Vec<u8>>) {
+        let at = self.random.usize(..argv.len());
+        match self.random.u8(..4) {
+            0 if argv.len() > 1 && at > 0 => drop(argv.remove(at)),
+            1 => argv.push(self.pick(&MEMBERS)),
+            2 if at > 0 => argv[at] = self.pick(&VALUES),
+            _ => argv[0] = argv[0].iter().map(|byte| byte.to_ascii_lowercase()).collect(),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What requests look like: one line a command.
+//!
+//! `{name}` is an argument, `[ … ]` may be left out, `( … | … )` is one of several, `< … >` comes
+//! one to three times, `@ … @` the same with their number before them.
+
+use std::sync::LazyLock;
+
+/// A piece of a request.
+#[derive(Debug)]
+pub(super) enum Part {
+    Word(&'static str),
+    Slot(&'static str),
+    Optional(Vec<Part>),
+    Choice(Vec<Vec<Part>>),
+    Repeated(Vec<Part>),
+    Counted(Vec<Part>),
+}
+
+const GRAMMAR: &str = "
+GET {key}
+SET {key} {value} [ ( NX | XX ) ] [ GET ] [ ( EX {seconds} | PX {millis} | EXAT {at} | PXAT {at-millis} | KEEPTTL ) ]
+SET {key} {value}
+SET {key} {small}
+SET {key} {float}
+SETNX {key} {value}
+SETEX {key} {seconds} {value}
+PSETEX {key} {millis} {value}
+GETSET {key} {value}
+GETDEL {key}
+GETEX {key} [ ( EX {seconds} | PX {millis} | EXAT {at} | PXAT {at-millis} | PERSIST ) ]
+MGET < {key} >
+MSET < {key} {value} >
+MSETNX < {key} {value} >
+STRLEN {key}
+APPEND {key} {value}
+SETRANGE {key} {small} {value}
+GETRANGE {key} {small} {small}
+GETRANGE {key} {int} {int}
+SUBSTR {key} {small} {small}
+INCR {key}
+DECR {key}
+INCRBY {key} {int}
+DECRBY {key} {int}
+INCRBYFLOAT {key} {float}
+DEL < {key} >
+UNLINK < {key} >
+EXISTS < {key} >
+TOUCH < {key} >
+TYPE {key}
+KEYS {pattern}
+DBSIZE
+RANDOMKEY
+RENAME {key} {key}
+RENAMENX {key} {key}
+COPY {key} {key} [ DB {db} ] [ REPLACE ]
+MOVE {key} {db}
+SWAPDB {db} {db}
+OBJECT ( ENCODING | REFCOUNT ) {key}
+OBJECT ( HELP | FREQ {key} | nosuch {key} | ENCODING )
+EXPIRE {key} {seconds} [ ( NX | XX | GT | LT ) ] [ ( NX | XX | GT | LT ) ]
+PEXPIRE {key} {millis} [ ( NX | XX | GT | LT ) ]
+EXPIREAT {key} {at} [ ( NX | XX | GT | LT ) ]
+PEXPIREAT {key} {at-millis} [ ( NX | XX | GT | LT | FOO ) ]
+TTL {key}
+PTTL {key}
+EXPIRETIME {key}
+PEXPIRETIME {key}
+PERSIST {key}
+HSET {key} < {member} {value} >
+HSET {key} < {member} {small} >
+HMSET {key} < {member} {value} >
+HSETNX {key} {member} {value}
+HGET {key} {member}
+HMGET {key} < {member} >
+HGETALL {key}
+HKEYS {key}
+HVALS {key}
+HLEN {key}
+HEXISTS {key} {member}
+HSTRLEN {key} {member}
+HDEL {key} < {member} >
+HINCRBY {key} {member} {int}
+HINCRBYFLOAT {key} {member} {float}
+HRANDFIELD {key} [ {small} [ WITHVALUES ] ]
+HSCAN {key} 0 [ MATCH {pattern} ] [ COUNT {small} ] [ NOVALUES ]
+LPUSH {key} < {value} >
+RPUSH {key} < {value} >
+RPUSH {key} < {small} >
+LPUSHX {key} < {value} >
+RPUSHX {key} < {value} >
+LPOP {key} [ {small} ]
+RPOP {key} [ {small} ]
+LLEN {key}
+LINDEX {key} {index}
+LSET {key} {index} {value}
+LRANGE {key} {small} {small}
+LTRIM {key} {small} {small}
+LREM {key} {small} {value}
+LINSERT {key} ( BEFORE | AFTER | foo ) {value} {value}
+LPOS {key} {value} [ RANK {small} ] [ COUNT {small} ] [ MAXLEN {small} ]
+LMOVE {key} {key} ( LEFT | RIGHT | foo ) ( LEFT | RIGHT )
+RPOPLPUSH {key} {key}
+LMPOP @ {key} @ ( LEFT | RIGHT | foo ) [ COUNT {small} ]
+LMPOP {small} {key} {key} LEFT
+BLPOP < {key} > ( 0.001 | abc | -1 | 1e400 )
+BRPOP < {key} > 0.001
+BLMOVE {key} {key} ( LEFT | RIGHT ) ( LEFT | RIGHT | foo ) 0.001
+BRPOPLPUSH {key} {key} 0.001
+BLMPOP ( 0.001 | -1 ) @ {key} @ ( LEFT | RIGHT ) [ COUNT {small} ]
+SADD {key} < {member} >
+SREM {key} < {member} >
+SMEMBERS {key}
+SISMEMBER {key} {member}
+SMISMEMBER {key} < {member} >
+SCARD {key}
+SPOP {key} ( 1000 | -1 | abc )
+SRANDMEMBER {key} [ {small} ]
+SMOVE {key} {key} {member}
+SSCAN {key} 0 [ MATCH {pattern} ] [ COUNT {small} ]
+SINTER < {key} >
+SUNION < {key} >
+SDIFF < {key} >
+SINTERSTORE {key} < {key} >
+SUNIONSTORE {key} < {key} >
+SDIFFSTORE {key} < {key} >
+SINTERCARD @ {key} @ [ LIMIT {small} ]
+SINTERCARD {small} {key} {key}
+ZADD {key} [ ( NX | XX ) ] [ ( GT | LT ) ] [ CH ] [ INCR ] < {float} {member} >
+ZADD {key} < {float} {member} >
+ZADD {key} < 0 {member} >
+ZINCRBY {key} {float} {member}
+ZREM {key} < {member} >
+ZSCORE {key} {member}
+ZMSCORE {key} < {member} >
+ZCARD {key}
+ZRANK {key} {member} [ ( WITHSCORE | foo ) ]
+ZREVRANK {key} {member} [ WITHSCORE ]
+ZPOPMIN {key} [ {small} ]
+ZPOPMAX {key} [ {small} ]
+ZMPOP @ {key} @ ( MIN | MAX | foo ) [ COUNT {small} ]
+BZPOPMIN < {key} > 0.001
+BZPOPMAX < {key} > 0.001
+BZMPOP 0.001 @ {key} @ ( MIN | MAX ) [ COUNT {small} ]
+ZRANDMEMBER {key} [ {small} [ WITHSCORES ] ]
+ZSCAN {key} 0 [ MATCH {pattern} ] [ COUNT {small} ]
+ZRANGE {key} {small} {small} [ REV ] [ WITHSCORES ] [ LIMIT {small} {small} ]
+ZRANGE {key} {score} {score} BYSCORE [ REV ] [ LIMIT {small} {small} ] [ WITHSCORES ]
+ZADD {lexical-key} < 0 {member} >
+ZREVRANGEBYLEX {lexical-key} {lex} {lex} [ LIMIT {small} {small} ]
+ZRANGEBYLEX {lexical-key} {lex} {lex}
+ZLEXCOUNT {lexical-key} {lex} {lex}
+ZREMRANGEBYLEX {lexical-key} {lex} {lex}
+ZRANGE {lexical-key} {lex} {lex} BYLEX [ REV ] [ LIMIT {small} {small} ] [ WITHSCORES ]
+ZRANGESTORE {key} {key} {small} {small} [ REV ]
+ZRANGESTORE {key} {key} {score} {score} BYSCORE [ REV ] [ LIMIT {small} {small} ] [ WITHSCORES ]
+ZREVRANGE {key} {small} {small} [ WITHSCORES ]
+ZRANGEBYSCORE {key} {score} {score} [ WITHSCORES ] [ LIMIT {small} {small} ]
+ZREVRANGEBYSCORE {key} {score} {score} [ WITHSCORES ] [ LIMIT {small} {small} ]
+ZCOUNT {key} {score} {score}
+ZREMRANGEBYRANK {key} {small} {small}
+ZREMRANGEBYSCORE {key} {score} {score}
+ZUNION @ {key} @ [ WEIGHTS {float} {float} ] [ AGGREGATE ( SUM | MIN | MAX | foo ) ] [ WITHSCORES ]
+ZINTER @ {key} @ [ AGGREGATE ( SUM | MIN | MAX ) ] [ WITHSCORES ]
+ZDIFF @ {key} @ [ WITHSCORES ]
+ZUNIONSTORE {key} 2 {key} {key} [ WEIGHTS {float} {float} ] [ AGGREGATE ( SUM | MIN | MAX ) ]
+ZINTERSTORE {key} 2 {key} {key} [ WEIGHTS {float} {float} ] [ AGGREGATE ( SUM | MIN | MAX ) ]
+ZDIFFSTORE {key} @ {key} @
+ZUNIONSTORE {key} {small} {key} {key}
+ZINTERCARD @ {key} @ [ LIMIT {small} ]
+SORT {key} [ LIMIT {small} {small} ] [ ( ASC | DESC ) ] [ ALPHA ] [ STORE {key} ]
+SORT {key} BY ( nosort | * | *->m ) [ GET * ] [ GET # ] [ GET *->m ] [ ALPHA ]
+SORT_RO {key} [ ALPHA ] [ DESC ]
+FLUSHDB [ ( ASYNC | SYNC | foo ) ]
+";
+
+static TEMPLATES: LazyLock<Vec<Vec<Part>>> = LazyLock::new(|| {
+    GRAMMAR
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let mut words = line.split(' ');
+            let mut parts = Vec::new();
+            while let Some(word) = words.next() {
+                parts.push(parse(word, &mut words));
+            }
+            parts
+        })
+        .collect()
+});
+
+pub(super) fn templates() -> &'static [Vec<Part>] {
+    &TEMPLATES
+}
+
+fn parse(word: &'static str, words: &mut std::str::Split<'static, char>) -> Part {
+    match word {
+        "[" => Part::Optional(until("]", words)),
+        "<" => Part::Repeated(until(">", words)),
+        "@" => Part::Counted(until("@", words)),
+        "(" => {
+            let mut choices = vec![Vec::new()];
+            for word in words.by_ref() {
+                match word {
+                    ")" => break,
+                    "|" => choices.push(Vec::new()),
+                    word => choices.last_mut().expect("never empty").push(leaf(word)),
+                }
+            }
+            Part::Choice(choices)
+        }
+        word => leaf(word),
+    }
+}
+
+fn until(end: &str, words: &mut std::str::Split<'static, char>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    while let Some(word) = words.next() {
+        if word == end {
+            break;
+        }
+        parts.push(parse(word, words));
+    }
+    parts
+}
+
+fn leaf(word: &'static str) -> Part {
+    match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
+        Some(name) => Part::Slot(name),
+        None => Part::Word(word),
+    }
+}

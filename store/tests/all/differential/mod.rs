@@ -1,0 +1,151 @@
+//! The store against Valkey: the same random commands, the same replies, byte for byte.
+//!
+//! Needs the path of a `valkey-server` binary in `FERRITE_VALKEY_SERVER`; without it the tests say
+//! so and pass. `FERRITE_DIFFERENTIAL_ROUNDS` makes them run longer, `FERRITE_DIFFERENTIAL_SEED`
+//! repeats one round and compares all data after each command. What is known to differ, and why, stands in `known.rs`.
+
+mod generate;
+mod grammar;
+mod known;
+mod reply;
+mod valkey;
+
+use ferrite_store::{Protocol, Session, Store, StoreOptions};
+
+use crate::client::Encoder;
+use generate::Generator;
+use reply::Reply;
+use valkey::Valkey;
+
+/// Commands of one round, which starts with empty databases.
+const COMMANDS: usize = 300;
+/// Rounds of a plain test run.
+const ROUNDS: u64 = 60;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Both sides of the comparison.
+struct Pair {
+    valkey: Valkey,
+    store: Store,
+    session: Session,
+    protocol: Protocol,
+    history: Vec<String>,
+}
+
+impl Pair {
+    fn ours(&mut self, argv: &[Vec<u8>]) -> Vec<u8> {
+        let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+        let mut out = Encoder::new(self.protocol);
+        match self.store.execute(&mut self.session, &argv, &mut out) {
+            ferrite_store::Flow::Done => {}
+            ferrite_store::Flow::Blocked(blocked) => blocked.finish(&mut self.session, &mut out),
+            ferrite_store::Flow::Retry(_) => panic!("nobody else is there to wait for"),
+        }
+        out.bytes
+    }
+
+    fn both(&mut self, argv: &[Vec<u8>]) -> (Reply, Reply) {
+        let ours = self.ours(argv);
+        let theirs = self.valkey.run(argv);
+        let parse = |bytes: &[u8]| Reply::parse(bytes).unwrap_or_else(|| panic!("{}", show(bytes)));
+        (parse(&ours), parse(&theirs))
+    }
+
+    /// Runs a command on both sides; describes the difference, if there is one.
+    fn check(&mut self, argv: &[Vec<u8>]) -> Result<(), String> {
+        self.history.push(argv.iter().map(|argument| show(argument)).collect::<Vec<_>>().join(" "));
+        let (ours, theirs) = self.both(argv);
+        if known::equal(argv, &ours, &theirs) {
+            return Ok(());
+        }
+        let command = self.history.pop().unwrap_or_default();
+        // Earlier commands on the same keys tell how it came about.
+        let last = self.history.len().saturating_sub(1);
+        let about = |(at, line): &(usize, &String)| {
+            *at == last || argv[1..].iter().any(|argument| line.contains(&show(argument)))
+        };
+        let before: Vec<&str> =
+            self.history.iter().enumerate().filter(about).map(|(_, line)| line.as_str()).collect();
+        let before = before[before.len().saturating_sub(12)..].join("\n  ");
+        Err(format!("after\n  {before}\nthe command\n  {command}\ngave\n  {ours}\nand not\n  {theirs}"))
+    }
+
+    fn round(&mut self, seed: u64, careful: bool) -> Result<(), String> {
+        self.valkey.run(&[b"SELECT".to_vec(), b"0".to_vec()]);
+        assert!(self.store.select(&mut self.session, b"0").is_ok());
+        self.check(&[b"FLUSHALL".to_vec()])?;
+        let mut generator = Generator::new(seed);
+        for _ in 0..COMMANDS {
+            let argv = generator.command();
+            self.check(&argv)?;
+            if careful {
+                self.check_state()?;
+            }
+        }
+        self.check_state()
+    }
+
+    /// Compares everything that is stored.
+    fn check_state(&mut self) -> Result<(), String> {
+        let commands = self.history.len();
+        let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        for database in ["0", "1"] {
+            let select: Vec<Vec<u8>> = words(&format!("SELECT {database}"));
+            self.valkey.run(&select);
+            assert!(self.store.select(&mut self.session, database.as_bytes()).is_ok());
+            self.check(&words("DBSIZE"))?;
+            self.check(&words("KEYS *"))?;
+            for key in generate::KEYS {
+                self.check(&words(&format!("TYPE {key}")))?;
+                self.check(&words(&format!("PEXPIRETIME {key}")))?;
+                for read in
+                    ["GET", "HGETALL", "LRANGE 0 -1", "SMEMBERS", "ZRANGE 0 -1 WITHSCORES"]
+                {
+                    let mut argv: Vec<Vec<u8>> = words(read);
+                    argv.insert(1, key.as_bytes().to_vec());
+                    self.check(&argv)?;
+                }
+            }
+        }
+        self.valkey.run(&words("SELECT 0"));
+        assert!(self.store.select(&mut self.session, b"0").is_ok());
+        self.history.truncate(commands);
+        Ok(())
+    }
+}
+
+fn show(bytes: &[u8]) -> String {
+    format!("'{}'", bytes.escape_ascii())
+}
+
+fn rounds(protocol: Protocol) {
+    let Some(valkey) = Valkey::start(protocol) else { return };
+    let store = Store::in_memory(&StoreOptions::default());
+    let mut pair = Pair { valkey, store, session: Session::new(), protocol, history: Vec::new() };
+    let careful = setting("FERRITE_DIFFERENTIAL_SEED").is_some();
+    let seeds = match setting("FERRITE_DIFFERENTIAL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("FERRITE_DIFFERENTIAL_ROUNDS").unwrap_or(ROUNDS),
+    };
+    let mut differences = Vec::new();
+    for seed in seeds {
+        pair.history.clear();
+        if let Err(difference) = pair.round(seed, careful) {
+            differences.push(format!("seed {seed}: {difference}"));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+#[test]
+fn random_commands_in_resp2() {
+    rounds(Protocol::Resp2);
+}
+
+#[test]
+fn random_commands_in_resp3() {
+    rounds(Protocol::Resp3);
+}
