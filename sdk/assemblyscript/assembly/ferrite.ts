@@ -1,0 +1,291 @@
+// The functions that reach the store.
+//
+// Keys and fields are text; values are text unless a name says bytes. Where the store answers with an
+// error, the call has failed: the function may go on or return, and its caller gets that error.
+
+import * as abi from "./abi";
+import { Status } from "./abi";
+import { failed, failStatus, failWith } from "./failure";
+import { bytesOf, excerpt, Integer, isUtf8, textOf } from "./text";
+import { Value } from "./value";
+
+export { refuse } from "./entry";
+export { fail } from "./failure";
+export { Value, Kind } from "./value";
+
+/** Bytes of a result that are fetched in one go; most results are shorter. */
+const FIRST_BYTES: i32 = 256;
+
+/** Conditions and expiry of `set`. */
+export class SetOptions {
+  /** Only where the key does not exist. */
+  ifAbsent: bool = false;
+  /** Only where the key exists. */
+  ifPresent: bool = false;
+  /** Keep the expiry that the key has. */
+  keepTtl: bool = false;
+  /** Expire after this many milliseconds; below 0: not at all. */
+  ttlMillis: i64 = -1;
+
+  get bits(): i32 {
+    return i32(this.ifAbsent) | (i32(this.ifPresent) << 1) | (i32(this.keepTtl) << 2);
+  }
+}
+
+/** How much a log line matters. */
+export enum Level {
+  Trace,
+  Debug,
+  Info,
+  Warn,
+  Error,
+}
+
+function address(bytes: ArrayBuffer): usize {
+  return changetype<usize>(bytes);
+}
+
+/** The whole of a result of which `first` is the beginning; null where there is none. */
+function result(first: ArrayBuffer, len: i32, operation: string, subject: ArrayBuffer): ArrayBuffer | null {
+  if (len < 0) {
+    if (len != Status.NOT_FOUND) failStatus(len, operation, subject);
+    return null;
+  }
+  if (len <= FIRST_BYTES) return first.slice(0, len);
+  const whole = new ArrayBuffer(len);
+  memory.copy(address(whole), address(first), FIRST_BYTES);
+  abi.take(address(whole) + FIRST_BYTES, FIRST_BYTES, len - FIRST_BYTES);
+  return whole;
+}
+
+/** A count that the host gave; 0 where it gave an error. */
+function counted(count: i32, operation: string, subject: ArrayBuffer): i32 {
+  if (count >= 0) return count;
+  failStatus(count, operation, subject);
+  return 0;
+}
+
+function asText(bytes: ArrayBuffer | null, what: string, subject: ArrayBuffer): string | null {
+  if (bytes === null) return null;
+  if (!isUtf8(bytes)) {
+    failWith("ERR the value of " + what + " " + excerpt(subject) + " must be UTF-8 text, not " + excerpt(bytes));
+    return null;
+  }
+  return textOf(bytes);
+}
+
+/** Reads a string; null where the key does not exist. */
+export function get(key: string): string | null {
+  return asText(getBytes(key), "key", bytesOf(key));
+}
+
+/** Reads a string's bytes; null where the key does not exist. */
+export function getBytes(key: string): ArrayBuffer | null {
+  if (failed()) return null;
+  const name = bytesOf(key);
+  const first = new ArrayBuffer(FIRST_BYTES);
+  const len = abi.get(address(name), name.byteLength, address(first), FIRST_BYTES);
+  return result(first, len, "get", name);
+}
+
+/** Reads a string as an integer; `otherwise` where the key does not exist. */
+export function getInteger(key: string, otherwise: i64 = 0): i64 {
+  const bytes = getBytes(key);
+  if (bytes === null) return otherwise;
+  const parsed = Integer.parse(textOf(bytes));
+  if (!parsed.ok) {
+    failWith("ERR the value of key " + excerpt(bytesOf(key)) + " must be a 64-bit integer, not " + excerpt(bytes));
+    return otherwise;
+  }
+  return parsed.value;
+}
+
+/** Writes a string; whether the options let it. */
+export function set(key: string, value: string, options: SetOptions | null = null): bool {
+  return setBytes(key, bytesOf(value), options);
+}
+
+/** Writes a string's bytes; whether the options let it. */
+export function setBytes(key: string, value: ArrayBuffer, options: SetOptions | null = null): bool {
+  if (failed()) return false;
+  const name = bytesOf(key);
+  const bits = options !== null ? options.bits : 0;
+  const ttl = options !== null ? options.ttlMillis : -1;
+  const status = abi.set(address(name), name.byteLength, address(value), value.byteLength, bits, ttl);
+  if (status == Status.NOT_STORED) return false;
+  if (status < 0) failStatus(status, "set", name);
+  return status == 0;
+}
+
+/** The pairs of address and length that the host takes, and the bytes they point to. */
+class Pairs {
+  readonly table: StaticArray<u32>;
+  private readonly kept: Array<ArrayBuffer> = [];
+
+  constructor(texts: Array<string>) {
+    this.table = new StaticArray<u32>(texts.length * 2);
+    for (let i = 0; i < texts.length; i++) {
+      const bytes = bytesOf(texts[i]);
+      this.kept.push(bytes);
+      this.table[i * 2] = <u32>address(bytes);
+      this.table[i * 2 + 1] = bytes.byteLength;
+    }
+  }
+
+  get pointer(): usize {
+    return changetype<usize>(this.table);
+  }
+
+  get first(): ArrayBuffer {
+    return this.kept.length > 0 ? this.kept[0] : new ArrayBuffer(0);
+  }
+}
+
+/** Deletes a key; whether there was one. */
+export function del(key: string): bool {
+  return delMany([key]) > 0;
+}
+
+/** Deletes keys; how many there were. */
+export function delMany(keys: Array<string>): i32 {
+  if (failed()) return 0;
+  const pairs = new Pairs(keys);
+  return counted(abi.del(pairs.pointer, keys.length), "del", pairs.first);
+}
+
+/** Whether a key exists. */
+export function exists(key: string): bool {
+  if (failed()) return false;
+  const pairs = new Pairs([key]);
+  return counted(abi.exists(pairs.pointer, 1), "exists", pairs.first) > 0;
+}
+
+/** Adds one to an integer, which starts at 0; the sum. */
+export function incr(key: string): i64 {
+  return incrBy(key, 1);
+}
+
+/** Adds to an integer, which starts at 0; the sum. */
+export function incrBy(key: string, delta: i64): i64 {
+  if (failed()) return 0;
+  const name = bytesOf(key);
+  const out = new StaticArray<i64>(1);
+  const status = abi.incr_by(address(name), name.byteLength, delta, changetype<usize>(out));
+  if (status != 0) failStatus(status, "incr_by", name);
+  return out[0];
+}
+
+/** Lets a key expire after so many seconds, at once where that is 0 or less; whether there is one. */
+export function expire(key: string, secs: i64): bool {
+  return expireMillis(key, secs * 1000);
+}
+
+/** Lets a key expire after so many milliseconds; whether there is one. */
+export function expireMillis(key: string, millis: i64): bool {
+  if (failed()) return false;
+  const name = bytesOf(key);
+  return counted(abi.expire(address(name), name.byteLength, millis), "expire", name) > 0;
+}
+
+/** Milliseconds that a key still has, -1 without expiry, -2 without key. */
+export function ttl(key: string): i64 {
+  if (failed()) return -2;
+  const name = bytesOf(key);
+  const millis = abi.ttl(address(name), name.byteLength);
+  if (millis <= Status.DENIED) failStatus(millis, "ttl", name);
+  return millis;
+}
+
+/** Reads a hash's field; null where the field or the hash does not exist. */
+export function hget(key: string, field: string): string | null {
+  return asText(hgetBytes(key, field), "field", bytesOf(field));
+}
+
+/** Reads the bytes of a hash's field; null where the field or the hash does not exist. */
+export function hgetBytes(key: string, field: string): ArrayBuffer | null {
+  if (failed()) return null;
+  const name = bytesOf(key);
+  const part = bytesOf(field);
+  const first = new ArrayBuffer(FIRST_BYTES);
+  const len = abi.hget(
+    address(name), name.byteLength, address(part), part.byteLength, address(first), FIRST_BYTES,
+  );
+  return result(first, len, "hget", name);
+}
+
+/** Writes a hash's field; whether it is new. */
+export function hset(key: string, field: string, value: string): bool {
+  if (failed()) return false;
+  const name = bytesOf(key);
+  const part = bytesOf(field);
+  const content = bytesOf(value);
+  const status = abi.hset(
+    address(name), name.byteLength, address(part), part.byteLength, address(content), content.byteLength,
+  );
+  return counted(status, "hset", name) > 0;
+}
+
+/** Deletes a hash's field; whether there was one. */
+export function hdel(key: string, field: string): bool {
+  if (failed()) return false;
+  const name = bytesOf(key);
+  const pairs = new Pairs([field]);
+  return counted(abi.hdel(address(name), name.byteLength, pairs.pointer, 1), "hdel", name) > 0;
+}
+
+/** Reads a whole hash; null where the key does not exist. */
+export function hgetall(key: string): Map<string, string> | null {
+  const map = call("HGETALL", [key]).map;
+  return map.size > 0 ? map : null;
+}
+
+/** Runs any command. Its own error fails the call. */
+export function call(command: string, args: Array<string> = []): Value {
+  if (failed()) return Value.none();
+  const name = bytesOf(command);
+  let encoded = "*" + args.length.toString() + "\r\n";
+  for (let i = 0; i < args.length; i++) {
+    const len = String.UTF8.byteLength(args[i]);
+    encoded += "$" + len.toString() + "\r\n" + args[i] + "\r\n";
+  }
+  const list = bytesOf(encoded);
+  const first = new ArrayBuffer(FIRST_BYTES);
+  const len = abi.call(
+    address(name), name.byteLength, address(list), list.byteLength, address(first), FIRST_BYTES,
+  );
+  const bytes = result(first, len, "call", name);
+  if (bytes === null) return Value.none();
+  if (bytes.byteLength > 2 && load<u8>(address(bytes)) == 0x2d) {
+    failWith(textOf(bytes.slice(1, bytes.byteLength - 2)));
+    return Value.none();
+  }
+  const value = Value.decode(bytes);
+  if (value === null) {
+    failWith("ERR the reply of " + command + " is malformed");
+    return Value.none();
+  }
+  return value;
+}
+
+/** Reads an integer: digits after an optional minus sign, within 64 bits. */
+export function parseInteger(text: string): Integer {
+  return Integer.parse(text);
+}
+
+/** Writes a line to the server's log. */
+export function log(level: Level, text: string): void {
+  const bytes = bytesOf(text);
+  abi.log(level, address(bytes), bytes.byteLength);
+}
+
+/** Milliseconds since 1970, the same throughout a call. */
+export function timeMillis(): i64 {
+  return abi.time_millis();
+}
+
+/** Random bytes. */
+export function random(len: i32): ArrayBuffer {
+  const bytes = new ArrayBuffer(len);
+  abi.random(address(bytes), len);
+  return bytes;
+}

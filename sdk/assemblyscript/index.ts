@@ -1,0 +1,3 @@
+// The package's entrance: the compiler looks for `index.ts` in a package's own folder.
+
+export * from "./assembly/index";

@@ -1,0 +1,123 @@
+// The compiler plugin that makes the exported functions of the entry file callable.
+//
+// For each of them it writes an entry of the guest ABI, which takes nothing and returns nothing, into
+// a source of its own: the entry fills the parameters, calls the function and replies its result.
+
+import * as assemblyscript from "assemblyscript";
+import { Transform } from "assemblyscript/transform";
+
+const { CommonFlags, NodeKind, SourceKind } = assemblyscript;
+
+const PACKAGE = "@ferrite/wasm-sdk";
+
+/** Exports that mean something else to a host. */
+const RESERVED = new Set(["memory", "alloc", "dealloc", "_initialize", "_start"]);
+
+/** Declarations whose names can stand in a parameter's or a result's type. */
+const TYPES = new Set([
+  NodeKind.ClassDeclaration,
+  NodeKind.EnumDeclaration,
+  NodeKind.InterfaceDeclaration,
+  NodeKind.TypeDeclaration,
+  NodeKind.NamespaceDeclaration,
+]);
+
+export default class FerriteTransform extends Transform {
+  afterParse(parser) {
+    const sdk = sdkPath(parser.sources);
+    const lines = [`import { begin, finish, finishWith, ready, take } from "${sdk}/entry";`, `import "${sdk}/abort";`];
+    let count = 0;
+    for (const source of parser.sources) {
+      if (source.sourceKind !== SourceKind.UserEntry) continue;
+      // Its exports are for the entries to call, no longer for the host.
+      source.sourceKind = SourceKind.User;
+      lines.push(...types(source));
+      for (const statement of source.statements) {
+        if (statement.kind === NodeKind.FunctionDeclaration && statement.is(CommonFlags.Export)) {
+          lines.push(entry(statement, source, count++));
+        }
+      }
+    }
+    if (count === 0) {
+      throw new Error("the entry file exports no function, so there would be nothing to call");
+    }
+    assemblyscript.addGlobalAlias(this.program.options, "abort", `${sdk}/abort/abort`);
+    parser.parseFile(lines.join("\n"), "ferrite-entries.ts", true);
+  }
+}
+
+/** Brings the types that a source declares or imports into the entries' source. */
+function types(source) {
+  const lines = [];
+  const declared = [];
+  for (const statement of source.statements) {
+    if (TYPES.has(statement.kind)) {
+      statement.flags |= CommonFlags.Export;
+      declared.push(statement.name.text);
+    } else if (statement.kind === NodeKind.Import) {
+      const from = JSON.stringify(importable(statement.internalPath));
+      if (statement.namespaceName) {
+        lines.push(`import * as ${statement.namespaceName.text} from ${from};`);
+      } else if (statement.declarations?.length) {
+        const names = statement.declarations.map((it) => `${it.foreignName.text} as ${it.name.text}`);
+        lines.push(`import { ${names.join(", ")} } from ${from};`);
+      }
+    }
+  }
+  if (declared.length > 0) {
+    lines.push(`import { ${declared.join(", ")} } from "${importable(source.internalPath)}";`);
+  }
+  return lines;
+}
+
+/** How a source in the root folder imports the one of an internal path. */
+function importable(internalPath) {
+  return internalPath.startsWith("~lib/") ? internalPath : `./${internalPath}`;
+}
+
+/** The path under which the program has imported this package's sources, or would. */
+function sdkPath(sources) {
+  const own = sources.find((source) => source.internalPath.endsWith("wasm-sdk/assembly/index"));
+  return own?.internalPath.replace(/\/index$/, "") ?? `~lib/${PACKAGE}/assembly`;
+}
+
+/** The text of a piece of source. */
+function text(node) {
+  return node.range.source.text.substring(node.range.start, node.range.end);
+}
+
+function entry(declaration, source, index) {
+  const name = declaration.name.text;
+  const where = `${source.normalizedPath}: ${name}`;
+  if (RESERVED.has(name) || name.startsWith("__") || name.startsWith("cabi_")) {
+    throw new Error(`${where} is reserved for the toolchain; choose another name`);
+  }
+  if (declaration.typeParameters?.length) {
+    throw new Error(`${where} cannot be generic: a caller sends bytes, not types`);
+  }
+  const { parameters, returnType } = declaration.signature;
+  const described = parameters.map((parameter) => ({
+    name: parameter.name.text,
+    type: text(parameter.type).replace(/\s+/g, " "),
+  }));
+  const signature = `${name}(${described.map(({ name, type }) => `${name}: ${type}`).join(", ")})`;
+  const result = text(returnType);
+  const values = described.map((_, i) => `value${i}`);
+  const takes = described.map(
+    ({ name, type }, i) =>
+      `  const ${values[i]} = take<${type}>(${JSON.stringify(name)}, ${JSON.stringify(type)});`,
+  );
+  const call = `function${index}(${values.join(", ")})`;
+  const run =
+    result === "void"
+      ? [`  if (ready()) ${call};`, "  finish();"]
+      : [`  if (ready()) finishWith<${result}>(${call});`, "  else finish();"];
+  return [
+    `import { ${name} as function${index} } from "${importable(source.internalPath)}";`,
+    `export function ${name}(): void {`,
+    `  begin(${JSON.stringify(name)}, ${JSON.stringify(signature)});`,
+    ...takes,
+    ...run,
+    "}",
+  ].join("\n");
+}
