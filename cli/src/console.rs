@@ -146,6 +146,7 @@ impl Console {
 
     /// Prints a line on standard error.
     pub(crate) fn warn(&self, line: &str) -> anyhow::Result<()> {
-        Ok(writeln!(io::stderr().lock(), "{line}")?)
+        // In one write, as others may write to the same terminal.
+        Ok(io::stderr().write_all(format!("{line}\n").as_bytes())?)
     }
 }

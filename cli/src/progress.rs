@@ -42,7 +42,7 @@ impl Progress {
     pub(crate) fn working(&self, on: String) {
         if self.lines {
             // Progress that nobody can read is no reason to stop.
-            let _ = writeln!(std::io::stderr().lock(), "{on}");
+            let _ = std::io::stderr().write_all(format!("{on}\n").as_bytes());
         } else {
             self.bar.set_message(on);
         }

@@ -3,6 +3,7 @@
 use std::io;
 
 use anyhow::Result;
+use ferrite_compiler::sandbox::{self, SandboxLimits};
 use ferrite_compiler::{Bounds, worker};
 
 use crate::console::Exit;
@@ -12,7 +13,10 @@ use crate::console::Exit;
 pub(crate) struct Arguments {}
 
 /// Reads a job from standard input and answers on standard output.
+///
+/// The sandbox stands before the first byte of the job is read: see [`sandbox::enter`].
 pub(crate) fn run(Arguments {}: Arguments) -> Result<Exit> {
+    sandbox::enter(SandboxLimits::default())?;
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     worker::serve(&mut input, &mut output, &Bounds::default())?;
     Ok(Exit::Done)

@@ -73,6 +73,9 @@ fn type_in(command: &str, folder: &Path, transcript: &mut String) {
         .output()
         .expect("there is a shell");
     transcript.push_str(&String::from_utf8_lossy(&output.stdout));
+    if !transcript.ends_with('\n') {
+        transcript.push('\n');
+    }
     if !output.status.success() {
         let code = output.status.code().expect("it was not killed");
         let _ = writeln!(transcript, "? {code}");

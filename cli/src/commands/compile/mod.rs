@@ -48,31 +48,50 @@ pub(crate) struct Arguments {
     jobs: Option<NonZeroUsize>,
 }
 
+/// What a thread that compiles tells the one that prints.
+enum Event {
+    /// Something to say while it works.
+    Note(String),
+    /// A file, by its place among those that were named, is done.
+    Done(usize, FileReport),
+}
+
 /// Compiles every file, and reports each as soon as those before it are done.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let options = Options::resolve(arguments)?;
     let progress = Progress::new(options.files.len(), console.is_json());
-    let work = Work::new(&options, &progress)?;
+    let (events, received) = mpsc::channel();
+    let work = Work::new(&options)?;
     let next = AtomicUsize::new(0);
-    let (done, reports) = mpsc::channel();
     let mut finished: BTreeMap<usize, FileReport> = BTreeMap::new();
     let mut printed = 0;
     std::thread::scope(|scope| -> Result<()> {
         for _ in 0..options.jobs.get().min(options.files.len()) {
-            let (done, next, work, files) = (done.clone(), &next, &work, &options.files);
+            let (events, next, work, files) = (events.clone(), &next, &work, &options.files);
             scope.spawn(move || {
-                while let Some((index, file)) = {
+                loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    files.get(index).map(|file| (index, file))
-                } {
-                    if done.send((index, work.compile(file))).is_err() {
+                    let Some(file) = files.get(index) else {
+                        return;
+                    };
+                    // Where nobody listens any more, there is nothing left to do.
+                    let note = |text| drop(events.send(Event::Note(text)));
+                    let report = work.compile(file, &note);
+                    if events.send(Event::Done(index, report)).is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(done);
-        for (index, report) in reports {
+        drop(events);
+        for event in received {
+            let (index, report) = match event {
+                Event::Note(text) => {
+                    progress.working(text);
+                    continue;
+                }
+                Event::Done(index, report) => (index, report),
+            };
             progress.step();
             finished.insert(index, report);
             while let Some(report) = finished.get(&printed) {

@@ -12,7 +12,6 @@ use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler};
 
 use super::options::Options;
 use super::report::{Done, Failure, FileReport, Outcome};
-use crate::progress::Progress;
 use crate::source::{self, TooLarge};
 use crate::units::Bytes;
 
@@ -20,9 +19,8 @@ use crate::units::Bytes;
 pub(super) struct Work<'a> {
     options: &'a Options,
     bounds: Bounds,
-    progress: &'a Progress,
-    /// The cache; absent only where the artifact is written elsewhere and the cache failed.
-    cache: Option<Cache>,
+    /// The cache, or why there is none. Without one, the artifact has to be written elsewhere.
+    cache: Result<Cache, String>,
     /// Made for the first file that is not in the cache.
     machine: OnceLock<Result<Machine, String>>,
 }
@@ -44,27 +42,23 @@ struct Found {
 
 impl<'a> Work<'a> {
     /// Opens the cache. Without one, artifacts can still be written elsewhere.
-    pub(super) fn new(options: &'a Options, progress: &'a Progress) -> Result<Self> {
+    pub(super) fn new(options: &'a Options) -> Result<Self> {
         let cache = match options.cache.open() {
-            Ok(cache) => Some(cache),
-            Err(error) if options.output.is_some() => {
-                progress.working(format!("warning: working without the cache: {error:#}"));
-                None
-            }
+            Ok(cache) => Ok(cache),
+            Err(error) if options.output.is_some() => Err(format!("{error:#}")),
             Err(error) => return Err(error),
         };
         Ok(Self {
             options,
             bounds: Bounds::default(),
-            progress,
             cache,
             machine: OnceLock::new(),
         })
     }
 
-    /// Brings one file to its end.
-    pub(super) fn compile(&self, file: &Path) -> FileReport {
-        let outcome = match self.try_compile(file) {
+    /// Brings one file to its end; `note` takes what is to be said meanwhile.
+    pub(super) fn compile(&self, file: &Path, note: &dyn Fn(String)) -> FileReport {
+        let outcome = match self.try_compile(file, note) {
             Ok(done) => Outcome::Done(Box::new(done)),
             Err(error) => Outcome::Error(failure(&error)),
         };
@@ -74,14 +68,20 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn try_compile(&self, file: &Path) -> Result<Done> {
+    fn try_compile(&self, file: &Path, note: &dyn Fn(String)) -> Result<Done> {
         let started = Instant::now();
+        if let Err(error) = &self.cache {
+            note(format!("warning: working without the cache: {error}"));
+        }
         let source = source::read(file, self.bounds.source_bytes_max)?;
         let wasm = ferrite_compiler::to_wasm(&source, &self.bounds).map_err(CompileError::from)?;
         let digest = Digest::of(&wasm);
         let found = match self.find(&digest)? {
-            Some(found) => found,
-            None => self.make(file, &wasm, &digest)?,
+            Some(found) => {
+                self.keep_source(&wasm, &digest, note);
+                found
+            }
+            None => self.make(file, &wasm, &digest, note)?,
         };
         let Found {
             manifest,
@@ -110,7 +110,7 @@ impl<'a> Work<'a> {
     }
 
     fn find(&self, digest: &Digest) -> Result<Option<Found>> {
-        let Some(cache) = &self.cache else {
+        let Ok(cache) = &self.cache else {
             return Ok(None);
         };
         let artifact = cache.lookup(digest, &self.options.profile)?;
@@ -123,15 +123,21 @@ impl<'a> Work<'a> {
     }
 
     /// Compiles a module, unless another process is at it and does so first.
-    fn make(&self, file: &Path, wasm: &[u8], digest: &Digest) -> Result<Found> {
+    fn make(
+        &self,
+        file: &Path,
+        wasm: &[u8],
+        digest: &Digest,
+        note: &dyn Fn(String),
+    ) -> Result<Found> {
         let _lock = match &self.cache {
-            Some(cache) => Some(cache.lock(digest, &self.options.profile)?),
-            None => None,
+            Ok(cache) => Some(cache.lock(digest, &self.options.profile)?),
+            Err(_) => None,
         };
         if let Some(found) = self.find(digest)? {
             return Ok(found);
         }
-        self.progress.working(format!(
+        note(format!(
             "compiling {} ({})",
             file.display(),
             Bytes(wasm.len() as u64)
@@ -144,8 +150,7 @@ impl<'a> Work<'a> {
         let stored = match self.publish(&wasm, &manifest, &artifact) {
             Ok(stored) => stored,
             Err(error) if self.options.output.is_some() => {
-                self.progress
-                    .working(format!("warning: not kept in the cache: {error:#}"));
+                note(format!("warning: not kept in the cache: {error:#}"));
                 None
             }
             Err(error) => return Err(error),
@@ -166,13 +171,25 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// Puts a source back of which only the artifact is left: other profiles will need it.
+    fn keep_source(&self, wasm: &[u8], digest: &Digest, note: &dyn Fn(String)) {
+        if let Ok(cache) = &self.cache
+            && !cache.source_path(digest).exists()
+            && let Err(error) = cache.put_source(wasm)
+        {
+            note(format!(
+                "warning: the source is not kept in the cache: {error}"
+            ));
+        }
+    }
+
     fn publish(
         &self,
         wasm: &[u8],
         manifest: &Manifest,
         artifact: &[u8],
     ) -> Result<Option<VerifiedArtifact>> {
-        let Some(cache) = &self.cache else {
+        let Ok(cache) = &self.cache else {
             return Ok(None);
         };
         cache.put_source(wasm)?;
@@ -190,7 +207,7 @@ impl<'a> Work<'a> {
     }
 
     fn path_in_cache(&self, digest: &Digest, stored: bool) -> Option<PathBuf> {
-        let cache = self.cache.as_ref().filter(|_| stored)?;
+        let cache = self.cache.as_ref().ok().filter(|_| stored)?;
         Some(cache.artifact_path(digest, &self.options.profile))
     }
 }

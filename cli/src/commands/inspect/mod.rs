@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     } else {
         let path = Path::new(&subject);
         source::read(path, FILE_BYTES_MAX)
-            .and_then(|bytes| describe(bytes, cache.as_ref()))
+            .and_then(|bytes| describe(&bytes, cache.as_ref()))
             .with_context(|| subject.clone())?
     };
     console.print(&report)?;
@@ -47,9 +47,9 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 }
 
 /// What the bytes of a file are.
-fn describe(bytes: Vec<u8>, cache: Option<&Cache>) -> Result<Inspection> {
-    if artifact::is_artifact(&bytes) {
-        artifact::describe(&bytes, cache).map(Inspection::Artifact)
+fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<Inspection> {
+    if artifact::is_artifact(bytes) {
+        artifact::describe(bytes, cache).map(Inspection::Artifact)
     } else {
         describe_source(bytes, cache).map(Inspection::Source)
     }
@@ -60,7 +60,7 @@ fn by_digest(digest: Digest, cache: Option<&Cache>) -> Result<Inspection> {
         bail!("{digest} is not in the cache, as there is none; name it with --cache");
     };
     if let Some(wasm) = cache.source(&digest)? {
-        return describe_source(wasm, Some(cache)).map(Inspection::Source);
+        return describe_source(&wasm, Some(cache)).map(Inspection::Source);
     }
     if let Some(artifact) = artifact::in_cache(&digest, cache)? {
         return Ok(Inspection::Artifact(artifact));
@@ -72,10 +72,10 @@ fn by_digest(digest: Digest, cache: Option<&Cache>) -> Result<Inspection> {
 }
 
 /// What a source is, and everything that it would be refused for.
-fn describe_source(source: Vec<u8>, cache: Option<&Cache>) -> Result<SourceReport> {
+fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport> {
     let bounds = Bounds::default();
     let mut report = SourceReport {
-        source: Digest::of(&source),
+        source: Digest::of(source),
         bytes: source.len() as u64,
         text_bytes: None,
         module: None,
@@ -87,7 +87,7 @@ fn describe_source(source: Vec<u8>, cache: Option<&Cache>) -> Result<SourceRepor
         message: error.to_string(),
         offset: error.offset(),
     };
-    let wasm = match ferrite_compiler::to_wasm(&source, &bounds) {
+    let wasm = match ferrite_compiler::to_wasm(source, &bounds) {
         Ok(wasm) => wasm,
         Err(error) => {
             report.refused.push(refuse(error.into()));
