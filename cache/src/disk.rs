@@ -14,6 +14,7 @@ mod hash;
 mod layout;
 mod lock;
 mod lookup;
+mod pins;
 mod private;
 mod publish;
 mod quarantine;
@@ -26,7 +27,7 @@ mod temporary;
 pub use artifact::{ArtifactError, VerifiedArtifact};
 pub use cache::{Cache, CacheOptions};
 pub use error::{
-    EvictError, ListError, LockError, LookupError, OpenError, PublishError, StorageError,
+    EvictError, ListError, LockError, LookupError, OpenError, PinError, PublishError, StorageError,
     VerifyError,
 };
 pub use evict::Evicted;

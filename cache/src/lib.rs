@@ -26,8 +26,8 @@ pub use digest::{Digest, DigestError};
 pub use disk::Step;
 pub use disk::{
     ArtifactError, ArtifactSummary, Cache, CacheOptions, EntrySummary, EvictError, Evicted,
-    KeyLock, ListError, LockError, LookupError, OpenError, PublishError, SOURCE_BYTES_MAX,
-    StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
+    KeyLock, ListError, LockError, LookupError, OpenError, PinError, PublishError,
+    SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
 };
 pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
 pub use module_info::{

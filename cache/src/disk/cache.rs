@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::artifact::VerifiedArtifact;
 use super::error::{
-    EvictError, ListError, LockError, LookupError, OpenError, PublishError, StorageError,
+    EvictError, ListError, LockError, LookupError, OpenError, PinError, PublishError, StorageError,
     VerifyError,
 };
 use super::evict::{self, Evicted};
@@ -15,7 +15,7 @@ use super::lock::KeyLock;
 use super::root::Root;
 use super::step::Step;
 use super::survey::{self, EntrySummary, Survey, Usage, Verdict};
-use super::{lookup, publish, sweep};
+use super::{lookup, pins, publish, sweep};
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::profile::Profile;
@@ -217,10 +217,25 @@ impl Cache {
         })
     }
 
+    /// Keeps sources and their artifacts from being evicted, by this process and by any other.
+    ///
+    /// `holder` is the path of whatever needs them, such as a registry's file. Every call replaces
+    /// all of its pins, and they lapse when nothing is at that path any more.
+    ///
+    /// # Errors
+    ///
+    /// The disk's, and a path that is not text.
+    pub fn pin(&self, holder: &Path, sources: &HashSet<Digest>) -> Result<(), PinError> {
+        pins::set(&self.root, holder, sources).map_err(|source| PinError {
+            holder: holder.to_owned(),
+            source,
+        })
+    }
+
     /// Removes what has not been used for longest, until no more than the cache's size is left.
     ///
-    /// Sources in `pinned` stay, and so do all of their artifacts. Code that is in use goes on
-    /// running.
+    /// Sources in `pinned`, and those pinned by [`Cache::pin`], stay, and so do all of their
+    /// artifacts. Code that is in use goes on running.
     ///
     /// # Errors
     ///

@@ -186,6 +186,17 @@ pub struct LockError {
     pub source: StorageError,
 }
 
+/// Nothing was pinned.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot pin in the cache what `{}` needs", holder.display())]
+pub struct PinError {
+    /// Whose pins they were to be.
+    pub holder: PathBuf,
+    /// Why.
+    #[source]
+    pub source: StorageError,
+}
+
 /// No room was made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot evict from the cache")]

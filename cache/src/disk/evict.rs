@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::error::StorageError;
 use super::layout::{FORMAT, Kind, Place};
 use super::lock::ChangeLock;
+use super::pins;
 use super::quarantine::forget;
 use super::root::Root;
 use super::step::Step;
@@ -30,7 +31,7 @@ pub struct Evicted {
 }
 
 /// Removes leftovers; then, down to `bytes_max`, the quarantine, the artifacts and the sources, each
-/// in the order of their last use. What is pinned stays.
+/// in the order of their last use. What `pinned` or any holder's pins name stays.
 ///
 /// A source goes only when no artifact is left that could: an artifact can be compiled again from
 /// its source, and a source comes back only from its owner. Files are unlinked and nothing else, so
@@ -45,6 +46,8 @@ pub(super) fn evict(
         return Ok(Evicted::default());
     }
     let _lock = ChangeLock::acquire(root)?;
+    let mut pinned = pinned.clone();
+    pinned.extend(pins::all(root)?);
     let survey = Survey::take(root)?;
     let mut room = Room {
         root,
@@ -62,8 +65,8 @@ pub(super) fn evict(
         }
     }
     room.forget_quarantine(&survey)?;
-    room.evict_artifacts(&survey, pinned)?;
-    room.evict_sources(&survey, pinned)?;
+    room.evict_artifacts(&survey, &pinned)?;
+    room.evict_sources(&survey, &pinned)?;
     room.remove_empty_profiles()?;
     Ok(room.evicted)
 }

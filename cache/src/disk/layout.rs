@@ -22,6 +22,8 @@ pub(super) enum Place {
     Temporary,
     /// Lock files.
     Locks,
+    /// What must not be evicted.
+    Pins,
     /// What was found damaged.
     Quarantine,
 }
@@ -34,6 +36,7 @@ impl Place {
             Self::Artifacts(fingerprint) => fingerprint.to_string(),
             Self::Temporary => String::from("tmp"),
             Self::Locks => String::from("lock"),
+            Self::Pins => String::from("pin"),
             Self::Quarantine => String::from("quarantine"),
         }
     }

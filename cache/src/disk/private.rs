@@ -77,7 +77,7 @@ pub(super) fn make_directory(
                 // Whoever may not list the parent cannot sync it either. What a power failure then
                 // takes away is the whole directory, and never a part of an entry.
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                if let Ok(parent) = openat(&parent, &name.join(".."), flags, Mode::empty()) {
+                if let Ok(parent) = openat(&parent, name.join(".."), flags, Mode::empty()) {
                     sync_directory(parent, path)?;
                 }
             }

@@ -67,6 +67,7 @@ fn settle<T>(
             "a damaged entry of the cache is ignored and cannot be moved away"
         );
     };
+    root.reached(Step::Suspected);
     let lock = match ChangeLock::acquire(root) {
         Ok(lock) => lock,
         Err(error) => {

@@ -24,6 +24,8 @@ pub enum Step {
     ManifestNamed,
     /// The directory is on disk.
     DirectorySynced,
+    /// Something looks damaged. Nothing is locked yet, so it may be in the middle of a change.
+    Suspected,
     /// A manifest was moved to the quarantine; its artifact was not.
     ManifestQuarantined,
     /// A manifest was evicted; its artifact was not.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use ferrite_cache::{Cache, CacheOptions, PublishError, StorageError, VerifiedArtifact};
 
-use crate::fixture::{Example, bytes_of, is_root, names, open, replace};
+use crate::fixture::{Example, bytes_of, is_root, names, open, replace, skip};
 
 /// A small disk in memory, which goes away with it.
 struct Disk {
@@ -25,7 +25,7 @@ impl Disk {
         if disk.run("mount", &["-t", "tmpfs", "-o", options, "tmpfs"]) {
             Some(disk)
         } else {
-            eprintln!("skipped: this system does not let root mount a small disk");
+            skip("this system does not let root mount a small disk");
             None
         }
     }

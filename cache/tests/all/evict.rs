@@ -196,3 +196,64 @@ fn an_empty_cache_has_nothing_to_evict() {
     assert_eq!(evict(&fixture, &[]), Evicted::default());
     assert!(open(fixture.cache.root()).list().expect("ok").is_empty());
 }
+
+#[test]
+fn pins_hold_for_whoever_evicts_and_lapse_with_their_holder() {
+    let (fixture, examples) = four(0);
+    let holder = |name: &str| {
+        let path = fixture.directory.path().join(name);
+        std::fs::write(&path, "a registry").expect("ok");
+        path
+    };
+    let (one, other) = (holder("one"), holder("other"));
+    let pin = |path, pinned: &[&Example]| {
+        let pinned = pinned.iter().map(|example| example.digest()).collect();
+        fixture.cache.pin(path, &pinned).expect("ok");
+    };
+    pin(&one, &[&examples[0], &examples[3]]);
+    pin(&one, &[&examples[0], &examples[1]]);
+    pin(&other, &[&examples[1], &examples[2]]);
+    evict(&fixture, &[]);
+    assert_eq!(left(&fixture, &examples), "abc");
+
+    std::fs::remove_file(&one).expect("ok");
+    evict(&fixture, &[]);
+    assert_eq!(left(&fixture, &examples), "bc");
+    assert_eq!(fixture.names("pin").len(), 1);
+    assert!(
+        fixture
+            .cache
+            .source(&examples[1].digest())
+            .expect("ok")
+            .is_some()
+    );
+
+    pin(&other, &[]);
+    evict(&fixture, &[]);
+    assert_eq!(left(&fixture, &examples), "");
+}
+
+#[test]
+fn pins_that_cannot_be_read_keep_everything() {
+    let (fixture, examples) = four(0);
+    let pinned = HashSet::from([examples[0].digest()]);
+    fixture
+        .cache
+        .pin(fixture.directory.path(), &pinned)
+        .expect("ok");
+    let name = fixture.names("pin").pop().expect("there is one");
+    let path = fixture.path("pin").join(name);
+    let good = std::fs::read(&path).expect("ok");
+    for len in 0..good.len() {
+        replace(&path, &good[..len]);
+        let error = fixture
+            .cache
+            .evict(&HashSet::new())
+            .expect_err("half of it");
+        assert!(error.0.to_string().contains("read the pins in"));
+    }
+    assert_eq!(left(&fixture, &examples), "abcd");
+    replace(&path, &good);
+    evict(&fixture, &[]);
+    assert_eq!(left(&fixture, &examples), "a");
+}

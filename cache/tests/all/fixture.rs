@@ -172,9 +172,14 @@ pub(crate) fn remove(path: &Path) {
 pub(crate) fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("skipped: only root can {what}");
+        skip(&format!("only root can {what}"));
     }
     root
+}
+
+#[expect(clippy::print_stderr, reason = "whoever runs the tests should know")]
+pub(crate) fn skip(why: &str) {
+    eprintln!("skipped: {why}");
 }
 
 /// Starts this test binary again, to run one ignored test with an argument.

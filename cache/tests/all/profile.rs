@@ -1,10 +1,12 @@
 //! Artifacts load exactly where their profile says they do.
 
-use ferrite_cache::{Baseline, Profile, Target};
+use ferrite_cache::{Baseline, Digest, Profile, Target, VerifiedArtifact};
 use wasmtime::{
     Config, Engine, Instance, InstanceAllocationStrategy, Module, ModuleVersionStrategy,
     PoolingAllocationConfig, Store,
 };
+
+use crate::fixture::{Example, Fixture};
 
 const MODULE: &str = r#"(module
     (memory (export "memory") 1)
@@ -78,6 +80,44 @@ fn one_engine_loads_and_runs_the_artifacts_of_every_candidate() {
 }
 
 #[test]
+fn artifacts_load_from_the_cache_and_from_memory() {
+    let wasm = wat::parse_str(MODULE).expect("the text is right");
+    let artifact = precompile(&Profile::native());
+    let mut example = Example::new("one");
+    example.manifest.source = Digest::of(&wasm);
+    example.manifest.artifact = Digest::of(&artifact);
+    example.manifest.artifact_len = artifact.len() as u64;
+    example.artifact = artifact;
+
+    let fixture = Fixture::new();
+    let published = example.publish(&fixture.cache);
+    let found = example.lookup(&fixture.cache).expect("it is stored");
+    let in_memory = VerifiedArtifact::in_memory(example.manifest.clone(), &example.artifact)
+        .expect("there is memory");
+    let engine = lean(|_| {});
+    for verified in [published, found, in_memory] {
+        let file = verified.file().try_clone().expect("files can be cloned");
+        #[expect(unsafe_code, reason = "the artifact was made just above")]
+        // SAFETY: `precompile` made the artifact, the cache has verified it, and its file does not
+        // change.
+        let module = unsafe { Module::deserialize_open_file(&engine, file) };
+        assert_eq!(sum(&engine, &module.expect("it loads")), 42);
+    }
+}
+
+/// What the module says that 40 and 2 are.
+fn sum(engine: &Engine, module: &Module) -> i32 {
+    let mut store = Store::new(engine, ());
+    store.set_fuel(10_000).expect("fuel is on");
+    store.set_epoch_deadline(1);
+    let instance = Instance::new(&mut store, module, &[]).expect("it has no imports");
+    let sum = instance
+        .get_typed_func::<(i32, i32), i32>(&mut store, "sum")
+        .expect("it is exported");
+    sum.call(&mut store, (40, 2)).expect("it returns")
+}
+
+#[test]
 fn another_engine_version_is_refused() {
     let profile = Profile::native();
     let artifact = precompile(&profile);
@@ -127,7 +167,7 @@ fn a_setting_that_differs_is_refused() {
         |config| _ = config.signals_based_traps(false),
     ];
     for (index, change) in changes.into_iter().enumerate() {
-        let engine = lean(|config| change(config));
+        let engine = lean(change);
         assert!(load(&engine, &artifact).is_err(), "change {index}");
     }
 }

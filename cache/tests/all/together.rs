@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use ferrite_cache::{Cache, CacheOptions, Step};
 
-use crate::fixture::{Example, Fixture, bytes_of, child_argument, open, spawn, wait_for_parent};
+use crate::fixture::{
+    Example, Fixture, bytes_of, child_argument, open, replace, spawn, wait_for_parent,
+};
 
 /// One of several artifacts for the same key, as different as compilers never make them.
 fn variant(number: usize) -> Example {
@@ -19,6 +21,7 @@ fn variant(number: usize) -> Example {
 
 #[test]
 #[ignore = "started by the others, which tell it what to do"]
+#[expect(clippy::print_stdout, reason = "the parent reads what the child got")]
 fn publishing_child() {
     let Some(argument) = child_argument() else {
         return;
@@ -205,40 +208,46 @@ fn readers_find_the_whole_entry_or_none_while_others_publish_and_evict() {
 }
 
 #[test]
-fn what_is_replaced_while_it_looks_damaged_is_not_quarantined() {
-    // One publisher stops between its two renames; a reader that comes along then sees an artifact
-    // without a manifest, and one that has read an old manifest sees the new artifact. Neither may
-    // move anything away, for the change lock is held.
+fn what_looks_damaged_only_while_it_is_replaced_is_not_quarantined() {
+    // A publisher stops between its two renames. A reader that has seen the old manifest now finds
+    // the new artifact beside it, and wants to move both away; but it has to wait for the lock, and
+    // to look again.
     let fixture = Fixture::new();
-    let (at_rename, renamed) = mpsc::channel();
-    let (go_on, may_go_on) = mpsc::channel::<()>();
-    let may_go_on = std::sync::Mutex::new(may_go_on);
-    let publisher = Cache::open_observed(
-        CacheOptions {
+    let stopping_at = |step, stopped: mpsc::Sender<()>, go_on: mpsc::Receiver<()>| {
+        let go_on = Mutex::new(go_on);
+        let options = CacheOptions {
             root: fixture.cache.root().to_owned(),
             size_bytes_max: u64::MAX,
-        },
-        move |step| {
-            if step == Step::ArtifactNamed {
-                at_rename.send(()).expect("the test waits");
-                let may_go_on = may_go_on.lock().expect("nobody panicked");
-                may_go_on.recv().expect("the test goes on");
+        };
+        Cache::open_observed(options, move |reached| {
+            if reached == step {
+                stopped.send(()).expect("the test waits");
+                let go_on = go_on.lock().expect("nobody panicked");
+                go_on.recv().expect("the test goes on");
             }
-        },
-    )
-    .expect("ok");
+        })
+        .expect("ok")
+    };
+    let (named, is_named) = mpsc::channel();
+    let (publish_on, may_publish) = mpsc::channel();
+    let publisher = stopping_at(Step::ArtifactNamed, named, may_publish);
+    let (suspected, is_suspected) = mpsc::channel();
+    let (read_on, may_read) = mpsc::channel();
+    let reader = stopping_at(Step::Suspected, suspected, may_read);
+
     let (old, new) = (variant(1), variant(2));
     let old_manifest = old.manifest.encode().expect("small enough");
     std::thread::scope(|scope| {
         let publishing = scope.spawn(|| new.publish(&publisher));
-        renamed.recv().expect("the publisher gets there");
+        is_named.recv().expect("the publisher gets there");
         assert!(new.lookup(&fixture.cache).is_none());
-        // The old manifest beside the new artifact: the reader wants to quarantine it, and has to
-        // wait for the lock, until the publisher has named its manifest.
-        crate::fixture::replace(&new.manifest_path(&fixture.cache), &old_manifest);
-        let reading = scope.spawn(|| new.is_in(&fixture.cache));
-        go_on.send(()).expect("the publisher waits");
+        replace(&new.manifest_path(&fixture.cache), &old_manifest);
+
+        let reading = scope.spawn(|| new.is_in(&reader));
+        is_suspected.recv().expect("the reader sees both");
+        publish_on.send(()).expect("the publisher waits");
         publishing.join().expect("it publishes");
+        read_on.send(()).expect("the reader waits");
         assert!(reading.join().expect("it reads"));
     });
     assert!(new.is_in(&fixture.cache));
