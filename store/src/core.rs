@@ -8,6 +8,8 @@ use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::blocking::{Ready, Registry};
+use crate::durable::{self, DiskOptions, Handle, OpenError, Queue};
+use crate::error::StoreError;
 use crate::keyspace::shard::{SHARDS, Shard};
 use crate::options::{Clock, Limits, StoreOptions};
 
@@ -25,6 +27,10 @@ pub(crate) struct Core {
     pub(crate) blocked: Registry,
     /// Keys that came to hold something while an exclusive transaction was in the way of serving.
     pub(crate) deferred: Mutex<Ready>,
+    /// Where commits go on their way to the disk, if they go there.
+    pub(crate) queue: Option<Arc<Queue>>,
+    /// Ends the writing when the last user of the store is gone.
+    _writer: Option<Handle>,
 }
 
 /// Counts commits. On a cache line of its own: every write touches it.
@@ -38,17 +44,41 @@ impl fmt::Debug for Core {
 }
 
 impl Core {
-    pub(crate) fn new(options: &StoreOptions) -> Self {
+    pub(crate) fn in_memory(options: &StoreOptions) -> Self {
+        Self::new(options, (0..SHARDS).map(|_| Shard::default()).collect(), None)
+    }
+
+    /// Everything as it was when the directory was last used.
+    pub(crate) fn on_disk(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
+        let opened = durable::open(disk)?;
+        Ok(Self::new(options, opened.shards, Some((opened.queue, opened.writer))))
+    }
+
+    fn new(
+        options: &StoreOptions,
+        shards: Vec<Shard>,
+        disk: Option<(Arc<Queue>, Handle)>,
+    ) -> Self {
+        // What was loaded belongs to the first commit.
+        let commits = shards.iter().map(|shard| shard.modified_at).max().unwrap_or(0);
+        let (queue, writer) = disk.unzip();
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
-            commits: CommitClock(AtomicU64::new(0)),
+            shards: shards.into_iter().map(Mutex::new).collect(),
+            commits: CommitClock(AtomicU64::new(commits)),
             limits: options.limits.clone(),
             clock: options.clock.clone(),
             exclusive: Arc::new(async_lock::Mutex::new(())),
             released: Event::new(),
             blocked: Registry::default(),
             deferred: Mutex::new(Ready::new()),
+            queue,
+            _writer: writer,
         }
+    }
+
+    /// Why nothing may be written at present.
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        self.queue.as_ref().map_or(Ok(()), |queue| queue.check_writable())
     }
 
     pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {

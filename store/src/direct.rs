@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::blob::Blob;
 use crate::blocking::{Await, Ready, Waiter};
 use crate::core::Core;
+use crate::durable::Receipt;
 use crate::edit::{self, Edit};
 use crate::effect::{Effect, Effects};
 use crate::error::StoreError;
@@ -16,7 +17,6 @@ use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
 use crate::keyspace::table::{Entry, Place, SHARD_BITS, Table};
 use crate::locked::Locked;
 use crate::options::Limits;
-use crate::transaction::Receipt;
 use crate::value::Value;
 use crate::value::kind::Kind;
 use crate::view::{Live, Missing, View};
@@ -54,7 +54,7 @@ impl<'s> Direct<'s> {
             database,
             now: None,
             version: None,
-            effects: None,
+            effects: core.queue.is_some().then(Effects::new),
             ready: SmallVec::new(),
             may_block: false,
             waiter: None,
@@ -89,7 +89,12 @@ impl<'s> Direct<'s> {
 
     /// Ends the command and lets go of the locks.
     pub(crate) fn finish(self) -> Finished {
-        Finished { receipt: Receipt::immediate(), ready: self.ready }
+        let receipt = match (&self.core.queue, self.effects) {
+            // Still under the locks: the queue is in the order of the commits.
+            (Some(queue), Some(effects)) if !effects.is_empty() => queue.push(effects),
+            _ => Receipt::immediate(),
+        };
+        Finished { receipt, ready: self.ready }
     }
 
     /// Lets a blocking command wait, instead of answering that there is nothing.
@@ -172,7 +177,11 @@ impl<'s> Direct<'s> {
         };
         shard.modified_at = version;
         shard.membership_at[database as usize] = version;
-        self.note(|| Effect::Remove { database, key: entry.key.clone(), id: entry.value.id() });
+        self.note(|| Effect::Remove {
+            database,
+            key: entry.key.clone(),
+            old: entry.value.clone(),
+        });
         self.bury(entry.value);
         Ok(true)
     }
@@ -282,9 +291,8 @@ impl View for Direct<'_> {
                 if awaited {
                     self.ready.push((database, Blob::new(key)));
                 }
-                let id = old.id();
-                if id != 0 {
-                    self.note(|| Effect::Remove { database, key: Blob::new(key), id });
+                if old.id() != 0 {
+                    self.note(|| Effect::Discard { old: old.clone() });
                 }
                 self.bury(old);
             }
@@ -335,7 +343,6 @@ impl View for Direct<'_> {
         let database = self.database;
         // Taken out while the shard is borrowed, put back at every way out.
         let mut effects = self.effects.take();
-        let mark = effects.as_ref().map_or(0, Vec::len);
         if let Some(place) = self.find(hash, key)? {
             let Some(entry) = self.entry(hash, place)? else { return Ok(None) };
             let (result, changed) = edit::run(&mut entry.value, effects.as_mut(), edit);
@@ -349,9 +356,6 @@ impl View for Direct<'_> {
                     value: entry.value.clone(),
                     deadline: entry.deadline,
                 });
-            }
-            if empty {
-                effects.iter_mut().for_each(|effects| effects.truncate(mark));
             }
             self.effects = effects;
             if empty {

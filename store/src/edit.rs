@@ -15,6 +15,7 @@ use crate::value::{Hash, Set, Value};
 pub(crate) struct Edit<'e, T> {
     data: &'e mut T,
     id: u64,
+    kind: u8,
     changed: bool,
     effects: Option<&'e mut Effects>,
 }
@@ -33,16 +34,26 @@ pub(crate) fn run<T: Kind, R>(
     effects: Option<&mut Effects>,
     edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, StoreError>,
 ) -> (Result<R, StoreError>, bool) {
-    let id = value.id();
+    let (id, kind) = (value.id(), value.kind());
     let Some(data) = T::of_mut(value) else {
         return (Err(StoreError::WrongType), false);
     };
-    let mut handle = Edit { data, id, changed: false, effects };
+    let mut handle = Edit { data, id, kind, changed: false, effects };
     let result = edit(&mut handle);
     (result, handle.changed)
 }
 
 impl<T> Edit<'_, T> {
+    fn note_field(&mut self, field: &[u8], value: Blob) {
+        let kind = self.kind;
+        self.note(|id| Effect::Field { id, kind, field: Blob::new(field), value });
+    }
+
+    fn note_field_gone(&mut self, field: &[u8]) {
+        let kind = self.kind;
+        self.note(|id| Effect::FieldGone { id, kind, field: Blob::new(field) });
+    }
+
     fn note(&mut self, effect: impl FnOnce(u64) -> Effect) {
         self.changed = true;
         if let Some(effects) = &mut self.effects {
@@ -64,14 +75,14 @@ impl Edit<'_, Hash> {
     /// Sets a field; returns whether it is new.
     pub(crate) fn insert(&mut self, field: &[u8], value: Blob) -> bool {
         let new = self.data.insert(field, value.clone());
-        self.note(|id| Effect::Field { id, field: Blob::new(field), value });
+        self.note_field(field, value);
         new
     }
 
     /// Removes a field; returns its value.
     pub(crate) fn remove(&mut self, field: &[u8]) -> Option<Blob> {
         let old = self.data.remove(field)?;
-        self.note(|id| Effect::FieldGone { id, field: Blob::new(field) });
+        self.note_field_gone(field);
         Some(old)
     }
 }
@@ -81,8 +92,7 @@ impl Edit<'_, Set> {
     pub(crate) fn insert(&mut self, member: &[u8]) -> bool {
         let new = self.data.insert(member, ());
         if new {
-            let value = Blob::default();
-            self.note(|id| Effect::Field { id, field: Blob::new(member), value });
+            self.note_field(member, Blob::default());
         }
         new
     }
@@ -91,7 +101,7 @@ impl Edit<'_, Set> {
     pub(crate) fn remove(&mut self, member: &[u8]) -> bool {
         let was = self.data.remove(member).is_some();
         if was {
-            self.note(|id| Effect::FieldGone { id, field: Blob::new(member) });
+            self.note_field_gone(member);
         }
         was
     }
@@ -102,8 +112,7 @@ impl Edit<'_, Zset> {
     pub(crate) fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
         let old = self.data.insert(member, score);
         if old != Some(score) {
-            let value = Blob::new(&score.to_le_bytes());
-            self.note(|id| Effect::Field { id, field: Blob::new(member), value });
+            self.note_field(member, Blob::new(&score.to_le_bytes()));
         }
         old
     }
@@ -111,7 +120,7 @@ impl Edit<'_, Zset> {
     /// Removes a member; returns its score.
     pub(crate) fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let old = self.data.remove(member)?;
-        self.note(|id| Effect::FieldGone { id, field: Blob::new(member) });
+        self.note_field_gone(member);
         Some(old)
     }
 }
@@ -173,18 +182,15 @@ impl Edit<'_, List> {
     pub(crate) fn keep(&mut self, start: usize, end: usize) {
         let len = self.data.len();
         let (start, end) = (start.min(len), end.min(len));
-        if start >= end {
-            // An empty collection is removed as a whole.
-            *self.data = List::default();
-            self.changed = true;
-            return;
-        }
+        let (start, end) = if start < end { (start, end) } else { (0, 0) };
         if start == 0 && end == len {
             return;
         }
         let first = self.data.first;
-        for gone in (0..start).chain(end..len) {
-            self.note(|id| Effect::ElementGone { id, position: first + gone as i64 });
+        self.changed = true;
+        if let Some(effects) = &mut self.effects {
+            let gone = (0..start).chain(end..len).map(|at| first + at as i64);
+            effects.extend(gone.map(|position| Effect::ElementGone { id: self.id, position }));
         }
         if end - start < len / 2 {
             *self.data = self.data.range(start, end).cloned().collect();

@@ -54,7 +54,7 @@ pub enum StoreError {
     #[error("CONFLICT the transaction read data that another one has changed since; run it again")]
     Conflict,
     /// The disk does not take writes at present; reads go on. The text names the cause.
-    #[error("MISCONF Errors writing to the data directory: {0}")]
+    #[error("MISCONF Errors writing to the AOF file: {0}")]
     Unwritable(Box<str>),
 }
 

@@ -9,6 +9,7 @@ mod blocking;
 mod commands;
 mod core;
 mod direct;
+mod durable;
 mod edit;
 mod effect;
 mod error;
@@ -33,11 +34,12 @@ pub use commands::spec::{
     BLOCKING, CommandAccess, CommandSpec, DENYOOM, FAST, KeyAccess, Keys, MOVABLEKEYS, READONLY,
     WRITE,
 };
+pub use durable::{DiskOptions, Durability, OpenError, Receipt};
 pub use error::StoreError;
 pub use number::format_double;
 pub use options::{Clock, Limits, StoreOptions};
 pub use reply::{Protocol, ReplyWriter};
 pub use session::Session;
 pub use store::{Flow, Retry, Store};
-pub use transaction::{CommitError, Mode, Receipt, SetCondition, SetExpiry, Transaction, Ttl};
+pub use transaction::{CommitError, Mode, SetCondition, SetExpiry, Transaction, Ttl};
 pub use unit::Unit;

@@ -1,6 +1,6 @@
 //! What the store remembers of a client between its commands.
 
-use crate::transaction::Receipt;
+use crate::durable::Receipt;
 use crate::unit::Watched;
 
 /// One client's standing with the store.

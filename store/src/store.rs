@@ -14,6 +14,7 @@ use crate::commands::spec::{BLOCKING, Command, CommandAccess, CommandSpec, KeyAc
 use crate::commands::table;
 use crate::core::Core;
 use crate::direct::Direct;
+use crate::durable::{DiskOptions, OpenError};
 use crate::error::StoreError;
 use crate::hashing::hash;
 use crate::keyspace::shard::{DATABASES, SHARDS, shard_of};
@@ -45,7 +46,8 @@ pub enum Flow {
 
 /// Resolves when a command that had to wait should be tried again.
 ///
-/// It writes to keys that an exclusive transaction has reserved until it ends.
+/// It writes to keys that an exclusive transaction has reserved until it ends, or commits come
+/// faster than the disk takes them.
 #[derive(Debug)]
 pub struct Retry {
     listener: EventListener,
@@ -76,7 +78,17 @@ impl Retry {
 impl Store {
     /// A store that forgets everything with the process.
     pub fn in_memory(options: &StoreOptions) -> Self {
-        Self { core: Arc::new(Core::new(options)) }
+        Self { core: Arc::new(Core::in_memory(options)) }
+    }
+
+    /// Opens a data directory and reads all of it into memory.
+    ///
+    /// When the last clone of the store is dropped, everything is written and synced.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the directory cannot be used, or what is in it is not what was written.
+    pub fn open(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
+        Ok(Self { core: Arc::new(Core::on_disk(options, disk)?) })
     }
 
     /// All data commands.
@@ -130,6 +142,18 @@ impl Store {
         out: &mut dyn ReplyWriter,
     ) -> Result<Flow, StoreError> {
         let spec = command.spec();
+        if spec.is_write()
+            && let Some(queue) = &self.core.queue
+        {
+            queue.check_writable()?;
+            if queue.is_full() {
+                let listener = queue.listen();
+                // It may have shrunk before the listener was there to be told.
+                if queue.is_full() {
+                    return Ok(Flow::Retry(Retry { listener }));
+                }
+            }
+        }
         let access = spec.access(argv)?;
         let locked = match &access {
             KeyAccess::At(keys) => match keys[..] {

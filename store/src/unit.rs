@@ -137,7 +137,12 @@ impl Unit<'_> {
     /// Runs one of the requests that the unit was begun for, and writes its one reply.
     pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
         let outcome = table::checked(argv)
-            .and_then(|command| command.run_direct(&mut self.direct, argv, out));
+            .and_then(|command| {
+                if command.spec().is_write() {
+                    self.core.check_writable()?;
+                }
+                command.run_direct(&mut self.direct, argv, out)
+            });
         if let Err(error) = outcome {
             out.error(&error.to_string());
         }

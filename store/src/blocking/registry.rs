@@ -13,7 +13,7 @@ use crate::blob::Blob;
 use crate::core::Core;
 use crate::reply::ReplyWriter;
 use crate::session::Session;
-use crate::transaction::Receipt;
+use crate::durable::Receipt;
 
 /// All blocked clients of a store.
 #[derive(Debug, Default)]

@@ -42,10 +42,13 @@ impl Core {
                 return;
             }
             if !waiter.wait.wish.can_take(&mut direct, key) {
-                if matches!(direct.get(key), Ok(None)) {
-                    return;
+                let there = matches!(direct.get(key), Ok(Some(_)));
+                // Looking may have removed what has expired.
+                direct.finish();
+                if there {
+                    continue;
                 }
-                continue;
+                return;
             }
             // From here on this waiter is served, and by nobody else.
             let Some(claim) = self.blocked.claim(&waiter) else { continue };

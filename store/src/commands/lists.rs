@@ -213,7 +213,9 @@ fn lrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         };
         // From the last to the first, so that positions stay right.
         found.sort_unstable();
-        found.iter().rev().for_each(|&at| drop(list.remove(at)));
+        for at in found.iter().rev() {
+            list.remove(*at);
+        }
         Ok(found.len())
     })?;
     out.int(removed.unwrap_or(0) as i64);

@@ -44,7 +44,9 @@ fn union(sets: Vec<Set>) -> Set {
     let mut sets = sets.into_iter();
     let mut all = sets.next().unwrap_or_default();
     for set in sets {
-        set.iter().for_each(|(member, ())| drop(all.insert(member, ())));
+        for (member, ()) in set.iter() {
+            all.insert(member, ());
+        }
     }
     all
 }

@@ -70,7 +70,9 @@ fn spop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         [] => {
             let popped = view.update::<Set, _>(argv[1], Missing::Skip, |set| {
                 let member = set.at(fastrand::usize(..set.len())).map(|(member, ())| member.clone());
-                member.iter().for_each(|member| drop(set.remove(member)));
+                if let Some(member) = &member {
+                    set.remove(member);
+                }
                 Ok(member)
             })?;
             out.bulk_or_null(popped.flatten().as_deref());
@@ -81,7 +83,9 @@ fn spop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
                 let chosen = random::distinct(set.len(), count);
                 let members: Vec<Blob> =
                     chosen.filter_map(|at| set.at(at).map(|(member, ())| member.clone())).collect();
-                members.iter().for_each(|member| drop(set.remove(member)));
+                for member in &members {
+                    set.remove(member);
+                }
                 Ok(members)
             })?;
             let popped = popped.unwrap_or_default();

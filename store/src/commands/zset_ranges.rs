@@ -226,7 +226,9 @@ fn remove<V: View>(view: &mut V, argv: Argv<'_>, by: By, out: Out<'_>) -> Answer
         let (start, end) = resolve(zset);
         let members: Vec<_> =
             zset.range(start, end).map(|(member, _)| member.clone()).collect();
-        members.iter().for_each(|member| drop(zset.remove(member)));
+        for member in &members {
+            zset.remove(member);
+        }
         Ok(members.len())
     })?;
     out.int(removed.unwrap_or(0) as i64);

@@ -236,7 +236,9 @@ pub(crate) fn pop_some<V: View>(
             End::Left => zset.range(0, count).map(own).collect(),
             End::Right => zset.range(zset.len() - count, zset.len()).rev().map(own).collect(),
         };
-        members.iter().for_each(|(member, _)| drop(zset.remove(member)));
+        for (member, _) in &members {
+            zset.remove(member);
+        }
         Ok(members)
     })
 }

@@ -1,5 +1,7 @@
 //! Commit: check what was read, apply what was written, all under the locks of the shards involved.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 use thiserror::Error;
 
@@ -7,6 +9,7 @@ use super::Transaction;
 use super::read::stands;
 use super::touched::{Seen, Touched, Write};
 use crate::direct::{Direct, Finished};
+use crate::durable::Receipt;
 use crate::error::StoreError;
 use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
 use crate::locked::Locked;
@@ -20,17 +23,6 @@ pub enum CommitError {
     /// The store refused.
     #[error("the store refused the commit")]
     Store(#[from] StoreError),
-}
-
-/// Proof that a transaction has committed.
-#[derive(Clone, Debug)]
-#[must_use = "a durable host waits for the receipt before it replies"]
-pub struct Receipt(());
-
-impl Receipt {
-    pub(crate) fn immediate() -> Self {
-        Self(())
-    }
 }
 
 impl Transaction {
@@ -47,7 +39,8 @@ impl Transaction {
             // All reads stood together at the snapshot; that is the moment it counts for.
             return Ok(Receipt::immediate());
         }
-        let core = std::sync::Arc::clone(&self.core);
+        let core = Arc::clone(&self.core);
+        core.check_writable()?;
         let mut locked = if self.cleared == 0 {
             let mut shards: SmallVec<[usize; 8]> =
                 self.keys.iter().map(|touched| shard_of(touched.hash)).collect();

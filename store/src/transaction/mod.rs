@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-pub use commit::{CommitError, Receipt};
+pub use commit::CommitError;
 pub use typed::{SetCondition, SetExpiry, Ttl};
 
 use crate::commands::table;

@@ -21,6 +21,12 @@ macro_rules! collection_kind {
             }
         }
 
+        impl From<Arc<Body<$type>>> for Value {
+            fn from(body: Arc<Body<$type>>) -> Self {
+                Self::$variant(body)
+            }
+        }
+
         impl Kind for $type {
             fn of(value: &Value) -> Option<&Self> {
                 match value {

@@ -67,13 +67,7 @@ impl Value {
 
     /// Whether this is a collection without elements, which a key never holds for long.
     pub(crate) fn is_empty_collection(&self) -> bool {
-        match self {
-            Self::Text(_) => false,
-            Self::List(list) => list.data.len() == 0,
-            Self::Hash(hash) => hash.data.len() == 0,
-            Self::Set(set) => set.data.len() == 0,
-            Self::Zset(zset) => zset.data.len() == 0,
-        }
+        !matches!(self, Self::Text(_)) && self.len() == 0
     }
 
     /// Whether a blocked client can be waiting for a key to hold such a value.
@@ -93,6 +87,41 @@ impl Value {
             Self::Set(set) => set.id,
             Self::Zset(zset) => zset.id,
         }
+    }
+
+    /// The type as it is written on disk.
+    pub(crate) fn kind(&self) -> u8 {
+        match self {
+            Self::Text(_) => 0,
+            Self::List(_) => 1,
+            Self::Hash(_) => 2,
+            Self::Set(_) => 3,
+            Self::Zset(_) => 4,
+        }
+    }
+
+    /// Elements of a collection, 0 for strings.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(_) => 0,
+            Self::List(list) => list.data.len(),
+            Self::Hash(hash) => hash.data.len(),
+            Self::Set(set) => set.data.len(),
+            Self::Zset(zset) => zset.data.len(),
+        }
+    }
+
+    /// A collection that is known on disk under this id.
+    pub(crate) fn with_id<T>(data: T, id: u64) -> Self
+    where
+        Arc<Body<T>>: Into<Self>,
+    {
+        Arc::new(Body { id, data }).into()
+    }
+
+    /// Makes new collections have ids from this one on.
+    pub(crate) fn raise_ids(from: u64) {
+        NEXT_ID.fetch_max(from, Ordering::Relaxed);
     }
 
     /// The same content as a value of its own.

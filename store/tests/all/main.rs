@@ -3,4 +3,5 @@
 mod basics;
 mod client;
 mod differential;
+mod durability;
 mod isolation;

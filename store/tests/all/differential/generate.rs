@@ -33,12 +33,12 @@ const LEX_BOUNDS: [&str; 12] =
 const PATTERNS: [&str; 10] = ["*", "?", "a*", "[a-c]", "[^a]", "*e*", "\\a", "m", "[", ""];
 
 /// A source of requests.
-pub(super) struct Generator {
+pub(crate) struct Generator {
     random: fastrand::Rng,
 }
 
 impl Generator {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { random: fastrand::Rng::with_seed(seed) }
     }
 
@@ -47,7 +47,7 @@ impl Generator {
     }
 
     /// One request.
-    pub(super) fn command(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn command(&mut self) -> Vec<Vec<u8>> {
         let templates = grammar::templates();
         let mut argv = Vec::new();
         let template = &templates[self.random.usize(..templates.len())];

@@ -13,7 +13,7 @@ mod valkey;
 use ferrite_store::{Protocol, Session, Store, StoreOptions};
 
 use crate::client::Encoder;
-use generate::Generator;
+pub(crate) use generate::Generator;
 use reply::Reply;
 use valkey::Valkey;
 

@@ -1,0 +1,137 @@
+//! From effects to a batch of the storage engine.
+
+use fjall::OwnedWriteBatch as WriteBatch;
+
+use super::disk::Disk;
+use super::garbage::{Garbage, INLINE_LEN_MAX};
+use super::record;
+use crate::effect::Effect;
+use crate::keyspace::shard::DATABASES;
+use crate::value::Value;
+
+/// Which space on disk each database's keys are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spaces {
+    pub(super) of: [u32; DATABASES],
+    pub(super) next: u32,
+}
+
+impl Default for Spaces {
+    fn default() -> Self {
+        // Database numbers fit into 32 bits.
+        Self { of: std::array::from_fn(|database| database as u32), next: DATABASES as u32 }
+    }
+}
+
+impl Spaces {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        self.of.iter().chain([&self.next]).flat_map(|space| space.to_be_bytes()).collect()
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (spaces, rest) = bytes.as_chunks::<4>();
+        let (next, of) = spaces.split_last()?;
+        let of: [[u8; 4]; DATABASES] = of.try_into().ok()?;
+        rest.is_empty()
+            .then(|| Self { of: of.map(u32::from_be_bytes), next: u32::from_be_bytes(*next) })
+    }
+}
+
+/// A batch under construction.
+pub(super) struct Encoder<'d> {
+    disk: &'d Disk,
+    batch: WriteBatch,
+    spaces: &'d mut Spaces,
+    garbage: &'d mut Garbage,
+    spaces_changed: bool,
+}
+
+impl<'d> Encoder<'d> {
+    pub(super) fn new(disk: &'d Disk, spaces: &'d mut Spaces, garbage: &'d mut Garbage) -> Self {
+        let batch = disk.database.batch();
+        Self { disk, batch, spaces, garbage, spaces_changed: false }
+    }
+
+    pub(super) fn add(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Put { database, key, value, deadline } => {
+                self.describe(*database, key, value, *deadline);
+                let (id, kind) = (value.id(), value.kind());
+                for (name, value) in record::elements(value) {
+                    self.element(id, kind, &name, &value);
+                }
+            }
+            Effect::Describe { database, key, value, deadline } => {
+                self.describe(*database, key, value, *deadline);
+            }
+            Effect::Remove { database, key, old } => {
+                let named = record::key(self.spaces.of[*database as usize], key);
+                self.batch.remove(&self.disk.keys, named.key);
+                self.discard(old);
+            }
+            Effect::Discard { old } => self.discard(old),
+            Effect::Field { id, kind, field, value } => self.element(*id, *kind, field, value),
+            Effect::FieldGone { id, kind, field } => {
+                let named = record::element(*id, *kind, field);
+                self.batch.remove(&self.disk.elements, named.key);
+            }
+            Effect::Element { id, position, value } => {
+                let key = record::position(*id, *position);
+                self.batch.insert(&self.disk.elements, key, value.as_slice());
+            }
+            Effect::ElementGone { id, position } => {
+                self.batch.remove(&self.disk.elements, record::position(*id, *position));
+            }
+            Effect::Clear { database } => {
+                let space = &mut self.spaces.of[*database as usize];
+                self.garbage.space(*space);
+                *space = self.spaces.next;
+                self.spaces.next += 1;
+                self.spaces_changed = true;
+            }
+            Effect::Swap { databases: [left, right] } => {
+                self.spaces.of.swap(*left as usize, *right as usize);
+                self.spaces_changed = true;
+            }
+        }
+    }
+
+    fn describe(
+        &mut self,
+        database: u32,
+        key: &[u8],
+        value: &Value,
+        deadline: crate::keyspace::expiring::Deadline,
+    ) {
+        let mut named = record::key(self.spaces.of[database as usize], key);
+        record::describe(&mut named.value, value, deadline);
+        self.batch.insert(&self.disk.keys, named.key, named.value);
+    }
+
+    fn element(&mut self, id: u64, kind: u8, name: &[u8], value: &[u8]) {
+        let mut named = record::element(id, kind, name);
+        named.value.extend_from_slice(value);
+        self.batch.insert(&self.disk.elements, named.key, named.value);
+    }
+
+    /// Removes the elements of a collection that no key holds any more: few at once, many later.
+    fn discard(&mut self, old: &Value) {
+        let (id, kind) = (old.id(), old.kind());
+        if old.len() > INLINE_LEN_MAX {
+            self.garbage.collection(id);
+            return;
+        }
+        for (name, _) in record::elements(old) {
+            self.batch.remove(&self.disk.elements, record::element(id, kind, &name).key);
+        }
+    }
+
+    /// The batch, with the number of its last commit.
+    pub(super) fn finish(mut self, commit: u64) -> WriteBatch {
+        if self.spaces_changed {
+            self.batch.insert(&self.disk.meta, "spaces", self.spaces.to_bytes());
+        }
+        self.batch.insert(&self.disk.meta, "commit", commit.to_be_bytes());
+        self.batch
+    }
+}

@@ -1,0 +1,245 @@
+//! Reading the data back when a store is opened.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::disk::{Disk, versioned};
+use super::encode::Spaces;
+use super::garbage::Garbage;
+use super::mark::Mark;
+use super::queue::Queue;
+use super::record::{self, Described, HASH, LIST, SET, ZSET};
+use super::writer::{self, Writer};
+use super::{DiskOptions, OpenError};
+use crate::blob::Blob;
+use crate::hashing::hash;
+use crate::keyspace::shard::{DATABASES, Shard, shard_of};
+use crate::keyspace::table::Entry;
+use crate::value::list::List;
+use crate::value::zset::Zset;
+use crate::value::{Hash, Set, Value};
+
+/// The version of everything that was read from the disk: the first commit of the process.
+const LOADED: u64 = 1;
+
+/// An open data directory.
+pub(crate) struct Opened {
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) writer: writer::Handle,
+}
+
+/// Opens a data directory, reads all of it, and starts writing to it.
+pub(crate) fn open(options: DiskOptions) -> Result<Opened, OpenError> {
+    let directory = &options.directory;
+    let unusable =
+        |source| OpenError::Directory { path: directory.clone(), source };
+    std::fs::create_dir_all(directory).map_err(unusable)?;
+    let disk = Disk::open(directory)?;
+    let mark = Mark::open(directory).map_err(unusable)?;
+    let mut reader = Reader { directory, disk: &disk, garbage: Garbage::default() };
+    let commit = reader.commit()?;
+    let synced = mark.read().map_err(unusable)?;
+    if commit < synced {
+        return Err(reader.damaged(format!(
+            "it ends at commit {commit}, and commit {synced} had been synced"
+        )));
+    }
+    let spaces = reader.spaces()?;
+    let collections = reader.collections()?;
+    let shards = reader.keys(&spaces, collections)?;
+    let garbage = reader.garbage;
+    let queue = Arc::new(Queue::new(&options, commit));
+    let writer = Writer::new(Arc::clone(&queue), options, disk, mark, spaces, garbage, commit);
+    Ok(Opened { shards, queue, writer: writer.start() })
+}
+
+struct Reader<'o> {
+    directory: &'o Path,
+    disk: &'o Disk,
+    garbage: Garbage,
+}
+
+impl Reader<'_> {
+    fn damaged(&self, what: impl Into<String>) -> OpenError {
+        OpenError::Damaged { path: versioned(self.directory), what: what.into() }
+    }
+
+    fn engine(&self, source: fjall::Error) -> OpenError {
+        OpenError::Engine { path: versioned(self.directory), source: Box::new(source) }
+    }
+
+    fn commit(&self) -> Result<u64, OpenError> {
+        match self.disk.meta.get("commit").map_err(|error| self.engine(error))? {
+            None => Ok(0),
+            Some(bytes) => bytes
+                .as_ref()
+                .try_into()
+                .map(u64::from_be_bytes)
+                .map_err(|_| self.damaged("the number of the last commit cannot be read")),
+        }
+    }
+
+    fn spaces(&self) -> Result<Spaces, OpenError> {
+        match self.disk.meta.get("spaces").map_err(|error| self.engine(error))? {
+            None => Ok(Spaces::default()),
+            Some(bytes) => Spaces::parse(&bytes)
+                .ok_or_else(|| self.damaged("the list of databases cannot be read")),
+        }
+    }
+
+    /// All collections by their id. Their elements are next to each other.
+    fn collections(&mut self) -> Result<HashMap<u64, Value>, OpenError> {
+        let mut collections = HashMap::new();
+        let mut building: Option<(u64, Building)> = None;
+        for record in self.disk.elements.iter() {
+            let (key, value) = record.into_inner().map_err(|error| self.engine(error))?;
+            let parsed = key.split_at_checked(9).and_then(|(prefix, rest)| {
+                let id = u64::from_be_bytes(std::array::from_fn(|at| prefix[at]));
+                let (name, value) = record::name(rest, &value)?;
+                Some((id, prefix[8], name, value))
+            });
+            let Some((id, kind, name, value)) = parsed else {
+                return Err(self.damaged("an element's key cannot be read"));
+            };
+            if building.as_ref().is_none_or(|(current, _)| *current != id) {
+                if let Some((id, done)) = building.take() {
+                    collections.insert(id, done.finish(id));
+                }
+                let Some(started) = Building::new(kind) else {
+                    return Err(self.damaged(format!("collection {id} has the unknown type {kind}")));
+                };
+                building = Some((id, started));
+            }
+            let added = building.as_mut().is_some_and(|(_, building)| building.add(kind, name, value));
+            if !added {
+                let name = name.escape_ascii();
+                return Err(
+                    self.damaged(format!("element \"{name}\" of collection {id} cannot be read"))
+                );
+            }
+        }
+        if let Some((id, done)) = building {
+            collections.insert(id, done.finish(id));
+        }
+        if let Some(last) = collections.keys().max() {
+            Value::raise_ids(last + 1);
+        }
+        Ok(collections)
+    }
+
+    fn keys(
+        &mut self,
+        spaces: &Spaces,
+        mut collections: HashMap<u64, Value>,
+    ) -> Result<Vec<Shard>, OpenError> {
+        let mut shards: Vec<Shard> =
+            (0..crate::keyspace::shard::SHARDS).map(|_| Shard::default()).collect();
+        let mut unknown_space = None;
+        for record in self.disk.keys.iter() {
+            let (key, value) = record.into_inner().map_err(|error| self.engine(error))?;
+            let parsed = key.split_first_chunk().and_then(|(space, rest)| {
+                let (name, description) = record::name(rest, &value)?;
+                let (described, deadline) = record::parse_description(description)?;
+                Some((u32::from_be_bytes(*space), name, described, deadline))
+            });
+            let Some((space, name, described, deadline)) = parsed else {
+                let key = key.escape_ascii();
+                return Err(self.damaged(format!("the record of key \"{key}\" cannot be read")));
+            };
+            let Some(database) = spaces.of.iter().position(|other| *other == space) else {
+                // Flushed, and a crash came before it was cleared away.
+                if unknown_space != Some(space) {
+                    unknown_space = Some(space);
+                    self.garbage.space(space);
+                }
+                if let Described::Collection { id, .. } = described {
+                    collections.remove(&id);
+                }
+                continue;
+            };
+            let value = match described {
+                Described::Text(value) => value,
+                Described::Collection { kind, id } => {
+                    let found = collections.remove(&id);
+                    match found.filter(|value| value.kind() == kind) {
+                        Some(value) => value,
+                        None => {
+                            let name = name.escape_ascii();
+                            return Err(self.damaged(format!(
+                                "the elements of key \"{name}\" are missing"
+                            )));
+                        }
+                    }
+                }
+            };
+            let hash = hash(name);
+            let shard = &mut shards[shard_of(hash)];
+            shard.tables[database]
+                .insert(hash, Entry { key: Blob::new(name), value, deadline, version: LOADED });
+        }
+        for shard in &mut shards {
+            shard.modified_at = LOADED;
+            shard.membership_at = [LOADED; DATABASES];
+        }
+        // Removed, and a crash came before their elements were cleared away.
+        collections.into_keys().for_each(|id| self.garbage.collection(id));
+        Ok(shards)
+    }
+}
+
+/// A collection whose elements are being read.
+enum Building {
+    List { elements: Vec<Blob>, first: i64 },
+    Hash(Hash),
+    Set(Set),
+    Zset(Zset),
+}
+
+impl Building {
+    fn new(kind: u8) -> Option<Self> {
+        match kind {
+            LIST => Some(Self::List { elements: Vec::new(), first: 0 }),
+            HASH => Some(Self::Hash(Hash::default())),
+            SET => Some(Self::Set(Set::default())),
+            ZSET => Some(Self::Zset(Zset::default())),
+            _ => None,
+        }
+    }
+
+    /// Adds an element; `false` if it does not belong here.
+    fn add(&mut self, kind: u8, name: &[u8], value: &[u8]) -> bool {
+        match (self, kind) {
+            (Self::List { elements, first }, LIST) => {
+                let Some(position) = record::parse_position(name) else { return false };
+                if elements.is_empty() {
+                    *first = position;
+                }
+                elements.push(Blob::new(value));
+                // No position may be missing.
+                position.wrapping_sub(*first) == elements.len() as i64 - 1
+            }
+            (Self::Hash(hash), HASH) => hash.insert(name, Blob::new(value)),
+            (Self::Set(set), SET) => set.insert(name, ()) && value.is_empty(),
+            (Self::Zset(zset), ZSET) => match value.try_into().map(f64::from_le_bytes) {
+                Ok(score) if !score.is_nan() => zset.insert(name, score).is_none(),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn finish(self, id: u64) -> Value {
+        match self {
+            Self::List { elements, first } => {
+                let mut list: List = elements.into_iter().collect();
+                list.first = first;
+                Value::with_id(list, id)
+            }
+            Self::Hash(hash) => Value::with_id(hash, id),
+            Self::Set(set) => Value::with_id(set, id),
+            Self::Zset(zset) => Value::with_id(zset, id),
+        }
+    }
+}

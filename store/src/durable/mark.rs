@@ -1,0 +1,43 @@
+//! How far the disk was known to be: the number of the last commit that was synced.
+//!
+//! The engine drops the end of its journal when it cannot read it, which is right for a write that
+//! a crash cut off, and wrong for damage in the middle. The mark tells the two apart: it is set
+//! after each sync, outside the engine's files, so data that ends before it has lost something.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// A file of 16 bytes: the number and its complement, little-endian.
+pub(super) struct Mark(File);
+
+impl Mark {
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        let path = directory.join("synced");
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        Ok(Self(file))
+    }
+
+    /// The number; 0 when there is none, or when a crash of the machine left half of it.
+    pub(super) fn read(&self) -> io::Result<u64> {
+        let mut bytes = [0; 16];
+        match self.0.read_exact_at(&mut bytes, 0) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            Err(error) => return Err(error),
+        }
+        let [number, complement] =
+            [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i])));
+        Ok(if number == !complement { number } else { 0 })
+    }
+
+    /// Sets the number. It need not reach the disk at once: an old mark is only less strict.
+    pub(super) fn set(&self, number: u64) -> io::Result<()> {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        bytes[8..].copy_from_slice(&(!number).to_le_bytes());
+        self.0.write_all_at(&bytes, 0)
+    }
+}

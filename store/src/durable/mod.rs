@@ -1,0 +1,106 @@
+//! Durability: what commits did, on disk, field by field, and read back at the next start.
+//!
+//! Memory is the truth while the process runs; the disk follows. Every commit hands its effects to
+//! a queue under the locks it holds, so the queue is in commit order for every key. One thread
+//! takes what has gathered and writes it as one atomic batch: that is the group commit. A batch
+//! holds whole commits only, so a crash leaves the state after some commit.
+
+mod disk;
+mod encode;
+mod garbage;
+mod load;
+mod mark;
+mod queue;
+mod receipt;
+mod record;
+mod writer;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub(crate) use load::open;
+pub(crate) use queue::Queue;
+pub use receipt::Receipt;
+pub(crate) use writer::Handle;
+
+/// When a write counts as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is on disk: its receipt waits for the sync. Syncs are shared by all commits that
+    /// wait at the time.
+    Always,
+    /// At once; the disk is synced every second. A crash of the process loses what was not handed
+    /// to the system yet, some milliseconds; a crash of the machine about a second.
+    #[default]
+    EverySecond,
+    /// At once; the system decides when to sync.
+    No,
+}
+
+/// Where and how a store keeps its data.
+#[derive(Clone, Debug)]
+pub struct DiskOptions {
+    /// A directory of its own; made if it is not there.
+    pub directory: PathBuf,
+    /// When a write counts as done.
+    pub durability: Durability,
+    /// Writes are refused while the file system has less free space than this, in bytes: running
+    /// into the end of the disk would cost more than stopping before it.
+    pub free_bytes_min: u64,
+    /// Most bytes of commits that wait to be written; then plain writes wait too.
+    pub queue_bytes_max: usize,
+}
+
+impl DiskOptions {
+    /// The defaults for a directory.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            durability: Durability::default(),
+            free_bytes_min: 32 << 20,
+            queue_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The directory cannot be made or read.
+    #[error("cannot use the data directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The storage engine refused: in use by another process, or damaged.
+    #[error("cannot open the data in {}", path.display())]
+    Engine {
+        /// The directory.
+        path: PathBuf,
+        /// What the engine said.
+        #[source]
+        source: Box<fjall::Error>,
+    },
+    /// The data was written by another version.
+    #[error("the data in {} has the format {found}, and this version reads {expected} only", path.display())]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// The format found.
+        found: String,
+        /// The format expected.
+        expected: &'static str,
+    },
+    /// Something that was written is not there any more, or not as it was written.
+    #[error("the data in {} is damaged: {what}; restore it from a copy", path.display())]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}

@@ -1,0 +1,58 @@
+//! Proof that something was committed, and how to wait until it is on disk.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::queue::Queue;
+use crate::error::StoreError;
+
+/// Proof of a commit. Where the store syncs always, it can be waited for.
+#[derive(Clone)]
+#[must_use = "a durable host waits for the receipt before it replies"]
+pub struct Receipt(Option<(Arc<Queue>, u64)>);
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Receipt").field(&self.0.as_ref().map(|(_, number)| number)).finish()
+    }
+}
+
+impl Receipt {
+    /// A commit that counts as done at once.
+    pub(crate) fn immediate() -> Self {
+        Self(None)
+    }
+
+    /// A commit that counts as done when the disk has synced it.
+    pub(super) fn after_sync(queue: &Arc<Queue>, number: u64) -> Self {
+        Self(Some((Arc::clone(queue), number)))
+    }
+
+    /// Whether there is anything left to wait for.
+    pub fn is_done(&self) -> bool {
+        self.0.as_ref().is_none_or(|(queue, number)| queue.synced() >= *number)
+    }
+
+    /// Resolves when the commit counts as done.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`] when the disk does not take it at present. The commit stands in
+    /// memory, and goes to disk when that works again.
+    pub async fn done(self) -> Result<(), StoreError> {
+        match self.0 {
+            Some((queue, number)) => queue.wait_for(number).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same, holding up this thread.
+    ///
+    /// # Errors
+    /// As [`Receipt::done`].
+    pub fn wait(self) -> Result<(), StoreError> {
+        match self.0 {
+            Some((queue, number)) => queue.block_for(number),
+            None => Ok(()),
+        }
+    }
+}
