@@ -1,0 +1,113 @@
+package ferrite
+
+import (
+	"strconv"
+
+	"github.com/ferrite-wasm/ferrite-wasm/sdk/go/internal/abi"
+)
+
+// Error is an error reply: a code in capitals, a blank, and a text.
+type Error struct {
+	text string
+}
+
+// Error is the whole text, code included.
+func (e *Error) Error() string {
+	return e.text
+}
+
+// Errorf makes an error reply of its parts. A text without a code gets ERR.
+func Errorf(parts ...string) *Error {
+	var text string
+	for _, part := range parts {
+		text += part
+	}
+	return &Error{withCode(text)}
+}
+
+// withCode gives a text that has no code of its own, such as WRONGTYPE, the code ERR.
+func withCode(text string) string {
+	for i := range len(text) {
+		char := text[i]
+		switch {
+		case char >= 'A' && char <= 'Z':
+		case i > 0 && (char >= '0' && char <= '9' || char == '_'):
+		case i >= 2 && char == ' ':
+			return text
+		default:
+			return "ERR " + text
+		}
+	}
+	return "ERR " + text
+}
+
+// found is the error of a status that may also say that there is nothing.
+func found(status int32, operation string, subject []byte) error {
+	if status == abi.NotFound {
+		return nil
+	}
+	return failed(int64(status), operation, subject)
+}
+
+// failed is the error for a negative answer of a host function about a subject.
+func failed(status int64, operation string, subject []byte) error {
+	if status >= 0 {
+		return nil
+	}
+	code, text := "ERR ", "unknown status "+strconv.FormatInt(status, 10)
+	switch status {
+	case abi.WrongType:
+		return &Error{"WRONGTYPE Operation against a key holding the wrong kind of value"}
+	case abi.Denied:
+		code, text = "NOPERM ", "not permitted"
+	case abi.ReadOnly:
+		code, text = "NOPERM ", "the function may only read"
+	case abi.Limit:
+		code, text = "LIMIT ", "a limit was reached"
+	case abi.Invalid:
+		if operation == "incr_by" {
+			return &Error{"ERR value is not an integer or out of range"}
+		}
+		text = "invalid value or parameter"
+	case abi.Store:
+		text = "the store failed"
+	}
+	return &Error{code + operation + " " + excerpt(subject) + ": " + text}
+}
+
+// excerptBytesMax is how many bytes of a value an error reply shows.
+const excerptBytesMax = 64
+
+// excerpt is a value in double quotes, escaped and cut to a bearable length.
+func excerpt(value []byte) string {
+	const hex = "0123456789abcdef"
+	text := []byte{'"'}
+	for _, char := range value[:min(len(value), excerptBytesMax)] {
+		switch {
+		case char == '"' || char == '\\':
+			text = append(text, '\\', char)
+		case char == '\n':
+			text = append(text, '\\', 'n')
+		case char == '\r':
+			text = append(text, '\\', 'r')
+		case char >= ' ' && char <= '~':
+			text = append(text, char)
+		default:
+			text = append(text, '\\', 'x', hex[char>>4], hex[char&15])
+		}
+	}
+	text = append(text, '"')
+	if len(value) > excerptBytesMax {
+		text = append(text, "..."...)
+	}
+	return string(text)
+}
+
+// parseInt reads digits after an optional minus sign, within 64 bits.
+func parseInt(text []byte) (int64, bool) {
+	if len(text) > 0 && text[0] == '+' {
+		return 0, false
+	}
+	number, err := strconv.ParseInt(string(text), 10, 64)
+	return number, err == nil
+}

@@ -1,0 +1,262 @@
+// Package ferrite lets Go write functions for Ferrite WASM.
+//
+//	//go:wasmexport rate_limit
+//	func rateLimitEntry() { ferrite.Serve3("rate_limit", rateLimit, "key", "limit", "window_secs") }
+//
+//	func rateLimit(key string, limit, windowSecs int64) (bool, error) {
+//		current, err := ferrite.GetInt(key)
+//		if err != nil || current >= limit {
+//			return false, err
+//		}
+//		if _, err := ferrite.Incr(key); err != nil {
+//			return false, err
+//		}
+//		if current == 0 {
+//			_, err = ferrite.Expire(key, windowSecs)
+//		}
+//		return err == nil, err
+//	}
+//
+// All of a call's writes take effect together when it ends well, and none of them otherwise.
+// Package ferritetest has a store in memory, for tests without a server.
+package ferrite
+
+import (
+	"strconv"
+
+	"github.com/ferrite-wasm/ferrite-wasm/sdk/go/internal/abi"
+)
+
+// Get reads a string; ok tells whether the key exists.
+func Get(key string) (value string, ok bool, err error) {
+	bytes, ok, err := GetBytes(key)
+	return string(bytes), ok, err
+}
+
+// GetBytes reads a string's bytes; ok tells whether the key exists.
+func GetBytes(key string) (value []byte, ok bool, err error) {
+	name := []byte(key)
+	value, status := abi.Result(func(buf []byte) int32 { return abi.Current.Get(name, buf) })
+	return value, status >= 0, found(status, "get", name)
+}
+
+// GetInt reads a string as an integer; 0 where the key does not exist.
+func GetInt(key string) (int64, error) {
+	bytes, ok, err := GetBytes(key)
+	if err != nil || !ok {
+		return 0, err
+	}
+	number, ok := parseInt(bytes)
+	if !ok {
+		return 0, Errorf("ERR the value of key " + excerpt([]byte(key)) + " must be a 64-bit integer, not " + excerpt(bytes))
+	}
+	return number, nil
+}
+
+// SetOptions are conditions and expiry of SetWith. The zero value has none.
+type SetOptions struct {
+	// IfAbsent writes only where the key does not exist.
+	IfAbsent bool
+	// IfPresent writes only where the key exists.
+	IfPresent bool
+	// KeepTTL keeps the expiry that the key has.
+	KeepTTL bool
+	// TTLMillis expires the key after so many milliseconds; 0 is no expiry.
+	TTLMillis int64
+}
+
+// Set writes a string and removes the expiry that the key had.
+func Set(key, value string) error {
+	_, err := SetWith(key, []byte(value), SetOptions{})
+	return err
+}
+
+// SetWith writes a string on conditions or with an expiry; whether it was written.
+func SetWith(key string, value []byte, options SetOptions) (bool, error) {
+	var bits int32
+	if options.IfAbsent {
+		bits |= abi.NX
+	}
+	if options.IfPresent {
+		bits |= abi.XX
+	}
+	if options.KeepTTL {
+		bits |= abi.KeepTTL
+	}
+	ttl := options.TTLMillis
+	if ttl == 0 {
+		ttl = -1
+	}
+	name := []byte(key)
+	status := abi.Current.Set(name, value, bits, ttl)
+	if status == abi.NotStored {
+		return false, nil
+	}
+	return status == 0, failed(int64(status), "set", name)
+}
+
+// Incr adds one to an integer, which starts at 0; the sum.
+func Incr(key string) (int64, error) {
+	return IncrBy(key, 1)
+}
+
+// IncrBy adds to an integer, which starts at 0; the sum.
+func IncrBy(key string, delta int64) (int64, error) {
+	name := []byte(key)
+	sum, status := abi.Current.IncrBy(name, delta)
+	return sum, failed(int64(status), "incr_by", name)
+}
+
+// Expire lets a key expire after so many seconds, at once where that is 0 or less; whether there is one.
+func Expire(key string, secs int64) (bool, error) {
+	return ExpireMillis(key, secs*1000)
+}
+
+// ExpireMillis lets a key expire after so many milliseconds; whether there is one.
+func ExpireMillis(key string, millis int64) (bool, error) {
+	name := []byte(key)
+	status := abi.Current.Expire(name, millis)
+	return status > 0, failed(int64(status), "expire", name)
+}
+
+// TTL tells how many milliseconds a key still has: -1 without expiry, -2 without key.
+func TTL(key string) (int64, error) {
+	name := []byte(key)
+	millis := abi.Current.TTL(name)
+	if millis > abi.Denied {
+		return millis, nil
+	}
+	return 0, failed(millis, "ttl", name)
+}
+
+// Del deletes keys; how many there were.
+func Del(keys ...string) (int, error) {
+	names := bytesOf(keys)
+	return count(abi.Current.Del(names), "del", names)
+}
+
+// Exists counts the keys that exist.
+func Exists(keys ...string) (int, error) {
+	names := bytesOf(keys)
+	return count(abi.Current.Exists(names), "exists", names)
+}
+
+// HGet reads a hash's field; ok tells whether it exists.
+func HGet(key, field string) (value string, ok bool, err error) {
+	name, part := []byte(key), []byte(field)
+	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.HGet(name, part, buf) })
+	return string(bytes), status >= 0, found(status, "hget", name)
+}
+
+// HSet writes a hash's field; whether it is new.
+func HSet(key, field, value string) (bool, error) {
+	name := []byte(key)
+	status := abi.Current.HSet(name, []byte(field), []byte(value))
+	return status > 0, failed(int64(status), "hset", name)
+}
+
+// HDel deletes fields of a hash; how many there were.
+func HDel(key string, fields ...string) (int, error) {
+	name := []byte(key)
+	return count(abi.Current.HDel(name, bytesOf(fields)), "hdel", [][]byte{name})
+}
+
+// HGetAll reads a whole hash; an empty map where the key does not exist.
+func HGetAll(key string) (map[string]string, error) {
+	reply, err := Do("HGETALL", key)
+	if err != nil {
+		return nil, err
+	}
+	return reply.StringMap(), nil
+}
+
+// Do runs any command. An argument is a string, []byte, an integer, a float64 or a bool.
+func Do(command string, args ...any) (Value, error) {
+	list := append(strconv.AppendInt([]byte{'*'}, int64(len(args)), 10), '\r', '\n')
+	for _, arg := range args {
+		text := argument(arg)
+		list = append(strconv.AppendInt(append(list, '$'), int64(len(text)), 10), '\r', '\n')
+		list = append(append(list, text...), '\r', '\n')
+	}
+	name := []byte(command)
+	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.Call(name, list, buf) })
+	if status < 0 {
+		return Value{}, failed(int64(status), "call", name)
+	}
+	value, rest, ok := decode(bytes, 0)
+	if !ok || len(rest) > 0 {
+		return Value{}, Errorf("ERR the reply of " + command + " is malformed")
+	}
+	if value.Kind == KindError {
+		return Value{}, Errorf(value.text)
+	}
+	return value, nil
+}
+
+// Level tells how much a log line matters.
+type Level int32
+
+// The levels, from the finest.
+const (
+	Trace Level = iota
+	Debug
+	Info
+	Warn
+	ErrorLevel
+)
+
+// Log writes a line to the server's log.
+func Log(level Level, text string) {
+	abi.Current.Log(int32(level), []byte(text))
+}
+
+// TimeMillis is the number of milliseconds since 1970, the same throughout a call.
+func TimeMillis() int64 {
+	return abi.Current.TimeMillis()
+}
+
+// Random fills a buffer with random bytes.
+func Random(buf []byte) {
+	abi.Current.Random(buf)
+}
+
+func bytesOf(texts []string) [][]byte {
+	all := make([][]byte, len(texts))
+	for i, text := range texts {
+		all[i] = []byte(text)
+	}
+	return all
+}
+
+func count(n int32, operation string, subjects [][]byte) (int, error) {
+	var subject []byte
+	if len(subjects) > 0 {
+		subject = subjects[0]
+	}
+	return int(max(n, 0)), failed(int64(n), operation, subject)
+}
+
+func argument(value any) []byte {
+	switch value := value.(type) {
+	case string:
+		return []byte(value)
+	case []byte:
+		return value
+	case int:
+		return strconv.AppendInt(nil, int64(value), 10)
+	case int32:
+		return strconv.AppendInt(nil, int64(value), 10)
+	case int64:
+		return strconv.AppendInt(nil, value, 10)
+	case uint64:
+		return strconv.AppendUint(nil, value, 10)
+	case float64:
+		return strconv.AppendFloat(nil, value, 'g', -1, 64)
+	case bool:
+		if value {
+			return []byte{'1'}
+		}
+		return []byte{'0'}
+	}
+	panic("ferrite: an argument of Do is a string, []byte, an integer, a float64 or a bool")
+}

@@ -1,0 +1,181 @@
+//go:build !wasip1
+
+package ferritetest
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/ferrite-wasm/ferrite-wasm/sdk/go/internal/abi"
+)
+
+// host is a store as functions see it.
+type host struct {
+	*Store
+}
+
+// fill copies what fits, keeps a longer result for Take, and gives the full length.
+func (s host) fill(buf []byte, bytes string) int32 {
+	if copy(buf, bytes) < len(bytes) {
+		s.long = []byte(bytes)
+	}
+	return int32(len(bytes))
+}
+
+func (s host) input(list []string, index int32, buf []byte) int32 {
+	if index < 0 || int(index) >= len(list) {
+		return abi.NotFound
+	}
+	return s.fill(buf, list[index])
+}
+
+// count is a command's integer, or the status of its error.
+func (s host) count(argv ...string) int64 {
+	switch reply := s.data.run(argv).(type) {
+	case int64:
+		return reply
+	case Error:
+		return status(reply)
+	}
+	return abi.Store
+}
+
+// text is a command's string, filled into a buffer.
+func (s host) text(buf []byte, argv ...string) int32 {
+	switch reply := s.data.run(argv).(type) {
+	case string:
+		return s.fill(buf, reply)
+	case Error:
+		return int32(status(reply))
+	}
+	return abi.NotFound
+}
+
+func status(err Error) int64 {
+	if strings.HasPrefix(string(err), "WRONGTYPE") {
+		return abi.WrongType
+	}
+	return abi.Invalid
+}
+
+func texts(first string, slices [][]byte) []string {
+	all := []string{first}
+	for _, slice := range slices {
+		all = append(all, string(slice))
+	}
+	return all
+}
+
+func line(text []byte) string {
+	return strings.NewReplacer("\r", " ", "\n", " ").Replace(string(text))
+}
+
+func (s host) push(reply any) { s.replies = append(s.replies, reply) }
+
+func (s host) KeyCount() int32 { return int32(len(s.keys)) }
+
+func (s host) ArgCount() int32 { return int32(len(s.args)) }
+
+func (s host) Key(index int32, buf []byte) int32 { return s.input(s.keys, index, buf) }
+
+func (s host) Arg(index int32, buf []byte) int32 { return s.input(s.args, index, buf) }
+
+func (s host) ReplyNull() { s.push(nil) }
+
+func (s host) ReplyBool(value bool) { s.push(value) }
+
+func (s host) ReplyInt(value int64) { s.push(value) }
+
+func (s host) ReplyDouble(value float64) { s.push(value) }
+
+func (s host) ReplyBulk(value []byte) { s.push(string(value)) }
+
+func (s host) ReplySimple(text []byte) { s.push(Status(line(text))) }
+
+func (s host) ReplyError(text []byte) { s.push(Error(line(text))) }
+
+func (s host) ReplyArray(n int32) { s.push(open{false, int(n)}) }
+
+func (s host) ReplyMap(n int32) { s.push(open{true, 2 * int(n)}) }
+
+func (s host) Get(key, buf []byte) int32 { return s.text(buf, "GET", string(key)) }
+
+func (s host) Set(key, value []byte, options int32, ttlMillis int64) int32 {
+	argv := []string{"SET", string(key), string(value)}
+	for bit, word := range map[int32]string{abi.NX: "NX", abi.XX: "XX", abi.KeepTTL: "KEEPTTL"} {
+		if options&bit != 0 {
+			argv = append(argv, word)
+		}
+	}
+	if ttlMillis >= 0 {
+		argv = append(argv, "PX", strconv.FormatInt(ttlMillis, 10))
+	}
+	switch s.data.run(argv).(type) {
+	case Status:
+		return 0
+	case nil:
+		return abi.NotStored
+	}
+	return abi.Invalid
+}
+
+func (s host) Del(keys [][]byte) int32 { return int32(s.count(texts("DEL", keys)...)) }
+
+func (s host) Exists(keys [][]byte) int32 { return int32(s.count(texts("EXISTS", keys)...)) }
+
+func (s host) IncrBy(key []byte, delta int64) (int64, int32) {
+	switch reply := s.data.run([]string{"INCRBY", string(key), strconv.FormatInt(delta, 10)}).(type) {
+	case int64:
+		return reply, 0
+	case Error:
+		return 0, int32(status(reply))
+	}
+	return 0, abi.Store
+}
+
+func (s host) Expire(key []byte, ttlMillis int64) int32 {
+	return int32(s.count("PEXPIRE", string(key), strconv.FormatInt(ttlMillis, 10)))
+}
+
+func (s host) TTL(key []byte) int64 { return s.count("PTTL", string(key)) }
+
+func (s host) HGet(key, field, buf []byte) int32 {
+	return s.text(buf, "HGET", string(key), string(field))
+}
+
+func (s host) HSet(key, field, value []byte) int32 {
+	return int32(s.count("HSET", string(key), string(field), string(value)))
+}
+
+func (s host) HDel(key []byte, fields [][]byte) int32 {
+	return int32(s.count(append([]string{"HDEL", string(key)}, texts("", fields)[1:]...)...))
+}
+
+func (s host) Call(command, args, buf []byte) int32 {
+	list, ok := decode(string(args))
+	if !ok {
+		return abi.Invalid
+	}
+	return s.fill(buf, encode(s.data.run(append([]string{string(command)}, list...))))
+}
+
+func (s host) Take(buf []byte, offset int) int32 {
+	if offset > len(s.long) {
+		return abi.NotFound
+	}
+	return int32(copy(buf, s.long[offset:]))
+}
+
+func (s host) Log(level int32, text []byte) {
+	s.Store.Log = append(s.Store.Log, LogLine{level, string(text)})
+}
+
+func (s host) TimeMillis() int64 { return s.data.now }
+
+// Random fills a buffer with 1, 2, 3, …
+func (s host) Random(buf []byte) {
+	for i := range buf {
+		s.random++
+		buf[i] = s.random
+	}
+}

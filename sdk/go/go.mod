@@ -1,0 +1,3 @@
+module github.com/ferrite-wasm/ferrite-wasm/sdk/go
+
+go 1.24
