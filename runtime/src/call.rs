@@ -170,7 +170,7 @@ impl<K: Keyspace> Executor<K> {
         let sampled = request.profile || permit.sequence().is_multiple_of(LATENCY_SAMPLE_EVERY);
         let clock = sampled.then(Instant::now);
 
-        let mut run = Run {
+        let run = Run {
             executor: self,
             function,
             entry,
@@ -188,7 +188,7 @@ impl<K: Keyspace> Executor<K> {
                 profile: request.profile,
             },
         };
-        let result = run.to_the_end(permit.take(), reply, outcome).await;
+        let result = run.until_committed(permit.take(), reply, outcome).await;
         outcome.latency = clock.map(|clock| clock.elapsed());
         let (result, kept) = match result {
             Ok(kept) => (Ok(()), Some(kept)),
@@ -242,7 +242,7 @@ impl<K: Keyspace> Executor<K> {
         &self,
         function: &Function<K>,
         state: StoreData<K>,
-    ) -> Result<Instance<K>, CallError> {
+    ) -> Result<Box<Instance<K>>, CallError> {
         let mut state = state;
         for _ in 0..2 {
             match Instance::new(self.engine(), function.prepared(), state).await {
@@ -281,8 +281,8 @@ impl<K: Keyspace> From<CallError> for Failed<K> {
 
 impl<K: Keyspace> Run<'_, K> {
     /// Runs the entry and commits; again where others changed the same keys meanwhile.
-    async fn to_the_end(
-        &mut self,
+    async fn until_committed(
+        &self,
         mut kept: Option<Kept<K>>,
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
@@ -329,7 +329,7 @@ impl<K: Keyspace> Run<'_, K> {
         kept: Option<Kept<K>>,
         again: bool,
         exclusive: bool,
-    ) -> Result<Instance<K>, CallError> {
+    ) -> Result<Box<Instance<K>>, CallError> {
         match kept {
             Some(Kept::Instance(mut instance)) => {
                 self.begin(instance.state(), again, exclusive).await?;
@@ -413,7 +413,7 @@ impl<K: Keyspace> Run<'_, K> {
     }
 
     /// What of an instance may serve the next call.
-    fn keep(&self, instance: Instance<K>) -> Kept<K> {
+    fn keep(&self, instance: Box<Instance<K>>) -> Kept<K> {
         match self.function.spec().isolation {
             Isolation::Reuse => Kept::Instance(instance),
             Isolation::Fresh | Isolation::Rewind => Kept::State(instance.into_state()),

@@ -110,10 +110,8 @@ impl<K: Keyspace> Data<K> {
             .keyspace
             .describe(argv)
             .map_err(CommandRefusal::NoCommand)?;
-        if access.write {
-            if self.mode == Mode::Read {
-                return Err(CommandRefusal::Status(Status::ReadOnly));
-            }
+        if access.write && self.mode == Mode::Read {
+            return Err(CommandRefusal::Status(Status::ReadOnly));
         }
         let name = argv.first().copied().unwrap_or_default();
         if let Err(denied) = self.spec.door.check_command(name, &access, argv) {

@@ -36,7 +36,7 @@ pub(crate) enum Kept<K: Keyspace> {
     /// Buffers only; the instance they served is gone.
     State(StoreData<K>),
     /// A whole instance with its memory.
-    Instance(Instance<K>),
+    Instance(Box<Instance<K>>),
 }
 
 impl<K: Keyspace> Function<K> {

@@ -77,18 +77,18 @@ impl<K: Keyspace> Instance<K> {
         engine: &Engine,
         prepared: &Prepared<K>,
         state: StoreData<K>,
-    ) -> Result<Self, NewError<K>> {
+    ) -> Result<Box<Self>, NewError<K>> {
         let fuel_max = state.spec.limits.fuel_max;
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(|mut context| context.data_mut().tick());
         match Self::start(&mut store, prepared, fuel_max).await {
-            Ok(instance) => Ok(Self {
+            Ok(instance) => Ok(Box::new(Self {
                 store,
                 instance,
                 entries: prepared.entries().iter().map(|_| None).collect(),
                 buffers: None,
-            }),
+            })),
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                 Err(NewError::Full(store.into_data()))
             }

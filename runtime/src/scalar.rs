@@ -6,6 +6,7 @@ use wasmtime::Val;
 
 use crate::error::{CallError, Quoted};
 use crate::reply::{ReplyBuilder, ReplyError};
+use crate::resp::Encoder;
 
 /// Parameters or results of a call; few functions have more.
 pub(crate) type Values = SmallVec<[Val; 4]>;
@@ -55,7 +56,7 @@ pub(crate) fn empty_results(signature: &Signature) -> Values {
 /// When that is longer than a reply may be.
 pub(crate) fn reply(reply: &mut ReplyBuilder, results: &[Val]) -> Result<(), ReplyError> {
     match results {
-        [] => reply.value(8, |out| out.ok()),
+        [] => reply.value(8, Encoder::ok),
         [one] => push(reply, one),
         several => {
             // wasm allows a thousand results, far from what an i32 holds.

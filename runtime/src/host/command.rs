@@ -91,7 +91,7 @@ fn refuse(reply: &mut Encoder, name: &[u8], reason: DescribeError) {
     let name = Quoted(name);
     match reason {
         DescribeError::UnknownCommand => {
-            reply.error_display(&format_args!("ERR unknown command {name}"))
+            reply.error_display(&format_args!("ERR unknown command {name}"));
         }
         DescribeError::WrongArity => {
             reply.error_display(&format_args!(

@@ -1,0 +1,163 @@
+//! Functions by name: commands, reloads under load, the registry, calls in the background.
+
+mod background;
+mod commands;
+mod profile;
+mod registry;
+mod reload;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ferrite_cache::{Cache, CacheOptions, Digest, Profile};
+use ferrite_compiler::{Bounds, Compiler};
+use ferrite_runtime::commands::{Outcome, Runs, Scope, find};
+use ferrite_runtime::resp::{Encoder, Protocol};
+use ferrite_runtime::source::SourceOptions;
+use ferrite_runtime::worker::WorkerOptions;
+use ferrite_runtime::{Runtime, RuntimeOptions, StartError};
+use tempfile::TempDir;
+
+use crate::support::keyspace::MemoryKeyspace;
+
+/// Adds one; nothing but numbers.
+pub const ADD_ONE: &str = r#"(module (func (export "run") (param i64) (result i64)
+    local.get 0 i64.const 1 i64.add))"#;
+
+/// Never ends by itself.
+pub const ENDLESS: &str = r#"(module (func (export "run") (loop $again br $again)))"#;
+
+/// A host with a folder of its own, where its cache, modules and registry are.
+pub struct Managed {
+    folder: TempDir,
+    pub runtime: Runtime<MemoryKeyspace>,
+}
+
+impl Managed {
+    pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    pub fn with(adjust: impl FnOnce(&mut RuntimeOptions)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("modules")).expect("a folder in it");
+        let runtime = start(folder.path(), adjust).expect("it starts");
+        Self { folder, runtime }
+    }
+
+    /// Another process on the same folder, after this one has ended.
+    pub fn restart(self) -> Result<Self, StartError> {
+        let Self { folder, runtime } = self;
+        drop(runtime);
+        let runtime = start(folder.path(), |_| ())?;
+        Ok(Self { folder, runtime })
+    }
+
+    pub fn modules(&self) -> PathBuf {
+        self.folder.path().join("modules")
+    }
+
+    pub fn registry_path(&self) -> PathBuf {
+        self.folder.path().join("functions.json")
+    }
+
+    /// Compiles a module into the cache, as `ferrite-wasmc compile` does.
+    pub fn compile(&self, wat: &str) -> Digest {
+        let cache = self.runtime.cache().expect("there is a cache");
+        compile_into(cache, wat)
+    }
+
+    /// Runs a command in RESP2 and shows its reply with blanks for line ends.
+    pub async fn run(&self, words: &[&[u8]]) -> String {
+        let (text, outcome) = self.run_in(Protocol::Resp2, words).await;
+        assert!(matches!(outcome, Outcome::Done(_)), "{text}");
+        text
+    }
+
+    /// The same for words without blanks in them.
+    pub async fn say(&self, request: &str) -> String {
+        let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+        self.run(&words).await
+    }
+
+    pub async fn run_in(
+        &self,
+        protocol: Protocol,
+        words: &[&[u8]],
+    ) -> (String, Outcome<MemoryKeyspace>) {
+        let mut reply = Encoder::new(protocol);
+        reply.raw(b"before");
+        let outcome = match find(words[0]).map(|spec| (spec, spec.read(words))) {
+            Some((spec, Ok(command))) if spec.runs == Runs::Blocking => {
+                self.runtime.run_blocking(command, &mut reply);
+                Outcome::Done(None)
+            }
+            Some((_, Ok(command))) => {
+                self.runtime
+                    .run(command, Scope::default(), &mut reply)
+                    .await
+            }
+            Some((_, Err(error))) => {
+                reply.error_display(&error);
+                Outcome::Done(None)
+            }
+            None => panic!("no such command"),
+        };
+        let text = String::from_utf8_lossy(reply.bytes()).replace("\r\n", " ");
+        let text = text.strip_prefix("before").expect("what was there stays");
+        (text.trim_end().to_owned(), outcome)
+    }
+
+    /// Compiles and loads a function, with further options.
+    pub async fn load(&self, name: &str, wat: &str, options: &str) -> Digest {
+        let digest = self.compile(wat);
+        let request = format!("WASM.LOAD {name} {digest} {options}");
+        let reply = self.say(request.trim_end()).await;
+        assert_eq!(reply, format!("$71 {digest}"));
+        digest
+    }
+}
+
+fn start(
+    folder: &Path,
+    adjust: impl FnOnce(&mut RuntimeOptions),
+) -> Result<Runtime<MemoryKeyspace>, StartError> {
+    let mut options = RuntimeOptions {
+        source: SourceOptions {
+            module_dir: Some(folder.join("modules")),
+            ..SourceOptions::default()
+        },
+        worker: WorkerOptions {
+            program: Some(PathBuf::from("/nonexistent/ferrite-wasmc")),
+            ..WorkerOptions::default()
+        },
+        registry: Some(folder.join("functions.json")),
+        ..RuntimeOptions::default()
+    };
+    options.engine.instances_max = 64;
+    adjust(&mut options);
+    let cache = Cache::open(CacheOptions {
+        root: folder.join("cache"),
+        size_bytes_max: 1 << 30,
+    });
+    Runtime::new(
+        options,
+        MemoryKeyspace::default(),
+        Some(cache.expect("the folder is ours")),
+    )
+}
+
+pub fn compile_into(cache: &Cache, wat: &str) -> Digest {
+    static COMPILER: OnceLock<Compiler> = OnceLock::new();
+    let compiler = COMPILER.get_or_init(|| {
+        Compiler::new(&Profile::native(), Bounds::default()).expect("this machine is a target")
+    });
+    let compiled = compiler
+        .compile(wat.as_bytes())
+        .unwrap_or_else(|error| panic!("{error}\n{wat}"));
+    cache.put_source(&compiled.wasm).expect("the disk works");
+    cache
+        .publish(&compiled.manifest, &compiled.artifact)
+        .expect("the disk works");
+    compiled.manifest.source
+}

@@ -1,0 +1,269 @@
+//! Rewinding at its lowest level: memories, faults, images and globals, without the call path.
+
+use std::sync::Arc;
+
+use ferrite_cache::{Profile, Rewind, RewindPlan};
+use ferrite_compiler::rewrite::rewrite;
+use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
+use ferrite_runtime::rewind::pristine::{Pristine, Rewinder, Rewound};
+use wasmtime::{
+    Engine, Instance, InstanceAllocationStrategy, Module, Store, Trap, TypedFunc, WasmParams,
+    WasmResults,
+};
+
+const GUEST: &str = r#"(module
+    (memory (export "memory") 2)
+    (data (i32.const 100) "hello")
+    (global $g (mut i64) (i64.const 42))
+    (func (export "swap") (param i32 i32) (result i32)
+        (global.set $g (i64.add (global.get $g) (i64.const 1)))
+        (i32.load (local.get 0))
+        (i32.store (local.get 0) (local.get 1)))
+    (func (export "fill") (param i32 i32)
+        (memory.fill (local.get 0) (i32.const 7) (local.get 1)))
+    (func (export "touch") (param i32) (local i32)
+        (loop
+            (i32.store8 (i32.mul (local.get 1) (i32.const 4096)) (i32.const 1))
+            (local.set 1 (i32.add (local.get 1) (i32.const 1)))
+            (br_if 0 (i32.lt_u (local.get 1) (local.get 0)))))
+    (func (export "beyond") (drop (i32.load (i32.const -8))))
+    (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+    (func (export "size") (result i32) memory.size)
+    (func (export "global") (result i64) (global.get $g)))"#;
+
+/// An engine whose memories come from an arena, and the guest compiled for it.
+struct House {
+    engine: Engine,
+    arena: Arc<Arena>,
+    module: Module,
+    plan: RewindPlan,
+}
+
+impl House {
+    fn new(memories_max: usize) -> Self {
+        let mut config = Profile::native().compiler_config();
+        let first = Engine::new(&config).expect("an engine can be made");
+        let arena = Arena::new(ArenaOptions {
+            memories_max,
+            reservation_bytes: 4 << 30,
+            guard_bytes: 32 << 20,
+        })
+        .expect("there is address space");
+        drop(first);
+        config.with_host_memory(Arc::new(ArenaMemories(Arc::clone(&arena))));
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        let engine = Engine::new(&config).expect("an engine can be made");
+        let source = wat::parse_str(GUEST).expect("the guest is a module");
+        let rewritten = rewrite(&source).expect("the guest is valid");
+        let Rewind::Allowed(plan) = rewritten.rewind else {
+            panic!("the guest can be rewound");
+        };
+        let module = Module::new(&engine, rewritten.wasm).expect("the guest compiles");
+        Self {
+            engine,
+            arena,
+            module,
+            plan,
+        }
+    }
+
+    fn instance(&self) -> Guest {
+        let mut store = Store::new(&self.engine, ());
+        store.set_fuel(u64::MAX / 2).expect("fuel is counted");
+        store.set_epoch_deadline(1 << 40);
+        let instance = Instance::new(&mut store, &self.module, &[]).expect("it instantiates");
+        Guest { store, instance }
+    }
+
+    fn pristine(&self) -> Arc<Pristine> {
+        let Guest {
+            mut store,
+            instance,
+        } = self.instance();
+        let memory = instance.get_memory(&mut store, "memory");
+        Pristine::capture(&mut store, &instance, memory, &self.plan).expect("an image")
+    }
+
+    fn attached(&self, pristine: &Arc<Pristine>) -> (Guest, Rewinder) {
+        let mut guest = self.instance();
+        let memory = guest.instance.get_memory(&mut guest.store, "memory");
+        let rewinder = pristine
+            .attach(
+                &mut guest.store,
+                &guest.instance,
+                memory,
+                &self.plan,
+                &self.arena,
+            )
+            .expect("the instance can be rewound");
+        (guest, rewinder)
+    }
+}
+
+struct Guest {
+    store: Store<()>,
+    instance: Instance,
+}
+
+impl Guest {
+    fn func<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> TypedFunc<P, R> {
+        self.instance
+            .get_typed_func(&mut self.store, name)
+            .expect("the guest has this function")
+    }
+
+    fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, params: P) -> R {
+        let func = self.func::<P, R>(name);
+        func.call(&mut self.store, params).expect("no trap")
+    }
+}
+
+#[test]
+fn every_call_sees_the_pristine_state() {
+    let house = House::new(4);
+    let pristine = house.pristine();
+    let (mut guest, mut rewinder) = house.attached(&pristine);
+    assert_eq!(rewinder.difference(&mut guest.store), None);
+    for round in 0..5 {
+        // Within a page, across two, the data segment, and by a bulk operation over several.
+        assert_eq!(guest.call::<_, i32>("swap", (8192, 77)), 0);
+        assert_eq!(guest.call::<_, i32>("swap", (4094, -1)), 0);
+        assert_eq!(
+            guest.call::<_, i32>("swap", (100, 0)),
+            i32::from_le_bytes(*b"hell")
+        );
+        guest.call::<_, ()>("fill", (20_000, 20_000));
+        assert_eq!(guest.call::<_, i64>("global", ()), 45);
+        assert_eq!(guest.call::<_, i32>("grow", 3), 2);
+        assert_eq!(guest.call::<_, i32>("swap", (5 * 65_536 - 4, 1)), 0);
+        assert_eq!(guest.call::<_, i32>("size", ()), 5);
+        assert!(rewinder.difference(&mut guest.store).is_some());
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+        assert_eq!(rewinder.difference(&mut guest.store), None, "round {round}");
+        assert_eq!(guest.call::<_, i32>("size", ()), 2);
+    }
+}
+
+#[test]
+fn writes_of_the_host_are_undone_too() {
+    let house = House::new(4);
+    let pristine = house.pristine();
+    let (mut guest, mut rewinder) = house.attached(&pristine);
+    let memory = guest
+        .instance
+        .get_memory(&mut guest.store, "memory")
+        .expect("the memory is exported");
+    memory
+        .write(&mut guest.store, 65_530, b"across the pages")
+        .expect("it fits");
+    let difference = rewinder.difference(&mut guest.store);
+    assert!(difference.is_some_and(|text| text.contains("0xfffa")));
+    assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+    assert_eq!(rewinder.difference(&mut guest.store), None);
+}
+
+#[test]
+fn siblings_start_with_what_was_learned() {
+    let house = House::new(4);
+    let pristine = house.pristine();
+    let (mut first, mut rewinder) = house.attached(&pristine);
+    first.call::<_, ()>("touch", 3);
+    assert_eq!(rewinder.rewind(&mut first.store), Rewound::Ready);
+    assert_eq!(pristine.learned_pages(), 3);
+    let (mut second, mut other) = house.attached(&pristine);
+    assert_eq!(other.learned_pages(), 3);
+    second.call::<_, ()>("touch", 3);
+    assert_eq!(other.learned_pages(), 3, "nothing new");
+    assert_eq!(other.rewind(&mut second.store), Rewound::Ready);
+    assert_eq!(other.difference(&mut second.store), None);
+}
+
+#[test]
+fn too_many_pages_or_real_growth_discard_the_instance() {
+    let house = House::new(4);
+    let pristine = house.pristine();
+    for round in 0..8 {
+        assert!(!pristine.demoted(), "round {round}");
+        let (mut guest, mut rewinder) = house.attached(&pristine);
+        if round % 2 == 0 {
+            guest.call::<_, ()>("touch", 80);
+        } else {
+            assert_eq!(guest.call::<_, i32>("grow", 100), 2);
+        }
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Discard);
+    }
+    assert!(pristine.demoted(), "a module that never fits is given up");
+}
+
+#[test]
+fn a_trap_is_still_a_trap() {
+    let house = House::new(4);
+    let pristine = house.pristine();
+    let (mut guest, _rewinder) = house.attached(&pristine);
+    guest.call::<_, ()>("touch", 2);
+    let beyond = guest.func::<(), ()>("beyond");
+    let error = beyond.call(&mut guest.store, ()).expect_err("it is out of bounds");
+    assert_eq!(error.downcast_ref(), Some(&Trap::MemoryOutOfBounds));
+}
+
+#[test]
+fn a_dropped_memory_leaves_nothing_to_the_next() {
+    let house = House::new(2);
+    let pristine = house.pristine();
+    for _ in 0..200 {
+        let (mut guest, mut rewinder) = house.attached(&pristine);
+        guest.call::<_, ()>("touch", 32);
+        assert_eq!(guest.call::<_, i32>("swap", (100_000, 5)), 0);
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+    }
+    let mut plain = house.instance();
+    assert_eq!(plain.call::<_, i32>("swap", (0, 1)), 0, "zero when new");
+    let _other = house.instance();
+    let error = Instance::new(Store::new(&house.engine, ()), &house.module, &[]);
+    let text = format!("{:#}", error.expect_err("both slots are taken"));
+    assert!(text.contains("all 2 rewindable memories"), "{text}");
+}
+
+#[test]
+fn mappings_stay_bounded() {
+    let mappings = || {
+        std::fs::read_to_string("/proc/self/maps")
+            .expect("this is Linux")
+            .lines()
+            .count()
+    };
+    let house = House::new(300);
+    let pristine = house.pristine();
+    let (mut guest, mut rewinder) = house.attached(&pristine);
+    guest.call::<_, ()>("touch", 4);
+    assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+    let before = mappings();
+    let many: Vec<_> = (0..250).map(|_| house.attached(&pristine)).collect();
+    // Learned pages, the protected rest, and the space between this memory and the next.
+    let each = (mappings() - before) / many.len();
+    assert!(each <= 4, "{each} mappings an instance");
+    drop(many);
+    assert!(mappings() <= before + 4);
+}
+
+#[test]
+fn threads_rewind_side_by_side() {
+    let house = House::new(16);
+    let pristine = house.pristine();
+    std::thread::scope(|scope| {
+        for seed in 1..=4_i32 {
+            let (house, pristine) = (&house, &pristine);
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let (mut guest, mut rewinder) = house.attached(pristine);
+                    for call in 0..20 {
+                        let at = (seed * 1000 + round * 37 + call * 4099) % 120_000;
+                        guest.call::<_, i32>("swap", (at, seed));
+                        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+                        assert_eq!(rewinder.difference(&mut guest.store), None);
+                    }
+                }
+            });
+        }
+    });
+}

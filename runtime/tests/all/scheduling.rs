@@ -1,0 +1,200 @@
+//! Fibers and the ticker: who yields, who is ended, and what a dropped call leaves behind.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use ferrite_runtime::call::CallRequest;
+use ferrite_runtime::control::CallHandle;
+use ferrite_runtime::resp::{Encoder, Protocol};
+use ferrite_runtime::spec::Isolation;
+
+use crate::support::{Host, TestFunction, guest};
+
+/// Adds one to the key, then spins.
+const SPIN: &str = r#"
+    (data (i32.const 0) "n")
+    (func (export "run")
+        (drop (call $incr_by (i32.const 0) (i32.const 1) (i64.const 1) (i32.const 8)))
+        (loop $l (br $l)))"#;
+
+fn spinning(host: &Host, isolation: Isolation) -> TestFunction {
+    host.load_with(&guest(SPIN), |spec| {
+        spec.isolation = isolation;
+        spec.limits.fuel_max = u64::MAX >> 1;
+        spec.limits.time_max = std::time::Duration::from_secs(600);
+    })
+}
+
+/// Polls a future until it has yielded `times` times, or is ready.
+fn poll_times<F: Future>(mut future: std::pin::Pin<&mut F>, times: usize) -> Option<F::Output> {
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+    }
+    None
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_long_call_lets_others_run_on_the_same_thread() {
+    let host = Arc::new(Host::new());
+    let spin = spinning(&host, Isolation::Fresh);
+    let quick = host.load(&crate::support::run("(call $reply_null)"));
+    let handle = CallHandle::new();
+    let endless = tokio::spawn({
+        let (host, handle) = (Arc::clone(&host), handle.clone());
+        async move {
+            let request = CallRequest {
+                handle: Some(&handle),
+                ..CallRequest::new(b"test", &[], &[])
+            };
+            host.request(Protocol::Resp2, &spin, &request).await.0
+        }
+    });
+    for _ in 0..20 {
+        assert_eq!(host.call(&quick, &[], &[]).await, "_");
+        tokio::task::yield_now().await;
+    }
+    assert!(!endless.is_finished());
+    handle.kill();
+    let reply = endless.await.expect("it does not panic");
+    assert!(reply.starts_with("-KILLED "), "{reply}");
+}
+
+#[test]
+fn a_dropped_call_leaves_no_trace() {
+    for isolation in [Isolation::Fresh, Isolation::Reuse] {
+        let host = Host::new();
+        let function = spinning(&host, isolation);
+        {
+            let request = CallRequest::new(b"test", &[], &[]);
+            let mut reply = Encoder::default();
+            let mut call = pin!(host.executor.call(&function, &request, &mut reply));
+            assert!(poll_times(call.as_mut(), 3).is_none(), "it spins");
+            assert_eq!(function.usage().running, 1);
+            assert_eq!(function.running().len(), 1);
+        }
+        assert_eq!(function.usage().running, 0);
+        assert_eq!(function.usage().idle, 0, "its instance is lost");
+        assert_eq!(function.running(), []);
+        assert_eq!(host.keyspace.entry("n"), None);
+    }
+}
+
+#[test]
+fn calls_are_killed_by_id_or_all_at_once() {
+    let host = Host::new();
+    let function = spinning(&host, Isolation::Reuse);
+    let request = CallRequest::new(b"test", &[], &[]);
+    let mut replies = [Encoder::default(), Encoder::default(), Encoder::default()];
+    let [one, two, three] = &mut replies;
+    let mut one = pin!(host.executor.call(&function, &request, one));
+    assert!(poll_times(one.as_mut(), 2).is_none());
+    let first = function.running()[0].id;
+    let mut two = pin!(host.executor.call(&function, &request, two));
+    let mut three = pin!(host.executor.call(&function, &request, three));
+    assert!(poll_times(two.as_mut(), 2).is_none());
+    assert!(poll_times(three.as_mut(), 2).is_none());
+    assert_eq!(function.running().len(), 3);
+
+    assert!(function.kill(first));
+    assert!(poll_times(two.as_mut(), 2).is_none(), "the others go on");
+    let outcome = poll_times(one.as_mut(), 10).expect("it was killed");
+    assert!(outcome.error.is_some());
+    assert!(!function.kill(first), "it is over");
+
+    assert_eq!(function.kill_all(), 2);
+    assert!(poll_times(two.as_mut(), 10).is_some());
+    assert!(poll_times(three.as_mut(), 10).is_some());
+    assert_eq!(function.usage().running, 0);
+    assert_eq!(host.keyspace.entry("n"), None);
+}
+
+#[test]
+fn calls_past_the_bound_wait_and_past_that_are_refused() {
+    let host = Host::new();
+    let function = host.load_with(&guest(SPIN), |spec| {
+        spec.limits.fuel_max = u64::MAX >> 1;
+        spec.pool.instances_max = 1;
+        spec.pool.waiting_max = 1;
+    });
+    let request = CallRequest::new(b"test", &[], &[]);
+    let handle = CallHandle::new();
+    let waiting_request = CallRequest {
+        handle: Some(&handle),
+        ..request
+    };
+    let mut replies = [Encoder::default(), Encoder::default(), Encoder::default()];
+    let [one, two, three] = &mut replies;
+    let mut running = pin!(host.executor.call(&function, &request, one));
+    assert!(poll_times(running.as_mut(), 2).is_none());
+    let mut waiting = pin!(host.executor.call(&function, &waiting_request, two));
+    assert!(poll_times(waiting.as_mut(), 2).is_none());
+    assert_eq!(function.usage().waiting, 1);
+
+    let mut refused = pin!(host.executor.call(&function, &request, three));
+    let outcome = poll_times(refused.as_mut(), 1).expect("there is no room to wait");
+    assert_eq!(
+        outcome.error.map(|error| error.to_string()).as_deref(),
+        Some(
+            "BUSY 1 calls of function \"test\" are running and 1 are waiting, which is the limit; try again later, or raise max_instances"
+        )
+    );
+
+    handle.kill();
+    let outcome = poll_times(waiting.as_mut(), 1).expect("a waiting call is killed at once");
+    assert!(outcome.error.is_some_and(|error| error.to_string().starts_with("KILLED ")));
+    assert_eq!(function.usage().waiting, 0);
+    assert_eq!(function.kill_all(), 1);
+    assert!(poll_times(running.as_mut(), 10).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_waiting_call_gets_its_turn() {
+    let host = Arc::new(Host::new());
+    let function = host.load_with(
+        &guest(
+            r#"(data (i32.const 0) "n")
+            (func (export "run") (local $i i32)
+                (loop $l
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br_if $l (i32.lt_u (local.get $i) (i32.const 100000))))
+                (call $reply_null))"#,
+        ),
+        |spec| spec.pool.instances_max = 2,
+    );
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            let (host, function) = (Arc::clone(&host), Arc::clone(&function));
+            tokio::spawn(async move { host.call(&function, &[], &[]).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.expect("it does not panic"), "_");
+    }
+    let usage = function.usage();
+    assert_eq!((usage.running, usage.waiting, usage.started), (0, 0, 100));
+}
+
+/// The ticker parks itself while nothing happens; a guest that starts then must still be stopped.
+#[tokio::test]
+async fn the_ticker_wakes_for_a_call_after_a_quiet_time() {
+    let host = Host::new();
+    let function = host.load_with(&guest(SPIN), |spec| {
+        spec.limits.fuel_max = u64::MAX >> 1;
+        spec.limits.time_max = std::time::Duration::from_millis(5);
+    });
+    for _ in 0..3 {
+        // Long enough for the ticker to park, which nothing outside it can observe.
+        let quiet = ferrite_runtime::ticker::Moment::now()
+            .after(ferrite_runtime::ticker::TICK * 4 * ferrite_runtime::ticker::QUIET_TICKS);
+        while ferrite_runtime::ticker::Moment::now() < quiet {
+            tokio::task::yield_now().await;
+        }
+        let reply = host.call(&function, &[], &[]).await;
+        assert!(reply.starts_with("-TIMEOUT "), "{reply}");
+    }
+}

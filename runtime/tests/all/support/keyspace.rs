@@ -1,0 +1,334 @@
+//! A keyspace in memory: enough to run functions on, with conflicts and failures on demand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use ferrite_runtime::keyspace::{
+    CommandAccess, CommitError, DescribeError, KeyAccess, Keyspace, Mode, SetCondition, SetExpiry,
+    StoreError, Transaction, Ttl,
+};
+use ferrite_runtime::resp::Encoder;
+use parking_lot::Mutex;
+use smallvec::smallvec;
+
+/// The time that every transaction has.
+pub const NOW_MILLIS: i64 = 1_700_000_000_000;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    String(Vec<u8>),
+    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub value: Value,
+    pub expires_in: Option<i64>,
+}
+
+type Entries = HashMap<Vec<u8>, Entry>;
+
+#[derive(Default)]
+pub struct MemoryKeyspace {
+    entries: Arc<Mutex<Entries>>,
+    /// Commits that shall find a conflict.
+    pub conflicts: Arc<AtomicU32>,
+    /// Whether commits shall fail.
+    pub broken: Arc<AtomicU32>,
+    pub begun: AtomicU32,
+    pub begun_exclusive: AtomicU32,
+    pub committed: Arc<AtomicU64>,
+    /// Whether an exclusive transaction is never to be had.
+    pub exclusive_never: AtomicU32,
+}
+
+impl MemoryKeyspace {
+    pub fn put(&self, key: &str, value: &str) {
+        self.entries.lock().insert(
+            key.into(),
+            Entry {
+                value: Value::String(value.into()),
+                expires_in: None,
+            },
+        );
+    }
+
+    pub fn put_hash(&self, key: &str, field: &str, value: &str) {
+        let hash = BTreeMap::from([(field.into(), value.into())]);
+        self.entries.lock().insert(
+            key.into(),
+            Entry {
+                value: Value::Hash(hash),
+                expires_in: None,
+            },
+        );
+    }
+
+    pub fn entry(&self, key: &str) -> Option<Entry> {
+        self.entries.lock().get(key.as_bytes()).cloned()
+    }
+
+    pub fn string(&self, key: &str) -> Option<String> {
+        match self.entry(key)?.value {
+            Value::String(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Value::Hash(_) => None,
+        }
+    }
+
+    fn transaction(&self, mode: Mode, exclusive: bool) -> MemoryTransaction {
+        MemoryTransaction {
+            mode,
+            exclusive,
+            view: self.entries.lock().clone(),
+            entries: Arc::clone(&self.entries),
+            conflicts: Arc::clone(&self.conflicts),
+            broken: Arc::clone(&self.broken),
+            committed: Arc::clone(&self.committed),
+        }
+    }
+}
+
+impl Keyspace for MemoryKeyspace {
+    type Transaction = MemoryTransaction;
+
+    fn begin(&self, _database: u32, mode: Mode) -> MemoryTransaction {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.transaction(mode, false)
+    }
+
+    async fn begin_exclusive(&self, _database: u32, mode: Mode) -> MemoryTransaction {
+        if self.exclusive_never.load(Ordering::Relaxed) > 0 {
+            std::future::pending::<()>().await;
+        }
+        self.begun_exclusive.fetch_add(1, Ordering::Relaxed);
+        self.transaction(mode, true)
+    }
+
+    fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
+        let keys = |write| CommandAccess {
+            write,
+            keys: KeyAccess::At(smallvec![1]),
+        };
+        match (argv[0].to_ascii_uppercase().as_slice(), argv.len()) {
+            (b"GET", 2) | (b"REPEAT", 3) => Ok(keys(false)),
+            (b"SET", 3) => Ok(keys(true)),
+            (b"KEYS", 1) => Ok(CommandAccess {
+                write: false,
+                keys: KeyAccess::All,
+            }),
+            (b"ECHO", _) => Ok(CommandAccess {
+                write: false,
+                keys: KeyAccess::None,
+            }),
+            (b"GET" | b"SET" | b"KEYS" | b"REPEAT", _) => Err(DescribeError::WrongArity),
+            _ => Err(DescribeError::UnknownCommand),
+        }
+    }
+
+    fn is_command(&self, name: &[u8]) -> bool {
+        !matches!(self.describe(&[name]), Err(DescribeError::UnknownCommand))
+    }
+}
+
+pub struct MemoryTransaction {
+    mode: Mode,
+    exclusive: bool,
+    view: Entries,
+    entries: Arc<Mutex<Entries>>,
+    conflicts: Arc<AtomicU32>,
+    broken: Arc<AtomicU32>,
+    committed: Arc<AtomicU64>,
+}
+
+impl MemoryTransaction {
+    fn bytes(&self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        match self.view.get(key).map(|entry| &entry.value) {
+            None => Ok(None),
+            Some(Value::String(bytes)) => Ok(Some(bytes)),
+            Some(Value::Hash(_)) => Err(StoreError::WrongType),
+        }
+    }
+
+    fn hash(&mut self, key: &[u8]) -> Result<&mut BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+        let entry = self.view.entry(key.to_vec()).or_insert_with(|| Entry {
+            value: Value::Hash(BTreeMap::new()),
+            expires_in: None,
+        });
+        match &mut entry.value {
+            Value::Hash(hash) => Ok(hash),
+            Value::String(_) => Err(StoreError::WrongType),
+        }
+    }
+
+    fn write(&self) -> Result<(), StoreError> {
+        match self.mode {
+            Mode::Write => Ok(()),
+            Mode::Read => Err(StoreError::Failed("written in a reading call".into())),
+        }
+    }
+}
+
+impl Transaction for MemoryTransaction {
+    /// How many commits there were.
+    type Receipt = u64;
+
+    fn now_millis(&mut self) -> i64 {
+        NOW_MILLIS
+    }
+
+    fn get<R>(
+        &mut self,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
+        if key == b"broken" {
+            return Err(StoreError::Failed("on purpose".into()));
+        }
+        Ok(self.bytes(key)?.map(read))
+    }
+
+    fn set(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        condition: SetCondition,
+        expiry: SetExpiry,
+    ) -> Result<bool, StoreError> {
+        self.write()?;
+        let known = self.view.get(key);
+        let stored = match condition {
+            SetCondition::Always => true,
+            SetCondition::IfAbsent => known.is_none(),
+            SetCondition::IfPresent => known.is_some(),
+        };
+        if stored {
+            let expires_in = match expiry {
+                SetExpiry::None => None,
+                SetExpiry::Keep => known.and_then(|entry| entry.expires_in),
+                SetExpiry::AfterMillis(millis) => Some(millis),
+            };
+            let value = Value::String(value.to_vec());
+            self.view.insert(key.to_vec(), Entry { value, expires_in });
+        }
+        Ok(stored)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        self.write()?;
+        Ok(self.view.remove(key).is_some())
+    }
+
+    fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.view.contains_key(key))
+    }
+
+    fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, StoreError> {
+        self.write()?;
+        let number: i64 = match self.bytes(key)? {
+            None => 0,
+            Some(bytes) => std::str::from_utf8(bytes)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .ok_or(StoreError::NotAnInteger)?,
+        };
+        let sum = number.checked_add(delta).ok_or(StoreError::Overflow)?;
+        self.set(
+            key,
+            sum.to_string().as_bytes(),
+            SetCondition::Always,
+            SetExpiry::Keep,
+        )?;
+        Ok(sum)
+    }
+
+    fn expire(&mut self, key: &[u8], ttl_millis: i64) -> Result<bool, StoreError> {
+        self.write()?;
+        if ttl_millis <= 0 {
+            return Ok(self.view.remove(key).is_some());
+        }
+        Ok(self
+            .view
+            .get_mut(key)
+            .map(|entry| entry.expires_in = Some(ttl_millis))
+            .is_some())
+    }
+
+    fn ttl(&mut self, key: &[u8]) -> Result<Ttl, StoreError> {
+        Ok(match self.view.get(key) {
+            None => Ttl::NoKey,
+            Some(entry) => entry.expires_in.map_or(Ttl::NoExpiry, Ttl::Millis),
+        })
+    }
+
+    fn hash_get<R>(
+        &mut self,
+        key: &[u8],
+        field: &[u8],
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
+        match self.view.get(key).map(|entry| &entry.value) {
+            None => Ok(None),
+            Some(Value::Hash(hash)) => Ok(hash.get(field).map(|value| read(value))),
+            Some(Value::String(_)) => Err(StoreError::WrongType),
+        }
+    }
+
+    fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, StoreError> {
+        self.write()?;
+        let hash = self.hash(key)?;
+        Ok(hash.insert(field.to_vec(), value.to_vec()).is_none())
+    }
+
+    fn hash_delete(&mut self, key: &[u8], field: &[u8]) -> Result<bool, StoreError> {
+        self.write()?;
+        Ok(self.hash(key)?.remove(field).is_some())
+    }
+
+    fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
+        match argv[0].to_ascii_uppercase().as_slice() {
+            b"GET" => match self.bytes(argv[1]) {
+                Ok(Some(bytes)) => reply.bulk(bytes),
+                Ok(None) => reply.null(),
+                Err(error) => reply.error_display(&format_args!("WRONGTYPE {error}")),
+            },
+            b"SET" => match self.set(argv[1], argv[2], SetCondition::Always, SetExpiry::None) {
+                Ok(_) => reply.ok(),
+                Err(error) => reply.error_display(&format_args!("ERR {error}")),
+            },
+            b"KEYS" => {
+                let mut keys: Vec<_> = self.view.keys().filter(|key| visible(key)).collect();
+                keys.sort();
+                reply.array(keys.len());
+                keys.iter().for_each(|key| reply.bulk(key));
+            }
+            b"ECHO" => {
+                reply.array(argv.len() - 1);
+                argv[1..].iter().for_each(|arg| reply.bulk(arg));
+            }
+            b"REPEAT" => {
+                let count = String::from_utf8_lossy(argv[2]).parse().unwrap_or(0);
+                reply.bulk(&vec![b'x'; count]);
+            }
+            _ => reply.error("ERR not described"),
+        }
+    }
+
+    fn commit(self) -> Result<u64, CommitError> {
+        if self.broken.load(Ordering::Relaxed) > 0 {
+            return Err(CommitError::Store(StoreError::Failed("disk full".into())));
+        }
+        let conflict = !self.exclusive
+            && self
+                .conflicts
+                .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok();
+        if conflict {
+            return Err(CommitError::Conflict);
+        }
+        *self.entries.lock() = self.view;
+        Ok(self.committed.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}

@@ -1,0 +1,161 @@
+//! What the tests share: a host with an in-memory keyspace, and guests in WebAssembly text.
+
+pub mod keyspace;
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use ferrite_cache::{Profile, VerifiedArtifact};
+use ferrite_compiler::{Bounds, Compiler};
+use ferrite_runtime::call::{CallOutcome, CallRequest};
+use ferrite_runtime::engine::EngineOptions;
+use ferrite_runtime::error::CallError;
+use ferrite_runtime::executor::Executor;
+use ferrite_runtime::function::Function;
+use ferrite_runtime::keyspace::Keyspace as _;
+use ferrite_runtime::limits::Limits;
+use ferrite_runtime::permissions::{Door, Permissions};
+use ferrite_runtime::pool::PoolOptions;
+use ferrite_runtime::resp::{Encoder, Protocol};
+use ferrite_runtime::spec::{FunctionSpec, Isolation};
+use ferrite_wasm_abi::{IMPORTS, MODULE};
+
+use keyspace::MemoryKeyspace;
+
+/// A host to run functions on.
+pub struct Host {
+    pub executor: Executor<MemoryKeyspace>,
+    pub keyspace: Arc<MemoryKeyspace>,
+}
+
+pub type TestFunction = Arc<Function<MemoryKeyspace>>;
+
+impl Host {
+    pub fn new() -> Self {
+        Self::with_instances(16)
+    }
+
+    pub fn with_instances(instances_max: u32) -> Self {
+        let keyspace = Arc::new(MemoryKeyspace::default());
+        let options = EngineOptions {
+            instances_max,
+            ..EngineOptions::default()
+        };
+        let executor = Executor::new(&options, Arc::clone(&keyspace)).expect("there is room");
+        Self { executor, keyspace }
+    }
+
+    /// Loads a function named `test` that may read and write.
+    pub fn load(&self, wat: &str) -> TestFunction {
+        self.load_with(wat, |_| ())
+    }
+
+    pub fn load_reusing(&self, wat: &str) -> TestFunction {
+        self.load_with(wat, |spec| spec.isolation = Isolation::Reuse)
+    }
+
+    pub fn load_with(&self, wat: &str, adjust: impl FnOnce(&mut FunctionSpec)) -> TestFunction {
+        self.try_load(wat, adjust).expect("the function loads")
+    }
+
+    pub fn try_load(
+        &self,
+        wat: &str,
+        adjust: impl FnOnce(&mut FunctionSpec),
+    ) -> Result<TestFunction, CallError> {
+        let mut spec = spec();
+        adjust(&mut spec);
+        spec.door = Door::new(&spec.permissions, |name| self.keyspace.is_command(name))
+            .expect("the test's permissions are right");
+        self.executor.load(&artifact(wat), spec)
+    }
+
+    pub async fn call(&self, function: &TestFunction, keys: &[&str], args: &[&str]) -> String {
+        self.call_in(Protocol::Resp3, function, keys, args).await
+    }
+
+    pub async fn call_in(
+        &self,
+        protocol: Protocol,
+        function: &TestFunction,
+        keys: &[&str],
+        args: &[&str],
+    ) -> String {
+        let keys: Vec<_> = keys.iter().map(|key| key.as_bytes()).collect();
+        let args: Vec<_> = args.iter().map(|arg| arg.as_bytes()).collect();
+        let request = CallRequest::new(b"test", &keys, &args);
+        self.request(protocol, function, &request).await.0
+    }
+
+    /// The reply with blanks for line ends, and what became of the call.
+    pub async fn request(
+        &self,
+        protocol: Protocol,
+        function: &TestFunction,
+        request: &CallRequest<'_>,
+    ) -> (String, CallOutcome<u64>) {
+        let mut reply = Encoder::new(protocol);
+        reply.raw(b"before");
+        let outcome = self.executor.call(function, request, &mut reply).await;
+        let text = String::from_utf8_lossy(reply.bytes()).replace("\r\n", " ");
+        let text = text.strip_prefix("before").expect("what was there stays");
+        (text.trim_end().to_owned(), outcome)
+    }
+}
+
+pub fn spec() -> FunctionSpec {
+    let permissions = Permissions {
+        allow_write: true,
+        ..Permissions::default()
+    };
+    FunctionSpec {
+        name: "test".into(),
+        description: None,
+        door: Door::new(&permissions, |_| true).expect("these permissions are right"),
+        permissions,
+        limits: Limits::DEFAULT,
+        isolation: Isolation::Fresh,
+        pool: PoolOptions::default(),
+    }
+}
+
+/// Compiles a module as the pipeline does.
+pub fn artifact(wat: &str) -> VerifiedArtifact {
+    static COMPILER: OnceLock<Compiler> = OnceLock::new();
+    let compiler = COMPILER.get_or_init(|| {
+        Compiler::new(&Profile::native(), Bounds::default()).expect("this machine is a target")
+    });
+    let compiled = compiler
+        .compile(wat.as_bytes())
+        .unwrap_or_else(|error| panic!("{error}\n{wat}"));
+    VerifiedArtifact::in_memory(compiled.manifest, &compiled.artifact)
+        .expect("the manifest is the artifact's own")
+}
+
+/// A module that imports every host function under its own name, has a page of memory, and
+/// contains `body`.
+pub fn guest(body: &str) -> String {
+    let mut wat = String::from("(module\n");
+    for import in IMPORTS {
+        let params: Vec<_> = import.params.iter().map(|ty| ty.name()).collect();
+        let result = import
+            .result
+            .map_or(String::new(), |ty| format!("(result {})", ty.name()));
+        let name = import.name;
+        writeln!(
+            wat,
+            r#"(import "{MODULE}" "{name}" (func ${name} (param {}) {result}))"#,
+            params.join(" "),
+        )
+        .expect("writing to a string");
+    }
+    wat.push_str("(memory (export \"memory\") 1)\n");
+    wat.push_str(body);
+    wat.push(')');
+    wat
+}
+
+/// A guest whose entry `run` is this.
+pub fn run(body: &str) -> String {
+    guest(&format!("(func (export \"run\") {body})"))
+}
