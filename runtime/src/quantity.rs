@@ -157,7 +157,7 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) = [("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)]
             .into_iter()
-            .find(|(_, factor)| self.0 != 0 && self.0 % factor == 0)
+            .find(|(_, factor)| self.0 != 0 && self.0.is_multiple_of(*factor))
             .unwrap_or(("", 1));
         write!(out, "{}{unit}", self.0 / factor)
     }
@@ -169,7 +169,7 @@ impl fmt::Display for Span {
         let micros = self.0.as_micros();
         let (unit, factor) = [("s", 1_000_000), ("ms", 1_000)]
             .into_iter()
-            .find(|(_, factor)| micros % factor == 0)
+            .find(|(_, factor)| micros.is_multiple_of(*factor))
             .unwrap_or(("us", 1));
         write!(out, "{}{unit}", micros / factor)
     }

@@ -115,6 +115,9 @@ pub struct Record {
     pub name: FunctionName,
     /// Identity of its source.
     pub digest: Digest,
+    /// The file in the module folder that it was loaded from, if it was, as it was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Box<str>>,
     /// What it does, in its owner's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Box<str>>,
@@ -206,6 +209,7 @@ mod tests {
         let mut record = Record {
             name: FunctionName::parse(b"f")?,
             digest: Digest::of(b"source"),
+            file: None,
             description: None,
             permissions: Permissions::default(),
             limits: LimitSettings::default(),
@@ -222,6 +226,7 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Record>(&short)?, record);
 
+        record.file = Some("limits/rate.wasm".into());
         record.description = Some("limits rates".into());
         record.limits = LimitSettings::from_json(br#"{"max_time": "1s"}"#)?;
         record.isolation = Some(Isolation::Reuse);

@@ -202,6 +202,7 @@ mod tests {
         Record {
             name: FunctionName::parse(name.as_bytes()).expect("a name"),
             digest: Digest::of(name.as_bytes()),
+            file: None,
             description: None,
             permissions: Permissions::default(),
             limits: LimitSettings::default(),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake};
 
 use ferrite_cache::{Cache, Digest};
 
-use crate::acquire::Acquire;
+use crate::acquire::{Acquire, Acquired};
 use crate::async_calls::{AsyncCalls, AsyncOptions};
 use crate::call::{CallOutcome, CallRequest, ReceiptOf};
 use crate::chain::chain;
@@ -98,6 +98,8 @@ pub struct LoadRequest<'a> {
     pub name: FunctionName,
     /// Its code.
     pub source: Source<'a>,
+    /// The file in the module folder that the code is from, if it is.
+    pub file: Option<Box<str>>,
     /// What it does, in its owner's words.
     pub description: Option<Box<str>>,
     /// What it may do; else the default.
@@ -264,6 +266,7 @@ impl<K: Keyspace> Runtime<K> {
         let LoadRequest {
             name,
             source,
+            file,
             description,
             permissions,
             limits,
@@ -285,6 +288,7 @@ impl<K: Keyspace> Runtime<K> {
             name,
             // Known once the artifact is; nothing looks at it before.
             digest: Digest::of(&[]),
+            file,
             description,
             permissions: permissions.unwrap_or_else(|| inner.options.permissions.clone()),
             limits,
@@ -293,7 +297,7 @@ impl<K: Keyspace> Runtime<K> {
         // What is wrong with the options is said before anything is compiled.
         let spec = inner.spec(&record)?;
         let acquired = inner.acquire.acquire(&source)?;
-        let function = inner.executor.load(&acquired.artifact, spec)?;
+        let function = inner.start(&acquired, spec)?;
         record.digest = function.digest();
         let digest = record.digest;
         inner.change(|names| {
@@ -325,7 +329,12 @@ impl<K: Keyspace> Runtime<K> {
     /// # Errors
     ///
     /// The client's error; nothing has changed then.
-    pub fn reload(&self, name: &[u8], source: &Source<'_>) -> Result<Digest, CallError> {
+    pub fn reload(
+        &self,
+        name: &[u8],
+        source: &Source<'_>,
+        file: Option<&str>,
+    ) -> Result<Digest, CallError> {
         let inner = &*self.0;
         let find = || {
             inner
@@ -338,10 +347,9 @@ impl<K: Keyspace> Runtime<K> {
         loop {
             let before = find()?;
             let mut record = before.record().clone();
-            let function = inner
-                .executor
-                .load(&acquired.artifact, inner.spec(&record)?)?;
+            let function = inner.start(&acquired, inner.spec(&record)?)?;
             record.digest = function.digest();
+            record.file = file.map(Into::into);
             let digest = record.digest;
             let changed = inner.change(|names| match names.get_mut(name) {
                 Some(current) if Arc::ptr_eq(current, &before) => {
@@ -357,6 +365,29 @@ impl<K: Keyspace> Runtime<K> {
                 return Ok(digest);
             }
         }
+    }
+
+    /// Gives a function the code that the file it was loaded from now has; `None` where it has that
+    /// already, or was not loaded from a file. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The same as from [`Runtime::reload`]. It is also kept with the function's errors, because
+    /// nobody may be waiting for it.
+    pub fn reload_file(&self, name: &[u8]) -> Result<Option<Digest>, CallError> {
+        let registered = self.function(name)?;
+        let Record { file, digest, .. } = registered.record();
+        let Some(file) = file.as_deref() else {
+            return Ok(None);
+        };
+        let reload = || {
+            let source = Source::for_load(file.as_bytes(), &self.0.options.source)?;
+            if matches!(&source, Source::Wasm(wasm) if Digest::of(wasm) == *digest) {
+                return Ok(None);
+            }
+            self.reload(name, &source, Some(file)).map(Some)
+        };
+        reload().inspect_err(|error| registered.stats().record_error(error, None))
     }
 
     /// Forgets a function. Calls that run end undisturbed. Blocks while the registry is written.
@@ -421,13 +452,30 @@ impl<K: Keyspace> Inner<K> {
     fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
         let source = Source::Cached(record.digest);
         let acquired = self.acquire.acquire(&source)?;
-        self.executor.load(&acquired.artifact, self.spec(record)?)
+        self.start(&acquired, self.spec(record)?)
+    }
+
+    /// Makes an artifact a function, with the instances that are to wait for calls.
+    fn start(
+        &self,
+        acquired: &Acquired,
+        spec: FunctionSpec,
+    ) -> Result<Arc<Function<K>>, CallError> {
+        let function = self.executor.load(&acquired.artifact, spec)?;
+        if self.options.pool.instances_min > 0
+            && let Err(error) = block_on(self.executor.prewarm(&function))
+        {
+            // Its calls will say the same to those who make them.
+            tracing::warn!(function = function.name(), %error, "no instance could be made ready");
+        }
+        Ok(function)
     }
 
     fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
         let Record {
             name,
             digest: _,
+            file: _,
             description,
             permissions,
             limits,

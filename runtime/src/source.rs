@@ -25,6 +25,9 @@ pub const WASM_MAGIC: &[u8] = b"\0asm";
 /// What [`WASM_MAGIC`] always looks like in base64.
 const BASE64_MAGIC: &[u8] = b"AGFzb";
 
+/// What a digest is known by.
+const DIGEST_PREFIX: &[u8] = b"blake3:";
+
 /// Longest path taken, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
 
@@ -174,7 +177,7 @@ impl<'a> Source<'a> {
         if trimmed.is_empty() {
             return Err(SourceError::Empty);
         }
-        if trimmed.starts_with(b"blake3:") {
+        if trimmed.starts_with(DIGEST_PREFIX) {
             return digest(trimmed).map(Self::Cached);
         }
         if let Some(path) = as_path(trimmed) {
@@ -202,6 +205,14 @@ impl<'a> Source<'a> {
         check_size(argument.len() as u64, options)?;
         Ok(Self::Text(Cow::Borrowed(argument)))
     }
+}
+
+/// The path that an argument of `WASM.LOAD` is, if it is one: the file, as it was given.
+#[must_use]
+pub fn file_of(argument: &[u8]) -> Option<&Path> {
+    let trimmed = argument.trim_ascii();
+    let other = argument.starts_with(WASM_MAGIC) || trimmed.starts_with(DIGEST_PREFIX);
+    (!other).then(|| as_path(trimmed))?
 }
 
 fn check_size(bytes: u64, options: &SourceOptions) -> Result<(), SourceError> {

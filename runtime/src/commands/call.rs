@@ -16,8 +16,8 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::AfterWord,
     right: Right::Call,
     runs: Runs::Async,
-    summary: "Calls a function",
-    syntax: "name[.entry] [TIMEOUT milliseconds] [KEYS key ...] [ARGS arg ...]",
+    summary: "Calls a function.",
+    syntax: "name[.entry] [TIMEOUT milliseconds] [KEYS key …] [ARGS arg …]",
     parse,
 };
 

@@ -6,7 +6,7 @@ use super::{Command, call};
 
 pub(super) static SPEC: Spec = Spec {
     name: "WASM.CALLASYNC",
-    summary: "Calls a function in the background and replies the call's id, for WASM.RESULT",
+    summary: "Calls a function in the background and replies the call's id, for WASM.RESULT.",
     parse,
     ..call::SPEC
 };

@@ -6,12 +6,12 @@ use super::{Command, load};
 
 pub(super) static SPEC: Spec = Spec {
     name: "WASM.DEFINE",
-    summary: "Loads a function from WebAssembly's text format",
+    summary: "Loads a function from WebAssembly's text format.",
     syntax: "name wat [DESCRIPTION text] [PERMISSIONS json] [LIMITS json] [ISOLATION fresh|reuse|rewind] [REPLACE]",
     parse,
     ..load::SPEC
 };
 
 fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
-    load::read(spec, argv, true).map(Command::Load)
+    load::read(spec, argv, true).map(|load| Command::Load(Box::new(load)))
 }

@@ -18,7 +18,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Look,
     runs: Runs::AtOnce,
-    summary: "Shows a function's latest errors, the newest first",
+    summary: "Shows a function's latest errors, the newest first.",
     syntax: "name [LIMIT count]",
     parse,
 };

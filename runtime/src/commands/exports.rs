@@ -18,7 +18,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Look,
     runs: Runs::Blocking,
-    summary: "Tells what a function's module exports, and which of it can be called",
+    summary: "Tells what a function's module exports, and which of it can be called.",
     syntax: "name",
     parse,
 };

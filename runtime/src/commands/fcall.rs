@@ -14,15 +14,15 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::Counted,
     right: Right::Call,
     runs: Runs::Async,
-    summary: "Calls a function",
-    syntax: "name[.entry] numkeys [key ...] [arg ...]",
+    summary: "Calls a function.",
+    syntax: "name[.entry] numkeys [key …] [arg …]",
     parse,
 };
 
 pub(super) static SPEC_RO: Spec = Spec {
     name: "FCALL_RO",
     flags: &["readonly", "movablekeys"],
-    summary: "Calls a function that may only read",
+    summary: "Calls a function that may only read.",
     parse: parse_read_only,
     ..SPEC
 };

@@ -12,7 +12,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Look,
     runs: Runs::AtOnce,
-    summary: "Lists the commands",
+    summary: "Lists the commands.",
     syntax: "",
     parse,
 };
@@ -20,7 +20,7 @@ pub(super) static SPEC: Spec = Spec {
 /// Remarks at the end.
 const NOTES: [&str; 4] = [
     "KEYS and ARGS stand once each, in either order; what follows the second is taken as it is. So",
-    "KEYS ... ARGS ... is the order for arguments from outside, and FCALL counts its keys.",
+    "KEYS … ARGS … is the order for arguments from outside, and FCALL counts its keys.",
     "Sizes are written 512KB or 16MB, times 250ms or 5s; plain numbers are bytes and milliseconds.",
     "Permissions are JSON: {\"allowed_keys\": [\"user:*\"], \"denied_keys\": [], \"allow_write\": true}.",
 ];
@@ -38,7 +38,7 @@ impl Help {
         reply.array(COMMANDS.len() * 2 + NOTES.len());
         for spec in COMMANDS {
             reply.simple(format!("{} {}", spec.name, spec.syntax).trim_end());
-            reply.simple(format!("    {}.", spec.summary));
+            reply.simple(format!("    {}", spec.summary));
         }
         for note in NOTES {
             reply.simple(note);

@@ -8,6 +8,7 @@ use crate::error::CallError;
 use crate::keyspace::Keyspace;
 use crate::resp::Encoder;
 use crate::runtime::Runtime;
+use crate::ticker::Moment;
 
 pub(super) static SPEC: Spec = Spec {
     name: "WASM.INFO",
@@ -16,7 +17,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Look,
     runs: Runs::AtOnce,
-    summary: "Tells a function's permissions, limits, code, calls and errors",
+    summary: "Tells a function's permissions, limits, code, calls and errors.",
     syntax: "name",
     parse,
 };
@@ -43,6 +44,7 @@ impl Info<'_> {
         fields.text("name", record.name.as_str());
         fields.maybe_text("description", record.description.as_deref());
         fields.text("digest", record.digest.to_string());
+        fields.maybe_text("file", record.file.as_deref());
         fields.text("isolation", isolation.as_str());
         fields.text("permissions", record.permissions.to_json());
         // What counts are the limits in force, not those that were asked for.
@@ -62,6 +64,17 @@ impl Info<'_> {
                 reply.array(manifest.module.entries.len());
                 for entry in &manifest.module.entries {
                     reply.bulk(entry.name.as_bytes());
+                }
+            });
+            let now = Moment::now();
+            let running = function.running();
+            fields.with("running_calls", |reply| {
+                reply.array(running.len());
+                for call in running {
+                    let mut fields = Fields::new(reply);
+                    fields.text("id", call.id.to_string());
+                    fields.micros("running_us", Some(now.since(call.since)));
+                    fields.finish(reply);
                 }
             });
             let usage = function.usage();

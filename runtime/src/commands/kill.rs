@@ -16,7 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Manage,
     runs: Runs::AtOnce,
-    summary: "Ends every call of a function, or one call by its id; nothing that it wrote is kept",
+    summary: "Ends every call of a function, or one call by its id; nothing that it wrote is kept.",
     syntax: "name|call-id",
     parse,
 };

@@ -16,7 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Look,
     runs: Runs::AtOnce,
-    summary: "Lists every function with its digest, isolation and number of calls",
+    summary: "Lists every function with its digest, isolation and number of calls.",
     syntax: "",
     parse,
 };

@@ -1,5 +1,7 @@
 //! `WASM.LOAD`: loads a function from a module.
 
+use std::path::Path;
+
 use super::Command;
 use super::error::CommandError;
 use super::options::Options;
@@ -11,7 +13,7 @@ use crate::permissions::Permissions;
 use crate::record::FunctionName;
 use crate::resp::Encoder;
 use crate::runtime::{LoadRequest, Runtime};
-use crate::source::Source;
+use crate::source::{Source, file_of};
 use crate::spec::Isolation;
 
 pub(super) static SPEC: Spec = Spec {
@@ -21,7 +23,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Manage,
     runs: Runs::Blocking,
-    summary: "Loads a function from a module: its bytes, their base64, blake3:<digest>, or a path in the module folder",
+    summary: "Loads a function from a module: its bytes, their base64, blake3:<digest>, or a path in the module folder.",
     syntax: "name source [DESCRIPTION text] [PERMISSIONS json] [LIMITS json] [ISOLATION fresh|reuse|rewind] [REPLACE]",
     parse,
 };
@@ -41,7 +43,7 @@ pub struct Load<'a> {
 }
 
 fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
-    read(spec, argv, false).map(Command::Load)
+    read(spec, argv, false).map(|load| Command::Load(Box::new(load)))
 }
 
 /// Reads what every command that loads takes.
@@ -110,9 +112,13 @@ impl Load<'_> {
         } else {
             Source::for_load(self.source, options)?
         };
+        let file = file_of(self.source)
+            .filter(|_| !self.text)
+            .and_then(Path::to_str);
         let digest = runtime.load(LoadRequest {
             name: self.name,
             source,
+            file: file.map(Into::into),
             description: self.description,
             permissions: self.permissions,
             limits: self.limits,

@@ -16,7 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Look,
     runs: Runs::Blocking,
-    summary: "Tells how much memory a function's instances start with, keep and may have",
+    summary: "Tells how much memory a function's instances start with, keep and may have.",
     syntax: "name",
     parse,
 };

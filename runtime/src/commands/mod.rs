@@ -84,7 +84,7 @@ pub enum Command<'a> {
     /// `WASM.RESULT`.
     Result(ResultOf<'a>),
     /// `WASM.LOAD`, `WASM.DEFINE`.
-    Load(Load<'a>),
+    Load(Box<Load<'a>>),
     /// `WASM.RELOAD`.
     Reload(Reload<'a>),
     /// `WASM.UNLOAD`.

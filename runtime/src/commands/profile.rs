@@ -17,7 +17,7 @@ use crate::runtime::Runtime;
 
 pub(super) static SPEC: Spec = Spec {
     name: "WASM.PROFILE",
-    summary: "Calls a function for real, tells what it took, and rolls back what it wrote",
+    summary: "Calls a function for real, tells what it took, and rolls back what it wrote.",
     parse,
     ..call::SPEC
 };

@@ -1,5 +1,7 @@
 //! `WASM.RELOAD`: gives a function other code.
 
+use std::path::Path;
+
 use super::Command;
 use super::error::CommandError;
 use super::spec::{Keys, Right, Runs, Spec};
@@ -7,7 +9,7 @@ use crate::error::CallError;
 use crate::keyspace::Keyspace;
 use crate::resp::Encoder;
 use crate::runtime::Runtime;
-use crate::source::Source;
+use crate::source::{Source, file_of};
 
 pub(super) static SPEC: Spec = Spec {
     name: "WASM.RELOAD",
@@ -16,7 +18,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Manage,
     runs: Runs::Blocking,
-    summary: "Gives a function other code, at once for all later calls, and keeps its permissions and limits",
+    summary: "Gives a function other code, at once for all later calls, and keeps its permissions and limits.",
     syntax: "name source",
     parse,
 };
@@ -42,7 +44,8 @@ impl Reload<'_> {
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
         let source = Source::for_load(self.source, &runtime.options().source)?;
-        let digest = runtime.reload(self.name, &source)?;
+        let file = file_of(self.source).and_then(Path::to_str);
+        let digest = runtime.reload(self.name, &source, file)?;
         reply.bulk_display(&digest);
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Call,
     runs: Runs::Async,
-    summary: "Fetches the reply of a call in the background; null while the call runs",
+    summary: "Fetches the reply of a call in the background; null while the call runs.",
     syntax: "call-id [BLOCK milliseconds]",
     parse,
 };

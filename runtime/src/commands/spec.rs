@@ -19,9 +19,10 @@ pub struct Spec {
     pub right: Right,
     /// How it runs.
     pub runs: Runs,
-    /// What it does, in a sentence without its end.
+    /// What it does, in a sentence.
     pub summary: &'static str,
-    /// Its arguments, as a person would read them.
+    /// Its arguments: `[…]` may be left out, `|` separates choices, `…` repeats, capitals stand for
+    /// themselves.
     pub syntax: &'static str,
     /// Reads its arguments; their number has been checked.
     pub(super) parse:

@@ -16,7 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Look,
     runs: Runs::AtOnce,
-    summary: "Tells how many functions, calls, errors and instances there are",
+    summary: "Tells how many functions, calls, errors and instances there are.",
     syntax: "",
     parse,
 };

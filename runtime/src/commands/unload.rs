@@ -15,7 +15,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Manage,
     runs: Runs::Blocking,
-    summary: "Forgets a function; calls that run end undisturbed",
+    summary: "Forgets a function; calls that run end undisturbed.",
     syntax: "name",
     parse,
 };
