@@ -171,3 +171,12 @@ impl Client {
 pub(crate) fn readable(reply: &[u8]) -> String {
     String::from_utf8_lossy(reply).trim_end().replace("\r\n", " ")
 }
+
+/// Runs a future that is ready at once.
+pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("another exclusive transaction is running"),
+    }
+}

@@ -4,7 +4,7 @@ use std::thread;
 
 use ferrite_store::{CommitError, Mode, SetCondition, SetExpiry, StoreError, Transaction};
 
-use crate::client::{Client, Encoder, readable};
+use crate::client::{Client, Encoder, at_once, readable};
 
 fn number(transaction: &mut Transaction, key: &str) -> Result<i64, StoreError> {
     let parse = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
@@ -104,15 +104,6 @@ fn what_an_exclusive_transaction_has_read_stays_until_it_ends() {
     assert_eq!(put(&mut exclusive, "a", 10), Ok(true));
     assert!(exclusive.commit().is_ok());
     client.expect(&[("GET a", "$2 10"), ("SET a 2", "+OK")]);
-}
-
-/// Runs a future that is ready at once.
-fn at_once<F: Future>(future: F) -> F::Output {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::pin!(future).poll(&mut context) {
-        std::task::Poll::Ready(output) => output,
-        std::task::Poll::Pending => panic!("another exclusive transaction is running"),
-    }
 }
 
 #[test]

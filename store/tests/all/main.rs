@@ -1,7 +1,10 @@
 //! The store from outside: commands, transactions, durability, and the comparison with Valkey.
 
 mod basics;
+mod blocking;
 mod client;
 mod differential;
 mod durability;
 mod isolation;
+mod serializability;
+mod units;
