@@ -183,6 +183,8 @@ pub(crate) fn status_of(error: &StoreError) -> Status {
             Status::Invalid
         }
         StoreError::Full { .. } => Status::Limit,
+        // Whatever the guest makes of it is thrown away at the commit.
+        StoreError::Conflict => Status::Store,
         StoreError::Failed(reason) => {
             tracing::error!(%reason, "the store failed under a function");
             Status::Store

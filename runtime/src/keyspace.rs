@@ -205,6 +205,10 @@ pub enum StoreError {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// Another transaction changed what this one has read: its commit will find a conflict, and the
+    /// call is run again.
+    #[error("another call changed the same keys")]
+    Conflict,
     /// The store could not do it, for a reason of its own.
     #[error("{0}")]
     Failed(Box<str>),
