@@ -138,25 +138,36 @@ fn compile(
         .iter()
         .map(|function| function.wasm.clone())
         .collect();
-    run::run(wasmc::compile_command(wasmc, &cache, &files).current_dir(&workspace.root))?;
+    run::run(&mut wasmc::compile_command(
+        workspace, wasmc, &cache, &files,
+    ))?;
     // Once more for a program to read: it is all in the cache now.
-    let compiled = wasmc::compile(wasmc, &cache, &files)?;
+    let compiled = wasmc::compile(workspace, wasmc, &cache, &files)?;
     functions
         .iter()
         .zip(compiled)
         .map(|(function, compiled)| {
-            let permissions = function.permissions.as_ref().map(|path| {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()));
-                text.map(|text| text.trim().to_owned())
-            });
+            let permissions = function
+                .permissions
+                .as_deref()
+                .map(permissions)
+                .transpose()?;
             Ok(Compiled {
                 name: function.name.clone(),
                 digest: compiled.source,
-                permissions: permissions.transpose()?,
+                permissions,
             })
         })
         .collect()
+}
+
+/// The text of a file of permissions, on one line.
+fn permissions(path: &Path) -> Result<String> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+    Ok(value.to_string())
 }
 
 /// Run a command, and show it with its reply and its time.

@@ -1,6 +1,7 @@
 //! `cargo xtask examples`: the example functions, from their sources to `target/examples/*.wasm`.
 //!
-//! An example is a folder below `examples/`: a package that builds a `cdylib`, a C file or a WAT file.
+//! An example is a folder below `examples/`: a package that builds a `cdylib`, a C file, a WAT file, a
+//! package of npm whose functions are in AssemblyScript, or a module of Go.
 
 use std::path::{Path, PathBuf};
 
@@ -61,10 +62,18 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// # Errors
 /// When one does not build, or a compiler for them is missing.
 pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Function>> {
-    find(workspace)?
-        .iter()
-        .map(|example| example.build(workspace))
-        .collect()
+    let mut functions = Vec::new();
+    for example in find(workspace)? {
+        if matches!(example.source, Source::AssemblyScript(_)) && tools::on_path("npm").is_none() {
+            println!(
+                "note: {} is left out: no npm on the PATH (on Debian: apt-get install npm)",
+                example.name
+            );
+            continue;
+        }
+        functions.push(example.build(workspace)?);
+    }
+    Ok(functions)
 }
 
 /// An example, built.
@@ -90,6 +99,10 @@ enum Source {
     C(PathBuf),
     /// One file, in WebAssembly's text format.
     Wat(PathBuf),
+    /// The folder of a package of npm, for the compiler that its lock file names.
+    AssemblyScript(PathBuf),
+    /// The folder of a module of Go.
+    Go(PathBuf),
 }
 
 fn find(workspace: &Workspace) -> Result<Vec<Example>> {
@@ -100,6 +113,15 @@ fn find(workspace: &Workspace) -> Result<Vec<Example>> {
         .filter_map(|package| in_rust(&sources, package))
         .collect();
     for folder in entries(&sources)?.into_iter().filter(|path| path.is_dir()) {
+        let whole_folder = if folder.join("asconfig.json").is_file() {
+            Some(Source::AssemblyScript(folder.clone()))
+        } else {
+            folder.join("go.mod").is_file().then(|| Source::Go(folder.clone()))
+        };
+        if let Some(source) = whole_folder {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            examples.push(Example { name, folder: folder.clone(), source });
+        }
         for file in entries(&folder)? {
             let source = match file.extension().and_then(|extension| extension.to_str()) {
                 Some("c") => Source::C(file.clone()),
@@ -157,6 +179,8 @@ impl Example {
         match &self.source {
             Source::Rust { package } => self.build_rust(workspace, package, &wasm)?,
             Source::C(source) => build_c(workspace, source, &wasm)?,
+            Source::AssemblyScript(folder) => build_assemblyscript(workspace, folder, &wasm)?,
+            Source::Go(folder) => build_go(workspace, folder, &wasm)?,
             Source::Wat(source) => {
                 let bytes = wat::parse_file(source)?;
                 std::fs::write(&wasm, bytes)
@@ -205,4 +229,28 @@ fn build_c(workspace: &Workspace, source: &Path, wasm: &Path) -> Result<()> {
     zig.args(["cc", "--target=wasm32-wasi", "-mexec-model=reactor", "-Os"]);
     zig.args(["-Wl,-z,stack-size=65536", "-Wl,--strip-debug", "-o"]);
     run::run(zig.arg(wasm).arg(source))
+}
+
+/// With the compiler and the SDK that the package's lock file names.
+fn build_assemblyscript(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<()> {
+    tools::npm_install(workspace, folder)?;
+    let mut compiler = workspace.command("npx");
+    compiler
+        .args([
+            "asc",
+            "assembly/index.ts",
+            "--config",
+            "asconfig.json",
+            "--outFile",
+        ])
+        .arg(wasm);
+    run::run(compiler.current_dir(folder))
+}
+
+/// As a reactor: its functions are called one by one, after `_initialize`.
+fn build_go(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<()> {
+    let mut go = Python::ensure(workspace)?.go(workspace);
+    go.env("GOOS", "wasip1").env("GOARCH", "wasm");
+    go.args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-w", "-o"]).arg(wasm).arg(".");
+    run::run(go.current_dir(folder))
 }

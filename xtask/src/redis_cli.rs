@@ -4,14 +4,32 @@ use ferrite_tests::Reply;
 
 /// A command as one would type it: words that need it are quoted.
 pub(crate) fn command<A: AsRef<[u8]>>(words: &[A]) -> String {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
-    let word = |word: &A| match word.as_ref() {
-        bytes if !bytes.is_empty() && bytes.iter().all(plain) => {
-            String::from_utf8_lossy(bytes).into_owned()
-        }
-        bytes => quoted(bytes),
-    };
-    words.iter().map(word).collect::<Vec<_>>().join(" ")
+    words
+        .iter()
+        .map(|word| typed(word.as_ref()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn typed(word: &[u8]) -> String {
+    let text = String::from_utf8_lossy(word);
+    let special = |byte: &u8| matches!(byte, b' ' | b'"' | b'\'' | b'\\');
+    if !word.is_empty()
+        && word
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !special(byte))
+    {
+        text.into_owned()
+    } else if word.contains(&b'"')
+        && word
+            .iter()
+            .all(|byte| matches!(byte, b' '..=b'&' | b'('..=b'[' | b']'..=b'~'))
+    {
+        // Easier to read than a backslash before every quote.
+        format!("'{text}'")
+    } else {
+        quoted(word)
+    }
 }
 
 /// A reply, on as many lines as it needs.
@@ -96,8 +114,8 @@ mod tests {
     #[test]
     fn words_are_quoted_where_they_must_be() {
         assert_eq!(
-            command(&["SET", "a:1", "", "{\"b\": 1}", "\u{e9}"]),
-            r#"SET a:1 "" "{\"b\": 1}" "\xc3\xa9""#
+            command(&["SET", "a:1", "", "{\"b\": 1}", "it's", "\u{e9}"]),
+            r#"SET a:1 "" '{"b": 1}' "it's" "\xc3\xa9""#
         );
     }
 

@@ -49,6 +49,8 @@ enum Step {
     Binaries,
     /// Build the example functions
     Examples,
+    /// The tests of the SDKs that are not in Rust, with the runners of their languages
+    Sdks,
     /// The examples in the documentation
     Doctests,
     /// All other tests
@@ -89,6 +91,7 @@ fn name(step: Step) -> &'static str {
         Step::Docs => "docs",
         Step::Binaries => "binaries",
         Step::Examples => "examples",
+        Step::Sdks => "sdks",
         Step::Doctests => "doctests",
         Step::Tests => "tests",
     }
@@ -136,6 +139,23 @@ fn deny(workspace: &Workspace, advisories: bool) -> Result<()> {
         command.arg("advisories");
     }
     run::run(&mut command)
+}
+
+fn sdks(workspace: &Workspace) -> Result<()> {
+    if tools::on_path("npm").is_none() {
+        println!(
+            "note: the SDK for AssemblyScript is not tested: no npm on the PATH (on Debian: apt-get install npm)"
+        );
+        return Ok(());
+    }
+    let folder = workspace.root.join("sdk/assemblyscript");
+    tools::npm_install(workspace, &folder)?;
+    run::run(
+        workspace
+            .command("npm")
+            .args(["test", "--silent"])
+            .current_dir(&folder),
+    )
 }
 
 fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {

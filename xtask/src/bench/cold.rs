@@ -49,7 +49,7 @@ pub(super) struct Loads {
 /// When something does not build, start or answer.
 pub(super) fn measure(workspace: &Workspace) -> Result<Cold> {
     let server = binaries::server(workspace, BuildProfile::Dist)?;
-    let wasmc = binaries::wasmc(workspace, BuildProfile::Dist)?;
+    let wasmc = binaries::wasmc(workspace, BuildProfile::Release)?;
     let folder = workspace.target.join("bench/cold");
     if folder.exists() {
         std::fs::remove_dir_all(&folder)
@@ -117,7 +117,12 @@ impl Bench<'_> {
             files.push(file);
         }
         println!("compiling {count} modules, {} ones", size.name());
-        let compiled = wasmc::compile(self.wasmc, &self.folder.join("cache/wasm"), &files)?;
+        let compiled = wasmc::compile(
+            self.workspace,
+            self.wasmc,
+            &self.folder.join("cache/wasm"),
+            &files,
+        )?;
         let bytes = compiled
             .first()
             .map_or(0, |compiled| compiled.artifact_bytes);

@@ -43,7 +43,7 @@ pub(super) struct Row {
 /// # Errors
 /// When something does not build or a module is refused.
 pub(super) fn measure(workspace: &Workspace) -> Result<Compile> {
-    let wasmc = binaries::wasmc(workspace, BuildProfile::Dist)?;
+    let wasmc = binaries::wasmc(workspace, BuildProfile::Release)?;
     let wasmtime = wasmtime(workspace);
     let folder = workspace.target.join("bench/compile");
     std::fs::create_dir_all(&folder)
@@ -57,7 +57,8 @@ pub(super) fn measure(workspace: &Workspace) -> Result<Compile> {
             if cache.exists() {
                 std::fs::remove_dir_all(&cache)?;
             }
-            let compile = || wasmc::compile_command(&wasmc, &cache, std::slice::from_ref(&file));
+            let compile =
+                || wasmc::compile_command(workspace, &wasmc, &cache, std::slice::from_ref(&file));
             ours.push(quietly(&mut compile())?);
             cached.push(quietly(&mut compile())?);
             if let Some(wasmtime) = &wasmtime {

@@ -60,7 +60,10 @@ fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
         page,
         "- {processor}, {cores} cores, {memory_gib} GiB, {kernel}"
     )?;
-    writeln!(page, "- {rustc}, profile `dist`, commit `{commit}`\n")
+    writeln!(
+        page,
+        "- {rustc}, server in profile `dist`, compiler and criterion in `release`, commit `{commit}`\n"
+    )
 }
 
 /// A figure of a table with its spread.

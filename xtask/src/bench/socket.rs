@@ -145,7 +145,7 @@ pub(super) fn measure(workspace: &Workspace, rounds: usize, seconds: f64) -> Res
 /// Start the server as it is shipped, on an empty store, and let it say little.
 fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
     let binary = binaries::server(workspace, BuildProfile::Dist)?;
-    let wasmc = binaries::wasmc(workspace, BuildProfile::Dist)?;
+    let wasmc = binaries::wasmc(workspace, BuildProfile::Release)?;
     let port = free_port()?;
     let mut command = workspace.command(binary);
     command

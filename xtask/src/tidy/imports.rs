@@ -33,6 +33,7 @@ const TABLE: &[(&str, May)] = &[
     (
         "ferrite-wasmc",
         May::Import(&[
+            "ferrite-wasm-abi",
             "ferrite-compiler",
             "ferrite-cache",
             "ferrite-runtime",

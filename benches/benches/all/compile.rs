@@ -3,16 +3,19 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use ferrite_benches::modules::{Size, generated};
 use ferrite_cache::Profile;
 use ferrite_compiler::{Bounds, Compiler, validate};
 
-fn compile(criterion: &mut Criterion) {
+pub(crate) fn bench(criterion: &mut Criterion) {
     let bounds = Bounds::default();
-    let compiler = Compiler::new(&Profile::native(), bounds.clone()).expect("this machine is supported");
+    let compiler =
+        Compiler::new(&Profile::native(), bounds.clone()).expect("this machine is supported");
     let mut group = criterion.benchmark_group("compile");
-    group.sample_size(10).measurement_time(Duration::from_secs(8));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(8));
     for size in Size::ALL {
         let source = generated(size, 0);
         group.throughput(Throughput::Bytes(source.len() as u64));
@@ -20,11 +23,12 @@ fn compile(criterion: &mut Criterion) {
             bencher.iter(|| validate(black_box(&source), &bounds).expect("a valid module"));
         });
         group.bench_function(BenchmarkId::new("whole", size.name()), |bencher| {
-            bencher.iter(|| compiler.compile(black_box(&source)).expect("a valid module"));
+            bencher.iter(|| {
+                compiler
+                    .compile(black_box(&source))
+                    .expect("a valid module")
+            });
         });
     }
     group.finish();
 }
-
-criterion_group!(benches, compile);
-criterion_main!(benches);

@@ -1,0 +1,20 @@
+//! The benchmarks of the workspace's parts, in one binary.
+
+mod bed;
+mod call;
+mod compile;
+mod host_calls;
+mod load;
+mod steps;
+
+use criterion::{criterion_group, criterion_main};
+
+criterion_group!(
+    benches,
+    compile::bench,
+    load::bench,
+    call::bench,
+    steps::bench,
+    host_calls::bench
+);
+criterion_main!(benches);

@@ -1,0 +1,62 @@
+//! What a call of a no-op is made of, on the engine alone: the floor under the figures of `call`.
+
+use criterion::Criterion;
+use ferrite_cache::Profile;
+use ferrite_runtime::engine::{EngineOptions, engine};
+use wasmtime::{Linker, Module, Store};
+
+use crate::bed::block_on;
+
+/// A function with the memory and the data that functions in real languages have.
+const MODULE: &str =
+    r#"(module (memory (export "memory") 2) (data (i32.const 1024) "data") (func (export "run")))"#;
+
+const FUEL: u64 = 10_000_000;
+
+pub(crate) fn bench(criterion: &mut Criterion) {
+    let engine = engine(&Profile::native(), &EngineOptions::default()).expect("an engine");
+    let module = Module::new(&engine, MODULE).expect("a valid module");
+    let prepared = Linker::new(&engine)
+        .instantiate_pre(&module)
+        .expect("no imports");
+    let store = || {
+        let mut store = Store::new(&engine, ());
+        store.epoch_deadline_async_yield_and_update(1);
+        store
+    };
+    let mut group = criterion.benchmark_group("step");
+    group.bench_function("store", |bencher| bencher.iter(store));
+    group.bench_function("store, fuel, instance", |bencher| {
+        bencher.iter(|| {
+            let mut store = store();
+            store.set_fuel(FUEL).expect("fuel is counted");
+            block_on(prepared.instantiate_async(&mut store)).expect("room");
+            store
+        });
+    });
+    group.bench_function("store, fuel, instance, call", |bencher| {
+        bencher.iter(|| {
+            let mut store = store();
+            store.set_fuel(FUEL).expect("fuel is counted");
+            let instance = block_on(prepared.instantiate_async(&mut store)).expect("room");
+            let run = instance
+                .get_typed_func::<(), ()>(&mut store, "run")
+                .expect("an export");
+            block_on(run.call_async(&mut store, ())).expect("a plain return");
+            store
+        });
+    });
+    let mut warm = store();
+    warm.set_fuel(FUEL).expect("fuel is counted");
+    let instance = block_on(prepared.instantiate_async(&mut warm)).expect("room");
+    let run = instance
+        .get_typed_func::<(), ()>(&mut warm, "run")
+        .expect("an export");
+    group.bench_function("fuel, call", |bencher| {
+        bencher.iter(|| {
+            warm.set_fuel(FUEL).expect("fuel is counted");
+            block_on(run.call_async(&mut warm, ())).expect("a plain return");
+        });
+    });
+    group.finish();
+}
