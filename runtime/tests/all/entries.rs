@@ -41,7 +41,9 @@ async fn scalar_entries_take_and_give_numbers() {
         assert_eq!(reply, expected, "{name}");
     }
     assert_eq!(
-        host.keyspace.begun.load(std::sync::atomic::Ordering::Relaxed),
+        host.keyspace
+            .begun
+            .load(std::sync::atomic::Ordering::Relaxed),
         0,
         "numbers need no transaction"
     );
@@ -73,7 +75,7 @@ const BUFFER: &str = r#"(module
         (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32))
                 (i64.extend_i32_u (local.get 1))))
     (func (export "map") (param i32 i32) (result i64)
-        (i64.const 0x0000000A00000018))
+        (i64.const 0x0000000A00000016))
     (func (export "freed") (param i32 i32) (result i64)
         (i32.store8 (i32.const 101) (i32.add (i32.const 48) (global.get $freed)))
         (i64.const 0x0000006400000004))

@@ -129,11 +129,10 @@ async fn unbounded_recursion_ends_with_the_stack() {
             (i32.add (i32.const 1) (call $deeper (local.get 0)))))"#,
     );
     let reply = host.call(&function, &[], &["1"]).await;
-    let (start, end) = (
-        "-STACK in wasm function \"deeper\" at offset 0x",
-        ": calls nest too deep for the stack of 524288 bytes; recurse less",
+    assert_eq!(
+        reply,
+        "-STACK in wasm function \"deeper\": calls nest too deep for the stack of 524288 bytes; recurse less"
     );
-    assert!(reply.starts_with(start) && reply.ends_with(end), "{reply}");
 }
 
 #[tokio::test]
@@ -168,7 +167,12 @@ async fn writes_past_the_limit_are_refused() {
         ),
         |spec| spec.limits.writes_bytes_max = 100,
     );
-    for (len, expected) in [("98", ":0"), ("99", ":0"), ("100", ":-20"), ("9999", ":-20")] {
+    for (len, expected) in [
+        ("98", ":0"),
+        ("99", ":0"),
+        ("100", ":-20"),
+        ("9999", ":-20"),
+    ] {
         let args = [len.as_bytes()];
         let request = ferrite_runtime::call::CallRequest::new(b"test.store", &[], &args);
         let (reply, _) = host

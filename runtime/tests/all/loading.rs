@@ -7,7 +7,11 @@ use ferrite_wasm_abi::{ENV_PREFIX, IMPORTS, Import, MODULE};
 use crate::support::Host;
 
 fn import(module: &str, prefix: &str, import: &Import) -> String {
-    let params: String = import.params.iter().map(|ty| format!(" {}", ty.name())).collect();
+    let params: String = import
+        .params
+        .iter()
+        .map(|ty| format!(" {}", ty.name()))
+        .collect();
     let result = import
         .result
         .map_or(String::new(), |ty| format!("(result {})", ty.name()));
@@ -28,7 +32,7 @@ async fn every_declared_import_can_be_linked() {
     for declared in PREVIEW1 {
         wat += &import(PREVIEW1_MODULE, "", declared);
     }
-    wat += "(func (export \"run\") (result i32) (i32.const 1)))";
+    wat += "(memory (export \"memory\") 1) (func (export \"run\") (result i32) (i32.const 1)))";
     let function = host.load(&wat);
     assert_eq!(host.call(&function, &[], &[]).await, ":1");
 }
@@ -36,11 +40,11 @@ async fn every_declared_import_can_be_linked() {
 #[test]
 fn what_could_never_run_is_refused_at_load() {
     let host = Host::new();
-    let refused = |wat: &str, adjust: &dyn Fn(&mut ferrite_runtime::spec::FunctionSpec)| {
-        match host.try_load(wat, |spec| adjust(spec)) {
-            Ok(_) => panic!("loaded: {wat}"),
-            Err(error) => error.to_string(),
-        }
+    let refused = |wat: &str, adjust: &dyn Fn(&mut ferrite_runtime::spec::FunctionSpec)| match host
+        .try_load(wat, |spec| adjust(spec))
+    {
+        Ok(_) => panic!("loaded: {wat}"),
+        Err(error) => error.to_string(),
     };
     let large = "(module (memory 3) (table 20 funcref) (func (export \"run\")))";
     assert_eq!(

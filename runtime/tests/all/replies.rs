@@ -14,11 +14,27 @@ async fn every_kind_of_reply_follows_the_clients_protocol() {
         ("(call $reply_bool (i32.const 0))", ":0", "#f"),
         ("(call $reply_int (i64.const -7))", ":-7", ":-7"),
         ("(call $reply_double (f64.const 0.25))", "$4 0.25", ",0.25"),
-        ("(call $reply_bulk (i32.const 0) (i32.const 3))", "$3 ERR", "$3 ERR"),
+        (
+            "(call $reply_bulk (i32.const 0) (i32.const 3))",
+            "$3 ERR",
+            "$3 ERR",
+        ),
         ("(call $reply_bulk (i32.const 0) (i32.const 0))", "$0", "$0"),
-        ("(call $reply_simple (i32.const 0) (i32.const 12))", "+ERR no  good", "+ERR no  good"),
-        ("(call $reply_error (i32.const 0) (i32.const 12))", "-ERR no  good", "-ERR no  good"),
-        ("(call $reply_error (i32.const 0) (i32.const 0))", "-ERR", "-ERR"),
+        (
+            "(call $reply_simple (i32.const 0) (i32.const 12))",
+            "+ERR no  good",
+            "+ERR no  good",
+        ),
+        (
+            "(call $reply_error (i32.const 0) (i32.const 12))",
+            "-ERR no  good",
+            "-ERR no  good",
+        ),
+        (
+            "(call $reply_error (i32.const 0) (i32.const 0))",
+            "-ERR",
+            "-ERR",
+        ),
         ("(call $reply_array (i32.const 0))", "*0", "*0"),
         (
             "(call $reply_map (i32.const 1)) (call $reply_int (i64.const 1)) (call $reply_null)",
@@ -68,7 +84,12 @@ async fn anything_but_one_whole_reply_is_an_error() {
             "{body}: {reply}"
         );
     }
-    assert_eq!(host.keyspace.committed.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(
+        host.keyspace
+            .committed
+            .load(std::sync::atomic::Ordering::Relaxed),
+        0
+    );
 }
 
 #[tokio::test]
@@ -84,7 +105,12 @@ async fn traps_name_the_function_they_happened_in() {
             (func $give_up (export "give_up") unreachable))"#,
     );
     for (entry, args, name, text) in [
-        ("test.run", &["0"][..], "demo::divide", "integer divide by zero"),
+        (
+            "test.run",
+            &["0"][..],
+            "demo::divide",
+            "integer divide by zero",
+        ),
         ("test.peek", &[], "peek", "out of bounds memory access"),
         (
             "test.give_up",
@@ -97,6 +123,9 @@ async fn traps_name_the_function_they_happened_in() {
         let request = ferrite_runtime::call::CallRequest::new(entry.as_bytes(), &[], &args);
         let (reply, _) = host.request(Protocol::Resp2, &function, &request).await;
         let start = format!("-TRAP in wasm function \"{name}\" at offset 0x");
-        assert!(reply.starts_with(&start) && reply.ends_with(text), "{reply}");
+        assert!(
+            reply.starts_with(&start) && reply.ends_with(text),
+            "{reply}"
+        );
     }
 }

@@ -146,7 +146,11 @@ fn calls_past_the_bound_wait_and_past_that_are_refused() {
 
     handle.kill();
     let outcome = poll_times(waiting.as_mut(), 1).expect("a waiting call is killed at once");
-    assert!(outcome.error.is_some_and(|error| error.to_string().starts_with("KILLED ")));
+    assert!(
+        outcome
+            .error
+            .is_some_and(|error| error.to_string().starts_with("KILLED "))
+    );
     assert_eq!(function.usage().waiting, 0);
     assert_eq!(function.kill_all(), 1);
     assert!(poll_times(running.as_mut(), 10).is_some());

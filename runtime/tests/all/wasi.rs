@@ -14,7 +14,11 @@ use crate::support::Host;
 fn guest(body: &str) -> String {
     let mut wat = String::from("(module\n");
     for import in PREVIEW1 {
-        let params: String = import.params.iter().map(|ty| format!(" {}", ty.name())).collect();
+        let params: String = import
+            .params
+            .iter()
+            .map(|ty| format!(" {}", ty.name()))
+            .collect();
         let result = import
             .result
             .map_or(String::new(), |ty| format!("(result {})", ty.name()));
@@ -93,9 +97,20 @@ async fn exit_is_a_trap() {
 async fn files_and_network_are_not_there() {
     let host = Host::new();
     let own = [
-        "args_get", "args_sizes_get", "clock_res_get", "clock_time_get", "environ_get",
-        "environ_sizes_get", "fd_write", "proc_exit", "random_get", "sched_yield", "fd_fdstat_get",
-        "fd_read", "fd_close", "fd_seek",
+        "args_get",
+        "args_sizes_get",
+        "clock_res_get",
+        "clock_time_get",
+        "environ_get",
+        "environ_sizes_get",
+        "fd_write",
+        "proc_exit",
+        "random_get",
+        "sched_yield",
+        "fd_fdstat_get",
+        "fd_read",
+        "fd_close",
+        "fd_seek",
     ];
     for import in PREVIEW1 {
         if own.contains(&import.name) {
@@ -115,7 +130,12 @@ async fn files_and_network_are_not_there() {
         } else {
             ":52"
         };
-        assert_eq!(host.call(&function, &[], &[]).await, absent, "{}", import.name);
+        assert_eq!(
+            host.call(&function, &[], &[]).await,
+            absent,
+            "{}",
+            import.name
+        );
     }
 }
 
@@ -226,7 +246,13 @@ async fn lines_on_the_standard_streams_are_logged() {
     );
     assert_eq!(
         Lines::of(&wat, 1000).await,
-        ["INFO one", "INFO two", "WARN one", "INFO unfinished", "WARN tw"]
+        [
+            "INFO one",
+            "INFO two",
+            "WARN one",
+            "INFO unfinished",
+            "WARN tw"
+        ]
     );
 }
 
@@ -241,7 +267,11 @@ async fn log_has_levels_and_a_limit() {
         (call $log (i32.const 2) (i32.const 0) (i32.const 4))
         (call $reply_null)"#,
     )
-    .replacen("(func (export", "(data (i32.const 0) \"text\") (func (export", 1);
+    .replacen(
+        "(func (export",
+        "(data (i32.const 0) \"text\") (func (export",
+        1,
+    );
     assert_eq!(
         Lines::of(&wat, 22).await,
         [
