@@ -1,3 +1,37 @@
 //! A Redis-compatible server that runs WebAssembly functions beside its data.
 
 pub mod config;
+pub mod embedded;
+pub mod log;
+pub mod open_files;
+
+mod audit;
+mod background;
+mod buffers;
+mod clients;
+mod commands;
+mod connection;
+mod dispatch;
+mod functions;
+mod host;
+mod hot_reload;
+mod listen;
+mod metrics;
+mod metrics_server;
+mod multi;
+mod replies;
+mod session;
+mod since_wait;
+mod slow_calls;
+mod socket;
+mod stats;
+mod tls;
+mod unsettled;
+mod upkeep;
+mod users;
+mod within;
+
+pub use host::{Host, StartError};
+pub use listen::{ListenError, Listeners, run};
+pub use tls::TlsError;
+pub use users::UsersError;

@@ -10,7 +10,7 @@ use super::setting::Raw;
 use super::typed::{KeyInfo, Origin, Typed};
 
 /// The variable that names the configuration file, where no `--config` does.
-pub const CONFIG_VARIABLE: &str = "FERRITE_CONFIG";
+pub(super) const CONFIG_VARIABLE: &str = "FERRITE_CONFIG";
 
 /// Variables of the same prefix that belong to other programs of this project.
 const OTHER_VARIABLES: [&str; 4] = [

@@ -1,25 +1,32 @@
 //! The configuration: what was typed in file, environment and flags, and what it means.
 
+mod audit;
 mod error;
 mod file;
 mod flags;
+mod functions;
 mod nearest;
 mod render;
+pub(crate) mod runtime;
 mod sections;
 mod setting;
 mod typed;
-mod units;
+mod users;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use audit::Audit;
 pub use error::ConfigError;
 pub use flags::Action;
 pub use render::{help, markdown};
-pub use sections::{SectionInfo, Server, Store, Wasm, keys, sections};
-pub use setting::{LogFormat, Port, Secret};
+pub use sections::{
+    SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmPool,
+    WasmSecurity, keys, sections,
+};
+pub use setting::{Durability, LogFormat, Port, Secret};
 pub use typed::{KeyInfo, Origin};
-pub use units::{Bytes, Span};
+pub use users::{Right, Rights, UserSpec};
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +42,16 @@ pub struct Config {
     pub store: Store,
     /// WebAssembly functions.
     pub wasm: Wasm,
+    /// What a call may use.
+    pub limits: WasmLimits,
+    /// Instances that are kept ready, and calls at once.
+    pub pool: WasmPool,
+    /// Calls in the background.
+    pub background: WasmBackground,
+    /// What functions may do.
+    pub security: WasmSecurity,
+    /// Native code that was made before.
+    pub cache: WasmCache,
 }
 
 /// What a command line asks for, with the configuration that results from it.
@@ -90,6 +107,11 @@ impl Config {
             server: Server::resolve(typed)?,
             store: Store::resolve(typed)?,
             wasm: Wasm::resolve(typed)?,
+            limits: WasmLimits::resolve(typed)?,
+            pool: WasmPool::resolve(typed)?,
+            background: WasmBackground::resolve(typed)?,
+            security: WasmSecurity::resolve(typed)?,
+            cache: WasmCache::resolve(typed)?,
         };
         config.check()?;
         Ok(config)
@@ -114,6 +136,16 @@ impl Config {
         if server.max_connections == 0 {
             return conflict("server.max_connections is 0; nobody could connect");
         }
+        if self.pool.max_instances == 0 || self.pool.total_instances == 0 {
+            return conflict("wasm.pool.max_instances and total_instances must be 1 or more");
+        }
+        if self.security.allow_network {
+            return conflict("wasm.security.allow_network: functions cannot use the network yet");
+        }
+        if self.security.allow_filesystem {
+            return conflict("wasm.security.allow_filesystem: functions cannot use files yet");
+        }
+        runtime::limits(&self.limits).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         Ok(())
     }
 
@@ -126,16 +158,23 @@ impl Config {
     /// The configuration as a file that means the same, but with secrets left out.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        render::toml(&self.written())
+        render::toml(&self.settings())
     }
 
     /// Each key with its value as a file would have it, secrets included.
-    fn written(&self) -> Vec<(&'static KeyInfo, String)> {
-        let Self { server, store, wasm } = self;
-        let mut written = server.written();
-        written.extend(store.written());
-        written.extend(wasm.written());
-        written
+    pub(crate) fn settings(&self) -> Vec<(&'static KeyInfo, String)> {
+        let Self { server, store, wasm, limits, pool, background, security, cache } = self;
+        [
+            server.written(),
+            store.written(),
+            wasm.written(),
+            limits.written(),
+            pool.written(),
+            background.written(),
+            security.written(),
+            cache.written(),
+        ]
+        .concat()
     }
 }
 

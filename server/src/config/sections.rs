@@ -3,10 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ferrite_runtime::permissions::Permissions;
+use ferrite_runtime::quantity::{ByteSize, Count, Span};
+use ferrite_runtime::spec::Isolation;
+
+use super::audit::Audit;
 use super::error::ConfigError;
-use super::setting::{LogFormat, Port, Secret, Setting};
+use super::setting::{Durability, LogFormat, Port, Secret, Setting};
 use super::typed::{KeyInfo, Typed};
-use super::units::{Bytes, Span};
+use super::users::UserSpec;
 
 /// A section as the documentation shows it.
 #[derive(Debug)]
@@ -100,19 +105,24 @@ section! {
         /// Password of the user `default`; without it that user needs none.
         pub password: Secret = "",
         /// Users and what they may do, each `NAME may=RIGHTS password=TEXT`, or
-        /// `password_blake3=HEX` instead of the password, and optionally `functions=GLOBS`. RIGHTS
-        /// are some of read, write, call, manage and admin, joined by `+`; so are globs.
-        pub users: Vec<String> = "",
+        /// `password_blake3=HEX` instead of the password. RIGHTS are some of `read`, `write`, `call`,
+        /// `manage` and `admin`, joined by `+`, or `all`. With `functions=GLOBS`, also joined by
+        /// `+`, the user may only call functions of such names. Once there are users, connections
+        /// must say who they are.
+        pub users: Vec<UserSpec> = "",
         /// Connections at once; further ones are refused with an error.
         pub max_connections: usize = "16384",
+        /// Largest argument of a request, and so the largest value.
+        pub max_value: ByteSize = "512MB",
         /// Largest request, all its arguments together.
-        pub max_request: Bytes = "520MB",
+        pub max_request: ByteSize = "768MB",
         /// Arguments of one request.
         pub max_arguments: usize = "1048576",
         /// Memory for requests that have begun to arrive, of all connections together. Connections
         /// that would need more are closed.
-        pub max_request_memory: Bytes = "1GB",
-        /// A connection without any request for so long is closed; 0 keeps it.
+        pub max_request_memory: ByteSize = "1GB",
+        /// A connection without any request for so long is closed; 0 keeps it for good, here and
+        /// for the next two.
         pub idle_timeout: Span = "0s",
         /// A connection whose request has begun and does not go on for so long is closed.
         pub stall_timeout: Span = "30s",
@@ -133,8 +143,17 @@ section! {
 section! {
     /// The embedded keyspace.
     pub struct Store in "store" {
-        /// Folder of the data.
-        pub data_dir: PathBuf = "data",
+        /// Whether data is kept on disk. Without it, a restart forgets everything.
+        pub persistent: bool = "true",
+        /// Folder of the data, for this server alone.
+        pub data_dir: PathBuf = "data/store",
+        /// When a write counts as done: `always` answers once it is on disk, `everysec` at once and
+        /// syncs every second, `no` leaves it to the system when to sync.
+        pub durability: Durability = "everysec",
+        /// Writes are refused while the disk has less free space than this.
+        pub min_free_space: ByteSize = "32MB",
+        /// Writes that wait for the disk, all together; when there are more, writers wait too.
+        pub max_write_queue: ByteSize = "64MB",
     }
 }
 
@@ -148,11 +167,127 @@ section! {
         /// The `ferrite-wasmc` program, which compiles modules that are not compiled yet. Without it,
         /// the one beside this program or on `PATH` is used.
         pub compiler: Option<PathBuf> = "",
+        /// How long the compilation of one module may take.
+        pub compile_timeout: Span = "120s",
+        /// Largest source of a module.
+        pub max_source: ByteSize = "64MB",
+        /// Largest native code of a module.
+        pub max_artifact: ByteSize = "512MB",
+        /// File that remembers which functions are loaded; without it, a restart forgets them.
+        pub registry: Option<PathBuf> = "data/functions.json",
+        /// How many functions there may be.
+        pub max_functions: usize = "10000",
+        /// Whether files are watched that functions were loaded from: one that changes reloads its
+        /// function. A file that is wrong leaves the function as it is, and its error in
+        /// `WASM.ERRORS`.
+        pub hot_reload: bool = "false",
+        /// What calls of one function see of each other, where `WASM.LOAD` does not say:
+        /// nothing (`fresh`, and `rewind` at a lower price), or the memory of earlier calls (`reuse`).
+        pub isolation: Isolation = "fresh",
+        /// Which calls get a line in the log, with function, digest, keys, time, fuel and outcome:
+        /// `off`, `errors`, `all`, or a share such as `1/100`. The lines have the target
+        /// `ferrite::audit`.
+        pub audit: Audit = "off",
+        /// Calls that take longer are logged and kept for `SLOWLOG`; 0 for none.
+        pub slow_call: Span = "10ms",
+        /// How many of them are kept.
+        pub slow_calls_kept: usize = "128",
+    }
+}
+
+section! {
+    /// What a call may use. A function can ask for less by `LIMITS`, never for more.
+    pub struct WasmLimits in "wasm.limits" {
+        /// Linear memory of one instance.
+        pub max_memory: ByteSize = "16MB",
+        /// Wall-clock time of one call.
+        pub max_time: Span = "5s",
+        /// Fuel of one call: about one unit an instruction, and more for what the host does.
+        pub max_fuel: Count = "10000000",
+        /// Stack of one call. Native code is made for one figure, so no other is taken.
+        pub max_stack: ByteSize = "512KB",
+        /// Nesting of calls. It cannot be enforced, since frames are not counted, and is refused
+        /// rather than ignored: `max_stack` bounds the nesting.
+        pub max_stack_depth: Option<Count> = "",
+        /// Reply of one call.
+        pub max_reply: ByteSize = "16MB",
+        /// Keys and values that one call writes.
+        pub max_writes: ByteSize = "64MB",
+        /// Elements of all tables of one instance.
+        pub max_table_elements: Count = "10000",
+        /// What one call writes to the log.
+        pub max_log: ByteSize = "64KB",
+    }
+}
+
+section! {
+    /// Instances that are kept ready, and calls at once.
+    pub struct WasmPool in "wasm.pool" {
+        /// Idle instances that each function keeps however long they are idle.
+        pub min_instances: usize = "0",
+        /// Calls of one function at once, and idle instances that it keeps.
+        pub max_instances: usize = "64",
+        /// Calls of one function that may wait for others to end; further ones are refused as BUSY.
+        pub max_waiting: usize = "1024",
+        /// How long an instance beyond `min_instances` may be idle.
+        pub idle_timeout: Span = "60s",
+        /// Instances of all functions together.
+        pub total_instances: usize = "1000",
+    }
+}
+
+section! {
+    /// Calls in the background, by `WASM.CALLASYNC`.
+    pub struct WasmBackground in "wasm.background" {
+        /// Calls that run or wait.
+        pub max_pending: usize = "1000",
+        /// Replies that are kept.
+        pub max_results: usize = "10000",
+        /// Keys and arguments of calls, and all replies, together.
+        pub max_memory: ByteSize = "64MB",
+        /// How long a reply is kept.
+        pub keep_results: Span = "60s",
+    }
+}
+
+section! {
+    /// What functions may do to the data and to the world.
+    pub struct WasmSecurity in "wasm.security" {
+        /// Whether functions may use the network. Nothing implements it, so it stays false.
+        pub allow_network: bool = "false",
+        /// Whether functions may use files. Nothing implements it, so it stays false.
+        pub allow_filesystem: bool = "false",
+        /// Permissions of functions that are loaded without any: `read-only`, `read-write`, `none`, or
+        /// permissions as JSON.
+        pub default_permissions: Permissions = "read-only",
+    }
+}
+
+section! {
+    /// Native code that was made before.
+    pub struct WasmCache in "wasm.cache" {
+        /// Whether native code is kept on disk. Without it every function is compiled when it is
+        /// loaded, and none can be loaded by its digest.
+        pub enabled: bool = "true",
+        /// Folder of the cache, for this user alone.
+        pub compiled_cache_dir: PathBuf = "cache/wasm",
+        /// Size that the cache is brought down to when something is added. What loaded functions
+        /// need is never removed.
+        pub max_cache_size: ByteSize = "1GB",
     }
 }
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [SectionInfo; 3] = [Server::INFO, Store::INFO, Wasm::INFO];
+static SECTIONS: [SectionInfo; 8] = [
+    Server::INFO,
+    Store::INFO,
+    Wasm::INFO,
+    WasmLimits::INFO,
+    WasmPool::INFO,
+    WasmBackground::INFO,
+    WasmSecurity::INFO,
+    WasmCache::INFO,
+];
 
 /// Every section of the table.
 pub fn sections() -> &'static [SectionInfo] {

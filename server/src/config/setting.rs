@@ -36,19 +36,19 @@ pub(super) trait Setting: Sized {
     fn write(&self) -> String;
 }
 
-fn text(raw: &Raw) -> Option<&str> {
+pub(super) fn text(raw: &Raw) -> Option<&str> {
     match raw {
         Raw::Text(text) | Raw::Number(text) => Some(text),
         Raw::Boolean(_) | Raw::List(_) => None,
     }
 }
 
-fn parsed<T: FromStr>(raw: &Raw) -> Option<T> {
+pub(super) fn parsed<T: FromStr>(raw: &Raw) -> Option<T> {
     text(raw)?.trim().parse().ok()
 }
 
 /// A TOML string.
-fn quoted(value: &dyn Display) -> String {
+pub(super) fn quoted(value: &dyn Display) -> String {
     let value = value.to_string();
     let mut literal = String::with_capacity(value.len() + 2);
     literal.push('"');
@@ -299,6 +299,19 @@ words! {
         Json = "json",
     }
     "\"text\" or \"json\""
+}
+
+words! {
+    /// When a write counts as done.
+    pub enum Durability {
+        /// When it is on disk.
+        Always = "always",
+        /// At once; the disk is synced every second.
+        EverySecond = "everysec",
+        /// At once; the system decides when to sync.
+        No = "no",
+    }
+    "\"always\", \"everysec\" or \"no\""
 }
 
 #[cfg(test)]

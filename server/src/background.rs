@@ -1,0 +1,32 @@
+//! Calls that go on after their client got an answer.
+
+use std::future::Future;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+/// Tasks that belong to no connection.
+#[derive(Debug, Default)]
+pub(crate) struct Background(Mutex<JoinSet<()>>);
+
+impl Background {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.0.lock();
+        // Those that are over make room.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Waits for the tasks until `deadline`; what is not over by then is ended.
+    pub(crate) async fn drain(&self, deadline: Instant) {
+        let mut tasks = std::mem::take(&mut *self.0.lock());
+        while !tasks.is_empty() {
+            if timeout_at(deadline, tasks.join_next()).await.is_err() {
+                tracing::warn!(calls = tasks.len(), "some calls in the background are cut off");
+                break;
+            }
+        }
+        tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,59 @@
+//! Read and write buffers, lent to a connection only while it has something to read or say.
+//!
+//! Most connections of a busy server are idle at any moment. Each thread keeps a few buffers that
+//! its connections share, so an idle connection costs none, and a busy one no allocation.
+
+use std::cell::RefCell;
+
+/// What a lent buffer starts with. A pipeline of a thousand short commands fits.
+pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Larger buffers are given back to the system.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// Buffers that a thread keeps.
+const KEPT_MAX: usize = 32;
+
+thread_local! {
+    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty buffer of at least [`BUFFER_BYTES`].
+pub(crate) fn lend() -> Vec<u8> {
+    KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+}
+
+/// Takes a buffer back, from whichever thread lent it.
+pub(crate) fn give_back(mut buffer: Vec<u8>) {
+    if !(BUFFER_BYTES..=KEPT_BYTES_MAX).contains(&buffer.capacity()) {
+        return;
+    }
+    KEPT.with_borrow_mut(|kept| {
+        if kept.len() < KEPT_MAX {
+            buffer.clear();
+            kept.push(buffer);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUFFER_BYTES, KEPT_BYTES_MAX, give_back, lend};
+
+    #[test]
+    fn a_buffer_is_used_again_and_comes_back_empty() {
+        let mut buffer = lend();
+        buffer.extend_from_slice(b"somebody's data");
+        let address = buffer.as_ptr();
+        give_back(buffer);
+        let again = lend();
+        assert_eq!(again.as_ptr(), address);
+        assert!(again.is_empty() && again.capacity() >= BUFFER_BYTES);
+    }
+
+    #[test]
+    fn a_large_buffer_is_not_kept() {
+        give_back(Vec::with_capacity(KEPT_BYTES_MAX + 1));
+        assert!(lend().capacity() <= KEPT_BYTES_MAX);
+    }
+}

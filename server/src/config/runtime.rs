@@ -1,0 +1,152 @@
+//! What the configuration means to the runtime.
+
+use ferrite_runtime::async_calls::AsyncOptions;
+use ferrite_runtime::engine::EngineOptions;
+use ferrite_runtime::limits::{LimitSettings, Limits, LimitsError};
+use ferrite_runtime::pool::PoolOptions;
+use ferrite_runtime::runtime::RuntimeOptions;
+use ferrite_runtime::source::SourceOptions;
+use ferrite_runtime::worker::WorkerOptions;
+
+use super::{Config, WasmBackground, WasmLimits, WasmPool};
+
+/// The runtime's options, with every path taken from `server.dir`.
+///
+/// # Errors
+///
+/// When limits ask for something that cannot be enforced.
+pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
+    let limits = limits(&config.limits)?;
+    let wasm = &config.wasm;
+    Ok(RuntimeOptions {
+        engine: EngineOptions {
+            instances_max: u32::try_from(config.pool.total_instances).unwrap_or(u32::MAX),
+            memory_bytes_max: limits.memory_bytes_max,
+            table_elements_max: saturate(limits.table_elements_max),
+        },
+        limits,
+        permissions: config.security.default_permissions.clone(),
+        isolation: wasm.isolation,
+        pool: pool(&config.pool),
+        source: SourceOptions {
+            module_dir: Some(config.below_dir(&wasm.module_dir)),
+            source_bytes_max: wasm.max_source.0,
+        },
+        worker: WorkerOptions {
+            program: wasm.compiler.as_ref().map(|path| config.below_dir(path)),
+            time_max: wasm.compile_timeout.0,
+            artifact_bytes_max: wasm.max_artifact.0,
+            source_bytes_max: wasm.max_source.0,
+        },
+        functions_max: wasm.max_functions,
+        background: background(&config.background),
+        registry: wasm.registry.as_ref().map(|path| config.below_dir(path)),
+        ..RuntimeOptions::default()
+    })
+}
+
+/// The limits, checked for what can be enforced.
+pub(super) fn limits(limits: &WasmLimits) -> Result<Limits, LimitsError> {
+    let WasmLimits {
+        max_memory,
+        max_time,
+        max_fuel,
+        max_stack,
+        max_stack_depth,
+        max_reply,
+        max_writes,
+        max_table_elements,
+        max_log,
+    } = *limits;
+    Limits::DEFAULT.for_server(&LimitSettings {
+        max_memory: Some(max_memory),
+        max_time: Some(max_time),
+        max_fuel: Some(max_fuel),
+        max_stack: Some(max_stack),
+        max_stack_depth,
+        max_reply: Some(max_reply),
+        max_writes: Some(max_writes),
+        max_table_elements: Some(max_table_elements),
+        max_log: Some(max_log),
+    })
+}
+
+fn pool(pool: &WasmPool) -> PoolOptions {
+    let WasmPool {
+        min_instances,
+        max_instances,
+        max_waiting,
+        idle_timeout,
+        total_instances: _, // Of the engine, not of one function.
+    } = *pool;
+    PoolOptions {
+        instances_min: min_instances.min(max_instances),
+        instances_max: max_instances,
+        waiting_max: max_waiting,
+        idle_timeout: idle_timeout.0,
+    }
+}
+
+fn background(background: &WasmBackground) -> AsyncOptions {
+    let WasmBackground {
+        max_pending,
+        max_results,
+        max_memory,
+        keep_results,
+    } = *background;
+    AsyncOptions {
+        pending_max: max_pending,
+        results_max: max_results,
+        bytes_max: saturate(max_memory.0),
+        keep_for: keep_results.0,
+    }
+}
+
+fn saturate(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrite_runtime::async_calls::AsyncOptions;
+    use ferrite_runtime::limits::Limits;
+    use ferrite_runtime::pool::PoolOptions;
+    use ferrite_runtime::runtime::RuntimeOptions;
+    use ferrite_runtime::worker::WorkerOptions;
+
+    use super::{Config, options};
+
+    /// The runtime's own defaults and the configuration's are the same, so that embedding the
+    /// runtime and running the server do not differ unnoticed.
+    #[test]
+    fn the_defaults_are_the_runtimes() {
+        let options = options(&Config::default()).expect("the defaults are right");
+        assert_eq!(options.limits, Limits::DEFAULT);
+        assert_eq!(options.pool, PoolOptions::default());
+        assert_eq!(options.background, AsyncOptions::default());
+        let own = RuntimeOptions::default();
+        assert_eq!(options.permissions, own.permissions);
+        assert_eq!(options.isolation, own.isolation);
+        assert_eq!(options.functions_max, own.functions_max);
+        assert_eq!(options.source.source_bytes_max, own.source.source_bytes_max);
+        assert_eq!(options.engine.instances_max, own.engine.instances_max);
+        let worker = WorkerOptions::default();
+        assert_eq!(options.worker.time_max, worker.time_max);
+        assert_eq!(options.worker.artifact_bytes_max, worker.artifact_bytes_max);
+    }
+
+    #[test]
+    fn what_cannot_be_enforced_is_refused() {
+        for text in [
+            "[wasm.limits]\nmax_stack_depth = 128",
+            "[wasm.limits]\nmax_stack = \"1MB\"",
+            "[wasm.limits]\nmax_fuel = 0",
+            "[wasm.security]\nallow_network = true",
+            "[wasm.security]\nallow_filesystem = true",
+            "[wasm.pool]\nmax_instances = 0",
+        ] {
+            let parsed = Config::parse("ferrite.toml".as_ref(), text);
+            assert!(parsed.is_err(), "{text}");
+        }
+    }
+}

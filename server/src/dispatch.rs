@@ -1,0 +1,163 @@
+//! Takes each request to the code that answers it.
+//!
+//! What can be answered at once is, without a future and without an allocation; only what has to
+//! wait becomes a [`Later`].
+
+use ferrite_runtime::commands::{Command, Spec as FunctionSpec, find as find_function};
+use ferrite_runtime::resp::Encoder;
+use ferrite_store::{Blocked, Retry};
+
+use crate::commands::{self, Flow, Scope, Spec, wrong_arity};
+use crate::config::Right;
+use crate::functions;
+use crate::multi;
+use crate::replies::Replies;
+use crate::within::within;
+
+/// What came of a request.
+pub(crate) enum Step<'a> {
+    /// It was answered.
+    Done(Flow),
+    /// It has to wait for something.
+    Later(Later<'a>),
+}
+
+/// A request that has to wait. Dropping it ends it, and nothing of it is kept.
+pub(crate) enum Later<'a> {
+    /// A function's call, or something else that takes as long as a function.
+    Function(Command<'a>),
+    /// A command that blocks its thread.
+    Blocking {
+        /// The command.
+        spec: &'static FunctionSpec,
+        /// The request.
+        argv: &'a [&'a [u8]],
+    },
+    /// A write to keys that a call has reserved.
+    Reserved {
+        /// What resolves when they are free.
+        retry: Retry,
+        /// The request.
+        argv: &'a [&'a [u8]],
+    },
+    /// An `EXEC` that wants to write to keys that a call has reserved.
+    Exec(Retry),
+    /// A command that waits for somebody to write what it would take.
+    Blocked(Blocked),
+}
+
+/// Answers a request, or says what it has to wait for. `argv` has at least the command's name.
+#[inline]
+pub(crate) fn start<'a>(scope: &mut Scope<'_>, argv: &'a [&'a [u8]]) -> Step<'a> {
+    let name = argv[0];
+    if scope.session.held.is_some() {
+        return multi::take(scope, argv);
+    }
+    if let Some(spec) = find_function(name) {
+        return functions::start(scope, spec, argv);
+    }
+    if let Some(spec) = commands::find(name) {
+        return Step::Done(own(scope, spec, argv));
+    }
+    if !scope.session.is_unrestricted() && !permitted(scope, argv) {
+        return Step::Done(Flow::Continue);
+    }
+    data(scope, argv)
+}
+
+/// A command of the server's own.
+fn own(scope: &mut Scope<'_>, spec: &Spec, argv: &[&[u8]]) -> Flow {
+    if !spec.takes(argv.len()) {
+        wrong_arity(scope.reply, spec.name);
+        return Flow::Continue;
+    }
+    if scope.session.user().is_none() && !spec.before_auth {
+        no_authentication(scope.reply);
+        return Flow::Continue;
+    }
+    if let Some(right) = spec.right
+        && !scope.session.may(right)
+    {
+        no_permission(scope, argv[0], right);
+        return Flow::Continue;
+    }
+    (spec.run)(scope, argv)
+}
+
+/// A command on the data.
+fn data<'a>(scope: &mut Scope<'_>, argv: &'a [&'a [u8]]) -> Step<'a> {
+    let flow =
+        scope.host.store.execute(&mut scope.session.store, argv, &mut Replies(scope.reply));
+    match flow {
+        ferrite_store::Flow::Done => Step::Done(Flow::Continue),
+        ferrite_store::Flow::Retry(retry) => Step::Later(Later::Reserved { retry, argv }),
+        ferrite_store::Flow::Blocked(blocked) => Step::Later(Later::Blocked(blocked)),
+    }
+}
+
+/// The error of a request from a client that has not said who it is.
+#[cold]
+pub(crate) fn no_authentication(reply: &mut Encoder) {
+    reply.error("NOAUTH Authentication required.");
+}
+
+/// The error of a request that needs a right which the user lacks.
+#[cold]
+pub(crate) fn no_permission(scope: &mut Scope<'_>, command: &[u8], right: Right) {
+    scope.reply.error(format!(
+        "NOPERM User {} has no permission to run the '{}' command; it needs the right {}",
+        scope.session.user_name(),
+        command.to_ascii_lowercase().escape_ascii(),
+        right.name(),
+    ));
+}
+
+/// Whether a user with bounded rights may make this request; writes the error if not.
+#[cold]
+pub(crate) fn permitted(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
+    if scope.session.user().is_none() {
+        no_authentication(scope.reply);
+        return false;
+    }
+    let Some(spec) = scope.host.store.command(argv[0]) else {
+        // It will be told that there is no such command.
+        return true;
+    };
+    let right = if spec.is_write() { Right::Write } else { Right::Read };
+    let may = scope.session.may(right);
+    if !may {
+        no_permission(scope, argv[0], right);
+    }
+    may
+}
+
+impl Later<'_> {
+    /// Waits, and answers the request.
+    pub(crate) async fn run(self, scope: &mut Scope<'_>) -> Flow {
+        let mut later = self;
+        loop {
+            let step = match later {
+                Self::Function(command) => return functions::run(command, scope).await,
+                Self::Blocking { spec, argv } => {
+                    return functions::run_blocking(spec, argv, scope).await;
+                }
+                Self::Reserved { retry, argv } => {
+                    retry.await;
+                    data(scope, argv)
+                }
+                Self::Exec(retry) => multi::retry(scope, retry).await,
+                Self::Blocked(blocked) => {
+                    let limit = blocked.timeout().unwrap_or_default();
+                    // Whether it was served or the time was up, the reply says.
+                    let _ = within(limit, blocked.served()).await;
+                    blocked.finish(&mut scope.session.store, &mut Replies(scope.reply));
+                    return Flow::Continue;
+                }
+            };
+            match step {
+                Step::Done(flow) => return flow,
+                Step::Later(next) => later = next,
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The commands on functions: run here if they take microseconds, elsewhere if they block.
+
+use std::sync::Arc;
+
+use ferrite_runtime::Runtime;
+use ferrite_runtime::commands::{self, Command, Outcome, Right as Needed, Runs, Spec};
+use ferrite_runtime::resp::Encoder;
+use ferrite_store::{Receipt, StoreError};
+
+use crate::audit;
+use crate::commands::{Flow, Scope};
+use crate::config::Right;
+use crate::dispatch::{self, Later, Step};
+use crate::embedded::EmbeddedKeyspace;
+use crate::host::Host;
+use crate::since_wait::since_first_wait;
+
+/// The runtime over the embedded store.
+pub(crate) type Functions = Runtime<EmbeddedKeyspace>;
+
+/// Answers a request on functions, or says what it has to wait for.
+#[inline]
+pub(crate) fn start<'a>(
+    scope: &mut Scope<'_>,
+    spec: &'static Spec,
+    argv: &'a [&'a [u8]],
+) -> Step<'a> {
+    let Some(runtime) = &scope.host.functions else {
+        scope.reply.error("ERR functions are switched off by wasm.enabled = false");
+        return Step::Done(Flow::Continue);
+    };
+    let command = match spec.read(argv) {
+        Ok(command) => command,
+        Err(error) => {
+            scope.reply.error_display(&error);
+            return Step::Done(Flow::Continue);
+        }
+    };
+    if !scope.session.is_unrestricted() && !permitted(scope, spec, &command) {
+        return Step::Done(Flow::Continue);
+    }
+    match spec.runs {
+        Runs::Async => Step::Later(Later::Function(command)),
+        Runs::AtOnce => {
+            runtime.run_blocking(command, scope.reply);
+            Step::Done(Flow::Continue)
+        }
+        Runs::Blocking => Step::Later(Later::Blocking { spec, argv }),
+    }
+}
+
+/// The right that a user needs for what the runtime says is needed.
+pub(crate) const fn right(needed: Needed) -> Right {
+    match needed {
+        Needed::Call | Needed::Look => Right::Call,
+        Needed::Manage => Right::Manage,
+    }
+}
+
+/// Whether a user with bounded rights may do this; writes the error if not.
+#[cold]
+fn permitted(scope: &mut Scope<'_>, spec: &Spec, command: &Command<'_>) -> bool {
+    let Some(user) = scope.session.user() else {
+        dispatch::no_authentication(scope.reply);
+        return false;
+    };
+    let right = right(spec.right);
+    if !user.may(right) {
+        dispatch::no_permission(scope, spec.name.as_bytes(), right);
+        return false;
+    }
+    let allowed = command.calls().is_none_or(|function| user.may_call(function));
+    if !allowed {
+        let function = command.calls().unwrap_or_default().escape_ascii();
+        scope.reply.error(format!(
+            "NOPERM User {} has no permission to call the function '{function}'",
+            scope.session.user_name(),
+        ));
+    }
+    allowed
+}
+
+/// Runs a command that does not block; longer than a tick only while a function runs.
+pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
+    let Some(runtime) = &scope.host.functions else {
+        // Checked when the command was read.
+        return Flow::Continue;
+    };
+    let inner = commands::Scope {
+        database: scope.session.store.database(),
+        handle: None,
+    };
+    if let Command::Call(call) = &command {
+        let request = call.request(inner.database, None);
+        let began = scope.host.audit.begin();
+        let call = runtime.call(&request, scope.reply);
+        let (outcome, waited) = since_first_wait(call).await;
+        audit::note(scope.host, scope.client, &request, &outcome, began, waited);
+        if let Some(receipt) = outcome.receipt {
+            scope.session.note(receipt);
+        }
+        return Flow::Continue;
+    }
+    match runtime.run(command, inner, scope.reply).await {
+        Outcome::Done(receipt) => {
+            if let Some(receipt) = receipt {
+                scope.session.note(receipt);
+            }
+        }
+        Outcome::Background(mut call) => {
+            scope.host.background.spawn(async move {
+                let receipt = call.run().await;
+                // What it proves is waited for before anybody can fetch the reply.
+                match settle(receipt).await {
+                    Ok(()) => call.publish(),
+                    // Dropped, the call says that it was ended.
+                    Err(error) => tracing::error!(%error, "a call in the background could not be made durable"),
+                }
+            });
+        }
+    }
+    Flow::Continue
+}
+
+async fn settle(receipt: Option<Receipt>) -> Result<(), StoreError> {
+    match receipt {
+        Some(receipt) => receipt.done().await,
+        None => Ok(()),
+    }
+}
+
+/// Runs a command that blocks, on a thread that may.
+///
+/// A client that goes away meanwhile does not end it: half a load would help nobody.
+pub(crate) async fn run_blocking(
+    spec: &'static Spec,
+    argv: &[&[u8]],
+    scope: &mut Scope<'_>,
+) -> Flow {
+    let host = Arc::clone(scope.host);
+    let words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
+    let protocol = scope.reply.protocol();
+    let ran = tokio::task::spawn_blocking(move || {
+        let mut reply = Encoder::new(protocol);
+        blocking(&host, spec, &words, &mut reply);
+        reply.take()
+    });
+    match ran.await {
+        Ok(reply) => scope.reply.raw(&reply),
+        Err(error) => {
+            tracing::error!(command = spec.name, %error, "a command ended by a panic, which is a bug");
+            scope.reply.error("ERR the command failed inside the server, which is a bug; its log tells more");
+        }
+    }
+    Flow::Continue
+}
+
+fn blocking(host: &Host, spec: &'static Spec, words: &[Box<[u8]>], reply: &mut Encoder) {
+    let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
+    match (&host.functions, spec.read(&argv)) {
+        (Some(runtime), Ok(command)) => runtime.run_blocking(command, reply),
+        (_, Err(error)) => reply.error_display(&error),
+        // Checked before.
+        (None, Ok(_)) => {}
+    }
+}
+
+/// What all functions do together at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FunctionsSum {
+    /// Functions there are.
+    pub(crate) functions: usize,
+    /// Those whose code is loaded.
+    pub(crate) ready: usize,
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
+    /// Instances, or buffers of past calls, that are kept.
+    pub(crate) idle: usize,
+    pub(crate) idle_memory_bytes: u64,
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) fuel: u64,
+    pub(crate) retries: u64,
+}
+
+impl FunctionsSum {
+    pub(crate) fn of(runtime: &Functions) -> Self {
+        let mut sum = Self::default();
+        for registered in runtime.functions() {
+            sum.functions += 1;
+            if let Some(function) = registered.function() {
+                let usage = function.usage();
+                sum.ready += 1;
+                sum.running += usage.running;
+                sum.waiting += usage.waiting;
+                sum.idle += usage.idle;
+                sum.idle_memory_bytes += function.idle_memory_bytes();
+            }
+            let stats = registered.stats().snapshot();
+            sum.calls += stats.calls;
+            sum.errors += stats.errors;
+            sum.fuel += stats.fuel;
+            sum.retries += stats.retries;
+        }
+        sum
+    }
+}

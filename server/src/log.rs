@@ -1,0 +1,66 @@
+//! The log: to standard error, for people or as JSON.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::config::{LogFormat, Server};
+
+/// Why the log cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not one.
+    #[error("server.log {filter:?} is neither a level nor a filter")]
+    Filter {
+        /// What was typed.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: ParseError,
+    },
+    /// The process has a log already.
+    #[error("the log is set up already")]
+    Taken,
+}
+
+/// Sends the log of the whole process where the configuration wants it.
+pub fn start(server: &Server) -> Result<(), LogError> {
+    let filter = EnvFilter::try_new(directives(&server.log)).map_err(|source| LogError::Filter {
+        filter: server.log.clone(),
+        source,
+    })?;
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let started = match server.log_format {
+        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Json => subscriber.json().try_init(),
+    };
+    started.map_err(|_| LogError::Taken)
+}
+
+/// Our own crates, and the targets that are named after the product.
+const OWN: [&str; 5] =
+    ["ferrite", "ferrite_cache", "ferrite_runtime", "ferrite_server", "ferrite_store"];
+
+/// A single level is meant for what we say; libraries are then only heard when something is wrong.
+fn directives(log: &str) -> String {
+    match log.trim() {
+        level @ ("info" | "debug" | "trace") => OWN
+            .iter()
+            .fold("warn".to_owned(), |text, target| format!("{text},{target}={level}")),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::directives;
+
+    #[test]
+    fn a_level_is_for_ourselves() {
+        assert!(directives("debug").starts_with("warn,ferrite=debug,"));
+        assert_eq!(directives("error"), "error");
+        assert_eq!(directives("info,fjall=trace"), "info,fjall=trace");
+    }
+}

@@ -1,0 +1,130 @@
+//! The calls that took long, the newest of them, for `SLOWLOG`.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+/// Words of a request that are kept, as with Redis.
+const WORDS_MAX: usize = 32;
+
+/// Bytes of a word that are kept, as with Redis.
+const WORD_BYTES_MAX: usize = 128;
+
+/// A call that took long.
+#[derive(Clone, Debug)]
+pub(crate) struct SlowCall {
+    /// Counts from 0.
+    pub(crate) id: u64,
+    pub(crate) unix_seconds: u64,
+    pub(crate) took: Duration,
+    /// The request, shortened.
+    pub(crate) words: Vec<Vec<u8>>,
+    pub(crate) peer: String,
+    pub(crate) client_name: String,
+}
+
+/// The newest of the calls that took long.
+#[derive(Debug)]
+pub(crate) struct SlowCalls {
+    kept_max: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    calls: VecDeque<SlowCall>,
+    next_id: u64,
+}
+
+impl SlowCalls {
+    pub(crate) fn new(kept_max: usize) -> Self {
+        Self {
+            kept_max,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Keeps a call, and lets the oldest go where there are too many.
+    pub(crate) fn note(&self, took: Duration, words: Vec<Vec<u8>>, peer: String, name: String) {
+        let unix_seconds =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut kept = self.kept.lock();
+        let call = SlowCall {
+            id: kept.next_id,
+            unix_seconds,
+            took,
+            words,
+            peer,
+            client_name: name,
+        };
+        kept.next_id += 1;
+        kept.calls.push_front(call);
+        kept.calls.truncate(self.kept_max);
+    }
+
+    /// The newest calls, at most `count_max`.
+    pub(crate) fn newest(&self, count_max: usize) -> Vec<SlowCall> {
+        self.kept.lock().calls.iter().take(count_max).cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.kept.lock().calls.len()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.kept.lock().calls.clear();
+    }
+}
+
+/// A request as it is kept: bounded in words and in bytes, saying what was left out.
+pub(crate) fn shortened<'a>(request: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let words = request.len();
+    let mut kept: Vec<Vec<u8>> = request
+        .take(if words > WORDS_MAX { WORDS_MAX - 1 } else { WORDS_MAX })
+        .map(|word| match word.len().checked_sub(WORD_BYTES_MAX) {
+            Some(more @ 1..) => {
+                let mut kept = word[..WORD_BYTES_MAX].to_vec();
+                kept.extend(format!("... ({more} more bytes)").into_bytes());
+                kept
+            }
+            _ => word.to_vec(),
+        })
+        .collect();
+    if words > WORDS_MAX {
+        let more = words - kept.len();
+        kept.push(format!("... ({more} more arguments)").into_bytes());
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{SlowCalls, shortened};
+
+    #[test]
+    fn the_newest_calls_are_kept() {
+        let calls = SlowCalls::new(2);
+        for millis in 1..=3 {
+            calls.note(Duration::from_millis(millis), Vec::new(), String::new(), String::new());
+        }
+        let ids: Vec<u64> = calls.newest(10).iter().map(|call| call.id).collect();
+        assert_eq!(ids, [2, 1]);
+        assert_eq!(calls.newest(1)[0].took, Duration::from_millis(3));
+        calls.clear();
+        assert_eq!(calls.len(), 0);
+    }
+
+    #[test]
+    fn long_requests_are_shortened() {
+        let words: Vec<Vec<u8>> = (0..100).map(|_| vec![b'x'; 200]).collect();
+        let kept = shortened(words.iter().map(Vec::as_slice));
+        assert_eq!(kept.len(), 32);
+        assert!(kept[0].ends_with(b"... (72 more bytes)"));
+        assert_eq!(kept[31], b"... (69 more arguments)");
+        let short = shortened([&b"a"[..], b""].into_iter());
+        assert_eq!(short, [b"a".to_vec(), b"".to_vec()]);
+    }
+}

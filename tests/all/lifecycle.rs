@@ -1,0 +1,172 @@
+//! Starting, stopping, and what survives it.
+
+use std::process::Command;
+
+use ferrite_tests::{Reply, Server, program};
+use rustix::process::Signal;
+
+use crate::guests::{ADD1, COUNT, ENDLESS, LONG_CALLS};
+use crate::waiting::wait_for_call;
+
+fn ok() -> Reply {
+    Reply::Simple("OK".into())
+}
+
+#[test]
+fn both_signals_stop_the_server_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start();
+        let mut client = server.client();
+        assert_eq!(client.run("SET k v"), ok());
+        server.signal(signal);
+        assert!(server.wait().success(), "{signal:?}: {}", server.log());
+        assert_eq!(client.next(), None);
+        assert!(server.log().contains("stopped"), "{}", server.log());
+    }
+}
+
+#[test]
+fn shutdown_stops_the_server() {
+    let mut server = Server::start();
+    let mut client = server.client();
+    client.send(b"SHUTDOWN\r\n");
+    assert_eq!(client.next(), None);
+    assert!(server.wait().success(), "{}", server.log());
+}
+
+#[test]
+fn requests_that_were_sent_are_answered_before_the_end() {
+    let mut server = Server::start();
+    let mut client = server.client();
+    client.send(b"SET k v\r\nSHUTDOWN\r\n");
+    assert_eq!(client.reply(), ok());
+    assert_eq!(client.next(), None);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn an_endless_call_does_not_keep_the_server_from_stopping() {
+    let mut server = Server::builder()
+        .arguments(&LONG_CALLS)
+        .arguments(&["--shutdown-timeout", "50ms"])
+        .start();
+    let mut client = server.client();
+    let reply = client.call(&["WASM.DEFINE", "endless", ENDLESS]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    client.send(b"WASM.CALL endless\r\n");
+    wait_for_call(&mut server.client());
+    server.signal(Signal::TERM);
+    assert!(server.wait().success(), "{}", server.log());
+    assert_eq!(client.next(), None);
+}
+
+#[test]
+fn a_call_that_ends_in_time_is_answered_while_the_server_stops() {
+    let mut server = Server::builder().arguments(&LONG_CALLS).start();
+    let mut client = server.client();
+    let reply = client.call(&["WASM.DEFINE", "endless", ENDLESS]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    client.send(b"WASM.CALL endless TIMEOUT 300\r\n");
+    wait_for_call(&mut server.client());
+    server.signal(Signal::TERM);
+    let reply = client.reply();
+    assert!(reply.error().expect("its time is over").starts_with("TIMEOUT "), "{reply:?}");
+    assert_eq!(client.next(), None);
+    assert!(server.wait().success(), "{}", server.log());
+}
+
+#[test]
+fn functions_survive_a_restart() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::builder().dir(dir.path()).start();
+    let reply = server.client().call(&[
+        "WASM.DEFINE",
+        "count",
+        COUNT,
+        "PERMISSIONS",
+        r#"{"allowed_keys":["n*"],"allow_write":true}"#,
+    ]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    // Not even a chance to say goodbye.
+    server.signal(Signal::KILL);
+    drop(server);
+
+    let server = Server::builder().dir(dir.path()).without_compiler().start();
+    let mut client = server.client();
+    assert_eq!(client.run("WASM.CALL count KEYS n1"), Reply::Int(1));
+    let denied = client.run("WASM.CALL count KEYS other");
+    assert_eq!(denied, Reply::Int(-16), "the guest replies with the status DENIED");
+    assert_eq!(client.run("WASM.UNLOAD count"), ok());
+    assert!(server.stop().success());
+
+    let server = Server::builder().dir(dir.path()).start();
+    let gone = server.client().run("WASM.CALL count KEYS n1");
+    assert!(gone.error().expect("it is gone").starts_with("NOFUNC "), "{gone:?}");
+}
+
+#[test]
+fn a_function_whose_cache_was_deleted_says_so() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::builder().dir(dir.path()).start();
+    let reply = server.client().call(&["WASM.DEFINE", "add1", ADD1]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    assert!(server.stop().success());
+    std::fs::remove_dir_all(dir.path().join("cache")).expect("removed");
+
+    let server = Server::builder().dir(dir.path()).start();
+    let mut client = server.client();
+    let reply = client.run("WASM.CALL add1 ARGS 1");
+    assert!(reply.error().expect("it is gone").starts_with("NOARTIFACT "), "{reply:?}");
+    let reply = client.call(&["WASM.DEFINE", "add1", ADD1, "REPLACE"]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    assert_eq!(client.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
+}
+
+#[test]
+fn two_servers_cannot_share_an_address() {
+    let server = Server::start();
+    let port = server.address().port().to_string();
+    let log = Server::builder().arguments(&["--port", &port]).try_start().expect_err("it is taken");
+    assert!(log.contains("is another server running there?"), "{log}");
+}
+
+#[test]
+fn a_function_compiled_ahead_is_loaded_by_its_digest() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = dir.path().join("add1.wat");
+    std::fs::write(&source, ADD1).expect("written");
+    // No compiler at the server's hand: what is not in the cache cannot come into being.
+    let server = Server::builder().dir(dir.path()).without_compiler().start();
+    let cache = dir.path().join("cache/wasm");
+    let output = Command::new(program("ferrite-wasmc", "FERRITE_WASMC_BIN"))
+        .args(["compile", "--json", "--cache"])
+        .arg(&cache)
+        .arg(&source)
+        .output()
+        .expect("the compiler can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+    let at = told.find("blake3:").expect("the digest is told");
+    let digest = &told[at..at + "blake3:".len() + 64];
+
+    let mut client = server.client();
+    assert_eq!(client.call(&["WASM.LOAD", "add1", digest]).text(), Some(digest));
+    assert_eq!(client.run("WASM.CALL add1 ARGS 41"), Reply::Int(42));
+}
+
+#[test]
+fn the_same_source_is_compiled_once_across_restarts() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::builder().dir(dir.path()).start();
+    let mut client = server.client();
+    let first = client.call(&["WASM.DEFINE", "add1", ADD1]);
+    let digest = first.text().expect("a digest").to_owned();
+    assert!(digest.starts_with("blake3:"), "{digest}");
+    assert!(server.stop().success());
+
+    let server = Server::builder().dir(dir.path()).without_compiler().start();
+    let mut client = server.client();
+    let again = client.call(&["WASM.LOAD", "again", &digest]);
+    assert_eq!(again.text(), Some(digest.as_str()));
+    assert_eq!(client.run("WASM.CALL again ARGS 1"), Reply::Int(2));
+}

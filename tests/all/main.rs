@@ -1,0 +1,17 @@
+//! The whole from end to end: the real server and the real compiler, over real sockets.
+
+mod authentication;
+mod bad_frames;
+mod bad_functions;
+mod configuration;
+mod connections;
+mod functions;
+mod hot_reload;
+mod guests;
+mod lifecycle;
+mod multi;
+mod observation;
+mod protocol;
+mod server_commands;
+mod tls;
+mod waiting;

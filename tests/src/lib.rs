@@ -1,0 +1,11 @@
+//! What end-to-end tests need: the real programs as child processes, and a small RESP client.
+
+mod client;
+mod program;
+mod reply;
+mod server;
+
+pub use client::{Client, encode};
+pub use program::{program, target_dir};
+pub use reply::Reply;
+pub use server::{Server, ServerBuilder};

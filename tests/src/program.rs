@@ -1,0 +1,35 @@
+//! Finds the programs under test.
+
+use std::env;
+use std::path::PathBuf;
+
+/// The folder that cargo builds this profile's programs into.
+///
+/// # Panics
+///
+/// When the running test is not where cargo puts tests.
+#[must_use]
+pub fn target_dir() -> PathBuf {
+    let test = env::current_exe().expect("the running test has a path");
+    let mut dir = test.parent().expect("a file is in a folder");
+    if dir.ends_with("deps") {
+        dir = dir.parent().expect("deps is in the profile's folder");
+    }
+    dir.to_owned()
+}
+
+/// The program `name`: the one that `variable` names, else the one that cargo built.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn program(name: &str, variable: &str) -> PathBuf {
+    let path = env::var_os(variable).map_or_else(|| target_dir().join(name), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is missing; build it with `cargo build -p {name}`, or let {variable} name it",
+        path.display()
+    );
+    path
+}

@@ -1,0 +1,246 @@
+//! The real server as a child process, in a folder of its own.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::program::program;
+
+/// Starts servers.
+#[derive(Debug, Default)]
+pub struct ServerBuilder {
+    arguments: Vec<String>,
+    config: Option<String>,
+    dir: Option<PathBuf>,
+    without_compiler: bool,
+}
+
+impl ServerBuilder {
+    /// Adds flags.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Writes a configuration file and starts with it.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Self {
+        self.config = Some(text.to_owned());
+        self
+    }
+
+    /// Works in this folder, which stays afterwards, instead of a temporary one.
+    #[must_use]
+    pub fn dir(mut self, dir: &Path) -> Self {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    /// Gives the server a compiler that cannot be run.
+    #[must_use]
+    pub const fn without_compiler(mut self) -> Self {
+        self.without_compiler = true;
+        self
+    }
+
+    /// Starts the server and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it ends instead; its log is in the message.
+    #[must_use]
+    pub fn start(self) -> Server {
+        self.try_start().unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// As [`ServerBuilder::start`], but a server that ends is the error, with its log.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot even be run.
+    pub fn try_start(self) -> Result<Server, String> {
+        let temporary = match self.dir {
+            Some(_) => None,
+            None => Some(tempfile::tempdir().expect("a temporary folder")),
+        };
+        let dir = match (&self.dir, &temporary) {
+            (Some(dir), _) => dir.clone(),
+            (None, Some(temporary)) => temporary.path().to_owned(),
+            (None, None) => unreachable!("one of them was made"),
+        };
+        let log_path = dir.join("server.log");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .expect("the log can be written");
+        let mut command = Command::new(program("ferrite-server", "FERRITE_SERVER_BIN"));
+        command.arg("--port=0").arg("--dir").arg(&dir);
+        if let Some(text) = &self.config {
+            let path = dir.join("ferrite.toml");
+            fs::write(&path, text).expect("the configuration can be written");
+            command.arg("--config").arg(path);
+        }
+        let compiler = if self.without_compiler {
+            PathBuf::from("/nonexistent/ferrite-wasmc")
+        } else {
+            program("ferrite-wasmc", "FERRITE_WASMC_BIN")
+        };
+        let mut child = command
+            .arg("--wasm-compiler")
+            .arg(compiler)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the server can be run");
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("stdout is text");
+        let Some(addresses) = line.strip_prefix("ready ") else {
+            child.wait().expect("our own child");
+            return Err(fs::read_to_string(&log_path).unwrap_or_default());
+        };
+        Ok(Server {
+            child,
+            addresses: addresses.trim().to_owned(),
+            dir,
+            log_path,
+            _temporary: temporary,
+        })
+    }
+}
+
+/// A running server; it is ended when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    addresses: String,
+    dir: PathBuf,
+    log_path: PathBuf,
+    _temporary: Option<TempDir>,
+}
+
+impl Server {
+    /// A server as it comes.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// A server with something changed.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// The address of one kind that the server said it listens on: `resp`, `tls` or `metrics`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[must_use]
+    pub fn address_of(&self, kind: &str) -> SocketAddr {
+        self.addresses
+            .split(' ')
+            .find_map(|word| word.strip_prefix(kind)?.strip_prefix('='))
+            .unwrap_or_else(|| panic!("no {kind} address among {:?}", self.addresses))
+            .parse()
+            .expect("an address")
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address_of("resp")
+    }
+
+    /// A new connection.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// The folder that the server works in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the server has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log_path).unwrap_or_default()
+    }
+
+    /// The process's number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process has a number"), signal).expect("our own child");
+    }
+
+    /// Waits for the process to end by itself.
+    ///
+    /// # Panics
+    ///
+    /// When it is not our child any more.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("our own child")
+    }
+
+    /// Asks the server to stop and waits until it has.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Stops the server and shows its whole log to `look`; whether it ended well.
+    pub fn stop_and_log(mut self, look: impl FnOnce(&str)) -> bool {
+        self.signal(Signal::TERM);
+        let ended = self.wait();
+        look(&self.log());
+        ended.success()
+    }
+
+    /// A field of `/proc/<pid>/status`, in KiB.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such field.
+    #[must_use]
+    pub fn memory_kib(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("the process is there");
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok())
+            .unwrap_or_else(|| panic!("no {field} in the process's status"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already, as some tests want it to.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
