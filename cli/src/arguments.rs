@@ -1,8 +1,8 @@
 //! What was typed.
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
-use crate::commands::{cache, compile, doctor, inspect, targets, worker};
+use crate::commands::Command;
 
 /// Compile WebAssembly functions ahead of time, look into them and run them.
 ///
@@ -16,22 +16,4 @@ pub(crate) struct Arguments {
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// A command and what was typed for it.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Compile modules into the cache
-    Compile(compile::Arguments),
-    /// Show what a module or artifact is, what it needs, and why it would be refused
-    Inspect(inspect::Arguments),
-    /// Look at the cache and keep it in order
-    Cache(cache::Arguments),
-    /// List the targets and CPU baselines that can be compiled for
-    Targets(targets::Arguments),
-    /// Check that this machine has what is needed
-    Doctor(doctor::Arguments),
-    /// Compile one module that comes through a pipe, for a server
-    #[command(hide = true)]
-    Worker(worker::Arguments),
 }

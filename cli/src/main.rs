@@ -4,6 +4,7 @@ mod arguments;
 mod cache_folder;
 mod commands;
 mod console;
+mod precompile;
 mod progress;
 mod source;
 mod units;

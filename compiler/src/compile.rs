@@ -69,6 +69,7 @@ impl Compiler {
             artifact,
             started.elapsed(),
         )
+        .map_err(CompileError::Manifest)
     }
 }
 
@@ -89,8 +90,8 @@ pub enum CompileError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// What is to be said about the module does not fit into a manifest.
-    #[error("the module has too many or too long imports and exports: {0}")]
-    Manifest(ManifestError),
+    #[error("the module has too many or too long imports and exports")]
+    Manifest(#[source] ManifestError),
     /// A valid module that the backend does not take.
     #[error("the compiler failed on a valid module: {message}")]
     Backend {

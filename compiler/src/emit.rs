@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ferrite_cache::{Digest, Manifest, ModuleInfo, Profile};
-
-use crate::compile::CompileError;
+use ferrite_cache::{Digest, Manifest, ManifestError, ModuleInfo, Profile};
 
 /// A module that was compiled, ready to be published into a cache.
 #[derive(Clone, Debug)]
@@ -24,7 +22,7 @@ pub(crate) fn emit(
     module: ModuleInfo,
     artifact: Vec<u8>,
     took: Duration,
-) -> Result<Compiled, CompileError> {
+) -> Result<Compiled, ManifestError> {
     let manifest = Manifest {
         source: Digest::of(&wasm),
         source_len: wasm.len() as u64,
@@ -34,7 +32,7 @@ pub(crate) fn emit(
         module,
         compile_micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
     };
-    manifest.encode().map_err(CompileError::Manifest)?;
+    manifest.encode()?;
     Ok(Compiled {
         wasm,
         artifact,

@@ -4,19 +4,41 @@ pub(crate) mod cache;
 pub(crate) mod compile;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
+pub(crate) mod run;
 pub(crate) mod targets;
 pub(crate) mod worker;
 
 use anyhow::Result;
+use clap::Subcommand;
 
-use crate::arguments::Command;
 use crate::console::{Console, Exit};
+
+/// A command and what was typed for it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compile modules into the cache
+    Compile(compile::Arguments),
+    /// Show what a module or artifact is, what it needs, and why it would be refused
+    Inspect(inspect::Arguments),
+    /// Call a function here, on a store of its own
+    Run(run::Arguments),
+    /// Look at the cache and keep it in order
+    Cache(cache::Arguments),
+    /// List the targets and CPU baselines that can be compiled for
+    Targets(targets::Arguments),
+    /// Check that this machine has what is needed
+    Doctor(doctor::Arguments),
+    /// Compile one module that comes through a pipe, for a server
+    #[command(hide = true)]
+    Worker(worker::Arguments),
+}
 
 /// Runs a command to its end.
 pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
     match command {
         Command::Compile(arguments) => compile::run(arguments, console),
         Command::Inspect(arguments) => inspect::run(arguments, console),
+        Command::Run(arguments) => run::run(arguments, console),
         Command::Cache(arguments) => cache::run(arguments, console),
         Command::Targets(arguments) => targets::run(arguments, console),
         Command::Doctor(arguments) => doctor::run(arguments, console),

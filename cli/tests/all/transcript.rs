@@ -22,7 +22,7 @@ const VARYING: &[(&str, &str)] = &[
     ("[SIZE]", r"\b(?<redacted>[0-9]+\.[0-9] [KM]iB)\b"),
     (
         "[NUMBER]",
-        r#"(micros|artifact_bytes|last_used)": (?<redacted>[0-9]+)"#,
+        r#"(micros|fuel|artifact_bytes|last_used)": (?<redacted>[0-9]+)"#,
     ),
     (
         "[WASMTIME]",

@@ -1,0 +1,58 @@
+//! Fills the store from a file of commands.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use ferrite_runtime::keyspace::{Keyspace, Mode, Transaction};
+use ferrite_runtime::resp::{Encoder, Protocol, RequestBounds, RequestScanner, Scan};
+use ferrite_server::embedded::EmbeddedKeyspace;
+
+use super::reply;
+use crate::source;
+
+/// The largest file of commands, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// Runs every command of a file; the first that is refused is an error with its line.
+///
+/// Commands are written one a line with the quotes and escapes of `redis-cli`, or in the protocol
+/// itself, as `redis-cli --pipe` takes them. Blank lines and lines that start with `#` are passed
+/// over.
+pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
+    let mut bytes = source::read(path, FILE_BYTES_MAX)?;
+    if !bytes.ends_with(b"\n") {
+        bytes.push(b'\n');
+    }
+    let mut scanner = RequestScanner::new(RequestBounds::default());
+    let mut rest = bytes.as_slice();
+    let mut line = 1;
+    while !rest.is_empty() {
+        let consumed = match scanner.scan(rest) {
+            Ok(Scan::Complete { consumed }) => consumed,
+            Ok(Scan::Incomplete { .. }) => bail!("line {line}: the command is cut off"),
+            Err(error) => bail!("line {line}: {error}"),
+        };
+        let argv: Vec<&[u8]> = scanner.arguments(rest).collect();
+        if argv.first().is_some_and(|name| !name.starts_with(b"#")) {
+            execute(keyspace, &argv).map_err(|error| error.context(format!("line {line}")))?;
+        }
+        line += rest[..consumed]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count();
+        rest = &rest[consumed..];
+    }
+    Ok(())
+}
+
+/// Runs one command; an error reply is an error.
+fn execute(keyspace: &EmbeddedKeyspace, argv: &[&[u8]]) -> Result<()> {
+    let mut transaction = keyspace.begin(0, Mode::Write);
+    let mut encoder = Encoder::new(Protocol::Resp3);
+    transaction.call(argv, &|_| true, &mut encoder);
+    if let Some(error) = reply::read(encoder.bytes())?.error() {
+        bail!("{error}");
+    }
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! What functions write to the log, on standard error.
+
+use std::io::IsTerminal;
+
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Shows every line that the guest logs, and the runtime's warnings.
+///
+/// `quiet` shows warnings alone, as with JSON nobody is there to read along.
+pub(super) fn start(quiet: bool) {
+    let guest = if quiet { Level::WARN } else { Level::TRACE };
+    let targets = Targets::new()
+        .with_default(Level::WARN)
+        .with_target("ferrite::guest", guest);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .compact();
+    // Fails only if there is a log already, which is then as good.
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(targets)
+        .try_init();
+}

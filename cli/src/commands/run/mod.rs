@@ -1,0 +1,148 @@
+//! `ferrite-wasmc run`: calls a function here, on a store of its own.
+
+mod data;
+mod log;
+mod options;
+mod reply;
+mod report;
+mod show;
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use ferrite_cache::Profile;
+use ferrite_runtime::error::Code;
+use ferrite_runtime::resp::{Encoder, Protocol};
+use ferrite_runtime::source::Source;
+use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
+use ferrite_server::embedded::EmbeddedKeyspace;
+use ferrite_store::{Store, StoreOptions};
+
+use crate::cache_folder::CacheFolder;
+use crate::console::{Console, Exit};
+use crate::precompile::{self, Found, Precompiler, Unkept};
+use crate::progress::Progress;
+use crate::source;
+use options::Options;
+use report::{CallReport, Failure};
+
+/// What was typed after `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Module to run, and which of its entries; without one, `run`, the one named like the file, or
+    /// the only one
+    #[arg(value_name = "FILE[:ENTRY]")]
+    function: OsString,
+
+    /// A key of the call; may be given several times
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<OsString>,
+
+    /// An argument of the call; may be given several times
+    #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
+    args: Vec<OsString>,
+
+    /// File of commands that fill the store first, one a line as `redis-cli` takes them
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+
+    /// What the function may use, as in WASM.LOAD: {"max_time": "50ms", "max_memory": "16MB", …}
+    #[arg(long, value_name = "JSON")]
+    limits: Option<String>,
+
+    /// What the function may do, as in WASM.LOAD: {"allow_write": true, "allowed_keys": ["a:*"], …},
+    /// or one of read-only, read-write and none. Without it, it may read every key
+    #[arg(long, value_name = "JSON")]
+    permissions: Option<String>,
+
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Finds or compiles the function's code.
+fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<Found> {
+    let name = file.display().to_string();
+    let progress = Progress::new(1, console.is_json());
+    source::read(file, precompiler.bounds().source_bytes_max)
+        .and_then(|source| {
+            precompiler.obtain(&name, &source, Unkept::Fail, &|note| progress.working(note))
+        })
+        .map_err(|error| match precompile::code(&error) {
+            Some(code) => anyhow!("{name}: {code}: {error:#}"),
+            None => error.context(name.clone()),
+        })
+}
+
+/// Calls the function once and prints its reply as `redis-cli` would.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let options = Options::resolve(arguments)?;
+    log::start(console.is_json());
+
+    let cache = options.cache.open_with(u64::MAX)?;
+    let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let precompiler = Precompiler::new(Profile::native(), jobs, Some(cache.clone()));
+    let found = obtain(&options.file, &precompiler, console)?;
+
+    let keyspace = EmbeddedKeyspace::new(Store::in_memory(&StoreOptions::default()));
+    if let Some(path) = &options.data {
+        data::load(path, &keyspace).with_context(|| path.display().to_string())?;
+    }
+    let runtime = Runtime::new(RuntimeOptions::default(), keyspace, Some(cache))?;
+    runtime
+        .load(LoadRequest {
+            name: options.name.clone(),
+            source: Source::Cached(found.manifest.source),
+            file: None,
+            description: None,
+            permissions: Some(options.permissions.clone()),
+            limits: options.limits.clone(),
+            isolation: None,
+            replace: false,
+        })
+        .map_err(|error| anyhow!("{error}"))?;
+
+    let function = options.call_name();
+    let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
+    let args: Vec<&[u8]> = options.args.iter().map(Vec::as_slice).collect();
+    // People read what `redis-cli` prints; JSON keeps the types that only RESP3 has.
+    let mut encoder = Encoder::new(if console.is_json() {
+        Protocol::Resp3
+    } else {
+        Protocol::Resp2
+    });
+    let started = Instant::now();
+    let outcome =
+        pollster::block_on(runtime.call(&CallRequest::new(&function, &keys, &args), &mut encoder));
+    let took = started.elapsed();
+    let reply = reply::read(encoder.bytes())?;
+
+    let refused = outcome.denied.is_some()
+        || outcome
+            .error
+            .as_ref()
+            .is_some_and(|error| error.code() == Code::NoPermission);
+    let exit = match (reply.is_error(), refused) {
+        (false, _) => Exit::Done,
+        (true, true) => Exit::Refused,
+        (true, false) => Exit::Failed,
+    };
+    if let (Some(denied), false) = (&outcome.denied, console.is_json()) {
+        console.warn(&format!("refused: {denied}"))?;
+    }
+    console.print(&CallReport {
+        source: found.manifest.source,
+        cached: found.cached,
+        reply,
+        error: outcome.error.as_ref().map(|error| Failure {
+            code: error.code().as_str(),
+            message: error.text().to_owned(),
+        }),
+        denied: outcome.denied.as_ref().map(ToString::to_string),
+        fuel: outcome.fuel,
+        micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+    })?;
+    Ok(exit)
+}

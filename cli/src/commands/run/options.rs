@@ -1,0 +1,153 @@
+//! What is meant by what was typed.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use ferrite_runtime::limits::LimitSettings;
+use ferrite_runtime::permissions::Permissions;
+use ferrite_runtime::record::FunctionName;
+
+use super::Arguments;
+use crate::cache_folder::CacheFolder;
+use crate::console::Usage;
+
+/// What to call, with what, and under which rules.
+pub(super) struct Options {
+    pub(super) file: PathBuf,
+    /// The file's name as a function's.
+    pub(super) name: FunctionName,
+    pub(super) entry: Option<Vec<u8>>,
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) args: Vec<Vec<u8>>,
+    pub(super) data: Option<PathBuf>,
+    pub(super) limits: LimitSettings,
+    pub(super) permissions: Permissions,
+    pub(super) cache: CacheFolder,
+}
+
+impl Options {
+    pub(super) fn resolve(arguments: Arguments) -> Result<Self> {
+        let Arguments {
+            function,
+            keys,
+            args,
+            data,
+            limits,
+            permissions,
+            cache,
+        } = arguments;
+        let (file, entry) = file_and_entry(&function);
+        let limits = match limits {
+            Some(json) => LimitSettings::from_json(json.as_bytes())
+                .map_err(|error| Usage(format!("--limits: {error}")))?,
+            None => LimitSettings::default(),
+        };
+        let permissions = match permissions.as_deref() {
+            None => Permissions::default(),
+            Some(json) if json.trim_start().starts_with('{') => {
+                Permissions::from_json(json.as_bytes())
+                    .map_err(|error| Usage(format!("--permissions: {error}")))?
+            }
+            Some(name) => match Permissions::named(name) {
+                Some(permissions) => permissions,
+                None => bail!(Usage(format!(
+                    "--permissions: `{}` is neither JSON nor one of {}",
+                    name.escape_debug(),
+                    Permissions::NAMES.join(", ")
+                ))),
+            },
+        };
+        let bytes = |values: Vec<OsString>| values.into_iter().map(OsString::into_vec).collect();
+        Ok(Self {
+            name: function_name(&file)?,
+            file,
+            entry,
+            keys: bytes(keys),
+            args: bytes(args),
+            data,
+            limits,
+            permissions,
+            cache,
+        })
+    }
+
+    /// What a call names: the function, and maybe its entry.
+    pub(super) fn call_name(&self) -> Vec<u8> {
+        let mut name = self.name.as_bytes().to_vec();
+        if let Some(entry) = &self.entry {
+            name.push(b'.');
+            name.extend_from_slice(entry);
+        }
+        name
+    }
+}
+
+/// Splits at the last colon, unless there is a file of the whole name.
+fn file_and_entry(function: &OsStr) -> (PathBuf, Option<Vec<u8>>) {
+    let bytes = function.as_bytes();
+    let colon = bytes.iter().rposition(|&byte| byte == b':');
+    match colon {
+        Some(colon) if !Path::new(function).exists() => (
+            PathBuf::from(OsStr::from_bytes(&bytes[..colon])),
+            Some(bytes[colon + 1..].to_vec()),
+        ),
+        _ => (PathBuf::from(function), None),
+    }
+}
+
+/// The file's name without its ending, with what functions' names cannot have replaced by `_`.
+fn function_name(file: &Path) -> Result<FunctionName> {
+    let stem = file.file_stem().unwrap_or_default().as_bytes();
+    let mut name: Vec<u8> = stem
+        .iter()
+        .map(|&byte| match byte {
+            byte if byte.is_ascii_alphanumeric() || b"_:-".contains(&byte) => byte,
+            _ => b'_',
+        })
+        .take(FunctionName::BYTES_MAX)
+        .collect();
+    if name.is_empty() {
+        name.push(b'_');
+    }
+    Ok(FunctionName::parse(&name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{file_and_entry, function_name};
+    use std::ffi::OsStr;
+    use std::path::Path;
+
+    #[test]
+    fn the_entry_follows_the_last_colon() {
+        let split = |text: &str| {
+            let (file, entry) = file_and_entry(OsStr::new(text));
+            let entry = entry.map(|entry| String::from_utf8(entry).expect("it was text"));
+            (file.display().to_string(), entry)
+        };
+        assert_eq!(split("a.wasm"), ("a.wasm".to_owned(), None));
+        assert_eq!(
+            split("a.wasm:run"),
+            ("a.wasm".to_owned(), Some("run".to_owned()))
+        );
+        assert_eq!(
+            split("c:/a.wasm:run"),
+            ("c:/a.wasm".to_owned(), Some("run".to_owned()))
+        );
+    }
+
+    #[test]
+    fn every_file_has_a_name_that_functions_may_have() {
+        for (file, expected) in [
+            ("rate_limit.wasm", "rate_limit"),
+            ("target/my function.v2.wasm", "my_function_v2"),
+            ("größe.wat", "gr____e"),
+            ("..", "_"),
+        ] {
+            let name = function_name(Path::new(file)).expect("every name can be made one");
+            assert_eq!(name.as_str(), expected);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Native code for a module: found in the cache, or compiled into it.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::{Result, anyhow};
+use ferrite_cache::{Cache, Digest, Manifest, Profile, VerifiedArtifact};
+use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler};
+
+use crate::source::TooLarge;
+use crate::units::Bytes;
+
+/// Finds or compiles modules for one profile. It may be used from several threads at once.
+pub(crate) struct Precompiler {
+    profile: Profile,
+    bounds: Bounds,
+    /// Threads that compile, all modules together.
+    jobs: NonZeroUsize,
+    cache: Option<Cache>,
+    /// Made for the first module that is not in the cache.
+    machine: OnceLock<Result<Machine, String>>,
+}
+
+/// A compiler, and the threads on which it works.
+struct Machine {
+    compiler: Compiler,
+    threads: rayon::ThreadPool,
+}
+
+/// Native code, wherever it came from.
+pub(crate) struct Found {
+    pub(crate) manifest: Manifest,
+    pub(crate) artifact: VerifiedArtifact,
+    /// Where the artifact is in the cache, if it is there.
+    pub(crate) path: Option<PathBuf>,
+    /// Whether it was there already.
+    pub(crate) cached: bool,
+}
+
+/// What happens to native code that the cache does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unkept {
+    /// It is an error.
+    Fail,
+    /// It is used from memory, with a warning.
+    Warn,
+}
+
+/// The word for what is wrong with a module: `INVALID`, `LIMIT` or `INTERNAL`.
+pub(crate) fn code(error: &anyhow::Error) -> Option<&'static str> {
+    if error.is::<TooLarge>() {
+        Some("LIMIT")
+    } else {
+        error.downcast_ref::<CompileError>().map(CompileError::code)
+    }
+}
+
+impl Precompiler {
+    pub(crate) fn new(profile: Profile, jobs: NonZeroUsize, cache: Option<Cache>) -> Self {
+        Self {
+            profile,
+            bounds: Bounds::default(),
+            jobs,
+            cache,
+            machine: OnceLock::new(),
+        }
+    }
+
+    /// The bounds of what is compiled.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// Finds the native code of a source in either format, or compiles it.
+    ///
+    /// `name` is what the source is called in what `note` is told meanwhile.
+    pub(crate) fn obtain(
+        &self,
+        name: &str,
+        source: &[u8],
+        unkept: Unkept,
+        note: &dyn Fn(String),
+    ) -> Result<Found> {
+        let wasm = ferrite_compiler::to_wasm(source, &self.bounds).map_err(CompileError::from)?;
+        let digest = Digest::of(&wasm);
+        if let Some(found) = self.find(&digest)? {
+            self.keep_source(&wasm, &digest, note);
+            return Ok(found);
+        }
+        // Whoever else is compiling the same is waited for; then it is in the cache.
+        let _lock = match &self.cache {
+            Some(cache) => Some(cache.lock(&digest, &self.profile)?),
+            None => None,
+        };
+        if let Some(found) = self.find(&digest)? {
+            return Ok(found);
+        }
+        note(format!("compiling {name} ({})", Bytes(wasm.len() as u64)));
+        let compiled = self.machine()?.compile(&wasm)?;
+        match self.publish(&compiled) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(error) if unkept == Unkept::Warn => {
+                note(format!("warning: not kept in the cache: {error:#}"));
+            }
+            Err(error) => return Err(error),
+        }
+        let Compiled {
+            wasm: _,
+            artifact,
+            manifest,
+        } = compiled;
+        Ok(Found {
+            artifact: VerifiedArtifact::in_memory(manifest.clone(), &artifact)?,
+            manifest,
+            path: None,
+            cached: false,
+        })
+    }
+
+    fn find(&self, digest: &Digest) -> Result<Option<Found>> {
+        let Some(cache) = &self.cache else {
+            return Ok(None);
+        };
+        let artifact = cache.lookup(digest, &self.profile)?;
+        Ok(artifact.map(|artifact| Found {
+            manifest: artifact.manifest().clone(),
+            artifact,
+            path: Some(cache.artifact_path(digest, &self.profile)),
+            cached: true,
+        }))
+    }
+
+    /// Puts a source back of which only the artifact is left: other profiles will need it.
+    fn keep_source(&self, wasm: &[u8], digest: &Digest, note: &dyn Fn(String)) {
+        if let Some(cache) = &self.cache
+            && !cache.source_path(digest).exists()
+            && let Err(error) = cache.put_source(wasm)
+        {
+            note(format!(
+                "warning: the source is not kept in the cache: {error}"
+            ));
+        }
+    }
+
+    fn publish(&self, compiled: &Compiled) -> Result<Option<Found>> {
+        let Some(cache) = &self.cache else {
+            return Ok(None);
+        };
+        let Compiled {
+            wasm,
+            artifact,
+            manifest,
+        } = compiled;
+        let digest = cache.put_source(wasm)?;
+        Ok(Some(Found {
+            artifact: cache.publish(manifest, artifact)?,
+            manifest: manifest.clone(),
+            path: Some(cache.artifact_path(&digest, &self.profile)),
+            cached: false,
+        }))
+    }
+
+    fn machine(&self) -> Result<&Machine> {
+        self.machine
+            .get_or_init(|| {
+                Machine::new(&self.profile, &self.bounds, self.jobs)
+                    .map_err(|error| format!("{error:#}"))
+            })
+            .as_ref()
+            .map_err(|error| anyhow!("{error}"))
+    }
+}
+
+impl Machine {
+    fn new(profile: &Profile, bounds: &Bounds, jobs: NonZeroUsize) -> Result<Self> {
+        Ok(Self {
+            compiler: Compiler::new(profile, bounds.clone())?,
+            threads: rayon::ThreadPoolBuilder::new()
+                .num_threads(jobs.get())
+                .build()?,
+        })
+    }
+
+    /// Compiles on the threads of the pool, which all modules share: their number is that of the
+    /// processors in use, however many modules there are.
+    fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
+        self.threads.install(|| self.compiler.compile(wasm))
+    }
+}
