@@ -9,6 +9,7 @@ mod loading;
 mod managed;
 mod permissions;
 mod replies;
+mod rewind;
 mod scheduling;
 mod support;
 mod transactions;

@@ -42,6 +42,8 @@ struct House {
 impl House {
     fn new(memories_max: usize) -> Self {
         let mut config = Profile::native().compiler_config();
+        // wasmtime maps images of data segments only into memories of its own.
+        config.memory_init_cow(false);
         let first = Engine::new(&config).expect("an engine can be made");
         let arena = Arena::new(ArenaOptions {
             memories_max,
@@ -53,7 +55,8 @@ impl House {
         config.with_host_memory(Arc::new(ArenaMemories(Arc::clone(&arena))));
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         let engine = Engine::new(&config).expect("an engine can be made");
-        let source = wat::parse_str(GUEST).expect("the guest is a module");
+        let source = ferrite_compiler::to_wasm(GUEST.as_bytes(), &Default::default())
+            .expect("the guest is a module");
         let rewritten = rewrite(&source).expect("the guest is valid");
         let Rewind::Allowed(plan) = rewritten.rewind else {
             panic!("the guest can be rewound");
@@ -202,7 +205,9 @@ fn a_trap_is_still_a_trap() {
     let (mut guest, _rewinder) = house.attached(&pristine);
     guest.call::<_, ()>("touch", 2);
     let beyond = guest.func::<(), ()>("beyond");
-    let error = beyond.call(&mut guest.store, ()).expect_err("it is out of bounds");
+    let error = beyond
+        .call(&mut guest.store, ())
+        .expect_err("it is out of bounds");
     assert_eq!(error.downcast_ref(), Some(&Trap::MemoryOutOfBounds));
 }
 

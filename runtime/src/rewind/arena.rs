@@ -1,0 +1,273 @@
+//! Address space for memories that can be rewound, and how wasmtime gets them.
+
+use std::io;
+use std::ptr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
+
+use super::HOST_PAGE;
+use super::fault::Registration;
+use super::slot::Slot;
+
+/// Address space for a number of memories, each with its guards.
+///
+/// One reservation holds them all, so that the fault handler finds a memory by a division. A slot
+/// is inaccessible until a memory takes it, and again after the memory is dropped.
+#[derive(Debug)]
+pub struct Arena {
+    /// First byte of the reservation.
+    reservation: usize,
+    /// Bytes of the reservation.
+    len: usize,
+    /// First byte of the first slot; a guard comes before it.
+    base: usize,
+    stride: usize,
+    slots: Box<[Slot]>,
+    free: Mutex<Vec<usize>>,
+    registration: Option<Registration>,
+}
+
+/// How large an arena is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArenaOptions {
+    /// Memories that may exist at once.
+    pub memories_max: usize,
+    /// Bytes of address space for one memory, as the engine's `memory_reservation`.
+    pub reservation_bytes: usize,
+    /// Bytes of guard after it, as the engine's `memory_guard_size`.
+    pub guard_bytes: usize,
+}
+
+impl Arena {
+    /// Reserves the address space. wasmtime's own signal handler must stand already, so an engine
+    /// must have been made.
+    ///
+    /// # Errors
+    ///
+    /// When the address space or the signal handler is not to be had.
+    pub fn new(options: ArenaOptions) -> io::Result<Arc<Self>> {
+        let ArenaOptions {
+            memories_max,
+            reservation_bytes,
+            guard_bytes,
+        } = options;
+        let page = rustix::param::page_size();
+        if page != HOST_PAGE {
+            return Err(io::Error::other(format!(
+                "rewinding needs pages of {HOST_PAGE} bytes, this kernel has {page}"
+            )));
+        }
+        let too_large = || io::Error::other("the arena exceeds the address space");
+        let stride = reservation_bytes
+            .checked_add(guard_bytes)
+            .ok_or_else(too_large)?;
+        let len = stride
+            .checked_mul(memories_max)
+            .and_then(|len| len.checked_add(guard_bytes))
+            .ok_or_else(too_large)?;
+        // SAFETY: a new anonymous mapping at a place of the kernel's choice.
+        let start = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                len,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )?
+        };
+        let reservation = start.expose_provenance();
+        let mut arena = Self {
+            reservation,
+            len,
+            base: reservation + guard_bytes,
+            stride,
+            slots: (0..memories_max).map(|_| Slot::new()).collect(),
+            free: Mutex::new((0..memories_max).rev().collect()),
+            registration: None,
+        };
+        // SAFETY: the records are in a box of their own, which does not move and is dropped after
+        // the registration (see `drop`); the reservation belongs to the arena.
+        let registration = unsafe {
+            Registration::new(
+                arena.base,
+                stride,
+                arena.slots.as_mut_ptr(),
+                arena.slots.len(),
+            )?
+        };
+        arena.registration = Some(registration);
+        Ok(Arc::new(arena))
+    }
+
+    /// The memory that begins at `start`, if it is one of this arena's.
+    pub(super) fn find(self: &Arc<Self>, start: *const u8) -> Option<MemoryHandle> {
+        let offset = start.addr().checked_sub(self.base)?;
+        if !offset.is_multiple_of(self.stride) {
+            return None;
+        }
+        let index = offset / self.stride;
+        let slot = self.slots.get(index)?;
+        (slot.accessible() > 0).then(|| MemoryHandle {
+            arena: Arc::clone(self),
+            index,
+            generation: slot.generation(),
+        })
+    }
+
+    fn start(&self, index: usize) -> usize {
+        self.base + index * self.stride
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // The handler must not look at the records any more before they go.
+        self.registration = None;
+        // SAFETY: every memory holds an `Arc` of the arena, so none is left, and the reservation
+        // is the arena's own.
+        let _ = unsafe { munmap(ptr::with_exposed_provenance_mut(self.reservation), self.len) };
+    }
+}
+
+/// A memory of the arena's, for those who rewind it. The memory may be gone: every use asks.
+#[derive(Debug)]
+pub(super) struct MemoryHandle {
+    arena: Arc<Arena>,
+    index: usize,
+    generation: u32,
+}
+
+impl MemoryHandle {
+    /// What the fault handler knows of the memory; none if the memory was dropped.
+    pub(super) fn slot(&self) -> Option<&Slot> {
+        let slot = &self.arena.slots[self.index];
+        (slot.generation() == self.generation).then_some(slot)
+    }
+
+    /// Address of the memory's first byte.
+    pub(super) fn start(&self) -> usize {
+        self.arena.start(self.index)
+    }
+}
+
+/// Gives wasmtime memories out of an arena.
+pub struct ArenaMemories(pub Arc<Arena>);
+
+// SAFETY: the memories are page-aligned, zero when new, never move, have the whole reservation and
+// guard that wasmtime asks for (`new_memory` checks it), and belong to their instance alone until
+// they are dropped. Rewinding changes contents and protection only between calls, through an
+// exclusive borrow of the instance's store.
+unsafe impl MemoryCreator for ArenaMemories {
+    fn new_memory(
+        &self,
+        _ty: MemoryType,
+        minimum: usize,
+        maximum: Option<usize>,
+        reserved_size_in_bytes: Option<usize>,
+        guard_size_in_bytes: usize,
+    ) -> Result<Box<dyn LinearMemory>, String> {
+        let arena = &self.0;
+        let reserved = reserved_size_in_bytes.unwrap_or(0);
+        let needed = reserved
+            .max(maximum.unwrap_or(minimum))
+            .checked_add(guard_size_in_bytes);
+        if needed.is_none_or(|needed| needed > arena.stride) {
+            return Err(format!(
+                "a memory of {reserved} bytes with a guard of {guard_size_in_bytes} does not fit into a slot"
+            ));
+        }
+        let Some(index) = arena.free.lock().pop() else {
+            return Err(format!(
+                "all {} rewindable memories are in use",
+                arena.slots.len()
+            ));
+        };
+        let mut memory = ArenaMemory {
+            arena: Arc::clone(arena),
+            index,
+            capacity: reserved.max(minimum),
+        };
+        memory.grow_to(minimum).map_err(|error| error.to_string())?;
+        Ok(Box::new(memory))
+    }
+}
+
+/// One memory, as wasmtime sees it.
+struct ArenaMemory {
+    arena: Arc<Arena>,
+    index: usize,
+    capacity: usize,
+}
+
+impl ArenaMemory {
+    fn slot(&self) -> &Slot {
+        &self.arena.slots[self.index]
+    }
+}
+
+// SAFETY: see `ArenaMemories`; the memory's addresses are those of its slot, which is its own.
+unsafe impl LinearMemory for ArenaMemory {
+    fn byte_size(&self) -> usize {
+        self.slot().accessible()
+    }
+
+    fn byte_capacity(&self) -> usize {
+        self.capacity
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        let now = self.slot().accessible();
+        if new_size > self.capacity {
+            return Err(wasmtime::Error::msg(format!(
+                "a memory of {} bytes cannot grow to {new_size}",
+                self.capacity
+            )));
+        }
+        if new_size > now {
+            let start = self.arena.start(self.index) + now;
+            // SAFETY: the range lies within this memory's slot and has not been accessible.
+            unsafe {
+                mprotect(
+                    ptr::with_exposed_provenance_mut(start),
+                    new_size - now,
+                    MprotectFlags::READ | MprotectFlags::WRITE,
+                )
+            }
+            .map_err(io::Error::from)?;
+            self.slot().set_accessible(new_size);
+        }
+        Ok(())
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        ptr::with_exposed_provenance_mut(self.arena.start(self.index))
+    }
+}
+
+impl Drop for ArenaMemory {
+    fn drop(&mut self) {
+        let used = self.slot().accessible();
+        // First out of the handler's sight, then out of the address space.
+        self.slot().clear();
+        if used > 0 {
+            let start = self.arena.start(self.index);
+            // SAFETY: the range is this memory's own; a new inaccessible mapping takes its place
+            // and gives its pages back.
+            let cleared = unsafe {
+                mmap_anonymous(
+                    ptr::with_exposed_provenance_mut(start),
+                    used,
+                    ProtFlags::empty(),
+                    MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED,
+                )
+            };
+            if cleared.is_err() {
+                // Its contents would show in the next memory: the slot is not used again.
+                return;
+            }
+        }
+        self.arena.free.lock().push(self.index);
+    }
+}

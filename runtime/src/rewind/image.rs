@@ -1,0 +1,208 @@
+//! The pristine contents of a module's memory, and the pages that its calls write.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::ptr;
+
+use memmap2::Mmap;
+use parking_lot::Mutex;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
+
+use super::arena::MemoryHandle;
+use super::slot::{PAGES_MAX, Slot};
+use super::{HOST_PAGE, WASM_PAGE};
+
+/// Why a memory was not made pristine.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The operating system refused a mapping.
+    #[error("the pristine image of the memory cannot be mapped")]
+    Map(#[from] io::Error),
+    /// The memory has another size than the image, or is gone.
+    #[error("the memory does not have the size of its pristine image")]
+    Size,
+}
+
+/// The pristine contents of a module's memory, shared by all of its instances.
+///
+/// An instance maps the image privately, so that pages it never writes cost it no memory.
+#[derive(Debug)]
+pub(super) struct Image {
+    file: File,
+    contents: Mmap,
+    /// Pages that calls of any instance have written, sorted; at most [`PAGES_MAX`].
+    learned: Mutex<Vec<u32>>,
+}
+
+impl Image {
+    /// Keeps a copy of `memory`, whose length is a multiple of WebAssembly's page.
+    pub(super) fn capture(memory: &[u8]) -> io::Result<Self> {
+        let descriptor = memfd_create(
+            "ferrite-pristine",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?;
+        ftruncate(&descriptor, memory.len() as u64)?;
+        let file = File::from(descriptor);
+        // Pages of zeros stay holes: they take no memory.
+        for (index, page) in memory.chunks(HOST_PAGE).enumerate() {
+            if page.iter().any(|&byte| byte != 0) {
+                file.write_all_at(page, (index * HOST_PAGE) as u64)?;
+            }
+        }
+        fcntl_add_seals(
+            &file,
+            SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+        )?;
+        // SAFETY: the file is sealed, so the mapping never changes.
+        let contents = unsafe { Mmap::map(&file)? };
+        Ok(Self {
+            file,
+            contents,
+            learned: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Bytes of the memory that the image was taken of.
+    pub(super) fn len(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// Pages of WebAssembly of the same.
+    pub(super) fn wasm_pages(&self) -> u64 {
+        self.len() as u64 / WASM_PAGE
+    }
+
+    /// The contents.
+    pub(super) fn contents(&self) -> &[u8] {
+        &self.contents
+    }
+
+    /// Shows the image in a memory, protects it, and begins to learn.
+    ///
+    /// Pages that siblings have written are writable from the start.
+    pub(super) fn show(&self, memory: &MemoryHandle) -> Result<(), ImageError> {
+        let slot = memory.slot().ok_or(ImageError::Size)?;
+        if slot.accessible() != self.len() {
+            return Err(ImageError::Size);
+        }
+        // SAFETY: the range is exactly the memory's accessible part, whose owner has lent it to
+        // us exclusively; its contents are replaced, nothing else.
+        unsafe {
+            mmap(
+                ptr::with_exposed_provenance_mut(memory.start()),
+                self.len(),
+                ProtFlags::READ,
+                MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                &self.file,
+                0,
+            )
+        }
+        .map_err(io::Error::from)?;
+        let pages = self.learned.lock().clone();
+        for run in runs(&pages) {
+            // SAFETY: learned pages lie within the image's length, which is the memory's.
+            unsafe {
+                mprotect(
+                    ptr::with_exposed_provenance_mut(
+                        memory.start() + run.first as usize * HOST_PAGE,
+                    ),
+                    run.count * HOST_PAGE,
+                    MprotectFlags::READ | MprotectFlags::WRITE,
+                )
+            }
+            .map_err(io::Error::from)?;
+        }
+        slot.arm(&pages);
+        Ok(())
+    }
+
+    /// Copies the pages that were written back from the image.
+    pub(super) fn restore(&self, memory: &MemoryHandle, slot: &Slot) {
+        let start = memory.start();
+        for page in slot.pages() {
+            let offset = page as usize * HOST_PAGE;
+            let Some(pristine) = self.contents.get(offset..offset + HOST_PAGE) else {
+                continue;
+            };
+            // SAFETY: the page is one of the memory's, writable since it was learned, and its
+            // owner has lent the memory to us exclusively; image and memory are two mappings.
+            unsafe {
+                ptr::copy_nonoverlapping(
+                    pristine.as_ptr(),
+                    ptr::with_exposed_provenance_mut::<u8>(start + offset),
+                    HOST_PAGE,
+                );
+            }
+        }
+    }
+
+    /// Tells later instances which pages calls write. `known` are those already told.
+    pub(super) fn teach(&self, slot: &Slot) {
+        let mut learned = self.learned.lock();
+        for page in slot.pages() {
+            if let Err(place) = learned.binary_search(&page)
+                && learned.len() < PAGES_MAX / 2
+            {
+                learned.insert(place, page);
+            }
+        }
+    }
+
+    /// Pages that new instances start with as writable.
+    pub(super) fn learned(&self) -> usize {
+        self.learned.lock().len()
+    }
+}
+
+/// Neighbouring pages.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    first: u32,
+    count: usize,
+}
+
+/// Sorted pages as runs of neighbours, so that one system call serves a run.
+fn runs(pages: &[u32]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for &page in pages {
+        match runs.last_mut() {
+            Some(run) if run.first + run.count as u32 == page => run.count += 1,
+            _ => runs.push(Run {
+                first: page,
+                count: 1,
+            }),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HOST_PAGE, Image, Run, runs};
+
+    #[test]
+    fn neighbours_form_runs() {
+        assert_eq!(runs(&[]), []);
+        assert_eq!(
+            runs(&[1, 2, 3, 7, 9, 10]),
+            [
+                Run { first: 1, count: 3 },
+                Run { first: 7, count: 1 },
+                Run { first: 9, count: 2 },
+            ]
+        );
+    }
+
+    #[test]
+    fn an_image_is_a_copy_with_holes() {
+        let mut memory = vec![0; 16 * HOST_PAGE];
+        memory[5 * HOST_PAGE] = 7;
+        let image = Image::capture(&memory).expect("a memory file can be made");
+        memory[5 * HOST_PAGE] = 8;
+        assert_eq!(image.contents()[5 * HOST_PAGE], 7);
+        assert_eq!(image.len(), 16 * HOST_PAGE);
+        assert_eq!(image.wasm_pages(), 1);
+    }
+}

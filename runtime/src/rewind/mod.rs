@@ -1,0 +1,38 @@
+//! Rewinding: a pristine instance for every call, without making one. The mechanism alone: the call
+//! path does not use it yet, and `ISOLATION rewind` is refused at load.
+//!
+//! An instance that may be rewound has a linear memory of our own. After it is made, its memory
+//! shows a pristine image that all instances of the module share, and is write-protected. The
+//! first write to a page faults; the [`fault`] handler makes the page writable and notes it. After
+//! the call the noted pages are copied back from the image and the globals are restored: no
+//! system call, no slower guest code, and the host's own writes are covered because they fault
+//! too. Noted pages stay writable, so the second call of a kind costs the copies alone, and new
+//! instances start with the pages that their siblings needed.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`arena`] | address space for such memories, and how wasmtime gets them |
+//! | [`slot`] | what the fault handler knows of one memory; nothing but atomics |
+//! | [`fault`] | the signal handler |
+//! | [`image`] | the pristine contents of a module's memory, and the pages that calls write |
+//! | [`pristine`] | image and globals together; capture, attach, rewind |
+
+#![allow(
+    unsafe_code,
+    reason = "memory protection, a signal handler and copies between mappings have no safe form"
+)]
+
+pub mod arena;
+mod fault;
+mod image;
+pub mod pristine;
+mod slot;
+
+pub use image::ImageError;
+
+/// Bytes in a page of the host. Both supported architectures are run with 4 KiB pages; an aarch64
+/// kernel with larger ones is refused by [`arena::Arena::new`].
+pub(crate) const HOST_PAGE: usize = 4096;
+
+/// Bytes in a page of WebAssembly.
+pub(crate) const WASM_PAGE: u64 = 65_536;

@@ -1,0 +1,162 @@
+//! What the fault handler knows of one memory: a fixed record of atomics.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use super::HOST_PAGE;
+
+/// Most pages that an instance may have written and still be rewound.
+///
+/// Every writable page between protected ones splits a mapping of the kernel's in two, and a
+/// process has 65,530 of them (`vm.max_map_count`), so this bound is a matter of safety.
+pub(super) const PAGES_MAX: usize = 64;
+
+/// What the fault handler knows of one memory.
+///
+/// The thread that runs the instance and the handler on that same thread are the only ones that
+/// touch a slot while it is armed; the atomics are for the compiler and for later owners.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Bytes from the slot's start that the memory has.
+    accessible: AtomicUsize,
+    /// Whether pages are write-protected and learned.
+    armed: AtomicBool,
+    /// Whether more pages were written than can be noted; all are writable then.
+    overflowed: AtomicBool,
+    /// How many of `pages` are noted.
+    count: AtomicUsize,
+    /// Numbers of the writable pages, in the order in which they were learned.
+    pages: [AtomicU32; PAGES_MAX],
+    /// Rises whenever the slot gets another memory.
+    generation: AtomicU32,
+}
+
+/// What the fault handler is to do about a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// Make this page writable.
+    Page(u32),
+    /// Make the first so many bytes writable: there are too many pages.
+    Everything(usize),
+    /// The fault is not about a protected page.
+    NotOurs,
+}
+
+impl Slot {
+    /// A slot without a memory.
+    pub(super) const fn new() -> Self {
+        Self {
+            accessible: AtomicUsize::new(0),
+            armed: AtomicBool::new(false),
+            overflowed: AtomicBool::new(false),
+            count: AtomicUsize::new(0),
+            pages: [const { AtomicU32::new(0) }; PAGES_MAX],
+            generation: AtomicU32::new(0),
+        }
+    }
+
+    /// Bytes that the memory has.
+    pub(super) fn accessible(&self) -> usize {
+        self.accessible.load(Ordering::Acquire)
+    }
+
+    /// Notes that the memory has so many bytes now.
+    pub(super) fn set_accessible(&self, bytes: usize) {
+        self.accessible.store(bytes, Ordering::Release);
+    }
+
+    /// Which memory of the slot's this is.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Begins to learn; `pages` are writable already.
+    pub(super) fn arm(&self, pages: &[u32]) {
+        for (slot, page) in self.pages.iter().zip(pages) {
+            slot.store(*page, Ordering::Relaxed);
+        }
+        self.count
+            .store(pages.len().min(PAGES_MAX), Ordering::Relaxed);
+        self.overflowed.store(false, Ordering::Relaxed);
+        self.armed.store(true, Ordering::Release);
+    }
+
+    /// The memory is gone.
+    pub(super) fn clear(&self) {
+        self.armed.store(false, Ordering::Release);
+        self.accessible.store(0, Ordering::Release);
+        self.count.store(0, Ordering::Relaxed);
+        self.overflowed.store(false, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether more pages were written than can be noted.
+    pub(super) fn overflowed(&self) -> bool {
+        self.overflowed.load(Ordering::Acquire)
+    }
+
+    /// How many pages are noted.
+    pub(super) fn learned(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// The noted pages.
+    pub(super) fn pages(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pages[..self.learned()]
+            .iter()
+            .map(|page| page.load(Ordering::Relaxed))
+    }
+
+    /// A write faulted at this offset. Called by the signal handler.
+    pub(super) fn learn(&self, offset: usize) -> Learned {
+        let accessible = self.accessible();
+        if offset >= accessible || !self.armed.load(Ordering::Acquire) || self.overflowed() {
+            return Learned::NotOurs;
+        }
+        let page = (offset / HOST_PAGE) as u32;
+        if self.pages().any(|known| known == page) {
+            // It is writable already: whatever faulted, learning again would fault for ever.
+            return Learned::NotOurs;
+        }
+        let count = self.learned();
+        match self.pages.get(count) {
+            Some(place) => {
+                place.store(page, Ordering::Relaxed);
+                self.count.store(count + 1, Ordering::Release);
+                Learned::Page(page)
+            }
+            None => {
+                self.overflowed.store(true, Ordering::Release);
+                Learned::Everything(accessible)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HOST_PAGE, Learned, PAGES_MAX, Slot};
+
+    #[test]
+    fn pages_are_learned_once_and_up_to_the_cap() {
+        let slot = Slot::new();
+        let bytes = 2 * PAGES_MAX * HOST_PAGE;
+        slot.set_accessible(bytes);
+        assert_eq!(slot.learn(0), Learned::NotOurs, "not armed yet");
+        slot.arm(&[3]);
+        assert_eq!(slot.learn(3 * HOST_PAGE + 7), Learned::NotOurs, "known");
+        assert_eq!(slot.learn(bytes), Learned::NotOurs, "past the end");
+        for page in 0..PAGES_MAX as u32 - 1 {
+            let page = page + 4;
+            let offset = page as usize * HOST_PAGE + 1;
+            assert_eq!(slot.learn(offset), Learned::Page(page));
+        }
+        assert_eq!(slot.learned(), PAGES_MAX);
+        assert_eq!(slot.learn(0), Learned::Everything(bytes));
+        assert!(slot.overflowed());
+        assert_eq!(slot.learn(HOST_PAGE), Learned::NotOurs, "all are writable");
+        let generation = slot.generation();
+        slot.clear();
+        assert_ne!(slot.generation(), generation);
+        assert_eq!((slot.learned(), slot.accessible()), (0, 0));
+    }
+}
