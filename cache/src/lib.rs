@@ -36,6 +36,6 @@ pub use module_info::{
 };
 pub use profile::{
     Baseline, EngineProfile, Fingerprint, FingerprintError, Metering, Profile, ProfileError,
-    Security, Target,
+    Security, Target, UnknownName,
 };
 pub use rewind::{OffsetShift, Rewind, RewindPlan};

@@ -11,46 +11,9 @@ use wasmtime::{
     WasmFeatures,
 };
 
-use super::{EngineProfile, Metering, Profile, Security};
-
-/// How the code counts what it does.
-pub(super) const METERING: Metering = Metering {
-    fuel: true,
-    epochs: true,
-};
-
-/// What keeps the code inside its sandbox.
-///
-/// With 4 GiB reserved, a 32-bit index cannot leave a memory, and static offsets below the guard's
-/// 32 MiB need no check either.
-pub(super) const SECURITY: Security = Security {
-    memory_reservation_bytes: 4 << 30,
-    memory_guard_bytes: 32 << 20,
-    guard_before_memory: true,
-    heap_spectre_mitigation: true,
-    table_spectre_mitigation: true,
-    nan_canonicalization: false,
-    signals_based_traps: true,
-};
-
-/// The WebAssembly features that modules may use, sorted by name; every other one is off.
-///
-/// Off on purpose: everything that needs a garbage collector, `externref` included; exceptions,
-/// threads, 64-bit and multiple memories, relaxed SIMD, stack switching and tail calls.
-pub(super) const WASM_FEATURES: &[(&str, WasmFeatures)] = &[
-    ("bulk-memory", WasmFeatures::BULK_MEMORY),
-    ("extended-const", WasmFeatures::EXTENDED_CONST),
-    ("floats", WasmFeatures::FLOATS),
-    ("multi-value", WasmFeatures::MULTI_VALUE),
-    ("mutable-globals", WasmFeatures::MUTABLE_GLOBAL),
-    ("reference-types", WasmFeatures::REFERENCE_TYPES),
-    (
-        "saturating-float-to-int",
-        WasmFeatures::SATURATING_FLOAT_TO_INT,
-    ),
-    ("sign-extension", WasmFeatures::SIGN_EXTENSION),
-    ("simd", WasmFeatures::SIMD),
-];
+use super::Profile;
+use super::engine::EngineProfile;
+use super::settings::{METERING, Metering, SECURITY, Security, WASM_FEATURES};
 
 /// Stack that wasm code may use, in bytes.
 const WASM_STACK_BYTES_MAX: usize = 512 << 10;
@@ -157,8 +120,9 @@ mod compiler {
 
     use wasmtime::{Config, OptLevel, RegallocAlgorithm, Strategy};
 
-    use super::{Profile, SECURITY, Security, apply};
-    use crate::profile::cpu;
+    use super::apply;
+    use crate::profile::settings::{SECURITY, Security};
+    use crate::profile::{Profile, cpu};
 
     impl Profile {
         /// The configuration of an engine that compiles for this profile's target and CPU.

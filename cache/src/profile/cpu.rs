@@ -1,6 +1,6 @@
 //! CPU features, under the names that Cranelift's flags have.
 
-use super::{Baseline, Target};
+use super::target::{Baseline, Target};
 
 /// Flags of Cranelift's x86-64 backend that stand for a CPU feature which wasmtime can detect.
 const X86_64: &[&str] = &[
@@ -127,7 +127,7 @@ fn has(flag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{V2, V3, detected, flags};
-    use crate::profile::Target;
+    use crate::profile::target::Target;
 
     #[test]
     fn tables_are_sorted_and_contain_each_other() {

@@ -5,9 +5,9 @@ use std::fmt;
 use ferrite_wasm_abi::ABI_VERSION;
 use serde::{Deserialize, Serialize};
 
-use super::ProfileError;
-use super::config::{METERING, SECURITY, WASM_FEATURES};
+use super::error::ProfileError;
 use super::fingerprint::Canonical;
+use super::settings::{METERING, Metering, SECURITY, Security, WASM_FEATURES};
 use super::version::wasmtime_version;
 
 /// What an engine must be like to load the code, whatever the CPU.
@@ -24,36 +24,6 @@ pub struct EngineProfile {
     pub wasm_features: Vec<String>,
     /// What keeps the code inside its sandbox.
     pub security: Security,
-}
-
-/// How code counts what it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metering {
-    /// Every instruction uses up fuel.
-    pub fuel: bool,
-    /// Loops and functions look at the engine's epoch.
-    pub epochs: bool,
-}
-
-/// What keeps code inside its sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Security {
-    /// Address space reserved for every linear memory, in bytes.
-    pub memory_reservation_bytes: u64,
-    /// Inaccessible address space behind it, in bytes.
-    pub memory_guard_bytes: u64,
-    /// Whether there is as much before it.
-    pub guard_before_memory: bool,
-    /// Bounds checks of linear memory hold under speculation.
-    pub heap_spectre_mitigation: bool,
-    /// Bounds checks of tables hold under speculation.
-    pub table_spectre_mitigation: bool,
-    /// Every NaN has the same bits.
-    pub nan_canonicalization: bool,
-    /// Faults of the code arrive as signals rather than by checks of its own.
-    pub signals_based_traps: bool,
 }
 
 impl EngineProfile {

@@ -1,0 +1,134 @@
+//! Platforms, and what their CPUs can do at least.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A platform that artifacts are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Target {
+    /// Linux on x86-64.
+    #[serde(rename = "x86_64-unknown-linux-gnu")]
+    X86_64Linux,
+    /// Linux on 64-bit Arm.
+    #[serde(rename = "aarch64-unknown-linux-gnu")]
+    Aarch64Linux,
+}
+
+impl Target {
+    /// Every target there is.
+    pub const ALL: [Self; 2] = [Self::X86_64Linux, Self::Aarch64Linux];
+
+    /// The platform that this program runs on.
+    #[must_use]
+    pub const fn host() -> Self {
+        if cfg!(target_arch = "x86_64") {
+            Self::X86_64Linux
+        } else {
+            Self::Aarch64Linux
+        }
+    }
+
+    /// The baselines that can be compiled for this target, best first; native is not among them.
+    #[must_use]
+    pub const fn baselines(self) -> &'static [Baseline] {
+        match self {
+            Self::X86_64Linux => &[Baseline::V3, Baseline::V2],
+            Self::Aarch64Linux => &[Baseline::Generic],
+        }
+    }
+
+    /// The target triple.
+    #[must_use]
+    pub const fn triple(self) -> &'static str {
+        match self {
+            Self::X86_64Linux => "x86_64-unknown-linux-gnu",
+            Self::Aarch64Linux => "aarch64-unknown-linux-gnu",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.triple())
+    }
+}
+
+impl FromStr for Target {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|target| target.triple() == text)
+            .ok_or_else(|| UnknownName {
+                what: "target",
+                name: text.to_owned(),
+                choices: "x86_64-unknown-linux-gnu and aarch64-unknown-linux-gnu",
+            })
+    }
+}
+
+/// The least that a CPU must be able to do to run an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Baseline {
+    /// x86-64 level 2 of the System V ABI: SSE4.2 and POPCNT, any server since about 2009.
+    #[serde(rename = "x86-64-v2")]
+    V2,
+    /// x86-64 level 3: AVX2, BMI and FMA, most servers since about 2013.
+    #[serde(rename = "x86-64-v3")]
+    V3,
+    /// Any 64-bit Arm CPU.
+    #[serde(rename = "generic")]
+    Generic,
+    /// What the machine that compiles can do.
+    #[serde(rename = "native")]
+    Native,
+}
+
+impl Baseline {
+    /// Every baseline there is.
+    pub const ALL: [Self; 4] = [Self::V2, Self::V3, Self::Generic, Self::Native];
+
+    /// The name that the command line uses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V2 => "x86-64-v2",
+            Self::V3 => "x86-64-v3",
+            Self::Generic => "generic",
+            Self::Native => "native",
+        }
+    }
+}
+
+impl fmt::Display for Baseline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Baseline {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|baseline| baseline.name() == text)
+            .ok_or_else(|| UnknownName {
+                what: "CPU baseline",
+                name: text.to_owned(),
+                choices: "x86-64-v2, x86-64-v3, generic (for aarch64) and native",
+            })
+    }
+}
+
+/// A text that names no target, or no baseline.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} `{name}`; there are {choices}")]
+pub struct UnknownName {
+    what: &'static str,
+    name: String,
+    choices: &'static str,
+}
