@@ -1,5 +1,7 @@
 //! From effects to a batch of the storage engine.
 
+use std::collections::HashMap;
+
 use fjall::OwnedWriteBatch as WriteBatch;
 
 use super::disk::Disk;
@@ -37,19 +39,28 @@ impl Spaces {
     }
 }
 
-/// A batch under construction.
-pub(super) struct Encoder<'d> {
-    disk: &'d Disk,
-    batch: WriteBatch,
-    spaces: &'d mut Spaces,
-    garbage: &'d mut Garbage,
+/// What a batch does to each record it touches: the new value, or none.
+type Changes = HashMap<Vec<u8>, Option<Vec<u8>>, foldhash::fast::RandomState>;
+
+/// A batch under construction. Of several changes to one record only the last is written: the
+/// commits of a batch become durable together anyhow.
+pub(super) struct Encoder<'w> {
+    spaces: &'w mut Spaces,
+    garbage: &'w mut Garbage,
+    keys: Changes,
+    elements: Changes,
     spaces_changed: bool,
 }
 
-impl<'d> Encoder<'d> {
-    pub(super) fn new(disk: &'d Disk, spaces: &'d mut Spaces, garbage: &'d mut Garbage) -> Self {
-        let batch = disk.database.batch();
-        Self { disk, batch, spaces, garbage, spaces_changed: false }
+impl<'w> Encoder<'w> {
+    pub(super) fn new(spaces: &'w mut Spaces, garbage: &'w mut Garbage) -> Self {
+        Self {
+            spaces,
+            garbage,
+            keys: Changes::default(),
+            elements: Changes::default(),
+            spaces_changed: false,
+        }
     }
 
     pub(super) fn add(&mut self, effect: &Effect) {
@@ -66,21 +77,20 @@ impl<'d> Encoder<'d> {
             }
             Effect::Remove { database, key, old } => {
                 let named = record::key(self.spaces.of[*database as usize], key);
-                self.batch.remove(&self.disk.keys, named.key);
+                self.keys.insert(named.key, None);
                 self.discard(old);
             }
             Effect::Discard { old } => self.discard(old),
             Effect::Field { id, kind, field, value } => self.element(*id, *kind, field, value),
             Effect::FieldGone { id, kind, field } => {
-                let named = record::element(*id, *kind, field);
-                self.batch.remove(&self.disk.elements, named.key);
+                self.elements.insert(record::element(*id, *kind, field).key, None);
             }
             Effect::Element { id, position, value } => {
                 let key = record::position(*id, *position);
-                self.batch.insert(&self.disk.elements, key, value.as_slice());
+                self.elements.insert(key, Some(value.to_vec()));
             }
             Effect::ElementGone { id, position } => {
-                self.batch.remove(&self.disk.elements, record::position(*id, *position));
+                self.elements.insert(record::position(*id, *position), None);
             }
             Effect::Clear { database } => {
                 let space = &mut self.spaces.of[*database as usize];
@@ -105,13 +115,13 @@ impl<'d> Encoder<'d> {
     ) {
         let mut named = record::key(self.spaces.of[database as usize], key);
         record::describe(&mut named.value, value, deadline);
-        self.batch.insert(&self.disk.keys, named.key, named.value);
+        self.keys.insert(named.key, Some(named.value));
     }
 
     fn element(&mut self, id: u64, kind: u8, name: &[u8], value: &[u8]) {
         let mut named = record::element(id, kind, name);
         named.value.extend_from_slice(value);
-        self.batch.insert(&self.disk.elements, named.key, named.value);
+        self.elements.insert(named.key, Some(named.value));
     }
 
     /// Removes the elements of a collection that no key holds any more: few at once, many later.
@@ -122,16 +132,29 @@ impl<'d> Encoder<'d> {
             return;
         }
         for (name, _) in record::elements(old) {
-            self.batch.remove(&self.disk.elements, record::element(id, kind, &name).key);
+            self.elements.insert(record::element(id, kind, &name).key, None);
         }
     }
 
     /// The batch, with the number of its last commit.
-    pub(super) fn finish(mut self, commit: u64) -> WriteBatch {
-        if self.spaces_changed {
-            self.batch.insert(&self.disk.meta, "spaces", self.spaces.to_bytes());
+    pub(super) fn finish(self, disk: &Disk, commit: u64) -> WriteBatch {
+        let records = self.keys.len() + self.elements.len() + 2;
+        let mut batch = WriteBatch::with_capacity(disk.database.clone(), records);
+        for (map, changes) in [(&disk.keys, self.keys), (&disk.elements, self.elements)] {
+            // In order, because the engine's memory finds neighbours faster than strangers.
+            let mut changes: Vec<_> = changes.into_iter().collect();
+            changes.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+            for (key, value) in changes {
+                match value {
+                    Some(value) => batch.insert(map, key, value),
+                    None => batch.remove(map, key),
+                }
+            }
         }
-        self.batch.insert(&self.disk.meta, "commit", commit.to_be_bytes());
-        self.batch
+        if self.spaces_changed {
+            batch.insert(&disk.meta, "spaces", self.spaces.to_bytes());
+        }
+        batch.insert(&disk.meta, "commit", commit.to_be_bytes());
+        batch
     }
 }

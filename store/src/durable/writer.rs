@@ -54,12 +54,17 @@ impl Drop for Handle {
     }
 }
 
-/// What went wrong, for people.
-fn describe(error: &fjall::Error) -> Box<str> {
-    match error {
-        fjall::Error::Io(error) => error.to_string().into(),
-        error => error.to_string().into(),
+/// What went wrong, for people: what the system said, if it is the system that failed.
+fn describe(error: &(dyn std::error::Error + 'static)) -> Box<str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            let text = error.to_string();
+            return text.split(" (os error").next().unwrap_or(&text).into();
+        }
+        cause = error.source();
     }
+    error.to_string().into()
 }
 
 impl Writer {
@@ -152,23 +157,21 @@ impl Writer {
         let disk = match &self.disk {
             Some(disk) => disk,
             None => {
-                let disk = Disk::open(&self.options.directory).map_err(|error| {
-                    let source = std::error::Error::source(&error);
-                    source.map_or_else(|| error.to_string(), ToString::to_string)
-                })?;
+                let disk =
+                    Disk::open(&self.options.directory).map_err(|error| describe(&error))?;
                 self.disk.insert(disk)
             }
         };
         // A failed batch leaves no trace: what it would have changed here is put back with it.
         let mut spaces = self.spaces.clone();
         let mut garbage = Garbage::default();
-        let mut encoder = Encoder::new(disk, &mut spaces, &mut garbage);
+        let mut encoder = Encoder::new(&mut spaces, &mut garbage);
         commits.iter().flatten().for_each(|effect| encoder.add(effect));
         let mode = match self.options.durability {
             Durability::Always => PersistMode::SyncData,
             Durability::EverySecond | Durability::No => PersistMode::Buffer,
         };
-        if let Err(error) = encoder.finish(number).durability(Some(mode)).commit() {
+        if let Err(error) = encoder.finish(disk, number).durability(Some(mode)).commit() {
             // The engine takes no more writes after a failure; it is opened again.
             self.disk = None;
             return Err(describe(&error));
@@ -186,7 +189,7 @@ impl Writer {
         if self.space_seen_at.is_some_and(|at| at.elapsed() < SPACE_INTERVAL) {
             return Ok(());
         }
-        let free = free_bytes(&self.options.directory).map_err(|error| error.to_string())?;
+        let free = free_bytes(&self.options.directory).map_err(|error| describe(&error))?;
         if free < self.options.free_bytes_min {
             return Err("No space left on device".into());
         }

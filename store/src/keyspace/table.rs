@@ -18,8 +18,9 @@ const DEPTH_MAX: u32 = 24;
 /// Top bits of the hash that choose the shard.
 pub(crate) const SHARD_BITS: u32 = 6;
 
-/// A key with its value: one cache line.
+/// A key with its value: one cache line, and aligned to it.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Entry {
     pub(crate) key: Blob,
     pub(crate) value: Value,

@@ -8,7 +8,6 @@ use crate::error::StoreError;
 use crate::hashing::hash;
 use crate::keyspace::expiring::Deadline;
 use crate::keyspace::shard::{Shard, shard_of};
-use crate::keyspace::table::Entry;
 use crate::locked::Locked;
 use crate::view::View as _;
 
@@ -52,76 +51,63 @@ impl Transaction {
     }
 
     fn fetch(&mut self, hash: u64, key: &[u8]) -> Result<Touched, StoreError> {
+        let database = self.database as usize;
         loop {
             let snapshot = self.snapshot()?;
-            let now = self.now;
             let mut shard = self.core.lock(shard_of(hash));
-            let entry = shard.tables[self.database as usize].get(hash, key);
-            let (newest, mortal) = match entry {
-                Some(entry) => {
-                    let placed_at = shard.tables[self.database as usize].placed_at;
-                    (entry.version.max(placed_at), !entry.deadline.is_never())
-                }
+            let table = &shard.tables[database];
+            let place = table.find(hash, key);
+            let entry = place.and_then(|place| table.at(place));
+            let (newest, deadline) = match entry {
+                Some(entry) => (entry.version.max(table.placed_at), entry.deadline),
                 // What removed the key, if anything did, is not above this.
-                None => (shard.modified_at, false),
+                None => (shard.modified_at, Deadline::NEVER),
             };
-            if mortal {
-                let now = now.unwrap_or_else(|| self.core.clock.now_millis());
-                self.now = Some(now);
-                let entry = shard.tables[self.database as usize].get(hash, key);
-                if entry.is_some_and(|entry| entry.deadline.has_passed(now))
-                    && !shard.is_reserved(self.database, key)
-                {
-                    // Whoever sees that a key has expired removes it, so that nobody who still saw
-                    // it can commit afterwards.
-                    let locked = Locked::One(shard_of(hash), shard);
-                    let mut direct = Direct::new(&self.core, locked, self.database);
-                    direct.set_now(now);
-                    direct.get(key)?;
-                    direct.finish();
-                    continue;
-                }
+            let expired = !deadline.is_never()
+                && deadline.has_passed(
+                    *self.now.get_or_insert_with(|| self.core.clock.now_millis()),
+                );
+            if expired && !shard.is_reserved(self.database, key) {
+                // Whoever sees that a key has expired removes it, so that nobody who still saw it
+                // can commit afterwards.
+                let locked = Locked::One(shard_of(hash), shard);
+                let mut direct = Direct::new(&self.core, locked, self.database);
+                direct.set_now(self.now.unwrap_or(i64::MIN));
+                direct.get(key)?;
+                direct.finish();
+                continue;
             }
             if newest > snapshot {
                 drop(shard);
                 self.extend()?;
                 continue;
             }
-            if self.exclusive.is_some() {
-                let reserved = shard.reserved.get_or_insert_default();
-                reserved.add(self.database, key);
-            }
-            let touched = self.copy(&shard, hash, key);
-            drop(shard);
             if let Some(exclusive) = &mut self.exclusive {
+                shard.reserved.get_or_insert_default().add(self.database, key);
                 exclusive.note(shard_of(hash));
             }
-            return Ok(touched);
-        }
-    }
-
-    fn copy(&self, shard: &Shard, hash: u64, key: &[u8]) -> Touched {
-        let now = self.now.unwrap_or(i64::MIN);
-        let live = |entry: &&Entry| !entry.deadline.has_passed(now);
-        match shard.tables[self.database as usize].get(hash, key).filter(live) {
-            Some(entry) => Touched {
-                database: self.database,
-                hash,
-                key: entry.key.clone(),
-                seen: Seen::Version(entry.version),
-                value: Some(entry.value.clone()),
-                deadline: entry.deadline,
-                write: Write::Nothing,
-            },
-            None => Touched {
-                database: self.database,
-                hash,
-                key: Blob::new(key),
-                seen: Seen::Absent,
-                value: None,
-                deadline: Deadline::NEVER,
-                write: Write::Nothing,
-            },
+            let table = &shard.tables[database];
+            let live = place.filter(|_| !expired).and_then(|place| table.at(place));
+            return Ok(match live {
+                Some(entry) => Touched {
+                    database: self.database,
+                    hash,
+                    key: entry.key.clone(),
+                    seen: Seen::Version(entry.version),
+                    value: Some(entry.value.clone()),
+                    deadline,
+                    write: Write::Nothing,
+                },
+                None => Touched {
+                    database: self.database,
+                    hash,
+                    key: Blob::new(key),
+                    seen: Seen::Absent,
+                    value: None,
+                    deadline: Deadline::NEVER,
+                    write: Write::Nothing,
+                },
+            });
         }
     }
 
