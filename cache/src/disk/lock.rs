@@ -17,8 +17,7 @@ const CHANGE: &str = "change";
 /// Holding it means that nobody else renames, evicts or quarantines entries. It is never held while
 /// something is compiled, written or synced.
 pub(super) struct ChangeLock {
-    /// Closing it releases the lock. The file stays.
-    _file: File,
+    file: File,
 }
 
 impl ChangeLock {
@@ -27,7 +26,13 @@ impl ChangeLock {
         let directory = root.make_place(Place::Locks)?;
         let (file, path) = open(root, &directory, CHANGE)?;
         wait(&file, &path)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for ChangeLock {
+    fn drop(&mut self) {
+        release(&self.file);
     }
 }
 
@@ -38,7 +43,7 @@ impl ChangeLock {
 pub struct KeyLock {
     directory: OwnedFd,
     name: String,
-    _file: File,
+    file: File,
 }
 
 impl KeyLock {
@@ -57,7 +62,7 @@ impl KeyLock {
                 return Ok(Self {
                     directory,
                     name,
-                    _file: file,
+                    file,
                 });
             }
         }
@@ -69,6 +74,7 @@ impl Drop for KeyLock {
         // While the lock is still held: nobody else's file can have the name. Where this fails, an
         // empty file stays, which hurts nobody and is swept later.
         let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
+        release(&self.file);
     }
 }
 
@@ -105,6 +111,12 @@ fn open(root: &Root, directory: &OwnedFd, name: &str) -> Result<(File, PathBuf),
 fn wait(file: &File, path: &std::path::Path) -> Result<(), StorageError> {
     retry_on_intr(|| flock(file, FlockOperation::LockExclusive))
         .map_err(|error| StorageError::writing("lock", path, error))
+}
+
+/// Releases a lock now. Closing the file would do so only once no process that was forked meanwhile
+/// has it open any more, and a host such as Valkey forks to save its data.
+fn release(file: &File) {
+    let _ = flock(file, FlockOperation::Unlock);
 }
 
 fn has_name(file: &File, directory: &OwnedFd, name: &str) -> rustix::io::Result<bool> {
