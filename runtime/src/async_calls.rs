@@ -1,7 +1,6 @@
 //! Calls in the background: who runs, and the replies that wait to be fetched.
 //!
-//! The host runs them, on whatever it runs futures on; see [`AsyncCall`]. A reply can be fetched as
-//! often as one likes until its time is over or newer ones need its place.
+//! A reply can be fetched as often as one likes until its time is over or newer ones need its place.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,14 +10,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::call::{CallRequest, ReceiptOf};
-use crate::commands::Call;
 use crate::control::CallHandle;
 use crate::error::{CallError, Code, Quoted};
-use crate::keyspace::Keyspace;
 use crate::quantity::{ByteSize, Span};
-use crate::resp::{Encoder, Protocol, ReplyBounds, transcode};
-use crate::runtime::Runtime;
+use crate::resp::{Encoder, ReplyBounds, transcode};
 use crate::ticker::Moment;
 use crate::wait::until;
 
@@ -48,7 +43,7 @@ impl Default for AsyncOptions {
 
 /// Names a call in the background: 16 hexadecimal digits that cannot be guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Id(u64);
+pub(crate) struct Id(u64);
 
 impl Id {
     fn parse(text: &str) -> Option<Self> {
@@ -242,7 +237,24 @@ impl AsyncCalls {
         }
     }
 
-    fn begin(&self, function: &[u8], bytes: usize) -> Result<(Id, CallHandle), CallError> {
+    /// Whether a call has begun and not ended.
+    pub(crate) fn is_pending(&self, id: Id) -> bool {
+        matches!(
+            self.state.lock().calls.get(&id.0),
+            Some(Entry::Pending { .. })
+        )
+    }
+
+    /// Begins a call of `function` that holds so many `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// `BUSY` where there are as many as may be.
+    pub(crate) fn begin(
+        &self,
+        function: &[u8],
+        bytes: usize,
+    ) -> Result<(Id, CallHandle), CallError> {
         let id = Id::random()?;
         let handle = CallHandle::new();
         let mut state = self.state.lock();
@@ -278,7 +290,8 @@ impl AsyncCalls {
         Ok((id, handle))
     }
 
-    fn end(&self, id: Id, reply: Vec<u8>) {
+    /// Ends a call with its reply, in RESP3, and wakes those who wait for it.
+    pub(crate) fn end(&self, id: Id, reply: Vec<u8>) {
         let now = Moment::now();
         let waiting = {
             let mut state = self.state.lock();
@@ -328,111 +341,6 @@ impl State {
             }
             self.ended.pop_front();
         }
-    }
-}
-
-/// A call that its host has to run in the background.
-///
-/// Run it, wait for what its receipt proves, and then publish it. Dropping it before that ends the
-/// call, and its result says so.
-pub struct AsyncCall<K: Keyspace> {
-    runtime: Runtime<K>,
-    id: Id,
-    function: Box<[u8]>,
-    keys: Vec<Box<[u8]>>,
-    args: Vec<Box<[u8]>>,
-    timeout: Option<Duration>,
-    database: u32,
-    handle: CallHandle,
-    reply: Vec<u8>,
-}
-
-impl<K: Keyspace> AsyncCall<K> {
-    /// The id by which `WASM.RESULT` fetches the reply.
-    #[must_use]
-    pub fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    /// Runs the call and keeps its reply back.
-    pub async fn run(&mut self) -> Option<ReceiptOf<K>> {
-        let keys: Vec<&[u8]> = self.keys.iter().map(|key| &**key).collect();
-        let args: Vec<&[u8]> = self.args.iter().map(|arg| &**arg).collect();
-        let mut request = CallRequest::new(&self.function, &keys, &args);
-        request.timeout = self.timeout;
-        request.database = self.database;
-        request.handle = Some(&self.handle);
-        let mut reply = Encoder::new(Protocol::Resp3);
-        let outcome = self.runtime.call(&request, &mut reply).await;
-        self.reply = reply.take();
-        outcome.receipt
-    }
-
-    /// Lets the reply be fetched.
-    pub fn publish(mut self) {
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        let mut reply = std::mem::take(&mut self.reply);
-        if reply.is_empty() {
-            let mut encoder = Encoder::new(Protocol::Resp3);
-            encoder.error_display(&CallError::killed());
-            reply = encoder.take();
-        }
-        self.runtime.async_calls().end(self.id, reply);
-    }
-}
-
-impl<K: Keyspace> Drop for AsyncCall<K> {
-    fn drop(&mut self) {
-        // Published calls are settled already, and then this finds nothing to do.
-        if self.runtime.async_calls().is_pending(self.id) {
-            self.reply = Vec::new();
-            self.settle();
-        }
-    }
-}
-
-impl<K: Keyspace> fmt::Debug for AsyncCall<K> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "AsyncCall({})", self.id)
-    }
-}
-
-impl AsyncCalls {
-    fn is_pending(&self, id: Id) -> bool {
-        matches!(
-            self.state.lock().calls.get(&id.0),
-            Some(Entry::Pending { .. })
-        )
-    }
-}
-
-impl<K: Keyspace> Runtime<K> {
-    /// Prepares a call for the background; the host runs it.
-    ///
-    /// # Errors
-    ///
-    /// `NOFUNC`, and `BUSY` where as many calls are in the background as may be.
-    pub fn call_async(&self, call: &Call<'_>, database: u32) -> Result<AsyncCall<K>, CallError> {
-        let name = call.function_name();
-        self.function(name)?;
-        let words = call.keys.iter().chain(call.args);
-        let bytes = words.map(|word| word.len() + size_of::<Box<[u8]>>()).sum();
-        let (id, handle) = self.async_calls().begin(name, bytes)?;
-        let owned = |words: &[&[u8]]| words.iter().map(|&word| word.into()).collect();
-        Ok(AsyncCall {
-            runtime: self.clone(),
-            id,
-            function: call.function.into(),
-            keys: owned(call.keys),
-            args: owned(call.args),
-            timeout: call.timeout,
-            database,
-            handle,
-            reply: Vec::new(),
-        })
     }
 }
 

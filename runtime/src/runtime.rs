@@ -1,81 +1,34 @@
 //! The runtime as a host embeds it: functions by name, loaded, called and looked after.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 
 use ferrite_cache::{Cache, Digest};
+use parking_lot::RwLock;
 
 use crate::acquire::{Acquire, Acquired};
-use crate::async_calls::{AsyncCalls, AsyncOptions};
+use crate::async_calls::AsyncCalls;
 use crate::call::{CallOutcome, CallRequest, ReceiptOf};
 use crate::chain::chain;
-use crate::engine::EngineOptions;
 use crate::error::{CallError, Code};
 use crate::executor::{Executor, ExecutorError};
 use crate::function::Function;
 use crate::keyspace::Keyspace;
-use crate::limits::{LimitSettings, Limits};
+use crate::limits::LimitSettings;
+pub use crate::options::RuntimeOptions;
 use crate::permissions::{Door, Permissions, PermissionsError};
-use crate::pool::PoolOptions;
 use crate::record::{FunctionName, Record};
 use crate::registered::Registered;
 use crate::registry::{Names, Registry};
 use crate::registry_file::{RegistryFile, RegistryFileError};
 use crate::resp::Encoder;
-use crate::source::{Source, SourceOptions};
+use crate::source::Source;
 use crate::spec::{FunctionSpec, Isolation};
 use crate::stats::FunctionStats;
 use crate::ticker::Moment;
 use crate::wait::{Wait, until};
-use crate::worker::WorkerOptions;
-
-/// How a runtime is set up.
-#[derive(Clone, Debug)]
-pub struct RuntimeOptions {
-    /// What the engine sets aside.
-    pub engine: EngineOptions,
-    /// The most that any function may use, and what one may use that says nothing.
-    pub limits: Limits,
-    /// The permissions of functions that are loaded without any.
-    pub permissions: Permissions,
-    /// The isolation of functions that are loaded without any.
-    pub isolation: Isolation,
-    /// The pool of each function.
-    pub pool: PoolOptions,
-    /// What sources are taken.
-    pub source: SourceOptions,
-    /// Where the compiler is.
-    pub worker: WorkerOptions,
-    /// Most functions.
-    pub functions_max: usize,
-    /// Longest description of a function, in bytes.
-    pub description_bytes_max: usize,
-    /// How many calls in the background there may be.
-    pub background: AsyncOptions,
-    /// Where the registry is kept; without it, a restart forgets every function.
-    pub registry: Option<PathBuf>,
-}
-
-impl Default for RuntimeOptions {
-    fn default() -> Self {
-        Self {
-            engine: EngineOptions::default(),
-            limits: Limits::DEFAULT,
-            permissions: Permissions::default(),
-            isolation: Isolation::default(),
-            pool: PoolOptions::default(),
-            source: SourceOptions::default(),
-            worker: WorkerOptions::default(),
-            functions_max: 10_000,
-            description_bytes_max: 4096,
-            background: AsyncOptions::default(),
-            registry: None,
-        }
-    }
-}
 
 /// Why a runtime does not start.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +82,9 @@ struct Inner<K: Keyspace> {
     registry: Registry<Registered<K>>,
     file: Option<RegistryFile>,
     async_calls: AsyncCalls,
+    /// Held shared from an artifact's arrival until its function is registered. Who evicts holds it
+    /// alone, so that nothing goes that is about to be pinned.
+    arriving: RwLock<()>,
     options: RuntimeOptions,
 }
 
@@ -165,6 +121,7 @@ impl<K: Keyspace> Runtime<K> {
             registry: Registry::new(names),
             file,
             async_calls: AsyncCalls::new(options.background),
+            arriving: RwLock::default(),
             options,
         })))
     }
@@ -296,6 +253,7 @@ impl<K: Keyspace> Runtime<K> {
         };
         // What is wrong with the options is said before anything is compiled.
         let spec = inner.spec(&record)?;
+        let arriving = inner.arriving.read();
         let acquired = inner.acquire.acquire(&source)?;
         let function = inner.start(&acquired, spec)?;
         record.digest = function.digest();
@@ -318,6 +276,7 @@ impl<K: Keyspace> Runtime<K> {
             names.insert(name, Arc::new(Registered::ready(record, stats, function)));
             Ok(())
         })?;
+        drop(arriving);
         inner.evict();
         Ok(digest)
     }
@@ -343,6 +302,7 @@ impl<K: Keyspace> Runtime<K> {
                 .ok_or_else(|| CallError::no_function(name))
         };
         find()?;
+        let arriving = inner.arriving.read();
         let acquired = inner.acquire.acquire(source)?;
         loop {
             let before = find()?;
@@ -361,6 +321,7 @@ impl<K: Keyspace> Runtime<K> {
                 _ => Ok(false),
             })?;
             if changed {
+                drop(arriving);
                 inner.evict();
                 return Ok(digest);
             }
@@ -523,6 +484,10 @@ impl<K: Keyspace> Inner<K> {
     /// Makes room in the cache if it is too large, for all but the functions that are loaded.
     fn evict(&self) {
         let Some(cache) = self.acquire.cache() else {
+            return;
+        };
+        // Whoever is still loading will evict afterwards.
+        let Some(_alone) = self.arriving.try_write() else {
             return;
         };
         let names = self.registry.snapshot();

@@ -5,6 +5,7 @@
 //! [`Runtime::run`] or, where [`Spec::runs`] says that it blocks, with [`Runtime::run_blocking`] on
 //! a thread that may.
 
+mod background;
 mod call;
 mod call_async;
 mod define;
@@ -28,6 +29,7 @@ mod spec;
 mod stats;
 mod unload;
 
+pub use background::AsyncCall;
 pub use call::Call;
 pub use error::CommandError;
 pub use errors::Errors;
@@ -44,7 +46,6 @@ pub use spec::{Keys, Right, Runs, Spec};
 pub use stats::Stats;
 pub use unload::Unload;
 
-use crate::async_calls::AsyncCall;
 use crate::call::ReceiptOf;
 use crate::control::CallHandle;
 use crate::error::CallError;

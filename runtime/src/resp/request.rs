@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use super::inline::{Unbalanced, split_arguments};
+
 /// How large a request may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestBounds {
@@ -277,7 +279,8 @@ impl RequestScanner {
             return Err(RequestError::InlineTooLong);
         }
         let line = buffer[..end].strip_suffix(b"\r").unwrap_or(&buffer[..end]);
-        split_arguments(line, &mut self.inline, &mut self.arguments)?;
+        split_arguments(line, &mut self.inline, &mut self.arguments)
+            .map_err(|Unbalanced| RequestError::UnbalancedQuotes)?;
         self.at = end + 1;
         self.state = State::Complete { inline: true };
         Ok(Scan::Complete { consumed: self.at })
@@ -325,102 +328,6 @@ fn read_number(bytes: &[u8]) -> Number {
     }
     // Digits without end overflow first.
     Number::Incomplete
-}
-
-/// Splits a line as Redis's `sdssplitargs` does: blanks separate, `"…"` knows `\n`, `\xff` and the
-/// like, `'…'` knows only `\'`, a closing quote ends the argument, a zero byte ends the line.
-fn split_arguments(
-    line: &[u8],
-    bytes: &mut Vec<u8>,
-    arguments: &mut Vec<Range<usize>>,
-) -> Result<(), RequestError> {
-    let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
-    let mut rest = line;
-    loop {
-        rest = rest.trim_ascii_start();
-        // `trim_ascii_start` leaves the vertical tab, which `isspace` does not.
-        while let [0x0b, after @ ..] = rest {
-            rest = after.trim_ascii_start();
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let start = bytes.len();
-        rest = one_argument(rest, bytes)?;
-        arguments.push(start..bytes.len());
-    }
-}
-
-/// Appends the argument that `rest` starts with to `bytes`; what follows it.
-fn one_argument<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], RequestError> {
-    loop {
-        match *rest {
-            [] | [b' ' | b'\n' | b'\r' | b'\t', ..] => return Ok(rest),
-            [b'"', ref quoted @ ..] => return double_quoted(quoted, bytes),
-            [b'\'', ref quoted @ ..] => return single_quoted(quoted, bytes),
-            [byte, ref after @ ..] => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-}
-
-fn double_quoted<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], RequestError> {
-    loop {
-        let byte;
-        (byte, rest) = match *rest {
-            [] => return Err(RequestError::UnbalancedQuotes),
-            [b'"', ref after @ ..] => return after_quote(after),
-            [b'\\', b'x', high, low, ref after @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                (hex_digit(high) << 4 | hex_digit(low), after)
-            }
-            [b'\\', escaped, ref after @ ..] => {
-                let byte = match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 0x08,
-                    b'a' => 0x07,
-                    other => other,
-                };
-                (byte, after)
-            }
-            [byte, ref after @ ..] => (byte, after),
-        };
-        bytes.push(byte);
-    }
-}
-
-fn single_quoted<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], RequestError> {
-    loop {
-        let byte;
-        (byte, rest) = match *rest {
-            [] => return Err(RequestError::UnbalancedQuotes),
-            [b'\'', ref after @ ..] => return after_quote(after),
-            [b'\\', b'\'', ref after @ ..] => (b'\'', after),
-            [byte, ref after @ ..] => (byte, after),
-        };
-        bytes.push(byte);
-    }
-}
-
-/// A closing quote has to be the end of its argument.
-fn after_quote(rest: &[u8]) -> Result<&[u8], RequestError> {
-    match rest.first() {
-        None | Some(b'\t'..=b'\r' | b' ') => Ok(rest),
-        Some(_) => Err(RequestError::UnbalancedQuotes),
-    }
-}
-
-const fn hex_digit(byte: u8) -> u8 {
-    match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        _ => byte - b'A' + 10,
-    }
 }
 
 #[cfg(test)]

@@ -21,24 +21,24 @@ use tempfile::TempDir;
 use crate::support::keyspace::MemoryKeyspace;
 
 /// Adds one; nothing but numbers.
-pub const ADD_ONE: &str = r#"(module (func (export "run") (param i64) (result i64)
+pub(super) const ADD_ONE: &str = r#"(module (func (export "run") (param i64) (result i64)
     local.get 0 i64.const 1 i64.add))"#;
 
 /// Never ends by itself.
-pub const ENDLESS: &str = r#"(module (func (export "run") (loop $again br $again)))"#;
+pub(super) const ENDLESS: &str = r#"(module (func (export "run") (loop $again br $again)))"#;
 
 /// A host with a folder of its own, where its cache, modules and registry are.
-pub struct Managed {
+pub(super) struct Managed {
     folder: TempDir,
-    pub runtime: Runtime<MemoryKeyspace>,
+    pub(super) runtime: Runtime<MemoryKeyspace>,
 }
 
 impl Managed {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| ())
     }
 
-    pub fn with(adjust: impl FnOnce(&mut RuntimeOptions)) -> Self {
+    pub(super) fn with(adjust: impl FnOnce(&mut RuntimeOptions)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("modules")).expect("a folder in it");
         let runtime = start(folder.path(), adjust).expect("it starts");
@@ -46,41 +46,41 @@ impl Managed {
     }
 
     /// Another process on the same folder, after this one has ended.
-    pub fn restart(self) -> Result<Self, StartError> {
+    pub(super) fn restart(self) -> Result<Self, StartError> {
         let Self { folder, runtime } = self;
         drop(runtime);
         let runtime = start(folder.path(), |_| ())?;
         Ok(Self { folder, runtime })
     }
 
-    pub fn modules(&self) -> PathBuf {
+    pub(super) fn modules(&self) -> PathBuf {
         self.folder.path().join("modules")
     }
 
-    pub fn registry_path(&self) -> PathBuf {
+    pub(super) fn registry_path(&self) -> PathBuf {
         self.folder.path().join("functions.json")
     }
 
     /// Compiles a module into the cache, as `ferrite-wasmc compile` does.
-    pub fn compile(&self, wat: &str) -> Digest {
+    pub(super) fn compile(&self, wat: &str) -> Digest {
         let cache = self.runtime.cache().expect("there is a cache");
         compile_into(cache, wat)
     }
 
     /// Runs a command in RESP2 and shows its reply with blanks for line ends.
-    pub async fn run(&self, words: &[&[u8]]) -> String {
+    pub(super) async fn run(&self, words: &[&[u8]]) -> String {
         let (text, outcome) = self.run_in(Protocol::Resp2, words).await;
         assert!(matches!(outcome, Outcome::Done(_)), "{text}");
         text
     }
 
     /// The same for words without blanks in them.
-    pub async fn say(&self, request: &str) -> String {
+    pub(super) async fn say(&self, request: &str) -> String {
         let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
         self.run(&words).await
     }
 
-    pub async fn run_in(
+    pub(super) async fn run_in(
         &self,
         protocol: Protocol,
         words: &[&[u8]],
@@ -109,7 +109,7 @@ impl Managed {
     }
 
     /// Compiles and loads a function, with further options.
-    pub async fn load(&self, name: &str, wat: &str, options: &str) -> Digest {
+    pub(super) async fn load(&self, name: &str, wat: &str, options: &str) -> Digest {
         let digest = self.compile(wat);
         let request = format!("WASM.LOAD {name} {digest} {options}");
         let reply = self.say(request.trim_end()).await;
@@ -147,7 +147,7 @@ fn start(
     )
 }
 
-pub fn compile_into(cache: &Cache, wat: &str) -> Digest {
+pub(super) fn compile_into(cache: &Cache, wat: &str) -> Digest {
     static COMPILER: OnceLock<Compiler> = OnceLock::new();
     let compiler = COMPILER.get_or_init(|| {
         Compiler::new(&Profile::native(), Bounds::default()).expect("this machine is a target")

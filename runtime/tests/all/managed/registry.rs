@@ -154,7 +154,6 @@ async fn a_registry_that_cannot_be_written_changes_nothing() {
 fn a_damaged_registry_keeps_it_from_starting_and_is_left_alone() {
     let host = Managed::new();
     fs::write(host.registry_path(), "{\"version\": 1, \"functions\": [").expect("the disk works");
-    let path = host.registry_path();
     let Err(error) = host.restart() else {
         panic!("functions would be lost without a word");
     };

@@ -3,19 +3,20 @@
 //! In this order: raw WebAssembly, known by its first four bytes; a digest, by its prefix; a path,
 //! by its ending; base64 of WebAssembly, by its first letters. Nothing is guessed beyond that.
 
+mod below;
+
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine as _};
 use ferrite_cache::{Digest, DigestError};
 
+use self::below::open_below;
 use crate::error::{CallError, Code, Quoted};
 use crate::quantity::ByteSize;
 
@@ -27,9 +28,6 @@ const BASE64_MAGIC: &[u8] = b"AGFzb";
 
 /// What a digest is known by.
 const DIGEST_PREFIX: &[u8] = b"blake3:";
-
-/// Longest path taken, in bytes.
-const PATH_BYTES_MAX: usize = 4096;
 
 /// Where module code comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -329,243 +327,5 @@ fn read_path(path: &Path, options: &SourceOptions) -> Result<Source<'static>, So
     }
 }
 
-/// Opens a file below `module_dir`, through links only as far as they stay there.
-fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceError> {
-    let bytes = path.as_os_str().as_bytes();
-    if bytes.len() > PATH_BYTES_MAX {
-        return Err(SourceError::Path {
-            path: path.into(),
-            problem: "too long for a path",
-        });
-    }
-    if bytes.contains(&0) {
-        return Err(SourceError::Path {
-            path: path.into(),
-            problem: "no path: it has a zero byte",
-        });
-    }
-    if path
-        .components()
-        .any(|component| component == Component::ParentDir)
-    {
-        return Err(SourceError::Outside {
-            path: path.into(),
-            how: " by \"..\"",
-        });
-    }
-    let unusable = |problem| SourceError::ModuleDir {
-        module_dir: module_dir.into(),
-        problem,
-    };
-    let root = module_dir.canonicalize().map_err(unusable)?;
-    // An absolute path may name the folder as it is configured or as it is.
-    let relative = if path.is_absolute() {
-        path.strip_prefix(&root)
-            .or_else(|_| path.strip_prefix(module_dir))
-            .map_err(|_| SourceError::Outside {
-                path: path.into(),
-                how: "",
-            })?
-    } else {
-        path
-    };
-    let outside = || SourceError::Outside {
-        path: path.into(),
-        how: " through a link",
-    };
-    let unreadable = |problem| SourceError::Read {
-        path: path.into(),
-        problem,
-    };
-    let real = root.join(relative).canonicalize().map_err(unreadable)?;
-    if !real.starts_with(&root) {
-        return Err(outside());
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        // Without `NONBLOCK`, opening a named pipe would wait for somebody to write.
-        .custom_flags(
-            (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK)
-                .bits()
-                .cast_signed(),
-        )
-        .open(&real)
-        .map_err(unreadable)?;
-    // A folder on the way may have become a link since: what counts is what was opened.
-    let opened = rustix::fs::readlink(
-        format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)),
-        Vec::new(),
-    )
-    .map_err(|error| unreadable(error.into()))?;
-    if !Path::new(OsStr::from_bytes(opened.as_bytes())).starts_with(&root) {
-        return Err(outside());
-    }
-    Ok(file)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-    use std::os::unix::fs::symlink;
-    use std::path::Path;
-
-    use ferrite_cache::Digest;
-
-    use super::{Source, SourceOptions};
-    use crate::error::CallError;
-
-    const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
-
-    fn options(module_dir: Option<&Path>) -> SourceOptions {
-        SourceOptions {
-            module_dir: module_dir.map(Path::to_path_buf),
-            source_bytes_max: 1000,
-        }
-    }
-
-    fn load(argument: &[u8], options: &SourceOptions) -> Result<Source<'static>, String> {
-        match Source::for_load(argument, options) {
-            Ok(Source::Cached(digest)) => Ok(Source::Cached(digest)),
-            Ok(Source::Wasm(bytes)) => Ok(Source::Wasm(Cow::Owned(bytes.into_owned()))),
-            Ok(Source::Text(bytes)) => Ok(Source::Text(Cow::Owned(bytes.into_owned()))),
-            Err(error) => Err(CallError::from(error).to_string()),
-        }
-    }
-
-    #[test]
-    fn an_argument_is_known_by_its_form() {
-        let none = options(None);
-        let empty = Ok(Source::Wasm(Cow::Borrowed(EMPTY_MODULE)));
-        assert_eq!(load(EMPTY_MODULE, &none), empty);
-        for base64 in ["AGFzbQEAAAA=", "AGFzbQEAAAA", " AGFzbQ\nEAAAA=\r\n"] {
-            assert_eq!(load(base64.as_bytes(), &none), empty, "{base64:?}");
-        }
-        let digest = Digest::of(EMPTY_MODULE);
-        assert_eq!(
-            load(digest.to_string().as_bytes(), &none),
-            Ok(Source::Cached(digest))
-        );
-        let text = b" (module)";
-        assert_eq!(
-            Source::for_define(text, &none).ok(),
-            Some(Source::Text(Cow::Borrowed(text.as_slice())))
-        );
-    }
-
-    #[test]
-    fn what_is_no_source_is_refused() {
-        let none = options(None);
-        let large = [EMPTY_MODULE, &[0; 1000]].concat();
-        let large_base64 = [b"AGFzbQEAAAAA".as_slice(), &[b'A'; 2000]].concat();
-        let cases: &[(&[u8], &str)] = &[
-            (
-                b"",
-                "INVALID the source is empty; give WebAssembly, its base64, blake3:<64 hex digits> or a path",
-            ),
-            (
-                b"hello",
-                "INVALID the source \"hello\" is neither WebAssembly, nor its base64, nor blake3:<64 hex digits>, nor a path that ends in .wasm or .wat",
-            ),
-            (
-                b"bm90IHdhc20=",
-                "INVALID the source \"bm90IHdhc20=\" is neither WebAssembly, nor its base64, nor blake3:<64 hex digits>, nor a path that ends in .wasm or .wat",
-            ),
-            (
-                b"(module)",
-                "INVALID the source is WebAssembly's text format; use WASM.DEFINE for it, or a path that ends in .wat",
-            ),
-            (
-                b"AGFzbQEA!AAA=",
-                "INVALID the base64 of the source is broken: '!' at letter 8 is none of it",
-            ),
-            (
-                b"AGFzbQEAA",
-                "INVALID the base64 of the source is broken: 9 letters do not make whole bytes; something is missing",
-            ),
-            (&large, "LIMIT the source has 1008 bytes, the limit is 1000"),
-            (
-                &large_base64,
-                "LIMIT the source has 1509 bytes, the limit is 1000",
-            ),
-            (
-                b"a.wasm",
-                "NOPERM the source \"a.wasm\" is a path, and no folder for modules is configured; set wasm.module_dir",
-            ),
-        ];
-        for (argument, expected) in cases {
-            assert_eq!(load(argument, &none), Err((*expected).to_owned()));
-        }
-        let short = load(b"blake3:abc", &none).expect_err("too short");
-        assert!(
-            short.starts_with("INVALID the source \"blake3:abc\" is no digest: "),
-            "{short}"
-        );
-        let binary = Source::for_define(EMPTY_MODULE, &none).expect_err("a binary");
-        assert_eq!(
-            binary.to_string(),
-            "the source is a WebAssembly binary; use WASM.LOAD for it"
-        );
-    }
-
-    #[test]
-    fn paths_stay_below_the_folder() -> std::io::Result<()> {
-        let temporary = tempfile::tempdir()?;
-        let outside = temporary.path().join("outside");
-        let modules = temporary.path().join("modules");
-        std::fs::create_dir_all(modules.join("sub.wasm"))?;
-        std::fs::create_dir(&outside)?;
-        std::fs::write(outside.join("secret.wasm"), EMPTY_MODULE)?;
-        std::fs::write(modules.join("a.wasm"), EMPTY_MODULE)?;
-        std::fs::write(modules.join("sub.wasm/b.WAT"), "(module)")?;
-        std::fs::write(modules.join("text.wasm"), "(module)")?;
-        std::fs::write(modules.join("large.wasm"), [0; 1001])?;
-        symlink("a.wasm", modules.join("inside.wasm"))?;
-        symlink("../outside/secret.wasm", modules.join("out.wasm"))?;
-        symlink(&outside, modules.join("folder"))?;
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            modules.join("pipe.wasm"),
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR,
-            0,
-        )?;
-        let options = options(Some(&modules));
-        let wasm = Ok(Source::Wasm(Cow::Borrowed(EMPTY_MODULE)));
-        let absolute = modules.join("a.wasm");
-        let absolute = absolute.to_str().expect("is text");
-        for path in ["a.wasm", "./a.wasm", "inside.wasm", absolute] {
-            assert_eq!(load(path.as_bytes(), &options), wasm, "{path}");
-        }
-        assert_eq!(
-            load(b"sub.wasm/b.WAT", &options),
-            Ok(Source::Text(Cow::Borrowed(b"(module)")))
-        );
-
-        let secret = outside.join("secret.wasm");
-        let secret = secret.to_str().expect("is text");
-        let long = format!("{}.wasm", "a/".repeat(3000));
-        let cases: Vec<(&str, String)> = vec![
-            ("../outside/secret.wasm", "NOPERM the path \"../outside/secret.wasm\" leads out of the folder for modules by \"..\"; give a path below it".to_owned()),
-            ("sub.wasm/../a.wasm", "NOPERM the path \"sub.wasm/../a.wasm\" leads out of the folder for modules by \"..\"; give a path below it".to_owned()),
-            ("out.wasm", "NOPERM the path \"out.wasm\" leads out of the folder for modules through a link; give a path below it".to_owned()),
-            ("folder/secret.wasm", "NOPERM the path \"folder/secret.wasm\" leads out of the folder for modules through a link; give a path below it".to_owned()),
-            ("missing.wasm", "INVALID the file \"missing.wasm\" in the folder for modules cannot be read: No such file or directory (os error 2)".to_owned()),
-            ("sub.wasm", "INVALID the file \"sub.wasm\" in the folder for modules cannot be read: it is no regular file".to_owned()),
-            ("pipe.wasm", "INVALID the file \"pipe.wasm\" in the folder for modules cannot be read: it is no regular file".to_owned()),
-            ("text.wasm", "INVALID the file \"text.wasm\" in the folder for modules cannot be read: it is not WebAssembly, it starts with \"(mod\"".to_owned()),
-            ("large.wasm", "LIMIT the source has 1001 bytes, the limit is 1000".to_owned()),
-            ("a\0.wasm", "INVALID the path \"a\\x00.wasm\" is no path: it has a zero byte".to_owned()),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(load(path.as_bytes(), &options), Err(expected));
-        }
-        let error = load(secret.as_bytes(), &options).expect_err("outside");
-        assert!(
-            error.starts_with("NOPERM the path \"/") && error.contains("leads out of"),
-            "{error}"
-        );
-        let error = load(long.as_bytes(), &options).expect_err("too long");
-        assert!(error.ends_with("is too long for a path"), "{error}");
-        Ok(())
-    }
-}
+mod tests;

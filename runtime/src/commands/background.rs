@@ -1,0 +1,109 @@
+//! A call in the background, as its host runs it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::call::Call;
+use crate::async_calls::Id;
+use crate::call::{CallRequest, ReceiptOf};
+use crate::control::CallHandle;
+use crate::error::CallError;
+use crate::keyspace::Keyspace;
+use crate::resp::{Encoder, Protocol};
+use crate::runtime::Runtime;
+
+/// A call that its host has to run in the background.
+///
+/// Run it, wait for what its receipt proves, and then publish it. Dropping it before that ends the
+/// call, and its result says so.
+pub struct AsyncCall<K: Keyspace> {
+    runtime: Runtime<K>,
+    id: Id,
+    function: Box<[u8]>,
+    keys: Vec<Box<[u8]>>,
+    args: Vec<Box<[u8]>>,
+    timeout: Option<Duration>,
+    database: u32,
+    handle: CallHandle,
+    reply: Vec<u8>,
+}
+
+impl<K: Keyspace> AsyncCall<K> {
+    /// The id by which `WASM.RESULT` fetches the reply.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// Runs the call and keeps its reply back.
+    pub async fn run(&mut self) -> Option<ReceiptOf<K>> {
+        let keys: Vec<&[u8]> = self.keys.iter().map(|key| &**key).collect();
+        let args: Vec<&[u8]> = self.args.iter().map(|arg| &**arg).collect();
+        let mut request = CallRequest::new(&self.function, &keys, &args);
+        request.timeout = self.timeout;
+        request.database = self.database;
+        request.handle = Some(&self.handle);
+        let mut reply = Encoder::new(Protocol::Resp3);
+        let outcome = self.runtime.call(&request, &mut reply).await;
+        self.reply = reply.take();
+        outcome.receipt
+    }
+
+    /// Lets the reply be fetched.
+    pub fn publish(mut self) {
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let mut reply = std::mem::take(&mut self.reply);
+        if reply.is_empty() {
+            let mut encoder = Encoder::new(Protocol::Resp3);
+            encoder.error_display(&CallError::killed());
+            reply = encoder.take();
+        }
+        self.runtime.async_calls().end(self.id, reply);
+    }
+}
+
+impl<K: Keyspace> Drop for AsyncCall<K> {
+    fn drop(&mut self) {
+        // Published calls are settled already, and then this finds nothing to do.
+        if self.runtime.async_calls().is_pending(self.id) {
+            self.reply = Vec::new();
+            self.settle();
+        }
+    }
+}
+
+impl<K: Keyspace> fmt::Debug for AsyncCall<K> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "AsyncCall({})", self.id)
+    }
+}
+
+impl<K: Keyspace> Runtime<K> {
+    /// Prepares a call for the background; the host runs it.
+    ///
+    /// # Errors
+    ///
+    /// `NOFUNC`, and `BUSY` where as many calls are in the background as may be.
+    pub fn call_async(&self, call: &Call<'_>, database: u32) -> Result<AsyncCall<K>, CallError> {
+        let name = call.function_name();
+        self.function(name)?;
+        let words = call.keys.iter().chain(call.args);
+        let bytes = words.map(|word| word.len() + size_of::<Box<[u8]>>()).sum();
+        let (id, handle) = self.async_calls().begin(name, bytes)?;
+        let owned = |words: &[&[u8]]| words.iter().map(|&word| word.into()).collect();
+        Ok(AsyncCall {
+            runtime: self.clone(),
+            id,
+            function: call.function.into(),
+            keys: owned(call.keys),
+            args: owned(call.args),
+            timeout: call.timeout,
+            database,
+            handle,
+            reply: Vec::new(),
+        })
+    }
+}
