@@ -74,6 +74,12 @@ func matches(reply, expected any) bool {
 		if text, ok := expected["error"].(string); ok {
 			return reply == ferritetest.Error(text)
 		}
+		if bounds, ok := expected["between"].([]any); ok {
+			least, _ := bounds[0].(json.Number).Int64()
+			most, _ := bounds[1].(json.Number).Int64()
+			number, ok := reply.(int64)
+			return ok && number >= least && number <= most
+		}
 		pairs := expected["map"].([]any)
 		found, ok := reply.(ferritetest.Map)
 		if !ok || len(found) != 2*len(pairs) {

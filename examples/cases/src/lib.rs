@@ -2,20 +2,25 @@
 //!
 //! `cases.json` is a list of cases. Each names a function, seeds the store with commands, makes
 //! calls and looks at the data afterwards. Whoever has a store runs it: [`run_on_mock`] runs the
-//! Rust functions on the SDK's mock, the end-to-end tests run every language on a server.
+//! Rust functions on the SDK's mock, [`run_on_server`] runs anything on a server.
 //!
 //! A reply is written in JSON: `null`, `true`, numbers without a point as integers, strings and
 //! arrays as themselves, and by one-member objects `{"double": 1.5}`, `{"simple": "OK"}`,
 //! `{"map": [[key, value], …]}`, `{"error": text}` and `{"error_with": [part, …]}`, an error whose
-//! text starts with the first part and has the others. A key or argument that is not text is
+//! text starts with the first part and has the others, and `{"between": [least, most]}`, an integer
+//! that depends on the time. A key or argument that is not text is
 //! `{"hex": "ff"}`.
 
+mod connection;
 mod reply;
+
+use std::io::{Read, Write};
 
 use serde::Deserialize;
 
 use ferrite_wasm_sdk::{Entry, Value, mock};
 
+pub use connection::Connection;
 pub use reply::Expected;
 
 /// One case of the table.
@@ -126,6 +131,42 @@ pub fn run_on_mock(cases: &[Case], entry: &'static Entry) {
         }
         for check in &case.then {
             let reply = store.command(&check.command);
+            expect(&case.name, &check.reply, &reply);
+        }
+    }
+}
+
+/// Runs cases on a server, whose data goes. `request` says how a call is written as a command.
+///
+/// # Panics
+///
+/// Where a reply is another one than the table says, or the server is gone.
+pub fn run_on_server<S: Read + Write>(
+    cases: &[Case],
+    connection: &mut Connection<S>,
+    request: impl Fn(&Case, &Call) -> Vec<Vec<u8>>,
+) {
+    for case in cases {
+        let mut command = |argv: &[Vec<u8>]| {
+            connection
+                .command(argv)
+                .unwrap_or_else(|error| panic!("{}: {error}", case.name))
+        };
+        let words = |argv: &[String]| -> Vec<Vec<u8>> {
+            argv.iter().map(|word| word.clone().into_bytes()).collect()
+        };
+        command(&[b"FLUSHALL".to_vec()]);
+        for seed in &case.seed {
+            if let Value::Error(text) = command(&words(seed)) {
+                panic!("{}: {seed:?} answered {text}", case.name);
+            }
+        }
+        for call in &case.calls {
+            let reply = command(&request(case, call));
+            expect(&case.name, &call.reply, &reply);
+        }
+        for check in &case.then {
+            let reply = command(&words(&check.command));
             expect(&case.name, &check.reply, &reply);
         }
     }

@@ -11,6 +11,8 @@ pub enum Expected {
     Exactly(Value),
     /// An error whose text starts with the first part and has the others.
     ErrorWith(Vec<String>),
+    /// An integer from the first to the second, both included: for what depends on the time.
+    Between(i64, i64),
 }
 
 impl Expected {
@@ -27,7 +29,8 @@ impl Expected {
                 parts.first().is_none_or(|first| text.starts_with(first))
                     && parts.iter().all(|part| text.contains(part))
             }
-            (Self::ErrorWith(_), _) => false,
+            (Self::Between(least, most), Value::Int(number)) => (least..=most).contains(&number),
+            (Self::ErrorWith(_) | Self::Between(..), _) => false,
         }
     }
 }
@@ -56,6 +59,7 @@ enum Tagged {
     Simple(String),
     Error(String),
     ErrorWith(Vec<String>),
+    Between(i64, i64),
     Map(Vec<(serde_json::Value, serde_json::Value)>),
 }
 
@@ -68,8 +72,10 @@ impl<'de> Deserialize<'de> for Expected {
 
 fn expected(json: serde_json::Value) -> Result<Expected, String> {
     if let serde_json::Value::Object(_) = &json {
-        if let Tagged::ErrorWith(parts) = tagged(json.clone())? {
-            return Ok(Expected::ErrorWith(parts));
+        match tagged(json.clone())? {
+            Tagged::ErrorWith(parts) => return Ok(Expected::ErrorWith(parts)),
+            Tagged::Between(least, most) => return Ok(Expected::Between(least, most)),
+            _ => {}
         }
     }
     value(json).map(Expected::Exactly)
@@ -96,7 +102,9 @@ fn value(json: serde_json::Value) -> Result<Value, String> {
             Tagged::Double(number) => Value::Double(number),
             Tagged::Simple(text) => Value::Simple(text),
             Tagged::Error(text) => Value::Error(text),
-            Tagged::ErrorWith(_) => return Err("error_with cannot stand inside a reply".into()),
+            Tagged::ErrorWith(_) | Tagged::Between(..) => {
+                return Err("error_with and between cannot stand inside a reply".into());
+            }
             Tagged::Map(pairs) => Value::Map(
                 pairs
                     .into_iter()
@@ -139,6 +147,8 @@ mod tests {
         assert!(!expected(r#"{"error_with": ["f:", "must be"]}"#).matches(&reply));
         assert!(!expected(r#"{"error": "ERR f:"}"#).matches(&reply));
         assert!(!expected(r#"{"error_with": []}"#).matches(&Value::Null));
+        assert!(expected(r#"{"between": [5, 6]}"#).matches(&Value::Int(6)));
+        assert!(!expected(r#"{"between": [5, 6]}"#).matches(&Value::Int(7)));
     }
 
     #[test]

@@ -27,6 +27,9 @@ function check(reply, expected) {
   if (expected?.error_with) {
     assert.ok(reply?.error?.startsWith(expected.error_with[0]), JSON.stringify(reply));
     for (const part of expected.error_with) assert.ok(reply.error.includes(part), reply.error);
+  } else if (expected?.between) {
+    const [least, most] = expected.between;
+    assert.ok(reply >= least && reply <= most, String(reply));
   } else if (expected?.map) {
     assert.deepEqual(reply, new Map(expected.map));
     assert.deepEqual([...reply.keys()], expected.map.map(([key]) => key));
