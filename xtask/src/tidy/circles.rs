@@ -303,7 +303,7 @@ fn circles(house: &Crate) -> Vec<Violation> {
     violations
 }
 
-fn reachable<'a>(arrows: &Arrows<'a>, start: &ModulePath) -> BTreeSet<&'a ModulePath> {
+fn reachable<'a>(arrows: &Arrows<'a>, start: &'a ModulePath) -> BTreeSet<&'a ModulePath> {
     let mut reached = BTreeSet::new();
     let mut left: Vec<&ModulePath> = vec![start];
     while let Some(at) = left.pop() {
