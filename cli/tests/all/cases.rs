@@ -22,11 +22,8 @@ fn every_case_prints_what_it_says() {
         let text = fs::read_to_string(&case).expect("a case is text");
         let sandbox = transcript::sandbox();
         let actual = transcript::run(&text, sandbox.path());
-        let assert = snapbox::Assert::new()
-            .action_env("SNAPSHOTS")
-            .normalize_paths(false)
-            .redact_with(transcript::redactions(sandbox.path()));
-        let golden = snapbox::Data::read_from(&case, None);
+        let assert = snapbox::Assert::new().action_env("SNAPSHOTS");
+        let golden = snapbox::Data::read_from(&case, None).raw();
         if let Err(error) = assert.try_eq(Some(&case.display()), actual.into(), golden) {
             failed.push(error.to_string());
         }

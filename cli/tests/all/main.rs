@@ -2,4 +2,5 @@
 
 mod cached;
 mod cases;
+mod doctor;
 mod transcript;

@@ -48,13 +48,21 @@ pub(crate) fn sandbox() -> tempfile::TempDir {
 
 /// Runs the commands of a file anew; the text should be that of the file.
 pub(crate) fn run(text: &str, folder: &Path) -> String {
+    let redactions = redactions(folder);
     let mut transcript = String::new();
     let mut before_commands = true;
     for line in text.lines() {
         if let Some(command) = line.strip_prefix("$ ") {
             before_commands = false;
             let _ = writeln!(transcript, "{line}");
-            type_in(command, folder, &mut transcript);
+            let (output, code) = type_in(command, folder);
+            transcript.push_str(&redactions.redact(&output));
+            if !transcript.ends_with('\n') {
+                transcript.push('\n');
+            }
+            if code != 0 {
+                let _ = writeln!(transcript, "? {code}");
+            }
         } else if before_commands {
             let _ = writeln!(transcript, "{line}");
         }
@@ -62,7 +70,8 @@ pub(crate) fn run(text: &str, folder: &Path) -> String {
     transcript
 }
 
-fn type_in(command: &str, folder: &Path, transcript: &mut String) {
+/// What a command prints, and its exit code.
+fn type_in(command: &str, folder: &Path) -> (String, i32) {
     let program = Path::new(env!("CARGO_BIN_EXE_ferrite-wasmc"));
     let programs = program.parent().expect("a program stands in a folder");
     let output = Command::new("sh")
@@ -72,18 +81,12 @@ fn type_in(command: &str, folder: &Path, transcript: &mut String) {
         .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
         .output()
         .expect("there is a shell");
-    transcript.push_str(&String::from_utf8_lossy(&output.stdout));
-    if !transcript.ends_with('\n') {
-        transcript.push('\n');
-    }
-    if !output.status.success() {
-        let code = output.status.code().expect("it was not killed");
-        let _ = writeln!(transcript, "? {code}");
-    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (text, output.status.code().expect("it was not killed"))
 }
 
 /// What is put in the place of what varies.
-pub(crate) fn redactions(folder: &Path) -> Redactions {
+fn redactions(folder: &Path) -> Redactions {
     let mut redactions = Redactions::new();
     for (name, pattern) in VARYING {
         let regex = Regex::new(pattern).expect("the patterns are well-formed");

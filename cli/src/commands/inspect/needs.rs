@@ -1,5 +1,7 @@
 //! What a module will need of its host, told by what it imports.
 
+use std::collections::BTreeSet;
+
 use ferrite_cache::{ImportInfo, ModuleInfo};
 use ferrite_wasm_abi::wasi::PREVIEW1_MODULE;
 use serde::Serialize;
@@ -58,11 +60,14 @@ impl Needs {
             reads: among(READS),
             writes: among(WRITES),
             commands: host.contains(&"call"),
+            // Languages with two runtimes in one module import some functions twice.
             wasi: info
                 .imports
                 .iter()
                 .filter(wasi)
                 .map(|import| import.name.clone())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
                 .collect(),
         }
     }

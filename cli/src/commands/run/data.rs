@@ -53,6 +53,7 @@ fn execute(keyspace: &EmbeddedKeyspace, argv: &[&[u8]]) -> Result<()> {
     if let Some(error) = reply::read(encoder.bytes())?.error() {
         bail!("{error}");
     }
-    transaction.commit()?;
+    // The store is in memory, so there is no disk to wait for.
+    drop(transaction.commit()?);
     Ok(())
 }

@@ -119,7 +119,9 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let took = started.elapsed();
     let reply = reply::read(encoder.bytes())?;
 
+    // The function's own error reply says it too, where it passes on what a host call answered.
     let refused = outcome.denied.is_some()
+        || reply.has_code(Code::NoPermission.as_str())
         || outcome
             .error
             .as_ref()

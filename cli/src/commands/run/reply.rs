@@ -35,6 +35,12 @@ impl Value {
         matches!(self, Self::Error(_))
     }
 
+    /// Whether the reply is an error that begins with this word.
+    pub(super) fn has_code(&self, code: &str) -> bool {
+        self.error()
+            .is_some_and(|text| text.split(' ').next() == Some(code))
+    }
+
     /// The text of an error.
     pub(super) fn error(&self) -> Option<Cow<'_, str>> {
         match self {
