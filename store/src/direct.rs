@@ -21,6 +21,10 @@ use crate::value::Value;
 use crate::value::kind::Kind;
 use crate::view::{Live, Missing, View};
 
+/// A fault of ours: the keys of a command are not where its table says.
+const UNDECLARED: StoreError =
+    StoreError::Refused("ERR the command touched a key that it did not declare");
+
 /// The locked shards, and one commit's worth of changes to them.
 pub(crate) struct Direct<'s> {
     core: &'s Core,
@@ -135,7 +139,7 @@ impl<'s> Direct<'s> {
     fn shard(&mut self, index: usize) -> Result<&mut Shard, StoreError> {
         self.locked
             .shard(index)
-            .ok_or(StoreError::Refused("ERR the command touched a key that it did not declare"))
+            .ok_or(UNDECLARED)
     }
 
     fn version(&mut self) -> u64 {
@@ -272,17 +276,22 @@ impl View for Direct<'_> {
             deadline,
         });
         let version = self.version();
-        let shard = self.shard(shard_of(hash))?;
+        let clock = &self.core.clock;
+        let now = &mut self.now;
+        let Some(shard) = self.locked.shard(shard_of(hash)) else { return Err(UNDECLARED) };
         let table = &mut shard.tables[database as usize];
         match table.find(hash, key).and_then(|place| table.at_mut(place)) {
             Some(entry) => {
+                // To whoever counted keys, one that had expired was not there.
+                let revived = !entry.deadline.is_never()
+                    && entry.deadline.has_passed(*now.get_or_insert_with(|| clock.now_millis()));
                 let same_type = entry.value.is_same_type(&value);
                 let awaited = !same_type && value.can_be_awaited();
                 let old = std::mem::replace(&mut entry.value, value);
                 entry.deadline = deadline;
                 entry.version = version;
                 shard.modified_at = version;
-                if !same_type {
+                if !same_type || revived {
                     shard.membership_at[database as usize] = version;
                 }
                 if !deadline.is_never() {

@@ -8,7 +8,7 @@ use crate::unit::Watched;
 pub struct Session {
     pub(crate) database: u32,
     pub(crate) receipt: Option<Receipt>,
-    pub(crate) watched: Vec<Watched>,
+    pub(crate) watched: Watched,
 }
 
 impl Session {

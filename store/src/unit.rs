@@ -1,5 +1,7 @@
 //! `MULTI` and `WATCH`: several commands as one, without anybody in between.
 
+use std::collections::HashMap;
+
 use smallvec::SmallVec;
 
 use crate::blob::Blob;
@@ -16,14 +18,9 @@ use crate::session::Session;
 use crate::store::{Retry, Store};
 use crate::view::View as _;
 
-/// A key that a client watches, as it was then.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    database: u32,
-    key: Blob,
-    /// The entry's version, 0 if there was none.
-    version: u64,
-}
+/// The keys that a client watches, by database and name, as they were then: the version of each
+/// one's entry, 0 if there was none.
+pub(crate) type Watched = HashMap<(u32, Blob), u64>;
 
 /// The queued commands of one client, running: all shards they need are locked.
 ///
@@ -39,18 +36,10 @@ impl Store {
     /// Remembers keys as they are now, for the client's next [`Store::begin_unit`].
     pub fn watch(&self, session: &mut Session, keys: &[&[u8]]) {
         for key in keys {
-            let is_known = |watched: &Watched| {
-                watched.database == session.database && watched.key.as_slice() == *key
-            };
-            if !session.watched.iter().any(is_known) {
+            session.watched.entry((session.database, Blob::new(key))).or_insert_with(|| {
                 let mut locked = Locked::one(&self.core, shard_of(hash(key)));
-                let version = self.live_version(&mut locked, session.database, key);
-                session.watched.push(Watched {
-                    database: session.database,
-                    key: Blob::new(key),
-                    version,
-                });
-            }
+                self.live_version(&mut locked, session.database, key)
+            });
         }
     }
 
@@ -61,9 +50,9 @@ impl Store {
 
     /// Whether a watched key has changed, so that the client's next unit would not run.
     pub fn watch_failed(&self, session: &Session) -> bool {
-        session.watched.iter().any(|watched| {
-            let mut locked = Locked::one(&self.core, shard_of(hash(&watched.key)));
-            self.live_version(&mut locked, watched.database, &watched.key) != watched.version
+        session.watched.iter().any(|((database, key), version)| {
+            let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+            self.live_version(&mut locked, *database, key) != *version
         })
     }
 
@@ -108,11 +97,11 @@ impl Store {
                 Ok(KeyAccess::None) | Err(_) => {}
             }
         }
-        shards.extend(session.watched.iter().map(|watched| shard_of(hash(&watched.key))));
+        shards.extend(session.watched.keys().map(|(_, key)| shard_of(hash(key))));
         let mut locked =
             if all { Locked::all(&self.core) } else { Locked::some(&self.core, shards) };
-        let unchanged = session.watched.iter().all(|watched| {
-            self.live_version(&mut locked, watched.database, &watched.key) == watched.version
+        let unchanged = session.watched.iter().all(|((database, key), version)| {
+            self.live_version(&mut locked, *database, key) == *version
         });
         if !unchanged {
             session.watched.clear();

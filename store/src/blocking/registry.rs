@@ -3,16 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::wish::{Await, Served};
 use crate::blob::Blob;
-use crate::core::Core;
-use crate::reply::ReplyWriter;
-use crate::session::Session;
 use crate::durable::Receipt;
 
 /// All blocked clients of a store.
@@ -35,8 +31,8 @@ struct Queues {
 pub(crate) struct Waiter {
     ticket: u64,
     pub(super) wait: Await,
-    outcome: Mutex<Option<(Served, Receipt)>>,
-    served: Event,
+    pub(super) outcome: Mutex<Option<(Served, Receipt)>>,
+    pub(super) served: Event,
 }
 
 impl Registry {
@@ -105,54 +101,5 @@ impl Claim<'_> {
         *self.outcome = Some((served, receipt));
         drop(self.outcome);
         self.waiter.served.notify(usize::MAX);
-    }
-}
-
-/// A client that waits for a key. Dropping it ends the wait.
-#[derive(Debug)]
-pub struct Blocked {
-    core: Arc<Core>,
-    waiter: Arc<Waiter>,
-}
-
-impl Blocked {
-    pub(crate) fn new(core: Arc<Core>, waiter: Arc<Waiter>) -> Self {
-        Self { core, waiter }
-    }
-
-    /// How long the client wants to wait; `None` for ever.
-    pub fn timeout(&self) -> Option<Duration> {
-        self.waiter.wait.timeout
-    }
-
-    /// Resolves when there is something for the client.
-    pub async fn served(&self) {
-        loop {
-            let listener = self.waiter.served.listen();
-            if self.waiter.outcome.lock().is_some() {
-                return;
-            }
-            listener.await;
-        }
-    }
-
-    /// Ends the wait and writes the one reply: what there was for the client, or that there was
-    /// nothing in time.
-    pub fn finish(self, session: &mut Session, out: &mut dyn ReplyWriter) {
-        // Whoever serves it has taken it out, and holds the outcome's lock until it is there.
-        self.core.blocked.remove(&self.waiter);
-        match self.waiter.outcome.lock().take() {
-            Some((served, receipt)) => {
-                served.write(out);
-                session.receipt = Some(receipt);
-            }
-            None => out.null_array(),
-        }
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        self.core.blocked.remove(&self.waiter);
     }
 }

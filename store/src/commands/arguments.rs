@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::spec::Argv;
 use crate::error::StoreError;
 use crate::extended::{Extended, Parsed};
 use crate::number::{integer, parse_integer};
@@ -80,11 +81,11 @@ pub(super) fn indexes(start: &[u8], stop: &[u8]) -> Result<(i64, i64), StoreErro
     Ok((integer(start)?, integer(stop)?))
 }
 
-/// What follows a counted list of keys: where it starts and ends among the arguments.
-pub(super) fn counted_keys<'a>(
-    argv: &'a [&'a [u8]],
+/// A list of keys whose number comes before it, and what follows it, which is something.
+pub(super) fn counted_keys(
+    argv: Argv<'_>,
     count_at: usize,
-) -> Result<(&'a [&'a [u8]], &'a [&'a [u8]]), StoreError> {
+) -> Result<(Argv<'_>, Argv<'_>), StoreError> {
     let count = positive(argv[count_at], "ERR numkeys should be greater than 0")?;
     let rest = &argv[count_at + 1..];
     if count >= rest.len() {

@@ -14,10 +14,13 @@ pub(super) enum Count {
     Repeated(usize),
 }
 
+/// Most elements that are told with repetition. Redis has no such bound, and tries.
+const REPEATED_LEN_MAX: usize = 1 << 24;
+
 /// Reads a count; a negative one allows repetition.
 pub(super) fn count(text: &[u8]) -> Result<Count, StoreError> {
     let number = symmetric(text)?;
-    Ok(from_number(number))
+    from_number(number)
 }
 
 /// Reads the count of a reply of pairs.
@@ -26,12 +29,16 @@ pub(super) fn count_of_pairs(text: &[u8]) -> Result<Count, StoreError> {
     if number.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(StoreError::Refused("ERR value is out of range"));
     }
-    Ok(from_number(number))
+    from_number(number)
 }
 
-fn from_number(number: i64) -> Count {
+fn from_number(number: i64) -> Result<Count, StoreError> {
     let size = usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX);
-    if number < 0 { Count::Repeated(size) } else { Count::Distinct(size) }
+    match number < 0 {
+        true if size > REPEATED_LEN_MAX => Err(StoreError::Refused("ERR value is out of range")),
+        true => Ok(Count::Repeated(size)),
+        false => Ok(Count::Distinct(size)),
+    }
 }
 
 /// Positions below `len`, which is not 0.

@@ -196,16 +196,8 @@ impl CommandSpec {
 /// A command: what is known of it, and its one implementation for both views.
 pub(crate) struct Command {
     pub(super) spec: CommandSpec,
-    pub(super) direct: for<'s> fn(
-        &mut Direct<'s>,
-        &[&[u8]],
-        &mut dyn ReplyWriter,
-    ) -> Result<(), StoreError>,
-    pub(super) within: for<'t> fn(
-        &mut Within<'t>,
-        &[&[u8]],
-        &mut dyn ReplyWriter,
-    ) -> Result<(), StoreError>,
+    pub(super) direct: fn(&mut Direct<'_>, Argv<'_>, Out<'_>) -> Answer,
+    pub(super) within: fn(&mut Within<'_>, Argv<'_>, Out<'_>) -> Answer,
 }
 
 impl Command {

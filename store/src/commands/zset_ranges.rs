@@ -33,6 +33,9 @@ enum By {
     Lex,
 }
 
+/// From a sorted set to the first and past-the-last position of a range.
+type Resolve<'a> = Box<dyn Fn(&Zset) -> (usize, usize) + 'a>;
+
 /// Which members of a sorted set are wanted, in which order.
 struct Selection<'a> {
     by: By,
@@ -94,9 +97,8 @@ impl<'a> Selection<'a> {
         Ok(selection)
     }
 
-    /// A function from a sorted set to the first and past-the-last position of the range, before
-    /// `LIMIT`. Bounds are read here, so that bad ones are told even if the key is not there.
-    fn resolve(&self) -> Result<Box<dyn Fn(&Zset) -> (usize, usize) + 'a>, StoreError> {
+    /// The range before `LIMIT`. Bounds are read here, so that bad ones are told even if the key is not there.
+    fn resolve(&self) -> Result<Resolve<'a>, StoreError> {
         let (low, high) = match self.reversed && self.by != By::Rank {
             true => (self.stop, self.start),
             false => (self.start, self.stop),

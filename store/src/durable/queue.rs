@@ -7,7 +7,6 @@ use std::time::Duration;
 use event_listener::{Event, Listener as _};
 use parking_lot::{Condvar, Mutex};
 
-use super::receipt::Receipt;
 use super::{DiskOptions, Durability};
 use crate::effect::{Effect, Effects};
 use crate::error::StoreError;
@@ -58,8 +57,8 @@ impl Queue {
         }
     }
 
-    /// Adds a commit. The caller holds the locks of everything the commit has changed.
-    pub(crate) fn push(self: &Arc<Self>, effects: Effects) -> Receipt {
+    /// Adds a commit; its number, if whoever made it is to wait for the disk.
+    pub(super) fn enqueue(&self, effects: Effects) -> Option<u64> {
         let bytes = effects.iter().map(Effect::weight).sum();
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let number = {
@@ -70,8 +69,8 @@ impl Queue {
         };
         self.filled.notify_one();
         match self.durability {
-            Durability::Always => Receipt::after_sync(self, number),
-            Durability::EverySecond | Durability::No => Receipt::immediate(),
+            Durability::Always => Some(number),
+            Durability::EverySecond | Durability::No => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::queue::Queue;
+use crate::effect::Effects;
 use crate::error::StoreError;
 
 /// Proof of a commit. Where the store syncs always, it can be waited for.
@@ -21,11 +22,6 @@ impl Receipt {
     /// A commit that counts as done at once.
     pub(crate) fn immediate() -> Self {
         Self(None)
-    }
-
-    /// A commit that counts as done when the disk has synced it.
-    pub(super) fn after_sync(queue: &Arc<Queue>, number: u64) -> Self {
-        Self(Some((Arc::clone(queue), number)))
     }
 
     /// Whether there is anything left to wait for.
@@ -54,5 +50,12 @@ impl Receipt {
             Some((queue, number)) => queue.block_for(number),
             None => Ok(()),
         }
+    }
+}
+
+impl Queue {
+    /// Adds a commit. The caller holds the locks of everything the commit has changed.
+    pub(crate) fn push(self: &Arc<Self>, effects: Effects) -> Receipt {
+        Receipt(self.enqueue(effects).map(|number| (Arc::clone(self), number)))
     }
 }

@@ -13,6 +13,8 @@ use crate::value::Value;
 
 /// Most entries of a segment: what fits into 1,024 buckets at the hash table's full load.
 const SEGMENT_LEN_MAX: usize = 896;
+/// Segments with less room than this keep it when their entries go.
+const SHRINKING_CAPACITY_MIN: usize = 64;
 /// Most bits of the hash that choose a segment, below those that choose the shard.
 const DEPTH_MAX: u32 = 24;
 /// Top bits of the hash that choose the shard.
@@ -112,7 +114,8 @@ impl Table {
             .find_entry(spread(hash), |entry| entry.key.as_slice() == key)
             .ok()?;
         let (entry, _) = found.remove();
-        if segment.entries.len() * 8 < segment.entries.capacity() {
+        let capacity = segment.entries.capacity();
+        if capacity > SHRINKING_CAPACITY_MIN && segment.entries.len() * 8 < capacity {
             segment.entries.shrink_to_fit(|entry| spread(self::hash(&entry.key)));
         }
         self.len -= 1;

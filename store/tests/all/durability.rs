@@ -303,7 +303,7 @@ fn damage_is_reported_or_harmless_but_never_believed() {
     for i in 0..200 {
         client.run(&format!("SET key:{i} {i}"));
         client.run(&format!("RPUSH list {i}"));
-        client.session.take_receipt().map(|receipt| receipt.wait());
+        client.session.take_receipt().map(ferrite_store::Receipt::wait);
     }
     let expected = (client.run("DBSIZE"), client.run("LRANGE list 0 -1"), client.run("GET key:7"));
     drop(client);
@@ -396,7 +396,7 @@ fn a_full_disk_refuses_writes_and_serves_reads_until_there_is_room() {
     while client.run("SET after kept").starts_with('-') {
         std::thread::yield_now();
     }
-    assert_eq!(client.session.take_receipt().map(|receipt| receipt.wait()), Some(Ok(())));
+    assert_eq!(client.session.take_receipt().map(ferrite_store::Receipt::wait), Some(Ok(())));
     let size = client.run("DBSIZE");
     let mut client = reopen(client, mount.path());
     client.expect(&[("GET before", "$4 kept"), ("GET after", "$4 kept"), ("DBSIZE", &size)]);

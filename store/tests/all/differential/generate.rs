@@ -150,7 +150,7 @@ impl Generator {
             0 if argv.len() > 1 && at > 0 => drop(argv.remove(at)),
             1 => argv.push(self.pick(&MEMBERS)),
             2 if at > 0 => argv[at] = self.pick(&VALUES),
-            _ => argv[0] = argv[0].iter().map(|byte| byte.to_ascii_lowercase()).collect(),
+            _ => argv[0] = argv[0].to_ascii_lowercase(),
         }
     }
 }
