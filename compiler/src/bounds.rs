@@ -9,7 +9,7 @@
 pub struct Bounds {
     /// Bytes of the binary module.
     pub source_bytes_max: u64,
-    /// Bytes of a module in the text format, which takes about twenty times its size to parse.
+    /// Bytes of a module in the text format, which takes up to eighty times its size to parse.
     pub text_bytes_max: u64,
     /// Entries of the type section.
     pub types_max: u32,
@@ -49,7 +49,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             source_bytes_max: 64 << 20,
-            text_bytes_max: 16 << 20,
+            text_bytes_max: 8 << 20,
             types_max: 16_384,
             type_params_max: 256,
             imports_max: 1_024,

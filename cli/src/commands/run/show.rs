@@ -61,7 +61,20 @@ fn write_map(out: &mut String, pairs: &[(Value, Value)], prefix: &str) {
         // The value goes on where the key ended.
         out.pop();
         out.push_str(" => ");
+        if takes_lines(value) {
+            out.push('\n');
+            out.push_str(&inner);
+        }
         write_value(out, value, &inner);
+    }
+}
+
+/// Whether a value stands on more lines than one.
+fn takes_lines(value: &Value) -> bool {
+    match value {
+        Value::Array(values) | Value::Set(values) | Value::Push(values) => values.len() > 1,
+        Value::Map(pairs) => pairs.len() > 1,
+        _ => false,
     }
 }
 
@@ -144,6 +157,14 @@ mod tests {
         assert_eq!(
             shown(b"%2\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n*1\r\n_\r\n"),
             "1# \"a\" => (integer) 1\n2# \"b\" => 1) (nil)\n"
+        );
+        assert_eq!(
+            shown(b"*1\r\n%1\r\n$1\r\na\r\n*2\r\n:1\r\n:2\r\n"),
+            "1) 1# \"a\" => \n      1) (integer) 1\n      2) (integer) 2\n"
+        );
+        assert_eq!(
+            shown(b"*1\r\n*1\r\n*2\r\n:1\r\n$-1\r\n"),
+            "1) 1) 1) (integer) 1\n      2) (nil)\n"
         );
     }
 }
