@@ -77,7 +77,10 @@ fn time(name: &str, count: u32, mut run: impl FnMut(u32)) {
         })
         .collect();
     times.sort();
-    println!("{name:<44} {:>8.0} ns", times[2].as_secs_f64() * 1e9 / f64::from(count));
+    println!(
+        "{name:<44} {:>8.0} ns",
+        times[2].as_secs_f64() * 1e9 / f64::from(count)
+    );
 }
 
 fn execute(store: &Store, session: &mut Session, argv: &[&[u8]]) {
@@ -93,12 +96,21 @@ fn execute(store: &Store, session: &mut Session, argv: &[&[u8]]) {
 
 fn resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<usize>().ok()).unwrap_or(0) * 1024
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kb| kb.parse::<usize>().ok())
+        .unwrap_or(0)
+        * 1024
 }
 
 fn keys(count: u32) -> Vec<Vec<u8>> {
-    (0..count).map(|i| format!("key:{i:012}").into_bytes()).collect()
+    (0..count)
+        .map(|i| format!("key:{i:012}").into_bytes())
+        .collect()
 }
 
 fn commands(title: &str, store: &Store, count: u32) {
@@ -106,18 +118,43 @@ fn commands(title: &str, store: &Store, count: u32) {
     let session = &mut Session::new();
     let keys = keys(count);
     let key = |i: u32| &keys[(i.wrapping_mul(2_654_435_761) % count) as usize][..];
-    time("SET, 16-byte key, 3-byte value", count, |i| execute(store, session, &[b"SET", key(i), b"xxx"]));
-    time("GET", count, |i| execute(store, session, &[b"GET", key(i)]));
-    time("GET of one key", count, |_| execute(store, session, &[b"GET", key(0)]));
-    time("INCR of one key", count, |_| execute(store, session, &[b"INCR", b"counter"]));
-    time("HSET, 1,000 hashes of 100 fields", count, |i| {
-        execute(store, session, &[b"HSET", format!("h:{}", i % 1000).as_bytes(), key(i % 100), b"v"]);
+    time("SET, 16-byte key, 3-byte value", count, |i| {
+        execute(store, session, &[b"SET", key(i), b"xxx"]);
     });
-    time("LPUSH", count, |_| execute(store, session, &[b"LPUSH", b"list", b"element"]));
-    time("RPOP", count, |_| execute(store, session, &[b"RPOP", b"list"]));
-    time("SADD, one set", count, |i| execute(store, session, &[b"SADD", b"set", key(i)]));
+    time("GET", count, |i| execute(store, session, &[b"GET", key(i)]));
+    time("GET of one key", count, |_| {
+        execute(store, session, &[b"GET", key(0)]);
+    });
+    time("INCR of one key", count, |_| {
+        execute(store, session, &[b"INCR", b"counter"]);
+    });
+    time("HSET, 1,000 hashes of 100 fields", count, |i| {
+        execute(
+            store,
+            session,
+            &[
+                b"HSET",
+                format!("h:{}", i % 1000).as_bytes(),
+                key(i % 100),
+                b"v",
+            ],
+        );
+    });
+    time("LPUSH", count, |_| {
+        execute(store, session, &[b"LPUSH", b"list", b"element"]);
+    });
+    time("RPOP", count, |_| {
+        execute(store, session, &[b"RPOP", b"list"]);
+    });
+    time("SADD, one set", count, |i| {
+        execute(store, session, &[b"SADD", b"set", key(i)]);
+    });
     time("ZADD, one sorted set", count, |i| {
-        execute(store, session, &[b"ZADD", b"zset", i.to_string().as_bytes(), key(i)]);
+        execute(
+            store,
+            session,
+            &[b"ZADD", b"zset", i.to_string().as_bytes(), key(i)],
+        );
     });
     time("MSET of 10 keys", count / 10, |i| {
         let mut argv: Vec<&[u8]> = vec![b"MSET"];
@@ -130,7 +167,9 @@ fn transactions(store: &Store, count: u32) {
     println!("\nTransactions, in memory");
     let keys = keys(count);
     let key = |i: u32| &keys[(i.wrapping_mul(2_654_435_761) % count) as usize][..];
-    time("begin and drop", count, |_| drop(store.begin(0, Mode::Write)));
+    time("begin and drop", count, |_| {
+        drop(store.begin(0, Mode::Write));
+    });
     time("get", count, |i| {
         let mut transaction = store.begin(0, Mode::Read);
         black_box(transaction.get(key(i), <[u8]>::len).ok());
@@ -155,9 +194,13 @@ fn transactions(store: &Store, count: u32) {
 
 fn start_up(directory: &Path, count: u32) {
     println!("\nOn disk");
-    let disk = |durability| DiskOptions { durability, ..DiskOptions::new(directory) };
+    let disk = |durability| DiskOptions {
+        durability,
+        ..DiskOptions::new(directory)
+    };
     let store = Store::open(&StoreOptions::default(), disk(Durability::EverySecond));
-    let store = store.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
+    let store =
+        store.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
     commands("Commands, everysec", &store, count);
     let start = Instant::now();
     drop(store);
@@ -165,7 +208,8 @@ fn start_up(directory: &Path, count: u32) {
     let before = resident_bytes();
     let start = Instant::now();
     let store = Store::open(&StoreOptions::default(), disk(Durability::Always));
-    let store = store.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
+    let store =
+        store.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
     let took = start.elapsed();
     let mut session = Session::new();
     execute(&store, &mut session, &[b"DBSIZE"]);
@@ -174,7 +218,11 @@ fn start_up(directory: &Path, count: u32) {
         resident_bytes().saturating_sub(before) >> 20
     );
     time("SET, always, one client", 200, |i| {
-        execute(&store, &mut session, &[b"SET", b"k", i.to_string().as_bytes()]);
+        execute(
+            &store,
+            &mut session,
+            &[b"SET", b"k", i.to_string().as_bytes()],
+        );
         session.take_receipt().map(ferrite_store::Receipt::wait);
     });
     drop(store);
@@ -186,25 +234,39 @@ fn start_up(directory: &Path, count: u32) {
     drop(store);
     println!("closing it: {:?}", start.elapsed());
     let start = Instant::now();
-    drop(Store::open(&StoreOptions::default(), DiskOptions::new(&empty)));
+    drop(Store::open(
+        &StoreOptions::default(),
+        DiskOptions::new(&empty),
+    ));
     println!("opening and closing it again: {:?}", start.elapsed());
 }
 
 fn main() {
-    let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+    let count = std::env::args()
+        .nth(1)
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1_000_000);
     let before = resident_bytes();
     let store = Store::in_memory(&StoreOptions::default());
-    println!("an empty store: {} KB", resident_bytes().saturating_sub(before) >> 10);
+    println!(
+        "an empty store: {} KB",
+        resident_bytes().saturating_sub(before) >> 10
+    );
     let mut session = Session::new();
     let before = resident_bytes();
     for key in keys(count) {
         execute(&store, &mut session, &[b"SET", &key, b"xxx"]);
     }
-    println!("{count} keys of 16 bytes: {} bytes each", (resident_bytes() - before) / count as usize);
+    println!(
+        "{count} keys of 16 bytes: {} bytes each",
+        (resident_bytes() - before) / count as usize
+    );
     commands("Commands, in memory", &store, count);
     transactions(&store, count);
     drop(store);
-    let directory = std::env::args().nth(2).unwrap_or_else(|| "measure.tmp".to_owned());
+    let directory = std::env::args()
+        .nth(2)
+        .unwrap_or_else(|| "measure.tmp".to_owned());
     start_up(Path::new(&directory), count);
     // Left behind only if something failed before.
     let _ = std::fs::remove_dir_all(directory);

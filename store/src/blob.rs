@@ -15,7 +15,10 @@ const INLINE_LEN_MAX: usize = 22;
 /// and no reference count; longer ones are shared, so that a copy never copies the bytes.
 #[derive(Clone)]
 pub(crate) enum Blob {
-    Inline { len: u8, bytes: [u8; INLINE_LEN_MAX] },
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_LEN_MAX],
+    },
     Shared(Arc<[u8]>),
 }
 
@@ -25,7 +28,10 @@ impl Blob {
             let mut inline = [0; INLINE_LEN_MAX];
             inline[..bytes.len()].copy_from_slice(bytes);
             // The length was just bounded by a constant below 256.
-            Self::Inline { len: bytes.len() as u8, bytes: inline }
+            Self::Inline {
+                len: bytes.len() as u8,
+                bytes: inline,
+            }
         } else {
             Self::Shared(Arc::from(bytes))
         }
@@ -103,7 +109,14 @@ mod tests {
 
     #[test]
     fn length_boundary_between_inline_and_shared() {
-        for len in [0, 1, INLINE_LEN_MAX - 1, INLINE_LEN_MAX, INLINE_LEN_MAX + 1, 300] {
+        for len in [
+            0,
+            1,
+            INLINE_LEN_MAX - 1,
+            INLINE_LEN_MAX,
+            INLINE_LEN_MAX + 1,
+            300,
+        ] {
             let bytes: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let blob = Blob::new(&bytes);
             assert_eq!(blob.as_slice(), &bytes[..]);

@@ -39,28 +39,39 @@ struct CommitClock(AtomicU64);
 
 impl fmt::Debug for Core {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Core").field("limits", &self.limits).finish_non_exhaustive()
+        formatter
+            .debug_struct("Core")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
 impl Core {
     pub(crate) fn in_memory(options: &StoreOptions) -> Self {
-        Self::new(options, (0..SHARDS).map(|_| Shard::default()).collect(), None)
+        Self::new(
+            options,
+            (0..SHARDS).map(|_| Shard::default()).collect(),
+            None,
+        )
     }
 
     /// Everything as it was when the directory was last used.
     pub(crate) fn on_disk(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
         let opened = durable::open(disk)?;
-        Ok(Self::new(options, opened.shards, Some((opened.queue, opened.writer))))
+        Ok(Self::new(
+            options,
+            opened.shards,
+            Some((opened.queue, opened.writer)),
+        ))
     }
 
-    fn new(
-        options: &StoreOptions,
-        shards: Vec<Shard>,
-        disk: Option<(Arc<Queue>, Handle)>,
-    ) -> Self {
+    fn new(options: &StoreOptions, shards: Vec<Shard>, disk: Option<(Arc<Queue>, Handle)>) -> Self {
         // What was loaded belongs to the first commit.
-        let commits = shards.iter().map(|shard| shard.modified_at).max().unwrap_or(0);
+        let commits = shards
+            .iter()
+            .map(|shard| shard.modified_at)
+            .max()
+            .unwrap_or(0);
         let (queue, writer) = disk.unzip();
         Self {
             shards: shards.into_iter().map(Mutex::new).collect(),
@@ -78,7 +89,9 @@ impl Core {
 
     /// Why nothing may be written at present.
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
-        self.queue.as_ref().map_or(Ok(()), |queue| queue.check_writable())
+        self.queue
+            .as_ref()
+            .map_or(Ok(()), |queue| queue.check_writable())
     }
 
     pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {

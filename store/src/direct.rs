@@ -98,7 +98,10 @@ impl<'s> Direct<'s> {
             (Some(queue), Some(effects)) if !effects.is_empty() => queue.push(effects),
             _ => Receipt::immediate(),
         };
-        Finished { receipt, ready: self.ready }
+        Finished {
+            receipt,
+            ready: self.ready,
+        }
     }
 
     /// Lets a blocking command wait, instead of answering that there is nothing.
@@ -120,7 +123,9 @@ impl<'s> Direct<'s> {
         effects: Effects,
     ) -> Result<(), StoreError> {
         let hash = hash(key);
-        let Some(place) = self.find(hash, key)? else { return Ok(()) };
+        let Some(place) = self.find(hash, key)? else {
+            return Ok(());
+        };
         if let Some(entry) = self.entry(hash, place)? {
             entry.value = value;
             entry.deadline = deadline;
@@ -137,9 +142,7 @@ impl<'s> Direct<'s> {
     }
 
     fn shard(&mut self, index: usize) -> Result<&mut Shard, StoreError> {
-        self.locked
-            .shard(index)
-            .ok_or(UNDECLARED)
+        self.locked.shard(index).ok_or(UNDECLARED)
     }
 
     fn version(&mut self) -> u64 {
@@ -150,8 +153,12 @@ impl<'s> Direct<'s> {
     fn find(&mut self, hash: u64, key: &[u8]) -> Result<Option<Place>, StoreError> {
         let database = self.database;
         let table = &self.shard(shard_of(hash))?.tables[database as usize];
-        let Some(place) = table.find(hash, key) else { return Ok(None) };
-        let Some(entry) = table.at(place) else { return Ok(None) };
+        let Some(place) = table.find(hash, key) else {
+            return Ok(None);
+        };
+        let Some(entry) = table.at(place) else {
+            return Ok(None);
+        };
         let deadline = entry.deadline;
         if deadline.is_never() || !deadline.has_passed(self.now()) {
             return Ok(Some(place));
@@ -205,7 +212,15 @@ impl<'s> Direct<'s> {
             self.ready.push((database, key.clone()));
         }
         let shard = self.shard(shard_of(hash))?;
-        shard.tables[database as usize].insert(hash, Entry { key, value, deadline, version });
+        shard.tables[database as usize].insert(
+            hash,
+            Entry {
+                key,
+                value,
+                deadline,
+                version,
+            },
+        );
         shard.modified_at = version;
         shard.membership_at[database as usize] = version;
         Ok(())
@@ -256,9 +271,14 @@ impl View for Direct<'_> {
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError> {
         let hash = hash(key);
-        let Some(place) = self.find(hash, key)? else { return Ok(None) };
+        let Some(place) = self.find(hash, key)? else {
+            return Ok(None);
+        };
         let entry = self.entry(hash, place)?;
-        Ok(entry.map(|entry| Live { value: &entry.value, deadline: entry.deadline }))
+        Ok(entry.map(|entry| Live {
+            value: &entry.value,
+            deadline: entry.deadline,
+        }))
     }
 
     fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError> {
@@ -278,13 +298,17 @@ impl View for Direct<'_> {
         let version = self.version();
         let clock = &self.core.clock;
         let now = &mut self.now;
-        let Some(shard) = self.locked.shard(shard_of(hash)) else { return Err(UNDECLARED) };
+        let Some(shard) = self.locked.shard(shard_of(hash)) else {
+            return Err(UNDECLARED);
+        };
         let table = &mut shard.tables[database as usize];
         match table.find(hash, key).and_then(|place| table.at_mut(place)) {
             Some(entry) => {
                 // To whoever counted keys, one that had expired was not there.
                 let revived = !entry.deadline.is_never()
-                    && entry.deadline.has_passed(*now.get_or_insert_with(|| clock.now_millis()));
+                    && entry
+                        .deadline
+                        .has_passed(*now.get_or_insert_with(|| clock.now_millis()));
                 let same_type = entry.value.is_same_type(&value);
                 let awaited = !same_type && value.can_be_awaited();
                 let old = std::mem::replace(&mut entry.value, value);
@@ -323,10 +347,14 @@ impl View for Direct<'_> {
 
     fn set_deadline(&mut self, key: &[u8], deadline: Deadline) -> Result<bool, StoreError> {
         let hash = hash(key);
-        let Some(place) = self.find(hash, key)? else { return Ok(false) };
+        let Some(place) = self.find(hash, key)? else {
+            return Ok(false);
+        };
         let database = self.database;
         let following = self.effects.is_some();
-        let Some(entry) = self.entry(hash, place)? else { return Ok(false) };
+        let Some(entry) = self.entry(hash, place)? else {
+            return Ok(false);
+        };
         entry.deadline = deadline;
         let effect = following.then(|| Effect::Describe {
             database,
@@ -338,7 +366,9 @@ impl View for Direct<'_> {
         if !deadline.is_never() {
             self.shard(shard_of(hash))?.tables[database as usize].note_deadline(hash, deadline);
         }
-        self.effects.iter_mut().for_each(|effects| effects.extend(effect.clone()));
+        self.effects
+            .iter_mut()
+            .for_each(|effects| effects.extend(effect.clone()));
         Ok(true)
     }
 
@@ -353,7 +383,9 @@ impl View for Direct<'_> {
         // Taken out while the shard is borrowed, put back at every way out.
         let mut effects = self.effects.take();
         if let Some(place) = self.find(hash, key)? {
-            let Some(entry) = self.entry(hash, place)? else { return Ok(None) };
+            let Some(entry) = self.entry(hash, place)? else {
+                return Ok(None);
+            };
             let (result, changed) = edit::run(&mut entry.value, effects.as_mut(), edit);
             let empty = changed && entry.value.is_empty_collection();
             if let (true, false, Value::Text(_), Some(effects)) =
@@ -395,7 +427,11 @@ impl View for Direct<'_> {
 
     fn len(&mut self) -> Result<usize, StoreError> {
         let database = self.database as usize;
-        Ok(self.locked.iter_mut().map(|shard| shard.tables[database].len()).sum())
+        Ok(self
+            .locked
+            .iter_mut()
+            .map(|shard| shard.tables[database].len())
+            .sum())
     }
 
     fn scan(
@@ -433,7 +469,7 @@ impl View for Direct<'_> {
             let table = &self.shard(index)?.tables[database];
             if let Some(entry) = table.random(place, fastrand::u64(..))
                 && !entry.deadline.has_passed(now)
-                            {
+            {
                 return Ok(Some(entry.key.to_vec()));
             }
         }
@@ -454,14 +490,17 @@ impl View for Direct<'_> {
         for shard in self.locked.iter_mut() {
             for database in chosen.clone() {
                 if shard.tables[database].len() > 0 {
-                    self.cleared.push(std::mem::take(&mut shard.tables[database]));
+                    self.cleared
+                        .push(std::mem::take(&mut shard.tables[database]));
                     shard.modified_at = version;
                     shard.membership_at[database] = version;
                 }
             }
         }
         for database in chosen {
-            self.note(|| Effect::Clear { database: database as u32 });
+            self.note(|| Effect::Clear {
+                database: database as u32,
+            });
         }
         Ok(())
     }
@@ -481,8 +520,11 @@ impl View for Direct<'_> {
             }
             if !self.core.blocked.is_empty() {
                 for database in [left, right] {
-                    let awaited = shard.tables[database].iter().filter(|e| e.value.can_be_awaited());
-                    self.ready.extend(awaited.map(|entry| (database as u32, entry.key.clone())));
+                    let awaited = shard.tables[database]
+                        .iter()
+                        .filter(|e| e.value.can_be_awaited());
+                    self.ready
+                        .extend(awaited.map(|entry| (database as u32, entry.key.clone())));
                 }
             }
         }

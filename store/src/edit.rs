@@ -5,9 +5,9 @@ use std::ops::Deref;
 use crate::blob::Blob;
 use crate::effect::{Effect, Effects};
 use crate::error::StoreError;
-use crate::value::text::Text;
 use crate::value::kind::Kind;
 use crate::value::list::{End, List};
+use crate::value::text::Text;
 use crate::value::zset::Zset;
 use crate::value::{Hash, Set, Value};
 
@@ -38,7 +38,13 @@ pub(crate) fn run<T: Kind, R>(
     let Some(data) = T::of_mut(value) else {
         return (Err(StoreError::WrongType), false);
     };
-    let mut handle = Edit { data, id, kind, changed: false, effects };
+    let mut handle = Edit {
+        data,
+        id,
+        kind,
+        changed: false,
+        effects,
+    };
     let result = edit(&mut handle);
     (result, handle.changed)
 }
@@ -46,12 +52,21 @@ pub(crate) fn run<T: Kind, R>(
 impl<T> Edit<'_, T> {
     fn note_field(&mut self, field: &[u8], value: Blob) {
         let kind = self.kind;
-        self.note(|id| Effect::Field { id, kind, field: Blob::new(field), value });
+        self.note(|id| Effect::Field {
+            id,
+            kind,
+            field: Blob::new(field),
+            value,
+        });
     }
 
     fn note_field_gone(&mut self, field: &[u8]) {
         let kind = self.kind;
-        self.note(|id| Effect::FieldGone { id, kind, field: Blob::new(field) });
+        self.note(|id| Effect::FieldGone {
+            id,
+            kind,
+            field: Blob::new(field),
+        });
     }
 
     fn note(&mut self, effect: impl FnOnce(u64) -> Effect) {
@@ -190,7 +205,10 @@ impl Edit<'_, List> {
         self.changed = true;
         if let Some(effects) = &mut self.effects {
             let gone = (0..start).chain(end..len).map(|at| first + at as i64);
-            effects.extend(gone.map(|position| Effect::ElementGone { id: self.id, position }));
+            effects.extend(gone.map(|position| Effect::ElementGone {
+                id: self.id,
+                position,
+            }));
         }
         if end - start < len / 2 {
             *self.data = self.data.range(start, end).cloned().collect();
@@ -207,10 +225,19 @@ impl Edit<'_, List> {
 
     fn note_elements(&mut self, start: usize, end: usize) {
         self.changed = true;
-        let Some(effects) = &mut self.effects else { return };
+        let Some(effects) = &mut self.effects else {
+            return;
+        };
         let first = self.data.first + start as i64;
-        effects.extend(self.data.range(start, end).zip(first..).map(|(value, position)| {
-            Effect::Element { id: self.id, position, value: value.clone() }
-        }));
+        effects.extend(
+            self.data
+                .range(start, end)
+                .zip(first..)
+                .map(|(value, position)| Effect::Element {
+                    id: self.id,
+                    position,
+                    value: value.clone(),
+                }),
+        );
     }
 }

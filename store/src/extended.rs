@@ -34,7 +34,11 @@ pub(crate) enum Parsed {
 
 impl Extended {
     pub(crate) fn zero() -> Self {
-        Self { negative: false, mantissa: BigUint::ZERO, exponent: 0 }
+        Self {
+            negative: false,
+            mantissa: BigUint::ZERO,
+            exponent: 0,
+        }
     }
 
     /// Reads a decimal number or an infinity; `None` for anything else, NaN included, and for what
@@ -58,7 +62,10 @@ impl Extended {
         let exponent = exponent - digits.decimals;
         let digits = BigUint::parse_bytes(&digits.digits, 10)?;
         if digits == BigUint::ZERO {
-            return Some(Parsed::Finite(Self { negative, ..Self::zero() }));
+            return Some(Parsed::Finite(Self {
+                negative,
+                ..Self::zero()
+            }));
         }
         let ten = BigUint::from(10_u32);
         // Digits are bounded by the text, so beyond this the value is out of range anyhow.
@@ -71,7 +78,11 @@ impl Extended {
         } else {
             round(&digits, &scale)
         };
-        let value = Self { negative, mantissa, exponent };
+        let value = Self {
+            negative,
+            mantissa,
+            exponent,
+        };
         value.is_in_range().then_some(Parsed::Finite(value))
     }
 
@@ -80,10 +91,17 @@ impl Extended {
         let exponent = exponent - 4 * digits.decimals;
         let digits = BigUint::parse_bytes(&digits.digits, 16)?;
         if digits == BigUint::ZERO {
-            return Some(Self { negative, ..Self::zero() });
+            return Some(Self {
+                negative,
+                ..Self::zero()
+            });
         }
         let (mantissa, more) = round(&digits, &BigUint::from(1_u32));
-        let value = Self { negative, mantissa, exponent: exponent.checked_add(more)? };
+        let value = Self {
+            negative,
+            mantissa,
+            exponent: exponent.checked_add(more)?,
+        };
         value.is_in_range().then_some(value)
     }
 
@@ -106,7 +124,11 @@ impl Extended {
             return Some(Self::zero());
         }
         let (mantissa, more) = round(&sum, &BigUint::from(1_u32));
-        let sum = Self { negative, mantissa, exponent: exponent + more };
+        let sum = Self {
+            negative,
+            mantissa,
+            exponent: exponent + more,
+        };
         sum.is_in_range().then_some(sum)
     }
 
@@ -116,13 +138,20 @@ impl Extended {
         let scaled = if self.exponent >= 0 {
             scaled << self.exponent.unsigned_abs()
         } else {
-            divide_rounding(&scaled, &(BigUint::from(1_u32) << self.exponent.unsigned_abs()))
+            divide_rounding(
+                &scaled,
+                &(BigUint::from(1_u32) << self.exponent.unsigned_abs()),
+            )
         };
         let digits = format!("{scaled:0>width$}", width = DECIMALS as usize + 1);
         let (whole, decimals) = digits.split_at(digits.len() - DECIMALS as usize);
         let decimals = decimals.trim_end_matches('0');
         let point = if decimals.is_empty() { "" } else { "." };
-        let sign = if self.negative && scaled != BigUint::ZERO { "-" } else { "" };
+        let sign = if self.negative && scaled != BigUint::ZERO {
+            "-"
+        } else {
+            ""
+        };
         format!("{sign}{whole}{point}{decimals}")
     }
 }
@@ -135,12 +164,11 @@ struct Digits {
 }
 
 /// Splits a number into its digits and its exponent, which follows one of the two marks.
-fn scan(
-    text: &[u8],
-    is_digit: impl Fn(&u8) -> bool,
-    marks: [u8; 2],
-) -> Option<(Digits, i64)> {
-    let mut digits = Digits { digits: Vec::with_capacity(text.len()), decimals: 0 };
+fn scan(text: &[u8], is_digit: impl Fn(&u8) -> bool, marks: [u8; 2]) -> Option<(Digits, i64)> {
+    let mut digits = Digits {
+        digits: Vec::with_capacity(text.len()),
+        decimals: 0,
+    };
     let mut rest = text;
     let mut after_point = false;
     while let [byte, more @ ..] = rest {
@@ -166,7 +194,10 @@ fn scan(
                 return None;
             }
             // Beyond 64 bits it is out of range whatever the digits are.
-            std::str::from_utf8(power).ok()?.parse().unwrap_or(i64::MAX / 2)
+            std::str::from_utf8(power)
+                .ok()?
+                .parse()
+                .unwrap_or(i64::MAX / 2)
         }
         _ => return None,
     };
@@ -180,9 +211,15 @@ fn round(numerator: &BigUint, denominator: &BigUint) -> (BigUint, i64) {
     let mut exponent = -wanted;
     let scaled = |exponent: i64| {
         if exponent <= 0 {
-            (numerator.clone() << exponent.unsigned_abs(), denominator.clone())
+            (
+                numerator.clone() << exponent.unsigned_abs(),
+                denominator.clone(),
+            )
         } else {
-            (numerator.clone(), denominator.clone() << exponent.unsigned_abs())
+            (
+                numerator.clone(),
+                denominator.clone() << exponent.unsigned_abs(),
+            )
         }
     };
     let (mut above, mut below) = scaled(exponent);
@@ -197,7 +234,11 @@ fn round(numerator: &BigUint, denominator: &BigUint) -> (BigUint, i64) {
 fn divide_rounding(above: &BigUint, below: &BigUint) -> BigUint {
     let (quotient, rest) = (above / below, above % below);
     let twice = rest << 1_u32;
-    if twice > *below || (twice == *below && quotient.bit(0)) { quotient + 1_u32 } else { quotient }
+    if twice > *below || (twice == *below && quotient.bit(0)) {
+        quotient + 1_u32
+    } else {
+        quotient
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +250,9 @@ mod tests {
             Some(Parsed::Finite(value)) => value,
             other => panic!("{text} is {other:?}"),
         };
-        read(left).add(&read(right)).map_or("overflow".into(), |sum| sum.format())
+        read(left)
+            .add(&read(right))
+            .map_or("overflow".into(), |sum| sum.format())
     }
 
     #[test]
@@ -238,7 +281,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", " 1", "1 ", "abc", "1e", "1e+", ".", "e5", "1.2.3", "nan", "1e5000", "--1"] {
+        for text in [
+            "", " 1", "1 ", "abc", "1e", "1e+", ".", "e5", "1.2.3", "nan", "1e5000", "--1",
+        ] {
             assert_eq!(Extended::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Extended::parse(b"-inf"), Some(Parsed::Infinite));

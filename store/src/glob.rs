@@ -63,7 +63,11 @@ fn match_set(pattern: &[u8], mut p: usize, byte: u8) -> (bool, usize) {
             }
             [b']', ..] => return (found != negated, p + 1),
             [from, b'-', to, ..] => {
-                let (low, high) = if from <= to { (*from, *to) } else { (*to, *from) };
+                let (low, high) = if from <= to {
+                    (*from, *to)
+                } else {
+                    (*to, *from)
+                };
                 found |= (low..=high).contains(&byte);
                 p += 3;
             }
@@ -104,7 +108,11 @@ mod tests {
             ("*?", "", false),
         ];
         for (pattern, text, expected) in cases {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), *expected, "{pattern} {text}");
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                *expected,
+                "{pattern} {text}"
+            );
         }
     }
 

@@ -26,7 +26,12 @@ impl<'s> Locked<'s> {
         shards.dedup();
         match shards[..] {
             [shard] => Self::one(core, shard),
-            _ => Self::Some(shards.into_iter().map(|shard| (shard, core.lock(shard))).collect()),
+            _ => Self::Some(
+                shards
+                    .into_iter()
+                    .map(|shard| (shard, core.lock(shard)))
+                    .collect(),
+            ),
         }
     }
 
@@ -39,7 +44,9 @@ impl<'s> Locked<'s> {
         match self {
             Self::One(only, guard) => (*only == shard).then_some(&mut **guard),
             Self::Some(guards) => {
-                let at = guards.binary_search_by_key(&shard, |(shard, _)| *shard).ok()?;
+                let at = guards
+                    .binary_search_by_key(&shard, |(shard, _)| *shard)
+                    .ok()?;
                 Some(&mut guards[at].1)
             }
             Self::All(guards) => guards.get_mut(shard).map(|guard| &mut **guard),

@@ -47,7 +47,9 @@ pub(crate) fn integer(text: &[u8]) -> Result<i64, StoreError> {
 pub(crate) fn parse_double(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let value: f64 = text.parse().ok()?;
-    let spelled_out = text.trim_start_matches(['+', '-']).starts_with(['i', 'I', 'n', 'N']);
+    let spelled_out = text
+        .trim_start_matches(['+', '-'])
+        .starts_with(['i', 'I', 'n', 'N']);
     if value.is_nan() || (value.is_infinite() && !spelled_out) {
         return None;
     }
@@ -75,7 +77,9 @@ pub fn format_double(value: f64) -> String {
     }
     let sign = if value < 0.0 { "-" } else { "" };
     let scientific = format!("{:e}", value.abs());
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
     let digits = mantissa.replace('.', "");
     let exponent: i32 = exponent.parse().unwrap_or(0);
     // A double has at most 17 digits.
@@ -89,7 +93,10 @@ pub fn format_double(value: f64) -> String {
     if last < 0 && (last > -7 || size < 4) {
         let offset = len + last;
         return if offset <= 0 {
-            format!("{sign}0.{}{digits}", "0".repeat(offset.unsigned_abs() as usize))
+            format!(
+                "{sign}0.{}{digits}",
+                "0".repeat(offset.unsigned_abs() as usize)
+            )
         } else {
             let (whole, decimals) = digits.split_at(offset as usize);
             format!("{sign}{whole}.{decimals}")
@@ -132,12 +139,30 @@ mod tests {
 
     #[test]
     fn only_canonical_integers_are_integers() {
-        for text in ["0", "1", "-1", "9223372036854775807", "-9223372036854775808", "10"] {
+        for text in [
+            "0",
+            "1",
+            "-1",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "10",
+        ] {
             assert_eq!(parse_integer(text.as_bytes()), text.parse().ok(), "{text}");
         }
         for text in [
-            "", "-", "+1", "01", "-0", "-01", " 1", "1 ", "1a", "9223372036854775808",
-            "-9223372036854775809", "99999999999999999999", "123456789012345678901",
+            "",
+            "-",
+            "+1",
+            "01",
+            "-0",
+            "-01",
+            " 1",
+            "1 ",
+            "1a",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999",
+            "123456789012345678901",
         ] {
             assert_eq!(parse_integer(text.as_bytes()), None, "{text}");
         }

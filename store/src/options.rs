@@ -23,7 +23,9 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { string_bytes_max: 512 << 20 }
+        Self {
+            string_bytes_max: 512 << 20,
+        }
     }
 }
 
@@ -43,7 +45,9 @@ impl Clock {
         match self {
             Self::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
+                .map_or(0, |elapsed| {
+                    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+                }),
             Self::Manual(now) => now.load(Ordering::Acquire),
         }
     }

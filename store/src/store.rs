@@ -8,8 +8,8 @@ use event_listener::EventListener;
 use smallvec::SmallVec;
 
 use crate::blob::Blob;
-use crate::commands::keys::database_argument;
 use crate::blocking::Blocked;
+use crate::commands::keys::database_argument;
 use crate::commands::spec::{BLOCKING, Command, CommandAccess, CommandSpec, KeyAccess};
 use crate::commands::table;
 use crate::core::Core;
@@ -65,7 +65,9 @@ impl Retry {
     /// Waits for the present exclusive transaction. The caller holds the lock of a shard in which
     /// it has reserved something, so its end is still to come.
     pub(crate) fn new(core: &Core) -> Self {
-        Self { listener: core.released.listen() }
+        Self {
+            listener: core.released.listen(),
+        }
     }
 
     /// Waits on this thread.
@@ -78,7 +80,9 @@ impl Retry {
 impl Store {
     /// A store that forgets everything with the process.
     pub fn in_memory(options: &StoreOptions) -> Self {
-        Self { core: Arc::new(Core::in_memory(options)) }
+        Self {
+            core: Arc::new(Core::in_memory(options)),
+        }
     }
 
     /// Opens a data directory and reads all of it into memory.
@@ -88,7 +92,9 @@ impl Store {
     /// # Errors
     /// [`OpenError`] when the directory cannot be used, or what is in it is not what was written.
     pub fn open(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
-        Ok(Self { core: Arc::new(Core::on_disk(options, disk)?) })
+        Ok(Self {
+            core: Arc::new(Core::on_disk(options, disk)?),
+        })
     }
 
     /// All data commands.
@@ -170,9 +176,7 @@ impl Store {
         let mut direct = Direct::new(&self.core, locked, session.database);
         if spec.is_write() && direct.anything_reserved() {
             let must_wait = match &access {
-                KeyAccess::At(keys) => {
-                    direct.any_reserved(keys.iter().map(|&key| argv[key]))
-                }
+                KeyAccess::At(keys) => direct.any_reserved(keys.iter().map(|&key| argv[key])),
                 _ => true,
             };
             if must_wait {

@@ -36,10 +36,13 @@ impl Store {
     /// Remembers keys as they are now, for the client's next [`Store::begin_unit`].
     pub fn watch(&self, session: &mut Session, keys: &[&[u8]]) {
         for key in keys {
-            session.watched.entry((session.database, Blob::new(key))).or_insert_with(|| {
-                let mut locked = Locked::one(&self.core, shard_of(hash(key)));
-                self.live_version(&mut locked, session.database, key)
-            });
+            session
+                .watched
+                .entry((session.database, Blob::new(key)))
+                .or_insert_with(|| {
+                    let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+                    self.live_version(&mut locked, session.database, key)
+                });
         }
     }
 
@@ -58,7 +61,9 @@ impl Store {
 
     fn live_version(&self, locked: &mut Locked<'_>, database: u32, key: &[u8]) -> u64 {
         let hash = hash(key);
-        let Some(shard) = locked.shard(shard_of(hash)) else { return 0 };
+        let Some(shard) = locked.shard(shard_of(hash)) else {
+            return 0;
+        };
         let entry = shard.tables[database as usize].get(hash, key);
         entry
             .filter(|entry| !entry.deadline.has_passed(self.core.clock.now_millis()))
@@ -81,7 +86,9 @@ impl Store {
         let mut written: Vec<&[u8]> = Vec::new();
         let (mut all, mut writes_all) = (false, false);
         for argv in requests {
-            let Ok(command) = table::checked(argv) else { continue };
+            let Ok(command) = table::checked(argv) else {
+                continue;
+            };
             let write = command.spec().is_write();
             match command.spec().access(argv) {
                 Ok(KeyAccess::At(keys)) => {
@@ -98,8 +105,11 @@ impl Store {
             }
         }
         shards.extend(session.watched.keys().map(|(_, key)| shard_of(hash(key))));
-        let mut locked =
-            if all { Locked::all(&self.core) } else { Locked::some(&self.core, shards) };
+        let mut locked = if all {
+            Locked::all(&self.core)
+        } else {
+            Locked::some(&self.core, shards)
+        };
         let unchanged = session.watched.iter().all(|((database, key), version)| {
             self.live_version(&mut locked, *database, key) == *version
         });
@@ -118,20 +128,23 @@ impl Store {
         }
         session.watched.clear();
         let direct = Direct::new(&self.core, locked, session.database);
-        Ok(Some(Unit { core: &self.core, direct, session }))
+        Ok(Some(Unit {
+            core: &self.core,
+            direct,
+            session,
+        }))
     }
 }
 
 impl Unit<'_> {
     /// Runs one of the requests that the unit was begun for, and writes its one reply.
     pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
-        let outcome = table::checked(argv)
-            .and_then(|command| {
-                if command.spec().is_write() {
-                    self.core.check_writable()?;
-                }
-                command.run_direct(&mut self.direct, argv, out)
-            });
+        let outcome = table::checked(argv).and_then(|command| {
+            if command.spec().is_write() {
+                self.core.check_writable()?;
+            }
+            command.run_direct(&mut self.direct, argv, out)
+        });
         if let Err(error) = outcome {
             out.error(&error.to_string());
         }

@@ -41,10 +41,17 @@ impl Registry {
         let mut queues = self.queues.lock();
         let ticket = queues.next_ticket;
         queues.next_ticket += 1;
-        let waiter =
-            Arc::new(Waiter { ticket, wait, outcome: Mutex::new(None), served: Event::new() });
+        let waiter = Arc::new(Waiter {
+            ticket,
+            wait,
+            outcome: Mutex::new(None),
+            served: Event::new(),
+        });
         for key in &waiter.wait.keys {
-            let queue = queues.by_key.entry((waiter.wait.database, key.clone())).or_default();
+            let queue = queues
+                .by_key
+                .entry((waiter.wait.database, key.clone()))
+                .or_default();
             queue.insert(ticket, Arc::clone(&waiter));
         }
         self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -59,7 +66,9 @@ impl Registry {
     pub(super) fn waiting_for(&self, database: u32, key: &Blob) -> Vec<Arc<Waiter>> {
         let queues = self.queues.lock();
         let queue = queues.by_key.get(&(database, key.clone()));
-        queue.map(|queue| queue.values().cloned().collect()).unwrap_or_default()
+        queue
+            .map(|queue| queue.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Takes a client out to serve it; `None` if somebody else did, or it has given up.

@@ -51,7 +51,9 @@ impl Core {
                 return;
             }
             // From here on this waiter is served, and by nobody else.
-            let Some(claim) = self.blocked.claim(&waiter) else { continue };
+            let Some(claim) = self.blocked.claim(&waiter) else {
+                continue;
+            };
             let served = match waiter.wait.wish.take(&mut direct, key) {
                 Ok(served) => served,
                 Err(error) => Some(Served::Error(error)),

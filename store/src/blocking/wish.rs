@@ -29,7 +29,11 @@ pub(crate) enum Wish {
     /// Several elements: `BLMPOP`.
     PopSome(End, usize),
     /// One element, into another list: `BLMOVE`, `BRPOPLPUSH`.
-    Move { from: End, to: End, destination: Blob },
+    Move {
+        from: End,
+        to: End,
+        destination: Blob,
+    },
     /// One member with its score: `BZPOPMIN`, `BZPOPMAX`.
     PopScored(End),
     /// Several members with their scores: `BZMPOP`.
@@ -39,11 +43,24 @@ pub(crate) enum Wish {
 /// What was taken for a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Served {
-    Element { key: Blob, element: Blob },
-    Elements { key: Blob, elements: Vec<Blob> },
+    Element {
+        key: Blob,
+        element: Blob,
+    },
+    Elements {
+        key: Blob,
+        elements: Vec<Blob>,
+    },
     Moved(Blob),
-    Member { key: Blob, member: Blob, score: f64 },
-    Members { key: Blob, members: Vec<(Blob, f64)> },
+    Member {
+        key: Blob,
+        member: Blob,
+        score: f64,
+    },
+    Members {
+        key: Blob,
+        members: Vec<(Blob, f64)>,
+    },
     Error(StoreError),
 }
 
@@ -56,18 +73,34 @@ impl Wish {
     ) -> Result<Option<Served>, StoreError> {
         let name = || Blob::new(key);
         Ok(match self {
-            Self::Pop(end) => lists::pop_one(view, key, *end)?
-                .map(|element| Served::Element { key: name(), element }),
-            Self::PopSome(end, count) => lists::pop_some(view, key, *end, *count)?
-                .map(|elements| Served::Elements { key: name(), elements }),
-            Self::Move { from, to, destination } => {
-                lists::move_element(view, key, destination, *from, *to)?.map(Served::Moved)
+            Self::Pop(end) => lists::pop_one(view, key, *end)?.map(|element| Served::Element {
+                key: name(),
+                element,
+            }),
+            Self::PopSome(end, count) => {
+                lists::pop_some(view, key, *end, *count)?.map(|elements| Served::Elements {
+                    key: name(),
+                    elements,
+                })
             }
+            Self::Move {
+                from,
+                to,
+                destination,
+            } => lists::move_element(view, key, destination, *from, *to)?.map(Served::Moved),
             Self::PopScored(end) => zsets::pop_some(view, key, *end, 1)?
                 .and_then(|mut members| members.pop())
-                .map(|(member, score)| Served::Member { key: name(), member, score }),
-            Self::PopSomeScored(end, count) => zsets::pop_some(view, key, *end, *count)?
-                .map(|members| Served::Members { key: name(), members }),
+                .map(|(member, score)| Served::Member {
+                    key: name(),
+                    member,
+                    score,
+                }),
+            Self::PopSomeScored(end, count) => {
+                zsets::pop_some(view, key, *end, *count)?.map(|members| Served::Members {
+                    key: name(),
+                    members,
+                })
+            }
         })
     }
 

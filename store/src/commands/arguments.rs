@@ -36,11 +36,13 @@ pub(super) fn symmetric(text: &[u8]) -> Result<i64, StoreError> {
 
 /// Reads how long to wait, in seconds with decimals; zero is for ever.
 pub(super) fn timeout(text: &[u8]) -> Result<Option<Duration>, StoreError> {
-    const NOT_A_FLOAT: StoreError = StoreError::Refused("ERR timeout is not a float or out of range");
+    const NOT_A_FLOAT: StoreError =
+        StoreError::Refused("ERR timeout is not a float or out of range");
     let seconds = match Extended::parse(text) {
-        Some(Parsed::Finite(_)) => {
-            std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NOT_A_FLOAT)?
-        }
+        Some(Parsed::Finite(_)) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(NOT_A_FLOAT)?,
         Some(Parsed::Infinite) if text.starts_with(b"-") => f64::NEG_INFINITY,
         Some(Parsed::Infinite) => f64::INFINITY,
         None => return Err(NOT_A_FLOAT),
@@ -71,9 +73,21 @@ pub(super) fn end(text: &[u8]) -> Result<End, StoreError> {
 /// Negative indexes count from the end; what lies outside is cut off.
 pub(super) fn index_range(start: i64, stop: i64, len: usize) -> (usize, usize) {
     let signed = len as i64;
-    let start = if start < 0 { (signed.saturating_add(start)).max(0) } else { start };
-    let stop = if stop < 0 { signed.saturating_add(stop) } else { stop.min(signed - 1) };
-    if start > stop || start >= signed { (0, 0) } else { (start as usize, stop as usize + 1) }
+    let start = if start < 0 {
+        (signed.saturating_add(start)).max(0)
+    } else {
+        start
+    };
+    let stop = if stop < 0 {
+        signed.saturating_add(stop)
+    } else {
+        stop.min(signed - 1)
+    };
+    if start > stop || start >= signed {
+        (0, 0)
+    } else {
+        (start as usize, stop as usize + 1)
+    }
 }
 
 /// Reads two indexes.
@@ -105,5 +119,9 @@ pub(super) fn pop_count(options: &[&[u8]]) -> Result<usize, StoreError> {
         count = Some(positive(text, "ERR count should be greater than 0")?);
         rest = more;
     }
-    if rest.is_empty() { Ok(count.unwrap_or(1)) } else { Err(StoreError::Syntax) }
+    if rest.is_empty() {
+        Ok(count.unwrap_or(1))
+    } else {
+        Err(StoreError::Syntax)
+    }
 }

@@ -8,7 +8,11 @@ use crate::blocking::{Wish, run};
 use crate::value::list::End;
 use crate::view::View;
 
-const BEFORE_TIMEOUT: Keys = Keys::Positions { first: 1, last: -2, step: 1 };
+const BEFORE_TIMEOUT: Keys = Keys::Positions {
+    first: 1,
+    last: -2,
+    step: 1,
+};
 
 commands! {
     "blpop", -3, WRITE | BLOCKING, BEFORE_TIMEOUT => blpop;
@@ -46,14 +50,22 @@ fn bzpopmax<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn blmove<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let (from, to) = (end(argv[3])?, end(argv[4])?);
     let timeout = timeout(argv[5])?;
-    let wish = Wish::Move { from, to, destination: Blob::new(argv[2]) };
+    let wish = Wish::Move {
+        from,
+        to,
+        destination: Blob::new(argv[2]),
+    };
     run(view, &argv[1..2], wish, timeout, out)
 }
 
 fn brpoplpush<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let timeout = timeout(argv[3])?;
     let destination = Blob::new(argv[2]);
-    let wish = Wish::Move { from: End::Right, to: End::Left, destination };
+    let wish = Wish::Move {
+        from: End::Right,
+        to: End::Left,
+        destination,
+    };
     run(view, &argv[1..2], wish, timeout, out)
 }
 

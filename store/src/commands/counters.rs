@@ -1,6 +1,6 @@
 //! Strings that count.
 
-use super::spec::{Answer, Argv, Out, DENYOOM, FAST, Keys, WRITE, commands};
+use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, WRITE, commands};
 use crate::error::StoreError;
 use crate::extended::{Extended, Parsed};
 use crate::keyspace::expiring::Deadline;
@@ -22,12 +22,19 @@ pub(crate) fn add<V: View>(view: &mut V, key: &[u8], delta: i64) -> Result<i64, 
     let (old, deadline) = match view.get(key)? {
         Some(live) => {
             let text = live.cast::<Text>()?.as_slice();
-            (parse_integer(text).ok_or(StoreError::NotAnInteger)?, live.deadline)
+            (
+                parse_integer(text).ok_or(StoreError::NotAnInteger)?,
+                live.deadline,
+            )
         }
         None => (0, Deadline::NEVER),
     };
     let sum = old.checked_add(delta).ok_or(StoreError::Overflow)?;
-    view.put(key, Value::text(itoa::Buffer::new().format(sum).as_bytes()), deadline)?;
+    view.put(
+        key,
+        Value::text(itoa::Buffer::new().format(sum).as_bytes()),
+        deadline,
+    )?;
     Ok(sum)
 }
 
@@ -61,8 +68,7 @@ pub(super) fn add_floats(
     delta: &Parsed,
     complaint: StoreError,
 ) -> Result<String, StoreError> {
-    const INFINITE: StoreError =
-        StoreError::Refused("ERR increment would produce NaN or Infinity");
+    const INFINITE: StoreError = StoreError::Refused("ERR increment would produce NaN or Infinity");
     let old = match old {
         Some(text) => Extended::parse(text).ok_or(complaint)?,
         None => Parsed::Finite(Extended::zero()),

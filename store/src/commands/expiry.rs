@@ -1,6 +1,6 @@
 //! When keys end.
 
-use super::spec::{Answer, Argv, Out, FAST, Keys, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::error::StoreError;
 use crate::keyspace::expiring::Deadline;
 use crate::number::integer;
@@ -71,8 +71,9 @@ pub(crate) fn deadline_argument<V: View>(
     if amount <= 0 {
         return Err(StoreError::InvalidExpire(command));
     }
-    let instant =
-        unit.instant(amount, || view.now()).ok_or(StoreError::InvalidExpire(command))?;
+    let instant = unit
+        .instant(amount, || view.now())
+        .ok_or(StoreError::InvalidExpire(command))?;
     Ok(Deadline::at(instant))
 }
 
@@ -146,8 +147,9 @@ fn expire_by<V: View>(
 ) -> Result<(), StoreError> {
     let conditions = Conditions::parse(&argv[3..])?;
     let amount = integer(argv[2])?;
-    let instant =
-        unit.instant(amount, || view.now()).ok_or(StoreError::InvalidExpire(command))?;
+    let instant = unit
+        .instant(amount, || view.now())
+        .ok_or(StoreError::InvalidExpire(command))?;
     let deadline = Deadline::at(instant);
     let old = view.get(argv[1])?.map(|live| live.deadline);
     let set = match old {
@@ -196,7 +198,9 @@ fn to_seconds(millis: i64) -> i64 {
 }
 
 fn ttl<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell_deadline(view, argv[1], out, |deadline, now| to_seconds((deadline - now).max(0)))
+    tell_deadline(view, argv[1], out, |deadline, now| {
+        to_seconds((deadline - now).max(0))
+    })
 }
 
 fn pttl<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
@@ -212,7 +216,9 @@ fn pexpiretime<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn persist<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let mortal = view.get(argv[1])?.is_some_and(|live| !live.deadline.is_never());
+    let mortal = view
+        .get(argv[1])?
+        .is_some_and(|live| !live.deadline.is_never());
     if mortal {
         view.set_deadline(argv[1], Deadline::NEVER)?;
     }

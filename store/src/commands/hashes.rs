@@ -3,7 +3,7 @@
 use super::counters::add_floats;
 use super::random;
 use super::scan::{self, Extra, ScanOptions};
-use super::spec::{Answer, Argv, Out, DENYOOM, FAST, Keys, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::blob::Blob;
 use crate::error::StoreError;
 use crate::extended::{Extended, Parsed};
@@ -51,7 +51,10 @@ pub(crate) fn remove_fields<V: View>(
     fields: &[&[u8]],
 ) -> Result<i64, StoreError> {
     let removed = view.update::<Hash, _>(key, Missing::Skip, |hash| {
-        Ok(fields.iter().map(|field| i64::from(hash.remove(field).is_some())).sum())
+        Ok(fields
+            .iter()
+            .map(|field| i64::from(hash.remove(field).is_some()))
+            .sum())
     })?;
     Ok(removed.unwrap_or(0))
 }
@@ -82,7 +85,9 @@ fn hsetnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn hget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let value = view.read::<Hash>(argv[1])?.and_then(|hash| hash.get(argv[2]));
+    let value = view
+        .read::<Hash>(argv[1])?
+        .and_then(|hash| hash.get(argv[2]));
     out.bulk_or_null(value.map(Blob::as_slice));
     Ok(())
 }
@@ -110,14 +115,18 @@ fn hgetall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn hkeys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.array(hash.map_or(0, Hash::len));
-    hash.into_iter().flat_map(Hash::iter).for_each(|(field, _)| out.bulk(field));
+    hash.into_iter()
+        .flat_map(Hash::iter)
+        .for_each(|(field, _)| out.bulk(field));
     Ok(())
 }
 
 fn hvals<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.array(hash.map_or(0, Hash::len));
-    hash.into_iter().flat_map(Hash::iter).for_each(|(_, value)| out.bulk(value));
+    hash.into_iter()
+        .flat_map(Hash::iter)
+        .for_each(|(_, value)| out.bulk(value));
     Ok(())
 }
 
@@ -127,13 +136,17 @@ fn hlen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn hexists<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let there = view.read::<Hash>(argv[1])?.is_some_and(|hash| hash.contains(argv[2]));
+    let there = view
+        .read::<Hash>(argv[1])?
+        .is_some_and(|hash| hash.contains(argv[2]));
     out.int(i64::from(there));
     Ok(())
 }
 
 fn hstrlen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let value = view.read::<Hash>(argv[1])?.and_then(|hash| hash.get(argv[2]));
+    let value = view
+        .read::<Hash>(argv[1])?
+        .and_then(|hash| hash.get(argv[2]));
     out.int(value.map_or(0, |value| value.len()) as i64);
     Ok(())
 }
@@ -152,7 +165,10 @@ fn hincrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             None => 0,
         };
         let sum = old.checked_add(delta).ok_or(StoreError::Overflow)?;
-        hash.insert(argv[2], Blob::new(itoa::Buffer::new().format(sum).as_bytes()));
+        hash.insert(
+            argv[2],
+            Blob::new(itoa::Buffer::new().format(sum).as_bytes()),
+        );
         Ok(sum)
     })?;
     out.int(sum.unwrap_or(0));
@@ -174,7 +190,11 @@ fn hscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     });
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
-    out.array(if options.no_values { found.len() } else { found.len() * 2 });
+    out.array(if options.no_values {
+        found.len()
+    } else {
+        found.len() * 2
+    });
     for (field, value) in &found {
         out.bulk(field);
         if !options.no_values {
@@ -220,7 +240,11 @@ fn hrandfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     let nested = with_values && out.protocol() == Protocol::Resp3;
     let chosen = random::choose(hash.len(), count);
-    out.array(if with_values && !nested { chosen.len() * 2 } else { chosen.len() });
+    out.array(if with_values && !nested {
+        chosen.len() * 2
+    } else {
+        chosen.len()
+    });
     for (field, value) in chosen.filter_map(|at| hash.at(at)) {
         if nested {
             out.array(2);

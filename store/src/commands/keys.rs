@@ -1,7 +1,7 @@
 //! Keys of any type.
 
 use super::scan::{self, Extra, ScanOptions};
-use super::spec::{Answer, Argv, Out, FAST, Keys, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::blob::Blob;
 use crate::error::StoreError;
 use crate::glob;
@@ -52,7 +52,10 @@ fn exists<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn type_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    out.simple(view.get(argv[1])?.map_or("none", |live| live.value.type_name()));
+    out.simple(
+        view.get(argv[1])?
+            .map_or("none", |live| live.value.type_name()),
+    );
     Ok(())
 }
 
@@ -161,7 +164,9 @@ fn copy<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     if home == target && argv[1] == argv[2] {
         return Err(SAME_OBJECT);
     }
-    let source = view.get(argv[1])?.map(|live| (live.value.separate(), live.deadline));
+    let source = view
+        .get(argv[1])?
+        .map(|live| (live.value.separate(), live.deadline));
     let Some((value, deadline)) = source else {
         out.int(0);
         return Ok(());
@@ -195,11 +200,12 @@ fn move_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     if target == view.database() {
         return Err(SAME_OBJECT);
     }
-    let source = view.get(argv[1])?.map(|live| (live.value.separate(), live.deadline));
+    let source = view
+        .get(argv[1])?
+        .map(|live| (live.value.separate(), live.deadline));
     let moved = match source {
         Some((value, deadline)) => {
-            put_elsewhere(view, target, argv[1], value, deadline, false)?
-                && view.remove(argv[1])?
+            put_elsewhere(view, target, argv[1], value, deadline, false)? && view.remove(argv[1])?
         }
         None => false,
     };

@@ -22,9 +22,15 @@ struct Search {
 }
 
 fn parse(options: &[&[u8]]) -> Result<Search, StoreError> {
-    let mut search = Search { rank: 1, count: None, compared_max: usize::MAX };
+    let mut search = Search {
+        rank: 1,
+        count: None,
+        compared_max: usize::MAX,
+    };
     for pair in options.chunks(2) {
-        let [name, value] = pair else { return Err(StoreError::Syntax) };
+        let [name, value] = pair else {
+            return Err(StoreError::Syntax);
+        };
         let unsigned = |complaint| {
             parse_integer(value)
                 .and_then(|number| usize::try_from(number).ok())
@@ -56,14 +62,22 @@ impl Search {
         let skip = self.rank.unsigned_abs() as usize - 1;
         let most = self.count.unwrap_or(1);
         let elements = list.iter().enumerate();
-        let matching = |(at, other): (usize, &crate::blob::Blob)| {
-            (other.as_slice() == element).then_some(at)
-        };
+        let matching =
+            |(at, other): (usize, &crate::blob::Blob)| (other.as_slice() == element).then_some(at);
         if self.rank > 0 {
-            elements.take(self.compared_max).filter_map(matching).skip(skip).take(most).collect()
+            elements
+                .take(self.compared_max)
+                .filter_map(matching)
+                .skip(skip)
+                .take(most)
+                .collect()
         } else {
             let backwards = elements.rev().take(self.compared_max);
-            backwards.filter_map(matching).skip(skip).take(most).collect()
+            backwards
+                .filter_map(matching)
+                .skip(skip)
+                .take(most)
+                .collect()
         }
     }
 }

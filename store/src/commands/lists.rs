@@ -55,7 +55,9 @@ pub(crate) fn pop_one<V: View>(
     key: &[u8],
     end: End,
 ) -> Result<Option<Blob>, StoreError> {
-    Ok(view.update::<List, _>(key, Missing::Skip, |list| Ok(list.pop(end)))?.flatten())
+    Ok(view
+        .update::<List, _>(key, Missing::Skip, |list| Ok(list.pop(end)))?
+        .flatten())
 }
 
 /// Takes an element from one list into another; `None` if there is none.
@@ -74,12 +76,16 @@ pub(crate) fn move_element<V: View>(
         // In one step, so that a list of one element does not vanish on the way.
         let moved = view.update::<List, _>(source, Missing::Skip, |list| {
             let element = list.pop(from);
-            element.iter().for_each(|element| list.push(to, element.clone()));
+            element
+                .iter()
+                .for_each(|element| list.push(to, element.clone()));
             Ok(element)
         })?;
         return Ok(moved.flatten());
     }
-    let Some(element) = pop_one(view, source, from)? else { return Ok(None) };
+    let Some(element) = pop_one(view, source, from)? else {
+        return Ok(None);
+    };
     view.update::<List, _>(destination, Missing::Create, |list| {
         list.push(to, element.clone());
         Ok(())
@@ -89,7 +95,9 @@ pub(crate) fn move_element<V: View>(
 
 fn push<V: View>(view: &mut V, argv: Argv<'_>, end: End, missing: Missing, out: Out<'_>) -> Answer {
     let len = view.update::<List, _>(argv[1], missing, |list| {
-        argv[2..].iter().for_each(|element| list.push(end, Blob::new(element)));
+        argv[2..]
+            .iter()
+            .for_each(|element| list.push(end, Blob::new(element)));
         Ok(list.len())
     })?;
     out.int(len.unwrap_or(0) as i64);
@@ -152,7 +160,11 @@ fn llen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 /// The position that an index means, if it is inside.
 fn position(index: i64, len: usize) -> Option<usize> {
-    let index = if index < 0 { index.checked_add(len as i64)? } else { index };
+    let index = if index < 0 {
+        index.checked_add(len as i64)?
+    } else {
+        index
+    };
     usize::try_from(index).ok().filter(|index| *index < len)
 }
 
@@ -202,14 +214,27 @@ fn ltrim<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn lrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let wanted = symmetric(argv[2])?;
-    let most = if wanted == 0 { usize::MAX } else { wanted.unsigned_abs() as usize };
+    let most = if wanted == 0 {
+        usize::MAX
+    } else {
+        wanted.unsigned_abs() as usize
+    };
     let is_it = |(_, element): &(usize, &Blob)| element.as_slice() == argv[3];
     let removed = view.update::<List, _>(argv[1], Missing::Skip, |list| {
         let elements = list.iter().enumerate();
         let mut found: Vec<usize> = if wanted < 0 {
-            elements.rev().filter(is_it).take(most).map(|(at, _)| at).collect()
+            elements
+                .rev()
+                .filter(is_it)
+                .take(most)
+                .map(|(at, _)| at)
+                .collect()
         } else {
-            elements.filter(is_it).take(most).map(|(at, _)| at).collect()
+            elements
+                .filter(is_it)
+                .take(most)
+                .map(|(at, _)| at)
+                .collect()
         };
         // From the last to the first, so that positions stay right.
         found.sort_unstable();
@@ -231,7 +256,10 @@ fn linsert<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         return Err(StoreError::Syntax);
     };
     let len = view.update::<List, _>(argv[1], Missing::Skip, |list| {
-        let Some(pivot) = list.iter().position(|element| element.as_slice() == argv[3]) else {
+        let Some(pivot) = list
+            .iter()
+            .position(|element| element.as_slice() == argv[3])
+        else {
             return Ok(-1);
         };
         list.insert(pivot + after, Blob::new(argv[4]));

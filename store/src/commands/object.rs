@@ -53,7 +53,9 @@ fn encoding(value: &Value) -> &'static str {
         Value::Set(set) => {
             let set = &set.data;
             let integers = set.len() <= INTEGERS_LEN_MAX
-                && set.iter().all(|(member, ())| parse_integer(member).is_some());
+                && set
+                    .iter()
+                    .all(|(member, ())| parse_integer(member).is_some());
             match (integers, set.is_packed()) {
                 (true, _) => "intset",
                 (false, true) => "listpack",

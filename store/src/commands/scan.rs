@@ -48,8 +48,13 @@ impl<'a> ScanOptions<'a> {
         options: &[&'a [u8]],
         extra: Extra,
     ) -> Result<Self, StoreError> {
-        let mut parsed =
-            Self { cursor, count: COUNT, pattern: None, type_name: None, no_values: false };
+        let mut parsed = Self {
+            cursor,
+            count: COUNT,
+            pattern: None,
+            type_name: None,
+            no_values: false,
+        };
         let mut options = options.iter();
         while let Some(option) = options.next() {
             if option.eq_ignore_ascii_case(b"novalues") && extra == Extra::NoValues {
@@ -75,6 +80,7 @@ impl<'a> ScanOptions<'a> {
 
     /// Whether an element is wanted.
     pub(crate) fn matches(&self, element: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, element))
+        self.pattern
+            .is_none_or(|pattern| glob::matches(pattern, element))
     }
 }

@@ -20,7 +20,9 @@ commands! {
 
 /// Shared copies of the sets, missing ones empty.
 fn sets<V: View>(view: &mut V, keys: &[&[u8]]) -> Result<Vec<Set>, StoreError> {
-    keys.iter().map(|key| Ok(view.read::<Set>(key)?.cloned().unwrap_or_default())).collect()
+    keys.iter()
+        .map(|key| Ok(view.read::<Set>(key)?.cloned().unwrap_or_default()))
+        .collect()
 }
 
 /// The members that all sets have, up to `limit` of them.

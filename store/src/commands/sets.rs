@@ -24,7 +24,10 @@ commands! {
 
 fn sadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let added = view.update::<Set, i64>(argv[1], Missing::Create, |set| {
-        Ok(argv[2..].iter().map(|member| i64::from(set.insert(member))).sum())
+        Ok(argv[2..]
+            .iter()
+            .map(|member| i64::from(set.insert(member)))
+            .sum())
     })?;
     out.int(added.unwrap_or(0));
     Ok(())
@@ -32,7 +35,10 @@ fn sadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn srem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let removed = view.update::<Set, i64>(argv[1], Missing::Skip, |set| {
-        Ok(argv[2..].iter().map(|member| i64::from(set.remove(member))).sum())
+        Ok(argv[2..]
+            .iter()
+            .map(|member| i64::from(set.remove(member)))
+            .sum())
     })?;
     out.int(removed.unwrap_or(0));
     Ok(())
@@ -41,12 +47,16 @@ fn srem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn smembers<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let set = view.read::<Set>(argv[1])?;
     out.set(set.map_or(0, Set::len));
-    set.into_iter().flat_map(Set::iter).for_each(|(member, ())| out.bulk(member));
+    set.into_iter()
+        .flat_map(Set::iter)
+        .for_each(|(member, ())| out.bulk(member));
     Ok(())
 }
 
 fn sismember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let is_member = view.read::<Set>(argv[1])?.is_some_and(|set| set.contains(argv[2]));
+    let is_member = view
+        .read::<Set>(argv[1])?
+        .is_some_and(|set| set.contains(argv[2]));
     out.int(i64::from(is_member));
     Ok(())
 }
@@ -69,7 +79,9 @@ fn spop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     match argv[2..] {
         [] => {
             let popped = view.update::<Set, _>(argv[1], Missing::Skip, |set| {
-                let member = set.at(fastrand::usize(..set.len())).map(|(member, ())| member.clone());
+                let member = set
+                    .at(fastrand::usize(..set.len()))
+                    .map(|(member, ())| member.clone());
                 if let Some(member) = &member {
                     set.remove(member);
                 }
@@ -81,8 +93,9 @@ fn spop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             let count = super::arguments::count(text)?;
             let popped = view.update::<Set, _>(argv[1], Missing::Skip, |set| {
                 let chosen = random::distinct(set.len(), count);
-                let members: Vec<Blob> =
-                    chosen.filter_map(|at| set.at(at).map(|(member, ())| member.clone())).collect();
+                let members: Vec<Blob> = chosen
+                    .filter_map(|at| set.at(at).map(|(member, ())| member.clone()))
+                    .collect();
                 for member in &members {
                     set.remove(member);
                 }

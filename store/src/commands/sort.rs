@@ -63,7 +63,9 @@ fn look_up<V: View>(
     if pattern == b"#" {
         return Ok(Some(element.clone()));
     }
-    let Some(star) = pattern.iter().position(|byte| *byte == b'*') else { return Ok(None) };
+    let Some(star) = pattern.iter().position(|byte| *byte == b'*') else {
+        return Ok(None);
+    };
     let (before, after) = (&pattern[..star], &pattern[star + 1..]);
     // An arrow names a field only if something follows it.
     let arrow = after
@@ -75,10 +77,19 @@ fn look_up<V: View>(
         None => (after, None),
     };
     let key = [before, element, after].concat();
-    let Some(live) = view.get(&key)? else { return Ok(None) };
+    let Some(live) = view.get(&key)? else {
+        return Ok(None);
+    };
     Ok(match field {
-        Some(field) => live.cast::<Hash>().ok().and_then(|hash| hash.get(field)).cloned(),
-        None => live.cast::<Text>().ok().map(|text| Blob::new(text.as_slice())),
+        Some(field) => live
+            .cast::<Hash>()
+            .ok()
+            .and_then(|hash| hash.get(field))
+            .cloned(),
+        None => live
+            .cast::<Text>()
+            .ok()
+            .map(|text| Blob::new(text.as_slice())),
     })
 }
 
@@ -103,7 +114,11 @@ fn order<V: View>(
         None => Ok(Some(element.clone())),
     };
     let direct = |ordering: Ordering| {
-        if options.descending { ordering.reverse() } else { ordering }
+        if options.descending {
+            ordering.reverse()
+        } else {
+            ordering
+        }
     };
     if options.alphabetical {
         let mut weighted = Vec::with_capacity(elements.len());
@@ -111,7 +126,13 @@ fn order<V: View>(
             weighted.push((weight(view, &element)?, element));
         }
         weighted.sort_by(|left, right| {
-            let by_bytes = || if options.by.is_none() { Ordering::Equal } else { left.1.cmp(&right.1) };
+            let by_bytes = || {
+                if options.by.is_none() {
+                    Ordering::Equal
+                } else {
+                    left.1.cmp(&right.1)
+                }
+            };
             direct(left.0.cmp(&right.0).then_with(by_bytes))
         });
         return Ok(weighted.into_iter().map(|(_, element)| element).collect());
@@ -143,9 +164,16 @@ fn run<V: View>(view: &mut V, key: &[u8], options: &Options<'_>, out: Out<'_>) -
         found.reverse();
     }
     if let Some((skip, most)) = options.limit {
-        let stop = if most < 0 { -1 } else { skip.max(0).saturating_add(most) - 1 };
-        let (start, end) =
-            if most == 0 { (0, 0) } else { index_range(skip.max(0), stop, found.len()) };
+        let stop = if most < 0 {
+            -1
+        } else {
+            skip.max(0).saturating_add(most) - 1
+        };
+        let (start, end) = if most == 0 {
+            (0, 0)
+        } else {
+            index_range(skip.max(0), stop, found.len())
+        };
         found = found[start..end].to_vec();
     }
     let mut results = Vec::with_capacity(found.len() * options.get.len().max(1));
@@ -161,7 +189,9 @@ fn run<V: View>(view: &mut V, key: &[u8], options: &Options<'_>, out: Out<'_>) -
     match options.destination {
         None => {
             out.array(results.len());
-            results.iter().for_each(|result| out.bulk_or_null(result.as_deref()));
+            results
+                .iter()
+                .for_each(|result| out.bulk_or_null(result.as_deref()));
         }
         Some(destination) => {
             let list: List = results.into_iter().map(Option::unwrap_or_default).collect();

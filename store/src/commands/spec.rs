@@ -80,11 +80,23 @@ pub enum Keys {
 
 impl Keys {
     /// Argument 1 alone.
-    pub const FIRST: Self = Self::Positions { first: 1, last: 1, step: 1 };
+    pub const FIRST: Self = Self::Positions {
+        first: 1,
+        last: 1,
+        step: 1,
+    };
     /// Arguments 1 and 2.
-    pub const TWO: Self = Self::Positions { first: 1, last: 2, step: 1 };
+    pub const TWO: Self = Self::Positions {
+        first: 1,
+        last: 2,
+        step: 1,
+    };
     /// All arguments.
-    pub const EVERY: Self = Self::Positions { first: 1, last: -1, step: 1 };
+    pub const EVERY: Self = Self::Positions {
+        first: 1,
+        last: -1,
+        step: 1,
+    };
 }
 
 /// The keys of one request.
@@ -120,13 +132,20 @@ impl CommandSpec {
     /// Whether a request has as many arguments as the command takes.
     pub fn takes(&self, arguments: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 { arguments >= arity } else { arguments == arity }
+        if self.arity < 0 {
+            arguments >= arity
+        } else {
+            arguments == arity
+        }
     }
 
     /// The flags by the names that `COMMAND` uses.
     pub fn flag_names(&self) -> impl Iterator<Item = &'static str> + use<> {
         let flags = self.flags;
-        FLAG_NAMES.iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| *name)
+        FLAG_NAMES
+            .iter()
+            .filter(move |(flag, _)| flags & flag != 0)
+            .map(|(_, name)| *name)
     }
 
     /// First key, last key and step as `COMMAND` tells them.
@@ -158,7 +177,10 @@ impl CommandSpec {
             }
             Keys::Counted { count, also } => {
                 // The command itself says what is wrong with its number of keys.
-                let keys = argv.get(count).and_then(|text| parse_integer(text)).unwrap_or(0);
+                let keys = argv
+                    .get(count)
+                    .and_then(|text| parse_integer(text))
+                    .unwrap_or(0);
                 let keys = usize::try_from(keys).unwrap_or(0);
                 let first = count + 1;
                 let end = first.saturating_add(keys).min(argv.len());

@@ -1,7 +1,7 @@
 //! Strings.
 
 use super::expiry::{Unit, deadline_argument};
-use super::spec::{Answer, Argv, Out, DENYOOM, FAST, Keys, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::error::StoreError;
 use crate::keyspace::expiring::Deadline;
 use crate::number::integer;
@@ -106,7 +106,11 @@ fn set_options<V: View>(view: &mut V, argv: &[&[u8]]) -> Result<SetOptions, Stor
         Some(None) => Lifetime::Keep,
         None => Lifetime::Until(Deadline::NEVER),
     };
-    Ok(SetOptions { condition, lifetime, get })
+    Ok(SetOptions {
+        condition,
+        lifetime,
+        get,
+    })
 }
 
 fn set<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
@@ -234,7 +238,10 @@ fn msetnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn strlen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    out.int(view.read::<Text>(argv[1])?.map_or(0, |text| text.len() as i64));
+    out.int(
+        view.read::<Text>(argv[1])?
+            .map_or(0, |text| text.len() as i64),
+    );
     Ok(())
 }
 
@@ -281,7 +288,13 @@ fn getrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let bytes = view.read::<Text>(argv[1])?.map_or(&b""[..], Text::as_slice);
     let len = bytes.len() as i64;
     let upside_down = start < 0 && end < 0 && start > end;
-    let from_start = |at: i64| if at < 0 { (len.saturating_add(at)).max(0) } else { at };
+    let from_start = |at: i64| {
+        if at < 0 {
+            (len.saturating_add(at)).max(0)
+        } else {
+            at
+        }
+    };
     let (start, end) = (from_start(start), from_start(end).min(len - 1));
     if upside_down || start > end || len == 0 {
         out.bulk(b"");

@@ -6,8 +6,8 @@ use hashbrown::HashTable;
 
 use super::spec::{Command, CommandSpec};
 use super::{
-    blocking, counters, expiry, hashes, keys, list_search, lists, object, set_algebra, sets, sort, strings,
-    zset_algebra, zset_ranges, zsets,
+    bits, blocking, counters, expiry, hashes, keys, list_search, lists, object, set_algebra, sets,
+    sort, strings, zset_algebra, zset_ranges, zsets,
 };
 use crate::error::StoreError;
 use crate::hashing::hash;
@@ -20,6 +20,7 @@ const ECHO_LEN_MAX: usize = 128;
 const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     counters::COMMANDS,
+    bits::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     object::COMMANDS,
@@ -39,14 +40,20 @@ static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {
     let mut table = HashTable::new();
     for command in FAMILIES.iter().copied().flatten() {
         let name_hash = hash(command.spec.name.as_bytes());
-        table.insert_unique(name_hash, command, |command| hash(command.spec.name.as_bytes()));
+        table.insert_unique(name_hash, command, |command| {
+            hash(command.spec.name.as_bytes())
+        });
     }
     table
 });
 
 /// All data commands.
 pub(crate) fn specs() -> impl Iterator<Item = &'static CommandSpec> {
-    FAMILIES.iter().copied().flatten().map(|command| &command.spec)
+    FAMILIES
+        .iter()
+        .copied()
+        .flatten()
+        .map(|command| &command.spec)
 }
 
 /// The command of a name in any case.
@@ -85,8 +92,7 @@ fn unknown(argv: &[&[u8]]) -> StoreError {
         arguments += &format!("'{}' ", cut(argument, ECHO_LEN_MAX - arguments.len()));
     }
     let name = cut(argv[0], ECHO_LEN_MAX);
-    let text =
-        format!("ERR unknown command '{name}', with args beginning with: {arguments}");
+    let text = format!("ERR unknown command '{name}', with args beginning with: {arguments}");
     StoreError::UnknownCommand(text.replace(['\r', '\n'], " ").into())
 }
 
@@ -98,7 +104,10 @@ mod tests {
     fn names_are_lower_case_unique_and_short_enough_to_be_found() {
         let mut names: Vec<_> = specs().map(|spec| spec.name).collect();
         for name in &names {
-            assert!(find(name.to_ascii_uppercase().as_bytes()).is_some(), "{name}");
+            assert!(
+                find(name.to_ascii_uppercase().as_bytes()).is_some(),
+                "{name}"
+            );
         }
         let len = names.len();
         names.sort_unstable();

@@ -120,8 +120,10 @@ impl Request {
             return Err(StoreError::Syntax);
         }
         let (keys, mut options) = rest.split_at(count);
-        let operands: Vec<Operand> =
-            keys.iter().map(|key| Operand::read(view, key)).collect::<Result<_, _>>()?;
+        let operands: Vec<Operand> = keys
+            .iter()
+            .map(|key| Operand::read(view, key))
+            .collect::<Result<_, _>>()?;
         let mut weights = vec![1.0; count];
         let mut request = Self {
             operands: Vec::new(),
@@ -177,7 +179,10 @@ impl Request {
                 scores.insert(member, score);
             }
         }
-        scores.iter().map(|(member, score)| (member, *score)).collect()
+        scores
+            .iter()
+            .map(|(member, score)| (member, *score))
+            .collect()
     }
 
     fn intersection(mut self) -> Zset {
@@ -202,7 +207,9 @@ impl Request {
             return Zset::default();
         };
         let rest = first.members().filter(|(member, _)| {
-            !others.iter().any(|(operand, _)| operand.score(member).is_some())
+            !others
+                .iter()
+                .any(|(operand, _)| operand.score(member).is_some())
         });
         rest.collect()
     }
@@ -234,8 +241,16 @@ fn store<V: View>(view: &mut V, key: &[u8], zset: Zset, out: Out<'_>) -> Answer 
     Ok(())
 }
 
-const TELLING: Takes = Takes { weights: true, scores: true, limit: false };
-const TO_STORE: Takes = Takes { weights: true, scores: false, limit: false };
+const TELLING: Takes = Takes {
+    weights: true,
+    scores: true,
+    limit: false,
+};
+const TO_STORE: Takes = Takes {
+    weights: true,
+    scores: false,
+    limit: false,
+};
 
 fn zunion<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let request = Request::parse(view, &argv[1..], "zunion", TELLING)?;
@@ -251,7 +266,11 @@ fn zinter<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn zdiff<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let takes = Takes { weights: false, scores: true, limit: false };
+    let takes = Takes {
+        weights: false,
+        scores: true,
+        limit: false,
+    };
     let request = Request::parse(view, &argv[1..], "zdiff", takes)?;
     tell(&request.difference(), request.with_scores, out);
     Ok(())
@@ -268,20 +287,38 @@ fn zinterstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn zdiffstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let takes = Takes { weights: false, scores: false, limit: false };
+    let takes = Takes {
+        weights: false,
+        scores: false,
+        limit: false,
+    };
     let rest = Request::parse(view, &argv[2..], "zdiffstore", takes)?.difference();
     store(view, argv[1], rest, out)
 }
 
 fn zintercard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let takes = Takes { weights: false, scores: false, limit: true };
+    let takes = Takes {
+        weights: false,
+        scores: false,
+        limit: true,
+    };
     let mut request = Request::parse(view, &argv[1..], "zintercard", takes)?;
     request.operands.sort_by_key(|(operand, _)| operand.len());
-    let count = request.operands.split_first().map_or(0, |((smallest, _), others)| {
-        let in_all =
-            |member: &Blob| others.iter().all(|(operand, _)| operand.score(member).is_some());
-        smallest.members().filter(|(member, _)| in_all(member)).take(request.limit).count()
-    });
+    let count = request
+        .operands
+        .split_first()
+        .map_or(0, |((smallest, _), others)| {
+            let in_all = |member: &Blob| {
+                others
+                    .iter()
+                    .all(|(operand, _)| operand.score(member).is_some())
+            };
+            smallest
+                .members()
+                .filter(|(member, _)| in_all(member))
+                .take(request.limit)
+                .count()
+        });
     out.int(count as i64);
     Ok(())
 }

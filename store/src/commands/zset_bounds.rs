@@ -4,8 +4,7 @@ use crate::error::StoreError;
 use crate::value::zset::Zset;
 
 const NOT_A_FLOAT: StoreError = StoreError::Refused("ERR min or max is not a float");
-const NOT_A_STRING: StoreError =
-    StoreError::Refused("ERR min or max not valid string range item");
+const NOT_A_STRING: StoreError = StoreError::Refused("ERR min or max not valid string range item");
 
 /// A score, and whether it is outside itself.
 #[derive(Clone, Copy)]
@@ -41,9 +40,8 @@ pub(super) fn score_range(
 ) -> Result<impl Fn(&Zset) -> (usize, usize) + use<>, StoreError> {
     let (low, high) = (ScoreBound::parse(low)?, ScoreBound::parse(high)?);
     Ok(move |zset: &Zset| {
-        let start = zset.partition_point(|score, _| {
-            score < low.score || (low.excluded && score == low.score)
-        });
+        let start = zset
+            .partition_point(|score, _| score < low.score || (low.excluded && score == low.score));
         let end = zset.partition_point(|score, _| {
             score < high.score || (!high.excluded && score == high.score)
         });
@@ -64,8 +62,14 @@ impl<'a> LexBound<'a> {
         match text {
             b"-" => Ok(Self::Lowest),
             b"+" => Ok(Self::Highest),
-            [b'(', member @ ..] => Ok(Self::At { member, excluded: true }),
-            [b'[', member @ ..] => Ok(Self::At { member, excluded: false }),
+            [b'(', member @ ..] => Ok(Self::At {
+                member,
+                excluded: true,
+            }),
+            [b'[', member @ ..] => Ok(Self::At {
+                member,
+                excluded: false,
+            }),
             _ => Err(NOT_A_STRING),
         }
     }
@@ -76,9 +80,10 @@ impl<'a> LexBound<'a> {
         match self {
             Self::Lowest => false,
             Self::Highest => true,
-            Self::At { member: bound, excluded } => {
-                member < bound || (member == bound && at_itself != excluded)
-            }
+            Self::At {
+                member: bound,
+                excluded,
+            } => member < bound || (member == bound && at_itself != excluded),
         }
     }
 }

@@ -109,7 +109,11 @@ impl<'a> Selection<'a> {
                 let reversed = self.reversed;
                 Box::new(move |zset| {
                     let (start, end) = index_range(start, stop, zset.len());
-                    if reversed { (zset.len() - end, zset.len() - start) } else { (start, end) }
+                    if reversed {
+                        (zset.len() - end, zset.len() - start)
+                    } else {
+                        (start, end)
+                    }
                 })
             }
             By::Score => Box::new(score_range(low, high)?),
@@ -123,9 +127,15 @@ impl<'a> Selection<'a> {
         let skip = usize::try_from(self.skip).unwrap_or(len).min(len);
         let most = usize::try_from(self.most).unwrap_or(len).min(len - skip);
         if self.reversed {
-            Wanted { members: zset.range(end - skip - most, end - skip), reversed: true }
+            Wanted {
+                members: zset.range(end - skip - most, end - skip),
+                reversed: true,
+            }
         } else {
-            Wanted { members: zset.range(start + skip, start + skip + most), reversed: false }
+            Wanted {
+                members: zset.range(start + skip, start + skip + most),
+                reversed: false,
+            }
         }
     }
 }
@@ -139,7 +149,11 @@ impl<'z> Iterator for Wanted<'z> {
     type Item = (&'z crate::blob::Blob, f64);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.reversed { self.members.next_back() } else { self.members.next() }
+        if self.reversed {
+            self.members.next_back()
+        } else {
+            self.members.next()
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -166,27 +180,57 @@ fn tell<V: View>(view: &mut V, key: &[u8], selection: &Selection<'_>, out: Out<'
 }
 
 fn zrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(view, argv[1], &Selection::parse(&argv[2..], None, None, false)?, out)
+    tell(
+        view,
+        argv[1],
+        &Selection::parse(&argv[2..], None, None, false)?,
+        out,
+    )
 }
 
 fn zrevrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(view, argv[1], &Selection::parse(&argv[2..], Some(By::Rank), Some(true), false)?, out)
+    tell(
+        view,
+        argv[1],
+        &Selection::parse(&argv[2..], Some(By::Rank), Some(true), false)?,
+        out,
+    )
 }
 
 fn zrangebyscore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(view, argv[1], &Selection::parse(&argv[2..], Some(By::Score), Some(false), false)?, out)
+    tell(
+        view,
+        argv[1],
+        &Selection::parse(&argv[2..], Some(By::Score), Some(false), false)?,
+        out,
+    )
 }
 
 fn zrevrangebyscore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(view, argv[1], &Selection::parse(&argv[2..], Some(By::Score), Some(true), false)?, out)
+    tell(
+        view,
+        argv[1],
+        &Selection::parse(&argv[2..], Some(By::Score), Some(true), false)?,
+        out,
+    )
 }
 
 fn zrangebylex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(view, argv[1], &Selection::parse(&argv[2..], Some(By::Lex), Some(false), false)?, out)
+    tell(
+        view,
+        argv[1],
+        &Selection::parse(&argv[2..], Some(By::Lex), Some(false), false)?,
+        out,
+    )
 }
 
 fn zrevrangebylex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(view, argv[1], &Selection::parse(&argv[2..], Some(By::Lex), Some(true), false)?, out)
+    tell(
+        view,
+        argv[1],
+        &Selection::parse(&argv[2..], Some(By::Lex), Some(true), false)?,
+        out,
+    )
 }
 
 fn zrangestore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
@@ -226,8 +270,10 @@ fn remove<V: View>(view: &mut V, argv: Argv<'_>, by: By, out: Out<'_>) -> Answer
     let resolve = Selection::parse(&argv[2..], Some(by), Some(false), true)?.resolve()?;
     let removed = view.update::<Zset, _>(argv[1], Missing::Skip, |zset| {
         let (start, end) = resolve(zset);
-        let members: Vec<_> =
-            zset.range(start, end).map(|(member, _)| member.clone()).collect();
+        let members: Vec<_> = zset
+            .range(start, end)
+            .map(|(member, _)| member.clone())
+            .collect();
         for member in &members {
             zset.remove(member);
         }

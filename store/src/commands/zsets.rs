@@ -1,9 +1,7 @@
 //! Sorted sets: members and their scores.
 
 use super::scan::{self, Extra, ScanOptions};
-use super::spec::{
-    Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands,
-};
+use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
 use super::{arguments, random};
 use crate::blob::Blob;
 use crate::blocking::Wish;
@@ -93,7 +91,9 @@ impl AddOptions {
         }
         let score = if self.increment { old + given } else { given };
         if score.is_nan() {
-            return Err(StoreError::Refused("ERR resulting score is not a number (NaN)"));
+            return Err(StoreError::Refused(
+                "ERR resulting score is not a number (NaN)",
+            ));
         }
         let forbidden = (self.if_greater && score <= old) || (self.if_less && score >= old);
         Ok((!forbidden).then_some(score))
@@ -107,9 +107,15 @@ fn add<V: View>(
     pairs: &[&[u8]],
     out: Out<'_>,
 ) -> Answer {
-    let scores: Vec<f64> =
-        pairs.chunks_exact(2).map(|pair| double(pair[0])).collect::<Result<_, _>>()?;
-    let missing = if options.if_present { Missing::Skip } else { Missing::Create };
+    let scores: Vec<f64> = pairs
+        .chunks_exact(2)
+        .map(|pair| double(pair[0]))
+        .collect::<Result<_, _>>()?;
+    let missing = if options.if_present {
+        Missing::Skip
+    } else {
+        Missing::Create
+    };
     let (mut added, mut updated, mut last) = (0, 0, None);
     view.update::<Zset, _>(key, missing, |zset: &mut Edit<'_, Zset>| {
         for (score, pair) in scores.iter().zip(pairs.chunks_exact(2)) {
@@ -144,13 +150,19 @@ fn zadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn zincrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let options = AddOptions { increment: true, ..AddOptions::default() };
+    let options = AddOptions {
+        increment: true,
+        ..AddOptions::default()
+    };
     add(view, argv[1], &options, &argv[2..], out)
 }
 
 fn zrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let removed = view.update::<Zset, i64>(argv[1], Missing::Skip, |zset| {
-        Ok(argv[2..].iter().map(|member| i64::from(zset.remove(member).is_some())).sum())
+        Ok(argv[2..]
+            .iter()
+            .map(|member| i64::from(zset.remove(member).is_some()))
+            .sum())
     })?;
     out.int(removed.unwrap_or(0));
     Ok(())
@@ -164,7 +176,9 @@ fn tell_score(score: Option<f64>, out: Out<'_>) {
 }
 
 fn zscore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let score = view.read::<Zset>(argv[1])?.and_then(|zset| zset.score(argv[2]));
+    let score = view
+        .read::<Zset>(argv[1])?
+        .and_then(|zset| zset.score(argv[2]));
     tell_score(score, out);
     Ok(())
 }
@@ -183,13 +197,7 @@ fn zcard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-fn rank<V: View>(
-    view: &mut V,
-    argv: Argv<'_>,
-    name: &str,
-    reversed: bool,
-    out: Out<'_>,
-) -> Answer {
+fn rank<V: View>(view: &mut V, argv: Argv<'_>, name: &str, reversed: bool, out: Out<'_>) -> Answer {
     let with_score = match argv[3..] {
         [] => false,
         [option] if option.eq_ignore_ascii_case(b"withscore") => true,
@@ -198,7 +206,11 @@ fn rank<V: View>(
     };
     let found = view.read::<Zset>(argv[1])?.and_then(|zset| {
         let rank = zset.rank(argv[2])?;
-        let rank = if reversed { zset.len() - 1 - rank } else { rank };
+        let rank = if reversed {
+            zset.len() - 1 - rank
+        } else {
+            rank
+        };
         Some((rank as i64, zset.score(argv[2])?))
     });
     match (found, with_score) {
@@ -234,7 +246,11 @@ pub(crate) fn pop_some<V: View>(
         let own = |(member, score): (&Blob, f64)| (member.clone(), score);
         let members: Vec<_> = match end {
             End::Left => zset.range(0, count).map(own).collect(),
-            End::Right => zset.range(zset.len() - count, zset.len()).rev().map(own).collect(),
+            End::Right => zset
+                .range(zset.len() - count, zset.len())
+                .rev()
+                .map(own)
+                .collect(),
         };
         for (member, _) in &members {
             zset.remove(member);
@@ -249,7 +265,11 @@ pub(super) fn tell_scored<'m>(
     out: Out<'_>,
 ) {
     let nested = out.protocol() == Protocol::Resp3;
-    out.array(if nested { members.len() } else { members.len() * 2 });
+    out.array(if nested {
+        members.len()
+    } else {
+        members.len() * 2
+    });
     for (member, score) in members {
         if nested {
             out.array(2);
@@ -334,7 +354,11 @@ fn zrandmember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     let nested = with_scores && out.protocol() == Protocol::Resp3;
     let chosen = random::choose(zset.len(), count);
-    out.array(if with_scores && !nested { chosen.len() * 2 } else { chosen.len() });
+    out.array(if with_scores && !nested {
+        chosen.len() * 2
+    } else {
+        chosen.len()
+    });
     for (member, score) in chosen.filter_map(|at| zset.at(at)) {
         if nested {
             out.array(2);

@@ -30,7 +30,10 @@ pub(super) fn versioned(directory: &Path) -> PathBuf {
 impl Disk {
     pub(super) fn open(directory: &Path) -> Result<Self, OpenError> {
         let path = versioned(directory);
-        let engine = |source| OpenError::Engine { path: path.clone(), source: Box::new(source) };
+        let engine = |source| OpenError::Engine {
+            path: path.clone(),
+            source: Box::new(source),
+        };
         let database = Database::builder(&path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
@@ -50,7 +53,9 @@ impl Disk {
         match disk.meta.get("format").map_err(engine)? {
             None => {
                 disk.meta.insert("format", FORMAT).map_err(engine)?;
-                disk.database.persist(PersistMode::SyncAll).map_err(engine)?;
+                disk.database
+                    .persist(PersistMode::SyncAll)
+                    .map_err(engine)?;
             }
             Some(found) if *found == *FORMAT.as_bytes() => {}
             Some(found) => {

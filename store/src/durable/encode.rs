@@ -21,21 +21,30 @@ pub(super) struct Spaces {
 impl Default for Spaces {
     fn default() -> Self {
         // Database numbers fit into 32 bits.
-        Self { of: std::array::from_fn(|database| database as u32), next: DATABASES as u32 }
+        Self {
+            of: std::array::from_fn(|database| database as u32),
+            next: DATABASES as u32,
+        }
     }
 }
 
 impl Spaces {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        self.of.iter().chain([&self.next]).flat_map(|space| space.to_be_bytes()).collect()
+        self.of
+            .iter()
+            .chain([&self.next])
+            .flat_map(|space| space.to_be_bytes())
+            .collect()
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let (spaces, rest) = bytes.as_chunks::<4>();
         let (next, of) = spaces.split_last()?;
         let of: [[u8; 4]; DATABASES] = of.try_into().ok()?;
-        rest.is_empty()
-            .then(|| Self { of: of.map(u32::from_be_bytes), next: u32::from_be_bytes(*next) })
+        rest.is_empty().then(|| Self {
+            of: of.map(u32::from_be_bytes),
+            next: u32::from_be_bytes(*next),
+        })
     }
 }
 
@@ -65,14 +74,24 @@ impl<'w> Encoder<'w> {
 
     pub(super) fn add(&mut self, effect: &Effect) {
         match effect {
-            Effect::Put { database, key, value, deadline } => {
+            Effect::Put {
+                database,
+                key,
+                value,
+                deadline,
+            } => {
                 self.describe(*database, key, value, *deadline);
                 let (id, kind) = (value.id(), value.kind());
                 for (name, value) in record::elements(value) {
                     self.element(id, kind, &name, &value);
                 }
             }
-            Effect::Describe { database, key, value, deadline } => {
+            Effect::Describe {
+                database,
+                key,
+                value,
+                deadline,
+            } => {
                 self.describe(*database, key, value, *deadline);
             }
             Effect::Remove { database, key, old } => {
@@ -81,11 +100,21 @@ impl<'w> Encoder<'w> {
                 self.discard(old);
             }
             Effect::Discard { old } => self.discard(old),
-            Effect::Field { id, kind, field, value } => self.element(*id, *kind, field, value),
+            Effect::Field {
+                id,
+                kind,
+                field,
+                value,
+            } => self.element(*id, *kind, field, value),
             Effect::FieldGone { id, kind, field } => {
-                self.elements.insert(record::element(*id, *kind, field).key, None);
+                self.elements
+                    .insert(record::element(*id, *kind, field).key, None);
             }
-            Effect::Element { id, position, value } => {
+            Effect::Element {
+                id,
+                position,
+                value,
+            } => {
                 let key = record::position(*id, *position);
                 self.elements.insert(key, Some(value.to_vec()));
             }
@@ -99,7 +128,9 @@ impl<'w> Encoder<'w> {
                 self.spaces.next += 1;
                 self.spaces_changed = true;
             }
-            Effect::Swap { databases: [left, right] } => {
+            Effect::Swap {
+                databases: [left, right],
+            } => {
                 self.spaces.of.swap(*left as usize, *right as usize);
                 self.spaces_changed = true;
             }
@@ -132,7 +163,8 @@ impl<'w> Encoder<'w> {
             return;
         }
         for (name, _) in record::elements(old) {
-            self.elements.insert(record::element(id, kind, &name).key, None);
+            self.elements
+                .insert(record::element(id, kind, &name).key, None);
         }
     }
 

@@ -33,12 +33,18 @@ pub(crate) struct Opened {
 /// Opens a data directory, reads all of it, and starts writing to it.
 pub(crate) fn open(options: DiskOptions) -> Result<Opened, OpenError> {
     let directory = &options.directory;
-    let unusable =
-        |source| OpenError::Directory { path: directory.clone(), source };
+    let unusable = |source| OpenError::Directory {
+        path: directory.clone(),
+        source,
+    };
     std::fs::create_dir_all(directory).map_err(unusable)?;
     let disk = Disk::open(directory)?;
     let mark = Mark::open(directory).map_err(unusable)?;
-    let mut reader = Reader { directory, disk: &disk, garbage: Garbage::default() };
+    let mut reader = Reader {
+        directory,
+        disk: &disk,
+        garbage: Garbage::default(),
+    };
     let commit = reader.commit()?;
     let synced = mark.read().map_err(unusable)?;
     if commit < synced {
@@ -51,8 +57,20 @@ pub(crate) fn open(options: DiskOptions) -> Result<Opened, OpenError> {
     let shards = reader.keys(&spaces, collections)?;
     let garbage = reader.garbage;
     let queue = Arc::new(Queue::new(&options, commit));
-    let writer = Writer::new(Arc::clone(&queue), options, disk, mark, spaces, garbage, commit);
-    Ok(Opened { shards, queue, writer: writer.start() })
+    let writer = Writer::new(
+        Arc::clone(&queue),
+        options,
+        disk,
+        mark,
+        spaces,
+        garbage,
+        commit,
+    );
+    Ok(Opened {
+        shards,
+        queue,
+        writer: writer.start(),
+    })
 }
 
 struct Reader<'o> {
@@ -63,15 +81,26 @@ struct Reader<'o> {
 
 impl Reader<'_> {
     fn damaged(&self, what: impl Into<String>) -> OpenError {
-        OpenError::Damaged { path: versioned(self.directory), what: what.into() }
+        OpenError::Damaged {
+            path: versioned(self.directory),
+            what: what.into(),
+        }
     }
 
     fn engine(&self, source: fjall::Error) -> OpenError {
-        OpenError::Engine { path: versioned(self.directory), source: Box::new(source) }
+        OpenError::Engine {
+            path: versioned(self.directory),
+            source: Box::new(source),
+        }
     }
 
     fn commit(&self) -> Result<u64, OpenError> {
-        match self.disk.meta.get("commit").map_err(|error| self.engine(error))? {
+        match self
+            .disk
+            .meta
+            .get("commit")
+            .map_err(|error| self.engine(error))?
+        {
             None => Ok(0),
             Some(bytes) => bytes
                 .as_ref()
@@ -82,7 +111,12 @@ impl Reader<'_> {
     }
 
     fn spaces(&self) -> Result<Spaces, OpenError> {
-        match self.disk.meta.get("spaces").map_err(|error| self.engine(error))? {
+        match self
+            .disk
+            .meta
+            .get("spaces")
+            .map_err(|error| self.engine(error))?
+        {
             None => Ok(Spaces::default()),
             Some(bytes) => Spaces::parse(&bytes)
                 .ok_or_else(|| self.damaged("the list of databases cannot be read")),
@@ -108,16 +142,20 @@ impl Reader<'_> {
                     collections.insert(id, done.finish(id));
                 }
                 let Some(started) = Building::new(kind) else {
-                    return Err(self.damaged(format!("collection {id} has the unknown type {kind}")));
+                    return Err(
+                        self.damaged(format!("collection {id} has the unknown type {kind}"))
+                    );
                 };
                 building = Some((id, started));
             }
-            let added = building.as_mut().is_some_and(|(_, building)| building.add(kind, name, value));
+            let added = building
+                .as_mut()
+                .is_some_and(|(_, building)| building.add(kind, name, value));
             if !added {
                 let name = name.escape_ascii();
-                return Err(
-                    self.damaged(format!("element \"{name}\" of collection {id} cannot be read"))
-                );
+                return Err(self.damaged(format!(
+                    "element \"{name}\" of collection {id} cannot be read"
+                )));
             }
         }
         if let Some((id, done)) = building {
@@ -134,8 +172,9 @@ impl Reader<'_> {
         spaces: &Spaces,
         mut collections: HashMap<u64, Value>,
     ) -> Result<Vec<Shard>, OpenError> {
-        let mut shards: Vec<Shard> =
-            (0..crate::keyspace::shard::SHARDS).map(|_| Shard::default()).collect();
+        let mut shards: Vec<Shard> = (0..crate::keyspace::shard::SHARDS)
+            .map(|_| Shard::default())
+            .collect();
         let mut unknown_space = None;
         for record in self.disk.keys.iter() {
             let (key, value) = record.into_inner().map_err(|error| self.engine(error))?;
@@ -167,24 +206,33 @@ impl Reader<'_> {
                         Some(value) => value,
                         None => {
                             let name = name.escape_ascii();
-                            return Err(self.damaged(format!(
-                                "the elements of key \"{name}\" are missing"
-                            )));
+                            return Err(
+                                self.damaged(format!("the elements of key \"{name}\" are missing"))
+                            );
                         }
                     }
                 }
             };
             let hash = hash(name);
             let shard = &mut shards[shard_of(hash)];
-            shard.tables[database]
-                .insert(hash, Entry { key: Blob::new(name), value, deadline, version: LOADED });
+            shard.tables[database].insert(
+                hash,
+                Entry {
+                    key: Blob::new(name),
+                    value,
+                    deadline,
+                    version: LOADED,
+                },
+            );
         }
         for shard in &mut shards {
             shard.modified_at = LOADED;
             shard.membership_at = [LOADED; DATABASES];
         }
         // Removed, and a crash came before their elements were cleared away.
-        collections.into_keys().for_each(|id| self.garbage.collection(id));
+        collections
+            .into_keys()
+            .for_each(|id| self.garbage.collection(id));
         Ok(shards)
     }
 }
@@ -200,7 +248,10 @@ enum Building {
 impl Building {
     fn new(kind: u8) -> Option<Self> {
         match kind {
-            LIST => Some(Self::List { elements: Vec::new(), first: 0 }),
+            LIST => Some(Self::List {
+                elements: Vec::new(),
+                first: 0,
+            }),
             HASH => Some(Self::Hash(Hash::default())),
             SET => Some(Self::Set(Set::default())),
             ZSET => Some(Self::Zset(Zset::default())),
@@ -212,7 +263,9 @@ impl Building {
     fn add(&mut self, kind: u8, name: &[u8], value: &[u8]) -> bool {
         match (self, kind) {
             (Self::List { elements, first }, LIST) => {
-                let Some(position) = record::parse_position(name) else { return false };
+                let Some(position) = record::parse_position(name) else {
+                    return false;
+                };
                 if elements.is_empty() {
                     *first = position;
                 }

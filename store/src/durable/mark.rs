@@ -15,8 +15,12 @@ pub(super) struct Mark(File);
 impl Mark {
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         let path = directory.join("synced");
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         Ok(Self(file))
     }
 

@@ -1,6 +1,5 @@
 //! Commits on their way to the disk, and who waits for them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -47,7 +46,10 @@ impl Queue {
         Self {
             durability: options.durability,
             bytes_max: options.queue_bytes_max,
-            waiting: Mutex::new(Waiting { last, ..Waiting::default() }),
+            waiting: Mutex::new(Waiting {
+                last,
+                ..Waiting::default()
+            }),
             filled: Condvar::new(),
             bytes: AtomicUsize::new(0),
             synced: AtomicU64::new(last),
@@ -126,7 +128,11 @@ impl Queue {
             self.filled.wait_for(&mut waiting, patience);
         }
         let commits = std::mem::take(&mut waiting.commits);
-        Taken { commits, last: waiting.last, closed: waiting.closed }
+        Taken {
+            commits,
+            last: waiting.last,
+            closed: waiting.closed,
+        }
     }
 
     /// Tells that some commits are written, though maybe not synced.

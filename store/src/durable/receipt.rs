@@ -14,7 +14,10 @@ pub struct Receipt(Option<(Arc<Queue>, u64)>);
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Receipt").field(&self.0.as_ref().map(|(_, number)| number)).finish()
+        formatter
+            .debug_tuple("Receipt")
+            .field(&self.0.as_ref().map(|(_, number)| number))
+            .finish()
     }
 }
 
@@ -26,7 +29,9 @@ impl Receipt {
 
     /// Whether there is anything left to wait for.
     pub fn is_done(&self) -> bool {
-        self.0.as_ref().is_none_or(|(queue, number)| queue.synced() >= *number)
+        self.0
+            .as_ref()
+            .is_none_or(|(queue, number)| queue.synced() >= *number)
     }
 
     /// Resolves when the commit counts as done.
@@ -56,6 +61,9 @@ impl Receipt {
 impl Queue {
     /// Adds a commit. The caller holds the locks of everything the commit has changed.
     pub(crate) fn push(self: &Arc<Self>, effects: Effects) -> Receipt {
-        Receipt(self.enqueue(effects).map(|number| (Arc::clone(self), number)))
+        Receipt(
+            self.enqueue(effects)
+                .map(|number| (Arc::clone(self), number)),
+        )
     }
 }

@@ -42,7 +42,10 @@ fn named(prefix: &[u8], name: &[u8]) -> Named {
     if name.len() <= NAME_LEN_MAX {
         key.push(0);
         key.extend_from_slice(name);
-        return Named { key, value: Vec::new() };
+        return Named {
+            key,
+            value: Vec::new(),
+        };
     }
     key.push(1);
     key.extend_from_slice(blake3::hash(name).as_bytes());
@@ -113,9 +116,10 @@ pub(super) fn parse_description(bytes: &[u8]) -> Option<(Described, Deadline)> {
     };
     let described = match *kind {
         TEXT => Described::Text(Value::text(rest)),
-        kind @ (LIST | HASH | SET | ZSET) => {
-            Described::Collection { kind, id: u64::from_be_bytes(rest.try_into().ok()?) }
-        }
+        kind @ (LIST | HASH | SET | ZSET) => Described::Collection {
+            kind,
+            id: u64::from_be_bytes(rest.try_into().ok()?),
+        },
         _ => return None,
     };
     Some((described, deadline))
@@ -128,15 +132,22 @@ pub(super) fn elements(value: &Value) -> Box<dyn Iterator<Item = (Blob, Blob)> +
         Value::List(list) => {
             let positions = list.data.first..;
             Box::new(list.data.iter().zip(positions).map(|(element, position)| {
-                (Blob::new(&(position ^ i64::MIN).to_be_bytes()), element.clone())
+                (
+                    Blob::new(&(position ^ i64::MIN).to_be_bytes()),
+                    element.clone(),
+                )
             }))
         }
-        Value::Hash(hash) => {
-            Box::new(hash.data.iter().map(|(field, value)| (field.clone(), value.clone())))
-        }
-        Value::Set(set) => {
-            Box::new(set.data.iter().map(|(member, ())| (member.clone(), Blob::default())))
-        }
+        Value::Hash(hash) => Box::new(
+            hash.data
+                .iter()
+                .map(|(field, value)| (field.clone(), value.clone())),
+        ),
+        Value::Set(set) => Box::new(
+            set.data
+                .iter()
+                .map(|(member, ())| (member.clone(), Blob::default())),
+        ),
         Value::Zset(zset) => Box::new(
             zset.data
                 .iter()

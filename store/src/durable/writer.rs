@@ -106,8 +106,16 @@ impl Writer {
     fn run(mut self) {
         loop {
             let idle = self.garbage.is_empty() && self.written == self.synced;
-            let patience = if idle { Duration::from_secs(60) } else { self.until_sync() };
-            let patience = if self.garbage.is_empty() { patience } else { Duration::ZERO };
+            let patience = if idle {
+                Duration::from_secs(60)
+            } else {
+                self.until_sync()
+            };
+            let patience = if self.garbage.is_empty() {
+                patience
+            } else {
+                Duration::ZERO
+            };
             let taken = self.queue.take(patience);
             let mut number = taken.last - taken.commits.len() as u64;
             let mut rest = &taken.commits[..];
@@ -157,8 +165,7 @@ impl Writer {
         let disk = match &self.disk {
             Some(disk) => disk,
             None => {
-                let disk =
-                    Disk::open(&self.options.directory).map_err(|error| describe(&error))?;
+                let disk = Disk::open(&self.options.directory).map_err(|error| describe(&error))?;
                 self.disk.insert(disk)
             }
         };
@@ -166,7 +173,10 @@ impl Writer {
         let mut spaces = self.spaces.clone();
         let mut garbage = Garbage::default();
         let mut encoder = Encoder::new(&mut spaces, &mut garbage);
-        commits.iter().flatten().for_each(|effect| encoder.add(effect));
+        commits
+            .iter()
+            .flatten()
+            .for_each(|effect| encoder.add(effect));
         let mode = match self.options.durability {
             Durability::Always => PersistMode::SyncData,
             Durability::EverySecond | Durability::No => PersistMode::Buffer,
@@ -186,7 +196,10 @@ impl Writer {
     }
 
     fn check_space(&mut self) -> Result<(), Box<str>> {
-        if self.space_seen_at.is_some_and(|at| at.elapsed() < SPACE_INTERVAL) {
+        if self
+            .space_seen_at
+            .is_some_and(|at| at.elapsed() < SPACE_INTERVAL)
+        {
             return Ok(());
         }
         let free = free_bytes(&self.options.directory).map_err(|error| describe(&error))?;

@@ -43,7 +43,10 @@ impl Reserved {
 
     pub(crate) fn covers(&self, database: u32, key: &[u8]) -> bool {
         self.everything
-            || self.keys.get(key).is_some_and(|databases| databases & (1 << database) != 0)
+            || self
+                .keys
+                .get(key)
+                .is_some_and(|databases| databases & (1 << database) != 0)
     }
 
     /// Whether the key is reserved in any database.
@@ -55,6 +58,8 @@ impl Reserved {
 impl Shard {
     /// Whether another's exclusive transaction keeps this key as it is.
     pub(crate) fn is_reserved(&self, database: u32, key: &[u8]) -> bool {
-        self.reserved.as_ref().is_some_and(|reserved| reserved.covers(database, key))
+        self.reserved
+            .as_ref()
+            .is_some_and(|reserved| reserved.covers(database, key))
     }
 }

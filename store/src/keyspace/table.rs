@@ -96,15 +96,23 @@ impl Table {
 
     /// The entry at a place that `find` has told, while nothing was added or removed since.
     pub(crate) fn at(&self, place: Place) -> Option<&Entry> {
-        self.segments.get(place.segment as usize)?.entries.get_bucket(place.bucket)
+        self.segments
+            .get(place.segment as usize)?
+            .entries
+            .get_bucket(place.bucket)
     }
 
     pub(crate) fn at_mut(&mut self, place: Place) -> Option<&mut Entry> {
-        self.segments.get_mut(place.segment as usize)?.entries.get_bucket_mut(place.bucket)
+        self.segments
+            .get_mut(place.segment as usize)?
+            .entries
+            .get_bucket_mut(place.bucket)
     }
 
     pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
-        self.segment(hash)?.entries.find(spread(hash), |entry| entry.key.as_slice() == key)
+        self.segment(hash)?
+            .entries
+            .find(spread(hash), |entry| entry.key.as_slice() == key)
     }
 
     pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
@@ -116,7 +124,9 @@ impl Table {
         let (entry, _) = found.remove();
         let capacity = segment.entries.capacity();
         if capacity > SHRINKING_CAPACITY_MIN && segment.entries.len() * 8 < capacity {
-            segment.entries.shrink_to_fit(|entry| spread(self::hash(&entry.key)));
+            segment
+                .entries
+                .shrink_to_fit(|entry| spread(self::hash(&entry.key)));
         }
         self.len -= 1;
         Some(entry)
@@ -133,7 +143,9 @@ impl Table {
             self.directory.push(0);
         }
         while self.segment(hash).is_some_and(Segment::is_full) && self.split(hash) {}
-        let Some(segment) = self.segment_mut(hash) else { return };
+        let Some(segment) = self.segment_mut(hash) else {
+            return;
+        };
         segment.earliest = segment.earliest.min(entry.deadline);
         segment
             .entries
@@ -157,7 +169,11 @@ impl Table {
             return false;
         }
         if depth == self.depth {
-            self.directory = self.directory.iter().flat_map(|&segment| [segment; 2]).collect();
+            self.directory = self
+                .directory
+                .iter()
+                .flat_map(|&segment| [segment; 2])
+                .collect();
             self.depth += 1;
         }
         let depth = depth + 1;
@@ -170,15 +186,22 @@ impl Table {
         ];
         for entry in old {
             let hash = self::hash(&entry.key);
-            halves[usize::from(hash & bit != 0)].insert_unique(spread(hash), entry, |entry| {
-                spread(self::hash(&entry.key))
-            });
+            halves[usize::from(hash & bit != 0)]
+                .insert_unique(spread(hash), entry, |entry| spread(self::hash(&entry.key)));
         }
         let [low, high] = halves;
-        self.segments[index] = Segment { depth, earliest, entries: low };
+        self.segments[index] = Segment {
+            depth,
+            earliest,
+            entries: low,
+        };
         // Segments are bounded by the directory's 2^24 slots.
         let new = self.segments.len() as u32;
-        self.segments.push(Segment { depth, earliest, entries: high });
+        self.segments.push(Segment {
+            depth,
+            earliest,
+            entries: high,
+        });
         // All slots that agree with the hash in the old depth; the upper half gets the new segment.
         let width = 1_usize << (self.depth - depth);
         let slot = self.slot(hash);
@@ -238,15 +261,26 @@ impl Table {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.segments.iter().flat_map(|segment| segment.entries.iter())
+        self.segments
+            .iter()
+            .flat_map(|segment| segment.entries.iter())
     }
 
     /// An entry chosen by two random numbers; `None` when the table is empty.
     pub(crate) fn random(&self, place: u64, nth: u64) -> Option<&Entry> {
-        let start = self.directory.get(self.slot(place)).map_or(0, |&index| index as usize);
+        let start = self
+            .directory
+            .get(self.slot(place))
+            .map_or(0, |&index| index as usize);
         let (before, after) = self.segments.split_at(start.min(self.segments.len()));
-        let segment = after.iter().chain(before).find(|segment| !segment.entries.is_empty())?;
-        segment.entries.iter().nth((nth % segment.entries.len() as u64) as usize)
+        let segment = after
+            .iter()
+            .chain(before)
+            .find(|segment| !segment.entries.is_empty())?;
+        segment
+            .entries
+            .iter()
+            .nth((nth % segment.entries.len() as u64) as usize)
     }
 
     /// Looks into the segments from `start` on, at most `budget` of them, for entries that have
@@ -301,13 +335,19 @@ mod tests {
 
     /// Keys of one shard only, as a table gets them.
     fn keys() -> impl Iterator<Item = (u64, Blob)> {
-        (0_u64..).map(|i| Blob::new(&i.to_le_bytes())).map(|key| (hash(&key), key)).filter(
-            |(hash, _)| hash >> (64 - SHARD_BITS) == 3,
-        )
+        (0_u64..)
+            .map(|i| Blob::new(&i.to_le_bytes()))
+            .map(|key| (hash(&key), key))
+            .filter(|(hash, _)| hash >> (64 - SHARD_BITS) == 3)
     }
 
     fn entry(key: &Blob, version: u64) -> Entry {
-        Entry { key: key.clone(), value: Value::text(b"v"), deadline: Deadline::NEVER, version }
+        Entry {
+            key: key.clone(),
+            value: Value::text(b"v"),
+            deadline: Deadline::NEVER,
+            version,
+        }
     }
 
     #[test]
@@ -324,7 +364,10 @@ mod tests {
         assert_eq!(table.len(), 20_000);
         assert!(table.segments.len() > 20);
         for (version, (hash, key)) in keys().take(20_000).enumerate() {
-            assert_eq!(table.get(hash, &key).map(|entry| entry.version), Some(version as u64));
+            assert_eq!(
+                table.get(hash, &key).map(|entry| entry.version),
+                Some(version as u64)
+            );
             if version % 3 > 0 {
                 assert!(table.remove(hash, &key).is_some());
                 assert!(table.get(hash, &key).is_none());

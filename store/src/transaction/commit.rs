@@ -42,8 +42,11 @@ impl Transaction {
         let core = Arc::clone(&self.core);
         core.check_writable()?;
         let mut locked = if self.cleared == 0 {
-            let mut shards: SmallVec<[usize; 8]> =
-                self.keys.iter().map(|touched| shard_of(touched.hash)).collect();
+            let mut shards: SmallVec<[usize; 8]> = self
+                .keys
+                .iter()
+                .map(|touched| shard_of(touched.hash))
+                .collect();
             shards.extend(self.members.iter().map(|&(_, shard)| shard));
             Locked::some(&core, shards)
         } else {
@@ -65,17 +68,20 @@ impl Transaction {
             self.exclusive.is_some() || !shard.is_reserved(database, key)
         };
         if self.cleared != 0 && self.exclusive.is_none() {
-            let free = (0..SHARDS)
-                .all(|index| locked.shard(index).is_some_and(|shard| shard.reserved.is_none()));
+            let free = (0..SHARDS).all(|index| {
+                locked
+                    .shard(index)
+                    .is_some_and(|shard| shard.reserved.is_none())
+            });
             if !free {
                 return false;
             }
         }
         for touched in self.keys.iter() {
-            let Some(shard) = locked.shard(shard_of(touched.hash)) else { return false };
-            if touched.is_written()
-                && !others_may_write(shard, touched.database, &touched.key)
-            {
+            let Some(shard) = locked.shard(shard_of(touched.hash)) else {
+                return false;
+            };
+            if touched.is_written() && !others_may_write(shard, touched.database, &touched.key) {
                 return false;
             }
             if touched.seen != Seen::Nothing

@@ -44,7 +44,11 @@ impl Drop for Exclusive {
 impl Transaction {
     pub(crate) async fn begin_exclusive(core: Arc<Core>, database: u32, mode: Mode) -> Self {
         let turn = core.exclusive.lock_arc().await;
-        let exclusive = Exclusive { core: Arc::clone(&core), shards: 0, turn: Some(turn) };
+        let exclusive = Exclusive {
+            core: Arc::clone(&core),
+            shards: 0,
+            turn: Some(turn),
+        };
         let mut transaction = Self::new(core, database, mode);
         transaction.exclusive = Some(exclusive);
         transaction

@@ -64,9 +64,8 @@ impl Transaction {
                 None => (shard.modified_at, Deadline::NEVER),
             };
             let expired = !deadline.is_never()
-                && deadline.has_passed(
-                    *self.now.get_or_insert_with(|| self.core.clock.now_millis()),
-                );
+                && deadline
+                    .has_passed(*self.now.get_or_insert_with(|| self.core.clock.now_millis()));
             if expired && !shard.is_reserved(self.database, key) {
                 // Whoever sees that a key has expired removes it, so that nobody who still saw it
                 // can commit afterwards.
@@ -83,7 +82,10 @@ impl Transaction {
                 continue;
             }
             if let Some(exclusive) = &mut self.exclusive {
-                shard.reserved.get_or_insert_default().add(self.database, key);
+                shard
+                    .reserved
+                    .get_or_insert_default()
+                    .add(self.database, key);
                 exclusive.note(shard_of(hash));
             }
             let table = &shard.tables[database];

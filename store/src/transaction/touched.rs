@@ -63,9 +63,7 @@ pub(super) struct TouchedKeys {
 impl TouchedKeys {
     pub(super) fn find(&self, database: u32, hash: u64, key: &[u8]) -> Option<usize> {
         let is_it = |touched: &Touched| {
-            touched.hash == hash
-                && touched.database == database
-                && touched.key.as_slice() == key
+            touched.hash == hash && touched.database == database && touched.key.as_slice() == key
         };
         if self.keys.len() <= UNINDEXED_LEN_MAX {
             return self.keys.iter().position(is_it);
@@ -89,7 +87,8 @@ impl TouchedKeys {
         };
         for at in fresh {
             // A transaction of 2^32 keys would not fit into memory.
-            self.index.insert_unique(keys[at].hash, at as u32, |&at| keys[at as usize].hash);
+            self.index
+                .insert_unique(keys[at].hash, at as u32, |&at| keys[at as usize].hash);
         }
         at
     }

@@ -6,8 +6,8 @@ use crate::commands::strings::{Condition, Lifetime};
 use crate::commands::{counters, expiry, hashes, strings};
 use crate::error::StoreError;
 use crate::keyspace::expiring::Deadline;
-use crate::value::text::Text;
 use crate::value::Hash;
+use crate::value::text::Text;
 use crate::view::View as _;
 
 /// When [`Transaction::set`] stores.
@@ -64,7 +64,10 @@ impl Transaction {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
-        Ok(self.view().read::<Text>(key)?.map(|text| read(text.as_slice())))
+        Ok(self
+            .view()
+            .read::<Text>(key)?
+            .map(|text| read(text.as_slice())))
     }
 
     /// Stores a string; tells whether the condition held.
@@ -163,7 +166,11 @@ impl Transaction {
         field: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
-        let value = self.view().read::<Hash>(key)?.and_then(|hash| hash.get(field)).map(|v| read(v));
+        let value = self
+            .view()
+            .read::<Hash>(key)?
+            .and_then(|hash| hash.get(field))
+            .map(|v| read(v));
         Ok(value)
     }
 
@@ -171,12 +178,7 @@ impl Transaction {
     ///
     /// # Errors
     /// See above.
-    pub fn hash_set(
-        &mut self,
-        key: &[u8],
-        field: &[u8],
-        value: &[u8],
-    ) -> Result<bool, StoreError> {
+    pub fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, StoreError> {
         self.written_bytes += key.len() + field.len() + value.len();
         Ok(hashes::set_fields(&mut self.view(), key, &[field, value])? == 1)
     }

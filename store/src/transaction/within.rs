@@ -27,7 +27,10 @@ impl<'t> Within<'t> {
         transaction: &'t mut Transaction,
         visible: &'t dyn Fn(&[u8]) -> bool,
     ) -> Self {
-        Self { transaction, visible }
+        Self {
+            transaction,
+            visible,
+        }
     }
 
     fn writable(&self) -> Result<(), StoreError> {
@@ -91,10 +94,10 @@ impl View for Within<'_> {
     fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError> {
         let at = self.transaction.load(key)?;
         let touched = &self.transaction.keys[at];
-        Ok(touched
-            .value
-            .as_ref()
-            .map(|value| Live { value, deadline: touched.deadline }))
+        Ok(touched.value.as_ref().map(|value| Live {
+            value,
+            deadline: touched.deadline,
+        }))
     }
 
     fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError> {
@@ -119,7 +122,9 @@ impl View for Within<'_> {
         self.writable()?;
         let at = self.transaction.load(key)?;
         let touched = &mut self.transaction.keys[at];
-        let Some(value) = &touched.value else { return Ok(false) };
+        let Some(value) = &touched.value else {
+            return Ok(false);
+        };
         touched.deadline = deadline;
         let effect = Effect::Describe {
             database: touched.database,
@@ -226,7 +231,11 @@ impl View for Within<'_> {
             })?
         };
         for (key, value) in &found {
-            match self.transaction.touched(key).map(|at| &self.transaction.keys[at]) {
+            match self
+                .transaction
+                .touched(key)
+                .map(|at| &self.transaction.keys[at])
+            {
                 Some(touched) if touched.is_written() => {}
                 _ => visit(key, value),
             }
@@ -234,7 +243,10 @@ impl View for Within<'_> {
         // Own writes come with the part of the order of hashes that they belong to.
         for touched in self.own() {
             if touched.hash >= cursor && (next == 0 || touched.hash < next) {
-                touched.value.iter().for_each(|value| visit(&touched.key, value));
+                touched
+                    .value
+                    .iter()
+                    .for_each(|value| visit(&touched.key, value));
             }
         }
         Ok(next)
@@ -264,7 +276,9 @@ impl View for Within<'_> {
     }
 
     fn swap(&mut self, _: [u32; 2]) -> Result<(), StoreError> {
-        Err(StoreError::Refused("ERR SWAPDB is not allowed inside a transaction"))
+        Err(StoreError::Refused(
+            "ERR SWAPDB is not allowed inside a transaction",
+        ))
     }
 
     fn block(&mut self, wait: Await) -> Option<Await> {

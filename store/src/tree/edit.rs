@@ -61,7 +61,11 @@ impl<K: Clone, V: Clone> Tree<K, V> {
             let left = std::mem::replace(root, Node::Leaf(Vec::new()));
             let left_len = len + 1 - right.len;
             *root = Node::Branch(vec![
-                Child { first, len: left_len, node: Arc::new(left) },
+                Child {
+                    first,
+                    len: left_len,
+                    node: Arc::new(left),
+                },
                 right,
             ]);
         }
@@ -108,7 +112,11 @@ fn insert<K: Clone, V: Clone>(
             }
             let right = pairs.split_off(growth.cut(pairs.len()));
             let first = right[0].0.clone();
-            Some(Child { first, len: right.len(), node: Arc::new(Node::Leaf(right)) })
+            Some(Child {
+                first,
+                len: right.len(),
+                node: Arc::new(Node::Leaf(right)),
+            })
         }
         Node::Branch(children) => {
             let (at, rest) = node::child_at(children, index);
@@ -156,7 +164,9 @@ fn remove<K: Clone, V: Clone>(node: &mut Node<K, V>, index: usize) -> Option<(K,
 
 fn merge_with_neighbour<K: Clone, V: Clone>(children: &mut Vec<Child<K, V>>, at: usize) {
     let fits = |left: usize| {
-        children.get(left + 1).is_some_and(|right| children[left].node.fits_with(&right.node))
+        children
+            .get(left + 1)
+            .is_some_and(|right| children[left].node.fits_with(&right.node))
     };
     let left = if fits(at) {
         at
@@ -169,7 +179,10 @@ fn merge_with_neighbour<K: Clone, V: Clone>(children: &mut Vec<Child<K, V>>, at:
     let child = &mut children[left];
     child.len += right.len;
     // Both have the same height, so the other combinations do not occur.
-    match (Arc::make_mut(&mut child.node), Arc::unwrap_or_clone(right.node)) {
+    match (
+        Arc::make_mut(&mut child.node),
+        Arc::unwrap_or_clone(right.node),
+    ) {
         (Node::Leaf(pairs), Node::Leaf(more)) => pairs.extend(more),
         (Node::Branch(children), Node::Branch(more)) => children.extend(more),
         (Node::Leaf(_), Node::Branch(_)) | (Node::Branch(_), Node::Leaf(_)) => {}

@@ -15,7 +15,13 @@ pub(crate) struct Iter<'t, K, V> {
 
 impl<'t, K: Clone, V: Clone> Iter<'t, K, V> {
     pub(super) fn new(tree: &'t Tree<K, V>, start: usize, end: usize) -> Self {
-        Self { tree, start: start.min(end), end, front: &[], back: &[] }
+        Self {
+            tree,
+            start: start.min(end),
+            end,
+            front: &[],
+            back: &[],
+        }
     }
 }
 

@@ -25,7 +25,10 @@ pub(crate) struct Tree<K, V> {
 
 impl<K: Clone, V: Clone> Default for Tree<K, V> {
     fn default() -> Self {
-        Self { root: Arc::new(Node::Leaf(Vec::new())), len: 0 }
+        Self {
+            root: Arc::new(Node::Leaf(Vec::new())),
+            len: 0,
+        }
     }
 }
 

@@ -63,11 +63,19 @@ fn positional_growth_at_both_ends() {
         }
     }
     assert!(tree.iter().map(|(_, value)| value).eq(model.iter()));
-    assert!(tree.iter().rev().map(|(_, value)| value).eq(model.iter().rev()));
+    assert!(
+        tree.iter()
+            .rev()
+            .map(|(_, value)| value)
+            .eq(model.iter().rev())
+    );
     while let Some(expected) = model.pop_front() {
         assert_eq!(tree.remove_at(0).map(|(_, value)| value), Some(expected));
         if let Some(expected) = model.pop_back() {
-            assert_eq!(tree.remove_at(tree.len() - 1).map(|(_, value)| value), Some(expected));
+            assert_eq!(
+                tree.remove_at(tree.len() - 1).map(|(_, value)| value),
+                Some(expected)
+            );
         }
     }
     assert_eq!(tree.len(), 0);

@@ -50,7 +50,11 @@ impl<V> Default for Fields<V> {
 }
 
 fn against<'a>(hash: u64, field: &'a [u8]) -> impl Fn(&(u64, Blob)) -> Ordering + 'a {
-    move |(other_hash, other)| other_hash.cmp(&hash).then_with(|| other.as_slice().cmp(field))
+    move |(other_hash, other)| {
+        other_hash
+            .cmp(&hash)
+            .then_with(|| other.as_slice().cmp(field))
+    }
 }
 
 impl<V: Weight> Fields<V> {
@@ -67,12 +71,13 @@ impl<V: Weight> Fields<V> {
 
     pub(crate) fn get(&self, field: &[u8]) -> Option<&V> {
         match self {
-            Self::Packed(pairs) => {
-                pairs.iter().find(|(other, _)| other.as_slice() == field).map(|(_, value)| value)
-            }
-            Self::Hashed(tree) => {
-                tree.get(against(hash(field), field)).map(|(_, value)| value)
-            }
+            Self::Packed(pairs) => pairs
+                .iter()
+                .find(|(other, _)| other.as_slice() == field)
+                .map(|(_, value)| value),
+            Self::Hashed(tree) => tree
+                .get(against(hash(field), field))
+                .map(|(_, value)| value),
         }
     }
 
@@ -85,7 +90,10 @@ impl<V: Weight> Fields<V> {
         if let Self::Packed(pairs) = self {
             let short = field.len() <= PACKED_BYTES_MAX && value.weight() <= PACKED_BYTES_MAX;
             if short {
-                if let Some(pair) = pairs.iter_mut().find(|(other, _)| other.as_slice() == field) {
+                if let Some(pair) = pairs
+                    .iter_mut()
+                    .find(|(other, _)| other.as_slice() == field)
+                {
                     pair.1 = value;
                     return false;
                 }
@@ -96,7 +104,9 @@ impl<V: Weight> Fields<V> {
             }
             self.unpack();
         }
-        let Self::Hashed(tree) = self else { return false };
+        let Self::Hashed(tree) = self else {
+            return false;
+        };
         let hash = hash(field);
         match tree.rank(against(hash, field)) {
             Ok(at) => {
@@ -116,7 +126,9 @@ impl<V: Weight> Fields<V> {
     pub(crate) fn remove(&mut self, field: &[u8]) -> Option<V> {
         match self {
             Self::Packed(pairs) => {
-                let at = pairs.iter().position(|(other, _)| other.as_slice() == field)?;
+                let at = pairs
+                    .iter()
+                    .position(|(other, _)| other.as_slice() == field)?;
                 Some(pairs.remove(at).1)
             }
             Self::Hashed(tree) => {
@@ -155,12 +167,7 @@ impl<V: Weight> Fields<V> {
     ///
     /// A cursor is a place in the order of hashes, which edits do not move: what is there from the
     /// first call to the last is visited exactly once.
-    pub(crate) fn scan(
-        &self,
-        cursor: u64,
-        count: usize,
-        mut visit: impl FnMut(&Blob, &V),
-    ) -> u64 {
+    pub(crate) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Blob, &V)) -> u64 {
         let tree = match self {
             Self::Packed(pairs) => {
                 pairs.iter().for_each(|(field, value)| visit(field, value));
@@ -221,7 +228,10 @@ mod tests {
             assert_eq!(fields.is_packed(), i < 128);
         }
         assert!(!fields.insert(b"field:7", Blob::new(b"seven")));
-        assert_eq!(fields.get(b"field:7").map(|value| value.to_vec()), Some(b"seven".to_vec()));
+        assert_eq!(
+            fields.get(b"field:7").map(|value| value.to_vec()),
+            Some(b"seven".to_vec())
+        );
         for i in 0..1_000_u32 {
             assert!(fields.remove(format!("field:{i}").as_bytes()).is_some());
             assert!(fields.remove(format!("field:{i}").as_bytes()).is_none());

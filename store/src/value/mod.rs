@@ -45,7 +45,10 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl<T> Body<T> {
     pub(crate) fn new(data: T) -> Arc<Self> {
-        Arc::new(Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), data })
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            data,
+        })
     }
 }
 

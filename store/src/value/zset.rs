@@ -60,7 +60,9 @@ impl Zset {
 
     fn position(&self, score: f64, member: &[u8]) -> Result<usize, usize> {
         self.order.rank(|(other_score, other)| {
-            other_score.cmp(&Score(score)).then_with(|| other.as_slice().cmp(member))
+            other_score
+                .cmp(&Score(score))
+                .then_with(|| other.as_slice().cmp(member))
         })
     }
 
@@ -106,7 +108,11 @@ impl Zset {
     /// How many members come before all that `is_before` does not hold for.
     pub(crate) fn partition_point(&self, is_before: impl Fn(f64, &[u8]) -> bool) -> usize {
         let found = self.order.rank(|(score, member)| {
-            if is_before(score.0, member) { Ordering::Less } else { Ordering::Greater }
+            if is_before(score.0, member) {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            }
         });
         match found {
             Ok(at) | Err(at) => at,
@@ -123,16 +129,13 @@ impl Zset {
     }
 
     pub(crate) fn at(&self, index: usize) -> Option<(&Blob, f64)> {
-        self.order.at(index).map(|((score, member), ())| (member, score.0))
+        self.order
+            .at(index)
+            .map(|((score, member), ())| (member, score.0))
     }
 
     /// As [`Fields::scan`]. Few members are all visited at once.
-    pub(crate) fn scan(
-        &self,
-        cursor: u64,
-        count: usize,
-        mut visit: impl FnMut(&Blob, f64),
-    ) -> u64 {
+    pub(crate) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Blob, f64)) -> u64 {
         match &self.scores {
             Some(scores) => scores.scan(cursor, count, |member, score| visit(member, *score)),
             None => {
@@ -160,7 +163,9 @@ impl<'z> Iterator for Members<'z> {
 
 impl DoubleEndedIterator for Members<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(|((score, member), ())| (member, score.0))
+        self.0
+            .next_back()
+            .map(|((score, member), ())| (member, score.0))
     }
 }
 

@@ -22,7 +22,10 @@ fn strings_and_counters() {
         ("MGET a b nothing c", "*4 $6 xyz\0\0! $1 1 $-1 $1 2"),
         ("GETDEL b", "$1 1"),
         ("EXISTS a a b", ":2"),
-        ("LPUSH2 a", "-ERR unknown command 'LPUSH2', with args beginning with: 'a'"),
+        (
+            "LPUSH2 a",
+            "-ERR unknown command 'LPUSH2', with args beginning with: 'a'",
+        ),
     ]);
 }
 
@@ -44,7 +47,12 @@ fn expiry_follows_the_clock() {
     client.advance(9_999);
     client.expect(&[("GET a", "$1 1"), ("PTTL a", ":1")]);
     client.advance(1);
-    client.expect(&[("GET a", "$-1"), ("DBSIZE", ":1"), ("EXPIRE b -1", ":1"), ("DBSIZE", ":0")]);
+    client.expect(&[
+        ("GET a", "$-1"),
+        ("DBSIZE", ":1"),
+        ("EXPIRE b -1", ":1"),
+        ("DBSIZE", ":0"),
+    ]);
 }
 
 #[test]
@@ -70,10 +78,16 @@ fn hashes() {
         ("HGETALL h", "*6 $1 a $1 3 $1 b $1 2 $1 c $1 4"),
         ("HINCRBY h a 7", ":10"),
         ("HMGET h a x", "*2 $2 10 $-1"),
-        ("GET h", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        (
+            "GET h",
+            "-WRONGTYPE Operation against a key holding the wrong kind of value",
+        ),
         ("HDEL h a b c", ":3"),
         ("EXISTS h", ":0"),
-        ("HSET h a", "-ERR wrong number of arguments for 'hset' command"),
+        (
+            "HSET h a",
+            "-ERR wrong number of arguments for 'hset' command",
+        ),
     ]);
 }
 

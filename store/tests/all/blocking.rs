@@ -34,7 +34,10 @@ fn whoever_waits_longest_is_served_first_and_before_the_next_command() {
     let mut other = client.another();
     let first = wait(&mut other, "BLPOP a b 0");
     let second = wait(&mut other, "BRPOP b 1.5");
-    assert_eq!(second.timeout().map(|timeout| timeout.as_millis()), Some(1_500));
+    assert_eq!(
+        second.timeout().map(|timeout| timeout.as_millis()),
+        Some(1_500)
+    );
     assert_eq!(first.timeout(), None);
     client.expect(&[("RPUSH b 1", ":1"), ("EXISTS b", ":0")]);
     assert!(is_served(&first) && !is_served(&second));
@@ -79,7 +82,11 @@ fn a_wrong_destination_is_the_answer_and_a_wrong_type_is_waited_out() {
     client.expect(&[("SET b text", "+OK"), ("RPUSH a 1", ":1"), ("LLEN a", ":1")]);
     assert!(finish(moved).starts_with("-WRONGTYPE"));
     assert!(!is_served(&scored));
-    client.expect(&[("DEL a", ":1"), ("ZADD a 2 two 1 one", ":2"), ("ZCARD a", ":1")]);
+    client.expect(&[
+        ("DEL a", ":1"),
+        ("ZADD a 2 two 1 one", ":2"),
+        ("ZCARD a", ":1"),
+    ]);
     assert_eq!(finish(scored), "*3 $1 a $3 one $1 1");
 }
 
@@ -89,9 +96,11 @@ fn transactions_serve_at_their_commit_and_do_not_wait_themselves() {
     let mut other = client.another();
     let blocked = wait(&mut other, "BLPOP a 0");
     let mut transaction = at_once(client.store.begin_exclusive(0, Mode::Write));
-    for (command, reply) in
-        [("BLPOP b 0", "*-1"), ("RPUSH a 1 2", ":2"), ("BLMOVE c d LEFT LEFT 0", "$-1")]
-    {
+    for (command, reply) in [
+        ("BLPOP b 0", "*-1"),
+        ("RPUSH a 1 2", ":2"),
+        ("BLMOVE c d LEFT LEFT 0", "$-1"),
+    ] {
         let argv: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
         let mut out = Encoder::new(Protocol::Resp2);
         transaction.execute(&argv, &|_| true, &mut out);
@@ -105,7 +114,12 @@ fn transactions_serve_at_their_commit_and_do_not_wait_themselves() {
 
 #[test]
 fn renaming_copying_and_swapping_serve_too() {
-    for command in ["RENAME source a", "COPY source a", "SORT source ALPHA STORE a", "SWAPDB 0 1"] {
+    for command in [
+        "RENAME source a",
+        "COPY source a",
+        "SORT source ALPHA STORE a",
+        "SWAPDB 0 1",
+    ] {
         let mut client = Client::new();
         let mut other = client.another();
         client.run("RPUSH source x");

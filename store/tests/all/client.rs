@@ -13,11 +13,15 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(protocol: Protocol) -> Self {
-        Self { protocol, bytes: Vec::new() }
+        Self {
+            protocol,
+            bytes: Vec::new(),
+        }
     }
 
     fn line(&mut self, mark: char, text: impl std::fmt::Display) {
-        self.bytes.extend_from_slice(format!("{mark}{text}\r\n").as_bytes());
+        self.bytes
+            .extend_from_slice(format!("{mark}{text}\r\n").as_bytes());
     }
 
     fn in_resp3(&self) -> bool {
@@ -31,11 +35,19 @@ impl ReplyWriter for Encoder {
     }
 
     fn null(&mut self) {
-        if self.in_resp3() { self.line('_', "") } else { self.line('$', -1) }
+        if self.in_resp3() {
+            self.line('_', "")
+        } else {
+            self.line('$', -1)
+        }
     }
 
     fn null_array(&mut self) {
-        if self.in_resp3() { self.line('_', "") } else { self.line('*', -1) }
+        if self.in_resp3() {
+            self.line('_', "")
+        } else {
+            self.line('*', -1)
+        }
     }
 
     fn simple(&mut self, text: &str) {
@@ -52,7 +64,11 @@ impl ReplyWriter for Encoder {
 
     fn double(&mut self, value: f64) {
         let text = ferrite_store::format_double(value);
-        if self.in_resp3() { self.line(',', text) } else { self.bulk(text.as_bytes()) }
+        if self.in_resp3() {
+            self.line(',', text)
+        } else {
+            self.bulk(text.as_bytes())
+        }
     }
 
     fn bool(&mut self, value: bool) {
@@ -74,7 +90,11 @@ impl ReplyWriter for Encoder {
     }
 
     fn map(&mut self, len: usize) {
-        if self.in_resp3() { self.line('%', len) } else { self.line('*', len * 2) }
+        if self.in_resp3() {
+            self.line('%', len)
+        } else {
+            self.line('*', len * 2)
+        }
     }
 
     fn set(&mut self, len: usize) {
@@ -120,8 +140,10 @@ pub(crate) const START: i64 = 1_700_000_000_000;
 impl Client {
     pub(crate) fn new() -> Self {
         let now = Arc::new(AtomicI64::new(START));
-        let options =
-            StoreOptions { clock: Clock::Manual(Arc::clone(&now)), ..StoreOptions::default() };
+        let options = StoreOptions {
+            clock: Clock::Manual(Arc::clone(&now)),
+            ..StoreOptions::default()
+        };
         Self {
             store: Store::in_memory(&options),
             session: Session::new(),
@@ -169,7 +191,9 @@ impl Client {
 }
 
 pub(crate) fn readable(reply: &[u8]) -> String {
-    String::from_utf8_lossy(reply).trim_end().replace("\r\n", " ")
+    String::from_utf8_lossy(reply)
+        .trim_end()
+        .replace("\r\n", " ")
 }
 
 /// Runs a future that is ready at once.

@@ -16,11 +16,22 @@ use crate::client::{Client, START};
 
 fn open(directory: &Path, durability: Durability) -> Result<Client, OpenError> {
     let now = Arc::new(AtomicI64::new(START));
-    let options =
-        StoreOptions { clock: Clock::Manual(Arc::clone(&now)), ..StoreOptions::default() };
-    let disk = DiskOptions { durability, free_bytes_min: 1 << 20, ..DiskOptions::new(directory) };
+    let options = StoreOptions {
+        clock: Clock::Manual(Arc::clone(&now)),
+        ..StoreOptions::default()
+    };
+    let disk = DiskOptions {
+        durability,
+        free_bytes_min: 1 << 20,
+        ..DiskOptions::new(directory)
+    };
     let store = Store::open(&options, disk)?;
-    Ok(Client { store, session: Session::new(), now, protocol: ferrite_store::Protocol::Resp2 })
+    Ok(Client {
+        store,
+        session: Session::new(),
+        now,
+        protocol: ferrite_store::Protocol::Resp2,
+    })
 }
 
 fn reopen(client: Client, directory: &Path) -> Client {
@@ -80,10 +91,22 @@ fn everything_is_there_after_a_restart() {
     client.raw(&[b"HSET", b"hash", long.as_bytes(), b"long field"]);
     client.raw(&[b"HSET", b"hash", b"long value", long.as_bytes()]);
     let checks = [
-        "GET text", "GET mortal", "PTTL mortal", "GET grown", "LRANGE list 0 -1",
-        "LRANGE emptied 0 -1", "SMISMEMBER set a b c", "PTTL set", "ZRANGE zset 0 -1 WITHSCORES",
-        "EXISTS gone renamed", "GET replaced", "HGETALL new-name", "HMGET copy a b c",
-        "HMGET hash a b c", "HLEN hash", "DBSIZE",
+        "GET text",
+        "GET mortal",
+        "PTTL mortal",
+        "GET grown",
+        "LRANGE list 0 -1",
+        "LRANGE emptied 0 -1",
+        "SMISMEMBER set a b c",
+        "PTTL set",
+        "ZRANGE zset 0 -1 WITHSCORES",
+        "EXISTS gone renamed",
+        "GET replaced",
+        "HGETALL new-name",
+        "HMGET copy a b c",
+        "HMGET hash a b c",
+        "HLEN hash",
+        "DBSIZE",
     ];
     let tell = |client: &mut Client| -> Vec<String> {
         let mut replies: Vec<String> = checks.iter().map(|check| client.run(check)).collect();
@@ -93,7 +116,12 @@ fn everything_is_there_after_a_restart() {
         let value = client.raw(&[b"HSTRLEN", b"hash", b"long value"]);
         replies.push(String::from_utf8_lossy(&value).into_owned());
         for database in ["3", "5"] {
-            assert!(client.store.select(&mut client.session, database.as_bytes()).is_ok());
+            assert!(
+                client
+                    .store
+                    .select(&mut client.session, database.as_bytes())
+                    .is_ok()
+            );
             replies.push(client.run("LRANGE trimmed 0 -1"));
             replies.push(client.run("GET swapped"));
         }
@@ -107,9 +135,17 @@ fn everything_is_there_after_a_restart() {
         assert_eq!(tell(&mut client), before);
     }
     // What was loaded goes on being changed field by field.
-    client.expect(&[("HSET hash d 4", ":1"), ("RPUSH list tail", ":7"), ("LPUSH list head", ":8")]);
+    client.expect(&[
+        ("HSET hash d 4", ":1"),
+        ("RPUSH list tail", ":7"),
+        ("LPUSH list head", ":8"),
+    ]);
     client = reopen(client, directory.path());
-    client.expect(&[("HGET hash d", "$1 4"), ("LINDEX list 0", "$4 head"), ("LINDEX list -1", "$4 tail")]);
+    client.expect(&[
+        ("HGET hash d", "$1 4"),
+        ("LINDEX list 0", "$4 head"),
+        ("LINDEX list -1", "$4 tail"),
+    ]);
 }
 
 #[test]
@@ -120,7 +156,11 @@ fn large_collections_and_flushed_databases_leave_nothing_behind() {
         client.run(&format!("SADD large {i}"));
         client.run(&format!("HSET hash:{i} f v"));
     }
-    client.expect(&[("DEL large", ":1"), ("FLUSHDB", "+OK"), ("SADD large only", ":1")]);
+    client.expect(&[
+        ("DEL large", ":1"),
+        ("FLUSHDB", "+OK"),
+        ("SADD large only", ":1"),
+    ]);
     for _ in 0..2 {
         client = reopen(client, directory.path());
         client.expect(&[("SMEMBERS large", "*1 $4 only"), ("DBSIZE", ":1")]);
@@ -148,7 +188,12 @@ fn random_commands_leave_the_same_data_on_disk_as_in_memory() {
 fn dump(client: &mut Client) -> Vec<String> {
     let mut all = Vec::new();
     for database in ["0", "1"] {
-        assert!(client.store.select(&mut client.session, database.as_bytes()).is_ok());
+        assert!(
+            client
+                .store
+                .select(&mut client.session, database.as_bytes())
+                .is_ok()
+        );
         all.push(client.run("DBSIZE"));
         for key in ["a", "b", "c", "d", "e", "f", "g"] {
             all.push(client.run(&format!("PEXPIRETIME {key}")));
@@ -179,10 +224,15 @@ const WORKERS: usize = 3;
 /// Does nothing unless it is the child process of the kill test: then it commits until it dies.
 #[test]
 fn victim() {
-    let Ok(setting) = std::env::var(VICTIM) else { return };
+    let Ok(setting) = std::env::var(VICTIM) else {
+        return;
+    };
     let (durability, directory) = setting.split_once(':').expect("two settings");
-    let durability =
-        if durability == "always" { Durability::Always } else { Durability::EverySecond };
+    let durability = if durability == "always" {
+        Durability::Always
+    } else {
+        Durability::EverySecond
+    };
     let client = open(Path::new(directory), durability).expect("data that a kill left behind");
     let store = &client.store;
     std::thread::scope(|scope| {
@@ -190,8 +240,12 @@ fn victim() {
             scope.spawn(move || {
                 loop {
                     let mut transaction = store.begin(0, Mode::Write);
-                    let Ok(number) = step(&mut transaction, worker) else { continue };
-                    let Ok(receipt) = transaction.commit() else { continue };
+                    let Ok(number) = step(&mut transaction, worker) else {
+                        continue;
+                    };
+                    let Ok(receipt) = transaction.commit() else {
+                        continue;
+                    };
                     assert_eq!(receipt.wait(), Ok(()));
                     let mut out = std::io::stdout().lock();
                     // The parent may be gone already.
@@ -209,7 +263,11 @@ fn step(transaction: &mut Transaction, worker: usize) -> Result<i64, StoreError>
     let number = transaction.increment(&key("counter"), 1)?;
     let text = number.to_string();
     transaction.hash_set(&key("hash"), b"number", text.as_bytes())?;
-    transaction.hash_set(&key("hash"), format!("field {}", number % 50).as_bytes(), b"v")?;
+    transaction.hash_set(
+        &key("hash"),
+        format!("field {}", number % 50).as_bytes(),
+        b"v",
+    )?;
     let mut out = crate::client::Encoder::new(ferrite_store::Protocol::Resp2);
     let list = key("list");
     transaction.execute(&[b"RPUSH", &list, text.as_bytes()], &|_| true, &mut out);
@@ -220,21 +278,33 @@ fn step(transaction: &mut Transaction, worker: usize) -> Result<i64, StoreError>
 
 fn kill_rounds(durability: Durability, name: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let seconds = std::env::var("FERRITE_KILL_SECONDS").ok().and_then(|s| s.parse().ok());
+    let seconds = std::env::var("FERRITE_KILL_SECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok());
     let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(5));
     let mut random = fastrand::Rng::new();
     let mut rounds = 0;
     while Instant::now() < until {
         let acknowledged = victim_until_killed(name, directory.path(), &mut random);
         let mut client = open(directory.path(), durability).unwrap_or_else(|error| {
-            panic!("round {rounds}: {error}: {:?}", std::error::Error::source(&error))
+            panic!(
+                "round {rounds}: {error}: {:?}",
+                std::error::Error::source(&error)
+            )
         });
         let mut total = 0;
         for (worker, acknowledged) in acknowledged.iter().enumerate() {
             let text = client.run(&format!("GET counter:{worker}"));
-            let number: i64 = text.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+            let number: i64 = text
+                .split(' ')
+                .nth(1)
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0);
             if durability == Durability::Always {
-                assert!(number >= *acknowledged, "{number} of {acknowledged} in round {rounds}");
+                assert!(
+                    number >= *acknowledged,
+                    "{number} of {acknowledged} in round {rounds}"
+                );
             }
             total += number;
             if number > 0 {
@@ -248,7 +318,11 @@ fn kill_rounds(durability: Durability, name: &str) {
         }
         let sum = client.run("GET total");
         if total > 0 {
-            assert_eq!(sum.split(' ').nth(1), Some(total.to_string().as_str()), "round {rounds}");
+            assert_eq!(
+                sum.split(' ').nth(1),
+                Some(total.to_string().as_str()),
+                "round {rounds}"
+            );
         }
         rounds += 1;
     }
@@ -259,7 +333,13 @@ fn kill_rounds(durability: Durability, name: &str) {
 /// Runs a victim for a random moment; returns the last number each worker had acknowledged.
 fn victim_until_killed(name: &str, directory: &Path, random: &mut fastrand::Rng) -> [i64; WORKERS] {
     let mut child = Command::new(std::env::current_exe().expect("this test's path"))
-        .args(["--exact", "durability::victim", "--nocapture", "--test-threads", "1"])
+        .args([
+            "--exact",
+            "durability::victim",
+            "--nocapture",
+            "--test-threads",
+            "1",
+        ])
         .env(VICTIM, format!("{name}:{}", directory.display()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -271,7 +351,9 @@ fn victim_until_killed(name: &str, directory: &Path, random: &mut fastrand::Rng)
     for line in BufReader::new(output).lines() {
         let Ok(line) = line else { break };
         if let Some(done) = line.strip_prefix("done ") {
-            let mut numbers = done.split(' ').filter_map(|number| number.parse::<i64>().ok());
+            let mut numbers = done
+                .split(' ')
+                .filter_map(|number| number.parse::<i64>().ok());
             if let (Some(worker), Some(number)) = (numbers.next(), numbers.next()) {
                 acknowledged[worker as usize] = number;
             }
@@ -303,9 +385,16 @@ fn damage_is_reported_or_harmless_but_never_believed() {
     for i in 0..200 {
         client.run(&format!("SET key:{i} {i}"));
         client.run(&format!("RPUSH list {i}"));
-        client.session.take_receipt().map(ferrite_store::Receipt::wait);
+        client
+            .session
+            .take_receipt()
+            .map(ferrite_store::Receipt::wait);
     }
-    let expected = (client.run("DBSIZE"), client.run("LRANGE list 0 -1"), client.run("GET key:7"));
+    let expected = (
+        client.run("DBSIZE"),
+        client.run("LRANGE list 0 -1"),
+        client.run("GET key:7"),
+    );
     drop(client);
     let mut random = fastrand::Rng::with_seed(5);
     let (mut reported, mut harmless) = (0, 0);
@@ -316,7 +405,10 @@ fn damage_is_reported_or_harmless_but_never_believed() {
         let file = &victims[random.usize(..victims.len())];
         let mut bytes = std::fs::read(file).expect("a file to damage");
         // Journals are made large ahead of time; damage what is in use.
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        let used = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |at| at + 1);
         if used == 0 {
             continue;
         }
@@ -329,8 +421,11 @@ fn damage_is_reported_or_harmless_but_never_believed() {
         let opened = std::panic::catch_unwind(|| open(copy.path(), Durability::Always));
         match opened {
             Ok(Ok(mut client)) => {
-                let found =
-                    (client.run("DBSIZE"), client.run("LRANGE list 0 -1"), client.run("GET key:7"));
+                let found = (
+                    client.run("DBSIZE"),
+                    client.run("LRANGE list 0 -1"),
+                    client.run("GET key:7"),
+                );
                 assert_eq!(found, expected, "damage to {}", file.display());
                 harmless += 1;
             }
@@ -345,7 +440,11 @@ fn files(directory: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
         let path = entry.path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
     }
     found.sort();
     found
@@ -380,7 +479,10 @@ fn a_full_disk_refuses_writes_and_serves_reads_until_there_is_room() {
     let mut refused = false;
     for i in 0..10_000 {
         let reply = client.run(&format!("SET key:{i} value"));
-        let written = client.session.take_receipt().is_none_or(|receipt| receipt.wait().is_ok());
+        let written = client
+            .session
+            .take_receipt()
+            .is_none_or(|receipt| receipt.wait().is_ok());
         if !written || reply.starts_with("-MISCONF") {
             refused = true;
             break;
@@ -396,10 +498,20 @@ fn a_full_disk_refuses_writes_and_serves_reads_until_there_is_room() {
     while client.run("SET after kept").starts_with('-') {
         std::thread::yield_now();
     }
-    assert_eq!(client.session.take_receipt().map(ferrite_store::Receipt::wait), Some(Ok(())));
+    assert_eq!(
+        client
+            .session
+            .take_receipt()
+            .map(ferrite_store::Receipt::wait),
+        Some(Ok(()))
+    );
     let size = client.run("DBSIZE");
     let mut client = reopen(client, mount.path());
-    client.expect(&[("GET before", "$4 kept"), ("GET after", "$4 kept"), ("DBSIZE", &size)]);
+    client.expect(&[
+        ("GET before", "$4 kept"),
+        ("GET after", "$4 kept"),
+        ("DBSIZE", &size),
+    ]);
 }
 
 struct Unmount<'p>(&'p Path);

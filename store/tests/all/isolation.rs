@@ -8,12 +8,20 @@ use crate::client::{Client, Encoder, at_once, readable};
 
 fn number(transaction: &mut Transaction, key: &str) -> Result<i64, StoreError> {
     let parse = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
-    Ok(transaction.get(key.as_bytes(), parse)?.flatten().unwrap_or(0))
+    Ok(transaction
+        .get(key.as_bytes(), parse)?
+        .flatten()
+        .unwrap_or(0))
 }
 
 fn put(transaction: &mut Transaction, key: &str, value: i64) -> Result<bool, StoreError> {
     let value = value.to_string();
-    transaction.set(key.as_bytes(), value.as_bytes(), SetCondition::Always, SetExpiry::None)
+    transaction.set(
+        key.as_bytes(),
+        value.as_bytes(),
+        SetCondition::Always,
+        SetExpiry::None,
+    )
 }
 
 #[test]
@@ -22,7 +30,10 @@ fn writes_are_visible_inside_at_once_and_outside_after_the_commit() {
     let mut transaction = client.store.begin(0, Mode::Write);
     assert_eq!(transaction.increment(b"n", 5), Ok(5));
     assert_eq!(transaction.hash_set(b"h", b"f", b"v"), Ok(true));
-    assert_eq!(transaction.hash_get(b"h", b"f", <[u8]>::to_vec), Ok(Some(b"v".to_vec())));
+    assert_eq!(
+        transaction.hash_get(b"h", b"f", <[u8]>::to_vec),
+        Ok(Some(b"v".to_vec()))
+    );
     assert_eq!(client.run("EXISTS n h"), ":0");
     assert!(transaction.commit().is_ok());
     client.expect(&[("GET n", "$1 5"), ("HGET h f", "$1 v")]);
@@ -43,7 +54,12 @@ fn a_dropped_transaction_leaves_nothing() {
 #[test]
 fn a_changed_read_conflicts_also_for_absent_keys_and_key_ranges() {
     let all = |_: &[u8]| true;
-    let reads: [&[&[u8]]; 4] = [&[b"GET", b"a"], &[b"GET", b"absent"], &[b"KEYS", b"*"], &[b"DBSIZE"]];
+    let reads: [&[&[u8]]; 4] = [
+        &[b"GET", b"a"],
+        &[b"GET", b"absent"],
+        &[b"KEYS", b"*"],
+        &[b"DBSIZE"],
+    ];
     for read in reads {
         let mut client = Client::new();
         client.run("SET a 1");
@@ -54,7 +70,11 @@ fn a_changed_read_conflicts_also_for_absent_keys_and_key_ranges() {
             b"GET" => client.raw(&[b"SET", read[1], b"2"]),
             _ => client.raw(&[b"SET", b"another", b"2"]),
         };
-        assert_eq!(transaction.commit().err(), Some(CommitError::Conflict), "{read:?}");
+        assert_eq!(
+            transaction.commit().err(),
+            Some(CommitError::Conflict),
+            "{read:?}"
+        );
         assert_eq!(client.run("EXISTS result"), ":0");
     }
 }
@@ -146,7 +166,13 @@ fn concurrent_transfers_keep_the_sum_and_readers_see_it() {
     });
     let sum: i64 = (0..ACCOUNTS)
         .map(|i| readable(&client.raw(&[b"GET", format!("account:{i}").as_bytes()])))
-        .map(|reply| reply.split(' ').nth(1).and_then(|n| n.parse::<i64>().ok()).unwrap_or(0))
+        .map(|reply| {
+            reply
+                .split(' ')
+                .nth(1)
+                .and_then(|n| n.parse::<i64>().ok())
+                .unwrap_or(0)
+        })
         .sum();
     assert_eq!(sum, 500);
 }

@@ -1,6 +1,9 @@
 //! The store from outside: commands, transactions, durability, and the comparison with Valkey.
 
-#![allow(clippy::print_stdout, reason = "what was skipped, and how much was tried, is worth saying")]
+#![allow(
+    clippy::print_stdout,
+    reason = "what was skipped, and how much was tried, is worth saying"
+)]
 
 mod basics;
 mod blocking;

@@ -48,7 +48,10 @@ fn numbers(reply: &[u8], prefix: &str) -> Option<Vec<usize>> {
     if text.starts_with('-') {
         return None;
     }
-    lines[1..].chunks(2).map(|pair| pair[1].strip_prefix(prefix)?.parse().ok()).collect()
+    lines[1..]
+        .chunks(2)
+        .map(|pair| pair[1].strip_prefix(prefix)?.parse().ok())
+        .collect()
 }
 
 impl Done {
@@ -58,7 +61,8 @@ impl Done {
         for step in steps {
             match step {
                 Step::Read(list) => {
-                    let reply = execute(&[b"LRANGE", format!("list:{list}").as_bytes(), b"0", b"-1"]);
+                    let reply =
+                        execute(&[b"LRANGE", format!("list:{list}").as_bytes(), b"0", b"-1"]);
                     let mut read = numbers(&reply, "")?;
                     read.retain(|number| *number != self.number);
                     self.lists.push((*list, read));
@@ -98,7 +102,11 @@ fn within(transaction: &mut Transaction, argv: &[&[u8]]) -> Vec<u8> {
 fn commit(store: &Store, clock: &AtomicUsize, number: usize, steps: &[Step], way: u8) -> Done {
     let started = clock.fetch_add(1, Ordering::SeqCst);
     loop {
-        let mut done = Done { number, started, ..Done::default() };
+        let mut done = Done {
+            number,
+            started,
+            ..Done::default()
+        };
         let committed = match way {
             // A unit, as MULTI runs it.
             0 | 1 => {
@@ -141,12 +149,16 @@ fn commit(store: &Store, clock: &AtomicUsize, number: usize, steps: &[Step], way
             4 => {
                 // Others that want to be exclusive come after this one.
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-                let begun = std::pin::pin!(store.begin_exclusive(0, Mode::Write)).poll(&mut context);
+                let begun =
+                    std::pin::pin!(store.begin_exclusive(0, Mode::Write)).poll(&mut context);
                 match begun {
                     std::task::Poll::Ready(mut transaction) => {
                         let ran = done.run(steps, &mut |argv| within(&mut transaction, argv));
                         assert!(ran.is_some(), "an exclusive transaction was lost");
-                        assert!(transaction.commit().is_ok(), "an exclusive transaction conflicted");
+                        assert!(
+                            transaction.commit().is_ok(),
+                            "an exclusive transaction conflicted"
+                        );
                         true
                     }
                     std::task::Poll::Pending => {
@@ -157,9 +169,14 @@ fn commit(store: &Store, clock: &AtomicUsize, number: usize, steps: &[Step], way
             }
             _ => {
                 let writes = |step: &Step| matches!(step, Step::Append(_) | Step::AddKey);
-                let mode = if steps.iter().any(writes) { Mode::Write } else { Mode::Read };
+                let mode = if steps.iter().any(writes) {
+                    Mode::Write
+                } else {
+                    Mode::Read
+                };
                 let mut transaction = store.begin(0, mode);
-                done.run(steps, &mut |argv| within(&mut transaction, argv)).is_some()
+                done.run(steps, &mut |argv| within(&mut transaction, argv))
+                    .is_some()
                     && transaction.commit().is_ok()
             }
         };
@@ -189,17 +206,29 @@ struct Graph {
 impl Graph {
     /// The edges of a history, given the final content of the lists.
     fn new(history: &[Done], lists: &[Vec<usize>]) -> Self {
-        let mut graph = Self { after: HashMap::new() };
+        let mut graph = Self {
+            after: HashMap::new(),
+        };
         for list in lists {
-            list.windows(2).for_each(|pair| graph.edge(pair[0], pair[1]));
+            list.windows(2)
+                .for_each(|pair| graph.edge(pair[0], pair[1]));
         }
-        let creators: Vec<usize> =
-            history.iter().filter(|done| done.added_key).map(|done| done.number).collect();
+        let creators: Vec<usize> = history
+            .iter()
+            .filter(|done| done.added_key)
+            .map(|done| done.number)
+            .collect();
         for done in history {
             for (list, read) in &done.lists {
-                let all: Vec<usize> =
-                    lists[*list].iter().copied().filter(|number| *number != done.number).collect();
-                assert!(all.starts_with(read), "{done:?} read what was never there: {all:?}");
+                let all: Vec<usize> = lists[*list]
+                    .iter()
+                    .copied()
+                    .filter(|number| *number != done.number)
+                    .collect();
+                assert!(
+                    all.starts_with(read),
+                    "{done:?} read what was never there: {all:?}"
+                );
                 if let Some(last) = read.last() {
                     graph.edge(*last, done.number);
                 }
@@ -209,7 +238,11 @@ impl Graph {
             }
             for creator in done.keys.iter().flat_map(|_| &creators) {
                 if *creator != done.number {
-                    match done.keys.as_ref().is_some_and(|keys| keys.contains(creator)) {
+                    match done
+                        .keys
+                        .as_ref()
+                        .is_some_and(|keys| keys.contains(creator))
+                    {
                         true => graph.edge(*creator, done.number),
                         false => graph.edge(done.number, *creator),
                     }
@@ -232,10 +265,15 @@ impl Graph {
         let mut predecessors: HashMap<usize, usize> = HashMap::new();
         for (before, after) in &self.after {
             predecessors.entry(*before).or_default();
-            after.iter().for_each(|after| *predecessors.entry(*after).or_default() += 1);
+            after
+                .iter()
+                .for_each(|after| *predecessors.entry(*after).or_default() += 1);
         }
-        let mut free: Vec<usize> =
-            predecessors.iter().filter(|(_, count)| **count == 0).map(|(n, _)| *n).collect();
+        let mut free: Vec<usize> = predecessors
+            .iter()
+            .filter(|(_, count)| **count == 0)
+            .map(|(n, _)| *n)
+            .collect();
         while let Some(number) = free.pop() {
             predecessors.remove(&number);
             for after in self.after.get(&number).into_iter().flatten() {
@@ -273,7 +311,10 @@ fn concurrent_histories_have_a_serial_order() {
                     })
                 })
                 .collect();
-            workers.into_iter().flat_map(|worker| worker.join().expect("a worker")).collect()
+            workers
+                .into_iter()
+                .flat_map(|worker| worker.join().expect("a worker"))
+                .collect()
         });
         let mut reader = store.begin(0, Mode::Read);
         let lists: Vec<Vec<usize>> = (0..LISTS)
@@ -291,23 +332,51 @@ fn concurrent_histories_have_a_serial_order() {
 
 #[test]
 fn the_check_finds_write_skew_and_phantoms() {
-    let done = |number: usize| Done { number, ended: usize::MAX, ..Done::default() };
+    let done = |number: usize| Done {
+        number,
+        ended: usize::MAX,
+        ..Done::default()
+    };
     // Both saw the other's list empty.
     let skew = [
-        Done { lists: vec![(1, vec![])], appended: vec![0], ..done(1) },
-        Done { lists: vec![(0, vec![])], appended: vec![1], ..done(2) },
+        Done {
+            lists: vec![(1, vec![])],
+            appended: vec![0],
+            ..done(1)
+        },
+        Done {
+            lists: vec![(0, vec![])],
+            appended: vec![1],
+            ..done(2)
+        },
     ];
     assert!(Graph::new(&skew, &[vec![1], vec![2]]).circle().is_some());
     // Both added a key that the other did not see.
     let nothing = || Some(HashSet::new());
     let phantom = [
-        Done { keys: nothing(), added_key: true, ..done(1) },
-        Done { keys: nothing(), added_key: true, ..done(2) },
+        Done {
+            keys: nothing(),
+            added_key: true,
+            ..done(1)
+        },
+        Done {
+            keys: nothing(),
+            added_key: true,
+            ..done(2)
+        },
     ];
     assert!(Graph::new(&phantom, &[]).circle().is_some());
     let fine = [
-        Done { keys: nothing(), added_key: true, ..done(1) },
-        Done { keys: Some([1].into()), added_key: true, ..done(2) },
+        Done {
+            keys: nothing(),
+            added_key: true,
+            ..done(1)
+        },
+        Done {
+            keys: Some([1].into()),
+            added_key: true,
+            ..done(2)
+        },
     ];
     assert!(Graph::new(&fine, &[]).circle().is_none());
 }

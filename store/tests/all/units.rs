@@ -6,8 +6,10 @@ use crate::client::{Client, Encoder, at_once, readable};
 
 /// Runs commands as one unit; `None` when a watched key has changed.
 fn run(client: &mut Client, commands: &[&str]) -> Option<String> {
-    let argvs: Vec<Vec<&[u8]>> =
-        commands.iter().map(|line| line.split(' ').map(str::as_bytes).collect()).collect();
+    let argvs: Vec<Vec<&[u8]>> = commands
+        .iter()
+        .map(|line| line.split(' ').map(str::as_bytes).collect())
+        .collect();
     let requests: Vec<&[&[u8]]> = argvs.iter().map(Vec::as_slice).collect();
     let begun = client.store.begin_unit(&mut client.session, &requests);
     let mut unit = begun.expect("no exclusive transaction is in the way")?;
@@ -22,10 +24,23 @@ fn run(client: &mut Client, commands: &[&str]) -> Option<String> {
 #[test]
 fn commands_run_together_and_errors_undo_nothing() {
     let mut client = Client::new();
-    let replies = run(&mut client, &["SET a 1", "LPUSH a x", "INCR a", "DBSIZE", "BLPOP b 0", "NOPE"]);
+    let replies = run(
+        &mut client,
+        &[
+            "SET a 1",
+            "LPUSH a x",
+            "INCR a",
+            "DBSIZE",
+            "BLPOP b 0",
+            "NOPE",
+        ],
+    );
     let replies = replies.expect("nothing was watched");
     assert!(replies.starts_with("+OK -WRONGTYPE"), "{replies}");
-    assert!(replies.contains(":2 :1 *-1 -ERR unknown command"), "{replies}");
+    assert!(
+        replies.contains(":2 :1 *-1 -ERR unknown command"),
+        "{replies}"
+    );
     client.expect(&[("GET a", "$1 2")]);
 }
 
@@ -39,19 +54,36 @@ fn a_changed_watched_key_stops_the_unit_once() {
         client.another().run(change);
         assert!(client.store.watch_failed(&client.session), "{change}");
         assert_eq!(run(&mut client, &["SET done 1"]), None, "{change}");
-        assert_eq!(run(&mut client, &["SET done 1"]).as_deref(), Some("+OK"), "{change}");
+        assert_eq!(
+            run(&mut client, &["SET done 1"]).as_deref(),
+            Some("+OK"),
+            "{change}"
+        );
     }
 }
 
 #[test]
 fn what_does_not_change_a_key_does_not_stop_the_unit() {
-    for harmless in ["GET a", "SETNX a 2", "DEL other", "SADD set m", "HDEL a2 f", "PERSIST a"] {
+    for harmless in [
+        "GET a",
+        "SETNX a 2",
+        "DEL other",
+        "SADD set m",
+        "HDEL a2 f",
+        "PERSIST a",
+    ] {
         let mut client = Client::new();
         client.run("SET a 1");
         client.run("SADD set m");
-        client.store.watch(&mut client.session, &[b"a", b"set", b"absent"]);
+        client
+            .store
+            .watch(&mut client.session, &[b"a", b"set", b"absent"]);
         client.another().run(harmless);
-        assert_eq!(run(&mut client, &["SET done 1"]).as_deref(), Some("+OK"), "{harmless}");
+        assert_eq!(
+            run(&mut client, &["SET done 1"]).as_deref(),
+            Some("+OK"),
+            "{harmless}"
+        );
     }
 }
 
@@ -76,7 +108,10 @@ fn a_unit_waits_for_an_exclusive_transaction_that_it_would_disturb() {
     assert_eq!(exclusive.exists(b"a"), Ok(false));
     let set: [&[&[u8]]; 1] = [&[b"SET", b"a", b"1"]];
     assert!(client.store.begin_unit(&mut client.session, &set).is_err());
-    assert_eq!(run(&mut client, &["GET a", "SET b 1"]).as_deref(), Some("$-1 +OK"));
+    assert_eq!(
+        run(&mut client, &["GET a", "SET b 1"]).as_deref(),
+        Some("$-1 +OK")
+    );
     drop(exclusive);
     assert_eq!(run(&mut client, &["SET a 1"]).as_deref(), Some("+OK"));
 }

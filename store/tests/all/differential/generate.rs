@@ -6,30 +6,118 @@ use super::grammar::{self, Part};
 pub(crate) const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 const VALUES: [&str; 20] = [
-    "", "0", "1", "-1", "10", "007", "3.14", "1e3", "-0.5", "inf", "-inf", "nan", "abc", "hello",
-    " 1", "9223372036854775807", "-9223372036854775808", "99999999999999999999", "0x10",
+    "",
+    "0",
+    "1",
+    "-1",
+    "10",
+    "007",
+    "3.14",
+    "1e3",
+    "-0.5",
+    "inf",
+    "-inf",
+    "nan",
+    "abc",
+    "hello",
+    " 1",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "99999999999999999999",
+    "0x10",
     "a value that is longer than forty-four bytes, which is a limit",
 ];
-const MEMBERS: [&str; 14] =
-    ["", "m", "n", "o", "p", "q", "1", "2", "-5", "10", "a", "b", "z", "a member that is quite long"];
+const MEMBERS: [&str; 14] = [
+    "",
+    "m",
+    "n",
+    "o",
+    "p",
+    "q",
+    "1",
+    "2",
+    "-5",
+    "10",
+    "a",
+    "b",
+    "z",
+    "a member that is quite long",
+];
 const INTEGERS: [&str; 20] = [
-    "0", "1", "2", "3", "-1", "-2", "-3", "5", "10", "-10", "100", "abc", "1.5", "", "01",
-    "9223372036854775807", "-9223372036854775808", "9223372036854775808", "4", "-100",
+    "0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "-2",
+    "-3",
+    "5",
+    "10",
+    "-10",
+    "100",
+    "abc",
+    "1.5",
+    "",
+    "01",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "4",
+    "-100",
 ];
 /// Nothing that ends while a round runs.
 const ODD_TIMES: [&str; 9] = [
-    "0", "-1", "abc", "1.5", "", "01", "9223372036854775807", "-9223372036854775808",
+    "0",
+    "-1",
+    "abc",
+    "1.5",
+    "",
+    "01",
+    "9223372036854775807",
+    "-9223372036854775808",
     "9223372036854775",
 ];
 const FLOATS: [&str; 22] = [
-    "0", "1", "-1", "1.5", "0.1", "0.2", "-0.1", "3.0e2", "1e-5", "10.50", "inf", "-inf", "+inf",
-    "nan", "abc", "", "1e300", "-1e300", "123456789.123", "2.5", "1e17", "1e-7",
+    "0",
+    "1",
+    "-1",
+    "1.5",
+    "0.1",
+    "0.2",
+    "-0.1",
+    "3.0e2",
+    "1e-5",
+    "10.50",
+    "inf",
+    "-inf",
+    "+inf",
+    "nan",
+    "abc",
+    "",
+    "1e300",
+    "-1e300",
+    "123456789.123",
+    "2.5",
+    "1e17",
+    "1e-7",
 ];
 const SCORE_BOUNDS: [&str; 14] = [
     "-inf", "+inf", "inf", "0", "1", "(1", "(0.1", "2.5", "(-1", "(inf", "abc", "(", "100", "-100",
 ];
-const LEX_BOUNDS: [&str; 12] =
-    ["-", "+", "[a", "(a", "[m", "(m", "[z", "(z", "[", "(", "a", "[a member"];
+const LEX_BOUNDS: [&str; 12] = [
+    "-",
+    "+",
+    "[a",
+    "(a",
+    "[m",
+    "(m",
+    "[z",
+    "(z",
+    "[",
+    "(",
+    "a",
+    "[a member",
+];
 const PATTERNS: [&str; 10] = ["*", "?", "a*", "[a-c]", "[^a]", "*e*", "\\a", "m", "[", ""];
 
 /// A source of requests.
@@ -39,7 +127,9 @@ pub(crate) struct Generator {
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed) }
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+        }
     }
 
     fn pick(&mut self, from: &[&str]) -> Vec<u8> {
@@ -102,6 +192,10 @@ impl Generator {
                 0 => self.pick(&INTEGERS),
                 _ => self.random.i32(-3..6).to_string().into_bytes(),
             },
+            "bit" => match self.random.u8(..8) {
+                0 => self.pick(&["-1", "abc", "4294967296", ""]),
+                _ => self.random.i32(0..200).to_string().into_bytes(),
+            },
             // Valkey cuts longer ones to 32 bits in LSET.
             "index" => self.random.i32(-6..6).to_string().into_bytes(),
             // Members of this key all have the same score.
@@ -120,12 +214,20 @@ impl Generator {
             },
             "millis" => match self.random.u8(..8) {
                 0 => self.pick(&ODD_TIMES),
-                _ => self.random.i32(1_000_000..2_000_000).to_string().into_bytes(),
+                _ => self
+                    .random
+                    .i32(1_000_000..2_000_000)
+                    .to_string()
+                    .into_bytes(),
             },
             // Far in the future, or in the past.
             "at" => match self.random.u8(..6) {
                 0 => self.pick(&ODD_TIMES),
-                _ => self.random.i64(4_000_000_000..4_000_001_000).to_string().into_bytes(),
+                _ => self
+                    .random
+                    .i64(4_000_000_000..4_000_001_000)
+                    .to_string()
+                    .into_bytes(),
             },
             "at-millis" => match self.random.u8(..6) {
                 0 => self.pick(&ODD_TIMES),

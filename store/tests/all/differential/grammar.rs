@@ -42,6 +42,13 @@ DECR {key}
 INCRBY {key} {int}
 DECRBY {key} {int}
 INCRBYFLOAT {key} {float}
+SETBIT {key} {bit} ( 0 | 1 | 2 )
+GETBIT {key} {bit}
+BITCOUNT {key} [ {small} {small} [ ( BIT | BYTE | foo ) ] ]
+BITPOS {key} ( 0 | 1 | 2 | x ) [ {small} ]
+BITPOS {key} ( 0 | 1 ) {small} {small} [ ( BIT | BYTE ) ]
+BITOP ( AND | OR | XOR | NOT | foo ) {key} < {key} >
+BITOP NOT {key} {key}
 DEL < {key} >
 UNLINK < {key} >
 EXISTS < {key} >
@@ -224,7 +231,10 @@ fn until(end: &str, words: &mut std::str::Split<'static, char>) -> Vec<Part> {
 }
 
 fn leaf(word: &'static str) -> Part {
-    match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
+    match word
+        .strip_prefix('{')
+        .and_then(|word| word.strip_suffix('}'))
+    {
         Some(name) => Part::Slot(name),
         None => Part::Word(word),
     }

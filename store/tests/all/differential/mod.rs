@@ -56,7 +56,12 @@ impl Pair {
 
     /// Runs a command on both sides; describes the difference, if there is one.
     fn check(&mut self, argv: &[Vec<u8>]) -> Result<(), String> {
-        self.history.push(argv.iter().map(|argument| show(argument)).collect::<Vec<_>>().join(" "));
+        self.history.push(
+            argv.iter()
+                .map(|argument| show(argument))
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
         let (ours, theirs) = self.both(argv);
         if known::equal(argv, &ours, &theirs) {
             return Ok(());
@@ -65,12 +70,22 @@ impl Pair {
         // Earlier commands on the same keys tell how it came about.
         let last = self.history.len().saturating_sub(1);
         let about = |(at, line): &(usize, &String)| {
-            *at == last || argv[1..].iter().any(|argument| line.contains(&show(argument)))
+            *at == last
+                || argv[1..]
+                    .iter()
+                    .any(|argument| line.contains(&show(argument)))
         };
-        let before: Vec<&str> =
-            self.history.iter().enumerate().filter(about).map(|(_, line)| line.as_str()).collect();
+        let before: Vec<&str> = self
+            .history
+            .iter()
+            .enumerate()
+            .filter(about)
+            .map(|(_, line)| line.as_str())
+            .collect();
         let before = before[before.len().saturating_sub(12)..].join("\n  ");
-        Err(format!("after\n  {before}\nthe command\n  {command}\ngave\n  {ours}\nand not\n  {theirs}"))
+        Err(format!(
+            "after\n  {before}\nthe command\n  {command}\ngave\n  {ours}\nand not\n  {theirs}"
+        ))
     }
 
     fn round(&mut self, seed: u64, careful: bool) -> Result<(), String> {
@@ -91,19 +106,31 @@ impl Pair {
     /// Compares everything that is stored.
     fn check_state(&mut self) -> Result<(), String> {
         let commands = self.history.len();
-        let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        let words = |line: &str| {
+            line.split(' ')
+                .map(|word| word.as_bytes().to_vec())
+                .collect()
+        };
         for database in ["0", "1"] {
             let select: Vec<Vec<u8>> = words(&format!("SELECT {database}"));
             self.valkey.run(&select);
-            assert!(self.store.select(&mut self.session, database.as_bytes()).is_ok());
+            assert!(
+                self.store
+                    .select(&mut self.session, database.as_bytes())
+                    .is_ok()
+            );
             self.check(&words("DBSIZE"))?;
             self.check(&words("KEYS *"))?;
             for key in generate::KEYS {
                 self.check(&words(&format!("TYPE {key}")))?;
                 self.check(&words(&format!("PEXPIRETIME {key}")))?;
-                for read in
-                    ["GET", "HGETALL", "LRANGE 0 -1", "SMEMBERS", "ZRANGE 0 -1 WITHSCORES"]
-                {
+                for read in [
+                    "GET",
+                    "HGETALL",
+                    "LRANGE 0 -1",
+                    "SMEMBERS",
+                    "ZRANGE 0 -1 WITHSCORES",
+                ] {
                     let mut argv: Vec<Vec<u8>> = words(read);
                     argv.insert(1, key.as_bytes().to_vec());
                     self.check(&argv)?;
@@ -122,9 +149,17 @@ fn show(bytes: &[u8]) -> String {
 }
 
 fn rounds(protocol: Protocol) {
-    let Some(valkey) = Valkey::start(protocol) else { return };
+    let Some(valkey) = Valkey::start(protocol) else {
+        return;
+    };
     let store = Store::in_memory(&StoreOptions::default());
-    let mut pair = Pair { valkey, store, session: Session::new(), protocol, history: Vec::new() };
+    let mut pair = Pair {
+        valkey,
+        store,
+        session: Session::new(),
+        protocol,
+        history: Vec::new(),
+    };
     let careful = setting("FERRITE_DIFFERENTIAL_SEED").is_some();
     let seeds = match setting("FERRITE_DIFFERENTIAL_SEED") {
         Some(seed) => seed..seed + 1,

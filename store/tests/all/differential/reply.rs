@@ -20,11 +20,17 @@ impl Reply {
     fn parse_one(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
         let (mark, line, rest) = (bytes[0], &bytes[1..end], &bytes[end + 2..]);
-        let number: i64 = std::str::from_utf8(line).ok().and_then(|l| l.parse().ok()).unwrap_or(-1);
+        let number: i64 = std::str::from_utf8(line)
+            .ok()
+            .and_then(|l| l.parse().ok())
+            .unwrap_or(-1);
         match mark {
             b'$' | b'=' if number >= 0 => {
                 let (content, rest) = rest.split_at_checked(number as usize)?;
-                Some((Self::Leaf(mark, content.to_vec()), rest.strip_prefix(b"\r\n")?))
+                Some((
+                    Self::Leaf(mark, content.to_vec()),
+                    rest.strip_prefix(b"\r\n")?,
+                ))
             }
             b'*' | b'~' | b'>' | b'%' if number >= 0 => {
                 let count = if mark == b'%' { number * 2 } else { number };

@@ -26,11 +26,35 @@ impl Valkey {
         let socket = socket.to_str().expect("a path in UTF-8").to_owned();
         let mut server = Command::new(&binary)
             .current_dir(dir.path())
-            .args(["--port", "0", "--unixsocket", &socket, "--save", "", "--appendonly", "no"])
+            .args([
+                "--port",
+                "0",
+                "--unixsocket",
+                &socket,
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
             // The limits of Redis 7.2, on which the order of small collections depends.
-            .args(["--hash-max-listpack-entries", "128", "--hash-max-listpack-value", "64"])
-            .args(["--set-max-listpack-entries", "128", "--set-max-listpack-value", "64"])
-            .args(["--zset-max-listpack-entries", "128", "--zset-max-listpack-value", "64"])
+            .args([
+                "--hash-max-listpack-entries",
+                "128",
+                "--hash-max-listpack-value",
+                "64",
+            ])
+            .args([
+                "--set-max-listpack-entries",
+                "128",
+                "--set-max-listpack-value",
+                "64",
+            ])
+            .args([
+                "--zset-max-listpack-entries",
+                "128",
+                "--zset-max-listpack-value",
+                "64",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -45,7 +69,11 @@ impl Valkey {
         // Its log must go somewhere, or it would stop at a full pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let stream = BufReader::new(UnixStream::connect(&socket).expect("the server's socket"));
-        let mut valkey = Self { server, stream, _dir: dir };
+        let mut valkey = Self {
+            server,
+            stream,
+            _dir: dir,
+        };
         if protocol == Protocol::Resp3 {
             valkey.run(&[b"HELLO".to_vec(), b"3".to_vec()]);
         }
@@ -60,7 +88,10 @@ impl Valkey {
             request.extend_from_slice(argument);
             request.extend_from_slice(b"\r\n");
         }
-        self.stream.get_mut().write_all(&request).expect("a connection to write to");
+        self.stream
+            .get_mut()
+            .write_all(&request)
+            .expect("a connection to write to");
         let mut reply = Vec::new();
         self.read_reply(&mut reply);
         reply
@@ -69,13 +100,17 @@ impl Valkey {
     fn read_reply(&mut self, reply: &mut Vec<u8>) {
         let start = reply.len();
         self.stream.read_until(b'\n', reply).expect("a reply");
-        let line = String::from_utf8_lossy(&reply[start + 1..]).trim_end().to_owned();
+        let line = String::from_utf8_lossy(&reply[start + 1..])
+            .trim_end()
+            .to_owned();
         let number: i64 = line.parse().unwrap_or(-1);
         match reply[start] {
             b'$' | b'=' if number >= 0 => {
                 let at = reply.len();
                 reply.resize(at + number as usize + 2, 0);
-                self.stream.read_exact(&mut reply[at..]).expect("a whole reply");
+                self.stream
+                    .read_exact(&mut reply[at..])
+                    .expect("a whole reply");
             }
             b'*' | b'~' | b'>' => (0..number).for_each(|_| self.read_reply(reply)),
             b'%' => (0..number * 2).for_each(|_| self.read_reply(reply)),
