@@ -45,6 +45,11 @@ impl<K: Keyspace> Data<K> {
         }
     }
 
+    /// The host's keyspace.
+    pub(crate) fn keyspace(&self) -> &K {
+        &self.keyspace
+    }
+
     /// Prepares for a call; nothing has begun yet.
     pub(crate) fn begin(&mut self, database: u32, read_only: bool) {
         self.database = database;

@@ -1,6 +1,7 @@
 //! What a host offers to the runtime: its keyspace, and one call's transaction over it.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use smallvec::SmallVec;
 
@@ -35,6 +36,14 @@ pub trait Keyspace: Send + Sync + 'static {
 
     /// Whether the host has a command of this name, in any case. Permissions are checked with it.
     fn is_command(&self, name: &[u8]) -> bool;
+
+    /// How a guest that has run for a tick gives others a turn, on the host's executor.
+    ///
+    /// Without one the guest's task wakes itself at once, and is ready again before the executor has
+    /// looked at its sockets: tokio, for one, then looks at them only now and then.
+    fn yield_now(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        None
+    }
 }
 
 /// One call's consistent view of the data, together with its own writes.

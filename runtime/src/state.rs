@@ -177,7 +177,10 @@ impl<K: Keyspace> CallState<K> {
     /// The epoch moved while the guest ran: ends the call or lets others have a turn.
     pub(crate) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         self.check_stop()?;
-        Ok(UpdateDeadline::Yield(1))
+        Ok(match self.data.keyspace().yield_now() {
+            Some(others) => UpdateDeadline::YieldCustom(1, others),
+            None => UpdateDeadline::Yield(1),
+        })
     }
 
     /// Whether the call shall end now.

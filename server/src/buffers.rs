@@ -20,7 +20,8 @@ thread_local! {
 
 /// An empty buffer of at least [`BUFFER_BYTES`].
 pub(crate) fn lend() -> Vec<u8> {
-    KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+    KEPT.with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
 }
 
 /// Takes a buffer back, from whichever thread lent it.

@@ -74,7 +74,11 @@ impl Activity {
             .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
             .take_while(|&byte| byte != 0)
             .collect();
-        if bytes.is_empty() { "NULL".to_owned() } else { bytes.escape_ascii().to_string() }
+        if bytes.is_empty() {
+            "NULL".to_owned()
+        } else {
+            bytes.escape_ascii().to_string()
+        }
     }
 }
 
@@ -110,7 +114,9 @@ impl Client {
     }
 
     pub(crate) fn set_database(&self, database: u32) {
-        self.activity.database.store(database.into(), Ordering::Relaxed);
+        self.activity
+            .database
+            .store(database.into(), Ordering::Relaxed);
     }
 
     /// Notes that a batch of requests begins.

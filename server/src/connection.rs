@@ -22,8 +22,8 @@ use crate::within::{TimedOut, within};
 /// Replies are sent once there are so many bytes of them, even if more requests are waiting.
 const REPLY_BATCH_BYTES: usize = 64 * 1024;
 
-/// What a request that has not wholly arrived may keep without drawing on the shared budget.
-const SMALL_REQUEST_BYTES: usize = BUFFER_BYTES;
+/// A request that has begun with no more than this is waited for without a buffer.
+const BEGUN_BYTES_MAX: usize = BUFFER_BYTES / 4;
 
 /// Arguments that fit without an allocation; most requests have fewer.
 pub(crate) const INLINE_ARGUMENTS: usize = 16;
@@ -68,12 +68,7 @@ impl From<io::Error> for End {
 }
 
 /// Serves one client until it is done.
-pub(crate) async fn serve(
-    host: Arc<Host>,
-    entered: Entered,
-    wire: Wire,
-    tls: Option<TlsAcceptor>,
-) {
+pub(crate) async fn serve(host: Arc<Host>, entered: Entered, wire: Wire, tls: Option<TlsAcceptor>) {
     let client = Arc::clone(entered.client());
     let session = Session::new(host.users.unnamed());
     client.relabel(|labels| labels.user = session.user_name().to_owned());
@@ -141,41 +136,60 @@ fn scanner(host: &Host, session: &Session) -> RequestScanner {
 }
 
 impl Connection<'_> {
+    /// Waits with next to nothing in hand: no buffers, and none of the state that requests need
+    /// while they run, which is in a box only while something is there to do.
     async fn run(&mut self) -> End {
+        let mut begun: Box<[u8]> = Box::default();
         loop {
-            if let Err(end) = self.wait().await {
-                return end;
-            }
-            // Buffers are lent only now, when there is something to read.
-            let protocol = self.reply.protocol();
-            self.reply = Encoder::with_buffer(protocol, buffers::lend());
-            let mut input = buffers::lend();
-            let served = self.burst(&mut input).await;
-            buffers::give_back(input);
-            buffers::give_back(self.reply.take());
-            buffers::give_back(self.aside.take());
-            if let Err(end) = served {
-                return end;
-            }
-        }
-    }
-
-    /// Waits for a request to begin.
-    async fn wait(&mut self) -> Result<(), End> {
-        let idle = self.host.config.server.idle_timeout.0;
-        match within(idle, self.socket.readable()).await {
-            Ok(readable) => Ok(readable?),
-            Err(TimedOut) => Err(End::Idle),
-        }
-    }
-
-    /// Reads and serves until nothing is left over.
-    async fn burst(&mut self, input: &mut Vec<u8>) -> Result<(), End> {
-        loop {
-            let read = if input.is_empty() {
-                self.socket.read(input).await?
+            let server = &self.host.config.server;
+            let (limit, end) = if begun.is_empty() {
+                (server.idle_timeout.0, End::Idle)
             } else {
-                self.read_more(input).await?
+                (server.stall_timeout.0, End::Stalled)
+            };
+            match within(limit, self.socket.readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error.into(),
+                Err(TimedOut) => return end,
+            }
+            match Box::pin(self.burst(std::mem::take(&mut begun))).await {
+                Ok(rest) => begun = rest,
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Reads and serves until nothing is left over, or only the short beginning of a request.
+    async fn burst(&mut self, begun: Box<[u8]>) -> Result<Box<[u8]>, End> {
+        let protocol = self.reply.protocol();
+        self.reply = Encoder::with_buffer(protocol, buffers::lend());
+        let mut input = buffers::lend();
+        input.extend_from_slice(&begun);
+        let served = self.serve(&mut input).await;
+        let rest = input.as_slice().into();
+        buffers::give_back(input);
+        buffers::give_back(self.reply.take());
+        buffers::give_back(self.aside.take());
+        served.map(|()| rest)
+    }
+
+    async fn serve(&mut self, input: &mut Vec<u8>) -> Result<(), End> {
+        loop {
+            // Room grows with what has arrived, never with what a header promises.
+            if input.capacity() - input.len() < BUFFER_BYTES / 2 {
+                input.reserve(input.len().max(BUFFER_BYTES));
+            }
+            let read = match self.socket.read_now(input).await {
+                Some(read) => read?,
+                // Waiting to read promises nothing: the first wait of a connection always ends.
+                None if input.len() <= BEGUN_BYTES_MAX => return Ok(()),
+                None => {
+                    let stall = self.host.config.server.stall_timeout.0;
+                    match within(stall, self.socket.read(input)).await {
+                        Ok(read) => read?,
+                        Err(TimedOut) => return Err(End::Stalled),
+                    }
+                }
             };
             if read == 0 {
                 return Err(End::Gone);
@@ -185,39 +199,26 @@ impl Connection<'_> {
             self.flush().await?;
             input.drain(..used);
             self.account(input)?;
-            if input.is_empty() {
+            if input.len() <= BEGUN_BYTES_MAX {
                 return Ok(());
             }
         }
     }
 
-    /// Reads on in the middle of a request.
-    async fn read_more(&mut self, input: &mut Vec<u8>) -> Result<usize, End> {
-        let stall = self.host.config.server.stall_timeout.0;
-        if input.len() < SMALL_REQUEST_BYTES / 4 {
-            // A connection that says half a word and falls silent keeps no more than that.
-            let kept: Box<[u8]> = input.as_slice().into();
-            buffers::give_back(std::mem::take(input));
-            let readable = unless_stalled(stall, self.socket.readable()).await;
-            *input = buffers::lend();
-            input.extend_from_slice(&kept);
-            readable?;
-        }
-        // Room grows with what has arrived, never with what a header promises.
-        if input.capacity() - input.len() < BUFFER_BYTES / 2 {
-            input.reserve(input.len().max(BUFFER_BYTES));
-        }
-        unless_stalled(stall, self.socket.read(input)).await
-    }
-
     /// Keeps the books on memory that a request takes while it arrives.
-    fn account(&mut self, input: &mut Vec<u8>) -> Result<(), End> {
-        self.entered.client().activity.input_bytes.store(input.len(), Ordering::Relaxed);
-        let bytes = match input.capacity() {
-            capacity if capacity <= SMALL_REQUEST_BYTES => 0,
-            capacity => capacity as u64,
-        };
-        if self.drawn.hold(bytes, self.host.config.server.max_request_memory.0) {
+    fn account(&mut self, input: &Vec<u8>) -> Result<(), End> {
+        self.entered
+            .client()
+            .activity
+            .input_bytes
+            .store(input.len(), Ordering::Relaxed);
+        // A short beginning is kept without its buffer, and a small buffer is not worth counting.
+        let small = input.len() <= BEGUN_BYTES_MAX || input.capacity() <= BUFFER_BYTES;
+        let bytes = if small { 0 } else { input.capacity() as u64 };
+        if self
+            .drawn
+            .hold(bytes, self.host.config.server.max_request_memory.0)
+        {
             Ok(())
         } else {
             tracing::warn!(
@@ -255,7 +256,10 @@ impl Connection<'_> {
                 self.flush().await?;
             }
         };
-        client.activity.requests.fetch_add(requests, Ordering::Relaxed);
+        client
+            .activity
+            .requests
+            .fetch_add(requests, Ordering::Relaxed);
         self.host.stats.requests.add(requests);
         match end {
             None => Ok(used),
@@ -331,7 +335,13 @@ impl Connection<'_> {
 
     async fn flush(&mut self) -> Result<(), End> {
         self.unsettled.gather(&mut self.session);
-        flush(self.host, &mut self.unsettled, &mut self.socket, &mut self.reply).await
+        flush(
+            self.host,
+            &mut self.unsettled,
+            &mut self.socket,
+            &mut self.reply,
+        )
+        .await
     }
 }
 
@@ -369,16 +379,6 @@ async fn flush(
 async fn gone(socket: &Socket, client: &Client) {
     socket.gone().await;
     if client.is_stopping() {
-        std::future::pending().await
-    }
-}
-
-async fn unless_stalled<T>(
-    stall: std::time::Duration,
-    step: impl Future<Output = io::Result<T>>,
-) -> Result<T, End> {
-    match within(stall, step).await {
-        Ok(done) => Ok(done?),
-        Err(TimedOut) => Err(End::Stalled),
+        std::future::pending::<()>().await;
     }
 }

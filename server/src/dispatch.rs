@@ -86,8 +86,10 @@ fn own(scope: &mut Scope<'_>, spec: &Spec, argv: &[&[u8]]) -> Flow {
 
 /// A command on the data.
 fn data<'a>(scope: &mut Scope<'_>, argv: &'a [&'a [u8]]) -> Step<'a> {
-    let flow =
-        scope.host.store.execute(&mut scope.session.store, argv, &mut Replies(scope.reply));
+    let flow = scope
+        .host
+        .store
+        .execute(&mut scope.session.store, argv, &mut Replies(scope.reply));
     match flow {
         ferrite_store::Flow::Done => Step::Done(Flow::Continue),
         ferrite_store::Flow::Retry(retry) => Step::Later(Later::Reserved { retry, argv }),
@@ -123,7 +125,11 @@ pub(crate) fn permitted(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
         // It will be told that there is no such command.
         return true;
     };
-    let right = if spec.is_write() { Right::Write } else { Right::Read };
+    let right = if spec.is_write() {
+        Right::Write
+    } else {
+        Right::Read
+    };
     let may = scope.session.may(right);
     if !may {
         no_permission(scope, argv[0], right);

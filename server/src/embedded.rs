@@ -1,6 +1,7 @@
 //! The embedded store as the runtime's keyspace.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use ferrite_runtime::keyspace::{
     CommandAccess, CommitError, DescribeError, KeyAccess, Keyspace, Mode, SetCondition, SetExpiry,
@@ -55,7 +56,11 @@ impl Keyspace for EmbeddedKeyspace {
 
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
         match self.store.describe(argv) {
-            Ok(store::CommandAccess { name: _, write, keys }) => Ok(CommandAccess {
+            Ok(store::CommandAccess {
+                name: _,
+                write,
+                keys,
+            }) => Ok(CommandAccess {
                 write,
                 keys: match keys {
                     store::KeyAccess::None => KeyAccess::None,
@@ -71,6 +76,11 @@ impl Keyspace for EmbeddedKeyspace {
 
     fn is_command(&self, name: &[u8]) -> bool {
         self.store.command(name).is_some()
+    }
+
+    fn yield_now(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        // Outside of tokio it wakes its task at once, which is what happens anyhow without it.
+        Some(Box::pin(tokio::task::yield_now()))
     }
 }
 
@@ -198,8 +208,12 @@ fn error_of(error: store::StoreError) -> StoreError {
         store::StoreError::WrongType => StoreError::WrongType,
         store::StoreError::NotAnInteger | store::StoreError::NotAFloat => StoreError::NotAnInteger,
         store::StoreError::Overflow => StoreError::Overflow,
-        store::StoreError::InvalidExpire(_) => StoreError::OutOfRange { what: "the time to live" },
-        store::StoreError::StringTooLong => StoreError::OutOfRange { what: "the value's length" },
+        store::StoreError::InvalidExpire(_) => StoreError::OutOfRange {
+            what: "the time to live",
+        },
+        store::StoreError::StringTooLong => StoreError::OutOfRange {
+            what: "the value's length",
+        },
         store::StoreError::Conflict => StoreError::Conflict,
         error => StoreError::Failed(error.to_string().into()),
     }

@@ -7,7 +7,7 @@ use ferrite_runtime::commands::{self, Command, Outcome, Right as Needed, Runs, S
 use ferrite_runtime::resp::Encoder;
 use ferrite_store::{Receipt, StoreError};
 
-use crate::audit;
+use crate::call_notes;
 use crate::commands::{Flow, Scope};
 use crate::config::Right;
 use crate::dispatch::{self, Later, Step};
@@ -26,7 +26,9 @@ pub(crate) fn start<'a>(
     argv: &'a [&'a [u8]],
 ) -> Step<'a> {
     let Some(runtime) = &scope.host.functions else {
-        scope.reply.error("ERR functions are switched off by wasm.enabled = false");
+        scope
+            .reply
+            .error("ERR functions are switched off by wasm.enabled = false");
         return Step::Done(Flow::Continue);
     };
     let command = match spec.read(argv) {
@@ -69,7 +71,9 @@ fn permitted(scope: &mut Scope<'_>, spec: &Spec, command: &Command<'_>) -> bool 
         dispatch::no_permission(scope, spec.name.as_bytes(), right);
         return false;
     }
-    let allowed = command.calls().is_none_or(|function| user.may_call(function));
+    let allowed = command
+        .calls()
+        .is_none_or(|function| user.may_call(function));
     if !allowed {
         let function = command.calls().unwrap_or_default().escape_ascii();
         scope.reply.error(format!(
@@ -95,7 +99,7 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
         let began = scope.host.audit.begin();
         let call = runtime.call(&request, scope.reply);
         let (outcome, waited) = since_first_wait(call).await;
-        audit::note(scope.host, scope.client, &request, &outcome, began, waited);
+        call_notes::note(scope.host, scope.client, &request, &outcome, began, waited);
         if let Some(receipt) = outcome.receipt {
             scope.session.note(receipt);
         }
@@ -149,7 +153,9 @@ pub(crate) async fn run_blocking(
         Ok(reply) => scope.reply.raw(&reply),
         Err(error) => {
             tracing::error!(command = spec.name, %error, "a command ended by a panic, which is a bug");
-            scope.reply.error("ERR the command failed inside the server, which is a bug; its log tells more");
+            scope.reply.error(
+                "ERR the command failed inside the server, which is a bug; its log tells more",
+            );
         }
     }
     Flow::Continue

@@ -110,8 +110,13 @@ impl Host {
 }
 
 fn store(config: &Config) -> Result<Store, StartError> {
-    let config::Store { persistent, data_dir, durability, min_free_space, max_write_queue } =
-        &config.store;
+    let config::Store {
+        persistent,
+        data_dir,
+        durability,
+        min_free_space,
+        max_write_queue,
+    } = &config.store;
     let options = StoreOptions {
         limits: ferrite_store::Limits {
             string_bytes_max: saturate(config.server.max_value.0),
@@ -189,7 +194,10 @@ pub(crate) struct Drawn<'a> {
 
 impl RequestMemory {
     pub(crate) const fn draw(&self) -> Drawn<'_> {
-        Drawn { memory: self, bytes: 0 }
+        Drawn {
+            memory: self,
+            bytes: 0,
+        }
     }
 
     pub(crate) fn bytes(&self) -> u64 {

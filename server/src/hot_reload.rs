@@ -77,7 +77,10 @@ impl Watch {
             };
             let known = self.known.entry(path.clone()).or_insert_with(|| {
                 tracing::info!(function = name, file = %path.display(), "watching");
-                Known { loaded: look, last: look }
+                Known {
+                    loaded: look,
+                    last: look,
+                }
             });
             let settled = known.last == look;
             known.last = look;

@@ -5,9 +5,11 @@ pub mod embedded;
 pub mod log;
 pub mod open_files;
 
+mod accept;
 mod audit;
 mod background;
 mod buffers;
+mod call_notes;
 mod clients;
 mod commands;
 mod connection;

@@ -4,13 +4,13 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use crate::accept::rest;
 use crate::config::{Config, Port};
 use crate::connection;
 use crate::host::Host;
@@ -20,9 +20,6 @@ use crate::{hot_reload, metrics_server, upkeep};
 
 /// Connections that the system holds back while we are busy accepting others.
 const BACKLOG: u32 = 1024;
-
-/// How long accepting rests when the system is out of descriptors or memory for one more.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +72,11 @@ impl Listeners {
             Port::Off => Ok(None),
             Port::Number(port) => {
                 let address = SocketAddr::new(server.bind, port);
-                if closed { bind(address).map(Some) } else { Err(ListenError::Open { address }) }
+                if closed {
+                    bind(address).map(Some)
+                } else {
+                    Err(ListenError::Open { address })
+                }
             }
         };
         Ok(Self {
@@ -88,12 +89,20 @@ impl Listeners {
     /// Where each kind of connection is taken: `resp`, `tls`, `metrics`. Ports are the real ones.
     #[must_use]
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        let Self { plain, tls, metrics } = self;
+        let Self {
+            plain,
+            tls,
+            metrics,
+        } = self;
         let tls = tls.as_ref().map(|(listener, _)| listener);
-        [("resp", plain.as_ref()), ("tls", tls), ("metrics", metrics.as_ref())]
-            .into_iter()
-            .filter_map(|(kind, listener)| Some((kind, listener?.local_addr().ok()?)))
-            .collect()
+        [
+            ("resp", plain.as_ref()),
+            ("tls", tls),
+            ("metrics", metrics.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, listener)| Some((kind, listener?.local_addr().ok()?)))
+        .collect()
     }
 }
 
@@ -116,7 +125,11 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 /// Running requests get `server.shutdown_timeout` to end; what is not over by then is cut off, and
 /// nothing of it is kept.
 pub async fn run(host: Arc<Host>, listeners: Listeners, shutdown: impl Future<Output = ()>) {
-    let Listeners { plain, tls, metrics } = listeners;
+    let Listeners {
+        plain,
+        tls,
+        metrics,
+    } = listeners;
     let mut connections = JoinSet::new();
     // They end with this function.
     let mut helpers = JoinSet::new();
@@ -161,19 +174,6 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     match listener {
         Some(listener) => listener.accept().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Waits a little where accepting again at once would only burn the processor.
-pub(crate) async fn rest(error: &io::Error) {
-    use rustix::io::Errno;
-    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    if scarce.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
-        tracing::warn!(%error, "cannot accept connections; raise the limit of open files");
-        tokio::time::sleep(ACCEPT_REST).await;
-    } else {
-        // Such as a connection that was gone before it was accepted.
-        tracing::debug!(%error, "a connection was not accepted");
     }
 }
 

@@ -26,12 +26,15 @@ pub enum LogError {
 
 /// Sends the log of the whole process where the configuration wants it.
 pub fn start(server: &Server) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(directives(&server.log)).map_err(|source| LogError::Filter {
-        filter: server.log.clone(),
-        source,
-    })?;
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let filter =
+        EnvFilter::try_new(directives(&server.log)).map_err(|source| LogError::Filter {
+            filter: server.log.clone(),
+            source,
+        })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false);
     let started = match server.log_format {
         LogFormat::Text => subscriber.try_init(),
         LogFormat::Json => subscriber.json().try_init(),
@@ -40,15 +43,22 @@ pub fn start(server: &Server) -> Result<(), LogError> {
 }
 
 /// Our own crates, and the targets that are named after the product.
-const OWN: [&str; 5] =
-    ["ferrite", "ferrite_cache", "ferrite_runtime", "ferrite_server", "ferrite_store"];
+const OWN: [&str; 5] = [
+    "ferrite",
+    "ferrite_cache",
+    "ferrite_runtime",
+    "ferrite_server",
+    "ferrite_store",
+];
 
 /// A single level is meant for what we say; libraries are then only heard when something is wrong.
 fn directives(log: &str) -> String {
     match log.trim() {
-        level @ ("info" | "debug" | "trace") => OWN
-            .iter()
-            .fold("warn".to_owned(), |text, target| format!("{text},{target}={level}")),
+        level @ ("info" | "debug" | "trace") => {
+            OWN.iter().fold("warn".to_owned(), |text, target| {
+                format!("{text},{target}={level}")
+            })
+        }
         other => other.to_owned(),
     }
 }

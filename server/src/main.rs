@@ -16,12 +16,15 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let invocation =
-        match Invocation::read(std::env::args_os().skip(1), std::env::vars_os()) {
-            Ok(invocation) => invocation,
-            Err(error) => return fail(&error, EXIT_USAGE),
-        };
-    let Invocation { action, config, warnings } = invocation;
+    let invocation = match Invocation::read(std::env::args_os().skip(1), std::env::vars_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    let Invocation {
+        action,
+        config,
+        warnings,
+    } = invocation;
     let text = match action {
         Action::Serve => {
             return match serve(config, &warnings) {
@@ -30,7 +33,10 @@ fn main() -> ExitCode {
             };
         }
         Action::CheckConfig => {
-            let told: String = warnings.iter().map(|text| format!("warning: {text}\n")).collect();
+            let told: String = warnings
+                .iter()
+                .map(|text| format!("warning: {text}\n"))
+                .collect();
             told + "the configuration is right\n"
         }
         Action::PrintConfig => config.to_toml(),

@@ -50,7 +50,11 @@ impl Page {
 fn server(host: &Host, page: &mut Page) {
     let stats = &host.stats;
     page.head("ferrite_info", "gauge", "The server's version.");
-    page.sample("ferrite_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+    page.sample(
+        "ferrite_info",
+        concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"),
+        1,
+    );
     page.one(
         "ferrite_uptime_seconds",
         "gauge",
@@ -63,7 +67,12 @@ fn server(host: &Host, page: &mut Page) {
         "Memory that the process has in use.",
         resident_bytes(),
     );
-    page.one("ferrite_connections", "gauge", "Connections now.", host.clients.len());
+    page.one(
+        "ferrite_connections",
+        "gauge",
+        "Connections now.",
+        host.clients.len(),
+    );
     page.one(
         "ferrite_request_memory_bytes",
         "gauge",
@@ -71,7 +80,11 @@ fn server(host: &Host, page: &mut Page) {
         host.request_memory.bytes(),
     );
     for (name, help, counter) in [
-        ("ferrite_connections_total", "Connections accepted.", &stats.connections),
+        (
+            "ferrite_connections_total",
+            "Connections accepted.",
+            &stats.connections,
+        ),
         (
             "ferrite_connections_rejected_total",
             "Connections refused because there were too many.",
@@ -82,14 +95,26 @@ fn server(host: &Host, page: &mut Page) {
             "Connections ended because they were idle, stalled or took no replies.",
             &stats.connections_timed_out,
         ),
-        ("ferrite_requests_total", "Requests executed.", &stats.requests),
+        (
+            "ferrite_requests_total",
+            "Requests executed.",
+            &stats.requests,
+        ),
         (
             "ferrite_protocol_errors_total",
             "Requests that were not RESP, or past a bound.",
             &stats.protocol_errors,
         ),
-        ("ferrite_input_bytes_total", "Bytes received.", &stats.input_bytes),
-        ("ferrite_output_bytes_total", "Bytes sent.", &stats.output_bytes),
+        (
+            "ferrite_input_bytes_total",
+            "Bytes received.",
+            &stats.input_bytes,
+        ),
+        (
+            "ferrite_output_bytes_total",
+            "Bytes sent.",
+            &stats.output_bytes,
+        ),
         (
             "ferrite_authentication_failures_total",
             "Wrong user names or passwords.",
@@ -101,7 +126,12 @@ fn server(host: &Host, page: &mut Page) {
 }
 
 /// A metric with a sample for each function: its name, kind and help, and where the value is.
-type PerFunction = (&'static str, &'static str, &'static str, fn(&OneFunction) -> u64);
+type PerFunction = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&OneFunction) -> u64,
+);
 
 /// What is told of one function.
 struct OneFunction {
@@ -116,17 +146,42 @@ struct OneFunction {
 }
 
 const PER_FUNCTION: [PerFunction; 7] = [
-    ("ferrite_function_calls_total", "counter", "Calls that ended.", |one| one.stats.calls),
-    ("ferrite_function_fuel_total", "counter", "Fuel that calls used.", |one| one.stats.fuel),
+    (
+        "ferrite_function_calls_total",
+        "counter",
+        "Calls that ended.",
+        |one| one.stats.calls,
+    ),
+    (
+        "ferrite_function_fuel_total",
+        "counter",
+        "Fuel that calls used.",
+        |one| one.stats.fuel,
+    ),
     (
         "ferrite_function_retries_total",
         "counter",
         "Calls run again because others changed the same keys.",
         |one| one.stats.retries,
     ),
-    ("ferrite_function_running", "gauge", "Calls that run.", |one| one.running),
-    ("ferrite_function_waiting", "gauge", "Calls that wait for others to end.", |one| one.waiting),
-    ("ferrite_function_idle_instances", "gauge", "Instances that are kept.", |one| one.idle),
+    (
+        "ferrite_function_running",
+        "gauge",
+        "Calls that run.",
+        |one| one.running,
+    ),
+    (
+        "ferrite_function_waiting",
+        "gauge",
+        "Calls that wait for others to end.",
+        |one| one.waiting,
+    ),
+    (
+        "ferrite_function_idle_instances",
+        "gauge",
+        "Instances that are kept.",
+        |one| one.idle,
+    ),
     (
         "ferrite_function_idle_memory_bytes",
         "gauge",
@@ -137,14 +192,30 @@ const PER_FUNCTION: [PerFunction; 7] = [
 
 fn functions(runtime: &Functions, page: &mut Page) {
     let registered = runtime.functions();
-    page.one("ferrite_functions", "gauge", "Functions that are loaded.", registered.len());
-    let ready = registered.iter().filter(|one| one.function().is_some()).count();
-    page.one("ferrite_functions_ready", "gauge", "Functions whose code is in memory.", ready);
+    page.one(
+        "ferrite_functions",
+        "gauge",
+        "Functions that are loaded.",
+        registered.len(),
+    );
+    let ready = registered
+        .iter()
+        .filter(|one| one.function().is_some())
+        .count();
+    page.one(
+        "ferrite_functions_ready",
+        "gauge",
+        "Functions whose code is in memory.",
+        ready,
+    );
     // A function that was never called has nothing to tell, and there may be thousands.
     let told: Vec<OneFunction> = registered
         .iter()
         .map(|one| {
-            let usage = one.function().map(|function| function.usage()).unwrap_or_default();
+            let usage = one
+                .function()
+                .map(|function| function.usage())
+                .unwrap_or_default();
             let memory = one.function().map(|function| function.idle_memory_bytes());
             OneFunction {
                 labels: format!("{{function=\"{}\"}}", one.record().name.as_str()),
@@ -165,7 +236,11 @@ fn functions(runtime: &Functions, page: &mut Page) {
         }
     }
     let name = "ferrite_function_errors_total";
-    page.head(name, "counter", "Calls and loads that failed, by the error's code.");
+    page.head(
+        name,
+        "counter",
+        "Calls and loads that failed, by the error's code.",
+    );
     for one in &told {
         for (code, count) in &one.stats.errors_by_code {
             let labels = format!("{{function=\"{}\",code=\"{code}\"}}", one.name);
@@ -173,7 +248,11 @@ fn functions(runtime: &Functions, page: &mut Page) {
         }
     }
     let name = "ferrite_function_latency_seconds";
-    page.head(name, "histogram", "How long calls took; a sample of them is measured.");
+    page.head(
+        name,
+        "histogram",
+        "How long calls took; a sample of them is measured.",
+    );
     for one in &registered {
         if let Some(latency) = one.stats().latency() {
             histogram(page, name, one.record().name.as_str(), latency);
@@ -210,7 +289,9 @@ fn histogram(page: &mut Page, name: &str, function: &str, latency: &LatencyHisto
     // Each is counted at the upper end of its fine bucket, which is off by an eighth at most.
     let sum: f64 = counts
         .iter()
-        .map(|(upper, count)| upper.as_secs_f64() * f64::from(u32::try_from(*count).unwrap_or(u32::MAX)))
+        .map(|(upper, count)| {
+            upper.as_secs_f64() * f64::from(u32::try_from(*count).unwrap_or(u32::MAX))
+        })
         .sum();
     let labels = format!("{{function=\"{function}\",le=\"+Inf\"}}");
     page.sample(&format!("{name}_bucket"), &labels, count);
@@ -225,11 +306,31 @@ fn cache(runtime: &Functions, page: &mut Page) {
         return;
     };
     for (name, help, value) in [
-        ("ferrite_cache_sources", "Sources in the cache.", usage.sources),
-        ("ferrite_cache_source_bytes", "Their bytes.", usage.source_bytes),
-        ("ferrite_cache_artifacts", "Artifacts in the cache.", usage.artifacts),
-        ("ferrite_cache_artifact_bytes", "Their bytes.", usage.artifact_bytes),
-        ("ferrite_cache_quarantined", "Damaged files set aside.", usage.quarantined),
+        (
+            "ferrite_cache_sources",
+            "Sources in the cache.",
+            usage.sources,
+        ),
+        (
+            "ferrite_cache_source_bytes",
+            "Their bytes.",
+            usage.source_bytes,
+        ),
+        (
+            "ferrite_cache_artifacts",
+            "Artifacts in the cache.",
+            usage.artifacts,
+        ),
+        (
+            "ferrite_cache_artifact_bytes",
+            "Their bytes.",
+            usage.artifact_bytes,
+        ),
+        (
+            "ferrite_cache_quarantined",
+            "Damaged files set aside.",
+            usage.quarantined,
+        ),
     ] {
         page.one(name, "gauge", help, value);
     }

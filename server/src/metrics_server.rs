@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::accept::rest;
 use crate::host::Host;
-use crate::listen::rest;
 use crate::metrics;
 use crate::within::within;
 
@@ -58,7 +58,10 @@ async fn answer(host: &Arc<Host>, mut stream: TcpStream) -> io::Result<()> {
             ("200 OK", text.map_err(io::Error::other)?)
         }
         [b"GET", _] => ("404 Not Found", "metrics are at /metrics\n".to_owned()),
-        _ => ("405 Method Not Allowed", "only GET is understood\n".to_owned()),
+        _ => (
+            "405 Method Not Allowed",
+            "only GET is understood\n".to_owned(),
+        ),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n\

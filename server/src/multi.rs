@@ -77,7 +77,9 @@ fn check(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
         }
         let allowed = matches!(spec.name, "PING" | "ECHO" | "SELECT");
         if !allowed {
-            scope.reply.error(format!("ERR {} is not allowed in MULTI", spec.name));
+            scope
+                .reply
+                .error(format!("ERR {} is not allowed in MULTI", spec.name));
         }
         return allowed;
     }
@@ -112,7 +114,8 @@ fn hold(scope: &mut Scope<'_>, argv: &[&[u8]]) {
         ));
         return;
     }
-    held.requests.push(argv.iter().map(|&word| word.into()).collect());
+    held.requests
+        .push(argv.iter().map(|&word| word.into()).collect());
     scope.client.set_queued(Some(held.len()));
     scope.reply.simple("QUEUED");
 }
@@ -125,7 +128,9 @@ pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
     };
     if held.broken {
         forget(scope);
-        scope.reply.error("EXECABORT Transaction discarded because of previous errors.");
+        scope
+            .reply
+            .error("EXECABORT Transaction discarded because of previous errors.");
         return Step::Done(Flow::Continue);
     }
     let requests: Vec<Vec<&[u8]>> = held
@@ -134,7 +139,11 @@ pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
         .map(|request| request.iter().map(|word| &**word).collect())
         .collect();
     let argvs: Vec<&[&[u8]]> = requests.iter().map(Vec::as_slice).collect();
-    let begun = match scope.host.store.begin_unit(&mut scope.session.store, &argvs) {
+    let begun = match scope
+        .host
+        .store
+        .begin_unit(&mut scope.session.store, &argvs)
+    {
         Ok(Some(mut unit)) => {
             scope.reply.array(argvs.len());
             for argv in &argvs {

@@ -13,7 +13,10 @@ pub fn raise(connections: usize) {
         return;
     };
     let allowed = limit.maximum.unwrap_or(wanted).min(wanted);
-    let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
+    let raised = Rlimit {
+        current: Some(allowed),
+        maximum: limit.maximum,
+    };
     let now = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => allowed,
         Err(_) => current,

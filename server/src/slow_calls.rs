@@ -47,8 +47,9 @@ impl SlowCalls {
 
     /// Keeps a call, and lets the oldest go where there are too many.
     pub(crate) fn note(&self, took: Duration, words: Vec<Vec<u8>>, peer: String, name: String) {
-        let unix_seconds =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let unix_seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         let mut kept = self.kept.lock();
         let call = SlowCall {
             id: kept.next_id,
@@ -65,7 +66,13 @@ impl SlowCalls {
 
     /// The newest calls, at most `count_max`.
     pub(crate) fn newest(&self, count_max: usize) -> Vec<SlowCall> {
-        self.kept.lock().calls.iter().take(count_max).cloned().collect()
+        self.kept
+            .lock()
+            .calls
+            .iter()
+            .take(count_max)
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -81,7 +88,11 @@ impl SlowCalls {
 pub(crate) fn shortened<'a>(request: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let words = request.len();
     let mut kept: Vec<Vec<u8>> = request
-        .take(if words > WORDS_MAX { WORDS_MAX - 1 } else { WORDS_MAX })
+        .take(if words > WORDS_MAX {
+            WORDS_MAX - 1
+        } else {
+            WORDS_MAX
+        })
         .map(|word| match word.len().checked_sub(WORD_BYTES_MAX) {
             Some(more @ 1..) => {
                 let mut kept = word[..WORD_BYTES_MAX].to_vec();
@@ -108,7 +119,12 @@ mod tests {
     fn the_newest_calls_are_kept() {
         let calls = SlowCalls::new(2);
         for millis in 1..=3 {
-            calls.note(Duration::from_millis(millis), Vec::new(), String::new(), String::new());
+            calls.note(
+                Duration::from_millis(millis),
+                Vec::new(),
+                String::new(),
+                String::new(),
+            );
         }
         let ids: Vec<u64> = calls.newest(10).iter().map(|call| call.id).collect();
         assert_eq!(ids, [2, 1]);

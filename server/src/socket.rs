@@ -1,8 +1,8 @@
 //! One connection's socket, plain or under TLS.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -109,7 +109,8 @@ impl Socket {
         match tls {
             None => Ok(Self::Plain(wire)),
             Some(acceptor) => {
-                let stream = patiently(patience, acceptor.accept(wire)).await?;
+                // Boxed, since most connections would carry the room for it in vain.
+                let stream = patiently(patience, Box::pin(acceptor.accept(wire))).await?;
                 Ok(Self::Tls(Box::new(stream)))
             }
         }
@@ -129,6 +130,18 @@ impl Socket {
             Self::Plain(wire) => wire.reader.read_buf(input).await,
             Self::Tls(stream) => stream.read_buf(input).await,
         }
+    }
+
+    /// As [`Socket::read`], but `None` where it would have to wait.
+    pub(crate) async fn read_now(&mut self, input: &mut Vec<u8>) -> Option<io::Result<usize>> {
+        let mut read = pin!(self.read(input));
+        poll_fn(|context| {
+            Poll::Ready(match read.as_mut().poll(context) {
+                Poll::Ready(read) => Some(read),
+                Poll::Pending => None,
+            })
+        })
+        .await
     }
 
     /// Waits until the client has gone away, or at least will send nothing further.

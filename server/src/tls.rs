@@ -60,7 +60,9 @@ pub(crate) fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, TlsError>
         source,
     })?;
     let builder = ServerConfig::builder_with_provider(provider());
-    let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Identity)?;
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Identity)?;
     let builder = match &config.server.tls_client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
@@ -68,14 +70,15 @@ pub(crate) fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, TlsError>
             for authority in certificates("server.tls_client_ca", &config.below_dir(path))? {
                 roots.add(authority).map_err(TlsError::Authority)?;
             }
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-                    .build()
-                    .map_err(TlsError::Verifier)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+                .build()
+                .map_err(TlsError::Verifier)?;
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let server = builder.with_single_cert(chain, key).map_err(TlsError::Identity)?;
+    let server = builder
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Identity)?;
     Ok(Some(TlsAcceptor::from(Arc::new(server))))
 }
 
@@ -83,10 +86,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn certificates(
-    key: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed = |source| TlsError::File {
         key,
         what: "certificates",
@@ -98,7 +98,10 @@ fn certificates(
         .collect::<Result<_, _>>()
         .map_err(failed)?;
     if chain.is_empty() {
-        return Err(TlsError::Empty { key, path: path.to_owned() });
+        return Err(TlsError::Empty {
+            key,
+            path: path.to_owned(),
+        });
     }
     Ok(chain)
 }

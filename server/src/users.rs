@@ -90,7 +90,10 @@ impl Users {
         };
         let mut unnamed = None;
         if !password.is_empty() {
-            by_name.insert(DEFAULT_USER.into(), default(Some(blake3::hash(password.as_bytes()))));
+            by_name.insert(
+                DEFAULT_USER.into(),
+                default(Some(blake3::hash(password.as_bytes()))),
+            );
         } else if by_name.is_empty() {
             unnamed = Some(default(None));
             by_name.insert(DEFAULT_USER.into(), default(None));
@@ -112,7 +115,9 @@ impl Users {
     pub(crate) fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<Arc<User>> {
         // Equality of these hashes takes constant time.
         let given = blake3::hash(password);
-        let user = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
+        let user = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| self.by_name.get(name));
         let expected = match user {
             Some(user) => user.password,
             None => Some(blake3::Hash::from_bytes([0; 32])),
@@ -130,7 +135,12 @@ impl TryFrom<&UserSpec> for User {
     type Error = UsersError;
 
     fn try_from(spec: &UserSpec) -> Result<Self, UsersError> {
-        let UserSpec { name, rights, password, functions } = spec;
+        let UserSpec {
+            name,
+            rights,
+            password,
+            functions,
+        } = spec;
         let functions = functions
             .iter()
             .map(|glob| {
@@ -187,12 +197,12 @@ mod tests {
 
     #[test]
     fn named_users_leave_no_default() {
-        let users = users(
-            "[server]\nusers = [\"app may=read+call password=x functions=rate_*\"]",
-        );
+        let users = users("[server]\nusers = [\"app may=read+call password=x functions=rate_*\"]");
         assert!(users.is_required());
         assert!(users.authenticate(b"default", b"").is_none());
-        let app = users.authenticate(b"app", b"x").expect("the right password");
+        let app = users
+            .authenticate(b"app", b"x")
+            .expect("the right password");
         assert!(app.may(Right::Call) && !app.may(Right::Write) && !app.is_unrestricted());
         assert!(app.may_call(b"rate_limit") && !app.may_call(b"other"));
     }

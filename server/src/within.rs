@@ -15,5 +15,7 @@ pub(crate) async fn within<T>(
     if limit.is_zero() {
         return Ok(step.await);
     }
-    tokio::time::timeout(limit, step).await.map_err(|_| TimedOut)
+    tokio::time::timeout(limit, step)
+        .await
+        .map_err(|_| TimedOut)
 }

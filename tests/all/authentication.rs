@@ -9,20 +9,44 @@ fn ok() -> Reply {
 }
 
 fn error_of(reply: &Reply) -> &str {
-    reply.error().unwrap_or_else(|| panic!("not refused: {reply:?}"))
+    reply
+        .error()
+        .unwrap_or_else(|| panic!("not refused: {reply:?}"))
 }
 
 #[test]
 fn a_password_is_asked_for_before_anything_else() {
-    let server = Server::builder().arguments(&["--password", "s3cret"]).start();
+    let server = Server::builder()
+        .arguments(&["--password", "s3cret"])
+        .start();
     let mut client = server.client();
-    for request in ["PING", "GET k", "WASM.LIST", "WASM.CALL f", "COMMAND", "CLIENT LIST", "MULTI"] {
-        assert_eq!(error_of(&client.run(request)), "NOAUTH Authentication required.", "{request}");
+    for request in [
+        "PING",
+        "GET k",
+        "WASM.LIST",
+        "WASM.CALL f",
+        "COMMAND",
+        "CLIENT LIST",
+        "MULTI",
+    ] {
+        assert_eq!(
+            error_of(&client.run(request)),
+            "NOAUTH Authentication required.",
+            "{request}"
+        );
     }
     let hello = client.run("HELLO 3");
     assert!(error_of(&hello).starts_with("NOAUTH "), "{hello:?}");
-    for wrong in ["AUTH wrong", "AUTH default wrong", "AUTH nobody s3cret", "HELLO 2 AUTH default x"] {
-        assert!(error_of(&client.run(wrong)).starts_with("WRONGPASS "), "{wrong}");
+    for wrong in [
+        "AUTH wrong",
+        "AUTH default wrong",
+        "AUTH nobody s3cret",
+        "HELLO 2 AUTH default x",
+    ] {
+        assert!(
+            error_of(&client.run(wrong)).starts_with("WRONGPASS "),
+            "{wrong}"
+        );
     }
     assert_eq!(client.run("AUTH s3cret"), ok());
     assert_eq!(client.run("SET k v"), ok());
@@ -38,20 +62,31 @@ fn without_a_password_auth_says_so() {
     let server = Server::start();
     let mut client = server.client();
     let reply = client.run("AUTH s3cret");
-    assert!(error_of(&reply).contains("without any password configured"), "{reply:?}");
+    assert!(
+        error_of(&reply).contains("without any password configured"),
+        "{reply:?}"
+    );
     assert_eq!(client.run("AUTH default anything"), ok());
 }
 
 #[test]
 fn an_unknown_client_cannot_send_much() {
-    let server = Server::builder().arguments(&["--password", "s3cret"]).start();
+    let server = Server::builder()
+        .arguments(&["--password", "s3cret"])
+        .start();
     let mut client = server.client();
     client.send(b"*2\r\n$4\r\nAUTH\r\n$100000\r\n");
-    assert_eq!(error_of(&client.reply()), "ERR Protocol error: invalid bulk length");
+    assert_eq!(
+        error_of(&client.reply()),
+        "ERR Protocol error: invalid bulk length"
+    );
     assert_eq!(client.next(), None);
     let mut client = server.client();
     client.send(b"*1000\r\n");
-    assert_eq!(error_of(&client.reply()), "ERR Protocol error: invalid multibulk length");
+    assert_eq!(
+        error_of(&client.reply()),
+        "ERR Protocol error: invalid multibulk length"
+    );
 
     // The bounds go with the first word that is believed, in the middle of a pipeline.
     let mut client = server.client();
@@ -111,13 +146,18 @@ fn each_user_may_do_what_it_may() {
 
     let mut root = login(&server, "root");
     let list = root.run("CLIENT LIST");
-    assert!(list.text().expect("text").contains(" user=app "), "{list:?}");
+    assert!(
+        list.text().expect("text").contains(" user=app "),
+        "{list:?}"
+    );
     assert_eq!(root.run("WASM.UNLOAD add1"), ok());
 }
 
 #[test]
 fn a_wrong_password_is_logged_without_it() {
-    let server = Server::builder().arguments(&["--password", "s3cret"]).start();
+    let server = Server::builder()
+        .arguments(&["--password", "s3cret"])
+        .start();
     let mut client = server.client();
     assert!(client.run("AUTH gu3ss").error().is_some());
     assert!(client.run("INFO").error().is_some());

@@ -4,19 +4,63 @@ use ferrite_tests::{Client, Reply, Server};
 
 /// Bytes that are sent, and the error that answers them.
 const FRAMES: &[(&str, &[u8], &str)] = &[
-    ("a frame of 1 GB", b"*2\r\n$3\r\nSET\r\n$1073741824\r\n", "invalid bulk length"),
-    ("a length beyond 64 bits", b"*1\r\n$99999999999999999999\r\n", "invalid bulk length"),
+    (
+        "a frame of 1 GB",
+        b"*2\r\n$3\r\nSET\r\n$1073741824\r\n",
+        "invalid bulk length",
+    ),
+    (
+        "a length beyond 64 bits",
+        b"*1\r\n$99999999999999999999\r\n",
+        "invalid bulk length",
+    ),
     ("a negative length", b"*1\r\n$-1\r\n", "invalid bulk length"),
-    ("a length that is no number", b"*1\r\n$4x\r\nPING\r\n", "invalid bulk length"),
-    ("a length without digits", b"*1\r\n$\r\n", "invalid bulk length"),
+    (
+        "a length that is no number",
+        b"*1\r\n$4x\r\nPING\r\n",
+        "invalid bulk length",
+    ),
+    (
+        "a length without digits",
+        b"*1\r\n$\r\n",
+        "invalid bulk length",
+    ),
     ("a negative count", b"*-5\r\n", "invalid multibulk length"),
-    ("a count of a billion", b"*1000000000\r\n", "invalid multibulk length"),
-    ("a count beyond 64 bits", b"*99999999999999999999\r\n", "invalid multibulk length"),
-    ("a count that is no number", b"*one\r\n", "invalid multibulk length"),
-    ("a nested array", b"*1\r\n*1\r\n$4\r\nPING\r\n", "expected '$', got '*'"),
-    ("an integer as a word", b"*1\r\n:1\r\n", "expected '$', got ':'"),
-    ("a word that goes on", b"*1\r\n$4\r\nPINGPONG\r\n", "expected CRLF after bulk string"),
-    ("quotes that do not close", b"SET k \"v\r\n", "unbalanced quotes in request"),
+    (
+        "a count of a billion",
+        b"*1000000000\r\n",
+        "invalid multibulk length",
+    ),
+    (
+        "a count beyond 64 bits",
+        b"*99999999999999999999\r\n",
+        "invalid multibulk length",
+    ),
+    (
+        "a count that is no number",
+        b"*one\r\n",
+        "invalid multibulk length",
+    ),
+    (
+        "a nested array",
+        b"*1\r\n*1\r\n$4\r\nPING\r\n",
+        "expected '$', got '*'",
+    ),
+    (
+        "an integer as a word",
+        b"*1\r\n:1\r\n",
+        "expected '$', got ':'",
+    ),
+    (
+        "a word that goes on",
+        b"*1\r\n$4\r\nPINGPONG\r\n",
+        "expected CRLF after bulk string",
+    ),
+    (
+        "quotes that do not close",
+        b"SET k \"v\r\n",
+        "unbalanced quotes in request",
+    ),
 ];
 
 #[test]
@@ -27,9 +71,17 @@ fn each_bad_frame_gets_its_error_and_the_end() {
         let mut client = server.client();
         client.send(bytes);
         let reply = client.reply();
-        assert_eq!(reply, Reply::Error(format!("ERR Protocol error: {message}")), "{name}");
+        assert_eq!(
+            reply,
+            Reply::Error(format!("ERR Protocol error: {message}")),
+            "{name}"
+        );
         assert_eq!(client.next(), None, "after {name} the connection is closed");
-        assert_eq!(other.run("PING"), Reply::Simple("PONG".into()), "others go on after {name}");
+        assert_eq!(
+            other.run("PING"),
+            Reply::Simple("PONG".into()),
+            "others go on after {name}"
+        );
     }
 }
 
@@ -81,7 +133,9 @@ fn a_promised_gigabyte_takes_no_memory() {
 
 #[test]
 fn requests_that_are_arriving_share_a_budget() {
-    let server = Server::builder().arguments(&["--max-request-memory", "8MB"]).start();
+    let server = Server::builder()
+        .arguments(&["--max-request-memory", "8MB"])
+        .start();
     let mut client = server.client();
     let _ = client.try_send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$33554432\r\n");
     let _ = client.try_send(&vec![b'x'; 32 * 1024 * 1024]);

@@ -16,10 +16,23 @@ fn words(list: &[&str]) -> Vec<Vec<u8>> {
 fn refused(client: &mut Client, refusals: &[Refusal<'_>]) {
     for (name, request, start) in refusals {
         let reply = client.call(request);
-        let error = reply.error().unwrap_or_else(|| panic!("{name} was taken: {reply:?}"));
-        assert!(error.starts_with(start), "{name}: {error:?} does not start with {start:?}");
-        assert!(error.len() < 1024, "{name}: the error is {} bytes long", error.len());
-        assert_eq!(client.run("PING"), Reply::Simple("PONG".into()), "after {name}");
+        let error = reply
+            .error()
+            .unwrap_or_else(|| panic!("{name} was taken: {reply:?}"));
+        assert!(
+            error.starts_with(start),
+            "{name}: {error:?} does not start with {start:?}"
+        );
+        assert!(
+            error.len() < 1024,
+            "{name}: the error is {} bytes long",
+            error.len()
+        );
+        assert_eq!(
+            client.run("PING"),
+            Reply::Simple("PONG".into()),
+            "after {name}"
+        );
     }
 }
 
@@ -33,21 +46,42 @@ fn bad_sources_are_refused() {
     std::fs::write(server.dir().join("secret.wat"), ADD1).expect("written");
     symlink(server.dir().join("secret.wat"), modules.join("link.wat")).expect("linked");
     symlink(server.dir(), modules.join("up")).expect("linked");
-    let outside = server.dir().join("secret.wat").to_str().expect("UTF-8").to_owned();
+    let outside = server
+        .dir()
+        .join("secret.wat")
+        .to_str()
+        .expect("UTF-8")
+        .to_owned();
     let load = |source: &[u8]| vec![b"WASM.LOAD".to_vec(), b"f".to_vec(), source.to_vec()];
     let unknown = format!("blake3:{}", "0".repeat(64));
     let truncated = [WASM, b"\x01\x05\x01\x60"].concat();
     refused(
         &mut server.client(),
         &[
-            ("a path outside module_dir", load(outside.as_bytes()), "INVALID "),
-            ("a path that climbs", load(b"../secret.wat"), "INVALID "),
-            ("a path that climbs later", load(b"deep/../../secret.wat"), "INVALID "),
-            ("a link that leads out", load(b"link.wat"), "INVALID "),
-            ("a folder that leads out", load(b"up/secret.wat"), "INVALID "),
-            ("a file that is not there", load(b"nothing.wasm"), "INVALID "),
+            (
+                "a path outside module_dir",
+                load(outside.as_bytes()),
+                "NOPERM ",
+            ),
+            ("a path that climbs", load(b"../secret.wat"), "NOPERM "),
+            (
+                "a path that climbs later",
+                load(b"deep/../../secret.wat"),
+                "NOPERM ",
+            ),
+            ("a link that leads out", load(b"link.wat"), "NOPERM "),
+            ("a folder that leads out", load(b"up/secret.wat"), "NOPERM "),
+            (
+                "a file that is not there",
+                load(b"nothing.wasm"),
+                "INVALID ",
+            ),
             ("bad base64", load(b"AGFzbQEAAAA$"), "INVALID "),
-            ("a digest that is not in the cache", load(unknown.as_bytes()), "NOARTIFACT "),
+            (
+                "a digest that is not in the cache",
+                load(unknown.as_bytes()),
+                "NOARTIFACT ",
+            ),
             ("half a digest", load(b"blake3:1234"), "INVALID "),
             ("no source", load(b""), "INVALID "),
             ("not wasm", load(b"\x7fELF\x02\x01\x01"), "INVALID "),
@@ -72,10 +106,16 @@ fn bad_modules_are_refused() {
             ),
             (
                 "an import of ours with a wrong signature",
-                define(r#"(module (import "ferrite" "get" (func (param i32))) (func (export "run")))"#),
+                define(
+                    r#"(module (import "ferrite" "get" (func (param i32))) (func (export "run")))"#,
+                ),
                 "INVALID ",
             ),
-            ("no entry", define(r#"(module (memory (export "memory") 1))"#), "INVALID "),
+            (
+                "no entry",
+                define(r#"(module (memory (export "memory") 1))"#),
+                "INVALID ",
+            ),
             (
                 "a feature that is off",
                 define(r#"(module (memory i64 1) (func (export "run")))"#),
@@ -102,14 +142,46 @@ fn bad_names_and_options_are_refused() {
     refused(
         &mut server.client(),
         &[
-            ("an empty name", words(&["WASM.DEFINE", "", ADD1]), "INVALID "),
-            ("a name with a space", words(&["WASM.DEFINE", "a b", ADD1]), "INVALID "),
-            ("a name with a line break", words(&["WASM.DEFINE", "a\r\nb", ADD1]), "INVALID "),
-            ("a name with a dot", words(&["WASM.DEFINE", "a.b", ADD1]), "INVALID "),
-            ("a name of 10 MB", words(&["WASM.DEFINE", &long, ADD1]), "INVALID "),
-            ("a call of a name of 10 MB", words(&["WASM.CALL", &long]), "NOFUNC "),
-            ("permissions that are no JSON", with(&["PERMISSIONS", "{"]), "INVALID "),
-            ("an unknown permission", with(&["PERMISSIONS", r#"{"fly":true}"#]), "INVALID "),
+            (
+                "an empty name",
+                words(&["WASM.DEFINE", "", ADD1]),
+                "INVALID ",
+            ),
+            (
+                "a name with a space",
+                words(&["WASM.DEFINE", "a b", ADD1]),
+                "INVALID ",
+            ),
+            (
+                "a name with a line break",
+                words(&["WASM.DEFINE", "a\r\nb", ADD1]),
+                "INVALID ",
+            ),
+            (
+                "a name with a dot",
+                words(&["WASM.DEFINE", "a.b", ADD1]),
+                "INVALID ",
+            ),
+            (
+                "a name of 10 MB",
+                words(&["WASM.DEFINE", &long, ADD1]),
+                "INVALID ",
+            ),
+            (
+                "a call of a name of 10 MB",
+                words(&["WASM.CALL", &long]),
+                "NOFUNC ",
+            ),
+            (
+                "permissions that are no JSON",
+                with(&["PERMISSIONS", "{"]),
+                "INVALID ",
+            ),
+            (
+                "an unknown permission",
+                with(&["PERMISSIONS", r#"{"fly":true}"#]),
+                "INVALID ",
+            ),
             (
                 "permissions for an unknown command",
                 with(&["PERMISSIONS", r#"{"allowed_commands":["FLY"]}"#]),
@@ -120,9 +192,21 @@ fn bad_names_and_options_are_refused() {
                 with(&["PERMISSIONS", r#"{"allow_network":true}"#]),
                 "INVALID ",
             ),
-            ("limits that are no JSON", with(&["LIMITS", "16MB"]), "INVALID "),
-            ("a negative limit", with(&["LIMITS", r#"{"max_memory":-1}"#]), "INVALID "),
-            ("an unknown limit", with(&["LIMITS", r#"{"max_colour":1}"#]), "INVALID "),
+            (
+                "limits that are no JSON",
+                with(&["LIMITS", "16MB"]),
+                "INVALID ",
+            ),
+            (
+                "a negative limit",
+                with(&["LIMITS", r#"{"max_memory":-1}"#]),
+                "INVALID ",
+            ),
+            (
+                "an unknown limit",
+                with(&["LIMITS", r#"{"max_colour":1}"#]),
+                "INVALID ",
+            ),
             ("an unknown isolation", with(&["ISOLATION", "none"]), ""),
             ("an option without its value", with(&["LIMITS"]), ""),
             ("an unknown option", with(&["COLOUR", "red"]), ""),
@@ -142,19 +226,59 @@ fn bad_calls_are_refused() {
         &mut client,
         &[
             ("an unknown function", call("WASM.CALL nothing"), "NOFUNC "),
-            ("an unknown entry", call("WASM.CALL add1.walk ARGS 1"), "NOFUNC "),
-            ("no function", call("WASM.CALL"), "ERR wrong number of arguments"),
-            ("no arguments for a scalar", call("WASM.CALL add1"), "INVALID "),
-            ("too many arguments for a scalar", call("WASM.CALL add1 ARGS 1 2"), "INVALID "),
-            ("an argument of the wrong type", call("WASM.CALL add1 ARGS one"), "INVALID "),
-            ("an argument out of range", call("WASM.CALL add1 ARGS 4294967296"), "INVALID "),
-            ("an empty argument", call("WASM.CALL add1 ARGS "), "INVALID "),
+            (
+                "an unknown entry",
+                call("WASM.CALL add1.walk ARGS 1"),
+                "NOFUNC ",
+            ),
+            (
+                "no function",
+                call("WASM.CALL"),
+                "ERR wrong number of arguments",
+            ),
+            (
+                "no arguments for a scalar",
+                call("WASM.CALL add1"),
+                "INVALID ",
+            ),
+            (
+                "too many arguments for a scalar",
+                call("WASM.CALL add1 ARGS 1 2"),
+                "INVALID ",
+            ),
+            (
+                "an argument of the wrong type",
+                call("WASM.CALL add1 ARGS one"),
+                "INVALID ",
+            ),
+            (
+                "an argument out of range",
+                call("WASM.CALL add1 ARGS 4294967296"),
+                "INVALID ",
+            ),
+            (
+                "an empty argument",
+                call("WASM.CALL add1 ARGS "),
+                "INVALID ",
+            ),
             ("a negative numkeys", call("FCALL add1 -1"), ""),
             ("a numkeys beyond the arguments", call("FCALL add1 2 k"), ""),
             ("a numkeys that is no number", call("FCALL add1 x"), ""),
-            ("a numkeys of 2^64", call("FCALL add1 18446744073709551616 k"), ""),
-            ("a timeout that is no number", call("WASM.CALL add1 TIMEOUT x"), ""),
-            ("a timeout without number", call("WASM.CALL add1 TIMEOUT"), ""),
+            (
+                "a numkeys of 2^64",
+                call("FCALL add1 18446744073709551616 k"),
+                "",
+            ),
+            (
+                "a timeout that is no number",
+                call("WASM.CALL add1 TIMEOUT x"),
+                "",
+            ),
+            (
+                "a timeout without number",
+                call("WASM.CALL add1 TIMEOUT"),
+                "",
+            ),
             ("an unknown option", call("WASM.CALL add1 COLOUR red"), ""),
         ],
     );
@@ -165,7 +289,13 @@ fn runaway_functions_end_at_their_limits() {
     let server = Server::builder().arguments(&LONG_CALLS).start();
     let mut client = server.client();
     let cases = [
-        ("fuel", ENDLESS, r#"{"max_fuel":100000}"#, "WASM.CALL f", "FUEL "),
+        (
+            "fuel",
+            ENDLESS,
+            r#"{"max_fuel":100000}"#,
+            "WASM.CALL f",
+            "FUEL ",
+        ),
         (
             "time",
             ENDLESS,
@@ -173,9 +303,21 @@ fn runaway_functions_end_at_their_limits() {
             "WASM.CALL f",
             "TIMEOUT ",
         ),
-        ("a shorter timeout", ENDLESS, "{}", "WASM.CALL f TIMEOUT 20", "TIMEOUT "),
+        (
+            "a shorter timeout",
+            ENDLESS,
+            "{}",
+            "WASM.CALL f TIMEOUT 20",
+            "TIMEOUT ",
+        ),
         ("recursion", RECURSE, "{}", "WASM.CALL f ARGS 0", "STACK "),
-        ("memory", GROW, r#"{"max_memory":"1MB"}"#, "WASM.CALL f ARGS 1000", "MEMORY "),
+        (
+            "memory",
+            GROW,
+            r#"{"max_memory":"1MB"}"#,
+            "WASM.CALL f ARGS 1000",
+            "MEMORY ",
+        ),
     ];
     for (name, source, limits, call, start) in cases {
         let reply = client.call(&["WASM.DEFINE", "f", source, "LIMITS", limits, "REPLACE"]);
@@ -201,7 +343,13 @@ fn what_a_failed_call_wrote_is_nowhere() {
     ]);
     assert!(reply.error().is_none(), "{reply:?}");
     let reply = client.run("WASM.CALL f KEYS k");
-    assert!(reply.error().expect("it runs out of fuel").starts_with("FUEL "), "{reply:?}");
+    assert!(
+        reply
+            .error()
+            .expect("it runs out of fuel")
+            .starts_with("FUEL "),
+        "{reply:?}"
+    );
     assert_eq!(client.run("EXISTS k"), Reply::Int(0));
 }
 

@@ -1,11 +1,11 @@
 //! The configuration as the real program takes it.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
-use ferrite_tests::{Server, program};
+use ferrite_tests::{Server, command};
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(program("ferrite-server", "FERRITE_SERVER_BIN"))
+    command("ferrite-server", "FERRITE_SERVER_BIN")
         .args(arguments)
         .output()
         .expect("the server can be run")
@@ -20,8 +20,11 @@ fn a_configuration_can_be_checked_and_printed() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("ferrite.toml");
     let path = file.to_str().expect("UTF-8");
-    std::fs::write(&file, "[server]\nport = 7000\n[wasm.limits]\nmax_memory = \"4MB\"\n")
-        .expect("written");
+    std::fs::write(
+        &file,
+        "[server]\nport = 7000\n[wasm.limits]\nmax_memory = \"4MB\"\n",
+    )
+    .expect("written");
     let checked = run(&["--config", path, "--check-config"]);
     assert!(checked.status.success(), "{}", text(&checked.stderr));
     assert_eq!(text(&checked.stdout), "the configuration is right\n");
@@ -45,14 +48,21 @@ fn a_wrong_configuration_is_told_and_nothing_starts() {
     let output = run(&["--config", file.to_str().expect("UTF-8")]);
     assert_eq!(output.status.code(), Some(2));
     let error = text(&output.stderr);
-    assert!(error.contains("did you mean \"wasm.limits.max_memory\"?"), "{error}");
+    assert!(
+        error.contains("did you mean \"wasm.limits.max_memory\"?"),
+        "{error}"
+    );
     assert!(output.stdout.is_empty());
 
     let output = run(&["--port"]);
     assert_eq!(output.status.code(), Some(2));
     let output = run(&["--config", "/nonexistent/ferrite.toml"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("because: No such file"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("because: No such file"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
@@ -67,14 +77,20 @@ fn help_and_version_are_there() {
 #[test]
 fn paths_are_taken_from_dir() {
     let server = Server::start();
-    assert!(server.dir().join("cache/wasm/v1").is_dir());
+    assert!(server.dir().join("cache/wasm").is_dir());
+    assert!(server.dir().join("data/store").is_dir());
 }
 
 #[test]
 fn functions_can_be_switched_off() {
-    let server = Server::builder().config("[wasm]\nenabled = false\n").start();
+    let server = Server::builder()
+        .config("[wasm]\nenabled = false\n")
+        .start();
     let mut client = server.client();
     let reply = client.run("WASM.LIST");
-    assert!(reply.error().expect("off").contains("wasm.enabled"), "{reply:?}");
+    assert!(
+        reply.error().expect("off").contains("wasm.enabled"),
+        "{reply:?}"
+    );
     assert_eq!(client.run("PING").text(), Some("PONG"));
 }

@@ -14,7 +14,10 @@ fn bulk(text: &str) -> Reply {
 
 fn define(client: &mut Client, name: &str, source: &str) -> String {
     let reply = client.call(&["WASM.DEFINE", name, source, "PERMISSIONS", READ_WRITE]);
-    reply.text().unwrap_or_else(|| panic!("{name} was not defined: {reply:?}")).to_owned()
+    reply
+        .text()
+        .unwrap_or_else(|| panic!("{name} was not defined: {reply:?}"))
+        .to_owned()
 }
 
 #[test]
@@ -22,7 +25,10 @@ fn add1_of_the_proposal() {
     let server = Server::start();
     let mut client = server.client();
     let digest = define(&mut client, "add1", ADD1);
-    assert!(digest.starts_with("blake3:") && digest.len() == 71, "{digest}");
+    assert!(
+        digest.starts_with("blake3:") && digest.len() == 71,
+        "{digest}"
+    );
     assert_eq!(client.run("WASM.CALL add1 ARGS 41"), Reply::Int(42));
     assert_eq!(client.run("wasm.call add1.run args 41"), Reply::Int(42));
     assert_eq!(client.run("FCALL add1 0 41"), Reply::Int(42));
@@ -105,13 +111,25 @@ fn a_pipeline_of_calls_and_commands_keeps_its_order() {
     let mut client = server.client();
     let mut requests = Vec::new();
     // The first request is compiled, which takes long; the others wait for it.
-    requests.extend(encode(&["WASM.DEFINE", "count", COUNT, "PERMISSIONS", READ_WRITE]));
+    requests.extend(encode(&[
+        "WASM.DEFINE",
+        "count",
+        COUNT,
+        "PERMISSIONS",
+        READ_WRITE,
+    ]));
     for _ in 0..100 {
         requests.extend(encode(&["WASM.CALL", "count", "KEYS", "n"]));
         requests.extend(encode(&["INCR", "n"]));
     }
     client.send(&requests);
-    assert!(client.reply().text().expect("a digest").starts_with("blake3:"));
+    assert!(
+        client
+            .reply()
+            .text()
+            .expect("a digest")
+            .starts_with("blake3:")
+    );
     for number in 1..=200 {
         assert_eq!(client.reply(), Reply::Int(number));
     }
@@ -125,7 +143,10 @@ fn sources_come_as_file_bytes_base64_and_digest() {
     std::fs::write(modules.join("deep/add1.wat"), ADD1).expect("written");
     let mut client = server.client();
     let digest = client.call(&["WASM.LOAD", "by_path", "deep/add1.wat"]);
-    let digest = digest.text().unwrap_or_else(|| panic!("{digest:?}")).to_owned();
+    let digest = digest
+        .text()
+        .unwrap_or_else(|| panic!("{digest:?}"))
+        .to_owned();
     // The smallest module with an entry: exports `run`, which returns 7.
     let wasm: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x07\x07\x01\x03run\0\0\x0a\x06\x01\x04\0\x41\x07\x0b";
     let by_value = client.call(&[b"WASM.LOAD".as_slice(), b"by_value", wasm]);
@@ -147,22 +168,45 @@ fn functions_are_listed_shown_replaced_and_removed() {
     let digest = define(&mut client, "add1", ADD1);
     client.run("WASM.CALL add1 ARGS 1");
     let info = client.run("WASM.INFO add1");
-    assert_eq!(info.at("digest").and_then(Reply::text), Some(digest.as_str()), "{info:?}");
+    assert_eq!(
+        info.at("digest").and_then(Reply::text),
+        Some(digest.as_str()),
+        "{info:?}"
+    );
     let list = format!("{:?}", client.run("WASM.LIST"));
     assert!(list.contains("add1") && list.contains(&digest), "{list}");
     let exports = format!("{:?}", client.run("WASM.EXPORTS add1"));
-    assert!(exports.contains("run") && exports.contains("i32"), "{exports}");
+    assert!(
+        exports.contains("run") && exports.contains("i32"),
+        "{exports}"
+    );
 
     let again = client.call(&["WASM.DEFINE", "add1", COUNT]);
-    assert!(again.error().expect("it exists").starts_with("EXISTS "), "{again:?}");
+    assert!(
+        again.error().expect("it exists").starts_with("EXISTS "),
+        "{again:?}"
+    );
     assert_eq!(client.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
-    let replaced = client.call(&["WASM.DEFINE", "add1", COUNT, "PERMISSIONS", READ_WRITE, "REPLACE"]);
+    let replaced = client.call(&[
+        "WASM.DEFINE",
+        "add1",
+        COUNT,
+        "PERMISSIONS",
+        READ_WRITE,
+        "REPLACE",
+    ]);
     assert!(replaced.error().is_none(), "{replaced:?}");
     assert_eq!(client.run("WASM.CALL add1 KEYS k"), Reply::Int(1));
 
     assert_eq!(client.run("WASM.UNLOAD add1"), Reply::Simple("OK".into()));
     let gone = client.run("WASM.CALL add1 ARGS 1");
-    assert!(gone.error().expect("it is gone").starts_with("NOFUNC "), "{gone:?}");
+    assert!(
+        gone.error().expect("it is gone").starts_with("NOFUNC "),
+        "{gone:?}"
+    );
     let gone = client.run("WASM.UNLOAD add1");
-    assert!(gone.error().expect("it is gone").starts_with("NOFUNC "), "{gone:?}");
+    assert!(
+        gone.error().expect("it is gone").starts_with("NOFUNC "),
+        "{gone:?}"
+    );
 }

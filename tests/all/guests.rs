@@ -1,8 +1,12 @@
 //! Small guests in the text format.
 
 /// Flags of a server that lets calls run as long as they like.
-pub(crate) const LONG_CALLS: [&str; 4] =
-    ["--wasm-limits-max-fuel", "1000000000000000", "--wasm-limits-max-time", "1h"];
+pub(crate) const LONG_CALLS: [&str; 4] = [
+    "--wasm-limits-max-fuel",
+    "1000000000000000",
+    "--wasm-limits-max-time",
+    "1h",
+];
 
 /// A scalar: adds one.
 pub(crate) const ADD1: &str = r#"(module
@@ -86,11 +90,14 @@ pub(crate) const EVERY_TYPE: &str = r#"(module
     (call $reply_simple (i32.const 0) (i32.const 4))
     (call $reply_bulk (i32.const 0) (i32.const 7))))"#;
 
-/// A scalar that grows its memory by so many pages; its size before, or -1.
+/// A scalar that grows its memory by so many pages, and gives up when it cannot.
 pub(crate) const GROW: &str = r#"(module
   (memory (export "memory") 1)
   (func (export "run") (param i32) (result i32)
-    (memory.grow (local.get 0))))"#;
+    (local $before i32)
+    (local.set $before (memory.grow (local.get 0)))
+    (if (i32.eq (local.get $before) (i32.const -1)) (then unreachable))
+    (local.get $before)))"#;
 
 /// A scalar that calls itself for good.
 pub(crate) const RECURSE: &str = r#"(module

@@ -19,7 +19,9 @@ fn call_until(client: &mut Client, answer: i64) {
 
 #[test]
 fn a_changed_file_reloads_its_function_and_a_broken_one_does_not() {
-    let server = Server::builder().arguments(&["--wasm-hot-reload", "true"]).start();
+    let server = Server::builder()
+        .arguments(&["--wasm-hot-reload", "true"])
+        .start();
     let modules = server.dir().join("wasm");
     std::fs::create_dir_all(&modules).expect("made");
     let file = modules.join("f.wat");
@@ -64,7 +66,10 @@ fn wait_until_seen(server: &Server) {
 fn files_are_left_alone_unless_it_is_asked_for() {
     let server = Server::start();
     assert_eq!(
-        server.client().run("CONFIG GET wasm.hot_reload").at("wasm.hot_reload"),
+        server
+            .client()
+            .run("CONFIG GET wasm.hot_reload")
+            .at("wasm.hot_reload"),
         Some(&Reply::Bulk(b"false".to_vec()))
     );
 }

@@ -1,8 +1,6 @@
 //! Starting, stopping, and what survives it.
 
-use std::process::Command;
-
-use ferrite_tests::{Reply, Server, program};
+use ferrite_tests::{Reply, Server, command};
 use rustix::process::Signal;
 
 use crate::guests::{ADD1, COUNT, ENDLESS, LONG_CALLS};
@@ -70,7 +68,13 @@ fn a_call_that_ends_in_time_is_answered_while_the_server_stops() {
     wait_for_call(&mut server.client());
     server.signal(Signal::TERM);
     let reply = client.reply();
-    assert!(reply.error().expect("its time is over").starts_with("TIMEOUT "), "{reply:?}");
+    assert!(
+        reply
+            .error()
+            .expect("its time is over")
+            .starts_with("TIMEOUT "),
+        "{reply:?}"
+    );
     assert_eq!(client.next(), None);
     assert!(server.wait().success(), "{}", server.log());
 }
@@ -95,13 +99,86 @@ fn functions_survive_a_restart() {
     let mut client = server.client();
     assert_eq!(client.run("WASM.CALL count KEYS n1"), Reply::Int(1));
     let denied = client.run("WASM.CALL count KEYS other");
-    assert_eq!(denied, Reply::Int(-16), "the guest replies with the status DENIED");
+    assert_eq!(
+        denied,
+        Reply::Int(-16),
+        "the guest replies with the status DENIED"
+    );
     assert_eq!(client.run("WASM.UNLOAD count"), ok());
     assert!(server.stop().success());
 
     let server = Server::builder().dir(dir.path()).start();
     let gone = server.client().run("WASM.CALL count KEYS n1");
-    assert!(gone.error().expect("it is gone").starts_with("NOFUNC "), "{gone:?}");
+    assert!(
+        gone.error().expect("it is gone").starts_with("NOFUNC "),
+        "{gone:?}"
+    );
+}
+
+#[test]
+fn data_survives_a_clean_end() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::builder().dir(dir.path()).start();
+    let mut client = server.client();
+    assert_eq!(client.run("SET k v"), ok());
+    assert_eq!(client.run("HSET h f 1 g 2"), Reply::Int(2));
+    assert!(server.stop().success());
+
+    let server = Server::builder().dir(dir.path()).start();
+    let mut client = server.client();
+    assert_eq!(client.run("GET k"), Reply::Bulk(b"v".to_vec()));
+    assert_eq!(client.run("HLEN h"), Reply::Int(2));
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash_if_durability_is_always() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config = "[store]\ndurability = \"always\"\n";
+    let server = Server::builder().dir(dir.path()).config(config).start();
+    let mut client = server.client();
+    let reply = client.call(&[
+        "WASM.DEFINE",
+        "count",
+        COUNT,
+        "PERMISSIONS",
+        r#"{"allowed_keys":["*"],"allow_write":true}"#,
+    ]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    for number in 1..=20 {
+        assert_eq!(client.run("WASM.CALL count KEYS calls"), Reply::Int(number));
+        assert_eq!(client.run("INCR commands"), Reply::Int(number));
+    }
+    server.signal(Signal::KILL);
+    drop(server);
+
+    let server = Server::builder().dir(dir.path()).config(config).start();
+    let mut client = server.client();
+    assert_eq!(client.run("GET calls"), Reply::Bulk(b"20".to_vec()));
+    assert_eq!(client.run("GET commands"), Reply::Bulk(b"20".to_vec()));
+}
+
+#[test]
+fn a_server_without_persistence_leaves_no_data() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::builder()
+        .dir(dir.path())
+        .arguments(&["--store-persistent", "false"])
+        .start();
+    assert_eq!(server.client().run("SET k v"), ok());
+    assert!(server.stop().success());
+    assert!(!dir.path().join("data/store").exists());
+}
+
+#[test]
+fn two_servers_cannot_share_their_data() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::builder().dir(dir.path()).start();
+    let log = Server::builder()
+        .dir(dir.path())
+        .try_start()
+        .expect_err("it is in use");
+    assert!(log.contains("cannot open the data"), "{log}");
+    assert_eq!(server.client().run("PING"), Reply::Simple("PONG".into()));
 }
 
 #[test]
@@ -116,7 +193,13 @@ fn a_function_whose_cache_was_deleted_says_so() {
     let server = Server::builder().dir(dir.path()).start();
     let mut client = server.client();
     let reply = client.run("WASM.CALL add1 ARGS 1");
-    assert!(reply.error().expect("it is gone").starts_with("NOARTIFACT "), "{reply:?}");
+    assert!(
+        reply
+            .error()
+            .expect("it is gone")
+            .starts_with("NOARTIFACT "),
+        "{reply:?}"
+    );
     let reply = client.call(&["WASM.DEFINE", "add1", ADD1, "REPLACE"]);
     assert!(reply.error().is_none(), "{reply:?}");
     assert_eq!(client.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
@@ -126,7 +209,10 @@ fn a_function_whose_cache_was_deleted_says_so() {
 fn two_servers_cannot_share_an_address() {
     let server = Server::start();
     let port = server.address().port().to_string();
-    let log = Server::builder().arguments(&["--port", &port]).try_start().expect_err("it is taken");
+    let log = Server::builder()
+        .arguments(&["--port", &port])
+        .try_start()
+        .expect_err("it is taken");
     assert!(log.contains("is another server running there?"), "{log}");
 }
 
@@ -138,19 +224,26 @@ fn a_function_compiled_ahead_is_loaded_by_its_digest() {
     // No compiler at the server's hand: what is not in the cache cannot come into being.
     let server = Server::builder().dir(dir.path()).without_compiler().start();
     let cache = dir.path().join("cache/wasm");
-    let output = Command::new(program("ferrite-wasmc", "FERRITE_WASMC_BIN"))
+    let output = command("ferrite-wasmc", "FERRITE_WASMC_BIN")
         .args(["compile", "--json", "--cache"])
         .arg(&cache)
         .arg(&source)
         .output()
         .expect("the compiler can be run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let told = String::from_utf8(output.stdout).expect("JSON is UTF-8");
     let at = told.find("blake3:").expect("the digest is told");
     let digest = &told[at..at + "blake3:".len() + 64];
 
     let mut client = server.client();
-    assert_eq!(client.call(&["WASM.LOAD", "add1", digest]).text(), Some(digest));
+    assert_eq!(
+        client.call(&["WASM.LOAD", "add1", digest]).text(),
+        Some(digest)
+    );
     assert_eq!(client.run("WASM.CALL add1 ARGS 41"), Reply::Int(42));
 }
 

@@ -22,7 +22,14 @@ fn what_was_held_back_runs_as_one() {
     let mut client = server.client();
     let mut other = server.client();
     assert_eq!(client.run("MULTI"), ok());
-    for request in ["SET k 1", "INCR k", "SELECT 1", "SET k other", "PING", "ECHO hello"] {
+    for request in [
+        "SET k 1",
+        "INCR k",
+        "SELECT 1",
+        "SET k other",
+        "PING",
+        "ECHO hello",
+    ] {
         assert_eq!(client.run(request), queued(), "{request}");
     }
     assert_eq!(other.run("GET k"), Reply::Null);
@@ -38,7 +45,11 @@ fn what_was_held_back_runs_as_one() {
         ])
     );
     assert_eq!(other.run("GET k"), bulk("2"));
-    assert_eq!(client.run("GET k"), bulk("other"), "SELECT holds after EXEC");
+    assert_eq!(
+        client.run("GET k"),
+        bulk("other"),
+        "SELECT holds after EXEC"
+    );
 }
 
 #[test]
@@ -64,7 +75,10 @@ fn a_wrong_request_spoils_all() {
         assert_eq!(client.run("SET k v"), queued());
         assert!(client.run(wrong).error().is_some(), "{wrong}");
         let reply = client.run("EXEC");
-        assert!(reply.error().expect(wrong).starts_with("EXECABORT "), "{wrong}: {reply:?}");
+        assert!(
+            reply.error().expect(wrong).starts_with("EXECABORT "),
+            "{wrong}: {reply:?}"
+        );
         assert_eq!(client.run("EXISTS k"), Reply::Int(0));
     }
 }
@@ -93,11 +107,23 @@ fn watched_keys_decide() {
 fn odd_orders_are_told() {
     let server = Server::start();
     let mut client = server.client();
-    assert_eq!(client.run("EXEC"), Reply::Error("ERR EXEC without MULTI".into()));
-    assert_eq!(client.run("DISCARD"), Reply::Error("ERR DISCARD without MULTI".into()));
+    assert_eq!(
+        client.run("EXEC"),
+        Reply::Error("ERR EXEC without MULTI".into())
+    );
+    assert_eq!(
+        client.run("DISCARD"),
+        Reply::Error("ERR DISCARD without MULTI".into())
+    );
     assert_eq!(client.run("MULTI"), ok());
-    assert_eq!(client.run("MULTI"), Reply::Error("ERR MULTI calls can not be nested".into()));
-    assert_eq!(client.run("WATCH k"), Reply::Error("ERR WATCH inside MULTI is not allowed".into()));
+    assert_eq!(
+        client.run("MULTI"),
+        Reply::Error("ERR MULTI calls can not be nested".into())
+    );
+    assert_eq!(
+        client.run("WATCH k"),
+        Reply::Error("ERR WATCH inside MULTI is not allowed".into())
+    );
     assert_eq!(client.run("SET k v"), queued());
     assert_eq!(client.run("DISCARD"), ok());
     assert_eq!(client.run("EXISTS k"), Reply::Int(0));
@@ -112,8 +138,18 @@ fn odd_orders_are_told() {
 fn functions_are_told_apart_from_what_can_be_held_back() {
     let server = Server::start();
     let mut client = server.client();
-    assert!(client.call(&["WASM.DEFINE", "add1", ADD1]).error().is_none());
+    assert!(
+        client
+            .call(&["WASM.DEFINE", "add1", ADD1])
+            .error()
+            .is_none()
+    );
     assert_eq!(client.run("MULTI"), ok());
     let reply = client.run("FCALL add1 0 1");
-    assert!(reply.error().expect("refused").contains("a call is a transaction of its own"));
+    assert!(
+        reply
+            .error()
+            .expect("refused")
+            .contains("a call is a transaction of its own")
+    );
 }

@@ -17,9 +17,16 @@ fn http(server: &Server, request: &str) -> String {
 
 #[test]
 fn metrics_are_served() {
-    let server = Server::builder().arguments(&["--metrics-address", "127.0.0.1:0"]).start();
+    let server = Server::builder()
+        .arguments(&["--metrics-address", "127.0.0.1:0"])
+        .start();
     let mut client = server.client();
-    assert!(client.call(&["WASM.DEFINE", "add1", ADD1]).error().is_none());
+    assert!(
+        client
+            .call(&["WASM.DEFINE", "add1", ADD1])
+            .error()
+            .is_none()
+    );
     for _ in 0..100 {
         assert_eq!(client.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
     }
@@ -27,7 +34,10 @@ fn metrics_are_served() {
     let response = http(&server, "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+    assert!(
+        head.contains(&format!("content-length: {}", body.len())),
+        "{head}"
+    );
     for line in [
         "# TYPE ferrite_connections gauge",
         "ferrite_connections 1",
@@ -36,13 +46,22 @@ fn metrics_are_served() {
         "ferrite_function_errors_total{function=\"add1\",code=\"INVALID\"} 1",
         "ferrite_cache_artifacts 1",
     ] {
-        assert!(body.lines().any(|found| found == line), "{line} is not in\n{body}");
+        assert!(
+            body.lines().any(|found| found == line),
+            "{line} is not in\n{body}"
+        );
     }
     // Buckets only grow, and the last holds everything.
     let buckets: Vec<u64> = body
         .lines()
         .filter(|line| line.starts_with("ferrite_function_latency_seconds_bucket"))
-        .map(|line| line.rsplit(' ').next().expect("a value").parse().expect("a number"))
+        .map(|line| {
+            line.rsplit(' ')
+                .next()
+                .expect("a value")
+                .parse()
+                .expect("a number")
+        })
         .collect();
     assert!(buckets.len() > 10 && buckets.is_sorted(), "{buckets:?}");
     assert!(*buckets.last().expect("there are some") > 0);
@@ -88,9 +107,16 @@ fn each_call_gets_a_line_if_it_is_wanted() {
 
 #[test]
 fn calls_get_no_line_unless_they_fail_if_only_errors_are_wanted() {
-    let server = Server::builder().arguments(&["--wasm-audit", "errors"]).start();
+    let server = Server::builder()
+        .arguments(&["--wasm-audit", "errors"])
+        .start();
     let mut client = server.client();
-    assert!(client.call(&["WASM.DEFINE", "add1", ADD1]).error().is_none());
+    assert!(
+        client
+            .call(&["WASM.DEFINE", "add1", ADD1])
+            .error()
+            .is_none()
+    );
     assert_eq!(client.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
     assert!(client.run("WASM.CALL add1 ARGS x").error().is_some());
     assert!(server.stop_and_log(|log| {
@@ -102,16 +128,31 @@ fn calls_get_no_line_unless_they_fail_if_only_errors_are_wanted() {
 fn slow_calls_are_kept() {
     let server = Server::builder().arguments(&LONG_CALLS).start();
     let mut client = server.client();
-    assert!(client.call(&["WASM.DEFINE", "endless", ENDLESS]).error().is_none());
+    assert!(
+        client
+            .call(&["WASM.DEFINE", "endless", ENDLESS])
+            .error()
+            .is_none()
+    );
     assert_eq!(client.run("SLOWLOG LEN"), Reply::Int(0));
     let reply = client.run("WASM.CALL endless TIMEOUT 50 KEYS k");
     assert!(reply.error().expect("it is ended").starts_with("TIMEOUT "));
     assert_eq!(client.run("SLOWLOG LEN"), Reply::Int(1));
     let slow = client.run("SLOWLOG GET");
-    let call = slow.elements().expect("an array")[0].elements().expect("an array");
+    let call = slow.elements().expect("an array")[0]
+        .elements()
+        .expect("an array");
     assert!(call[2].int().expect("microseconds") >= 10_000, "{call:?}");
-    assert!(call[3].elements().expect("words").contains(&Reply::Bulk(b"endless".to_vec())));
-    assert_eq!(call[4].text(), Some(client.local_address().to_string().as_str()));
+    assert!(
+        call[3]
+            .elements()
+            .expect("words")
+            .contains(&Reply::Bulk(b"endless".to_vec()))
+    );
+    assert_eq!(
+        call[4].text(),
+        Some(client.local_address().to_string().as_str())
+    );
     assert_eq!(client.run("SLOWLOG RESET"), Reply::Simple("OK".into()));
     assert_eq!(client.run("SLOWLOG GET -1"), Reply::Array(Vec::new()));
     assert!(client.run("SLOWLOG GET -2").error().is_some());

@@ -26,7 +26,10 @@ fn resp2_is_spoken_until_hello_3() {
     assert_eq!(hello.at("server"), Some(&bulk("ferrite")));
     assert_eq!(client.run("GET nothing"), Reply::Null);
 
-    assert_eq!(client.run("HELLO 4"), Reply::Error("NOPROTO unsupported protocol version".into()));
+    assert_eq!(
+        client.run("HELLO 4"),
+        Reply::Error("NOPROTO unsupported protocol version".into())
+    );
     assert_eq!(
         client.run("HELLO x"),
         Reply::Error("ERR Protocol version is not an integer or out of range".into())
@@ -98,8 +101,13 @@ fn an_array_of_nothing_passes_without_a_word() {
 fn payloads_are_binary_and_may_be_large() {
     let server = Server::start();
     let mut client = server.client();
-    let value: Vec<u8> = (0..32 * 1024 * 1024_u32).map(|index| (index % 251) as u8).collect();
-    assert_eq!(client.call(&[b"SET".as_slice(), b"\0k\xff", &value]), text("OK"));
+    let value: Vec<u8> = (0..32 * 1024 * 1024_u32)
+        .map(|index| (index % 251) as u8)
+        .collect();
+    assert_eq!(
+        client.call(&[b"SET".as_slice(), b"\0k\xff", &value]),
+        text("OK")
+    );
     let reply = client.call(&[b"GET".as_slice(), b"\0k\xff"]);
     assert!(reply == Reply::Bulk(value), "the value came back changed");
 }
@@ -123,6 +131,32 @@ fn an_unknown_command_is_an_error_and_nothing_more() {
         Reply::Error("ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' ".into())
     );
     let reply = client.run("GET");
-    assert_eq!(reply, Reply::Error("ERR wrong number of arguments for 'get' command".into()));
+    assert_eq!(
+        reply,
+        Reply::Error("ERR wrong number of arguments for 'get' command".into())
+    );
     assert_eq!(client.run("PING"), text("PONG"));
+}
+
+#[test]
+fn a_blocking_pop_waits_for_somebody_to_push() {
+    let server = Server::start();
+    let mut waiting = server.client();
+    let mut other = server.client();
+    waiting.send(b"SET before 1\r\nBLPOP queue 0\r\nPING\r\n");
+    assert_eq!(waiting.reply(), text("OK"));
+    assert_eq!(other.run("RPUSH queue job"), Reply::Int(1));
+    assert_eq!(
+        waiting.reply(),
+        Reply::Array(vec![bulk("queue"), bulk("job")])
+    );
+    assert_eq!(waiting.reply(), text("PONG"));
+    assert_eq!(waiting.run("BLPOP queue 0.01"), Reply::Null);
+    // One that goes away while it waits takes nothing with it.
+    let mut gone = server.client();
+    gone.send(b"BLPOP queue 0\r\n");
+    drop(gone);
+    crate::waiting::wait_until(&mut other, "connected_clients:2\r\n");
+    assert_eq!(other.run("RPUSH queue next"), Reply::Int(1));
+    assert_eq!(other.run("LLEN queue"), Reply::Int(1));
 }

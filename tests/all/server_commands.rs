@@ -23,16 +23,30 @@ fn clients_are_named_and_listed() {
     assert_eq!(client.run("CLIENT GETNAME"), Reply::Null);
     assert_eq!(client.run("CLIENT SETNAME worker"), ok());
     assert_eq!(client.run("CLIENT GETNAME"), bulk("worker"));
-    assert!(client.call(&["CLIENT", "SETNAME", "two words"]).error().is_some());
+    assert!(
+        client
+            .call(&["CLIENT", "SETNAME", "two words"])
+            .error()
+            .is_some()
+    );
     assert_eq!(client.run("CLIENT SETINFO LIB-NAME test"), ok());
     let id = client.run("CLIENT ID").int().expect("a number");
     assert_ne!(other.run("CLIENT ID").int(), Some(id));
     let list = other.run("CLIENT LIST");
     let list = list.text().expect("text");
     assert_eq!(list.lines().count(), 2, "{list}");
-    let line = list.lines().find(|line| line.starts_with(&format!("id={id} "))).expect("a line");
-    assert!(line.contains(" name=worker ") && line.contains(" lib-name=test "), "{line}");
-    assert!(line.contains(&format!(" addr={} ", client.local_address())), "{line}");
+    let line = list
+        .lines()
+        .find(|line| line.starts_with(&format!("id={id} ")))
+        .expect("a line");
+    assert!(
+        line.contains(" name=worker ") && line.contains(" lib-name=test "),
+        "{line}"
+    );
+    assert!(
+        line.contains(&format!(" addr={} ", client.local_address())),
+        "{line}"
+    );
     assert!(line.contains(" cmd=client "), "{line}");
     assert_eq!(client.run("CLIENT NO-EVICT ON"), ok());
     assert!(client.run("CLIENT FLY").error().is_some());
@@ -107,16 +121,35 @@ fn every_command_is_told_once_and_documented() {
     let all = all.elements().expect("an array");
     let names: BTreeSet<&str> = all
         .iter()
-        .map(|entry| entry.elements().expect("an array")[0].text().expect("a name"))
+        .map(|entry| {
+            entry.elements().expect("an array")[0]
+                .text()
+                .expect("a name")
+        })
         .collect();
     assert_eq!(names.len(), all.len(), "a name stands twice");
-    for name in ["get", "ping", "hello", "wasm.call", "fcall", "wasm.load", "client", "hset"] {
+    for name in [
+        "get",
+        "ping",
+        "hello",
+        "wasm.call",
+        "fcall",
+        "wasm.load",
+        "client",
+        "hset",
+    ] {
         assert!(names.contains(name), "{name}");
     }
-    assert_eq!(client.run("COMMAND COUNT").int(), i64::try_from(all.len()).ok());
+    assert_eq!(
+        client.run("COMMAND COUNT").int(),
+        i64::try_from(all.len()).ok()
+    );
     let listed = client.run("COMMAND LIST FILTERBY PATTERN wasm.*");
     let listed = listed.elements().expect("an array");
-    assert!(listed.len() > 10 && listed.contains(&bulk("wasm.call")), "{listed:?}");
+    assert!(
+        listed.len() > 10 && listed.contains(&bulk("wasm.call")),
+        "{listed:?}"
+    );
 
     let info = client.run("COMMAND INFO get nosuch");
     let info = info.elements().expect("an array");
@@ -128,10 +161,18 @@ fn every_command_is_told_once_and_documented() {
 
     let docs = client.run("COMMAND DOCS wasm.call");
     let call = docs.at("wasm.call").expect("documented");
-    let arguments = call.at("arguments").and_then(Reply::elements).expect("arguments");
-    let tokens: Vec<Option<&str>> =
-        arguments.iter().map(|argument| argument.at("token").and_then(Reply::text)).collect();
-    assert!(tokens.contains(&Some("KEYS")) && tokens.contains(&Some("ARGS")), "{arguments:?}");
+    let arguments = call
+        .at("arguments")
+        .and_then(Reply::elements)
+        .expect("arguments");
+    let tokens: Vec<Option<&str>> = arguments
+        .iter()
+        .map(|argument| argument.at("token").and_then(Reply::text))
+        .collect();
+    assert!(
+        tokens.contains(&Some("KEYS")) && tokens.contains(&Some("ARGS")),
+        "{arguments:?}"
+    );
 
     client.hello3();
     assert!(matches!(client.run("COMMAND DOCS"), Reply::Map(_)));
@@ -159,22 +200,37 @@ fn info_has_its_sections() {
     let info = client.run("INFO");
     let info = info.text().expect("text");
     for section in ["Server", "Clients", "Memory", "Stats", "Wasm", "Keyspace"] {
-        assert!(info.contains(&format!("# {section}\r\n")), "{section} in {info}");
+        assert!(
+            info.contains(&format!("# {section}\r\n")),
+            "{section} in {info}"
+        );
     }
     let one = client.run("INFO stats");
     let one = one.text().expect("text");
-    assert!(one.starts_with("# Stats\r\n") && !one.contains("# Server"), "{one}");
+    assert!(
+        one.starts_with("# Stats\r\n") && !one.contains("# Server"),
+        "{one}"
+    );
     assert!(one.contains("total_connections_received:1\r\n"), "{one}");
 }
 
 #[test]
 fn config_get_shows_the_configuration_without_secrets() {
-    let server = Server::builder().arguments(&["--password", "hunter2"]).start();
+    let server = Server::builder()
+        .arguments(&["--password", "hunter2"])
+        .start();
     let mut client = server.client();
     assert_eq!(client.run("AUTH hunter2"), ok());
     let reply = client.run("CONFIG GET wasm.limits.*");
-    assert_eq!(reply.at("wasm.limits.max_memory"), Some(&bulk("16MB")), "{reply:?}");
+    assert_eq!(
+        reply.at("wasm.limits.max_memory"),
+        Some(&bulk("16MB")),
+        "{reply:?}"
+    );
     let all = format!("{:?}", client.run("CONFIG GET *"));
-    assert!(all.contains("server.password") && !all.contains("hunter2"), "{all}");
+    assert!(
+        all.contains("server.password") && !all.contains("hunter2"),
+        "{all}"
+    );
     assert!(client.run("CONFIG SET port 1").error().is_some());
 }

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ferrite_tests::Server;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
 };
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring,
 };
@@ -62,7 +62,9 @@ fn ping(server: &Server, authority: &Authority, own: Option<&Identity>) -> Optio
         Some(own) => {
             let chain: Vec<CertificateDer<'static>> = vec![own.certificate.der().clone()];
             let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(own.key.serialize_der()));
-            builder.with_client_auth_cert(chain, key).expect("an identity")
+            builder
+                .with_client_auth_cert(chain, key)
+                .expect("an identity")
         }
     };
     let name = ServerName::try_from("localhost").expect("a name");
@@ -82,15 +84,36 @@ fn clients_speak_over_tls() {
     write(dir.path(), &authority, &authority.identity("localhost"));
     let server = Server::builder()
         .dir(dir.path())
-        .arguments(&["--tls-port", "0", "--tls-cert", "cert.pem", "--tls-key", "key.pem"])
+        .arguments(&[
+            "--tls-port",
+            "0",
+            "--tls-cert",
+            "cert.pem",
+            "--tls-key",
+            "key.pem",
+        ])
         .start();
-    assert_eq!(ping(&server, &authority, None).as_deref(), Some("+PONG\r\n"));
-    assert_eq!(server.client().run("PING").text(), Some("PONG"), "the plain port serves as well");
+    assert_eq!(
+        ping(&server, &authority, None).as_deref(),
+        Some("+PONG\r\n")
+    );
+    assert_eq!(
+        server.client().run("PING").text(),
+        Some("PONG"),
+        "the plain port serves as well"
+    );
     // Somebody who does not know of TLS is no reason to stop.
     let mut plain = ferrite_tests::Client::connect(server.address_of("tls"));
     let _ = plain.try_send(b"PING\r\n");
-    assert_eq!(ping(&server, &authority, None).as_deref(), Some("+PONG\r\n"));
-    assert_eq!(ping(&server, &Authority::new(), None), None, "the client checks the server");
+    assert_eq!(
+        ping(&server, &authority, None).as_deref(),
+        Some("+PONG\r\n")
+    );
+    assert_eq!(
+        ping(&server, &Authority::new(), None),
+        None,
+        "the client checks the server"
+    );
 }
 
 #[test]
@@ -107,7 +130,10 @@ fn clients_show_certificates_where_they_must() {
         .start();
     let known = authority.identity("client");
     let stranger = Authority::new().identity("client");
-    assert_eq!(ping(&server, &authority, Some(&known)).as_deref(), Some("+PONG\r\n"));
+    assert_eq!(
+        ping(&server, &authority, Some(&known)).as_deref(),
+        Some("+PONG\r\n")
+    );
     assert_eq!(ping(&server, &authority, Some(&stranger)), None);
     assert_eq!(ping(&server, &authority, None), None);
 }
@@ -118,7 +144,14 @@ fn files_that_are_no_certificates_are_told() {
     std::fs::write(dir.path().join("cert.pem"), "nonsense").expect("written");
     let log = Server::builder()
         .dir(dir.path())
-        .arguments(&["--tls-port", "0", "--tls-cert", "cert.pem", "--tls-key", "key.pem"])
+        .arguments(&[
+            "--tls-port",
+            "0",
+            "--tls-cert",
+            "cert.pem",
+            "--tls-key",
+            "key.pem",
+        ])
         .try_start()
         .expect_err("it must refuse");
     assert!(log.contains("cert.pem holds no certificate"), "{log}");

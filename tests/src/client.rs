@@ -40,8 +40,12 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
         Self {
             stream,
@@ -80,7 +84,9 @@ impl Client {
     ///
     /// When the server does not take them.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the server takes what is sent");
+        self.stream
+            .write_all(bytes)
+            .expect("the server takes what is sent");
     }
 
     /// Sends bytes to a server that may close the connection meanwhile.
@@ -94,7 +100,8 @@ impl Client {
     ///
     /// When the server closes instead, or says nothing for a minute.
     pub fn reply(&mut self) -> Reply {
-        self.next().expect("a reply rather than the connection's end")
+        self.next()
+            .expect("a reply rather than the connection's end")
     }
 
     /// Waits for the next reply, or for the connection's end.
@@ -102,7 +109,10 @@ impl Client {
     /// # Panics
     ///
     /// When the server says nothing for a minute.
-    #[expect(clippy::should_implement_trait, reason = "it blocks, and has no end to iterate to")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it blocks, and has no end to iterate to"
+    )]
     pub fn next(&mut self) -> Option<Reply> {
         loop {
             if let Some((reply, length)) = Reply::decode(&self.received, self.resp3) {
@@ -146,6 +156,8 @@ impl Client {
     /// When the connection is gone.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.stream.local_addr().expect("a connected socket has an address")
+        self.stream
+            .local_addr()
+            .expect("a connected socket has an address")
     }
 }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// The folder that cargo builds this profile's programs into.
 ///
@@ -32,4 +33,16 @@ pub fn program(name: &str, variable: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Runs [`program`], with none of our own variables in its environment.
+#[must_use]
+pub fn command(name: &str, variable: &str) -> Command {
+    let mut command = Command::new(program(name, variable));
+    for (variable, _) in env::vars_os() {
+        if variable.as_encoded_bytes().starts_with(b"FERRITE_") {
+            command.env_remove(variable);
+        }
+    }
+    command
 }

@@ -47,7 +47,10 @@ impl Reply {
     #[must_use]
     pub fn decode(bytes: &[u8], resp3: bool) -> Option<(Self, usize)> {
         let broken = |error| -> ! {
-            panic!("the server's reply is no RESP: {error:?} in {:?}", bytes.escape_ascii().to_string())
+            panic!(
+                "the server's reply is no RESP: {error:?} in {:?}",
+                bytes.escape_ascii().to_string()
+            )
         };
         if resp3 {
             let decoded = decode3(bytes).unwrap_or_else(|error| broken(error));
@@ -99,9 +102,10 @@ impl Reply {
     #[must_use]
     pub fn at(&self, key: &str) -> Option<&Self> {
         match self {
-            Self::Map(pairs) => {
-                pairs.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
-            }
+            Self::Map(pairs) => pairs
+                .iter()
+                .find(|(name, _)| name.text() == Some(key))
+                .map(|(_, value)| value),
             Self::Array(elements) => elements
                 .as_chunks::<2>()
                 .0
@@ -123,9 +127,10 @@ impl fmt::Debug for Reply {
             Self::Bulk(bytes) => write!(out, "\"{}\"", bytes.escape_ascii()),
             Self::Null => write!(out, "(nil)"),
             Self::Array(elements) => out.debug_list().entries(elements).finish(),
-            Self::Map(pairs) => {
-                out.debug_map().entries(pairs.iter().map(|(key, value)| (key, value))).finish()
-            }
+            Self::Map(pairs) => out
+                .debug_map()
+                .entries(pairs.iter().map(|(key, value)| (key, value)))
+                .finish(),
             Self::Set(elements) => out.debug_set().entries(elements).finish(),
             Self::Double(value) => write!(out, "(double) {value}"),
             Self::Bool(value) => write!(out, "({value})"),
@@ -173,8 +178,10 @@ impl From<Frame3> for Reply {
             Frame3::Array { data, .. } => Self::Array(list(data)),
             Frame3::Push { data, .. } => Self::Push(list(data)),
             Frame3::Map { data, .. } => {
-                let mut pairs: Vec<(Self, Self)> =
-                    data.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+                let mut pairs: Vec<(Self, Self)> = data
+                    .into_iter()
+                    .map(|(key, value)| (key.into(), value.into()))
+                    .collect();
                 pairs.sort_by_key(|pair| format!("{pair:?}"));
                 Self::Map(pairs)
             }

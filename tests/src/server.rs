@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::program::program;
+use crate::program::{command, program};
 
 /// Starts servers.
 #[derive(Debug, Default)]
@@ -25,7 +25,8 @@ impl ServerBuilder {
     /// Adds flags.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
-        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self.arguments
+            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self
     }
 
@@ -57,7 +58,8 @@ impl ServerBuilder {
     /// When it ends instead; its log is in the message.
     #[must_use]
     pub fn start(self) -> Server {
-        self.try_start().unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+        self.try_start()
+            .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
     /// As [`ServerBuilder::start`], but a server that ends is the error, with its log.
@@ -81,7 +83,7 @@ impl ServerBuilder {
             .append(true)
             .open(&log_path)
             .expect("the log can be written");
-        let mut command = Command::new(program("ferrite-server", "FERRITE_SERVER_BIN"));
+        let mut command = command("ferrite-server", "FERRITE_SERVER_BIN");
         command.arg("--port=0").arg("--dir").arg(&dir);
         if let Some(text) = &self.config {
             let path = dir.join("ferrite.toml");
@@ -104,7 +106,9 @@ impl ServerBuilder {
             .expect("the server can be run");
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("stdout is text");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("stdout is text");
         let Some(addresses) = line.strip_prefix("ready ") else {
             child.wait().expect("our own child");
             return Err(fs::read_to_string(&log_path).unwrap_or_default());

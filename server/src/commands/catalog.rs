@@ -58,25 +58,33 @@ pub(super) fn all(host: &Host) -> Vec<Entry> {
         summary: "As in Redis.",
         arguments: "",
     });
-    let functions = host.functions.iter().flat_map(|_| COMMANDS).map(|spec| Entry {
-        name: spec.name.to_ascii_lowercase(),
-        arity: spec.arity,
-        flags: spec.flags.to_vec(),
-        keys: match spec.keys {
-            FunctionKeys::Counted => (3, 3, 1),
-            FunctionKeys::None | FunctionKeys::AfterWord => (0, 0, 0),
-        },
-        group: "functions",
-        summary: spec.summary,
-        arguments: spec.syntax,
-    });
+    let functions = host
+        .functions
+        .iter()
+        .flat_map(|_| COMMANDS)
+        .map(|spec| Entry {
+            name: spec.name.to_ascii_lowercase(),
+            arity: spec.arity,
+            flags: spec.flags.to_vec(),
+            keys: match spec.keys {
+                FunctionKeys::Counted => (3, 3, 1),
+                FunctionKeys::None | FunctionKeys::AfterWord => (0, 0, 0),
+            },
+            group: "functions",
+            summary: spec.summary,
+            arguments: spec.syntax,
+        });
     own.chain(data).chain(functions).collect()
 }
 
 /// The keys of a request.
 pub(super) fn keys<'a>(host: &Host, request: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, KeysError> {
     if let Some(spec) = super::find(request[0]) {
-        return if spec.takes(request.len()) { Ok(Vec::new()) } else { Err(KeysError::Arity) };
+        return if spec.takes(request.len()) {
+            Ok(Vec::new())
+        } else {
+            Err(KeysError::Arity)
+        };
     }
     if let Some(spec) = find_function(request[0]) {
         let positions = spec.key_positions(request).map_err(|_| KeysError::Arity)?;
@@ -88,9 +96,10 @@ pub(super) fn keys<'a>(host: &Host, request: &[&'a [u8]]) -> Result<Vec<&'a [u8]
     })?;
     match access.keys {
         KeyAccess::None | KeyAccess::All => Ok(Vec::new()),
-        KeyAccess::At(indexes) => {
-            Ok(indexes.iter().filter_map(|&index| request.get(index).copied()).collect())
-        }
+        KeyAccess::At(indexes) => Ok(indexes
+            .iter()
+            .filter_map(|&index| request.get(index).copied())
+            .collect()),
         KeyAccess::Unknown => Err(KeysError::Unknown),
     }
 }

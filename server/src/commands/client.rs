@@ -48,8 +48,7 @@ const HELP: [&str; 18] = [
 pub(super) fn checked_name(name: &[u8]) -> Option<String> {
     const NAME_BYTES_MAX: usize = 256;
     let printable = name.iter().all(|byte| (b'!'..=b'~').contains(byte));
-    (printable && name.len() <= NAME_BYTES_MAX)
-        .then(|| String::from_utf8_lossy(name).into_owned())
+    (printable && name.len() <= NAME_BYTES_MAX).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
@@ -107,10 +106,15 @@ fn set_info(scope: &mut Scope<'_>, attribute: &[u8], value: &[u8]) {
         scope.client.relabel(|labels| labels.library = value);
         scope.reply.ok();
     } else if attribute.eq_ignore_ascii_case(b"LIB-VER") {
-        scope.client.relabel(|labels| labels.library_version = value);
+        scope
+            .client
+            .relabel(|labels| labels.library_version = value);
         scope.reply.ok();
     } else {
-        scope.reply.error(format!("ERR Unrecognized option '{}'", attribute.escape_ascii()));
+        scope.reply.error(format!(
+            "ERR Unrecognized option '{}'",
+            attribute.escape_ascii()
+        ));
     }
 }
 
@@ -141,7 +145,9 @@ fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
                 Vec::new()
             }
             [kind] => {
-                scope.reply.error(format!("ERR Unknown client type '{}'", kind.escape_ascii()));
+                scope
+                    .reply
+                    .error(format!("ERR Unknown client type '{}'", kind.escape_ascii()));
                 return;
             }
             _ => {
@@ -150,18 +156,26 @@ fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
             }
         },
         [id, ids @ ..] if id.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-            let Some(ids) = ids.iter().map(|id| number(id)).collect::<Option<Vec<u64>>>() else {
+            let Some(ids) = ids
+                .iter()
+                .map(|id| number(id))
+                .collect::<Option<Vec<u64>>>()
+            else {
                 scope.reply.error("ERR Invalid client ID");
                 return;
             };
-            ids.into_iter().filter_map(|id| scope.host.clients.get(id)).collect()
+            ids.into_iter()
+                .filter_map(|id| scope.host.clients.get(id))
+                .collect()
         }
         _ => {
             scope.reply.error("ERR syntax error");
             return;
         }
     };
-    scope.reply.verbatim(*b"txt", Clients::lines(&clients).as_bytes());
+    scope
+        .reply
+        .verbatim(*b"txt", Clients::lines(&clients).as_bytes());
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -202,11 +216,19 @@ impl Filter {
     }
 
     fn means(&self, client: &Client, own_id: u64) -> bool {
-        let Self { id, peer, local, user, with_self } = self;
+        let Self {
+            id,
+            peer,
+            local,
+            user,
+            with_self,
+        } = self;
         id.is_none_or(|id| id == client.id)
             && peer.is_none_or(|peer| peer == client.peer)
             && local.is_none_or(|local| local == client.local)
-            && user.as_ref().is_none_or(|user| *user == client.labels().user)
+            && user
+                .as_ref()
+                .is_none_or(|user| *user == client.labels().user)
             && (*with_self || client.id != own_id)
     }
 }
@@ -218,12 +240,18 @@ fn kill(scope: &mut Scope<'_>, options: &[&[u8]]) {
     // The old form names one address, may end its own connection, and answers OK.
     let (filter, old) = match options {
         [address] => {
-            let peer = std::str::from_utf8(address).ok().and_then(|text| text.parse().ok());
+            let peer = std::str::from_utf8(address)
+                .ok()
+                .and_then(|text| text.parse().ok());
             let Some(peer) = peer else {
                 scope.reply.error("ERR No such client");
                 return;
             };
-            let filter = Filter { peer: Some(peer), with_self: true, ..Filter::default() };
+            let filter = Filter {
+                peer: Some(peer),
+                with_self: true,
+                ..Filter::default()
+            };
             (Some(filter), true)
         }
         options => (Filter::parse(options), false),
@@ -242,7 +270,11 @@ fn kill(scope: &mut Scope<'_>, options: &[&[u8]]) {
     for client in &meant {
         tracing::info!(client = client.id, peer = %client.peer, by = scope.client.id, "connection ended by CLIENT KILL");
         // One's own connection still gets its answer.
-        if client.id == scope.client.id { client.stop() } else { client.cut() }
+        if client.id == scope.client.id {
+            client.stop()
+        } else {
+            client.cut()
+        }
     }
     match (old, meant.is_empty()) {
         (true, true) => scope.reply.error("ERR No such client"),

@@ -83,7 +83,10 @@ fn named(scope: &Scope<'_>, names: &[&[u8]]) -> Vec<Option<Entry>> {
     names
         .iter()
         .map(|name| {
-            entries.iter().find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name)).cloned()
+            entries
+                .iter()
+                .find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
+                .cloned()
         })
         .collect()
 }

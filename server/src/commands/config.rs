@@ -48,11 +48,22 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
 const FOREIGN: [(&str, &str); 3] = [("save", ""), ("appendonly", "no"), ("databases", "16")];
 
 fn get(scope: &mut Scope<'_>, patterns: &[&[u8]]) {
-    let own = scope.host.config.settings().into_iter().map(|(key, value)| {
-        let shown = if key.secret { String::new() } else { plain(&value) };
-        (key.path(), shown)
-    });
-    let foreign = FOREIGN.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let own = scope
+        .host
+        .config
+        .settings()
+        .into_iter()
+        .map(|(key, value)| {
+            let shown = if key.secret {
+                String::new()
+            } else {
+                plain(&value)
+            };
+            (key.path(), shown)
+        });
+    let foreign = FOREIGN
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let found: Vec<(String, String)> = own
         .chain(foreign)
         .filter(|(name, _)| {

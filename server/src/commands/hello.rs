@@ -28,7 +28,9 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
             return Flow::Continue;
         }
         Some(_) => {
-            scope.reply.error("ERR Protocol version is not an integer or out of range");
+            scope
+                .reply
+                .error("ERR Protocol version is not an integer or out of range");
             return Flow::Continue;
         }
     };
@@ -81,7 +83,11 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
     };
-    scope.client.activity.protocol.store(version, Ordering::Relaxed);
+    scope
+        .client
+        .activity
+        .protocol
+        .store(version, Ordering::Relaxed);
     greet(scope, version);
     Flow::Continue
 }

@@ -46,7 +46,9 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
         });
     let mut text = String::with_capacity(2048);
     for (name, write) in SECTIONS {
-        let asked = wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name.as_bytes()));
+        let asked = wanted
+            .iter()
+            .any(|wanted| wanted.eq_ignore_ascii_case(name.as_bytes()));
         if everything || asked {
             if !text.is_empty() {
                 text.push_str("\r\n");
@@ -104,13 +106,25 @@ fn persistence(_: &Host, text: &mut String) {
 fn stats(host: &Host, text: &mut String) {
     let stats = &host.stats;
     line(text, "total_connections_received", stats.connections.get());
-    line(text, "rejected_connections", stats.connections_rejected.get());
-    line(text, "timed_out_connections", stats.connections_timed_out.get());
+    line(
+        text,
+        "rejected_connections",
+        stats.connections_rejected.get(),
+    );
+    line(
+        text,
+        "timed_out_connections",
+        stats.connections_timed_out.get(),
+    );
     line(text, "total_commands_processed", stats.requests.get());
     line(text, "protocol_errors", stats.protocol_errors.get());
     line(text, "total_net_input_bytes", stats.input_bytes.get());
     line(text, "total_net_output_bytes", stats.output_bytes.get());
-    line(text, "acl_access_denied_auth", stats.authentication_failures.get());
+    line(
+        text,
+        "acl_access_denied_auth",
+        stats.authentication_failures.get(),
+    );
 }
 
 fn replication(_: &Host, text: &mut String) {
@@ -144,17 +158,27 @@ fn wasm(host: &Host, text: &mut String) {
 fn keyspace(host: &Host, text: &mut String) {
     for database in 0_u32.. {
         let mut session = ferrite_store::Session::new();
-        if host.store.select(&mut session, database.to_string().as_bytes()).is_err() {
+        if host
+            .store
+            .select(&mut session, database.to_string().as_bytes())
+            .is_err()
+        {
             return;
         }
         let mut reply = Encoder::new(Protocol::Resp2);
         let size: &[&[u8]] = &[b"DBSIZE"];
-        let flow = host.store.execute(&mut session, size, &mut Replies(&mut reply));
+        let flow = host
+            .store
+            .execute(&mut session, size, &mut Replies(&mut reply));
         let keys = std::str::from_utf8(reply.bytes()).unwrap_or_default();
         if let (ferrite_store::Flow::Done, Some(keys)) = (flow, keys.strip_prefix(':'))
             && keys != "0\r\n"
         {
-            line(text, &format!("db{database}"), format_args!("keys={},expires=0,avg_ttl=0", keys.trim()));
+            line(
+                text,
+                &format!("db{database}"),
+                format_args!("keys={},expires=0,avg_ttl=0", keys.trim()),
+            );
         }
     }
 }

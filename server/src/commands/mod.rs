@@ -103,7 +103,9 @@ pub(crate) static SPECS: [&Spec; 18] = [
 pub(crate) fn find(name: &[u8]) -> Option<&'static Spec> {
     SPECS
         .iter()
-        .find(|spec| spec.name.len() == name.len() && spec.name.as_bytes().eq_ignore_ascii_case(name))
+        .find(|spec| {
+            spec.name.len() == name.len() && spec.name.as_bytes().eq_ignore_ascii_case(name)
+        })
         .copied()
 }
 
@@ -117,14 +119,20 @@ impl Spec {
 /// Whether `arity`, as `COMMAND` has it, allows so many words.
 pub(crate) const fn takes(arity: i32, words: usize) -> bool {
     let wanted = arity.unsigned_abs() as usize;
-    if arity < 0 { words >= wanted } else { words == wanted }
+    if arity < 0 {
+        words >= wanted
+    } else {
+        words == wanted
+    }
 }
 
 /// The error of a request with the wrong number of arguments.
 #[cold]
 pub(crate) fn wrong_arity(reply: &mut Encoder, name: &str) {
     let name = name.to_ascii_lowercase();
-    reply.error(format!("ERR wrong number of arguments for '{name}' command"));
+    reply.error(format!(
+        "ERR wrong number of arguments for '{name}' command"
+    ));
 }
 
 /// The error of a subcommand that a command does not have.

@@ -18,12 +18,19 @@ pub(super) static SPEC: Spec = Spec {
 const OPTIONS: [&[u8]; 4] = [b"NOSAVE", b"SAVE", b"NOW", b"FORCE"];
 
 fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
-    let known = |word: &&[u8]| OPTIONS.iter().any(|option| option.eq_ignore_ascii_case(word));
+    let known = |word: &&[u8]| {
+        OPTIONS
+            .iter()
+            .any(|option| option.eq_ignore_ascii_case(word))
+    };
     if !argv[1..].iter().all(known) {
         scope.reply.error("ERR syntax error");
         return Flow::Continue;
     }
-    tracing::info!(client = scope.client.id, "a client asked the server to stop");
+    tracing::info!(
+        client = scope.client.id,
+        "a client asked the server to stop"
+    );
     scope.host.stop();
     // As with Redis, the answer is the end of the connection.
     Flow::Close

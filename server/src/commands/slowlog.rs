@@ -33,11 +33,17 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
     match (subcommand.as_slice(), &argv[2..]) {
         (b"GET", []) => get(scope, COUNT_DEFAULT),
         (b"GET", [count]) => {
-            let count = std::str::from_utf8(count).ok().and_then(|text| text.parse::<i64>().ok());
+            let count = std::str::from_utf8(count)
+                .ok()
+                .and_then(|text| text.parse::<i64>().ok());
             match count {
                 Some(-1) => get(scope, usize::MAX),
-                Some(count) if count >= 0 => get(scope, usize::try_from(count).unwrap_or(usize::MAX)),
-                _ => scope.reply.error("ERR count should be greater than or equal to -1"),
+                Some(count) if count >= 0 => {
+                    get(scope, usize::try_from(count).unwrap_or(usize::MAX))
+                }
+                _ => scope
+                    .reply
+                    .error("ERR count should be greater than or equal to -1"),
             }
         }
         (b"LEN", []) => scope.reply.count(scope.host.slow_calls.len() as u64),
@@ -58,7 +64,9 @@ fn get(scope: &mut Scope<'_>, count_max: usize) {
         scope.reply.array(6);
         scope.reply.count(call.id);
         scope.reply.count(call.unix_seconds);
-        scope.reply.count(u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX));
+        scope
+            .reply
+            .count(u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX));
         scope.reply.array(call.words.len());
         for word in &call.words {
             scope.reply.bulk(word);

@@ -63,10 +63,19 @@ impl Argument {
 
     /// Writes the argument as `COMMAND DOCS` has it.
     pub(super) fn write(&self, reply: &mut Encoder) {
-        let Self { name, kind, token, optional, multiple, parts } = self;
+        let Self {
+            name,
+            kind,
+            token,
+            optional,
+            multiple,
+            parts,
+        } = self;
         let flags = usize::from(*optional) + usize::from(*multiple);
-        let pairs =
-            2 + usize::from(token.is_some()) + usize::from(flags > 0) + usize::from(!parts.is_empty());
+        let pairs = 2
+            + usize::from(token.is_some())
+            + usize::from(flags > 0)
+            + usize::from(!parts.is_empty());
         reply.map(pairs);
         reply.bulk(b"name");
         reply.bulk(name.as_bytes());
@@ -108,7 +117,10 @@ fn is_token(word: &str) -> bool {
 
 /// The arguments of a line of usage. Our own tables are the only input, so nesting is bounded.
 pub(super) fn parse(usage: &str) -> Vec<Argument> {
-    let spaced = usage.replace('[', " [ ").replace(']', " ] ").replace('|', " | ");
+    let spaced = usage
+        .replace('[', " [ ")
+        .replace(']', " ] ")
+        .replace('|', " | ");
     sequence(&mut spaced.split_ascii_whitespace())
 }
 
@@ -142,7 +154,10 @@ fn sequence<'a>(words: &mut impl Iterator<Item = &'a str>) -> Vec<Argument> {
                     continue;
                 }
                 match Argument::joined(inner, Kind::Block) {
-                    Some(group) => Argument { optional: true, ..group },
+                    Some(group) => Argument {
+                        optional: true,
+                        ..group
+                    },
                     None => continue,
                 }
             }
@@ -154,7 +169,11 @@ fn sequence<'a>(words: &mut impl Iterator<Item = &'a str>) -> Vec<Argument> {
         }
         choosing = false;
     }
-    with_tokens(groups.into_iter().filter_map(|group| Argument::joined(group, Kind::OneOf)))
+    with_tokens(
+        groups
+            .into_iter()
+            .filter_map(|group| Argument::joined(group, Kind::OneOf)),
+    )
 }
 
 /// Makes a word in capitals and the argument that follows it one argument with its token.
@@ -210,11 +229,23 @@ mod tests {
             ("", ""),
             ("message", "message"),
             ("[message]", "message?"),
-            ("key value [NX|XX] [EX seconds]", "key value <NX: XX:>? EX:seconds?"),
-            ("name [TIMEOUT ms] [KEYS key …]", "name TIMEOUT:ms? KEYS:key?+"),
+            (
+                "key value [NX|XX] [EX seconds]",
+                "key value <NX: XX:>? EX:seconds?",
+            ),
+            (
+                "name [TIMEOUT ms] [KEYS key …]",
+                "name TIMEOUT:ms? KEYS:key?+",
+            ),
             ("key [key …]", "key+"),
-            ("[AUTH username password] [SETNAME name]", "(AUTH:username password)? SETNAME:name?"),
-            ("ISOLATION rewind|fresh|reuse", "ISOLATION:<rewind fresh reuse>"),
+            (
+                "[AUTH username password] [SETNAME name]",
+                "(AUTH:username password)? SETNAME:name?",
+            ),
+            (
+                "ISOLATION rewind|fresh|reuse",
+                "ISOLATION:<rewind fresh reuse>",
+            ),
             ("ID|INFO|HELP [argument …]", "<ID: INFO: HELP:> argument?+"),
         ] {
             assert_eq!(shown(&parse(usage)), arguments, "{usage}");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::typed::Origin;
+use super::origin::Origin;
 
 /// Why a configuration was not accepted.
 #[derive(Debug, thiserror::Error)]

@@ -7,9 +7,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::nearest::nearest;
+use super::origin::Origin;
 use super::sections;
 use super::setting::Raw;
-use super::typed::{Origin, Typed};
+use super::typed::Typed;
 
 /// More than any configuration needs, and little enough to read at once.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -22,7 +23,9 @@ pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<(), ConfigError> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(failed)?;
     let bytes = file.metadata().map_err(failed)?.len();
-    file.take(BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    file.take(BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     if text.len() as u64 > BYTES_MAX {
         return Err(ConfigError::TooLarge {
             path: path.to_owned(),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::nearest::nearest;
+use super::origin::Origin;
 use super::sections;
 use super::setting::Raw;
-use super::typed::{KeyInfo, Origin, Typed};
+use super::typed::{KeyInfo, Typed};
 
 /// The variable that names the configuration file, where no `--config` does.
 pub(super) const CONFIG_VARIABLE: &str = "FERRITE_CONFIG";
@@ -53,9 +54,11 @@ pub(super) fn read(
     };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
-        let argument = argument.into_string().map_err(|argument| ConfigError::NotText {
-            what: format!("argument {argument:?}"),
-        })?;
+        let argument = argument
+            .into_string()
+            .map_err(|argument| ConfigError::NotText {
+                what: format!("argument {argument:?}"),
+            })?;
         match argument.as_str() {
             "--check-config" => line.action = Action::CheckConfig,
             "--print-config" => line.action = Action::PrintConfig,
@@ -80,10 +83,12 @@ fn setting(
         None => (argument, None),
     };
     if flag == "--config" {
-        let value = attached.or_else(|| rest.next()).ok_or(ConfigError::NoValue {
-            flag,
-            kind: "the path of a file",
-        })?;
+        let value = attached
+            .or_else(|| rest.next())
+            .ok_or(ConfigError::NoValue {
+                flag,
+                kind: "the path of a file",
+            })?;
         line.config = Some(PathBuf::from(value));
         return Ok(());
     }
@@ -96,14 +101,20 @@ fn setting(
             name: flag,
         });
     };
-    let value = attached.or_else(|| rest.next()).ok_or_else(|| ConfigError::NoValue {
-        flag: flag.clone(),
-        kind: key.kind,
-    })?;
+    let value = attached
+        .or_else(|| rest.next())
+        .ok_or_else(|| ConfigError::NoValue {
+            flag: flag.clone(),
+            kind: key.kind,
+        })?;
     let value = value.into_string().map_err(|_| ConfigError::NotText {
         what: format!("the value of {flag}"),
     })?;
-    let raw = if key.list { Raw::List(split(&value)) } else { Raw::Text(value) };
+    let raw = if key.list {
+        Raw::List(split(&value))
+    } else {
+        Raw::Text(value)
+    };
     line.settings.push((key, raw, Origin::Flag(flag)));
     Ok(())
 }
@@ -154,7 +165,10 @@ pub(super) fn variables(
 }
 
 fn utf8(name: &str, value: &OsStr) -> Result<String, ConfigError> {
-    value.to_str().map(str::to_owned).ok_or_else(|| ConfigError::NotText {
-        what: format!("environment variable {name}"),
-    })
+    value
+        .to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| ConfigError::NotText {
+            what: format!("environment variable {name}"),
+        })
 }

@@ -80,7 +80,9 @@ impl Setting for Permissions {
     }
 
     fn write(&self) -> String {
-        let name = Self::NAMES.iter().find(|name| Self::named(name).as_ref() == Some(self));
+        let name = Self::NAMES
+            .iter()
+            .find(|name| Self::named(name).as_ref() == Some(self));
         name.map_or_else(|| quoted(&self.to_json()), |name| quoted(name))
     }
 }
@@ -96,10 +98,16 @@ mod tests {
     #[test]
     fn the_runtimes_types_are_read_and_written() {
         for (typed, written) in [("1024", "\"1KB\""), ("16MB", "\"16MB\"")] {
-            assert_eq!(ByteSize::read(&text(typed)).expect("a size").write(), written);
+            assert_eq!(
+                ByteSize::read(&text(typed)).expect("a size").write(),
+                written
+            );
         }
         assert_eq!(Span::read(&text("90s")).expect("a time").write(), "\"90s\"");
-        assert_eq!(Count::read(&text("1_000")).expect("a count").write(), "1000");
+        assert_eq!(
+            Count::read(&text("1_000")).expect("a count").write(),
+            "1000"
+        );
         assert_eq!(Option::<Count>::read(&text("")), Some(None));
         assert_eq!(Isolation::read(&text("FRESH")), Some(Isolation::Fresh));
         for name in Permissions::NAMES {
@@ -108,7 +116,9 @@ mod tests {
         }
         let json = r#"{"allowed_keys":["user:*"],"allow_write":true}"#;
         let permissions = Permissions::read(&text(json)).expect("JSON");
-        let file: toml::Table = format!("key = {}", permissions.write()).parse().expect("TOML");
+        let file: toml::Table = format!("key = {}", permissions.write())
+            .parse()
+            .expect("TOML");
         let again = Permissions::read(&text(file["key"].as_str().expect("text")));
         assert_eq!(again, Some(permissions));
     }

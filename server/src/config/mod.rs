@@ -6,6 +6,7 @@ mod file;
 mod flags;
 mod functions;
 mod nearest;
+mod origin;
 mod render;
 pub(crate) mod runtime;
 mod sections;
@@ -19,13 +20,14 @@ use std::path::{Path, PathBuf};
 pub use audit::Audit;
 pub use error::ConfigError;
 pub use flags::Action;
+pub use origin::Origin;
 pub use render::{help, markdown};
 pub use sections::{
     SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmPool,
     WasmSecurity, keys, sections,
 };
 pub use setting::{Durability, LogFormat, Port, Secret};
-pub use typed::{KeyInfo, Origin};
+pub use typed::KeyInfo;
 pub use users::{Right, Rights, UserSpec};
 
 #[cfg(test)]
@@ -163,7 +165,16 @@ impl Config {
 
     /// Each key with its value as a file would have it, secrets included.
     pub(crate) fn settings(&self) -> Vec<(&'static KeyInfo, String)> {
-        let Self { server, store, wasm, limits, pool, background, security, cache } = self;
+        let Self {
+            server,
+            store,
+            wasm,
+            limits,
+            pool,
+            background,
+            security,
+            cache,
+        } = self;
         [
             server.written(),
             store.written(),

@@ -4,7 +4,10 @@
 ///
 /// Edits are insertions, removals, replacements and swaps of neighbours; a third of the name's
 /// length may be wrong. Case and the difference between `-`, `_` and `.` cost nothing.
-pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let typed = fold(typed);
     known
         .into_iter()
@@ -47,7 +50,12 @@ fn edits(left: &[char], right: &[char]) -> usize {
 mod tests {
     use super::nearest;
 
-    const KNOWN: [&str; 4] = ["server.port", "server.bind", "wasm.limits.max_memory", "wasm.enabled"];
+    const KNOWN: [&str; 4] = [
+        "server.port",
+        "server.bind",
+        "wasm.limits.max_memory",
+        "wasm.enabled",
+    ];
 
     #[test]
     fn small_slips_are_recognised() {

@@ -93,7 +93,11 @@ fn paragraph(out: &mut String, lines: &[&str]) {
 /// A default as it stands in a file.
 fn shown_default(key: &KeyInfo) -> String {
     if key.default.is_empty() {
-        if key.list { "[]".to_owned() } else { "\"\"".to_owned() }
+        if key.list {
+            "[]".to_owned()
+        } else {
+            "\"\"".to_owned()
+        }
     } else {
         key.default.to_owned()
     }

@@ -311,6 +311,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// Whether `path` is a section, or holds sections.
 pub(super) fn is_section(path: &str) -> bool {
     names().any(|name| {
-        name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        name.strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     })
 }

@@ -330,12 +330,17 @@ mod tests {
     fn round_trip<T: Setting + Debug + PartialEq>(typed: &Raw, written: &str) {
         let value = T::read(typed).unwrap_or_else(|| panic!("{typed:?} is {}", T::KIND));
         assert_eq!(value.write(), written);
-        let file: toml::Table = format!("key = {written}").parse().expect("TOML was written");
+        let file: toml::Table = format!("key = {written}")
+            .parse()
+            .expect("TOML was written");
         let raw = match &file["key"] {
             toml::Value::String(text) => Raw::Text(text.clone()),
             toml::Value::Boolean(value) => Raw::Boolean(*value),
             toml::Value::Array(values) => Raw::List(
-                values.iter().map(|value| value.as_str().expect("texts").to_owned()).collect(),
+                values
+                    .iter()
+                    .map(|value| value.as_str().expect("texts").to_owned())
+                    .collect(),
             ),
             number => Raw::Number(number.to_string()),
         };
@@ -347,7 +352,10 @@ mod tests {
         round_trip::<bool>(&text("yes"), "true");
         round_trip::<bool>(&Raw::Boolean(false), "false");
         round_trip::<usize>(&text(" 12 "), "12");
-        round_trip::<u64>(&Raw::Number("18446744073709551".into()), "18446744073709551");
+        round_trip::<u64>(
+            &Raw::Number("18446744073709551".into()),
+            "18446744073709551",
+        );
         round_trip::<IpAddr>(&text("::1"), "\"::1\"");
         round_trip::<String>(&text("a \"b\"\n\\"), "\"a \\\"b\\\"\\u000a\\\\\"");
         round_trip::<PathBuf>(&text("./wasm"), "\"./wasm\"");

@@ -13,7 +13,9 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn invoke(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
     Invocation::read(
         arguments.iter().map(OsString::from),
-        variables.iter().map(|(name, value)| (name.into(), value.into())),
+        variables
+            .iter()
+            .map(|(name, value)| (name.into(), value.into())),
     )
 }
 
@@ -31,8 +33,9 @@ fn every_default_is_of_its_keys_kind() {
 
 #[test]
 fn keys_flags_and_variables_are_distinct() {
-    let mut names: Vec<String> =
-        keys().flat_map(|key| [key.path(), key.flag(), key.variable()]).collect();
+    let mut names: Vec<String> = keys()
+        .flat_map(|key| [key.path(), key.flag(), key.variable()])
+        .collect();
     let count = names.len();
     names.sort();
     names.dedup();
@@ -41,9 +44,13 @@ fn keys_flags_and_variables_are_distinct() {
 
 #[test]
 fn what_is_printed_means_the_same() {
-    let config = parse("[server]\nport = 1\nlog = \"a\\\"b\"\n[wasm]\nenabled = false").expect("right");
+    let config =
+        parse("[server]\nport = 1\nlog = \"a\\\"b\"\n[wasm]\nenabled = false").expect("right");
     assert_eq!(parse(&config.to_toml()).expect("printed by us"), config);
-    assert_eq!(parse(&Config::default().to_toml()).expect("printed by us"), Config::default());
+    assert_eq!(
+        parse(&Config::default().to_toml()).expect("printed by us"),
+        Config::default()
+    );
 }
 
 #[test]
@@ -60,11 +67,17 @@ fn flags_win_over_variables_and_those_over_the_file() {
     let path = file.path().to_str().expect("UTF-8");
     let invocation = invoke(
         &["--port", "3", "--config", path],
-        &[("FERRITE_SERVER_PORT", "2"), ("FERRITE_SERVER_THREADS", "2")],
+        &[
+            ("FERRITE_SERVER_PORT", "2"),
+            ("FERRITE_SERVER_THREADS", "2"),
+        ],
     )
     .expect("right");
     let server = invocation.config.server;
-    assert_eq!((number(server.port), server.threads, server.max_arguments), (3, 2, 1));
+    assert_eq!(
+        (number(server.port), server.threads, server.max_arguments),
+        (3, 2, 1)
+    );
 
     let by_variable = invoke(&[], &[("FERRITE_CONFIG", path)]).expect("right");
     assert_eq!(number(by_variable.config.server.port), 1);
@@ -80,18 +93,29 @@ fn actions_are_told_apart() {
     ] {
         assert_eq!(invoke(&[flag], &[]).expect(flag).action, action);
     }
-    assert_eq!(invoke(&["--port=0"], &[]).expect("right").action, Action::Serve);
+    assert_eq!(
+        invoke(&["--port=0"], &[]).expect("right").action,
+        Action::Serve
+    );
 }
 
 #[test]
 fn foreign_variables_are_left_alone_and_slips_are_told() {
-    let invocation =
-        invoke(&[], &[("FERRITE_SERVER_PROT", "1"), ("HOME", "/"), ("FERRITE_KEY_PASSWORD", "x")])
-            .expect("only a warning");
+    let invocation = invoke(
+        &[],
+        &[
+            ("FERRITE_SERVER_PROT", "1"),
+            ("HOME", "/"),
+            ("FERRITE_KEY_PASSWORD", "x"),
+        ],
+    )
+    .expect("only a warning");
     assert_eq!(
         invocation.warnings,
-        ["environment variable FERRITE_SERVER_PROT: there is no variable \
-          \"FERRITE_SERVER_PROT\"; did you mean \"FERRITE_SERVER_PORT\"?"]
+        [
+            "environment variable FERRITE_SERVER_PROT: there is no variable \
+          \"FERRITE_SERVER_PROT\"; did you mean \"FERRITE_SERVER_PORT\"?"
+        ]
     );
 }
 
@@ -105,13 +129,19 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "[server]\nmodule_dir = \"x\"",
         "ferrite.toml:2: there is no key \"server.module_dir\"; did you mean \"wasm.module_dir\"?",
     ),
-    ("port = 1", "ferrite.toml:1: there is no key \"port\"; did you mean \"server.port\"?"),
+    (
+        "port = 1",
+        "ferrite.toml:1: there is no key \"port\"; did you mean \"server.port\"?",
+    ),
     (
         "[servers]\nport = 1",
         "ferrite.toml:1: there is no section \"servers\"; did you mean \"server\"?",
     ),
     ("[quux]", "ferrite.toml:1: there is no section \"quux\""),
-    ("server = 1", "ferrite.toml:1: \"server\" is a section, not a key with a value"),
+    (
+        "server = 1",
+        "ferrite.toml:1: \"server\" is a section, not a key with a value",
+    ),
     (
         "[server.port]\nx = 1",
         "ferrite.toml:1: \"server.port\" is a key with a value, not a section",
@@ -124,7 +154,10 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "[server]\nbind = \"localhost\"",
         "ferrite.toml:2: server.bind must be an IP address such as \"127.0.0.1\" or \"::1\", not \"localhost\"",
     ),
-    ("[wasm]\nenabled = 1", "ferrite.toml:2: wasm.enabled must be true or false, not 1"),
+    (
+        "[wasm]\nenabled = 1",
+        "ferrite.toml:2: wasm.enabled must be true or false, not 1",
+    ),
     (
         "[server]\nmax_request = -1",
         "ferrite.toml:2: server.max_request must be a size such as \"16MB\" or \"512KB\", not -1",
@@ -149,7 +182,9 @@ fn each_error_names_the_place_and_what_to_do() {
         let error = parse(text).expect_err(text).to_string();
         assert_eq!(&error, message, "{text}");
     }
-    let error = parse("[server]\nport = ").expect_err("not TOML").to_string();
+    let error = parse("[server]\nport = ")
+        .expect_err("not TOML")
+        .to_string();
     assert!(error.starts_with("ferrite.toml:2: not TOML: "), "{error}");
 }
 
@@ -160,9 +195,18 @@ fn each_wrong_flag_is_told() {
             &["--prot", "1"][..],
             "flag --prot: there is no flag \"--prot\"; did you mean \"--port\"?",
         ),
-        (&["--port"], "flag --port needs a value: a port from 0 (any free one) to 65535, or \"off\""),
-        (&["--config"], "flag --config needs a value: the path of a file"),
-        (&["serve"], "unexpected argument \"serve\"; flags start with --, see --help"),
+        (
+            &["--port"],
+            "flag --port needs a value: a port from 0 (any free one) to 65535, or \"off\"",
+        ),
+        (
+            &["--config"],
+            "flag --config needs a value: the path of a file",
+        ),
+        (
+            &["serve"],
+            "unexpected argument \"serve\"; flags start with --, see --help",
+        ),
         (
             &["--port", "x"],
             "flag --port: server.port must be a port from 0 (any free one) to 65535, or \"off\", not \"x\"",
@@ -185,5 +229,9 @@ fn the_documentation_is_that_of_the_table() {
         std::fs::write(&path, markdown()).expect("docs can be written");
     }
     let page = std::fs::read_to_string(&path).expect("docs/configuration.md is there");
-    assert_eq!(page, markdown(), "run this test with FERRITE_BLESS=1 to write the page anew");
+    assert_eq!(
+        page,
+        markdown(),
+        "run this test with FERRITE_BLESS=1 to write the page anew"
+    );
 }

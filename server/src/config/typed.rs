@@ -1,36 +1,8 @@
 //! What was typed, before anybody decides what it means: values by key, each with its origin.
 
-use std::fmt;
-use std::path::PathBuf;
-
 use super::error::ConfigError;
+use super::origin::Origin;
 use super::setting::{Raw, Setting};
-
-/// Where a value was typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A line of a file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
-    /// An environment variable.
-    Variable(String),
-    /// A flag of the command line.
-    Flag(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, line } => write!(out, "{}:{line}", path.display()),
-            Self::Variable(name) => write!(out, "environment variable {name}"),
-            Self::Flag(name) => write!(out, "flag {name}"),
-        }
-    }
-}
 
 /// Values by the key's path, the strongest origin only.
 #[derive(Debug, Default)]
@@ -43,7 +15,10 @@ impl Typed {
     ///
     /// A list's flag may be given several times: its values add up.
     pub(super) fn put(&mut self, key: &'static KeyInfo, raw: Raw, origin: Origin) {
-        let found = self.values.iter_mut().find(|(known, ..)| std::ptr::eq(*known, key));
+        let found = self
+            .values
+            .iter_mut()
+            .find(|(known, ..)| std::ptr::eq(*known, key));
         match (found, raw) {
             (Some((_, Raw::List(values), Origin::Flag(_))), Raw::List(mut more))
                 if matches!(origin, Origin::Flag(_)) =>
@@ -67,11 +42,19 @@ impl Typed {
 
     /// The meaning of a key's value, or of its default.
     pub(super) fn resolve<T: Setting>(&self, key: &'static KeyInfo) -> Result<T, ConfigError> {
-        match self.values.iter().find(|(known, ..)| std::ptr::eq(*known, key)) {
+        match self
+            .values
+            .iter()
+            .find(|(known, ..)| std::ptr::eq(*known, key))
+        {
             Some((_, raw, origin)) => T::read(raw).ok_or_else(|| ConfigError::Value {
                 key: key.path(),
                 origin: origin.clone(),
-                value: if T::SECRET { "the value".into() } else { show(raw) },
+                value: if T::SECRET {
+                    "the value".into()
+                } else {
+                    show(raw)
+                },
                 kind: T::KIND,
             }),
             None => Ok(T::read(&Raw::Text(key.default.to_owned()))
@@ -134,6 +117,9 @@ impl KeyInfo {
     /// Its environment variable, `FERRITE_WASM_LIMITS_MAX_MEMORY`.
     #[must_use]
     pub fn variable(&self) -> String {
-        format!("FERRITE_{}", self.path().replace('.', "_").to_ascii_uppercase())
+        format!(
+            "FERRITE_{}",
+            self.path().replace('.', "_").to_ascii_uppercase()
+        )
     }
 }

@@ -25,7 +25,13 @@ pub enum Right {
 
 impl Right {
     /// Every right, in the order they are written.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Call, Self::Manage, Self::Admin];
+    pub const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Write,
+        Self::Call,
+        Self::Manage,
+        Self::Admin,
+    ];
 
     /// Its name in the configuration.
     #[must_use]
@@ -62,8 +68,11 @@ impl Rights {
 
 impl fmt::Display for Rights {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> =
-            Right::ALL.into_iter().filter(|&right| self.has(right)).map(Right::name).collect();
+        let names: Vec<&str> = Right::ALL
+            .into_iter()
+            .filter(|&right| self.has(right))
+            .map(Right::name)
+            .collect();
         out.write_str(&names.join("+"))
     }
 }
@@ -97,9 +106,9 @@ impl UserSpec {
             let doubled = match key {
                 "may" => rights.replace(parse_rights(value)?).is_some(),
                 "password" => password.replace(blake3::hash(value.as_bytes())).is_some(),
-                "password_blake3" => {
-                    password.replace(blake3::Hash::from_hex(value).ok()?).is_some()
-                }
+                "password_blake3" => password
+                    .replace(blake3::Hash::from_hex(value).ok()?)
+                    .is_some(),
                 "functions" => functions
                     .replace(value.split('+').map(str::to_owned).collect())
                     .is_some(),
@@ -123,14 +132,26 @@ fn parse_rights(text: &str) -> Option<Rights> {
         return Some(Rights::all());
     }
     text.split('+').try_fold(Rights::default(), |rights, name| {
-        Right::ALL.into_iter().find(|right| right.name() == name).map(|right| rights.with(right))
+        Right::ALL
+            .into_iter()
+            .find(|right| right.name() == name)
+            .map(|right| rights.with(right))
     })
 }
 
 impl fmt::Display for UserSpec {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, rights, password, functions } = self;
-        write!(out, "{name} may={rights} password_blake3={}", password.to_hex())?;
+        let Self {
+            name,
+            rights,
+            password,
+            functions,
+        } = self;
+        write!(
+            out,
+            "{name} may={rights} password_blake3={}",
+            password.to_hex()
+        )?;
         if !functions.is_empty() {
             write!(out, " functions={}", functions.join("+"))?;
         }
@@ -174,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_user_is_read_and_written() {
-        let users = read("app may=read+call password=s3cret functions=rate_*+stats").expect("right");
+        let users =
+            read("app may=read+call password=s3cret functions=rate_*+stats").expect("right");
         assert_eq!(users[0].name, "app");
         assert_eq!(users[0].password, blake3::hash(b"s3cret"));
         assert_eq!(users[0].functions, ["rate_*", "stats"]);
@@ -182,7 +204,10 @@ mod tests {
         assert!(!users.write().contains("s3cret"));
         let again = read(&users[0].to_string()).expect("written by us");
         assert_eq!(again, users);
-        assert_eq!(read("ops may=all password=x").expect("right")[0].rights, Rights::all());
+        assert_eq!(
+            read("ops may=all password=x").expect("right")[0].rights,
+            Rights::all()
+        );
     }
 
     #[test]
@@ -202,7 +227,10 @@ mod tests {
         ] {
             assert!(read(text).is_none(), "{text}");
         }
-        let twice = Raw::List(vec!["a may=read password=x".into(), "a may=all password=x".into()]);
+        let twice = Raw::List(vec![
+            "a may=read password=x".into(),
+            "a may=all password=x".into(),
+        ]);
         assert!(<Vec<UserSpec> as Setting>::read(&twice).is_none());
     }
 }
