@@ -9,8 +9,10 @@ use parking_lot::Mutex;
 
 use crate::ticker::Moment;
 
-/// Calls that one slot numbers before it starts over; a slot is what runs one call at a time.
-const SEQUENCE_BITS: u32 = 40;
+/// Bits of an id that number the calls of a function; the others number the slot. A slot is what
+/// runs one call at a time. With 24 bits, an old id could name another call after 16 million calls
+/// on the same slot; with 39 bits left, slots do not run out and ids fit a RESP integer.
+const SEQUENCE_BITS: u32 = 24;
 
 static NEXT_SLOT: AtomicU64 = AtomicU64::new(1);
 

@@ -1,5 +1,7 @@
 //! An instance of a function's module, and how each kind of entry is run on it.
 
+use std::ops::Range;
+
 use ferrite_cache::EntryKind;
 use smallvec::SmallVec;
 use wasmtime::{
@@ -288,12 +290,7 @@ impl<K: Keyspace> Instance<K> {
         self.charge_bytes(len)?;
         let memory = self.memory()?;
         let (memory, state) = memory.data_and_store_mut(&mut self.store);
-        let target = slice(memory, pointer, len).ok_or(Stop::OutOfBounds {
-            function: "the buffer that alloc returned",
-            pointer: pointer.cast_unsigned(),
-            len: u64::from(len.cast_unsigned()),
-            memory_bytes: memory.len(),
-        })?;
+        let target = slice(memory, pointer, len, "the buffer that alloc returned")?;
         memory[target].copy_from_slice(state.command_reply.bytes());
         Ok(())
     }
@@ -304,12 +301,7 @@ impl<K: Keyspace> Instance<K> {
         self.charge_bytes(len)?;
         let memory = self.memory()?;
         let (memory, state) = memory.data_and_store_mut(&mut self.store);
-        let source = slice(memory, pointer, len).ok_or(Stop::OutOfBounds {
-            function: "the reply that the entry returned",
-            pointer: pointer.cast_unsigned(),
-            len: u64::from(len.cast_unsigned()),
-            memory_bytes: memory.len(),
-        })?;
+        let source = slice(memory, pointer, len, "the reply that the entry returned")?;
         let reply = &mut state.reply;
         let bounds = ReplyBounds {
             bytes_max: reply.bytes_max(),
@@ -384,10 +376,18 @@ pub(crate) enum Survives {
 }
 
 /// The part of a memory that a pointer and a length mean, both read as unsigned.
-fn slice(memory: &[u8], pointer: i32, len: i32) -> Option<std::ops::Range<usize>> {
-    let start = pointer.cast_unsigned() as usize;
-    let end = start.checked_add(len.cast_unsigned() as usize)?;
-    (end <= memory.len()).then_some(start..end)
+fn slice(memory: &[u8], pointer: i32, len: i32, what: &'static str) -> Result<Range<usize>, Stop> {
+    let (pointer, len) = (pointer.cast_unsigned(), len.cast_unsigned());
+    let start = pointer as usize;
+    match start.checked_add(len as usize) {
+        Some(end) if end <= memory.len() => Ok(start..end),
+        _ => Err(Stop::ReturnedOutOfBounds {
+            what,
+            pointer,
+            len,
+            memory_bytes: memory.len(),
+        }),
+    }
 }
 
 #[cold]

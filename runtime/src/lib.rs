@@ -10,6 +10,7 @@ mod data;
 pub mod engine;
 pub mod error;
 pub mod executor;
+mod fetched;
 pub mod function;
 pub mod glob;
 mod guest_log;

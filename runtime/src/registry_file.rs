@@ -262,6 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_crash_left_behind_is_in_nobodys_way() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let file = RegistryFile::new(folder.path().join("functions.json"));
+        let (a, b) = (record("a"), record("b"));
+        file.write([&a])?;
+        // Half of the next file was written when the process died.
+        std::fs::write(file.temporary(), "{\"version\": 1, \"func")?;
+        assert_eq!(file.read()?, [a.clone()]);
+        file.write([&a, &b])?;
+        assert_eq!(file.read()?, [a, b]);
+        assert!(!file.temporary().exists());
+        Ok(())
+    }
+
+    #[test]
     fn a_folder_that_is_missing_is_told() {
         let file = RegistryFile::new("/nonexistent/functions.json");
         let error = file

@@ -33,6 +33,18 @@ pub(crate) enum Stop {
         /// Size of the guest's memory.
         memory_bytes: usize,
     },
+    /// A pointer that the guest returned leads out of its memory.
+    #[error("{what} is {len} bytes at {pointer:#x}, outside the memory of {memory_bytes} bytes")]
+    ReturnedOutOfBounds {
+        /// What the pointer was meant to be.
+        what: &'static str,
+        /// Where the bytes were said to be.
+        pointer: u32,
+        /// How many.
+        len: u32,
+        /// Size of the guest's memory.
+        memory_bytes: usize,
+    },
     /// A pointer where there is no memory to point into.
     #[error("{function} was given a pointer, and the module exports no memory named \"memory\"")]
     NoMemory {

@@ -46,6 +46,7 @@ fn stopped(stop: &Stop, error: &wasmtime::Error) -> CallError {
             ..
         } => CallError::limit(problem.to_string()),
         Stop::OutOfBounds { .. }
+        | Stop::ReturnedOutOfBounds { .. }
         | Stop::NoMemory { .. }
         | Stop::Reply { .. }
         | Stop::Exit { .. }

@@ -1,9 +1,8 @@
 //! `FCALL` and `FCALL_RO`: run a function by the method that every client library has.
 
-use std::ops::Range;
-
 use super::Command;
 use super::call::Call;
+use super::counted::counted_keys;
 use super::error::CommandError;
 use super::spec::{Keys, Right, Runs, Spec};
 
@@ -48,18 +47,4 @@ fn read<'a>(argv: &'a [&'a [u8]], read_only: bool) -> Result<Command<'a>, Comman
         timeout: None,
         read_only,
     }))
-}
-
-/// Which words are keys: as many as the third one says.
-pub(super) fn counted_keys(argv: &[&[u8]]) -> Result<Range<usize>, CommandError> {
-    const FIRST: usize = 3;
-    let count: i64 = str::from_utf8(argv[2])
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .ok_or(CommandError::KeyCount)?;
-    let count = usize::try_from(count).map_err(|_| CommandError::KeyCountNegative)?;
-    if count > argv.len() - FIRST {
-        return Err(CommandError::KeyCountTooLarge);
-    }
-    Ok(FIRST..FIRST + count)
 }

@@ -8,6 +8,7 @@
 mod background;
 mod call;
 mod call_async;
+mod counted;
 mod define;
 mod error;
 mod errors;

@@ -86,7 +86,7 @@ impl Spec {
         Ok(match self.keys {
             Keys::None => 0..0,
             Keys::AfterWord => super::sections::Sections::read(self, argv, 2)?.keys,
-            Keys::Counted => super::fcall::counted_keys(argv)?,
+            Keys::Counted => super::counted::counted_keys(argv)?,
         })
     }
 }

@@ -99,7 +99,7 @@ async fn buffer_entries_take_and_give_resp() {
         (
             "test.outside",
             Protocol::Resp2,
-            "-TRAP the reply that the entry returned was given 1 bytes at 0x10000, outside the memory of 65536 bytes",
+            "-TRAP the reply that the entry returned is 1 bytes at 0x10000, outside the memory of 65536 bytes",
         ),
     ] {
         let request = CallRequest::new(name.as_bytes(), &[b"k"], &[b"a", b""]);

@@ -1,29 +1,9 @@
-//! An entry: what the attribute macro makes of a function, and how a call runs through it.
+//! How a call runs through an entry: what the attribute macro makes of a function.
 
 use crate::error::Error;
-use crate::input::{Input, Storage};
+use crate::input::{Entry, Input, Storage};
 use crate::parameter::Parameter;
 use crate::reply::Reply;
-
-/// An annotated function, callable with keys and arguments. The macro writes it.
-pub struct Entry {
-    /// The name it is called by.
-    pub name: &'static str,
-    /// Name and parameters as they were written, for error replies.
-    pub signature: &'static str,
-    /// The parameters, in order.
-    pub parameters: &'static [Description],
-    /// Fills the parameters, calls the function and replies its result.
-    pub call: fn(&mut Input<'_>) -> Result<(), Error>,
-}
-
-/// A parameter as error replies describe it.
-pub struct Description {
-    /// Its name.
-    pub name: &'static str,
-    /// Its type as it was written.
-    pub type_text: &'static str,
-}
 
 /// Runs one call: its input is the host's, its reply goes to the host.
 pub fn run(entry: &'static Entry) {

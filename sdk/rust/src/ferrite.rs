@@ -7,7 +7,7 @@
 //! Every function fails with `NOPERM` where the function's permissions do not cover the key, and
 //! with `WRONGTYPE` where the key holds another type of value.
 
-use ferrite_wasm_abi::{Status, log_level, set_option};
+use ferrite_wasm_abi::{Status, set_option};
 
 use crate::argument::{Argument, ArgumentList, Arguments};
 use crate::decode::decode;
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::excerpt::excerpt;
 use crate::from_value::{FromValue, Mismatch};
 use crate::host;
+pub use crate::level::Level;
 use crate::result_buffer::read;
 use crate::value::Value;
 
@@ -352,22 +353,6 @@ fn reply_of(command: &str, list: &mut ArgumentList) -> Result<Value, Error> {
         Some(Ok(Encoded(value))) => Ok(value),
         _ => Err(Error::of_status(Status::Store.code().into(), "call", name)),
     }
-}
-
-/// How much a log line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i32)]
-pub enum Level {
-    /// The finest level.
-    Trace = log_level::TRACE,
-    /// For those who debug the function.
-    Debug = log_level::DEBUG,
-    /// For those who run the server.
-    Info = log_level::INFO,
-    /// Something to look at.
-    Warn = log_level::WARN,
-    /// Something went wrong.
-    Error = log_level::ERROR,
 }
 
 /// Writes a line to the server's log.

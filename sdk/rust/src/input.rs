@@ -4,7 +4,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::argument::Decimal;
-use crate::entry::Entry;
 use crate::error::Error;
 use crate::host;
 use crate::parameter::Refusal;
@@ -97,6 +96,26 @@ impl Storage {
             &self.heap_places
         }
     }
+}
+
+/// An annotated function, callable with keys and arguments. The macro writes it.
+pub struct Entry {
+    /// The name it is called by.
+    pub name: &'static str,
+    /// Name and parameters as they were written, for error replies.
+    pub signature: &'static str,
+    /// The parameters, in order.
+    pub parameters: &'static [Description],
+    /// Fills the parameters, calls the function and replies its result.
+    pub call: fn(&mut Input<'_>) -> Result<(), Error>,
+}
+
+/// A parameter as error replies describe it.
+pub struct Description {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type as it was written.
+    pub type_text: &'static str,
 }
 
 /// A call's keys and arguments, in order, with a cursor: what a [`Parameter`](crate::Parameter)

@@ -39,7 +39,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", not(target_family = "wasm")))]
 extern crate std;
 
-#[cfg(all(target_family = "wasm", feature = "allocator"))]
+#[cfg(any(all(target_family = "wasm", feature = "allocator"), test))]
 mod allocator;
 mod argument;
 mod decode;
@@ -53,6 +53,7 @@ mod guest;
 mod input;
 #[cfg(feature = "serde")]
 mod json;
+mod level;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
 mod parameter;
@@ -68,13 +69,13 @@ use guest as host;
 use mock::host;
 
 pub use argument::{Argument, Arguments};
-pub use entry::Entry;
 pub use error::Error;
 pub use ferrite_wasm_abi::Status;
 pub use ferrite_wasm_sdk_macros::{entry, ferrite_function};
 pub use from_value::{FromValue, Mismatch};
 #[cfg(all(target_family = "wasm", not(feature = "std")))]
 pub use guest::panicked;
+pub use input::Entry;
 pub use input::Input;
 #[cfg(feature = "serde")]
 pub use json::Json;
@@ -85,6 +86,7 @@ pub use value::Value;
 /// What the macro's code calls; not for other use.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::entry::{Description, Entry, finish, run, take};
+    pub use crate::entry::{finish, run, take};
     pub use crate::input::Input;
+    pub use crate::input::{Description, Entry};
 }

@@ -36,17 +36,17 @@ impl ReplyWriter for Encoder {
 
     fn null(&mut self) {
         if self.in_resp3() {
-            self.line('_', "")
+            self.line('_', "");
         } else {
-            self.line('$', -1)
+            self.line('$', -1);
         }
     }
 
     fn null_array(&mut self) {
         if self.in_resp3() {
-            self.line('_', "")
+            self.line('_', "");
         } else {
-            self.line('*', -1)
+            self.line('*', -1);
         }
     }
 
@@ -65,9 +65,9 @@ impl ReplyWriter for Encoder {
     fn double(&mut self, value: f64) {
         let text = ferrite_store::format_double(value);
         if self.in_resp3() {
-            self.line(',', text)
+            self.line(',', text);
         } else {
-            self.bulk(text.as_bytes())
+            self.bulk(text.as_bytes());
         }
     }
 
@@ -91,9 +91,9 @@ impl ReplyWriter for Encoder {
 
     fn map(&mut self, len: usize) {
         if self.in_resp3() {
-            self.line('%', len)
+            self.line('%', len);
         } else {
-            self.line('*', len * 2)
+            self.line('*', len * 2);
         }
     }
 

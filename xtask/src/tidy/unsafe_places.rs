@@ -27,6 +27,18 @@ const ALLOWED: &[(&str, &str)] = &[
     ),
     ("runtime/src/load.rs", "turns a verified artifact into code"),
     (
+        "runtime/src/rewind/arena.rs",
+        "gives wasmtime memories of our own",
+    ),
+    (
+        "runtime/src/rewind/fault.rs",
+        "handles write faults of those memories",
+    ),
+    (
+        "runtime/src/rewind/image.rs",
+        "maps pristine images over them and copies pages back",
+    ),
+    (
         "sdk/rust/macros/src/expand.rs",
         "the name of an export is an unsafe attribute",
     ),

@@ -113,7 +113,7 @@ async fn a_thousand_functions_start_from_one_file() {
 }
 
 #[tokio::test]
-async fn many_first_calls_fetch_the_code_once() {
+async fn many_first_calls_all_get_the_code() {
     let host = Managed::new();
     host.load("f", ADD_ONE, "").await;
     let host = Arc::new(host.restart().expect("it starts"));

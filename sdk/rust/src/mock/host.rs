@@ -8,7 +8,7 @@ use ferrite_wasm_abi::{Status, log_level, set_option};
 
 use super::keyspace::{Expiry, WRONG_TYPE};
 use super::{State, commands, with_state};
-use crate::ferrite::Level;
+use crate::level::Level;
 use crate::value::Value;
 
 /// Copies what fits, keeps a longer result for `take`, and gives the full length.

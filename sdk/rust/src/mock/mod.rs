@@ -41,8 +41,8 @@ use core::cell::RefCell;
 use keyspace::Keyspace;
 use replies::Replies;
 
-use crate::entry::Entry;
 use crate::ferrite::Level;
+use crate::input::Entry;
 use crate::value::Value;
 
 std::thread_local! {

@@ -1,0 +1,265 @@
+//! A value that is fetched when somebody first needs it, once for all who wait.
+
+use std::future::poll_fn;
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::error::{CallError, Code};
+
+/// How long a value that could not be fetched is left alone before the next try.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A value that is fetched when somebody first needs it.
+pub(crate) struct Fetched<T> {
+    value: OnceLock<T>,
+    state: Mutex<State>,
+    retry_after: Duration,
+}
+
+/// How far a value is that is not there yet.
+enum State {
+    /// Nobody has asked for it.
+    Idle,
+    /// Somebody is at it; those who wait for it.
+    Fetching(Vec<Waker>),
+    /// It could not be had.
+    Failed { error: CallError, at: Instant },
+}
+
+impl<T: Send + Sync + 'static> Fetched<T> {
+    /// A value that is there.
+    pub(crate) fn there(value: T) -> Self {
+        Self {
+            value: OnceLock::from(value),
+            ..Self::missing()
+        }
+    }
+
+    /// A value that nobody has asked for.
+    pub(crate) const fn missing() -> Self {
+        Self {
+            value: OnceLock::new(),
+            state: Mutex::new(State::Idle),
+            retry_after: RETRY_AFTER,
+        }
+    }
+
+    /// The value, if it is there.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.value.get()
+    }
+
+    /// The value, fetched by `fetch` if it is not there. `fetch` runs on a thread of its own, which
+    /// goes on when the one who waits gives up, and again only some seconds after a failure.
+    ///
+    /// # Errors
+    ///
+    /// What `fetch` says, to all who wait.
+    pub(crate) async fn wait<'a>(
+        self: &'a Arc<Self>,
+        fetch: impl FnOnce() -> Result<T, CallError> + Send + 'static,
+    ) -> Result<&'a T, CallError> {
+        if self.claim() {
+            let this = Arc::clone(self);
+            let fetching = std::thread::Builder::new()
+                .name("ferrite-fetch".to_owned())
+                .spawn(move || {
+                    let claim = Claim(&this);
+                    let result = fetch();
+                    claim.settle(result);
+                });
+            if let Err(error) = fetching {
+                Claim(self).settle(Err(CallError::new(
+                    Code::Busy,
+                    format!("there is no thread to load the function ({error}); try again later"),
+                )));
+            }
+        }
+        poll_fn(|context| {
+            let mut state = self.state.lock();
+            if let Some(value) = self.value.get() {
+                return Poll::Ready(Ok(value));
+            }
+            match &mut *state {
+                State::Fetching(waiting) => {
+                    if !waiting.iter().any(|one| one.will_wake(context.waker())) {
+                        waiting.push(context.waker().clone());
+                    }
+                    Poll::Pending
+                }
+                State::Failed { error, .. } => Poll::Ready(Err(error.clone())),
+                // Whoever claims it ends in one of the others.
+                State::Idle => Poll::Ready(Err(given_up())),
+            }
+        })
+        .await
+    }
+
+    /// Whether it is for the caller to fetch the value.
+    fn claim(&self) -> bool {
+        let mut state = self.state.lock();
+        let free = match &*state {
+            State::Idle => self.value.get().is_none(),
+            State::Fetching(_) => false,
+            State::Failed { at, .. } => at.elapsed() >= self.retry_after,
+        };
+        if free {
+            *state = State::Fetching(Vec::new());
+        }
+        free
+    }
+
+    fn end(&self, state: State) {
+        let before = std::mem::replace(&mut *self.state.lock(), state);
+        if let State::Fetching(waiting) = before {
+            for waker in waiting {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// The duty to settle what others wait for; fulfilled even by a panic.
+struct Claim<'a, T: Send + Sync + 'static>(&'a Fetched<T>);
+
+impl<T: Send + Sync + 'static> Claim<'_, T> {
+    fn settle(self, result: Result<T, CallError>) {
+        match result {
+            Ok(value) => {
+                // Only the one that claims ever sets it.
+                let _ = self.0.value.set(value);
+                self.0.end(State::Idle);
+            }
+            Err(error) => self.0.end(State::Failed {
+                error,
+                at: Instant::now(),
+            }),
+        }
+        std::mem::forget(self);
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for Claim<'_, T> {
+    fn drop(&mut self) {
+        self.0.end(State::Failed {
+            error: given_up(),
+            at: Instant::now(),
+        });
+    }
+}
+
+fn given_up() -> CallError {
+    CallError::new(
+        Code::NoArtifact,
+        "loading the function failed by a fault of ours; the log has more",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::time::Duration;
+
+    use super::Fetched;
+    use crate::error::CallError;
+
+    /// Tells by a channel that it was woken.
+    struct Woken(std::sync::mpsc::Sender<()>);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            // Nobody listens once the test has what it waits for.
+            let _ = self.0.send(());
+        }
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(waker))
+    }
+
+    #[test]
+    fn one_fetch_serves_all_who_wait() {
+        let (go, wait) = channel::<()>();
+        let (woken, wakes) = channel();
+        let waker = Waker::from(Arc::new(Woken(woken)));
+        let fetched = Arc::new(Fetched::missing());
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&fetches);
+        let mut first = pin!(fetched.wait(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            wait.recv().expect("the test says when");
+            Ok(7)
+        }));
+        let mut second = pin!(fetched.wait(|| panic!("the first one fetches")));
+        assert!(poll(first.as_mut(), &waker).is_pending());
+        assert!(poll(second.as_mut(), &waker).is_pending());
+        assert_eq!(fetched.get(), None);
+        go.send(()).expect("the fetch is waiting");
+        wakes.recv().expect("those who wait are woken");
+        assert_eq!(poll(first.as_mut(), &waker), Poll::Ready(Ok(&7)));
+        assert_eq!(poll(second.as_mut(), &waker), Poll::Ready(Ok(&7)));
+        assert_eq!(fetches.load(Ordering::Relaxed), 1);
+        let mut third = pin!(fetched.wait(|| panic!("it is there")));
+        assert_eq!(poll(third.as_mut(), &waker), Poll::Ready(Ok(&7)));
+    }
+
+    /// Waits for a value with wakes from `wakes`.
+    fn finish<F: Future>(future: F) -> F::Output {
+        let (woken, wakes) = channel();
+        let waker = Waker::from(Arc::new(Woken(woken)));
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = poll(future.as_mut(), &waker) {
+                return output;
+            }
+            wakes.recv().expect("it wakes those who wait");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_to_all_and_tried_again_later() {
+        let fetched = Arc::new(Fetched::<u32>::missing());
+        let failed = Err(CallError::invalid("no"));
+        assert_eq!(
+            finish(fetched.wait(|| Err(CallError::invalid("no")))),
+            failed
+        );
+        assert_eq!(finish(fetched.wait(|| panic!("it is too early"))), failed);
+
+        let impatient = Arc::new(Fetched::<u32> {
+            retry_after: Duration::ZERO,
+            ..Fetched::missing()
+        });
+        assert_eq!(
+            finish(impatient.wait(|| Err(CallError::invalid("no")))),
+            failed
+        );
+        assert_eq!(finish(impatient.wait(|| Ok(1))), Ok(&1));
+    }
+
+    #[test]
+    fn a_panic_leaves_nobody_waiting() {
+        let fetched = Arc::new(Fetched::<u32>::missing());
+        let error = finish(fetched.wait(|| panic!("this panic belongs to the test")));
+        let error = error.expect_err("there is no value");
+        assert!(
+            error
+                .to_string()
+                .starts_with("NOARTIFACT loading the function failed")
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_there_is_not_fetched() {
+        let fetched = Arc::new(Fetched::there(3));
+        assert_eq!(finish(fetched.wait(|| panic!("it is there"))), Ok(&3));
+    }
+}
