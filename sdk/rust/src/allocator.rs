@@ -332,7 +332,8 @@ mod tests {
                 (random % below as u64) as usize
             };
             for round in 0..20_000_u32 {
-                let size = 1 + next(1 << (1 + next(12)));
+                let power = 1 + next(12);
+                let size = 1 + next(1 << power);
                 match next(3) {
                     0 if held.len() < 200 => {
                         let align = 1 << next(9);
