@@ -8,6 +8,9 @@ pub(crate) const TARGET: &str = "ferrite::guest";
 /// Longest line of standard output or error, in bytes; a longer one is broken.
 const LINE_BYTES_MAX: usize = 4096;
 
+/// Longest part of the last error that a trap's error repeats, in bytes.
+const LAST_ERROR_BYTES_MAX: usize = 1024;
+
 /// One call's log, bounded in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct GuestLog {
@@ -15,6 +18,7 @@ pub(crate) struct GuestLog {
     cut: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    last_error: String,
 }
 
 /// One of the two streams that a guest may write to.
@@ -33,6 +37,12 @@ impl GuestLog {
         self.cut = false;
         self.stdout.clear();
         self.stderr.clear();
+        self.last_error.clear();
+    }
+
+    /// The last line that the call logged as an error. Guests log there what they panic about.
+    pub(crate) fn last_error(&self) -> Option<&str> {
+        (!self.last_error.is_empty()).then_some(&self.last_error)
     }
 
     /// Writes one line for `function`. What exceeds the call's limit is cut off, once and for all.
@@ -44,7 +54,13 @@ impl GuestLog {
         let shown = &text[..text.len().min(fits)];
         self.left_bytes -= shown.len() as u64;
         if !shown.is_empty() || text.is_empty() {
-            emit(function, level, &String::from_utf8_lossy(shown));
+            let shown = String::from_utf8_lossy(shown);
+            if level == Level::ERROR {
+                let end = shown.floor_char_boundary(LAST_ERROR_BYTES_MAX);
+                self.last_error.clear();
+                self.last_error.push_str(&shown[..end]);
+            }
+            emit(function, level, &shown);
         }
         if shown.len() < text.len() {
             self.cut = true;

@@ -392,7 +392,12 @@ fn slice(memory: &[u8], pointer: i32, len: i32, what: &'static str) -> Result<Ra
 
 #[cold]
 fn client_error<K: Keyspace>(error: &wasmtime::Error, state: &CallState<K>) -> CallError {
-    classify(error, &state.spec.limits, state.limiter.refused())
+    classify(
+        error,
+        &state.spec.limits,
+        state.limiter.refused(),
+        state.log.last_error(),
+    )
 }
 
 #[cold]

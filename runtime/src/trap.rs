@@ -14,19 +14,24 @@ const NAME_CHARS_MAX: usize = 200;
 /// The error of a guest's call, as the client sees it.
 ///
 /// `refused` is what the guest was last refused in this call: a trap after that is about memory,
-/// whatever instruction it happened at.
+/// whatever instruction it happened at. `last_error` is what it last logged as an error: where it
+/// ended itself, that says why, as the message of a panic does.
 #[cold]
 #[must_use]
 pub(crate) fn classify(
     error: &wasmtime::Error,
     limits: &Limits,
     refused: Option<Refusal>,
+    last_error: Option<&str>,
 ) -> CallError {
     if let Some(stop) = error.downcast_ref::<Stop>() {
-        return stopped(stop, error);
+        return match (stop, last_error) {
+            (Stop::Exit { .. }, Some(why)) => CallError::new(Code::Trap, why.to_owned()),
+            _ => stopped(stop, error),
+        };
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
-        return trapped(*trap, error, limits, refused);
+        return trapped(*trap, error, limits, refused, last_error);
     }
     match refused {
         Some(refused) => grown(refused),
@@ -59,6 +64,7 @@ fn trapped(
     error: &wasmtime::Error,
     limits: &Limits,
     refused: Option<Refusal>,
+    last_error: Option<&str>,
 ) -> CallError {
     match (trap, refused) {
         (Trap::OutOfFuel, _) => CallError::fuel(limits.fuel_max),
@@ -73,9 +79,12 @@ fn trapped(
         (_, Some(refused)) => grown(refused),
         (Trap::UnreachableCodeReached, None) => CallError::new(
             Code::Trap,
-            format!(
-                "{}unreachable was executed, as a panic or abort of the function does; its log may say why",
-                place(error)
+            last_error.map_or_else(
+                || format!(
+                    "{}unreachable was executed, as a panic or abort of the function does; its log may say why",
+                    place(error)
+                ),
+                str::to_owned,
             ),
         ),
         (trap, None) => {
@@ -137,6 +146,7 @@ mod tests {
     use crate::error::Code;
     use crate::limiter::Refusal;
     use crate::limits::Limits;
+    use crate::stop::Stop;
     use wasmtime::Trap;
 
     #[test]
@@ -161,10 +171,22 @@ mod tests {
             (Trap::OutOfFuel, Code::Fuel),
             (Trap::StackOverflow, Code::Stack),
         ] {
-            let error = classify(&trap.into(), &Limits::DEFAULT, refused);
+            let error = classify(&trap.into(), &Limits::DEFAULT, refused, None);
             assert_eq!(error.code(), expected, "{error}");
         }
-        let error = classify(&Trap::IntegerOverflow.into(), &Limits::DEFAULT, None);
+        let error = classify(&Trap::IntegerOverflow.into(), &Limits::DEFAULT, None, None);
         assert_eq!(error.to_string(), "TRAP integer overflow");
+    }
+    #[test]
+    fn a_guest_that_ends_itself_has_said_why_in_its_log() {
+        let why = Some("panic: no stock (src/lib.rs:7)");
+        for (error, expected) in [
+            (Trap::UnreachableCodeReached.into(), "TRAP panic: no stock (src/lib.rs:7)"),
+            (Stop::Exit { code: 2 }.into(), "TRAP panic: no stock (src/lib.rs:7)"),
+            (Trap::IntegerDivisionByZero.into(), "TRAP integer divide by zero"),
+        ] {
+            let error = classify(&error, &Limits::DEFAULT, None, why);
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }
