@@ -18,18 +18,21 @@ impl Background {
         tasks.spawn(task);
     }
 
-    /// Waits for the tasks until `deadline`; what is not over by then is ended.
-    pub(crate) async fn drain(&self, deadline: Instant) {
+    /// Waits for the tasks until `deadline`.
+    pub(crate) async fn wait(&self, deadline: Instant) {
         let mut tasks = std::mem::take(&mut *self.0.lock());
         while !tasks.is_empty() {
             if timeout_at(deadline, tasks.join_next()).await.is_err() {
-                tracing::warn!(
-                    calls = tasks.len(),
-                    "some calls in the background are cut off"
-                );
-                break;
+                tracing::warn!(calls = tasks.len(), "some calls in the background are cut off");
+                *self.0.lock() = tasks;
+                return;
             }
         }
+    }
+
+    /// Ends the tasks.
+    pub(crate) async fn shutdown(&self) {
+        let mut tasks = std::mem::take(&mut *self.0.lock());
         tasks.shutdown().await;
     }
 }

@@ -36,6 +36,8 @@ pub(crate) type Arguments<'a> = SmallVec<[&'a [u8]; INLINE_ARGUMENTS]>;
 enum End {
     #[error("the client went away")]
     Gone,
+    #[error("the server stops")]
+    Cut,
     #[error("the client asked for it")]
     Asked,
     #[error("the client took no replies")]
@@ -308,12 +310,15 @@ impl Connection<'_> {
                     gone(&self.socket, client).await;
                     End::Gone
                 };
-                let flow = tokio::select! {
-                    // First the request: one that ends at once never looks at the socket.
-                    biased;
-                    flow = later.run(&mut scope) => flow,
-                    end = meanwhile => return Err(end),
+                let work = async {
+                    tokio::select! {
+                        // First the request: one that ends at once never looks at the socket.
+                        biased;
+                        flow = later.run(&mut scope) => Ok(flow),
+                        end = meanwhile => Err(end),
+                    }
                 };
+                let flow = self.host.long_calls.run(work).await.unwrap_or(Err(End::Cut))?;
                 if self.reply.is_empty() {
                     std::mem::swap(&mut self.reply, &mut self.aside);
                 } else {

@@ -112,13 +112,18 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
             }
         }
         Outcome::Background(mut call) => {
+            let host = Arc::clone(scope.host);
             scope.host.background.spawn(async move {
-                let receipt = call.run().await;
+                // One that is cut off is dropped unpublished, and then says so itself.
+                let Some(receipt) = host.long_calls.run(call.run()).await else {
+                    return;
+                };
                 // What it proves is waited for before anybody can fetch the reply.
                 match settle(receipt).await {
                     Ok(()) => call.publish(),
-                    // Dropped, the call says that it was ended.
-                    Err(error) => tracing::error!(%error, "a call in the background could not be made durable"),
+                    Err(error) => {
+                        tracing::error!(%error, "a call in the background could not be made durable");
+                    }
                 }
             });
         }

@@ -18,6 +18,7 @@ use crate::clients::Clients;
 use crate::config::{self, Config};
 use crate::embedded::EmbeddedKeyspace;
 use crate::functions::Functions;
+use crate::long_call::LongCalls;
 use crate::slow_calls::SlowCalls;
 use crate::stats::Stats;
 use crate::users::{Users, UsersError};
@@ -30,6 +31,7 @@ pub struct Host {
     pub(crate) functions: Option<Functions>,
     /// Calls that go on after their client got an answer.
     pub(crate) background: Background,
+    pub(crate) long_calls: LongCalls,
     pub(crate) users: Users,
     pub(crate) clients: Arc<Clients>,
     pub(crate) stats: Stats,
@@ -87,6 +89,7 @@ impl Host {
             store,
             functions,
             background: Background::default(),
+            long_calls: LongCalls::default(),
             users,
             clients: Arc::default(),
             stats: Stats::default(),

@@ -18,6 +18,7 @@ mod functions;
 mod host;
 mod hot_reload;
 mod listen;
+mod long_call;
 mod metrics;
 mod metrics_server;
 mod multi;

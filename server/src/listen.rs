@@ -225,7 +225,9 @@ async fn drain(host: &Host, mut connections: JoinSet<()>) {
             break;
         }
     }
+    host.background.wait(deadline).await;
     // Dropping a connection ends its call, which leaves nothing behind.
+    host.long_calls.cut();
     connections.shutdown().await;
-    host.background.drain(deadline).await;
+    host.background.shutdown().await;
 }

@@ -59,6 +59,21 @@ fn an_endless_call_does_not_keep_the_server_from_stopping() {
 }
 
 #[test]
+fn an_endless_call_in_the_background_does_not_either() {
+    let mut server = Server::builder()
+        .arguments(&LONG_CALLS)
+        .arguments(&["--shutdown-timeout", "50ms"])
+        .start();
+    let mut client = server.client();
+    let reply = client.call(&["WASM.DEFINE", "endless", ENDLESS]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    assert!(client.run("WASM.CALLASYNC endless").text().is_some());
+    wait_for_call(&mut client);
+    server.signal(Signal::TERM);
+    assert!(server.wait().success(), "{}", server.log());
+}
+
+#[test]
 fn a_call_that_ends_in_time_is_answered_while_the_server_stops() {
     let mut server = Server::builder().arguments(&LONG_CALLS).start();
     let mut client = server.client();
