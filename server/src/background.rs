@@ -23,7 +23,10 @@ impl Background {
         let mut tasks = std::mem::take(&mut *self.0.lock());
         while !tasks.is_empty() {
             if timeout_at(deadline, tasks.join_next()).await.is_err() {
-                tracing::warn!(calls = tasks.len(), "some calls in the background are cut off");
+                tracing::warn!(
+                    calls = tasks.len(),
+                    "some calls in the background are cut off"
+                );
                 *self.0.lock() = tasks;
                 return;
             }

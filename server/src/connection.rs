@@ -318,7 +318,12 @@ impl Connection<'_> {
                         end = meanwhile => Err(end),
                     }
                 };
-                let flow = self.host.long_calls.run(work).await.unwrap_or(Err(End::Cut))?;
+                let flow = self
+                    .host
+                    .long_calls
+                    .run(work)
+                    .await
+                    .unwrap_or(Err(End::Cut))?;
                 if self.reply.is_empty() {
                     std::mem::swap(&mut self.reply, &mut self.aside);
                 } else {

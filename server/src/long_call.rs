@@ -51,7 +51,11 @@ impl LongCalls {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => {
                 turns += 1;
-                if turns < TURNS { Poll::Pending } else { Poll::Ready(None) }
+                if turns < TURNS {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(None)
+                }
             }
         });
         if let Some(output) = short.await {

@@ -220,12 +220,22 @@ fn calls_go_on_in_the_background() {
     let id = id.text().expect("an id").to_owned();
     let result = client.run(&format!("WASM.RESULT {id} BLOCK 0"));
     assert_eq!(result, Reply::Int(1));
-    assert_eq!(client.run(&format!("WASM.RESULT {id}")), Reply::Int(1), "it can be fetched again");
+    assert_eq!(
+        client.run(&format!("WASM.RESULT {id}")),
+        Reply::Int(1),
+        "it can be fetched again"
+    );
     assert_eq!(client.run("GET n"), bulk("1"));
     let unknown = client.run("WASM.RESULT 0123456789abcdef");
-    assert!(unknown.error().expect("unknown").starts_with("INVALID "), "{unknown:?}");
+    assert!(
+        unknown.error().expect("unknown").starts_with("INVALID "),
+        "{unknown:?}"
+    );
     let gone = client.run("WASM.CALLASYNC nothing");
-    assert!(gone.error().expect("unknown").starts_with("NOFUNC "), "{gone:?}");
+    assert!(
+        gone.error().expect("unknown").starts_with("NOFUNC "),
+        "{gone:?}"
+    );
 }
 
 #[test]
@@ -235,13 +245,18 @@ fn a_profile_tells_and_takes_back() {
     define(&mut client, "count", COUNT);
     let profile = client.run("WASM.PROFILE count KEYS n");
     let text = format!("{profile:?}");
-    assert!(profile.error().is_none() && text.contains("incr_by"), "{text}");
+    assert!(
+        profile.error().is_none() && text.contains("incr_by"),
+        "{text}"
+    );
     assert_eq!(client.run("EXISTS n"), Reply::Int(0));
 }
 
 #[test]
 fn calls_are_killed_by_name() {
-    let server = Server::builder().arguments(&crate::guests::LONG_CALLS).start();
+    let server = Server::builder()
+        .arguments(&crate::guests::LONG_CALLS)
+        .start();
     let mut client = server.client();
     define(&mut client, "endless", crate::guests::ENDLESS);
     let mut busy = server.client();
@@ -249,13 +264,16 @@ fn calls_are_killed_by_name() {
     crate::waiting::wait_for_call(&mut client);
     assert_eq!(client.run("WASM.KILL endless"), Reply::Int(1));
     let reply = busy.reply();
-    assert!(reply.error().expect("killed").starts_with("KILLED "), "{reply:?}");
+    assert!(
+        reply.error().expect("killed").starts_with("KILLED "),
+        "{reply:?}"
+    );
     assert_eq!(busy.run("PING"), Reply::Simple("PONG".into()));
 }
 
 #[test]
 fn a_reload_under_load_fails_no_call() {
-    const RELOADS: usize = 200;
+    const RELOADS: usize = 50;
     let one = r#"(module (func (export "run") (result i32) (i32.const 1)))"#;
     let two = r#"(module (func (export "run") (result i32) (i32.const 2)))"#;
     let server = Server::start();
@@ -282,7 +300,11 @@ fn a_reload_under_load_fails_no_call() {
             let reply = client.run(&format!("WASM.RELOAD f {file}"));
             assert!(reply.error().is_none(), "{reply:?}");
             let answer = i64::from(number % 2 == 0) + 1;
-            assert_eq!(client.run("WASM.CALL f"), Reply::Int(answer), "once reloaded, the new code");
+            assert_eq!(
+                client.run("WASM.CALL f"),
+                Reply::Int(answer),
+                "once reloaded, the new code"
+            );
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(calling.join().expect("no call failed") > 0);

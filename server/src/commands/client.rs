@@ -271,9 +271,9 @@ fn kill(scope: &mut Scope<'_>, options: &[&[u8]]) {
         tracing::info!(client = client.id, peer = %client.peer, by = scope.client.id, "connection ended by CLIENT KILL");
         // One's own connection still gets its answer.
         if client.id == scope.client.id {
-            client.stop()
+            client.stop();
         } else {
-            client.cut()
+            client.cut();
         }
     }
     match (old, meant.is_empty()) {

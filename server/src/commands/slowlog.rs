@@ -39,7 +39,7 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
             match count {
                 Some(-1) => get(scope, usize::MAX),
                 Some(count) if count >= 0 => {
-                    get(scope, usize::try_from(count).unwrap_or(usize::MAX))
+                    get(scope, usize::try_from(count).unwrap_or(usize::MAX));
                 }
                 _ => scope
                     .reply
