@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -192,31 +193,55 @@ fn transactions(store: &Store, count: u32) {
     });
 }
 
+/// Writes keys, and lets a process of its own read them back.
 fn start_up(directory: &Path, count: u32) {
-    println!("\nOn disk");
-    let disk = |durability| DiskOptions {
+    let store = open(directory, Durability::EverySecond);
+    let mut session = Session::new();
+    for key in keys(count) {
+        execute(&store, &mut session, &[b"SET", &key, b"xxx"]);
+    }
+    drop(store);
+    let this = std::env::current_exe().unwrap_or_default();
+    let status = std::process::Command::new(this)
+        .arg("open")
+        .arg(directory)
+        .status();
+    assert!(status.is_ok_and(|status| status.success()));
+}
+
+/// What the process of its own does.
+fn read_back(directory: &Path) {
+    let before = resident_bytes();
+    let start = Instant::now();
+    let store = open(directory, Durability::EverySecond);
+    let took = start.elapsed();
+    let held = resident_bytes().saturating_sub(before);
+    let mut count = Sink::default();
+    let flow = store.execute(&mut Session::new(), &[b"DBSIZE"], &mut count);
+    assert!(matches!(flow, Flow::Done));
+    println!("start-up: {took:?}, {} MB resident", held >> 20);
+}
+
+fn open(directory: &Path, durability: Durability) -> Store {
+    let disk = DiskOptions {
         durability,
         ..DiskOptions::new(directory)
     };
-    let store = Store::open(&StoreOptions::default(), disk(Durability::EverySecond));
-    let store =
-        store.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
+    Store::open(&StoreOptions::default(), disk)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
+}
+
+fn on_disk(directory: &Path, count: u32) {
+    println!("\nOn disk");
+    start_up(&directory.join("keys"), count);
+    let directory = &directory.join("all");
+    let store = open(directory, Durability::EverySecond);
     commands("Commands, everysec", &store, count);
     let start = Instant::now();
     drop(store);
     println!("closing, with all that waits: {:?}", start.elapsed());
-    let before = resident_bytes();
-    let start = Instant::now();
-    let store = Store::open(&StoreOptions::default(), disk(Durability::Always));
-    let store =
-        store.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
-    let took = start.elapsed();
+    let store = open(directory, Durability::Always);
     let mut session = Session::new();
-    execute(&store, &mut session, &[b"DBSIZE"]);
-    println!(
-        "start-up with {count} keys and collections of as many elements: {took:?}, {} MB more",
-        resident_bytes().saturating_sub(before) >> 20
-    );
     time("SET, always, one client", 200, |i| {
         execute(
             &store,
@@ -242,6 +267,10 @@ fn start_up(directory: &Path, count: u32) {
 }
 
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if let (Some("open"), Some(directory)) = (arguments.next().as_deref(), arguments.next()) {
+        return read_back(Path::new(&directory));
+    }
     let count = std::env::args()
         .nth(1)
         .and_then(|count| count.parse().ok())
@@ -254,7 +283,11 @@ fn main() {
     );
     let mut session = Session::new();
     let before = resident_bytes();
-    for key in keys(count) {
+    let mut key = Vec::new();
+    for i in 0..count {
+        // One buffer, so that what is measured is the store's.
+        key.clear();
+        let _ = write!(key, "key:{i:012}");
         execute(&store, &mut session, &[b"SET", &key, b"xxx"]);
     }
     println!(
@@ -267,7 +300,7 @@ fn main() {
     let directory = std::env::args()
         .nth(2)
         .unwrap_or_else(|| "measure.tmp".to_owned());
-    start_up(Path::new(&directory), count);
+    on_disk(Path::new(&directory), count);
     // Left behind only if something failed before.
     let _ = std::fs::remove_dir_all(directory);
 }

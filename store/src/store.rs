@@ -222,7 +222,7 @@ impl Store {
         Transaction::begin_exclusive(Arc::clone(&self.core), database, mode).await
     }
 
-    /// Removes keys that have expired, looking into at most `segments_max` segments of up to 896
+    /// Removes keys that have expired, looking into at most `segments_max` segments of up to 840
     /// keys that have any; returns how many keys it removed.
     ///
     /// Keys that have expired are invisible anyhow; this gives their memory back. A host calls it

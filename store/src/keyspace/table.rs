@@ -11,8 +11,9 @@ use crate::hashing::hash;
 use crate::keyspace::expiring::Deadline;
 use crate::value::Value;
 
-/// Most entries of a segment: what fits into 1,024 buckets at the hash table's full load.
-const SEGMENT_LEN_MAX: usize = 896;
+/// Most entries of a segment: by its number, so that segments are not all split, and their tables
+/// not all half empty, at the same time. Halves fit into 512 buckets, wholes into 1,024.
+const SEGMENT_LEN_MAX: std::ops::Range<usize> = 512..840;
 /// Segments with less room than this keep it when their entries go.
 const SHRINKING_CAPACITY_MIN: usize = 64;
 /// Most bits of the hash that choose a segment, below those that choose the shard.
@@ -142,7 +143,7 @@ impl Table {
             });
             self.directory.push(0);
         }
-        while self.segment(hash).is_some_and(Segment::is_full) && self.split(hash) {}
+        while self.is_full(hash) && self.split(hash) {}
         let Some(segment) = self.segment_mut(hash) else {
             return;
         };
@@ -158,6 +159,16 @@ impl Table {
         if let Some(segment) = self.segment_mut(hash) {
             segment.earliest = segment.earliest.min(deadline);
         }
+    }
+
+    /// Whether the segment that a hash belongs to takes no more.
+    fn is_full(&self, hash: u64) -> bool {
+        let Some(&index) = self.directory.get(self.slot(hash)) else {
+            return false;
+        };
+        // Any spreading of small numbers over the range will do.
+        let offset = (index as usize).wrapping_mul(0x9E37_79B9) % SEGMENT_LEN_MAX.len();
+        self.segments[index as usize].entries.len() >= SEGMENT_LEN_MAX.start + offset
     }
 
     /// Splits the segment that a hash belongs to; `false` when it cannot be split further.
@@ -316,10 +327,6 @@ impl Table {
 }
 
 impl Segment {
-    fn is_full(&self) -> bool {
-        self.entries.len() >= SEGMENT_LEN_MAX
-    }
-
     /// The first hash above this segment's range, given any hash inside; `None` at the shard's end.
     fn end_of_range(&self, inside: u64) -> Option<u64> {
         let free = 64 - SHARD_BITS - self.depth;

@@ -441,9 +441,9 @@ fn files(directory: &Path) -> Vec<std::path::PathBuf> {
     for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(files(&path))
+            found.extend(files(&path));
         } else {
-            found.push(path)
+            found.push(path);
         }
     }
     found.sort();
