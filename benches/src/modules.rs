@@ -106,7 +106,7 @@ fn body(index: u32, dice: &mut Dice) -> Function {
     };
     let mut function = Function::new([(1, ValType::I64), (1, ValType::I32)]);
     let mut code = function.instructions();
-    if index % CHAIN != 0 {
+    if !index.is_multiple_of(CHAIN) {
         code.local_get(VALUE).call(index - 1).local_set(OTHER);
     }
     for _ in 0..STEPS {

@@ -66,6 +66,7 @@ impl Bed {
         let request = LoadRequest {
             name: FunctionName::parse(name.as_bytes()).expect("a name"),
             source: Source::Cached(digest),
+            file: None,
             description: None,
             permissions: Permissions::named("read-write"),
             limits: Default::default(),

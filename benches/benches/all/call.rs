@@ -7,18 +7,41 @@ use ferrite_runtime::spec::Isolation;
 
 use crate::bed::{Bed, encoder};
 
-/// A function of `benches/functions`, its keys and its arguments.
-const CALLS: &[(&str, &[&[u8]], &[&[u8]])] = &[
-    ("noop", &[], &[]),
-    ("get_set", &[b"bench:key"], &[b"0123456789abcdef"]),
-    ("sum", &[], &[b"1000"]),
+/// A function of `benches/functions`, and how it is called.
+struct Call {
+    name: &'static str,
+    keys: &'static [&'static [u8]],
+    arguments: &'static [&'static [u8]],
+}
+
+const CALLS: &[Call] = &[
+    Call {
+        name: "noop",
+        keys: &[],
+        arguments: &[],
+    },
+    Call {
+        name: "get_set",
+        keys: &[b"bench:key"],
+        arguments: &[b"0123456789abcdef"],
+    },
+    Call {
+        name: "sum",
+        keys: &[],
+        arguments: &[b"1000"],
+    },
 ];
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let bed = Bed::new();
     let mut reply = encoder();
     let mut group = criterion.benchmark_group("call");
-    for (name, keys, arguments) in CALLS {
+    for Call {
+        name,
+        keys,
+        arguments,
+    } in CALLS
+    {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("functions")
             .join(name)

@@ -8,30 +8,30 @@ use crate::bed::{Bed, encoder};
 /// Host calls in one call of the guest.
 const COUNT: u64 = 100;
 
-/// What the guest does again and again. The key is at 0, a value of 16 bytes at 32, a field at 64, a
+/// What the guest does again and again; what reads comes after what writes. The key is at 0, a value of 16 bytes at 32, a field at 64, a
 /// request `["bench:key"]` at 96, a command's name at 128; there is room for results at 1024.
 const BODIES: &[(&str, &str)] = &[
     ("nothing", "(nop)"),
     ("time_millis", "(drop (call $time_millis))"),
     (
-        "get",
-        "(drop (call $get (i32.const 0) (i32.const 9) (i32.const 1024) (i32.const 1024)))",
-    ),
-    (
         "set",
         "(drop (call $set (i32.const 0) (i32.const 9) (i32.const 32) (i32.const 16) (i32.const 0) (i64.const -1)))",
+    ),
+    (
+        "get",
+        "(drop (call $get (i32.const 0) (i32.const 9) (i32.const 1024) (i32.const 1024)))",
     ),
     (
         "incr_by",
         "(drop (call $incr_by (i32.const 16) (i32.const 9) (i64.const 1) (i32.const 1024)))",
     ),
     (
-        "hget",
-        "(drop (call $hget (i32.const 160) (i32.const 6) (i32.const 64) (i32.const 5) (i32.const 1024) (i32.const 1024)))",
-    ),
-    (
         "hset",
         "(drop (call $hset (i32.const 160) (i32.const 6) (i32.const 64) (i32.const 5) (i32.const 32) (i32.const 16)))",
+    ),
+    (
+        "hget",
+        "(drop (call $hget (i32.const 160) (i32.const 6) (i32.const 64) (i32.const 5) (i32.const 1024) (i32.const 1024)))",
     ),
     (
         "call GET",
