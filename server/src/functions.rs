@@ -1,5 +1,6 @@
 //! The commands on functions: run here if they take microseconds, elsewhere if they block.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use ferrite_runtime::Runtime;
@@ -97,7 +98,8 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
     if let Command::Call(call) = &command {
         let request = call.request(inner.database, None);
         let began = scope.host.audit.begin();
-        let call = runtime.call(&request, scope.reply);
+        // Pinned where it is made: it is large, and moving it would cost more than making it.
+        let call = pin!(runtime.call(&request, scope.reply));
         let (outcome, waited) = since_first_wait(call).await;
         call_notes::note(scope.host, scope.client, &request, &outcome, began, waited);
         if let Some(receipt) = outcome.receipt {
@@ -115,7 +117,7 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
             let host = Arc::clone(scope.host);
             scope.host.background.spawn(async move {
                 // One that is cut off is dropped unpublished, and then says so itself.
-                let Some(receipt) = host.long_calls.run(call.run()).await else {
+                let Some(receipt) = host.long_calls.run(Box::pin(call.run())).await else {
                     return;
                 };
                 // What it proves is waited for before anybody can fetch the reply.

@@ -6,7 +6,7 @@
 //! as those of connections do, go before threads that only compute.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use tokio::runtime::Handle;
@@ -44,10 +44,9 @@ impl LongCalls {
     /// Runs `work`, where it is now or on a thread of its own; `None` if it was cut off.
     ///
     /// Needs tokio's runtime of many threads.
-    pub(crate) async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
+    pub(crate) async fn run<F: Future + Unpin>(&self, mut work: F) -> Option<F::Output> {
         let mut turns = 0;
-        let short = poll_fn(|context| match work.as_mut().poll(context) {
+        let short = poll_fn(|context| match Pin::new(&mut work).poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => {
                 turns += 1;

@@ -1,6 +1,6 @@
 //! One connection's socket, plain or under TLS.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::poll_once::poll_once;
 use crate::within::{TimedOut, within};
 
 /// The socket as its own connection uses it.
@@ -134,14 +135,7 @@ impl Socket {
 
     /// As [`Socket::read`], but `None` where it would have to wait.
     pub(crate) async fn read_now(&mut self, input: &mut Vec<u8>) -> Option<io::Result<usize>> {
-        let mut read = pin!(self.read(input));
-        poll_fn(|context| {
-            Poll::Ready(match read.as_mut().poll(context) {
-                Poll::Ready(read) => Some(read),
-                Poll::Pending => None,
-            })
-        })
-        .await
+        poll_once(pin!(self.read(input))).await
     }
 
     /// Waits until the client has gone away, or at least will send nothing further.

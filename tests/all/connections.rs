@@ -34,7 +34,7 @@ fn ten_thousand_half_open_connections_do_no_harm() {
     assert!(info.contains("connected_clients:10001"), "{info}");
     let grown = server.memory_kib("VmRSS").saturating_sub(before);
     assert!(
-        grown < 64 * 1024,
+        grown < 40 * 1024,
         "{grown} KiB for {CONNECTIONS} half-open connections"
     );
 
