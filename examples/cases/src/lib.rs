@@ -189,4 +189,12 @@ mod tests {
         let names: BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
     }
+
+    #[test]
+    fn the_pages_show_the_examples_as_they_are() {
+        let abi = include_str!("../../../docs/guest-abi.md");
+        assert!(abi.contains(include_str!("../../wat/compare_and_set.wat")));
+        let from_lua = include_str!("../../../docs/guide/from-lua.md");
+        assert!(from_lua.contains(include_str!("../../from-lua/lua/versioned_update.lua")));
+    }
 }

@@ -90,3 +90,13 @@ pub mod __private {
     pub use crate::input::Input;
     pub use crate::input::{Description, Entry};
 }
+
+/// The guides' code is compiled and run with the tests.
+#[cfg(all(doctest, feature = "serde"))]
+mod guides {
+    #[doc = include_str!("../../../docs/guide/rust.md")]
+    struct Rust;
+
+    #[doc = include_str!("../../../docs/guide/from-lua.md")]
+    struct FromLua;
+}
