@@ -123,7 +123,8 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 /// Serves until `shutdown` completes or a client asks for it, then ends every connection.
 ///
 /// Running requests get `server.shutdown_timeout` to end; what is not over by then is cut off, and
-/// nothing of it is kept.
+/// nothing of it is kept. Needs tokio's runtime of many threads: long calls move to threads of their
+/// own.
 pub async fn run(host: Arc<Host>, listeners: Listeners, shutdown: impl Future<Output = ()>) {
     let Listeners {
         plain,
