@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ferrite_cache::EntryKind;
+use wasmtime::Val;
 
 use crate::control::CallHandle;
 use crate::error::{CallError, Code};
@@ -174,7 +175,7 @@ impl<K: Keyspace> Executor<K> {
             executor: self,
             function,
             entry,
-            args,
+            args: &args,
             beginning: Beginning {
                 keys: request.keys,
                 args: request.args,
@@ -263,7 +264,7 @@ struct Run<'a, K: Keyspace> {
     executor: &'a Executor<K>,
     function: &'a Function<K>,
     entry: usize,
-    args: Values,
+    args: &'a [Val],
     beginning: Beginning<'a>,
 }
 
@@ -296,7 +297,7 @@ impl<K: Keyspace> Run<'_, K> {
                 .run(
                     self.function.prepared(),
                     self.entry,
-                    &self.args,
+                    self.args,
                     self.function.spec().isolation != Isolation::Fresh,
                 )
                 .await;

@@ -15,6 +15,7 @@ use crate::prepared::{Entry, Prepared};
 use crate::reply::DEPTH_MAX;
 use crate::resp::{Encoder, Protocol, ReplyBounds, transcode};
 use crate::scalar;
+use crate::scalar_func::ScalarFunc;
 use crate::state::{CallState, StoreData};
 use crate::stop::Stop;
 use crate::trap::classify;
@@ -33,7 +34,7 @@ pub(crate) struct Instance<K: Keyspace> {
 
 /// An entry as it is called.
 enum EntryFunc {
-    Scalar(Func),
+    Scalar(ScalarFunc),
     Command(TypedFunc<(), ()>),
     Buffer(TypedFunc<(i32, i32), i64>),
 }
@@ -214,13 +215,15 @@ impl<K: Keyspace> Instance<K> {
         args: &[Val],
     ) -> Result<(), RunError> {
         if self.entries[index].is_none() {
-            self.entries[index] = Some(EntryFunc::Scalar(self.func(entry)?));
+            let func = self.func(entry)?;
+            let func = ScalarFunc::new(func, &entry.signature, &self.store)?;
+            self.entries[index] = Some(EntryFunc::Scalar(func));
         }
         let Some(EntryFunc::Scalar(func)) = &self.entries[index] else {
             return Err(no_such_func(entry).into());
         };
         let mut results = scalar::empty_results(&entry.signature);
-        func.call_async(&mut self.store, args, &mut results).await?;
+        func.call(&mut self.store, args, &mut results).await?;
         scalar::reply(&mut self.store.data_mut().reply, &results)
             .map_err(|problem| RunError::Reply(CallError::limit(problem.to_string())))
     }

@@ -39,6 +39,7 @@ pub mod resp;
 pub mod rewind;
 pub mod runtime;
 mod scalar;
+mod scalar_func;
 pub mod source;
 pub mod spec;
 mod state;

@@ -50,6 +50,49 @@ async fn scalar_entries_take_and_give_numbers() {
 }
 
 #[tokio::test]
+async fn scalar_entries_of_every_usual_signature_take_their_arguments_in_order() {
+    let host = Host::new();
+    let function = host.load_reusing(
+        r#"(module
+            (func (export "i") (result i32) (i32.const -1))
+            (func (export "l") (result i64) (i64.const -1))
+            (func (export "i_i") (param i32) (result i32) (local.get 0))
+            (func (export "l_l") (param i64) (result i64) (local.get 0))
+            (func (export "d_d") (param f64) (result f64) (local.get 0))
+            (func (export "i_ii") (param i32 i32) (result i32)
+                (i32.sub (local.get 0) (local.get 1)))
+            (func (export "l_ll") (param i64 i64) (result i64)
+                (i64.sub (local.get 0) (local.get 1)))
+            (func (export "d_dd") (param f64 f64) (result f64)
+                (f64.sub (local.get 0) (local.get 1)))
+            (func (export "i_iii") (param i32 i32 i32) (result i32)
+                (i32.sub (local.get 0) (i32.sub (local.get 1) (local.get 2)))))"#,
+    );
+    for (entry, args, expected) in [
+        ("test.i", &[][..], ":-1"),
+        ("test.l", &[], ":-1"),
+        ("test.i_i", &["-7"], ":-7"),
+        (
+            "test.l_l",
+            &["-9223372036854775808"],
+            ":-9223372036854775808",
+        ),
+        ("test.d_d", &["-0.5"], ",-0.5"),
+        ("test.i_ii", &["1", "3"], ":-2"),
+        ("test.l_ll", &["1", "3"], ":-2"),
+        ("test.d_dd", &["0.5", "1"], ",-0.5"),
+        ("test.i_iii", &["1", "2", "5"], ":4"),
+    ] {
+        let args: Vec<_> = args.iter().map(|arg| arg.as_bytes()).collect();
+        for _ in 0..2 {
+            let request = CallRequest::new(entry.as_bytes(), &[], &args);
+            let (reply, _) = host.request(Protocol::Resp3, &function, &request).await;
+            assert_eq!(reply, expected, "{entry}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn command_entries_pull_input_and_push_a_reply() {
     let host = Host::new();
     let function = host.load(&run(r#"
