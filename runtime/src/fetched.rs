@@ -59,10 +59,10 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     /// # Errors
     ///
     /// What `fetch` says, to all who wait.
-    pub(crate) async fn wait<'a>(
-        self: &'a Arc<Self>,
+    pub(crate) async fn wait(
+        self: &Arc<Self>,
         fetch: impl FnOnce() -> Result<T, CallError> + Send + 'static,
-    ) -> Result<&'a T, CallError> {
+    ) -> Result<&T, CallError> {
         if self.claim() {
             let this = Arc::clone(self);
             let fetching = std::thread::Builder::new()
@@ -200,6 +200,7 @@ mod tests {
         }));
         let mut second = pin!(fetched.wait(|| panic!("the first one fetches")));
         assert!(poll(first.as_mut(), &waker).is_pending());
+        assert!(!fetched.claim(), "somebody is at it");
         assert!(poll(second.as_mut(), &waker).is_pending());
         assert_eq!(fetched.get(), None);
         go.send(()).expect("the fetch is waiting");

@@ -98,10 +98,11 @@ async fn a_source_is_taken_in_every_form() {
         .run(&[b"WASM.LOAD", b"f", b"add.wasm", b"REPLACE"])
         .await;
     assert_eq!(file, format!("$71 {digest}"));
+    let info = host.say("WASM.INFO f").await;
+    assert!(info.contains("$4 file $8 add.wasm "), "{info}");
     assert!(
-        host.say("WASM.INFO f")
-            .await
-            .contains("$4 file $8 add.wasm ")
+        info.contains("$5 calls :4 "),
+        "the figures belong to the name: {info}"
     );
 }
 
