@@ -269,7 +269,7 @@ mod tests {
         file.write([&a])?;
         // Half of the next file was written when the process died.
         std::fs::write(file.temporary(), "{\"version\": 1, \"func")?;
-        assert_eq!(file.read()?, [a.clone()]);
+        assert_eq!(file.read()?, std::slice::from_ref(&a));
         file.write([&a, &b])?;
         assert_eq!(file.read()?, [a, b]);
         assert!(!file.temporary().exists());
