@@ -181,9 +181,18 @@ mod tests {
     fn a_guest_that_ends_itself_has_said_why_in_its_log() {
         let why = Some("panic: no stock (src/lib.rs:7)");
         for (error, expected) in [
-            (Trap::UnreachableCodeReached.into(), "TRAP panic: no stock (src/lib.rs:7)"),
-            (Stop::Exit { code: 2 }.into(), "TRAP panic: no stock (src/lib.rs:7)"),
-            (Trap::IntegerDivisionByZero.into(), "TRAP integer divide by zero"),
+            (
+                Trap::UnreachableCodeReached.into(),
+                "TRAP panic: no stock (src/lib.rs:7)",
+            ),
+            (
+                Stop::Exit { code: 2 }.into(),
+                "TRAP panic: no stock (src/lib.rs:7)",
+            ),
+            (
+                Trap::IntegerDivisionByZero.into(),
+                "TRAP integer divide by zero",
+            ),
         ] {
             let error = classify(&error, &Limits::DEFAULT, None, why);
             assert_eq!(error.to_string(), expected);

@@ -8,6 +8,7 @@ mod connections;
 mod functions;
 mod guests;
 mod hot_reload;
+mod languages;
 mod lifecycle;
 mod multi;
 mod observation;

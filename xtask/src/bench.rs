@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::machine::Machine;
+use crate::binaries::BuildProfile;
 use crate::run::heading;
 use crate::workspace::Workspace;
 
@@ -38,6 +39,9 @@ pub(crate) struct Options {
     /// How long each turn lasts, in seconds
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
+    /// The profile to build the server with
+    #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
+    profile: BuildProfile,
     /// Write the page from what was measured before, and measure nothing
     #[arg(long, conflicts_with = "only")]
     page: bool,
@@ -80,12 +84,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         match part {
             Part::Socket => keep(
                 workspace,
+                options,
                 *part,
-                &socket::measure(workspace, options.rounds, options.seconds)?,
+                &socket::measure(workspace, options.profile, options.rounds, options.seconds)?,
             )?,
-            Part::Cold => keep(workspace, *part, &cold::measure(workspace)?)?,
-            Part::Compile => keep(workspace, *part, &compile::measure(workspace)?)?,
-            Part::InProcess => keep(workspace, *part, &in_process::measure(workspace)?)?,
+            Part::Cold => keep(
+                workspace,
+                options,
+                *part,
+                &cold::measure(workspace, options.profile)?,
+            )?,
+            Part::Compile => keep(
+                workspace,
+                options,
+                *part,
+                &compile::measure(workspace, options.profile)?,
+            )?,
+            Part::InProcess => keep(workspace, options, *part, &in_process::measure(workspace)?)?,
         }
     }
     let missing: Vec<_> = Part::value_variants()
@@ -119,7 +134,12 @@ fn file(workspace: &Workspace, part: Part) -> PathBuf {
         .with_extension("json")
 }
 
-fn keep<T: Serialize>(workspace: &Workspace, part: Part, figures: &T) -> Result<()> {
+fn keep<T: Serialize>(
+    workspace: &Workspace,
+    options: &Options,
+    part: Part,
+    figures: &T,
+) -> Result<()> {
     let path = file(workspace, part);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
@@ -127,7 +147,7 @@ fn keep<T: Serialize>(workspace: &Workspace, part: Part, figures: &T) -> Result<
     }
     write(
         &path,
-        &serde_json::to_string_pretty(&(figures, Machine::here(workspace)))?,
+        &serde_json::to_string_pretty(&(figures, Machine::here(workspace, options.profile)))?,
     )
 }
 
@@ -146,4 +166,22 @@ fn kept<T: DeserializeOwned>(workspace: &Workspace, part: Part) -> Result<(T, Ma
 fn write(path: &Path, text: &str) -> Result<()> {
     println!("writing {}", path.display());
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The profile of the compiler beside a server of this one. Fat LTO of all of Cranelift takes minutes
+/// and changes nothing that is measured here.
+fn compiler_profile(server: BuildProfile) -> BuildProfile {
+    match server {
+        BuildProfile::Dev => BuildProfile::Dev,
+        BuildProfile::Release | BuildProfile::Dist => BuildProfile::Release,
+    }
+}
+
+/// Make a folder, or empty the one there is.
+fn empty(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }

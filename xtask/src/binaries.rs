@@ -16,18 +16,16 @@ use crate::workspace::Workspace;
 pub(crate) enum BuildProfile {
     /// Quick to build; what the tests use
     Dev,
-    /// Optimised, and still quick enough to build for a demo
+    /// What is shipped, shown and measured
     Release,
-    /// What is shipped and measured: one codegen unit, fat LTO, stripped
-    Dist,
 }
 
 impl BuildProfile {
-    fn name(self) -> &'static str {
+    /// Its name, as cargo knows it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dev => "dev",
             Self::Release => "release",
-            Self::Dist => "dist",
         }
     }
 
@@ -36,7 +34,6 @@ impl BuildProfile {
         match self {
             Self::Dev => "debug",
             Self::Release => "release",
-            Self::Dist => "dist",
         }
     }
 }

@@ -51,7 +51,7 @@ fn show(reply: &Reply, indent: usize, text: &mut String) {
         Reply::BigNumber(digits) => text.push_str(digits),
         Reply::Null => text.push_str("(nil)"),
         Reply::Array(items) | Reply::Push(items) => {
-            show_items(items, ')', "(empty array)", indent, text)
+            show_items(items, ')', "(empty array)", indent, text);
         }
         Reply::Set(items) => show_items(items, '~', "(empty set)", indent, text),
         Reply::Map(pairs) if pairs.is_empty() => text.push_str("(empty hash)"),

@@ -3,14 +3,20 @@
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use ferrite_cache::{Cache, CacheOptions, Step};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::fixture::{
     Example, Fixture, bytes_of, child_argument, open, replace, spawn, wait_for_parent,
 };
+
+/// What would be waited for in vain by then.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// One of several artifacts for the same key, as different as compilers never make them.
 fn variant(number: usize) -> Example {
@@ -151,26 +157,76 @@ fn the_lock_of_one_key_holds_up_no_other() {
 }
 
 #[test]
-fn a_lock_is_handed_on_to_whoever_waits() {
+fn one_holds_a_lock_at_a_time() {
     let fixture = Fixture::new();
     let example = Example::new("one");
     let (digest, profile) = (example.digest(), &example.manifest.profile);
     let held = AtomicBool::new(false);
-    let turns = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..50 {
                     let lock = fixture.cache.lock(&digest, profile).expect("ok");
                     assert!(!held.swap(true, Ordering::SeqCst), "two hold the lock");
-                    turns.fetch_add(1, Ordering::Relaxed);
                     held.store(false, Ordering::SeqCst);
                     drop(lock);
                 }
             });
         }
     });
-    assert_eq!(turns.into_inner(), 200);
+    assert_eq!(fixture.names("lock"), [""; 0]);
+}
+
+#[test]
+fn the_lock_of_a_file_that_lost_its_name_is_none() {
+    let fixture = Fixture::new();
+    let example = Example::new("one");
+    let (digest, profile) = (example.digest(), &example.manifest.profile);
+    let lock = fixture.cache.lock(&digest, profile).expect("ok");
+    let name = fixture.names("lock").pop().expect("there is one");
+    let path = fixture.path("lock").join(name);
+    drop(lock);
+
+    let first = std::fs::File::create(&path).expect("nobody has it");
+    flock(&first, FlockOperation::LockExclusive).expect("nobody has it");
+    let inode = || std::fs::metadata(&path).expect("it is there").ino();
+    let (first_inode, got_it) = (inode(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let lock = fixture.cache.lock(&digest, profile).expect("ok");
+            got_it.store(true, Ordering::SeqCst);
+            drop(lock);
+        });
+        until_waited_for(first_inode, &got_it);
+        // The holder removes the file, and before it lets go somebody else has made and locked
+        // another one of that name. What the one that waits gets then is worth nothing.
+        std::fs::remove_file(&path).expect("it is ours");
+        let second = fixture.cache.lock(&digest, profile).expect("nobody has it");
+        let second_inode = inode();
+        assert_ne!(first_inode, second_inode);
+        drop(first);
+
+        until_waited_for(second_inode, &got_it);
+        assert!(!got_it.load(Ordering::SeqCst), "two hold the lock");
+        drop(second);
+        waiting.join().expect("it gets the lock in the end");
+    });
+    assert!(got_it.into_inner());
+}
+
+/// Waits until somebody waits for the lock of this file, or `got_it`.
+fn until_waited_for(inode: u64, got_it: &AtomicBool) {
+    let file = format!(":{inode} ");
+    while !got_it.load(Ordering::SeqCst) {
+        let locks = std::fs::read_to_string("/proc/locks").expect("the system tells");
+        if locks
+            .lines()
+            .any(|line| line.contains("->") && line.contains(&file))
+        {
+            return;
+        }
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -196,7 +252,11 @@ fn readers_find_the_whole_entry_or_none_while_others_publish_and_evict() {
         }
         // The last entry stays until somebody has seen it.
         example.publish(&fixture.cache);
-        while found.load(Ordering::Relaxed) == 0 {
+        while found.load(Ordering::Relaxed) == 0
+            && !readers
+                .iter()
+                .any(std::thread::ScopedJoinHandle::is_finished)
+        {
             std::thread::yield_now();
         }
         done.store(true, Ordering::Relaxed);
@@ -239,12 +299,18 @@ fn what_looks_damaged_only_while_it_is_replaced_is_not_quarantined() {
     let old_manifest = old.manifest.encode().expect("small enough");
     std::thread::scope(|scope| {
         let publishing = scope.spawn(|| new.publish(&publisher));
-        is_named.recv().expect("the publisher gets there");
+        // A thread that never gets there fails the test; the senders go, and free the others.
+        let (publish_on, read_on) = (publish_on, read_on);
+        is_named
+            .recv_timeout(HANGS_AFTER)
+            .expect("the publisher gets there");
         assert!(new.lookup(&fixture.cache).is_none());
         replace(&new.manifest_path(&fixture.cache), &old_manifest);
 
         let reading = scope.spawn(|| new.is_in(&reader));
-        is_suspected.recv().expect("the reader sees both");
+        is_suspected
+            .recv_timeout(HANGS_AFTER)
+            .expect("the reader sees both");
         publish_on.send(()).expect("the publisher waits");
         publishing.join().expect("it publishes");
         read_on.send(()).expect("the reader waits");

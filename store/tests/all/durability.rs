@@ -277,7 +277,7 @@ fn step(transaction: &mut Transaction, worker: usize) -> Result<i64, StoreError>
 }
 
 fn kill_rounds(durability: Durability, name: &str) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut directory = tempfile::tempdir().expect("a temporary directory");
     let seconds = std::env::var("FERRITE_KILL_SECONDS")
         .ok()
         .and_then(|s| s.parse().ok());
@@ -285,6 +285,10 @@ fn kill_rounds(durability: Durability, name: &str) {
     let mut random = fastrand::Rng::new();
     let mut rounds = 0;
     while Instant::now() < until {
+        // Most rounds go on where the kill before left off.
+        if rounds % 50 == 49 {
+            directory = tempfile::tempdir().expect("a temporary directory");
+        }
         let acknowledged = victim_until_killed(name, directory.path(), &mut random);
         let mut client = open(directory.path(), durability).unwrap_or_else(|error| {
             panic!(

@@ -11,5 +11,6 @@ mod client;
 mod differential;
 mod durability;
 mod isolation;
+mod limits;
 mod serializability;
 mod units;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ferrite_benches::modules::{Size, generated};
 use serde::{Deserialize, Serialize};
 
@@ -47,29 +47,27 @@ pub(super) struct Loads {
 
 /// # Errors
 /// When something does not build, start or answer.
-pub(super) fn measure(workspace: &Workspace) -> Result<Cold> {
-    let server = binaries::server(workspace, BuildProfile::Dist)?;
-    let wasmc = binaries::wasmc(workspace, BuildProfile::Release)?;
+pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Cold> {
+    let server = binaries::server(workspace, profile)?;
+    let wasmc = binaries::wasmc(workspace, super::compiler_profile(profile))?;
     let folder = workspace.target.join("bench/cold");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
-    let cold = Bench {
-        workspace,
-        server: &server,
-        wasmc: &wasmc,
-        folder: &folder,
+    // Each step has a cache and a registry of its own.
+    let step = |name: &str| {
+        let folder = folder.join(name);
+        super::empty(&folder)?;
+        anyhow::Ok(Bench {
+            workspace,
+            server: &server,
+            wasmc: &wasmc,
+            folder,
+        })
     };
-
-    let (up, first_reply) = cold.starts()?;
+    let (up, first_reply) = step("starts")?.starts()?;
+    let (idle_kib, function_kib) = step("memory")?.memory()?;
     let loads = Size::ALL
         .iter()
-        .map(|size| cold.loads(*size))
+        .map(|size| step(size.name())?.loads(*size))
         .collect::<Result<_>>()?;
-    let (idle_kib, function_kib) = cold.memory()?;
     let binary_bytes = std::fs::metadata(&server)?.len();
     Ok(Cold {
         up,
@@ -85,7 +83,7 @@ struct Bench<'a> {
     workspace: &'a Workspace,
     server: &'a Path,
     wasmc: &'a Path,
-    folder: &'a Path,
+    folder: PathBuf,
 }
 
 /// How many modules of a size are loaded; compiling the large ones takes seconds each.
@@ -102,7 +100,7 @@ impl Bench<'_> {
         let mut command = self.workspace.command(self.server);
         command
             .args(["--log", "warn", "--port", &port.to_string(), "--dir"])
-            .arg(self.folder);
+            .arg(&self.folder);
         Server::start(&mut command, port, &self.folder.join("server.log"))
     }
 
@@ -135,14 +133,18 @@ impl Bench<'_> {
         ))
     }
 
+    /// The server remembers the function, so that its first call loads it.
     fn starts(&self) -> Result<(Figures, Figures)> {
         let (digests, _) = self.modules(Size::Small, 1, 1)?;
+        let server = self.start()?;
+        first_call(&server, "f", &digests[0])?;
+        server.stop()?;
         let (mut ups, mut replies) = (Vec::new(), Vec::new());
         for _ in 0..STARTS {
             let start = Instant::now();
             let server = self.start()?;
             ups.push(start.elapsed());
-            first_call(&server, "start", &digests[0])?;
+            must_succeed(&server, &["WASM.CALL", "f", "ARGS", "1"].map(str::to_owned))?;
             replies.push(start.elapsed());
             server.stop()?;
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::binaries::BuildProfile;
 use crate::run;
 use crate::workspace::Workspace;
 
@@ -14,10 +15,12 @@ pub(super) struct Machine {
     pub(super) kernel: String,
     pub(super) rustc: String,
     pub(super) commit: String,
+    /// The profile that the server was built with.
+    pub(super) profile: String,
 }
 
 impl Machine {
-    pub(super) fn here(workspace: &Workspace) -> Self {
+    pub(super) fn here(workspace: &Workspace, profile: BuildProfile) -> Self {
         let say = |program: &str, arguments: &[&str]| {
             let said = run::output(workspace.command(program).args(arguments)).unwrap_or_default();
             said.trim().to_owned()
@@ -45,6 +48,7 @@ impl Machine {
             kernel: say("uname", &["-sr"]),
             rustc: say("rustc", &["--version"]),
             commit: say("git", &["rev-parse", "--short", "HEAD"]),
+            profile: profile.name().to_owned(),
         }
     }
 }

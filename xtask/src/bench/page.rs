@@ -36,6 +36,7 @@ fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
         kernel,
         rustc,
         commit,
+        profile,
     } = machine;
     writeln!(page, "# Benchmarks\n")?;
     writeln!(
@@ -62,7 +63,7 @@ fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
     )?;
     writeln!(
         page,
-        "- {rustc}, server in profile `dist`, compiler and criterion in `release`, commit `{commit}`\n"
+        "- {rustc}, server in profile `{profile}`, compiler and criterion in `release`, commit `{commit}`\n"
     )
 }
 

@@ -57,8 +57,16 @@ impl Socket {
     }
 }
 
-/// Functions that are called: name, arguments of the call, shapes of the load.
-const WORKLOADS: &[(&str, &[&str], &[&str], &[Shape])] = &[
+/// A function that is called: its name, the call's keys and arguments, the shapes of the load.
+type Workload = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [Shape],
+);
+
+/// Functions that are called.
+const WORKLOADS: &[Workload] = &[
     ("noop", &[], &[], &[PIPELINED, SINGLE]),
     (
         "get_set",
@@ -95,15 +103,17 @@ struct Turn {
 ///
 /// # Errors
 /// When a server does not start or a call fails.
-pub(super) fn measure(workspace: &Workspace, rounds: usize, seconds: f64) -> Result<Socket> {
+pub(super) fn measure(
+    workspace: &Workspace,
+    profile: BuildProfile,
+    rounds: usize,
+    seconds: f64,
+) -> Result<Socket> {
     let generator = Generator::find()?;
     let folder = workspace.target.join("bench/socket");
-    let valkey = {
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-        valkey::start(workspace, &folder)?
-    };
-    let ferrite = start(workspace, &folder)?;
+    super::empty(&folder)?;
+    let valkey = valkey::start(workspace, &folder)?;
+    let ferrite = start(workspace, profile, &folder)?;
     let isolations = load_functions(workspace, &ferrite)?;
     let plan = plan(&isolations);
     for turn in &plan {
@@ -143,12 +153,14 @@ pub(super) fn measure(workspace: &Workspace, rounds: usize, seconds: f64) -> Res
 }
 
 /// Start the server as it is shipped, on an empty store, and let it say little.
-fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
-    let binary = binaries::server(workspace, BuildProfile::Dist)?;
-    let wasmc = binaries::wasmc(workspace, BuildProfile::Release)?;
+fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<Server> {
+    let binary = binaries::server(workspace, profile)?;
+    let wasmc = binaries::wasmc(workspace, super::compiler_profile(profile))?;
     let port = free_port()?;
     let mut command = workspace.command(binary);
     command
+        // As Valkey is started too.
+        .args(["--store-persistent", "false"])
         .args(["--log", "warn", "--port", &port.to_string(), "--dir"])
         .arg(folder);
     command.arg("--wasm-compiler").arg(wasmc);

@@ -91,11 +91,13 @@ impl Crate {
             })
             .filter_map(|file| Some((module_path(file.path.strip_prefix(folder).ok()?)?, file)))
             .collect();
-        let mut house = Self::default();
-        house.files = sources
-            .iter()
-            .map(|(module, file)| (module.clone(), file.path.clone()))
-            .collect();
+        let mut house = Self {
+            files: sources
+                .iter()
+                .map(|(module, file)| (module.clone(), file.path.clone()))
+                .collect(),
+            ..Self::default()
+        };
         for (module, file) in sources {
             // What is not Rust is reported by the rule on unsafe places, which reads every file.
             if let Ok(parsed) = syn::parse_file(&file.text) {
@@ -127,7 +129,7 @@ impl Crate {
                 .and_then(|name| self.names.get(file)?.get(name));
             match elsewhere {
                 Some(elsewhere) if seen.insert(path.clone()) => {
-                    path = [elsewhere, &rest[1..]].concat()
+                    path = [elsewhere, &rest[1..]].concat();
                 }
                 _ => return Some(file.to_vec()),
             }

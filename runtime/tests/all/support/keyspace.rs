@@ -13,38 +13,38 @@ use parking_lot::Mutex;
 use smallvec::smallvec;
 
 /// The time that every transaction has.
-pub const NOW_MILLIS: i64 = 1_700_000_000_000;
+pub(crate) const NOW_MILLIS: i64 = 1_700_000_000_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub value: Value,
-    pub expires_in: Option<i64>,
+pub(crate) struct Entry {
+    pub(crate) value: Value,
+    pub(crate) expires_in: Option<i64>,
 }
 
 type Entries = HashMap<Vec<u8>, Entry>;
 
 #[derive(Default)]
-pub struct MemoryKeyspace {
+pub(crate) struct MemoryKeyspace {
     entries: Arc<Mutex<Entries>>,
     /// Commits that shall find a conflict.
-    pub conflicts: Arc<AtomicU32>,
+    pub(crate) conflicts: Arc<AtomicU32>,
     /// Whether commits shall fail.
-    pub broken: Arc<AtomicU32>,
-    pub begun: AtomicU32,
-    pub begun_exclusive: AtomicU32,
-    pub committed: Arc<AtomicU64>,
+    pub(crate) broken: Arc<AtomicU32>,
+    pub(crate) begun: AtomicU32,
+    pub(crate) begun_exclusive: AtomicU32,
+    pub(crate) committed: Arc<AtomicU64>,
     /// Whether an exclusive transaction is never to be had.
-    pub exclusive_never: AtomicU32,
+    pub(crate) exclusive_never: AtomicU32,
 }
 
 impl MemoryKeyspace {
-    pub fn put(&self, key: &str, value: &str) {
+    pub(crate) fn put(&self, key: &str, value: &str) {
         self.entries.lock().insert(
             key.into(),
             Entry {
@@ -54,7 +54,7 @@ impl MemoryKeyspace {
         );
     }
 
-    pub fn put_hash(&self, key: &str, field: &str, value: &str) {
+    pub(crate) fn put_hash(&self, key: &str, field: &str, value: &str) {
         let hash = BTreeMap::from([(field.into(), value.into())]);
         self.entries.lock().insert(
             key.into(),
@@ -65,11 +65,11 @@ impl MemoryKeyspace {
         );
     }
 
-    pub fn entry(&self, key: &str) -> Option<Entry> {
+    pub(crate) fn entry(&self, key: &str) -> Option<Entry> {
         self.entries.lock().get(key.as_bytes()).cloned()
     }
 
-    pub fn string(&self, key: &str) -> Option<String> {
+    pub(crate) fn string(&self, key: &str) -> Option<String> {
         match self.entry(key)?.value {
             Value::String(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             Value::Hash(_) => None,
@@ -131,7 +131,7 @@ impl Keyspace for MemoryKeyspace {
     }
 }
 
-pub struct MemoryTransaction {
+pub(crate) struct MemoryTransaction {
     mode: Mode,
     exclusive: bool,
     view: Entries,

@@ -1,6 +1,6 @@
 //! What the tests share: a host with an in-memory keyspace, and guests in WebAssembly text.
 
-pub mod keyspace;
+pub(crate) mod keyspace;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -23,19 +23,19 @@ use ferrite_wasm_abi::{IMPORTS, MODULE};
 use keyspace::MemoryKeyspace;
 
 /// A host to run functions on.
-pub struct Host {
-    pub executor: Executor<MemoryKeyspace>,
-    pub keyspace: Arc<MemoryKeyspace>,
+pub(crate) struct Host {
+    pub(crate) executor: Executor<MemoryKeyspace>,
+    pub(crate) keyspace: Arc<MemoryKeyspace>,
 }
 
-pub type TestFunction = Arc<Function<MemoryKeyspace>>;
+pub(crate) type TestFunction = Arc<Function<MemoryKeyspace>>;
 
 impl Host {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_instances(16)
     }
 
-    pub fn with_instances(instances_max: u32) -> Self {
+    pub(crate) fn with_instances(instances_max: u32) -> Self {
         let keyspace = Arc::new(MemoryKeyspace::default());
         let options = EngineOptions {
             instances_max,
@@ -46,19 +46,23 @@ impl Host {
     }
 
     /// Loads a function named `test` that may read and write.
-    pub fn load(&self, wat: &str) -> TestFunction {
+    pub(crate) fn load(&self, wat: &str) -> TestFunction {
         self.load_with(wat, |_| ())
     }
 
-    pub fn load_reusing(&self, wat: &str) -> TestFunction {
+    pub(crate) fn load_reusing(&self, wat: &str) -> TestFunction {
         self.load_with(wat, |spec| spec.isolation = Isolation::Reuse)
     }
 
-    pub fn load_with(&self, wat: &str, adjust: impl FnOnce(&mut FunctionSpec)) -> TestFunction {
+    pub(crate) fn load_with(
+        &self,
+        wat: &str,
+        adjust: impl FnOnce(&mut FunctionSpec),
+    ) -> TestFunction {
         self.try_load(wat, adjust).expect("the function loads")
     }
 
-    pub fn try_load(
+    pub(crate) fn try_load(
         &self,
         wat: &str,
         adjust: impl FnOnce(&mut FunctionSpec),
@@ -70,11 +74,16 @@ impl Host {
         self.executor.load(&artifact(wat), spec)
     }
 
-    pub async fn call(&self, function: &TestFunction, keys: &[&str], args: &[&str]) -> String {
+    pub(crate) async fn call(
+        &self,
+        function: &TestFunction,
+        keys: &[&str],
+        args: &[&str],
+    ) -> String {
         self.call_in(Protocol::Resp3, function, keys, args).await
     }
 
-    pub async fn call_in(
+    pub(crate) async fn call_in(
         &self,
         protocol: Protocol,
         function: &TestFunction,
@@ -88,7 +97,7 @@ impl Host {
     }
 
     /// The reply with blanks for line ends, and what became of the call.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         protocol: Protocol,
         function: &TestFunction,
@@ -103,7 +112,7 @@ impl Host {
     }
 }
 
-pub fn spec() -> FunctionSpec {
+pub(crate) fn spec() -> FunctionSpec {
     let permissions = Permissions {
         allow_write: true,
         ..Permissions::default()
@@ -120,7 +129,7 @@ pub fn spec() -> FunctionSpec {
 }
 
 /// Compiles a module as the pipeline does.
-pub fn artifact(wat: &str) -> VerifiedArtifact {
+pub(crate) fn artifact(wat: &str) -> VerifiedArtifact {
     static COMPILER: OnceLock<Compiler> = OnceLock::new();
     let compiler = COMPILER.get_or_init(|| {
         Compiler::new(&Profile::native(), Bounds::default()).expect("this machine is a target")
@@ -134,7 +143,7 @@ pub fn artifact(wat: &str) -> VerifiedArtifact {
 
 /// A module that imports every host function under its own name, has a page of memory, and
 /// contains `body`.
-pub fn guest(body: &str) -> String {
+pub(crate) fn guest(body: &str) -> String {
     let mut wat = String::from("(module\n");
     for import in IMPORTS {
         let params: Vec<_> = import.params.iter().map(|ty| ty.name()).collect();
@@ -156,6 +165,6 @@ pub fn guest(body: &str) -> String {
 }
 
 /// A guest whose entry `run` is this.
-pub fn run(body: &str) -> String {
+pub(crate) fn run(body: &str) -> String {
     guest(&format!("(func (export \"run\") {body})"))
 }

@@ -1,0 +1,118 @@
+//! The examples of every language, built from source, give the replies of one table on a server.
+//!
+//! `cargo xtask test` builds them and names their folder in `FERRITE_EXAMPLES_DIR`; without it there is
+//! nothing to call, and the tests say so. Each function has only the permissions that its example
+//! declares.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+use example_cases::{Call, Case, Connection, read, run_on_server};
+use ferrite_tests::Server;
+
+/// Calls every function of a built module as the table says; its source is in `examples/folder`.
+fn cases_hold(module: &str, folder: &str, cases: &[Case]) {
+    let Some(built) = env::var_os("FERRITE_EXAMPLES_DIR").map(PathBuf::from) else {
+        eprintln!("skipped: FERRITE_EXAMPLES_DIR names no folder of built examples");
+        return;
+    };
+    let wasm = built.join(module).with_extension("wasm");
+    if module == "assemblyscript" && !wasm.is_file() {
+        eprintln!("skipped: the functions in AssemblyScript are built only where there is npm");
+        return;
+    }
+    let wasm = fs::read(&wasm).unwrap_or_else(|error| panic!("{}: {error}", wasm.display()));
+    let permissions = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples")
+        .join(folder)
+        .join("permissions.json");
+    let permissions = fs::read(permissions).expect("the example declares its permissions");
+
+    let server = Server::start();
+    let stream = TcpStream::connect(server.address()).expect("the server listens");
+    let mut connection = Connection::new(stream);
+    let load = [
+        b"WASM.LOAD",
+        module.as_bytes(),
+        &wasm,
+        b"PERMISSIONS",
+        &permissions,
+    ];
+    let loaded = connection.command(&load).expect("a reply");
+    assert!(
+        format!("{loaded:?}").starts_with("Bulk"),
+        "{module}: {loaded:?}"
+    );
+    run_on_server(cases, &mut connection, |case, call| {
+        request(module, case, call)
+    });
+}
+
+/// A call as a `WASM.CALL` of one of the module's entries.
+fn request(module: &str, case: &Case, call: &Call) -> Vec<Vec<u8>> {
+    let mut argv = vec![
+        b"WASM.CALL".to_vec(),
+        format!("{module}.{}", case.function).into_bytes(),
+    ];
+    for (word, values) in [("KEYS", &call.keys), ("ARGS", &call.args)] {
+        argv.push(word.as_bytes().to_vec());
+        argv.extend(values.iter().map(|value| value.as_ref().to_owned()));
+    }
+    argv
+}
+
+/// The table's cases of these functions.
+fn of(functions: &[&str]) -> Vec<Case> {
+    functions
+        .iter()
+        .flat_map(|function| example_cases::of(function))
+        .collect()
+}
+
+/// The functions that are written in every language.
+const COMMON: &[&str] = &["rate_limit", "validate_user", "aggregate_stats"];
+
+#[test]
+fn rust() {
+    for function in [
+        "rate_limit",
+        "validate_user",
+        "aggregate_stats",
+        "json_patch",
+    ] {
+        cases_hold(function, function, &of(&[function]));
+    }
+}
+
+#[test]
+fn assemblyscript() {
+    cases_hold("assemblyscript", "assemblyscript", &of(COMMON));
+}
+
+#[test]
+fn go() {
+    cases_hold("go", "go", &of(COMMON));
+}
+
+#[test]
+fn c() {
+    cases_hold("c_functions", "c", &of(COMMON));
+}
+
+#[test]
+fn webassembly_by_hand() {
+    cases_hold("compare_and_set", "wat", &of(&["compare_and_set"]));
+}
+
+#[test]
+fn what_replaces_lua() {
+    let cases = read(include_str!("../../examples/from-lua/cases.json")).expect("a table");
+    let functions: BTreeSet<_> = cases.iter().map(|case| &case.function).collect();
+    assert_eq!(functions.len(), 20);
+    cases_hold("from_lua", "from-lua", &cases);
+}
