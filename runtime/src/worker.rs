@@ -64,14 +64,12 @@ pub enum WorkerError {
         problem: io::Error,
     },
     /// The compiler refused the module.
-    #[error("{message}{}", .offset.map_or_else(String::new, |offset| format!(" (at byte {offset})")))]
+    #[error("{message}")]
     Refused {
         /// The code that the error has for clients.
         code: Code,
-        /// What is wrong with the module.
+        /// What is wrong with the module, and where.
         message: Box<str>,
-        /// Where in the module.
-        offset: Option<u64>,
     },
     /// It took too long.
     #[error("compiling was ended after {limit}; precompile the module with ferrite-wasmc compile")]
@@ -151,8 +149,8 @@ fn compile_by(
                 "LIMIT" => Code::Limit,
                 _ => Code::NoArtifact,
             },
+            // The offset is in the message already.
             message: refusal.message.into(),
-            offset: refusal.offset,
         });
     }
     Ok(answer)
@@ -361,14 +359,18 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_keeps_its_code_and_offset() {
+    fn a_refusal_keeps_its_code_and_message() {
         // 8 bytes of magic, three lengths, and the header in JSON.
-        let header = r#"{"refused":{"code":"INVALID","message":"bad magic","offset":7}}"#;
+        let header =
+            r#"{"refused":{"code":"INVALID","message":"bad magic (at offset 0x7)","offset":7}}"#;
         let script = format!(
             "printf 'FERRANS\\001\\{:03o}\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0'; printf '%s' '{header}'",
             header.len()
         );
-        assert_eq!(run(&script, LONG, b"x"), "INVALID bad magic (at byte 7)");
+        assert_eq!(
+            run(&script, LONG, b"x"),
+            "INVALID bad magic (at offset 0x7)"
+        );
     }
 
     #[test]

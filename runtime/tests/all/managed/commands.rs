@@ -34,7 +34,7 @@ async fn a_function_is_loaded_called_looked_at_and_unloaded() {
         "$14 errors_by_code *0 ",
         "$10 last_error $-1",
         r#""allow_write":false"#,
-        r#""max_fuel":"10000000""#,
+        r#""max_fuel":10000000"#,
     ] {
         assert!(info.contains(part), "{part}: {info}");
     }

@@ -38,7 +38,7 @@ async fn functions_survive_a_restart_and_are_fetched_when_called() {
     assert_eq!(host.say("WASM.CALL add1 ARGS 1").await, ":2");
     let info = host.say("WASM.INFO add1").await;
     assert!(
-        info.contains("$6 loaded :1 ") && info.contains(r#""max_fuel":"999""#),
+        info.contains("$6 loaded :1 ") && info.contains(r#""max_fuel":999"#),
         "{info}"
     );
     assert!(host.say("WASM.EXPORTS writer").await.starts_with('*'));

@@ -104,7 +104,7 @@ async fn a_reload_keeps_rights_limits_and_figures() {
     assert_eq!(host.say("WASM.CALL f").await, "*2 :1 :1");
     let info = host.say("WASM.INFO f").await;
     for part in [
-        r#""max_fuel":"5000""#,
+        r#""max_fuel":5000"#,
         "$8 versions ",
         "$9 isolation $5 reuse ",
         "$5 calls :2 ",
