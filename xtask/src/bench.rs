@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// How long each turn lasts, in seconds
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
-    /// The profile to build the server with
+    /// The profile to build the binaries with
     #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
     profile: BuildProfile,
     /// Write the page from what was measured before, and measure nothing
@@ -166,15 +166,6 @@ fn kept<T: DeserializeOwned>(workspace: &Workspace, part: Part) -> Result<(T, Ma
 fn write(path: &Path, text: &str) -> Result<()> {
     println!("writing {}", path.display());
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// The profile of the compiler beside a server of this one. Fat LTO of all of Cranelift takes minutes
-/// and changes nothing that is measured here.
-fn compiler_profile(server: BuildProfile) -> BuildProfile {
-    match server {
-        BuildProfile::Dev => BuildProfile::Dev,
-        BuildProfile::Release | BuildProfile::Dist => BuildProfile::Release,
-    }
 }
 
 /// Make a folder, or empty the one there is.

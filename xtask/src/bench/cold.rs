@@ -49,7 +49,7 @@ pub(super) struct Loads {
 /// When something does not build, start or answer.
 pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Cold> {
     let server = binaries::server(workspace, profile)?;
-    let wasmc = binaries::wasmc(workspace, super::compiler_profile(profile))?;
+    let wasmc = binaries::wasmc(workspace, profile)?;
     let folder = workspace.target.join("bench/cold");
     // Each step has a cache and a registry of its own.
     let step = |name: &str| {

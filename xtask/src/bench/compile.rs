@@ -43,7 +43,7 @@ pub(super) struct Row {
 /// # Errors
 /// When something does not build or a module is refused.
 pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Compile> {
-    let wasmc = binaries::wasmc(workspace, super::compiler_profile(profile))?;
+    let wasmc = binaries::wasmc(workspace, profile)?;
     let wasmtime = wasmtime(workspace);
     let folder = workspace.target.join("bench/compile");
     std::fs::create_dir_all(&folder)

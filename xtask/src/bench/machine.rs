@@ -15,7 +15,7 @@ pub(super) struct Machine {
     pub(super) kernel: String,
     pub(super) rustc: String,
     pub(super) commit: String,
-    /// The profile that the server was built with.
+    /// The profile that the binaries were built with.
     pub(super) profile: String,
 }
 

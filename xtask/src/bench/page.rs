@@ -61,10 +61,7 @@ fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
         page,
         "- {processor}, {cores} cores, {memory_gib} GiB, {kernel}"
     )?;
-    writeln!(
-        page,
-        "- {rustc}, server in profile `{profile}`, compiler and criterion in `release`, commit `{commit}`\n"
-    )
+    writeln!(page, "- {rustc}, profile `{profile}`, commit `{commit}`\n")
 }
 
 /// A figure of a table with its spread.

@@ -155,7 +155,7 @@ pub(super) fn measure(
 /// Start the server as it is shipped, on an empty store, and let it say little.
 fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<Server> {
     let binary = binaries::server(workspace, profile)?;
-    let wasmc = binaries::wasmc(workspace, super::compiler_profile(profile))?;
+    let wasmc = binaries::wasmc(workspace, profile)?;
     let port = free_port()?;
     let mut command = workspace.command(binary);
     command
