@@ -287,6 +287,16 @@ fn the_table_is_sound() {
 }
 
 #[test]
+fn the_documentation_shows_every_command() {
+    const PAGE: &str = include_str!("../../../docs/commands.md");
+    for spec in COMMANDS {
+        let usage = format!("{} {}", spec.name, spec.syntax.replace('|', "\\|"));
+        let row = format!("\n| `{}` |", usage.trim_end());
+        assert!(PAGE.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn random_words_never_panic() {
     let pool: [&[u8]; 20] = [
         b"KEYS",
