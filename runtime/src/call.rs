@@ -134,9 +134,9 @@ impl<K: Keyspace> Executor<K> {
     /// Runs one call of `function` and writes exactly one reply, errors included.
     ///
     /// The request's own function name is not looked at, only the entry in it. The future may be
-    /// dropped at any time; the call then leaves no trace. It runs on any executor, yields once a
-    /// tick while the guest runs, and touches neither lock nor heap on the way of a warm
-    /// instance but the pool's lock, and none of the kernel.
+    /// dropped at any time; the call then leaves no trace. It runs on any executor and yields once a
+    /// tick while the guest runs. A call of a warm instance takes the pool's lock twice, allocates
+    /// once (wasmtime's record of the fiber) and makes no system call.
     pub async fn call(
         &self,
         function: &Function<K>,

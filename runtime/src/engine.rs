@@ -6,13 +6,14 @@ use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationCon
 /// Tables that one module may define.
 const TABLES_PER_MODULE_MAX: u32 = 4;
 
-/// Bytes at the start of a used linear memory that are cleared by hand when a fresh instance is
-/// dropped, rather than given back to the kernel and faulted in again by the next call.
+/// Bytes of a used linear memory that are put back by hand when a fresh instance is dropped, rather
+/// than given back to the kernel and faulted in again by the next call.
 ///
-/// Measured with one call after the other: what a small function keeps at the start of its memory
-/// costs 0.3 µs to clear this way and some 4 µs to fault in; four times as much costs 1.2 µs whether
-/// it was used or not, and modules that keep their stack in front never use it.
-const MEMORY_KEEP_RESIDENT_BYTES: usize = 16 << 10;
+/// Where the kernel can tell which pages were written (Linux 6.7, `PAGEMAP_SCAN`), those count; else
+/// the first ones do. Measured with one call after the other, a guest that writes three pages
+/// around 1 MiB, as compiled Rust does: 15 µs without the scan, 5 µs with it; one that writes its
+/// first page: 8 µs when nothing is kept, 4 µs with this much.
+const MEMORY_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 
 /// The same for tables, which are small and used from their start.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 8 << 10;
@@ -80,7 +81,7 @@ pub fn engine(profile: &Profile, options: &EngineOptions) -> Result<Engine, Engi
         .table_elements(table_elements_max)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
-        .pagemap_scan(Enabled::No);
+        .pagemap_scan(Enabled::Auto);
     let mut config = profile.config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
     Engine::new(&config).map_err(|source| EngineError::Start {

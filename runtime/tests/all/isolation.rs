@@ -54,6 +54,38 @@ async fn no_byte_of_memory_survives_a_fresh_call() {
 }
 
 #[tokio::test]
+async fn scattered_writes_are_undone_too() {
+    let host = Host::with_instances(1);
+    // Adds one to bytes all over a memory whose second half has contents, and gives their sum.
+    let data = "\\07".repeat(300_000);
+    let function = host.load(&format!(
+        r#"(module
+            (memory (export "memory") 10)
+            (data (i32.const 330000) "{data}")
+            (func (export "run") (param $step i32) (result i32)
+                (local $at i32) (local $sum i32)
+                (loop $l
+                    (local.set $sum (i32.add (local.get $sum) (i32.load8_u (local.get $at))))
+                    (i32.store8 (local.get $at)
+                        (i32.add (i32.load8_u (local.get $at)) (i32.const 1)))
+                    (local.set $at (i32.add (local.get $at) (local.get $step)))
+                    (br_if $l (i32.lt_u (local.get $at) (i32.const 655360))))
+                (local.get $sum)))"#
+    ));
+    for step in [300_007, 100_003, 50_021, 4_099, 511] {
+        let touched = (0..655_360).step_by(step);
+        let sum: usize = touched
+            .filter(|at| (330_000..630_000).contains(at))
+            .map(|_| 7)
+            .sum();
+        for _ in 0..3 {
+            let reply = host.call(&function, &[], &[&step.to_string()]).await;
+            assert_eq!(reply, format!(":{sum}"), "every {step} bytes");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reused_instance_keeps_its_memory() {
     let host = Host::new();
     let function = host.load_reusing(&guest(COUNTER));
