@@ -99,7 +99,7 @@ pub(super) fn artifact(
         )));
     }
     match digest_of_file(&file, len) {
-        Ok(digest) if digest.hex().len() == 64 => {
+        Ok(digest) if digest == manifest.artifact => {
             record_use(&meta, &meta_stat, purpose);
             Ok(Examined::Intact(VerifiedArtifact::found(manifest, file)))
         }
