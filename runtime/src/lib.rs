@@ -37,6 +37,7 @@ pub mod registry_file;
 mod reply;
 pub mod resp;
 pub mod rewind;
+mod run;
 pub mod runtime;
 mod scalar;
 mod scalar_func;
