@@ -77,7 +77,8 @@ impl<K: Keyspace> Executor<K> {
     ///
     /// # Errors
     ///
-    /// As [`Function::load`].
+    /// The client's error: an isolation that is not available, code that this engine cannot run,
+    /// or a module that wants more memory or table elements from the start than its limits allow.
     pub fn load(
         &self,
         artifact: &VerifiedArtifact,

@@ -97,7 +97,8 @@ impl<K: Keyspace> Function<K> {
         self.prepared.entries()
     }
 
-    /// The entry that a call means; see [`Prepared::entry`].
+    /// The entry that a call means: the one it names; else `run`; else the one named like the
+    /// function; else the only one.
     ///
     /// # Errors
     ///
