@@ -87,8 +87,6 @@ const WORKLOADS: &[Workload] = &[
 const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
 
 const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*"],"allowed_commands":["GET","SET","INCR","EXPIRE"],"allow_write":true}"#;
-/// The sum of a million numbers is some ten million instructions.
-const LIMITS: &str = r#"{"max_fuel":1000000000}"#;
 
 /// One line of the plan: who does what, and how it is asked for.
 struct Turn {
@@ -161,6 +159,8 @@ fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<
     command
         // As Valkey is started too.
         .args(["--store-persistent", "false"])
+        // The sum of a million numbers is more than the default allows.
+        .args(["--wasm-limits-max-fuel", "1000000000"])
         .args(["--log", "warn", "--port", &port.to_string(), "--dir"])
         .arg(folder);
     command.arg("--wasm-compiler").arg(wasmc);
@@ -178,8 +178,6 @@ fn load_functions(workspace: &Workspace, server: &Server) -> Result<Vec<&'static
             let options = [
                 "PERMISSIONS",
                 PERMISSIONS,
-                "LIMITS",
-                LIMITS,
                 "ISOLATION",
                 isolation,
                 "REPLACE",
