@@ -1,10 +1,10 @@
 //! Validation and ahead-of-time compilation of WebAssembly modules.
 //!
 //! A source goes through these stages, each a module of its own: [`to_wasm`] parses the text
-//! format, [`validate`] decides whether the module may be compiled and says what it contains,
+//! format, [`validate()`] decides whether the module may be compiled and says what it contains,
 //! [`Compiler`] turns it into native code under an explicit profile, and a manifest is made of
 //! what is known by then. [`worker`] does all of it at the far end of a pipe, for servers, which
-//! link no compiler. [`targets`] lists what there are backends for.
+//! link no compiler. [`targets()`] lists what there are backends for.
 
 mod bounds;
 mod compile;

@@ -5,9 +5,9 @@
 //! under reserved names, and makes `memory.grow` virtual within some pages of headroom that exist
 //! from the start, so that an allocator's usual growth needs no system call and can be undone.
 //!
-//! The pass decides per module and says why not where it refuses: [`decide`] reads the module,
+//! The pass decides per module and says why not where it refuses: `decide` reads the module,
 //! `splice` writes the other one. It copies every byte that it need not change, so function names
-//! and indices stay, and code offsets move only where [`Rewritten::offsets`] says.
+//! and indices stay, and code offsets move only where `RewindPlan::offsets` says.
 
 mod decide;
 mod grow;

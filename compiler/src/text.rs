@@ -48,7 +48,7 @@ impl TextError {
 /// Parses a module in the text format; anything else is returned as it is.
 ///
 /// Text is what starts, after blanks and comments, with a parenthesis. The other input is left for
-/// [`validate`](crate::validate) to judge.
+/// [`validate`](crate::validate()) to judge.
 ///
 /// # Errors
 ///

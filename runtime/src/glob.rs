@@ -35,7 +35,7 @@ enum Shape {
 
 /// Why a pattern is refused where a typing error would open or close doors unnoticed.
 ///
-/// Redis itself takes every pattern; [`matches`] does, too.
+/// Redis itself takes every pattern; [`matches()`] does, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
     /// Nothing at all, which matches only the empty key.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// What a user asks for: `{"action": "login"}`. Other members are ignored.
 #[derive(Deserialize)]
 pub struct Request {
-    /// One of [`ACTIONS`].
+    /// One of `ACTIONS`.
     pub action: String,
 }
 

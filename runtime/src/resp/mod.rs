@@ -1,5 +1,5 @@
 //! RESP2 and RESP3: what goes out ([`Encoder`]), what comes in ([`RequestScanner`]), and what
-//! guests and servers answer ([`transcode`], [`measure`]).
+//! guests and servers answer ([`transcode()`], [`measure`]).
 
 mod double;
 mod encode;

@@ -32,7 +32,7 @@ pub enum ImageError {
 pub(super) struct Image {
     file: File,
     contents: Mmap,
-    /// Pages that calls of any instance have written, sorted; at most [`PAGES_MAX`].
+    /// Pages that calls of any instance have written, sorted; at most `PAGES_MAX`.
     learned: Mutex<Vec<u32>>,
 }
 

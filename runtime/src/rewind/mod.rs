@@ -3,7 +3,7 @@
 //!
 //! An instance that may be rewound has a linear memory of our own. After it is made, its memory
 //! shows a pristine image that all instances of the module share, and is write-protected. The
-//! first write to a page faults; the [`fault`] handler makes the page writable and notes it. After
+//! first write to a page faults; the `fault` handler makes the page writable and notes it. After
 //! the call the noted pages are copied back from the image and the globals are restored: no
 //! system call, no slower guest code, and the host's own writes are covered because they fault
 //! too. Noted pages stay writable, so the second call of a kind costs the copies alone, and new
@@ -11,11 +11,11 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`arena`] | address space for such memories, and how wasmtime gets them |
-//! | [`slot`] | what the fault handler knows of one memory; nothing but atomics |
-//! | [`fault`] | the signal handler |
-//! | [`image`] | the pristine contents of a module's memory, and the pages that calls write |
-//! | [`pristine`] | image and globals together; capture, attach, rewind |
+//! | `arena` | address space for such memories, and how wasmtime gets them |
+//! | `slot` | what the fault handler knows of one memory; nothing but atomics |
+//! | `fault` | the signal handler |
+//! | `image` | the pristine contents of a module's memory, and the pages that calls write |
+//! | `pristine` | image and globals together; capture, attach, rewind |
 
 #![allow(
     unsafe_code,

@@ -24,7 +24,7 @@ const PAGES_REFUSED: &str = "__ferrite_pages_refused";
 pub struct Pristine {
     /// The memory's contents, if the module has a memory.
     image: Option<Image>,
-    /// Values of the globals that calls can change, in the order of [`globals`].
+    /// Values of the globals that calls can change, in the order of `globals`.
     globals: Box<[Val]>,
     /// Instances discarded since one was last rewound.
     strikes: AtomicU32,
