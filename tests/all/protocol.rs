@@ -154,6 +154,7 @@ fn a_blocking_pop_waits_for_somebody_to_push() {
     assert_eq!(waiting.run("BLPOP queue 0.01"), Reply::Null);
     // One that goes away while it waits takes nothing with it.
     let mut gone = server.client();
+    assert_eq!(gone.run("PING"), text("PONG"), "it is counted from here on");
     gone.send(b"BLPOP queue 0\r\n");
     drop(gone);
     crate::waiting::wait_until(&mut other, "connected_clients:2\r\n");

@@ -154,7 +154,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// The disk's, and a source of more than [`SOURCE_BYTES_MAX`](crate::SOURCE_BYTES_MAX) bytes.
+    /// The disk's, and a source of more than [`SOURCE_BYTES_MAX`] bytes.
     pub fn put_source(&self, wasm: &[u8]) -> Result<Digest, PublishError> {
         let len = wasm.len() as u64;
         if len > SOURCE_BYTES_MAX {
