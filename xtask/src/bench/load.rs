@@ -11,7 +11,7 @@ use crate::server::Server;
 use crate::tools;
 
 /// How many keys the commands are spread over.
-const KEYS: &str = "10000";
+pub(super) const KEYS: u32 = 10_000;
 
 /// How a load is put on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -71,7 +71,7 @@ impl Generator {
             "-P",
             &shape.pipeline.to_string(),
         ]);
-        generator.args(["-r", KEYS, "-n", &requests.to_string()]);
+        generator.args(["-r", &KEYS.to_string(), "-n", &requests.to_string()]);
         let printed = run::output(generator.args(command))?;
         rate(&printed).with_context(|| {
             format!(

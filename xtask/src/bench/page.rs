@@ -8,7 +8,7 @@ use super::figures::{Figures, Rate, Short};
 use super::in_process::InProcess;
 use super::load::Shape;
 use super::machine::Machine;
-use super::socket::{ALONE, PIPELINED, SINGLE, Socket};
+use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
 
 /// Write it whole.
 pub(super) fn write(
@@ -125,7 +125,7 @@ fn calls(page: &mut String, socket: &Socket) -> std::fmt::Result {
             socket,
             title,
             shape,
-            &["noop", "get_set", "rate_limit"],
+            &["noop", "get_set", "rate_limit", "validate_user"],
         )?;
     }
     functions(
@@ -139,31 +139,27 @@ fn calls(page: &mut String, socket: &Socket) -> std::fmt::Result {
     writeln!(page, "### Beside commands of the same server\n")?;
     writeln!(
         page,
-        "| shape | `PING` | `GET` | no-op, fresh | of `PING` | no-op, reuse | of `PING` | `PING` in Valkey | `GET` in Valkey |"
+        "| shape | `PING` | `GET` | no-op, isolation | no-op | of `PING` | `PING` in Valkey | `GET` in Valkey |"
     )?;
-    writeln!(page, "|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(page, "|---|---|---|---|---|---|---|---|")?;
     for (title, shape) in [("pipelines of 16", PIPELINED), ("one at a time", SINGLE)] {
         let of = |workload, contender| socket.rates(workload, contender, shape);
         let rate = |workload, contender| or_dash(of(workload, contender).map(rates));
-        let ratio = |contender| {
-            or_dash(
-                of("noop", contender)
-                    .zip(of("ping", "ferrite"))
-                    .map(|(noop, ping)| times(&noop.over(ping))),
-            )
-        };
-        writeln!(
-            page,
-            "| {title} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            rate("ping", "ferrite"),
-            rate("get", "ferrite"),
-            rate("noop", "fresh"),
-            ratio("fresh"),
-            rate("noop", "reuse"),
-            ratio("reuse"),
-            rate("ping", "valkey"),
-            rate("get", "valkey"),
-        )?;
+        for isolation in ISOLATIONS {
+            let Some((noop, ping)) = of("noop", isolation).zip(of("ping", "ferrite")) else {
+                continue;
+            };
+            writeln!(
+                page,
+                "| {title} | {} | {} | {isolation} | {} | {} | {} | {} |",
+                rates(ping),
+                rate("get", "ferrite"),
+                rates(noop),
+                times(&noop.over(ping)),
+                rate("ping", "valkey"),
+                rate("get", "valkey"),
+            )?;
+        }
     }
     writeln!(page)
 }
@@ -180,7 +176,7 @@ fn functions(
     writeln!(page, "|---|---|---|---|---|")?;
     for workload in workloads {
         let lua = socket.rates(workload, "lua", shape);
-        for isolation in ["reuse", "rewind", "fresh"] {
+        for isolation in ISOLATIONS {
             let Some(wasm) = socket.rates(workload, isolation, shape) else {
                 continue;
             };

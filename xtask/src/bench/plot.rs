@@ -10,6 +10,7 @@ const WORKLOADS: &[(&str, &str)] = &[
     ("noop", "no-op"),
     ("get_set", "get + set"),
     ("rate_limit", "rate limit"),
+    ("validate_user", "validate user"),
 ];
 
 /// The contenders, from the top, with their labels and colours. The colours differ in lightness too.

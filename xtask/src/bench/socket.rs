@@ -80,13 +80,22 @@ const WORKLOADS: &[Workload] = &[
         &["1000000000", "60"],
         &[PIPELINED, SINGLE],
     ),
+    (
+        "validate_user",
+        &["user:__rand_int__"],
+        &[r#"{"action":"login"}"#],
+        &[PIPELINED, SINGLE],
+    ),
     ("sum", &[], &["1000000"], &[ALONE]),
 ];
 
-/// Kinds of isolation, weakest first, each a contender of its own where the server has it.
-const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
+/// How many users there are to validate: as many as the load has keys.
+const USERS: u32 = super::load::KEYS;
 
-const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*"],"allowed_commands":["GET","SET","INCR","EXPIRE"],"allow_write":true}"#;
+/// Kinds of isolation, weakest first, each a contender of its own where the server has it.
+pub(super) const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
+
+const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*","user:*"],"allowed_commands":["GET","SET","INCR","INCRBY","EXPIRE","HGETALL","HINCRBY","HSET"],"allow_write":true}"#;
 
 /// One line of the plan: who does what, and how it is asked for.
 struct Turn {
@@ -113,6 +122,8 @@ pub(super) fn measure(
     let valkey = valkey::start(workspace, &folder)?;
     let ferrite = start(workspace, profile, &folder)?;
     let isolations = load_functions(workspace, &ferrite)?;
+    register_users(&ferrite);
+    register_users(&valkey);
     let plan = plan(&isolations);
     for turn in &plan {
         let server = if turn.on_valkey { &valkey } else { &ferrite };
@@ -196,6 +207,15 @@ fn load_functions(workspace: &Workspace, server: &Server) -> Result<Vec<&'static
         "the server takes the functions under no isolation at all"
     );
     Ok(isolations)
+}
+
+/// Have the users that are validated, under the keys that the load's random numbers make.
+fn register_users(server: &Server) {
+    let mut client = server.client();
+    for user in 0..USERS {
+        let key = format!("user:{user:012}");
+        client.call(&["HSET", &key, "status", "active", "role", "editor"]);
+    }
 }
 
 /// The module of a function: written for the benchmarks, or one of the examples.
