@@ -79,6 +79,12 @@ impl<K: Keyspace> Data<K> {
         self.transaction.take()
     }
 
+    /// Whether the transaction has met a conflict, so that nothing of the call can stand.
+    #[must_use]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.transaction.as_ref().is_some_and(Transaction::is_lost)
+    }
+
     /// The last access that the door refused in this call.
     pub(crate) fn take_denied(&mut self) -> Option<Denied> {
         self.denied.take()

@@ -108,6 +108,14 @@ pub trait Transaction: Send {
     /// `visible` tells which keys `KEYS`, `SCAN`, `RANDOMKEY` and their like may show.
     fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder);
 
+    /// Whether an access has found a conflict, so that the commit can only fail.
+    ///
+    /// A call whose guest ends in any way after that is run again: what it makes of the error means
+    /// nothing. Hosts whose transactions cannot conflict leave this as it is.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     /// Makes every write of the transaction visible at once, or none of them.
     fn commit(self) -> Result<Self::Receipt, CommitError>;
 }

@@ -197,6 +197,13 @@ impl<K: Keyspace> Run<'_, K> {
             let state = instance.state();
             outcome.denied = state.data.take_denied();
             if let Err((error, survives)) = ran {
+                if state.data.is_lost() && is_of_the_guest(&error) {
+                    kept = Some(match survives {
+                        Survives::Yes => self.keep(instance),
+                        Survives::No => Kept::State(instance.into_state()),
+                    });
+                    continue;
+                }
                 state.end();
                 let kept = (survives == Survives::Yes).then(|| self.keep(instance));
                 return Err(Failed { error, kept });
@@ -277,6 +284,10 @@ impl<K: Keyspace> Run<'_, K> {
     ) -> Result<(), NotCommitted> {
         let memory_bytes = instance.memory_bytes();
         let state = instance.state();
+        if state.data.is_lost() {
+            // Also where nothing would be committed: the reply is made of what never was.
+            return Err(NotCommitted::Conflict);
+        }
         let bytes = state
             .reply
             .finish()
@@ -312,6 +323,13 @@ impl<K: Keyspace> Run<'_, K> {
             Isolation::Fresh | Isolation::Rewind => Kept::State(instance.into_state()),
         }
     }
+}
+
+/// Whether an error is the guest's own doing, and not what ends the whole call.
+///
+/// A guest whose transaction was lost gets errors that it cannot make sense of: it may trap, or spin.
+fn is_of_the_guest(error: &CallError) -> bool {
+    !matches!(error.code(), Code::Timeout | Code::Killed)
 }
 
 /// Why a call whose guest returned has not taken effect.

@@ -194,6 +194,11 @@ impl Transaction for EmbeddedTransaction {
     }
 
     #[inline]
+    fn is_lost(&self) -> bool {
+        self.0.is_lost()
+    }
+
+    #[inline]
     fn commit(self) -> Result<store::Receipt, CommitError> {
         self.0.commit().map_err(|error| match error {
             store::CommitError::Conflict => CommitError::Conflict,

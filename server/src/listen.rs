@@ -169,6 +169,8 @@ pub async fn run(host: Arc<Host>, listeners: Listeners, shutdown: impl Future<Ou
     drain(&host, connections).await;
     // What they hold of the host goes with them, so that its data is closed with its last user.
     helpers.shutdown().await;
+    // A thread that still compiles holds the store too, and must not keep it from the disk.
+    tokio::task::block_in_place(|| host.store.close());
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {

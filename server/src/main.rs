@@ -89,8 +89,7 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
         run(host, listeners, shutdown).await;
         Ok::<(), Box<dyn Error>>(())
     });
-    // A compilation that nobody waits for any more does not hold up the end. The data is written
-    // and synced when its last user is gone.
+    // A compilation that nobody waits for any more does not hold up the end.
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
     tracing::info!("stopped");
     served

@@ -29,8 +29,8 @@ pub(crate) struct Core {
     pub(crate) deferred: Mutex<Ready>,
     /// Where commits go on their way to the disk, if they go there.
     pub(crate) queue: Option<Arc<Queue>>,
-    /// Ends the writing when the last user of the store is gone.
-    _writer: Option<Handle>,
+    /// Ends the writing when the last user of the store is gone, or when it is closed before.
+    writer: Mutex<Option<Handle>>,
 }
 
 /// Counts commits. On a cache line of its own: every write touches it.
@@ -83,7 +83,7 @@ impl Core {
             blocked: Registry::default(),
             deferred: Mutex::new(Ready::new()),
             queue,
-            _writer: writer,
+            writer: Mutex::new(writer),
         }
     }
 
@@ -92,6 +92,12 @@ impl Core {
         self.queue
             .as_ref()
             .map_or(Ok(()), |queue| queue.check_writable())
+    }
+
+    /// Writes and syncs what waits, and takes no more.
+    pub(crate) fn close(&self) {
+        let writer = self.writer.lock().take();
+        drop(writer);
     }
 
     pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {

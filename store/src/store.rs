@@ -87,7 +87,8 @@ impl Store {
 
     /// Opens a data directory and reads all of it into memory.
     ///
-    /// When the last clone of the store is dropped, everything is written and synced.
+    /// When the last clone of the store is dropped, everything is written and synced;
+    /// [`Store::close`] does that before.
     ///
     /// # Errors
     /// [`OpenError`] when the directory cannot be used, or what is in it is not what was written.
@@ -95,6 +96,14 @@ impl Store {
         Ok(Self {
             core: Arc::new(Core::on_disk(options, disk)?),
         })
+    }
+
+    /// Writes and syncs everything, and lets go of the data directory. Blocks for so long.
+    ///
+    /// Clones of the store go on reading; writes are refused. For a host that ends while others
+    /// still hold a clone. A store that is in memory alone has nothing to close.
+    pub fn close(&self) {
+        self.core.close();
     }
 
     /// All data commands.

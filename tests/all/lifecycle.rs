@@ -1,6 +1,8 @@
 //! Starting, stopping, and what survives it.
 
-use ferrite_tests::{Reply, Server, command};
+use std::os::unix::fs::PermissionsExt as _;
+
+use ferrite_tests::{Reply, Server, command, encode};
 use rustix::process::Signal;
 
 use crate::guests::{ADD1, COUNT, ENDLESS, LONG_CALLS};
@@ -71,6 +73,42 @@ fn an_endless_call_in_the_background_does_not_either() {
     wait_for_call(&mut client);
     server.signal(Signal::TERM);
     assert!(server.wait().success(), "{}", server.log());
+}
+
+#[test]
+fn a_compilation_does_not_keep_the_data_from_the_disk() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    // A compiler that says that it runs, and then takes longer than anybody waits.
+    let started = dir.path().join("started");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&started)
+            .status()
+            .expect("mkfifo is there")
+            .success()
+    );
+    let compiler = dir.path().join("compiler");
+    let script = format!("#!/bin/sh\necho > {}\nexec sleep 600\n", started.display());
+    std::fs::write(&compiler, script).expect("written");
+    std::fs::set_permissions(&compiler, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut server = Server::builder()
+        .dir(dir.path())
+        .arguments(&["--wasm-compiler", compiler.to_str().expect("UTF-8")])
+        .arguments(&["--shutdown-timeout", "50ms"])
+        .start();
+    let mut loading = server.client();
+    loading.send(&encode(&["WASM.DEFINE", "add1", ADD1]));
+    std::fs::read(&started).expect("the compiler has started");
+    let mut client = server.client();
+    assert_eq!(client.run("SET k v"), ok());
+    server.signal(Signal::TERM);
+    assert!(server.wait().success(), "{}", server.log());
+    assert_eq!(loading.next(), None);
+
+    let server = Server::builder().dir(dir.path()).start();
+    let mut client = server.client();
+    assert_eq!(client.run("GET k"), Reply::Bulk(b"v".to_vec()));
+    assert!(client.run("WASM.CALL add1 ARGS 1").error().is_some());
 }
 
 #[test]

@@ -112,6 +112,64 @@ async fn calls_that_conflict_are_run_again_then_exclusively() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_lost_on_the_way_runs_again_however_its_guest_ends() {
+    // Does after a read that failed what its entry is called; replies where it succeeded.
+    let wat = guest(
+        r#"(data (i32.const 0) "contended")
+        (func $lost (result i32)
+            (i32.le_s (call $get (i32.const 0) (i32.const 9) (i32.const 16) (i32.const 8))
+                      (i32.const -16)))
+        (func (export "trap") (if (call $lost) (then unreachable)) (call $reply_int (i64.const 7)))
+        (func (export "spin")
+            (if (call $lost) (then (loop $l (br $l)))) (call $reply_int (i64.const 7)))
+        (func (export "silent") (if (i32.eqz (call $lost)) (then (call $reply_int (i64.const 7)))))
+        (func (export "reply") (drop (call $lost)) (call $reply_int (i64.const 7)))"#,
+    );
+    for isolation in BOTH {
+        for losses in [1, OPTIMISTIC_TRIES_MAX - 1, 1000] {
+            for entry in ["trap", "spin", "silent", "reply"] {
+                for profile in [false, true] {
+                    let host = Host::new();
+                    host.keyspace.put("contended", "x");
+                    host.keyspace.losses.store(losses, Relaxed);
+                    let function = host.load_with(&wat, |spec| {
+                        spec.isolation = isolation;
+                        spec.limits.fuel_max = 100_000;
+                    });
+                    let name = format!("test.{entry}");
+                    let request = CallRequest {
+                        profile,
+                        ..CallRequest::new(name.as_bytes(), &[], &[])
+                    };
+                    let (reply, outcome) = host.request(Protocol::Resp3, &function, &request).await;
+                    assert_eq!(reply, ":7", "{entry} lost {losses} times");
+                    assert_eq!(outcome.tries, losses.min(OPTIMISTIC_TRIES_MAX) + 1);
+                    assert_eq!(function.usage().running, 0);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_call_ends_with_its_time_nevertheless() {
+    let host = Host::new();
+    host.keyspace.losses.store(1000, Relaxed);
+    let wat = guest(
+        r#"(data (i32.const 0) "contended")
+        (func (export "run")
+            (drop (call $get (i32.const 0) (i32.const 9) (i32.const 16) (i32.const 8)))
+            (loop $l (br $l)))"#,
+    );
+    let function = host.load_with(&wat, |spec| {
+        spec.limits.fuel_max = u64::MAX >> 1;
+        spec.limits.time_max = Duration::from_millis(5);
+    });
+    let reply = host.call(&function, &[], &[]).await;
+    assert!(reply.starts_with("-TIMEOUT "), "{reply}");
+}
+
+#[tokio::test]
 async fn waiting_for_exclusivity_ends_with_the_calls_time() {
     let host = Host::new();
     host.keyspace.conflicts.store(1000, Relaxed);

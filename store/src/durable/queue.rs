@@ -21,6 +21,8 @@ pub(crate) struct Queue {
     synced: AtomicU64,
     /// Told when more is synced, when the disk fails, and when the queue has shrunk.
     progress: Event,
+    /// No more writes are taken; what was taken before is still written.
+    closed: AtomicBool,
     failing: AtomicBool,
     failure: Mutex<Option<Box<str>>>,
 }
@@ -54,6 +56,7 @@ impl Queue {
             bytes: AtomicUsize::new(0),
             synced: AtomicU64::new(last),
             progress: Event::new(),
+            closed: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
@@ -83,6 +86,14 @@ impl Queue {
 
     /// Why nothing may be written at present.
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Unwritable("the store is closed".into()));
+        }
+        self.check_disk()
+    }
+
+    /// Why nothing gets to the disk at present.
+    fn check_disk(&self) -> Result<(), StoreError> {
         if !self.failing.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -105,7 +116,7 @@ impl Queue {
             if self.synced() >= number {
                 return Ok(());
             }
-            self.check_writable()?;
+            self.check_disk()?;
             listener.await;
         }
     }
@@ -116,7 +127,7 @@ impl Queue {
             if self.synced() >= number {
                 return Ok(());
             }
-            self.check_writable()?;
+            self.check_disk()?;
             listener.wait();
         }
     }
@@ -163,9 +174,15 @@ impl Queue {
         self.progress.notify(usize::MAX);
     }
 
-    /// Lets the writer finish what there is and end.
+    /// Refuses writes from now on, and lets the writer finish what there is and end.
     pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         self.waiting.lock().closed = true;
         self.filled.notify_all();
+    }
+
+    /// Tells those who still wait for the disk that the writer has ended.
+    pub(super) fn end(&self) {
+        self.fail("the store is closed".into());
     }
 }

@@ -51,6 +51,7 @@ impl Drop for Handle {
             // A panic there has already been printed; the data is as a crash would leave it.
             let _ = thread.join();
         }
+        self.queue.end();
     }
 }
 

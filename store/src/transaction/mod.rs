@@ -112,6 +112,11 @@ impl Transaction {
         command.run_within(&mut Within::new(self, visible), argv, out)
     }
 
+    /// Whether an operation has answered [`StoreError::Conflict`], so that the commit will too.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// About how many bytes this transaction has asked to write so far.
     pub fn written_bytes(&self) -> usize {
         self.written_bytes

@@ -149,6 +149,36 @@ fn everything_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_closed_store_is_on_disk_though_others_still_hold_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut client = open(directory.path(), Durability::EverySecond).expect("an empty directory");
+    let others = client.store.clone();
+    let mut begun = others.begin(0, Mode::Write);
+    assert_eq!(begun.delete(b"absent"), Ok(false));
+    client.expect(&[("SET key value", "+OK")]);
+    client.store.close();
+    client.store.close();
+    client.expect(&[("GET key", "$5 value")]);
+    let refused = client.run("SET key other");
+    assert!(
+        refused.starts_with("-MISCONF ") && refused.contains("the store is closed"),
+        "{refused}"
+    );
+    let written = begun.set(
+        b"key",
+        b"third",
+        ferrite_store::SetCondition::Always,
+        ferrite_store::SetExpiry::None,
+    );
+    assert_eq!(written, Ok(true));
+    assert!(begun.commit().is_err(), "nothing would write it");
+
+    let mut again = open(directory.path(), Durability::EverySecond).expect("nobody else has it");
+    again.expect(&[("GET key", "$5 value")]);
+    drop(others);
+}
+
+#[test]
 fn large_collections_and_flushed_databases_leave_nothing_behind() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut client = open(directory.path(), Durability::No).expect("an empty directory");

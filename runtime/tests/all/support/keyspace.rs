@@ -34,6 +34,8 @@ pub(crate) struct MemoryKeyspace {
     entries: Arc<Mutex<Entries>>,
     /// Commits that shall find a conflict.
     pub(crate) conflicts: Arc<AtomicU32>,
+    /// Transactions that shall be lost when they read the key `contended`.
+    pub(crate) losses: Arc<AtomicU32>,
     /// Whether commits shall fail.
     pub(crate) broken: Arc<AtomicU32>,
     pub(crate) begun: AtomicU32,
@@ -83,6 +85,8 @@ impl MemoryKeyspace {
             view: self.entries.lock().clone(),
             entries: Arc::clone(&self.entries),
             conflicts: Arc::clone(&self.conflicts),
+            losses: Arc::clone(&self.losses),
+            lost: false,
             broken: Arc::clone(&self.broken),
             committed: Arc::clone(&self.committed),
         }
@@ -137,6 +141,8 @@ pub(crate) struct MemoryTransaction {
     view: Entries,
     entries: Arc<Mutex<Entries>>,
     conflicts: Arc<AtomicU32>,
+    losses: Arc<AtomicU32>,
+    lost: bool,
     broken: Arc<AtomicU32>,
     committed: Arc<AtomicU64>,
 }
@@ -184,6 +190,10 @@ impl Transaction for MemoryTransaction {
     ) -> Result<Option<R>, StoreError> {
         if key == b"broken" {
             return Err(StoreError::Failed("on purpose".into()));
+        }
+        if key == b"contended" && !self.exclusive && (self.lost || take_one(&self.losses)) {
+            self.lost = true;
+            return Err(StoreError::Conflict);
         }
         Ok(self.bytes(key)?.map(read))
     }
@@ -314,21 +324,27 @@ impl Transaction for MemoryTransaction {
         }
     }
 
+    fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     fn commit(self) -> Result<u64, CommitError> {
         if self.broken.load(Ordering::Relaxed) > 0 {
             return Err(CommitError::Store(StoreError::Failed("disk full".into())));
         }
-        let conflict = !self.exclusive
-            && self
-                .conflicts
-                .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                    left.checked_sub(1)
-                })
-                .is_ok();
-        if conflict {
+        if self.lost || (!self.exclusive && take_one(&self.conflicts)) {
             return Err(CommitError::Conflict);
         }
         *self.entries.lock() = self.view;
         Ok(self.committed.fetch_add(1, Ordering::Relaxed) + 1)
     }
+}
+
+/// Takes one from a count, if there is any left.
+fn take_one(count: &AtomicU32) -> bool {
+    count
+        .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
 }
