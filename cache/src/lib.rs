@@ -16,6 +16,7 @@ pub mod bundle;
 mod digest;
 mod disk;
 pub mod handoff;
+mod key_id;
 mod manifest;
 mod module_info;
 mod profile;

@@ -15,6 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::key_id::KeyId;
 use crate::module_info::ModuleInfo;
 use crate::profile::Profile;
 
@@ -22,7 +23,7 @@ use crate::profile::Profile;
 pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 const MAGIC: &[u8; 8] = b"FERRMETA";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const HEADER_LEN: usize = 16;
 const CHECKSUM_LEN: usize = 32;
 const BODY_BYTES_MAX: usize = MANIFEST_BYTES_MAX - HEADER_LEN - CHECKSUM_LEN;
@@ -45,6 +46,9 @@ pub struct Manifest {
     pub module: ModuleInfo,
     /// How long compiling took, in microseconds.
     pub compile_micros: u64,
+    /// The key that signed the bundle that the code came in; none for code that was compiled here
+    /// from a source that nobody signed.
+    pub signed_by: Option<KeyId>,
 }
 
 impl Manifest {
@@ -167,8 +171,9 @@ pub enum ManifestError {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAGIC, MANIFEST_BYTES_MAX, Manifest, ManifestError};
+    use super::{FORMAT_VERSION, MAGIC, MANIFEST_BYTES_MAX, Manifest, ManifestError};
     use crate::digest::Digest;
+    use crate::key_id::KeyId;
     use crate::module_info::{
         EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo,
         Signature, ValueType,
@@ -219,6 +224,7 @@ mod tests {
                 start: false,
             },
             compile_micros: 1_234,
+            signed_by: Some(KeyId::from_le_bytes(*b"the key!")),
         }
     }
 
@@ -249,10 +255,10 @@ mod tests {
     #[test]
     fn another_format_version_is_named() {
         let mut bytes = manifest().encode().expect("small enough");
-        bytes[8] = 2;
+        bytes[8] = 3;
         assert!(matches!(
             Manifest::decode(&bytes),
-            Err(ManifestError::Version { found: 2 })
+            Err(ManifestError::Version { found: 3 })
         ));
     }
 
@@ -263,7 +269,7 @@ mod tests {
         body.push(253);
         body.extend_from_slice(&(1_u64 << 60).to_le_bytes());
         let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&1_u32.to_le_bytes());
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         bytes.extend_from_slice(&u32::try_from(body.len()).expect("short").to_le_bytes());
         bytes.extend_from_slice(&body);
         let checksum = blake3::hash(&bytes);

@@ -31,6 +31,7 @@ pub(crate) fn emit(
         profile,
         module,
         compile_micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        signed_by: None,
     };
     manifest.encode()?;
     Ok(Compiled {

@@ -1,7 +1,10 @@
 //! From a source to a verified artifact: out of the cache, or compiled once and put into it.
 
+mod bundle;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ferrite_cache::bundle::KeyId;
 use ferrite_cache::handoff::Answer;
 use ferrite_cache::{Cache, Digest, KeyLock, Manifest, Profile, VerifiedArtifact};
 use parking_lot::{Condvar, Mutex};
@@ -9,6 +12,8 @@ use parking_lot::{Condvar, Mutex};
 use crate::chain::chain;
 use crate::error::{CallError, Code};
 use crate::source::Source;
+use crate::trust::TrustOptions;
+use crate::unpack::unsigned;
 use crate::worker::{self, WorkerOptions};
 
 /// Compilations that run at once; each takes as many threads as there are.
@@ -18,6 +23,7 @@ const COMPILING_MAX: usize = 2;
 pub struct Acquire {
     cache: Option<Cache>,
     worker: WorkerOptions,
+    trust: TrustOptions,
     /// What this machine can run, best first. Compiled is for the best.
     candidates: Vec<Profile>,
     compiling: Turns,
@@ -36,7 +42,7 @@ pub struct Acquired {
 impl Acquire {
     /// Without a cache, everything that is loaded is compiled, and nothing survives the process.
     #[must_use]
-    pub fn new(cache: Option<Cache>, worker: WorkerOptions) -> Self {
+    pub fn new(cache: Option<Cache>, worker: WorkerOptions, trust: TrustOptions) -> Self {
         let mut candidates = Profile::candidates();
         if candidates.is_empty() {
             candidates.push(Profile::native());
@@ -44,6 +50,7 @@ impl Acquire {
         Self {
             cache,
             worker,
+            trust,
             candidates,
             compiling: Turns::new(COMPILING_MAX),
             warned: AtomicBool::new(false),
@@ -56,28 +63,71 @@ impl Acquire {
         self.cache.as_ref()
     }
 
-    /// The artifact for a source.
+    /// The artifact for a source that is no bundle.
     ///
     /// # Errors
     ///
     /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
-    /// cannot be compiled here; the compiler's own refusals.
+    /// cannot be compiled here; `BADSIG` for what nobody signed, where only what is signed is
+    /// loaded; the compiler's own refusals.
     pub fn acquire(&self, source: &Source<'_>) -> Result<Acquired, CallError> {
+        let signed_only = self.trust.require_signed;
         match source {
-            Source::Cached(digest) => self.by_digest(digest),
+            Source::Cached(digest) if signed_only => self.signed_by_digest(digest),
+            Source::Cached(digest) => self.by_digest(digest, None),
+            Source::Wasm(_) | Source::Text(_) if signed_only => Err(unsigned("the module")),
             Source::Wasm(wasm) => {
                 let digest = Digest::of(wasm);
                 match self.lookup(&digest) {
                     Some(found) => Ok(found),
-                    None => self.compile(Some(&digest), wasm),
+                    None => self.compile(Some(&digest), wasm, None),
                 }
             }
             // Only the worker can tell which WebAssembly a text stands for.
-            Source::Text(text) => self.compile(None, text),
+            Source::Text(text) => self.compile(None, text, None),
+            Source::Bundle(_) => Err(CallError::invalid(
+                "a bundle is loaded by the name that it is signed for",
+            )),
         }
     }
 
-    fn by_digest(&self, digest: &Digest) -> Result<Acquired, CallError> {
+    /// The artifact of a function that the registry remembers, from the bundle that `key` signed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acquire::acquire`]; `BADSIG` where the key has been revoked since.
+    pub fn acquire_remembered(
+        &self,
+        digest: &Digest,
+        key: Option<KeyId>,
+    ) -> Result<Acquired, CallError> {
+        match key {
+            Some(key) if self.trust.trust.revoked.contains(&key) => Err(CallError::new(
+                Code::BadSignature,
+                format!(
+                    "the function was loaded from a bundle signed by key {key}, which is revoked; load one that a current key signed"
+                ),
+            )),
+            None if self.trust.require_signed => Err(unsigned("the function")),
+            key => self.by_digest(digest, key),
+        }
+    }
+
+    /// Code in the cache that came in a bundle of a key that is still trusted.
+    fn signed_by_digest(&self, digest: &Digest) -> Result<Acquired, CallError> {
+        let found = self.lookup(digest);
+        let signed = |found: &Acquired| {
+            let key = found.artifact.manifest().signed_by;
+            key.is_some_and(|key| self.trust.trust.accepts(key).is_ok())
+        };
+        found.filter(signed).ok_or_else(|| {
+            unsigned(&format!(
+                "the code of {digest} in the cache, if there is any,"
+            ))
+        })
+    }
+
+    fn by_digest(&self, digest: &Digest, signed_by: Option<KeyId>) -> Result<Acquired, CallError> {
         let Some(cache) = &self.cache else {
             return Err(CallError::new(
                 Code::NoArtifact,
@@ -94,7 +144,7 @@ impl Acquire {
             None
         });
         match source {
-            Some(wasm) => self.compile(Some(digest), &wasm),
+            Some(wasm) => self.compile(Some(digest), &wasm, signed_by),
             None => Err(CallError::new(
                 Code::NoArtifact,
                 format!(
@@ -107,10 +157,20 @@ impl Acquire {
 
     /// An artifact in the cache that this machine can run. A disk that fails is a miss.
     fn lookup(&self, digest: &Digest) -> Option<Acquired> {
+        self.lookup_among(digest, &self.candidates)
+    }
+
+    fn lookup_among(&self, digest: &Digest, profiles: &[Profile]) -> Option<Acquired> {
         let cache = self.cache.as_ref()?;
-        for profile in &self.candidates {
+        for profile in profiles {
             match cache.lookup(digest, profile) {
                 Ok(Some(artifact)) => {
+                    if let Some(key) = artifact.manifest().signed_by
+                        && self.trust.trust.revoked.contains(&key)
+                    {
+                        self.withdraw(cache, digest, profile, key);
+                        continue;
+                    }
                     return Some(Acquired {
                         artifact,
                         from_cache: true,
@@ -126,8 +186,24 @@ impl Acquire {
         None
     }
 
-    /// Compiles a module, or its text when `digest` is not known, and puts it into the cache.
-    fn compile(&self, digest: Option<&Digest>, source: &[u8]) -> Result<Acquired, CallError> {
+    /// Moves away what a key signed that has been revoked since.
+    fn withdraw(&self, cache: &Cache, digest: &Digest, profile: &Profile, key: KeyId) {
+        match cache.withdraw(digest, profile) {
+            Ok(()) => {
+                tracing::warn!(source = %digest, %key, "moved code away that a revoked key signed");
+            }
+            Err(error) => self.warn("cannot be written", &chain(&error)),
+        }
+    }
+
+    /// Compiles a module, or its text when `digest` is not known, and puts it into the cache;
+    /// `signed_by` is the key that signed the source.
+    fn compile(
+        &self,
+        digest: Option<&Digest>,
+        source: &[u8],
+        signed_by: Option<KeyId>,
+    ) -> Result<Acquired, CallError> {
         let profile = &self.candidates[0];
         let _lock = match digest {
             Some(digest) => {
@@ -163,7 +239,12 @@ impl Acquire {
                 "the compiler answered for another module or machine; use a ferrite-wasmc of the same release",
             ));
         }
-        let artifact = self.publish(*manifest, &wasm, &artifact)?;
+        // A worker may be in the hands of the module that it compiles: who signed is not its word.
+        let manifest = Manifest {
+            signed_by,
+            ..*manifest
+        };
+        let artifact = self.publish(manifest, &wasm, &artifact)?;
         Ok(Acquired {
             artifact,
             from_cache: false,
@@ -257,6 +338,7 @@ mod tests {
 
     use super::Acquire;
     use crate::source::Source;
+    use crate::trust::TrustOptions;
     use crate::worker::WorkerOptions;
 
     const WASM: &[u8] = b"\0asm\x01\0\0\0";
@@ -282,6 +364,7 @@ mod tests {
                 start: false,
             },
             compile_micros: 1,
+            signed_by: None,
         }
     }
 
@@ -328,6 +411,7 @@ mod tests {
                     program: Some(self.worker()),
                     ..WorkerOptions::default()
                 },
+                TrustOptions::default(),
             )
         }
     }

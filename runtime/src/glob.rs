@@ -5,6 +5,8 @@
 //! of characters. Matching takes at most the product of both lengths; only the last `*` is ever
 //! retried, which is enough because every other part of a pattern matches exactly one byte.
 
+mod inclusion;
+
 /// A checked pattern, ready to be matched many times.
 ///
 /// ```

@@ -34,6 +34,7 @@ pub mod record;
 pub mod registered;
 pub mod registry;
 pub mod registry_file;
+pub mod release;
 mod reply;
 pub mod resp;
 pub mod rewind;
@@ -48,7 +49,10 @@ pub mod stats;
 mod stop;
 pub mod ticker;
 mod trap;
+pub mod trust;
+mod unpack;
 mod wait;
+pub mod widening;
 pub mod worker;
 
 pub use call::{CallOutcome, CallRequest};

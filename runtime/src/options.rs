@@ -9,6 +9,7 @@ use crate::permissions::Permissions;
 use crate::pool::PoolOptions;
 use crate::source::SourceOptions;
 use crate::spec::Isolation;
+use crate::trust::TrustOptions;
 use crate::worker::WorkerOptions;
 
 /// How a runtime is set up.
@@ -28,6 +29,8 @@ pub struct RuntimeOptions {
     pub source: SourceOptions,
     /// Where the compiler is.
     pub worker: WorkerOptions,
+    /// Whose native code is loaded.
+    pub trust: TrustOptions,
     /// Most functions.
     pub functions_max: usize,
     /// Longest description of a function, in bytes.
@@ -48,6 +51,7 @@ impl Default for RuntimeOptions {
             pool: PoolOptions::default(),
             source: SourceOptions::default(),
             worker: WorkerOptions::default(),
+            trust: TrustOptions::default(),
             functions_max: 10_000,
             description_bytes_max: 4096,
             background: AsyncOptions::default(),

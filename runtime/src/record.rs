@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::error::Quoted;
 use crate::limits::LimitSettings;
 use crate::permissions::Permissions;
+use crate::release::Release;
 use crate::spec::Isolation;
 
 /// A function's name: 1 to 128 of `A-Z a-z 0-9 _ : -`.
@@ -129,6 +130,9 @@ pub struct Record {
     /// What its calls may see of each other, if it was said.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "isolation")]
     pub isolation: Option<Isolation>,
+    /// The signed bundle that it was loaded from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Box<Release>>,
 }
 
 fn is_default(limits: &LimitSettings) -> bool {
@@ -214,6 +218,7 @@ mod tests {
             permissions: Permissions::default(),
             limits: LimitSettings::default(),
             isolation: None,
+            release: None,
         };
         let short = serde_json::to_string(&record)?;
         assert_eq!(

@@ -1,7 +1,8 @@
 //! The registry on disk: one JSON file, replaced as a whole.
 //!
-//! `{"version": 1, "functions": [RECORD, …]}`, the records in the order of their names. The code is
-//! not in it; that is in the cache, under each record's digest.
+//! `{"version": 1, "functions": [RECORD, …], "sequences": {NAME: NUMBER, …}}`, the records in the
+//! order of their names. The code is not in it; that is in the cache, under each record's digest.
+//! The sequences stand in the same file so that a release and its number are noted together.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::record::Record;
+use crate::trust::Sequences;
 
 /// The format's version; a file of another one is not touched.
 const VERSION: u32 = 1;
@@ -31,12 +33,25 @@ struct Stored {
     #[serde(rename = "version")]
     _version: u32,
     functions: Vec<Record>,
+    #[serde(default)]
+    sequences: Sequences,
 }
 
 #[derive(Serialize)]
 struct Storing<'a> {
     version: u32,
     functions: &'a [&'a Record],
+    #[serde(skip_serializing_if = "Sequences::is_empty")]
+    sequences: &'a Sequences,
+}
+
+/// What the registry holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Every function.
+    pub functions: Vec<Record>,
+    /// The highest sequence number that was loaded of each function, signed ones only.
+    pub sequences: Sequences,
 }
 
 /// The one field that every version has.
@@ -92,11 +107,13 @@ impl RegistryFile {
         &self.path
     }
 
-    /// Reads every record; none where there is no file yet.
-    pub fn read(&self) -> Result<Vec<Record>, RegistryFileError> {
+    /// Reads everything; nothing where there is no file yet.
+    pub fn read(&self) -> Result<Remembered, RegistryFileError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Remembered::default());
+            }
             Err(error) => return Err(self.io("opened", error)),
         };
         let mut text = Vec::new();
@@ -114,25 +131,34 @@ impl RegistryFile {
                 found: version,
             });
         }
-        let Stored { functions, .. } = serde_json::from_slice(&text).map_err(damaged)?;
+        let Stored {
+            functions,
+            sequences,
+            ..
+        } = serde_json::from_slice(&text).map_err(damaged)?;
         let mut names: Vec<_> = functions.iter().map(|record| &record.name).collect();
         names.sort();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(self.damaged(&format!("function {} is in it twice", twice[0])));
         }
-        Ok(functions)
+        Ok(Remembered {
+            functions,
+            sequences,
+        })
     }
 
     /// Replaces the file. A crash leaves the old file or the new one.
     pub fn write<'a>(
         &self,
         records: impl IntoIterator<Item = &'a Record>,
+        sequences: &Sequences,
     ) -> Result<(), RegistryFileError> {
         let mut functions: Vec<&Record> = records.into_iter().collect();
         functions.sort_by(|one, other| one.name.cmp(&other.name));
         let storing = Storing {
             version: VERSION,
             functions: &functions,
+            sequences,
         };
         let mut text = serde_json::to_vec_pretty(&storing)
             .map_err(|error| self.io("written", error.into()))?;
@@ -197,6 +223,7 @@ mod tests {
     use crate::limits::LimitSettings;
     use crate::permissions::Permissions;
     use crate::record::{FunctionName, Record};
+    use crate::trust::Sequences;
 
     fn record(name: &str) -> Record {
         Record {
@@ -207,19 +234,34 @@ mod tests {
             permissions: Permissions::default(),
             limits: LimitSettings::default(),
             isolation: None,
+            release: None,
         }
+    }
+
+    fn none() -> Sequences {
+        Sequences::new()
+    }
+
+    #[test]
+    fn sequences_are_kept_apart_from_functions() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let file = RegistryFile::new(folder.path().join("functions.json"));
+        let sequences = Sequences::from([(FunctionName::parse(b"gone")?, 7)]);
+        file.write([], &sequences)?;
+        assert_eq!(file.read()?.sequences, sequences);
+        Ok(())
     }
 
     #[test]
     fn what_is_written_is_read_in_order() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let file = RegistryFile::new(folder.path().join("functions.json"));
-        assert_eq!(file.read()?, []);
+        assert_eq!(file.read()?.functions, []);
         let (a, b) = (record("a"), record("b"));
-        file.write([&b, &a])?;
-        assert_eq!(file.read()?, [a.clone(), b]);
-        file.write([&a])?;
-        assert_eq!(file.read()?, [a]);
+        file.write([&b, &a], &none())?;
+        assert_eq!(file.read()?.functions, [a.clone(), b]);
+        file.write([&a], &none())?;
+        assert_eq!(file.read()?.functions, [a]);
         let left: Vec<_> = std::fs::read_dir(folder.path())?.collect();
         assert_eq!(left.len(), 1, "no temporary file stays");
         Ok(())
@@ -230,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("functions.json");
         let file = RegistryFile::new(&path);
-        file.write([&record("a")])?;
+        file.write([&record("a")], &none())?;
         let whole = std::fs::read_to_string(&path)?;
         for length in 0..whole.trim_end().len() {
             std::fs::write(&path, &whole[..length])?;
@@ -266,12 +308,12 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let file = RegistryFile::new(folder.path().join("functions.json"));
         let (a, b) = (record("a"), record("b"));
-        file.write([&a])?;
+        file.write([&a], &none())?;
         // Half of the next file was written when the process died.
         std::fs::write(file.temporary(), "{\"version\": 1, \"func")?;
-        assert_eq!(file.read()?, std::slice::from_ref(&a));
-        file.write([&a, &b])?;
-        assert_eq!(file.read()?, [a, b]);
+        assert_eq!(file.read()?.functions, std::slice::from_ref(&a));
+        file.write([&a, &b], &none())?;
+        assert_eq!(file.read()?.functions, [a, b]);
         assert!(!file.temporary().exists());
         Ok(())
     }
@@ -280,7 +322,7 @@ mod tests {
     fn a_folder_that_is_missing_is_told() {
         let file = RegistryFile::new("/nonexistent/functions.json");
         let error = file
-            .write([&record("a")])
+            .write([&record("a")], &none())
             .expect_err("no folder")
             .to_string();
         assert_eq!(

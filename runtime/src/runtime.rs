@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 
 use ferrite_cache::{Cache, Digest};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::acquire::{Acquire, Acquired};
 use crate::async_calls::AsyncCalls;
@@ -22,12 +22,14 @@ use crate::permissions::{Door, Permissions, PermissionsError};
 use crate::record::{FunctionName, Record};
 use crate::registered::Registered;
 use crate::registry::{Names, Registry};
-use crate::registry_file::{RegistryFile, RegistryFileError};
+use crate::registry_file::{RegistryFile, RegistryFileError, Remembered};
 use crate::resp::Encoder;
 use crate::source::Source;
 use crate::spec::{FunctionSpec, Isolation};
 use crate::stats::FunctionStats;
 use crate::ticker::Moment;
+use crate::trust::{Sequences, check_sequence};
+use crate::unpack::{self, Asked};
 use crate::wait::{Wait, until};
 
 /// Why a runtime does not start.
@@ -81,6 +83,8 @@ struct Inner<K: Keyspace> {
     acquire: Acquire,
     registry: Registry<Registered<K>>,
     file: Option<RegistryFile>,
+    /// Changed only together with the registry.
+    sequences: Mutex<Sequences>,
     async_calls: AsyncCalls,
     /// Held shared from an artifact's arrival until its function is registered. Who evicts holds it
     /// alone, so that nothing goes that is about to be pinned.
@@ -106,20 +110,23 @@ impl<K: Keyspace> Runtime<K> {
             .map_err(StartError::Permissions)?;
         let file = options.registry.as_ref().map(RegistryFile::new);
         let mut names = Names::default();
-        for record in file
-            .iter()
-            .map(RegistryFile::read)
-            .collect::<Result<Vec<_>, _>>()?
-            .concat()
-        {
+        let Remembered {
+            functions,
+            sequences,
+        } = match &file {
+            Some(file) => file.read()?,
+            None => Remembered::default(),
+        };
+        for record in functions {
             let name = record.name.as_bytes().into();
             names.insert(name, Arc::new(Registered::lazy(record)));
         }
         Ok(Self(Arc::new(Inner {
             executor: Executor::new(&options.engine, keyspace)?,
-            acquire: Acquire::new(cache, options.worker.clone()),
+            acquire: Acquire::new(cache, options.worker.clone(), options.trust.clone()),
             registry: Registry::new(names),
             file,
+            sequences: Mutex::new(sequences),
             async_calls: AsyncCalls::new(options.background),
             arriving: RwLock::default(),
             options,
@@ -234,6 +241,30 @@ impl<K: Keyspace> Runtime<K> {
         if exists && !replace {
             return Err(CallError::exists(name.as_str()));
         }
+        let unpacked = match &source {
+            Source::Bundle(bundle) => {
+                let unpacked = unpack::open(bundle, name.as_bytes(), &inner.options)?;
+                let sequence = unpacked.release.sequence;
+                check_sequence(&inner.sequences.lock(), &name, sequence)?;
+                Some(unpacked)
+            }
+            Source::Cached(_) | Source::Wasm(_) | Source::Text(_) => None,
+        };
+        let (permissions, limits, isolation) = match &unpacked {
+            Some(unpacked) => Asked::of(unpacked.bundle.manifest(), &inner.options)?.narrowed(
+                permissions,
+                &limits,
+                isolation,
+                &inner.options,
+            )?,
+            None => (
+                permissions.unwrap_or_else(|| inner.options.permissions.clone()),
+                limits,
+                isolation,
+            ),
+        };
+        let signed = unpacked.as_ref().map(|one| one.bundle.manifest());
+        let description = description.or_else(|| Some(signed?.description.as_deref()?.into()));
         let description_bytes = description.as_ref().map_or(0, |text| text.len());
         if description_bytes > inner.options.description_bytes_max {
             return Err(CallError::limit(format!(
@@ -247,18 +278,23 @@ impl<K: Keyspace> Runtime<K> {
             digest: Digest::of(&[]),
             file,
             description,
-            permissions: permissions.unwrap_or_else(|| inner.options.permissions.clone()),
+            permissions,
             limits,
             isolation,
+            release: unpacked.as_ref().map(|one| Box::new(one.release.clone())),
         };
         // What is wrong with the options is said before anything is compiled.
         let spec = inner.spec(&record)?;
         let arriving = inner.arriving.read();
-        let acquired = inner.acquire.acquire(&source)?;
+        let acquired = match unpacked {
+            Some(unpacked) => inner.acquire.acquire_bundle(unpacked.bundle)?,
+            None => inner.acquire.acquire(&source)?,
+        };
         let function = inner.start(&acquired, spec)?;
         record.digest = function.digest();
         let digest = record.digest;
-        inner.change(|names| {
+        inner.change(|names, sequences| {
+            note_release(sequences, &record)?;
             let name = record.name.as_bytes();
             let stats = match names.get(name) {
                 Some(_) if !replace => return Err(CallError::exists(record.name.as_str())),
@@ -301,18 +337,38 @@ impl<K: Keyspace> Runtime<K> {
                 .get(name)
                 .ok_or_else(|| CallError::no_function(name))
         };
-        find()?;
+        let first = find()?;
         let arriving = inner.arriving.read();
-        let acquired = inner.acquire.acquire(source)?;
+        let (acquired, asked, release) = match source {
+            Source::Bundle(bundle) => {
+                let unpacked = unpack::open(bundle, name, &inner.options)?;
+                let release = unpacked.release;
+                let name = &first.record().name;
+                check_sequence(&inner.sequences.lock(), name, release.sequence)?;
+                let asked = Asked::of(unpacked.bundle.manifest(), &inner.options)?;
+                // Said before anything is read; what holds in the end is asked again.
+                asked.narrow(&mut first.record().clone(), &inner.options)?;
+                let acquired = inner.acquire.acquire_bundle(unpacked.bundle)?;
+                (acquired, Some(asked), Some(Box::new(release)))
+            }
+            Source::Cached(_) | Source::Wasm(_) | Source::Text(_) => {
+                (inner.acquire.acquire(source)?, None, None)
+            }
+        };
         loop {
             let before = find()?;
             let mut record = before.record().clone();
+            if let Some(asked) = &asked {
+                asked.narrow(&mut record, &inner.options)?;
+            }
+            record.release.clone_from(&release);
             let function = inner.start(&acquired, inner.spec(&record)?)?;
             record.digest = function.digest();
             record.file = file.map(Into::into);
             let digest = record.digest;
-            let changed = inner.change(|names| match names.get_mut(name) {
+            let changed = inner.change(|names, sequences| match names.get_mut(name) {
                 Some(current) if Arc::ptr_eq(current, &before) => {
+                    note_release(sequences, &record)?;
                     let stats = Arc::clone(before.stats());
                     *current = Arc::new(Registered::ready(record, stats, function));
                     Ok(true)
@@ -357,7 +413,7 @@ impl<K: Keyspace> Runtime<K> {
     ///
     /// When there is none of this name, or the registry cannot be written.
     pub fn unload(&self, name: &[u8]) -> Result<(), CallError> {
-        self.0.change(|names| match names.remove(name) {
+        self.0.change(|names, _| match names.remove(name) {
             Some(_) => Ok(()),
             None => Err(CallError::no_function(name)),
         })
@@ -411,8 +467,8 @@ impl<K: Keyspace> Runtime<K> {
 impl<K: Keyspace> Inner<K> {
     /// Fetches the code of a function that is remembered.
     fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
-        let source = Source::Cached(record.digest);
-        let acquired = self.acquire.acquire(&source)?;
+        let key = record.release.as_ref().map(|release| release.key);
+        let acquired = self.acquire.acquire_remembered(&record.digest, key)?;
         self.start(&acquired, self.spec(record)?)
     }
 
@@ -441,6 +497,7 @@ impl<K: Keyspace> Inner<K> {
             permissions,
             limits,
             isolation,
+            release: _,
         } = record;
         let keyspace = self.executor.keyspace();
         let door = Door::new(permissions, |name| keyspace.is_command(name))
@@ -464,12 +521,14 @@ impl<K: Keyspace> Inner<K> {
     /// Changes the registry in memory and on disk, or neither.
     fn change<R>(
         &self,
-        change: impl FnOnce(&mut Names<Registered<K>>) -> Result<R, CallError>,
+        change: impl FnOnce(&mut Names<Registered<K>>, &mut Sequences) -> Result<R, CallError>,
     ) -> Result<R, CallError> {
         self.registry.change(|names| {
-            let result = change(names)?;
+            let mut current = self.sequences.lock();
+            let mut sequences = current.clone();
+            let result = change(names, &mut sequences)?;
             if let Some(file) = &self.file {
-                file.write(names.values().map(|one| one.record()))
+                file.write(names.values().map(|one| one.record()), &sequences)
                     .map_err(|error| {
                         CallError::new(
                             Code::Store,
@@ -477,6 +536,7 @@ impl<K: Keyspace> Inner<K> {
                         )
                     })?;
             }
+            *current = sequences;
             Ok(result)
         })
     }
@@ -496,6 +556,15 @@ impl<K: Keyspace> Inner<K> {
             tracing::warn!(error = chain(&error), "no room was made in the cache");
         }
     }
+}
+
+/// Notes the sequence number of a signed release, unless a newer one was loaded meanwhile.
+fn note_release(sequences: &mut Sequences, record: &Record) -> Result<(), CallError> {
+    if let Some(release) = &record.release {
+        check_sequence(sequences, &record.name, release.sequence)?;
+        sequences.insert(record.name.clone(), release.sequence);
+    }
+    Ok(())
 }
 
 /// Runs a future to its end on this thread, which sleeps meanwhile.

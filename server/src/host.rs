@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ferrite_cache::{Cache, CacheOptions};
-use ferrite_runtime::Runtime;
 use ferrite_runtime::limits::LimitsError;
+use ferrite_runtime::{Runtime, RuntimeOptions};
 use ferrite_store::{DiskOptions, Durability, Store, StoreOptions};
 use tokio::sync::watch;
 
@@ -55,6 +55,9 @@ pub enum StartError {
     /// A limit cannot be enforced.
     #[error("the configuration's limits are wrong")]
     Limits(#[from] LimitsError),
+    /// The keys of the configuration cannot be used.
+    #[error("the configuration's keys are wrong")]
+    Keys(#[from] config::KeysError),
     /// A folder that is needed cannot be made.
     #[error("cannot make the folder {}", path.display())]
     Folder {
@@ -147,7 +150,10 @@ fn saturate(number: u64) -> usize {
 }
 
 fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
-    let options = config::runtime::options(config)?;
+    let options = RuntimeOptions {
+        trust: config::trust::read(config)?,
+        ..config::runtime::options(config)?
+    };
     if let Some(folder) = options.registry.as_deref().and_then(Path::parent) {
         std::fs::create_dir_all(folder).map_err(|source| StartError::Folder {
             path: folder.to_owned(),

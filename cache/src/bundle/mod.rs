@@ -17,12 +17,13 @@ mod read;
 mod signature;
 mod write;
 
+pub use crate::key_id::{KeyId, KeyIdError};
 pub use error::BundleError;
 pub use manifest::{
     ARTIFACTS_MAX, ArtifactMember, BUNDLE_FORMAT, BundleManifest, MANIFEST_BYTES_MAX, Member,
 };
 pub use read::{BundleBounds, BundleContents, BundleMembers, TrustedBundle, UncheckedBundle};
-pub use signature::{KeyId, SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError, TrustedKey};
+pub use signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError, TrustedKey};
 pub use write::{WriteError, write_bundle};
 
 /// Ending of a bundle's file name.

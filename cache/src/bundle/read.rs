@@ -5,8 +5,12 @@ use std::io::Read;
 use super::archive::Blocks;
 use super::error::BundleError;
 use super::manifest::{BundleManifest, MANIFEST_BYTES_MAX};
-use super::signature::{KeyId, SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError};
+use super::signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError};
+use crate::key_id::KeyId;
 use crate::{Digest, Fingerprint, Manifest};
+
+/// Bytes that are set aside at once for a member whose size is signed; larger ones grow.
+const RESERVED_MAX: u64 = 64 << 20;
 
 /// How large the members of a bundle may be.
 #[derive(Clone, Copy, Debug)]
@@ -216,12 +220,22 @@ impl<R: Read> TrustedBundle<R> {
             let fingerprint = self.bundle.manifest.artifacts[index].profile.fingerprint();
             let keep = wanted.contains(&fingerprint);
             let mut bytes = Vec::new();
+            if keep {
+                // The size is signed, and bounded.
+                let size = self.bundle.manifest.artifacts[index].code.size;
+                bytes.reserve_exact(usize::try_from(size.min(RESERVED_MAX)).unwrap_or(0));
+            }
             self.bundle.artifact(index, |piece| {
                 if keep {
                     bytes.extend_from_slice(piece);
                 }
             })?;
             if keep && let Some(manifest) = self.bundle.manifest.cache_manifest(index) {
+                let signed_by = Some(self.key);
+                let manifest = Manifest {
+                    signed_by,
+                    ..manifest
+                };
                 artifacts.push((manifest, bytes));
             }
         }

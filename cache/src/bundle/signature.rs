@@ -1,12 +1,12 @@
 //! Signatures: minisign, prehashed, over the manifest; which keys are trusted and which no more.
 
-use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minisign_verify::{PublicKey, Signature};
-use serde::{Deserialize, Serialize};
+
+use crate::key_id::KeyId;
 
 /// Most bytes that `manifest.json.minisig` may have.
 pub const SIGNATURE_BYTES_MAX: u64 = 2048;
@@ -20,56 +20,6 @@ const TRUSTED_COMMENT: &str = "trusted comment: ";
 
 /// Algorithm bytes of a prehashed Ed25519 signature; legacy ones (`Ed`) are refused.
 const PREHASHED: [u8; 2] = *b"ED";
-
-/// A minisign key's id, written as minisign writes it: 16 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyId(u64);
-
-impl KeyId {
-    fn from_le_bytes(bytes: [u8; 8]) -> Self {
-        Self(u64::from_le_bytes(bytes))
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016X}", self.0)
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = TrustError;
-
-    fn from_str(text: &str) -> Result<Self, TrustError> {
-        let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        match u64::from_str_radix(text, 16) {
-            Ok(id) if digits => Ok(Self(id)),
-            _ => Err(TrustError::KeyId {
-                text: text.chars().take(40).collect(),
-            }),
-        }
-    }
-}
-
-impl Serialize for KeyId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for KeyId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
 
 /// The text of a signature, in the one form that a bundle may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,21 +162,27 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Whether signatures by `key` are believed.
+    ///
+    /// # Errors
+    ///
+    /// A key that is revoked, or not among the trusted ones.
+    pub fn accepts(&self, key: KeyId) -> Result<(), TrustError> {
+        if self.revoked.contains(&key) {
+            Err(TrustError::Revoked { key })
+        } else if self.keys.iter().any(|trusted| trusted.id == key) {
+            Ok(())
+        } else {
+            Err(TrustError::UnknownKey { key })
+        }
+    }
+
     /// Checks a signature over `signed` and tells which key made it.
     pub fn verify(&self, signed: &[u8], signature: &SignatureText) -> Result<KeyId, TrustError> {
         let key = signature.key();
-        if self.revoked.contains(&key) {
-            return Err(TrustError::Revoked { key });
-        }
+        self.accepts(key)?;
         // Ids are not unique by force: two keys may share one, and either may have signed.
-        let mut known = self
-            .keys
-            .iter()
-            .filter(|trusted| trusted.id == key)
-            .peekable();
-        if known.peek().is_none() {
-            return Err(TrustError::UnknownKey { key });
-        }
+        let mut known = self.keys.iter().filter(|trusted| trusted.id == key);
         if known.any(|trusted| trusted.verify(signed, signature).is_ok()) {
             return Ok(key);
         }
@@ -277,12 +233,6 @@ pub enum TrustError {
     /// A configured public key cannot be read.
     #[error("{text:?} is not a minisign public key (a line of 56 base64 characters, or its file)")]
     PublicKey {
-        /// What was given.
-        text: String,
-    },
-    /// A configured key id cannot be read.
-    #[error("{text:?} is not a key id (16 hexadecimal digits)")]
-    KeyId {
         /// What was given.
         text: String,
     },

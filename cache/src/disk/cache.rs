@@ -15,7 +15,7 @@ use super::lock::KeyLock;
 use super::root::Root;
 use super::step::Step;
 use super::survey::{self, EntrySummary, Survey, Usage, Verdict};
-use super::{lookup, pins, publish, sweep};
+use super::{lookup, pins, publish, quarantine, sweep};
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::profile::Profile;
@@ -147,6 +147,19 @@ impl Cache {
         lookup::source(&self.root, digest).map_err(|source| LookupError {
             digest: *digest,
             source,
+        })
+    }
+
+    /// Moves an artifact that must not be used any more to the quarantine; modules that are loaded
+    /// from it go on running.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn withdraw(&self, source: &Digest, profile: &Profile) -> Result<(), LookupError> {
+        quarantine::withdraw(&self.root, &key(source, profile)).map_err(|error| LookupError {
+            digest: *source,
+            source: error,
         })
     }
 

@@ -90,6 +90,12 @@ fn settle<T>(
     }
 }
 
+/// Moves away an artifact that is intact and must not be used any more.
+pub(super) fn withdraw(root: &Root, key: &Key) -> Result<(), StorageError> {
+    let _lock = ChangeLock::acquire(root)?;
+    move_artifact(root, key)
+}
+
 /// Moves an artifact and its manifest away; the caller holds the change lock.
 ///
 /// The manifest goes first: an artifact without one is no entry.

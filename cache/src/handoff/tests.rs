@@ -50,6 +50,7 @@ fn compiled() -> Answer {
                 start: false,
             },
             compile_micros: 7,
+            signed_by: None,
         }),
         source,
         artifact,

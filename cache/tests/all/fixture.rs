@@ -100,6 +100,7 @@ impl Example {
                 start: false,
             },
             compile_micros: 3,
+            signed_by: None,
         };
         Self {
             source,

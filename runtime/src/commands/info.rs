@@ -45,6 +45,17 @@ impl Info<'_> {
         fields.maybe_text("description", record.description.as_deref());
         fields.text("digest", record.digest.to_string());
         fields.maybe_text("file", record.file.as_deref());
+        if let Some(release) = &record.release {
+            fields.map("bundle", |fields| {
+                fields.text("version", &*release.version);
+                fields.count("sequence", release.sequence);
+                fields.text("signed_by", release.key.to_string());
+                fields.count("created_unix", release.created_unix);
+                if let Some(expires) = release.expires_unix {
+                    fields.count("expires_unix", expires);
+                }
+            });
+        }
         fields.text("isolation", isolation.as_str());
         fields.text("permissions", record.permissions.to_json());
         // What counts are the limits in force, not those that were asked for.

@@ -23,7 +23,7 @@ pub(super) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Manage,
     runs: Runs::Blocking,
-    summary: "Loads a function from a module: its bytes, their base64, blake3:<digest>, or a path in the module folder.",
+    summary: "Loads a function from a module or a signed bundle: its bytes, their base64, blake3:<digest>, or a path in the module folder.",
     syntax: "name source [DESCRIPTION text] [PERMISSIONS json] [LIMITS json] [ISOLATION fresh|reuse|rewind] [REPLACE]",
     parse,
 };

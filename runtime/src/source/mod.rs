@@ -1,22 +1,29 @@
 //! What the source argument of `WASM.LOAD` and `WASM.DEFINE` stands for.
 //!
-//! In this order: raw WebAssembly, known by its first four bytes; a digest, by its prefix; a path,
-//! by its ending; base64 of WebAssembly, by its first letters. Nothing is guessed beyond that.
+//! In this order: raw WebAssembly and a bundle, known by their first bytes; a digest, by its prefix;
+//! a path, by its ending; base64 of WebAssembly or of a bundle, by its first letters. Nothing is
+//! guessed beyond that.
 
 mod below;
+mod bundle;
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine as _};
+use ferrite_cache::bundle::BUNDLE_EXTENSION;
 use ferrite_cache::{Digest, DigestError};
 
 use self::below::open_below;
+use self::bundle::BUNDLE_MAGIC;
+pub(crate) use self::bundle::BundleReader;
+pub use self::bundle::BundleSource;
 use crate::error::{CallError, Code, Quoted};
 use crate::quantity::ByteSize;
 
@@ -38,6 +45,8 @@ pub enum Source<'a> {
     Wasm(Cow<'a, [u8]>),
     /// WebAssembly's text format.
     Text(Cow<'a, [u8]>),
+    /// A bundle, signed or not.
+    Bundle(BundleSource<'a>),
 }
 
 /// What sources are taken, and from where.
@@ -63,7 +72,7 @@ impl Default for SourceOptions {
 pub enum SourceError {
     /// It is nothing that a source can be.
     #[error(
-        "the source {} is neither WebAssembly, nor its base64, nor blake3:<64 hex digits>, nor a path that ends in .wasm or .wat",
+        "the source {} is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat or .cwasm.tar",
         Quoted(.start)
     )]
     Unknown {
@@ -171,6 +180,10 @@ impl<'a> Source<'a> {
             check_size(size, options)?;
             return Ok(Self::Wasm(Cow::Borrowed(argument)));
         }
+        if argument.starts_with(BUNDLE_MAGIC) {
+            // Each member has a bound of its own.
+            return Ok(Self::Bundle(BundleSource::Bytes(Cow::Borrowed(argument))));
+        }
         let trimmed = argument.trim_ascii();
         if trimmed.is_empty() {
             return Err(SourceError::Empty);
@@ -182,7 +195,12 @@ impl<'a> Source<'a> {
             return read_path(path, options);
         }
         if trimmed.starts_with(BASE64_MAGIC) {
-            return decode_base64(argument, options).map(|wasm| Self::Wasm(Cow::Owned(wasm)));
+            let bound = |bytes| check_size(bytes, options);
+            return decode_base64(argument, bound).map(|wasm| Self::Wasm(Cow::Owned(wasm)));
+        }
+        if trimmed.starts_with(bundle::BASE64_MAGIC) {
+            let bytes = decode_base64(argument, |_| Ok(()))?;
+            return Ok(Self::Bundle(BundleSource::Bytes(Cow::Owned(bytes))));
         }
         if is_text_format(trimmed) {
             return Err(SourceError::TextInLoad);
@@ -209,7 +227,9 @@ impl<'a> Source<'a> {
 #[must_use]
 pub fn file_of(argument: &[u8]) -> Option<&Path> {
     let trimmed = argument.trim_ascii();
-    let other = argument.starts_with(WASM_MAGIC) || trimmed.starts_with(DIGEST_PREFIX);
+    let other = argument.starts_with(WASM_MAGIC)
+        || argument.starts_with(BUNDLE_MAGIC)
+        || trimmed.starts_with(DIGEST_PREFIX);
     (!other).then(|| as_path(trimmed))?
 }
 
@@ -241,7 +261,18 @@ fn as_path(argument: &[u8]) -> Option<&Path> {
             .checked_sub(end.len())
             .is_some_and(|at| argument[at..].eq_ignore_ascii_case(end))
     };
-    (ending(b".wasm") || ending(b".wat")).then(|| Path::new(OsStr::from_bytes(argument)))
+    let endings: [&[u8]; 3] = [b".wasm", b".wat", BUNDLE_EXTENSION.as_bytes()];
+    endings
+        .into_iter()
+        .any(ending)
+        .then(|| Path::new(OsStr::from_bytes(argument)))
+}
+
+fn is_bundle(path: &Path) -> bool {
+    let name = path.as_os_str().as_bytes();
+    name.len()
+        .checked_sub(BUNDLE_EXTENSION.len())
+        .is_some_and(|at| name[at..].eq_ignore_ascii_case(BUNDLE_EXTENSION.as_bytes()))
 }
 
 /// Comments, blanks and a parenthesis are all that the text format can start with.
@@ -249,7 +280,10 @@ fn is_text_format(trimmed: &[u8]) -> bool {
     trimmed.starts_with(b"(") || trimmed.starts_with(b";;")
 }
 
-fn decode_base64(argument: &[u8], options: &SourceOptions) -> Result<Vec<u8>, SourceError> {
+fn decode_base64(
+    argument: &[u8],
+    bound: impl FnOnce(u64) -> Result<(), SourceError>,
+) -> Result<Vec<u8>, SourceError> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -262,7 +296,7 @@ fn decode_base64(argument: &[u8], options: &SourceOptions) -> Result<Vec<u8>, So
     } else {
         Cow::Borrowed(argument)
     };
-    check_size(text.len() as u64 / 4 * 3, options)?;
+    bound(text.len() as u64 / 4 * 3)?;
     LENIENT
         .decode(&text)
         .map_err(|problem| SourceError::Base64 { problem })
@@ -297,6 +331,9 @@ fn read_path(path: &Path, options: &SourceOptions) -> Result<Source<'static>, So
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(unreadable(io::Error::other("it is no regular file")));
+    }
+    if is_bundle(path) {
+        return Ok(Source::Bundle(BundleSource::File(Arc::new(file))));
     }
     check_size(metadata.len(), options)?;
     let mut bytes = Vec::new();

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use base64::Engine as _;
 use ferrite_cache::Digest;
 
-use super::{Source, SourceOptions};
+use super::{BundleSource, Source, SourceOptions};
 use crate::error::CallError;
 
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -23,6 +24,12 @@ fn load(argument: &[u8], options: &SourceOptions) -> Result<Source<'static>, Str
         Ok(Source::Cached(digest)) => Ok(Source::Cached(digest)),
         Ok(Source::Wasm(bytes)) => Ok(Source::Wasm(Cow::Owned(bytes.into_owned()))),
         Ok(Source::Text(bytes)) => Ok(Source::Text(Cow::Owned(bytes.into_owned()))),
+        Ok(Source::Bundle(BundleSource::Bytes(bytes))) => Ok(Source::Bundle(BundleSource::Bytes(
+            Cow::Owned(bytes.into_owned()),
+        ))),
+        Ok(Source::Bundle(BundleSource::File(file))) => {
+            Ok(Source::Bundle(BundleSource::File(file)))
+        }
         Err(error) => Err(CallError::from(error).to_string()),
     }
 }
@@ -40,6 +47,11 @@ fn an_argument_is_known_by_its_form() {
         load(digest.to_string().as_bytes(), &none),
         Ok(Source::Cached(digest))
     );
+    let bundle = [b"manifest.json".as_slice(), &[0; 2000]].concat();
+    let expected = Ok(Source::Bundle(BundleSource::Bytes(Cow::Borrowed(&bundle))));
+    assert_eq!(load(&bundle, &none), expected);
+    let base64 = base64::engine::general_purpose::STANDARD.encode(&bundle);
+    assert_eq!(load(base64.as_bytes(), &none), expected);
     let text = b" (module)";
     assert_eq!(
         Source::for_define(text, &none).ok(),
@@ -59,11 +71,11 @@ fn what_is_no_source_is_refused() {
         ),
         (
             b"hello",
-            "INVALID the source \"hello\" is neither WebAssembly, nor its base64, nor blake3:<64 hex digits>, nor a path that ends in .wasm or .wat",
+            "INVALID the source \"hello\" is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat or .cwasm.tar",
         ),
         (
             b"bm90IHdhc20=",
-            "INVALID the source \"bm90IHdhc20=\" is neither WebAssembly, nor its base64, nor blake3:<64 hex digits>, nor a path that ends in .wasm or .wat",
+            "INVALID the source \"bm90IHdhc20=\" is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat or .cwasm.tar",
         ),
         (
             b"(module)",

@@ -11,6 +11,7 @@ mod render;
 pub(crate) mod runtime;
 mod sections;
 mod setting;
+pub(crate) mod trust;
 mod typed;
 mod users;
 
@@ -27,6 +28,7 @@ pub use sections::{
     WasmSecurity, keys, sections,
 };
 pub use setting::{Durability, LogFormat, Port, Secret};
+pub use trust::KeysError;
 pub use typed::KeyInfo;
 pub use users::{Right, Rights, UserSpec};
 
@@ -148,6 +150,7 @@ impl Config {
             return conflict("wasm.security.allow_filesystem: functions cannot use files yet");
         }
         runtime::limits(&self.limits).map_err(|error| ConfigError::Conflict(error.to_string()))?;
+        trust::read(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         Ok(())
     }
 

@@ -260,6 +260,16 @@ section! {
         /// Permissions of functions that are loaded without any: `read-only`, `read-write`, `none`, or
         /// permissions as JSON.
         pub default_permissions: Permissions = "read-only",
+        /// Whose bundles are loaded: minisign public keys, each the text of the key or the path of
+        /// its file. Several may be trusted at once, so that a new key can take over from an old one.
+        pub trusted_keys: Vec<String> = "",
+        /// Ids of keys that are trusted no more, 16 hexadecimal digits each, even where they stand
+        /// among `trusted_keys`. Functions that such a key signed stop working at the next start,
+        /// and its code in the cache is moved away.
+        pub revoked_keys: Vec<String> = "",
+        /// Whether nothing is loaded but bundles that a trusted key signed, and code in the cache
+        /// that was imported from such bundles.
+        pub require_signed: bool = "false",
     }
 }
 

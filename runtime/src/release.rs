@@ -1,0 +1,39 @@
+//! What is remembered of the signed bundle that a function was loaded from.
+
+use ferrite_cache::Digest;
+use ferrite_cache::bundle::{BundleManifest, KeyId};
+use serde::{Deserialize, Serialize};
+
+/// The signed bundle that a function was loaded from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Version of the function, for people.
+    pub version: Box<str>,
+    /// Rises with every release.
+    pub sequence: u64,
+    /// The key that signed it.
+    pub key: KeyId,
+    /// Identity of the signed manifest.
+    pub manifest: Digest,
+    /// When it was made, in seconds since 1970.
+    pub created_unix: u64,
+    /// From when on it cannot be loaded any more, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_unix: Option<u64>,
+}
+
+impl Release {
+    /// What a bundle says of itself, once a key is known to have signed it.
+    #[must_use]
+    pub fn new(manifest: &BundleManifest, digest: Digest, key: KeyId) -> Self {
+        Self {
+            version: manifest.version.as_str().into(),
+            sequence: manifest.sequence,
+            key,
+            manifest: digest,
+            created_unix: manifest.created_unix,
+            expires_unix: manifest.expires_unix,
+        }
+    }
+}
