@@ -11,7 +11,8 @@ use crate::permissions::Denied;
 /// Optimistic tries of one call before it is run exclusively, so that it cannot starve.
 pub const OPTIMISTIC_TRIES_MAX: u32 = 5;
 
-/// One call in this many reads the clock for the latency figures; a power of two.
+/// One call in this many reads the clock for the latency figures, and so do the first so many of a
+/// function; a power of two.
 pub const LATENCY_SAMPLE_EVERY: u64 = 16;
 
 /// A call as a client asks for it.
@@ -73,7 +74,7 @@ pub struct CallOutcome<R> {
     pub fuel: u64,
     /// How often it was run; more than once where others changed the same keys meanwhile.
     pub tries: u32,
-    /// How long it took; measured for one call in [`LATENCY_SAMPLE_EVERY`], and for profiles.
+    /// How long it took; measured for some; see [`LATENCY_SAMPLE_EVERY`].
     pub latency: Option<Duration>,
     /// The last access that the permissions refused it.
     pub denied: Option<Denied>,

@@ -4,7 +4,7 @@ use ferrite_cache::Profile;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Tables that one module may define.
-const TABLES_PER_MODULE_MAX: u32 = 4;
+pub const TABLES_PER_MODULE_MAX: u32 = 4;
 
 /// Bytes of a used linear memory that are put back by hand when a fresh instance is dropped, rather
 /// than given back to the kernel and faulted in again by the next call.

@@ -31,6 +31,8 @@ pub(crate) struct Limiter {
     table_elements_max: u64,
     refused: Option<Refusal>,
     memory_bytes: u64,
+    /// Of all tables together.
+    table_elements: u64,
 }
 
 impl Limiter {
@@ -42,6 +44,7 @@ impl Limiter {
             table_elements_max,
             refused: None,
             memory_bytes: 0,
+            table_elements: 0,
         }
     }
 
@@ -67,6 +70,7 @@ impl Limiter {
     pub(crate) fn begin_instance(&mut self) {
         self.refused = None;
         self.memory_bytes = 0;
+        self.table_elements = 0;
     }
 }
 
@@ -94,17 +98,22 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted_elements = desired as u64;
+        let others = self.table_elements.saturating_sub(current as u64);
+        let wanted_elements = others.saturating_add(desired as u64);
         if wanted_elements > self.table_elements_max {
             self.refused = Some(Refusal::Table {
                 limit_elements: self.table_elements_max,
                 wanted_elements,
             });
             return Ok(false);
+        }
+        // Past the module's own maximum wasmtime refuses by itself.
+        if maximum.is_none_or(|maximum| desired <= maximum) {
+            self.table_elements = wanted_elements;
         }
         Ok(true)
     }
@@ -145,6 +154,8 @@ mod tests {
         limiter.begin_call();
         assert!(limiter.table_growing(0, 10, None).expect("an answer"));
         assert!(!limiter.table_growing(10, 11, None).expect("an answer"));
+        // A second table shares the limit with the first.
+        assert!(!limiter.table_growing(0, 1, None).expect("an answer"));
         assert!(matches!(limiter.refused(), Some(Refusal::Table { .. })));
     }
 }

@@ -77,6 +77,10 @@ impl Limits {
         log_bytes_max: 64 << 10,
     };
 
+    /// The most table elements that any function may have, and the most that the compiler takes: an
+    /// instance's tables are set aside beforehand.
+    pub const TABLE_ELEMENTS_END: u64 = 100_000;
+
     /// A 32-bit memory has no more than this, in bytes.
     const MEMORY_BYTES_END: u64 = 4 << 30;
 
@@ -163,7 +167,8 @@ impl Limits {
             stack_bytes_max: self.stack_bytes_max,
             reply_bytes_max: size(max_reply, self.reply_bytes_max),
             writes_bytes_max: size(max_writes, self.writes_bytes_max),
-            table_elements_max: count(max_table_elements, self.table_elements_max),
+            table_elements_max: count(max_table_elements, self.table_elements_max)
+                .min(Self::TABLE_ELEMENTS_END),
             log_bytes_max: size(max_log, self.log_bytes_max),
         })
     }
@@ -303,8 +308,11 @@ mod tests {
 
     #[test]
     fn a_server_may_ask_for_more() -> Result<(), LimitsError> {
-        let settings = LimitSettings::from_json(br#"{"max_memory": "1TB", "max_time": "1h"}"#)?;
+        let settings = LimitSettings::from_json(
+            br#"{"max_memory": "1TB", "max_time": "1h", "max_table_elements": 1000000000}"#,
+        )?;
         let limits = Limits::DEFAULT.for_server(&settings)?;
+        assert_eq!(limits.table_elements_max, Limits::TABLE_ELEMENTS_END);
         assert_eq!(limits.memory_bytes_max, 4 << 30);
         assert_eq!(limits.time_max, Duration::from_secs(3600));
         Ok(())

@@ -60,7 +60,10 @@ impl<K: Keyspace> Executor<K> {
             .timeout
             .map_or(limits.time_max, |timeout| timeout.min(limits.time_max));
         let (mut permit, started) = enter(function, request, time_max).await?;
-        let sampled = request.profile || permit.sequence().is_multiple_of(LATENCY_SAMPLE_EVERY);
+        let sequence = permit.sequence();
+        let sampled = request.profile
+            || sequence < LATENCY_SAMPLE_EVERY
+            || sequence.is_multiple_of(LATENCY_SAMPLE_EVERY);
         let clock = sampled.then(Instant::now);
 
         let run = Run {
@@ -76,7 +79,7 @@ impl<K: Keyspace> Executor<K> {
                 protocol: reply.protocol(),
                 time_max,
                 started,
-                sequence: permit.sequence(),
+                sequence,
                 handle: request.handle,
                 profile: request.profile,
             },

@@ -5,6 +5,7 @@ mod data;
 pub(crate) mod fuel;
 mod guest;
 mod input;
+mod poll;
 mod reply;
 mod system;
 mod wasi;
@@ -59,5 +60,6 @@ pub(crate) fn linker<K: Keyspace>(engine: &Engine) -> Result<Linker<StoreData<K>
     let mut linker = Linker::new(engine);
     add_abi(&mut linker)?;
     wasi::add(&mut linker)?;
+    poll::add(&mut linker)?;
     Ok(linker)
 }

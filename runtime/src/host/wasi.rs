@@ -19,15 +19,15 @@ use crate::stop::Stop;
 use crate::ticker::Moment;
 
 /// Error numbers, from `wasi_snapshot_preview1.witx`.
-mod errno {
-    pub(super) const SUCCESS: i32 = 0;
-    pub(super) const BADF: i32 = 8;
-    pub(super) const INVAL: i32 = 28;
-    pub(super) const NOSYS: i32 = 52;
-    pub(super) const SPIPE: i32 = 70;
+pub(super) mod errno {
+    pub(in crate::host) const SUCCESS: i32 = 0;
+    pub(in crate::host) const BADF: i32 = 8;
+    pub(in crate::host) const INVAL: i32 = 28;
+    pub(in crate::host) const NOSYS: i32 = 52;
+    pub(in crate::host) const SPIPE: i32 = 70;
 }
 
-const STDIN: i32 = 0;
+pub(super) const STDIN: i32 = 0;
 const STDOUT: i32 = 1;
 const STDERR: i32 = 2;
 
@@ -78,7 +78,7 @@ implemented! {
 pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
     add_implemented(linker)?;
     for import in PREVIEW1 {
-        if !IMPLEMENTED.contains(&import.name) {
+        if !IMPLEMENTED.contains(&import.name) && import.name != "poll_oneoff" {
             add_absent(linker, import)?;
         }
     }
@@ -291,7 +291,7 @@ fn sched_yield<K: Keyspace>(guest: &mut Guest<'_, K>) -> Result<i32> {
     Ok(errno::SUCCESS)
 }
 
-fn is_stream(fd: i32) -> bool {
+pub(super) fn is_stream(fd: i32) -> bool {
     (STDIN..=STDERR).contains(&fd)
 }
 

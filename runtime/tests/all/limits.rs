@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ferrite_runtime::limits::Limits;
+
 use crate::support::{Host, guest, run};
 
 const LOOP: &str = r#"(module (func $spin (export "run") (loop $l (br $l))))"#;
@@ -217,4 +219,31 @@ async fn fuel_is_counted() {
     }
     let step = (used[1] - used[0]) / 1000;
     assert!((4..=8).contains(&step), "{used:?}");
+}
+
+#[test]
+fn tables_are_bounded_alike_by_the_compiler_and_the_engine() {
+    let bounds = ferrite_compiler::Bounds::default();
+    assert_eq!(bounds.table_elements_max, Limits::TABLE_ELEMENTS_END);
+    assert_eq!(
+        bounds.tables_max,
+        ferrite_runtime::engine::TABLES_PER_MODULE_MAX
+    );
+}
+
+#[tokio::test]
+async fn the_limit_on_table_elements_is_for_all_tables_together() {
+    let host = Host::new();
+    let wat = r#"(module
+        (table $one 5 funcref) (table $two 5 funcref)
+        (func (export "run") (param i32) (result i32)
+            (table.grow $two (ref.null func) (local.get 0))
+            (if (result i32) (i32.eq (i32.const -1)) (then unreachable) (else (i32.const 1)))))"#;
+    let function = host.load_with(wat, |spec| spec.limits.table_elements_max = 20);
+    assert_eq!(host.call(&function, &[], &["10"]).await, ":1");
+    let reply = host.call(&function, &[], &["11"]).await;
+    assert_eq!(
+        reply,
+        "-LIMIT the function wanted 21 table elements, its limit is 20; raise max_table_elements"
+    );
 }

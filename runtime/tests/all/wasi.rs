@@ -111,6 +111,7 @@ async fn files_and_network_are_not_there() {
         "fd_read",
         "fd_close",
         "fd_seek",
+        "poll_oneoff",
     ];
     for import in PREVIEW1 {
         if own.contains(&import.name) {
@@ -284,4 +285,128 @@ async fn log_has_levels_and_a_limit() {
             "WARN the call logs more than max_log allows; the rest is left out"
         ]
     );
+}
+
+/// A guest that asks for some events: `setup` writes subscriptions at 0; replies with the answer,
+/// how many events there are, and user data, error and kind of the first two.
+fn poller(count: u32, setup: &str) -> String {
+    format!(
+        r#"(func (export "run") (result i32 i32 i64 i32 i32 i64 i32 i32)
+            {setup}
+            (call $poll_oneoff (i32.const 0) (i32.const 1024) (i32.const {count}) (i32.const 512))
+            (i32.load (i32.const 512))
+            (i64.load (i32.const 1024)) (i32.load16_u (i32.const 1032)) (i32.load8_u (i32.const 1034))
+            (i64.load (i32.const 1056)) (i32.load16_u (i32.const 1064)) (i32.load8_u (i32.const 1066)))"#
+    )
+}
+
+/// Instructions that write a subscription to a clock.
+fn clock(at: u32, user: u32, clock: u32, nanos: u64, flags: u32) -> String {
+    format!(
+        "(i64.store (i32.const {at}) (i64.const {user}))
+         (i32.store (i32.const {}) (i32.const {clock}))
+         (i64.store (i32.const {}) (i64.const {nanos}))
+         (i32.store16 (i32.const {}) (i32.const {flags}))",
+        at + 16,
+        at + 24,
+        at + 40,
+    )
+}
+
+#[tokio::test]
+async fn a_guest_may_sleep_as_long_as_its_call_may_take() {
+    const MILLIS: u64 = 1_000_000;
+    let started = std::time::Instant::now();
+    let shorter = clock(0, 7, 1, 60_000 * MILLIS, 0) + &clock(48, 8, 0, 20 * MILLIS, 0);
+    assert_eq!(
+        results(&poller(2, &shorter)).await,
+        "*8 :0 :1 :8 :0 :0 :0 :0 :0",
+        "the first clock that is through"
+    );
+    assert!(started.elapsed() >= std::time::Duration::from_millis(20));
+    // Points in time that have passed.
+    let passed = clock(0, 7, 0, 1, 1) + &clock(48, 8, 1, 1, 1);
+    assert_eq!(
+        results(&poller(2, &passed)).await,
+        "*8 :0 :2 :7 :0 :0 :8 :0 :0"
+    );
+    // A clock that is not there is told in its event.
+    assert_eq!(
+        results(&poller(1, &clock(0, 7, 9, 1, 0))).await,
+        "*8 :0 :1 :7 :28 :0 :0 :0 :0"
+    );
+
+    let host = Host::new();
+    let function = host.load_with(
+        &guest(&poller(1, &clock(0, 7, 1, u64::MAX >> 1, 0))),
+        |spec| {
+            spec.limits.time_max = std::time::Duration::from_millis(20);
+        },
+    );
+    let reply = host.call(&function, &[], &[]).await;
+    assert!(reply.starts_with("-TIMEOUT "), "{reply}");
+
+    let handle = ferrite_runtime::control::CallHandle::new();
+    handle.kill();
+    let request = ferrite_runtime::call::CallRequest {
+        handle: Some(&handle),
+        ..ferrite_runtime::call::CallRequest::new(b"test", &[], &[])
+    };
+    let protocol = ferrite_runtime::resp::Protocol::Resp3;
+    let (reply, _) = host.request(protocol, &function, &request).await;
+    assert!(reply.starts_with("-KILLED "), "{reply}");
+}
+
+#[tokio::test]
+async fn sleepers_leave_their_thread_to_others() {
+    let host = Host::new();
+    let sleep = host.load(&guest(&poller(1, &clock(0, 7, 1, 300_000_000, 0))));
+    let quick = host.load(&guest(
+        r#"(func (export "run") (result i32) (i32.const 5))"#,
+    ));
+    // One thread: were it blocked, the second call would have to wait for the first.
+    let (order, ()) = (std::cell::RefCell::new(Vec::new()), ());
+    tokio::join!(
+        async {
+            host.call(&sleep, &[], &[]).await;
+            order.borrow_mut().push("slept");
+        },
+        async {
+            host.call(&quick, &[], &[]).await;
+            order.borrow_mut().push("quick");
+        }
+    );
+    assert_eq!(order.into_inner(), ["quick", "slept"]);
+}
+
+#[tokio::test]
+async fn streams_are_ready_at_once_and_nonsense_is_refused() {
+    let stream = |at: u32, tag: u32, fd: u32| {
+        format!(
+            "(i64.store (i32.const {at}) (i64.const {at}))
+             (i32.store8 (i32.const {}) (i32.const {tag}))
+             (i32.store (i32.const {}) (i32.const {fd}))",
+            at + 8,
+            at + 16
+        )
+    };
+    let both = stream(0, 1, 0) + &stream(48, 2, 1);
+    assert_eq!(
+        results(&poller(2, &both)).await,
+        "*8 :0 :2 :0 :0 :1 :48 :0 :2"
+    );
+    let neither = stream(0, 2, 0) + &stream(48, 1, 9);
+    assert_eq!(
+        results(&poller(2, &neither)).await,
+        "*8 :0 :2 :0 :8 :2 :48 :8 :1"
+    );
+    assert_eq!(
+        results(&poller(1, &stream(0, 77, 0))).await,
+        "*8 :0 :1 :0 :28 :77 :0 :0 :0"
+    );
+    assert_eq!(results(&poller(0, "")).await, "*8 :28 :0 :0 :0 :0 :0 :0 :0");
+    assert!(results(&poller(65, "")).await.starts_with("*8 :28 "));
+    let outside = r#"(func (export "run") (result i32)
+        (call $poll_oneoff (i32.const 65500) (i32.const 0) (i32.const 1) (i32.const 512)))"#;
+    assert!(results(outside).await.contains("outside the memory"));
 }

@@ -1,0 +1,170 @@
+//! `poll_oneoff` of WASI: how Go and C sleep, and how they ask whether a stream is ready.
+//!
+//! A guest that sleeps gives its thread to others, and its call's time goes on: `max_time` and
+//! `WASM.KILL` end it as they end one that computes.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmtime::{Caller, Linker, Result};
+
+use ferrite_wasm_abi::wasi::PREVIEW1_MODULE;
+
+use crate::host::fuel;
+use crate::host::guest::Guest;
+use crate::host::wasi::{STDIN, errno, is_stream};
+use crate::keyspace::Keyspace;
+use crate::state::StoreData;
+use crate::ticker::{Moment, sleep_until};
+use crate::wait::unless_stopped;
+
+/// Bytes of a `subscription`: user data at 0, tag at 8; a clock's number at 16, time at 24, flags at
+/// 40; a stream's descriptor at 16.
+const SUBSCRIPTION_BYTES: usize = 48;
+
+/// Bytes of an `event`: user data at 0, error at 8, type at 10, bytes that are ready at 16.
+const EVENT_BYTES: usize = 32;
+
+/// Subscriptions that one poll takes. Runtimes ask for one or two.
+const SUBSCRIPTIONS_MAX: u64 = 64;
+
+/// The time of a clock's subscription is a point on the clock, not a span.
+const ABSOLUTE: u16 = 1;
+
+const CLOCK: u8 = 0;
+const READ: u8 = 1;
+const WRITE: u8 = 2;
+
+/// One thing that a guest waits for.
+#[derive(Clone, Copy)]
+struct Subscription {
+    user: [u8; 8],
+    tag: u8,
+    until: Until,
+}
+
+/// When it comes.
+#[derive(Clone, Copy)]
+enum Until {
+    At(Moment),
+    Now { errno: i32 },
+}
+
+/// Adds `poll_oneoff` to a linker. It is the one host function that may wait.
+pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
+    linker.func_wrap_async(
+        PREVIEW1_MODULE,
+        "poll_oneoff",
+        |caller: Caller<'_, StoreData<K>>,
+         (subscriptions, events, count, out): (i32, i32, i32, i32)| {
+            Box::new(async move {
+                let mut guest = Guest::new(caller, "poll_oneoff");
+                poll(&mut guest, subscriptions, events, count, out).await
+            })
+        },
+    )?;
+    Ok(())
+}
+
+async fn poll<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    subscriptions: i32,
+    events: i32,
+    count: i32,
+    out: i32,
+) -> Result<i32> {
+    let count = u64::from(count.cast_unsigned());
+    guest.charge(fuel::CALL + fuel::ACCESS.saturating_mul(count))?;
+    if count == 0 || count > SUBSCRIPTIONS_MAX {
+        return Ok(errno::INVAL);
+    }
+    let wishes: Vec<Subscription> = {
+        let view = guest.view()?;
+        let events_bytes = count * EVENT_BYTES as u64;
+        view.span_of(events.cast_unsigned(), events_bytes)?;
+        view.span_of(out.cast_unsigned(), size_of::<u32>() as u64)?;
+        let bytes = count * SUBSCRIPTION_BYTES as u64;
+        let table = view.span_of(subscriptions.cast_unsigned(), bytes)?;
+        let (table, _) = view.memory[table].as_chunks::<SUBSCRIPTION_BYTES>();
+        table.iter().map(read).collect()
+    };
+    let first = wishes.iter().filter_map(|wish| match wish.until {
+        Until::At(moment) => Some(moment),
+        Until::Now { .. } => None,
+    });
+    let ready_now = wishes
+        .iter()
+        .any(|wish| matches!(wish.until, Until::Now { .. }));
+    if let Some(first) = first.min()
+        && !ready_now
+    {
+        let state = guest.state();
+        unless_stopped(sleep_until(first), move || state.check_stop()).await?;
+    }
+    let now = Moment::now();
+    let mut ready: u32 = 0;
+    for wish in &wishes {
+        let errno = match wish.until {
+            Until::At(moment) if moment > now => continue,
+            Until::At(_) => errno::SUCCESS,
+            Until::Now { errno } => errno,
+        };
+        let mut event = [0; EVENT_BYTES];
+        event[..8].copy_from_slice(&wish.user);
+        // Error numbers have 16 bits here.
+        event[8..10].copy_from_slice(&(errno as u16).to_le_bytes());
+        event[10] = wish.tag;
+        let at = events.cast_unsigned() + ready * EVENT_BYTES as u32;
+        guest.view()?.write(at, &event)?;
+        ready += 1;
+    }
+    guest
+        .view()?
+        .write(out.cast_unsigned(), &ready.to_le_bytes())?;
+    Ok(errno::SUCCESS)
+}
+
+fn read(bytes: &[u8; SUBSCRIPTION_BYTES]) -> Subscription {
+    let user = *bytes.first_chunk().unwrap_or(&[0; 8]);
+    let [_, _, _, _, _, _, _, _, tag, ..] = *bytes;
+    let number = |at: usize| -> u64 {
+        let part = bytes[at..].first_chunk().copied();
+        part.map(u64::from_le_bytes).unwrap_or_default()
+    };
+    // The low half of a little-endian number is what stands first.
+    let word = number(16) as u32;
+    let until = match tag {
+        CLOCK => match deadline(word, number(24), number(40) as u16) {
+            Some(moment) => Until::At(moment),
+            None => Until::Now {
+                errno: errno::INVAL,
+            },
+        },
+        READ if word.cast_signed() == STDIN => Until::Now {
+            errno: errno::SUCCESS,
+        },
+        WRITE if is_stream(word.cast_signed()) && word.cast_signed() != STDIN => Until::Now {
+            errno: errno::SUCCESS,
+        },
+        READ | WRITE => Until::Now { errno: errno::BADF },
+        _ => Until::Now {
+            errno: errno::INVAL,
+        },
+    };
+    Subscription { user, tag, until }
+}
+
+/// When a time on a clock comes; `None` for a clock that is not there.
+fn deadline(clock: u32, nanos: u64, flags: u16) -> Option<Moment> {
+    let asked = Duration::from_nanos(nanos);
+    let absolute = flags & ABSOLUTE != 0;
+    let now = Moment::now();
+    match (clock, absolute) {
+        (0 | 1, false) => Some(now.after(asked)),
+        (0, true) => {
+            let today = SystemTime::now().duration_since(UNIX_EPOCH);
+            Some(now.after(asked.saturating_sub(today.unwrap_or_default())))
+        }
+        (1, true) => Some(Moment::from_micros(nanos.div_ceil(1000))),
+        _ => None,
+    }
+}
