@@ -3,12 +3,14 @@
 mod bundle;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use ferrite_cache::bundle::KeyId;
 use ferrite_cache::handoff::Answer;
 use ferrite_cache::{Cache, Digest, KeyLock, Manifest, Profile, VerifiedArtifact};
 use parking_lot::{Condvar, Mutex};
 
+use crate::acquire_stats::AcquireStats;
 use crate::chain::chain;
 use crate::error::{CallError, Code};
 use crate::source::Source;
@@ -28,6 +30,7 @@ pub struct Acquire {
     candidates: Vec<Profile>,
     compiling: Turns,
     warned: AtomicBool,
+    stats: AcquireStats,
 }
 
 /// An artifact, and where it came from.
@@ -54,6 +57,7 @@ impl Acquire {
             candidates,
             compiling: Turns::new(COMPILING_MAX),
             warned: AtomicBool::new(false),
+            stats: AcquireStats::default(),
         }
     }
 
@@ -61,6 +65,12 @@ impl Acquire {
     #[must_use]
     pub const fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
+    }
+
+    /// How often code was compiled or found.
+    #[must_use]
+    pub const fn stats(&self) -> &AcquireStats {
+        &self.stats
     }
 
     /// The artifact for a source that is no bundle.
@@ -171,6 +181,7 @@ impl Acquire {
                         self.withdraw(cache, digest, profile, key);
                         continue;
                     }
+                    self.stats.count_found();
                     return Some(Acquired {
                         artifact,
                         from_cache: true,
@@ -220,7 +231,11 @@ impl Acquire {
         };
         let answer = {
             let _turn = self.compiling.wait();
-            worker::compile(&self.worker, profile, source)?
+            let started = Instant::now();
+            let answer = worker::compile(&self.worker, profile, source);
+            let done = matches!(answer, Ok(Answer::Compiled { .. }));
+            self.stats.count_compiled(started.elapsed(), done);
+            answer?
         };
         let Answer::Compiled {
             manifest,

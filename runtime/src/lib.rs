@@ -1,6 +1,7 @@
 //! The lean runtime: loads artifacts and calls functions, without a compiler.
 
 pub mod acquire;
+pub mod acquire_stats;
 pub mod async_calls;
 pub mod call;
 mod chain;

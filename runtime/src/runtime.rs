@@ -9,6 +9,7 @@ use ferrite_cache::{Cache, Digest};
 use parking_lot::{Mutex, RwLock};
 
 use crate::acquire::{Acquire, Acquired};
+use crate::acquire_stats::AcquireStats;
 use crate::async_calls::AsyncCalls;
 use crate::call::{CallOutcome, CallRequest, ReceiptOf};
 use crate::chain::chain;
@@ -31,6 +32,36 @@ use crate::ticker::Moment;
 use crate::trust::{Sequences, check_sequence};
 use crate::unpack::{self, Asked};
 use crate::wait::{Wait, until};
+
+/// A call that is counted when it is over, also where whoever waited for it dropped it.
+struct Counted<'a> {
+    stats: &'a FunctionStats,
+    digest: Digest,
+    over: bool,
+}
+
+impl Counted<'_> {
+    #[inline]
+    fn end<R>(mut self, outcome: &CallOutcome<R>) {
+        self.over = true;
+        self.stats
+            .record(outcome.fuel, outcome.tries, outcome.latency);
+        if let Some(error) = &outcome.error {
+            self.stats.record_error(error, Some(self.digest));
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            // What it used went with it.
+            self.stats.record(0, 1, None);
+            self.stats
+                .record_error(&CallError::killed(), Some(self.digest));
+        }
+    }
+}
 
 /// Why a runtime does not start.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +188,12 @@ impl<K: Keyspace> Runtime<K> {
         self.0.acquire.cache()
     }
 
+    /// How often code was compiled or found, and how long compiling took.
+    #[must_use]
+    pub fn acquire_stats(&self) -> &AcquireStats {
+        self.0.acquire.stats()
+    }
+
     /// The calls in the background.
     #[must_use]
     pub fn async_calls(&self) -> &AsyncCalls {
@@ -187,12 +224,13 @@ impl<K: Keyspace> Runtime<K> {
                 }
             },
         };
+        let counted = Counted {
+            stats: registered.stats(),
+            digest: function.digest(),
+            over: false,
+        };
         let outcome = self.0.executor.call(function, request, reply).await;
-        let stats = registered.stats();
-        stats.record(outcome.fuel, outcome.tries, outcome.latency);
-        if let Some(error) = &outcome.error {
-            stats.record_error(error, Some(function.digest()));
-        }
+        counted.end(&outcome);
         outcome
     }
 

@@ -1,11 +1,12 @@
 //! What is noted of a call once it is over: a line in the log, and a place among the slow ones.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ferrite_runtime::error::CallError;
 use ferrite_runtime::{CallOutcome, CallRequest};
 
-use crate::clients::Client;
+use crate::clients::{Client, Labels};
 use crate::host::Host;
 use crate::slow_calls::shortened;
 
@@ -15,14 +16,33 @@ const TARGET: &str = "ferrite::audit";
 /// Keys that one line shows.
 const KEYS_MAX: usize = 8;
 
-/// Notes a call that is over.
+/// Who asked for a call.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    client: u64,
+    peer: SocketAddr,
+    labels: Labels,
+}
+
+impl Caller {
+    pub(crate) fn of(client: &Client) -> Self {
+        Self {
+            client: client.id,
+            peer: client.peer,
+            labels: client.labels(),
+        }
+    }
+}
+
+/// Notes a call that is over, and the command that it was made by.
 ///
 /// `began` is there when the call was to get a line in any case, `waited` when it took longer than
 /// a tick: then it is the time since its first tick ended.
 #[inline]
 pub(crate) fn note<R>(
     host: &Host,
-    client: &Client,
+    caller: impl Fn() -> Caller,
+    command: &'static str,
     request: &CallRequest<'_>,
     outcome: &CallOutcome<R>,
     began: Option<Instant>,
@@ -33,17 +53,23 @@ pub(crate) fn note<R>(
         && !slow.is_zero()
         && took >= slow
     {
-        note_slow(host, client, request, took);
+        note_slow(host, caller(), command, request, took);
     }
     if began.is_some() || (outcome.error.is_some() && host.audit.wants_errors()) {
         let took = began.map(|began| began.elapsed()).or(waited);
-        line(host, client, request, outcome, took);
+        line(host, &caller(), command, request, outcome, took);
     }
 }
 
 #[cold]
-fn note_slow(host: &Host, client: &Client, request: &CallRequest<'_>, took: Duration) {
-    let words = [b"WASM.CALL".as_slice(), request.function]
+fn note_slow(
+    host: &Host,
+    caller: Caller,
+    command: &'static str,
+    request: &CallRequest<'_>,
+    took: Duration,
+) {
+    let words = [command.as_bytes(), request.function]
         .into_iter()
         .chain(request.keys.iter().copied())
         .chain(request.args.iter().copied())
@@ -51,21 +77,23 @@ fn note_slow(host: &Host, client: &Client, request: &CallRequest<'_>, took: Dura
     tracing::warn!(
         function = %request.function.escape_ascii(),
         took_ms = took.as_millis(),
-        client = client.id,
+        command,
+        client = caller.client,
         "slow call"
     );
     host.slow_calls.note(
         took,
         shortened(words.into_iter()),
-        client.peer.to_string(),
-        client.labels().name,
+        caller.peer.to_string(),
+        caller.labels.name,
     );
 }
 
 #[cold]
 fn line<R>(
     host: &Host,
-    client: &Client,
+    caller: &Caller,
+    command: &'static str,
     request: &CallRequest<'_>,
     outcome: &CallOutcome<R>,
     took: Option<Duration>,
@@ -91,8 +119,9 @@ fn line<R>(
         fuel = outcome.fuel,
         tries = outcome.tries,
         outcome = outcome.error.as_ref().map_or("OK", |error: &CallError| error.code().as_str()),
-        client = client.id,
-        user = client.labels().user,
+        command,
+        client = caller.client,
+        user = caller.labels.user,
         "call"
     );
 }

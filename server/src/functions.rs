@@ -8,7 +8,7 @@ use ferrite_runtime::commands::{self, Command, Outcome, Right as Needed, Runs, S
 use ferrite_runtime::resp::Encoder;
 use ferrite_store::{Receipt, StoreError};
 
-use crate::call_notes;
+use crate::call_notes::{self, Caller};
 use crate::commands::{Flow, Scope};
 use crate::config::Right;
 use crate::dispatch::{self, Later, Step};
@@ -95,16 +95,27 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
         database: scope.session.store.database(),
         handle: None,
     };
+    let caller = || Caller::of(scope.client);
     if let Command::Call(call) = &command {
         let request = call.request(inner.database, None);
         let began = scope.host.audit.begin();
         // Pinned where it is made: it is large, and moving it would cost more than making it.
         let call = pin!(runtime.call(&request, scope.reply));
         let (outcome, waited) = since_first_wait(call).await;
-        call_notes::note(scope.host, scope.client, &request, &outcome, began, waited);
+        let name = "WASM.CALL";
+        call_notes::note(scope.host, caller, name, &request, &outcome, began, waited);
         if let Some(receipt) = outcome.receipt {
             scope.session.note(receipt);
         }
+        return Flow::Continue;
+    }
+    if let Command::Profile(call) = &command {
+        let request = call.request(inner.database, None);
+        let began = scope.host.audit.begin();
+        let call = Box::pin(runtime.profile(&request, scope.reply));
+        let (outcome, waited) = since_first_wait(pin!(call)).await;
+        let name = "WASM.PROFILE";
+        call_notes::note(scope.host, caller, name, &request, &outcome, began, waited);
         return Flow::Continue;
     }
     match runtime.run(command, inner, scope.reply).await {
@@ -115,13 +126,22 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
         }
         Outcome::Background(mut call) => {
             let host = Arc::clone(scope.host);
+            let caller = caller();
             scope.host.background.spawn(async move {
+                let began = host.audit.begin();
+                let (ended, waited) =
+                    since_first_wait(pin!(host.long_calls.run(Box::pin(call.run())))).await;
                 // One that is cut off is dropped unpublished, and then says so itself.
-                let Some(receipt) = host.long_calls.run(Box::pin(call.run())).await else {
+                let Some(outcome) = ended else {
                     return;
                 };
+                call.with_request(|request| {
+                    let name = "WASM.CALLASYNC";
+                    let caller = || caller.clone();
+                    call_notes::note(&host, caller, name, request, &outcome, began, waited);
+                });
                 // What it proves is waited for before anybody can fetch the reply.
-                match settle(receipt).await {
+                match settle(outcome.receipt).await {
                     Ok(()) => call.publish(),
                     Err(error) => {
                         tracing::error!(%error, "a call in the background could not be made durable");

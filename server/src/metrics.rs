@@ -11,9 +11,9 @@ use crate::host::Host;
 
 /// Upper ends of the latency buckets, in microseconds: a hundredth of a bucket of the next decade
 /// never matters to an alert, so three a decade do.
-const BUCKETS_MICROS: [u64; 20] = [
+const BUCKETS_MICROS: [u64; 22] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000,
-    200_000, 500_000, 1_000_000, 5_000_000,
+    200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
 ];
 
 /// Everything there is to tell.
@@ -22,6 +22,7 @@ pub(crate) fn text(host: &Host) -> String {
     server(host, &mut page);
     if let Some(runtime) = &host.functions {
         functions(runtime, &mut page);
+        compilations(runtime, &mut page);
         cache(runtime, &mut page);
     }
     page.0
@@ -255,7 +256,8 @@ fn functions(runtime: &Functions, page: &mut Page) {
     );
     for one in &registered {
         if let Some(latency) = one.stats().latency() {
-            histogram(page, name, one.record().name.as_str(), latency);
+            let label = format!("function=\"{}\"", one.record().name.as_str());
+            histogram(page, name, &label, latency);
         }
     }
     let background = runtime.async_calls().usage();
@@ -273,7 +275,29 @@ fn functions(runtime: &Functions, page: &mut Page) {
     );
 }
 
-fn histogram(page: &mut Page, name: &str, function: &str, latency: &LatencyHistogram) {
+/// Code that was compiled, and how long that took.
+fn compilations(runtime: &Functions, page: &mut Page) {
+    let stats = runtime.acquire_stats();
+    page.one(
+        "ferrite_cache_found_total",
+        "counter",
+        "Modules whose code was in the cache.",
+        stats.found(),
+    );
+    page.one(
+        "ferrite_compile_failures_total",
+        "counter",
+        "Compilations that gave no code.",
+        stats.failed(),
+    );
+    let name = "ferrite_compile_seconds";
+    page.head(name, "histogram", "How long compilations took.");
+    histogram(page, name, "", stats.compiling());
+}
+
+/// The samples of a histogram; `label` is `name="value"`, or nothing.
+fn histogram(page: &mut Page, name: &str, label: &str, latency: &LatencyHistogram) {
+    let comma = if label.is_empty() { "" } else { "," };
     let counts: Vec<(Duration, u64)> = latency.counts().collect();
     for end in BUCKETS_MICROS {
         let below: u64 = counts
@@ -282,7 +306,7 @@ fn histogram(page: &mut Page, name: &str, function: &str, latency: &LatencyHisto
             .map(|(_, count)| count)
             .sum();
         let end = Duration::from_micros(end).as_secs_f64();
-        let labels = format!("{{function=\"{function}\",le=\"{end}\"}}");
+        let labels = format!("{{{label}{comma}le=\"{end}\"}}");
         page.sample(&format!("{name}_bucket"), &labels, below);
     }
     let count: u64 = counts.iter().map(|(_, count)| count).sum();
@@ -293,9 +317,12 @@ fn histogram(page: &mut Page, name: &str, function: &str, latency: &LatencyHisto
             upper.as_secs_f64() * f64::from(u32::try_from(*count).unwrap_or(u32::MAX))
         })
         .sum();
-    let labels = format!("{{function=\"{function}\",le=\"+Inf\"}}");
+    let labels = format!("{{{label}{comma}le=\"+Inf\"}}");
     page.sample(&format!("{name}_bucket"), &labels, count);
-    let labels = format!("{{function=\"{function}\"}}");
+    let labels = match label {
+        "" => String::new(),
+        label => format!("{{{label}}}"),
+    };
     page.sample(&format!("{name}_sum"), &labels, sum);
     page.sample(&format!("{name}_count"), &labels, count);
 }

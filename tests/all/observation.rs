@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use ferrite_tests::{Reply, Server};
 
 use crate::guests::{ADD1, COUNT, ENDLESS, LONG_CALLS};
+use crate::waiting::{wait_for_call, wait_until};
 
 fn http(server: &Server, request: &str) -> String {
     let mut stream = TcpStream::connect(server.address_of("metrics")).expect("it listens");
@@ -45,6 +46,9 @@ fn metrics_are_served() {
         "ferrite_function_calls_total{function=\"add1\"} 101",
         "ferrite_function_errors_total{function=\"add1\",code=\"INVALID\"} 1",
         "ferrite_cache_artifacts 1",
+        "ferrite_compile_seconds_count 1",
+        "ferrite_compile_seconds_bucket{le=\"+Inf\"} 1",
+        "ferrite_compile_failures_total 0",
     ] {
         assert!(
             body.lines().any(|found| found == line),
@@ -103,6 +107,89 @@ fn each_call_gets_a_line_if_it_is_wanted() {
         }
         assert!(log.contains("\"outcome\":\"NOFUNC\""), "{log}");
     }));
+}
+
+#[test]
+fn calls_in_the_background_and_profiles_get_their_lines_too() {
+    let server = Server::builder()
+        .arguments(&["--wasm-audit", "all", "--log-format", "json"])
+        .start();
+    let mut client = server.client();
+    let reply = client.call(&["WASM.DEFINE", "add1", ADD1]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    assert!(client.run("WASM.PROFILE add1 ARGS 1").error().is_none());
+    let id = client.run("WASM.CALLASYNC add1 KEYS k ARGS 1");
+    let id = id.text().expect("an id").to_owned();
+    assert_eq!(
+        client.run(&format!("WASM.RESULT {id} BLOCK 0")),
+        Reply::Int(2)
+    );
+    assert!(server.stop_and_log(|log| {
+        for part in [
+            "\"command\":\"WASM.PROFILE\"",
+            "\"command\":\"WASM.CALLASYNC\"",
+        ] {
+            let line = log
+                .lines()
+                .find(|line| line.contains("ferrite::audit") && line.contains(part));
+            let line = line.unwrap_or_else(|| panic!("no line with {part} in {log}"));
+            assert!(line.contains("\"outcome\":\"OK\""), "{line}");
+            assert!(line.contains("\"user\":\"default\""), "{line}");
+        }
+    }));
+}
+
+#[test]
+fn compilations_are_counted() {
+    let server = Server::start();
+    let mut client = server.client();
+    let reply = client.call(&["WASM.DEFINE", "add1", ADD1]);
+    let digest = reply.text().expect("a digest").to_owned();
+    assert!(
+        client
+            .call(&["WASM.DEFINE", "bad", "(module"])
+            .error()
+            .is_some()
+    );
+    let reply = client.call(&["WASM.LOAD", "again", &digest]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    let info = client.run("INFO wasm");
+    let info = info.text().expect("text");
+    for line in ["compilations:2\r\n", "compilations_failed:1\r\n"] {
+        assert!(info.contains(line), "{line:?} is not in {info}");
+    }
+}
+
+#[test]
+fn percentiles_are_there_from_the_first_call_on() {
+    let server = Server::start();
+    let mut client = server.client();
+    let reply = client.call(&["WASM.DEFINE", "add1", ADD1]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    let p99 = |client: &mut ferrite_tests::Client| -> Option<f64> {
+        let info = client.run("WASM.INFO add1");
+        info.at("p99_us").and_then(Reply::text)?.parse().ok()
+    };
+    assert_eq!(p99(&mut client), None);
+    assert_eq!(client.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
+    assert!(p99(&mut client).is_some_and(|micros| micros > 0.0));
+}
+
+#[test]
+fn a_call_whose_client_went_away_is_counted_as_killed() {
+    let server = Server::builder().arguments(&LONG_CALLS).start();
+    let mut client = server.client();
+    let reply = client.call(&["WASM.DEFINE", "endless", ENDLESS]);
+    assert!(reply.error().is_none(), "{reply:?}");
+    let mut busy = server.client();
+    busy.send(b"WASM.CALL endless\r\n");
+    wait_for_call(&mut client);
+    drop(busy);
+    wait_until(&mut client, "errors:1\r\n");
+    let info = client.run("WASM.INFO endless");
+    let errors = info.at("errors_by_code").expect("they are told");
+    assert_eq!(errors.at("KILLED"), Some(&Reply::Int(1)), "{info:?}");
+    assert_eq!(info.at("calls"), Some(&Reply::Int(1)), "{info:?}");
 }
 
 #[test]

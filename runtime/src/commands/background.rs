@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::call::Call;
 use crate::async_calls::Id;
-use crate::call::{CallRequest, ReceiptOf};
+use crate::call::{CallOutcome, CallRequest, ReceiptOf};
 use crate::control::CallHandle;
 use crate::error::CallError;
 use crate::keyspace::Keyspace;
@@ -36,17 +36,30 @@ impl<K: Keyspace> AsyncCall<K> {
     }
 
     /// Runs the call and keeps its reply back.
-    pub async fn run(&mut self) -> Option<ReceiptOf<K>> {
-        let keys: Vec<&[u8]> = self.keys.iter().map(|key| &**key).collect();
-        let args: Vec<&[u8]> = self.args.iter().map(|arg| &**arg).collect();
-        let mut request = CallRequest::new(&self.function, &keys, &args);
-        request.timeout = self.timeout;
-        request.database = self.database;
-        request.handle = Some(&self.handle);
+    pub async fn run(&mut self) -> CallOutcome<ReceiptOf<K>> {
         let mut reply = Encoder::new(Protocol::Resp3);
-        let outcome = self.runtime.call(&request, &mut reply).await;
+        let (keys, args) = (words(&self.keys), words(&self.args));
+        let outcome = self
+            .runtime
+            .call(&self.request(&keys, &args), &mut reply)
+            .await;
         self.reply = reply.take();
-        outcome.receipt
+        outcome
+    }
+
+    /// Shows the request, for whoever notes what was called.
+    pub fn with_request<R>(&self, show: impl FnOnce(&CallRequest<'_>) -> R) -> R {
+        let (keys, args) = (words(&self.keys), words(&self.args));
+        show(&self.request(&keys, &args))
+    }
+
+    fn request<'a>(&'a self, keys: &'a [&'a [u8]], args: &'a [&'a [u8]]) -> CallRequest<'a> {
+        CallRequest {
+            timeout: self.timeout,
+            database: self.database,
+            handle: Some(&self.handle),
+            ..CallRequest::new(&self.function, keys, args)
+        }
     }
 
     /// Lets the reply be fetched.
@@ -63,6 +76,10 @@ impl<K: Keyspace> AsyncCall<K> {
         }
         self.runtime.async_calls().end(self.id, reply);
     }
+}
+
+fn words(owned: &[Box<[u8]>]) -> Vec<&[u8]> {
+    owned.iter().map(|word| &**word).collect()
 }
 
 impl<K: Keyspace> Drop for AsyncCall<K> {

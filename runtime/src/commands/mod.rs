@@ -199,7 +199,7 @@ impl<K: Keyspace> Runtime<K> {
             }
             Command::Profile(call) => {
                 let request = call.request(scope.database, scope.handle);
-                profile::run(request, self, reply).await;
+                self.profile(&request, reply).await;
                 Outcome::Done(None)
             }
             Command::CallAsync(call) => match self.call_async(&call, scope.database) {

@@ -10,7 +10,7 @@ use super::error::CommandError;
 use super::fields::Fields;
 use super::spec::Spec;
 use super::{Command, call};
-use crate::call::{CallOutcome, CallRequest};
+use crate::call::{CallOutcome, CallRequest, ReceiptOf};
 use crate::keyspace::Keyspace;
 use crate::resp::Encoder;
 use crate::runtime::Runtime;
@@ -26,17 +26,32 @@ fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, C
     call::read(spec, argv).map(Command::Profile)
 }
 
-/// Runs a call that is rolled back, and writes what it took.
-pub(super) async fn run<K: Keyspace>(
-    mut request: CallRequest<'_>,
-    runtime: &Runtime<K>,
+impl<K: Keyspace> Runtime<K> {
+    /// Runs a call that is rolled back, and writes what it took.
+    pub async fn profile(
+        &self,
+        request: &CallRequest<'_>,
+        reply: &mut Encoder,
+    ) -> CallOutcome<ReceiptOf<K>> {
+        let request = CallRequest {
+            profile: true,
+            ..*request
+        };
+        let mut answer = Encoder::new(reply.protocol());
+        let started = Instant::now();
+        let (outcome, cpu) = with_cpu_time(self.call(&request, &mut answer)).await;
+        write(&outcome, &answer, started.elapsed(), cpu, reply);
+        outcome
+    }
+}
+
+fn write<R>(
+    outcome: &CallOutcome<R>,
+    answer: &Encoder,
+    wall: Duration,
+    cpu: Duration,
     reply: &mut Encoder,
 ) {
-    request.profile = true;
-    let mut answer = Encoder::new(reply.protocol());
-    let started = Instant::now();
-    let (outcome, cpu) = with_cpu_time(runtime.call(&request, &mut answer)).await;
-    let wall = started.elapsed();
     let CallOutcome {
         receipt: _, // There is none: nothing was committed.
         error,
@@ -49,12 +64,14 @@ pub(super) async fn run<K: Keyspace>(
     let mut fields = Fields::new(reply);
     fields.micros("wall_us", Some(wall));
     fields.micros("cpu_us", Some(cpu));
-    fields.count("fuel", fuel);
-    fields.count("tries", u64::from(tries));
-    let profile = profile.unwrap_or_default();
-    fields.count("memory_bytes", profile.memory_bytes);
+    fields.count("fuel", *fuel);
+    fields.count("tries", u64::from(*tries));
+    let memory_bytes = profile.as_ref().map_or(0, |profile| profile.memory_bytes);
+    fields.count("memory_bytes", memory_bytes);
     fields.with("host_calls", |reply| {
-        let calls = profile.host_calls.as_slice();
+        let calls = profile
+            .as_ref()
+            .map_or(&[][..], |profile| profile.host_calls.as_slice());
         reply.array(calls.len());
         for call in calls {
             let mut fields = Fields::new(reply);
@@ -65,7 +82,7 @@ pub(super) async fn run<K: Keyspace>(
             fields.finish(reply);
         }
     });
-    fields.maybe_text("denied", denied.map(|denied| denied.to_string()));
+    fields.maybe_text("denied", denied.as_ref().map(ToString::to_string));
     fields.maybe_text("error", error.as_ref().map(ToString::to_string));
     fields.count("reply_bytes", answer.len() as u64);
     fields.with("reply", |reply| match error {

@@ -146,7 +146,7 @@ pub(super) fn incr_by<K: Keyspace>(
     let data = &mut view.state.data;
     let answer = (|| {
         let key = &view.memory[key];
-        data.check(key, Access::Increment)?;
+        data.check(key, Access::increment(delta))?;
         data.write_bytes(key.len() as u64 + size_of::<i64>() as u64)?;
         data.transaction()
             .increment(key, delta)

@@ -11,8 +11,12 @@ pub enum Access {
     Delete,
     /// Asks whether a key exists.
     Exists,
-    /// Adds to an integer.
+    /// Adds any number to an integer.
     Increment,
+    /// Adds 1 to an integer.
+    IncrementByOne,
+    /// Takes 1 from an integer.
+    DecrementByOne,
     /// Sets an expiry.
     Expire,
     /// Reads an expiry.
@@ -27,12 +31,14 @@ pub enum Access {
 
 impl Access {
     /// Every kind of access.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Get,
         Self::Set,
         Self::Delete,
         Self::Exists,
         Self::Increment,
+        Self::IncrementByOne,
+        Self::DecrementByOne,
         Self::Expire,
         Self::Ttl,
         Self::HashGet,
@@ -40,19 +46,33 @@ impl Access {
         Self::HashDelete,
     ];
 
-    /// The commands that do the same; permission for any of them covers the access.
+    /// What adding this much to an integer is.
+    #[must_use]
+    pub const fn increment(delta: i64) -> Self {
+        match delta {
+            1 => Self::IncrementByOne,
+            -1 => Self::DecrementByOne,
+            _ => Self::Increment,
+        }
+    }
+
+    /// The commands that can do the same; permission for any of them covers the access.
+    ///
+    /// A command that can do less does not: `SETEX` may not stand for a `set` without an expiry.
     #[must_use]
     pub const fn commands(self) -> &'static [&'static str] {
         match self {
-            Self::Get => &["GET"],
+            Self::Get => &["GET", "MGET"],
             Self::Set => &["SET"],
             Self::Delete => &["DEL", "UNLINK"],
             Self::Exists => &["EXISTS"],
-            Self::Increment => &["INCRBY"],
+            Self::Increment => &["INCRBY", "DECRBY"],
+            Self::IncrementByOne => &["INCRBY", "INCR", "DECRBY"],
+            Self::DecrementByOne => &["INCRBY", "DECR", "DECRBY"],
             Self::Expire => &["PEXPIRE", "EXPIRE"],
             Self::Ttl => &["PTTL", "TTL"],
-            Self::HashGet => &["HGET"],
-            Self::HashSet => &["HSET"],
+            Self::HashGet => &["HGET", "HMGET"],
+            Self::HashSet => &["HSET", "HMSET"],
             Self::HashDelete => &["HDEL"],
         }
     }

@@ -152,6 +152,70 @@ fn host_functions_count_as_the_commands_they_stand_for() -> Result<(), Permissio
 }
 
 #[test]
+fn a_host_function_is_allowed_by_any_command_that_can_do_the_same() -> Result<(), PermissionsError>
+{
+    const EVERY: [Access; 12] = Access::ALL;
+    for (command, allowed) in [
+        ("GET", &[Access::Get][..]),
+        ("MGET", &[Access::Get]),
+        ("SET", &[Access::Set]),
+        // They cannot write a string that stays, or only one that is new.
+        ("SETEX", &[]),
+        ("SETNX", &[]),
+        ("DEL", &[Access::Delete]),
+        ("UNLINK", &[Access::Delete]),
+        ("EXISTS", &[Access::Exists]),
+        ("INCR", &[Access::IncrementByOne]),
+        ("DECR", &[Access::DecrementByOne]),
+        (
+            "INCRBY",
+            &[
+                Access::Increment,
+                Access::IncrementByOne,
+                Access::DecrementByOne,
+            ],
+        ),
+        (
+            "DECRBY",
+            &[
+                Access::Increment,
+                Access::IncrementByOne,
+                Access::DecrementByOne,
+            ],
+        ),
+        ("EXPIRE", &[Access::Expire]),
+        ("PEXPIRE", &[Access::Expire]),
+        ("TTL", &[Access::Ttl]),
+        ("PTTL", &[Access::Ttl]),
+        ("HGET", &[Access::HashGet]),
+        ("HMGET", &[Access::HashGet]),
+        ("HSET", &[Access::HashSet]),
+        ("HMSET", &[Access::HashSet]),
+        ("HDEL", &[Access::HashDelete]),
+    ] {
+        let json = format!(r#"{{"allowed_commands": ["{command}"], "allow_write": true}}"#);
+        let door = Door::new(&Permissions::from_json(json.as_bytes())?, |_| true)?;
+        for access in EVERY {
+            assert_eq!(
+                door.check_key(b"k", access).is_ok(),
+                allowed.contains(&access),
+                "{command} and {access:?}"
+            );
+        }
+    }
+    for (delta, access) in [
+        (1, Access::IncrementByOne),
+        (-1, Access::DecrementByOne),
+        (0, Access::Increment),
+        (2, Access::Increment),
+        (i64::MIN, Access::Increment),
+    ] {
+        assert_eq!(Access::increment(delta), access);
+    }
+    Ok(())
+}
+
+#[test]
 fn named_permissions_are_what_they_are_called() {
     for name in Permissions::NAMES {
         let permissions = Permissions::named(name).expect("every name stands for something");
