@@ -39,4 +39,4 @@ pub use profile::{
     Baseline, EngineProfile, Fingerprint, FingerprintError, Metering, Profile, ProfileError,
     Security, Target, UnknownName,
 };
-pub use rewind::{OffsetShift, Rewind, RewindPlan};
+pub use rewind::{OffsetShift, REWRITING_VERSION, Rewind, RewindPlan};

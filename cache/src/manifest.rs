@@ -179,6 +179,7 @@ mod tests {
         Signature, ValueType,
     };
     use crate::profile::Profile;
+    use crate::rewind::{OffsetShift, Rewind, RewindPlan};
 
     fn manifest() -> Manifest {
         let signature = Signature {
@@ -222,6 +223,16 @@ mod tests {
                 code_len: 3_456,
                 initialize: true,
                 start: false,
+                rewind: Rewind::Allowed(RewindPlan {
+                    globals: 2,
+                    headroom_pages: 64,
+                    grows: true,
+                    start: false,
+                    offsets: vec![OffsetShift {
+                        from: 300,
+                        back: -12,
+                    }],
+                }),
             },
             compile_micros: 1_234,
             signed_by: Some(KeyId::from_le_bytes(*b"the key!")),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rewind::Rewind;
+
 /// What the compiler found in a module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +30,8 @@ pub struct ModuleInfo {
     pub initialize: bool,
     /// Whether the module has a start function.
     pub start: bool,
+    /// Whether instances of it may be rewound between calls.
+    pub rewind: Rewind,
 }
 
 /// A function that a module imports; nothing else can be imported.

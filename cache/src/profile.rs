@@ -123,7 +123,7 @@ impl Profile {
             baseline,
             cpu_features,
         } = self;
-        let mut canonical = Canonical::new("ferrite profile 1");
+        let mut canonical = Canonical::new("ferrite profile 2");
         engine.encode(&mut canonical);
         canonical.text("target", target.triple());
         canonical.text("baseline", baseline.name());

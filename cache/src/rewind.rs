@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Which modules the compiler's rewriting makes: part of every profile, so that an artifact is run
+/// only by a host that knows what was put into it.
+pub const REWRITING_VERSION: u32 = 1;
+
 /// Whether instances of a module may be rewound between calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,8 +21,8 @@ pub enum Rewind {
 
 /// What the compiler put into a module so that the host can rewind it.
 ///
-/// The artifact exports the mutable globals as `__ferrite_global_0` and so on. A module that grows
-/// its memory also exports, as mutable `i32` globals, `__ferrite_pages` (pages that the guest
+/// The artifact exports the memory as `__ferrite_memory`, if there is one, and the mutable globals
+/// as `__ferrite_global_0` and so on. A module that grows its memory also exports, as mutable `i32` globals, `__ferrite_pages` (pages that the guest
 /// sees), `__ferrite_pages_max` (pages it may have, which the host lowers to the memory limit) and
 /// `__ferrite_pages_refused` (pages that a refused growth asked for, or 0).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,9 @@ pub struct RewindPlan {
     pub headroom_pages: u64,
     /// Whether the module can grow its memory.
     pub grows: bool,
+    /// Whether the module has a start function. It is exported as `__ferrite_start`, and the host
+    /// runs it once for all instances.
+    pub start: bool,
     /// Where code offsets of the artifact differ from those of the source; in rising order.
     pub offsets: Vec<OffsetShift>,
 }
@@ -69,6 +76,7 @@ mod tests {
             globals: 1,
             headroom_pages: 0,
             grows: false,
+            start: false,
             offsets: vec![
                 OffsetShift {
                     from: 100,

@@ -6,7 +6,7 @@ use ferrite_cache::bundle::{
     ArtifactMember, BUNDLE_FORMAT, BundleBounds, BundleContents, BundleError, BundleManifest,
     Member, SignatureText, Trust, TrustError, TrustedKey, UncheckedBundle, write_bundle,
 };
-use ferrite_cache::{Baseline, Digest, Fingerprint, ModuleInfo, Profile, Target};
+use ferrite_cache::{Baseline, Digest, Fingerprint, ModuleInfo, Profile, Rewind, Target};
 use minisign::KeyPair;
 
 /// The time at which the bundles here are read, in seconds since 1970.
@@ -94,6 +94,9 @@ fn manifest() -> BundleManifest {
             code_len: 12,
             initialize: false,
             start: false,
+            rewind: Rewind::Refused {
+                reason: "it is made up".to_owned(),
+            },
         },
         source: member(SOURCE),
         artifacts: profiles()

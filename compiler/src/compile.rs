@@ -55,13 +55,14 @@ impl Compiler {
     pub fn compile(&self, source: &[u8]) -> Result<Compiled, CompileError> {
         let started = Instant::now();
         let wasm = text::to_wasm(source, &self.bounds)?;
-        let module = validate::validate(&wasm, &self.bounds)?;
+        let (module, rewritten) = validate::validate_and_rewrite(&wasm, &self.bounds)?;
         let artifact =
             self.engine
-                .precompile_module(&wasm)
+                .precompile_module(&rewritten)
                 .map_err(|error| CompileError::Backend {
                     message: chain(&error),
                 })?;
+        drop(rewritten);
         emit::emit(
             self.profile.clone(),
             wasm.into_owned(),

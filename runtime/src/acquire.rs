@@ -349,7 +349,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use ferrite_cache::handoff::{Answer, write_answer};
-    use ferrite_cache::{Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile};
+    use ferrite_cache::{Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile, Rewind};
 
     use super::Acquire;
     use crate::source::Source;
@@ -377,6 +377,9 @@ mod tests {
                 code_len: 0,
                 initialize: false,
                 start: false,
+                rewind: Rewind::Refused {
+                    reason: "it is made up".to_owned(),
+                },
             },
             compile_micros: 1,
             signed_by: None,

@@ -1,7 +1,11 @@
 //! The engine that runs artifacts: no compiler, and room for instances set aside beforehand.
 
-use ferrite_cache::Profile;
+use std::sync::Arc;
+
+use ferrite_cache::{Profile, Security};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
 
 /// Tables that one module may define.
 pub const TABLES_PER_MODULE_MAX: u32 = 4;
@@ -18,6 +22,9 @@ const MEMORY_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// The same for tables, which are small and used from their start.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 8 << 10;
 
+/// The most bytes that the compiler adds to a memory so that growing it can be undone.
+const HEADROOM_BYTES_MAX: u64 = 64 << 16;
+
 /// How much the engine sets aside. All of it is address space until it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -28,6 +35,9 @@ pub struct EngineOptions {
     pub memory_bytes_max: u64,
     /// The most elements that a table may have.
     pub table_elements_max: usize,
+    /// Whether every rewound instance is compared with its pristine state, byte by byte, and
+    /// dropped where it differs. Slow; for tests, and for those who pay for certainty.
+    pub verify_rewinding: bool,
 }
 
 impl Default for EngineOptions {
@@ -36,6 +46,7 @@ impl Default for EngineOptions {
             instances_max: 1000,
             memory_bytes_max: 1 << 30,
             table_elements_max: 20_000,
+            verify_rewinding: false,
         }
     }
 }
@@ -56,6 +67,13 @@ pub enum EngineError {
     },
 }
 
+/// Bytes of the largest memory, with what the compiler adds to memories that grow.
+fn memory_bytes(memory_bytes_max: u64) -> usize {
+    const LARGEST: u64 = 4 << 30;
+    let with_headroom = memory_bytes_max.saturating_add(HEADROOM_BYTES_MAX);
+    usize::try_from(with_headroom.min(LARGEST)).unwrap_or(usize::MAX)
+}
+
 /// Makes an engine that loads the artifacts of every profile that this machine can run.
 ///
 /// # Errors
@@ -66,6 +84,7 @@ pub fn engine(profile: &Profile, options: &EngineOptions) -> Result<Engine, Engi
         instances_max,
         memory_bytes_max,
         table_elements_max,
+        verify_rewinding: _,
     } = *options;
     let mut pooling = PoolingAllocationConfig::new();
     pooling
@@ -77,7 +96,7 @@ pub fn engine(profile: &Profile, options: &EngineOptions) -> Result<Engine, Engi
         .total_gc_heaps(0)
         .max_memories_per_module(1)
         .max_tables_per_module(TABLES_PER_MODULE_MAX)
-        .max_memory_size(usize::try_from(memory_bytes_max.min(4 << 30)).unwrap_or(usize::MAX))
+        .max_memory_size(memory_bytes(memory_bytes_max))
         .table_elements(table_elements_max)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
@@ -88,4 +107,33 @@ pub fn engine(profile: &Profile, options: &EngineOptions) -> Result<Engine, Engi
         instances_max,
         source: source.into_boxed_dyn_error(),
     })
+}
+
+/// Makes an engine for the same artifacts whose memories can be rewound. wasmtime's pooling
+/// allocator takes no memories but its own, so this one allocates on demand; see `rewind`.
+///
+/// An engine must have been made before: the arena's signal handler comes in front of wasmtime's.
+///
+/// # Errors
+///
+/// When the operating system does not give the address space, or has pages of another size.
+pub(crate) fn rewinding_engine(
+    profile: &Profile,
+    options: &EngineOptions,
+) -> Result<(Engine, Arc<Arena>), wasmtime::Error> {
+    let Security {
+        memory_reservation_bytes,
+        memory_guard_bytes,
+        ..
+    } = profile.engine().security;
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let arena = Arena::new(ArenaOptions {
+        memories_max: options.instances_max as usize,
+        reservation_bytes: bytes(memory_reservation_bytes),
+        guard_bytes: bytes(memory_guard_bytes),
+    })?;
+    let mut config = profile.config();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    config.with_host_memory(Arc::new(ArenaMemories(Arc::clone(&arena))));
+    Ok((Engine::new(&config)?, arena))
 }

@@ -11,6 +11,7 @@ use crate::error::CallError;
 use crate::function::Function;
 use crate::host::linker;
 use crate::keyspace::Keyspace;
+use crate::rewinding::RewindEngine;
 use crate::spec::FunctionSpec;
 use crate::state::StoreData;
 use crate::ticker::{Activity, Moment, Ticked, register};
@@ -19,6 +20,8 @@ use crate::ticker::{Activity, Moment, Ticked, register};
 pub struct Executor<K: Keyspace> {
     engine: Engine,
     linker: Linker<StoreData<K>>,
+    /// Or why nothing can be rewound here.
+    rewind_engine: Result<RewindEngine<K>, Box<str>>,
     keyspace: Arc<K>,
     shared: Arc<Shared<K>>,
 }
@@ -26,6 +29,7 @@ pub struct Executor<K: Keyspace> {
 /// What the ticker knows of an executor.
 struct Shared<K: Keyspace> {
     engine: Engine,
+    rewind_engine: Option<Engine>,
     functions: Mutex<Vec<Weak<Function<K>>>>,
 }
 
@@ -53,12 +57,24 @@ impl<K: Keyspace> Executor<K> {
     ///
     /// When the operating system does not give the address space or the thread.
     pub fn new(options: &EngineOptions, keyspace: Arc<K>) -> Result<Self, ExecutorError> {
-        let engine = engine(&Profile::native(), options)?;
+        let profile = Profile::native();
+        let engine = engine(&profile, options)?;
+        let rewind_engine = RewindEngine::new(&profile, options);
+        if let Err(reason) = &rewind_engine {
+            tracing::warn!(
+                reason = &**reason,
+                "functions with isolation rewind run with isolation fresh"
+            );
+        }
         let linker = linker(&engine).map_err(|error| ExecutorError::Linker {
             reason: format!("{error:#}").into(),
         })?;
         let shared = Arc::new(Shared {
             engine: engine.clone(),
+            rewind_engine: rewind_engine
+                .as_ref()
+                .ok()
+                .map(|house| house.engine.clone()),
             functions: Mutex::default(),
         });
         let ticked: Weak<Shared<K>> = Arc::downgrade(&shared);
@@ -66,6 +82,7 @@ impl<K: Keyspace> Executor<K> {
         Ok(Self {
             engine,
             linker,
+            rewind_engine,
             keyspace,
             shared,
         })
@@ -77,14 +94,20 @@ impl<K: Keyspace> Executor<K> {
     ///
     /// # Errors
     ///
-    /// The client's error: an isolation that is not available, code that this engine cannot run,
-    /// or a module that wants more memory or table elements from the start than its limits allow.
+    /// The client's error: code that this engine cannot run, or a module that wants more memory or
+    /// table elements from the start than its limits allow.
     pub fn load(
         &self,
         artifact: &VerifiedArtifact,
         spec: FunctionSpec,
     ) -> Result<Arc<Function<K>>, CallError> {
-        let function = Arc::new(Function::load(&self.engine, &self.linker, artifact, spec)?);
+        let function = Arc::new(Function::load(
+            &self.engine,
+            &self.linker,
+            &self.rewind_engine,
+            artifact,
+            spec,
+        )?);
         let mut functions = self.shared.functions.lock();
         if functions.len() == functions.capacity() {
             functions.retain(|function| function.strong_count() > 0);
@@ -124,6 +147,9 @@ impl<K: Keyspace> Shared<K> {
 impl<K: Keyspace> Ticked for Shared<K> {
     fn tick(&self) {
         self.engine.increment_epoch();
+        if let Some(engine) = &self.rewind_engine {
+            engine.increment_epoch();
+        }
     }
 
     fn activity(&self) -> Activity {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use ferrite_cache::{Digest, Manifest, VerifiedArtifact};
+use ferrite_cache::{Digest, Manifest, Rewind, VerifiedArtifact};
 use parking_lot::Mutex;
 use wasmtime::{Engine, Linker};
 
@@ -13,8 +13,10 @@ use crate::keyspace::Keyspace;
 use crate::load::load;
 use crate::pool::{Pool, PoolUsage};
 use crate::prepared::Prepared;
+use crate::rewinding::{RewindEngine, Rewinding};
 
 pub use crate::prepared::Entry;
+pub use crate::rewinding::InForce;
 use crate::spec::{FunctionSpec, Isolation};
 use crate::state::{CallState, StoreData};
 use crate::ticker::{Activity, Moment};
@@ -29,6 +31,22 @@ pub struct Function<K: Keyspace> {
     prepared: Prepared<K>,
     pool: Pool<Kept<K>>,
     slots: Mutex<Vec<Weak<Slot>>>,
+    keeps: Keeps,
+    /// What the memory has before any growth, with what the guest does not see.
+    memory_bytes_start: u64,
+}
+
+/// What of an instance serves further calls.
+pub(crate) enum Keeps {
+    /// All of it, as calls leave it.
+    Everything,
+    /// Its buffers alone.
+    Nothing {
+        /// Why that is so, if something else was asked for.
+        reason: Option<Box<str>>,
+    },
+    /// All of it, put back to its first state.
+    Rewound(Rewinding),
 }
 
 /// What a pool keeps for the next call, as the isolation allows.
@@ -44,16 +62,36 @@ impl<K: Keyspace> Function<K> {
     ///
     /// # Errors
     ///
-    /// The client's error: an isolation that is not available, code that this engine cannot run,
-    /// or a module that wants more memory or table elements from the start than its limits allow.
+    /// The client's error: code that this engine cannot run, or a module that wants more memory or
+    /// table elements from the start than its limits allow.
     pub(crate) fn load(
         engine: &Engine,
         linker: &Linker<StoreData<K>>,
+        rewind_engine: &Result<RewindEngine<K>, Box<str>>,
         artifact: &VerifiedArtifact,
         spec: FunctionSpec,
     ) -> Result<Self, CallError> {
         let manifest = artifact.manifest().clone();
         check(&manifest, &spec)?;
+        let (engine, linker, keeps) = match spec.isolation {
+            Isolation::Reuse => (engine, linker, Keeps::Everything),
+            Isolation::Fresh => (engine, linker, Keeps::Nothing { reason: None }),
+            Isolation::Rewind => match (&manifest.module.rewind, rewind_engine) {
+                (Rewind::Allowed(plan), Ok(house)) => (
+                    &house.engine,
+                    &house.linker,
+                    Keeps::Rewound(house.function(plan)),
+                ),
+                (Rewind::Refused { reason }, _) => {
+                    let reason = Some(reason.as_str().into());
+                    (engine, linker, Keeps::Nothing { reason })
+                }
+                (Rewind::Allowed(_), Err(reason)) => {
+                    let reason = Some(reason.clone());
+                    (engine, linker, Keeps::Nothing { reason })
+                }
+            },
+        };
         let module = load(engine, artifact)
             .map_err(|error| CallError::new(Code::NoArtifact, error.to_string()))?;
         let prepared = Prepared::new(linker, &module, &manifest.module)
@@ -61,9 +99,11 @@ impl<K: Keyspace> Function<K> {
         Ok(Self {
             pool: Pool::new(spec.pool),
             spec: Arc::new(spec),
+            memory_bytes_start: memory_bytes_start(&manifest),
             manifest,
             prepared,
             slots: Mutex::default(),
+            keeps,
         })
     }
 
@@ -108,19 +148,46 @@ impl<K: Keyspace> Function<K> {
         self.prepared.entry(&self.spec.name, named)
     }
 
+    /// What its calls are isolated by at this moment, and why it is not what was asked for.
+    #[must_use]
+    pub fn in_force(&self) -> InForce {
+        match &self.keeps {
+            Keeps::Everything => InForce {
+                isolation: Isolation::Reuse,
+                reason: None,
+            },
+            Keeps::Nothing { reason } => InForce {
+                isolation: Isolation::Fresh,
+                reason: reason.clone(),
+            },
+            Keeps::Rewound(rewinding) => rewinding.in_force(),
+        }
+    }
+
+    /// Rewound instances that differed from a new one, where that is looked at
+    /// (`EngineOptions::verify_rewinding`).
+    #[must_use]
+    pub fn rewinding_differences(&self) -> u64 {
+        match &self.keeps {
+            Keeps::Rewound(rewinding) => rewinding.differences(),
+            Keeps::Everything | Keeps::Nothing { .. } => 0,
+        }
+    }
+
     /// What runs, waits and is kept.
     #[must_use]
     pub fn usage(&self) -> PoolUsage {
         self.pool.usage()
     }
 
-    /// Bytes of linear memory of the instances that are kept.
+    /// Bytes of linear memory that the instances that are kept have for themselves: all of it where
+    /// instances are reused, the pages that calls write where they are rewound.
     #[must_use]
     pub fn idle_memory_bytes(&self) -> u64 {
         let mut sum = 0;
         self.pool.for_each_idle(|kept| {
             if let Kept::Instance(instance) = kept {
-                sum += instance.memory_bytes();
+                sum += instance.kept_bytes();
             }
         });
         sum
@@ -158,6 +225,10 @@ impl<K: Keyspace> Function<K> {
         &self.prepared
     }
 
+    pub(crate) fn keeps(&self) -> &Keeps {
+        &self.keeps
+    }
+
     pub(crate) fn pool(&self) -> &Pool<Kept<K>> {
         &self.pool
     }
@@ -176,7 +247,11 @@ impl<K: Keyspace> Function<K> {
     /// State for a call when none was kept.
     #[cold]
     pub(crate) fn new_state(&self, keyspace: &Arc<K>) -> StoreData<K> {
-        let state = CallState::new(Arc::clone(keyspace), Arc::clone(&self.spec));
+        let state = CallState::new(
+            Arc::clone(keyspace),
+            Arc::clone(&self.spec),
+            self.memory_bytes_start,
+        );
         let mut slots = self.slots.lock();
         if slots.len() == slots.capacity() {
             slots.retain(|slot| slot.strong_count() > 0);
@@ -190,14 +265,26 @@ impl<K: Keyspace> Function<K> {
     }
 }
 
+/// Bytes in a page of WebAssembly.
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// What the memory has before any growth, with the pages that the compiler added.
+fn memory_bytes_start(manifest: &Manifest) -> u64 {
+    let module = &manifest.module;
+    let headroom_pages = match &module.rewind {
+        Rewind::Allowed(plan) => plan.headroom_pages,
+        Rewind::Refused { .. } => 0,
+    };
+    module.memory.as_ref().map_or(0, |memory| {
+        memory
+            .min_pages
+            .saturating_add(headroom_pages)
+            .saturating_mul(PAGE_BYTES)
+    })
+}
+
 /// Refuses what could never run, so that it is said at load and not at every call.
 fn check(manifest: &Manifest, spec: &FunctionSpec) -> Result<(), CallError> {
-    const PAGE_BYTES: u64 = 64 << 10;
-    if spec.isolation == Isolation::Rewind {
-        return Err(CallError::invalid(
-            "isolation rewind is not available in this version; use fresh, which is as strong, or reuse",
-        ));
-    }
     let limits = &spec.limits;
     let memory_bytes = manifest
         .module

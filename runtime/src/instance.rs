@@ -1,23 +1,23 @@
-//! An instance of a function's module, and how each kind of entry is run on it.
+//! An instance of a function's module: how it is made, put back to its first state, and let go.
 
-use std::ops::Range;
+mod entry;
 
-use ferrite_cache::EntryKind;
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 use wasmtime::{
-    Engine, Func, Instance as WasmInstance, PoolConcurrencyLimitError, Store, TypedFunc, Val,
+    Engine, Func, Global, Instance as WasmInstance, PoolConcurrencyLimitError, Store, TypedFunc,
+    Val,
 };
 
 use crate::error::CallError;
-use crate::host::fuel;
 use crate::keyspace::Keyspace;
-use crate::prepared::{Entry, Prepared};
-use crate::reply::DEPTH_MAX;
-use crate::resp::{Encoder, Protocol, ReplyBounds, transcode};
-use crate::scalar;
+use crate::prepared::Prepared;
+use crate::rewind::HOST_PAGE;
+use crate::rewind::pristine::{Pristine, RewindError, Rewinder, Rewound};
+use crate::rewinding::{Place, Rewinding};
 use crate::scalar_func::ScalarFunc;
 use crate::state::{CallState, StoreData};
-use crate::stop::Stop;
 use crate::trap::classify;
 
 /// An instance of a function's module in a store of its own.
@@ -30,6 +30,21 @@ pub(crate) struct Instance<K: Keyspace> {
     /// Each entry, once it was called.
     entries: SmallVec<[Option<EntryFunc>; 2]>,
     buffers: Option<Buffers>,
+    /// What puts it back to its first state, where that is done.
+    rewinder: Option<Rewinder>,
+    /// Remembers growth that was refused; see `rewind::exports`.
+    refused: Option<Global>,
+    /// Given up after the store.
+    _place: Option<Place>,
+}
+
+/// How an instance comes to its first state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// By running the module's start function and its initialiser.
+    Run,
+    /// It takes over the state of another.
+    TakeOver,
 }
 
 /// An entry as it is called.
@@ -46,26 +61,30 @@ struct Buffers {
     dealloc: Option<TypedFunc<(i32, i32), ()>>,
 }
 
+/// Whether an instance may serve other calls after one that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Survives {
+    /// The guest returned; only its reply was wrong.
+    Yes,
+    /// The guest did not return.
+    No,
+}
+
+/// Where an instance lives.
+#[derive(Clone, Copy)]
+pub(crate) enum Home<'a> {
+    /// In the pool of this engine.
+    Pool(&'a Engine),
+    /// Where it can be rewound.
+    Rewinding(&'a Rewinding),
+}
+
 /// Why there is no instance.
 pub(crate) enum NewError<K: Keyspace> {
     /// The engine has as many as it has room for. Nothing of the guest has run.
     Full(StoreData<K>),
-    /// The guest ended while it started.
-    Guest(CallError),
-}
-
-/// Why an entry gave no reply.
-pub(crate) enum RunError {
-    /// The guest did not return; its instance is lost.
-    Guest(wasmtime::Error),
-    /// The guest returned, and what it returned is no reply.
-    Reply(CallError),
-}
-
-impl<T: Into<wasmtime::Error>> From<T> for RunError {
-    fn from(error: T) -> Self {
-        Self::Guest(error.into())
-    }
+    /// The guest ended while it started; what is left of its state.
+    Guest(CallError, StoreData<K>),
 }
 
 impl<K: Keyspace> Instance<K> {
@@ -77,25 +96,44 @@ impl<K: Keyspace> Instance<K> {
     /// The client's error when the guest ends meanwhile; the state again when the engine has no
     /// room for one more instance.
     pub(crate) async fn new(
-        engine: &Engine,
+        home: Home<'_>,
         prepared: &Prepared<K>,
         state: StoreData<K>,
+        start: Start,
     ) -> Result<Box<Self>, NewError<K>> {
+        let (engine, place) = match home {
+            Home::Pool(engine) => (engine, None),
+            Home::Rewinding(rewinding) => match rewinding.enter() {
+                Some(place) => (&rewinding.engine, Some(place)),
+                None => return Err(NewError::Full(state)),
+            },
+        };
         let fuel_max = state.spec.limits.fuel_max;
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(|mut context| context.data_mut().tick());
-        match Self::start(&mut store, prepared, fuel_max).await {
-            Ok(instance) => Ok(Box::new(Self {
-                store,
-                instance,
-                entries: prepared.entries().iter().map(|_| None).collect(),
-                buffers: None,
-            })),
+        match Self::start(&mut store, prepared, fuel_max, start).await {
+            Ok(instance) => {
+                let refused = prepared
+                    .rewriting()
+                    .and_then(|exports| exports.refused(&mut store, &instance));
+                Ok(Box::new(Self {
+                    store,
+                    instance,
+                    entries: prepared.entries().iter().map(|_| None).collect(),
+                    buffers: None,
+                    rewinder: None,
+                    refused,
+                    _place: place,
+                }))
+            }
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                 Err(NewError::Full(store.into_data()))
             }
-            Err(error) => Err(NewError::Guest(client_error(&error, store.data()))),
+            Err(error) => {
+                let error = client_error(&error, store.data(), prepared);
+                Err(NewError::Guest(error, store.into_data()))
+            }
         }
     }
 
@@ -103,6 +141,7 @@ impl<K: Keyspace> Instance<K> {
         store: &mut Store<StoreData<K>>,
         prepared: &Prepared<K>,
         fuel_max: u64,
+        start: Start,
     ) -> wasmtime::Result<WasmInstance> {
         store.set_fuel(fuel_max)?;
         store.set_epoch_deadline(1);
@@ -114,16 +153,98 @@ impl<K: Keyspace> Instance<K> {
                 .and_then(wasmtime::Extern::into_memory);
             store.data_mut().memory = memory;
         }
+        let rewriting = prepared.rewriting();
+        if let Some(rewriting) = rewriting {
+            let memory_bytes_max = store.data().spec.limits.memory_bytes_max;
+            rewriting.limit_growth(&mut *store, &instance, memory_bytes_max)?;
+        }
+        if start == Start::TakeOver {
+            return Ok(instance);
+        }
+        let function = rewriting.and_then(|rewriting| rewriting.start(&mut *store, &instance));
+        if let Some(function) = function {
+            Self::initialize(store, &instance, function, prepared).await?;
+        }
         if let Some(initialize) = &exports.initialize {
             let initialize = instance
                 .get_module_export(&mut *store, initialize)
                 .and_then(wasmtime::Extern::into_func);
             if let Some(initialize) = initialize {
-                let initialize = initialize.typed::<(), ()>(&*store)?;
-                initialize.call_async(&mut *store, ()).await?;
+                Self::initialize(store, &instance, initialize, prepared).await?;
             }
         }
         Ok(instance)
+    }
+
+    async fn initialize(
+        store: &mut Store<StoreData<K>>,
+        instance: &WasmInstance,
+        function: Func,
+        prepared: &Prepared<K>,
+    ) -> wasmtime::Result<()> {
+        let function = function.typed::<(), ()>(&*store)?;
+        let ran = function.call_async(&mut *store, ()).await;
+        if ran.is_err() {
+            note_refused_growth(store, instance, prepared);
+        }
+        ran
+    }
+
+    /// Takes the instance's state, which no call has touched yet, for others to start from.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for it.
+    pub(crate) fn capture(
+        &mut self,
+        prepared: &Prepared<K>,
+    ) -> Result<Option<Arc<Pristine>>, RewindError> {
+        prepared
+            .rewriting()
+            .map(|exports| Pristine::capture(&mut self.store, &self.instance, exports))
+            .transpose()
+    }
+
+    /// Brings a new instance to the state that its module's calls start from.
+    ///
+    /// # Errors
+    ///
+    /// When its memory cannot be set up; the instance must be dropped then.
+    pub(crate) fn attach(
+        &mut self,
+        prepared: &Prepared<K>,
+        pristine: &Arc<Pristine>,
+        rewinding: &Rewinding,
+    ) -> Result<(), RewindError> {
+        if let Some(exports) = prepared.rewriting() {
+            let rewinder =
+                pristine.attach(&mut self.store, &self.instance, exports, &rewinding.arena)?;
+            self.rewinder = Some(rewinder);
+        }
+        Ok(())
+    }
+
+    /// Puts the instance back to its first state; whether it may serve another call.
+    #[must_use]
+    pub(crate) fn rewind(&mut self, rewinding: &Rewinding) -> bool {
+        let Some(rewinder) = &mut self.rewinder else {
+            return false;
+        };
+        if rewinder.rewind(&mut self.store) == Rewound::Discard {
+            return false;
+        }
+        if rewinding.verify
+            && let Some(difference) = rewinder.difference(&mut self.store)
+        {
+            tracing::error!(
+                function = &*self.store.data().spec.name,
+                difference,
+                "a rewound instance is not as new, and is dropped"
+            );
+            rewinding.note_difference();
+            return false;
+        }
+        true
     }
 
     /// Gives the instance a whole call's fuel and the turn until the next tick.
@@ -135,6 +256,10 @@ impl<K: Keyspace> Instance<K> {
         let fuel_max = self.store.data().spec.limits.fuel_max;
         self.store.set_fuel(fuel_max)?;
         self.store.set_epoch_deadline(1);
+        // A rewound instance has forgotten it.
+        if let (None, Some(refused)) = (&self.rewinder, self.refused) {
+            refused.set(&mut self.store, Val::I32(0))?;
+        }
         Ok(())
     }
 
@@ -150,10 +275,22 @@ impl<K: Keyspace> Instance<K> {
         self.store.data().spec.limits.fuel_max.saturating_sub(left)
     }
 
-    /// Bytes of linear memory.
+    /// Bytes of linear memory, as the guest sees them.
     #[must_use]
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        self.store.data().limiter.memory_bytes()
+    pub(crate) fn memory_bytes(&mut self, prepared: &Prepared<K>) -> u64 {
+        prepared
+            .rewriting()
+            .and_then(|exports| exports.memory_bytes(&mut self.store, &self.instance))
+            .unwrap_or_else(|| self.store.data().limiter.memory_bytes())
+    }
+
+    /// Bytes of linear memory that the instance keeps for itself between calls.
+    #[must_use]
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        match &self.rewinder {
+            Some(rewinder) => (rewinder.learned_pages() * HOST_PAGE) as u64,
+            None => self.store.data().limiter.memory_bytes(),
+        }
     }
 
     /// Drops the instance and keeps the state.
@@ -163,247 +300,34 @@ impl<K: Keyspace> Instance<K> {
         state.leave_instance();
         state
     }
-
-    /// Runs an entry, which leaves its reply in the state's [`ReplyBuilder`].
-    ///
-    /// `args` are a scalar entry's, read before. `serves_again` says whether the instance will
-    /// serve other calls, so that buffers must be given back to the guest's allocator.
-    ///
-    /// # Errors
-    ///
-    /// The client's error, and whether the instance may serve other calls nevertheless.
-    ///
-    /// [`ReplyBuilder`]: crate::reply::ReplyBuilder
-    pub(crate) async fn run(
-        &mut self,
-        prepared: &Prepared<K>,
-        index: usize,
-        args: &[Val],
-        serves_again: bool,
-    ) -> Result<(), (CallError, Survives)> {
-        let entry = &prepared.entries()[index];
-        let result = match entry.kind {
-            EntryKind::Command => self.run_command(entry, index).await,
-            EntryKind::Scalar => self.run_scalar(entry, index, args).await,
-            EntryKind::Buffer => self.run_buffer(prepared, entry, index, serves_again).await,
-        };
-        match result {
-            Ok(()) => Ok(()),
-            Err(RunError::Reply(error)) => Err((error, Survives::Yes)),
-            Err(RunError::Guest(error)) => {
-                Err((client_error(&error, self.store.data()), Survives::No))
-            }
-        }
-    }
-
-    async fn run_command(&mut self, entry: &Entry, index: usize) -> Result<(), RunError> {
-        if self.entries[index].is_none() {
-            let func = self.func(entry)?.typed(&self.store)?;
-            self.entries[index] = Some(EntryFunc::Command(func));
-        }
-        let Some(EntryFunc::Command(func)) = &self.entries[index] else {
-            return Err(no_such_func(entry).into());
-        };
-        func.call_async(&mut self.store, ()).await?;
-        Ok(())
-    }
-
-    async fn run_scalar(
-        &mut self,
-        entry: &Entry,
-        index: usize,
-        args: &[Val],
-    ) -> Result<(), RunError> {
-        if self.entries[index].is_none() {
-            let func = self.func(entry)?;
-            let func = ScalarFunc::new(func, &entry.signature, &self.store)?;
-            self.entries[index] = Some(EntryFunc::Scalar(func));
-        }
-        let Some(EntryFunc::Scalar(func)) = &self.entries[index] else {
-            return Err(no_such_func(entry).into());
-        };
-        let mut results = scalar::empty_results(&entry.signature);
-        func.call(&mut self.store, args, &mut results).await?;
-        scalar::reply(&mut self.store.data_mut().reply, &results)
-            .map_err(|problem| RunError::Reply(CallError::limit(problem.to_string())))
-    }
-
-    async fn run_buffer(
-        &mut self,
-        prepared: &Prepared<K>,
-        entry: &Entry,
-        index: usize,
-        serves_again: bool,
-    ) -> Result<(), RunError> {
-        if self.entries[index].is_none() {
-            let func = self.func(entry)?.typed(&self.store)?;
-            self.entries[index] = Some(EntryFunc::Buffer(func));
-        }
-        let buffers = self.buffers(prepared)?;
-        let input_len = self.encode_input()?;
-        let input = buffers.alloc.call_async(&mut self.store, input_len).await?;
-        self.write_input(input, input_len)?;
-        let Some(EntryFunc::Buffer(func)) = &self.entries[index] else {
-            return Err(no_such_func(entry).into());
-        };
-        let packed = func
-            .call_async(&mut self.store, (input, input_len))
-            .await?
-            .cast_unsigned();
-        let [output, output_len] = [packed >> 32, packed & u64::from(u32::MAX)]
-            .map(|half| u32::try_from(half).unwrap_or(u32::MAX).cast_signed());
-        let reply = self.read_reply(output, output_len)?;
-        if serves_again && let Some(dealloc) = &buffers.dealloc {
-            dealloc
-                .call_async(&mut self.store, (input, input_len))
-                .await?;
-            // A reply in the place of the input has been given back with it.
-            if output != input && output_len != 0 {
-                dealloc
-                    .call_async(&mut self.store, (output, output_len))
-                    .await?;
-            }
-        }
-        reply.map_err(RunError::Reply)
-    }
-
-    /// Writes `[keys, args]` as RESP into a buffer of the state's; its length.
-    fn encode_input(&mut self) -> Result<i32, RunError> {
-        let CallState {
-            input,
-            command_reply: out,
-            ..
-        } = &mut **self.store.data_mut();
-        out.clear();
-        out.set_protocol(Protocol::Resp2);
-        out.array(2);
-        out.array(input.key_count());
-        input.keys().for_each(|key| out.bulk(key));
-        out.array(input.arg_count());
-        input.args().for_each(|arg| out.bulk(arg));
-        i32::try_from(out.len()).map_err(|_| {
-            RunError::Reply(CallError::limit(format!(
-                "keys and arguments take {} bytes, which no guest can hold; give fewer",
-                out.len()
-            )))
-        })
-    }
-
-    fn write_input(&mut self, pointer: i32, len: i32) -> Result<(), RunError> {
-        self.charge_bytes(len)?;
-        let memory = self.memory()?;
-        let (memory, state) = memory.data_and_store_mut(&mut self.store);
-        let target = slice(memory, pointer, len, "the buffer that alloc returned")?;
-        memory[target].copy_from_slice(state.command_reply.bytes());
-        Ok(())
-    }
-
-    /// Reads the reply that the guest left in its memory. The outer error ends the guest, the
-    /// inner one is about a reply that is none.
-    fn read_reply(&mut self, pointer: i32, len: i32) -> Result<Result<(), CallError>, RunError> {
-        self.charge_bytes(len)?;
-        let memory = self.memory()?;
-        let (memory, state) = memory.data_and_store_mut(&mut self.store);
-        let source = slice(memory, pointer, len, "the reply that the entry returned")?;
-        let reply = &mut state.reply;
-        let bounds = ReplyBounds {
-            bytes_max: reply.bytes_max(),
-            depth_max: DEPTH_MAX,
-        };
-        // A buffer entry that also pushes replies has two of them.
-        Ok(reply
-            .whole()
-            .map_err(|problem| CallError::invalid(problem.to_string()))
-            .and_then(|out: &mut Encoder| {
-                transcode(&memory[source], &bounds, out).map_err(|problem| {
-                    CallError::invalid(format!("the entry returned no reply: {problem}"))
-                })
-            }))
-    }
-
-    /// Takes the fuel for bytes that the host moves between calls of one entry.
-    fn charge_bytes(&mut self, len: i32) -> Result<(), RunError> {
-        let units = fuel::bytes(u64::from(len.cast_unsigned()));
-        match self.store.get_fuel()?.checked_sub(units) {
-            Some(left) => Ok(self.store.set_fuel(left)?),
-            None => Err(wasmtime::Trap::OutOfFuel.into()),
-        }
-    }
-
-    fn memory(&self) -> Result<wasmtime::Memory, Stop> {
-        self.store.data().memory.ok_or(Stop::NoMemory {
-            function: "a buffer entry",
-        })
-    }
-
-    fn buffers(&mut self, prepared: &Prepared<K>) -> wasmtime::Result<Buffers> {
-        if let Some(buffers) = &self.buffers {
-            return Ok(buffers.clone());
-        }
-        let exports = prepared.exports();
-        let mut find = |export: &Option<wasmtime::ModuleExport>| {
-            export.as_ref().and_then(|export| {
-                self.instance
-                    .get_module_export(&mut self.store, export)
-                    .and_then(wasmtime::Extern::into_func)
-            })
-        };
-        let (alloc, dealloc) = (find(&exports.alloc), find(&exports.dealloc));
-        let alloc = alloc.ok_or_else(|| {
-            wasmtime::Error::msg("a buffer entry needs an exported alloc(size) -> pointer")
-        })?;
-        let buffers = Buffers {
-            alloc: alloc.typed(&self.store)?,
-            // Something else that happens to have the name is not what it seems.
-            dealloc: dealloc.and_then(|dealloc| dealloc.typed(&self.store).ok()),
-        };
-        self.buffers = Some(buffers.clone());
-        Ok(buffers)
-    }
-
-    fn func(&mut self, entry: &Entry) -> wasmtime::Result<Func> {
-        self.instance
-            .get_module_export(&mut self.store, &entry.export)
-            .and_then(wasmtime::Extern::into_func)
-            .ok_or_else(|| no_such_func(entry))
-    }
 }
 
-/// Whether an instance may serve other calls after one that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Survives {
-    /// The guest returned; only its reply was wrong.
-    Yes,
-    /// The guest did not return.
-    No,
-}
-
-/// The part of a memory that a pointer and a length mean, both read as unsigned.
-fn slice(memory: &[u8], pointer: i32, len: i32, what: &'static str) -> Result<Range<usize>, Stop> {
-    let (pointer, len) = (pointer.cast_unsigned(), len.cast_unsigned());
-    let start = pointer as usize;
-    match start.checked_add(len as usize) {
-        Some(end) if end <= memory.len() => Ok(start..end),
-        _ => Err(Stop::ReturnedOutOfBounds {
-            what,
-            pointer,
-            len,
-            memory_bytes: memory.len(),
-        }),
+/// Tells the limiter what the code that stands for growth refused, so that the error can say it.
+#[cold]
+fn note_refused_growth<K: Keyspace>(
+    store: &mut Store<StoreData<K>>,
+    instance: &WasmInstance,
+    prepared: &Prepared<K>,
+) {
+    let refused = prepared
+        .rewriting()
+        .and_then(|exports| exports.refused_bytes(&mut *store, instance));
+    if let Some(wanted_bytes) = refused {
+        store.data_mut().limiter.note_refused(wanted_bytes);
     }
 }
 
 #[cold]
-fn client_error<K: Keyspace>(error: &wasmtime::Error, state: &CallState<K>) -> CallError {
+fn client_error<K: Keyspace>(
+    error: &wasmtime::Error,
+    state: &CallState<K>,
+    prepared: &Prepared<K>,
+) -> CallError {
     classify(
         error,
         &state.spec.limits,
         state.limiter.refused(),
         state.log.last_error(),
+        prepared,
     )
-}
-
-#[cold]
-fn no_such_func(entry: &Entry) -> wasmtime::Error {
-    wasmtime::Error::msg(format!("the module has no function \"{}\"", entry.name))
 }

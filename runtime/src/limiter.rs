@@ -28,6 +28,8 @@ pub(crate) enum Refusal {
 #[derive(Clone, Debug)]
 pub(crate) struct Limiter {
     memory_bytes_max: u64,
+    /// What the memory has from the start, which may be more: the guest does not see all of it.
+    memory_bytes_start: u64,
     table_elements_max: u64,
     refused: Option<Refusal>,
     memory_bytes: u64,
@@ -36,11 +38,16 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    /// Limits for a new instance.
+    /// Limits for a new instance, whose memory has `memory_bytes_start` before any growth.
     #[must_use]
-    pub(crate) fn new(memory_bytes_max: u64, table_elements_max: u64) -> Self {
+    pub(crate) fn new(
+        memory_bytes_max: u64,
+        memory_bytes_start: u64,
+        table_elements_max: u64,
+    ) -> Self {
         Self {
             memory_bytes_max,
+            memory_bytes_start,
             table_elements_max,
             refused: None,
             memory_bytes: 0,
@@ -52,6 +59,17 @@ impl Limiter {
     #[must_use]
     pub(crate) fn refused(&self) -> Option<Refusal> {
         self.refused
+    }
+
+    /// Notes that the guest was refused so much memory by the code that stands for growth.
+    pub(crate) fn note_refused(&mut self, wanted_bytes: u64) {
+        // The module's own maximum is no limit of ours.
+        if wanted_bytes > self.memory_bytes_max {
+            self.refused = Some(Refusal::Memory {
+                limit_bytes: self.memory_bytes_max,
+                wanted_bytes,
+            });
+        }
     }
 
     /// Bytes of linear memory that the instance has. Memories never shrink, so this is also the
@@ -82,11 +100,8 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let wanted_bytes = desired as u64;
-        if wanted_bytes > self.memory_bytes_max {
-            self.refused = Some(Refusal::Memory {
-                limit_bytes: self.memory_bytes_max,
-                wanted_bytes,
-            });
+        if wanted_bytes > self.memory_bytes_max.max(self.memory_bytes_start) {
+            self.note_refused(wanted_bytes);
             return Ok(false);
         }
         // Past the module's own maximum wasmtime refuses by itself.
@@ -134,8 +149,20 @@ mod tests {
     use super::{Limiter, Refusal};
 
     #[test]
+    fn what_a_memory_starts_with_is_not_refused() {
+        let mut limiter = Limiter::new(1 << 16, 3 << 16, 10);
+        assert!(limiter.memory_growing(0, 3 << 16, None).expect("an answer"));
+        assert!(!limiter.memory_growing(0, 4 << 16, None).expect("an answer"));
+        limiter.begin_call();
+        limiter.note_refused(1 << 16);
+        assert_eq!(limiter.refused(), None, "the module's own maximum");
+        limiter.note_refused(2 << 16);
+        assert!(limiter.refused().is_some());
+    }
+
+    #[test]
     fn growth_past_a_limit_is_refused_and_remembered() {
-        let mut limiter = Limiter::new(1 << 16, 10);
+        let mut limiter = Limiter::new(1 << 16, 0, 10);
         assert!(limiter.memory_growing(0, 1 << 16, None).expect("an answer"));
         assert_eq!(limiter.refused(), None);
         assert!(

@@ -1,6 +1,6 @@
 //! A loaded module, linked and with its exports found, ready to be instantiated.
 
-use ferrite_cache::{EntryKind, ModuleInfo, Signature};
+use ferrite_cache::{EntryKind, ModuleInfo, Rewind, RewindPlan, Signature};
 use ferrite_wasm_abi::{
     ALLOC_EXPORT, DEALLOC_EXPORT, DEFAULT_ENTRY, INITIALIZE_EXPORT, MEMORY_EXPORT,
 };
@@ -8,6 +8,7 @@ use wasmtime::{InstancePre, Linker, Module, ModuleExport};
 
 use crate::error::CallError;
 use crate::keyspace::Keyspace;
+use crate::rewind::exports::{MissingExport, RewindExports};
 use crate::state::StoreData;
 
 /// A loaded module, linked and with its exports found.
@@ -17,6 +18,15 @@ pub(crate) struct Prepared<K: Keyspace> {
     pre: InstancePre<StoreData<K>>,
     entries: Box<[Entry]>,
     exports: Exports,
+    rewriting: Option<Rewriting>,
+    /// Functions that the module imports and defines; the compiler's own come after them.
+    functions: u32,
+}
+
+/// What the compiler's rewriting did to a module.
+struct Rewriting {
+    exports: RewindExports,
+    plan: RewindPlan,
 }
 
 /// An exported function that can be called from outside.
@@ -60,6 +70,9 @@ pub(crate) enum PrepareError {
         /// The entry.
         name: Box<str>,
     },
+    /// The manifest names something of the compiler's that the code does not have.
+    #[error(transparent)]
+    Rewriting(#[from] MissingExport),
 }
 
 impl<K: Keyspace> Prepared<K> {
@@ -93,10 +106,20 @@ impl<K: Keyspace> Prepared<K> {
                     export,
                 })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, PrepareError>>()?;
+        let rewriting = match &info.rewind {
+            Rewind::Allowed(plan) => Some(Rewriting {
+                exports: RewindExports::find(module, plan)?,
+                plan: plan.clone(),
+            }),
+            Rewind::Refused { .. } => None,
+        };
+        let imported = u32::try_from(info.imports.len()).unwrap_or(u32::MAX);
         Ok(Self {
             pre,
             entries,
+            rewriting,
+            functions: info.functions.saturating_add(imported),
             exports: Exports {
                 memory: find(MEMORY_EXPORT),
                 alloc: find(ALLOC_EXPORT),
@@ -122,6 +145,27 @@ impl<K: Keyspace> Prepared<K> {
     #[must_use]
     pub(crate) fn exports(&self) -> &Exports {
         &self.exports
+    }
+
+    /// What the compiler put into the module, if it rewrote it.
+    #[must_use]
+    pub(crate) fn rewriting(&self) -> Option<&RewindExports> {
+        self.rewriting.as_ref().map(|rewriting| &rewriting.exports)
+    }
+
+    /// Whether the author wrote the function of this index; the others are the compiler's.
+    #[must_use]
+    pub(crate) fn is_authors(&self, function: u32) -> bool {
+        function < self.functions
+    }
+
+    /// Where in the source an offset of the code that was compiled is.
+    #[must_use]
+    pub(crate) fn source_offset(&self, compiled: u64) -> u64 {
+        match &self.rewriting {
+            Some(rewriting) => rewriting.plan.source_offset(compiled),
+            None => compiled,
+        }
     }
 
     /// The entry that a call of `function` means: the one it names; else `run`; else the one named

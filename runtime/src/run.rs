@@ -10,14 +10,13 @@ use crate::call::{
 };
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
-use crate::function::{Function, Kept};
-use crate::instance::{Instance, NewError, Survives};
+use crate::function::{Function, Keeps, Kept};
+use crate::instance::{Instance, Start, Survives};
 use crate::keyspace::{CommitError, Keyspace, Transaction};
 use crate::pool::{Permit, Refused};
-use crate::resp::{Encoder, Protocol};
+use crate::resp::Encoder;
 use crate::scalar::{self, Values};
-use crate::spec::Isolation;
-use crate::state::{Beginning, CallState, StoreData};
+use crate::state::{Beginning, CallState};
 use crate::stop::Stop;
 use crate::ticker::{self, Moment};
 use crate::wait::{Wait, unless_stopped, until};
@@ -103,27 +102,37 @@ impl<K: Keyspace> Executor<K> {
     /// The client's error when its start function or initialiser fails.
     pub async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
         let instances_min = function.pool().options().instances_min;
-        if function.spec().isolation == Isolation::Fresh {
+        if matches!(function.keeps(), Keeps::Nothing { .. }) {
             return Ok(());
         }
         for _ in function.usage().idle..instances_min {
             let request = CallRequest::new(b"", &[], &[]);
             let time_max = function.spec().limits.time_max;
             let (permit, started) = enter(function, &request, time_max).await?;
-            let mut state = function.new_state(&self.keyspace().clone());
-            state.begin(&Beginning {
-                keys: &[],
-                args: &[],
-                database: 0,
-                read_only: true,
-                protocol: Protocol::default(),
+            let mut state = function.new_state(self.keyspace());
+            let beginning = Beginning {
                 time_max,
                 started,
                 sequence: permit.sequence(),
-                handle: None,
-                profile: false,
-            });
-            let mut instance = self.instantiate(function, state).await?;
+                ..Beginning::of_nothing()
+            };
+            let mut instance = match function.keeps() {
+                Keeps::Rewound(rewinding) if rewinding.shares() => {
+                    let Some(pristine) = self.pristine(function, rewinding, &beginning).await?
+                    else {
+                        return Ok(());
+                    };
+                    state.begin(&beginning);
+                    self.rewound(function, rewinding, &pristine, state).await?
+                }
+                Keeps::Rewound(_) | Keeps::Nothing { .. } => return Ok(()),
+                Keeps::Everything => {
+                    state.begin(&beginning);
+                    self.instantiate(function, state, Start::Run)
+                        .await
+                        .map_err(|(error, _)| error)?
+                }
+            };
             instance.state().end();
             let spare = function
                 .pool()
@@ -131,26 +140,6 @@ impl<K: Keyspace> Executor<K> {
             drop(spare);
         }
         Ok(())
-    }
-
-    /// Makes an instance; where the engine is full, others give up what they keep for later.
-    async fn instantiate(
-        &self,
-        function: &Function<K>,
-        state: StoreData<K>,
-    ) -> Result<Box<Instance<K>>, CallError> {
-        let mut state = state;
-        for _ in 0..2 {
-            match Instance::new(self.engine(), function.prepared(), state).await {
-                Ok(instance) => return Ok(instance),
-                Err(NewError::Guest(error)) => return Err(error),
-                Err(NewError::Full(unused)) => state = unused,
-            }
-            if self.reclaim() == 0 {
-                break;
-            }
-        }
-        Err(CallError::engine_full())
     }
 }
 
@@ -193,7 +182,7 @@ impl<K: Keyspace> Run<'_, K> {
                     self.function.prepared(),
                     self.entry,
                     self.args,
-                    self.function.spec().isolation != Isolation::Fresh,
+                    matches!(self.function.keeps(), Keeps::Everything),
                 )
                 .await;
             outcome.fuel = outcome.fuel.saturating_add(instance.fuel_used());
@@ -246,8 +235,26 @@ impl<K: Keyspace> Run<'_, K> {
                     Some(Kept::State(state)) => state,
                     _ => self.function.new_state(self.executor.keyspace()),
                 };
+                if let Keeps::Rewound(rewinding) = self.function.keeps()
+                    && rewinding.shares()
+                {
+                    let pristine = self
+                        .executor
+                        .pristine(self.function, rewinding, &self.beginning)
+                        .await?;
+                    if let Some(pristine) = pristine {
+                        self.begin(&mut state, again, exclusive).await?;
+                        return self
+                            .executor
+                            .rewound(self.function, rewinding, &pristine, state)
+                            .await;
+                    }
+                }
                 self.begin(&mut state, again, exclusive).await?;
-                self.executor.instantiate(self.function, state).await
+                self.executor
+                    .instantiate(self.function, state, Start::Run)
+                    .await
+                    .map_err(|(error, _)| error)
             }
         }
     }
@@ -285,7 +292,11 @@ impl<K: Keyspace> Run<'_, K> {
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<(), NotCommitted> {
-        let memory_bytes = instance.memory_bytes();
+        let memory_bytes = if self.beginning.profile {
+            instance.memory_bytes(self.function.prepared())
+        } else {
+            0
+        };
         let state = instance.state();
         if state.data.is_lost() {
             // Also where nothing would be committed: the reply is made of what never was.
@@ -320,10 +331,16 @@ impl<K: Keyspace> Run<'_, K> {
     }
 
     /// What of an instance may serve the next call.
-    fn keep(&self, instance: Box<Instance<K>>) -> Kept<K> {
-        match self.function.spec().isolation {
-            Isolation::Reuse => Kept::Instance(instance),
-            Isolation::Fresh | Isolation::Rewind => Kept::State(instance.into_state()),
+    fn keep(&self, mut instance: Box<Instance<K>>) -> Kept<K> {
+        let whole = match self.function.keeps() {
+            Keeps::Everything => true,
+            Keeps::Nothing { .. } => false,
+            Keeps::Rewound(rewinding) => instance.rewind(rewinding),
+        };
+        if whole {
+            Kept::Instance(instance)
+        } else {
+            Kept::State(instance.into_state())
         }
     }
 }

@@ -29,18 +29,19 @@ pub struct FunctionSpec {
 /// What calls of one function may see of each other. Functions never see each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Isolation {
-    /// Every call has an instance of its own; no byte survives.
+    /// As strong as fresh, by putting a used instance back to its first state. Fresh where the
+    /// module does not allow it.
     #[default]
+    Rewind,
+    /// Every call has an instance of its own; no byte survives.
     Fresh,
     /// An instance serves many calls in turn and keeps its memory between them.
     Reuse,
-    /// As strong as fresh, by putting a used instance back to its first state.
-    Rewind,
 }
 
 impl Isolation {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Fresh, Self::Reuse, Self::Rewind];
+    pub const ALL: [Self; 3] = [Self::Rewind, Self::Fresh, Self::Reuse];
 
     /// The kind's name.
     #[must_use]
@@ -61,7 +62,7 @@ impl fmt::Display for Isolation {
 
 /// A word that names no kind of isolation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown isolation {}; it is one of fresh, reuse, rewind", crate::error::Quoted(.0.as_bytes()))]
+#[error("unknown isolation {}; it is one of rewind, fresh, reuse", crate::error::Quoted(.0.as_bytes()))]
 pub struct UnknownIsolation(Box<str>);
 
 impl FromStr for Isolation {

@@ -95,13 +95,36 @@ pub(crate) struct Beginning<'a> {
     pub(crate) profile: bool,
 }
 
+impl Beginning<'_> {
+    /// What an instance is initialised with that serves no call yet: no keys, no arguments, no
+    /// writing.
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            keys: &[],
+            args: &[],
+            database: 0,
+            read_only: true,
+            protocol: Protocol::default(),
+            time_max: Duration::MAX,
+            started: Moment::default(),
+            sequence: 0,
+            handle: None,
+            profile: false,
+        }
+    }
+}
+
 impl<K: Keyspace> CallState<K> {
     /// State for calls of one function, with empty buffers.
     #[must_use]
-    pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>) -> Self {
+    pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>, memory_bytes_start: u64) -> Self {
         let limits = &spec.limits;
         Self {
-            limiter: Limiter::new(limits.memory_bytes_max, limits.table_elements_max),
+            limiter: Limiter::new(
+                limits.memory_bytes_max,
+                memory_bytes_start,
+                limits.table_elements_max,
+            ),
             data: Data::new(keyspace, Arc::clone(&spec)),
             spec,
             input: Input::default(),

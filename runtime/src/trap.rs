@@ -3,19 +3,40 @@
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::error::{CallError, Code};
+use crate::keyspace::Keyspace;
 use crate::limiter::Refusal;
 use crate::limits::Limits;
+use crate::prepared::Prepared;
 use crate::reply::ReplyError;
 use crate::stop::Stop;
 
 /// Longest name of a wasm function that an error shows, in characters; they can be very long.
 const NAME_CHARS_MAX: usize = 200;
 
+/// Where in an author's module the code that was compiled comes from.
+pub(crate) trait SourcePlaces {
+    /// Whether the author wrote the function of this index.
+    fn is_authors(&self, function: u32) -> bool;
+    /// The offset in the source of an offset in the module that was compiled.
+    fn source_offset(&self, compiled: u64) -> u64;
+}
+
+impl<K: Keyspace> SourcePlaces for Prepared<K> {
+    fn is_authors(&self, function: u32) -> bool {
+        self.is_authors(function)
+    }
+
+    fn source_offset(&self, compiled: u64) -> u64 {
+        self.source_offset(compiled)
+    }
+}
+
 /// The error of a guest's call, as the client sees it.
 ///
 /// `refused` is what the guest was last refused in this call: a trap after that is about memory,
 /// whatever instruction it happened at. `last_error` is what it last logged as an error: where it
-/// ended itself, that says why, as the message of a panic does.
+/// ended itself, that says why, as the message of a panic does. `source` knows what of the code
+/// that ran its author wrote, and where.
 #[cold]
 #[must_use]
 pub(crate) fn classify(
@@ -23,15 +44,16 @@ pub(crate) fn classify(
     limits: &Limits,
     refused: Option<Refusal>,
     last_error: Option<&str>,
+    source: &dyn SourcePlaces,
 ) -> CallError {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match (stop, last_error) {
             (Stop::Exit { .. }, Some(why)) => CallError::new(Code::Trap, why.to_owned()),
-            _ => stopped(stop, error),
+            _ => stopped(stop, error, source),
         };
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
-        return trapped(*trap, error, limits, refused, last_error);
+        return trapped(*trap, error, limits, refused, last_error, source);
     }
     match refused {
         Some(refused) => grown(refused),
@@ -42,7 +64,7 @@ pub(crate) fn classify(
     }
 }
 
-fn stopped(stop: &Stop, error: &wasmtime::Error) -> CallError {
+fn stopped(stop: &Stop, error: &wasmtime::Error, source: &dyn SourcePlaces) -> CallError {
     match stop {
         Stop::Timeout { limit, elapsed } => CallError::timeout(*limit, *elapsed),
         Stop::Killed => CallError::killed(),
@@ -55,7 +77,9 @@ fn stopped(stop: &Stop, error: &wasmtime::Error) -> CallError {
         | Stop::NoMemory { .. }
         | Stop::Reply { .. }
         | Stop::Exit { .. }
-        | Stop::NoRandomness => CallError::new(Code::Trap, format!("{}{stop}", place(error))),
+        | Stop::NoRandomness => {
+            CallError::new(Code::Trap, format!("{}{stop}", place(error, source)))
+        }
     }
 }
 
@@ -65,6 +89,7 @@ fn trapped(
     limits: &Limits,
     refused: Option<Refusal>,
     last_error: Option<&str>,
+    source: &dyn SourcePlaces,
 ) -> CallError {
     match (trap, refused) {
         (Trap::OutOfFuel, _) => CallError::fuel(limits.fuel_max),
@@ -72,7 +97,7 @@ fn trapped(
             Code::Stack,
             format!(
                 "{}calls nest too deep for the stack of {} bytes; recurse less",
-                place(error),
+                place(error, source),
                 limits.stack_bytes_max
             ),
         ),
@@ -82,7 +107,7 @@ fn trapped(
             last_error.map_or_else(
                 || format!(
                     "{}unreachable was executed, as a panic or abort of the function does; its log may say why",
-                    place(error)
+                    place(error, source)
                 ),
                 str::to_owned,
             ),
@@ -90,7 +115,7 @@ fn trapped(
         (trap, None) => {
             let text = trap.to_string();
             let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
-            CallError::new(Code::Trap, format!("{}{text}", place(error)))
+            CallError::new(Code::Trap, format!("{}{text}", place(error, source)))
         }
     }
 }
@@ -111,11 +136,13 @@ fn grown(refused: Refusal) -> CallError {
 }
 
 /// `in wasm function "name" at offset 0x2a: `, or nothing where no guest code was running.
-fn place(error: &wasmtime::Error) -> String {
-    let Some(frame) = error
+fn place(error: &wasmtime::Error, source: &dyn SourcePlaces) -> String {
+    let frame = error
         .downcast_ref::<WasmBacktrace>()
-        .and_then(|backtrace| backtrace.frames().first())
-    else {
+        .into_iter()
+        .flat_map(WasmBacktrace::frames)
+        .find(|frame| source.is_authors(frame.func_index()));
+    let Some(frame) = frame else {
         return String::new();
     };
     let name = match frame.func_name() {
@@ -123,7 +150,10 @@ fn place(error: &wasmtime::Error) -> String {
         None => format!("number {}", frame.func_index()),
     };
     match frame.module_offset() {
-        Some(offset) => format!("in wasm function {name} at offset {offset:#x}: "),
+        Some(offset) => {
+            let offset = source.source_offset(offset as u64);
+            format!("in wasm function {name} at offset {offset:#x}: ")
+        }
         None => format!("in wasm function {name}: "),
     }
 }
@@ -142,12 +172,25 @@ fn demangled(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{classify, demangled};
+    use super::{SourcePlaces, classify, demangled};
     use crate::error::Code;
     use crate::limiter::Refusal;
     use crate::limits::Limits;
     use crate::stop::Stop;
     use wasmtime::Trap;
+
+    /// A module that was compiled as it is.
+    struct Unchanged;
+
+    impl SourcePlaces for Unchanged {
+        fn is_authors(&self, _: u32) -> bool {
+            true
+        }
+
+        fn source_offset(&self, compiled: u64) -> u64 {
+            compiled
+        }
+    }
 
     #[test]
     fn names_are_demangled_and_bounded() {
@@ -171,10 +214,16 @@ mod tests {
             (Trap::OutOfFuel, Code::Fuel),
             (Trap::StackOverflow, Code::Stack),
         ] {
-            let error = classify(&trap.into(), &Limits::DEFAULT, refused, None);
+            let error = classify(&trap.into(), &Limits::DEFAULT, refused, None, &Unchanged);
             assert_eq!(error.code(), expected, "{error}");
         }
-        let error = classify(&Trap::IntegerOverflow.into(), &Limits::DEFAULT, None, None);
+        let error = classify(
+            &Trap::IntegerOverflow.into(),
+            &Limits::DEFAULT,
+            None,
+            None,
+            &Unchanged,
+        );
         assert_eq!(error.to_string(), "TRAP integer overflow");
     }
     #[test]
@@ -194,7 +243,7 @@ mod tests {
                 "TRAP integer divide by zero",
             ),
         ] {
-            let error = classify(&error, &Limits::DEFAULT, None, why);
+            let error = classify(&error, &Limits::DEFAULT, None, why, &Unchanged);
             assert_eq!(error.to_string(), expected);
         }
     }

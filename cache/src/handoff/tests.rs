@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::module_info::ModuleInfo;
 use crate::profile::Profile;
+use crate::rewind::Rewind;
 
 const BOUNDS: AnswerBounds = AnswerBounds {
     source_bytes_max: 1_000,
@@ -48,6 +49,9 @@ fn compiled() -> Answer {
                 code_len: 0,
                 initialize: false,
                 start: false,
+                rewind: Rewind::Refused {
+                    reason: "it is made up".to_owned(),
+                },
             },
             compile_micros: 7,
             signed_by: None,

@@ -9,6 +9,7 @@ use super::error::ProfileError;
 use super::fingerprint::Canonical;
 use super::settings::{METERING, Metering, SECURITY, Security, WASM_FEATURES};
 use super::version::wasmtime_version;
+use crate::rewind::REWRITING_VERSION;
 
 /// What an engine must be like to load the code, whatever the CPU.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct EngineProfile {
     pub abi: u32,
     /// Full version of wasmtime, such as `48.0.8`.
     pub wasmtime: String,
+    /// Version of the rewriting that modules go through before they are compiled.
+    pub rewriting: u32,
     /// How the code counts what it does.
     pub metering: Metering,
     /// WebAssembly features that modules may use, sorted.
@@ -32,6 +35,7 @@ impl EngineProfile {
         Self {
             abi: ABI_VERSION,
             wasmtime: wasmtime_version().to_owned(),
+            rewriting: REWRITING_VERSION,
             metering: METERING,
             wasm_features: WASM_FEATURES
                 .iter()
@@ -69,6 +73,7 @@ impl EngineProfile {
         let Self {
             abi,
             wasmtime,
+            rewriting,
             metering: Metering { fuel, epochs },
             wasm_features,
             security:
@@ -84,6 +89,7 @@ impl EngineProfile {
         } = self;
         canonical.number("abi", u64::from(*abi));
         canonical.text("wasmtime", wasmtime);
+        canonical.number("rewriting", u64::from(*rewriting));
         canonical.number("fuel", u64::from(*fuel));
         canonical.number("epochs", u64::from(*epochs));
         canonical.texts("wasm", wasm_features);
@@ -98,7 +104,7 @@ impl EngineProfile {
 
     /// The version string that artifacts carry inside; wasmtime takes at most 255 bytes.
     pub(super) fn version(&self) -> String {
-        let mut canonical = Canonical::new("ferrite engine 1");
+        let mut canonical = Canonical::new("ferrite engine 2");
         self.encode(&mut canonical);
         format!("ferrite-{}", canonical.finish())
     }
@@ -107,6 +113,7 @@ impl EngineProfile {
         let Self {
             abi: _,
             wasmtime: _,
+            rewriting,
             metering: Metering { fuel, epochs },
             wasm_features,
             security:
@@ -122,7 +129,7 @@ impl EngineProfile {
         } = self;
         let on = |setting: bool| if setting { "on" } else { "off" };
         format!(
-            "fuel {}, epochs {}, spectre mitigations {} (memory) and {} (tables), {} MiB reserved \
+            "rewriting {rewriting}, fuel {}, epochs {}, spectre mitigations {} (memory) and {} (tables), {} MiB reserved \
              with guards of {} MiB behind{}, NaN canonicalization {}, traps by {}, wasm features {}",
             on(*fuel),
             on(*epochs),
@@ -150,7 +157,8 @@ impl fmt::Display for EngineProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let current = Self::current();
         write!(f, "wasmtime {}, guest ABI {}", self.wasmtime, self.abi)?;
-        if self.metering != current.metering
+        if self.rewriting != current.rewriting
+            || self.metering != current.metering
             || self.wasm_features != current.wasm_features
             || self.security != current.security
         {

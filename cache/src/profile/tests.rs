@@ -61,6 +61,7 @@ fn every_field_changes_the_fingerprint() {
     differs(&|profile| drop(profile.cpu_features.pop()));
     differs(&|profile| profile.engine.abi += 1);
     differs(&|profile| profile.engine.wasmtime.push('0'));
+    differs(&|profile| profile.engine.rewriting += 1);
     differs(&|profile| profile.engine.metering.fuel = false);
     differs(&|profile| profile.engine.metering.epochs = false);
     differs(&|profile| drop(profile.engine.wasm_features.pop()));
@@ -81,6 +82,7 @@ fn the_fingerprint_of_known_values_stays() {
         engine: EngineProfile {
             abi: 1,
             wasmtime: String::from("48.0.8"),
+            rewriting: 1,
             metering: Metering {
                 fuel: true,
                 epochs: true,
@@ -100,7 +102,7 @@ fn the_fingerprint_of_known_values_stays() {
         baseline: Baseline::V2,
         cpu_features: vec![String::from("has_sse3"), String::from("has_ssse3")],
     };
-    assert_eq!(profile.fingerprint().to_string(), "796af5d7fc5baa33");
+    assert_eq!(profile.fingerprint().to_string(), "d8a42e5558886c8d");
     assert_eq!(profile.engine_version().len(), 24);
 }
 

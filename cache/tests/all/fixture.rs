@@ -6,7 +6,9 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use ferrite_cache::{Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile, VerifiedArtifact};
+use ferrite_cache::{
+    Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile, Rewind, VerifiedArtifact,
+};
 
 /// Names the test that a child process runs, and what it is to do.
 const CHILD: &str = "FERRITE_CACHE_TEST_CHILD";
@@ -98,6 +100,9 @@ impl Example {
                 code_len: 2,
                 initialize: false,
                 start: false,
+                rewind: Rewind::Refused {
+                    reason: "it is made up".to_owned(),
+                },
             },
             compile_micros: 3,
             signed_by: None,

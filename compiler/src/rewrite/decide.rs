@@ -11,6 +11,10 @@ pub const RESERVED_PREFIX: &str = "__ferrite_";
 /// pages in a usual call; the pages cost address space alone until they are touched.
 const HEADROOM_PAGES: u64 = 64;
 
+/// Most instructions about the memory's size that a module may have and still be rewritten: code
+/// shifts at each of them, and a manifest that notes every shift must not become too long.
+const GROWTH_SITES_MAX: u32 = 10_000;
+
 /// Bytes in a page.
 const PAGE: u64 = 65_536;
 
@@ -38,6 +42,12 @@ pub(super) struct Plan {
     pub(super) globals: u32,
     /// How many types there are.
     pub(super) types: u32,
+    /// The start function.
+    pub(super) start: Option<u32>,
+    /// Whether the module has a memory.
+    pub(super) memory: bool,
+    /// Whether data is copied into the memory from the start.
+    pub(super) data: bool,
 }
 
 /// The memory of a module that grows.
@@ -68,6 +78,7 @@ struct Facts {
     plan: Plan,
     memory: Option<MemoryType>,
     grows: bool,
+    growth_sites: u32,
     /// End of the active data segment that reaches furthest; none where one has no constant offset.
     data_end: Option<u64>,
     data_elsewhere: bool,
@@ -110,6 +121,7 @@ impl Facts {
                         ));
                     }
                     self.memory = Some(memory);
+                    self.plan.memory = true;
                 }
             }
             Payload::GlobalSection(section) => {
@@ -129,10 +141,12 @@ impl Facts {
                     }
                 }
             }
+            Payload::StartSection { func, .. } => self.plan.start = Some(func),
             Payload::DataSection(section) => {
                 for data in section {
                     let data = data?;
                     if let DataKind::Active { offset_expr, .. } = data.kind {
+                        self.plan.data = true;
                         match constant(&offset_expr)? {
                             Some(offset) => {
                                 let end = u64::from(offset) + data.data.len() as u64;
@@ -152,6 +166,11 @@ impl Facts {
                             "it uses {what} (at offset {offset:#x}), which cannot be undone"
                         )));
                     }
+                }
+                if self.growth_sites > GROWTH_SITES_MAX {
+                    return Ok(Some(format!(
+                        "it asks for its memory's size or grows it at more than {GROWTH_SITES_MAX} places"
+                    )));
                 }
             }
             _ => {}
@@ -181,6 +200,11 @@ impl Facts {
         match operator {
             Operator::MemoryGrow { .. } => {
                 self.grows = true;
+                self.growth_sites += 1;
+                None
+            }
+            Operator::MemorySize { .. } => {
+                self.growth_sites += 1;
                 None
             }
             Operator::TableSet { .. } => Some("table.set"),

@@ -1,5 +1,7 @@
 //! Writing the other module: every byte that need not change is copied.
 
+use std::borrow::Cow;
+
 use ferrite_cache::{OffsetShift, Rewind, RewindPlan};
 use wasm_encoder::{ConstExpr, Encode, ExportKind, GlobalType, MemoryType, SectionId, ValType};
 use wasmparser::{Error, Operator, Parser};
@@ -32,7 +34,7 @@ struct Piece<'a> {
 }
 
 /// Puts into `wasm` what `plan` says.
-pub(super) fn splice(wasm: &[u8], plan: &Plan) -> Result<Rewritten, Error> {
+pub(super) fn splice<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, Error> {
     let growth = plan.growth.map(|growth| {
         let first = plan.globals;
         let globals = GrowthGlobals {
@@ -48,19 +50,32 @@ pub(super) fn splice(wasm: &[u8], plan: &Plan) -> Result<Rewritten, Error> {
             headroom_pages: growth
                 .map_or(0, |(growth, _)| growth.pages_with_headroom - growth.pages),
             grows: growth.is_some(),
+            start: plan.start.is_some(),
             offsets,
         })
     };
-    if plan.mutable_globals.is_empty() && growth.is_none() {
+    if plan.mutable_globals.is_empty() && plan.start.is_none() && !plan.memory {
         return Ok(Rewritten {
-            wasm: wasm.to_vec(),
+            wasm: Cow::Borrowed(wasm),
             rewind: rewind(Vec::new()),
         });
     }
 
     let mut additions = Additions::default();
     for (ordinal, &index) in plan.mutable_globals.iter().enumerate() {
-        additions.export(&format!("{RESERVED_PREFIX}global_{ordinal}"), index);
+        let name = format!("{RESERVED_PREFIX}global_{ordinal}");
+        additions.export(&name, ExportKind::Global, index);
+    }
+    if plan.memory {
+        // Whatever name the module gives it, if any.
+        additions.export(&format!("{RESERVED_PREFIX}memory"), ExportKind::Memory, 0);
+    }
+    if let Some(start) = plan.start {
+        let name = format!("{RESERVED_PREFIX}start");
+        additions.export(&name, ExportKind::Func, start);
+    }
+    if plan.data {
+        additions.empty_segment();
     }
     if let Some((growth, globals)) = growth {
         additions.grow(plan, growth, globals);
@@ -90,7 +105,7 @@ pub(super) fn splice(wasm: &[u8], plan: &Plan) -> Result<Rewritten, Error> {
     }
     let Writer { bytes, offsets } = out;
     Ok(Rewritten {
-        wasm: bytes,
+        wasm: Cow::Owned(bytes),
         rewind: rewind(offsets),
     })
 }
@@ -118,15 +133,25 @@ struct Additions {
     globals: (u32, Vec<u8>),
     exports: (u32, Vec<u8>),
     code: Vec<u8>,
+    data: Vec<u8>,
     memory: Vec<u8>,
 }
 
 impl Additions {
-    fn export(&mut self, name: &str, global: u32) {
+    fn export(&mut self, name: &str, kind: ExportKind, index: u32) {
         self.exports.0 += 1;
         name.encode(&mut self.exports.1);
-        ExportKind::Global.encode(&mut self.exports.1);
-        global.encode(&mut self.exports.1);
+        kind.encode(&mut self.exports.1);
+        index.encode(&mut self.exports.1);
+    }
+
+    /// A data segment of no bytes at `0 + 0`; see `rewrite`.
+    fn empty_segment(&mut self) {
+        const ACTIVE: u32 = 0;
+        ACTIVE.encode(&mut self.data);
+        let zero = ConstExpr::i32_const(0);
+        zero.with_i32_const(0).with_i32_add().encode(&mut self.data);
+        [0_u8; 0].as_slice().encode(&mut self.data);
     }
 
     fn grow(&mut self, plan: &Plan, growth: Growth, globals: GrowthGlobals) {
@@ -153,7 +178,8 @@ impl Additions {
             self.globals.0 += 1;
             ty.encode(&mut self.globals.1);
             ConstExpr::i32_const(value as i32).encode(&mut self.globals.1);
-            self.export(&format!("{RESERVED_PREFIX}{name}"), index);
+            let name = format!("{RESERVED_PREFIX}{name}");
+            self.export(&name, ExportKind::Global, index);
         }
         self.code = body(globals);
         MemoryType {
@@ -179,6 +205,11 @@ impl Additions {
             (self.exports.0, &self.exports.1)
         } else if id == SectionId::Code as u8 {
             (one(&self.code), &self.code)
+        } else if id == SectionId::Data as u8 {
+            (one(&self.data), &self.data)
+        } else if id == SectionId::DataCount as u8 {
+            // The section holds the number and nothing else.
+            (one(&self.data), &[])
         } else {
             (0, &[])
         }
@@ -187,7 +218,8 @@ impl Additions {
     /// Writes a section that the source does not have, if anything is to go into it.
     fn create(&self, id: SectionId, out: &mut Vec<u8>) {
         let (count, entries) = self.for_section(id as u8);
-        if count > 0 {
+        // Only data segments need a section that counts them, and only where code names one.
+        if count > 0 && id != SectionId::DataCount {
             out.push(id as u8);
             let mut content = Vec::new();
             count.encode(&mut content);
@@ -211,6 +243,10 @@ impl Writer {
         growth: Option<GrowthGlobals>,
         plan: &Plan,
     ) -> Result<(), Error> {
+        if piece.id == SectionId::Start as u8 {
+            // The function is exported instead.
+            return Ok(());
+        }
         if piece.id == SectionId::Code as u8 {
             return self.code(piece, additions, growth, plan);
         }
@@ -252,12 +288,18 @@ impl Writer {
         // Shifts within the content: (where in the source, where in the content).
         let mut shifts = Vec::new();
         for _ in 0..count {
+            let before = reader.original_position();
             let size = reader.read_var_u32()? as usize;
             let start = reader.original_position();
             let bytes = &piece.content[start - piece.at..start - piece.at + size];
             reader.read_bytes(size)?;
             let patched = patch(bytes, start, growth, plan)?;
-            (patched.bytes.len() as u32).encode(&mut content);
+            if patched.bytes.len() == size {
+                // As it was written, which need not be the shortest way.
+                content.extend_from_slice(&piece.content[before - piece.at..start - piece.at]);
+            } else {
+                (patched.bytes.len() as u32).encode(&mut content);
+            }
             let base = content.len();
             for (source, within) in patched.shifts {
                 shifts.push((source, base + within));

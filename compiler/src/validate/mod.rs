@@ -9,10 +9,13 @@ mod proposals;
 mod sections;
 mod spelling;
 
+use std::borrow::Cow;
+
 use ferrite_cache::ModuleInfo;
 use wasmparser::{Chunk, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator};
 
 use crate::bounds::Bounds;
+use crate::rewrite::{Rewritten, rewrite};
 use sections::Sections;
 
 pub use error::ValidateError;
@@ -35,10 +38,20 @@ const MAGIC: &[u8; 4] = b"\0asm";
 /// assert_eq!(error.offset(), Some(0));
 /// ```
 pub fn validate(source: &[u8], bounds: &Bounds) -> Result<ModuleInfo, ValidateError> {
+    validate_and_rewrite(source, bounds).map(|(info, _)| info)
+}
+
+/// The same, and the module that is to be compiled in its place.
+pub(crate) fn validate_and_rewrite<'a>(
+    source: &'a [u8],
+    bounds: &Bounds,
+) -> Result<(ModuleInfo, Cow<'a, [u8]>), ValidateError> {
     let sections = read(source, bounds)?;
     let imports = imports::check(&sections).collect::<Result<Vec<_>, _>>()?;
     let entries = entries::find(&sections)?;
-    Ok(sections.into_info(imports, entries))
+    let Rewritten { wasm, rewind } =
+        rewrite(source).map_err(|error| proposals::explain(source, &error))?;
+    Ok((sections.into_info(imports, entries, rewind), wasm))
 }
 
 /// Everything that [`validate`] would refuse a module for, as far as it can be told at once.

@@ -1,7 +1,8 @@
 //! What the walk over a module collects, and the bounds of each section.
 
 use ferrite_cache::{
-    EntryInfo, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature, ValueType,
+    EntryInfo, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Rewind, Signature,
+    ValueType,
 };
 use wasmparser::{
     CustomSectionReader, ElementItems, Export, ExternalKind, FuncType, KnownCustom, MemoryType,
@@ -267,7 +268,12 @@ impl<'a> Sections<'a> {
     }
 
     /// The module's description.
-    pub(super) fn into_info(self, imports: Vec<ImportInfo>, entries: Vec<EntryInfo>) -> ModuleInfo {
+    pub(super) fn into_info(
+        self,
+        imports: Vec<ImportInfo>,
+        entries: Vec<EntryInfo>,
+        rewind: Rewind,
+    ) -> ModuleInfo {
         let exports = self
             .exports
             .iter()
@@ -298,6 +304,7 @@ impl<'a> Sections<'a> {
             code_len: self.code_len,
             initialize: self.export(ferrite_wasm_abi::INITIALIZE_EXPORT).is_some(),
             start: self.start,
+            rewind,
             name: self.name,
         }
     }

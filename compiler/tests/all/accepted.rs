@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use ferrite_cache::{Digest, ExportKind, ModuleInfo, Profile};
+use ferrite_cache::{Digest, ExportKind, ModuleInfo, Profile, Rewind, RewindPlan};
 use ferrite_compiler::{Bounds, Compiler};
 
 #[test]
@@ -36,11 +36,32 @@ fn describe(info: &ModuleInfo) -> String {
         code_len,
         initialize,
         start,
+        rewind,
     } = info;
     let mut text = format!(
         "name {name:?}, {functions} functions in {code_len} bytes, {table_elements_min} table \
          elements, initialize {initialize}, start {start}\n"
     );
+    match rewind {
+        Rewind::Allowed(plan) => {
+            let RewindPlan {
+                globals,
+                headroom_pages,
+                grows,
+                start,
+                offsets,
+            } = plan;
+            let _ = writeln!(
+                text,
+                "rewind {globals} globals, {headroom_pages} pages of headroom, grows {grows}, \
+                 start {start}, {} shifts",
+                offsets.len()
+            );
+        }
+        Rewind::Refused { reason } => {
+            let _ = writeln!(text, "rewind refused: {reason}");
+        }
+    }
     if let Some(memory) = memory {
         let _ = writeln!(text, "memory {} {:?}", memory.min_pages, memory.max_pages);
     }

@@ -10,12 +10,13 @@ fn wasm(text: &str) -> Vec<u8> {
 }
 
 fn allowed(text: &str) -> (Vec<u8>, RewindPlan) {
-    let rewritten = rewrite(&wasm(text)).expect("the module is valid");
+    let source = wasm(text);
+    let rewritten = rewrite(&source).expect("the module is valid");
     Validator::new()
         .validate_all(&rewritten.wasm)
         .expect("the rewritten module is valid");
     match rewritten.rewind {
-        Rewind::Allowed(plan) => (rewritten.wasm, plan),
+        Rewind::Allowed(plan) => (rewritten.wasm.into_owned(), plan),
         Rewind::Refused { reason } => panic!("refused: {reason}"),
     }
 }
@@ -32,7 +33,7 @@ fn reason(text: &str) -> String {
 
 #[test]
 fn a_module_without_state_stays_byte_for_byte() {
-    let text = r#"(module (memory (export "memory") 1) (global i32 (i32.const 3))
+    let text = r#"(module (global i32 (i32.const 3))
         (func (export "run") (param i32) (result i32) local.get 0))"#;
     let (bytes, plan) = allowed(text);
     assert_eq!(bytes, wasm(text));
@@ -118,6 +119,73 @@ fn headroom_ends_at_the_declared_maximum() {
         assert_eq!(plan.headroom_pages, headroom, "{memory}");
         assert!(plan.grows);
     }
+}
+
+/// Names of the exports that the pass added.
+fn added(bytes: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::ExportSection(section) = payload.expect("the module is valid") {
+            names.extend(section.into_iter().filter_map(|export| {
+                let name = export.expect("the export is valid").name;
+                name.starts_with("__ferrite_").then(|| name.to_owned())
+            }));
+        }
+    }
+    names
+}
+
+#[test]
+fn a_memory_is_exported_whatever_the_module_does_with_it() {
+    for memory in ["(memory 1)", "(memory (export \"other\") 1)"] {
+        let (bytes, _) = allowed(&format!("(module {memory} (func (export \"run\")))"));
+        assert_eq!(added(&bytes), ["__ferrite_memory"], "{memory}");
+    }
+}
+
+#[test]
+fn a_start_function_is_left_to_the_host() {
+    let (bytes, plan) = allowed(
+        r#"(module (memory (export "memory") 1)
+            (func $start (i32.store (i32.const 0) (i32.const 7)))
+            (func (export "run") (result i32) (i32.load (i32.const 0))) (start $start))"#,
+    );
+    assert!(plan.start);
+    assert_eq!(added(&bytes), ["__ferrite_memory", "__ferrite_start"]);
+    let engine = Engine::default();
+    let module = Module::new(&engine, bytes).expect("it compiles");
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).expect("it instantiates");
+    let run = instance
+        .get_typed_func::<(), i32>(&mut store, "run")
+        .expect("the entry is there");
+    assert_eq!(run.call(&mut store, ()).expect("no trap"), 0);
+    let start = instance
+        .get_typed_func::<(), ()>(&mut store, "__ferrite_start")
+        .expect("the start function is there");
+    start.call(&mut store, ()).expect("no trap");
+    assert_eq!(run.call(&mut store, ()).expect("no trap"), 7);
+}
+
+#[test]
+fn data_reaches_the_memory_and_is_counted() {
+    let (bytes, _) = allowed(
+        r#"(module (memory (export "memory") 1)
+            (data (i32.const 8) "active") (data $passive "passive")
+            (func (export "run")
+                (memory.init $passive (i32.const 100) (i32.const 0) (i32.const 7))))"#,
+    );
+    let engine = Engine::default();
+    let module = Module::new(&engine, bytes).expect("it compiles");
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).expect("it instantiates");
+    let run = instance
+        .get_typed_func::<(), ()>(&mut store, "run")
+        .expect("the entry is there");
+    run.call(&mut store, ()).expect("no trap");
+    let memory = instance.get_memory(&mut store, "memory").expect("exported");
+    assert_eq!(&memory.data(&store)[8..14], b"active");
+    assert_eq!(&memory.data(&store)[100..107], b"passive");
 }
 
 #[test]

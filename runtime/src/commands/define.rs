@@ -7,7 +7,7 @@ use super::{Command, load};
 pub(super) static SPEC: Spec = Spec {
     name: "WASM.DEFINE",
     summary: "Loads a function from WebAssembly's text format.",
-    syntax: "name wat [DESCRIPTION text] [PERMISSIONS json] [LIMITS json] [ISOLATION fresh|reuse|rewind] [REPLACE]",
+    syntax: "name wat [DESCRIPTION text] [PERMISSIONS json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [REPLACE]",
     parse,
     ..load::SPEC
 };

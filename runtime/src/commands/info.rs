@@ -57,6 +57,16 @@ impl Info<'_> {
             });
         }
         fields.text("isolation", isolation.as_str());
+        // What it really is shows once the code is there.
+        let in_force = registered.function().map(|function| function.in_force());
+        fields.maybe_text(
+            "isolation_in_force",
+            in_force.as_ref().map(|it| it.isolation.as_str()),
+        );
+        fields.maybe_text(
+            "isolation_reason",
+            in_force.as_ref().and_then(|it| it.reason.as_deref()),
+        );
         fields.text("permissions", record.permissions.to_json());
         // What counts are the limits in force, not those that were asked for.
         match runtime.options().limits.for_function(&record.limits) {

@@ -24,7 +24,7 @@ pub(super) static SPEC: Spec = Spec {
     right: Right::Manage,
     runs: Runs::Blocking,
     summary: "Loads a function from a module or a signed bundle: its bytes, their base64, blake3:<digest>, or a path in the module folder.",
-    syntax: "name source [DESCRIPTION text] [PERMISSIONS json] [LIMITS json] [ISOLATION fresh|reuse|rewind] [REPLACE]",
+    syntax: "name source [DESCRIPTION text] [PERMISSIONS json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [REPLACE]",
     parse,
 };
 

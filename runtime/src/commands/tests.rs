@@ -116,7 +116,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "WASM.LOAD f s ISOLATION none",
-        "INVALID unknown isolation \"none\"; it is one of fresh, reuse, rewind",
+        "INVALID unknown isolation \"none\"; it is one of rewind, fresh, reuse",
     ),
     (
         "WASM.LOAD f s PERMISSIONS {",

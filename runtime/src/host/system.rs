@@ -2,7 +2,6 @@
 
 use ferrite_wasm_abi::log_level;
 use tracing::Level;
-use wasmtime::Result;
 
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -15,7 +14,7 @@ pub(super) fn log<K: Keyspace>(
     level: i32,
     ptr: i32,
     len: i32,
-) -> Result<()> {
+) -> wasmtime::Result<()> {
     guest.charge_bytes(fuel::CALL + fuel::LOG, u64::from(len.cast_unsigned()))?;
     let view = guest.view()?;
     let text = &view.memory[view.span(ptr, len)?];
@@ -32,15 +31,33 @@ pub(super) fn log<K: Keyspace>(
     Ok(())
 }
 
-pub(super) fn time_millis<K: Keyspace>(guest: &mut Guest<'_, K>) -> Result<i64> {
+pub(super) fn time_millis<K: Keyspace>(guest: &mut Guest<'_, K>) -> wasmtime::Result<i64> {
     guest.charge(fuel::CALL)?;
     Ok(guest.state().data.now_millis())
 }
 
-pub(super) fn random<K: Keyspace>(guest: &mut Guest<'_, K>, buf: i32, len: i32) -> Result<()> {
+pub(super) fn random<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    buf: i32,
+    len: i32,
+) -> wasmtime::Result<()> {
     let bytes = u64::from(len.cast_unsigned());
     guest.charge_bytes(fuel::CALL + bytes / fuel::RANDOM_BYTES_PER_UNIT, bytes)?;
     let view = guest.view()?;
     let buffer = view.span(buf, len)?;
-    getrandom::fill(&mut view.memory[buffer]).map_err(|_| Stop::NoRandomness.into())
+    fill_with_random(&mut view.memory[buffer]).map_err(Into::into)
+}
+
+/// Fills a part of a guest's memory with random bytes.
+///
+/// They come by way of the host's own memory: the kernel cannot write into pages of a guest that
+/// are write-protected so that they can be rewound.
+pub(super) fn fill_with_random(target: &mut [u8]) -> Result<(), Stop> {
+    let mut bytes = [0; 256];
+    for part in target.chunks_mut(bytes.len()) {
+        let bytes = &mut bytes[..part.len()];
+        getrandom::fill(bytes).map_err(|_| Stop::NoRandomness)?;
+        part.copy_from_slice(bytes);
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use super::HOST_PAGE;
 use super::fault::Registration;
-use super::slot::Slot;
+use super::slot::{Slot, limit_mappings};
 
 /// Address space for a number of memories, each with its guards.
 ///
@@ -60,6 +60,7 @@ impl Arena {
                 "rewinding needs pages of {HOST_PAGE} bytes, this kernel has {page}"
             )));
         }
+        limit_mappings(mappings_of_the_kernel() / 4);
         let too_large = || io::Error::other("the arena exceeds the address space");
         let stride = reservation_bytes
             .checked_add(guard_bytes)
@@ -129,6 +130,16 @@ impl Drop for Arena {
         // is the arena's own.
         let _ = unsafe { munmap(ptr::with_exposed_provenance_mut(self.reservation), self.len) };
     }
+}
+
+/// Mappings that the kernel lets a process have.
+fn mappings_of_the_kernel() -> usize {
+    /// The kernel's own default, `DEFAULT_MAX_MAP_COUNT`.
+    const DEFAULT: usize = 65_530;
+    std::fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(DEFAULT)
 }
 
 /// A memory of the arena's, for those who rewind it. The memory may be gone: every use asks.

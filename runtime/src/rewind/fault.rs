@@ -165,20 +165,32 @@ fn learn(address: usize) -> bool {
             Learned::Everything(len) => (0, len),
             Learned::NotOurs => return false,
         };
-        // SAFETY: the range lies within the memory's accessible bytes, which are mapped; making
-        // them writable is what the memory's owner expects. rustix makes the raw system call,
-        // which is async-signal-safe and leaves `errno` alone.
-        let done = unsafe {
-            mprotect(
-                ptr::with_exposed_provenance_mut(start + from),
-                len,
-                MprotectFlags::READ | MprotectFlags::WRITE,
-            )
+        if allow_writes(start + from, len) {
+            return true;
+        }
+        // The kernel has no mapping left for a page of its own; one for all of them takes fewer.
+        // Where that fails too, the fault goes on and ends the call as a trap.
+        return match slot.give_up(slot.accessible()) {
+            Learned::Everything(len) => allow_writes(start, len),
+            _ => false,
         };
-        // Out of mappings: the fault goes on and ends the call as a trap or the process.
-        return done.is_ok();
     }
     false
+}
+
+/// Makes part of a memory writable; whether it worked.
+fn allow_writes(start: usize, len: usize) -> bool {
+    // SAFETY: the range lies within a memory's accessible bytes, which are mapped; making them
+    // writable is what the memory's owner expects. rustix makes the raw system call, which is
+    // async-signal-safe and leaves `errno` alone.
+    let done = unsafe {
+        mprotect(
+            ptr::with_exposed_provenance_mut(start),
+            len,
+            MprotectFlags::READ | MprotectFlags::WRITE,
+        )
+    };
+    done.is_ok()
 }
 
 /// Hands a fault to the handler that was there before.

@@ -81,27 +81,13 @@ impl Image {
 
     /// Shows the image in a memory, protects it, and begins to learn.
     ///
-    /// Pages that siblings have written are writable from the start.
-    pub(super) fn show(&self, memory: &MemoryHandle) -> Result<(), ImageError> {
-        let slot = memory.slot().ok_or(ImageError::Size)?;
-        if slot.accessible() != self.len() {
-            return Err(ImageError::Size);
-        }
-        // SAFETY: the range is exactly the memory's accessible part, whose owner has lent it to
-        // us exclusively; its contents are replaced, nothing else.
-        unsafe {
-            mmap(
-                ptr::with_exposed_provenance_mut(memory.start()),
-                self.len(),
-                ProtFlags::READ,
-                MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
-                &self.file,
-                0,
-            )
-        }
-        .map_err(io::Error::from)?;
+    /// Pages that siblings have written are writable from the start. False where the process has
+    /// no mappings left for those; the memory is in no defined state then.
+    pub(super) fn show(&self, memory: &MemoryHandle) -> Result<bool, ImageError> {
         let pages = self.learned.lock().clone();
-        for run in runs(&pages) {
+        let runs = runs(&pages);
+        let slot = self.map(memory, ProtFlags::READ)?;
+        for run in &runs {
             // SAFETY: learned pages lie within the image's length, which is the memory's.
             unsafe {
                 mprotect(
@@ -114,8 +100,40 @@ impl Image {
             }
             .map_err(io::Error::from)?;
         }
-        slot.arm(&pages);
+        Ok(slot.arm(&pages, runs.len()))
+    }
+
+    /// Shows the image in a memory, all of it writable, and learns nothing. Doing it again undoes
+    /// every write, for one system call and a fault for each page that is written then.
+    pub(super) fn show_writable(&self, memory: &MemoryHandle) -> Result<(), ImageError> {
+        self.map(memory, ProtFlags::READ | ProtFlags::WRITE)?;
         Ok(())
+    }
+
+    /// Maps the image privately over a memory of the same size.
+    fn map<'m>(
+        &self,
+        memory: &'m MemoryHandle,
+        protection: ProtFlags,
+    ) -> Result<&'m Slot, ImageError> {
+        let slot = memory.slot().ok_or(ImageError::Size)?;
+        if slot.accessible() != self.len() {
+            return Err(ImageError::Size);
+        }
+        // SAFETY: the range is exactly the memory's accessible part, whose owner has lent it to
+        // us exclusively; its contents are replaced, nothing else.
+        unsafe {
+            mmap(
+                ptr::with_exposed_provenance_mut(memory.start()),
+                self.len(),
+                protection,
+                MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                &self.file,
+                0,
+            )
+        }
+        .map_err(io::Error::from)?;
+        Ok(slot)
     }
 
     /// Copies the pages that were written back from the image.

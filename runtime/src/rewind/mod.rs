@@ -1,5 +1,5 @@
-//! Rewinding: a pristine instance for every call, without making one. The mechanism alone: the call
-//! path does not use it yet, and `ISOLATION rewind` is refused at load.
+//! Rewinding: a pristine instance for every call, without making one. This is the mechanism alone;
+//! `rewinding` joins it to the call path.
 //!
 //! An instance that may be rewound has a linear memory of our own. After it is made, its memory
 //! shows a pristine image that all instances of the module share, and is write-protected. The
@@ -12,6 +12,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `arena` | address space for such memories, and how wasmtime gets them |
+//! | `exports` | what the compiler put into a module so that the host can rewind it |
 //! | `slot` | what the fault handler knows of one memory; nothing but atomics |
 //! | `fault` | the signal handler |
 //! | `image` | the pristine contents of a module's memory, and the pages that calls write |
@@ -23,6 +24,7 @@
 )]
 
 pub mod arena;
+pub mod exports;
 mod fault;
 mod image;
 pub mod pristine;

@@ -4,41 +4,34 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ferrite_cache::RewindPlan;
 use smallvec::SmallVec;
 use wasmtime::{AsContextMut, Global, Instance, Memory, Val};
 
 use super::WASM_PAGE;
 use super::arena::{Arena, MemoryHandle};
+use super::exports::RewindExports;
 use super::image::{Image, ImageError};
+use super::slot::Slot;
 
-/// Discarded instances in a row after which a module is not rewound any more.
+/// Instances discarded in a row, each for the same cause, after which a module is treated otherwise.
 const STRIKES_MAX: u32 = 8;
-
-/// Names of the exports that the compiler's rewriting adds.
-const PAGES: &str = "__ferrite_pages";
-const PAGES_REFUSED: &str = "__ferrite_pages_refused";
 
 /// A module's state before any call, shared by its instances.
 #[derive(Debug)]
 pub struct Pristine {
-    /// The memory's contents, if the module has a memory.
+    /// The memory's contents, if the module has a memory of any size.
     image: Option<Image>,
     /// Values of the globals that calls can change, in the order of `globals`.
     globals: Box<[Val]>,
-    /// Instances discarded since one was last rewound.
-    strikes: AtomicU32,
+    /// Instances that grew past the headroom since one was last rewound.
+    grown: AtomicU32,
+    /// Instances that wrote too many pages since one was last rewound.
+    overflowed: AtomicU32,
 }
 
 /// Why an instance cannot be rewound.
 #[derive(Debug, thiserror::Error)]
 pub enum RewindError {
-    /// The artifact lacks what its manifest promises.
-    #[error("the artifact has no export {name}, which rewinding needs; compile it again")]
-    MissingExport {
-        /// The export.
-        name: String,
-    },
     /// The memory is not one of the arena's.
     #[error("the instance's memory does not come from the arena")]
     ForeignMemory,
@@ -48,6 +41,12 @@ pub enum RewindError {
     /// A global or the memory could not be set.
     #[error("the instance cannot be set back: {0}")]
     Set(String),
+}
+
+impl From<wasmtime::Error> for RewindError {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Set(format!("{error:#}"))
+    }
 }
 
 impl From<io::Error> for RewindError {
@@ -65,46 +64,76 @@ pub enum Rewound {
     Discard,
 }
 
+/// How the writes of an instance are undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undo {
+    /// The pages that were written are learned and copied back.
+    Copy,
+    /// The image is mapped anew: for modules whose calls write more pages than can be learned.
+    Map,
+}
+
 /// An instance that can be rewound.
 #[derive(Debug)]
 pub struct Rewinder {
     pristine: Arc<Pristine>,
-    memory: Option<(Memory, MemoryHandle)>,
+    memory: Option<Memory>,
+    handle: Option<MemoryHandle>,
+    undo: Undo,
     globals: SmallVec<[Global; 4]>,
     /// Pages that the image knew when the instance last taught it.
     taught: usize,
 }
 
 impl Pristine {
+    /// Ends a row of discarded instances. Written only where there is one, so that the threads that
+    /// rewind side by side do not share a line that changes.
+    fn note_rewound(strikes: &AtomicU32) {
+        if (1..STRIKES_MAX).contains(&strikes.load(Ordering::Relaxed)) {
+            strikes.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Takes the state of an instance that has been initialised and not been called.
     ///
     /// # Errors
     ///
-    /// When the artifact is not what `plan` says, or there is no memory for the image.
+    /// When there is no memory for the image.
     pub fn capture(
         mut store: impl AsContextMut,
         instance: &Instance,
-        memory: Option<Memory>,
-        plan: &RewindPlan,
+        exports: &RewindExports,
     ) -> Result<Arc<Self>, RewindError> {
-        let globals = globals(&mut store, instance, plan)?
+        let memory = exports.memory(&mut store, instance);
+        let globals: SmallVec<[Global; 4]> = exports.globals(&mut store, instance).collect();
+        let globals = globals
             .iter()
             .map(|global| global.get(&mut store))
             .collect();
         let image = memory
+            .filter(|memory| memory.data_size(&store) > 0)
             .map(|memory| Image::capture(memory.data(&store)))
             .transpose()?;
         Ok(Arc::new(Self {
             image,
             globals,
-            strikes: AtomicU32::new(0),
+            grown: AtomicU32::new(0),
+            overflowed: AtomicU32::new(0),
         }))
     }
 
-    /// Whether calls of this module leave so much behind that rewinding does not pay.
+    /// Whether calls of this module grow its memory past the headroom as a rule, so that no
+    /// instance of it lasts.
     #[must_use]
     pub fn demoted(&self) -> bool {
-        self.strikes.load(Ordering::Relaxed) >= STRIKES_MAX
+        self.grown.load(Ordering::Relaxed) >= STRIKES_MAX
+    }
+
+    /// Whether calls of this module write more pages than can be learned as a rule, so that its
+    /// image is mapped anew after each.
+    #[must_use]
+    pub fn mapped_anew(&self) -> bool {
+        self.overflowed.load(Ordering::Relaxed) >= STRIKES_MAX
     }
 
     /// Pages that new instances start with as writable.
@@ -124,12 +153,17 @@ impl Pristine {
         self: &Arc<Self>,
         mut store: impl AsContextMut,
         instance: &Instance,
-        memory: Option<Memory>,
-        plan: &RewindPlan,
+        exports: &RewindExports,
         arena: &Arc<Arena>,
     ) -> Result<Rewinder, RewindError> {
-        let globals = globals(&mut store, instance, plan)?;
-        let memory = match (memory, &self.image) {
+        let mut undo = if self.demoted() || self.mapped_anew() {
+            Undo::Map
+        } else {
+            Undo::Copy
+        };
+        let globals = exports.globals(&mut store, instance).collect();
+        let memory = exports.memory(&mut store, instance);
+        let handle = match (memory, &self.image) {
             (Some(memory), Some(image)) => {
                 // Initialisation may have grown the memory that the image was taken of.
                 let missing = image.wasm_pages().saturating_sub(memory.size(&store));
@@ -141,14 +175,22 @@ impl Pristine {
                 let handle = arena
                     .find(memory.data_ptr(&store))
                     .ok_or(RewindError::ForeignMemory)?;
-                image.show(&handle)?;
-                Some((memory, handle))
+                match undo {
+                    Undo::Copy if image.show(&handle)? => {}
+                    _ => {
+                        undo = Undo::Map;
+                        image.show_writable(&handle)?;
+                    }
+                }
+                Some(handle)
             }
             _ => None,
         };
         let rewinder = Rewinder {
             pristine: Arc::clone(self),
             memory,
+            handle,
+            undo,
             globals,
             taught: self.learned_pages(),
         };
@@ -161,32 +203,46 @@ impl Rewinder {
     /// Brings the instance back to its pristine state after a call that ended well.
     ///
     /// Costs a copy of 4 KiB for each page that calls of the instance have ever written, and a
-    /// store for each global.
+    /// store for each global. Where calls write more pages than can be learned, it costs a system
+    /// call and later a fault for each page.
     pub fn rewind(&mut self, mut store: impl AsContextMut) -> Rewound {
-        if self.try_rewind(&mut store) {
-            self.pristine.strikes.store(0, Ordering::Relaxed);
-            return Rewound::Ready;
+        let pristine = &self.pristine;
+        let image_len = pristine.image.as_ref().map_or(0, Image::len);
+        let size = self.memory.map_or(0, |memory| memory.data_size(&store));
+        if size != image_len {
+            pristine.grown.fetch_add(1, Ordering::Relaxed);
+            return Rewound::Discard;
         }
-        self.pristine.strikes.fetch_add(1, Ordering::Relaxed);
-        Rewound::Discard
-    }
-
-    fn try_rewind(&mut self, mut store: impl AsContextMut) -> bool {
-        if let (Some((memory, handle)), Some(image)) = (&self.memory, &self.pristine.image) {
+        if let (Some(handle), Some(image)) = (&self.handle, &pristine.image) {
             let Some(slot) = handle.slot() else {
-                return false;
+                return Rewound::Discard;
             };
-            let grown = memory.data_size(&store) != image.len();
-            if grown || slot.overflowed() {
-                return false;
-            }
-            image.restore(handle, slot);
-            if slot.learned() > self.taught {
-                image.teach(slot);
-                self.taught = slot.learned();
+            match self.undo {
+                Undo::Map => {
+                    if image.show_writable(handle).is_err() {
+                        return Rewound::Discard;
+                    }
+                }
+                Undo::Copy if slot.overflowed() => {
+                    pristine.overflowed.fetch_add(1, Ordering::Relaxed);
+                    return Rewound::Discard;
+                }
+                Undo::Copy => {
+                    image.restore(handle, slot);
+                    if slot.learned() > self.taught {
+                        image.teach(slot);
+                        self.taught = slot.learned();
+                    }
+                    Pristine::note_rewound(&pristine.overflowed);
+                }
             }
         }
-        self.restore_globals(&mut store).is_ok()
+        Pristine::note_rewound(&pristine.grown);
+        if self.restore_globals(&mut store).is_ok() {
+            Rewound::Ready
+        } else {
+            Rewound::Discard
+        }
     }
 
     fn restore_globals(&self, mut store: impl AsContextMut) -> Result<(), RewindError> {
@@ -201,7 +257,7 @@ impl Rewinder {
     /// Says where the instance differs from its pristine state; for tests and for hosts that pay
     /// for certainty.
     pub fn difference(&self, mut store: impl AsContextMut) -> Option<String> {
-        if let (Some((memory, _)), Some(image)) = (&self.memory, &self.pristine.image) {
+        if let (Some(memory), Some(image)) = (&self.memory, &self.pristine.image) {
             let (now, then) = (memory.data(&store), image.contents());
             if now.len() != then.len() {
                 return Some(format!(
@@ -234,10 +290,10 @@ impl Rewinder {
     /// Pages that this instance copies back after a call.
     #[must_use]
     pub fn learned_pages(&self) -> usize {
-        self.memory
+        self.handle
             .as_ref()
-            .and_then(|(_, handle)| handle.slot())
-            .map_or(0, super::slot::Slot::learned)
+            .and_then(MemoryHandle::slot)
+            .map_or(0, Slot::learned)
     }
 }
 
@@ -251,24 +307,4 @@ fn bits(value: &Val) -> Option<u128> {
         Val::V128(value) => Some(value.as_u128()),
         _ => None,
     }
-}
-
-/// The globals that calls can change.
-fn globals(
-    mut store: impl AsContextMut,
-    instance: &Instance,
-    plan: &RewindPlan,
-) -> Result<SmallVec<[Global; 4]>, RewindError> {
-    let own = (0..plan.globals).map(|ordinal| format!("__ferrite_global_{ordinal}"));
-    let growth = [PAGES, PAGES_REFUSED]
-        .into_iter()
-        .filter(|_| plan.grows)
-        .map(str::to_owned);
-    own.chain(growth)
-        .map(|name| {
-            instance
-                .get_global(&mut store, &name)
-                .ok_or(RewindError::MissingExport { name })
-        })
-        .collect()
 }

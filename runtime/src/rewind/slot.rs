@@ -7,7 +7,8 @@ use super::HOST_PAGE;
 /// Most pages that an instance may have written and still be rewound.
 ///
 /// Every writable page between protected ones splits a mapping of the kernel's in two, and a
-/// process has 65,530 of them (`vm.max_map_count`), so this bound is a matter of safety.
+/// process has 65,530 of them (`vm.max_map_count`), so this bound is a matter of safety, together
+/// with the one on the mappings of all memories.
 pub(super) const PAGES_MAX: usize = 64;
 
 /// What the fault handler knows of one memory.
@@ -26,8 +27,34 @@ pub(super) struct Slot {
     count: AtomicUsize,
     /// Numbers of the writable pages, in the order in which they were learned.
     pages: [AtomicU32; PAGES_MAX],
+    /// Mappings that the writable pages are counted to take.
+    mappings: AtomicUsize,
     /// Rises whenever the slot gets another memory.
     generation: AtomicU32,
+}
+
+/// Mappings that the writable pages of all memories are counted to take.
+static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
+
+/// The most that they may take; see [`limit_mappings`].
+static MAPPINGS_MAX: AtomicUsize = AtomicUsize::new(16 << 10);
+
+/// Mappings that one run of writable pages costs: its own, and the protected one behind it.
+const MAPPINGS_PER_RUN: usize = 2;
+
+/// Bounds the mappings that writable pages may take in this process, all memories together.
+pub(super) fn limit_mappings(mappings_max: usize) {
+    MAPPINGS_MAX.store(mappings_max, Ordering::Relaxed);
+}
+
+/// Takes `count` mappings from what the process may have; whether there were as many.
+fn claim_mappings(count: usize) -> bool {
+    let max = MAPPINGS_MAX.load(Ordering::Relaxed);
+    MAPPINGS
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(count).filter(|&sum| sum <= max)
+        })
+        .is_ok()
 }
 
 /// What the fault handler is to do about a write.
@@ -50,6 +77,7 @@ impl Slot {
             overflowed: AtomicBool::new(false),
             count: AtomicUsize::new(0),
             pages: [const { AtomicU32::new(0) }; PAGES_MAX],
+            mappings: AtomicUsize::new(0),
             generation: AtomicU32::new(0),
         }
     }
@@ -69,8 +97,15 @@ impl Slot {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Begins to learn; `pages` are writable already.
-    pub(super) fn arm(&self, pages: &[u32]) {
+    /// Begins to learn; `pages` are writable already and form `runs` runs. False where the process
+    /// has no mappings left for those.
+    #[must_use]
+    pub(super) fn arm(&self, pages: &[u32], runs: usize) -> bool {
+        let mappings = runs * MAPPINGS_PER_RUN;
+        if !claim_mappings(mappings) {
+            return false;
+        }
+        self.mappings.store(mappings, Ordering::Relaxed);
         for (slot, page) in self.pages.iter().zip(pages) {
             slot.store(*page, Ordering::Relaxed);
         }
@@ -78,11 +113,23 @@ impl Slot {
             .store(pages.len().min(PAGES_MAX), Ordering::Relaxed);
         self.overflowed.store(false, Ordering::Relaxed);
         self.armed.store(true, Ordering::Release);
+        true
+    }
+
+    fn give_mappings_back(&self) {
+        let mappings = self.mappings.swap(0, Ordering::Relaxed);
+        MAPPINGS.fetch_sub(mappings, Ordering::Relaxed);
+    }
+
+    /// Whether a page next to this one is writable, so that no further mapping is needed.
+    fn touches_a_run(&self, page: u32) -> bool {
+        self.pages().any(|known| known.abs_diff(page) == 1)
     }
 
     /// The memory is gone.
     pub(super) fn clear(&self) {
         self.armed.store(false, Ordering::Release);
+        self.give_mappings_back();
         self.accessible.store(0, Ordering::Release);
         self.count.store(0, Ordering::Relaxed);
         self.overflowed.store(false, Ordering::Relaxed);
@@ -118,17 +165,25 @@ impl Slot {
             return Learned::NotOurs;
         }
         let count = self.learned();
-        match self.pages.get(count) {
-            Some(place) => {
-                place.store(page, Ordering::Relaxed);
-                self.count.store(count + 1, Ordering::Release);
-                Learned::Page(page)
+        let Some(place) = self.pages.get(count) else {
+            return self.give_up(accessible);
+        };
+        if !self.touches_a_run(page) {
+            if !claim_mappings(MAPPINGS_PER_RUN) {
+                return self.give_up(accessible);
             }
-            None => {
-                self.overflowed.store(true, Ordering::Release);
-                Learned::Everything(accessible)
-            }
+            self.mappings.fetch_add(MAPPINGS_PER_RUN, Ordering::Relaxed);
         }
+        place.store(page, Ordering::Relaxed);
+        self.count.store(count + 1, Ordering::Release);
+        Learned::Page(page)
+    }
+
+    /// Stops to learn: all pages become writable, which takes one mapping.
+    pub(super) fn give_up(&self, accessible: usize) -> Learned {
+        self.overflowed.store(true, Ordering::Release);
+        self.give_mappings_back();
+        Learned::Everything(accessible)
     }
 }
 
@@ -142,7 +197,7 @@ mod tests {
         let bytes = 2 * PAGES_MAX * HOST_PAGE;
         slot.set_accessible(bytes);
         assert_eq!(slot.learn(0), Learned::NotOurs, "not armed yet");
-        slot.arm(&[3]);
+        assert!(slot.arm(&[3], 1));
         assert_eq!(slot.learn(3 * HOST_PAGE + 7), Learned::NotOurs, "known");
         assert_eq!(slot.learn(bytes), Learned::NotOurs, "past the end");
         for page in 0..PAGES_MAX as u32 - 1 {

@@ -26,17 +26,23 @@ const COUNTER: &str = r#"
 #[tokio::test]
 async fn nothing_survives_a_fresh_call() {
     let host = Host::new();
-    let function = host.load(&guest(COUNTER));
+    let function = host.load_with(&guest(COUNTER), |spec| spec.isolation = Isolation::Fresh);
     for _ in 0..20 {
         assert_eq!(host.call(&function, &[], &[]).await, "*3 :1 :1 :2");
     }
 }
 
 #[tokio::test]
-async fn no_byte_of_memory_survives_a_fresh_call() {
+async fn no_byte_of_memory_survives() {
+    for isolation in [Isolation::Fresh, Isolation::Rewind] {
+        no_byte_of_memory_survives_under(isolation).await;
+    }
+}
+
+async fn no_byte_of_memory_survives_under(isolation: Isolation) {
     let host = Host::with_instances(1);
     // Fills all of four pages after counting the bytes that are not 0.
-    let function = host.load(
+    let function = host.load_with(
         r#"(module
             (memory (export "memory") 4)
             (func (export "run") (result i32) (local $at i32) (local $dirty i32)
@@ -47,18 +53,25 @@ async fn no_byte_of_memory_survives_a_fresh_call() {
                     (local.set $at (i32.add (local.get $at) (i32.const 1)))
                     (br_if $l (i32.lt_u (local.get $at) (i32.const 262144))))
                 (local.get $dirty)))"#,
+        |spec| spec.isolation = isolation,
     );
-    for _ in 0..3 {
+    for _ in 0..20 {
         assert_eq!(host.call(&function, &[], &[]).await, ":0");
     }
 }
 
 #[tokio::test]
 async fn scattered_writes_are_undone_too() {
+    for isolation in [Isolation::Fresh, Isolation::Rewind] {
+        scattered_writes_are_undone_under(isolation).await;
+    }
+}
+
+async fn scattered_writes_are_undone_under(isolation: Isolation) {
     let host = Host::with_instances(1);
     // Adds one to bytes all over a memory whose second half has contents, and gives their sum.
     let data = "\\07".repeat(300_000);
-    let function = host.load(&format!(
+    let wat = format!(
         r#"(module
             (memory (export "memory") 10)
             (data (i32.const 330000) "{data}")
@@ -71,7 +84,8 @@ async fn scattered_writes_are_undone_too() {
                     (local.set $at (i32.add (local.get $at) (local.get $step)))
                     (br_if $l (i32.lt_u (local.get $at) (i32.const 655360))))
                 (local.get $sum)))"#
-    ));
+    );
+    let function = host.load_with(&wat, |spec| spec.isolation = isolation);
     for step in [300_007, 100_003, 50_021, 4_099, 511] {
         let touched = (0..655_360).step_by(step);
         let sum: usize = touched

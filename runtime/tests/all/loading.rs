@@ -1,6 +1,5 @@
 //! What is refused when a function is loaded, and that the linker has every import.
 
-use ferrite_runtime::spec::Isolation;
 use ferrite_wasm_abi::wasi::{PREVIEW1, PREVIEW1_MODULE};
 use ferrite_wasm_abi::{ENV_PREFIX, IMPORTS, Import, MODULE};
 
@@ -54,9 +53,5 @@ fn what_could_never_run_is_refused_at_load() {
     assert_eq!(
         refused(large, &|spec| spec.limits.table_elements_max = 19),
         "LIMIT the module starts with 20 table elements, its limit is 19; raise max_table_elements"
-    );
-    assert_eq!(
-        refused(large, &|spec| spec.isolation = Isolation::Rewind),
-        "INVALID isolation rewind is not available in this version; use fresh, which is as strong, or reuse"
     );
 }

@@ -10,6 +10,7 @@ mod managed;
 mod permissions;
 mod replies;
 mod rewind;
+mod rewound;
 mod scheduling;
 mod support;
 mod transactions;

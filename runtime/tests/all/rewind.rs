@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use ferrite_cache::{Profile, Rewind, RewindPlan};
+use ferrite_cache::{Profile, Rewind};
 use ferrite_compiler::rewrite::rewrite;
 use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
+use ferrite_runtime::rewind::exports::RewindExports;
 use ferrite_runtime::rewind::pristine::{Pristine, Rewinder, Rewound};
 use wasmtime::{
     Engine, Instance, InstanceAllocationStrategy, Module, Store, Trap, TypedFunc, WasmParams,
@@ -36,14 +37,12 @@ struct House {
     engine: Engine,
     arena: Arc<Arena>,
     module: Module,
-    plan: RewindPlan,
+    exports: RewindExports,
 }
 
 impl House {
     fn new(memories_max: usize) -> Self {
         let mut config = Profile::native().compiler_config();
-        // wasmtime maps images of data segments only into memories of its own.
-        config.memory_init_cow(false);
         let first = Engine::new(&config).expect("an engine can be made");
         let arena = Arena::new(ArenaOptions {
             memories_max,
@@ -62,11 +61,12 @@ impl House {
             panic!("the guest can be rewound");
         };
         let module = Module::new(&engine, rewritten.wasm).expect("the guest compiles");
+        let exports = RewindExports::find(&module, &plan).expect("the pass added them");
         Self {
             engine,
             arena,
             module,
-            plan,
+            exports,
         }
     }
 
@@ -83,19 +83,16 @@ impl House {
             mut store,
             instance,
         } = self.instance();
-        let memory = instance.get_memory(&mut store, "memory");
-        Pristine::capture(&mut store, &instance, memory, &self.plan).expect("an image")
+        Pristine::capture(&mut store, &instance, &self.exports).expect("an image")
     }
 
     fn attached(&self, pristine: &Arc<Pristine>) -> (Guest, Rewinder) {
         let mut guest = self.instance();
-        let memory = guest.instance.get_memory(&mut guest.store, "memory");
         let rewinder = pristine
             .attach(
                 &mut guest.store,
                 &guest.instance,
-                memory,
-                &self.plan,
+                &self.exports,
                 &self.arena,
             )
             .expect("the instance can be rewound");
@@ -182,20 +179,39 @@ fn siblings_start_with_what_was_learned() {
 }
 
 #[test]
-fn too_many_pages_or_real_growth_discard_the_instance() {
+fn growth_past_the_headroom_discards_the_instance() {
     let house = House::new(4);
     let pristine = house.pristine();
     for round in 0..8 {
         assert!(!pristine.demoted(), "round {round}");
         let (mut guest, mut rewinder) = house.attached(&pristine);
-        if round % 2 == 0 {
-            guest.call::<_, ()>("touch", 80);
-        } else {
-            assert_eq!(guest.call::<_, i32>("grow", 100), 2);
-        }
+        assert_eq!(guest.call::<_, i32>("grow", 100), 2);
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Discard);
     }
     assert!(pristine.demoted(), "a module that never fits is given up");
+    let (mut guest, rewinder) = house.attached(&pristine);
+    assert_eq!(rewinder.difference(&mut guest.store), None);
+    assert_eq!(guest.call::<_, i32>("grow", 100), 2);
+}
+
+#[test]
+fn a_module_that_writes_many_pages_is_mapped_anew() {
+    let house = House::new(4);
+    let pristine = house.pristine();
+    for round in 0..8 {
+        assert!(!pristine.mapped_anew(), "round {round}");
+        let (mut guest, mut rewinder) = house.attached(&pristine);
+        guest.call::<_, ()>("touch", 80);
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Discard);
+    }
+    assert!(pristine.mapped_anew());
+    let (mut guest, mut rewinder) = house.attached(&pristine);
+    for _ in 0..3 {
+        guest.call::<_, ()>("touch", 200);
+        assert_eq!(guest.call::<_, i32>("grow", 3), 2);
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+        assert_eq!(rewinder.difference(&mut guest.store), None);
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
             instances_max: u32::try_from(config.pool.total_instances).unwrap_or(u32::MAX),
             memory_bytes_max: limits.memory_bytes_max,
             table_elements_max: saturate(limits.table_elements_max),
+            verify_rewinding: false,
         },
         limits,
         permissions: config.security.default_permissions.clone(),

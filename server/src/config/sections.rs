@@ -182,8 +182,9 @@ section! {
         /// `WASM.ERRORS`.
         pub hot_reload: bool = "false",
         /// What calls of one function see of each other, where `WASM.LOAD` does not say:
-        /// nothing (`fresh`, and `rewind` at a lower price), or the memory of earlier calls (`reuse`).
-        pub isolation: Isolation = "fresh",
+        /// nothing (`rewind`, which puts instances back to their first state, and `fresh`, which makes
+        /// new ones), or the memory of earlier calls (`reuse`).
+        pub isolation: Isolation = "rewind",
         /// Which calls get a line in the log, with function, digest, keys, time, fuel and outcome:
         /// `off`, `errors`, `all`, or a share such as `1/100`. The lines have the target
         /// `ferrite::audit`.

@@ -78,6 +78,9 @@ fn report(
             .as_ref()
             .map(|manifest| manifest.profile.to_string()),
         source: manifest.as_ref().map(|manifest| manifest.source),
+        rewind: manifest
+            .as_ref()
+            .map(|manifest| manifest.module.rewind.clone()),
         entries: manifest.map(|manifest| manifest.module.entries),
         refused,
     }

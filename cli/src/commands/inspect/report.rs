@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use ferrite_cache::{
-    Baseline, Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Target,
+    Baseline, Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Rewind,
+    RewindPlan, Target,
 };
 use serde::Serialize;
 
@@ -72,6 +73,7 @@ pub(super) struct ArtifactReport {
     pub(super) described: Option<String>,
     pub(super) source: Option<Digest>,
     pub(super) entries: Option<Vec<EntryInfo>>,
+    pub(super) rewind: Option<Rewind>,
     /// Why this build would not load it on this machine.
     pub(super) refused: Option<String>,
 }
@@ -167,6 +169,7 @@ impl ModuleReport {
         if !first.is_empty() {
             line(out, "runs first", &first.join(" and "))?;
         }
+        line(out, "isolation", &rewind_text(&info.rewind))?;
         needs.text(out)
     }
 }
@@ -241,6 +244,9 @@ impl ArtifactReport {
         for entry in self.entries.iter().flatten() {
             line(out, "entry", &entry_text(entry))?;
         }
+        if let Some(rewind) = &self.rewind {
+            line(out, "isolation", &rewind_text(rewind))?;
+        }
         match &self.refused {
             Some(reason) => line(out, "refused", reason),
             None => line(out, "loads", "on this machine, by this release"),
@@ -251,6 +257,32 @@ impl ArtifactReport {
 fn entry_text(entry: &EntryInfo) -> String {
     let name = shown(&entry.name);
     format!("{name}  {}  {}", entry.kind, entry.signature)
+}
+
+/// Whether a module's instances are rewound, and what that takes.
+fn rewind_text(rewind: &Rewind) -> String {
+    match rewind {
+        Rewind::Allowed(RewindPlan {
+            globals,
+            headroom_pages,
+            grows,
+            start: _,
+            offsets: _,
+        }) => {
+            let mut text = "rewind".to_owned();
+            match globals {
+                0 => {}
+                1 => text.push_str("; restores 1 global"),
+                count => text.push_str(&format!("; restores {count} globals")),
+            }
+            if *grows {
+                let headroom = Bytes(headroom_pages * 65_536);
+                text.push_str(&format!("; undoes growth up to {headroom}"));
+            }
+            text
+        }
+        Rewind::Refused { reason } => format!("fresh instead of rewind, because {reason}"),
+    }
 }
 
 /// A name from a module, without what would change the terminal.

@@ -17,7 +17,7 @@ async fn a_function_is_loaded_called_looked_at_and_unloaded() {
     assert_eq!(
         host.say("WASM.LIST").await,
         format!(
-            "*1 *10 $4 name $4 add1 $6 digest $71 {digest} $9 isolation $5 fresh $5 calls :4 $6 errors :0"
+            "*1 *10 $4 name $4 add1 $6 digest $71 {digest} $9 isolation $6 rewind $5 calls :4 $6 errors :0"
         )
     );
     assert_eq!(

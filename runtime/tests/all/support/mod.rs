@@ -39,6 +39,7 @@ impl Host {
         let keyspace = Arc::new(MemoryKeyspace::default());
         let options = EngineOptions {
             instances_max,
+            verify_rewinding: true,
             ..EngineOptions::default()
         };
         let executor = Executor::new(&options, Arc::clone(&keyspace)).expect("there is room");
@@ -123,7 +124,7 @@ pub(crate) fn spec() -> FunctionSpec {
         door: Door::new(&permissions, |_| true).expect("these permissions are right"),
         permissions,
         limits: Limits::DEFAULT,
-        isolation: Isolation::Fresh,
+        isolation: Isolation::default(),
         pool: PoolOptions::default(),
     }
 }

@@ -1,0 +1,260 @@
+//! How each kind of entry is run on an instance.
+
+use std::ops::Range;
+
+use ferrite_cache::EntryKind;
+use wasmtime::{Func, Val};
+
+use super::{Buffers, EntryFunc, Instance, Survives, client_error, note_refused_growth};
+use crate::error::CallError;
+use crate::host::fuel;
+use crate::keyspace::Keyspace;
+use crate::prepared::{Entry, Prepared};
+use crate::reply::DEPTH_MAX;
+use crate::resp::{Encoder, Protocol, ReplyBounds, transcode};
+use crate::scalar;
+use crate::scalar_func::ScalarFunc;
+use crate::state::CallState;
+use crate::stop::Stop;
+
+/// Why an entry gave no reply.
+pub(crate) enum RunError {
+    /// The guest did not return; its instance is lost.
+    Guest(wasmtime::Error),
+    /// The guest returned, and what it returned is no reply.
+    Reply(CallError),
+}
+
+impl<T: Into<wasmtime::Error>> From<T> for RunError {
+    fn from(error: T) -> Self {
+        Self::Guest(error.into())
+    }
+}
+
+impl<K: Keyspace> Instance<K> {
+    /// Runs an entry, which leaves its reply in the state's [`ReplyBuilder`].
+    ///
+    /// `args` are a scalar entry's, read before. `serves_again` says whether the instance will
+    /// serve other calls, so that buffers must be given back to the guest's allocator.
+    ///
+    /// # Errors
+    ///
+    /// The client's error, and whether the instance may serve other calls nevertheless.
+    ///
+    /// [`ReplyBuilder`]: crate::reply::ReplyBuilder
+    pub(crate) async fn run(
+        &mut self,
+        prepared: &Prepared<K>,
+        index: usize,
+        args: &[Val],
+        serves_again: bool,
+    ) -> Result<(), (CallError, Survives)> {
+        let entry = &prepared.entries()[index];
+        let result = match entry.kind {
+            EntryKind::Command => self.run_command(entry, index).await,
+            EntryKind::Scalar => self.run_scalar(entry, index, args).await,
+            EntryKind::Buffer => self.run_buffer(prepared, entry, index, serves_again).await,
+        };
+        match result {
+            Ok(()) => Ok(()),
+            Err(RunError::Reply(error)) => Err((error, Survives::Yes)),
+            Err(RunError::Guest(error)) => {
+                note_refused_growth(&mut self.store, &self.instance, prepared);
+                let error = client_error(&error, self.store.data(), prepared);
+                Err((error, Survives::No))
+            }
+        }
+    }
+
+    async fn run_command(&mut self, entry: &Entry, index: usize) -> Result<(), RunError> {
+        if self.entries[index].is_none() {
+            let func = self.func(entry)?.typed(&self.store)?;
+            self.entries[index] = Some(EntryFunc::Command(func));
+        }
+        let Some(EntryFunc::Command(func)) = &self.entries[index] else {
+            return Err(no_such_func(entry).into());
+        };
+        func.call_async(&mut self.store, ()).await?;
+        Ok(())
+    }
+
+    async fn run_scalar(
+        &mut self,
+        entry: &Entry,
+        index: usize,
+        args: &[Val],
+    ) -> Result<(), RunError> {
+        if self.entries[index].is_none() {
+            let func = self.func(entry)?;
+            let func = ScalarFunc::new(func, &entry.signature, &self.store)?;
+            self.entries[index] = Some(EntryFunc::Scalar(func));
+        }
+        let Some(EntryFunc::Scalar(func)) = &self.entries[index] else {
+            return Err(no_such_func(entry).into());
+        };
+        let mut results = scalar::empty_results(&entry.signature);
+        func.call(&mut self.store, args, &mut results).await?;
+        scalar::reply(&mut self.store.data_mut().reply, &results)
+            .map_err(|problem| RunError::Reply(CallError::limit(problem.to_string())))
+    }
+
+    async fn run_buffer(
+        &mut self,
+        prepared: &Prepared<K>,
+        entry: &Entry,
+        index: usize,
+        serves_again: bool,
+    ) -> Result<(), RunError> {
+        if self.entries[index].is_none() {
+            let func = self.func(entry)?.typed(&self.store)?;
+            self.entries[index] = Some(EntryFunc::Buffer(func));
+        }
+        let buffers = self.buffers(prepared)?;
+        let input_len = self.encode_input()?;
+        let input = buffers.alloc.call_async(&mut self.store, input_len).await?;
+        self.write_input(input, input_len)?;
+        let Some(EntryFunc::Buffer(func)) = &self.entries[index] else {
+            return Err(no_such_func(entry).into());
+        };
+        let packed = func
+            .call_async(&mut self.store, (input, input_len))
+            .await?
+            .cast_unsigned();
+        let [output, output_len] = [packed >> 32, packed & u64::from(u32::MAX)]
+            .map(|half| u32::try_from(half).unwrap_or(u32::MAX).cast_signed());
+        let reply = self.read_reply(output, output_len)?;
+        if serves_again && let Some(dealloc) = &buffers.dealloc {
+            dealloc
+                .call_async(&mut self.store, (input, input_len))
+                .await?;
+            // A reply in the place of the input has been given back with it.
+            if output != input && output_len != 0 {
+                dealloc
+                    .call_async(&mut self.store, (output, output_len))
+                    .await?;
+            }
+        }
+        reply.map_err(RunError::Reply)
+    }
+
+    /// Writes `[keys, args]` as RESP into a buffer of the state's; its length.
+    fn encode_input(&mut self) -> Result<i32, RunError> {
+        let CallState {
+            input,
+            command_reply: out,
+            ..
+        } = &mut **self.store.data_mut();
+        out.clear();
+        out.set_protocol(Protocol::Resp2);
+        out.array(2);
+        out.array(input.key_count());
+        input.keys().for_each(|key| out.bulk(key));
+        out.array(input.arg_count());
+        input.args().for_each(|arg| out.bulk(arg));
+        i32::try_from(out.len()).map_err(|_| {
+            RunError::Reply(CallError::limit(format!(
+                "keys and arguments take {} bytes, which no guest can hold; give fewer",
+                out.len()
+            )))
+        })
+    }
+
+    fn write_input(&mut self, pointer: i32, len: i32) -> Result<(), RunError> {
+        self.charge_bytes(len)?;
+        let memory = self.memory()?;
+        let (memory, state) = memory.data_and_store_mut(&mut self.store);
+        let target = slice(memory, pointer, len, "the buffer that alloc returned")?;
+        memory[target].copy_from_slice(state.command_reply.bytes());
+        Ok(())
+    }
+
+    /// Reads the reply that the guest left in its memory. The outer error ends the guest, the
+    /// inner one is about a reply that is none.
+    fn read_reply(&mut self, pointer: i32, len: i32) -> Result<Result<(), CallError>, RunError> {
+        self.charge_bytes(len)?;
+        let memory = self.memory()?;
+        let (memory, state) = memory.data_and_store_mut(&mut self.store);
+        let source = slice(memory, pointer, len, "the reply that the entry returned")?;
+        let reply = &mut state.reply;
+        let bounds = ReplyBounds {
+            bytes_max: reply.bytes_max(),
+            depth_max: DEPTH_MAX,
+        };
+        // A buffer entry that also pushes replies has two of them.
+        Ok(reply
+            .whole()
+            .map_err(|problem| CallError::invalid(problem.to_string()))
+            .and_then(|out: &mut Encoder| {
+                transcode(&memory[source], &bounds, out).map_err(|problem| {
+                    CallError::invalid(format!("the entry returned no reply: {problem}"))
+                })
+            }))
+    }
+
+    /// Takes the fuel for bytes that the host moves between calls of one entry.
+    fn charge_bytes(&mut self, len: i32) -> Result<(), RunError> {
+        let units = fuel::bytes(u64::from(len.cast_unsigned()));
+        match self.store.get_fuel()?.checked_sub(units) {
+            Some(left) => Ok(self.store.set_fuel(left)?),
+            None => Err(wasmtime::Trap::OutOfFuel.into()),
+        }
+    }
+
+    fn memory(&self) -> Result<wasmtime::Memory, Stop> {
+        self.store.data().memory.ok_or(Stop::NoMemory {
+            function: "a buffer entry",
+        })
+    }
+
+    fn buffers(&mut self, prepared: &Prepared<K>) -> wasmtime::Result<Buffers> {
+        if let Some(buffers) = &self.buffers {
+            return Ok(buffers.clone());
+        }
+        let exports = prepared.exports();
+        let mut find = |export: &Option<wasmtime::ModuleExport>| {
+            export.as_ref().and_then(|export| {
+                self.instance
+                    .get_module_export(&mut self.store, export)
+                    .and_then(wasmtime::Extern::into_func)
+            })
+        };
+        let (alloc, dealloc) = (find(&exports.alloc), find(&exports.dealloc));
+        let alloc = alloc.ok_or_else(|| {
+            wasmtime::Error::msg("a buffer entry needs an exported alloc(size) -> pointer")
+        })?;
+        let buffers = Buffers {
+            alloc: alloc.typed(&self.store)?,
+            // Something else that happens to have the name is not what it seems.
+            dealloc: dealloc.and_then(|dealloc| dealloc.typed(&self.store).ok()),
+        };
+        self.buffers = Some(buffers.clone());
+        Ok(buffers)
+    }
+
+    fn func(&mut self, entry: &Entry) -> wasmtime::Result<Func> {
+        self.instance
+            .get_module_export(&mut self.store, &entry.export)
+            .and_then(wasmtime::Extern::into_func)
+            .ok_or_else(|| no_such_func(entry))
+    }
+}
+
+/// The part of a memory that a pointer and a length mean, both read as unsigned.
+fn slice(memory: &[u8], pointer: i32, len: i32, what: &'static str) -> Result<Range<usize>, Stop> {
+    let (pointer, len) = (pointer.cast_unsigned(), len.cast_unsigned());
+    let start = pointer as usize;
+    match start.checked_add(len as usize) {
+        Some(end) if end <= memory.len() => Ok(start..end),
+        _ => Err(Stop::ReturnedOutOfBounds {
+            what,
+            pointer,
+            len,
+            memory_bytes: memory.len(),
+        }),
+    }
+}
+
+#[cold]
+fn no_such_func(entry: &Entry) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the module has no function \"{}\"", entry.name))
+}
