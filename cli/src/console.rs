@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
+use ferrite_cache::bundle::BundleError;
 use serde::Serialize;
 
 /// How a command ended.
@@ -38,10 +39,19 @@ impl Exit {
             Self::Done
         } else if error.is::<Usage>() {
             Self::Misused
+        } else if is_refused_bundle(error) {
+            Self::Refused
         } else {
             Self::Failed
         }
     }
+}
+
+/// Whether a bundle is refused for what it is, and not because it could not be read.
+fn is_refused_bundle(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<BundleError>()
+        .is_some_and(|error| !matches!(error, BundleError::Read(_)))
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -1,13 +1,19 @@
 //! The `ferrite-wasmc` command line.
 
 mod arguments;
+mod bundle_file;
 mod cache_folder;
+mod clock;
 mod commands;
 mod console;
+mod keys;
+mod password;
 mod precompile;
 mod progress;
+mod rights;
 mod source;
 mod units;
+mod whole_file;
 
 use std::process::ExitCode;
 

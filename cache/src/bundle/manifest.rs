@@ -143,24 +143,7 @@ impl BundleManifest {
                 excerpt(&self.name)
             ));
         }
-        let version_ok = |b: u8| b.is_ascii_alphanumeric() || b".+-_".contains(&b);
-        if self.version.is_empty()
-            || self.version.len() > VERSION_BYTES_MAX
-            || !self.version.bytes().all(version_ok)
-        {
-            return Err(format!(
-                "the version {:?} is not 1 to {VERSION_BYTES_MAX} of A-Z a-z 0-9 . + - _",
-                excerpt(&self.version)
-            ));
-        }
-        if let Some(description) = &self.description
-            && description.len() > DESCRIPTION_BYTES_MAX
-        {
-            return Err(format!(
-                "the description has {} bytes, more than {DESCRIPTION_BYTES_MAX}",
-                description.len()
-            ));
-        }
+        check_words(&self.version, self.description.as_deref())?;
         if let Some(expires) = self.expires_unix
             && expires <= self.created_unix
         {
@@ -184,6 +167,23 @@ impl BundleManifest {
             return Err("its artifacts are not in the order of their fingerprints".to_owned());
         }
         Ok(())
+    }
+}
+
+/// Says what is wrong with a version and a description, if anything is.
+pub fn check_words(version: &str, description: Option<&str>) -> Result<(), String> {
+    let version_ok = |b: u8| b.is_ascii_alphanumeric() || b".+-_".contains(&b);
+    if version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.bytes().all(version_ok) {
+        return Err(format!(
+            "the version {:?} is not 1 to {VERSION_BYTES_MAX} of A-Z a-z 0-9 . + - _",
+            excerpt(version)
+        ));
+    }
+    match description.map_or(0, str::len) {
+        0..=DESCRIPTION_BYTES_MAX => Ok(()),
+        bytes => Err(format!(
+            "the description has {bytes} bytes, more than {DESCRIPTION_BYTES_MAX}"
+        )),
     }
 }
 

@@ -21,6 +21,7 @@ pub use crate::key_id::{KeyId, KeyIdError};
 pub use error::BundleError;
 pub use manifest::{
     ARTIFACTS_MAX, ArtifactMember, BUNDLE_FORMAT, BundleManifest, MANIFEST_BYTES_MAX, Member,
+    check_words,
 };
 pub use read::{BundleBounds, BundleContents, BundleMembers, TrustedBundle, UncheckedBundle};
 pub use signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError, TrustedKey};

@@ -1,11 +1,16 @@
 //! The commands, one module each.
 
+pub(crate) mod bundle;
 pub(crate) mod cache;
 pub(crate) mod compile;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
+pub(crate) mod keygen;
 pub(crate) mod run;
+pub(crate) mod sign;
 pub(crate) mod targets;
+pub(crate) mod verify;
 pub(crate) mod worker;
 
 use anyhow::Result;
@@ -18,10 +23,20 @@ use crate::console::{Console, Exit};
 pub(crate) enum Command {
     /// Compile modules into the cache
     Compile(compile::Arguments),
-    /// Show what a module or artifact is, what it needs, and why it would be refused
+    /// Show what a module, artifact or bundle is, what it needs, and why it would be refused
     Inspect(inspect::Arguments),
     /// Call a function here, on a store of its own
     Run(run::Arguments),
+    /// Pack a module and its native code into a bundle that servers can trust
+    Bundle(bundle::Arguments),
+    /// Make a key pair that signs bundles
+    Keygen(keygen::Arguments),
+    /// Sign a bundle
+    Sign(sign::Arguments),
+    /// Check that a trusted key signed a bundle, and every byte of it
+    Verify(verify::Arguments),
+    /// Show what a release may do that the one before could not; exit code 3 where it is more
+    Diff(diff::Arguments),
     /// Look at the cache and keep it in order
     Cache(cache::Arguments),
     /// List the targets and CPU baselines that can be compiled for
@@ -39,6 +54,11 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
         Command::Compile(arguments) => compile::run(arguments, console),
         Command::Inspect(arguments) => inspect::run(arguments, console),
         Command::Run(arguments) => run::run(arguments, console),
+        Command::Bundle(arguments) => bundle::run(arguments, console),
+        Command::Keygen(arguments) => keygen::run(arguments, console),
+        Command::Sign(arguments) => sign::run(arguments, console),
+        Command::Verify(arguments) => verify::run(arguments, console),
+        Command::Diff(arguments) => diff::run(arguments, console),
         Command::Cache(arguments) => cache::run(arguments, console),
         Command::Targets(arguments) => targets::run(arguments, console),
         Command::Doctor(arguments) => doctor::run(arguments, console),

@@ -17,6 +17,9 @@ use snapbox::Redactions;
 const VARYING: &[(&str, &str)] = &[
     ("[DIGEST]", "(?<redacted>blake3:[0-9a-f]{64})"),
     ("[HEX]", r"\b(?<redacted>[0-9a-f]{64})\b"),
+    ("[PUBLIC]", r"(?<redacted>RW[0-9A-Za-z+/]{54})"),
+    ("[NOW]", r"it is (?<redacted>[0-9]+) now"),
+    ("[KEY]", r"\b(?<redacted>[0-9A-F]{16})\b"),
     ("[PROFILE]", r"\b(?<redacted>[0-9a-f]{16})\b"),
     ("[TIME]", r"\b(?<redacted>[0-9]+(\.[0-9]+)? (µs|ms|s))\b"),
     ("[SIZE]", r"\b(?<redacted>[0-9]+\.[0-9] [KM]iB)\b"),

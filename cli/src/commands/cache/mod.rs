@@ -1,6 +1,7 @@
 //! `ferrite-wasmc cache`: looks at the cache and keeps it in order.
 
 mod gc;
+mod import;
 mod info;
 mod ls;
 mod path;
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Remove what has not been used for longest, artifacts first, until the rest is small enough
     Gc(gc::Arguments),
+    /// Put the code of a signed bundle into the cache, so that a server need not compile it
+    Import(import::Arguments),
     /// Print the folder
     Path {
         #[command(flatten)]
@@ -53,6 +56,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         Task::Info { cache } => info::run(&cache, console),
         Task::Verify { cache } => verify::run(&cache, console),
         Task::Gc(arguments) => gc::run(&arguments, console),
+        Task::Import(arguments) => import::run(&arguments, console),
         Task::Path { cache } => path::run(&cache, console),
     }
 }

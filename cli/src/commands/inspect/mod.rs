@@ -1,6 +1,7 @@
-//! `ferrite-wasmc inspect`: what a module or artifact is, needs, and would be refused for.
+//! `ferrite-wasmc inspect`: what a module, artifact or bundle is, needs, and would be refused for.
 
 mod artifact;
+mod bundle;
 mod needs;
 mod report;
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use ferrite_cache::{Cache, Digest, Manifest};
 use ferrite_compiler::{Bounds, CompileError};
 
+use crate::bundle_file;
 use crate::cache_folder::CacheFolder;
 use crate::console::{Console, Exit};
 use crate::source;
@@ -22,7 +24,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 /// What was typed after `inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// A module, an artifact, or the digest of either in the cache
+    /// A module, an artifact, a bundle, or the digest of a module or artifact in the cache
     #[arg(value_name = "FILE|blake3:HEX")]
     subject: String,
 
@@ -48,7 +50,9 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 
 /// What the bytes of a file are.
 fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<Inspection> {
-    if artifact::is_artifact(bytes) {
+    if bundle_file::is_bundle(bytes) {
+        bundle::describe(bytes).map(|report| Inspection::Bundle(Box::new(report)))
+    } else if artifact::is_artifact(bytes) {
         artifact::describe(bytes, cache).map(Inspection::Artifact)
     } else {
         describe_source(bytes, cache).map(Inspection::Source)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use ferrite_cache::bundle::KeyId;
 use ferrite_cache::{
     Baseline, Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Rewind,
     RewindPlan, Target,
@@ -18,6 +19,7 @@ use crate::units::{Bytes, Micros};
 pub(super) enum Inspection {
     Source(SourceReport),
     Artifact(ArtifactReport),
+    Bundle(Box<BundleReport>),
 }
 
 /// A module that is not compiled.
@@ -78,11 +80,48 @@ pub(super) struct ArtifactReport {
     pub(super) refused: Option<String>,
 }
 
+/// A bundle.
+#[derive(Serialize)]
+pub(super) struct BundleReport {
+    pub(super) bytes: u64,
+    /// Identity of what is signed.
+    pub(super) manifest: Digest,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) description: Option<String>,
+    pub(super) sequence: u64,
+    pub(super) created_unix: u64,
+    pub(super) expires_unix: Option<u64>,
+    pub(super) isolation: Option<String>,
+    pub(super) permissions: Option<serde_json::Value>,
+    pub(super) limits: Option<serde_json::Value>,
+    /// The key that is said to have signed it; nothing was checked.
+    pub(super) signed_by: Option<KeyId>,
+    pub(super) comment: Option<String>,
+    pub(super) source: Digest,
+    pub(super) source_bytes: u64,
+    pub(super) artifacts: Vec<ArtifactInBundle>,
+    pub(super) module: ModuleReport,
+}
+
+/// Native code in a bundle.
+#[derive(Serialize)]
+pub(super) struct ArtifactInBundle {
+    pub(super) artifact: Digest,
+    pub(super) bytes: u64,
+    pub(super) target: Target,
+    pub(super) baseline: Baseline,
+    pub(super) profile: Fingerprint,
+    /// Why this release would not load it on any machine.
+    pub(super) refused: Option<String>,
+}
+
 impl Report for Inspection {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Source(source) => source.text(out),
             Self::Artifact(artifact) => artifact.text(out),
+            Self::Bundle(bundle) => bundle.text(out),
         }
     }
 }
@@ -124,6 +163,63 @@ impl SourceReport {
             )?;
         }
         Ok(())
+    }
+}
+
+impl BundleReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let release = format!("{} {}, sequence {}", self.name, self.version, self.sequence);
+        line(out, "function", &release)?;
+        if let Some(description) = &self.description {
+            line(out, "described", &shown(description))?;
+        }
+        line(out, "size", &Bytes(self.bytes).to_string())?;
+        let created = format!("at {} (seconds since 1970)", self.created_unix);
+        line(out, "created", &created)?;
+        if let Some(expires) = self.expires_unix {
+            line(out, "expires", &format!("at {expires}"))?;
+        }
+        let asked = |value: &Option<serde_json::Value>| match value {
+            Some(json) => json.to_string(),
+            None => "the server's default".to_owned(),
+        };
+        line(
+            out,
+            "asks for",
+            &format!("permissions {}", asked(&self.permissions)),
+        )?;
+        line(out, "asks for", &format!("limits {}", asked(&self.limits)))?;
+        if let Some(isolation) = &self.isolation {
+            line(out, "asks for", &format!("isolation {}", shown(isolation)))?;
+        }
+        match self.signed_by {
+            Some(key) => line(
+                out,
+                "signature",
+                &format!("by key {key}, to be checked with `verify`"),
+            )?,
+            None => line(out, "unsigned", "no server loads it before `sign`")?,
+        }
+        let source = format!("{}  {}", self.source, Bytes(self.source_bytes));
+        line(out, "source", &source)?;
+        for artifact in &self.artifacts {
+            let refused = match &artifact.refused {
+                Some(reason) => format!("  (not loaded by this release: {reason})"),
+                None => String::new(),
+            };
+            line(
+                out,
+                "artifact",
+                &format!(
+                    "for {}, {} (profile {}): {}{refused}",
+                    artifact.target,
+                    artifact.baseline,
+                    artifact.profile,
+                    Bytes(artifact.bytes)
+                ),
+            )?;
+        }
+        self.module.text(out)
     }
 }
 

@@ -4,14 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use ferrite_runtime::limits::LimitSettings;
 use ferrite_runtime::permissions::Permissions;
 use ferrite_runtime::record::FunctionName;
 
 use super::Arguments;
 use crate::cache_folder::CacheFolder;
-use crate::console::Usage;
+use crate::rights;
 
 /// What to call, with what, and under which rules.
 pub(super) struct Options {
@@ -39,26 +39,8 @@ impl Options {
             cache,
         } = arguments;
         let (file, entry) = file_and_entry(&function);
-        let limits = match limits {
-            Some(json) => LimitSettings::from_json(json.as_bytes())
-                .map_err(|error| Usage(format!("--limits: {error}")))?,
-            None => LimitSettings::default(),
-        };
-        let permissions = match permissions.as_deref() {
-            None => Permissions::default(),
-            Some(json) if json.trim_start().starts_with('{') => {
-                Permissions::from_json(json.as_bytes())
-                    .map_err(|error| Usage(format!("--permissions: {error}")))?
-            }
-            Some(name) => match Permissions::named(name) {
-                Some(permissions) => permissions,
-                None => bail!(Usage(format!(
-                    "--permissions: `{}` is neither JSON nor one of {}",
-                    name.escape_debug(),
-                    Permissions::NAMES.join(", ")
-                ))),
-            },
-        };
+        let limits = limits.as_deref().map(rights::limits).transpose()?;
+        let permissions = permissions.as_deref().map(rights::permissions);
         let bytes = |values: Vec<OsString>| values.into_iter().map(OsString::into_vec).collect();
         Ok(Self {
             name: function_name(&file)?,
@@ -67,8 +49,8 @@ impl Options {
             keys: bytes(keys),
             args: bytes(args),
             data,
-            limits,
-            permissions,
+            limits: limits.unwrap_or_default(),
+            permissions: permissions.transpose()?.unwrap_or_default(),
             cache,
         })
     }

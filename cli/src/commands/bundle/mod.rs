@@ -1,0 +1,276 @@
+//! `ferrite-wasmc bundle`: one function with native code for a fleet, in one file.
+
+mod options;
+mod report;
+
+use std::io::{Read as _, Seek as _};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use ferrite_cache::bundle::{ArtifactMember, BUNDLE_FORMAT, BundleManifest, Member, SignatureText};
+use ferrite_cache::{Baseline, Cache, Digest, ModuleInfo, Profile, Target, VerifiedArtifact};
+use ferrite_runtime::spec::Isolation;
+
+use crate::bundle_file;
+use crate::cache_folder::CacheFolder;
+use crate::console::{Console, Exit};
+use crate::keys::Signer;
+use crate::precompile::{Found, Precompiler, Unkept};
+use crate::progress::Progress;
+use crate::source;
+use options::{BundleTarget, Options};
+use report::{ArtifactReport, BundleReport};
+
+/// What was typed after `bundle`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Module to bundle, as `.wasm` or in the text format
+    file: PathBuf,
+
+    /// Name of the function; servers load the bundle by this name only
+    #[arg(long)]
+    name: String,
+
+    /// Version of the function, for people
+    #[arg(long)]
+    version: String,
+
+    /// Where to write the bundle; without it, NAME-VERSION.cwasm.tar
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// What the function does, for people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+
+    /// Number that rises with every release: a server refuses a lower one than it has loaded.
+    /// Without it, the time of creation
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+
+    /// Time of creation in seconds since 1970; without it, now. The same inputs at the same time
+    /// give the same bytes
+    #[arg(
+        long,
+        value_name = "UNIX",
+        env = "SOURCE_DATE_EPOCH",
+        hide_env_values = true
+    )]
+    created: Option<u64>,
+
+    /// How long after its creation the bundle can be loaded, such as `90d` or `12h`; without it,
+    /// for ever
+    #[arg(long, value_name = "TIME")]
+    expires_in: Option<String>,
+
+    /// What the function may do, as JSON or `read-only`, `read-write` or `none`; without it, the
+    /// server's default
+    #[arg(long, value_name = "JSON")]
+    permissions: Option<String>,
+
+    /// What a call may use, as JSON; without it, the server's own limits
+    #[arg(long, value_name = "JSON")]
+    limits: Option<String>,
+
+    /// What calls may see of each other: fresh, rewind or reuse; without it, the server's default
+    #[arg(long)]
+    isolation: Option<Isolation>,
+
+    /// What to compile for: x86-64-v2, x86-64-v3, aarch64, native, a triple, or none for the source
+    /// alone. May be given several times; without it, all but native
+    #[arg(long = "target", value_name = "TARGET")]
+    targets: Vec<BundleTarget>,
+
+    /// Secret key to sign with; `sign` can do it later
+    #[arg(long, value_name = "FILE")]
+    sign: Option<PathBuf>,
+
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Compiles for every profile, and writes and signs the bundle.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let options = Options::resolve(arguments)?;
+    // A wrong password is said before anything is compiled.
+    let signer = options.sign.as_deref().map(Signer::read).transpose()?;
+    let progress = Progress::new(options.profiles.len(), console.is_json());
+    let cache = match options.cache.open() {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            progress.working(format!("warning: working without the cache: {error:#}"));
+            None
+        }
+    };
+    let compiled = compile(&options, cache.as_ref(), &progress)?;
+    drop(progress);
+    let (manifest, members) = options.manifest(&compiled);
+    let json = manifest.to_json();
+    let signature: Option<SignatureText> = match &signer {
+        Some(signer) => Some(signer.sign(&manifest, &json)?),
+        None => None,
+    };
+    bundle_file::write(
+        &options.output,
+        &json,
+        signature.as_ref(),
+        &compiled.source,
+        &members,
+    )?;
+    let bytes = std::fs::metadata(&options.output)
+        .with_context(|| options.output.display().to_string())?
+        .len();
+    let mut artifacts: Vec<_> = manifest
+        .artifacts
+        .iter()
+        .map(|artifact| ArtifactReport {
+            target: artifact.profile.target(),
+            baseline: artifact.profile.baseline(),
+            profile: artifact.profile.fingerprint(),
+            digest: artifact.code.digest,
+            bytes: artifact.code.size,
+        })
+        .collect();
+    artifacts.sort_by_key(|artifact| (artifact.target, artifact.baseline));
+    console.print(&BundleReport {
+        bundle: options.output,
+        bytes,
+        manifest: Digest::of(&json),
+        source: manifest.source.digest,
+        source_bytes: manifest.source.size,
+        artifacts,
+        name: manifest.name,
+        version: manifest.version,
+        sequence: manifest.sequence,
+        created_unix: manifest.created_unix,
+        expires_unix: manifest.expires_unix,
+        signed_by: signer.as_ref().map(Signer::id),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// A source and its native code, in the order of the profiles' fingerprints.
+struct CompiledAll {
+    source: Vec<u8>,
+    module: ModuleInfo,
+    artifacts: Vec<(Profile, Vec<u8>)>,
+}
+
+fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Result<CompiledAll> {
+    let mut module = None;
+    let mut wasm = None;
+    let mut artifacts = Vec::new();
+    // What is in a module is found by compiling it, whatever for.
+    let any = [Profile::new(Target::host(), lowest(Target::host()))?];
+    let profiles = if options.profiles.is_empty() {
+        &any[..]
+    } else {
+        &options.profiles
+    };
+    for profile in profiles {
+        let precompiler = Precompiler::new(profile.clone(), options.jobs, cache.cloned());
+        if wasm.is_none() {
+            let bounds = precompiler.bounds();
+            let bytes = source::read(&options.file, bounds.source_bytes_max)
+                .with_context(|| options.file.display().to_string())?;
+            let binary = ferrite_compiler::to_wasm(&bytes, bounds)
+                .map_err(ferrite_compiler::CompileError::from)
+                .with_context(|| options.file.display().to_string())?;
+            wasm = Some(binary.into_owned());
+        }
+        let source = wasm.as_deref().unwrap_or_default();
+        let name = format!(
+            "{} for {}, {}",
+            options.file.display(),
+            profile.target(),
+            profile.baseline()
+        );
+        let found = precompiler
+            .obtain(&name, source, Unkept::Warn, &|text| progress.working(text))
+            .with_context(|| options.file.display().to_string())?;
+        progress.step();
+        let Found {
+            manifest, artifact, ..
+        } = found;
+        match &module {
+            Some(module) if *module != manifest.module => bail!(
+                "the compiler found different things in the module for {} than before, which is a bug",
+                profile.baseline()
+            ),
+            Some(_) => {}
+            None => module = Some(manifest.module),
+        }
+        if !options.profiles.is_empty() {
+            artifacts.push((profile.clone(), code(&artifact)?));
+        }
+    }
+    let (Some(source), Some(module)) = (wasm, module) else {
+        bail!("there is no profile to compile for");
+    };
+    artifacts.sort_by_key(|(profile, _)| profile.fingerprint().to_string());
+    Ok(CompiledAll {
+        source,
+        module,
+        artifacts,
+    })
+}
+
+fn lowest(target: Target) -> Baseline {
+    target
+        .baselines()
+        .last()
+        .copied()
+        .unwrap_or(Baseline::Native)
+}
+
+fn code(artifact: &VerifiedArtifact) -> Result<Vec<u8>> {
+    let mut file = artifact.file().try_clone()?;
+    file.rewind()?;
+    let mut bytes = Vec::with_capacity(usize::try_from(artifact.len()).unwrap_or(0));
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Options {
+    /// What the bundle will say about itself, and its artifacts.
+    fn manifest(&self, compiled: &CompiledAll) -> (BundleManifest, Vec<Vec<u8>>) {
+        let member = |bytes: &[u8]| Member {
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+        };
+        let json = |value| serde_json::to_value(value).unwrap_or_default();
+        let manifest = BundleManifest {
+            format: BUNDLE_FORMAT,
+            name: self.name.clone(),
+            version: self.version.clone(),
+            description: self.description.clone(),
+            sequence: self.sequence,
+            created_unix: self.created_unix,
+            expires_unix: self.expires_unix,
+            isolation: self.isolation.map(|isolation| isolation.to_string()),
+            permissions: self.permissions.as_ref().map(json),
+            limits: self
+                .limits
+                .as_ref()
+                .map(|limits| serde_json::to_value(limits).unwrap_or_default()),
+            module: compiled.module.clone(),
+            source: member(&compiled.source),
+            artifacts: compiled
+                .artifacts
+                .iter()
+                .map(|(profile, bytes)| ArtifactMember {
+                    described: profile.to_string(),
+                    profile: profile.clone(),
+                    code: member(bytes),
+                    compile_micros: 0,
+                })
+                .collect(),
+        };
+        let members = compiled
+            .artifacts
+            .iter()
+            .map(|(_, bytes)| bytes.clone())
+            .collect();
+        (manifest, members)
+    }
+}

@@ -1,0 +1,178 @@
+//! What is meant by what was typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use ferrite_cache::bundle::{ARTIFACTS_MAX, BUNDLE_EXTENSION, check_words};
+use ferrite_cache::{Baseline, Profile, Target};
+use ferrite_runtime::limits::{LimitSettings, Limits};
+use ferrite_runtime::permissions::{Door, Permissions};
+use ferrite_runtime::quantity::Span;
+use ferrite_runtime::record::FunctionName;
+use ferrite_runtime::spec::Isolation;
+
+use super::Arguments;
+use crate::cache_folder::CacheFolder;
+use crate::clock::now_unix;
+use crate::console::Usage;
+use crate::rights;
+
+/// What to bundle, for what, with what rights, and where to.
+pub(super) struct Options {
+    pub(super) file: PathBuf,
+    pub(super) output: PathBuf,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) description: Option<String>,
+    pub(super) sequence: u64,
+    pub(super) created_unix: u64,
+    pub(super) expires_unix: Option<u64>,
+    pub(super) permissions: Option<Permissions>,
+    pub(super) limits: Option<LimitSettings>,
+    pub(super) isolation: Option<Isolation>,
+    /// Without any, the bundle holds the source alone.
+    pub(super) profiles: Vec<Profile>,
+    pub(super) sign: Option<PathBuf>,
+    pub(super) cache: CacheFolder,
+    pub(super) jobs: NonZeroUsize,
+}
+
+/// Profiles that one word stands for.
+#[derive(Clone, Debug)]
+pub(super) struct BundleTarget(Vec<(Target, Baseline)>);
+
+impl BundleTarget {
+    /// Every baseline of every target, but for what only one machine can do.
+    fn portable() -> Vec<(Target, Baseline)> {
+        Target::ALL.into_iter().flat_map(Self::baselines).collect()
+    }
+
+    fn baselines(target: Target) -> impl Iterator<Item = (Target, Baseline)> {
+        target.baselines().iter().map(move |&one| (target, one))
+    }
+}
+
+impl FromStr for BundleTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let word = match text {
+            "none" => return Ok(Self(Vec::new())),
+            "native" => return Ok(Self(vec![(Target::host(), Baseline::Native)])),
+            "aarch64" => Target::Aarch64Linux.triple(),
+            word => word,
+        };
+        let matching: Vec<_> = Self::portable()
+            .into_iter()
+            .filter(|(target, baseline)| target.triple() == word || baseline.name() == word)
+            .collect();
+        if matching.is_empty() {
+            return Err(format!(
+                "there are x86-64-v2, x86-64-v3, aarch64, native, none, {}",
+                Target::ALL.map(Target::triple).join(" and ")
+            ));
+        }
+        Ok(Self(matching))
+    }
+}
+
+impl Options {
+    pub(super) fn resolve(arguments: Arguments) -> Result<Self> {
+        let Arguments {
+            file,
+            name,
+            version,
+            output,
+            description,
+            sequence,
+            created,
+            expires_in,
+            permissions,
+            limits,
+            isolation,
+            targets,
+            sign,
+            cache,
+        } = arguments;
+        FunctionName::parse(name.as_bytes()).map_err(|error| Usage(format!("--name: {error}")))?;
+        check_words(&version, description.as_deref()).map_err(Usage)?;
+        let created_unix = created.unwrap_or_else(now_unix);
+        let expires_unix = match expires_in {
+            Some(time) => {
+                let Span(time) = time
+                    .parse()
+                    .map_err(|error| Usage(format!("--expires-in: {error}")))?;
+                if time.as_secs() == 0 {
+                    bail!(Usage("--expires-in: give at least a second".to_owned()));
+                }
+                Some(created_unix.saturating_add(time.as_secs()))
+            }
+            None => None,
+        };
+        let permissions = permissions
+            .as_deref()
+            .map(rights::permissions)
+            .transpose()?;
+        if let Some(permissions) = &permissions {
+            // Which commands there are is for the server to say.
+            Door::new(permissions, |_| true)
+                .map_err(|error| Usage(format!("--permissions: {error}")))?;
+        }
+        let limits = limits.as_deref().map(rights::limits).transpose()?;
+        if let Some(limits) = &limits {
+            Limits::DEFAULT
+                .for_function(limits)
+                .map_err(|error| Usage(format!("--limits: {error}")))?;
+        }
+        let mut wanted = match targets.is_empty() {
+            true => BundleTarget::portable(),
+            false => targets.into_iter().flat_map(|target| target.0).collect(),
+        };
+        wanted.sort();
+        wanted.dedup();
+        if wanted.len() > ARTIFACTS_MAX {
+            bail!(Usage(format!(
+                "--target: a bundle holds at most {ARTIFACTS_MAX} artifacts"
+            )));
+        }
+        let profiles = wanted
+            .into_iter()
+            .map(|(target, baseline)| Profile::new(target, baseline))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            output: output.unwrap_or_else(|| format!("{name}-{version}{BUNDLE_EXTENSION}").into()),
+            file,
+            name,
+            version,
+            description,
+            sequence: sequence.unwrap_or(created_unix),
+            created_unix,
+            expires_unix,
+            permissions,
+            limits,
+            isolation,
+            profiles,
+            sign,
+            cache,
+            jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BundleTarget;
+
+    #[test]
+    fn words_stand_for_profiles() {
+        let count = |word: &str| word.parse::<BundleTarget>().map(|target| target.0.len());
+        assert_eq!(count("none"), Ok(0));
+        for word in ["native", "x86-64-v2", "x86-64-v3", "aarch64", "generic"] {
+            assert_eq!(count(word), Ok(1), "{word}");
+        }
+        assert_eq!(count("x86_64-unknown-linux-gnu"), Ok(2));
+        assert!(count("sparc").is_err());
+    }
+}

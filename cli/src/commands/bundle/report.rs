@@ -1,0 +1,72 @@
+//! What `bundle` says.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use ferrite_cache::bundle::KeyId;
+use ferrite_cache::{Baseline, Digest, Fingerprint, Target};
+use serde::Serialize;
+
+use crate::console::Report;
+use crate::units::Bytes;
+
+/// A bundle that was written.
+#[derive(Serialize)]
+pub(super) struct BundleReport {
+    pub(super) bundle: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) sequence: u64,
+    pub(super) created_unix: u64,
+    pub(super) expires_unix: Option<u64>,
+    /// Identity of what is signed.
+    pub(super) manifest: Digest,
+    pub(super) source: Digest,
+    pub(super) source_bytes: u64,
+    pub(super) artifacts: Vec<ArtifactReport>,
+    pub(super) signed_by: Option<KeyId>,
+}
+
+/// Native code for one profile.
+#[derive(Serialize)]
+pub(super) struct ArtifactReport {
+    pub(super) target: Target,
+    pub(super) baseline: Baseline,
+    pub(super) profile: Fingerprint,
+    pub(super) digest: Digest,
+    pub(super) bytes: u64,
+}
+
+impl Report for BundleReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.bundle.display())?;
+        writeln!(
+            out,
+            "  function  {} {}, sequence {}",
+            self.name, self.version, self.sequence
+        )?;
+        writeln!(
+            out,
+            "  source    {}  {}",
+            self.source,
+            Bytes(self.source_bytes)
+        )?;
+        for artifact in &self.artifacts {
+            writeln!(
+                out,
+                "  artifact  for {}, {}  {}",
+                artifact.target,
+                artifact.baseline,
+                Bytes(artifact.bytes)
+            )?;
+        }
+        if let Some(expires) = self.expires_unix {
+            writeln!(out, "  expires   at {expires} (seconds since 1970)")?;
+        }
+        match self.signed_by {
+            Some(key) => writeln!(out, "  signed    by key {key}"),
+            None => writeln!(out, "  unsigned  no server loads it before `sign`"),
+        }
+    }
+}

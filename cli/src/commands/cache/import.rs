@@ -1,0 +1,154 @@
+//! `ferrite-wasmc cache import`: fills a cache from a signed bundle, ahead of a roll-out.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use ferrite_cache::bundle::{BundleContents, KeyId};
+use ferrite_cache::{Baseline, Digest, Fingerprint, Profile, Target};
+use serde::Serialize;
+
+use crate::bundle_file;
+use crate::cache_folder::CacheFolder;
+use crate::clock::now_unix;
+use crate::console::{Console, Exit, Report};
+use crate::keys::TrustArguments;
+use crate::units::Bytes;
+
+/// What was typed after `cache import`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Signed bundle
+    bundle: PathBuf,
+
+    #[command(flatten)]
+    trust: TrustArguments,
+
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Checks the whole bundle, and only then stores its source and the code that this release loads.
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
+    let Arguments {
+        bundle,
+        trust,
+        cache,
+    } = arguments;
+    let trust = trust.read()?;
+    let name = || bundle.display().to_string();
+    let unchecked = bundle_file::open(bundle)?;
+    let trusted = unchecked.trust(&trust, now_unix()).with_context(name)?;
+    let wanted: Vec<Fingerprint> = trusted
+        .manifest()
+        .artifacts
+        .iter()
+        .filter(|artifact| artifact.profile.check().is_ok())
+        .map(|artifact| artifact.profile.fingerprint())
+        .collect();
+    let BundleContents {
+        manifest,
+        key,
+        source,
+        artifacts,
+    } = trusted.read(&wanted).with_context(name)?;
+    let cache = cache.open()?;
+    let digest = cache.put_source(&source)?;
+    let mut imported = Vec::new();
+    for (entry, code) in &artifacts {
+        // An entry that is there and intact stays.
+        let kept = cache.publish(entry, code)?;
+        imported.push(Imported {
+            target: entry.profile.target(),
+            baseline: entry.profile.baseline(),
+            profile: entry.profile.fingerprint(),
+            bytes: entry.artifact_len,
+            stored: kept.manifest() == entry,
+            signed_by: kept.manifest().signed_by,
+        });
+    }
+    imported.sort_by_key(|one| (one.target, one.baseline));
+    let here: Vec<Fingerprint> = Profile::candidates()
+        .iter()
+        .map(Profile::fingerprint)
+        .collect();
+    console.print(&ImportReport {
+        name: manifest.name,
+        version: manifest.version,
+        source: digest,
+        signed_by: key,
+        skipped: manifest.artifacts.len() - imported.len(),
+        runs_here: imported.iter().any(|one| here.contains(&one.profile)),
+        artifacts: imported,
+        cache: cache.root().to_owned(),
+    })?;
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct ImportReport {
+    cache: PathBuf,
+    name: String,
+    version: String,
+    source: Digest,
+    signed_by: KeyId,
+    artifacts: Vec<Imported>,
+    /// Artifacts of other releases, which this one does not load.
+    skipped: usize,
+    /// Whether a server on this machine finds native code and compiles nothing.
+    runs_here: bool,
+}
+
+#[derive(Serialize)]
+struct Imported {
+    target: Target,
+    baseline: Baseline,
+    profile: Fingerprint,
+    bytes: u64,
+    /// Whether the bundle's code is in the cache now; else other code of the same source was there
+    /// already and stays.
+    stored: bool,
+    signed_by: Option<KeyId>,
+}
+
+impl Report for ImportReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "{} {}, signed by key {}, into {}",
+            self.name,
+            self.version,
+            self.signed_by,
+            self.cache.display()
+        )?;
+        writeln!(out, "  source    {}", self.source)?;
+        for artifact in &self.artifacts {
+            let note = match (artifact.stored, artifact.signed_by) {
+                (true, _) => "",
+                (false, Some(_)) => "  (there already, from another bundle)",
+                (false, None) => "  (there already, compiled here)",
+            };
+            writeln!(
+                out,
+                "  artifact  for {}, {}  {}{note}",
+                artifact.target,
+                artifact.baseline,
+                Bytes(artifact.bytes)
+            )?;
+        }
+        if self.skipped > 0 {
+            writeln!(
+                out,
+                "  skipped   {} artifacts that another release compiled",
+                self.skipped
+            )?;
+        }
+        if !self.runs_here {
+            writeln!(
+                out,
+                "  note      none of it is for this machine, which would compile the source"
+            )?;
+        }
+        Ok(())
+    }
+}

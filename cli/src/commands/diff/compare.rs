@@ -1,0 +1,210 @@
+//! What is different, and whether it widens.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use ferrite_cache::ModuleInfo;
+use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::widening;
+use serde::Serialize;
+
+use super::reach::{Reach, Unlisted};
+use super::subject::Subject;
+
+/// One difference.
+#[derive(Serialize)]
+pub(super) struct Change {
+    /// What kind of thing is different.
+    pub(super) what: &'static str,
+    pub(super) text: String,
+    /// Whether the new release may do more by it.
+    pub(super) wider: bool,
+}
+
+/// Every difference, in the order in which a reader asks for them.
+pub(super) fn compare(old: &Subject, new: &Subject) -> Result<Vec<Change>> {
+    let mut changes = Changes(Vec::new());
+    changes.releases(old, new);
+    changes.imports(&old.module, &new.module);
+    changes.commands(old, new);
+    changes.rights(old, new)?;
+    changes.entries(&old.module, &new.module);
+    changes.memory(&old.module, &new.module);
+    Ok(changes.0)
+}
+
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn wider(&mut self, what: &'static str, text: impl Into<String>) {
+        self.0.push(Change {
+            what,
+            text: text.into(),
+            wider: true,
+        });
+    }
+
+    fn note(&mut self, what: &'static str, text: impl Into<String>) {
+        self.0.push(Change {
+            what,
+            text: text.into(),
+            wider: false,
+        });
+    }
+
+    fn releases(&mut self, old: &Subject, new: &Subject) {
+        if old.source == new.source {
+            self.note("source", "it is the same");
+        }
+        let (Some(before), Some(after)) = (&old.release, &new.release) else {
+            return;
+        };
+        if before.name != after.name {
+            self.note(
+                "name",
+                format!(
+                    "{} became {}, which is another function",
+                    before.name, after.name
+                ),
+            );
+        } else if after.sequence < before.sequence {
+            self.note(
+                "sequence",
+                format!(
+                    "{} is lower than {}; a server that has loaded the old release refuses the new one",
+                    after.sequence, before.sequence
+                ),
+            );
+        }
+        if before.key != after.key {
+            let shown = |key: Option<_>| match key {
+                Some(key) => format!("key {key}"),
+                None => "nobody".to_owned(),
+            };
+            self.note(
+                "signature",
+                format!(
+                    "by {}, and before by {}",
+                    shown(after.key),
+                    shown(before.key)
+                ),
+            );
+        }
+    }
+
+    fn imports(&mut self, old: &ModuleInfo, new: &ModuleInfo) {
+        let (old, new) = (imports(old), imports(new));
+        for import in new.difference(&old) {
+            self.wider("import", format!("{import} is new"));
+        }
+        for import in old.difference(&new) {
+            self.note("import", format!("{import} is gone"));
+        }
+    }
+
+    fn commands(&mut self, old: &Subject, new: &Subject) {
+        let before = Reach::of(&old.module, &old.permissions);
+        let after = Reach::of(&new.module, &new.permissions);
+        if after.unlisted > before.unlisted {
+            self.wider(
+                "command",
+                match after.unlisted {
+                    Unlisted::All => "every command can be reached",
+                    _ => "every command that reads can be reached",
+                },
+            );
+        }
+        for command in after.beyond(&before) {
+            self.wider("command", format!("{command} can be reached"));
+        }
+        for command in before.beyond(&after) {
+            self.note("command", format!("{command} cannot be reached any more"));
+        }
+    }
+
+    fn rights(&mut self, old: &Subject, new: &Subject) -> Result<()> {
+        let wider = widening::of_permissions(&new.permissions, &old.permissions)?;
+        if wider.is_empty() && new.permissions != old.permissions {
+            self.note("permission", "what is granted is narrower");
+        }
+        for text in wider {
+            self.wider("permission", text);
+        }
+        let wider = widening::of_limits(&new.limits, &old.limits);
+        if wider.is_empty() && new.limits != old.limits {
+            self.note("limit", "what a call may use is less");
+        }
+        for text in wider {
+            self.wider("limit", text);
+        }
+        // No server's default is weaker than this.
+        let known = |isolation: Option<Isolation>| isolation.unwrap_or(Isolation::Fresh);
+        match widening::of_isolation(known(new.isolation), known(old.isolation)) {
+            Some(text) => self.wider("isolation", text),
+            None if old.isolation != new.isolation => {
+                let shown = |isolation: Option<Isolation>| {
+                    isolation.map_or("the server's default", Isolation::as_str)
+                };
+                self.note(
+                    "isolation",
+                    format!(
+                        "{}, and before {}",
+                        shown(new.isolation),
+                        shown(old.isolation)
+                    ),
+                );
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn entries(&mut self, old: &ModuleInfo, new: &ModuleInfo) {
+        let names = |info: &ModuleInfo| -> BTreeSet<String> {
+            let shown = |entry: &ferrite_cache::EntryInfo| {
+                format!(
+                    "{}  {}  {}",
+                    entry.name.escape_debug(),
+                    entry.kind,
+                    entry.signature
+                )
+            };
+            info.entries.iter().map(shown).collect()
+        };
+        let (old, new) = (names(old), names(new));
+        for entry in new.difference(&old) {
+            self.note("entry", format!("{entry} is new"));
+        }
+        for entry in old.difference(&new) {
+            self.note("entry", format!("{entry} is gone"));
+        }
+    }
+
+    fn memory(&mut self, old: &ModuleInfo, new: &ModuleInfo) {
+        let pages = |info: &ModuleInfo| info.memory.map_or(0, |memory| memory.min_pages);
+        if pages(old) != pages(new) {
+            self.note(
+                "memory",
+                format!(
+                    "{} pages of 64 KiB at first, and before {}",
+                    pages(new),
+                    pages(old)
+                ),
+            );
+        }
+    }
+}
+
+/// What a module imports, the same thing always by the same name.
+fn imports(module: &ModuleInfo) -> BTreeSet<String> {
+    module
+        .imports
+        .iter()
+        .map(
+            |import| match ferrite_wasm_abi::import(&import.module, &import.name) {
+                Some(known) => format!("ferrite.{}", known.name),
+                None => format!("{}.{}", import.module, import.name),
+            },
+        )
+        .collect()
+}

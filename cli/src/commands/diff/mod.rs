@@ -1,0 +1,74 @@
+//! `ferrite-wasmc diff`: what a release may do that the one before could not.
+
+mod compare;
+mod reach;
+mod subject;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::console::{Console, Exit, Report};
+use compare::{Change, compare};
+use subject::{Subject, SubjectReport};
+
+/// What was typed after `diff`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The release that is in use: a bundle, or a module, which asks for nothing
+    old: PathBuf,
+
+    /// The release that is to take its place
+    new: PathBuf,
+}
+
+/// Compares imports, commands, permissions, limits and isolation; exit code 3 where any widens.
+///
+/// Signatures are not looked at; that is for `verify`.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let Arguments { old, new } = arguments;
+    let (old, new) = (Subject::read(&old)?, Subject::read(&new)?);
+    let changes = compare(&old, &new)?;
+    let report = DiffReport {
+        wider: changes.iter().any(|change| change.wider),
+        old: old.into_report(),
+        new: new.into_report(),
+        changes,
+    };
+    console.print(&report)?;
+    Ok(if report.wider {
+        Exit::Refused
+    } else {
+        Exit::Done
+    })
+}
+
+#[derive(Serialize)]
+struct DiffReport {
+    old: SubjectReport,
+    new: SubjectReport,
+    /// Whether anything is allowed that was not.
+    wider: bool,
+    changes: Vec<Change>,
+}
+
+impl Report for DiffReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "old     {}", self.old)?;
+        writeln!(out, "new     {}", self.new)?;
+        for change in &self.changes {
+            let word = if change.wider { "wider" } else { "note" };
+            writeln!(out, "{word:<7} {}: {}", change.what, change.text)?;
+        }
+        if self.wider {
+            writeln!(out, "the new release may do more than the old one")
+        } else {
+            writeln!(
+                out,
+                "the new release may do nothing that the old one could not"
+            )
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Which commands a module can reach: by what it imports and what it is permitted.
+
+use std::collections::BTreeSet;
+
+use ferrite_cache::ModuleInfo;
+use ferrite_runtime::permissions::{Access, Permissions};
+
+/// Host functions, and what each does to keys.
+const ACCESSES: [(&str, Access); 10] = [
+    ("get", Access::Get),
+    ("set", Access::Set),
+    ("del", Access::Delete),
+    ("exists", Access::Exists),
+    ("incr_by", Access::Increment),
+    ("expire", Access::Expire),
+    ("ttl", Access::Ttl),
+    ("hget", Access::HashGet),
+    ("hset", Access::HashSet),
+    ("hdel", Access::HashDelete),
+];
+
+/// Commands that nobody has listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unlisted {
+    /// None.
+    None,
+    /// Every command that only reads.
+    Reading,
+    /// Every command.
+    All,
+}
+
+/// Which commands a module can reach.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// Those that can be named.
+    pub(super) commands: BTreeSet<String>,
+    /// The others, where the module runs commands by name and may run any.
+    pub(super) unlisted: Unlisted,
+}
+
+impl Reach {
+    pub(super) fn of(module: &ModuleInfo, permissions: &Permissions) -> Self {
+        let Permissions {
+            allowed_keys: _,
+            denied_keys: _,
+            allowed_commands,
+            allow_write,
+            allow_network: _,
+        } = permissions;
+        let imports = imports(module);
+        let allowed = |command: &str| {
+            allowed_commands
+                .as_ref()
+                .is_none_or(|names| names.iter().any(|name| name.eq_ignore_ascii_case(command)))
+        };
+        let mut commands = BTreeSet::new();
+        for (name, access) in ACCESSES {
+            let permitted = (*allow_write || !access.writes())
+                && access.commands().iter().any(|command| allowed(command));
+            if imports.contains(name) && permitted {
+                commands.insert(access.commands()[0].to_owned());
+            }
+        }
+        let mut unlisted = Unlisted::None;
+        if imports.contains("call") {
+            match allowed_commands {
+                Some(names) => {
+                    commands.extend(names.iter().map(|name| name.to_ascii_uppercase()));
+                }
+                None if *allow_write => unlisted = Unlisted::All,
+                None => unlisted = Unlisted::Reading,
+            }
+        }
+        Self { commands, unlisted }
+    }
+
+    /// The commands that `self` reaches and `other` does not.
+    pub(super) fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a String> {
+        let reads = |command: &str| {
+            ACCESSES
+                .iter()
+                .any(|(_, access)| !access.writes() && access.commands().contains(&command))
+        };
+        self.commands.iter().filter(move |command| {
+            let covered = match other.unlisted {
+                Unlisted::All => true,
+                Unlisted::Reading => reads(command),
+                Unlisted::None => false,
+            };
+            !covered && !other.commands.contains(*command)
+        })
+    }
+}
+
+/// The host functions that a module imports, by whichever of their names.
+fn imports(module: &ModuleInfo) -> BTreeSet<&'static str> {
+    module
+        .imports
+        .iter()
+        .filter_map(|import| ferrite_wasm_abi::import(&import.module, &import.name))
+        .map(|import| import.name)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ACCESSES;
+    use ferrite_runtime::permissions::Access;
+
+    /// Every access has a host function, and every such function exists.
+    #[test]
+    fn the_table_is_whole() {
+        for access in Access::ALL {
+            assert!(ACCESSES.iter().any(|(_, one)| *one == access), "{access:?}");
+        }
+        for (name, _) in ACCESSES {
+            assert!(
+                ferrite_wasm_abi::import("ferrite", name).is_some(),
+                "{name}"
+            );
+        }
+    }
+}

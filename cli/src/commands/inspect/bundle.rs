@@ -1,0 +1,59 @@
+//! Bundles: what the manifest says, once every member is held against it.
+
+use anyhow::Result;
+use ferrite_cache::Digest;
+use ferrite_cache::bundle::{BundleBounds, BundleMembers, SignatureText, UncheckedBundle};
+
+use super::needs::Needs;
+use super::report::{ArtifactInBundle, BundleReport, ModuleReport};
+
+/// Describes a bundle whose bytes are those of its manifest; whether its signature is right is for
+/// `verify` to say, which is told whom to trust.
+pub(super) fn describe(bytes: &[u8]) -> Result<BundleReport> {
+    let BundleMembers {
+        manifest_json,
+        manifest,
+        signature,
+        source: _,
+        artifacts: _,
+    } = UncheckedBundle::open(bytes, BundleBounds::default())?.into_members()?;
+    let mut artifacts: Vec<_> = manifest
+        .artifacts
+        .iter()
+        .map(|artifact| ArtifactInBundle {
+            artifact: artifact.code.digest,
+            bytes: artifact.code.size,
+            target: artifact.profile.target(),
+            baseline: artifact.profile.baseline(),
+            profile: artifact.profile.fingerprint(),
+            refused: artifact
+                .profile
+                .check()
+                .err()
+                .map(|error| error.to_string()),
+        })
+        .collect();
+    artifacts.sort_by_key(|artifact| (artifact.target, artifact.baseline));
+    Ok(BundleReport {
+        bytes: bytes.len() as u64,
+        manifest: Digest::of(&manifest_json),
+        name: manifest.name,
+        version: manifest.version,
+        description: manifest.description,
+        sequence: manifest.sequence,
+        created_unix: manifest.created_unix,
+        expires_unix: manifest.expires_unix,
+        isolation: manifest.isolation,
+        permissions: manifest.permissions,
+        limits: manifest.limits,
+        signed_by: signature.as_ref().map(SignatureText::key),
+        comment: signature.map(|signature| signature.trusted_comment().to_owned()),
+        source: manifest.source.digest,
+        source_bytes: manifest.source.size,
+        artifacts,
+        module: ModuleReport {
+            needs: Needs::of(&manifest.module),
+            info: manifest.module,
+        },
+    })
+}

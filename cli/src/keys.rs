@@ -1,0 +1,116 @@
+//! Keys: secret ones that sign bundles, public ones that bundles are checked with.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use ferrite_cache::bundle::{BundleManifest, KeyId, SignatureText, Trust, TrustedKey};
+use minisign::{PublicKey, SecretKey, SecretKeyBox};
+
+use crate::password;
+use crate::source;
+
+/// Longest key file that is read, in bytes; minisign writes about 300.
+const KEY_FILE_BYTES_MAX: u64 = 4096;
+
+/// Which keys a bundle may be signed by.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrustArguments {
+    /// Public key that the bundle may be signed by: its file, or its text. May be given several
+    /// times
+    #[arg(long = "key", value_name = "FILE|KEY", required = true)]
+    keys: Vec<String>,
+
+    /// Id of a key that is trusted no more, 16 hexadecimal digits; may be given several times
+    #[arg(long = "revoked", value_name = "ID")]
+    revoked: Vec<KeyId>,
+}
+
+impl TrustArguments {
+    /// Reads the keys.
+    pub(crate) fn read(&self) -> Result<Trust> {
+        Ok(Trust {
+            keys: self
+                .keys
+                .iter()
+                .map(|key| public(key))
+                .collect::<Result<_>>()?,
+            revoked: self.revoked.clone(),
+        })
+    }
+}
+
+/// A public key, given as its text or as its file.
+pub(crate) fn public(text: &str) -> Result<TrustedKey> {
+    if let Ok(key) = text.trim().parse() {
+        return Ok(key);
+    }
+    let bytes = source::read(Path::new(text), KEY_FILE_BYTES_MAX)
+        .with_context(|| format!("{text}: neither a public key nor the file of one"))?;
+    String::from_utf8_lossy(&bytes)
+        .parse()
+        .map_err(|_| anyhow!("{text}: holds no minisign public key"))
+}
+
+/// A secret key that is ready to sign.
+pub(crate) struct Signer {
+    secret: SecretKey,
+    public: PublicKey,
+    id: KeyId,
+}
+
+impl Signer {
+    /// Reads a secret key file, as `keygen` or minisign wrote it; asks for its password if it has
+    /// one.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let bytes = source::read(path, KEY_FILE_BYTES_MAX).with_context(|| name.clone())?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let boxed = || {
+            SecretKeyBox::from_string(&text)
+                .map_err(|_| anyhow!("{name}: not a minisign secret key"))
+        };
+        let secret = match boxed()?.into_unencrypted_secret_key() {
+            Ok(secret) => secret,
+            // The error does not tell what is wrong; reading it as an encrypted one does.
+            Err(_) => {
+                if text.parse::<TrustedKey>().is_ok() {
+                    bail!("{name}: this is a public key; sign with the secret one");
+                }
+                let password = password::existing(&name)?;
+                boxed()?
+                    .into_secret_key(Some(password))
+                    .map_err(|error| anyhow!("{name}: {error}"))?
+            }
+        };
+        Self::new(secret).with_context(|| name)
+    }
+
+    fn new(secret: SecretKey) -> Result<Self> {
+        let public = PublicKey::from_secret_key(&secret)?;
+        let id = public.to_base64().parse::<TrustedKey>()?.id();
+        Ok(Self { secret, public, id })
+    }
+
+    /// The key's id.
+    pub(crate) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Signs a manifest, given as the very bytes that stand in the bundle.
+    pub(crate) fn sign(&self, manifest: &BundleManifest, json: &[u8]) -> Result<SignatureText> {
+        let comment = format!(
+            "{} {} sequence {}",
+            manifest.name, manifest.version, manifest.sequence
+        );
+        let signature = minisign::sign(
+            Some(&self.public),
+            &self.secret,
+            Cursor::new(json),
+            Some(&comment),
+            None,
+        )
+        .context("the manifest could not be signed")?;
+        Ok(SignatureText::normalize(&signature.into_string())?)
+    }
+}

@@ -1,0 +1,29 @@
+//! Permissions and limits as they are typed.
+
+use anyhow::{Result, bail};
+use ferrite_runtime::limits::LimitSettings;
+use ferrite_runtime::permissions::Permissions;
+
+use crate::console::Usage;
+
+/// Reads `--permissions`: JSON, or one of the names that stand for a set.
+pub(crate) fn permissions(text: &str) -> Result<Permissions> {
+    if text.trim_start().starts_with('{') {
+        return Permissions::from_json(text.as_bytes())
+            .map_err(|error| Usage(format!("--permissions: {error}")).into());
+    }
+    match Permissions::named(text) {
+        Some(permissions) => Ok(permissions),
+        None => bail!(Usage(format!(
+            "--permissions: `{}` is neither JSON nor one of {}",
+            text.escape_debug(),
+            Permissions::NAMES.join(", ")
+        ))),
+    }
+}
+
+/// Reads `--limits`.
+pub(crate) fn limits(json: &str) -> Result<LimitSettings> {
+    LimitSettings::from_json(json.as_bytes())
+        .map_err(|error| Usage(format!("--limits: {error}")).into())
+}
