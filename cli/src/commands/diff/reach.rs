@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use ferrite_cache::ModuleInfo;
 use ferrite_runtime::permissions::{Access, Permissions};
 
-/// Host functions, and what each does to keys.
-const ACCESSES: [(&str, Access); 10] = [
+/// Host functions, and what each may do to keys.
+const ACCESSES: [(&str, Access); 12] = [
     ("get", Access::Get),
     ("set", Access::Set),
     ("del", Access::Delete),
     ("exists", Access::Exists),
     ("incr_by", Access::Increment),
+    ("incr_by", Access::IncrementByOne),
+    ("incr_by", Access::DecrementByOne),
     ("expire", Access::Expire),
     ("ttl", Access::Ttl),
     ("hget", Access::HashGet),
@@ -56,10 +58,12 @@ impl Reach {
         };
         let mut commands = BTreeSet::new();
         for (name, access) in ACCESSES {
-            let permitted = (*allow_write || !access.writes())
-                && access.commands().iter().any(|command| allowed(command));
-            if imports.contains(name) && permitted {
-                commands.insert(access.commands()[0].to_owned());
+            if !imports.contains(name) || (access.writes() && !*allow_write) {
+                continue;
+            }
+            // Permission for any of the commands that do the same is enough.
+            if let Some(command) = access.commands().iter().find(|command| allowed(command)) {
+                commands.insert((*command).to_owned());
             }
         }
         let mut unlisted = Unlisted::None;
