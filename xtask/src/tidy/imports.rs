@@ -29,6 +29,10 @@ const TABLE: &[(&str, May)] = &[
         "ferrite-server",
         May::Import(&["ferrite-runtime", "ferrite-cache", "ferrite-store"]),
     ),
+    (
+        "ferrite-valkey",
+        May::Import(&["ferrite-runtime", "ferrite-cache"]),
+    ),
     // The server's library holds the adapter between store and runtime; the CLI's local runs use it.
     (
         "ferrite-wasmc",

@@ -54,6 +54,47 @@ const ALLOWED: &[(&str, &str)] = &[
         "sdk/rust/tests/ui/signatures.rs",
         "a signature that the macro must refuse",
     ),
+    (
+        "valkey/src/blocked.rs",
+        "blocks and unblocks clients of the server",
+    ),
+    (
+        "valkey/src/commands_of_server.rs",
+        "runs the server's commands",
+    ),
+    ("valkey/src/context.rs", "calls the server's functions"),
+    (
+        "valkey/src/effects.rs",
+        "tells the server's replicas and listeners",
+    ),
+    ("valkey/src/ffi.rs", "declares the server's C interface"),
+    (
+        "valkey/src/open_key.rs",
+        "calls the server's functions on keys",
+    ),
+    (
+        "valkey/src/persist.rs",
+        "callbacks of a data type of the server",
+    ),
+    (
+        "valkey/src/place.rs",
+        "lends a context down the stack, takes the server's lock",
+    ),
+    ("valkey/src/send.rs", "hands replies to the server"),
+    ("valkey/src/serve.rs", "callbacks of the module's commands"),
+    (
+        "valkey/src/signals.rs",
+        "puts the engine's signal handlers back",
+    ),
+    (
+        "valkey/src/start.rs",
+        "the entry points that the server looks up",
+    ),
+    ("valkey/src/user.rs", "asks the server's access control"),
+    (
+        "valkey/src/words.rs",
+        "reads and frees the server's strings",
+    ),
 ];
 
 /// How far above an unsafe block its `SAFETY` comment may begin, in lines.

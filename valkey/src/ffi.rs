@@ -1,0 +1,290 @@
+//! What the servers' module interface looks like: types, numbers, and the functions it offers.
+//!
+//! Written by hand from the interface's documentation, so that nothing generates code and the module
+//! builds without a C compiler. The functions are looked up by name when the module is loaded, under
+//! the prefixes of Valkey and of Redis.
+
+#![allow(
+    unsafe_code,
+    reason = "declares a C interface and turns looked-up addresses into functions"
+)]
+
+use std::ffi::{CString, c_char, c_int, c_long, c_longlong, c_void};
+use std::sync::OnceLock;
+
+macro_rules! opaque {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[repr(C)]
+            pub(crate) struct $name {
+                _private: [u8; 0],
+            }
+        )*
+    };
+}
+
+opaque! {
+    /// What a callback may do, and on whose behalf.
+    Ctx;
+    /// A string of the server's, with a count of references that only its main thread may change.
+    RmString;
+    /// An open key.
+    Key;
+    /// The reply of a command that the module ran.
+    CallReply;
+    /// A client that waits for its reply.
+    BlockedClient;
+    /// A user of the server's access control.
+    User;
+    /// A data type of the module's.
+    ModuleType;
+    /// A stream of persistent data.
+    Io;
+}
+
+pub(crate) const OK: c_int = 0;
+pub(crate) const ERR: c_int = 1;
+
+pub(crate) const READ: c_int = 1;
+pub(crate) const WRITE: c_int = 2;
+
+pub(crate) const KEYTYPE_EMPTY: c_int = 0;
+pub(crate) const KEYTYPE_STRING: c_int = 1;
+pub(crate) const KEYTYPE_HASH: c_int = 3;
+
+pub(crate) const HASH_NONE: c_int = 0;
+/// What stands for a field's value when the field is to go.
+pub(crate) const HASH_DELETE: *mut RmString = std::ptr::without_provenance_mut(1);
+
+pub(crate) const NO_EXPIRE: c_longlong = -1;
+
+pub(crate) const CTX_LUA: c_int = 1 << 0;
+pub(crate) const CTX_MULTI: c_int = 1 << 1;
+pub(crate) const CTX_PRIMARY: c_int = 1 << 2;
+pub(crate) const CTX_CLUSTER: c_int = 1 << 5;
+pub(crate) const CTX_OOM: c_int = 1 << 10;
+pub(crate) const CTX_REPLICATED: c_int = 1 << 12;
+pub(crate) const CTX_LOADING: c_int = 1 << 13;
+pub(crate) const CTX_DENY_BLOCKING: c_int = 1 << 21;
+pub(crate) const CTX_RESP3: c_int = 1 << 22;
+
+pub(crate) const NOTIFY_GENERIC: c_int = 1 << 2;
+pub(crate) const NOTIFY_STRING: c_int = 1 << 3;
+pub(crate) const NOTIFY_HASH: c_int = 1 << 6;
+
+pub(crate) const YIELD_CLIENTS: c_int = 1 << 1;
+
+pub(crate) const KEY_RW: c_int = 1 << 1;
+pub(crate) const KEY_ACCESS: c_int = 1 << 4;
+pub(crate) const KEY_UPDATE: c_int = 1 << 5;
+
+/// The key may be changed, and what it holds may be seen.
+pub(crate) const ACL_KEY_ALL: c_int = (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7);
+
+pub(crate) const EVENT_LOADING: u64 = 3;
+pub(crate) const EVENT_CONFIG: u64 = 16;
+pub(crate) const LOADING_REPL_START: u64 = 2;
+
+pub(crate) const AUX_BEFORE_RDB: c_int = 1;
+
+/// A kind of server event; the version is that of the data that comes with it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Event {
+    pub(crate) id: u64,
+    pub(crate) data_version: u64,
+}
+
+/// Callbacks of a data type, in version 4 and, with the last five, version 5 of the interface.
+#[repr(C)]
+pub(crate) struct TypeMethods {
+    pub(crate) version: u64,
+    pub(crate) rdb_load: Option<unsafe extern "C" fn(*mut Io, c_int) -> *mut c_void>,
+    pub(crate) rdb_save: Option<unsafe extern "C" fn(*mut Io, *mut c_void)>,
+    pub(crate) aof_rewrite: Option<unsafe extern "C" fn(*mut Io, *mut RmString, *mut c_void)>,
+    pub(crate) mem_usage: *const c_void,
+    pub(crate) digest: *const c_void,
+    pub(crate) free: Option<unsafe extern "C" fn(*mut c_void)>,
+    pub(crate) aux_load: Option<unsafe extern "C" fn(*mut Io, c_int, c_int) -> c_int>,
+    pub(crate) aux_save: Option<unsafe extern "C" fn(*mut Io, c_int)>,
+    pub(crate) aux_save_triggers: c_int,
+    pub(crate) free_effort: *const c_void,
+    pub(crate) unlink: *const c_void,
+    pub(crate) copy: *const c_void,
+    pub(crate) defrag: *const c_void,
+    pub(crate) mem_usage2: *const c_void,
+    pub(crate) free_effort2: *const c_void,
+    pub(crate) unlink2: *const c_void,
+    pub(crate) copy2: *const c_void,
+    pub(crate) aux_save2: Option<unsafe extern "C" fn(*mut Io, c_int)>,
+}
+
+pub(crate) type CommandFn = unsafe extern "C" fn(*mut Ctx, *mut *mut RmString, c_int) -> c_int;
+pub(crate) type FreeFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
+pub(crate) type DisconnectFn = unsafe extern "C" fn(*mut Ctx, *mut BlockedClient);
+pub(crate) type EventFn = unsafe extern "C" fn(*mut Ctx, Event, u64, *mut c_void);
+
+/// The server has no function of this name.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this server lacks the module function {name}; Redis 7.0 or Valkey 7.2 is the oldest that has it"
+)]
+pub(crate) struct Lacks {
+    name: &'static str,
+}
+
+macro_rules! api {
+    (
+        needed { $($field:ident = $name:literal: $type:ty;)* }
+        optional { $($ofield:ident = $oname:literal: $otype:ty;)* }
+    ) => {
+        /// The functions of the server, looked up once.
+        pub(crate) struct Api {
+            $(pub(crate) $field: $type,)*
+            $(pub(crate) $ofield: Option<$otype>,)*
+        }
+
+        impl Api {
+            /// # Safety
+            ///
+            /// `ctx` is what the server passed to the module's load function.
+            unsafe fn look_up(ctx: *mut Ctx) -> Result<Self, Lacks> {
+                // SAFETY: the interface's first rule: a context begins with the address of the
+                // function that looks others up.
+                let get: GetApi = unsafe { *ctx.cast::<GetApi>() };
+                Ok(Self {
+                    $($field: {
+                        let address = find(get, $name).ok_or(Lacks { name: $name })?;
+                        // SAFETY: the server exports a function of this type under this name; the
+                        // types above are those of the interface's documentation.
+                        unsafe { std::mem::transmute::<*mut c_void, $type>(address) }
+                    },)*
+                    $($ofield: find(get, $oname).map(|address| {
+                        // SAFETY: as above.
+                        unsafe { std::mem::transmute::<*mut c_void, $otype>(address) }
+                    }),)*
+                })
+            }
+        }
+    };
+}
+
+type GetApi = unsafe extern "C" fn(*const c_char, *mut *mut c_void) -> c_int;
+
+/// The address of a function, under either prefix.
+fn find(get: GetApi, name: &str) -> Option<*mut c_void> {
+    for prefix in ["ValkeyModule_", "RedisModule_"] {
+        let name = CString::new(format!("{prefix}{name}")).ok()?;
+        let mut address = std::ptr::null_mut();
+        // SAFETY: a C string and a place for an address, as the function wants them.
+        let found = unsafe { get(name.as_ptr(), &raw mut address) };
+        if found == OK && !address.is_null() {
+            return Some(address);
+        }
+    }
+    None
+}
+
+api! {
+    needed {
+        set_module_attribs = "SetModuleAttribs": unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, c_int);
+        create_command = "CreateCommand": unsafe extern "C" fn(*mut Ctx, *const c_char, CommandFn, *const c_char, c_int, c_int, c_int) -> c_int;
+        log = "Log": unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...);
+        get_context_flags = "GetContextFlags": unsafe extern "C" fn(*mut Ctx) -> c_int;
+        get_selected_db = "GetSelectedDb": unsafe extern "C" fn(*mut Ctx) -> c_int;
+        select_db = "SelectDb": unsafe extern "C" fn(*mut Ctx, c_int) -> c_int;
+        is_keys_position_request = "IsKeysPositionRequest": unsafe extern "C" fn(*mut Ctx) -> c_int;
+        key_at_pos_with_flags = "KeyAtPosWithFlags": unsafe extern "C" fn(*mut Ctx, c_int, c_int);
+        get_command_keys = "GetCommandKeys": unsafe extern "C" fn(*mut Ctx, *mut *mut RmString, c_int, *mut c_int) -> *mut c_int;
+        free = "Free": unsafe extern "C" fn(*mut c_void);
+
+        create_string = "CreateString": unsafe extern "C" fn(*mut Ctx, *const c_char, usize) -> *mut RmString;
+        free_string = "FreeString": unsafe extern "C" fn(*mut Ctx, *mut RmString);
+        retain_string = "RetainString": unsafe extern "C" fn(*mut Ctx, *mut RmString);
+        string_ptr_len = "StringPtrLen": unsafe extern "C" fn(*const RmString, *mut usize) -> *const c_char;
+
+        open_key = "OpenKey": unsafe extern "C" fn(*mut Ctx, *mut RmString, c_int) -> *mut Key;
+        close_key = "CloseKey": unsafe extern "C" fn(*mut Key);
+        key_type = "KeyType": unsafe extern "C" fn(*mut Key) -> c_int;
+        value_length = "ValueLength": unsafe extern "C" fn(*mut Key) -> usize;
+        string_dma = "StringDMA": unsafe extern "C" fn(*mut Key, *mut usize, c_int) -> *mut c_char;
+        string_set = "StringSet": unsafe extern "C" fn(*mut Key, *mut RmString) -> c_int;
+        unlink_key = "UnlinkKey": unsafe extern "C" fn(*mut Key) -> c_int;
+        hash_get = "HashGet": unsafe extern "C" fn(*mut Key, c_int, ...) -> c_int;
+        hash_set = "HashSet": unsafe extern "C" fn(*mut Key, c_int, ...) -> c_int;
+        get_abs_expire = "GetAbsExpire": unsafe extern "C" fn(*mut Key) -> c_longlong;
+        set_abs_expire = "SetAbsExpire": unsafe extern "C" fn(*mut Key, c_longlong) -> c_int;
+        notify_keyspace_event = "NotifyKeyspaceEvent": unsafe extern "C" fn(*mut Ctx, c_int, *const c_char, *mut RmString) -> c_int;
+
+        call = "Call": unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...) -> *mut CallReply;
+        call_reply_proto = "CallReplyProto": unsafe extern "C" fn(*mut CallReply, *mut usize) -> *const c_char;
+        free_call_reply = "FreeCallReply": unsafe extern "C" fn(*mut CallReply);
+        replicate = "Replicate": unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...) -> c_int;
+
+        reply_with_long_long = "ReplyWithLongLong": unsafe extern "C" fn(*mut Ctx, c_longlong) -> c_int;
+        reply_with_error = "ReplyWithError": unsafe extern "C" fn(*mut Ctx, *const c_char) -> c_int;
+        reply_with_simple_string = "ReplyWithSimpleString": unsafe extern "C" fn(*mut Ctx, *const c_char) -> c_int;
+        reply_with_string_buffer = "ReplyWithStringBuffer": unsafe extern "C" fn(*mut Ctx, *const c_char, usize) -> c_int;
+        reply_with_null = "ReplyWithNull": unsafe extern "C" fn(*mut Ctx) -> c_int;
+        reply_with_null_array = "ReplyWithNullArray": unsafe extern "C" fn(*mut Ctx) -> c_int;
+        reply_with_array = "ReplyWithArray": unsafe extern "C" fn(*mut Ctx, c_long) -> c_int;
+        reply_with_map = "ReplyWithMap": unsafe extern "C" fn(*mut Ctx, c_long) -> c_int;
+        reply_with_set = "ReplyWithSet": unsafe extern "C" fn(*mut Ctx, c_long) -> c_int;
+        reply_with_double = "ReplyWithDouble": unsafe extern "C" fn(*mut Ctx, f64) -> c_int;
+        reply_with_bool = "ReplyWithBool": unsafe extern "C" fn(*mut Ctx, c_int) -> c_int;
+        reply_with_big_number = "ReplyWithBigNumber": unsafe extern "C" fn(*mut Ctx, *const c_char, usize) -> c_int;
+        reply_with_verbatim = "ReplyWithVerbatimStringType": unsafe extern "C" fn(*mut Ctx, *const c_char, usize, *const c_char) -> c_int;
+
+        block_client = "BlockClient": unsafe extern "C" fn(*mut Ctx, Option<CommandFn>, Option<CommandFn>, Option<FreeFn>, c_longlong) -> *mut BlockedClient;
+        unblock_client = "UnblockClient": unsafe extern "C" fn(*mut BlockedClient, *mut c_void) -> c_int;
+        set_disconnect_callback = "SetDisconnectCallback": unsafe extern "C" fn(*mut BlockedClient, DisconnectFn);
+        get_blocked_private_data = "GetBlockedClientPrivateData": unsafe extern "C" fn(*mut Ctx) -> *mut c_void;
+        get_thread_safe_context = "GetThreadSafeContext": unsafe extern "C" fn(*mut BlockedClient) -> *mut Ctx;
+        free_thread_safe_context = "FreeThreadSafeContext": unsafe extern "C" fn(*mut Ctx);
+        thread_safe_context_lock = "ThreadSafeContextLock": unsafe extern "C" fn(*mut Ctx);
+        thread_safe_context_unlock = "ThreadSafeContextUnlock": unsafe extern "C" fn(*mut Ctx);
+        yield_now = "Yield": unsafe extern "C" fn(*mut Ctx, c_int, *const c_char);
+
+        avoid_replica_traffic = "AvoidReplicaTraffic": unsafe extern "C" fn() -> c_int;
+        get_current_user_name = "GetCurrentUserName": unsafe extern "C" fn(*mut Ctx) -> *mut RmString;
+        get_user = "GetModuleUserFromUserName": unsafe extern "C" fn(*mut RmString) -> *mut User;
+        free_user = "FreeModuleUser": unsafe extern "C" fn(*mut User) -> c_int;
+        set_context_user = "SetContextUser": unsafe extern "C" fn(*mut Ctx, *const User);
+        acl_check_key = "ACLCheckKeyPermissions": unsafe extern "C" fn(*mut User, *mut RmString, c_int) -> c_int;
+
+        subscribe = "SubscribeToServerEvent": unsafe extern "C" fn(*mut Ctx, Event, EventFn) -> c_int;
+        create_data_type = "CreateDataType": unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, *const TypeMethods) -> *mut ModuleType;
+        save_string_buffer = "SaveStringBuffer": unsafe extern "C" fn(*mut Io, *const c_char, usize);
+        load_string_buffer = "LoadStringBuffer": unsafe extern "C" fn(*mut Io, *mut usize) -> *mut c_char;
+        is_io_error = "IsIOError": unsafe extern "C" fn(*mut Io) -> c_int;
+
+    }
+    optional {
+    }
+}
+
+static API: OnceLock<Api> = OnceLock::new();
+
+/// Looks every function up.
+///
+/// # Safety
+///
+/// `ctx` is what the server passed to the module's load function.
+pub(crate) unsafe fn start(ctx: *mut Ctx) -> Result<(), Lacks> {
+    // SAFETY: the caller's promise.
+    let api = unsafe { Api::look_up(ctx) }?;
+    // A second load finds the same server.
+    let _ = API.set(api);
+    Ok(())
+}
+
+/// The functions of the server.
+///
+/// # Panics
+///
+/// Before the module was loaded, when no code of it runs.
+#[inline]
+pub(crate) fn api() -> &'static Api {
+    API.get().expect("the module was loaded")
+}

@@ -1,0 +1,40 @@
+//! What the module has once it is started.
+
+use std::sync::OnceLock;
+
+use ferrite_runtime::Runtime;
+
+use crate::config::Options;
+use crate::jobs::Pool;
+use crate::keyspace::ServerKeyspace;
+
+/// The started module.
+pub(crate) struct Module {
+    pub(crate) runtime: Runtime<ServerKeyspace>,
+    pub(crate) options: Options,
+    /// Calls beside the main thread.
+    pub(crate) pool: Pool,
+}
+
+static MODULE: OnceLock<Module> = OnceLock::new();
+
+/// The module, once it is started.
+#[inline]
+pub(crate) fn module() -> Option<&'static Module> {
+    MODULE.get()
+}
+
+/// Makes the module known; `false` where there is one already.
+pub(crate) fn set(module: Module) -> bool {
+    MODULE.set(module).is_ok()
+}
+
+impl Module {
+    /// Whether calls of this function, maybe with an entry, never run on the main thread.
+    pub(crate) fn is_long(&self, function: &[u8]) -> bool {
+        let name = function.split(|&byte| byte == b'.').next();
+        let offload = &self.options.offload;
+        !offload.is_empty()
+            && name.is_some_and(|name| offload.iter().any(|glob| glob.matches(name)))
+    }
+}

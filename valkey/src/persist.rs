@@ -1,0 +1,186 @@
+//! The registry in the server's RDB file, and with it in its append-only file and on its replicas.
+//!
+//! A data type of the module's, of which no key has a value, lets the module write data of its own
+//! before the keys: the records of all functions, as JSON. It also keeps the server from unloading
+//! the module, whose trap handlers must stay.
+
+#![allow(
+    unsafe_code,
+    reason = "the callbacks of a data type and of server events"
+)]
+
+use std::ffi::{c_int, c_void};
+use std::sync::{Arc, LazyLock};
+
+use arc_swap::ArcSwap;
+use ferrite_runtime::record::Record;
+
+use crate::context::{Context, log};
+use crate::ffi::{self, Ctx, Event, Io, ModuleType, RmString, TypeMethods, api};
+use crate::guard::guard;
+use crate::module::{Module, module};
+use crate::words::characters;
+
+/// The version of what is written. A later one is not read.
+const ENCODING: c_int = 1;
+
+/// Nine characters, by which the server finds who wrote the data.
+const TYPE_NAME: &std::ffi::CStr = c"ferritewm";
+
+/// The records as they are to be written. A process that the server forks to save its data finds
+/// them without a lock, which another thread may have held at that moment.
+static RECORDS: LazyLock<ArcSwap<Vec<u8>>> = LazyLock::new(ArcSwap::default);
+
+/// Notes the records as they are now, for the next time that data is saved.
+pub(crate) fn remember(module: &Module) {
+    let functions = module.runtime.functions();
+    let records: Vec<&Record> = functions.iter().map(|known| known.record()).collect();
+    let json = if records.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::to_vec(&records).unwrap_or_default()
+    };
+    RECORDS.store(Arc::new(json));
+}
+
+/// Registers the data type; `false` where the server does not take it.
+pub(crate) fn register(context: Context<'_>) -> bool {
+    // Made before a fork could happen while it is made.
+    LazyLock::force(&RECORDS);
+    let methods = |version| TypeMethods {
+        version,
+        rdb_load: Some(load_value),
+        rdb_save: Some(save_value),
+        aof_rewrite: Some(rewrite_value),
+        mem_usage: std::ptr::null(),
+        digest: std::ptr::null(),
+        free: Some(free_value),
+        aux_load: Some(load),
+        aux_save: Some(save),
+        aux_save_triggers: ffi::AUX_BEFORE_RDB,
+        free_effort: std::ptr::null(),
+        unlink: std::ptr::null(),
+        copy: std::ptr::null(),
+        defrag: std::ptr::null(),
+        mem_usage2: std::ptr::null(),
+        free_effort2: std::ptr::null(),
+        unlink2: std::ptr::null(),
+        copy2: std::ptr::null(),
+        // Version 5 writes nothing at all where there is nothing.
+        aux_save2: (version == 5).then_some(save),
+    };
+    [5, 4].into_iter().any(|version| {
+        let methods = methods(version);
+        // SAFETY: a live context while the module loads, a C string of nine characters, and
+        // callbacks of the right types, which the server copies.
+        let made: *mut ModuleType = unsafe {
+            (api().create_data_type)(
+                context.raw(),
+                TYPE_NAME.as_ptr(),
+                ENCODING,
+                &raw const methods,
+            )
+        };
+        !made.is_null()
+    })
+}
+
+/// Writes the records, where there are any.
+unsafe extern "C" fn save(io: *mut Io, _when: c_int) {
+    guard("saving the registry", (), || {
+        let records = RECORDS.load();
+        if !records.is_empty() {
+            let (start, len) = characters(&records);
+            // SAFETY: the server's stream, and `len` readable bytes.
+            unsafe { (api().save_string_buffer)(io, start, len) };
+        }
+    });
+}
+
+/// Reads the records and puts them in the place of those that there are.
+unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
+    guard("loading the registry", ffi::ERR, || {
+        if encoding > ENCODING {
+            log(
+                c"warning",
+                "ferrite: the functions in this file were written by a newer version of the module",
+            );
+            return ffi::ERR;
+        }
+        let mut len = 0;
+        // SAFETY: the server's stream and a place for a length; the bytes are ours to free.
+        let start = unsafe { (api().load_string_buffer)(io, &raw mut len) };
+        // SAFETY: the server's stream.
+        if start.is_null() || unsafe { (api().is_io_error)(io) } != 0 {
+            return ffi::ERR;
+        }
+        // SAFETY: `len` bytes at `start`, by the interface.
+        let json = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec();
+        // SAFETY: ours, and freed once.
+        unsafe { (api().free)(start.cast::<c_void>()) };
+        if let Some(module) = module() {
+            adopt(module, &json);
+        }
+        ffi::OK
+    })
+}
+
+/// Registers what a file says, and tells what of it is wrong here.
+fn adopt(module: &'static Module, json: &[u8]) {
+    let values: Vec<serde_json::Value> = match serde_json::from_slice(json) {
+        Ok(values) => values,
+        Err(error) => {
+            log(
+                c"warning",
+                &format!("ferrite: the functions in this file cannot be read: {error}"),
+            );
+            return;
+        }
+    };
+    let mut records = Vec::new();
+    for value in values {
+        match serde_json::from_value::<Record>(value) {
+            Ok(record) => records.push(record),
+            Err(error) => log(
+                c"warning",
+                &format!(
+                    "ferrite: a function in this file cannot be read and is left out: {error}"
+                ),
+            ),
+        }
+    }
+    match module.runtime.adopt_all(records) {
+        Ok(wrong) => {
+            for error in wrong {
+                log(
+                    c"warning",
+                    &format!("ferrite: a function in this file is left out: {error}"),
+                );
+            }
+        }
+        Err(error) => log(c"warning", &format!("ferrite: {error}")),
+    }
+    remember(module);
+}
+
+/// Forgets every function when other data takes the place of this server's.
+pub(crate) unsafe extern "C" fn loading(_: *mut Ctx, _: Event, subevent: u64, _: *mut c_void) {
+    guard("an event of loading", (), || {
+        if subevent <= ffi::LOADING_REPL_START
+            && let Some(module) = module()
+        {
+            adopt(module, b"[]");
+        }
+    });
+}
+
+/// No key has a value of the type, so that none is ever loaded, saved, rewritten or freed.
+unsafe extern "C" fn load_value(_: *mut Io, _: c_int) -> *mut c_void {
+    std::ptr::null_mut()
+}
+
+unsafe extern "C" fn save_value(_: *mut Io, _: *mut c_void) {}
+
+unsafe extern "C" fn rewrite_value(_: *mut Io, _: *mut RmString, _: *mut c_void) {}
+
+unsafe extern "C" fn free_value(_: *mut c_void) {}

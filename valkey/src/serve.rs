@@ -1,0 +1,406 @@
+//! The commands: short ones are answered on the server's main thread, long ones beside it.
+
+#![allow(unsafe_code, reason = "the callbacks of the module's commands")]
+
+use std::cell::RefCell;
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context as Waking, Poll, Wake, Waker};
+
+use ferrite_runtime::commands::{COMMANDS, Command, Keys, Runs, Scope, Spec};
+use ferrite_runtime::resp::{Encoder, Protocol};
+use parking_lot::Mutex;
+
+use crate::blocked::{Blocked, beside_without_client};
+use crate::call::Call;
+use crate::context::Context;
+use crate::ffi::{self, CommandFn, Ctx, RmString};
+use crate::guard::guard;
+use crate::jobs::Future_;
+use crate::keyspace::visit;
+use crate::module::{Module, module};
+use crate::place::{Place, during};
+use crate::spread;
+use crate::words::Words;
+
+/// Turns that a call gets on the main thread before it goes on beside it. The first may begin just
+/// before a tick, so that only the second is sure to be a whole one.
+const MAIN_TURNS_MAX: usize = 2;
+
+/// Commands that block a thread may run at once, so many of them.
+const BLOCKING_MAX: usize = 64;
+
+/// A reply's buffer larger than this is not kept for the next call.
+const BUFFER_KEEP_BYTES: usize = 64 << 10;
+
+/// The callbacks of the commands, in the order of the runtime's table.
+pub(crate) fn callback(index: usize) -> Option<CommandFn> {
+    macro_rules! table {
+        ($($index:literal)*) => { [$(command::<$index> as CommandFn),*] };
+    }
+    let table = table!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
+    table.get(index).copied()
+}
+
+unsafe extern "C" fn command<const INDEX: usize>(
+    ctx: *mut Ctx,
+    argv: *mut *mut RmString,
+    argc: c_int,
+) -> c_int {
+    let done = guard("a command", false, || {
+        // SAFETY: the server passes a live context.
+        let Some(context) = (unsafe { Context::new(ctx) }) else {
+            return true;
+        };
+        // SAFETY: the server passes as many live strings; they are held if a call outlives this.
+        let words = unsafe { Words::new(argv, argc) };
+        if let (Some(spec), Some(module)) = (COMMANDS.get(INDEX), module()) {
+            serve(module, spec, context, words);
+        } else {
+            context.reply_error("ERR the module is not started");
+        }
+        true
+    });
+    if !done {
+        guard("an error reply", (), || {
+            // SAFETY: as above.
+            if let Some(context) = unsafe { Context::new(ctx) } {
+                context.reply_error(
+                    "ERR the command failed inside the module, which is a bug; the server's log tells more",
+                );
+            }
+        });
+    }
+    ffi::OK
+}
+
+fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, words: Words) {
+    if spec.keys != Keys::None && context.wants_key_positions() {
+        let slices = words.slices();
+        // A request that cannot be read has no keys; running it tells why.
+        for position in spec.key_positions(&slices).into_iter().flatten() {
+            context.key_at(position);
+        }
+        return;
+    }
+    let flags = context.flags();
+    let protocol = if flags & ffi::CTX_RESP3 == 0 {
+        Protocol::Resp2
+    } else {
+        Protocol::Resp3
+    };
+    let database = u32::try_from(context.database()).unwrap_or(0);
+    let call = Arc::new(Call::new(words, database));
+    match spec.runs {
+        Runs::Async if spec.name == "WASM.CALLASYNC" => {
+            in_background(module, spec, context, &call, protocol);
+        }
+        Runs::Async => {
+            let at_once = !module.is_long(call.words.bytes(1));
+            poll_here(module, spec, context, &call, flags, protocol, at_once);
+        }
+        Runs::AtOnce => {
+            let slices = call.words.slices();
+            let mut reply = Encoder::new(protocol);
+            match spec.read(&slices) {
+                Ok(command) => module.runtime.run_blocking(command, &mut reply),
+                Err(error) => reply.error_display(&error),
+            }
+            context.reply(reply.bytes());
+        }
+        Runs::Blocking => on_a_thread(module, spec, context, &call, flags, protocol),
+    }
+}
+
+/// Polls a call on the main thread, and moves it off if it goes on.
+fn poll_here(
+    module: &'static Module,
+    spec: &'static Spec,
+    context: Context<'_>,
+    call: &Arc<Call>,
+    flags: c_int,
+    protocol: Protocol,
+    at_once: bool,
+) {
+    let reply = Encoder::with_buffer(protocol, take_buffer());
+    let mut future = future(module, spec, Arc::clone(call), reply);
+    let place = Place::main(call, context);
+    let here_only = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
+    let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
+    let mut turn = 0;
+    loop {
+        if turn >= turns && !here_only {
+            break;
+        }
+        turn += 1;
+        WOKEN.store(false, Ordering::Relaxed);
+        match during(&place, || poll(&mut future)) {
+            Poll::Ready(reply) => {
+                close(call, &place);
+                context.reply(&reply);
+                keep_buffer(reply);
+                return;
+            }
+            Poll::Pending if WOKEN.load(Ordering::Relaxed) => {
+                if here_only && turn > turns {
+                    context.yield_now();
+                }
+            }
+            Poll::Pending if here_only => {
+                during(&place, || drop(future));
+                close(call, &place);
+                context.reply_error(
+                    "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
+                );
+                return;
+            }
+            Poll::Pending => break,
+        }
+    }
+    go_beside(module, context, call, future);
+}
+
+/// Ends what a call on the main thread may do with the data.
+fn close(call: &Arc<Call>, place: &Place<'_>) {
+    if call.state.lock().journal.is_active() {
+        // Only a fault of ours leaves anything to roll back.
+        during(place, || visit(call, |session| session.roll_back()));
+    }
+    call.state.lock().closed = true;
+}
+
+/// Has the client wait, and the call go on beside the main thread.
+fn go_beside(module: &'static Module, context: Context<'_>, call: &Arc<Call>, future: Future_) {
+    let place = Place::main(call, context);
+    if let Err(error) = module.pool.prepare(module.options.threads) {
+        during(&place, || drop(future));
+        close(call, &place);
+        context.reply_error(&format!("BUSY {error}; try again later"));
+        return;
+    }
+    during(&place, || visit(call, |session| session.leave_main()));
+    call.words.hold(context);
+    let Some(blocked) = Blocked::new(context) else {
+        during(&place, || drop(future));
+        close(call, &place);
+        call.words.release(context);
+        context.reply_error("ERR the server does not let this client wait for a long call");
+        return;
+    };
+    let Some(beside) = blocked.beside(context) else {
+        during(&place, || drop(future));
+        close(call, &place);
+        blocked.deliver(
+            Arc::clone(call),
+            b"-NOPERM the caller's user is gone\r\n".to_vec(),
+        );
+        return;
+    };
+    let (sender, receiver) = std::sync::mpsc::channel::<Blocked>();
+    let cancel = module.pool.run(
+        Arc::clone(call),
+        future,
+        beside,
+        Box::new(move |call, reply| {
+            if let Ok(blocked) = receiver.recv() {
+                blocked.deliver(call, reply);
+            }
+        }),
+    );
+    // Before the call can be over: it ends with `deliver`, which waits for this.
+    blocked.cancel_on_disconnect(cancel);
+    let _ = sender.send(blocked);
+}
+
+/// Runs `WASM.CALLASYNC`: the id now, the call beside the main thread.
+fn in_background(
+    module: &'static Module,
+    spec: &'static Spec,
+    context: Context<'_>,
+    call: &Arc<Call>,
+    protocol: Protocol,
+) {
+    let slices = call.words.slices();
+    let mut reply = Encoder::new(protocol);
+    match spec.read(&slices) {
+        Err(error) => reply.error_display(&error),
+        Ok(Command::CallAsync(request)) => {
+            let beside = module
+                .pool
+                .prepare(module.options.threads)
+                .is_ok()
+                .then(|| beside_without_client(context))
+                .flatten();
+            match (beside, module.runtime.call_async(&request, call.database)) {
+                (_, Err(error)) => reply.error_display(&error),
+                (None, Ok(_)) => reply.error("BUSY there is no thread for a call; try again later"),
+                (Some(beside), Ok(mut background)) => {
+                    reply.bulk(background.id().as_bytes());
+                    let own = Arc::new(Call::new(Words::none(), call.database));
+                    let future: Future_ = Box::pin(async move {
+                        background.run().await;
+                        background.publish();
+                        Vec::new()
+                    });
+                    module.pool.run(own, future, beside, Box::new(|_, _| {}));
+                }
+            }
+        }
+        Ok(_) => reply.error("ERR this is no call"),
+    }
+    context.reply(reply.bytes());
+}
+
+/// Runs a command that blocks its thread on one of its own.
+fn on_a_thread(
+    module: &'static Module,
+    spec: &'static Spec,
+    context: Context<'_>,
+    call: &Arc<Call>,
+    flags: c_int,
+    protocol: Protocol,
+) {
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    if flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {
+        context.reply_error(&format!(
+            "ERR {} blocks, and is not possible inside a transaction or script",
+            spec.name
+        ));
+        return;
+    }
+    if RUNNING.load(Ordering::Relaxed) >= BLOCKING_MAX {
+        context.reply_error("BUSY too many functions are being loaded; try again later");
+        return;
+    }
+    call.words.hold(context);
+    let Some(blocked) = Blocked::new(context) else {
+        call.words.release(context);
+        context.reply_error("ERR the server does not let this client wait");
+        return;
+    };
+    let Some(beside) = blocked.beside(context) else {
+        blocked.deliver(
+            Arc::clone(call),
+            b"-NOPERM the caller's user is gone\r\n".to_vec(),
+        );
+        return;
+    };
+    RUNNING.fetch_add(1, Ordering::Relaxed);
+    // Shared, so that the client can still be answered where there is no thread.
+    let waiting = Arc::new(Mutex::new(Some((blocked, beside))));
+    let work = {
+        let (call, waiting) = (Arc::clone(call), Arc::clone(&waiting));
+        move || {
+            let Some((blocked, beside)) = waiting.lock().take() else {
+                return;
+            };
+            let reply = guard("a command", None, || {
+                Some(spread::run(module, spec, &call, &beside, protocol))
+            });
+            drop(beside);
+            RUNNING.fetch_sub(1, Ordering::Relaxed);
+            let reply = reply.unwrap_or_else(|| {
+                b"-ERR the command failed inside the module, which is a bug; the server's log tells more\r\n".to_vec()
+            });
+            blocked.deliver(call, reply);
+        }
+    };
+    let started = std::thread::Builder::new()
+        .name("ferrite-load".to_owned())
+        .spawn(work);
+    if started.is_err()
+        && let Some((blocked, _)) = waiting.lock().take()
+    {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        blocked.deliver(
+            Arc::clone(call),
+            b"-BUSY there is no thread to load the function with; try again later\r\n".to_vec(),
+        );
+    }
+}
+
+/// A command that runs as long as a function does.
+fn future(
+    module: &'static Module,
+    spec: &'static Spec,
+    call: Arc<Call>,
+    mut reply: Encoder,
+) -> Future_ {
+    Box::pin(async move {
+        let slices = call.words.slices();
+        match spec.read(&slices) {
+            Err(error) => reply.error_display(&error),
+            Ok(Command::Call(request)) => {
+                call.set_keys(range_of(request.keys, &slices));
+                let request = request.request(call.database, None);
+                let _ = module.runtime.call(&request, &mut reply).await;
+            }
+            Ok(command) => {
+                if let Command::Profile(request) = &command {
+                    call.set_keys(range_of(request.keys, &slices));
+                }
+                let scope = Scope {
+                    database: call.database,
+                    handle: None,
+                };
+                let _ = module.runtime.run(command, scope, &mut reply).await;
+            }
+        }
+        reply.take()
+    })
+}
+
+/// Where `part`, which was cut out of `whole`, begins and ends in it.
+fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
+    if part.is_empty() {
+        return 0..0;
+    }
+    let start = (part.as_ptr().addr() - whole.as_ptr().addr()) / size_of::<T>();
+    start..start + part.len()
+}
+
+/// Whether the call that was polled last on the main thread wants to go on at once.
+static WOKEN: AtomicBool = AtomicBool::new(false);
+
+struct NoteWake;
+
+impl Wake for NoteWake {
+    fn wake(self: Arc<Self>) {
+        WOKEN.store(true, Ordering::Relaxed);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        WOKEN.store(true, Ordering::Relaxed);
+    }
+}
+
+thread_local! {
+    static WAKER: Waker = Waker::from(Arc::new(NoteWake));
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn poll(future: &mut Future_) -> Poll<Vec<u8>> {
+    WAKER.with(|waker| future.as_mut().poll(&mut Waking::from_waker(waker)))
+}
+
+fn take_buffer() -> Vec<u8> {
+    BUFFER
+        .with(|buffer| {
+            buffer
+                .try_borrow_mut()
+                .map(|mut buffer| std::mem::take(&mut *buffer))
+        })
+        .unwrap_or_default()
+}
+
+fn keep_buffer(mut used: Vec<u8>) {
+    if used.capacity() <= BUFFER_KEEP_BYTES {
+        used.clear();
+        BUFFER.with(|buffer| {
+            if let Ok(mut buffer) = buffer.try_borrow_mut() {
+                *buffer = used;
+            }
+        });
+    }
+}

@@ -1,0 +1,171 @@
+//! The server's data as it stands: by the key interface where the command named the key, by a
+//! command with the caller's permissions where it did not.
+
+use std::ffi::CStr;
+use std::ffi::CString;
+
+use ferrite_runtime::keyspace::StoreError;
+
+use crate::call::Call;
+use crate::commands_of_server::{Format, ServerReply};
+use crate::context::Context;
+use crate::open_key::{Kind, OpenKey};
+use crate::overlay::KeyRef;
+use crate::words::Owned;
+
+/// The server, as a call may ask it now.
+#[derive(Clone, Copy)]
+pub(crate) struct Server<'s> {
+    pub(crate) call: &'s Call,
+    pub(crate) context: Context<'s>,
+}
+
+/// When a key ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lifetime {
+    NoKey,
+    Never,
+    /// Milliseconds since 1970.
+    At(i64),
+}
+
+/// The string at a key.
+pub(crate) fn string<R>(
+    server: Server<'_>,
+    key: &KeyRef,
+    read: impl FnOnce(&[u8]) -> R,
+) -> Result<Option<R>, StoreError> {
+    match key {
+        KeyRef::Declared(_) => match open(server, key) {
+            None => Ok(None),
+            Some(open) => match open.kind() {
+                Kind::String => Ok(open.string(read)),
+                Kind::Nothing => Ok(None),
+                Kind::Hash | Kind::Other => Err(StoreError::WrongType),
+            },
+        },
+        KeyRef::Other(name) => {
+            let reply = ask(server, c"GET", &[name])?;
+            Ok(reply.bulk().map(read))
+        }
+    }
+}
+
+/// Whether there is such a key.
+pub(crate) fn exists(server: Server<'_>, key: &KeyRef) -> Result<bool, StoreError> {
+    match key {
+        KeyRef::Declared(_) => Ok(open(server, key).is_some()),
+        KeyRef::Other(name) => Ok(ask(server, c"EXISTS", &[name])?.integer() == Some(1)),
+    }
+}
+
+/// When a key ends.
+pub(crate) fn lifetime(server: Server<'_>, key: &KeyRef) -> Result<Lifetime, StoreError> {
+    match key {
+        KeyRef::Declared(_) => Ok(match open(server, key) {
+            None => Lifetime::NoKey,
+            Some(open) => open.expires_at().map_or(Lifetime::Never, Lifetime::At),
+        }),
+        KeyRef::Other(name) => {
+            let at = ask(server, c"PEXPIRETIME", &[name])?.integer();
+            Ok(match at {
+                Some(at) if at >= 0 => Lifetime::At(at),
+                Some(-1) => Lifetime::Never,
+                _ => Lifetime::NoKey,
+            })
+        }
+    }
+}
+
+/// A field of the hash at a key.
+pub(crate) fn field<R>(
+    server: Server<'_>,
+    key: &KeyRef,
+    field: &[u8],
+    read: impl FnOnce(&[u8]) -> R,
+) -> Result<Option<R>, StoreError> {
+    match key {
+        KeyRef::Declared(_) => match open(server, key) {
+            None => Ok(None),
+            Some(open) => match open.kind() {
+                Kind::Hash => {
+                    let field = server.context.string(field);
+                    let value = open.field(server.context, field.borrow());
+                    Ok(value.map(|value| read(value.bytes())))
+                }
+                Kind::Nothing => Ok(None),
+                Kind::String | Kind::Other => Err(StoreError::WrongType),
+            },
+        },
+        KeyRef::Other(name) => {
+            let reply = ask(server, c"HGET", &[name, field])?;
+            Ok(reply.bulk().map(read))
+        }
+    }
+}
+
+/// Number of fields of the hash at a key; 0 where there is no key.
+pub(crate) fn hash_len(server: Server<'_>, key: &KeyRef) -> Result<usize, StoreError> {
+    match key {
+        KeyRef::Declared(_) => match open(server, key) {
+            None => Ok(0),
+            Some(open) => match open.kind() {
+                Kind::Hash => Ok(open.len()),
+                Kind::Nothing => Ok(0),
+                Kind::String | Kind::Other => Err(StoreError::WrongType),
+            },
+        },
+        KeyRef::Other(name) => {
+            let len = ask(server, c"HLEN", &[name])?.integer().unwrap_or(0);
+            Ok(usize::try_from(len).unwrap_or(0))
+        }
+    }
+}
+
+/// Runs a command and shows its reply; `None` where the server would not even run it.
+pub(crate) fn command<R>(
+    context: Context<'_>,
+    argv: &[&[u8]],
+    format: Format,
+    read: impl FnOnce(&[u8]) -> R,
+) -> Option<R> {
+    let (name, rest) = argv.split_first()?;
+    let name = CString::new(*name).ok()?;
+    let rest: Vec<Owned<'_>> = rest.iter().map(|word| context.string(word)).collect();
+    let reply = context.call(&name, format, &rest)?;
+    Some(read(reply.bytes()))
+}
+
+fn open<'s>(server: Server<'s>, key: &KeyRef) -> Option<OpenKey<'s>> {
+    let name = server.call.string(server.context, key);
+    server.context.open_to_read(name.borrow())
+}
+
+/// Asks the server on the caller's behalf.
+fn ask<'s>(
+    server: Server<'s>,
+    name: &CStr,
+    words: &[&[u8]],
+) -> Result<ServerReply<'s>, StoreError> {
+    let words: Vec<Owned<'_>> = words
+        .iter()
+        .map(|word| server.context.string(word))
+        .collect();
+    let reply = server
+        .context
+        .call(name, Format::Caller, &words)
+        .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
+    if let Some(error) = reply.error() {
+        return Err(error_of(error));
+    }
+    Ok(reply)
+}
+
+/// What the server's error means to a function.
+pub(crate) fn error_of(text: &[u8]) -> StoreError {
+    if text.starts_with(b"WRONGTYPE") {
+        StoreError::WrongType
+    } else {
+        StoreError::Failed(String::from_utf8_lossy(text).into())
+    }
+}

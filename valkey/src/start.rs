@@ -1,0 +1,266 @@
+//! The module's start: what the server calls when it loads the library.
+
+#![allow(
+    unsafe_code,
+    reason = "the entry points that the server looks up by name, and what it is told"
+)]
+
+use std::error::Error;
+use std::ffi::{CString, c_int};
+use std::path::PathBuf;
+
+use ferrite_cache::Cache;
+use ferrite_runtime::Runtime;
+use ferrite_runtime::commands::{COMMANDS, Spec};
+
+use crate::commands_of_server::Format;
+use crate::config::Options;
+use crate::context::{Context, log};
+use crate::ffi::{self, CommandFn, Ctx, Event, RmString, api};
+use crate::guard::guard;
+use crate::jobs::Pool;
+use crate::keyspace::ServerKeyspace;
+use crate::module::{self, Module};
+use crate::resp::Tree;
+use crate::words::Words;
+use crate::{persist, serve, server_data, server_log, signals, spread, table};
+
+const MODULE_NAME: &std::ffi::CStr = c"ferrite";
+
+/// The version as the server shows it: major, minor and patch in two digits each.
+const MODULE_VERSION: c_int = 100;
+
+/// Names that the engine has for itself.
+const ENGINES_OWN: [&str; 2] = ["FCALL", "FCALL_RO"];
+
+/// Redis's entry point.
+///
+/// # Safety
+///
+/// The server calls it, with a live context and `argc` live strings.
+// SAFETY: no other function of the process has this name: the server looks it up in this library.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn RedisModule_OnLoad(
+    ctx: *mut Ctx,
+    argv: *mut *mut RmString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { load(ctx, argv, argc) }
+}
+
+/// Valkey's entry point.
+///
+/// # Safety
+///
+/// The server calls it, with a live context and `argc` live strings.
+// SAFETY: as above.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn ValkeyModule_OnLoad(
+    ctx: *mut Ctx,
+    argv: *mut *mut RmString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { load(ctx, argv, argc) }
+}
+
+unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
+    let looked_up = std::panic::catch_unwind(|| {
+        // SAFETY: the caller's promise.
+        unsafe { ffi::start(ctx) }
+    });
+    match looked_up {
+        Ok(Ok(())) => {}
+        // Without the server's functions there is none to log with.
+        Ok(Err(_)) | Err(_) => return ffi::ERR,
+    }
+    guard("the module's start", ffi::ERR, || {
+        // SAFETY: the server passes a live context.
+        let Some(context) = (unsafe { Context::new(ctx) }) else {
+            return ffi::ERR;
+        };
+        // SAFETY: the server passes as many live strings, and they are used here alone.
+        let words = unsafe { Words::new(argv, argc) };
+        match start(context, &words) {
+            Ok(()) => ffi::OK,
+            Err(error) => {
+                log(
+                    c"warning",
+                    &told("ferrite: the module is not loaded", &*error),
+                );
+                ffi::ERR
+            }
+        }
+    })
+}
+
+/// An error with all that led to it.
+fn told(what: &str, error: &dyn Error) -> String {
+    let mut text = format!("{what}: {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
+
+fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
+    // SAFETY: a live context while the module loads, and a C string.
+    unsafe {
+        (api().set_module_attribs)(context.raw(), MODULE_NAME.as_ptr(), MODULE_VERSION, 1);
+    }
+    let arguments: Vec<String> = words
+        .slices()
+        .iter()
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect();
+    let folder = server_folder(context).ok_or("the server does not tell its working folder")?;
+    let options = Options::read(&arguments, &folder)?;
+    server_log::start();
+    if !table::load(context) {
+        return Err("the server does not tell its commands".into());
+    }
+    let cache = match &options.cache {
+        None => None,
+        Some(cache) => Some(Cache::open(cache.clone())?),
+    };
+    signals::note_before();
+    let runtime = Runtime::new(options.runtime.clone(), ServerKeyspace, cache)?;
+    signals::note_ours();
+    if !module::set(Module {
+        runtime,
+        options,
+        pool: Pool::new(),
+    }) {
+        return Err("it is loaded already".into());
+    }
+    if !persist::register(context) {
+        return Err("the server does not take the data type that holds the registry".into());
+    }
+    subscribe(context, ffi::EVENT_CONFIG, signals::configuration_changed)?;
+    subscribe(context, ffi::EVENT_LOADING, persist::loading)?;
+    for (index, spec) in COMMANDS.iter().enumerate() {
+        if ENGINES_OWN.contains(&spec.name) {
+            continue;
+        }
+        let callback = serve::callback(index).ok_or("there are more commands than callbacks")?;
+        create(context, spec.name, callback, &flags(spec))?;
+    }
+    for (name, callback) in [
+        (spread::REGISTER, register as CommandFn),
+        (spread::FORGET, forget as CommandFn),
+    ] {
+        create(
+            context,
+            &name.to_string_lossy(),
+            callback,
+            "write admin deny-script",
+        )?;
+    }
+    Ok(())
+}
+
+/// A command's flags as the server names them.
+fn flags(spec: &Spec) -> String {
+    let mut flags: Vec<&str> = spec
+        .flags
+        .iter()
+        .map(|&flag| match flag {
+            "noscript" => "deny-script",
+            "movablekeys" => "getkeys-api",
+            flag => flag,
+        })
+        .collect();
+    if spec.name == "WASM.KILL" {
+        // So that it is heard while a function runs inside a transaction.
+        flags.push("allow-busy");
+    }
+    flags.join(" ")
+}
+
+fn create(
+    context: Context<'_>,
+    name: &str,
+    callback: CommandFn,
+    flags: &str,
+) -> Result<(), Box<dyn Error>> {
+    let (c_name, c_flags) = (CString::new(name)?, CString::new(flags)?);
+    // SAFETY: a live context while the module loads, C strings, and a callback of the right type.
+    let created = unsafe {
+        (api().create_command)(
+            context.raw(),
+            c_name.as_ptr(),
+            callback,
+            c_flags.as_ptr(),
+            0,
+            0,
+            0,
+        )
+    };
+    if created == ffi::OK {
+        Ok(())
+    } else {
+        Err(format!("the server does not take the command {name} with the flags '{flags}'").into())
+    }
+}
+
+fn subscribe(context: Context<'_>, id: u64, callback: ffi::EventFn) -> Result<(), Box<dyn Error>> {
+    let event = Event {
+        id,
+        data_version: 1,
+    };
+    // SAFETY: a live context, an event of the interface, and a callback of its type.
+    let subscribed = unsafe { (api().subscribe)(context.raw(), event, callback) };
+    if subscribed == ffi::OK {
+        Ok(())
+    } else {
+        Err(format!("the server has no event {id}").into())
+    }
+}
+
+/// The folder that the server works in, as its configuration says.
+fn server_folder(context: Context<'_>) -> Option<PathBuf> {
+    server_data::command(
+        context,
+        &[b"CONFIG", b"GET", b"dir"],
+        Format::Own,
+        |reply| {
+            let tree = Tree::read(reply)?;
+            let text = tree.list().get(1)?.text()?;
+            Some(PathBuf::from(String::from_utf8_lossy(text).into_owned()))
+        },
+    )?
+}
+
+unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
+    // SAFETY: the server passes a live context and as many live strings.
+    unsafe { internal(ctx, argv, argc, spread::register) }
+}
+
+unsafe extern "C" fn forget(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
+    // SAFETY: as above.
+    unsafe { internal(ctx, argv, argc, spread::forget) }
+}
+
+/// A command of one argument that servers send to each other.
+unsafe fn internal(
+    ctx: *mut Ctx,
+    argv: *mut *mut RmString,
+    argc: c_int,
+    run: fn(&'static Module, Context<'_>, &[u8]),
+) -> c_int {
+    guard("a command between servers", (), || {
+        // SAFETY: the caller's promise.
+        let (context, words) = unsafe { (Context::new(ctx), Words::new(argv, argc)) };
+        match (context, module::module()) {
+            (Some(context), Some(module)) if words.len() == 2 => {
+                run(module, context, words.bytes(1));
+            }
+            (Some(context), _) => context.reply_error("ERR one argument is needed"),
+            (None, _) => {}
+        }
+    });
+    ffi::OK
+}
