@@ -464,7 +464,8 @@ impl<K: Keyspace> Runtime<K> {
     /// When its permissions or limits are wrong here, or the registry cannot be written.
     pub fn adopt(&self, record: Record) -> Result<(), CallError> {
         self.0.spec(&record)?;
-        self.0.change(|names| {
+        self.0.change(|names, sequences| {
+            note_release(sequences, &record)?;
             let name = record.name.as_bytes();
             if names
                 .get(name)
@@ -496,7 +497,7 @@ impl<K: Keyspace> Runtime<K> {
                 }
             })
             .collect();
-        self.0.change(|names| {
+        self.0.change(|names, _| {
             let before = std::mem::take(names);
             for record in records {
                 let registered = match before.get(record.name.as_bytes()) {
