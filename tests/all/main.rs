@@ -3,6 +3,7 @@
 mod authentication;
 mod bad_frames;
 mod bad_functions;
+mod clients;
 mod configuration;
 mod conflicts;
 mod connections;

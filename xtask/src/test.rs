@@ -190,10 +190,29 @@ fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
             ),
         }
     }
+    if tools::on_path("npm").is_some() {
+        environment.push(("FERRITE_NODE_CLIENTS", node_clients(workspace)?));
+    } else {
+        println!("note: the clients for Node.js are not tested: no npm on the PATH");
+    }
     let mut command = workspace.cargo(["nextest", "run", "--workspace"]);
     for (variable, value) in &environment {
         println!("{variable}={}", value.display());
         command.env(variable, value);
     }
     run::run(command.args(arguments))
+}
+
+/// Client libraries for Node.js, below `target/`; the folder that has them in its `node_modules`.
+fn node_clients(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target.join("clients");
+    let listed = workspace.root.join("tests/clients");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    for file in ["package.json", "package-lock.json"] {
+        std::fs::copy(listed.join(file), folder.join(file))
+            .with_context(|| format!("cannot copy {file} to {}", folder.display()))?;
+    }
+    tools::npm_install(workspace, &folder)?;
+    Ok(folder)
 }

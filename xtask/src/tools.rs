@@ -128,7 +128,7 @@ pub(crate) fn npm_install(workspace: &Workspace, folder: &Path) -> Result<()> {
     npm.arg(if locked { "ci" } else { "install" })
         .args(["--no-audit", "--no-fund", "--silent"]);
     run::run(npm.current_dir(folder))
-        .context("AssemblyScript needs Node.js with npm (on Debian: apt-get install npm)")
+        .context("packages of npm need Node.js with npm (on Debian: apt-get install npm)")
 }
 
 /// Where a program is on the PATH, if it is.
