@@ -11,8 +11,10 @@ mod in_process;
 mod load;
 mod machine;
 mod page;
+mod page_store;
 mod plot;
 mod socket;
+mod store;
 mod valkey;
 
 use std::path::{Path, PathBuf};
@@ -33,7 +35,7 @@ pub(crate) struct Options {
     /// Measure only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// How often the contenders of the socket's part take their turns
+    /// How often the contenders of the parts with a socket take their turns
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How long each turn lasts, in seconds
@@ -52,6 +54,8 @@ pub(crate) struct Options {
 enum Part {
     /// Calls through the socket, beside Lua in Valkey
     Socket,
+    /// The embedded store's commands beside Valkey's, latency beside endless functions, many keys
+    Store,
     /// Starting the server, loading functions, memory, the binary's size
     Cold,
     /// Compiling, beside wasmtime's own command line
@@ -64,6 +68,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Socket => "socket",
+            Self::Store => "store",
             Self::Cold => "cold",
             Self::Compile => "compile",
             Self::InProcess => "in-process",
@@ -87,6 +92,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 options,
                 *part,
                 &socket::measure(workspace, options.profile, options.rounds, options.seconds)?,
+            )?,
+            Part::Store => keep(
+                workspace,
+                options,
+                *part,
+                &store::measure(workspace, options.profile, options.rounds, options.seconds)?,
             )?,
             Part::Cold => keep(
                 workspace,
@@ -115,6 +126,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         return Ok(());
     }
     let (socket, machine) = kept(workspace, Part::Socket)?;
+    let (store, _) = kept(workspace, Part::Store)?;
     let (cold, _) = kept(workspace, Part::Cold)?;
     let (compile, _) = kept(workspace, Part::Compile)?;
     let (in_process, _) = kept(workspace, Part::InProcess)?;
@@ -122,7 +134,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     write(&docs.join("benchmarks.svg"), &plot::throughput(&socket))?;
     write(
         &docs.join("benchmarks.md"),
-        &page::write(&machine, &socket, &cold, &compile, &in_process),
+        &page::write(&machine, &socket, &store, &cold, &compile, &in_process),
     )
 }
 

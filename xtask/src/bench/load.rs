@@ -54,6 +54,49 @@ impl Generator {
         self.turn(server, shape, command, enough)
     }
 
+    /// How many requests a second the server answers in a standard test of the program, over about
+    /// so many seconds. For `rpop` the list is filled first, for as many requests.
+    ///
+    /// # Errors
+    /// When the load cannot be made, or a reply is an error.
+    pub(super) fn standard(
+        &self,
+        server: &Server,
+        shape: Shape,
+        test: &str,
+        seconds: f64,
+    ) -> Result<f64> {
+        let few = u64::from(shape.connections * shape.pipeline * 4);
+        let first = self.test(server, shape, test, few)?.rate;
+        let enough = ((first * seconds) as u64).max(few);
+        if test == "rpop" {
+            self.test(server, shape, "lpush", enough)?;
+        }
+        Ok(self.test(server, shape, test, enough)?.rate)
+    }
+
+    /// How long requests of a standard test take, over about so many seconds.
+    ///
+    /// # Errors
+    /// When the load cannot be made, or a reply is an error.
+    pub(super) fn latency(
+        &self,
+        server: &Server,
+        shape: Shape,
+        test: &str,
+        seconds: f64,
+    ) -> Result<Latency> {
+        let few = u64::from(shape.connections * shape.pipeline * 20);
+        let first = self.test(server, shape, test, few)?.rate;
+        let enough = ((first * seconds) as u64).max(few);
+        self.test(server, shape, test, enough)
+    }
+
+    fn test(&self, server: &Server, shape: Shape, test: &str, requests: u64) -> Result<Latency> {
+        let printed = self.run(server, shape, requests, &["-t", test])?;
+        figures(&printed).with_context(|| format!("redis-benchmark -t {test} printed:\n{printed}"))
+    }
+
     fn turn(
         &self,
         server: &Server,
@@ -61,6 +104,18 @@ impl Generator {
         command: &[String],
         requests: u64,
     ) -> Result<f64> {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let printed = self.run(server, shape, requests, &words)?;
+        let figures = figures(&printed).with_context(|| {
+            format!(
+                "redis-benchmark on `{}` printed:\n{printed}",
+                command.join(" ")
+            )
+        })?;
+        Ok(figures.rate)
+    }
+
+    fn run(&self, server: &Server, shape: Shape, requests: u64, more: &[&str]) -> Result<String> {
         let mut generator = Command::new(&self.program);
         generator
             .args(["--csv", "-e", "-h", "127.0.0.1", "-p"])
@@ -72,18 +127,21 @@ impl Generator {
             &shape.pipeline.to_string(),
         ]);
         generator.args(["-r", &KEYS.to_string(), "-n", &requests.to_string()]);
-        let printed = run::output(generator.args(command))?;
-        rate(&printed).with_context(|| {
-            format!(
-                "redis-benchmark on `{}` printed:\n{printed}",
-                command.join(" ")
-            )
-        })
+        run::output(generator.args(more))
     }
 }
 
-/// The rate in what `redis-benchmark --csv` printed: the first of the seven numbers in its last line.
-fn rate(printed: &str) -> Result<f64> {
+/// What one turn of load measured: requests a second, and latencies in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Latency {
+    pub(super) rate: f64,
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+}
+
+/// The figures in what `redis-benchmark --csv` printed: its last line ends with seven numbers, the
+/// rate, the average, the least, p50, p95, p99 and the greatest.
+fn figures(printed: &str) -> Result<Latency> {
     if let Some(error) = printed
         .lines()
         .find(|line| line.contains("Error from server"))
@@ -95,12 +153,15 @@ fn rate(printed: &str) -> Result<f64> {
         .rfind(|line| line.starts_with('"'))
         .context("no figures")?;
     let fields: Vec<_> = last.trim_matches('"').rsplit("\",\"").collect();
-    let rate: f64 = fields
-        .get(6)
-        .context("too few figures")?
-        .parse()
-        .context("no rate")?;
-    Ok(rate)
+    let from_the_end = |at: usize| -> Result<f64> {
+        let field = fields.get(at).context("too few figures")?;
+        field.parse().context("no number")
+    };
+    Ok(Latency {
+        rate: from_the_end(6)?,
+        p50: from_the_end(3)?,
+        p99: from_the_end(1)?,
+    })
 }
 
 /// Send the command once and make sure that the reply is no error.
@@ -121,11 +182,16 @@ mod tests {
     #[test]
     fn the_rate_is_read_whatever_the_command_is_called() {
         let head = "\"test\",\"rps\",\"avg_latency_ms\",\"min_latency_ms\",\"p50_latency_ms\",\"p95_latency_ms\",\"p99_latency_ms\",\"max_latency_ms\"\n";
-        let line = "\"EVAL return \"a\",\"b\" 0\",\"123456.78\",\"0.1\",\"0.1\",\"0.1\",\"0.1\",\"0.1\",\"0.9\"\n";
-        assert_eq!(rate(&format!("{head}{line}")).unwrap(), 123_456.78);
-        assert!(rate(head).is_err());
+        let line = "\"EVAL return \"a\",\"b\" 0\",\"123456.78\",\"0.1\",\"0.1\",\"0.2\",\"0.3\",\"0.4\",\"0.9\"\n";
+        let expected = Latency {
+            rate: 123_456.78,
+            p50: 0.2,
+            p99: 0.4,
+        };
+        assert_eq!(figures(&format!("{head}{line}")).unwrap(), expected);
+        assert!(figures(head).is_err());
         assert!(
-            rate("Error from server: NOFUNC\n")
+            figures("Error from server: NOFUNC\n")
                 .unwrap_err()
                 .to_string()
                 .contains("NOFUNC")

@@ -8,12 +8,15 @@ use super::figures::{Figures, Rate, Short};
 use super::in_process::InProcess;
 use super::load::Shape;
 use super::machine::Machine;
+use super::page_store;
 use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
+use super::store::Store;
 
 /// Write it whole.
 pub(super) fn write(
     machine: &Machine,
     socket: &Socket,
+    store: &Store,
     cold: &Cold,
     compile: &Compile,
     in_process: &InProcess,
@@ -22,6 +25,7 @@ pub(super) fn write(
     // Writing to a string cannot fail.
     let _ = head(&mut page, machine)
         .and_then(|()| calls(&mut page, socket))
+        .and_then(|()| page_store::write(&mut page, store))
         .and_then(|()| starts(&mut page, cold))
         .and_then(|()| compilers(&mut page, compile))
         .and_then(|()| parts(&mut page, in_process));
@@ -47,7 +51,10 @@ fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
         page,
         "`redis-benchmark` (on Debian: `apt-get install redis-tools`). A part alone: `cargo xtask bench --only"
     )?;
-    writeln!(page, "socket`, `cold`, `compile` or `in-process`.\n")?;
+    writeln!(
+        page,
+        "socket`, `store`, `cold`, `compile` or `in-process`.\n"
+    )?;
     writeln!(
         page,
         "Figures are medians; what stands in brackets is the lowest and the highest of the rounds. Contenders"
@@ -74,7 +81,7 @@ fn spread(figures: &Figures) -> String {
     )
 }
 
-fn rates(figures: &Figures) -> String {
+pub(super) fn rates(figures: &Figures) -> String {
     format!(
         "{} ({}–{})",
         Rate(figures.median()),
@@ -83,7 +90,7 @@ fn rates(figures: &Figures) -> String {
     )
 }
 
-fn times(ratio: &Figures) -> String {
+pub(super) fn times(ratio: &Figures) -> String {
     format!(
         "{:.2} × ({:.2}–{:.2})",
         ratio.median(),

@@ -41,6 +41,28 @@ pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
+/// Start a Valkey that writes everything to its folder and syncs each second; it goes on with what is
+/// there.
+///
+/// # Errors
+/// When it cannot be had or does not start.
+pub(super) fn start_durable(workspace: &Workspace, folder: &Path) -> Result<Server> {
+    let binary = Python::ensure(workspace)?.valkey_server()?;
+    let port = free_port()?;
+    let mut command = workspace.command(binary);
+    command
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+        // A rewrite in the middle would be measured too, and only on this side.
+        .args([
+            "--appendfsync",
+            "everysec",
+            "--auto-aof-rewrite-percentage",
+            "0",
+        ])
+        .args(["--port", &port.to_string(), "--dir"]);
+    Server::start(command.arg(folder), port, &folder.join("valkey.log"))
+}
+
 /// The version of a server that speaks Redis' protocol, as its `INFO` tells it.
 pub(super) fn version(server: &Server) -> String {
     let reply = server.client().call(&["INFO", "server"]);

@@ -1,0 +1,67 @@
+//! The section of the page on the embedded store.
+
+use std::fmt::Write as _;
+
+use super::figures::{Figures, Short};
+use super::page::{rates, times};
+use super::store::{ENDLESS_CALLS, Store};
+
+/// Write the section.
+pub(super) fn write(page: &mut String, store: &Store) -> std::fmt::Result {
+    writeln!(page, "## The embedded store\n")?;
+    writeln!(
+        page,
+        "`redis-benchmark -t TEST -c 50 -P 16`, requests a second, beside Valkey {}. Both write to disk and sync",
+        store.valkey_version
+    )?;
+    writeln!(page, "each second.\n")?;
+    writeln!(
+        page,
+        "| test | ferrite-server | Valkey | ratio |\n|---|---|---|---|"
+    )?;
+    for row in &store.rows {
+        writeln!(
+            page,
+            "| `{}` | {} | {} | {} |",
+            row.test.to_uppercase(),
+            rates(&row.ferrite),
+            rates(&row.valkey),
+            times(&row.ferrite.over(&row.valkey))
+        )?;
+    }
+    writeln!(
+        page,
+        "\n`GET` on 10 connections, one request at a time, while nothing else happens and while {ENDLESS_CALLS} calls of a"
+    )?;
+    writeln!(page, "function that never ends share the machine:\n")?;
+    writeln!(page, "| server | p50 | p99 |\n|---|---|---|")?;
+    let milliseconds = |figures: &Figures| {
+        format!(
+            "{} ms ({}–{})",
+            Short(figures.median()),
+            Short(figures.low()),
+            Short(figures.high())
+        )
+    };
+    for (name, latencies) in [("idle", &store.idle), ("busy", &store.busy)] {
+        let (p50, p99) = (milliseconds(&latencies.p50), milliseconds(&latencies.p99));
+        writeln!(page, "| {name} | {p50} | {p99} |")?;
+    }
+    writeln!(
+        page,
+        "\nA restart with a million keys of 16 bytes and values of 16 bytes, until all of them are there:\n"
+    )?;
+    writeln!(page, "| server | time | memory |\n|---|---|---|")?;
+    for (name, many) in [
+        ("ferrite-server", &store.ferrite),
+        ("Valkey", &store.valkey),
+    ] {
+        writeln!(
+            page,
+            "| {name} | {} | {:.0} MB |",
+            milliseconds(&many.start),
+            many.resident_kib as f64 * 1024.0 / 1e6
+        )?;
+    }
+    writeln!(page)
+}

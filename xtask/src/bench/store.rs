@@ -1,0 +1,267 @@
+//! The embedded store: its commands beside Valkey's, both durable each second; `GET` while endless
+//! functions run; starting with a million keys.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use ferrite_tests::{Client, Reply, encode};
+use serde::{Deserialize, Serialize};
+
+use super::figures::Figures;
+use super::load::{Generator, Latency, Shape};
+use super::socket::PIPELINED;
+use super::valkey;
+use crate::binaries::{self, BuildProfile};
+use crate::server::{Server, free_port};
+use crate::workspace::Workspace;
+
+/// The standard tests of `redis-benchmark` that are compared.
+const TESTS: [&str; 9] = [
+    "set", "get", "incr", "lpush", "rpop", "sadd", "hset", "zadd", "mset",
+];
+
+/// How latency is measured: few connections, one request at a time.
+const CALM: Shape = Shape {
+    connections: 10,
+    pipeline: 1,
+};
+
+/// Functions that run without end while `GET` is measured.
+pub(super) const ENDLESS_CALLS: usize = 8;
+
+const ENDLESS: &str = r#"(module (func (export "run") (loop $again (br $again))))"#;
+
+/// Keys of the start that is measured.
+const MANY_KEYS: u32 = 1_000_000;
+
+/// The figures of this part.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Store {
+    pub(super) valkey_version: String,
+    pub(super) rows: Vec<Row>,
+    /// `GET` of a server that does nothing else, and of one on which functions run without end.
+    pub(super) idle: Latencies,
+    pub(super) busy: Latencies,
+    pub(super) ferrite: ManyKeys,
+    pub(super) valkey: ManyKeys,
+}
+
+/// What both did in one test of `redis-benchmark`, a figure a round, in requests a second.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) test: String,
+    pub(super) ferrite: Figures,
+    pub(super) valkey: Figures,
+}
+
+/// Latencies in milliseconds, a figure a round.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Latencies {
+    pub(super) p50: Figures,
+    pub(super) p99: Figures,
+}
+
+impl Latencies {
+    fn push(&mut self, latency: Latency) {
+        self.p50.push(latency.p50);
+        self.p99.push(latency.p99);
+    }
+}
+
+/// A server with a million small keys.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ManyKeys {
+    /// From the start of the process until it answers with all of them, in milliseconds.
+    pub(super) start: Figures,
+    /// Memory that it has in use then.
+    pub(super) resident_kib: u64,
+}
+
+/// # Errors
+/// When a server does not start, or a request fails.
+pub(super) fn measure(
+    workspace: &Workspace,
+    profile: BuildProfile,
+    rounds: usize,
+    seconds: f64,
+) -> Result<Store> {
+    let generator = Generator::find()?;
+    let folder = workspace.target.join("bench/store");
+    super::empty(&folder)?;
+    let bench = Bench {
+        workspace,
+        profile,
+        folder: &folder,
+    };
+    let valkey = bench.valkey("commands")?;
+    let ferrite = bench.ferrite("commands")?;
+    let valkey_version = valkey::version(&valkey);
+    let rows = commands(&generator, &ferrite, &valkey, rounds, seconds)?;
+    valkey.stop()?;
+    let (idle, busy) = latencies(&generator, &ferrite, rounds, seconds)?;
+    ferrite.stop()?;
+    Ok(Store {
+        valkey_version,
+        rows,
+        idle,
+        busy,
+        ferrite: many_keys(rounds, &|| bench.ferrite("many"))?,
+        valkey: many_keys(rounds, &|| bench.valkey("many"))?,
+    })
+}
+
+/// Starts servers on folders that stay.
+struct Bench<'a> {
+    workspace: &'a Workspace,
+    profile: BuildProfile,
+    folder: &'a Path,
+}
+
+impl Bench<'_> {
+    fn ferrite(&self, name: &str) -> Result<Server> {
+        let binary = binaries::server(self.workspace, self.profile)?;
+        let wasmc = binaries::wasmc(self.workspace, self.profile)?;
+        let folder = self.folder.join(format!("ferrite-{name}"));
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let port = free_port()?;
+        let mut command = self.workspace.command(binary);
+        command
+            .args(["--store-durability", "everysec", "--log", "warn"])
+            .args(["--wasm-limits-max-fuel", "1000000000000000"])
+            .args(["--wasm-limits-max-time", "1h"])
+            .args(["--port", &port.to_string(), "--dir"])
+            .arg(&folder);
+        command.arg("--wasm-compiler").arg(wasmc);
+        Server::start(&mut command, port, &folder.join("server.log"))
+    }
+
+    fn valkey(&self, name: &str) -> Result<Server> {
+        let folder = self.folder.join(format!("valkey-{name}"));
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        valkey::start_durable(self.workspace, &folder)
+    }
+}
+
+fn commands(
+    generator: &Generator,
+    ferrite: &Server,
+    valkey: &Server,
+    rounds: usize,
+    seconds: f64,
+) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = TESTS
+        .map(|test| Row {
+            test: test.to_owned(),
+            ferrite: Figures::default(),
+            valkey: Figures::default(),
+        })
+        .into();
+    for round in 1..=rounds {
+        for row in &mut rows {
+            for (server, figures, name) in [
+                (ferrite, &mut row.ferrite, "ferrite"),
+                (valkey, &mut row.valkey, "valkey"),
+            ] {
+                must(server, &["FLUSHALL"])?;
+                let rate = generator.standard(server, PIPELINED, &row.test, seconds)?;
+                println!("{round}/{rounds}  {:<6} {name:<8} {rate:>12.0}/s", row.test);
+                figures.push(rate);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// `GET` while nothing else happens and while functions run without end, in turns.
+fn latencies(
+    generator: &Generator,
+    server: &Server,
+    rounds: usize,
+    seconds: f64,
+) -> Result<(Latencies, Latencies)> {
+    must(server, &["WASM.DEFINE", "endless", ENDLESS, "REPLACE"])?;
+    let (mut idle, mut busy) = (Latencies::default(), Latencies::default());
+    for round in 1..=rounds {
+        idle.push(generator.latency(server, CALM, "get", seconds)?);
+        let mut callers: Vec<Client> = (0..ENDLESS_CALLS).map(|_| server.client()).collect();
+        for caller in &mut callers {
+            caller.send(&encode(&["WASM.CALL", "endless"]));
+        }
+        wait_for_calls(server, ENDLESS_CALLS)?;
+        busy.push(generator.latency(server, CALM, "get", seconds)?);
+        must(server, &["WASM.KILL", "endless"])?;
+        for mut caller in callers {
+            let reply = caller.reply();
+            if reply.error().is_none() {
+                bail!("an endless call was answered with {reply:?}");
+            }
+        }
+        println!(
+            "{round}/{rounds}  GET p99 {:.3} ms idle, {:.3} ms busy",
+            idle.p99.high(),
+            busy.p99.high()
+        );
+    }
+    Ok((idle, busy))
+}
+
+fn wait_for_calls(server: &Server, count: usize) -> Result<()> {
+    let mut client = server.client();
+    let line = format!("running_calls:{count}\r\n");
+    for _ in 0..100_000 {
+        let info = client.call(&["INFO", "wasm"]);
+        if info.text().is_some_and(|text| text.contains(&line)) {
+            return Ok(());
+        }
+    }
+    bail!("{count} calls never ran at once")
+}
+
+fn many_keys(rounds: usize, start: &dyn Fn() -> Result<Server>) -> Result<ManyKeys> {
+    const BATCH: u32 = 1000;
+    let server = start()?;
+    let mut client = server.client();
+    for first in (0..MANY_KEYS).step_by(BATCH as usize) {
+        let mut words = vec!["MSET".to_owned()];
+        for key in first..first + BATCH {
+            words.extend([format!("key:{key:012}"), format!("value:{key:010}")]);
+        }
+        let reply = client.call(&words);
+        if let Reply::Error(error) = reply {
+            bail!("MSET was answered with {error}");
+        }
+    }
+    server.stop()?;
+    let mut figures = ManyKeys {
+        start: Figures::default(),
+        resident_kib: 0,
+    };
+    for _ in 0..rounds {
+        let started = Instant::now();
+        let server = start()?;
+        // Valkey listens before it has read everything, and says so.
+        loop {
+            match server.client().call(&["DBSIZE"]) {
+                Reply::Int(size) if size == i64::from(MANY_KEYS) => break,
+                Reply::Error(error) if error.starts_with("LOADING") => {}
+                other => bail!("DBSIZE was answered with {other:?}"),
+            }
+        }
+        let took = started.elapsed().as_secs_f64() * 1e3;
+        println!("a million keys: up after {took:.0} ms");
+        figures.start.push(took);
+        figures.resident_kib = server.memory_kib("VmRSS")?;
+        server.stop()?;
+    }
+    Ok(figures)
+}
+
+fn must(server: &Server, words: &[&str]) -> Result<()> {
+    match server.client().call(words) {
+        Reply::Error(error) => bail!("{} was answered with: {error}", words[0]),
+        _ => Ok(()),
+    }
+}
