@@ -143,9 +143,15 @@ impl<K: Keyspace> Instance<K> {
         fuel_max: u64,
         start: Start,
     ) -> wasmtime::Result<WasmInstance> {
-        store.set_fuel(fuel_max)?;
+        let rewriting = prepared.rewriting();
+        // Copying the data segments of a rewritten module uses fuel, and nothing of the author's
+        // runs meanwhile.
+        store.set_fuel(rewriting.map_or(fuel_max, |_| u64::MAX))?;
         store.set_epoch_deadline(1);
         let instance = prepared.pre().instantiate_async(&mut *store).await?;
+        if rewriting.is_some() {
+            store.set_fuel(fuel_max)?;
+        }
         let exports = prepared.exports();
         if let Some(memory) = &exports.memory {
             let memory = instance
@@ -153,7 +159,6 @@ impl<K: Keyspace> Instance<K> {
                 .and_then(wasmtime::Extern::into_memory);
             store.data_mut().memory = memory;
         }
-        let rewriting = prepared.rewriting();
         if let Some(rewriting) = rewriting {
             let memory_bytes_max = store.data().spec.limits.memory_bytes_max;
             rewriting.limit_growth(&mut *store, &instance, memory_bytes_max)?;

@@ -179,10 +179,10 @@ impl Slot {
         Learned::Page(page)
     }
 
-    /// Stops to learn: all pages become writable, which takes one mapping.
+    /// Stops to learn: all pages become writable. Mappings that were split before stay so until the
+    /// memory is gone, because the kernel need not join them.
     pub(super) fn give_up(&self, accessible: usize) -> Learned {
         self.overflowed.store(true, Ordering::Release);
-        self.give_mappings_back();
         Learned::Everything(accessible)
     }
 }

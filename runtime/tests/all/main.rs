@@ -1,8 +1,10 @@
 //! Everything that is tested through guests, in one binary.
 
 mod bounds;
+mod differential;
 mod entries;
 mod host_functions;
+mod hostile;
 mod isolation;
 mod limits;
 mod loading;
@@ -12,6 +14,7 @@ mod replies;
 mod rewind;
 mod rewound;
 mod scheduling;
+mod store_heavy;
 mod support;
 mod transactions;
 mod wasi;

@@ -8,7 +8,7 @@ use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
 use ferrite_runtime::rewind::exports::RewindExports;
 use ferrite_runtime::rewind::pristine::{Pristine, Rewinder, Rewound};
 use wasmtime::{
-    Engine, Instance, InstanceAllocationStrategy, Module, Store, Trap, TypedFunc, WasmParams,
+    Engine, Instance, InstanceAllocationStrategy, Module, Store, Trap, TypedFunc, Val, WasmParams,
     WasmResults,
 };
 
@@ -162,6 +162,53 @@ fn writes_of_the_host_are_undone_too() {
     assert_eq!(rewinder.difference(&mut guest.store), None);
 }
 
+/// Puts back what a reset that forgets a page, or a global, would have left.
+#[test]
+fn a_reset_that_forgets_something_is_noticed() {
+    let house = House::new(4);
+    let pristine = house.pristine();
+    let (mut guest, mut rewinder) = house.attached(&pristine);
+    let memory = guest
+        .instance
+        .get_memory(&mut guest.store, "memory")
+        .expect("the memory is exported");
+    let pages = [0, 1, 5, 17, 31];
+    for page in pages {
+        assert_eq!(guest.call::<_, i32>("swap", (page * 4096 + 12, 99)), 0);
+    }
+    let dirty = memory.data(&guest.store).to_vec();
+    for page in pages {
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+        let bytes = page as usize * 4096..(page as usize + 1) * 4096;
+        memory
+            .write(&mut guest.store, bytes.start, &dirty[bytes.clone()])
+            .expect("it fits");
+        let difference = rewinder.difference(&mut guest.store);
+        let place = format!("{:#x}", bytes.start + 12);
+        assert!(difference.is_some_and(|text| text.contains(&place)));
+        assert_eq!(guest.call::<_, i32>("swap", (page * 4096 + 12, 0)), 99);
+    }
+    for name in [
+        "__ferrite_global_0",
+        "__ferrite_pages",
+        "__ferrite_pages_refused",
+    ] {
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+        assert_eq!(rewinder.difference(&mut guest.store), None);
+        let global = guest
+            .instance
+            .get_global(&mut guest.store, name)
+            .expect("the pass exports it");
+        let other = match global.get(&mut guest.store) {
+            Val::I32(value) => Val::I32(value + 1),
+            Val::I64(value) => Val::I64(value + 1),
+            other => panic!("{other:?}"),
+        };
+        global.set(&mut guest.store, other).expect("it is mutable");
+        assert!(rewinder.difference(&mut guest.store).is_some(), "{name}");
+    }
+}
+
 #[test]
 fn siblings_start_with_what_was_learned() {
     let house = House::new(4);
@@ -245,14 +292,49 @@ fn a_dropped_memory_leaves_nothing_to_the_next() {
     assert!(text.contains("all 2 rewindable memories"), "{text}");
 }
 
+fn mappings() -> usize {
+    std::fs::read_to_string("/proc/self/maps")
+        .expect("this is Linux")
+        .lines()
+        .count()
+}
+
+/// Pages that lie apart cost mappings, of which the kernel gives a process 65,530.
+#[test]
+fn all_instances_together_cannot_use_up_the_mappings() {
+    const INSTANCES: usize = 600;
+    let house = House::new(INSTANCES);
+    let pristine = house.pristine();
+    let before = mappings();
+    let mut many: Vec<_> = (0..INSTANCES).map(|_| house.attached(&pristine)).collect();
+    for (guest, _) in &mut many {
+        for page in 0..60 {
+            assert_eq!(guest.call::<_, i32>("swap", (page * 8192, 1)), 0);
+        }
+    }
+    let taken = mappings() - before;
+    assert!(taken < 25_000, "{taken} mappings");
+    let mut rewound = 0;
+    for (guest, rewinder) in &mut many {
+        if rewinder.rewind(&mut guest.store) == Rewound::Ready {
+            assert_eq!(rewinder.difference(&mut guest.store), None);
+            rewound += 1;
+        }
+    }
+    assert!(
+        (1..INSTANCES).contains(&rewound),
+        "{rewound} fit into the bound"
+    );
+    drop(many);
+    assert!(mappings() <= before + 4);
+    // The bound is free again for others.
+    let (mut guest, mut rewinder) = house.attached(&house.pristine());
+    guest.call::<_, i32>("swap", (8192, 1));
+    assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+}
+
 #[test]
 fn mappings_stay_bounded() {
-    let mappings = || {
-        std::fs::read_to_string("/proc/self/maps")
-            .expect("this is Linux")
-            .lines()
-            .count()
-    };
     let house = House::new(300);
     let pristine = house.pristine();
     let (mut guest, mut rewinder) = house.attached(&pristine);

@@ -36,13 +36,16 @@ impl Host {
     }
 
     pub(crate) fn with_instances(instances_max: u32) -> Self {
-        let keyspace = Arc::new(MemoryKeyspace::default());
-        let options = EngineOptions {
+        Self::with_options(&EngineOptions {
             instances_max,
             verify_rewinding: true,
             ..EngineOptions::default()
-        };
-        let executor = Executor::new(&options, Arc::clone(&keyspace)).expect("there is room");
+        })
+    }
+
+    pub(crate) fn with_options(options: &EngineOptions) -> Self {
+        let keyspace = Arc::new(MemoryKeyspace::default());
+        let executor = Executor::new(options, Arc::clone(&keyspace)).expect("there is room");
         Self { executor, keyspace }
     }
 
