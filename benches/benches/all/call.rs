@@ -47,7 +47,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             .join(name)
             .with_extension("wat");
         let digest = bed.publish(&std::fs::read(path).expect("a function of the benchmarks"));
-        for isolation in [Isolation::Reuse, Isolation::Fresh] {
+        for isolation in Isolation::ALL {
             bed.load(name, digest, isolation);
             group.bench_function(BenchmarkId::new(*name, isolation), |bencher| {
                 bencher.iter(|| bed.call(name, keys, arguments, &mut reply));

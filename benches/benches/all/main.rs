@@ -4,6 +4,7 @@ mod bed;
 mod call;
 mod compile;
 mod host_calls;
+mod isolation;
 mod load;
 mod steps;
 
@@ -15,6 +16,7 @@ criterion_group!(
     load::bench,
     call::bench,
     steps::bench,
-    host_calls::bench
+    host_calls::bench,
+    isolation::bench
 );
 criterion_main!(benches);
