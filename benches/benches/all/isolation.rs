@@ -105,7 +105,6 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         for case in CASES {
             let path = path(case);
             let Ok(source) = std::fs::read(&path) else {
-                println!("{} is left out: there is no {}", case.name, path.display());
                 continue;
             };
             let digest = bed.publish(&source);

@@ -162,7 +162,6 @@ async fn thousands_of_instances_are_small() {
     assert_eq!(function.usage().idle, INSTANCES);
     let mappings_each = (mappings() - mappings_before) / INSTANCES;
     let resident_each = (resident_bytes() - resident_before) / INSTANCES as u64;
-    println!("an idle instance: {mappings_each} mappings, {resident_each} bytes");
     assert!(mappings_each <= 10, "{mappings_each} mappings an instance");
     assert!(
         resident_each < 64 << 10,
