@@ -278,7 +278,9 @@ pub enum HandoffError {
         max: u64,
     },
     /// The JSON header makes no sense.
-    #[error("the header of the message cannot be read or written")]
+    #[error(
+        "the header of the message is not understood; use a server and a ferrite-wasmc of the same release"
+    )]
     Header(#[source] serde_json::Error),
     /// The job asks for code that this build does not make.
     #[error(transparent)]
