@@ -57,6 +57,9 @@ pub(crate) const HASH_NONE: c_int = 0;
 /// What stands for a field's value when the field is to go.
 pub(crate) const HASH_DELETE: *mut RmString = std::ptr::without_provenance_mut(1);
 
+/// The module deals with files that are cut short.
+pub(crate) const OPTION_HANDLE_IO_ERRORS: c_int = 1;
+
 pub(crate) const NO_EXPIRE: c_longlong = -1;
 
 pub(crate) const CTX_LUA: c_int = 1 << 0;
@@ -189,6 +192,7 @@ fn find(get: GetApi, name: &str) -> Option<*mut c_void> {
 api! {
     needed {
         set_module_attribs = "SetModuleAttribs": unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, c_int);
+        set_module_options = "SetModuleOptions": unsafe extern "C" fn(*mut Ctx, c_int);
         create_command = "CreateCommand": unsafe extern "C" fn(*mut Ctx, *const c_char, CommandFn, *const c_char, c_int, c_int, c_int) -> c_int;
         log = "Log": unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...);
         get_context_flags = "GetContextFlags": unsafe extern "C" fn(*mut Ctx) -> c_int;

@@ -45,6 +45,9 @@ pub(crate) fn remember(module: &Module) {
 
 /// Registers the data type; `false` where the server does not take it.
 pub(crate) fn register(context: Context<'_>) -> bool {
+    // A file that is cut short is an error to the module, and not the server's end.
+    // SAFETY: a live context while the module loads.
+    unsafe { (api().set_module_options)(context.raw(), ffi::OPTION_HANDLE_IO_ERRORS) };
     // Made before a fork could happen while it is made.
     LazyLock::force(&RECORDS);
     let methods = |version| TypeMethods {
@@ -56,7 +59,8 @@ pub(crate) fn register(context: Context<'_>) -> bool {
         digest: std::ptr::null(),
         free: Some(free_value),
         aux_load: Some(load),
-        aux_save: Some(save),
+        // Before version 5, what is read must have been written, so something always is.
+        aux_save: Some(save_always),
         aux_save_triggers: ffi::AUX_BEFORE_RDB,
         free_effort: std::ptr::null(),
         unlink: std::ptr::null(),
@@ -67,7 +71,7 @@ pub(crate) fn register(context: Context<'_>) -> bool {
         unlink2: std::ptr::null(),
         copy2: std::ptr::null(),
         // Version 5 writes nothing at all where there is nothing.
-        aux_save2: (version == 5).then_some(save),
+        aux_save2: (version == 5).then_some(save_some),
     };
     [5, 4].into_iter().any(|version| {
         let methods = methods(version);
@@ -86,10 +90,24 @@ pub(crate) fn register(context: Context<'_>) -> bool {
 }
 
 /// Writes the records, where there are any.
-unsafe extern "C" fn save(io: *mut Io, _when: c_int) {
+unsafe extern "C" fn save_some(io: *mut Io, _when: c_int) {
+    // SAFETY: the server passes its stream.
+    unsafe { save(io, false) };
+}
+
+/// Writes the records, and nothing as an empty string.
+unsafe extern "C" fn save_always(io: *mut Io, _when: c_int) {
+    // SAFETY: the server passes its stream.
+    unsafe { save(io, true) };
+}
+
+/// # Safety
+///
+/// `io` is a stream that the server writes now.
+unsafe fn save(io: *mut Io, always: bool) {
     guard("saving the registry", (), || {
         let records = RECORDS.load();
-        if !records.is_empty() {
+        if always || !records.is_empty() {
             let (start, len) = characters(&records);
             // SAFETY: the server's stream, and `len` readable bytes.
             unsafe { (api().save_string_buffer)(io, start, len) };
@@ -119,7 +137,7 @@ unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
         // SAFETY: ours, and freed once.
         unsafe { (api().free)(start.cast::<c_void>()) };
         if let Some(module) = module() {
-            adopt(module, &json);
+            adopt(module, if json.is_empty() { b"[]" } else { &json });
         }
         ffi::OK
     })
