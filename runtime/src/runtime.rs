@@ -355,6 +355,28 @@ impl<K: Keyspace> Runtime<K> {
         Ok(digest)
     }
 
+    /// Loads a function that is not registered; the caller keeps it. Blocks while it is compiled.
+    ///
+    /// # Errors
+    ///
+    /// The client's error. Signed bundles are refused: their sequences belong to registered names.
+    pub fn load_unregistered(
+        &self,
+        record: &Record,
+        source: &Source<'_>,
+    ) -> Result<Arc<Function<K>>, CallError> {
+        let inner = &*self.0;
+        if matches!(source, Source::Bundle(_)) {
+            return Err(CallError::invalid(
+                "a bundle is loaded by WASM.LOAD, which registers its name",
+            ));
+        }
+        let spec = inner.spec(record)?;
+        let _arriving = inner.arriving.read();
+        let acquired = inner.acquire.acquire(source)?;
+        inner.start(&acquired, spec)
+    }
+
     /// Gives a function other code and leaves everything else of it. Blocks while it is compiled.
     ///
     /// Calls that run end on the old code; none fails because of it.

@@ -9,7 +9,7 @@
     reason = "declares a C interface and turns looked-up addresses into functions"
 )]
 
-use std::ffi::{CString, c_char, c_int, c_long, c_longlong, c_void};
+use std::ffi::{CString, c_char, c_int, c_long, c_longlong, c_uchar, c_void};
 use std::sync::OnceLock;
 
 macro_rules! opaque {
@@ -89,6 +89,13 @@ pub(crate) const EVENT_LOADING: u64 = 3;
 pub(crate) const EVENT_CONFIG: u64 = 16;
 pub(crate) const LOADING_REPL_START: u64 = 2;
 
+pub(crate) const LOADING_ENDED: u64 = 3;
+
+pub(crate) const NODE_ID_LEN: usize = 40;
+pub(crate) const NODE_MYSELF: c_int = 1;
+pub(crate) const NODE_PRIMARY: c_int = 1 << 1;
+pub(crate) const NODE_FAIL: c_int = 1 << 4;
+
 pub(crate) const AUX_BEFORE_RDB: c_int = 1;
 
 /// A kind of server event; the version is that of the data that comes with it.
@@ -127,6 +134,9 @@ pub(crate) type CommandFn = unsafe extern "C" fn(*mut Ctx, *mut *mut RmString, c
 pub(crate) type FreeFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
 pub(crate) type DisconnectFn = unsafe extern "C" fn(*mut Ctx, *mut BlockedClient);
 pub(crate) type EventFn = unsafe extern "C" fn(*mut Ctx, Event, u64, *mut c_void);
+
+pub(crate) type ClusterFn = unsafe extern "C" fn(*mut Ctx, *const c_char, u8, *const c_uchar, u32);
+pub(crate) type TimerFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
 
 /// The server has no function of this name.
 #[derive(Debug, thiserror::Error)]
@@ -191,6 +201,7 @@ fn find(get: GetApi, name: &str) -> Option<*mut c_void> {
 
 api! {
     needed {
+        alloc = "Alloc": unsafe extern "C" fn(usize) -> *mut c_void;
         set_module_attribs = "SetModuleAttribs": unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, c_int);
         set_module_options = "SetModuleOptions": unsafe extern "C" fn(*mut Ctx, c_int);
         create_command = "CreateCommand": unsafe extern "C" fn(*mut Ctx, *const c_char, CommandFn, *const c_char, c_int, c_int, c_int) -> c_int;
@@ -259,12 +270,21 @@ api! {
 
         subscribe = "SubscribeToServerEvent": unsafe extern "C" fn(*mut Ctx, Event, EventFn) -> c_int;
         create_data_type = "CreateDataType": unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, *const TypeMethods) -> *mut ModuleType;
+        create_timer = "CreateTimer": unsafe extern "C" fn(*mut Ctx, c_longlong, TimerFn, *mut c_void) -> u64;
+        register_cluster_message = "RegisterClusterMessageReceiver": unsafe extern "C" fn(*mut Ctx, u8, Option<ClusterFn>);
+        send_cluster_message = "SendClusterMessage": unsafe extern "C" fn(*mut Ctx, *const c_char, u8, *const c_char, u32) -> c_int;
+        get_my_cluster_id = "GetMyClusterID": unsafe extern "C" fn(*mut Ctx) -> *const c_char;
+        get_cluster_nodes = "GetClusterNodesList": unsafe extern "C" fn(*mut Ctx, *mut usize) -> *mut *mut c_char;
+        free_cluster_nodes = "FreeClusterNodesList": unsafe extern "C" fn(*mut *mut c_char);
+        get_cluster_node_info = "GetClusterNodeInfo": unsafe extern "C" fn(*mut Ctx, *const c_char, *mut c_char, *mut c_char, *mut c_int, *mut c_int) -> c_int;
         save_string_buffer = "SaveStringBuffer": unsafe extern "C" fn(*mut Io, *const c_char, usize);
         load_string_buffer = "LoadStringBuffer": unsafe extern "C" fn(*mut Io, *mut usize) -> *mut c_char;
         is_io_error = "IsIOError": unsafe extern "C" fn(*mut Io) -> c_int;
 
     }
     optional {
+        register_engine = "RegisterScriptingEngine": unsafe extern "C" fn(*mut Ctx, *const c_char, *mut c_void, *mut c_void) -> c_int;
+        execution_state = "GetFunctionExecutionState": unsafe extern "C" fn(*mut c_void) -> c_int;
     }
 }
 

@@ -10,15 +10,13 @@
 )]
 
 use std::ffi::{c_int, c_void};
-use std::sync::{Arc, LazyLock};
-
-use arc_swap::ArcSwap;
-use ferrite_runtime::record::Record;
 
 use crate::context::{Context, log};
+use crate::entries;
 use crate::ffi::{self, Ctx, Event, Io, ModuleType, RmString, TypeMethods, api};
 use crate::guard::guard;
-use crate::module::{Module, module};
+use crate::module::module;
+use crate::peers;
 use crate::words::characters;
 
 /// The version of what is written. A later one is not read.
@@ -27,29 +25,13 @@ const ENCODING: c_int = 1;
 /// Nine characters, by which the server finds who wrote the data.
 const TYPE_NAME: &std::ffi::CStr = c"ferritewm";
 
-/// The records as they are to be written. A process that the server forks to save its data finds
-/// them without a lock, which another thread may have held at that moment.
-static RECORDS: LazyLock<ArcSwap<Vec<u8>>> = LazyLock::new(ArcSwap::default);
-
-/// Notes the records as they are now, for the next time that data is saved.
-pub(crate) fn remember(module: &Module) {
-    let functions = module.runtime.functions();
-    let records: Vec<&Record> = functions.iter().map(|known| known.record()).collect();
-    let json = if records.is_empty() {
-        Vec::new()
-    } else {
-        serde_json::to_vec(&records).unwrap_or_default()
-    };
-    RECORDS.store(Arc::new(json));
-}
-
 /// Registers the data type; `false` where the server does not take it.
 pub(crate) fn register(context: Context<'_>) -> bool {
     // A file that is cut short is an error to the module, and not the server's end.
     // SAFETY: a live context while the module loads.
     unsafe { (api().set_module_options)(context.raw(), ffi::OPTION_HANDLE_IO_ERRORS) };
-    // Made before a fork could happen while it is made.
-    LazyLock::force(&RECORDS);
+    // Made now, so that no fork can happen while it is made.
+    drop(entries::saved());
     let methods = |version| TypeMethods {
         version,
         rdb_load: Some(load_value),
@@ -106,9 +88,9 @@ unsafe extern "C" fn save_always(io: *mut Io, _when: c_int) {
 /// `io` is a stream that the server writes now.
 unsafe fn save(io: *mut Io, always: bool) {
     guard("saving the registry", (), || {
-        let records = RECORDS.load();
-        if always || !records.is_empty() {
-            let (start, len) = characters(&records);
+        let entries = entries::saved();
+        if always || !entries.is_empty() {
+            let (start, len) = characters(&entries);
             // SAFETY: the server's stream, and `len` readable bytes.
             unsafe { (api().save_string_buffer)(io, start, len) };
         }
@@ -137,57 +119,26 @@ unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
         // SAFETY: ours, and freed once.
         unsafe { (api().free)(start.cast::<c_void>()) };
         if let Some(module) = module() {
-            adopt(module, if json.is_empty() { b"[]" } else { &json });
+            entries::replace(module, if json.is_empty() { b"[]" } else { &json });
         }
         ffi::OK
     })
 }
 
-/// Registers what a file says, and tells what of it is wrong here.
-fn adopt(module: &'static Module, json: &[u8]) {
-    let values: Vec<serde_json::Value> = match serde_json::from_slice(json) {
-        Ok(values) => values,
-        Err(error) => {
-            log(
-                c"warning",
-                &format!("ferrite: the functions in this file cannot be read: {error}"),
-            );
-            return;
-        }
-    };
-    let mut records = Vec::new();
-    for value in values {
-        match serde_json::from_value::<Record>(value) {
-            Ok(record) => records.push(record),
-            Err(error) => log(
-                c"warning",
-                &format!(
-                    "ferrite: a function in this file cannot be read and is left out: {error}"
-                ),
-            ),
-        }
-    }
-    match module.runtime.adopt_all(records) {
-        Ok(wrong) => {
-            for error in wrong {
-                log(
-                    c"warning",
-                    &format!("ferrite: a function in this file is left out: {error}"),
-                );
-            }
-        }
-        Err(error) => log(c"warning", &format!("ferrite: {error}")),
-    }
-    remember(module);
-}
-
-/// Forgets every function when other data takes the place of this server's.
-pub(crate) unsafe extern "C" fn loading(_: *mut Ctx, _: Event, subevent: u64, _: *mut c_void) {
+/// Forgets every function when other data takes the place of this server's, and gets those that come
+/// with it ready once it is there.
+pub(crate) unsafe extern "C" fn loading(ctx: *mut Ctx, _: Event, subevent: u64, _: *mut c_void) {
     guard("an event of loading", (), || {
-        if subevent <= ffi::LOADING_REPL_START
-            && let Some(module) = module()
+        let Some(module) = module() else { return };
+        if subevent <= ffi::LOADING_REPL_START {
+            entries::replace(module, b"[]");
+        } else if subevent == ffi::LOADING_ENDED
+            // SAFETY: the server passes a live context.
+            && let Some(context) = unsafe { Context::new(ctx) }
         {
-            adopt(module, b"[]");
+            let functions = module.runtime.functions();
+            let records = functions.iter().map(|known| known.record().clone());
+            peers::provide(module, context, records.collect());
         }
     });
 }

@@ -2,11 +2,9 @@
 
 #![allow(unsafe_code, reason = "the callbacks of the module's commands")]
 
-use std::cell::RefCell;
 use std::ffi::c_int;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context as Waking, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ferrite_runtime::commands::{COMMANDS, Command, Keys, Runs, Scope, Spec};
 use ferrite_runtime::resp::{Encoder, Protocol};
@@ -17,10 +15,11 @@ use crate::call::Call;
 use crate::context::Context;
 use crate::ffi::{self, CommandFn, Ctx, RmString};
 use crate::guard::guard;
+use crate::here::{self, End, Turn};
 use crate::jobs::Future_;
 use crate::keyspace::visit;
 use crate::module::{Module, module};
-use crate::place::{Place, during};
+use crate::place::{Beside, Place, during};
 use crate::spread;
 use crate::words::Words;
 
@@ -30,9 +29,6 @@ const MAIN_TURNS_MAX: usize = 2;
 
 /// Commands that block a thread may run at once, so many of them.
 const BLOCKING_MAX: usize = 64;
-
-/// A reply's buffer larger than this is not kept for the next call.
-const BUFFER_KEEP_BYTES: usize = 64 << 10;
 
 /// The callbacks of the commands, in the order of the runtime's table.
 pub(crate) fn callback(index: usize) -> Option<CommandFn> {
@@ -109,7 +105,9 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
             }
             context.reply(reply.bytes());
         }
-        Runs::Blocking => on_a_thread(module, spec, context, &call, flags, protocol),
+        Runs::Blocking => on_a_thread(spec.name, context, &call, move |call, beside| {
+            spread::run(module, spec, call, beside, protocol)
+        }),
     }
 }
 
@@ -123,51 +121,35 @@ fn poll_here(
     protocol: Protocol,
     at_once: bool,
 ) {
-    let reply = Encoder::with_buffer(protocol, take_buffer());
+    let reply = Encoder::with_buffer(protocol, here::take_buffer());
     let mut future = future(module, spec, Arc::clone(call), reply);
     let place = Place::main(call, context);
-    let here_only = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
-    let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
-    let mut turn = 0;
-    loop {
-        if turn >= turns && !here_only {
-            break;
-        }
-        turn += 1;
-        WOKEN.store(false, Ordering::Relaxed);
-        match during(&place, || poll(&mut future)) {
-            Poll::Ready(reply) => {
-                close(call, &place);
+    if flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {
+        match here::to_the_end(&place, future, || false) {
+            End::Reply(reply) => {
                 context.reply(&reply);
-                keep_buffer(reply);
+                here::keep_buffer(reply);
+            }
+            End::Waits | End::Killed => context.reply_error(
+                "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
+            ),
+        }
+        return;
+    }
+    let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
+    for _ in 0..turns {
+        match here::turn(&place, &mut future) {
+            Turn::Ended(reply) => {
+                here::close(&place);
+                context.reply(&reply);
+                here::keep_buffer(reply);
                 return;
             }
-            Poll::Pending if WOKEN.load(Ordering::Relaxed) => {
-                if here_only && turn > turns {
-                    context.yield_now();
-                }
-            }
-            Poll::Pending if here_only => {
-                during(&place, || drop(future));
-                close(call, &place);
-                context.reply_error(
-                    "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
-                );
-                return;
-            }
-            Poll::Pending => break,
+            Turn::GoesOn => {}
+            Turn::Waits => break,
         }
     }
     go_beside(module, context, call, future);
-}
-
-/// Ends what a call on the main thread may do with the data.
-fn close(call: &Arc<Call>, place: &Place<'_>) {
-    if call.state.lock().journal.is_active() {
-        // Only a fault of ours leaves anything to roll back.
-        during(place, || visit(call, |session| session.roll_back()));
-    }
-    call.state.lock().closed = true;
 }
 
 /// Has the client wait, and the call go on beside the main thread.
@@ -175,7 +157,7 @@ fn go_beside(module: &'static Module, context: Context<'_>, call: &Arc<Call>, fu
     let place = Place::main(call, context);
     if let Err(error) = module.pool.prepare(module.options.threads) {
         during(&place, || drop(future));
-        close(call, &place);
+        here::close(&place);
         context.reply_error(&format!("BUSY {error}; try again later"));
         return;
     }
@@ -183,14 +165,14 @@ fn go_beside(module: &'static Module, context: Context<'_>, call: &Arc<Call>, fu
     call.words.hold(context);
     let Some(blocked) = Blocked::new(context) else {
         during(&place, || drop(future));
-        close(call, &place);
+        here::close(&place);
         call.words.release(context);
         context.reply_error("ERR the server does not let this client wait for a long call");
         return;
     };
     let Some(beside) = blocked.beside(context) else {
         during(&place, || drop(future));
-        close(call, &place);
+        here::close(&place);
         blocked.deliver(
             Arc::clone(call),
             b"-NOPERM the caller's user is gone\r\n".to_vec(),
@@ -252,20 +234,17 @@ fn in_background(
     context.reply(reply.bytes());
 }
 
-/// Runs a command that blocks its thread on one of its own.
-fn on_a_thread(
-    module: &'static Module,
-    spec: &'static Spec,
+/// Runs work that blocks its thread on one of its own, and answers with what it returns.
+pub(crate) fn on_a_thread(
+    name: &'static str,
     context: Context<'_>,
     call: &Arc<Call>,
-    flags: c_int,
-    protocol: Protocol,
+    work: impl FnOnce(&Call, &Beside) -> Vec<u8> + Send + 'static,
 ) {
     static RUNNING: AtomicUsize = AtomicUsize::new(0);
-    if flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {
+    if context.flags() & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {
         context.reply_error(&format!(
-            "ERR {} blocks, and is not possible inside a transaction or script",
-            spec.name
+            "ERR {name} blocks, and is not possible inside a transaction or script"
         ));
         return;
     }
@@ -289,15 +268,13 @@ fn on_a_thread(
     RUNNING.fetch_add(1, Ordering::Relaxed);
     // Shared, so that the client can still be answered where there is no thread.
     let waiting = Arc::new(Mutex::new(Some((blocked, beside))));
-    let work = {
+    let run = {
         let (call, waiting) = (Arc::clone(call), Arc::clone(&waiting));
         move || {
             let Some((blocked, beside)) = waiting.lock().take() else {
                 return;
             };
-            let reply = guard("a command", None, || {
-                Some(spread::run(module, spec, &call, &beside, protocol))
-            });
+            let reply = guard("a command", None, || Some(work(&call, &beside)));
             drop(beside);
             RUNNING.fetch_sub(1, Ordering::Relaxed);
             let reply = reply.unwrap_or_else(|| {
@@ -308,7 +285,7 @@ fn on_a_thread(
     };
     let started = std::thread::Builder::new()
         .name("ferrite-load".to_owned())
-        .spawn(work);
+        .spawn(run);
     if started.is_err()
         && let Some((blocked, _)) = waiting.lock().take()
     {
@@ -358,49 +335,4 @@ fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
     }
     let start = (part.as_ptr().addr() - whole.as_ptr().addr()) / size_of::<T>();
     start..start + part.len()
-}
-
-/// Whether the call that was polled last on the main thread wants to go on at once.
-static WOKEN: AtomicBool = AtomicBool::new(false);
-
-struct NoteWake;
-
-impl Wake for NoteWake {
-    fn wake(self: Arc<Self>) {
-        WOKEN.store(true, Ordering::Relaxed);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        WOKEN.store(true, Ordering::Relaxed);
-    }
-}
-
-thread_local! {
-    static WAKER: Waker = Waker::from(Arc::new(NoteWake));
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-fn poll(future: &mut Future_) -> Poll<Vec<u8>> {
-    WAKER.with(|waker| future.as_mut().poll(&mut Waking::from_waker(waker)))
-}
-
-fn take_buffer() -> Vec<u8> {
-    BUFFER
-        .with(|buffer| {
-            buffer
-                .try_borrow_mut()
-                .map(|mut buffer| std::mem::take(&mut *buffer))
-        })
-        .unwrap_or_default()
-}
-
-fn keep_buffer(mut used: Vec<u8>) {
-    if used.capacity() <= BUFFER_KEEP_BYTES {
-        used.clear();
-        BUFFER.with(|buffer| {
-            if let Ok(mut buffer) = buffer.try_borrow_mut() {
-                *buffer = used;
-            }
-        });
-    }
 }

@@ -1,23 +1,25 @@
-//! Changes of the registry, and how replicas and the append-only file learn of them.
+//! Changes of the registry, and how replicas, the append-only file and the cluster learn of them.
 //!
-//! What travels is the function's record: its name, the digest of its source, and what it may do.
-//! Code never travels this way. Records are read and handed to the server under its lock, so that
-//! the last record of a name that goes out is the last one that held, whatever ran at once.
+//! What travels is an entry: the function's name, and its record, which has the digest of its source
+//! and what it may do; nothing where the function is gone. Code never travels this way. Entries are
+//! read and handed to the server under its lock, so that the last entry of a name that goes out is
+//! the last one that held, whatever ran at once.
 
 use ferrite_runtime::commands::{Right, Spec};
-use ferrite_runtime::record::Record;
 use ferrite_runtime::resp::{Encoder, Protocol};
 
 use crate::call::Call;
+use crate::cluster;
 use crate::context::Context;
+use crate::entries::{self, Entry};
+use crate::ffi;
 use crate::module::Module;
-use crate::persist;
+use crate::nodes;
 use crate::place::Beside;
+use crate::tell::{take, tell};
 
-/// Registers a function as another server has it; its one argument is the record.
-pub(crate) const REGISTER: &std::ffi::CStr = c"WASM.REGISTER";
-/// Forgets a function; its one argument is the name.
-pub(crate) const FORGET: &std::ffi::CStr = c"WASM.FORGET";
+/// The word after a command that makes it hold on every node of a cluster.
+const CLUSTER: &[u8] = b"CLUSTER";
 
 /// Runs a command that blocks, and spreads what it changed; the reply.
 pub(crate) fn run(
@@ -27,57 +29,65 @@ pub(crate) fn run(
     beside: &Beside,
     protocol: Protocol,
 ) -> Vec<u8> {
-    let slices = call.words.slices();
+    let mut slices = call.words.slices();
     let mut reply = Encoder::new(protocol);
+    let manages = spec.right == Right::Manage;
+    let everywhere = manages
+        && slices.len() > 2
+        && slices
+            .last()
+            .is_some_and(|word| word.eq_ignore_ascii_case(CLUSTER));
+    if everywhere {
+        slices.pop();
+    }
+    let name = slices.get(1).copied().filter(|_| manages);
+    if let Some(refusal) = name.and_then(|name| refused(name, everywhere, beside)) {
+        reply.error(refusal);
+        return reply.take();
+    }
     match spec.read(&slices) {
         Err(error) => reply.error_display(&error),
         Ok(command) => {
             module.runtime.run_blocking(command, &mut reply);
-            let changed = spec.right == Right::Manage && !reply.bytes().starts_with(b"-");
-            if let Some(name) = slices.get(1).filter(|_| changed) {
-                beside.locked(|context| tell(module, context, name));
+            crate::signals::note_ours();
+            let done = !reply.bytes().starts_with(b"-");
+            if let Some(name) = name.filter(|_| done) {
+                beside.locked(|context| {
+                    if everywhere {
+                        entries::stamp(name, nodes::node_id(context));
+                    }
+                    let entry = tell(module, context, name);
+                    if everywhere {
+                        cluster::send(context, None, &entry);
+                    }
+                });
             }
         }
     }
     reply.take()
 }
 
-/// Tells replicas and the append-only file what a name stands for now.
-pub(crate) fn tell(module: &Module, context: Context<'_>, name: &[u8]) {
-    persist::remember(module);
-    let record = module.runtime.function(name).ok();
-    let json = record.and_then(|known| serde_json::to_vec(known.record()).ok());
-    let (command, argument) = match &json {
-        Some(json) => (REGISTER, &json[..]),
-        None => (FORGET, name),
-    };
-    let argument = context.string(argument);
-    context.replicate(command, &[argument.borrow()]);
+/// Why a function may not be changed in this way, if it may not.
+fn refused(name: &[u8], everywhere: bool, beside: &Beside) -> Option<String> {
+    let in_cluster = beside.locked(|context| context.flags() & ffi::CTX_CLUSTER != 0);
+    let shown = name.escape_ascii();
+    if everywhere && !in_cluster {
+        return Some("ERR this server is not part of a cluster; leave CLUSTER out".to_owned());
+    }
+    (!everywhere && in_cluster && entries::is_stamped(name)).then(|| {
+        format!(
+            "ERR the function '{shown}' is the whole cluster's; end the command with CLUSTER to change it on every node"
+        )
+    })
 }
 
 /// Runs `WASM.REGISTER`.
 pub(crate) fn register(module: &'static Module, context: Context<'_>, json: &[u8]) {
-    let record: Record = match serde_json::from_slice(json) {
-        Ok(record) => record,
-        Err(error) => {
-            context.reply_error(&format!("INVALID the record cannot be read: {error}"));
-            return;
-        }
-    };
-    let name = record.name.clone();
-    match module.runtime.adopt(record) {
-        Ok(()) => {
-            tell(module, context, name.as_bytes());
-            context.reply(b"+OK\r\n");
-        }
-        Err(error) => context.reply_error(&error.to_string()),
+    let taken = Entry::from_json(json)
+        .map_err(|error| format!("INVALID the entry cannot be read: {error}"))
+        .and_then(|entry| take(module, context, entry));
+    match taken {
+        Ok(()) => context.reply(b"+OK\r\n"),
+        Err(error) => context.reply_error(&error),
     }
-}
-
-/// Runs `WASM.FORGET`.
-pub(crate) fn forget(module: &'static Module, context: Context<'_>, name: &[u8]) {
-    // One that is not there is forgotten already.
-    let _ = module.runtime.unload(name);
-    tell(module, context, name);
-    context.reply(b"+OK\r\n");
 }

@@ -8,11 +8,14 @@
 use std::error::Error;
 use std::ffi::{CString, c_int};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use ferrite_cache::Cache;
+use ferrite_cache::{Cache, Digest};
 use ferrite_runtime::Runtime;
 use ferrite_runtime::commands::{COMMANDS, Spec};
+use ferrite_runtime::resp::Encoder;
 
+use crate::call::Call;
 use crate::commands_of_server::Format;
 use crate::config::Options;
 use crate::context::{Context, log};
@@ -23,12 +26,17 @@ use crate::keyspace::ServerKeyspace;
 use crate::module::{self, Module};
 use crate::resp::Tree;
 use crate::words::Words;
-use crate::{persist, serve, server_data, server_log, signals, spread, table};
+use crate::{
+    cluster, persist, script_engine, serve, server_data, server_log, signals, spread, table, tell,
+};
 
 const MODULE_NAME: &std::ffi::CStr = c"ferrite";
 
 /// The version as the server shows it: major, minor and patch in two digits each.
 const MODULE_VERSION: c_int = 100;
+
+/// Gives the source of a digest to another server.
+const SOURCE: &str = "WASM.SOURCE";
 
 /// Names that the engine has for itself.
 const ENGINES_OWN: [&str; 2] = ["FCALL", "FCALL_RO"];
@@ -148,17 +156,13 @@ fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
         let callback = serve::callback(index).ok_or("there are more commands than callbacks")?;
         create(context, spec.name, callback, &flags(spec))?;
     }
-    for (name, callback) in [
-        (spread::REGISTER, register as CommandFn),
-        (spread::FORGET, forget as CommandFn),
-    ] {
-        create(
-            context,
-            &name.to_string_lossy(),
-            callback,
-            "write admin deny-script",
-        )?;
+    if script_engine::register(context) {
+        tracing::info!("functions can also be loaded with FUNCTION LOAD, by the engine WASM");
     }
+    cluster::start(context);
+    let register_name = tell::REGISTER.to_string_lossy();
+    create(context, &register_name, register, "write admin deny-script")?;
+    create(context, SOURCE, source, "readonly admin deny-script")?;
     Ok(())
 }
 
@@ -234,30 +238,55 @@ fn server_folder(context: Context<'_>) -> Option<PathBuf> {
     )?
 }
 
+/// Takes over an entry of another server.
 unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     // SAFETY: the server passes a live context and as many live strings.
-    unsafe { internal(ctx, argv, argc, spread::register) }
+    unsafe {
+        internal(ctx, argv, argc, |module, context, words| {
+            spread::register(module, context, words.bytes(1));
+        })
+    }
 }
 
-unsafe extern "C" fn forget(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
+/// Gives another server the source of a digest.
+unsafe extern "C" fn source(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     // SAFETY: as above.
-    unsafe { internal(ctx, argv, argc, spread::forget) }
+    unsafe {
+        internal(ctx, argv, argc, |module, context, words| {
+            let call = Arc::new(Call::new(words, 0));
+            serve::on_a_thread(SOURCE, context, &call, |call, _| {
+                let text = String::from_utf8_lossy(call.words.bytes(1)).into_owned();
+                let mut reply = Encoder::default();
+                let found = text
+                    .parse::<Digest>()
+                    .ok()
+                    .and_then(|digest| module.runtime.cache()?.source(&digest).ok()?);
+                match found {
+                    Some(source) => reply.bulk(&source),
+                    None => reply.null(),
+                }
+                reply.take()
+            });
+        })
+    }
 }
 
 /// A command of one argument that servers send to each other.
+///
+/// # Safety
+///
+/// `ctx` is a live context of a command, and `argv` has `argc` live strings.
 unsafe fn internal(
     ctx: *mut Ctx,
     argv: *mut *mut RmString,
     argc: c_int,
-    run: fn(&'static Module, Context<'_>, &[u8]),
+    run: fn(&'static Module, Context<'_>, Words),
 ) -> c_int {
     guard("a command between servers", (), || {
         // SAFETY: the caller's promise.
         let (context, words) = unsafe { (Context::new(ctx), Words::new(argv, argc)) };
         match (context, module::module()) {
-            (Some(context), Some(module)) if words.len() == 2 => {
-                run(module, context, words.bytes(1));
-            }
+            (Some(context), Some(module)) if words.len() == 2 => run(module, context, words),
             (Some(context), _) => context.reply_error("ERR one argument is needed"),
             (None, _) => {}
         }

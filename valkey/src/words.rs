@@ -115,6 +115,28 @@ impl Words {
         }
     }
 
+    /// Two arrays of words, one after the other.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Words::new`], for both arrays.
+    pub(crate) unsafe fn of_two(
+        first: *mut *mut RmString,
+        first_count: usize,
+        second: *mut *mut RmString,
+        second_count: usize,
+    ) -> Self {
+        let mut words = Self::none();
+        for (start, count) in [(first, first_count), (second, second_count)] {
+            if !start.is_null() {
+                // SAFETY: the caller's promise.
+                let strings = unsafe { std::slice::from_raw_parts(start, count) };
+                words.strings.extend_from_slice(strings);
+            }
+        }
+        words
+    }
+
     /// No words at all.
     pub(crate) fn none() -> Self {
         Self {

@@ -58,6 +58,7 @@ const ALLOWED: &[(&str, &str)] = &[
         "valkey/src/blocked.rs",
         "blocks and unblocks clients of the server",
     ),
+    ("valkey/src/cluster.rs", "the server's cluster bus"),
     (
         "valkey/src/commands_of_server.rs",
         "runs the server's commands",
@@ -68,6 +69,7 @@ const ALLOWED: &[(&str, &str)] = &[
         "tells the server's replicas and listeners",
     ),
     ("valkey/src/ffi.rs", "declares the server's C interface"),
+    ("valkey/src/nodes.rs", "asks the server for its cluster"),
     (
         "valkey/src/open_key.rs",
         "calls the server's functions on keys",
@@ -79,6 +81,10 @@ const ALLOWED: &[(&str, &str)] = &[
     (
         "valkey/src/place.rs",
         "lends a context down the stack, takes the server's lock",
+    ),
+    (
+        "valkey/src/script_engine.rs",
+        "callbacks of a scripting engine of the server",
     ),
     ("valkey/src/send.rs", "hands replies to the server"),
     ("valkey/src/serve.rs", "callbacks of the module's commands"),
