@@ -6,6 +6,7 @@ mod compile;
 mod host_calls;
 mod isolation;
 mod load;
+mod rewind;
 mod steps;
 
 use criterion::{criterion_group, criterion_main};
@@ -17,6 +18,7 @@ criterion_group!(
     call::bench,
     steps::bench,
     host_calls::bench,
-    isolation::bench
+    isolation::bench,
+    rewind::bench
 );
 criterion_main!(benches);

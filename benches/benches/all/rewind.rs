@@ -1,0 +1,126 @@
+//! The engine's part of a rewound call, with and without a fiber to run on, beside a warm one.
+
+use std::sync::Arc;
+
+use criterion::Criterion;
+use ferrite_cache::{Profile, Rewind};
+use ferrite_compiler::rewrite::rewrite;
+use ferrite_runtime::engine::{EngineOptions, engine};
+use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
+use ferrite_runtime::rewind::exports::RewindExports;
+use ferrite_runtime::rewind::pristine::{Pristine, Rewinder, Rewound};
+use wasmtime::{
+    Engine, Instance, InstanceAllocationStrategy, Module, Store, TypedFunc, UpdateDeadline,
+};
+
+use crate::bed::block_on;
+
+/// Entries that write nothing, a byte on one page, and on ten, by way of a stack pointer.
+const MODULE: &str = r#"(module
+    (memory (export "memory") 17)
+    (global $stack (mut i32) (i32.const 1048576))
+    (func (export "pages") (param $pages i32)
+        (global.set $stack (i32.sub (global.get $stack) (i32.const 16)))
+        (block $end (loop $next
+            (br_if $end (i32.eqz (local.get $pages)))
+            (i32.store (i32.mul (local.get $pages) (i32.const 8192)) (local.get $pages))
+            (local.set $pages (i32.sub (local.get $pages) (i32.const 1)))
+            (br $next)))
+        (global.set $stack (i32.add (global.get $stack) (i32.const 16)))))"#;
+
+const FUEL: u64 = 10_000_000;
+
+/// An instance that can be rewound.
+struct Guest {
+    store: Store<()>,
+    pages: TypedFunc<i32, ()>,
+    rewinder: Rewinder,
+}
+
+/// How a guest is run.
+#[derive(Clone, Copy)]
+enum Fiber {
+    No,
+    Yes,
+}
+
+impl Guest {
+    fn new(fiber: Fiber) -> Self {
+        // wasmtime's signal handler comes with the first engine.
+        let profile = Profile::native();
+        let first = engine(&profile, &EngineOptions::default()).expect("an engine");
+        let arena = Arena::new(ArenaOptions {
+            memories_max: 4,
+            reservation_bytes: 4 << 30,
+            guard_bytes: 32 << 20,
+        })
+        .expect("there is address space");
+        drop(first);
+        let mut config = profile.compiler_config();
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        config.with_host_memory(Arc::new(ArenaMemories(Arc::clone(&arena))));
+        let engine = Engine::new(&config).expect("an engine");
+        let source = wat::parse_str(MODULE).expect("a module");
+        let rewritten = rewrite(&source).expect("a valid module");
+        let Rewind::Allowed(plan) = &rewritten.rewind else {
+            panic!("it can be rewound");
+        };
+        let module = Module::new(&engine, &rewritten.wasm).expect("a valid module");
+        let exports = RewindExports::find(&module, plan).expect("they were added");
+        let mut store = Store::new(&engine, ());
+        match fiber {
+            Fiber::Yes => store.epoch_deadline_async_yield_and_update(1),
+            Fiber::No => store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(1))),
+        }
+        store.set_fuel(FUEL).expect("fuel is counted");
+        let instance = match fiber {
+            Fiber::Yes => block_on(Instance::new_async(&mut store, &module, &[])),
+            Fiber::No => Instance::new(&mut store, &module, &[]),
+        };
+        let instance = instance.expect("room");
+        let pristine = Pristine::capture(&mut store, &instance, &exports).expect("an image");
+        let rewinder = pristine
+            .attach(&mut store, &instance, &exports, &arena)
+            .expect("it can be rewound");
+        let pages = instance
+            .get_typed_func(&mut store, "pages")
+            .expect("an export");
+        Self {
+            store,
+            pages,
+            rewinder,
+        }
+    }
+
+    fn call(&mut self, fiber: Fiber, pages: i32) {
+        self.store.set_fuel(FUEL).expect("fuel is counted");
+        let called = match fiber {
+            Fiber::Yes => block_on(self.pages.call_async(&mut self.store, pages)),
+            Fiber::No => self.pages.call(&mut self.store, pages),
+        };
+        called.expect("a plain return");
+    }
+
+    fn rewind(&mut self) {
+        assert_eq!(self.rewinder.rewind(&mut self.store), Rewound::Ready);
+    }
+}
+
+pub(crate) fn bench(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("rewind");
+    for (fiber, name) in [(Fiber::No, "sync"), (Fiber::Yes, "async")] {
+        for pages in [0, 1, 10] {
+            let mut guest = Guest::new(fiber);
+            group.bench_function(format!("{name}, {pages} pages, warm"), |bencher| {
+                bencher.iter(|| guest.call(fiber, pages));
+            });
+            group.bench_function(format!("{name}, {pages} pages, rewound"), |bencher| {
+                bencher.iter(|| {
+                    guest.call(fiber, pages);
+                    guest.rewind();
+                });
+            });
+        }
+    }
+    group.finish();
+}
