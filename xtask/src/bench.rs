@@ -4,6 +4,7 @@
 //! been measured, `docs/benchmarks.md` and its plot are written from them. Contenders take turns
 //! within a run, so that what slows the machine down slows them all.
 
+mod cells;
 mod cold;
 mod compile;
 mod figures;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::cells::{or_dash, rates, spread, times};
 use super::cold::Cold;
 use super::compile::Compile;
-use super::figures::{Figures, Rate, Short};
+use super::figures::{Figures, Short};
 use super::in_process::InProcess;
 use super::load::Shape;
 use super::machine::Machine;
@@ -69,39 +70,6 @@ fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
         "- {processor}, {cores} cores, {memory_gib} GiB, {kernel}"
     )?;
     writeln!(page, "- {rustc}, profile `{profile}`, commit `{commit}`\n")
-}
-
-/// A figure of a table with its spread.
-fn spread(figures: &Figures) -> String {
-    format!(
-        "{} ({}–{})",
-        Short(figures.median()),
-        Short(figures.low()),
-        Short(figures.high())
-    )
-}
-
-pub(super) fn rates(figures: &Figures) -> String {
-    format!(
-        "{} ({}–{})",
-        Rate(figures.median()),
-        Rate(figures.low()),
-        Rate(figures.high())
-    )
-}
-
-pub(super) fn times(ratio: &Figures) -> String {
-    format!(
-        "{:.2} × ({:.2}–{:.2})",
-        ratio.median(),
-        ratio.low(),
-        ratio.high()
-    )
-}
-
-/// `-` where something took no part.
-fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "–".to_owned())
 }
 
 fn calls(page: &mut String, socket: &Socket) -> std::fmt::Result {

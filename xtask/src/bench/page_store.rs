@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::cells::{rates, times};
 use super::figures::{Figures, Short};
-use super::page::{rates, times};
 use super::store::{ENDLESS_CALLS, Store};
 
 /// Write the section.
