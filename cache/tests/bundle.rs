@@ -496,3 +496,33 @@ fn members_that_do_not_fit_the_manifest_are_not_written() {
     assert!(write_bundle(&mut out, &json, None, SOURCE, &wrong).is_err());
     assert!(out.is_empty(), "nothing of a refused bundle is written");
 }
+
+/// A release before or after this one made some of the artifacts: they are passed over, and what
+/// this release can load is found all the same.
+#[test]
+fn artifacts_of_another_release_are_passed_over() {
+    let signer = Signer::new();
+    let mut manifest = manifest();
+    let ours = profiles()[1].clone();
+    for artifact in &mut manifest.artifacts {
+        if artifact.profile == ours {
+            continue;
+        }
+        let json = serde_json::to_string(&artifact.profile).expect("plain data");
+        let version = &ours.engine().wasmtime;
+        artifact.profile =
+            serde_json::from_str(&json.replace(version.as_str(), "48.0.1")).expect("a profile");
+        assert!(artifact.profile.check().is_err(), "it is foreign");
+        artifact.code = member(&code(&artifact.profile));
+    }
+    manifest
+        .artifacts
+        .sort_by_key(|artifact| artifact.profile.fingerprint().to_string());
+    let contents = load(&pack(&manifest, Some(&signer)), &signer.trust()).expect("it is signed");
+    assert_eq!(contents.artifacts.len(), 1);
+    assert_eq!(contents.artifacts[0].0.profile, ours);
+    assert_eq!(
+        contents.artifacts[0].0.signed_by,
+        Some(signer.trusted().id())
+    );
+}

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use ferrite_cache::bundle::BundleError;
+use ferrite_cache::bundle::{BundleError, TrustError};
 use serde::Serialize;
 
 /// How a command ended.
@@ -49,9 +49,10 @@ impl Exit {
 
 /// Whether a bundle is refused for what it is, and not because it could not be read.
 fn is_refused_bundle(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<BundleError>()
-        .is_some_and(|error| !matches!(error, BundleError::Read(_)))
+    match error.downcast_ref::<BundleError>() {
+        Some(error) => !matches!(error, BundleError::Read(_)),
+        None => error.is::<TrustError>(),
+    }
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -4,11 +4,16 @@ use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ferrite_cache::bundle::{BundleManifest, KeyId, SignatureText, Trust, TrustedKey};
 use minisign::{PublicKey, SecretKey, SecretKeyBox};
 
 use crate::password;
 use crate::source;
+
+/// How a key file says that no password protects it.
+const KDF_NONE: [u8; 2] = [0, 0];
 
 /// Longest key file that is read, in bytes; minisign writes about 300.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
@@ -52,6 +57,16 @@ pub(crate) fn public(text: &str) -> Result<TrustedKey> {
         .map_err(|_| anyhow!("{text}: holds no minisign public key"))
 }
 
+/// A secret key whose file says that no password protects it.
+///
+/// minisign itself leaves such a key's checksum empty, which the crate would call corrupted; that
+/// the parts of the key fit together is seen when it signs.
+fn without_password(text: &str) -> Option<SecretKey> {
+    let bytes = STANDARD.decode(text.lines().nth(1)?.trim()).ok()?;
+    let secret = SecretKey::from_bytes(&bytes).ok()?;
+    (bytes.len() == secret.to_bytes().len() && bytes[2..4] == KDF_NONE).then_some(secret)
+}
+
 /// A secret key that is ready to sign.
 pub(crate) struct Signer {
     secret: SecretKey,
@@ -66,20 +81,16 @@ impl Signer {
         let name = path.display().to_string();
         let bytes = source::read(path, KEY_FILE_BYTES_MAX).with_context(|| name.clone())?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let boxed = || {
-            SecretKeyBox::from_string(&text)
-                .map_err(|_| anyhow!("{name}: not a minisign secret key"))
-        };
-        let secret = match boxed()?.into_unencrypted_secret_key() {
-            Ok(secret) => secret,
-            // The error does not tell what is wrong; reading it as an encrypted one does.
-            Err(_) => {
-                if text.parse::<TrustedKey>().is_ok() {
-                    bail!("{name}: this is a public key; sign with the secret one");
-                }
-                let password = password::existing(&name)?;
-                boxed()?
-                    .into_secret_key(Some(password))
+        if text.parse::<TrustedKey>().is_ok() {
+            bail!("{name}: this is a public key; sign with the secret one");
+        }
+        let secret = match without_password(&text) {
+            Some(secret) => secret,
+            None => {
+                let boxed = SecretKeyBox::from_string(&text)
+                    .map_err(|_| anyhow!("{name}: not a minisign secret key"))?;
+                boxed
+                    .into_secret_key(Some(password::existing(&name)?))
                     .map_err(|error| anyhow!("{name}: {error}"))?
             }
         };

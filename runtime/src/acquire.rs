@@ -178,7 +178,7 @@ impl Acquire {
                     if let Some(key) = artifact.manifest().signed_by
                         && self.trust.trust.revoked.contains(&key)
                     {
-                        self.withdraw(cache, digest, profile, key);
+                        self.withdraw(digest, profile, &format!("key {key} is revoked"));
                         continue;
                     }
                     self.stats.count_found();
@@ -197,12 +197,13 @@ impl Acquire {
         None
     }
 
-    /// Moves away what a key signed that has been revoked since.
-    fn withdraw(&self, cache: &Cache, digest: &Digest, profile: &Profile, key: KeyId) {
+    /// Moves code away that is not to be used as it is.
+    fn withdraw(&self, digest: &Digest, profile: &Profile, reason: &str) {
+        let Some(cache) = &self.cache else {
+            return;
+        };
         match cache.withdraw(digest, profile) {
-            Ok(()) => {
-                tracing::warn!(source = %digest, %key, "moved code away that a revoked key signed");
-            }
+            Ok(()) => tracing::warn!(source = %digest, reason, "moved code out of the cache"),
             Err(error) => self.warn("cannot be written", &chain(&error)),
         }
     }

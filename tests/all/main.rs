@@ -4,6 +4,7 @@ mod authentication;
 mod bad_frames;
 mod bad_functions;
 mod clients;
+mod bundles;
 mod configuration;
 mod conflicts;
 mod connections;

@@ -6,6 +6,6 @@ mod reply;
 mod server;
 
 pub use client::{Client, encode};
-pub use program::{command, program, target_dir};
+pub use program::{DebianProgram, command, debian_program, program, target_dir};
 pub use reply::Reply;
 pub use server::{Server, ServerBuilder};

@@ -46,3 +46,36 @@ pub fn command(name: &str, variable: &str) -> Command {
     }
     command
 }
+
+/// A program that a package of Debian carries.
+#[derive(Debug)]
+pub struct DebianProgram {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where its libraries are, if the system has them not.
+    pub libraries: Option<PathBuf>,
+}
+
+/// The program that `variable` names, else the one on the PATH, else the one that `cargo xtask
+/// test` has unpacked below `target/debian`; none where there is none of them.
+#[must_use]
+pub fn debian_program(name: &str, variable: &str) -> Option<DebianProgram> {
+    let named = env::var_os(variable).map(PathBuf::from);
+    let on_path = || {
+        env::split_paths(&env::var_os("PATH")?)
+            .map(|folder| folder.join(name))
+            .find(|path| path.is_file())
+    };
+    if let Some(path) = named.or_else(on_path) {
+        return Some(DebianProgram {
+            path,
+            libraries: None,
+        });
+    }
+    let root = target_dir().parent()?.join("debian/root");
+    let path = root.join("usr/bin").join(name);
+    path.is_file().then(|| DebianProgram {
+        path,
+        libraries: Some(root.join(format!("usr/lib/{}-linux-gnu", env::consts::ARCH))),
+    })
+}

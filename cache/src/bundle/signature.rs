@@ -53,7 +53,8 @@ impl SignatureText {
         };
         let first: [u8; 74] = decode(first)?;
         let _global: [u8; 64] = decode(second)?;
-        let printable = |c: char| !c.is_control();
+        // minisign's own comments have tabs in them.
+        let printable = |c: char| !c.is_control() || c == '\t';
         if untrusted != UNTRUSTED_COMMENT
             || !comment.starts_with(TRUSTED_COMMENT)
             || !comment.chars().all(printable)
@@ -200,7 +201,9 @@ pub enum TrustError {
     #[error("the bundle's signature is not a minisign signature in a bundle's form")]
     Malformed,
     /// The signature is of minisign's old kind.
-    #[error("the signature is a legacy one; sign with prehashing (minisign -S -H)")]
+    #[error(
+        "the signature is a legacy one; sign with prehashing (minisign -S without -l, and with -H before its version 0.10)"
+    )]
     Legacy,
     /// The key is not among the trusted ones.
     #[error(

@@ -1,15 +1,15 @@
 //! `ferrite-wasmc sign`: signs a bundle, or signs it anew.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use ferrite_cache::bundle::{BundleMembers, KeyId};
+use anyhow::{Context, Result};
+use ferrite_cache::bundle::{BundleMembers, KeyId, SIGNATURE_BYTES_MAX, SignatureText};
 use serde::Serialize;
 
-use crate::bundle_file;
 use crate::console::{Console, Exit, Report};
 use crate::keys::Signer;
+use crate::{bundle_file, source};
 
 /// What was typed after `sign`.
 #[derive(Debug, clap::Args)]
@@ -18,8 +18,12 @@ pub(crate) struct Arguments {
     bundle: PathBuf,
 
     /// Secret key, as `keygen` or minisign wrote it
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "signature")]
+    key: Option<PathBuf>,
+
+    /// Signature of the bundle's manifest.json that minisign made elsewhere, to put into the bundle
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    signature: Option<PathBuf>,
 
     /// Write the signed bundle here instead of in place
     #[arg(short, long, value_name = "FILE")]
@@ -31,6 +35,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments {
         bundle,
         key,
+        signature: made,
         output,
     } = arguments;
     let BundleMembers {
@@ -40,8 +45,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         source,
         artifacts,
     } = bundle_file::read(&bundle)?;
-    let signer = Signer::read(&key)?;
-    let signed = signer.sign(&manifest, &manifest_json)?;
+    let signed = match (key, made) {
+        (Some(key), _) => Signer::read(&key)?.sign(&manifest, &manifest_json)?,
+        (None, made) => taken(&made.unwrap_or_default())?,
+    };
     let output = output.unwrap_or(bundle);
     bundle_file::write(&output, &manifest_json, Some(&signed), &source, &artifacts)?;
     console.print(&SignReport {
@@ -49,10 +56,17 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         name: manifest.name,
         version: manifest.version,
         sequence: manifest.sequence,
-        signed_by: signer.id(),
+        signed_by: signed.key(),
         replaced: signature.map(|signature| signature.key()),
     })?;
     Ok(Exit::Done)
+}
+
+/// A signature that minisign wrote, in the form that bundles have.
+fn taken(path: &Path) -> Result<SignatureText> {
+    let name = || path.display().to_string();
+    let bytes = source::read(path, SIGNATURE_BYTES_MAX).with_context(name)?;
+    SignatureText::normalize(&String::from_utf8_lossy(&bytes)).with_context(name)
 }
 
 #[derive(Serialize)]

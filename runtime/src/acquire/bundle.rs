@@ -47,8 +47,17 @@ impl Acquire {
         let digest = manifest.source.digest;
         let as_good = best.map_or(self.candidates.len(), |at| at + 1);
         if let Some(found) = self.lookup_among(&digest, &self.candidates[..as_good]) {
-            self.keep_source(&source);
-            return Ok(found);
+            let before = found.artifact.manifest();
+            match before.signed_by {
+                // Once the key that signed it before is revoked, it must not go with it.
+                Some(other) if other != key && !artifacts.is_empty() => {
+                    self.withdraw(&digest, &before.profile, "it is signed by another key now");
+                }
+                _ => {
+                    self.keep_source(&source);
+                    return Ok(found);
+                }
+            }
         }
         if let Some((manifest, artifact)) = artifacts.into_iter().next() {
             let artifact = self.publish(manifest, &source, &artifact)?;

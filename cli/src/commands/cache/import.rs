@@ -56,15 +56,18 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
     let digest = cache.put_source(&source)?;
     let mut imported = Vec::new();
     for (entry, code) in &artifacts {
-        // An entry that is there and intact stays.
-        let kept = cache.publish(entry, code)?;
+        // Code of this source that is there already stays, unless another signed it or nobody did.
+        let mut kept = cache.publish(entry, code)?;
+        if kept.manifest().signed_by != entry.signed_by {
+            cache.withdraw(&digest, &entry.profile)?;
+            kept = cache.publish(entry, code)?;
+        }
         imported.push(Imported {
             target: entry.profile.target(),
             baseline: entry.profile.baseline(),
             profile: entry.profile.fingerprint(),
             bytes: entry.artifact_len,
             stored: kept.manifest() == entry,
-            signed_by: kept.manifest().signed_by,
         });
     }
     imported.sort_by_key(|one| (one.target, one.baseline));
@@ -105,10 +108,9 @@ struct Imported {
     baseline: Baseline,
     profile: Fingerprint,
     bytes: u64,
-    /// Whether the bundle's code is in the cache now; else other code of the same source was there
-    /// already and stays.
+    /// Whether the bundle's code is in the cache now; else code of another release of the bundle was
+    /// there already and stays.
     stored: bool,
-    signed_by: Option<KeyId>,
 }
 
 impl Report for ImportReport {
@@ -123,10 +125,10 @@ impl Report for ImportReport {
         )?;
         writeln!(out, "  source    {}", self.source)?;
         for artifact in &self.artifacts {
-            let note = match (artifact.stored, artifact.signed_by) {
-                (true, _) => "",
-                (false, Some(_)) => "  (there already, from another bundle)",
-                (false, None) => "  (there already, compiled here)",
+            let note = if artifact.stored {
+                ""
+            } else {
+                "  (there already, from another bundle)"
             };
             writeln!(
                 out,

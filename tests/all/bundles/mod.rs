@@ -1,0 +1,9 @@
+//! Signed bundles from the command line to a running server, and everything that is refused on the
+//! way.
+
+mod loaded;
+mod minisign;
+mod refused;
+mod released;
+mod tampered;
+mod workshop;
