@@ -3,8 +3,8 @@
 mod authentication;
 mod bad_frames;
 mod bad_functions;
-mod clients;
 mod bundles;
+mod clients;
 mod configuration;
 mod conflicts;
 mod connections;
