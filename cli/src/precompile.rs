@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use ferrite_cache::{Cache, Digest, Manifest, Profile, VerifiedArtifact};
-use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler};
+use ferrite_compiler::preinit;
+use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler, Preinit, PreinitChoice};
 
 use crate::source::TooLarge;
 use crate::units::Bytes;
@@ -17,6 +18,7 @@ pub(crate) struct Precompiler {
     bounds: Bounds,
     /// Threads that compile, all modules together.
     jobs: NonZeroUsize,
+    preinit: PreinitChoice,
     cache: Option<Cache>,
     /// Made for the first module that is not in the cache.
     machine: OnceLock<Result<Machine, String>>,
@@ -36,6 +38,31 @@ pub(crate) struct Found {
     pub(crate) path: Option<PathBuf>,
     /// Whether it was there already.
     pub(crate) cached: bool,
+    /// Whether the module's start has run, so that no instance runs it any more.
+    pub(crate) preinitialised: bool,
+}
+
+/// Which modules are pre-initialised, as it is typed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PreinitOptions {
+    /// Run the module's start now instead of in every new instance; without it, that is done where
+    /// the language's SDK asks for it, as Go's does
+    #[arg(long, conflicts_with = "no_preinit")]
+    preinit: bool,
+
+    /// Leave the module's start to every new instance, whatever the SDK asks for
+    #[arg(long)]
+    no_preinit: bool,
+}
+
+impl PreinitOptions {
+    pub(crate) fn choice(&self) -> PreinitChoice {
+        match (self.preinit, self.no_preinit) {
+            (true, _) => PreinitChoice::Always,
+            (false, true) => PreinitChoice::Never,
+            (false, false) => PreinitChoice::Marked,
+        }
+    }
 }
 
 /// What happens to native code that the cache does not take.
@@ -56,15 +83,30 @@ pub(crate) fn code(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
+impl Found {
+    /// Whether a start is left to run in every new instance.
+    fn has_start(&self) -> bool {
+        let module = &self.manifest.module;
+        module.start || module.initialize
+    }
+}
+
 impl Precompiler {
     pub(crate) fn new(profile: Profile, jobs: NonZeroUsize, cache: Option<Cache>) -> Self {
         Self {
             profile,
             bounds: Bounds::default(),
             jobs,
+            preinit: PreinitChoice::default(),
             cache,
             machine: OnceLock::new(),
         }
+    }
+
+    /// Chooses which modules are pre-initialised; without this, those that ask for it.
+    pub(crate) fn with_preinit(mut self, choice: PreinitChoice) -> Self {
+        self.preinit = choice;
+        self
     }
 
     /// The bounds of what is compiled.
@@ -83,9 +125,21 @@ impl Precompiler {
         note: &dyn Fn(String),
     ) -> Result<Found> {
         let wasm = ferrite_compiler::to_wasm(source, &self.bounds).map_err(CompileError::from)?;
-        let digest = Digest::of(&wasm);
-        if let Some(found) = self.find(&digest)? {
-            self.keep_source(&wasm, &digest, note);
+        let mut found = self.obtain_binary(name, &wasm, unkept, note)?;
+        found.preinitialised = preinit::has_start(&wasm) && !found.has_start();
+        Ok(found)
+    }
+
+    fn obtain_binary(
+        &self,
+        name: &str,
+        wasm: &[u8],
+        unkept: Unkept,
+        note: &dyn Fn(String),
+    ) -> Result<Found> {
+        let digest = Digest::of(wasm);
+        if let Some(found) = self.find(&digest)?.filter(|found| self.suits(wasm, found)) {
+            self.keep_source(wasm, &digest, note);
             return Ok(found);
         }
         // Whoever else is compiling the same is waited for; then it is in the cache.
@@ -93,11 +147,24 @@ impl Precompiler {
             Some(cache) => Some(cache.lock(&digest, &self.profile)?),
             None => None,
         };
-        if let Some(found) = self.find(&digest)? {
-            return Ok(found);
-        }
+        let other = match self.find(&digest)? {
+            Some(found) if self.suits(wasm, &found) => return Ok(found),
+            other => other,
+        };
         note(format!("compiling {name} ({})", Bytes(wasm.len() as u64)));
-        let compiled = self.machine()?.compile(&wasm)?;
+        let compiled = self.machine()?.compile(wasm)?;
+        match (&compiled.preinit, self.preinit) {
+            (Preinit::Refused { reason }, PreinitChoice::Always) => {
+                bail!("it cannot be pre-initialised: {reason}")
+            }
+            (Preinit::Refused { reason }, _) => {
+                note(format!("{name} is not pre-initialised: {reason}"));
+            }
+            (Preinit::Done | Preinit::NotAsked, _) => {}
+        }
+        if let (Some(cache), Some(_)) = (&self.cache, other) {
+            cache.discard(&digest, &self.profile)?;
+        }
         match self.publish(&compiled) {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
@@ -110,13 +177,24 @@ impl Precompiler {
             wasm: _,
             artifact,
             manifest,
+            preinit: _,
         } = compiled;
         Ok(Found {
             artifact: VerifiedArtifact::in_memory(manifest.clone(), &artifact)?,
             manifest,
             path: None,
             cached: false,
+            preinitialised: false,
         })
+    }
+
+    /// Whether code that is there is what was asked for: with its start run, or with it left to run.
+    fn suits(&self, wasm: &[u8], found: &Found) -> bool {
+        match self.preinit {
+            PreinitChoice::Marked => true,
+            PreinitChoice::Always => !found.has_start(),
+            PreinitChoice::Never => found.has_start() == preinit::has_start(wasm),
+        }
     }
 
     fn find(&self, digest: &Digest) -> Result<Option<Found>> {
@@ -129,6 +207,7 @@ impl Precompiler {
             artifact,
             path: Some(cache.artifact_path(digest, &self.profile)),
             cached: true,
+            preinitialised: false,
         }))
     }
 
@@ -152,6 +231,7 @@ impl Precompiler {
             wasm,
             artifact,
             manifest,
+            preinit: _,
         } = compiled;
         let digest = cache.put_source(wasm)?;
         Ok(Some(Found {
@@ -159,13 +239,14 @@ impl Precompiler {
             manifest: manifest.clone(),
             path: Some(cache.artifact_path(&digest, &self.profile)),
             cached: false,
+            preinitialised: false,
         }))
     }
 
     fn machine(&self) -> Result<&Machine> {
         self.machine
             .get_or_init(|| {
-                Machine::new(&self.profile, &self.bounds, self.jobs)
+                Machine::new(&self.profile, &self.bounds, self.jobs, self.preinit)
                     .map_err(|error| format!("{error:#}"))
             })
             .as_ref()
@@ -174,9 +255,14 @@ impl Precompiler {
 }
 
 impl Machine {
-    fn new(profile: &Profile, bounds: &Bounds, jobs: NonZeroUsize) -> Result<Self> {
+    fn new(
+        profile: &Profile,
+        bounds: &Bounds,
+        jobs: NonZeroUsize,
+        preinit: PreinitChoice,
+    ) -> Result<Self> {
         Ok(Self {
-            compiler: Compiler::new(profile, bounds.clone())?,
+            compiler: Compiler::new(profile, bounds.clone())?.with_preinit(preinit),
             threads: rayon::ThreadPoolBuilder::new()
                 .num_threads(jobs.get())
                 .build()?,

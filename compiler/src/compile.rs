@@ -1,5 +1,6 @@
 //! From source to native code, under one profile.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use ferrite_cache::{ManifestError, Profile, ProfileError};
@@ -8,6 +9,7 @@ use wasmtime::Engine;
 
 use crate::bounds::Bounds;
 use crate::emit::{self, Compiled};
+use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
 use crate::targets::{self, TargetError};
 use crate::text::{self, TextError};
 use crate::validate::{self, ValidateError};
@@ -17,6 +19,7 @@ pub struct Compiler {
     engine: Engine,
     profile: Profile,
     bounds: Bounds,
+    preinit: PreinitChoice,
 }
 
 impl Compiler {
@@ -36,7 +39,15 @@ impl Compiler {
             engine,
             profile: profile.clone(),
             bounds,
+            preinit: PreinitChoice::default(),
         })
+    }
+
+    /// Chooses which modules are pre-initialised; without this, those that ask for it.
+    #[must_use]
+    pub fn with_preinit(mut self, choice: PreinitChoice) -> Self {
+        self.preinit = choice;
+        self
     }
 
     /// The profile that this compiles for.
@@ -56,19 +67,40 @@ impl Compiler {
         let started = Instant::now();
         let wasm = text::to_wasm(source, &self.bounds)?;
         let (module, rewritten) = validate::validate_and_rewrite(&wasm, &self.bounds)?;
+        let Preinitialised {
+            wasm: other,
+            mut preinit,
+        } = preinit::preinit(&wasm, self.preinit);
+        // The other module has to hold to the same bounds, its state included.
+        let other = other.and_then(|other| {
+            match validate::validate_and_rewrite(&other, &self.bounds) {
+                Ok((mut module, rewritten)) => {
+                    preinit::trace_back(&mut module.rewind, &wasm, &other);
+                    Some((module, Cow::Owned(rewritten.into_owned())))
+                }
+                Err(error) => {
+                    let reason = format!("the module with its state is refused: {error}");
+                    preinit = Preinit::Refused { reason };
+                    None
+                }
+            }
+        });
+        let (module, compiled) = other.unwrap_or((module, rewritten));
         let artifact =
             self.engine
-                .precompile_module(&rewritten)
+                .precompile_module(&compiled)
                 .map_err(|error| CompileError::Backend {
                     message: chain(&error),
                 })?;
-        drop(rewritten);
+        drop(compiled);
+        // The source stays what it was, and its digest the identity, whatever was compiled.
         emit::emit(
             self.profile.clone(),
             wasm.into_owned(),
             module,
             artifact,
             started.elapsed(),
+            preinit,
         )
         .map_err(CompileError::Manifest)
     }

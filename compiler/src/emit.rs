@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ferrite_cache::{Digest, Manifest, ManifestError, ModuleInfo, Profile};
 
+use crate::preinit::Preinit;
+
 /// A module that was compiled, ready to be published into a cache.
 #[derive(Clone, Debug)]
 pub struct Compiled {
@@ -13,6 +15,8 @@ pub struct Compiled {
     pub artifact: Vec<u8>,
     /// What is known about both.
     pub manifest: Manifest,
+    /// Whether the module's start has run already.
+    pub preinit: Preinit,
 }
 
 /// Describes an artifact; refuses one whose manifest the cache could not store.
@@ -22,6 +26,7 @@ pub(crate) fn emit(
     module: ModuleInfo,
     artifact: Vec<u8>,
     took: Duration,
+    preinit: Preinit,
 ) -> Result<Compiled, ManifestError> {
     let manifest = Manifest {
         source: Digest::of(&wasm),
@@ -38,5 +43,6 @@ pub(crate) fn emit(
         wasm,
         artifact,
         manifest,
+        preinit,
     })
 }

@@ -9,6 +9,7 @@
 mod bounds;
 mod compile;
 mod emit;
+pub mod preinit;
 pub mod rewrite;
 pub mod sandbox;
 mod targets;
@@ -19,6 +20,7 @@ pub mod worker;
 pub use bounds::Bounds;
 pub use compile::{CompileError, Compiler};
 pub use emit::Compiled;
+pub use preinit::{Preinit, PreinitChoice};
 pub use targets::{BaselineInfo, TargetError, TargetInfo, targets};
 pub use text::{TextError, to_wasm};
 pub use validate::{ValidateError, problems, validate};

@@ -74,6 +74,8 @@ fn answer(job: &Job<'_>, bounds: &Bounds) -> Answer {
                 wasm,
                 artifact,
                 manifest,
+                // The parent reads from the manifest whether a start is left to run.
+                preinit: _,
             } = compiled;
             Answer::Compiled {
                 manifest: Box::new(manifest),

@@ -257,6 +257,16 @@ impl Cache {
         Ok(evict::evict(&self.root, self.size_bytes_max, pinned)?)
     }
 
+    /// Removes the artifact of a source under a profile, so that another can be published in its
+    /// place; whether there was one. Code that is in use goes on running.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn discard(&self, source: &Digest, profile: &Profile) -> Result<bool, EvictError> {
+        Ok(evict::discard(&self.root, &key(source, profile))?)
+    }
+
     /// Lists everything that is stored, most recently used first.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use super::error::StorageError;
-use super::layout::{FORMAT, Kind, Place};
+use super::layout::{FORMAT, Key, Kind, Place};
 use super::lock::ChangeLock;
 use super::pins;
 use super::quarantine::forget;
@@ -69,6 +69,22 @@ pub(super) fn evict(
     room.evict_sources(&survey, &pinned)?;
     room.remove_empty_profiles()?;
     Ok(room.evicted)
+}
+
+/// Removes one artifact, so that its source can be compiled in another way; whether there was one.
+pub(super) fn discard(root: &Root, key: &Key) -> Result<bool, StorageError> {
+    if root.open_format()?.is_none() {
+        return Ok(false);
+    }
+    let _lock = ChangeLock::acquire(root)?;
+    let room = Room {
+        root,
+        bytes_max: 0,
+        evicted: Evicted::default(),
+    };
+    let manifest = room.unlink(key.place(), &Kind::Manifest.file_name(&key.source))?;
+    let artifact = room.unlink(key.place(), &Kind::Artifact.file_name(&key.source))?;
+    Ok(manifest && artifact)
 }
 
 struct Room<'a> {

@@ -4,6 +4,7 @@ mod accepted;
 mod bounds;
 mod deterministic;
 mod golden;
+mod preinit;
 mod refused;
 mod rewrite;
 mod sandbox;

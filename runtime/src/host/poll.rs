@@ -11,7 +11,7 @@ use ferrite_wasm_abi::wasi::PREVIEW1_MODULE;
 
 use crate::host::fuel;
 use crate::host::guest::Guest;
-use crate::host::wasi::{STDIN, errno, is_stream};
+use crate::host::wasi::{STDIN, is_stream};
 use crate::keyspace::Keyspace;
 use crate::state::StoreData;
 use crate::ticker::{Moment, sleep_until};

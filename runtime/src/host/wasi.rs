@@ -6,7 +6,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ferrite_wasm_abi::wasi::{PREVIEW1, PREVIEW1_MODULE};
+use ferrite_wasm_abi::wasi::{self, PREVIEW1, PREVIEW1_MODULE, errno};
 use ferrite_wasm_abi::{Import, NumType};
 use wasmtime::{Caller, FuncType, Linker, Result, Val, ValType};
 
@@ -17,15 +17,6 @@ use crate::keyspace::Keyspace;
 use crate::state::{CallState, StoreData};
 use crate::stop::Stop;
 use crate::ticker::Moment;
-
-/// Error numbers, from `wasi_snapshot_preview1.witx`.
-pub(super) mod errno {
-    pub(in crate::host) const SUCCESS: i32 = 0;
-    pub(in crate::host) const BADF: i32 = 8;
-    pub(in crate::host) const INVAL: i32 = 28;
-    pub(in crate::host) const NOSYS: i32 = 52;
-    pub(in crate::host) const SPIPE: i32 = 70;
-}
 
 pub(super) const STDIN: i32 = 0;
 const STDOUT: i32 = 1;
@@ -88,11 +79,7 @@ pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> 
 /// A function that there is nothing behind: what takes a descriptor says that it is not open,
 /// anything else that it does not exist here.
 fn add_absent<K: Keyspace>(linker: &mut Linker<StoreData<K>>, import: &Import) -> Result<()> {
-    let answer = if import.name.starts_with("fd_") || import.name.starts_with("path_") {
-        errno::BADF
-    } else {
-        errno::NOSYS
-    };
+    let answer = wasi::absent(import.name);
     let params = import.params.iter().copied().map(val_type);
     let results = import.result.into_iter().map(val_type);
     let ty = FuncType::new(linker.engine(), params, results);
@@ -185,20 +172,13 @@ fn fd_close<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32) -> Result<i32> {
 }
 
 fn fd_fdstat_get<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32, out: i32) -> Result<i32> {
-    const CHARACTER_DEVICE: u8 = 2;
-    const RIGHT_READ: u64 = 1 << 1;
-    const RIGHT_WRITE: u64 = 1 << 6;
     guest.charge(fuel::CALL)?;
     let mut view = guest.view()?;
-    // `fdstat`: type at 0, flags at 2, rights at 8, inherited rights at 16.
-    let mut stat = [0; 24];
+    let stat = wasi::stream_stat(fd == STDIN);
     view.span_of(out.cast_unsigned(), stat.len() as u64)?;
     if !is_stream(fd) {
         return Ok(errno::BADF);
     }
-    stat[0] = CHARACTER_DEVICE;
-    let rights = if fd == STDIN { RIGHT_READ } else { RIGHT_WRITE };
-    stat[8..16].copy_from_slice(&rights.to_le_bytes());
     view.write(out.cast_unsigned(), &stat)?;
     Ok(errno::SUCCESS)
 }

@@ -28,6 +28,10 @@ pub const DEALLOC_EXPORT: &str = "dealloc";
 /// Name of the reactor's initialiser, run once before the first entry when it is exported.
 pub const INITIALIZE_EXPORT: &str = "_initialize";
 
+/// Name of a function, never called, by whose export an SDK asks for pre-initialisation: the module's
+/// start runs once, when the module is compiled, and not in every new instance.
+pub const PREINIT_EXPORT: &str = "__preinit";
+
 /// Name of the entry that a call without an entry of its own prefers.
 pub const DEFAULT_ENTRY: &str = "run";
 

@@ -84,6 +84,45 @@ pub fn preview1(module: &str, name: &str) -> Option<&'static Import> {
     PREVIEW1.iter().find(|import| import.name == name)
 }
 
+/// Error numbers that hosts answer.
+pub mod errno {
+    /// It worked.
+    pub const SUCCESS: i32 = 0;
+    /// No such descriptor is open.
+    pub const BADF: i32 = 8;
+    /// A parameter makes no sense.
+    pub const INVAL: i32 = 28;
+    /// There is no such function here.
+    pub const NOSYS: i32 = 52;
+    /// The descriptor is a stream, which has no positions.
+    pub const SPIPE: i32 = 70;
+}
+
+/// What a function answers that there is nothing behind: one that takes a descriptor, that it is not
+/// open; any other, that it does not exist here.
+#[must_use]
+pub fn absent(name: &str) -> i32 {
+    if name.starts_with("fd_") || name.starts_with("path_") {
+        errno::BADF
+    } else {
+        errno::NOSYS
+    }
+}
+
+/// The `fdstat` of a standard stream: a character device that is read, or written.
+///
+/// The type stands at 0, flags at 2, rights at 8, inherited rights at 16.
+#[must_use]
+pub fn stream_stat(input: bool) -> [u8; 24] {
+    const CHARACTER_DEVICE: u8 = 2;
+    const RIGHT_READ: u8 = 1 << 1;
+    const RIGHT_WRITE: u8 = 1 << 6;
+    let mut stat = [0; 24];
+    stat[0] = CHARACTER_DEVICE;
+    stat[8] = if input { RIGHT_READ } else { RIGHT_WRITE };
+    stat
+}
+
 /// A function that returns an error number, as all but `proc_exit` do.
 const fn errno(name: &'static str, params: &'static [NumType]) -> Import {
     Import {

@@ -15,6 +15,7 @@ use ferrite_cache::{Baseline, Target};
 
 use crate::cache_folder::CacheFolder;
 use crate::console::{Console, Exit};
+use crate::precompile::PreinitOptions;
 use crate::progress::Progress;
 use options::Options;
 use report::{CompileReport, FileReport};
@@ -46,6 +47,9 @@ pub(crate) struct Arguments {
     /// Threads that compile; without it, one for each processor
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    preinit: PreinitOptions,
 }
 
 /// What a thread that compiles tells the one that prints.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use ferrite_cache::{Baseline, Profile, Target};
+use ferrite_compiler::PreinitChoice;
 
 use crate::cache_folder::CacheFolder;
 use crate::console::Usage;
@@ -18,6 +19,7 @@ pub(super) struct Options {
     pub(super) output: Option<PathBuf>,
     pub(super) profile: Profile,
     pub(super) jobs: NonZeroUsize,
+    pub(super) preinit: PreinitChoice,
 }
 
 impl Options {
@@ -29,6 +31,7 @@ impl Options {
             target,
             cpu,
             jobs,
+            preinit,
         } = arguments;
         if output.is_some() && files.len() > 1 {
             bail!(Usage(format!(
@@ -51,6 +54,7 @@ impl Options {
             output,
             profile,
             jobs,
+            preinit: preinit.choice(),
         })
     }
 }

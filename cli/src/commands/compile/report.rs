@@ -47,6 +47,8 @@ pub(super) struct Done {
     pub(super) profile: Fingerprint,
     /// Whether the code was there already.
     pub(super) cached: bool,
+    /// Whether the module's start has run, so that no instance runs it any more.
+    pub(super) preinitialised: bool,
     /// Time that this took, reading and storing included.
     pub(super) micros: u64,
 }
@@ -118,6 +120,7 @@ impl Done {
             baseline,
             profile: _,
             cached,
+            preinitialised,
             micros,
         } = self;
         writeln!(out, "  source    {source}  {}", Bytes(*source_bytes))?;
@@ -128,6 +131,12 @@ impl Done {
         if let Some(path) = output {
             let size = Bytes(*artifact_bytes);
             writeln!(out, "  written   {}  {size}", path.display())?;
+        }
+        if *preinitialised {
+            writeln!(
+                out,
+                "  start     has run already, so that no instance runs it"
+            )?;
         }
         let took = Micros(*micros);
         if *cached {

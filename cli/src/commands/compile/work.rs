@@ -31,7 +31,8 @@ impl<'a> Work<'a> {
         };
         Ok(Self {
             options,
-            precompiler: Precompiler::new(options.profile.clone(), options.jobs, cache),
+            precompiler: Precompiler::new(options.profile.clone(), options.jobs, cache)
+                .with_preinit(options.preinit),
             without_cache,
         })
     }
@@ -64,6 +65,7 @@ impl<'a> Work<'a> {
             artifact,
             path,
             cached,
+            preinitialised,
         } = self.precompiler.obtain(&name, &source, unkept, note)?;
         if let Some(output) = &self.options.output {
             write(&artifact, output)
@@ -81,6 +83,7 @@ impl<'a> Work<'a> {
             baseline: profile.baseline(),
             profile: profile.fingerprint(),
             cached,
+            preinitialised,
             micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         })
     }

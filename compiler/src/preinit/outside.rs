@@ -1,0 +1,194 @@
+//! What the outside world is to a start that runs while its module is compiled.
+//!
+//! | what the start calls | answer |
+//! |---|---|
+//! | any function of the ABI: data, input, replies, the log, `time_millis`, `random` | refused |
+//! | arguments, environment, descriptors, `sched_yield`, clock resolution | what every host answers, always |
+//! | the monotonic clocks | microseconds from 1 on, one more with each reading: any host's clock is later |
+//! | the time of day | refused: the date of the compilation would be kept for good |
+//! | `random_get` | bytes that follow from the source, where the SDK's marker vouches; else refused |
+//! | output, `proc_exit`, waiting | refused |
+
+use std::fmt;
+
+use ferrite_cache::Digest;
+use ferrite_wasm_abi::wasi::{self, PREVIEW1_MODULE, errno};
+use ferrite_wasm_abi::{INITIALIZE_EXPORT, MEMORY_EXPORT};
+use wasmi::errors::HostError;
+use wasmi::{Caller, Error, ExternType, Linker, Module, StoreLimits, Val};
+
+use super::Trust;
+
+/// Nanoseconds in a tick of the monotonic clock.
+const TICK_NANOS: u64 = 1000;
+
+/// The outside world of one start.
+pub(super) struct Outside {
+    pub(super) limits: StoreLimits,
+    trust: Trust,
+    /// Readings of the monotonic clock so far.
+    ticks: u64,
+    /// Where random bytes come from.
+    seed: Digest,
+    /// Random bytes that were given so far, in blocks of 32.
+    blocks: u64,
+}
+
+impl Outside {
+    pub(super) fn new(limits: StoreLimits, trust: Trust, seed: Digest) -> Self {
+        Self {
+            limits,
+            trust,
+            ticks: 0,
+            seed,
+            blocks: 0,
+        }
+    }
+
+    /// Bytes that look random and follow from the source alone: the same source has to compile to
+    /// the same code everywhere.
+    fn random(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let mut block = self.seed.as_bytes().to_vec();
+            block.extend_from_slice(&self.blocks.to_le_bytes());
+            self.blocks += 1;
+            bytes.extend_from_slice(Digest::of(&block).as_bytes());
+        }
+        bytes.truncate(len);
+        bytes
+    }
+}
+
+/// Why a start has to run anew in every instance, to follow "its start".
+#[derive(Debug)]
+struct Refusal(String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl HostError for Refusal {}
+
+fn refuse(reason: impl Into<String>) -> Error {
+    Error::host(Refusal(reason.into()))
+}
+
+/// Gives the linker everything that the module imports.
+pub(super) fn add(linker: &mut Linker<Outside>, module: &Module) -> Result<(), Error> {
+    for import in module.imports() {
+        // Functions are all that a valid module imports.
+        let ExternType::Func(ty) = import.ty() else {
+            continue;
+        };
+        let (from, name) = (import.module().to_owned(), import.name().to_owned());
+        let asked = (from.clone(), name.clone());
+        let defined = linker.func_new(&from, &name, ty.clone(), move |caller, params, results| {
+            let (from, name) = (asked.0.as_str(), asked.1.as_str());
+            if from != PREVIEW1_MODULE {
+                return Err(refuse(format!(
+                    "calls `{name}`; what depends on a call belongs into the entries, not into \
+                     `{INITIALIZE_EXPORT}`"
+                )));
+            }
+            let answer = preview1(caller, name, params)?;
+            if let [result] = results {
+                *result = Val::I32(answer);
+            }
+            Ok(())
+        });
+        match defined {
+            Ok(_) => {}
+            // A module may import one function twice.
+            Err(wasmi::errors::LinkerError::DuplicateDefinition { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Answers a function of WASI preview 1 as the hosts do, where that never changes.
+fn preview1(mut caller: Caller<'_, Outside>, name: &str, params: &[Val]) -> Result<i32, Error> {
+    let param = |index: usize| match params.get(index) {
+        Some(Val::I32(value)) => value.cast_unsigned(),
+        _ => 0,
+    };
+    let stream = param(0) <= 2;
+    let answer = match name {
+        "args_sizes_get" | "environ_sizes_get" => {
+            write(&mut caller, param(0), &[0; 4])?;
+            write(&mut caller, param(1), &[0; 4])?;
+            errno::SUCCESS
+        }
+        "args_get" | "environ_get" | "sched_yield" => errno::SUCCESS,
+        "clock_res_get" if param(0) <= 3 => {
+            write(&mut caller, param(1), &TICK_NANOS.to_le_bytes())?;
+            errno::SUCCESS
+        }
+        "clock_res_get" => errno::INVAL,
+        "clock_time_get" => match param(0) {
+            0 => {
+                return Err(refuse(
+                    "reads the time of day, which would be that of the compilation for good",
+                ));
+            }
+            1..=3 => {
+                let outside = caller.data_mut();
+                outside.ticks += 1;
+                let nanos = outside.ticks * TICK_NANOS;
+                write(&mut caller, param(2), &nanos.to_le_bytes())?;
+                errno::SUCCESS
+            }
+            _ => errno::INVAL,
+        },
+        "random_get" => {
+            if caller.data().trust == Trust::Nobody {
+                return Err(refuse(
+                    "draws random bytes, which would be the same in every instance; draw them in \
+                     the entries",
+                ));
+            }
+            let len = usize::try_from(param(1)).unwrap_or(usize::MAX);
+            // A length that no memory has room for is found out before it is believed.
+            if len > memory_len(&caller) {
+                return Err(refuse("asks for more random bytes than its memory has"));
+            }
+            let bytes = caller.data_mut().random(len);
+            write(&mut caller, param(0), &bytes)?;
+            errno::SUCCESS
+        }
+        "fd_fdstat_get" if stream => {
+            write(&mut caller, param(1), &wasi::stream_stat(param(0) == 0))?;
+            errno::SUCCESS
+        }
+        "fd_read" if param(0) == 0 => {
+            write(&mut caller, param(3), &[0; 4])?;
+            errno::SUCCESS
+        }
+        "fd_close" if stream => errno::SUCCESS,
+        "fd_seek" if stream => errno::SPIPE,
+        "fd_write" if stream => return Err(refuse("writes to its output, which nobody would see")),
+        "proc_exit" => return Err(refuse("ends itself with `proc_exit`")),
+        "poll_oneoff" => return Err(refuse("waits with `poll_oneoff`")),
+        name => wasi::absent(name),
+    };
+    Ok(answer)
+}
+
+fn memory_len(caller: &Caller<'_, Outside>) -> usize {
+    caller
+        .get_export(MEMORY_EXPORT)
+        .and_then(wasmi::Extern::into_memory)
+        .map_or(0, |memory| memory.data_size(caller))
+}
+
+/// Writes into the guest's memory; an address outside of it ends the start, as it would the call.
+fn write(caller: &mut Caller<'_, Outside>, at: u32, bytes: &[u8]) -> Result<(), Error> {
+    let written = caller
+        .get_export(MEMORY_EXPORT)
+        .and_then(wasmi::Extern::into_memory)
+        .and_then(|memory| memory.write(caller, at as usize, bytes).ok());
+    written.ok_or_else(|| refuse("passes an address outside of its memory"))
+}
