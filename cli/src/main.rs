@@ -7,12 +7,15 @@ mod clock;
 mod commands;
 mod console;
 mod keys;
+mod language;
 mod password;
 mod precompile;
 mod progress;
+mod project;
 mod rights;
 mod source;
 mod units;
+mod watch;
 mod whole_file;
 
 use std::process::ExitCode;

@@ -72,19 +72,20 @@ impl Compiler {
             mut preinit,
         } = preinit::preinit(&wasm, self.preinit);
         // The other module has to hold to the same bounds, its state included.
-        let other = other.and_then(|other| {
-            match validate::validate_and_rewrite(&other, &self.bounds) {
-                Ok((mut module, rewritten)) => {
-                    preinit::trace_back(&mut module.rewind, &wasm, &other);
-                    Some((module, Cow::Owned(rewritten.into_owned())))
-                }
-                Err(error) => {
-                    let reason = format!("the module with its state is refused: {error}");
-                    preinit = Preinit::Refused { reason };
-                    None
-                }
-            }
-        });
+        let other =
+            other.and_then(
+                |other| match validate::validate_and_rewrite(&other, &self.bounds) {
+                    Ok((mut module, rewritten)) => {
+                        preinit::trace_back(&mut module.rewind, &wasm, &other);
+                        Some((module, Cow::Owned(rewritten.into_owned())))
+                    }
+                    Err(error) => {
+                        let reason = format!("the module with its state is refused: {error}");
+                        preinit = Preinit::Refused { reason };
+                        None
+                    }
+                },
+            );
         let (module, compiled) = other.unwrap_or((module, rewritten));
         let artifact =
             self.engine

@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod cache;
 pub(crate) mod compile;
@@ -7,6 +8,7 @@ pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
+pub(crate) mod new;
 pub(crate) mod run;
 pub(crate) mod sign;
 pub(crate) mod targets;
@@ -21,6 +23,10 @@ use crate::console::{Console, Exit};
 /// A command and what was typed for it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a project of functions that builds at once
+    New(new::Arguments),
+    /// Build a project's modules and compile them into the cache
+    Build(build::Arguments),
     /// Compile modules into the cache
     Compile(compile::Arguments),
     /// Show what a module, artifact or bundle is, what it needs, and why it would be refused
@@ -51,6 +57,8 @@ pub(crate) enum Command {
 /// Runs a command to its end.
 pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
     match command {
+        Command::New(arguments) => new::run(arguments, console),
+        Command::Build(arguments) => build::run(arguments, console),
         Command::Compile(arguments) => compile::run(arguments, console),
         Command::Inspect(arguments) => inspect::run(arguments, console),
         Command::Run(arguments) => run::run(arguments, console),

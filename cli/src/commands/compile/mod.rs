@@ -17,9 +17,11 @@ use crate::cache_folder::CacheFolder;
 use crate::console::{Console, Exit};
 use crate::precompile::PreinitOptions;
 use crate::progress::Progress;
-use options::Options;
-use report::{CompileReport, FileReport};
-use work::Work;
+use report::FileReport;
+
+pub(crate) use options::Options;
+pub(crate) use report::CompileReport;
+pub(crate) use work::Work;
 
 /// What was typed after `compile`.
 #[derive(Debug, clap::Args)]

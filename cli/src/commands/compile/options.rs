@@ -13,13 +13,13 @@ use crate::console::Usage;
 use super::Arguments;
 
 /// What to compile, for what, and where to.
-pub(super) struct Options {
-    pub(super) files: Vec<PathBuf>,
-    pub(super) cache: CacheFolder,
-    pub(super) output: Option<PathBuf>,
-    pub(super) profile: Profile,
-    pub(super) jobs: NonZeroUsize,
-    pub(super) preinit: PreinitChoice,
+pub(crate) struct Options {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) cache: CacheFolder,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) profile: Profile,
+    pub(crate) jobs: NonZeroUsize,
+    pub(crate) preinit: PreinitChoice,
 }
 
 impl Options {

@@ -12,59 +12,59 @@ use crate::units::{Bytes, Micros};
 
 /// All files, in the order in which they were named.
 #[derive(Serialize)]
-pub(super) struct CompileReport {
-    pub(super) files: Vec<FileReport>,
+pub(crate) struct CompileReport {
+    pub(crate) files: Vec<FileReport>,
 }
 
 /// One file.
 #[derive(Serialize)]
-pub(super) struct FileReport {
-    pub(super) file: PathBuf,
+pub(crate) struct FileReport {
+    pub(crate) file: PathBuf,
     #[serde(flatten)]
-    pub(super) outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// What became of a file.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Done(Box<Done>),
     Error(Failure),
 }
 
 /// Where the native code is.
 #[derive(Serialize)]
-pub(super) struct Done {
-    pub(super) source: Digest,
-    pub(super) source_bytes: u64,
+pub(crate) struct Done {
+    pub(crate) source: Digest,
+    pub(crate) source_bytes: u64,
     /// Path in the cache; none where the cache could not be used.
-    pub(super) artifact: Option<PathBuf>,
-    pub(super) artifact_digest: Digest,
-    pub(super) artifact_bytes: u64,
-    pub(super) output: Option<PathBuf>,
-    pub(super) target: Target,
-    pub(super) baseline: Baseline,
-    pub(super) profile: Fingerprint,
+    pub(crate) artifact: Option<PathBuf>,
+    pub(crate) artifact_digest: Digest,
+    pub(crate) artifact_bytes: u64,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) target: Target,
+    pub(crate) baseline: Baseline,
+    pub(crate) profile: Fingerprint,
     /// Whether the code was there already.
-    pub(super) cached: bool,
+    pub(crate) cached: bool,
     /// Whether the module's start has run, so that no instance runs it any more.
-    pub(super) preinitialised: bool,
+    pub(crate) preinitialised: bool,
     /// Time that this took, reading and storing included.
-    pub(super) micros: u64,
+    pub(crate) micros: u64,
 }
 
 /// What is wrong with a file.
 #[derive(Serialize)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// `INVALID`, `LIMIT` or `INTERNAL` for what is wrong with a module.
-    pub(super) code: Option<&'static str>,
-    pub(super) message: String,
-    pub(super) offset: Option<u64>,
+    pub(crate) code: Option<&'static str>,
+    pub(crate) message: String,
+    pub(crate) offset: Option<u64>,
 }
 
 impl CompileReport {
     /// One file that failed makes the command fail.
-    pub(super) fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         let failed = |file: &FileReport| matches!(file.outcome, Outcome::Error(_));
         if self.files.iter().any(failed) {
             Exit::Failed
@@ -76,7 +76,7 @@ impl CompileReport {
 
 impl FileReport {
     /// Prints what became of the file: results on standard output, failures on standard error.
-    pub(super) fn print(&self, console: &Console) -> Result<()> {
+    pub(crate) fn print(&self, console: &Console) -> Result<()> {
         match &self.outcome {
             Outcome::Done(done) => console.print_text(|out| {
                 writeln!(out, "{}", self.file.display())?;

@@ -14,7 +14,7 @@ use crate::precompile::{self, Found, Precompiler, Unkept};
 use crate::source;
 
 /// What all files share.
-pub(super) struct Work<'a> {
+pub(crate) struct Work<'a> {
     options: &'a Options,
     precompiler: Precompiler,
     /// Why there is no cache. Then the artifact has to be written elsewhere.
@@ -23,7 +23,7 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// Opens the cache. Without one, artifacts can still be written elsewhere.
-    pub(super) fn new(options: &'a Options) -> Result<Self> {
+    pub(crate) fn new(options: &'a Options) -> Result<Self> {
         let (cache, without_cache) = match options.cache.open() {
             Ok(cache) => (Some(cache), None),
             Err(error) if options.output.is_some() => (None, Some(format!("{error:#}"))),
@@ -38,7 +38,7 @@ impl<'a> Work<'a> {
     }
 
     /// Brings one file to its end; `note` takes what is to be said meanwhile.
-    pub(super) fn compile(&self, file: &Path, note: &dyn Fn(String)) -> FileReport {
+    pub(crate) fn compile(&self, file: &Path, note: &dyn Fn(String)) -> FileReport {
         let outcome = match self.try_compile(file, note) {
             Ok(done) => Outcome::Done(Box::new(done)),
             Err(error) => Outcome::Error(failure(&error)),

@@ -1,0 +1,77 @@
+//! Puts the templates of projects and the sources of the SDKs into the program.
+//!
+//! `ferrite-wasmc new` writes projects that build by themselves, and the SDKs are in no registry.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// What goes in: a folder or file here, and the folder that it is called in the program.
+const PARTS: &[(&str, &str)] = &[
+    ("templates", "templates"),
+    ("../sdk/abi", "sdk/abi"),
+    ("../sdk/rust", "sdk/rust"),
+    ("../sdk/assemblyscript", "sdk/assemblyscript"),
+    ("../sdk/go", "sdk/go"),
+    ("../sdk/c", "sdk/c"),
+    ("../LICENSE-APACHE", "LICENSE-APACHE"),
+    ("../LICENSE-MIT", "LICENSE-MIT"),
+];
+
+/// What stays out wherever it is: what tools made, and the SDKs' own tests.
+const LEFT_OUT: &[&str] = &[
+    "tests",
+    "build",
+    "node_modules",
+    "target",
+    "package-lock.json",
+    ".gitignore",
+    ".npmrc",
+];
+
+fn main() -> io::Result<()> {
+    let home = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let mut files = Vec::new();
+    for (part, name) in PARTS {
+        let path = home.join(part);
+        println!("cargo::rerun-if-changed={}", path.display());
+        // The templates' tests belong to the projects.
+        let left_out = if *part == "templates" { &[] } else { LEFT_OUT };
+        collect(&path, name, left_out, &mut files)?;
+    }
+    files.sort();
+    let mut table = String::from("&[\n");
+    for (name, path) in &files {
+        let path = path.canonicalize()?;
+        let _ = writeln!(table, "    ({name:?}, include_bytes!({path:?})),");
+    }
+    table.push_str("]\n");
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    fs::write(out.join("files.rs"), table)
+}
+
+/// Lists the files below a path, under the names that they have in the program.
+fn collect(
+    path: &Path,
+    name: &str,
+    left_out: &[&str],
+    files: &mut Vec<(String, PathBuf)>,
+) -> io::Result<()> {
+    if !path.is_dir() {
+        files.push((name.to_owned(), path.to_owned()));
+        return Ok(());
+    }
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let Some(part) = file_name.to_str().filter(|part| !left_out.contains(part)) else {
+            continue;
+        };
+        // The tests of the SDK for Go stand beside what they test.
+        if !left_out.is_empty() && part.ends_with("_test.go") {
+            continue;
+        }
+        collect(&entry.path(), &format!("{name}/{part}"), left_out, files)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! `ferrite-wasmc build`: a project's sources into modules, and these into the cache.
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ferrite_cache::Profile;
+use serde::Serialize;
+
+use super::compile::{CompileReport, Options, Work};
+use crate::cache_folder::CacheFolder;
+use crate::console::{Console, Exit, Report};
+use crate::language::Language;
+use crate::precompile::PreinitOptions;
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::watch::Watch;
+
+/// What was typed after `build`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Folder of the project; without it, this one
+    #[arg(default_value = ".", value_name = "DIR")]
+    folder: PathBuf,
+
+    #[command(flatten)]
+    cache: CacheFolder,
+
+    #[command(flatten)]
+    preinit: PreinitOptions,
+
+    /// Build again whenever a source changes, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
+
+/// What was built.
+#[derive(Serialize)]
+struct BuildReport {
+    language: Language,
+    #[serde(flatten)]
+    compiled: CompileReport,
+}
+
+/// Builds once, or again and again.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let Arguments {
+        folder,
+        cache,
+        preinit,
+        watch,
+    } = arguments;
+    let mut options = Options {
+        files: Vec::new(),
+        cache,
+        output: None,
+        profile: Profile::native(),
+        jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        preinit: preinit.choice(),
+    };
+    if !watch {
+        return build(&folder, &mut options, console);
+    }
+    // The first look comes before the first build, so that no change is missed.
+    let mut changes = Watch::new(vec![folder.clone()]);
+    loop {
+        if let Err(error) = build(&folder, &mut options, console) {
+            console.error(&error);
+        }
+        console.warn(&format!("watching {}; Ctrl-C ends it", folder.display()))?;
+        changes.wait();
+    }
+}
+
+fn build(folder: &Path, options: &mut Options, console: &Console) -> Result<Exit> {
+    let project = Project::find(folder)?;
+    if !console.is_json() {
+        let language = project.language.name();
+        console.warn(&format!(
+            "building {} with {language}'s tools",
+            project.shown()
+        ))?;
+    }
+    options.files = project
+        .build()
+        .with_context(|| format!("cannot build {}", project.shown()))?;
+    let work = Work::new(options)?;
+    let progress = Progress::new(options.files.len(), console.is_json());
+    let mut files = Vec::new();
+    for file in &options.files {
+        files.push(work.compile(file, &|note| progress.working(note)));
+        progress.step();
+    }
+    drop(progress);
+    let report = BuildReport {
+        language: project.language,
+        compiled: CompileReport { files },
+    };
+    if console.is_json() {
+        console.print(&report)?;
+    } else {
+        for file in &report.compiled.files {
+            file.print(console)?;
+        }
+    }
+    Ok(report.compiled.exit())
+}
+
+impl Report for BuildReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.compiled.text(out)
+    }
+}

