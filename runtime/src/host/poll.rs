@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Caller, Linker, Result};
 
-use ferrite_wasm_abi::wasi::PREVIEW1_MODULE;
+use ferrite_wasm_abi::wasi::{PREVIEW1_MODULE, errno};
 
 use crate::host::fuel;
 use crate::host::guest::Guest;
