@@ -39,9 +39,23 @@ impl fmt::Display for Micros {
     }
 }
 
+/// A number of nanoseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Nanos(pub(crate) u64);
+
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            nanos @ ..1_000 => write!(f, "{nanos} ns"),
+            nanos @ ..1_000_000 => write!(f, "{:.1} µs", nanos as f64 / 1e3),
+            nanos => Micros(nanos / 1_000).fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Micros};
+    use super::{Bytes, Micros, Nanos};
 
     #[test]
     fn units_grow_with_the_number() {
@@ -51,6 +65,9 @@ mod tests {
         assert_eq!(bytes(1_536), "1.5 KiB");
         assert_eq!(bytes(64 << 20), "64.0 MiB");
         let micros = |number| Micros(number).to_string();
+        assert_eq!(Nanos(999).to_string(), "999 ns");
+        assert_eq!(Nanos(1_500).to_string(), "1.5 µs");
+        assert_eq!(Nanos(2_500_000).to_string(), "2.5 ms");
         assert_eq!(micros(999), "999 µs");
         assert_eq!(micros(1_500), "1.5 ms");
         assert_eq!(micros(2_345_678), "2.35 s");

@@ -15,6 +15,7 @@ mod languages;
 mod lifecycle;
 mod multi;
 mod observation;
+mod projects;
 mod protocol;
 mod server_commands;
 mod tls;

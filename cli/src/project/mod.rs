@@ -43,8 +43,8 @@ impl Project {
             Language::C
         } else {
             bail!(
-                "{} holds no project: there is no Cargo.toml, asconfig.json, go.mod or C file, in \
-                 the folder or its `src`; `ferrite-wasmc new` makes one",
+                "the folder {} holds no project: there is no Cargo.toml, asconfig.json or go.mod in \
+                 it, and no C file in it or its `src`; `ferrite-wasmc new` makes a project",
                 folder.display()
             );
         };
@@ -70,14 +70,19 @@ impl Project {
     }
 
     /// The folder as people read it.
-    pub(crate) fn shown(&self) -> std::path::Display<'_> {
-        self.folder.display()
+    pub(crate) fn shown(&self) -> String {
+        let path = self.folder.display().to_string();
+        match path.as_str() {
+            "." => folder_name(&self.folder).unwrap_or(path),
+            _ => path,
+        }
     }
 }
 
 /// Where a module of this name goes, in a folder that is there.
 fn output(folder: &Path, name: &str) -> Result<PathBuf> {
-    let built = folder.join(BUILT);
+    // Paths of this folder are read and typed without a dot before them.
+    let built = folder.strip_prefix(".").unwrap_or(folder).join(BUILT);
     std::fs::create_dir_all(&built).with_context(|| format!("cannot make {}", built.display()))?;
     Ok(built.join(name).with_extension("wasm"))
 }

@@ -17,6 +17,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Package {
+    name: String,
     manifest_path: PathBuf,
     targets: Vec<Target>,
 }
@@ -37,7 +38,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .current_dir(folder);
     let metadata: Metadata = serde_json::from_str(&output_of(&mut metadata)?)
         .context("what `cargo metadata` prints is not understood")?;
-    let module = module(&metadata, folder)?;
+    let (package, library) = module(&metadata, folder)?;
 
     let mut cargo = cargo.command();
     cargo
@@ -46,20 +47,25 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .current_dir(folder);
     run(&mut cargo)?;
     let file = |name: &str| Path::new(name).with_extension("wasm");
-    // Cargo names the file as the crate is named in code.
     let built = metadata
         .target_directory
         .join(toolchain::RUST_TARGET)
         .join("release")
-        .join(file(&module.replace('-', "_")));
-    let wasm = output(folder, module)?;
+        .join(file(library));
+    // A library that was given no name of its own is called like its package, in code's spelling.
+    let name = if library == package.replace('-', "_") {
+        package
+    } else {
+        library
+    };
+    let wasm = output(folder, name)?;
     std::fs::copy(&built, &wasm)
         .with_context(|| format!("cannot copy {} to {}", built.display(), wasm.display()))?;
     Ok(vec![wasm])
 }
 
-/// The package's library that becomes a module.
-fn module<'a>(metadata: &'a Metadata, folder: &Path) -> Result<&'a str> {
+/// The names of the package and of its library that becomes a module.
+fn module<'a>(metadata: &'a Metadata, folder: &Path) -> Result<(&'a str, &'a str)> {
     let manifest = folder
         .join("Cargo.toml")
         .canonicalize()
@@ -79,7 +85,7 @@ fn module<'a>(metadata: &'a Metadata, folder: &Path) -> Result<&'a str> {
         .iter()
         .find(|target| target.crate_types.iter().any(|kind| kind == "cdylib"));
     match target {
-        Some(target) => Ok(&target.name),
+        Some(target) => Ok((&package.name, &target.name)),
         None => bail!(
             "{} builds no module: add `[lib]` with `crate-type = [\"cdylib\"]`",
             manifest.display()

@@ -4,3 +4,4 @@ mod cached;
 mod cases;
 mod doctor;
 mod transcript;
+mod watch;

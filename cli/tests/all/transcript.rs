@@ -21,11 +21,11 @@ const VARYING: &[(&str, &str)] = &[
     ("[NOW]", r"it is (?<redacted>[0-9]+) now"),
     ("[KEY]", r"\b(?<redacted>[0-9A-F]{16})\b"),
     ("[PROFILE]", r"\b(?<redacted>[0-9a-f]{16})\b"),
-    ("[TIME]", r"\b(?<redacted>[0-9]+(\.[0-9]+)? (µs|ms|s))\b"),
+    ("[TIME]", r"\b(?<redacted>[0-9]+(\.[0-9]+)? (ns|µs|ms|s))\b"),
     ("[SIZE]", r"\b(?<redacted>[0-9]+\.[0-9] [KM]iB)\b"),
     (
         "[NUMBER]",
-        r#"(micros|fuel|artifact_bytes|last_used)": (?<redacted>[0-9]+)"#,
+        r#"((micros|nanos|fuel|artifact_bytes|last_used)": |fuel    )(?<redacted>[0-9]+)"#,
     ),
     (
         "[WASMTIME]",

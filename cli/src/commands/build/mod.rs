@@ -76,10 +76,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 fn build(folder: &Path, options: &mut Options, console: &Console) -> Result<Exit> {
     let project = Project::find(folder)?;
     if !console.is_json() {
-        let language = project.language.name();
         console.warn(&format!(
-            "building {} with {language}'s tools",
-            project.shown()
+            "building {} ({})",
+            project.shown(),
+            project.language.name()
         ))?;
     }
     options.files = project

@@ -3,6 +3,7 @@
 mod data;
 mod log;
 mod options;
+mod profile;
 mod reply;
 mod report;
 mod show;
@@ -12,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use ferrite_cache::Profile;
 use ferrite_runtime::error::Code;
 use ferrite_runtime::resp::{Encoder, Protocol};
@@ -23,17 +24,20 @@ use ferrite_store::{Store, StoreOptions};
 
 use crate::cache_folder::CacheFolder;
 use crate::console::{Console, Exit};
-use crate::precompile::{self, Found, Precompiler, Unkept};
+use crate::precompile::{self, Found, Precompiler, PreinitOptions, Unkept};
 use crate::progress::Progress;
+use crate::project::Project;
 use crate::source;
-use options::Options;
+use crate::watch::Watch;
+use options::{Options, function_name};
+use profile::ProfileReport;
 use report::{CallReport, Failure};
 
 /// What was typed after `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Module to run, and which of its entries; without one, `run`, the one named like the file, or
-    /// the only one
+    /// Module to run, or the folder of a project, which is built first, and which of the entries;
+    /// without one, `run`, the one named like the file, or the only one
     #[arg(value_name = "FILE[:ENTRY]")]
     function: OsString,
 
@@ -60,6 +64,17 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     cache: CacheFolder,
+
+    #[command(flatten)]
+    preinit: PreinitOptions,
+
+    /// Also tell what the call took: time, fuel, memory, host calls. What it wrote is rolled back
+    #[arg(long)]
+    profile: bool,
+
+    /// Call it again whenever the module, a source of the project or the data changes, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
 }
 
 /// Finds or compiles the function's code.
@@ -76,15 +91,56 @@ fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<F
         })
 }
 
-/// Calls the function once and prints its reply as `redis-cli` would.
+/// Calls the function, once or again and again.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let options = Options::resolve(arguments)?;
     log::start(console.is_json());
+    if !options.watch {
+        return once(&options, console);
+    }
+    // The first look comes before the first call, so that no change is missed.
+    let watched = [Some(&options.path), options.data.as_ref()];
+    let mut changes = Watch::new(watched.into_iter().flatten().cloned().collect());
+    loop {
+        if let Err(error) = once(&options, console) {
+            console.error(&error);
+        }
+        console.warn(&format!(
+            "watching {}; Ctrl-C ends it",
+            options.path.display()
+        ))?;
+        changes.wait();
+    }
+}
 
+/// The module to run: the one that was named, or the one that the project builds.
+fn module(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let project = Project::find(path)?;
+    let modules = project
+        .build()
+        .with_context(|| format!("cannot build {}", project.shown()))?;
+    match modules.as_slice() {
+        [module] => Ok(module.clone()),
+        modules => bail!(
+            "{} builds {} modules; name one of them",
+            path.display(),
+            modules.len()
+        ),
+    }
+}
+
+/// Calls the function once and prints its reply as `redis-cli` would.
+fn once(options: &Options, console: &Console) -> Result<Exit> {
+    let file = module(&options.path)?;
+    let name = function_name(&file)?;
     let cache = options.cache.open_with(u64::MAX)?;
     let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let precompiler = Precompiler::new(Profile::native(), jobs, Some(cache.clone()));
-    let found = obtain(&options.file, &precompiler, console)?;
+    let precompiler = Precompiler::new(Profile::native(), jobs, Some(cache.clone()))
+        .with_preinit(options.preinit);
+    let found = obtain(&file, &precompiler, console)?;
 
     let keyspace = EmbeddedKeyspace::new(Store::in_memory(&StoreOptions::default()));
     if let Some(path) = &options.data {
@@ -93,7 +149,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let runtime = Runtime::new(RuntimeOptions::default(), keyspace, Some(cache))?;
     runtime
         .load(LoadRequest {
-            name: options.name.clone(),
+            name: name.clone(),
             source: Source::Cached(found.manifest.source),
             file: None,
             description: None,
@@ -104,7 +160,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         })
         .map_err(|error| anyhow!("{error}"))?;
 
-    let function = options.call_name();
+    let function = options.call_name(&name);
     let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
     let args: Vec<&[u8]> = options.args.iter().map(Vec::as_slice).collect();
     // People read what `redis-cli` prints; JSON keeps the types that only RESP3 has.
@@ -113,9 +169,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     } else {
         Protocol::Resp2
     });
+    let mut request = CallRequest::new(&function, &keys, &args);
+    request.profile = options.profile;
     let started = Instant::now();
-    let outcome =
-        pollster::block_on(runtime.call(&CallRequest::new(&function, &keys, &args), &mut encoder));
+    let outcome = pollster::block_on(runtime.call(&request, &mut encoder));
     let took = started.elapsed();
     let reply = reply::read(encoder.bytes())?;
 
@@ -145,6 +202,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         denied: outcome.denied.as_ref().map(ToString::to_string),
         fuel: outcome.fuel,
         micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        profile: outcome
+            .profile
+            .as_deref()
+            .map(|profile| ProfileReport::new(profile, took, outcome.fuel)),
     })?;
     Ok(exit)
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use ferrite_compiler::PreinitChoice;
 use ferrite_runtime::limits::LimitSettings;
 use ferrite_runtime::permissions::Permissions;
 use ferrite_runtime::record::FunctionName;
@@ -15,9 +16,8 @@ use crate::rights;
 
 /// What to call, with what, and under which rules.
 pub(super) struct Options {
-    pub(super) file: PathBuf,
-    /// The file's name as a function's.
-    pub(super) name: FunctionName,
+    /// A module, or the folder of a project that builds one.
+    pub(super) path: PathBuf,
     pub(super) entry: Option<Vec<u8>>,
     pub(super) keys: Vec<Vec<u8>>,
     pub(super) args: Vec<Vec<u8>>,
@@ -25,6 +25,9 @@ pub(super) struct Options {
     pub(super) limits: LimitSettings,
     pub(super) permissions: Permissions,
     pub(super) cache: CacheFolder,
+    pub(super) preinit: PreinitChoice,
+    pub(super) profile: bool,
+    pub(super) watch: bool,
 }
 
 impl Options {
@@ -37,14 +40,16 @@ impl Options {
             limits,
             permissions,
             cache,
+            preinit,
+            profile,
+            watch,
         } = arguments;
-        let (file, entry) = file_and_entry(&function);
+        let (path, entry) = file_and_entry(&function);
         let limits = limits.as_deref().map(rights::limits).transpose()?;
         let permissions = permissions.as_deref().map(rights::permissions);
         let bytes = |values: Vec<OsString>| values.into_iter().map(OsString::into_vec).collect();
         Ok(Self {
-            name: function_name(&file)?,
-            file,
+            path,
             entry,
             keys: bytes(keys),
             args: bytes(args),
@@ -52,12 +57,15 @@ impl Options {
             limits: limits.unwrap_or_default(),
             permissions: permissions.transpose()?.unwrap_or_default(),
             cache,
+            preinit: preinit.choice(),
+            profile,
+            watch,
         })
     }
 
     /// What a call names: the function, and maybe its entry.
-    pub(super) fn call_name(&self) -> Vec<u8> {
-        let mut name = self.name.as_bytes().to_vec();
+    pub(super) fn call_name(&self, function: &FunctionName) -> Vec<u8> {
+        let mut name = function.as_bytes().to_vec();
         if let Some(entry) = &self.entry {
             name.push(b'.');
             name.extend_from_slice(entry);
@@ -80,7 +88,7 @@ fn file_and_entry(function: &OsStr) -> (PathBuf, Option<Vec<u8>>) {
 }
 
 /// The file's name without its ending, with what functions' names cannot have replaced by `_`.
-fn function_name(file: &Path) -> Result<FunctionName> {
+pub(super) fn function_name(file: &Path) -> Result<FunctionName> {
     let stem = file.file_stem().unwrap_or_default().as_bytes();
     let mut name: Vec<u8> = stem
         .iter()

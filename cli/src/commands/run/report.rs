@@ -6,6 +6,7 @@ use ferrite_cache::Digest;
 use serde::ser::{SerializeMap, SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};
 
+use super::profile::ProfileReport;
 use super::reply::Value;
 use super::show;
 use crate::console::Report;
@@ -24,6 +25,9 @@ pub(super) struct CallReport {
     pub(super) fuel: u64,
     /// How long the call took, its loading not counted.
     pub(super) micros: u64,
+    /// What it took, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<ProfileReport>,
 }
 
 /// Why a call failed.
@@ -35,7 +39,11 @@ pub(super) struct Failure {
 
 impl Report for CallReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(show::show(&self.reply).as_bytes())
+        out.write_all(show::show(&self.reply).as_bytes())?;
+        match &self.profile {
+            Some(profile) => profile.text(out),
+            None => Ok(()),
+        }
     }
 }
 

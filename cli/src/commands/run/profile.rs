@@ -1,0 +1,87 @@
+//! What a call took, for `run --profile`.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use ferrite_runtime::call::CallProfile;
+use ferrite_runtime::host_calls::HostCall;
+use serde::Serialize;
+
+use crate::units::{Bytes, Nanos};
+
+/// What a call took.
+#[derive(Serialize)]
+pub(super) struct ProfileReport {
+    /// How long it took, the making of its instance included.
+    nanos: u64,
+    fuel: u64,
+    /// The most linear memory that it had.
+    memory_bytes: u64,
+    /// Host functions in the order of their first call.
+    host_calls: Vec<HostCallReport>,
+}
+
+/// How the call used one host function.
+#[derive(Serialize)]
+struct HostCallReport {
+    name: &'static str,
+    calls: u64,
+    /// Bytes that it read or wrote for the function.
+    bytes: u64,
+    /// All calls together.
+    nanos: u64,
+}
+
+impl ProfileReport {
+    pub(super) fn new(profile: &CallProfile, took: Duration, fuel: u64) -> Self {
+        let host_calls = profile.host_calls.as_slice().iter();
+        Self {
+            nanos: nanos(took),
+            fuel,
+            memory_bytes: profile.memory_bytes,
+            host_calls: host_calls
+                .map(|call: &HostCall| HostCallReport {
+                    name: call.name,
+                    calls: call.calls,
+                    bytes: call.bytes,
+                    nanos: nanos(call.time),
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self {
+            nanos,
+            fuel,
+            memory_bytes,
+            host_calls,
+        } = self;
+        writeln!(out)?;
+        writeln!(out, "time    {}", Nanos(*nanos))?;
+        writeln!(out, "fuel    {fuel}")?;
+        writeln!(out, "memory  {}", Bytes(*memory_bytes))?;
+        if host_calls.is_empty() {
+            return writeln!(out, "no host calls");
+        }
+        writeln!(
+            out,
+            "{:<16}{:>8}{:>10}  time",
+            "host call", "calls", "bytes"
+        )?;
+        for call in host_calls {
+            let HostCallReport {
+                name,
+                calls,
+                bytes,
+                nanos,
+            } = call;
+            writeln!(out, "{name:<16}{calls:>8}{bytes:>10}  {}", Nanos(*nanos))?;
+        }
+        Ok(())
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,148 @@
+//! A stranger's way: a new project of each language, built, tested, run here and called on a server.
+//!
+//! A language whose tools are not there is skipped, and the test says so. The tools may fetch from
+//! their registries what they do not have yet.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use ferrite_tests::{Reply, Server, program};
+
+/// The environment that the tools need and that others of the tests are without.
+fn tools(command: &mut Command) -> &mut Command {
+    // The Python of the tests carries the compilers for Go and C.
+    let python = env::var_os("FERRITE_PYTHON");
+    let bin = python.as_deref().and_then(|it| Path::new(it).parent());
+    let compiler = program("ferrite-wasmc", "FERRITE_WASMC_BIN");
+    let folders = bin.into_iter().chain(compiler.parent());
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(
+        folders
+            .map(Path::to_owned)
+            .chain(env::split_paths(&inherited)),
+    );
+    command.env("PATH", path.expect("folders have no colons"));
+    // Cargo tells programs about the package that it runs them for.
+    for (variable, _) in env::vars_os() {
+        let name = variable.as_encoded_bytes();
+        if name.starts_with(b"CARGO_") && name != b"CARGO_HOME" || name.starts_with(b"RUST") {
+            command.env_remove(&variable);
+        }
+    }
+    command
+}
+
+/// Runs a command in a folder to its end.
+fn output(program: impl Into<OsString>, arguments: &[&str], folder: &Path) -> Output {
+    let mut command = Command::new(program.into());
+    command.args(arguments).current_dir(folder);
+    tools(&mut command)
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// What a command that has to succeed prints.
+fn printed(program: impl Into<OsString>, arguments: &[&str], folder: &Path) -> String {
+    let output = output(program, arguments, folder);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {out}{errors}");
+    out
+}
+
+/// Whether `doctor` finds the tools of a language.
+fn is_there(language: &str, folder: &Path) -> bool {
+    let report = printed("ferrite-wasmc", &["doctor"], folder);
+    let line = |line: &&str| line.split_whitespace().nth(1) == Some(language);
+    let found = report.lines().find(line).unwrap_or_default();
+    if !found.starts_with("ok") {
+        eprintln!("skipped: {found}");
+    }
+    found.starts_with("ok")
+}
+
+fn goes_the_whole_way(language: &str, test: &[&str]) {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = folder.path();
+    if !is_there(language, folder) {
+        return;
+    }
+    printed(
+        "ferrite-wasmc",
+        &["new", "limits", "--lang", language],
+        folder,
+    );
+    let project = folder.join("limits");
+    let (tool, arguments) = test.split_first().expect("a test is a command");
+    let wasmc = "ferrite-wasmc";
+    printed(wasmc, &["build"], &project);
+    printed(*tool, arguments, &project);
+
+    let call = ["--key", "api:1", "--arg", "2", "--arg", "60"];
+    let run = [
+        "run",
+        "build/limits.wasm:rate_limit",
+        "--permissions",
+        "read-write",
+    ];
+    let run: Vec<&str> = run.into_iter().chain(call).collect();
+    assert_eq!(printed(wasmc, &run, &project), "(integer) 1\n");
+    // The mistake names the parameter, whatever the language.
+    let wrong = [
+        "run",
+        ".:rate_limit",
+        "--key",
+        "api:1",
+        "--arg",
+        "two",
+        "--arg",
+        "60",
+    ];
+    let reply = output(wasmc, &wrong, &project);
+    let text = String::from_utf8_lossy(&reply.stdout).into_owned();
+    assert!(
+        text.starts_with("(error) ERR rate_limit: 'limit' (ARGS[1], "),
+        "{text}"
+    );
+    assert_eq!(reply.status.code(), Some(1));
+
+    // The server finds the code in the project's cache, by the digest that `build` prints.
+    let built = printed(wasmc, &["build"], &project);
+    let digest = built
+        .split_whitespace()
+        .find(|word| word.starts_with("blake3:"))
+        .unwrap_or_else(|| panic!("no digest in {built}"));
+    let server = Server::builder().dir(&project).start();
+    let mut client = server.client();
+    let loaded = client.run(&format!(
+        "WASM.LOAD limits {digest} PERMISSIONS {{\"allow_write\":true}}"
+    ));
+    assert_eq!(loaded, Reply::Bulk(digest.as_bytes().to_vec()));
+    let call = "WASM.CALL limits.rate_limit KEYS api:1 ARGS 2 60";
+    let replies: Vec<Reply> = (0..3).map(|_| client.run(call)).collect();
+    assert_eq!(replies, [Reply::Int(1), Reply::Int(1), Reply::Int(0)]);
+}
+
+#[test]
+fn rust() {
+    goes_the_whole_way("rust", &["cargo", "test", "--quiet"]);
+}
+
+#[test]
+fn assemblyscript() {
+    goes_the_whole_way("assemblyscript", &["npm", "test"]);
+}
+
+#[test]
+fn go() {
+    goes_the_whole_way("go", &["go", "test", "."]);
+}
+
+#[test]
+fn c() {
+    goes_the_whole_way("c", &["sh", "tests/test.sh"]);
+}
