@@ -163,7 +163,7 @@ fn no_entry(sections: &Sections<'_>) -> ValidateError {
     }
     let hint = if sections.export("_start").is_some() {
         "; this one is a command: build a library instead (rustc: `--crate-type cdylib`, clang: \
-         `-mexec-model=reactor`, tinygo: `-buildmode=c-shared`)"
+         `-mexec-model=reactor`, go: `-buildmode=c-shared`)"
     } else {
         ""
     };
