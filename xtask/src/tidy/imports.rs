@@ -51,6 +51,7 @@ const TABLE: &[(&str, May)] = &[
     ),
     ("ferrite-wasm-sdk-macros", May::Import(&[])),
     ("ferrite-tests", May::ImportAnything),
+    ("ferrite-fuzz", May::ImportAnything),
     ("ferrite-benches", May::ImportAnything),
     ("xtask", May::ImportAnything),
 ];
