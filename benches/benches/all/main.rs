@@ -6,6 +6,7 @@ mod compile;
 mod host_calls;
 mod isolation;
 mod load;
+mod preinit;
 mod rewind;
 mod steps;
 
@@ -19,6 +20,7 @@ criterion_group!(
     steps::bench,
     host_calls::bench,
     isolation::bench,
+    preinit::bench,
     rewind::bench
 );
 criterion_main!(benches);
