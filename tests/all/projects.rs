@@ -82,6 +82,11 @@ fn goes_the_whole_way(language: &str, test: &[&str]) {
     printed(wasmc, &["build"], &project);
     printed(*tool, arguments, &project);
 
+    if language == "rust" {
+        let module = project.join("build/limits.wasm");
+        let bytes = module.metadata().expect("it was built").len();
+        assert!(bytes < 20_000, "a rate limiter of {bytes} bytes");
+    }
     let call = ["--key", "api:1", "--arg", "2", "--arg", "60"];
     let run = [
         "run",

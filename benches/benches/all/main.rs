@@ -17,10 +17,10 @@ criterion_group!(
     compile::bench,
     load::bench,
     call::bench,
+    preinit::bench,
     steps::bench,
     host_calls::bench,
     isolation::bench,
-    preinit::bench,
     rewind::bench
 );
 criterion_main!(benches);
