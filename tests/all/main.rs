@@ -17,6 +17,7 @@ mod multi;
 mod observation;
 mod projects;
 mod protocol;
+mod same;
 mod server_commands;
 mod tls;
 mod waiting;

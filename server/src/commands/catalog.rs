@@ -3,7 +3,7 @@
 use ferrite_runtime::commands::{COMMANDS, Keys as FunctionKeys, find as find_function};
 use ferrite_store::{KeyAccess, StoreError};
 
-use super::SPECS;
+use super::{SPECS, data_docs};
 use crate::host::Host;
 
 /// What is known of a command.
@@ -49,14 +49,18 @@ pub(super) fn all(host: &Host) -> Vec<Entry> {
         summary: spec.summary,
         arguments: spec.arguments,
     });
-    let data = host.store.commands().map(|spec| Entry {
-        name: spec.name.to_owned(),
-        arity: spec.arity,
-        flags: spec.flag_names().collect(),
-        keys: spec.key_positions(),
-        group: "data",
-        summary: "As in Redis.",
-        arguments: "",
+    let data = host.store.commands().map(|spec| {
+        // Each has one; a test says so.
+        let doc = data_docs::find(spec.name);
+        Entry {
+            name: spec.name.to_owned(),
+            arity: spec.arity,
+            flags: spec.flag_names().collect(),
+            keys: spec.key_positions(),
+            group: doc.map_or("generic", |doc| doc.group),
+            summary: doc.map_or("", |doc| doc.summary),
+            arguments: doc.map_or("", |doc| doc.arguments),
+        }
     });
     let functions = host
         .functions

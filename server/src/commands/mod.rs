@@ -5,6 +5,7 @@ mod catalog;
 mod client;
 mod command;
 mod config;
+mod data_docs;
 mod discard;
 mod echo;
 mod exec;

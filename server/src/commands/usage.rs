@@ -61,6 +61,25 @@ impl Argument {
         Some(joined)
     }
 
+    /// How many words there are at least.
+    #[cfg(test)]
+    pub(super) fn words_min(&self) -> usize {
+        let parts = self.parts.iter().map(Self::words_min);
+        match self.kind {
+            _ if self.optional => 0,
+            Kind::Block => parts.sum(),
+            Kind::OneOf => parts.min().unwrap_or(0),
+            Kind::Token => 1,
+            Kind::Text => 1 + usize::from(self.token.is_some()),
+        }
+    }
+
+    /// Whether there may be more words than that.
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.optional || self.multiple || self.parts.iter().any(Self::is_open)
+    }
+
     /// Writes the argument as `COMMAND DOCS` has it.
     pub(super) fn write(&self, reply: &mut Encoder) {
         let Self {
@@ -185,7 +204,9 @@ fn with_tokens(arguments: impl Iterator<Item = Argument>) -> Vec<Argument> {
             Kind::OneOf => argument.parts.iter().all(|part| part.kind == Kind::Text),
             Kind::Token | Kind::Block => false,
         };
-        if takes_token && let Some(last) = joined.pop_if(|last| last.kind == Kind::Token) {
+        if takes_token
+            && let Some(last) = joined.pop_if(|last| last.kind == Kind::Token && !last.optional)
+        {
             argument.token = last.token;
         }
         joined.push(argument);

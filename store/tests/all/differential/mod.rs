@@ -10,7 +10,7 @@ mod known;
 mod reply;
 mod valkey;
 
-use ferrite_store::{Protocol, Session, Store, StoreOptions};
+use ferrite_store::{KeyAccess, Protocol, Session, Store, StoreOptions};
 
 use crate::client::Encoder;
 pub(crate) use generate::Generator;
@@ -183,4 +183,81 @@ fn random_commands_in_resp2() {
 #[test]
 fn random_commands_in_resp3() {
     rounds(Protocol::Resp3);
+}
+
+/// The permission check rests on what `describe` says of keys and writes; here Valkey says it.
+#[test]
+fn the_keys_of_requests_are_those_that_valkey_finds() {
+    let Some(mut valkey) = Valkey::start(Protocol::Resp2) else {
+        return;
+    };
+    let store = Store::in_memory(&StoreOptions::default());
+    let mut seen = std::collections::BTreeSet::new();
+    let mut generator = Generator::new(7);
+    for _ in 0..20_000 {
+        let argv = generator.command();
+        let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+        let Ok(access) = store.describe(&words) else {
+            continue;
+        };
+        // What is refused touches no key, whatever is said of its keys.
+        let mut run = |words: &[&[u8]]| -> bool {
+            let mut out = Encoder::new(Protocol::Resp2);
+            let _ = store.execute(&mut Session::new(), words, &mut out);
+            out.bytes.starts_with(b"-") && !out.bytes.starts_with(b"-ERR no such key")
+        };
+        run(&[b"FLUSHALL"]);
+        if run(&words) {
+            continue;
+        }
+        let mut request = vec![b"COMMAND".to_vec(), b"GETKEYS".to_vec()];
+        request.extend(argv.iter().cloned());
+        let reply = valkey.run(&request);
+        let theirs = Reply::parse(&reply).unwrap_or_else(|| panic!("{}", show(&reply)));
+        let line: Vec<String> = argv.iter().map(|argument| show(argument)).collect();
+        let line = line.join(" ");
+        match access.keys {
+            KeyAccess::At(indexes) => {
+                seen.insert(access.name);
+                let mut ours: Vec<&[u8]> = indexes.iter().map(|&index| words[index]).collect();
+                let mut theirs: Vec<&[u8]> = theirs.elements().iter().map(Reply::bytes).collect();
+                ours.sort_unstable();
+                theirs.sort_unstable();
+                assert_eq!(ours, theirs, "{line}");
+            }
+            KeyAccess::None | KeyAccess::All => {
+                assert!(theirs.is_error(), "{line} has keys: {theirs}");
+            }
+            // Valkey tells the keys that it can see, and here there are others.
+            KeyAccess::Unknown => assert!(access.name.starts_with("sort"), "{line}"),
+        }
+    }
+    for spec in store.commands() {
+        let info = valkey.run(&[
+            b"COMMAND".to_vec(),
+            b"INFO".to_vec(),
+            spec.name.as_bytes().to_vec(),
+        ]);
+        let info = Reply::parse(&info).unwrap_or_else(|| panic!("{}", show(&info)));
+        let [Reply::Node(_, fields)] = info.elements() else {
+            panic!("Valkey has no {}: {info}", spec.name);
+        };
+        let has = |flag: &[u8]| fields[2].elements().iter().any(|one| one.bytes() == flag);
+        assert_eq!(spec.is_write(), has(b"write"), "{}", spec.name);
+        assert_eq!(
+            fields[1].bytes(),
+            spec.arity.to_string().as_bytes(),
+            "{}",
+            spec.name
+        );
+        let keyless = matches!(
+            spec.keys,
+            ferrite_store::Keys::All | ferrite_store::Keys::None
+        );
+        assert!(
+            keyless || seen.contains(spec.name),
+            "no request was made of {}",
+            spec.name
+        );
+    }
 }
