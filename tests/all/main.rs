@@ -9,6 +9,7 @@ mod configuration;
 mod conflicts;
 mod connections;
 mod functions;
+mod fuzzing;
 mod guests;
 mod hot_reload;
 mod languages;

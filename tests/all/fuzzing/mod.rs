@@ -1,0 +1,172 @@
+//! The fuzz targets on a bounded number of inputs: damaged copies of good ones, and random bytes.
+//!
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz/nightly TARGET` runs one of them for as long as one likes.
+//! `FERRITE_FUZZ_INPUTS` is how many inputs each gets here.
+
+mod targets;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ferrite_cache::bundle::{BUNDLE_FORMAT, BundleManifest, Member, write_bundle};
+use ferrite_cache::handoff::{Job, write_job};
+use ferrite_cache::{Digest, Profile};
+
+use crate::guests::{ADD1, COUNT, EVERY_TYPE, MIRROR, RECURSE};
+use targets::TARGETS;
+
+/// Inputs for each target in a plain run.
+const INPUTS: u32 = 20_000;
+
+/// Good inputs of a target, to be damaged.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    match target {
+        "request" => texts(&[
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nvv\r\n",
+            "*0\r\n",
+            "*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n",
+            "SET \"a b\" 'c'\r\n",
+            "set k \"\\x00\\n\"\r\n",
+        ]),
+        "command" => texts(&[
+            "WASM.CALL f TIMEOUT 5 KEYS a b ARGS c d",
+            "WASM.CALL f KEYS ARGS KEYS",
+            "FCALL f 2 a b c",
+            "WASM.LOAD f source PERMISSIONS {} LIMITS {} ISOLATION fresh REPLACE",
+            "WASM.RESULT 0123456789abcdef BLOCK 10",
+            "WASM.ERRORS f LIMIT 3",
+        ]),
+        "reply" => texts(&[
+            "*2\r\n:1\r\n$3\r\nabc\r\n",
+            "%1\r\n+a\r\n*-1\r\n",
+            ",1.5\r\n",
+            "|1\r\n+a\r\n:1\r\n=7\r\ntxt:abc\r\n",
+            "~2\r\n#t\r\n_\r\n",
+            "*1\r\n*1\r\n*1\r\n(12345678901234567890\r\n",
+        ]),
+        "permissions" => texts(&[
+            r#"{"allowed_keys": ["user:*", "a[b-c]\\d?"], "denied_keys": ["user:*:password"]}"#,
+            r#"{"allowed_commands": ["GET", "SET"], "allow_write": true, "allow_network": false}"#,
+        ]),
+        "limits" => texts(&[
+            r#"{"max_memory": "4MB", "max_time": "250ms", "max_fuel": 1000000}"#,
+            r#"{"max_reply": 0, "max_writes": "1GB", "max_table_elements": 5, "max_log": "1KB"}"#,
+        ]),
+        "bundle" => bundles(),
+        "handoff" => vec![job()],
+        _ => modules(),
+    }
+}
+
+fn modules() -> Vec<Vec<u8>> {
+    [ADD1, COUNT, EVERY_TYPE, MIRROR, RECURSE]
+        .iter()
+        .map(|text| {
+            let wasm = ferrite_compiler::to_wasm(text.as_bytes(), &Default::default());
+            wasm.expect("the guests of the tests are right")
+                .into_owned()
+        })
+        .collect()
+}
+
+fn bundles() -> Vec<Vec<u8>> {
+    let source = modules().remove(1);
+    let module = ferrite_compiler::validate(&source, &Default::default()).expect("it is valid");
+    let manifest = BundleManifest {
+        format: BUNDLE_FORMAT,
+        name: "count".to_owned(),
+        version: "1.2.0".to_owned(),
+        description: Some("counts calls".to_owned()),
+        sequence: 7,
+        created_unix: 1_800_000_000,
+        expires_unix: None,
+        isolation: Some("fresh".to_owned()),
+        permissions: Some(serde_json::json!({"allow_write": true})),
+        limits: None,
+        module,
+        source: Member {
+            digest: Digest::of(&source),
+            size: source.len() as u64,
+        },
+        artifacts: Vec::new(),
+    };
+    let json = manifest.to_json();
+    let mut whole = Vec::new();
+    write_bundle(&mut whole, &json, None, &source, &[]).expect("it is written to memory");
+    vec![whole, json]
+}
+
+fn job() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let job = Job {
+        profile: Profile::native(),
+        source: modules().remove(0).into(),
+    };
+    write_job(&mut bytes, &job).expect("it is written to memory");
+    bytes
+}
+
+/// Changes a few bytes, cuts, repeats or inserts some.
+fn damage(random: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..random.u32(0..4) {
+        let at = random.usize(..=bytes.len());
+        let end = (at + random.usize(..8)).min(bytes.len());
+        match random.u8(..6) {
+            0 if at < bytes.len() => bytes[at] = random.u8(..),
+            1 if at < bytes.len() => bytes[at] ^= 1 << random.u8(..8),
+            2 => bytes.truncate(at),
+            3 => {
+                let part = bytes[at..end].to_vec();
+                bytes.splice(at..at, part);
+            }
+            4 => bytes.insert(
+                at,
+                *random.choice(b"\r\n*$:-0129{}[],\"\\\0\xff").unwrap_or(&0),
+            ),
+            _ => {
+                bytes.drain(at..end);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_reader_panics_on_damaged_input() {
+    let inputs = std::env::var("FERRITE_FUZZ_INPUTS")
+        .ok()
+        .and_then(|inputs| inputs.parse().ok())
+        .unwrap_or(INPUTS);
+    for (name, target) in TARGETS {
+        let seeds = seeds(name);
+        let mut random = fastrand::Rng::with_seed(1);
+        for number in 0..inputs {
+            let mut bytes = if number % 8 == 7 {
+                (0..random.usize(..64)).map(|_| random.u8(..)).collect()
+            } else {
+                seeds[random.usize(..seeds.len())].clone()
+            };
+            damage(&mut random, &mut bytes);
+            let ran = catch_unwind(AssertUnwindSafe(|| target(&bytes)));
+            assert!(
+                ran.is_ok(),
+                "{name} panicked on \"{}\"",
+                bytes.escape_ascii()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_target_has_a_program_for_the_fuzzer() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/nightly");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("it is there");
+    for (name, _) in TARGETS {
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"")),
+            "{name} is not in tests/fuzz/nightly/Cargo.toml"
+        );
+        let program = folder.join(format!("fuzz_targets/{name}.rs"));
+        let program = std::fs::read_to_string(&program).expect("it has a program");
+        assert!(program.contains(&format!("targets::{name}(")), "{program}");
+    }
+}

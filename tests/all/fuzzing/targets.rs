@@ -1,0 +1,172 @@
+//! What is fuzzed: one function for each reader of foreign bytes. None may panic, and what is accepted
+//! must read back as the same.
+
+use ferrite_cache::Manifest;
+use ferrite_cache::bundle::{BundleBounds, BundleManifest, UncheckedBundle};
+use ferrite_cache::handoff::{AnswerBounds, read_answer, read_job};
+use ferrite_compiler::Bounds;
+use ferrite_compiler::rewrite::rewrite;
+use ferrite_runtime::limits::{LimitSettings, Limits};
+use ferrite_runtime::permissions::{Access, Door, Permissions};
+use ferrite_runtime::resp::{
+    Encoder, Protocol, ReplyBounds, RequestBounds, RequestScanner, Scan, measure, transcode,
+};
+
+/// Everything that is fuzzed, by name.
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 8] = [
+    ("request", request),
+    ("command", command),
+    ("reply", reply),
+    ("permissions", permissions),
+    ("limits", limits),
+    ("bundle", bundle),
+    ("handoff", handoff),
+    ("module", module),
+];
+
+/// Bytes from a connection: scanned whole and byte by byte, with the same result.
+pub(crate) fn request(bytes: &[u8]) {
+    let bounds = RequestBounds {
+        bulk_bytes_max: 1 << 16,
+        arguments_max: 1 << 10,
+        inline_bytes_max: 1 << 10,
+        request_bytes_max: 1 << 17,
+    };
+    let mut whole = RequestScanner::new(bounds);
+    let Ok(Scan::Complete { consumed }) = whole.scan(bytes) else {
+        return;
+    };
+    assert!(consumed <= bytes.len());
+    let found: Vec<&[u8]> = whole.arguments(bytes).collect();
+    let mut split = RequestScanner::new(bounds);
+    for end in 0..consumed {
+        let part = split.scan(&bytes[..end]);
+        assert!(
+            matches!(part, Ok(Scan::Incomplete { .. })),
+            "complete after {end} of {consumed} bytes: {part:?}"
+        );
+    }
+    assert_eq!(
+        split.scan(&bytes[..consumed]),
+        Ok(Scan::Complete { consumed })
+    );
+    assert!(split.arguments(bytes).eq(found));
+}
+
+/// A request on functions.
+pub(crate) fn command(bytes: &[u8]) {
+    let words: Vec<&[u8]> = bytes.split(|&byte| byte == b' ').collect();
+    let _ = ferrite_runtime::commands::parse(&words);
+    if let Some(spec) = ferrite_runtime::commands::find(words[0]) {
+        if let Ok(keys) = spec.key_positions(&words) {
+            assert!(keys.end <= words.len());
+        }
+    }
+}
+
+/// A reply that a guest has built.
+pub(crate) fn reply(bytes: &[u8]) {
+    let bounds = ReplyBounds {
+        bytes_max: 1 << 16,
+        depth_max: 32,
+    };
+    let _ = measure(bytes, &bounds);
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let mut once = Encoder::new(protocol);
+        once.int(1);
+        let before = once.len();
+        if transcode(bytes, &bounds, &mut once).is_err() {
+            assert_eq!(once.len(), before, "nothing of a wrong reply stays");
+            continue;
+        }
+        let written = &once.bytes()[before..];
+        let wider = ReplyBounds {
+            bytes_max: usize::MAX,
+            depth_max: 33,
+        };
+        let mut twice = Encoder::new(protocol);
+        assert_eq!(transcode(written, &wider, &mut twice), Ok(()));
+        assert_eq!(written, twice.bytes());
+    }
+}
+
+/// The JSON of permissions, and the door that they make.
+pub(crate) fn permissions(bytes: &[u8]) {
+    let Ok(permissions) = Permissions::from_json(bytes) else {
+        return;
+    };
+    let written = permissions.to_json();
+    let again = Permissions::from_json(written.as_bytes());
+    assert_eq!(again.ok().map(|again| again.to_json()), Some(written));
+    let Ok(door) = Door::new(&permissions, |_| true) else {
+        return;
+    };
+    for key in [&b""[..], b"user:1", bytes] {
+        let visible = door.visible(key);
+        for access in Access::ALL {
+            let allowed = door.check_key(key, access).is_ok();
+            assert!(visible || !allowed, "a key that is hidden was opened");
+            assert!(door.may_write() || !access.writes() || !allowed);
+        }
+    }
+}
+
+/// The JSON of limits.
+pub(crate) fn limits(bytes: &[u8]) {
+    let Ok(settings) = LimitSettings::from_json(bytes) else {
+        return;
+    };
+    let Ok(limits) = Limits::DEFAULT.for_function(&settings) else {
+        return;
+    };
+    let shown = LimitSettings::from_json(limits.to_json().as_bytes());
+    let again = shown.and_then(|settings| Limits::DEFAULT.for_function(&settings));
+    assert_eq!(again.ok(), Some(limits), "what is shown reads back");
+    assert!(limits.memory_bytes_max <= Limits::DEFAULT.memory_bytes_max);
+    assert!(limits.time_max <= Limits::DEFAULT.time_max);
+    assert!(limits.fuel_max <= Limits::DEFAULT.fuel_max);
+}
+
+/// A bundle, its manifest alone, and the manifest of an artifact in the cache.
+pub(crate) fn bundle(bytes: &[u8]) {
+    let bounds = BundleBounds {
+        source_bytes_max: 1 << 16,
+        artifact_bytes_max: 1 << 16,
+    };
+    if let Ok(bundle) = UncheckedBundle::open(bytes, bounds) {
+        let _ = bundle.manifest();
+        let _ = bundle.into_members();
+    }
+    if let Ok(manifest) = BundleManifest::from_json(bytes) {
+        let written = manifest.to_json();
+        let again = BundleManifest::from_json(&written);
+        assert_eq!(again.ok().map(|again| again.to_json()), Some(written));
+    }
+    if let Ok(manifest) = Manifest::decode(bytes) {
+        let written = manifest.encode();
+        assert!(written.is_ok_and(|written| Manifest::decode(&written).is_ok()));
+    }
+}
+
+/// What passes between the server and the compile worker.
+pub(crate) fn handoff(mut bytes: &[u8]) {
+    let _ = read_job(&mut { bytes }, 1 << 16);
+    let bounds = AnswerBounds {
+        source_bytes_max: 1 << 16,
+        artifact_bytes_max: 1 << 16,
+    };
+    let _ = read_answer(&mut bytes, &bounds);
+}
+
+/// A module: validated, and rewritten into one that is valid too.
+pub(crate) fn module(bytes: &[u8]) {
+    let bounds = Bounds::default();
+    let Ok(info) = ferrite_compiler::validate(bytes, &bounds) else {
+        return;
+    };
+    let rewritten = rewrite(bytes).expect("a valid module can be rewritten");
+    let again = rewritten.wasm;
+    let valid = wasmparser::validate(&again).map(drop);
+    assert!(valid.is_ok(), "{valid:?}");
+    drop(info);
+}
