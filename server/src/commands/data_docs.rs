@@ -61,6 +61,8 @@ getbit key offset -- Returns a bit of a string.
 bitcount key [start end [BYTE|BIT]] -- Counts the bits that are set.
 bitpos key bit [start [end [BYTE|BIT]]] -- Finds the first bit that is set, or not.
 bitop AND|OR|XOR|NOT destkey key [key ...] -- Combines strings bit by bit.
+bitfield key [GET encoding offset|OVERFLOW WRAP|SAT|FAIL|SET encoding offset value|INCRBY encoding offset increment ...] -- Reads and writes integers of any width inside a string.
+bitfield_ro key [GET encoding offset ...] -- Reads integers of any width inside a string.
 # generic
 del key [key ...] -- Removes keys.
 unlink key [key ...] -- Removes keys; their memory is given back later.

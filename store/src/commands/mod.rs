@@ -1,6 +1,7 @@
 //! The data commands, one file a family. Each is written once and runs plain and in transactions.
 
 mod arguments;
+mod bitfield;
 mod bits;
 mod blocking;
 pub(crate) mod counters;

@@ -6,8 +6,8 @@ use hashbrown::HashTable;
 
 use super::spec::{Command, CommandSpec};
 use super::{
-    bits, blocking, counters, expiry, hashes, keys, list_search, lists, object, set_algebra, sets,
-    sort, strings, zset_algebra, zset_ranges, zsets,
+    bitfield, bits, blocking, counters, expiry, hashes, keys, list_search, lists, object,
+    set_algebra, sets, sort, strings, zset_algebra, zset_ranges, zsets,
 };
 use crate::error::StoreError;
 use crate::hashing::hash;
@@ -21,6 +21,7 @@ const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     counters::COMMANDS,
     bits::COMMANDS,
+    bitfield::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     object::COMMANDS,

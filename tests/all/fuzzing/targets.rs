@@ -12,8 +12,11 @@ use ferrite_runtime::resp::{
     Encoder, Protocol, ReplyBounds, RequestBounds, RequestScanner, Scan, measure, transcode,
 };
 
-/// Everything that is fuzzed, by name.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 8] = [
+/// A reader of foreign bytes: its name, and what runs it.
+type Target = (&'static str, fn(&[u8]));
+
+/// Everything that is fuzzed.
+pub(crate) const TARGETS: [Target; 8] = [
     ("request", request),
     ("command", command),
     ("reply", reply),
@@ -57,10 +60,10 @@ pub(crate) fn request(bytes: &[u8]) {
 pub(crate) fn command(bytes: &[u8]) {
     let words: Vec<&[u8]> = bytes.split(|&byte| byte == b' ').collect();
     let _ = ferrite_runtime::commands::parse(&words);
-    if let Some(spec) = ferrite_runtime::commands::find(words[0]) {
-        if let Ok(keys) = spec.key_positions(&words) {
-            assert!(keys.end <= words.len());
-        }
+    if let Some(spec) = ferrite_runtime::commands::find(words[0])
+        && let Ok(keys) = spec.key_positions(&words)
+    {
+        assert!(keys.end <= words.len());
     }
 }
 

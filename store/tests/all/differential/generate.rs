@@ -192,6 +192,24 @@ impl Generator {
                 0 => self.pick(&INTEGERS),
                 _ => self.random.i32(-3..6).to_string().into_bytes(),
             },
+            "width" => self.pick(&[
+                "i1", "u1", "i5", "u8", "i8", "i16", "u32", "i33", "i64", "u63", "u64", "i65",
+                "i0", "u", "x8", "i08",
+            ]),
+            "place" => match self.random.u8(..8) {
+                0 => self.pick(&[
+                    "-1",
+                    "abc",
+                    "4294967296",
+                    "",
+                    "#",
+                    "#-1",
+                    "#x",
+                    "#9223372036854775807",
+                ]),
+                1..4 => format!("#{}", self.random.i32(0..20)).into_bytes(),
+                _ => self.random.i32(0..200).to_string().into_bytes(),
+            },
             "bit" => match self.random.u8(..8) {
                 0 => self.pick(&["-1", "abc", "4294967296", ""]),
                 _ => self.random.i32(0..200).to_string().into_bytes(),

@@ -49,6 +49,11 @@ BITPOS {key} ( 0 | 1 | 2 | x ) [ {small} ]
 BITPOS {key} ( 0 | 1 ) {small} {small} [ ( BIT | BYTE ) ]
 BITOP ( AND | OR | XOR | NOT | foo ) {key} < {key} >
 BITOP NOT {key} {key}
+BITFIELD {key} [ OVERFLOW ( WRAP | SAT | FAIL | foo ) ] ( GET {width} {place} | SET {width} {place} {int} | INCRBY {width} {place} {int} )
+BITFIELD {key} SET {width} {place} {int} INCRBY {width} {place} {int} OVERFLOW SAT INCRBY {width} {place} {int} GET {width} {place}
+BITFIELD {key} OVERFLOW FAIL INCRBY {width} {place} {int} SET {width} {place} {small}
+BITFIELD {key}
+BITFIELD_RO {key} ( GET {width} {place} | SET {width} {place} 1 )
 DEL < {key} >
 UNLINK < {key} >
 EXISTS < {key} >

@@ -201,7 +201,7 @@ fn the_keys_of_requests_are_those_that_valkey_finds() {
             continue;
         };
         // What is refused touches no key, whatever is said of its keys.
-        let mut run = |words: &[&[u8]]| -> bool {
+        let run = |words: &[&[u8]]| -> bool {
             let mut out = Encoder::new(Protocol::Resp2);
             let _ = store.execute(&mut Session::new(), words, &mut out);
             out.bytes.starts_with(b"-") && !out.bytes.starts_with(b"-ERR no such key")
