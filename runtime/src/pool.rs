@@ -63,7 +63,11 @@ pub enum Refused {
 }
 
 /// A bounded pool of `T`; see the module's documentation.
+///
+/// It has lines of the processor's cache to itself (two are fetched at once): every call writes to
+/// it, and what stands beside it is only read.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Pool<T> {
     options: PoolOptions,
     state: Mutex<State<T>>,

@@ -1,6 +1,7 @@
 //! Names and what they stand for: read without a lock, changed one change at a time.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -34,6 +35,14 @@ impl<T> Registry<T> {
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<Arc<T>> {
         self.names.load().get(name).cloned()
+    }
+
+    /// The names as they are at this moment, for a look that must not disturb other threads: it
+    /// changes no count that they share. What it finds stays while it is held.
+    #[must_use]
+    #[inline]
+    pub fn look(&self) -> impl Deref<Target = Arc<Names<T>>> + use<T> {
+        self.names.load()
     }
 
     /// All names as they are at one moment.

@@ -209,14 +209,16 @@ impl<K: Keyspace> Runtime<K> {
         reply: &mut Encoder,
     ) -> CallOutcome<ReceiptOf<K>> {
         let (name, _) = request.name_and_entry();
-        let Some(registered) = self.0.registry.get(name) else {
+        // Held while the call runs, so that no count is touched that all threads share.
+        let names = self.0.registry.look();
+        let Some(registered) = names.get(name) else {
             let error = CallError::no_function(name);
             reply.error_display(&error);
             return CallOutcome::failed(error);
         };
         let function = match registered.function() {
             Some(function) => function,
-            None => match self.fetch(&registered, request).await {
+            None => match self.fetch(registered, request).await {
                 Ok(function) => function,
                 Err(error) => {
                     reply.error_display(&error);

@@ -22,6 +22,8 @@ struct Case {
     file: &'static str,
     /// What is called, if it is not the only entry.
     entry: &'static str,
+    /// Whether it gives back what it allocates; one that does not cannot be reused for ever.
+    frees: bool,
     /// Its key, if it takes one; each thread adds its number.
     key: Option<&'static str>,
     arguments: &'static [&'static [u8]],
@@ -35,6 +37,7 @@ const CASES: &[Case] = &[
         name: "no-op",
         file: "functions/noop.wat",
         entry: "",
+        frees: true,
         key: None,
         arguments: &[],
     },
@@ -42,6 +45,7 @@ const CASES: &[Case] = &[
         name: "get + set",
         file: "functions/get_set.wat",
         entry: "",
+        frees: true,
         key: Some("bench:key"),
         arguments: &[b"0123456789abcdef"],
     },
@@ -49,6 +53,7 @@ const CASES: &[Case] = &[
         name: "Rust, rate_limit",
         file: "../target/examples/rate_limit.wasm",
         entry: "",
+        frees: true,
         key: Some("ratelimit:rust"),
         arguments: RATE,
     },
@@ -56,6 +61,7 @@ const CASES: &[Case] = &[
         name: "Rust with serde_json, validate_user",
         file: "../target/examples/validate_user.wasm",
         entry: "",
+        frees: true,
         key: Some("user:12"),
         arguments: &[LOGIN],
     },
@@ -63,6 +69,7 @@ const CASES: &[Case] = &[
         name: "AssemblyScript, rate_limit",
         file: "../target/examples/assemblyscript.wasm",
         entry: ".rate_limit",
+        frees: false,
         key: Some("ratelimit:as"),
         arguments: RATE,
     },
@@ -70,6 +77,7 @@ const CASES: &[Case] = &[
         name: "C, rate_limit",
         file: "../target/examples/c_functions.wasm",
         entry: ".rate_limit",
+        frees: true,
         key: Some("ratelimit:c"),
         arguments: RATE,
     },
@@ -77,6 +85,7 @@ const CASES: &[Case] = &[
         name: "Go, rate_limit",
         file: "../target/examples/go.wasm",
         entry: ".rate_limit",
+        frees: true,
         key: Some("ratelimit:go"),
         arguments: RATE,
     },
@@ -109,6 +118,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             };
             let digest = bed.publish(&source);
             for isolation in Isolation::ALL {
+                if isolation == Isolation::Reuse && !case.frees {
+                    continue;
+                }
                 bed.load("f", digest, isolation);
                 let function = format!("f{}", case.entry);
                 group.bench_function(BenchmarkId::new(case.name, isolation), |bencher| {

@@ -2,8 +2,7 @@
 
 use criterion::Criterion;
 use ferrite_cache::Profile;
-use ferrite_runtime::engine::{EngineOptions, engine};
-use wasmtime::{Linker, Module, Store};
+use wasmtime::{Engine, InstanceAllocationStrategy, Linker, Module, Store};
 
 use crate::bed::block_on;
 
@@ -14,8 +13,12 @@ const MODULE: &str =
 const FUEL: u64 = 10_000_000;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
-    let engine = engine(&Profile::native(), &EngineOptions::default()).expect("an engine");
-    let module = Module::new(&engine, MODULE).expect("a valid module");
+    // As the runtime's engine, and able to compile.
+    let mut config = Profile::native().compiler_config();
+    config.allocation_strategy(InstanceAllocationStrategy::pooling());
+    let engine = Engine::new(&config).expect("an engine");
+    let source = wat::parse_str(MODULE).expect("a module");
+    let module = Module::new(&engine, source).expect("a valid module");
     let prepared = Linker::new(&engine)
         .instantiate_pre(&module)
         .expect("no imports");
