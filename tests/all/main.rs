@@ -8,6 +8,7 @@ mod clients;
 mod configuration;
 mod conflicts;
 mod connections;
+mod engines;
 mod functions;
 mod fuzzing;
 mod guests;

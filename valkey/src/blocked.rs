@@ -70,25 +70,15 @@ fn beside(context: Context<'_>, client: *mut BlockedClient) -> Option<Beside> {
     // What comes over replication or out of a file has no user, and may do everything.
     let trusted = context.flags() & (ffi::CTX_REPLICATED | ffi::CTX_LOADING) != 0;
     let user = if trusted {
-        std::ptr::null_mut()
+        None
     } else {
-        let name = context.user_name()?;
-        // SAFETY: a live string; the user is ours to free.
-        let user = unsafe { (api().get_user)(name.borrow().raw()) };
-        if user.is_null() {
-            return None;
-        }
-        user
+        Some(context.user_name()?.bytes().into())
     };
     // SAFETY: a blocked client or null; the context is ours to free. This is the main thread, which
     // holds the server's lock.
     let raw = unsafe { (api().get_thread_safe_context)(client) };
     if raw.is_null() {
         return None;
-    }
-    if !user.is_null() {
-        // SAFETY: a context and a user that are both live and ours.
-        unsafe { (api().set_context_user)(raw, user) };
     }
     if client.is_null() {
         // SAFETY: a live context, and a database that the caller has selected.

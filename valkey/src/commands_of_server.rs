@@ -9,14 +9,12 @@ use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::context::Context;
+use crate::context::{Context, Who};
 use crate::ffi::{CallReply, RmString, api};
 use crate::words::Owned;
 
 impl<'a> Context<'a> {
-    /// Runs a command of the server's, named by `name`, with the words of `argv`.
-    ///
-    /// `format` is the interface's format, and must end with its one `v`. `None` where the server
+    /// Runs a command of the server's, named by `name`, with the words of `argv`. `None` where the server
     /// would not even run it.
     pub(crate) fn call(
         self,
@@ -32,7 +30,7 @@ impl<'a> Context<'a> {
             (api().call)(
                 self.raw(),
                 name.as_ptr(),
-                format.text().as_ptr(),
+                format.text(self.who() != Who::Here).as_ptr(),
                 raw.as_mut_ptr(),
                 raw.len(),
             )
@@ -78,12 +76,20 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    const fn text(self) -> &'static CStr {
-        match self {
-            Self::Own => c"Ev",
-            Self::Caller => c"ESCv",
-            Self::OwnReplicated => c"!Ev",
-            Self::CallerReplicated => c"!ESCv",
+    /// Whether the caller's permissions are asked.
+    pub(crate) const fn is_callers(self) -> bool {
+        matches!(self, Self::Caller | Self::CallerReplicated)
+    }
+
+    /// The interface's format. Beside the main thread the permissions were asked before.
+    const fn text(self, beside: bool) -> &'static CStr {
+        match (self, beside) {
+            (Self::Own, _) => c"Ev",
+            (Self::Caller, false) => c"ESCv",
+            (Self::Caller, true) => c"ESv",
+            (Self::OwnReplicated, _) => c"!Ev",
+            (Self::CallerReplicated, false) => c"!ESCv",
+            (Self::CallerReplicated, true) => c"!ESv",
         }
     }
 }

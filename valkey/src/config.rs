@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use ferrite_cache::CacheOptions;
 use ferrite_runtime::RuntimeOptions;
@@ -21,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) threads: usize,
     /// Functions whose calls never run on the server's main thread.
     pub(crate) offload: Vec<Glob>,
+    /// How long a call may take inside of a transaction or script, where it holds up the server.
+    pub(crate) inside_time_max: Duration,
     /// How other servers are asked for sources that are missing here.
     pub(crate) peers: Peers,
 }
@@ -84,6 +87,7 @@ pub(crate) const NAMES: &[&str] = &[
     "idle-timeout",
     "threads",
     "offload",
+    "max-time-inside",
     "fetch-from-peers",
     "peer-user",
     "peer-password",
@@ -94,6 +98,7 @@ const REPEATED: &[&str] = &["offload"];
 
 const CACHE_BYTES_MAX: u64 = 4 << 30;
 const THREADS: usize = 4;
+const INSIDE_TIME_MAX: Duration = Duration::from_millis(200);
 
 impl Options {
     /// Reads the arguments: names, with or without two dashes, each with a value after it. Relative
@@ -111,6 +116,7 @@ impl Options {
             }),
             threads: THREADS,
             offload: Vec::new(),
+            inside_time_max: INSIDE_TIME_MAX,
             peers: Peers {
                 fetch: true,
                 user: None,
@@ -205,6 +211,7 @@ impl Options {
                 let glob = Glob::parse(value.as_bytes()).map_err(|error| wrong(&error))?;
                 self.offload.push(glob);
             }
+            "max-time-inside" => self.inside_time_max = span()?.0,
             "fetch-from-peers" => {
                 self.peers.fetch = match value.to_ascii_lowercase().as_str() {
                     "yes" => true,

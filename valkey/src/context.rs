@@ -8,13 +8,25 @@ use std::ptr::NonNull;
 
 use crate::ffi::{self, Ctx, User, api};
 
+/// On whose behalf a context is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// On the main thread, whose context knows it.
+    Here,
+    /// Beside it: of this user.
+    User(NonNull<User>),
+    /// Of a user that is gone since.
+    Nobody,
+    /// Of the server itself: what comes over replication or out of a file.
+    Server,
+}
+
 /// A context of the server's that may be used now: on its main thread inside of a callback, or on
 /// another thread while that holds the server's lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     raw: NonNull<Ctx>,
-    /// The caller, where the context does not know it by itself.
-    user: *mut User,
+    who: Who,
     _live: PhantomData<(&'a Ctx, *mut ())>,
 }
 
@@ -26,23 +38,23 @@ impl<'a> Context<'a> {
     pub(crate) unsafe fn new(raw: *mut Ctx) -> Option<Self> {
         NonNull::new(raw).map(|raw| Self {
             raw,
-            user: std::ptr::null_mut(),
+            who: Who::Here,
             _live: PhantomData,
         })
     }
 
-    /// The same on behalf of `user`.
+    /// The same for another thread, on behalf of somebody.
     ///
     /// # Safety
     ///
-    /// `user` is null, or a user that lives for `'a`.
-    pub(crate) unsafe fn with_user(self, user: *mut User) -> Self {
-        Self { user, ..self }
+    /// A user in `who` lives for `'a`.
+    pub(crate) unsafe fn beside(self, who: Who) -> Self {
+        Self { who, ..self }
     }
 
-    /// The caller, where it is known; else null.
-    pub(crate) fn user(self) -> *mut User {
-        self.user
+    /// On whose behalf this runs.
+    pub(crate) fn who(self) -> Who {
+        self.who
     }
 
     pub(crate) fn raw(self) -> *mut Ctx {
@@ -74,19 +86,6 @@ impl<'a> Context<'a> {
         let flags = ffi::KEY_RW | ffi::KEY_ACCESS | ffi::KEY_UPDATE;
         // SAFETY: a live context that asks for positions.
         unsafe { (api().key_at_pos_with_flags)(self.raw(), position, flags) };
-    }
-
-    /// Lets the server serve other clients while its main thread is busy here.
-    pub(crate) fn yield_now(self) {
-        // SAFETY: a live context on the main thread, and a C string for those who are refused.
-        unsafe {
-            (api().yield_now)(
-                self.raw(),
-                ffi::YIELD_CLIENTS,
-                c"BUSY a WebAssembly function runs inside a transaction or script; WASM.KILL ends it"
-                    .as_ptr(),
-            );
-        }
     }
 
     /// Whether nothing may be written now, because a replica is to take over.

@@ -76,8 +76,6 @@ pub(crate) const NOTIFY_GENERIC: c_int = 1 << 2;
 pub(crate) const NOTIFY_STRING: c_int = 1 << 3;
 pub(crate) const NOTIFY_HASH: c_int = 1 << 6;
 
-pub(crate) const YIELD_CLIENTS: c_int = 1 << 1;
-
 pub(crate) const KEY_RW: c_int = 1 << 1;
 pub(crate) const KEY_ACCESS: c_int = 1 << 4;
 pub(crate) const KEY_UPDATE: c_int = 1 << 5;
@@ -259,13 +257,12 @@ api! {
         free_thread_safe_context = "FreeThreadSafeContext": unsafe extern "C" fn(*mut Ctx);
         thread_safe_context_lock = "ThreadSafeContextLock": unsafe extern "C" fn(*mut Ctx);
         thread_safe_context_unlock = "ThreadSafeContextUnlock": unsafe extern "C" fn(*mut Ctx);
-        yield_now = "Yield": unsafe extern "C" fn(*mut Ctx, c_int, *const c_char);
 
         avoid_replica_traffic = "AvoidReplicaTraffic": unsafe extern "C" fn() -> c_int;
         get_current_user_name = "GetCurrentUserName": unsafe extern "C" fn(*mut Ctx) -> *mut RmString;
         get_user = "GetModuleUserFromUserName": unsafe extern "C" fn(*mut RmString) -> *mut User;
         free_user = "FreeModuleUser": unsafe extern "C" fn(*mut User) -> c_int;
-        set_context_user = "SetContextUser": unsafe extern "C" fn(*mut Ctx, *const User);
+        acl_check_command = "ACLCheckCommandPermissions": unsafe extern "C" fn(*mut User, *mut *mut RmString, c_int) -> c_int;
         acl_check_key = "ACLCheckKeyPermissions": unsafe extern "C" fn(*mut User, *mut RmString, c_int) -> c_int;
 
         subscribe = "SubscribeToServerEvent": unsafe extern "C" fn(*mut Ctx, Event, EventFn) -> c_int;

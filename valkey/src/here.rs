@@ -41,12 +41,14 @@ pub(crate) fn turn(place: &Place<'_>, future: &mut Future_) -> Turn {
     }
 }
 
-/// Runs a call to its end, while the server answers others that they have to wait.
+/// Runs a call to its end. The server must not serve others meanwhile: in the middle of a transaction
+/// it takes commands of none, and would end itself over one. So the call's time must be short, or
+/// `killed` must be what looks after others.
 pub(crate) fn to_the_end(place: &Place<'_>, mut future: Future_, killed: impl Fn() -> bool) -> End {
     let end = loop {
         match turn(place, &mut future) {
             Turn::Ended(reply) => break End::Reply(reply),
-            Turn::GoesOn => place.enter(|context| context.yield_now()),
+            Turn::GoesOn => {}
             Turn::Waits => break End::Waits,
         }
         if killed() {

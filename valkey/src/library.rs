@@ -14,14 +14,14 @@ use serde::Deserialize;
 use crate::keyspace::ServerKeyspace;
 use crate::module::Module;
 
-/// The entry that takes the name which the library gives.
-const MAIN_ENTRY: &str = "run";
+/// What a library is known by in messages where it gives no name.
+const NAMELESS: &str = "run";
 
 /// What the line of JSON before a library's code may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    /// The name that the entry `run` is called by.
+    /// The name that the main entry is called by: `run`, or the only one.
     name: Option<String>,
     description: Option<Box<str>>,
     permissions: Option<Permissions>,
@@ -78,9 +78,9 @@ pub(crate) fn load(module: &Module, code: &[u8]) -> Result<Vec<LibraryFunction>,
         .map_err(|error: ferrite_runtime::spec::UnknownIsolation| {
             CallError::invalid(error.to_string())
         })?;
-    let name = header.name.as_deref().unwrap_or(MAIN_ENTRY);
+    let known_as = header.name.as_deref().unwrap_or(NAMELESS);
     let record = Record {
-        name: FunctionName::parse(name.as_bytes())
+        name: FunctionName::parse(known_as.as_bytes())
             .map_err(|error| CallError::invalid(error.to_string()))?,
         digest: Digest::of(&[]),
         file: None,
@@ -93,15 +93,19 @@ pub(crate) fn load(module: &Module, code: &[u8]) -> Result<Vec<LibraryFunction>,
         release: None,
     };
     let code = module.runtime.load_unregistered(&record, &source)?;
+    let main = header.name.as_deref().and_then(|name| {
+        let main = code.entry(None).ok()?;
+        Some((main, name))
+    });
     let functions = code
         .entries()
         .iter()
-        .map(|entry| LibraryFunction {
+        .enumerate()
+        .map(|(index, entry)| LibraryFunction {
             code: Arc::clone(&code),
-            name: if &*entry.name == MAIN_ENTRY {
-                name.into()
-            } else {
-                (&*entry.name).into()
+            name: match main {
+                Some((main, name)) if main == index => name.into(),
+                _ => (&*entry.name).into(),
             },
             target: format!(".{}", entry.name).into(),
         })

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::call::Call;
-use crate::context::Context;
-use crate::ffi::{Ctx, User, api};
+use crate::context::{Context, Who};
+use crate::ffi::{Ctx, api};
 
 /// How long a call may keep the server's lock after it has lost against others too often.
 pub(crate) const HOLD_MAX: Duration = Duration::from_millis(10);
@@ -113,12 +113,13 @@ pub(crate) fn with<R>(find: impl FnOnce(&Place<'_>) -> R) -> Option<R> {
 /// A context for a thread beside the main one, which may be used under the server's lock only.
 pub(crate) struct Beside {
     context: *mut Ctx,
-    user: *mut User,
+    /// The caller's name; none for the server itself.
+    user: Option<Box<[u8]>>,
     /// Since when this thread has kept the lock.
     held: Mutex<Option<Instant>>,
 }
 
-// SAFETY: the context and the user are touched under the server's lock alone, in the methods below.
+// SAFETY: the context is touched under the server's lock alone, in the methods below.
 unsafe impl Send for Beside {}
 // SAFETY: as above.
 unsafe impl Sync for Beside {}
@@ -126,9 +127,8 @@ unsafe impl Sync for Beside {}
 impl Beside {
     /// # Safety
     ///
-    /// `context` is a thread-safe context of the server's, and `user` a user or null; both are the
-    /// new owner's to free.
-    pub(crate) unsafe fn new(context: *mut Ctx, user: *mut User) -> Self {
+    /// `context` is a thread-safe context of the server's, which is the new owner's to free.
+    pub(crate) unsafe fn new(context: *mut Ctx, user: Option<Box<[u8]>>) -> Self {
         Self {
             context,
             user,
@@ -151,11 +151,18 @@ impl Beside {
             Unlock(self.context)
         });
         // SAFETY: this thread holds the lock, and keeps it for as long as `access` runs.
-        match unsafe { Context::new(self.context) } {
-            // SAFETY: null, or a user that lives until `self` is dropped.
-            Some(context) => access(unsafe { context.with_user(self.user) }),
+        let Some(context) = (unsafe { Context::new(self.context) }) else {
             // `new` was given a context.
-            None => unreachable!("the server gave a context"),
+            unreachable!("the server gave a context")
+        };
+        match &self.user {
+            // SAFETY: there is no user in it.
+            None => access(unsafe { context.beside(Who::Server) }),
+            // Asked for anew each time: the user may be taken away while the lock is not held.
+            Some(name) => context.with_user(name, |who| {
+                // SAFETY: the user lives for as long as this runs.
+                access(unsafe { context.beside(who) })
+            }),
         }
     }
 
@@ -194,15 +201,12 @@ impl Beside {
 impl Drop for Beside {
     fn drop(&mut self) {
         self.let_go();
-        // SAFETY: both are ours; the lock is held while they are freed, as the server wants it.
+        // SAFETY: it is ours. The lock is held while it is freed, because what it was made of goes
+        // back to the server's main thread; to give the lock up the server needs no context.
         unsafe {
             (api().thread_safe_context_lock)(self.context);
-            if !self.user.is_null() {
-                (api().set_context_user)(self.context, std::ptr::null());
-                (api().free_user)(self.user);
-            }
-            (api().thread_safe_context_unlock)(self.context);
             (api().free_thread_safe_context)(self.context);
+            (api().thread_safe_context_unlock)(std::ptr::null_mut());
         }
     }
 }

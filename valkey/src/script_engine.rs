@@ -2,8 +2,8 @@
 //!
 //! A library's code is the module itself, its base64, its digest, its text, or the path of a file, as
 //! `WASM.LOAD` and `WASM.DEFINE` take it; a line of JSON before it may say what the functions may do.
-//! Each entry becomes a function: `run` under the library's name, others under their own. Libraries
-//! are kept and spread by the server.
+//! Each entry becomes a function under its own name, the main one under the name that the line gives.
+//! Libraries are kept and spread by the server.
 
 #![allow(
     unsafe_code,

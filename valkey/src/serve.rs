@@ -5,6 +5,7 @@
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ferrite_runtime::commands::{COMMANDS, Command, Keys, Runs, Scope, Spec};
 use ferrite_runtime::resp::{Encoder, Protocol};
@@ -122,9 +123,11 @@ fn poll_here(
     at_once: bool,
 ) {
     let reply = Encoder::with_buffer(protocol, here::take_buffer());
-    let mut future = future(module, spec, Arc::clone(call), reply);
+    let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
+    let time_max = inside.then_some(module.options.inside_time_max);
+    let mut future = future(module, spec, Arc::clone(call), reply, time_max);
     let place = Place::main(call, context);
-    if flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {
+    if inside {
         match here::to_the_end(&place, future, || false) {
             End::Reply(reply) => {
                 context.reply(&reply);
@@ -297,24 +300,31 @@ pub(crate) fn on_a_thread(
     }
 }
 
-/// A command that runs as long as a function does.
+/// A command that runs as long as a function does, or for `time_max`.
 fn future(
     module: &'static Module,
     spec: &'static Spec,
     call: Arc<Call>,
     mut reply: Encoder,
+    time_max: Option<Duration>,
 ) -> Future_ {
+    let cap = move |asked: Option<Duration>| match (asked, time_max) {
+        (Some(asked), Some(max)) => Some(asked.min(max)),
+        (asked, max) => asked.or(max),
+    };
     Box::pin(async move {
         let slices = call.words.slices();
         match spec.read(&slices) {
             Err(error) => reply.error_display(&error),
-            Ok(Command::Call(request)) => {
+            Ok(Command::Call(mut request)) => {
+                request.timeout = cap(request.timeout);
                 call.set_keys(range_of(request.keys, &slices));
                 let request = request.request(call.database, None);
                 let _ = module.runtime.call(&request, &mut reply).await;
             }
-            Ok(command) => {
-                if let Command::Profile(request) = &command {
+            Ok(mut command) => {
+                if let Command::Profile(request) = &mut command {
+                    request.timeout = cap(request.timeout);
                     call.set_keys(range_of(request.keys, &slices));
                 }
                 let scope = Scope {

@@ -13,6 +13,10 @@ use crate::open_key::{Kind, OpenKey};
 use crate::overlay::KeyRef;
 use crate::words::Owned;
 
+/// The reply where the caller may not run a command.
+const NO_PERMISSION: &[u8] =
+    b"-NOPERM the caller has no permission to run the command on these keys\r\n";
+
 /// The server, as a call may ask it now.
 #[derive(Clone, Copy)]
 pub(crate) struct Server<'s> {
@@ -129,10 +133,12 @@ pub(crate) fn command<R>(
     format: Format,
     read: impl FnOnce(&[u8]) -> R,
 ) -> Option<R> {
-    let (name, rest) = argv.split_first()?;
-    let name = CString::new(*name).ok()?;
-    let rest: Vec<Owned<'_>> = rest.iter().map(|word| context.string(word)).collect();
-    let reply = context.call(&name, format, &rest)?;
+    let name = CString::new(*argv.first()?).ok()?;
+    let words: Vec<Owned<'_>> = argv.iter().map(|word| context.string(word)).collect();
+    if format.is_callers() && !context.may_run(&words) {
+        return Some(read(NO_PERMISSION));
+    }
+    let reply = context.call(&name, format, &words[1..])?;
     Some(read(reply.bytes()))
 }
 
@@ -147,13 +153,16 @@ fn ask<'s>(
     name: &CStr,
     words: &[&[u8]],
 ) -> Result<ServerReply<'s>, StoreError> {
-    let words: Vec<Owned<'_>> = words
-        .iter()
+    let words: Vec<Owned<'_>> = std::iter::once(name.to_bytes())
+        .chain(words.iter().copied())
         .map(|word| server.context.string(word))
         .collect();
+    if !server.context.may_run(&words) {
+        return Err(error_of(&NO_PERMISSION[1..]));
+    }
     let reply = server
         .context
-        .call(name, Format::Caller, &words)
+        .call(name, Format::Caller, &words[1..])
         .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
     if let Some(error) = reply.error() {
         return Err(error_of(error));

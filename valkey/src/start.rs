@@ -168,7 +168,7 @@ fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
 
 /// A command's flags as the server names them.
 fn flags(spec: &Spec) -> String {
-    let mut flags: Vec<&str> = spec
+    let flags: Vec<&str> = spec
         .flags
         .iter()
         .map(|&flag| match flag {
@@ -177,10 +177,6 @@ fn flags(spec: &Spec) -> String {
             flag => flag,
         })
         .collect();
-    if spec.name == "WASM.KILL" {
-        // So that it is heard while a function runs inside a transaction.
-        flags.push("allow-busy");
-    }
     flags.join(" ")
 }
 

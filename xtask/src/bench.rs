@@ -11,6 +11,7 @@ mod figures;
 mod in_process;
 mod load;
 mod machine;
+mod module;
 mod page;
 mod page_store;
 mod plot;
@@ -55,6 +56,8 @@ pub(crate) struct Options {
 enum Part {
     /// Calls through the socket, beside Lua in Valkey
     Socket,
+    /// Calls within Valkey, by the module, beside Lua in the same server
+    Module,
     /// The embedded store's commands beside Valkey's, latency beside endless functions, many keys
     Store,
     /// Starting the server, loading functions, memory, the binary's size
@@ -69,6 +72,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Socket => "socket",
+            Self::Module => "module",
             Self::Store => "store",
             Self::Cold => "cold",
             Self::Compile => "compile",
@@ -94,6 +98,17 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 *part,
                 &socket::measure(workspace, options.profile, options.rounds, options.seconds)?,
             )?,
+            Part::Module => {
+                let figures =
+                    module::measure(workspace, options.profile, options.rounds, options.seconds)?;
+                keep(workspace, options, *part, &figures)?;
+                let machine = Machine::here(workspace, options.profile);
+                // It has a page of its own, so that it can be measured alone.
+                write(
+                    &workspace.root.join("docs/benchmarks-valkey.md"),
+                    &module::page(&machine, &figures),
+                )?;
+            }
             Part::Store => keep(
                 workspace,
                 options,
@@ -117,7 +132,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let missing: Vec<_> = Part::value_variants()
         .iter()
-        .filter(|part| !file(workspace, **part).is_file())
+        .filter(|part| **part != Part::Module && !file(workspace, **part).is_file())
         .collect();
     if let Some(part) = missing.first() {
         println!(

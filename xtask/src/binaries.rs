@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 use crate::run;
 use crate::workspace::Workspace;
 
+/// The module's library.
+pub(crate) const MODULE: &str = "libferrite_valkey.so";
+
 /// A cargo profile that binaries are built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum BuildProfile {
@@ -59,6 +62,17 @@ pub(crate) fn wasmc(workspace: &Workspace, profile: BuildProfile) -> Result<Path
     build(workspace, profile, "ferrite-wasmc", "ferrite-wasmc")
 }
 
+/// Build the module for Valkey and Redis and return where it was put.
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn module(workspace: &Workspace, profile: BuildProfile) -> Result<PathBuf> {
+    let arguments = ["build", "--profile", profile.name(), "--package"];
+    let mut command = workspace.cargo(arguments);
+    run::run(command.args(["ferrite-valkey", "--lib"]))?;
+    keep(workspace, profile, MODULE)
+}
+
 fn build(
     workspace: &Workspace,
     profile: BuildProfile,
@@ -75,8 +89,13 @@ fn build(
         binary,
     ];
     run::run(&mut workspace.cargo(arguments))?;
-    let built = workspace.target.join(profile.folder()).join(binary);
-    let kept = folder(workspace, profile).join(binary);
+    keep(workspace, profile, binary)
+}
+
+/// Put what was built aside; where it is then.
+fn keep(workspace: &Workspace, profile: BuildProfile, file: &str) -> Result<PathBuf> {
+    let built = workspace.target.join(profile.folder()).join(file);
+    let kept = folder(workspace, profile).join(file);
     put(&built, &kept).with_context(|| format!("cannot put {} aside", built.display()))?;
     Ok(kept)
 }

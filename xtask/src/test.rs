@@ -122,6 +122,8 @@ fn one(workspace: &Workspace, options: &Options, step: Step) -> Result<()> {
         Step::Binaries => {
             let server = binaries::server(workspace, BuildProfile::Dev)?;
             tidy::run_on_binary(workspace, &server)?;
+            let module = binaries::module(workspace, BuildProfile::Dev)?;
+            tidy::run_on_binary(workspace, &module)?;
             binaries::wasmc(workspace, BuildProfile::Dev).map(drop)
         }
         Step::Examples => examples::build(workspace).map(drop),
@@ -176,17 +178,19 @@ fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         ("FERRITE_SERVER_BIN", folder.join("ferrite-server")),
         ("FERRITE_WASMC_BIN", folder.join("ferrite-wasmc")),
         ("FERRITE_EXAMPLES_DIR", examples::folder(workspace)),
+        ("FERRITE_VALKEY_MODULE", folder.join(binaries::MODULE)),
         ("FERRITE_VALKEY_SERVER", python.valkey_server()?),
         ("FERRITE_PYTHON", python.interpreter),
     ];
     for (variable, program) in [
+        ("FERRITE_REDIS_SERVER", "redis-server"),
         ("FERRITE_REDIS_CLI", "redis-cli"),
         ("FERRITE_REDIS_BENCHMARK", "redis-benchmark"),
     ] {
         match tools::on_path(program) {
             Some(path) => environment.push((variable, path)),
             None => println!(
-                "note: no {program} on the PATH; tests that need it are skipped (on Debian: apt-get install redis-tools)"
+                "note: no {program} on the PATH; tests that need it are skipped (on Debian: apt-get install redis-server redis-tools)"
             ),
         }
     }

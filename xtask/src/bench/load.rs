@@ -47,10 +47,24 @@ impl Generator {
         command: &[String],
         seconds: f64,
     ) -> Result<f64> {
+        Ok(self.measured(server, shape, command, seconds)?.rate)
+    }
+
+    /// As [`Generator::rate`], with how long replies took.
+    ///
+    /// # Errors
+    /// When the load cannot be made, or a reply is an error.
+    pub(super) fn measured(
+        &self,
+        server: &Server,
+        shape: Shape,
+        command: &[String],
+        seconds: f64,
+    ) -> Result<Latency> {
         // A first turn warms both sides and says how many requests fill the time.
         let few = u64::from(shape.connections * shape.pipeline * 4);
         let first = self.turn(server, shape, command, few)?;
-        let enough = ((first * seconds) as u64).max(few);
+        let enough = ((first.rate * seconds) as u64).max(few);
         self.turn(server, shape, command, enough)
     }
 
@@ -103,16 +117,15 @@ impl Generator {
         shape: Shape,
         command: &[String],
         requests: u64,
-    ) -> Result<f64> {
+    ) -> Result<Latency> {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         let printed = self.run(server, shape, requests, &words)?;
-        let figures = figures(&printed).with_context(|| {
+        figures(&printed).with_context(|| {
             format!(
                 "redis-benchmark on `{}` printed:\n{printed}",
                 command.join(" ")
             )
-        })?;
-        Ok(figures.rate)
+        })
     }
 
     fn run(&self, server: &Server, shape: Shape, requests: u64, more: &[&str]) -> Result<String> {

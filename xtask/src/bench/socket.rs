@@ -58,7 +58,7 @@ impl Socket {
 }
 
 /// A function that is called: its name, the call's keys and arguments, the shapes of the load.
-type Workload = (
+pub(super) type Workload = (
     &'static str,
     &'static [&'static str],
     &'static [&'static str],
@@ -66,7 +66,7 @@ type Workload = (
 );
 
 /// Functions that are called.
-const WORKLOADS: &[Workload] = &[
+pub(super) const WORKLOADS: &[Workload] = &[
     ("noop", &[], &[], &[PIPELINED, SINGLE]),
     (
         "get_set",
@@ -95,7 +95,7 @@ const USERS: u32 = super::load::KEYS;
 /// Kinds of isolation, weakest first, each a contender of its own where the server has it.
 pub(super) const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
 
-const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*","user:*"],"allowed_commands":["GET","SET","INCR","INCRBY","EXPIRE","HGETALL","HINCRBY","HSET"],"allow_write":true}"#;
+pub(super) const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*","user:*"],"allowed_commands":["GET","SET","INCR","INCRBY","EXPIRE","HGETALL","HINCRBY","HSET"],"allow_write":true}"#;
 
 /// One line of the plan: who does what, and how it is asked for.
 struct Turn {
@@ -179,7 +179,7 @@ fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<
 }
 
 /// Load every function under every isolation that the server has; the isolations.
-fn load_functions(workspace: &Workspace, server: &Server) -> Result<Vec<&'static str>> {
+pub(super) fn load_functions(workspace: &Workspace, server: &Server) -> Result<Vec<&'static str>> {
     let mut isolations = ISOLATIONS.to_vec();
     let mut client = server.client();
     for (name, ..) in WORKLOADS {
@@ -210,7 +210,7 @@ fn load_functions(workspace: &Workspace, server: &Server) -> Result<Vec<&'static
 }
 
 /// Have the users that are validated, under the keys that the load's random numbers make.
-fn register_users(server: &Server) {
+pub(super) fn register_users(server: &Server) {
     let mut client = server.client();
     for user in 0..USERS {
         let key = format!("user:{user:012}");
@@ -219,7 +219,7 @@ fn register_users(server: &Server) {
 }
 
 /// The module of a function: written for the benchmarks, or one of the examples.
-fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
+pub(super) fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
     let text = workspace
         .root
         .join("benches/functions")
@@ -236,7 +236,7 @@ fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
     std::fs::read(&built.wasm).with_context(|| format!("cannot read {}", built.wasm.display()))
 }
 
-fn function(name: &str, isolation: &str) -> String {
+pub(super) fn function(name: &str, isolation: &str) -> String {
     format!("{name}-{isolation}")
 }
 

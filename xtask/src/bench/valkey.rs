@@ -1,5 +1,6 @@
 //! The peer: a Valkey server with the same functions in Lua.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,18 @@ use crate::workspace::Workspace;
 /// # Errors
 /// When it cannot be had, does not start, or refuses the functions.
 pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
+    start_with(workspace, folder, &[])
+}
+
+/// As [`start`], with further arguments.
+///
+/// # Errors
+/// As for [`start`].
+pub(super) fn start_with(
+    workspace: &Workspace,
+    folder: &Path,
+    arguments: &[OsString],
+) -> Result<Server> {
     let binary = Python::ensure(workspace)?.valkey_server()?;
     let port = free_port()?;
     let mut command = workspace.command(binary);
@@ -28,7 +41,8 @@ pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
         &port.to_string(),
         "--dir",
     ]);
-    let server = Server::start(command.arg(folder), port, &folder.join("valkey.log"))?;
+    command.arg(folder).args(arguments);
+    let server = Server::start(&mut command, port, &folder.join("valkey.log"))?;
     let path = workspace.root.join("benches/functions/peers.lua");
     let functions = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,0 +1,298 @@
+//! Three primaries and three replicas: routing, functions on every node, resharding, failover.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use ferrite_tests::{Client, Engine, EngineKind, Reply};
+
+use super::{OPS, define, info, names, until};
+use crate::guests::{ADD1, COUNT};
+
+const PRIMARIES: usize = 3;
+const SLOTS: usize = 16_384;
+
+fn node(kind: EngineKind) -> Engine {
+    kind.builder()
+        .arguments(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"])
+        .arguments(&["--repl-diskless-sync-delay", "0", "--appendonly", "yes"])
+        .start()
+}
+
+fn id(engine: &Engine) -> String {
+    let reply = engine.client().run("CLUSTER MYID");
+    reply.text().expect("an id").to_owned()
+}
+
+/// Makes a cluster of nodes: each primary's replica is the third after it.
+fn join(nodes: &[Engine]) {
+    let mut first = nodes[0].client();
+    for other in &nodes[1..] {
+        let port = other.port().to_string();
+        first.call(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+    }
+    for (index, primary) in nodes.iter().take(PRIMARIES).enumerate() {
+        let start = (SLOTS * index / PRIMARIES).to_string();
+        let end = (SLOTS * (index + 1) / PRIMARIES - 1).to_string();
+        let reply = primary
+            .client()
+            .call(&["CLUSTER", "ADDSLOTSRANGE", &start, &end]);
+        assert_eq!(reply, Reply::Simple("OK".into()));
+    }
+    for (index, replica) in nodes.iter().enumerate().skip(PRIMARIES) {
+        let primary = id(&nodes[index - PRIMARIES]);
+        until(
+            &mut replica.client(),
+            &["CLUSTER", "REPLICATE", &primary],
+            |reply| reply.error().is_none(),
+        );
+    }
+    for node in nodes {
+        until(&mut node.client(), &["CLUSTER", "INFO"], |reply| {
+            let text = reply.text().unwrap_or_default();
+            text.contains("cluster_state:ok")
+                && text.contains(&format!("cluster_known_nodes:{}", nodes.len()))
+        });
+    }
+    for replica in nodes.iter().skip(PRIMARIES) {
+        while info(&mut replica.client(), "replication", "master_link_status") != "up" {}
+    }
+}
+
+fn cluster(kind: EngineKind) -> Vec<Engine> {
+    let nodes: Vec<Engine> = (0..2 * PRIMARIES).map(|_| node(kind)).collect();
+    join(&nodes);
+    nodes
+}
+
+fn define_everywhere(client: &mut Client, name: &str, source: &str) {
+    let permissions = super::READ_WRITE;
+    let words = [
+        "WASM.DEFINE",
+        name,
+        source,
+        "PERMISSIONS",
+        permissions,
+        "CLUSTER",
+    ];
+    let reply = client.call(&words);
+    assert!(reply.error().is_none(), "{name}: {reply:?}");
+}
+
+fn has(engine: &Engine, wanted: &[&str]) {
+    until(&mut engine.client(), &["WASM.LIST"], |_| {
+        names(&mut engine.client()) == wanted
+    });
+}
+
+/// Sends a command to whichever node takes it, as a client of a cluster does.
+fn routed(nodes: &[Engine], words: &[&str]) -> Option<Reply> {
+    nodes.iter().find_map(|node| {
+        let stream = std::net::TcpStream::connect(node.address());
+        stream.ok()?;
+        let mut client = node.client();
+        client.send(&ferrite_tests::encode(words));
+        let reply = client.next()?;
+        reply.error().is_none().then_some(reply)
+    })
+}
+
+#[test]
+fn calls_are_routed_by_their_keys() {
+    for kind in EngineKind::here() {
+        let nodes = cluster(kind);
+        define_everywhere(&mut nodes[0].client(), "count", COUNT);
+        for node in &nodes {
+            has(node, &["count"]);
+        }
+        let mut client = nodes[0].client();
+        let reply = client.run("WASM.CALL count KEYS a b");
+        assert!(
+            reply
+                .error()
+                .is_some_and(|error| error.starts_with("CROSSSLOT"))
+        );
+        let reply = client.run("WASM.CALL count KEYS a");
+        assert!(
+            reply
+                .error()
+                .is_some_and(|error| error.starts_with("MOVED 15495")),
+            "{kind:?}: {reply:?}"
+        );
+        let owner = &nodes[2];
+        until(
+            &mut owner.client(),
+            &["WASM.CALL", "count", "KEYS", "a"],
+            |reply| reply.int() == Some(1),
+        );
+        // A key that the command does not name is checked as well.
+        let permissions = super::READ_WRITE;
+        client.call(&[
+            "WASM.DEFINE",
+            "ops",
+            OPS,
+            "PERMISSIONS",
+            permissions,
+            "CLUSTER",
+        ]);
+        let reply = client.call(&["WASM.CALL", "ops.any", "ARGS", "GET", "*1\r\n$1\r\na\r\n"]);
+        let text = reply.text().unwrap_or_default();
+        assert!(text.starts_with("-"), "{kind:?}: {reply:?}");
+    }
+}
+
+#[test]
+fn functions_reach_nodes_that_were_down_or_join_later() {
+    for kind in EngineKind::here() {
+        let nodes = cluster(kind);
+        let mut client = nodes[0].client();
+        define_everywhere(&mut client, "add1", ADD1);
+        define_everywhere(&mut client, "gone", ADD1);
+        for node in &nodes {
+            has(node, &["add1", "gone"]);
+        }
+        // What is the cluster's is not changed on one node alone.
+        let reply = client.run("WASM.UNLOAD gone");
+        assert!(
+            reply.error().is_some_and(|error| error.contains("CLUSTER")),
+            "{reply:?}"
+        );
+        let reply = nodes[1].client().run("WASM.UNLOAD gone CLUSTER");
+        assert_eq!(reply, Reply::Simple("OK".into()));
+        for node in &nodes {
+            has(node, &["add1"]);
+        }
+        let late = node(kind);
+        define(&mut late.client(), "own", ADD1);
+        let port = late.port().to_string();
+        client.call(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+        has(&late, &["add1", "own"]);
+        // Its code came from a peer.
+        until(
+            &mut late.client(),
+            &["WASM.CALL", "add1", "ARGS", "1"],
+            |reply| reply.int() == Some(2),
+        );
+    }
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_while_slots_move_and_a_replica_takes_over() {
+    for kind in EngineKind::here() {
+        let nodes = cluster(kind);
+        define_everywhere(&mut nodes[0].client(), "count", COUNT);
+        for node in &nodes {
+            has(node, &["count"]);
+        }
+        let written = |key: &str| {
+            let words = ["WASM.CALL", "count", "KEYS", key];
+            while routed(&nodes, &words).is_none() {}
+        };
+        // Each node has fetched the code by then.
+        for writer in 0..3 {
+            written(&format!("counter:{writer}"));
+        }
+        let stop = AtomicBool::new(false);
+        let acknowledged = thread::scope(|scope| {
+            let writers: Vec<_> = (0..3)
+                .map(|writer| {
+                    let (nodes, stop) = (&nodes, &stop);
+                    scope.spawn(move || {
+                        let key = format!("counter:{writer}");
+                        let words = ["WASM.CALL", "count", "KEYS", &key];
+                        let mut highest = 0;
+                        while !stop.load(Ordering::Relaxed) {
+                            let reply = routed(nodes, &words);
+                            highest = reply.and_then(|reply| reply.int()).unwrap_or(highest);
+                        }
+                        (key, highest)
+                    })
+                })
+                .collect();
+            move_slot(&nodes, "counter:0");
+            // Asked to, a replica takes over without a loss.
+            let replica = &nodes[PRIMARIES];
+            let reply = replica.client().run("CLUSTER FAILOVER");
+            assert_eq!(reply, Reply::Simple("OK".into()));
+            until(&mut replica.client(), &["ROLE"], |role| {
+                role.elements()
+                    .is_some_and(|role| role[0].text() == Some("master"))
+            });
+            stop.store(true, Ordering::Relaxed);
+            writers
+                .into_iter()
+                .map(|writer| writer.join().expect("no panic"))
+                .collect::<Vec<_>>()
+        });
+        for (key, highest) in acknowledged {
+            assert!(highest > 0, "{kind:?}: {key} was never written");
+            let stored = routed(&nodes, &["INCRBY", &key, "0"]).and_then(|reply| reply.int());
+            // One more may have been written than was answered.
+            assert!(
+                stored.is_some_and(|stored| stored >= highest),
+                "{kind:?}: {key} is {stored:?}, {highest} was acknowledged"
+            );
+        }
+    }
+}
+
+#[test]
+fn calls_go_on_when_a_primary_is_killed() {
+    for kind in EngineKind::here() {
+        let mut nodes = cluster(kind);
+        define_everywhere(&mut nodes[0].client(), "count", COUNT);
+        for node in &nodes {
+            has(node, &["count"]);
+        }
+        let keys: Vec<String> = (0..8).map(|key| format!("counter:{key}")).collect();
+        for key in &keys {
+            while routed(&nodes, &["WASM.CALL", "count", "KEYS", key]).is_none() {}
+        }
+        for primary in &nodes[..PRIMARIES] {
+            // What is acknowledged from here on is on the replica, which WAIT makes sure of.
+            until(&mut primary.client(), &["WAIT", "1", "1000"], |reply| {
+                reply.int() == Some(1)
+            });
+        }
+        nodes[1].kill();
+        for key in &keys {
+            let words = ["WASM.CALL", "count", "KEYS", key];
+            let count = loop {
+                if let Some(reply) = routed(&nodes, &words) {
+                    break reply;
+                }
+            };
+            assert!(
+                count.int().is_some_and(|count| count >= 2),
+                "{kind:?}: {key} was lost: {count:?}"
+            );
+        }
+    }
+}
+
+/// Moves the slot of a key from its owner to another primary, key by key, as a resharding does.
+fn move_slot(nodes: &[Engine], key: &str) {
+    let slot = nodes[0].client().call(&["CLUSTER", "KEYSLOT", key]);
+    let slot = slot.int().expect("a slot");
+    let owner = usize::try_from(slot).expect("a slot") * PRIMARIES / SLOTS;
+    let target = (owner + 1) % PRIMARIES;
+    let (from, to) = (id(&nodes[owner]), id(&nodes[target]));
+    let slot = slot.to_string();
+    let (mut source, mut destination) = (nodes[owner].client(), nodes[target].client());
+    destination.call(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
+    source.call(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]);
+    let port = nodes[target].port().to_string();
+    loop {
+        let keys = source.call(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+        let keys = keys.elements().unwrap_or_default().to_vec();
+        if keys.is_empty() {
+            break;
+        }
+        for key in keys {
+            let name = key.text().expect("a key").to_owned();
+            source.call(&["MIGRATE", "127.0.0.1", &port, &name, "0", "5000"]);
+        }
+    }
+    for client in [&mut destination, &mut source] {
+        client.call(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]);
+    }
+}

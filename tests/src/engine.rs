@@ -1,0 +1,322 @@
+//! Valkey and Redis as child processes, with the module loaded.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::program::{program, target_dir};
+
+/// What a server says once it serves.
+const READY: &str = "Ready to accept connections";
+
+/// A server that loads the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// Valkey, by the variable `FERRITE_VALKEY_SERVER`.
+    Valkey,
+    /// Redis, by the variable `FERRITE_REDIS_SERVER`.
+    Redis,
+}
+
+impl EngineKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Valkey, Self::Redis];
+
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Valkey => "FERRITE_VALKEY_SERVER",
+            Self::Redis => "FERRITE_REDIS_SERVER",
+        }
+    }
+
+    /// The server's program, if the tests were told of one that is there.
+    #[must_use]
+    pub fn program(self) -> Option<PathBuf> {
+        env::var_os(self.variable())
+            .map(PathBuf::from)
+            .filter(|path| path.is_file())
+    }
+
+    /// The kinds that can be tested here; what cannot is told on standard error.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    pub fn here() -> Vec<Self> {
+        if module().is_none() {
+            eprintln!(
+                "skipped: the module is not built; build it with `cargo build -p ferrite-valkey`, or let FERRITE_VALKEY_MODULE name it"
+            );
+            return Vec::new();
+        }
+        Self::ALL
+            .into_iter()
+            .filter(|kind| {
+                let there = kind.program().is_some();
+                if !there {
+                    eprintln!("skipped: {} names no server", kind.variable());
+                }
+                there
+            })
+            .collect()
+    }
+
+    /// Starts servers of this kind.
+    #[must_use]
+    pub fn builder(self) -> EngineBuilder {
+        EngineBuilder {
+            kind: self,
+            module_arguments: Vec::new(),
+            arguments: Vec::new(),
+            dir: None,
+            port: None,
+        }
+    }
+
+    /// A server as it comes, with the module.
+    #[must_use]
+    pub fn start(self) -> Engine {
+        self.builder().start()
+    }
+}
+
+/// The module's library, if it is there.
+fn module() -> Option<PathBuf> {
+    let path = env::var_os("FERRITE_VALKEY_MODULE")
+        .map_or_else(|| target_dir().join("libferrite_valkey.so"), PathBuf::from);
+    path.is_file().then_some(path)
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct EngineBuilder {
+    kind: EngineKind,
+    module_arguments: Vec<String>,
+    arguments: Vec<String>,
+    dir: Option<PathBuf>,
+    port: Option<u16>,
+}
+
+impl EngineBuilder {
+    /// Adds arguments of the module.
+    #[must_use]
+    pub fn module(mut self, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        self.module_arguments.extend(arguments);
+        self
+    }
+
+    /// Adds arguments of the server.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        self.arguments.extend(arguments);
+        self
+    }
+
+    /// Works in this folder, which stays afterwards, instead of a temporary one.
+    #[must_use]
+    pub fn dir(mut self, dir: &Path) -> Self {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    /// Listens on this port, for a server that is to take another's place.
+    #[must_use]
+    pub const fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Starts the server and waits until it serves.
+    ///
+    /// # Panics
+    ///
+    /// When it ends instead; its log is in the message.
+    #[must_use]
+    pub fn start(self) -> Engine {
+        self.try_start()
+            .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// As [`EngineBuilder::start`], but a server that ends is the error, with its log.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot even be run.
+    pub fn try_start(self) -> Result<Engine, String> {
+        let temporary = match self.dir {
+            Some(_) => None,
+            None => Some(tempfile::tempdir().expect("a temporary folder")),
+        };
+        let dir = self.dir.unwrap_or_else(|| {
+            let temporary = temporary.as_ref().expect("one of them was made");
+            temporary.path().to_owned()
+        });
+        let port = self.port.unwrap_or_else(free_port);
+        let mut command = Command::new(self.kind.program().expect("the caller looked"));
+        command
+            .args(["--bind", "127.0.0.1", "--save", "", "--port"])
+            .arg(port.to_string())
+            .args(["--enable-debug-command", "yes", "--enable-module-command"])
+            .args(["yes", "--dir"])
+            .arg(&dir)
+            .arg("--loadmodule")
+            .arg(module().expect("the caller looked"))
+            .arg("compiler")
+            .arg(program("ferrite-wasmc", "FERRITE_WASMC_BIN"))
+            .args(&self.module_arguments)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().expect("the server can be run");
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (ready, is_ready) = channel();
+        let kept = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                let serves = line.contains(READY);
+                let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+                drop(log);
+                if serves {
+                    // Nobody waits for the second time that it says so.
+                    let _ = ready.send(());
+                }
+            }
+        });
+        let engine = Engine {
+            child,
+            port,
+            dir,
+            log,
+            _temporary: temporary,
+        };
+        engine.wait_ready(&is_ready)
+    }
+}
+
+/// A running server; it is ended when dropped.
+#[derive(Debug)]
+pub struct Engine {
+    child: Child,
+    port: u16,
+    dir: PathBuf,
+    log: Arc<Mutex<String>>,
+    _temporary: Option<TempDir>,
+}
+
+impl Engine {
+    fn wait_ready(mut self, ready: &Receiver<()>) -> Result<Self, String> {
+        // The sender goes when the server closes its output, that is, when it ends.
+        if ready.recv().is_ok() {
+            return Ok(self);
+        }
+        self.child.wait().expect("our own child");
+        Err(self.log())
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The port that it listens on.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A new connection.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// The folder that the server works in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the server has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Ends the server at once, as a crash would.
+    ///
+    /// # Panics
+    ///
+    /// When it is not our child any more.
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        self.child.wait().expect("our own child");
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process has a number"), signal).expect("our own child");
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // It may have ended already, as some tests want it to.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on now. One below 32768, so that no connection of a test takes it
+/// before the server does.
+fn free_port() -> u16 {
+    // A cluster's bus is 10000 above, which no other server of ours uses.
+    const PORTS: u16 = 10_000;
+    let start = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap_or(0);
+    (0..PORTS)
+        .map(|offset| 12_000 + (start + offset) % PORTS)
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() && claim(port))
+        .expect("a port is free")
+}
+
+/// Keeps two tests, each a process of its own, from choosing the same port.
+fn claim(port: u16) -> bool {
+    let path = env::temp_dir().join(format!("ferrite-test-port-{port}"));
+    let recent = |path: &Path| {
+        let modified = fs::metadata(path).and_then(|found| found.modified());
+        modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() < 600))
+    };
+    if path.exists() && !recent(&path) {
+        // Of a run long ago.
+        let _ = fs::remove_file(&path);
+    }
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .is_ok()
+}
