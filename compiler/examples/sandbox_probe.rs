@@ -1,4 +1,6 @@
 //! Enters the compile worker's sandbox and tries to get out of it; its test reads what happened.
+//!
+//! With a number of bytes as its argument, it is a worker with so much address space instead.
 #![allow(
     clippy::print_stdout,
     reason = "the test reads this program's standard output"
@@ -11,8 +13,13 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use ferrite_compiler::sandbox::{SandboxLimits, enter};
+use ferrite_compiler::{Bounds, worker};
 
 fn main() {
+    if let Some(bytes) = std::env::args().nth(1) {
+        serve(&bytes);
+        return;
+    }
     // A descriptor that a careless parent left open.
     let inherited = File::open("/proc/self/status");
     let limits = SandboxLimits {
@@ -58,6 +65,17 @@ fn main() {
     );
     let mut memory: Vec<u8> = Vec::new();
     report("take a gigabyte", memory.try_reserve_exact(1 << 30));
+}
+
+/// Compiles one job within the sandbox, as `ferrite-wasmc worker` does.
+fn serve(address_space_bytes_max: &str) {
+    let limits = SandboxLimits {
+        address_space_bytes_max: address_space_bytes_max.parse().expect("a number of bytes"),
+        processor_seconds_max: 60,
+    };
+    enter(limits).expect("the sandbox stands");
+    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    worker::serve(&mut input, &mut output, &Bounds::default()).expect("the parent is there");
 }
 
 fn report<T, E: Display>(what: &str, result: Result<T, E>) {

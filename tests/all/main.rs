@@ -3,6 +3,7 @@
 mod authentication;
 mod bad_frames;
 mod bad_functions;
+mod bombs;
 mod bundles;
 mod clients;
 mod configuration;

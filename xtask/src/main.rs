@@ -7,6 +7,7 @@
 
 mod bench;
 mod binaries;
+mod debian;
 mod demo;
 mod examples;
 mod redis_cli;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::binaries::{self, BuildProfile};
+use crate::debian;
 use crate::examples;
 use crate::run::{self, heading};
 use crate::tidy;
@@ -172,6 +173,7 @@ fn sdks(workspace: &Workspace) -> Result<()> {
 
 fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     tools::NEXTEST.ensure(workspace)?;
+    debian::ensure(workspace)?;
     let python = Python::ensure(workspace)?;
     let folder = binaries::folder(workspace, BuildProfile::Dev);
     let mut environment: Vec<(&str, PathBuf)> = vec![

@@ -28,18 +28,22 @@ pub(crate) struct Bed {
 impl Bed {
     /// An empty one.
     pub(crate) fn new() -> Self {
+        Self::with(RuntimeOptions::default())
+    }
+
+    /// An empty one whose runtime is set up like this.
+    pub(crate) fn with(options: RuntimeOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let options = CacheOptions {
+        let cache_options = CacheOptions {
             root: folder.path().join("cache"),
             size_bytes_max: 1 << 30,
         };
-        let cache = Cache::open(options).expect("a new cache");
+        let cache = Cache::open(cache_options).expect("a new cache");
         let profile = Profile::native();
         let compiler =
             Compiler::new(&profile, Bounds::default()).expect("this machine is supported");
         let keyspace = EmbeddedKeyspace::new(Store::in_memory(&StoreOptions::default()));
-        let runtime = Runtime::new(RuntimeOptions::default(), keyspace, Some(cache.clone()))
-            .expect("a runtime");
+        let runtime = Runtime::new(options, keyspace, Some(cache.clone())).expect("a runtime");
         Self {
             runtime,
             cache,

@@ -1,6 +1,7 @@
 //! The benchmarks of the workspace's parts, in one binary.
 
 mod bed;
+mod bundle;
 mod call;
 mod compile;
 mod host_calls;
@@ -16,6 +17,7 @@ criterion_group!(
     benches,
     compile::bench,
     load::bench,
+    bundle::bench,
     call::bench,
     preinit::bench,
     steps::bench,

@@ -9,6 +9,8 @@ pub(crate) mod doctor;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod new;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod run;
 pub(crate) mod sign;
 pub(crate) mod targets;
@@ -41,6 +43,10 @@ pub(crate) enum Command {
     Sign(sign::Arguments),
     /// Check that a trusted key signed a bundle, and every byte of it
     Verify(verify::Arguments),
+    /// Put a signed bundle into an OCI registry
+    Push(push::Arguments),
+    /// Fetch a bundle from an OCI registry, and check that a trusted key signed it
+    Pull(pull::Arguments),
     /// Show what a release may do that the one before could not; exit code 3 where it is more
     Diff(diff::Arguments),
     /// Look at the cache and keep it in order
@@ -66,6 +72,8 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
         Command::Keygen(arguments) => keygen::run(arguments, console),
         Command::Sign(arguments) => sign::run(arguments, console),
         Command::Verify(arguments) => verify::run(arguments, console),
+        Command::Push(arguments) => push::run(arguments, console),
+        Command::Pull(arguments) => pull::run(arguments, console),
         Command::Diff(arguments) => diff::run(arguments, console),
         Command::Cache(arguments) => cache::run(arguments, console),
         Command::Targets(arguments) => targets::run(arguments, console),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The probe, which cargo builds next to the tests.
-fn probe() -> PathBuf {
+pub(crate) fn probe() -> PathBuf {
     let tests = std::env::current_exe().expect("a test knows its own path");
     let target = tests
         .parent()

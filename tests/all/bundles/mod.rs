@@ -4,6 +4,7 @@
 mod loaded;
 mod minisign;
 mod refused;
+mod registry;
 mod released;
 mod tampered;
 mod workshop;

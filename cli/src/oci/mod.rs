@@ -1,0 +1,194 @@
+//! Bundles in OCI registries: one artifact, one layer, the bundle as it is.
+//!
+//! What a registry says is not believed: the layer's digest is the client's word, and whether the
+//! bundle is one is checked by its own signature, which travels inside it.
+
+mod login;
+mod sink;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use ferrite_cache::bundle::BundleManifest;
+use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
+use oci_client::manifest::OciImageManifest;
+use oci_client::{Client, Reference};
+
+use sink::Sink;
+
+pub(crate) use login::Login;
+
+/// What the artifact is, for whoever looks at the registry.
+const ARTIFACT_TYPE: &str = "application/vnd.ferrite.wasm.bundle.v1";
+
+/// What its one layer is: the bundle itself.
+const LAYER_TYPE: &str = "application/vnd.ferrite.wasm.bundle.v1.tar";
+
+/// A configuration that says nothing.
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const EMPTY: &[u8] = b"{}";
+
+/// Largest bundle that is pulled, in bytes.
+const BUNDLE_BYTES_MAX: u64 = 4 << 30;
+
+/// A place in a registry, and the way to it.
+pub(crate) struct Registry {
+    client: Client,
+    login: Login,
+    reference: Reference,
+    waiting: tokio::runtime::Runtime,
+}
+
+impl Registry {
+    /// The place that `reference` names, such as `ghcr.io/team/rate:1.2.0`.
+    ///
+    /// Registries on this machine are spoken to without TLS; `plain_http` does so with any.
+    pub(crate) fn new(reference: &str, plain_http: bool) -> Result<Self> {
+        let reference: Reference = reference
+            .parse()
+            .map_err(|error| anyhow!("{reference}: not the name of an artifact: {error}"))?;
+        // Fails only where a provider was chosen before, and it would be the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let host = reference.resolve_registry();
+        let protocol = if plain_http || is_loopback(host) {
+            ClientProtocol::HttpsExcept(vec![host.to_owned()])
+        } else {
+            ClientProtocol::Https
+        };
+        let config = ClientConfig {
+            protocol,
+            user_agent: concat!("ferrite-wasmc/", env!("CARGO_PKG_VERSION")),
+            // Nothing here is an image for some platform.
+            platform_resolver: None,
+            ..ClientConfig::default()
+        };
+        Ok(Self {
+            client: Client::try_from(config).context("no client for registries")?,
+            login: Login::of(host)?,
+            waiting: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+            reference,
+        })
+    }
+
+    /// The place by its full name.
+    pub(crate) fn name(&self) -> String {
+        self.reference.whole()
+    }
+
+    /// Pushes a bundle; the digest by which it can be pulled.
+    pub(crate) fn push(&self, manifest: &BundleManifest, bundle: Vec<u8>) -> Result<String> {
+        let title = format!("{}-{}.cwasm.tar", manifest.name, manifest.version);
+        let named = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|(name, value)| (format!("org.opencontainers.image.{name}"), (*value).into()))
+                .collect()
+        };
+        let layer = ImageLayer::new(
+            bundle,
+            LAYER_TYPE.to_owned(),
+            Some(named(&[("title", &title)])),
+        );
+        let config = Config::new(EMPTY, EMPTY_TYPE.to_owned(), None);
+        let mut facts = vec![("version", manifest.version.as_str())];
+        facts.extend(
+            manifest
+                .description
+                .as_deref()
+                .map(|text| ("description", text)),
+        );
+        let layers = [layer];
+        let mut artifact = OciImageManifest::build(&layers, &config, Some(named(&facts)));
+        artifact.artifact_type = Some(ARTIFACT_TYPE.to_owned());
+        let (client, place, auth) = (&self.client, &self.reference, self.login.auth());
+        self.waiting.block_on(async {
+            client
+                .push(place, &layers, config, &auth, Some(artifact))
+                .await
+                .with_context(|| format!("cannot push to {place}"))?;
+            client
+                .fetch_manifest_digest(place, &auth)
+                .await
+                .with_context(|| format!("{place} was pushed and cannot be found"))
+        })
+    }
+
+    /// Pulls a bundle into a file; its artifact's digest.
+    pub(crate) fn pull(&self, into: &mut File) -> Result<String> {
+        let (client, place, auth) = (&self.client, &self.reference, self.login.auth());
+        self.waiting.block_on(async {
+            let (artifact, digest) = client
+                .pull_image_manifest(place, &auth)
+                .await
+                .with_context(|| format!("cannot pull {place}"))?;
+            let [layer] = &artifact.layers[..] else {
+                bail!(
+                    "{place} is no bundle: it has {} layers",
+                    artifact.layers.len()
+                );
+            };
+            if layer.media_type != LAYER_TYPE {
+                bail!(
+                    "{place} is no bundle: its layer is `{}`, and a bundle's is `{LAYER_TYPE}`",
+                    layer.media_type.escape_debug()
+                );
+            }
+            let bytes = u64::try_from(layer.size).unwrap_or(u64::MAX);
+            if bytes > BUNDLE_BYTES_MAX {
+                bail!("{place} has {bytes} bytes, more than the limit of {BUNDLE_BYTES_MAX}");
+            }
+            client
+                .pull_blob(place, layer, Sink::new(into, bytes))
+                .await
+                .with_context(|| format!("cannot pull the bundle of {place}"))?;
+            Ok(digest)
+        })
+    }
+}
+
+/// Reads a file whole, for pushing.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    crate::source::read(path, BUNDLE_BYTES_MAX).with_context(|| path.display().to_string())
+}
+
+/// Whether a registry, given as its host and maybe a port, is on this machine.
+fn is_loopback(registry: &str) -> bool {
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => registry,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_this_machine_is_spoken_to_without_tls() {
+        for registry in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:5000",
+            "[::1]:5000",
+        ] {
+            assert!(is_loopback(registry), "{registry}");
+        }
+        for registry in [
+            "ghcr.io",
+            "localhost.example.com",
+            "10.0.0.1:5000",
+            "127.0.0.1.nip.io",
+        ] {
+            assert!(!is_loopback(registry), "{registry}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A real OCI registry on this machine: bundles go in and come out, and it is not believed.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use ferrite_tests::{Reply, debian_program};
+
+use super::workshop::{Workshop, loaded};
+
+/// A running registry; it is ended when dropped.
+struct Registry {
+    child: Child,
+    address: String,
+    storage: PathBuf,
+}
+
+impl Registry {
+    /// Starts one in this folder, if there is one on this machine.
+    #[expect(
+        clippy::print_stderr,
+        reason = "a test that is skipped says so where its output is looked for"
+    )]
+    fn start(folder: &Path) -> Option<Self> {
+        let Some(program) = debian_program("docker-registry", "FERRITE_DOCKER_REGISTRY") else {
+            eprintln!(
+                "skipped: there is no registry here (on Debian: apt-get install docker-registry)"
+            );
+            return None;
+        };
+        let storage = folder.join("registry");
+        let config = folder.join("registry.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n",
+            storage.display()
+        );
+        fs::write(&config, text).expect("written");
+        let mut child = Command::new(program.path)
+            .arg("serve")
+            .arg(&config)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the registry can be run");
+        let log = child.stderr.take().expect("it is a pipe");
+        let mut lines = BufReader::new(log).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let (_, rest) = line.split_once("listening on ")?;
+                let end = rest.find(['"', ' ', ',']).unwrap_or(rest.len());
+                Some(rest[..end].to_owned())
+            })
+            .expect("it says where it listens");
+        // What it says later is for nobody, but it must not wait for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(Self {
+            child,
+            address,
+            storage,
+        })
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Every blob that a registry has stored.
+fn blobs(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            blobs(&path, found);
+        } else if path.ends_with("data") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn a_bundle_goes_into_a_registry_and_comes_out_the_same() {
+    let workshop = Workshop::new();
+    let Some(registry) = Registry::start(&workshop.path("")) else {
+        return;
+    };
+    let place = format!("{}/team/count:1.2.3", registry.address);
+    let bundle = workshop.signed(&["--sequence", "4"]);
+    fs::write(workshop.path("b.tar"), &bundle).expect("written");
+    let pushed = workshop.wasmc(&["--json", "push", "b.tar", &place]);
+    let at = pushed.find("sha256:").expect("the digest is told");
+    let digest = &pushed[at..at + "sha256:".len() + 64];
+
+    // By its tag, under its own name, and by its digest.
+    let told = workshop.wasmc(&["pull", &place, "--key", "ci.pub"]);
+    assert!(
+        told.contains("count-1.2.3.cwasm.tar is count 1.2.3, sequence 4"),
+        "{told}"
+    );
+    let pulled = fs::read(workshop.path("count-1.2.3.cwasm.tar")).expect("it was written");
+    assert!(pulled == bundle, "it is another one");
+    let exact = format!("{}/team/count@{digest}", registry.address);
+    workshop.wasmc(&[
+        "pull",
+        &exact,
+        "--key",
+        "ci.pub",
+        "-o",
+        "server/wasm/c.cwasm.tar",
+    ]);
+    let server = workshop.lean_server().start();
+    let mut client = server.client();
+    loaded(&client.run("WASM.LOAD count c.cwasm.tar"));
+    assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(1));
+}
+
+#[test]
+fn what_a_registry_says_is_not_believed() {
+    let workshop = Workshop::new();
+    let Some(registry) = Registry::start(&workshop.path("")) else {
+        return;
+    };
+    let place = format!("{}/team/count:1", registry.address);
+    let unsigned = workshop.bundle(&[]);
+    fs::write(workshop.path("unsigned.tar"), unsigned).expect("written");
+    let foreign = workshop.bundle(&["--sign", "other.key"]);
+    fs::write(workshop.path("foreign.tar"), foreign).expect("written");
+    fs::write(workshop.path("b.tar"), workshop.signed(&[])).expect("written");
+    let refused = |arguments: &[&str], code: i32, reason: &str| {
+        let output = workshop.try_wasmc(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(reason), "{said}");
+        assert!(!workshop.path("out.tar").exists(), "nothing is written");
+    };
+    let pull = ["pull", &place, "--key", "ci.pub", "-o", "out.tar"];
+    refused(&["push", "unsigned.tar", &place], 2, "is not signed");
+    refused(&pull, 1, "cannot pull");
+    workshop.wasmc(&["push", "foreign.tar", &place]);
+    refused(&pull, 3, "which is not trusted");
+    workshop.wasmc(&["push", "b.tar", &place]);
+    workshop.wasmc(&["pull", &place, "--key", "ci.pub", "-o", "good.tar"]);
+
+    // A byte of the bundle changes where the registry keeps it.
+    let mut stored = Vec::new();
+    blobs(&registry.storage, &mut stored);
+    let expected = fs::read(workshop.path("b.tar")).expect("it is there");
+    let blob = stored
+        .into_iter()
+        .find(|path| fs::read(path).is_ok_and(|bytes| bytes == expected))
+        .expect("the layer is stored as it is");
+    let mut changed = expected;
+    changed[2000] ^= 1;
+    fs::write(blob, changed).expect("written");
+    refused(&pull, 1, "cannot pull");
+    refused(
+        &[
+            "pull",
+            "127.0.0.1:1/team/count:1",
+            "--key",
+            "ci.pub",
+            "-o",
+            "out.tar",
+        ],
+        1,
+        "cannot pull",
+    );
+    refused(
+        &["push", "b.tar", "Not A Name"],
+        1,
+        "not the name of an artifact",
+    );
+}

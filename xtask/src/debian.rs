@@ -1,0 +1,70 @@
+//! Programs of Debian packages that tests are tried against, unpacked below `target/debian` where
+//! the system has none.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::run;
+use crate::tools::on_path;
+use crate::workspace::Workspace;
+
+/// A program, and the packages that carry it and its libraries.
+struct Program {
+    name: &'static str,
+    packages: &'static [&'static str],
+}
+
+const PROGRAMS: [Program; 2] = [
+    Program {
+        name: "minisign",
+        packages: &["minisign", "libsodium23"],
+    },
+    Program {
+        name: "docker-registry",
+        packages: &["docker-registry"],
+    },
+];
+
+/// Has every program at hand that can be had; says which cannot, as tests that need it are skipped.
+///
+/// # Errors
+/// When the folder below `target/` cannot be made.
+pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
+    for Program { name, packages } in PROGRAMS {
+        if on_path(name).is_some() || unpacked(workspace).join("usr/bin").join(name).is_file() {
+            continue;
+        }
+        std::fs::create_dir_all(unpacked(workspace))?;
+        if let Err(error) = fetch(workspace, packages) {
+            println!(
+                "note: no {name} here, and its package cannot be fetched ({error:#}); tests that need it are skipped (on Debian: apt-get install {name})"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn fetch(workspace: &Workspace, packages: &[&str]) -> Result<()> {
+    let root = unpacked(workspace);
+    for package in packages {
+        // A folder of its own, so that what arrived is the one file in it.
+        let folder = tempfile::tempdir_in(workspace.target.join("debian"))?;
+        run::run(
+            workspace
+                .command("apt-get")
+                .args(["download", "--quiet", "--quiet", package])
+                .current_dir(folder.path()),
+        )?;
+        for file in std::fs::read_dir(folder.path())? {
+            let mut unpack = workspace.command("dpkg-deb");
+            run::run(unpack.arg("--extract").arg(file?.path()).arg(&root))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the tests look, too.
+fn unpacked(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("debian/root")
+}
