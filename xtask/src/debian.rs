@@ -49,14 +49,15 @@ fn fetch(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     let root = unpacked(workspace);
     for package in packages {
         // A folder of its own, so that what arrived is the one file in it.
-        let folder = tempfile::tempdir_in(workspace.target.join("debian"))?;
+        let folder = workspace.target.join("debian").join(package);
+        std::fs::create_dir_all(&folder)?;
         run::run(
             workspace
                 .command("apt-get")
                 .args(["download", "--quiet", "--quiet", package])
-                .current_dir(folder.path()),
+                .current_dir(&folder),
         )?;
-        for file in std::fs::read_dir(folder.path())? {
+        for file in std::fs::read_dir(&folder)? {
             let mut unpack = workspace.command("dpkg-deb");
             run::run(unpack.arg("--extract").arg(file?.path()).arg(&root))?;
         }

@@ -61,7 +61,8 @@ fn jumps(depth: u32, tables: u32) -> Function {
         for number in 0..tables {
             code.block(BlockType::Empty);
             code.i32_const(number.cast_signed());
-            code.br_table((0..depth).cycle().take(4_000), 0);
+            let targets: Vec<u32> = (0..depth).cycle().take(4_000).collect();
+            code.br_table(targets, 0);
             code.end();
         }
         for _ in 0..depth {
