@@ -7,11 +7,8 @@ mod clock;
 mod commands;
 mod console;
 mod keys;
-<<<<<<< HEAD
 mod language;
-=======
 mod oci;
->>>>>>> 4b8a5d6 (Push bundles to OCI registries and pull them back, and compile bombs in the real sandbox)
 mod password;
 mod precompile;
 mod progress;
