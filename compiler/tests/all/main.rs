@@ -1,7 +1,6 @@
 //! Tests of the compiler from outside.
 
 mod accepted;
-mod bombs;
 mod bounds;
 mod deterministic;
 mod golden;
