@@ -84,6 +84,7 @@ fn pack(compiled: &Compiled, pair: &KeyPair) -> Vec<u8> {
         wasm,
         artifact,
         manifest,
+        preinit: _,
     } = compiled;
     let member = |bytes: &[u8]| Member {
         digest: Digest::of(bytes),
