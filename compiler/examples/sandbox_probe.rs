@@ -1,6 +1,7 @@
 //! Enters the compile worker's sandbox and tries to get out of it; its test reads what happened.
 //!
-//! With a number of bytes as its argument, it is a worker with so much address space instead.
+//! With a number of bytes and one of seconds as its arguments, it is a worker with so much address
+//! space and processor time instead.
 #![allow(
     clippy::print_stdout,
     reason = "the test reads this program's standard output"
@@ -16,8 +17,9 @@ use ferrite_compiler::sandbox::{SandboxLimits, enter};
 use ferrite_compiler::{Bounds, worker};
 
 fn main() {
-    if let Some(bytes) = std::env::args().nth(1) {
-        serve(&bytes);
+    let mut arguments = std::env::args().skip(1);
+    if let (Some(bytes), Some(seconds)) = (arguments.next(), arguments.next()) {
+        serve(&bytes, &seconds);
         return;
     }
     // A descriptor that a careless parent left open.
@@ -68,10 +70,10 @@ fn main() {
 }
 
 /// Compiles one job within the sandbox, as `ferrite-wasmc worker` does.
-fn serve(address_space_bytes_max: &str) {
+fn serve(address_space_bytes_max: &str, processor_seconds_max: &str) {
     let limits = SandboxLimits {
         address_space_bytes_max: address_space_bytes_max.parse().expect("a number of bytes"),
-        processor_seconds_max: 60,
+        processor_seconds_max: processor_seconds_max.parse().expect("a number of seconds"),
     };
     enter(limits).expect("the sandbox stands");
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());

@@ -1,6 +1,7 @@
 //! Tests of the compiler from outside.
 
 mod accepted;
+mod bombs;
 mod bounds;
 mod deterministic;
 mod golden;
