@@ -71,6 +71,9 @@ pub(crate) const NAMES: &[&str] = &[
     "compile-timeout",
     "isolation",
     "default-permissions",
+    "trusted-key",
+    "revoked-key",
+    "require-signed",
     "max-memory",
     "max-time",
     "max-fuel",
@@ -94,7 +97,7 @@ pub(crate) const NAMES: &[&str] = &[
 ];
 
 /// Arguments that may stand more than once.
-const REPEATED: &[&str] = &["offload"];
+const REPEATED: &[&str] = &["offload", "revoked-key", "trusted-key"];
 
 const CACHE_BYTES_MAX: u64 = 4 << 30;
 const THREADS: usize = 4;
@@ -189,6 +192,17 @@ impl Options {
                     }
                 };
             }
+            "trusted-key" => {
+                let trusted = runtime.trust.trust_key(value, dir);
+                trusted.map_err(|error| wrong(&error))?;
+            }
+            "revoked-key" => {
+                let revoked = runtime.trust.revoke_key(value);
+                revoked.map_err(|error| wrong(&error))?;
+            }
+            "require-signed" => {
+                runtime.trust.require_signed = yes_or_no(value).map_err(|error| wrong(&error))?
+            }
             "max-memory" => limits.max_memory = Some(size()?),
             "max-time" => limits.max_time = Some(span()?),
             "max-fuel" => limits.max_fuel = Some(count()?),
@@ -213,11 +227,7 @@ impl Options {
             }
             "max-time-inside" => self.inside_time_max = span()?.0,
             "fetch-from-peers" => {
-                self.peers.fetch = match value.to_ascii_lowercase().as_str() {
-                    "yes" => true,
-                    "no" => false,
-                    _ => return Err(wrong(&"it is yes or no")),
-                };
+                self.peers.fetch = yes_or_no(value).map_err(|error| wrong(&error))?
             }
             "peer-user" => self.peers.user = Some(value.to_owned()),
             "peer-password" => self.peers.password = Some(value.to_owned()),
@@ -238,6 +248,13 @@ impl Options {
         runtime.engine.memory_bytes_max = runtime.limits.memory_bytes_max;
         runtime.engine.table_elements_max =
             usize::try_from(runtime.limits.table_elements_max).unwrap_or(usize::MAX);
+        if runtime.trust.refuses_everything() {
+            return Err(OptionsError::Value {
+                name: "require-signed",
+                value: "yes".to_owned(),
+                problem: "without a trusted-key nothing could be loaded".to_owned(),
+            });
+        }
         runtime.pool.instances_min = runtime.pool.instances_min.min(runtime.pool.instances_max);
         for (name, value) in [
             ("max-instances", runtime.pool.instances_max),
@@ -253,6 +270,14 @@ impl Options {
             }
         }
         Ok(self)
+    }
+}
+
+fn yes_or_no(value: &str) -> Result<bool, &'static str> {
+    match value.to_ascii_lowercase().as_str() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("it is yes or no"),
     }
 }
 
@@ -310,6 +335,12 @@ mod tests {
             ("max-time soon", "'soon' of the argument 'max-time'"),
             ("max-stack 1GB", "limits are wrong"),
             ("fetch-from-peers maybe", "yes or no"),
+            ("require-signed yes", "nothing could be loaded"),
+            (
+                "trusted-key missing.pub",
+                "\"missing.pub\" is neither a minisign public key",
+            ),
+            ("revoked-key 12", "16 hexadecimal digits"),
             ("default-permissions {}x", "'default-permissions' is wrong"),
         ] {
             let error = read(line).expect_err(line).to_string();
@@ -321,6 +352,9 @@ mod tests {
     fn every_argument_has_a_meaning() {
         for name in NAMES {
             let tried = [
+                "RWQBAAAAAAAAgAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB",
+                "8000000000000001",
+                "no",
                 "1",
                 "1s",
                 "reuse",

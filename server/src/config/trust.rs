@@ -1,40 +1,16 @@
 //! The keys of the configuration: whose bundles are loaded.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::PathBuf;
-
-use ferrite_cache::bundle::{KeyIdError, Trust, TrustedKey};
-use ferrite_runtime::trust::TrustOptions;
+use ferrite_cache::bundle::KeyIdError;
+use ferrite_runtime::trust::{KeyError, TrustOptions};
 
 use super::Config;
-
-/// Longest file of a public key that is read, in bytes; minisign writes about 110.
-const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 /// What can be wrong with the keys of the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// A text that is neither a key nor a file.
-    #[error(
-        "wasm.security.trusted_keys: {text:?} is neither a minisign public key nor the path of its file ({path} cannot be read)",
-        path = path.display()
-    )]
-    Neither {
-        /// What was configured.
-        text: String,
-        /// Where a file was looked for.
-        path: PathBuf,
-        /// What the file system says.
-        #[source]
-        source: io::Error,
-    },
-    /// A file without a key.
-    #[error("wasm.security.trusted_keys: {} holds no minisign public key", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-    },
+    /// A text that names no key.
+    #[error("wasm.security.trusted_keys: {0}")]
+    Trusted(#[from] KeyError),
     /// A text that is no key id.
     #[error("wasm.security.revoked_keys: {0}")]
     Revoked(#[from] KeyIdError),
@@ -48,37 +24,21 @@ pub enum KeysError {
 /// Reads the keys; files that are named relatively are taken from `server.dir`.
 pub(crate) fn read(config: &Config) -> Result<TrustOptions, KeysError> {
     let security = &config.security;
-    let mut trust = Trust::default();
+    let mut trust = TrustOptions {
+        require_signed: security.require_signed,
+        ..TrustOptions::default()
+    };
+    let folder = config.below_dir("".as_ref());
     for text in &security.trusted_keys {
-        let text = text.trim();
-        trust.keys.push(match text.parse() {
-            Ok(key) => key,
-            Err(_) => from_file(config, text)?,
-        });
+        trust.trust_key(text, &folder)?;
     }
     for id in &security.revoked_keys {
-        trust.revoked.push(id.trim().parse()?);
+        trust.revoke_key(id)?;
     }
-    if security.require_signed && trust.keys.is_empty() {
+    if trust.refuses_everything() {
         return Err(KeysError::Nobody);
     }
-    Ok(TrustOptions {
-        trust,
-        require_signed: security.require_signed,
-    })
-}
-
-fn from_file(config: &Config, text: &str) -> Result<TrustedKey, KeysError> {
-    let path = config.below_dir(text.as_ref());
-    let mut content = String::new();
-    File::open(&path)
-        .and_then(|file| file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut content))
-        .map_err(|source| KeysError::Neither {
-            text: text.chars().take(80).collect(),
-            path: path.clone(),
-            source,
-        })?;
-    content.parse().map_err(|_| KeysError::File { path })
+    Ok(trust)
 }
 
 #[cfg(test)]
