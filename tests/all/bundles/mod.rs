@@ -7,4 +7,4 @@ mod refused;
 mod registry;
 mod released;
 mod tampered;
-mod workshop;
+pub(crate) mod workshop;

@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use crate::guests::COUNT;
 
 /// A folder with keys, modules and bundles, and a server's folder beside it.
-pub(super) struct Workshop {
+pub(crate) struct Workshop {
     folder: TempDir,
 }
 
 impl Workshop {
     /// With the keys `ci` and `other`.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let workshop = Self { folder };
         fs::create_dir_all(workshop.modules()).expect("made");
@@ -27,26 +27,26 @@ impl Workshop {
         workshop
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The folder that the server works in.
-    pub(super) fn server_dir(&self) -> PathBuf {
+    pub(crate) fn server_dir(&self) -> PathBuf {
         self.path("server")
     }
 
     /// The folder that the server takes paths from.
-    pub(super) fn modules(&self) -> PathBuf {
+    pub(crate) fn modules(&self) -> PathBuf {
         self.server_dir().join("wasm")
     }
 
-    pub(super) fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.server_dir().join("cache/wasm")
     }
 
     /// Runs the command line in the folder, whatever comes of it.
-    pub(super) fn try_wasmc(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn try_wasmc(&self, arguments: &[&str]) -> Output {
         command("ferrite-wasmc", "FERRITE_WASMC_BIN")
             .args(arguments)
             .env("FERRITE_KEY_PASSWORD", "")
@@ -56,7 +56,7 @@ impl Workshop {
     }
 
     /// Runs the command line, which must succeed; what it printed.
-    pub(super) fn wasmc(&self, arguments: &[&str]) -> String {
+    pub(crate) fn wasmc(&self, arguments: &[&str]) -> String {
         let output = self.try_wasmc(arguments);
         assert!(
             output.status.success(),
@@ -67,12 +67,12 @@ impl Workshop {
     }
 
     /// Makes a bundle of the counting function, which may write every key, and reads it.
-    pub(super) fn bundle(&self, more: &[&str]) -> Vec<u8> {
+    pub(crate) fn bundle(&self, more: &[&str]) -> Vec<u8> {
         self.make("count", "1.2.3", more)
     }
 
     /// The same under another name and version.
-    pub(super) fn make(&self, name: &str, version: &str, more: &[&str]) -> Vec<u8> {
+    pub(crate) fn make(&self, name: &str, version: &str, more: &[&str]) -> Vec<u8> {
         let mut arguments = vec!["bundle", "count.wat", "-o", "made.tar"];
         arguments.extend(["--name", name, "--version", version]);
         if !more.contains(&"--permissions") {
@@ -92,12 +92,12 @@ impl Workshop {
     }
 
     /// The same, signed by `ci`.
-    pub(super) fn signed(&self, more: &[&str]) -> Vec<u8> {
+    pub(crate) fn signed(&self, more: &[&str]) -> Vec<u8> {
         self.bundle(&[more, &["--sign", "ci.key"]].concat())
     }
 
     /// The id of a key.
-    pub(super) fn key_id(&self, name: &str) -> String {
+    pub(crate) fn key_id(&self, name: &str) -> String {
         let bundle = self.bundle(&["--target", "none", "--sign", &format!("{name}.key")]);
         fs::write(self.path("id.tar"), bundle).expect("written");
         let told = self.wasmc(&["verify", "id.tar", "--key", &format!("{name}.pub")]);
@@ -106,7 +106,7 @@ impl Workshop {
     }
 
     /// A server that trusts `ci`.
-    pub(super) fn server(&self) -> ServerBuilder {
+    pub(crate) fn server(&self) -> ServerBuilder {
         let key = self.path("ci.pub");
         let key = key.to_str().expect("text");
         Server::builder()
@@ -115,13 +115,13 @@ impl Workshop {
     }
 
     /// The same, without a compiler: what it runs came in a bundle.
-    pub(super) fn lean_server(&self) -> ServerBuilder {
+    pub(crate) fn lean_server(&self) -> ServerBuilder {
         self.server().without_compiler()
     }
 }
 
 /// The text of an error, which must begin with `code`.
-pub(super) fn refused(reply: &Reply, code: &str) -> String {
+pub(crate) fn refused(reply: &Reply, code: &str) -> String {
     let error = reply
         .error()
         .unwrap_or_else(|| panic!("not refused: {reply:?}"));
@@ -130,7 +130,7 @@ pub(super) fn refused(reply: &Reply, code: &str) -> String {
 }
 
 /// The digest that a load replies with.
-pub(super) fn loaded(reply: &Reply) -> String {
+pub(crate) fn loaded(reply: &Reply) -> String {
     let digest = reply
         .text()
         .unwrap_or_else(|| panic!("not loaded: {reply:?}"));
@@ -139,7 +139,7 @@ pub(super) fn loaded(reply: &Reply) -> String {
 }
 
 /// Files of native code in a cache.
-pub(super) fn artifacts(cache: &Path) -> usize {
+pub(crate) fn artifacts(cache: &Path) -> usize {
     let folders = fs::read_dir(cache.join("v1"))
         .into_iter()
         .flatten()

@@ -1,5 +1,6 @@
 //! The module in Valkey and Redis: the same replies as the server's, and what those engines add.
 
+mod bundles;
 mod cluster;
 mod data;
 mod long_calls;
