@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: how fast it is from outside, beside its peers, and the page that says so.
 //!
-//! A part measures one thing and keeps its figures in `target/bench/PART.json`; when every part has
-//! been measured, `docs/benchmarks.md` and its plot are written from them. Contenders take turns
-//! within a run, so that what slows the machine down slows them all.
+//! A part measures one thing and keeps its figures in `target/bench/PART.json`; `docs/benchmarks.md`
+//! and its plot are written from those that there are. Contenders take turns within a run, so that
+//! what slows the machine down slows them all.
 
 mod cells;
 mod cold;
@@ -81,7 +81,7 @@ impl Part {
     }
 }
 
-/// Measure the chosen parts, and write the page when all have been measured.
+/// Measure the chosen parts, and write the page from all that were ever measured here.
 ///
 /// # Errors
 /// When something does not build, start or answer as it should.
@@ -130,28 +130,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             Part::InProcess => keep(workspace, options, *part, &in_process::measure(workspace)?)?,
         }
     }
-    let missing: Vec<_> = Part::value_variants()
-        .iter()
-        .filter(|part| **part != Part::Module && !file(workspace, **part).is_file())
-        .collect();
-    if let Some(part) = missing.first() {
-        println!(
-            "\nnote: the page is written once every part was measured; {} was not",
-            part.name()
-        );
-        return Ok(());
-    }
-    let (socket, machine) = kept(workspace, Part::Socket)?;
-    let (store, _) = kept(workspace, Part::Store)?;
-    let (cold, _) = kept(workspace, Part::Cold)?;
-    let (compile, _) = kept(workspace, Part::Compile)?;
-    let (in_process, _) = kept(workspace, Part::InProcess)?;
+    let socket = kept(workspace, Part::Socket)?;
+    let store = kept(workspace, Part::Store)?;
+    let cold = kept(workspace, Part::Cold)?;
+    let compile = kept(workspace, Part::Compile)?;
+    let in_process = kept(workspace, Part::InProcess)?;
     let docs = workspace.root.join("docs");
-    write(&docs.join("benchmarks.svg"), &plot::throughput(&socket))?;
-    write(
-        &docs.join("benchmarks.md"),
-        &page::write(&machine, &socket, &store, &cold, &compile, &in_process),
-    )
+    if let Some((socket, _)) = &socket {
+        write(&docs.join("benchmarks.svg"), &plot::throughput(socket))?;
+    }
+    let measured = page::Measured {
+        socket,
+        store,
+        cold,
+        compile,
+        in_process,
+    };
+    write(&docs.join("benchmarks.md"), &page::write(&measured))
 }
 
 fn file(workspace: &Workspace, part: Part) -> PathBuf {
@@ -179,8 +174,16 @@ fn keep<T: Serialize>(
     )
 }
 
-fn kept<T: DeserializeOwned>(workspace: &Workspace, part: Part) -> Result<(T, Machine)> {
+/// What was measured of a part, and where; nothing of one that was not.
+fn kept<T: DeserializeOwned>(workspace: &Workspace, part: Part) -> Result<Option<(T, Machine)>> {
     let path = file(workspace, part);
+    if !path.is_file() {
+        println!(
+            "note: {} was not measured, and has no place on the page",
+            part.name()
+        );
+        return Ok(None);
+    }
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let again = format!(

@@ -13,27 +13,57 @@ use super::page_store;
 use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
 use super::store::Store;
 
-/// Write it whole.
-pub(super) fn write(
-    machine: &Machine,
-    socket: &Socket,
-    store: &Store,
-    cold: &Cold,
-    compile: &Compile,
-    in_process: &InProcess,
-) -> String {
+/// What there is to tell, each part with the machine that it was measured on.
+pub(super) struct Measured {
+    pub(super) socket: Option<(Socket, Machine)>,
+    pub(super) store: Option<(Store, Machine)>,
+    pub(super) cold: Option<(Cold, Machine)>,
+    pub(super) compile: Option<(Compile, Machine)>,
+    pub(super) in_process: Option<(InProcess, Machine)>,
+}
+
+/// Write it whole; a part that was not measured has no section.
+pub(super) fn write(measured: &Measured) -> String {
     let mut page = String::new();
     // Writing to a string cannot fail.
-    let _ = head(&mut page, machine)
-        .and_then(|()| calls(&mut page, socket))
-        .and_then(|()| page_store::write(&mut page, store))
-        .and_then(|()| starts(&mut page, cold))
-        .and_then(|()| compilers(&mut page, compile))
-        .and_then(|()| parts(&mut page, in_process));
+    let _ = sections(&mut page, measured);
     page
 }
 
-fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
+fn sections(page: &mut String, measured: &Measured) -> std::fmt::Result {
+    let Measured {
+        socket,
+        store,
+        cold,
+        compile,
+        in_process,
+    } = measured;
+    head(page)?;
+    if let Some((socket, machine)) = socket {
+        calls(page, socket)?;
+        place(page, machine)?;
+    }
+    if let Some((store, machine)) = store {
+        page_store::write(page, store)?;
+        place(page, machine)?;
+    }
+    if let Some((cold, machine)) = cold {
+        starts(page, cold)?;
+        place(page, machine)?;
+    }
+    if let Some((compile, machine)) = compile {
+        compilers(page, compile)?;
+        place(page, machine)?;
+    }
+    if let Some((in_process, machine)) = in_process {
+        parts(page, in_process)?;
+        place(page, machine)?;
+    }
+    Ok(())
+}
+
+/// Where a section's figures are from.
+fn place(page: &mut String, machine: &Machine) -> std::fmt::Result {
     let Machine {
         processor,
         cores,
@@ -43,6 +73,13 @@ fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
         commit,
         profile,
     } = machine;
+    writeln!(
+        page,
+        "\n*{processor}, {cores} cores, {memory_gib} GiB, {kernel}; {rustc}, profile `{profile}`, commit `{commit}`.*\n"
+    )
+}
+
+fn head(page: &mut String) -> std::fmt::Result {
     writeln!(page, "# Benchmarks\n")?;
     writeln!(
         page,
@@ -64,12 +101,10 @@ fn head(page: &mut String, machine: &Machine) -> std::fmt::Result {
         page,
         "take turns within each round, and a ratio is taken round by round before its median. Servers, clients"
     )?;
-    writeln!(page, "and everything else share the machine:\n")?;
     writeln!(
         page,
-        "- {processor}, {cores} cores, {memory_gib} GiB, {kernel}"
-    )?;
-    writeln!(page, "- {rustc}, profile `{profile}`, commit `{commit}`\n")
+        "and everything else share the machine that stands below each section.\n"
+    )
 }
 
 fn calls(page: &mut String, socket: &Socket) -> std::fmt::Result {
