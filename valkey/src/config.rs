@@ -201,7 +201,7 @@ impl Options {
                 revoked.map_err(|error| wrong(&error))?;
             }
             "require-signed" => {
-                runtime.trust.require_signed = yes_or_no(value).map_err(|error| wrong(&error))?
+                runtime.trust.require_signed = yes_or_no(value).map_err(|error| wrong(&error))?;
             }
             "max-memory" => limits.max_memory = Some(size()?),
             "max-time" => limits.max_time = Some(span()?),
@@ -227,7 +227,7 @@ impl Options {
             }
             "max-time-inside" => self.inside_time_max = span()?.0,
             "fetch-from-peers" => {
-                self.peers.fetch = yes_or_no(value).map_err(|error| wrong(&error))?
+                self.peers.fetch = yes_or_no(value).map_err(|error| wrong(&error))?;
             }
             "peer-user" => self.peers.user = Some(value.to_owned()),
             "peer-password" => self.peers.password = Some(value.to_owned()),
