@@ -11,8 +11,8 @@
 //! `wasmtime-wizer` writes the other module.
 //!
 //! It is sound only where the start would do the same every time. Whatever reads the outside world
-//! or changes it is refused, with the reason, and then the module stays as it is; [`outside`] has
-//! the list. What a language's SDK vouches for by the marker is let through: [`Trust`].
+//! or changes it is refused, with the reason, and then the module stays as it is; `outside` has
+//! the list. What a language's SDK vouches for by the marker is let through: `Trust`.
 
 mod outside;
 mod start;

@@ -1,9 +1,9 @@
 //! Ferrite WASM as a module for Valkey and Redis: the same functions and commands, on the engine's
 //! own data, replication, persistence and cluster.
 //!
-//! The server loads the library and calls [`start`]'s two entry points, one under each project's
+//! The server loads the library and calls `start`'s two entry points, one under each project's
 //! name. From there on, every way from the server into the module is a callback behind a guard that
-//! lets no panic through, and every way back is a method of [`context`], `open_key` and their like,
+//! lets no panic through, and every way back is a method of `context`, `open_key` and their like,
 //! which are the only files that touch the C interface.
 
 #![allow(
