@@ -521,9 +521,14 @@ impl<K: Keyspace> Runtime<K> {
                 }
             })
             .collect();
-        self.0.change(|names, _| {
+        self.0.change(|names, sequences| {
             let before = std::mem::take(names);
             for record in records {
+                // What the data holds is taken as it is; nothing older is loaded over it.
+                if let Some(release) = &record.release {
+                    let highest = sequences.entry(record.name.clone()).or_default();
+                    *highest = (*highest).max(release.sequence);
+                }
                 let registered = match before.get(record.name.as_bytes()) {
                     Some(known) if *known.record() == record => Arc::clone(known),
                     _ => Arc::new(Registered::lazy(record)),

@@ -46,12 +46,16 @@ fn bundles_are_loaded_if_a_trusted_key_signed_them() {
         client.run("SAVE");
         drop(engine);
 
-        // A restart finds code and facts again.
+        // A restart finds code and facts again, and takes no older release either.
         let engine = start();
         let mut client = engine.client();
         assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(2));
         let info = client.run("WASM.INFO count");
         let release = info.at("bundle").expect("it came in one");
         assert_eq!(release.at("sequence").and_then(Reply::int), Some(2));
+        refused(
+            &client.run("WASM.LOAD count old.cwasm.tar REPLACE"),
+            "BADSIG",
+        );
     }
 }
