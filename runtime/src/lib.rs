@@ -45,6 +45,7 @@ mod run;
 pub mod runtime;
 mod scalar;
 mod scalar_func;
+pub mod sequences;
 pub mod source;
 pub mod spec;
 mod state;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::record::Record;
-use crate::trust::Sequences;
+use crate::sequences::Sequences;
 
 /// The format's version; a file of another one is not touched.
 const VERSION: u32 = 1;
@@ -223,7 +223,7 @@ mod tests {
     use crate::limits::LimitSettings;
     use crate::permissions::Permissions;
     use crate::record::{FunctionName, Record};
-    use crate::trust::Sequences;
+    use crate::sequences::Sequences;
 
     fn record(name: &str) -> Record {
         Record {

@@ -1,15 +1,11 @@
-//! Whose native code is loaded, and that no release comes after a newer one.
+//! Whose native code is loaded.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ferrite_cache::bundle::{KeyIdError, Trust, TrustedKey};
-
-use crate::error::{CallError, Code};
-use crate::record::FunctionName;
 
 /// Whose native code is loaded.
 #[derive(Clone, Debug, Default)]
@@ -93,27 +89,6 @@ fn read_key(text: &str, path: &Path) -> Result<TrustedKey, KeyError> {
     content.parse().map_err(|_| KeyError::File {
         path: path.to_owned(),
     })
-}
-
-/// The highest sequence number that was loaded of each function, kept even where the function is
-/// unloaded: an old release does not come back.
-pub type Sequences = BTreeMap<FunctionName, u64>;
-
-/// Refuses a release that is older than one that was loaded before.
-pub(crate) fn check_sequence(
-    sequences: &Sequences,
-    name: &FunctionName,
-    sequence: u64,
-) -> Result<(), CallError> {
-    match sequences.get(name) {
-        Some(&seen) if sequence < seen => Err(CallError::new(
-            Code::BadSignature,
-            format!(
-                "the bundle has sequence {sequence}, and sequence {seen} of \"{name}\" was loaded here before; sign the release again with a higher one to go back to it"
-            ),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The time in seconds since 1970.

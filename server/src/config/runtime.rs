@@ -1,10 +1,10 @@
 //! What the configuration means to the runtime.
 
+use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::async_calls::AsyncOptions;
 use ferrite_runtime::engine::EngineOptions;
 use ferrite_runtime::limits::{LimitSettings, Limits, LimitsError};
 use ferrite_runtime::pool::PoolOptions;
-use ferrite_runtime::runtime::RuntimeOptions;
 use ferrite_runtime::source::SourceOptions;
 use ferrite_runtime::worker::WorkerOptions;
 
@@ -109,10 +109,10 @@ fn saturate(number: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use ferrite_runtime::RuntimeOptions;
     use ferrite_runtime::async_calls::AsyncOptions;
     use ferrite_runtime::limits::Limits;
     use ferrite_runtime::pool::PoolOptions;
-    use ferrite_runtime::runtime::RuntimeOptions;
     use ferrite_runtime::worker::WorkerOptions;
 
     use super::{Config, options};

@@ -1,0 +1,133 @@
+//! A call: its function's code fetched if it is not there, run, and counted however it ends.
+
+use std::sync::Arc;
+
+use ferrite_cache::Digest;
+
+use super::{Inner, Runtime};
+use crate::call::{CallOutcome, CallRequest, ReceiptOf};
+use crate::error::{CallError, Code};
+use crate::function::Function;
+use crate::keyspace::Keyspace;
+use crate::record::Record;
+use crate::registered::Registered;
+use crate::resp::Encoder;
+use crate::stats::FunctionStats;
+use crate::ticker::Moment;
+use crate::wait::{Wait, until};
+
+impl<K: Keyspace> Runtime<K> {
+    /// Runs one call and writes exactly one reply, errors included.
+    ///
+    /// The future may be dropped at any time; the call then leaves no trace.
+    pub async fn call(
+        &self,
+        request: &CallRequest<'_>,
+        reply: &mut Encoder,
+    ) -> CallOutcome<ReceiptOf<K>> {
+        let (name, _) = request.name_and_entry();
+        // Held while the call runs, so that no count is touched that all threads share.
+        let names = self.0.registry.look();
+        let Some(registered) = names.get(name) else {
+            let error = CallError::no_function(name);
+            reply.error_display(&error);
+            return CallOutcome::failed(error);
+        };
+        let function = match registered.function() {
+            Some(function) => function,
+            None => match self.fetch(registered, request).await {
+                Ok(function) => function,
+                Err(error) => {
+                    reply.error_display(&error);
+                    return CallOutcome::failed(error);
+                }
+            },
+        };
+        let counted = Counted {
+            stats: registered.stats(),
+            digest: function.digest(),
+            over: false,
+        };
+        let outcome = self.0.executor.call(function, request, reply).await;
+        counted.end(&outcome);
+        outcome
+    }
+
+    /// The code of a function that was not needed until now.
+    #[cold]
+    async fn fetch<'r>(
+        &self,
+        registered: &'r Arc<Registered<K>>,
+        request: &CallRequest<'_>,
+    ) -> Result<&'r Arc<Function<K>>, CallError> {
+        let inner = Arc::clone(&self.0);
+        let ready = registered.wait_ready(move |record| inner.load_record(record));
+        let time_max = self.0.options.limits.time_max;
+        let time_max = request
+            .timeout
+            .map_or(time_max, |asked| asked.min(time_max));
+        let started = Moment::now();
+        match until(ready, started.after(time_max), request.handle).await {
+            Ok(result) => result,
+            Err(Wait::Killed) => Err(CallError::killed()),
+            Err(Wait::Over) => Err(CallError::new(
+                Code::Timeout,
+                "the function is still being loaded; try again later",
+            )),
+        }
+    }
+
+    /// The code of the function of this name. Blocks while it is fetched.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or its code cannot be had.
+    pub fn ready(&self, name: &[u8]) -> Result<Arc<Function<K>>, CallError> {
+        let registered = self.function(name)?;
+        if let Some(function) = registered.function() {
+            return Ok(Arc::clone(function));
+        }
+        let inner = Arc::clone(&self.0);
+        let ready = registered.wait_ready(move |record| inner.load_record(record));
+        pollster::block_on(ready).cloned()
+    }
+}
+
+impl<K: Keyspace> Inner<K> {
+    /// Fetches the code of a function that is remembered.
+    fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
+        let key = record.release.as_ref().map(|release| release.key);
+        let acquired = self.acquire.acquire_remembered(&record.digest, key)?;
+        self.start(&acquired, self.spec(record)?)
+    }
+}
+
+/// A call that is counted when it is over, also where whoever waited for it dropped it.
+struct Counted<'a> {
+    stats: &'a FunctionStats,
+    digest: Digest,
+    over: bool,
+}
+
+impl Counted<'_> {
+    #[inline]
+    fn end<R>(mut self, outcome: &CallOutcome<R>) {
+        self.over = true;
+        self.stats
+            .record(outcome.fuel, outcome.tries, outcome.latency);
+        if let Some(error) = &outcome.error {
+            self.stats.record_error(error, Some(self.digest));
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            // What it used went with it.
+            self.stats.record(0, 1, None);
+            self.stats
+                .record_error(&CallError::killed(), Some(self.digest));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Other code for a function that goes on serving.
+
+use std::sync::Arc;
+
+use ferrite_cache::Digest;
+
+use super::Runtime;
+use crate::error::CallError;
+use crate::keyspace::Keyspace;
+use crate::record::Record;
+use crate::registered::Registered;
+use crate::sequences;
+use crate::source::Source;
+use crate::unpack::Asked;
+
+impl<K: Keyspace> Runtime<K> {
+    /// Gives a function other code and leaves everything else of it. Blocks while it is compiled.
+    ///
+    /// Calls that run end on the old code; none fails because of it.
+    ///
+    /// # Errors
+    ///
+    /// The client's error; nothing has changed then.
+    pub fn reload(
+        &self,
+        name: &[u8],
+        source: &Source<'_>,
+        file: Option<&str>,
+    ) -> Result<Digest, CallError> {
+        let inner = &*self.0;
+        let first = self.function(name)?;
+        let arriving = inner.arriving.read();
+        let unpacked = inner.unpack(source, &first.record().name)?;
+        let release = unpacked.as_ref().map(|one| Box::new(one.release.clone()));
+        let asked = match &unpacked {
+            Some(unpacked) => {
+                let asked = Asked::of(unpacked.bundle.manifest(), &inner.options)?;
+                // Said before anything is read; what holds in the end is asked again.
+                asked.narrow(&mut first.record().clone(), &inner.options)?;
+                Some(asked)
+            }
+            None => None,
+        };
+        let acquired = inner.acquire(source, unpacked)?;
+        loop {
+            let before = self.function(name)?;
+            let mut record = before.record().clone();
+            if let Some(asked) = &asked {
+                asked.narrow(&mut record, &inner.options)?;
+            }
+            record.release.clone_from(&release);
+            let function = inner.start(&acquired, inner.spec(&record)?)?;
+            record.digest = function.digest();
+            record.file = file.map(Into::into);
+            let digest = record.digest;
+            let changed = inner.change(|names, sequences| match names.get_mut(name) {
+                Some(current) if Arc::ptr_eq(current, &before) => {
+                    sequences::note(sequences, &record)?;
+                    let stats = Arc::clone(before.stats());
+                    *current = Arc::new(Registered::ready(record, stats, function));
+                    Ok(true)
+                }
+                // Somebody else changed the function meanwhile, perhaps its permissions.
+                _ => Ok(false),
+            })?;
+            if changed {
+                drop(arriving);
+                inner.evict();
+                return Ok(digest);
+            }
+        }
+    }
+
+    /// Gives a function the code that the file it was loaded from now has; `None` where it has that
+    /// already, or was not loaded from a file. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The same as from [`Runtime::reload`]. It is also kept with the function's errors, because
+    /// nobody may be waiting for it.
+    pub fn reload_file(&self, name: &[u8]) -> Result<Option<Digest>, CallError> {
+        let registered = self.function(name)?;
+        let Record { file, digest, .. } = registered.record();
+        let Some(file) = file.as_deref() else {
+            return Ok(None);
+        };
+        let reload = || {
+            let source = Source::for_load(file.as_bytes(), &self.0.options.source)?;
+            if matches!(&source, Source::Wasm(wasm) if Digest::of(wasm) == *digest) {
+                return Ok(None);
+            }
+            self.reload(name, &source, Some(file)).map(Some)
+        };
+        reload().inspect_err(|error| registered.stats().record_error(error, None))
+    }
+}
