@@ -7,6 +7,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -135,6 +136,74 @@ fn goes_the_whole_way(language: &str, test: &[&str]) {
 #[test]
 fn rust() {
     goes_the_whole_way("rust", &["cargo", "test", "--quiet"]);
+}
+
+/// The change that the guide tells of, made to a new project.
+#[test]
+fn rust_without_its_standard_library() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = folder.path();
+    if !is_there("rust", folder) {
+        return;
+    }
+    let wasmc = "ferrite-wasmc";
+    printed(wasmc, &["new", "limits", "--lang", "rust"], folder);
+    let project = folder.join("limits");
+    let change = |file: &str, before: &str, after: &str| {
+        let path = project.join(file);
+        let text = fs::read_to_string(&path).expect("the project has it");
+        assert!(text.contains(before), "{text}");
+        fs::write(path, text.replacen(before, after, 1)).expect("it can be written");
+    };
+    change(
+        "Cargo.toml",
+        "path = \"ferrite-sdk/rust\"",
+        "path = \"ferrite-sdk/rust\", default-features = false, features = [\"allocator\"]",
+    );
+    change(
+        "src/lib.rs",
+        "use ferrite_wasm_sdk::*;\n",
+        r#"#![cfg_attr(target_family = "wasm", no_std)]
+
+use ferrite_wasm_sdk::*;
+
+#[cfg(target_family = "wasm")]
+#[panic_handler]
+fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
+    ferrite_wasm_sdk::panicked(info)
+}
+"#,
+    );
+    printed(wasmc, &["build"], &project);
+    let module = project.join("build/limits.wasm");
+    let bytes = module.metadata().expect("it was built").len();
+    assert!(bytes < 17_500, "a rate limiter of {bytes} bytes");
+    let function = "build/limits.wasm:rate_limit";
+    let allowed = ["--permissions", "read-write"];
+    let call = ["--key", "api:1", "--arg", "2", "--arg", "60"];
+    let run = [&["run", function], &allowed[..], &call[..]].concat();
+    assert_eq!(printed(wasmc, &run, &project), "(integer) 1\n");
+
+    change(
+        "src/lib.rs",
+        "#[cfg(test)]",
+        r#"/// The byte at an index.
+#[ferrite_function]
+pub fn byte_at(bytes: &[u8], index: usize) -> i64 {
+    bytes[index].into()
+}
+
+#[cfg(test)]"#,
+    );
+    printed(wasmc, &["build"], &project);
+    let at = |index| ["run", ".:byte_at", "--arg", "abc", "--arg", index];
+    assert_eq!(printed(wasmc, &at("1"), &project), "(integer) 98\n");
+    let reply = output(wasmc, &at("7"), &project);
+    let text = String::from_utf8_lossy(&reply.stdout).into_owned();
+    assert!(
+        text.starts_with("(error) TRAP panic: index out of bounds: the len is 3"),
+        "{text}"
+    );
 }
 
 #[test]
