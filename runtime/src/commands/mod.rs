@@ -17,6 +17,7 @@ mod fcall;
 mod fields;
 mod help;
 mod info;
+mod key_positions;
 mod kill;
 mod list;
 mod load;

@@ -1,7 +1,5 @@
 //! What a command is: its name, shape and place in `COMMAND`, written once.
 
-use std::ops::Range;
-
 use super::Command;
 use super::error::CommandError;
 
@@ -72,22 +70,6 @@ impl Spec {
         } else {
             words == wanted
         }
-    }
-
-    /// Which words of a request are keys, for `COMMAND GETKEYS` and for routing in a cluster.
-    ///
-    /// # Errors
-    ///
-    /// When the request cannot be read.
-    pub fn key_positions(&'static self, argv: &[&[u8]]) -> Result<Range<usize>, CommandError> {
-        if !self.takes(argv.len()) {
-            return Err(CommandError::Arity { command: self.name });
-        }
-        Ok(match self.keys {
-            Keys::None => 0..0,
-            Keys::AfterWord => super::sections::Sections::read(self, argv, 2)?.keys,
-            Keys::Counted => super::counted::counted_keys(argv)?,
-        })
     }
 }
 

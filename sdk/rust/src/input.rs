@@ -1,12 +1,13 @@
-//! A call's keys and arguments, and the cursor that hands them to parameters.
+//! A call's keys and arguments, the cursor that hands them to parameters, and why one does not fit.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::argument::Decimal;
 use crate::error::Error;
+use crate::from_value::Mismatch;
 use crate::host;
-use crate::parameter::Refusal;
 use crate::result_buffer::append_long;
 
 /// Bytes of keys and arguments that need no allocation.
@@ -131,9 +132,28 @@ pub struct Input<'a> {
 /// Which key or argument a value was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    pub(crate) is_key: bool,
+    is_key: bool,
     /// From 1, as scripts count them.
-    pub(crate) number: usize,
+    number: usize,
+}
+
+/// Why a parameter could not be filled: nothing is left, or what is there is something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(Option<Box<(Mismatch, Position)>>);
+
+impl Refusal {
+    /// No key or argument is left for the parameter.
+    #[must_use]
+    pub const fn missing() -> Self {
+        Self(None)
+    }
+
+    /// The value that was taken last is not what the type takes.
+    #[cold]
+    #[must_use]
+    pub fn mismatch(mismatch: Mismatch, input: &Input<'_>) -> Self {
+        Self(Some(Box::new((mismatch, input.last()))))
+    }
 }
 
 impl<'a> Input<'a> {

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::argument::{Argument, ArgumentList, Arguments};
 use crate::from_value::{FromValue, Mismatch};
-use crate::input::Input;
-use crate::parameter::{Parameter, Refusal, take_one};
+use crate::input::{Input, Refusal};
+use crate::parameter::{Parameter, take_one};
 use crate::reply::Reply;
 
 /// Any serde type, as JSON: a parameter, a result, or a value in the store.

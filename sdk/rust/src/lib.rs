@@ -75,11 +75,10 @@ pub use ferrite_wasm_sdk_macros::{entry, ferrite_function};
 pub use from_value::{FromValue, Mismatch};
 #[cfg(all(target_family = "wasm", not(feature = "std")))]
 pub use guest::panicked;
-pub use input::Entry;
-pub use input::Input;
+pub use input::{Entry, Input, Refusal};
 #[cfg(feature = "serde")]
 pub use json::Json;
-pub use parameter::{Keys, Parameter, Refusal};
+pub use parameter::{Keys, Parameter};
 pub use reply::{Reply, Simple};
 pub use value::Value;
 
@@ -87,8 +86,7 @@ pub use value::Value;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::entry::{finish, run, take};
-    pub use crate::input::Input;
-    pub use crate::input::{Description, Entry};
+    pub use crate::input::{Description, Entry, Input};
 }
 
 /// The guides' code is compiled and run with the tests.

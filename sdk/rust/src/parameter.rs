@@ -1,33 +1,13 @@
 //! The types that a parameter of a ferrite function may have.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::from_value::{FromValue, Mismatch};
-use crate::input::{Input, Position};
+use crate::input::{Input, Refusal};
 use crate::value::Value;
-
-/// Why a parameter could not be filled: nothing is left, or what is there is something else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal(pub(crate) Option<Box<(Mismatch, Position)>>);
-
-impl Refusal {
-    /// No key or argument is left for the parameter.
-    #[must_use]
-    pub const fn missing() -> Self {
-        Self(None)
-    }
-
-    /// The value that was taken last is not what the type takes.
-    #[cold]
-    #[must_use]
-    pub fn mismatch(mismatch: Mismatch, input: &Input<'_>) -> Self {
-        Self(Some(Box::new((mismatch, input.last()))))
-    }
-}
 
 /// A type that a parameter of a ferrite function may have.
 ///

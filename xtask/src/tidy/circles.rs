@@ -18,14 +18,6 @@ use super::tree::{File, Tree};
 /// here is a debt; a unit that can be taken apart goes off the list.
 const UNITS: &[(&str, &[&str])] = &[
     (
-        "a command's description finds its keys as its reader does",
-        &["runtime/src/commands/"],
-    ),
-    (
-        "a parameter takes from the input, which refuses in the parameter's words",
-        &["sdk/rust/src/input.rs", "sdk/rust/src/parameter.rs"],
-    ),
-    (
         "commands run in sessions of the host, and some of them run other commands",
         &[
             "server/src/call_notes.rs",
