@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// What a digest starts with when it is written down.
 const PREFIX: &str = "blake3:";
 
+/// Length of a digest in hex.
+const HEX_DIGITS: usize = 64;
+
 /// The blake3 hash of some bytes, written `blake3:<64 lowercase hex digits>`.
 ///
 /// ```
@@ -53,7 +56,7 @@ impl Digest {
         let lowercase = hex
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if hex.len() != 64 || !lowercase {
+        if hex.len() != HEX_DIGITS || !lowercase {
             return Err(DigestError::Digits {
                 count: hex.chars().count(),
             });
@@ -114,11 +117,19 @@ pub enum DigestError {
     #[error("a digest starts with `blake3:`, followed by 64 lowercase hex digits")]
     Prefix,
     /// What follows is not 64 lowercase hex digits.
-    #[error("a digest has 64 lowercase hex digits; this one has {count} characters, or others")]
+    #[error("a digest has 64 lowercase hex digits; this one has {}", digits_problem(*.count))]
     Digits {
         /// Characters found after the prefix.
         count: usize,
     },
+}
+
+fn digits_problem(count: usize) -> String {
+    match count {
+        HEX_DIGITS => "other characters".to_owned(),
+        1 => "1 character".to_owned(),
+        _ => format!("{count} characters"),
+    }
 }
 
 #[cfg(test)]

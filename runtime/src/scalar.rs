@@ -105,11 +105,16 @@ fn read(ty: ValueType, text: &[u8]) -> Option<Val> {
 #[cold]
 fn wrong_count(entry: &str, signature: &Signature, given: usize) -> CallError {
     let params: Vec<_> = signature.params.iter().map(ToString::to_string).collect();
-    CallError::invalid(format!(
-        "entry \"{entry}\" takes {} arguments ({}), not {given}; give them after ARGS",
-        params.len(),
-        params.join(", "),
-    ))
+    let types = params.join(", ");
+    CallError::invalid(match params.len() {
+        0 => format!("entry \"{entry}\" takes no arguments, and {given} came after ARGS"),
+        1 => {
+            format!("entry \"{entry}\" takes 1 argument ({types}), not {given}; give it after ARGS")
+        }
+        count => format!(
+            "entry \"{entry}\" takes {count} arguments ({types}), not {given}; give them after ARGS"
+        ),
+    })
 }
 
 #[cold]
@@ -186,6 +191,21 @@ mod tests {
         ] {
             let error = read_args("f", &signature(&[ty], &[]), &[text.as_bytes()])
                 .expect_err("it is no such number");
+            assert_eq!(error.to_string(), expected);
+        }
+        for (params, given, expected) in [
+            (
+                &[][..],
+                &[&b"1"[..]][..],
+                "INVALID entry \"f\" takes no arguments, and 1 came after ARGS",
+            ),
+            (
+                &[I32],
+                &[],
+                "INVALID entry \"f\" takes 1 argument (i32), not 0; give it after ARGS",
+            ),
+        ] {
+            let error = read_args("f", &signature(params, &[]), given).expect_err("a wrong count");
             assert_eq!(error.to_string(), expected);
         }
         let error = read_args("f", &four, &[b"1"]).expect_err("three are missing");

@@ -292,7 +292,7 @@ FERRITE_FN bool ferrite_fail_status(int64_t status, const char *operation, ferri
         code = "NOPERM ", text = "not permitted";
         break;
     case FERRITE_READ_ONLY:
-        code = "NOPERM ", text = "the function may only read";
+        code = "NOPERM ", text = "the call may only read";
         break;
     case FERRITE_LIMIT:
         code = "LIMIT ", text = "a limit was reached";

@@ -61,7 +61,7 @@ func failed(status int64, operation string, subject []byte) error {
 	case abi.Denied:
 		code, text = "NOPERM ", "not permitted"
 	case abi.ReadOnly:
-		code, text = "NOPERM ", "the function may only read"
+		code, text = "NOPERM ", "the call may only read"
 	case abi.Limit:
 		code, text = "LIMIT ", "a limit was reached"
 	case abi.Invalid:

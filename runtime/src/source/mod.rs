@@ -121,7 +121,7 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// The folder itself cannot be used.
-    #[error("the folder for modules, {}, cannot be used: {problem}", .module_dir.display())]
+    #[error("the folder for modules, {}, cannot be used: {problem}; make it, or set wasm.module_dir to another", .module_dir.display())]
     ModuleDir {
         /// The folder.
         module_dir: PathBuf,

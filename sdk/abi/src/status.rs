@@ -62,7 +62,7 @@ impl Status {
             Self::NotFound => "not found",
             Self::NotStored => "not stored",
             Self::Denied => "not permitted",
-            Self::ReadOnly => "the function may only read",
+            Self::ReadOnly => "the call may only read",
             Self::WrongType => "the key holds another type of value",
             Self::Invalid => "invalid value or parameter",
             Self::Limit => "a limit was reached",

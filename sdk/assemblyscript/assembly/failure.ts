@@ -80,7 +80,7 @@ export function failStatus(status: i64, operation: string, subject: ArrayBuffer)
       text = "not permitted";
     } else if (status == Status.READ_ONLY) {
       code = "NOPERM ";
-      text = "the function may only read";
+      text = "the call may only read";
     } else if (status == Status.LIMIT) {
       code = "LIMIT ";
       text = "a limit was reached";

@@ -14,11 +14,15 @@ use super::typed::{KeyInfo, Typed};
 pub(super) const CONFIG_VARIABLE: &str = "FERRITE_CONFIG";
 
 /// Variables of the same prefix that belong to other programs of this project.
-const OTHER_VARIABLES: [&str; 4] = [
+const OTHER_VARIABLES: [&str; 8] = [
     CONFIG_VARIABLE,
+    "FERRITE_CACHE_DIR",
     "FERRITE_KEY_PASSWORD",
+    "FERRITE_REGISTRY_PASSWORD",
+    "FERRITE_REGISTRY_USER",
     "FERRITE_SERVER_BIN",
     "FERRITE_WASMC_BIN",
+    "FERRITE_WASM_RUSTC",
 ];
 
 /// What the command line asks for.

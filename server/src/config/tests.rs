@@ -106,7 +106,9 @@ fn foreign_variables_are_left_alone_and_slips_are_told() {
         &[
             ("FERRITE_SERVER_PROT", "1"),
             ("HOME", "/"),
+            ("FERRITE_CACHE_DIR", "x"),
             ("FERRITE_KEY_PASSWORD", "x"),
+            ("FERRITE_WASM_RUSTC", "x"),
         ],
     )
     .expect("only a warning");
