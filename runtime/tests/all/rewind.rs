@@ -8,8 +8,8 @@ use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
 use ferrite_runtime::rewind::exports::RewindExports;
 use ferrite_runtime::rewind::pristine::{Pristine, Rewinder, Rewound};
 use wasmtime::{
-    Engine, Instance, InstanceAllocationStrategy, Module, Store, Trap, TypedFunc, Val, WasmParams,
-    WasmResults,
+    Engine, Instance, InstanceAllocationStrategy, Memory, Module, Store, Trap, TypedFunc, Val,
+    WasmParams, WasmResults,
 };
 
 const GUEST: &str = r#"(module
@@ -43,6 +43,7 @@ struct House {
 impl House {
     fn new(memories_max: usize) -> Self {
         let mut config = Profile::native().compiler_config();
+        // The arena's signal handler comes in front of wasmtime's, which the first engine installs.
         let first = Engine::new(&config).expect("an engine can be made");
         let arena = Arena::new(ArenaOptions {
             memories_max,
@@ -112,6 +113,12 @@ impl Guest {
             .expect("the guest has this function")
     }
 
+    fn memory(&mut self) -> Memory {
+        self.instance
+            .get_memory(&mut self.store, "memory")
+            .expect("the memory is exported")
+    }
+
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, params: P) -> R {
         let func = self.func::<P, R>(name);
         func.call(&mut self.store, params).expect("no trap")
@@ -149,10 +156,7 @@ fn writes_of_the_host_are_undone_too() {
     let house = House::new(4);
     let pristine = house.pristine();
     let (mut guest, mut rewinder) = house.attached(&pristine);
-    let memory = guest
-        .instance
-        .get_memory(&mut guest.store, "memory")
-        .expect("the memory is exported");
+    let memory = guest.memory();
     memory
         .write(&mut guest.store, 65_530, b"across the pages")
         .expect("it fits");
@@ -168,10 +172,7 @@ fn a_reset_that_forgets_something_is_noticed() {
     let house = House::new(4);
     let pristine = house.pristine();
     let (mut guest, mut rewinder) = house.attached(&pristine);
-    let memory = guest
-        .instance
-        .get_memory(&mut guest.store, "memory")
-        .expect("the memory is exported");
+    let memory = guest.memory();
     let pages = [0, 1, 5, 17, 31];
     for page in pages {
         assert_eq!(guest.call::<_, i32>("swap", (page * 4096 + 12, 99)), 0);
