@@ -11,11 +11,11 @@ use crate::buffers::{self, BUFFER_BYTES};
 use crate::clients::Entered;
 use crate::commands::Flow;
 use crate::conversation::Conversation;
-use crate::dispatch::Step;
 use crate::end::End;
 use crate::host::{Drawn, Host};
 use crate::session::Session;
 use crate::socket::{Socket, Wire};
+use crate::step::Step;
 use crate::within::{TimedOut, within};
 
 /// A request that has begun with no more than this is waited for without a buffer.

@@ -8,12 +8,13 @@ use ferrite_runtime::resp::{Encoder, Protocol};
 use crate::buffers;
 use crate::clients::Client;
 use crate::commands::{Flow, Scope};
-use crate::dispatch::{self, Later, Step};
+use crate::dispatch;
 use crate::end::End;
 use crate::host::Host;
 use crate::poll_once::poll_once;
 use crate::session::Session;
 use crate::socket::Socket;
+use crate::step::{Later, Step};
 use crate::unsettled::Unsettled;
 
 /// Replies are sent once there are so many bytes of them, even if more requests are waiting.

@@ -3,48 +3,15 @@
 //! What can be answered at once is, without a future and without an allocation; only what has to
 //! wait becomes a [`Later`].
 
-use ferrite_runtime::commands::{Command, Spec as FunctionSpec, find as find_function};
-use ferrite_runtime::resp::Encoder;
-use ferrite_store::{Blocked, Retry};
+use ferrite_runtime::commands::find as find_function;
 
+use crate::admission::{no_authentication, no_permission, permitted};
 use crate::commands::{self, Flow, Scope, Spec, wrong_arity};
-use crate::config::Right;
 use crate::functions;
 use crate::multi;
 use crate::replies::Replies;
+use crate::step::{Later, Step};
 use crate::within::within;
-
-/// What came of a request.
-pub(crate) enum Step<'a> {
-    /// It was answered.
-    Done(Flow),
-    /// It has to wait for something.
-    Later(Later<'a>),
-}
-
-/// A request that has to wait. Dropping it ends it, and nothing of it is kept.
-pub(crate) enum Later<'a> {
-    /// A function's call, or something else that takes as long as a function.
-    Function(Command<'a>),
-    /// A command that blocks its thread.
-    Blocking {
-        /// The command.
-        spec: &'static FunctionSpec,
-        /// The request.
-        argv: &'a [&'a [u8]],
-    },
-    /// A write to keys that a call has reserved.
-    Reserved {
-        /// What resolves when they are free.
-        retry: Retry,
-        /// The request.
-        argv: &'a [&'a [u8]],
-    },
-    /// An `EXEC` that wants to write to keys that a call has reserved.
-    Exec(Retry),
-    /// A command that waits for somebody to write what it would take.
-    Blocked(Blocked),
-}
 
 /// Answers a request, or says what it has to wait for. `argv` has at least the command's name.
 #[inline]
@@ -95,46 +62,6 @@ fn data<'a>(scope: &mut Scope<'_>, argv: &'a [&'a [u8]]) -> Step<'a> {
         ferrite_store::Flow::Retry(retry) => Step::Later(Later::Reserved { retry, argv }),
         ferrite_store::Flow::Blocked(blocked) => Step::Later(Later::Blocked(blocked)),
     }
-}
-
-/// The error of a request from a client that has not said who it is.
-#[cold]
-pub(crate) fn no_authentication(reply: &mut Encoder) {
-    reply.error("NOAUTH Authentication required.");
-}
-
-/// The error of a request that needs a right which the user lacks.
-#[cold]
-pub(crate) fn no_permission(scope: &mut Scope<'_>, command: &[u8], right: Right) {
-    scope.reply.error(format!(
-        "NOPERM User {} has no permission to run the '{}' command; it needs the right {}",
-        scope.session.user_name(),
-        command.to_ascii_lowercase().escape_ascii(),
-        right.name(),
-    ));
-}
-
-/// Whether a user with bounded rights may make this request; writes the error if not.
-#[cold]
-pub(crate) fn permitted(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
-    if scope.session.user().is_none() {
-        no_authentication(scope.reply);
-        return false;
-    }
-    let Some(spec) = scope.host.store.command(argv[0]) else {
-        // It will be told that there is no such command.
-        return true;
-    };
-    let right = if spec.is_write() {
-        Right::Write
-    } else {
-        Right::Read
-    };
-    let may = scope.session.may(right);
-    if !may {
-        no_permission(scope, argv[0], right);
-    }
-    may
 }
 
 impl Later<'_> {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use ferrite_runtime::Runtime;
 use ferrite_runtime::keyspace::{
     CommandAccess, CommitError, DescribeError, KeyAccess, Keyspace, Mode, SetCondition, SetExpiry,
     StoreError, Transaction, Ttl,
@@ -11,6 +12,9 @@ use ferrite_runtime::resp::Encoder;
 use ferrite_store as store;
 
 use crate::replies::Replies;
+
+/// The runtime over the embedded store.
+pub(crate) type Functions = Runtime<EmbeddedKeyspace>;
 
 /// The embedded store as functions see it. It needs no server around it.
 #[derive(Clone)]

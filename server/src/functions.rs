@@ -3,21 +3,17 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use ferrite_runtime::Runtime;
 use ferrite_runtime::commands::{self, Command, Outcome, Right as Needed, Runs, Spec};
 use ferrite_runtime::resp::Encoder;
 use ferrite_store::{Receipt, StoreError};
 
+use crate::admission::{no_authentication, no_permission};
 use crate::call_notes::{self, Caller};
 use crate::commands::{Flow, Scope};
 use crate::config::Right;
-use crate::dispatch::{self, Later, Step};
-use crate::embedded::EmbeddedKeyspace;
 use crate::host::Host;
 use crate::since_wait::since_first_wait;
-
-/// The runtime over the embedded store.
-pub(crate) type Functions = Runtime<EmbeddedKeyspace>;
+use crate::step::{Later, Step};
 
 /// Answers a request on functions, or says what it has to wait for.
 #[inline]
@@ -64,12 +60,12 @@ pub(crate) const fn right(needed: Needed) -> Right {
 #[cold]
 fn permitted(scope: &mut Scope<'_>, spec: &Spec, command: &Command<'_>) -> bool {
     let Some(user) = scope.session.user() else {
-        dispatch::no_authentication(scope.reply);
+        no_authentication(scope.reply);
         return false;
     };
     let right = right(spec.right);
     if !user.may(right) {
-        dispatch::no_permission(scope, spec.name.as_bytes(), right);
+        no_permission(scope, spec.name.as_bytes(), right);
         return false;
     }
     let allowed = command
@@ -195,46 +191,5 @@ fn blocking(host: &Host, spec: &'static Spec, words: &[Box<[u8]>], reply: &mut E
         (_, Err(error)) => reply.error_display(&error),
         // Checked before.
         (None, Ok(_)) => {}
-    }
-}
-
-/// What all functions do together at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FunctionsSum {
-    /// Functions there are.
-    pub(crate) functions: usize,
-    /// Those whose code is loaded.
-    pub(crate) ready: usize,
-    pub(crate) running: usize,
-    pub(crate) waiting: usize,
-    /// Instances, or buffers of past calls, that are kept.
-    pub(crate) idle: usize,
-    pub(crate) idle_memory_bytes: u64,
-    pub(crate) calls: u64,
-    pub(crate) errors: u64,
-    pub(crate) fuel: u64,
-    pub(crate) retries: u64,
-}
-
-impl FunctionsSum {
-    pub(crate) fn of(runtime: &Functions) -> Self {
-        let mut sum = Self::default();
-        for registered in runtime.functions() {
-            sum.functions += 1;
-            if let Some(function) = registered.function() {
-                let usage = function.usage();
-                sum.ready += 1;
-                sum.running += usage.running;
-                sum.waiting += usage.waiting;
-                sum.idle += usage.idle;
-                sum.idle_memory_bytes += function.idle_memory_bytes();
-            }
-            let stats = registered.stats().snapshot();
-            sum.calls += stats.calls;
-            sum.errors += stats.errors;
-            sum.fuel += stats.fuel;
-            sum.retries += stats.retries;
-        }
-        sum
     }
 }

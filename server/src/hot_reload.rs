@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::functions::Functions;
+use crate::embedded::Functions;
 use crate::host::Host;
 
 /// How often files are looked at. Looking is one system call a file, and works on every file

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferrite_runtime::latency::LatencyHistogram;
 
 use crate::commands::resident_bytes;
-use crate::functions::Functions;
+use crate::embedded::Functions;
 use crate::host::Host;
 
 /// Upper ends of the latency buckets, in microseconds: a hundredth of a bucket of the next decade

@@ -3,30 +3,16 @@
 use ferrite_runtime::resp::Encoder;
 use ferrite_store::{Retry, Unit};
 
+use crate::admission::permitted;
 use crate::commands::{self, Flow, Scope, wrong_arity};
-use crate::dispatch::{Later, Step, permitted};
 use crate::replies::Replies;
+use crate::step::{Later, Step};
 
 /// Requests that one client may hold back.
 const REQUESTS_MAX: usize = 100_000;
 
 /// Bytes of requests that one client may hold back.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// What a client has said since `MULTI`.
-#[derive(Debug, Default)]
-pub(crate) struct Held {
-    requests: Vec<Box<[Box<[u8]>]>>,
-    bytes: usize,
-    /// Whether one of them was wrong, so that none will run.
-    broken: bool,
-}
-
-impl Held {
-    pub(crate) fn len(&self) -> usize {
-        self.requests.len()
-    }
-}
 
 /// Takes a request of a client that has said `MULTI`.
 #[cold]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferrite_store::Receipt;
 
 use crate::config::Right;
-use crate::multi::Held;
+use crate::held::Held;
 use crate::users::User;
 
 /// One connection's state, apart from its protocol, which its encoder knows.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ferrite_runtime::resp::{Encoder, Protocol};
 
 use super::{Flow, Scope, Spec};
-use crate::functions::FunctionsSum;
+use crate::functions_sum::FunctionsSum;
 use crate::host::Host;
 use crate::replies::Replies;
 
