@@ -13,6 +13,7 @@
 compile_error!("Ferrite WASM runs on Linux, on x86-64 and aarch64");
 
 pub mod bundle;
+mod depth;
 mod digest;
 mod disk;
 pub mod handoff;
@@ -22,6 +23,7 @@ mod module_info;
 mod profile;
 mod rewind;
 
+pub use depth::{CodeMoves, CodeMovesWriter, DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, DepthPlan};
 pub use digest::{Digest, DigestError};
 #[doc(hidden)]
 pub use disk::Step;

@@ -23,7 +23,7 @@ use crate::profile::Profile;
 pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 const MAGIC: &[u8; 8] = b"FERRMETA";
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 const HEADER_LEN: usize = 16;
 const CHECKSUM_LEN: usize = 32;
 const BODY_BYTES_MAX: usize = MANIFEST_BYTES_MAX - HEADER_LEN - CHECKSUM_LEN;
@@ -172,6 +172,7 @@ pub enum ManifestError {
 #[cfg(test)]
 mod tests {
     use super::{FORMAT_VERSION, MAGIC, MANIFEST_BYTES_MAX, Manifest, ManifestError};
+    use crate::depth::{CodeMoves, DepthPlan};
     use crate::digest::Digest;
     use crate::key_id::KeyId;
     use crate::module_info::{
@@ -233,6 +234,10 @@ mod tests {
                         back: -12,
                     }],
                 }),
+                stack_depth: Some(DepthPlan {
+                    start: true,
+                    moves: CodeMoves::default(),
+                }),
             },
             compile_micros: 1_234,
             signed_by: Some(KeyId::from_le_bytes(*b"the key!")),
@@ -266,10 +271,10 @@ mod tests {
     #[test]
     fn another_format_version_is_named() {
         let mut bytes = manifest().encode().expect("small enough");
-        bytes[8] = 3;
+        bytes[8] = 4;
         assert!(matches!(
             Manifest::decode(&bytes),
-            Err(ManifestError::Version { found: 3 })
+            Err(ManifestError::Version { found: 4 })
         ));
     }
 

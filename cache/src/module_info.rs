@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::depth::DepthPlan;
 use crate::rewind::Rewind;
 
 /// What the compiler found in a module.
@@ -32,6 +33,9 @@ pub struct ModuleInfo {
     pub start: bool,
     /// Whether instances of it may be rewound between calls.
     pub rewind: Rewind,
+    /// How its calls are counted, where it was compiled so.
+    #[serde(default)]
+    pub stack_depth: Option<DepthPlan>,
 }
 
 /// A function that a module imports; nothing else can be imported.

@@ -34,6 +34,9 @@ pub struct Profile {
     target: Target,
     baseline: Baseline,
     cpu_features: Vec<String>,
+    /// Whether the code counts how deep its calls nest.
+    #[serde(default)]
+    stack_depth: bool,
 }
 
 impl Profile {
@@ -87,7 +90,21 @@ impl Profile {
             target,
             baseline,
             cpu_features,
+            stack_depth: false,
         }
+    }
+
+    /// The same, for code that counts how deep its calls nest, or does not.
+    #[must_use]
+    pub fn with_stack_depth(mut self, counts: bool) -> Self {
+        self.stack_depth = counts;
+        self
+    }
+
+    /// Whether the code counts how deep its calls nest, as `max_stack_depth` needs it.
+    #[must_use]
+    pub const fn counts_stack_depth(&self) -> bool {
+        self.stack_depth
     }
 
     /// What an engine must be like to load the code, whatever the CPU.
@@ -122,12 +139,14 @@ impl Profile {
             target,
             baseline,
             cpu_features,
+            stack_depth,
         } = self;
-        let mut canonical = Canonical::new("ferrite profile 2");
+        let mut canonical = Canonical::new("ferrite profile 3");
         engine.encode(&mut canonical);
         canonical.text("target", target.triple());
         canonical.text("baseline", baseline.name());
         canonical.texts("cpu", cpu_features);
+        canonical.number("stack depth", u64::from(*stack_depth));
         canonical.finish()
     }
 
@@ -151,6 +170,7 @@ impl Profile {
             target,
             baseline,
             cpu_features,
+            stack_depth: _, // Both kinds are made and loaded by every build.
         } = self;
         engine.check()?;
         let expected = match baseline {
@@ -196,6 +216,7 @@ impl fmt::Display for Profile {
             target,
             baseline,
             cpu_features,
+            stack_depth,
         } = self;
         write!(f, "{target}, {baseline}")?;
         if *baseline == Baseline::Native {
@@ -208,6 +229,9 @@ impl fmt::Display for Profile {
             } else {
                 write!(f, " ({})", names.join(" "))?;
             }
+        }
+        if *stack_depth {
+            f.write_str(", stack depth counted")?;
         }
         write!(f, ", {engine}")
     }

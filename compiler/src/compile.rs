@@ -8,6 +8,7 @@ use thiserror::Error;
 use wasmtime::Engine;
 
 use crate::bounds::Bounds;
+use crate::depth::{self, Counted, DepthError};
 use crate::emit::{self, Compiled};
 use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
 use crate::targets::{self, TargetError};
@@ -86,7 +87,12 @@ impl Compiler {
                     }
                 },
             );
-        let (module, compiled) = other.unwrap_or((module, rewritten));
+        let (mut module, mut compiled) = other.unwrap_or((module, rewritten));
+        if self.profile.counts_stack_depth() {
+            let Counted { wasm, plan } = depth::count(&compiled, &module)?;
+            module.stack_depth = Some(plan);
+            compiled = Cow::Owned(wasm);
+        }
         let artifact =
             self.engine
                 .precompile_module(&compiled)
@@ -123,6 +129,9 @@ pub enum CompileError {
     /// Cranelift cannot compile for the profile's target.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// Its calls cannot be counted.
+    #[error(transparent)]
+    Depth(#[from] DepthError),
     /// What is to be said about the module does not fit into a manifest.
     #[error("the module has too many or too long imports and exports")]
     Manifest(#[source] ManifestError),
@@ -143,6 +152,7 @@ impl CompileError {
             | Self::Validate(ValidateError::Bound { .. })
             | Self::Manifest(ManifestError::TooLong { .. }) => "LIMIT",
             Self::Text(_) | Self::Validate(_) => "INVALID",
+            Self::Depth(error) => error.code(),
             Self::Profile(_) | Self::Target(_) | Self::Manifest(_) | Self::Backend { .. } => {
                 "INTERNAL"
             }
@@ -155,7 +165,11 @@ impl CompileError {
         match self {
             Self::Text(error) => error.offset(),
             Self::Validate(error) => error.offset(),
-            Self::Profile(_) | Self::Target(_) | Self::Manifest(_) | Self::Backend { .. } => None,
+            Self::Profile(_)
+            | Self::Target(_)
+            | Self::Depth(_)
+            | Self::Manifest(_)
+            | Self::Backend { .. } => None,
         }
     }
 }

@@ -8,10 +8,12 @@
 
 mod bounds;
 mod compile;
+pub mod depth;
 mod emit;
 pub mod preinit;
 pub mod rewrite;
 pub mod sandbox;
+mod sections;
 mod targets;
 mod text;
 mod validate;

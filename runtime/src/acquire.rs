@@ -1,6 +1,7 @@
 //! From a source to a verified artifact: out of the cache, or compiled once and put into it.
 
 mod bundle;
+mod depth;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,6 +10,8 @@ use ferrite_cache::bundle::KeyId;
 use ferrite_cache::handoff::Answer;
 use ferrite_cache::{Cache, Digest, KeyLock, Manifest, Profile, VerifiedArtifact};
 use parking_lot::{Condvar, Mutex};
+
+pub use depth::Depth;
 
 use crate::acquire_stats::AcquireStats;
 use crate::chain::chain;
@@ -28,6 +31,8 @@ pub struct Acquire {
     trust: TrustOptions,
     /// What this machine can run, best first. Compiled is for the best.
     candidates: Vec<Profile>,
+    /// The same, for code that counts how deep its calls nest.
+    counting: Vec<Profile>,
     compiling: Turns,
     warned: AtomicBool,
     stats: AcquireStats,
@@ -54,6 +59,10 @@ impl Acquire {
             cache,
             worker,
             trust,
+            counting: candidates
+                .iter()
+                .map(|profile| profile.clone().with_stack_depth(true))
+                .collect(),
             candidates,
             compiling: Turns::new(COMPILING_MAX),
             warned: AtomicBool::new(false),
@@ -73,28 +82,29 @@ impl Acquire {
         &self.stats
     }
 
-    /// The artifact for a source that is no bundle.
+    /// The artifact for a source that is no bundle, for a function that needs `depth`.
     ///
     /// # Errors
     ///
     /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
     /// cannot be compiled here; `BADSIG` for what nobody signed, where only what is signed is
     /// loaded; the compiler's own refusals.
-    pub fn acquire(&self, source: &Source<'_>) -> Result<Acquired, CallError> {
+    pub fn acquire(&self, source: &Source<'_>, depth: Depth) -> Result<Acquired, CallError> {
         let signed_only = self.trust.require_signed;
         match source {
-            Source::Cached(digest) if signed_only => self.signed_by_digest(digest),
-            Source::Cached(digest) => self.by_digest(digest, None),
+            Source::Cached(digest) if signed_only => self.signed_by_digest(digest, depth),
+            Source::Cached(digest) => self.by_digest(digest, None, depth),
             Source::Wasm(_) | Source::Text(_) if signed_only => Err(unsigned("the module")),
             Source::Wasm(wasm) => {
                 let digest = Digest::of(wasm);
-                match self.lookup(&digest) {
-                    Some(found) => Ok(found),
-                    None => self.compile(Some(&digest), wasm, None),
-                }
+                self.found_or(&digest, depth, || {
+                    self.compile(Some(&digest), wasm, None, depth)
+                })
             }
             // Only the worker can tell which WebAssembly a text stands for.
-            Source::Text(text) => self.compile(None, text, None),
+            Source::Text(text) => self
+                .compile(None, text, None, depth)
+                .map_err(|error| depth.explain(error)),
             Source::Bundle(_) => Err(CallError::invalid(
                 "a bundle is loaded by the name that it is signed for",
             )),
@@ -110,6 +120,7 @@ impl Acquire {
         &self,
         digest: &Digest,
         key: Option<KeyId>,
+        depth: Depth,
     ) -> Result<Acquired, CallError> {
         match key {
             Some(key) if self.trust.trust.revoked.contains(&key) => Err(CallError::new(
@@ -119,13 +130,14 @@ impl Acquire {
                 ),
             )),
             None if self.trust.require_signed => Err(unsigned("the function")),
-            key => self.by_digest(digest, key),
+            key => self.by_digest(digest, key, depth),
         }
     }
 
     /// Code in the cache that came in a bundle of a key that is still trusted.
-    fn signed_by_digest(&self, digest: &Digest) -> Result<Acquired, CallError> {
-        let found = self.lookup(digest);
+    fn signed_by_digest(&self, digest: &Digest, depth: Depth) -> Result<Acquired, CallError> {
+        let found = self.lookup_among(digest, self.candidates(depth));
+        let found = found.or_else(|| self.lookup_instead(digest, depth));
         let signed = |found: &Acquired| {
             let key = found.artifact.manifest().signed_by;
             key.is_some_and(|key| self.trust.trust.accepts(key).is_ok())
@@ -137,7 +149,46 @@ impl Acquire {
         })
     }
 
-    fn by_digest(&self, digest: &Digest, signed_by: Option<KeyId>) -> Result<Acquired, CallError> {
+    /// What this machine can run of what a function needs, best first.
+    fn candidates(&self, depth: Depth) -> &[Profile] {
+        match depth {
+            Depth::Free => &self.candidates,
+            Depth::Counted => &self.counting,
+        }
+    }
+
+    /// What the cache has, or what `make` makes; where that cannot be had, what serves as well.
+    fn found_or(
+        &self,
+        digest: &Digest,
+        depth: Depth,
+        make: impl FnOnce() -> Result<Acquired, CallError>,
+    ) -> Result<Acquired, CallError> {
+        if let Some(found) = self.lookup_among(digest, self.candidates(depth)) {
+            return Ok(found);
+        }
+        make().or_else(|error| {
+            let instead = (error.code() == Code::NoArtifact)
+                .then(|| self.lookup_instead(digest, depth))
+                .flatten();
+            instead.ok_or_else(|| depth.explain(error))
+        })
+    }
+
+    /// Code that counts how deep its calls nest, for a function that does without: it is slower.
+    fn lookup_instead(&self, digest: &Digest, depth: Depth) -> Option<Acquired> {
+        match depth {
+            Depth::Free => self.lookup_among(digest, &self.counting),
+            Depth::Counted => None,
+        }
+    }
+
+    fn by_digest(
+        &self,
+        digest: &Digest,
+        signed_by: Option<KeyId>,
+        depth: Depth,
+    ) -> Result<Acquired, CallError> {
         let Some(cache) = &self.cache else {
             return Err(CallError::new(
                 Code::NoArtifact,
@@ -146,30 +197,25 @@ impl Acquire {
                 ),
             ));
         };
-        if let Some(found) = self.lookup(digest) {
-            return Ok(found);
-        }
-        let source = cache.source(digest).unwrap_or_else(|error| {
-            self.warn("cannot be read", &chain(&error));
-            None
-        });
-        match source {
-            Some(wasm) => self.compile(Some(digest), &wasm, signed_by),
-            None => Err(CallError::new(
-                Code::NoArtifact,
-                format!(
-                    "{digest} is not in the cache {root}; put it there by ferrite-wasmc compile FILE --cache {root}, or give the module itself",
-                    root = cache.root().display()
-                ),
-            )),
-        }
+        self.found_or(digest, depth, || {
+            let source = cache.source(digest).unwrap_or_else(|error| {
+                self.warn("cannot be read", &chain(&error));
+                None
+            });
+            match source {
+                Some(wasm) => self.compile(Some(digest), &wasm, signed_by, depth),
+                None => Err(CallError::new(
+                    Code::NoArtifact,
+                    format!(
+                        "{digest} is not in the cache {root}; put it there by ferrite-wasmc compile FILE --cache {root}, or give the module itself",
+                        root = cache.root().display()
+                    ),
+                )),
+            }
+        })
     }
 
     /// An artifact in the cache that this machine can run. A disk that fails is a miss.
-    fn lookup(&self, digest: &Digest) -> Option<Acquired> {
-        self.lookup_among(digest, &self.candidates)
-    }
-
     fn lookup_among(&self, digest: &Digest, profiles: &[Profile]) -> Option<Acquired> {
         let cache = self.cache.as_ref()?;
         for profile in profiles {
@@ -215,14 +261,16 @@ impl Acquire {
         digest: Option<&Digest>,
         source: &[u8],
         signed_by: Option<KeyId>,
+        depth: Depth,
     ) -> Result<Acquired, CallError> {
-        let profile = &self.candidates[0];
+        let candidates = self.candidates(depth);
+        let profile = &candidates[0];
         let _lock = match digest {
             Some(digest) => {
                 let lock = self.lock(digest, profile);
                 // Whoever held the lock may have compiled the same.
                 if lock.is_some()
-                    && let Some(found) = self.lookup(digest)
+                    && let Some(found) = self.lookup_among(digest, candidates)
                 {
                     return Ok(found);
                 }
@@ -352,7 +400,7 @@ mod tests {
     use ferrite_cache::handoff::{Answer, write_answer};
     use ferrite_cache::{Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile, Rewind};
 
-    use super::Acquire;
+    use super::{Acquire, Depth};
     use crate::source::Source;
     use crate::trust::TrustOptions;
     use crate::worker::WorkerOptions;
@@ -381,6 +429,7 @@ mod tests {
                 rewind: Rewind::Refused {
                     reason: "it is made up".to_owned(),
                 },
+                stack_depth: None,
             },
             compile_micros: 1,
             signed_by: None,
@@ -441,7 +490,7 @@ mod tests {
         let acquire = scene.acquire(true);
         let digest = Digest::of(WASM);
         let missing = acquire
-            .acquire(&Source::Cached(digest))
+            .acquire(&Source::Cached(digest), Depth::Free)
             .expect_err("not there");
         let root = scene.folder.path().join("cache");
         assert_eq!(
@@ -453,10 +502,10 @@ mod tests {
         );
 
         let wasm = Source::Wasm(Cow::Borrowed(WASM));
-        let compiled = acquire.acquire(&wasm).expect("the worker answers");
+        let compiled = acquire.acquire(&wasm, Depth::Free).expect("the worker answers");
         assert!(!compiled.from_cache);
         for source in [&wasm, &Source::Cached(digest)] {
-            let found = acquire.acquire(source).expect("it is there");
+            let found = acquire.acquire(source, Depth::Free).expect("it is there");
             assert!(found.from_cache);
             assert_eq!(found.artifact.manifest(), compiled.artifact.manifest());
         }
@@ -469,7 +518,7 @@ mod tests {
         )?;
         let again = scene
             .acquire(true)
-            .acquire(&Source::Cached(digest))
+            .acquire(&Source::Cached(digest), Depth::Free)
             .expect("the source stays");
         assert!(!again.from_cache);
         assert_eq!(scene.runs(), 2);
@@ -481,10 +530,10 @@ mod tests {
         let scene = Scene::new(manifest())?;
         let acquire = scene.acquire(true);
         let text = Source::Text(Cow::Borrowed(b"(module)"));
-        let compiled = acquire.acquire(&text).expect("the worker answers");
+        let compiled = acquire.acquire(&text, Depth::Free).expect("the worker answers");
         assert_eq!(compiled.artifact.manifest().source, Digest::of(WASM));
         let found = acquire
-            .acquire(&Source::Cached(Digest::of(WASM)))
+            .acquire(&Source::Cached(Digest::of(WASM)), Depth::Free)
             .expect("it is there");
         assert!(found.from_cache);
         Ok(())
@@ -496,12 +545,12 @@ mod tests {
         let acquire = scene.acquire(false);
         let wasm = Source::Wasm(Cow::Borrowed(WASM));
         for runs in 1..3 {
-            let compiled = acquire.acquire(&wasm).expect("the worker answers");
+            let compiled = acquire.acquire(&wasm, Depth::Free).expect("the worker answers");
             assert!(!compiled.from_cache);
             assert_eq!(scene.runs(), runs);
         }
         let error = acquire
-            .acquire(&Source::Cached(Digest::of(WASM)))
+            .acquire(&Source::Cached(Digest::of(WASM)), Depth::Free)
             .expect_err("no cache");
         assert!(
             error
@@ -516,7 +565,7 @@ mod tests {
         let scene = Scene::new(manifest())?;
         let acquire = scene.acquire(true);
         let other = Source::Wasm(Cow::Borrowed(b"\0asm\x01\0\0\0\0\x01\0"));
-        let error = acquire.acquire(&other).expect_err("another module");
+        let error = acquire.acquire(&other, Depth::Free).expect_err("another module");
         assert_eq!(
             error.to_string(),
             "NOARTIFACT the compiler answered for another module or machine; use a ferrite-wasmc of the same release"
@@ -532,7 +581,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     let wasm = Source::Wasm(Cow::Borrowed(WASM));
-                    acquire.acquire(&wasm).expect("the worker answers");
+                    acquire.acquire(&wasm, Depth::Free).expect("the worker answers");
                 });
             }
         });

@@ -294,6 +294,12 @@ fn check(manifest: &Manifest, spec: &FunctionSpec) -> Result<(), CallError> {
     if memory_bytes > limits.memory_bytes_max {
         return Err(CallError::memory(limits.memory_bytes_max, memory_bytes));
     }
+    if limits.stack_depth_max.is_some() && manifest.module.stack_depth.is_none() {
+        return Err(CallError::new(
+            Code::NoArtifact,
+            "the code does not count how deep its calls nest, which max_stack_depth needs; compile it with ferrite-wasmc compile --stack-depth",
+        ));
+    }
     let table_elements = manifest.module.table_elements_min;
     if table_elements > limits.table_elements_max {
         return Err(CallError::limit(format!(

@@ -163,10 +163,18 @@ impl<K: Keyspace> Instance<K> {
             let memory_bytes_max = store.data().spec.limits.memory_bytes_max;
             rewriting.limit_growth(&mut *store, &instance, memory_bytes_max)?;
         }
+        let depth = prepared.depth();
+        if let Some(depth) = depth {
+            let depth_max = store.data().spec.limits.stack_depth_max;
+            depth.limit(&mut *store, &instance, depth_max)?;
+        }
         if start == Start::TakeOver {
             return Ok(instance);
         }
-        let function = rewriting.and_then(|rewriting| rewriting.start(&mut *store, &instance));
+        // At most one of the two has taken the start function away from the module.
+        let function = rewriting
+            .and_then(|rewriting| rewriting.start(&mut *store, &instance))
+            .or_else(|| depth?.start(&mut *store, &instance));
         if let Some(function) = function {
             Self::initialize(store, &instance, function, prepared).await?;
         }
@@ -190,7 +198,7 @@ impl<K: Keyspace> Instance<K> {
         let function = function.typed::<(), ()>(&*store)?;
         let ran = function.call_async(&mut *store, ()).await;
         if ran.is_err() {
-            note_refused_growth(store, instance, prepared);
+            note_refused(store, instance, prepared);
         }
         ran
     }
@@ -307,9 +315,10 @@ impl<K: Keyspace> Instance<K> {
     }
 }
 
-/// Tells the limiter what the code that stands for growth refused, so that the error can say it.
+/// Tells the limiter what the compiler's own code refused, so that the error can say it: growth, and
+/// a call that would nest too deep.
 #[cold]
-fn note_refused_growth<K: Keyspace>(
+fn note_refused<K: Keyspace>(
     store: &mut Store<StoreData<K>>,
     instance: &WasmInstance,
     prepared: &Prepared<K>,
@@ -319,6 +328,13 @@ fn note_refused_growth<K: Keyspace>(
         .and_then(|exports| exports.refused_bytes(&mut *store, instance));
     if let Some(wanted_bytes) = refused {
         store.data_mut().limiter.note_refused(wanted_bytes);
+    }
+    if let (Some(depth), Some(limit)) = (
+        prepared.depth(),
+        store.data().spec.limits.stack_depth_max,
+    ) && depth.exceeded(&mut *store, instance)
+    {
+        store.data_mut().limiter.note_too_deep(limit);
     }
 }
 

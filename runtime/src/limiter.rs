@@ -19,6 +19,11 @@ pub(crate) enum Refusal {
         /// The elements it asked for.
         wanted_elements: u64,
     },
+    /// A call that nests deeper.
+    Depth {
+        /// How deep its calls may nest.
+        limit: u32,
+    },
 }
 
 /// The limits of one instance's memory and tables.
@@ -70,6 +75,11 @@ impl Limiter {
                 wanted_bytes,
             });
         }
+    }
+
+    /// Notes that the guest was refused a call that would nest deeper than `limit`.
+    pub(crate) fn note_too_deep(&mut self, limit: u32) {
+        self.refused = Some(Refusal::Depth { limit });
     }
 
     /// Bytes of linear memory that the instance has. Memories never shrink, so this is also the

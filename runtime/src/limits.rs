@@ -26,7 +26,8 @@ pub struct LimitSettings {
     /// Stack of one call. It is the same for all functions; see [`LimitsError::StackPerFunction`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_stack: Option<ByteSize>,
-    /// Nesting of calls; see [`LimitsError::StackDepth`].
+    /// How deep calls may nest: functions of the module that call others of it and run at once, the
+    /// entry included. Needs code that counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_stack_depth: Option<Count>,
     /// The reply of one call.
@@ -54,6 +55,9 @@ pub struct Limits {
     pub fuel_max: u64,
     /// Stack of one call, in bytes; the engine has one figure for all functions.
     pub stack_bytes_max: u64,
+    /// Functions of the module that call others of it and may run at once, the entry included;
+    /// none where only the stack's bytes bound them.
+    pub stack_depth_max: Option<u32>,
     /// The reply of one call, in bytes.
     pub reply_bytes_max: u64,
     /// Keys and values that one call writes, in bytes.
@@ -71,6 +75,7 @@ impl Limits {
         time_max: Duration::from_secs(5),
         fuel_max: 10_000_000,
         stack_bytes_max: 512 << 10,
+        stack_depth_max: None,
         reply_bytes_max: 16 << 20,
         writes_bytes_max: 64 << 20,
         table_elements_max: 10_000,
@@ -80,6 +85,9 @@ impl Limits {
     /// The most table elements that any function may have, and the most that the compiler takes: an
     /// instance's tables are set aside beforehand.
     pub const TABLE_ELEMENTS_END: u64 = 100_000;
+
+    /// The deepest that calls can be counted; the stack's bytes end long before.
+    pub(crate) const STACK_DEPTH_END: u32 = u32::MAX - 1;
 
     /// A 32-bit memory has no more than this, in bytes.
     const MEMORY_BYTES_END: u64 = 4 << 30;
@@ -105,6 +113,7 @@ impl Limits {
             time_max: asked.time_max.min(self.time_max),
             fuel_max: asked.fuel_max.min(self.fuel_max),
             stack_bytes_max: self.stack_bytes_max,
+            stack_depth_max: lower(asked.stack_depth_max, self.stack_depth_max),
             reply_bytes_max: asked.reply_bytes_max.min(self.reply_bytes_max),
             writes_bytes_max: asked.writes_bytes_max.min(self.writes_bytes_max),
             table_elements_max: asked.table_elements_max.min(self.table_elements_max),
@@ -139,9 +148,10 @@ impl Limits {
             max_table_elements,
             max_log,
         } = settings;
-        if max_stack_depth.is_some() {
-            return Err(LimitsError::StackDepth {
-                engine: ByteSize(self.stack_bytes_max),
+        if *max_stack_depth == Some(Count(0)) {
+            return Err(LimitsError::TooSmall {
+                field: "max_stack_depth",
+                least: "1".into(),
             });
         }
         if let Some(Span(asked)) = max_time
@@ -165,6 +175,14 @@ impl Limits {
             time_max: max_time.map_or(self.time_max, |Span(time)| time),
             fuel_max: count(max_fuel, self.fuel_max),
             stack_bytes_max: self.stack_bytes_max,
+            stack_depth_max: match max_stack_depth {
+                Some(Count(number)) => Some(
+                    u32::try_from(*number)
+                        .unwrap_or(u32::MAX)
+                        .min(Self::STACK_DEPTH_END),
+                ),
+                None => self.stack_depth_max,
+            },
             reply_bytes_max: size(max_reply, self.reply_bytes_max),
             writes_bytes_max: size(max_writes, self.writes_bytes_max),
             table_elements_max: count(max_table_elements, self.table_elements_max)
@@ -181,6 +199,7 @@ impl Limits {
             time_max,
             fuel_max,
             stack_bytes_max,
+            stack_depth_max,
             reply_bytes_max,
             writes_bytes_max,
             table_elements_max,
@@ -191,13 +210,21 @@ impl Limits {
             max_time: Some(Span(time_max)),
             max_fuel: Some(Count(fuel_max)),
             max_stack: Some(ByteSize(stack_bytes_max)),
-            max_stack_depth: None,
+            max_stack_depth: stack_depth_max.map(|depth| Count(depth.into())),
             max_reply: Some(ByteSize(reply_bytes_max)),
             max_writes: Some(ByteSize(writes_bytes_max)),
             max_table_elements: Some(Count(table_elements_max)),
             max_log: Some(ByteSize(log_bytes_max)),
         }
         .to_json()
+    }
+}
+
+/// The lower of two limits, where there are two.
+fn lower(one: Option<u32>, other: Option<u32>) -> Option<u32> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -240,7 +267,7 @@ pub enum LimitsError {
     /// The engine checks the stack against one figure that is fixed when it starts, so a smaller
     /// one could be promised and not kept.
     #[error(
-        "limits: max_stack cannot be {asked} for one function: the engine has one stack size, {engine}, for all; leave it out"
+        "limits: max_stack cannot be {asked} for one function: the engine has one stack size, {engine}, for all; leave it out, or bound how deep calls nest with max_stack_depth"
     )]
     StackPerFunction {
         /// What was asked for.
@@ -253,16 +280,6 @@ pub enum LimitsError {
     StackOfEngine {
         /// What was asked for.
         asked: ByteSize,
-        /// What every call has.
-        engine: ByteSize,
-    },
-    /// A bound on the number of nested calls.
-    ///
-    /// Compiled code bounds the stack in bytes; it does not count frames.
-    #[error(
-        "limits: max_stack_depth cannot be enforced: frames are not counted, the stack is bounded by {engine} in all; leave it out"
-    )]
-    StackDepth {
         /// What every call has.
         engine: ByteSize,
     },
@@ -283,7 +300,7 @@ mod tests {
         assert_eq!(resolve("{}")?, Limits::DEFAULT);
         let limits = resolve(
             r#"{"max_memory": "1MB", "max_time": "250ms", "max_fuel": 1000, "max_reply": 0,
-                "max_writes": "0", "max_table_elements": 5, "max_log": "1KB"}"#,
+                "max_writes": "0", "max_table_elements": 5, "max_log": "1KB", "max_stack_depth": 100}"#,
         )?;
         assert_eq!(
             limits,
@@ -292,6 +309,7 @@ mod tests {
                 time_max: Duration::from_millis(250),
                 fuel_max: 1000,
                 stack_bytes_max: Limits::DEFAULT.stack_bytes_max,
+                stack_depth_max: Some(100),
                 reply_bytes_max: 0,
                 writes_bytes_max: 0,
                 table_elements_max: 5,
@@ -315,6 +333,23 @@ mod tests {
         assert_eq!(limits.table_elements_max, Limits::TABLE_ELEMENTS_END);
         assert_eq!(limits.memory_bytes_max, 4 << 30);
         assert_eq!(limits.time_max, Duration::from_secs(3600));
+        Ok(())
+    }
+
+    #[test]
+    fn the_servers_depth_is_every_functions() -> Result<(), LimitsError> {
+        let read = |json: &str| LimitSettings::from_json(json.as_bytes());
+        let server = Limits::DEFAULT.for_server(&read(r#"{"max_stack_depth": 50}"#)?)?;
+        for (json, expected) in [
+            ("{}", 50),
+            (r#"{"max_stack_depth": 10}"#, 10),
+            (r#"{"max_stack_depth": 18446744073709551615}"#, 50),
+        ] {
+            let limits = server.for_function(&read(json)?)?;
+            assert_eq!(limits.stack_depth_max, Some(expected), "{json}");
+        }
+        let deep = resolve(r#"{"max_stack_depth": 18446744073709551615}"#)?;
+        assert_eq!(deep.stack_depth_max, Some(Limits::STACK_DEPTH_END));
         Ok(())
     }
 
@@ -360,11 +395,11 @@ mod tests {
             ),
             (
                 r#"{"max_stack": "64KB"}"#,
-                "limits: max_stack cannot be 64KB for one function: the engine has one stack size, 512KB, for all; leave it out",
+                "limits: max_stack cannot be 64KB for one function: the engine has one stack size, 512KB, for all; leave it out, or bound how deep calls nest with max_stack_depth",
             ),
             (
-                r#"{"max_stack_depth": 128}"#,
-                "limits: max_stack_depth cannot be enforced: frames are not counted, the stack is bounded by 512KB in all; leave it out",
+                r#"{"max_stack_depth": 0}"#,
+                "limits: max_stack_depth must be at least 1",
             ),
             (
                 r#"{"max_log": 1, "max_log": 2}"#,

@@ -1,14 +1,16 @@
 //! A loaded module, linked and with its exports found, ready to be instantiated.
 
-use ferrite_cache::{EntryKind, ModuleInfo, Rewind, RewindPlan, Signature};
+use ferrite_cache::{CodeMoves, EntryKind, ModuleInfo, Rewind, RewindPlan, Signature};
 use ferrite_wasm_abi::{
     ALLOC_EXPORT, DEALLOC_EXPORT, DEFAULT_ENTRY, INITIALIZE_EXPORT, MEMORY_EXPORT,
 };
 use wasmtime::{InstancePre, Linker, Module, ModuleExport};
 
+use crate::depth::DepthExports;
 use crate::error::CallError;
+use crate::missing_export::MissingExport;
 use crate::keyspace::Keyspace;
-use crate::rewind::exports::{MissingExport, RewindExports};
+use crate::rewind::exports::RewindExports;
 use crate::state::StoreData;
 
 /// A loaded module, linked and with its exports found.
@@ -19,6 +21,7 @@ pub(crate) struct Prepared<K: Keyspace> {
     entries: Box<[Entry]>,
     exports: Exports,
     rewriting: Option<Rewriting>,
+    counting: Option<Counting>,
     /// Functions that the module imports and defines; the compiler's own come after them.
     functions: u32,
 }
@@ -27,6 +30,12 @@ pub(crate) struct Prepared<K: Keyspace> {
 struct Rewriting {
     exports: RewindExports,
     plan: RewindPlan,
+}
+
+/// What the compiler put into a module that counts how deep its calls nest.
+struct Counting {
+    exports: DepthExports,
+    moves: CodeMoves,
 }
 
 /// An exported function that can be called from outside.
@@ -114,11 +123,19 @@ impl<K: Keyspace> Prepared<K> {
             }),
             Rewind::Refused { .. } => None,
         };
+        let counting = match &info.stack_depth {
+            Some(plan) => Some(Counting {
+                exports: DepthExports::find(module, plan)?,
+                moves: plan.moves.clone(),
+            }),
+            None => None,
+        };
         let imported = u32::try_from(info.imports.len()).unwrap_or(u32::MAX);
         Ok(Self {
             pre,
             entries,
             rewriting,
+            counting,
             functions: info.functions.saturating_add(imported),
             exports: Exports {
                 memory: find(MEMORY_EXPORT),
@@ -153,6 +170,12 @@ impl<K: Keyspace> Prepared<K> {
         self.rewriting.as_ref().map(|rewriting| &rewriting.exports)
     }
 
+    /// What bounds how deep the module's calls nest, if they are counted.
+    #[must_use]
+    pub(crate) fn depth(&self) -> Option<&DepthExports> {
+        self.counting.as_ref().map(|counting| &counting.exports)
+    }
+
     /// Whether the author wrote the function of this index; the others are the compiler's.
     #[must_use]
     pub(crate) fn is_authors(&self, function: u32) -> bool {
@@ -162,9 +185,14 @@ impl<K: Keyspace> Prepared<K> {
     /// Where in the source an offset of the code that was compiled is.
     #[must_use]
     pub(crate) fn source_offset(&self, compiled: u64) -> u64 {
-        match &self.rewriting {
-            Some(rewriting) => rewriting.plan.source_offset(compiled),
+        // Counting came last.
+        let rewritten = match &self.counting {
+            Some(counting) => counting.moves.before(compiled),
             None => compiled,
+        };
+        match &self.rewriting {
+            Some(rewriting) => rewriting.plan.source_offset(rewritten),
+            None => rewritten,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Says in a client's words why a guest ended without a reply.
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
 use crate::error::{CallError, Code};
 use crate::keyspace::Keyspace;
@@ -56,7 +56,7 @@ pub(crate) fn classify(
         return trapped(*trap, error, limits, refused, last_error, source);
     }
     match refused {
-        Some(refused) => grown(refused),
+        Some(refused) => out_of(refused, error, source),
         None => CallError::new(
             Code::Trap,
             format!("the function cannot be started: {error:#}"),
@@ -101,7 +101,7 @@ fn trapped(
                 limits.stack_bytes_max
             ),
         ),
-        (_, Some(refused)) => grown(refused),
+        (_, Some(refused)) => out_of(refused, error, source),
         (Trap::UnreachableCodeReached, None) => CallError::new(
             Code::Trap,
             last_error.map_or_else(
@@ -120,7 +120,7 @@ fn trapped(
     }
 }
 
-fn grown(refused: Refusal) -> CallError {
+fn out_of(refused: Refusal, error: &wasmtime::Error, source: &dyn SourcePlaces) -> CallError {
     match refused {
         Refusal::Memory {
             limit_bytes,
@@ -132,29 +132,52 @@ fn grown(refused: Refusal) -> CallError {
         } => CallError::limit(format!(
             "the function wanted {wanted_elements} table elements, its limit is {limit_elements}; raise max_table_elements"
         )),
+        Refusal::Depth { limit } => CallError::new(
+            Code::Stack,
+            format!(
+                "{}calls nest {} deep, the limit is {limit}; raise max_stack_depth, or recurse less",
+                function(error, source),
+                u64::from(limit) + 1
+            ),
+        ),
     }
 }
 
 /// `in wasm function "name" at offset 0x2a: `, or nothing where no guest code was running.
 fn place(error: &wasmtime::Error, source: &dyn SourcePlaces) -> String {
-    let frame = error
-        .downcast_ref::<WasmBacktrace>()
-        .into_iter()
-        .flat_map(WasmBacktrace::frames)
-        .find(|frame| source.is_authors(frame.func_index()));
-    let Some(frame) = frame else {
+    let Some(frame) = frame(error, source) else {
         return String::new();
     };
-    let name = match frame.func_name() {
-        Some(name) => demangled(name),
-        None => format!("number {}", frame.func_index()),
-    };
+    let name = name(frame);
     match frame.module_offset() {
         Some(offset) => {
             let offset = source.source_offset(offset as u64);
             format!("in wasm function {name} at offset {offset:#x}: ")
         }
         None => format!("in wasm function {name}: "),
+    }
+}
+
+/// The same without the offset, where the code at it is not the author's.
+fn function(error: &wasmtime::Error, source: &dyn SourcePlaces) -> String {
+    frame(error, source).map_or_else(String::new, |frame| {
+        format!("in wasm function {}: ", name(frame))
+    })
+}
+
+/// The innermost frame of a function that the author wrote.
+fn frame<'e>(error: &'e wasmtime::Error, source: &dyn SourcePlaces) -> Option<&'e FrameInfo> {
+    error
+        .downcast_ref::<WasmBacktrace>()
+        .into_iter()
+        .flat_map(WasmBacktrace::frames)
+        .find(|frame| source.is_authors(frame.func_index()))
+}
+
+fn name(frame: &FrameInfo) -> String {
+    match frame.func_name() {
+        Some(name) => demangled(name),
+        None => format!("number {}", frame.func_index()),
     }
 }
 

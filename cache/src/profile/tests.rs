@@ -59,6 +59,7 @@ fn every_field_changes_the_fingerprint() {
     differs(&|profile| profile.target = Target::Aarch64Linux);
     differs(&|profile| profile.baseline = Baseline::V2);
     differs(&|profile| drop(profile.cpu_features.pop()));
+    differs(&|profile| profile.stack_depth = true);
     differs(&|profile| profile.engine.abi += 1);
     differs(&|profile| profile.engine.wasmtime.push('0'));
     differs(&|profile| profile.engine.rewriting += 1);
@@ -101,6 +102,7 @@ fn the_fingerprint_of_known_values_stays() {
         target: Target::X86_64Linux,
         baseline: Baseline::V2,
         cpu_features: vec![String::from("has_sse3"), String::from("has_ssse3")],
+        stack_depth: false,
     };
     assert_eq!(profile.fingerprint().to_string(), "d8a42e5558886c8d");
     assert_eq!(profile.engine_version().len(), 24);

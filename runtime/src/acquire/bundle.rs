@@ -4,7 +4,7 @@ use std::io::Read;
 
 use ferrite_cache::bundle::{BundleContents, TrustedBundle};
 
-use super::{Acquire, Acquired};
+use super::{Acquire, Acquired, Depth};
 use crate::error::{CallError, Code};
 use crate::unpack::refused;
 
@@ -21,6 +21,7 @@ impl Acquire {
     pub(crate) fn acquire_bundle<R: Read>(
         &self,
         bundle: TrustedBundle<R>,
+        depth: Depth,
     ) -> Result<Acquired, CallError> {
         let profiles: Vec<_> = bundle
             .manifest()
@@ -30,12 +31,17 @@ impl Acquire {
             .collect();
         let offered: Vec<_> = profiles.iter().map(|one| one.fingerprint()).collect();
         let described: Vec<_> = profiles.iter().map(ToString::to_string).collect();
-        let best = self
-            .candidates
+        let mut suiting = self.candidates(depth).to_vec();
+        // As in the cache, the best of what was asked for, else what serves as well.
+        let asked_for = suiting.len();
+        if depth == Depth::Free {
+            suiting.extend_from_slice(self.candidates(Depth::Counted));
+        }
+        let best = suiting
             .iter()
             .position(|candidate| offered.contains(&candidate.fingerprint()));
         let wanted: Vec<_> = best
-            .map(|at| self.candidates[at].fingerprint())
+            .map(|at| suiting[at].fingerprint())
             .into_iter()
             .collect();
         let BundleContents {
@@ -45,8 +51,8 @@ impl Acquire {
             artifacts,
         } = bundle.read(&wanted).map_err(|error| refused(&error))?;
         let digest = manifest.source.digest;
-        let as_good = best.map_or(self.candidates.len(), |at| at + 1);
-        if let Some(found) = self.lookup_among(&digest, &self.candidates[..as_good]) {
+        let as_good = best.map_or(asked_for, |at| at + 1);
+        if let Some(found) = self.lookup_among(&digest, &suiting[..as_good]) {
             let before = found.artifact.manifest();
             match before.signed_by {
                 // Once the key that signed it before is revoked, it must not go with it.
@@ -66,24 +72,24 @@ impl Acquire {
                 from_cache: false,
             });
         }
-        self.compile(Some(&digest), &source, Some(key))
+        self.compile(Some(&digest), &source, Some(key), depth)
             .map_err(|error| {
                 if error.code() != Code::NoArtifact {
                     return error;
                 }
-                let needed = &self.candidates[0];
+                let needed = &suiting[0];
                 let has = if described.is_empty() {
                     "no native code at all".to_owned()
                 } else {
                     format!("native code for {}", described.join("; for "))
                 };
-                CallError::new(
+                depth.explain(CallError::new(
                     Code::NoArtifact,
                     format!(
                         "the bundle has {has}; this machine needs {needed}, or a baseline that it can run; {}",
                         error.text()
                     ),
-                )
+                ))
             })
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ferrite_cache::EntryKind;
 use wasmtime::{Func, Val};
 
-use super::{Buffers, EntryFunc, Instance, Survives, client_error, note_refused_growth};
+use super::{Buffers, EntryFunc, Instance, Survives, client_error, note_refused};
 use crate::error::CallError;
 use crate::host::fuel;
 use crate::keyspace::Keyspace;
@@ -59,7 +59,7 @@ impl<K: Keyspace> Instance<K> {
             Ok(()) => Ok(()),
             Err(RunError::Reply(error)) => Err((error, Survives::Yes)),
             Err(RunError::Guest(error)) => {
-                note_refused_growth(&mut self.store, &self.instance, prepared);
+                note_refused(&mut self.store, &self.instance, prepared);
                 let error = client_error(&error, self.store.data(), prepared);
                 Err((error, Survives::No))
             }

@@ -4,6 +4,7 @@ use ferrite_cache::RewindPlan;
 use wasmtime::{AsContextMut, Extern, Func, Global, Instance, Memory, Module, ModuleExport, Val};
 
 use super::WASM_PAGE;
+use crate::missing_export::MissingExport;
 
 /// What the compiler's rewriting put into a module.
 #[derive(Clone)]
@@ -21,14 +22,6 @@ struct Growth {
     pages: ModuleExport,
     pages_max: ModuleExport,
     refused: ModuleExport,
-}
-
-/// The artifact lacks what its manifest promises.
-#[derive(Debug, thiserror::Error)]
-#[error("the artifact has no export {name}, which its manifest promises; compile it again")]
-pub struct MissingExport {
-    /// The export.
-    pub name: String,
 }
 
 impl RewindExports {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ferrite_cache::Digest;
 
 use super::{Inner, Runtime};
+use crate::acquire::Depth;
 use crate::call::{CallOutcome, CallRequest, ReceiptOf};
 use crate::error::{CallError, Code};
 use crate::function::Function;
@@ -97,8 +98,12 @@ impl<K: Keyspace> Inner<K> {
     /// Fetches the code of a function that is remembered.
     fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
         let key = record.release.as_ref().map(|release| release.key);
-        let acquired = self.acquire.acquire_remembered(&record.digest, key)?;
-        self.start(&acquired, self.spec(record)?)
+        let spec = self.spec(record)?;
+        let depth = Depth::of(&spec.limits);
+        let acquired = self
+            .acquire
+            .acquire_remembered(&record.digest, key, depth)?;
+        self.start(&acquired, spec)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferrite_cache::Digest;
 
 use super::{Inner, Runtime};
-use crate::acquire::Acquired;
+use crate::acquire::{Acquired, Depth};
 use crate::error::CallError;
 use crate::function::Function;
 use crate::keyspace::Keyspace;
@@ -99,7 +99,7 @@ impl<K: Keyspace> Runtime<K> {
         // What is wrong with the options is said before anything is compiled.
         let spec = inner.spec(&record)?;
         let arriving = inner.arriving.read();
-        let acquired = inner.acquire(&source, unpacked)?;
+        let acquired = inner.acquire(&source, unpacked, Depth::of(&spec.limits))?;
         let function = inner.start(&acquired, spec)?;
         record.digest = function.digest();
         let digest = record.digest;
@@ -145,7 +145,9 @@ impl<K: Keyspace> Runtime<K> {
         }
         let spec = inner.spec(record)?;
         let _arriving = inner.arriving.read();
-        let acquired = inner.acquire.acquire(source)?;
+        let acquired = inner
+            .acquire
+            .acquire(source, Depth::of(&spec.limits))?;
         inner.start(&acquired, spec)
     }
 
@@ -192,10 +194,11 @@ impl<K: Keyspace> Inner<K> {
         &self,
         source: &Source<'_>,
         unpacked: Option<Unpacked<'_>>,
+        depth: Depth,
     ) -> Result<Acquired, CallError> {
         match unpacked {
-            Some(unpacked) => self.acquire.acquire_bundle(unpacked.bundle),
-            None => self.acquire.acquire(source),
+            Some(unpacked) => self.acquire.acquire_bundle(unpacked.bundle, depth),
+            None => self.acquire.acquire(source, depth),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ferrite_cache::Digest;
 
 use super::Runtime;
+use crate::acquire::Depth;
 use crate::error::CallError;
 use crate::keyspace::Keyspace;
 use crate::record::Record;
@@ -32,16 +33,18 @@ impl<K: Keyspace> Runtime<K> {
         let arriving = inner.arriving.read();
         let unpacked = inner.unpack(source, &first.record().name)?;
         let release = unpacked.as_ref().map(|one| Box::new(one.release.clone()));
+        let mut wanted = first.record().clone();
         let asked = match &unpacked {
             Some(unpacked) => {
                 let asked = Asked::of(unpacked.bundle.manifest(), &inner.options)?;
                 // Said before anything is read; what holds in the end is asked again.
-                asked.narrow(&mut first.record().clone(), &inner.options)?;
+                asked.narrow(&mut wanted, &inner.options)?;
                 Some(asked)
             }
             None => None,
         };
-        let acquired = inner.acquire(source, unpacked)?;
+        let depth = Depth::of(&inner.spec(&wanted)?.limits);
+        let mut acquired = inner.acquire(source, unpacked, depth)?;
         loop {
             let before = self.function(name)?;
             let mut record = before.record().clone();
@@ -49,7 +52,18 @@ impl<K: Keyspace> Runtime<K> {
                 asked.narrow(&mut record, &inner.options)?;
             }
             record.release.clone_from(&release);
-            let function = inner.start(&acquired, inner.spec(&record)?)?;
+            let spec = inner.spec(&record)?;
+            let depth = Depth::of(&spec.limits);
+            if !depth.suits(&acquired.artifact) {
+                // Somebody gave the function a max_stack_depth meanwhile.
+                let digest = acquired.artifact.manifest().source;
+                let key = release.as_ref().map(|release| release.key);
+                acquired = match source {
+                    Source::Bundle(_) => inner.acquire.acquire_remembered(&digest, key, depth)?,
+                    source => inner.acquire.acquire(source, depth)?,
+                };
+            }
+            let function = inner.start(&acquired, spec)?;
             record.digest = function.digest();
             record.file = file.map(Into::into);
             let digest = record.digest;

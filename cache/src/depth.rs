@@ -1,0 +1,160 @@
+//! What the compiler put into a module so that the host can bound how deep its calls nest.
+
+use serde::{Deserialize, Serialize};
+
+/// The export that holds how much deeper calls may nest: a mutable `i32`, read as unsigned.
+///
+/// The host sets it to the limit before any code of the instance runs. It is all ones after a trap
+/// because of it, and never otherwise.
+pub const DEPTH_LEFT_EXPORT: &str = "__ferrite_depth_left";
+
+/// The export of a start function that the host has to run, once it has set the limit.
+pub const DEPTH_START_EXPORT: &str = "__ferrite_depth_start";
+
+/// What the compiler put into a module that counts how deep its calls nest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DepthPlan {
+    /// Whether the module has a start function that is exported as [`DEPTH_START_EXPORT`] instead.
+    pub start: bool,
+    /// Where code stands elsewhere than before the counting was put in.
+    pub moves: CodeMoves,
+}
+
+/// Where code stands elsewhere than it did, in a few bytes a place.
+///
+/// As text: for each place two numbers, how many bytes it stands after the last place, and by how
+/// much the distance to where it came from grows there. A number is written as in source maps
+/// (<https://tc39.es/ecma426/>, base64 VLQ): digits of 5 bits, the lowest first, its sign in the
+/// lowest bit of all, and 32 added to every digit but the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CodeMoves(String);
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+impl CodeMoves {
+    /// The offset that code had which now stands at `offset`.
+    ///
+    /// Text that makes no sense ends the list.
+    #[must_use]
+    pub fn before(&self, offset: u64) -> u64 {
+        let mut digits = self.0.bytes();
+        let (mut at, mut distance) = (0_u64, 0_i64);
+        while let (Some(gap), Some(grown)) = (number(&mut digits), number(&mut digits)) {
+            at = at.saturating_add_signed(gap);
+            if at > offset {
+                break;
+            }
+            distance = distance.saturating_add(grown);
+        }
+        offset.saturating_add_signed(distance.saturating_neg())
+    }
+
+    /// Length of the text, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing moved.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Writes [`CodeMoves`], place by place in rising order.
+#[derive(Debug, Default)]
+pub struct CodeMovesWriter {
+    text: String,
+    at: i64,
+    distance: i64,
+}
+
+impl CodeMovesWriter {
+    /// Notes that what stood at `before` now stands at `now`, unless that follows from the last
+    /// place.
+    pub fn push(&mut self, before: usize, now: usize) {
+        let (before, now) = (before as i64, now as i64);
+        let distance = now - before;
+        if distance != self.distance {
+            self.number(now - self.at);
+            self.number(distance - self.distance);
+            (self.at, self.distance) = (now, distance);
+        }
+    }
+
+    fn number(&mut self, number: i64) {
+        let mut rest = (number.unsigned_abs() << 1) | u64::from(number < 0);
+        loop {
+            let more = u64::from(rest >= 32) * 32;
+            let digit = (rest % 32 + more) as usize;
+            self.text.push(char::from(DIGITS[digit]));
+            rest >>= 5;
+            if rest == 0 {
+                return;
+            }
+        }
+    }
+
+    /// All places.
+    #[must_use]
+    pub fn finish(self) -> CodeMoves {
+        CodeMoves(self.text)
+    }
+}
+
+/// The next number, if there is a whole one.
+fn number(digits: &mut impl Iterator<Item = u8>) -> Option<i64> {
+    let (mut number, mut shift) = (0_u64, 0_u32);
+    loop {
+        let digit = digits.next()?;
+        let value = DIGITS.iter().position(|&one| one == digit)? as u64;
+        number |= (value % 32).checked_shl(shift)?;
+        if value < 32 {
+            let magnitude = (number >> 1).cast_signed();
+            return Some(if number & 1 == 1 { -magnitude } else { magnitude });
+        }
+        shift += 5;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CodeMoves, CodeMovesWriter};
+
+    #[test]
+    fn offsets_lead_back_from_their_place_on() {
+        let mut writer = CodeMovesWriter::default();
+        // The first place stood further back, as after a section that was written shorter.
+        for (before, now) in [(100, 90), (200, 190), (300, 319), (1_000_000, 1_000_020)] {
+            writer.push(before, now);
+        }
+        let moves = writer.finish();
+        for (now, before) in [
+            (0, 0),
+            (89, 89),
+            (90, 100),
+            (190, 200),
+            (318, 328),
+            (319, 300),
+            (1_000_019, 1_000_000),
+            (1_000_020, 1_000_000),
+            (2_000_020, 2_000_000),
+        ] {
+            assert_eq!(moves.before(now), before, "{now}");
+        }
+        assert_eq!(CodeMoves::default().before(7), 7);
+    }
+
+    #[test]
+    fn text_from_elsewhere_is_no_danger() {
+        for text in ["?", "g", "gggggggggggggggggggggggggggA", "//////////P//////////P", "é"] {
+            let moves = CodeMoves(text.repeat(3));
+            for offset in [0, 1, u64::MAX] {
+                let _ = moves.before(offset);
+            }
+        }
+    }
+}

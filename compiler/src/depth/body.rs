@@ -1,0 +1,64 @@
+//! A function that takes one from what is left of the depth while it runs.
+
+use wasm_encoder::{BlockType, InstructionSink};
+use wasmparser::{BinaryReader, Error, FunctionBody, Operator};
+
+/// A function's body, without its size.
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    /// (offset in the source, offset in `bytes`) wherever the distance may have changed.
+    pub(super) places: Vec<(usize, usize)>,
+}
+
+/// Wraps a body that begins at `start`; `left` is the global, `block` has the function's results.
+pub(super) fn counting(
+    bytes: &[u8],
+    start: usize,
+    left: u32,
+    block: BlockType,
+) -> Result<Body, Error> {
+    let mut operators =
+        FunctionBody::new(BinaryReader::new(bytes, start)).get_operators_reader()?;
+    let first = operators.original_position();
+    let mut out = bytes[..first - start].to_vec();
+    InstructionSink::new(&mut out)
+        .global_get(left)
+        .i32_eqz()
+        .if_(BlockType::Empty)
+        .i32_const(-1)
+        .global_set(left)
+        .unreachable()
+        .end()
+        .global_get(left)
+        .i32_const(1)
+        .i32_sub()
+        .global_set(left)
+        .block(block);
+    let mut places = vec![(first, out.len())];
+    let mut copied = first;
+    // Blocks around the instruction, the one that is put around all of them not counted.
+    let mut nesting = 0_u32;
+    while !operators.eof() {
+        let (operator, at) = operators.read_with_offset()?;
+        match operator {
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => nesting += 1,
+            // The last one ends the block around the body.
+            Operator::End => nesting = nesting.saturating_sub(1),
+            Operator::Return => {
+                out.extend_from_slice(&bytes[copied - start..at - start]);
+                InstructionSink::new(&mut out).br(nesting);
+                copied = operators.original_position();
+                places.push((copied, out.len()));
+            }
+            _ => {}
+        }
+    }
+    out.extend_from_slice(&bytes[copied - start..]);
+    InstructionSink::new(&mut out)
+        .global_get(left)
+        .i32_const(1)
+        .i32_add()
+        .global_set(left)
+        .end();
+    Ok(Body { bytes: out, places })
+}
