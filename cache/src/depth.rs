@@ -114,7 +114,11 @@ fn number(digits: &mut impl Iterator<Item = u8>) -> Option<i64> {
         number |= (value % 32).checked_shl(shift)?;
         if value < 32 {
             let magnitude = (number >> 1).cast_signed();
-            return Some(if number & 1 == 1 { -magnitude } else { magnitude });
+            return Some(if number & 1 == 1 {
+                -magnitude
+            } else {
+                magnitude
+            });
         }
         shift += 5;
     }
@@ -150,7 +154,13 @@ mod tests {
 
     #[test]
     fn text_from_elsewhere_is_no_danger() {
-        for text in ["?", "g", "gggggggggggggggggggggggggggA", "//////////P//////////P", "é"] {
+        for text in [
+            "?",
+            "g",
+            "gggggggggggggggggggggggggggA",
+            "//////////P//////////P",
+            "é",
+        ] {
             let moves = CodeMoves(text.repeat(3));
             for offset in [0, 1, u64::MAX] {
                 let _ = moves.before(offset);

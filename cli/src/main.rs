@@ -10,6 +10,7 @@ mod keys;
 mod language;
 mod oci;
 mod password;
+mod platform;
 mod precompile;
 mod progress;
 mod project;

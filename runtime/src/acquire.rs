@@ -502,7 +502,9 @@ mod tests {
         );
 
         let wasm = Source::Wasm(Cow::Borrowed(WASM));
-        let compiled = acquire.acquire(&wasm, Depth::Free).expect("the worker answers");
+        let compiled = acquire
+            .acquire(&wasm, Depth::Free)
+            .expect("the worker answers");
         assert!(!compiled.from_cache);
         for source in [&wasm, &Source::Cached(digest)] {
             let found = acquire.acquire(source, Depth::Free).expect("it is there");
@@ -530,7 +532,9 @@ mod tests {
         let scene = Scene::new(manifest())?;
         let acquire = scene.acquire(true);
         let text = Source::Text(Cow::Borrowed(b"(module)"));
-        let compiled = acquire.acquire(&text, Depth::Free).expect("the worker answers");
+        let compiled = acquire
+            .acquire(&text, Depth::Free)
+            .expect("the worker answers");
         assert_eq!(compiled.artifact.manifest().source, Digest::of(WASM));
         let found = acquire
             .acquire(&Source::Cached(Digest::of(WASM)), Depth::Free)
@@ -545,7 +549,9 @@ mod tests {
         let acquire = scene.acquire(false);
         let wasm = Source::Wasm(Cow::Borrowed(WASM));
         for runs in 1..3 {
-            let compiled = acquire.acquire(&wasm, Depth::Free).expect("the worker answers");
+            let compiled = acquire
+                .acquire(&wasm, Depth::Free)
+                .expect("the worker answers");
             assert!(!compiled.from_cache);
             assert_eq!(scene.runs(), runs);
         }
@@ -565,7 +571,9 @@ mod tests {
         let scene = Scene::new(manifest())?;
         let acquire = scene.acquire(true);
         let other = Source::Wasm(Cow::Borrowed(b"\0asm\x01\0\0\0\0\x01\0"));
-        let error = acquire.acquire(&other, Depth::Free).expect_err("another module");
+        let error = acquire
+            .acquire(&other, Depth::Free)
+            .expect_err("another module");
         assert_eq!(
             error.to_string(),
             "NOARTIFACT the compiler answered for another module or machine; use a ferrite-wasmc of the same release"
@@ -581,7 +589,9 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     let wasm = Source::Wasm(Cow::Borrowed(WASM));
-                    acquire.acquire(&wasm, Depth::Free).expect("the worker answers");
+                    acquire
+                        .acquire(&wasm, Depth::Free)
+                        .expect("the worker answers");
                 });
             }
         });

@@ -329,10 +329,8 @@ fn note_refused<K: Keyspace>(
     if let Some(wanted_bytes) = refused {
         store.data_mut().limiter.note_refused(wanted_bytes);
     }
-    if let (Some(depth), Some(limit)) = (
-        prepared.depth(),
-        store.data().spec.limits.stack_depth_max,
-    ) && depth.exceeded(&mut *store, instance)
+    if let (Some(depth), Some(limit)) = (prepared.depth(), store.data().spec.limits.stack_depth_max)
+        && depth.exceeded(&mut *store, instance)
     {
         store.data_mut().limiter.note_too_deep(limit);
     }

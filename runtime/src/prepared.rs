@@ -8,8 +8,8 @@ use wasmtime::{InstancePre, Linker, Module, ModuleExport};
 
 use crate::depth::DepthExports;
 use crate::error::CallError;
-use crate::missing_export::MissingExport;
 use crate::keyspace::Keyspace;
+use crate::missing_export::MissingExport;
 use crate::rewind::exports::RewindExports;
 use crate::state::StoreData;
 

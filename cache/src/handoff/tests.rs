@@ -52,6 +52,7 @@ fn compiled() -> Answer {
                 rewind: Rewind::Refused {
                     reason: "it is made up".to_owned(),
                 },
+                stack_depth: None,
             },
             compile_micros: 7,
             signed_by: None,

@@ -104,7 +104,7 @@ fn the_fingerprint_of_known_values_stays() {
         cpu_features: vec![String::from("has_sse3"), String::from("has_ssse3")],
         stack_depth: false,
     };
-    assert_eq!(profile.fingerprint().to_string(), "d8a42e5558886c8d");
+    assert_eq!(profile.fingerprint().to_string(), "87982c6540302a87");
     assert_eq!(profile.engine_version().len(), 24);
 }
 

@@ -103,6 +103,7 @@ impl Example {
                 rewind: Rewind::Refused {
                     reason: "it is made up".to_owned(),
                 },
+                stack_depth: None,
             },
             compile_micros: 3,
             signed_by: None,

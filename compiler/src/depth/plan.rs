@@ -93,10 +93,7 @@ impl Plan {
 }
 
 /// Whether an instruction may call a function of the module.
-fn calls_in(
-    operator: &Operator<'_>,
-    authors: &std::ops::Range<u32>,
-) -> Result<bool, DepthError> {
+fn calls_in(operator: &Operator<'_>, authors: &std::ops::Range<u32>) -> Result<bool, DepthError> {
     Ok(match operator {
         Operator::Call { function_index } => authors.contains(function_index),
         Operator::CallIndirect { .. } => true,

@@ -37,7 +37,9 @@ fn describe(info: &ModuleInfo) -> String {
         initialize,
         start,
         rewind,
+        stack_depth,
     } = info;
+    assert!(stack_depth.is_none(), "nobody asked to count");
     let mut text = format!(
         "name {name:?}, {functions} functions in {code_len} bytes, {table_elements_min} table \
          elements, initialize {initialize}, start {start}\n"

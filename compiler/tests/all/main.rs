@@ -3,6 +3,8 @@
 mod accepted;
 mod bombs;
 mod bounds;
+mod depth;
+mod depth_generated;
 mod deterministic;
 mod golden;
 mod preinit;

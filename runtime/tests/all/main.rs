@@ -1,6 +1,7 @@
 //! Everything that is tested through guests, in one binary.
 
 mod bounds;
+mod depth;
 mod differential;
 mod entries;
 mod host_functions;

@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_cannot_be_enforced_is_refused() {
         for text in [
-            "[wasm.limits]\nmax_stack_depth = 128",
+            "[wasm.limits]\nmax_stack_depth = 0",
             "[wasm.limits]\nmax_stack = \"1MB\"",
             "[wasm.limits]\nmax_fuel = 0",
             "[wasm.security]\nallow_network = true",

@@ -205,10 +205,13 @@ section! {
         pub max_time: Span = "5s",
         /// Fuel of one call: about one unit an instruction, and more for what the host does.
         pub max_fuel: Count = "10000000",
-        /// Stack of one call. Native code is made for one figure, so no other is taken.
+        /// Stack of one call. The engine has one figure for all functions, so no other is taken;
+        /// `max_stack_depth` bounds how deep calls nest.
         pub max_stack: ByteSize = "512KB",
-        /// Nesting of calls. It cannot be enforced, since frames are not counted, and is refused
-        /// rather than ignored: `max_stack` bounds the nesting.
+        /// How deep calls may nest: functions of a module that call others of it and run at once, the
+        /// entry included. Where it is set, every function is compiled to count them, which costs
+        /// some instructions a call; without it, only those that are loaded with a
+        /// `max_stack_depth` of their own are.
         pub max_stack_depth: Option<Count> = "",
         /// Reply of one call.
         pub max_reply: ByteSize = "16MB",

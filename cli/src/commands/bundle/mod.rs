@@ -15,6 +15,7 @@ use crate::bundle_file;
 use crate::cache_folder::CacheFolder;
 use crate::console::{Console, Exit};
 use crate::keys::Signer;
+use crate::platform::Platform;
 use crate::precompile::{Found, Precompiler, Unkept};
 use crate::progress::Progress;
 use crate::source;
@@ -81,6 +82,11 @@ pub(crate) struct Arguments {
     #[arg(long = "target", value_name = "TARGET")]
     targets: Vec<BundleTarget>,
 
+    /// Count how deep calls nest, which max_stack_depth needs; without it, that is done where
+    /// --limits has a max_stack_depth
+    #[arg(long)]
+    stack_depth: bool,
+
     /// Secret key to sign with; `sign` can do it later
     #[arg(long, value_name = "FILE")]
     sign: Option<PathBuf>,
@@ -124,14 +130,13 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         .artifacts
         .iter()
         .map(|artifact| ArtifactReport {
-            target: artifact.profile.target(),
-            baseline: artifact.profile.baseline(),
+            platform: Platform::of(&artifact.profile),
             profile: artifact.profile.fingerprint(),
             digest: artifact.code.digest,
             bytes: artifact.code.size,
         })
         .collect();
-    artifacts.sort_by_key(|artifact| (artifact.target, artifact.baseline));
+    artifacts.sort_by_key(|artifact| artifact.platform);
     console.print(&BundleReport {
         bundle: options.output,
         bytes,
@@ -179,12 +184,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
             wasm = Some(binary.into_owned());
         }
         let source = wasm.as_deref().unwrap_or_default();
-        let name = format!(
-            "{} for {}, {}",
-            options.file.display(),
-            profile.target(),
-            profile.baseline()
-        );
+        let name = format!("{} for {}", options.file.display(), Platform::of(profile));
         let found = precompiler
             .obtain(&name, source, Unkept::Warn, &|text| progress.working(text))
             .with_context(|| options.file.display().to_string())?;

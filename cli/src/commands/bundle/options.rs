@@ -93,6 +93,7 @@ impl Options {
             limits,
             isolation,
             targets,
+            stack_depth,
             sign,
             cache,
         } = arguments;
@@ -126,6 +127,10 @@ impl Options {
                 .for_function(limits)
                 .map_err(|error| Usage(format!("--limits: {error}")))?;
         }
+        let stack_depth = stack_depth
+            || limits
+                .as_ref()
+                .is_some_and(|limits| limits.max_stack_depth.is_some());
         let mut wanted = match targets.is_empty() {
             true => BundleTarget::portable(),
             false => targets.into_iter().flat_map(|target| target.0).collect(),
@@ -139,7 +144,9 @@ impl Options {
         }
         let profiles = wanted
             .into_iter()
-            .map(|(target, baseline)| Profile::new(target, baseline))
+            .map(|(target, baseline)| {
+                Profile::new(target, baseline).map(|profile| profile.with_stack_depth(stack_depth))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             output: output.unwrap_or_else(|| format!("{name}-{version}{BUNDLE_EXTENSION}").into()),

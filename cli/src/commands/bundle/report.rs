@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use ferrite_cache::bundle::KeyId;
-use ferrite_cache::{Baseline, Digest, Fingerprint, Target};
+use ferrite_cache::{Digest, Fingerprint};
 use serde::Serialize;
 
 use crate::console::Report;
+use crate::platform::Platform;
 use crate::units::Bytes;
 
 /// A bundle that was written.
@@ -31,8 +32,8 @@ pub(super) struct BundleReport {
 /// Native code for one profile.
 #[derive(Serialize)]
 pub(super) struct ArtifactReport {
-    pub(super) target: Target,
-    pub(super) baseline: Baseline,
+    #[serde(flatten)]
+    pub(super) platform: Platform,
     pub(super) profile: Fingerprint,
     pub(super) digest: Digest,
     pub(super) bytes: u64,
@@ -55,9 +56,8 @@ impl Report for BundleReport {
         for artifact in &self.artifacts {
             writeln!(
                 out,
-                "  artifact  for {}, {}  {}",
-                artifact.target,
-                artifact.baseline,
+                "  artifact  for {}  {}",
+                artifact.platform,
                 Bytes(artifact.bytes)
             )?;
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use ferrite_cache::bundle::{BundleContents, KeyId};
-use ferrite_cache::{Baseline, Digest, Fingerprint, Profile, Target};
+use ferrite_cache::{Digest, Fingerprint, Profile};
 use serde::Serialize;
 
 use crate::bundle_file;
@@ -13,6 +13,7 @@ use crate::cache_folder::CacheFolder;
 use crate::clock::now_unix;
 use crate::console::{Console, Exit, Report};
 use crate::keys::TrustArguments;
+use crate::platform::Platform;
 use crate::units::Bytes;
 
 /// What was typed after `cache import`.
@@ -63,17 +64,17 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
             kept = cache.publish(entry, code)?;
         }
         imported.push(Imported {
-            target: entry.profile.target(),
-            baseline: entry.profile.baseline(),
+            platform: Platform::of(&entry.profile),
             profile: entry.profile.fingerprint(),
             bytes: entry.artifact_len,
             stored: kept.manifest() == entry,
         });
     }
-    imported.sort_by_key(|one| (one.target, one.baseline));
+    imported.sort_by_key(|one| one.platform);
     let here: Vec<Fingerprint> = Profile::candidates()
-        .iter()
-        .map(Profile::fingerprint)
+        .into_iter()
+        .flat_map(|profile| [profile.clone(), profile.with_stack_depth(true)])
+        .map(|profile| profile.fingerprint())
         .collect();
     console.print(&ImportReport {
         name: manifest.name,
@@ -104,8 +105,8 @@ struct ImportReport {
 
 #[derive(Serialize)]
 struct Imported {
-    target: Target,
-    baseline: Baseline,
+    #[serde(flatten)]
+    platform: Platform,
     profile: Fingerprint,
     bytes: u64,
     /// Whether the bundle's code is in the cache now; else code of another release of the bundle was
@@ -132,9 +133,8 @@ impl Report for ImportReport {
             };
             writeln!(
                 out,
-                "  artifact  for {}, {}  {}{note}",
-                artifact.target,
-                artifact.baseline,
+                "  artifact  for {}  {}{note}",
+                artifact.platform,
                 Bytes(artifact.bytes)
             )?;
         }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cache_folder::CacheFolder;
 use crate::console::{Console, Exit, Report};
+use crate::platform::Platform;
 use crate::units::Bytes;
 
 /// Lists every source with its artifacts.
@@ -34,6 +35,9 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
                     profile: artifact.profile,
                     target: of(&artifact.manifest, |manifest| manifest.profile.target()),
                     baseline: of(&artifact.manifest, |manifest| manifest.profile.baseline()),
+                    stack_depth: of(&artifact.manifest, |manifest| {
+                        manifest.profile.counts_stack_depth()
+                    }),
                     current: artifact
                         .manifest
                         .is_some_and(|manifest| manifest.profile.check().is_ok()),
@@ -78,6 +82,8 @@ struct ArtifactReport {
     /// None where the manifest cannot be read.
     target: Option<Target>,
     baseline: Option<Baseline>,
+    /// Whether it counts how deep its calls nest.
+    stack_depth: Option<bool>,
     /// Whether this release loads it.
     current: bool,
     bytes: u64,
@@ -99,8 +105,13 @@ impl Report for ListReport {
                 .map(|name| format!("  {}", name.escape_debug()));
             writeln!(out, "{}  {size}{}", module.source, name.unwrap_or_default())?;
             for artifact in &module.artifacts {
-                let platform = match (artifact.target, artifact.baseline) {
-                    (Some(target), Some(baseline)) => format!("{target}, {baseline}"),
+                let platform = match (artifact.target, artifact.baseline, artifact.stack_depth) {
+                    (Some(target), Some(baseline), Some(stack_depth)) => Platform {
+                        target,
+                        baseline,
+                        stack_depth,
+                    }
+                    .to_string(),
                     _ => "manifest cannot be read".to_owned(),
                 };
                 let old = if artifact.current {

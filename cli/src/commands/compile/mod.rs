@@ -50,6 +50,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
+    /// Count how deep calls nest, which functions with the limit max_stack_depth need; every call
+    /// then costs some instructions more
+    #[arg(long)]
+    stack_depth: bool,
+
     #[command(flatten)]
     preinit: PreinitOptions,
 }

@@ -31,6 +31,7 @@ impl Options {
             target,
             cpu,
             jobs,
+            stack_depth,
             preinit,
         } = arguments;
         if output.is_some() && files.len() > 1 {
@@ -44,7 +45,8 @@ impl Options {
             target.unwrap_or_else(Target::host),
             cpu.unwrap_or_else(|| default_baseline(target)),
         )
-        .map_err(|error| Usage(error.to_string()))?;
+        .map_err(|error| Usage(error.to_string()))?
+        .with_stack_depth(stack_depth);
         let jobs = jobs
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN);

@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
-use ferrite_cache::{Baseline, Digest, Fingerprint, Target};
+use ferrite_cache::{Digest, Fingerprint};
 use serde::Serialize;
 
 use crate::console::{Console, Exit, Report};
+use crate::platform::Platform;
 use crate::units::{Bytes, Micros};
 
 /// All files, in the order in which they were named.
@@ -42,8 +43,8 @@ pub(crate) struct Done {
     pub(crate) artifact_digest: Digest,
     pub(crate) artifact_bytes: u64,
     pub(crate) output: Option<PathBuf>,
-    pub(crate) target: Target,
-    pub(crate) baseline: Baseline,
+    #[serde(flatten)]
+    pub(crate) platform: Platform,
     pub(crate) profile: Fingerprint,
     /// Whether the code was there already.
     pub(crate) cached: bool,
@@ -116,8 +117,7 @@ impl Done {
             artifact_digest: _,
             artifact_bytes,
             output,
-            target,
-            baseline,
+            platform,
             profile: _,
             cached,
             preinitialised,
@@ -140,9 +140,9 @@ impl Done {
         }
         let took = Micros(*micros);
         if *cached {
-            writeln!(out, "  cached    found in {took}, for {target}, {baseline}")
+            writeln!(out, "  cached    found in {took}, for {platform}")
         } else {
-            writeln!(out, "  compiled  in {took}, for {target}, {baseline}")
+            writeln!(out, "  compiled  in {took}, for {platform}")
         }
     }
 }

@@ -10,6 +10,7 @@ use ferrite_compiler::CompileError;
 
 use super::options::Options;
 use super::report::{Done, Failure, FileReport, Outcome};
+use crate::platform::Platform;
 use crate::precompile::{self, Found, Precompiler, Unkept};
 use crate::source;
 
@@ -79,8 +80,7 @@ impl<'a> Work<'a> {
             artifact_digest: manifest.artifact,
             artifact_bytes: manifest.artifact_len,
             output: self.options.output.clone(),
-            target: profile.target(),
-            baseline: profile.baseline(),
+            platform: Platform::of(profile),
             profile: profile.fingerprint(),
             cached,
             preinitialised,

@@ -6,6 +6,7 @@ use ferrite_cache::bundle::{BundleBounds, BundleMembers, SignatureText, Unchecke
 
 use super::needs::Needs;
 use super::report::{ArtifactInBundle, BundleReport, ModuleReport};
+use crate::platform::Platform;
 
 /// Describes a bundle whose bytes are those of its manifest; whether its signature is right is for
 /// `verify` to say, which is told whom to trust.
@@ -23,8 +24,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<BundleReport> {
         .map(|artifact| ArtifactInBundle {
             artifact: artifact.code.digest,
             bytes: artifact.code.size,
-            target: artifact.profile.target(),
-            baseline: artifact.profile.baseline(),
+            platform: Platform::of(&artifact.profile),
             profile: artifact.profile.fingerprint(),
             refused: artifact
                 .profile
@@ -33,7 +33,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<BundleReport> {
                 .map(|error| error.to_string()),
         })
         .collect();
-    artifacts.sort_by_key(|artifact| (artifact.target, artifact.baseline));
+    artifacts.sort_by_key(|artifact| artifact.platform);
     Ok(BundleReport {
         bytes: bytes.len() as u64,
         manifest: Digest::of(&manifest_json),

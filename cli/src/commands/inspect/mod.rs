@@ -14,6 +14,7 @@ use ferrite_compiler::{Bounds, CompileError};
 use crate::bundle_file;
 use crate::cache_folder::CacheFolder;
 use crate::console::{Console, Exit};
+use crate::platform::Platform;
 use crate::source;
 use needs::Needs;
 use report::{Compiled, Inspection, ModuleReport, Refusal, SourceReport};
@@ -130,8 +131,7 @@ fn compiled(source: &Digest, cache: &Cache) -> Result<Vec<Compiled>> {
         .map(|manifest| Compiled {
             artifact: manifest.artifact,
             bytes: manifest.artifact_len,
-            target: manifest.profile.target(),
-            baseline: manifest.profile.baseline(),
+            platform: Platform::of(&manifest.profile),
             profile: manifest.profile.fingerprint(),
             compile_micros: manifest.compile_micros,
         })

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use ferrite_cache::bundle::KeyId;
 use ferrite_cache::{
-    Baseline, Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Rewind,
-    RewindPlan, Target,
+    Digest, EntryInfo, ExportKind, Fingerprint, ImportInfo, ModuleInfo, Rewind, RewindPlan, Target,
 };
 use serde::Serialize;
 
 use super::needs::Needs;
 use crate::console::Report;
+use crate::platform::Platform;
 use crate::units::{Bytes, Micros};
 
 /// What the subject turned out to be.
@@ -57,8 +57,8 @@ pub(super) struct Refusal {
 pub(super) struct Compiled {
     pub(super) artifact: Digest,
     pub(super) bytes: u64,
-    pub(super) target: Target,
-    pub(super) baseline: Baseline,
+    #[serde(flatten)]
+    pub(super) platform: Platform,
     pub(super) profile: Fingerprint,
     pub(super) compile_micros: u64,
 }
@@ -109,8 +109,8 @@ pub(super) struct BundleReport {
 pub(super) struct ArtifactInBundle {
     pub(super) artifact: Digest,
     pub(super) bytes: u64,
-    pub(super) target: Target,
-    pub(super) baseline: Baseline,
+    #[serde(flatten)]
+    pub(super) platform: Platform,
     pub(super) profile: Fingerprint,
     /// Why this release would not load it on any machine.
     pub(super) refused: Option<String>,
@@ -146,9 +146,8 @@ impl SourceReport {
                 out,
                 "compiled",
                 &format!(
-                    "for {}, {} (profile {}): {}, in {}",
-                    compiled.target,
-                    compiled.baseline,
+                    "for {} (profile {}): {}, in {}",
+                    compiled.platform,
                     compiled.profile,
                     Bytes(compiled.bytes),
                     Micros(compiled.compile_micros)
@@ -211,9 +210,8 @@ impl BundleReport {
                 out,
                 "artifact",
                 &format!(
-                    "for {}, {} (profile {}): {}{refused}",
-                    artifact.target,
-                    artifact.baseline,
+                    "for {} (profile {}): {}{refused}",
+                    artifact.platform,
                     artifact.profile,
                     Bytes(artifact.bytes)
                 ),

@@ -138,8 +138,9 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
     let name = function_name(&file)?;
     let cache = options.cache.open_with(u64::MAX)?;
     let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let precompiler = Precompiler::new(Profile::native(), jobs, Some(cache.clone()))
-        .with_preinit(options.preinit);
+    let profile = Profile::native().with_stack_depth(options.limits.max_stack_depth.is_some());
+    let precompiler =
+        Precompiler::new(profile, jobs, Some(cache.clone())).with_preinit(options.preinit);
     let found = obtain(&file, &precompiler, console)?;
 
     let keyspace = EmbeddedKeyspace::new(Store::in_memory(&StoreOptions::default()));

@@ -131,7 +131,7 @@ async fn what_cannot_be_loaded_is_refused_and_nothing_changes() {
         (&["WASM.LOAD", "f", "../f.wasm", "REPLACE"], "-NOPERM the path \"../f.wasm\" leads out of the folder for modules by \"..\"; give a path below it".into()),
         (&["WASM.LOAD", "f", &digest_text, "REPLACE", "DESCRIPTION", &long], "-LIMIT the description has 5000 bytes, the limit is 4096".into()),
         (&["WASM.LOAD", "f", &digest_text, "REPLACE", "PERMISSIONS", r#"{"allowed_commands": ["NOPE"]}"#], "-INVALID permissions: unknown command \"NOPE\" in allowed_commands; COMMAND LIST shows those there are".into()),
-        (&["WASM.LOAD", "f", &digest_text, "REPLACE", "LIMITS", r#"{"max_stack_depth": 5}"#], "-INVALID limits: max_stack_depth cannot be enforced: frames are not counted, the stack is bounded by 512KB in all; leave it out".into()),
+        (&["WASM.LOAD", "f", &digest_text, "REPLACE", "LIMITS", r#"{"max_stack_depth": 5}"#], "-NOARTIFACT the configured compiler /nonexistent/ferrite-wasmc is no program that can be run; precompile the module where there is one: ferrite-wasmc compile FILE --cache DIR, and load it by its blake3:<digest>; with max_stack_depth, which needs code that counts its calls, add --stack-depth to ferrite-wasmc compile or bundle".into()),
     ];
     for (words, expected) in cases {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();

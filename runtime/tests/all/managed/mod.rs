@@ -2,6 +2,7 @@
 
 mod background;
 mod commands;
+mod depth;
 mod profile;
 mod registry;
 mod reload;
@@ -65,6 +66,14 @@ impl Managed {
     pub(super) fn compile(&self, wat: &str) -> Digest {
         let cache = self.runtime.cache().expect("there is a cache");
         compile_into(cache, wat)
+    }
+
+    /// The same as `ferrite-wasmc compile --stack-depth` does it.
+    pub(super) fn compile_counting(&self, wat: &str) -> Digest {
+        let cache = self.runtime.cache().expect("there is a cache");
+        let profile = Profile::native().with_stack_depth(true);
+        let compiler = Compiler::new(&profile, Bounds::default()).expect("this machine is one");
+        compile_by(&compiler, cache, wat)
     }
 
     /// Runs a command in RESP2 and shows its reply with blanks for line ends.
@@ -152,6 +161,10 @@ pub(super) fn compile_into(cache: &Cache, wat: &str) -> Digest {
     let compiler = COMPILER.get_or_init(|| {
         Compiler::new(&Profile::native(), Bounds::default()).expect("this machine is a target")
     });
+    compile_by(compiler, cache, wat)
+}
+
+fn compile_by(compiler: &Compiler, cache: &Cache, wat: &str) -> Digest {
     let compiled = compiler
         .compile(wat.as_bytes())
         .unwrap_or_else(|error| panic!("{error}\n{wat}"));

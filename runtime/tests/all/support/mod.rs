@@ -75,7 +75,11 @@ impl Host {
         adjust(&mut spec);
         spec.door = Door::new(&spec.permissions, |name| self.keyspace.is_command(name))
             .expect("the test's permissions are right");
-        self.executor.load(&artifact(wat), spec)
+        let artifact = match spec.limits.stack_depth_max {
+            Some(_) => counting_artifact(wat),
+            None => artifact(wat),
+        };
+        self.executor.load(&artifact, spec)
     }
 
     pub(crate) async fn call(
@@ -135,8 +139,18 @@ pub(crate) fn spec() -> FunctionSpec {
 /// Compiles a module as the pipeline does.
 pub(crate) fn artifact(wat: &str) -> VerifiedArtifact {
     static COMPILER: OnceLock<Compiler> = OnceLock::new();
-    let compiler = COMPILER.get_or_init(|| {
-        Compiler::new(&Profile::native(), Bounds::default()).expect("this machine is a target")
+    compiled(&COMPILER, &Profile::native(), wat)
+}
+
+/// The same, to count how deep its calls nest.
+pub(crate) fn counting_artifact(wat: &str) -> VerifiedArtifact {
+    static COMPILER: OnceLock<Compiler> = OnceLock::new();
+    compiled(&COMPILER, &Profile::native().with_stack_depth(true), wat)
+}
+
+fn compiled(compiler: &OnceLock<Compiler>, profile: &Profile, wat: &str) -> VerifiedArtifact {
+    let compiler = compiler.get_or_init(|| {
+        Compiler::new(profile, Bounds::default()).expect("this machine is a target")
     });
     let compiled = compiler
         .compile(wat.as_bytes())
