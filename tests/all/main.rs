@@ -9,6 +9,7 @@ mod clients;
 mod configuration;
 mod conflicts;
 mod connections;
+mod depth;
 mod engines;
 mod functions;
 mod fuzzing;

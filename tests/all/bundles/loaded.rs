@@ -283,3 +283,48 @@ fn only_what_is_signed_is_loaded_where_that_is_required() {
     loaded(&client.call(&[b"WASM.LOAD".as_slice(), b"count", &workshop.signed(&[])]));
     assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(1));
 }
+
+#[test]
+fn a_bundle_with_code_that_counts_takes_a_limit_on_depth() {
+    const LIMITS: &str = r#"{"max_stack_depth":10}"#;
+    let workshop = Workshop::new();
+    let server = workshop.lean_server().start();
+    let mut client = server.client();
+    let mut load = |bundle: &[u8]| {
+        let words: [&[u8]; 6] = [
+            b"WASM.LOAD",
+            b"count",
+            bundle,
+            b"LIMITS",
+            LIMITS.as_bytes(),
+            b"REPLACE",
+        ];
+        client.call(&words)
+    };
+    let reply = load(&workshop.signed(&["--sequence", "1"]));
+    let error = refused(&reply, "NOARTIFACT the bundle has native code for ");
+    assert!(error.contains("--stack-depth"), "{error}");
+    loaded(&load(&workshop.signed(&[
+        "--sequence",
+        "2",
+        "--stack-depth",
+    ])));
+    loaded(&load(&workshop.signed(&[
+        "--sequence",
+        "3",
+        "--limits",
+        LIMITS,
+    ])));
+    assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(1));
+    let info = client.run("WASM.INFO count");
+    let profile = info
+        .at("profile")
+        .and_then(Reply::text)
+        .expect("it is told");
+    assert!(profile.contains("stack depth counted"), "{profile}");
+
+    // Without the limit, the same code serves: the bundle has no other.
+    let bundle = workshop.signed(&["--sequence", "4", "--stack-depth"]);
+    loaded(&client.call(&[b"WASM.LOAD", b"count".as_slice(), &bundle, b"REPLACE"]));
+    assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(2));
+}

@@ -20,6 +20,14 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
     };
     let modules = entries
         .into_iter()
+        .map(|mut entry| {
+            // In the order of what they are for; those that cannot be read come first.
+            entry.artifacts.sort_by_key(|artifact| {
+                let profile = artifact.manifest.as_ref().map(|manifest| &manifest.profile);
+                (profile.map(Platform::of), artifact.profile)
+            });
+            entry
+        })
         .map(|entry| ModuleReport {
             source: entry.source,
             bytes: entry.source_len,

@@ -126,7 +126,7 @@ fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport>
 
 /// The artifacts that the cache has of a source.
 fn compiled(source: &Digest, cache: &Cache) -> Result<Vec<Compiled>> {
-    Ok(manifests(cache)?
+    let mut compiled: Vec<_> = manifests(cache)?
         .filter(|manifest| manifest.source == *source)
         .map(|manifest| Compiled {
             artifact: manifest.artifact,
@@ -135,7 +135,9 @@ fn compiled(source: &Digest, cache: &Cache) -> Result<Vec<Compiled>> {
             profile: manifest.profile.fingerprint(),
             compile_micros: manifest.compile_micros,
         })
-        .collect())
+        .collect();
+    compiled.sort_by_key(|one| (one.platform, one.profile));
+    Ok(compiled)
 }
 
 /// Every manifest in the cache that can be read.
