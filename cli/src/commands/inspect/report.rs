@@ -17,7 +17,7 @@ use crate::units::{Bytes, Micros};
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Inspection {
-    Source(SourceReport),
+    Source(Box<SourceReport>),
     Artifact(ArtifactReport),
     Bundle(Box<BundleReport>),
 }
