@@ -257,7 +257,7 @@ fn trap_offset(wasm: &[u8], entry: &str, arg: i32, counts: bool) -> u64 {
     let offset = trace
         .frames()
         .first()
-        .and_then(|frame| frame.module_offset());
+        .and_then(wasmtime::FrameInfo::module_offset);
     offset.expect("offsets are kept") as u64
 }
 

@@ -145,9 +145,7 @@ impl<K: Keyspace> Runtime<K> {
         }
         let spec = inner.spec(record)?;
         let _arriving = inner.arriving.read();
-        let acquired = inner
-            .acquire
-            .acquire(source, Depth::of(&spec.limits))?;
+        let acquired = inner.acquire.acquire(source, Depth::of(&spec.limits))?;
         inner.start(&acquired, spec)
     }
 

@@ -54,9 +54,9 @@ fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<Inspection> {
     if bundle_file::is_bundle(bytes) {
         bundle::describe(bytes).map(|report| Inspection::Bundle(Box::new(report)))
     } else if artifact::is_artifact(bytes) {
-        artifact::describe(bytes, cache).map(Inspection::Artifact)
+        artifact::describe(bytes, cache).map(|report| Inspection::Artifact(Box::new(report)))
     } else {
-        describe_source(bytes, cache).map(Inspection::Source)
+        describe_source(bytes, cache).map(|report| Inspection::Source(Box::new(report)))
     }
 }
 
@@ -65,10 +65,11 @@ fn by_digest(digest: Digest, cache: Option<&Cache>) -> Result<Inspection> {
         bail!("{digest} is not in the cache, as there is none; name it with --cache");
     };
     if let Some(wasm) = cache.source(&digest)? {
-        return describe_source(&wasm, Some(cache)).map(Inspection::Source);
+        return describe_source(&wasm, Some(cache))
+            .map(|report| Inspection::Source(Box::new(report)));
     }
     if let Some(artifact) = artifact::in_cache(&digest, cache)? {
-        return Ok(Inspection::Artifact(artifact));
+        return Ok(Inspection::Artifact(Box::new(artifact)));
     }
     bail!(
         "{digest} is not in the cache {}; compile its source, or name another one with --cache",

@@ -18,7 +18,7 @@ use crate::units::{Bytes, Micros};
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Inspection {
     Source(Box<SourceReport>),
-    Artifact(ArtifactReport),
+    Artifact(Box<ArtifactReport>),
     Bundle(Box<BundleReport>),
 }
 
