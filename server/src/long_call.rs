@@ -2,13 +2,14 @@
 //!
 //! A guest gives up its thread once a tick, but a thread that serves connections has at most a tick
 //! to wait for each guest before it. Once a call has used up several ticks it is moved to a thread of
-//! its own, where the system's scheduler shares the processors: it lets threads that mostly wait,
-//! as those of connections do, go before threads that only compute.
+//! its own, where the system's scheduler shares the processors. Those threads are nicer than the ones
+//! that serve connections: whoever has a short request goes first, and long calls share what is left.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
@@ -18,6 +19,14 @@ const TURNS: u32 = 3;
 /// Threads for long calls; further ones stay where they are. Well below the number of threads that
 /// tokio has for everything that blocks.
 const THREADS_MAX: usize = 128;
+
+/// How much nicer the threads of long calls are than the others. Linux gives a nice value of 10 about
+/// a ninth of the share of 0 (`sched_prio_to_weight`): little where processors are short, never
+/// nothing.
+const NICER: i32 = 10;
+
+/// The nicest that Linux knows.
+const NICEST: i32 = 19;
 
 /// Where long calls run.
 #[derive(Debug)]
@@ -44,7 +53,10 @@ impl LongCalls {
     /// Runs `work`, where it is now or on a thread of its own; `None` if it was cut off.
     ///
     /// Needs tokio's runtime of many threads.
-    pub(crate) async fn run<F: Future + Unpin>(&self, mut work: F) -> Option<F::Output> {
+    pub(crate) async fn run<F>(&self, mut work: F) -> Option<F::Output>
+    where
+        F: Future<Output: Send> + Unpin + Send,
+    {
         let mut turns = 0;
         let short = poll_fn(|context| match Pin::new(&mut work).poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -64,15 +76,50 @@ impl LongCalls {
             return Some(work.await);
         };
         let mut cut = self.cut.subscribe();
-        tokio::task::block_in_place(|| {
-            Handle::current().block_on(async {
-                tokio::select! {
-                    biased;
-                    output = work => Some(output),
-                    // Fails only without a sender, and we are it.
-                    _ = cut.wait_for(|&cut| cut) => None,
-                }
-            })
-        })
+        let until_cut = async {
+            tokio::select! {
+                biased;
+                output = work => Some(output),
+                // Fails only without a sender, and we are it.
+                _ = cut.wait_for(|&cut| cut) => None,
+            }
+        };
+        tokio::task::block_in_place(|| on_nicer_thread(&Handle::current(), until_cut))
+    }
+}
+
+/// Runs `work` to its end on a new thread that gives way to the others; here if there can be none.
+///
+/// A thread of its own each time, because a thread may become nicer but not go back without rights.
+fn on_nicer_thread<F: Future<Output: Send> + Send>(runtime: &Handle, work: F) -> F::Output {
+    let mut work = pin!(work);
+    let started = std::thread::scope(|scope| {
+        let work = work.as_mut();
+        let thread = std::thread::Builder::new()
+            .name("wasm-long".to_owned())
+            .spawn_scoped(scope, || {
+                give_way();
+                runtime.block_on(work)
+            })?;
+        std::io::Result::Ok(thread.join())
+    });
+    match started {
+        Ok(Ok(output)) => output,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => {
+            tracing::debug!(%error, "a long call has no thread of its own");
+            runtime.block_on(work)
+        }
+    }
+}
+
+/// Makes this thread nicer than it is.
+fn give_way() {
+    // Of the thread, on Linux, not of the process.
+    let made_nicer = getpriority_process(None)
+        .and_then(|nice| setpriority_process(None, (nice + NICER).min(NICEST)));
+    if let Err(error) = made_nicer {
+        // It is only less polite.
+        tracing::debug!(%error, "a long call has the priority of all others");
     }
 }
