@@ -7,6 +7,7 @@
 mod cells;
 mod cold;
 mod compile;
+mod endless;
 mod figures;
 mod in_process;
 mod load;

@@ -181,9 +181,10 @@ fn figures(printed: &str) -> Result<Latency> {
 ///
 /// # Errors
 /// When it is.
-pub(super) fn must_succeed(server: &Server, command: &[String]) -> Result<Reply> {
-    match server.client().call(command) {
-        Reply::Error(error) => bail!("`{}` was answered with: {error}", command.join(" ")),
+pub(super) fn must_succeed<W: AsRef<str>>(server: &Server, command: &[W]) -> Result<Reply> {
+    let words: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
+    match server.client().call(&words) {
+        Reply::Error(error) => bail!("`{}` was answered with: {error}", words.join(" ")),
         reply => Ok(reply),
     }
 }

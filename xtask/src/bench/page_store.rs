@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::cells::{rates, times};
+use super::endless;
 use super::figures::{Figures, Short};
-use super::store::{ENDLESS_CALLS, Store};
+use super::store::Store;
 
 /// Write the section.
 pub(super) fn write(page: &mut String, store: &Store) -> std::fmt::Result {
@@ -31,7 +32,8 @@ pub(super) fn write(page: &mut String, store: &Store) -> std::fmt::Result {
     }
     writeln!(
         page,
-        "\n`GET` on 10 connections, one request at a time, while nothing else happens and while {ENDLESS_CALLS} calls of a"
+        "\n`GET` on 10 connections, one request at a time, while nothing else happens and while {} calls of a",
+        endless::CALLS
     )?;
     writeln!(page, "function that never ends share the machine:\n")?;
     writeln!(page, "| server | p50 | p99 |\n|---|---|---|")?;
@@ -43,9 +45,34 @@ pub(super) fn write(page: &mut String, store: &Store) -> std::fmt::Result {
             Short(figures.high())
         )
     };
-    for (name, latencies) in [("idle", &store.idle), ("busy", &store.busy)] {
+    for (name, latencies) in [("idle", &store.endless.idle), ("busy", &store.endless.busy)] {
         let (p50, p99) = (milliseconds(&latencies.p50), milliseconds(&latencies.p99));
         writeln!(page, "| {name} | {p50} | {p99} |")?;
+    }
+    writeln!(
+        page,
+        "\nHow soon one more endless call is over beside those, milliseconds of {} each, on the client's clock:\n",
+        store.endless.killed.count()
+    )?;
+    writeln!(
+        page,
+        "| ended by | median | p99 | most |\n|---|---|---|---|"
+    )?;
+    for (how, figures) in [
+        ("`WASM.KILL`", &store.endless.killed),
+        (
+            "`TIMEOUT`, past the time asked for",
+            &store.endless.timed_out,
+        ),
+        ("its client's departure", &store.endless.departed),
+    ] {
+        writeln!(
+            page,
+            "| {how} | {} | {} | {} |",
+            Short(figures.median()),
+            Short(figures.quantile(0.99)),
+            Short(figures.high())
+        )?;
     }
     writeln!(
         page,

@@ -1,15 +1,16 @@
-//! The embedded store: its commands beside Valkey's, both durable each second; `GET` while endless
-//! functions run; starting with a million keys.
+//! The embedded store: its commands beside Valkey's, both durable each second; endless functions
+//! beside them; starting with a million keys.
 
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use ferrite_tests::{Client, Reply, encode};
+use ferrite_tests::Reply;
 use serde::{Deserialize, Serialize};
 
+use super::endless::{self, Endless};
 use super::figures::Figures;
-use super::load::{Generator, Latency, Shape};
+use super::load::{Generator, must_succeed};
 use super::socket::PIPELINED;
 use super::valkey;
 use crate::binaries::{self, BuildProfile};
@@ -21,17 +22,6 @@ const TESTS: [&str; 9] = [
     "set", "get", "incr", "lpush", "rpop", "sadd", "hset", "zadd", "mset",
 ];
 
-/// How latency is measured: few connections, one request at a time.
-const CALM: Shape = Shape {
-    connections: 10,
-    pipeline: 1,
-};
-
-/// Functions that run without end while `GET` is measured.
-pub(super) const ENDLESS_CALLS: usize = 8;
-
-const ENDLESS: &str = r#"(module (func (export "run") (loop $again (br $again))))"#;
-
 /// Keys of the start that is measured.
 const MANY_KEYS: u32 = 1_000_000;
 
@@ -40,9 +30,7 @@ const MANY_KEYS: u32 = 1_000_000;
 pub(super) struct Store {
     pub(super) valkey_version: String,
     pub(super) rows: Vec<Row>,
-    /// `GET` of a server that does nothing else, and of one on which functions run without end.
-    pub(super) idle: Latencies,
-    pub(super) busy: Latencies,
+    pub(super) endless: Endless,
     pub(super) ferrite: ManyKeys,
     pub(super) valkey: ManyKeys,
 }
@@ -53,20 +41,6 @@ pub(super) struct Row {
     pub(super) test: String,
     pub(super) ferrite: Figures,
     pub(super) valkey: Figures,
-}
-
-/// Latencies in milliseconds, a figure a round.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Latencies {
-    pub(super) p50: Figures,
-    pub(super) p99: Figures,
-}
-
-impl Latencies {
-    fn push(&mut self, latency: Latency) {
-        self.p50.push(latency.p50);
-        self.p99.push(latency.p99);
-    }
 }
 
 /// A server with a million small keys.
@@ -99,13 +73,12 @@ pub(super) fn measure(
     let valkey_version = valkey::version(&valkey);
     let rows = commands(&generator, &ferrite, &valkey, rounds, seconds)?;
     valkey.stop()?;
-    let (idle, busy) = latencies(&generator, &ferrite, rounds, seconds)?;
+    let endless = endless::measure(&generator, &ferrite, rounds, seconds)?;
     ferrite.stop()?;
     Ok(Store {
         valkey_version,
         rows,
-        idle,
-        busy,
+        endless,
         ferrite: many_keys(rounds, &|| bench.ferrite("many"))?,
         valkey: many_keys(rounds, &|| bench.valkey("many"))?,
     })
@@ -165,7 +138,7 @@ fn commands(
                 (ferrite, &mut row.ferrite, "ferrite"),
                 (valkey, &mut row.valkey, "valkey"),
             ] {
-                must(server, &["FLUSHALL"])?;
+                must_succeed(server, &["FLUSHALL"])?;
                 let rate = generator.standard(server, PIPELINED, &row.test, seconds)?;
                 println!("{round}/{rounds}  {:<6} {name:<8} {rate:>12.0}/s", row.test);
                 figures.push(rate);
@@ -173,51 +146,6 @@ fn commands(
         }
     }
     Ok(rows)
-}
-
-/// `GET` while nothing else happens and while functions run without end, in turns.
-fn latencies(
-    generator: &Generator,
-    server: &Server,
-    rounds: usize,
-    seconds: f64,
-) -> Result<(Latencies, Latencies)> {
-    must(server, &["WASM.DEFINE", "endless", ENDLESS, "REPLACE"])?;
-    let (mut idle, mut busy) = (Latencies::default(), Latencies::default());
-    for round in 1..=rounds {
-        idle.push(generator.latency(server, CALM, "get", seconds)?);
-        let mut callers: Vec<Client> = (0..ENDLESS_CALLS).map(|_| server.client()).collect();
-        for caller in &mut callers {
-            caller.send(&encode(&["WASM.CALL", "endless"]));
-        }
-        wait_for_calls(server, ENDLESS_CALLS)?;
-        busy.push(generator.latency(server, CALM, "get", seconds)?);
-        must(server, &["WASM.KILL", "endless"])?;
-        for mut caller in callers {
-            let reply = caller.reply();
-            if reply.error().is_none() {
-                bail!("an endless call was answered with {reply:?}");
-            }
-        }
-        println!(
-            "{round}/{rounds}  GET p99 {:.3} ms idle, {:.3} ms busy",
-            idle.p99.high(),
-            busy.p99.high()
-        );
-    }
-    Ok((idle, busy))
-}
-
-fn wait_for_calls(server: &Server, count: usize) -> Result<()> {
-    let mut client = server.client();
-    let line = format!("running_calls:{count}\r\n");
-    for _ in 0..100_000 {
-        let info = client.call(&["INFO", "wasm"]);
-        if info.text().is_some_and(|text| text.contains(&line)) {
-            return Ok(());
-        }
-    }
-    bail!("{count} calls never ran at once")
 }
 
 fn many_keys(rounds: usize, start: &dyn Fn() -> Result<Server>) -> Result<ManyKeys> {
@@ -257,11 +185,4 @@ fn many_keys(rounds: usize, start: &dyn Fn() -> Result<Server>) -> Result<ManyKe
         server.stop()?;
     }
     Ok(figures)
-}
-
-fn must(server: &Server, words: &[&str]) -> Result<()> {
-    match server.client().call(words) {
-        Reply::Error(error) => bail!("{} was answered with: {error}", words[0]),
-        _ => Ok(()),
-    }
 }
