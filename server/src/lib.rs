@@ -36,6 +36,7 @@ mod socket;
 mod stats;
 mod step;
 mod tls;
+mod turns;
 mod unsettled;
 mod upkeep;
 mod users;

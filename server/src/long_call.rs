@@ -2,8 +2,9 @@
 //!
 //! A guest gives up its thread once a tick, but a thread that serves connections has at most a tick
 //! to wait for each guest before it. Once a call has used up several ticks it is moved to a thread of
-//! its own, where the system's scheduler shares the processors. Those threads are nicer than the ones
-//! that serve connections: whoever has a short request goes first, and long calls share what is left.
+//! its own. Those threads take turns of a tick, as many at a time as there are processors, so that
+//! each call soon notices that it is to end, however many there are. And they are nicer than the
+//! threads that serve connections: whoever has a short request goes first.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -13,6 +14,8 @@ use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
+use crate::turns::Turns;
+
 /// Turns after which a call is a long one; while it computes, each is a tick long.
 const TURNS: u32 = 3;
 
@@ -20,10 +23,10 @@ const TURNS: u32 = 3;
 /// tokio has for everything that blocks.
 const THREADS_MAX: usize = 128;
 
-/// How much nicer the threads of long calls are than the others. Linux gives a nice value of 10 about
-/// a ninth of the share of 0 (`sched_prio_to_weight`): little where processors are short, never
-/// nothing.
-const NICER: i32 = 10;
+/// How much nicer the threads of long calls are than the others. Linux gives a nice value of 5 about
+/// a third of the share of 0 (`sched_prio_to_weight`): less where processors are short, but enough
+/// for a call to notice soon that it is to end.
+const NICER: i32 = 5;
 
 /// The nicest that Linux knows.
 const NICEST: i32 = 19;
@@ -32,6 +35,7 @@ const NICEST: i32 = 19;
 #[derive(Debug)]
 pub(crate) struct LongCalls {
     threads: Semaphore,
+    turns: Turns,
     cut: watch::Sender<bool>,
 }
 
@@ -39,6 +43,7 @@ impl Default for LongCalls {
     fn default() -> Self {
         Self {
             threads: Semaphore::new(THREADS_MAX),
+            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
             cut: watch::Sender::new(false),
         }
     }
@@ -84,22 +89,24 @@ impl LongCalls {
                 _ = cut.wait_for(|&cut| cut) => None,
             }
         };
-        tokio::task::block_in_place(|| on_nicer_thread(&Handle::current(), until_cut))
+        tokio::task::block_in_place(|| on_nicer_thread(&self.turns, until_cut))
     }
 }
 
 /// Runs `work` to its end on a new thread that gives way to the others; here if there can be none.
 ///
 /// A thread of its own each time, because a thread may become nicer but not go back without rights.
-fn on_nicer_thread<F: Future<Output: Send> + Send>(runtime: &Handle, work: F) -> F::Output {
+fn on_nicer_thread<F: Future<Output: Send> + Send>(turns: &Turns, work: F) -> F::Output {
+    let runtime = Handle::current();
     let mut work = pin!(work);
     let started = std::thread::scope(|scope| {
         let work = work.as_mut();
         let thread = std::thread::Builder::new()
             .name("wasm-long".to_owned())
             .spawn_scoped(scope, || {
+                let _entered = runtime.enter();
                 give_way();
-                runtime.block_on(work)
+                turns.run(work)
             })?;
         std::io::Result::Ok(thread.join())
     });
@@ -108,7 +115,7 @@ fn on_nicer_thread<F: Future<Output: Send> + Send>(runtime: &Handle, work: F) ->
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(error) => {
             tracing::debug!(%error, "a long call has no thread of its own");
-            runtime.block_on(work)
+            turns.run(work)
         }
     }
 }
