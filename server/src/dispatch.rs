@@ -70,7 +70,9 @@ impl Later<'_> {
         let mut later = self;
         loop {
             let step = match later {
-                Self::Function(command) => return functions::run(command, scope).await,
+                Self::Function { spec, command } => {
+                    return functions::run(spec, command, scope).await;
+                }
                 Self::Blocking { spec, argv } => {
                     return functions::run_blocking(spec, argv, scope).await;
                 }

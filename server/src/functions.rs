@@ -39,7 +39,7 @@ pub(crate) fn start<'a>(
         return Step::Done(Flow::Continue);
     }
     match spec.runs {
-        Runs::Async => Step::Later(Later::Function(command)),
+        Runs::Async => Step::Later(Later::Function { spec, command }),
         Runs::AtOnce => {
             runtime.run_blocking(command, scope.reply);
             Step::Done(Flow::Continue)
@@ -82,7 +82,7 @@ fn permitted(scope: &mut Scope<'_>, spec: &Spec, command: &Command<'_>) -> bool 
 }
 
 /// Runs a command that does not block; longer than a tick only while a function runs.
-pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
+pub(crate) async fn run(spec: &'static Spec, command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
     let Some(runtime) = &scope.host.functions else {
         // Checked when the command was read.
         return Flow::Continue;
@@ -98,7 +98,7 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
         // Pinned where it is made: it is large, and moving it would cost more than making it.
         let call = pin!(runtime.call(&request, scope.reply));
         let (outcome, waited) = since_first_wait(call).await;
-        let name = "WASM.CALL";
+        let name = spec.name;
         call_notes::note(scope.host, caller, name, &request, &outcome, began, waited);
         if let Some(receipt) = outcome.receipt {
             scope.session.note(receipt);
@@ -110,7 +110,7 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
         let began = scope.host.audit.begin();
         let call = Box::pin(runtime.profile(&request, scope.reply));
         let (outcome, waited) = since_first_wait(pin!(call)).await;
-        let name = "WASM.PROFILE";
+        let name = spec.name;
         call_notes::note(scope.host, caller, name, &request, &outcome, began, waited);
         return Flow::Continue;
     }
@@ -132,7 +132,7 @@ pub(crate) async fn run(command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
                     return;
                 };
                 call.with_request(|request| {
-                    let name = "WASM.CALLASYNC";
+                    let name = spec.name;
                     let caller = || caller.clone();
                     call_notes::note(&host, caller, name, request, &outcome, began, waited);
                 });

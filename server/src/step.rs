@@ -16,7 +16,12 @@ pub(crate) enum Step<'a> {
 /// A request that has to wait. Dropping it ends it, and nothing of it is kept.
 pub(crate) enum Later<'a> {
     /// A function's call, or something else that takes as long as a function.
-    Function(Command<'a>),
+    Function {
+        /// The command.
+        spec: &'static FunctionSpec,
+        /// What it asks for.
+        command: Command<'a>,
+    },
     /// A command that blocks its thread.
     Blocking {
         /// The command.

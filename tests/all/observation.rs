@@ -110,13 +110,16 @@ fn each_call_gets_a_line_if_it_is_wanted() {
 }
 
 #[test]
-fn calls_in_the_background_and_profiles_get_their_lines_too() {
+fn each_line_names_the_command_that_called() {
     let server = Server::builder()
         .arguments(&["--wasm-audit", "all", "--log-format", "json"])
         .start();
     let mut client = server.client();
     let reply = client.call(&["WASM.DEFINE", "add1", ADD1]);
     assert!(reply.error().is_none(), "{reply:?}");
+    assert_eq!(client.run("FCALL add1 0 1"), Reply::Int(2));
+    assert_eq!(client.run("fcall_ro add1 0 1"), Reply::Int(2));
+    assert_eq!(client.run("WASM.CALL_RO add1 ARGS 1"), Reply::Int(2));
     assert!(client.run("WASM.PROFILE add1 ARGS 1").error().is_none());
     let id = client.run("WASM.CALLASYNC add1 KEYS k ARGS 1");
     let id = id.text().expect("an id").to_owned();
@@ -126,6 +129,9 @@ fn calls_in_the_background_and_profiles_get_their_lines_too() {
     );
     assert!(server.stop_and_log(|log| {
         for part in [
+            "\"command\":\"FCALL\"",
+            "\"command\":\"FCALL_RO\"",
+            "\"command\":\"WASM.CALL_RO\"",
             "\"command\":\"WASM.PROFILE\"",
             "\"command\":\"WASM.CALLASYNC\"",
         ] {
@@ -240,6 +246,14 @@ fn slow_calls_are_kept() {
         call[4].text(),
         Some(client.local_address().to_string().as_str())
     );
+    let limits = r#"{"max_time":"50ms"}"#;
+    client.call(&["WASM.DEFINE", "brief", ENDLESS, "LIMITS", limits]);
+    let reply = client.run("FCALL brief 1 k");
+    assert!(reply.error().expect("it is ended").starts_with("TIMEOUT "));
+    let slow = client.run("SLOWLOG GET 1");
+    let newest = slow.elements().expect("an array")[0].elements();
+    let words = newest.expect("an array")[3].elements().expect("words");
+    assert_eq!(words[0].text(), Some("FCALL"), "{words:?}");
     assert_eq!(client.run("SLOWLOG RESET"), Reply::Simple("OK".into()));
     assert_eq!(client.run("SLOWLOG GET -1"), Reply::Array(Vec::new()));
     assert!(client.run("SLOWLOG GET -2").error().is_some());

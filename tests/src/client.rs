@@ -38,8 +38,21 @@ impl Client {
     /// When nobody listens.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        Self::try_connect(address)
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    /// As [`Client::connect`], to a server that may not be there.
+    ///
+    /// # Errors
+    ///
+    /// When nobody listens.
+    ///
+    /// # Panics
+    ///
+    /// When the socket takes no options.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a timeout can be set");
@@ -47,11 +60,11 @@ impl Client {
             .set_write_timeout(Some(PATIENCE))
             .expect("a timeout can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
-        Self {
+        Ok(Self {
             stream,
             received: Vec::new(),
             resp3: false,
-        }
+        })
     }
 
     /// Switches to RESP3; what the server says about itself.

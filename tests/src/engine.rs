@@ -22,20 +22,30 @@ const READY: &str = "Ready to accept connections";
 /// A server that loads the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
-    /// Valkey, by the variable `FERRITE_VALKEY_SERVER`.
+    /// Valkey 9, by the variable `FERRITE_VALKEY_SERVER`.
     Valkey,
-    /// Redis, by the variable `FERRITE_REDIS_SERVER`.
+    /// Valkey 8.1, by the variable `FERRITE_VALKEY_8_SERVER`.
+    Valkey8,
+    /// Redis 7.0, by the variable `FERRITE_REDIS_SERVER`.
     Redis,
+    /// Redis 8.0, by the variable `FERRITE_REDIS_8_SERVER`.
+    Redis8,
 }
 
 impl EngineKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Valkey, Self::Redis];
+    pub const ALL: [Self; 4] = [Self::Valkey, Self::Valkey8, Self::Redis, Self::Redis8];
+
+    /// The newest and the oldest, for tests that take long: what is between them is like one of
+    /// them.
+    pub const ENDS: [Self; 2] = [Self::Valkey, Self::Redis];
 
     const fn variable(self) -> &'static str {
         match self {
             Self::Valkey => "FERRITE_VALKEY_SERVER",
+            Self::Valkey8 => "FERRITE_VALKEY_8_SERVER",
             Self::Redis => "FERRITE_REDIS_SERVER",
+            Self::Redis8 => "FERRITE_REDIS_8_SERVER",
         }
     }
 
@@ -49,16 +59,33 @@ impl EngineKind {
 
     /// The kinds that can be tested here; what cannot is told on standard error.
     #[must_use]
-    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
     pub fn here() -> Vec<Self> {
+        Self::of(&Self::ALL)
+    }
+
+    /// As [`EngineKind::here`], of [`EngineKind::ENDS`].
+    #[must_use]
+    pub fn ends_here() -> Vec<Self> {
+        Self::of(&Self::ENDS)
+    }
+
+    /// As [`EngineKind::here`], of those that take scripting engines.
+    #[must_use]
+    pub fn with_scripting_engines() -> Vec<Self> {
+        Self::of(&[Self::Valkey, Self::Valkey8])
+    }
+
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    fn of(kinds: &[Self]) -> Vec<Self> {
         if module().is_none() {
             eprintln!(
                 "skipped: the module is not built; build it with `cargo build -p ferrite-valkey`, or let FERRITE_VALKEY_MODULE name it"
             );
             return Vec::new();
         }
-        Self::ALL
-            .into_iter()
+        kinds
+            .iter()
+            .copied()
             .filter(|kind| {
                 let there = kind.program().is_some();
                 if !there {

@@ -78,12 +78,16 @@ impl<'a> Context<'a> {
         unsafe { (api().is_keys_position_request)(self.raw()) != 0 }
     }
 
-    /// Tells the server that word `position` is a key that may be read and written.
-    pub(crate) fn key_at(self, position: usize) {
+    /// Tells the server that word `position` is a key that may be read and, perhaps, written.
+    pub(crate) fn key_at(self, position: usize, read_only: bool) {
         let Ok(position) = c_int::try_from(position) else {
             return;
         };
-        let flags = ffi::KEY_RW | ffi::KEY_ACCESS | ffi::KEY_UPDATE;
+        let flags = if read_only {
+            ffi::KEY_RO | ffi::KEY_ACCESS
+        } else {
+            ffi::KEY_RW | ffi::KEY_ACCESS | ffi::KEY_UPDATE
+        };
         // SAFETY: a live context that asks for positions.
         unsafe { (api().key_at_pos_with_flags)(self.raw(), position, flags) };
     }

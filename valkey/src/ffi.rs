@@ -41,6 +41,8 @@ opaque! {
     ModuleType;
     /// A stream of persistent data.
     Io;
+    /// A command of the module's.
+    Command;
 }
 
 pub(crate) const OK: c_int = 0;
@@ -76,6 +78,7 @@ pub(crate) const NOTIFY_GENERIC: c_int = 1 << 2;
 pub(crate) const NOTIFY_STRING: c_int = 1 << 3;
 pub(crate) const NOTIFY_HASH: c_int = 1 << 6;
 
+pub(crate) const KEY_RO: c_int = 1 << 0;
 pub(crate) const KEY_RW: c_int = 1 << 1;
 pub(crate) const KEY_ACCESS: c_int = 1 << 4;
 pub(crate) const KEY_UPDATE: c_int = 1 << 5;
@@ -280,7 +283,10 @@ api! {
 
     }
     optional {
+        get_command = "GetCommand": unsafe extern "C" fn(*mut Ctx, *const c_char) -> *mut Command;
+        set_categories = "SetCommandACLCategories": unsafe extern "C" fn(*mut Command, *const c_char) -> c_int;
         register_engine = "RegisterScriptingEngine": unsafe extern "C" fn(*mut Ctx, *const c_char, *mut c_void, *mut c_void) -> c_int;
+        server_version = "GetServerVersion": unsafe extern "C" fn() -> c_int;
         execution_state = "GetFunctionExecutionState": unsafe extern "C" fn(*mut c_void) -> c_int;
     }
 }

@@ -34,6 +34,9 @@ const STATE_EXECUTING: c_int = 0;
 
 const FLAG_NO_WRITES: u64 = 1;
 
+/// Version 9.0.0 as servers tell it: a byte each of major, minor and patch.
+const VALKEY_9: c_int = 0x09_00_00;
+
 type Functions = *mut *mut CompiledFunction;
 
 /// A function as the server keeps it.
@@ -104,7 +107,15 @@ pub(crate) fn register(context: Context<'_>) -> bool {
     let Some(register) = api().register_engine else {
         return false;
     };
-    (1..=3).rev().any(|version| {
+    // SAFETY: the function takes nothing.
+    let server = api().server_version.map(|version| unsafe { version() });
+    // The newest that the server may know, because it logs a warning about each that it does not.
+    let newest = if server.is_some_and(|server| server < VALKEY_9) {
+        2
+    } else {
+        3
+    };
+    (1..=newest).rev().any(|version| {
         let compile = if version == 1 {
             compile_text as Compile1 as *const c_void
         } else {

@@ -77,7 +77,7 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
         let slices = words.slices();
         // A request that cannot be read has no keys; running it tells why.
         for position in spec.key_positions(&slices).into_iter().flatten() {
-            context.key_at(position);
+            context.key_at(position, spec.flags.contains(&"readonly"));
         }
         return;
     }

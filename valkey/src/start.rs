@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ferrite_cache::{Cache, Digest};
 use ferrite_runtime::Runtime;
-use ferrite_runtime::commands::{COMMANDS, Spec};
+use ferrite_runtime::commands::{COMMANDS, Right, Spec};
 use ferrite_runtime::resp::Encoder;
 
 use crate::call::Call;
@@ -20,7 +20,7 @@ use crate::commands_of_server::Format;
 use crate::config::Options;
 use crate::context::{Context, log};
 use crate::ffi::{self, CommandFn, Ctx, Event, RmString, api};
-use crate::guard::guard;
+use crate::guard::{guard, tell_panics_to_log};
 use crate::jobs::Pool;
 use crate::keyspace::ServerKeyspace;
 use crate::module::{self, Module};
@@ -88,6 +88,7 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return ffi::ERR;
         };
+        tell_panics_to_log();
         // SAFETY: the server passes as many live strings, and they are used here alone.
         let words = unsafe { Words::new(argv, argc) };
         match start(context, &words) {
@@ -155,6 +156,7 @@ fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
         }
         let callback = serve::callback(index).ok_or("there are more commands than callbacks")?;
         create(context, spec.name, callback, &flags(spec))?;
+        categorise(context, spec)?;
     }
     if script_engine::register(context) {
         tracing::info!("functions can also be loaded with FUNCTION LOAD, by the engine WASM");
@@ -178,6 +180,45 @@ fn flags(spec: &Spec) -> String {
         })
         .collect();
     flags.join(" ")
+}
+
+/// Puts a command into the categories of access control that its like of the server's own are in.
+/// Redis 7.0 has none for modules.
+fn categorise(context: Context<'_>, spec: &Spec) -> Result<(), Box<dyn Error>> {
+    let (Some(find), Some(set)) = (api().get_command, api().set_categories) else {
+        return Ok(());
+    };
+    let mut categories = vec!["slow"];
+    if spec.right == Right::Call {
+        categories.push("scripting");
+    }
+    for flag in spec.flags {
+        categories.extend_from_slice(match *flag {
+            "write" => &["write"],
+            "readonly" => &["read"],
+            "admin" => &["admin", "dangerous"],
+            _ => &[],
+        });
+    }
+    let (name, categories) = (
+        CString::new(spec.name)?,
+        CString::new(categories.join(" "))?,
+    );
+    // SAFETY: a live context while the module loads, and C strings; the command is one of this
+    // module's, which the server keeps.
+    let done = unsafe {
+        let command = find(context.raw(), name.as_ptr());
+        !command.is_null() && set(command, categories.as_ptr()) == ffi::OK
+    };
+    if done {
+        Ok(())
+    } else {
+        let (name, categories) = (spec.name, categories.to_string_lossy());
+        Err(format!(
+            "the server does not take the command {name} into the categories '{categories}'"
+        )
+        .into())
+    }
 }
 
 fn create(

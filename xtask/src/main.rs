@@ -16,6 +16,7 @@ mod server;
 mod test;
 mod tidy;
 mod tools;
+mod trixie;
 mod wasmc;
 mod workspace;
 

@@ -14,6 +14,7 @@ use crate::examples;
 use crate::run::{self, heading};
 use crate::tidy;
 use crate::tools::{self, Python};
+use crate::trixie;
 use crate::workspace::Workspace;
 
 /// Which part of the checks to run.
@@ -196,6 +197,7 @@ fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
             ),
         }
     }
+    environment.extend(trixie::ensure(workspace)?);
     if tools::on_path("npm").is_some() {
         environment.push(("FERRITE_NODE_CLIENTS", node_clients(workspace)?));
     } else {

@@ -1,4 +1,4 @@
-//! `WASM.CALL`: runs a function.
+//! `WASM.CALL` and `WASM.CALL_RO`: run a function.
 
 use std::time::Duration;
 
@@ -19,6 +19,14 @@ pub(super) static SPEC: Spec = Spec {
     summary: "Calls a function.",
     syntax: "name[.entry] [TIMEOUT milliseconds] [KEYS key …] [ARGS arg …]",
     parse,
+};
+
+pub(super) static SPEC_RO: Spec = Spec {
+    name: "WASM.CALL_RO",
+    flags: &["readonly", "movablekeys"],
+    summary: "Calls a function that may only read.",
+    parse: parse_read_only,
+    ..SPEC
 };
 
 /// A call, as its command says it; nothing is copied.
@@ -61,6 +69,17 @@ impl<'a> Call<'a> {
 
 fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
     read(spec, argv).map(Command::Call)
+}
+
+fn parse_read_only<'a>(
+    spec: &'static Spec,
+    argv: &'a [&'a [u8]],
+) -> Result<Command<'a>, CommandError> {
+    let call = read(spec, argv)?;
+    Ok(Command::Call(Call {
+        read_only: true,
+        ..call
+    }))
 }
 
 /// Reads what every command that calls a function by `KEYS` and `ARGS` takes.

@@ -56,8 +56,9 @@ use crate::resp::Encoder;
 use crate::runtime::Runtime;
 
 /// Every command; the ones that are called most come first.
-pub static COMMANDS: [&Spec; 18] = [
+pub static COMMANDS: [&Spec; 19] = [
     &call::SPEC,
+    &call::SPEC_RO,
     &fcall::SPEC,
     &fcall::SPEC_RO,
     &call_async::SPEC,
@@ -80,7 +81,7 @@ pub static COMMANDS: [&Spec; 18] = [
 /// A request that was read.
 #[derive(Clone, Debug)]
 pub enum Command<'a> {
-    /// `WASM.CALL`, `FCALL`, `FCALL_RO`.
+    /// `WASM.CALL`, `WASM.CALL_RO`, `FCALL`, `FCALL_RO`.
     Call(Call<'a>),
     /// `WASM.CALLASYNC`.
     CallAsync(Call<'a>),

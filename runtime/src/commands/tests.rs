@@ -16,6 +16,10 @@ const READ: &[(&str, &str)] = &[
     ("WASM.CALL f KEYS k ARGS TIMEOUT 5", "f [k] [TIMEOUT 5]"),
     ("WASM.CALL f TIMEOUT 250 ARGS a", "f [] [a] 250ms"),
     ("WASM.CALL f timeout 5s", "f [] [] 5s"),
+    (
+        "WASM.CALL_RO f TIMEOUT 250 KEYS k ARGS a",
+        "f [k] [a] 250ms read-only",
+    ),
     ("FCALL f 0", "f [] []"),
     ("FCALL f 2 k1 k2 a1", "f [k1 k2] [a1]"),
     ("fcall f 1 ARGS KEYS", "f [ARGS] [KEYS]"),
@@ -70,6 +74,10 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "WASM.CALL f TIMEOUT 1 TIMEOUT 2",
         "ERR WASM.CALL: option TIMEOUT is given twice",
+    ),
+    (
+        "WASM.CALL_RO f KYES k",
+        "ERR WASM.CALL_RO: unknown option \"KYES\"; did you mean KEYS?",
     ),
     (
         "FCALL f",

@@ -1,11 +1,14 @@
 //! Opens files below a folder and nowhere else.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use super::SourceError;
 
@@ -40,7 +43,9 @@ pub(super) fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceE
         module_dir: module_dir.into(),
         problem,
     };
-    let root = module_dir.canonicalize().map_err(unusable)?;
+    let root = find(module_dir)
+        .and_then(|folder| real_path(&folder))
+        .map_err(unusable)?;
     // An absolute path may name the folder as it is configured or as it is.
     let relative = if path.is_absolute() {
         path.strip_prefix(&root)
@@ -52,33 +57,43 @@ pub(super) fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceE
     } else {
         path
     };
-    let outside = || SourceError::Outside {
-        path: path.into(),
-        how: " through a link",
-    };
     let unreadable = |problem| SourceError::Read {
         path: path.into(),
         problem,
     };
-    let real = root.join(relative).canonicalize().map_err(unreadable)?;
-    if !real.starts_with(&root) {
-        return Err(outside());
+    // What was found is looked at and then opened by its descriptor, so that a folder on the way
+    // that becomes a link meanwhile changes nothing.
+    let found = find(&root.join(relative)).map_err(unreadable)?;
+    if !real_path(&found).map_err(unreadable)?.starts_with(&root) {
+        return Err(SourceError::Outside {
+            path: path.into(),
+            how: " through a link",
+        });
     }
-    let file = OpenOptions::new()
+    OpenOptions::new()
         .read(true)
-        // Without `NONBLOCK`, opening a named pipe would wait for somebody to write.
-        .custom_flags(
-            (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK)
-                .bits()
-                .cast_signed(),
-        )
-        .open(&real)
-        .map_err(unreadable)?;
-    // A folder on the way may have become a link since: what counts is what was opened.
-    let opened = rustix::fs::readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new())
-        .map_err(|error| unreadable(error.into()))?;
-    if !Path::new(OsStr::from_bytes(opened.as_bytes())).starts_with(&root) {
-        return Err(outside());
-    }
-    Ok(file)
+        // Without it, opening a named pipe would wait for somebody to write.
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(by_descriptor(&found))
+        .map_err(unreadable)
+}
+
+/// Finds what a path leads to, without opening it to read.
+fn find(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// The path, free of links, of what was found.
+///
+/// `Path::canonicalize` would do, were it not for programs that bring an allocator of their own and
+/// load this code with its symbols bound to the C library's: it frees with one what the other has
+/// allocated, and the program ends.
+fn real_path(found: &OwnedFd) -> io::Result<PathBuf> {
+    let path = rustix::fs::readlink(by_descriptor(found), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
+}
+
+fn by_descriptor(found: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", found.as_raw_fd())
 }

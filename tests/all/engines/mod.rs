@@ -2,9 +2,11 @@
 
 mod bundles;
 mod cluster;
+mod cluster_load;
 mod data;
 mod long_calls;
 mod persistence;
+mod replicas;
 mod safety;
 mod same;
 mod scripting_engine;
