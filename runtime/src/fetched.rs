@@ -25,8 +25,11 @@ enum State {
     Idle,
     /// Somebody is at it; those who wait for it.
     Fetching(Vec<Waker>),
-    /// It could not be had.
-    Failed { error: CallError, at: Instant },
+    /// It could not be had. `at` says when, if it is to be left alone for a while.
+    Failed {
+        error: CallError,
+        at: Option<Instant>,
+    },
 }
 
 impl<T: Send + Sync + 'static> Fetched<T> {
@@ -99,13 +102,20 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         .await
     }
 
+    /// Who asks next after a failure fetches at once, because what was missing may be there now.
+    pub(crate) fn look_again(&self) {
+        if let State::Failed { at, .. } = &mut *self.state.lock() {
+            *at = None;
+        }
+    }
+
     /// Whether it is for the caller to fetch the value.
     fn claim(&self) -> bool {
         let mut state = self.state.lock();
         let free = match &*state {
             State::Idle => self.value.get().is_none(),
             State::Fetching(_) => false,
-            State::Failed { at, .. } => at.elapsed() >= self.retry_after,
+            State::Failed { at, .. } => at.is_none_or(|at| at.elapsed() >= self.retry_after),
         };
         if free {
             *state = State::Fetching(Vec::new());
@@ -136,7 +146,7 @@ impl<T: Send + Sync + 'static> Claim<'_, T> {
             }
             Err(error) => self.0.end(State::Failed {
                 error,
-                at: Instant::now(),
+                at: Some(Instant::now()),
             }),
         }
         std::mem::forget(self);
@@ -147,7 +157,7 @@ impl<T: Send + Sync + 'static> Drop for Claim<'_, T> {
     fn drop(&mut self) {
         self.0.end(State::Failed {
             error: given_up(),
-            at: Instant::now(),
+            at: Some(Instant::now()),
         });
     }
 }
@@ -234,6 +244,8 @@ mod tests {
             failed
         );
         assert_eq!(finish(fetched.wait(|| panic!("it is too early"))), failed);
+        fetched.look_again();
+        assert_eq!(finish(fetched.wait(|| Ok(7))), Ok(&7));
 
         let impatient = Arc::new(Fetched::<u32> {
             retry_after: Duration::ZERO,

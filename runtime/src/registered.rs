@@ -61,6 +61,11 @@ impl<K: Keyspace> Registered<K> {
         self.function.get()
     }
 
+    /// Has the code looked for at once where it could not be had some seconds ago.
+    pub(crate) fn look_again(&self) {
+        self.function.look_again();
+    }
+
     /// Its code, fetched by `fetch` if it is not there, once for all who wait; see [`Fetched`].
     ///
     /// # Errors

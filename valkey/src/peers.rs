@@ -84,6 +84,8 @@ fn get_ready(module: &Module, record: &Record, peers: &[Node]) -> Result<(), Str
     if known.is_none() {
         fetch(module, &record.digest, peers)?;
     }
+    // A call before this may have failed, and others need not wait for the end of its pause.
+    module.runtime.look_again(name);
     module
         .runtime
         .ready(name)

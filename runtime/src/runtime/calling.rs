@@ -92,6 +92,14 @@ impl<K: Keyspace> Runtime<K> {
         let ready = registered.wait_ready(move |record| inner.load_record(record));
         pollster::block_on(ready).cloned()
     }
+
+    /// Says that the code of this function may be there now: if it could not be had a moment ago, the
+    /// next call looks for it at once instead of some seconds later.
+    pub fn look_again(&self, name: &[u8]) {
+        if let Ok(registered) = self.function(name) {
+            registered.look_again();
+        }
+    }
 }
 
 impl<K: Keyspace> Inner<K> {
