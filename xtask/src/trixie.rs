@@ -28,7 +28,7 @@ const SERVERS: [Server; 2] = [
 ];
 
 /// The packages that have the servers, and every library that they and the module need.
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 15] = [
     "libatomic1",
     "libc6",
     "libcap2",
@@ -43,6 +43,7 @@ const PACKAGES: [&str; 14] = [
     "redis-tools",
     "valkey-server",
     "valkey-tools",
+    "zlib1g",
 ];
 
 /// Where Debian's tools look for what signs its lists of packages.
