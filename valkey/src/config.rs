@@ -11,6 +11,7 @@ use ferrite_runtime::json::nearest;
 use ferrite_runtime::limits::{LimitSettings, Limits};
 use ferrite_runtime::permissions::Permissions;
 use ferrite_runtime::quantity::{ByteSize, Count, Span};
+use ferrite_runtime::worker;
 
 /// What the module was told.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ pub(crate) const NAMES: &[&str] = &[
     "max-time",
     "max-fuel",
     "max-stack",
+    "max-stack-depth",
     "max-reply",
     "max-writes",
     "max-table-elements",
@@ -181,7 +183,10 @@ impl Options {
                 }
             }
             "module-dir" => runtime.source.module_dir = Some(path()),
-            "compiler" => runtime.worker.program = Some(path()),
+            "compiler" => {
+                let found = worker::find(Some(&path())).map_err(|error| wrong(&error))?;
+                runtime.worker.program = Some(found);
+            }
             "compile-timeout" => runtime.worker.time_max = span()?.0,
             "isolation" => runtime.isolation = value.parse().map_err(|error| wrong(&error))?,
             "default-permissions" => {
@@ -207,6 +212,7 @@ impl Options {
             "max-time" => limits.max_time = Some(span()?),
             "max-fuel" => limits.max_fuel = Some(count()?),
             "max-stack" => limits.max_stack = Some(size()?),
+            "max-stack-depth" => limits.max_stack_depth = Some(count()?),
             "max-reply" => limits.max_reply = Some(size()?),
             "max-writes" => limits.max_writes = Some(size()?),
             "max-table-elements" => limits.max_table_elements = Some(count()?),
@@ -334,6 +340,11 @@ mod tests {
             ("threads 0", "at least 1"),
             ("max-time soon", "'soon' of the argument 'max-time'"),
             ("max-stack 1GB", "limits are wrong"),
+            ("max-stack-depth 0", "limits are wrong"),
+            (
+                "compiler /nonexistent/ferrite-wasmc",
+                "no program that can be run",
+            ),
             ("fetch-from-peers maybe", "yes or no"),
             ("require-signed yes", "nothing could be loaded"),
             (
@@ -364,6 +375,7 @@ mod tests {
                 "64KB",
                 "512KB",
                 "5MB",
+                "/bin/sh",
             ];
             let taken = tried
                 .iter()

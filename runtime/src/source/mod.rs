@@ -115,13 +115,13 @@ pub enum SourceError {
         limit: ByteSize,
     },
     /// Paths are not configured.
-    #[error("the source {} is a path, and no folder for modules is configured; set wasm.module_dir", Quoted(.path.as_os_str().as_bytes()))]
+    #[error("the source {} is a path, and no folder for modules is configured; set wasm.module_dir (module-dir in Valkey and Redis)", Quoted(.path.as_os_str().as_bytes()))]
     NoModuleDir {
         /// The path.
         path: PathBuf,
     },
     /// The folder itself cannot be used.
-    #[error("the folder for modules, {}, cannot be used: {problem}; make it, or set wasm.module_dir to another", .module_dir.display())]
+    #[error("the folder for modules, {}, cannot be used: {problem}; make it, or set wasm.module_dir (module-dir in Valkey and Redis) to another", .module_dir.display())]
     ModuleDir {
         /// The folder.
         module_dir: PathBuf,

@@ -96,7 +96,7 @@ fn what_is_no_source_is_refused() {
         ),
         (
             b"a.wasm",
-            "NOPERM the source \"a.wasm\" is a path, and no folder for modules is configured; set wasm.module_dir",
+            "NOPERM the source \"a.wasm\" is a path, and no folder for modules is configured; set wasm.module_dir (module-dir in Valkey and Redis)",
         ),
     ];
     for (argument, expected) in cases {
