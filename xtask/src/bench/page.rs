@@ -91,7 +91,7 @@ fn head(page: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         page,
-        "socket`, `store`, `cold`, `compile` or `in-process`.\n"
+        "socket`, `store`, `cold`, `compile` or `in-process`; `module` writes `benchmarks-valkey.md`.\n"
     )?;
     writeln!(
         page,
