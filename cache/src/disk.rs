@@ -18,6 +18,7 @@ mod pins;
 mod private;
 mod publish;
 mod quarantine;
+mod reading;
 mod root;
 mod step;
 mod survey;

@@ -26,6 +26,10 @@ use crate::worker::{self, WorkerOptions};
 /// Compilations that run at once; each takes as many threads as there are.
 const COMPILING_MAX: usize = 2;
 
+/// The longest artifact that is looked up on a thread that serves others, in bytes. To read, verify
+/// and map as much takes a third of a millisecond; a guest may compute longer before it gives way.
+const AT_ONCE_BYTES_MAX: u64 = 1 << 20;
+
 /// The way from a source to a verified artifact. Every method blocks.
 pub struct Acquire {
     cache: Option<Cache>,
@@ -134,6 +138,31 @@ impl Acquire {
             None if self.trust.require_signed => Err(unsigned("the function")),
             key => self.by_digest(digest, key, depth),
         }
+    }
+
+    /// The same, if it is soon done: code for the best that this machine can run, in the cache and in
+    /// memory, of no more than a megabyte. `None` says nothing, not even that it may not be used.
+    pub(crate) fn remembered_at_once(
+        &self,
+        digest: &Digest,
+        key: Option<KeyId>,
+        depth: Depth,
+    ) -> Option<Acquired> {
+        let revoked = |key| self.trust.trust.revoked.contains(&key);
+        if key.is_some_and(revoked) || (key.is_none() && self.trust.require_signed) {
+            return None;
+        }
+        let profile = self.candidates(depth).first()?;
+        let cache = self.cache.as_ref()?;
+        let artifact = cache.lookup_at_once(digest, profile, AT_ONCE_BYTES_MAX)?;
+        if artifact.manifest().signed_by.is_some_and(revoked) {
+            return None;
+        }
+        self.stats.count_found();
+        Some(Acquired {
+            artifact,
+            from_cache: true,
+        })
     }
 
     /// Code in the cache that came in a bundle of a key that is still trusted.

@@ -56,17 +56,21 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         self.value.get()
     }
 
-    /// The value, fetched by `fetch` if it is not there. `fetch` runs on a thread of its own, which
-    /// goes on when the one who waits gives up, and again only some seconds after a failure.
+    /// The value, got by `at_once` or else fetched by `fetch` if it is not there.
+    ///
+    /// `at_once` runs on this thread and gives up rather than take long. `fetch` runs on a thread of
+    /// its own, which goes on when the one who waits gives up, and again only some seconds after a
+    /// failure. Waking the other thread and being woken by it takes as long as a small fetch.
     ///
     /// # Errors
     ///
     /// What `fetch` says, to all who wait.
     pub(crate) async fn wait(
         self: &Arc<Self>,
+        at_once: impl FnOnce() -> Option<T>,
         fetch: impl FnOnce() -> Result<T, CallError> + Send + 'static,
     ) -> Result<&T, CallError> {
-        if self.claim() {
+        if self.claim() && !self.settle_at_once(at_once) {
             let this = Arc::clone(self);
             let fetching = std::thread::Builder::new()
                 .name("ferrite-fetch".to_owned())
@@ -100,6 +104,22 @@ impl<T: Send + Sync + 'static> Fetched<T> {
             }
         })
         .await
+    }
+
+    /// Settles what was claimed, if `at_once` has the value.
+    fn settle_at_once(&self, at_once: impl FnOnce() -> Option<T>) -> bool {
+        let claim = Claim(self);
+        match at_once() {
+            Some(value) => {
+                claim.settle(Ok(value));
+                true
+            }
+            None => {
+                // It stays claimed.
+                std::mem::forget(claim);
+                false
+            }
+        }
     }
 
     /// Who asks next after a failure fetches at once, because what was missing may be there now.
@@ -181,6 +201,11 @@ mod tests {
     use super::Fetched;
     use crate::error::CallError;
 
+    /// Of what takes its time.
+    fn never<T>() -> Option<T> {
+        None
+    }
+
     /// Tells by a channel that it was woken.
     struct Woken(std::sync::mpsc::Sender<()>);
 
@@ -203,12 +228,12 @@ mod tests {
         let fetched = Arc::new(Fetched::missing());
         let fetches = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&fetches);
-        let mut first = pin!(fetched.wait(move || {
+        let mut first = pin!(fetched.wait(never, move || {
             count.fetch_add(1, Ordering::Relaxed);
             wait.recv().expect("the test says when");
             Ok(7)
         }));
-        let mut second = pin!(fetched.wait(|| panic!("the first one fetches")));
+        let mut second = pin!(fetched.wait(never, || panic!("the first one fetches")));
         assert!(poll(first.as_mut(), &waker).is_pending());
         assert!(!fetched.claim(), "somebody is at it");
         assert!(poll(second.as_mut(), &waker).is_pending());
@@ -218,7 +243,7 @@ mod tests {
         assert_eq!(poll(first.as_mut(), &waker), Poll::Ready(Ok(&7)));
         assert_eq!(poll(second.as_mut(), &waker), Poll::Ready(Ok(&7)));
         assert_eq!(fetches.load(Ordering::Relaxed), 1);
-        let mut third = pin!(fetched.wait(|| panic!("it is there")));
+        let mut third = pin!(fetched.wait(never, || panic!("it is there")));
         assert_eq!(poll(third.as_mut(), &waker), Poll::Ready(Ok(&7)));
     }
 
@@ -240,28 +265,28 @@ mod tests {
         let fetched = Arc::new(Fetched::<u32>::missing());
         let failed = Err(CallError::invalid("no"));
         assert_eq!(
-            finish(fetched.wait(|| Err(CallError::invalid("no")))),
+            finish(fetched.wait(never, || Err(CallError::invalid("no")))),
             failed
         );
-        assert_eq!(finish(fetched.wait(|| panic!("it is too early"))), failed);
+        assert_eq!(finish(fetched.wait(never, || panic!("it is too early"))), failed);
         fetched.look_again();
-        assert_eq!(finish(fetched.wait(|| Ok(7))), Ok(&7));
+        assert_eq!(finish(fetched.wait(never, || Ok(7))), Ok(&7));
 
         let impatient = Arc::new(Fetched::<u32> {
             retry_after: Duration::ZERO,
             ..Fetched::missing()
         });
         assert_eq!(
-            finish(impatient.wait(|| Err(CallError::invalid("no")))),
+            finish(impatient.wait(never, || Err(CallError::invalid("no")))),
             failed
         );
-        assert_eq!(finish(impatient.wait(|| Ok(1))), Ok(&1));
+        assert_eq!(finish(impatient.wait(never, || Ok(1))), Ok(&1));
     }
 
     #[test]
     fn a_panic_leaves_nobody_waiting() {
         let fetched = Arc::new(Fetched::<u32>::missing());
-        let error = finish(fetched.wait(|| panic!("this panic belongs to the test")));
+        let error = finish(fetched.wait(never, || panic!("this panic belongs to the test")));
         let error = error.expect_err("there is no value");
         assert!(
             error
@@ -271,8 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_had_at_once_is_not_fetched() {
+        let fetched = Arc::new(Fetched::missing());
+        let value = finish(fetched.wait(|| Some(5), || panic!("it was had at once")));
+        assert_eq!(value, Ok(&5));
+        let again = finish(fetched.wait(|| panic!("it is there"), || panic!("it is there")));
+        assert_eq!(again, Ok(&5));
+    }
+
+    #[test]
+    fn what_panics_on_the_way_leaves_nobody_waiting() {
+        let fetched = Arc::new(Fetched::<u32>::missing());
+        let panicked = std::thread::scope(|scope| {
+            let wait = fetched.wait(|| panic!("this panic belongs to the test"), || Ok(1));
+            scope.spawn(move || finish(wait)).join().is_err()
+        });
+        assert!(panicked);
+        let error = finish(fetched.wait(never, || panic!("it is too early")));
+        assert!(error.is_err());
+    }
+
+    #[test]
     fn a_value_that_is_there_is_not_fetched() {
         let fetched = Arc::new(Fetched::there(3));
-        assert_eq!(finish(fetched.wait(|| panic!("it is there"))), Ok(&3));
+        assert_eq!(finish(fetched.wait(never, || panic!("it is there"))), Ok(&3));
     }
 }

@@ -66,18 +66,22 @@ impl<K: Keyspace> Registered<K> {
         self.function.look_again();
     }
 
-    /// Its code, fetched by `fetch` if it is not there, once for all who wait; see [`Fetched`].
+    /// Its code, got by `at_once` or else fetched by `fetch` if it is not there, once for all who wait;
+    /// see [`Fetched`].
     ///
     /// # Errors
     ///
     /// What `fetch` says. It is also kept with the function's errors.
     pub(crate) async fn wait_ready(
         &self,
+        at_once: impl FnOnce(&Record) -> Option<Arc<Function<K>>>,
         fetch: impl FnOnce(&Record) -> Result<Arc<Function<K>>, CallError> + Send + 'static,
     ) -> Result<&Arc<Function<K>>, CallError> {
         let record = Arc::clone(&self.record);
         let stats = Arc::clone(&self.stats);
         let fetch = move || fetch(&record).inspect_err(|error| stats.record_error(error, None));
-        self.function.wait(fetch).await
+        self.function
+            .wait(|| at_once(&self.record), fetch)
+            .await
     }
 }

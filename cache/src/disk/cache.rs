@@ -137,6 +137,21 @@ impl Cache {
         })
     }
 
+    /// Finds the artifact of a source under a profile, verified as [`Cache::lookup`] does it, if that
+    /// is soon done: if it has no more than `artifact_bytes_max` bytes, and the system holds them in
+    /// memory. Only the names of its files may have to be looked up on the disk.
+    ///
+    /// `None` says nothing: what is damaged, or cannot be read, is for [`Cache::lookup`] to tell.
+    #[must_use]
+    pub fn lookup_at_once(
+        &self,
+        source: &Digest,
+        profile: &Profile,
+        artifact_bytes_max: u64,
+    ) -> Option<VerifiedArtifact> {
+        lookup::artifact_at_once(&self.root, &key(source, profile), artifact_bytes_max)
+    }
+
     /// Reads a source; one whose bytes are not those of its digest is moved to the quarantine and
     /// counts as not there.
     ///

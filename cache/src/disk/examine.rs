@@ -12,6 +12,7 @@ use super::error::StorageError;
 use super::hash::digest_of_file;
 use super::layout::{Key, Kind, Place, SOURCE_BYTES_MAX};
 use super::private::{Found, open_file};
+use super::reading::Patience;
 use super::root::Root;
 use crate::digest::Digest;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
@@ -36,6 +37,11 @@ pub(super) enum Examined<T> {
 pub(super) enum Purpose {
     /// What is found will be used; that is recorded.
     Use,
+    /// The same, if that is soon done: what is too long, or not in memory, is an error.
+    UseAtOnce {
+        /// The longest artifact that is read, in bytes.
+        artifact_bytes_max: u64,
+    },
     /// Nothing but to know.
     Check,
 }
@@ -50,19 +56,28 @@ pub(super) fn artifact(
         return Ok(Examined::Absent);
     };
     let name_of = |kind: Kind| kind.file_name(&key.source);
+    let patience = match purpose {
+        Purpose::Use | Purpose::Check => Patience::Disk,
+        Purpose::UseAtOnce { .. } => Patience::None,
+    };
     let failed = |action, name: &str, error| {
         StorageError::reading(action, &key.place().path(root.path()).join(name), error)
     };
 
     let name = name_of(Kind::Manifest);
     let found = open_file(&directory, &name).map_err(|error| failed("open", &name, error))?;
-    let (mut meta, meta_stat) = match found {
+    let (meta, meta_stat) = match found {
         Found::Fit(file, stat) => (file, stat),
         Found::Absent => return Ok(Examined::Absent),
         Found::Unfit(what) => return Ok(Examined::Damaged(format!("its manifest is {what}"))),
     };
     let mut bytes = Vec::new();
-    let read = read_bounded(&mut meta, &meta_stat, MANIFEST_BYTES_MAX as u64, &mut bytes);
+    let read = read_bounded(
+        patience.reader(&meta),
+        &meta_stat,
+        MANIFEST_BYTES_MAX as u64,
+        &mut bytes,
+    );
     if let Err(error) = read {
         return damage_or(error, "manifest", |error| failed("read", &name, error));
     }
@@ -98,7 +113,12 @@ pub(super) fn artifact(
             manifest.artifact_len
         )));
     }
-    match digest_of_file(&file, len) {
+    if let Purpose::UseAtOnce { artifact_bytes_max } = purpose
+        && len > artifact_bytes_max
+    {
+        return Err(failed("read", &name, Errno::AGAIN.into()));
+    }
+    match digest_of_file(&file, len, patience) {
         Ok(digest) if digest == manifest.artifact => {
             record_use(&meta, &meta_stat, purpose);
             Ok(Examined::Intact(VerifiedArtifact::found(manifest, file)))
@@ -124,14 +144,14 @@ pub(super) fn source(
     let failed = |action, error| {
         StorageError::reading(action, &Place::Sources.path(root.path()).join(&name), error)
     };
-    let (mut file, stat) =
+    let (file, stat) =
         match open_file(&directory, &name).map_err(|error| failed("open", error))? {
             Found::Fit(file, stat) => (file, stat),
             Found::Absent => return Ok(Examined::Absent),
             Found::Unfit(what) => return Ok(Examined::Damaged(format!("it is {what}"))),
         };
     let mut bytes = Vec::new();
-    if let Err(error) = read_bounded(&mut file, &stat, SOURCE_BYTES_MAX, &mut bytes) {
+    if let Err(error) = read_bounded(&file, &stat, SOURCE_BYTES_MAX, &mut bytes) {
         return damage_or(error, "file", |error| failed("read", error));
     }
     let found = Digest::of(&bytes);
@@ -145,13 +165,13 @@ pub(super) fn source(
 /// Reads a manifest only, without a look at its artifact; `None` if it cannot be read.
 pub(super) fn manifest(root: &Root, key: &Key) -> Option<Manifest> {
     let directory = root.open_place(key.place()).ok()??;
-    let Found::Fit(mut file, stat) =
+    let Found::Fit(file, stat) =
         open_file(directory, &Kind::Manifest.file_name(&key.source)).ok()?
     else {
         return None;
     };
     let mut bytes = Vec::new();
-    read_bounded(&mut file, &stat, MANIFEST_BYTES_MAX as u64, &mut bytes).ok()?;
+    read_bounded(&file, &stat, MANIFEST_BYTES_MAX as u64, &mut bytes).ok()?;
     Manifest::decode(&bytes).ok()
 }
 
@@ -167,7 +187,7 @@ pub(super) fn last_use(stat: &Stat) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos.min(999_999_999))
 }
 
-fn read_bounded(file: &mut File, stat: &Stat, max: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+fn read_bounded(file: impl Read, stat: &Stat, max: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let len = len_of(stat);
     if len > max {
         return Err(io::ErrorKind::InvalidData.into());
@@ -207,7 +227,7 @@ fn record_use(file: &File, stat: &Stat, purpose: Purpose) {
     let recent = now
         .duration_since(last_use(stat))
         .is_ok_and(|age| age < USE_RECORDED_EVERY);
-    if purpose == Purpose::Use && !recent {
+    if purpose != Purpose::Check && !recent {
         let _ = file.set_modified(now);
     }
 }

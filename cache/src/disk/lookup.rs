@@ -25,6 +25,19 @@ pub(super) fn artifact(root: &Root, key: &Key) -> Result<Option<VerifiedArtifact
         .transpose()
 }
 
+/// Finds an artifact of at most so many bytes if all of it is in memory; whatever else is the case is
+/// left to those who have more patience.
+pub(super) fn artifact_at_once(
+    root: &Root,
+    key: &Key,
+    artifact_bytes_max: u64,
+) -> Option<VerifiedArtifact> {
+    match examine::artifact(root, key, Purpose::UseAtOnce { artifact_bytes_max }) {
+        Ok(Examined::Intact(artifact)) => executable(root, key, artifact).ok(),
+        Ok(Examined::Absent | Examined::Damaged(_)) | Err(_) => None,
+    }
+}
+
 /// Finds a source; what is damaged is moved away and counts as not there.
 pub(super) fn source(root: &Root, digest: &Digest) -> Result<Option<Vec<u8>>, StorageError> {
     match examine::source(root, digest, Purpose::Use)? {

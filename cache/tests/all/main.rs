@@ -1,5 +1,6 @@
 //! Tests of the cache as others see it.
 
+mod at_once;
 mod crash;
 mod damage;
 mod disk_full;

@@ -62,7 +62,10 @@ impl<K: Keyspace> Runtime<K> {
         request: &CallRequest<'_>,
     ) -> Result<&'r Arc<Function<K>>, CallError> {
         let inner = Arc::clone(&self.0);
-        let ready = registered.wait_ready(move |record| inner.load_record(record));
+        let ready = registered.wait_ready(
+            |record| self.0.load_record_at_once(record),
+            move |record| inner.load_record(record),
+        );
         let time_max = self.0.options.limits.time_max;
         let time_max = request
             .timeout
@@ -89,7 +92,10 @@ impl<K: Keyspace> Runtime<K> {
             return Ok(Arc::clone(function));
         }
         let inner = Arc::clone(&self.0);
-        let ready = registered.wait_ready(move |record| inner.load_record(record));
+        let ready = registered.wait_ready(
+            |record| self.0.load_record_at_once(record),
+            move |record| inner.load_record(record),
+        );
         pollster::block_on(ready).cloned()
     }
 
@@ -103,6 +109,22 @@ impl<K: Keyspace> Runtime<K> {
 }
 
 impl<K: Keyspace> Inner<K> {
+    /// The same as [`Inner::load_record`], on a thread that serves others: `None` where that would
+    /// hold it up, and where anything is wrong.
+    fn load_record_at_once(&self, record: &Record) -> Option<Arc<Function<K>>> {
+        if self.options.pool.instances_min > 0 {
+            // The guest's initialiser would run here.
+            return None;
+        }
+        let key = record.release.as_ref().map(|release| release.key);
+        let spec = self.spec(record).ok()?;
+        let depth = Depth::of(&spec.limits);
+        let acquired = self
+            .acquire
+            .remembered_at_once(&record.digest, key, depth)?;
+        self.start(&acquired, spec).ok()
+    }
+
     /// Fetches the code of a function that is remembered.
     fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
         let key = record.release.as_ref().map(|release| release.key);
