@@ -12,7 +12,11 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
 
 use super::arena::MemoryHandle;
 use super::slot::{PAGES_MAX, Slot};
+use super::touched::touched;
 use super::{HOST_PAGE, WASM_PAGE};
+
+/// What a page holds that nobody wrote.
+static ZEROS: [u8; HOST_PAGE] = [0; HOST_PAGE];
 
 /// Why a memory was not made pristine.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +41,8 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Keeps a copy of `memory`, whose length is a multiple of WebAssembly's page.
+    /// Keeps a copy of `memory`, which is an instance's: private, and a multiple of WebAssembly's page
+    /// long.
     pub(super) fn capture(memory: &[u8]) -> io::Result<Self> {
         let descriptor = memfd_create(
             "ferrite-pristine",
@@ -46,9 +51,11 @@ impl Image {
         ftruncate(&descriptor, memory.len() as u64)?;
         let file = File::from(descriptor);
         // Pages of zeros stay holes: they take no memory.
-        for (index, page) in memory.chunks(HOST_PAGE).enumerate() {
-            if page.iter().any(|&byte| byte != 0) {
-                file.write_all_at(page, (index * HOST_PAGE) as u64)?;
+        for index in touched(memory) {
+            let start = index * HOST_PAGE;
+            let page = &memory[start..memory.len().min(start + HOST_PAGE)];
+            if page != &ZEROS[..page.len()] {
+                file.write_all_at(page, start as u64)?;
             }
         }
         fcntl_add_seals(

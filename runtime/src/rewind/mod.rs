@@ -16,6 +16,7 @@
 //! | `slot` | what the fault handler knows of one memory; nothing but atomics |
 //! | `fault` | the signal handler |
 //! | `image` | the pristine contents of a module's memory, and the pages that calls write |
+//! | `touched` | which pages hold anything, so that an image is soon taken |
 //! | `pristine` | image and globals together; capture, attach, rewind |
 
 #![allow(
@@ -29,6 +30,7 @@ mod fault;
 mod image;
 pub mod pristine;
 mod slot;
+mod touched;
 
 pub use image::ImageError;
 
