@@ -268,7 +268,10 @@ mod tests {
             finish(fetched.wait(never, || Err(CallError::invalid("no")))),
             failed
         );
-        assert_eq!(finish(fetched.wait(never, || panic!("it is too early"))), failed);
+        assert_eq!(
+            finish(fetched.wait(never, || panic!("it is too early"))),
+            failed
+        );
         fetched.look_again();
         assert_eq!(finish(fetched.wait(never, || Ok(7))), Ok(&7));
 
@@ -319,6 +322,9 @@ mod tests {
     #[test]
     fn a_value_that_is_there_is_not_fetched() {
         let fetched = Arc::new(Fetched::there(3));
-        assert_eq!(finish(fetched.wait(never, || panic!("it is there"))), Ok(&3));
+        assert_eq!(
+            finish(fetched.wait(never, || panic!("it is there"))),
+            Ok(&3)
+        );
     }
 }

@@ -80,8 +80,6 @@ impl<K: Keyspace> Registered<K> {
         let record = Arc::clone(&self.record);
         let stats = Arc::clone(&self.stats);
         let fetch = move || fetch(&record).inspect_err(|error| stats.record_error(error, None));
-        self.function
-            .wait(|| at_once(&self.record), fetch)
-            .await
+        self.function.wait(|| at_once(&self.record), fetch).await
     }
 }

@@ -144,12 +144,11 @@ pub(super) fn source(
     let failed = |action, error| {
         StorageError::reading(action, &Place::Sources.path(root.path()).join(&name), error)
     };
-    let (file, stat) =
-        match open_file(&directory, &name).map_err(|error| failed("open", error))? {
-            Found::Fit(file, stat) => (file, stat),
-            Found::Absent => return Ok(Examined::Absent),
-            Found::Unfit(what) => return Ok(Examined::Damaged(format!("it is {what}"))),
-        };
+    let (file, stat) = match open_file(&directory, &name).map_err(|error| failed("open", error))? {
+        Found::Fit(file, stat) => (file, stat),
+        Found::Absent => return Ok(Examined::Absent),
+        Found::Unfit(what) => return Ok(Examined::Damaged(format!("it is {what}"))),
+    };
     let mut bytes = Vec::new();
     if let Err(error) = read_bounded(&file, &stat, SOURCE_BYTES_MAX, &mut bytes) {
         return damage_or(error, "file", |error| failed("read", error));
