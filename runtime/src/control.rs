@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use parking_lot::Mutex;
 
@@ -53,6 +53,8 @@ pub struct Slot {
     /// The last call that shall end, or 0.
     killed: AtomicU64,
     started_micros: AtomicU64,
+    /// Who has the call go on, once it has given way for the first time.
+    gave_way: Mutex<Option<Waker>>,
 }
 
 /// A call that runs now.
@@ -73,6 +75,7 @@ impl Slot {
             current: AtomicU64::new(0),
             killed: AtomicU64::new(0),
             started_micros: AtomicU64::new(0),
+            gave_way: Mutex::default(),
         })
     }
 
@@ -85,6 +88,8 @@ impl Slot {
     }
 
     /// Ends the call.
+    ///
+    /// A waker that it gave may stay: to be woken for nothing does no harm.
     pub fn end(&self) {
         self.current.store(0, Ordering::Relaxed);
     }
@@ -108,14 +113,39 @@ impl Slot {
 
     /// Ends the call that runs if it is `only`, or whichever it is; whether there was one.
     ///
-    /// The call ends at its next tick.
-    pub fn kill(&self, only: Option<CallId>) -> bool {
+    /// The call ends at its next tick, and is woken for it if it gave way.
+    pub fn kill(self: &Arc<Self>, only: Option<CallId>) -> bool {
         let id = self.current.load(Ordering::Relaxed);
         let hit = id != 0 && only.is_none_or(|only| only.0 == id);
         if hit {
             self.killed.store(id, Ordering::Relaxed);
+            self.wake_by_ref();
         }
         hit
+    }
+
+    /// Has `waker` woken when the call that runs is to end, until it gives way again.
+    pub(crate) fn wake_at_end(&self, waker: &Waker) {
+        let mut gave_way = self.gave_way.lock();
+        match &mut *gave_way {
+            Some(known) => known.clone_from(waker),
+            None => *gave_way = Some(waker.clone()),
+        }
+    }
+}
+
+/// Wakes whoever has the call go on: it may wait for its turn behind others, and is to end.
+impl Wake for Slot {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Outside the lock: a waker runs code of the executor's.
+        let waker = self.gave_way.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 

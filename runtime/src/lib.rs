@@ -14,6 +14,7 @@ pub mod error;
 pub mod executor;
 mod fetched;
 pub mod function;
+mod give_way;
 pub mod glob;
 mod guest_log;
 mod host;

@@ -1,12 +1,14 @@
 //! Everything that belongs to one call while it runs; it lives in the instance's store.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use wasmtime::{Memory, UpdateDeadline};
 
 use crate::control::{CallHandle, Slot};
 use crate::data::Data;
+use crate::give_way::give_way;
 use crate::guest_log::GuestLog;
 use crate::host_calls::HostCalls;
 use crate::input::Input;
@@ -17,7 +19,7 @@ use crate::reply::ReplyBuilder;
 use crate::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 use crate::spec::FunctionSpec;
 use crate::stop::Stop;
-use crate::ticker::{Moment, TICK};
+use crate::ticker::{Alarm, Moment, TICK, wake_at};
 
 /// What a buffer may keep between calls, in bytes, so that one large call does not make every
 /// idle instance large.
@@ -64,6 +66,10 @@ pub(crate) struct CallState<K: Keyspace> {
     handle: Option<CallHandle>,
     started: Moment,
     time_max: Duration,
+    /// Wakes the call at its deadline, once it has given way.
+    alarm: Option<Alarm>,
+    /// Whether the guest goes on after it has given way, and has not looked yet whether it may.
+    resumed: bool,
 }
 
 /// What a guest's store holds. Boxed, so that the buffers of a call move from one fresh instance
@@ -139,6 +145,8 @@ impl<K: Keyspace> CallState<K> {
             handle: None,
             started: Moment::default(),
             time_max: Duration::MAX,
+            alarm: None,
+            resumed: false,
         }
     }
 
@@ -179,6 +187,8 @@ impl<K: Keyspace> CallState<K> {
     /// Ends the call: what it left behind goes, whatever became of it.
     pub(crate) fn end(&mut self) {
         self.slot.end();
+        self.alarm = None;
+        self.resumed = false;
         self.log.end(&self.spec.name);
         // A transaction that was not committed is rolled back here.
         drop(self.data.take_transaction());
@@ -197,13 +207,34 @@ impl<K: Keyspace> CallState<K> {
         self.limiter.begin_instance();
     }
 
-    /// The epoch moved while the guest ran: ends the call or lets others have a turn.
+    /// The epoch moved while the guest ran, or it goes on after that: ends the call, or lets others
+    /// have a turn, or lets it go on for a tick.
     pub(crate) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         self.check_stop()?;
-        Ok(match self.data.keyspace().yield_now() {
-            Some(others) => UpdateDeadline::YieldCustom(1, others),
-            None => UpdateDeadline::Yield(1),
-        })
+        if std::mem::take(&mut self.resumed) {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        self.resumed = true;
+        let deadline = self.deadline();
+        if self.alarm.is_none() {
+            let waker = Waker::from(Arc::clone(&self.slot));
+            self.alarm = Some(wake_at(deadline, waker));
+        }
+        let turn = give_way(
+            Arc::clone(&self.slot),
+            self.handle.clone(),
+            deadline,
+            self.data.keyspace().yield_now(),
+        );
+        // Without a tick after it, so that the guest looks at once whether it was ended meanwhile.
+        Ok(UpdateDeadline::YieldCustom(0, Box::pin(turn)))
+    }
+
+    /// When the call is ended.
+    ///
+    /// The beginning is known to a tick; nobody is stopped for the part that is not known.
+    fn deadline(&self) -> Moment {
+        self.started.after(self.time_max.saturating_add(TICK))
     }
 
     /// Whether the call shall end now.
@@ -211,15 +242,14 @@ impl<K: Keyspace> CallState<K> {
         if self.is_killed() {
             return Err(Stop::Killed);
         }
-        let elapsed = Moment::now().since(self.started);
-        // The beginning is known to a tick; nobody is stopped for the part that is not known.
-        if elapsed > self.time_max.saturating_add(TICK) {
-            return Err(Stop::Timeout {
-                limit: self.time_max,
-                elapsed,
-            });
+        let now = Moment::now();
+        if now < self.deadline() {
+            return Ok(());
         }
-        Ok(())
+        Err(Stop::Timeout {
+            limit: self.time_max,
+            elapsed: now.since(self.started),
+        })
     }
 
     /// Whether somebody ended the call.

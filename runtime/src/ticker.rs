@@ -166,14 +166,14 @@ pub fn ensure_running() {
 
 /// A future that is ready at `until` or up to a few ticks later, on any executor.
 pub fn sleep_until(until: Moment) -> Sleep {
-    Sleep { until, id: None }
+    Sleep { until, alarm: None }
 }
 
 /// See [`sleep_until`].
 #[derive(Debug)]
 pub struct Sleep {
     until: Moment,
-    id: Option<u64>,
+    alarm: Option<Alarm>,
 }
 
 impl Future for Sleep {
@@ -183,37 +183,51 @@ impl Future for Sleep {
         if Moment::now() >= self.until {
             return Poll::Ready(());
         }
-        let mut state = TICKER.state.lock();
-        let known = self
-            .id
-            .and_then(|id| state.sleepers.iter_mut().find(|sleeper| sleeper.id == id));
-        if let Some(sleeper) = known {
-            sleeper.waker.clone_from(context.waker());
-        } else {
-            let id = state.next_sleeper;
-            state.next_sleeper += 1;
-            state.sleepers.push(Sleeper {
-                id,
-                until: self.until,
-                waker: context.waker().clone(),
-            });
-            self.id = Some(id);
+        let waker = context.waker();
+        match &self.alarm {
+            Some(alarm) if alarm.rings(waker) => {}
+            _ => self.alarm = Some(wake_at(self.until, waker.clone())),
         }
-        drop(state);
-        ensure_running();
         Poll::Pending
     }
 }
 
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            TICKER
-                .state
-                .lock()
-                .sleepers
-                .retain(|sleeper| sleeper.id != id);
+/// Has `waker` woken once, at `until` or up to a few ticks later, unless the alarm is dropped before.
+pub fn wake_at(until: Moment, waker: Waker) -> Alarm {
+    let mut state = TICKER.state.lock();
+    let id = state.next_sleeper;
+    state.next_sleeper += 1;
+    state.sleepers.push(Sleeper { id, until, waker });
+    drop(state);
+    ensure_running();
+    Alarm { id }
+}
+
+/// See [`wake_at`].
+#[derive(Debug)]
+pub struct Alarm {
+    id: u64,
+}
+
+impl Alarm {
+    /// Whether it is still to come, and wakes what `waker` does from now on.
+    fn rings(&self, waker: &Waker) -> bool {
+        let mut state = TICKER.state.lock();
+        let mut sleepers = state.sleepers.iter_mut();
+        match sleepers.find(|sleeper| sleeper.id == self.id) {
+            Some(sleeper) => {
+                sleeper.waker.clone_from(waker);
+                true
+            }
+            None => false,
         }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let mut state = TICKER.state.lock();
+        state.sleepers.retain(|sleeper| sleeper.id != self.id);
     }
 }
 

@@ -35,6 +35,7 @@ mod slow_calls;
 mod socket;
 mod stats;
 mod step;
+pub mod time_slice;
 mod tls;
 mod turns;
 mod unsettled;

@@ -4,16 +4,18 @@
 //! to wait for each guest before it. Once a call has used up several ticks it is moved to a thread of
 //! its own. Those threads take turns of a tick, as many at a time as there are processors, so that
 //! each call soon notices that it is to end, however many there are. And they are nicer than the
-//! threads that serve connections: whoever has a short request goes first.
+//! threads that serve connections, with longer time slices: whoever has a short request goes first.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use ferrite_runtime::ticker::TICK;
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
+use crate::time_slice;
 use crate::turns::Turns;
 
 /// Turns after which a call is a long one; while it computes, each is a tick long.
@@ -129,4 +131,6 @@ fn give_way() {
         // It is only less polite.
         tracing::debug!(%error, "a long call has the priority of all others");
     }
+    // A turn.
+    time_slice::ask_for(TICK);
 }

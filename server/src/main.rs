@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ferrite_server::config::{self, Action, Config, Invocation};
-use ferrite_server::{Host, Listeners, log, open_files, run};
+use ferrite_server::{Host, Listeners, log, open_files, run, time_slice};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long commands that block a thread may go on once everything else has ended.
@@ -68,6 +68,8 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
         tracing::warn!("{warning}");
     }
     open_files::raise(config.server.max_connections);
+    // Before there are other threads, which inherit it.
+    time_slice::ask_for_short_ones();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.server.threads > 0 {
         builder.worker_threads(config.server.threads);

@@ -1,7 +1,8 @@
 //! Calls beside the server's main thread: a few threads that take turns with them.
 //!
 //! A call that waits gives its thread up, and one that runs on gives it up every tick, so that many
-//! long calls share few threads. Only a call that keeps the server's lock stays where it is.
+//! long calls share few threads. One that something else wakes, such as its deadline or a kill, is the
+//! next, before those that only go on. Only a call that keeps the server's lock stays where it is.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -133,6 +134,20 @@ impl Pool {
         self.ready.notify_one();
     }
 
+    fn push_first(&self, job: Arc<Job>) {
+        self.queue.lock().jobs.push_front(job);
+        self.ready.notify_one();
+    }
+
+    /// Lets a job that waits for its turn go first.
+    fn promote(&self, job: &Arc<Job>) {
+        let jobs = &mut self.queue.lock().jobs;
+        let place = jobs.iter().position(|one| Arc::ptr_eq(one, job));
+        if let Some(first) = place.and_then(|place| jobs.remove(place)) {
+            jobs.push_front(first);
+        }
+    }
+
     fn work(&self) {
         loop {
             let job = {
@@ -240,7 +255,7 @@ impl Wake for Job {
                     );
                     if queued.is_ok() {
                         let pool = self.pool;
-                        pool.push(self);
+                        pool.push_first(self);
                         return;
                     }
                 }
@@ -254,6 +269,10 @@ impl Wake for Job {
                     if noted.is_ok() {
                         return;
                     }
+                }
+                QUEUED => {
+                    self.pool.promote(&self);
+                    return;
                 }
                 _ => return,
             }

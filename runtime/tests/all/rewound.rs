@@ -100,7 +100,11 @@ async fn an_instance_that_did_not_return_is_dropped() {
 #[tokio::test]
 async fn a_call_that_is_stopped_or_dropped_leaves_nothing() {
     let host = Host::new();
-    let function = host.load(&guest(COUNTER));
+    let function = host.load_with(&guest(COUNTER), |spec| {
+        // However late the tick is that it waits for.
+        spec.limits.fuel_max = u64::MAX >> 1;
+        spec.limits.time_max = Duration::from_secs(600);
+    });
     assert_eq!(host.call(&function, &[], &[]).await, "*3 :6 :1 :2");
     let mut request = CallRequest::new(b"test.spin", &[], &[]);
     request.timeout = Some(Duration::from_millis(1));

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use ferrite_runtime::call::CallRequest;
 use ferrite_runtime::control::CallHandle;
@@ -23,7 +25,7 @@ fn spinning(host: &Host, isolation: Isolation) -> TestFunction {
     host.load_with(&guest(SPIN), |spec| {
         spec.isolation = isolation;
         spec.limits.fuel_max = u64::MAX >> 1;
-        spec.limits.time_max = std::time::Duration::from_secs(600);
+        spec.limits.time_max = Duration::from_secs(600);
     })
 }
 
@@ -81,6 +83,71 @@ fn a_dropped_call_leaves_no_trace() {
         assert_eq!(function.usage().idle, 0, "its instance is lost");
         assert_eq!(function.running(), []);
         assert_eq!(host.keyspace.entry("n"), None);
+    }
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_call_that_gave_way_is_woken_to_end() {
+    let host = Host::new();
+    let function = spinning(&host, Isolation::Fresh);
+    let ends: [fn(&TestFunction, &CallHandle); 3] = [
+        |function, _| assert!(function.kill(function.running()[0].id)),
+        |function, _| assert_eq!(function.kill_all(), 1),
+        |_, handle| handle.kill(),
+    ];
+    for end in ends {
+        let handle = CallHandle::new();
+        let request = CallRequest {
+            handle: Some(&handle),
+            ..CallRequest::new(b"test", &[], &[])
+        };
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        let mut reply = Encoder::default();
+        let mut call = pin!(host.executor.call(&function, &request, &mut reply));
+        for _ in 0..3 {
+            assert!(call.as_mut().poll(&mut context).is_pending(), "it spins");
+        }
+        // By itself, to go on when it is its turn.
+        assert_eq!(woken.0.swap(0, Ordering::SeqCst), 3);
+        end(&function, &handle);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(poll_times(call.as_mut(), 10).is_some(), "it ends");
+    }
+}
+
+#[test]
+fn a_call_that_gave_way_is_woken_at_its_deadline() {
+    let host = Host::new();
+    let function = host.load_with(&guest(SPIN), |spec| {
+        spec.limits.fuel_max = u64::MAX >> 1;
+        spec.limits.time_max = Duration::from_millis(100);
+    });
+    let request = CallRequest::new(b"test", &[], &[]);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut reply = Encoder::default();
+    let mut call = pin!(host.executor.call(&function, &request, &mut reply));
+    let first = call.as_mut().poll(&mut Context::from_waker(&waker));
+    if first.is_pending() {
+        // Once by itself; the other time is its deadline's, without which this never ends.
+        while woken.0.load(Ordering::SeqCst) < 2 {
+            std::thread::yield_now();
+        }
+        let outcome = poll_times(call.as_mut(), 10).expect("it is over");
+        let error = outcome.error.expect("it was ended").to_string();
+        assert!(error.starts_with("TIMEOUT "), "{error}");
     }
 }
 
@@ -189,7 +256,7 @@ async fn the_ticker_wakes_for_a_call_after_a_quiet_time() {
     let host = Host::new();
     let function = host.load_with(&guest(SPIN), |spec| {
         spec.limits.fuel_max = u64::MAX >> 1;
-        spec.limits.time_max = std::time::Duration::from_millis(5);
+        spec.limits.time_max = Duration::from_millis(5);
     });
     for _ in 0..3 {
         // Long enough for the ticker to park, which nothing outside it can observe.

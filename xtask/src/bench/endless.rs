@@ -1,5 +1,6 @@
 //! Functions that never end: what others notice of them, and how soon they are gone.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -24,6 +25,13 @@ const ENDS: usize = 20;
 
 /// How long a call may take that is to run into its time.
 const TIMEOUT: Duration = Duration::from_millis(50);
+
+/// How long a call that is to be ended runs before, so that it has long been one of those that take
+/// turns.
+const RUNS: Duration = Duration::from_millis(25);
+
+/// How long to rest between two looks at the server, which would be a load by themselves.
+const LOOK: Duration = Duration::from_micros(250);
 
 const MODULE: &str = r#"(module (func (export "run") (loop $again (br $again))))"#;
 
@@ -108,6 +116,7 @@ fn start(server: &Server, words: &[&str]) -> Result<Client> {
     let mut caller = server.client();
     caller.send(&encode(words));
     wait_for_calls(server, CALLS + 1)?;
+    thread::sleep(RUNS);
     Ok(caller)
 }
 
@@ -153,11 +162,12 @@ fn ended(caller: &mut Client) -> Result<()> {
 fn wait_for_calls(server: &Server, count: usize) -> Result<()> {
     let mut client = server.client();
     let line = format!("running_calls:{count}\r\n");
-    for _ in 0..100_000 {
+    for _ in 0..40_000 {
         let info = client.call(&["INFO", "wasm"]);
         if info.text().is_some_and(|text| text.contains(&line)) {
             return Ok(());
         }
+        thread::sleep(LOOK);
     }
     bail!("there were never {count} calls at once")
 }
