@@ -10,7 +10,14 @@ use crate::context::Context;
 use crate::journal::Journal;
 use crate::overlay::{KeyRef, Overlay};
 use crate::reads::Read;
+use crate::runner::Order;
 use crate::words::{Borrowed, Owned, Words};
+
+/// A reply's buffer larger than this is not kept for the next call.
+const BUFFER_KEEP_BYTES: usize = 64 << 10;
+
+/// Room for more reads or changes than these is not kept either.
+const ENTRIES_KEEP: usize = 64;
 
 /// One call of a function, as the server sees it.
 pub(crate) struct Call {
@@ -24,6 +31,12 @@ pub(crate) struct Call {
 /// What a call has read and written so far.
 #[derive(Default)]
 pub(crate) struct State {
+    /// What is to be done, until it is begun.
+    pub(crate) order: Option<Order>,
+    /// The reply, once there is one; before that, a buffer for it.
+    pub(crate) reply: Vec<u8>,
+    /// Whether there is a reply.
+    pub(crate) answered: bool,
     /// Whether the call is over: nothing may be asked of it any more.
     pub(crate) closed: bool,
     /// The call's time, in milliseconds since 1970.
@@ -40,6 +53,18 @@ pub(crate) struct State {
 }
 
 impl State {
+    fn of(order: Order) -> Self {
+        Self {
+            order: Some(order),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it has room for much more than most calls want.
+    fn is_large(&self) -> bool {
+        self.reads.capacity().max(self.overlay.capacity()) > ENTRIES_KEEP
+    }
+
     /// Forgets all that a try has read and written.
     pub(crate) fn restart(&mut self) {
         self.now = None;
@@ -60,6 +85,37 @@ impl Call {
             database,
             state: Mutex::default(),
         }
+    }
+
+    /// A call that is to be run.
+    pub(crate) fn ordered(words: Words, database: u32, order: Order) -> Self {
+        Self {
+            state: Mutex::new(State::of(order)),
+            ..Self::new(words, database)
+        }
+    }
+
+    /// Makes another call of one that has [ended](Self::end).
+    pub(crate) fn begin(&mut self, words: Words, database: u32, order: Order) {
+        self.words = words;
+        self.database = database;
+        let state = self.state.get_mut();
+        state.order = Some(order);
+        state.closed = false;
+    }
+
+    /// Forgets the call, but for room that the next one will want; `reply` is a buffer for that.
+    pub(crate) fn end(&mut self, mut reply: Vec<u8>) {
+        self.words = Words::none();
+        let _ = self.keys.take();
+        let state = self.state.get_mut();
+        if state.is_large() || reply.capacity() > BUFFER_KEEP_BYTES {
+            *state = State::default();
+            return;
+        }
+        state.restart();
+        reply.clear();
+        state.reply = reply;
     }
 
     /// Says which of the words are keys; the first to say so is right.

@@ -27,6 +27,8 @@ pub(crate) enum Who {
 pub(crate) struct Context<'a> {
     raw: NonNull<Ctx>,
     who: Who,
+    /// What was true when this callback began, where it was asked then.
+    flags: Option<c_int>,
     _live: PhantomData<(&'a Ctx, *mut ())>,
 }
 
@@ -39,6 +41,7 @@ impl<'a> Context<'a> {
         NonNull::new(raw).map(|raw| Self {
             raw,
             who: Who::Here,
+            flags: None,
             _live: PhantomData,
         })
     }
@@ -61,8 +64,20 @@ impl<'a> Context<'a> {
         self.raw.as_ptr()
     }
 
+    /// The same with what is true now, which stays true for as long as this callback runs: the server
+    /// looks at its memory and its peers for every answer.
+    pub(crate) fn with_flags(self) -> Self {
+        Self {
+            flags: Some(self.flags()),
+            ..self
+        }
+    }
+
     /// What is true of the server and of this call.
     pub(crate) fn flags(self) -> c_int {
+        if let Some(flags) = self.flags {
+            return flags;
+        }
         // SAFETY: a live context, by the promise of `new`.
         unsafe { (api().get_context_flags)(self.raw()) }
     }

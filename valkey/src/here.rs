@@ -1,16 +1,13 @@
 //! Calls on the server's main thread: a turn at a time, or to their end.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as Waking, Poll, Wake, Waker};
 
-use crate::jobs::Future_;
+use crate::context::Context;
 use crate::keyspace::visit;
 use crate::place::{Place, during};
-
-/// A reply's buffer larger than this is not kept for the next call.
-const BUFFER_KEEP_BYTES: usize = 64 << 10;
+use crate::runner::{Run, Runner};
 
 /// What came of a turn.
 pub(crate) enum Turn {
@@ -24,7 +21,8 @@ pub(crate) enum Turn {
 
 /// What came of a call that had to end here.
 pub(crate) enum End {
-    Reply(Vec<u8>),
+    /// By itself; its client has the reply.
+    Replied,
     /// It would have to wait, which would hold up the server.
     Waits,
     /// The server wants it to end.
@@ -32,22 +30,28 @@ pub(crate) enum End {
 }
 
 /// Gives a call a turn.
-pub(crate) fn turn(place: &Place<'_>, future: &mut Future_) -> Turn {
+pub(crate) fn turn(place: &Place<'_>, runner: &mut Runner) -> Turn {
     WOKEN.store(false, Ordering::Relaxed);
-    match during(place, || poll(future)) {
+    match during(place, || poll(place, runner)) {
         Poll::Ready(reply) => Turn::Ended(reply),
         Poll::Pending if WOKEN.load(Ordering::Relaxed) => Turn::GoesOn,
         Poll::Pending => Turn::Waits,
     }
 }
 
-/// Runs a call to its end. The server must not serve others meanwhile: in the middle of a transaction
-/// it takes commands of none, and would end itself over one. So the call's time must be short, or
-/// `killed` must be what looks after others.
-pub(crate) fn to_the_end(place: &Place<'_>, mut future: Future_, killed: impl Fn() -> bool) -> End {
+/// Runs a call to its end, and answers if that was by itself. The server must not serve others
+/// meanwhile: in the middle of a transaction it takes commands of none, and would end itself over
+/// one. So the call's time must be short, or `killed` must be what looks after others.
+pub(crate) fn to_the_end(context: Context<'_>, mut run: Run, killed: impl Fn() -> bool) -> End {
+    let place = Place::main(&run.call, context);
     let end = loop {
-        match turn(place, &mut future) {
-            Turn::Ended(reply) => break End::Reply(reply),
+        match turn(&place, &mut run.runner) {
+            Turn::Ended(reply) => {
+                close(&place);
+                context.reply(&reply);
+                run.keep(reply);
+                return End::Replied;
+            }
             Turn::GoesOn => {}
             Turn::Waits => break End::Waits,
         }
@@ -55,9 +59,16 @@ pub(crate) fn to_the_end(place: &Place<'_>, mut future: Future_, killed: impl Fn
             break End::Killed;
         }
     };
-    during(place, || drop(future));
-    close(place);
+    abandon(context, run);
     end
+}
+
+/// Ends a call that is not over; nothing of it is kept.
+pub(crate) fn abandon(context: Context<'_>, run: Run) {
+    let Run { call, runner } = run;
+    let place = Place::main(&call, context);
+    during(&place, || drop(runner));
+    close(&place);
 }
 
 /// Ends what a call on the main thread may do with the data.
@@ -87,32 +98,8 @@ impl Wake for NoteWake {
 
 thread_local! {
     static WAKER: Waker = Waker::from(Arc::new(NoteWake));
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-fn poll(future: &mut Future_) -> Poll<Vec<u8>> {
-    WAKER.with(|waker| future.as_mut().poll(&mut Waking::from_waker(waker)))
-}
-
-/// The buffer of the last reply, to write another into.
-pub(crate) fn take_buffer() -> Vec<u8> {
-    BUFFER
-        .with(|buffer| {
-            buffer
-                .try_borrow_mut()
-                .map(|mut buffer| std::mem::take(&mut *buffer))
-        })
-        .unwrap_or_default()
-}
-
-/// Keeps a reply's buffer for the next one.
-pub(crate) fn keep_buffer(mut used: Vec<u8>) {
-    if used.capacity() <= BUFFER_KEEP_BYTES {
-        used.clear();
-        BUFFER.with(|buffer| {
-            if let Ok(mut buffer) = buffer.try_borrow_mut() {
-                *buffer = used;
-            }
-        });
-    }
+fn poll(place: &Place<'_>, runner: &mut Runner) -> Poll<Vec<u8>> {
+    WAKER.with(|waker| runner.poll(place.call, &mut Waking::from_waker(waker)))
 }

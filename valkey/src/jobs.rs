@@ -5,8 +5,6 @@
 //! next, before those that only go on. Only a call that keeps the server's lock stays where it is.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context as Waking, Poll, Wake, Waker};
@@ -16,9 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::call::Call;
 use crate::guard::guard;
 use crate::place::{Beside, Place, during};
-
-/// What a call leaves: its reply in RESP.
-pub(crate) type Future_ = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
+use crate::runner::{Run, Runner};
 
 /// What becomes of the reply.
 pub(crate) type Deliver = Box<dyn FnOnce(Arc<Call>, Vec<u8>) + Send>;
@@ -57,7 +53,7 @@ struct Job {
 }
 
 struct Work {
-    future: Future_,
+    runner: Runner,
     beside: Beside,
     deliver: Deliver,
 }
@@ -108,17 +104,17 @@ impl Pool {
     /// Runs a call to its end and delivers its reply.
     pub(crate) fn run(
         &'static self,
-        call: Arc<Call>,
-        future: Future_,
+        run: Run,
         beside: Beside,
         deliver: Deliver,
     ) -> Cancel {
+        let Run { call, runner } = run;
         let job = Arc::new(Job {
             call,
             state: AtomicU8::new(QUEUED),
             cancelled: AtomicBool::new(false),
             work: Mutex::new(Some(Work {
-                future,
+                runner,
                 beside,
                 deliver,
             })),
@@ -183,10 +179,10 @@ impl Job {
                 return;
             }
             let polled = {
-                let Work { future, beside, .. } = &mut *work;
+                let Work { runner, beside, .. } = &mut *work;
                 let place = Place::beside(&self.call, beside);
                 guard("a call", Poll::Ready(BROKEN.to_vec()), || {
-                    during(&place, || future.as_mut().poll(&mut waking))
+                    during(&place, || runner.poll(&self.call, &mut waking))
                 })
             };
             match polled {
@@ -224,7 +220,7 @@ impl Job {
 
     fn end(&self, work: Option<Work>, reply: Vec<u8>) {
         let Some(Work {
-            future,
+            runner,
             beside,
             deliver,
         }) = work
@@ -234,7 +230,7 @@ impl Job {
         guard("the end of a call", (), || {
             // What the call holds may be a transaction, which is rolled back where it can be.
             let place = Place::beside(&self.call, &beside);
-            during(&place, || drop(future));
+            during(&place, || drop(runner));
         });
         self.call.state.lock().closed = true;
         drop(beside);

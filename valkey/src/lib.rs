@@ -40,6 +40,7 @@ mod persist;
 mod place;
 mod reads;
 mod resp;
+mod runner;
 mod script_engine;
 mod send;
 mod serve;

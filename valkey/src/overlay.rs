@@ -100,6 +100,11 @@ impl Overlay {
         self.entries.is_empty()
     }
 
+    /// How many changes there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     fn position(&self, key: &KeyRef) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(key).copied(),

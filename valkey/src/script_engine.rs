@@ -13,18 +13,15 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
-use ferrite_runtime::CallRequest;
-use ferrite_runtime::resp::{Encoder, Protocol};
+use ferrite_runtime::resp::Protocol;
 
-use crate::call::Call;
 use crate::context::Context;
 use crate::ffi::{self, Ctx, RmString, api};
 use crate::guard::guard;
 use crate::here::{self, End};
-use crate::jobs::Future_;
 use crate::library::{self, LibraryFunction};
 use crate::module::{Module, module};
-use crate::place::Place;
+use crate::runner::{Order, Run};
 use crate::words::{Words, characters};
 
 /// Kinds of code that an engine is given.
@@ -253,7 +250,7 @@ unsafe fn hand_over(ctx: *mut Ctx, function: LibraryFunction) -> *mut CompiledFu
     let compiled = CompiledFunction {
         version: 1,
         name,
-        function: Box::into_raw(Box::new(function)).cast(),
+        function: Box::into_raw(Box::new(Arc::new(function))).cast(),
         description,
         flags,
     };
@@ -277,7 +274,7 @@ unsafe extern "C" fn free(_: *mut Ctx, _: *mut c_void, _: c_int, compiled: *mut 
                 description,
                 flags: _,
             } = compiled.read();
-            drop(Box::from_raw(function.cast::<LibraryFunction>()));
+            drop(Box::from_raw(function.cast::<Arc<LibraryFunction>>()));
             (api().free_string)(std::ptr::null_mut(), name);
             if !description.is_null() {
                 (api().free_string)(std::ptr::null_mut(), description);
@@ -304,7 +301,7 @@ unsafe extern "C" fn call(
         let (context, function, words) = unsafe {
             (
                 Context::new(ctx),
-                (*compiled).function.cast::<LibraryFunction>().as_ref(),
+                (*compiled).function.cast::<Arc<LibraryFunction>>().as_ref(),
                 Words::of_two(keys, keys_count, args, args_count),
             )
         };
@@ -331,37 +328,27 @@ unsafe extern "C" fn call(
 fn run(
     module: &'static Module,
     context: Context<'_>,
-    function: &LibraryFunction,
+    function: &Arc<LibraryFunction>,
     words: Words,
     keys: usize,
     killed: impl Fn() -> bool,
 ) {
-    let flags = context.flags();
-    let protocol = if flags & ffi::CTX_RESP3 == 0 {
+    let context = context.with_flags();
+    let protocol = if context.flags() & ffi::CTX_RESP3 == 0 {
         Protocol::Resp2
     } else {
         Protocol::Resp3
     };
     let database = u32::try_from(context.database()).unwrap_or(0);
-    let call = Arc::new(Call::new(words, database));
-    call.set_keys(0..keys);
-    let mut reply = Encoder::with_buffer(protocol, here::take_buffer());
-    let function = function.clone();
-    let own = Arc::clone(&call);
-    let future: Future_ = Box::pin(async move {
-        let slices = own.words.slices();
-        let (keys, args) = slices.split_at(keys);
-        let mut request = CallRequest::new(function.target(), keys, args);
-        request.database = own.database;
-        let executor = module.runtime.executor();
-        let _ = executor.call(function.code(), &request, &mut reply).await;
-        reply.take()
-    });
-    match here::to_the_end(&Place::main(&call, context), future, killed) {
-        End::Reply(reply) => {
-            context.reply(&reply);
-            here::keep_buffer(reply);
-        }
+    let order = Order::Function {
+        function: Arc::clone(function),
+        protocol,
+        keys,
+    };
+    let run = Run::new(module, words, database, order);
+    run.call.set_keys(0..keys);
+    match here::to_the_end(context, run, killed) {
+        End::Replied => {}
         End::Waits => context.reply_error(
             "BUSY the call would have to wait for a free instance, and FCALL cannot; try again",
         ),

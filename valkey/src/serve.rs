@@ -5,9 +5,8 @@
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use ferrite_runtime::commands::{COMMANDS, Command, Keys, Runs, Scope, Spec};
+use ferrite_runtime::commands::{COMMANDS, Command, Keys, Runs, Spec};
 use ferrite_runtime::resp::{Encoder, Protocol};
 use parking_lot::Mutex;
 
@@ -17,10 +16,10 @@ use crate::context::Context;
 use crate::ffi::{self, CommandFn, Ctx, RmString};
 use crate::guard::guard;
 use crate::here::{self, End, Turn};
-use crate::jobs::Future_;
 use crate::keyspace::visit;
 use crate::module::{Module, module};
 use crate::place::{Beside, Place, during};
+use crate::runner::{Order, Run};
 use crate::spread;
 use crate::words::Words;
 
@@ -81,6 +80,7 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
         }
         return;
     }
+    let context = context.with_flags();
     let flags = context.flags();
     let protocol = if flags & ffi::CTX_RESP3 == 0 {
         Protocol::Resp2
@@ -88,17 +88,27 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
         Protocol::Resp3
     };
     let database = u32::try_from(context.database()).unwrap_or(0);
-    let call = Arc::new(Call::new(words, database));
     match spec.runs {
         Runs::Async if spec.name == "WASM.CALLASYNC" => {
-            in_background(module, spec, context, &call, protocol);
+            in_background(module, spec, context, &words, database, protocol);
         }
         Runs::Async => {
-            let at_once = !module.is_long(call.words.bytes(1));
-            poll_here(module, spec, context, &call, flags, protocol, at_once);
+            let at_once = !module.is_long(words.bytes(1));
+            let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
+            let order = Order::Command {
+                spec,
+                protocol,
+                time_max: inside.then_some(module.options.inside_time_max),
+            };
+            let run = Run::new(module, words, database, order);
+            if inside {
+                run_inside(context, run);
+            } else {
+                run_here(module, context, run, at_once);
+            }
         }
         Runs::AtOnce => {
-            let slices = call.words.slices();
+            let slices = words.slices();
             let mut reply = Encoder::new(protocol);
             match spec.read(&slices) {
                 Ok(command) => module.runtime.run_blocking(command, &mut reply),
@@ -106,86 +116,69 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
             }
             context.reply(reply.bytes());
         }
-        Runs::Blocking => on_a_thread(spec.name, context, &call, move |call, beside| {
-            spread::run(module, spec, call, beside, protocol)
-        }),
+        Runs::Blocking => {
+            let call = Arc::new(Call::new(words, database));
+            on_a_thread(spec.name, context, &call, move |call, beside| {
+                spread::run(module, spec, call, beside, protocol)
+            });
+        }
     }
 }
 
-/// Polls a call on the main thread, and moves it off if it goes on.
-fn poll_here(
-    module: &'static Module,
-    spec: &'static Spec,
-    context: Context<'_>,
-    call: &Arc<Call>,
-    flags: c_int,
-    protocol: Protocol,
-    at_once: bool,
-) {
-    let reply = Encoder::with_buffer(protocol, here::take_buffer());
-    let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
-    let time_max = inside.then_some(module.options.inside_time_max);
-    let mut future = future(module, spec, Arc::clone(call), reply, time_max);
-    let place = Place::main(call, context);
-    if inside {
-        match here::to_the_end(&place, future, || false) {
-            End::Reply(reply) => {
-                context.reply(&reply);
-                here::keep_buffer(reply);
-            }
-            End::Waits | End::Killed => context.reply_error(
-                "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
-            ),
-        }
-        return;
+/// Runs a call inside of a transaction or script, which it cannot leave.
+fn run_inside(context: Context<'_>, run: Run) {
+    match here::to_the_end(context, run, || false) {
+        End::Replied => {}
+        End::Waits | End::Killed => context.reply_error(
+            "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
+        ),
     }
+}
+
+/// Runs a call on the main thread, and moves it off if it goes on.
+fn run_here(module: &'static Module, context: Context<'_>, mut run: Run, at_once: bool) {
     let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
     for _ in 0..turns {
-        match here::turn(&place, &mut future) {
+        let place = Place::main(&run.call, context);
+        match here::turn(&place, &mut run.runner) {
             Turn::Ended(reply) => {
                 here::close(&place);
                 context.reply(&reply);
-                here::keep_buffer(reply);
+                run.keep(reply);
                 return;
             }
             Turn::GoesOn => {}
             Turn::Waits => break,
         }
     }
-    go_beside(module, context, call, future);
+    go_beside(module, context, run);
 }
 
 /// Has the client wait, and the call go on beside the main thread.
-fn go_beside(module: &'static Module, context: Context<'_>, call: &Arc<Call>, future: Future_) {
-    let place = Place::main(call, context);
+fn go_beside(module: &'static Module, context: Context<'_>, run: Run) {
     if let Err(error) = module.pool.prepare(module.options.threads) {
-        during(&place, || drop(future));
-        here::close(&place);
+        here::abandon(context, run);
         context.reply_error(&format!("BUSY {error}; try again later"));
         return;
     }
-    during(&place, || visit(call, |session| session.leave_main()));
+    let call = Arc::clone(&run.call);
+    let place = Place::main(&call, context);
+    during(&place, || visit(&call, |session| session.leave_main()));
     call.words.hold(context);
     let Some(blocked) = Blocked::new(context) else {
-        during(&place, || drop(future));
-        here::close(&place);
+        here::abandon(context, run);
         call.words.release(context);
         context.reply_error("ERR the server does not let this client wait for a long call");
         return;
     };
     let Some(beside) = blocked.beside(context) else {
-        during(&place, || drop(future));
-        here::close(&place);
-        blocked.deliver(
-            Arc::clone(call),
-            b"-NOPERM the caller's user is gone\r\n".to_vec(),
-        );
+        here::abandon(context, run);
+        blocked.deliver(call, b"-NOPERM the caller's user is gone\r\n".to_vec());
         return;
     };
     let (sender, receiver) = std::sync::mpsc::channel::<Blocked>();
     let cancel = module.pool.run(
-        Arc::clone(call),
-        future,
+        run,
         beside,
         Box::new(move |call, reply| {
             if let Ok(blocked) = receiver.recv() {
@@ -203,10 +196,11 @@ fn in_background(
     module: &'static Module,
     spec: &'static Spec,
     context: Context<'_>,
-    call: &Arc<Call>,
+    words: &Words,
+    database: u32,
     protocol: Protocol,
 ) {
-    let slices = call.words.slices();
+    let slices = words.slices();
     let mut reply = Encoder::new(protocol);
     match spec.read(&slices) {
         Err(error) => reply.error_display(&error),
@@ -217,18 +211,14 @@ fn in_background(
                 .is_ok()
                 .then(|| beside_without_client(context))
                 .flatten();
-            match (beside, module.runtime.call_async(&request, call.database)) {
+            match (beside, module.runtime.call_async(&request, database)) {
                 (_, Err(error)) => reply.error_display(&error),
                 (None, Ok(_)) => reply.error("BUSY there is no thread for a call; try again later"),
-                (Some(beside), Ok(mut background)) => {
+                (Some(beside), Ok(background)) => {
                     reply.bulk(background.id().as_bytes());
-                    let own = Arc::new(Call::new(Words::none(), call.database));
-                    let future: Future_ = Box::pin(async move {
-                        background.run().await;
-                        background.publish();
-                        Vec::new()
-                    });
-                    module.pool.run(own, future, beside, Box::new(|_, _| {}));
+                    let order = Order::Background(Box::new(background));
+                    let run = Run::new(module, Words::none(), database, order);
+                    module.pool.run(run, beside, Box::new(|_, _| {}));
                 }
             }
         }
@@ -298,51 +288,4 @@ pub(crate) fn on_a_thread(
             b"-BUSY there is no thread to load the function with; try again later\r\n".to_vec(),
         );
     }
-}
-
-/// A command that runs as long as a function does, or for `time_max`.
-fn future(
-    module: &'static Module,
-    spec: &'static Spec,
-    call: Arc<Call>,
-    mut reply: Encoder,
-    time_max: Option<Duration>,
-) -> Future_ {
-    let cap = move |asked: Option<Duration>| match (asked, time_max) {
-        (Some(asked), Some(max)) => Some(asked.min(max)),
-        (asked, max) => asked.or(max),
-    };
-    Box::pin(async move {
-        let slices = call.words.slices();
-        match spec.read(&slices) {
-            Err(error) => reply.error_display(&error),
-            Ok(Command::Call(mut request)) => {
-                request.timeout = cap(request.timeout);
-                call.set_keys(range_of(request.keys, &slices));
-                let request = request.request(call.database, None);
-                let _ = module.runtime.call(&request, &mut reply).await;
-            }
-            Ok(mut command) => {
-                if let Command::Profile(request) = &mut command {
-                    request.timeout = cap(request.timeout);
-                    call.set_keys(range_of(request.keys, &slices));
-                }
-                let scope = Scope {
-                    database: call.database,
-                    handle: None,
-                };
-                let _ = module.runtime.run(command, scope, &mut reply).await;
-            }
-        }
-        reply.take()
-    })
-}
-
-/// Where `part`, which was cut out of `whole`, begins and ends in it.
-fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
-    if part.is_empty() {
-        return 0..0;
-    }
-    let start = (part.as_ptr().addr() - whole.as_ptr().addr()) / size_of::<T>();
-    start..start + part.len()
 }
