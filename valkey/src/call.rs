@@ -1,7 +1,7 @@
 //! One call's words and its view of the data, shared by whoever polls it and its transaction.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferrite_runtime::keyspace::StoreError;
 use parking_lot::Mutex;
@@ -10,20 +10,16 @@ use crate::context::Context;
 use crate::journal::Journal;
 use crate::overlay::{KeyRef, Overlay};
 use crate::reads::Read;
-use crate::runner::Order;
 use crate::words::{Borrowed, Owned, Words};
 
-/// A reply's buffer larger than this is not kept for the next call.
-const BUFFER_KEEP_BYTES: usize = 64 << 10;
-
-/// Room for more reads or changes than these is not kept either.
+/// Room for more reads or changes than these is not kept for the next call.
 const ENTRIES_KEEP: usize = 64;
 
 /// One call of a function, as the server sees it.
 pub(crate) struct Call {
     pub(crate) words: Words,
-    /// Which of the words are its keys.
-    keys: OnceLock<Range<usize>>,
+    /// Which of the words are its keys: where they begin, and in the lower half where they end.
+    keys: AtomicU64,
     pub(crate) database: u32,
     pub(crate) state: Mutex<State>,
 }
@@ -31,12 +27,6 @@ pub(crate) struct Call {
 /// What a call has read and written so far.
 #[derive(Default)]
 pub(crate) struct State {
-    /// What is to be done, until it is begun.
-    pub(crate) order: Option<Order>,
-    /// The reply, once there is one; before that, a buffer for it.
-    pub(crate) reply: Vec<u8>,
-    /// Whether there is a reply.
-    pub(crate) answered: bool,
     /// Whether the call is over: nothing may be asked of it any more.
     pub(crate) closed: bool,
     /// The call's time, in milliseconds since 1970.
@@ -53,13 +43,6 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn of(order: Order) -> Self {
-        Self {
-            order: Some(order),
-            ..Self::default()
-        }
-    }
-
     /// Whether it has room for much more than most calls want.
     fn is_large(&self) -> bool {
         self.reads.capacity().max(self.overlay.capacity()) > ENTRIES_KEEP
@@ -81,55 +64,53 @@ impl Call {
     pub(crate) fn new(words: Words, database: u32) -> Self {
         Self {
             words,
-            keys: OnceLock::new(),
+            keys: AtomicU64::new(0),
             database,
             state: Mutex::default(),
         }
     }
 
-    /// A call that is to be run.
-    pub(crate) fn ordered(words: Words, database: u32, order: Order) -> Self {
-        Self {
-            state: Mutex::new(State::of(order)),
-            ..Self::new(words, database)
-        }
-    }
-
-    /// Makes another call of one that has [ended](Self::end).
-    pub(crate) fn begin(&mut self, words: Words, database: u32, order: Order) {
+    /// Makes another call of one that is over.
+    pub(crate) fn begin(&mut self, words: Words, database: u32) {
         self.words = words;
+        *self.keys.get_mut() = 0;
         self.database = database;
-        let state = self.state.get_mut();
-        state.order = Some(order);
-        state.closed = false;
     }
 
-    /// Forgets the call, but for room that the next one will want; `reply` is a buffer for that.
-    pub(crate) fn end(&mut self, mut reply: Vec<u8>) {
-        self.words = Words::none();
-        let _ = self.keys.take();
+    /// Forgets all that the call has read and written, but for room that the next one will want;
+    /// whether there was nothing that has to be undone first.
+    pub(crate) fn end(&mut self) -> bool {
         let state = self.state.get_mut();
-        if state.is_large() || reply.capacity() > BUFFER_KEEP_BYTES {
-            *state = State::default();
-            return;
+        if state.journal.is_active() {
+            return false;
         }
-        state.restart();
-        reply.clear();
-        state.reply = reply;
+        if state.is_large() {
+            *state = State::default();
+        } else {
+            state.restart();
+        }
+        true
     }
 
-    /// Says which of the words are keys; the first to say so is right.
+    /// Says which of the words are keys. The server takes no command of so many words that this does
+    /// not hold them.
     pub(crate) fn set_keys(&self, keys: Range<usize>) {
-        let _ = self.keys.set(keys);
+        if let (Ok(start), Ok(end)) = (u32::try_from(keys.start), u32::try_from(keys.end)) {
+            let keys = u64::from(start) << u32::BITS | u64::from(end);
+            self.keys.store(keys, Ordering::Relaxed);
+        }
+    }
+
+    fn keys(&self) -> Range<u32> {
+        let keys = self.keys.load(Ordering::Relaxed);
+        (keys >> u32::BITS) as u32..keys as u32
     }
 
     /// What a key is known by here.
     pub(crate) fn key(&self, name: &[u8]) -> KeyRef {
         let declared = self
-            .keys
-            .get()
-            .and_then(|keys| keys.clone().find(|&at| self.words.bytes(at) == name))
-            .and_then(|at| u32::try_from(at).ok());
+            .keys()
+            .find(|&at| self.words.bytes(at as usize) == name);
         match declared {
             Some(at) => KeyRef::Declared(at),
             None => KeyRef::Other(name.into()),

@@ -32,7 +32,7 @@ pub(crate) enum End {
 /// Gives a call a turn.
 pub(crate) fn turn(place: &Place<'_>, runner: &mut Runner) -> Turn {
     WOKEN.store(false, Ordering::Relaxed);
-    match during(place, || poll(place, runner)) {
+    match poll(place, runner) {
         Poll::Ready(reply) => Turn::Ended(reply),
         Poll::Pending if WOKEN.load(Ordering::Relaxed) => Turn::GoesOn,
         Poll::Pending => Turn::Waits,
@@ -47,9 +47,7 @@ pub(crate) fn to_the_end(context: Context<'_>, mut run: Run, killed: impl Fn() -
     let end = loop {
         match turn(&place, &mut run.runner) {
             Turn::Ended(reply) => {
-                close(&place);
-                context.reply(&reply);
-                run.keep(reply);
+                answer(context, run, reply);
                 return End::Replied;
             }
             Turn::GoesOn => {}
@@ -63,6 +61,14 @@ pub(crate) fn to_the_end(context: Context<'_>, mut run: Run, killed: impl Fn() -
     end
 }
 
+/// Answers with the reply of a call that is over.
+pub(crate) fn answer(context: Context<'_>, run: Run, reply: Vec<u8>) {
+    context.reply(&reply);
+    if let Some(run) = run.keep(reply) {
+        abandon(context, run);
+    }
+}
+
 /// Ends a call that is not over; nothing of it is kept.
 pub(crate) fn abandon(context: Context<'_>, run: Run) {
     let Run { call, runner } = run;
@@ -72,7 +78,7 @@ pub(crate) fn abandon(context: Context<'_>, run: Run) {
 }
 
 /// Ends what a call on the main thread may do with the data.
-pub(crate) fn close(place: &Place<'_>) {
+fn close(place: &Place<'_>) {
     let call = place.call;
     if call.state.lock().journal.is_active() {
         // Only a fault of ours leaves anything to roll back.
@@ -101,5 +107,5 @@ thread_local! {
 }
 
 fn poll(place: &Place<'_>, runner: &mut Runner) -> Poll<Vec<u8>> {
-    WAKER.with(|waker| runner.poll(place.call, &mut Waking::from_waker(waker)))
+    WAKER.with(|waker| runner.poll(place, &mut Waking::from_waker(waker)))
 }

@@ -182,7 +182,7 @@ impl Job {
                 let Work { runner, beside, .. } = &mut *work;
                 let place = Place::beside(&self.call, beside);
                 guard("a call", Poll::Ready(BROKEN.to_vec()), || {
-                    during(&place, || runner.poll(&self.call, &mut waking))
+                    runner.poll(&place, &mut waking)
                 })
             };
             match polled {

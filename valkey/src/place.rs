@@ -20,16 +20,20 @@ use parking_lot::Mutex;
 use crate::call::Call;
 use crate::context::{Context, Who};
 use crate::ffi::{Ctx, api};
+use crate::runner::Order;
 
 /// How long a call may keep the server's lock after it has lost against others too often.
 pub(crate) const HOLD_MAX: Duration = Duration::from_millis(10);
 
 /// What a call that is polled now may use.
-#[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     /// The call.
     pub(crate) call: &'a Arc<Call>,
     seat: Seat<'a>,
+    /// What the call is to do, until it is begun.
+    pub(crate) order: Cell<Option<Order>>,
+    /// Its reply, once it is over.
+    pub(crate) reply: Cell<Option<Vec<u8>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,17 +49,20 @@ thread_local! {
 impl<'a> Place<'a> {
     /// On the main thread, inside of a callback.
     pub(crate) const fn main(call: &'a Arc<Call>, context: Context<'a>) -> Self {
-        Self {
-            call,
-            seat: Seat::Main(context),
-        }
+        Self::new(call, Seat::Main(context))
     }
 
     /// On another thread.
     pub(crate) const fn beside(call: &'a Arc<Call>, beside: &'a Beside) -> Self {
+        Self::new(call, Seat::Beside(beside))
+    }
+
+    const fn new(call: &'a Arc<Call>, seat: Seat<'a>) -> Self {
         Self {
             call,
-            seat: Seat::Beside(beside),
+            seat,
+            order: Cell::new(None),
+            reply: Cell::new(None),
         }
     }
 

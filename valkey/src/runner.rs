@@ -15,87 +15,84 @@ use std::time::Duration;
 
 use ferrite_runtime::CallRequest;
 use ferrite_runtime::commands::{AsyncCall, Command, Scope, Spec};
-use ferrite_runtime::resp::{Encoder, Protocol};
+use ferrite_runtime::resp::Encoder;
 
 use crate::call::Call;
 use crate::keyspace::ServerKeyspace;
 use crate::library::LibraryFunction;
 use crate::module::Module;
-use crate::place;
+use crate::place::{self, Place, during};
 use crate::words::Words;
+
+/// A reply's buffer larger than this is not kept for the next call.
+const BUFFER_KEEP_BYTES: usize = 64 << 10;
 
 /// What a call is to do; its words are with the [`Call`].
 pub(crate) enum Order {
     /// To run a command that calls a function, for `time_max` at most.
     Command {
         spec: &'static Spec,
-        protocol: Protocol,
+        reply: Encoder,
         time_max: Option<Duration>,
     },
     /// To run a function of a library, whose first words are `keys` keys.
     Function {
         function: Arc<LibraryFunction>,
-        protocol: Protocol,
+        reply: Encoder,
         keys: usize,
     },
     /// To run a call whose reply is fetched later.
     Background(Box<AsyncCall<ServerKeyspace>>),
 }
 
-/// Runs calls, whichever has the place in which it is polled.
-pub(crate) struct Runner(Pin<Box<dyn Future<Output = Infallible> + Send>>);
+/// Runs the calls of the places in which it is polled.
+pub(crate) struct Runner {
+    future: Pin<Box<dyn Future<Output = Infallible> + Send>>,
+    /// What is to be done next.
+    order: Option<Order>,
+}
 
 impl Runner {
-    pub(crate) fn new(module: &'static Module) -> Self {
-        Self(Box::pin(run_all(module)))
+    fn new(module: &'static Module) -> Self {
+        Self {
+            future: Box::pin(run_all(module)),
+            order: None,
+        }
     }
 
-    /// Runs `call` on, for which there must be a place; its reply once it is over.
+    /// Runs the place's call on; its reply once it is over.
     ///
     /// A runner that is dropped before ends the call.
-    pub(crate) fn poll(&mut self, call: &Call, waking: &mut Waking<'_>) -> Poll<Vec<u8>> {
-        match self.0.as_mut().poll(waking) {
+    pub(crate) fn poll(&mut self, place: &Place<'_>, waking: &mut Waking<'_>) -> Poll<Vec<u8>> {
+        place.order.set(self.order.take());
+        match during(place, || self.future.as_mut().poll(waking)) {
             Poll::Ready(never) => match never {},
-            Poll::Pending => {
-                let mut state = call.state.lock();
-                if std::mem::take(&mut state.answered) {
-                    Poll::Ready(std::mem::take(&mut state.reply))
-                } else {
-                    Poll::Pending
-                }
-            }
+            Poll::Pending => place.reply.take().map_or(Poll::Pending, Poll::Ready),
         }
     }
 }
 
 async fn run_all(module: &'static Module) -> Infallible {
     loop {
-        // Nobody polls without a place; there would be nothing to run.
-        let call = poll_fn(|_| match place::with(|place| Arc::clone(place.call)) {
-            Some(call) => Poll::Ready(call),
+        let (call, order) = poll_fn(|_| match place::with(taken).flatten() {
+            Some(taken) => Poll::Ready(taken),
             None => Poll::Pending,
         })
         .await;
-        let (order, buffer) = {
-            let mut state = call.state.lock();
-            (state.order.take(), std::mem::take(&mut state.reply))
-        };
         let reply = match order {
-            Some(Order::Command {
+            Order::Command {
                 spec,
-                protocol,
+                mut reply,
                 time_max,
-            }) => {
-                let mut reply = Encoder::with_buffer(protocol, buffer);
+            } => {
                 command(module, spec, &call, time_max, &mut reply).await;
                 reply.take()
             }
-            Some(Order::Function {
+            Order::Function {
                 function,
-                protocol,
+                mut reply,
                 keys,
-            }) => {
-                let mut reply = Encoder::with_buffer(protocol, buffer);
+            } => {
                 let slices = call.words.slices();
                 let (keys, args) = slices.split_at(keys);
                 let mut request = CallRequest::new(function.target(), keys, args);
@@ -104,31 +101,21 @@ async fn run_all(module: &'static Module) -> Infallible {
                 let _ = executor.call(function.code(), &request, &mut reply).await;
                 reply.take()
             }
-            Some(Order::Background(mut background)) => {
+            Order::Background(mut background) => {
                 background.run().await;
                 background.publish();
-                buffer
+                Vec::new()
             }
-            // It is over already.
-            None => buffer,
         };
-        {
-            let mut state = call.state.lock();
-            state.reply = reply;
-            state.answered = true;
-        }
         drop(call);
-        // The next call is another turn's.
-        let mut rested = false;
-        poll_fn(|_| {
-            if std::mem::replace(&mut rested, true) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        place::with(|place| place.reply.set(Some(reply)));
     }
+}
+
+/// The call that has this place, and what it is to do.
+fn taken(place: &Place<'_>) -> Option<(Arc<Call>, Order)> {
+    let order = place.order.take()?;
+    Some((Arc::clone(place.call), order))
 }
 
 /// A command that runs as long as a function does.
@@ -184,6 +171,13 @@ pub(crate) struct Run {
 thread_local! {
     /// What ran the last call of this thread, which is over.
     static IDLE: Cell<Option<Run>> = const { Cell::new(None) };
+    /// The buffer of the last reply.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The buffer of the last reply, to write another into.
+pub(crate) fn take_buffer() -> Vec<u8> {
+    BUFFER.try_with(Cell::take).unwrap_or_default()
 }
 
 impl Run {
@@ -191,24 +185,32 @@ impl Run {
     pub(crate) fn new(module: &'static Module, words: Words, database: u32, order: Order) -> Self {
         // There is none while a call runs that leads to another one.
         let idle = IDLE.try_with(Cell::take).ok().flatten();
-        let Some(Self { mut call, runner }) = idle else {
-            return Self {
-                call: Arc::new(Call::ordered(words, database, order)),
-                runner: Runner::new(module),
-            };
-        };
+        let Self {
+            mut call,
+            mut runner,
+        } = idle.unwrap_or_else(|| Self {
+            call: Arc::new(Call::new(Words::none(), 0)),
+            runner: Runner::new(module),
+        });
         match Arc::get_mut(&mut call) {
-            Some(call) => call.begin(words, database, order),
-            None => call = Arc::new(Call::ordered(words, database, order)),
+            Some(call) => call.begin(words, database),
+            None => call = Arc::new(Call::new(words, database)),
         }
+        runner.order = Some(order);
         Self { call, runner }
     }
 
-    /// Keeps what ran a call that is over for the next one, and the buffer of its reply.
-    pub(crate) fn keep(mut self, reply: Vec<u8>) {
-        if let Some(call) = Arc::get_mut(&mut self.call) {
-            call.end(reply);
-            let _ = IDLE.try_with(|idle| idle.set(Some(self)));
+    /// Keeps what ran a call that is over for the next one, and the buffer of its reply; gives the call
+    /// back if it left anything behind.
+    pub(crate) fn keep(mut self, mut reply: Vec<u8>) -> Option<Self> {
+        if reply.capacity() <= BUFFER_KEEP_BYTES {
+            reply.clear();
+            let _ = BUFFER.try_with(|buffer| buffer.set(reply));
         }
+        if !Arc::get_mut(&mut self.call).is_some_and(Call::end) {
+            return Some(self);
+        }
+        let _ = IDLE.try_with(|idle| idle.set(Some(self)));
+        None
     }
 }

@@ -19,7 +19,7 @@ use crate::here::{self, End, Turn};
 use crate::keyspace::visit;
 use crate::module::{Module, module};
 use crate::place::{Beside, Place, during};
-use crate::runner::{Order, Run};
+use crate::runner::{Order, Run, take_buffer};
 use crate::spread;
 use crate::words::Words;
 
@@ -97,7 +97,7 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
             let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
             let order = Order::Command {
                 spec,
-                protocol,
+                reply: Encoder::with_buffer(protocol, take_buffer()),
                 time_max: inside.then_some(module.options.inside_time_max),
             };
             let run = Run::new(module, words, database, order);
@@ -142,9 +142,7 @@ fn run_here(module: &'static Module, context: Context<'_>, mut run: Run, at_once
         let place = Place::main(&run.call, context);
         match here::turn(&place, &mut run.runner) {
             Turn::Ended(reply) => {
-                here::close(&place);
-                context.reply(&reply);
-                run.keep(reply);
+                here::answer(context, run, reply);
                 return;
             }
             Turn::GoesOn => {}
