@@ -56,6 +56,7 @@ pub(crate) const KEYTYPE_STRING: c_int = 1;
 pub(crate) const KEYTYPE_HASH: c_int = 3;
 
 pub(crate) const HASH_NONE: c_int = 0;
+pub(crate) const HASH_EXISTS: c_int = 1 << 3;
 /// What stands for a field's value when the field is to go.
 pub(crate) const HASH_DELETE: *mut RmString = std::ptr::without_provenance_mut(1);
 

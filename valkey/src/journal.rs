@@ -1,4 +1,4 @@
-//! What a call did with commands that write, and the keys as they were before; see `journalled`.
+//! What a call did with commands that write, and how to undo it; see `journalled`.
 
 use crate::overlay::{Change, KeyRef};
 use crate::reads::What;
@@ -7,8 +7,8 @@ use crate::reads::What;
 #[derive(Default)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
-    /// The first state of every key that a step changed, while the steps are applied.
-    pub(crate) aside: Vec<Aside>,
+    /// How to undo what was applied, in the order in which it was.
+    pub(crate) undo: Vec<Undo>,
     pub(crate) applied: bool,
 }
 
@@ -21,11 +21,16 @@ pub(crate) enum Step {
     Read { what: What, seen: u64 },
 }
 
-/// A key as it was.
-pub(crate) struct Aside {
-    pub(crate) key: Box<[u8]>,
-    /// The server's own form of the value, and when it ends; nothing if there was no such key.
-    pub(crate) value: Option<(Vec<u8>, Option<i64>)>,
+/// How something is undone.
+pub(crate) enum Undo {
+    /// By putting a key back as it was: the server's own form of the value, and when it ends; nothing
+    /// if there was no such key.
+    Aside {
+        key: Box<[u8]>,
+        value: Option<(Vec<u8>, Option<i64>)>,
+    },
+    /// By a command.
+    Command(Vec<Box<[u8]>>),
 }
 
 impl Journal {
@@ -36,7 +41,7 @@ impl Journal {
 
     pub(crate) fn clear(&mut self) {
         self.steps.clear();
-        self.aside.clear();
+        self.undo.clear();
         self.applied = false;
     }
 }

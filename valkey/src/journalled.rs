@@ -2,7 +2,7 @@
 //!
 //! What the typed operations write is collected, because their results can be told without doing
 //! them. A generic command's cannot, so it is run on the server for real, after the keys that it
-//! names were put aside. On the main thread nobody sees the state in between: the server answers
+//! names were put aside, or once it is known which command undoes it. On the main thread nobody sees the state in between: the server answers
 //! nobody else until the call is over, and then everything holds or everything was put back. Before
 //! a call leaves the main thread, everything is put back, and for each later access beside it the
 //! commands are run again, checked for the same replies, and put back under one turn of the lock.
@@ -12,9 +12,9 @@ use ferrite_runtime::keyspace::StoreError;
 use crate::apply::apply;
 use crate::commands_of_server::Format;
 use crate::context::log;
-use crate::journal::{Aside, Step};
+use crate::inverse::inverse;
+use crate::journal::{Step, Undo};
 use crate::open_key::Kind;
-use crate::overlay::KeyRef;
 use crate::reads::{What, hash_of};
 use crate::server_data::{self, Lifetime};
 use crate::session::Session;
@@ -39,25 +39,58 @@ impl Session<'_> {
     ) -> Result<(), StoreError> {
         self.with_journal(|this| {
             this.flush(keys)?;
-            if writes {
-                for key in keys.unwrap_or_default() {
-                    this.put_aside(key)?;
-                }
-            }
             let format = if this.main {
                 Format::CallerReplicated
             } else {
                 Format::Caller
             };
-            let seen = server_data::command(this.context, argv, format, |bytes| {
+            let see = |bytes: &[u8]| {
                 reply.extend_from_slice(bytes);
                 hash_of(bytes)
-            })
-            .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
+            };
+            let seen = if writes {
+                this.undoable(argv, keys.unwrap_or_default(), format, see)?
+            } else {
+                server_data::command(this.context, argv, format, see)
+            };
+            let seen = seen
+                .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
             let argv = settled(argv, reply);
             this.state.journal.steps.push(Step::Command { argv, seen });
             Ok(())
         })
+    }
+
+    /// Runs a command that may write to these keys, and notes how to undo it; `None` where the server
+    /// would not run it.
+    fn undoable<R>(
+        &mut self,
+        argv: &[&[u8]],
+        keys: &[&[u8]],
+        format: Format,
+        see: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
+        let aside = keys.iter().all(|key| self.is_aside(key));
+        let inverse = if aside {
+            None
+        } else {
+            inverse(self.context, self.call, argv)
+        };
+        let Some(inverse) = inverse else {
+            for key in keys {
+                self.put_aside(key)?;
+            }
+            return Ok(server_data::command(self.context, argv, format, see));
+        };
+        let seen = server_data::command(self.context, argv, format, |bytes| {
+            (see(bytes), is_error(bytes))
+        });
+        Ok(seen.map(|(seen, failed)| {
+            if !failed {
+                self.state.journal.undo.push(Undo::Command(inverse));
+            }
+            seen
+        }))
     }
 
     /// A typed read after commands that write.
@@ -113,11 +146,8 @@ impl Session<'_> {
                 let Some(keys) = crate::table::keys_of(self.context, &argv) else {
                     return false;
                 };
-                if keys.iter().any(|&at| self.put_aside(argv[at]).is_err()) {
-                    return false;
-                }
-                server_data::command(self.context, &argv, format, |bytes| hash_of(bytes))
-                    == Some(*seen)
+                let keys: Vec<&[u8]> = keys.iter().map(|&at| argv[at]).collect();
+                self.undoable(&argv, &keys, format, |bytes| hash_of(bytes)) == Ok(Some(*seen))
             }
             Step::Flush { key, change } => {
                 if self.put_aside(self.call.name(key)).is_err() {
@@ -150,12 +180,18 @@ impl Session<'_> {
         result
     }
 
+    /// Whether a key was put aside, so that all that happens to it afterwards is undone with it.
+    fn is_aside(&self, name: &[u8]) -> bool {
+        let mut undo = self.state.journal.undo.iter();
+        undo.any(|one| matches!(one, Undo::Aside { key, .. } if **key == *name))
+    }
+
     /// Remembers a key as it is, once.
     fn put_aside(&mut self, name: &[u8]) -> Result<(), StoreError> {
-        if self.state.journal.aside.iter().any(|one| *one.key == *name) {
+        if self.is_aside(name) {
             return Ok(());
         }
-        let key = KeyRef::Other(name.into());
+        let key = self.call.key(name);
         let string = self.call.string(self.context, &key);
         let (elements, lifetime) = match self.context.open_to_read(string.borrow()) {
             None => (None, Lifetime::NoKey),
@@ -193,14 +229,14 @@ impl Session<'_> {
                 Some((dump, at))
             }
         };
-        self.state.journal.aside.push(Aside {
+        self.state.journal.undo.push(Undo::Aside {
             key: name.into(),
             value,
         });
         Ok(())
     }
 
-    /// Puts every key back as it was.
+    /// Undoes all that was applied, the last first.
     pub(crate) fn put_back(&mut self, spread: bool) {
         self.state.journal.applied = false;
         let format = if spread {
@@ -208,20 +244,28 @@ impl Session<'_> {
         } else {
             Format::Own
         };
-        for Aside { key, value } in self.state.journal.aside.drain(..).rev() {
-            let failed = match value {
-                None => server_data::command(self.context, &[b"DEL", &key], format, is_error),
-                Some((dump, at)) => {
+        let run = |argv: &[&[u8]]| server_data::command(self.context, argv, format, is_error);
+        for undo in self.state.journal.undo.drain(..).rev() {
+            let (failed, key) = match &undo {
+                Undo::Command(argv) => {
+                    let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
+                    (run(&argv), argv[1])
+                }
+                Undo::Aside { key, value: None } => (run(&[b"DEL", key]), &**key),
+                Undo::Aside {
+                    key,
+                    value: Some((dump, at)),
+                } => {
                     let at = at.unwrap_or(0).to_string();
-                    let argv: [&[u8]; 6] = [
+                    let argv = [
                         b"RESTORE",
-                        &key,
+                        &**key,
                         at.as_bytes(),
-                        &dump,
+                        dump,
                         b"REPLACE",
                         b"ABSTTL",
                     ];
-                    server_data::command(self.context, &argv, format, is_error)
+                    (run(&argv), &**key)
                 }
             };
             if failed != Some(false) {

@@ -25,6 +25,7 @@ mod ffi;
 mod generic;
 mod guard;
 mod here;
+mod inverse;
 mod jobs;
 mod journal;
 mod journalled;

@@ -124,6 +124,22 @@ impl OpenKey<'_> {
         (!value.is_null()).then(|| Owned::new(context, value))
     }
 
+    /// Whether a hash has a field. The key must hold one.
+    pub(crate) fn has_field(&self, field: Borrowed<'_>) -> bool {
+        let mut exists: c_int = 0;
+        // SAFETY: a field's name, a place for a number, and the null that ends the list.
+        unsafe {
+            (api().hash_get)(
+                self.raw(),
+                ffi::HASH_EXISTS,
+                field.raw(),
+                &raw mut exists,
+                std::ptr::null_mut::<RmString>(),
+            );
+        }
+        exists != 0
+    }
+
     /// Writes a field of a hash, or deletes it where there is no value.
     pub(crate) fn set_field(&mut self, field: Borrowed<'_>, value: Option<Borrowed<'_>>) {
         let value = value.map_or(ffi::HASH_DELETE, Borrowed::raw);

@@ -1,6 +1,6 @@
 //! What functions write reaches replicas as it happened, and the caller's permissions hold.
 
-use ferrite_tests::{EngineKind, Reply};
+use ferrite_tests::{EngineKind, Reply, encode};
 
 use super::{LONG, OPS, define, info, until};
 
@@ -151,6 +151,81 @@ fn what_cannot_be_undone_is_refused() {
             assert!(text.starts_with("-ERR"), "{kind:?} {command}: {reply:?}");
         }
         assert_eq!(client.run("GET k"), Reply::Bulk(b"v".to_vec()), "{kind:?}");
+    }
+}
+
+#[test]
+fn what_added_to_a_counter_is_taken_away_when_the_call_fails() {
+    for kind in EngineKind::here() {
+        let engine = kind.builder().module(&LONG).start();
+        let mut client = engine.client();
+        define(&mut client, "ops", OPS);
+        define(&mut client, "twice", include_str!("twice.wat"));
+        for setup in [
+            "HSET h n 5 text x",
+            "PEXPIRE h 1000000",
+            "SET c 7 PX 1000000",
+            "RPUSH list a",
+            "SET text x",
+        ] {
+            client.run(setup);
+        }
+        let before = client.run("DEBUG DIGEST");
+        for (command, reply) in [
+            ("HINCRBY h n 3", Some(8)),
+            ("HINCRBY h n -9223372036854775808", Some(i64::MIN + 5)),
+            ("HINCRBY h new 3", Some(3)),
+            ("HINCRBY none f 1", Some(1)),
+            ("HINCRBY h text 1", None),
+            ("HINCRBY c f 1", None),
+            ("INCR c", Some(8)),
+            ("INCRBY c -4", Some(3)),
+            ("DECRBY c 9", Some(-2)),
+            ("DECR none", Some(-1)),
+            ("INCR text", None),
+            ("INCRBY list 1", None),
+            ("APPEND c 1", Some(2)),
+            ("RPUSH list b", Some(2)),
+        ] {
+            let words: Vec<&str> = command.split(' ').collect();
+            let rest = String::from_utf8(encode(&words[1..])).expect("text");
+            let call = |entry: &str| {
+                let words = [
+                    "WASM.CALL",
+                    entry,
+                    "KEYS",
+                    words[1],
+                    "ARGS",
+                    words[0],
+                    &rest,
+                ];
+                words.map(str::to_owned)
+            };
+            let failed = client.call(&call("twice"));
+            assert!(failed.error().is_some(), "{kind:?} {command}: {failed:?}");
+            assert_eq!(client.run("DEBUG DIGEST"), before, "{kind:?} {command}");
+            // Beside the main thread it is done and undone at each access.
+            let mut endless = call("ops.endless").to_vec();
+            endless[3] = "other".to_owned();
+            endless.splice(2..2, ["TIMEOUT".to_owned(), "20".to_owned()]);
+            let failed = client.call(&endless);
+            assert!(failed.error().is_some(), "{kind:?} {command}: {failed:?}");
+            assert_eq!(client.run("DEBUG DIGEST"), before, "{kind:?} {command}");
+            if let Some(number) = reply {
+                let done = client.call(&call("ops.any"));
+                let expected = Reply::Bulk(format!(":{number}\r\n").into_bytes());
+                assert_eq!(done, expected, "{kind:?} {command}");
+                for restore in [
+                    "DEL none list c",
+                    "HDEL h new",
+                    "HSET h n 5",
+                    "SET c 7 PX 1000000",
+                    "RPUSH list a",
+                ] {
+                    client.run(restore);
+                }
+            }
+        }
     }
 }
 
