@@ -2,20 +2,23 @@
 //! command with the caller's permissions where it did not.
 
 use std::ffi::CStr;
-use std::ffi::CString;
 
 use ferrite_runtime::keyspace::StoreError;
+use smallvec::SmallVec;
 
 use crate::call::Call;
 use crate::commands_of_server::{Format, ServerReply};
-use crate::context::Context;
+use crate::context::{Context, Who};
 use crate::open_key::{Kind, OpenKey};
 use crate::overlay::KeyRef;
-use crate::words::Owned;
+use crate::words::{Borrowed, Owned};
 
 /// The reply where the caller may not run a command.
 const NO_PERMISSION: &[u8] =
     b"-NOPERM the caller has no permission to run the command on these keys\r\n";
+
+/// The words of a command after its name.
+type Words<'c> = SmallVec<[Owned<'c>; 6]>;
 
 /// The server, as a call may ask it now.
 #[derive(Clone, Copy)]
@@ -133,12 +136,15 @@ pub(crate) fn command<R>(
     format: Format,
     read: impl FnOnce(&[u8]) -> R,
 ) -> Option<R> {
-    let name = CString::new(*argv.first()?).ok()?;
-    let words: Vec<Owned<'_>> = argv.iter().map(|word| context.string(word)).collect();
-    if format.is_callers() && !context.may_run(&words) {
+    let (name, words) = argv.split_first()?;
+    let mut c_name: SmallVec<[u8; 32]> = SmallVec::from_slice(name);
+    c_name.push(0);
+    let c_name = CStr::from_bytes_with_nul(&c_name).ok()?;
+    let words: Words<'_> = words.iter().map(|word| context.string(word)).collect();
+    if format.is_callers() && !may_run(context, name, &words) {
         return Some(read(NO_PERMISSION));
     }
-    let reply = context.call(&name, format, &words[1..])?;
+    let reply = context.call(c_name, format, &words)?;
     Some(read(reply.bytes()))
 }
 
@@ -147,22 +153,35 @@ fn open<'s>(server: Server<'s>, key: &KeyRef) -> Option<OpenKey<'s>> {
     server.context.open_to_read(name.borrow())
 }
 
+/// Whether the caller may run a command, where the server does not find out by itself.
+fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
+    if context.who() == Who::Here {
+        return true;
+    }
+    let name = context.string(name);
+    let argv: Vec<Borrowed<'_>> = std::iter::once(&name)
+        .chain(words)
+        .map(Owned::borrow)
+        .collect();
+    context.may_run(&argv)
+}
+
 /// Asks the server on the caller's behalf.
 fn ask<'s>(
     server: Server<'s>,
     name: &CStr,
     words: &[&[u8]],
 ) -> Result<ServerReply<'s>, StoreError> {
-    let words: Vec<Owned<'_>> = std::iter::once(name.to_bytes())
-        .chain(words.iter().copied())
+    let words: Words<'_> = words
+        .iter()
         .map(|word| server.context.string(word))
         .collect();
-    if !server.context.may_run(&words) {
+    if !may_run(server.context, name.to_bytes(), &words) {
         return Err(error_of(&NO_PERMISSION[1..]));
     }
     let reply = server
         .context
-        .call(name, Format::Caller, &words[1..])
+        .call(name, Format::Caller, &words)
         .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
     if let Some(error) = reply.error() {
         return Err(error_of(error));

@@ -99,19 +99,26 @@ pub(crate) fn is_command(name: &[u8]) -> bool {
 }
 
 fn find(argv: &[&[u8]]) -> Option<Entry> {
-    let name = argv.first()?.to_ascii_lowercase();
+    let name = lower(argv.first()?);
     let table = TABLE.read();
     let entry = table.get(&*name).copied()?;
     if entry.arity == CONTAINER
         && !entry.data
         && let Some(second) = argv.get(1)
     {
-        let whole = [&*name, b"|", &second.to_ascii_lowercase()].concat();
+        let whole = [&*name, b"|", &lower(second)].concat();
         if let Some(inner) = table.get(&*whole) {
             return Some(*inner);
         }
     }
     Some(entry)
+}
+
+/// A name as the table has it.
+fn lower(name: &[u8]) -> SmallVec<[u8; 32]> {
+    let mut name = SmallVec::from_slice(name);
+    name.make_ascii_lowercase();
+    name
 }
 
 /// What a command would do.

@@ -56,13 +56,13 @@ impl<'a> Context<'a> {
 
     /// Whether the caller may run a command, where the server cannot be left to find out: beside its
     /// main thread Redis 7.0 ends itself over a command that it refuses.
-    pub(crate) fn may_run(self, argv: &[Owned<'_>]) -> bool {
+    pub(crate) fn may_run(self, argv: &[Borrowed<'_>]) -> bool {
         let user = match self.who() {
             Who::Here | Who::Server => return true,
             Who::Nobody => return false,
             Who::User(user) => user,
         };
-        let mut raw: Vec<*mut RmString> = argv.iter().map(|word| word.borrow().raw()).collect();
+        let mut raw: Vec<*mut RmString> = argv.iter().map(|word| word.raw()).collect();
         let Ok(count) = c_int::try_from(raw.len()) else {
             return false;
         };
