@@ -1,16 +1,23 @@
-//! One call's words and its view of the data, shared by whoever polls it and its transaction.
+//! One call's words, shared by all that belongs to it, and its view of the data, which is lent to it
+//! with its place.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferrite_runtime::keyspace::StoreError;
-use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::context::Context;
 use crate::journal::Journal;
 use crate::overlay::{KeyRef, Overlay};
 use crate::reads::Read;
 use crate::words::{Borrowed, Owned, Words};
+
+/// A short string, or none.
+pub(crate) type Short = Option<SmallVec<[u8; SHORT_MAX]>>;
+
+/// Strings of so many bytes are remembered: counters and the like, which are read and then changed.
+pub(crate) const SHORT_MAX: usize = 24;
 
 /// Room for more reads or changes than these is not kept for the next call.
 const ENTRIES_KEEP: usize = 64;
@@ -21,18 +28,17 @@ pub(crate) struct Call {
     /// Which of the words are its keys: where they begin, and in the lower half where they end.
     keys: AtomicU64,
     pub(crate) database: u32,
-    pub(crate) state: Mutex<State>,
 }
 
 /// What a call has read and written so far.
 #[derive(Default)]
 pub(crate) struct State {
-    /// Whether the call is over: nothing may be asked of it any more.
-    pub(crate) closed: bool,
     /// The call's time, in milliseconds since 1970.
     pub(crate) now: Option<i64>,
     pub(crate) overlay: Overlay,
     pub(crate) reads: Vec<Read>,
+    /// The last short string that the server had at a key, while it stands still.
+    pub(crate) last: Option<(KeyRef, Short)>,
     pub(crate) journal: Journal,
     /// Others changed what it had read.
     pub(crate) conflict: bool,
@@ -43,6 +49,20 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Forgets all that the call has read and written, but for room that the next one will want;
+    /// whether there was nothing that has to be undone first.
+    pub(crate) fn end(&mut self) -> bool {
+        if self.journal.is_active() {
+            return false;
+        }
+        if self.is_large() {
+            *self = Self::default();
+        } else {
+            self.restart();
+        }
+        true
+    }
+
     /// Whether it has room for much more than most calls want.
     fn is_large(&self) -> bool {
         self.reads.capacity().max(self.overlay.capacity()) > ENTRIES_KEEP
@@ -53,6 +73,7 @@ impl State {
         self.now = None;
         self.overlay.clear();
         self.reads.clear();
+        self.last = None;
         self.journal.clear();
         self.conflict = false;
         self.may_write = false;
@@ -66,7 +87,6 @@ impl Call {
             words,
             keys: AtomicU64::new(0),
             database,
-            state: Mutex::default(),
         }
     }
 
@@ -75,21 +95,6 @@ impl Call {
         self.words = words;
         *self.keys.get_mut() = 0;
         self.database = database;
-    }
-
-    /// Forgets all that the call has read and written, but for room that the next one will want;
-    /// whether there was nothing that has to be undone first.
-    pub(crate) fn end(&mut self) -> bool {
-        let state = self.state.get_mut();
-        if state.journal.is_active() {
-            return false;
-        }
-        if state.is_large() {
-            *state = State::default();
-        } else {
-            state.restart();
-        }
-        true
     }
 
     /// Says which of the words are keys. The server takes no command of so many words that this does

@@ -3,7 +3,6 @@
 use ferrite_runtime::keyspace::{CommitError, StoreError};
 
 use crate::apply;
-use crate::call::nowhere;
 use crate::commands_of_server::Format;
 use crate::ffi;
 use crate::overlay::KeyRef;
@@ -13,17 +12,14 @@ use crate::session::Session;
 impl Session<'_> {
     /// Makes everything that the call wrote true, or nothing of it.
     pub(crate) fn commit(&mut self) -> Result<(), CommitError> {
-        if self.state.closed {
-            return Err(CommitError::Store(nowhere()));
-        }
         if self.state.conflict {
             return Err(CommitError::Conflict);
         }
         if !self.main {
             self.check_beside()?;
         }
-        for (key, change) in self.state.overlay.take() {
-            apply::apply(self.context, self.call, &key, &change, true);
+        for (key, change) in self.state.overlay.iter() {
+            apply::apply(self.context, self.call, key, change, true);
         }
         self.state.restart();
         Ok(())
@@ -55,16 +51,12 @@ impl Session<'_> {
     }
 
     /// In a cluster, whether the keys to be written are still this node's.
-    fn check_slots(&mut self) -> Result<(), CommitError> {
+    fn check_slots(&self) -> Result<(), CommitError> {
         if self.context.flags() & ffi::CTX_CLUSTER == 0 {
             return Ok(());
         }
-        let entries = self.state.overlay.take();
-        let moved = entries.iter().find_map(|(key, _)| slot_error(self, key));
-        for (key, change) in entries {
-            self.state.overlay.put(&key, change);
-        }
-        match moved {
+        let mut entries = self.state.overlay.iter();
+        match entries.find_map(|(key, _)| slot_error(self, key)) {
             Some(error) => Err(CommitError::Store(StoreError::Failed(error))),
             None => Ok(()),
         }

@@ -43,7 +43,7 @@ pub(crate) fn turn(place: &Place<'_>, runner: &mut Runner) -> Turn {
 /// meanwhile: in the middle of a transaction it takes commands of none, and would end itself over
 /// one. So the call's time must be short, or `killed` must be what looks after others.
 pub(crate) fn to_the_end(context: Context<'_>, mut run: Run, killed: impl Fn() -> bool) -> End {
-    let place = Place::main(&run.call, context);
+    let place = Place::main(&run.call, &run.state, context);
     let end = loop {
         match turn(&place, &mut run.runner) {
             Turn::Ended(reply) => {
@@ -71,20 +71,17 @@ pub(crate) fn answer(context: Context<'_>, run: Run, reply: Vec<u8>) {
 
 /// Ends a call that is not over; nothing of it is kept.
 pub(crate) fn abandon(context: Context<'_>, run: Run) {
-    let Run { call, runner } = run;
-    let place = Place::main(&call, context);
-    during(&place, || drop(runner));
-    close(&place);
-}
-
-/// Ends what a call on the main thread may do with the data.
-fn close(place: &Place<'_>) {
-    let call = place.call;
-    if call.state.lock().journal.is_active() {
+    let Run {
+        call,
+        state,
+        runner,
+    } = run;
+    let place = Place::main(&call, &state, context);
+    during(&place, || {
+        drop(runner);
         // Only a fault of ours leaves anything to roll back.
-        during(place, || visit(call, |session| session.roll_back()));
-    }
-    call.state.lock().closed = true;
+        visit(|session| session.roll_back());
+    });
 }
 
 /// Whether the call that was polled last on the main thread wants to go on at once.

@@ -4,6 +4,7 @@
 //! long calls share few threads. One that something else wakes, such as its deadline or a kill, is the
 //! next, before those that only go on. Only a call that keeps the server's lock stays where it is.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,7 +12,7 @@ use std::task::{Context as Waking, Poll, Wake, Waker};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::call::Call;
+use crate::call::{Call, State};
 use crate::guard::guard;
 use crate::place::{Beside, Place, during};
 use crate::runner::{Run, Runner};
@@ -54,6 +55,7 @@ struct Job {
 
 struct Work {
     runner: Runner,
+    state: Box<RefCell<State>>,
     beside: Beside,
     deliver: Deliver,
 }
@@ -102,19 +104,19 @@ impl Pool {
     }
 
     /// Runs a call to its end and delivers its reply.
-    pub(crate) fn run(
-        &'static self,
-        run: Run,
-        beside: Beside,
-        deliver: Deliver,
-    ) -> Cancel {
-        let Run { call, runner } = run;
+    pub(crate) fn run(&'static self, run: Run, beside: Beside, deliver: Deliver) -> Cancel {
+        let Run {
+            call,
+            state,
+            runner,
+        } = run;
         let job = Arc::new(Job {
             call,
             state: AtomicU8::new(QUEUED),
             cancelled: AtomicBool::new(false),
             work: Mutex::new(Some(Work {
                 runner,
+                state,
                 beside,
                 deliver,
             })),
@@ -179,8 +181,13 @@ impl Job {
                 return;
             }
             let polled = {
-                let Work { runner, beside, .. } = &mut *work;
-                let place = Place::beside(&self.call, beside);
+                let Work {
+                    runner,
+                    state,
+                    beside,
+                    deliver: _,
+                } = &mut *work;
+                let place = Place::beside(&self.call, state, beside);
                 guard("a call", Poll::Ready(BROKEN.to_vec()), || {
                     runner.poll(&place, &mut waking)
                 })
@@ -221,6 +228,7 @@ impl Job {
     fn end(&self, work: Option<Work>, reply: Vec<u8>) {
         let Some(Work {
             runner,
+            state,
             beside,
             deliver,
         }) = work
@@ -229,10 +237,9 @@ impl Job {
         };
         guard("the end of a call", (), || {
             // What the call holds may be a transaction, which is rolled back where it can be.
-            let place = Place::beside(&self.call, &beside);
+            let place = Place::beside(&self.call, &state, &beside);
             during(&place, || drop(runner));
         });
-        self.call.state.lock().closed = true;
         drop(beside);
         deliver(Arc::clone(&self.call), reply);
     }

@@ -17,20 +17,34 @@ use crate::table;
 /// The data of the server that the module is loaded into.
 pub(crate) struct ServerKeyspace;
 
-/// One call's view of it. What it has read and written is kept with the call.
+/// One call's view of it. What it has read and written is lent to it with the call's place.
 pub(crate) struct ServerTransaction {
-    call: Option<Arc<Call>>,
+    call: CallName,
+    /// Whether it was neither committed nor rolled back.
+    open: bool,
+}
+
+/// What a call is known by while it lasts; no other that lasts has the same. It is the call's
+/// address, never followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CallName(Option<usize>);
+
+impl CallName {
+    fn of(call: &Arc<Call>) -> Self {
+        Self(Some(Arc::as_ptr(call).addr()))
+    }
 }
 
 impl Keyspace for ServerKeyspace {
     type Transaction = ServerTransaction;
 
     fn begin(&self, _database: u32, _mode: Mode) -> ServerTransaction {
-        let call = place::with(|place| Arc::clone(place.call));
-        if let Some(call) = &call {
-            call.state.lock().restart();
+        // It has forgotten what an earlier transaction of the call did: that one was committed or
+        // rolled back.
+        ServerTransaction {
+            call: place::with(|place| CallName::of(place.call)).unwrap_or(CallName(None)),
+            open: true,
         }
-        ServerTransaction { call }
     }
 
     fn begin_exclusive(
@@ -57,27 +71,41 @@ impl ServerTransaction {
         &mut self,
         access: impl FnOnce(&mut Session<'_>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        let Some(call) = &self.call else {
-            return Err(nowhere());
-        };
-        visit(call, access).unwrap_or_else(|| Err(nowhere()))
+        let name = self.call;
+        visit_if(|call| CallName::of(call) == name, access).unwrap_or_else(|| Err(nowhere()))
+    }
+
+    fn roll_back(&mut self) {
+        // Whoever ends a call gives it a place; without one there is nothing to do it with.
+        let _ = self.visit(|session| {
+            session.roll_back();
+            Ok(())
+        });
     }
 }
 
-/// Visits the data of a call that is polled on this thread; `None` where it is over, or not here.
-pub(crate) fn visit<R>(call: &Arc<Call>, access: impl FnOnce(&mut Session<'_>) -> R) -> Option<R> {
+/// Visits the data of the call that is polled on this thread; `None` where there is none.
+pub(crate) fn visit<R>(access: impl FnOnce(&mut Session<'_>) -> R) -> Option<R> {
+    visit_if(|_| true, access)
+}
+
+/// The same if it is the call that is `meant`.
+#[inline]
+fn visit_if<R>(
+    meant: impl FnOnce(&Arc<Call>) -> bool,
+    access: impl FnOnce(&mut Session<'_>) -> R,
+) -> Option<R> {
     place::with(|place| {
-        let main = place.is_main();
+        if !meant(place.call) {
+            return None;
+        }
         place.enter(|context| {
-            let mut state = call.state.lock();
-            if state.closed {
-                return None;
-            }
+            let mut state = place.state.try_borrow_mut().ok()?;
             Some(access(&mut Session {
-                call,
+                call: place.call,
                 state: &mut state,
                 context,
-                main,
+                main: place.is_main(),
             }))
         })
     })
@@ -162,15 +190,16 @@ impl Transaction for ServerTransaction {
     }
 
     fn commit(mut self) -> Result<(), CommitError> {
-        let Some(call) = self.call.take() else {
-            return Err(CommitError::Store(nowhere()));
-        };
-        let result = visit(&call, |session| session.commit())
-            .unwrap_or_else(|| Err(CommitError::Store(nowhere())));
-        if result.is_err() {
-            visit(&call, |session| session.roll_back());
+        let mut result = Err(CommitError::Store(nowhere()));
+        let visited = self.visit(|session| {
+            result = session.commit();
+            Ok(())
+        });
+        if visited.is_ok() && result.is_ok() {
+            self.open = false;
+            place::with(|place| place.let_go());
         }
-        place::with(|place| place.let_go());
+        // What was not committed is rolled back now.
         result
     }
 }
@@ -178,8 +207,8 @@ impl Transaction for ServerTransaction {
 /// A transaction that was not committed leaves nothing.
 impl Drop for ServerTransaction {
     fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
-            visit(&call, |session| session.roll_back());
+        if self.open {
+            self.roll_back();
             place::with(|place| place.let_go());
         }
     }

@@ -139,6 +139,11 @@ impl Overlay {
         }
     }
 
+    /// Every change, oldest key first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(KeyRef, Change)> {
+        self.entries.iter()
+    }
+
     /// Every change, oldest key first; nothing is left.
     pub(crate) fn take(&mut self) -> Vec<(KeyRef, Change)> {
         self.index = None;

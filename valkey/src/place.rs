@@ -11,13 +11,13 @@
     reason = "lends a context to code further down the stack, and takes the server's lock"
 )]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::call::Call;
+use crate::call::{Call, State};
 use crate::context::{Context, Who};
 use crate::ffi::{Ctx, api};
 use crate::runner::Order;
@@ -29,6 +29,8 @@ pub(crate) const HOLD_MAX: Duration = Duration::from_millis(10);
 pub(crate) struct Place<'a> {
     /// The call.
     pub(crate) call: &'a Arc<Call>,
+    /// What it has read and written so far.
+    pub(crate) state: &'a RefCell<State>,
     seat: Seat<'a>,
     /// What the call is to do, until it is begun.
     pub(crate) order: Cell<Option<Order>>,
@@ -48,18 +50,27 @@ thread_local! {
 
 impl<'a> Place<'a> {
     /// On the main thread, inside of a callback.
-    pub(crate) const fn main(call: &'a Arc<Call>, context: Context<'a>) -> Self {
-        Self::new(call, Seat::Main(context))
+    pub(crate) const fn main(
+        call: &'a Arc<Call>,
+        state: &'a RefCell<State>,
+        context: Context<'a>,
+    ) -> Self {
+        Self::new(call, state, Seat::Main(context))
     }
 
     /// On another thread.
-    pub(crate) const fn beside(call: &'a Arc<Call>, beside: &'a Beside) -> Self {
-        Self::new(call, Seat::Beside(beside))
+    pub(crate) const fn beside(
+        call: &'a Arc<Call>,
+        state: &'a RefCell<State>,
+        beside: &'a Beside,
+    ) -> Self {
+        Self::new(call, state, Seat::Beside(beside))
     }
 
-    const fn new(call: &'a Arc<Call>, seat: Seat<'a>) -> Self {
+    const fn new(call: &'a Arc<Call>, state: &'a RefCell<State>, seat: Seat<'a>) -> Self {
         Self {
             call,
+            state,
             seat,
             order: Cell::new(None),
             reply: Cell::new(None),

@@ -5,7 +5,7 @@
 //! a runner waits between calls where it is, and only a call that goes on beside the main thread takes
 //! its runner along.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use ferrite_runtime::CallRequest;
 use ferrite_runtime::commands::{AsyncCall, Command, Scope, Spec};
-use ferrite_runtime::resp::Encoder;
+use ferrite_runtime::resp::{Encoder, Protocol};
 
-use crate::call::Call;
+use crate::call::{Call, State};
 use crate::keyspace::ServerKeyspace;
 use crate::library::LibraryFunction;
 use crate::module::Module;
@@ -29,16 +29,17 @@ const BUFFER_KEEP_BYTES: usize = 64 << 10;
 
 /// What a call is to do; its words are with the [`Call`].
 pub(crate) enum Order {
-    /// To run a command that calls a function, for `time_max` at most.
+    /// To run a command that calls a function.
     Command {
         spec: &'static Spec,
-        reply: Encoder,
-        time_max: Option<Duration>,
+        protocol: Protocol,
+        /// Whether it is inside of a transaction or script, which it cannot leave.
+        inside: bool,
     },
     /// To run a function of a library, whose first words are `keys` keys.
     Function {
         function: Arc<LibraryFunction>,
-        reply: Encoder,
+        protocol: Protocol,
         keys: usize,
     },
     /// To run a call whose reply is fetched later.
@@ -82,17 +83,20 @@ async fn run_all(module: &'static Module) -> Infallible {
         let reply = match order {
             Order::Command {
                 spec,
-                mut reply,
-                time_max,
+                protocol,
+                inside,
             } => {
+                let time_max = inside.then_some(module.options.inside_time_max);
+                let mut reply = Encoder::with_buffer(protocol, take_buffer());
                 command(module, spec, &call, time_max, &mut reply).await;
                 reply.take()
             }
             Order::Function {
                 function,
-                mut reply,
+                protocol,
                 keys,
             } => {
+                let mut reply = Encoder::with_buffer(protocol, take_buffer());
                 let slices = call.words.slices();
                 let (keys, args) = slices.split_at(keys);
                 let mut request = CallRequest::new(function.target(), keys, args);
@@ -165,18 +169,20 @@ fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
 /// A call and what runs it.
 pub(crate) struct Run {
     pub(crate) call: Arc<Call>,
+    /// What the call has read and written.
+    pub(crate) state: Box<RefCell<State>>,
     pub(crate) runner: Runner,
 }
 
 thread_local! {
     /// What ran the last call of this thread, which is over.
     static IDLE: Cell<Option<Run>> = const { Cell::new(None) };
-    /// The buffer of the last reply.
+    /// The buffer of the last reply of this thread.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The buffer of the last reply, to write another into.
-pub(crate) fn take_buffer() -> Vec<u8> {
+/// The buffer of this thread's last reply, to write another into.
+fn take_buffer() -> Vec<u8> {
     BUFFER.try_with(Cell::take).unwrap_or_default()
 }
 
@@ -187,9 +193,11 @@ impl Run {
         let idle = IDLE.try_with(Cell::take).ok().flatten();
         let Self {
             mut call,
+            state,
             mut runner,
         } = idle.unwrap_or_else(|| Self {
             call: Arc::new(Call::new(Words::none(), 0)),
+            state: Box::default(),
             runner: Runner::new(module),
         });
         match Arc::get_mut(&mut call) {
@@ -197,7 +205,11 @@ impl Run {
             None => call = Arc::new(Call::new(words, database)),
         }
         runner.order = Some(order);
-        Self { call, runner }
+        Self {
+            call,
+            state,
+            runner,
+        }
     }
 
     /// Keeps what ran a call that is over for the next one, and the buffer of its reply; gives the call
@@ -207,7 +219,7 @@ impl Run {
             reply.clear();
             let _ = BUFFER.try_with(|buffer| buffer.set(reply));
         }
-        if !Arc::get_mut(&mut self.call).is_some_and(Call::end) {
+        if !self.state.get_mut().end() {
             return Some(self);
         }
         let _ = IDLE.try_with(|idle| idle.set(Some(self)));

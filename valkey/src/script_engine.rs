@@ -13,7 +13,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
-use ferrite_runtime::resp::{Encoder, Protocol};
+use ferrite_runtime::resp::Protocol;
 
 use crate::context::Context;
 use crate::ffi::{self, Ctx, RmString, api};
@@ -21,7 +21,7 @@ use crate::guard::guard;
 use crate::here::{self, End};
 use crate::library::{self, LibraryFunction};
 use crate::module::{Module, module};
-use crate::runner::{Order, Run, take_buffer};
+use crate::runner::{Order, Run};
 use crate::words::{Words, characters};
 
 /// Kinds of code that an engine is given.
@@ -342,7 +342,7 @@ fn run(
     let database = u32::try_from(context.database()).unwrap_or(0);
     let order = Order::Function {
         function: Arc::clone(function),
-        reply: Encoder::with_buffer(protocol, take_buffer()),
+        protocol,
         keys,
     };
     let run = Run::new(module, words, database, order);

@@ -19,13 +19,16 @@ use crate::here::{self, End, Turn};
 use crate::keyspace::visit;
 use crate::module::{Module, module};
 use crate::place::{Beside, Place, during};
-use crate::runner::{Order, Run, take_buffer};
+use crate::runner::{Order, Run};
 use crate::spread;
 use crate::words::Words;
 
 /// Turns that a call gets on the main thread before it goes on beside it. The first may begin just
 /// before a tick, so that only the second is sure to be a whole one.
 const MAIN_TURNS_MAX: usize = 2;
+
+/// A request of so many words, the command's name and a function's, has no keys.
+const WORDS_WITHOUT_KEYS: usize = 2;
 
 /// Commands that block a thread may run at once, so many of them.
 const BLOCKING_MAX: usize = 64;
@@ -73,6 +76,10 @@ unsafe extern "C" fn command<const INDEX: usize>(
 
 fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, words: Words) {
     if spec.keys != Keys::None && context.wants_key_positions() {
+        // Servers ask before every call of a pipeline; most keys come after two words at least.
+        if words.len() <= WORDS_WITHOUT_KEYS {
+            return;
+        }
         let slices = words.slices();
         // A request that cannot be read has no keys; running it tells why.
         for position in spec.key_positions(&slices).into_iter().flatten() {
@@ -97,8 +104,8 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
             let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
             let order = Order::Command {
                 spec,
-                reply: Encoder::with_buffer(protocol, take_buffer()),
-                time_max: inside.then_some(module.options.inside_time_max),
+                protocol,
+                inside,
             };
             let run = Run::new(module, words, database, order);
             if inside {
@@ -139,7 +146,7 @@ fn run_inside(context: Context<'_>, run: Run) {
 fn run_here(module: &'static Module, context: Context<'_>, mut run: Run, at_once: bool) {
     let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
     for _ in 0..turns {
-        let place = Place::main(&run.call, context);
+        let place = Place::main(&run.call, &run.state, context);
         match here::turn(&place, &mut run.runner) {
             Turn::Ended(reply) => {
                 here::answer(context, run, reply);
@@ -160,8 +167,8 @@ fn go_beside(module: &'static Module, context: Context<'_>, run: Run) {
         return;
     }
     let call = Arc::clone(&run.call);
-    let place = Place::main(&call, context);
-    during(&place, || visit(&call, |session| session.leave_main()));
+    let place = Place::main(&call, &run.state, context);
+    during(&place, || visit(|session| session.leave_main()));
     call.words.hold(context);
     let Some(blocked) = Blocked::new(context) else {
         here::abandon(context, run);

@@ -4,8 +4,9 @@
 //! there, beside it one turn of the server's lock.
 
 use ferrite_runtime::keyspace::{SetCondition, SetExpiry, StoreError, Ttl};
+use smallvec::SmallVec;
 
-use crate::call::{Call, State};
+use crate::call::{Call, SHORT_MAX, State};
 use crate::context::Context;
 use crate::overlay::{Change, Expiry, Fields, KeyRef, Value};
 use crate::reads::{CHECKED_MAX, Read, What, hash_of, hash_result};
@@ -33,21 +34,39 @@ impl Session<'_> {
             Some(Value::Hash(_)) => return Err(StoreError::WrongType),
             Some(Value::Same) | None => {}
         }
-        self.read(What::String(key), |this, what| {
+        let stands_still = self.main && !self.state.journal.is_active();
+        if stands_still
+            && let Some((known, value)) = &self.state.last
+            && *known == key
+        {
+            return Ok(value.as_deref().map(read));
+        }
+        let mut last = None;
+        let result = self.read(What::String(key), |this, what| {
             let What::String(key) = what else {
                 return (Ok(None), 0);
             };
             let hashed = !this.main || this.state.journal.is_active();
             let result = server_data::string(this.server(), key, |bytes| {
+                if stands_still && bytes.len() <= SHORT_MAX {
+                    last = Some((key.clone(), Some(SmallVec::from_slice(bytes))));
+                }
                 (if hashed { hash_of(bytes) } else { 0 }, read(bytes))
             });
             let (hash, result) = match result {
                 Ok(Some((hash, value))) => (Ok(Some(hash)), Ok(Some(value))),
-                Ok(None) => (Ok(None), Ok(None)),
+                Ok(None) => {
+                    last = stands_still.then(|| (key.clone(), None));
+                    (Ok(None), Ok(None))
+                }
                 Err(error) => (Err(error.clone()), Err(error)),
             };
             (result, if hashed { hash_result(&hash) } else { 0 })
-        })
+        });
+        if last.is_some() {
+            self.state.last = last;
+        }
+        result
     }
 
     pub(crate) fn set(

@@ -151,11 +151,13 @@ impl Words {
 
     /// The bytes of each word.
     pub(crate) fn slices(&self) -> SmallVec<[&[u8]; 8]> {
-        self.strings
-            .iter()
+        // Filled where it stands, because a call's words are read twice.
+        let mut slices = SmallVec::new();
+        for &raw in &self.strings {
             // SAFETY: the promise of `new`: the strings live, borrowed or held.
-            .map(|&raw| unsafe { bytes_of(raw) })
-            .collect()
+            slices.push(unsafe { bytes_of(raw) });
+        }
+        slices
     }
 
     pub(crate) fn bytes(&self, index: usize) -> &[u8] {
