@@ -131,6 +131,12 @@ fn goes_the_whole_way(language: &str, test: &[&str]) {
     let call = "WASM.CALL limits.rate_limit KEYS api:1 ARGS 2 60";
     let replies: Vec<Reply> = (0..3).map(|_| client.run(call)).collect();
     assert_eq!(replies, [Reply::Int(1), Reply::Int(1), Reply::Int(0)]);
+
+    // Code that counts its calls lies beside the other.
+    let counts = |listing: &str| listing.contains("depth counted");
+    assert!(!counts(&printed(wasmc, &["cache", "ls"], &project)));
+    printed(wasmc, &["build", "--stack-depth"], &project);
+    assert!(counts(&printed(wasmc, &["cache", "ls"], &project)));
 }
 
 #[test]

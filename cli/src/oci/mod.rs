@@ -45,7 +45,14 @@ impl Registry {
     /// The place that `reference` names, such as `ghcr.io/team/rate:1.2.0`.
     ///
     /// Registries on this machine are spoken to without TLS; `plain_http` does so with any.
+    ///
+    /// The registry must be named: nobody is asked by default.
     pub(crate) fn new(reference: &str, plain_http: bool) -> Result<Self> {
+        if !names_registry(reference) {
+            bail!(
+                "{reference}: names no registry; write it whole, such as ghcr.io/team/rate:1.2.0 or docker.io/team/rate:1.2.0"
+            );
+        }
         let reference: Reference = reference
             .parse()
             .map_err(|error| anyhow!("{reference}: not the name of an artifact: {error}"))?;
@@ -156,6 +163,14 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Whether a registry, given as its host and maybe a port, is on this machine.
+/// Whether a reference begins with the address of a registry: a name with a dot or a port, or this
+/// machine's, which is how its readers tell it from a part of a path.
+fn names_registry(reference: &str) -> bool {
+    reference
+        .split_once('/')
+        .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
+}
+
 fn is_loopback(registry: &str) -> bool {
     let host = match registry.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -170,7 +185,22 @@ fn is_loopback(registry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::{is_loopback, names_registry};
+
+    #[test]
+    fn a_registry_is_named() {
+        for named in [
+            "ghcr.io/team/rate:1.2.0",
+            "localhost/rate",
+            "registry:5000/rate",
+            "[::1]:5000/rate@sha256:00",
+        ] {
+            assert!(names_registry(named), "{named}");
+        }
+        for unnamed in ["rate", "rate:1.2.0", "team/rate:1.2.0"] {
+            assert!(!names_registry(unnamed), "{unnamed}");
+        }
+    }
 
     #[test]
     fn only_this_machine_is_spoken_to_without_tls() {

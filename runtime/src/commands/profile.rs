@@ -40,7 +40,11 @@ impl<K: Keyspace> Runtime<K> {
         let mut answer = Encoder::new(reply.protocol());
         let started = Instant::now();
         let (outcome, cpu) = with_cpu_time(self.call(&request, &mut answer)).await;
-        write(&outcome, &answer, started.elapsed(), cpu, reply);
+        match &outcome.error {
+            // Nothing ran that there would be anything to tell of.
+            Some(error) if outcome.tries == 0 => reply.error_display(error),
+            _ => write(&outcome, &answer, started.elapsed(), cpu, reply),
+        }
         outcome
     }
 }

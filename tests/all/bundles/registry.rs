@@ -174,8 +174,10 @@ fn what_a_registry_says_is_not_believed() {
         "cannot pull",
     );
     refused(
-        &["push", "b.tar", "Not A Name"],
+        &["push", "b.tar", "localhost/Not A Name"],
         1,
         "not the name of an artifact",
     );
+    // Nobody else is asked in its place.
+    refused(&["push", "b.tar", "team/count:1"], 1, "names no registry");
 }

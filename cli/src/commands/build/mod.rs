@@ -27,6 +27,11 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     cache: CacheFolder,
 
+    /// Count how deep calls nest, which functions with the limit max_stack_depth need; every call
+    /// then costs some instructions more
+    #[arg(long)]
+    stack_depth: bool,
+
     #[command(flatten)]
     preinit: PreinitOptions,
 
@@ -48,6 +53,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments {
         folder,
         cache,
+        stack_depth,
         preinit,
         watch,
     } = arguments;
@@ -55,7 +61,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         files: Vec::new(),
         cache,
         output: None,
-        profile: Profile::native(),
+        profile: Profile::native().with_stack_depth(stack_depth),
         jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         preinit: preinit.choice(),
     };

@@ -51,9 +51,15 @@ async fn a_profile_of_a_failure_tells_the_error() {
         "{profile}"
     );
     assert!(profile.ends_with("$5 reply $-1"), "{profile}");
-    assert!(
-        host.say("WASM.PROFILE nobody")
-            .await
-            .contains("NOFUNC no function")
-    );
+    // What never ran has no profile.
+    for (call, error) in [
+        ("WASM.PROFILE nobody", "-NOFUNC no function"),
+        (
+            "WASM.PROFILE loops.nothing",
+            "-NOFUNC function \"loops\" has no entry ",
+        ),
+    ] {
+        let reply = host.say(call).await;
+        assert!(reply.starts_with(error), "{reply}");
+    }
 }
