@@ -25,6 +25,7 @@ mod ffi;
 mod generic;
 mod guard;
 mod here;
+mod integer;
 mod inverse;
 mod jobs;
 mod journal;

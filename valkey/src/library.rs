@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferrite_cache::Digest;
+use ferrite_runtime::Runtime;
 use ferrite_runtime::error::CallError;
 use ferrite_runtime::function::Function;
 use ferrite_runtime::limits::LimitSettings;
@@ -12,7 +13,6 @@ use ferrite_runtime::source::Source;
 use serde::Deserialize;
 
 use crate::keyspace::ServerKeyspace;
-use crate::module::Module;
 
 /// What a library is known by in messages where it gives no name.
 const NAMELESS: &str = "run";
@@ -63,9 +63,12 @@ impl LibraryFunction {
 }
 
 /// Loads what a library's code says. Blocks while it is compiled.
-pub(crate) fn load(module: &Module, code: &[u8]) -> Result<Vec<LibraryFunction>, CallError> {
+pub(crate) fn load(
+    runtime: &Runtime<ServerKeyspace>,
+    code: &[u8],
+) -> Result<Vec<LibraryFunction>, CallError> {
     let (header, source) = split(code)?;
-    let options = &module.runtime.options().source;
+    let options = &runtime.options().source;
     let source = if source.starts_with(b"(") || source.starts_with(b";;") {
         Source::for_define(source, options)?
     } else {
@@ -87,12 +90,12 @@ pub(crate) fn load(module: &Module, code: &[u8]) -> Result<Vec<LibraryFunction>,
         description: header.description,
         permissions: header
             .permissions
-            .unwrap_or_else(|| module.runtime.options().permissions.clone()),
+            .unwrap_or_else(|| runtime.options().permissions.clone()),
         limits: header.limits,
         isolation,
         release: None,
     };
-    let code = module.runtime.load_unregistered(&record, &source)?;
+    let code = runtime.load_unregistered(&record, &source)?;
     let main = header.name.as_deref().and_then(|name| {
         let main = code.entry(None).ok()?;
         Some((main, name))

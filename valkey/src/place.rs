@@ -20,22 +20,18 @@ use parking_lot::Mutex;
 use crate::call::{Call, State};
 use crate::context::{Context, Who};
 use crate::ffi::{Ctx, api};
-use crate::runner::Order;
 
 /// How long a call may keep the server's lock after it has lost against others too often.
 pub(crate) const HOLD_MAX: Duration = Duration::from_millis(10);
 
 /// What a call that is polled now may use.
+#[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     /// The call.
     pub(crate) call: &'a Arc<Call>,
     /// What it has read and written so far.
     pub(crate) state: &'a RefCell<State>,
     seat: Seat<'a>,
-    /// What the call is to do, until it is begun.
-    pub(crate) order: Cell<Option<Order>>,
-    /// Its reply, once it is over.
-    pub(crate) reply: Cell<Option<Vec<u8>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -68,13 +64,7 @@ impl<'a> Place<'a> {
     }
 
     const fn new(call: &'a Arc<Call>, state: &'a RefCell<State>, seat: Seat<'a>) -> Self {
-        Self {
-            call,
-            state,
-            seat,
-            order: Cell::new(None),
-            reply: Cell::new(None),
-        }
+        Self { call, state, seat }
     }
 
     /// Whether the server stands still while the call runs here.

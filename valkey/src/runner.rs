@@ -13,14 +13,13 @@ use std::sync::Arc;
 use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
-use ferrite_runtime::CallRequest;
 use ferrite_runtime::commands::{AsyncCall, Command, Scope, Spec};
 use ferrite_runtime::resp::{Encoder, Protocol};
+use ferrite_runtime::{CallRequest, Runtime};
 
 use crate::call::{Call, State};
 use crate::keyspace::ServerKeyspace;
 use crate::library::LibraryFunction;
-use crate::module::Module;
 use crate::place::{self, Place, during};
 use crate::words::Words;
 
@@ -33,8 +32,8 @@ pub(crate) enum Order {
     Command {
         spec: &'static Spec,
         protocol: Protocol,
-        /// Whether it is inside of a transaction or script, which it cannot leave.
-        inside: bool,
+        /// How long it may take, where that is less than others may.
+        time_max: Option<Duration>,
     },
     /// To run a function of a library, whose first words are `keys` keys.
     Function {
@@ -54,9 +53,9 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    fn new(module: &'static Module) -> Self {
+    fn new(runtime: &'static Runtime<ServerKeyspace>) -> Self {
         Self {
-            future: Box::pin(run_all(module)),
+            future: Box::pin(run_all(runtime)),
             order: None,
         }
     }
@@ -65,30 +64,30 @@ impl Runner {
     ///
     /// A runner that is dropped before ends the call.
     pub(crate) fn poll(&mut self, place: &Place<'_>, waking: &mut Waking<'_>) -> Poll<Vec<u8>> {
-        place.order.set(self.order.take());
+        if let Some(order) = self.order.take() {
+            desk(|desk| desk.order.set(Some(order)));
+        }
         match during(place, || self.future.as_mut().poll(waking)) {
             Poll::Ready(never) => match never {},
-            Poll::Pending => place.reply.take().map_or(Poll::Pending, Poll::Ready),
+            Poll::Pending => match desk(|desk| desk.reply.take()).flatten() {
+                Some(reply) => Poll::Ready(reply),
+                None => Poll::Pending,
+            },
         }
     }
 }
 
-async fn run_all(module: &'static Module) -> Infallible {
+async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
     loop {
-        let (call, order) = poll_fn(|_| match place::with(taken).flatten() {
-            Some(taken) => Poll::Ready(taken),
-            None => Poll::Pending,
-        })
-        .await;
+        let (call, order) = poll_fn(|_| taken().map_or(Poll::Pending, Poll::Ready)).await;
         let reply = match order {
             Order::Command {
                 spec,
                 protocol,
-                inside,
+                time_max,
             } => {
-                let time_max = inside.then_some(module.options.inside_time_max);
                 let mut reply = Encoder::with_buffer(protocol, take_buffer());
-                command(module, spec, &call, time_max, &mut reply).await;
+                command(runtime, spec, &call, time_max, &mut reply).await;
                 reply.take()
             }
             Order::Function {
@@ -101,7 +100,7 @@ async fn run_all(module: &'static Module) -> Infallible {
                 let (keys, args) = slices.split_at(keys);
                 let mut request = CallRequest::new(function.target(), keys, args);
                 request.database = call.database;
-                let executor = module.runtime.executor();
+                let executor = runtime.executor();
                 let _ = executor.call(function.code(), &request, &mut reply).await;
                 reply.take()
             }
@@ -112,19 +111,19 @@ async fn run_all(module: &'static Module) -> Infallible {
             }
         };
         drop(call);
-        place::with(|place| place.reply.set(Some(reply)));
+        desk(|desk| desk.reply.set(Some(reply)));
     }
 }
 
 /// The call that has this place, and what it is to do.
-fn taken(place: &Place<'_>) -> Option<(Arc<Call>, Order)> {
-    let order = place.order.take()?;
-    Some((Arc::clone(place.call), order))
+fn taken() -> Option<(Arc<Call>, Order)> {
+    let order = desk(|desk| desk.order.take()).flatten()?;
+    Some((place::with(|place| Arc::clone(place.call))?, order))
 }
 
 /// A command that runs as long as a function does.
 async fn command(
-    module: &'static Module,
+    runtime: &'static Runtime<ServerKeyspace>,
     spec: &'static Spec,
     call: &Call,
     time_max: Option<Duration>,
@@ -141,7 +140,7 @@ async fn command(
             request.timeout = cap(request.timeout);
             call.set_keys(range_of(request.keys, &slices));
             let request = request.request(call.database, None);
-            let _ = module.runtime.call(&request, reply).await;
+            let _ = runtime.call(&request, reply).await;
         }
         Ok(mut command) => {
             if let Command::Profile(request) = &mut command {
@@ -152,7 +151,7 @@ async fn command(
                 database: call.database,
                 handle: None,
             };
-            let _ = module.runtime.run(command, scope, reply).await;
+            let _ = runtime.run(command, scope, reply).await;
         }
     }
 }
@@ -174,23 +173,48 @@ pub(crate) struct Run {
     pub(crate) runner: Runner,
 }
 
-thread_local! {
-    /// What ran the last call of this thread, which is over.
-    static IDLE: Cell<Option<Run>> = const { Cell::new(None) };
-    /// The buffer of the last reply of this thread.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+/// What a thread that runs calls has at hand.
+struct Desk {
+    /// What is to be done by the runner that is polled now, until it begins.
+    order: Cell<Option<Order>>,
+    /// What it answered.
+    reply: Cell<Option<Vec<u8>>>,
+    /// What ran the last call, which is over.
+    idle: Cell<Option<Run>>,
+    /// The buffer of the last reply.
+    buffer: Cell<Vec<u8>>,
+}
+
+/// Uses what this thread has at hand; `None` while the thread ends.
+fn desk<R>(work: impl FnOnce(&Desk) -> R) -> Option<R> {
+    thread_local! {
+        static DESK: Desk = const {
+            Desk {
+                order: Cell::new(None),
+                reply: Cell::new(None),
+                idle: Cell::new(None),
+                buffer: Cell::new(Vec::new()),
+            }
+        };
+    }
+    DESK.try_with(work).ok()
 }
 
 /// The buffer of this thread's last reply, to write another into.
 fn take_buffer() -> Vec<u8> {
-    BUFFER.try_with(Cell::take).unwrap_or_default()
+    desk(|desk| desk.buffer.take()).unwrap_or_default()
 }
 
 impl Run {
     /// A call of these words that has not begun.
-    pub(crate) fn new(module: &'static Module, words: Words, database: u32, order: Order) -> Self {
+    pub(crate) fn new(
+        runtime: &'static Runtime<ServerKeyspace>,
+        words: Words,
+        database: u32,
+        order: Order,
+    ) -> Self {
         // There is none while a call runs that leads to another one.
-        let idle = IDLE.try_with(Cell::take).ok().flatten();
+        let idle = desk(|desk| desk.idle.take()).flatten();
         let Self {
             mut call,
             state,
@@ -198,7 +222,7 @@ impl Run {
         } = idle.unwrap_or_else(|| Self {
             call: Arc::new(Call::new(Words::none(), 0)),
             state: Box::default(),
-            runner: Runner::new(module),
+            runner: Runner::new(runtime),
         });
         match Arc::get_mut(&mut call) {
             Some(call) => call.begin(words, database),
@@ -215,14 +239,16 @@ impl Run {
     /// Keeps what ran a call that is over for the next one, and the buffer of its reply; gives the call
     /// back if it left anything behind.
     pub(crate) fn keep(mut self, mut reply: Vec<u8>) -> Option<Self> {
-        if reply.capacity() <= BUFFER_KEEP_BYTES {
-            reply.clear();
-            let _ = BUFFER.try_with(|buffer| buffer.set(reply));
-        }
         if !self.state.get_mut().end() {
             return Some(self);
         }
-        let _ = IDLE.try_with(|idle| idle.set(Some(self)));
+        desk(|desk| {
+            if reply.capacity() <= BUFFER_KEEP_BYTES {
+                reply.clear();
+                desk.buffer.set(reply);
+            }
+            desk.idle.set(Some(self));
+        });
         None
     }
 }

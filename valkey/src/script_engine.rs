@@ -225,7 +225,7 @@ fn read(kind: c_int, code: &[u8]) -> Result<Vec<LibraryFunction>, String> {
     let Some(module) = module() else {
         return Err("the module is not started".to_owned());
     };
-    library::load(module, code).map_err(|error| error.to_string())
+    library::load(&module.runtime, code).map_err(|error| error.to_string())
 }
 
 /// Makes a function the server's.
@@ -345,7 +345,7 @@ fn run(
         protocol,
         keys,
     };
-    let run = Run::new(module, words, database, order);
+    let run = Run::new(&module.runtime, words, database, order);
     run.call.set_keys(0..keys);
     match here::to_the_end(context, run, killed) {
         End::Replied => {}

@@ -105,9 +105,9 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
             let order = Order::Command {
                 spec,
                 protocol,
-                inside,
+                time_max: inside.then_some(module.options.inside_time_max),
             };
-            let run = Run::new(module, words, database, order);
+            let run = Run::new(&module.runtime, words, database, order);
             if inside {
                 run_inside(context, run);
             } else {
@@ -222,7 +222,7 @@ fn in_background(
                 (Some(beside), Ok(background)) => {
                     reply.bulk(background.id().as_bytes());
                     let order = Order::Background(Box::new(background));
-                    let run = Run::new(module, Words::none(), database, order);
+                    let run = Run::new(&module.runtime, Words::none(), database, order);
                     module.pool.run(run, beside, Box::new(|_, _| {}));
                 }
             }

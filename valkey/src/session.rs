@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::call::{Call, SHORT_MAX, State};
 use crate::context::Context;
+use crate::integer::integer;
 use crate::overlay::{Change, Expiry, Fields, KeyRef, Value};
 use crate::reads::{CHECKED_MAX, Read, What, hash_of, hash_result};
 use crate::server_data::{self, Lifetime, Server};
@@ -378,51 +379,9 @@ impl Session<'_> {
     }
 }
 
-/// A decimal integer of 64 bits in the form that the server itself writes.
-fn integer(bytes: &[u8]) -> Result<i64, StoreError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| StoreError::NotAnInteger)?;
-    let number: i64 = text.parse().map_err(|_| StoreError::NotAnInteger)?;
-    // No plus, no leading zeros, no minus zero.
-    if text.len() == number.to_string().len() {
-        Ok(number)
-    } else {
-        Err(StoreError::NotAnInteger)
-    }
-}
-
 fn now_millis() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use ferrite_runtime::keyspace::StoreError;
-
-    use super::integer;
-
-    #[test]
-    fn integers_have_one_form() {
-        for (text, number) in [("0", 0), ("-7", -7), ("9223372036854775807", i64::MAX)] {
-            assert_eq!(integer(text.as_bytes()), Ok(number));
-        }
-        for text in [
-            "",
-            "+1",
-            "01",
-            "-0",
-            " 1",
-            "1.0",
-            "9223372036854775808",
-            "\u{ff}",
-        ] {
-            assert_eq!(
-                integer(text.as_bytes()),
-                Err(StoreError::NotAnInteger),
-                "{text}"
-            );
-        }
-    }
 }
