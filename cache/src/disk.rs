@@ -20,6 +20,7 @@ mod publish;
 mod quarantine;
 mod reading;
 mod root;
+mod side_by_side;
 mod step;
 mod survey;
 mod sweep;

@@ -233,11 +233,10 @@ impl Precompiler {
             manifest,
             preinit: _,
         } = compiled;
-        let digest = cache.put_source(wasm)?;
         Ok(Some(Found {
-            artifact: cache.publish(manifest, artifact)?,
+            artifact: cache.publish_with_source(wasm, manifest, artifact)?,
             manifest: manifest.clone(),
-            path: Some(cache.artifact_path(&digest, &self.profile)),
+            path: Some(cache.artifact_path(&manifest.source, &self.profile)),
             cached: false,
             preinitialised: false,
         }))

@@ -53,6 +53,15 @@ pub struct Acquired {
     pub from_cache: bool,
 }
 
+impl Acquired {
+    /// Whether there is more in the cache than before this was loaded from `source`.
+    #[must_use]
+    pub(crate) const fn may_have_grown(&self, source: &Source<'_>) -> bool {
+        // A bundle's source is kept even where its artifact was there.
+        !self.from_cache || matches!(source, Source::Bundle(_))
+    }
+}
+
 impl Acquire {
     /// Without a cache, everything that is loaded is compiled, and nothing survives the process.
     #[must_use]
@@ -362,10 +371,7 @@ impl Acquire {
         artifact: &[u8],
     ) -> Result<VerifiedArtifact, CallError> {
         if let Some(cache) = &self.cache {
-            let published = cache
-                .put_source(wasm)
-                .and_then(|_| cache.publish(&manifest, artifact));
-            match published {
+            match cache.publish_with_source(wasm, &manifest, artifact) {
                 Ok(published) => return Ok(published),
                 Err(error) if error.is_storage() => {
                     self.warn("cannot be written", &chain(&error));

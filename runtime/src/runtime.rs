@@ -10,6 +10,7 @@ mod reloading;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferrite_cache::{Cache, Digest};
 use parking_lot::{Mutex, RwLock};
@@ -66,6 +67,9 @@ struct Inner<K: Keyspace> {
     /// Held shared from an artifact's arrival until its function is registered. Who evicts holds it
     /// alone, so that nothing goes that is about to be pinned.
     arriving: RwLock<()>,
+    /// Whether the cache may be past its limit: it has grown, or the limit was lowered since the process
+    /// before.
+    eviction_due: AtomicBool,
     options: RuntimeOptions,
 }
 
@@ -106,6 +110,7 @@ impl<K: Keyspace> Runtime<K> {
             sequences: Mutex::new(sequences),
             async_calls: AsyncCalls::new(options.background),
             arriving: RwLock::default(),
+            eviction_due: AtomicBool::new(true),
             options,
         })))
     }
@@ -191,15 +196,23 @@ impl<K: Keyspace> Inner<K> {
         })
     }
 
-    /// Makes room in the cache if it is too large, for all but the functions that are loaded.
-    fn evict(&self) {
+    /// Makes room in the cache if it is too large, for all but the functions that are loaded. To find
+    /// that out takes a look at every file in it, so that is left out where nothing has `grown`.
+    fn evict(&self, grown: bool) {
         let Some(cache) = self.acquire.cache() else {
             return;
         };
+        if grown {
+            self.eviction_due.store(true, Ordering::Relaxed);
+        }
+        if !self.eviction_due.load(Ordering::Relaxed) {
+            return;
+        }
         // Whoever is still loading will evict afterwards.
         let Some(_alone) = self.arriving.try_write() else {
             return;
         };
+        self.eviction_due.store(false, Ordering::Relaxed);
         let names = self.registry.snapshot();
         let pinned: HashSet<Digest> = names.values().map(|one| one.record().digest).collect();
         if let Err(error) = cache.evict(&pinned) {

@@ -14,7 +14,7 @@ use super::private::sync_directory;
 use super::quarantine::{move_artifact, move_file};
 use super::root::Root;
 use super::step::Step;
-use super::temporary::Temporary;
+use super::temporary::{Temporary, Written};
 use crate::digest::Digest;
 
 /// Stores an artifact and its manifest, and reads them back; `None` if they did not read back.
@@ -32,8 +32,9 @@ pub(super) fn artifact(
     if let Some(existing) = lookup::artifact(root, key)? {
         return Ok(Some(existing));
     }
-    let artifact = Temporary::write(root, artifact)?;
-    let manifest = Temporary::write(root, manifest)?;
+    let artifact = Written::new(root, artifact)?;
+    let manifest = Written::new(root, manifest)?;
+    let (artifact, manifest) = artifact.sync_both(manifest, root)?;
 
     let lock = ChangeLock::acquire(root)?;
     root.reached(Step::Locked);

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::error::StorageError;
 use super::layout::Place;
 use super::root::Root;
+use super::side_by_side::side_by_side;
 use super::step::Step;
 
 /// A complete and synced file without a published name; it is removed unless it gets one.
@@ -26,13 +27,16 @@ pub(super) struct Temporary {
     named: bool,
 }
 
-impl Temporary {
-    /// Writes `bytes` into a new file and waits until they are on disk.
-    pub(super) fn write(root: &Root, bytes: &[u8]) -> Result<Self, StorageError> {
+/// A temporary file that is complete, and perhaps not yet on disk.
+pub(super) struct Written(Temporary);
+
+impl Written {
+    /// Writes `bytes` into a new file.
+    pub(super) fn new(root: &Root, bytes: &[u8]) -> Result<Self, StorageError> {
         let directory = root.make_place(Place::Temporary)?;
         let (file, name) = create(&directory, root)?;
         let path = path_of(root, &name);
-        let temporary = Self {
+        let temporary = Temporary {
             directory,
             name,
             _file: file,
@@ -49,9 +53,35 @@ impl Temporary {
         file.write_all(second)
             .map_err(|error| StorageError::writing("write", &path, error))?;
         root.reached(Step::Written);
-        fsync(file).map_err(|error| StorageError::writing("sync", &path, error))?;
+        Ok(Self(temporary))
+    }
+
+    /// Waits until the file is on disk.
+    pub(super) fn sync(self, root: &Root) -> Result<Temporary, StorageError> {
+        let Self(temporary) = self;
+        fsync(&temporary._file).map_err(|error| {
+            StorageError::writing("sync", &path_of(root, &temporary.name), error)
+        })?;
         root.reached(Step::Synced);
         Ok(temporary)
+    }
+
+    /// Waits until both files are on disk. File systems with a journal write it once for those who
+    /// wait together.
+    pub(super) fn sync_both(
+        self,
+        other: Self,
+        root: &Root,
+    ) -> Result<(Temporary, Temporary), StorageError> {
+        let (one, other) = side_by_side(|| self.sync(root), || other.sync(root));
+        Ok((one?, other?))
+    }
+}
+
+impl Temporary {
+    /// Writes `bytes` into a new file and waits until they are on disk.
+    pub(super) fn write(root: &Root, bytes: &[u8]) -> Result<Self, StorageError> {
+        Written::new(root, bytes)?.sync(root)
     }
 
     /// Gives the file its name, in place of whatever had it.

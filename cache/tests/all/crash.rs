@@ -179,13 +179,10 @@ fn a_publish_leaves_the_old_state_or_the_new_one() {
             assert!(example.is_in(&fixture.cache), "{died:?}");
         },
     );
-    let file = [
-        Step::Created,
-        Step::HalfWritten,
-        Step::Written,
-        Step::Synced,
-    ];
+    let file = [Step::Created, Step::HalfWritten, Step::Written];
     let names = [
+        Step::Synced,
+        Step::Synced,
         Step::Locked,
         Step::ArtifactNamed,
         Step::ManifestNamed,

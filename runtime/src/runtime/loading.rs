@@ -100,6 +100,7 @@ impl<K: Keyspace> Runtime<K> {
         let spec = inner.spec(&record)?;
         let arriving = inner.arriving.read();
         let acquired = inner.acquire(&source, unpacked, Depth::of(&spec.limits))?;
+        let grown = acquired.may_have_grown(&source);
         let function = inner.start(&acquired, spec)?;
         record.digest = function.digest();
         let digest = record.digest;
@@ -123,7 +124,7 @@ impl<K: Keyspace> Runtime<K> {
             Ok(())
         })?;
         drop(arriving);
-        inner.evict();
+        inner.evict(grown);
         Ok(digest)
     }
 

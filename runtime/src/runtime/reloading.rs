@@ -45,6 +45,7 @@ impl<K: Keyspace> Runtime<K> {
         };
         let depth = Depth::of(&inner.spec(&wanted)?.limits);
         let mut acquired = inner.acquire(source, unpacked, depth)?;
+        let mut grown = acquired.may_have_grown(source);
         loop {
             let before = self.function(name)?;
             let mut record = before.record().clone();
@@ -62,6 +63,7 @@ impl<K: Keyspace> Runtime<K> {
                     Source::Bundle(_) => inner.acquire.acquire_remembered(&digest, key, depth)?,
                     source => inner.acquire.acquire(source, depth)?,
                 };
+                grown |= acquired.may_have_grown(source);
             }
             let function = inner.start(&acquired, spec)?;
             record.digest = function.digest();
@@ -79,7 +81,7 @@ impl<K: Keyspace> Runtime<K> {
             })?;
             if changed {
                 drop(arriving);
-                inner.evict();
+                inner.evict(grown);
                 return Ok(digest);
             }
         }
