@@ -10,9 +10,17 @@ use serde::{Deserialize, Serialize};
 use super::figures::Figures;
 use super::load::must_succeed;
 use crate::binaries::{self, BuildProfile};
+use crate::examples;
 use crate::server::{Server, free_port};
 use crate::wasmc;
 use crate::workspace::Workspace;
+
+/// The example that stands for functions in real languages: Rust with an allocator, so that
+/// its memory grows.
+const REAL: &str = "aggregate_stats";
+
+/// How many of it are loaded.
+const REAL_COUNT: u64 = 60;
 
 /// How often the server is started.
 const STARTS: usize = 20;
@@ -66,10 +74,16 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
     };
     let (up, first_reply) = step("starts")?.starts()?;
     let (idle_kib, function_kib) = step("memory")?.memory()?;
-    let loads = Size::ALL
-        .iter()
-        .map(|size| step(size.name())?.loads(*size))
-        .collect::<Result<_>>()?;
+    let mut loads = Vec::new();
+    for size in Size::ALL {
+        loads.push(step(size.name())?.loads(&Kind::generated(size), count(size))?);
+    }
+    for function in examples::build(workspace)? {
+        if function.name == REAL {
+            let kind = Kind::real(std::fs::read(&function.wasm)?);
+            loads.push(step(REAL)?.loads(&kind, REAL_COUNT)?);
+        }
+    }
     let binary_bytes = std::fs::metadata(&server)?.len();
     Ok(Cold {
         up,
@@ -79,6 +93,38 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
         function_kib,
         binary_bytes,
     })
+}
+
+/// Modules that differ in nothing but a number in a section of their own.
+struct Kind {
+    name: &'static str,
+    /// What a call of one is given.
+    args: &'static [&'static str],
+    make: Box<dyn Fn(u64) -> Vec<u8>>,
+}
+
+impl Kind {
+    fn generated(size: Size) -> Self {
+        Self {
+            name: size.name(),
+            args: &["1"],
+            make: Box::new(move |salt| generated(size, salt)),
+        }
+    }
+
+    /// The example, with a custom section after the others.
+    fn real(wasm: Vec<u8>) -> Self {
+        Self {
+            name: REAL,
+            args: &["stats:*", "2026-01-01", "2026-12-31"],
+            make: Box::new(move |salt| {
+                let mut salted = wasm.clone();
+                salted.extend_from_slice(b"\0\x0d\x04salt");
+                salted.extend_from_slice(&salt.to_le_bytes());
+                salted
+            }),
+        }
+    }
 }
 
 struct Bench<'a> {
@@ -107,16 +153,16 @@ impl Bench<'_> {
     }
 
     /// Modules that no run has seen, compiled into the server's cache: their digests and one's size.
-    fn modules(&self, size: Size, count: u64, salt: u64) -> Result<(Vec<String>, u64)> {
+    fn modules(&self, kind: &Kind, count: u64, salt: u64) -> Result<(Vec<String>, u64)> {
         let mut files: Vec<PathBuf> = Vec::new();
         for index in 0..count {
             let file = self
                 .folder
-                .join(format!("{}-{salt}-{index}.wasm", size.name()));
-            std::fs::write(&file, generated(size, (salt << 32) | index))?;
+                .join(format!("{}-{salt}-{index}.wasm", kind.name));
+            std::fs::write(&file, (kind.make)((salt << 32) | index))?;
             files.push(file);
         }
-        println!("compiling {count} modules, {} ones", size.name());
+        println!("compiling {count} modules, {} ones", kind.name);
         let compiled = wasmc::compile(
             self.workspace,
             self.wasmc,
@@ -137,9 +183,10 @@ impl Bench<'_> {
 
     /// The server remembers the function, so that its first call loads it.
     fn starts(&self) -> Result<(Figures, Figures)> {
-        let (digests, _) = self.modules(Size::Small, 1, 1)?;
+        let small = Kind::generated(Size::Small);
+        let (digests, _) = self.modules(&small, 1, 1)?;
         let server = self.start()?;
-        first_call(&server, "f", &digests[0])?;
+        first_call(&server, "f", &digests[0], small.args)?;
         server.stop()?;
         let (mut ups, mut replies) = (Vec::new(), Vec::new());
         for _ in 0..STARTS {
@@ -159,20 +206,21 @@ impl Bench<'_> {
         Ok((ups, replies))
     }
 
-    fn loads(&self, size: Size) -> Result<Loads> {
-        let (digests, artifact_bytes) = self.modules(size, count(size), 2)?;
+    fn loads(&self, kind: &Kind, count: u64) -> Result<Loads> {
+        let (digests, artifact_bytes) = self.modules(kind, count, 2)?;
         let server = self.start()?;
         // The very first one in a process pays for what all later ones share.
-        let (first, _) = self.modules(Size::Small, 1, 3)?;
-        first_call(&server, "first", &first[0])?;
+        let (first, _) = self.modules(kind, 1, 3)?;
+        first_call(&server, "first", &first[0], kind.args)?;
         let mut times = Vec::new();
         for (index, digest) in digests.iter().enumerate() {
-            times.push(first_call(&server, &format!("f{index}"), digest)?);
+            let name = format!("f{index}");
+            times.push(first_call(&server, &name, digest, kind.args)?);
         }
         server.stop()?;
-        let remembered = self.remembered(digests.len())?;
+        let remembered = self.remembered(digests.len(), kind.args)?;
         let loads = Loads {
-            size: size.name().to_owned(),
+            size: kind.name.to_owned(),
             artifact_bytes,
             load: Figures::milliseconds(times.iter().map(|(load, _)| *load)),
             call: Figures::milliseconds(times.iter().map(|(_, call)| *call)),
@@ -189,12 +237,12 @@ impl Bench<'_> {
     }
 
     /// First calls of the functions `f0`, `f1` and so on, by a server that was started anew.
-    fn remembered(&self, count: usize) -> Result<Figures> {
+    fn remembered(&self, count: usize, args: &[&str]) -> Result<Figures> {
         let server = self.start()?;
         let mut client = server.client();
         let mut call = |name: &str| {
             let start = Instant::now();
-            let reply = client.call(&["WASM.CALL", name, "ARGS", "1"]);
+            let reply = client.call(&[&["WASM.CALL", name, "ARGS"], args].concat());
             let took = start.elapsed();
             match reply.error() {
                 None => anyhow::Ok(took),
@@ -211,12 +259,13 @@ impl Bench<'_> {
 
     fn memory(&self) -> Result<(u64, f64)> {
         const FUNCTIONS: u64 = 200;
-        let (digests, _) = self.modules(Size::Small, FUNCTIONS, 4)?;
+        let small = Kind::generated(Size::Small);
+        let (digests, _) = self.modules(&small, FUNCTIONS, 4)?;
         let server = self.start()?;
         must_succeed(&server, &["PING".to_owned()])?;
         let idle = server.memory_kib("VmRSS")?;
         for (index, digest) in digests.iter().enumerate() {
-            first_call(&server, &format!("f{index}"), digest)?;
+            first_call(&server, &format!("f{index}"), digest, small.args)?;
         }
         let more = server.memory_kib("VmRSS")?.saturating_sub(idle);
         server.stop()?;
@@ -226,12 +275,17 @@ impl Bench<'_> {
 }
 
 /// Load a function by digest and call it once, each timed from here.
-fn first_call(server: &Server, name: &str, digest: &str) -> Result<(Duration, Duration)> {
+fn first_call(
+    server: &Server,
+    name: &str,
+    digest: &str,
+    args: &[&str],
+) -> Result<(Duration, Duration)> {
     let mut client = server.client();
     let start = Instant::now();
     let loaded = client.call(&["WASM.LOAD", name, digest, "REPLACE"]);
     let load = start.elapsed();
-    let called = client.call(&["WASM.CALL", name, "ARGS", "1"]);
+    let called = client.call(&[&["WASM.CALL", name, "ARGS"], args].concat());
     let call = start.elapsed() - load;
     if let Some(error) = loaded.error().or(called.error()) {
         anyhow::bail!("a first call was answered with: {error}");

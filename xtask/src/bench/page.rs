@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use ferrite_benches::modules::Size;
+
 use super::cells::{or_dash, rates, spread, times};
-use super::cold::Cold;
+use super::cold::{Cold, Loads};
 use super::compile::Compile;
 use super::figures::{Figures, Short};
 use super::in_process::InProcess;
@@ -253,7 +255,7 @@ fn starts(page: &mut String, cold: &Cold) -> std::fmt::Result {
         writeln!(
             page,
             "| {} | {} | {load} | {call} | {both} | {both_p99} | {remembered} | {remembered_p99} |",
-            kilobytes(loads.artifact_bytes),
+            artifact(loads),
             loads.load.count()
         )?;
     }
@@ -275,6 +277,16 @@ fn starts(page: &mut String, cold: &Cold) -> std::fmt::Result {
     )
 }
 
+/// The size of an artifact, and the example that it is of, unless it was generated.
+fn artifact(loads: &Loads) -> String {
+    let size = kilobytes(loads.artifact_bytes);
+    if Size::ALL.iter().any(|one| one.name() == loads.size) {
+        size
+    } else {
+        format!("{size}, the example `{}`", loads.size)
+    }
+}
+
 fn kilobytes(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
@@ -287,7 +299,7 @@ fn compilers(page: &mut String, compile: &Compile) -> std::fmt::Result {
     let wasmtime = compile.wasmtime.as_deref().unwrap_or("wasmtime");
     writeln!(
         page,
-        "Whole processes, in milliseconds: `ferrite-wasmc compile` into an empty cache, again with the artifact in"
+        "Whole processes, in milliseconds: `ferrite-wasmc compile` into a cache without it, again with the artifact in"
     )?;
     writeln!(
         page,
