@@ -14,6 +14,14 @@ use crate::rewind::pristine::{Pristine, RewindError};
 use crate::rewinding::Rewinding;
 use crate::state::{Beginning, StoreData};
 
+/// Where a call's instance comes from that none was kept for.
+pub(crate) enum First<K: Keyspace> {
+    /// It was made just now, and the state of all others taken from it. No call of it has begun.
+    Made(Box<Instance<K>>),
+    /// It takes over this state.
+    Shared(Arc<Pristine>),
+}
+
 impl<K: Keyspace> Executor<K> {
     /// Makes an instance; where the engine is full, others give up what they keep for later. An
     /// error comes with the state that the guest left behind, if it ran.
@@ -60,17 +68,17 @@ impl<K: Keyspace> Executor<K> {
         Ok(instance)
     }
 
-    /// The state that all calls start from, made where there is none yet by initialising an
-    /// instance that sees no keys, no arguments and no data. None where initialisation asks for
+    /// The state that all calls start from, or an instance in it: where there is none yet, one is
+    /// initialised that sees no keys, no arguments and no data. None where initialisation asks for
     /// those, so that no state can be shared.
-    pub(crate) async fn pristine(
+    pub(crate) async fn first(
         &self,
         function: &Function<K>,
         rewinding: &Rewinding,
         beginning: &Beginning<'_>,
-    ) -> Result<Option<Arc<Pristine>>, CallError> {
+    ) -> Result<Option<First<K>>, CallError> {
         if let Some(pristine) = rewinding.pristine() {
-            return Ok(Some(Arc::clone(pristine)));
+            return Ok(Some(First::Shared(Arc::clone(pristine))));
         }
         let mut state = function.new_state(self.keyspace());
         state.begin(&Beginning {
@@ -102,10 +110,21 @@ impl<K: Keyspace> Executor<K> {
             return Ok(None);
         }
         let mut instance = made.map_err(|(error, _)| error)?;
-        let pristine = instance
+        let taken = instance
             .capture(function.prepared())
             .map_err(|error| not_rewound(&error))?;
-        Ok(pristine.map(|pristine| Arc::clone(rewinding.share(pristine))))
+        let Some(taken) = taken else {
+            return Ok(None);
+        };
+        let pristine = rewinding.share(Arc::clone(&taken));
+        if !Arc::ptr_eq(pristine, &taken) {
+            // Another call came first, and this instance may have been initialised otherwise.
+            return Ok(Some(First::Shared(Arc::clone(pristine))));
+        }
+        instance
+            .attach(function.prepared(), pristine, rewinding)
+            .map_err(|error| not_rewound(&error))?;
+        Ok(Some(First::Made(instance)))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{CallError, Code};
 use crate::executor::Executor;
 use crate::function::{Function, Keeps, Kept};
 use crate::instance::{Instance, Start, Survives};
+use crate::instantiation::First;
 use crate::keyspace::{CommitError, Keyspace, Transaction};
 use crate::pool::{Permit, Refused};
 use crate::resp::Encoder;
@@ -118,12 +119,14 @@ impl<K: Keyspace> Executor<K> {
             };
             let mut instance = match function.keeps() {
                 Keeps::Rewound(rewinding) if rewinding.shares() => {
-                    let Some(pristine) = self.pristine(function, rewinding, &beginning).await?
-                    else {
-                        return Ok(());
-                    };
-                    state.begin(&beginning);
-                    self.rewound(function, rewinding, &pristine, state).await?
+                    match self.first(function, rewinding, &beginning).await? {
+                        Some(First::Made(instance)) => instance,
+                        Some(First::Shared(pristine)) => {
+                            state.begin(&beginning);
+                            self.rewound(function, rewinding, &pristine, state).await?
+                        }
+                        None => return Ok(()),
+                    }
                 }
                 Keeps::Rewound(_) | Keeps::Nothing { .. } => return Ok(()),
                 Keeps::Everything => {
@@ -222,6 +225,21 @@ impl<K: Keyspace> Run<'_, K> {
         again: bool,
         exclusive: bool,
     ) -> Result<Box<Instance<K>>, CallError> {
+        let mut kept = kept;
+        let mut shared = None;
+        if !matches!(kept, Some(Kept::Instance(_)))
+            && let Keeps::Rewound(rewinding) = self.function.keeps()
+            && rewinding.shares()
+        {
+            let first = self
+                .executor
+                .first(self.function, rewinding, &self.beginning);
+            match first.await? {
+                Some(First::Made(instance)) => kept = Some(Kept::Instance(instance)),
+                Some(First::Shared(pristine)) => shared = Some((pristine, rewinding)),
+                None => {}
+            }
+        }
         match kept {
             Some(Kept::Instance(mut instance)) => {
                 self.begin(instance.state(), again, exclusive).await?;
@@ -235,22 +253,13 @@ impl<K: Keyspace> Run<'_, K> {
                     Some(Kept::State(state)) => state,
                     _ => self.function.new_state(self.executor.keyspace()),
                 };
-                if let Keeps::Rewound(rewinding) = self.function.keeps()
-                    && rewinding.shares()
-                {
-                    let pristine = self
-                        .executor
-                        .pristine(self.function, rewinding, &self.beginning)
-                        .await?;
-                    if let Some(pristine) = pristine {
-                        self.begin(&mut state, again, exclusive).await?;
-                        return self
-                            .executor
-                            .rewound(self.function, rewinding, &pristine, state)
-                            .await;
-                    }
-                }
                 self.begin(&mut state, again, exclusive).await?;
+                if let Some((pristine, rewinding)) = shared {
+                    return self
+                        .executor
+                        .rewound(self.function, rewinding, &pristine, state)
+                        .await;
+                }
                 self.executor
                     .instantiate(self.function, state, Start::Run)
                     .await
