@@ -49,16 +49,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Forgets all that the call has read and written, but for room that the next one will want;
-    /// whether there was nothing that has to be undone first.
+    /// Prepares for another call, with room that it will want; `false` where the last one left
+    /// something that is to be rolled back. A transaction that was committed or rolled back forgot all
+    /// that it had read and written.
     pub(crate) fn end(&mut self) -> bool {
-        if self.journal.is_active() {
+        if self.journal.is_active() || !self.overlay.is_empty() || !self.reads.is_empty() {
             return false;
         }
         if self.is_large() {
             *self = Self::default();
-        } else {
-            self.restart();
         }
         true
     }

@@ -42,7 +42,11 @@ pub(crate) fn turn(place: &Place<'_>, runner: &mut Runner) -> Turn {
 /// Runs a call to its end, and answers if that was by itself. The server must not serve others
 /// meanwhile: in the middle of a transaction it takes commands of none, and would end itself over
 /// one. So the call's time must be short, or `killed` must be what looks after others.
-pub(crate) fn to_the_end(context: Context<'_>, mut run: Run, killed: impl Fn() -> bool) -> End {
+pub(crate) fn to_the_end(
+    context: Context<'_>,
+    mut run: Box<Run>,
+    killed: impl Fn() -> bool,
+) -> End {
     let place = Place::main(&run.call, &run.state, context);
     let end = loop {
         match turn(&place, &mut run.runner) {
@@ -62,7 +66,7 @@ pub(crate) fn to_the_end(context: Context<'_>, mut run: Run, killed: impl Fn() -
 }
 
 /// Answers with the reply of a call that is over.
-pub(crate) fn answer(context: Context<'_>, run: Run, reply: Vec<u8>) {
+pub(crate) fn answer(context: Context<'_>, run: Box<Run>, reply: Vec<u8>) {
     context.reply(&reply);
     if let Some(run) = run.keep(reply) {
         abandon(context, run);
@@ -70,12 +74,12 @@ pub(crate) fn answer(context: Context<'_>, run: Run, reply: Vec<u8>) {
 }
 
 /// Ends a call that is not over; nothing of it is kept.
-pub(crate) fn abandon(context: Context<'_>, run: Run) {
+pub(crate) fn abandon(context: Context<'_>, run: Box<Run>) {
     let Run {
         call,
         state,
         runner,
-    } = run;
+    } = *run;
     let place = Place::main(&call, &state, context);
     during(&place, || {
         drop(runner);

@@ -55,7 +55,7 @@ struct Job {
 
 struct Work {
     runner: Runner,
-    state: Box<RefCell<State>>,
+    state: RefCell<State>,
     beside: Beside,
     deliver: Deliver,
 }
@@ -104,12 +104,12 @@ impl Pool {
     }
 
     /// Runs a call to its end and delivers its reply.
-    pub(crate) fn run(&'static self, run: Run, beside: Beside, deliver: Deliver) -> Cancel {
+    pub(crate) fn run(&'static self, run: Box<Run>, beside: Beside, deliver: Deliver) -> Cancel {
         let Run {
             call,
             state,
             runner,
-        } = run;
+        } = *run;
         let job = Arc::new(Job {
             call,
             state: AtomicU8::new(QUEUED),

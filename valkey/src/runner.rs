@@ -169,7 +169,7 @@ fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
 pub(crate) struct Run {
     pub(crate) call: Arc<Call>,
     /// What the call has read and written.
-    pub(crate) state: Box<RefCell<State>>,
+    pub(crate) state: RefCell<State>,
     pub(crate) runner: Runner,
 }
 
@@ -180,7 +180,7 @@ struct Desk {
     /// What it answered.
     reply: Cell<Option<Vec<u8>>>,
     /// What ran the last call, which is over.
-    idle: Cell<Option<Run>>,
+    idle: Cell<Option<Box<Run>>>,
     /// The buffer of the last reply.
     buffer: Cell<Vec<u8>>,
 }
@@ -212,33 +212,27 @@ impl Run {
         words: Words,
         database: u32,
         order: Order,
-    ) -> Self {
+    ) -> Box<Self> {
         // There is none while a call runs that leads to another one.
         let idle = desk(|desk| desk.idle.take()).flatten();
-        let Self {
-            mut call,
-            state,
-            mut runner,
-        } = idle.unwrap_or_else(|| Self {
-            call: Arc::new(Call::new(Words::none(), 0)),
-            state: Box::default(),
-            runner: Runner::new(runtime),
+        let mut run = idle.unwrap_or_else(|| {
+            Box::new(Self {
+                call: Arc::new(Call::new(Words::none(), 0)),
+                state: RefCell::default(),
+                runner: Runner::new(runtime),
+            })
         });
-        match Arc::get_mut(&mut call) {
+        match Arc::get_mut(&mut run.call) {
             Some(call) => call.begin(words, database),
-            None => call = Arc::new(Call::new(words, database)),
+            None => run.call = Arc::new(Call::new(words, database)),
         }
-        runner.order = Some(order);
-        Self {
-            call,
-            state,
-            runner,
-        }
+        run.runner.order = Some(order);
+        run
     }
 
     /// Keeps what ran a call that is over for the next one, and the buffer of its reply; gives the call
     /// back if it left anything behind.
-    pub(crate) fn keep(mut self, mut reply: Vec<u8>) -> Option<Self> {
+    pub(crate) fn keep(mut self: Box<Self>, mut reply: Vec<u8>) -> Option<Box<Self>> {
         if !self.state.get_mut().end() {
             return Some(self);
         }

@@ -133,7 +133,7 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
 }
 
 /// Runs a call inside of a transaction or script, which it cannot leave.
-fn run_inside(context: Context<'_>, run: Run) {
+fn run_inside(context: Context<'_>, run: Box<Run>) {
     match here::to_the_end(context, run, || false) {
         End::Replied => {}
         End::Waits | End::Killed => context.reply_error(
@@ -143,7 +143,7 @@ fn run_inside(context: Context<'_>, run: Run) {
 }
 
 /// Runs a call on the main thread, and moves it off if it goes on.
-fn run_here(module: &'static Module, context: Context<'_>, mut run: Run, at_once: bool) {
+fn run_here(module: &'static Module, context: Context<'_>, mut run: Box<Run>, at_once: bool) {
     let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
     for _ in 0..turns {
         let place = Place::main(&run.call, &run.state, context);
@@ -160,7 +160,7 @@ fn run_here(module: &'static Module, context: Context<'_>, mut run: Run, at_once
 }
 
 /// Has the client wait, and the call go on beside the main thread.
-fn go_beside(module: &'static Module, context: Context<'_>, run: Run) {
+fn go_beside(module: &'static Module, context: Context<'_>, run: Box<Run>) {
     if let Err(error) = module.pool.prepare(module.options.threads) {
         here::abandon(context, run);
         context.reply_error(&format!("BUSY {error}; try again later"));
