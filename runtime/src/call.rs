@@ -12,7 +12,7 @@ use crate::permissions::Denied;
 pub const OPTIMISTIC_TRIES_MAX: u32 = 5;
 
 /// One call in this many reads the clock for the latency figures, and so do the first so many of a
-/// function; a power of two.
+/// function, or of each lane of its pool; a power of two.
 pub const LATENCY_SAMPLE_EVERY: u64 = 16;
 
 /// A call as a client asks for it.

@@ -85,7 +85,6 @@ impl<K: Keyspace> Executor<K> {
             profile: true,
             time_max: beginning.time_max,
             started: beginning.started,
-            sequence: beginning.sequence,
             handle: beginning.handle,
             ..Beginning::of_nothing()
         });

@@ -24,6 +24,7 @@ mod instance;
 mod instantiation;
 pub mod json;
 pub mod keyspace;
+pub mod lanes;
 pub mod latency;
 mod limiter;
 pub mod limits;

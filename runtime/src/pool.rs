@@ -1,19 +1,44 @@
 //! A function's pool: how many calls run at once, who waits, and what idle things are kept.
 //!
 //! What is kept depends on the isolation: whole instances where they serve many calls, else only
-//! the buffers of past calls. The pool does not know; it hands out the one used last, because its
-//! memory is the warmest, and lets the others grow old.
+//! the buffers of past calls. The pool does not know; it hands out what the same thread used last,
+//! because its memory is the warmest there, and lets the others grow old.
 //!
-//! One lock a pool guards all of it, taken once when a call starts and once when it ends, for a
-//! few instructions each. The ticker relies on calls being counted under it.
+//! # Lanes and turns
+//!
+//! A pool has `instances_max` turns, one for each call that may run. They lie in lanes, each with a
+//! lock of its own and the idle things that go with its turns, and a thread uses one lane: its call
+//! takes a turn there and puts it back, under a lock that no other core takes and on memory that no
+//! other core writes. A lane without a turn, or with one and nothing idle, takes from another.
+//!
+//! # Waiting
+//!
+//! When no lane has a turn, a call waits in the one queue, and gets the turn of a call that ends.
+//! Since lanes are looked at one by one, a turn could come back behind the look. So:
+//!
+//! - who is about to wait first sets `queued`, and only then looks into the lanes;
+//! - who puts a turn back looks at `queued` under the lane's lock, and if it is set leaves the lane
+//!   alone and gives the turn to the queue. Nor does a call start at a lane while it is set, so that
+//!   nobody overtakes those who wait.
+//!
+//! Whichever takes a lane's lock second sees what the other did before: either the look finds the
+//! turn, or the turn finds the queue. While a call waits, then, no lane has a turn.
+//!
+//! The ticker relies on calls being counted under a lane's lock when they start.
 
-use std::collections::VecDeque;
+mod queue;
+mod turns;
+
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+use self::queue::{Place, Queue};
+use self::turns::{Turn, Turns};
+use crate::lanes::Lanes;
 use crate::ticker::{Activity, Moment};
 
 /// The size of a function's pool.
@@ -63,55 +88,30 @@ pub enum Refused {
 }
 
 /// A bounded pool of `T`; see the module's documentation.
-///
-/// It has lines of the processor's cache to itself (two are fetched at once): every call writes to
-/// it, and what stands beside it is only read.
 #[derive(Debug)]
-#[repr(align(128))]
 pub struct Pool<T> {
     options: PoolOptions,
-    state: Mutex<State<T>>,
-}
-
-#[derive(Debug)]
-struct State<T> {
-    running: usize,
-    started: u64,
-    /// Used last at the end.
-    idle: Vec<Idle<T>>,
-    waiting: VecDeque<Waiting>,
-    /// Tickets that were counted as running and whose owners do not know it yet.
-    granted: Vec<u64>,
-    next_ticket: u64,
-}
-
-#[derive(Debug)]
-struct Idle<T> {
-    item: T,
-    since: Moment,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    ticket: u64,
-    waker: Waker,
+    lanes: Lanes<Mutex<Turns<T>>>,
+    /// Whether calls wait. Changed only under the queue's lock.
+    queued: AtomicBool,
+    /// Locked before any lane, where both are.
+    queue: Mutex<Queue<T>>,
 }
 
 impl<T> Pool<T> {
     /// An empty pool. At least one call may run, whatever `options` say.
     #[must_use]
     pub fn new(mut options: PoolOptions) -> Self {
-        options.instances_max = options.instances_max.max(1);
+        let turns = options.instances_max.max(1);
+        options.instances_max = turns;
+        let share = |index, lanes| turns / lanes + usize::from(index < turns % lanes);
         Self {
             options,
-            state: Mutex::new(State {
-                running: 0,
-                started: 0,
-                idle: Vec::new(),
-                waiting: VecDeque::new(),
-                granted: Vec::new(),
-                next_ticket: 0,
+            lanes: Lanes::new(turns, |index, lanes| {
+                Mutex::new(Turns::new(share(index, lanes)))
             }),
+            queued: AtomicBool::new(false),
+            queue: Mutex::new(Queue::new()),
         }
     }
 
@@ -124,13 +124,20 @@ impl<T> Pool<T> {
     /// Starts a call at once if it need not wait; else `None`.
     #[inline]
     pub fn try_enter(&self) -> Option<Permit<'_, T>> {
-        let mut state = self.state.lock();
+        let mut lane = self.lanes.lock_own();
         // Those who wait come first, or a busy function would never get to them.
-        if state.running < self.options.instances_max && state.waiting.is_empty() {
-            state.running += 1;
-            Some(self.started(&mut state))
-        } else {
-            None
+        if self.queued.load(Ordering::Relaxed) {
+            return None;
+        }
+        match lane.take() {
+            Some(Turn { item: Some(item) }) => {
+                let sequence = lane.start();
+                Some(self.permit(sequence, Some(item)))
+            }
+            turn => {
+                drop(lane);
+                self.enter_elsewhere(turn)
+            }
         }
     }
 
@@ -143,36 +150,14 @@ impl<T> Pool<T> {
         if let Some(permit) = self.try_enter() {
             return Ok(permit);
         }
-        let ticket = {
-            let mut state = self.state.lock();
-            if state.waiting.len() >= self.options.waiting_max {
-                return Err(Refused::Busy);
-            }
-            let ticket = state.next_ticket;
-            state.next_ticket += 1;
-            state.waiting.push_back(Waiting {
-                ticket,
-                waker: Waker::noop().clone(),
-            });
-            // A call may have ended since the look above.
-            let woken = self.grant(&mut state);
-            drop(state);
-            wake(woken);
-            ticket
-        };
+        let ticket = self.join_queue()?;
         let guard = TicketGuard { pool: self, ticket };
         let entered = poll_fn(|context| {
-            let mut state = self.state.lock();
-            if let Some(at) = state.granted.iter().position(|&granted| granted == ticket) {
-                state.granted.swap_remove(at);
-                return Poll::Ready(Ok(self.started(&mut state)));
-            }
-            match state.waiting.iter_mut().find(|one| one.ticket == ticket) {
-                Some(waiting) => {
-                    waiting.waker.clone_from(context.waker());
-                    Poll::Pending
-                }
-                None => Poll::Ready(Err(Refused::Cancelled)),
+            let place = self.queue.lock().look(ticket, context.waker());
+            match place {
+                Place::Granted(turn) => Poll::Ready(Ok(self.start(turn))),
+                Place::Waiting => Poll::Pending,
+                Place::Gone => Poll::Ready(Err(Refused::Cancelled)),
             }
         })
         .await;
@@ -182,122 +167,194 @@ impl<T> Pool<T> {
 
     /// Refuses every call that waits.
     pub fn cancel_waiting(&self) {
-        let waiting = std::mem::take(&mut self.state.lock().waiting);
-        for one in waiting {
-            one.waker.wake();
-        }
+        let woken = {
+            let mut queue = self.queue.lock();
+            let woken = queue.clear();
+            self.note_queued(&queue);
+            woken
+        };
+        woken.for_each(Waker::wake);
     }
 
-    /// Keeps `item` for later calls without a call having used it; given back if there are enough.
+    /// Keeps `item` for later calls without a call having used it; given back if there are enough:
+    /// with the calls that run, as many as may be.
     pub fn stock(&self, item: T, now: Moment) -> Option<T> {
-        let mut state = self.state.lock();
-        if state.idle.len() >= self.options.instances_max {
-            return Some(item);
+        let mut item = item;
+        for lane in self.lanes.iter_from_own() {
+            item = lane.lock().stock(item, now)?;
         }
-        state.idle.push(Idle { item, since: now });
-        None
+        Some(item)
     }
 
     /// Takes out what has been idle too long at `now`; also tells when to look again.
     ///
     /// What is taken out is for the caller to drop, since that may take a while.
     pub fn trim(&self, now: Moment) -> (Vec<T>, Option<Moment>) {
-        let mut state = self.state.lock();
-        let spare = state.idle.len().saturating_sub(self.options.instances_min);
-        let old = state.idle[..spare]
-            .iter()
-            .take_while(|idle| now >= idle.since.after(self.options.idle_timeout))
-            .count();
-        let gone = state.idle.drain(..old).map(|idle| idle.item).collect();
-        let next = (spare > old)
-            .then(|| state.idle.first())
-            .flatten()
-            .map(|idle| idle.since.after(self.options.idle_timeout));
-        (gone, next)
+        let mut lanes = self.lock_lanes();
+        let idle: usize = lanes.iter().map(|lane| lane.idle()).sum();
+        let spare = idle.saturating_sub(self.options.instances_min);
+        let mut gone = Vec::new();
+        while gone.len() < spare {
+            let oldest = lanes
+                .iter_mut()
+                .filter_map(|lane| Some((lane.oldest()?, lane)))
+                .min_by_key(|(since, _)| *since);
+            let Some((since, lane)) = oldest else {
+                break;
+            };
+            let end = since.after(self.options.idle_timeout);
+            if now < end {
+                return (gone, Some(end));
+            }
+            gone.extend(lane.take_oldest());
+        }
+        (gone, None)
     }
 
     /// Takes out everything idle, for when others need the room.
     pub fn drain(&self) -> Vec<T> {
-        let mut state = self.state.lock();
-        state.idle.drain(..).map(|idle| idle.item).collect()
+        let mut gone = Vec::new();
+        for lane in self.lanes.iter() {
+            gone.extend(lane.lock().drain());
+        }
+        gone
     }
 
     /// What the pool holds and does at this moment.
     #[must_use]
     pub fn usage(&self) -> PoolUsage {
-        let state = self.state.lock();
+        let queue = self.queue.lock();
+        let lanes = self.lock_lanes();
+        let Activity { running, started } = self.activity_of(&lanes);
         PoolUsage {
-            running: state.running,
-            waiting: state.waiting.len(),
-            idle: state.idle.len(),
-            started: state.started,
+            running,
+            waiting: queue.waiting(),
+            idle: lanes.iter().map(|lane| lane.idle()).sum(),
+            started,
         }
     }
 
     /// The same for the ticker.
     #[must_use]
     pub fn activity(&self) -> Activity {
-        let state = self.state.lock();
+        self.activity_of(&self.lock_lanes())
+    }
+
+    fn activity_of(&self, lanes: &[MutexGuard<'_, Turns<T>>]) -> Activity {
+        let free: usize = lanes.iter().map(|lane| lane.free()).sum();
         Activity {
-            running: state.running,
-            started: state.started,
+            // Every turn that is in no lane is a call's.
+            running: self.options.instances_max - free,
+            started: lanes
+                .iter()
+                .fold(0, |sum, lane| sum.wrapping_add(lane.started())),
         }
     }
 
     /// Calls `see` with each idle item.
-    pub fn for_each_idle(&self, see: impl FnMut(&T)) {
-        let state = self.state.lock();
-        state.idle.iter().map(|idle| &idle.item).for_each(see);
+    pub fn for_each_idle(&self, mut see: impl FnMut(&T)) {
+        for lane in self.lanes.iter() {
+            lane.lock().items().for_each(&mut see);
+        }
     }
 
-    /// Hands a permit to a call that is counted in `running` already.
-    fn started(&self, state: &mut State<T>) -> Permit<'_, T> {
-        state.started = state.started.wrapping_add(1);
+    /// All lanes at one moment. Nobody else who has locked a lane waits for another.
+    fn lock_lanes(&self) -> Vec<MutexGuard<'_, Turns<T>>> {
+        self.lanes.iter().map(Mutex::lock).collect()
+    }
+
+    /// Starts a call where its lane had no turn, or nothing idle.
+    #[cold]
+    fn enter_elsewhere(&self, turn: Option<Turn<T>>) -> Option<Permit<'_, T>> {
+        let turn = turn.or_else(|| self.take_turn())?;
+        let item = turn.item.or_else(|| self.take_item());
+        Some(self.start(Turn { item }))
+    }
+
+    /// A turn of any lane.
+    fn take_turn(&self) -> Option<Turn<T>> {
+        self.lanes
+            .iter_from_own()
+            .find_map(|lane| lane.lock().take())
+    }
+
+    /// Something idle of any lane.
+    fn take_item(&self) -> Option<T> {
+        self.lanes
+            .iter_from_own()
+            .find_map(|lane| lane.lock().take_oldest())
+    }
+
+    /// Starts the call that has this turn.
+    fn start(&self, turn: Turn<T>) -> Permit<'_, T> {
+        let sequence = self.lanes.lock_own().start();
+        self.permit(sequence, turn.item)
+    }
+
+    #[inline]
+    fn permit(&self, sequence: u64, item: Option<T>) -> Permit<'_, T> {
         Permit {
             pool: self,
-            sequence: state.started,
-            item: state.idle.pop().map(|idle| idle.item),
+            sequence,
+            item,
         }
     }
 
-    /// Lets those in who wait while there is room, and tells whom to wake.
-    #[must_use = "the wakers are woken once the lock is free"]
-    fn grant(&self, state: &mut State<T>) -> Vec<Waker> {
+    /// Has a call wait; its ticket.
+    fn join_queue(&self) -> Result<u64, Refused> {
+        let mut queue = self.queue.lock();
+        let ticket = queue.join();
+        self.note_queued(&queue);
+        // A call may have ended since the lanes were looked at.
         let mut woken = Vec::new();
-        while state.running < self.options.instances_max
-            && let Some(next) = state.waiting.pop_front()
+        while queue.waiting() > 0
+            && let Some(turn) = self.take_turn()
         {
-            state.running += 1;
-            state.granted.push(next.ticket);
-            woken.push(next.waker);
+            woken.extend(queue.give(turn).ok());
         }
-        woken
-    }
-
-    fn leave(&self, item: Option<T>, now: Moment) {
-        let mut state = self.state.lock();
-        state.running -= 1;
-        let spare = match item {
-            Some(item) if state.idle.len() < self.options.instances_max => {
-                state.idle.push(Idle { item, since: now });
-                None
-            }
-            item => item,
-        };
-        let woken = if state.waiting.is_empty() {
-            Vec::new()
+        let refused = queue.waiting() > self.options.waiting_max;
+        if refused {
+            queue.leave(ticket);
+        }
+        self.note_queued(&queue);
+        drop(queue);
+        woken.into_iter().for_each(Waker::wake);
+        if refused {
+            Err(Refused::Busy)
         } else {
-            self.grant(&mut state)
-        };
-        drop(state);
-        drop(spare);
-        wake(woken);
+            Ok(ticket)
+        }
     }
-}
 
-fn wake(wakers: Vec<Waker>) {
-    for waker in wakers {
-        waker.wake();
+    /// Ends a call whose turn this was.
+    #[inline]
+    fn leave(&self, turn: Turn<T>, now: Moment) {
+        let mut lane = self.lanes.lock_own();
+        if self.queued.load(Ordering::Relaxed) {
+            drop(lane);
+            self.hand_on(turn, now);
+        } else {
+            lane.put(turn, now);
+        }
+    }
+
+    /// Gives a turn to the call that waits longest, or back to a lane.
+    #[cold]
+    fn hand_on(&self, turn: Turn<T>, now: Moment) {
+        let mut queue = self.queue.lock();
+        match queue.give(turn) {
+            Ok(waker) => {
+                self.note_queued(&queue);
+                drop(queue);
+                waker.wake();
+            }
+            Err(turn) => self.lanes.lock_own().put(turn, now),
+        }
+    }
+
+    fn note_queued(&self, queue: &Queue<T>) {
+        // The locks of the lanes give it its order.
+        self.queued.store(queue.waiting() > 0, Ordering::Relaxed);
     }
 }
 
@@ -309,16 +366,15 @@ struct TicketGuard<'a, T> {
 
 impl<T> Drop for TicketGuard<'_, T> {
     fn drop(&mut self) {
-        let mut state = self.pool.state.lock();
-        state.waiting.retain(|one| one.ticket != self.ticket);
-        let granted = state.granted.iter().position(|&one| one == self.ticket);
-        if let Some(at) = granted {
-            state.granted.swap_remove(at);
-            state.running -= 1;
+        let turn = {
+            let mut queue = self.pool.queue.lock();
+            let turn = queue.leave(self.ticket);
+            self.pool.note_queued(&queue);
+            turn
+        };
+        if let Some(turn) = turn {
+            self.pool.hand_on(turn, Moment::coarse());
         }
-        let woken = self.pool.grant(&mut state);
-        drop(state);
-        wake(woken);
     }
 }
 
@@ -331,7 +387,7 @@ pub struct Permit<'a, T> {
 }
 
 impl<T> Permit<'_, T> {
-    /// The how-manieth call of the pool this is, wrapping.
+    /// The how-manieth call of its lane this is, wrapping.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
@@ -347,7 +403,7 @@ impl<T> Permit<'_, T> {
         let pool = self.pool;
         // What the permit still holds was not used; it goes with it.
         drop(self.item_only());
-        pool.leave(Some(item), now);
+        pool.leave(Turn { item: Some(item) }, now);
     }
 
     /// Takes the permit apart without giving up the right to run.
@@ -360,110 +416,9 @@ impl<T> Permit<'_, T> {
 impl<T> Drop for Permit<'_, T> {
     fn drop(&mut self) {
         let item = self.item.take();
-        self.pool.leave(item, Moment::coarse());
+        self.pool.leave(Turn { item }, Moment::coarse());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-    use std::time::Duration;
-
-    use super::{Moment, Pool, PoolOptions, Refused};
-
-    fn pool(instances_max: usize, waiting_max: usize) -> Pool<u32> {
-        Pool::new(PoolOptions {
-            instances_min: 1,
-            instances_max,
-            waiting_max,
-            idle_timeout: Duration::from_secs(1),
-        })
-    }
-
-    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
-        future.poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    #[test]
-    fn what_was_used_last_is_handed_out_first() {
-        let pool = pool(4, 0);
-        let (one, two) = (pool.try_enter(), pool.try_enter());
-        one.expect("room for one").put_back(1, Moment::default());
-        two.expect("room for two").put_back(2, Moment::default());
-        let mut permit = pool.try_enter().expect("room again");
-        assert_eq!(permit.take(), Some(2));
-        drop(permit);
-        assert_eq!(
-            pool.usage().idle,
-            1,
-            "what was taken and not put back is gone"
-        );
-        drop(pool.try_enter());
-        assert_eq!(pool.usage().idle, 1, "what was not taken stays");
-    }
-
-    #[test]
-    fn calls_wait_in_order_up_to_a_bound() {
-        let pool = pool(1, 2);
-        let running = pool.try_enter().expect("the first");
-        let (mut a, mut b, mut c) = (pin!(pool.enter()), pin!(pool.enter()), pin!(pool.enter()));
-        assert!(poll(a.as_mut()).is_pending());
-        assert!(poll(b.as_mut()).is_pending());
-        assert!(matches!(poll(c.as_mut()), Poll::Ready(Err(Refused::Busy))));
-        drop(running);
-        assert!(poll(b.as_mut()).is_pending(), "the one before is first");
-        assert!(pool.try_enter().is_none(), "nobody overtakes");
-        let Poll::Ready(Ok(permit)) = poll(a.as_mut()) else {
-            panic!("the turn was handed over");
-        };
-        drop(permit);
-        assert!(matches!(poll(b.as_mut()), Poll::Ready(Ok(_))));
-    }
-
-    #[test]
-    fn a_dropped_waiter_passes_its_turn_on() {
-        let pool = pool(1, 2);
-        let running = pool.try_enter().expect("the first");
-        let mut b = Box::pin(pool.enter());
-        let mut c = Box::pin(pool.enter());
-        assert!(poll(b.as_mut()).is_pending());
-        assert!(poll(c.as_mut()).is_pending());
-        drop(running);
-        drop(b);
-        assert!(matches!(poll(c.as_mut()), Poll::Ready(Ok(_))));
-        drop(c);
-        assert_eq!(pool.usage().running, 0);
-    }
-
-    #[test]
-    fn waiting_calls_can_be_refused() {
-        let pool = pool(1, 2);
-        let running = pool.try_enter().expect("the first");
-        let mut waiting = pin!(pool.enter());
-        assert!(poll(waiting.as_mut()).is_pending());
-        pool.cancel_waiting();
-        assert!(matches!(
-            poll(waiting.as_mut()),
-            Poll::Ready(Err(Refused::Cancelled))
-        ));
-        drop(running);
-        assert_eq!(pool.usage().running, 0);
-    }
-
-    #[test]
-    fn idle_things_grow_old_down_to_the_minimum() {
-        let pool = pool(4, 0);
-        let start = Moment::default();
-        for item in 0..3 {
-            assert_eq!(pool.stock(item, start), None);
-        }
-        let half = start.after(Duration::from_millis(500));
-        let end = start.after(Duration::from_secs(1));
-        assert_eq!(pool.trim(half), (vec![], Some(end)));
-        assert_eq!(pool.trim(end), (vec![0, 1], None));
-        assert_eq!(pool.usage().idle, 1);
-        assert_eq!(pool.drain(), vec![2]);
-    }
-}
+mod tests;

@@ -27,8 +27,8 @@ impl<K: Keyspace> Executor<K> {
     ///
     /// The request's own function name is not looked at, only the entry in it. The future may be
     /// dropped at any time; the call then leaves no trace. It runs on any executor and yields once a
-    /// tick while the guest runs. A call of a warm instance takes the pool's lock twice, allocates
-    /// once (wasmtime's record of the fiber) and makes no system call.
+    /// tick while the guest runs. A call of a warm instance takes one of the pool's locks twice,
+    /// allocates once (wasmtime's record of the fiber) and makes no system call.
     pub async fn call(
         &self,
         function: &Function<K>,
@@ -79,7 +79,6 @@ impl<K: Keyspace> Executor<K> {
                 protocol: reply.protocol(),
                 time_max,
                 started,
-                sequence,
                 handle: request.handle,
                 profile: request.profile,
             },
@@ -114,7 +113,6 @@ impl<K: Keyspace> Executor<K> {
             let beginning = Beginning {
                 time_max,
                 started,
-                sequence: permit.sequence(),
                 ..Beginning::of_nothing()
             };
             let mut instance = match function.keeps() {
@@ -137,6 +135,8 @@ impl<K: Keyspace> Executor<K> {
                 }
             };
             instance.state().end();
+            // The pool keeps no more than calls may run, with those that do.
+            drop(permit);
             let spare = function
                 .pool()
                 .stock(Kept::Instance(instance), Moment::coarse());

@@ -93,8 +93,6 @@ pub(crate) struct Beginning<'a> {
     pub(crate) time_max: Duration,
     /// When it began, on the coarse clock.
     pub(crate) started: Moment,
-    /// Number of the call in its slot.
-    pub(crate) sequence: u64,
     /// The caller's own switch.
     pub(crate) handle: Option<&'a CallHandle>,
     /// Whether host calls are counted.
@@ -113,7 +111,6 @@ impl Beginning<'_> {
             protocol: Protocol::default(),
             time_max: Duration::MAX,
             started: Moment::default(),
-            sequence: 0,
             handle: None,
             profile: false,
         }
@@ -160,11 +157,10 @@ impl<K: Keyspace> CallState<K> {
             protocol: _,
             time_max,
             started,
-            sequence,
             handle,
             profile,
         } = *call;
-        self.slot.begin(sequence, started);
+        self.slot.begin(started);
         self.input.set(keys, args);
         self.started = started;
         self.time_max = time_max;

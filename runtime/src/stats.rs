@@ -9,6 +9,7 @@ use ferrite_cache::Digest;
 use parking_lot::Mutex;
 
 use crate::error::{CallError, Code};
+use crate::lanes::Lanes;
 use crate::latency::LatencyHistogram;
 
 /// Errors that are kept of each function, the newest.
@@ -20,13 +21,21 @@ const ERROR_TEXT_BYTES_MAX: usize = 1024;
 /// What happened to the calls of one name. It stays through a reload, and ends with an unload.
 #[derive(Debug, Default)]
 pub struct FunctionStats {
-    calls: AtomicU64,
-    fuel: AtomicU64,
+    /// What every call adds to. Made with the first one: most functions of a large registry are
+    /// never called.
+    tallies: OnceLock<Lanes<Tally>>,
     retries: AtomicU64,
     errors: [AtomicU64; Code::ALL.len()],
-    /// Made with the first sample; most functions of a large registry are never called.
+    /// Made with the first sample.
     latency: OnceLock<Box<LatencyHistogram>>,
     recent: Mutex<VecDeque<RecentError>>,
+}
+
+/// What the calls of some threads add up to.
+#[derive(Debug, Default)]
+struct Tally {
+    calls: AtomicU64,
+    fuel: AtomicU64,
 }
 
 /// An error that was kept.
@@ -65,8 +74,12 @@ impl FunctionStats {
     /// Counts a call that ended.
     #[inline]
     pub fn record(&self, fuel: u64, tries: u32, latency: Option<Duration>) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.fuel.fetch_add(fuel, Ordering::Relaxed);
+        let tallies = self
+            .tallies
+            .get_or_init(|| Lanes::new(usize::MAX, |_, _| Tally::default()));
+        let tally = tallies.own();
+        tally.calls.fetch_add(1, Ordering::Relaxed);
+        tally.fuel.fetch_add(fuel, Ordering::Relaxed);
         if tries > 1 {
             self.retries
                 .fetch_add(u64::from(tries - 1), Ordering::Relaxed);
@@ -133,9 +146,15 @@ impl FunctionStats {
         let quantiles = self
             .latency()
             .and_then(|latency| latency.quantiles([0.5, 0.99]));
+        let sum = |count: fn(&Tally) -> &AtomicU64| {
+            let tallies = self.tallies.get().into_iter().flat_map(Lanes::iter);
+            tallies.fold(0, |sum: u64, tally| {
+                sum.wrapping_add(count(tally).load(Ordering::Relaxed))
+            })
+        };
         StatsSnapshot {
-            calls: self.calls.load(Ordering::Relaxed),
-            fuel: self.fuel.load(Ordering::Relaxed),
+            calls: sum(|tally| &tally.calls),
+            fuel: sum(|tally| &tally.fuel),
             retries: self.retries.load(Ordering::Relaxed),
             errors: errors_by_code.iter().map(|(_, count)| count).sum(),
             errors_by_code,

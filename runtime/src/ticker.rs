@@ -12,10 +12,10 @@
 //! it. That must not cost the call more than a look at one flag, and must not lose a wake-up: a
 //! guest that runs while the ticker sleeps could never be stopped. The order that ensures it:
 //!
-//! - a call first enters its function's pool, which counts it under the pool's lock, and only then
-//!   looks at the flag ([`ensure_running`]);
-//! - the ticker first sets the flag, and only then asks every pool for its count, under that same
-//!   lock ([`Ticked::activity`]).
+//! - a call first enters its function's pool, which counts it under one of the pool's locks, and
+//!   only then looks at the flag ([`ensure_running`]);
+//! - the ticker first sets the flag, and only then asks every pool for its count, under all of
+//!   those locks ([`Ticked::activity`]).
 //!
 //! Whichever takes the lock second sees what the other did before: either the ticker sees the
 //! call and does not park, or the call sees the flag and wakes the ticker. Sleepers do the same
