@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use ferrite_runtime::Runtime;
 use ferrite_runtime::keyspace::{
     CommandAccess, CommitError, DescribeError, KeyAccess, Keyspace, Mode, SetCondition, SetExpiry,
     StoreError, Transaction, Ttl,
 };
+use ferrite_runtime::lanes::Lanes;
 use ferrite_runtime::resp::Encoder;
 use ferrite_store as store;
 
@@ -19,20 +21,23 @@ pub(crate) type Functions = Runtime<EmbeddedKeyspace>;
 /// The embedded store as functions see it. It needs no server around it.
 #[derive(Clone)]
 pub struct EmbeddedKeyspace {
-    store: store::Store,
+    /// Clones of the one store, so that threads do not count their transactions in the same place.
+    stores: Arc<Lanes<store::Store>>,
 }
 
 impl EmbeddedKeyspace {
     /// Lets functions work on `store`, which others may use as well.
     #[must_use]
-    pub const fn new(store: store::Store) -> Self {
-        Self { store }
+    pub fn new(store: &store::Store) -> Self {
+        Self {
+            stores: Arc::new(Lanes::new(usize::MAX, |_, _| store.clone())),
+        }
     }
 
     /// The store itself.
     #[must_use]
-    pub const fn store(&self) -> &store::Store {
-        &self.store
+    pub fn store(&self) -> &store::Store {
+        self.stores.own()
     }
 }
 
@@ -46,7 +51,7 @@ impl Keyspace for EmbeddedKeyspace {
     type Transaction = EmbeddedTransaction;
 
     fn begin(&self, database: u32, mode: Mode) -> EmbeddedTransaction {
-        EmbeddedTransaction(self.store.begin(database, mode_of(mode)))
+        EmbeddedTransaction(self.store().begin(database, mode_of(mode)))
     }
 
     fn begin_exclusive(
@@ -54,12 +59,12 @@ impl Keyspace for EmbeddedKeyspace {
         database: u32,
         mode: Mode,
     ) -> impl Future<Output = EmbeddedTransaction> + Send {
-        let begun = self.store.begin_exclusive(database, mode_of(mode));
+        let begun = self.store().begin_exclusive(database, mode_of(mode));
         async move { EmbeddedTransaction(begun.await) }
     }
 
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
-        match self.store.describe(argv) {
+        match self.store().describe(argv) {
             Ok(store::CommandAccess {
                 name: _,
                 write,
@@ -79,7 +84,7 @@ impl Keyspace for EmbeddedKeyspace {
     }
 
     fn is_command(&self, name: &[u8]) -> bool {
-        self.store.command(name).is_some()
+        self.store().command(name).is_some()
     }
 
     fn yield_now(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {

@@ -159,7 +159,7 @@ fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
             source,
         })?;
     }
-    let keyspace = EmbeddedKeyspace::new(store.clone());
+    let keyspace = EmbeddedKeyspace::new(store);
     Ok(Runtime::new(options, keyspace, cache(config))?)
 }
 

@@ -1,6 +1,7 @@
 //! The parts of a store that all its users share.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +32,38 @@ pub(crate) struct Core {
     pub(crate) queue: Option<Arc<Queue>>,
     /// Ends the writing when the last user of the store is gone, or when it is closed before.
     writer: Mutex<Option<Handle>>,
+}
+
+/// The core as one clone of the store holds it, with the transactions that were begun at this clone.
+///
+/// They count themselves here and not at the core: threads that have a clone each then write no
+/// count in common, which would cost each of them a transfer of the cache line between cores.
+#[derive(Clone, Debug)]
+pub(crate) struct CoreRef(Arc<Counted>);
+
+/// Has lines of the processor's cache to itself; two are fetched at once.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Counted(Arc<Core>);
+
+impl CoreRef {
+    pub(crate) fn new(core: Core) -> Self {
+        Self(Arc::new(Counted(Arc::new(core))))
+    }
+
+    /// The same core with a count of its own.
+    pub(crate) fn apart(&self) -> Self {
+        Self(Arc::new(Counted(Arc::clone(&self.0.0))))
+    }
+}
+
+impl Deref for CoreRef {
+    type Target = Core;
+
+    #[inline]
+    fn deref(&self) -> &Core {
+        &self.0.0
+    }
 }
 
 /// Counts commits. On a cache line of its own: every write touches it.

@@ -1,7 +1,6 @@
 //! The store: opening it, plain commands, transactions, and what a host must drive.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use event_listener::EventListener;
@@ -12,7 +11,7 @@ use crate::blocking::Blocked;
 use crate::commands::keys::database_argument;
 use crate::commands::spec::{BLOCKING, Command, CommandAccess, CommandSpec, KeyAccess};
 use crate::commands::table;
-use crate::core::Core;
+use crate::core::{Core, CoreRef};
 use crate::direct::Direct;
 use crate::durable::{DiskOptions, OpenError};
 use crate::error::StoreError;
@@ -26,9 +25,19 @@ use crate::transaction::{Mode, Transaction};
 use crate::view::View as _;
 
 /// An embedded keyspace. Cheap to clone; all clones are the same store.
-#[derive(Clone)]
+///
+/// Transactions count themselves at the clone that they were begun at. Threads that begin many do
+/// best with a clone each.
 pub struct Store {
-    pub(crate) core: Arc<Core>,
+    pub(crate) core: CoreRef,
+}
+
+impl Clone for Store {
+    fn clone(&self) -> Self {
+        Self {
+            core: self.core.apart(),
+        }
+    }
 }
 
 /// What came of a command.
@@ -81,7 +90,7 @@ impl Store {
     /// A store that forgets everything with the process.
     pub fn in_memory(options: &StoreOptions) -> Self {
         Self {
-            core: Arc::new(Core::in_memory(options)),
+            core: CoreRef::new(Core::in_memory(options)),
         }
     }
 
@@ -94,7 +103,7 @@ impl Store {
     /// [`OpenError`] when the directory cannot be used, or what is in it is not what was written.
     pub fn open(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
         Ok(Self {
-            core: Arc::new(Core::on_disk(options, disk)?),
+            core: CoreRef::new(Core::on_disk(options, disk)?),
         })
     }
 
@@ -204,7 +213,7 @@ impl Store {
         }
         outcome?;
         Ok(match waiter {
-            Some(waiter) => Flow::Blocked(Blocked::new(Arc::clone(&self.core), waiter)),
+            Some(waiter) => Flow::Blocked(Blocked::new(self.core.clone(), waiter)),
             None => Flow::Done,
         })
     }
@@ -220,7 +229,7 @@ impl Store {
 
     /// Begins a transaction, which may turn out to conflict with others.
     pub fn begin(&self, database: u32, mode: Mode) -> Transaction {
-        Transaction::new(Arc::clone(&self.core), database, mode)
+        Transaction::new(self.core.clone(), database, mode)
     }
 
     /// Begins a transaction that cannot conflict, once no other such is running.
@@ -228,7 +237,7 @@ impl Store {
     /// Nobody else changes what it has read until it ends; everything else goes on. It is meant
     /// for work that has conflicted repeatedly.
     pub async fn begin_exclusive(&self, database: u32, mode: Mode) -> Transaction {
-        Transaction::begin_exclusive(Arc::clone(&self.core), database, mode).await
+        Transaction::begin_exclusive(self.core.clone(), database, mode).await
     }
 
     /// Removes keys that have expired, looking into at most `segments_max` segments of up to 840

@@ -42,7 +42,7 @@ impl Bed {
         let profile = Profile::native();
         let compiler =
             Compiler::new(&profile, Bounds::default()).expect("this machine is supported");
-        let keyspace = EmbeddedKeyspace::new(Store::in_memory(&StoreOptions::default()));
+        let keyspace = EmbeddedKeyspace::new(&Store::in_memory(&StoreOptions::default()));
         let runtime = Runtime::new(options, keyspace, Some(cache.clone())).expect("a runtime");
         Self {
             runtime,

@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::registry::Waiter;
-use crate::core::Core;
+use crate::core::CoreRef;
 use crate::reply::ReplyWriter;
 use crate::session::Session;
 
 /// A client that waits for a key. Dropping it ends the wait.
 #[derive(Debug)]
 pub struct Blocked {
-    core: Arc<Core>,
+    core: CoreRef,
     waiter: Arc<Waiter>,
 }
 
 impl Blocked {
-    pub(crate) fn new(core: Arc<Core>, waiter: Arc<Waiter>) -> Self {
+    pub(crate) fn new(core: CoreRef, waiter: Arc<Waiter>) -> Self {
         Self { core, waiter }
     }
 

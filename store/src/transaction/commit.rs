@@ -1,7 +1,5 @@
 //! Commit: check what was read, apply what was written, all under the locks of the shards involved.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 use thiserror::Error;
 
@@ -39,7 +37,7 @@ impl Transaction {
             // All reads stood together at the snapshot; that is the moment it counts for.
             return Ok(Receipt::immediate());
         }
-        let core = Arc::clone(&self.core);
+        let core = self.core.clone();
         core.check_writable()?;
         let mut locked = if self.cleared == 0 {
             let mut shards: SmallVec<[usize; 8]> = self

@@ -6,16 +6,14 @@
 //! keys wait for the reservation to end, and other transactions that write them conflict. No lock
 //! is held between two operations, so its owner may take its time and may be put aside.
 
-use std::sync::Arc;
-
 use async_lock::MutexGuardArc;
 
 use super::{Mode, Transaction};
-use crate::core::Core;
+use crate::core::CoreRef;
 
 /// The right to reserve, and where it was used.
 pub(super) struct Exclusive {
-    core: Arc<Core>,
+    core: CoreRef,
     /// Bit by shard: something is reserved there.
     shards: u64,
     turn: Option<MutexGuardArc<()>>,
@@ -42,10 +40,10 @@ impl Drop for Exclusive {
 }
 
 impl Transaction {
-    pub(crate) async fn begin_exclusive(core: Arc<Core>, database: u32, mode: Mode) -> Self {
+    pub(crate) async fn begin_exclusive(core: CoreRef, database: u32, mode: Mode) -> Self {
         let turn = core.exclusive.lock_arc().await;
         let exclusive = Exclusive {
-            core: Arc::clone(&core),
+            core: core.clone(),
             shards: 0,
             turn: Some(turn),
         };

@@ -14,15 +14,13 @@ mod touched;
 mod typed;
 pub(crate) mod within;
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
 pub use commit::CommitError;
 pub use typed::{SetCondition, SetExpiry, Ttl};
 
 use crate::commands::table;
-use crate::core::Core;
+use crate::core::CoreRef;
 use crate::error::StoreError;
 use crate::reply::ReplyWriter;
 use exclusive::Exclusive;
@@ -43,7 +41,7 @@ pub enum Mode {
 /// Operations return [`StoreError::Conflict`] as soon as the transaction cannot commit any more;
 /// its owner drops it and runs the whole again.
 pub struct Transaction {
-    core: Arc<Core>,
+    core: CoreRef,
     database: u32,
     mode: Mode,
     /// All that was read stood as it was read at this commit. Drawn with the first read.
@@ -60,7 +58,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(core: Arc<Core>, database: u32, mode: Mode) -> Self {
+    pub(crate) fn new(core: CoreRef, database: u32, mode: Mode) -> Self {
         Self {
             core,
             database,

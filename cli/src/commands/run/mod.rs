@@ -143,7 +143,7 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
         Precompiler::new(profile, jobs, Some(cache.clone())).with_preinit(options.preinit);
     let found = obtain(&file, &precompiler, console)?;
 
-    let keyspace = EmbeddedKeyspace::new(Store::in_memory(&StoreOptions::default()));
+    let keyspace = EmbeddedKeyspace::new(&Store::in_memory(&StoreOptions::default()));
     if let Some(path) = &options.data {
         data::load(path, &keyspace).with_context(|| path.display().to_string())?;
     }
