@@ -9,6 +9,7 @@ mod isolation;
 mod load;
 mod preinit;
 mod rewind;
+mod sharing;
 mod steps;
 
 use criterion::{criterion_group, criterion_main};
@@ -23,6 +24,7 @@ criterion_group!(
     steps::bench,
     host_calls::bench,
     isolation::bench,
+    sharing::bench,
     rewind::bench
 );
 criterion_main!(benches);
