@@ -13,6 +13,7 @@ use tokio::io::{
 };
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::coop::consume_budget;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -120,7 +121,13 @@ impl Socket {
     /// Waits for bytes without a buffer to put them in; that there are some is not certain.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(wire) => wire.reader.readable().await,
+            Self::Plain(wire) => {
+                // Of tokio's share of a turn, reading uses some and waiting for bytes none: a read that
+                // finds nothing left of it, and a wait that finds bytes, would follow each other for
+                // ever.
+                consume_budget().await;
+                wire.reader.readable().await
+            }
             Self::Tls(stream) => stream.fill_buf().await.map(|_| ()),
         }
     }

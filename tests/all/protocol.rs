@@ -1,5 +1,8 @@
 //! Requests and replies on the wire: both protocols, pipelines, inline commands, odd arrivals.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use ferrite_tests::{Reply, Server, encode};
 
 fn text(text: &str) -> Reply {
@@ -110,6 +113,26 @@ fn payloads_are_binary_and_may_be_large() {
     );
     let reply = client.call(&[b"GET".as_slice(), b"\0k\xff"]);
     assert!(reply == Reply::Bulk(value), "the value came back changed");
+}
+
+#[test]
+fn a_client_that_sends_without_a_pause_is_served_to_the_end() {
+    const REQUESTS: usize = 100_000;
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.address()).expect("the server listens");
+    let mut sender = stream.try_clone().expect("a second descriptor");
+    // Far more than all buffers between us hold, so that there is always something to read.
+    let requests = encode(&["ECHO", &"x".repeat(100)]).repeat(REQUESTS);
+    let replies = format!("$100\r\n{}\r\n", "x".repeat(100)).len() * REQUESTS;
+    let sending = std::thread::spawn(move || sender.write_all(&requests));
+    let mut received = vec![0; replies];
+    stream
+        .read_exact(&mut received)
+        .expect("every request is answered");
+    let sent = sending.join().expect("no panic");
+    sent.expect("the server takes all of it");
+    // Nor is it busy with nothing afterwards.
+    assert_eq!(server.client().run("PING"), text("PONG"));
 }
 
 #[test]
