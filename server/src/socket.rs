@@ -224,3 +224,31 @@ impl AsyncWrite for Wire {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::pin::pin;
+
+    use tokio::net::TcpListener;
+
+    use super::{Socket, Wire};
+    use crate::poll_once::poll_once;
+
+    #[tokio::test]
+    async fn waiting_for_bytes_that_are_there_gives_way_in_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = Socket::Plain(Wire::new(stream));
+        client.write_all(b"PING\r\n").unwrap();
+        socket.readable().await.unwrap();
+        // Whoever waits for what is there, and then is not let read it, does so again.
+        let mut waits = pin!(async {
+            loop {
+                socket.readable().await.unwrap();
+            }
+        });
+        assert!(poll_once(waits.as_mut()).await.is_none());
+    }
+}
