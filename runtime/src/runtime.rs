@@ -10,7 +10,7 @@ mod reloading;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ferrite_cache::{Cache, Digest};
 use parking_lot::{Mutex, RwLock};
@@ -30,6 +30,9 @@ use crate::registry_file::{RegistryFile, RegistryFileError, Remembered};
 use crate::sequences::Sequences;
 
 pub use self::loading::LoadRequest;
+
+/// How often a cache is looked through in which this process has put nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a runtime does not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +70,8 @@ struct Inner<K: Keyspace> {
     /// Held shared from an artifact's arrival until its function is registered. Who evicts holds it
     /// alone, so that nothing goes that is about to be pinned.
     arriving: RwLock<()>,
-    /// Whether the cache may be past its limit: it has grown, or the limit was lowered since the process
-    /// before.
-    eviction_due: AtomicBool,
+    /// When the cache was last looked through for what is too much, unless it has grown since.
+    looked: Mutex<Option<Instant>>,
     options: RuntimeOptions,
 }
 
@@ -110,7 +112,7 @@ impl<K: Keyspace> Runtime<K> {
             sequences: Mutex::new(sequences),
             async_calls: AsyncCalls::new(options.background),
             arriving: RwLock::default(),
-            eviction_due: AtomicBool::new(true),
+            looked: Mutex::default(),
             options,
         })))
     }
@@ -197,22 +199,26 @@ impl<K: Keyspace> Inner<K> {
     }
 
     /// Makes room in the cache if it is too large, for all but the functions that are loaded. To find
-    /// that out takes a look at every file in it, so that is left out where nothing has `grown`.
+    /// that out takes a look at every file in it, so that is left out where nothing has `grown`; but
+    /// now and then it is done nevertheless, because other processes may have put something in.
     fn evict(&self, grown: bool) {
         let Some(cache) = self.acquire.cache() else {
             return;
         };
-        if grown {
-            self.eviction_due.store(true, Ordering::Relaxed);
-        }
-        if !self.eviction_due.load(Ordering::Relaxed) {
-            return;
+        {
+            let mut looked = self.looked.lock();
+            if grown {
+                *looked = None;
+            }
+            if looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+                return;
+            }
         }
         // Whoever is still loading will evict afterwards.
         let Some(_alone) = self.arriving.try_write() else {
             return;
         };
-        self.eviction_due.store(false, Ordering::Relaxed);
+        *self.looked.lock() = Some(Instant::now());
         let names = self.registry.snapshot();
         let pinned: HashSet<Digest> = names.values().map(|one| one.record().digest).collect();
         if let Err(error) = cache.evict(&pinned) {
