@@ -69,7 +69,7 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
     }
     open_files::raise(config.server.max_connections);
     // Before there are other threads, which inherit it.
-    time_slice::ask_for_short_ones();
+    time_slice::ask_for_serving();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.server.threads > 0 {
         builder.worker_threads(config.server.threads);

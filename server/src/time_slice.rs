@@ -18,7 +18,7 @@ use libc::sched_attr;
 const SERVING: Duration = Duration::from_micros(100);
 
 /// Asks for the slice of a thread that serves connections, for this thread and those that it starts.
-pub fn ask_for_short_ones() {
+pub fn ask_for_serving() {
     ask_for(SERVING);
 }
 
