@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::IoSliceMut;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ferrite_cache::VerifiedArtifact;
 use rustix::fs::{Advice, fadvise};
@@ -11,6 +11,14 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use crate::fixture::{Example, Fixture, bytes_of, replace, skip};
 
 impl Example {
+    /// The files that a lookup reads.
+    fn paths(&self, fixture: &Fixture) -> [PathBuf; 2] {
+        [
+            self.artifact_path(&fixture.cache),
+            self.manifest_path(&fixture.cache),
+        ]
+    }
+
     fn lookup_at_once(&self, fixture: &Fixture) -> Option<VerifiedArtifact> {
         self.lookup_up_to(fixture, 1 << 20)
     }
@@ -67,10 +75,7 @@ fn what_is_on_the_disk_alone_is_left_to_others() {
     let Some((fixture, example)) = stored() else {
         return;
     };
-    for path in [
-        example.artifact_path(&fixture.cache),
-        example.manifest_path(&fixture.cache),
-    ] {
+    for path in example.paths(&fixture) {
         let beside = path.with_extension("beside");
         fs::copy(&path, &beside).expect("the directory is ours");
         // To ask for it brings it back, so each way of asking has its own tries.
@@ -101,10 +106,7 @@ fn what_is_damaged_is_not_found_and_not_touched() {
     let Some((fixture, example)) = stored() else {
         return;
     };
-    for path in [
-        example.artifact_path(&fixture.cache),
-        example.manifest_path(&fixture.cache),
-    ] {
+    for path in example.paths(&fixture) {
         let bytes = fs::read(&path).expect("it is stored");
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();

@@ -19,8 +19,8 @@ const ENTRIES: usize = 4096;
 /// Numbers of the pages of `memory` that may hold something else than zeros.
 ///
 /// `memory` is private, and no file was mapped into it. Where the kernel does not tell, all pages count,
-/// and so they do where the memory does not begin at a page. To look at a page that was never touched costs a fault, and a module that
-/// grows has hundreds of them from its start.
+/// and so they do where the memory does not begin at a page. To look at a page that was never touched
+/// costs a fault, and a module that grows has hundreds of them from its start.
 pub(super) fn touched(memory: &[u8]) -> Vec<usize> {
     let count = memory.len().div_ceil(HOST_PAGE);
     told(memory, count).unwrap_or_else(|_| (0..count).collect())
