@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use ferrite_cache::bundle::{BundleManifest, KeyId, SignatureText, Trust, TrustedKey};
 use minisign::{PublicKey, SecretKey, SecretKeyBox};
 
-use crate::password;
-use crate::source;
+use crate::files::source;
+use crate::terminal::password;
 
 /// How a key file says that no password protects it.
 const KDF_NONE: [u8; 2] = [0, 0];

@@ -1,31 +1,24 @@
 //! The `ferrite-wasmc` command line.
 
 mod arguments;
-mod bundle_file;
-mod cache_folder;
-mod clock;
 mod commands;
-mod console;
+mod files;
 mod keys;
 mod language;
 mod oci;
-mod password;
 mod platform;
 mod precompile;
-mod progress;
 mod project;
 mod rights;
-mod source;
-mod units;
+mod terminal;
 mod watch;
-mod whole_file;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use arguments::Arguments;
-use console::{Console, Exit};
+use terminal::console::{Console, Exit};
 
 fn main() -> ExitCode {
     let Arguments { json, command } = Arguments::parse();

@@ -9,8 +9,8 @@ use ferrite_cache::{Cache, Digest, Manifest, Profile, VerifiedArtifact};
 use ferrite_compiler::preinit;
 use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler, Preinit, PreinitChoice};
 
-use crate::source::TooLarge;
-use crate::units::Bytes;
+use crate::files::source::TooLarge;
+use crate::terminal::units::Bytes;
 
 /// Finds or compiles modules for one profile. It may be used from several threads at once.
 pub(crate) struct Precompiler {

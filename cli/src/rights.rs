@@ -1,10 +1,10 @@
 //! Permissions and limits as they are typed.
 
 use anyhow::{Result, bail};
-use ferrite_runtime::limits::LimitSettings;
-use ferrite_runtime::permissions::Permissions;
+use ferrite_runtime::policy::limits::LimitSettings;
+use ferrite_runtime::policy::permissions::Permissions;
 
-use crate::console::Usage;
+use crate::terminal::console::Usage;
 
 /// Reads `--permissions`: JSON, or one of the names that stand for a set.
 pub(crate) fn permissions(text: &str) -> Result<Permissions> {

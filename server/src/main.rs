@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ferrite_server::config::{self, Action, Config, Invocation};
-use ferrite_server::{Host, Listeners, log, open_files, run, time_slice};
+use ferrite_server::process::{log, open_files};
+use ferrite_server::scheduling::time_slice;
+use ferrite_server::{Host, Listeners, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long commands that block a thread may go on once everything else has ended.

@@ -4,42 +4,29 @@
 //! views whose writes take effect together or not at all. Both run the same implementation of each
 //! command, which writes its reply through a [`ReplyWriter`].
 
-mod blob;
+mod api;
 mod blocking;
 mod commands;
-mod core;
-mod direct;
 mod durable;
-mod edit;
-mod effect;
 mod error;
-mod extended;
-mod glob;
-mod hashing;
+mod execution;
 mod keyspace;
-mod locked;
-mod number;
 mod options;
-mod reply;
-mod session;
-mod store;
 mod transaction;
-mod tree;
-mod unit;
 mod value;
-mod view;
 
-pub use blocking::Blocked;
+pub use api::blocked::Blocked;
+pub use api::multi::Unit;
+pub use api::session::Session;
+pub use api::store::{Flow, Retry, Store};
+pub use api::transaction_ops::{SetCondition, SetExpiry, Ttl};
 pub use commands::spec::{
     BLOCKING, CommandAccess, CommandSpec, DENYOOM, FAST, KeyAccess, Keys, MOVABLEKEYS, READONLY,
     WRITE,
 };
 pub use durable::{DiskOptions, Durability, OpenError, Receipt};
 pub use error::StoreError;
-pub use number::format_double;
+pub use ferrite_protocol::number::format_double;
+pub use ferrite_protocol::reply_writer::{Protocol, ReplyWriter};
 pub use options::{Clock, Limits, StoreOptions};
-pub use reply::{Protocol, ReplyWriter};
-pub use session::Session;
-pub use store::{Flow, Retry, Store};
-pub use transaction::{CommitError, Mode, SetCondition, SetExpiry, Transaction, Ttl};
-pub use unit::Unit;
+pub use transaction::{CommitError, Mode, Transaction};

@@ -1,6 +1,6 @@
 //! Numbers as the server itself writes them.
 
-use ferrite_runtime::keyspace::StoreError;
+use ferrite_protocol::keyspace::StoreError;
 
 /// A decimal integer of 64 bits in the form that the server itself writes.
 pub(crate) fn integer(bytes: &[u8]) -> Result<i64, StoreError> {
@@ -16,7 +16,7 @@ pub(crate) fn integer(bytes: &[u8]) -> Result<i64, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use ferrite_runtime::keyspace::StoreError;
+    use ferrite_protocol::keyspace::StoreError;
 
     use super::integer;
 

@@ -4,9 +4,9 @@ use std::sync::OnceLock;
 
 use ferrite_runtime::Runtime;
 
-use crate::config::Options;
-use crate::jobs::Pool;
-use crate::keyspace::ServerKeyspace;
+use crate::execution::worker_pool::Pool;
+use crate::options::Options;
+use crate::transaction::ServerKeyspace;
 
 /// The started module.
 pub(crate) struct Module {

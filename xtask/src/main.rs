@@ -7,7 +7,6 @@
 
 mod bench;
 mod binaries;
-mod debian;
 mod demo;
 mod examples;
 mod redis_cli;
@@ -16,7 +15,6 @@ mod server;
 mod test;
 mod tidy;
 mod tools;
-mod trixie;
 mod wasmc;
 mod workspace;
 

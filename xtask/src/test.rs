@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::binaries::{self, BuildProfile};
-use crate::debian;
 use crate::examples;
 use crate::run::{self, heading};
 use crate::tidy;
+use crate::tools::debian;
+use crate::tools::trixie;
 use crate::tools::{self, Python};
-use crate::trixie;
 use crate::workspace::Workspace;
 
 /// Which part of the checks to run.

@@ -6,13 +6,13 @@ use std::task::{Context, Poll, Waker};
 
 use ferrite_cache::{Cache, CacheOptions, Digest, Profile};
 use ferrite_compiler::{Bounds, Compiler};
-use ferrite_runtime::permissions::Permissions;
-use ferrite_runtime::record::FunctionName;
-use ferrite_runtime::resp::{Encoder, Protocol};
-use ferrite_runtime::source::Source;
-use ferrite_runtime::spec::Isolation;
+use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::artifact::source::Source;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::permissions::Permissions;
+use ferrite_runtime::registry::record::FunctionName;
 use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
-use ferrite_server::embedded::EmbeddedKeyspace;
+use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 use ferrite_store::{Store, StoreOptions};
 use tempfile::TempDir;
 

@@ -13,9 +13,9 @@ use ferrite_cache::bundle::{
     UncheckedBundle, write_bundle,
 };
 use ferrite_compiler::{Bounds, Compiled, Compiler};
-use ferrite_runtime::record::FunctionName;
-use ferrite_runtime::source::{BundleSource, Source};
-use ferrite_runtime::trust::TrustOptions;
+use ferrite_runtime::artifact::source::{BundleSource, Source};
+use ferrite_runtime::artifact::trust::TrustOptions;
+use ferrite_runtime::registry::record::FunctionName;
 use ferrite_runtime::{LoadRequest, RuntimeOptions};
 use minisign::KeyPair;
 

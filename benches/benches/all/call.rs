@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion};
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::bed::{Bed, encoder};
 

@@ -1,7 +1,7 @@
 //! What one host call costs: a hundred of them in one call of a guest, beside a hundred of nothing.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::bed::{Bed, encoder};
 

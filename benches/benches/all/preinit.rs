@@ -9,7 +9,7 @@ use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion};
 use ferrite_compiler::{Bounds, Compiler, PreinitChoice};
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::bed::{Bed, encoder};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use criterion::Criterion;
 use ferrite_cache::{Profile, Rewind};
 use ferrite_compiler::rewrite::rewrite;
-use ferrite_runtime::engine::{EngineOptions, engine};
+use ferrite_runtime::instance::engine::{EngineOptions, engine};
 use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
 use ferrite_runtime::rewind::exports::RewindExports;
 use ferrite_runtime::rewind::pristine::{Pristine, Rewinder, Rewound};

@@ -12,7 +12,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::bed::{Bed, encoder};
 

@@ -12,12 +12,15 @@ use super::error::{
 use super::evict::{self, Evicted};
 use super::layout::{Key, Kind, Place, SOURCE_BYTES_MAX};
 use super::lock::KeyLock;
+use super::publish::step::Observer;
 use super::root::Root;
-use super::side_by_side::side_by_side;
-use super::step::Step;
-use super::survey::{self, EntrySummary, Survey, Usage, Verdict};
-use super::{lookup, pins, publish, quarantine, sweep};
+use super::{lookup, publish};
 use crate::digest::Digest;
+use crate::disk::evict::survey::{self, EntrySummary, Survey, Usage, Verdict};
+use crate::disk::evict::{pins, sweep};
+use crate::disk::lookup::quarantine;
+use crate::disk::publish::side_by_side::side_by_side;
+use crate::disk::publish::step::Step;
 use crate::manifest::Manifest;
 use crate::profile::Profile;
 
@@ -66,10 +69,7 @@ impl Cache {
         Self::open_with(options, Some(Arc::new(observer)))
     }
 
-    fn open_with(
-        options: CacheOptions,
-        observer: Option<super::step::Observer>,
-    ) -> Result<Self, OpenError> {
+    fn open_with(options: CacheOptions, observer: Option<Observer>) -> Result<Self, OpenError> {
         let CacheOptions {
             root: path,
             size_bytes_max,

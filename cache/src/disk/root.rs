@@ -9,7 +9,7 @@ use rustix::fs::CWD;
 use super::error::StorageError;
 use super::layout::{FORMAT, Place};
 use super::private::{make_directory, open_directory};
-use super::step::{Observer, Step};
+use crate::disk::publish::step::{Observer, Step};
 
 /// The cache's root directory.
 ///

@@ -7,20 +7,17 @@ pub(crate) mod compile;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
-pub(crate) mod keygen;
 pub(crate) mod new;
-pub(crate) mod pull;
-pub(crate) mod push;
+pub(crate) mod registry;
 pub(crate) mod run;
-pub(crate) mod sign;
+pub(crate) mod signing;
 pub(crate) mod targets;
-pub(crate) mod verify;
 pub(crate) mod worker;
 
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::console::{Console, Exit};
+use crate::terminal::console::{Console, Exit};
 
 /// A command and what was typed for it.
 #[derive(Debug, Subcommand)]
@@ -38,15 +35,15 @@ pub(crate) enum Command {
     /// Pack a module and its native code into a bundle that servers can trust
     Bundle(bundle::Arguments),
     /// Make a key pair that signs bundles
-    Keygen(keygen::Arguments),
+    Keygen(signing::keygen::Arguments),
     /// Sign a bundle
-    Sign(sign::Arguments),
+    Sign(signing::sign::Arguments),
     /// Check that a trusted key signed a bundle, and every byte of it
-    Verify(verify::Arguments),
+    Verify(signing::verify::Arguments),
     /// Put a signed bundle into an OCI registry
-    Push(push::Arguments),
+    Push(registry::push::Arguments),
     /// Fetch a bundle from an OCI registry, and check that a trusted key signed it
-    Pull(pull::Arguments),
+    Pull(registry::pull::Arguments),
     /// Show what a release may do that the one before could not; exit code 3 where it is more
     Diff(diff::Arguments),
     /// Look at the cache and keep it in order
@@ -69,11 +66,11 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
         Command::Inspect(arguments) => inspect::run(arguments, console),
         Command::Run(arguments) => run::run(arguments, console),
         Command::Bundle(arguments) => bundle::run(arguments, console),
-        Command::Keygen(arguments) => keygen::run(arguments, console),
-        Command::Sign(arguments) => sign::run(arguments, console),
-        Command::Verify(arguments) => verify::run(arguments, console),
-        Command::Push(arguments) => push::run(arguments, console),
-        Command::Pull(arguments) => pull::run(arguments, console),
+        Command::Keygen(arguments) => signing::keygen::run(arguments, console),
+        Command::Sign(arguments) => signing::sign::run(arguments, console),
+        Command::Verify(arguments) => signing::verify::run(arguments, console),
+        Command::Push(arguments) => registry::push::run(arguments, console),
+        Command::Pull(arguments) => registry::pull::run(arguments, console),
         Command::Diff(arguments) => diff::run(arguments, console),
         Command::Cache(arguments) => cache::run(arguments, console),
         Command::Targets(arguments) => targets::run(arguments, console),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use ferrite_cache::{Baseline, Fingerprint, Target};
 use serde::Serialize;
 
-use crate::console::{Console, Exit, Report};
+use crate::terminal::console::{Console, Exit, Report};
 
 /// What was typed after `targets`.
 #[derive(Debug, clap::Args)]

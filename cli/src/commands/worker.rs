@@ -6,7 +6,7 @@ use anyhow::Result;
 use ferrite_compiler::sandbox::{self, SandboxLimits};
 use ferrite_compiler::{Bounds, worker};
 
-use crate::console::Exit;
+use crate::terminal::console::Exit;
 
 /// What was typed after `worker`: nothing, as the job says it all.
 #[derive(Debug, clap::Args)]

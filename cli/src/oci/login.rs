@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 
-use crate::source;
+use crate::files::source;
 
 /// The variables that hold name and password; the password is never an argument.
 const USER: &str = "FERRITE_REGISTRY_USER";

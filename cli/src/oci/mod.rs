@@ -159,7 +159,7 @@ impl Registry {
 
 /// Reads a file whole, for pushing.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    crate::source::read(path, BUNDLE_BYTES_MAX).with_context(|| path.display().to_string())
+    crate::files::source::read(path, BUNDLE_BYTES_MAX).with_context(|| path.display().to_string())
 }
 
 /// Whether a registry, given as its host and maybe a port, is on this machine.

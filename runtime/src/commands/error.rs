@@ -1,7 +1,7 @@
 //! Why a request is not a command of ours.
 
 use crate::error::{CallError, Quoted};
-use crate::quantity::QuantityError;
+use crate::policy::quantity::QuantityError;
 
 /// Why a request is not one of these commands. The text is the whole error reply.
 #[derive(Debug, thiserror::Error)]

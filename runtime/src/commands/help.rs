@@ -3,7 +3,7 @@
 use super::error::CommandError;
 use super::spec::{Keys, Right, Runs, Spec};
 use super::{COMMANDS, Command};
-use crate::resp::Encoder;
+use ferrite_protocol::resp::Encoder;
 
 pub(super) static SPEC: Spec = Spec {
     name: "WASM.HELP",

@@ -5,76 +5,58 @@
 //! [`Runtime::run`] or, where [`Spec::runs`] says that it blocks, with [`Runtime::run_blocking`] on
 //! a thread that may.
 
-mod background;
-mod call;
-mod call_async;
-mod counted;
-mod define;
+pub(crate) mod calls;
 mod error;
-mod errors;
-mod exports;
-mod fcall;
-mod fields;
+pub(crate) mod grammar;
 mod help;
-mod info;
-mod key_positions;
-mod kill;
-mod list;
-mod load;
-mod memory;
-mod options;
-mod profile;
-mod reload;
-mod result;
-mod sections;
+pub(crate) mod inspect;
+pub(crate) mod manage;
 mod spec;
-mod stats;
-mod unload;
 
-pub use background::AsyncCall;
-pub use call::Call;
+pub use calls::background::AsyncCall;
+pub use calls::call::Call;
+pub use calls::kill::Kill;
+pub use calls::result::ResultOf;
 pub use error::CommandError;
-pub use errors::Errors;
-pub use exports::Exports;
 pub use help::Help;
-pub use info::Info;
-pub use kill::Kill;
-pub use list::List;
-pub use load::Load;
-pub use memory::Memory;
-pub use reload::Reload;
-pub use result::ResultOf;
+pub use inspect::errors::Errors;
+pub use inspect::exports::Exports;
+pub use inspect::info::Info;
+pub use inspect::list::List;
+pub use inspect::memory::Memory;
+pub use inspect::stats::Stats;
+pub use manage::load::Load;
+pub use manage::reload::Reload;
+pub use manage::unload::Unload;
 pub use spec::{Keys, Right, Runs, Spec};
-pub use stats::Stats;
-pub use unload::Unload;
 
-use crate::call::ReceiptOf;
-use crate::control::CallHandle;
+use crate::call::request::ReceiptOf;
 use crate::error::CallError;
-use crate::keyspace::Keyspace;
-use crate::resp::Encoder;
-use crate::runtime::Runtime;
+use crate::scheduling::cancellation::CallHandle;
+use crate::service::Runtime;
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::Encoder;
 
 /// Every command; the ones that are called most come first.
 pub static COMMANDS: [&Spec; 19] = [
-    &call::SPEC,
-    &call::SPEC_RO,
-    &fcall::SPEC,
-    &fcall::SPEC_RO,
-    &call_async::SPEC,
-    &result::SPEC,
-    &load::SPEC,
-    &define::SPEC,
-    &reload::SPEC,
-    &unload::SPEC,
-    &list::SPEC,
-    &info::SPEC,
-    &exports::SPEC,
-    &memory::SPEC,
-    &errors::SPEC,
-    &profile::SPEC,
-    &kill::SPEC,
-    &stats::SPEC,
+    &calls::call::SPEC,
+    &calls::call::SPEC_RO,
+    &calls::fcall::SPEC,
+    &calls::fcall::SPEC_RO,
+    &calls::call_async::SPEC,
+    &calls::result::SPEC,
+    &manage::load::SPEC,
+    &manage::define::SPEC,
+    &manage::reload::SPEC,
+    &manage::unload::SPEC,
+    &inspect::list::SPEC,
+    &inspect::info::SPEC,
+    &inspect::exports::SPEC,
+    &inspect::memory::SPEC,
+    &inspect::errors::SPEC,
+    &calls::profile::SPEC,
+    &calls::kill::SPEC,
+    &inspect::stats::SPEC,
     &help::SPEC,
 ];
 

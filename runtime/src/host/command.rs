@@ -4,14 +4,14 @@ use ferrite_wasm_abi::Status;
 use smallvec::SmallVec;
 use wasmtime::Result;
 
-use crate::data::CommandRefusal;
+use crate::call::data_access::CommandRefusal;
+use crate::call::overflow::Source;
+use crate::call::state::{ARGUMENT_BOUNDS, CallState};
 use crate::error::Quoted;
 use crate::host::fuel;
 use crate::host::guest::Guest;
-use crate::keyspace::{DescribeError, Keyspace, Transaction};
-use crate::long_result::Source;
-use crate::resp::{Encoder, Protocol, RequestScanner, Scan};
-use crate::state::{ARGUMENT_BOUNDS, CallState};
+use ferrite_protocol::keyspace::{DescribeError, Keyspace, Transaction};
+use ferrite_protocol::resp::{Encoder, Protocol, RequestScanner, Scan};
 
 pub(super) fn call<K: Keyspace>(
     guest: &mut Guest<'_, K>,

@@ -7,14 +7,14 @@ use ferrite_wasm_abi::{Status, set_option, ttl as no_ttl};
 use smallvec::SmallVec;
 use wasmtime::Result;
 
-use crate::data::status_of;
+use crate::call::data_access::status_of;
+use crate::call::host_trap::Stop;
+use crate::call::overflow::Source;
+use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::{Guest, inputs_and_output, span};
-use crate::keyspace::{Keyspace, SetCondition, SetExpiry, StoreError, Transaction, Ttl};
-use crate::long_result::Source;
-use crate::permissions::Access;
-use crate::state::CallState;
-use crate::stop::Stop;
+use crate::policy::permissions::Access;
+use ferrite_protocol::keyspace::{Keyspace, SetCondition, SetExpiry, StoreError, Transaction, Ttl};
 
 /// What a data function answers: its result, or the status that says why there is none.
 type Answer<T> = std::result::Result<T, Status>;
@@ -349,7 +349,7 @@ fn unsigned(number: i32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::set_options;
-    use crate::keyspace::{SetCondition, SetExpiry};
+    use ferrite_protocol::keyspace::{SetCondition, SetExpiry};
 
     #[test]
     fn set_options_that_contradict_each_other_mean_nothing() {

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use wasmtime::{Caller, Trap};
 
+use crate::call::host_trap::Stop;
+use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
-use crate::keyspace::Keyspace;
-use crate::state::{CallState, StoreData};
-use crate::stop::Stop;
+use ferrite_protocol::keyspace::Keyspace;
 
 /// The guest that called a host function.
 pub(crate) struct Guest<'a, K: Keyspace> {

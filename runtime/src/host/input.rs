@@ -3,11 +3,11 @@
 use ferrite_wasm_abi::Status;
 use wasmtime::Result;
 
+use crate::call::overflow::Source;
+use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::Guest;
-use crate::keyspace::Keyspace;
-use crate::long_result::Source;
-use crate::state::CallState;
+use ferrite_protocol::keyspace::Keyspace;
 
 pub(super) fn key_count<K: Keyspace>(guest: &mut Guest<'_, K>) -> Result<i32> {
     guest.charge(fuel::CALL)?;

@@ -13,8 +13,8 @@ mod wasi;
 use ferrite_wasm_abi::{ENV_PREFIX, MODULE};
 use wasmtime::{Caller, Engine, Linker, Result};
 
-use crate::keyspace::Keyspace;
-use crate::state::StoreData;
+use crate::call::state::StoreData;
+use ferrite_protocol::keyspace::Keyspace;
 
 use command::call;
 use data::{del, exists, expire, get, hdel, hget, hset, incr_by, set, ttl};

@@ -9,13 +9,13 @@ use wasmtime::{Caller, Linker, Result};
 
 use ferrite_wasm_abi::wasi::{PREVIEW1_MODULE, errno};
 
+use crate::call::state::StoreData;
 use crate::host::fuel;
 use crate::host::guest::Guest;
 use crate::host::wasi::{STDIN, is_stream};
-use crate::keyspace::Keyspace;
-use crate::state::StoreData;
-use crate::ticker::{Moment, sleep_until};
-use crate::wait::unless_stopped;
+use crate::scheduling::epoch_ticker::{Moment, sleep_until};
+use crate::scheduling::wait::unless_stopped;
+use ferrite_protocol::keyspace::Keyspace;
 
 /// Bytes of a `subscription`: user data at 0, tag at 8; a clock's number at 16, time at 24, flags at
 /// 40; a stream's descriptor at 16.

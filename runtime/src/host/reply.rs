@@ -2,12 +2,12 @@
 
 use wasmtime::Result;
 
+use crate::call::host_trap::Stop;
+use crate::call::reply_builder::{ReplyBuilder, ReplyError};
 use crate::host::fuel;
 use crate::host::guest::Guest;
-use crate::keyspace::Keyspace;
-use crate::reply::{ReplyBuilder, ReplyError};
-use crate::resp::Encoder;
-use crate::stop::Stop;
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::Encoder;
 
 /// What a value without bytes of its own takes at most: a double with its head.
 const SHORT_BYTES: usize = 40;

@@ -3,11 +3,11 @@
 use ferrite_wasm_abi::log_level;
 use tracing::Level;
 
+use crate::call::host_trap::Stop;
+use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::Guest;
-use crate::keyspace::Keyspace;
-use crate::state::CallState;
-use crate::stop::Stop;
+use ferrite_protocol::keyspace::Keyspace;
 
 pub(super) fn log<K: Keyspace>(
     guest: &mut Guest<'_, K>,

@@ -10,13 +10,13 @@ use ferrite_wasm_abi::wasi::{self, PREVIEW1, PREVIEW1_MODULE, errno};
 use ferrite_wasm_abi::{Import, NumType};
 use wasmtime::{Caller, FuncType, Linker, Result, Val, ValType};
 
-use crate::guest_log::Stream;
+use crate::call::guest_log::Stream;
+use crate::call::host_trap::Stop;
+use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
 use crate::host::guest::Guest;
-use crate::keyspace::Keyspace;
-use crate::state::{CallState, StoreData};
-use crate::stop::Stop;
-use crate::ticker::Moment;
+use crate::scheduling::epoch_ticker::Moment;
+use ferrite_protocol::keyspace::Keyspace;
 
 pub(super) const STDIN: i32 = 0;
 const STDOUT: i32 = 1;

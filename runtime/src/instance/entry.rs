@@ -6,16 +6,16 @@ use ferrite_cache::EntryKind;
 use wasmtime::{Func, Val};
 
 use super::{Buffers, EntryFunc, Instance, Survives, client_error, note_refused};
+use crate::call::host_trap::Stop;
+use crate::call::reply_builder::DEPTH_MAX;
+use crate::call::scalar_values;
+use crate::call::state::CallState;
 use crate::error::CallError;
 use crate::host::fuel;
-use crate::keyspace::Keyspace;
-use crate::prepared::{Entry, Prepared};
-use crate::reply::DEPTH_MAX;
-use crate::resp::{Encoder, Protocol, ReplyBounds, transcode};
-use crate::scalar;
-use crate::scalar_func::ScalarFunc;
-use crate::state::CallState;
-use crate::stop::Stop;
+use crate::instance::linked_module::{Entry, Prepared};
+use crate::instance::typed_func::ScalarFunc;
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::{Encoder, Protocol, ReplyBounds, transcode};
 
 /// Why an entry gave no reply.
 pub(crate) enum RunError {
@@ -41,7 +41,7 @@ impl<K: Keyspace> Instance<K> {
     ///
     /// The client's error, and whether the instance may serve other calls nevertheless.
     ///
-    /// [`ReplyBuilder`]: crate::reply::ReplyBuilder
+    /// [`ReplyBuilder`]: crate::call::reply_builder::ReplyBuilder
     pub(crate) async fn run(
         &mut self,
         prepared: &Prepared<K>,
@@ -92,9 +92,9 @@ impl<K: Keyspace> Instance<K> {
         let Some(EntryFunc::Scalar(func)) = &self.entries[index] else {
             return Err(no_such_func(entry).into());
         };
-        let mut results = scalar::empty_results(&entry.signature);
+        let mut results = scalar_values::empty_results(&entry.signature);
         func.call(&mut self.store, args, &mut results).await?;
-        scalar::reply(&mut self.store.data_mut().reply, &results)
+        scalar_values::reply(&mut self.store.data_mut().reply, &results)
             .map_err(|problem| RunError::Reply(CallError::limit(problem.to_string())))
     }
 

@@ -1,9 +1,9 @@
 //! How deep calls nest: the limit is met exactly, by every isolation, and by every call anew.
 
-use ferrite_runtime::call::CallRequest;
+use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::call::request::CallRequest;
 use ferrite_runtime::error::Code;
-use ferrite_runtime::resp::Protocol;
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::store_heavy::{Choices, ENTRIES, module};
 use crate::support::{Host, TestFunction, counting_artifact, guest, spec};
@@ -214,7 +214,7 @@ async fn code_that_counts_does_the_same() {
     for seed in 1..=40_u64 {
         let mut choices = Choices::new(&[], seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let wat = module(&mut choices);
-        let limit = |spec: &mut ferrite_runtime::spec::FunctionSpec| {
+        let limit = |spec: &mut ferrite_runtime::policy::function_spec::FunctionSpec| {
             spec.limits.memory_bytes_max = 6 << 20;
         };
         let plain = host.load_with(&wat, limit);

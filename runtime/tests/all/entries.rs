@@ -1,7 +1,7 @@
 //! The three kinds of entry, and which entry a call means.
 
-use ferrite_runtime::call::CallRequest;
-use ferrite_runtime::resp::Protocol;
+use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::call::request::CallRequest;
 
 use crate::support::{Host, guest, run};
 

@@ -342,8 +342,8 @@ async fn random_fills_a_buffer() {
     let function = host.load(&run(r#"
         (call $random (i32.const 8) (i32.const 16))
         (call $reply_bulk (i32.const 0) (i32.const 32))"#));
-    let mut reply = ferrite_runtime::resp::Encoder::default();
-    let request = ferrite_runtime::call::CallRequest::new(b"test", &[], &[]);
+    let mut reply = ferrite_protocol::resp::Encoder::default();
+    let request = ferrite_runtime::call::request::CallRequest::new(b"test", &[], &[]);
     let mut seen = std::collections::HashSet::new();
     for _ in 0..4 {
         reply.clear();
@@ -386,9 +386,9 @@ async fn host_work_costs_fuel_in_proportion_to_bytes() {
                 (drop (call $set {KEY} (i32.const 128) (i32.const {len}) (i32.const 0) (i64.const -1)))
                 (call $reply_null))"#
         )));
-        let request = ferrite_runtime::call::CallRequest::new(b"test", &[], &[]);
+        let request = ferrite_runtime::call::request::CallRequest::new(b"test", &[], &[]);
         let (_, outcome) = host
-            .request(ferrite_runtime::resp::Protocol::Resp2, &function, &request)
+            .request(ferrite_protocol::resp::Protocol::Resp2, &function, &request)
             .await;
         assert_eq!(outcome.error, None);
         used.push(outcome.fuel);

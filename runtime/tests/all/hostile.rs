@@ -1,9 +1,9 @@
 //! Guests that are out to break rewinding, and many calls of good ones.
 
-use ferrite_runtime::call::CallRequest;
-use ferrite_runtime::engine::EngineOptions;
-use ferrite_runtime::resp::Protocol;
-use ferrite_runtime::spec::Isolation;
+use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::call::request::CallRequest;
+use ferrite_runtime::instance::engine::EngineOptions;
+use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::support::{Host, TestFunction, guest};
 

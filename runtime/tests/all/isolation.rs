@@ -1,7 +1,7 @@
 //! What calls of one function see of each other: nothing when fresh, everything when reused.
 
-use ferrite_runtime::pool::PoolUsage;
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::scheduling::pool::PoolUsage;
 
 use crate::support::{Host, guest};
 
@@ -125,14 +125,14 @@ async fn an_instance_that_trapped_is_not_reused() {
     let host = Host::new();
     let function = host.load_reusing(&guest(COUNTER));
     assert_eq!(host.call(&function, &[], &[]).await, "*3 :1 :1 :2");
-    let request = ferrite_runtime::call::CallRequest::new(b"test.fail", &[], &[]);
-    let protocol = ferrite_runtime::resp::Protocol::Resp2;
+    let request = ferrite_runtime::call::request::CallRequest::new(b"test.fail", &[], &[]);
+    let protocol = ferrite_protocol::resp::Protocol::Resp2;
     let (reply, _) = host.request(protocol, &function, &request).await;
     assert!(reply.starts_with("-TRAP "), "{reply}");
     assert_eq!(function.usage().idle, 0);
     assert_eq!(host.call(&function, &[], &[]).await, "*3 :1 :1 :2");
     // One that returned without a reply did return.
-    let request = ferrite_runtime::call::CallRequest::new(b"test.silent", &[], &[]);
+    let request = ferrite_runtime::call::request::CallRequest::new(b"test.silent", &[], &[]);
     let (reply, _) = host.request(protocol, &function, &request).await;
     assert!(reply.starts_with("-INVALID "), "{reply}");
     assert_eq!(host.call(&function, &[], &[]).await, "*3 :2001 :2 :3");

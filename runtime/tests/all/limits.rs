@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrite_runtime::limits::Limits;
+use ferrite_runtime::policy::limits::Limits;
 
 use crate::support::{Host, guest, run};
 
@@ -47,10 +47,10 @@ async fn a_timeout_can_only_shorten() {
         spec.limits.time_max = Duration::from_millis(30);
     });
     for (timeout, expected) in [(5, "its limit is 5 ms"), (60_000, "its limit is 30 ms")] {
-        let mut request = ferrite_runtime::call::CallRequest::new(b"test", &[], &[]);
+        let mut request = ferrite_runtime::call::request::CallRequest::new(b"test", &[], &[]);
         request.timeout = Some(Duration::from_millis(timeout));
         let (reply, _) = host
-            .request(ferrite_runtime::resp::Protocol::Resp2, &function, &request)
+            .request(ferrite_protocol::resp::Protocol::Resp2, &function, &request)
             .await;
         assert!(reply.contains(expected), "{reply}");
     }
@@ -59,7 +59,7 @@ async fn a_timeout_can_only_shorten() {
 #[tokio::test]
 async fn growth_past_the_limit_is_refused_and_named_when_the_guest_gives_up() {
     let host = Host::new();
-    let limit = |spec: &mut ferrite_runtime::spec::FunctionSpec| {
+    let limit = |spec: &mut ferrite_runtime::policy::function_spec::FunctionSpec| {
         spec.limits.memory_bytes_max = 128 << 10;
     };
     let function = host.load_with(
@@ -93,7 +93,7 @@ async fn a_refusal_is_forgotten_with_its_call() {
         ),
         |spec| {
             spec.limits.memory_bytes_max = 128 << 10;
-            spec.isolation = ferrite_runtime::spec::Isolation::Reuse;
+            spec.isolation = ferrite_runtime::policy::function_spec::Isolation::Reuse;
         },
     );
     assert_eq!(host.call(&function, &["k"], &[]).await, "_");
@@ -113,9 +113,9 @@ async fn table_growth_past_the_limit_is_refused() {
                 (then unreachable))))"#;
     let function = host.load_with(wat, |spec| spec.limits.table_elements_max = 50);
     assert_eq!(host.call(&function, &[], &[]).await, ":-1");
-    let request = ferrite_runtime::call::CallRequest::new(b"test.give_up", &[], &[]);
+    let request = ferrite_runtime::call::request::CallRequest::new(b"test.give_up", &[], &[]);
     let (reply, _) = host
-        .request(ferrite_runtime::resp::Protocol::Resp2, &function, &request)
+        .request(ferrite_protocol::resp::Protocol::Resp2, &function, &request)
         .await;
     assert_eq!(
         reply,
@@ -140,7 +140,9 @@ async fn unbounded_recursion_ends_with_the_stack() {
 #[tokio::test]
 async fn a_reply_past_the_limit_is_refused() {
     let host = Host::new();
-    let limit = |spec: &mut ferrite_runtime::spec::FunctionSpec| spec.limits.reply_bytes_max = 1000;
+    let limit = |spec: &mut ferrite_runtime::policy::function_spec::FunctionSpec| {
+        spec.limits.reply_bytes_max = 1000
+    };
     let expected = "-LIMIT the reply is longer than its limit of 1000 bytes; raise max_reply, or reply with less";
     for body in [
         "(call $reply_bulk (i32.const 0) (i32.const 1001))",
@@ -176,9 +178,9 @@ async fn writes_past_the_limit_are_refused() {
         ("9999", ":-20"),
     ] {
         let args = [len.as_bytes()];
-        let request = ferrite_runtime::call::CallRequest::new(b"test.store", &[], &args);
+        let request = ferrite_runtime::call::request::CallRequest::new(b"test.store", &[], &args);
         let (reply, _) = host
-            .request(ferrite_runtime::resp::Protocol::Resp2, &function, &request)
+            .request(ferrite_protocol::resp::Protocol::Resp2, &function, &request)
             .await;
         assert_eq!(reply, expected, "{len}");
     }
@@ -211,9 +213,9 @@ async fn fuel_is_counted() {
     let mut used = Vec::new();
     for steps in ["1000", "2000"] {
         let args = [steps.as_bytes()];
-        let request = ferrite_runtime::call::CallRequest::new(b"test", &[], &args);
+        let request = ferrite_runtime::call::request::CallRequest::new(b"test", &[], &args);
         let (_, outcome) = host
-            .request(ferrite_runtime::resp::Protocol::Resp2, &function, &request)
+            .request(ferrite_protocol::resp::Protocol::Resp2, &function, &request)
             .await;
         used.push(outcome.fuel);
     }
@@ -227,7 +229,7 @@ fn tables_are_bounded_alike_by_the_compiler_and_the_engine() {
     assert_eq!(bounds.table_elements_max, Limits::TABLE_ELEMENTS_END);
     assert_eq!(
         bounds.tables_max,
-        ferrite_runtime::engine::TABLES_PER_MODULE_MAX
+        ferrite_runtime::instance::engine::TABLES_PER_MODULE_MAX
     );
 }
 

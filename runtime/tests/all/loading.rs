@@ -39,12 +39,13 @@ async fn every_declared_import_can_be_linked() {
 #[test]
 fn what_could_never_run_is_refused_at_load() {
     let host = Host::new();
-    let refused = |wat: &str, adjust: &dyn Fn(&mut ferrite_runtime::spec::FunctionSpec)| match host
-        .try_load(wat, |spec| adjust(spec))
-    {
-        Ok(_) => panic!("loaded: {wat}"),
-        Err(error) => error.to_string(),
-    };
+    let refused =
+        |wat: &str, adjust: &dyn Fn(&mut ferrite_runtime::policy::function_spec::FunctionSpec)| {
+            match host.try_load(wat, |spec| adjust(spec)) {
+                Ok(_) => panic!("loaded: {wat}"),
+                Err(error) => error.to_string(),
+            }
+        };
     let large = "(module (memory 3) (table 20 funcref) (func (export \"run\")))";
     assert_eq!(
         refused(large, &|spec| spec.limits.memory_bytes_max = 128 << 10),

@@ -1,7 +1,7 @@
 //! The permission door, as guests meet it.
 
-use ferrite_runtime::call::CallRequest;
-use ferrite_runtime::resp::Protocol;
+use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::call::request::CallRequest;
 use ferrite_wasm_abi::Status;
 
 use crate::support::{Host, TestFunction, guest};

@@ -1,6 +1,6 @@
 //! Replies of command entries: every kind, and those that are not exactly one.
 
-use ferrite_runtime::resp::Protocol;
+use ferrite_protocol::resp::Protocol;
 
 use crate::support::{Host, guest, run};
 
@@ -120,7 +120,8 @@ async fn traps_name_the_function_they_happened_in() {
         ),
     ] {
         let args: Vec<_> = args.iter().map(|arg| arg.as_bytes()).collect();
-        let request = ferrite_runtime::call::CallRequest::new(entry.as_bytes(), &[], &args);
+        let request =
+            ferrite_runtime::call::request::CallRequest::new(entry.as_bytes(), &[], &args);
         let (reply, _) = host.request(Protocol::Resp2, &function, &request).await;
         let start = format!("-TRAP in wasm function \"{name}\" at offset 0x");
         assert!(

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ferrite_runtime::call::CallRequest;
-use ferrite_runtime::pool::PoolUsage;
-use ferrite_runtime::resp::Protocol;
-use ferrite_runtime::spec::Isolation;
+use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::call::request::CallRequest;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::scheduling::pool::PoolUsage;
 
 use crate::support::{Host, TestFunction, guest, run};
 

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use ferrite_runtime::call::CallRequest;
-use ferrite_runtime::control::CallHandle;
-use ferrite_runtime::resp::{Encoder, Protocol};
-use ferrite_runtime::spec::Isolation;
+use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::call::request::CallRequest;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::scheduling::cancellation::CallHandle;
 
 use crate::support::{Host, TestFunction, guest};
 
@@ -260,9 +260,12 @@ async fn the_ticker_wakes_for_a_call_after_a_quiet_time() {
     });
     for _ in 0..3 {
         // Long enough for the ticker to park, which nothing outside it can observe.
-        let quiet = ferrite_runtime::ticker::Moment::now()
-            .after(ferrite_runtime::ticker::TICK * 4 * ferrite_runtime::ticker::QUIET_TICKS);
-        while ferrite_runtime::ticker::Moment::now() < quiet {
+        let quiet = ferrite_runtime::scheduling::epoch_ticker::Moment::now().after(
+            ferrite_runtime::scheduling::epoch_ticker::TICK
+                * 4
+                * ferrite_runtime::scheduling::epoch_ticker::QUIET_TICKS,
+        );
+        while ferrite_runtime::scheduling::epoch_ticker::Moment::now() < quiet {
             tokio::task::yield_now().await;
         }
         let reply = host.call(&function, &[], &[]).await;

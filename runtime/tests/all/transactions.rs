@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use ferrite_runtime::call::{CallRequest, OPTIMISTIC_TRIES_MAX};
-use ferrite_runtime::control::CallHandle;
+use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::call::request::{CallRequest, OPTIMISTIC_TRIES_MAX};
 use ferrite_runtime::error::Code;
-use ferrite_runtime::resp::Protocol;
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::scheduling::cancellation::CallHandle;
 
 use crate::support::{Host, guest};
 

@@ -346,13 +346,13 @@ async fn a_guest_may_sleep_as_long_as_its_call_may_take() {
     let reply = host.call(&function, &[], &[]).await;
     assert!(reply.starts_with("-TIMEOUT "), "{reply}");
 
-    let handle = ferrite_runtime::control::CallHandle::new();
+    let handle = ferrite_runtime::scheduling::cancellation::CallHandle::new();
     handle.kill();
-    let request = ferrite_runtime::call::CallRequest {
+    let request = ferrite_runtime::call::request::CallRequest {
         handle: Some(&handle),
-        ..ferrite_runtime::call::CallRequest::new(b"test", &[], &[])
+        ..ferrite_runtime::call::request::CallRequest::new(b"test", &[], &[])
     };
-    let protocol = ferrite_runtime::resp::Protocol::Resp3;
+    let protocol = ferrite_protocol::resp::Protocol::Resp3;
     let (reply, _) = host.request(protocol, &function, &request).await;
     assert!(reply.starts_with("-KILLED "), "{reply}");
 }

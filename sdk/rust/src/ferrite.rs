@@ -10,11 +10,11 @@
 use ferrite_wasm_abi::{Status, set_option};
 
 use crate::argument::{Argument, ArgumentList, Arguments};
-use crate::decode::decode;
 use crate::error::Error;
 use crate::excerpt::excerpt;
-use crate::from_value::{FromValue, Mismatch};
 use crate::host;
+use crate::input::decode::decode;
+use crate::input::from_value::{FromValue, Mismatch};
 pub use crate::level::Level;
 use crate::result_buffer::read;
 use crate::value::Value;
@@ -52,7 +52,7 @@ pub fn set(key: impl AsRef<[u8]>, value: impl Argument) -> Result<(), Error> {
 ///
 /// ```
 /// # use ferrite_wasm_sdk::*;
-/// # use ferrite_wasm_sdk::ferrite::SetOptions;
+/// # use crate::ferrite::SetOptions;
 /// # let store = mock::Store::new();
 /// let locked = ferrite::set_with("lock:job", "worker-1", SetOptions::new().if_absent().ttl_secs(30))?;
 /// assert!(locked);

@@ -42,21 +42,15 @@ extern crate std;
 #[cfg(any(all(target_family = "wasm", feature = "allocator"), test))]
 mod allocator;
 mod argument;
-mod decode;
-mod entry;
 mod error;
 mod excerpt;
 pub mod ferrite;
-mod from_value;
 #[cfg(target_family = "wasm")]
 mod guest;
 mod input;
-#[cfg(feature = "serde")]
-mod json;
 mod level;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
-mod parameter;
 mod reply;
 mod result_buffer;
 mod value;
@@ -72,20 +66,20 @@ pub use argument::{Argument, Arguments};
 pub use error::Error;
 pub use ferrite_wasm_abi::Status;
 pub use ferrite_wasm_sdk_macros::{entry, ferrite_function};
-pub use from_value::{FromValue, Mismatch};
 #[cfg(all(target_family = "wasm", not(feature = "std")))]
 pub use guest::panicked;
-pub use input::{Entry, Input, Refusal};
+pub use input::from_value::{FromValue, Mismatch};
 #[cfg(feature = "serde")]
-pub use json::Json;
-pub use parameter::{Keys, Parameter};
+pub use input::json::Json;
+pub use input::parameter::{Keys, Parameter};
+pub use input::{Entry, Input, Refusal};
 pub use reply::{Reply, Simple};
 pub use value::Value;
 
 /// What the macro's code calls; not for other use.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::entry::{finish, run, take};
+    pub use crate::input::entry::{finish, run, take};
     pub use crate::input::{Description, Entry, Input};
 }
 

@@ -1,38 +1,21 @@
 //! The commands that are about the connection and the server, one file each.
 
-mod auth;
-mod catalog;
-mod client;
-mod command;
-mod config;
-mod data_docs;
-mod discard;
-mod echo;
-mod exec;
-mod hello;
-mod info;
-mod multi;
-mod ping;
-mod quit;
-mod reset;
-mod select;
-mod shutdown;
-mod slowlog;
-mod unwatch;
-mod usage;
-mod watch;
+pub(crate) mod connection;
+pub(crate) mod docs;
+pub(crate) mod server;
+pub(crate) mod transactions;
 
 use std::sync::Arc;
 
-pub(crate) use info::resident_bytes;
+pub(crate) use server::info::resident_bytes;
 
+use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::error::Quoted;
-use ferrite_runtime::resp::Encoder;
 
-use crate::clients::Client;
+use crate::clients::registry::Client;
+use crate::clients::session::Session;
 use crate::config::Right;
-use crate::host::Host;
-use crate::session::Session;
+use crate::state::Host;
 
 /// What a command works with.
 pub(crate) struct Scope<'a> {
@@ -76,24 +59,24 @@ pub(crate) struct Spec {
 
 /// Every command of the server's own.
 pub(crate) static SPECS: [&Spec; 18] = [
-    &auth::SPEC,
-    &client::SPEC,
-    &command::SPEC,
-    &config::SPEC,
-    &echo::SPEC,
-    &hello::SPEC,
-    &info::SPEC,
-    &ping::SPEC,
-    &quit::SPEC,
-    &reset::SPEC,
-    &select::SPEC,
-    &shutdown::SPEC,
-    &slowlog::SPEC,
-    &multi::SPEC,
-    &exec::SPEC,
-    &discard::SPEC,
-    &watch::SPEC,
-    &unwatch::SPEC,
+    &connection::auth::SPEC,
+    &connection::client::SPEC,
+    &server::command::SPEC,
+    &server::config::SPEC,
+    &connection::echo::SPEC,
+    &connection::hello::SPEC,
+    &server::info::SPEC,
+    &connection::ping::SPEC,
+    &connection::quit::SPEC,
+    &connection::reset::SPEC,
+    &connection::select::SPEC,
+    &server::shutdown::SPEC,
+    &server::slowlog::SPEC,
+    &transactions::multi::SPEC,
+    &transactions::exec::SPEC,
+    &transactions::discard::SPEC,
+    &transactions::watch::SPEC,
+    &transactions::unwatch::SPEC,
 ];
 
 /// The command of this name, in any case.

@@ -1,9 +1,9 @@
 //! Settings whose types are the runtime's: how a function's permissions, isolation and counts are
 //! read from the configuration.
 
-use ferrite_runtime::permissions::Permissions;
-use ferrite_runtime::quantity::{ByteSize, Count, Span};
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::permissions::Permissions;
+use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
 
 use super::setting::{Raw, Setting, parsed, quoted, text};
 

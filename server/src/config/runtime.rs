@@ -1,12 +1,12 @@
 //! What the configuration means to the runtime.
 
 use ferrite_runtime::RuntimeOptions;
-use ferrite_runtime::async_calls::AsyncOptions;
-use ferrite_runtime::engine::EngineOptions;
-use ferrite_runtime::limits::{LimitSettings, Limits, LimitsError};
-use ferrite_runtime::pool::PoolOptions;
-use ferrite_runtime::source::SourceOptions;
-use ferrite_runtime::worker::WorkerOptions;
+use ferrite_runtime::artifact::compile_worker::WorkerOptions;
+use ferrite_runtime::artifact::source::SourceOptions;
+use ferrite_runtime::instance::engine::EngineOptions;
+use ferrite_runtime::policy::limits::{LimitSettings, Limits, LimitsError};
+use ferrite_runtime::scheduling::pool::PoolOptions;
+use ferrite_runtime::service::background_calls::AsyncOptions;
 
 use super::{Config, WasmBackground, WasmLimits, WasmPool};
 
@@ -110,10 +110,10 @@ fn saturate(number: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use ferrite_runtime::RuntimeOptions;
-    use ferrite_runtime::async_calls::AsyncOptions;
-    use ferrite_runtime::limits::Limits;
-    use ferrite_runtime::pool::PoolOptions;
-    use ferrite_runtime::worker::WorkerOptions;
+    use ferrite_runtime::artifact::compile_worker::WorkerOptions;
+    use ferrite_runtime::policy::limits::Limits;
+    use ferrite_runtime::scheduling::pool::PoolOptions;
+    use ferrite_runtime::service::background_calls::AsyncOptions;
 
     use super::{Config, options};
 

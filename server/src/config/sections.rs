@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use ferrite_runtime::permissions::Permissions;
-use ferrite_runtime::quantity::{ByteSize, Count, Span};
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::permissions::Permissions;
+use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
 
 use super::audit::Audit;
 use super::error::ConfigError;

@@ -1,7 +1,7 @@
 //! The keys of the configuration: whose bundles are loaded.
 
 use ferrite_cache::bundle::KeyIdError;
-use ferrite_runtime::trust::{KeyError, TrustOptions};
+use ferrite_runtime::artifact::trust::{KeyError, TrustOptions};
 
 use super::Config;
 

@@ -4,12 +4,8 @@
 //! that no push is missed. Whoever commits a key into being takes the element out again at once on
 //! behalf of the client that has waited longest, as Redis does: nobody else's next command sees it.
 
-mod blocked;
 mod registry;
-mod serve;
 mod wish;
 
-pub use blocked::Blocked;
 pub(crate) use registry::{Registry, Waiter};
-pub(crate) use serve::Ready;
-pub(crate) use wish::{Await, Wish, run};
+pub(crate) use wish::{Await, Served, Wish};

@@ -8,8 +8,8 @@ use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::wish::{Await, Served};
-use crate::blob::Blob;
 use crate::durable::Receipt;
+use crate::value::blob::Blob;
 
 /// All blocked clients of a store.
 #[derive(Debug, Default)]
@@ -30,9 +30,9 @@ struct Queues {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     ticket: u64,
-    pub(super) wait: Await,
-    pub(super) outcome: Mutex<Option<(Served, Receipt)>>,
-    pub(super) served: Event,
+    pub(crate) wait: Await,
+    pub(crate) outcome: Mutex<Option<(Served, Receipt)>>,
+    pub(crate) served: Event,
 }
 
 impl Registry {
@@ -63,7 +63,7 @@ impl Registry {
     }
 
     /// Those who wait for a key, longest first.
-    pub(super) fn waiting_for(&self, database: u32, key: &Blob) -> Vec<Arc<Waiter>> {
+    pub(crate) fn waiting_for(&self, database: u32, key: &Blob) -> Vec<Arc<Waiter>> {
         let queues = self.queues.lock();
         let queue = queues.by_key.get(&(database, key.clone()));
         queue
@@ -72,14 +72,14 @@ impl Registry {
     }
 
     /// Takes a client out to serve it; `None` if somebody else did, or it has given up.
-    pub(super) fn claim<'w>(&self, waiter: &'w Waiter) -> Option<Claim<'w>> {
+    pub(crate) fn claim<'w>(&self, waiter: &'w Waiter) -> Option<Claim<'w>> {
         // Locked first, so that a client that finds itself taken out waits here for the outcome.
         let outcome = waiter.outcome.lock();
         self.remove(waiter).then_some(Claim { waiter, outcome })
     }
 
     /// Removes a client; tells whether it was still waiting.
-    pub(super) fn remove(&self, waiter: &Waiter) -> bool {
+    pub(crate) fn remove(&self, waiter: &Waiter) -> bool {
         let mut queues = self.queues.lock();
         let mut was_waiting = false;
         for key in &waiter.wait.keys {
@@ -99,14 +99,14 @@ impl Registry {
 }
 
 /// The sole right to serve a client.
-pub(super) struct Claim<'w> {
+pub(crate) struct Claim<'w> {
     waiter: &'w Waiter,
     outcome: MutexGuard<'w, Option<(Served, Receipt)>>,
 }
 
 impl Claim<'_> {
     /// Hands over what was taken for this client.
-    pub(super) fn serve(mut self, served: Served, receipt: Receipt) {
+    pub(crate) fn serve(mut self, served: Served, receipt: Receipt) {
         *self.outcome = Some((served, receipt));
         drop(self.outcome);
         self.waiter.served.notify(usize::MAX);

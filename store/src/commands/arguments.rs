@@ -3,10 +3,20 @@
 use std::time::Duration;
 
 use super::spec::Argv;
+use crate::commands::strings::long_double::{Extended, Parsed};
 use crate::error::StoreError;
-use crate::extended::{Extended, Parsed};
-use crate::number::{integer, parse_integer};
 use crate::value::list::End;
+use ferrite_protocol::number::{parse_double, parse_integer};
+
+/// Reads an integer argument.
+pub(crate) fn integer(text: &[u8]) -> Result<i64, StoreError> {
+    parse_integer(text).ok_or(StoreError::NotAnInteger)
+}
+
+/// Reads a double argument.
+pub(crate) fn double(text: &[u8]) -> Result<f64, StoreError> {
+    parse_double(text).ok_or(StoreError::NotAFloat)
+}
 
 /// Reads a number of keys or elements that must lie above zero.
 pub(super) fn positive(text: &[u8], complaint: &'static str) -> Result<usize, StoreError> {

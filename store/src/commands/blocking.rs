@@ -1,12 +1,17 @@
 //! Pops that wait.
 
+use std::time::Duration;
+
+use ferrite_protocol::reply_writer::ReplyWriter;
+
 use super::arguments::{counted_keys, end, pop_count, timeout};
 use super::spec::{Answer, Argv, BLOCKING, FAST, Keys, MOVABLEKEYS, Out, WRITE, commands};
 use super::zsets::low_or_high;
-use crate::blob::Blob;
-use crate::blocking::{Wish, run};
+use crate::blocking::{Await, Wish};
+use crate::error::StoreError;
+use crate::execution::view::View;
+use crate::value::blob::Blob;
 use crate::value::list::End;
-use crate::view::View;
 
 const BEFORE_TIMEOUT: Keys = Keys::Positions {
     first: 1,
@@ -29,6 +34,32 @@ fn pop<V: View>(view: &mut V, argv: Argv<'_>, wish: Wish, out: Out<'_>) -> Answe
     let last = argv.len() - 1;
     let timeout = timeout(argv[last])?;
     run(view, &argv[1..last], wish, timeout, out)
+}
+
+/// Runs a blocking command: takes what is there, or waits, or says that there is nothing.
+fn run<V: View>(
+    view: &mut V,
+    keys: &[&[u8]],
+    wish: Wish,
+    timeout: Option<Duration>,
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    for key in keys {
+        if let Some(served) = wish.take(view, key)? {
+            served.write(out);
+            return Ok(());
+        }
+    }
+    let wait = Await {
+        database: view.database(),
+        keys: keys.iter().map(|key| Blob::new(key)).collect(),
+        wish,
+        timeout,
+    };
+    if let Some(wait) = view.block(wait) {
+        wait.wish.refuse(out);
+    }
+    Ok(())
 }
 
 fn blpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {

@@ -1,16 +1,17 @@
 //! Hashes.
 
-use super::counters::add_floats;
 use super::random;
-use super::scan::{self, Extra, ScanOptions};
 use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
-use crate::blob::Blob;
+use crate::commands::arguments::integer;
+use crate::commands::keys::scan::{self, Extra, ScanOptions};
+use crate::commands::strings::counters::add_floats;
+use crate::commands::strings::long_double::{Extended, Parsed};
 use crate::error::StoreError;
-use crate::extended::{Extended, Parsed};
-use crate::number::{integer, parse_integer};
-use crate::reply::Protocol;
+use crate::execution::view::{Missing, View};
 use crate::value::Hash;
-use crate::view::{Missing, View};
+use crate::value::blob::Blob;
+use ferrite_protocol::number::parse_integer;
+use ferrite_protocol::reply_writer::Protocol;
 
 commands! {
     "hset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hset;

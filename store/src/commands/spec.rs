@@ -2,11 +2,11 @@
 
 use smallvec::SmallVec;
 
-use crate::direct::Direct;
 use crate::error::StoreError;
-use crate::number::parse_integer;
-use crate::reply::ReplyWriter;
-use crate::transaction::within::Within;
+use crate::execution::direct::Direct;
+use crate::transaction::view::Within;
+use ferrite_protocol::number::parse_integer;
+use ferrite_protocol::reply_writer::ReplyWriter;
 
 /// A request: the name and its arguments.
 pub(super) type Argv<'a> = &'a [&'a [u8]];
@@ -249,7 +249,7 @@ impl Command {
 /// Lists a family's commands: name, arity, flags, keys, and the function that does it.
 macro_rules! commands {
     ($($name:literal, $arity:literal, $flags:expr, $keys:expr => $run:path;)*) => {
-        pub(super) const COMMANDS: &[$crate::commands::spec::Command] = &[$(
+        pub(in $crate::commands) const COMMANDS: &[$crate::commands::spec::Command] = &[$(
             $crate::commands::spec::Command {
                 spec: $crate::commands::spec::CommandSpec {
                     name: $name,

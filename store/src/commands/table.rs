@@ -5,12 +5,9 @@ use std::sync::LazyLock;
 use hashbrown::HashTable;
 
 use super::spec::{Command, CommandSpec};
-use super::{
-    bitfield, bits, blocking, counters, expiry, hashes, keys, list_search, lists, object,
-    set_algebra, sets, sort, strings, zset_algebra, zset_ranges, zsets,
-};
+use super::{blocking, hashes, keys, lists, sets, strings, zsets};
 use crate::error::StoreError;
-use crate::hashing::hash;
+use crate::value::hashing::hash;
 
 /// Longest name of a command, and a bound for the copy that is made of a name to find it.
 const NAME_LEN_MAX: usize = 32;
@@ -19,22 +16,22 @@ const ECHO_LEN_MAX: usize = 128;
 
 const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
-    counters::COMMANDS,
-    bits::COMMANDS,
-    bitfield::COMMANDS,
+    strings::counters::COMMANDS,
+    strings::bits::COMMANDS,
+    strings::bitfield::COMMANDS,
     keys::COMMANDS,
-    expiry::COMMANDS,
-    object::COMMANDS,
-    sort::COMMANDS,
+    keys::expiry::COMMANDS,
+    keys::object::COMMANDS,
+    keys::sort::COMMANDS,
     hashes::COMMANDS,
     lists::COMMANDS,
-    list_search::COMMANDS,
+    lists::search::COMMANDS,
     blocking::COMMANDS,
     sets::COMMANDS,
-    set_algebra::COMMANDS,
+    sets::algebra::COMMANDS,
     zsets::COMMANDS,
-    zset_ranges::COMMANDS,
-    zset_algebra::COMMANDS,
+    zsets::ranges::COMMANDS,
+    zsets::algebra::COMMANDS,
 ];
 
 static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {

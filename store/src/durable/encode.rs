@@ -7,7 +7,7 @@ use fjall::OwnedWriteBatch as WriteBatch;
 use super::disk::Disk;
 use super::garbage::{Garbage, INLINE_LEN_MAX};
 use super::record;
-use crate::effect::Effect;
+use crate::keyspace::effect::Effect;
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
 
@@ -142,7 +142,7 @@ impl<'w> Encoder<'w> {
         database: u32,
         key: &[u8],
         value: &Value,
-        deadline: crate::keyspace::expiring::Deadline,
+        deadline: crate::keyspace::deadline::Deadline,
     ) {
         let mut named = record::key(self.spaces.of[database as usize], key);
         record::describe(&mut named.value, value, deadline);

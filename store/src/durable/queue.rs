@@ -7,8 +7,8 @@ use event_listener::{Event, Listener as _};
 use parking_lot::{Condvar, Mutex};
 
 use super::{DiskOptions, Durability};
-use crate::effect::{Effect, Effects};
 use crate::error::StoreError;
+use crate::keyspace::effect::{Effect, Effects};
 
 /// Between the commits and the thread that writes them.
 pub(crate) struct Queue {

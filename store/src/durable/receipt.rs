@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::queue::Queue;
-use crate::effect::Effects;
 use crate::error::StoreError;
+use crate::keyspace::effect::Effects;
 
 /// Proof of a commit. Where the store syncs always, it can be waited for.
 #[derive(Clone)]

@@ -14,9 +14,9 @@
 //! A name is a byte 0 and the bytes themselves, or, above [`NAME_LEN_MAX`], a byte 1 and their
 //! blake3; then the value begins with their length (u32) and the bytes.
 
-use crate::blob::Blob;
-use crate::keyspace::expiring::Deadline;
+use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
+use crate::value::blob::Blob;
 
 pub(super) const FORMAT: &str = "ferrite-store 1";
 

@@ -12,7 +12,7 @@ use super::garbage::Garbage;
 use super::mark::Mark;
 use super::queue::Queue;
 use super::{DiskOptions, Durability};
-use crate::effect::Effects;
+use crate::keyspace::effect::Effects;
 
 /// How long synced data may be behind, unless every commit waits for it.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::blob::Blob;
 use crate::keyspace::table::{SHARD_BITS, Table};
+use crate::value::blob::Blob;
 
 /// Databases of a store.
 pub(crate) const DATABASES: usize = 16;

@@ -6,10 +6,10 @@
 
 use hashbrown::HashTable;
 
-use crate::blob::Blob;
-use crate::hashing::hash;
-use crate::keyspace::expiring::Deadline;
+use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
+use crate::value::blob::Blob;
+use crate::value::hashing::hash;
 
 /// Most entries of a segment: by its number, so that segments are not all split, and their tables
 /// not all half empty, at the same time. Halves fit into 512 buckets, wholes into 1,024.

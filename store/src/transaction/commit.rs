@@ -5,12 +5,12 @@ use thiserror::Error;
 
 use super::Transaction;
 use super::read::stands;
-use super::touched::{Seen, Touched, Write};
-use crate::direct::{Direct, Finished};
 use crate::durable::Receipt;
 use crate::error::StoreError;
+use crate::execution::direct::{Direct, Finished};
+use crate::execution::shard_locks::Locked;
 use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
-use crate::locked::Locked;
+use crate::transaction::read_write_set::{Seen, Touched, Write};
 
 /// Why a transaction did not commit. Nothing of it has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -97,7 +97,7 @@ impl Transaction {
     }
 
     fn apply(&mut self, mut direct: Direct<'_>) -> Result<Finished, CommitError> {
-        use crate::view::View as _;
+        use crate::execution::view::View as _;
 
         direct.set_now(self.now_millis());
         for database in (0..DATABASES as u32).filter(|&database| self.is_cleared(database)) {

@@ -9,7 +9,7 @@
 use async_lock::MutexGuardArc;
 
 use super::{Mode, Transaction};
-use crate::core::CoreRef;
+use crate::execution::core::CoreRef;
 
 /// The right to reserve, and where it was used.
 pub(super) struct Exclusive {

@@ -10,22 +10,16 @@
 mod commit;
 mod exclusive;
 mod read;
-mod touched;
-mod typed;
-pub(crate) mod within;
+mod read_write_set;
+pub(crate) mod view;
 
 use smallvec::SmallVec;
 
 pub use commit::CommitError;
-pub use typed::{SetCondition, SetExpiry, Ttl};
 
-use crate::commands::table;
-use crate::core::CoreRef;
-use crate::error::StoreError;
-use crate::reply::ReplyWriter;
+use crate::execution::core::CoreRef;
 use exclusive::Exclusive;
-use touched::TouchedKeys;
-use within::Within;
+use read_write_set::TouchedKeys;
 
 /// Whether a transaction may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +35,9 @@ pub enum Mode {
 /// Operations return [`StoreError::Conflict`] as soon as the transaction cannot commit any more;
 /// its owner drops it and runs the whole again.
 pub struct Transaction {
-    core: CoreRef,
+    pub(crate) core: CoreRef,
     database: u32,
-    mode: Mode,
+    pub(crate) mode: Mode,
     /// All that was read stood as it was read at this commit. Drawn with the first read.
     snapshot: Option<u64>,
     now: Option<i64>,
@@ -52,7 +46,7 @@ pub struct Transaction {
     members: SmallVec<[(u32, usize); 4]>,
     /// Bit by database: all keys are removed before what `keys` says is written.
     cleared: u16,
-    written_bytes: usize,
+    pub(crate) written_bytes: usize,
     lost: bool,
     exclusive: Option<Exclusive>,
 }
@@ -77,37 +71,6 @@ impl Transaction {
     /// The instant of this transaction in milliseconds since the Unix epoch; read once.
     pub fn now_millis(&mut self) -> i64 {
         *self.now.get_or_insert_with(|| self.core.clock.now_millis())
-    }
-
-    /// Runs any data command and writes its one reply, which may be an error.
-    ///
-    /// `visible` tells which keys `KEYS`, `SCAN` and `RANDOMKEY` may show. Commands that would
-    /// block answer at once, as they do inside `MULTI`.
-    pub fn execute(
-        &mut self,
-        argv: &[&[u8]],
-        visible: &dyn Fn(&[u8]) -> bool,
-        out: &mut dyn ReplyWriter,
-    ) {
-        if let Err(error) = self.try_execute(argv, visible, out) {
-            out.error(&error.to_string());
-        }
-    }
-
-    fn try_execute(
-        &mut self,
-        argv: &[&[u8]],
-        visible: &dyn Fn(&[u8]) -> bool,
-        out: &mut dyn ReplyWriter,
-    ) -> Result<(), StoreError> {
-        let command = table::checked(argv)?;
-        if command.spec().is_write() {
-            if self.mode == Mode::Read {
-                return Err(StoreError::ReadOnly);
-            }
-            self.written_bytes += argv.iter().map(|argument| argument.len()).sum::<usize>();
-        }
-        command.run_within(&mut Within::new(self, visible), argv, out)
     }
 
     /// Whether an operation has answered [`StoreError::Conflict`], so that the commit will too.

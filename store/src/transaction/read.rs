@@ -1,15 +1,15 @@
 //! Reading: shared copies of entries as of the snapshot.
 
 use super::Transaction;
-use super::touched::{Seen, Touched, Write};
-use crate::blob::Blob;
-use crate::direct::Direct;
 use crate::error::StoreError;
-use crate::hashing::hash;
-use crate::keyspace::expiring::Deadline;
+use crate::execution::direct::Direct;
+use crate::execution::shard_locks::Locked;
+use crate::execution::view::View as _;
+use crate::keyspace::deadline::Deadline;
 use crate::keyspace::shard::{Shard, shard_of};
-use crate::locked::Locked;
-use crate::view::View as _;
+use crate::transaction::read_write_set::{Seen, Touched, Write};
+use crate::value::blob::Blob;
+use crate::value::hashing::hash;
 
 impl Transaction {
     /// The position of a key among the touched ones, if it is there already.

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use crate::blob::Blob;
-use crate::hashing::hash;
-use crate::tree::{self, Tree};
+use crate::value::blob::Blob;
+use crate::value::hashing::hash;
+use crate::value::tree::{self, Tree};
 
 /// Most pairs that are kept in one row, in the order they came in, as Redis's listpack keeps them.
 const PACKED_LEN_MAX: usize = 128;

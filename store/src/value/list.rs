@@ -1,7 +1,7 @@
 //! Lists.
 
-use crate::blob::Blob;
-use crate::tree::{Iter, Tree};
+use crate::value::blob::Blob;
+use crate::value::tree::{Iter, Tree};
 
 /// A sequence of byte strings with quick ends and quick positions.
 #[derive(Clone, Debug, Default)]

@@ -1,15 +1,18 @@
 //! What a key can hold.
 
+pub(crate) mod blob;
 pub(crate) mod fields;
+pub(crate) mod hashing;
 pub(crate) mod kind;
 pub(crate) mod list;
 pub(crate) mod text;
+pub(crate) mod tree;
 pub(crate) mod zset;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::blob::Blob;
+use crate::value::blob::Blob;
 use crate::value::fields::Fields;
 use crate::value::list::List;
 use crate::value::text::Text;

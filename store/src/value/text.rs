@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::blob::Blob;
+use crate::value::blob::Blob;
 
 /// A string value.
 #[derive(Clone, Debug)]

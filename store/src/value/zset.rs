@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use crate::blob::Blob;
-use crate::tree::{Iter, Tree};
+use crate::value::blob::Blob;
 use crate::value::fields::Fields;
+use crate::value::tree::{Iter, Tree};
 
 /// Most members whose score is found by looking at all of them.
 const UNINDEXED_LEN_MAX: usize = 64;

@@ -6,11 +6,11 @@ use ferrite_cache::bundle::{BundleBounds, BundleManifest, UncheckedBundle};
 use ferrite_cache::handoff::{AnswerBounds, read_answer, read_job};
 use ferrite_compiler::Bounds;
 use ferrite_compiler::rewrite::rewrite;
-use ferrite_runtime::limits::{LimitSettings, Limits};
-use ferrite_runtime::permissions::{Access, Door, Permissions};
-use ferrite_runtime::resp::{
+use ferrite_protocol::resp::{
     Encoder, Protocol, ReplyBounds, RequestBounds, RequestScanner, Scan, measure, transcode,
 };
+use ferrite_runtime::policy::limits::{LimitSettings, Limits};
+use ferrite_runtime::policy::permissions::{Access, Door, Permissions};
 
 /// A reader of foreign bytes: its name, and what runs it.
 type Target = (&'static str, fn(&[u8]));

@@ -21,11 +21,11 @@ const UNITS: &[(&str, &[&str])] = &[(
     &[
         "store/src/blocking/",
         "store/src/commands/",
-        "store/src/core.rs",
-        "store/src/direct.rs",
-        "store/src/session.rs",
-        "store/src/unit.rs",
-        "store/src/view.rs",
+        "store/src/execution/core.rs",
+        "store/src/execution/direct.rs",
+        "store/src/api/session.rs",
+        "store/src/api/multi.rs",
+        "store/src/execution/view.rs",
     ],
 )];
 

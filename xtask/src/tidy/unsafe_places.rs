@@ -12,7 +12,10 @@ use super::tree::Tree;
 
 /// The files that may hold unsafe code, with what forces them to.
 const ALLOWED: &[(&str, &str)] = &[
-    ("cache/src/disk/hash.rs", "maps a published file to hash it"),
+    (
+        "cache/src/disk/lookup/hash.rs",
+        "maps a published file to hash it",
+    ),
     (
         "cache/src/profile/config.rs",
         "wasmtime marks every Cranelift flag unsafe",
@@ -25,7 +28,10 @@ const ALLOWED: &[(&str, &str)] = &[
         "compiler/src/sandbox/syscalls.rs",
         "a system call without a safe wrapper",
     ),
-    ("runtime/src/load.rs", "turns a verified artifact into code"),
+    (
+        "runtime/src/instance/deserialize.rs",
+        "turns a verified artifact into code",
+    ),
     (
         "runtime/src/rewind/arena.rs",
         "gives wasmtime memories of our own",
@@ -55,54 +61,63 @@ const ALLOWED: &[(&str, &str)] = &[
         "a signature that the macro must refuse",
     ),
     (
-        "server/src/time_slice.rs",
+        "server/src/scheduling/time_slice.rs",
         "system calls without a safe wrapper",
     ),
     (
-        "valkey/src/blocked.rs",
+        "valkey/src/execution/blocked_client.rs",
         "blocks and unblocks clients of the server",
     ),
-    ("valkey/src/cluster.rs", "the server's cluster bus"),
     (
-        "valkey/src/commands_of_server.rs",
+        "valkey/src/registry/cluster_bus.rs",
+        "the server's cluster bus",
+    ),
+    (
+        "valkey/src/api/command_call.rs",
         "runs the server's commands",
     ),
-    ("valkey/src/context.rs", "calls the server's functions"),
+    ("valkey/src/api/context.rs", "calls the server's functions"),
     (
-        "valkey/src/effects.rs",
+        "valkey/src/api/replicate.rs",
         "tells the server's replicas and listeners",
     ),
-    ("valkey/src/ffi.rs", "declares the server's C interface"),
-    ("valkey/src/nodes.rs", "asks the server for its cluster"),
+    ("valkey/src/api/ffi.rs", "declares the server's C interface"),
     (
-        "valkey/src/open_key.rs",
+        "valkey/src/api/cluster_nodes.rs",
+        "asks the server for its cluster",
+    ),
+    (
+        "valkey/src/api/key.rs",
         "calls the server's functions on keys",
     ),
     (
-        "valkey/src/persist.rs",
+        "valkey/src/registry/rdb.rs",
         "callbacks of a data type of the server",
     ),
     (
-        "valkey/src/place.rs",
+        "valkey/src/transaction/current_call.rs",
         "lends a context down the stack, takes the server's lock",
     ),
     (
-        "valkey/src/script_engine.rs",
+        "valkey/src/scripting/engine.rs",
         "callbacks of a scripting engine of the server",
     ),
-    ("valkey/src/send.rs", "hands replies to the server"),
-    ("valkey/src/serve.rs", "callbacks of the module's commands"),
+    ("valkey/src/api/reply.rs", "hands replies to the server"),
     (
-        "valkey/src/signals.rs",
+        "valkey/src/commands/dispatch.rs",
+        "callbacks of the module's commands",
+    ),
+    (
+        "valkey/src/api/trap_handlers.rs",
         "puts the engine's signal handlers back",
     ),
     (
-        "valkey/src/start.rs",
+        "valkey/src/load.rs",
         "the entry points that the server looks up",
     ),
-    ("valkey/src/user.rs", "asks the server's access control"),
+    ("valkey/src/api/acl.rs", "asks the server's access control"),
     (
-        "valkey/src/words.rs",
+        "valkey/src/api/string.rs",
         "reads and frees the server's strings",
     ),
 ];

@@ -9,12 +9,12 @@ use ferrite_cache::Profile;
 use serde::Serialize;
 
 use super::compile::{CompileReport, Options, Work};
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit, Report};
+use crate::files::cache_folder::CacheFolder;
 use crate::language::Language;
 use crate::precompile::PreinitOptions;
-use crate::progress::Progress;
 use crate::project::Project;
+use crate::terminal::console::{Console, Exit, Report};
+use crate::terminal::progress::Progress;
 use crate::watch::Watch;
 
 /// What was typed after `build`.

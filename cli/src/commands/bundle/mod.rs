@@ -9,16 +9,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use ferrite_cache::bundle::{ArtifactMember, BUNDLE_FORMAT, BundleManifest, Member, SignatureText};
 use ferrite_cache::{Baseline, Cache, Digest, ModuleInfo, Profile, Target, VerifiedArtifact};
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
 
-use crate::bundle_file;
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit};
+use crate::files::bundle_file;
+use crate::files::cache_folder::CacheFolder;
+use crate::files::source;
 use crate::keys::Signer;
 use crate::platform::Platform;
 use crate::precompile::{Found, Precompiler, Unkept};
-use crate::progress::Progress;
-use crate::source;
+use crate::terminal::console::{Console, Exit};
+use crate::terminal::progress::Progress;
 use options::{BundleTarget, Options};
 use report::{ArtifactReport, BundleReport};
 

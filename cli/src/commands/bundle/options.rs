@@ -7,17 +7,17 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use ferrite_cache::bundle::{ARTIFACTS_MAX, BUNDLE_EXTENSION, check_words};
 use ferrite_cache::{Baseline, Profile, Target};
-use ferrite_runtime::limits::{LimitSettings, Limits};
-use ferrite_runtime::permissions::{Door, Permissions};
-use ferrite_runtime::quantity::Span;
-use ferrite_runtime::record::FunctionName;
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::limits::{LimitSettings, Limits};
+use ferrite_runtime::policy::permissions::{Door, Permissions};
+use ferrite_runtime::policy::quantity::Span;
+use ferrite_runtime::registry::record::FunctionName;
 
 use super::Arguments;
-use crate::cache_folder::CacheFolder;
-use crate::clock::now_unix;
-use crate::console::Usage;
+use crate::files::cache_folder::CacheFolder;
 use crate::rights;
+use crate::terminal::clock::now_unix;
+use crate::terminal::console::Usage;
 
 /// What to bundle, for what, with what rights, and where to.
 pub(super) struct Options {

@@ -7,9 +7,9 @@ use ferrite_cache::bundle::KeyId;
 use ferrite_cache::{Digest, Fingerprint};
 use serde::Serialize;
 
-use crate::console::Report;
 use crate::platform::Platform;
-use crate::units::Bytes;
+use crate::terminal::console::Report;
+use crate::terminal::units::Bytes;
 
 /// A bundle that was written.
 #[derive(Serialize)]

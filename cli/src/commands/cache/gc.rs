@@ -7,9 +7,9 @@ use anyhow::Result;
 use ferrite_cache::{Digest, Evicted};
 use serde::Serialize;
 
-use crate::cache_folder::{CacheFolder, SIZE_BYTES_MAX};
-use crate::console::{Console, Exit, Report};
-use crate::units::Bytes;
+use crate::files::cache_folder::{CacheFolder, SIZE_BYTES_MAX};
+use crate::terminal::console::{Console, Exit, Report};
+use crate::terminal::units::Bytes;
 
 /// What was typed after `cache gc`.
 #[derive(Debug, clap::Args)]

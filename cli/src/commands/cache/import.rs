@@ -8,13 +8,13 @@ use ferrite_cache::bundle::{BundleContents, KeyId};
 use ferrite_cache::{Digest, Fingerprint, Profile};
 use serde::Serialize;
 
-use crate::bundle_file;
-use crate::cache_folder::CacheFolder;
-use crate::clock::now_unix;
-use crate::console::{Console, Exit, Report};
+use crate::files::bundle_file;
+use crate::files::cache_folder::CacheFolder;
 use crate::keys::TrustArguments;
 use crate::platform::Platform;
-use crate::units::Bytes;
+use crate::terminal::clock::now_unix;
+use crate::terminal::console::{Console, Exit, Report};
+use crate::terminal::units::Bytes;
 
 /// What was typed after `cache import`.
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use ferrite_cache::Usage;
 use serde::Serialize;
 
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit, Report};
-use crate::units::Bytes;
+use crate::files::cache_folder::CacheFolder;
+use crate::terminal::console::{Console, Exit, Report};
+use crate::terminal::units::Bytes;
 
 /// Counts what is there; a cache that is not there takes up nothing.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {

@@ -7,10 +7,10 @@ use anyhow::Result;
 use ferrite_cache::{Baseline, Digest, Fingerprint, Manifest, Target};
 use serde::Serialize;
 
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit, Report};
+use crate::files::cache_folder::CacheFolder;
 use crate::platform::Platform;
-use crate::units::Bytes;
+use crate::terminal::console::{Console, Exit, Report};
+use crate::terminal::units::Bytes;
 
 /// Lists every source with its artifacts.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {

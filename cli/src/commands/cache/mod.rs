@@ -10,8 +10,8 @@ mod verify;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit};
+use crate::files::cache_folder::CacheFolder;
+use crate::terminal::console::{Console, Exit};
 
 /// What was typed after `cache`.
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit, Report};
+use crate::files::cache_folder::CacheFolder;
+use crate::terminal::console::{Console, Exit, Report};
 
 /// Prints the folder, whether or not it is there.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {

@@ -6,8 +6,8 @@ use anyhow::Result;
 use ferrite_cache::{Digest, Fingerprint};
 use serde::Serialize;
 
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit, Report};
+use crate::files::cache_folder::CacheFolder;
+use crate::terminal::console::{Console, Exit, Report};
 
 /// Checks everything; damage makes the command fail, although it is mended by moving it away.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {

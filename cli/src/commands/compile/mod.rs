@@ -13,10 +13,10 @@ use std::sync::mpsc;
 use anyhow::Result;
 use ferrite_cache::{Baseline, Target};
 
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit};
+use crate::files::cache_folder::CacheFolder;
 use crate::precompile::PreinitOptions;
-use crate::progress::Progress;
+use crate::terminal::console::{Console, Exit};
+use crate::terminal::progress::Progress;
 use report::FileReport;
 
 pub(crate) use options::Options;

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use ferrite_cache::{Baseline, Profile, Target};
 use ferrite_compiler::PreinitChoice;
 
-use crate::cache_folder::CacheFolder;
-use crate::console::Usage;
+use crate::files::cache_folder::CacheFolder;
+use crate::terminal::console::Usage;
 
 use super::Arguments;
 

@@ -7,9 +7,9 @@ use anyhow::Result;
 use ferrite_cache::{Digest, Fingerprint};
 use serde::Serialize;
 
-use crate::console::{Console, Exit, Report};
 use crate::platform::Platform;
-use crate::units::{Bytes, Micros};
+use crate::terminal::console::{Console, Exit, Report};
+use crate::terminal::units::{Bytes, Micros};
 
 /// All files, in the order in which they were named.
 #[derive(Serialize)]

@@ -10,9 +10,9 @@ use ferrite_compiler::CompileError;
 
 use super::options::Options;
 use super::report::{Done, Failure, FileReport, Outcome};
+use crate::files::source;
 use crate::platform::Platform;
 use crate::precompile::{self, Found, Precompiler, Unkept};
-use crate::source;
 
 /// What all files share.
 pub(crate) struct Work<'a> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use ferrite_cache::ModuleInfo;
-use ferrite_runtime::spec::Isolation;
-use ferrite_runtime::widening;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::privilege_diff;
 use serde::Serialize;
 
 use super::reach::{Reach, Unlisted};
@@ -123,14 +123,14 @@ impl Changes {
     }
 
     fn rights(&mut self, old: &Subject, new: &Subject) -> Result<()> {
-        let wider = widening::of_permissions(&new.permissions, &old.permissions)?;
+        let wider = privilege_diff::of_permissions(&new.permissions, &old.permissions)?;
         if wider.is_empty() && new.permissions != old.permissions {
             self.note("permission", "what is granted is narrower");
         }
         for text in wider {
             self.wider("permission", text);
         }
-        let wider = widening::of_limits(&new.limits, &old.limits);
+        let wider = privilege_diff::of_limits(&new.limits, &old.limits);
         if wider.is_empty() && new.limits != old.limits {
             self.note("limit", "what a call may use is less");
         }
@@ -139,7 +139,7 @@ impl Changes {
         }
         // No server's default is weaker than this.
         let known = |isolation: Option<Isolation>| isolation.unwrap_or(Isolation::Fresh);
-        match widening::of_isolation(known(new.isolation), known(old.isolation)) {
+        match privilege_diff::of_isolation(known(new.isolation), known(old.isolation)) {
             Some(text) => self.wider("isolation", text),
             None if old.isolation != new.isolation => {
                 let shown = |isolation: Option<Isolation>| {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::console::{Console, Exit, Report};
+use crate::terminal::console::{Console, Exit, Report};
 use compare::{Change, compare};
 use subject::{Subject, SubjectReport};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ferrite_cache::ModuleInfo;
-use ferrite_runtime::permissions::{Access, Permissions};
+use ferrite_runtime::policy::permissions::{Access, Permissions};
 
 /// Host functions, and what each may do to keys.
 const ACCESSES: [(&str, Access); 12] = [
@@ -110,7 +110,7 @@ fn imports(module: &ModuleInfo) -> BTreeSet<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::ACCESSES;
-    use ferrite_runtime::permissions::Access;
+    use ferrite_runtime::policy::permissions::Access;
 
     /// Every access has a host function, and every such function exists.
     #[test]

@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 use ferrite_cache::bundle::{BundleManifest, KeyId};
 use ferrite_cache::{Digest, ModuleInfo};
 use ferrite_compiler::{Bounds, CompileError};
-use ferrite_runtime::limits::LimitSettings;
-use ferrite_runtime::permissions::Permissions;
-use ferrite_runtime::spec::Isolation;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::limits::LimitSettings;
+use ferrite_runtime::policy::permissions::Permissions;
 use serde::Serialize;
 
-use crate::{bundle_file, source};
+use crate::files::{bundle_file, source};
 
 /// One side of a comparison.
 pub(super) struct Subject {

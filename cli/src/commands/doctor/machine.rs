@@ -10,8 +10,8 @@ use ferrite_cache::{Cache, Profile};
 use ferrite_compiler::{Bounds, Compiler};
 
 use super::{Check, Finding};
-use crate::cache_folder::CacheFolder;
-use crate::units::{Bytes, Micros};
+use crate::files::cache_folder::CacheFolder;
+use crate::terminal::units::{Bytes, Micros};
 
 /// A module that every compiler takes.
 const MODULE: &str = r#"(module (func (export "add1") (param i64) (result i64)

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit, Report};
+use crate::files::cache_folder::CacheFolder;
+use crate::terminal::console::{Console, Exit, Report};
 
 /// What was typed after `doctor`.
 #[derive(Debug, clap::Args)]

@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use ferrite_cache::{Cache, Digest, Manifest};
 use ferrite_compiler::{Bounds, CompileError};
 
-use crate::bundle_file;
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit};
+use crate::files::bundle_file;
+use crate::files::cache_folder::CacheFolder;
+use crate::files::source;
 use crate::platform::Platform;
-use crate::source;
+use crate::terminal::console::{Console, Exit};
 use needs::Needs;
 use report::{Compiled, Inspection, ModuleReport, Refusal, SourceReport};
 

@@ -9,9 +9,9 @@ use ferrite_cache::{
 use serde::Serialize;
 
 use super::needs::Needs;
-use crate::console::Report;
 use crate::platform::Platform;
-use crate::units::{Bytes, Micros};
+use crate::terminal::console::Report;
+use crate::terminal::units::{Bytes, Micros};
 
 /// What the subject turned out to be.
 #[derive(Serialize)]

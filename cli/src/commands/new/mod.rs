@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use crate::console::{Console, Exit, Report, Usage};
 use crate::language::Language;
+use crate::terminal::console::{Console, Exit, Report, Usage};
 
 /// What was typed after `new`.
 #[derive(Debug, clap::Args)]

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use ferrite_runtime::keyspace::{Keyspace, Mode, Transaction};
-use ferrite_runtime::resp::{Encoder, Protocol, RequestBounds, RequestScanner, Scan};
-use ferrite_server::embedded::EmbeddedKeyspace;
+use ferrite_protocol::keyspace::{Keyspace, Mode, Transaction};
+use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner, Scan};
+use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 
 use super::reply;
-use crate::source;
+use crate::files::source;
 
 /// The largest file of commands, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 30;

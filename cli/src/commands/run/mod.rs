@@ -15,19 +15,19 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use ferrite_cache::Profile;
+use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::error::Code;
-use ferrite_runtime::resp::{Encoder, Protocol};
-use ferrite_runtime::source::Source;
 use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
-use ferrite_server::embedded::EmbeddedKeyspace;
+use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 use ferrite_store::{Store, StoreOptions};
 
-use crate::cache_folder::CacheFolder;
-use crate::console::{Console, Exit};
+use crate::files::cache_folder::CacheFolder;
+use crate::files::source;
 use crate::precompile::{self, Found, Precompiler, PreinitOptions, Unkept};
-use crate::progress::Progress;
 use crate::project::Project;
-use crate::source;
+use crate::terminal::console::{Console, Exit};
+use crate::terminal::progress::Progress;
 use crate::watch::Watch;
 use options::{Options, function_name};
 use profile::ProfileReport;

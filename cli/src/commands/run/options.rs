@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use ferrite_compiler::PreinitChoice;
-use ferrite_runtime::limits::LimitSettings;
-use ferrite_runtime::permissions::Permissions;
-use ferrite_runtime::record::FunctionName;
+use ferrite_runtime::policy::limits::LimitSettings;
+use ferrite_runtime::policy::permissions::Permissions;
+use ferrite_runtime::registry::record::FunctionName;
 
 use super::Arguments;
-use crate::cache_folder::CacheFolder;
+use crate::files::cache_folder::CacheFolder;
 use crate::rights;
 
 /// What to call, with what, and under which rules.

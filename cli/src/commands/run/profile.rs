@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use ferrite_runtime::call::CallProfile;
-use ferrite_runtime::host_calls::HostCall;
+use ferrite_runtime::call::request::CallProfile;
+use ferrite_runtime::metrics::host_calls::HostCall;
 use serde::Serialize;
 
-use crate::units::{Bytes, Nanos};
+use crate::terminal::units::{Bytes, Nanos};
 
 /// What a call took.
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::profile::ProfileReport;
 use super::reply::Value;
 use super::show;
-use crate::console::Report;
+use crate::terminal::console::Report;
 
 /// A call that was made.
 #[derive(Serialize)]

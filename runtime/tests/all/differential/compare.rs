@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ferrite_runtime::call::CallRequest;
-use ferrite_runtime::resp::Protocol;
-use ferrite_runtime::spec::Isolation;
+use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::call::request::CallRequest;
+use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::store_heavy::{Choices, ENTRIES, module};
 use crate::support::Host;

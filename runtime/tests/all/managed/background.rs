@@ -1,7 +1,7 @@
 //! Calls in the background, through `WASM.CALLASYNC` and `WASM.RESULT`.
 
+use ferrite_protocol::resp::Protocol;
 use ferrite_runtime::commands::Outcome;
-use ferrite_runtime::resp::Protocol;
 
 use super::{ADD_ONE, ENDLESS, Managed};
 

@@ -12,10 +12,10 @@ use std::sync::OnceLock;
 
 use ferrite_cache::{Cache, CacheOptions, Digest, Profile};
 use ferrite_compiler::{Bounds, Compiler};
+use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::artifact::compile_worker::WorkerOptions;
+use ferrite_runtime::artifact::source::SourceOptions;
 use ferrite_runtime::commands::{Outcome, Runs, Scope, find};
-use ferrite_runtime::resp::{Encoder, Protocol};
-use ferrite_runtime::source::SourceOptions;
-use ferrite_runtime::worker::WorkerOptions;
 use ferrite_runtime::{Runtime, RuntimeOptions, StartError};
 use tempfile::TempDir;
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use ferrite_runtime::keyspace::{
+use ferrite_protocol::keyspace::{
     CommandAccess, CommitError, DescribeError, KeyAccess, Keyspace, Mode, SetCondition, SetExpiry,
     StoreError, Transaction, Ttl,
 };
-use ferrite_runtime::resp::Encoder;
+use ferrite_protocol::resp::Encoder;
 use parking_lot::Mutex;
 use smallvec::smallvec;
 

@@ -7,17 +7,17 @@ use std::sync::{Arc, OnceLock};
 
 use ferrite_cache::{Profile, VerifiedArtifact};
 use ferrite_compiler::{Bounds, Compiler};
-use ferrite_runtime::call::{CallOutcome, CallRequest};
-use ferrite_runtime::engine::EngineOptions;
+use ferrite_protocol::keyspace::Keyspace as _;
+use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::call::request::{CallOutcome, CallRequest};
 use ferrite_runtime::error::CallError;
 use ferrite_runtime::executor::Executor;
-use ferrite_runtime::function::Function;
-use ferrite_runtime::keyspace::Keyspace as _;
-use ferrite_runtime::limits::Limits;
-use ferrite_runtime::permissions::{Door, Permissions};
-use ferrite_runtime::pool::PoolOptions;
-use ferrite_runtime::resp::{Encoder, Protocol};
-use ferrite_runtime::spec::{FunctionSpec, Isolation};
+use ferrite_runtime::executor::function::Function;
+use ferrite_runtime::instance::engine::EngineOptions;
+use ferrite_runtime::policy::function_spec::{FunctionSpec, Isolation};
+use ferrite_runtime::policy::limits::Limits;
+use ferrite_runtime::policy::permissions::{Door, Permissions};
+use ferrite_runtime::scheduling::pool::PoolOptions;
 use ferrite_wasm_abi::{IMPORTS, MODULE};
 
 use keyspace::MemoryKeyspace;

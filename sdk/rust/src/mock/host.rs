@@ -197,7 +197,7 @@ pub(crate) fn hdel(key: &[u8], fields: &[&[u8]]) -> i32 {
 }
 
 pub(crate) fn call(command: &[u8], arguments: &[u8], buffer: &mut [u8]) -> i32 {
-    let Some(Value::Array(items)) = crate::decode::decode(arguments) else {
+    let Some(Value::Array(items)) = crate::input::decode::decode(arguments) else {
         return Status::Invalid.code();
     };
     let mut argv = alloc::vec![command];

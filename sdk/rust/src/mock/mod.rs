@@ -110,7 +110,7 @@ impl Store {
                 .collect();
             state.replies = Replies::default();
         }
-        crate::entry::run(entry);
+        crate::input::entry::run(entry);
         let replies = core::mem::take(&mut self.state.borrow_mut().replies);
         match replies.finish() {
             Ok(value) => value,
@@ -163,7 +163,7 @@ fn with_state<R>(run: impl FnOnce(&mut State) -> R) -> R {
     match state {
         Some(state) => run(&mut state.borrow_mut()),
         None => panic!(
-            "no store on this thread: start the test with `let store = ferrite_wasm_sdk::mock::Store::new();`"
+            "no store on this thread: start the test with `let store = crate::mock::Store::new();`"
         ),
     }
 }

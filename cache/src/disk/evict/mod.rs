@@ -1,0 +1,213 @@
+//! Making room.
+
+pub(crate) mod pins;
+pub(crate) mod survey;
+pub(crate) mod sweep;
+
+use std::collections::HashSet;
+
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::io::Errno;
+
+use super::error::StorageError;
+use super::layout::{FORMAT, Key, Kind, Place};
+use super::lock::ChangeLock;
+use super::root::Root;
+use crate::digest::Digest;
+use crate::disk::evict::survey::{Stored, Survey, profiles};
+use crate::disk::lookup::quarantine::forget;
+use crate::disk::publish::step::Step;
+use crate::profile::Fingerprint;
+
+/// What was evicted, and what is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Artifacts that are gone.
+    pub artifacts: u64,
+    /// Sources that are gone.
+    pub sources: u64,
+    /// Room that was made, in bytes.
+    pub freed_bytes: u64,
+    /// What is left, in bytes; more than the limit if pinned entries alone take more.
+    pub left_bytes: u64,
+}
+
+/// Removes leftovers; then, down to `bytes_max`, the quarantine, the artifacts and the sources, each
+/// in the order of their last use. What `pinned` or any holder's pins name stays.
+///
+/// A source goes only when no artifact is left that could: an artifact can be compiled again from
+/// its source, and a source comes back only from its owner. Files are unlinked and nothing else, so
+/// code that is in use goes on running.
+pub(super) fn evict(
+    root: &Root,
+    bytes_max: u64,
+    pinned: &HashSet<Digest>,
+) -> Result<Evicted, StorageError> {
+    sweep::leftovers(root);
+    if root.open_format()?.is_none() {
+        return Ok(Evicted::default());
+    }
+    let _lock = ChangeLock::acquire(root)?;
+    let mut pinned = pinned.clone();
+    pinned.extend(pins::all(root)?);
+    let survey = Survey::take(root)?;
+    let mut room = Room {
+        root,
+        bytes_max,
+        evicted: Evicted {
+            left_bytes: survey.usage().bytes(),
+            ..Evicted::default()
+        },
+    };
+
+    // No publish is under way while the lock is held, so an incomplete entry stays incomplete.
+    for (profile, name, len) in &survey.orphans {
+        if room.unlink(Place::Artifacts(*profile), name)? {
+            room.freed(*len);
+        }
+    }
+    room.forget_quarantine(&survey)?;
+    room.evict_artifacts(&survey, &pinned)?;
+    room.evict_sources(&survey, &pinned)?;
+    room.remove_empty_profiles()?;
+    Ok(room.evicted)
+}
+
+/// Removes one artifact, so that its source can be compiled in another way; whether there was one.
+pub(super) fn discard(root: &Root, key: &Key) -> Result<bool, StorageError> {
+    if root.open_format()?.is_none() {
+        return Ok(false);
+    }
+    let _lock = ChangeLock::acquire(root)?;
+    let room = Room {
+        root,
+        bytes_max: 0,
+        evicted: Evicted::default(),
+    };
+    let manifest = room.unlink(key.place(), &Kind::Manifest.file_name(&key.source))?;
+    let artifact = room.unlink(key.place(), &Kind::Artifact.file_name(&key.source))?;
+    Ok(manifest && artifact)
+}
+
+struct Room<'a> {
+    root: &'a Root,
+    bytes_max: u64,
+    evicted: Evicted,
+}
+
+impl Room<'_> {
+    fn is_made(&self) -> bool {
+        self.evicted.left_bytes <= self.bytes_max
+    }
+
+    fn freed(&mut self, bytes: u64) {
+        self.evicted.freed_bytes += bytes;
+        self.evicted.left_bytes = self.evicted.left_bytes.saturating_sub(bytes);
+    }
+
+    fn forget_quarantine(&mut self, survey: &Survey) -> Result<(), StorageError> {
+        let Some(quarantine) = self.root.open_place(Place::Quarantine)? else {
+            return Ok(());
+        };
+        let mut oldest_first: Vec<_> = survey.quarantined.iter().collect();
+        oldest_first.sort_by_key(|(_, stat)| (stat.st_ctime, stat.st_ctime_nsec));
+        for (name, stat) in oldest_first {
+            if self.is_made() {
+                break;
+            }
+            if forget(self.root, &quarantine, name) {
+                self.freed(crate::disk::lookup::examine::len_of(stat));
+            }
+        }
+        Ok(())
+    }
+
+    fn evict_artifacts(
+        &mut self,
+        survey: &Survey,
+        pinned: &HashSet<Digest>,
+    ) -> Result<(), StorageError> {
+        let mut oldest_first: Vec<&(Fingerprint, Stored)> = survey
+            .artifacts
+            .iter()
+            .filter(|(_, stored)| !pinned.contains(&stored.source))
+            .collect();
+        oldest_first.sort_by_key(|(profile, stored)| (stored.last_used, stored.source, *profile));
+        for (profile, stored) in oldest_first {
+            if self.is_made() {
+                break;
+            }
+            let place = Place::Artifacts(*profile);
+            // The manifest goes first: an artifact without one is no entry.
+            let manifest = self.unlink(place, &Kind::Manifest.file_name(&stored.source))?;
+            self.root.reached(Step::ManifestEvicted);
+            let artifact = self.unlink(place, &Kind::Artifact.file_name(&stored.source))?;
+            if manifest && artifact {
+                self.evicted.artifacts += 1;
+                self.freed(stored.len);
+            }
+        }
+        Ok(())
+    }
+
+    fn evict_sources(
+        &mut self,
+        survey: &Survey,
+        pinned: &HashSet<Digest>,
+    ) -> Result<(), StorageError> {
+        let last_uses = survey.last_uses();
+        let mut oldest_first: Vec<&Stored> = survey
+            .sources
+            .iter()
+            .filter(|stored| !pinned.contains(&stored.source))
+            .collect();
+        oldest_first.sort_by_key(|stored| {
+            let last_used = last_uses.get(&stored.source).copied();
+            (last_used.unwrap_or(stored.last_used), stored.source)
+        });
+        for stored in oldest_first {
+            if self.is_made() {
+                break;
+            }
+            if self.unlink(Place::Sources, &Kind::Source.file_name(&stored.source))? {
+                self.evicted.sources += 1;
+                self.freed(stored.len);
+            }
+        }
+        Ok(())
+    }
+
+    /// Unlinks a file; whether there was one.
+    fn unlink(&self, place: Place, name: &str) -> Result<bool, StorageError> {
+        let Some(directory) = self.root.open_place(place)? else {
+            return Ok(false);
+        };
+        match unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            // Somebody put a directory in its place; a lookup will move it to the quarantine.
+            Err(Errno::NOENT | Errno::ISDIR) => Ok(false),
+            Err(error) => Err(StorageError::writing(
+                "remove",
+                &place.path(self.root.path()).join(name),
+                error,
+            )),
+        }
+    }
+
+    /// Removes the directories of profiles under which nothing is left.
+    fn remove_empty_profiles(&self) -> Result<(), StorageError> {
+        let Some(format) = self.root.open_format()? else {
+            return Ok(());
+        };
+        for profile in profiles(self.root)? {
+            match unlinkat(&format, profile.to_string(), AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => {}
+                Err(error) => {
+                    let path = self.root.path().join(FORMAT).join(profile.to_string());
+                    return Err(StorageError::writing("remove", &path, error));
+                }
+            }
+        }
+        Ok(())
+    }
+}

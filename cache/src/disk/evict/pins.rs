@@ -1,0 +1,99 @@
+//! What must not be evicted, written down where every process that evicts can read it.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::disk::error::StorageError;
+use crate::disk::layout::Place;
+use crate::disk::lock::ChangeLock;
+use crate::disk::lookup::examine::len_of;
+use crate::disk::private::{Found, names_in, open_file, sync_directory};
+use crate::disk::publish::temporary::Temporary;
+use crate::disk::root::Root;
+
+/// The longest file of pins that is read, in bytes: more than half a million sources.
+const PINS_BYTES_MAX: u64 = 64 << 20;
+
+/// One holder's pins, as they are stored.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pins {
+    /// Whose they are: a path. When nothing is there any more, nothing is pinned either.
+    holder: PathBuf,
+    /// The sources.
+    sources: Vec<Digest>,
+}
+
+/// Replaces a holder's pins.
+pub(in crate::disk) fn set(
+    root: &Root,
+    holder: &Path,
+    sources: &HashSet<Digest>,
+) -> Result<(), StorageError> {
+    let invalid = |error| StorageError::writing("pin for", holder, error);
+    let holder = std::path::absolute(holder).map_err(invalid)?;
+    let mut pins = Pins {
+        holder,
+        sources: sources.iter().copied().collect(),
+    };
+    pins.sources.sort_unstable();
+    // A path that is not text cannot be written as JSON.
+    let bytes = serde_json::to_vec(&pins).map_err(|error| invalid(error.into()))?;
+    let temporary = Temporary::write(root, &bytes)?;
+    let _lock = ChangeLock::acquire(root)?;
+    let directory = root.make_place(Place::Pins)?;
+    temporary.publish(root, &directory, &name_of(&pins.holder))?;
+    sync_directory(&directory, &Place::Pins.path(root.path()))
+}
+
+/// Every holder's pins together; the caller holds the change lock. Those whose holder is gone are
+/// removed.
+///
+/// Pins that cannot be read are an error: to evict nothing is better than to evict what somebody
+/// needs.
+pub(in crate::disk) fn all(root: &Root) -> Result<HashSet<Digest>, StorageError> {
+    let mut pinned = HashSet::new();
+    let Some(directory) = root.open_place(Place::Pins)? else {
+        return Ok(pinned);
+    };
+    let place = Place::Pins.path(root.path());
+    let names =
+        names_in(&directory).map_err(|error| StorageError::reading("list", &place, error))?;
+    for (name, _) in names {
+        let path = place.join(&name);
+        let unreadable = |error| StorageError::reading("read the pins in", &path, error);
+        let (file, stat) = match open_file(&directory, &name).map_err(unreadable)? {
+            Found::Fit(file, stat) => (file, stat),
+            Found::Absent => continue,
+            Found::Unfit(what) => {
+                return Err(unreadable(std::io::Error::other(format!("it is {what}"))));
+            }
+        };
+        if len_of(&stat) > PINS_BYTES_MAX {
+            return Err(unreadable(std::io::Error::other(format!(
+                "it has more than {PINS_BYTES_MAX} bytes"
+            ))));
+        }
+        let mut bytes = Vec::new();
+        file.take(PINS_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        let pins: Pins =
+            serde_json::from_slice(&bytes).map_err(|error| unreadable(error.into()))?;
+        if matches!(pins.holder.try_exists(), Ok(false)) {
+            let _ = rustix::fs::unlinkat(&directory, &name, rustix::fs::AtFlags::empty());
+        } else {
+            pinned.extend(pins.sources);
+        }
+    }
+    Ok(pinned)
+}
+
+fn name_of(holder: &Path) -> String {
+    let digest = Digest::of(holder.as_os_str().as_encoded_bytes());
+    format!("{}.json", &digest.hex()[..16])
+}

@@ -1,0 +1,281 @@
+//! Counting and listing what is stored.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use rustix::fs::{FileType, Stat};
+
+use crate::digest::Digest;
+use crate::disk::error::StorageError;
+use crate::disk::layout::{FORMAT, Key, Kind, Place};
+use crate::disk::lookup::examine::{self, Examined, Purpose, last_use, len_of};
+use crate::disk::lookup::quarantine::{settle_artifact, settle_source};
+use crate::disk::private::names_in;
+use crate::disk::root::Root;
+use crate::manifest::Manifest;
+use crate::profile::Fingerprint;
+
+/// A source and the artifacts that were made of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntrySummary {
+    /// The source's digest.
+    pub source: Digest,
+    /// Its length in bytes; `None` where only artifacts are stored.
+    pub source_len: Option<u64>,
+    /// When source or artifacts were last used, to the hour.
+    pub last_used: SystemTime,
+    /// Its artifacts.
+    pub artifacts: Vec<ArtifactSummary>,
+}
+
+/// One artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactSummary {
+    /// Fingerprint of the profile it was compiled under.
+    pub profile: Fingerprint,
+    /// Its length, in bytes.
+    pub len: u64,
+    /// When it was last used, to the hour.
+    pub last_used: SystemTime,
+    /// What is known about it; `None` if that cannot be read.
+    pub manifest: Option<Manifest>,
+}
+
+/// What the cache takes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Sources.
+    pub sources: u64,
+    /// Their bytes.
+    pub source_bytes: u64,
+    /// Artifacts.
+    pub artifacts: u64,
+    /// Their bytes, manifests included.
+    pub artifact_bytes: u64,
+    /// Files in the quarantine.
+    pub quarantined: u64,
+    /// Their bytes.
+    pub quarantined_bytes: u64,
+    /// Bytes of files that are being written, or that a crash has left.
+    pub temporary_bytes: u64,
+}
+
+impl Usage {
+    /// All of it, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.source_bytes + self.artifact_bytes + self.quarantined_bytes + self.temporary_bytes
+    }
+}
+
+/// What checking one stored thing found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The source's digest.
+    pub source: Digest,
+    /// The profile of the artifact that was checked; `None` if it was the source itself.
+    pub profile: Option<Fingerprint>,
+    /// What is wrong with it, in words. It has been moved to the quarantine and will be compiled
+    /// again when it is next needed.
+    pub damage: Option<String>,
+}
+
+/// One stored file, or an artifact with its manifest.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::disk) struct Stored {
+    pub(in crate::disk) source: Digest,
+    /// Bytes, a manifest's included.
+    pub(in crate::disk) len: u64,
+    pub(in crate::disk) last_used: SystemTime,
+}
+
+/// Everything that is stored.
+#[derive(Debug, Default)]
+pub(in crate::disk) struct Survey {
+    pub(in crate::disk) sources: Vec<Stored>,
+    pub(in crate::disk) artifacts: Vec<(Fingerprint, Stored)>,
+    /// Artifacts without a manifest, and the other way round.
+    pub(in crate::disk) orphans: Vec<(Fingerprint, String, u64)>,
+    pub(in crate::disk) quarantined: Vec<(String, Stat)>,
+    pub(in crate::disk) temporary_bytes: u64,
+}
+
+impl Survey {
+    /// Lists every directory; what changes meanwhile may or may not be seen.
+    pub(in crate::disk) fn take(root: &Root) -> Result<Self, StorageError> {
+        let mut survey = Self::default();
+        for (name, stat) in names(root, Place::Sources)? {
+            if let Some((Kind::Source, source)) = Kind::of_file_name(&name) {
+                survey.sources.push(Stored {
+                    source,
+                    len: len_of(&stat),
+                    last_used: last_use(&stat),
+                });
+            }
+        }
+        for profile in profiles(root)? {
+            survey.add_profile(profile, &names(root, Place::Artifacts(profile))?);
+        }
+        survey.quarantined = names(root, Place::Quarantine)?;
+        survey.temporary_bytes = names(root, Place::Temporary)?
+            .iter()
+            .map(|(_, stat)| len_of(stat))
+            .sum();
+        Ok(survey)
+    }
+
+    fn add_profile(&mut self, profile: Fingerprint, names: &[(String, Stat)]) {
+        let mut pairs: BTreeMap<Digest, [Option<&(String, Stat)>; 2]> = BTreeMap::new();
+        for entry in names {
+            match Kind::of_file_name(&entry.0) {
+                Some((Kind::Artifact, source)) => pairs.entry(source).or_default()[0] = Some(entry),
+                Some((Kind::Manifest, source)) => pairs.entry(source).or_default()[1] = Some(entry),
+                Some((Kind::Source, _)) | None => {}
+            }
+        }
+        for (source, pair) in pairs {
+            if let [Some((_, artifact)), Some((_, manifest))] = pair {
+                let stored = Stored {
+                    source,
+                    len: len_of(artifact) + len_of(manifest),
+                    last_used: last_use(manifest),
+                };
+                self.artifacts.push((profile, stored));
+            } else {
+                let alone = pair.into_iter().flatten();
+                self.orphans
+                    .extend(alone.map(|(name, stat)| (profile, name.clone(), len_of(stat))));
+            }
+        }
+    }
+
+    pub(in crate::disk) fn usage(&self) -> Usage {
+        let sum = |lengths: &mut dyn Iterator<Item = u64>| lengths.sum();
+        Usage {
+            sources: self.sources.len() as u64,
+            source_bytes: sum(&mut self.sources.iter().map(|stored| stored.len)),
+            artifacts: self.artifacts.len() as u64,
+            artifact_bytes: sum(&mut self.artifacts.iter().map(|(_, stored)| stored.len)),
+            quarantined: self.quarantined.len() as u64,
+            quarantined_bytes: sum(&mut self.quarantined.iter().map(|(_, stat)| len_of(stat))),
+            temporary_bytes: self.temporary_bytes
+                + sum(&mut self.orphans.iter().map(|(_, _, len)| *len)),
+        }
+    }
+
+    /// When every source was last used, its artifacts included.
+    pub(in crate::disk) fn last_uses(&self) -> BTreeMap<Digest, SystemTime> {
+        let artifacts = self.artifacts.iter().map(|(_, stored)| stored);
+        let mut uses = BTreeMap::new();
+        for stored in self.sources.iter().chain(artifacts) {
+            let last = uses.entry(stored.source).or_insert(stored.last_used);
+            *last = stored.last_used.max(*last);
+        }
+        uses
+    }
+}
+
+/// Lists everything, most recently used first.
+pub(in crate::disk) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageError> {
+    let survey = Survey::take(root)?;
+    let mut entries: BTreeMap<Digest, EntrySummary> = survey
+        .last_uses()
+        .into_iter()
+        .map(|(source, last_used)| {
+            let entry = EntrySummary {
+                source,
+                source_len: None,
+                last_used,
+                artifacts: Vec::new(),
+            };
+            (source, entry)
+        })
+        .collect();
+    for stored in &survey.sources {
+        if let Some(entry) = entries.get_mut(&stored.source) {
+            entry.source_len = Some(stored.len);
+        }
+    }
+    for (profile, stored) in &survey.artifacts {
+        let Some(entry) = entries.get_mut(&stored.source) else {
+            continue;
+        };
+        let key = Key {
+            source: stored.source,
+            profile: *profile,
+        };
+        let manifest = examine::manifest(root, &key);
+        entry.artifacts.push(ArtifactSummary {
+            profile: *profile,
+            len: manifest
+                .as_ref()
+                .map_or(stored.len, |manifest| manifest.artifact_len),
+            last_used: stored.last_used,
+            manifest,
+        });
+    }
+    let mut entries: Vec<_> = entries.into_values().collect();
+    entries.sort_by(|one, other| (other.last_used, one.source).cmp(&(one.last_used, other.source)));
+    Ok(entries)
+}
+
+/// Checks everything, byte by byte; what is damaged is moved away.
+pub(in crate::disk) fn verify(root: &Root) -> Result<Vec<Verdict>, StorageError> {
+    let survey = Survey::take(root)?;
+    let mut verdicts = Vec::new();
+    for stored in &survey.sources {
+        let damage = match examine::source(root, &stored.source, Purpose::Check)? {
+            Examined::Intact(_) => None,
+            Examined::Absent => continue,
+            Examined::Damaged(damage) => settle_source(root, &stored.source, &damage)?
+                .is_none()
+                .then_some(damage),
+        };
+        verdicts.push(Verdict {
+            source: stored.source,
+            profile: None,
+            damage,
+        });
+    }
+    for (profile, stored) in &survey.artifacts {
+        let key = Key {
+            source: stored.source,
+            profile: *profile,
+        };
+        let damage = match examine::artifact(root, &key, Purpose::Check)? {
+            Examined::Intact(_) => None,
+            Examined::Absent => continue,
+            Examined::Damaged(damage) => settle_artifact(root, &key, &damage)?
+                .is_none()
+                .then_some(damage),
+        };
+        verdicts.push(Verdict {
+            source: stored.source,
+            profile: Some(*profile),
+            damage,
+        });
+    }
+    Ok(verdicts)
+}
+
+/// The profiles under which anything is stored.
+pub(in crate::disk) fn profiles(root: &Root) -> Result<Vec<Fingerprint>, StorageError> {
+    let Some(format) = root.open_format()? else {
+        return Ok(Vec::new());
+    };
+    let names = names_in(format)
+        .map_err(|error| StorageError::reading("list", &root.path().join(FORMAT), error))?;
+    Ok(names
+        .iter()
+        .filter(|(_, stat)| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+        .filter_map(|(name, _)| name.parse().ok())
+        .collect())
+}
+
+fn names(root: &Root, place: Place) -> Result<Vec<(String, Stat)>, StorageError> {
+    let Some(directory) = root.open_place(place)? else {
+        return Ok(Vec::new());
+    };
+    names_in(directory)
+        .map_err(|error| StorageError::reading("list", &place.path(root.path()), error))
+}

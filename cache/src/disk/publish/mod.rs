@@ -1,0 +1,122 @@
+//! Storing, so that a crash at any moment leaves the old state or the new one.
+
+pub(crate) mod side_by_side;
+pub(crate) mod step;
+pub(crate) mod temporary;
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, FileType, statat};
+
+use super::artifact::VerifiedArtifact;
+use super::error::StorageError;
+use super::layout::{Key, Kind, Place};
+use super::lock::ChangeLock;
+use super::lookup;
+use super::private::sync_directory;
+use super::root::Root;
+use crate::digest::Digest;
+use crate::disk::lookup::examine::{self, Examined, Purpose};
+use crate::disk::lookup::quarantine::{move_artifact, move_file};
+use crate::disk::publish::step::Step;
+use crate::disk::publish::temporary::{Temporary, Written};
+
+/// Stores an artifact and its manifest, and reads them back; `None` if they did not read back.
+///
+/// The first one to publish a key wins: an entry that is intact is never replaced. Two
+/// renames make an entry, the artifact's and then the manifest's. As long as the second is missing
+/// there is no entry; and because every change holds the change lock, the manifest of one publisher
+/// never comes to stand beside the artifact of another.
+pub(super) fn artifact(
+    root: &Root,
+    key: &Key,
+    manifest: &[u8],
+    artifact: &[u8],
+) -> Result<Option<VerifiedArtifact>, StorageError> {
+    if let Some(existing) = lookup::artifact(root, key)? {
+        return Ok(Some(existing));
+    }
+    let artifact = Written::new(root, artifact)?;
+    let manifest = Written::new(root, manifest)?;
+    let (artifact, manifest) = artifact.sync_both(manifest, root)?;
+
+    let lock = ChangeLock::acquire(root)?;
+    root.reached(Step::Locked);
+    match examine::artifact(root, key, Purpose::Use)? {
+        Examined::Intact(existing) => return lookup::executable(root, key, existing).map(Some),
+        Examined::Damaged(_) => move_artifact(root, key)?,
+        Examined::Absent => {}
+    }
+    let directory = root.make_place(key.place())?;
+    name(
+        root,
+        key.place(),
+        &directory,
+        artifact,
+        &Kind::Artifact.file_name(&key.source),
+    )?;
+    root.reached(Step::ArtifactNamed);
+    name(
+        root,
+        key.place(),
+        &directory,
+        manifest,
+        &Kind::Manifest.file_name(&key.source),
+    )?;
+    root.reached(Step::ManifestNamed);
+    let examined = examine::artifact(root, key, Purpose::Use)?;
+    drop(lock);
+
+    sync_directory(&directory, &key.place().path(root.path()))?;
+    root.reached(Step::DirectorySynced);
+    match examined {
+        Examined::Intact(artifact) => lookup::executable(root, key, artifact).map(Some),
+        Examined::Absent | Examined::Damaged(_) => Ok(None),
+    }
+}
+
+/// Stores a source under its digest.
+pub(super) fn source(root: &Root, digest: &Digest, bytes: &[u8]) -> Result<(), StorageError> {
+    if lookup::source(root, digest)?.is_some() {
+        return Ok(());
+    }
+    let temporary = Temporary::write(root, bytes)?;
+
+    let lock = ChangeLock::acquire(root)?;
+    root.reached(Step::Locked);
+    let directory = root.make_place(Place::Sources)?;
+    // Whoever else stores this source meanwhile stores the same bytes.
+    name(
+        root,
+        Place::Sources,
+        &directory,
+        temporary,
+        &Kind::Source.file_name(digest),
+    )?;
+    root.reached(Step::SourceNamed);
+    drop(lock);
+
+    sync_directory(&directory, &Place::Sources.path(root.path()))?;
+    root.reached(Step::DirectorySynced);
+    Ok(())
+}
+
+/// Gives a file its name; what is not the cache's goes to the quarantine first.
+fn name(
+    root: &Root,
+    place: Place,
+    directory: &OwnedFd,
+    temporary: Temporary,
+    name: &str,
+) -> Result<(), StorageError> {
+    if is_directory(directory, name) {
+        move_file(root, place, name)?;
+    }
+    temporary.publish(root, directory, name)
+}
+
+/// Whether a directory has the name. Nothing else stands in a rename's way.
+fn is_directory(directory: &OwnedFd, name: &str) -> bool {
+    statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}

@@ -1,0 +1,56 @@
+//! Two things that wait for the disk, at the same time.
+
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, scope};
+
+/// Does both: the first on a thread of its own, or afterwards where there is no thread for it.
+pub(in crate::disk) fn side_by_side<A: Send, B>(
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B,
+) -> (A, B) {
+    let work = Mutex::new(Some(one));
+    let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    scope(|scope| {
+        let thread = Builder::new()
+            .name("ferrite-sync".to_owned())
+            .spawn_scoped(scope, move || take().map(|one| one()));
+        let other = other();
+        let done = match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => take().map(|one| one()),
+        };
+        (done.expect("nobody else takes it"), other)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+    use std::sync::Barrier;
+
+    use super::side_by_side;
+
+    #[test]
+    fn both_are_done_at_the_same_time() {
+        // Neither gets past it alone.
+        let both = Barrier::new(2);
+        let done = side_by_side(
+            || {
+                both.wait();
+                1
+            },
+            || {
+                both.wait();
+                "other"
+            },
+        );
+        assert_eq!(done, (1, "other"));
+    }
+
+    #[test]
+    fn a_panic_of_either_is_passed_on() {
+        assert!(catch_unwind(|| side_by_side(|| panic!("on purpose"), || 1)).is_err());
+        assert!(catch_unwind(|| side_by_side(|| 1, || panic!("on purpose"))).is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! `ferrite-wasmc push`: a bundle into an OCI registry.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use ferrite_cache::bundle::KeyId;
+use serde::Serialize;
+
+use crate::files::bundle_file;
+use crate::oci::{self, Registry};
+use crate::terminal::console::{Console, Exit, Report, Usage};
+use crate::terminal::progress::Progress;
+use crate::terminal::units::Bytes;
+
+/// What was typed after `push`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Signed bundle to push
+    bundle: PathBuf,
+
+    /// Where to, such as `ghcr.io/team/rate:1.2.0`. The login is taken from FERRITE_REGISTRY_USER
+    /// and FERRITE_REGISTRY_PASSWORD, or from what `docker login` has noted
+    #[arg(value_name = "REGISTRY/NAME:TAG")]
+    place: String,
+
+    /// Speak to the registry without TLS; for one on this machine that is done without asking
+    #[arg(long)]
+    plain_http: bool,
+}
+
+/// Pushes the bundle as it is, once it is known to be one.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let Arguments {
+        bundle,
+        place,
+        plain_http,
+    } = arguments;
+    let members = bundle_file::read(&bundle)?;
+    let Some(signature) = members.signature else {
+        bail!(Usage(format!(
+            "{}: the bundle is not signed, and no server would load it; sign it first",
+            bundle.display()
+        )));
+    };
+    let registry = Registry::new(&place, plain_http)?;
+    let bytes = oci::read(&bundle)?;
+    let progress = Progress::new(1, console.is_json());
+    let size = Bytes(bytes.len() as u64);
+    progress.working(format!("pushing {size} to {}", registry.name()));
+    let digest = registry.push(&members.manifest, bytes)?;
+    drop(progress);
+    console.print(&PushReport {
+        place: registry.name(),
+        digest,
+        name: members.manifest.name,
+        version: members.manifest.version,
+        signed_by: signature.key(),
+    })?;
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct PushReport {
+    place: String,
+    /// Digest of the artifact, by which it can be pulled whatever its tag stands for later.
+    digest: String,
+    name: String,
+    version: String,
+    /// The key that is said to have signed it.
+    signed_by: KeyId,
+}
+
+impl Report for PushReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "pushed {} {}, signed by key {}",
+            self.name, self.version, self.signed_by
+        )?;
+        writeln!(out, "  to      {}", self.place)?;
+        writeln!(out, "  digest  {}", self.digest)
+    }
+}

@@ -1,0 +1,93 @@
+//! `ferrite-wasmc keygen`: a key pair that signs bundles.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use ferrite_cache::bundle::{KeyId, TrustedKey};
+use minisign::KeyPair;
+use serde::Serialize;
+
+use crate::files::whole_file;
+use crate::terminal::console::{Console, Exit, Report};
+use crate::terminal::password;
+
+/// What was typed after `keygen`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to write the pair: NAME.key is the secret, NAME.pub is for those who trust it
+    #[arg(short, long, value_name = "NAME")]
+    output: PathBuf,
+}
+
+/// Makes a key pair in minisign's own format.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let Arguments { output } = arguments;
+    let (secret, public) = (with_ending(&output, ".key"), with_ending(&output, ".pub"));
+    for path in [&secret, &public] {
+        // Said before a password is asked for; writing takes care of it again.
+        if path.symlink_metadata().is_ok() {
+            bail!(
+                "{} is there already; keys are never overwritten",
+                path.display()
+            );
+        }
+    }
+    let password = password::new(&secret.display().to_string())?;
+    let encrypted = !password.is_empty();
+    let pair = if encrypted {
+        KeyPair::generate_encrypted_keypair(Some(password))
+    } else {
+        KeyPair::generate_unencrypted_keypair()
+    }
+    .context("no key pair could be made")?;
+    let public_text = pair.pk.to_box()?.into_string();
+    let secret_text = pair.sk.to_box(Some("secret key of a signer of bundles"))?;
+    let text = secret_text.into_string();
+    whole_file::write(&secret, 0o600, true, |out| {
+        Ok(out.write_all(text.as_bytes())?)
+    })?;
+    whole_file::write(&public, 0o644, true, |out| {
+        Ok(out.write_all(public_text.as_bytes())?)
+    })?;
+    let key: TrustedKey = public_text.parse()?;
+    console.print(&KeygenReport {
+        id: key.id(),
+        public_key: pair.pk.to_base64(),
+        public,
+        secret,
+        encrypted,
+    })?;
+    Ok(Exit::Done)
+}
+
+fn with_ending(name: &Path, ending: &str) -> PathBuf {
+    let mut path = OsString::from(name);
+    path.push(ending);
+    path.into()
+}
+
+#[derive(Serialize)]
+struct KeygenReport {
+    id: KeyId,
+    public_key: String,
+    public: PathBuf,
+    secret: PathBuf,
+    /// Whether a password protects the secret key.
+    encrypted: bool,
+}
+
+impl Report for KeygenReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "key      {}", self.id)?;
+        let protected = if self.encrypted {
+            "protected by its password"
+        } else {
+            "without a password: whoever reads it can sign"
+        };
+        writeln!(out, "secret   {}  {protected}", self.secret.display())?;
+        writeln!(out, "public   {}", self.public.display())?;
+        writeln!(out, "trust    trusted_keys = [\"{}\"]", self.public_key)
+    }
+}

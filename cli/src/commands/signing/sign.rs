@@ -1,0 +1,99 @@
+//! `ferrite-wasmc sign`: signs a bundle, or signs it anew.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ferrite_cache::bundle::{BundleMembers, KeyId, SIGNATURE_BYTES_MAX, SignatureText};
+use serde::Serialize;
+
+use crate::files::{bundle_file, source};
+use crate::keys::Signer;
+use crate::terminal::console::{Console, Exit, Report};
+
+/// What was typed after `sign`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Bundle to sign
+    bundle: PathBuf,
+
+    /// Secret key, as `keygen` or minisign wrote it
+    #[arg(long, value_name = "FILE", required_unless_present = "signature")]
+    key: Option<PathBuf>,
+
+    /// Signature of the bundle's manifest.json that minisign made elsewhere, to put into the bundle
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    signature: Option<PathBuf>,
+
+    /// Write the signed bundle here instead of in place
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Signs the manifest as it is; every member is held against it first.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let Arguments {
+        bundle,
+        key,
+        signature: made,
+        output,
+    } = arguments;
+    let BundleMembers {
+        manifest_json,
+        manifest,
+        signature,
+        source,
+        artifacts,
+    } = bundle_file::read(&bundle)?;
+    let signed = match (key, made) {
+        (Some(key), _) => Signer::read(&key)?.sign(&manifest, &manifest_json)?,
+        (None, made) => taken(&made.unwrap_or_default())?,
+    };
+    let output = output.unwrap_or(bundle);
+    bundle_file::write(&output, &manifest_json, Some(&signed), &source, &artifacts)?;
+    console.print(&SignReport {
+        bundle: output,
+        name: manifest.name,
+        version: manifest.version,
+        sequence: manifest.sequence,
+        signed_by: signed.key(),
+        replaced: signature.map(|signature| signature.key()),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// A signature that minisign wrote, in the form that bundles have.
+fn taken(path: &Path) -> Result<SignatureText> {
+    let name = || path.display().to_string();
+    let bytes = source::read(path, SIGNATURE_BYTES_MAX).with_context(name)?;
+    SignatureText::normalize(&String::from_utf8_lossy(&bytes)).with_context(name)
+}
+
+#[derive(Serialize)]
+struct SignReport {
+    bundle: PathBuf,
+    name: String,
+    version: String,
+    sequence: u64,
+    signed_by: KeyId,
+    /// The key whose signature was there before.
+    replaced: Option<KeyId>,
+}
+
+impl Report for SignReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "signed {}: {} {}, sequence {}, by key {}",
+            self.bundle.display(),
+            self.name,
+            self.version,
+            self.sequence,
+            self.signed_by
+        )?;
+        match self.replaced {
+            Some(key) => writeln!(out, "the signature by key {key} was replaced"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Bundles as files.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use ferrite_cache::bundle::{
+    BundleBounds, BundleMembers, SignatureText, UncheckedBundle, write_bundle,
+};
+
+use crate::files::whole_file;
+
+/// What every bundle begins with: the name in its first header.
+const MAGIC: &[u8] = b"manifest.json\0";
+
+/// Whether these bytes begin like a bundle.
+pub(crate) fn is_bundle(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
+/// Whether a file begins like a bundle; one that cannot be read does not.
+pub(crate) fn is_bundle_file(path: &Path) -> bool {
+    let mut start = [0; MAGIC.len()];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut start))
+        .is_ok_and(|()| is_bundle(&start))
+}
+
+/// Opens a bundle and reads its manifest; nothing of it is believed yet.
+pub(crate) fn open(path: &Path) -> Result<UncheckedBundle<BufReader<File>>> {
+    let name = || path.display().to_string();
+    let file = File::open(path).context("cannot open").with_context(name)?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        bail!("{}: is a folder; name a bundle", path.display());
+    }
+    UncheckedBundle::open(BufReader::new(file), BundleBounds::default()).with_context(name)
+}
+
+/// Reads a bundle whole, each member against its digest.
+pub(crate) fn read(path: &Path) -> Result<BundleMembers> {
+    open(path)?
+        .into_members()
+        .with_context(|| path.display().to_string())
+}
+
+/// Writes a bundle of these members, with this signature or none.
+pub(crate) fn write(
+    path: &Path,
+    manifest_json: &[u8],
+    signature: Option<&SignatureText>,
+    source: &[u8],
+    artifacts: &[Vec<u8>],
+) -> Result<()> {
+    let artifacts: Vec<&[u8]> = artifacts.iter().map(Vec::as_slice).collect();
+    whole_file::write(path, 0o644, false, |mut out| {
+        Ok(write_bundle(
+            &mut out,
+            manifest_json,
+            signature,
+            source,
+            &artifacts,
+        )?)
+    })
+}

@@ -1,0 +1,432 @@
+//! Glob patterns with Redis's own meaning, as `KEYS`, `SCAN MATCH` and ACLs have it.
+//!
+//! No library is used because none has that meaning: `[^a]` rather than `[!a]`, ranges in either
+//! direction, `*` across every byte, an unclosed `[` that ends with the pattern, and bytes instead
+//! of characters. Matching takes at most the product of both lengths; only the last `*` is ever
+//! retried, which is enough because every other part of a pattern matches exactly one byte.
+
+mod covers;
+
+/// A checked pattern, ready to be matched many times.
+///
+/// ```
+/// use crate::glob::Glob;
+/// let glob = Glob::parse(b"user:[0-9]*")?;
+/// assert!(glob.matches(b"user:42"));
+/// assert!(!glob.matches(b"user:x"));
+/// # Ok::<(), crate::glob::GlobError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob {
+    pattern: Box<[u8]>,
+    shape: Shape,
+}
+
+/// What a pattern comes down to; most permissions need no matcher at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// `*` alone.
+    All,
+    /// No special byte.
+    Exact,
+    /// No special byte but a `*` at the end.
+    Prefix,
+    /// Anything else.
+    Any,
+}
+
+/// Why a pattern is refused where a typing error would open or close doors unnoticed.
+///
+/// Redis itself takes every pattern; [`matches()`] does, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GlobError {
+    /// Nothing at all, which matches only the empty key.
+    #[error("it is empty; write * for every key")]
+    Empty,
+    /// Longer than [`Glob::BYTES_MAX`].
+    #[error("it has {bytes} bytes, the limit is {}", Glob::BYTES_MAX)]
+    TooLong {
+        /// The pattern's length.
+        bytes: usize,
+    },
+    /// A `[` without its `]`.
+    #[error("the [ at byte {offset} is not closed; write \\[ for the character itself")]
+    Unclosed {
+        /// Offset of the `[`.
+        offset: usize,
+    },
+    /// A class such as `[]` or `[^]`, which matches nothing or everything.
+    #[error("the [] at byte {offset} names no characters; write ? for any one of them")]
+    EmptyClass {
+        /// Offset of the `[`.
+        offset: usize,
+    },
+    /// A `\` with nothing after it.
+    #[error("it ends with a single \\; write \\\\ for the character itself")]
+    Dangling,
+}
+
+impl Glob {
+    /// Longest pattern taken, in bytes.
+    pub const BYTES_MAX: usize = 1024;
+
+    /// Checks a pattern and prepares it.
+    pub fn parse(pattern: &[u8]) -> Result<Self, GlobError> {
+        if pattern.is_empty() {
+            return Err(GlobError::Empty);
+        }
+        if pattern.len() > Self::BYTES_MAX {
+            return Err(GlobError::TooLong {
+                bytes: pattern.len(),
+            });
+        }
+        check(pattern)?;
+        let special = pattern.iter().position(|byte| b"*?[\\".contains(byte));
+        let shape = match special {
+            None => Shape::Exact,
+            Some(_) if pattern == b"*" => Shape::All,
+            Some(at) if at + 1 == pattern.len() && pattern[at] == b'*' => Shape::Prefix,
+            Some(_) => Shape::Any,
+        };
+        Ok(Self {
+            pattern: pattern.into(),
+            shape,
+        })
+    }
+
+    /// Whether the pattern matches all of `text`.
+    #[must_use]
+    pub fn matches(&self, text: &[u8]) -> bool {
+        match self.shape {
+            Shape::All => true,
+            Shape::Exact => *self.pattern == *text,
+            Shape::Prefix => text.starts_with(&self.pattern[..self.pattern.len() - 1]),
+            Shape::Any => matches(&self.pattern, text),
+        }
+    }
+
+    /// Whether the pattern is `*`, which matches everything.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.shape == Shape::All
+    }
+
+    /// The pattern as it was given.
+    #[must_use]
+    pub fn pattern(&self) -> &[u8] {
+        &self.pattern
+    }
+}
+
+fn check(pattern: &[u8]) -> Result<(), GlobError> {
+    let mut at = 0;
+    while at < pattern.len() {
+        match pattern[at] {
+            b'\\' if at + 1 == pattern.len() => return Err(GlobError::Dangling),
+            b'\\' => at += 2,
+            b'[' => {
+                let class = Class::at(pattern, at);
+                if !class.closed {
+                    return Err(GlobError::Unclosed { offset: at });
+                }
+                if class.members.is_empty() {
+                    return Err(GlobError::EmptyClass { offset: at });
+                }
+                at = class.end;
+            }
+            _ => at += 1,
+        }
+    }
+    Ok(())
+}
+
+/// Whether `pattern` matches all of `text`, as Redis's `stringmatchlen` has it.
+///
+/// Every pattern is taken. Two differences that no sane pattern meets: bytes from 0x80 up are
+/// compared as unsigned on every machine, and there is no bound on the number of `*`.
+#[must_use]
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        // Redis looks at no star before the first byte; `*` alone it takes for every key.
+        return pattern.is_empty() || pattern == b"*";
+    }
+    let (mut pattern_at, mut text_at) = (0, 0);
+    // Where to go on when a byte does not match: after the last star, one byte further along.
+    let mut retry: Option<(usize, usize)> = None;
+    while text_at < text.len() {
+        if pattern.get(pattern_at) == Some(&b'*') {
+            pattern_at += 1;
+            retry = Some((pattern_at, text_at));
+            continue;
+        }
+        match one(pattern, pattern_at, text[text_at]) {
+            Some(next) => {
+                pattern_at = next;
+                text_at += 1;
+            }
+            None => match &mut retry {
+                Some((after_star, from)) => {
+                    *from += 1;
+                    pattern_at = *after_star;
+                    text_at = *from;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[pattern_at..].iter().all(|&byte| byte == b'*')
+}
+
+/// Matches one byte against the part of the pattern at `at`; where the next part starts.
+fn one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
+    match *pattern.get(at)? {
+        b'?' => Some(at + 1),
+        b'[' => {
+            let class = Class::at(pattern, at);
+            class.contains(byte).then_some(class.end)
+        }
+        b'\\' => {
+            let literal = pattern.get(at + 1).map_or(at, |_| at + 1);
+            (pattern[literal] == byte).then_some(literal + 1)
+        }
+        literal => (literal == byte).then_some(at + 1),
+    }
+}
+
+/// A bracketed class within a pattern.
+struct Class<'a> {
+    negated: bool,
+    members: &'a [u8],
+    /// Where the pattern goes on.
+    end: usize,
+    closed: bool,
+}
+
+impl<'a> Class<'a> {
+    /// The class whose `[` is at `at`.
+    fn at(pattern: &'a [u8], at: usize) -> Self {
+        let mut start = at + 1;
+        let negated = pattern.get(start) == Some(&b'^');
+        if negated {
+            start += 1;
+        }
+        let mut cursor = start;
+        loop {
+            let rest = &pattern[cursor..];
+            if rest.is_empty() || rest[0] == b']' {
+                return Self {
+                    negated,
+                    members: &pattern[start..cursor],
+                    end: (cursor + 1).min(pattern.len()),
+                    closed: !rest.is_empty(),
+                };
+            }
+            cursor += Member::first(rest).1;
+        }
+    }
+
+    fn contains(&self, byte: u8) -> bool {
+        let mut rest = self.members;
+        let mut found = false;
+        while !rest.is_empty() {
+            let (member, length) = Member::first(rest);
+            found |= member.contains(byte);
+            rest = &rest[length..];
+        }
+        found != self.negated
+    }
+}
+
+/// One element of a class; a single byte is a range of one.
+struct Member {
+    low: u8,
+    high: u8,
+}
+
+impl Member {
+    /// The element that `class` starts with, and how many bytes it takes.
+    fn first(class: &[u8]) -> (Self, usize) {
+        match *class {
+            [b'\\', literal, ..] => (Self::range(literal, literal), 2),
+            [low, b'-', high, ..] => (Self::range(low, high), 3),
+            [literal, ..] => (Self::range(literal, literal), 1),
+            [] => (Self { low: 1, high: 0 }, 0),
+        }
+    }
+
+    fn range(one: u8, other: u8) -> Self {
+        Self {
+            low: one.min(other),
+            high: one.max(other),
+        }
+    }
+
+    fn contains(&self, byte: u8) -> bool {
+        (self.low..=self.high).contains(&byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Glob, GlobError, matches};
+
+    /// Pattern, text, and what Valkey 9.1 says of them.
+    const CASES: &[(&str, &str, bool)] = &[
+        ("*", "a", true),
+        ("*", "", true),
+        ("**", "", false),
+        ("", "", true),
+        ("", "a", false),
+        ("a", "a", true),
+        ("a", "b", false),
+        ("a*", "a", true),
+        ("a*", "abc", true),
+        ("*c", "abc", true),
+        ("*b", "abc", false),
+        ("a*c", "abbc", true),
+        ("a**c", "ac", true),
+        ("h?llo", "hello", true),
+        ("h?llo", "hllo", false),
+        ("h[ae]llo", "hallo", true),
+        ("h[ae]llo", "hillo", false),
+        ("h[^e]llo", "hallo", true),
+        ("h[^e]llo", "hello", false),
+        ("h[!e]llo", "hallo", false),
+        ("h[!e]llo", "h!llo", true),
+        ("[a-c]", "b", true),
+        ("[c-a]", "b", true),
+        ("[a-c]", "d", false),
+        ("[a-", "b", false),
+        ("[a-", "-", true),
+        ("[a-", "a", true),
+        ("[abc", "b", true),
+        ("[abc", "d", false),
+        ("[", "[", false),
+        ("[", "a", false),
+        ("[^", "a", true),
+        ("[^", "[", true),
+        ("[]", "a", false),
+        ("[]a]", "a", false),
+        ("[]a]", "]", false),
+        ("[^]", "a", true),
+        ("[^]a", "xa", true),
+        ("[^]]", "x]", true),
+        ("[a-]", "a", true),
+        ("[a-]", "b", false),
+        ("[a-]", "]", true),
+        ("[a-]", "^", true),
+        ("[\\]]", "]", true),
+        ("[\\a-c]", "b", false),
+        ("[\\a-c]", "-", true),
+        ("[a\\-c]", "b", false),
+        ("[a\\-c]", "-", true),
+        ("[\\", "\\", true),
+        ("[\\", "a", false),
+        ("\\*", "*", true),
+        ("\\*", "a", false),
+        ("\\a", "a", true),
+        ("a\\", "a\\", true),
+        ("a\\", "a", false),
+        ("\\", "\\", true),
+        ("?", "a", true),
+        ("??", "a", false),
+        ("?*", "a", true),
+        ("*?", "abc", true),
+        ("*[ab]", "xxb", true),
+        ("*\\", "x\\", true),
+        ("a*b*c", "a1b2c", true),
+        ("a*b*c", "a1b2c3", false),
+        ("*a*a*a", "aaa", true),
+        ("*a*a*a", "aa", false),
+        ("[--0]", ".", true),
+        ("[!-~]", "q", true),
+        ("[^a-z]*", "Abc", true),
+        ("user:*:name", "user:1:2:name", true),
+        ("A", "a", false),
+        ("[A-Z]", "q", false),
+        ("a[b]c*", "abcd", true),
+    ];
+
+    #[test]
+    fn matches_as_valkey_does() {
+        for &(pattern, text, expected) in CASES {
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern:?} {text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_checked_pattern_matches_as_the_plain_one() {
+        for &(pattern, text, expected) in CASES {
+            if let Ok(glob) = Glob::parse(pattern.as_bytes()) {
+                assert_eq!(
+                    glob.matches(text.as_bytes()),
+                    expected,
+                    "{pattern:?} {text:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn many_stars_do_not_take_exponential_time() {
+        let pattern = b"a*".repeat(200);
+        let text = vec![b'a'; 20_000];
+        let refused = [pattern.as_slice(), b"b"].concat();
+        assert!(matches(&pattern, &text));
+        assert!(!matches(&refused, &text));
+    }
+
+    #[test]
+    fn random_patterns_never_panic_and_agree_with_plain_recursion() {
+        let alphabet = b"ab*?[]^-\\";
+        let mut state: u64 = 1;
+        let mut next = move |bound: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        for _ in 0..200_000 {
+            let pattern: Vec<u8> = (0..next(9)).map(|_| alphabet[next(9)]).collect();
+            let text: Vec<u8> = (0..1 + next(6)).map(|_| alphabet[next(9)]).collect();
+            assert_eq!(
+                matches(&pattern, &text),
+                recursive(&pattern, &text),
+                "{} {}",
+                pattern.escape_ascii(),
+                text.escape_ascii()
+            );
+        }
+    }
+
+    /// The meaning written as plainly as possible: a star takes any number of bytes.
+    fn recursive(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            [b'*', rest @ ..] => (0..=text.len()).any(|taken| recursive(rest, &text[taken..])),
+            _ => text.split_first().is_some_and(|(&byte, rest)| {
+                super::one(pattern, 0, byte).is_some_and(|next| recursive(&pattern[next..], rest))
+            }),
+        }
+    }
+
+    #[test]
+    fn doubtful_patterns_are_refused() {
+        assert_eq!(Glob::parse(b""), Err(GlobError::Empty));
+        assert_eq!(Glob::parse(b"a\\"), Err(GlobError::Dangling));
+        assert_eq!(Glob::parse(b"a[bc"), Err(GlobError::Unclosed { offset: 1 }));
+        assert_eq!(
+            Glob::parse(b"[^]"),
+            Err(GlobError::EmptyClass { offset: 0 })
+        );
+        assert_eq!(
+            Glob::parse(&[b'a'; 1025]),
+            Err(GlobError::TooLong { bytes: 1025 })
+        );
+        assert!(Glob::parse(b"a\\[b[a-c\\]]?*").is_ok());
+    }
+}

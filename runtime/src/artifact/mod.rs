@@ -1,0 +1,432 @@
+//! From a source to a verified artifact: out of the cache, or compiled once and put into it.
+
+pub mod compile_worker;
+mod from_bundle;
+pub(crate) mod signed_bundle;
+pub mod source;
+mod stack_depth_need;
+#[cfg(test)]
+mod tests;
+pub mod trust;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ferrite_cache::bundle::KeyId;
+use ferrite_cache::handoff::Answer;
+use ferrite_cache::{Cache, Digest, KeyLock, Manifest, Profile, VerifiedArtifact};
+use parking_lot::{Condvar, Mutex};
+
+pub use stack_depth_need::Depth;
+
+use crate::artifact::compile_worker::WorkerOptions;
+use crate::artifact::signed_bundle::unsigned;
+use crate::artifact::source::Source;
+use crate::artifact::trust::TrustOptions;
+use crate::chain::chain;
+use crate::error::{CallError, Code};
+use crate::metrics::compile_stats::AcquireStats;
+
+/// Compilations that run at once; each takes as many threads as there are.
+const COMPILING_MAX: usize = 2;
+
+/// The longest artifact that is looked up on a thread that serves others, in bytes. To read, verify
+/// and map as much takes a third of a millisecond; a guest may compute longer before it gives way.
+const AT_ONCE_BYTES_MAX: u64 = 1 << 20;
+
+/// The way from a source to a verified artifact. Every method blocks.
+pub struct Acquire {
+    cache: Option<Cache>,
+    worker: WorkerOptions,
+    trust: TrustOptions,
+    /// What this machine can run, best first. Compiled is for the best.
+    candidates: Vec<Profile>,
+    /// The same, for code that counts how deep its calls nest.
+    counting: Vec<Profile>,
+    compiling: Turns,
+    warned: AtomicBool,
+    stats: AcquireStats,
+}
+
+/// An artifact, and where it came from.
+#[derive(Debug)]
+pub struct Acquired {
+    /// The artifact.
+    pub artifact: VerifiedArtifact,
+    /// Whether it was in the cache, so that nothing was compiled.
+    pub from_cache: bool,
+}
+
+impl Acquired {
+    /// Whether there is more in the cache than before this was loaded from `source`.
+    #[must_use]
+    pub(crate) const fn may_have_grown(&self, source: &Source<'_>) -> bool {
+        // A bundle's source is kept even where its artifact was there.
+        !self.from_cache || matches!(source, Source::Bundle(_))
+    }
+}
+
+impl Acquire {
+    /// Without a cache, everything that is loaded is compiled, and nothing survives the process.
+    #[must_use]
+    pub fn new(cache: Option<Cache>, worker: WorkerOptions, trust: TrustOptions) -> Self {
+        let mut candidates = Profile::candidates();
+        if candidates.is_empty() {
+            candidates.push(Profile::native());
+        }
+        Self {
+            cache,
+            worker,
+            trust,
+            counting: candidates
+                .iter()
+                .map(|profile| profile.clone().with_stack_depth(true))
+                .collect(),
+            candidates,
+            compiling: Turns::new(COMPILING_MAX),
+            warned: AtomicBool::new(false),
+            stats: AcquireStats::default(),
+        }
+    }
+
+    /// The cache, if there is one.
+    #[must_use]
+    pub const fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+
+    /// How often code was compiled or found.
+    #[must_use]
+    pub const fn stats(&self) -> &AcquireStats {
+        &self.stats
+    }
+
+    /// The artifact for a source that is no bundle, for a function that needs `depth`.
+    ///
+    /// # Errors
+    ///
+    /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
+    /// cannot be compiled here; `BADSIG` for what nobody signed, where only what is signed is
+    /// loaded; the compiler's own refusals.
+    pub fn acquire(&self, source: &Source<'_>, depth: Depth) -> Result<Acquired, CallError> {
+        let signed_only = self.trust.require_signed;
+        match source {
+            Source::Cached(digest) if signed_only => self.signed_by_digest(digest, depth),
+            Source::Cached(digest) => self.by_digest(digest, None, depth),
+            Source::Wasm(_) | Source::Text(_) if signed_only => Err(unsigned("the module")),
+            Source::Wasm(wasm) => {
+                let digest = Digest::of(wasm);
+                self.found_or(&digest, depth, || {
+                    self.compile(Some(&digest), wasm, None, depth)
+                })
+            }
+            // Only the worker can tell which WebAssembly a text stands for.
+            Source::Text(text) => self
+                .compile(None, text, None, depth)
+                .map_err(|error| depth.explain(error)),
+            Source::Bundle(_) => Err(CallError::invalid(
+                "a bundle is loaded by the name that it is signed for",
+            )),
+        }
+    }
+
+    /// The artifact of a function that the registry remembers, from the bundle that `key` signed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acquire::acquire`]; `BADSIG` where the key has been revoked since.
+    pub fn acquire_remembered(
+        &self,
+        digest: &Digest,
+        key: Option<KeyId>,
+        depth: Depth,
+    ) -> Result<Acquired, CallError> {
+        match key {
+            Some(key) if self.trust.trust.revoked.contains(&key) => Err(CallError::new(
+                Code::BadSignature,
+                format!(
+                    "the function was loaded from a bundle signed by key {key}, which is revoked; load one that a current key signed"
+                ),
+            )),
+            None if self.trust.require_signed => Err(unsigned("the function")),
+            key => self.by_digest(digest, key, depth),
+        }
+    }
+
+    /// The same, if it is soon done: code for the best that this machine can run, in the cache and in
+    /// memory, of no more than a megabyte. `None` says nothing, not even that it may not be used.
+    pub(crate) fn remembered_at_once(
+        &self,
+        digest: &Digest,
+        key: Option<KeyId>,
+        depth: Depth,
+    ) -> Option<Acquired> {
+        let revoked = |key| self.trust.trust.revoked.contains(&key);
+        if key.is_some_and(revoked) || (key.is_none() && self.trust.require_signed) {
+            return None;
+        }
+        let profile = self.candidates(depth).first()?;
+        let cache = self.cache.as_ref()?;
+        let artifact = cache.lookup_at_once(digest, profile, AT_ONCE_BYTES_MAX)?;
+        if artifact.manifest().signed_by.is_some_and(revoked) {
+            return None;
+        }
+        self.stats.count_found();
+        Some(Acquired {
+            artifact,
+            from_cache: true,
+        })
+    }
+
+    /// Code in the cache that came in a bundle of a key that is still trusted.
+    fn signed_by_digest(&self, digest: &Digest, depth: Depth) -> Result<Acquired, CallError> {
+        let found = self.lookup_among(digest, self.candidates(depth));
+        let found = found.or_else(|| self.lookup_instead(digest, depth));
+        let signed = |found: &Acquired| {
+            let key = found.artifact.manifest().signed_by;
+            key.is_some_and(|key| self.trust.trust.accepts(key).is_ok())
+        };
+        found.filter(signed).ok_or_else(|| {
+            unsigned(&format!(
+                "the code of {digest} in the cache, if there is any,"
+            ))
+        })
+    }
+
+    /// What this machine can run of what a function needs, best first.
+    fn candidates(&self, depth: Depth) -> &[Profile] {
+        match depth {
+            Depth::Free => &self.candidates,
+            Depth::Counted => &self.counting,
+        }
+    }
+
+    /// What the cache has, or what `make` makes; where that cannot be had, what serves as well.
+    fn found_or(
+        &self,
+        digest: &Digest,
+        depth: Depth,
+        make: impl FnOnce() -> Result<Acquired, CallError>,
+    ) -> Result<Acquired, CallError> {
+        if let Some(found) = self.lookup_among(digest, self.candidates(depth)) {
+            return Ok(found);
+        }
+        make().or_else(|error| {
+            let instead = (error.code() == Code::NoArtifact)
+                .then(|| self.lookup_instead(digest, depth))
+                .flatten();
+            instead.ok_or_else(|| depth.explain(error))
+        })
+    }
+
+    /// Code that counts how deep its calls nest, for a function that does without: it is slower.
+    fn lookup_instead(&self, digest: &Digest, depth: Depth) -> Option<Acquired> {
+        match depth {
+            Depth::Free => self.lookup_among(digest, &self.counting),
+            Depth::Counted => None,
+        }
+    }
+
+    fn by_digest(
+        &self,
+        digest: &Digest,
+        signed_by: Option<KeyId>,
+        depth: Depth,
+    ) -> Result<Acquired, CallError> {
+        let Some(cache) = &self.cache else {
+            return Err(CallError::new(
+                Code::NoArtifact,
+                format!(
+                    "no cache is configured, so {digest} cannot be found in it; give the module itself, or set wasm.cache.enabled"
+                ),
+            ));
+        };
+        self.found_or(digest, depth, || {
+            let source = cache.source(digest).unwrap_or_else(|error| {
+                self.warn("cannot be read", &chain(&error));
+                None
+            });
+            match source {
+                Some(wasm) => self.compile(Some(digest), &wasm, signed_by, depth),
+                None => Err(CallError::new(
+                    Code::NoArtifact,
+                    format!(
+                        "{digest} is not in the cache {root}; put it there by ferrite-wasmc compile FILE --cache {root}, or give the module itself",
+                        root = cache.root().display()
+                    ),
+                )),
+            }
+        })
+    }
+
+    /// An artifact in the cache that this machine can run. A disk that fails is a miss.
+    fn lookup_among(&self, digest: &Digest, profiles: &[Profile]) -> Option<Acquired> {
+        let cache = self.cache.as_ref()?;
+        for profile in profiles {
+            match cache.lookup(digest, profile) {
+                Ok(Some(artifact)) => {
+                    if let Some(key) = artifact.manifest().signed_by
+                        && self.trust.trust.revoked.contains(&key)
+                    {
+                        self.withdraw(digest, profile, &format!("key {key} is revoked"));
+                        continue;
+                    }
+                    self.stats.count_found();
+                    return Some(Acquired {
+                        artifact,
+                        from_cache: true,
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.warn("cannot be read", &chain(&error));
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Moves code away that is not to be used as it is.
+    fn withdraw(&self, digest: &Digest, profile: &Profile, reason: &str) {
+        let Some(cache) = &self.cache else {
+            return;
+        };
+        match cache.withdraw(digest, profile) {
+            Ok(()) => tracing::warn!(source = %digest, reason, "moved code out of the cache"),
+            Err(error) => self.warn("cannot be written", &chain(&error)),
+        }
+    }
+
+    /// Compiles a module, or its text when `digest` is not known, and puts it into the cache;
+    /// `signed_by` is the key that signed the source.
+    fn compile(
+        &self,
+        digest: Option<&Digest>,
+        source: &[u8],
+        signed_by: Option<KeyId>,
+        depth: Depth,
+    ) -> Result<Acquired, CallError> {
+        let candidates = self.candidates(depth);
+        let profile = &candidates[0];
+        let _lock = match digest {
+            Some(digest) => {
+                let lock = self.lock(digest, profile);
+                // Whoever held the lock may have compiled the same.
+                if lock.is_some()
+                    && let Some(found) = self.lookup_among(digest, candidates)
+                {
+                    return Ok(found);
+                }
+                lock
+            }
+            None => None,
+        };
+        let answer = {
+            let _turn = self.compiling.wait();
+            let started = Instant::now();
+            let answer = compile_worker::compile(&self.worker, profile, source);
+            let done = matches!(answer, Ok(Answer::Compiled { .. }));
+            self.stats.count_compiled(started.elapsed(), done);
+            answer?
+        };
+        let Answer::Compiled {
+            manifest,
+            source: wasm,
+            artifact,
+        } = answer
+        else {
+            return Err(CallError::new(
+                Code::NoArtifact,
+                "the compiler neither compiled the module nor said why",
+            ));
+        };
+        if manifest.profile != *profile || digest.is_some_and(|digest| *digest != manifest.source) {
+            return Err(CallError::new(
+                Code::NoArtifact,
+                "the compiler answered for another module or machine; use a ferrite-wasmc of the same release",
+            ));
+        }
+        // A worker may be in the hands of the module that it compiles: who signed is not its word.
+        let manifest = Manifest {
+            signed_by,
+            ..*manifest
+        };
+        let artifact = self.publish(manifest, &wasm, &artifact)?;
+        Ok(Acquired {
+            artifact,
+            from_cache: false,
+        })
+    }
+
+    fn lock(&self, digest: &Digest, profile: &Profile) -> Option<KeyLock> {
+        let cache = self.cache.as_ref()?;
+        cache
+            .lock(digest, profile)
+            .inspect_err(|error| self.warn("cannot be locked", &chain(error)))
+            .ok()
+    }
+
+    /// Puts what was compiled into the cache; where that fails, it is used from memory.
+    fn publish(
+        &self,
+        manifest: Manifest,
+        wasm: &[u8],
+        artifact: &[u8],
+    ) -> Result<VerifiedArtifact, CallError> {
+        if let Some(cache) = &self.cache {
+            match cache.publish_with_source(wasm, &manifest, artifact) {
+                Ok(published) => return Ok(published),
+                Err(error) if error.is_storage() => {
+                    self.warn("cannot be written", &chain(&error));
+                }
+                Err(error) => return Err(CallError::new(Code::NoArtifact, chain(&error))),
+            }
+        }
+        VerifiedArtifact::in_memory(manifest, artifact)
+            .map_err(|error| CallError::new(Code::NoArtifact, chain(&error)))
+    }
+
+    /// Says once what is wrong with the cache: every later load would only repeat it.
+    fn warn(&self, what: &str, error: &str) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                error,
+                "the cache {what}; functions are compiled and kept in memory, and will be compiled again after a restart"
+            );
+        }
+    }
+}
+
+/// Lets a few threads work at once and has the others wait.
+struct Turns {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Turns {
+    const fn new(count: usize) -> Self {
+        Self {
+            free: Mutex::new(count),
+            freed: Condvar::new(),
+        }
+    }
+
+    fn wait(&self) -> Turn<'_> {
+        let mut free = self.free.lock();
+        while *free == 0 {
+            self.freed.wait(&mut free);
+        }
+        *free -= 1;
+        Turn(self)
+    }
+}
+
+struct Turn<'a>(&'a Turns);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock() += 1;
+        self.0.freed.notify_one();
+    }
+}

@@ -1,0 +1,176 @@
+//! A signed bundle on its way to a function: believed, held against what it may be, read.
+//!
+//! The order is the guard: key and signature, then name and sequence, then what may be granted, and
+//! only then the members, each against its digest. Nothing is written or mapped before all of it
+//! has been read.
+
+use ferrite_cache::Digest;
+use ferrite_cache::bundle::{
+    BundleBounds, BundleError, BundleManifest, TrustedBundle, UncheckedBundle,
+};
+
+use crate::artifact::source::{BundleReader, BundleSource};
+use crate::artifact::trust::now_unix;
+use crate::chain::chain;
+use crate::error::{CallError, Code};
+use crate::policy::function_spec::Isolation;
+use crate::policy::limits::LimitSettings;
+use crate::policy::permissions::Permissions;
+use crate::policy::privilege_diff;
+use crate::registry::record::Record;
+use crate::registry::release::Release;
+use crate::service::options::RuntimeOptions;
+
+/// A bundle whose manifest a trusted key signed, of which no member has been read.
+pub(crate) struct Unpacked<'a> {
+    pub(crate) bundle: TrustedBundle<BundleReader<'a>>,
+    pub(crate) release: Release,
+}
+
+/// Believes a bundle, if a trusted key signed it for this name.
+pub(crate) fn open<'a>(
+    source: &'a BundleSource<'_>,
+    name: &[u8],
+    options: &RuntimeOptions,
+) -> Result<Unpacked<'a>, CallError> {
+    let bounds = BundleBounds {
+        source_bytes_max: options.source.source_bytes_max,
+        artifact_bytes_max: options.worker.artifact_bytes_max,
+    };
+    let unchecked =
+        UncheckedBundle::open(source.reader(), bounds).map_err(|error| refused(&error))?;
+    let digest = Digest::of(unchecked.manifest_json());
+    let bundle = unchecked
+        .trust(&options.trust.trust, now_unix())
+        .map_err(|error| refused(&error))?;
+    let manifest = bundle.manifest();
+    if manifest.name.as_bytes() != name {
+        return Err(CallError::new(
+            Code::BadSignature,
+            format!(
+                "the bundle is signed as function \"{}\"; load it by that name",
+                manifest.name
+            ),
+        ));
+    }
+    let release = Release::new(manifest, digest, bundle.key());
+    Ok(Unpacked { bundle, release })
+}
+
+/// The error of a bundle that is refused.
+pub(crate) fn refused(error: &BundleError) -> CallError {
+    let code = match error {
+        BundleError::Read(_) => Code::Invalid,
+        BundleError::TooLarge { .. } => Code::Limit,
+        _ => Code::BadSignature,
+    };
+    CallError::new(code, chain(error))
+}
+
+/// What a bundle asks for, in the runtime's own types.
+pub(crate) struct Asked {
+    permissions: Permissions,
+    limits: LimitSettings,
+    isolation: Option<Isolation>,
+}
+
+impl Asked {
+    /// What it does not ask for is the server's default.
+    pub(crate) fn of(
+        manifest: &BundleManifest,
+        options: &RuntimeOptions,
+    ) -> Result<Self, CallError> {
+        let json = |value: &serde_json::Value| value.to_string().into_bytes();
+        let invalid = |error: &dyn std::fmt::Display| {
+            CallError::invalid(format!("the bundle's manifest.json: {error}"))
+        };
+        Ok(Self {
+            permissions: match &manifest.permissions {
+                Some(value) => {
+                    Permissions::from_json(&json(value)).map_err(|error| invalid(&error))?
+                }
+                None => options.permissions.clone(),
+            },
+            limits: match &manifest.limits {
+                Some(value) => {
+                    LimitSettings::from_json(&json(value)).map_err(|error| invalid(&error))?
+                }
+                None => LimitSettings::default(),
+            },
+            isolation: match &manifest.isolation {
+                Some(word) => Some(word.parse().map_err(|error| invalid(&error))?),
+                None => None,
+            },
+        })
+    }
+
+    /// Makes a record of what was asked for, narrowed by what was said when it was loaded.
+    pub(crate) fn narrowed(
+        &self,
+        permissions: Option<Permissions>,
+        limits: &LimitSettings,
+        isolation: Option<Isolation>,
+        options: &RuntimeOptions,
+    ) -> Result<(Permissions, LimitSettings, Option<Isolation>), CallError> {
+        let record = (
+            permissions.unwrap_or_else(|| self.permissions.clone()),
+            privilege_diff::filled(limits, &self.limits),
+            isolation.or(self.isolation),
+        );
+        self.check(&record.0, &record.1, record.2, options)?;
+        Ok(record)
+    }
+
+    /// Gives a function that gets other code the limits of that code where it has none itself, and
+    /// refuses to let it have more than the code was signed for.
+    pub(crate) fn narrow(
+        &self,
+        record: &mut Record,
+        options: &RuntimeOptions,
+    ) -> Result<(), CallError> {
+        record.limits = privilege_diff::filled(&record.limits, &self.limits);
+        record.isolation = record.isolation.or(self.isolation);
+        self.check(
+            &record.permissions,
+            &record.limits,
+            record.isolation,
+            options,
+        )
+    }
+
+    fn check(
+        &self,
+        permissions: &Permissions,
+        limits: &LimitSettings,
+        isolation: Option<Isolation>,
+        options: &RuntimeOptions,
+    ) -> Result<(), CallError> {
+        let mut wider = privilege_diff::of_permissions(permissions, &self.permissions)
+            .map_err(|error| CallError::invalid(error.to_string()))?;
+        wider.extend(privilege_diff::of_limits(limits, &self.limits));
+        wider.extend(privilege_diff::of_isolation(
+            isolation.unwrap_or(options.isolation),
+            self.isolation.unwrap_or(options.isolation),
+        ));
+        if wider.is_empty() {
+            return Ok(());
+        }
+        Err(CallError::new(
+            Code::NoPermission,
+            format!(
+                "that is more than the bundle was signed for: {}; ask for less, or sign a bundle that asks for it",
+                wider.join("; ")
+            ),
+        ))
+    }
+}
+
+/// Refuses what nobody signed, where only what is signed is loaded.
+pub(crate) fn unsigned(what: &str) -> CallError {
+    CallError::new(
+        Code::BadSignature,
+        format!(
+            "{what} is not signed, and wasm.security.require_signed is true; load a bundle that a trusted key signed (ferrite-wasmc bundle --sign)"
+        ),
+    )
+}

@@ -1,0 +1,368 @@
+//! What the source argument of `WASM.LOAD` and `WASM.DEFINE` stands for.
+//!
+//! In this order: raw WebAssembly and a bundle, known by their first bytes; a digest, by its prefix;
+//! a path, by its ending; base64 of WebAssembly or of a bundle, by its first letters. Nothing is
+//! guessed beyond that.
+
+mod bundle;
+mod module_dir;
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine as _};
+use ferrite_cache::bundle::BUNDLE_EXTENSION;
+use ferrite_cache::{Digest, DigestError};
+
+use self::bundle::BUNDLE_MAGIC;
+pub(crate) use self::bundle::BundleReader;
+pub use self::bundle::BundleSource;
+use crate::artifact::source::module_dir::open_below;
+use crate::error::{CallError, Code, Quoted};
+use crate::policy::quantity::ByteSize;
+
+/// The four bytes that every WebAssembly binary starts with.
+pub const WASM_MAGIC: &[u8] = b"\0asm";
+
+/// What [`WASM_MAGIC`] always looks like in base64.
+const BASE64_MAGIC: &[u8] = b"AGFzb";
+
+/// What a digest is known by.
+const DIGEST_PREFIX: &[u8] = b"blake3:";
+
+/// Where module code comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// From the cache, which has it already.
+    Cached(Digest),
+    /// A WebAssembly binary.
+    Wasm(Cow<'a, [u8]>),
+    /// WebAssembly's text format.
+    Text(Cow<'a, [u8]>),
+    /// A bundle, signed or not.
+    Bundle(BundleSource<'a>),
+}
+
+/// What sources are taken, and from where.
+#[derive(Clone, Debug)]
+pub struct SourceOptions {
+    /// The folder that paths are below; without it, paths are refused.
+    pub module_dir: Option<PathBuf>,
+    /// Largest source, in bytes.
+    pub source_bytes_max: u64,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            module_dir: None,
+            source_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Why a source argument is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It is nothing that a source can be.
+    #[error(
+        "the source {} is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat or .cwasm.tar",
+        Quoted(.start)
+    )]
+    Unknown {
+        /// How it starts.
+        start: Box<[u8]>,
+    },
+    /// There is nothing.
+    #[error("the source is empty; give WebAssembly, its base64, blake3:<64 hex digits> or a path")]
+    Empty,
+    /// The text format where a binary is expected.
+    #[error(
+        "the source is WebAssembly's text format; use WASM.DEFINE for it, or a path that ends in .wat"
+    )]
+    TextInLoad,
+    /// A binary where the text format is expected.
+    #[error("the source is a WebAssembly binary; use WASM.LOAD for it")]
+    BinaryInDefine,
+    /// `blake3:` without a digest.
+    #[error("the source {} is no digest: {problem}", Quoted(.text))]
+    Digest {
+        /// The argument.
+        text: Box<[u8]>,
+        /// What is wrong with it.
+        problem: DigestError,
+    },
+    /// Base64 that cannot be decoded.
+    #[error("the base64 of the source is broken: {}", base64_problem(.problem))]
+    Base64 {
+        /// What is wrong with it; offsets do not count blanks and line ends.
+        problem: DecodeError,
+    },
+    /// More than the limit.
+    #[error("the source has {}{bytes} bytes, the limit is {limit}", if *.at_least { "at least " } else { "" })]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// Whether reading stopped there.
+        at_least: bool,
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// Paths are not configured.
+    #[error("the source {} is a path, and no folder for modules is configured; set wasm.module_dir (module-dir in Valkey and Redis)", Quoted(.path.as_os_str().as_bytes()))]
+    NoModuleDir {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder itself cannot be used.
+    #[error("the folder for modules, {}, cannot be used: {problem}; make it, or set wasm.module_dir (module-dir in Valkey and Redis) to another", .module_dir.display())]
+    ModuleDir {
+        /// The folder.
+        module_dir: PathBuf,
+        /// What is wrong with it.
+        problem: io::Error,
+    },
+    /// A path that leads out, or could.
+    #[error("the path {} leads out of the folder for modules{}; give a path below it", Quoted(.path.as_os_str().as_bytes()), .how)]
+    Outside {
+        /// The path.
+        path: PathBuf,
+        /// By what means, to follow the word "modules".
+        how: &'static str,
+    },
+    /// No path at all: too long, or with a zero byte.
+    #[error("the path {} is {problem}", Quoted(.path.as_os_str().as_bytes()))]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The file cannot be read.
+    #[error("the file {} in the folder for modules cannot be read: {problem}", Quoted(.path.as_os_str().as_bytes()))]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: io::Error,
+    },
+}
+
+impl SourceError {
+    /// The error's code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::TooLarge { .. } => Code::Limit,
+            Self::Outside { .. } | Self::NoModuleDir { .. } => Code::NoPermission,
+            _ => Code::Invalid,
+        }
+    }
+}
+
+impl From<SourceError> for CallError {
+    fn from(error: SourceError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl<'a> Source<'a> {
+    /// What the argument of `WASM.LOAD` stands for. Reads the file when it is a path.
+    pub fn for_load(argument: &'a [u8], options: &SourceOptions) -> Result<Self, SourceError> {
+        let size = argument.len() as u64;
+        if argument.starts_with(WASM_MAGIC) {
+            check_size(size, options)?;
+            return Ok(Self::Wasm(Cow::Borrowed(argument)));
+        }
+        if argument.starts_with(BUNDLE_MAGIC) {
+            // Each member has a bound of its own.
+            return Ok(Self::Bundle(BundleSource::Bytes(Cow::Borrowed(argument))));
+        }
+        let trimmed = argument.trim_ascii();
+        if trimmed.is_empty() {
+            return Err(SourceError::Empty);
+        }
+        if trimmed.starts_with(DIGEST_PREFIX) {
+            return digest(trimmed).map(Self::Cached);
+        }
+        if let Some(path) = as_path(trimmed) {
+            return read_path(path, options);
+        }
+        if trimmed.starts_with(BASE64_MAGIC) {
+            let bound = |bytes| check_size(bytes, options);
+            return decode_base64(argument, bound).map(|wasm| Self::Wasm(Cow::Owned(wasm)));
+        }
+        if trimmed.starts_with(bundle::BASE64_MAGIC) {
+            let bytes = decode_base64(argument, |_| Ok(()))?;
+            return Ok(Self::Bundle(BundleSource::Bytes(Cow::Owned(bytes))));
+        }
+        if is_text_format(trimmed) {
+            return Err(SourceError::TextInLoad);
+        }
+        Err(SourceError::Unknown {
+            start: argument.iter().take(100).copied().collect(),
+        })
+    }
+
+    /// What the argument of `WASM.DEFINE` stands for: the text format itself.
+    pub fn for_define(argument: &'a [u8], options: &SourceOptions) -> Result<Self, SourceError> {
+        if argument.starts_with(WASM_MAGIC) {
+            return Err(SourceError::BinaryInDefine);
+        }
+        if argument.trim_ascii().is_empty() {
+            return Err(SourceError::Empty);
+        }
+        check_size(argument.len() as u64, options)?;
+        Ok(Self::Text(Cow::Borrowed(argument)))
+    }
+}
+
+/// The path that an argument of `WASM.LOAD` is, if it is one: the file, as it was given.
+#[must_use]
+pub fn file_of(argument: &[u8]) -> Option<&Path> {
+    let trimmed = argument.trim_ascii();
+    let other = argument.starts_with(WASM_MAGIC)
+        || argument.starts_with(BUNDLE_MAGIC)
+        || trimmed.starts_with(DIGEST_PREFIX);
+    (!other).then(|| as_path(trimmed))?
+}
+
+fn check_size(bytes: u64, options: &SourceOptions) -> Result<(), SourceError> {
+    if bytes > options.source_bytes_max {
+        return Err(SourceError::TooLarge {
+            bytes,
+            at_least: false,
+            limit: ByteSize(options.source_bytes_max),
+        });
+    }
+    Ok(())
+}
+
+fn digest(text: &[u8]) -> Result<Digest, SourceError> {
+    String::from_utf8_lossy(text)
+        .parse()
+        .map_err(|problem| SourceError::Digest {
+            text: text.into(),
+            problem,
+        })
+}
+
+/// The argument as a path, if it ends like one of a file that could be a source.
+fn as_path(argument: &[u8]) -> Option<&Path> {
+    let ending = |end: &[u8]| {
+        argument
+            .len()
+            .checked_sub(end.len())
+            .is_some_and(|at| argument[at..].eq_ignore_ascii_case(end))
+    };
+    let endings: [&[u8]; 3] = [b".wasm", b".wat", BUNDLE_EXTENSION.as_bytes()];
+    endings
+        .into_iter()
+        .any(ending)
+        .then(|| Path::new(OsStr::from_bytes(argument)))
+}
+
+fn is_bundle(path: &Path) -> bool {
+    let name = path.as_os_str().as_bytes();
+    name.len()
+        .checked_sub(BUNDLE_EXTENSION.len())
+        .is_some_and(|at| name[at..].eq_ignore_ascii_case(BUNDLE_EXTENSION.as_bytes()))
+}
+
+/// Comments, blanks and a parenthesis are all that the text format can start with.
+fn is_text_format(trimmed: &[u8]) -> bool {
+    trimmed.starts_with(b"(") || trimmed.starts_with(b";;")
+}
+
+fn decode_base64(
+    argument: &[u8],
+    bound: impl FnOnce(u64) -> Result<(), SourceError>,
+) -> Result<Vec<u8>, SourceError> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    // `base64` breaks its lines, and a shell may leave the breaks in.
+    let mut letters: Vec<u8> = Vec::new();
+    let text: Cow<'_, [u8]> = if argument.iter().any(u8::is_ascii_whitespace) {
+        letters.extend(argument.iter().filter(|byte| !byte.is_ascii_whitespace()));
+        Cow::Owned(letters)
+    } else {
+        Cow::Borrowed(argument)
+    };
+    bound(text.len() as u64 / 4 * 3)?;
+    LENIENT
+        .decode(&text)
+        .map_err(|problem| SourceError::Base64 { problem })
+}
+
+fn base64_problem(problem: &DecodeError) -> String {
+    match problem {
+        DecodeError::InvalidByte(offset, byte) => {
+            format!("'{}' at letter {offset} is none of it", byte.escape_ascii())
+        }
+        DecodeError::InvalidLength(length) => {
+            format!("{length} letters do not make whole bytes; something is missing")
+        }
+        DecodeError::InvalidLastSymbol(offset, byte) => format!(
+            "it cannot end with '{}' at letter {offset}; something is missing",
+            byte.escape_ascii()
+        ),
+        DecodeError::InvalidPadding => "the = at its end are wrong".to_owned(),
+    }
+}
+
+/// Reads a module below `module_dir`.
+fn read_path(path: &Path, options: &SourceOptions) -> Result<Source<'static>, SourceError> {
+    let Some(module_dir) = &options.module_dir else {
+        return Err(SourceError::NoModuleDir { path: path.into() });
+    };
+    let file = open_below(module_dir, path)?;
+    let unreadable = |problem| SourceError::Read {
+        path: path.into(),
+        problem,
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(unreadable(io::Error::other("it is no regular file")));
+    }
+    if is_bundle(path) {
+        return Ok(Source::Bundle(BundleSource::File(Arc::new(file))));
+    }
+    check_size(metadata.len(), options)?;
+    let mut bytes = Vec::new();
+    // The file may grow while it is read.
+    file.take(options.source_bytes_max + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > options.source_bytes_max {
+        return Err(SourceError::TooLarge {
+            bytes: bytes.len() as u64,
+            at_least: true,
+            limit: ByteSize(options.source_bytes_max),
+        });
+    }
+    if bytes.starts_with(WASM_MAGIC) {
+        Ok(Source::Wasm(Cow::Owned(bytes)))
+    } else if path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("wat"))
+    {
+        Ok(Source::Text(Cow::Owned(bytes)))
+    } else {
+        let start = bytes.iter().take(4).copied().collect::<Vec<_>>();
+        Err(unreadable(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it is not WebAssembly, it starts with {}", Quoted(&start)),
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests;

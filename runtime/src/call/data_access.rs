@@ -1,0 +1,204 @@
+//! A call's way to the data: through the door, then into the transaction.
+
+use std::sync::Arc;
+
+use ferrite_wasm_abi::Status;
+
+use crate::policy::function_spec::FunctionSpec;
+use crate::policy::permissions::{Access, Denied, Door};
+use ferrite_protocol::keyspace::{DescribeError, Keyspace, Mode, StoreError, Transaction};
+
+/// A call's way to the data.
+///
+/// The transaction begins with the first access, so that a call that touches no data costs none.
+#[derive(Debug)]
+pub(crate) struct Data<K: Keyspace> {
+    keyspace: Arc<K>,
+    spec: Arc<FunctionSpec>,
+    database: u32,
+    mode: Mode,
+    transaction: Option<K::Transaction>,
+    written_bytes: u64,
+    denied: Option<Denied>,
+}
+
+/// Why a command is not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommandRefusal {
+    /// The guest gets this status.
+    Status(Status),
+    /// The guest gets an error reply, as from the host itself.
+    NoCommand(DescribeError),
+}
+
+impl<K: Keyspace> Data<K> {
+    /// A way to `keyspace` for calls of one function.
+    pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>) -> Self {
+        Self {
+            keyspace,
+            spec,
+            database: 0,
+            mode: Mode::Read,
+            transaction: None,
+            written_bytes: 0,
+            denied: None,
+        }
+    }
+
+    /// The host's keyspace.
+    pub(crate) fn keyspace(&self) -> &K {
+        &self.keyspace
+    }
+
+    /// Prepares for a call; nothing has begun yet.
+    pub(crate) fn begin(&mut self, database: u32, read_only: bool) {
+        self.database = database;
+        self.mode = if read_only || !self.spec.door.may_write() {
+            Mode::Read
+        } else {
+            Mode::Write
+        };
+        self.transaction = None;
+        self.written_bytes = 0;
+        self.denied = None;
+    }
+
+    /// Gives the call a transaction that was begun elsewhere.
+    pub(crate) fn adopt(&mut self, transaction: K::Transaction) {
+        self.transaction = Some(transaction);
+    }
+
+    /// The database and mode that a transaction of this call is begun with.
+    #[must_use]
+    pub(crate) fn scope(&self) -> (u32, Mode) {
+        (self.database, self.mode)
+    }
+
+    /// The transaction, if one was begun: to commit it, or to drop it and with it every write.
+    pub(crate) fn take_transaction(&mut self) -> Option<K::Transaction> {
+        self.transaction.take()
+    }
+
+    /// Whether the transaction has met a conflict, so that nothing of the call can stand.
+    #[must_use]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.transaction.as_ref().is_some_and(Transaction::is_lost)
+    }
+
+    /// The last access that the door refused in this call.
+    pub(crate) fn take_denied(&mut self) -> Option<Denied> {
+        self.denied.take()
+    }
+
+    /// Asks the door about one key without beginning anything.
+    pub(crate) fn check(&mut self, key: &[u8], access: Access) -> Result<(), Status> {
+        if access.writes() && self.mode == Mode::Read {
+            return Err(Status::ReadOnly);
+        }
+        match self.spec.door.check_key(key, access) {
+            Ok(()) => Ok(()),
+            Err(denied) => Err(self.refuse(denied)),
+        }
+    }
+
+    /// Asks the door about one key, and hands out the transaction.
+    pub(crate) fn open(
+        &mut self,
+        key: &[u8],
+        access: Access,
+    ) -> Result<&mut K::Transaction, Status> {
+        self.check(key, access)?;
+        Ok(self.transaction())
+    }
+
+    /// Asks the door about a command, and hands out the transaction together with the door, which
+    /// tells the keys that the command may show.
+    pub(crate) fn open_command(
+        &mut self,
+        argv: &[&[u8]],
+    ) -> Result<(&mut K::Transaction, &Door), CommandRefusal> {
+        let access = self
+            .keyspace
+            .describe(argv)
+            .map_err(CommandRefusal::NoCommand)?;
+        if access.write && self.mode == Mode::Read {
+            return Err(CommandRefusal::Status(Status::ReadOnly));
+        }
+        let name = argv.first().copied().unwrap_or_default();
+        if let Err(denied) = self.spec.door.check_command(name, &access, argv) {
+            return Err(CommandRefusal::Status(self.refuse(denied)));
+        }
+        if access.write {
+            let bytes = argv.iter().map(|part| part.len() as u64).sum();
+            self.write_bytes(bytes).map_err(CommandRefusal::Status)?;
+        }
+        let Self {
+            keyspace,
+            spec,
+            database,
+            mode,
+            transaction,
+            ..
+        } = self;
+        let transaction = transaction.get_or_insert_with(|| keyspace.begin(*database, *mode));
+        Ok((transaction, &spec.door))
+    }
+
+    /// Counts bytes that the call is about to write.
+    pub(crate) fn write_bytes(&mut self, bytes: u64) -> Result<(), Status> {
+        let sum = self.written_bytes.saturating_add(bytes);
+        if sum > self.spec.limits.writes_bytes_max {
+            return Err(Status::Limit);
+        }
+        self.written_bytes = sum;
+        Ok(())
+    }
+
+    /// The transaction's time, in milliseconds since 1970.
+    pub(crate) fn now_millis(&mut self) -> i64 {
+        self.transaction().now_millis()
+    }
+
+    /// The transaction, begun if it was not; the door has been asked.
+    pub(crate) fn transaction(&mut self) -> &mut K::Transaction {
+        let Self {
+            keyspace,
+            database,
+            mode,
+            transaction,
+            ..
+        } = self;
+        transaction.get_or_insert_with(|| keyspace.begin(*database, *mode))
+    }
+
+    /// Remembers what was refused, for the log and for those who ask why.
+    #[cold]
+    fn refuse(&mut self, denied: Denied) -> Status {
+        tracing::debug!(function = %self.spec.name, %denied, "access denied");
+        let status = if denied.is_read_only() {
+            Status::ReadOnly
+        } else {
+            Status::Denied
+        };
+        self.denied = Some(denied);
+        status
+    }
+}
+
+/// What a guest is told when the store cannot do something.
+#[cold]
+pub(crate) fn status_of(error: &StoreError) -> Status {
+    match error {
+        StoreError::WrongType => Status::WrongType,
+        StoreError::NotAnInteger | StoreError::Overflow | StoreError::OutOfRange { .. } => {
+            Status::Invalid
+        }
+        StoreError::Full { .. } => Status::Limit,
+        // Whatever the guest makes of it is thrown away at the commit.
+        StoreError::Conflict => Status::Store,
+        StoreError::Failed(reason) => {
+            tracing::error!(%reason, "the store failed under a function");
+            Status::Store
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Why the host ends a guest that has not trapped by itself.
+
+use std::time::Duration;
+
+use crate::call::reply_builder::ReplyError;
+
+/// Why the host ends a guest. Host functions and the epoch callback return it as the error of the
+/// guest's call, where [`crate::instance::trap`] finds it again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stop {
+    /// The call took longer than it may.
+    #[error("the call took longer than it may")]
+    Timeout {
+        /// How long it may take.
+        limit: Duration,
+        /// How long it took so far.
+        elapsed: Duration,
+    },
+    /// Somebody ended the call.
+    #[error("the call was killed")]
+    Killed,
+    /// A pointer leads out of the guest's memory.
+    #[error(
+        "{function} was given {len} bytes at {pointer:#x}, outside the memory of {memory_bytes} bytes"
+    )]
+    OutOfBounds {
+        /// The host function.
+        function: &'static str,
+        /// Where the bytes were said to be.
+        pointer: u32,
+        /// How many.
+        len: u64,
+        /// Size of the guest's memory.
+        memory_bytes: usize,
+    },
+    /// A pointer that the guest returned leads out of its memory.
+    #[error("{what} is {len} bytes at {pointer:#x}, outside the memory of {memory_bytes} bytes")]
+    ReturnedOutOfBounds {
+        /// What the pointer was meant to be.
+        what: &'static str,
+        /// Where the bytes were said to be.
+        pointer: u32,
+        /// How many.
+        len: u32,
+        /// Size of the guest's memory.
+        memory_bytes: usize,
+    },
+    /// A pointer where there is no memory to point into.
+    #[error("{function} was given a pointer, and the module exports no memory named \"memory\"")]
+    NoMemory {
+        /// The host function.
+        function: &'static str,
+    },
+    /// A piece of a reply in the wrong place.
+    #[error("{function}: {problem}")]
+    Reply {
+        /// The host function.
+        function: &'static str,
+        /// What is wrong with it.
+        problem: ReplyError,
+    },
+    /// The guest ended itself.
+    #[error("the guest exited with code {code}; a function returns instead")]
+    Exit {
+        /// The exit code.
+        code: i32,
+    },
+    /// The operating system has no randomness to give.
+    #[error("the operating system gave no random bytes")]
+    NoRandomness,
+}

@@ -1,0 +1,12 @@
+//! One call: its request, its state while the guest runs, and its reply.
+
+pub(crate) mod data_access;
+pub(crate) mod guest_log;
+pub(crate) mod host_trap;
+pub(crate) mod input;
+pub(crate) mod overflow;
+pub(crate) mod reply_builder;
+pub mod request;
+pub(crate) mod resource_limiter;
+pub(crate) mod scalar_values;
+pub(crate) mod state;

@@ -1,0 +1,260 @@
+//! Everything that belongs to one call while it runs; it lives in the instance's store.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use wasmtime::{Memory, UpdateDeadline};
+
+use crate::call::data_access::Data;
+use crate::call::guest_log::GuestLog;
+use crate::call::host_trap::Stop;
+use crate::call::input::Input;
+use crate::call::overflow::LongResult;
+use crate::call::reply_builder::ReplyBuilder;
+use crate::call::resource_limiter::Limiter;
+use crate::metrics::host_calls::HostCalls;
+use crate::policy::function_spec::FunctionSpec;
+use crate::scheduling::cancellation::{CallHandle, Slot};
+use crate::scheduling::epoch_ticker::{Alarm, Moment, TICK, wake_at};
+use crate::scheduling::give_way::give_way;
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
+
+/// What a buffer may keep between calls, in bytes, so that one large call does not make every
+/// idle instance large.
+const KEEP_BYTES: usize = 8 << 10;
+
+/// How large the arguments of a command that a guest runs may be. They stand in the guest's
+/// memory, whose limit bounds their bytes.
+pub(crate) const ARGUMENT_BOUNDS: RequestBounds = RequestBounds {
+    bulk_bytes_max: 512 << 20,
+    arguments_max: 1 << 16,
+    inline_bytes_max: 0,
+    request_bytes_max: usize::MAX >> 1,
+};
+
+/// Everything that belongs to one call while it runs.
+///
+/// Its buffers serve many calls: those of one instance in turn, or those of fresh instances one
+/// after the other.
+pub(crate) struct CallState<K: Keyspace> {
+    /// What the function may do and use.
+    pub(crate) spec: Arc<FunctionSpec>,
+    /// The way to the data.
+    pub(crate) data: Data<K>,
+    /// Keys and arguments.
+    pub(crate) input: Input,
+    /// The reply so far.
+    pub(crate) reply: ReplyBuilder,
+    /// What `take` reads from.
+    pub(crate) long: LongResult,
+    /// Finds the arguments of commands that the guest runs.
+    pub(crate) arguments: RequestScanner,
+    /// Where those commands write their replies.
+    pub(crate) command_reply: Encoder,
+    /// What the guest logs.
+    pub(crate) log: GuestLog,
+    /// The instance's memory and table limits.
+    pub(crate) limiter: Limiter,
+    /// The exported memory, once the instance exists.
+    pub(crate) memory: Option<Memory>,
+    /// The host calls of this call, counted only where somebody asked for them.
+    pub(crate) host_calls: Option<Box<HostCalls>>,
+    /// The switch that ends the call.
+    pub(crate) slot: Arc<Slot>,
+    handle: Option<CallHandle>,
+    started: Moment,
+    time_max: Duration,
+    /// Wakes the call at its deadline, once it has given way.
+    alarm: Option<Alarm>,
+    /// Whether the guest goes on after it has given way, and has not looked yet whether it may.
+    resumed: bool,
+}
+
+/// What a guest's store holds. Boxed, so that the buffers of a call move from one fresh instance
+/// to the next as one word.
+pub(crate) type StoreData<K> = Box<CallState<K>>;
+
+/// What a call begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beginning<'a> {
+    /// Keys of the call.
+    pub(crate) keys: &'a [&'a [u8]],
+    /// Arguments of the call.
+    pub(crate) args: &'a [&'a [u8]],
+    /// Database that the client selected.
+    pub(crate) database: u32,
+    /// Whether writes are refused whatever the permissions say.
+    pub(crate) read_only: bool,
+    /// Protocol of the reply.
+    pub(crate) protocol: Protocol,
+    /// How long the call may take.
+    pub(crate) time_max: Duration,
+    /// When it began, on the coarse clock.
+    pub(crate) started: Moment,
+    /// The caller's own switch.
+    pub(crate) handle: Option<&'a CallHandle>,
+    /// Whether host calls are counted.
+    pub(crate) profile: bool,
+}
+
+impl Beginning<'_> {
+    /// What an instance is initialised with that serves no call yet: no keys, no arguments, no
+    /// writing.
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            keys: &[],
+            args: &[],
+            database: 0,
+            read_only: true,
+            protocol: Protocol::default(),
+            time_max: Duration::MAX,
+            started: Moment::default(),
+            handle: None,
+            profile: false,
+        }
+    }
+}
+
+impl<K: Keyspace> CallState<K> {
+    /// State for calls of one function, with empty buffers.
+    #[must_use]
+    pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>, memory_bytes_start: u64) -> Self {
+        let limits = &spec.limits;
+        Self {
+            limiter: Limiter::new(
+                limits.memory_bytes_max,
+                memory_bytes_start,
+                limits.table_elements_max,
+            ),
+            data: Data::new(keyspace, Arc::clone(&spec)),
+            spec,
+            input: Input::default(),
+            reply: ReplyBuilder::new(),
+            long: LongResult::default(),
+            arguments: RequestScanner::new(ARGUMENT_BOUNDS),
+            command_reply: Encoder::new(Protocol::Resp2),
+            log: GuestLog::default(),
+            memory: None,
+            host_calls: None,
+            slot: Slot::new(),
+            handle: None,
+            started: Moment::default(),
+            time_max: Duration::MAX,
+            alarm: None,
+            resumed: false,
+        }
+    }
+
+    /// Begins a call.
+    pub(crate) fn begin(&mut self, call: &Beginning<'_>) {
+        let Beginning {
+            keys,
+            args,
+            database: _,
+            read_only: _,
+            protocol: _,
+            time_max,
+            started,
+            handle,
+            profile,
+        } = *call;
+        self.slot.begin(started);
+        self.input.set(keys, args);
+        self.started = started;
+        self.time_max = time_max;
+        self.handle = handle.cloned();
+        self.host_calls = profile.then(Box::default);
+        self.log.begin(self.spec.limits.log_bytes_max);
+        self.begin_try(call);
+    }
+
+    /// Begins another try of the same call, after a conflict took the last one's effects.
+    pub(crate) fn begin_try(&mut self, call: &Beginning<'_>) {
+        let limits = &self.spec.limits;
+        self.data.begin(call.database, call.read_only);
+        self.reply
+            .begin(call.protocol, saturate(limits.reply_bytes_max));
+        self.long.begin(saturate(limits.memory_bytes_max));
+        self.limiter.begin_call();
+    }
+
+    /// Ends the call: what it left behind goes, whatever became of it.
+    pub(crate) fn end(&mut self) {
+        self.slot.end();
+        self.alarm = None;
+        self.resumed = false;
+        self.log.end(&self.spec.name);
+        // A transaction that was not committed is rolled back here.
+        drop(self.data.take_transaction());
+        self.handle = None;
+        self.input.shrink_to(KEEP_BYTES);
+        self.reply.shrink_to(KEEP_BYTES);
+        self.long.shrink_to(KEEP_BYTES);
+        self.arguments.shrink();
+        self.command_reply.clear();
+        self.command_reply.shrink_to(KEEP_BYTES);
+    }
+
+    /// Forgets the instance, so that the buffers may serve another.
+    pub(crate) fn leave_instance(&mut self) {
+        self.memory = None;
+        self.limiter.begin_instance();
+    }
+
+    /// The epoch moved while the guest ran, or it goes on after that: ends the call, or lets others
+    /// have a turn, or lets it go on for a tick.
+    pub(crate) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        self.check_stop()?;
+        if std::mem::take(&mut self.resumed) {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        self.resumed = true;
+        let deadline = self.deadline();
+        if self.alarm.is_none() {
+            let waker = Waker::from(Arc::clone(&self.slot));
+            self.alarm = Some(wake_at(deadline, waker));
+        }
+        let turn = give_way(
+            Arc::clone(&self.slot),
+            self.handle.clone(),
+            deadline,
+            self.data.keyspace().yield_now(),
+        );
+        // Without a tick after it, so that the guest looks at once whether it was ended meanwhile.
+        Ok(UpdateDeadline::YieldCustom(0, Box::pin(turn)))
+    }
+
+    /// When the call is ended.
+    ///
+    /// The beginning is known to a tick; nobody is stopped for the part that is not known.
+    fn deadline(&self) -> Moment {
+        self.started.after(self.time_max.saturating_add(TICK))
+    }
+
+    /// Whether the call shall end now.
+    pub(crate) fn check_stop(&self) -> Result<(), Stop> {
+        if self.is_killed() {
+            return Err(Stop::Killed);
+        }
+        let now = Moment::now();
+        if now < self.deadline() {
+            return Ok(());
+        }
+        Err(Stop::Timeout {
+            limit: self.time_max,
+            elapsed: now.since(self.started),
+        })
+    }
+
+    /// Whether somebody ended the call.
+    #[must_use]
+    pub(crate) fn is_killed(&self) -> bool {
+        self.slot.is_killed() || self.handle.as_ref().is_some_and(CallHandle::is_killed)
+    }
+}
+
+fn saturate(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,126 @@
+//! A call in the background, as its host runs it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::call::Call;
+use crate::call::request::{CallOutcome, CallRequest, ReceiptOf};
+use crate::error::CallError;
+use crate::scheduling::cancellation::CallHandle;
+use crate::service::Runtime;
+use crate::service::background_calls::Id;
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::{Encoder, Protocol};
+
+/// A call that its host has to run in the background.
+///
+/// Run it, wait for what its receipt proves, and then publish it. Dropping it before that ends the
+/// call, and its result says so.
+pub struct AsyncCall<K: Keyspace> {
+    runtime: Runtime<K>,
+    id: Id,
+    function: Box<[u8]>,
+    keys: Vec<Box<[u8]>>,
+    args: Vec<Box<[u8]>>,
+    timeout: Option<Duration>,
+    database: u32,
+    handle: CallHandle,
+    reply: Vec<u8>,
+}
+
+impl<K: Keyspace> AsyncCall<K> {
+    /// The id by which `WASM.RESULT` fetches the reply.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// Runs the call and keeps its reply back.
+    pub async fn run(&mut self) -> CallOutcome<ReceiptOf<K>> {
+        let mut reply = Encoder::new(Protocol::Resp3);
+        let (keys, args) = (words(&self.keys), words(&self.args));
+        let outcome = self
+            .runtime
+            .call(&self.request(&keys, &args), &mut reply)
+            .await;
+        self.reply = reply.take();
+        outcome
+    }
+
+    /// Shows the request, for whoever notes what was called.
+    pub fn with_request<R>(&self, show: impl FnOnce(&CallRequest<'_>) -> R) -> R {
+        let (keys, args) = (words(&self.keys), words(&self.args));
+        show(&self.request(&keys, &args))
+    }
+
+    fn request<'a>(&'a self, keys: &'a [&'a [u8]], args: &'a [&'a [u8]]) -> CallRequest<'a> {
+        CallRequest {
+            timeout: self.timeout,
+            database: self.database,
+            handle: Some(&self.handle),
+            ..CallRequest::new(&self.function, keys, args)
+        }
+    }
+
+    /// Lets the reply be fetched.
+    pub fn publish(mut self) {
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let mut reply = std::mem::take(&mut self.reply);
+        if reply.is_empty() {
+            let mut encoder = Encoder::new(Protocol::Resp3);
+            encoder.error_display(&CallError::killed());
+            reply = encoder.take();
+        }
+        self.runtime.async_calls().end(self.id, reply);
+    }
+}
+
+fn words(owned: &[Box<[u8]>]) -> Vec<&[u8]> {
+    owned.iter().map(|word| &**word).collect()
+}
+
+impl<K: Keyspace> Drop for AsyncCall<K> {
+    fn drop(&mut self) {
+        // Published calls are settled already, and then this finds nothing to do.
+        if self.runtime.async_calls().is_pending(self.id) {
+            self.reply = Vec::new();
+            self.settle();
+        }
+    }
+}
+
+impl<K: Keyspace> fmt::Debug for AsyncCall<K> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "AsyncCall({})", self.id)
+    }
+}
+
+impl<K: Keyspace> Runtime<K> {
+    /// Prepares a call for the background; the host runs it.
+    ///
+    /// # Errors
+    ///
+    /// `NOFUNC`, and `BUSY` where as many calls are in the background as may be.
+    pub fn call_async(&self, call: &Call<'_>, database: u32) -> Result<AsyncCall<K>, CallError> {
+        let name = call.function_name();
+        self.function(name)?;
+        let words = call.keys.iter().chain(call.args);
+        let bytes = words.map(|word| word.len() + size_of::<Box<[u8]>>()).sum();
+        let (id, handle) = self.async_calls().begin(name, bytes)?;
+        let owned = |words: &[&[u8]]| words.iter().map(|&word| word.into()).collect();
+        Ok(AsyncCall {
+            runtime: self.clone(),
+            id,
+            function: call.function.into(),
+            keys: owned(call.keys),
+            args: owned(call.args),
+            timeout: call.timeout,
+            database,
+            handle,
+            reply: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! `WASM.KILL`: ends calls.
+
+use crate::commands::Command;
+use crate::commands::error::CommandError;
+use crate::commands::spec::{Keys, Right, Runs, Spec};
+use crate::error::{CallError, Code, Quoted};
+use crate::scheduling::cancellation::CallId;
+use crate::service::Runtime;
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::Encoder;
+
+pub(in crate::commands) static SPEC: Spec = Spec {
+    name: "WASM.KILL",
+    arity: 2,
+    flags: &["admin", "noscript"],
+    keys: Keys::None,
+    right: Right::Manage,
+    runs: Runs::AtOnce,
+    summary: "Ends every call of a function, or one call by its id; nothing that it wrote is kept.",
+    syntax: "name|call-id",
+    parse,
+};
+
+/// Calls to be ended.
+#[derive(Clone, Debug)]
+pub struct Kill<'a>(&'a [u8]);
+
+fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
+    Ok(Command::Kill(Kill(argv[1])))
+}
+
+impl Kill<'_> {
+    /// Replies how many calls were told to end. A function's name goes before an id.
+    pub(in crate::commands) fn run<K: Keyspace>(
+        self,
+        runtime: &Runtime<K>,
+        reply: &mut Encoder,
+    ) -> Result<(), CallError> {
+        if let Ok(registered) = runtime.function(self.0) {
+            let running = registered
+                .function()
+                .map_or(0, |function| function.kill_all());
+            let pending = runtime.async_calls().kill_all(self.0);
+            // A background call that runs was counted with the others.
+            reply.count(running.max(pending) as u64);
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(self.0);
+        let killed = runtime.async_calls().kill(&text)
+            || text.parse().is_ok_and(|number| {
+                let id = CallId::from_number(number);
+                let mut functions = runtime.functions().into_iter();
+                functions.any(|one| one.function().is_some_and(|function| function.kill(id)))
+            });
+        if killed {
+            reply.int(1);
+            return Ok(());
+        }
+        Err(CallError::new(
+            Code::NoFunction,
+            format!(
+                "{} is neither a function that is loaded nor a call that runs; WASM.INFO shows a function's calls",
+                Quoted(self.0)
+            ),
+        ))
+    }
+}

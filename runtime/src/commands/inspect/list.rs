@@ -1,0 +1,55 @@
+//! `WASM.LIST`: names every function.
+
+use crate::commands::Command;
+use crate::commands::error::CommandError;
+use crate::commands::grammar::fields::Fields;
+use crate::commands::spec::{Keys, Right, Runs, Spec};
+use crate::error::CallError;
+use crate::service::Runtime;
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::Encoder;
+
+pub(in crate::commands) static SPEC: Spec = Spec {
+    name: "WASM.LIST",
+    arity: 1,
+    flags: &["readonly"],
+    keys: Keys::None,
+    right: Right::Look,
+    runs: Runs::AtOnce,
+    summary: "Lists every function with its digest, isolation and number of calls.",
+    syntax: "",
+    parse,
+};
+
+/// A list of every function.
+#[derive(Clone, Copy, Debug)]
+pub struct List;
+
+fn parse<'a>(_: &'static Spec, _: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
+    Ok(Command::List(List))
+}
+
+impl List {
+    #[expect(clippy::unnecessary_wraps, reason = "every command runs alike")]
+    pub(in crate::commands) fn run<K: Keyspace>(
+        self,
+        runtime: &Runtime<K>,
+        reply: &mut Encoder,
+    ) -> Result<(), CallError> {
+        let functions = runtime.functions();
+        reply.array(functions.len());
+        for function in functions {
+            let record = function.record();
+            let stats = function.stats().snapshot();
+            let isolation = record.isolation.unwrap_or(runtime.options().isolation);
+            let mut fields = Fields::new(reply);
+            fields.text("name", record.name.as_str());
+            fields.text("digest", record.digest.to_string());
+            fields.text("isolation", isolation.as_str());
+            fields.count("calls", stats.calls);
+            fields.count("errors", stats.errors);
+            fields.finish(reply);
+        }
+        Ok(())
+    }
+}

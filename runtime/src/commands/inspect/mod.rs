@@ -1,0 +1,8 @@
+//! Commands that describe functions and what they did.
+
+pub(crate) mod errors;
+pub(crate) mod exports;
+pub(crate) mod info;
+pub(crate) mod list;
+pub(crate) mod memory;
+pub(crate) mod stats;

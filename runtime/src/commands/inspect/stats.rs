@@ -1,0 +1,89 @@
+//! `WASM.STATS`: tells the figures of all functions together.
+
+use crate::commands::Command;
+use crate::commands::error::CommandError;
+use crate::commands::grammar::fields::Fields;
+use crate::commands::spec::{Keys, Right, Runs, Spec};
+use crate::error::{CallError, Code};
+use crate::service::Runtime;
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::Encoder;
+
+pub(in crate::commands) static SPEC: Spec = Spec {
+    name: "WASM.STATS",
+    arity: 1,
+    flags: &["readonly"],
+    keys: Keys::None,
+    right: Right::Look,
+    runs: Runs::AtOnce,
+    summary: "Tells how many functions, calls, errors and instances there are.",
+    syntax: "",
+    parse,
+};
+
+/// The figures of all functions together.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats;
+
+fn parse<'a>(_: &'static Spec, _: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
+    Ok(Command::Stats(Stats))
+}
+
+impl Stats {
+    #[expect(clippy::unnecessary_wraps, reason = "every command runs alike")]
+    pub(in crate::commands) fn run<K: Keyspace>(
+        self,
+        runtime: &Runtime<K>,
+        reply: &mut Encoder,
+    ) -> Result<(), CallError> {
+        let functions = runtime.functions();
+        let (mut loaded, mut calls, mut fuel, mut retries) = (0, 0, 0, 0);
+        let (mut running, mut waiting, mut idle, mut idle_bytes) = (0, 0, 0, 0);
+        let mut errors = [0; Code::ALL.len()];
+        for one in &functions {
+            let stats = one.stats().snapshot();
+            calls += stats.calls;
+            fuel += stats.fuel;
+            retries += stats.retries;
+            for (sum, code) in errors.iter_mut().zip(Code::ALL) {
+                let found = stats
+                    .errors_by_code
+                    .iter()
+                    .find(|(known, _)| *known == code);
+                *sum += found.map_or(0, |(_, count)| *count);
+            }
+            if let Some(function) = one.function() {
+                let usage = function.usage();
+                loaded += 1;
+                running += usage.running as u64;
+                waiting += usage.waiting as u64;
+                idle += usage.idle as u64;
+                idle_bytes += function.idle_memory_bytes();
+            }
+        }
+        let background = runtime.async_calls().usage();
+        let mut fields = Fields::new(reply);
+        fields.count("functions", functions.len() as u64);
+        fields.count("functions_loaded", loaded);
+        fields.count("calls", calls);
+        fields.count("errors", errors.iter().sum());
+        fields.map("errors_by_code", |fields| {
+            for (code, count) in Code::ALL.into_iter().zip(errors) {
+                if count > 0 {
+                    fields.count(code.as_str(), count);
+                }
+            }
+        });
+        fields.count("retries", retries);
+        fields.count("fuel", fuel);
+        fields.count("running", running);
+        fields.count("waiting", waiting);
+        fields.count("idle_instances", idle);
+        fields.count("idle_memory_bytes", idle_bytes);
+        fields.count("async_pending", background.pending as u64);
+        fields.count("async_results", background.results as u64);
+        fields.count("async_result_bytes", background.result_bytes as u64);
+        fields.finish(reply);
+        Ok(())
+    }
+}

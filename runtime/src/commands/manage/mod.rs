@@ -1,0 +1,6 @@
+//! Commands that change the registry: load, define, reload, unload.
+
+pub(crate) mod define;
+pub(crate) mod load;
+pub(crate) mod reload;
+pub(crate) mod unload;

@@ -1,0 +1,415 @@
+//! The call path: from a request to a committed reply, or to no trace at all.
+
+use std::time::{Duration, Instant};
+
+use ferrite_cache::EntryKind;
+use wasmtime::Val;
+
+use crate::call::host_trap::Stop;
+use crate::call::request::{
+    CallOutcome, CallProfile, CallRequest, LATENCY_SAMPLE_EVERY, OPTIMISTIC_TRIES_MAX, ReceiptOf,
+};
+use crate::call::scalar_values::{self, Values};
+use crate::call::state::{Beginning, CallState};
+use crate::error::{CallError, Code};
+use crate::executor::Executor;
+use crate::executor::function::{Function, Keeps, Kept};
+use crate::executor::instantiate::First;
+use crate::instance::{Instance, Start, Survives};
+use crate::scheduling::epoch_ticker::{self, Moment};
+use crate::scheduling::pool::{Permit, Refused};
+use crate::scheduling::wait::{Wait, unless_stopped, until};
+use ferrite_protocol::keyspace::{CommitError, Keyspace, Transaction};
+use ferrite_protocol::resp::Encoder;
+
+impl<K: Keyspace> Executor<K> {
+    /// Runs one call of `function` and writes exactly one reply, errors included.
+    ///
+    /// The request's own function name is not looked at, only the entry in it. The future may be
+    /// dropped at any time; the call then leaves no trace. It runs on any executor and yields once a
+    /// tick while the guest runs. A call of a warm instance takes one of the pool's locks twice,
+    /// allocates once (wasmtime's record of the fiber) and makes no system call.
+    pub async fn call(
+        &self,
+        function: &Function<K>,
+        request: &CallRequest<'_>,
+        reply: &mut Encoder,
+    ) -> CallOutcome<ReceiptOf<K>> {
+        let reply_start = reply.len();
+        let mut outcome = CallOutcome::new();
+        if let Err(error) = self.run(function, request, reply, &mut outcome).await {
+            reply.truncate(reply_start);
+            reply.error_display(&error);
+            outcome.error = Some(error);
+        }
+        outcome
+    }
+
+    async fn run(
+        &self,
+        function: &Function<K>,
+        request: &CallRequest<'_>,
+        reply: &mut Encoder,
+        outcome: &mut CallOutcome<ReceiptOf<K>>,
+    ) -> Result<(), CallError> {
+        let (_, entry_name) = request.name_and_entry();
+        let entry = function.entry(entry_name)?;
+        let args = read_args(function, entry, request)?;
+        let limits = &function.spec().limits;
+        let time_max = request
+            .timeout
+            .map_or(limits.time_max, |timeout| timeout.min(limits.time_max));
+        let (mut permit, started) = enter(function, request, time_max).await?;
+        let sequence = permit.sequence();
+        let sampled = request.profile
+            || sequence < LATENCY_SAMPLE_EVERY
+            || sequence.is_multiple_of(LATENCY_SAMPLE_EVERY);
+        let clock = sampled.then(Instant::now);
+
+        let run = Run {
+            executor: self,
+            function,
+            entry,
+            args: &args,
+            beginning: Beginning {
+                keys: request.keys,
+                args: request.args,
+                database: request.database,
+                read_only: request.read_only,
+                protocol: reply.protocol(),
+                time_max,
+                started,
+                handle: request.handle,
+                profile: request.profile,
+            },
+        };
+        let result = run.until_committed(permit.take(), reply, outcome).await;
+        outcome.latency = clock.map(|clock| clock.elapsed());
+        let (result, kept) = match result {
+            Ok(kept) => (Ok(()), Some(kept)),
+            Err(Failed { error, kept }) => (Err(error), kept),
+        };
+        if let Some(kept) = kept {
+            permit.put_back(kept, Moment::coarse());
+        }
+        result
+    }
+
+    /// Makes instances of a function until as many are idle as its pool shall hold at least.
+    ///
+    /// # Errors
+    ///
+    /// The client's error when its start function or initialiser fails.
+    pub async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
+        let instances_min = function.pool().options().instances_min;
+        if matches!(function.keeps(), Keeps::Nothing { .. }) {
+            return Ok(());
+        }
+        for _ in function.usage().idle..instances_min {
+            let request = CallRequest::new(b"", &[], &[]);
+            let time_max = function.spec().limits.time_max;
+            let (permit, started) = enter(function, &request, time_max).await?;
+            let mut state = function.new_state(self.keyspace());
+            let beginning = Beginning {
+                time_max,
+                started,
+                ..Beginning::of_nothing()
+            };
+            let mut instance = match function.keeps() {
+                Keeps::Rewound(rewinding) if rewinding.shares() => {
+                    match self.first(function, rewinding, &beginning).await? {
+                        Some(First::Made(instance)) => instance,
+                        Some(First::Shared(pristine)) => {
+                            state.begin(&beginning);
+                            self.rewound(function, rewinding, &pristine, state).await?
+                        }
+                        None => return Ok(()),
+                    }
+                }
+                Keeps::Rewound(_) | Keeps::Nothing { .. } => return Ok(()),
+                Keeps::Everything => {
+                    state.begin(&beginning);
+                    self.instantiate(function, state, Start::Run)
+                        .await
+                        .map_err(|(error, _)| error)?
+                }
+            };
+            instance.state().end();
+            // The pool keeps no more than calls may run, with those that do.
+            drop(permit);
+            let spare = function
+                .pool()
+                .stock(Kept::Instance(instance), Moment::coarse());
+            drop(spare);
+        }
+        Ok(())
+    }
+}
+
+/// One call while it runs.
+struct Run<'a, K: Keyspace> {
+    executor: &'a Executor<K>,
+    function: &'a Function<K>,
+    entry: usize,
+    args: &'a [Val],
+    beginning: Beginning<'a>,
+}
+
+/// A call that failed, and what may serve others nevertheless.
+struct Failed<K: Keyspace> {
+    error: CallError,
+    kept: Option<Kept<K>>,
+}
+
+impl<K: Keyspace> From<CallError> for Failed<K> {
+    fn from(error: CallError) -> Self {
+        Self { error, kept: None }
+    }
+}
+
+impl<K: Keyspace> Run<'_, K> {
+    /// Runs the entry and commits; again where others changed the same keys meanwhile.
+    async fn until_committed(
+        &self,
+        mut kept: Option<Kept<K>>,
+        reply: &mut Encoder,
+        outcome: &mut CallOutcome<ReceiptOf<K>>,
+    ) -> Result<Kept<K>, Failed<K>> {
+        loop {
+            let again = outcome.tries > 0;
+            let exclusive = outcome.tries >= OPTIMISTIC_TRIES_MAX;
+            outcome.tries += 1;
+            let mut instance = self.instance(kept.take(), again, exclusive).await?;
+            let ran = instance
+                .run(
+                    self.function.prepared(),
+                    self.entry,
+                    self.args,
+                    matches!(self.function.keeps(), Keeps::Everything),
+                )
+                .await;
+            outcome.fuel = outcome.fuel.saturating_add(instance.fuel_used());
+            let state = instance.state();
+            outcome.denied = state.data.take_denied();
+            if let Err((error, survives)) = ran {
+                if state.data.is_lost() && is_of_the_guest(&error) {
+                    kept = Some(match survives {
+                        Survives::Yes => self.keep(instance),
+                        Survives::No => Kept::State(instance.into_state()),
+                    });
+                    continue;
+                }
+                state.end();
+                let kept = (survives == Survives::Yes).then(|| self.keep(instance));
+                return Err(Failed { error, kept });
+            }
+            match self.commit(&mut instance, reply, outcome) {
+                Ok(()) => {
+                    instance.state().end();
+                    return Ok(self.keep(instance));
+                }
+                Err(NotCommitted::Conflict) => kept = Some(self.keep(instance)),
+                Err(NotCommitted::Failed(error)) => {
+                    instance.state().end();
+                    let kept = Some(self.keep(instance));
+                    return Err(Failed { error, kept });
+                }
+            }
+        }
+    }
+
+    /// An instance whose call has begun, made of what is kept or from nothing.
+    async fn instance(
+        &self,
+        kept: Option<Kept<K>>,
+        again: bool,
+        exclusive: bool,
+    ) -> Result<Box<Instance<K>>, CallError> {
+        let mut kept = kept;
+        let mut shared = None;
+        if !matches!(kept, Some(Kept::Instance(_)))
+            && let Keeps::Rewound(rewinding) = self.function.keeps()
+            && rewinding.shares()
+        {
+            let first = self
+                .executor
+                .first(self.function, rewinding, &self.beginning);
+            match first.await? {
+                Some(First::Made(instance)) => kept = Some(Kept::Instance(instance)),
+                Some(First::Shared(pristine)) => shared = Some((pristine, rewinding)),
+                None => {}
+            }
+        }
+        match kept {
+            Some(Kept::Instance(mut instance)) => {
+                self.begin(instance.state(), again, exclusive).await?;
+                instance
+                    .refuel()
+                    .map_err(|error| CallError::new(Code::Trap, error.to_string()))?;
+                Ok(instance)
+            }
+            kept => {
+                let mut state = match kept {
+                    Some(Kept::State(state)) => state,
+                    _ => self.function.new_state(self.executor.keyspace()),
+                };
+                self.begin(&mut state, again, exclusive).await?;
+                if let Some((pristine, rewinding)) = shared {
+                    return self
+                        .executor
+                        .rewound(self.function, rewinding, &pristine, state)
+                        .await;
+                }
+                self.executor
+                    .instantiate(self.function, state, Start::Run)
+                    .await
+                    .map_err(|(error, _)| error)
+            }
+        }
+    }
+
+    async fn begin(
+        &self,
+        state: &mut CallState<K>,
+        again: bool,
+        exclusive: bool,
+    ) -> Result<(), CallError> {
+        if again {
+            state.begin_try(&self.beginning);
+        } else {
+            state.begin(&self.beginning);
+        }
+        if exclusive {
+            let (database, mode) = state.data.scope();
+            let transaction = unless_stopped(
+                self.executor.keyspace().begin_exclusive(database, mode),
+                || state.check_stop(),
+            );
+            let transaction = transaction.await.map_err(|stop| match stop {
+                Stop::Timeout { limit, elapsed } => CallError::timeout(limit, elapsed),
+                _ => CallError::killed(),
+            })?;
+            state.data.adopt(transaction);
+        }
+        Ok(())
+    }
+
+    /// Checks the reply, commits, and only then gives the reply out.
+    fn commit(
+        &self,
+        instance: &mut Instance<K>,
+        reply: &mut Encoder,
+        outcome: &mut CallOutcome<ReceiptOf<K>>,
+    ) -> Result<(), NotCommitted> {
+        let memory_bytes = if self.beginning.profile {
+            instance.memory_bytes(self.function.prepared())
+        } else {
+            0
+        };
+        let state = instance.state();
+        if state.data.is_lost() {
+            // Also where nothing would be committed: the reply is made of what never was.
+            return Err(NotCommitted::Conflict);
+        }
+        let bytes = state
+            .reply
+            .finish()
+            .map_err(|problem| NotCommitted::Failed(CallError::invalid(problem.to_string())))?;
+        let transaction = state.data.take_transaction();
+        if self.beginning.profile {
+            // Dropped, and with it everything that the call wrote.
+            drop(transaction);
+            outcome.profile = Some(Box::new(CallProfile {
+                host_calls: *state.host_calls.take().unwrap_or_default(),
+                memory_bytes,
+            }));
+        } else if let Some(transaction) = transaction {
+            outcome.receipt = match transaction.commit() {
+                Ok(receipt) => Some(receipt),
+                Err(CommitError::Conflict) => return Err(NotCommitted::Conflict),
+                Err(CommitError::Store(error)) => {
+                    return Err(NotCommitted::Failed(CallError::new(
+                        Code::Store,
+                        format!("nothing of the call was kept: {error}"),
+                    )));
+                }
+            };
+        }
+        reply.raw(bytes);
+        Ok(())
+    }
+
+    /// What of an instance may serve the next call.
+    fn keep(&self, mut instance: Box<Instance<K>>) -> Kept<K> {
+        let whole = match self.function.keeps() {
+            Keeps::Everything => true,
+            Keeps::Nothing { .. } => false,
+            Keeps::Rewound(rewinding) => instance.rewind(rewinding),
+        };
+        if whole {
+            Kept::Instance(instance)
+        } else {
+            Kept::State(instance.into_state())
+        }
+    }
+}
+
+/// Whether an error is the guest's own doing, and not what ends the whole call.
+///
+/// A guest whose transaction was lost gets errors that it cannot make sense of: it may trap, or spin.
+fn is_of_the_guest(error: &CallError) -> bool {
+    !matches!(error.code(), Code::Timeout | Code::Killed)
+}
+
+/// Why a call whose guest returned has not taken effect.
+enum NotCommitted {
+    /// Others changed what it read.
+    Conflict,
+    /// It never will.
+    Failed(CallError),
+}
+
+/// Waits for the call's turn; when it began.
+async fn enter<'f, K: Keyspace>(
+    function: &'f Function<K>,
+    request: &CallRequest<'_>,
+    time_max: Duration,
+) -> Result<(Permit<'f, Kept<K>>, Moment), CallError> {
+    let pool = function.pool();
+    if let Some(permit) = pool.try_enter() {
+        // After the pool has counted the call; see `ticker`.
+        epoch_ticker::ensure_running();
+        return Ok((permit, Moment::coarse()));
+    }
+    let started = Moment::now();
+    let entered = until(pool.enter(), started.after(time_max), request.handle).await;
+    match entered {
+        Ok(Ok(permit)) => {
+            epoch_ticker::ensure_running();
+            Ok((permit, started))
+        }
+        Ok(Err(Refused::Busy)) => {
+            let options = pool.options();
+            Err(CallError::busy(
+                function.name(),
+                options.instances_max,
+                options.waiting_max,
+            ))
+        }
+        Ok(Err(Refused::Cancelled)) | Err(Wait::Killed) => Err(CallError::killed()),
+        Err(Wait::Over) => Err(CallError::timeout(time_max, Moment::now().since(started))),
+    }
+}
+
+/// A scalar entry's arguments; nothing for the others, which fetch theirs.
+fn read_args<K: Keyspace>(
+    function: &Function<K>,
+    index: usize,
+    request: &CallRequest<'_>,
+) -> Result<Values, CallError> {
+    let entry = &function.entries()[index];
+    match entry.kind {
+        EntryKind::Scalar => scalar_values::read_args(&entry.name, &entry.signature, request.args),
+        EntryKind::Command | EntryKind::Buffer => Ok(Values::new()),
+    }
+}

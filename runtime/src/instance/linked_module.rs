@@ -1,0 +1,222 @@
+//! A loaded module, linked and with its exports found, ready to be instantiated.
+
+use ferrite_cache::{CodeMoves, EntryKind, ModuleInfo, Rewind, RewindPlan, Signature};
+use ferrite_wasm_abi::{
+    ALLOC_EXPORT, DEALLOC_EXPORT, DEFAULT_ENTRY, INITIALIZE_EXPORT, MEMORY_EXPORT,
+};
+use wasmtime::{InstancePre, Linker, Module, ModuleExport};
+
+use crate::call::state::StoreData;
+use crate::error::CallError;
+use crate::instance::stack_depth::DepthExports;
+use crate::missing_export::MissingExport;
+use crate::rewind::exports::RewindExports;
+use ferrite_protocol::keyspace::Keyspace;
+
+/// A loaded module, linked and with its exports found.
+///
+/// What costs a search by name is done here once, so that an instance costs none.
+pub(crate) struct Prepared<K: Keyspace> {
+    pre: InstancePre<StoreData<K>>,
+    entries: Box<[Entry]>,
+    exports: Exports,
+    rewriting: Option<Rewriting>,
+    counting: Option<Counting>,
+    /// Functions that the module imports and defines; the compiler's own come after them.
+    functions: u32,
+}
+
+/// What the compiler's rewriting did to a module.
+struct Rewriting {
+    exports: RewindExports,
+    plan: RewindPlan,
+}
+
+/// What the compiler put into a module that counts how deep its calls nest.
+struct Counting {
+    exports: DepthExports,
+    moves: CodeMoves,
+}
+
+/// An exported function that can be called from outside.
+#[derive(Clone)]
+pub struct Entry {
+    /// Its name.
+    pub name: Box<str>,
+    /// How it takes its input and gives its reply.
+    pub kind: EntryKind,
+    /// Its parameters and results.
+    pub signature: Signature,
+    /// Where it is in the module.
+    pub(crate) export: ModuleExport,
+}
+
+/// What else the host uses of a module.
+#[derive(Clone, Default)]
+pub(crate) struct Exports {
+    /// The linear memory.
+    pub(crate) memory: Option<ModuleExport>,
+    /// The allocator for the input of buffer entries.
+    pub(crate) alloc: Option<ModuleExport>,
+    /// Its counterpart.
+    pub(crate) dealloc: Option<ModuleExport>,
+    /// What runs once before the first entry.
+    pub(crate) initialize: Option<ModuleExport>,
+}
+
+/// Why a module cannot be linked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrepareError {
+    /// It imports something that the host does not have.
+    #[error("the module cannot be linked: {reason}")]
+    Link {
+        /// What wasmtime says.
+        reason: Box<str>,
+    },
+    /// The manifest names an entry that the code does not have.
+    #[error("the artifact has no function {name}, which its manifest names; compile it again")]
+    MissingEntry {
+        /// The entry.
+        name: Box<str>,
+    },
+    /// The manifest names something of the compiler's that the code does not have.
+    #[error(transparent)]
+    Rewriting(#[from] MissingExport),
+}
+
+impl<K: Keyspace> Prepared<K> {
+    /// Links `module`, of which the compiler found `info`.
+    ///
+    /// # Errors
+    ///
+    /// When it imports what the host does not have, or is not what `info` says.
+    pub(crate) fn new(
+        linker: &Linker<StoreData<K>>,
+        module: &Module,
+        info: &ModuleInfo,
+    ) -> Result<Self, PrepareError> {
+        let pre = linker
+            .instantiate_pre(module)
+            .map_err(|error| PrepareError::Link {
+                reason: format!("{error:#}").into(),
+            })?;
+        let find = |name: &str| module.get_export_index(name);
+        let entries = info
+            .entries
+            .iter()
+            .map(|entry| {
+                let export = find(&entry.name).ok_or_else(|| PrepareError::MissingEntry {
+                    name: entry.name.as_str().into(),
+                })?;
+                Ok(Entry {
+                    name: entry.name.as_str().into(),
+                    kind: entry.kind,
+                    signature: entry.signature.clone(),
+                    export,
+                })
+            })
+            .collect::<Result<_, PrepareError>>()?;
+        let rewriting = match &info.rewind {
+            Rewind::Allowed(plan) => Some(Rewriting {
+                exports: RewindExports::find(module, plan)?,
+                plan: plan.clone(),
+            }),
+            Rewind::Refused { .. } => None,
+        };
+        let counting = match &info.stack_depth {
+            Some(plan) => Some(Counting {
+                exports: DepthExports::find(module, plan)?,
+                moves: plan.moves.clone(),
+            }),
+            None => None,
+        };
+        let imported = u32::try_from(info.imports.len()).unwrap_or(u32::MAX);
+        Ok(Self {
+            pre,
+            entries,
+            rewriting,
+            counting,
+            functions: info.functions.saturating_add(imported),
+            exports: Exports {
+                memory: find(MEMORY_EXPORT),
+                alloc: find(ALLOC_EXPORT),
+                dealloc: find(DEALLOC_EXPORT),
+                initialize: info.initialize.then(|| find(INITIALIZE_EXPORT)).flatten(),
+            },
+        })
+    }
+
+    /// What instances are made from.
+    #[must_use]
+    pub(crate) fn pre(&self) -> &InstancePre<StoreData<K>> {
+        &self.pre
+    }
+
+    /// Every entry, in the module's order.
+    #[must_use]
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What else the host uses of the module.
+    #[must_use]
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.exports
+    }
+
+    /// What the compiler put into the module, if it rewrote it.
+    #[must_use]
+    pub(crate) fn rewriting(&self) -> Option<&RewindExports> {
+        self.rewriting.as_ref().map(|rewriting| &rewriting.exports)
+    }
+
+    /// What bounds how deep the module's calls nest, if they are counted.
+    #[must_use]
+    pub(crate) fn depth(&self) -> Option<&DepthExports> {
+        self.counting.as_ref().map(|counting| &counting.exports)
+    }
+
+    /// Whether the author wrote the function of this index; the others are the compiler's.
+    #[must_use]
+    pub(crate) fn is_authors(&self, function: u32) -> bool {
+        function < self.functions
+    }
+
+    /// Where in the source an offset of the code that was compiled is.
+    #[must_use]
+    pub(crate) fn source_offset(&self, compiled: u64) -> u64 {
+        // Counting came last.
+        let rewritten = match &self.counting {
+            Some(counting) => counting.moves.before(compiled),
+            None => compiled,
+        };
+        match &self.rewriting {
+            Some(rewriting) => rewriting.plan.source_offset(rewritten),
+            None => rewritten,
+        }
+    }
+
+    /// The entry that a call of `function` means: the one it names; else `run`; else the one named
+    /// like the function; else the only one.
+    ///
+    /// # Errors
+    ///
+    /// `NOFUNC`, with the entries there are.
+    #[inline]
+    pub(crate) fn entry(&self, function: &str, named: Option<&[u8]>) -> Result<usize, CallError> {
+        let find = |name: &[u8]| {
+            self.entries
+                .iter()
+                .position(|entry| entry.name.as_bytes() == name)
+        };
+        let found = match named {
+            Some(name) => find(name),
+            None if self.entries.len() == 1 => Some(0),
+            None => find(DEFAULT_ENTRY.as_bytes()).or_else(|| find(function.as_bytes())),
+        };
+        found.ok_or_else(|| {
+            let names = self.entries.iter().map(|entry| &*entry.name);
+            CallError::no_entry(function, named, names)
+        })
+    }
+}

@@ -1,0 +1,359 @@
+//! An instance of a function's module: how it is made, put back to its first state, and let go.
+
+pub(crate) mod deserialize;
+pub mod engine;
+mod entry;
+pub(crate) mod linked_module;
+pub mod rewindable;
+pub(crate) mod stack_depth;
+pub(crate) mod trap;
+pub(crate) mod typed_func;
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use wasmtime::{
+    Engine, Func, Global, Instance as WasmInstance, PoolConcurrencyLimitError, Store, TypedFunc,
+    Val,
+};
+
+use crate::call::state::{CallState, StoreData};
+use crate::error::CallError;
+use crate::instance::linked_module::Prepared;
+use crate::instance::rewindable::{Place, Rewinding};
+use crate::instance::trap::classify;
+use crate::instance::typed_func::ScalarFunc;
+use crate::rewind::HOST_PAGE;
+use crate::rewind::pristine::{Pristine, RewindError, Rewinder, Rewound};
+use ferrite_protocol::keyspace::Keyspace;
+
+/// An instance of a function's module in a store of its own.
+///
+/// It is dropped after anything but a plain return; only an instance whose last call returned may
+/// serve another.
+pub(crate) struct Instance<K: Keyspace> {
+    store: Store<StoreData<K>>,
+    instance: WasmInstance,
+    /// Each entry, once it was called.
+    entries: SmallVec<[Option<EntryFunc>; 2]>,
+    buffers: Option<Buffers>,
+    /// What puts it back to its first state, where that is done.
+    rewinder: Option<Rewinder>,
+    /// Remembers growth that was refused; see `rewind::exports`.
+    refused: Option<Global>,
+    /// Given up after the store.
+    _place: Option<Place>,
+}
+
+/// How an instance comes to its first state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// By running the module's start function and its initialiser.
+    Run,
+    /// It takes over the state of another.
+    TakeOver,
+}
+
+/// An entry as it is called.
+enum EntryFunc {
+    Scalar(ScalarFunc),
+    Command(TypedFunc<(), ()>),
+    Buffer(TypedFunc<(i32, i32), i64>),
+}
+
+/// The allocator of a module with buffer entries.
+#[derive(Clone)]
+struct Buffers {
+    alloc: TypedFunc<i32, i32>,
+    dealloc: Option<TypedFunc<(i32, i32), ()>>,
+}
+
+/// Whether an instance may serve other calls after one that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Survives {
+    /// The guest returned; only its reply was wrong.
+    Yes,
+    /// The guest did not return.
+    No,
+}
+
+/// Where an instance lives.
+#[derive(Clone, Copy)]
+pub(crate) enum Home<'a> {
+    /// In the pool of this engine.
+    Pool(&'a Engine),
+    /// Where it can be rewound.
+    Rewinding(&'a Rewinding),
+}
+
+/// Why there is no instance.
+pub(crate) enum NewError<K: Keyspace> {
+    /// The engine has as many as it has room for. Nothing of the guest has run.
+    Full(StoreData<K>),
+    /// The guest ended while it started; what is left of its state.
+    Guest(CallError, StoreData<K>),
+}
+
+impl<K: Keyspace> Instance<K> {
+    /// Makes an instance around `state`, whose call has begun, and runs what the module wants run
+    /// first: its start function and its initialiser, on the call's own fuel and time.
+    ///
+    /// # Errors
+    ///
+    /// The client's error when the guest ends meanwhile; the state again when the engine has no
+    /// room for one more instance.
+    pub(crate) async fn new(
+        home: Home<'_>,
+        prepared: &Prepared<K>,
+        state: StoreData<K>,
+        start: Start,
+    ) -> Result<Box<Self>, NewError<K>> {
+        let (engine, place) = match home {
+            Home::Pool(engine) => (engine, None),
+            Home::Rewinding(rewinding) => match rewinding.enter() {
+                Some(place) => (&rewinding.engine, Some(place)),
+                None => return Err(NewError::Full(state)),
+            },
+        };
+        let fuel_max = state.spec.limits.fuel_max;
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(|mut context| context.data_mut().tick());
+        match Self::start(&mut store, prepared, fuel_max, start).await {
+            Ok(instance) => {
+                let refused = prepared
+                    .rewriting()
+                    .and_then(|exports| exports.refused(&mut store, &instance));
+                Ok(Box::new(Self {
+                    store,
+                    instance,
+                    entries: prepared.entries().iter().map(|_| None).collect(),
+                    buffers: None,
+                    rewinder: None,
+                    refused,
+                    _place: place,
+                }))
+            }
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                Err(NewError::Full(store.into_data()))
+            }
+            Err(error) => {
+                let error = client_error(&error, store.data(), prepared);
+                Err(NewError::Guest(error, store.into_data()))
+            }
+        }
+    }
+
+    async fn start(
+        store: &mut Store<StoreData<K>>,
+        prepared: &Prepared<K>,
+        fuel_max: u64,
+        start: Start,
+    ) -> wasmtime::Result<WasmInstance> {
+        let rewriting = prepared.rewriting();
+        // Copying the data segments of a rewritten module uses fuel, and nothing of the author's
+        // runs meanwhile.
+        store.set_fuel(rewriting.map_or(fuel_max, |_| u64::MAX))?;
+        store.set_epoch_deadline(1);
+        let instance = prepared.pre().instantiate_async(&mut *store).await?;
+        if rewriting.is_some() {
+            store.set_fuel(fuel_max)?;
+        }
+        let exports = prepared.exports();
+        if let Some(memory) = &exports.memory {
+            let memory = instance
+                .get_module_export(&mut *store, memory)
+                .and_then(wasmtime::Extern::into_memory);
+            store.data_mut().memory = memory;
+        }
+        if let Some(rewriting) = rewriting {
+            let memory_bytes_max = store.data().spec.limits.memory_bytes_max;
+            rewriting.limit_growth(&mut *store, &instance, memory_bytes_max)?;
+        }
+        let depth = prepared.depth();
+        if let Some(depth) = depth {
+            let depth_max = store.data().spec.limits.stack_depth_max;
+            depth.limit(&mut *store, &instance, depth_max)?;
+        }
+        if start == Start::TakeOver {
+            return Ok(instance);
+        }
+        // At most one of the two has taken the start function away from the module.
+        let function = rewriting
+            .and_then(|rewriting| rewriting.start(&mut *store, &instance))
+            .or_else(|| depth?.start(&mut *store, &instance));
+        if let Some(function) = function {
+            Self::initialize(store, &instance, function, prepared).await?;
+        }
+        if let Some(initialize) = &exports.initialize {
+            let initialize = instance
+                .get_module_export(&mut *store, initialize)
+                .and_then(wasmtime::Extern::into_func);
+            if let Some(initialize) = initialize {
+                Self::initialize(store, &instance, initialize, prepared).await?;
+            }
+        }
+        Ok(instance)
+    }
+
+    async fn initialize(
+        store: &mut Store<StoreData<K>>,
+        instance: &WasmInstance,
+        function: Func,
+        prepared: &Prepared<K>,
+    ) -> wasmtime::Result<()> {
+        let function = function.typed::<(), ()>(&*store)?;
+        let ran = function.call_async(&mut *store, ()).await;
+        if ran.is_err() {
+            note_refused(store, instance, prepared);
+        }
+        ran
+    }
+
+    /// Takes the instance's state, which no call has touched yet, for others to start from.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for it.
+    pub(crate) fn capture(
+        &mut self,
+        prepared: &Prepared<K>,
+    ) -> Result<Option<Arc<Pristine>>, RewindError> {
+        prepared
+            .rewriting()
+            .map(|exports| Pristine::capture(&mut self.store, &self.instance, exports))
+            .transpose()
+    }
+
+    /// Brings a new instance to the state that its module's calls start from.
+    ///
+    /// # Errors
+    ///
+    /// When its memory cannot be set up; the instance must be dropped then.
+    pub(crate) fn attach(
+        &mut self,
+        prepared: &Prepared<K>,
+        pristine: &Arc<Pristine>,
+        rewinding: &Rewinding,
+    ) -> Result<(), RewindError> {
+        if let Some(exports) = prepared.rewriting() {
+            let rewinder =
+                pristine.attach(&mut self.store, &self.instance, exports, &rewinding.arena)?;
+            self.rewinder = Some(rewinder);
+        }
+        Ok(())
+    }
+
+    /// Puts the instance back to its first state; whether it may serve another call.
+    #[must_use]
+    pub(crate) fn rewind(&mut self, rewinding: &Rewinding) -> bool {
+        let Some(rewinder) = &mut self.rewinder else {
+            return false;
+        };
+        if rewinder.rewind(&mut self.store) == Rewound::Discard {
+            return false;
+        }
+        if rewinding.verify
+            && let Some(difference) = rewinder.difference(&mut self.store)
+        {
+            tracing::error!(
+                function = &*self.store.data().spec.name,
+                difference,
+                "a rewound instance is not as new, and is dropped"
+            );
+            rewinding.note_difference();
+            return false;
+        }
+        true
+    }
+
+    /// Gives the instance a whole call's fuel and the turn until the next tick.
+    ///
+    /// # Errors
+    ///
+    /// Only if the engine counted no fuel.
+    pub(crate) fn refuel(&mut self) -> wasmtime::Result<()> {
+        let fuel_max = self.store.data().spec.limits.fuel_max;
+        self.store.set_fuel(fuel_max)?;
+        self.store.set_epoch_deadline(1);
+        // A rewound instance has forgotten it.
+        if let (None, Some(refused)) = (&self.rewinder, self.refused) {
+            refused.set(&mut self.store, Val::I32(0))?;
+        }
+        Ok(())
+    }
+
+    /// The call's state.
+    pub(crate) fn state(&mut self) -> &mut CallState<K> {
+        self.store.data_mut()
+    }
+
+    /// Fuel used since [`Instance::refuel`] or since the instance was made.
+    #[must_use]
+    pub(crate) fn fuel_used(&self) -> u64 {
+        let left = self.store.get_fuel().unwrap_or(0);
+        self.store.data().spec.limits.fuel_max.saturating_sub(left)
+    }
+
+    /// Bytes of linear memory, as the guest sees them.
+    #[must_use]
+    pub(crate) fn memory_bytes(&mut self, prepared: &Prepared<K>) -> u64 {
+        prepared
+            .rewriting()
+            .and_then(|exports| exports.memory_bytes(&mut self.store, &self.instance))
+            .unwrap_or_else(|| self.store.data().limiter.memory_bytes())
+    }
+
+    /// Bytes of linear memory that the instance keeps for itself between calls.
+    #[must_use]
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        match &self.rewinder {
+            Some(rewinder) => (rewinder.learned_pages() * HOST_PAGE) as u64,
+            None => self.store.data().limiter.memory_bytes(),
+        }
+    }
+
+    /// Drops the instance and keeps the state.
+    #[must_use]
+    pub(crate) fn into_state(self) -> StoreData<K> {
+        let mut state = self.store.into_data();
+        state.leave_instance();
+        state
+    }
+}
+
+/// Tells the limiter what the compiler's own code refused, so that the error can say it: growth, and
+/// a call that would nest too deep.
+#[cold]
+fn note_refused<K: Keyspace>(
+    store: &mut Store<StoreData<K>>,
+    instance: &WasmInstance,
+    prepared: &Prepared<K>,
+) {
+    let refused = prepared
+        .rewriting()
+        .and_then(|exports| exports.refused_bytes(&mut *store, instance));
+    if let Some(wanted_bytes) = refused {
+        store.data_mut().limiter.note_refused(wanted_bytes);
+    }
+    if let (Some(depth), Some(limit)) = (prepared.depth(), store.data().spec.limits.stack_depth_max)
+        && depth.exceeded(&mut *store, instance)
+    {
+        store.data_mut().limiter.note_too_deep(limit);
+    }
+}
+
+#[cold]
+fn client_error<K: Keyspace>(
+    error: &wasmtime::Error,
+    state: &CallState<K>,
+    prepared: &Prepared<K>,
+) -> CallError {
+    classify(
+        error,
+        &state.spec.limits,
+        state.limiter.refused(),
+        state.log.last_error(),
+        prepared,
+    )
+}

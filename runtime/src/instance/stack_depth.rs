@@ -1,0 +1,71 @@
+//! How deep a guest's calls may nest: the global by which the compiler's counting does it.
+
+use ferrite_cache::{DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, DepthPlan};
+use wasmtime::{AsContextMut, Extern, Func, Instance, Module, ModuleExport, Val};
+
+use crate::missing_export::MissingExport;
+use crate::policy::limits::Limits;
+
+/// What the compiler's counting put into a module.
+pub(crate) struct DepthExports {
+    /// How much deeper calls may nest.
+    left: ModuleExport,
+    start: Option<ModuleExport>,
+}
+
+impl DepthExports {
+    /// Finds what `plan` names.
+    ///
+    /// # Errors
+    ///
+    /// The first export that is not there.
+    pub(crate) fn find(module: &Module, plan: &DepthPlan) -> Result<Self, MissingExport> {
+        let find = |name: &str| {
+            module
+                .get_export_index(name)
+                .ok_or_else(|| MissingExport { name: name.into() })
+        };
+        Ok(Self {
+            left: find(DEPTH_LEFT_EXPORT)?,
+            start: plan.start.then(|| find(DEPTH_START_EXPORT)).transpose()?,
+        })
+    }
+
+    /// Sets how deep the calls of a new instance may nest. Every entry that returns leaves it so.
+    ///
+    /// # Errors
+    ///
+    /// When the global is not what the counting makes it.
+    pub(crate) fn limit(
+        &self,
+        mut store: impl AsContextMut,
+        instance: &Instance,
+        depth_max: Option<u32>,
+    ) -> wasmtime::Result<()> {
+        let left = depth_max.unwrap_or(Limits::STACK_DEPTH_END);
+        match instance
+            .get_module_export(&mut store, &self.left)
+            .and_then(Extern::into_global)
+        {
+            Some(global) => global.set(&mut store, Val::I32(left.cast_signed())),
+            None => Err(wasmtime::Error::msg(format!(
+                "the artifact exports {DEPTH_LEFT_EXPORT}, and it is no global"
+            ))),
+        }
+    }
+
+    /// The start function, which the host has to run.
+    pub(crate) fn start(&self, store: impl AsContextMut, instance: &Instance) -> Option<Func> {
+        instance
+            .get_module_export(store, self.start.as_ref()?)
+            .and_then(Extern::into_func)
+    }
+
+    /// Whether the guest trapped because its calls would have nested deeper than they may.
+    pub(crate) fn exceeded(&self, mut store: impl AsContextMut, instance: &Instance) -> bool {
+        instance
+            .get_module_export(&mut store, &self.left)
+            .and_then(Extern::into_global)
+            .is_some_and(|global| matches!(global.get(&mut store), Val::I32(-1)))
+    }
+}

@@ -1,0 +1,47 @@
+//! How often code was compiled or found, and how long compiling took.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::metrics::latency_histogram::LatencyHistogram;
+
+/// Where code came from since the process started.
+#[derive(Debug, Default)]
+pub struct AcquireStats {
+    found: AtomicU64,
+    failed: AtomicU64,
+    compiling: LatencyHistogram,
+}
+
+impl AcquireStats {
+    /// Counts code that was in the cache.
+    pub(crate) fn count_found(&self) {
+        self.found.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a compilation, and how long the worker took for it.
+    pub(crate) fn count_compiled(&self, took: Duration, done: bool) {
+        self.compiling.record(took);
+        if !done {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often code was in the cache.
+    #[must_use]
+    pub fn found(&self) -> u64 {
+        self.found.load(Ordering::Relaxed)
+    }
+
+    /// Compilations that ended without code: modules that were refused, and workers that failed.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// How long compilations took, from the start of the worker to its answer; failed ones count.
+    #[must_use]
+    pub const fn compiling(&self) -> &LatencyHistogram {
+        &self.compiling
+    }
+}

@@ -1,0 +1,8 @@
+//! What a function may do: permissions, limits, and the comparison of two grants.
+
+pub mod function_spec;
+pub mod limits;
+pub mod permissions;
+pub mod privilege_diff;
+pub mod quantity;
+pub mod strict_json;

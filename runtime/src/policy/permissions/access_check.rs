@@ -1,0 +1,209 @@
+//! The one door to the data: compiled permissions, and the decisions they make.
+
+use super::denied::{Denied, Rule};
+use super::{Permissions, PermissionsError};
+use crate::policy::permissions::host_access::Access;
+use ferrite_protocol::glob::Glob;
+use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
+
+/// Compiled permissions. Every access to data passes here first, before the data is touched.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The kinds of access that commands and `allow_write` leave open, a bit each.
+    open: u16,
+    write: bool,
+    keys: Keys,
+    /// Names in upper case, sorted; `None` where every command may run.
+    commands: Option<Box<[Box<[u8]>]>>,
+}
+
+#[derive(Clone, Debug)]
+enum Keys {
+    All,
+    Some {
+        allowed: Box<[Glob]>,
+        denied: Box<[Glob]>,
+    },
+}
+
+impl Door {
+    /// Longest list of patterns or commands.
+    pub const ITEMS_MAX: usize = 1024;
+
+    /// Checks and compiles permissions. `is_command` tells which commands the host has.
+    pub fn new(
+        permissions: &Permissions,
+        is_command: impl Fn(&[u8]) -> bool,
+    ) -> Result<Self, PermissionsError> {
+        let Permissions {
+            allowed_keys,
+            denied_keys,
+            allowed_commands,
+            allow_write,
+            allow_network,
+        } = permissions;
+        if *allow_network {
+            return Err(PermissionsError::Network);
+        }
+        let allowed = globs("allowed_keys", allowed_keys)?;
+        let denied = globs("denied_keys", denied_keys)?;
+        let keys = if denied.is_empty() && allowed.iter().any(Glob::is_all) {
+            Keys::All
+        } else {
+            Keys::Some { allowed, denied }
+        };
+        let commands = match allowed_commands {
+            Some(names) => Some(command_names(names, is_command)?),
+            None => None,
+        };
+        let mut door = Self {
+            open: 0,
+            write: *allow_write,
+            keys,
+            commands,
+        };
+        door.open = Access::ALL
+            .into_iter()
+            .filter(|access| door.refused_access(*access).is_none())
+            .fold(0, |bits, access| bits | access.bit());
+        Ok(door)
+    }
+
+    /// Decides on a host function's access to a key.
+    pub fn check_key(&self, key: &[u8], access: Access) -> Result<(), Denied> {
+        if self.open & access.bit() == 0 {
+            // The mask was made from the same answer, so there is one.
+            let rule = self.refused_access(access).unwrap_or(Rule::Command);
+            return Err(Denied::new(access.commands()[0].as_bytes(), rule));
+        }
+        self.check_pattern(key)
+    }
+
+    /// Decides on a command that is run by name. `argv[0]` is its name, and `access` is what the
+    /// host's command table says about these arguments.
+    pub fn check_command(
+        &self,
+        name: &[u8],
+        access: &CommandAccess,
+        argv: &[&[u8]],
+    ) -> Result<(), Denied> {
+        let CommandAccess { write, keys } = access;
+        if !self.may_run(name) {
+            return Err(Denied::new(name, Rule::Command));
+        }
+        if *write && !self.write {
+            return Err(Denied::new(name, Rule::Write));
+        }
+        if matches!(self.keys, Keys::All) {
+            return Ok(());
+        }
+        match keys {
+            KeyAccess::None => Ok(()),
+            KeyAccess::At(positions) => positions.iter().try_for_each(|&position| {
+                argv.get(position)
+                    .ok_or_else(|| Denied::new(name, Rule::KeysUnknown))
+                    .and_then(|key| self.check_pattern(key))
+            }),
+            // Such commands show the keys for which `visible` says so, and must not write others.
+            KeyAccess::All if *write => Err(Denied::new(name, Rule::AllKeys)),
+            KeyAccess::All => Ok(()),
+            KeyAccess::Unknown => Err(Denied::new(name, Rule::KeysUnknown)),
+        }
+    }
+
+    /// Whether `KEYS`, `SCAN`, `RANDOMKEY` and their like may show a key.
+    #[must_use]
+    pub fn visible(&self, key: &[u8]) -> bool {
+        self.check_pattern(key).is_ok()
+    }
+
+    /// Whether every key is allowed, so that [`Door::visible`] need not be asked.
+    #[must_use]
+    pub const fn all_keys(&self) -> bool {
+        matches!(self.keys, Keys::All)
+    }
+
+    /// Whether anything may be written at all.
+    #[must_use]
+    pub const fn may_write(&self) -> bool {
+        self.write
+    }
+
+    fn check_pattern(&self, key: &[u8]) -> Result<(), Denied> {
+        let Keys::Some { allowed, denied } = &self.keys else {
+            return Ok(());
+        };
+        if let Some(pattern) = denied.iter().find(|pattern| pattern.matches(key)) {
+            let pattern = pattern.pattern().into();
+            return Err(Denied::new(key, Rule::DeniedKey { pattern }));
+        }
+        if !allowed.iter().any(|pattern| pattern.matches(key)) {
+            return Err(Denied::new(key, Rule::Key));
+        }
+        Ok(())
+    }
+
+    fn refused_access(&self, access: Access) -> Option<Rule> {
+        let run = |name: &&str| self.may_run(name.as_bytes());
+        if !access.commands().iter().any(run) {
+            Some(Rule::Command)
+        } else if access.writes() && !self.write {
+            Some(Rule::Write)
+        } else {
+            None
+        }
+    }
+
+    fn may_run(&self, name: &[u8]) -> bool {
+        self.commands.as_ref().is_none_or(|commands| {
+            commands
+                .binary_search_by(|known| {
+                    known
+                        .iter()
+                        .copied()
+                        .cmp(name.iter().map(u8::to_ascii_uppercase))
+                })
+                .is_ok()
+        })
+    }
+}
+
+fn globs(field: &'static str, patterns: &[String]) -> Result<Box<[Glob]>, PermissionsError> {
+    check_count(field, patterns.len())?;
+    patterns
+        .iter()
+        .map(|pattern| {
+            Glob::parse(pattern.as_bytes()).map_err(|problem| PermissionsError::Glob {
+                field,
+                pattern: pattern.as_str().into(),
+                problem,
+            })
+        })
+        .collect()
+}
+
+fn command_names(
+    names: &[String],
+    is_command: impl Fn(&[u8]) -> bool,
+) -> Result<Box<[Box<[u8]>]>, PermissionsError> {
+    check_count("allowed_commands", names.len())?;
+    let mut commands = Vec::with_capacity(names.len());
+    for name in names {
+        if !is_command(name.as_bytes()) {
+            return Err(PermissionsError::UnknownCommand {
+                name: name.as_str().into(),
+            });
+        }
+        commands.push(name.as_bytes().to_ascii_uppercase().into_boxed_slice());
+    }
+    commands.sort();
+    commands.dedup();
+    Ok(commands.into())
+}
+
+fn check_count(field: &'static str, count: usize) -> Result<(), PermissionsError> {
+    if count > Door::ITEMS_MAX {
+        return Err(PermissionsError::TooMany { field, count });
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! An access that was refused, and the words for it.
+
+use std::fmt;
+
+use crate::error::{CallError, Code, Quoted};
+
+/// An access that was refused: to which key or command, and by which rule. One word wide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied(Box<Refusal>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    /// The key or command, as the error shows it.
+    subject: Box<str>,
+    rule: Rule,
+}
+
+/// The rule by which an access is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The key matches a pattern in `denied_keys`.
+    DeniedKey {
+        /// The first pattern that matches.
+        pattern: Box<[u8]>,
+    },
+    /// The key matches no pattern in `allowed_keys`.
+    Key,
+    /// The command is not in `allowed_commands`.
+    Command,
+    /// The command writes, and `allow_write` is false.
+    Write,
+    /// The command would write keys that the function may not touch.
+    AllKeys,
+    /// Nobody can tell which keys the command touches, and the function's keys are restricted.
+    KeysUnknown,
+}
+
+impl Denied {
+    pub(crate) fn new(subject: &[u8], rule: Rule) -> Self {
+        Self(Box::new(Refusal {
+            subject: Quoted(subject).to_string().into(),
+            rule,
+        }))
+    }
+
+    /// The rule that refused it.
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        &self.0.rule
+    }
+
+    /// Whether it was refused only because it writes.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.rule == Rule::Write
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refusal { subject, rule } = &*self.0;
+        match rule {
+            Rule::DeniedKey { pattern } => write!(
+                out,
+                "key {subject} is denied: it matches {} in denied_keys",
+                Quoted(pattern)
+            ),
+            Rule::Key => write!(
+                out,
+                "key {subject} is not allowed: it matches nothing in allowed_keys"
+            ),
+            Rule::Command => write!(
+                out,
+                "command {subject} is not allowed: it is not in allowed_commands"
+            ),
+            Rule::Write => write!(
+                out,
+                "command {subject} writes, and the function may only read; load it with allow_write"
+            ),
+            Rule::AllKeys => write!(
+                out,
+                "command {subject} writes every key, and the function's keys are restricted"
+            ),
+            Rule::KeysUnknown => write!(
+                out,
+                "command {subject} does not tell which keys it touches, and the function's keys are restricted"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Denied {}
+
+impl From<Denied> for CallError {
+    fn from(denied: Denied) -> Self {
+        Self::new(Code::NoPermission, denied.to_string())
+    }
+}

@@ -1,0 +1,272 @@
+//! Permissions and what they decide: data.
+
+use smallvec::smallvec;
+
+use super::{Access, Door, Permissions, PermissionsError};
+use crate::error::CallError;
+use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
+
+fn door(json: &str) -> Result<Door, PermissionsError> {
+    const COMMANDS: [&str; 9] = [
+        "GET", "SET", "DEL", "HGET", "KEYS", "FLUSHDB", "MSET", "INCRBY", "SORT",
+    ];
+    Door::new(&Permissions::from_json(json.as_bytes())?, |name| {
+        COMMANDS
+            .iter()
+            .any(|command| command.as_bytes().eq_ignore_ascii_case(name))
+    })
+}
+
+fn say<T>(result: Result<T, super::Denied>) -> String {
+    result.map_or_else(
+        |denied| CallError::from(denied).to_string(),
+        |_| "ok".to_owned(),
+    )
+}
+
+#[test]
+fn the_default_reads_every_key_and_writes_none() {
+    let door = Door::new(&Permissions::default(), |_| true).expect("the default is right");
+    assert!(door.all_keys() && !door.may_write());
+    for access in Access::ALL {
+        let answer = door.check_key(b"any", access);
+        assert_eq!(answer.is_ok(), !access.writes(), "{access:?}");
+        assert!(answer.map_or_else(|denied| denied.is_read_only(), |()| true));
+    }
+    assert_eq!(
+        say(door.check_key(b"any", Access::Increment)),
+        "NOPERM command \"INCRBY\" writes, and the function may only read; load it with allow_write"
+    );
+}
+
+#[test]
+fn keys_are_decided_by_patterns_and_deny_wins() -> Result<(), PermissionsError> {
+    let door = door(
+        r#"{"allowed_keys": ["user:*", "cfg"], "denied_keys": ["user:*:password"], "allow_write": true}"#,
+    )?;
+    for (key, expected) in [
+        ("user:1", "ok"),
+        ("cfg", "ok"),
+        (
+            "user:1:password",
+            r#"NOPERM key "user:1:password" is denied: it matches "user:*:password" in denied_keys"#,
+        ),
+        (
+            "cfgs",
+            r#"NOPERM key "cfgs" is not allowed: it matches nothing in allowed_keys"#,
+        ),
+        (
+            "",
+            r#"NOPERM key "" is not allowed: it matches nothing in allowed_keys"#,
+        ),
+    ] {
+        assert_eq!(say(door.check_key(key.as_bytes(), Access::Get)), expected);
+        assert_eq!(say(door.check_key(key.as_bytes(), Access::Set)), expected);
+        assert_eq!(door.visible(key.as_bytes()), expected == "ok");
+    }
+    Ok(())
+}
+
+#[test]
+fn denied_keys_alone_leave_the_others_open() -> Result<(), PermissionsError> {
+    let door = door(r#"{"denied_keys": ["secret*"]}"#)?;
+    assert!(!door.all_keys());
+    assert!(door.visible(b"open") && !door.visible(b"secret"));
+    Ok(())
+}
+
+#[test]
+fn commands_are_decided_by_name_and_by_their_keys() -> Result<(), PermissionsError> {
+    let restricted = door(
+        r#"{"allowed_keys": ["a*"], "allowed_commands": ["get", "MSET", "KEYS", "flushdb", "sort"], "allow_write": true}"#,
+    )?;
+    let read = |keys| CommandAccess { write: false, keys };
+    let write = |keys| CommandAccess { write: true, keys };
+    for (argv, access, expected) in [
+        (&["get", "a1"][..], read(KeyAccess::At(smallvec![1])), "ok"),
+        (
+            &["GET", "b1"],
+            read(KeyAccess::At(smallvec![1])),
+            r#"NOPERM key "b1" is not allowed: it matches nothing in allowed_keys"#,
+        ),
+        (
+            &["MSET", "a1", "v", "b", "v"],
+            write(KeyAccess::At(smallvec![1, 3])),
+            r#"NOPERM key "b" is not allowed: it matches nothing in allowed_keys"#,
+        ),
+        (
+            &["SET", "a1", "v"],
+            write(KeyAccess::At(smallvec![1])),
+            r#"NOPERM command "SET" is not allowed: it is not in allowed_commands"#,
+        ),
+        (&["KEYS", "*"], read(KeyAccess::All), "ok"),
+        (
+            &["FLUSHDB"],
+            write(KeyAccess::All),
+            r#"NOPERM command "FLUSHDB" writes every key, and the function's keys are restricted"#,
+        ),
+        (
+            &["SORT", "a1", "BY", "w*"],
+            write(KeyAccess::Unknown),
+            r#"NOPERM command "SORT" does not tell which keys it touches, and the function's keys are restricted"#,
+        ),
+        (
+            &["GET"],
+            read(KeyAccess::At(smallvec![1])),
+            r#"NOPERM command "GET" does not tell which keys it touches, and the function's keys are restricted"#,
+        ),
+    ] {
+        let argv: Vec<&[u8]> = argv.iter().map(|part| part.as_bytes()).collect();
+        assert_eq!(
+            say(restricted.check_command(argv[0], &access, &argv)),
+            expected
+        );
+    }
+    let open = door(r#"{"allow_write": true}"#)?;
+    assert_eq!(
+        say(open.check_command(b"FLUSHDB", &write(KeyAccess::All), &[b"FLUSHDB"])),
+        "ok"
+    );
+    assert_eq!(
+        say(open.check_command(b"SORT", &write(KeyAccess::Unknown), &[b"SORT"])),
+        "ok"
+    );
+    let reader = door("{}")?;
+    assert_eq!(
+        say(reader.check_command(b"SET", &write(KeyAccess::None), &[b"SET"])),
+        r#"NOPERM command "SET" writes, and the function may only read; load it with allow_write"#
+    );
+    Ok(())
+}
+
+#[test]
+fn host_functions_count_as_the_commands_they_stand_for() -> Result<(), PermissionsError> {
+    let door = door(r#"{"allowed_commands": ["GET", "DEL"], "allow_write": true}"#)?;
+    assert_eq!(say(door.check_key(b"k", Access::Get)), "ok");
+    assert_eq!(say(door.check_key(b"k", Access::Delete)), "ok");
+    assert_eq!(
+        say(door.check_key(b"k", Access::HashGet)),
+        r#"NOPERM command "HGET" is not allowed: it is not in allowed_commands"#
+    );
+    Ok(())
+}
+
+#[test]
+fn a_host_function_is_allowed_by_any_command_that_can_do_the_same() -> Result<(), PermissionsError>
+{
+    const EVERY: [Access; 12] = Access::ALL;
+    for (command, allowed) in [
+        ("GET", &[Access::Get][..]),
+        ("MGET", &[Access::Get]),
+        ("SET", &[Access::Set]),
+        // They cannot write a string that stays, or only one that is new.
+        ("SETEX", &[]),
+        ("SETNX", &[]),
+        ("DEL", &[Access::Delete]),
+        ("UNLINK", &[Access::Delete]),
+        ("EXISTS", &[Access::Exists]),
+        ("INCR", &[Access::IncrementByOne]),
+        ("DECR", &[Access::DecrementByOne]),
+        (
+            "INCRBY",
+            &[
+                Access::Increment,
+                Access::IncrementByOne,
+                Access::DecrementByOne,
+            ],
+        ),
+        (
+            "DECRBY",
+            &[
+                Access::Increment,
+                Access::IncrementByOne,
+                Access::DecrementByOne,
+            ],
+        ),
+        ("EXPIRE", &[Access::Expire]),
+        ("PEXPIRE", &[Access::Expire]),
+        ("TTL", &[Access::Ttl]),
+        ("PTTL", &[Access::Ttl]),
+        ("HGET", &[Access::HashGet]),
+        ("HMGET", &[Access::HashGet]),
+        ("HSET", &[Access::HashSet]),
+        ("HMSET", &[Access::HashSet]),
+        ("HDEL", &[Access::HashDelete]),
+    ] {
+        let json = format!(r#"{{"allowed_commands": ["{command}"], "allow_write": true}}"#);
+        let door = Door::new(&Permissions::from_json(json.as_bytes())?, |_| true)?;
+        for access in EVERY {
+            assert_eq!(
+                door.check_key(b"k", access).is_ok(),
+                allowed.contains(&access),
+                "{command} and {access:?}"
+            );
+        }
+    }
+    for (delta, access) in [
+        (1, Access::IncrementByOne),
+        (-1, Access::DecrementByOne),
+        (0, Access::Increment),
+        (2, Access::Increment),
+        (i64::MIN, Access::Increment),
+    ] {
+        assert_eq!(Access::increment(delta), access);
+    }
+    Ok(())
+}
+
+#[test]
+fn named_permissions_are_what_they_are_called() {
+    for name in Permissions::NAMES {
+        let permissions = Permissions::named(name).expect("every name stands for something");
+        let door = Door::new(&permissions, |_| true).expect("and is right");
+        assert_eq!(door.may_write(), name == "read-write");
+        assert_eq!(door.check_key(b"k", Access::Get).is_ok(), name != "none");
+    }
+    assert_eq!(Permissions::named("all"), None);
+}
+
+#[test]
+fn what_is_wrong_is_said_at_load() {
+    let many = format!(r#"{{"allowed_keys": [{}"a"]}}"#, "\"a\",".repeat(1024));
+    for (json, expected) in [
+        (
+            r#"{"allow_network": true}"#,
+            "permissions: allow_network cannot be granted: functions have no network; leave it out",
+        ),
+        (
+            r#"{"allowed_keys": "user:*"}"#,
+            "permissions: field \"allowed_keys\": invalid type: string \"user:*\", expected a sequence",
+        ),
+        (
+            r#"{"allowed_key": []}"#,
+            "permissions: unknown field \"allowed_key\"; did you mean \"allowed_keys\"?",
+        ),
+        (
+            r#"{"denied_keys": ["user:["]}"#,
+            "permissions: pattern \"user:[\" in denied_keys: the [ at byte 5 is not closed; write \\[ for the character itself",
+        ),
+        (
+            r#"{"allowed_commands": ["GTE"]}"#,
+            "permissions: unknown command \"GTE\" in allowed_commands; COMMAND LIST shows those there are",
+        ),
+        (
+            many.as_str(),
+            "permissions: allowed_keys has 1025 items, the limit is 1024",
+        ),
+    ] {
+        let error = door(json).expect_err(json);
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    for json in [
+        r#"{"allowed_keys":["*"],"denied_keys":[],"allow_write":false,"allow_network":false}"#,
+        r#"{"allowed_keys":["a"],"denied_keys":["b"],"allowed_commands":["GET"],"allow_write":true,"allow_network":false}"#,
+    ] {
+        let read = Permissions::from_json(json.as_bytes()).expect("it was written");
+        assert_eq!(read.to_json(), json);
+    }
+}

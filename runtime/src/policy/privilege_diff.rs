@@ -1,0 +1,279 @@
+//! What somebody asks for beyond what was granted: permissions, limits, isolation.
+//!
+//! A signed bundle grants; whoever loads it may take less of each, and never more. `ferrite-wasmc
+//! diff` compares two releases by the same rules.
+
+use std::fmt::Display;
+
+use crate::error::Quoted;
+use crate::policy::function_spec::Isolation;
+use crate::policy::limits::LimitSettings;
+use crate::policy::permissions::{Permissions, PermissionsError};
+use ferrite_protocol::glob::{Glob, GlobError};
+
+/// What `asked` allows and `granted` does not, a sentence each; nothing where it only narrows.
+///
+/// A pattern of keys must be within one of the granted patterns; several that cover it only
+/// together do not count.
+///
+/// # Errors
+///
+/// A pattern that is none.
+pub fn of_permissions(
+    asked: &Permissions,
+    granted: &Permissions,
+) -> Result<Vec<String>, PermissionsError> {
+    let Permissions {
+        allowed_keys,
+        denied_keys,
+        allowed_commands,
+        allow_write,
+        allow_network,
+    } = asked;
+    let mut wider = Vec::new();
+    if *allow_write && !granted.allow_write {
+        wider.push("allow_write is true, and was not granted".to_owned());
+    }
+    if *allow_network && !granted.allow_network {
+        wider.push("allow_network is true, and was not granted".to_owned());
+    }
+    let outside = uncovered(
+        &globs("allowed_keys", allowed_keys)?,
+        &globs("allowed_keys", &granted.allowed_keys)?,
+    );
+    for pattern in outside {
+        wider.push(format!(
+            "allowed_keys has {pattern}, which is not within any granted pattern"
+        ));
+    }
+    let open = uncovered(
+        &globs("denied_keys", &granted.denied_keys)?,
+        &globs("denied_keys", denied_keys)?,
+    );
+    for pattern in open {
+        wider.push(format!(
+            "denied_keys lacks {pattern}, which must stay denied"
+        ));
+    }
+    match (allowed_commands, &granted.allowed_commands) {
+        (_, None) => {}
+        (None, Some(_)) => wider.push(
+            "allowed_commands is not given, which allows every command, and only some were granted"
+                .to_owned(),
+        ),
+        (Some(asked), Some(granted)) => {
+            for command in asked {
+                if !granted.iter().any(|one| one.eq_ignore_ascii_case(command)) {
+                    let command = Quoted(command.as_bytes());
+                    wider.push(format!(
+                        "allowed_commands has {command}, which was not granted"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(wider)
+}
+
+/// Which limits of `asked` are higher than those of `granted`, a sentence each.
+///
+/// A limit that is not given is the server's own, which no function exceeds: asking for none where
+/// one was granted is higher.
+#[must_use]
+pub fn of_limits(asked: &LimitSettings, granted: &LimitSettings) -> Vec<String> {
+    let LimitSettings {
+        max_memory,
+        max_time,
+        max_fuel,
+        max_stack,
+        max_stack_depth,
+        max_reply,
+        max_writes,
+        max_table_elements,
+        max_log,
+    } = asked;
+    [
+        higher("max_memory", max_memory, &granted.max_memory),
+        higher("max_time", max_time, &granted.max_time),
+        higher("max_fuel", max_fuel, &granted.max_fuel),
+        higher("max_stack", max_stack, &granted.max_stack),
+        higher("max_stack_depth", max_stack_depth, &granted.max_stack_depth),
+        higher("max_reply", max_reply, &granted.max_reply),
+        higher("max_writes", max_writes, &granted.max_writes),
+        higher(
+            "max_table_elements",
+            max_table_elements,
+            &granted.max_table_elements,
+        ),
+        higher("max_log", max_log, &granted.max_log),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Why `asked` is weaker than `granted`, if it is.
+#[must_use]
+pub fn of_isolation(asked: Isolation, granted: Isolation) -> Option<String> {
+    let weaker = asked == Isolation::Reuse && granted != Isolation::Reuse;
+    weaker.then(|| format!("isolation {asked} keeps memory between calls, and {granted} does not"))
+}
+
+/// The limits of `asked`, and those of `granted` where it has none.
+#[must_use]
+pub fn filled(asked: &LimitSettings, granted: &LimitSettings) -> LimitSettings {
+    let LimitSettings {
+        max_memory,
+        max_time,
+        max_fuel,
+        max_stack,
+        max_stack_depth,
+        max_reply,
+        max_writes,
+        max_table_elements,
+        max_log,
+    } = asked;
+    LimitSettings {
+        max_memory: max_memory.or(granted.max_memory),
+        max_time: max_time.or(granted.max_time),
+        max_fuel: max_fuel.or(granted.max_fuel),
+        max_stack: max_stack.or(granted.max_stack),
+        max_stack_depth: max_stack_depth.or(granted.max_stack_depth),
+        max_reply: max_reply.or(granted.max_reply),
+        max_writes: max_writes.or(granted.max_writes),
+        max_table_elements: max_table_elements.or(granted.max_table_elements),
+        max_log: max_log.or(granted.max_log),
+    }
+}
+
+fn higher<T: PartialOrd + Display>(
+    name: &str,
+    asked: &Option<T>,
+    granted: &Option<T>,
+) -> Option<String> {
+    match (asked, granted) {
+        (Some(asked), Some(granted)) if asked > granted => {
+            Some(format!("{name} is {asked}, and {granted} was granted"))
+        }
+        (None, Some(granted)) => Some(format!(
+            "{name} is not given, which is the server's own, and {granted} was granted"
+        )),
+        _ => None,
+    }
+}
+
+fn globs(field: &'static str, patterns: &[String]) -> Result<Vec<Glob>, PermissionsError> {
+    let parse = |pattern: &String| {
+        Glob::parse(pattern.as_bytes()).map_err(|problem: GlobError| PermissionsError::Glob {
+            field,
+            pattern: pattern.as_str().into(),
+            problem,
+        })
+    };
+    patterns.iter().map(parse).collect()
+}
+
+/// Those of `patterns` that none of `by` covers, as errors show them.
+fn uncovered(patterns: &[Glob], by: &[Glob]) -> Vec<String> {
+    patterns
+        .iter()
+        .filter(|pattern| !by.iter().any(|wide| wide.covers(pattern)))
+        .map(|pattern| Quoted(pattern.pattern()).to_string())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{filled, of_isolation, of_limits, of_permissions};
+    use crate::policy::function_spec::Isolation;
+    use crate::policy::limits::LimitSettings;
+    use crate::policy::permissions::Permissions;
+
+    fn permissions(asked: &str, granted: &str) -> Vec<String> {
+        let read = |json: &str| Permissions::from_json(json.as_bytes()).expect("permissions");
+        of_permissions(&read(asked), &read(granted)).expect("patterns")
+    }
+
+    #[test]
+    fn less_is_not_wider() {
+        for (asked, granted) in [
+            ("{}", "{}"),
+            (
+                r#"{"allowed_keys":["a:1","a:2*"]}"#,
+                r#"{"allowed_keys":["b","a:*"]}"#,
+            ),
+            (r#"{"allowed_keys":[]}"#, r#"{"allowed_keys":["b"]}"#),
+            (r#"{"denied_keys":["s*"]}"#, r#"{"denied_keys":["s:x"]}"#),
+            (
+                r#"{"allowed_commands":["get"]}"#,
+                r#"{"allowed_commands":["GET","SET"]}"#,
+            ),
+            (r#"{"allowed_commands":[]}"#, "{}"),
+            ("{}", r#"{"allow_write":true}"#),
+        ] {
+            assert_eq!(permissions(asked, granted), [""; 0], "{asked} {granted}");
+        }
+    }
+
+    #[test]
+    fn more_is_named_by_its_rule() {
+        for (asked, granted, expected) in [
+            (
+                r#"{"allow_write":true}"#,
+                "{}",
+                "allow_write is true, and was not granted",
+            ),
+            (
+                r#"{"allowed_keys":["*"]}"#,
+                r#"{"allowed_keys":["a*"]}"#,
+                "allowed_keys has \"*\", which is not within any granted pattern",
+            ),
+            (
+                "{}",
+                r#"{"denied_keys":["secret:*"]}"#,
+                "denied_keys lacks \"secret:*\", which must stay denied",
+            ),
+            (
+                r#"{"allowed_commands":["GET","FLUSHDB"]}"#,
+                r#"{"allowed_commands":["GET"]}"#,
+                "allowed_commands has \"FLUSHDB\", which was not granted",
+            ),
+            (
+                "{}",
+                r#"{"allowed_commands":["GET"]}"#,
+                "allowed_commands is not given, which allows every command, and only some were granted",
+            ),
+        ] {
+            assert_eq!(permissions(asked, granted), [expected]);
+        }
+    }
+
+    #[test]
+    fn limits_and_isolation_have_an_order() {
+        let read = |json: &str| LimitSettings::from_json(json.as_bytes()).expect("limits");
+        let granted = read(r#"{"max_memory":"4MB","max_time":"1s"}"#);
+        let asked = filled(&read(r#"{"max_memory":"1MB","max_fuel":5}"#), &granted);
+        assert_eq!(
+            asked,
+            read(r#"{"max_memory":"1MB","max_time":"1s","max_fuel":5}"#)
+        );
+        assert_eq!(of_limits(&asked, &granted), [""; 0]);
+        let asked = read(r#"{"max_memory":"8MB"}"#);
+        assert_eq!(
+            of_limits(&asked, &granted),
+            [
+                "max_memory is 8MB, and 4MB was granted",
+                "max_time is not given, which is the server's own, and 1s was granted"
+            ]
+        );
+        assert!(of_isolation(Isolation::Reuse, Isolation::Fresh).is_some());
+        for (asked, granted) in [
+            (Isolation::Fresh, Isolation::Reuse),
+            (Isolation::Fresh, Isolation::Rewind),
+            (Isolation::Rewind, Isolation::Fresh),
+            (Isolation::Reuse, Isolation::Reuse),
+        ] {
+            assert_eq!(of_isolation(asked, granted), None);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! When a call runs, gives way, waits and ends; and how many may do so at once.
+
+pub mod cancellation;
+pub mod epoch_ticker;
+pub(crate) mod give_way;
+pub mod per_core;
+pub mod pool;
+pub(crate) mod wait;

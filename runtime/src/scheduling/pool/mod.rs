@@ -1,0 +1,424 @@
+//! A function's pool: how many calls run at once, who waits, and what idle things are kept.
+//!
+//! What is kept depends on the isolation: whole instances where they serve many calls, else only
+//! the buffers of past calls. The pool does not know; it hands out what the same thread used last,
+//! because its memory is the warmest there, and lets the others grow old.
+//!
+//! # Lanes and turns
+//!
+//! A pool has `instances_max` turns, one for each call that may run. They lie in lanes, each with a
+//! lock of its own and the idle things that go with its turns, and a thread uses one lane: its call
+//! takes a turn there and puts it back, under a lock that no other core takes and on memory that no
+//! other core writes. A lane without a turn, or with one and nothing idle, takes from another.
+//!
+//! # Waiting
+//!
+//! When no lane has a turn, a call waits in the one queue, and gets the turn of a call that ends.
+//! Since lanes are looked at one by one, a turn could come back behind the look. So:
+//!
+//! - who is about to wait first sets `queued`, and only then looks into the lanes;
+//! - who puts a turn back looks at `queued` under the lane's lock, and if it is set leaves the lane
+//!   alone and gives the turn to the queue. Nor does a call start at a lane while it is set, so that
+//!   nobody overtakes those who wait.
+//!
+//! Whichever takes a lane's lock second sees what the other did before: either the look finds the
+//! turn, or the turn finds the queue. While a call waits, then, no lane has a turn.
+//!
+//! The ticker relies on calls being counted under a lane's lock when they start.
+
+mod permits;
+mod wait_queue;
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::scheduling::epoch_ticker::{Activity, Moment};
+use crate::scheduling::per_core::Lanes;
+use crate::scheduling::pool::permits::{Turn, Turns};
+use crate::scheduling::pool::wait_queue::{Place, Queue};
+
+/// The size of a function's pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolOptions {
+    /// Idle instances that are kept however long they are idle, and made when the function loads.
+    pub instances_min: usize,
+    /// Calls of the function that may run at once, and idle instances that are kept.
+    pub instances_max: usize,
+    /// Calls that may wait for one of those to end; past it a call is refused as busy.
+    pub waiting_max: usize,
+    /// How long an instance beyond `instances_min` may be idle.
+    pub idle_timeout: Duration,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            instances_min: 0,
+            instances_max: 64,
+            waiting_max: 1024,
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a pool holds and does at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Calls that run.
+    pub running: usize,
+    /// Calls that wait.
+    pub waiting: usize,
+    /// Things kept for the next calls.
+    pub idle: usize,
+    /// Calls that ever started, wrapping.
+    pub started: u64,
+}
+
+/// Why a call may not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// As many calls wait as may.
+    Busy,
+    /// Somebody ended every call of the function while this one waited.
+    Cancelled,
+}
+
+/// A bounded pool of `T`; see the module's documentation.
+#[derive(Debug)]
+pub struct Pool<T> {
+    options: PoolOptions,
+    lanes: Lanes<Mutex<Turns<T>>>,
+    /// Whether calls wait. Changed only under the queue's lock.
+    queued: AtomicBool,
+    /// Locked before any lane, where both are.
+    queue: Mutex<Queue<T>>,
+}
+
+impl<T> Pool<T> {
+    /// An empty pool. At least one call may run, whatever `options` say.
+    #[must_use]
+    pub fn new(mut options: PoolOptions) -> Self {
+        let turns = options.instances_max.max(1);
+        options.instances_max = turns;
+        let share = |index, lanes| turns / lanes + usize::from(index < turns % lanes);
+        Self {
+            options,
+            lanes: Lanes::new(turns, |index, lanes| {
+                Mutex::new(Turns::new(share(index, lanes)))
+            }),
+            queued: AtomicBool::new(false),
+            queue: Mutex::new(Queue::new()),
+        }
+    }
+
+    /// The pool's size.
+    #[must_use]
+    pub fn options(&self) -> &PoolOptions {
+        &self.options
+    }
+
+    /// Starts a call at once if it need not wait; else `None`.
+    #[inline]
+    pub fn try_enter(&self) -> Option<Permit<'_, T>> {
+        let mut lane = self.lanes.lock_own();
+        // Those who wait come first, or a busy function would never get to them.
+        if self.queued.load(Ordering::Relaxed) {
+            return None;
+        }
+        match lane.take() {
+            Some(Turn { item: Some(item) }) => {
+                let sequence = lane.start();
+                Some(self.permit(sequence, Some(item)))
+            }
+            turn => {
+                drop(lane);
+                self.enter_elsewhere(turn)
+            }
+        }
+    }
+
+    /// Starts a call as soon as one may; those who wait are served in the order they came.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]. The future may be dropped at any time.
+    pub async fn enter(&self) -> Result<Permit<'_, T>, Refused> {
+        if let Some(permit) = self.try_enter() {
+            return Ok(permit);
+        }
+        let ticket = self.join_queue()?;
+        let guard = TicketGuard { pool: self, ticket };
+        let entered = poll_fn(|context| {
+            let place = self.queue.lock().look(ticket, context.waker());
+            match place {
+                Place::Granted(turn) => Poll::Ready(Ok(self.start(turn))),
+                Place::Waiting => Poll::Pending,
+                Place::Gone => Poll::Ready(Err(Refused::Cancelled)),
+            }
+        })
+        .await;
+        drop(guard);
+        entered
+    }
+
+    /// Refuses every call that waits.
+    pub fn cancel_waiting(&self) {
+        let woken = {
+            let mut queue = self.queue.lock();
+            let woken = queue.clear();
+            self.note_queued(&queue);
+            woken
+        };
+        woken.for_each(Waker::wake);
+    }
+
+    /// Keeps `item` for later calls without a call having used it; given back if there are enough:
+    /// with the calls that run, as many as may be.
+    pub fn stock(&self, item: T, now: Moment) -> Option<T> {
+        let mut item = item;
+        for lane in self.lanes.iter_from_own() {
+            item = lane.lock().stock(item, now)?;
+        }
+        Some(item)
+    }
+
+    /// Takes out what has been idle too long at `now`; also tells when to look again.
+    ///
+    /// What is taken out is for the caller to drop, since that may take a while.
+    pub fn trim(&self, now: Moment) -> (Vec<T>, Option<Moment>) {
+        let mut lanes = self.lock_lanes();
+        let idle: usize = lanes.iter().map(|lane| lane.idle()).sum();
+        let spare = idle.saturating_sub(self.options.instances_min);
+        let mut gone = Vec::new();
+        while gone.len() < spare {
+            let oldest = lanes
+                .iter_mut()
+                .filter_map(|lane| Some((lane.oldest()?, lane)))
+                .min_by_key(|(since, _)| *since);
+            let Some((since, lane)) = oldest else {
+                break;
+            };
+            let end = since.after(self.options.idle_timeout);
+            if now < end {
+                return (gone, Some(end));
+            }
+            gone.extend(lane.take_oldest());
+        }
+        (gone, None)
+    }
+
+    /// Takes out everything idle, for when others need the room.
+    pub fn drain(&self) -> Vec<T> {
+        let mut gone = Vec::new();
+        for lane in self.lanes.iter() {
+            gone.extend(lane.lock().drain());
+        }
+        gone
+    }
+
+    /// What the pool holds and does at this moment.
+    #[must_use]
+    pub fn usage(&self) -> PoolUsage {
+        let queue = self.queue.lock();
+        let lanes = self.lock_lanes();
+        let Activity { running, started } = self.activity_of(&lanes);
+        PoolUsage {
+            running,
+            waiting: queue.waiting(),
+            idle: lanes.iter().map(|lane| lane.idle()).sum(),
+            started,
+        }
+    }
+
+    /// The same for the ticker.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        self.activity_of(&self.lock_lanes())
+    }
+
+    fn activity_of(&self, lanes: &[MutexGuard<'_, Turns<T>>]) -> Activity {
+        let free: usize = lanes.iter().map(|lane| lane.free()).sum();
+        Activity {
+            // Every turn that is in no lane is a call's.
+            running: self.options.instances_max - free,
+            started: lanes
+                .iter()
+                .fold(0, |sum, lane| sum.wrapping_add(lane.started())),
+        }
+    }
+
+    /// Calls `see` with each idle item.
+    pub fn for_each_idle(&self, mut see: impl FnMut(&T)) {
+        for lane in self.lanes.iter() {
+            lane.lock().items().for_each(&mut see);
+        }
+    }
+
+    /// All lanes at one moment. Nobody else who has locked a lane waits for another.
+    fn lock_lanes(&self) -> Vec<MutexGuard<'_, Turns<T>>> {
+        self.lanes.iter().map(Mutex::lock).collect()
+    }
+
+    /// Starts a call where its lane had no turn, or nothing idle.
+    #[cold]
+    fn enter_elsewhere(&self, turn: Option<Turn<T>>) -> Option<Permit<'_, T>> {
+        let turn = turn.or_else(|| self.take_turn())?;
+        let item = turn.item.or_else(|| self.take_item());
+        Some(self.start(Turn { item }))
+    }
+
+    /// A turn of any lane.
+    fn take_turn(&self) -> Option<Turn<T>> {
+        self.lanes
+            .iter_from_own()
+            .find_map(|lane| lane.lock().take())
+    }
+
+    /// Something idle of any lane.
+    fn take_item(&self) -> Option<T> {
+        self.lanes
+            .iter_from_own()
+            .find_map(|lane| lane.lock().take_oldest())
+    }
+
+    /// Starts the call that has this turn.
+    fn start(&self, turn: Turn<T>) -> Permit<'_, T> {
+        let sequence = self.lanes.lock_own().start();
+        self.permit(sequence, turn.item)
+    }
+
+    #[inline]
+    fn permit(&self, sequence: u64, item: Option<T>) -> Permit<'_, T> {
+        Permit {
+            pool: self,
+            sequence,
+            item,
+        }
+    }
+
+    /// Has a call wait; its ticket.
+    fn join_queue(&self) -> Result<u64, Refused> {
+        let mut queue = self.queue.lock();
+        let ticket = queue.join();
+        self.note_queued(&queue);
+        // A call may have ended since the lanes were looked at.
+        let mut woken = Vec::new();
+        while queue.waiting() > 0
+            && let Some(turn) = self.take_turn()
+        {
+            woken.extend(queue.give(turn).ok());
+        }
+        let refused = queue.waiting() > self.options.waiting_max;
+        if refused {
+            queue.leave(ticket);
+        }
+        self.note_queued(&queue);
+        drop(queue);
+        woken.into_iter().for_each(Waker::wake);
+        if refused {
+            Err(Refused::Busy)
+        } else {
+            Ok(ticket)
+        }
+    }
+
+    /// Ends a call whose turn this was.
+    #[inline]
+    fn leave(&self, turn: Turn<T>, now: Moment) {
+        let mut lane = self.lanes.lock_own();
+        if self.queued.load(Ordering::Relaxed) {
+            drop(lane);
+            self.hand_on(turn, now);
+        } else {
+            lane.put(turn, now);
+        }
+    }
+
+    /// Gives a turn to the call that waits longest, or back to a lane.
+    #[cold]
+    fn hand_on(&self, turn: Turn<T>, now: Moment) {
+        let mut queue = self.queue.lock();
+        match queue.give(turn) {
+            Ok(waker) => {
+                self.note_queued(&queue);
+                drop(queue);
+                waker.wake();
+            }
+            Err(turn) => self.lanes.lock_own().put(turn, now),
+        }
+    }
+
+    fn note_queued(&self, queue: &Queue<T>) {
+        // The locks of the lanes give it its order.
+        self.queued.store(queue.waiting() > 0, Ordering::Relaxed);
+    }
+}
+
+/// Leaves the queue when a waiting call is dropped, passing on a turn that it did not take.
+struct TicketGuard<'a, T> {
+    pool: &'a Pool<T>,
+    ticket: u64,
+}
+
+impl<T> Drop for TicketGuard<'_, T> {
+    fn drop(&mut self) {
+        let turn = {
+            let mut queue = self.pool.queue.lock();
+            let turn = queue.leave(self.ticket);
+            self.pool.note_queued(&queue);
+            turn
+        };
+        if let Some(turn) = turn {
+            self.pool.hand_on(turn, Moment::coarse());
+        }
+    }
+}
+
+/// The right of one call to run; given up when dropped.
+#[derive(Debug)]
+pub struct Permit<'a, T> {
+    pool: &'a Pool<T>,
+    sequence: u64,
+    item: Option<T>,
+}
+
+impl<T> Permit<'_, T> {
+    /// The how-manieth call of its lane this is, wrapping.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// What an earlier call left behind, if there is anything.
+    pub fn take(&mut self) -> Option<T> {
+        self.item.take()
+    }
+
+    /// Ends the call and keeps `item`, as of `now`, for the next.
+    pub fn put_back(self, item: T, now: Moment) {
+        let pool = self.pool;
+        // What the permit still holds was not used; it goes with it.
+        drop(self.item_only());
+        pool.leave(Turn { item: Some(item) }, now);
+    }
+
+    /// Takes the permit apart without giving up the right to run.
+    fn item_only(self) -> Option<T> {
+        let mut this = std::mem::ManuallyDrop::new(self);
+        this.item.take()
+    }
+}
+
+impl<T> Drop for Permit<'_, T> {
+    fn drop(&mut self) {
+        let item = self.item.take();
+        self.pool.leave(Turn { item }, Moment::coarse());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! A function that is loaded: what it is to be, its code, its place in the registry.
+
+use std::sync::Arc;
+
+use ferrite_cache::Digest;
+
+use super::{Inner, Runtime};
+use crate::artifact::signed_bundle::{self, Asked, Unpacked};
+use crate::artifact::source::Source;
+use crate::artifact::{Acquired, Depth};
+use crate::error::CallError;
+use crate::executor::function::Function;
+use crate::metrics::function_stats::FunctionStats;
+use crate::policy::function_spec::{FunctionSpec, Isolation};
+use crate::policy::limits::LimitSettings;
+use crate::policy::permissions::{Door, Permissions};
+use crate::registry::record::{FunctionName, Record};
+use crate::registry::rollback_guard;
+use crate::service::registered_function::Registered;
+use ferrite_protocol::keyspace::Keyspace;
+
+/// What a function is to be loaded as.
+#[derive(Clone, Debug)]
+pub struct LoadRequest<'a> {
+    /// The name that it will be called by.
+    pub name: FunctionName,
+    /// Its code.
+    pub source: Source<'a>,
+    /// The file in the module folder that the code is from, if it is.
+    pub file: Option<Box<str>>,
+    /// What it does, in its owner's words.
+    pub description: Option<Box<str>>,
+    /// What it may do; else the default.
+    pub permissions: Option<Permissions>,
+    /// What it may use; else the server's limits.
+    pub limits: LimitSettings,
+    /// What its calls may see of each other; else the default.
+    pub isolation: Option<Isolation>,
+    /// Whether it may take the place of a function of the same name.
+    pub replace: bool,
+}
+
+impl<K: Keyspace> Runtime<K> {
+    /// Loads a function. Blocks while it is compiled.
+    ///
+    /// # Errors
+    ///
+    /// The client's error; nothing has changed then.
+    pub fn load(&self, request: LoadRequest<'_>) -> Result<Digest, CallError> {
+        let inner = &*self.0;
+        let LoadRequest {
+            name,
+            source,
+            file,
+            description,
+            permissions,
+            limits,
+            isolation,
+            replace,
+        } = request;
+        let exists = inner.registry.get(name.as_bytes()).is_some();
+        if exists && !replace {
+            return Err(CallError::exists(name.as_str()));
+        }
+        let unpacked = inner.unpack(&source, &name)?;
+        let (permissions, limits, isolation) = match &unpacked {
+            Some(unpacked) => Asked::of(unpacked.bundle.manifest(), &inner.options)?.narrowed(
+                permissions,
+                &limits,
+                isolation,
+                &inner.options,
+            )?,
+            None => (
+                permissions.unwrap_or_else(|| inner.options.permissions.clone()),
+                limits,
+                isolation,
+            ),
+        };
+        let signed = unpacked.as_ref().map(|one| one.bundle.manifest());
+        let description = description.or_else(|| Some(signed?.description.as_deref()?.into()));
+        let description_bytes = description.as_ref().map_or(0, |text| text.len());
+        if description_bytes > inner.options.description_bytes_max {
+            return Err(CallError::limit(format!(
+                "the description has {description_bytes} bytes, the limit is {}",
+                inner.options.description_bytes_max
+            )));
+        }
+        let mut record = Record {
+            name,
+            // Known once the artifact is; nothing looks at it before.
+            digest: Digest::of(&[]),
+            file,
+            description,
+            permissions,
+            limits,
+            isolation,
+            release: unpacked.as_ref().map(|one| Box::new(one.release.clone())),
+        };
+        // What is wrong with the options is said before anything is compiled.
+        let spec = inner.spec(&record)?;
+        let arriving = inner.arriving.read();
+        let acquired = inner.acquire(&source, unpacked, Depth::of(&spec.limits))?;
+        let grown = acquired.may_have_grown(&source);
+        let function = inner.start(&acquired, spec)?;
+        record.digest = function.digest();
+        let digest = record.digest;
+        inner.change(|names, sequences| {
+            rollback_guard::note(sequences, &record)?;
+            let name = record.name.as_bytes();
+            let stats = match names.get(name) {
+                Some(_) if !replace => return Err(CallError::exists(record.name.as_str())),
+                // The figures belong to the name.
+                Some(before) => Arc::clone(before.stats()),
+                None if names.len() >= inner.options.functions_max => {
+                    return Err(CallError::limit(format!(
+                        "there are {} functions, which is the limit; unload some",
+                        names.len()
+                    )));
+                }
+                None => Arc::new(FunctionStats::default()),
+            };
+            let name = name.into();
+            names.insert(name, Arc::new(Registered::ready(record, stats, function)));
+            Ok(())
+        })?;
+        drop(arriving);
+        inner.evict(grown);
+        Ok(digest)
+    }
+
+    /// Loads a function that is not registered; the caller keeps it. Blocks while it is compiled.
+    ///
+    /// # Errors
+    ///
+    /// The client's error. Signed bundles are refused: their sequences belong to registered names.
+    pub fn load_unregistered(
+        &self,
+        record: &Record,
+        source: &Source<'_>,
+    ) -> Result<Arc<Function<K>>, CallError> {
+        let inner = &*self.0;
+        if matches!(source, Source::Bundle(_)) {
+            return Err(CallError::invalid(
+                "a bundle is loaded by WASM.LOAD, which registers its name",
+            ));
+        }
+        let spec = inner.spec(record)?;
+        let _arriving = inner.arriving.read();
+        let acquired = inner.acquire.acquire(source, Depth::of(&spec.limits))?;
+        inner.start(&acquired, spec)
+    }
+
+    /// Forgets a function. Calls that run end undisturbed. Blocks while the registry is written.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name, or the registry cannot be written.
+    pub fn unload(&self, name: &[u8]) -> Result<(), CallError> {
+        self.0.change(|names, _| match names.remove(name) {
+            Some(_) => Ok(()),
+            None => Err(CallError::no_function(name)),
+        })
+    }
+
+    /// What a function is loaded as, as a record has it.
+    ///
+    /// # Errors
+    ///
+    /// When permissions or limits are wrong.
+    pub fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
+        self.0.spec(record)
+    }
+}
+
+impl<K: Keyspace> Inner<K> {
+    /// The bundle that a source is, believed and no older than what was loaded before; `None` for
+    /// any other source.
+    pub(crate) fn unpack<'a>(
+        &self,
+        source: &'a Source<'_>,
+        name: &FunctionName,
+    ) -> Result<Option<Unpacked<'a>>, CallError> {
+        let Source::Bundle(bundle) = source else {
+            return Ok(None);
+        };
+        let unpacked = signed_bundle::open(bundle, name.as_bytes(), &self.options)?;
+        rollback_guard::check(&self.sequences.lock(), name, unpacked.release.sequence)?;
+        Ok(Some(unpacked))
+    }
+
+    /// The artifact of a source, or of the bundle that it is.
+    pub(crate) fn acquire(
+        &self,
+        source: &Source<'_>,
+        unpacked: Option<Unpacked<'_>>,
+        depth: Depth,
+    ) -> Result<Acquired, CallError> {
+        match unpacked {
+            Some(unpacked) => self.acquire.acquire_bundle(unpacked.bundle, depth),
+            None => self.acquire.acquire(source, depth),
+        }
+    }
+
+    /// Makes an artifact a function, with the instances that are to wait for calls.
+    pub(crate) fn start(
+        &self,
+        acquired: &Acquired,
+        spec: FunctionSpec,
+    ) -> Result<Arc<Function<K>>, CallError> {
+        let function = self.executor.load(&acquired.artifact, spec)?;
+        if self.options.pool.instances_min > 0
+            && let Err(error) = pollster::block_on(self.executor.prewarm(&function))
+        {
+            // Its calls will say the same to those who make them.
+            tracing::warn!(function = function.name(), %error, "no instance could be made ready");
+        }
+        Ok(function)
+    }
+
+    /// What a record comes to here: its permissions as a door, its limits below the server's.
+    pub(crate) fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
+        let Record {
+            name,
+            digest: _,
+            file: _,
+            description,
+            permissions,
+            limits,
+            isolation,
+            release: _,
+        } = record;
+        let keyspace = self.executor.keyspace();
+        let door = Door::new(permissions, |name| keyspace.is_command(name))
+            .map_err(|error| CallError::invalid(error.to_string()))?;
+        let limits = self
+            .options
+            .limits
+            .for_function(limits)
+            .map_err(|error| CallError::invalid(error.to_string()))?;
+        Ok(FunctionSpec {
+            name: name.as_str().into(),
+            description: description.clone(),
+            permissions: permissions.clone(),
+            door,
+            limits,
+            isolation: isolation.unwrap_or(self.options.isolation),
+            pool: self.options.pool,
+        })
+    }
+}

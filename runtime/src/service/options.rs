@@ -1,0 +1,61 @@
+//! How a runtime is set up.
+
+use std::path::PathBuf;
+
+use crate::artifact::compile_worker::WorkerOptions;
+use crate::artifact::source::SourceOptions;
+use crate::artifact::trust::TrustOptions;
+use crate::instance::engine::EngineOptions;
+use crate::policy::function_spec::Isolation;
+use crate::policy::limits::Limits;
+use crate::policy::permissions::Permissions;
+use crate::scheduling::pool::PoolOptions;
+use crate::service::background_calls::AsyncOptions;
+
+/// How a runtime is set up.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// What the engine sets aside.
+    pub engine: EngineOptions,
+    /// The most that any function may use, and what one may use that says nothing.
+    pub limits: Limits,
+    /// The permissions of functions that are loaded without any.
+    pub permissions: Permissions,
+    /// The isolation of functions that are loaded without any.
+    pub isolation: Isolation,
+    /// The pool of each function.
+    pub pool: PoolOptions,
+    /// What sources are taken.
+    pub source: SourceOptions,
+    /// Where the compiler is.
+    pub worker: WorkerOptions,
+    /// Whose native code is loaded.
+    pub trust: TrustOptions,
+    /// Most functions.
+    pub functions_max: usize,
+    /// Longest description of a function, in bytes.
+    pub description_bytes_max: usize,
+    /// How many calls in the background there may be.
+    pub background: AsyncOptions,
+    /// Where the registry is kept; without it, a restart forgets every function.
+    pub registry: Option<PathBuf>,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            engine: EngineOptions::default(),
+            limits: Limits::DEFAULT,
+            permissions: Permissions::default(),
+            isolation: Isolation::default(),
+            pool: PoolOptions::default(),
+            source: SourceOptions::default(),
+            worker: WorkerOptions::default(),
+            trust: TrustOptions::default(),
+            functions_max: 10_000,
+            description_bytes_max: 4096,
+            background: AsyncOptions::default(),
+            registry: None,
+        }
+    }
+}

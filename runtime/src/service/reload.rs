@@ -1,0 +1,112 @@
+//! Other code for a function that goes on serving.
+
+use std::sync::Arc;
+
+use ferrite_cache::Digest;
+
+use super::Runtime;
+use crate::artifact::Depth;
+use crate::artifact::signed_bundle::Asked;
+use crate::artifact::source::Source;
+use crate::error::CallError;
+use crate::registry::record::Record;
+use crate::registry::rollback_guard;
+use crate::service::registered_function::Registered;
+use ferrite_protocol::keyspace::Keyspace;
+
+impl<K: Keyspace> Runtime<K> {
+    /// Gives a function other code and leaves everything else of it. Blocks while it is compiled.
+    ///
+    /// Calls that run end on the old code; none fails because of it.
+    ///
+    /// # Errors
+    ///
+    /// The client's error; nothing has changed then.
+    pub fn reload(
+        &self,
+        name: &[u8],
+        source: &Source<'_>,
+        file: Option<&str>,
+    ) -> Result<Digest, CallError> {
+        let inner = &*self.0;
+        let first = self.function(name)?;
+        let arriving = inner.arriving.read();
+        let unpacked = inner.unpack(source, &first.record().name)?;
+        let release = unpacked.as_ref().map(|one| Box::new(one.release.clone()));
+        let mut wanted = first.record().clone();
+        let asked = match &unpacked {
+            Some(unpacked) => {
+                let asked = Asked::of(unpacked.bundle.manifest(), &inner.options)?;
+                // Said before anything is read; what holds in the end is asked again.
+                asked.narrow(&mut wanted, &inner.options)?;
+                Some(asked)
+            }
+            None => None,
+        };
+        let depth = Depth::of(&inner.spec(&wanted)?.limits);
+        let mut acquired = inner.acquire(source, unpacked, depth)?;
+        let mut grown = acquired.may_have_grown(source);
+        loop {
+            let before = self.function(name)?;
+            let mut record = before.record().clone();
+            if let Some(asked) = &asked {
+                asked.narrow(&mut record, &inner.options)?;
+            }
+            record.release.clone_from(&release);
+            let spec = inner.spec(&record)?;
+            let depth = Depth::of(&spec.limits);
+            if !depth.suits(&acquired.artifact) {
+                // Somebody gave the function a max_stack_depth meanwhile.
+                let digest = acquired.artifact.manifest().source;
+                let key = release.as_ref().map(|release| release.key);
+                acquired = match source {
+                    Source::Bundle(_) => inner.acquire.acquire_remembered(&digest, key, depth)?,
+                    source => inner.acquire.acquire(source, depth)?,
+                };
+                grown |= acquired.may_have_grown(source);
+            }
+            let function = inner.start(&acquired, spec)?;
+            record.digest = function.digest();
+            record.file = file.map(Into::into);
+            let digest = record.digest;
+            let changed = inner.change(|names, sequences| match names.get_mut(name) {
+                Some(current) if Arc::ptr_eq(current, &before) => {
+                    rollback_guard::note(sequences, &record)?;
+                    let stats = Arc::clone(before.stats());
+                    *current = Arc::new(Registered::ready(record, stats, function));
+                    Ok(true)
+                }
+                // Somebody else changed the function meanwhile, perhaps its permissions.
+                _ => Ok(false),
+            })?;
+            if changed {
+                drop(arriving);
+                inner.evict(grown);
+                return Ok(digest);
+            }
+        }
+    }
+
+    /// Gives a function the code that the file it was loaded from now has; `None` where it has that
+    /// already, or was not loaded from a file. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The same as from [`Runtime::reload`]. It is also kept with the function's errors, because
+    /// nobody may be waiting for it.
+    pub fn reload_file(&self, name: &[u8]) -> Result<Option<Digest>, CallError> {
+        let registered = self.function(name)?;
+        let Record { file, digest, .. } = registered.record();
+        let Some(file) = file.as_deref() else {
+            return Ok(None);
+        };
+        let reload = || {
+            let source = Source::for_load(file.as_bytes(), &self.0.options.source)?;
+            if matches!(&source, Source::Wasm(wasm) if Digest::of(wasm) == *digest) {
+                return Ok(None);
+            }
+            self.reload(name, &source, Some(file)).map(Some)
+        };
+        reload().inspect_err(|error| registered.stats().record_error(error, None))
+    }
+}

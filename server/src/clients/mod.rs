@@ -1,0 +1,5 @@
+//! Connected clients, their sessions, and the users they authenticate as.
+
+pub(crate) mod registry;
+pub(crate) mod session;
+pub(crate) mod users;

@@ -1,0 +1,240 @@
+//! Who is connected: what `CLIENT LIST` shows, and the handle by which a connection is ended.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::net::socket::Link;
+
+/// A connected client, as others see it.
+///
+/// The connection writes here once for each batch of requests, not once for each.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    link: Arc<Link>,
+    since: Instant,
+    stopping: AtomicBool,
+    labels: Mutex<Labels>,
+    pub(crate) activity: Activity,
+}
+
+/// What a client says about itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Labels {
+    pub(crate) name: String,
+    pub(crate) user: String,
+    pub(crate) library: String,
+    pub(crate) library_version: String,
+}
+
+/// What a connection has been doing.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Milliseconds from the connection's start to its last request.
+    last_millis: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    database: AtomicU64,
+    /// 2 or 3.
+    pub(crate) protocol: AtomicU64,
+    /// Commands that `MULTI` holds back; -1 outside of it.
+    queued: AtomicU64,
+    /// The last command's name, packed.
+    command: [AtomicU64; COMMAND_BYTES / 8],
+    pub(crate) input_bytes: AtomicUsize,
+}
+
+/// Longest command name that is kept for show.
+const COMMAND_BYTES: usize = 24;
+
+impl Activity {
+    /// Keeps the start of a command's name for show.
+    pub(crate) fn set_command(&self, name: &[u8]) {
+        let mut packed = [0; COMMAND_BYTES];
+        for (to, from) in packed.iter_mut().zip(name) {
+            *to = from.to_ascii_lowercase();
+        }
+        for (word, bytes) in self.command.iter().zip(packed.chunks_exact(8)) {
+            let bytes = bytes.try_into().unwrap_or_default();
+            word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+        }
+    }
+
+    fn command(&self) -> String {
+        let bytes: Vec<u8> = self
+            .command
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+            .take_while(|&byte| byte != 0)
+            .collect();
+        if bytes.is_empty() {
+            "NULL".to_owned()
+        } else {
+            bytes.escape_ascii().to_string()
+        }
+    }
+}
+
+impl Client {
+    /// Ends the connection at once.
+    pub(crate) fn cut(&self) {
+        self.link.cut();
+    }
+
+    /// Lets the connection end once it has answered what it has read.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.link.stop_reading();
+    }
+
+    /// Whether the end of the stream is our own doing.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn labels(&self) -> Labels {
+        self.labels.lock().clone()
+    }
+
+    pub(crate) fn relabel(&self, change: impl FnOnce(&mut Labels)) {
+        change(&mut self.labels.lock());
+    }
+
+    /// Notes how many requests `MULTI` holds back, if it was said.
+    pub(crate) fn set_queued(&self, count: Option<usize>) {
+        let queued = count.map_or(u64::MAX, |count| count as u64);
+        self.activity.queued.store(queued, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_database(&self, database: u32) {
+        self.activity
+            .database
+            .store(database.into(), Ordering::Relaxed);
+    }
+
+    /// Notes that a batch of requests begins.
+    pub(crate) fn touch(&self) {
+        let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.activity.last_millis.store(millis, Ordering::Relaxed);
+    }
+}
+
+/// The line of `CLIENT LIST` and `CLIENT INFO`, without its end.
+impl fmt::Display for Client {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = self.labels();
+        let activity = &self.activity;
+        let age = self.since.elapsed();
+        let last_millis = u128::from(activity.last_millis.load(Ordering::Relaxed));
+        let idle = age.as_millis().saturating_sub(last_millis) / 1000;
+        write!(
+            out,
+            "id={} addr={} laddr={} name={} age={} idle={idle} flags=N db={} sub=0 psub=0 ssub=0 \
+             multi={} qbuf={} cmd={} user={} resp={} lib-name={} lib-ver={} tot-cmds={}",
+            self.id,
+            self.peer,
+            self.local,
+            labels.name,
+            age.as_secs(),
+            activity.database.load(Ordering::Relaxed),
+            activity.queued.load(Ordering::Relaxed).cast_signed(),
+            activity.input_bytes.load(Ordering::Relaxed),
+            activity.command(),
+            labels.user,
+            activity.protocol.load(Ordering::Relaxed),
+            labels.library,
+            labels.library_version,
+            activity.requests.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// Every connected client.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    connected: Mutex<BTreeMap<u64, Arc<Client>>>,
+    last_id: AtomicU64,
+}
+
+impl Clients {
+    /// Lists a new client; `None` when there are `count_max` already.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        local: SocketAddr,
+        link: Arc<Link>,
+        count_max: usize,
+    ) -> Option<Entered> {
+        let mut connected = self.connected.lock();
+        if connected.len() >= count_max {
+            return None;
+        }
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = Arc::new(Client {
+            id,
+            peer,
+            local,
+            link,
+            since: Instant::now(),
+            stopping: AtomicBool::new(false),
+            labels: Mutex::default(),
+            activity: Activity {
+                protocol: AtomicU64::new(2),
+                queued: AtomicU64::new(u64::MAX),
+                ..Activity::default()
+            },
+        });
+        connected.insert(id, Arc::clone(&client));
+        Some(Entered {
+            clients: Arc::clone(self),
+            client,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.connected.lock().len()
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.connected.lock().get(&id).cloned()
+    }
+
+    /// Everyone connected now, in the order they came.
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.connected.lock().values().cloned().collect()
+    }
+
+    /// The lines of `CLIENT LIST` for those clients.
+    pub(crate) fn lines(clients: &[Arc<Client>]) -> String {
+        clients.iter().fold(String::new(), |mut text, client| {
+            let _ = writeln!(text, "{client}");
+            text
+        })
+    }
+}
+
+/// A client's place in the list, given up when dropped.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    clients: Arc<Clients>,
+    client: Arc<Client>,
+}
+
+impl Entered {
+    pub(crate) const fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.clients.connected.lock().remove(&self.client.id);
+    }
+}

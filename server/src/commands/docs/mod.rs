@@ -1,0 +1,5 @@
+//! The documentation of every command, as `COMMAND DOCS` answers it.
+
+pub(crate) mod catalog;
+pub(crate) mod data;
+pub(crate) mod usage;

@@ -1,0 +1,181 @@
+//! `COMMAND [subcommand …]`
+
+use ferrite_protocol::resp::Encoder;
+
+use crate::commands::docs::catalog::{self, Entry};
+use crate::commands::docs::usage;
+use crate::commands::{Flow, Scope, Spec, help, unknown_subcommand, wrong_arity};
+
+pub(in crate::commands) static SPEC: Spec = Spec {
+    name: "COMMAND",
+    arity: -1,
+    flags: &["loading", "stale"],
+    summary: "Tells which commands there are.",
+    arguments: "[COUNT|LIST|INFO|DOCS|GETKEYS|HELP [argument …]]",
+    group: "server",
+    right: None,
+    before_auth: false,
+    run,
+};
+
+const HELP: [&str; 13] = [
+    "COMMAND <subcommand> [<arg> ...]. Subcommands are:",
+    "(no subcommand)",
+    "    What is known of every command.",
+    "COUNT",
+    "    How many commands there are.",
+    "LIST [FILTERBY PATTERN <pattern>]",
+    "    Their names.",
+    "INFO [<name> ...]",
+    "    What is known of these commands.",
+    "DOCS [<name> ...]",
+    "    What these commands are for, and their arguments.",
+    "GETKEYS <command> [<arg> ...]",
+    "    The keys of a request.",
+];
+
+fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+    let Some(subcommand) = argv.get(1) else {
+        let entries = catalog::all(scope.host);
+        scope.reply.array(entries.len());
+        for entry in &entries {
+            info(scope.reply, entry);
+        }
+        return Flow::Continue;
+    };
+    let subcommand = subcommand.to_ascii_uppercase();
+    match (subcommand.as_slice(), &argv[2..]) {
+        (b"COUNT", []) => scope.reply.count(catalog::all(scope.host).len() as u64),
+        (b"LIST", options) => list(scope, options),
+        (b"INFO", names) => {
+            let entries = named(scope, names);
+            scope.reply.array(entries.len());
+            for entry in entries {
+                match entry {
+                    Some(entry) => info(scope.reply, &entry),
+                    None => scope.reply.null_array(),
+                }
+            }
+        }
+        (b"DOCS", names) => {
+            let entries: Vec<Entry> = named(scope, names).into_iter().flatten().collect();
+            scope.reply.map(entries.len());
+            for entry in &entries {
+                docs(scope.reply, entry);
+            }
+        }
+        (b"GETKEYS", request) if !request.is_empty() => get_keys(scope, request),
+        (b"HELP", []) => help(scope.reply, &HELP),
+        (b"COUNT" | b"GETKEYS" | b"HELP", _) => {
+            let name = format!("command|{}", String::from_utf8_lossy(&subcommand));
+            wrong_arity(scope.reply, &name);
+        }
+        _ => unknown_subcommand(scope.reply, SPEC.name, argv[1]),
+    }
+    Flow::Continue
+}
+
+/// The commands of these names, or all of them where there are no names.
+fn named(scope: &Scope<'_>, names: &[&[u8]]) -> Vec<Option<Entry>> {
+    let entries = catalog::all(scope.host);
+    if names.is_empty() {
+        return entries.into_iter().map(Some).collect();
+    }
+    names
+        .iter()
+        .map(|name| {
+            entries
+                .iter()
+                .find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
+                .cloned()
+        })
+        .collect()
+}
+
+fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
+    let pattern = match options {
+        [] => b"*".to_vec(),
+        [filter, pattern, glob]
+            if filter.eq_ignore_ascii_case(b"FILTERBY")
+                && pattern.eq_ignore_ascii_case(b"PATTERN") =>
+        {
+            glob.to_ascii_lowercase()
+        }
+        [filter, kind, _]
+            if filter.eq_ignore_ascii_case(b"FILTERBY")
+                && (kind.eq_ignore_ascii_case(b"MODULE")
+                    || kind.eq_ignore_ascii_case(b"ACLCAT")) =>
+        {
+            // There are no modules, and no categories.
+            scope.reply.array(0);
+            return;
+        }
+        _ => {
+            scope.reply.error("ERR syntax error");
+            return;
+        }
+    };
+    let names: Vec<Entry> = catalog::all(scope.host)
+        .into_iter()
+        .filter(|entry| ferrite_protocol::glob::matches(&pattern, entry.name.as_bytes()))
+        .collect();
+    scope.reply.array(names.len());
+    for entry in names {
+        scope.reply.bulk(entry.name.as_bytes());
+    }
+}
+
+/// One command as `COMMAND` and `COMMAND INFO` have it.
+fn info(reply: &mut Encoder, entry: &Entry) {
+    let (first, last, step) = entry.keys;
+    reply.array(10);
+    reply.bulk(entry.name.as_bytes());
+    reply.int(entry.arity.into());
+    reply.set(entry.flags.len());
+    for flag in &entry.flags {
+        reply.simple(flag);
+    }
+    reply.int(first.into());
+    reply.int(last.into());
+    reply.int(step.into());
+    // Categories, tips, key specifications and subcommands, which no client of ours needs.
+    reply.set(0);
+    reply.array(0);
+    reply.array(0);
+    reply.array(0);
+}
+
+/// One command as `COMMAND DOCS` has it.
+fn docs(reply: &mut Encoder, entry: &Entry) {
+    let arguments = usage::parse(entry.arguments);
+    reply.bulk(entry.name.as_bytes());
+    reply.map(if arguments.is_empty() { 3 } else { 4 });
+    reply.bulk(b"summary");
+    reply.bulk(entry.summary.as_bytes());
+    reply.bulk(b"since");
+    reply.bulk(b"0.1.0");
+    reply.bulk(b"group");
+    reply.bulk(entry.group.as_bytes());
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        reply.array(arguments.len());
+        for argument in &arguments {
+            argument.write(reply);
+        }
+    }
+}
+
+fn get_keys(scope: &mut Scope<'_>, request: &[&[u8]]) {
+    match catalog::keys(scope.host, request) {
+        Ok(keys) if keys.is_empty() => {
+            scope.reply.error("ERR The command has no key arguments");
+        }
+        Ok(keys) => {
+            scope.reply.array(keys.len());
+            for key in keys {
+                scope.reply.bulk(key);
+            }
+        }
+        Err(error) => scope.reply.error(error.text()),
+    }
+}

@@ -1,0 +1,37 @@
+//! `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE]`
+
+use crate::commands::{Flow, Scope, Spec};
+use crate::config::Right;
+
+pub(in crate::commands) static SPEC: Spec = Spec {
+    name: "SHUTDOWN",
+    arity: -1,
+    flags: &["admin", "noscript"],
+    summary: "Stops the server: running calls may end, what is durable is written.",
+    arguments: "[NOSAVE|SAVE] [NOW] [FORCE]",
+    group: "server",
+    right: Some(Right::Admin),
+    before_auth: false,
+    run,
+};
+
+const OPTIONS: [&[u8]; 4] = [b"NOSAVE", b"SAVE", b"NOW", b"FORCE"];
+
+fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+    let known = |word: &&[u8]| {
+        OPTIONS
+            .iter()
+            .any(|option| option.eq_ignore_ascii_case(word))
+    };
+    if !argv[1..].iter().all(known) {
+        scope.reply.error("ERR syntax error");
+        return Flow::Continue;
+    }
+    tracing::info!(
+        client = scope.client.id,
+        "a client asked the server to stop"
+    );
+    scope.host.stop();
+    // As with Redis, the answer is the end of the connection.
+    Flow::Close
+}

@@ -1,0 +1,127 @@
+//! What is noted of a call once it is over: a line in the log, and a place among the slow ones.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ferrite_runtime::error::CallError;
+use ferrite_runtime::{CallOutcome, CallRequest};
+
+use crate::clients::registry::{Client, Labels};
+use crate::observability::slowlog::shortened;
+use crate::state::Host;
+
+/// Target of the lines, so that they can be filtered and sent elsewhere.
+const TARGET: &str = "ferrite::audit";
+
+/// Keys that one line shows.
+const KEYS_MAX: usize = 8;
+
+/// Who asked for a call.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    client: u64,
+    peer: SocketAddr,
+    labels: Labels,
+}
+
+impl Caller {
+    pub(crate) fn of(client: &Client) -> Self {
+        Self {
+            client: client.id,
+            peer: client.peer,
+            labels: client.labels(),
+        }
+    }
+}
+
+/// Notes a call that is over, and the command that it was made by.
+///
+/// `began` is there when the call was to get a line in any case, `waited` when it took longer than
+/// a tick: then it is the time since its first tick ended.
+#[inline]
+pub(crate) fn note<R>(
+    host: &Host,
+    caller: impl Fn() -> Caller,
+    command: &'static str,
+    request: &CallRequest<'_>,
+    outcome: &CallOutcome<R>,
+    began: Option<Instant>,
+    waited: Option<Duration>,
+) {
+    let slow = host.config.wasm.slow_call.0;
+    if let Some(took) = waited
+        && !slow.is_zero()
+        && took >= slow
+    {
+        note_slow(host, caller(), command, request, took);
+    }
+    if began.is_some() || (outcome.error.is_some() && host.audit.wants_errors()) {
+        let took = began.map(|began| began.elapsed()).or(waited);
+        line(host, &caller(), command, request, outcome, took);
+    }
+}
+
+#[cold]
+fn note_slow(
+    host: &Host,
+    caller: Caller,
+    command: &'static str,
+    request: &CallRequest<'_>,
+    took: Duration,
+) {
+    let words = [command.as_bytes(), request.function]
+        .into_iter()
+        .chain(request.keys.iter().copied())
+        .chain(request.args.iter().copied())
+        .collect::<Vec<&[u8]>>();
+    tracing::warn!(
+        function = %request.function.escape_ascii(),
+        took_ms = took.as_millis(),
+        command,
+        client = caller.client,
+        "slow call"
+    );
+    host.slow_calls.note(
+        took,
+        shortened(words.into_iter()),
+        caller.peer.to_string(),
+        caller.labels.name,
+    );
+}
+
+#[cold]
+fn line<R>(
+    host: &Host,
+    caller: &Caller,
+    command: &'static str,
+    request: &CallRequest<'_>,
+    outcome: &CallOutcome<R>,
+    took: Option<Duration>,
+) {
+    let (name, _) = request.name_and_entry();
+    let digest = host
+        .functions
+        .as_ref()
+        .and_then(|runtime| runtime.function(name).ok())
+        .map(|registered| registered.record().digest.to_string());
+    let keys: Vec<String> = shortened(request.keys.iter().copied())
+        .into_iter()
+        .take(KEYS_MAX)
+        .map(|key| key.escape_ascii().to_string())
+        .collect();
+    tracing::info!(
+        target: TARGET,
+        function = %request.function.escape_ascii(),
+        digest,
+        keys = ?keys,
+        key_count = request.keys.len(),
+        duration_us = took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+        fuel = outcome.fuel,
+        tries = outcome.tries,
+        outcome = outcome.error.as_ref().map_or("OK", |error: &CallError| error.code().as_str()),
+        command,
+        client = caller.client,
+        user = caller.labels.user,
+        "call"
+    );
+}

@@ -1,0 +1,6 @@
+//! Sockets, TLS, and the buffers behind them.
+
+pub(crate) mod accept_backoff;
+pub(crate) mod buffers;
+pub(crate) mod socket;
+pub(crate) mod tls;

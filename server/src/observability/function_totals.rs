@@ -1,0 +1,44 @@
+//! The figures of all functions together.
+
+use crate::keyspace::embedded::Functions;
+
+/// What all functions do together at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FunctionsSum {
+    /// Functions there are.
+    pub(crate) functions: usize,
+    /// Those whose code is loaded.
+    pub(crate) ready: usize,
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
+    /// Instances, or buffers of past calls, that are kept.
+    pub(crate) idle: usize,
+    pub(crate) idle_memory_bytes: u64,
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) fuel: u64,
+    pub(crate) retries: u64,
+}
+
+impl FunctionsSum {
+    pub(crate) fn of(runtime: &Functions) -> Self {
+        let mut sum = Self::default();
+        for registered in runtime.functions() {
+            sum.functions += 1;
+            if let Some(function) = registered.function() {
+                let usage = function.usage();
+                sum.ready += 1;
+                sum.running += usage.running;
+                sum.waiting += usage.waiting;
+                sum.idle += usage.idle;
+                sum.idle_memory_bytes += function.idle_memory_bytes();
+            }
+            let stats = registered.stats().snapshot();
+            sum.calls += stats.calls;
+            sum.errors += stats.errors;
+            sum.fuel += stats.fuel;
+            sum.retries += stats.retries;
+        }
+        sum
+    }
+}

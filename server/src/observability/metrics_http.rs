@@ -1,0 +1,74 @@
+//! Serves metrics over HTTP: `GET /metrics`, and nothing else.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::net::accept_backoff::rest;
+use crate::observability::prometheus;
+use crate::scheduling::within::within;
+use crate::state::Host;
+
+/// Requests at once; further ones wait to be accepted.
+const AT_ONCE_MAX: usize = 8;
+
+/// The head of a request; browsers and scrapers stay far below.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// How long one request may take, from its first byte to the last of the answer.
+const TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Serves until it is dropped.
+pub(crate) async fn run(host: Arc<Host>, listener: TcpListener) {
+    let at_once = Arc::new(Semaphore::new(AT_ONCE_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&at_once).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let host = Arc::clone(&host);
+                tokio::spawn(async move {
+                    // A scraper that goes away will come again.
+                    let _ = within(TIME_MAX, answer(&host, stream)).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => rest(&error).await,
+        }
+    }
+}
+
+async fn answer(host: &Arc<Host>, mut stream: TcpStream) -> io::Result<()> {
+    let mut head = Vec::with_capacity(1024);
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if head.len() > HEAD_BYTES_MAX || stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let (status, body) = match head.split(|&byte| byte == b' ').take(2).collect::<Vec<_>>()[..] {
+        [b"GET", b"/metrics"] => {
+            let host = Arc::clone(host);
+            // The cache's figures come from the disk.
+            let text = tokio::task::spawn_blocking(move || prometheus::text(&host)).await;
+            ("200 OK", text.map_err(io::Error::other)?)
+        }
+        [b"GET", _] => ("404 Not Found", "metrics are at /metrics\n".to_owned()),
+        _ => (
+            "405 Method Not Allowed",
+            "only GET is understood\n".to_owned(),
+        ),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}

@@ -1,0 +1,4 @@
+//! The process itself: its log, its open files, its memory.
+
+pub mod log;
+pub mod open_files;

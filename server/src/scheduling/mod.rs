@@ -1,0 +1,9 @@
+//! The order in which calls and connections get their turns on the server's threads.
+
+pub(crate) mod background;
+pub(crate) mod futures;
+pub(crate) mod long_calls;
+pub(crate) mod run_queue;
+pub(crate) mod since_wait;
+pub mod time_slice;
+pub(crate) mod within;

@@ -1,0 +1,237 @@
+//! Listens, accepts connections within their bound, and ends them in good order.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{Config, Port};
+use crate::connection;
+use crate::maintenance::{active_expiry, hot_reload};
+use crate::net::accept_backoff::rest;
+use crate::net::socket::Wire;
+use crate::net::tls::{self, TlsError};
+use crate::observability::metrics_http;
+use crate::state::Host;
+
+/// Connections that the system holds back while we are busy accepting others.
+const BACKLOG: u32 = 1024;
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}; is another server running there?")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Others could reach the server, and it would let anyone in.
+    #[error(
+        "refusing to listen on {address} without authentication: set server.password or server.users, or bind to 127.0.0.1"
+    )]
+    Open {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// TLS cannot be served.
+    #[error("cannot serve TLS")]
+    Tls(#[from] TlsError),
+}
+
+/// The sockets that clients connect to.
+pub struct Listeners {
+    plain: Option<TcpListener>,
+    tls: Option<(TcpListener, TlsAcceptor)>,
+    metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Listens as the configuration says. Needs a tokio runtime.
+    ///
+    /// An address that other machines can reach needs authentication.
+    ///
+    /// # Errors
+    ///
+    /// When an address is taken or open to anyone, or TLS cannot be served.
+    pub fn bind(config: &Config) -> Result<Self, ListenError> {
+        let server = &config.server;
+        let closed = server.bind.is_loopback()
+            || !server.password.reveal().is_empty()
+            || !server.users.is_empty()
+            // Nobody gets past TLS without a certificate that we trust.
+            || (server.tls_client_ca.is_some() && server.port == Port::Off);
+        let listen = |port| match port {
+            Port::Off => Ok(None),
+            Port::Number(port) => {
+                let address = SocketAddr::new(server.bind, port);
+                if closed {
+                    bind(address).map(Some)
+                } else {
+                    Err(ListenError::Open { address })
+                }
+            }
+        };
+        Ok(Self {
+            plain: listen(server.port)?,
+            tls: listen(server.tls_port)?.zip(tls::acceptor(config)?),
+            metrics: server.metrics_address.map(bind).transpose()?,
+        })
+    }
+
+    /// Where each kind of connection is taken: `resp`, `tls`, `metrics`. Ports are the real ones.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let Self {
+            plain,
+            tls,
+            metrics,
+        } = self;
+        let tls = tls.as_ref().map(|(listener, _)| listener);
+        [
+            ("resp", plain.as_ref()),
+            ("tls", tls),
+            ("metrics", metrics.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, listener)| Some((kind, listener?.local_addr().ok()?)))
+        .collect()
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A restart must not wait for the last connections of the process before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| ListenError::Bind { address, source })
+}
+
+/// Serves until `shutdown` completes or a client asks for it, then ends every connection.
+///
+/// Running requests get `server.shutdown_timeout` to end; what is not over by then is cut off, and
+/// nothing of it is kept. Needs tokio's runtime of many threads: long calls move to threads of their
+/// own.
+pub async fn run(host: Arc<Host>, listeners: Listeners, shutdown: impl Future<Output = ()>) {
+    let Listeners {
+        plain,
+        tls,
+        metrics,
+    } = listeners;
+    let mut connections = JoinSet::new();
+    // They end with this function.
+    let mut helpers = JoinSet::new();
+    helpers.spawn(active_expiry::run(Arc::clone(&host)));
+    if host.config.wasm.hot_reload {
+        helpers.spawn(hot_reload::run(Arc::clone(&host)));
+    }
+    if let Some(listener) = metrics {
+        helpers.spawn(metrics_http::run(Arc::clone(&host), listener));
+    }
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            () = host.stopped() => break,
+            accepted = accept(plain.as_ref()) => match accepted {
+                Ok((stream, peer)) => enter(&host, stream, peer, None, &mut connections),
+                Err(error) => rest(&error).await,
+            },
+            accepted = accept(tls.as_ref().map(|(listener, _)| listener)) => match accepted {
+                Ok((stream, peer)) => {
+                    let acceptor = tls.as_ref().map(|(_, acceptor)| acceptor.clone());
+                    enter(&host, stream, peer, acceptor, &mut connections);
+                }
+                Err(error) => rest(&error).await,
+            },
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended && error.is_panic() {
+                    tracing::error!("a connection ended by a panic, which is a bug; the others go on");
+                }
+            }
+        }
+    }
+    drop((plain, tls));
+    drain(&host, connections).await;
+    // What they hold of the host goes with them, so that its data is closed with its last user.
+    helpers.shutdown().await;
+    // A thread that still compiles holds the store too, and must not keep it from the disk.
+    tokio::task::block_in_place(|| host.store.close());
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn enter(
+    host: &Arc<Host>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    connections: &mut JoinSet<()>,
+) {
+    host.stats.connections.add(1);
+    // Replies are written whole, so waiting to fill a packet would only delay them.
+    let prepared = stream.set_nodelay(true).and_then(|()| stream.local_addr());
+    let local = match prepared {
+        Ok(local) => local,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a connection was gone at once");
+            return;
+        }
+    };
+    let wire = Wire::new(stream);
+    let link = wire.link();
+    let count_max = host.config.server.max_connections;
+    match host.clients.enter(peer, local, link, count_max) {
+        Some(entered) => {
+            connections.spawn(connection::serve(Arc::clone(host), entered, wire, tls));
+        }
+        None => {
+            host.stats.connections_rejected.add(1);
+            tracing::warn!(%peer, count_max, "a connection was refused: there are too many");
+            wire.refuse(b"-ERR max number of clients reached\r\n");
+        }
+    }
+}
+
+/// Lets what runs come to its end, for a while.
+async fn drain(host: &Host, mut connections: JoinSet<()>) {
+    let deadline = Instant::now() + host.config.server.shutdown_timeout.0;
+    tracing::info!(connections = connections.len(), "stopping");
+    for client in host.clients.all() {
+        client.stop();
+    }
+    while !connections.is_empty() {
+        if timeout_at(deadline, connections.join_next()).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "some requests did not end in time and are cut off"
+            );
+            break;
+        }
+    }
+    host.background.wait(deadline).await;
+    // Dropping a connection ends its call, which leaves nothing behind.
+    host.long_calls.cut();
+    connections.shutdown().await;
+    host.background.shutdown().await;
+}

@@ -1,0 +1,255 @@
+//! What every connection shares: the keyspace, the functions, the users, the counters.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use ferrite_cache::{Cache, CacheOptions};
+use ferrite_runtime::policy::limits::LimitsError;
+use ferrite_runtime::{Runtime, RuntimeOptions};
+use ferrite_store::{DiskOptions, Durability, Store, StoreOptions};
+use tokio::sync::watch;
+
+use crate::clients::registry::Clients;
+use crate::clients::users::{Users, UsersError};
+use crate::config::{self, Config};
+use crate::keyspace::embedded::{EmbeddedKeyspace, Functions};
+use crate::observability::audit::Audit;
+use crate::observability::counters::Stats;
+use crate::observability::slowlog::SlowCalls;
+use crate::scheduling::background::Background;
+use crate::scheduling::long_calls::LongCalls;
+
+/// The server, apart from its sockets.
+pub struct Host {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    /// What runs functions; none where they are switched off.
+    pub(crate) functions: Option<Functions>,
+    /// Calls that go on after their client got an answer.
+    pub(crate) background: Background,
+    pub(crate) long_calls: LongCalls,
+    pub(crate) users: Users,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) stats: Stats,
+    pub(crate) audit: Audit,
+    pub(crate) slow_calls: SlowCalls,
+    pub(crate) started: Instant,
+    /// Memory of requests that have begun to arrive, beyond each connection's small buffer.
+    pub(crate) request_memory: RequestMemory,
+    stop: watch::Sender<bool>,
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The users of the configuration contradict each other.
+    #[error("the configuration's users are wrong")]
+    Users(#[from] UsersError),
+    /// The data cannot be used.
+    #[error("cannot open the data")]
+    Store(#[from] ferrite_store::OpenError),
+    /// A limit cannot be enforced.
+    #[error("the configuration's limits are wrong")]
+    Limits(#[from] LimitsError),
+    /// The keys of the configuration cannot be used.
+    #[error("the configuration's keys are wrong")]
+    Keys(#[from] config::KeysError),
+    /// A folder that is needed cannot be made.
+    #[error("cannot make the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Functions cannot be run.
+    #[error("cannot run functions")]
+    Functions(#[from] ferrite_runtime::StartError),
+}
+
+impl Host {
+    /// Opens the keyspace and the functions as the configuration says.
+    ///
+    /// # Errors
+    ///
+    /// When what is needed is not there. A cache that cannot be used is no reason not to start.
+    pub fn open(config: Config) -> Result<Arc<Self>, StartError> {
+        let users = Users::new(&config.server)?;
+        let store = store(&config)?;
+        let functions = match config.wasm.enabled {
+            true => Some(functions(&config, &store)?),
+            false => None,
+        };
+        Ok(Arc::new(Self {
+            audit: Audit::new(config.wasm.audit),
+            slow_calls: SlowCalls::new(config.wasm.slow_calls_kept),
+            config,
+            store,
+            functions,
+            background: Background::default(),
+            long_calls: LongCalls::default(),
+            users,
+            clients: Arc::default(),
+            stats: Stats::default(),
+            started: Instant::now(),
+            request_memory: RequestMemory::default(),
+            stop: watch::Sender::new(false),
+        }))
+    }
+
+    /// Asks the server to stop.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Completes once somebody has asked the server to stop.
+    pub(crate) async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        // Fails only without a sender, and we are it.
+        let _ = stop.wait_for(|&stop| stop).await;
+    }
+}
+
+fn store(config: &Config) -> Result<Store, StartError> {
+    let config::Store {
+        persistent,
+        data_dir,
+        durability,
+        min_free_space,
+        max_write_queue,
+    } = &config.store;
+    let options = StoreOptions {
+        limits: ferrite_store::Limits {
+            string_bytes_max: saturate(config.server.max_value.0),
+        },
+        ..StoreOptions::default()
+    };
+    if !persistent {
+        return Ok(Store::in_memory(&options));
+    }
+    let disk = DiskOptions {
+        directory: config.below_dir(data_dir),
+        durability: match durability {
+            config::Durability::Always => Durability::Always,
+            config::Durability::EverySecond => Durability::EverySecond,
+            config::Durability::No => Durability::No,
+        },
+        free_bytes_min: min_free_space.0,
+        queue_bytes_max: saturate(max_write_queue.0),
+    };
+    Ok(Store::open(&options, disk)?)
+}
+
+fn saturate(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
+    let options = RuntimeOptions {
+        trust: config::trust::read(config)?,
+        ..config::runtime::options(config)?
+    };
+    if let Some(folder) = options.registry.as_deref().and_then(Path::parent) {
+        std::fs::create_dir_all(folder).map_err(|source| StartError::Folder {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    let keyspace = EmbeddedKeyspace::new(store);
+    Ok(Runtime::new(options, keyspace, cache(config))?)
+}
+
+/// The cache, if there is to be one and it can be used.
+fn cache(config: &Config) -> Option<Cache> {
+    if !config.cache.enabled {
+        return None;
+    }
+    let root = config.below_dir(&config.cache.compiled_cache_dir);
+    let options = CacheOptions {
+        root: root.clone(),
+        size_bytes_max: config.cache.max_cache_size.0,
+    };
+    match Cache::open(options) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                root = %root.display(),
+                "the cache cannot be used: functions are compiled anew at every start, and cannot be loaded by digest"
+            );
+            None
+        }
+    }
+}
+
+/// A budget that large requests draw on together while they arrive.
+#[derive(Debug, Default)]
+pub(crate) struct RequestMemory {
+    bytes: AtomicU64,
+}
+
+/// What one connection has drawn; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Drawn<'a> {
+    memory: &'a RequestMemory,
+    bytes: u64,
+}
+
+impl RequestMemory {
+    pub(crate) const fn draw(&self) -> Drawn<'_> {
+        Drawn {
+            memory: self,
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drawn<'_> {
+    /// Holds `bytes` from now on; whether that is within the budget.
+    pub(crate) fn hold(&mut self, bytes: u64, bytes_max: u64) -> bool {
+        let drawn = &self.memory.bytes;
+        let others = if bytes >= self.bytes {
+            drawn.fetch_add(bytes - self.bytes, Ordering::Relaxed)
+        } else {
+            drawn.fetch_sub(self.bytes - bytes, Ordering::Relaxed)
+        } - self.bytes;
+        self.bytes = bytes;
+        others.saturating_add(bytes) <= bytes_max
+    }
+}
+
+impl Drop for Drawn<'_> {
+    fn drop(&mut self) {
+        self.memory.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RequestMemory;
+
+    #[test]
+    fn a_budget_is_shared_and_given_back() {
+        let memory = RequestMemory::default();
+        let mut one = memory.draw();
+        let mut other = memory.draw();
+        assert!(one.hold(60, 100));
+        assert!(other.hold(40, 100));
+        assert!(!one.hold(61, 100));
+        assert!(one.hold(10, 100));
+        assert!(other.hold(90, 100));
+        drop(other);
+        assert_eq!(memory.bytes(), 10);
+        drop(one);
+        assert_eq!(memory.bytes(), 0);
+    }
+}

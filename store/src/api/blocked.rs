@@ -1,0 +1,58 @@
+//! A blocked client, as its host holds it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::session::Session;
+use crate::blocking::Waiter;
+use crate::execution::core::CoreRef;
+use ferrite_protocol::reply_writer::ReplyWriter;
+
+/// A client that waits for a key. Dropping it ends the wait.
+#[derive(Debug)]
+pub struct Blocked {
+    core: CoreRef,
+    waiter: Arc<Waiter>,
+}
+
+impl Blocked {
+    pub(crate) fn new(core: CoreRef, waiter: Arc<Waiter>) -> Self {
+        Self { core, waiter }
+    }
+
+    /// How long the client wants to wait; `None` for ever.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.waiter.wait.timeout
+    }
+
+    /// Resolves when there is something for the client.
+    pub async fn served(&self) {
+        loop {
+            let listener = self.waiter.served.listen();
+            if self.waiter.outcome.lock().is_some() {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    /// Ends the wait and writes the one reply: what there was for the client, or that there was
+    /// nothing in time.
+    pub fn finish(self, session: &mut Session, out: &mut dyn ReplyWriter) {
+        // Whoever serves it has taken it out, and holds the outcome's lock until it is there.
+        self.core.blocked.remove(&self.waiter);
+        match self.waiter.outcome.lock().take() {
+            Some((served, receipt)) => {
+                served.write(out);
+                session.receipt = Some(receipt);
+            }
+            None => out.null_array(),
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.core.blocked.remove(&self.waiter);
+    }
+}

@@ -1,0 +1,172 @@
+//! `MULTI` and `WATCH`: several commands as one, without anybody in between.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use crate::api::session::Session;
+use crate::api::store::{Retry, Store};
+use crate::commands::spec::KeyAccess;
+use crate::commands::table;
+use crate::error::StoreError;
+use crate::execution::core::Core;
+use crate::execution::direct::Direct;
+use crate::execution::shard_locks::Locked;
+use crate::execution::view::View as _;
+use crate::keyspace::shard::shard_of;
+use crate::value::blob::Blob;
+use crate::value::hashing::hash;
+use ferrite_protocol::reply_writer::ReplyWriter;
+
+/// The keys that a client watches, by database and name, as they were then: the version of each
+/// one's entry, 0 if there was none.
+pub(crate) type Watched = HashMap<(u32, Blob), u64>;
+
+/// The queued commands of one client, running: all shards they need are locked.
+///
+/// Errors of single commands do not undo the others, as in Redis. It holds locks, so it is used up
+/// without waiting for anything.
+pub struct Unit<'s> {
+    core: &'s Core,
+    direct: Direct<'s>,
+    session: &'s mut Session,
+}
+
+impl Store {
+    /// Remembers keys as they are now, for the client's next [`Store::begin_unit`].
+    pub fn watch(&self, session: &mut Session, keys: &[&[u8]]) {
+        for key in keys {
+            session
+                .watched
+                .entry((session.database, Blob::new(key)))
+                .or_insert_with(|| {
+                    let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+                    self.live_version(&mut locked, session.database, key)
+                });
+        }
+    }
+
+    /// Forgets what the client watches.
+    pub fn unwatch(&self, session: &mut Session) {
+        session.watched.clear();
+    }
+
+    /// Whether a watched key has changed, so that the client's next unit would not run.
+    pub fn watch_failed(&self, session: &Session) -> bool {
+        session.watched.iter().any(|((database, key), version)| {
+            let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+            self.live_version(&mut locked, *database, key) != *version
+        })
+    }
+
+    fn live_version(&self, locked: &mut Locked<'_>, database: u32, key: &[u8]) -> u64 {
+        let hash = hash(key);
+        let Some(shard) = locked.shard(shard_of(hash)) else {
+            return 0;
+        };
+        let entry = shard.tables[database as usize].get(hash, key);
+        entry
+            .filter(|entry| !entry.deadline.has_passed(self.core.clock.now_millis()))
+            .map_or(0, |entry| entry.version)
+    }
+
+    /// Locks what these requests need and checks the watched keys, which are forgotten.
+    ///
+    /// `None` when a watched key has changed: nothing may run, and the client is told so by a null
+    /// array. Requests that the store does not know are left to the caller.
+    ///
+    /// # Errors
+    /// [`Retry`] when a write has to wait for an exclusive transaction; the watch stays.
+    pub fn begin_unit<'s>(
+        &'s self,
+        session: &'s mut Session,
+        requests: &[&[&[u8]]],
+    ) -> Result<Option<Unit<'s>>, Retry> {
+        let mut shards: SmallVec<[usize; 8]> = SmallVec::new();
+        let mut written: Vec<&[u8]> = Vec::new();
+        let (mut all, mut writes_all) = (false, false);
+        for argv in requests {
+            let Ok(command) = table::checked(argv) else {
+                continue;
+            };
+            let write = command.spec().is_write();
+            match command.spec().access(argv) {
+                Ok(KeyAccess::At(keys)) => {
+                    shards.extend(keys.iter().map(|&at| shard_of(hash(argv[at]))));
+                    if write {
+                        written.extend(keys.iter().map(|&at| argv[at]));
+                    }
+                }
+                Ok(KeyAccess::All | KeyAccess::Unknown) => {
+                    all = true;
+                    writes_all |= write;
+                }
+                Ok(KeyAccess::None) | Err(_) => {}
+            }
+        }
+        shards.extend(session.watched.keys().map(|(_, key)| shard_of(hash(key))));
+        let mut locked = if all {
+            Locked::all(&self.core)
+        } else {
+            Locked::some(&self.core, shards)
+        };
+        let unchanged = session.watched.iter().all(|((database, key), version)| {
+            self.live_version(&mut locked, *database, key) == *version
+        });
+        if !unchanged {
+            session.watched.clear();
+            return Ok(None);
+        }
+        // Requests may change the database on the way, so a reservation counts in any of them.
+        let must_wait = locked.iter_mut().any(|shard| {
+            shard.reserved.as_ref().is_some_and(|reserved| {
+                writes_all || written.iter().any(|key| reserved.covers_anywhere(key))
+            })
+        });
+        if must_wait {
+            return Err(Retry::new(&self.core));
+        }
+        session.watched.clear();
+        let direct = Direct::new(&self.core, locked, session.database);
+        Ok(Some(Unit {
+            core: &self.core,
+            direct,
+            session,
+        }))
+    }
+}
+
+impl Unit<'_> {
+    /// Runs one of the requests that the unit was begun for, and writes its one reply.
+    pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
+        let outcome = table::checked(argv).and_then(|command| {
+            if command.spec().is_write() {
+                self.core.check_writable()?;
+            }
+            command.run_direct(&mut self.direct, argv, out)
+        });
+        if let Err(error) = outcome {
+            out.error(&error.to_string());
+        }
+    }
+
+    /// Turns to another database, as `SELECT` does.
+    ///
+    /// # Errors
+    /// What `SELECT` answers when the argument is not the number of a database.
+    pub fn select(&mut self, database: &[u8]) -> Result<(), StoreError> {
+        let database = crate::commands::keys::database_argument(database)?;
+        self.direct.select(database);
+        self.session.database = database;
+        Ok(())
+    }
+
+    /// Ends the unit; then the client's receipt covers it.
+    pub fn finish(self) {
+        if self.direct.has_written() {
+            let finished = self.direct.finish();
+            self.session.receipt = Some(finished.receipt);
+            self.core.serve(finished.ready);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What the store remembers of a client between its commands.
+
+use crate::api::multi::Watched;
+use crate::durable::Receipt;
+
+/// One client's standing with the store.
+#[derive(Debug, Default)]
+pub struct Session {
+    pub(crate) database: u32,
+    pub(crate) receipt: Option<Receipt>,
+    pub(crate) watched: Watched,
+}
+
+impl Session {
+    /// A client that has just come, in database 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The database that the client's commands go to.
+    pub fn database(&self) -> u32 {
+        self.database
+    }
+
+    /// The receipt of the last write since this was asked before.
+    ///
+    /// It covers all earlier ones, so a host that answers a pipeline waits once, before it sends.
+    pub fn take_receipt(&mut self) -> Option<Receipt> {
+        self.receipt.take()
+    }
+}

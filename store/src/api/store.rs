@@ -1,0 +1,278 @@
+//! The store: opening it, plain commands, transactions, and what a host must drive.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use event_listener::EventListener;
+use smallvec::SmallVec;
+
+use crate::api::blocked::Blocked;
+use crate::api::session::Session;
+use crate::commands::keys::database_argument;
+use crate::commands::spec::{BLOCKING, Command, CommandAccess, CommandSpec, KeyAccess};
+use crate::commands::table;
+use crate::durable::{DiskOptions, OpenError};
+use crate::error::StoreError;
+use crate::execution::core::{Core, CoreRef};
+use crate::execution::direct::Direct;
+use crate::execution::shard_locks::Locked;
+use crate::execution::view::View as _;
+use crate::keyspace::shard::{DATABASES, SHARDS, shard_of};
+use crate::options::StoreOptions;
+use crate::transaction::{Mode, Transaction};
+use crate::value::blob::Blob;
+use crate::value::hashing::hash;
+use ferrite_protocol::reply_writer::ReplyWriter;
+
+/// An embedded keyspace. Cheap to clone; all clones are the same store.
+///
+/// Transactions count themselves at the clone that they were begun at. Threads that begin many do
+/// best with a clone each.
+pub struct Store {
+    pub(crate) core: CoreRef,
+}
+
+impl Clone for Store {
+    fn clone(&self) -> Self {
+        Self {
+            core: self.core.apart(),
+        }
+    }
+}
+
+/// What came of a command.
+#[derive(Debug)]
+#[must_use = "a command that has to wait has not run"]
+pub enum Flow {
+    /// It ran, and its one reply was written.
+    Done,
+    /// Nothing happened and nothing was written: wait, then run the same command again.
+    Retry(Retry),
+    /// A blocking command found nothing; nothing was written. Wait until it is served, the time
+    /// is over, or the client goes away.
+    Blocked(Blocked),
+}
+
+/// Resolves when a command that had to wait should be tried again.
+///
+/// It writes to keys that an exclusive transaction has reserved until it ends, or commits come
+/// faster than the disk takes them.
+#[derive(Debug)]
+pub struct Retry {
+    listener: EventListener,
+}
+
+impl Future for Retry {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.listener).poll(context)
+    }
+}
+
+impl Retry {
+    /// Waits for the present exclusive transaction. The caller holds the lock of a shard in which
+    /// it has reserved something, so its end is still to come.
+    pub(crate) fn new(core: &Core) -> Self {
+        Self {
+            listener: core.released.listen(),
+        }
+    }
+
+    /// Waits on this thread.
+    pub fn wait(self) {
+        use event_listener::Listener as _;
+        self.listener.wait();
+    }
+}
+
+impl Store {
+    /// A store that forgets everything with the process.
+    pub fn in_memory(options: &StoreOptions) -> Self {
+        Self {
+            core: CoreRef::new(Core::in_memory(options)),
+        }
+    }
+
+    /// Opens a data directory and reads all of it into memory.
+    ///
+    /// When the last clone of the store is dropped, everything is written and synced;
+    /// [`Store::close`] does that before.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the directory cannot be used, or what is in it is not what was written.
+    pub fn open(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
+        Ok(Self {
+            core: CoreRef::new(Core::on_disk(options, disk)?),
+        })
+    }
+
+    /// Writes and syncs everything, and lets go of the data directory. Blocks for so long.
+    ///
+    /// Clones of the store go on reading; writes are refused. For a host that ends while others
+    /// still hold a clone. A store that is in memory alone has nothing to close.
+    pub fn close(&self) {
+        self.core.close();
+    }
+
+    /// All data commands.
+    pub fn commands(&self) -> impl Iterator<Item = &'static CommandSpec> + use<> {
+        table::specs()
+    }
+
+    /// The data command of a name in any case.
+    pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
+        table::find(name).map(Command::spec)
+    }
+
+    /// What a request would do and to which keys, for a permission check.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownCommand`], [`StoreError::Arity`].
+    pub fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, StoreError> {
+        let spec = table::checked(argv)?.spec();
+        Ok(CommandAccess {
+            name: spec.name,
+            write: spec.is_write(),
+            keys: spec.access(argv)?,
+        })
+    }
+
+    /// Runs one data command and writes its one reply, which may be an error.
+    pub fn execute(
+        &self,
+        session: &mut Session,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) -> Flow {
+        let outcome = match table::checked(argv) {
+            Ok(command) => self.run(command, session, argv, out),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(flow) => flow,
+            Err(error) => {
+                out.error(&error.to_string());
+                Flow::Done
+            }
+        }
+    }
+
+    fn run(
+        &self,
+        command: &Command,
+        session: &mut Session,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) -> Result<Flow, StoreError> {
+        let spec = command.spec();
+        if spec.is_write()
+            && let Some(queue) = &self.core.queue
+        {
+            queue.check_writable()?;
+            if queue.is_full() {
+                let listener = queue.listen();
+                // It may have shrunk before the listener was there to be told.
+                if queue.is_full() {
+                    return Ok(Flow::Retry(Retry { listener }));
+                }
+            }
+        }
+        let access = spec.access(argv)?;
+        let locked = match &access {
+            KeyAccess::At(keys) => match keys[..] {
+                [key] => Locked::one(&self.core, shard_of(hash(argv[key]))),
+                _ => {
+                    let shards: SmallVec<_> =
+                        keys.iter().map(|&key| shard_of(hash(argv[key]))).collect();
+                    Locked::some(&self.core, shards)
+                }
+            },
+            KeyAccess::None => Locked::some(&self.core, SmallVec::new()),
+            KeyAccess::All | KeyAccess::Unknown => Locked::all(&self.core),
+        };
+        let mut direct = Direct::new(&self.core, locked, session.database);
+        if spec.is_write() && direct.anything_reserved() {
+            let must_wait = match &access {
+                KeyAccess::At(keys) => direct.any_reserved(keys.iter().map(|&key| argv[key])),
+                _ => true,
+            };
+            if must_wait {
+                return Ok(Flow::Retry(Retry::new(&self.core)));
+            }
+        }
+        if spec.flags & BLOCKING != 0 {
+            direct.allow_blocking();
+        }
+        let outcome = command.run_direct(&mut direct, argv, out);
+        let waiter = direct.take_waiter();
+        if direct.has_written() {
+            let finished = direct.finish();
+            session.receipt = Some(finished.receipt);
+            self.core.serve(finished.ready);
+        }
+        outcome?;
+        Ok(match waiter {
+            Some(waiter) => Flow::Blocked(Blocked::new(self.core.clone(), waiter)),
+            None => Flow::Done,
+        })
+    }
+
+    /// Turns a session to another database, as `SELECT` does.
+    ///
+    /// # Errors
+    /// What `SELECT` answers when the argument is not the number of a database.
+    pub fn select(&self, session: &mut Session, database: &[u8]) -> Result<(), StoreError> {
+        session.database = database_argument(database)?;
+        Ok(())
+    }
+
+    /// Begins a transaction, which may turn out to conflict with others.
+    pub fn begin(&self, database: u32, mode: Mode) -> Transaction {
+        Transaction::new(self.core.clone(), database, mode)
+    }
+
+    /// Begins a transaction that cannot conflict, once no other such is running.
+    ///
+    /// Nobody else changes what it has read until it ends; everything else goes on. It is meant
+    /// for work that has conflicted repeatedly.
+    pub async fn begin_exclusive(&self, database: u32, mode: Mode) -> Transaction {
+        Transaction::begin_exclusive(self.core.clone(), database, mode).await
+    }
+
+    /// Removes keys that have expired, looking into at most `segments_max` segments of up to 840
+    /// keys that have any; returns how many keys it removed.
+    ///
+    /// Keys that have expired are invisible anyhow; this gives their memory back. A host calls it
+    /// about ten times a second.
+    pub fn expire_cycle(&self, segments_max: usize) -> usize {
+        let now = self.core.clock.now_millis();
+        let mut budget = segments_max;
+        let mut removed = 0;
+        let start = fastrand::usize(..SHARDS);
+        for index in (start..SHARDS).chain(0..start) {
+            for database in 0..DATABASES {
+                let mut passed: Vec<Blob> = Vec::new();
+                let mut locked = Locked::one(&self.core, index);
+                if let Some(shard) = locked.shard(index) {
+                    shard.tables[database].passed(0, &mut budget, now, &mut passed);
+                }
+                if passed.is_empty() {
+                    continue;
+                }
+                let mut direct = Direct::new(&self.core, locked, database as u32);
+                direct.set_now(now);
+                for key in &passed {
+                    // Looking at an expired key removes it. Only the shard's own keys are looked
+                    // at, so there is nothing to refuse.
+                    removed += usize::from(matches!(direct.get(key), Ok(None)));
+                }
+                direct.finish();
+                if budget == 0 {
+                    return removed;
+                }
+            }
+        }
+        removed
+    }
+}

@@ -1,0 +1,227 @@
+//! When keys end.
+
+use crate::commands::arguments::integer;
+use crate::commands::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::error::StoreError;
+use crate::execution::view::View;
+use crate::keyspace::deadline::Deadline;
+use ferrite_protocol::reply_writer::ReplyWriter;
+
+commands! {
+    "expire", -3, WRITE | FAST, Keys::FIRST => expire;
+    "pexpire", -3, WRITE | FAST, Keys::FIRST => pexpire;
+    "expireat", -3, WRITE | FAST, Keys::FIRST => expireat;
+    "pexpireat", -3, WRITE | FAST, Keys::FIRST => pexpireat;
+    "ttl", 2, READONLY | FAST, Keys::FIRST => ttl;
+    "pttl", 2, READONLY | FAST, Keys::FIRST => pttl;
+    "expiretime", 2, READONLY | FAST, Keys::FIRST => expiretime;
+    "pexpiretime", 2, READONLY | FAST, Keys::FIRST => pexpiretime;
+    "persist", 2, WRITE | FAST, Keys::FIRST => persist;
+}
+
+/// How a time is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// From now.
+    Seconds,
+    Millis,
+    /// Since the Unix epoch.
+    AtSeconds,
+    AtMillis,
+}
+
+impl Unit {
+    /// The unit that an option such as `EX` stands for.
+    pub(crate) fn option(name: &[u8]) -> Option<Self> {
+        let is = |option: &[u8]| name.eq_ignore_ascii_case(option);
+        if is(b"ex") {
+            Some(Self::Seconds)
+        } else if is(b"px") {
+            Some(Self::Millis)
+        } else if is(b"exat") {
+            Some(Self::AtSeconds)
+        } else if is(b"pxat") {
+            Some(Self::AtMillis)
+        } else {
+            None
+        }
+    }
+
+    /// The instant that an amount means; `None` when it does not fit into 64 bits.
+    fn instant(self, amount: i64, now: impl FnOnce() -> i64) -> Option<i64> {
+        let millis = match self {
+            Self::Seconds | Self::AtSeconds => amount.checked_mul(1000)?,
+            Self::Millis | Self::AtMillis => amount,
+        };
+        match self {
+            Self::Seconds | Self::Millis => millis.checked_add(now()),
+            Self::AtSeconds | Self::AtMillis => Some(millis),
+        }
+    }
+}
+
+/// Reads the time of an option such as `EX`, which must lie above zero.
+pub(crate) fn deadline_argument<V: View>(
+    view: &mut V,
+    command: &'static str,
+    unit: Unit,
+    text: &[u8],
+) -> Result<Deadline, StoreError> {
+    let amount = integer(text)?;
+    if amount <= 0 {
+        return Err(StoreError::InvalidExpire(command));
+    }
+    let instant = unit
+        .instant(amount, || view.now())
+        .ok_or(StoreError::InvalidExpire(command))?;
+    Ok(Deadline::at(instant))
+}
+
+/// Gives a key a deadline, or removes it if that has passed; tells whether the key was there.
+pub(crate) fn end_at<V: View>(
+    view: &mut V,
+    key: &[u8],
+    deadline: Deadline,
+) -> Result<bool, StoreError> {
+    if deadline.has_passed(view.now()) {
+        view.remove(key)
+    } else {
+        view.set_deadline(key, deadline)
+    }
+}
+
+/// The conditions of `EXPIRE`.
+#[derive(Default)]
+struct Conditions {
+    if_none: bool,
+    if_some: bool,
+    if_later: bool,
+    if_earlier: bool,
+}
+
+impl Conditions {
+    fn parse(options: &[&[u8]]) -> Result<Self, StoreError> {
+        let mut conditions = Self::default();
+        for option in options {
+            let slot = match option.to_ascii_lowercase().as_slice() {
+                b"nx" => &mut conditions.if_none,
+                b"xx" => &mut conditions.if_some,
+                b"gt" => &mut conditions.if_later,
+                b"lt" => &mut conditions.if_earlier,
+                _ => {
+                    let option = String::from_utf8_lossy(option);
+                    return Err(StoreError::with(format!("ERR Unsupported option {option}")));
+                }
+            };
+            *slot = true;
+        }
+        let others = conditions.if_some || conditions.if_later || conditions.if_earlier;
+        if conditions.if_none && others {
+            return Err(StoreError::Refused(
+                "ERR NX and XX, GT or LT options at the same time are not compatible",
+            ));
+        }
+        if conditions.if_later && conditions.if_earlier {
+            return Err(StoreError::Refused(
+                "ERR GT and LT options at the same time are not compatible",
+            ));
+        }
+        Ok(conditions)
+    }
+
+    /// A key without a deadline counts as ending after every instant.
+    fn hold(&self, old: Deadline, new: Deadline) -> bool {
+        (!self.if_none || old.is_never())
+            && (!self.if_some || !old.is_never())
+            && (!self.if_later || new > old)
+            && (!self.if_earlier || new < old)
+    }
+}
+
+fn expire_by<V: View>(
+    view: &mut V,
+    command: &'static str,
+    unit: Unit,
+    argv: &[&[u8]],
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let conditions = Conditions::parse(&argv[3..])?;
+    let amount = integer(argv[2])?;
+    let instant = unit
+        .instant(amount, || view.now())
+        .ok_or(StoreError::InvalidExpire(command))?;
+    let deadline = Deadline::at(instant);
+    let old = view.get(argv[1])?.map(|live| live.deadline);
+    let set = match old {
+        Some(old) if conditions.hold(old, deadline) => end_at(view, argv[1], deadline)?,
+        _ => false,
+    };
+    out.int(i64::from(set));
+    Ok(())
+}
+
+fn expire<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    expire_by(view, "expire", Unit::Seconds, argv, out)
+}
+
+fn pexpire<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    expire_by(view, "pexpire", Unit::Millis, argv, out)
+}
+
+fn expireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    expire_by(view, "expireat", Unit::AtSeconds, argv, out)
+}
+
+fn pexpireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    expire_by(view, "pexpireat", Unit::AtMillis, argv, out)
+}
+
+/// Writes -2 for no key, -1 for no deadline, else what `tell` makes of deadline and now.
+fn tell_deadline<V: View>(
+    view: &mut V,
+    key: &[u8],
+    out: &mut dyn ReplyWriter,
+    tell: impl FnOnce(i64, i64) -> i64,
+) -> Result<(), StoreError> {
+    let deadline = view.get(key)?.map(|live| live.deadline.millis());
+    out.int(match deadline {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(millis)) => tell(millis, view.now()),
+    });
+    Ok(())
+}
+
+/// Rounds to the nearest second, as `TTL` and `EXPIRETIME` do.
+fn to_seconds(millis: i64) -> i64 {
+    millis / 1000 + i64::from(millis % 1000 >= 500)
+}
+
+fn ttl<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    tell_deadline(view, argv[1], out, |deadline, now| {
+        to_seconds((deadline - now).max(0))
+    })
+}
+
+fn pttl<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    tell_deadline(view, argv[1], out, |deadline, now| (deadline - now).max(0))
+}
+
+fn expiretime<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    tell_deadline(view, argv[1], out, |deadline, _| to_seconds(deadline))
+}
+
+fn pexpiretime<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    tell_deadline(view, argv[1], out, |deadline, _| deadline)
+}
+
+fn persist<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let mortal = view
+        .get(argv[1])?
+        .is_some_and(|live| !live.deadline.is_never());
+    if mortal {
+        view.set_deadline(argv[1], Deadline::NEVER)?;
+    }
+    out.int(i64::from(mortal));
+    Ok(())
+}

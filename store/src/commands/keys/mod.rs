@@ -1,0 +1,267 @@
+//! Keys of any type.
+
+pub(crate) mod expiry;
+pub(crate) mod object;
+pub(crate) mod scan;
+pub(crate) mod sort;
+
+use super::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::arguments::integer;
+use crate::commands::keys::scan::{Extra, ScanOptions};
+use crate::error::StoreError;
+use crate::execution::view::View;
+use crate::keyspace::deadline::Deadline;
+use crate::keyspace::shard::DATABASES;
+use crate::value::Value;
+use crate::value::blob::Blob;
+use ferrite_protocol::glob;
+use ferrite_protocol::number::parse_integer;
+
+commands! {
+    "del", -2, WRITE, Keys::EVERY => del;
+    "unlink", -2, WRITE | FAST, Keys::EVERY => del;
+    "exists", -2, READONLY | FAST, Keys::EVERY => exists;
+    "touch", -2, READONLY | FAST, Keys::EVERY => exists;
+    "type", 2, READONLY | FAST, Keys::FIRST => type_;
+    "keys", 2, READONLY, Keys::All => keys;
+    "scan", -2, READONLY, Keys::All => scan_keys;
+    "dbsize", 1, READONLY | FAST, Keys::All => dbsize;
+    "randomkey", 1, READONLY, Keys::All => randomkey;
+    "rename", 3, WRITE, Keys::TWO => rename;
+    "renamenx", 3, WRITE | FAST, Keys::TWO => renamenx;
+    "copy", -3, WRITE, Keys::TWO => copy;
+    "move", 3, WRITE | FAST, Keys::FIRST => move_;
+    "swapdb", 3, WRITE | FAST, Keys::All => swapdb;
+    "flushdb", -1, WRITE, Keys::All => flushdb;
+    "flushall", -1, WRITE, Keys::All => flushall;
+}
+
+const SAME_OBJECT: StoreError =
+    StoreError::Refused("ERR source and destination objects are the same");
+
+fn del<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let mut removed = 0;
+    for key in &argv[1..] {
+        removed += i64::from(view.remove(key)?);
+    }
+    out.int(removed);
+    Ok(())
+}
+
+fn exists<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let mut there = 0;
+    for key in &argv[1..] {
+        there += i64::from(view.exists(key)?);
+    }
+    out.int(there);
+    Ok(())
+}
+
+fn type_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.simple(
+        view.get(argv[1])?
+            .map_or("none", |live| live.value.type_name()),
+    );
+    Ok(())
+}
+
+fn keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let mut found = Vec::new();
+    view.scan(0, usize::MAX, &mut |key, _| {
+        if glob::matches(argv[1], key) {
+            found.push(Blob::new(key));
+        }
+    })?;
+    found.retain(|key| view.shows(key));
+    out.array(found.len());
+    found.iter().for_each(|key| out.bulk(key));
+    Ok(())
+}
+
+fn scan_keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let options = ScanOptions::parse(scan::cursor(argv[1])?, &argv[2..], Extra::Type)?;
+    let mut found = Vec::new();
+    let next = view.scan(options.cursor, options.count, &mut |key, value| {
+        let of_type = options
+            .type_name
+            .is_none_or(|name| name.eq_ignore_ascii_case(value.type_name().as_bytes()));
+        if of_type && options.matches(key) {
+            found.push(Blob::new(key));
+        }
+    })?;
+    found.retain(|key| view.shows(key));
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(next).as_bytes());
+    out.array(found.len());
+    found.iter().for_each(|key| out.bulk(key));
+    Ok(())
+}
+
+fn dbsize<V: View>(view: &mut V, _: Argv<'_>, out: Out<'_>) -> Answer {
+    out.int(view.len()? as i64);
+    Ok(())
+}
+
+fn randomkey<V: View>(view: &mut V, _: Argv<'_>, out: Out<'_>) -> Answer {
+    let key = view.random_key()?;
+    out.bulk_or_null(key.as_deref());
+    Ok(())
+}
+
+/// Takes a value and its deadline away from a key.
+fn take<V: View>(view: &mut V, key: &[u8]) -> Result<(Value, Deadline), StoreError> {
+    let live = view.get(key)?.ok_or(StoreError::NoSuchKey)?;
+    // Its elements get names of their own: the old key's are forgotten with it.
+    let taken = (live.value.separate(), live.deadline);
+    view.remove(key)?;
+    Ok(taken)
+}
+
+fn rename<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    if argv[1] == argv[2] {
+        view.get(argv[1])?.ok_or(StoreError::NoSuchKey)?;
+    } else {
+        let (value, deadline) = take(view, argv[1])?;
+        view.put(argv[2], value, deadline)?;
+    }
+    out.ok();
+    Ok(())
+}
+
+fn renamenx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    view.get(argv[1])?.ok_or(StoreError::NoSuchKey)?;
+    let free = argv[1] != argv[2] && !view.exists(argv[2])?;
+    if free {
+        let (value, deadline) = take(view, argv[1])?;
+        view.put(argv[2], value, deadline)?;
+    }
+    out.int(i64::from(free));
+    Ok(())
+}
+
+/// Reads the number of a database.
+pub(crate) fn database_argument(text: &[u8]) -> Result<u32, StoreError> {
+    let number = integer(text)?;
+    if i32::try_from(number).is_err() {
+        return Err(StoreError::Refused(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
+    u32::try_from(number)
+        .ok()
+        .filter(|database| (*database as usize) < DATABASES)
+        .ok_or(StoreError::Refused("ERR DB index is out of range"))
+}
+
+fn copy<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let home = view.database();
+    let mut target = home;
+    let mut replace = false;
+    let mut options = argv[3..].iter();
+    while let Some(option) = options.next() {
+        if option.eq_ignore_ascii_case(b"replace") {
+            replace = true;
+        } else if option.eq_ignore_ascii_case(b"db") {
+            target = database_argument(options.next().ok_or(StoreError::Syntax)?)?;
+        } else {
+            return Err(StoreError::Syntax);
+        }
+    }
+    if home == target && argv[1] == argv[2] {
+        return Err(SAME_OBJECT);
+    }
+    let source = view
+        .get(argv[1])?
+        .map(|live| (live.value.separate(), live.deadline));
+    let Some((value, deadline)) = source else {
+        out.int(0);
+        return Ok(());
+    };
+    let copied = put_elsewhere(view, target, argv[2], value, deadline, replace)?;
+    out.int(i64::from(copied));
+    Ok(())
+}
+
+/// Puts a value into another database, unless its key is taken and may not be replaced.
+fn put_elsewhere<V: View>(
+    view: &mut V,
+    target: u32,
+    key: &[u8],
+    value: Value,
+    deadline: Deadline,
+    replace: bool,
+) -> Result<bool, StoreError> {
+    let home = view.database();
+    view.select(target);
+    let free = replace || !view.exists(key)?;
+    if free {
+        view.put(key, value, deadline)?;
+    }
+    view.select(home);
+    Ok(free)
+}
+
+fn move_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let target = database_argument(argv[2])?;
+    if target == view.database() {
+        return Err(SAME_OBJECT);
+    }
+    let source = view
+        .get(argv[1])?
+        .map(|live| (live.value.separate(), live.deadline));
+    let moved = match source {
+        Some((value, deadline)) => {
+            put_elsewhere(view, target, argv[1], value, deadline, false)? && view.remove(argv[1])?
+        }
+        None => false,
+    };
+    out.int(i64::from(moved));
+    Ok(())
+}
+
+/// `ASYNC` and `SYNC` are the same here: what was removed is freed after the locks are released.
+fn flush_options(argv: &[&[u8]]) -> Result<(), StoreError> {
+    match argv[1..] {
+        [] => Ok(()),
+        [option]
+            if option.eq_ignore_ascii_case(b"async") || option.eq_ignore_ascii_case(b"sync") =>
+        {
+            Ok(())
+        }
+        _ => Err(StoreError::Syntax),
+    }
+}
+
+fn flushdb<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    flush_options(argv)?;
+    let database = view.database();
+    view.clear(Some(database))?;
+    out.ok();
+    Ok(())
+}
+
+fn flushall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    flush_options(argv)?;
+    view.clear(None)?;
+    out.ok();
+    Ok(())
+}
+
+fn swapdb<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let index = |text, complaint| {
+        parse_integer(text)
+            .and_then(|index| i32::try_from(index).ok())
+            .ok_or(StoreError::Refused(complaint))
+    };
+    let first = index(argv[1], "ERR invalid first DB index")?;
+    let second = index(argv[2], "ERR invalid second DB index")?;
+    let in_range = |index: i32| {
+        u32::try_from(index)
+            .ok()
+            .filter(|index| (*index as usize) < DATABASES)
+            .ok_or(StoreError::Refused("ERR DB index is out of range"))
+    };
+    view.swap([in_range(first)?, in_range(second)?])?;
+    out.ok();
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! `SORT`.
+
+use std::cmp::Ordering;
+
+use crate::commands::arguments::index_range;
+use crate::commands::arguments::integer;
+use crate::commands::spec::{
+    Answer, Argv, DENYOOM, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands,
+};
+use crate::error::StoreError;
+use crate::execution::view::View;
+use crate::keyspace::deadline::Deadline;
+use crate::value::blob::Blob;
+use crate::value::list::List;
+use crate::value::text::Text;
+use crate::value::{Hash, Value};
+use ferrite_protocol::number::parse_double;
+
+commands! {
+    "sort", -2, WRITE | DENYOOM | MOVABLEKEYS, Keys::Sort => sort;
+    "sort_ro", -2, READONLY | MOVABLEKEYS, Keys::Sort => sort_ro;
+}
+
+/// The options of `SORT`.
+#[derive(Default)]
+struct Options<'a> {
+    by: Option<&'a [u8]>,
+    get: Vec<&'a [u8]>,
+    limit: Option<(i64, i64)>,
+    descending: bool,
+    alphabetical: bool,
+    destination: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(argv: &'a [&'a [u8]], may_store: bool) -> Result<Self, StoreError> {
+        let mut options = Self::default();
+        let mut rest = argv.iter();
+        while let Some(option) = rest.next() {
+            match option.to_ascii_lowercase().as_slice() {
+                b"asc" => options.descending = false,
+                b"desc" => options.descending = true,
+                b"alpha" => options.alphabetical = true,
+                b"limit" if rest.len() >= 2 => {
+                    let mut number = || integer(rest.next().copied().unwrap_or_default());
+                    options.limit = Some((number()?, number()?));
+                }
+                b"by" if rest.len() >= 1 => options.by = rest.next().copied(),
+                b"get" if rest.len() >= 1 => options.get.extend(rest.next()),
+                b"store" if may_store && rest.len() >= 1 => {
+                    options.destination = rest.next().copied();
+                }
+                _ => return Err(StoreError::Syntax),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The value that a pattern names for an element: a key's, or a field's after `->`.
+fn look_up<V: View>(
+    view: &mut V,
+    pattern: &[u8],
+    element: &Blob,
+) -> Result<Option<Blob>, StoreError> {
+    if pattern == b"#" {
+        return Ok(Some(element.clone()));
+    }
+    let Some(star) = pattern.iter().position(|byte| *byte == b'*') else {
+        return Ok(None);
+    };
+    let (before, after) = (&pattern[..star], &pattern[star + 1..]);
+    // An arrow names a field only if something follows it.
+    let arrow = after
+        .windows(2)
+        .position(|pair| pair == b"->")
+        .filter(|arrow| arrow + 2 < after.len());
+    let (after, field) = match arrow {
+        Some(arrow) => (&after[..arrow], Some(&after[arrow + 2..])),
+        None => (after, None),
+    };
+    let key = [before, element, after].concat();
+    let Some(live) = view.get(&key)? else {
+        return Ok(None);
+    };
+    Ok(match field {
+        Some(field) => live
+            .cast::<Hash>()
+            .ok()
+            .and_then(|hash| hash.get(field))
+            .cloned(),
+        None => live
+            .cast::<Text>()
+            .ok()
+            .map(|text| Blob::new(text.as_slice())),
+    })
+}
+
+fn elements<V: View>(view: &mut V, key: &[u8]) -> Result<Vec<Blob>, StoreError> {
+    match view.get(key)?.map(|live| live.value) {
+        None => Ok(Vec::new()),
+        Some(Value::List(list)) => Ok(list.data.iter().cloned().collect()),
+        Some(Value::Set(set)) => Ok(set.data.iter().map(|(member, ())| member.clone()).collect()),
+        Some(Value::Zset(zset)) => Ok(zset.data.iter().map(|(member, _)| member.clone()).collect()),
+        Some(_) => Err(StoreError::WrongType),
+    }
+}
+
+/// Puts the elements into the wanted order.
+fn order<V: View>(
+    view: &mut V,
+    elements: Vec<Blob>,
+    options: &Options<'_>,
+) -> Result<Vec<Blob>, StoreError> {
+    let weight = |view: &mut V, element: &Blob| match options.by {
+        Some(pattern) => look_up(view, pattern, element),
+        None => Ok(Some(element.clone())),
+    };
+    let direct = |ordering: Ordering| {
+        if options.descending {
+            ordering.reverse()
+        } else {
+            ordering
+        }
+    };
+    if options.alphabetical {
+        let mut weighted = Vec::with_capacity(elements.len());
+        for element in elements {
+            weighted.push((weight(view, &element)?, element));
+        }
+        weighted.sort_by(|left, right| {
+            let by_bytes = || {
+                if options.by.is_none() {
+                    Ordering::Equal
+                } else {
+                    left.1.cmp(&right.1)
+                }
+            };
+            direct(left.0.cmp(&right.0).then_with(by_bytes))
+        });
+        return Ok(weighted.into_iter().map(|(_, element)| element).collect());
+    }
+    let mut weighted = Vec::with_capacity(elements.len());
+    for element in elements {
+        let score = match weight(view, &element)? {
+            Some(text) => parse_double(&text).ok_or(StoreError::Refused(
+                "ERR One or more scores can't be converted into double",
+            ))?,
+            None => 0.0,
+        };
+        weighted.push((score, element));
+    }
+    weighted.sort_by(|left, right| {
+        let by_score = left.0.partial_cmp(&right.0).unwrap_or(Ordering::Equal);
+        direct(by_score.then_with(|| left.1.cmp(&right.1)))
+    });
+    Ok(weighted.into_iter().map(|(_, element)| element).collect())
+}
+
+fn run<V: View>(view: &mut V, key: &[u8], options: &Options<'_>, out: Out<'_>) -> Answer {
+    let mut found = elements(view, key)?;
+    // A pattern without a star has the same weight for all: they stay as they are.
+    let unsorted = options.by.is_some_and(|pattern| !pattern.contains(&b'*'));
+    if !unsorted {
+        found = order(view, found, options)?;
+    } else if options.descending && matches!(view.get(key)?, Some(live) if is_zset(live.value)) {
+        found.reverse();
+    }
+    if let Some((skip, most)) = options.limit {
+        let stop = if most < 0 {
+            -1
+        } else {
+            skip.max(0).saturating_add(most) - 1
+        };
+        let (start, end) = if most == 0 {
+            (0, 0)
+        } else {
+            index_range(skip.max(0), stop, found.len())
+        };
+        found = found[start..end].to_vec();
+    }
+    let mut results = Vec::with_capacity(found.len() * options.get.len().max(1));
+    for element in found {
+        if options.get.is_empty() {
+            results.push(Some(element));
+        } else {
+            for pattern in &options.get {
+                results.push(look_up(view, pattern, &element)?);
+            }
+        }
+    }
+    match options.destination {
+        None => {
+            out.array(results.len());
+            results
+                .iter()
+                .for_each(|result| out.bulk_or_null(result.as_deref()));
+        }
+        Some(destination) => {
+            let list: List = results.into_iter().map(Option::unwrap_or_default).collect();
+            let len = list.len();
+            view.put(destination, list.into(), Deadline::NEVER)?;
+            out.int(len as i64);
+        }
+    }
+    Ok(())
+}
+
+fn is_zset(value: &Value) -> bool {
+    matches!(value, Value::Zset(_))
+}
+
+fn sort<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    run(view, argv[1], &Options::parse(&argv[2..], true)?, out)
+}
+
+fn sort_ro<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    run(view, argv[1], &Options::parse(&argv[2..], false)?, out)
+}

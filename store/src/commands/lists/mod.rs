@@ -1,0 +1,234 @@
+//! Lists.
+
+pub(crate) mod search;
+
+use super::arguments::{count, counted_keys, end, index_range, indexes, pop_count, symmetric};
+use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
+use crate::blocking::Wish;
+use crate::commands::arguments::integer;
+use crate::error::StoreError;
+use crate::execution::pop::{move_element, pop_one, pop_some};
+use crate::execution::view::{Missing, View};
+use crate::value::blob::Blob;
+use crate::value::list::{End, List};
+
+commands! {
+    "lpush", -3, WRITE | DENYOOM | FAST, Keys::FIRST => lpush;
+    "rpush", -3, WRITE | DENYOOM | FAST, Keys::FIRST => rpush;
+    "lpushx", -3, WRITE | DENYOOM | FAST, Keys::FIRST => lpushx;
+    "rpushx", -3, WRITE | DENYOOM | FAST, Keys::FIRST => rpushx;
+    "lpop", -2, WRITE | FAST, Keys::FIRST => lpop;
+    "rpop", -2, WRITE | FAST, Keys::FIRST => rpop;
+    "llen", 2, READONLY | FAST, Keys::FIRST => llen;
+    "lindex", 3, READONLY, Keys::FIRST => lindex;
+    "lset", 4, WRITE | DENYOOM, Keys::FIRST => lset;
+    "lrange", 4, READONLY, Keys::FIRST => lrange;
+    "ltrim", 4, WRITE, Keys::FIRST => ltrim;
+    "lrem", 4, WRITE, Keys::FIRST => lrem;
+    "linsert", 5, WRITE | DENYOOM, Keys::FIRST => linsert;
+    "lmove", 5, WRITE | DENYOOM, Keys::TWO => lmove;
+    "rpoplpush", 3, WRITE | DENYOOM, Keys::TWO => rpoplpush;
+    "lmpop", -4, WRITE | MOVABLEKEYS, Keys::Counted { count: 1, also: 0 } => lmpop;
+}
+
+fn push<V: View>(view: &mut V, argv: Argv<'_>, end: End, missing: Missing, out: Out<'_>) -> Answer {
+    let len = view.update::<List, _>(argv[1], missing, |list| {
+        argv[2..]
+            .iter()
+            .for_each(|element| list.push(end, Blob::new(element)));
+        Ok(list.len())
+    })?;
+    out.int(len.unwrap_or(0) as i64);
+    Ok(())
+}
+
+fn lpush<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    push(view, argv, End::Left, Missing::Create, out)
+}
+
+fn rpush<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    push(view, argv, End::Right, Missing::Create, out)
+}
+
+fn lpushx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    push(view, argv, End::Left, Missing::Skip, out)
+}
+
+fn rpushx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    push(view, argv, End::Right, Missing::Skip, out)
+}
+
+fn pop<V: View>(view: &mut V, argv: Argv<'_>, name: &str, end: End, out: Out<'_>) -> Answer {
+    match argv[2..] {
+        [] => {
+            out.bulk_or_null(pop_one(view, argv[1], end)?.as_deref());
+        }
+        [text] => {
+            let wanted = count(text)?;
+            let popped = if wanted == 0 {
+                view.read::<List>(argv[1])?.map(|_| Vec::new())
+            } else {
+                pop_some(view, argv[1], end, wanted)?
+            };
+            match popped {
+                Some(elements) => {
+                    out.array(elements.len());
+                    elements.iter().for_each(|element| out.bulk(element));
+                }
+                None => out.null_array(),
+            }
+        }
+        _ => return Err(StoreError::Arity(name.into())),
+    }
+    Ok(())
+}
+
+fn lpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    pop(view, argv, "lpop", End::Left, out)
+}
+
+fn rpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    pop(view, argv, "rpop", End::Right, out)
+}
+
+fn llen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.int(view.read::<List>(argv[1])?.map_or(0, List::len) as i64);
+    Ok(())
+}
+
+/// The position that an index means, if it is inside.
+fn position(index: i64, len: usize) -> Option<usize> {
+    let index = if index < 0 {
+        index.checked_add(len as i64)?
+    } else {
+        index
+    };
+    usize::try_from(index).ok().filter(|index| *index < len)
+}
+
+fn lindex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let Some(list) = view.read::<List>(argv[1])? else {
+        out.null();
+        return Ok(());
+    };
+    let at = position(integer(argv[2])?, list.len());
+    out.bulk_or_null(at.and_then(|at| list.get(at)).map(Blob::as_slice));
+    Ok(())
+}
+
+fn lset<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    view.update::<List, _>(argv[1], Missing::Skip, |list| {
+        let at = position(integer(argv[2])?, list.len()).ok_or(StoreError::IndexOutOfRange)?;
+        list.set(at, Blob::new(argv[3]));
+        Ok(())
+    })?
+    .ok_or(StoreError::NoSuchKey)?;
+    out.ok();
+    Ok(())
+}
+
+fn lrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (start, stop) = indexes(argv[2], argv[3])?;
+    let Some(list) = view.read::<List>(argv[1])? else {
+        out.array(0);
+        return Ok(());
+    };
+    let (start, end) = index_range(start, stop, list.len());
+    out.array(end - start);
+    list.range(start, end).for_each(|element| out.bulk(element));
+    Ok(())
+}
+
+fn ltrim<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (start, stop) = indexes(argv[2], argv[3])?;
+    view.update::<List, _>(argv[1], Missing::Skip, |list| {
+        let (start, end) = index_range(start, stop, list.len());
+        list.keep(start, end);
+        Ok(())
+    })?;
+    out.ok();
+    Ok(())
+}
+
+fn lrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let wanted = symmetric(argv[2])?;
+    let most = if wanted == 0 {
+        usize::MAX
+    } else {
+        wanted.unsigned_abs() as usize
+    };
+    let is_it = |(_, element): &(usize, &Blob)| element.as_slice() == argv[3];
+    let removed = view.update::<List, _>(argv[1], Missing::Skip, |list| {
+        let elements = list.iter().enumerate();
+        let mut found: Vec<usize> = if wanted < 0 {
+            elements
+                .rev()
+                .filter(is_it)
+                .take(most)
+                .map(|(at, _)| at)
+                .collect()
+        } else {
+            elements
+                .filter(is_it)
+                .take(most)
+                .map(|(at, _)| at)
+                .collect()
+        };
+        // From the last to the first, so that positions stay right.
+        found.sort_unstable();
+        for at in found.iter().rev() {
+            list.remove(*at);
+        }
+        Ok(found.len())
+    })?;
+    out.int(removed.unwrap_or(0) as i64);
+    Ok(())
+}
+
+fn linsert<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let after = if argv[2].eq_ignore_ascii_case(b"after") {
+        1
+    } else if argv[2].eq_ignore_ascii_case(b"before") {
+        0
+    } else {
+        return Err(StoreError::Syntax);
+    };
+    let len = view.update::<List, _>(argv[1], Missing::Skip, |list| {
+        let Some(pivot) = list
+            .iter()
+            .position(|element| element.as_slice() == argv[3])
+        else {
+            return Ok(-1);
+        };
+        list.insert(pivot + after, Blob::new(argv[4]));
+        Ok(list.len() as i64)
+    })?;
+    out.int(len.unwrap_or(0));
+    Ok(())
+}
+
+fn lmove<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (from, to) = (end(argv[3])?, end(argv[4])?);
+    let moved = move_element(view, argv[1], argv[2], from, to)?;
+    out.bulk_or_null(moved.as_deref());
+    Ok(())
+}
+
+fn rpoplpush<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let moved = move_element(view, argv[1], argv[2], End::Right, End::Left)?;
+    out.bulk_or_null(moved.as_deref());
+    Ok(())
+}
+
+fn lmpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (keys, rest) = counted_keys(argv, 1)?;
+    let wish = Wish::PopSome(end(rest[0])?, pop_count(&rest[1..])?);
+    for key in keys {
+        if let Some(served) = wish.take(view, key)? {
+            served.write(out);
+            return Ok(());
+        }
+    }
+    out.null_array();
+    Ok(())
+}

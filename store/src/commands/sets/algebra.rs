@@ -1,0 +1,132 @@
+//! Intersections, unions and differences of sets.
+
+use crate::commands::arguments::positive;
+use crate::commands::sets::store;
+use crate::commands::spec::{
+    Answer, Argv, DENYOOM, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands,
+};
+use crate::error::StoreError;
+use crate::execution::view::View;
+use crate::value::Set;
+use ferrite_protocol::number::parse_integer;
+
+commands! {
+    "sinter", -2, READONLY, Keys::EVERY => sinter;
+    "sunion", -2, READONLY, Keys::EVERY => sunion;
+    "sdiff", -2, READONLY, Keys::EVERY => sdiff;
+    "sinterstore", -3, WRITE | DENYOOM, Keys::EVERY => sinterstore;
+    "sunionstore", -3, WRITE | DENYOOM, Keys::EVERY => sunionstore;
+    "sdiffstore", -3, WRITE | DENYOOM, Keys::EVERY => sdiffstore;
+    "sintercard", -3, READONLY | MOVABLEKEYS, Keys::Counted { count: 1, also: 0 } => sintercard;
+}
+
+/// Shared copies of the sets, missing ones empty.
+fn sets<V: View>(view: &mut V, keys: &[&[u8]]) -> Result<Vec<Set>, StoreError> {
+    keys.iter()
+        .map(|key| Ok(view.read::<Set>(key)?.cloned().unwrap_or_default()))
+        .collect()
+}
+
+/// The members that all sets have, up to `limit` of them.
+fn intersection(mut sets: Vec<Set>, limit: usize) -> Set {
+    let mut common = Set::default();
+    sets.sort_by_key(Set::len);
+    if let Some((smallest, others)) = sets.split_first() {
+        for (member, ()) in smallest.iter() {
+            if common.len() == limit {
+                break;
+            }
+            if others.iter().all(|other| other.contains(member)) {
+                common.insert(member, ());
+            }
+        }
+    }
+    common
+}
+
+fn union(sets: Vec<Set>) -> Set {
+    let mut sets = sets.into_iter();
+    let mut all = sets.next().unwrap_or_default();
+    for set in sets {
+        for (member, ()) in set.iter() {
+            all.insert(member, ());
+        }
+    }
+    all
+}
+
+/// What the first set has and no other.
+fn difference(sets: &[Set]) -> Set {
+    let mut rest = Set::default();
+    if let Some((first, others)) = sets.split_first() {
+        for (member, ()) in first.iter() {
+            if !others.iter().any(|other| other.contains(member)) {
+                rest.insert(member, ());
+            }
+        }
+    }
+    rest
+}
+
+fn tell(set: &Set, out: Out<'_>) {
+    out.set(set.len());
+    set.iter().for_each(|(member, ())| out.bulk(member));
+}
+
+fn sinter<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    tell(&intersection(sets(view, &argv[1..])?, usize::MAX), out);
+    Ok(())
+}
+
+fn sunion<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    tell(&union(sets(view, &argv[1..])?), out);
+    Ok(())
+}
+
+fn sdiff<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    tell(&difference(&sets(view, &argv[1..])?), out);
+    Ok(())
+}
+
+fn sinterstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let common = intersection(sets(view, &argv[2..])?, usize::MAX);
+    store(view, argv[1], common, out)
+}
+
+fn sunionstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let all = union(sets(view, &argv[2..])?);
+    store(view, argv[1], all, out)
+}
+
+fn sdiffstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let rest = difference(&sets(view, &argv[2..])?);
+    store(view, argv[1], rest, out)
+}
+
+/// Reads a limit; zero is none.
+pub(in crate::commands) fn limit_argument(text: &[u8]) -> Result<usize, StoreError> {
+    let limit = parse_integer(text)
+        .and_then(|limit| usize::try_from(limit).ok())
+        .ok_or(StoreError::Refused("ERR LIMIT can't be negative"))?;
+    Ok(if limit == 0 { usize::MAX } else { limit })
+}
+
+fn sintercard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let count = positive(argv[1], "ERR numkeys should be greater than 0")?;
+    let rest = &argv[2..];
+    if count > rest.len() {
+        return Err(StoreError::Refused(
+            "ERR Number of keys can't be greater than number of args",
+        ));
+    }
+    let (keys, options) = rest.split_at(count);
+    let mut limit = usize::MAX;
+    for pair in options.chunks(2) {
+        match pair {
+            [name, text] if name.eq_ignore_ascii_case(b"limit") => limit = limit_argument(text)?,
+            _ => return Err(StoreError::Syntax),
+        }
+    }
+    out.int(intersection(sets(view, keys)?, limit).len() as i64);
+    Ok(())
+}

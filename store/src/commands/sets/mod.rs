@@ -1,0 +1,183 @@
+//! Sets.
+
+pub(crate) mod algebra;
+
+use super::random;
+use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::keys::scan::{self, Extra, ScanOptions};
+use crate::error::StoreError;
+use crate::execution::view::{Missing, View};
+use crate::keyspace::deadline::Deadline;
+use crate::value::Set;
+use crate::value::blob::Blob;
+
+commands! {
+    "sadd", -3, WRITE | DENYOOM | FAST, Keys::FIRST => sadd;
+    "srem", -3, WRITE | FAST, Keys::FIRST => srem;
+    "smembers", 2, READONLY, Keys::FIRST => smembers;
+    "sismember", 3, READONLY | FAST, Keys::FIRST => sismember;
+    "smismember", -3, READONLY | FAST, Keys::FIRST => smismember;
+    "scard", 2, READONLY | FAST, Keys::FIRST => scard;
+    "spop", -2, WRITE | FAST, Keys::FIRST => spop;
+    "srandmember", -2, READONLY, Keys::FIRST => srandmember;
+    "smove", 4, WRITE | FAST, Keys::TWO => smove;
+    "sscan", -3, READONLY, Keys::FIRST => sscan;
+}
+
+fn sadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let added = view.update::<Set, i64>(argv[1], Missing::Create, |set| {
+        Ok(argv[2..]
+            .iter()
+            .map(|member| i64::from(set.insert(member)))
+            .sum())
+    })?;
+    out.int(added.unwrap_or(0));
+    Ok(())
+}
+
+fn srem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let removed = view.update::<Set, i64>(argv[1], Missing::Skip, |set| {
+        Ok(argv[2..]
+            .iter()
+            .map(|member| i64::from(set.remove(member)))
+            .sum())
+    })?;
+    out.int(removed.unwrap_or(0));
+    Ok(())
+}
+
+fn smembers<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let set = view.read::<Set>(argv[1])?;
+    out.set(set.map_or(0, Set::len));
+    set.into_iter()
+        .flat_map(Set::iter)
+        .for_each(|(member, ())| out.bulk(member));
+    Ok(())
+}
+
+fn sismember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let is_member = view
+        .read::<Set>(argv[1])?
+        .is_some_and(|set| set.contains(argv[2]));
+    out.int(i64::from(is_member));
+    Ok(())
+}
+
+fn smismember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let set = view.read::<Set>(argv[1])?;
+    out.array(argv.len() - 2);
+    for member in &argv[2..] {
+        out.int(i64::from(set.is_some_and(|set| set.contains(member))));
+    }
+    Ok(())
+}
+
+fn scard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.int(view.read::<Set>(argv[1])?.map_or(0, Set::len) as i64);
+    Ok(())
+}
+
+fn spop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    match argv[2..] {
+        [] => {
+            let popped = view.update::<Set, _>(argv[1], Missing::Skip, |set| {
+                let member = set
+                    .at(fastrand::usize(..set.len()))
+                    .map(|(member, ())| member.clone());
+                if let Some(member) = &member {
+                    set.remove(member);
+                }
+                Ok(member)
+            })?;
+            out.bulk_or_null(popped.flatten().as_deref());
+        }
+        [text] => {
+            let count = super::arguments::count(text)?;
+            let popped = view.update::<Set, _>(argv[1], Missing::Skip, |set| {
+                let chosen = random::distinct(set.len(), count);
+                let members: Vec<Blob> = chosen
+                    .filter_map(|at| set.at(at).map(|(member, ())| member.clone()))
+                    .collect();
+                for member in &members {
+                    set.remove(member);
+                }
+                Ok(members)
+            })?;
+            let popped = popped.unwrap_or_default();
+            out.set(popped.len());
+            popped.iter().for_each(|member| out.bulk(member));
+        }
+        _ => return Err(StoreError::Syntax),
+    }
+    Ok(())
+}
+
+fn srandmember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    match argv[2..] {
+        [] => {
+            let member = view
+                .read::<Set>(argv[1])?
+                .and_then(|set| set.at(fastrand::usize(..set.len())))
+                .map(|(member, ())| member.as_slice());
+            out.bulk_or_null(member);
+        }
+        [text] => {
+            let count = random::count(text)?;
+            let Some(set) = view.read::<Set>(argv[1])? else {
+                out.array(0);
+                return Ok(());
+            };
+            let chosen = random::choose(set.len(), count);
+            out.array(chosen.len());
+            for (member, ()) in chosen.filter_map(|at| set.at(at)) {
+                out.bulk(member);
+            }
+        }
+        _ => return Err(StoreError::Syntax),
+    }
+    Ok(())
+}
+
+fn smove<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let [source, destination, member] = [argv[1], argv[2], argv[3]];
+    let Some(set) = view.read::<Set>(source)? else {
+        out.int(0);
+        return Ok(());
+    };
+    let is_member = set.contains(member);
+    view.read::<Set>(destination)?;
+    if is_member && source != destination {
+        view.update::<Set, _>(source, Missing::Skip, |set| Ok(set.remove(member)))?;
+        view.update::<Set, _>(destination, Missing::Create, |set| Ok(set.insert(member)))?;
+    }
+    out.int(i64::from(is_member));
+    Ok(())
+}
+
+fn sscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let cursor = scan::cursor(argv[2])?;
+    let Some(set) = view.read::<Set>(argv[1])? else {
+        scan::tell_nothing(out);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(cursor, &argv[3..], Extra::None)?;
+    let mut found = Vec::new();
+    let next = set.scan(options.cursor, options.count, |member, ()| {
+        if options.matches(member) {
+            found.push(member.clone());
+        }
+    });
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(next).as_bytes());
+    out.array(found.len());
+    found.iter().for_each(|member| out.bulk(member));
+    Ok(())
+}
+
+/// Stores a set and tells its size; an empty one removes the key.
+pub(super) fn store<V: View>(view: &mut V, key: &[u8], set: Set, out: Out<'_>) -> Answer {
+    let len = set.len();
+    view.put(key, set.into(), Deadline::NEVER)?;
+    out.int(len as i64);
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Integers of any width inside a string: `BITFIELD` and `BITFIELD_RO`.
+
+use smallvec::SmallVec;
+
+use crate::commands::arguments::integer;
+use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::error::StoreError;
+use crate::execution::view::{Missing, View};
+use crate::value::text::Text;
+use ferrite_protocol::number::parse_integer;
+
+commands! {
+    "bitfield", -2, WRITE | DENYOOM, Keys::FIRST => bitfield;
+    "bitfield_ro", -2, READONLY | FAST, Keys::FIRST => bitfield_ro;
+}
+
+/// An integer's place in a string, its first bit the highest.
+#[derive(Clone, Copy)]
+struct Field {
+    signed: bool,
+    /// 1 to 64, and 63 at most without a sign.
+    bits: u32,
+    offset: usize,
+}
+
+/// What happens to a number that does not fit.
+#[derive(Clone, Copy)]
+enum Overflow {
+    Wrap,
+    Saturate,
+    Fail,
+}
+
+#[derive(Clone, Copy)]
+enum Action {
+    Get,
+    Set(i64),
+    Increment(i64),
+}
+
+#[derive(Clone, Copy)]
+struct Step {
+    field: Field,
+    action: Action,
+    overflow: Overflow,
+}
+
+type Steps = SmallVec<[Step; 4]>;
+/// What each step answers; nothing where a number did not fit and was to fail.
+type Answers = SmallVec<[Option<i64>; 4]>;
+
+impl Field {
+    fn parse<V: View>(view: &V, kind: &[u8], offset: &[u8]) -> Result<Self, StoreError> {
+        let (signed, bits_max) = match kind.first() {
+            Some(b'i') => (true, 64),
+            Some(b'u') => (false, 63),
+            _ => (false, 0),
+        };
+        let bits = kind
+            .get(1..)
+            .and_then(parse_integer)
+            .filter(|bits| (1..=bits_max).contains(bits))
+            .and_then(|bits| u32::try_from(bits).ok())
+            .ok_or(StoreError::Refused(
+                "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
+            ))?;
+        let bits_max = view.limits().string_bytes_max.saturating_mul(8);
+        let (text, width) = match offset.strip_prefix(b"#") {
+            Some(index) => (index, i64::from(bits)),
+            None => (offset, 1),
+        };
+        let offset = parse_integer(text)
+            .and_then(|number| number.checked_mul(width))
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(|number| *number < bits_max)
+            .ok_or(StoreError::Refused(
+                "ERR bit offset is not an integer or out of range",
+            ))?;
+        Ok(Self {
+            signed,
+            bits,
+            offset,
+        })
+    }
+
+    /// The byte after its last bit.
+    fn end(self) -> usize {
+        (self.offset + self.bits as usize).div_ceil(8)
+    }
+
+    /// Its number; bits behind the end of the string are 0.
+    fn get(self, bytes: &[u8]) -> i128 {
+        let bit = |at: usize| -> i128 {
+            let byte = bytes.get(at / 8).copied().unwrap_or(0);
+            i128::from(byte >> (7 - at % 8) & 1)
+        };
+        let places = self.offset..self.offset + self.bits as usize;
+        self.signed_or_not(places.fold(0, |number, at| number << 1 | bit(at)))
+    }
+
+    /// Writes the lowest bits of a number into a string that reaches far enough.
+    fn set(self, bytes: &mut [u8], number: i128) {
+        for place in 0..self.bits {
+            let at = self.offset + (self.bits - 1 - place) as usize;
+            let mask = 0x80 >> (at % 8);
+            if number >> place & 1 != 0 {
+                bytes[at / 8] |= mask;
+            } else {
+                bytes[at / 8] &= !mask;
+            }
+        }
+    }
+
+    /// The number that so many of the lowest bits stand for.
+    fn signed_or_not(self, number: i128) -> i128 {
+        let low = number & ((1 << self.bits) - 1);
+        if self.signed && low >> (self.bits - 1) != 0 {
+            low - (1 << self.bits)
+        } else {
+            low
+        }
+    }
+
+    /// The number as it is stored, or nothing where it does not fit and shall fail.
+    fn fit(self, number: i128, overflow: Overflow) -> Option<i128> {
+        let (least, most) = if self.signed {
+            (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1)
+        } else {
+            (0, (1 << self.bits) - 1)
+        };
+        match overflow {
+            _ if (least..=most).contains(&number) => Some(number),
+            Overflow::Wrap => Some(self.signed_or_not(number)),
+            Overflow::Saturate => Some(number.clamp(least, most)),
+            Overflow::Fail => None,
+        }
+    }
+}
+
+impl Step {
+    fn is_write(&self) -> bool {
+        !matches!(self.action, Action::Get)
+    }
+
+    /// Does the step on a string that reaches far enough for what it writes.
+    fn run(self, bytes: &mut [u8]) -> Option<i64> {
+        let before = self.field.get(bytes);
+        let (number, answer) = match self.action {
+            Action::Get => return narrow(before),
+            // Without a sign, a negative number is a very large one.
+            Action::Set(number) if self.field.signed => (i128::from(number), Some(before)),
+            Action::Set(number) => (i128::from(number.cast_unsigned()), Some(before)),
+            Action::Increment(delta) => (before + i128::from(delta), None),
+        };
+        let number = self.field.fit(number, self.overflow)?;
+        self.field.set(bytes, number);
+        narrow(answer.unwrap_or(number))
+    }
+}
+
+/// Fields have 64 bits with a sign or 63 without, so this always has an answer.
+fn narrow(number: i128) -> Option<i64> {
+    i64::try_from(number).ok()
+}
+
+fn parse<V: View>(view: &V, argv: Argv<'_>) -> Result<Steps, StoreError> {
+    let mut overflow = Overflow::Wrap;
+    let mut steps = Steps::new();
+    let mut rest = &argv[2..];
+    loop {
+        let word = rest.first().map(|word| word.to_ascii_lowercase());
+        match (word.as_deref(), rest) {
+            (None, _) => return Ok(steps),
+            (Some(b"overflow"), [_, kind, more @ ..]) => {
+                overflow = match kind.to_ascii_lowercase().as_slice() {
+                    b"wrap" => Overflow::Wrap,
+                    b"sat" => Overflow::Saturate,
+                    b"fail" => Overflow::Fail,
+                    _ => return Err(StoreError::Refused("ERR Invalid OVERFLOW type specified")),
+                };
+                rest = more;
+            }
+            (Some(b"get"), [_, kind, offset, more @ ..]) => {
+                steps.push(Step {
+                    field: Field::parse(view, kind, offset)?,
+                    action: Action::Get,
+                    overflow,
+                });
+                rest = more;
+            }
+            (Some(what @ (b"set" | b"incrby")), [_, kind, offset, number, more @ ..]) => {
+                let field = Field::parse(view, kind, offset)?;
+                let number = integer(number)?;
+                let action = match what {
+                    b"set" => Action::Set(number),
+                    _ => Action::Increment(number),
+                };
+                steps.push(Step {
+                    field,
+                    action,
+                    overflow,
+                });
+                rest = more;
+            }
+            _ => return Err(StoreError::Syntax),
+        }
+    }
+}
+
+fn bitfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let steps = parse(view, argv)?;
+    let writes = steps.iter().filter(|step| step.is_write());
+    let Some(end) = writes.map(|step| step.field.end()).max() else {
+        return read(view, argv, &steps, out);
+    };
+    if end > view.limits().string_bytes_max {
+        return Err(StoreError::StringTooLong);
+    }
+    let answers = view.update::<Text, _>(argv[1], Missing::Create, |text| {
+        let bytes = text.bytes_mut();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        let run = |step: &Step| step.run(bytes);
+        Ok(steps.iter().map(run).collect::<Answers>())
+    })?;
+    write(&answers.unwrap_or_default(), out);
+    Ok(())
+}
+
+fn bitfield_ro<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let steps = parse(view, argv)?;
+    if steps.iter().any(Step::is_write) {
+        return Err(StoreError::Refused(
+            "ERR BITFIELD_RO only supports the GET subcommand",
+        ));
+    }
+    read(view, argv, &steps, out)
+}
+
+fn read<V: View>(view: &mut V, argv: Argv<'_>, steps: &Steps, out: Out<'_>) -> Answer {
+    let bytes = view.read::<Text>(argv[1])?.map_or(&b""[..], Text::as_slice);
+    let answers: Answers = steps
+        .iter()
+        .map(|step| narrow(step.field.get(bytes)))
+        .collect();
+    write(&answers, out);
+    Ok(())
+}
+
+fn write(answers: &Answers, out: Out<'_>) {
+    out.array(answers.len());
+    for answer in answers {
+        match answer {
+            Some(number) => out.int(*number),
+            None => out.null(),
+        }
+    }
+}

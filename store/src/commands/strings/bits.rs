@@ -1,0 +1,242 @@
+//! Strings as rows of bits.
+
+use crate::commands::arguments::integer;
+use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::error::StoreError;
+use crate::execution::view::{Missing, View};
+use crate::keyspace::deadline::Deadline;
+use crate::value::Value;
+use crate::value::text::Text;
+use ferrite_protocol::number::parse_integer;
+
+commands! {
+    "setbit", 4, WRITE | DENYOOM, Keys::FIRST => setbit;
+    "getbit", 3, READONLY | FAST, Keys::FIRST => getbit;
+    "bitcount", -2, READONLY, Keys::FIRST => bitcount;
+    "bitpos", -3, READONLY, Keys::FIRST => bitpos;
+    "bitop", -4, WRITE | DENYOOM, Keys::Positions { first: 2, last: -1, step: 1 } => bitop;
+}
+
+/// Reads the number of a bit; the byte it is in, and the bit's mask there.
+fn bit<V: View>(view: &V, text: &[u8]) -> Result<(usize, u8), StoreError> {
+    let bits_max = view.limits().string_bytes_max.saturating_mul(8);
+    let number = parse_integer(text)
+        .and_then(|number| usize::try_from(number).ok())
+        .filter(|number| *number < bits_max)
+        .ok_or(StoreError::Refused(
+            "ERR bit offset is not an integer or out of range",
+        ))?;
+    Ok((number / 8, 0x80 >> (number % 8)))
+}
+
+fn setbit<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (byte, mask) = bit(view, argv[2])?;
+    let on = match argv[3] {
+        b"0" => false,
+        b"1" => true,
+        _ => {
+            return Err(StoreError::Refused(
+                "ERR bit is not an integer or out of range",
+            ));
+        }
+    };
+    let old = view.update::<Text, _>(argv[1], Missing::Create, |text| {
+        let bytes = text.bytes_mut();
+        if bytes.len() <= byte {
+            bytes.resize(byte + 1, 0);
+        }
+        let old = bytes[byte] & mask != 0;
+        if on {
+            bytes[byte] |= mask;
+        } else {
+            bytes[byte] &= !mask;
+        }
+        Ok(old)
+    })?;
+    out.int(i64::from(old == Some(true)));
+    Ok(())
+}
+
+fn getbit<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (byte, mask) = bit(view, argv[2])?;
+    let text = view.read::<Text>(argv[1])?;
+    let byte = text
+        .and_then(|text| text.as_slice().get(byte).copied())
+        .unwrap_or(0);
+    out.int(i64::from(byte & mask != 0));
+    Ok(())
+}
+
+/// A range of bits of a string.
+struct Span {
+    start: i64,
+    /// The last one.
+    end: i64,
+    in_bits: bool,
+}
+
+impl Span {
+    fn parse(start: &[u8], end: Option<&[u8]>, unit: Option<&[u8]>) -> Result<Self, StoreError> {
+        let start = integer(start)?;
+        let end = end.map(integer).transpose()?.unwrap_or(-1);
+        let in_bits = match unit {
+            None => false,
+            Some(unit) if unit.eq_ignore_ascii_case(b"byte") => false,
+            Some(unit) if unit.eq_ignore_ascii_case(b"bit") => true,
+            Some(_) => return Err(StoreError::Syntax),
+        };
+        Ok(Self {
+            start,
+            end,
+            in_bits,
+        })
+    }
+
+    /// The first bit and the one after the last, for a string of `len` bytes; `None` if empty.
+    fn bits(&self, len: usize) -> Option<(usize, usize)> {
+        // Strings are bounded far below the range of 64 bits, even in bits.
+        let total = if self.in_bits {
+            len as i64 * 8
+        } else {
+            len as i64
+        };
+        let from_start = |at: i64| {
+            if at < 0 {
+                total.saturating_add(at).max(0)
+            } else {
+                at
+            }
+        };
+        let (start, end) = (from_start(self.start), from_start(self.end).min(total - 1));
+        let width = if self.in_bits { 1 } else { 8 };
+        (start <= end).then(|| (start as usize * width, (end as usize + 1) * width))
+    }
+}
+
+fn is_set(bytes: &[u8], bit: usize) -> bool {
+    bytes[bit / 8] & (0x80 >> (bit % 8)) != 0
+}
+
+fn bitcount<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let span = match argv[2..] {
+        [] => Span {
+            start: 0,
+            end: -1,
+            in_bits: false,
+        },
+        [start, end] => Span::parse(start, Some(end), None)?,
+        [start, end, unit] => Span::parse(start, Some(end), Some(unit))?,
+        _ => return Err(StoreError::Syntax),
+    };
+    let bytes = view.read::<Text>(argv[1])?.map_or(&b""[..], Text::as_slice);
+    // Two ends counted from the back in the wrong order are nothing, even where both are cut off.
+    let upside_down = span.start < 0 && span.end < 0 && span.start > span.end;
+    let Some((start, end)) = span.bits(bytes.len()).filter(|_| !upside_down) else {
+        out.int(0);
+        return Ok(());
+    };
+    // Whole bytes at once, the ragged ends bit by bit.
+    let (first, last) = (start.div_ceil(8), end / 8);
+    let ones = if first >= last {
+        (start..end).filter(|bit| is_set(bytes, *bit)).count()
+    } else {
+        let whole: usize = bytes[first..last]
+            .iter()
+            .map(|byte| byte.count_ones() as usize)
+            .sum();
+        let ragged = (start..first * 8).chain(last * 8..end);
+        whole + ragged.filter(|bit| is_set(bytes, *bit)).count()
+    };
+    out.int(ones as i64);
+    Ok(())
+}
+
+fn bitpos<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let wanted = match parse_integer(argv[2]) {
+        Some(0) => false,
+        Some(1) => true,
+        Some(_) => return Err(StoreError::Refused("ERR The bit argument must be 1 or 0.")),
+        None => return Err(StoreError::NotAnInteger),
+    };
+    let (span, open_ended) = match argv[3..] {
+        [] => (
+            Span {
+                start: 0,
+                end: -1,
+                in_bits: false,
+            },
+            true,
+        ),
+        [start] => (Span::parse(start, None, None)?, true),
+        [start, end] => (Span::parse(start, Some(end), None)?, false),
+        [start, end, unit] => (Span::parse(start, Some(end), Some(unit))?, false),
+        _ => return Err(StoreError::Syntax),
+    };
+    let Some(text) = view.read::<Text>(argv[1])? else {
+        // Nothing is an endless row of zeros.
+        out.int(if wanted { -1 } else { 0 });
+        return Ok(());
+    };
+    let bytes = text.as_slice();
+    let Some((start, end)) = span.bits(bytes.len()) else {
+        out.int(-1);
+        return Ok(());
+    };
+    let skipped = if wanted { 0x00 } else { 0xff };
+    let mut at = start;
+    while at < end && is_set(bytes, at) != wanted {
+        at += if at % 8 == 0 && bytes[at / 8] == skipped {
+            8
+        } else {
+            1
+        };
+    }
+    out.int(match (at < end, wanted) {
+        (true, _) => at as i64,
+        // Behind a string that is looked at to its end there are zeros.
+        (false, false) if open_ended => bytes.len() as i64 * 8,
+        (false, _) => -1,
+    });
+    Ok(())
+}
+
+fn bitop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let combine: Option<fn(u8, u8) -> u8> = match argv[1].to_ascii_lowercase().as_slice() {
+        b"and" => Some(|left, right| left & right),
+        b"or" => Some(|left, right| left | right),
+        b"xor" => Some(|left, right| left ^ right),
+        b"not" if argv.len() == 4 => None,
+        b"not" => {
+            return Err(StoreError::Refused(
+                "ERR BITOP NOT must be called with a single source key.",
+            ));
+        }
+        _ => return Err(StoreError::Syntax),
+    };
+    let mut texts: Vec<Text> = Vec::with_capacity(argv.len() - 3);
+    for key in &argv[3..] {
+        texts.push(view.read::<Text>(key)?.cloned().unwrap_or_default());
+    }
+    let len = texts.iter().map(Text::len).max().unwrap_or(0);
+    let mut result = texts[0].as_slice().to_vec();
+    result.resize(len, 0);
+    match combine {
+        None => result.iter_mut().for_each(|byte| *byte = !*byte),
+        Some(combine) => {
+            for text in &texts[1..] {
+                let other = text.as_slice().iter().copied().chain(std::iter::repeat(0));
+                result
+                    .iter_mut()
+                    .zip(other)
+                    .for_each(|(byte, other)| *byte = combine(*byte, other));
+            }
+        }
+    }
+    if len == 0 {
+        view.remove(argv[2])?;
+    } else {
+        view.put(argv[2], Value::text(&result), Deadline::NEVER)?;
+    }
+    out.int(len as i64);
+    Ok(())
+}

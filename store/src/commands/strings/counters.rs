@@ -1,0 +1,100 @@
+//! Strings that count.
+
+use crate::commands::arguments::integer;
+use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, WRITE, commands};
+use crate::commands::strings::long_double::{Extended, Parsed};
+use crate::error::StoreError;
+use crate::execution::view::View;
+use crate::keyspace::deadline::Deadline;
+use crate::value::Value;
+use crate::value::text::Text;
+use ferrite_protocol::number::parse_integer;
+
+commands! {
+    "incr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => incr;
+    "decr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => decr;
+    "incrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrby;
+    "incrbyfloat", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrbyfloat;
+    "decrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => decrby;
+}
+
+/// Adds to the integer that a key holds, 0 if it is not there; returns the sum.
+pub(crate) fn add<V: View>(view: &mut V, key: &[u8], delta: i64) -> Result<i64, StoreError> {
+    let (old, deadline) = match view.get(key)? {
+        Some(live) => {
+            let text = live.cast::<Text>()?.as_slice();
+            (
+                parse_integer(text).ok_or(StoreError::NotAnInteger)?,
+                live.deadline,
+            )
+        }
+        None => (0, Deadline::NEVER),
+    };
+    let sum = old.checked_add(delta).ok_or(StoreError::Overflow)?;
+    view.put(
+        key,
+        Value::text(itoa::Buffer::new().format(sum).as_bytes()),
+        deadline,
+    )?;
+    Ok(sum)
+}
+
+fn incr<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.int(add(view, argv[1], 1)?);
+    Ok(())
+}
+
+fn decr<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.int(add(view, argv[1], -1)?);
+    Ok(())
+}
+
+fn incrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let delta = integer(argv[2])?;
+    out.int(add(view, argv[1], delta)?);
+    Ok(())
+}
+
+fn decrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let delta = integer(argv[2])?
+        .checked_neg()
+        .ok_or(StoreError::Refused("ERR decrement would overflow"))?;
+    out.int(add(view, argv[1], delta)?);
+    Ok(())
+}
+
+/// Adds two texts as floating point numbers; `complaint` says what is wrong with the first.
+pub(in crate::commands) fn add_floats(
+    old: Option<&[u8]>,
+    delta: &Parsed,
+    complaint: StoreError,
+) -> Result<String, StoreError> {
+    const INFINITE: StoreError = StoreError::Refused("ERR increment would produce NaN or Infinity");
+    let old = match old {
+        Some(text) => Extended::parse(text).ok_or(complaint)?,
+        None => Parsed::Finite(Extended::zero()),
+    };
+    match (&old, delta) {
+        (Parsed::Finite(old), Parsed::Finite(delta)) => {
+            Ok(old.add(delta).ok_or(INFINITE)?.format())
+        }
+        _ => Err(INFINITE),
+    }
+}
+
+fn incrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let live = view.get(argv[1])?;
+    let deadline = live.as_ref().map_or(Deadline::NEVER, |live| live.deadline);
+    let old = match &live {
+        Some(live) => Some(live.cast::<Text>()?.as_slice()),
+        None => None,
+    };
+    if old.is_some_and(|old| Extended::parse(old).is_none()) {
+        return Err(StoreError::NotAFloat);
+    }
+    let delta = Extended::parse(argv[2]).ok_or(StoreError::NotAFloat)?;
+    let sum = add_floats(old, &delta, StoreError::NotAFloat)?;
+    view.put(argv[1], Value::text(sum.as_bytes()), deadline)?;
+    out.bulk(sum.as_bytes());
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! Strings.
+
+pub(crate) mod bitfield;
+pub(crate) mod bits;
+pub(crate) mod counters;
+pub(crate) mod long_double;
+
+use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::arguments::integer;
+use crate::commands::keys::expiry::{Unit, deadline_argument};
+use crate::error::StoreError;
+use crate::execution::view::{Missing, View};
+use crate::keyspace::deadline::Deadline;
+use crate::value::Value;
+use crate::value::text::Text;
+
+commands! {
+    "get", 2, READONLY | FAST, Keys::FIRST => get;
+    "set", -3, WRITE | DENYOOM, Keys::FIRST => set;
+    "setnx", 3, WRITE | DENYOOM | FAST, Keys::FIRST => setnx;
+    "setex", 4, WRITE | DENYOOM, Keys::FIRST => setex;
+    "psetex", 4, WRITE | DENYOOM, Keys::FIRST => psetex;
+    "getset", 3, WRITE | DENYOOM | FAST, Keys::FIRST => getset;
+    "getdel", 2, WRITE | FAST, Keys::FIRST => getdel;
+    "getex", -2, WRITE | FAST, Keys::FIRST => getex;
+    "mget", -2, READONLY | FAST, Keys::EVERY => mget;
+    "mset", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => mset;
+    "msetnx", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => msetnx;
+    "strlen", 2, READONLY | FAST, Keys::FIRST => strlen;
+    "append", 3, WRITE | DENYOOM | FAST, Keys::FIRST => append;
+    "setrange", 4, WRITE | DENYOOM, Keys::FIRST => setrange;
+    "getrange", 4, READONLY, Keys::FIRST => getrange;
+    "substr", 4, READONLY, Keys::FIRST => getrange;
+}
+
+/// When a value is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Always,
+    IfAbsent,
+    IfPresent,
+}
+
+/// What becomes of the key's deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    Keep,
+    Until(Deadline),
+}
+
+/// Stores a string under a condition; tells whether it was stored.
+pub(crate) fn store<V: View>(
+    view: &mut V,
+    key: &[u8],
+    value: &[u8],
+    condition: Condition,
+    lifetime: Lifetime,
+) -> Result<bool, StoreError> {
+    let deadline = match (condition, lifetime) {
+        (Condition::Always, Lifetime::Until(deadline)) => deadline,
+        (condition, lifetime) => {
+            let present = view.get(key)?.map(|live| live.deadline);
+            match (condition, present) {
+                (Condition::IfAbsent, Some(_)) | (Condition::IfPresent, None) => return Ok(false),
+                _ => {}
+            }
+            match lifetime {
+                Lifetime::Keep => present.unwrap_or(Deadline::NEVER),
+                Lifetime::Until(deadline) => deadline,
+            }
+        }
+    };
+    view.put(key, Value::text(value), deadline)?;
+    Ok(true)
+}
+
+fn get<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.bulk_or_null(view.read::<Text>(argv[1])?.map(Text::as_slice));
+    Ok(())
+}
+
+/// The options of `SET`.
+struct SetOptions {
+    condition: Condition,
+    lifetime: Lifetime,
+    get: bool,
+}
+
+fn set_options<V: View>(view: &mut V, argv: &[&[u8]]) -> Result<SetOptions, StoreError> {
+    let mut condition = Condition::Always;
+    let mut lifetime = None;
+    let mut get = false;
+    let mut options = argv.iter();
+    while let Some(option) = options.next() {
+        if option.eq_ignore_ascii_case(b"nx") && condition != Condition::IfPresent {
+            condition = Condition::IfAbsent;
+        } else if option.eq_ignore_ascii_case(b"xx") && condition != Condition::IfAbsent {
+            condition = Condition::IfPresent;
+        } else if option.eq_ignore_ascii_case(b"get") {
+            get = true;
+        } else if option.eq_ignore_ascii_case(b"keepttl") && lifetime.is_none() {
+            lifetime = Some(None);
+        } else if let (Some(unit), None) = (Unit::option(option), lifetime) {
+            lifetime = Some(Some((unit, *options.next().ok_or(StoreError::Syntax)?)));
+        } else {
+            return Err(StoreError::Syntax);
+        }
+    }
+    let lifetime = match lifetime {
+        Some(Some((unit, text))) => Lifetime::Until(deadline_argument(view, "set", unit, text)?),
+        Some(None) => Lifetime::Keep,
+        None => Lifetime::Until(Deadline::NEVER),
+    };
+    Ok(SetOptions {
+        condition,
+        lifetime,
+        get,
+    })
+}
+
+fn set<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let options = set_options(view, &argv[3..])?;
+    let old = match options.get {
+        true => Some(view.read::<Text>(argv[1])?.cloned()),
+        false => None,
+    };
+    let stored = store(view, argv[1], argv[2], options.condition, options.lifetime)?;
+    match old {
+        Some(old) => out.bulk_or_null(old.as_ref().map(Text::as_slice)),
+        None if stored => out.ok(),
+        None => out.null(),
+    }
+    Ok(())
+}
+
+fn setnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let forever = Lifetime::Until(Deadline::NEVER);
+    let stored = store(view, argv[1], argv[2], Condition::IfAbsent, forever)?;
+    out.int(i64::from(stored));
+    Ok(())
+}
+
+fn setex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let deadline = deadline_argument(view, "setex", Unit::Seconds, argv[2])?;
+    view.put(argv[1], Value::text(argv[3]), deadline)?;
+    out.ok();
+    Ok(())
+}
+
+fn psetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let deadline = deadline_argument(view, "psetex", Unit::Millis, argv[2])?;
+    view.put(argv[1], Value::text(argv[3]), deadline)?;
+    out.ok();
+    Ok(())
+}
+
+fn getset<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let old = view.read::<Text>(argv[1])?.cloned();
+    view.put(argv[1], Value::text(argv[2]), Deadline::NEVER)?;
+    out.bulk_or_null(old.as_ref().map(Text::as_slice));
+    Ok(())
+}
+
+fn getdel<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let old = view.read::<Text>(argv[1])?.cloned();
+    if old.is_some() {
+        view.remove(argv[1])?;
+    }
+    out.bulk_or_null(old.as_ref().map(Text::as_slice));
+    Ok(())
+}
+
+fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let deadline = match argv[2..] {
+        [] => None,
+        [option] if option.eq_ignore_ascii_case(b"persist") => Some(Deadline::NEVER),
+        [option, text] => {
+            let unit = Unit::option(option).ok_or(StoreError::Syntax)?;
+            Some(deadline_argument(view, "getex", unit, text)?)
+        }
+        _ => return Err(StoreError::Syntax),
+    };
+    let Some(text) = view.read::<Text>(argv[1])?.cloned() else {
+        out.null();
+        return Ok(());
+    };
+    if let Some(deadline) = deadline {
+        if deadline.has_passed(view.now()) {
+            view.remove(argv[1])?;
+        } else {
+            view.set_deadline(argv[1], deadline)?;
+        }
+    }
+    out.bulk(text.as_slice());
+    Ok(())
+}
+
+fn mget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    for key in &argv[1..] {
+        // Inside a transaction a read can fail, and an error is the whole reply.
+        view.get(key)?;
+    }
+    out.array(argv.len() - 1);
+    for key in &argv[1..] {
+        let live = view.get(key)?;
+        let text = live.and_then(|live| live.cast::<Text>().ok());
+        out.bulk_or_null(text.map(Text::as_slice));
+    }
+    Ok(())
+}
+
+fn pairs<'a>(
+    name: &'static str,
+    argv: &'a [&'a [u8]],
+) -> Result<std::slice::ChunksExact<'a, &'a [u8]>, StoreError> {
+    if argv.len().is_multiple_of(2) {
+        return Err(StoreError::Arity(name.into()));
+    }
+    Ok(argv[1..].chunks_exact(2))
+}
+
+fn mset<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    for pair in pairs("mset", argv)? {
+        view.put(pair[0], Value::text(pair[1]), Deadline::NEVER)?;
+    }
+    out.ok();
+    Ok(())
+}
+
+fn msetnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let pairs = pairs("msetnx", argv)?;
+    for pair in pairs.clone() {
+        if view.exists(pair[0])? {
+            out.int(0);
+            return Ok(());
+        }
+    }
+    for pair in pairs {
+        view.put(pair[0], Value::text(pair[1]), Deadline::NEVER)?;
+    }
+    out.int(1);
+    Ok(())
+}
+
+fn strlen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.int(
+        view.read::<Text>(argv[1])?
+            .map_or(0, |text| text.len() as i64),
+    );
+    Ok(())
+}
+
+fn append<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let most = view.limits().string_bytes_max;
+    let len = view.update::<Text, _>(argv[1], Missing::Create, |text| {
+        let len = text.len().saturating_add(argv[2].len());
+        if len > most {
+            return Err(StoreError::StringTooLong);
+        }
+        text.bytes_mut().extend_from_slice(argv[2]);
+        Ok(len)
+    })?;
+    out.int(len.unwrap_or(0) as i64);
+    Ok(())
+}
+
+fn setrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let offset = usize::try_from(integer(argv[2])?)
+        .map_err(|_| StoreError::Refused("ERR offset is out of range"))?;
+    let patch = argv[3];
+    if patch.is_empty() {
+        return strlen(view, &argv[..2], out);
+    }
+    let most = view.limits().string_bytes_max;
+    let len = view.update::<Text, _>(argv[1], Missing::Create, |text| {
+        let end = offset.saturating_add(patch.len());
+        if end > most {
+            return Err(StoreError::StringTooLong);
+        }
+        let bytes = text.bytes_mut();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[offset..end].copy_from_slice(patch);
+        Ok(bytes.len())
+    })?;
+    out.int(len.unwrap_or(0) as i64);
+    Ok(())
+}
+
+fn getrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let (start, end) = (integer(argv[2])?, integer(argv[3])?);
+    let bytes = view.read::<Text>(argv[1])?.map_or(&b""[..], Text::as_slice);
+    let len = bytes.len() as i64;
+    let upside_down = start < 0 && end < 0 && start > end;
+    let from_start = |at: i64| {
+        if at < 0 {
+            (len.saturating_add(at)).max(0)
+        } else {
+            at
+        }
+    };
+    let (start, end) = (from_start(start), from_start(end).min(len - 1));
+    if upside_down || start > end || len == 0 {
+        out.bulk(b"");
+    } else {
+        out.bulk(&bytes[start as usize..=end as usize]);
+    }
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! Unions, intersections and differences of sorted sets.
+
+use crate::commands::arguments::integer;
+use crate::commands::sets::algebra::limit_argument;
+use crate::commands::spec::{
+    Answer, Argv, DENYOOM, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands,
+};
+use crate::commands::zsets::tell_scored;
+use crate::error::StoreError;
+use crate::execution::view::View;
+use crate::keyspace::deadline::Deadline;
+use crate::value::blob::Blob;
+use crate::value::fields::Fields;
+use crate::value::zset::Zset;
+use crate::value::{Set, Value};
+use ferrite_protocol::number::parse_double;
+
+const COUNTED: Keys = Keys::Counted { count: 1, also: 0 };
+const STORING: Keys = Keys::Counted { count: 2, also: 1 };
+
+commands! {
+    "zunion", -3, READONLY | MOVABLEKEYS, COUNTED => zunion;
+    "zinter", -3, READONLY | MOVABLEKEYS, COUNTED => zinter;
+    "zdiff", -3, READONLY | MOVABLEKEYS, COUNTED => zdiff;
+    "zunionstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zunionstore;
+    "zinterstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zinterstore;
+    "zdiffstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zdiffstore;
+    "zintercard", -3, READONLY | MOVABLEKEYS, COUNTED => zintercard;
+}
+
+/// How the scores of one member become one.
+#[derive(Clone, Copy, Debug)]
+enum Aggregate {
+    Sum,
+    Min,
+    Max,
+}
+
+impl Aggregate {
+    fn apply(self, left: f64, right: f64) -> f64 {
+        match self {
+            // The sum of opposite infinities is zero.
+            Self::Sum => not_nan(left + right),
+            Self::Min => left.min(right),
+            Self::Max => left.max(right),
+        }
+    }
+}
+
+fn not_nan(score: f64) -> f64 {
+    if score.is_nan() { 0.0 } else { score }
+}
+
+/// One operand: a sorted set, or a set whose members all score 1.
+enum Operand {
+    Scored(Zset),
+    Plain(Set),
+}
+
+impl Operand {
+    fn read<V: View>(view: &mut V, key: &[u8]) -> Result<Self, StoreError> {
+        match view.get(key)?.map(|live| live.value) {
+            None => Ok(Self::Plain(Set::default())),
+            Some(Value::Zset(zset)) => Ok(Self::Scored(zset.data.clone())),
+            Some(Value::Set(set)) => Ok(Self::Plain(set.data.clone())),
+            Some(_) => Err(StoreError::WrongType),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Scored(zset) => zset.len(),
+            Self::Plain(set) => set.len(),
+        }
+    }
+
+    fn score(&self, member: &[u8]) -> Option<f64> {
+        match self {
+            Self::Scored(zset) => zset.score(member),
+            Self::Plain(set) => set.contains(member).then_some(1.0),
+        }
+    }
+
+    fn members(&self) -> Box<dyn Iterator<Item = (&Blob, f64)> + '_> {
+        match self {
+            Self::Scored(zset) => Box::new(zset.iter()),
+            Self::Plain(set) => Box::new(set.iter().map(|(member, ())| (member, 1.0))),
+        }
+    }
+}
+
+/// What is combined and how.
+struct Request {
+    operands: Vec<(Operand, f64)>,
+    aggregate: Aggregate,
+    with_scores: bool,
+    /// Most members that are counted.
+    limit: usize,
+}
+
+/// What the options may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Takes {
+    weights: bool,
+    scores: bool,
+    limit: bool,
+}
+
+impl Request {
+    fn parse<V: View>(
+        view: &mut V,
+        argv: &[&[u8]],
+        name: &str,
+        takes: Takes,
+    ) -> Result<Self, StoreError> {
+        let count = integer(argv[0])?;
+        let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else {
+            let text = format!("ERR at least 1 input key is needed for '{name}' command");
+            return Err(StoreError::with(text));
+        };
+        let rest = &argv[1..];
+        if count > rest.len() {
+            return Err(StoreError::Syntax);
+        }
+        let (keys, mut options) = rest.split_at(count);
+        let operands: Vec<Operand> = keys
+            .iter()
+            .map(|key| Operand::read(view, key))
+            .collect::<Result<_, _>>()?;
+        let mut weights = vec![1.0; count];
+        let mut request = Self {
+            operands: Vec::new(),
+            aggregate: Aggregate::Sum,
+            with_scores: false,
+            limit: usize::MAX,
+        };
+        while let [option, more @ ..] = options {
+            options = more;
+            if option.eq_ignore_ascii_case(b"weights") && takes.weights && more.len() >= count {
+                let (texts, more) = more.split_at(count);
+                options = more;
+                for (weight, text) in weights.iter_mut().zip(texts) {
+                    *weight = parse_double(text)
+                        .ok_or(StoreError::Refused("ERR weight value is not a float"))?;
+                }
+            } else if option.eq_ignore_ascii_case(b"aggregate")
+                && takes.weights
+                && let [name, more @ ..] = more
+            {
+                options = more;
+                request.aggregate = match name.to_ascii_lowercase().as_slice() {
+                    b"sum" => Aggregate::Sum,
+                    b"min" => Aggregate::Min,
+                    b"max" => Aggregate::Max,
+                    _ => return Err(StoreError::Syntax),
+                };
+            } else if option.eq_ignore_ascii_case(b"withscores") && takes.scores {
+                request.with_scores = true;
+            } else if option.eq_ignore_ascii_case(b"limit")
+                && takes.limit
+                && let [text, more @ ..] = more
+            {
+                options = more;
+                request.limit = limit_argument(text)?;
+            } else {
+                return Err(StoreError::Syntax);
+            }
+        }
+        request.operands = operands.into_iter().zip(weights).collect();
+        Ok(request)
+    }
+
+    fn union(&self) -> Zset {
+        let mut scores: Fields<f64> = Fields::default();
+        for (operand, weight) in &self.operands {
+            for (member, score) in operand.members() {
+                let score = not_nan(score * weight);
+                let score = match scores.get(member) {
+                    Some(other) => self.aggregate.apply(*other, score),
+                    None => score,
+                };
+                scores.insert(member, score);
+            }
+        }
+        scores
+            .iter()
+            .map(|(member, score)| (member, *score))
+            .collect()
+    }
+
+    fn intersection(mut self) -> Zset {
+        // Aggregation goes in this order too, as it does in Redis.
+        self.operands.sort_by_key(|(operand, _)| operand.len());
+        let Some(((smallest, weight), others)) = self.operands.split_first() else {
+            return Zset::default();
+        };
+        let common = smallest.members().filter_map(|(member, score)| {
+            let mut total = not_nan(score * weight);
+            for (operand, weight) in others {
+                let score = not_nan(operand.score(member)? * weight);
+                total = self.aggregate.apply(total, score);
+            }
+            Some((member, total))
+        });
+        common.collect()
+    }
+
+    fn difference(&self) -> Zset {
+        let Some(((first, _), others)) = self.operands.split_first() else {
+            return Zset::default();
+        };
+        let rest = first.members().filter(|(member, _)| {
+            !others
+                .iter()
+                .any(|(operand, _)| operand.score(member).is_some())
+        });
+        rest.collect()
+    }
+}
+
+impl<'m> FromIterator<(&'m Blob, f64)> for Zset {
+    fn from_iter<I: IntoIterator<Item = (&'m Blob, f64)>>(members: I) -> Self {
+        let mut zset = Self::default();
+        for (member, score) in members {
+            zset.insert(member, score);
+        }
+        zset
+    }
+}
+
+fn tell(zset: &Zset, with_scores: bool, out: Out<'_>) {
+    if with_scores {
+        tell_scored(zset.iter(), out);
+    } else {
+        out.array(zset.len());
+        zset.iter().for_each(|(member, _)| out.bulk(member));
+    }
+}
+
+fn store<V: View>(view: &mut V, key: &[u8], zset: Zset, out: Out<'_>) -> Answer {
+    let len = zset.len();
+    view.put(key, zset.into(), Deadline::NEVER)?;
+    out.int(len as i64);
+    Ok(())
+}
+
+const TELLING: Takes = Takes {
+    weights: true,
+    scores: true,
+    limit: false,
+};
+const TO_STORE: Takes = Takes {
+    weights: true,
+    scores: false,
+    limit: false,
+};
+
+fn zunion<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let request = Request::parse(view, &argv[1..], "zunion", TELLING)?;
+    tell(&request.union(), request.with_scores, out);
+    Ok(())
+}
+
+fn zinter<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let request = Request::parse(view, &argv[1..], "zinter", TELLING)?;
+    let with_scores = request.with_scores;
+    tell(&request.intersection(), with_scores, out);
+    Ok(())
+}
+
+fn zdiff<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let takes = Takes {
+        weights: false,
+        scores: true,
+        limit: false,
+    };
+    let request = Request::parse(view, &argv[1..], "zdiff", takes)?;
+    tell(&request.difference(), request.with_scores, out);
+    Ok(())
+}
+
+fn zunionstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let union = Request::parse(view, &argv[2..], "zunionstore", TO_STORE)?.union();
+    store(view, argv[1], union, out)
+}
+
+fn zinterstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let common = Request::parse(view, &argv[2..], "zinterstore", TO_STORE)?.intersection();
+    store(view, argv[1], common, out)
+}
+
+fn zdiffstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let takes = Takes {
+        weights: false,
+        scores: false,
+        limit: false,
+    };
+    let rest = Request::parse(view, &argv[2..], "zdiffstore", takes)?.difference();
+    store(view, argv[1], rest, out)
+}
+
+fn zintercard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let takes = Takes {
+        weights: false,
+        scores: false,
+        limit: true,
+    };
+    let mut request = Request::parse(view, &argv[1..], "zintercard", takes)?;
+    request.operands.sort_by_key(|(operand, _)| operand.len());
+    let count = request
+        .operands
+        .split_first()
+        .map_or(0, |((smallest, _), others)| {
+            let in_all = |member: &Blob| {
+                others
+                    .iter()
+                    .all(|(operand, _)| operand.score(member).is_some())
+            };
+            smallest
+                .members()
+                .filter(|(member, _)| in_all(member))
+                .take(request.limit)
+                .count()
+        });
+    out.int(count as i64);
+    Ok(())
+}

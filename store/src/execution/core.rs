@@ -1,0 +1,151 @@
+//! The parts of a store that all its users share.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use event_listener::Event;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::blocking::Registry;
+use crate::durable::{self, DiskOptions, Handle, OpenError, Queue};
+use crate::error::StoreError;
+use crate::execution::serve_blocked::Ready;
+use crate::keyspace::shard::{SHARDS, Shard};
+use crate::options::{Clock, Limits, StoreOptions};
+
+/// Shards, the commit clock and what waiting needs.
+pub(crate) struct Core {
+    shards: Box<[Mutex<Shard>]>,
+    commits: CommitClock,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    /// Held by the one exclusive transaction there can be.
+    pub(crate) exclusive: Arc<async_lock::Mutex<()>>,
+    /// Told when an exclusive transaction has let go of its reservations.
+    pub(crate) released: Event,
+    /// Clients that wait for keys.
+    pub(crate) blocked: Registry,
+    /// Keys that came to hold something while an exclusive transaction was in the way of serving.
+    pub(crate) deferred: Mutex<Ready>,
+    /// Where commits go on their way to the disk, if they go there.
+    pub(crate) queue: Option<Arc<Queue>>,
+    /// Ends the writing when the last user of the store is gone, or when it is closed before.
+    writer: Mutex<Option<Handle>>,
+}
+
+/// The core as one clone of the store holds it, with the transactions that were begun at this clone.
+///
+/// They count themselves here and not at the core: threads that have a clone each then write no
+/// count in common, which would cost each of them a transfer of the cache line between cores.
+#[derive(Clone, Debug)]
+pub(crate) struct CoreRef(Arc<Counted>);
+
+/// Has lines of the processor's cache to itself; two are fetched at once.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Counted(Arc<Core>);
+
+impl CoreRef {
+    pub(crate) fn new(core: Core) -> Self {
+        Self(Arc::new(Counted(Arc::new(core))))
+    }
+
+    /// The same core with a count of its own.
+    pub(crate) fn apart(&self) -> Self {
+        Self(Arc::new(Counted(Arc::clone(&self.0.0))))
+    }
+}
+
+impl Deref for CoreRef {
+    type Target = Core;
+
+    #[inline]
+    fn deref(&self) -> &Core {
+        &self.0.0
+    }
+}
+
+/// Counts commits. On a cache line of its own: every write touches it.
+#[repr(align(128))]
+struct CommitClock(AtomicU64);
+
+impl fmt::Debug for Core {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Core")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn in_memory(options: &StoreOptions) -> Self {
+        Self::new(
+            options,
+            (0..SHARDS).map(|_| Shard::default()).collect(),
+            None,
+        )
+    }
+
+    /// Everything as it was when the directory was last used.
+    pub(crate) fn on_disk(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
+        let opened = durable::open(disk)?;
+        Ok(Self::new(
+            options,
+            opened.shards,
+            Some((opened.queue, opened.writer)),
+        ))
+    }
+
+    fn new(options: &StoreOptions, shards: Vec<Shard>, disk: Option<(Arc<Queue>, Handle)>) -> Self {
+        // What was loaded belongs to the first commit.
+        let commits = shards
+            .iter()
+            .map(|shard| shard.modified_at)
+            .max()
+            .unwrap_or(0);
+        let (queue, writer) = disk.unzip();
+        Self {
+            shards: shards.into_iter().map(Mutex::new).collect(),
+            commits: CommitClock(AtomicU64::new(commits)),
+            limits: options.limits.clone(),
+            clock: options.clock.clone(),
+            exclusive: Arc::new(async_lock::Mutex::new(())),
+            released: Event::new(),
+            blocked: Registry::default(),
+            deferred: Mutex::new(Ready::new()),
+            queue,
+            writer: Mutex::new(writer),
+        }
+    }
+
+    /// Why nothing may be written at present.
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        self.queue
+            .as_ref()
+            .map_or(Ok(()), |queue| queue.check_writable())
+    }
+
+    /// Writes and syncs what waits, and takes no more.
+    pub(crate) fn close(&self) {
+        let writer = self.writer.lock().take();
+        drop(writer);
+    }
+
+    pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.shards[shard].lock()
+    }
+
+    /// The latest version that any commit has. What a commit did is visible to whoever has read
+    /// its version here and then takes the locks: versions are given out under them.
+    pub(crate) fn latest(&self) -> u64 {
+        self.commits.0.load(Ordering::SeqCst)
+    }
+
+    /// A version for a commit that holds all the locks it needs.
+    pub(crate) fn tick(&self) -> u64 {
+        self.commits.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}

@@ -1,0 +1,572 @@
+//! The view of a plain command: straight on the locked shards.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::blocking::{Await, Waiter};
+use crate::durable::Receipt;
+use crate::error::StoreError;
+use crate::execution::core::Core;
+use crate::execution::edit::{self, Edit};
+use crate::execution::serve_blocked::Ready;
+use crate::execution::shard_locks::Locked;
+use crate::execution::view::{Live, Missing, View};
+use crate::keyspace::deadline::Deadline;
+use crate::keyspace::effect::{Effect, Effects};
+use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
+use crate::keyspace::table::{Entry, Place, SHARD_BITS, Table};
+use crate::options::Limits;
+use crate::value::Value;
+use crate::value::blob::Blob;
+use crate::value::hashing::hash;
+use crate::value::kind::Kind;
+
+/// A fault of ours: the keys of a command are not where its table says.
+const UNDECLARED: StoreError =
+    StoreError::Refused("ERR the command touched a key that it did not declare");
+
+/// The locked shards, and one commit's worth of changes to them.
+pub(crate) struct Direct<'s> {
+    core: &'s Core,
+    locked: Locked<'s>,
+    database: u32,
+    now: Option<i64>,
+    /// The version of everything this command changes; drawn with its first change.
+    version: Option<u64>,
+    effects: Option<Effects>,
+    /// Keys that came to hold something a blocked client may be waiting for.
+    ready: Ready,
+    /// Whether a command that finds nothing may wait.
+    may_block: bool,
+    waiter: Option<Arc<Waiter>>,
+    /// What was removed or replaced, to be freed after the locks are.
+    removed: SmallVec<[Value; 1]>,
+    cleared: Vec<Table>,
+}
+
+/// What a command leaves behind when it lets go of the locks.
+pub(crate) struct Finished {
+    pub(crate) receipt: Receipt,
+    pub(crate) ready: Ready,
+}
+
+impl<'s> Direct<'s> {
+    pub(crate) fn new(core: &'s Core, locked: Locked<'s>, database: u32) -> Self {
+        Self {
+            core,
+            locked,
+            database,
+            now: None,
+            version: None,
+            effects: core.queue.is_some().then(Effects::new),
+            ready: SmallVec::new(),
+            may_block: false,
+            waiter: None,
+            removed: SmallVec::new(),
+            cleared: Vec::new(),
+        }
+    }
+
+    /// Whether an exclusive transaction keeps any of these keys as they are.
+    pub(crate) fn any_reserved<'k>(&mut self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
+        let database = self.database;
+        keys.any(|key| {
+            self.locked
+                .shard(shard_of(hash(key)))
+                .is_some_and(|shard| shard.is_reserved(database, key))
+        })
+    }
+
+    /// Whether an exclusive transaction keeps anything as it is.
+    pub(crate) fn anything_reserved(&mut self) -> bool {
+        self.locked.iter_mut().any(|shard| shard.reserved.is_some())
+    }
+
+    /// Fixes the instant of this command, which otherwise is read when it is first needed.
+    pub(crate) fn set_now(&mut self, now: i64) {
+        self.now = Some(now);
+    }
+
+    pub(crate) fn has_written(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// Ends the command and lets go of the locks.
+    pub(crate) fn finish(self) -> Finished {
+        let receipt = match (&self.core.queue, self.effects) {
+            // Still under the locks: the queue is in the order of the commits.
+            (Some(queue), Some(effects)) if !effects.is_empty() => queue.push(effects),
+            _ => Receipt::immediate(),
+        };
+        Finished {
+            receipt,
+            ready: self.ready,
+        }
+    }
+
+    /// Lets a blocking command wait, instead of answering that there is nothing.
+    pub(crate) fn allow_blocking(&mut self) {
+        self.may_block = true;
+    }
+
+    /// The client that a command has left waiting.
+    pub(crate) fn take_waiter(&mut self) -> Option<Arc<Waiter>> {
+        self.waiter.take()
+    }
+
+    /// Puts a changed copy of a value in the place of the original, given what changed.
+    pub(crate) fn replace(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        deadline: Deadline,
+        effects: Effects,
+    ) -> Result<(), StoreError> {
+        let hash = hash(key);
+        let Some(place) = self.find(hash, key)? else {
+            return Ok(());
+        };
+        if let Some(entry) = self.entry(hash, place)? {
+            entry.value = value;
+            entry.deadline = deadline;
+        }
+        self.touch(hash, place)?;
+        if !deadline.is_never() {
+            let database = self.database as usize;
+            self.shard(shard_of(hash))?.tables[database].note_deadline(hash, deadline);
+        }
+        if let Some(own) = &mut self.effects {
+            own.extend(effects);
+        }
+        Ok(())
+    }
+
+    fn shard(&mut self, index: usize) -> Result<&mut Shard, StoreError> {
+        self.locked.shard(index).ok_or(UNDECLARED)
+    }
+
+    fn version(&mut self) -> u64 {
+        *self.version.get_or_insert_with(|| self.core.tick())
+    }
+
+    /// Where a live entry is. One that has expired is removed on the way.
+    fn find(&mut self, hash: u64, key: &[u8]) -> Result<Option<Place>, StoreError> {
+        let database = self.database;
+        let table = &self.shard(shard_of(hash))?.tables[database as usize];
+        let Some(place) = table.find(hash, key) else {
+            return Ok(None);
+        };
+        let Some(entry) = table.at(place) else {
+            return Ok(None);
+        };
+        let deadline = entry.deadline;
+        if deadline.is_never() || !deadline.has_passed(self.now()) {
+            return Ok(Some(place));
+        }
+        // Others count on a reserved entry; they will remove it when they look.
+        let shard = self.shard(shard_of(hash))?;
+        if shard.is_reserved(database, key) {
+            shard.tables[database as usize].note_deadline(hash, deadline);
+        } else {
+            self.take(hash, key)?;
+        }
+        Ok(None)
+    }
+
+    fn entry(&mut self, hash: u64, place: Place) -> Result<Option<&mut Entry>, StoreError> {
+        let database = self.database as usize;
+        Ok(self.shard(shard_of(hash))?.tables[database].at_mut(place))
+    }
+
+    /// Removes an entry, whether or not it has expired.
+    fn take(&mut self, hash: u64, key: &[u8]) -> Result<bool, StoreError> {
+        let database = self.database;
+        let version = self.version();
+        let shard = self.shard(shard_of(hash))?;
+        let Some(entry) = shard.tables[database as usize].remove(hash, key) else {
+            return Ok(false);
+        };
+        shard.modified_at = version;
+        shard.membership_at[database as usize] = version;
+        self.note(|| Effect::Remove {
+            database,
+            key: entry.key.clone(),
+            old: entry.value.clone(),
+        });
+        self.bury(entry.value);
+        Ok(true)
+    }
+
+    /// Adds an entry for a key that has none.
+    fn add(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: Value,
+        deadline: Deadline,
+    ) -> Result<(), StoreError> {
+        let database = self.database;
+        let version = self.version();
+        let key = Blob::new(key);
+        if value.can_be_awaited() {
+            self.ready.push((database, key.clone()));
+        }
+        let shard = self.shard(shard_of(hash))?;
+        shard.tables[database as usize].insert(
+            hash,
+            Entry {
+                key,
+                value,
+                deadline,
+                version,
+            },
+        );
+        shard.modified_at = version;
+        shard.membership_at[database as usize] = version;
+        Ok(())
+    }
+
+    /// Keeps a value until the locks are released, if freeing it may take long.
+    fn bury(&mut self, value: Value) {
+        if value.id() != 0 {
+            self.removed.push(value);
+        }
+    }
+
+    fn note(&mut self, effect: impl FnOnce() -> Effect) {
+        if let Some(effects) = &mut self.effects {
+            effects.push(effect());
+        }
+    }
+
+    /// Marks an entry that was changed in place.
+    fn touch(&mut self, hash: u64, place: Place) -> Result<(), StoreError> {
+        let version = self.version();
+        let database = self.database as usize;
+        let shard = self.shard(shard_of(hash))?;
+        shard.modified_at = version;
+        if let Some(entry) = shard.tables[database].at_mut(place) {
+            entry.version = version;
+        }
+        Ok(())
+    }
+}
+
+impl View for Direct<'_> {
+    fn database(&self) -> u32 {
+        self.database
+    }
+
+    fn select(&mut self, database: u32) {
+        self.database = database;
+    }
+
+    fn now(&mut self) -> i64 {
+        *self.now.get_or_insert_with(|| self.core.clock.now_millis())
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.core.limits
+    }
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError> {
+        let hash = hash(key);
+        let Some(place) = self.find(hash, key)? else {
+            return Ok(None);
+        };
+        let entry = self.entry(hash, place)?;
+        Ok(entry.map(|entry| Live {
+            value: &entry.value,
+            deadline: entry.deadline,
+        }))
+    }
+
+    fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError> {
+        if value.is_empty_collection() || (!deadline.is_never() && deadline.has_passed(self.now()))
+        {
+            self.remove(key)?;
+            return Ok(());
+        }
+        let hash = hash(key);
+        let database = self.database;
+        let effect = self.effects.is_some().then(|| Effect::Put {
+            database,
+            key: Blob::new(key),
+            value: value.clone(),
+            deadline,
+        });
+        let version = self.version();
+        let clock = &self.core.clock;
+        let now = &mut self.now;
+        let Some(shard) = self.locked.shard(shard_of(hash)) else {
+            return Err(UNDECLARED);
+        };
+        let table = &mut shard.tables[database as usize];
+        match table.find(hash, key).and_then(|place| table.at_mut(place)) {
+            Some(entry) => {
+                // To whoever counted keys, one that had expired was not there.
+                let revived = !entry.deadline.is_never()
+                    && entry
+                        .deadline
+                        .has_passed(*now.get_or_insert_with(|| clock.now_millis()));
+                let same_type = entry.value.is_same_type(&value);
+                let awaited = !same_type && value.can_be_awaited();
+                let old = std::mem::replace(&mut entry.value, value);
+                entry.deadline = deadline;
+                entry.version = version;
+                shard.modified_at = version;
+                if !same_type || revived {
+                    shard.membership_at[database as usize] = version;
+                }
+                if !deadline.is_never() {
+                    shard.tables[database as usize].note_deadline(hash, deadline);
+                }
+                if awaited {
+                    self.ready.push((database, Blob::new(key)));
+                }
+                if old.id() != 0 {
+                    self.note(|| Effect::Discard { old: old.clone() });
+                }
+                self.bury(old);
+            }
+            None => self.add(hash, key, value, deadline)?,
+        }
+        if let (Some(effects), Some(effect)) = (&mut self.effects, effect) {
+            effects.push(effect);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        let hash = hash(key);
+        match self.find(hash, key)? {
+            Some(_) => self.take(hash, key),
+            None => Ok(false),
+        }
+    }
+
+    fn set_deadline(&mut self, key: &[u8], deadline: Deadline) -> Result<bool, StoreError> {
+        let hash = hash(key);
+        let Some(place) = self.find(hash, key)? else {
+            return Ok(false);
+        };
+        let database = self.database;
+        let following = self.effects.is_some();
+        let Some(entry) = self.entry(hash, place)? else {
+            return Ok(false);
+        };
+        entry.deadline = deadline;
+        let effect = following.then(|| Effect::Describe {
+            database,
+            key: entry.key.clone(),
+            value: entry.value.clone(),
+            deadline,
+        });
+        self.touch(hash, place)?;
+        if !deadline.is_never() {
+            self.shard(shard_of(hash))?.tables[database as usize].note_deadline(hash, deadline);
+        }
+        self.effects
+            .iter_mut()
+            .for_each(|effects| effects.extend(effect.clone()));
+        Ok(true)
+    }
+
+    fn update<T: Kind, R>(
+        &mut self,
+        key: &[u8],
+        missing: Missing,
+        edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, StoreError>,
+    ) -> Result<Option<R>, StoreError> {
+        let hash = hash(key);
+        let database = self.database;
+        // Taken out while the shard is borrowed, put back at every way out.
+        let mut effects = self.effects.take();
+        if let Some(place) = self.find(hash, key)? {
+            let Some(entry) = self.entry(hash, place)? else {
+                return Ok(None);
+            };
+            let (result, changed) = edit::run(&mut entry.value, effects.as_mut(), edit);
+            let empty = changed && entry.value.is_empty_collection();
+            if let (true, false, Value::Text(_), Some(effects)) =
+                (changed, empty, &entry.value, &mut effects)
+            {
+                effects.push(Effect::Put {
+                    database,
+                    key: entry.key.clone(),
+                    value: entry.value.clone(),
+                    deadline: entry.deadline,
+                });
+            }
+            self.effects = effects;
+            if empty {
+                self.take(hash, key)?;
+            } else if changed {
+                self.touch(hash, place)?;
+            }
+            return result.map(Some);
+        }
+        if missing == Missing::Skip {
+            self.effects = effects;
+            return Ok(None);
+        }
+        let mut value: Value = T::default().into();
+        let (result, changed) = edit::run(&mut value, None, edit);
+        self.effects = effects;
+        if changed && !value.is_empty_collection() {
+            self.note(|| Effect::Put {
+                database,
+                key: Blob::new(key),
+                value: value.clone(),
+                deadline: Deadline::NEVER,
+            });
+            self.add(hash, key, value, Deadline::NEVER)?;
+        }
+        result.map(Some)
+    }
+
+    fn len(&mut self) -> Result<usize, StoreError> {
+        let database = self.database as usize;
+        Ok(self
+            .locked
+            .iter_mut()
+            .map(|shard| shard.tables[database].len())
+            .sum())
+    }
+
+    fn scan(
+        &mut self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], &Value),
+    ) -> Result<u64, StoreError> {
+        let now = self.now();
+        let database = self.database as usize;
+        scan_shards(cursor, count, |shard, cursor, count| {
+            let table = &self.shard(shard)?.tables[database];
+            Ok(table.scan(cursor, count, |entry| {
+                if !entry.deadline.has_passed(now) {
+                    visit(&entry.key, &entry.value);
+                }
+            }))
+        })
+    }
+
+    fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let now = self.now();
+        let database = self.database as usize;
+        let mut shards: SmallVec<[(usize, usize); SHARDS]> = SmallVec::new();
+        let mut total = 0;
+        for (index, shard) in self.locked.iter_mut().enumerate() {
+            total += shard.tables[database].len();
+            shards.push((index, total));
+        }
+        // Expired keys are in the way; when nothing else is there, the search ends.
+        for _ in 0..100.min(total * 4) {
+            let nth = fastrand::usize(..total);
+            let index = shards[shards.partition_point(|(_, sum)| *sum <= nth)].0;
+            let place = fastrand::u64(..) >> SHARD_BITS;
+            let table = &self.shard(index)?.tables[database];
+            if let Some(entry) = table.random(place, fastrand::u64(..))
+                && !entry.deadline.has_passed(now)
+            {
+                return Ok(Some(entry.key.to_vec()));
+            }
+        }
+        for shard in self.locked.iter_mut() {
+            let found = shard.tables[database]
+                .iter()
+                .find(|entry| !entry.deadline.has_passed(now));
+            if let Some(entry) = found {
+                return Ok(Some(entry.key.to_vec()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError> {
+        let version = self.version();
+        let chosen = database.map_or(0..DATABASES, |one| one as usize..one as usize + 1);
+        for shard in self.locked.iter_mut() {
+            for database in chosen.clone() {
+                if shard.tables[database].len() > 0 {
+                    self.cleared
+                        .push(std::mem::take(&mut shard.tables[database]));
+                    shard.modified_at = version;
+                    shard.membership_at[database] = version;
+                }
+            }
+        }
+        for database in chosen {
+            self.note(|| Effect::Clear {
+                database: database as u32,
+            });
+        }
+        Ok(())
+    }
+
+    fn swap(&mut self, databases: [u32; 2]) -> Result<(), StoreError> {
+        let [left, right] = databases.map(|database| database as usize);
+        if left == right {
+            return Ok(());
+        }
+        let version = self.version();
+        for shard in self.locked.iter_mut() {
+            shard.tables.swap(left, right);
+            shard.modified_at = version;
+            for database in [left, right] {
+                shard.membership_at[database] = version;
+                shard.tables[database].placed_at = version;
+            }
+            if !self.core.blocked.is_empty() {
+                for database in [left, right] {
+                    let awaited = shard.tables[database]
+                        .iter()
+                        .filter(|e| e.value.can_be_awaited());
+                    self.ready
+                        .extend(awaited.map(|entry| (database as u32, entry.key.clone())));
+                }
+            }
+        }
+        self.note(|| Effect::Swap { databases });
+        Ok(())
+    }
+
+    fn block(&mut self, wait: Await) -> Option<Await> {
+        if self.may_block {
+            self.waiter = Some(self.core.blocked.add(wait));
+            None
+        } else {
+            Some(wait)
+        }
+    }
+
+    fn shows(&self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// Goes through the shards in the order of hashes, from the one a cursor is in.
+///
+/// `scan` goes through one shard, takes what it has visited off the count, and tells where in the
+/// same shard to go on.
+pub(crate) fn scan_shards(
+    cursor: u64,
+    count: usize,
+    mut scan: impl FnMut(usize, u64, &mut usize) -> Result<Option<u64>, StoreError>,
+) -> Result<u64, StoreError> {
+    let mut cursor = cursor;
+    let mut count = count.max(1);
+    loop {
+        let shard = shard_of(cursor);
+        cursor = match scan(shard, cursor, &mut count)? {
+            Some(next) => next,
+            None if shard + 1 == SHARDS => return Ok(0),
+            None => ((shard + 1) as u64) << (64 - SHARD_BITS),
+        };
+        if count == 0 {
+            return Ok(cursor);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! How a command runs: straight on the data, or as one edit among several.
+
+pub(crate) mod core;
+pub(crate) mod direct;
+pub(crate) mod edit;
+pub(crate) mod pop;
+pub(crate) mod serve_blocked;
+pub(crate) mod shard_locks;
+pub(crate) mod view;

@@ -1,0 +1,105 @@
+//! What commands see of the keyspace, so that each is written once: plain and in transactions.
+
+use crate::blocking::Await;
+use crate::error::StoreError;
+use crate::execution::edit::Edit;
+use crate::keyspace::deadline::Deadline;
+use crate::options::Limits;
+use crate::value::Value;
+use crate::value::kind::Kind;
+
+/// A key that is there, as of now.
+pub(crate) struct Live<'v> {
+    pub(crate) value: &'v Value,
+    pub(crate) deadline: Deadline,
+}
+
+impl<'v> Live<'v> {
+    /// The value as the type the command needs.
+    pub(crate) fn cast<T: Kind>(&self) -> Result<&'v T, StoreError> {
+        T::of(self.value).ok_or(StoreError::WrongType)
+    }
+}
+
+/// What an edit does about a key that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Nothing is edited.
+    Skip,
+    /// An empty value is made, and kept unless it is a collection that stays empty.
+    Create,
+}
+
+/// The keyspace as one command sees it: one database, one instant, and nobody else in between.
+///
+/// Keys that have expired are not there. Commands refuse before they change anything: a view
+/// cannot take back what a failing command has already done.
+pub(crate) trait View {
+    /// The database that keys are looked up in.
+    fn database(&self) -> u32;
+
+    /// Turns to another database, below the number of databases.
+    fn select(&mut self, database: u32);
+
+    /// The instant of this command or transaction, in milliseconds since the Unix epoch.
+    fn now(&mut self) -> i64;
+
+    fn limits(&self) -> &Limits;
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError>;
+
+    /// Replaces whatever the key held. An empty collection removes the key.
+    fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError>;
+
+    /// Removes the key; tells whether it was there.
+    fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError>;
+
+    /// Changes when the key ends; tells whether it was there.
+    fn set_deadline(&mut self, key: &[u8], deadline: Deadline) -> Result<bool, StoreError>;
+
+    /// Changes a value in place. A collection that is empty afterwards is removed.
+    fn update<T: Kind, R>(
+        &mut self,
+        key: &[u8],
+        missing: Missing,
+        edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, StoreError>,
+    ) -> Result<Option<R>, StoreError>;
+
+    /// How many keys the database has.
+    fn len(&mut self) -> Result<usize, StoreError>;
+
+    /// Visits about `count` keys from a cursor on; returns the cursor to go on with, 0 at the end.
+    fn scan(
+        &mut self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], &Value),
+    ) -> Result<u64, StoreError>;
+
+    /// Some key that may be shown.
+    fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Removes all keys of one database, or of all.
+    fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError>;
+
+    /// Swaps two databases.
+    fn swap(&mut self, databases: [u32; 2]) -> Result<(), StoreError>;
+
+    /// Lets the client wait for what it wishes for, or hands the wish back if it cannot wait here.
+    fn block(&mut self, wait: Await) -> Option<Await>;
+
+    /// Whether KEYS, SCAN and RANDOMKEY may show a key; a sandboxed function sees only its own.
+    fn shows(&self, key: &[u8]) -> bool;
+
+    fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The value as the type the command needs.
+    fn read<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, StoreError> {
+        match self.get(key)? {
+            Some(live) => live.cast().map(Some),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a commit did, field by field, for those who must follow it.
+
+use crate::keyspace::deadline::Deadline;
+use crate::value::Value;
+use crate::value::blob::Blob;
+
+/// One change. Applied in order, the effects of a commit turn the state before it into the one
+/// after it.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    /// The key holds this value, all of it, whatever it held before.
+    Put {
+        database: u32,
+        key: Blob,
+        value: Value,
+        deadline: Deadline,
+    },
+    /// The key holds this value, whose elements are known already, with this deadline.
+    Describe {
+        database: u32,
+        key: Blob,
+        value: Value,
+        deadline: Deadline,
+    },
+    /// The key is gone, and with it what it held.
+    Remove {
+        database: u32,
+        key: Blob,
+        old: Value,
+    },
+    /// A collection is gone: its key holds something else, which an effect after this one tells.
+    Discard { old: Value },
+    /// A field of a hash was set, a member added to a set (with an empty value), or a member of a
+    /// sorted set got a score (8 bytes, little-endian). `kind` is the type as it is written.
+    Field {
+        id: u64,
+        kind: u8,
+        field: Blob,
+        value: Blob,
+    },
+    /// A field or member was removed.
+    FieldGone { id: u64, kind: u8, field: Blob },
+    /// An element of a list is at this position now.
+    Element { id: u64, position: i64, value: Blob },
+    /// No element of a list is at this position any more.
+    ElementGone { id: u64, position: i64 },
+    /// All keys of a database are gone.
+    Clear { database: u32 },
+    /// Two databases have changed places.
+    Swap { databases: [u32; 2] },
+}
+
+impl Effect {
+    /// About how many bytes it takes up while it waits for the disk.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Put {
+                    value: Value::Text(text),
+                    ..
+                } => text.len(),
+                Self::Put { value, .. } => value.len() * size_of::<Blob>(),
+                Self::Field { value, .. } | Self::Element { value, .. } => value.len(),
+                _ => 0,
+            }
+    }
+}
+
+/// The effects of one commit, in order. Absent where nobody follows.
+pub(crate) type Effects = Vec<Effect>;

@@ -1,0 +1,291 @@
+//! The view of a command inside a transaction.
+
+use super::{Mode, Transaction};
+use crate::blocking::Await;
+use crate::error::StoreError;
+use crate::execution::direct::scan_shards;
+use crate::execution::edit::{self, Edit};
+use crate::execution::view::{Live, Missing, View};
+use crate::keyspace::deadline::Deadline;
+use crate::keyspace::effect::{Effect, Effects};
+use crate::keyspace::shard::{DATABASES, SHARDS};
+use crate::options::Limits;
+use crate::transaction::read_write_set::{Seen, Touched, Write};
+use crate::value::Value;
+use crate::value::blob::Blob;
+use crate::value::hashing::hash;
+use crate::value::kind::Kind;
+
+/// A transaction, and which keys its owner may be shown.
+pub(crate) struct Within<'t> {
+    transaction: &'t mut Transaction,
+    visible: &'t dyn Fn(&[u8]) -> bool,
+}
+
+impl<'t> Within<'t> {
+    pub(crate) fn new(
+        transaction: &'t mut Transaction,
+        visible: &'t dyn Fn(&[u8]) -> bool,
+    ) -> Self {
+        Self {
+            transaction,
+            visible,
+        }
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        match self.transaction.mode {
+            Mode::Read => Err(StoreError::ReadOnly),
+            Mode::Write => Ok(()),
+        }
+    }
+
+    /// Replaces or removes a key without looking at what it held.
+    fn write(&mut self, key: &[u8], value: Option<Value>, deadline: Deadline) {
+        let transaction = &mut *self.transaction;
+        match transaction.touched(key) {
+            Some(at) => {
+                let touched = &mut transaction.keys[at];
+                touched.value = value;
+                touched.deadline = deadline;
+                touched.write = Write::Whole;
+            }
+            None => {
+                transaction.keys.push(Touched {
+                    database: transaction.database,
+                    hash: hash(key),
+                    key: Blob::new(key),
+                    seen: Seen::Nothing,
+                    value,
+                    deadline,
+                    write: Write::Whole,
+                });
+            }
+        }
+    }
+
+    /// The keys of this database that the transaction itself has written, with their values.
+    fn own(&self) -> impl Iterator<Item = &Touched> {
+        let database = self.transaction.database;
+        self.transaction
+            .keys
+            .iter()
+            .filter(move |touched| touched.database == database && touched.is_written())
+    }
+}
+
+impl View for Within<'_> {
+    fn database(&self) -> u32 {
+        self.transaction.database
+    }
+
+    fn select(&mut self, database: u32) {
+        self.transaction.database = database;
+    }
+
+    fn now(&mut self) -> i64 {
+        self.transaction.now_millis()
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.transaction.core.limits
+    }
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError> {
+        let at = self.transaction.load(key)?;
+        let touched = &self.transaction.keys[at];
+        Ok(touched.value.as_ref().map(|value| Live {
+            value,
+            deadline: touched.deadline,
+        }))
+    }
+
+    fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError> {
+        self.writable()?;
+        let gone = value.is_empty_collection() || deadline.has_passed(self.now());
+        self.write(key, (!gone).then_some(value), deadline);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        self.writable()?;
+        let at = self.transaction.load(key)?;
+        let touched = &mut self.transaction.keys[at];
+        if touched.value.take().is_none() {
+            return Ok(false);
+        }
+        touched.write = Write::Whole;
+        Ok(true)
+    }
+
+    fn set_deadline(&mut self, key: &[u8], deadline: Deadline) -> Result<bool, StoreError> {
+        self.writable()?;
+        let at = self.transaction.load(key)?;
+        let touched = &mut self.transaction.keys[at];
+        let Some(value) = &touched.value else {
+            return Ok(false);
+        };
+        touched.deadline = deadline;
+        let effect = Effect::Describe {
+            database: touched.database,
+            key: touched.key.clone(),
+            value: value.clone(),
+            deadline,
+        };
+        match &mut touched.write {
+            Write::Whole => {}
+            Write::Edited(effects) => effects.push(effect),
+            Write::Nothing => touched.write = Write::Edited(vec![effect]),
+        }
+        Ok(true)
+    }
+
+    fn update<T: Kind, R>(
+        &mut self,
+        key: &[u8],
+        missing: Missing,
+        edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, StoreError>,
+    ) -> Result<Option<R>, StoreError> {
+        self.writable()?;
+        let at = self.transaction.load(key)?;
+        let touched = &mut self.transaction.keys[at];
+        let Some(value) = &mut touched.value else {
+            if missing == Missing::Skip {
+                return Ok(None);
+            }
+            let mut value: Value = T::default().into();
+            let (result, changed) = edit::run(&mut value, None, edit);
+            if changed && !value.is_empty_collection() {
+                touched.value = Some(value);
+                touched.deadline = Deadline::NEVER;
+                touched.write = Write::Whole;
+            }
+            return result.map(Some);
+        };
+        let mut fresh = Effects::new();
+        let effects = match &mut touched.write {
+            Write::Whole => None,
+            Write::Edited(effects) => Some(effects),
+            Write::Nothing => Some(&mut fresh),
+        };
+        let (result, changed) = edit::run(value, effects, edit);
+        if changed {
+            if value.is_empty_collection() {
+                touched.value = None;
+                touched.write = Write::Whole;
+            } else if matches!(value, Value::Text(_)) {
+                touched.write = Write::Whole;
+            } else if !touched.is_written() {
+                touched.write = Write::Edited(fresh);
+            }
+        }
+        result.map(Some)
+    }
+
+    fn len(&mut self) -> Result<usize, StoreError> {
+        let transaction = &mut *self.transaction;
+        let database = transaction.database;
+        let mut len = 0;
+        if !transaction.is_cleared(database) {
+            for shard in 0..SHARDS {
+                len += transaction
+                    .look_at_members(shard, |shard| shard.tables[database as usize].len())?;
+            }
+        }
+        let own: Vec<usize> = transaction
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(_, touched)| touched.database == database && touched.is_written())
+            .map(|(at, _)| at)
+            .collect();
+        for at in own {
+            transaction.see(at)?;
+            let touched = &transaction.keys[at];
+            let was = matches!(touched.seen, Seen::Version(_)) && !transaction.is_cleared(database);
+            len = len + usize::from(touched.value.is_some()) - usize::from(was);
+        }
+        Ok(len)
+    }
+
+    fn scan(
+        &mut self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], &Value),
+    ) -> Result<u64, StoreError> {
+        let now = self.now();
+        let database = self.transaction.database;
+        let mut found: Vec<(Blob, Value)> = Vec::new();
+        let next = if self.transaction.is_cleared(database) {
+            0
+        } else {
+            scan_shards(cursor, count, |shard, cursor, count| {
+                self.transaction.look_at_members(shard, |shard| {
+                    shard.tables[database as usize].scan(cursor, count, |entry| {
+                        if !entry.deadline.has_passed(now) {
+                            found.push((entry.key.clone(), entry.value.clone()));
+                        }
+                    })
+                })
+            })?
+        };
+        for (key, value) in &found {
+            match self
+                .transaction
+                .touched(key)
+                .map(|at| &self.transaction.keys[at])
+            {
+                Some(touched) if touched.is_written() => {}
+                _ => visit(key, value),
+            }
+        }
+        // Own writes come with the part of the order of hashes that they belong to.
+        for touched in self.own() {
+            if touched.hash >= cursor && (next == 0 || touched.hash < next) {
+                touched
+                    .value
+                    .iter()
+                    .for_each(|value| visit(&touched.key, value));
+            }
+        }
+        Ok(next)
+    }
+
+    fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        // Rare enough inside a transaction to be simple: all keys, and one of them.
+        let mut keys = Vec::new();
+        self.scan(0, usize::MAX, &mut |key, _| keys.push(key.to_vec()))?;
+        keys.retain(|key| self.shows(key));
+        Ok((!keys.is_empty()).then(|| keys.swap_remove(fastrand::usize(..keys.len()))))
+    }
+
+    fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError> {
+        self.writable()?;
+        let chosen = database.map_or(0..DATABASES as u32, |one| one..one + 1);
+        for database in chosen {
+            self.transaction.cleared |= 1 << database;
+            for touched in self.transaction.keys.iter_mut() {
+                if touched.database == database {
+                    touched.value = None;
+                    touched.write = Write::Nothing;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn swap(&mut self, _: [u32; 2]) -> Result<(), StoreError> {
+        Err(StoreError::Refused(
+            "ERR SWAPDB is not allowed inside a transaction",
+        ))
+    }
+
+    fn block(&mut self, wait: Await) -> Option<Await> {
+        Some(wait)
+    }
+
+    fn shows(&self, key: &[u8]) -> bool {
+        (self.visible)(key)
+    }
+}

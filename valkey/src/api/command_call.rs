@@ -1,0 +1,148 @@
+//! Commands that the module runs on the server, and their replies.
+
+#![allow(
+    unsafe_code,
+    reason = "runs the server's commands, reads and frees their replies"
+)]
+
+use std::ffi::{CStr, c_int, c_void};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use crate::api::context::{Context, Who};
+use crate::api::ffi::{CallReply, RmString, api};
+use crate::api::string::Owned;
+
+impl<'a> Context<'a> {
+    /// Runs a command of the server's, named by `name`, with the words of `argv`. `None` where the server
+    /// would not even run it.
+    pub(crate) fn call(
+        self,
+        name: &CStr,
+        format: Format,
+        argv: &[Owned<'_>],
+    ) -> Option<ServerReply<'a>> {
+        let mut raw: smallvec::SmallVec<[*mut RmString; 8]> =
+            argv.iter().map(|word| word.borrow().raw()).collect();
+        // SAFETY: a live context, a C string, a format that takes an array of live strings and its
+        // length, and those. The server does not keep the array.
+        let reply = unsafe {
+            (api().call)(
+                self.raw(),
+                name.as_ptr(),
+                format.text(self.who() != Who::Here).as_ptr(),
+                raw.as_mut_ptr(),
+                raw.len(),
+            )
+        };
+        ServerReply::new(reply)
+    }
+
+    /// Which of the words of a command are keys; `None` where the server does not know or refuses.
+    pub(crate) fn key_positions(self, argv: &[Owned<'_>]) -> Option<Vec<usize>> {
+        let mut raw: Vec<*mut RmString> = argv.iter().map(|word| word.borrow().raw()).collect();
+        let count = c_int::try_from(raw.len()).ok()?;
+        let mut keys = 0;
+        // SAFETY: a live context, `count` live strings, a place for a number. What is returned is
+        // an array of as many positions, or null.
+        let positions =
+            unsafe { (api().get_command_keys)(self.raw(), raw.as_mut_ptr(), count, &raw mut keys) };
+        if positions.is_null() {
+            return None;
+        }
+        let found = (0..usize::try_from(keys).unwrap_or(0))
+            .filter_map(|index| {
+                // SAFETY: `index` is below the number of positions in the array.
+                usize::try_from(unsafe { *positions.add(index) }).ok()
+            })
+            .collect();
+        // SAFETY: the array is the caller's to free.
+        unsafe { (api().free)(positions.cast::<c_void>()) };
+        Some(found)
+    }
+}
+
+/// How the server is to run a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For the module itself: errors come as replies, no permission is asked.
+    Own,
+    /// For the caller: what scripts may not do is refused, its permissions are asked.
+    Caller,
+    /// As `Own`, and replicas do the same.
+    OwnReplicated,
+    /// As `Caller`, and replicas do the same.
+    CallerReplicated,
+}
+
+impl Format {
+    /// Whether the caller's permissions are asked.
+    pub(crate) const fn is_callers(self) -> bool {
+        matches!(self, Self::Caller | Self::CallerReplicated)
+    }
+
+    /// The interface's format. Beside the main thread the permissions were asked before.
+    const fn text(self, beside: bool) -> &'static CStr {
+        match (self, beside) {
+            (Self::Own, _) => c"Ev",
+            (Self::Caller, false) => c"ESCv",
+            (Self::Caller, true) => c"ESv",
+            (Self::OwnReplicated, _) => c"!Ev",
+            (Self::CallerReplicated, false) => c"!ESCv",
+            (Self::CallerReplicated, true) => c"!ESv",
+        }
+    }
+}
+
+/// A reply in RESP, freed when dropped.
+pub(crate) struct ServerReply<'a> {
+    raw: NonNull<CallReply>,
+    _context: PhantomData<Context<'a>>,
+}
+
+impl ServerReply<'_> {
+    pub(crate) fn new(raw: *mut CallReply) -> Option<Self> {
+        NonNull::new(raw).map(|raw| Self {
+            raw,
+            _context: PhantomData,
+        })
+    }
+
+    /// The reply as the server would send it, in RESP2.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let mut len = 0;
+        // SAFETY: a live reply and a place for a length; the bytes live as long as the reply.
+        let start = unsafe { (api().call_reply_proto)(self.raw.as_ptr(), &raw mut len) };
+        if start.is_null() {
+            return &[];
+        }
+        // SAFETY: as just said.
+        unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
+    }
+
+    /// The text of an error, without the minus.
+    pub(crate) fn error(&self) -> Option<&[u8]> {
+        self.bytes().strip_prefix(b"-").map(<[u8]>::trim_ascii_end)
+    }
+
+    /// The integer.
+    pub(crate) fn integer(&self) -> Option<i64> {
+        let digits = self.bytes().strip_prefix(b":")?.trim_ascii_end();
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    }
+
+    /// The bytes of a bulk string; `None` where it is null or something else.
+    pub(crate) fn bulk(&self) -> Option<&[u8]> {
+        let rest = self.bytes().strip_prefix(b"$")?;
+        let end = rest.iter().position(|&byte| byte == b'\r')?;
+        let len: usize = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+        rest.get(end + 2..)?.get(..len)
+    }
+}
+
+impl Drop for ServerReply<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and freed once.
+        unsafe { (api().free_call_reply)(self.raw.as_ptr()) };
+    }
+}

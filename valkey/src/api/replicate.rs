@@ -1,0 +1,35 @@
+//! What others learn of a change: replicas, the append-only file, and who listens for events.
+
+#![allow(unsafe_code, reason = "calls the server's functions")]
+
+use std::ffi::{CStr, c_int};
+
+use crate::api::context::Context;
+use crate::api::ffi::{RmString, api};
+use crate::api::string::Borrowed;
+
+impl Context<'_> {
+    /// Has replicas and the append-only file run a command when this callback is over.
+    pub(crate) fn replicate(self, name: &CStr, argv: &[Borrowed<'_>]) {
+        let mut raw: smallvec::SmallVec<[*mut RmString; 8]> =
+            argv.iter().map(|word| word.raw()).collect();
+        // SAFETY: as in `call`.
+        unsafe {
+            (api().replicate)(
+                self.raw(),
+                name.as_ptr(),
+                c"v".as_ptr(),
+                raw.as_mut_ptr(),
+                raw.len(),
+            );
+        }
+    }
+
+    /// Tells whoever listens that `key` was changed.
+    pub(crate) fn notify(self, class: c_int, event: &CStr, key: Borrowed<'_>) {
+        // SAFETY: a live context, a C string and a live string.
+        unsafe {
+            (api().notify_keyspace_event)(self.raw(), class, event.as_ptr(), key.raw());
+        }
+    }
+}

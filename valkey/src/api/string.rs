@@ -1,0 +1,203 @@
+//! Strings of the server's: borrowed from a command, or owned.
+
+#![allow(unsafe_code, reason = "reads and frees the server's strings")]
+
+use std::ffi::{c_char, c_int};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use smallvec::SmallVec;
+
+use crate::api::context::Context;
+use crate::api::ffi::{RmString, api};
+
+/// A string that lives for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Borrowed<'a> {
+    raw: *mut RmString,
+    _live: PhantomData<&'a RmString>,
+}
+
+impl Borrowed<'_> {
+    pub(crate) fn raw(self) -> *mut RmString {
+        self.raw
+    }
+}
+
+/// A string of the module's own, freed when dropped.
+pub(crate) struct Owned<'a> {
+    context: Context<'a>,
+    raw: *mut RmString,
+}
+
+impl<'a> Owned<'a> {
+    pub(crate) fn new(context: Context<'a>, raw: *mut RmString) -> Self {
+        Self { context, raw }
+    }
+
+    pub(crate) fn borrow(&self) -> Borrowed<'_> {
+        Borrowed {
+            raw: self.raw,
+            _live: PhantomData,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the string lives as long as `self`, and nobody else changes it.
+        unsafe { bytes_of(self.raw) }
+    }
+}
+
+impl Drop for Owned<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and the context may still be used.
+        unsafe { (api().free_string)(self.context.raw(), self.raw) };
+    }
+}
+
+impl<'a> Context<'a> {
+    /// A new string of the server's.
+    pub(crate) fn string(self, bytes: &[u8]) -> Owned<'a> {
+        // SAFETY: a live context, and `len` readable bytes, which are copied.
+        let raw = unsafe {
+            (api().create_string)(self.raw(), bytes.as_ptr().cast::<c_char>(), bytes.len())
+        };
+        Owned::new(self, raw)
+    }
+}
+
+/// # Safety
+///
+/// `raw` is a live string for as long as the slice is used, and is not changed meanwhile.
+unsafe fn bytes_of<'a>(raw: *mut RmString) -> &'a [u8] {
+    let mut len = 0;
+    // SAFETY: a live string and a place for its length.
+    let start = unsafe { (api().string_ptr_len)(raw, &raw mut len) };
+    if start.is_null() || len == 0 {
+        return &[];
+    }
+    // SAFETY: the server's string has `len` bytes at `start`.
+    unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
+}
+
+/// The words of a command, as the server gave them.
+///
+/// They are borrowed for the time of the command's callback. Kept for longer with
+/// [`Words::hold`], they must be given back on the server's main thread with [`Words::release`].
+pub(crate) struct Words {
+    strings: SmallVec<[*mut RmString; 8]>,
+    held: AtomicBool,
+}
+
+// SAFETY: other threads only read the bytes of the strings, which the server does not change while
+// they are used: the counts of references are changed on its main thread alone, in `hold` and
+// `release`, which take a context of it.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// # Safety
+    ///
+    /// `argv` are `argc` live strings. What is made of them is not used after the callback that
+    /// they were passed to, unless they were held.
+    pub(crate) unsafe fn new(argv: *mut *mut RmString, argc: c_int) -> Self {
+        let count = usize::try_from(argc).unwrap_or(0);
+        let strings = if argv.is_null() {
+            SmallVec::new()
+        } else {
+            // SAFETY: the caller's promise.
+            SmallVec::from_slice(unsafe { std::slice::from_raw_parts(argv, count) })
+        };
+        Self {
+            strings,
+            held: AtomicBool::new(false),
+        }
+    }
+
+    /// Two arrays of words, one after the other.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Words::new`], for both arrays.
+    pub(crate) unsafe fn of_two(
+        first: *mut *mut RmString,
+        first_count: usize,
+        second: *mut *mut RmString,
+        second_count: usize,
+    ) -> Self {
+        let mut words = Self::none();
+        for (start, count) in [(first, first_count), (second, second_count)] {
+            if !start.is_null() {
+                // SAFETY: the caller's promise.
+                let strings = unsafe { std::slice::from_raw_parts(start, count) };
+                words.strings.extend_from_slice(strings);
+            }
+        }
+        words
+    }
+
+    /// No words at all.
+    pub(crate) fn none() -> Self {
+        Self {
+            strings: SmallVec::new(),
+            held: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.strings.len()
+    }
+
+    /// The bytes of each word.
+    pub(crate) fn slices(&self) -> SmallVec<[&[u8]; 8]> {
+        // Filled where it stands, because a call's words are read twice.
+        let mut slices = SmallVec::new();
+        for &raw in &self.strings {
+            // SAFETY: the promise of `new`: the strings live, borrowed or held.
+            slices.push(unsafe { bytes_of(raw) });
+        }
+        slices
+    }
+
+    pub(crate) fn bytes(&self, index: usize) -> &[u8] {
+        self.strings
+            .get(index)
+            // SAFETY: as above.
+            .map_or(&[], |&raw| unsafe { bytes_of(raw) })
+    }
+
+    /// One of the words, to open a key by.
+    pub(crate) fn string(&self, index: usize) -> Option<Borrowed<'_>> {
+        self.strings.get(index).map(|&raw| Borrowed {
+            raw,
+            _live: PhantomData,
+        })
+    }
+
+    /// Keeps the strings beyond the callback.
+    pub(crate) fn hold(&self, context: Context<'_>) {
+        if self.held.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        for &raw in &self.strings {
+            // SAFETY: live strings, and the main thread, where counts may be changed.
+            unsafe { (api().retain_string)(context.raw(), raw) };
+        }
+    }
+
+    /// Gives the strings back if they were held; nothing may use them afterwards.
+    pub(crate) fn release(&self, context: Context<'_>) {
+        if self.held.swap(false, Ordering::Relaxed) {
+            for &raw in &self.strings {
+                // SAFETY: held above, and given back once.
+                unsafe { (api().free_string)(context.raw(), raw) };
+            }
+        }
+    }
+}
+
+/// Bytes as C's characters.
+pub(crate) fn characters(bytes: &[u8]) -> (*const c_char, usize) {
+    (bytes.as_ptr().cast(), bytes.len())
+}

@@ -1,0 +1,296 @@
+//! The commands: short ones are answered on the server's main thread, long ones beside it.
+
+#![allow(unsafe_code, reason = "the callbacks of the module's commands")]
+
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::commands::{COMMANDS, Command, Keys, Runs, Spec};
+use parking_lot::Mutex;
+
+use crate::api::context::Context;
+use crate::api::ffi::{self, CommandFn, Ctx, RmString};
+use crate::api::panic_guard::guard;
+use crate::api::string::Words;
+use crate::commands::manage;
+use crate::execution::blocked_client::{Blocked, beside_without_client};
+use crate::execution::main_thread::{self, End, Turn};
+use crate::execution::runner::{Order, Run};
+use crate::module::{Module, module};
+use crate::transaction::call::Call;
+use crate::transaction::current_call::{Beside, Place, during};
+use crate::transaction::visit;
+
+/// Turns that a call gets on the main thread before it goes on beside it. The first may begin just
+/// before a tick, so that only the second is sure to be a whole one.
+const MAIN_TURNS_MAX: usize = 2;
+
+/// A request of so many words, the command's name and a function's, has no keys.
+const WORDS_WITHOUT_KEYS: usize = 2;
+
+/// Commands that block a thread may run at once, so many of them.
+const BLOCKING_MAX: usize = 64;
+
+/// The callbacks of the commands, in the order of the runtime's table.
+pub(crate) fn callback(index: usize) -> Option<CommandFn> {
+    macro_rules! table {
+        ($($index:literal)*) => { [$(command::<$index> as CommandFn),*] };
+    }
+    let table = table!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
+    table.get(index).copied()
+}
+
+unsafe extern "C" fn command<const INDEX: usize>(
+    ctx: *mut Ctx,
+    argv: *mut *mut RmString,
+    argc: c_int,
+) -> c_int {
+    let done = guard("a command", false, || {
+        // SAFETY: the server passes a live context.
+        let Some(context) = (unsafe { Context::new(ctx) }) else {
+            return true;
+        };
+        // SAFETY: the server passes as many live strings; they are held if a call outlives this.
+        let words = unsafe { Words::new(argv, argc) };
+        if let (Some(spec), Some(module)) = (COMMANDS.get(INDEX), module()) {
+            serve(module, spec, context, words);
+        } else {
+            context.reply_error("ERR the module is not started");
+        }
+        true
+    });
+    if !done {
+        guard("an error reply", (), || {
+            // SAFETY: as above.
+            if let Some(context) = unsafe { Context::new(ctx) } {
+                context.reply_error(
+                    "ERR the command failed inside the module, which is a bug; the server's log tells more",
+                );
+            }
+        });
+    }
+    ffi::OK
+}
+
+fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, words: Words) {
+    if spec.keys != Keys::None && context.wants_key_positions() {
+        // Servers ask before every call of a pipeline; most keys come after two words at least.
+        if words.len() <= WORDS_WITHOUT_KEYS {
+            return;
+        }
+        let slices = words.slices();
+        // A request that cannot be read has no keys; running it tells why.
+        for position in spec.key_positions(&slices).into_iter().flatten() {
+            context.key_at(position, spec.flags.contains(&"readonly"));
+        }
+        return;
+    }
+    let context = context.with_flags();
+    let flags = context.flags();
+    let protocol = if flags & ffi::CTX_RESP3 == 0 {
+        Protocol::Resp2
+    } else {
+        Protocol::Resp3
+    };
+    let database = u32::try_from(context.database()).unwrap_or(0);
+    match spec.runs {
+        Runs::Async if spec.name == "WASM.CALLASYNC" => {
+            in_background(module, spec, context, &words, database, protocol);
+        }
+        Runs::Async => {
+            let at_once = !module.is_long(words.bytes(1));
+            let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
+            let order = Order::Command {
+                spec,
+                protocol,
+                time_max: inside.then_some(module.options.inside_time_max),
+            };
+            let run = Run::new(&module.runtime, words, database, order);
+            if inside {
+                run_inside(context, run);
+            } else {
+                run_here(module, context, run, at_once);
+            }
+        }
+        Runs::AtOnce => {
+            let slices = words.slices();
+            let mut reply = Encoder::new(protocol);
+            match spec.read(&slices) {
+                Ok(command) => module.runtime.run_blocking(command, &mut reply),
+                Err(error) => reply.error_display(&error),
+            }
+            context.reply(reply.bytes());
+        }
+        Runs::Blocking => {
+            let call = Arc::new(Call::new(words, database));
+            on_a_thread(spec.name, context, &call, move |call, beside| {
+                manage::run(module, spec, call, beside, protocol)
+            });
+        }
+    }
+}
+
+/// Runs a call inside of a transaction or script, which it cannot leave.
+fn run_inside(context: Context<'_>, run: Box<Run>) {
+    match main_thread::to_the_end(context, run, || false) {
+        End::Replied => {}
+        End::Waits | End::Killed => context.reply_error(
+            "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
+        ),
+    }
+}
+
+/// Runs a call on the main thread, and moves it off if it goes on.
+fn run_here(module: &'static Module, context: Context<'_>, mut run: Box<Run>, at_once: bool) {
+    let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
+    for _ in 0..turns {
+        let place = Place::main(&run.call, &run.state, context);
+        match main_thread::turn(&place, &mut run.runner) {
+            Turn::Ended(reply) => {
+                main_thread::answer(context, run, reply);
+                return;
+            }
+            Turn::GoesOn => {}
+            Turn::Waits => break,
+        }
+    }
+    go_beside(module, context, run);
+}
+
+/// Has the client wait, and the call go on beside the main thread.
+fn go_beside(module: &'static Module, context: Context<'_>, run: Box<Run>) {
+    if let Err(error) = module.pool.prepare(module.options.threads) {
+        main_thread::abandon(context, run);
+        context.reply_error(&format!("BUSY {error}; try again later"));
+        return;
+    }
+    let call = Arc::clone(&run.call);
+    let place = Place::main(&call, &run.state, context);
+    during(&place, || visit(|session| session.leave_main()));
+    call.words.hold(context);
+    let Some(blocked) = Blocked::new(context) else {
+        main_thread::abandon(context, run);
+        call.words.release(context);
+        context.reply_error("ERR the server does not let this client wait for a long call");
+        return;
+    };
+    let Some(beside) = blocked.beside(context) else {
+        main_thread::abandon(context, run);
+        blocked.deliver(call, b"-NOPERM the caller's user is gone\r\n".to_vec());
+        return;
+    };
+    let (sender, receiver) = std::sync::mpsc::channel::<Blocked>();
+    let cancel = module.pool.run(
+        run,
+        beside,
+        Box::new(move |call, reply| {
+            if let Ok(blocked) = receiver.recv() {
+                blocked.deliver(call, reply);
+            }
+        }),
+    );
+    // Before the call can be over: it ends with `deliver`, which waits for this.
+    blocked.cancel_on_disconnect(cancel);
+    let _ = sender.send(blocked);
+}
+
+/// Runs `WASM.CALLASYNC`: the id now, the call beside the main thread.
+fn in_background(
+    module: &'static Module,
+    spec: &'static Spec,
+    context: Context<'_>,
+    words: &Words,
+    database: u32,
+    protocol: Protocol,
+) {
+    let slices = words.slices();
+    let mut reply = Encoder::new(protocol);
+    match spec.read(&slices) {
+        Err(error) => reply.error_display(&error),
+        Ok(Command::CallAsync(request)) => {
+            let beside = module
+                .pool
+                .prepare(module.options.threads)
+                .is_ok()
+                .then(|| beside_without_client(context))
+                .flatten();
+            match (beside, module.runtime.call_async(&request, database)) {
+                (_, Err(error)) => reply.error_display(&error),
+                (None, Ok(_)) => reply.error("BUSY there is no thread for a call; try again later"),
+                (Some(beside), Ok(background)) => {
+                    reply.bulk(background.id().as_bytes());
+                    let order = Order::Background(Box::new(background));
+                    let run = Run::new(&module.runtime, Words::none(), database, order);
+                    module.pool.run(run, beside, Box::new(|_, _| {}));
+                }
+            }
+        }
+        Ok(_) => reply.error("ERR this is no call"),
+    }
+    context.reply(reply.bytes());
+}
+
+/// Runs work that blocks its thread on one of its own, and answers with what it returns.
+pub(crate) fn on_a_thread(
+    name: &'static str,
+    context: Context<'_>,
+    call: &Arc<Call>,
+    work: impl FnOnce(&Call, &Beside) -> Vec<u8> + Send + 'static,
+) {
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    if context.flags() & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {
+        context.reply_error(&format!(
+            "ERR {name} blocks, and is not possible inside a transaction or script"
+        ));
+        return;
+    }
+    if RUNNING.load(Ordering::Relaxed) >= BLOCKING_MAX {
+        context.reply_error("BUSY too many functions are being loaded; try again later");
+        return;
+    }
+    call.words.hold(context);
+    let Some(blocked) = Blocked::new(context) else {
+        call.words.release(context);
+        context.reply_error("ERR the server does not let this client wait");
+        return;
+    };
+    let Some(beside) = blocked.beside(context) else {
+        blocked.deliver(
+            Arc::clone(call),
+            b"-NOPERM the caller's user is gone\r\n".to_vec(),
+        );
+        return;
+    };
+    RUNNING.fetch_add(1, Ordering::Relaxed);
+    // Shared, so that the client can still be answered where there is no thread.
+    let waiting = Arc::new(Mutex::new(Some((blocked, beside))));
+    let run = {
+        let (call, waiting) = (Arc::clone(call), Arc::clone(&waiting));
+        move || {
+            let Some((blocked, beside)) = waiting.lock().take() else {
+                return;
+            };
+            let reply = guard("a command", None, || Some(work(&call, &beside)));
+            drop(beside);
+            RUNNING.fetch_sub(1, Ordering::Relaxed);
+            let reply = reply.unwrap_or_else(|| {
+                b"-ERR the command failed inside the module, which is a bug; the server's log tells more\r\n".to_vec()
+            });
+            blocked.deliver(call, reply);
+        }
+    };
+    let started = std::thread::Builder::new()
+        .name("ferrite-load".to_owned())
+        .spawn(run);
+    if started.is_err()
+        && let Some((blocked, _)) = waiting.lock().take()
+    {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        blocked.deliver(
+            Arc::clone(call),
+            b"-BUSY there is no thread to load the function with; try again later\r\n".to_vec(),
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! Clients that wait for a call beside the main thread.
+
+#![allow(unsafe_code, reason = "blocks and unblocks clients of the server")]
+
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::Mutex;
+
+use crate::api::context::Context;
+use crate::api::ffi::{self, BlockedClient, Ctx, RmString, api};
+use crate::api::panic_guard::guard;
+use crate::execution::worker_pool::Cancel;
+use crate::transaction::call::Call;
+use crate::transaction::current_call::Beside;
+
+/// The calls to end when their clients go away, by the address of the blocked client.
+static WAITING: LazyLock<Mutex<HashMap<usize, Cancel>>> = LazyLock::new(Mutex::default);
+
+/// A client that waits for its reply. It must be answered.
+pub(crate) struct Blocked(*mut BlockedClient);
+
+// SAFETY: the server lets any thread unblock a client, which is all that is done elsewhere.
+unsafe impl Send for Blocked {}
+
+/// What a client gets, and what is given back afterwards on the main thread.
+struct Delivery {
+    reply: Vec<u8>,
+    call: Arc<Call>,
+}
+
+impl Blocked {
+    /// Has the client of this command wait.
+    pub(crate) fn new(context: Context<'_>) -> Option<Self> {
+        // SAFETY: a live context of a command, and callbacks of the right types.
+        let raw = unsafe { (api().block_client)(context.raw(), Some(send), None, Some(free), 0) };
+        (!raw.is_null()).then_some(Self(raw))
+    }
+
+    /// Ends the call if the client goes away first.
+    pub(crate) fn cancel_on_disconnect(&self, cancel: Cancel) {
+        WAITING.lock().insert(self.0.addr(), cancel);
+        // SAFETY: the client is blocked, and this is the main thread.
+        unsafe { (api().set_disconnect_callback)(self.0, disconnected) };
+    }
+
+    /// What the call beside the main thread uses the data with.
+    pub(crate) fn beside(&self, context: Context<'_>) -> Option<Beside> {
+        beside(context, self.0)
+    }
+
+    /// Answers.
+    pub(crate) fn deliver(self, call: Arc<Call>, reply: Vec<u8>) {
+        WAITING.lock().remove(&self.0.addr());
+        let delivery = Box::into_raw(Box::new(Delivery { reply, call }));
+        // SAFETY: the client is blocked and unblocked once; the server hands the delivery to `send`
+        // and then to `free`, on its main thread.
+        unsafe { (api().unblock_client)(self.0, delivery.cast::<c_void>()) };
+    }
+}
+
+/// What a call without a client uses the data with.
+pub(crate) fn beside_without_client(context: Context<'_>) -> Option<Beside> {
+    beside(context, std::ptr::null_mut())
+}
+
+/// A context for another thread, on behalf of the user of this one.
+fn beside(context: Context<'_>, client: *mut BlockedClient) -> Option<Beside> {
+    // What comes over replication or out of a file has no user, and may do everything.
+    let trusted = context.flags() & (ffi::CTX_REPLICATED | ffi::CTX_LOADING) != 0;
+    let user = if trusted {
+        None
+    } else {
+        Some(context.user_name()?.bytes().into())
+    };
+    // SAFETY: a blocked client or null; the context is ours to free. This is the main thread, which
+    // holds the server's lock.
+    let raw = unsafe { (api().get_thread_safe_context)(client) };
+    if raw.is_null() {
+        return None;
+    }
+    if client.is_null() {
+        // SAFETY: a live context, and a database that the caller has selected.
+        unsafe { (api().select_db)(raw, context.database()) };
+    }
+    // SAFETY: as `Beside` wants them.
+    Some(unsafe { Beside::new(raw, user) })
+}
+
+unsafe extern "C" fn send(ctx: *mut Ctx, _: *mut *mut RmString, _: c_int) -> c_int {
+    guard("a reply", (), || {
+        // SAFETY: the server passes a live context.
+        let Some(context) = (unsafe { Context::new(ctx) }) else {
+            return;
+        };
+        // SAFETY: what `deliver` gave, alive until `free`.
+        let delivery = unsafe {
+            (api().get_blocked_private_data)(ctx)
+                .cast::<Delivery>()
+                .as_ref()
+        };
+        if let Some(delivery) = delivery {
+            context.reply(&delivery.reply);
+        }
+    });
+    ffi::OK
+}
+
+unsafe extern "C" fn free(ctx: *mut Ctx, delivery: *mut c_void) {
+    guard("the end of a reply", (), || {
+        if delivery.is_null() {
+            return;
+        }
+        // SAFETY: what `deliver` gave, and the server is done with it.
+        let delivery = unsafe { Box::from_raw(delivery.cast::<Delivery>()) };
+        // SAFETY: the server passes a live context, on its main thread.
+        if let Some(context) = unsafe { Context::new(ctx) } {
+            delivery.call.words.release(context);
+        }
+    });
+}
+
+unsafe extern "C" fn disconnected(_: *mut Ctx, client: *mut BlockedClient) {
+    guard("a client's end", (), || {
+        let cancel = WAITING.lock().remove(&client.addr());
+        if let Some(cancel) = cancel {
+            cancel.cancel();
+        }
+    });
+}

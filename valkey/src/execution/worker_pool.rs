@@ -1,0 +1,284 @@
+//! Calls beside the server's main thread: a few threads that take turns with them.
+//!
+//! A call that waits gives its thread up, and one that runs on gives it up every tick, so that many
+//! long calls share few threads. One that something else wakes, such as its deadline or a kill, is the
+//! next, before those that only go on. Only a call that keeps the server's lock stays where it is.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context as Waking, Poll, Wake, Waker};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::api::panic_guard::guard;
+use crate::execution::runner::{Run, Runner};
+use crate::transaction::call::{Call, State};
+use crate::transaction::current_call::{Beside, Place, during};
+
+/// What becomes of the reply.
+pub(crate) type Deliver = Box<dyn FnOnce(Arc<Call>, Vec<u8>) + Send>;
+
+/// The reply of a call that a bug of ours has ended.
+const BROKEN: &[u8] =
+    b"-ERR the call failed inside the module, which is a bug; the server's log tells more\r\n";
+
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+const RUNNING: u8 = 2;
+const WOKEN: u8 = 3;
+
+/// Ends one call beside the main thread.
+#[derive(Clone)]
+pub(crate) struct Cancel(Weak<Job>);
+
+impl Cancel {
+    /// Ends the call at its next tick, or at once if it waits; nothing of it is kept.
+    pub(crate) fn cancel(&self) {
+        if let Some(job) = self.0.upgrade() {
+            job.cancelled.store(true, Ordering::Release);
+            job.wake();
+        }
+    }
+}
+
+/// One call beside the main thread.
+struct Job {
+    call: Arc<Call>,
+    state: AtomicU8,
+    /// Nobody wants the reply any more.
+    cancelled: AtomicBool,
+    work: Mutex<Option<Work>>,
+    pool: &'static Pool,
+}
+
+struct Work {
+    runner: Runner,
+    state: RefCell<State>,
+    beside: Beside,
+    deliver: Deliver,
+}
+
+/// The threads, and what waits for them.
+pub(crate) struct Pool {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Arc<Job>>,
+    threads: usize,
+    idle: usize,
+}
+
+/// No thread could be started for a call beside the main thread.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gives no thread for a long call")]
+pub(crate) struct NoThread(#[source] std::io::Error);
+
+impl Pool {
+    pub(crate) fn new() -> Self {
+        Self {
+            queue: Mutex::default(),
+            ready: Condvar::new(),
+        }
+    }
+
+    /// Makes sure that there is a thread for one more call.
+    pub(crate) fn prepare(&'static self, threads_max: usize) -> Result<(), NoThread> {
+        let mut queue = self.queue.lock();
+        if queue.idle > queue.jobs.len() || queue.threads >= threads_max.max(1) {
+            return Ok(());
+        }
+        let started = std::thread::Builder::new()
+            .name("ferrite-call".to_owned())
+            .spawn(|| self.work());
+        match started {
+            Ok(_) => queue.threads += 1,
+            Err(_) if queue.threads > 0 => {}
+            Err(error) => return Err(NoThread(error)),
+        }
+        Ok(())
+    }
+
+    /// Runs a call to its end and delivers its reply.
+    pub(crate) fn run(&'static self, run: Box<Run>, beside: Beside, deliver: Deliver) -> Cancel {
+        let Run {
+            call,
+            state,
+            runner,
+        } = *run;
+        let job = Arc::new(Job {
+            call,
+            state: AtomicU8::new(QUEUED),
+            cancelled: AtomicBool::new(false),
+            work: Mutex::new(Some(Work {
+                runner,
+                state,
+                beside,
+                deliver,
+            })),
+            pool: self,
+        });
+        let cancel = Cancel(Arc::downgrade(&job));
+        self.push(job);
+        cancel
+    }
+
+    fn push(&self, job: Arc<Job>) {
+        self.queue.lock().jobs.push_back(job);
+        self.ready.notify_one();
+    }
+
+    fn push_first(&self, job: Arc<Job>) {
+        self.queue.lock().jobs.push_front(job);
+        self.ready.notify_one();
+    }
+
+    /// Lets a job that waits for its turn go first.
+    fn promote(&self, job: &Arc<Job>) {
+        let jobs = &mut self.queue.lock().jobs;
+        let place = jobs.iter().position(|one| Arc::ptr_eq(one, job));
+        if let Some(first) = place.and_then(|place| jobs.remove(place)) {
+            jobs.push_front(first);
+        }
+    }
+
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut queue = self.queue.lock();
+                loop {
+                    if let Some(job) = queue.jobs.pop_front() {
+                        break job;
+                    }
+                    queue.idle += 1;
+                    self.ready.wait(&mut queue);
+                    queue.idle -= 1;
+                }
+            };
+            // A panic of the call's own code was caught further in.
+            guard("a call's thread", (), || job.turn());
+        }
+    }
+}
+
+impl Job {
+    /// Polls the call until it waits or has had its turn.
+    fn turn(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let mut waking = Waking::from_waker(&waker);
+        let mut slot = self.work.lock();
+        let Some(work) = slot.as_mut() else { return };
+        loop {
+            self.state.store(RUNNING, Ordering::Release);
+            if self.cancelled.load(Ordering::Acquire) {
+                let work = slot.take();
+                drop(slot);
+                self.end(work, Vec::new());
+                return;
+            }
+            let polled = {
+                let Work {
+                    runner,
+                    state,
+                    beside,
+                    deliver: _,
+                } = &mut *work;
+                let place = Place::beside(&self.call, state, beside);
+                guard("a call", Poll::Ready(BROKEN.to_vec()), || {
+                    runner.poll(&place, &mut waking)
+                })
+            };
+            match polled {
+                Poll::Ready(reply) => {
+                    let work = slot.take();
+                    drop(slot);
+                    self.end(work, reply);
+                    return;
+                }
+                // With the lock in its hands, it goes on here and now.
+                Poll::Pending if work.beside.is_held() => {
+                    if self.state.load(Ordering::Acquire) != WOKEN {
+                        // It waits for something, and must not keep the server waiting for it.
+                        work.beside.let_go();
+                    }
+                }
+                Poll::Pending => {}
+            }
+            if work.beside.is_held() {
+                continue;
+            }
+            drop(slot);
+            let settled =
+                self.state
+                    .compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+            if settled.is_err() {
+                // It was woken meanwhile; others have their turn first.
+                self.state.store(QUEUED, Ordering::Release);
+                let pool = self.pool;
+                pool.push(self);
+            }
+            return;
+        }
+    }
+
+    fn end(&self, work: Option<Work>, reply: Vec<u8>) {
+        let Some(Work {
+            runner,
+            state,
+            beside,
+            deliver,
+        }) = work
+        else {
+            return;
+        };
+        guard("the end of a call", (), || {
+            // What the call holds may be a transaction, which is rolled back where it can be.
+            let place = Place::beside(&self.call, &state, &beside);
+            during(&place, || drop(runner));
+        });
+        drop(beside);
+        deliver(Arc::clone(&self.call), reply);
+    }
+}
+
+impl Wake for Job {
+    fn wake(self: Arc<Self>) {
+        loop {
+            match self.state.load(Ordering::Acquire) {
+                IDLE => {
+                    let queued = self.state.compare_exchange(
+                        IDLE,
+                        QUEUED,
+                        Ordering::AcqRel,
+                        Ordering::Acquire,
+                    );
+                    if queued.is_ok() {
+                        let pool = self.pool;
+                        pool.push_first(self);
+                        return;
+                    }
+                }
+                RUNNING => {
+                    let noted = self.state.compare_exchange(
+                        RUNNING,
+                        WOKEN,
+                        Ordering::AcqRel,
+                        Ordering::Acquire,
+                    );
+                    if noted.is_ok() {
+                        return;
+                    }
+                }
+                QUEUED => {
+                    self.pool.promote(&self);
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+}

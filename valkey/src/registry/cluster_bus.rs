@@ -1,0 +1,143 @@
+//! The cluster's bus: entries as they change, and a regular look at whether all nodes have the same.
+//!
+//! A message on the bus is a hint: it is lost where a node is down. So every primary tells the others
+//! every few seconds by a hash which entries it has, and who has others answers with all of them.
+//! Nodes that were down, or join later, learn everything that way. Replicas learn from their
+//! primaries.
+
+#![allow(unsafe_code, reason = "sends and receives on the cluster's bus")]
+
+use std::ffi::{c_char, c_int, c_longlong, c_uchar, c_void};
+
+use crate::api::context::{Context, log};
+use crate::api::ffi::{self, Ctx, api};
+use crate::api::panic_guard::guard;
+use crate::api::string::characters;
+use crate::module::module;
+use crate::registry::entry::{self, Entry};
+use crate::registry::propagate;
+
+/// An entry, as JSON.
+const ENTRY: u8 = 1;
+/// A hash of all entries.
+const HASH: u8 = 2;
+
+/// How often nodes compare what they have, in milliseconds.
+const COMPARE_MILLIS: c_longlong = 2_000;
+
+/// The longest message that is sent.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Begins to listen and to compare, where the server is part of a cluster.
+pub(crate) fn start(context: Context<'_>) {
+    if context.flags() & ffi::CTX_CLUSTER == 0 {
+        return;
+    }
+    for kind in [ENTRY, HASH] {
+        // SAFETY: a live context, and a callback of the right type.
+        unsafe { (api().register_cluster_message)(context.raw(), kind, Some(received)) };
+    }
+    compare_later(context);
+}
+
+/// Sends an entry to one node, or to all others.
+pub(crate) fn send(context: Context<'_>, to: Option<&[u8]>, entry: &Entry) {
+    let json = entry.to_json();
+    if json.len() > MESSAGE_BYTES_MAX {
+        let text = format!(
+            "ferrite: the entry of {} is too large for the bus",
+            entry.name
+        );
+        log(c"warning", &text);
+        return;
+    }
+    send_bytes(context, to, ENTRY, &json);
+}
+
+fn send_bytes(context: Context<'_>, to: Option<&[u8]>, kind: u8, bytes: &[u8]) {
+    // The server reads 40 characters and a zero.
+    let to = to.map(|id| [id, b"\0"].concat());
+    let target = to
+        .as_ref()
+        .map_or(std::ptr::null(), |id| id.as_ptr().cast::<c_char>());
+    let (start, len) = characters(bytes);
+    let Ok(len) = u32::try_from(len) else { return };
+    // SAFETY: a live context, a node's name or null for all, and `len` bytes, which are copied. A
+    // node that cannot be reached is no error here: it learns later.
+    let _: c_int = unsafe { (api().send_cluster_message)(context.raw(), target, kind, start, len) };
+}
+
+unsafe extern "C" fn received(
+    ctx: *mut Ctx,
+    sender: *const c_char,
+    kind: u8,
+    payload: *const c_uchar,
+    len: u32,
+) {
+    guard("a message of the cluster", (), || {
+        // SAFETY: the server passes a live context, the sender's name of 40 characters, and `len`
+        // bytes.
+        let (context, sender, payload) = unsafe {
+            (
+                Context::new(ctx),
+                std::slice::from_raw_parts(sender.cast::<u8>(), ffi::NODE_ID_LEN),
+                std::slice::from_raw_parts(payload, len as usize),
+            )
+        };
+        let (Some(context), Some(module)) = (context, module()) else {
+            return;
+        };
+        // Replicas learn from their primaries.
+        if context.flags() & ffi::CTX_PRIMARY == 0 {
+            return;
+        }
+        match kind {
+            HASH if payload != entry::shared_hash() => {
+                for entry in entry::shared(module) {
+                    send(context, Some(sender), &entry);
+                }
+            }
+            ENTRY => {
+                let taken = Entry::from_json(payload)
+                    .map_err(|error| error.to_string())
+                    .and_then(|entry| {
+                        if entry::is_news(&entry) {
+                            propagate::take(module, context, entry)
+                        } else {
+                            Ok(())
+                        }
+                    });
+                if let Err(error) = taken {
+                    let text = format!("ferrite: a function of the cluster is left out: {error}");
+                    log(c"warning", &text);
+                }
+            }
+            _ => {}
+        }
+    });
+}
+
+fn compare_later(context: Context<'_>) {
+    // SAFETY: a live context, and a callback of the right type that takes nothing.
+    unsafe {
+        (api().create_timer)(
+            context.raw(),
+            COMPARE_MILLIS,
+            compare,
+            std::ptr::null_mut::<c_void>(),
+        );
+    }
+}
+
+unsafe extern "C" fn compare(ctx: *mut Ctx, _: *mut c_void) {
+    guard("a look at the cluster", (), || {
+        // SAFETY: the server passes a live context.
+        let Some(context) = (unsafe { Context::new(ctx) }) else {
+            return;
+        };
+        compare_later(context);
+        if context.flags() & ffi::CTX_PRIMARY != 0 {
+            send_bytes(context, None, HASH, &entry::shared_hash());
+        }
+    });
+}

@@ -1,0 +1,250 @@
+//! What is known of every function beyond the runtime's registry, and the form in which it is saved.
+//!
+//! A function that was loaded on a whole cluster has a stamp: when, and on which node. The later
+//! stamp wins wherever two nodes differ, and a function that was unloaded everywhere leaves its stamp,
+//! so that no node brings it back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use ferrite_runtime::error::CallError;
+use ferrite_runtime::registry::record::{FunctionName, Record};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::api::context::log;
+use crate::module::Module;
+
+/// Stamps of functions that are gone are kept for this many; the oldest are forgotten first.
+const GONE_MAX: usize = 10_000;
+
+/// When and where a function was last changed on a whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    /// Milliseconds since 1970, by the clock of the node.
+    pub(crate) at: u64,
+    pub(crate) node: String,
+}
+
+/// A name and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    pub(crate) name: FunctionName,
+    /// Nothing where the function is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<Record>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stamp: Option<Stamp>,
+}
+
+impl Entry {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        // Nothing in it can fail to be written.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+}
+
+/// The cluster's functions by name. Only touched under the server's lock.
+static STAMPS: LazyLock<Mutex<BTreeMap<String, Stamp>>> = LazyLock::new(Mutex::default);
+
+/// The entries as they are to be saved. A process that the server forks to save its data finds them
+/// without a lock, which another thread may have held at that moment.
+static SAVED: LazyLock<ArcSwap<Vec<u8>>> = LazyLock::new(ArcSwap::default);
+
+/// Notes that a name is changed on the whole cluster now.
+pub(crate) fn stamp(name: &[u8], node: String) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    });
+    let name = String::from_utf8_lossy(name).into_owned();
+    let mut stamps = STAMPS.lock();
+    // Later than what is known, whatever the clock says.
+    let at = stamps
+        .get(&name)
+        .map_or(now, |known| now.max(known.at.saturating_add(1)));
+    stamps.insert(name, Stamp { at, node });
+}
+
+/// Whether a name is the whole cluster's, and stands for something.
+pub(crate) fn is_stamped(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name);
+    STAMPS.lock().contains_key(&*name)
+}
+
+/// What a name stands for now.
+pub(crate) fn entry(module: &Module, name: &[u8]) -> Entry {
+    let known = module.runtime.function(name).ok();
+    let text = String::from_utf8_lossy(name);
+    Entry {
+        name: match &known {
+            Some(known) => known.record().name.clone(),
+            None => FunctionName::parse(name).unwrap_or_else(|_| unnamed()),
+        },
+        record: known.map(|known| known.record().clone()),
+        stamp: STAMPS.lock().get(&*text).cloned(),
+    }
+}
+
+/// A name that stands for nothing, in the place of one that could never have been loaded.
+fn unnamed() -> FunctionName {
+    match FunctionName::parse(b"-") {
+        Ok(name) => name,
+        Err(_) => unreachable!("it is a name"),
+    }
+}
+
+/// Every entry that the cluster shares.
+pub(crate) fn shared(module: &Module) -> Vec<Entry> {
+    let names: Vec<String> = STAMPS.lock().keys().cloned().collect();
+    names
+        .iter()
+        .map(|name| entry(module, name.as_bytes()))
+        .collect()
+}
+
+/// What all shared entries are told apart by, at a glance.
+pub(crate) fn shared_hash() -> [u8; 32] {
+    let stamps = STAMPS.lock();
+    let json = serde_json::to_vec(&*stamps).unwrap_or_default();
+    *ferrite_cache::Digest::of(&json).as_bytes()
+}
+
+/// Whether an entry is later than what is known of its name.
+pub(crate) fn is_news(entry: &Entry) -> bool {
+    let stamps = STAMPS.lock();
+    entry.stamp.as_ref() > stamps.get(entry.name.as_str())
+}
+
+/// Makes an entry hold here.
+pub(crate) fn take(module: &Module, entry: Entry) -> Result<(), CallError> {
+    let Entry {
+        name,
+        record,
+        stamp,
+    } = entry;
+    match record {
+        Some(record) => module.runtime.adopt(record)?,
+        None => {
+            // One that is not there is gone already.
+            let _ = module.runtime.unload(name.as_bytes());
+        }
+    }
+    let mut stamps = STAMPS.lock();
+    match stamp {
+        Some(stamp) => stamps.insert(name.as_str().to_owned(), stamp),
+        None => stamps.remove(name.as_str()),
+    };
+    Ok(())
+}
+
+/// Notes the entries as they are now, for the next time that data is saved.
+pub(crate) fn remember(module: &Module) {
+    let functions = module.runtime.functions();
+    let mut entries: Vec<Entry> = functions
+        .iter()
+        .map(|known| entry(module, known.record().name.as_bytes()))
+        .collect();
+    let mut gone: Vec<Entry> = shared(module)
+        .into_iter()
+        .filter(|entry| entry.record.is_none())
+        .collect();
+    if gone.len() > GONE_MAX {
+        gone.sort_by(|one, other| other.stamp.cmp(&one.stamp));
+        let mut stamps = STAMPS.lock();
+        for old in gone.drain(GONE_MAX..) {
+            stamps.remove(old.name.as_str());
+        }
+    }
+    entries.append(&mut gone);
+    let json = if entries.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::to_vec(&entries).unwrap_or_default()
+    };
+    SAVED.store(Arc::new(json));
+}
+
+/// The entries as they are to be saved; nothing where there are none.
+pub(crate) fn saved() -> Arc<Vec<u8>> {
+    SAVED.load_full()
+}
+
+/// Puts what a file says in the place of everything; the records.
+pub(crate) fn replace(module: &Module, json: &[u8]) -> Vec<Record> {
+    let values: Vec<serde_json::Value> = serde_json::from_slice(json).unwrap_or_else(|error| {
+        let text = format!("ferrite: the functions in this file cannot be read: {error}");
+        log(c"warning", &text);
+        Vec::new()
+    });
+    let mut records = Vec::new();
+    let mut stamps = BTreeMap::new();
+    for value in values {
+        match serde_json::from_value::<Entry>(value) {
+            Ok(entry) => {
+                if let Some(stamp) = entry.stamp {
+                    stamps.insert(entry.name.as_str().to_owned(), stamp);
+                }
+                records.extend(entry.record);
+            }
+            Err(error) => left_out(&error),
+        }
+    }
+    match module.runtime.adopt_all(records.clone()) {
+        Ok(wrong) => wrong.iter().for_each(|error| left_out(error)),
+        Err(error) => log(c"warning", &format!("ferrite: {error}")),
+    }
+    *STAMPS.lock() = stamps;
+    remember(module);
+    records
+}
+
+fn left_out(error: &dyn std::fmt::Display) {
+    let text = format!("ferrite: a function in this file is left out: {error}");
+    log(c"warning", &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, STAMPS, Stamp, is_news, stamp};
+
+    #[test]
+    fn an_entry_reads_back() {
+        for json in [
+            r#"{"name":"f"}"#,
+            r#"{"name":"f","stamp":{"at":7,"node":"abc"}}"#,
+        ] {
+            let entry = Entry::from_json(json.as_bytes()).expect("it is one");
+            assert_eq!(entry.to_json(), json.as_bytes());
+        }
+        assert!(Entry::from_json(br#"{"name":"f","code":"AA"}"#).is_err());
+    }
+
+    #[test]
+    fn the_later_stamp_wins() {
+        stamp(b"wins", "b".to_owned());
+        let known = STAMPS.lock()["wins"].clone();
+        let entry = |stamp| Entry {
+            name: ferrite_runtime::registry::record::FunctionName::parse(b"wins").expect("a name"),
+            record: None,
+            stamp,
+        };
+        let at = |at, node: &str| {
+            let node = node.to_owned();
+            Some(Stamp { at, node })
+        };
+        assert!(!is_news(&entry(None)));
+        assert!(!is_news(&entry(Some(known.clone()))));
+        assert!(is_news(&entry(at(known.at, "c"))) && !is_news(&entry(at(known.at, "a"))));
+        assert!(is_news(&entry(at(known.at + 1, "a"))));
+        stamp(b"wins", "a".to_owned());
+        assert!(STAMPS.lock()["wins"] > known, "even within a millisecond");
+    }
+}

@@ -1,0 +1,180 @@
+//! Libraries of the scripting engine: what their code says, and the functions they become.
+
+use std::sync::Arc;
+
+use ferrite_cache::Digest;
+use ferrite_runtime::Runtime;
+use ferrite_runtime::artifact::source::Source;
+use ferrite_runtime::error::CallError;
+use ferrite_runtime::executor::function::Function;
+use ferrite_runtime::policy::limits::LimitSettings;
+use ferrite_runtime::policy::permissions::Permissions;
+use ferrite_runtime::registry::record::{FunctionName, Record};
+use serde::Deserialize;
+
+use crate::transaction::ServerKeyspace;
+
+/// What a library is known by in messages where it gives no name.
+const NAMELESS: &str = "run";
+
+/// What the line of JSON before a library's code may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    /// The name that the main entry is called by: `run`, or the only one.
+    name: Option<String>,
+    description: Option<Box<str>>,
+    permissions: Option<Permissions>,
+    #[serde(default)]
+    limits: LimitSettings,
+    isolation: Option<String>,
+}
+
+/// One function of a library.
+#[derive(Clone)]
+pub(crate) struct LibraryFunction {
+    code: Arc<Function<ServerKeyspace>>,
+    name: Box<str>,
+    /// The entry, in the form in which calls name it.
+    target: Box<str>,
+}
+
+impl LibraryFunction {
+    pub(crate) fn code(&self) -> &Function<ServerKeyspace> {
+        &self.code
+    }
+
+    /// The name that it is called by.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn target(&self) -> &[u8] {
+        self.target.as_bytes()
+    }
+
+    pub(crate) fn description(&self) -> Option<&str> {
+        self.code.spec().description.as_deref()
+    }
+
+    pub(crate) fn may_write(&self) -> bool {
+        self.code.spec().permissions.allow_write
+    }
+}
+
+/// Loads what a library's code says. Blocks while it is compiled.
+pub(crate) fn load(
+    runtime: &Runtime<ServerKeyspace>,
+    code: &[u8],
+) -> Result<Vec<LibraryFunction>, CallError> {
+    let (header, source) = split(code)?;
+    let options = &runtime.options().source;
+    let source = if source.starts_with(b"(") || source.starts_with(b";;") {
+        Source::for_define(source, options)?
+    } else {
+        Source::for_load(source, options)?
+    };
+    let isolation = header
+        .isolation
+        .map(|word| word.parse())
+        .transpose()
+        .map_err(
+            |error: ferrite_runtime::policy::function_spec::UnknownIsolation| {
+                CallError::invalid(error.to_string())
+            },
+        )?;
+    let known_as = header.name.as_deref().unwrap_or(NAMELESS);
+    let record = Record {
+        name: FunctionName::parse(known_as.as_bytes())
+            .map_err(|error| CallError::invalid(error.to_string()))?,
+        digest: Digest::of(&[]),
+        file: None,
+        description: header.description,
+        permissions: header
+            .permissions
+            .unwrap_or_else(|| runtime.options().permissions.clone()),
+        limits: header.limits,
+        isolation,
+        release: None,
+    };
+    let code = runtime.load_unregistered(&record, &source)?;
+    let main = header.name.as_deref().and_then(|name| {
+        let main = code.entry(None).ok()?;
+        Some((main, name))
+    });
+    let functions = code
+        .entries()
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| LibraryFunction {
+            code: Arc::clone(&code),
+            name: match main {
+                Some((main, name)) if main == index => name.into(),
+                _ => (&*entry.name).into(),
+            },
+            target: format!(".{}", entry.name).into(),
+        })
+        .collect();
+    Ok(functions)
+}
+
+/// The line of JSON, if there is one, and the code after it.
+fn split(code: &[u8]) -> Result<(Header, &[u8]), CallError> {
+    // The server leaves the end of its own line there.
+    let code = code.strip_prefix(b"\r").unwrap_or(code);
+    let code = code.strip_prefix(b"\n").unwrap_or(code);
+    if code.first() != Some(&b'{') {
+        return Ok((Header::default(), trimmed(code)));
+    }
+    let end = code
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .unwrap_or(code.len());
+    let header = serde_json::from_slice(&code[..end]).map_err(|error| {
+        CallError::invalid(format!(
+            "the line of JSON before the library's code is wrong: {error}"
+        ))
+    })?;
+    Ok((header, trimmed(code.get(end + 1..).unwrap_or_default())))
+}
+
+/// Text without blanks around it; WebAssembly, which may end in anything, as it is.
+fn trimmed(code: &[u8]) -> &[u8] {
+    if code.starts_with(ferrite_runtime::artifact::source::WASM_MAGIC) {
+        code
+    } else {
+        code.trim_ascii()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn a_library_is_code_with_or_without_a_line_before_it() {
+        let wasm = b"\0asm\x01\0\0\0 \n";
+        let (header, code) = split(&[b"\n", &wasm[..]].concat())
+            .map(owned)
+            .expect("code");
+        assert_eq!((header, code), (None, wasm.to_vec()));
+        let text = b"\r\n{\"name\":\"limit\",\"permissions\":{\"allow_write\":true}}\n (module)\n";
+        let (header, code) = split(text).map(owned).expect("both");
+        assert_eq!(
+            (header.as_deref(), &*code),
+            (Some("limit"), &b"(module)"[..])
+        );
+        for wrong in [
+            "{\n(module)",
+            "{\"nam\":1}\n(module)",
+            "{\"limits\":{\"x\":1}}\n",
+        ] {
+            let error = split(wrong.as_bytes()).map(owned).expect_err(wrong);
+            assert!(error.to_string().contains("line of JSON"), "{error}");
+        }
+    }
+
+    fn owned((header, code): (super::Header, &[u8])) -> (Option<String>, Vec<u8>) {
+        (header.name, code.to_vec())
+    }
+}

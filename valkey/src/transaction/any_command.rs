@@ -1,0 +1,153 @@
+//! Any data command of the server, inside of a call.
+
+use ferrite_protocol::keyspace::StoreError;
+use ferrite_protocol::resp::Encoder;
+
+use crate::api::command_call::Format;
+use crate::transaction::command_table;
+use crate::transaction::read_set::{What, hash_of};
+use crate::transaction::server_reads;
+use crate::transaction::typed_ops::Session;
+use ferrite_protocol::resp::tree::{Token, Tokens};
+
+/// How often `RANDOMKEY` is asked for a key that the function may see.
+const RANDOM_TRIES_MAX: usize = 100;
+
+impl Session<'_> {
+    /// Runs a command, which was described and allowed, and writes exactly one reply.
+    pub(crate) fn call(
+        &mut self,
+        argv: &[&[u8]],
+        visible: &dyn Fn(&[u8]) -> bool,
+        reply: &mut Encoder,
+    ) {
+        let mut bytes = Vec::new();
+        for _ in 0..RANDOM_TRIES_MAX {
+            bytes.clear();
+            if let Err(error) = self.run(argv, &mut bytes) {
+                reply.error_display(&format_args!("ERR {error}"));
+                return;
+            }
+            if let Some(shown) = shown(argv, &bytes, visible) {
+                reply.raw(shown.as_deref().unwrap_or(&bytes));
+                return;
+            }
+        }
+        reply.null();
+    }
+
+    fn run(&mut self, argv: &[&[u8]], reply: &mut Vec<u8>) -> Result<(), StoreError> {
+        let access = command_table::describe(Some(self.context), argv)
+            .map_err(|error| StoreError::Failed(error.to_string().into()))?;
+        let keys = command_table::keys_of(self.context, argv);
+        let keys: Option<Vec<&[u8]>> = keys.map(|keys| {
+            keys.iter()
+                .filter_map(|&at| argv.get(at).copied())
+                .collect()
+        });
+        if access.write {
+            if let Some(why) = command_table::not_undone(argv) {
+                let name = argv[0].to_ascii_uppercase();
+                let name = String::from_utf8_lossy(&name);
+                return Err(StoreError::Failed(format!("{name} {why}").into()));
+            }
+            if keys.is_none() {
+                return Err(StoreError::Failed(
+                    "it cannot be told which keys the command writes".into(),
+                ));
+            }
+        }
+        // A command without keys is about all of them.
+        let named = keys.as_deref().filter(|keys| !keys.is_empty());
+        let dirty = match named {
+            Some(keys) => keys
+                .iter()
+                .any(|name| self.state.overlay.get(&self.call.key(name)).is_some()),
+            None => !self.state.overlay.is_empty(),
+        };
+        if access.write || dirty || self.state.journal.is_active() {
+            return self.journalled(argv, named, access.write, reply);
+        }
+        let owned = argv.iter().map(|&word| word.into()).collect();
+        self.read(What::Command(owned), |this, _| {
+            let seen = server_reads::command(this.context, argv, Format::Caller, |bytes| {
+                reply.extend_from_slice(bytes);
+                hash_of(bytes)
+            });
+            match seen {
+                Some(seen) => (Ok(()), seen),
+                None => {
+                    let error = StoreError::Failed("the server would not run the command".into());
+                    (Err(error), 0)
+                }
+            }
+        })
+    }
+}
+
+/// What of a reply the function may see: all of it, as most commands name their keys; another reply
+/// without the keys that are hidden from it; or `None` where the command is to be asked again.
+#[expect(clippy::option_option, reason = "each of the three is explained")]
+fn shown(argv: &[&[u8]], reply: &[u8], visible: &dyn Fn(&[u8]) -> bool) -> Option<Option<Vec<u8>>> {
+    let is = |name: &str| argv[0].eq_ignore_ascii_case(name.as_bytes());
+    if is("RANDOMKEY") {
+        let hidden = matches!(
+            Tokens::new(reply).next(),
+            Some(Token::Bulk(key)) if !visible(key)
+        );
+        return (!hidden).then_some(None);
+    }
+    let mut encoder = Encoder::default();
+    let mut tokens = Tokens::new(reply);
+    if is("SCAN") {
+        let (Some(Token::Array(2)), Some(Token::Bulk(cursor))) = (tokens.next(), tokens.next())
+        else {
+            return Some(None);
+        };
+        encoder.array(2);
+        encoder.bulk(cursor);
+    } else if !is("KEYS") {
+        return Some(None);
+    }
+    let Some(Token::Array(_)) = tokens.next() else {
+        return Some(None);
+    };
+    let keys: Vec<&[u8]> = tokens
+        .filter_map(|token| match token {
+            Token::Bulk(key) if visible(key) => Some(key),
+            _ => None,
+        })
+        .collect();
+    encoder.array(keys.len());
+    for key in keys {
+        encoder.bulk(key);
+    }
+    Some(Some(encoder.take()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn hidden_keys_are_left_out() {
+        let visible = |key: &[u8]| key.starts_with(b"a");
+        let keys = b"*2\r\n$2\r\na1\r\n$2\r\nb1\r\n";
+        assert_eq!(
+            shown(&[b"keys", b"*"], keys, &visible),
+            Some(Some(b"*1\r\n$2\r\na1\r\n".to_vec()))
+        );
+        let scan = [b"*2\r\n$1\r\n7\r\n" as &[u8], keys].concat();
+        assert_eq!(
+            shown(&[b"SCAN", b"0"], &scan, &visible),
+            Some(Some(b"*2\r\n$1\r\n7\r\n*1\r\n$2\r\na1\r\n".to_vec()))
+        );
+        assert_eq!(shown(&[b"RANDOMKEY"], b"$2\r\nb1\r\n", &visible), None);
+        assert_eq!(
+            shown(&[b"RANDOMKEY"], b"$2\r\na1\r\n", &visible),
+            Some(None)
+        );
+        assert_eq!(shown(&[b"MGET", b"b1"], keys, &visible), Some(None));
+        assert_eq!(shown(&[b"KEYS"], b"-NOPERM no\r\n", &visible), Some(None));
+    }
+}

