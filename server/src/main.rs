@@ -8,11 +8,11 @@ use std::time::Duration;
 use ferrite_server::config::{self, Action, Config, Invocation};
 use ferrite_server::process::{log, open_files};
 use ferrite_server::scheduling::time_slice;
-use ferrite_server::{Host, Listeners, run};
+use ferrite_server::{Listeners, ServerState, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long commands that block a thread may go on once everything else has ended.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+const BLOCKING_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The command line or the configuration is wrong.
 const EXIT_USAGE: u8 = 2;
@@ -82,7 +82,7 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let listeners = Listeners::bind(&config)?;
-        let host = Host::open(config)?;
+        let state = ServerState::open(config)?;
         announce(&listeners)?;
         let shutdown = async {
             tokio::select! {
@@ -90,11 +90,11 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
                 _ = interrupt.recv() => tracing::info!("told to stop by SIGINT"),
             }
         };
-        run(host, listeners, shutdown).await;
+        run(state, listeners, shutdown).await;
         Ok::<(), Box<dyn Error>>(())
     });
     // A compilation that nobody waits for any more does not hold up the end.
-    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    runtime.shutdown_timeout(BLOCKING_SHUTDOWN_TIMEOUT);
     tracing::info!("stopped");
     served
 }

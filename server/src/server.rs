@@ -12,12 +12,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, Port};
 use crate::connection;
-use crate::maintenance::{active_expiry, hot_reload};
-use crate::net::accept_backoff::rest;
-use crate::net::socket::Wire;
+use crate::net::accept_backoff::pause_after;
+use crate::net::socket::PlainSocket;
 use crate::net::tls::{self, TlsError};
-use crate::observability::metrics_http;
-use crate::state::Host;
+use crate::services::{active_expiry, hot_reload, metrics_http};
+use crate::state::ServerState;
 
 /// Connections that the system holds back while we are busy accepting others.
 const BACKLOG: u32 = 1024;
@@ -126,7 +125,11 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 /// Running requests get `server.shutdown_timeout` to end; what is not over by then is cut off, and
 /// nothing of it is kept. Needs tokio's runtime of many threads: long calls move to threads of their
 /// own.
-pub async fn run(host: Arc<Host>, listeners: Listeners, shutdown: impl Future<Output = ()>) {
+pub async fn run(
+    state: Arc<ServerState>,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) {
     let Listeners {
         plain,
         tls,
@@ -135,29 +138,29 @@ pub async fn run(host: Arc<Host>, listeners: Listeners, shutdown: impl Future<Ou
     let mut connections = JoinSet::new();
     // They end with this function.
     let mut helpers = JoinSet::new();
-    helpers.spawn(active_expiry::run(Arc::clone(&host)));
-    if host.config.wasm.hot_reload {
-        helpers.spawn(hot_reload::run(Arc::clone(&host)));
+    helpers.spawn(active_expiry::run(Arc::clone(&state)));
+    if state.config.wasm.hot_reload {
+        helpers.spawn(hot_reload::run(Arc::clone(&state)));
     }
     if let Some(listener) = metrics {
-        helpers.spawn(metrics_http::run(Arc::clone(&host), listener));
+        helpers.spawn(metrics_http::run(Arc::clone(&state), listener));
     }
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            () = host.stopped() => break,
+            () = state.stopped() => break,
             accepted = accept(plain.as_ref()) => match accepted {
-                Ok((stream, peer)) => enter(&host, stream, peer, None, &mut connections),
-                Err(error) => rest(&error).await,
+                Ok((stream, peer)) => start_connection(&state, stream, peer, None, &mut connections),
+                Err(error) => pause_after(&error).await,
             },
             accepted = accept(tls.as_ref().map(|(listener, _)| listener)) => match accepted {
                 Ok((stream, peer)) => {
                     let acceptor = tls.as_ref().map(|(_, acceptor)| acceptor.clone());
-                    enter(&host, stream, peer, acceptor, &mut connections);
+                    start_connection(&state, stream, peer, acceptor, &mut connections);
                 }
-                Err(error) => rest(&error).await,
+                Err(error) => pause_after(&error).await,
             },
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
                 if let Err(error) = ended && error.is_panic() {
@@ -167,11 +170,11 @@ pub async fn run(host: Arc<Host>, listeners: Listeners, shutdown: impl Future<Ou
         }
     }
     drop((plain, tls));
-    drain(&host, connections).await;
+    drain(&state, connections).await;
     // What they hold of the host goes with them, so that its data is closed with its last user.
     helpers.shutdown().await;
     // A thread that still compiles holds the store too, and must not keep it from the disk.
-    tokio::task::block_in_place(|| host.store.close());
+    tokio::task::block_in_place(|| state.store.close());
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
@@ -181,14 +184,14 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-fn enter(
-    host: &Arc<Host>,
+fn start_connection(
+    state: &Arc<ServerState>,
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     connections: &mut JoinSet<()>,
 ) {
-    host.stats.connections.add(1);
+    state.stats.connections.add(1);
     // Replies are written whole, so waiting to fill a packet would only delay them.
     let prepared = stream.set_nodelay(true).and_then(|()| stream.local_addr());
     let local = match prepared {
@@ -198,27 +201,27 @@ fn enter(
             return;
         }
     };
-    let wire = Wire::new(stream);
-    let link = wire.link();
-    let count_max = host.config.server.max_connections;
-    match host.clients.enter(peer, local, link, count_max) {
+    let tcp = PlainSocket::new(stream);
+    let handle = tcp.handle();
+    let count_max = state.config.server.max_connections;
+    match state.clients.register(peer, local, handle, count_max) {
         Some(entered) => {
-            connections.spawn(connection::serve(Arc::clone(host), entered, wire, tls));
+            connections.spawn(connection::serve(Arc::clone(state), entered, tcp, tls));
         }
         None => {
-            host.stats.connections_rejected.add(1);
+            state.stats.connections_rejected.add(1);
             tracing::warn!(%peer, count_max, "a connection was refused: there are too many");
-            wire.refuse(b"-ERR max number of clients reached\r\n");
+            tcp.refuse(b"-ERR max number of clients reached\r\n");
         }
     }
 }
 
 /// Lets what runs come to its end, for a while.
-async fn drain(host: &Host, mut connections: JoinSet<()>) {
-    let deadline = Instant::now() + host.config.server.shutdown_timeout.0;
+async fn drain(state: &ServerState, mut connections: JoinSet<()>) {
+    let deadline = Instant::now() + state.config.server.shutdown_timeout.0;
     tracing::info!(connections = connections.len(), "stopping");
-    for client in host.clients.all() {
-        client.stop();
+    for client in state.clients.all() {
+        client.drain();
     }
     while !connections.is_empty() {
         if timeout_at(deadline, connections.join_next()).await.is_err() {
@@ -229,9 +232,9 @@ async fn drain(host: &Host, mut connections: JoinSet<()>) {
             break;
         }
     }
-    host.background.wait(deadline).await;
+    state.background.wait(deadline).await;
     // Dropping a connection ends its call, which leaves nothing behind.
-    host.long_calls.cut();
+    state.long_calls.cut();
     connections.shutdown().await;
-    host.background.shutdown().await;
+    state.background.shutdown().await;
 }

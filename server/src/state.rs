@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ferrite_cache::{Cache, CacheOptions};
@@ -16,20 +15,21 @@ use crate::clients::registry::Clients;
 use crate::clients::users::{Users, UsersError};
 use crate::config::{self, Config};
 use crate::keyspace::embedded::{EmbeddedKeyspace, Functions};
+use crate::net::memory_budget::RequestMemory;
 use crate::observability::audit::Audit;
 use crate::observability::counters::Stats;
 use crate::observability::slowlog::SlowCalls;
-use crate::scheduling::background::Background;
+use crate::scheduling::background::BackgroundCalls;
 use crate::scheduling::long_calls::LongCalls;
 
 /// The server, apart from its sockets.
-pub struct Host {
+pub struct ServerState {
     pub(crate) config: Config,
     pub(crate) store: Store,
     /// What runs functions; none where they are switched off.
     pub(crate) functions: Option<Functions>,
     /// Calls that go on after their client got an answer.
-    pub(crate) background: Background,
+    pub(crate) background: BackgroundCalls,
     pub(crate) long_calls: LongCalls,
     pub(crate) users: Users,
     pub(crate) clients: Arc<Clients>,
@@ -71,7 +71,7 @@ pub enum StartError {
     Functions(#[from] ferrite_runtime::StartError),
 }
 
-impl Host {
+impl ServerState {
     /// Opens the keyspace and the functions as the configuration says.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Host {
             config,
             store,
             functions,
-            background: Background::default(),
+            background: BackgroundCalls::default(),
             long_calls: LongCalls::default(),
             users,
             clients: Arc::default(),
@@ -184,72 +184,5 @@ fn cache(config: &Config) -> Option<Cache> {
             );
             None
         }
-    }
-}
-
-/// A budget that large requests draw on together while they arrive.
-#[derive(Debug, Default)]
-pub(crate) struct RequestMemory {
-    bytes: AtomicU64,
-}
-
-/// What one connection has drawn; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Drawn<'a> {
-    memory: &'a RequestMemory,
-    bytes: u64,
-}
-
-impl RequestMemory {
-    pub(crate) const fn draw(&self) -> Drawn<'_> {
-        Drawn {
-            memory: self,
-            bytes: 0,
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-}
-
-impl Drawn<'_> {
-    /// Holds `bytes` from now on; whether that is within the budget.
-    pub(crate) fn hold(&mut self, bytes: u64, bytes_max: u64) -> bool {
-        let drawn = &self.memory.bytes;
-        let others = if bytes >= self.bytes {
-            drawn.fetch_add(bytes - self.bytes, Ordering::Relaxed)
-        } else {
-            drawn.fetch_sub(self.bytes - bytes, Ordering::Relaxed)
-        } - self.bytes;
-        self.bytes = bytes;
-        others.saturating_add(bytes) <= bytes_max
-    }
-}
-
-impl Drop for Drawn<'_> {
-    fn drop(&mut self) {
-        self.memory.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::RequestMemory;
-
-    #[test]
-    fn a_budget_is_shared_and_given_back() {
-        let memory = RequestMemory::default();
-        let mut one = memory.draw();
-        let mut other = memory.draw();
-        assert!(one.hold(60, 100));
-        assert!(other.hold(40, 100));
-        assert!(!one.hold(61, 100));
-        assert!(one.hold(10, 100));
-        assert!(other.hold(90, 100));
-        drop(other);
-        assert_eq!(memory.bytes(), 10);
-        drop(one);
-        assert_eq!(memory.bytes(), 0);
     }
 }

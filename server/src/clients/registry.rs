@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::net::socket::Link;
+use crate::net::socket::SocketHandle;
 
 /// A connected client, as others see it.
 ///
@@ -19,9 +19,9 @@ pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    link: Arc<Link>,
+    handle: Arc<SocketHandle>,
     since: Instant,
-    stopping: AtomicBool,
+    draining: AtomicBool,
     labels: Mutex<Labels>,
     pub(crate) activity: Activity,
 }
@@ -84,26 +84,26 @@ impl Activity {
 
 impl Client {
     /// Ends the connection at once.
-    pub(crate) fn cut(&self) {
-        self.link.cut();
+    pub(crate) fn disconnect(&self) {
+        self.handle.disconnect();
     }
 
     /// Lets the connection end once it has answered what it has read.
-    pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.link.stop_reading();
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.handle.stop_reading();
     }
 
     /// Whether the end of the stream is our own doing.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     pub(crate) fn labels(&self) -> Labels {
         self.labels.lock().clone()
     }
 
-    pub(crate) fn relabel(&self, change: impl FnOnce(&mut Labels)) {
+    pub(crate) fn update_labels(&self, change: impl FnOnce(&mut Labels)) {
         change(&mut self.labels.lock());
     }
 
@@ -165,13 +165,13 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Lists a new client; `None` when there are `count_max` already.
-    pub(crate) fn enter(
+    pub(crate) fn register(
         self: &Arc<Self>,
         peer: SocketAddr,
         local: SocketAddr,
-        link: Arc<Link>,
+        handle: Arc<SocketHandle>,
         count_max: usize,
-    ) -> Option<Entered> {
+    ) -> Option<ClientGuard> {
         let mut connected = self.connected.lock();
         if connected.len() >= count_max {
             return None;
@@ -181,9 +181,9 @@ impl Clients {
             id,
             peer,
             local,
-            link,
+            handle,
             since: Instant::now(),
-            stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             labels: Mutex::default(),
             activity: Activity {
                 protocol: AtomicU64::new(2),
@@ -192,7 +192,7 @@ impl Clients {
             },
         });
         connected.insert(id, Arc::clone(&client));
-        Some(Entered {
+        Some(ClientGuard {
             clients: Arc::clone(self),
             client,
         })
@@ -222,18 +222,18 @@ impl Clients {
 
 /// A client's place in the list, given up when dropped.
 #[derive(Debug)]
-pub(crate) struct Entered {
+pub(crate) struct ClientGuard {
     clients: Arc<Clients>,
     client: Arc<Client>,
 }
 
-impl Entered {
+impl ClientGuard {
     pub(crate) const fn client(&self) -> &Arc<Client> {
         &self.client
     }
 }
 
-impl Drop for Entered {
+impl Drop for ClientGuard {
     fn drop(&mut self) {
         self.clients.connected.lock().remove(&self.client.id);
     }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use ferrite_store::Receipt;
 
+use crate::clients::queued_requests::QueuedRequests;
 use crate::clients::users::User;
 use crate::config::Right;
-use crate::connection::queued_requests::Held;
 
 /// One connection's state, apart from its protocol, which its encoder knows.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct ClientSession {
     /// What the store remembers: the selected database, for one.
     pub(crate) store: ferrite_store::Session,
     /// What the client has said since `MULTI`.
-    pub(crate) held: Option<Box<Held>>,
+    pub(crate) queued: Option<Box<QueuedRequests>>,
     /// Proof of what calls have written, which replies wait for.
     receipt: Option<Receipt>,
     /// Who the client is; `None` until it has said so, where it must.
@@ -23,11 +23,11 @@ pub(crate) struct Session {
     unrestricted: bool,
 }
 
-impl Session {
+impl ClientSession {
     pub(crate) fn new(user: Option<Arc<User>>) -> Self {
         let mut session = Self {
             store: ferrite_store::Session::new(),
-            held: None,
+            queued: None,
             receipt: None,
             user: None,
             unrestricted: false,
@@ -37,7 +37,7 @@ impl Session {
     }
 
     /// Notes that replies must wait for this. It covers all earlier ones.
-    pub(crate) fn note(&mut self, receipt: Receipt) {
+    pub(crate) fn add_receipt(&mut self, receipt: Receipt) {
         self.receipt = Some(receipt);
     }
 

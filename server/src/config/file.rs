@@ -8,14 +8,14 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::nearest::nearest;
 use super::origin::Origin;
+use super::raw_config::RawConfig;
 use super::sections;
 use super::setting::Raw;
-use super::typed::Typed;
 
 /// More than any configuration needs, and little enough to read at once.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<(), ConfigError> {
+pub(super) fn read(path: &Path, typed: &mut RawConfig) -> Result<(), ConfigError> {
     let failed = |source| ConfigError::Read {
         path: path.to_owned(),
         source,
@@ -37,7 +37,7 @@ pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<(), ConfigError> {
 }
 
 /// Understands `text`; `path` is for errors.
-pub(super) fn parse(path: &Path, text: &str, typed: &mut Typed) -> Result<(), ConfigError> {
+pub(super) fn parse(path: &Path, text: &str, typed: &mut RawConfig) -> Result<(), ConfigError> {
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: error.span().map_or(1, |span| line(text, span.start)),
@@ -54,7 +54,7 @@ fn line(text: &str, offset: usize) -> usize {
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
-    typed: &'a mut Typed,
+    typed: &'a mut RawConfig,
 }
 
 impl Reader<'_> {

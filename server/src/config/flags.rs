@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::nearest::nearest;
 use super::origin::Origin;
+use super::raw_config::{KeyInfo, RawConfig};
 use super::sections;
 use super::setting::Raw;
-use super::typed::{KeyInfo, Typed};
 
 /// The variable that names the configuration file, where no `--config` does.
 pub(super) const CONFIG_VARIABLE: &str = "FERRITE_CONFIG";
@@ -137,7 +137,7 @@ fn split(list: &str) -> Vec<String> {
 /// services; they are told in `warnings`, lest a slip go unnoticed.
 pub(super) fn variables(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-    typed: &mut Typed,
+    typed: &mut RawConfig,
     warnings: &mut Vec<String>,
 ) -> Result<Option<PathBuf>, ConfigError> {
     let mut config = None;

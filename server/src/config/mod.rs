@@ -7,12 +7,12 @@ mod flags;
 mod functions;
 mod nearest;
 mod origin;
+mod raw_config;
 mod render;
 pub(crate) mod runtime;
 mod sections;
 mod setting;
 pub(crate) mod trust;
-mod typed;
 mod users;
 
 use std::ffi::OsString;
@@ -22,6 +22,7 @@ pub use audit::Audit;
 pub use error::ConfigError;
 pub use flags::Action;
 pub use origin::Origin;
+pub use raw_config::KeyInfo;
 pub use render::{help, markdown};
 pub use sections::{
     SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmPool,
@@ -29,13 +30,12 @@ pub use sections::{
 };
 pub use setting::{Durability, LogFormat, Port, Secret};
 pub use trust::KeysError;
-pub use typed::KeyInfo;
 pub use users::{Right, Rights, UserSpec};
 
 #[cfg(test)]
 mod tests;
 
-use typed::Typed;
+use raw_config::RawConfig;
 
 /// What every key means, defaults filled in, relative paths resolved against `server.dir`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +80,9 @@ impl Invocation {
     ) -> Result<Self, ConfigError> {
         let line = flags::read(arguments)?;
         let mut warnings = Vec::new();
-        let mut from_environment = Typed::default();
+        let mut from_environment = RawConfig::default();
         let path = flags::variables(environment, &mut from_environment, &mut warnings)?;
-        let mut typed = Typed::default();
+        let mut typed = RawConfig::default();
         if let Some(path) = line.config.or(path) {
             file::read(&path, &mut typed)?;
         }
@@ -101,12 +101,12 @@ impl Invocation {
 impl Config {
     /// The configuration that `text` describes, as if it stood in the file `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let mut typed = Typed::default();
+        let mut typed = RawConfig::default();
         file::parse(path, text, &mut typed)?;
         Self::resolve(&typed)
     }
 
-    fn resolve(typed: &Typed) -> Result<Self, ConfigError> {
+    fn resolve(typed: &RawConfig) -> Result<Self, ConfigError> {
         let config = Self {
             server: Server::resolve(typed)?,
             store: Store::resolve(typed)?,
@@ -194,6 +194,6 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::resolve(&Typed::default()).expect("a test reads the defaults")
+        Self::resolve(&RawConfig::default()).expect("a test reads the defaults")
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::raw_config::KeyInfo;
 use super::sections::sections;
-use super::typed::KeyInfo;
 
 /// A file with these values; secrets are left as comments.
 pub(super) fn toml(written: &[(&'static KeyInfo, String)]) -> String {

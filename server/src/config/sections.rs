@@ -9,8 +9,8 @@ use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
 
 use super::audit::Audit;
 use super::error::ConfigError;
+use super::raw_config::{KeyInfo, RawConfig};
 use super::setting::{Durability, LogFormat, Port, Secret, Setting};
-use super::typed::{KeyInfo, Typed};
 use super::users::UserSpec;
 
 /// A section as the documentation shows it.
@@ -57,7 +57,7 @@ macro_rules! section {
                 list: <$Type as Setting>::LIST,
             }),+];
 
-            pub(super) fn resolve(typed: &Typed) -> Result<Self, ConfigError> {
+            pub(super) fn resolve(typed: &RawConfig) -> Result<Self, ConfigError> {
                 let mut keys = Self::table().keys.iter();
                 let mut next = || keys.next().expect("as many keys as fields");
                 Ok(Self { $($key: typed.resolve(next())?,)+ })

@@ -6,109 +6,113 @@ use std::sync::Arc;
 use ferrite_protocol::resp::{Encoder, Protocol};
 
 use crate::clients::registry::Client;
-use crate::clients::session::Session;
-use crate::commands::{Flow, Scope};
-use crate::connection::close_reason::End;
-use crate::connection::durability::Unsettled;
+use crate::clients::session::ClientSession;
+use crate::connection::close_reason::CloseReason;
+use crate::connection::durability::PendingDurability;
 use crate::dispatch;
-use crate::dispatch::outcome::{Later, Step};
+use crate::dispatch::progress::{Pending, Progress};
 use crate::net::buffers;
 use crate::net::socket::Socket;
+use crate::request::{AfterReply, RequestContext};
 use crate::scheduling::futures::poll_once;
-use crate::state::Host;
+use crate::state::ServerState;
 
 /// Replies are sent once there are so many bytes of them, even if more requests are waiting.
 const REPLY_BATCH_BYTES: usize = 64 * 1024;
 
 /// One client's requests and replies.
-pub(crate) struct Conversation<'a> {
-    pub(crate) host: &'a Arc<Host>,
+pub(crate) struct Pipeline<'a> {
+    pub(crate) state: &'a Arc<ServerState>,
     pub(crate) client: &'a Client,
     pub(crate) socket: Socket,
-    pub(crate) session: Session,
+    pub(crate) session: ClientSession,
     reply: Encoder,
     /// Where a request that may have to wait writes, so that what was answered before it can be
     /// sent meanwhile.
     aside: Encoder,
-    unsettled: Unsettled,
+    durability: PendingDurability,
 }
 
-impl<'a> Conversation<'a> {
+impl<'a> Pipeline<'a> {
     pub(crate) fn new(
-        host: &'a Arc<Host>,
+        state: &'a Arc<ServerState>,
         client: &'a Client,
         socket: Socket,
-        session: Session,
+        session: ClientSession,
     ) -> Self {
         Self {
-            host,
+            state,
             client,
             socket,
             session,
             reply: Encoder::new(Protocol::Resp2),
             aside: Encoder::new(Protocol::Resp2),
-            unsettled: Unsettled::default(),
+            durability: PendingDurability::default(),
         }
     }
 
     /// Lends the buffers that replies are written into.
-    pub(crate) fn lend_buffers(&mut self) {
+    pub(crate) fn take_buffers(&mut self) {
         let protocol = self.reply.protocol();
-        self.reply = Encoder::with_buffer(protocol, buffers::lend());
-        self.aside = Encoder::with_buffer(protocol, buffers::lend());
+        self.reply = Encoder::with_buffer(protocol, buffers::take());
+        self.aside = Encoder::with_buffer(protocol, buffers::take());
     }
 
     /// Gives them back; everything was sent, or never will be.
-    pub(crate) fn give_buffers_back(&mut self) {
-        buffers::give_back(self.reply.take());
-        buffers::give_back(self.aside.take());
+    pub(crate) fn recycle_buffers(&mut self) {
+        buffers::recycle(self.reply.take());
+        buffers::recycle(self.aside.take());
     }
 
     /// Answers a request, or says what it has to wait for.
     #[inline]
-    pub(crate) fn start<'r>(&mut self, argv: &'r [&'r [u8]]) -> Step<'r> {
-        let mut scope = Scope {
-            host: self.host,
+    pub(crate) fn start<'r>(&mut self, argv: &'r [&'r [u8]]) -> Progress<'r> {
+        let mut context = RequestContext {
+            state: self.state,
             client: self.client,
             session: &mut self.session,
             reply: &mut self.reply,
         };
-        dispatch::start(&mut scope, argv)
+        dispatch::start(&mut context, argv)
     }
 
     /// Answers a request that may have to wait. When it does, what was answered before is sent, and
     /// a client that goes away ends it.
-    pub(crate) async fn finish(&mut self, later: Later<'_>, name: &[u8]) -> Result<Flow, End> {
-        self.unsettled.gather(&mut self.session);
+    pub(crate) async fn finish(
+        &mut self,
+        pending: Pending<'_>,
+        name: &[u8],
+    ) -> Result<AfterReply, CloseReason> {
+        self.durability.take_from(&mut self.session);
         let Self {
-            host,
+            state,
             client,
             socket,
             session,
             reply,
             aside,
-            unsettled,
+            durability,
         } = self;
         aside.set_protocol(reply.protocol());
-        let mut scope = Scope {
-            host,
+        let mut context = RequestContext {
+            state,
             client,
             session,
             reply: aside,
         };
         let flow = {
-            let mut running = pin!(later.run(&mut scope));
+            let mut running = pin!(pending.run(&mut context));
             match poll_once(running.as_mut()).await {
                 // Most calls end at once, and never come to look at the socket.
                 Some(flow) => flow,
                 None => {
                     let meanwhile = async {
                         client.activity.set_command(name);
-                        if let Err(end) = flush(host, unsettled, socket, reply).await {
+                        if let Err(end) = flush(state, durability, socket, reply).await {
                             return end;
                         }
                         gone(socket, client).await;
-                        End::Gone
+                        CloseReason::ClientLeft
                     };
                     let work = async {
                         tokio::select! {
@@ -117,8 +121,8 @@ impl<'a> Conversation<'a> {
                             end = meanwhile => Err(end),
                         }
                     };
-                    let ended = host.long_calls.run(Box::pin(work)).await;
-                    ended.unwrap_or(Err(End::Cut))?
+                    let ended = state.long_calls.run(Box::pin(work)).await;
+                    ended.unwrap_or(Err(CloseReason::ServerStopped))?
                 }
             }
         };
@@ -143,16 +147,16 @@ impl<'a> Conversation<'a> {
     }
 
     /// Sends what there is to send.
-    pub(crate) async fn flush(&mut self) -> Result<(), End> {
-        self.unsettled.gather(&mut self.session);
+    pub(crate) async fn flush(&mut self) -> Result<(), CloseReason> {
+        self.durability.take_from(&mut self.session);
         let Self {
-            host,
+            state,
             socket,
             reply,
-            unsettled,
+            durability,
             ..
         } = self;
-        flush(host, unsettled, socket, reply).await
+        flush(state, durability, socket, reply).await
     }
 }
 
@@ -161,24 +165,24 @@ impl<'a> Conversation<'a> {
 /// No further request is looked at meanwhile, so a client that takes no replies holds back itself
 /// alone, and only for so long.
 async fn flush(
-    host: &Host,
-    unsettled: &mut Unsettled,
+    state: &ServerState,
+    durability: &mut PendingDurability,
     socket: &mut Socket,
     reply: &mut Encoder,
-) -> Result<(), End> {
+) -> Result<(), CloseReason> {
     if reply.is_empty() {
         return Ok(());
     }
-    let patience = host.config.server.write_timeout.0;
-    if let Err(error) = unsettled.settle().await {
+    let timeout = state.config.server.write_timeout.0;
+    if let Err(error) = durability.wait().await {
         // What was answered would be a lie. The error stands for all of it, and nothing follows.
         reply.clear();
         reply.error_display(&error);
-        socket.write(reply.bytes(), patience).await?;
-        return Err(End::Unsettled(error));
+        socket.write(reply.bytes(), timeout).await?;
+        return Err(CloseReason::NotDurable(error));
     }
-    socket.write(reply.bytes(), patience).await?;
-    host.stats.output_bytes.add(reply.len() as u64);
+    socket.write(reply.bytes(), timeout).await?;
+    state.stats.output_bytes.add(reply.len() as u64);
     reply.clear();
     reply.shrink_to(REPLY_BATCH_BYTES);
     Ok(())
@@ -189,7 +193,7 @@ async fn flush(
 /// When it is us who take no more requests, what runs may end first.
 async fn gone(socket: &Socket, client: &Client) {
     socket.gone().await;
-    if client.is_stopping() {
+    if client.is_draining() {
         std::future::pending::<()>().await;
     }
 }

@@ -2,8 +2,8 @@
 
 use ferrite_protocol::resp::Encoder;
 
-use crate::commands::Scope;
 use crate::config::Right;
+use crate::request::RequestContext;
 
 /// The error of a request from a client that has not said who it is.
 #[cold]
@@ -13,10 +13,10 @@ pub(crate) fn no_authentication(reply: &mut Encoder) {
 
 /// The error of a request that needs a right which the user lacks.
 #[cold]
-pub(crate) fn no_permission(scope: &mut Scope<'_>, command: &[u8], right: Right) {
-    scope.reply.error(format!(
+pub(crate) fn no_permission(context: &mut RequestContext<'_>, command: &[u8], right: Right) {
+    context.reply.error(format!(
         "NOPERM User {} has no permission to run the '{}' command; it needs the right {}",
-        scope.session.user_name(),
+        context.session.user_name(),
         command.to_ascii_lowercase().escape_ascii(),
         right.name(),
     ));
@@ -24,12 +24,12 @@ pub(crate) fn no_permission(scope: &mut Scope<'_>, command: &[u8], right: Right)
 
 /// Whether a user with bounded rights may make this request; writes the error if not.
 #[cold]
-pub(crate) fn permitted(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
-    if scope.session.user().is_none() {
-        no_authentication(scope.reply);
+pub(crate) fn permitted(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> bool {
+    if context.session.user().is_none() {
+        no_authentication(context.reply);
         return false;
     }
-    let Some(spec) = scope.host.store.command(argv[0]) else {
+    let Some(spec) = context.state.store.command(argv[0]) else {
         // It will be told that there is no such command.
         return true;
     };
@@ -38,9 +38,9 @@ pub(crate) fn permitted(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
     } else {
         Right::Read
     };
-    let may = scope.session.may(right);
+    let may = context.session.may(right);
     if !may {
-        no_permission(scope, argv[0], right);
+        no_permission(context, argv[0], right);
     }
     may
 }

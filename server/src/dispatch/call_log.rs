@@ -8,7 +8,7 @@ use ferrite_runtime::{CallOutcome, CallRequest};
 
 use crate::clients::registry::{Client, Labels};
 use crate::observability::slowlog::shortened;
-use crate::state::Host;
+use crate::state::ServerState;
 
 /// Target of the lines, so that they can be filtered and sent elsewhere.
 const TARGET: &str = "ferrite::audit";
@@ -39,8 +39,8 @@ impl Caller {
 /// `began` is there when the call was to get a line in any case, `waited` when it took longer than
 /// a tick: then it is the time since its first tick ended.
 #[inline]
-pub(crate) fn note<R>(
-    host: &Host,
+pub(crate) fn record<R>(
+    state: &ServerState,
     caller: impl Fn() -> Caller,
     command: &'static str,
     request: &CallRequest<'_>,
@@ -48,22 +48,22 @@ pub(crate) fn note<R>(
     began: Option<Instant>,
     waited: Option<Duration>,
 ) {
-    let slow = host.config.wasm.slow_call.0;
+    let slow = state.config.wasm.slow_call.0;
     if let Some(took) = waited
         && !slow.is_zero()
         && took >= slow
     {
-        note_slow(host, caller(), command, request, took);
+        record_slow(state, caller(), command, request, took);
     }
-    if began.is_some() || (outcome.error.is_some() && host.audit.wants_errors()) {
+    if began.is_some() || (outcome.error.is_some() && state.audit.wants_errors()) {
         let took = began.map(|began| began.elapsed()).or(waited);
-        line(host, &caller(), command, request, outcome, took);
+        line(state, &caller(), command, request, outcome, took);
     }
 }
 
 #[cold]
-fn note_slow(
-    host: &Host,
+fn record_slow(
+    state: &ServerState,
     caller: Caller,
     command: &'static str,
     request: &CallRequest<'_>,
@@ -81,7 +81,7 @@ fn note_slow(
         client = caller.client,
         "slow call"
     );
-    host.slow_calls.note(
+    state.slow_calls.record(
         took,
         shortened(words.into_iter()),
         caller.peer.to_string(),
@@ -91,7 +91,7 @@ fn note_slow(
 
 #[cold]
 fn line<R>(
-    host: &Host,
+    state: &ServerState,
     caller: &Caller,
     command: &'static str,
     request: &CallRequest<'_>,
@@ -99,7 +99,7 @@ fn line<R>(
     took: Option<Duration>,
 ) {
     let (name, _) = request.name_and_entry();
-    let digest = host
+    let digest = state
         .functions
         .as_ref()
         .and_then(|runtime| runtime.function(name).ok())

@@ -7,44 +7,44 @@ use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::commands::{self, Command, Outcome, Right as Needed, Runs, Spec};
 use ferrite_store::{Receipt, StoreError};
 
-use crate::commands::{Flow, Scope};
 use crate::config::Right;
 use crate::dispatch::authorize::{no_authentication, no_permission};
 use crate::dispatch::call_log::{self, Caller};
-use crate::dispatch::outcome::{Later, Step};
-use crate::scheduling::since_wait::since_first_wait;
-use crate::state::Host;
+use crate::dispatch::progress::{Pending, Progress};
+use crate::request::{AfterReply, RequestContext};
+use crate::scheduling::futures::time_from_first_wait;
+use crate::state::ServerState;
 
 /// Answers a request on functions, or says what it has to wait for.
 #[inline]
 pub(crate) fn start<'a>(
-    scope: &mut Scope<'_>,
+    context: &mut RequestContext<'_>,
     spec: &'static Spec,
     argv: &'a [&'a [u8]],
-) -> Step<'a> {
-    let Some(runtime) = &scope.host.functions else {
-        scope
+) -> Progress<'a> {
+    let Some(runtime) = &context.state.functions else {
+        context
             .reply
             .error("ERR functions are switched off by wasm.enabled = false");
-        return Step::Done(Flow::Continue);
+        return Progress::Done(AfterReply::KeepOpen);
     };
     let command = match spec.read(argv) {
         Ok(command) => command,
         Err(error) => {
-            scope.reply.error_display(&error);
-            return Step::Done(Flow::Continue);
+            context.reply.error_display(&error);
+            return Progress::Done(AfterReply::KeepOpen);
         }
     };
-    if !scope.session.is_unrestricted() && !permitted(scope, spec, &command) {
-        return Step::Done(Flow::Continue);
+    if !context.session.is_unrestricted() && !permitted(context, spec, &command) {
+        return Progress::Done(AfterReply::KeepOpen);
     }
     match spec.runs {
-        Runs::Async => Step::Later(Later::Function { spec, command }),
+        Runs::Async => Progress::Waiting(Pending::Function { spec, command }),
         Runs::AtOnce => {
-            runtime.run_blocking(command, scope.reply);
-            Step::Done(Flow::Continue)
+            runtime.run_blocking(command, context.reply);
+            Progress::Done(AfterReply::KeepOpen)
         }
-        Runs::Blocking => Step::Later(Later::Blocking { spec, argv }),
+        Runs::Blocking => Progress::Waiting(Pending::Blocking { spec, argv }),
     }
 }
 
@@ -58,14 +58,14 @@ pub(crate) const fn right(needed: Needed) -> Right {
 
 /// Whether a user with bounded rights may do this; writes the error if not.
 #[cold]
-fn permitted(scope: &mut Scope<'_>, spec: &Spec, command: &Command<'_>) -> bool {
-    let Some(user) = scope.session.user() else {
-        no_authentication(scope.reply);
+fn permitted(context: &mut RequestContext<'_>, spec: &Spec, command: &Command<'_>) -> bool {
+    let Some(user) = context.session.user() else {
+        no_authentication(context.reply);
         return false;
     };
     let right = right(spec.right);
     if !user.may(right) {
-        no_permission(scope, spec.name.as_bytes(), right);
+        no_permission(context, spec.name.as_bytes(), right);
         return false;
     }
     let allowed = command
@@ -73,60 +73,80 @@ fn permitted(scope: &mut Scope<'_>, spec: &Spec, command: &Command<'_>) -> bool 
         .is_none_or(|function| user.may_call(function));
     if !allowed {
         let function = command.calls().unwrap_or_default().escape_ascii();
-        scope.reply.error(format!(
+        context.reply.error(format!(
             "NOPERM User {} has no permission to call the function '{function}'",
-            scope.session.user_name(),
+            context.session.user_name(),
         ));
     }
     allowed
 }
 
 /// Runs a command that does not block; longer than a tick only while a function runs.
-pub(crate) async fn run(spec: &'static Spec, command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
-    let Some(runtime) = &scope.host.functions else {
+pub(crate) async fn run(
+    spec: &'static Spec,
+    command: Command<'_>,
+    context: &mut RequestContext<'_>,
+) -> AfterReply {
+    let Some(runtime) = &context.state.functions else {
         // Checked when the command was read.
-        return Flow::Continue;
+        return AfterReply::KeepOpen;
     };
     let inner = commands::Scope {
-        database: scope.session.store.database(),
+        database: context.session.store.database(),
         handle: None,
     };
-    let caller = || Caller::of(scope.client);
+    let caller = || Caller::of(context.client);
     if let Command::Call(call) = &command {
         let request = call.request(inner.database, None);
-        let began = scope.host.audit.begin();
+        let began = context.state.audit.sample();
         // Pinned where it is made: it is large, and moving it would cost more than making it.
-        let call = pin!(runtime.call(&request, scope.reply));
-        let (outcome, waited) = since_first_wait(call).await;
+        let call = pin!(runtime.call(&request, context.reply));
+        let (outcome, waited) = time_from_first_wait(call).await;
         let name = spec.name;
-        call_log::note(scope.host, caller, name, &request, &outcome, began, waited);
+        call_log::record(
+            context.state,
+            caller,
+            name,
+            &request,
+            &outcome,
+            began,
+            waited,
+        );
         if let Some(receipt) = outcome.receipt {
-            scope.session.note(receipt);
+            context.session.add_receipt(receipt);
         }
-        return Flow::Continue;
+        return AfterReply::KeepOpen;
     }
     if let Command::Profile(call) = &command {
         let request = call.request(inner.database, None);
-        let began = scope.host.audit.begin();
-        let call = Box::pin(runtime.profile(&request, scope.reply));
-        let (outcome, waited) = since_first_wait(pin!(call)).await;
+        let began = context.state.audit.sample();
+        let call = Box::pin(runtime.profile(&request, context.reply));
+        let (outcome, waited) = time_from_first_wait(pin!(call)).await;
         let name = spec.name;
-        call_log::note(scope.host, caller, name, &request, &outcome, began, waited);
-        return Flow::Continue;
+        call_log::record(
+            context.state,
+            caller,
+            name,
+            &request,
+            &outcome,
+            began,
+            waited,
+        );
+        return AfterReply::KeepOpen;
     }
-    match runtime.run(command, inner, scope.reply).await {
+    match runtime.run(command, inner, context.reply).await {
         Outcome::Done(receipt) => {
             if let Some(receipt) = receipt {
-                scope.session.note(receipt);
+                context.session.add_receipt(receipt);
             }
         }
         Outcome::Background(mut call) => {
-            let host = Arc::clone(scope.host);
+            let state = Arc::clone(context.state);
             let caller = caller();
-            scope.host.background.spawn(async move {
-                let began = host.audit.begin();
+            context.state.background.spawn(async move {
+                let began = state.audit.sample();
                 let (ended, waited) =
-                    since_first_wait(pin!(host.long_calls.run(Box::pin(call.run())))).await;
+                    time_from_first_wait(pin!(state.long_calls.run(Box::pin(call.run())))).await;
                 // One that is cut off is dropped unpublished, and then says so itself.
                 let Some(outcome) = ended else {
                     return;
@@ -134,7 +154,7 @@ pub(crate) async fn run(spec: &'static Spec, command: Command<'_>, scope: &mut S
                 call.with_request(|request| {
                     let name = spec.name;
                     let caller = || caller.clone();
-                    call_log::note(&host, caller, name, request, &outcome, began, waited);
+                    call_log::record(&state, caller, name, request, &outcome, began, waited);
                 });
                 // What it proves is waited for before anybody can fetch the reply.
                 match settle(outcome.receipt).await {
@@ -146,7 +166,7 @@ pub(crate) async fn run(spec: &'static Spec, command: Command<'_>, scope: &mut S
             });
         }
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }
 
 async fn settle(receipt: Option<Receipt>) -> Result<(), StoreError> {
@@ -162,31 +182,31 @@ async fn settle(receipt: Option<Receipt>) -> Result<(), StoreError> {
 pub(crate) async fn run_blocking(
     spec: &'static Spec,
     argv: &[&[u8]],
-    scope: &mut Scope<'_>,
-) -> Flow {
-    let host = Arc::clone(scope.host);
+    context: &mut RequestContext<'_>,
+) -> AfterReply {
+    let state = Arc::clone(context.state);
     let words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
-    let protocol = scope.reply.protocol();
+    let protocol = context.reply.protocol();
     let ran = tokio::task::spawn_blocking(move || {
         let mut reply = Encoder::new(protocol);
-        blocking(&host, spec, &words, &mut reply);
+        blocking(&state, spec, &words, &mut reply);
         reply.take()
     });
     match ran.await {
-        Ok(reply) => scope.reply.raw(&reply),
+        Ok(reply) => context.reply.raw(&reply),
         Err(error) => {
             tracing::error!(command = spec.name, %error, "a command ended by a panic, which is a bug");
-            scope.reply.error(
+            context.reply.error(
                 "ERR the command failed inside the server, which is a bug; its log tells more",
             );
         }
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }
 
-fn blocking(host: &Host, spec: &'static Spec, words: &[Box<[u8]>], reply: &mut Encoder) {
+fn blocking(state: &ServerState, spec: &'static Spec, words: &[Box<[u8]>], reply: &mut Encoder) {
     let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
-    match (&host.functions, spec.read(&argv)) {
+    match (&state.functions, spec.read(&argv)) {
         (Some(runtime), Ok(command)) => runtime.run_blocking(command, reply),
         (_, Err(error)) => reply.error_display(&error),
         // Checked before.

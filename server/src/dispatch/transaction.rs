@@ -3,10 +3,13 @@
 use ferrite_protocol::resp::Encoder;
 use ferrite_store::{Retry, Unit};
 
-use crate::commands::{self, Flow, Scope, wrong_arity};
+use crate::commands::replies::wrong_arity;
+use crate::commands::table;
+use crate::commands::transactions::discard::discard;
 use crate::dispatch::authorize::permitted;
-use crate::dispatch::outcome::{Later, Step};
+use crate::dispatch::progress::{Pending, Progress};
 use crate::keyspace::reply_writer::Replies;
+use crate::request::{AfterReply, RequestContext};
 
 /// Requests that one client may hold back.
 const REQUESTS_MAX: usize = 100_000;
@@ -16,130 +19,131 @@ const BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Takes a request of a client that has said `MULTI`.
 #[cold]
-pub(crate) fn take<'a>(scope: &mut Scope<'_>, argv: &'a [&'a [u8]]) -> Step<'a> {
+pub(crate) fn take<'a>(context: &mut RequestContext<'_>, argv: &'a [&'a [u8]]) -> Progress<'a> {
     let name = argv[0].to_ascii_uppercase();
     match name.as_slice() {
         b"EXEC" | b"DISCARD" | b"MULTI" | b"WATCH" | b"UNWATCH" | b"QUIT" | b"RESET" => {
-            let Some(spec) = commands::find(&name) else {
-                return Step::Done(Flow::Continue);
+            let Some(spec) = table::find(&name) else {
+                return Progress::Done(AfterReply::KeepOpen);
             };
             if !spec.takes(argv.len()) {
-                spoil(scope);
-                wrong_arity(scope.reply, spec.name);
-                return Step::Done(Flow::Continue);
+                spoil(context);
+                wrong_arity(context.reply, spec.name);
+                return Progress::Done(AfterReply::KeepOpen);
             }
             match name.as_slice() {
-                b"EXEC" => return execute(scope),
-                b"MULTI" => scope.reply.error("ERR MULTI calls can not be nested"),
-                b"WATCH" => scope.reply.error("ERR WATCH inside MULTI is not allowed"),
-                b"UNWATCH" => hold(scope, argv),
-                _ => return Step::Done((spec.run)(scope, argv)),
+                b"EXEC" => return execute(context),
+                b"MULTI" => context.reply.error("ERR MULTI calls can not be nested"),
+                b"WATCH" => context.reply.error("ERR WATCH inside MULTI is not allowed"),
+                b"UNWATCH" => hold(context, argv),
+                _ => return Progress::Done((spec.run)(context, argv)),
             }
         }
         _ => {
-            if check(scope, argv) {
-                hold(scope, argv);
+            if check(context, argv) {
+                hold(context, argv);
             } else {
-                spoil(scope);
+                spoil(context);
             }
         }
     }
-    Step::Done(Flow::Continue)
+    Progress::Done(AfterReply::KeepOpen)
 }
 
 /// Whether a request can be held back; writes the error if not.
-fn check(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
+fn check(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> bool {
     if ferrite_runtime::commands::find(argv[0]).is_some() {
-        scope.reply.error(format!(
+        context.reply.error(format!(
             "ERR {} is not allowed in MULTI: a call is a transaction of its own",
             argv[0].to_ascii_uppercase().escape_ascii()
         ));
         return false;
     }
-    if let Some(spec) = commands::find(argv[0]) {
+    if let Some(spec) = table::find(argv[0]) {
         if !spec.takes(argv.len()) {
-            wrong_arity(scope.reply, spec.name);
+            wrong_arity(context.reply, spec.name);
             return false;
         }
         let allowed = matches!(spec.name, "PING" | "ECHO" | "SELECT");
         if !allowed {
-            scope
+            context
                 .reply
                 .error(format!("ERR {} is not allowed in MULTI", spec.name));
         }
         return allowed;
     }
-    if !scope.session.is_unrestricted() && !permitted(scope, argv) {
+    if !context.session.is_unrestricted() && !permitted(context, argv) {
         return false;
     }
-    match scope.host.store.describe(argv) {
+    match context.state.store.describe(argv) {
         Ok(_) => true,
         Err(error) => {
-            scope.reply.error_display(&error);
+            context.reply.error_display(&error);
             false
         }
     }
 }
 
-fn spoil(scope: &mut Scope<'_>) {
-    if let Some(held) = &mut scope.session.held {
-        held.broken = true;
+fn spoil(context: &mut RequestContext<'_>) {
+    if let Some(queued) = &mut context.session.queued {
+        queued.aborted = true;
     }
 }
 
-fn hold(scope: &mut Scope<'_>, argv: &[&[u8]]) {
-    let Some(held) = &mut scope.session.held else {
+fn hold(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
+    let Some(queued) = &mut context.session.queued else {
         return;
     };
-    held.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
-    if held.len() >= REQUESTS_MAX || held.bytes > BYTES_MAX {
-        held.broken = true;
-        held.requests = Vec::new();
-        scope.reply.error(format!(
+    queued.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
+    if queued.len() >= REQUESTS_MAX || queued.bytes > BYTES_MAX {
+        queued.aborted = true;
+        queued.requests = Vec::new();
+        context.reply.error(format!(
             "ERR MULTI holds at most {REQUESTS_MAX} requests and {BYTES_MAX} bytes"
         ));
         return;
     }
-    held.requests
+    queued
+        .requests
         .push(argv.iter().map(|&word| word.into()).collect());
-    scope.client.set_queued(Some(held.len()));
-    scope.reply.simple("QUEUED");
+    context.client.set_queued(Some(queued.len()));
+    context.reply.simple("QUEUED");
 }
 
 /// Runs what was held back.
-pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
-    let Some(held) = scope.session.held.take() else {
-        scope.reply.error("ERR EXEC without MULTI");
-        return Step::Done(Flow::Continue);
+pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
+    let Some(queued) = context.session.queued.take() else {
+        context.reply.error("ERR EXEC without MULTI");
+        return Progress::Done(AfterReply::KeepOpen);
     };
-    if held.broken {
-        forget(scope);
-        scope
+    if queued.aborted {
+        discard(context);
+        context
             .reply
             .error("EXECABORT Transaction discarded because of previous errors.");
-        return Step::Done(Flow::Continue);
+        return Progress::Done(AfterReply::KeepOpen);
     }
-    let requests: Vec<Vec<&[u8]>> = held
+    let requests: Vec<Vec<&[u8]>> = queued
         .requests
         .iter()
         .map(|request| request.iter().map(|word| &**word).collect())
         .collect();
     let argvs: Vec<&[&[u8]]> = requests.iter().map(Vec::as_slice).collect();
-    let begun = match scope
-        .host
+    let begun = match context
+        .state
         .store
-        .begin_unit(&mut scope.session.store, &argvs)
+        .begin_unit(&mut context.session.store, &argvs)
     {
         Ok(Some(mut unit)) => {
-            scope.reply.array(argvs.len());
+            context.reply.array(argvs.len());
             for argv in &argvs {
-                run(&mut unit, argv, scope.reply);
+                run(&mut unit, argv, context.reply);
             }
             unit.finish();
             Ok(())
         }
         Ok(None) => {
-            scope.reply.null_array();
+            context.reply.null_array();
             Ok(())
         }
         Err(retry) => Err(retry),
@@ -147,17 +151,19 @@ pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
     drop(argvs);
     drop(requests);
     if let Err(retry) = begun {
-        scope.session.held = Some(held);
-        return Step::Later(Later::Exec(retry));
+        context.session.queued = Some(queued);
+        return Progress::Waiting(Pending::Exec(retry));
     }
-    scope.client.set_database(scope.session.store.database());
-    scope.client.set_queued(None);
-    Step::Done(Flow::Continue)
+    context
+        .client
+        .set_database(context.session.store.database());
+    context.client.set_queued(None);
+    Progress::Done(AfterReply::KeepOpen)
 }
 
 /// Runs one request of a unit.
 fn run(unit: &mut Unit<'_>, argv: &[&[u8]], reply: &mut Encoder) {
-    let Some(spec) = commands::find(argv[0]) else {
+    let Some(spec) = table::find(argv[0]) else {
         unit.execute(argv, &mut Replies(reply));
         return;
     };
@@ -175,19 +181,7 @@ fn run(unit: &mut Unit<'_>, argv: &[&[u8]], reply: &mut Encoder) {
 }
 
 /// Waits for keys that a call has reserved, and tries again.
-pub(crate) async fn retry(scope: &mut Scope<'_>, retry: Retry) -> Step<'static> {
+pub(crate) async fn retry(context: &mut RequestContext<'_>, retry: Retry) -> Progress<'static> {
     retry.await;
-    execute(scope)
-}
-
-/// Forgets what was held back and what is watched.
-pub(crate) fn forget(scope: &mut Scope<'_>) {
-    scope.session.held = None;
-    scope.host.store.unwatch(&mut scope.session.store);
-    scope.client.set_queued(None);
-}
-
-/// The error of a request that only makes sense after `MULTI`.
-pub(crate) fn without_multi(scope: &mut Scope<'_>, name: &str) {
-    scope.reply.error(format!("ERR {name} without MULTI"));
+    execute(context)
 }

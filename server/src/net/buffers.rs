@@ -19,13 +19,13 @@ thread_local! {
 }
 
 /// An empty buffer of at least [`BUFFER_BYTES`].
-pub(crate) fn lend() -> Vec<u8> {
+pub(crate) fn take() -> Vec<u8> {
     KEPT.with_borrow_mut(Vec::pop)
         .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
 }
 
 /// Takes a buffer back, from whichever thread lent it.
-pub(crate) fn give_back(mut buffer: Vec<u8>) {
+pub(crate) fn recycle(mut buffer: Vec<u8>) {
     if !(BUFFER_BYTES..=KEPT_BYTES_MAX).contains(&buffer.capacity()) {
         return;
     }
@@ -39,22 +39,22 @@ pub(crate) fn give_back(mut buffer: Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUFFER_BYTES, KEPT_BYTES_MAX, give_back, lend};
+    use super::{BUFFER_BYTES, KEPT_BYTES_MAX, recycle, take};
 
     #[test]
     fn a_buffer_is_used_again_and_comes_back_empty() {
-        let mut buffer = lend();
+        let mut buffer = take();
         buffer.extend_from_slice(b"somebody's data");
         let address = buffer.as_ptr();
-        give_back(buffer);
-        let again = lend();
+        recycle(buffer);
+        let again = take();
         assert_eq!(again.as_ptr(), address);
         assert!(again.is_empty() && again.capacity() >= BUFFER_BYTES);
     }
 
     #[test]
     fn a_large_buffer_is_not_kept() {
-        give_back(Vec::with_capacity(KEPT_BYTES_MAX + 1));
-        assert!(lend().capacity() <= KEPT_BYTES_MAX);
+        recycle(Vec::with_capacity(KEPT_BYTES_MAX + 1));
+        assert!(take().capacity() <= KEPT_BYTES_MAX);
     }
 }

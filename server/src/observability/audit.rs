@@ -9,25 +9,25 @@ use crate::config;
 #[derive(Debug)]
 pub(crate) struct Audit {
     which: config::Audit,
-    until_next: AtomicU32,
+    calls: AtomicU32,
 }
 
 impl Audit {
     pub(crate) const fn new(which: config::Audit) -> Self {
         Self {
             which,
-            until_next: AtomicU32::new(0),
+            calls: AtomicU32::new(0),
         }
     }
 
     /// Whether the call that begins now gets a line however it ends.
     #[inline]
-    pub(crate) fn begin(&self) -> Option<Instant> {
+    pub(crate) fn sample(&self) -> Option<Instant> {
         match self.which {
             config::Audit::Off => None,
             config::Audit::Errors => None,
             config::Audit::OneIn(every) => {
-                let turn = self.until_next.fetch_add(1, Ordering::Relaxed);
+                let turn = self.calls.fetch_add(1, Ordering::Relaxed);
                 turn.is_multiple_of(every).then(Instant::now)
             }
         }

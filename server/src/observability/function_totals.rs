@@ -4,7 +4,7 @@ use crate::keyspace::embedded::Functions;
 
 /// What all functions do together at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FunctionsSum {
+pub(crate) struct FunctionTotals {
     /// Functions there are.
     pub(crate) functions: usize,
     /// Those whose code is loaded.
@@ -20,7 +20,7 @@ pub(crate) struct FunctionsSum {
     pub(crate) retries: u64,
 }
 
-impl FunctionsSum {
+impl FunctionTotals {
     pub(crate) fn of(runtime: &Functions) -> Self {
         let mut sum = Self::default();
         for registered in runtime.functions() {

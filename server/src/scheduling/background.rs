@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout_at};
 
 /// Tasks that belong to no connection.
 #[derive(Debug, Default)]
-pub(crate) struct Background(Mutex<JoinSet<()>>);
+pub(crate) struct BackgroundCalls(Mutex<JoinSet<()>>);
 
-impl Background {
+impl BackgroundCalls {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.0.lock();
         // Those that are over make room.

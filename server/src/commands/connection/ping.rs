@@ -1,6 +1,8 @@
 //! `PING [message]`
 
-use crate::commands::{Flow, Scope, Spec, wrong_arity};
+use crate::commands::replies::wrong_arity;
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "PING",
@@ -14,11 +16,11 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     match argv {
-        [_] => scope.reply.simple("PONG"),
-        [_, message] => scope.reply.bulk(message),
-        _ => wrong_arity(scope.reply, SPEC.name),
+        [_] => context.reply.simple("PONG"),
+        [_, message] => context.reply.bulk(message),
+        _ => wrong_arity(context.reply, SPEC.name),
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }

@@ -3,9 +3,9 @@
 use ferrite_runtime::commands::{COMMANDS, Keys as FunctionKeys, find as find_function};
 use ferrite_store::{KeyAccess, StoreError};
 
-use crate::commands::SPECS;
 use crate::commands::docs::data;
-use crate::state::Host;
+use crate::commands::table::SPECS;
+use crate::state::ServerState;
 
 /// What is known of a command.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl KeysError {
 }
 
 /// Every command, each once.
-pub(in crate::commands) fn all(host: &Host) -> Vec<Entry> {
+pub(in crate::commands) fn all(state: &ServerState) -> Vec<Entry> {
     let own = SPECS.iter().map(|spec| Entry {
         name: spec.name.to_ascii_lowercase(),
         arity: spec.arity,
@@ -50,7 +50,7 @@ pub(in crate::commands) fn all(host: &Host) -> Vec<Entry> {
         summary: spec.summary,
         arguments: spec.arguments,
     });
-    let data = host.store.commands().map(|spec| {
+    let data = state.store.commands().map(|spec| {
         // Each has one; a test says so.
         let doc = data::find(spec.name);
         Entry {
@@ -63,7 +63,7 @@ pub(in crate::commands) fn all(host: &Host) -> Vec<Entry> {
             arguments: doc.map_or("", |doc| doc.arguments),
         }
     });
-    let functions = host
+    let functions = state
         .functions
         .iter()
         .flat_map(|_| COMMANDS)
@@ -84,10 +84,10 @@ pub(in crate::commands) fn all(host: &Host) -> Vec<Entry> {
 
 /// The keys of a request.
 pub(in crate::commands) fn keys<'a>(
-    host: &Host,
+    state: &ServerState,
     request: &[&'a [u8]],
 ) -> Result<Vec<&'a [u8]>, KeysError> {
-    if let Some(spec) = crate::commands::find(request[0]) {
+    if let Some(spec) = crate::commands::table::find(request[0]) {
         return if spec.takes(request.len()) {
             Ok(Vec::new())
         } else {
@@ -98,7 +98,7 @@ pub(in crate::commands) fn keys<'a>(
         let positions = spec.key_positions(request).map_err(|_| KeysError::Arity)?;
         return Ok(request[positions].to_vec());
     }
-    let access = host.store.describe(request).map_err(|error| match error {
+    let access = state.store.describe(request).map_err(|error| match error {
         StoreError::Arity(_) => KeysError::Arity,
         _ => KeysError::UnknownCommand,
     })?;

@@ -4,7 +4,9 @@ use ferrite_protocol::resp::Encoder;
 
 use crate::commands::docs::catalog::{self, Entry};
 use crate::commands::docs::usage;
-use crate::commands::{Flow, Scope, Spec, help, unknown_subcommand, wrong_arity};
+use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "COMMAND",
@@ -34,50 +36,52 @@ const HELP: [&str; 13] = [
     "    The keys of a request.",
 ];
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let Some(subcommand) = argv.get(1) else {
-        let entries = catalog::all(scope.host);
-        scope.reply.array(entries.len());
+        let entries = catalog::all(context.state);
+        context.reply.array(entries.len());
         for entry in &entries {
-            info(scope.reply, entry);
+            info(context.reply, entry);
         }
-        return Flow::Continue;
+        return AfterReply::KeepOpen;
     };
     let subcommand = subcommand.to_ascii_uppercase();
     match (subcommand.as_slice(), &argv[2..]) {
-        (b"COUNT", []) => scope.reply.count(catalog::all(scope.host).len() as u64),
-        (b"LIST", options) => list(scope, options),
+        (b"COUNT", []) => context
+            .reply
+            .count(catalog::all(context.state).len() as u64),
+        (b"LIST", options) => list(context, options),
         (b"INFO", names) => {
-            let entries = named(scope, names);
-            scope.reply.array(entries.len());
+            let entries = named(context, names);
+            context.reply.array(entries.len());
             for entry in entries {
                 match entry {
-                    Some(entry) => info(scope.reply, &entry),
-                    None => scope.reply.null_array(),
+                    Some(entry) => info(context.reply, &entry),
+                    None => context.reply.null_array(),
                 }
             }
         }
         (b"DOCS", names) => {
-            let entries: Vec<Entry> = named(scope, names).into_iter().flatten().collect();
-            scope.reply.map(entries.len());
+            let entries: Vec<Entry> = named(context, names).into_iter().flatten().collect();
+            context.reply.map(entries.len());
             for entry in &entries {
-                docs(scope.reply, entry);
+                docs(context.reply, entry);
             }
         }
-        (b"GETKEYS", request) if !request.is_empty() => get_keys(scope, request),
-        (b"HELP", []) => help(scope.reply, &HELP),
+        (b"GETKEYS", request) if !request.is_empty() => get_keys(context, request),
+        (b"HELP", []) => help(context.reply, &HELP),
         (b"COUNT" | b"GETKEYS" | b"HELP", _) => {
             let name = format!("command|{}", String::from_utf8_lossy(&subcommand));
-            wrong_arity(scope.reply, &name);
+            wrong_arity(context.reply, &name);
         }
-        _ => unknown_subcommand(scope.reply, SPEC.name, argv[1]),
+        _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }
 
 /// The commands of these names, or all of them where there are no names.
-fn named(scope: &Scope<'_>, names: &[&[u8]]) -> Vec<Option<Entry>> {
-    let entries = catalog::all(scope.host);
+fn named(context: &RequestContext<'_>, names: &[&[u8]]) -> Vec<Option<Entry>> {
+    let entries = catalog::all(context.state);
     if names.is_empty() {
         return entries.into_iter().map(Some).collect();
     }
@@ -92,7 +96,7 @@ fn named(scope: &Scope<'_>, names: &[&[u8]]) -> Vec<Option<Entry>> {
         .collect()
 }
 
-fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
+fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
     let pattern = match options {
         [] => b"*".to_vec(),
         [filter, pattern, glob]
@@ -107,21 +111,21 @@ fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
                     || kind.eq_ignore_ascii_case(b"ACLCAT")) =>
         {
             // There are no modules, and no categories.
-            scope.reply.array(0);
+            context.reply.array(0);
             return;
         }
         _ => {
-            scope.reply.error("ERR syntax error");
+            context.reply.error("ERR syntax error");
             return;
         }
     };
-    let names: Vec<Entry> = catalog::all(scope.host)
+    let names: Vec<Entry> = catalog::all(context.state)
         .into_iter()
         .filter(|entry| ferrite_protocol::glob::matches(&pattern, entry.name.as_bytes()))
         .collect();
-    scope.reply.array(names.len());
+    context.reply.array(names.len());
     for entry in names {
-        scope.reply.bulk(entry.name.as_bytes());
+        context.reply.bulk(entry.name.as_bytes());
     }
 }
 
@@ -165,17 +169,17 @@ fn docs(reply: &mut Encoder, entry: &Entry) {
     }
 }
 
-fn get_keys(scope: &mut Scope<'_>, request: &[&[u8]]) {
-    match catalog::keys(scope.host, request) {
+fn get_keys(context: &mut RequestContext<'_>, request: &[&[u8]]) {
+    match catalog::keys(context.state, request) {
         Ok(keys) if keys.is_empty() => {
-            scope.reply.error("ERR The command has no key arguments");
+            context.reply.error("ERR The command has no key arguments");
         }
         Ok(keys) => {
-            scope.reply.array(keys.len());
+            context.reply.array(keys.len());
             for key in keys {
-                scope.reply.bulk(key);
+                context.reply.bulk(key);
             }
         }
-        Err(error) => scope.reply.error(error.text()),
+        Err(error) => context.reply.error(error.text()),
     }
 }

@@ -1,7 +1,9 @@
 //! `CONFIG GET pattern …`
 
-use crate::commands::{Flow, Scope, Spec, help, unknown_subcommand, wrong_arity};
+use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
+use crate::commands::spec::Spec;
 use crate::config::Right;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "CONFIG",
@@ -25,21 +27,21 @@ const HELP: [&str; 7] = [
     "    This text.",
 ];
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let subcommand = argv[1].to_ascii_uppercase();
     match (subcommand.as_slice(), &argv[2..]) {
-        (b"GET", patterns) if !patterns.is_empty() => get(scope, patterns),
-        (b"HELP", []) => help(scope.reply, &HELP),
+        (b"GET", patterns) if !patterns.is_empty() => get(context, patterns),
+        (b"HELP", []) => help(context.reply, &HELP),
         (b"GET" | b"HELP", _) => {
             let name = format!("config|{}", String::from_utf8_lossy(&subcommand));
-            wrong_arity(scope.reply, &name);
+            wrong_arity(context.reply, &name);
         }
-        (b"SET" | b"REWRITE", _) => scope.reply.error(
+        (b"SET" | b"REWRITE", _) => context.reply.error(
             "ERR the configuration is set by file, environment and flags, and fixed while the server runs",
         ),
-        _ => unknown_subcommand(scope.reply, SPEC.name, argv[1]),
+        _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }
 
 /// Names that tools ask Redis for, and what to answer.
@@ -47,9 +49,9 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
 /// `redis-benchmark` and client libraries ask for these and go on more quietly with an answer.
 const FOREIGN: [(&str, &str); 3] = [("save", ""), ("appendonly", "no"), ("databases", "16")];
 
-fn get(scope: &mut Scope<'_>, patterns: &[&[u8]]) {
-    let own = scope
-        .host
+fn get(context: &mut RequestContext<'_>, patterns: &[&[u8]]) {
+    let own = context
+        .state
         .config
         .settings()
         .into_iter()
@@ -72,10 +74,10 @@ fn get(scope: &mut Scope<'_>, patterns: &[&[u8]]) {
             })
         })
         .collect();
-    scope.reply.map(found.len());
+    context.reply.map(found.len());
     for (name, value) in found {
-        scope.reply.bulk(name.as_bytes());
-        scope.reply.bulk(value.as_bytes());
+        context.reply.bulk(name.as_bytes());
+        context.reply.bulk(value.as_bytes());
     }
 }
 

@@ -1,7 +1,8 @@
 //! `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE]`
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
 use crate::config::Right;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "SHUTDOWN",
@@ -17,21 +18,21 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 
 const OPTIONS: [&[u8]; 4] = [b"NOSAVE", b"SAVE", b"NOW", b"FORCE"];
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let known = |word: &&[u8]| {
         OPTIONS
             .iter()
             .any(|option| option.eq_ignore_ascii_case(word))
     };
     if !argv[1..].iter().all(known) {
-        scope.reply.error("ERR syntax error");
-        return Flow::Continue;
+        context.reply.error("ERR syntax error");
+        return AfterReply::KeepOpen;
     }
     tracing::info!(
-        client = scope.client.id,
+        client = context.client.id,
         "a client asked the server to stop"
     );
-    scope.host.stop();
+    context.state.stop();
     // As with Redis, the answer is the end of the connection.
-    Flow::Close
+    AfterReply::Close
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ferrite_runtime::metrics::latency_histogram::LatencyHistogram;
 
-use crate::commands::resident_bytes;
 use crate::keyspace::embedded::Functions;
-use crate::state::Host;
+use crate::process::memory::resident_bytes;
+use crate::state::ServerState;
 
 /// Upper ends of the latency buckets, in microseconds: a hundredth of a bucket of the next decade
 /// never matters to an alert, so three a decade do.
@@ -17,10 +17,10 @@ const BUCKETS_MICROS: [u64; 22] = [
 ];
 
 /// Everything there is to tell.
-pub(crate) fn text(host: &Host) -> String {
+pub(crate) fn text(state: &ServerState) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
-    server(host, &mut page);
-    if let Some(runtime) = &host.functions {
+    server(state, &mut page);
+    if let Some(runtime) = &state.functions {
         functions(runtime, &mut page);
         compilations(runtime, &mut page);
         cache(runtime, &mut page);
@@ -42,43 +42,43 @@ impl Page {
     }
 
     /// A metric with one sample.
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.head(name, kind, help);
         self.sample(name, "", value);
     }
 }
 
-fn server(host: &Host, page: &mut Page) {
-    let stats = &host.stats;
+fn server(state: &ServerState, page: &mut Page) {
+    let stats = &state.stats;
     page.head("ferrite_info", "gauge", "The server's version.");
     page.sample(
         "ferrite_info",
         concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"),
         1,
     );
-    page.one(
+    page.single(
         "ferrite_uptime_seconds",
         "gauge",
         "Time since the start.",
-        host.started.elapsed().as_secs_f64(),
+        state.started.elapsed().as_secs_f64(),
     );
-    page.one(
+    page.single(
         "ferrite_resident_memory_bytes",
         "gauge",
         "Memory that the process has in use.",
         resident_bytes(),
     );
-    page.one(
+    page.single(
         "ferrite_connections",
         "gauge",
         "Connections now.",
-        host.clients.len(),
+        state.clients.len(),
     );
-    page.one(
+    page.single(
         "ferrite_request_memory_bytes",
         "gauge",
         "Memory of large requests that are arriving.",
-        host.request_memory.bytes(),
+        state.request_memory.bytes(),
     );
     for (name, help, counter) in [
         (
@@ -122,20 +122,20 @@ fn server(host: &Host, page: &mut Page) {
             &stats.authentication_failures,
         ),
     ] {
-        page.one(name, "counter", help, counter.get());
+        page.single(name, "counter", help, counter.get());
     }
 }
 
 /// A metric with a sample for each function: its name, kind and help, and where the value is.
-type PerFunction = (
+type FunctionMetric = (
     &'static str,
     &'static str,
     &'static str,
-    fn(&OneFunction) -> u64,
+    fn(&FunctionSample) -> u64,
 );
 
 /// What is told of one function.
-struct OneFunction {
+struct FunctionSample {
     /// `{function="…"}`; names hold nothing that needs escaping.
     labels: String,
     name: String,
@@ -146,54 +146,54 @@ struct OneFunction {
     idle_memory_bytes: u64,
 }
 
-const PER_FUNCTION: [PerFunction; 7] = [
+const FUNCTION_METRICS: [FunctionMetric; 7] = [
     (
         "ferrite_function_calls_total",
         "counter",
         "Calls that ended.",
-        |one| one.stats.calls,
+        |function| function.stats.calls,
     ),
     (
         "ferrite_function_fuel_total",
         "counter",
         "Fuel that calls used.",
-        |one| one.stats.fuel,
+        |function| function.stats.fuel,
     ),
     (
         "ferrite_function_retries_total",
         "counter",
         "Calls run again because others changed the same keys.",
-        |one| one.stats.retries,
+        |function| function.stats.retries,
     ),
     (
         "ferrite_function_running",
         "gauge",
         "Calls that run.",
-        |one| one.running,
+        |function| function.running,
     ),
     (
         "ferrite_function_waiting",
         "gauge",
         "Calls that wait for others to end.",
-        |one| one.waiting,
+        |function| function.waiting,
     ),
     (
         "ferrite_function_idle_instances",
         "gauge",
         "Instances that are kept.",
-        |one| one.idle,
+        |function| function.idle,
     ),
     (
         "ferrite_function_idle_memory_bytes",
         "gauge",
         "Linear memory of instances that are kept.",
-        |one| one.idle_memory_bytes,
+        |function| function.idle_memory_bytes,
     ),
 ];
 
 fn functions(runtime: &Functions, page: &mut Page) {
     let registered = runtime.functions();
-    page.one(
+    page.single(
         "ferrite_functions",
         "gauge",
         "Functions that are loaded.",
@@ -201,39 +201,43 @@ fn functions(runtime: &Functions, page: &mut Page) {
     );
     let ready = registered
         .iter()
-        .filter(|one| one.function().is_some())
+        .filter(|function| function.function().is_some())
         .count();
-    page.one(
+    page.single(
         "ferrite_functions_ready",
         "gauge",
         "Functions whose code is in memory.",
         ready,
     );
     // A function that was never called has nothing to tell, and there may be thousands.
-    let told: Vec<OneFunction> = registered
+    let called: Vec<FunctionSample> = registered
         .iter()
-        .map(|one| {
-            let usage = one
+        .map(|function| {
+            let usage = function
                 .function()
                 .map(|function| function.usage())
                 .unwrap_or_default();
-            let memory = one.function().map(|function| function.idle_memory_bytes());
-            OneFunction {
-                labels: format!("{{function=\"{}\"}}", one.record().name.as_str()),
-                name: one.record().name.as_str().to_owned(),
-                stats: one.stats().snapshot(),
+            let memory = function
+                .function()
+                .map(|function| function.idle_memory_bytes());
+            FunctionSample {
+                labels: format!("{{function=\"{}\"}}", function.record().name.as_str()),
+                name: function.record().name.as_str().to_owned(),
+                stats: function.stats().snapshot(),
                 running: usage.running as u64,
                 waiting: usage.waiting as u64,
                 idle: usage.idle as u64,
                 idle_memory_bytes: memory.unwrap_or(0),
             }
         })
-        .filter(|one| one.stats.calls > 0 || one.stats.errors > 0 || one.running > 0)
+        .filter(|function| {
+            function.stats.calls > 0 || function.stats.errors > 0 || function.running > 0
+        })
         .collect();
-    for (name, kind, help, value) in PER_FUNCTION {
+    for (name, kind, help, value) in FUNCTION_METRICS {
         page.head(name, kind, help);
-        for one in &told {
-            page.sample(name, &one.labels, value(one));
+        for function in &called {
+            page.sample(name, &function.labels, value(function));
         }
     }
     let name = "ferrite_function_errors_total";
@@ -242,9 +246,9 @@ fn functions(runtime: &Functions, page: &mut Page) {
         "counter",
         "Calls and loads that failed, by the error's code.",
     );
-    for one in &told {
-        for (code, count) in &one.stats.errors_by_code {
-            let labels = format!("{{function=\"{}\",code=\"{code}\"}}", one.name);
+    for function in &called {
+        for (code, count) in &function.stats.errors_by_code {
+            let labels = format!("{{function=\"{}\",code=\"{code}\"}}", function.name);
             page.sample(name, &labels, count);
         }
     }
@@ -254,20 +258,20 @@ fn functions(runtime: &Functions, page: &mut Page) {
         "histogram",
         "How long calls took; a sample of them is measured.",
     );
-    for one in &registered {
-        if let Some(latency) = one.stats().latency() {
-            let label = format!("function=\"{}\"", one.record().name.as_str());
+    for function in &registered {
+        if let Some(latency) = function.stats().latency() {
+            let label = format!("function=\"{}\"", function.record().name.as_str());
             histogram(page, name, &label, latency);
         }
     }
     let background = runtime.async_calls().usage();
-    page.one(
+    page.single(
         "ferrite_background_calls",
         "gauge",
         "Calls in the background that run or wait.",
         background.pending,
     );
-    page.one(
+    page.single(
         "ferrite_background_results",
         "gauge",
         "Replies of calls in the background that are kept.",
@@ -278,13 +282,13 @@ fn functions(runtime: &Functions, page: &mut Page) {
 /// Code that was compiled, and how long that took.
 fn compilations(runtime: &Functions, page: &mut Page) {
     let stats = runtime.acquire_stats();
-    page.one(
+    page.single(
         "ferrite_cache_found_total",
         "counter",
         "Modules whose code was in the cache.",
         stats.found(),
     );
-    page.one(
+    page.single(
         "ferrite_compile_failures_total",
         "counter",
         "Compilations that gave no code.",
@@ -359,6 +363,6 @@ fn cache(runtime: &Functions, page: &mut Page) {
             usage.quarantined,
         ),
     ] {
-        page.one(name, "gauge", help, value);
+        page.single(name, "gauge", help, value);
     }
 }

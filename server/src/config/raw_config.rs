@@ -6,11 +6,11 @@ use super::setting::{Raw, Setting};
 
 /// Values by the key's path, the strongest origin only.
 #[derive(Debug, Default)]
-pub(super) struct Typed {
+pub(super) struct RawConfig {
     values: Vec<(&'static KeyInfo, Raw, Origin)>,
 }
 
-impl Typed {
+impl RawConfig {
     /// Puts a value over whatever a weaker origin said.
     ///
     /// A list's flag may be given several times: its values add up.

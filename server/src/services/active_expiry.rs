@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::state::Host;
+use crate::state::ServerState;
 
 /// How often keys that have expired give back their memory.
-const EXPIRE_EVERY: Duration = Duration::from_millis(100);
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Segments of keys that one round looks into, so that it stays well below a millisecond.
-const EXPIRE_SEGMENTS: usize = 16;
+const SEGMENTS_PER_ROUND: usize = 16;
 
 /// Keeps the house in order until it is dropped.
-pub(crate) async fn run(host: Arc<Host>) {
-    let mut ticks = interval(EXPIRE_EVERY);
+pub(crate) async fn run(state: Arc<ServerState>) {
+    let mut ticks = interval(EXPIRY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        host.store.expire_cycle(EXPIRE_SEGMENTS);
+        state.store.expire_cycle(SEGMENTS_PER_ROUND);
     }
 }

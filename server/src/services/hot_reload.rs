@@ -8,28 +8,28 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::keyspace::embedded::Functions;
-use crate::state::Host;
+use crate::state::ServerState;
 
 /// How often files are looked at. Looking is one system call a file, and works on every file
 /// system, which notifications do not.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Watches until it is dropped.
-pub(crate) async fn run(host: Arc<Host>) {
-    let mut watch = Watch::default();
-    let mut ticks = interval(LOOK_EVERY);
+pub(crate) async fn run(state: Arc<ServerState>) {
+    let mut watcher = Watcher::default();
+    let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let host = Arc::clone(&host);
+        let state = Arc::clone(&state);
         let looked = tokio::task::spawn_blocking(move || {
-            if let Some(runtime) = &host.functions {
-                watch.look(runtime);
+            if let Some(runtime) = &state.functions {
+                watcher.check(runtime);
             }
-            watch
+            watcher
         });
         match looked.await {
-            Ok(back) => watch = back,
+            Ok(back) => watcher = back,
             Err(error) => {
                 tracing::error!(%error, "watching files ended by a panic, which is a bug");
                 return;
@@ -40,29 +40,29 @@ pub(crate) async fn run(host: Arc<Host>) {
 
 /// What a file looked like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
+struct FileStamp {
     modified: Option<SystemTime>,
     bytes: u64,
 }
 
 /// What is known of a function's file.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct WatchedFile {
     /// What the file looked like when it was loaded, or first seen.
-    loaded: Look,
+    loaded: FileStamp,
     /// What it looked like last time.
-    last: Look,
+    last: FileStamp,
 }
 
 /// What files looked like.
 #[derive(Debug, Default)]
-struct Watch {
-    known: HashMap<PathBuf, Known>,
+struct Watcher {
+    known: HashMap<PathBuf, WatchedFile>,
 }
 
-impl Watch {
+impl Watcher {
     /// Reloads the functions whose files have changed, and are not changing any more.
-    fn look(&mut self, runtime: &Functions) {
+    fn check(&mut self, runtime: &Functions) {
         let Some(dir) = runtime.options().source.module_dir.clone() else {
             return;
         };
@@ -72,12 +72,12 @@ impl Watch {
                 continue;
             };
             let path = dir.join(file);
-            let Some(look) = look_at(&path) else {
+            let Some(look) = stamp(&path) else {
                 continue;
             };
             let known = self.known.entry(path.clone()).or_insert_with(|| {
                 tracing::info!(function = name, file = %path.display(), "watching");
-                Known {
+                WatchedFile {
                     loaded: look,
                     last: look,
                 }
@@ -102,10 +102,10 @@ impl Watch {
     }
 }
 
-fn look_at(path: &Path) -> Option<Look> {
+fn stamp(path: &Path) -> Option<FileStamp> {
     // Whether the path leads out of the folder is checked when the file is read.
     let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    Some(Look {
+    Some(FileStamp {
         modified: metadata.modified().ok(),
         bytes: metadata.len(),
     })

@@ -3,18 +3,18 @@
 use ferrite_runtime::commands::{Command, Spec as FunctionSpec};
 use ferrite_store::{Blocked, Retry};
 
-use crate::commands::Flow;
+use crate::request::AfterReply;
 
 /// What came of a request.
-pub(crate) enum Step<'a> {
+pub(crate) enum Progress<'a> {
     /// It was answered.
-    Done(Flow),
+    Done(AfterReply),
     /// It has to wait for something.
-    Later(Later<'a>),
+    Waiting(Pending<'a>),
 }
 
 /// A request that has to wait. Dropping it ends it, and nothing of it is kept.
-pub(crate) enum Later<'a> {
+pub(crate) enum Pending<'a> {
     /// A function's call, or something else that takes as long as a function.
     Function {
         /// The command.
