@@ -1,43 +1,28 @@
-//! What came of a request: its answer, or what it has to wait for.
+//! How far a request has come: it is answered, or it has to wait.
 
-use ferrite_runtime::commands::{Command, Spec as FunctionSpec};
-use ferrite_store::{Blocked, Retry};
+use ferrite_store::{Blocked, DataCommand, Retry};
 
 use crate::request::AfterReply;
 
-/// What came of a request.
+/// How far a request has come.
 pub(crate) enum Progress<'a> {
-    /// It was answered.
+    /// Its reply is written.
     Done(AfterReply),
-    /// It has to wait for something.
+    /// It has to wait; no reply is written yet.
     Waiting(Pending<'a>),
 }
 
-/// A request that has to wait. Dropping it ends it, and nothing of it is kept.
+/// A request that has to wait. If it is dropped, the request has no effect.
 pub(crate) enum Pending<'a> {
-    /// A function's call, or something else that takes as long as a function.
-    Function {
-        /// The command.
-        spec: &'static FunctionSpec,
-        /// What it asks for.
-        command: Command<'a>,
-    },
-    /// A command that blocks its thread.
-    Blocking {
-        /// The command.
-        spec: &'static FunctionSpec,
-        /// The request.
-        argv: &'a [&'a [u8]],
-    },
-    /// A write to keys that a call has reserved.
-    Reserved {
-        /// What resolves when they are free.
+    /// A write to keys that a call has reserved, or while the queue of writes to disk is full.
+    Write {
+        /// Resolves when the request should be tried again.
         retry: Retry,
-        /// The request.
+        command: DataCommand,
         argv: &'a [&'a [u8]],
     },
-    /// An `EXEC` that wants to write to keys that a call has reserved.
+    /// An `EXEC` that writes to keys that a call has reserved.
     Exec(Retry),
-    /// A command that waits for somebody to write what it would take.
+    /// A blocking command, such as `BLPOP`, that found nothing to take.
     Blocked(Blocked),
 }

@@ -1,96 +1,82 @@
-//! `MULTI`: holds requests back, and runs them as one on `EXEC`.
+//! `MULTI`: queues requests, and runs them as one transaction on `EXEC`.
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_store::{Retry, Unit};
+use ferrite_store::Unit;
 
 use crate::commands::replies::wrong_arity;
-use crate::commands::table;
+use crate::commands::table::{self, CommandRef};
 use crate::commands::transactions::discard::discard;
-use crate::dispatch::authorize::permitted;
+use crate::commands::transactions::exec::without_multi;
+use crate::dispatch::authorize::may_run;
+use crate::dispatch::data_commands;
 use crate::dispatch::progress::{Pending, Progress};
 use crate::keyspace::reply_writer::Replies;
 use crate::request::{AfterReply, RequestContext};
 
-/// Requests that one client may hold back.
+/// Requests that one client may queue.
 const REQUESTS_MAX: usize = 100_000;
 
-/// Bytes of requests that one client may hold back.
+/// Bytes of the requests that one client may queue.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Takes a request of a client that has said `MULTI`.
+/// Answers a request of a client that is between `MULTI` and `EXEC`.
 #[cold]
-pub(crate) fn take<'a>(context: &mut RequestContext<'_>, argv: &'a [&'a [u8]]) -> Progress<'a> {
-    let name = argv[0].to_ascii_uppercase();
-    match name.as_slice() {
-        b"EXEC" | b"DISCARD" | b"MULTI" | b"WATCH" | b"UNWATCH" | b"QUIT" | b"RESET" => {
-            let Some(spec) = table::find(&name) else {
-                return Progress::Done(AfterReply::KeepOpen);
-            };
-            if !spec.takes(argv.len()) {
-                spoil(context);
-                wrong_arity(context.reply, spec.name);
-                return Progress::Done(AfterReply::KeepOpen);
+pub(crate) fn answer<'a>(
+    context: &mut RequestContext<'_>,
+    command: Option<CommandRef>,
+    argv: &'a [&'a [u8]],
+) -> Progress<'a> {
+    match command {
+        Some(CommandRef::Server(spec)) if !spec.takes(argv.len()) => {
+            abort(context);
+            wrong_arity(context.reply, spec.name);
+        }
+        Some(CommandRef::Server(spec)) => match spec.name {
+            "EXEC" => return execute(context),
+            "DISCARD" | "QUIT" | "RESET" => return Progress::Done((spec.run)(context, argv)),
+            "MULTI" => context.reply.error("ERR MULTI calls can not be nested"),
+            "WATCH" => context.reply.error("ERR WATCH inside MULTI is not allowed"),
+            "UNWATCH" | "PING" | "ECHO" | "SELECT" => queue(context, argv),
+            name => {
+                abort(context);
+                context
+                    .reply
+                    .error(format!("ERR {name} is not allowed in MULTI"));
             }
-            match name.as_slice() {
-                b"EXEC" => return execute(context),
-                b"MULTI" => context.reply.error("ERR MULTI calls can not be nested"),
-                b"WATCH" => context.reply.error("ERR WATCH inside MULTI is not allowed"),
-                b"UNWATCH" => hold(context, argv),
-                _ => return Progress::Done((spec.run)(context, argv)),
+        },
+        Some(CommandRef::Function(spec)) => {
+            abort(context);
+            context.reply.error(format!(
+                "ERR {} is not allowed in MULTI: a call is a transaction of its own",
+                spec.name
+            ));
+        }
+        Some(CommandRef::Data(command)) => {
+            if !context.session.is_unrestricted() && !may_run(context, command) {
+                abort(context);
+            } else if let Err(error) = command.keys(argv) {
+                abort(context);
+                context.reply.error_display(&error);
+            } else {
+                queue(context, argv);
             }
         }
-        _ => {
-            if check(context, argv) {
-                hold(context, argv);
-            } else {
-                spoil(context);
-            }
+        None => {
+            abort(context);
+            return Progress::Done(data_commands::unknown(context, argv));
         }
     }
     Progress::Done(AfterReply::KeepOpen)
 }
 
-/// Whether a request can be held back; writes the error if not.
-fn check(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> bool {
-    if ferrite_runtime::commands::find(argv[0]).is_some() {
-        context.reply.error(format!(
-            "ERR {} is not allowed in MULTI: a call is a transaction of its own",
-            argv[0].to_ascii_uppercase().escape_ascii()
-        ));
-        return false;
-    }
-    if let Some(spec) = table::find(argv[0]) {
-        if !spec.takes(argv.len()) {
-            wrong_arity(context.reply, spec.name);
-            return false;
-        }
-        let allowed = matches!(spec.name, "PING" | "ECHO" | "SELECT");
-        if !allowed {
-            context
-                .reply
-                .error(format!("ERR {} is not allowed in MULTI", spec.name));
-        }
-        return allowed;
-    }
-    if !context.session.is_unrestricted() && !permitted(context, argv) {
-        return false;
-    }
-    match context.state.store.describe(argv) {
-        Ok(_) => true,
-        Err(error) => {
-            context.reply.error_display(&error);
-            false
-        }
-    }
-}
-
-fn spoil(context: &mut RequestContext<'_>) {
+/// Makes the next `EXEC` fail, because a request was refused.
+fn abort(context: &mut RequestContext<'_>) {
     if let Some(queued) = &mut context.session.queued {
         queued.aborted = true;
     }
 }
 
-fn hold(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
+fn queue(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
     let Some(queued) = &mut context.session.queued else {
         return;
     };
@@ -99,7 +85,7 @@ fn hold(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
         queued.aborted = true;
         queued.requests = Vec::new();
         context.reply.error(format!(
-            "ERR MULTI holds at most {REQUESTS_MAX} requests and {BYTES_MAX} bytes"
+            "ERR MULTI queues at most {REQUESTS_MAX} requests and {BYTES_MAX} bytes"
         ));
         return;
     }
@@ -110,10 +96,10 @@ fn hold(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
     context.reply.simple("QUEUED");
 }
 
-/// Runs what was held back.
+/// Runs the queued requests and writes the reply of `EXEC`, or returns what it has to wait for.
 pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
     let Some(queued) = context.session.queued.take() else {
-        context.reply.error("ERR EXEC without MULTI");
+        without_multi(context, "EXEC");
         return Progress::Done(AfterReply::KeepOpen);
     };
     if queued.aborted {
@@ -161,27 +147,24 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
     Progress::Done(AfterReply::KeepOpen)
 }
 
-/// Runs one request of a unit.
+/// Runs one of the queued requests.
 fn run(unit: &mut Unit<'_>, argv: &[&[u8]], reply: &mut Encoder) {
-    let Some(spec) = table::find(argv[0]) else {
-        unit.execute(argv, &mut Replies(reply));
-        return;
-    };
-    match (spec.name, argv) {
-        ("SELECT", [_, database]) => match unit.select(database) {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error_display(&error),
+    match table::find(argv[0]) {
+        Some(CommandRef::Data(command)) => {
+            unit.execute_command(command, argv, &mut Replies(reply));
+        }
+        Some(CommandRef::Server(spec)) => match (spec.name, argv) {
+            ("SELECT", [_, database]) => match unit.select(database) {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error_display(&error),
+            },
+            ("PING", [_]) => reply.simple("PONG"),
+            ("PING" | "ECHO", [_, message]) => reply.bulk(message),
+            // `EXEC` stops watching all keys when it begins.
+            ("UNWATCH", _) => reply.ok(),
+            (name, _) => wrong_arity(reply, name),
         },
-        ("PING", [_]) => reply.simple("PONG"),
-        ("PING" | "ECHO", [_, message]) => reply.bulk(message),
-        // What was watched is forgotten once `EXEC` begins.
-        ("UNWATCH", _) => reply.ok(),
-        (name, _) => wrong_arity(reply, name),
+        // Such requests are not queued.
+        Some(CommandRef::Function(_)) | None => unit.execute(argv, &mut Replies(reply)),
     }
-}
-
-/// Waits for keys that a call has reserved, and tries again.
-pub(crate) async fn retry(context: &mut RequestContext<'_>, retry: Retry) -> Progress<'static> {
-    retry.await;
-    execute(context)
 }

@@ -150,7 +150,7 @@ impl Socket {
     /// Sees it behind requests that are not read yet: the event loop reports the end of the stream
     /// apart from data, and interest in urgent data alone (which is never registered for) waits for
     /// just that.
-    pub(crate) async fn gone(&self) {
+    pub(crate) async fn closed(&self) {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(stream) => stream.get_ref().0,

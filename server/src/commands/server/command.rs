@@ -38,37 +38,39 @@ const HELP: [&str; 13] = [
 
 fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let Some(subcommand) = argv.get(1) else {
-        let entries = catalog::all(context.state);
-        context.reply.array(entries.len());
-        for entry in &entries {
-            info(context.reply, entry);
-        }
+        write_all(context);
         return AfterReply::KeepOpen;
     };
     let subcommand = subcommand.to_ascii_uppercase();
     match (subcommand.as_slice(), &argv[2..]) {
         (b"COUNT", []) => context
             .reply
-            .count(catalog::all(context.state).len() as u64),
+            .count(catalog::all(context.state).count() as u64),
         (b"LIST", options) => list(context, options),
+        (b"INFO", []) => write_all(context),
         (b"INFO", names) => {
-            let entries = named(context, names);
-            context.reply.array(entries.len());
-            for entry in entries {
-                match entry {
+            context.reply.array(names.len());
+            for name in names {
+                match catalog::find(context.state, name) {
                     Some(entry) => info(context.reply, &entry),
                     None => context.reply.null_array(),
                 }
             }
         }
         (b"DOCS", names) => {
-            let entries: Vec<Entry> = named(context, names).into_iter().flatten().collect();
+            let entries: Vec<Entry> = match names {
+                [] => catalog::all(context.state).collect(),
+                names => names
+                    .iter()
+                    .filter_map(|name| catalog::find(context.state, name))
+                    .collect(),
+            };
             context.reply.map(entries.len());
             for entry in &entries {
                 docs(context.reply, entry);
             }
         }
-        (b"GETKEYS", request) if !request.is_empty() => get_keys(context, request),
+        (b"GETKEYS", request) if !request.is_empty() => get_keys(context.reply, request),
         (b"HELP", []) => help(context.reply, &HELP),
         (b"COUNT" | b"GETKEYS" | b"HELP", _) => {
             let name = format!("command|{}", String::from_utf8_lossy(&subcommand));
@@ -79,21 +81,13 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     AfterReply::KeepOpen
 }
 
-/// The commands of these names, or all of them where there are no names.
-fn named(context: &RequestContext<'_>, names: &[&[u8]]) -> Vec<Option<Entry>> {
-    let entries = catalog::all(context.state);
-    if names.is_empty() {
-        return entries.into_iter().map(Some).collect();
+/// Writes an array of every command.
+fn write_all(context: &mut RequestContext<'_>) {
+    let entries: Vec<Entry> = catalog::all(context.state).collect();
+    context.reply.array(entries.len());
+    for entry in &entries {
+        info(context.reply, entry);
     }
-    names
-        .iter()
-        .map(|name| {
-            entries
-                .iter()
-                .find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
-                .cloned()
-        })
-        .collect()
 }
 
 fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
@@ -119,12 +113,11 @@ fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
             return;
         }
     };
-    let names: Vec<Entry> = catalog::all(context.state)
-        .into_iter()
+    let entries: Vec<Entry> = catalog::all(context.state)
         .filter(|entry| ferrite_protocol::glob::matches(&pattern, entry.name.as_bytes()))
         .collect();
-    context.reply.array(names.len());
-    for entry in names {
+    context.reply.array(entries.len());
+    for entry in entries {
         context.reply.bulk(entry.name.as_bytes());
     }
 }
@@ -169,17 +162,17 @@ fn docs(reply: &mut Encoder, entry: &Entry) {
     }
 }
 
-fn get_keys(context: &mut RequestContext<'_>, request: &[&[u8]]) {
-    match catalog::keys(context.state, request) {
+fn get_keys(reply: &mut Encoder, request: &[&[u8]]) {
+    match catalog::keys(request) {
         Ok(keys) if keys.is_empty() => {
-            context.reply.error("ERR The command has no key arguments");
+            reply.error("ERR The command has no key arguments");
         }
         Ok(keys) => {
-            context.reply.array(keys.len());
+            reply.array(keys.len());
             for key in keys {
-                context.reply.bulk(key);
+                reply.bulk(key);
             }
         }
-        Err(error) => context.reply.error(error.text()),
+        Err(error) => reply.error(error.text()),
     }
 }
