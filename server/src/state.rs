@@ -1,4 +1,4 @@
-//! What every connection shares: the keyspace, the functions, the users, the counters.
+//! The state that all connections share: keyspace, functions, users, counters.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,13 @@ use crate::observability::slowlog::SlowCalls;
 use crate::scheduling::background::BackgroundCalls;
 use crate::scheduling::long_calls::LongCalls;
 
-/// The server, apart from its sockets.
+/// The state that all connections share.
 pub struct ServerState {
     pub(crate) config: Config,
     pub(crate) store: Store,
-    /// What runs functions; none where they are switched off.
+    /// The runtime of functions; `None` if functions are switched off.
     pub(crate) functions: Option<Functions>,
-    /// Calls that go on after their client got an answer.
+    /// Calls that go on after their client got a reply.
     pub(crate) background: BackgroundCalls,
     pub(crate) long_calls: LongCalls,
     pub(crate) users: Users,
@@ -37,7 +37,7 @@ pub struct ServerState {
     pub(crate) audit: Audit,
     pub(crate) slow_calls: SlowCalls,
     pub(crate) started: Instant,
-    /// Memory of requests that have begun to arrive, beyond each connection's small buffer.
+    /// Memory of large requests that are arriving.
     pub(crate) request_memory: RequestMemory,
     stop: watch::Sender<bool>,
 }
@@ -48,7 +48,7 @@ pub enum StartError {
     /// The users of the configuration contradict each other.
     #[error("the configuration's users are wrong")]
     Users(#[from] UsersError),
-    /// The data cannot be used.
+    /// The data cannot be opened.
     #[error("cannot open the data")]
     Store(#[from] ferrite_store::OpenError),
     /// A limit cannot be enforced.
@@ -57,8 +57,8 @@ pub enum StartError {
     /// The keys of the configuration cannot be used.
     #[error("the configuration's keys are wrong")]
     Keys(#[from] config::KeysError),
-    /// A folder that is needed cannot be made.
-    #[error("cannot make the folder {}", path.display())]
+    /// A folder cannot be created.
+    #[error("cannot create the folder {}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -72,11 +72,12 @@ pub enum StartError {
 }
 
 impl ServerState {
-    /// Opens the keyspace and the functions as the configuration says.
+    /// Opens the keyspace and loads the functions of this configuration.
     ///
     /// # Errors
     ///
-    /// When what is needed is not there. A cache that cannot be used is no reason not to start.
+    /// If the configuration is wrong, or data or functions cannot be opened. A cache that cannot be
+    /// used is only logged.
     pub fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let users = Users::new(&config.server)?;
         let store = store(&config)?;
@@ -106,10 +107,10 @@ impl ServerState {
         self.stop.send_replace(true);
     }
 
-    /// Completes once somebody has asked the server to stop.
+    /// Waits until the server is asked to stop.
     pub(crate) async fn stopped(&self) {
         let mut stop = self.stop.subscribe();
-        // Fails only without a sender, and we are it.
+        // Fails only if the sender is dropped, which `self` holds.
         let _ = stop.wait_for(|&stop| stop).await;
     }
 }
@@ -163,7 +164,7 @@ fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
     Ok(Runtime::new(options, keyspace, cache(config))?)
 }
 
-/// The cache, if there is to be one and it can be used.
+/// Opens the cache; `None` if it is switched off or cannot be used.
 fn cache(config: &Config) -> Option<Cache> {
     if !config.cache.enabled {
         return None;
@@ -180,7 +181,7 @@ fn cache(config: &Config) -> Option<Cache> {
             tracing::warn!(
                 error,
                 root = %root.display(),
-                "the cache cannot be used: functions are compiled anew at every start, and cannot be loaded by digest"
+                "the cache cannot be used: functions are compiled at every start and cannot be loaded by digest"
             );
             None
         }

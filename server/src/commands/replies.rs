@@ -3,7 +3,7 @@
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::error::Quoted;
 
-/// The error of a request with the wrong number of arguments.
+/// Writes the error of a request with the wrong number of arguments.
 #[cold]
 pub(crate) fn wrong_arity(reply: &mut Encoder, name: &str) {
     let name = name.to_ascii_lowercase();
@@ -12,7 +12,7 @@ pub(crate) fn wrong_arity(reply: &mut Encoder, name: &str) {
     ));
 }
 
-/// The error of a subcommand that a command does not have.
+/// Writes the error of a subcommand that does not exist.
 #[cold]
 pub(crate) fn unknown_subcommand(reply: &mut Encoder, name: &str, subcommand: &[u8]) {
     reply.error(format!(

@@ -3,26 +3,27 @@
 use crate::config::Right;
 use crate::request::{AfterReply, RequestContext};
 
-/// A command of the server's own.
+/// A command that the server answers itself.
 #[derive(Debug)]
 pub(crate) struct Spec {
     /// Its name, in upper case.
     pub(crate) name: &'static str,
-    /// The number of words with the name; negative for "at least".
+    /// Number of words with the name; if negative, that many or more.
     pub(crate) arity: i32,
-    /// Flags as `COMMAND` shows them.
+    /// Flags that `COMMAND` shows.
     pub(crate) flags: &'static [&'static str],
-    /// What `COMMAND DOCS` says it is for.
+    /// What it does, in a sentence, for `COMMAND DOCS`.
     pub(crate) summary: &'static str,
-    /// Its arguments, as a person would read them.
+    /// Its arguments: `[…]` are optional, `|` separates choices, `…` repeats, capitals stand for
+    /// themselves.
     pub(crate) arguments: &'static str,
-    /// The group in `COMMAND DOCS`.
+    /// Its group in `COMMAND DOCS`.
     pub(crate) group: &'static str,
-    /// What a user needs to run it; nothing for what everyone may.
+    /// The right that a user needs to run it; `None` if every user may.
     pub(crate) right: Option<Right>,
-    /// Whether it can be run before the client has said who it is.
+    /// True if a client may run it before it has authenticated.
     pub(crate) before_auth: bool,
-    /// Runs it. The number of arguments has been checked.
+    /// Runs it. The caller has checked the number of words and the right.
     pub(crate) run: fn(&mut RequestContext<'_>, &[&[u8]]) -> AfterReply,
 }
 

@@ -1,4 +1,4 @@
-//! What is noted of a call once it is over: a line in the log, and a place among the slow ones.
+//! Records a call that has ended: a line in the log, and an entry among the slow calls.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::state::ServerState;
 /// Target of the lines, so that they can be filtered and sent elsewhere.
 const TARGET: &str = "ferrite::audit";
 
-/// Keys that one line shows.
+/// Most keys that one line shows.
 const KEYS_MAX: usize = 8;
 
-/// Who asked for a call.
+/// The client that made a call.
 #[derive(Clone)]
 pub(crate) struct Caller {
     client: u64,
@@ -34,10 +34,11 @@ impl Caller {
     }
 }
 
-/// Notes a call that is over, and the command that it was made by.
+/// Records a call that has ended.
 ///
-/// `began` is there when the call was to get a line in any case, `waited` when it took longer than
-/// a tick: then it is the time since its first tick ended.
+/// `command` is the command that made it. `began` is its start, if the audit log chose it for a line
+/// even if it succeeds. `waited` is the time since its first wait, which comes after a tick at the
+/// latest; `None` if it never waited.
 #[inline]
 pub(crate) fn record<R>(
     state: &ServerState,

@@ -20,43 +20,43 @@ use tokio_rustls::server::TlsStream;
 use crate::scheduling::futures::poll_once;
 use crate::scheduling::futures::{TimedOut, with_timeout};
 
-/// The socket as its own connection uses it.
+/// The socket, as its own connection uses it.
 pub(crate) enum Socket {
-    /// Bytes as they are.
+    /// Without encryption.
     Plain(PlainSocket),
-    /// Bytes under TLS.
+    /// With TLS.
     Tls(Box<TlsStream<PlainSocket>>),
 }
 
-/// The bytes as they go over the network.
+/// A TCP socket without TLS.
 #[derive(Debug)]
 pub(crate) struct PlainSocket {
     reader: OwnedReadHalf,
     handle: Arc<SocketHandle>,
 }
 
-/// The socket as others may use it: to end the connection.
+/// The socket, as other connections use it: to close the connection.
 ///
-/// Ending it means shutting the socket down, which its connection then sees as the client going
-/// away. So a connection waits for its socket alone, and for nothing else, however it ends.
+/// They shut the socket down, which looks to its connection as if the client disconnected. So a
+/// connection needs to wait only for its socket.
 #[derive(Debug)]
 pub(crate) struct SocketHandle {
     writer: OwnedWriteHalf,
 }
 
 impl SocketHandle {
-    /// Ends the connection at once.
+    /// Closes the connection at once.
     pub(crate) fn disconnect(&self) {
         self.shut(rustix::net::Shutdown::Both);
     }
 
-    /// Takes no further requests; replies to what runs still go out.
+    /// Stops reading further requests. Replies to running ones are still sent.
     pub(crate) fn stop_reading(&self) {
         self.shut(rustix::net::Shutdown::Read);
     }
 
     fn shut(&self, how: rustix::net::Shutdown) {
-        // Fails only where the client was faster, and then there is nothing left to do.
+        // Fails only if the client closed the connection first, and then nothing is left to do.
         let _ = rustix::net::shutdown(self.writer.as_ref(), how);
     }
 }
@@ -74,9 +74,9 @@ impl PlainSocket {
         Arc::clone(&self.handle)
     }
 
-    /// Sends a last word if the socket takes it at once, and closes.
+    /// Sends `reply` if the socket accepts it at once, and closes the connection.
     pub(crate) fn refuse(self, reply: &[u8]) {
-        // A client that cannot even take that gets nothing.
+        // If the socket is full, the client gets no reply.
         let _ = self.handle.writer.try_write(reply);
     }
 
@@ -98,11 +98,11 @@ impl PlainSocket {
 }
 
 impl Socket {
-    /// A socket on which the client speaks at once, or first agrees on TLS.
+    /// Opens a socket; with `tls`, after the handshake.
     ///
     /// # Errors
     ///
-    /// When the client does not agree, or not within `patience`.
+    /// If the handshake fails or takes longer than `timeout`.
     pub(crate) async fn open(
         tcp: PlainSocket,
         tls: Option<TlsAcceptor>,
@@ -111,20 +111,20 @@ impl Socket {
         match tls {
             None => Ok(Self::Plain(tcp)),
             Some(acceptor) => {
-                // Boxed, since most connections would carry the room for it in vain.
+                // Boxed, because connections without TLS would carry its size for nothing.
                 let stream = with_io_timeout(timeout, Box::pin(acceptor.accept(tcp))).await?;
                 Ok(Self::Tls(Box::new(stream)))
             }
         }
     }
 
-    /// Waits for bytes without a buffer to put them in; that there are some is not certain.
+    /// Waits until there may be bytes to read, without a buffer for them.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => {
-                // Of tokio's share of a turn, reading uses some and waiting for bytes none: a read that
-                // finds nothing left of it, and a wait that finds bytes, would follow each other for
-                // ever.
+                // Reading uses up tokio's cooperative budget; waiting for readiness does not. Without this
+                // line, a read that is refused for lack of budget and a wait that ends at once could
+                // alternate for ever.
                 consume_budget().await;
                 tcp.reader.readable().await
             }
@@ -132,7 +132,7 @@ impl Socket {
         }
     }
 
-    /// Appends what has arrived to `input`; 0 bytes mean that no more will.
+    /// Waits for bytes, appends them to `input` and returns their number; 0 at the end of the input.
     pub(crate) async fn read(&mut self, input: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.reader.read_buf(input).await,
@@ -140,27 +140,26 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::read`], but `None` where it would have to wait.
+    /// Does the same as [`Socket::read`], but returns `None` if it would have to wait.
     pub(crate) async fn read_now(&mut self, input: &mut Vec<u8>) -> Option<io::Result<usize>> {
         poll_once(pin!(self.read(input))).await
     }
 
-    /// Waits until the client has gone away, or at least will send nothing further.
+    /// Waits until the client has disconnected, or has closed its sending side.
     ///
-    /// Sees it behind requests that are not read yet: the event loop reports the end of the stream
-    /// apart from data, and interest in urgent data alone (which is never registered for) waits for
-    /// just that.
+    /// Works although requests may be unread: the event loop reports the end of the stream apart from
+    /// data, and a wait for urgent data alone (which is never registered for) ends at nothing else.
     pub(crate) async fn closed(&self) {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(stream) => stream.get_ref().0,
         };
-        // An error is an end as well.
+        // An error closes the connection too.
         let _ = tcp.reader.ready(Interest::PRIORITY).await;
     }
 
-    /// Sends all of `bytes`, or fails; with [`io::ErrorKind::TimedOut`] when the client takes none
-    /// for as long as `patience`.
+    /// Sends all of `bytes`. Fails with [`io::ErrorKind::TimedOut`] if the client accepts no byte for
+    /// longer than `timeout`; a timeout of zero is none.
     pub(crate) async fn write(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => tcp.send(bytes, timeout).await,
@@ -243,7 +242,7 @@ mod tests {
         let mut socket = Socket::Plain(PlainSocket::new(stream));
         client.write_all(b"PING\r\n").unwrap();
         socket.readable().await.unwrap();
-        // Whoever waits for what is there, and then is not let read it, does so again.
+        // A connection that has no budget to read what is there waits again.
         let mut waits = pin!(async {
             loop {
                 socket.readable().await.unwrap();

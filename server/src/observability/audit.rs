@@ -1,11 +1,11 @@
-//! Which calls get a line in the audit log.
+//! Chooses the calls that get a line in the audit log.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use crate::config;
 
-/// Decides which calls get a line.
+/// Chooses the calls that get a line.
 #[derive(Debug)]
 pub(crate) struct Audit {
     which: config::Audit,
@@ -20,7 +20,7 @@ impl Audit {
         }
     }
 
-    /// Whether the call that begins now gets a line however it ends.
+    /// Returns the time if the call that starts now gets a line even if it succeeds.
     #[inline]
     pub(crate) fn sample(&self) -> Option<Instant> {
         match self.which {
@@ -33,7 +33,7 @@ impl Audit {
         }
     }
 
-    /// Whether a call that failed gets a line.
+    /// Returns true if every failed call gets a line.
     pub(crate) const fn wants_errors(&self) -> bool {
         !matches!(self.which, config::Audit::Off)
     }

@@ -1,17 +1,17 @@
-//! The calls that took long, the newest of them, for `SLOWLOG`.
+//! Keeps the newest slow calls, for `SLOWLOG`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-/// Words of a request that are kept, as with Redis.
+/// Most words of a request that are kept, as with Redis.
 const WORDS_MAX: usize = 32;
 
-/// Bytes of a word that are kept, as with Redis.
+/// Most bytes of a word that are kept, as with Redis.
 const WORD_BYTES_MAX: usize = 128;
 
-/// A call that took long.
+/// A slow call.
 #[derive(Clone, Debug)]
 pub(crate) struct SlowCall {
     /// Counts from 0.
@@ -24,7 +24,7 @@ pub(crate) struct SlowCall {
     pub(crate) client_name: String,
 }
 
-/// The newest of the calls that took long.
+/// The newest slow calls.
 #[derive(Debug)]
 pub(crate) struct SlowCalls {
     kept_max: usize,
@@ -45,7 +45,7 @@ impl SlowCalls {
         }
     }
 
-    /// Keeps a call, and lets the oldest go where there are too many.
+    /// Adds a call, and removes the oldest if there are too many.
     pub(crate) fn record(&self, took: Duration, words: Vec<Vec<u8>>, peer: String, name: String) {
         let unix_seconds = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -64,7 +64,7 @@ impl SlowCalls {
         entries.calls.truncate(self.kept_max);
     }
 
-    /// The newest calls, at most `count_max`.
+    /// Returns the newest calls, at most `count_max`.
     pub(crate) fn newest(&self, count_max: usize) -> Vec<SlowCall> {
         self.entries
             .lock()
@@ -84,7 +84,7 @@ impl SlowCalls {
     }
 }
 
-/// A request as it is kept: bounded in words and in bytes, saying what was left out.
+/// Returns a request shortened to the limits above; it says how much was left out.
 pub(crate) fn shortened<'a>(request: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let words = request.len();
     let mut kept: Vec<Vec<u8>> = request

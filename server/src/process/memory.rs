@@ -1,6 +1,6 @@
 //! Memory of the process.
 
-/// Memory that the process has in use, as the kernel counts it; 0 where it does not say.
+/// Returns the resident memory of the process; 0 if the system does not say.
 pub(crate) fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()

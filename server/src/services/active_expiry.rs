@@ -1,4 +1,4 @@
-//! What the server does by itself now and then.
+//! Active expiry: frees the memory of expired keys every 100 ms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::state::ServerState;
 
-/// How often keys that have expired give back their memory.
+/// Time between rounds.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Segments of keys that one round looks into, so that it stays well below a millisecond.
+/// Segments of keys that one round visits, so that it takes well below a millisecond.
 const SEGMENTS_PER_ROUND: usize = 16;
 
-/// Keeps the house in order until it is dropped.
+/// Frees expired keys until it is dropped.
 pub(crate) async fn run(state: Arc<ServerState>) {
     let mut ticks = interval(EXPIRY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

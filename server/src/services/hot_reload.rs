@@ -10,11 +10,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::keyspace::embedded::Functions;
 use crate::state::ServerState;
 
-/// How often files are looked at. Looking is one system call a file, and works on every file
-/// system, which notifications do not.
+/// Time between checks of the files. A check is one system call a file and works on every file
+/// system, unlike notifications.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Watches until it is dropped.
+/// Checks the files until it is dropped.
 pub(crate) async fn run(state: Arc<ServerState>) {
     let mut watcher = Watcher::default();
     let mut ticks = interval(POLL_INTERVAL);
@@ -31,37 +31,38 @@ pub(crate) async fn run(state: Arc<ServerState>) {
         match looked.await {
             Ok(back) => watcher = back,
             Err(error) => {
-                tracing::error!(%error, "watching files ended by a panic, which is a bug");
+                tracing::error!(%error, "hot reload stopped because of a panic, which is a bug");
                 return;
             }
         }
     }
 }
 
-/// What a file looked like.
+/// Time and size of a file, to notice a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     modified: Option<SystemTime>,
     bytes: u64,
 }
 
-/// What is known of a function's file.
+/// The file of a function.
 #[derive(Clone, Copy, Debug)]
 struct WatchedFile {
-    /// What the file looked like when it was loaded, or first seen.
+    /// The file when it was last loaded, or first seen.
     loaded: FileStamp,
-    /// What it looked like last time.
+    /// The file at the last check.
     last: FileStamp,
 }
 
-/// What files looked like.
+/// The files of all functions.
 #[derive(Debug, Default)]
 struct Watcher {
-    known: HashMap<PathBuf, WatchedFile>,
+    files: HashMap<PathBuf, WatchedFile>,
 }
 
 impl Watcher {
-    /// Reloads the functions whose files have changed, and are not changing any more.
+    /// Reloads the functions whose files have changed since they were loaded, but not since the last
+    /// check: a file may still be being written.
     fn check(&mut self, runtime: &Functions) {
         let Some(dir) = runtime.options().source.module_dir.clone() else {
             return;
@@ -75,7 +76,7 @@ impl Watcher {
             let Some(look) = stamp(&path) else {
                 continue;
             };
-            let known = self.known.entry(path.clone()).or_insert_with(|| {
+            let known = self.files.entry(path.clone()).or_insert_with(|| {
                 tracing::info!(function = name, file = %path.display(), "watching");
                 WatchedFile {
                     loaded: look,
@@ -87,7 +88,7 @@ impl Watcher {
             if look == known.loaded || !settled {
                 continue;
             }
-            // Whatever comes of it, the same file is not tried again.
+            // Also if loading fails, the same file is not tried again.
             known.loaded = look;
             match runtime.reload_file(name.as_bytes()) {
                 Ok(Some(digest)) => {
@@ -103,7 +104,7 @@ impl Watcher {
 }
 
 fn stamp(path: &Path) -> Option<FileStamp> {
-    // Whether the path leads out of the folder is checked when the file is read.
+    // Reading the file checks that the path does not lead out of the folder.
     let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
     Some(FileStamp {
         modified: metadata.modified().ok(),

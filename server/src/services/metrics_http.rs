@@ -1,4 +1,4 @@
-//! Serves metrics over HTTP: `GET /metrics`, and nothing else.
+//! Serves metrics over HTTP, at `GET /metrics` alone.
 
 use std::io;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::scheduling::futures::with_timeout;
 use crate::services::prometheus;
 use crate::state::ServerState;
 
-/// Requests at once; further ones wait to be accepted.
+/// Most requests at the same time; further ones wait to be accepted.
 const REQUESTS_MAX: usize = 8;
 
-/// The head of a request; browsers and scrapers stay far below.
+/// Most bytes of a request's head; browsers and scrapers send far fewer.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// How long one request may take, from its first byte to the last of the answer.
+/// Longest time of a request, from its first byte to the last of the response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until it is dropped.
@@ -33,7 +33,7 @@ pub(crate) async fn run(state: Arc<ServerState>, listener: TcpListener) {
             Ok((stream, _)) => {
                 let state = Arc::clone(&state);
                 tokio::spawn(async move {
-                    // A scraper that goes away will come again.
+                    // A failed response needs no report: the scraper will ask again.
                     let _ = with_timeout(REQUEST_TIMEOUT, answer(&state, stream)).await;
                     drop(permit);
                 });

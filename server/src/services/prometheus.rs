@@ -9,14 +9,14 @@ use crate::keyspace::embedded::Functions;
 use crate::process::memory::resident_bytes;
 use crate::state::ServerState;
 
-/// Upper ends of the latency buckets, in microseconds: a hundredth of a bucket of the next decade
-/// never matters to an alert, so three a decade do.
+/// Upper ends of the latency buckets, in microseconds. Three in each decade are precise enough for
+/// alerts.
 const BUCKETS_MICROS: [u64; 22] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000,
     200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
 ];
 
-/// Everything there is to tell.
+/// Returns the page with all metrics.
 pub(crate) fn text(state: &ServerState) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
     server(state, &mut page);
@@ -32,7 +32,7 @@ pub(crate) fn text(state: &ServerState) -> String {
 struct Page(String);
 
 impl Page {
-    /// Says what the samples that follow are.
+    /// Writes the name, kind and help of a metric; its samples follow.
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -41,7 +41,7 @@ impl Page {
         let _ = writeln!(self.0, "{name}{labels} {value}");
     }
 
-    /// A metric with one sample.
+    /// Writes a metric with one sample.
     fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.head(name, kind, help);
         self.sample(name, "", value);
@@ -93,7 +93,7 @@ fn server(state: &ServerState, page: &mut Page) {
         ),
         (
             "ferrite_connections_timed_out_total",
-            "Connections ended because they were idle, stalled or took no replies.",
+            "Connections closed because of an idle, stall or write timeout.",
             &stats.connections_timed_out,
         ),
         (
@@ -103,7 +103,7 @@ fn server(state: &ServerState, page: &mut Page) {
         ),
         (
             "ferrite_protocol_errors_total",
-            "Requests that were not RESP, or past a bound.",
+            "Requests that were not RESP or exceeded a limit.",
             &stats.protocol_errors,
         ),
         (
@@ -126,7 +126,8 @@ fn server(state: &ServerState, page: &mut Page) {
     }
 }
 
-/// A metric with a sample for each function: its name, kind and help, and where the value is.
+/// A metric with a sample for each function: its name, kind and help, and the function that reads
+/// its value.
 type FunctionMetric = (
     &'static str,
     &'static str,
@@ -134,9 +135,9 @@ type FunctionMetric = (
     fn(&FunctionSample) -> u64,
 );
 
-/// What is told of one function.
+/// Figures of one function.
 struct FunctionSample {
-    /// `{function="…"}`; names hold nothing that needs escaping.
+    /// `{function="…"}`; names contain nothing that needs escaping.
     labels: String,
     name: String,
     stats: ferrite_runtime::metrics::function_stats::StatsSnapshot,
@@ -209,7 +210,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
         "Functions whose code is in memory.",
         ready,
     );
-    // A function that was never called has nothing to tell, and there may be thousands.
+    // Functions that were never called are left out, because there may be thousands.
     let called: Vec<FunctionSample> = registered
         .iter()
         .map(|function| {
@@ -279,7 +280,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
     );
 }
 
-/// Code that was compiled, and how long that took.
+/// Writes how many modules were compiled, and how long it took.
 fn compilations(runtime: &Functions, page: &mut Page) {
     let stats = runtime.acquire_stats();
     page.single(
@@ -299,7 +300,7 @@ fn compilations(runtime: &Functions, page: &mut Page) {
     histogram(page, name, "", stats.compiling());
 }
 
-/// The samples of a histogram; `label` is `name="value"`, or nothing.
+/// Writes the samples of a histogram. `label` is `name="value"` or empty.
 fn histogram(page: &mut Page, name: &str, label: &str, latency: &LatencyHistogram) {
     let comma = if label.is_empty() { "" } else { "," };
     let counts: Vec<(Duration, u64)> = latency.counts().collect();
@@ -314,7 +315,7 @@ fn histogram(page: &mut Page, name: &str, label: &str, latency: &LatencyHistogra
         page.sample(&format!("{name}_bucket"), &labels, below);
     }
     let count: u64 = counts.iter().map(|(_, count)| count).sum();
-    // Each is counted at the upper end of its fine bucket, which is off by an eighth at most.
+    // Each value counts as the upper end of its fine bucket, which is at most an eighth too high.
     let sum: f64 = counts
         .iter()
         .map(|(upper, count)| {
@@ -332,7 +333,7 @@ fn histogram(page: &mut Page, name: &str, label: &str, latency: &LatencyHistogra
 }
 
 fn cache(runtime: &Functions, page: &mut Page) {
-    // It walks the cache's folder, which is worth it once in a scrape, and no error of ours.
+    // Reads the whole folder of the cache, which a scrape may do. If that fails, there are no figures.
     let Some(Ok(usage)) = runtime.cache().map(ferrite_cache::Cache::usage) else {
         return;
     };

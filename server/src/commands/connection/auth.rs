@@ -11,7 +11,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "AUTH",
     arity: -2,
     flags: &["fast", "noscript", "no_auth"],
-    summary: "Says who the client is.",
+    summary: "Authenticates the client.",
     arguments: "[username] password",
     group: "connection",
     right: None,
@@ -43,7 +43,7 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     AfterReply::KeepOpen
 }
 
-/// Makes the connection this user's, if the password is right.
+/// Makes the connection this user's and returns true if the password is right.
 pub(in crate::commands) fn authenticate(
     context: &mut RequestContext<'_>,
     name: &[u8],
@@ -65,6 +65,7 @@ pub(in crate::commands) fn authenticate(
     }
 }
 
+/// Writes the error of a wrong user name or password.
 pub(in crate::commands) fn refuse(reply: &mut Encoder) {
     reply.error("WRONGPASS invalid username-password pair or user is disabled.");
 }

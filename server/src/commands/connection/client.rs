@@ -13,7 +13,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "CLIENT",
     arity: -2,
     flags: &["noscript", "loading", "stale"],
-    summary: "Shows and names connections, and ends them.",
+    summary: "Shows, names and closes connections.",
     arguments: "ID|INFO|GETNAME|SETNAME|SETINFO|LIST|KILL|NO-EVICT|NO-TOUCH|HELP [argument …]",
     group: "connection",
     right: None,
@@ -21,32 +21,32 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-/// The error of a name that cannot stand in a line of `CLIENT LIST`.
+/// The error of a name that would break the format of `CLIENT LIST`.
 pub(in crate::commands) const BAD_NAME: &str =
     "ERR Client names cannot contain spaces, newlines or special characters.";
 
 const HELP: [&str; 18] = [
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ID",
-    "    The number of this connection.",
+    "    Returns the number of this connection.",
     "INFO",
-    "    One line about this connection.",
+    "    Returns a line that describes this connection.",
     "GETNAME",
-    "    The name of this connection.",
+    "    Returns the name of this connection.",
     "SETNAME <name>",
     "    Names this connection.",
     "SETINFO <LIB-NAME|LIB-VER> <value>",
-    "    Says which client library this is.",
+    "    Sets the name or version of the client library.",
     "LIST [ID <id> ...]",
-    "    A line about each connection.",
+    "    Returns a line for each connection.",
     "KILL <addr:port> | KILL [ID <id>] [ADDR <addr:port>] [LADDR <addr:port>] [USER <name>] [SKIPME <yes|no>]",
-    "    Ends connections, and the calls that they wait for.",
+    "    Closes connections and aborts the calls that they wait for.",
     "NO-EVICT <ON|OFF>, NO-TOUCH <ON|OFF>",
-    "    Taken and without effect: nothing is evicted here.",
+    "    Accepted without effect: this server does not evict keys.",
     "HELP",
 ];
 
-/// Names are kept for show in lines, so they are bounded and printable.
+/// Returns the name if it is printable, without spaces and short enough for a line of `CLIENT LIST`.
 pub(in crate::commands) fn checked_name(name: &[u8]) -> Option<String> {
     const NAME_BYTES_MAX: usize = 256;
     let printable = name.iter().all(|byte| (b'!'..=b'~').contains(byte));
@@ -122,12 +122,12 @@ fn set_info(context: &mut RequestContext<'_>, attribute: &[u8], value: &[u8]) {
     }
 }
 
-/// Whether the user may see and end other connections than its own.
+/// Returns true, and writes the error, if the user may not see and close other connections.
 fn refuse_others(context: &mut RequestContext<'_>) -> bool {
     let refused = !context.session.may(Right::Admin);
     if refused {
         context.reply.error(
-            "NOPERM this user has no permission to see or end other connections; it needs the right admin",
+            "NOPERM this user has no permission to see or close other connections; it needs the right admin",
         );
     }
     refused
@@ -186,14 +186,14 @@ fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Which connections `CLIENT KILL` means.
+/// The connections that `CLIENT KILL` closes: those that match every given field.
 #[derive(Debug, Default)]
 struct Filter {
     id: Option<u64>,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
     user: Option<String>,
-    /// Whether the connection that asks is meant as well.
+    /// True if the connection that runs the command is closed too.
     with_self: bool,
 }
 
@@ -219,7 +219,7 @@ impl Filter {
         Some(filter)
     }
 
-    fn means(&self, client: &Client, own_id: u64) -> bool {
+    fn matches(&self, client: &Client, own_id: u64) -> bool {
         let Self {
             id,
             peer,
@@ -241,7 +241,7 @@ fn kill(context: &mut RequestContext<'_>, options: &[&[u8]]) {
     if refuse_others(context) {
         return;
     }
-    // The old form names one address, may end its own connection, and answers OK.
+    // The old form takes one address, may close its own connection, and replies OK.
     let (filter, old) = match options {
         [address] => {
             let peer = std::str::from_utf8(address)
@@ -264,25 +264,25 @@ fn kill(context: &mut RequestContext<'_>, options: &[&[u8]]) {
         context.reply.error("ERR syntax error");
         return;
     };
-    let meant: Vec<Arc<Client>> = context
+    let matching: Vec<Arc<Client>> = context
         .state
         .clients
         .all()
         .into_iter()
-        .filter(|client| filter.means(client, context.client.id))
+        .filter(|client| filter.matches(client, context.client.id))
         .collect();
-    for client in &meant {
-        tracing::info!(client = client.id, peer = %client.peer, by = context.client.id, "connection ended by CLIENT KILL");
-        // One's own connection still gets its answer.
+    for client in &matching {
+        tracing::info!(client = client.id, peer = %client.peer, by = context.client.id, "connection closed by CLIENT KILL");
+        // The connection that runs the command still gets its reply.
         if client.id == context.client.id {
             client.drain();
         } else {
             client.disconnect();
         }
     }
-    match (old, meant.is_empty()) {
+    match (old, matching.is_empty()) {
         (true, true) => context.reply.error("ERR No such client"),
         (true, false) => context.reply.ok(),
-        (false, _) => context.reply.count(meant.len() as u64),
+        (false, _) => context.reply.count(matching.len() as u64),
     }
 }

@@ -7,7 +7,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "ECHO",
     arity: 2,
     flags: &["fast"],
-    summary: "Repeats the message.",
+    summary: "Returns the message.",
     arguments: "message",
     group: "connection",
     right: None,

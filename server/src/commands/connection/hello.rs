@@ -12,7 +12,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "HELLO",
     arity: -1,
     flags: &["fast", "noscript", "no_auth"],
-    summary: "Chooses the protocol, and says who the client is.",
+    summary: "Selects the protocol, and authenticates the client.",
     arguments: "[protover [AUTH username password] [SETNAME clientname]]",
     group: "connection",
     right: None,

@@ -8,7 +8,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "PING",
     arity: -1,
     flags: &["fast"],
-    summary: "Answers, or repeats the message.",
+    summary: "Replies PONG, or returns the message.",
     arguments: "[message]",
     group: "connection",
     right: None,

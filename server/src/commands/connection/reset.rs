@@ -12,7 +12,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "RESET",
     arity: 1,
     flags: &["fast", "noscript", "no_auth"],
-    summary: "Takes the connection back to how it began.",
+    summary: "Resets the connection to its initial state.",
     arguments: "",
     group: "connection",
     right: None,

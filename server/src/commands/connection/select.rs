@@ -7,7 +7,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "SELECT",
     arity: 2,
     flags: &["loading", "stale", "fast"],
-    summary: "Chooses the database of the commands that follow.",
+    summary: "Selects the database of later commands.",
     arguments: "index",
     group: "connection",
     right: None,

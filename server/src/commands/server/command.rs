@@ -12,7 +12,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "COMMAND",
     arity: -1,
     flags: &["loading", "stale"],
-    summary: "Tells which commands there are.",
+    summary: "Lists the commands and describes them.",
     arguments: "[COUNT|LIST|INFO|DOCS|GETKEYS|HELP [argument …]]",
     group: "server",
     right: None,
@@ -23,17 +23,17 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 const HELP: [&str; 13] = [
     "COMMAND <subcommand> [<arg> ...]. Subcommands are:",
     "(no subcommand)",
-    "    What is known of every command.",
+    "    Describes every command.",
     "COUNT",
-    "    How many commands there are.",
+    "    Returns the number of commands.",
     "LIST [FILTERBY PATTERN <pattern>]",
-    "    Their names.",
+    "    Returns the names of commands.",
     "INFO [<name> ...]",
-    "    What is known of these commands.",
+    "    Describes these commands.",
     "DOCS [<name> ...]",
-    "    What these commands are for, and their arguments.",
+    "    Returns the documentation of these commands.",
     "GETKEYS <command> [<arg> ...]",
-    "    The keys of a request.",
+    "    Returns the keys of a request.",
 ];
 
 fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
@@ -104,7 +104,7 @@ fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
                 && (kind.eq_ignore_ascii_case(b"MODULE")
                     || kind.eq_ignore_ascii_case(b"ACLCAT")) =>
         {
-            // There are no modules, and no categories.
+            // The server has no modules and no categories.
             context.reply.array(0);
             return;
         }
@@ -122,7 +122,7 @@ fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
     }
 }
 
-/// One command as `COMMAND` and `COMMAND INFO` have it.
+/// Writes a command as `COMMAND` and `COMMAND INFO` show it.
 fn info(reply: &mut Encoder, entry: &Entry) {
     let (first, last, step) = entry.keys;
     reply.array(10);
@@ -135,14 +135,14 @@ fn info(reply: &mut Encoder, entry: &Entry) {
     reply.int(first.into());
     reply.int(last.into());
     reply.int(step.into());
-    // Categories, tips, key specifications and subcommands, which no client of ours needs.
+    // Categories, tips, key specifications and subcommands; clients do without them.
     reply.set(0);
     reply.array(0);
     reply.array(0);
     reply.array(0);
 }
 
-/// One command as `COMMAND DOCS` has it.
+/// Writes a command as `COMMAND DOCS` shows it.
 fn docs(reply: &mut Encoder, entry: &Entry) {
     let arguments = usage::parse(entry.arguments);
     reply.bulk(entry.name.as_bytes());

@@ -20,9 +20,9 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 const HELP: [&str; 7] = [
     "CONFIG <subcommand> [<arg> ...]. Subcommands are:",
     "GET <pattern> [<pattern> ...]",
-    "    Keys of the configuration and their values, by glob.",
+    "    Returns the keys that match a glob, with their values.",
     "RESETSTAT",
-    "    Not supported: counters only grow.",
+    "    Not supported: counters are never reset.",
     "HELP",
     "    This text.",
 ];
@@ -37,16 +37,16 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
             wrong_arity(context.reply, &name);
         }
         (b"SET" | b"REWRITE", _) => context.reply.error(
-            "ERR the configuration is set by file, environment and flags, and fixed while the server runs",
+            "ERR the configuration cannot change while the server runs; set it by file, environment or flags",
         ),
         _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
     }
     AfterReply::KeepOpen
 }
 
-/// Names that tools ask Redis for, and what to answer.
+/// Keys of Redis that tools ask for, with their values.
 ///
-/// `redis-benchmark` and client libraries ask for these and go on more quietly with an answer.
+/// `redis-benchmark` and client libraries warn if they get no value.
 const FOREIGN: [(&str, &str); 3] = [("save", ""), ("appendonly", "no"), ("databases", "16")];
 
 fn get(context: &mut RequestContext<'_>, patterns: &[&[u8]]) {
@@ -81,7 +81,7 @@ fn get(context: &mut RequestContext<'_>, patterns: &[&[u8]]) {
     }
 }
 
-/// A value without the quotes that a file needs.
+/// Returns a value without the quotes that a file needs.
 fn plain(value: &str) -> String {
     value
         .strip_prefix('"')

@@ -15,7 +15,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "INFO",
     arity: -1,
     flags: &["loading", "stale"],
-    summary: "Tells how the server is doing.",
+    summary: "Returns figures about the server.",
     arguments: "[section [section …]]",
     group: "server",
     right: None,
@@ -23,10 +23,10 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-/// A section: its name, and what writes its lines.
+/// A section: its name, and the function that writes its lines.
 type Section = (&'static str, fn(&ServerState, &mut String));
 
-/// Every section, in the order they are shown.
+/// Every section, in the order in which they are shown.
 const SECTIONS: [Section; 8] = [
     ("Server", server),
     ("Clients", clients),
@@ -69,7 +69,7 @@ fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
 
 fn server(state: &ServerState, text: &mut String) {
     let uptime = state.started.elapsed().as_secs();
-    // Client libraries choose features by the version of Redis whose commands these are.
+    // Client libraries choose features by this version of Redis.
     line(text, "redis_version", "7.2.0");
     line(text, "server_name", "ferrite");
     line(text, "ferrite_version", env!("CARGO_PKG_VERSION"));

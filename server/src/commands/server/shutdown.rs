@@ -8,7 +8,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "SHUTDOWN",
     arity: -1,
     flags: &["admin", "noscript"],
-    summary: "Stops the server: running calls may end, what is durable is written.",
+    summary: "Stops the server, after running calls have ended and data is written to disk.",
     arguments: "[NOSAVE|SAVE] [NOW] [FORCE]",
     group: "server",
     right: Some(Right::Admin),
@@ -33,6 +33,6 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
         "a client asked the server to stop"
     );
     context.state.stop();
-    // As with Redis, the answer is the end of the connection.
+    // As with Redis, there is no reply; the connection closes.
     AfterReply::Close
 }

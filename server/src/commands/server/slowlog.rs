@@ -9,7 +9,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "SLOWLOG",
     arity: -2,
     flags: &["admin", "loading", "stale"],
-    summary: "Shows the calls of functions that took long.",
+    summary: "Shows slow calls of functions.",
     arguments: "GET|LEN|RESET|HELP [count]",
     group: "server",
     right: Some(Right::Admin),
@@ -17,17 +17,17 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-/// How many calls `GET` shows unasked, as with Redis.
+/// Calls that `GET` shows without a count, as with Redis.
 const COUNT_DEFAULT: usize = 10;
 
 const HELP: [&str; 7] = [
     "SLOWLOG <subcommand> [<arg> ...]. Subcommands are:",
     "GET [<count>]",
-    "    The newest calls that took longer than wasm.slow_call; -1 for all that are kept.",
+    "    Returns the newest calls that took wasm.slow_call or longer; -1 for all that are kept.",
     "LEN",
-    "    How many are kept.",
+    "    Returns how many are kept.",
     "RESET",
-    "    Forgets them.",
+    "    Removes all of them.",
 ];
 
 fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {

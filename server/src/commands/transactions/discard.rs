@@ -8,7 +8,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "DISCARD",
     arity: 1,
     flags: &["noscript", "fast"],
-    summary: "Forgets the requests that were held back.",
+    summary: "Discards the queued requests.",
     arguments: "",
     group: "transactions",
     right: None,

@@ -7,7 +7,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "EXEC",
     arity: 1,
     flags: &["noscript"],
-    summary: "Runs the requests that were held back, as one.",
+    summary: "Runs the queued requests as one transaction.",
     arguments: "",
     group: "transactions",
     right: None,

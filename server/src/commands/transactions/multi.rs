@@ -7,7 +7,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "MULTI",
     arity: 1,
     flags: &["noscript", "fast"],
-    summary: "Begins to hold requests back.",
+    summary: "Starts a transaction: later requests are queued until EXEC.",
     arguments: "",
     group: "transactions",
     right: None,

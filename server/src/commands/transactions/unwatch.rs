@@ -7,7 +7,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "UNWATCH",
     arity: 1,
     flags: &["noscript", "fast"],
-    summary: "Forgets the keys that are watched.",
+    summary: "Stops watching all keys.",
     arguments: "",
     group: "transactions",
     right: None,

@@ -7,7 +7,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     name: "WATCH",
     arity: -2,
     flags: &["noscript", "fast"],
-    summary: "Makes the next EXEC run only if these keys stay as they are.",
+    summary: "Watches keys: the next EXEC runs only if none of them has changed.",
     arguments: "key [key ...]",
     group: "transactions",
     right: None,
