@@ -35,11 +35,11 @@ fn main() -> ExitCode {
             };
         }
         Action::CheckConfig => {
-            let told: String = warnings
+            let lines: String = warnings
                 .iter()
                 .map(|text| format!("warning: {text}\n"))
                 .collect();
-            told + "the configuration is right\n"
+            lines + "the configuration is right\n"
         }
         Action::PrintConfig => config.to_toml(),
         Action::Help => config::help(),

@@ -1,4 +1,4 @@
-//! What one request works with, and what happens to its connection afterwards.
+//! The context of one request, and the state of its connection afterwards.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::clients::registry::Client;
 use crate::clients::session::ClientSession;
 use crate::state::ServerState;
 
-/// What a request works with.
+/// The data that a request may read and change.
 pub(crate) struct RequestContext<'a> {
     pub(crate) state: &'a Arc<ServerState>,
     pub(crate) client: &'a Client,
@@ -17,7 +17,7 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) reply: &'a mut Encoder,
 }
 
-/// What happens to the connection once the reply is written.
+/// The fate of the connection once the reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterReply {
     KeepOpen,

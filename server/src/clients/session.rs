@@ -1,4 +1,4 @@
-//! What a connection remembers between requests.
+//! The state of a connection that lasts between requests.
 
 use std::sync::Arc;
 

@@ -49,7 +49,7 @@ pub enum UsersError {
         user: String,
         /// The pattern.
         glob: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: GlobError,
     },

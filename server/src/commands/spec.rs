@@ -12,7 +12,7 @@ pub(crate) struct Spec {
     pub(crate) arity: i32,
     /// Flags that `COMMAND` shows.
     pub(crate) flags: &'static [&'static str],
-    /// What it does, in a sentence, for `COMMAND DOCS`.
+    /// A sentence that describes it, for `COMMAND DOCS`.
     pub(crate) summary: &'static str,
     /// Its arguments: `[…]` are optional, `|` separates choices, `…` repeats, capitals stand for
     /// themselves.
@@ -28,18 +28,13 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    /// Whether so many words, the name included, make a request.
+    /// Returns true if a request may have this number of words, the name included.
     pub(crate) const fn takes(&self, words: usize) -> bool {
-        takes(self.arity, words)
-    }
-}
-
-/// Whether `arity`, as `COMMAND` has it, allows so many words.
-pub(crate) const fn takes(arity: i32, words: usize) -> bool {
-    let wanted = arity.unsigned_abs() as usize;
-    if arity < 0 {
-        words >= wanted
-    } else {
-        words == wanted
+        let wanted = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 {
+            words >= wanted
+        } else {
+            words == wanted
+        }
     }
 }

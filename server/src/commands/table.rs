@@ -155,7 +155,7 @@ impl Table {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{NAME_BYTES_MAX, TABLE, all, find};
+    use super::{CommandRef, NAME_BYTES_MAX, TABLE, all, find};
 
     #[test]
     fn every_command_is_found_in_upper_and_lower_case() {
@@ -165,7 +165,7 @@ mod tests {
             assert!(name.len() <= NAME_BYTES_MAX, "{name}");
             assert!(names.insert(name.to_ascii_lowercase()), "{name} twice");
             for typed in [name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
-                let found = find(typed.as_bytes()).map(|found| found.name());
+                let found = find(typed.as_bytes()).map(CommandRef::name);
                 assert_eq!(found, Some(name));
             }
         }

@@ -39,7 +39,7 @@ pub enum ConfigError {
     /// There is no such key, flag or variable.
     #[error("{origin}: there is no {what} {name:?}{}", suggestion(nearest.as_deref()))]
     Unknown {
-        /// Where it was typed.
+        /// The place where it was typed.
         origin: Origin,
         /// Its kind: a key, a section, a flag or a variable.
         what: &'static str,
@@ -51,11 +51,11 @@ pub enum ConfigError {
     /// A section was given where a value belongs, or the other way round.
     #[error("{origin}: {name:?} is {what}")]
     Shape {
-        /// Where it was typed.
+        /// The place where it was typed.
         origin: Origin,
         /// The name.
         name: String,
-        /// What it should be.
+        /// The correct form.
         what: &'static str,
     },
     /// A value is not of its key's kind.
@@ -63,11 +63,11 @@ pub enum ConfigError {
     Value {
         /// The key.
         key: String,
-        /// Where it was typed.
+        /// The place where it was typed.
         origin: Origin,
-        /// What was typed.
+        /// The value as typed.
         value: String,
-        /// What it must be.
+        /// The kind that it must have.
         kind: &'static str,
     },
     /// A flag lacks its value.
@@ -75,7 +75,7 @@ pub enum ConfigError {
     NoValue {
         /// The flag.
         flag: String,
-        /// What it must be.
+        /// The kind that it must have.
         kind: &'static str,
     },
     /// An argument is not a flag.
@@ -87,7 +87,7 @@ pub enum ConfigError {
     /// An argument or variable is not UTF-8.
     #[error("{what} is not UTF-8")]
     NotText {
-        /// Which argument or variable.
+        /// The argument or variable.
         what: String,
     },
     /// Values contradict each other, or cannot be enforced.

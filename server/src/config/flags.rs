@@ -25,7 +25,7 @@ const OTHER_VARIABLES: [&str; 8] = [
     "FERRITE_WASM_RUSTC",
 ];
 
-/// What the program does.
+/// The action that the program carries out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Serve.

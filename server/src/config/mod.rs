@@ -62,7 +62,7 @@ pub struct Config {
 /// The action that a command line asks for, and the resulting configuration.
 #[derive(Debug)]
 pub struct Invocation {
-    /// What the program does.
+    /// The action that the program carries out.
     pub action: Action,
     /// The configuration.
     pub config: Config,

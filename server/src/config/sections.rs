@@ -181,9 +181,9 @@ section! {
         /// changes. If the new file is wrong, the function stays as it is and `WASM.ERRORS` shows
         /// the error.
         pub hot_reload: bool = "false",
-        /// What a call sees of earlier calls of its function, if `WASM.LOAD` does not say: nothing
-        /// (`rewind` returns instances to their initial state, `fresh` makes new ones), or their
-        /// memory (`reuse`).
+        /// Isolation of functions that `WASM.LOAD` loads without their own: with `rewind` and `fresh`,
+        /// a call sees nothing of earlier calls (`rewind` returns an instance to its initial state,
+        /// `fresh` makes a new one); with `reuse`, it sees their memory.
         pub isolation: Isolation = "rewind",
         /// Calls that get a line in the log, with function, digest, keys, time, fuel and outcome:
         /// `off`, `errors`, `all`, or a share such as `1/100`. The lines have the target

@@ -64,7 +64,7 @@ impl<'a> Pipeline<'a> {
         buffers::recycle(self.waiting_reply.take());
     }
 
-    /// What a request works with that is answered at once.
+    /// Returns the context of a request that is answered at once.
     #[inline]
     pub(crate) fn context(&mut self) -> RequestContext<'_> {
         RequestContext {

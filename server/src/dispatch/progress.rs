@@ -1,10 +1,10 @@
-//! How far a request has come: it is answered, or it has to wait.
+//! The state of a request that was started: answered, or waiting.
 
 use ferrite_store::{Blocked, DataCommand, Retry};
 
 use crate::request::AfterReply;
 
-/// How far a request has come.
+/// The state of a request that was started.
 pub(crate) enum Progress<'a> {
     /// Its reply is written.
     Done(AfterReply),

@@ -19,7 +19,7 @@ pub enum TlsError {
     File {
         /// The key of the configuration.
         key: &'static str,
-        /// What it must hold.
+        /// The expected contents.
         what: &'static str,
         /// The file.
         path: PathBuf,

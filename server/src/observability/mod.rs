@@ -1,4 +1,4 @@
-//! What operators see: counters, totals of functions, the audit log, the slow log.
+//! Figures and records for operators: counters, totals of functions, the audit log, the slow log.
 
 pub(crate) mod audit;
 pub(crate) mod counters;

@@ -15,7 +15,7 @@ pub enum LogError {
     Filter {
         /// The filter as typed.
         filter: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: ParseError,
     },

@@ -1,4 +1,4 @@
-//! What `COMMAND` shows of each command.
+//! The description of each command that `COMMAND` shows.
 
 use ferrite_runtime::commands::Keys as FunctionKeys;
 use ferrite_store::{KeyAccess, StoreError};
@@ -7,7 +7,7 @@ use crate::commands::docs::data;
 use crate::commands::table::{self, CommandRef};
 use crate::state::ServerState;
 
-/// What `COMMAND` shows of a command.
+/// The description of a command.
 #[derive(Clone, Debug)]
 pub(in crate::commands) struct Entry {
     /// In lower case.
