@@ -1,21 +1,21 @@
 //! A Redis-compatible server that runs WebAssembly functions beside its data.
 
 mod clients;
+mod commands;
 pub mod config;
+mod connection;
+mod dispatch;
 pub mod keyspace;
-mod maintenance;
 mod net;
 mod observability;
 pub mod process;
+mod request;
 pub mod scheduling;
-
-mod commands;
-mod connection;
-mod dispatch;
 mod server;
+mod services;
 mod state;
 
 pub use clients::users::UsersError;
 pub use net::tls::TlsError;
 pub use server::{ListenError, Listeners, run};
-pub use state::{Host, StartError};
+pub use state::{ServerState, StartError};

@@ -8,13 +8,13 @@ use std::time::Duration;
 use ferrite_server::config::{self, Action, Config, Invocation};
 use ferrite_server::process::{log, open_files};
 use ferrite_server::scheduling::time_slice;
-use ferrite_server::{Host, Listeners, run};
+use ferrite_server::{Listeners, ServerState, run};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long commands that block a thread may go on once everything else has ended.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+/// Time that commands on blocking threads have to end after everything else has stopped.
+const BLOCKING_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The command line or the configuration is wrong.
+/// Exit status if the command line or the configuration is wrong.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -35,11 +35,11 @@ fn main() -> ExitCode {
             };
         }
         Action::CheckConfig => {
-            let told: String = warnings
+            let lines: String = warnings
                 .iter()
                 .map(|text| format!("warning: {text}\n"))
                 .collect();
-            told + "the configuration is right\n"
+            lines + "the configuration is right\n"
         }
         Action::PrintConfig => config.to_toml(),
         Action::Help => config::help(),
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells an error with all that led to it, each on a line.
+/// Prints an error and its causes, one on each line, and returns the exit status.
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
     let mut text = format!("ferrite-server: {error}\n");
     let mut cause = error.source();
@@ -59,7 +59,7 @@ fn fail(error: &dyn Error, code: u8) -> ExitCode {
         text.push_str(&format!("  because: {error}\n"));
         cause = error.source();
     }
-    // There is nobody left to tell that standard error is closed.
+    // If standard error is closed, there is no way left to report it.
     let _ = io::stderr().write_all(text.as_bytes());
     ExitCode::from(code)
 }
@@ -70,7 +70,7 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
         tracing::warn!("{warning}");
     }
     open_files::raise(config.server.max_connections);
-    // Before there are other threads, which inherit it.
+    // Before other threads start, because they inherit it.
     time_slice::ask_for_serving();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.server.threads > 0 {
@@ -78,28 +78,28 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
     }
     let runtime = builder.enable_all().thread_name("ferrite").build()?;
     let served = runtime.block_on(async {
-        // Caught from here on, so that a signal during the start is not lost.
+        // From here on, a signal during the start is not lost.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let listeners = Listeners::bind(&config)?;
-        let host = Host::open(config)?;
+        let state = ServerState::open(config)?;
         announce(&listeners)?;
         let shutdown = async {
             tokio::select! {
-                _ = terminate.recv() => tracing::info!("told to stop by SIGTERM"),
-                _ = interrupt.recv() => tracing::info!("told to stop by SIGINT"),
+                _ = terminate.recv() => tracing::info!("stopping because of SIGTERM"),
+                _ = interrupt.recv() => tracing::info!("stopping because of SIGINT"),
             }
         };
-        run(host, listeners, shutdown).await;
+        run(state, listeners, shutdown).await;
         Ok::<(), Box<dyn Error>>(())
     });
-    // A compilation that nobody waits for any more does not hold up the end.
-    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    // A compilation whose client is gone must not delay the exit for long.
+    runtime.shutdown_timeout(BLOCKING_SHUTDOWN_TIMEOUT);
     tracing::info!("stopped");
     served
 }
 
-/// Says on standard output, for programs that start this one, where it can be reached.
+/// Prints the server's addresses on standard output, for programs that start it.
 fn announce(listeners: &Listeners) -> io::Result<()> {
     let mut line = "ready".to_owned();
     for (kind, address) in listeners.addresses() {

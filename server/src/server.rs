@@ -1,4 +1,4 @@
-//! Listens, accepts connections within their bound, and ends them in good order.
+//! Listens, accepts connections up to the limit, and closes them in good order.
 
 use std::future::Future;
 use std::io;
@@ -12,20 +12,19 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, Port};
 use crate::connection;
-use crate::maintenance::{active_expiry, hot_reload};
-use crate::net::accept_backoff::rest;
-use crate::net::socket::Wire;
+use crate::net::accept_backoff::pause_after;
+use crate::net::socket::PlainSocket;
 use crate::net::tls::{self, TlsError};
-use crate::observability::metrics_http;
-use crate::state::Host;
+use crate::services::{active_expiry, hot_reload, metrics_http};
+use crate::state::ServerState;
 
-/// Connections that the system holds back while we are busy accepting others.
+/// Connections that the system queues until they are accepted.
 const BACKLOG: u32 = 1024;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The address is taken, or not this machine's.
+    /// The address is in use, or is not this machine's.
     #[error("cannot listen on {address}; is another server running there?")]
     Bind {
         /// The address.
@@ -34,7 +33,7 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
-    /// Others could reach the server, and it would let anyone in.
+    /// Other machines could reach the server, and no authentication is configured.
     #[error(
         "refusing to listen on {address} without authentication: set server.password or server.users, or bind to 127.0.0.1"
     )]
@@ -55,19 +54,18 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Listens as the configuration says. Needs a tokio runtime.
-    ///
-    /// An address that other machines can reach needs authentication.
+    /// Listens on the configured addresses. Needs a tokio runtime.
     ///
     /// # Errors
     ///
-    /// When an address is taken or open to anyone, or TLS cannot be served.
+    /// If an address is in use, if other machines can reach it and no authentication is configured,
+    /// or if TLS cannot be served.
     pub fn bind(config: &Config) -> Result<Self, ListenError> {
         let server = &config.server;
         let closed = server.bind.is_loopback()
             || !server.password.reveal().is_empty()
             || !server.users.is_empty()
-            // Nobody gets past TLS without a certificate that we trust.
+            // Clients then need a trusted certificate.
             || (server.tls_client_ca.is_some() && server.port == Port::Off);
         let listen = |port| match port {
             Port::Off => Ok(None),
@@ -87,7 +85,8 @@ impl Listeners {
         })
     }
 
-    /// Where each kind of connection is taken: `resp`, `tls`, `metrics`. Ports are the real ones.
+    /// Returns the address of each kind of connection: `resp`, `tls`, `metrics`. A configured port 0
+    /// is replaced by the port that the system chose.
     #[must_use]
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         let Self {
@@ -113,7 +112,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        // A restart must not wait for the last connections of the process before.
+        // A restart must not wait for old connections of the previous process.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -121,57 +120,60 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     listen().map_err(|source| ListenError::Bind { address, source })
 }
 
-/// Serves until `shutdown` completes or a client asks for it, then ends every connection.
+/// Serves until `shutdown` completes or a client sends `SHUTDOWN`, then closes every connection.
 ///
-/// Running requests get `server.shutdown_timeout` to end; what is not over by then is cut off, and
-/// nothing of it is kept. Needs tokio's runtime of many threads: long calls move to threads of their
-/// own.
-pub async fn run(host: Arc<Host>, listeners: Listeners, shutdown: impl Future<Output = ()>) {
+/// Running requests have `server.shutdown_timeout` to end; then they are aborted and have no effect.
+/// Needs tokio's multi-threaded runtime, because long calls move to threads of their own.
+pub async fn run(
+    state: Arc<ServerState>,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) {
     let Listeners {
         plain,
         tls,
         metrics,
     } = listeners;
     let mut connections = JoinSet::new();
-    // They end with this function.
-    let mut helpers = JoinSet::new();
-    helpers.spawn(active_expiry::run(Arc::clone(&host)));
-    if host.config.wasm.hot_reload {
-        helpers.spawn(hot_reload::run(Arc::clone(&host)));
+    // These tasks end with this function.
+    let mut services = JoinSet::new();
+    services.spawn(active_expiry::run(Arc::clone(&state)));
+    if state.config.wasm.hot_reload {
+        services.spawn(hot_reload::run(Arc::clone(&state)));
     }
     if let Some(listener) = metrics {
-        helpers.spawn(metrics_http::run(Arc::clone(&host), listener));
+        services.spawn(metrics_http::run(Arc::clone(&state), listener));
     }
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            () = host.stopped() => break,
+            () = state.stopped() => break,
             accepted = accept(plain.as_ref()) => match accepted {
-                Ok((stream, peer)) => enter(&host, stream, peer, None, &mut connections),
-                Err(error) => rest(&error).await,
+                Ok((stream, peer)) => start_connection(&state, stream, peer, None, &mut connections),
+                Err(error) => pause_after(&error).await,
             },
             accepted = accept(tls.as_ref().map(|(listener, _)| listener)) => match accepted {
                 Ok((stream, peer)) => {
                     let acceptor = tls.as_ref().map(|(_, acceptor)| acceptor.clone());
-                    enter(&host, stream, peer, acceptor, &mut connections);
+                    start_connection(&state, stream, peer, acceptor, &mut connections);
                 }
-                Err(error) => rest(&error).await,
+                Err(error) => pause_after(&error).await,
             },
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
                 if let Err(error) = ended && error.is_panic() {
-                    tracing::error!("a connection ended by a panic, which is a bug; the others go on");
+                    tracing::error!("a connection panicked, which is a bug; the others go on");
                 }
             }
         }
     }
     drop((plain, tls));
-    drain(&host, connections).await;
-    // What they hold of the host goes with them, so that its data is closed with its last user.
-    helpers.shutdown().await;
-    // A thread that still compiles holds the store too, and must not keep it from the disk.
-    tokio::task::block_in_place(|| host.store.close());
+    drain(&state, connections).await;
+    // Their references to the state are dropped with them, before the data is closed.
+    services.shutdown().await;
+    // A thread that still compiles refers to the store too. Its data must be on disk now all the same.
+    tokio::task::block_in_place(|| state.store.close());
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
@@ -181,57 +183,57 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-fn enter(
-    host: &Arc<Host>,
+fn start_connection(
+    state: &Arc<ServerState>,
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     connections: &mut JoinSet<()>,
 ) {
-    host.stats.connections.add(1);
-    // Replies are written whole, so waiting to fill a packet would only delay them.
+    state.stats.connections.add(1);
+    // Replies are written in one piece, so waiting to fill a packet would only delay them.
     let prepared = stream.set_nodelay(true).and_then(|()| stream.local_addr());
     let local = match prepared {
         Ok(local) => local,
         Err(error) => {
-            tracing::debug!(%peer, %error, "a connection was gone at once");
+            tracing::debug!(%peer, %error, "a connection closed before it was served");
             return;
         }
     };
-    let wire = Wire::new(stream);
-    let link = wire.link();
-    let count_max = host.config.server.max_connections;
-    match host.clients.enter(peer, local, link, count_max) {
+    let tcp = PlainSocket::new(stream);
+    let handle = tcp.handle();
+    let count_max = state.config.server.max_connections;
+    match state.clients.register(peer, local, handle, count_max) {
         Some(entered) => {
-            connections.spawn(connection::serve(Arc::clone(host), entered, wire, tls));
+            connections.spawn(connection::serve(Arc::clone(state), entered, tcp, tls));
         }
         None => {
-            host.stats.connections_rejected.add(1);
-            tracing::warn!(%peer, count_max, "a connection was refused: there are too many");
-            wire.refuse(b"-ERR max number of clients reached\r\n");
+            state.stats.connections_rejected.add(1);
+            tracing::warn!(%peer, count_max, "a connection was refused because of server.max_connections");
+            tcp.refuse(b"-ERR max number of clients reached\r\n");
         }
     }
 }
 
-/// Lets what runs come to its end, for a while.
-async fn drain(host: &Host, mut connections: JoinSet<()>) {
-    let deadline = Instant::now() + host.config.server.shutdown_timeout.0;
+/// Waits for running requests until the shutdown timeout, then aborts the rest.
+async fn drain(state: &ServerState, mut connections: JoinSet<()>) {
+    let deadline = Instant::now() + state.config.server.shutdown_timeout.0;
     tracing::info!(connections = connections.len(), "stopping");
-    for client in host.clients.all() {
-        client.stop();
+    for client in state.clients.all() {
+        client.drain();
     }
     while !connections.is_empty() {
         if timeout_at(deadline, connections.join_next()).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
-                "some requests did not end in time and are cut off"
+                "some requests did not end within server.shutdown_timeout and are aborted"
             );
             break;
         }
     }
-    host.background.wait(deadline).await;
-    // Dropping a connection ends its call, which leaves nothing behind.
-    host.long_calls.cut();
+    state.background.wait(deadline).await;
+    // Dropping a connection aborts its call, which then has no effect.
+    state.long_calls.cut();
     connections.shutdown().await;
-    host.background.shutdown().await;
+    state.background.shutdown().await;
 }

@@ -1,9 +1,8 @@
-//! What every connection shares: the keyspace, the functions, the users, the counters.
+//! The state that all connections share: keyspace, functions, users, counters.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ferrite_cache::{Cache, CacheOptions};
@@ -16,20 +15,21 @@ use crate::clients::registry::Clients;
 use crate::clients::users::{Users, UsersError};
 use crate::config::{self, Config};
 use crate::keyspace::embedded::{EmbeddedKeyspace, Functions};
+use crate::net::memory_budget::RequestMemory;
 use crate::observability::audit::Audit;
 use crate::observability::counters::Stats;
 use crate::observability::slowlog::SlowCalls;
-use crate::scheduling::background::Background;
+use crate::scheduling::background::BackgroundCalls;
 use crate::scheduling::long_calls::LongCalls;
 
-/// The server, apart from its sockets.
-pub struct Host {
+/// The state that all connections share.
+pub struct ServerState {
     pub(crate) config: Config,
     pub(crate) store: Store,
-    /// What runs functions; none where they are switched off.
+    /// The runtime of functions; `None` if functions are switched off.
     pub(crate) functions: Option<Functions>,
-    /// Calls that go on after their client got an answer.
-    pub(crate) background: Background,
+    /// Calls that go on after their client got a reply.
+    pub(crate) background: BackgroundCalls,
     pub(crate) long_calls: LongCalls,
     pub(crate) users: Users,
     pub(crate) clients: Arc<Clients>,
@@ -37,7 +37,7 @@ pub struct Host {
     pub(crate) audit: Audit,
     pub(crate) slow_calls: SlowCalls,
     pub(crate) started: Instant,
-    /// Memory of requests that have begun to arrive, beyond each connection's small buffer.
+    /// Memory of large requests that are arriving.
     pub(crate) request_memory: RequestMemory,
     stop: watch::Sender<bool>,
 }
@@ -48,7 +48,7 @@ pub enum StartError {
     /// The users of the configuration contradict each other.
     #[error("the configuration's users are wrong")]
     Users(#[from] UsersError),
-    /// The data cannot be used.
+    /// The data cannot be opened.
     #[error("cannot open the data")]
     Store(#[from] ferrite_store::OpenError),
     /// A limit cannot be enforced.
@@ -57,8 +57,8 @@ pub enum StartError {
     /// The keys of the configuration cannot be used.
     #[error("the configuration's keys are wrong")]
     Keys(#[from] config::KeysError),
-    /// A folder that is needed cannot be made.
-    #[error("cannot make the folder {}", path.display())]
+    /// A folder cannot be created.
+    #[error("cannot create the folder {}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -71,12 +71,13 @@ pub enum StartError {
     Functions(#[from] ferrite_runtime::StartError),
 }
 
-impl Host {
-    /// Opens the keyspace and the functions as the configuration says.
+impl ServerState {
+    /// Opens the keyspace and loads the functions of this configuration.
     ///
     /// # Errors
     ///
-    /// When what is needed is not there. A cache that cannot be used is no reason not to start.
+    /// If the configuration is wrong, or data or functions cannot be opened. A cache that cannot be
+    /// used is only logged.
     pub fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let users = Users::new(&config.server)?;
         let store = store(&config)?;
@@ -90,7 +91,7 @@ impl Host {
             config,
             store,
             functions,
-            background: Background::default(),
+            background: BackgroundCalls::default(),
             long_calls: LongCalls::default(),
             users,
             clients: Arc::default(),
@@ -106,10 +107,10 @@ impl Host {
         self.stop.send_replace(true);
     }
 
-    /// Completes once somebody has asked the server to stop.
+    /// Waits until the server is asked to stop.
     pub(crate) async fn stopped(&self) {
         let mut stop = self.stop.subscribe();
-        // Fails only without a sender, and we are it.
+        // Fails only if the sender is dropped, which `self` holds.
         let _ = stop.wait_for(|&stop| stop).await;
     }
 }
@@ -163,7 +164,7 @@ fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
     Ok(Runtime::new(options, keyspace, cache(config))?)
 }
 
-/// The cache, if there is to be one and it can be used.
+/// Opens the cache; `None` if it is switched off or cannot be used.
 fn cache(config: &Config) -> Option<Cache> {
     if !config.cache.enabled {
         return None;
@@ -180,76 +181,9 @@ fn cache(config: &Config) -> Option<Cache> {
             tracing::warn!(
                 error,
                 root = %root.display(),
-                "the cache cannot be used: functions are compiled anew at every start, and cannot be loaded by digest"
+                "the cache cannot be used: functions are compiled at every start and cannot be loaded by digest"
             );
             None
         }
-    }
-}
-
-/// A budget that large requests draw on together while they arrive.
-#[derive(Debug, Default)]
-pub(crate) struct RequestMemory {
-    bytes: AtomicU64,
-}
-
-/// What one connection has drawn; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Drawn<'a> {
-    memory: &'a RequestMemory,
-    bytes: u64,
-}
-
-impl RequestMemory {
-    pub(crate) const fn draw(&self) -> Drawn<'_> {
-        Drawn {
-            memory: self,
-            bytes: 0,
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-}
-
-impl Drawn<'_> {
-    /// Holds `bytes` from now on; whether that is within the budget.
-    pub(crate) fn hold(&mut self, bytes: u64, bytes_max: u64) -> bool {
-        let drawn = &self.memory.bytes;
-        let others = if bytes >= self.bytes {
-            drawn.fetch_add(bytes - self.bytes, Ordering::Relaxed)
-        } else {
-            drawn.fetch_sub(self.bytes - bytes, Ordering::Relaxed)
-        } - self.bytes;
-        self.bytes = bytes;
-        others.saturating_add(bytes) <= bytes_max
-    }
-}
-
-impl Drop for Drawn<'_> {
-    fn drop(&mut self) {
-        self.memory.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::RequestMemory;
-
-    #[test]
-    fn a_budget_is_shared_and_given_back() {
-        let memory = RequestMemory::default();
-        let mut one = memory.draw();
-        let mut other = memory.draw();
-        assert!(one.hold(60, 100));
-        assert!(other.hold(40, 100));
-        assert!(!one.hold(61, 100));
-        assert!(one.hold(10, 100));
-        assert!(other.hold(90, 100));
-        drop(other);
-        assert_eq!(memory.bytes(), 10);
-        drop(one);
-        assert_eq!(memory.bytes(), 0);
     }
 }

@@ -16,6 +16,7 @@ mod transaction;
 mod value;
 
 pub use api::blocked::Blocked;
+pub use api::data_command::DataCommand;
 pub use api::multi::Unit;
 pub use api::session::Session;
 pub use api::store::{Flow, Retry, Store};

@@ -1,4 +1,4 @@
-//! Who is connected: what `CLIENT LIST` shows, and the handle by which a connection is ended.
+//! The connected clients: what `CLIENT LIST` shows of each, and the handle that closes it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -9,24 +9,24 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::net::socket::Link;
+use crate::net::socket::SocketHandle;
 
-/// A connected client, as others see it.
+/// A connected client, as other connections see it.
 ///
-/// The connection writes here once for each batch of requests, not once for each.
+/// Its connection updates the fields once for each batch of requests.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    link: Arc<Link>,
+    handle: Arc<SocketHandle>,
     since: Instant,
-    stopping: AtomicBool,
+    draining: AtomicBool,
     labels: Mutex<Labels>,
     pub(crate) activity: Activity,
 }
 
-/// What a client says about itself.
+/// Names that describe a client.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Labels {
     pub(crate) name: String,
@@ -35,27 +35,27 @@ pub(crate) struct Labels {
     pub(crate) library_version: String,
 }
 
-/// What a connection has been doing.
+/// Figures of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// Milliseconds from the connection's start to its last request.
+    /// Milliseconds from the connection's start to its last batch of requests.
     last_millis: AtomicU64,
     pub(crate) requests: AtomicU64,
     database: AtomicU64,
     /// 2 or 3.
     pub(crate) protocol: AtomicU64,
-    /// Commands that `MULTI` holds back; -1 outside of it.
+    /// Number of requests that `MULTI` has queued; `u64::MAX`, shown as -1, outside of `MULTI`.
     queued: AtomicU64,
-    /// The last command's name, packed.
+    /// The last command's name, padded with zeros.
     command: [AtomicU64; COMMAND_BYTES / 8],
     pub(crate) input_bytes: AtomicUsize,
 }
 
-/// Longest command name that is kept for show.
+/// Bytes of a command's name that are kept.
 const COMMAND_BYTES: usize = 24;
 
 impl Activity {
-    /// Keeps the start of a command's name for show.
+    /// Stores the start of a command's name.
     pub(crate) fn set_command(&self, name: &[u8]) {
         let mut packed = [0; COMMAND_BYTES];
         for (to, from) in packed.iter_mut().zip(name) {
@@ -83,31 +83,31 @@ impl Activity {
 }
 
 impl Client {
-    /// Ends the connection at once.
-    pub(crate) fn cut(&self) {
-        self.link.cut();
+    /// Closes the connection at once.
+    pub(crate) fn disconnect(&self) {
+        self.handle.disconnect();
     }
 
-    /// Lets the connection end once it has answered what it has read.
-    pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.link.stop_reading();
+    /// Closes the connection once it has answered what it has read.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.handle.stop_reading();
     }
 
-    /// Whether the end of the stream is our own doing.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+    /// Returns true if the server itself ended the connection's input, by [`Client::drain`].
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     pub(crate) fn labels(&self) -> Labels {
         self.labels.lock().clone()
     }
 
-    pub(crate) fn relabel(&self, change: impl FnOnce(&mut Labels)) {
+    pub(crate) fn update_labels(&self, change: impl FnOnce(&mut Labels)) {
         change(&mut self.labels.lock());
     }
 
-    /// Notes how many requests `MULTI` holds back, if it was said.
+    /// Stores how many requests `MULTI` has queued; `None` outside of `MULTI`.
     pub(crate) fn set_queued(&self, count: Option<usize>) {
         let queued = count.map_or(u64::MAX, |count| count as u64);
         self.activity.queued.store(queued, Ordering::Relaxed);
@@ -119,14 +119,14 @@ impl Client {
             .store(database.into(), Ordering::Relaxed);
     }
 
-    /// Notes that a batch of requests begins.
+    /// Stores that a batch of requests arrived now.
     pub(crate) fn touch(&self) {
         let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.activity.last_millis.store(millis, Ordering::Relaxed);
     }
 }
 
-/// The line of `CLIENT LIST` and `CLIENT INFO`, without its end.
+/// The line of `CLIENT LIST` and `CLIENT INFO`, without the line break.
 impl fmt::Display for Client {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let labels = self.labels();
@@ -164,14 +164,14 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Lists a new client; `None` when there are `count_max` already.
-    pub(crate) fn enter(
+    /// Adds a client; `None` if there are `count_max` already.
+    pub(crate) fn register(
         self: &Arc<Self>,
         peer: SocketAddr,
         local: SocketAddr,
-        link: Arc<Link>,
+        handle: Arc<SocketHandle>,
         count_max: usize,
-    ) -> Option<Entered> {
+    ) -> Option<ClientGuard> {
         let mut connected = self.connected.lock();
         if connected.len() >= count_max {
             return None;
@@ -181,9 +181,9 @@ impl Clients {
             id,
             peer,
             local,
-            link,
+            handle,
             since: Instant::now(),
-            stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             labels: Mutex::default(),
             activity: Activity {
                 protocol: AtomicU64::new(2),
@@ -192,7 +192,7 @@ impl Clients {
             },
         });
         connected.insert(id, Arc::clone(&client));
-        Some(Entered {
+        Some(ClientGuard {
             clients: Arc::clone(self),
             client,
         })
@@ -206,12 +206,12 @@ impl Clients {
         self.connected.lock().get(&id).cloned()
     }
 
-    /// Everyone connected now, in the order they came.
+    /// Returns every connected client, in the order of their connections.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         self.connected.lock().values().cloned().collect()
     }
 
-    /// The lines of `CLIENT LIST` for those clients.
+    /// Returns the lines of `CLIENT LIST` for these clients.
     pub(crate) fn lines(clients: &[Arc<Client>]) -> String {
         clients.iter().fold(String::new(), |mut text, client| {
             let _ = writeln!(text, "{client}");
@@ -220,20 +220,20 @@ impl Clients {
     }
 }
 
-/// A client's place in the list, given up when dropped.
+/// A registered client; dropping it removes the client from the registry.
 #[derive(Debug)]
-pub(crate) struct Entered {
+pub(crate) struct ClientGuard {
     clients: Arc<Clients>,
     client: Arc<Client>,
 }
 
-impl Entered {
+impl ClientGuard {
     pub(crate) const fn client(&self) -> &Arc<Client> {
         &self.client
     }
 }
 
-impl Drop for Entered {
+impl Drop for ClientGuard {
     fn drop(&mut self) {
         self.clients.connected.lock().remove(&self.client.id);
     }

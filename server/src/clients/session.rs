@@ -1,33 +1,33 @@
-//! What a connection remembers between requests.
+//! The state of a connection that lasts between requests.
 
 use std::sync::Arc;
 
 use ferrite_store::Receipt;
 
+use crate::clients::queued_requests::QueuedRequests;
 use crate::clients::users::User;
 use crate::config::Right;
-use crate::connection::queued_requests::Held;
 
-/// One connection's state, apart from its protocol, which its encoder knows.
+/// One connection's state, apart from the protocol version, which its encoder holds.
 #[derive(Debug)]
-pub(crate) struct Session {
-    /// What the store remembers: the selected database, for one.
+pub(crate) struct ClientSession {
+    /// The store's part: the selected database and the watched keys.
     pub(crate) store: ferrite_store::Session,
-    /// What the client has said since `MULTI`.
-    pub(crate) held: Option<Box<Held>>,
-    /// Proof of what calls have written, which replies wait for.
+    /// The requests since `MULTI`; `None` outside of `MULTI`.
+    pub(crate) queued: Option<Box<QueuedRequests>>,
+    /// Receipt of the writes of calls; replies wait until it is durable.
     receipt: Option<Receipt>,
-    /// Who the client is; `None` until it has said so, where it must.
+    /// The client's user; `None` if it must authenticate and has not yet.
     user: Option<Arc<User>>,
-    /// Whether `user` may do everything, so that commands need no check.
+    /// True if `user` may do everything, so that commands need no check.
     unrestricted: bool,
 }
 
-impl Session {
+impl ClientSession {
     pub(crate) fn new(user: Option<Arc<User>>) -> Self {
         let mut session = Self {
             store: ferrite_store::Session::new(),
-            held: None,
+            queued: None,
             receipt: None,
             user: None,
             unrestricted: false,
@@ -36,8 +36,8 @@ impl Session {
         session
     }
 
-    /// Notes that replies must wait for this. It covers all earlier ones.
-    pub(crate) fn note(&mut self, receipt: Receipt) {
+    /// Makes replies wait for this receipt, which covers all earlier ones.
+    pub(crate) fn add_receipt(&mut self, receipt: Receipt) {
         self.receipt = Some(receipt);
     }
 
@@ -55,7 +55,7 @@ impl Session {
         self.user.as_ref()
     }
 
-    /// The user's name; that of nobody yet is empty.
+    /// Returns the user's name; empty if there is no user yet.
     pub(crate) fn user_name(&self) -> &str {
         self.user.as_ref().map_or("", |user| user.name())
     }

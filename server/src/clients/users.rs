@@ -1,4 +1,4 @@
-//! Who may connect, and what each may do.
+//! The users that clients authenticate as, and their rights.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use ferrite_protocol::glob::{Glob, GlobError};
 
 use crate::config::{self, Right, Rights, UserSpec};
 
-/// The user that a connection has before it says who it is.
+/// The user of connections that do not authenticate.
 pub(crate) const DEFAULT_USER: &str = "default";
 
-/// A user, as connections hold it.
+/// A user and its rights.
 #[derive(Debug)]
 pub(crate) struct User {
     name: Box<str>,
@@ -24,7 +24,7 @@ impl User {
         &self.name
     }
 
-    /// Whether the user may do anything at all, so that nothing needs to be checked.
+    /// Returns true if the user may do everything, so that nothing needs to be checked.
     pub(crate) fn is_unrestricted(&self) -> bool {
         self.rights == Rights::all() && self.functions.is_empty()
     }
@@ -33,27 +33,27 @@ impl User {
         self.rights.has(right)
     }
 
-    /// Whether the user may call this function, if any.
+    /// Returns true if the user may call this function, provided it has the right to call any.
     pub(crate) fn may_call(&self, function: &[u8]) -> bool {
         self.functions.is_empty() || self.functions.iter().any(|glob| glob.matches(function))
     }
 }
 
-/// Why users of a configuration are not accepted.
+/// Why the users of a configuration are not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
-    /// A pattern of function names is not a glob.
-    #[error("user {user}: {glob:?} is not a pattern of function names")]
+    /// A pattern for function names is not a valid glob.
+    #[error("user {user}: {glob:?} is not a valid pattern for function names")]
     Glob {
         /// The user.
         user: String,
         /// The pattern.
         glob: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: GlobError,
     },
-    /// The user `default` is given twice.
+    /// Both `server.users` and `server.password` define the user `default`.
     #[error("server.users names \"default\" and server.password is set; give one of them")]
     DefaultTwice,
 }
@@ -62,15 +62,16 @@ pub enum UsersError {
 #[derive(Debug)]
 pub(crate) struct Users {
     by_name: HashMap<Box<str>, Arc<User>>,
-    /// The user of connections that have not said who they are.
+    /// The user of connections that have not authenticated.
     unnamed: Option<Arc<User>>,
 }
 
 impl Users {
-    /// The users of a configuration.
+    /// Reads the users of a configuration.
     ///
-    /// Without any, connections are the user `default`, who may do everything. A password makes
-    /// that user say it first; named users without a password for `default` leave no such user.
+    /// Without users and password, every connection is the user `default`, which may do everything.
+    /// With a password, the user `default` must authenticate. With users and no password, there is
+    /// a user `default` only if one of them has that name.
     pub(crate) fn new(server: &config::Server) -> Result<Self, UsersError> {
         let mut by_name = HashMap::new();
         for spec in &server.users {
@@ -101,19 +102,19 @@ impl Users {
         Ok(Self { by_name, unnamed })
     }
 
-    /// The user of a connection that has not said who it is, if such a one may do anything.
+    /// Returns the user of connections that have not authenticated; `None` if they must.
     pub(crate) fn unnamed(&self) -> Option<Arc<User>> {
         self.unnamed.clone()
     }
 
-    /// Whether connections must say who they are.
+    /// Returns true if connections must authenticate.
     pub(crate) const fn is_required(&self) -> bool {
         self.unnamed.is_none()
     }
 
-    /// The user of this name and password. Takes as long for a wrong one as for a right one.
+    /// Returns the user of this name and password. Takes the same time if one of them is wrong.
     pub(crate) fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<Arc<User>> {
-        // Equality of these hashes takes constant time.
+        // Comparing these hashes takes constant time.
         let given = blake3::hash(password);
         let user = std::str::from_utf8(name)
             .ok()
@@ -124,7 +125,7 @@ impl Users {
         };
         match (user, expected) {
             (Some(user), Some(expected)) if expected == given => Some(Arc::clone(user)),
-            // Without a password any is right, as with Redis' `nopass`.
+            // A user without a password accepts any, as with Redis' `nopass`.
             (Some(user), None) => Some(Arc::clone(user)),
             _ => None,
         }

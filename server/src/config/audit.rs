@@ -1,15 +1,15 @@
-//! Which calls get a line in the log.
+//! The setting that chooses which calls get a line in the log.
 
 use super::setting::{Raw, Setting, quoted, text};
 
-/// Which calls get a line in the log.
+/// The calls that get a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audit {
     /// None.
     Off,
-    /// Those that failed.
+    /// Failed calls.
     Errors,
-    /// One in so many, and those that failed; 1 is every call.
+    /// One call of this many, and failed calls; 1 means every call.
     OneIn(u32),
 }
 

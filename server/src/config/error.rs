@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration.
+//! Errors of the configuration.
 
 use std::path::PathBuf;
 
@@ -16,14 +16,14 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is larger than any configuration.
-    #[error("the configuration file {} has {bytes} bytes, more than the {bytes_max} that a configuration may have", path.display())]
+    /// The file is too large.
+    #[error("the configuration file {} has {bytes} bytes; the limit is {bytes_max}", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// Its size.
         bytes: u64,
-        /// The bound.
+        /// The limit.
         bytes_max: u64,
     },
     /// The file is not TOML.
@@ -33,29 +33,29 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What the parser found.
+        /// The parser's message.
         message: String,
     },
     /// There is no such key, flag or variable.
     #[error("{origin}: there is no {what} {name:?}{}", suggestion(nearest.as_deref()))]
     Unknown {
-        /// Where it was typed.
+        /// The place where it was typed.
         origin: Origin,
-        /// What it would be: a key, a section, a flag, a variable.
+        /// Its kind: a key, a section, a flag or a variable.
         what: &'static str,
         /// The name.
         name: String,
         /// The known name nearest to it.
         nearest: Option<String>,
     },
-    /// A section stands where a value should, or the other way round.
+    /// A section was given where a value belongs, or the other way round.
     #[error("{origin}: {name:?} is {what}")]
     Shape {
-        /// Where it was typed.
+        /// The place where it was typed.
         origin: Origin,
         /// The name.
         name: String,
-        /// What it is rather.
+        /// The correct form.
         what: &'static str,
     },
     /// A value is not of its key's kind.
@@ -63,11 +63,11 @@ pub enum ConfigError {
     Value {
         /// The key.
         key: String,
-        /// Where it was typed.
+        /// The place where it was typed.
         origin: Origin,
-        /// What was typed.
+        /// The value as typed.
         value: String,
-        /// What it must be.
+        /// The kind that it must have.
         kind: &'static str,
     },
     /// A flag lacks its value.
@@ -75,7 +75,7 @@ pub enum ConfigError {
     NoValue {
         /// The flag.
         flag: String,
-        /// What it must be.
+        /// The kind that it must have.
         kind: &'static str,
     },
     /// An argument is not a flag.
@@ -87,10 +87,10 @@ pub enum ConfigError {
     /// An argument or variable is not UTF-8.
     #[error("{what} is not UTF-8")]
     NotText {
-        /// Which.
+        /// The argument or variable.
         what: String,
     },
-    /// Values that are fine alone do not go together.
+    /// Values contradict each other, or cannot be enforced.
     #[error("{0}")]
     Conflict(String),
 }

@@ -1,4 +1,4 @@
-//! Reads `ferrite.toml` into what was typed.
+//! Reads `ferrite.toml` into the raw configuration.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -8,14 +8,14 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::nearest::nearest;
 use super::origin::Origin;
+use super::raw_config::RawConfig;
 use super::sections;
 use super::setting::Raw;
-use super::typed::Typed;
 
-/// More than any configuration needs, and little enough to read at once.
+/// Largest configuration file.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<(), ConfigError> {
+pub(super) fn read(path: &Path, raw_config: &mut RawConfig) -> Result<(), ConfigError> {
     let failed = |source| ConfigError::Read {
         path: path.to_owned(),
         source,
@@ -33,17 +33,26 @@ pub(super) fn read(path: &Path, typed: &mut Typed) -> Result<(), ConfigError> {
             bytes_max: BYTES_MAX,
         });
     }
-    parse(path, &text, typed)
+    parse(path, &text, raw_config)
 }
 
-/// Understands `text`; `path` is for errors.
-pub(super) fn parse(path: &Path, text: &str, typed: &mut Typed) -> Result<(), ConfigError> {
+/// Reads `text`; `path` is for errors.
+pub(super) fn parse(
+    path: &Path,
+    text: &str,
+    raw_config: &mut RawConfig,
+) -> Result<(), ConfigError> {
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: error.span().map_or(1, |span| line(text, span.start)),
         message: error.message().to_owned(),
     })?;
-    Reader { path, text, typed }.table("", table.get_ref())
+    Reader {
+        path,
+        text,
+        raw_config,
+    }
+    .table("", table.get_ref())
 }
 
 fn line(text: &str, offset: usize) -> usize {
@@ -54,11 +63,11 @@ fn line(text: &str, offset: usize) -> usize {
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
-    typed: &'a mut Typed,
+    raw_config: &'a mut RawConfig,
 }
 
 impl Reader<'_> {
-    /// Tables nest as deep as there are sections, since unknown ones are refused at once.
+    /// Reads a table and those in it. Unknown sections are refused, which bounds the recursion.
     fn table(&mut self, section: &str, table: &DeTable<'_>) -> Result<(), ConfigError> {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
@@ -100,7 +109,7 @@ impl Reader<'_> {
                 (_, None) => {
                     let paths: Vec<String> = sections::keys().map(super::KeyInfo::path).collect();
                     let found = nearest(&path, paths.iter().map(String::as_str))
-                        // The same name in another section is the likeliest slip of all.
+                        // Then the same name in another section is the likely mistake.
                         .or_else(|| {
                             paths
                                 .iter()
@@ -121,7 +130,7 @@ impl Reader<'_> {
                         value: value.type_str().to_owned(),
                         kind: known.kind,
                     })?;
-                    self.typed.put(known, raw, origin);
+                    self.raw_config.put(known, raw, origin);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Reads the command line and the environment into what was typed.
+//! Reads the command line and the environment.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::nearest::nearest;
 use super::origin::Origin;
+use super::raw_config::{KeyInfo, RawConfig};
 use super::sections;
 use super::setting::Raw;
-use super::typed::{KeyInfo, Typed};
 
-/// The variable that names the configuration file, where no `--config` does.
+/// The variable that names the configuration file if there is no `--config`.
 pub(super) const CONFIG_VARIABLE: &str = "FERRITE_CONFIG";
 
-/// Variables of the same prefix that belong to other programs of this project.
+/// Variables with the same prefix that are not keys: others of this project's programs read them.
 const OTHER_VARIABLES: [&str; 8] = [
     CONFIG_VARIABLE,
     "FERRITE_CACHE_DIR",
@@ -25,12 +25,12 @@ const OTHER_VARIABLES: [&str; 8] = [
     "FERRITE_WASM_RUSTC",
 ];
 
-/// What the command line asks for.
+/// The action that the program carries out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Serve.
     Serve,
-    /// Say whether the configuration is right.
+    /// Check the configuration.
     CheckConfig,
     /// Show the configuration that results from file, environment and flags.
     PrintConfig,
@@ -40,7 +40,7 @@ pub enum Action {
     Version,
 }
 
-/// The command line, with the settings put aside.
+/// The command line, with the settings not yet applied.
 #[derive(Debug)]
 pub(super) struct CommandLine {
     pub(super) action: Action,
@@ -131,13 +131,14 @@ fn split(list: &str) -> Vec<String> {
         .collect()
 }
 
-/// Takes the variables of ours.
+/// Reads the variables with the prefix `FERRITE_`, and returns the path of the configuration file if
+/// one names it.
 ///
-/// Others with our prefix are no error, since orchestrators make up variables after the names of
-/// services; they are told in `warnings`, lest a slip go unnoticed.
+/// An unknown variable is no error, because orchestrators create variables named after services. It
+/// is added to `warnings`, because it may be a mistake.
 pub(super) fn variables(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-    typed: &mut Typed,
+    raw_config: &mut RawConfig,
     warnings: &mut Vec<String>,
 ) -> Result<Option<PathBuf>, ConfigError> {
     let mut config = None;
@@ -163,7 +164,7 @@ pub(super) fn variables(
             warnings.push(unknown.to_string());
             continue;
         };
-        typed.put(key, Raw::Text(utf8(name, &value)?), origin);
+        raw_config.put(key, Raw::Text(utf8(name, &value)?), origin);
     }
     Ok(config)
 }

@@ -1,5 +1,5 @@
-//! Settings whose types are the runtime's: how a function's permissions, isolation and counts are
-//! read from the configuration.
+//! Reads and writes the settings whose types are the runtime's: sizes, times, counts, isolation and
+//! permissions.
 
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::permissions::Permissions;

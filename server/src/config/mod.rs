@@ -1,4 +1,4 @@
-//! The configuration: what was typed in file, environment and flags, and what it means.
+//! The configuration: read from file, environment and flags, then resolved into options.
 
 mod audit;
 mod error;
@@ -7,12 +7,12 @@ mod flags;
 mod functions;
 mod nearest;
 mod origin;
+mod raw_config;
 mod render;
 pub(crate) mod runtime;
 mod sections;
 mod setting;
 pub(crate) mod trust;
-mod typed;
 mod users;
 
 use std::ffi::OsString;
@@ -22,6 +22,7 @@ pub use audit::Audit;
 pub use error::ConfigError;
 pub use flags::Action;
 pub use origin::Origin;
+pub use raw_config::KeyInfo;
 pub use render::{help, markdown};
 pub use sections::{
     SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmPool,
@@ -29,15 +30,15 @@ pub use sections::{
 };
 pub use setting::{Durability, LogFormat, Port, Secret};
 pub use trust::KeysError;
-pub use typed::KeyInfo;
 pub use users::{Right, Rights, UserSpec};
 
 #[cfg(test)]
 mod tests;
 
-use typed::Typed;
+use raw_config::RawConfig;
 
-/// What every key means, defaults filled in, relative paths resolved against `server.dir`.
+/// The resolved configuration, with defaults filled in. Relative paths are still relative; see
+/// [`Config::below_dir`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The network, and the process as a whole.
@@ -46,26 +47,26 @@ pub struct Config {
     pub store: Store,
     /// WebAssembly functions.
     pub wasm: Wasm,
-    /// What a call may use.
+    /// Limits of a call.
     pub limits: WasmLimits,
-    /// Instances that are kept ready, and calls at once.
+    /// Instances that are kept ready, and how many calls run at the same time.
     pub pool: WasmPool,
     /// Calls in the background.
     pub background: WasmBackground,
-    /// What functions may do.
+    /// Permissions of functions, and the keys that sign them.
     pub security: WasmSecurity,
-    /// Native code that was made before.
+    /// Native code from earlier compilations.
     pub cache: WasmCache,
 }
 
-/// What a command line asks for, with the configuration that results from it.
+/// The action that a command line asks for, and the resulting configuration.
 #[derive(Debug)]
 pub struct Invocation {
-    /// What to do.
+    /// The action that the program carries out.
     pub action: Action,
     /// The configuration.
     pub config: Config,
-    /// What looks like a slip but is no error.
+    /// Likely mistakes that are no errors.
     pub warnings: Vec<String>,
 }
 
@@ -73,55 +74,55 @@ impl Invocation {
     /// Reads the command line (without the program's name), the environment and the file that
     /// either names.
     ///
-    /// Flags win over variables, those over the file, and that over the defaults.
+    /// Flags override variables, variables override the file, and the file overrides the defaults.
     pub fn read(
         arguments: impl IntoIterator<Item = OsString>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let line = flags::read(arguments)?;
         let mut warnings = Vec::new();
-        let mut from_environment = Typed::default();
+        let mut from_environment = RawConfig::default();
         let path = flags::variables(environment, &mut from_environment, &mut warnings)?;
-        let mut typed = Typed::default();
+        let mut raw_config = RawConfig::default();
         if let Some(path) = line.config.or(path) {
-            file::read(&path, &mut typed)?;
+            file::read(&path, &mut raw_config)?;
         }
-        typed.overlay(from_environment);
+        raw_config.overlay(from_environment);
         for (key, raw, origin) in line.settings {
-            typed.put(key, raw, origin);
+            raw_config.put(key, raw, origin);
         }
         Ok(Self {
             action: line.action,
-            config: Config::resolve(&typed)?,
+            config: Config::resolve(&raw_config)?,
             warnings,
         })
     }
 }
 
 impl Config {
-    /// The configuration that `text` describes, as if it stood in the file `path`.
+    /// Reads `text` as the contents of the file `path`; that file is not opened.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let mut typed = Typed::default();
-        file::parse(path, text, &mut typed)?;
-        Self::resolve(&typed)
+        let mut raw_config = RawConfig::default();
+        file::parse(path, text, &mut raw_config)?;
+        Self::resolve(&raw_config)
     }
 
-    fn resolve(typed: &Typed) -> Result<Self, ConfigError> {
+    fn resolve(raw_config: &RawConfig) -> Result<Self, ConfigError> {
         let config = Self {
-            server: Server::resolve(typed)?,
-            store: Store::resolve(typed)?,
-            wasm: Wasm::resolve(typed)?,
-            limits: WasmLimits::resolve(typed)?,
-            pool: WasmPool::resolve(typed)?,
-            background: WasmBackground::resolve(typed)?,
-            security: WasmSecurity::resolve(typed)?,
-            cache: WasmCache::resolve(typed)?,
+            server: Server::resolve(raw_config)?,
+            store: Store::resolve(raw_config)?,
+            wasm: Wasm::resolve(raw_config)?,
+            limits: WasmLimits::resolve(raw_config)?,
+            pool: WasmPool::resolve(raw_config)?,
+            background: WasmBackground::resolve(raw_config)?,
+            security: WasmSecurity::resolve(raw_config)?,
+            cache: WasmCache::resolve(raw_config)?,
         };
         config.check()?;
         Ok(config)
     }
 
-    /// What no single key can get wrong.
+    /// Checks keys that depend on each other, and values that cannot be enforced.
     fn check(&self) -> Result<(), ConfigError> {
         let server = &self.server;
         let conflict = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
@@ -154,19 +155,19 @@ impl Config {
         Ok(())
     }
 
-    /// `path`, taken from `server.dir` if it is relative.
+    /// Returns `path`, resolved against `server.dir` if it is relative.
     #[must_use]
     pub fn below_dir(&self, path: &Path) -> PathBuf {
         self.server.dir.join(path)
     }
 
-    /// The configuration as a file that means the same, but with secrets left out.
+    /// Returns the configuration as a file with the same meaning, but without secrets.
     #[must_use]
     pub fn to_toml(&self) -> String {
         render::toml(&self.settings())
     }
 
-    /// Each key with its value as a file would have it, secrets included.
+    /// Each key with its value as written in a file, secrets included.
     pub(crate) fn settings(&self) -> Vec<(&'static KeyInfo, String)> {
         let Self {
             server,
@@ -194,6 +195,6 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::resolve(&Typed::default()).expect("a test reads the defaults")
+        Self::resolve(&RawConfig::default()).expect("a test reads the defaults")
     }
 }

@@ -1,9 +1,10 @@
-//! Finds the name that somebody probably meant.
+//! Suggests a known name for a mistyped one.
 
-/// The one of `known` that takes the fewest edits to make from `typed`, if few enough.
+/// Returns the name in `known` with the fewest edits from `typed`, if they are at most a third of
+/// its length.
 ///
-/// Edits are insertions, removals, replacements and swaps of neighbours; a third of the name's
-/// length may be wrong. Case and the difference between `-`, `_` and `.` cost nothing.
+/// Edits are insertions, removals, replacements and swaps of neighbours. Case, and `-`, `_` or `.`
+/// in place of each other, do not count.
 pub(super) fn nearest<'a>(
     typed: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -26,7 +27,7 @@ fn fold(name: &str) -> Vec<char> {
         .collect()
 }
 
-/// Optimal string alignment distance, by the textbook's three rows.
+/// Computes the optimal string alignment distance, with three rows of the usual table.
 fn edits(left: &[char], right: &[char]) -> usize {
     let mut before_last: Vec<usize> = vec![0; right.len() + 1];
     let mut last: Vec<usize> = (0..=right.len()).collect();

@@ -1,9 +1,9 @@
-//! Where a value was typed, for errors.
+//! The place where a value was typed, for errors.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value was typed.
+/// The place where a value was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A line of a file.

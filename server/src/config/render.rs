@@ -1,11 +1,11 @@
-//! Shows the table of keys, and a configuration, to people.
+//! Writes a configuration as TOML, and the table of keys as help and as documentation.
 
 use std::fmt::Write as _;
 
+use super::raw_config::KeyInfo;
 use super::sections::sections;
-use super::typed::KeyInfo;
 
-/// A file with these values; secrets are left as comments.
+/// Writes a file with these values; each secret becomes a comment.
 pub(super) fn toml(written: &[(&'static KeyInfo, String)]) -> String {
     let mut out = String::new();
     let mut section = "";
@@ -26,15 +26,15 @@ pub(super) fn toml(written: &[(&'static KeyInfo, String)]) -> String {
     out
 }
 
-/// What `--help` shows.
+/// Returns the text of `--help`.
 #[must_use]
 pub fn help() -> String {
     let mut out = String::from(
         "A Redis-compatible server that runs WebAssembly functions beside its data.\n\n\
          Usage: ferrite-server [--config FILE] [FLAG VALUE]…\n\n  \
          --config FILE    read this file (also FERRITE_CONFIG)\n  \
-         --check-config   say whether the configuration is right, and stop\n  \
-         --print-config   show the configuration that results, and stop\n  \
+         --check-config   check the configuration, and stop\n  \
+         --print-config   show the resulting configuration, and stop\n  \
          --version, --help\n\n\
          Every key of the file has a flag and an environment variable. Flags win over variables,\n\
          variables over the file.\n",
@@ -51,19 +51,19 @@ pub fn help() -> String {
     out
 }
 
-/// The page `docs/configuration.md`.
+/// Returns the page `docs/configuration.md`.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Configuration\n\n\
          <!-- Written by the tests of ferrite-server from its table of keys; do not edit. -->\n\n\
-         `ferrite-server --config ferrite.toml` reads a file; without one the defaults serve. Every\n\
+         `ferrite-server --config ferrite.toml` reads a file; without one, the defaults apply. Every\n\
          key also has a flag and an environment variable. Flags win over variables, variables over\n\
-         the file. `--check-config` says whether a configuration is right and `--print-config`\n\
-         shows the one that results. An unknown key is an error that names the nearest known one.\n\n\
+         the file. `--check-config` checks a configuration and `--print-config` shows the\n\
+         resulting one. An unknown key is an error that names the nearest known one.\n\n\
          Sizes are written `512KB`, `16MB`, `1GB` (powers of 1024), times `250ms`, `5s`, `2m`, `1h`,\n\
-         `7d`. Lists are arrays in the file and separated by commas elsewhere. Relative paths are\n\
-         taken from `server.dir`.\n",
+         `7d`. Lists are arrays in the file, and separated by commas elsewhere. Relative paths are\n\
+         resolved against `server.dir`.\n",
     );
     for section in sections() {
         let _ = writeln!(out, "\n## [{}]\n", section.name);
@@ -90,7 +90,7 @@ fn paragraph(out: &mut String, lines: &[&str]) {
     }
 }
 
-/// A default as it stands in a file.
+/// Writes a default as in a file.
 fn shown_default(key: &KeyInfo) -> String {
     if key.default.is_empty() {
         if key.list {

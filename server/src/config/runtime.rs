@@ -1,4 +1,4 @@
-//! What the configuration means to the runtime.
+//! Translates the configuration into the runtime's options.
 
 use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::artifact::compile_worker::WorkerOptions;
@@ -10,11 +10,11 @@ use ferrite_runtime::service::background_calls::AsyncOptions;
 
 use super::{Config, WasmBackground, WasmLimits, WasmPool};
 
-/// The runtime's options, with every path taken from `server.dir`.
+/// Returns the runtime's options, with every path resolved against `server.dir`.
 ///
 /// # Errors
 ///
-/// When limits ask for something that cannot be enforced.
+/// If a limit cannot be enforced.
 pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
     let limits = limits(&config.limits)?;
     let wasm = &config.wasm;
@@ -46,7 +46,7 @@ pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
     })
 }
 
-/// The limits, checked for what can be enforced.
+/// Returns the limits of a call, if all can be enforced.
 pub(super) fn limits(limits: &WasmLimits) -> Result<Limits, LimitsError> {
     let WasmLimits {
         max_memory,
@@ -78,7 +78,7 @@ fn pool(pool: &WasmPool) -> PoolOptions {
         max_instances,
         max_waiting,
         idle_timeout,
-        total_instances: _, // Of the engine, not of one function.
+        total_instances: _, // The engine's, not one function's.
     } = *pool;
     PoolOptions {
         instances_min: min_instances.min(max_instances),
@@ -117,8 +117,8 @@ mod tests {
 
     use super::{Config, options};
 
-    /// The runtime's own defaults and the configuration's are the same, so that embedding the
-    /// runtime and running the server do not differ unnoticed.
+    /// The configuration's defaults are the runtime's, so that the server and an embedded runtime
+    /// behave alike.
     #[test]
     fn the_defaults_are_the_runtimes() {
         let options = options(&Config::default()).expect("the defaults are right");

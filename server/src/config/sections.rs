@@ -9,8 +9,8 @@ use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
 
 use super::audit::Audit;
 use super::error::ConfigError;
+use super::raw_config::{KeyInfo, RawConfig};
 use super::setting::{Durability, LogFormat, Port, Secret, Setting};
-use super::typed::{KeyInfo, Typed};
 use super::users::UserSpec;
 
 /// A section as the documentation shows it.
@@ -24,9 +24,9 @@ pub struct SectionInfo {
     pub keys: &'static [KeyInfo],
 }
 
-/// Declares a section: a struct of what its keys mean, and their place in the table.
+/// Declares a section: a struct with the meaning of each key, and the keys' rows in the table.
 ///
-/// A key is `name: type = "default"`, the default as a person would type it in a flag.
+/// A key is `name: type = "default"`, with the default as typed in a flag.
 macro_rules! section {
     (
         $(#[doc = $section_doc:literal])+
@@ -57,20 +57,20 @@ macro_rules! section {
                 list: <$Type as Setting>::LIST,
             }),+];
 
-            pub(super) fn resolve(typed: &Typed) -> Result<Self, ConfigError> {
+            pub(super) fn resolve(raw_config: &RawConfig) -> Result<Self, ConfigError> {
                 let mut keys = Self::table().keys.iter();
                 let mut next = || keys.next().expect("as many keys as fields");
-                Ok(Self { $($key: typed.resolve(next())?,)+ })
+                Ok(Self { $($key: raw_config.resolve(next())?,)+ })
             }
 
-            /// Each key with its value, as a file would have it.
+            /// Each key with its value, as written in a file.
             pub(super) fn written(&self) -> Vec<(&'static KeyInfo, String)> {
                 let Self { $($key),+ } = self;
                 let values = [$(Setting::write($key)),+];
                 Self::table().keys.iter().zip(values).collect()
             }
 
-            /// The section's entry of the table; there the keys have their identity.
+            /// The section's row in the table. Keys are compared by their address in it.
             fn table() -> &'static SectionInfo {
                 SECTIONS
                     .iter()
@@ -84,7 +84,7 @@ macro_rules! section {
 section! {
     /// The network, and the process as a whole.
     pub struct Server in "server" {
-        /// Address to listen on. An address other than this machine's own needs a `password` or
+        /// Address to listen on. An address that other machines can reach needs a `password` or
         /// `users`.
         pub bind: IpAddr = "127.0.0.1",
         /// Port for plain connections; 0 takes any free one, "off" listens for none.
@@ -98,44 +98,44 @@ section! {
         /// File with certificates of authorities, PEM. When given, clients must show a certificate
         /// that one of them signed.
         pub tls_client_ca: Option<PathBuf> = "",
-        /// Folder that all relative paths start from.
+        /// Folder that relative paths are resolved against.
         pub dir: PathBuf = ".",
-        /// Threads that serve connections; 0 takes one for each processor.
+        /// Threads that serve connections; 0 means one for each processor.
         pub threads: usize = "0",
-        /// Password of the user `default`; without it that user needs none.
+        /// Password of the user `default`. Without it, that user needs no password.
         pub password: Secret = "",
         /// Users and what they may do, each `NAME may=RIGHTS password=TEXT`, or
         /// `password_blake3=HEX` instead of the password. RIGHTS are some of `read`, `write`, `call`,
         /// `manage` and `admin`, joined by `+`, or `all`. With `functions=GLOBS`, also joined by
-        /// `+`, the user may only call functions of such names. Once there are users, connections
-        /// must say who they are.
+        /// `+`, the user may only call functions with such names. If there are users, clients must
+        /// authenticate.
         pub users: Vec<UserSpec> = "",
-        /// Connections at once; further ones are refused with an error.
+        /// Most connections at the same time; further ones are refused with an error.
         pub max_connections: usize = "16384",
         /// Largest argument of a request, and so the largest value.
         pub max_value: ByteSize = "512MB",
         /// Largest request, all its arguments together.
         pub max_request: ByteSize = "768MB",
-        /// Arguments of one request.
+        /// Most arguments of one request.
         pub max_arguments: usize = "1048576",
-        /// Memory for requests that have begun to arrive, of all connections together. Connections
-        /// that would need more are closed.
+        /// Memory for requests that have not wholly arrived, of all connections together. A
+        /// connection that would exceed it is closed.
         pub max_request_memory: ByteSize = "1GB",
-        /// A connection without any request for so long is closed; 0 keeps it for good, here and
-        /// for the next two.
+        /// A connection that sends no request for this long is closed; 0 means no limit, also for
+        /// the next two keys.
         pub idle_timeout: Span = "0s",
-        /// A connection whose request has begun and does not go on for so long is closed.
+        /// A connection that sends a part of a request and nothing more for this long is closed.
         pub stall_timeout: Span = "30s",
-        /// A connection that does not take its replies for so long is closed.
+        /// A connection that does not read its replies for this long is closed.
         pub write_timeout: Span = "30s",
-        /// How long running calls may go on once the server was told to stop.
+        /// Time that running calls have to finish when the server is asked to stop.
         pub shutdown_timeout: Span = "5s",
-        /// Address to serve metrics from, over HTTP at `/metrics`, in Prometheus' text format.
+        /// Address that serves metrics over HTTP at `/metrics`, in Prometheus' text format.
         pub metrics_address: Option<SocketAddr> = "",
-        /// What is logged, to standard error: error, warn, info, debug or trace, or a filter such as
-        /// `warn,ferrite_runtime=debug`.
+        /// Level of the log, which goes to standard error: error, warn, info, debug or trace, or a
+        /// filter such as `warn,ferrite_runtime=debug`.
         pub log: String = "info",
-        /// How log lines look: text or json.
+        /// Format of log lines: text or json.
         pub log_format: LogFormat = "text",
     }
 }
@@ -143,16 +143,16 @@ section! {
 section! {
     /// The embedded keyspace.
     pub struct Store in "store" {
-        /// Whether data is kept on disk. Without it, a restart forgets everything.
+        /// Keep the data on disk. Without it, a restart loses all data.
         pub persistent: bool = "true",
-        /// Folder of the data, for this server alone.
+        /// Folder of the data, which only this server may use.
         pub data_dir: PathBuf = "data/store",
-        /// When a write counts as done: `always` answers once it is on disk, `everysec` at once and
-        /// syncs every second, `no` leaves it to the system when to sync.
+        /// When a write is answered: `always` answers once it is on disk; `everysec` answers at once
+        /// and syncs every second; `no` answers at once and lets the system decide when to sync.
         pub durability: Durability = "everysec",
         /// Writes are refused while the disk has less free space than this.
         pub min_free_space: ByteSize = "32MB",
-        /// Writes that wait for the disk, all together; when there are more, writers wait too.
+        /// Most bytes of writes that wait for the disk; when there are more, new writes wait.
         pub max_write_queue: ByteSize = "64MB",
     }
 }
@@ -160,82 +160,82 @@ section! {
 section! {
     /// WebAssembly functions.
     pub struct Wasm in "wasm" {
-        /// Whether there are functions at all.
+        /// Enable functions.
         pub enabled: bool = "true",
         /// Folder that `WASM.LOAD` may read modules from.
         pub module_dir: PathBuf = "wasm",
-        /// The `ferrite-wasmc` program, which compiles modules that are not compiled yet. Without it,
-        /// the one beside this program or on `PATH` is used.
+        /// Path of the program `ferrite-wasmc`, which compiles modules. Without it, the one beside
+        /// this program or on `PATH` is used.
         pub compiler: Option<PathBuf> = "",
-        /// How long the compilation of one module may take.
+        /// Longest time that compiling one module may take.
         pub compile_timeout: Span = "120s",
         /// Largest source of a module.
         pub max_source: ByteSize = "64MB",
         /// Largest native code of a module.
         pub max_artifact: ByteSize = "512MB",
-        /// File that remembers which functions are loaded; without it, a restart forgets them.
+        /// File that lists the loaded functions. Without it, a restart forgets them.
         pub registry: Option<PathBuf> = "data/functions.json",
-        /// How many functions there may be.
+        /// Most functions that can be loaded.
         pub max_functions: usize = "10000",
-        /// Whether files are watched that functions were loaded from: one that changes reloads its
-        /// function. A file that is wrong leaves the function as it is, and its error in
-        /// `WASM.ERRORS`.
+        /// Watch the files that functions were loaded from, and reload a function when its file
+        /// changes. If the new file is wrong, the function stays as it is and `WASM.ERRORS` shows
+        /// the error.
         pub hot_reload: bool = "false",
-        /// What calls of one function see of each other, where `WASM.LOAD` does not say:
-        /// nothing (`rewind`, which puts instances back to their first state, and `fresh`, which makes
-        /// new ones), or the memory of earlier calls (`reuse`).
+        /// Isolation of functions that `WASM.LOAD` loads without their own: with `rewind` and `fresh`,
+        /// a call sees nothing of earlier calls (`rewind` returns an instance to its initial state,
+        /// `fresh` makes a new one); with `reuse`, it sees their memory.
         pub isolation: Isolation = "rewind",
-        /// Which calls get a line in the log, with function, digest, keys, time, fuel and outcome:
+        /// Calls that get a line in the log, with function, digest, keys, time, fuel and outcome:
         /// `off`, `errors`, `all`, or a share such as `1/100`. The lines have the target
         /// `ferrite::audit`.
         pub audit: Audit = "off",
-        /// Calls that take longer are logged and kept for `SLOWLOG`; 0 for none.
+        /// Calls that take this long or longer are logged and kept for `SLOWLOG`; 0 for none.
         pub slow_call: Span = "10ms",
-        /// How many of them are kept.
+        /// Most slow calls that are kept.
         pub slow_calls_kept: usize = "128",
     }
 }
 
 section! {
-    /// What a call may use. A function can ask for less by `LIMITS`, never for more.
+    /// Limits of a call. A function can lower them by `LIMITS`, but not raise them.
     pub struct WasmLimits in "wasm.limits" {
-        /// Linear memory of one instance.
+        /// Most linear memory of one instance.
         pub max_memory: ByteSize = "16MB",
-        /// Wall-clock time of one call.
+        /// Longest wall-clock time of one call.
         pub max_time: Span = "5s",
-        /// Fuel of one call: about one unit an instruction, and more for what the host does.
+        /// Most fuel of one call: about one unit for each instruction, and more for host functions.
         pub max_fuel: Count = "10000000",
-        /// Stack of one call. The engine has one figure for all functions, so no other is taken;
-        /// `max_stack_depth` bounds how deep calls nest.
+        /// Stack of one call. The engine has one size for all functions, so no other value is
+        /// accepted. To limit how deep calls nest, set `max_stack_depth`.
         pub max_stack: ByteSize = "512KB",
-        /// How deep calls may nest: functions of a module that call others of it and run at once, the
-        /// entry included. Where it is set, every function is compiled to count them, which costs
-        /// some instructions a call; without it, only those that are loaded with a
-        /// `max_stack_depth` of their own are.
+        /// Most nested calls inside a module, the entry included. If it is set, every function is
+        /// compiled with a counter, which costs some instructions for each call; without it, only
+        /// functions that are loaded with a `max_stack_depth` of their own are.
         pub max_stack_depth: Option<Count> = "",
-        /// Reply of one call.
+        /// Largest reply of one call.
         pub max_reply: ByteSize = "16MB",
-        /// Keys and values that one call writes.
+        /// Most bytes of keys and values that one call writes.
         pub max_writes: ByteSize = "64MB",
-        /// Elements of all tables of one instance.
+        /// Most elements of all tables of one instance.
         pub max_table_elements: Count = "10000",
-        /// What one call writes to the log.
+        /// Most bytes that one call writes to the log.
         pub max_log: ByteSize = "64KB",
     }
 }
 
 section! {
-    /// Instances that are kept ready, and calls at once.
+    /// Instances that are kept ready, and how many calls run at the same time.
     pub struct WasmPool in "wasm.pool" {
-        /// Idle instances that each function keeps however long they are idle.
+        /// Idle instances that each function always keeps.
         pub min_instances: usize = "0",
-        /// Calls of one function at once, and idle instances that it keeps.
+        /// Most calls of one function that run at the same time, and most idle instances that it
+        /// keeps.
         pub max_instances: usize = "64",
-        /// Calls of one function that may wait for others to end; further ones are refused as BUSY.
+        /// Most calls of one function that wait for others to end; further ones are refused as BUSY.
         pub max_waiting: usize = "1024",
-        /// How long an instance beyond `min_instances` may be idle.
+        /// Time after which an idle instance beyond `min_instances` is dropped.
         pub idle_timeout: Span = "60s",
-        /// Instances of all functions together.
+        /// Most instances of all functions together.
         pub total_instances: usize = "1000",
     }
 }
@@ -243,50 +243,50 @@ section! {
 section! {
     /// Calls in the background, by `WASM.CALLASYNC`.
     pub struct WasmBackground in "wasm.background" {
-        /// Calls that run or wait.
+        /// Most calls that run or wait.
         pub max_pending: usize = "1000",
-        /// Replies that are kept.
+        /// Most replies that are kept.
         pub max_results: usize = "10000",
-        /// Keys and arguments of calls, and all replies, together.
+        /// Most bytes of the calls' keys and arguments and of all replies together.
         pub max_memory: ByteSize = "64MB",
-        /// How long a reply is kept.
+        /// Time that a reply is kept.
         pub keep_results: Span = "60s",
     }
 }
 
 section! {
-    /// What functions may do to the data and to the world.
+    /// Permissions of functions, and the keys that sign them.
     pub struct WasmSecurity in "wasm.security" {
-        /// Whether functions may use the network. Nothing implements it, so it stays false.
+        /// Let functions use the network. Not implemented yet, so it must be false.
         pub allow_network: bool = "false",
-        /// Whether functions may use files. Nothing implements it, so it stays false.
+        /// Let functions use files. Not implemented yet, so it must be false.
         pub allow_filesystem: bool = "false",
-        /// Permissions of functions that are loaded without any: `read-only`, `read-write`, `none`, or
-        /// permissions as JSON.
+        /// Permissions of functions that are loaded without their own: `read-only`, `read-write`,
+        /// `none`, or permissions as JSON.
         pub default_permissions: Permissions = "read-only",
-        /// Whose bundles are loaded: minisign public keys, each the text of the key or the path of
-        /// its file. Several may be trusted at once, so that a new key can take over from an old one.
+        /// Keys whose signed bundles are loaded: minisign public keys, each as the text of the key
+        /// or the path of its file. There can be several, so that a new key can replace an old one.
         pub trusted_keys: Vec<String> = "",
-        /// Ids of keys that are trusted no more, 16 hexadecimal digits each, even where they stand
-        /// among `trusted_keys`. Functions that such a key signed stop working at the next start,
-        /// and its code in the cache is moved away.
+        /// Ids of keys that are no longer trusted, 16 hexadecimal digits each, even if
+        /// `trusted_keys` lists them. Functions that such a key signed stop working at the next
+        /// start, and their code in the cache is moved away.
         pub revoked_keys: Vec<String> = "",
-        /// Whether nothing is loaded but bundles that a trusted key signed, and code in the cache
-        /// that was imported from such bundles.
+        /// Load only bundles that a trusted key signed, and code in the cache that was imported from
+        /// such bundles.
         pub require_signed: bool = "false",
     }
 }
 
 section! {
-    /// Native code that was made before.
+    /// Native code from earlier compilations.
     pub struct WasmCache in "wasm.cache" {
-        /// Whether native code is kept on disk. Without it every function is compiled when it is
-        /// loaded, and none can be loaded by its digest.
+        /// Keep native code on disk. Without it, every function is compiled when it is loaded, and
+        /// no function can be loaded by its digest.
         pub enabled: bool = "true",
-        /// Folder of the cache, for this user alone.
+        /// Folder of the cache, which only this user may use.
         pub compiled_cache_dir: PathBuf = "cache/wasm",
-        /// Size that the cache is brought down to when something is added. What loaded functions
-        /// need is never removed.
+        /// Size of the cache. When something is added beyond it, older entries are removed, but
+        /// never those that loaded functions need.
         pub max_cache_size: ByteSize = "1GB",
     }
 }
@@ -303,12 +303,12 @@ static SECTIONS: [SectionInfo; 8] = [
     WasmCache::INFO,
 ];
 
-/// Every section of the table.
+/// Returns every section of the table.
 pub fn sections() -> &'static [SectionInfo] {
     &SECTIONS
 }
 
-/// Every key of the table.
+/// Returns every key of the table.
 pub fn keys() -> impl Iterator<Item = &'static KeyInfo> {
     SECTIONS.iter().flat_map(|section| section.keys)
 }
@@ -322,7 +322,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     SECTIONS.iter().map(|section| section.name)
 }
 
-/// Whether `path` is a section, or holds sections.
+/// Returns true if `path` is a section or contains sections.
 pub(super) fn is_section(path: &str) -> bool {
     names().any(|name| {
         name.strip_prefix(path)

@@ -5,34 +5,34 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// A value as it was typed: in a file, which knows types, or as the text of a flag or variable.
+/// A value as typed: with a type in a file, or as the text of a flag or variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Raw {
-    /// Text; what flags and variables always are.
+    /// Text of a file; flags and variables are always text.
     Text(String),
-    /// A number of a file, as it is written there.
+    /// A number in a file, as written there.
     Number(String),
-    /// True or false, in a file.
+    /// True or false in a file.
     Boolean(bool),
     /// A list of texts.
     List(Vec<String>),
 }
 
-/// A type of setting.
+/// A type that a key of the configuration can have.
 pub(super) trait Setting: Sized {
-    /// What a value must be, to end the sentence "it must be …".
+    /// Completes the sentence "it must be …".
     const KIND: &'static str;
 
-    /// Whether the value is shown to nobody.
+    /// True if the value is never shown.
     const SECRET: bool = false;
 
-    /// Whether a flag of this kind may be given several times, each adding a value.
+    /// True if the flag may be given several times, each adding values.
     const LIST: bool = false;
 
-    /// Understands a value; `None` where it is not of this kind.
+    /// Reads a value; `None` if it is not of this kind.
     fn read(raw: &Raw) -> Option<Self>;
 
-    /// The value as it stands in a file.
+    /// Writes the value as in a file.
     fn write(&self) -> String;
 }
 
@@ -47,7 +47,7 @@ pub(super) fn parsed<T: FromStr>(raw: &Raw) -> Option<T> {
     text(raw)?.trim().parse().ok()
 }
 
-/// A TOML string.
+/// Writes a TOML string.
 pub(super) fn quoted(value: &dyn Display) -> String {
     let value = value.to_string();
     let mut literal = String::with_capacity(value.len() + 2);
@@ -205,12 +205,12 @@ impl Setting for Vec<String> {
     }
 }
 
-/// A TCP port to listen on, if at all.
+/// A TCP port to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
     /// Do not listen.
     Off,
-    /// This one; 0 lets the system choose a free one.
+    /// This port; 0 lets the system choose a free one.
     Number(u16),
 }
 
@@ -232,12 +232,12 @@ impl Setting for Port {
     }
 }
 
-/// A password; it is never shown.
+/// A password, which is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself; empty for none.
+    /// Returns the password; empty for none.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -264,7 +264,7 @@ impl Setting for Secret {
     }
 }
 
-/// Gives a type whose values are a few words its [`Setting`].
+/// Declares an enum whose values are fixed words, and its [`Setting`].
 macro_rules! words {
     ($(#[$meta:meta])* pub enum $Name:ident { $($(#[$value_meta:meta])* $Value:ident = $word:literal,)+ } $kind:literal) => {
         $(#[$meta])*
@@ -291,7 +291,7 @@ macro_rules! words {
 }
 
 words! {
-    /// How log lines look.
+    /// Format of log lines.
     pub enum LogFormat {
         /// For people.
         Text = "text",
@@ -302,9 +302,9 @@ words! {
 }
 
 words! {
-    /// When a write counts as done.
+    /// When a write is answered.
     pub enum Durability {
-        /// When it is on disk.
+        /// Once it is on disk.
         Always = "always",
         /// At once; the disk is synced every second.
         EverySecond = "everysec",
@@ -326,7 +326,7 @@ mod tests {
         Raw::Text(text.to_owned())
     }
 
-    /// What is written is read as the same value, as text and through a file.
+    /// Checks that a value is written as expected, and that a file with it reads as the same value.
     fn round_trip<T: Setting + Debug + PartialEq>(typed: &Raw, written: &str) {
         let value = T::read(typed).unwrap_or_else(|| panic!("{typed:?} is {}", T::KIND));
         assert_eq!(value.write(), written);

@@ -121,7 +121,7 @@ fn foreign_variables_are_left_alone_and_slips_are_told() {
     );
 }
 
-/// What a file says, and the error it gets.
+/// Contents of files, with their errors.
 const FILE_ERRORS: &[(&str, &str)] = &[
     (
         "[server]\nprot = 1",

@@ -1,27 +1,27 @@
-//! The keys of the configuration: whose bundles are loaded.
+//! Reads the keys that bundles are signed with.
 
 use ferrite_cache::bundle::KeyIdError;
 use ferrite_runtime::artifact::trust::{KeyError, TrustOptions};
 
 use super::Config;
 
-/// What can be wrong with the keys of the configuration.
+/// Why the keys of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// A text that names no key.
+    /// A text that is no key and no file of one.
     #[error("wasm.security.trusted_keys: {0}")]
     Trusted(#[from] KeyError),
     /// A text that is no key id.
     #[error("wasm.security.revoked_keys: {0}")]
     Revoked(#[from] KeyIdError),
-    /// Nothing could ever be loaded.
+    /// Signatures are required, but no key is trusted.
     #[error(
         "wasm.security.require_signed is true and trusted_keys is empty; nothing could be loaded"
     )]
     Nobody,
 }
 
-/// Reads the keys; files that are named relatively are taken from `server.dir`.
+/// Reads the keys. Relative paths of key files are resolved against `server.dir`.
 pub(crate) fn read(config: &Config) -> Result<TrustOptions, KeysError> {
     let security = &config.security;
     let mut trust = TrustOptions {
@@ -47,7 +47,7 @@ mod tests {
 
     use super::{Config, read};
 
-    /// A public key as minisign writes it, and the id in it.
+    /// A public key as minisign writes it; its id is 8000000000000001.
     const KEY: &str = "RWQBAAAAAAAAgAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
 
     fn parse(dir: &Path, lines: &str) -> Result<Config, String> {

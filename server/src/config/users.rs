@@ -1,30 +1,30 @@
-//! Users as the configuration names them.
+//! The users of the configuration, and their rights.
 
 use std::fmt;
 
 use super::setting::{Raw, Setting};
 
-/// What a user may do.
+/// The rights of a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights(u8);
 
-/// One kind of thing that a user may do.
+/// One right of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// Commands that only read data.
+    /// Run commands that only read data.
     Read = 1,
-    /// Commands that write data.
+    /// Run commands that write data.
     Write = 2,
-    /// Call functions, and look at them.
+    /// Call functions and read their figures.
     Call = 4,
-    /// Load, replace, remove, profile and end functions.
+    /// Load, replace, remove, profile and kill functions.
     Manage = 8,
-    /// Look into and steer the server: other clients, its configuration, its end.
+    /// Administer the server: see and close other connections, read its configuration, stop it.
     Admin = 16,
 }
 
 impl Right {
-    /// Every right, in the order they are written.
+    /// Every right, in the order in which they are written.
     pub const ALL: [Self; 5] = [
         Self::Read,
         Self::Write,
@@ -33,7 +33,7 @@ impl Right {
         Self::Admin,
     ];
 
-    /// Its name in the configuration.
+    /// Returns its name in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,19 +47,19 @@ impl Right {
 }
 
 impl Rights {
-    /// Every right there is.
+    /// Returns every right.
     #[must_use]
     pub fn all() -> Self {
         Right::ALL.into_iter().fold(Self::default(), Self::with)
     }
 
-    /// These and one more.
+    /// Returns these rights and `right`.
     #[must_use]
     pub const fn with(self, right: Right) -> Self {
         Self(self.0 | right as u8)
     }
 
-    /// Whether this one is among them.
+    /// Returns true if `right` is among them.
     #[must_use]
     pub const fn has(self, right: Right) -> bool {
         self.0 & right as u8 != 0
@@ -82,9 +82,9 @@ impl fmt::Display for Rights {
 pub struct UserSpec {
     /// The name.
     pub name: String,
-    /// What the user may do.
+    /// The user's rights.
     pub rights: Rights,
-    /// blake3 of the password.
+    /// The password's blake3 hash.
     pub password: blake3::Hash,
     /// Globs of the functions that the user may call; none for all.
     pub functions: Vec<String>,

@@ -1,43 +1,43 @@
-//! Why a connection ended.
+//! Why a connection was closed.
 
 use std::io;
 
 use ferrite_store::StoreError;
 
-/// Why a connection ended.
+/// Why a connection was closed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum End {
-    #[error("the client went away")]
-    Gone,
-    #[error("the server stops")]
-    Cut,
+pub(crate) enum CloseReason {
+    #[error("the client closed the connection")]
+    ClientLeft,
+    #[error("the server is draining")]
+    ServerStopped,
     #[error("the client asked for it")]
-    Asked,
-    #[error("the client took no replies")]
-    Slow,
-    #[error("the client was idle")]
-    Idle,
-    #[error("a request began and did not go on")]
-    Stalled,
-    #[error("a request was not RESP, or past a bound")]
-    Protocol,
-    #[error("requests of all connections together take too much memory")]
-    Memory,
+    Requested,
+    #[error("the client did not read its replies in time")]
+    WriteTimeout,
+    #[error("the client sent no request in time")]
+    IdleTimeout,
+    #[error("the rest of a request did not arrive in time")]
+    StallTimeout,
+    #[error("a request was not RESP or exceeded a limit")]
+    ProtocolError,
+    #[error("the arriving requests of all connections exceed server.max_request_memory")]
+    MemoryBudget,
     #[error("a write could not be made durable")]
-    Unsettled(#[source] StoreError),
+    NotDurable(#[source] StoreError),
     #[error("the socket failed")]
-    Socket(#[source] io::Error),
+    SocketError(#[source] io::Error),
 }
 
-impl From<io::Error> for End {
+impl From<io::Error> for CloseReason {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof => Self::Gone,
+            | io::ErrorKind::UnexpectedEof => Self::ClientLeft,
             // Only writes have a time limit of their own.
-            io::ErrorKind::TimedOut => Self::Slow,
-            _ => Self::Socket(error),
+            io::ErrorKind::TimedOut => Self::WriteTimeout,
+            _ => Self::SocketError(error),
         }
     }
 }

@@ -2,19 +2,19 @@
 
 use ferrite_store::{Receipt, StoreError};
 
-use crate::clients::session::Session;
+use crate::clients::session::ClientSession;
 
-/// Proof of the last writes of a connection, each of which covers all earlier ones of its kind.
+/// Receipts of a connection's last writes. Each covers all earlier ones of its kind.
 #[derive(Debug, Default)]
-pub(crate) struct Unsettled {
+pub(crate) struct PendingDurability {
     commands: Option<Receipt>,
     calls: Option<Receipt>,
 }
 
-impl Unsettled {
-    /// Takes over what the session has gathered.
+impl PendingDurability {
+    /// Takes the receipts that the session has collected.
     #[inline]
-    pub(crate) fn gather(&mut self, session: &mut Session) {
+    pub(crate) fn take_from(&mut self, session: &mut ClientSession) {
         if let Some(receipt) = session.store.take_receipt() {
             self.commands = Some(receipt);
         }
@@ -23,8 +23,9 @@ impl Unsettled {
         }
     }
 
-    /// Waits until everything counts as done. May be dropped and begun again.
-    pub(crate) async fn settle(&mut self) -> Result<(), StoreError> {
+    /// Waits until every write is as durable as the configuration demands. If the future is dropped,
+    /// the wait can start again.
+    pub(crate) async fn wait(&mut self) -> Result<(), StoreError> {
         for receipt in [&mut self.commands, &mut self.calls] {
             if let Some(pending) = receipt {
                 if !pending.is_done() {

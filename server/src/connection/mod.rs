@@ -1,9 +1,9 @@
-//! One connection: reads requests, executes them in order, and sends one write a batch of replies.
+//! One connection: reads requests, answers them in order, and sends the replies of a batch in one
+//! write.
 
 pub(crate) mod close_reason;
 pub(crate) mod durability;
 pub(crate) mod pipeline;
-pub(crate) mod queued_requests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,69 +12,80 @@ use ferrite_protocol::resp::{RequestBounds, RequestScanner, Scan};
 use smallvec::SmallVec;
 use tokio_rustls::TlsAcceptor;
 
-use crate::clients::registry::Entered;
-use crate::clients::session::Session;
-use crate::commands::Flow;
-use crate::connection::close_reason::End;
-use crate::connection::pipeline::Conversation;
-use crate::dispatch::outcome::Step;
+use crate::clients::registry::ClientGuard;
+use crate::clients::session::ClientSession;
+use crate::commands::table::{self, CommandRef};
+use crate::connection::close_reason::CloseReason;
+use crate::connection::pipeline::Pipeline;
+use crate::dispatch::progress::Progress;
+use crate::dispatch::{data_commands, server_commands, transaction};
 use crate::net::buffers::{self, BUFFER_BYTES};
-use crate::net::socket::{Socket, Wire};
-use crate::scheduling::within::{TimedOut, within};
-use crate::state::{Drawn, Host};
+use crate::net::memory_budget::MemoryReservation;
+use crate::net::socket::{PlainSocket, Socket};
+use crate::request::AfterReply;
+use crate::scheduling::futures::{TimedOut, with_timeout};
+use crate::state::ServerState;
 
-/// A request that has begun with no more than this is waited for without a buffer.
-const BEGUN_BYTES_MAX: usize = BUFFER_BYTES / 4;
+/// While the connection waits for the rest of a request, it keeps at most this much of its start
+/// without a buffer.
+const PARTIAL_BYTES_MAX: usize = BUFFER_BYTES / 4;
 
-/// A request's words, as slices of what was read. Most requests have few enough to fit without an
-/// allocation.
+/// A request's words, as slices of the input. Most requests fit without an allocation.
 type Arguments<'a> = SmallVec<[&'a [u8]; 16]>;
 
-/// Serves one client until it is done.
-pub(crate) async fn serve(host: Arc<Host>, entered: Entered, wire: Wire, tls: Option<TlsAcceptor>) {
-    let client = Arc::clone(entered.client());
-    let session = Session::new(host.users.unnamed());
-    client.relabel(|labels| labels.user = session.user_name().to_owned());
+/// Serves one client until its connection closes.
+pub(crate) async fn serve(
+    state: Arc<ServerState>,
+    guard: ClientGuard,
+    socket: PlainSocket,
+    tls: Option<TlsAcceptor>,
+) {
+    let client = Arc::clone(guard.client());
+    let session = ClientSession::new(state.users.unnamed());
+    client.update_labels(|labels| labels.user = session.user_name().to_owned());
     tracing::debug!(client = client.id, peer = %client.peer, "connected");
-    let patience = host.config.server.stall_timeout.0;
-    let socket = match Socket::open(wire, tls, patience).await {
+    let timeout = state.config.server.stall_timeout.0;
+    let socket = match Socket::open(socket, tls, timeout).await {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::debug!(client = client.id, peer = %client.peer, %error, "no TLS was agreed on");
+            tracing::debug!(client = client.id, peer = %client.peer, %error, "the TLS handshake failed");
             return;
         }
     };
     let mut connection = Connection {
-        scanner: scanner(&host, &session),
-        conversation: Conversation::new(&host, &client, socket, session),
-        drawn: host.request_memory.draw(),
+        scanner: scanner(&state, &session),
+        pipeline: Pipeline::new(&state, &client, socket, session),
+        memory: state.request_memory.reserve(),
     };
-    let end = connection.run().await;
-    if matches!(end, End::Slow | End::Idle | End::Stalled) {
-        host.stats.connections_timed_out.add(1);
+    let reason = connection.run().await;
+    if matches!(
+        reason,
+        CloseReason::WriteTimeout | CloseReason::IdleTimeout | CloseReason::StallTimeout
+    ) {
+        state.stats.connections_timed_out.add(1);
     }
-    tracing::debug!(client = client.id, peer = %client.peer, %end, "disconnected");
+    tracing::debug!(client = client.id, peer = %client.peer, %reason, "disconnected");
 }
 
 struct Connection<'a> {
     scanner: RequestScanner,
-    conversation: Conversation<'a>,
-    drawn: Drawn<'a>,
+    pipeline: Pipeline<'a>,
+    memory: MemoryReservation<'a>,
 }
 
-/// Bounds for a client that has not said who it is: enough to say it.
-const UNKNOWN_CLIENT_BOUNDS: RequestBounds = RequestBounds {
+/// Limits for a client that has not authenticated: enough to do so.
+const UNAUTHENTICATED_BOUNDS: RequestBounds = RequestBounds {
     bulk_bytes_max: 16 * 1024,
     arguments_max: 10,
     inline_bytes_max: 16 * 1024,
     request_bytes_max: 32 * 1024,
 };
 
-fn scanner(host: &Host, session: &Session) -> RequestScanner {
-    let server = &host.config.server;
+fn scanner(state: &ServerState, session: &ClientSession) -> RequestScanner {
+    let server = &state.config.server;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     RequestScanner::new(match session.user() {
-        None => UNKNOWN_CLIENT_BOUNDS,
+        None => UNAUTHENTICATED_BOUNDS,
         Some(_) => RequestBounds {
             bulk_bytes_max: size(server.max_value.0),
             arguments_max: server.max_arguments,
@@ -85,148 +96,177 @@ fn scanner(host: &Host, session: &Session) -> RequestScanner {
 }
 
 impl Connection<'_> {
-    /// Waits with next to nothing in hand: no buffers, and none of the state that requests need
-    /// while they run, which is in a box only while something is there to do.
-    async fn run(&mut self) -> End {
-        let mut begun: Box<[u8]> = Box::default();
+    /// Waits for requests and serves them until the connection closes.
+    ///
+    /// While it waits it holds no buffers, and the state of running requests is in a box that exists
+    /// only while there are requests.
+    async fn run(&mut self) -> CloseReason {
+        let mut partial: Box<[u8]> = Box::default();
         loop {
-            let server = &self.conversation.host.config.server;
-            let (limit, end) = if begun.is_empty() {
-                (server.idle_timeout.0, End::Idle)
+            let server = &self.pipeline.state.config.server;
+            let (limit, reason) = if partial.is_empty() {
+                (server.idle_timeout.0, CloseReason::IdleTimeout)
             } else {
-                (server.stall_timeout.0, End::Stalled)
+                (server.stall_timeout.0, CloseReason::StallTimeout)
             };
-            match within(limit, self.conversation.socket.readable()).await {
+            match with_timeout(limit, self.pipeline.socket.readable()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error.into(),
-                Err(TimedOut) => return end,
+                Err(TimedOut) => return reason,
             }
-            match Box::pin(self.burst(std::mem::take(&mut begun))).await {
-                Ok(rest) => begun = rest,
-                Err(end) => return end,
+            match Box::pin(self.burst(std::mem::take(&mut partial))).await {
+                Ok(rest) => partial = rest,
+                Err(reason) => return reason,
             }
         }
     }
 
-    /// Reads and serves until nothing is left over, or only the short beginning of a request.
-    async fn burst(&mut self, begun: Box<[u8]>) -> Result<Box<[u8]>, End> {
-        self.conversation.lend_buffers();
-        let mut input = buffers::lend();
-        input.extend_from_slice(&begun);
+    /// Serves requests until no more input is there. `partial` is the start of the first request;
+    /// returns the start of the next one.
+    async fn burst(&mut self, partial: Box<[u8]>) -> Result<Box<[u8]>, CloseReason> {
+        self.pipeline.take_buffers();
+        let mut input = buffers::take();
+        input.extend_from_slice(&partial);
         let served = self.serve(&mut input).await;
         let rest = input.as_slice().into();
-        buffers::give_back(input);
-        self.conversation.give_buffers_back();
+        buffers::recycle(input);
+        self.pipeline.recycle_buffers();
         served.map(|()| rest)
     }
 
-    async fn serve(&mut self, input: &mut Vec<u8>) -> Result<(), End> {
-        let host = self.conversation.host;
+    /// Reads into `input` and serves requests until `input` holds nothing, or only the short start
+    /// of a request.
+    async fn serve(&mut self, input: &mut Vec<u8>) -> Result<(), CloseReason> {
+        let state = self.pipeline.state;
         loop {
-            // Room grows with what has arrived, never with what a header promises.
+            // The buffer grows with what has arrived, not with the length that a header claims.
             if input.capacity() - input.len() < BUFFER_BYTES / 2 {
                 input.reserve(input.len().max(BUFFER_BYTES));
             }
-            let socket = &mut self.conversation.socket;
+            let socket = &mut self.pipeline.socket;
             let read = match socket.read_now(input).await {
                 Some(read) => read?,
-                // Waiting to read promises nothing: the first wait of a connection always ends.
-                None if input.len() <= BEGUN_BYTES_MAX => return Ok(()),
+                // A readable socket may still have nothing to read: a connection's first wait always
+                // ends at once.
+                None if input.len() <= PARTIAL_BYTES_MAX => return Ok(()),
                 None => {
-                    match within(host.config.server.stall_timeout.0, socket.read(input)).await {
+                    match with_timeout(state.config.server.stall_timeout.0, socket.read(input))
+                        .await
+                    {
                         Ok(read) => read?,
-                        Err(TimedOut) => return Err(End::Stalled),
+                        Err(TimedOut) => return Err(CloseReason::StallTimeout),
                     }
                 }
             };
             if read == 0 {
-                return Err(End::Gone);
+                return Err(CloseReason::ClientLeft);
             }
-            host.stats.input_bytes.add(read as u64);
+            state.stats.input_bytes.add(read as u64);
             let used = self.batch(input).await?;
-            self.conversation.flush().await?;
+            self.pipeline.flush().await?;
             input.drain(..used);
             self.account(input)?;
-            if input.len() <= BEGUN_BYTES_MAX {
+            if input.len() <= PARTIAL_BYTES_MAX {
                 return Ok(());
             }
         }
     }
 
-    /// Keeps the books on memory that a request takes while it arrives.
-    fn account(&mut self, input: &Vec<u8>) -> Result<(), End> {
-        let Conversation { host, client, .. } = &self.conversation;
+    /// Counts the memory of a request that has not wholly arrived. Fails if all connections together
+    /// exceed their budget.
+    fn account(&mut self, input: &Vec<u8>) -> Result<(), CloseReason> {
+        let Pipeline { state, client, .. } = &self.pipeline;
         let activity = &client.activity;
         activity.input_bytes.store(input.len(), Ordering::Relaxed);
-        // A short beginning is kept without its buffer, and a small buffer is not worth counting.
-        let small = input.len() <= BEGUN_BYTES_MAX || input.capacity() <= BUFFER_BYTES;
+        // A short start is kept without its buffer, and a small buffer is not worth counting.
+        let small = input.len() <= PARTIAL_BYTES_MAX || input.capacity() <= BUFFER_BYTES;
         let bytes = if small { 0 } else { input.capacity() as u64 };
-        let bytes_max = host.config.server.max_request_memory.0;
-        if self.drawn.hold(bytes, bytes_max) {
+        let bytes_max = state.config.server.max_request_memory.0;
+        if self.memory.resize(bytes, bytes_max) {
             return Ok(());
         }
         tracing::warn!(
             client = client.id,
             peer = %client.peer,
             bytes_max,
-            "a connection is closed: requests that are arriving take too much memory together"
+            "a connection is closed: the arriving requests of all connections exceed server.max_request_memory"
         );
-        Err(End::Memory)
+        Err(CloseReason::MemoryBudget)
     }
 
-    /// Executes every request that has wholly arrived; how many bytes they were.
-    async fn batch(&mut self, input: &[u8]) -> Result<usize, End> {
-        let Conversation { host, client, .. } = self.conversation;
+    /// Answers every request in `input` that has wholly arrived, and returns their length in bytes.
+    async fn batch(&mut self, input: &[u8]) -> Result<usize, CloseReason> {
+        let Pipeline { state, client, .. } = self.pipeline;
         client.touch();
         let mut used = 0;
         let mut requests = 0;
-        let end = loop {
+        let reason = loop {
             let rest = &input[used..];
             match self.scanner.scan(rest) {
                 Ok(Scan::Complete { consumed }) => used += consumed,
                 Ok(Scan::Incomplete { .. }) => break None,
                 Err(error) => {
-                    host.stats.protocol_errors.add(1);
-                    self.conversation.refuse(error);
-                    break Some(End::Protocol);
+                    state.stats.protocol_errors.add(1);
+                    self.pipeline.refuse(error);
+                    break Some(CloseReason::ProtocolError);
                 }
             }
             let arguments: Arguments<'_> = self.scanner.arguments(rest).collect();
             let Some(name) = arguments.first() else {
-                // A blank line, or an array of nothing, which Redis lets pass without a word.
+                // A blank line or an empty array, which Redis ignores too.
                 continue;
             };
             requests += 1;
             if requests == 1 {
                 client.activity.set_command(name);
             }
-            let known = self.conversation.session.user().is_some();
-            let flow = match self.conversation.start(&arguments) {
-                Step::Done(flow) => flow,
-                Step::Later(later) => match self.conversation.finish(later, name).await {
-                    Ok(flow) => flow,
-                    Err(end) => break Some(end),
+            let authenticated = self.pipeline.session.user().is_some();
+            let command = table::find(name);
+            let mut context = self.pipeline.context();
+            let progress = match command {
+                _ if context.session.queued.is_some() => {
+                    transaction::answer(&mut context, command, &arguments)
+                }
+                Some(CommandRef::Data(command)) => {
+                    data_commands::start(&mut context, command, &arguments)
+                }
+                Some(CommandRef::Function(spec)) => {
+                    match self.pipeline.run_function(spec, &arguments).await {
+                        Ok(after) => Progress::Done(after),
+                        Err(reason) => break Some(reason),
+                    }
+                }
+                Some(CommandRef::Server(spec)) => {
+                    Progress::Done(server_commands::run(&mut context, spec, &arguments))
+                }
+                None => Progress::Done(data_commands::unknown(&mut context, &arguments)),
+            };
+            let after = match progress {
+                Progress::Done(after) => after,
+                Progress::Waiting(pending) => match self.pipeline.finish(pending, name).await {
+                    Ok(after) => after,
+                    Err(reason) => break Some(reason),
                 },
             };
             drop(arguments);
-            if flow == Flow::Close {
-                break Some(End::Asked);
+            if after == AfterReply::Close {
+                break Some(CloseReason::Requested);
             }
-            if self.conversation.session.user().is_some() != known {
-                self.scanner = scanner(host, &self.conversation.session);
+            if self.pipeline.session.user().is_some() != authenticated {
+                self.scanner = scanner(state, &self.pipeline.session);
             }
-            if self.conversation.is_full() {
-                self.conversation.flush().await?;
+            if self.pipeline.is_full() {
+                self.pipeline.flush().await?;
             }
         };
         let activity = &client.activity;
         activity.requests.fetch_add(requests, Ordering::Relaxed);
-        host.stats.requests.add(requests);
-        match end {
+        state.stats.requests.add(requests);
+        match reason {
             None => Ok(used),
-            Some(end) => {
-                self.conversation.flush().await?;
-                Err(end)
+            Some(reason) => {
+                self.pipeline.flush().await?;
+                Err(reason)
             }
         }
     }

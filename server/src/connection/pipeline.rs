@@ -1,195 +1,258 @@
 //! One client's requests and replies, apart from how requests arrive.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::commands::Spec as FunctionSpec;
 
 use crate::clients::registry::Client;
-use crate::clients::session::Session;
-use crate::commands::{Flow, Scope};
-use crate::connection::close_reason::End;
-use crate::connection::durability::Unsettled;
-use crate::dispatch;
-use crate::dispatch::outcome::{Later, Step};
+use crate::clients::session::ClientSession;
+use crate::connection::close_reason::CloseReason;
+use crate::connection::durability::PendingDurability;
+use crate::dispatch::progress::Pending;
+use crate::dispatch::{function_commands, waiting};
 use crate::net::buffers;
 use crate::net::socket::Socket;
+use crate::request::{AfterReply, RequestContext};
 use crate::scheduling::futures::poll_once;
-use crate::state::Host;
+use crate::state::ServerState;
 
-/// Replies are sent once there are so many bytes of them, even if more requests are waiting.
+/// Replies are sent once they have this many bytes, even if more requests have arrived.
 const REPLY_BATCH_BYTES: usize = 64 * 1024;
 
 /// One client's requests and replies.
-pub(crate) struct Conversation<'a> {
-    pub(crate) host: &'a Arc<Host>,
+pub(crate) struct Pipeline<'a> {
+    pub(crate) state: &'a Arc<ServerState>,
     pub(crate) client: &'a Client,
     pub(crate) socket: Socket,
-    pub(crate) session: Session,
+    pub(crate) session: ClientSession,
     reply: Encoder,
-    /// Where a request that may have to wait writes, so that what was answered before it can be
-    /// sent meanwhile.
-    aside: Encoder,
-    unsettled: Unsettled,
+    /// The reply of a request that may have to wait, so that earlier replies can be sent meanwhile.
+    waiting_reply: Encoder,
+    durability: PendingDurability,
 }
 
-impl<'a> Conversation<'a> {
+impl<'a> Pipeline<'a> {
     pub(crate) fn new(
-        host: &'a Arc<Host>,
+        state: &'a Arc<ServerState>,
         client: &'a Client,
         socket: Socket,
-        session: Session,
+        session: ClientSession,
     ) -> Self {
         Self {
-            host,
+            state,
             client,
             socket,
             session,
             reply: Encoder::new(Protocol::Resp2),
-            aside: Encoder::new(Protocol::Resp2),
-            unsettled: Unsettled::default(),
+            waiting_reply: Encoder::new(Protocol::Resp2),
+            durability: PendingDurability::default(),
         }
     }
 
-    /// Lends the buffers that replies are written into.
-    pub(crate) fn lend_buffers(&mut self) {
+    /// Takes the buffers that replies are written into.
+    pub(crate) fn take_buffers(&mut self) {
         let protocol = self.reply.protocol();
-        self.reply = Encoder::with_buffer(protocol, buffers::lend());
-        self.aside = Encoder::with_buffer(protocol, buffers::lend());
+        self.reply = Encoder::with_buffer(protocol, buffers::take());
+        self.waiting_reply = Encoder::with_buffer(protocol, buffers::take());
     }
 
-    /// Gives them back; everything was sent, or never will be.
-    pub(crate) fn give_buffers_back(&mut self) {
-        buffers::give_back(self.reply.take());
-        buffers::give_back(self.aside.take());
+    /// Returns the buffers for others to use. Replies that were not sent are lost.
+    pub(crate) fn recycle_buffers(&mut self) {
+        buffers::recycle(self.reply.take());
+        buffers::recycle(self.waiting_reply.take());
     }
 
-    /// Answers a request, or says what it has to wait for.
+    /// Returns the context of a request that is answered at once.
     #[inline]
-    pub(crate) fn start<'r>(&mut self, argv: &'r [&'r [u8]]) -> Step<'r> {
-        let mut scope = Scope {
-            host: self.host,
+    pub(crate) fn context(&mut self) -> RequestContext<'_> {
+        RequestContext {
+            state: self.state,
             client: self.client,
             session: &mut self.session,
             reply: &mut self.reply,
-        };
-        dispatch::start(&mut scope, argv)
-    }
-
-    /// Answers a request that may have to wait. When it does, what was answered before is sent, and
-    /// a client that goes away ends it.
-    pub(crate) async fn finish(&mut self, later: Later<'_>, name: &[u8]) -> Result<Flow, End> {
-        self.unsettled.gather(&mut self.session);
-        let Self {
-            host,
-            client,
-            socket,
-            session,
-            reply,
-            aside,
-            unsettled,
-        } = self;
-        aside.set_protocol(reply.protocol());
-        let mut scope = Scope {
-            host,
-            client,
-            session,
-            reply: aside,
-        };
-        let flow = {
-            let mut running = pin!(later.run(&mut scope));
-            match poll_once(running.as_mut()).await {
-                // Most calls end at once, and never come to look at the socket.
-                Some(flow) => flow,
-                None => {
-                    let meanwhile = async {
-                        client.activity.set_command(name);
-                        if let Err(end) = flush(host, unsettled, socket, reply).await {
-                            return end;
-                        }
-                        gone(socket, client).await;
-                        End::Gone
-                    };
-                    let work = async {
-                        tokio::select! {
-                            biased;
-                            flow = running => Ok(flow),
-                            end = meanwhile => Err(end),
-                        }
-                    };
-                    let ended = host.long_calls.run(Box::pin(work)).await;
-                    ended.unwrap_or(Err(End::Cut))?
-                }
-            }
-        };
-        if reply.is_empty() {
-            std::mem::swap(reply, aside);
-        } else {
-            reply.raw(aside.bytes());
-            aside.clear();
-            aside.shrink_to(REPLY_BATCH_BYTES);
         }
-        Ok(flow)
     }
 
-    /// Writes the error of bytes that are no request.
+    /// Answers a request of the command `spec`.
+    ///
+    /// Most calls end without waiting. When one has to wait, earlier replies are sent, and a client
+    /// that disconnects aborts it.
+    pub(crate) async fn run_function(
+        &mut self,
+        spec: &'static FunctionSpec,
+        argv: &[&[u8]],
+    ) -> Result<AfterReply, CloseReason> {
+        {
+            let (mut context, connection) = self.split();
+            let running = pin!(function_commands::run(&mut context, spec, argv));
+            connection.run(running, argv[0]).await?;
+        }
+        self.append_reply();
+        Ok(AfterReply::KeepOpen)
+    }
+
+    /// Waits until the request can be answered, and answers it. Meanwhile earlier replies are sent,
+    /// and a client that disconnects ends the wait.
+    pub(crate) async fn finish(
+        &mut self,
+        pending: Pending<'_>,
+        name: &[u8],
+    ) -> Result<AfterReply, CloseReason> {
+        let after = {
+            let (mut context, connection) = self.split();
+            let running = pin!(waiting::finish(pending, &mut context));
+            connection.run(running, name).await?
+        };
+        self.append_reply();
+        Ok(after)
+    }
+
+    /// Splits off what a request that may have to wait works with. It writes its reply apart from
+    /// the earlier ones.
+    fn split(&mut self) -> (RequestContext<'_>, WhileWaiting<'_>) {
+        self.durability.take_from(&mut self.session);
+        self.waiting_reply.set_protocol(self.reply.protocol());
+        let context = RequestContext {
+            state: self.state,
+            client: self.client,
+            session: &mut self.session,
+            reply: &mut self.waiting_reply,
+        };
+        let connection = WhileWaiting {
+            state: self.state,
+            client: self.client,
+            socket: &mut self.socket,
+            reply: &mut self.reply,
+            durability: &mut self.durability,
+        };
+        (context, connection)
+    }
+
+    /// Appends the reply of the request that may have waited to those before it.
+    fn append_reply(&mut self) {
+        let Self {
+            reply,
+            waiting_reply,
+            ..
+        } = self;
+        if reply.is_empty() {
+            std::mem::swap(reply, waiting_reply);
+        } else {
+            reply.raw(waiting_reply.bytes());
+            waiting_reply.clear();
+            waiting_reply.shrink_to(REPLY_BATCH_BYTES);
+        }
+    }
+
+    /// Writes the error of input that is no request.
     pub(crate) fn refuse(&mut self, error: impl std::fmt::Display) {
         self.reply.error(format!("ERR {error}"));
     }
 
-    /// Whether there is so much to send that it should be.
+    /// Returns true if there are enough replies to send them now.
     pub(crate) const fn is_full(&self) -> bool {
         self.reply.len() >= REPLY_BATCH_BYTES
     }
 
-    /// Sends what there is to send.
-    pub(crate) async fn flush(&mut self) -> Result<(), End> {
-        self.unsettled.gather(&mut self.session);
+    /// Sends all replies, once the writes they report are durable.
+    pub(crate) async fn flush(&mut self) -> Result<(), CloseReason> {
+        self.durability.take_from(&mut self.session);
         let Self {
-            host,
+            state,
             socket,
             reply,
-            unsettled,
+            durability,
             ..
         } = self;
-        flush(host, unsettled, socket, reply).await
+        flush(state, durability, socket, reply).await
     }
 }
 
-/// Sends what there is to send.
+/// The part of a connection that is served while one of its requests waits.
+struct WhileWaiting<'a> {
+    state: &'a Arc<ServerState>,
+    client: &'a Client,
+    socket: &'a mut Socket,
+    reply: &'a mut Encoder,
+    durability: &'a mut PendingDurability,
+}
+
+impl WhileWaiting<'_> {
+    /// Runs the request of the command `name` to its end. If it has to wait, earlier replies are sent
+    /// first, and the request is dropped when the client disconnects.
+    async fn run<F: Future<Output: Send> + Send>(
+        self,
+        mut running: Pin<&mut F>,
+        name: &[u8],
+    ) -> Result<F::Output, CloseReason> {
+        // Most calls end at the first poll and need nothing of what follows.
+        if let Some(output) = poll_once(running.as_mut()).await {
+            return Ok(output);
+        }
+        let Self {
+            state,
+            client,
+            socket,
+            reply,
+            durability,
+        } = self;
+        let until_left = async {
+            client.activity.set_command(name);
+            if let Err(reason) = flush(state, durability, socket, reply).await {
+                return reason;
+            }
+            client_left(socket, client).await;
+            CloseReason::ClientLeft
+        };
+        let work = async {
+            tokio::select! {
+                biased;
+                output = running => Ok(output),
+                reason = until_left => Err(reason),
+            }
+        };
+        let ended = state.long_calls.run(Box::pin(work)).await;
+        ended.unwrap_or(Err(CloseReason::ServerStopped))
+    }
+}
+
+/// Sends all replies, once the writes they report are durable.
 ///
-/// No further request is looked at meanwhile, so a client that takes no replies holds back itself
-/// alone, and only for so long.
+/// The connection answers no request meanwhile, so a client that reads no replies delays only itself,
+/// and for at most `server.write_timeout`.
 async fn flush(
-    host: &Host,
-    unsettled: &mut Unsettled,
+    state: &ServerState,
+    durability: &mut PendingDurability,
     socket: &mut Socket,
     reply: &mut Encoder,
-) -> Result<(), End> {
+) -> Result<(), CloseReason> {
     if reply.is_empty() {
         return Ok(());
     }
-    let patience = host.config.server.write_timeout.0;
-    if let Err(error) = unsettled.settle().await {
-        // What was answered would be a lie. The error stands for all of it, and nothing follows.
+    let timeout = state.config.server.write_timeout.0;
+    if let Err(error) = durability.wait().await {
+        // The replies claim that writes are durable. One error stands for all of them, and the
+        // connection closes.
         reply.clear();
         reply.error_display(&error);
-        socket.write(reply.bytes(), patience).await?;
-        return Err(End::Unsettled(error));
+        socket.write(reply.bytes(), timeout).await?;
+        return Err(CloseReason::NotDurable(error));
     }
-    socket.write(reply.bytes(), patience).await?;
-    host.stats.output_bytes.add(reply.len() as u64);
+    socket.write(reply.bytes(), timeout).await?;
+    state.stats.output_bytes.add(reply.len() as u64);
     reply.clear();
     reply.shrink_to(REPLY_BATCH_BYTES);
     Ok(())
 }
 
-/// Waits for the client to go away, which ends what it waits for.
+/// Waits until the client disconnects.
 ///
-/// When it is us who take no more requests, what runs may end first.
-async fn gone(socket: &Socket, client: &Client) {
-    socket.gone().await;
-    if client.is_stopping() {
+/// Does not return when the server has stopped reading: the request that runs may still end.
+async fn client_left(socket: &Socket, client: &Client) {
+    socket.closed().await;
+    if client.is_draining() {
         std::future::pending::<()>().await;
     }
 }

@@ -1,46 +1,84 @@
-//! Whether a user may make a request, and the errors where not.
+//! Checks whether a user may make a request, and writes the error if not.
 
 use ferrite_protocol::resp::Encoder;
+use ferrite_runtime::commands::{Command, Right as FunctionRight, Spec as FunctionSpec};
+use ferrite_store::DataCommand;
 
-use crate::commands::Scope;
 use crate::config::Right;
+use crate::request::RequestContext;
 
-/// The error of a request from a client that has not said who it is.
+/// Writes the error of a request from a client that has not authenticated.
 #[cold]
 pub(crate) fn no_authentication(reply: &mut Encoder) {
     reply.error("NOAUTH Authentication required.");
 }
 
-/// The error of a request that needs a right which the user lacks.
+/// Writes the error of a request that needs a right which the user lacks.
 #[cold]
-pub(crate) fn no_permission(scope: &mut Scope<'_>, command: &[u8], right: Right) {
-    scope.reply.error(format!(
+pub(crate) fn no_permission(context: &mut RequestContext<'_>, command: &str, right: Right) {
+    context.reply.error(format!(
         "NOPERM User {} has no permission to run the '{}' command; it needs the right {}",
-        scope.session.user_name(),
-        command.to_ascii_lowercase().escape_ascii(),
+        context.session.user_name(),
+        command.to_ascii_lowercase(),
         right.name(),
     ));
 }
 
-/// Whether a user with bounded rights may make this request; writes the error if not.
+/// Returns true if a user with limited rights may run this command on data; writes the error if not.
 #[cold]
-pub(crate) fn permitted(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
-    if scope.session.user().is_none() {
-        no_authentication(scope.reply);
+pub(crate) fn may_run(context: &mut RequestContext<'_>, command: DataCommand) -> bool {
+    if context.session.user().is_none() {
+        no_authentication(context.reply);
         return false;
     }
-    let Some(spec) = scope.host.store.command(argv[0]) else {
-        // It will be told that there is no such command.
-        return true;
-    };
+    let spec = command.spec();
     let right = if spec.is_write() {
         Right::Write
     } else {
         Right::Read
     };
-    let may = scope.session.may(right);
+    let may = context.session.may(right);
     if !may {
-        no_permission(scope, argv[0], right);
+        no_permission(context, spec.name, right);
     }
     may
+}
+
+/// Returns the user's right that a command on functions needs.
+pub(crate) const fn right_for(right: FunctionRight) -> Right {
+    match right {
+        FunctionRight::Call | FunctionRight::Look => Right::Call,
+        FunctionRight::Manage => Right::Manage,
+    }
+}
+
+/// Returns true if a user with limited rights may run this command on functions; writes the error if
+/// not.
+#[cold]
+pub(crate) fn may_run_function_command(
+    context: &mut RequestContext<'_>,
+    spec: &FunctionSpec,
+    command: &Command<'_>,
+) -> bool {
+    let Some(user) = context.session.user() else {
+        no_authentication(context.reply);
+        return false;
+    };
+    let right = right_for(spec.right);
+    if !user.may(right) {
+        no_permission(context, spec.name, right);
+        return false;
+    }
+    let Some(function) = command.calls() else {
+        return true;
+    };
+    let may_call = user.may_call(function);
+    if !may_call {
+        context.reply.error(format!(
+            "NOPERM User {} has no permission to call the function '{}'",
+            context.session.user_name(),
+            function.escape_ascii(),
+        ));
+    }
+    may_call
 }

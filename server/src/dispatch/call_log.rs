@@ -1,4 +1,4 @@
-//! What is noted of a call once it is over: a line in the log, and a place among the slow ones.
+//! Records a call that has ended: a line in the log, and an entry among the slow calls.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,15 +8,15 @@ use ferrite_runtime::{CallOutcome, CallRequest};
 
 use crate::clients::registry::{Client, Labels};
 use crate::observability::slowlog::shortened;
-use crate::state::Host;
+use crate::state::ServerState;
 
 /// Target of the lines, so that they can be filtered and sent elsewhere.
 const TARGET: &str = "ferrite::audit";
 
-/// Keys that one line shows.
+/// Most keys that one line shows.
 const KEYS_MAX: usize = 8;
 
-/// Who asked for a call.
+/// The client that made a call.
 #[derive(Clone)]
 pub(crate) struct Caller {
     client: u64,
@@ -34,13 +34,14 @@ impl Caller {
     }
 }
 
-/// Notes a call that is over, and the command that it was made by.
+/// Records a call that has ended.
 ///
-/// `began` is there when the call was to get a line in any case, `waited` when it took longer than
-/// a tick: then it is the time since its first tick ended.
+/// `command` is the command that made it. `began` is its start, if the audit log chose it for a line
+/// even if it succeeds. `waited` is the time since its first wait, which comes after a tick at the
+/// latest; `None` if it never waited.
 #[inline]
-pub(crate) fn note<R>(
-    host: &Host,
+pub(crate) fn record<R>(
+    state: &ServerState,
     caller: impl Fn() -> Caller,
     command: &'static str,
     request: &CallRequest<'_>,
@@ -48,22 +49,22 @@ pub(crate) fn note<R>(
     began: Option<Instant>,
     waited: Option<Duration>,
 ) {
-    let slow = host.config.wasm.slow_call.0;
+    let slow = state.config.wasm.slow_call.0;
     if let Some(took) = waited
         && !slow.is_zero()
         && took >= slow
     {
-        note_slow(host, caller(), command, request, took);
+        record_slow(state, caller(), command, request, took);
     }
-    if began.is_some() || (outcome.error.is_some() && host.audit.wants_errors()) {
+    if began.is_some() || (outcome.error.is_some() && state.audit.wants_errors()) {
         let took = began.map(|began| began.elapsed()).or(waited);
-        line(host, &caller(), command, request, outcome, took);
+        line(state, &caller(), command, request, outcome, took);
     }
 }
 
 #[cold]
-fn note_slow(
-    host: &Host,
+fn record_slow(
+    state: &ServerState,
     caller: Caller,
     command: &'static str,
     request: &CallRequest<'_>,
@@ -81,7 +82,7 @@ fn note_slow(
         client = caller.client,
         "slow call"
     );
-    host.slow_calls.note(
+    state.slow_calls.record(
         took,
         shortened(words.into_iter()),
         caller.peer.to_string(),
@@ -91,7 +92,7 @@ fn note_slow(
 
 #[cold]
 fn line<R>(
-    host: &Host,
+    state: &ServerState,
     caller: &Caller,
     command: &'static str,
     request: &CallRequest<'_>,
@@ -99,7 +100,7 @@ fn line<R>(
     took: Option<Duration>,
 ) {
     let (name, _) = request.name_and_entry();
-    let digest = host
+    let digest = state
         .functions
         .as_ref()
         .and_then(|runtime| runtime.function(name).ok())

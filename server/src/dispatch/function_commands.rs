@@ -1,143 +1,104 @@
-//! The commands on functions: run here if they take microseconds, elsewhere if they block.
+//! Runs the commands on functions, such as `WASM.CALL` and `WASM.LOAD`.
 
 use std::pin::pin;
 use std::sync::Arc;
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_runtime::commands::{self, Command, Outcome, Right as Needed, Runs, Spec};
+use ferrite_runtime::commands::{Command, Outcome, Runs, Scope, Spec};
 use ferrite_store::{Receipt, StoreError};
 
-use crate::commands::{Flow, Scope};
-use crate::config::Right;
-use crate::dispatch::authorize::{no_authentication, no_permission};
+use crate::dispatch::authorize::{may_run_function_command, right_for};
 use crate::dispatch::call_log::{self, Caller};
-use crate::dispatch::outcome::{Later, Step};
-use crate::scheduling::since_wait::since_first_wait;
-use crate::state::Host;
+use crate::request::RequestContext;
+use crate::scheduling::futures::time_from_first_wait;
 
-/// Answers a request on functions, or says what it has to wait for.
-#[inline]
-pub(crate) fn start<'a>(
-    scope: &mut Scope<'_>,
-    spec: &'static Spec,
-    argv: &'a [&'a [u8]],
-) -> Step<'a> {
-    let Some(runtime) = &scope.host.functions else {
-        scope
+/// Reads a request on functions, checks that the user may make it, runs it and writes its reply.
+///
+/// If the future is dropped, a call that runs is aborted and has no effect. A command that blocks
+/// runs to its end on a thread of its own.
+pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, argv: &[&[u8]]) {
+    let Some(runtime) = &context.state.functions else {
+        context
             .reply
             .error("ERR functions are switched off by wasm.enabled = false");
-        return Step::Done(Flow::Continue);
+        return;
     };
+    // The thread that runs it also reads it. Without the right, it goes on below to its error.
+    if spec.runs == Runs::Blocking && context.session.may(right_for(spec.right)) {
+        return run_blocking(context, spec, argv).await;
+    }
     let command = match spec.read(argv) {
         Ok(command) => command,
-        Err(error) => {
-            scope.reply.error_display(&error);
-            return Step::Done(Flow::Continue);
-        }
+        Err(error) => return context.reply.error_display(&error),
     };
-    if !scope.session.is_unrestricted() && !permitted(scope, spec, &command) {
-        return Step::Done(Flow::Continue);
+    if !context.session.is_unrestricted() && !may_run_function_command(context, spec, &command) {
+        return;
     }
-    match spec.runs {
-        Runs::Async => Step::Later(Later::Function { spec, command }),
-        Runs::AtOnce => {
-            runtime.run_blocking(command, scope.reply);
-            Step::Done(Flow::Continue)
-        }
-        Runs::Blocking => Step::Later(Later::Blocking { spec, argv }),
-    }
-}
-
-/// The right that a user needs for what the runtime says is needed.
-pub(crate) const fn right(needed: Needed) -> Right {
-    match needed {
-        Needed::Call | Needed::Look => Right::Call,
-        Needed::Manage => Right::Manage,
-    }
-}
-
-/// Whether a user with bounded rights may do this; writes the error if not.
-#[cold]
-fn permitted(scope: &mut Scope<'_>, spec: &Spec, command: &Command<'_>) -> bool {
-    let Some(user) = scope.session.user() else {
-        no_authentication(scope.reply);
-        return false;
-    };
-    let right = right(spec.right);
-    if !user.may(right) {
-        no_permission(scope, spec.name.as_bytes(), right);
-        return false;
-    }
-    let allowed = command
-        .calls()
-        .is_none_or(|function| user.may_call(function));
-    if !allowed {
-        let function = command.calls().unwrap_or_default().escape_ascii();
-        scope.reply.error(format!(
-            "NOPERM User {} has no permission to call the function '{function}'",
-            scope.session.user_name(),
-        ));
-    }
-    allowed
-}
-
-/// Runs a command that does not block; longer than a tick only while a function runs.
-pub(crate) async fn run(spec: &'static Spec, command: Command<'_>, scope: &mut Scope<'_>) -> Flow {
-    let Some(runtime) = &scope.host.functions else {
-        // Checked when the command was read.
-        return Flow::Continue;
-    };
-    let inner = commands::Scope {
-        database: scope.session.store.database(),
-        handle: None,
-    };
-    let caller = || Caller::of(scope.client);
+    let database = context.session.store.database();
+    let caller = || Caller::of(context.client);
     if let Command::Call(call) = &command {
-        let request = call.request(inner.database, None);
-        let began = scope.host.audit.begin();
-        // Pinned where it is made: it is large, and moving it would cost more than making it.
-        let call = pin!(runtime.call(&request, scope.reply));
-        let (outcome, waited) = since_first_wait(call).await;
-        let name = spec.name;
-        call_log::note(scope.host, caller, name, &request, &outcome, began, waited);
+        let request = call.request(database, None);
+        let began = context.state.audit.sample();
+        // Pinned where it is made, because it is large and moving it would cost more than making it.
+        let call = pin!(runtime.call(&request, context.reply));
+        let (outcome, waited) = time_from_first_wait(call).await;
+        call_log::record(
+            context.state,
+            caller,
+            spec.name,
+            &request,
+            &outcome,
+            began,
+            waited,
+        );
         if let Some(receipt) = outcome.receipt {
-            scope.session.note(receipt);
+            context.session.add_receipt(receipt);
         }
-        return Flow::Continue;
+        return;
     }
     if let Command::Profile(call) = &command {
-        let request = call.request(inner.database, None);
-        let began = scope.host.audit.begin();
-        let call = Box::pin(runtime.profile(&request, scope.reply));
-        let (outcome, waited) = since_first_wait(pin!(call)).await;
-        let name = spec.name;
-        call_log::note(scope.host, caller, name, &request, &outcome, began, waited);
-        return Flow::Continue;
+        let request = call.request(database, None);
+        let began = context.state.audit.sample();
+        let call = Box::pin(runtime.profile(&request, context.reply));
+        let (outcome, waited) = time_from_first_wait(pin!(call)).await;
+        call_log::record(
+            context.state,
+            caller,
+            spec.name,
+            &request,
+            &outcome,
+            began,
+            waited,
+        );
+        return;
     }
-    match runtime.run(command, inner, scope.reply).await {
+    let scope = Scope {
+        database,
+        handle: None,
+    };
+    match runtime.run(command, scope, context.reply).await {
         Outcome::Done(receipt) => {
             if let Some(receipt) = receipt {
-                scope.session.note(receipt);
+                context.session.add_receipt(receipt);
             }
         }
         Outcome::Background(mut call) => {
-            let host = Arc::clone(scope.host);
+            let state = Arc::clone(context.state);
             let caller = caller();
-            scope.host.background.spawn(async move {
-                let began = host.audit.begin();
+            context.state.background.spawn(async move {
+                let began = state.audit.sample();
                 let (ended, waited) =
-                    since_first_wait(pin!(host.long_calls.run(Box::pin(call.run())))).await;
-                // One that is cut off is dropped unpublished, and then says so itself.
+                    time_from_first_wait(pin!(state.long_calls.run(Box::pin(call.run())))).await;
+                // A call that the server's stop cuts off is dropped here and reports that itself.
                 let Some(outcome) = ended else {
                     return;
                 };
                 call.with_request(|request| {
-                    let name = spec.name;
                     let caller = || caller.clone();
-                    call_log::note(&host, caller, name, request, &outcome, began, waited);
+                    call_log::record(&state, caller, spec.name, request, &outcome, began, waited);
                 });
-                // What it proves is waited for before anybody can fetch the reply.
-                match settle(outcome.receipt).await {
+                // The reply can be fetched only once the call's writes are durable.
+                match wait_until_durable(outcome.receipt).await {
                     Ok(()) => call.publish(),
                     Err(error) => {
                         tracing::error!(%error, "a call in the background could not be made durable");
@@ -146,50 +107,40 @@ pub(crate) async fn run(spec: &'static Spec, command: Command<'_>, scope: &mut S
             });
         }
     }
-    Flow::Continue
 }
 
-async fn settle(receipt: Option<Receipt>) -> Result<(), StoreError> {
+async fn wait_until_durable(receipt: Option<Receipt>) -> Result<(), StoreError> {
     match receipt {
         Some(receipt) => receipt.done().await,
         None => Ok(()),
     }
 }
 
-/// Runs a command that blocks, on a thread that may.
+/// Reads and runs a command that blocks, on a thread that may block.
 ///
-/// A client that goes away meanwhile does not end it: half a load would help nobody.
-pub(crate) async fn run_blocking(
-    spec: &'static Spec,
-    argv: &[&[u8]],
-    scope: &mut Scope<'_>,
-) -> Flow {
-    let host = Arc::clone(scope.host);
+/// The command goes on if the client disconnects, because half a load would help no client.
+async fn run_blocking(context: &mut RequestContext<'_>, spec: &'static Spec, argv: &[&[u8]]) {
+    let state = Arc::clone(context.state);
+    let protocol = context.reply.protocol();
     let words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
-    let protocol = scope.reply.protocol();
-    let ran = tokio::task::spawn_blocking(move || {
+    let task = tokio::task::spawn_blocking(move || {
+        let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
         let mut reply = Encoder::new(protocol);
-        blocking(&host, spec, &words, &mut reply);
+        match (spec.read(&argv), &state.functions) {
+            (Ok(command), Some(runtime)) => runtime.run_blocking(command, &mut reply),
+            (Err(error), _) => reply.error_display(&error),
+            // The caller has seen that functions are switched on, which does not change.
+            (Ok(_), None) => {}
+        }
         reply.take()
     });
-    match ran.await {
-        Ok(reply) => scope.reply.raw(&reply),
+    match task.await {
+        Ok(reply) => context.reply.raw(&reply),
         Err(error) => {
-            tracing::error!(command = spec.name, %error, "a command ended by a panic, which is a bug");
-            scope.reply.error(
-                "ERR the command failed inside the server, which is a bug; its log tells more",
+            tracing::error!(command = spec.name, %error, "a command panicked, which is a bug");
+            context.reply.error(
+                "ERR the command failed because of a bug in the server; the server's log has details",
             );
         }
-    }
-    Flow::Continue
-}
-
-fn blocking(host: &Host, spec: &'static Spec, words: &[Box<[u8]>], reply: &mut Encoder) {
-    let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
-    match (&host.functions, spec.read(&argv)) {
-        (Some(runtime), Ok(command)) => runtime.run_blocking(command, reply),
-        (_, Err(error)) => reply.error_display(&error),
-        // Checked before.
-        (None, Ok(_)) => {}
     }
 }

@@ -1,145 +1,135 @@
-//! `MULTI`: holds requests back, and runs them as one on `EXEC`.
+//! `MULTI`: queues requests, and runs them as one transaction on `EXEC`.
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_store::{Retry, Unit};
+use ferrite_store::Unit;
 
-use crate::commands::{self, Flow, Scope, wrong_arity};
-use crate::dispatch::authorize::permitted;
-use crate::dispatch::outcome::{Later, Step};
+use crate::commands::replies::wrong_arity;
+use crate::commands::table::{self, CommandRef};
+use crate::commands::transactions::discard::discard;
+use crate::commands::transactions::exec::without_multi;
+use crate::dispatch::authorize::may_run;
+use crate::dispatch::data_commands;
+use crate::dispatch::progress::{Pending, Progress};
 use crate::keyspace::reply_writer::Replies;
+use crate::request::{AfterReply, RequestContext};
 
-/// Requests that one client may hold back.
+/// Requests that one client may queue.
 const REQUESTS_MAX: usize = 100_000;
 
-/// Bytes of requests that one client may hold back.
+/// Bytes of the requests that one client may queue.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Takes a request of a client that has said `MULTI`.
+/// Answers a request of a client that is between `MULTI` and `EXEC`.
 #[cold]
-pub(crate) fn take<'a>(scope: &mut Scope<'_>, argv: &'a [&'a [u8]]) -> Step<'a> {
-    let name = argv[0].to_ascii_uppercase();
-    match name.as_slice() {
-        b"EXEC" | b"DISCARD" | b"MULTI" | b"WATCH" | b"UNWATCH" | b"QUIT" | b"RESET" => {
-            let Some(spec) = commands::find(&name) else {
-                return Step::Done(Flow::Continue);
-            };
-            if !spec.takes(argv.len()) {
-                spoil(scope);
-                wrong_arity(scope.reply, spec.name);
-                return Step::Done(Flow::Continue);
-            }
-            match name.as_slice() {
-                b"EXEC" => return execute(scope),
-                b"MULTI" => scope.reply.error("ERR MULTI calls can not be nested"),
-                b"WATCH" => scope.reply.error("ERR WATCH inside MULTI is not allowed"),
-                b"UNWATCH" => hold(scope, argv),
-                _ => return Step::Done((spec.run)(scope, argv)),
-            }
+pub(crate) fn answer<'a>(
+    context: &mut RequestContext<'_>,
+    command: Option<CommandRef>,
+    argv: &'a [&'a [u8]],
+) -> Progress<'a> {
+    match command {
+        Some(CommandRef::Server(spec)) if !spec.takes(argv.len()) => {
+            abort(context);
+            wrong_arity(context.reply, spec.name);
         }
-        _ => {
-            if check(scope, argv) {
-                hold(scope, argv);
+        Some(CommandRef::Server(spec)) => match spec.name {
+            "EXEC" => return execute(context),
+            "DISCARD" | "QUIT" | "RESET" => return Progress::Done((spec.run)(context, argv)),
+            "MULTI" => context.reply.error("ERR MULTI calls can not be nested"),
+            "WATCH" => context.reply.error("ERR WATCH inside MULTI is not allowed"),
+            "UNWATCH" | "PING" | "ECHO" | "SELECT" => queue(context, argv),
+            name => {
+                abort(context);
+                context
+                    .reply
+                    .error(format!("ERR {name} is not allowed in MULTI"));
+            }
+        },
+        Some(CommandRef::Function(spec)) => {
+            abort(context);
+            context.reply.error(format!(
+                "ERR {} is not allowed in MULTI: a call is a transaction of its own",
+                spec.name
+            ));
+        }
+        Some(CommandRef::Data(command)) => {
+            if !context.session.is_unrestricted() && !may_run(context, command) {
+                abort(context);
+            } else if let Err(error) = command.keys(argv) {
+                abort(context);
+                context.reply.error_display(&error);
             } else {
-                spoil(scope);
+                queue(context, argv);
             }
         }
+        None => {
+            abort(context);
+            return Progress::Done(data_commands::unknown(context, argv));
+        }
     }
-    Step::Done(Flow::Continue)
+    Progress::Done(AfterReply::KeepOpen)
 }
 
-/// Whether a request can be held back; writes the error if not.
-fn check(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
-    if ferrite_runtime::commands::find(argv[0]).is_some() {
-        scope.reply.error(format!(
-            "ERR {} is not allowed in MULTI: a call is a transaction of its own",
-            argv[0].to_ascii_uppercase().escape_ascii()
-        ));
-        return false;
-    }
-    if let Some(spec) = commands::find(argv[0]) {
-        if !spec.takes(argv.len()) {
-            wrong_arity(scope.reply, spec.name);
-            return false;
-        }
-        let allowed = matches!(spec.name, "PING" | "ECHO" | "SELECT");
-        if !allowed {
-            scope
-                .reply
-                .error(format!("ERR {} is not allowed in MULTI", spec.name));
-        }
-        return allowed;
-    }
-    if !scope.session.is_unrestricted() && !permitted(scope, argv) {
-        return false;
-    }
-    match scope.host.store.describe(argv) {
-        Ok(_) => true,
-        Err(error) => {
-            scope.reply.error_display(&error);
-            false
-        }
+/// Makes the next `EXEC` fail, because a request was refused.
+fn abort(context: &mut RequestContext<'_>) {
+    if let Some(queued) = &mut context.session.queued {
+        queued.aborted = true;
     }
 }
 
-fn spoil(scope: &mut Scope<'_>) {
-    if let Some(held) = &mut scope.session.held {
-        held.broken = true;
-    }
-}
-
-fn hold(scope: &mut Scope<'_>, argv: &[&[u8]]) {
-    let Some(held) = &mut scope.session.held else {
+fn queue(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
+    let Some(queued) = &mut context.session.queued else {
         return;
     };
-    held.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
-    if held.len() >= REQUESTS_MAX || held.bytes > BYTES_MAX {
-        held.broken = true;
-        held.requests = Vec::new();
-        scope.reply.error(format!(
-            "ERR MULTI holds at most {REQUESTS_MAX} requests and {BYTES_MAX} bytes"
+    queued.bytes += argv.iter().map(|word| word.len()).sum::<usize>();
+    if queued.len() >= REQUESTS_MAX || queued.bytes > BYTES_MAX {
+        queued.aborted = true;
+        queued.requests = Vec::new();
+        context.reply.error(format!(
+            "ERR MULTI queues at most {REQUESTS_MAX} requests and {BYTES_MAX} bytes"
         ));
         return;
     }
-    held.requests
+    queued
+        .requests
         .push(argv.iter().map(|&word| word.into()).collect());
-    scope.client.set_queued(Some(held.len()));
-    scope.reply.simple("QUEUED");
+    context.client.set_queued(Some(queued.len()));
+    context.reply.simple("QUEUED");
 }
 
-/// Runs what was held back.
-pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
-    let Some(held) = scope.session.held.take() else {
-        scope.reply.error("ERR EXEC without MULTI");
-        return Step::Done(Flow::Continue);
+/// Runs the queued requests and writes the reply of `EXEC`, or returns what it has to wait for.
+pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
+    let Some(queued) = context.session.queued.take() else {
+        without_multi(context, "EXEC");
+        return Progress::Done(AfterReply::KeepOpen);
     };
-    if held.broken {
-        forget(scope);
-        scope
+    if queued.aborted {
+        discard(context);
+        context
             .reply
             .error("EXECABORT Transaction discarded because of previous errors.");
-        return Step::Done(Flow::Continue);
+        return Progress::Done(AfterReply::KeepOpen);
     }
-    let requests: Vec<Vec<&[u8]>> = held
+    let requests: Vec<Vec<&[u8]>> = queued
         .requests
         .iter()
         .map(|request| request.iter().map(|word| &**word).collect())
         .collect();
     let argvs: Vec<&[&[u8]]> = requests.iter().map(Vec::as_slice).collect();
-    let begun = match scope
-        .host
+    let begun = match context
+        .state
         .store
-        .begin_unit(&mut scope.session.store, &argvs)
+        .begin_unit(&mut context.session.store, &argvs)
     {
         Ok(Some(mut unit)) => {
-            scope.reply.array(argvs.len());
+            context.reply.array(argvs.len());
             for argv in &argvs {
-                run(&mut unit, argv, scope.reply);
+                run(&mut unit, argv, context.reply);
             }
             unit.finish();
             Ok(())
         }
         Ok(None) => {
-            scope.reply.null_array();
+            context.reply.null_array();
             Ok(())
         }
         Err(retry) => Err(retry),
@@ -147,47 +137,34 @@ pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
     drop(argvs);
     drop(requests);
     if let Err(retry) = begun {
-        scope.session.held = Some(held);
-        return Step::Later(Later::Exec(retry));
+        context.session.queued = Some(queued);
+        return Progress::Waiting(Pending::Exec(retry));
     }
-    scope.client.set_database(scope.session.store.database());
-    scope.client.set_queued(None);
-    Step::Done(Flow::Continue)
+    context
+        .client
+        .set_database(context.session.store.database());
+    context.client.set_queued(None);
+    Progress::Done(AfterReply::KeepOpen)
 }
 
-/// Runs one request of a unit.
+/// Runs one of the queued requests.
 fn run(unit: &mut Unit<'_>, argv: &[&[u8]], reply: &mut Encoder) {
-    let Some(spec) = commands::find(argv[0]) else {
-        unit.execute(argv, &mut Replies(reply));
-        return;
-    };
-    match (spec.name, argv) {
-        ("SELECT", [_, database]) => match unit.select(database) {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error_display(&error),
+    match table::find(argv[0]) {
+        Some(CommandRef::Data(command)) => {
+            unit.execute_command(command, argv, &mut Replies(reply));
+        }
+        Some(CommandRef::Server(spec)) => match (spec.name, argv) {
+            ("SELECT", [_, database]) => match unit.select(database) {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error_display(&error),
+            },
+            ("PING", [_]) => reply.simple("PONG"),
+            ("PING" | "ECHO", [_, message]) => reply.bulk(message),
+            // `EXEC` stops watching all keys when it begins.
+            ("UNWATCH", _) => reply.ok(),
+            (name, _) => wrong_arity(reply, name),
         },
-        ("PING", [_]) => reply.simple("PONG"),
-        ("PING" | "ECHO", [_, message]) => reply.bulk(message),
-        // What was watched is forgotten once `EXEC` begins.
-        ("UNWATCH", _) => reply.ok(),
-        (name, _) => wrong_arity(reply, name),
+        // Such requests are not queued.
+        Some(CommandRef::Function(_)) | None => unit.execute(argv, &mut Replies(reply)),
     }
-}
-
-/// Waits for keys that a call has reserved, and tries again.
-pub(crate) async fn retry(scope: &mut Scope<'_>, retry: Retry) -> Step<'static> {
-    retry.await;
-    execute(scope)
-}
-
-/// Forgets what was held back and what is watched.
-pub(crate) fn forget(scope: &mut Scope<'_>) {
-    scope.session.held = None;
-    scope.host.store.unwatch(&mut scope.session.store);
-    scope.client.set_queued(None);
-}
-
-/// The error of a request that only makes sense after `MULTI`.
-pub(crate) fn without_multi(scope: &mut Scope<'_>, name: &str) {
-    scope.reply.error(format!("ERR {name} without MULTI"));
 }

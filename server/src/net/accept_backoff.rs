@@ -1,13 +1,13 @@
-//! What to do when a connection cannot be accepted.
+//! Pauses after a connection could not be accepted.
 
 use std::io;
 use std::time::Duration;
 
-/// How long accepting rests when the system is out of descriptors or memory for one more.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Pause when the system lacks descriptors or memory for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Waits a little where accepting again at once would only burn the processor.
-pub(crate) async fn rest(error: &io::Error) {
+/// Waits a little if accepting again at once would fail the same way.
+pub(crate) async fn pause_after(error: &io::Error) {
     use rustix::io::Errno;
     let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     if scarce
@@ -15,9 +15,9 @@ pub(crate) async fn rest(error: &io::Error) {
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     {
         tracing::warn!(%error, "cannot accept connections; raise the limit of open files");
-        tokio::time::sleep(ACCEPT_REST).await;
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     } else {
-        // Such as a connection that was gone before it was accepted.
+        // For example, the client closed the connection before it was accepted.
         tracing::debug!(%error, "a connection was not accepted");
     }
 }

@@ -1,31 +1,31 @@
-//! Read and write buffers, lent to a connection only while it has something to read or say.
+//! Read and write buffers, which a connection holds only while it has requests.
 //!
-//! Most connections of a busy server are idle at any moment. Each thread keeps a few buffers that
-//! its connections share, so an idle connection costs none, and a busy one no allocation.
+//! Most connections of a busy server are idle at any moment. Each thread keeps a few buffers for its
+//! connections to share, so an idle connection needs none and a busy one allocates none.
 
 use std::cell::RefCell;
 
-/// What a lent buffer starts with. A pipeline of a thousand short commands fits.
+/// Smallest capacity of a buffer. A pipeline of a thousand short commands fits.
 pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Larger buffers are given back to the system.
+/// Largest capacity of a buffer that is kept; larger ones are freed.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
-/// Buffers that a thread keeps.
+/// Most buffers that a thread keeps.
 const KEPT_MAX: usize = 32;
 
 thread_local! {
     static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An empty buffer of at least [`BUFFER_BYTES`].
-pub(crate) fn lend() -> Vec<u8> {
+/// Returns an empty buffer with a capacity of at least [`BUFFER_BYTES`].
+pub(crate) fn take() -> Vec<u8> {
     KEPT.with_borrow_mut(Vec::pop)
         .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
 }
 
-/// Takes a buffer back, from whichever thread lent it.
-pub(crate) fn give_back(mut buffer: Vec<u8>) {
+/// Keeps a buffer for later use by this thread. It may come from another thread.
+pub(crate) fn recycle(mut buffer: Vec<u8>) {
     if !(BUFFER_BYTES..=KEPT_BYTES_MAX).contains(&buffer.capacity()) {
         return;
     }
@@ -39,22 +39,22 @@ pub(crate) fn give_back(mut buffer: Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUFFER_BYTES, KEPT_BYTES_MAX, give_back, lend};
+    use super::{BUFFER_BYTES, KEPT_BYTES_MAX, recycle, take};
 
     #[test]
     fn a_buffer_is_used_again_and_comes_back_empty() {
-        let mut buffer = lend();
+        let mut buffer = take();
         buffer.extend_from_slice(b"somebody's data");
         let address = buffer.as_ptr();
-        give_back(buffer);
-        let again = lend();
+        recycle(buffer);
+        let again = take();
         assert_eq!(again.as_ptr(), address);
         assert!(again.is_empty() && again.capacity() >= BUFFER_BYTES);
     }
 
     #[test]
     fn a_large_buffer_is_not_kept() {
-        give_back(Vec::with_capacity(KEPT_BYTES_MAX + 1));
-        assert!(lend().capacity() <= KEPT_BYTES_MAX);
+        recycle(Vec::with_capacity(KEPT_BYTES_MAX + 1));
+        assert!(take().capacity() <= KEPT_BYTES_MAX);
     }
 }

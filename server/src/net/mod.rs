@@ -2,5 +2,6 @@
 
 pub(crate) mod accept_backoff;
 pub(crate) mod buffers;
+pub(crate) mod memory_budget;
 pub(crate) mod socket;
 pub(crate) mod tls;

@@ -18,76 +18,76 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::scheduling::futures::poll_once;
-use crate::scheduling::within::{TimedOut, within};
+use crate::scheduling::futures::{TimedOut, with_timeout};
 
-/// The socket as its own connection uses it.
+/// The socket, as its own connection uses it.
 pub(crate) enum Socket {
-    /// Bytes as they are.
-    Plain(Wire),
-    /// Bytes under TLS.
-    Tls(Box<TlsStream<Wire>>),
+    /// Without encryption.
+    Plain(PlainSocket),
+    /// With TLS.
+    Tls(Box<TlsStream<PlainSocket>>),
 }
 
-/// The bytes as they go over the network.
+/// A TCP socket without TLS.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct PlainSocket {
     reader: OwnedReadHalf,
-    link: Arc<Link>,
+    handle: Arc<SocketHandle>,
 }
 
-/// The socket as others may use it: to end the connection.
+/// The socket, as other connections use it: to close the connection.
 ///
-/// Ending it means shutting the socket down, which its connection then sees as the client going
-/// away. So a connection waits for its socket alone, and for nothing else, however it ends.
+/// They shut the socket down, which looks to its connection as if the client disconnected. So a
+/// connection needs to wait only for its socket.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct SocketHandle {
     writer: OwnedWriteHalf,
 }
 
-impl Link {
-    /// Ends the connection at once.
-    pub(crate) fn cut(&self) {
+impl SocketHandle {
+    /// Closes the connection at once.
+    pub(crate) fn disconnect(&self) {
         self.shut(rustix::net::Shutdown::Both);
     }
 
-    /// Takes no further requests; replies to what runs still go out.
+    /// Stops reading further requests. Replies to running ones are still sent.
     pub(crate) fn stop_reading(&self) {
         self.shut(rustix::net::Shutdown::Read);
     }
 
     fn shut(&self, how: rustix::net::Shutdown) {
-        // Fails only where the client was faster, and then there is nothing left to do.
+        // Fails only if the client closed the connection first, and then nothing is left to do.
         let _ = rustix::net::shutdown(self.writer.as_ref(), how);
     }
 }
 
-impl Wire {
+impl PlainSocket {
     pub(crate) fn new(stream: TcpStream) -> Self {
         let (reader, writer) = stream.into_split();
         Self {
             reader,
-            link: Arc::new(Link { writer }),
+            handle: Arc::new(SocketHandle { writer }),
         }
     }
 
-    pub(crate) fn link(&self) -> Arc<Link> {
-        Arc::clone(&self.link)
+    pub(crate) fn handle(&self) -> Arc<SocketHandle> {
+        Arc::clone(&self.handle)
     }
 
-    /// Sends a last word if the socket takes it at once, and closes.
+    /// Sends `reply` if the socket accepts it at once, and closes the connection.
     pub(crate) fn refuse(self, reply: &[u8]) {
-        // A client that cannot even take that gets nothing.
-        let _ = self.link.writer.try_write(reply);
+        // If the socket is full, the client gets no reply.
+        let _ = self.handle.writer.try_write(reply);
     }
 
-    async fn send(&self, bytes: &[u8], patience: Duration) -> io::Result<()> {
+    async fn send(&self, bytes: &[u8], timeout: Duration) -> io::Result<()> {
         let mut sent = 0;
         while sent < bytes.len() {
-            match self.link.writer.try_write(&bytes[sent..]) {
+            match self.handle.writer.try_write(&bytes[sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    patiently(patience, self.link.writer.writable()).await?;
+                    with_io_timeout(timeout, self.handle.writer.writable()).await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -98,98 +98,97 @@ impl Wire {
 }
 
 impl Socket {
-    /// A socket on which the client speaks at once, or first agrees on TLS.
+    /// Opens a socket; with `tls`, after the handshake.
     ///
     /// # Errors
     ///
-    /// When the client does not agree, or not within `patience`.
+    /// If the handshake fails or takes longer than `timeout`.
     pub(crate) async fn open(
-        wire: Wire,
+        tcp: PlainSocket,
         tls: Option<TlsAcceptor>,
-        patience: Duration,
+        timeout: Duration,
     ) -> io::Result<Self> {
         match tls {
-            None => Ok(Self::Plain(wire)),
+            None => Ok(Self::Plain(tcp)),
             Some(acceptor) => {
-                // Boxed, since most connections would carry the room for it in vain.
-                let stream = patiently(patience, Box::pin(acceptor.accept(wire))).await?;
+                // Boxed, because connections without TLS would carry its size for nothing.
+                let stream = with_io_timeout(timeout, Box::pin(acceptor.accept(tcp))).await?;
                 Ok(Self::Tls(Box::new(stream)))
             }
         }
     }
 
-    /// Waits for bytes without a buffer to put them in; that there are some is not certain.
+    /// Waits until there may be bytes to read, without a buffer for them.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(wire) => {
-                // Of tokio's share of a turn, reading uses some and waiting for bytes none: a read that
-                // finds nothing left of it, and a wait that finds bytes, would follow each other for
-                // ever.
+            Self::Plain(tcp) => {
+                // Reading uses up tokio's cooperative budget; waiting for readiness does not. Without this
+                // line, a read that is refused for lack of budget and a wait that ends at once could
+                // alternate for ever.
                 consume_budget().await;
-                wire.reader.readable().await
+                tcp.reader.readable().await
             }
             Self::Tls(stream) => stream.fill_buf().await.map(|_| ()),
         }
     }
 
-    /// Appends what has arrived to `input`; 0 bytes mean that no more will.
+    /// Waits for bytes, appends them to `input` and returns their number; 0 at the end of the input.
     pub(crate) async fn read(&mut self, input: &mut Vec<u8>) -> io::Result<usize> {
         match self {
-            Self::Plain(wire) => wire.reader.read_buf(input).await,
+            Self::Plain(tcp) => tcp.reader.read_buf(input).await,
             Self::Tls(stream) => stream.read_buf(input).await,
         }
     }
 
-    /// As [`Socket::read`], but `None` where it would have to wait.
+    /// Does the same as [`Socket::read`], but returns `None` if it would have to wait.
     pub(crate) async fn read_now(&mut self, input: &mut Vec<u8>) -> Option<io::Result<usize>> {
         poll_once(pin!(self.read(input))).await
     }
 
-    /// Waits until the client has gone away, or at least will send nothing further.
+    /// Waits until the client has disconnected, or has closed its sending side.
     ///
-    /// Sees it behind requests that are not read yet: the event loop reports the end of the stream
-    /// apart from data, and interest in urgent data alone (which is never registered for) waits for
-    /// just that.
-    pub(crate) async fn gone(&self) {
-        let wire = match self {
-            Self::Plain(wire) => wire,
+    /// Works although requests may be unread: the event loop reports the end of the stream apart from
+    /// data, and a wait for urgent data alone (which is never registered for) ends at nothing else.
+    pub(crate) async fn closed(&self) {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
             Self::Tls(stream) => stream.get_ref().0,
         };
-        // An error is an end as well.
-        let _ = wire.reader.ready(Interest::PRIORITY).await;
+        // An error closes the connection too.
+        let _ = tcp.reader.ready(Interest::PRIORITY).await;
     }
 
-    /// Sends all of `bytes`, or fails; with [`io::ErrorKind::TimedOut`] when the client takes none
-    /// for as long as `patience`.
-    pub(crate) async fn write(&mut self, bytes: &[u8], patience: Duration) -> io::Result<()> {
+    /// Sends all of `bytes`. Fails with [`io::ErrorKind::TimedOut`] if the client accepts no byte for
+    /// longer than `timeout`; a timeout of zero is none.
+    pub(crate) async fn write(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<()> {
         match self {
-            Self::Plain(wire) => wire.send(bytes, patience).await,
+            Self::Plain(tcp) => tcp.send(bytes, timeout).await,
             Self::Tls(stream) => {
                 let mut sent = 0;
                 while sent < bytes.len() {
-                    let count = patiently(patience, stream.write(&bytes[sent..])).await?;
+                    let count = with_io_timeout(timeout, stream.write(&bytes[sent..])).await?;
                     if count == 0 {
                         return Err(io::ErrorKind::WriteZero.into());
                     }
                     sent += count;
                 }
-                patiently(patience, stream.flush()).await
+                with_io_timeout(timeout, stream.flush()).await
             }
         }
     }
 }
 
-async fn patiently<T>(
-    patience: Duration,
+async fn with_io_timeout<T>(
+    timeout: Duration,
     step: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
-    match within(patience, step).await {
+    match with_timeout(timeout, step).await {
         Ok(done) => done,
         Err(TimedOut) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for PlainSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -199,13 +198,13 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for PlainSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let stream: &TcpStream = self.link.writer.as_ref();
+        let stream: &TcpStream = self.handle.writer.as_ref();
         loop {
             ready!(stream.poll_write_ready(context))?;
             match stream.try_write(bytes) {
@@ -220,7 +219,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.shut(rustix::net::Shutdown::Write);
+        self.handle.shut(rustix::net::Shutdown::Write);
         Poll::Ready(Ok(()))
     }
 }
@@ -232,7 +231,7 @@ mod tests {
 
     use tokio::net::TcpListener;
 
-    use super::{Socket, Wire};
+    use super::{PlainSocket, Socket};
     use crate::scheduling::futures::poll_once;
 
     #[tokio::test]
@@ -240,10 +239,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut socket = Socket::Plain(Wire::new(stream));
+        let mut socket = Socket::Plain(PlainSocket::new(stream));
         client.write_all(b"PING\r\n").unwrap();
         socket.readable().await.unwrap();
-        // Whoever waits for what is there, and then is not let read it, does so again.
+        // A connection that has no budget to read what is there waits again.
         let mut waits = pin!(async {
             loop {
                 socket.readable().await.unwrap();

@@ -1,4 +1,4 @@
-//! TLS: certificates and keys from files, and clients' certificates if they are asked for.
+//! Sets TLS up: reads certificates and keys from files, and demands client certificates if configured.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::config::Config;
 /// Why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is not there, or not PEM of the right kind.
+    /// A file is missing, or is not PEM of the right kind.
     #[error("{key}: cannot read {what} from {}", path.display())]
     File {
         /// The key of the configuration.
         key: &'static str,
-        /// What it must hold.
+        /// The expected contents.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -35,18 +35,18 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// Certificate and key do not belong together, or are of no use.
+    /// Certificate and key do not belong together, or cannot be used.
     #[error("server.tls_cert and server.tls_key cannot be used")]
     Identity(#[source] rustls::Error),
-    /// An authority's certificate is of no use.
+    /// An authority's certificate cannot be used.
     #[error("server.tls_client_ca cannot be used")]
     Authority(#[source] rustls::Error),
-    /// No client's certificate can be checked.
+    /// Client certificates cannot be checked.
     #[error("server.tls_client_ca cannot be used")]
     Verifier(#[source] VerifierBuilderError),
 }
 
-/// What agrees on TLS with clients; nothing where the configuration has no certificate.
+/// Returns the acceptor of TLS connections; `None` if the configuration has no certificate.
 pub(crate) fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, TlsError> {
     let (Some(cert), Some(key)) = (&config.server.tls_cert, &config.server.tls_key) else {
         return Ok(None);

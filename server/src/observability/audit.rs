@@ -1,39 +1,39 @@
-//! Which calls get a line in the audit log.
+//! Chooses the calls that get a line in the audit log.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use crate::config;
 
-/// Decides which calls get a line.
+/// Chooses the calls that get a line.
 #[derive(Debug)]
 pub(crate) struct Audit {
     which: config::Audit,
-    until_next: AtomicU32,
+    calls: AtomicU32,
 }
 
 impl Audit {
     pub(crate) const fn new(which: config::Audit) -> Self {
         Self {
             which,
-            until_next: AtomicU32::new(0),
+            calls: AtomicU32::new(0),
         }
     }
 
-    /// Whether the call that begins now gets a line however it ends.
+    /// Returns the time if the call that starts now gets a line even if it succeeds.
     #[inline]
-    pub(crate) fn begin(&self) -> Option<Instant> {
+    pub(crate) fn sample(&self) -> Option<Instant> {
         match self.which {
             config::Audit::Off => None,
             config::Audit::Errors => None,
             config::Audit::OneIn(every) => {
-                let turn = self.until_next.fetch_add(1, Ordering::Relaxed);
+                let turn = self.calls.fetch_add(1, Ordering::Relaxed);
                 turn.is_multiple_of(every).then(Instant::now)
             }
         }
     }
 
-    /// Whether a call that failed gets a line.
+    /// Returns true if every failed call gets a line.
     pub(crate) const fn wants_errors(&self) -> bool {
         !matches!(self.which, config::Audit::Off)
     }

@@ -1,4 +1,4 @@
-//! What the server counts about itself, apart from functions, which the runtime counts.
+//! Counters of the server. The runtime has those of functions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,19 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Stats {
     /// Connections accepted.
     pub(crate) connections: Counter,
-    /// Connections refused because there were too many.
+    /// Connections refused because of `server.max_connections`.
     pub(crate) connections_rejected: Counter,
-    /// Connections ended because they took no replies, stalled or were idle.
+    /// Connections closed because of a write, stall or idle timeout.
     pub(crate) connections_timed_out: Counter,
     /// Requests executed.
     pub(crate) requests: Counter,
-    /// Requests that were not RESP, or past a bound.
+    /// Requests that were not RESP or exceeded a limit.
     pub(crate) protocol_errors: Counter,
     /// Bytes received.
     pub(crate) input_bytes: Counter,
     /// Bytes sent.
     pub(crate) output_bytes: Counter,
-    /// Wrong names or passwords.
+    /// Wrong user names or passwords.
     pub(crate) authentication_failures: Counter,
 }
 

@@ -1,17 +1,17 @@
-//! The figures of all functions together.
+//! Figures of all functions together.
 
 use crate::keyspace::embedded::Functions;
 
-/// What all functions do together at one moment.
+/// The sums of all functions' figures at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FunctionsSum {
-    /// Functions there are.
+pub(crate) struct FunctionTotals {
+    /// Functions that are loaded.
     pub(crate) functions: usize,
-    /// Those whose code is loaded.
+    /// Functions whose code is in memory.
     pub(crate) ready: usize,
     pub(crate) running: usize,
     pub(crate) waiting: usize,
-    /// Instances, or buffers of past calls, that are kept.
+    /// Idle instances, or buffers of past calls, that are kept.
     pub(crate) idle: usize,
     pub(crate) idle_memory_bytes: u64,
     pub(crate) calls: u64,
@@ -20,7 +20,7 @@ pub(crate) struct FunctionsSum {
     pub(crate) retries: u64,
 }
 
-impl FunctionsSum {
+impl FunctionTotals {
     pub(crate) fn of(runtime: &Functions) -> Self {
         let mut sum = Self::default();
         for registered in runtime.functions() {

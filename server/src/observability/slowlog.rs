@@ -1,17 +1,17 @@
-//! The calls that took long, the newest of them, for `SLOWLOG`.
+//! Keeps the newest slow calls, for `SLOWLOG`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-/// Words of a request that are kept, as with Redis.
+/// Most words of a request that are kept, as with Redis.
 const WORDS_MAX: usize = 32;
 
-/// Bytes of a word that are kept, as with Redis.
+/// Most bytes of a word that are kept, as with Redis.
 const WORD_BYTES_MAX: usize = 128;
 
-/// A call that took long.
+/// A slow call.
 #[derive(Clone, Debug)]
 pub(crate) struct SlowCall {
     /// Counts from 0.
@@ -24,15 +24,15 @@ pub(crate) struct SlowCall {
     pub(crate) client_name: String,
 }
 
-/// The newest of the calls that took long.
+/// The newest slow calls.
 #[derive(Debug)]
 pub(crate) struct SlowCalls {
     kept_max: usize,
-    kept: Mutex<Kept>,
+    entries: Mutex<Entries>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Entries {
     calls: VecDeque<SlowCall>,
     next_id: u64,
 }
@@ -41,32 +41,32 @@ impl SlowCalls {
     pub(crate) fn new(kept_max: usize) -> Self {
         Self {
             kept_max,
-            kept: Mutex::default(),
+            entries: Mutex::default(),
         }
     }
 
-    /// Keeps a call, and lets the oldest go where there are too many.
-    pub(crate) fn note(&self, took: Duration, words: Vec<Vec<u8>>, peer: String, name: String) {
+    /// Adds a call, and removes the oldest if there are too many.
+    pub(crate) fn record(&self, took: Duration, words: Vec<Vec<u8>>, peer: String, name: String) {
         let unix_seconds = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let mut kept = self.kept.lock();
+        let mut entries = self.entries.lock();
         let call = SlowCall {
-            id: kept.next_id,
+            id: entries.next_id,
             unix_seconds,
             took,
             words,
             peer,
             client_name: name,
         };
-        kept.next_id += 1;
-        kept.calls.push_front(call);
-        kept.calls.truncate(self.kept_max);
+        entries.next_id += 1;
+        entries.calls.push_front(call);
+        entries.calls.truncate(self.kept_max);
     }
 
-    /// The newest calls, at most `count_max`.
+    /// Returns the newest calls, at most `count_max`.
     pub(crate) fn newest(&self, count_max: usize) -> Vec<SlowCall> {
-        self.kept
+        self.entries
             .lock()
             .calls
             .iter()
@@ -76,15 +76,15 @@ impl SlowCalls {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.kept.lock().calls.len()
+        self.entries.lock().calls.len()
     }
 
     pub(crate) fn clear(&self) {
-        self.kept.lock().calls.clear();
+        self.entries.lock().calls.clear();
     }
 }
 
-/// A request as it is kept: bounded in words and in bytes, saying what was left out.
+/// Returns a request shortened to the limits above; it says how much was left out.
 pub(crate) fn shortened<'a>(request: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let words = request.len();
     let mut kept: Vec<Vec<u8>> = request
@@ -119,7 +119,7 @@ mod tests {
     fn the_newest_calls_are_kept() {
         let calls = SlowCalls::new(2);
         for millis in 1..=3 {
-            calls.note(
+            calls.record(
                 Duration::from_millis(millis),
                 Vec::new(),
                 String::new(),

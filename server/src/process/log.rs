@@ -1,4 +1,4 @@
-//! The log: to standard error, for people or as JSON.
+//! Sets up the log: on standard error, as text or as JSON.
 
 use std::io;
 
@@ -10,12 +10,12 @@ use crate::config::{LogFormat, Server};
 /// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not one.
+    /// The filter is invalid.
     #[error("server.log {filter:?} is neither a level nor a filter")]
     Filter {
-        /// What was typed.
+        /// The filter as typed.
         filter: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: ParseError,
     },
@@ -24,7 +24,11 @@ pub enum LogError {
     Taken,
 }
 
-/// Sends the log of the whole process where the configuration wants it.
+/// Starts the log of the whole process, with the configured filter and format.
+///
+/// # Errors
+///
+/// If the filter is invalid, or the process has a log already.
 pub fn start(server: &Server) -> Result<(), LogError> {
     let filter =
         EnvFilter::try_new(directives(&server.log)).map_err(|source| LogError::Filter {
@@ -42,7 +46,7 @@ pub fn start(server: &Server) -> Result<(), LogError> {
     started.map_err(|_| LogError::Taken)
 }
 
-/// Our own crates, and the targets that are named after the product.
+/// The project's crates, and the target `ferrite::audit`.
 const OWN: [&str; 5] = [
     "ferrite",
     "ferrite_cache",
@@ -51,7 +55,8 @@ const OWN: [&str; 5] = [
     "ferrite_store",
 ];
 
-/// A single level is meant for what we say; libraries are then only heard when something is wrong.
+/// Returns the filter for `log`. A single level applies to the project's crates; libraries then log
+/// only warnings and errors.
 fn directives(log: &str) -> String {
     match log.trim() {
         level @ ("info" | "debug" | "trace") => {

@@ -1,4 +1,5 @@
 //! The process itself: its log, its open files, its memory.
 
 pub mod log;
+pub(crate) mod memory;
 pub mod open_files;

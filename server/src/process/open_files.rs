@@ -1,11 +1,12 @@
-//! The process's limit of open files, which bounds how many connections there can be.
+//! Raises the limit of open files, which limits the number of connections.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that are not connections: the data, the cache, the log.
+/// Files beyond connections: the data, the cache, the log.
 const OTHER_FILES: u64 = 256;
 
-/// Raises the limit so that `connections` fit, as far as the system allows; says so if it does not.
+/// Raises the limit of open files for `connections`, as far as the system allows. Logs a warning if
+/// that is not enough.
 pub fn raise(connections: usize) {
     let wanted = (connections as u64).saturating_add(OTHER_FILES);
     let limit = getrlimit(Resource::Nofile);

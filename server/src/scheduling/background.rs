@@ -1,4 +1,4 @@
-//! Calls that go on after their client got an answer.
+//! Calls in the background, which go on after their client got a reply.
 
 use std::future::Future;
 
@@ -6,19 +6,19 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-/// Tasks that belong to no connection.
+/// Calls that belong to no connection.
 #[derive(Debug, Default)]
-pub(crate) struct Background(Mutex<JoinSet<()>>);
+pub(crate) struct BackgroundCalls(Mutex<JoinSet<()>>);
 
-impl Background {
+impl BackgroundCalls {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.0.lock();
-        // Those that are over make room.
+        // Removes finished tasks.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
 
-    /// Waits for the tasks until `deadline`.
+    /// Waits until all calls have ended, at most until `deadline`.
     pub(crate) async fn wait(&self, deadline: Instant) {
         let mut tasks = std::mem::take(&mut *self.0.lock());
         while !tasks.is_empty() {
@@ -33,7 +33,7 @@ impl Background {
         }
     }
 
-    /// Ends the tasks.
+    /// Aborts all calls.
     pub(crate) async fn shutdown(&self) {
         let mut tasks = std::mem::take(&mut *self.0.lock());
         tasks.shutdown().await;

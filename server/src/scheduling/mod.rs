@@ -4,6 +4,4 @@ pub(crate) mod background;
 pub(crate) mod futures;
 pub(crate) mod long_calls;
 pub(crate) mod run_queue;
-pub(crate) mod since_wait;
 pub mod time_slice;
-pub(crate) mod within;

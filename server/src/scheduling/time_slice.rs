@@ -1,4 +1,4 @@
-//! How long a thread computes before the scheduler looks whether others wait.
+//! Sets the time slice of a thread: how long it computes before the scheduler lets others run.
 #![allow(
     unsafe_code,
     reason = "the scheduler's attributes of a thread have no safe wrapper"
@@ -10,25 +10,25 @@ use std::time::Duration;
 
 use libc::sched_attr;
 
-/// What threads that serve connections ask for, and the least that Linux grants.
+/// Time slice of threads that serve connections, and the shortest that Linux grants.
 ///
-/// They compute for microseconds at a time. Whoever asks for less than another is let in before it
-/// as soon as it has something to do, and not only at the scheduler's next tick, which is up to 10 ms
-/// away.
+/// They compute for microseconds at a time. A thread with a shorter slice than the running one
+/// preempts it as soon as it has something to do, not only at the scheduler's next tick, which is up
+/// to 10 ms away.
 const SERVING: Duration = Duration::from_micros(100);
 
-/// Asks for the slice of a thread that serves connections, for this thread and those that it starts.
+/// Requests the time slice of threads that serve connections, for this thread and those it starts.
 pub fn ask_for_serving() {
     ask_for(SERVING);
 }
 
-/// Asks Linux for time slices of this length for the calling thread, and those that it starts.
+/// Requests time slices of this length for the calling thread and those it starts.
 ///
-/// Kernels before 6.12 take no notice. Nor does it matter to a thread with a policy of its own: an
-/// operator who gave it one knows better.
+/// Kernels before 6.12 ignore it. A thread with a scheduling policy other than the default keeps it,
+/// because an operator chose it.
 pub(crate) fn ask_for(slice: Duration) {
     if let Err(error) = set(slice) {
-        // Then the others' calls come a little later.
+        // Then other clients' requests wait a little longer.
         tracing::debug!(%error, ?slice, "the time slice stays as it is");
     }
 }
@@ -46,8 +46,8 @@ fn set(slice: Duration) -> io::Result<()> {
     };
     let size = size_of::<sched_attr>() as libc::c_uint;
     let (this_thread, no_flags): (libc::pid_t, libc::c_uint) = (0, 0);
-    // SAFETY: the kernel writes at most `size` bytes to `attributes`, which is that large, plain
-    // numbers, and borrowed by nobody else.
+    // SAFETY: the kernel writes at most `size` bytes to `attributes`, which has that size, consists of
+    // plain numbers, and is borrowed nowhere else.
     let got = unsafe {
         libc::syscall(
             libc::SYS_sched_getattr,
@@ -64,8 +64,8 @@ fn set(slice: Duration) -> io::Result<()> {
         return Ok(());
     }
     attributes.sched_runtime = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
-    // SAFETY: the kernel reads `attributes`, as many bytes as its `size` says, which the call above
-    // has filled in, and keeps no pointer to it.
+    // SAFETY: the kernel reads `attributes.size` bytes of `attributes`, a field that the call above has
+    // filled in with at most the struct's size, and keeps no pointer to it.
     let set = unsafe {
         libc::syscall(
             libc::SYS_sched_setattr,
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_slice_leaves_the_priority_as_it_is() {
-        // On a thread of its own, which ends with the test.
+        // On a new thread, because the change cannot be undone.
         let nice = std::thread::spawn(|| {
             setpriority_process(None, 7).unwrap();
             set(Duration::from_millis(1)).unwrap();

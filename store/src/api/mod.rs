@@ -1,6 +1,7 @@
 //! The store as its users see it: the store itself, sessions, `MULTI`, transactions.
 
 pub(crate) mod blocked;
+pub(crate) mod data_command;
 pub(crate) mod multi;
 pub(crate) mod session;
 pub(crate) mod store;

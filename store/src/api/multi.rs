@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
+use crate::api::data_command::DataCommand;
 use crate::api::session::Session;
 use crate::api::store::{Retry, Store};
-use crate::commands::spec::KeyAccess;
+use crate::commands::spec::{Command, KeyAccess};
 use crate::commands::table;
 use crate::error::StoreError;
 use crate::execution::core::Core;
@@ -139,7 +140,26 @@ impl Store {
 impl Unit<'_> {
     /// Runs one of the requests that the unit was begun for, and writes its one reply.
     pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
-        let outcome = table::checked(argv).and_then(|command| {
+        self.run(table::checked(argv), argv, out);
+    }
+
+    /// Does the same as [`Unit::execute`], for a request whose command the caller has found.
+    pub fn execute_command(
+        &mut self,
+        command: DataCommand,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) {
+        self.run(command.checked(argv), argv, out);
+    }
+
+    fn run(
+        &mut self,
+        command: Result<&'static Command, StoreError>,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) {
+        let outcome = command.and_then(|command| {
             if command.spec().is_write() {
                 self.core.check_writable()?;
             }

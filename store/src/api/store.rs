@@ -158,7 +158,7 @@ impl Store {
         }
     }
 
-    fn run(
+    pub(super) fn run(
         &self,
         command: &Command,
         session: &mut Session,

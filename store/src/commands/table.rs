@@ -46,12 +46,13 @@ static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {
 });
 
 /// All data commands.
+pub(crate) fn commands() -> impl Iterator<Item = &'static Command> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// What is known of all data commands.
 pub(crate) fn specs() -> impl Iterator<Item = &'static CommandSpec> {
-    FAMILIES
-        .iter()
-        .copied()
-        .flatten()
-        .map(|command| &command.spec)
+    commands().map(|command| &command.spec)
 }
 
 /// The command of a name in any case.

@@ -3,13 +3,15 @@
 use ferrite_protocol::resp::Encoder;
 
 use crate::clients::users::DEFAULT_USER;
-use crate::commands::{Flow, Scope, Spec, wrong_arity};
+use crate::commands::replies::wrong_arity;
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "AUTH",
     arity: -2,
     flags: &["fast", "noscript", "no_auth"],
-    summary: "Says who the client is.",
+    summary: "Authenticates the client.",
     arguments: "[username] password",
     group: "connection",
     right: None,
@@ -17,52 +19,53 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let (name, password) = match argv {
-        [_, _] if !scope.host.users.is_required() => {
-            scope.reply.error(
+        [_, _] if !context.state.users.is_required() => {
+            context.reply.error(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
             );
-            return Flow::Continue;
+            return AfterReply::KeepOpen;
         }
         [_, password] => (DEFAULT_USER.as_bytes(), *password),
         [_, name, password] => (*name, *password),
         _ => {
-            wrong_arity(scope.reply, SPEC.name);
-            return Flow::Continue;
+            wrong_arity(context.reply, SPEC.name);
+            return AfterReply::KeepOpen;
         }
     };
-    if authenticate(scope, name, password) {
-        scope.reply.ok();
+    if authenticate(context, name, password) {
+        context.reply.ok();
     } else {
-        refuse(scope.reply);
+        refuse(context.reply);
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }
 
-/// Makes the connection this user's, if the password is right.
+/// Makes the connection this user's and returns true if the password is right.
 pub(in crate::commands) fn authenticate(
-    scope: &mut Scope<'_>,
+    context: &mut RequestContext<'_>,
     name: &[u8],
     password: &[u8],
 ) -> bool {
-    let user = scope.host.users.authenticate(name, password);
+    let user = context.state.users.authenticate(name, password);
     match user {
         Some(user) => {
             let name = user.name().to_owned();
-            scope.client.relabel(|labels| labels.user = name);
-            scope.session.set_user(Some(user));
+            context.client.update_labels(|labels| labels.user = name);
+            context.session.set_user(Some(user));
             true
         }
         None => {
-            scope.host.stats.authentication_failures.add(1);
-            tracing::warn!(peer = %scope.client.peer, user = %name.escape_ascii(), "wrong user name or password");
+            context.state.stats.authentication_failures.add(1);
+            tracing::warn!(peer = %context.client.peer, user = %name.escape_ascii(), "wrong user name or password");
             false
         }
     }
 }
 
+/// Writes the error of a wrong user name or password.
 pub(in crate::commands) fn refuse(reply: &mut Encoder) {
     reply.error("WRONGPASS invalid username-password pair or user is disabled.");
 }

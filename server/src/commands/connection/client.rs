@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clients::registry::{Client, Clients};
-use crate::commands::{Flow, Scope, Spec, help, unknown_subcommand, wrong_arity};
+use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
+use crate::commands::spec::Spec;
 use crate::config::Right;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "CLIENT",
     arity: -2,
     flags: &["noscript", "loading", "stale"],
-    summary: "Shows and names connections, and ends them.",
+    summary: "Shows, names and closes connections.",
     arguments: "ID|INFO|GETNAME|SETNAME|SETINFO|LIST|KILL|NO-EVICT|NO-TOUCH|HELP [argument …]",
     group: "connection",
     right: None,
@@ -19,124 +21,126 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-/// The error of a name that cannot stand in a line of `CLIENT LIST`.
+/// The error of a name that would break the format of `CLIENT LIST`.
 pub(in crate::commands) const BAD_NAME: &str =
     "ERR Client names cannot contain spaces, newlines or special characters.";
 
 const HELP: [&str; 18] = [
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ID",
-    "    The number of this connection.",
+    "    Returns the number of this connection.",
     "INFO",
-    "    One line about this connection.",
+    "    Returns a line that describes this connection.",
     "GETNAME",
-    "    The name of this connection.",
+    "    Returns the name of this connection.",
     "SETNAME <name>",
     "    Names this connection.",
     "SETINFO <LIB-NAME|LIB-VER> <value>",
-    "    Says which client library this is.",
+    "    Sets the name or version of the client library.",
     "LIST [ID <id> ...]",
-    "    A line about each connection.",
+    "    Returns a line for each connection.",
     "KILL <addr:port> | KILL [ID <id>] [ADDR <addr:port>] [LADDR <addr:port>] [USER <name>] [SKIPME <yes|no>]",
-    "    Ends connections, and the calls that they wait for.",
+    "    Closes connections and aborts the calls that they wait for.",
     "NO-EVICT <ON|OFF>, NO-TOUCH <ON|OFF>",
-    "    Taken and without effect: nothing is evicted here.",
+    "    Accepted without effect: this server does not evict keys.",
     "HELP",
 ];
 
-/// Names are kept for show in lines, so they are bounded and printable.
+/// Returns the name if it is printable, without spaces and short enough for a line of `CLIENT LIST`.
 pub(in crate::commands) fn checked_name(name: &[u8]) -> Option<String> {
     const NAME_BYTES_MAX: usize = 256;
     let printable = name.iter().all(|byte| (b'!'..=b'~').contains(byte));
     (printable && name.len() <= NAME_BYTES_MAX).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let subcommand = argv[1].to_ascii_uppercase();
     match (subcommand.as_slice(), &argv[2..]) {
-        (b"ID", []) => scope.reply.count(scope.client.id),
+        (b"ID", []) => context.reply.count(context.client.id),
         (b"INFO", []) => {
-            let line = format!("{}\n", scope.client);
-            scope.reply.verbatim(*b"txt", line.as_bytes());
+            let line = format!("{}\n", context.client);
+            context.reply.verbatim(*b"txt", line.as_bytes());
         }
-        (b"GETNAME", []) => match scope.client.labels().name.as_str() {
-            "" => scope.reply.null(),
-            name => scope.reply.bulk(name.as_bytes()),
+        (b"GETNAME", []) => match context.client.labels().name.as_str() {
+            "" => context.reply.null(),
+            name => context.reply.bulk(name.as_bytes()),
         },
         (b"SETNAME", [name]) => match checked_name(name) {
             Some(name) => {
-                scope.client.relabel(|labels| labels.name = name);
-                scope.reply.ok();
+                context.client.update_labels(|labels| labels.name = name);
+                context.reply.ok();
             }
-            None => scope.reply.error(BAD_NAME),
+            None => context.reply.error(BAD_NAME),
         },
-        (b"SETINFO", [attribute, value]) => set_info(scope, attribute, value),
+        (b"SETINFO", [attribute, value]) => set_info(context, attribute, value),
         (b"NO-EVICT" | b"NO-TOUCH", [on]) => {
             if on.eq_ignore_ascii_case(b"ON") || on.eq_ignore_ascii_case(b"OFF") {
-                scope.reply.ok();
+                context.reply.ok();
             } else {
-                scope.reply.error("ERR syntax error");
+                context.reply.error("ERR syntax error");
             }
         }
-        (b"LIST", options) => list(scope, options),
-        (b"KILL", options) if !options.is_empty() => kill(scope, options),
-        (b"HELP", []) => help(scope.reply, &HELP),
+        (b"LIST", options) => list(context, options),
+        (b"KILL", options) if !options.is_empty() => kill(context, options),
+        (b"HELP", []) => help(context.reply, &HELP),
         (
             b"ID" | b"INFO" | b"GETNAME" | b"SETNAME" | b"SETINFO" | b"NO-EVICT" | b"NO-TOUCH"
             | b"KILL" | b"HELP",
             _,
         ) => {
             let name = format!("client|{}", String::from_utf8_lossy(&subcommand));
-            wrong_arity(scope.reply, &name);
+            wrong_arity(context.reply, &name);
         }
-        _ => unknown_subcommand(scope.reply, SPEC.name, argv[1]),
+        _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }
 
-fn set_info(scope: &mut Scope<'_>, attribute: &[u8], value: &[u8]) {
+fn set_info(context: &mut RequestContext<'_>, attribute: &[u8], value: &[u8]) {
     let Some(value) = checked_name(value) else {
-        scope.reply.error(format!(
+        context.reply.error(format!(
             "ERR {} cannot contain spaces, newlines or special characters.",
             attribute.to_ascii_lowercase().escape_ascii()
         ));
         return;
     };
     if attribute.eq_ignore_ascii_case(b"LIB-NAME") {
-        scope.client.relabel(|labels| labels.library = value);
-        scope.reply.ok();
-    } else if attribute.eq_ignore_ascii_case(b"LIB-VER") {
-        scope
+        context
             .client
-            .relabel(|labels| labels.library_version = value);
-        scope.reply.ok();
+            .update_labels(|labels| labels.library = value);
+        context.reply.ok();
+    } else if attribute.eq_ignore_ascii_case(b"LIB-VER") {
+        context
+            .client
+            .update_labels(|labels| labels.library_version = value);
+        context.reply.ok();
     } else {
-        scope.reply.error(format!(
+        context.reply.error(format!(
             "ERR Unrecognized option '{}'",
             attribute.escape_ascii()
         ));
     }
 }
 
-/// Whether the user may see and end other connections than its own.
-fn refuse_others(scope: &mut Scope<'_>) -> bool {
-    let refused = !scope.session.may(Right::Admin);
+/// Returns true, and writes the error, if the user may not see and close other connections.
+fn refuse_others(context: &mut RequestContext<'_>) -> bool {
+    let refused = !context.session.may(Right::Admin);
     if refused {
-        scope.reply.error(
-            "NOPERM this user has no permission to see or end other connections; it needs the right admin",
+        context.reply.error(
+            "NOPERM this user has no permission to see or close other connections; it needs the right admin",
         );
     }
     refused
 }
 
-fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
-    if refuse_others(scope) {
+fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
+    if refuse_others(context) {
         return;
     }
     let clients = match options {
-        [] => scope.host.clients.all(),
+        [] => context.state.clients.all(),
         [kind, rest @ ..] if kind.eq_ignore_ascii_case(b"TYPE") => match rest {
-            [kind] if kind.eq_ignore_ascii_case(b"normal") => scope.host.clients.all(),
+            [kind] if kind.eq_ignore_ascii_case(b"normal") => context.state.clients.all(),
             [kind]
                 if [&b"master"[..], b"replica", b"slave", b"pubsub"]
                     .iter()
@@ -145,13 +149,13 @@ fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
                 Vec::new()
             }
             [kind] => {
-                scope
+                context
                     .reply
                     .error(format!("ERR Unknown client type '{}'", kind.escape_ascii()));
                 return;
             }
             _ => {
-                scope.reply.error("ERR syntax error");
+                context.reply.error("ERR syntax error");
                 return;
             }
         },
@@ -161,19 +165,19 @@ fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
                 .map(|id| number(id))
                 .collect::<Option<Vec<u64>>>()
             else {
-                scope.reply.error("ERR Invalid client ID");
+                context.reply.error("ERR Invalid client ID");
                 return;
             };
             ids.into_iter()
-                .filter_map(|id| scope.host.clients.get(id))
+                .filter_map(|id| context.state.clients.get(id))
                 .collect()
         }
         _ => {
-            scope.reply.error("ERR syntax error");
+            context.reply.error("ERR syntax error");
             return;
         }
     };
-    scope
+    context
         .reply
         .verbatim(*b"txt", Clients::lines(&clients).as_bytes());
 }
@@ -182,14 +186,14 @@ fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Which connections `CLIENT KILL` means.
+/// The connections that `CLIENT KILL` closes: those that match every given field.
 #[derive(Debug, Default)]
 struct Filter {
     id: Option<u64>,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
     user: Option<String>,
-    /// Whether the connection that asks is meant as well.
+    /// True if the connection that runs the command is closed too.
     with_self: bool,
 }
 
@@ -215,7 +219,7 @@ impl Filter {
         Some(filter)
     }
 
-    fn means(&self, client: &Client, own_id: u64) -> bool {
+    fn matches(&self, client: &Client, own_id: u64) -> bool {
         let Self {
             id,
             peer,
@@ -233,18 +237,18 @@ impl Filter {
     }
 }
 
-fn kill(scope: &mut Scope<'_>, options: &[&[u8]]) {
-    if refuse_others(scope) {
+fn kill(context: &mut RequestContext<'_>, options: &[&[u8]]) {
+    if refuse_others(context) {
         return;
     }
-    // The old form names one address, may end its own connection, and answers OK.
+    // The old form takes one address, may close its own connection, and replies OK.
     let (filter, old) = match options {
         [address] => {
             let peer = std::str::from_utf8(address)
                 .ok()
                 .and_then(|text| text.parse().ok());
             let Some(peer) = peer else {
-                scope.reply.error("ERR No such client");
+                context.reply.error("ERR No such client");
                 return;
             };
             let filter = Filter {
@@ -257,28 +261,28 @@ fn kill(scope: &mut Scope<'_>, options: &[&[u8]]) {
         options => (Filter::parse(options), false),
     };
     let Some(filter) = filter else {
-        scope.reply.error("ERR syntax error");
+        context.reply.error("ERR syntax error");
         return;
     };
-    let meant: Vec<Arc<Client>> = scope
-        .host
+    let matching: Vec<Arc<Client>> = context
+        .state
         .clients
         .all()
         .into_iter()
-        .filter(|client| filter.means(client, scope.client.id))
+        .filter(|client| filter.matches(client, context.client.id))
         .collect();
-    for client in &meant {
-        tracing::info!(client = client.id, peer = %client.peer, by = scope.client.id, "connection ended by CLIENT KILL");
-        // One's own connection still gets its answer.
-        if client.id == scope.client.id {
-            client.stop();
+    for client in &matching {
+        tracing::info!(client = client.id, peer = %client.peer, by = context.client.id, "connection closed by CLIENT KILL");
+        // The connection that runs the command still gets its reply.
+        if client.id == context.client.id {
+            client.drain();
         } else {
-            client.cut();
+            client.disconnect();
         }
     }
-    match (old, meant.is_empty()) {
-        (true, true) => scope.reply.error("ERR No such client"),
-        (true, false) => scope.reply.ok(),
-        (false, _) => scope.reply.count(meant.len() as u64),
+    match (old, matching.is_empty()) {
+        (true, true) => context.reply.error("ERR No such client"),
+        (true, false) => context.reply.ok(),
+        (false, _) => context.reply.count(matching.len() as u64),
     }
 }

@@ -1,12 +1,13 @@
 //! `ECHO message`
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "ECHO",
     arity: 2,
     flags: &["fast"],
-    summary: "Repeats the message.",
+    summary: "Returns the message.",
     arguments: "message",
     group: "connection",
     right: None,
@@ -14,7 +15,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
-    scope.reply.bulk(argv[1]);
-    Flow::Continue
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
+    context.reply.bulk(argv[1]);
+    AfterReply::KeepOpen
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use ferrite_protocol::resp::Protocol;
 
 use super::{auth, client};
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "HELLO",
     arity: -1,
     flags: &["fast", "noscript", "no_auth"],
-    summary: "Chooses the protocol, and says who the client is.",
+    summary: "Selects the protocol, and authenticates the client.",
     arguments: "[protover [AUTH username password] [SETNAME clientname]]",
     group: "connection",
     right: None,
@@ -19,20 +20,20 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let protocol = match argv.get(1) {
-        None => scope.reply.protocol(),
+        None => context.reply.protocol(),
         Some(&b"2") => Protocol::Resp2,
         Some(&b"3") => Protocol::Resp3,
         Some(other) if other.iter().all(u8::is_ascii_digit) && !other.is_empty() => {
-            scope.reply.error("NOPROTO unsupported protocol version");
-            return Flow::Continue;
+            context.reply.error("NOPROTO unsupported protocol version");
+            return AfterReply::KeepOpen;
         }
         Some(_) => {
-            scope
+            context
                 .reply
                 .error("ERR Protocol version is not an integer or out of range");
-            return Flow::Continue;
+            return AfterReply::KeepOpen;
         }
     };
     let (mut credentials, mut name) = (None, None);
@@ -48,53 +49,53 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
                 after
             }
             _ => {
-                scope.reply.error(format!(
+                context.reply.error(format!(
                     "ERR Syntax error in HELLO option '{}'",
                     option.escape_ascii()
                 ));
-                return Flow::Continue;
+                return AfterReply::KeepOpen;
             }
         };
     }
     if let Some((user, password)) = credentials
-        && !auth::authenticate(scope, user, password)
+        && !auth::authenticate(context, user, password)
     {
-        auth::refuse(scope.reply);
-        return Flow::Continue;
+        auth::refuse(context.reply);
+        return AfterReply::KeepOpen;
     }
-    if scope.session.user().is_none() {
-        scope.reply.error(
+    if context.session.user().is_none() {
+        context.reply.error(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
              select the RESP protocol version at the same time",
         );
-        return Flow::Continue;
+        return AfterReply::KeepOpen;
     }
     if let Some(name) = name {
         match client::checked_name(name) {
-            Some(name) => scope.client.relabel(|labels| labels.name = name),
+            Some(name) => context.client.update_labels(|labels| labels.name = name),
             None => {
-                scope.reply.error(client::BAD_NAME);
-                return Flow::Continue;
+                context.reply.error(client::BAD_NAME);
+                return AfterReply::KeepOpen;
             }
         }
     }
-    scope.reply.set_protocol(protocol);
+    context.reply.set_protocol(protocol);
     let version = match protocol {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
     };
-    scope
+    context
         .client
         .activity
         .protocol
         .store(version, Ordering::Relaxed);
-    greet(scope, version);
-    Flow::Continue
+    greet(context, version);
+    AfterReply::KeepOpen
 }
 
-fn greet(scope: &mut Scope<'_>, version: u64) {
-    let reply = &mut *scope.reply;
+fn greet(context: &mut RequestContext<'_>, version: u64) {
+    let reply = &mut *context.reply;
     reply.map(7);
     reply.bulk(b"server");
     reply.bulk(b"ferrite");
@@ -103,7 +104,7 @@ fn greet(scope: &mut Scope<'_>, version: u64) {
     reply.bulk(b"proto");
     reply.count(version);
     reply.bulk(b"id");
-    reply.count(scope.client.id);
+    reply.count(context.client.id);
     reply.bulk(b"mode");
     reply.bulk(b"standalone");
     reply.bulk(b"role");

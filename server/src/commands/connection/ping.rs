@@ -1,12 +1,14 @@
 //! `PING [message]`
 
-use crate::commands::{Flow, Scope, Spec, wrong_arity};
+use crate::commands::replies::wrong_arity;
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "PING",
     arity: -1,
     flags: &["fast"],
-    summary: "Answers, or repeats the message.",
+    summary: "Replies PONG, or returns the message.",
     arguments: "[message]",
     group: "connection",
     right: None,
@@ -14,11 +16,11 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     match argv {
-        [_] => scope.reply.simple("PONG"),
-        [_, message] => scope.reply.bulk(message),
-        _ => wrong_arity(scope.reply, SPEC.name),
+        [_] => context.reply.simple("PONG"),
+        [_, message] => context.reply.bulk(message),
+        _ => wrong_arity(context.reply, SPEC.name),
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }

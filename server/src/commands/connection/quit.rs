@@ -1,6 +1,7 @@
 //! `QUIT`
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "QUIT",
@@ -14,7 +15,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, _: &[&[u8]]) -> Flow {
-    scope.reply.ok();
-    Flow::Close
+fn run(context: &mut RequestContext<'_>, _: &[&[u8]]) -> AfterReply {
+    context.reply.ok();
+    AfterReply::Close
 }

@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 
 use ferrite_protocol::resp::Protocol;
 
-use crate::clients::session::Session;
-use crate::commands::{Flow, Scope, Spec};
+use crate::clients::session::ClientSession;
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "RESET",
     arity: 1,
     flags: &["fast", "noscript", "no_auth"],
-    summary: "Takes the connection back to how it began.",
+    summary: "Resets the connection to its initial state.",
     arguments: "",
     group: "connection",
     right: None,
@@ -19,16 +20,16 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, _: &[&[u8]]) -> Flow {
-    *scope.session = Session::new(scope.host.users.unnamed());
-    scope.client.relabel(|labels| {
+fn run(context: &mut RequestContext<'_>, _: &[&[u8]]) -> AfterReply {
+    *context.session = ClientSession::new(context.state.users.unnamed());
+    context.client.update_labels(|labels| {
         labels.name.clear();
-        labels.user = scope.session.user_name().to_owned();
+        labels.user = context.session.user_name().to_owned();
     });
-    scope.client.set_database(0);
-    scope.client.set_queued(None);
-    scope.client.activity.protocol.store(2, Ordering::Relaxed);
-    scope.reply.set_protocol(Protocol::Resp2);
-    scope.reply.simple("RESET");
-    Flow::Continue
+    context.client.set_database(0);
+    context.client.set_queued(None);
+    context.client.activity.protocol.store(2, Ordering::Relaxed);
+    context.reply.set_protocol(Protocol::Resp2);
+    context.reply.simple("RESET");
+    AfterReply::KeepOpen
 }

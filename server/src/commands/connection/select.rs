@@ -1,12 +1,13 @@
 //! `SELECT index`
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "SELECT",
     arity: 2,
     flags: &["loading", "stale", "fast"],
-    summary: "Chooses the database of the commands that follow.",
+    summary: "Selects the database of later commands.",
     arguments: "index",
     group: "connection",
     right: None,
@@ -14,14 +15,18 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
-    match scope.host.store.select(&mut scope.session.store, argv[1]) {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
+    match context
+        .state
+        .store
+        .select(&mut context.session.store, argv[1])
+    {
         Ok(()) => {
-            let database = scope.session.store.database();
-            scope.client.set_database(database);
-            scope.reply.ok();
+            let database = context.session.store.database();
+            context.client.set_database(database);
+            context.reply.ok();
         }
-        Err(error) => scope.reply.error_display(&error),
+        Err(error) => context.reply.error_display(&error),
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }

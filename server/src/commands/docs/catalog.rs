@@ -1,32 +1,33 @@
-//! Every command there is: the server's own, those on data, those on functions.
+//! The description of each command that `COMMAND` shows.
 
-use ferrite_runtime::commands::{COMMANDS, Keys as FunctionKeys, find as find_function};
+use ferrite_runtime::commands::Keys as FunctionKeys;
 use ferrite_store::{KeyAccess, StoreError};
 
-use crate::commands::SPECS;
 use crate::commands::docs::data;
-use crate::state::Host;
+use crate::commands::table::{self, CommandRef};
+use crate::state::ServerState;
 
-/// What is known of a command.
+/// The description of a command.
 #[derive(Clone, Debug)]
 pub(in crate::commands) struct Entry {
     /// In lower case.
     pub(in crate::commands) name: String,
+    /// Number of words with the name; if negative, that many or more.
     pub(in crate::commands) arity: i32,
     pub(in crate::commands) flags: Vec<&'static str>,
-    /// First, last and step.
+    /// Positions of the first and the last key, and the step between keys.
     pub(in crate::commands) keys: (i32, i32, i32),
     pub(in crate::commands) group: &'static str,
     pub(in crate::commands) summary: &'static str,
     pub(in crate::commands) arguments: &'static str,
 }
 
-/// Why the keys of a request cannot be told.
+/// Why a request has no list of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum KeysError {
     UnknownCommand,
     Arity,
-    Unknown,
+    DependsOnData,
 }
 
 impl KeysError {
@@ -34,40 +35,56 @@ impl KeysError {
         match self {
             Self::UnknownCommand => "ERR Invalid command specified",
             Self::Arity => "ERR Invalid number of arguments specified for command",
-            Self::Unknown => "ERR The keys of this request depend on the data",
+            Self::DependsOnData => "ERR The keys of this request depend on the data",
         }
     }
 }
 
-/// Every command, each once.
-pub(in crate::commands) fn all(host: &Host) -> Vec<Entry> {
-    let own = SPECS.iter().map(|spec| Entry {
-        name: spec.name.to_ascii_lowercase(),
-        arity: spec.arity,
-        flags: spec.flags.to_vec(),
-        keys: (0, 0, 0),
-        group: spec.group,
-        summary: spec.summary,
-        arguments: spec.arguments,
-    });
-    let data = host.store.commands().map(|spec| {
-        // Each has one; a test says so.
-        let doc = data::find(spec.name);
-        Entry {
-            name: spec.name.to_owned(),
+/// Every command that can be run, each once.
+pub(in crate::commands) fn all(state: &ServerState) -> impl Iterator<Item = Entry> {
+    table::all()
+        .filter(|&command| is_enabled(state, command))
+        .map(entry)
+}
+
+/// The command of this name, in upper or lower case.
+pub(in crate::commands) fn find(state: &ServerState, name: &[u8]) -> Option<Entry> {
+    table::find(name)
+        .filter(|&command| is_enabled(state, command))
+        .map(entry)
+}
+
+/// Returns false for commands on functions if functions are switched off.
+const fn is_enabled(state: &ServerState, command: CommandRef) -> bool {
+    !matches!(command, CommandRef::Function(_)) || state.functions.is_some()
+}
+
+fn entry(command: CommandRef) -> Entry {
+    match command {
+        CommandRef::Server(spec) => Entry {
+            name: spec.name.to_ascii_lowercase(),
             arity: spec.arity,
-            flags: spec.flag_names().collect(),
-            keys: spec.key_positions(),
-            group: doc.map_or("generic", |doc| doc.group),
-            summary: doc.map_or("", |doc| doc.summary),
-            arguments: doc.map_or("", |doc| doc.arguments),
+            flags: spec.flags.to_vec(),
+            keys: (0, 0, 0),
+            group: spec.group,
+            summary: spec.summary,
+            arguments: spec.arguments,
+        },
+        CommandRef::Data(command) => {
+            let spec = command.spec();
+            // A test checks that each has one.
+            let doc = data::find(spec.name);
+            Entry {
+                name: spec.name.to_owned(),
+                arity: spec.arity,
+                flags: spec.flag_names().collect(),
+                keys: spec.key_positions(),
+                group: doc.map_or("generic", |doc| doc.group),
+                summary: doc.map_or("", |doc| doc.summary),
+                arguments: doc.map_or("", |doc| doc.arguments),
+            }
         }
-    });
-    let functions = host
-        .functions
-        .iter()
-        .flat_map(|_| COMMANDS)
-        .map(|spec| Entry {
+        CommandRef::Function(spec) => Entry {
             name: spec.name.to_ascii_lowercase(),
             arity: spec.arity,
             flags: spec.flags.to_vec(),
@@ -78,36 +95,32 @@ pub(in crate::commands) fn all(host: &Host) -> Vec<Entry> {
             group: "functions",
             summary: spec.summary,
             arguments: spec.syntax,
-        });
-    own.chain(data).chain(functions).collect()
+        },
+    }
 }
 
-/// The keys of a request.
-pub(in crate::commands) fn keys<'a>(
-    host: &Host,
-    request: &[&'a [u8]],
-) -> Result<Vec<&'a [u8]>, KeysError> {
-    if let Some(spec) = crate::commands::find(request[0]) {
-        return if spec.takes(request.len()) {
-            Ok(Vec::new())
-        } else {
-            Err(KeysError::Arity)
-        };
-    }
-    if let Some(spec) = find_function(request[0]) {
-        let positions = spec.key_positions(request).map_err(|_| KeysError::Arity)?;
-        return Ok(request[positions].to_vec());
-    }
-    let access = host.store.describe(request).map_err(|error| match error {
-        StoreError::Arity(_) => KeysError::Arity,
-        _ => KeysError::UnknownCommand,
-    })?;
-    match access.keys {
-        KeyAccess::None | KeyAccess::All => Ok(Vec::new()),
-        KeyAccess::At(indexes) => Ok(indexes
-            .iter()
-            .filter_map(|&index| request.get(index).copied())
-            .collect()),
-        KeyAccess::Unknown => Err(KeysError::Unknown),
+/// The keys of a request, which has at least one word.
+pub(in crate::commands) fn keys<'a>(request: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, KeysError> {
+    match table::find(request[0]).ok_or(KeysError::UnknownCommand)? {
+        CommandRef::Server(spec) if spec.takes(request.len()) => Ok(Vec::new()),
+        CommandRef::Server(_) => Err(KeysError::Arity),
+        CommandRef::Function(spec) => {
+            let positions = spec.key_positions(request).map_err(|_| KeysError::Arity)?;
+            Ok(request[positions].to_vec())
+        }
+        CommandRef::Data(command) => {
+            let keys = command.keys(request).map_err(|error| match error {
+                StoreError::Arity(_) => KeysError::Arity,
+                _ => KeysError::UnknownCommand,
+            })?;
+            match keys {
+                KeyAccess::None | KeyAccess::All => Ok(Vec::new()),
+                KeyAccess::At(indexes) => Ok(indexes
+                    .iter()
+                    .filter_map(|&index| request.get(index).copied())
+                    .collect()),
+                KeyAccess::Unknown => Err(KeysError::DependsOnData),
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! Reads a line of usage, `name [TIMEOUT ms] [KEYS key …]`, into what `COMMAND DOCS` tells.
+//! Reads a line of usage, `name [TIMEOUT ms] [KEYS key …]`, into the arguments for `COMMAND DOCS`.
 //!
-//! Square brackets hold what may be left out, `|` separates choices, `…` or `...` says that what
-//! precedes may be repeated, words in capitals stand for themselves.
+//! Square brackets enclose optional arguments, `|` separates choices, `…` or `...` repeats the
+//! argument before it, words in capitals stand for themselves.
 
 use ferrite_protocol::resp::Encoder;
 
@@ -20,9 +20,9 @@ pub(in crate::commands) struct Argument {
 enum Kind {
     /// Any text.
     Text,
-    /// A word that stands for itself.
+    /// A fixed word.
     Token,
-    /// All of several arguments.
+    /// Several arguments together.
     Block,
     /// One of several arguments.
     OneOf,
@@ -50,7 +50,7 @@ impl Argument {
         }
     }
 
-    /// The arguments as one.
+    /// Joins several arguments into one; `None` if there are none.
     fn joined(mut parts: Vec<Self>, kind: Kind) -> Option<Self> {
         if parts.len() < 2 {
             return parts.pop();
@@ -61,7 +61,7 @@ impl Argument {
         Some(joined)
     }
 
-    /// How many words there are at least.
+    /// Returns the smallest number of words.
     #[cfg(test)]
     pub(in crate::commands) fn words_min(&self) -> usize {
         let parts = self.parts.iter().map(Self::words_min);
@@ -74,13 +74,13 @@ impl Argument {
         }
     }
 
-    /// Whether there may be more words than that.
+    /// Returns true if more words than that are possible.
     #[cfg(test)]
     pub(in crate::commands) fn is_open(&self) -> bool {
         self.optional || self.multiple || self.parts.iter().any(Self::is_open)
     }
 
-    /// Writes the argument as `COMMAND DOCS` has it.
+    /// Writes the argument as `COMMAND DOCS` shows it.
     pub(in crate::commands) fn write(&self, reply: &mut Encoder) {
         let Self {
             name,
@@ -134,7 +134,8 @@ fn is_token(word: &str) -> bool {
         && !word.contains(|letter: char| letter.is_ascii_lowercase())
 }
 
-/// The arguments of a line of usage. Our own tables are the only input, so nesting is bounded.
+/// Reads the arguments of a line of usage. Only the tables of commands are read, so nesting is
+/// bounded.
 pub(in crate::commands) fn parse(usage: &str) -> Vec<Argument> {
     let spaced = usage
         .replace('[', " [ ")
@@ -145,7 +146,7 @@ pub(in crate::commands) fn parse(usage: &str) -> Vec<Argument> {
 
 /// Reads arguments up to a closing bracket or the end.
 fn sequence<'a>(words: &mut impl Iterator<Item = &'a str>) -> Vec<Argument> {
-    // Each group holds the choices for one place.
+    // Each group holds the choices for one argument.
     let mut groups: Vec<Vec<Argument>> = Vec::new();
     let mut choosing = false;
     while let Some(word) = words.next() {
@@ -163,7 +164,7 @@ fn sequence<'a>(words: &mut impl Iterator<Item = &'a str>) -> Vec<Argument> {
             }
             "[" => {
                 let inner = sequence(words);
-                // `[key …]` after `key` only says that the key may be repeated.
+                // `[key …]` after `key` only means that the key can be repeated.
                 if let ([inner], Some([last])) =
                     (inner.as_slice(), groups.last_mut().map(Vec::as_mut_slice))
                     && inner.multiple
@@ -195,7 +196,7 @@ fn sequence<'a>(words: &mut impl Iterator<Item = &'a str>) -> Vec<Argument> {
     )
 }
 
-/// Makes a word in capitals and the argument that follows it one argument with its token.
+/// Joins each word in capitals with the argument after it into one argument with a token.
 fn with_tokens(arguments: impl Iterator<Item = Argument>) -> Vec<Argument> {
     let mut joined: Vec<Argument> = Vec::new();
     for mut argument in arguments {
@@ -218,7 +219,7 @@ fn with_tokens(arguments: impl Iterator<Item = Argument>) -> Vec<Argument> {
 mod tests {
     use super::{Argument, Kind, parse};
 
-    /// The arguments in a notation of the test's own.
+    /// Writes the arguments in a notation for this test.
     fn shown(arguments: &[Argument]) -> String {
         let shown: Vec<String> = arguments
             .iter()

@@ -4,13 +4,15 @@ use ferrite_protocol::resp::Encoder;
 
 use crate::commands::docs::catalog::{self, Entry};
 use crate::commands::docs::usage;
-use crate::commands::{Flow, Scope, Spec, help, unknown_subcommand, wrong_arity};
+use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "COMMAND",
     arity: -1,
     flags: &["loading", "stale"],
-    summary: "Tells which commands there are.",
+    summary: "Lists the commands and describes them.",
     arguments: "[COUNT|LIST|INFO|DOCS|GETKEYS|HELP [argument …]]",
     group: "server",
     right: None,
@@ -21,78 +23,74 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 const HELP: [&str; 13] = [
     "COMMAND <subcommand> [<arg> ...]. Subcommands are:",
     "(no subcommand)",
-    "    What is known of every command.",
+    "    Describes every command.",
     "COUNT",
-    "    How many commands there are.",
+    "    Returns the number of commands.",
     "LIST [FILTERBY PATTERN <pattern>]",
-    "    Their names.",
+    "    Returns the names of commands.",
     "INFO [<name> ...]",
-    "    What is known of these commands.",
+    "    Describes these commands.",
     "DOCS [<name> ...]",
-    "    What these commands are for, and their arguments.",
+    "    Returns the documentation of these commands.",
     "GETKEYS <command> [<arg> ...]",
-    "    The keys of a request.",
+    "    Returns the keys of a request.",
 ];
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let Some(subcommand) = argv.get(1) else {
-        let entries = catalog::all(scope.host);
-        scope.reply.array(entries.len());
-        for entry in &entries {
-            info(scope.reply, entry);
-        }
-        return Flow::Continue;
+        write_all(context);
+        return AfterReply::KeepOpen;
     };
     let subcommand = subcommand.to_ascii_uppercase();
     match (subcommand.as_slice(), &argv[2..]) {
-        (b"COUNT", []) => scope.reply.count(catalog::all(scope.host).len() as u64),
-        (b"LIST", options) => list(scope, options),
+        (b"COUNT", []) => context
+            .reply
+            .count(catalog::all(context.state).count() as u64),
+        (b"LIST", options) => list(context, options),
+        (b"INFO", []) => write_all(context),
         (b"INFO", names) => {
-            let entries = named(scope, names);
-            scope.reply.array(entries.len());
-            for entry in entries {
-                match entry {
-                    Some(entry) => info(scope.reply, &entry),
-                    None => scope.reply.null_array(),
+            context.reply.array(names.len());
+            for name in names {
+                match catalog::find(context.state, name) {
+                    Some(entry) => info(context.reply, &entry),
+                    None => context.reply.null_array(),
                 }
             }
         }
         (b"DOCS", names) => {
-            let entries: Vec<Entry> = named(scope, names).into_iter().flatten().collect();
-            scope.reply.map(entries.len());
+            let entries: Vec<Entry> = match names {
+                [] => catalog::all(context.state).collect(),
+                names => names
+                    .iter()
+                    .filter_map(|name| catalog::find(context.state, name))
+                    .collect(),
+            };
+            context.reply.map(entries.len());
             for entry in &entries {
-                docs(scope.reply, entry);
+                docs(context.reply, entry);
             }
         }
-        (b"GETKEYS", request) if !request.is_empty() => get_keys(scope, request),
-        (b"HELP", []) => help(scope.reply, &HELP),
+        (b"GETKEYS", request) if !request.is_empty() => get_keys(context.reply, request),
+        (b"HELP", []) => help(context.reply, &HELP),
         (b"COUNT" | b"GETKEYS" | b"HELP", _) => {
             let name = format!("command|{}", String::from_utf8_lossy(&subcommand));
-            wrong_arity(scope.reply, &name);
+            wrong_arity(context.reply, &name);
         }
-        _ => unknown_subcommand(scope.reply, SPEC.name, argv[1]),
+        _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }
 
-/// The commands of these names, or all of them where there are no names.
-fn named(scope: &Scope<'_>, names: &[&[u8]]) -> Vec<Option<Entry>> {
-    let entries = catalog::all(scope.host);
-    if names.is_empty() {
-        return entries.into_iter().map(Some).collect();
+/// Writes an array of every command.
+fn write_all(context: &mut RequestContext<'_>) {
+    let entries: Vec<Entry> = catalog::all(context.state).collect();
+    context.reply.array(entries.len());
+    for entry in &entries {
+        info(context.reply, entry);
     }
-    names
-        .iter()
-        .map(|name| {
-            entries
-                .iter()
-                .find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
-                .cloned()
-        })
-        .collect()
 }
 
-fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
+fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
     let pattern = match options {
         [] => b"*".to_vec(),
         [filter, pattern, glob]
@@ -106,26 +104,25 @@ fn list(scope: &mut Scope<'_>, options: &[&[u8]]) {
                 && (kind.eq_ignore_ascii_case(b"MODULE")
                     || kind.eq_ignore_ascii_case(b"ACLCAT")) =>
         {
-            // There are no modules, and no categories.
-            scope.reply.array(0);
+            // The server has no modules and no categories.
+            context.reply.array(0);
             return;
         }
         _ => {
-            scope.reply.error("ERR syntax error");
+            context.reply.error("ERR syntax error");
             return;
         }
     };
-    let names: Vec<Entry> = catalog::all(scope.host)
-        .into_iter()
+    let entries: Vec<Entry> = catalog::all(context.state)
         .filter(|entry| ferrite_protocol::glob::matches(&pattern, entry.name.as_bytes()))
         .collect();
-    scope.reply.array(names.len());
-    for entry in names {
-        scope.reply.bulk(entry.name.as_bytes());
+    context.reply.array(entries.len());
+    for entry in entries {
+        context.reply.bulk(entry.name.as_bytes());
     }
 }
 
-/// One command as `COMMAND` and `COMMAND INFO` have it.
+/// Writes a command as `COMMAND` and `COMMAND INFO` show it.
 fn info(reply: &mut Encoder, entry: &Entry) {
     let (first, last, step) = entry.keys;
     reply.array(10);
@@ -138,14 +135,14 @@ fn info(reply: &mut Encoder, entry: &Entry) {
     reply.int(first.into());
     reply.int(last.into());
     reply.int(step.into());
-    // Categories, tips, key specifications and subcommands, which no client of ours needs.
+    // Categories, tips, key specifications and subcommands; clients do without them.
     reply.set(0);
     reply.array(0);
     reply.array(0);
     reply.array(0);
 }
 
-/// One command as `COMMAND DOCS` has it.
+/// Writes a command as `COMMAND DOCS` shows it.
 fn docs(reply: &mut Encoder, entry: &Entry) {
     let arguments = usage::parse(entry.arguments);
     reply.bulk(entry.name.as_bytes());
@@ -165,17 +162,17 @@ fn docs(reply: &mut Encoder, entry: &Entry) {
     }
 }
 
-fn get_keys(scope: &mut Scope<'_>, request: &[&[u8]]) {
-    match catalog::keys(scope.host, request) {
+fn get_keys(reply: &mut Encoder, request: &[&[u8]]) {
+    match catalog::keys(request) {
         Ok(keys) if keys.is_empty() => {
-            scope.reply.error("ERR The command has no key arguments");
+            reply.error("ERR The command has no key arguments");
         }
         Ok(keys) => {
-            scope.reply.array(keys.len());
+            reply.array(keys.len());
             for key in keys {
-                scope.reply.bulk(key);
+                reply.bulk(key);
             }
         }
-        Err(error) => scope.reply.error(error.text()),
+        Err(error) => reply.error(error.text()),
     }
 }

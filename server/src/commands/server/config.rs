@@ -1,7 +1,9 @@
 //! `CONFIG GET pattern …`
 
-use crate::commands::{Flow, Scope, Spec, help, unknown_subcommand, wrong_arity};
+use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
+use crate::commands::spec::Spec;
 use crate::config::Right;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "CONFIG",
@@ -18,38 +20,38 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 const HELP: [&str; 7] = [
     "CONFIG <subcommand> [<arg> ...]. Subcommands are:",
     "GET <pattern> [<pattern> ...]",
-    "    Keys of the configuration and their values, by glob.",
+    "    Returns the keys that match a glob, with their values.",
     "RESETSTAT",
-    "    Not supported: counters only grow.",
+    "    Not supported: counters are never reset.",
     "HELP",
     "    This text.",
 ];
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let subcommand = argv[1].to_ascii_uppercase();
     match (subcommand.as_slice(), &argv[2..]) {
-        (b"GET", patterns) if !patterns.is_empty() => get(scope, patterns),
-        (b"HELP", []) => help(scope.reply, &HELP),
+        (b"GET", patterns) if !patterns.is_empty() => get(context, patterns),
+        (b"HELP", []) => help(context.reply, &HELP),
         (b"GET" | b"HELP", _) => {
             let name = format!("config|{}", String::from_utf8_lossy(&subcommand));
-            wrong_arity(scope.reply, &name);
+            wrong_arity(context.reply, &name);
         }
-        (b"SET" | b"REWRITE", _) => scope.reply.error(
-            "ERR the configuration is set by file, environment and flags, and fixed while the server runs",
+        (b"SET" | b"REWRITE", _) => context.reply.error(
+            "ERR the configuration cannot change while the server runs; set it by file, environment or flags",
         ),
-        _ => unknown_subcommand(scope.reply, SPEC.name, argv[1]),
+        _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
     }
-    Flow::Continue
+    AfterReply::KeepOpen
 }
 
-/// Names that tools ask Redis for, and what to answer.
+/// Keys of Redis that tools ask for, with their values.
 ///
-/// `redis-benchmark` and client libraries ask for these and go on more quietly with an answer.
+/// `redis-benchmark` and client libraries warn if they get no value.
 const FOREIGN: [(&str, &str); 3] = [("save", ""), ("appendonly", "no"), ("databases", "16")];
 
-fn get(scope: &mut Scope<'_>, patterns: &[&[u8]]) {
-    let own = scope
-        .host
+fn get(context: &mut RequestContext<'_>, patterns: &[&[u8]]) {
+    let own = context
+        .state
         .config
         .settings()
         .into_iter()
@@ -72,14 +74,14 @@ fn get(scope: &mut Scope<'_>, patterns: &[&[u8]]) {
             })
         })
         .collect();
-    scope.reply.map(found.len());
+    context.reply.map(found.len());
     for (name, value) in found {
-        scope.reply.bulk(name.as_bytes());
-        scope.reply.bulk(value.as_bytes());
+        context.reply.bulk(name.as_bytes());
+        context.reply.bulk(value.as_bytes());
     }
 }
 
-/// A value without the quotes that a file needs.
+/// Returns a value without the quotes that a file needs.
 fn plain(value: &str) -> String {
     value
         .strip_prefix('"')

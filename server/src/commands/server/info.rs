@@ -4,16 +4,18 @@ use std::fmt::Write as _;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
 use crate::keyspace::reply_writer::Replies;
-use crate::observability::function_totals::FunctionsSum;
-use crate::state::Host;
+use crate::observability::function_totals::FunctionTotals;
+use crate::process::memory::resident_bytes;
+use crate::request::{AfterReply, RequestContext};
+use crate::state::ServerState;
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "INFO",
     arity: -1,
     flags: &["loading", "stale"],
-    summary: "Tells how the server is doing.",
+    summary: "Returns figures about the server.",
     arguments: "[section [section …]]",
     group: "server",
     right: None,
@@ -21,10 +23,10 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-/// A section: its name, and what writes its lines.
-type Section = (&'static str, fn(&Host, &mut String));
+/// A section: its name, and the function that writes its lines.
+type Section = (&'static str, fn(&ServerState, &mut String));
 
-/// Every section, in the order they are shown.
+/// Every section, in the order in which they are shown.
 const SECTIONS: [Section; 8] = [
     ("Server", server),
     ("Clients", clients),
@@ -36,7 +38,7 @@ const SECTIONS: [Section; 8] = [
     ("Keyspace", keyspace),
 ];
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let wanted = &argv[1..];
     let everything = wanted.is_empty()
         || wanted.iter().any(|name| {
@@ -54,20 +56,20 @@ fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
                 text.push_str("\r\n");
             }
             let _ = write!(text, "# {name}\r\n");
-            write(scope.host, &mut text);
+            write(context.state, &mut text);
         }
     }
-    scope.reply.verbatim(*b"txt", text.as_bytes());
-    Flow::Continue
+    context.reply.verbatim(*b"txt", text.as_bytes());
+    AfterReply::KeepOpen
 }
 
 fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
     let _ = write!(text, "{name}:{value}\r\n");
 }
 
-fn server(host: &Host, text: &mut String) {
-    let uptime = host.started.elapsed().as_secs();
-    // Client libraries choose features by the version of Redis whose commands these are.
+fn server(state: &ServerState, text: &mut String) {
+    let uptime = state.started.elapsed().as_secs();
+    // Client libraries choose features by this version of Redis.
     line(text, "redis_version", "7.2.0");
     line(text, "server_name", "ferrite");
     line(text, "ferrite_version", env!("CARGO_PKG_VERSION"));
@@ -79,32 +81,24 @@ fn server(host: &Host, text: &mut String) {
     line(text, "uptime_in_days", uptime / 86_400);
 }
 
-fn clients(host: &Host, text: &mut String) {
-    line(text, "connected_clients", host.clients.len());
-    line(text, "maxclients", host.config.server.max_connections);
-    line(text, "request_memory_bytes", host.request_memory.bytes());
+fn clients(state: &ServerState, text: &mut String) {
+    line(text, "connected_clients", state.clients.len());
+    line(text, "maxclients", state.config.server.max_connections);
+    line(text, "request_memory_bytes", state.request_memory.bytes());
 }
 
-fn memory(_: &Host, text: &mut String) {
+fn memory(_: &ServerState, text: &mut String) {
     let resident = resident_bytes();
     line(text, "used_memory", resident);
     line(text, "used_memory_rss", resident);
 }
 
-/// Memory that the process has in use, as the kernel counts it; 0 where it does not say.
-pub(crate) fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|line| line.split(' ').nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
-}
-
-fn persistence(_: &Host, text: &mut String) {
+fn persistence(_: &ServerState, text: &mut String) {
     line(text, "loading", 0);
 }
 
-fn stats(host: &Host, text: &mut String) {
-    let stats = &host.stats;
+fn stats(state: &ServerState, text: &mut String) {
+    let stats = &state.stats;
     line(text, "total_connections_received", stats.connections.get());
     line(
         text,
@@ -127,17 +121,17 @@ fn stats(host: &Host, text: &mut String) {
     );
 }
 
-fn replication(_: &Host, text: &mut String) {
+fn replication(_: &ServerState, text: &mut String) {
     line(text, "role", "master");
     line(text, "connected_slaves", 0);
 }
 
-fn wasm(host: &Host, text: &mut String) {
-    let Some(runtime) = &host.functions else {
+fn wasm(state: &ServerState, text: &mut String) {
+    let Some(runtime) = &state.functions else {
         line(text, "enabled", 0);
         return;
     };
-    let sum = FunctionsSum::of(runtime);
+    let sum = FunctionTotals::of(runtime);
     line(text, "enabled", 1);
     line(text, "functions", sum.functions);
     line(text, "functions_ready", sum.ready);
@@ -160,7 +154,7 @@ fn wasm(host: &Host, text: &mut String) {
     line(text, "background_memory", background.result_bytes);
 }
 
-fn keyspace(host: &Host, text: &mut String) {
+fn keyspace(host: &ServerState, text: &mut String) {
     for database in 0_u32.. {
         let mut session = ferrite_store::Session::new();
         if host

@@ -1,13 +1,14 @@
 //! `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE]`
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
 use crate::config::Right;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "SHUTDOWN",
     arity: -1,
     flags: &["admin", "noscript"],
-    summary: "Stops the server: running calls may end, what is durable is written.",
+    summary: "Stops the server, after running calls have ended and data is written to disk.",
     arguments: "[NOSAVE|SAVE] [NOW] [FORCE]",
     group: "server",
     right: Some(Right::Admin),
@@ -17,21 +18,21 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 
 const OPTIONS: [&[u8]; 4] = [b"NOSAVE", b"SAVE", b"NOW", b"FORCE"];
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     let known = |word: &&[u8]| {
         OPTIONS
             .iter()
             .any(|option| option.eq_ignore_ascii_case(word))
     };
     if !argv[1..].iter().all(known) {
-        scope.reply.error("ERR syntax error");
-        return Flow::Continue;
+        context.reply.error("ERR syntax error");
+        return AfterReply::KeepOpen;
     }
     tracing::info!(
-        client = scope.client.id,
+        client = context.client.id,
         "a client asked the server to stop"
     );
-    scope.host.stop();
-    // As with Redis, the answer is the end of the connection.
-    Flow::Close
+    context.state.stop();
+    // As with Redis, there is no reply; the connection closes.
+    AfterReply::Close
 }

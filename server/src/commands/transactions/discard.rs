@@ -1,13 +1,14 @@
 //! `DISCARD`
 
-use crate::commands::{Flow, Scope, Spec};
-use crate::dispatch::transaction;
+use crate::commands::spec::Spec;
+use crate::commands::transactions::exec::without_multi;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "DISCARD",
     arity: 1,
     flags: &["noscript", "fast"],
-    summary: "Forgets the requests that were held back.",
+    summary: "Discards the queued requests.",
     arguments: "",
     group: "transactions",
     right: None,
@@ -15,12 +16,19 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, _: &[&[u8]]) -> Flow {
-    if scope.session.held.is_some() {
-        transaction::forget(scope);
-        scope.reply.ok();
+fn run(context: &mut RequestContext<'_>, _: &[&[u8]]) -> AfterReply {
+    if context.session.queued.is_some() {
+        discard(context);
+        context.reply.ok();
     } else {
-        transaction::without_multi(scope, SPEC.name);
+        without_multi(context, SPEC.name);
     }
-    Flow::Continue
+    AfterReply::KeepOpen
+}
+
+/// Discards the queued requests and stops watching keys.
+pub(crate) fn discard(context: &mut RequestContext<'_>) {
+    context.session.queued = None;
+    context.state.store.unwatch(&mut context.session.store);
+    context.client.set_queued(None);
 }

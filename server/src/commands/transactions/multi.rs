@@ -1,12 +1,13 @@
 //! `MULTI`
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "MULTI",
     arity: 1,
     flags: &["noscript", "fast"],
-    summary: "Begins to hold requests back.",
+    summary: "Starts a transaction: later requests are queued until EXEC.",
     arguments: "",
     group: "transactions",
     right: None,
@@ -14,9 +15,9 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, _: &[&[u8]]) -> Flow {
-    scope.session.held = Some(Box::default());
-    scope.client.set_queued(Some(0));
-    scope.reply.ok();
-    Flow::Continue
+fn run(context: &mut RequestContext<'_>, _: &[&[u8]]) -> AfterReply {
+    context.session.queued = Some(Box::default());
+    context.client.set_queued(Some(0));
+    context.reply.ok();
+    AfterReply::KeepOpen
 }

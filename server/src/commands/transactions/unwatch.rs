@@ -1,12 +1,13 @@
 //! `UNWATCH`
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "UNWATCH",
     arity: 1,
     flags: &["noscript", "fast"],
-    summary: "Forgets the keys that are watched.",
+    summary: "Stops watching all keys.",
     arguments: "",
     group: "transactions",
     right: None,
@@ -14,8 +15,8 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, _: &[&[u8]]) -> Flow {
-    scope.host.store.unwatch(&mut scope.session.store);
-    scope.reply.ok();
-    Flow::Continue
+fn run(context: &mut RequestContext<'_>, _: &[&[u8]]) -> AfterReply {
+    context.state.store.unwatch(&mut context.session.store);
+    context.reply.ok();
+    AfterReply::KeepOpen
 }

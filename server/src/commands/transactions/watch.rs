@@ -1,12 +1,13 @@
 //! `WATCH key [key ...]`
 
-use crate::commands::{Flow, Scope, Spec};
+use crate::commands::spec::Spec;
+use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "WATCH",
     arity: -2,
     flags: &["noscript", "fast"],
-    summary: "Makes the next EXEC run only if these keys stay as they are.",
+    summary: "Watches keys: the next EXEC runs only if none of them has changed.",
     arguments: "key [key ...]",
     group: "transactions",
     right: None,
@@ -14,8 +15,11 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-fn run(scope: &mut Scope<'_>, argv: &[&[u8]]) -> Flow {
-    scope.host.store.watch(&mut scope.session.store, &argv[1..]);
-    scope.reply.ok();
-    Flow::Continue
+fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
+    context
+        .state
+        .store
+        .watch(&mut context.session.store, &argv[1..]);
+    context.reply.ok();
+    AfterReply::KeepOpen
 }

@@ -1,19 +1,19 @@
-//! What was typed, before anybody decides what it means: values by key, each with its origin.
+//! The configuration as typed: the raw value of each key, with its origin.
 
 use super::error::ConfigError;
 use super::origin::Origin;
 use super::setting::{Raw, Setting};
 
-/// Values by the key's path, the strongest origin only.
+/// The raw value of each key that was given, from the strongest origin.
 #[derive(Debug, Default)]
-pub(super) struct Typed {
+pub(super) struct RawConfig {
     values: Vec<(&'static KeyInfo, Raw, Origin)>,
 }
 
-impl Typed {
-    /// Puts a value over whatever a weaker origin said.
+impl RawConfig {
+    /// Sets a key's value, replacing that of a weaker origin.
     ///
-    /// A list's flag may be given several times: its values add up.
+    /// A list's flag may be given several times; its values are joined.
     pub(super) fn put(&mut self, key: &'static KeyInfo, raw: Raw, origin: Origin) {
         let found = self
             .values
@@ -33,14 +33,14 @@ impl Typed {
         }
     }
 
-    /// Puts every value of a stronger origin over the ones here.
+    /// Sets every value of a stronger origin, replacing the present ones.
     pub(super) fn overlay(&mut self, stronger: Self) {
         for (key, raw, origin) in stronger.values {
             self.put(key, raw, origin);
         }
     }
 
-    /// The meaning of a key's value, or of its default.
+    /// Reads a key's value, or its default if none was given.
     pub(super) fn resolve<T: Setting>(&self, key: &'static KeyInfo) -> Result<T, ConfigError> {
         match self
             .values
@@ -63,7 +63,7 @@ impl Typed {
     }
 }
 
-/// A value as an error shows it, bounded.
+/// A value as errors show it, cut to a maximum length.
 fn show(raw: &Raw) -> String {
     const SHOWN_MAX: usize = 80;
     let text = match raw {
@@ -78,33 +78,33 @@ fn show(raw: &Raw) -> String {
     }
 }
 
-/// A configuration key, as the table has it.
+/// A key of the configuration: its row in the table.
 #[derive(Debug)]
 pub struct KeyInfo {
-    /// The table it stands in, such as `wasm.limits`.
+    /// Its section, such as `wasm.limits`.
     pub section: &'static str,
-    /// Its name there.
+    /// Its name in the section.
     pub name: &'static str,
-    /// The text of its default.
+    /// Its default, as typed in a flag.
     pub default: &'static str,
-    /// What a value must be, to end the sentence "it must be …".
+    /// Completes the sentence "it must be …".
     pub kind: &'static str,
-    /// Lines of explanation.
+    /// Lines of its documentation.
     pub doc: &'static [&'static str],
-    /// Whether its value is shown to nobody.
+    /// True if its value is never shown.
     pub secret: bool,
-    /// Whether its flag may be given several times.
+    /// True if its flag may be given several times.
     pub list: bool,
 }
 
 impl KeyInfo {
-    /// The key as one name, `wasm.limits.max_memory`.
+    /// Returns the key as one name, `wasm.limits.max_memory`.
     #[must_use]
     pub fn path(&self) -> String {
         format!("{}.{}", self.section, self.name)
     }
 
-    /// Its flag, `--wasm-limits-max-memory`; keys of `[server]` go without the section's name.
+    /// Returns its flag, `--wasm-limits-max-memory`. Flags of `[server]` leave out the section.
     #[must_use]
     pub fn flag(&self) -> String {
         let path = match self.section {
@@ -114,7 +114,7 @@ impl KeyInfo {
         format!("--{}", path.replace(['.', '_'], "-"))
     }
 
-    /// Its environment variable, `FERRITE_WASM_LIMITS_MAX_MEMORY`.
+    /// Returns its environment variable, `FERRITE_WASM_LIMITS_MAX_MEMORY`.
     #[must_use]
     pub fn variable(&self) -> String {
         format!(

@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use ferrite_runtime::metrics::latency_histogram::LatencyHistogram;
 
-use crate::commands::resident_bytes;
 use crate::keyspace::embedded::Functions;
-use crate::state::Host;
+use crate::process::memory::resident_bytes;
+use crate::state::ServerState;
 
-/// Upper ends of the latency buckets, in microseconds: a hundredth of a bucket of the next decade
-/// never matters to an alert, so three a decade do.
+/// Upper ends of the latency buckets, in microseconds. Three in each decade are precise enough for
+/// alerts.
 const BUCKETS_MICROS: [u64; 22] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000,
     200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
 ];
 
-/// Everything there is to tell.
-pub(crate) fn text(host: &Host) -> String {
+/// Returns the page with all metrics.
+pub(crate) fn text(state: &ServerState) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
-    server(host, &mut page);
-    if let Some(runtime) = &host.functions {
+    server(state, &mut page);
+    if let Some(runtime) = &state.functions {
         functions(runtime, &mut page);
         compilations(runtime, &mut page);
         cache(runtime, &mut page);
@@ -32,7 +32,7 @@ pub(crate) fn text(host: &Host) -> String {
 struct Page(String);
 
 impl Page {
-    /// Says what the samples that follow are.
+    /// Writes the name, kind and help of a metric; its samples follow.
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -41,44 +41,44 @@ impl Page {
         let _ = writeln!(self.0, "{name}{labels} {value}");
     }
 
-    /// A metric with one sample.
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    /// Writes a metric with one sample.
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.head(name, kind, help);
         self.sample(name, "", value);
     }
 }
 
-fn server(host: &Host, page: &mut Page) {
-    let stats = &host.stats;
+fn server(state: &ServerState, page: &mut Page) {
+    let stats = &state.stats;
     page.head("ferrite_info", "gauge", "The server's version.");
     page.sample(
         "ferrite_info",
         concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"),
         1,
     );
-    page.one(
+    page.single(
         "ferrite_uptime_seconds",
         "gauge",
         "Time since the start.",
-        host.started.elapsed().as_secs_f64(),
+        state.started.elapsed().as_secs_f64(),
     );
-    page.one(
+    page.single(
         "ferrite_resident_memory_bytes",
         "gauge",
         "Memory that the process has in use.",
         resident_bytes(),
     );
-    page.one(
+    page.single(
         "ferrite_connections",
         "gauge",
         "Connections now.",
-        host.clients.len(),
+        state.clients.len(),
     );
-    page.one(
+    page.single(
         "ferrite_request_memory_bytes",
         "gauge",
         "Memory of large requests that are arriving.",
-        host.request_memory.bytes(),
+        state.request_memory.bytes(),
     );
     for (name, help, counter) in [
         (
@@ -93,7 +93,7 @@ fn server(host: &Host, page: &mut Page) {
         ),
         (
             "ferrite_connections_timed_out_total",
-            "Connections ended because they were idle, stalled or took no replies.",
+            "Connections closed because of an idle, stall or write timeout.",
             &stats.connections_timed_out,
         ),
         (
@@ -103,7 +103,7 @@ fn server(host: &Host, page: &mut Page) {
         ),
         (
             "ferrite_protocol_errors_total",
-            "Requests that were not RESP, or past a bound.",
+            "Requests that were not RESP or exceeded a limit.",
             &stats.protocol_errors,
         ),
         (
@@ -122,21 +122,22 @@ fn server(host: &Host, page: &mut Page) {
             &stats.authentication_failures,
         ),
     ] {
-        page.one(name, "counter", help, counter.get());
+        page.single(name, "counter", help, counter.get());
     }
 }
 
-/// A metric with a sample for each function: its name, kind and help, and where the value is.
-type PerFunction = (
+/// A metric with a sample for each function: its name, kind and help, and the function that reads
+/// its value.
+type FunctionMetric = (
     &'static str,
     &'static str,
     &'static str,
-    fn(&OneFunction) -> u64,
+    fn(&FunctionSample) -> u64,
 );
 
-/// What is told of one function.
-struct OneFunction {
-    /// `{function="…"}`; names hold nothing that needs escaping.
+/// Figures of one function.
+struct FunctionSample {
+    /// `{function="…"}`; names contain nothing that needs escaping.
     labels: String,
     name: String,
     stats: ferrite_runtime::metrics::function_stats::StatsSnapshot,
@@ -146,54 +147,54 @@ struct OneFunction {
     idle_memory_bytes: u64,
 }
 
-const PER_FUNCTION: [PerFunction; 7] = [
+const FUNCTION_METRICS: [FunctionMetric; 7] = [
     (
         "ferrite_function_calls_total",
         "counter",
         "Calls that ended.",
-        |one| one.stats.calls,
+        |function| function.stats.calls,
     ),
     (
         "ferrite_function_fuel_total",
         "counter",
         "Fuel that calls used.",
-        |one| one.stats.fuel,
+        |function| function.stats.fuel,
     ),
     (
         "ferrite_function_retries_total",
         "counter",
         "Calls run again because others changed the same keys.",
-        |one| one.stats.retries,
+        |function| function.stats.retries,
     ),
     (
         "ferrite_function_running",
         "gauge",
         "Calls that run.",
-        |one| one.running,
+        |function| function.running,
     ),
     (
         "ferrite_function_waiting",
         "gauge",
         "Calls that wait for others to end.",
-        |one| one.waiting,
+        |function| function.waiting,
     ),
     (
         "ferrite_function_idle_instances",
         "gauge",
         "Instances that are kept.",
-        |one| one.idle,
+        |function| function.idle,
     ),
     (
         "ferrite_function_idle_memory_bytes",
         "gauge",
         "Linear memory of instances that are kept.",
-        |one| one.idle_memory_bytes,
+        |function| function.idle_memory_bytes,
     ),
 ];
 
 fn functions(runtime: &Functions, page: &mut Page) {
     let registered = runtime.functions();
-    page.one(
+    page.single(
         "ferrite_functions",
         "gauge",
         "Functions that are loaded.",
@@ -201,39 +202,43 @@ fn functions(runtime: &Functions, page: &mut Page) {
     );
     let ready = registered
         .iter()
-        .filter(|one| one.function().is_some())
+        .filter(|function| function.function().is_some())
         .count();
-    page.one(
+    page.single(
         "ferrite_functions_ready",
         "gauge",
         "Functions whose code is in memory.",
         ready,
     );
-    // A function that was never called has nothing to tell, and there may be thousands.
-    let told: Vec<OneFunction> = registered
+    // Functions that were never called are left out, because there may be thousands.
+    let called: Vec<FunctionSample> = registered
         .iter()
-        .map(|one| {
-            let usage = one
+        .map(|function| {
+            let usage = function
                 .function()
                 .map(|function| function.usage())
                 .unwrap_or_default();
-            let memory = one.function().map(|function| function.idle_memory_bytes());
-            OneFunction {
-                labels: format!("{{function=\"{}\"}}", one.record().name.as_str()),
-                name: one.record().name.as_str().to_owned(),
-                stats: one.stats().snapshot(),
+            let memory = function
+                .function()
+                .map(|function| function.idle_memory_bytes());
+            FunctionSample {
+                labels: format!("{{function=\"{}\"}}", function.record().name.as_str()),
+                name: function.record().name.as_str().to_owned(),
+                stats: function.stats().snapshot(),
                 running: usage.running as u64,
                 waiting: usage.waiting as u64,
                 idle: usage.idle as u64,
                 idle_memory_bytes: memory.unwrap_or(0),
             }
         })
-        .filter(|one| one.stats.calls > 0 || one.stats.errors > 0 || one.running > 0)
+        .filter(|function| {
+            function.stats.calls > 0 || function.stats.errors > 0 || function.running > 0
+        })
         .collect();
-    for (name, kind, help, value) in PER_FUNCTION {
+    for (name, kind, help, value) in FUNCTION_METRICS {
         page.head(name, kind, help);
-        for one in &told {
-            page.sample(name, &one.labels, value(one));
+        for function in &called {
+            page.sample(name, &function.labels, value(function));
         }
     }
     let name = "ferrite_function_errors_total";
@@ -242,9 +247,9 @@ fn functions(runtime: &Functions, page: &mut Page) {
         "counter",
         "Calls and loads that failed, by the error's code.",
     );
-    for one in &told {
-        for (code, count) in &one.stats.errors_by_code {
-            let labels = format!("{{function=\"{}\",code=\"{code}\"}}", one.name);
+    for function in &called {
+        for (code, count) in &function.stats.errors_by_code {
+            let labels = format!("{{function=\"{}\",code=\"{code}\"}}", function.name);
             page.sample(name, &labels, count);
         }
     }
@@ -254,20 +259,20 @@ fn functions(runtime: &Functions, page: &mut Page) {
         "histogram",
         "How long calls took; a sample of them is measured.",
     );
-    for one in &registered {
-        if let Some(latency) = one.stats().latency() {
-            let label = format!("function=\"{}\"", one.record().name.as_str());
+    for function in &registered {
+        if let Some(latency) = function.stats().latency() {
+            let label = format!("function=\"{}\"", function.record().name.as_str());
             histogram(page, name, &label, latency);
         }
     }
     let background = runtime.async_calls().usage();
-    page.one(
+    page.single(
         "ferrite_background_calls",
         "gauge",
         "Calls in the background that run or wait.",
         background.pending,
     );
-    page.one(
+    page.single(
         "ferrite_background_results",
         "gauge",
         "Replies of calls in the background that are kept.",
@@ -275,16 +280,16 @@ fn functions(runtime: &Functions, page: &mut Page) {
     );
 }
 
-/// Code that was compiled, and how long that took.
+/// Writes how many modules were compiled, and how long it took.
 fn compilations(runtime: &Functions, page: &mut Page) {
     let stats = runtime.acquire_stats();
-    page.one(
+    page.single(
         "ferrite_cache_found_total",
         "counter",
         "Modules whose code was in the cache.",
         stats.found(),
     );
-    page.one(
+    page.single(
         "ferrite_compile_failures_total",
         "counter",
         "Compilations that gave no code.",
@@ -295,7 +300,7 @@ fn compilations(runtime: &Functions, page: &mut Page) {
     histogram(page, name, "", stats.compiling());
 }
 
-/// The samples of a histogram; `label` is `name="value"`, or nothing.
+/// Writes the samples of a histogram. `label` is `name="value"` or empty.
 fn histogram(page: &mut Page, name: &str, label: &str, latency: &LatencyHistogram) {
     let comma = if label.is_empty() { "" } else { "," };
     let counts: Vec<(Duration, u64)> = latency.counts().collect();
@@ -310,7 +315,7 @@ fn histogram(page: &mut Page, name: &str, label: &str, latency: &LatencyHistogra
         page.sample(&format!("{name}_bucket"), &labels, below);
     }
     let count: u64 = counts.iter().map(|(_, count)| count).sum();
-    // Each is counted at the upper end of its fine bucket, which is off by an eighth at most.
+    // Each value counts as the upper end of its fine bucket, which is at most an eighth too high.
     let sum: f64 = counts
         .iter()
         .map(|(upper, count)| {
@@ -328,7 +333,7 @@ fn histogram(page: &mut Page, name: &str, label: &str, latency: &LatencyHistogra
 }
 
 fn cache(runtime: &Functions, page: &mut Page) {
-    // It walks the cache's folder, which is worth it once in a scrape, and no error of ours.
+    // Reads the whole folder of the cache, which a scrape may do. If that fails, there are no figures.
     let Some(Ok(usage)) = runtime.cache().map(ferrite_cache::Cache::usage) else {
         return;
     };
@@ -359,6 +364,6 @@ fn cache(runtime: &Functions, page: &mut Page) {
             usage.quarantined,
         ),
     ] {
-        page.one(name, "gauge", help, value);
+        page.single(name, "gauge", help, value);
     }
 }

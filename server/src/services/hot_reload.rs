@@ -8,61 +8,62 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::keyspace::embedded::Functions;
-use crate::state::Host;
+use crate::state::ServerState;
 
-/// How often files are looked at. Looking is one system call a file, and works on every file
-/// system, which notifications do not.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time between checks of the files. A check is one system call a file and works on every file
+/// system, unlike notifications.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Watches until it is dropped.
-pub(crate) async fn run(host: Arc<Host>) {
-    let mut watch = Watch::default();
-    let mut ticks = interval(LOOK_EVERY);
+/// Checks the files until it is dropped.
+pub(crate) async fn run(state: Arc<ServerState>) {
+    let mut watcher = Watcher::default();
+    let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let host = Arc::clone(&host);
+        let state = Arc::clone(&state);
         let looked = tokio::task::spawn_blocking(move || {
-            if let Some(runtime) = &host.functions {
-                watch.look(runtime);
+            if let Some(runtime) = &state.functions {
+                watcher.check(runtime);
             }
-            watch
+            watcher
         });
         match looked.await {
-            Ok(back) => watch = back,
+            Ok(back) => watcher = back,
             Err(error) => {
-                tracing::error!(%error, "watching files ended by a panic, which is a bug");
+                tracing::error!(%error, "hot reload stopped because of a panic, which is a bug");
                 return;
             }
         }
     }
 }
 
-/// What a file looked like.
+/// Time and size of a file, to notice a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
+struct FileStamp {
     modified: Option<SystemTime>,
     bytes: u64,
 }
 
-/// What is known of a function's file.
+/// The file of a function.
 #[derive(Clone, Copy, Debug)]
-struct Known {
-    /// What the file looked like when it was loaded, or first seen.
-    loaded: Look,
-    /// What it looked like last time.
-    last: Look,
+struct WatchedFile {
+    /// The file when it was last loaded, or first seen.
+    loaded: FileStamp,
+    /// The file at the last check.
+    last: FileStamp,
 }
 
-/// What files looked like.
+/// The files of all functions.
 #[derive(Debug, Default)]
-struct Watch {
-    known: HashMap<PathBuf, Known>,
+struct Watcher {
+    files: HashMap<PathBuf, WatchedFile>,
 }
 
-impl Watch {
-    /// Reloads the functions whose files have changed, and are not changing any more.
-    fn look(&mut self, runtime: &Functions) {
+impl Watcher {
+    /// Reloads the functions whose files have changed since they were loaded, but not since the last
+    /// check: a file may still be being written.
+    fn check(&mut self, runtime: &Functions) {
         let Some(dir) = runtime.options().source.module_dir.clone() else {
             return;
         };
@@ -72,12 +73,12 @@ impl Watch {
                 continue;
             };
             let path = dir.join(file);
-            let Some(look) = look_at(&path) else {
+            let Some(look) = stamp(&path) else {
                 continue;
             };
-            let known = self.known.entry(path.clone()).or_insert_with(|| {
+            let known = self.files.entry(path.clone()).or_insert_with(|| {
                 tracing::info!(function = name, file = %path.display(), "watching");
-                Known {
+                WatchedFile {
                     loaded: look,
                     last: look,
                 }
@@ -87,7 +88,7 @@ impl Watch {
             if look == known.loaded || !settled {
                 continue;
             }
-            // Whatever comes of it, the same file is not tried again.
+            // Also if loading fails, the same file is not tried again.
             known.loaded = look;
             match runtime.reload_file(name.as_bytes()) {
                 Ok(Some(digest)) => {
@@ -102,10 +103,10 @@ impl Watch {
     }
 }
 
-fn look_at(path: &Path) -> Option<Look> {
-    // Whether the path leads out of the folder is checked when the file is read.
+fn stamp(path: &Path) -> Option<FileStamp> {
+    // Reading the file checks that the path does not lead out of the folder.
     let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    Some(Look {
+    Some(FileStamp {
         modified: metadata.modified().ok(),
         bytes: metadata.len(),
     })

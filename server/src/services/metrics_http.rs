@@ -1,4 +1,4 @@
-//! Serves metrics over HTTP: `GET /metrics`, and nothing else.
+//! Serves metrics over HTTP, at `GET /metrics` alone.
 
 use std::io;
 use std::sync::Arc;
@@ -8,42 +8,42 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::net::accept_backoff::rest;
-use crate::observability::prometheus;
-use crate::scheduling::within::within;
-use crate::state::Host;
+use crate::net::accept_backoff::pause_after;
+use crate::scheduling::futures::with_timeout;
+use crate::services::prometheus;
+use crate::state::ServerState;
 
-/// Requests at once; further ones wait to be accepted.
-const AT_ONCE_MAX: usize = 8;
+/// Most requests at the same time; further ones wait to be accepted.
+const REQUESTS_MAX: usize = 8;
 
-/// The head of a request; browsers and scrapers stay far below.
+/// Most bytes of a request's head; browsers and scrapers send far fewer.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// How long one request may take, from its first byte to the last of the answer.
-const TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest time of a request, from its first byte to the last of the response.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until it is dropped.
-pub(crate) async fn run(host: Arc<Host>, listener: TcpListener) {
-    let at_once = Arc::new(Semaphore::new(AT_ONCE_MAX));
+pub(crate) async fn run(state: Arc<ServerState>, listener: TcpListener) {
+    let at_once = Arc::new(Semaphore::new(REQUESTS_MAX));
     loop {
         let Ok(permit) = Arc::clone(&at_once).acquire_owned().await else {
             return;
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let host = Arc::clone(&host);
+                let state = Arc::clone(&state);
                 tokio::spawn(async move {
-                    // A scraper that goes away will come again.
-                    let _ = within(TIME_MAX, answer(&host, stream)).await;
+                    // A failed response needs no report: the scraper will ask again.
+                    let _ = with_timeout(REQUEST_TIMEOUT, answer(&state, stream)).await;
                     drop(permit);
                 });
             }
-            Err(error) => rest(&error).await,
+            Err(error) => pause_after(&error).await,
         }
     }
 }
 
-async fn answer(host: &Arc<Host>, mut stream: TcpStream) -> io::Result<()> {
+async fn answer(state: &Arc<ServerState>, mut stream: TcpStream) -> io::Result<()> {
     let mut head = Vec::with_capacity(1024);
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if head.len() > HEAD_BYTES_MAX || stream.read_buf(&mut head).await? == 0 {
@@ -52,9 +52,9 @@ async fn answer(host: &Arc<Host>, mut stream: TcpStream) -> io::Result<()> {
     }
     let (status, body) = match head.split(|&byte| byte == b' ').take(2).collect::<Vec<_>>()[..] {
         [b"GET", b"/metrics"] => {
-            let host = Arc::clone(host);
+            let state = Arc::clone(state);
             // The cache's figures come from the disk.
-            let text = tokio::task::spawn_blocking(move || prometheus::text(&host)).await;
+            let text = tokio::task::spawn_blocking(move || prometheus::text(&state)).await;
             ("200 OK", text.map_err(io::Error::other)?)
         }
         [b"GET", _] => ("404 Not Found", "metrics are at /metrics\n".to_owned()),

@@ -1,0 +1,40 @@
+//! A command that the server answers itself: its row in the table of commands.
+
+use crate::config::Right;
+use crate::request::{AfterReply, RequestContext};
+
+/// A command that the server answers itself.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    /// Its name, in upper case.
+    pub(crate) name: &'static str,
+    /// Number of words with the name; if negative, that many or more.
+    pub(crate) arity: i32,
+    /// Flags that `COMMAND` shows.
+    pub(crate) flags: &'static [&'static str],
+    /// A sentence that describes it, for `COMMAND DOCS`.
+    pub(crate) summary: &'static str,
+    /// Its arguments: `[…]` are optional, `|` separates choices, `…` repeats, capitals stand for
+    /// themselves.
+    pub(crate) arguments: &'static str,
+    /// Its group in `COMMAND DOCS`.
+    pub(crate) group: &'static str,
+    /// The right that a user needs to run it; `None` if every user may.
+    pub(crate) right: Option<Right>,
+    /// True if a client may run it before it has authenticated.
+    pub(crate) before_auth: bool,
+    /// Runs it. The caller has checked the number of words and the right.
+    pub(crate) run: fn(&mut RequestContext<'_>, &[&[u8]]) -> AfterReply,
+}
+
+impl Spec {
+    /// Returns true if a request may have this number of words, the name included.
+    pub(crate) const fn takes(&self, words: usize) -> bool {
+        let wanted = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 {
+            words >= wanted
+        } else {
+            words == wanted
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Runs the commands that the server answers itself.
+
+use crate::commands::replies::wrong_arity;
+use crate::commands::spec::Spec;
+use crate::dispatch::authorize::{no_authentication, no_permission};
+use crate::request::{AfterReply, RequestContext};
+
+/// Answers a request of the command `spec`, if the user may make it.
+pub(crate) fn run(context: &mut RequestContext<'_>, spec: &Spec, argv: &[&[u8]]) -> AfterReply {
+    if !spec.takes(argv.len()) {
+        wrong_arity(context.reply, spec.name);
+        return AfterReply::KeepOpen;
+    }
+    if context.session.user().is_none() && !spec.before_auth {
+        no_authentication(context.reply);
+        return AfterReply::KeepOpen;
+    }
+    if let Some(right) = spec.right
+        && !context.session.may(right)
+    {
+        no_permission(context, spec.name, right);
+        return AfterReply::KeepOpen;
+    }
+    (spec.run)(context, argv)
+}

@@ -1,0 +1,41 @@
+//! Waits until a request can be answered, and answers it.
+
+use crate::dispatch::progress::{Pending, Progress};
+use crate::dispatch::{data_commands, transaction};
+use crate::keyspace::reply_writer::Replies;
+use crate::request::{AfterReply, RequestContext};
+use crate::scheduling::futures::with_timeout;
+
+/// Waits until the request can be answered, and answers it.
+pub(crate) async fn finish(
+    mut pending: Pending<'_>,
+    context: &mut RequestContext<'_>,
+) -> AfterReply {
+    loop {
+        let progress = match pending {
+            Pending::Write {
+                retry,
+                command,
+                argv,
+            } => {
+                retry.await;
+                data_commands::execute(context, command, argv)
+            }
+            Pending::Exec(retry) => {
+                retry.await;
+                transaction::execute(context)
+            }
+            Pending::Blocked(blocked) => {
+                let limit = blocked.timeout().unwrap_or_default();
+                // The reply says whether the request was served or timed out.
+                let _ = with_timeout(limit, blocked.served()).await;
+                blocked.finish(&mut context.session.store, &mut Replies(context.reply));
+                return AfterReply::KeepOpen;
+            }
+        };
+        match progress {
+            Progress::Done(after) => return after,
+            Progress::Waiting(next) => pending = next,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The context of one request, and the state of its connection afterwards.
+
+use std::sync::Arc;
+
+use ferrite_protocol::resp::Encoder;
+
+use crate::clients::registry::Client;
+use crate::clients::session::ClientSession;
+use crate::state::ServerState;
+
+/// The data that a request may read and change.
+pub(crate) struct RequestContext<'a> {
+    pub(crate) state: &'a Arc<ServerState>,
+    pub(crate) client: &'a Client,
+    pub(crate) session: &'a mut ClientSession,
+    /// Every request writes exactly one reply here.
+    pub(crate) reply: &'a mut Encoder,
+}
+
+/// The fate of the connection once the reply is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterReply {
+    KeepOpen,
+    /// The connection is closed as soon as the reply is sent.
+    Close,
+}

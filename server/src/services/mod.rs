@@ -1,0 +1,7 @@
+//! Tasks that run beside the connections until the server stops: active expiry, hot reload, metrics
+//! over HTTP.
+
+pub(crate) mod active_expiry;
+pub(crate) mod hot_reload;
+pub(crate) mod metrics_http;
+pub(crate) mod prometheus;

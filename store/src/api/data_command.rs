@@ -1,0 +1,74 @@
+//! A data command that its caller has found already, so that running it needs no lookup.
+
+use std::fmt;
+
+use crate::api::session::Session;
+use crate::api::store::{Flow, Store};
+use crate::commands::spec::{Command, CommandSpec, KeyAccess};
+use crate::commands::table;
+use crate::error::StoreError;
+use ferrite_protocol::reply_writer::ReplyWriter;
+
+/// A data command, for a host with a table of its own.
+#[derive(Clone, Copy)]
+pub struct DataCommand(&'static Command);
+
+impl fmt::Debug for DataCommand {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.spec().name)
+    }
+}
+
+impl DataCommand {
+    /// Every data command, each once.
+    pub fn all() -> impl Iterator<Item = Self> {
+        table::commands().map(Self)
+    }
+
+    /// The command's name, arity, flags and keys.
+    pub fn spec(self) -> &'static CommandSpec {
+        self.0.spec()
+    }
+
+    /// The keys of a request of this command.
+    ///
+    /// # Errors
+    /// [`StoreError::Arity`].
+    pub fn keys(self, argv: &[&[u8]]) -> Result<KeyAccess, StoreError> {
+        self.checked(argv)?.spec().access(argv)
+    }
+
+    /// The command's implementation, if the number of arguments is right.
+    pub(crate) fn checked(self, argv: &[&[u8]]) -> Result<&'static Command, StoreError> {
+        let spec = self.spec();
+        if spec.takes(argv.len()) {
+            Ok(self.0)
+        } else {
+            Err(StoreError::Arity(spec.name.into()))
+        }
+    }
+}
+
+impl Store {
+    /// Runs a request of `command` and writes its one reply, which may be an error. Does the same
+    /// as [`Store::execute`], without looking the name up.
+    pub fn execute_command(
+        &self,
+        command: DataCommand,
+        session: &mut Session,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) -> Flow {
+        let outcome = match command.checked(argv) {
+            Ok(command) => self.run(command, session, argv, out),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(flow) => flow,
+            Err(error) => {
+                out.error(&error.to_string());
+                Flow::Done
+            }
+        }
+    }
+}
