@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The host sets it to the limit before any code of the instance runs. It is all ones after a trap
 /// because of it, and never otherwise.
-pub const DEPTH_LEFT_EXPORT: &str = "__ferrite_depth_left";
+pub const DEPTH_REMAINING_EXPORT: &str = "__ferrite_depth_left";
 
 /// The export of a start function that the host has to run, once it has set the limit.
 pub const DEPTH_START_EXPORT: &str = "__ferrite_depth_start";
@@ -18,7 +18,7 @@ pub struct DepthPlan {
     /// Whether the module has a start function that is exported as [`DEPTH_START_EXPORT`] instead.
     pub start: bool,
     /// Where code stands elsewhere than before the counting was put in.
-    pub moves: CodeMoves,
+    pub moves: CodeOffsetMap,
 }
 
 /// Where code stands elsewhere than it did, in a few bytes a place.
@@ -29,16 +29,16 @@ pub struct DepthPlan {
 /// lowest bit of all, and 32 added to every digit but the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct CodeMoves(String);
+pub struct CodeOffsetMap(String);
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-impl CodeMoves {
+impl CodeOffsetMap {
     /// The offset that code had which now stands at `offset`.
     ///
     /// Text that makes no sense ends the list.
     #[must_use]
-    pub fn before(&self, offset: u64) -> u64 {
+    pub fn original_offset(&self, offset: u64) -> u64 {
         let mut digits = self.0.bytes();
         let (mut at, mut distance) = (0_u64, 0_i64);
         while let (Some(gap), Some(grown)) = (number(&mut digits), number(&mut digits)) {
@@ -64,15 +64,15 @@ impl CodeMoves {
     }
 }
 
-/// Writes [`CodeMoves`], place by place in rising order.
+/// Writes [`CodeOffsetMap`], place by place in rising order.
 #[derive(Debug, Default)]
-pub struct CodeMovesWriter {
+pub struct CodeOffsetMapWriter {
     text: String,
     at: i64,
     distance: i64,
 }
 
-impl CodeMovesWriter {
+impl CodeOffsetMapWriter {
     /// Notes that what stood at `before` now stands at `now`, unless that follows from the last
     /// place.
     pub fn push(&mut self, before: usize, now: usize) {
@@ -100,8 +100,8 @@ impl CodeMovesWriter {
 
     /// All places.
     #[must_use]
-    pub fn finish(self) -> CodeMoves {
-        CodeMoves(self.text)
+    pub fn finish(self) -> CodeOffsetMap {
+        CodeOffsetMap(self.text)
     }
 }
 
@@ -126,11 +126,11 @@ fn number(digits: &mut impl Iterator<Item = u8>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CodeMoves, CodeMovesWriter};
+    use super::{CodeOffsetMap, CodeOffsetMapWriter};
 
     #[test]
     fn offsets_lead_back_from_their_place_on() {
-        let mut writer = CodeMovesWriter::default();
+        let mut writer = CodeOffsetMapWriter::default();
         // The first place stood further back, as after a section that was written shorter.
         for (before, now) in [(100, 90), (200, 190), (300, 319), (1_000_000, 1_000_020)] {
             writer.push(before, now);
@@ -147,9 +147,9 @@ mod tests {
             (1_000_020, 1_000_000),
             (2_000_020, 2_000_000),
         ] {
-            assert_eq!(moves.before(now), before, "{now}");
+            assert_eq!(moves.original_offset(now), before, "{now}");
         }
-        assert_eq!(CodeMoves::default().before(7), 7);
+        assert_eq!(CodeOffsetMap::default().original_offset(7), 7);
     }
 
     #[test]
@@ -161,9 +161,9 @@ mod tests {
             "//////////P//////////P",
             "é",
         ] {
-            let moves = CodeMoves(text.repeat(3));
+            let moves = CodeOffsetMap(text.repeat(3));
             for offset in [0, 1, u64::MAX] {
-                let _ = moves.before(offset);
+                let _ = moves.original_offset(offset);
             }
         }
     }

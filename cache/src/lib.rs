@@ -2,7 +2,7 @@
 //!
 //! The vocabulary that both sides of the pipeline share stands here too: [`Digest`] names bytes,
 //! [`Profile`] names everything that decides native code (and alone turns into a
-//! `wasmtime::Config`), [`Manifest`] says what is known about one artifact, and [`handoff`] is how
+//! `wasmtime::Config`), [`Manifest`] says what is known about one artifact, and [`worker_protocol`] is how
 //! a compile worker and its parent talk. The compiler writes into the cache, the runtime reads out
 //! of it, and neither knows the other.
 
@@ -16,14 +16,16 @@ pub mod bundle;
 mod depth;
 mod digest;
 mod disk;
-pub mod handoff;
 mod key_id;
 mod manifest;
 mod module_info;
 mod profile;
 mod rewind;
+pub mod worker_protocol;
 
-pub use depth::{CodeMoves, CodeMovesWriter, DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, DepthPlan};
+pub use depth::{
+    CodeOffsetMap, CodeOffsetMapWriter, DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan,
+};
 pub use digest::{Digest, DigestError};
 #[doc(hidden)]
 pub use disk::Step;

@@ -172,7 +172,7 @@ pub enum ManifestError {
 #[cfg(test)]
 mod tests {
     use super::{FORMAT_VERSION, MAGIC, MANIFEST_BYTES_MAX, Manifest, ManifestError};
-    use crate::depth::{CodeMoves, DepthPlan};
+    use crate::depth::{CodeOffsetMap, DepthPlan};
     use crate::digest::Digest;
     use crate::key_id::KeyId;
     use crate::module_info::{
@@ -236,7 +236,7 @@ mod tests {
                 }),
                 stack_depth: Some(DepthPlan {
                     start: true,
-                    moves: CodeMoves::default(),
+                    moves: CodeOffsetMap::default(),
                 }),
             },
             compile_micros: 1_234,

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use anyhow::{Result, anyhow, bail};
 use ferrite_cache::{Cache, Digest, Manifest, Profile, VerifiedArtifact};
 use ferrite_compiler::preinit;
-use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler, Preinit, PreinitChoice};
+use ferrite_compiler::{CompileError, Compiled, Compiler, Preinit, PreinitChoice, SourceLimits};
 
 use crate::files::source::TooLarge;
 use crate::terminal::units::Bytes;
@@ -15,7 +15,7 @@ use crate::terminal::units::Bytes;
 /// Finds or compiles modules for one profile. It may be used from several threads at once.
 pub(crate) struct Precompiler {
     profile: Profile,
-    bounds: Bounds,
+    bounds: SourceLimits,
     /// Threads that compile, all modules together.
     jobs: NonZeroUsize,
     preinit: PreinitChoice,
@@ -95,7 +95,7 @@ impl Precompiler {
     pub(crate) fn new(profile: Profile, jobs: NonZeroUsize, cache: Option<Cache>) -> Self {
         Self {
             profile,
-            bounds: Bounds::default(),
+            bounds: SourceLimits::default(),
             jobs,
             preinit: PreinitChoice::default(),
             cache,
@@ -110,7 +110,7 @@ impl Precompiler {
     }
 
     /// The bounds of what is compiled.
-    pub(crate) fn bounds(&self) -> &Bounds {
+    pub(crate) fn bounds(&self) -> &SourceLimits {
         &self.bounds
     }
 
@@ -256,7 +256,7 @@ impl Precompiler {
 impl Machine {
     fn new(
         profile: &Profile,
-        bounds: &Bounds,
+        bounds: &SourceLimits,
         jobs: NonZeroUsize,
         preinit: PreinitChoice,
     ) -> Result<Self> {

@@ -7,9 +7,9 @@ use ferrite_cache::{ManifestError, Profile, ProfileError};
 use thiserror::Error;
 use wasmtime::Engine;
 
-use crate::bounds::Bounds;
-use crate::depth::{self, Counted, DepthError};
+use crate::depth::{self, DepthError, Instrumented};
 use crate::emit::{self, Compiled};
+use crate::limits::SourceLimits;
 use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
 use crate::targets::{self, TargetError};
 use crate::text::{self, TextError};
@@ -19,7 +19,7 @@ use crate::validate::{self, ValidateError};
 pub struct Compiler {
     engine: Engine,
     profile: Profile,
-    bounds: Bounds,
+    bounds: SourceLimits,
     preinit: PreinitChoice,
 }
 
@@ -29,7 +29,7 @@ impl Compiler {
     /// # Errors
     ///
     /// A profile of another build, or one for which this build's Cranelift has no backend.
-    pub fn new(profile: &Profile, bounds: Bounds) -> Result<Self, CompileError> {
+    pub fn new(profile: &Profile, bounds: SourceLimits) -> Result<Self, CompileError> {
         profile.check()?;
         targets::check(profile)?;
         let engine =
@@ -77,7 +77,7 @@ impl Compiler {
             other.and_then(
                 |other| match validate::validate_and_rewrite(&other, &self.bounds) {
                     Ok((mut module, rewritten)) => {
-                        preinit::trace_back(&mut module.rewind, &wasm, &other);
+                        preinit::map_offsets_to_source(&mut module.rewind, &wasm, &other);
                         Some((module, Cow::Owned(rewritten.into_owned())))
                     }
                     Err(error) => {
@@ -89,7 +89,7 @@ impl Compiler {
             );
         let (mut module, mut compiled) = other.unwrap_or((module, rewritten));
         if self.profile.counts_stack_depth() {
-            let Counted { wasm, plan } = depth::count(&compiled, &module)?;
+            let Instrumented { wasm, plan } = depth::instrument(&compiled, &module)?;
             module.stack_depth = Some(plan);
             compiled = Cow::Owned(wasm);
         }
@@ -149,7 +149,7 @@ impl CompileError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Text(TextError::Length { .. })
-            | Self::Validate(ValidateError::Bound { .. })
+            | Self::Validate(ValidateError::LimitExceeded { .. })
             | Self::Manifest(ManifestError::TooLong { .. }) => "LIMIT",
             Self::Text(_) | Self::Validate(_) => "INVALID",
             Self::Depth(error) => error.code(),

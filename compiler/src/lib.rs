@@ -6,10 +6,10 @@
 //! what is known by then. [`worker`] does all of it at the far end of a pipe, for servers, which
 //! link no compiler. [`targets()`] lists what there are backends for.
 
-mod bounds;
 mod compile;
 pub mod depth;
 mod emit;
+mod limits;
 pub mod preinit;
 pub mod rewrite;
 pub mod sandbox;
@@ -19,9 +19,9 @@ mod text;
 mod validate;
 pub mod worker;
 
-pub use bounds::Bounds;
 pub use compile::{CompileError, Compiler};
 pub use emit::Compiled;
+pub use limits::SourceLimits;
 pub use preinit::{Preinit, PreinitChoice};
 pub use targets::{BaselineInfo, TargetError, TargetInfo, targets};
 pub use text::{TextError, to_wasm};

@@ -28,13 +28,13 @@ const ORDER: [SectionId; 12] = [
 const PREAMBLE: usize = 8;
 
 /// A section of the source: its id, its content without the header, and where that begins.
-pub(crate) struct Piece<'a> {
+pub(crate) struct Section<'a> {
     pub(crate) id: u8,
     pub(crate) content: &'a [u8],
     pub(crate) at: usize,
 }
 
-impl Piece<'_> {
+impl Section<'_> {
     /// Whether it is the section of this kind.
     pub(crate) fn is(&self, id: SectionId) -> bool {
         self.id == id as u8
@@ -42,11 +42,11 @@ impl Piece<'_> {
 }
 
 /// What a pass makes of a section itself.
-pub(crate) enum Own {
+pub(crate) enum Replacement {
     /// This content, to which nothing is added.
     Content(Vec<u8>),
     /// No section at all.
-    Nothing,
+    Omit,
     /// Nothing: it is copied, and what is to be added goes to its end.
     Copy,
 }
@@ -105,21 +105,21 @@ impl Additions {
             let mut content = Vec::new();
             count.encode(&mut content);
             content.extend_from_slice(entries);
-            section(id as u8, &content, out);
+            write_section(id as u8, &content, out);
         }
     }
 
     /// A section's content with what is added to it.
-    fn appended(&self, piece: &Piece<'_>) -> Result<Vec<u8>, Error> {
-        let (count, entries) = self.of(piece.id);
+    fn appended(&self, section: &Section<'_>) -> Result<Vec<u8>, Error> {
+        let (count, entries) = self.of(section.id);
         if count == 0 {
-            return Ok(piece.content.to_vec());
+            return Ok(section.content.to_vec());
         }
-        let mut reader = BinaryReader::new(piece.content, piece.at);
+        let mut reader = BinaryReader::new(section.content, section.at);
         let before = reader.read_var_u32()?;
         let mut content = Vec::new();
         (before + count).encode(&mut content);
-        content.extend_from_slice(&piece.content[reader.original_position() - piece.at..]);
+        content.extend_from_slice(&section.content[reader.original_position() - section.at..]);
         content.extend_from_slice(entries);
         Ok(content)
     }
@@ -130,7 +130,7 @@ impl Additions {
 pub(crate) fn copy(
     wasm: &[u8],
     additions: &Additions,
-    mut own: impl FnMut(&Piece<'_>, usize) -> Result<Own, Error>,
+    mut replace: impl FnMut(&Section<'_>, usize) -> Result<Replacement, Error>,
 ) -> Result<Vec<u8>, Error> {
     let mut out = wasm[..PREAMBLE].to_vec();
     let mut missing = ORDER.iter().copied().peekable();
@@ -138,14 +138,14 @@ pub(crate) fn copy(
         let Some((id, range)) = payload?.as_section() else {
             continue;
         };
-        let piece = Piece {
+        let section = Section {
             id,
             at: range.start,
             content: &wasm[range],
         };
         // Sections that the source lacks and the additions need come before the next one that has
         // a place in the order.
-        if let Some(place) = ORDER.iter().position(|&id| piece.is(id)) {
+        if let Some(place) = ORDER.iter().position(|&id| section.is(id)) {
             while let Some(id) =
                 missing.next_if(|&id| ORDER.iter().position(|&other| other == id) < Some(place))
             {
@@ -153,12 +153,12 @@ pub(crate) fn copy(
             }
             missing.next();
         }
-        let content = match own(&piece, out.len())? {
-            Own::Content(content) => content,
-            Own::Nothing => continue,
-            Own::Copy => additions.appended(&piece)?,
+        let content = match replace(&section, out.len())? {
+            Replacement::Content(content) => content,
+            Replacement::Omit => continue,
+            Replacement::Copy => additions.appended(&section)?,
         };
-        section(piece.id, &content, &mut out);
+        write_section(section.id, &content, &mut out);
     }
     for id in missing {
         additions.create(id, &mut out);
@@ -166,7 +166,7 @@ pub(crate) fn copy(
     Ok(out)
 }
 
-fn section(id: u8, content: &[u8], out: &mut Vec<u8>) {
+fn write_section(id: u8, content: &[u8], out: &mut Vec<u8>) {
     out.push(id);
     content.encode(out);
 }

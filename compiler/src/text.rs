@@ -6,7 +6,7 @@ use thiserror::Error;
 use wast::lexer::{Lexer, TokenKind};
 use wast::parser::{self, ParseBuffer};
 
-use crate::bounds::Bounds;
+use crate::limits::SourceLimits;
 
 /// Why text is not a module.
 #[derive(Debug, Error)]
@@ -55,11 +55,11 @@ impl TextError {
 /// Text that is longer than `bounds` allow or that the format does not allow, with its line.
 ///
 /// ```
-/// use ferrite_compiler::{Bounds, to_wasm};
-/// let wasm = to_wasm(b"(module)", &Bounds::default()).unwrap();
+/// use ferrite_compiler::{SourceLimits, to_wasm};
+/// let wasm = to_wasm(b"(module)", &SourceLimits::default()).unwrap();
 /// assert!(wasm.starts_with(b"\0asm"));
 /// ```
-pub fn to_wasm<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Cow<'a, [u8]>, TextError> {
+pub fn to_wasm<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Cow<'a, [u8]>, TextError> {
     let Some(text) = text(source) else {
         return Ok(Cow::Borrowed(source));
     };
@@ -109,16 +109,16 @@ fn syntax(text: &str, error: &wast::Error) -> TextError {
 #[cfg(test)]
 mod tests {
     use super::{TextError, to_wasm};
-    use crate::bounds::Bounds;
+    use crate::limits::SourceLimits;
 
     fn parse(text: &str) -> Result<Vec<u8>, TextError> {
-        to_wasm(text.as_bytes(), &Bounds::default()).map(std::borrow::Cow::into_owned)
+        to_wasm(text.as_bytes(), &SourceLimits::default()).map(std::borrow::Cow::into_owned)
     }
 
     #[test]
     fn binary_modules_and_foreign_bytes_pass_through() {
         for bytes in [&b"\0asm\x01\0\0\0"[..], b"\x7fELF", b"", b"hello", b"\xff("] {
-            let passed = to_wasm(bytes, &Bounds::default()).expect("nothing to parse");
+            let passed = to_wasm(bytes, &SourceLimits::default()).expect("nothing to parse");
             assert_eq!(&*passed, bytes);
         }
     }

@@ -6,12 +6,14 @@
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ferrite_cache::handoff::{Answer, HandoffError, Job, Refusal, read_job, write_answer};
+use ferrite_cache::worker_protocol::{
+    CompileRequest, CompileResponse, Refusal, WorkerProtocolError, read_request, write_response,
+};
 use thiserror::Error;
 
-use crate::bounds::Bounds;
 use crate::compile::{CompileError, Compiler};
 use crate::emit::Compiled;
+use crate::limits::SourceLimits;
 
 /// Why a worker could not do its duty. A source that is refused is no such error.
 #[derive(Debug, Error)]
@@ -19,10 +21,10 @@ use crate::emit::Compiled;
 pub enum WorkerError {
     /// No job could be read.
     #[error("the worker got no job that it understands")]
-    Job(#[source] HandoffError),
+    Request(#[source] WorkerProtocolError),
     /// Nobody took the answer.
     #[error("the worker's answer was not taken")]
-    Answer(#[source] HandoffError),
+    Response(#[source] WorkerProtocolError),
 }
 
 /// Reads one job, compiles it, and writes the answer.
@@ -34,18 +36,18 @@ pub enum WorkerError {
 pub fn serve(
     input: &mut impl Read,
     output: &mut impl Write,
-    bounds: &Bounds,
+    bounds: &SourceLimits,
 ) -> Result<(), WorkerError> {
-    let answer = match read_job(input, bounds.source_bytes_max) {
+    let answer = match read_request(input, bounds.source_bytes_max) {
         Ok(job) => answer(&job, bounds),
-        Err(HandoffError::TooLong {
+        Err(WorkerProtocolError::TooLong {
             part: "source",
             len,
             max,
         }) => {
             // The parent writes the whole source before it reads, so let it finish.
             let _ = io::copy(&mut input.take(len), &mut io::sink());
-            Answer::Refused(Refusal {
+            CompileResponse::Refused(Refusal {
                 code: "LIMIT".to_owned(),
                 message: format!(
                     "bytes of the source: {len}, where at most {max} are allowed \
@@ -55,17 +57,17 @@ pub fn serve(
             })
         }
         Err(error) => {
-            let refused = Answer::Refused(internal(describe(&error)));
+            let refused = CompileResponse::Refused(internal(describe(&error)));
             // The job is the error to report, whether or not the parent still listens.
-            let _ = write_answer(output, &refused);
-            return Err(WorkerError::Job(error));
+            let _ = write_response(output, &refused);
+            return Err(WorkerError::Request(error));
         }
     };
-    write_answer(output, &answer).map_err(WorkerError::Answer)
+    write_response(output, &answer).map_err(WorkerError::Response)
 }
 
 /// Compiles a job; a panic of the compiler is an answer, too.
-fn answer(job: &Job<'_>, bounds: &Bounds) -> Answer {
+fn answer(job: &CompileRequest<'_>, bounds: &SourceLimits) -> CompileResponse {
     // Nothing of what the closure touches is used after a panic.
     let outcome = catch_unwind(AssertUnwindSafe(|| compile(job, bounds)));
     match outcome {
@@ -77,25 +79,25 @@ fn answer(job: &Job<'_>, bounds: &Bounds) -> Answer {
                 // The parent reads from the manifest whether a start is left to run.
                 preinit: _,
             } = compiled;
-            Answer::Compiled {
+            CompileResponse::Compiled {
                 manifest: Box::new(manifest),
                 source: wasm,
                 artifact,
             }
         }
-        Ok(Err(error)) => Answer::Refused(Refusal {
+        Ok(Err(error)) => CompileResponse::Refused(Refusal {
             code: error.code().to_owned(),
             message: describe(&error),
             offset: error.offset(),
         }),
-        Err(panic) => Answer::Refused(internal(format!(
+        Err(panic) => CompileResponse::Refused(internal(format!(
             "the compiler panicked, which is a fault of ours: {}",
             panic_message(panic.as_ref())
         ))),
     }
 }
 
-fn compile(job: &Job<'_>, bounds: &Bounds) -> Result<Compiled, CompileError> {
+fn compile(job: &CompileRequest<'_>, bounds: &SourceLimits) -> Result<Compiled, CompileError> {
     Compiler::new(&job.profile, bounds.clone())?.compile(&job.source)
 }
 

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion};
-use ferrite_compiler::{Bounds, Compiler, PreinitChoice};
+use ferrite_compiler::{Compiler, PreinitChoice, SourceLimits};
 use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::bed::{Bed, encoder};
@@ -57,7 +57,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ] {
             // A cache of its own: it holds one artifact of a source under a profile.
             let bed = Bed::new();
-            let compiled = Compiler::new(&bed.profile, Bounds::default())
+            let compiled = Compiler::new(&bed.profile, SourceLimits::default())
                 .expect("this machine is supported")
                 .with_preinit(choice)
                 .compile(&source)

@@ -35,12 +35,12 @@ pub(super) fn padding(size: u64) -> usize {
 
 /// Reads an archive block by block, holding each against the canonical form.
 #[derive(Debug)]
-pub(super) struct Blocks<R> {
+pub(super) struct TarReader<R> {
     input: R,
     offset: u64,
 }
 
-impl<R: Read> Blocks<R> {
+impl<R: Read> TarReader<R> {
     pub(super) fn new(input: R) -> Self {
         Self { input, offset: 0 }
     }

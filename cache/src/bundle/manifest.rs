@@ -143,7 +143,7 @@ impl BundleManifest {
                 excerpt(&self.name)
             ));
         }
-        check_words(&self.version, self.description.as_deref())?;
+        check_version_and_description(&self.version, self.description.as_deref())?;
         if let Some(expires) = self.expires_unix
             && expires <= self.created_unix
         {
@@ -171,7 +171,10 @@ impl BundleManifest {
 }
 
 /// Says what is wrong with a version and a description, if anything is.
-pub fn check_words(version: &str, description: Option<&str>) -> Result<(), String> {
+pub fn check_version_and_description(
+    version: &str,
+    description: Option<&str>,
+) -> Result<(), String> {
     let version_ok = |b: u8| b.is_ascii_alphanumeric() || b".+-_".contains(&b);
     if version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.bytes().all(version_ok) {
         return Err(format!(

@@ -21,9 +21,9 @@ pub use crate::key_id::{KeyId, KeyIdError};
 pub use error::BundleError;
 pub use manifest::{
     ARTIFACTS_MAX, ArtifactMember, BUNDLE_FORMAT, BundleManifest, MANIFEST_BYTES_MAX, Member,
-    check_words,
+    check_version_and_description,
 };
-pub use read::{BundleBounds, BundleContents, BundleMembers, TrustedBundle, UncheckedBundle};
+pub use read::{BundleContents, BundleLimits, BundleMembers, TrustedBundle, UncheckedBundle};
 pub use signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError, TrustedKey};
 pub use write::{WriteError, write_bundle};
 

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::archive::Blocks;
+use super::archive::TarReader;
 use super::error::BundleError;
 use super::manifest::{BundleManifest, MANIFEST_BYTES_MAX};
 use super::signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError};
@@ -14,14 +14,14 @@ const RESERVED_MAX: u64 = 64 << 20;
 
 /// How large the members of a bundle may be.
 #[derive(Clone, Copy, Debug)]
-pub struct BundleBounds {
+pub struct BundleLimits {
     /// Most bytes of `source.wasm`.
     pub source_bytes_max: u64,
     /// Most bytes of one artifact.
     pub artifact_bytes_max: u64,
 }
 
-impl Default for BundleBounds {
+impl Default for BundleLimits {
     /// 64 MiB of source, 512 MiB of native code: native code is up to about 8 times its source.
     fn default() -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Default for BundleBounds {
 /// A bundle whose manifest has been read, and of which nothing is believed yet.
 #[derive(Debug)]
 pub struct UncheckedBundle<R> {
-    blocks: Blocks<R>,
+    blocks: TarReader<R>,
     manifest_json: Vec<u8>,
     manifest: BundleManifest,
     signature: Option<SignatureText>,
@@ -44,15 +44,15 @@ pub struct UncheckedBundle<R> {
 
 impl<R: Read> UncheckedBundle<R> {
     /// Reads manifest and signature; the rest of the stream is not touched.
-    pub fn open(input: R, bounds: BundleBounds) -> Result<Self, BundleError> {
-        let BundleBounds {
+    pub fn open(input: R, bounds: BundleLimits) -> Result<Self, BundleError> {
+        let BundleLimits {
             source_bytes_max,
             artifact_bytes_max,
         } = bounds;
-        let mut blocks = Blocks::new(input);
+        let mut blocks = TarReader::new(input);
 
         let block = blocks.header_block("manifest.json")?;
-        let size = Blocks::<R>::stated_size(&block, "manifest.json")
+        let size = TarReader::<R>::stated_size(&block, "manifest.json")
             .ok_or_else(|| blocks.wrong_header("manifest.json"))?;
         bounded("manifest.json", size, MANIFEST_BYTES_MAX)?;
         let manifest_json = small_content(&mut blocks, "manifest.json", size)?;
@@ -67,21 +67,21 @@ impl<R: Read> UncheckedBundle<R> {
         }
 
         let block = blocks.header_block("manifest.json.minisig")?;
-        let (signature, at_source) = match Blocks::<R>::stated_size(&block, "manifest.json.minisig")
-        {
-            Some(size) => {
-                bounded("manifest.json.minisig", size, SIGNATURE_BYTES_MAX)?;
-                let text = small_content(&mut blocks, "manifest.json.minisig", size)?;
-                let text = std::str::from_utf8(&text).map_err(|_| TrustError::Malformed)?;
-                (Some(SignatureText::from_canonical(text)?), false)
-            }
-            None if Blocks::<R>::stated_size(&block, "source.wasm")
-                == Some(manifest.source.size) =>
-            {
-                (None, true)
-            }
-            None => return Err(blocks.wrong_header("manifest.json.minisig or source.wasm")),
-        };
+        let (signature, at_source) =
+            match TarReader::<R>::stated_size(&block, "manifest.json.minisig") {
+                Some(size) => {
+                    bounded("manifest.json.minisig", size, SIGNATURE_BYTES_MAX)?;
+                    let text = small_content(&mut blocks, "manifest.json.minisig", size)?;
+                    let text = std::str::from_utf8(&text).map_err(|_| TrustError::Malformed)?;
+                    (Some(SignatureText::from_canonical(text)?), false)
+                }
+                None if TarReader::<R>::stated_size(&block, "source.wasm")
+                    == Some(manifest.source.size) =>
+                {
+                    (None, true)
+                }
+                None => return Err(blocks.wrong_header("manifest.json.minisig or source.wasm")),
+            };
         Ok(Self {
             blocks,
             manifest_json,
@@ -285,7 +285,7 @@ fn same_digest(member: &str, expected: Digest, found: Digest) -> Result<(), Bund
 }
 
 fn small_content<R: Read>(
-    blocks: &mut Blocks<R>,
+    blocks: &mut TarReader<R>,
     member: &str,
     size: u64,
 ) -> Result<Vec<u8>, BundleError> {

@@ -41,7 +41,7 @@ impl VerifiedArtifact {
                 expected: manifest.artifact,
             });
         }
-        let file = sealed(artifact)?;
+        let file = sealed_memfd(artifact)?;
         Ok(Self { manifest, file })
     }
 
@@ -75,7 +75,7 @@ impl VerifiedArtifact {
 }
 
 /// An anonymous file with these bytes, sealed against writing, growing and shrinking.
-pub(super) fn sealed(bytes: &[u8]) -> io::Result<File> {
+pub(super) fn sealed_memfd(bytes: &[u8]) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let name = "ferrite-artifact";
     // Hardened systems take only files that cannot be executed as programs, which mapped code need

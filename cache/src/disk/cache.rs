@@ -10,17 +10,18 @@ use super::error::{
     VerifyError,
 };
 use super::evict::{self, Evicted};
-use super::layout::{Key, Kind, Place, SOURCE_BYTES_MAX};
+use super::layout::{Directory, FileKind, Key, SOURCE_BYTES_MAX};
 use super::lock::KeyLock;
-use super::publish::step::Observer;
 use super::root::Root;
+use super::step::Observer;
 use super::{lookup, publish};
 use crate::digest::Digest;
-use crate::disk::evict::survey::{self, EntrySummary, Survey, Usage, Verdict};
 use crate::disk::evict::{pins, sweep};
+use crate::disk::inventory::{self, EntrySummary, Inventory, Usage};
+use crate::disk::join::join;
 use crate::disk::lookup::quarantine;
-use crate::disk::publish::side_by_side::side_by_side;
-use crate::disk::publish::step::Step;
+use crate::disk::step::Step;
+use crate::disk::verify::{self, Verdict};
 use crate::manifest::Manifest;
 use crate::profile::Profile;
 
@@ -106,17 +107,17 @@ impl Cache {
     /// Where the artifact of a source under a profile is, or would be.
     #[must_use]
     pub fn artifact_path(&self, source: &Digest, profile: &Profile) -> PathBuf {
-        Place::Artifacts(profile.fingerprint())
+        Directory::Artifacts(profile.fingerprint())
             .path(self.root.path())
-            .join(Kind::Artifact.file_name(source))
+            .join(FileKind::Artifact.file_name(source))
     }
 
     /// Where a source is, or would be.
     #[must_use]
     pub fn source_path(&self, source: &Digest) -> PathBuf {
-        Place::Sources
+        Directory::Sources
             .path(self.root.path())
-            .join(Kind::Source.file_name(source))
+            .join(FileKind::Source.file_name(source))
     }
 
     /// Finds the artifact of a source under a profile.
@@ -144,13 +145,13 @@ impl Cache {
     ///
     /// `None` says nothing: what is damaged, or cannot be read, is for [`Cache::lookup`] to tell.
     #[must_use]
-    pub fn lookup_at_once(
+    pub fn lookup_nonblocking(
         &self,
         source: &Digest,
         profile: &Profile,
         artifact_bytes_max: u64,
     ) -> Option<VerifiedArtifact> {
-        lookup::artifact_at_once(&self.root, &key(source, profile), artifact_bytes_max)
+        lookup::artifact_nonblocking(&self.root, &key(source, profile), artifact_bytes_max)
     }
 
     /// Reads a source; one whose bytes are not those of its digest is moved to the quarantine and
@@ -244,7 +245,7 @@ impl Cache {
         manifest: &Manifest,
         artifact: &[u8],
     ) -> Result<VerifiedArtifact, PublishError> {
-        let (source, artifact) = side_by_side(
+        let (source, artifact) = join(
             || self.put_source(wasm),
             || self.publish(manifest, artifact),
         );
@@ -309,7 +310,7 @@ impl Cache {
     ///
     /// The disk's.
     pub fn list(&self) -> Result<Vec<EntrySummary>, ListError> {
-        Ok(survey::list(&self.root)?)
+        Ok(inventory::list(&self.root)?)
     }
 
     /// Checks everything that is stored, byte by byte; what is damaged is moved to the quarantine.
@@ -318,7 +319,7 @@ impl Cache {
     ///
     /// The disk's.
     pub fn verify(&self) -> Result<Vec<Verdict>, VerifyError> {
-        Ok(survey::verify(&self.root)?)
+        Ok(verify::verify(&self.root)?)
     }
 
     /// What the cache takes up.
@@ -327,7 +328,7 @@ impl Cache {
     ///
     /// The disk's.
     pub fn usage(&self) -> Result<Usage, ListError> {
-        Ok(Survey::take(&self.root)?.usage())
+        Ok(Inventory::scan(&self.root)?.usage())
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) const FORMAT: &str = "v1";
 
 /// A directory below `v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Directory {
     /// Sources.
     Sources,
     /// Artifacts and manifests of one profile.
@@ -28,7 +28,7 @@ pub(super) enum Place {
     Quarantine,
 }
 
-impl Place {
+impl Directory {
     /// The directory's name.
     pub(super) fn name(self) -> String {
         match self {
@@ -49,7 +49,7 @@ impl Place {
 
 /// What a published file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// WebAssembly.
     Source,
     /// Native code.
@@ -58,7 +58,7 @@ pub(super) enum Kind {
     Manifest,
 }
 
-impl Kind {
+impl FileKind {
     const ALL: [Self; 3] = [Self::Source, Self::Artifact, Self::Manifest];
 
     const fn extension(self) -> &'static str {
@@ -95,8 +95,8 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) const fn place(&self) -> Place {
-        Place::Artifacts(self.profile)
+    pub(super) const fn directory(&self) -> Directory {
+        Directory::Artifacts(self.profile)
     }
 
     /// The name of the file that is locked while this key is compiled.
@@ -107,15 +107,15 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use super::Kind;
+    use super::FileKind;
     use crate::digest::Digest;
 
     #[test]
     fn file_names_round_trip_and_foreign_ones_are_not_ours() {
         let digest = Digest::of(b"source");
-        for kind in Kind::ALL {
+        for kind in FileKind::ALL {
             assert_eq!(
-                Kind::of_file_name(&kind.file_name(&digest)),
+                FileKind::of_file_name(&kind.file_name(&digest)),
                 Some((kind, digest))
             );
         }
@@ -129,7 +129,7 @@ mod tests {
             format!("{}.wasm", hex.to_uppercase()),
             String::from("README.wasm"),
         ] {
-            assert_eq!(Kind::of_file_name(&foreign), None, "{foreign}");
+            assert_eq!(FileKind::of_file_name(&foreign), None, "{foreign}");
         }
     }
 }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, st
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::StorageError;
-use super::layout::{Key, Place};
+use super::layout::{Directory, Key};
 use super::root::Root;
 
 /// The name of the lock that every change of entries takes.
@@ -23,7 +23,7 @@ pub(super) struct ChangeLock {
 impl ChangeLock {
     /// Waits for the lock.
     pub(super) fn acquire(root: &Root) -> Result<Self, StorageError> {
-        let directory = root.make_place(Place::Locks)?;
+        let directory = root.make_directory(Directory::Locks)?;
         let (file, path) = open(root, &directory, CHANGE)?;
         wait(&file, &path)?;
         Ok(Self { file })
@@ -49,7 +49,7 @@ pub struct KeyLock {
 impl KeyLock {
     /// Waits for the lock.
     pub(super) fn acquire(root: &Root, key: &Key) -> Result<Self, StorageError> {
-        let directory = root.make_place(Place::Locks)?;
+        let directory = root.make_directory(Directory::Locks)?;
         let name = key.lock_name();
         loop {
             let (file, path) = open(root, &directory, &name)?;
@@ -95,7 +95,7 @@ pub(super) fn remove_if_free(directory: &OwnedFd, name: &str) -> bool {
 }
 
 fn open(root: &Root, directory: &OwnedFd, name: &str) -> Result<(File, PathBuf), StorageError> {
-    let path = Place::Locks.path(root.path()).join(name);
+    let path = Directory::Locks.path(root.path()).join(name);
     let flags = OFlags::RDWR
         | OFlags::CREATE
         | OFlags::NOFOLLOW

@@ -2,19 +2,24 @@
 //!
 //! The stages of an entry are the modules here: `publish` writes it, `lookup` finds it, `examine`
 //! decides whether it is intact, `quarantine` moves it away when it is not, `evict` makes room and
-//! `survey` counts. Below them stand the directory (`private`, `layout`), the locks and the
+//! `inventory` counts. Below them stand the directory (`private`, `layout`), the locks and the
 //! temporary files.
 
 mod artifact;
 mod cache;
 mod error;
 mod evict;
+mod inventory;
+mod join;
 mod layout;
 mod lock;
 mod lookup;
 mod private;
 mod publish;
 mod root;
+mod stat;
+mod step;
+mod verify;
 
 pub use artifact::{ArtifactError, VerifiedArtifact};
 pub use cache::{Cache, CacheOptions};
@@ -23,7 +28,8 @@ pub use error::{
     VerifyError,
 };
 pub use evict::Evicted;
-pub use evict::survey::{ArtifactSummary, EntrySummary, Usage, Verdict};
+pub use inventory::{ArtifactSummary, EntrySummary, Usage};
 pub use layout::SOURCE_BYTES_MAX;
 pub use lock::KeyLock;
-pub use publish::step::Step;
+pub use step::Step;
+pub use verify::Verdict;

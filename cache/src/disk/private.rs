@@ -100,25 +100,25 @@ pub(super) fn sync_directory(directory: impl AsFd, path: &Path) -> Result<(), St
 
 /// What was found under a file's name.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum Opened {
     /// Nothing.
     Absent,
     /// Something that the cache did not put there, in words.
-    Unfit(&'static str),
+    Rejected(&'static str),
     /// A regular file that nobody else can have changed, open for reading.
-    Fit(File, Stat),
+    Private(File, Stat),
 }
 
 /// Opens a file that must be private to this user.
-pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Found> {
+pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Opened> {
     let file = match openat(directory, name, OPEN | OFlags::RDONLY, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(Errno::NOENT) => return Ok(Found::Absent),
-        Err(Errno::LOOP) => return Ok(Found::Unfit("a symbolic link")),
+        Err(Errno::NOENT) => return Ok(Opened::Absent),
+        Err(Errno::LOOP) => return Ok(Opened::Rejected("a symbolic link")),
         Err(Errno::NXIO | Errno::NODEV) => {
-            return Ok(Found::Unfit("a socket or device"));
+            return Ok(Opened::Rejected("a socket or device"));
         }
-        Err(Errno::ACCESS) => return Ok(Found::Unfit("not readable")),
+        Err(Errno::ACCESS) => return Ok(Opened::Rejected("not readable")),
         Err(error) => return Err(error.into()),
     };
     let stat = fstat(&file)?;
@@ -134,7 +134,7 @@ pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Found> {
     } else {
         None
     };
-    Ok(unfit.map_or_else(|| Found::Fit(file, stat), Found::Unfit))
+    Ok(unfit.map_or_else(|| Opened::Private(file, stat), Opened::Rejected))
 }
 
 /// The names in a directory, each with what it names; links are not followed.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::CWD;
 
 use super::error::StorageError;
-use super::layout::{FORMAT, Place};
+use super::layout::{Directory, FORMAT};
 use super::private::{make_directory, open_directory};
-use crate::disk::publish::step::{Observer, Step};
+use crate::disk::step::{Observer, Step};
 
 /// The cache's root directory.
 ///
@@ -67,7 +67,7 @@ impl Root {
     }
 
     /// Opens a directory of the cache; `None` if there is none.
-    pub(super) fn open_place(&self, place: Place) -> Result<Option<OwnedFd>, StorageError> {
+    pub(super) fn open_directory(&self, place: Directory) -> Result<Option<OwnedFd>, StorageError> {
         let Some(format) = self.open_format()? else {
             return Ok(None);
         };
@@ -75,7 +75,7 @@ impl Root {
     }
 
     /// Opens a directory of the cache, and makes it first if there is none.
-    pub(super) fn make_place(&self, place: Place) -> Result<OwnedFd, StorageError> {
+    pub(super) fn make_directory(&self, place: Directory) -> Result<OwnedFd, StorageError> {
         let root = self.make()?;
         let format = make_directory(root, FORMAT.as_ref(), &self.path.join(FORMAT))?;
         make_directory(format, place.name().as_ref(), &place.path(&self.path))

@@ -6,7 +6,7 @@ use ferrite_wasm_abi::ABI_VERSION;
 use serde::{Deserialize, Serialize};
 
 use super::error::ProfileError;
-use super::fingerprint::Canonical;
+use super::fingerprint::FingerprintHasher;
 use super::settings::{METERING, Metering, SECURITY, Security, WASM_FEATURES};
 use super::version::wasmtime_version;
 use crate::rewind::REWRITING_VERSION;
@@ -69,7 +69,7 @@ impl EngineProfile {
         Ok(())
     }
 
-    pub(super) fn encode(&self, canonical: &mut Canonical) {
+    pub(super) fn encode(&self, hasher: &mut FingerprintHasher) {
         let Self {
             abi,
             wasmtime,
@@ -87,26 +87,26 @@ impl EngineProfile {
                     signals_based_traps,
                 },
         } = self;
-        canonical.number("abi", u64::from(*abi));
-        canonical.text("wasmtime", wasmtime);
-        canonical.number("rewriting", u64::from(*rewriting));
-        canonical.number("fuel", u64::from(*fuel));
-        canonical.number("epochs", u64::from(*epochs));
-        canonical.texts("wasm", wasm_features);
-        canonical.number("memory reservation", *memory_reservation_bytes);
-        canonical.number("memory guard", *memory_guard_bytes);
-        canonical.number("guard before memory", u64::from(*guard_before_memory));
-        canonical.number("heap spectre", u64::from(*heap_spectre_mitigation));
-        canonical.number("table spectre", u64::from(*table_spectre_mitigation));
-        canonical.number("nan canonicalization", u64::from(*nan_canonicalization));
-        canonical.number("signals", u64::from(*signals_based_traps));
+        hasher.number("abi", u64::from(*abi));
+        hasher.text("wasmtime", wasmtime);
+        hasher.number("rewriting", u64::from(*rewriting));
+        hasher.number("fuel", u64::from(*fuel));
+        hasher.number("epochs", u64::from(*epochs));
+        hasher.texts("wasm", wasm_features);
+        hasher.number("memory reservation", *memory_reservation_bytes);
+        hasher.number("memory guard", *memory_guard_bytes);
+        hasher.number("guard before memory", u64::from(*guard_before_memory));
+        hasher.number("heap spectre", u64::from(*heap_spectre_mitigation));
+        hasher.number("table spectre", u64::from(*table_spectre_mitigation));
+        hasher.number("nan canonicalization", u64::from(*nan_canonicalization));
+        hasher.number("signals", u64::from(*signals_based_traps));
     }
 
     /// The version string that artifacts carry inside; wasmtime takes at most 255 bytes.
     pub(super) fn version(&self) -> String {
-        let mut canonical = Canonical::new("ferrite engine 2");
-        self.encode(&mut canonical);
-        format!("ferrite-{}", canonical.finish())
+        let mut hasher = FingerprintHasher::new("ferrite engine 2");
+        self.encode(&mut hasher);
+        format!("ferrite-{}", hasher.finish())
     }
 
     fn settings(&self) -> String {

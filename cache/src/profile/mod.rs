@@ -21,7 +21,7 @@ pub use fingerprint::{Fingerprint, FingerprintError};
 pub use settings::{Metering, Security};
 pub use target::{Baseline, Target, UnknownName};
 
-use fingerprint::Canonical;
+use fingerprint::FingerprintHasher;
 
 /// Everything that decides the native code of an artifact.
 ///
@@ -141,13 +141,13 @@ impl Profile {
             cpu_features,
             stack_depth,
         } = self;
-        let mut canonical = Canonical::new("ferrite profile 3");
-        engine.encode(&mut canonical);
-        canonical.text("target", target.triple());
-        canonical.text("baseline", baseline.name());
-        canonical.texts("cpu", cpu_features);
-        canonical.number("stack depth", u64::from(*stack_depth));
-        canonical.finish()
+        let mut hasher = FingerprintHasher::new("ferrite profile 3");
+        engine.encode(&mut hasher);
+        hasher.text("target", target.triple());
+        hasher.text("baseline", baseline.name());
+        hasher.texts("cpu", cpu_features);
+        hasher.number("stack depth", u64::from(*stack_depth));
+        hasher.finish()
     }
 
     /// The version that artifacts carry inside: everything that wasmtime does not check itself.

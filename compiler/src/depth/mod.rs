@@ -35,13 +35,13 @@ mod plan;
 use std::borrow::Cow;
 
 use ferrite_cache::{
-    CodeMovesWriter, DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, DepthPlan, ModuleInfo,
+    CodeOffsetMapWriter, DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan, ModuleInfo,
 };
 use thiserror::Error;
 use wasm_encoder::{Encode, ExportKind, SectionId};
 use wasmparser::BinaryReader;
 
-use crate::sections::{Additions, Own, Piece, content_start, copy};
+use crate::sections::{Additions, Replacement, Section, content_start, copy};
 use plan::Plan;
 
 /// The longest list of moved code, in bytes: half of what a manifest may be in all.
@@ -49,7 +49,7 @@ const MOVES_BYTES_MAX: usize = 512 << 10;
 
 /// A module that counts how deep its calls nest.
 #[derive(Clone, Debug)]
-pub struct Counted {
+pub struct Instrumented {
     /// The module to compile.
     pub wasm: Vec<u8>,
     /// What the host has to know of it.
@@ -111,23 +111,23 @@ impl DepthError {
 /// # Errors
 ///
 /// What about the module stands in the way; nothing about most.
-pub fn count(wasm: &[u8], info: &ModuleInfo) -> Result<Counted, DepthError> {
+pub fn instrument(wasm: &[u8], info: &ModuleInfo) -> Result<Instrumented, DepthError> {
     let mut additions = Additions::default();
     let plan = Plan::read(wasm, info, &mut additions)?;
     additions.mutable_i32(0);
-    additions.export(DEPTH_LEFT_EXPORT, ExportKind::Global, plan.left);
+    additions.export(DEPTH_REMAINING_EXPORT, ExportKind::Global, plan.remaining);
     if let Some(start) = plan.start {
         additions.export(DEPTH_START_EXPORT, ExportKind::Func, start);
     }
-    let mut moves = CodeMovesWriter::default();
-    let wasm = copy(wasm, &additions, |piece, at| {
-        if piece.is(SectionId::Start) {
-            return Ok(Own::Nothing);
+    let mut moves = CodeOffsetMapWriter::default();
+    let wasm = copy(wasm, &additions, |section, at| {
+        if section.is(SectionId::Start) {
+            return Ok(Replacement::Omit);
         }
-        if piece.is(SectionId::Code) {
-            return code(piece, &plan, at, &mut moves).map(Own::Content);
+        if section.is(SectionId::Code) {
+            return code(section, &plan, at, &mut moves).map(Replacement::Content);
         }
-        Ok(Own::Copy)
+        Ok(Replacement::Copy)
     })?;
     let moves = moves.finish();
     if moves.len() > MOVES_BYTES_MAX {
@@ -137,7 +137,7 @@ pub fn count(wasm: &[u8], info: &ModuleInfo) -> Result<Counted, DepthError> {
             max: MOVES_BYTES_MAX,
         });
     }
-    Ok(Counted {
+    Ok(Instrumented {
         wasm,
         plan: DepthPlan {
             start: plan.start.is_some(),
@@ -148,39 +148,41 @@ pub fn count(wasm: &[u8], info: &ModuleInfo) -> Result<Counted, DepthError> {
 
 /// The code section, whose header will stand at `at`.
 fn code(
-    piece: &Piece<'_>,
+    section: &Section<'_>,
     plan: &Plan,
     at: usize,
-    moves: &mut CodeMovesWriter,
+    moves: &mut CodeOffsetMapWriter,
 ) -> Result<Vec<u8>, wasmparser::Error> {
-    let mut reader = BinaryReader::new(piece.content, piece.at);
+    let mut reader = BinaryReader::new(section.content, section.at);
     let count = reader.read_var_u32()?;
     let mut content = Vec::new();
     count.encode(&mut content);
     // (where in the source, where in the content)
-    let mut places = Vec::new();
+    let mut offsets = Vec::new();
     for index in 0..count {
         let header = reader.original_position();
         let size = reader.read_var_u32()? as usize;
         let start = reader.original_position();
         let bytes = reader.read_bytes(size)?;
         let Some(block) = plan.block(index) else {
-            content.extend_from_slice(&piece.content[header - piece.at..start - piece.at + size]);
-            places.push((start, content.len() - size));
+            content.extend_from_slice(
+                &section.content[header - section.at..start - section.at + size],
+            );
+            offsets.push((start, content.len() - size));
             continue;
         };
-        let body = body::counting(bytes, start, plan.left, block)?;
+        let body = body::instrument(bytes, start, plan.remaining, block)?;
         (body.bytes.len() as u32).encode(&mut content);
         let base = content.len();
-        places.extend(
-            body.places
+        offsets.extend(
+            body.offsets
                 .into_iter()
                 .map(|(source, within)| (source, base + within)),
         );
         content.extend_from_slice(&body.bytes);
     }
     let base = content_start(at, content.len());
-    for (source, within) in places {
+    for (source, within) in offsets {
         moves.push(source, base + within);
     }
     Ok(content)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ferrite_cache::{DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, ModuleInfo};
+use ferrite_cache::{DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, ModuleInfo};
 use wasm_encoder::{BlockType, Encode, SectionId, ValType};
 use wasmparser::{CompositeInnerType, FuncType, Operator, Parser, Payload, TypeRef};
 
@@ -12,7 +12,7 @@ use crate::sections::Additions;
 /// What of a module is counted, and by what.
 pub(super) struct Plan {
     /// The global that holds how much deeper calls may nest.
-    pub(super) left: u32,
+    pub(super) remaining: u32,
     /// The start function.
     pub(super) start: Option<u32>,
     /// For each function that the module defines, the block around its body, if it is counted.
@@ -27,7 +27,7 @@ impl Plan {
         additions: &mut Additions,
     ) -> Result<Self, DepthError> {
         let mut plan = Self {
-            left: 0,
+            remaining: 0,
             start: None,
             blocks: Vec::new(),
         };
@@ -47,18 +47,18 @@ impl Plan {
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
                         if let TypeRef::Global(_) = import?.ty {
-                            plan.left += 1;
+                            plan.remaining += 1;
                         }
                     }
                 }
                 Payload::FunctionSection(section) => {
                     types_of = section.into_iter().collect::<Result<Vec<u32>, _>>()?;
                 }
-                Payload::GlobalSection(section) => plan.left += section.count(),
+                Payload::GlobalSection(section) => plan.remaining += section.count(),
                 Payload::ExportSection(section) => {
                     for export in section {
                         let found = export?.name;
-                        let reserved = [DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT];
+                        let reserved = [DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT];
                         if let Some(name) = reserved.into_iter().find(|name| *name == found) {
                             return Err(DepthError::Reserved { name });
                         }

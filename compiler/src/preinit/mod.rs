@@ -14,7 +14,7 @@
 //! or changes it is refused, with the reason, and then the module stays as it is; `outside` has
 //! the list. What a language's SDK vouches for by the marker is let through: `Trust`.
 
-mod outside;
+mod host;
 mod start;
 
 use ferrite_cache::{Digest, OffsetShift, Rewind};
@@ -50,12 +50,12 @@ pub enum Preinit {
 
 /// Who vouches for what a start reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
+enum RandomBytes {
     /// Nobody: a random number would be the same in every instance without the author's knowing.
-    Nobody,
+    Refused,
     /// The SDK, by its marker: what its runtime draws in the start seeds hash tables and
     /// schedulers, and no secret.
-    Sdk,
+    Seeded,
 }
 
 /// The start that a module has.
@@ -114,7 +114,7 @@ pub fn has_start(wasm: &[u8]) -> bool {
 /// Has a rewritten other module tell its code's offsets as those of the source.
 ///
 /// All code moves by one distance, since the sections before it have another length.
-pub(crate) fn trace_back(rewind: &mut Rewind, source: &[u8], other: &[u8]) {
+pub(crate) fn map_offsets_to_source(rewind: &mut Rewind, source: &[u8], other: &[u8]) {
     let (Rewind::Allowed(plan), Some(from), Some(to)) =
         (rewind, code_start(source), code_start(other))
     else {
@@ -146,17 +146,17 @@ fn run(wasm: &[u8], start: Start) -> Result<Vec<u8>, String> {
     if start.names_first {
         return Err("its name section stands before its code".to_owned());
     }
-    let trust = if start.marked {
-        Trust::Sdk
+    let random_bytes = if start.marked {
+        RandomBytes::Seeded
     } else {
-        Trust::Nobody
+        RandomBytes::Refused
     };
     let mut wizer = Wizer::new();
     wizer.init_func(INITIALIZE_EXPORT);
     let (context, instrumented) = wizer
         .instrument(wasm)
         .map_err(|error| format!("{error:#}"))?;
-    let mut state = start::run(&instrumented, trust, Digest::of(wasm))?;
+    let mut state = start::run(&instrumented, random_bytes, Digest::of(wasm))?;
     pollster::block_on(wizer.snapshot(&context, &mut state)).map_err(|error| format!("{error:#}"))
 }
 

@@ -11,8 +11,8 @@ use wasmi::{
 use wasmparser::ValType;
 use wasmtime_wizer::{InstanceState, SnapshotVal};
 
-use super::Trust;
-use super::outside::{self, Outside};
+use super::RandomBytes;
+use super::host::{self, PreinitHost};
 
 /// Instructions that a start may run, more or less: some seconds of interpretation. Go's takes
 /// about a hundredth of it.
@@ -35,7 +35,7 @@ pub(super) struct State {
 /// # Errors
 ///
 /// Why the module has to stay as it is.
-pub(super) fn run(wasm: &[u8], trust: Trust, source: Digest) -> Result<State, String> {
+pub(super) fn run(wasm: &[u8], random_bytes: RandomBytes, source: Digest) -> Result<State, String> {
     let mut config = Config::default();
     config
         .consume_fuel(true)
@@ -47,13 +47,13 @@ pub(super) fn run(wasm: &[u8], trust: Trust, source: Digest) -> Result<State, St
         .memory_size(MEMORY_BYTES_MAX)
         .trap_on_grow_failure(true)
         .build();
-    let mut store = Store::new(&engine, Outside::new(limits, trust, source));
-    store.limiter(|outside| &mut outside.limits);
+    let mut store = Store::new(&engine, PreinitHost::new(limits, random_bytes, source));
+    store.limiter(|host| &mut host.limits);
     store
         .set_fuel(FUEL_MAX)
         .map_err(|error| error.to_string())?;
     let mut linker = Linker::new(&engine);
-    outside::add(&mut linker, &module).map_err(|error| error.to_string())?;
+    host::add(&mut linker, &module).map_err(|error| error.to_string())?;
     let instance = linker
         .instantiate_and_start(&mut store, &module)
         .map_err(|error| reason(&error))?;
@@ -83,7 +83,7 @@ fn reason(error: &wasmi::Error) -> String {
 }
 
 impl State {
-    fn read(store: &Store<Outside>, instance: Instance) -> Self {
+    fn read(store: &Store<PreinitHost>, instance: Instance) -> Self {
         let mut state = Self {
             globals: HashMap::new(),
             memories: HashMap::new(),

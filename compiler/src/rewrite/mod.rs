@@ -15,16 +15,16 @@
 //! `splice` writes the other one. It copies every byte that it need not change, so function names
 //! and indices stay, and code offsets move only where `RewindPlan::offsets` says.
 
-mod decide;
+mod apply;
 mod grow;
-mod splice;
+mod plan;
 
 use std::borrow::Cow;
 
 use ferrite_cache::Rewind;
 use wasmparser::Error;
 
-pub use decide::RESERVED_PREFIX;
+pub use plan::RESERVED_PREFIX;
 
 /// A module that the pass has gone over.
 #[derive(Clone, Debug)]
@@ -41,11 +41,11 @@ pub struct Rewritten<'a> {
 ///
 /// None for a module that was validated; a module that was not may be refused.
 pub fn rewrite(wasm: &[u8]) -> Result<Rewritten<'_>, Error> {
-    match decide::decide(wasm)? {
-        decide::Decision::Refuse(reason) => Ok(Rewritten {
+    match plan::plan(wasm)? {
+        plan::Decision::Refuse(reason) => Ok(Rewritten {
             wasm: Cow::Borrowed(wasm),
             rewind: Rewind::Refused { reason },
         }),
-        decide::Decision::Allow(plan) => splice::splice(wasm, &plan),
+        plan::Decision::Allow(plan) => apply::apply(wasm, &plan),
     }
 }

@@ -1,4 +1,4 @@
-//! The walls around the compile worker: what a process that compiles foreign code may still do.
+//! The status around the compile worker: what a process that compiles foreign code may still do.
 //!
 //! A worker reads a module from one pipe and writes native code to another; it needs memory,
 //! threads and processor time, and nothing else. [`enter`] takes everything else away before the
@@ -37,7 +37,7 @@ impl Default for SandboxLimits {
 
 /// How much of the sandbox the kernel could build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Walls {
+pub struct SandboxStatus {
     /// Whether landlock stands; seccomp refuses the same calls, so this is a second wall.
     pub landlock: Landlock,
 }
@@ -98,7 +98,7 @@ pub enum SandboxError {
 /// Takes from this thread, and from all that it starts, everything a compilation does not need.
 ///
 /// Call it first thing in a process of its own, before any other thread and before foreign input.
-pub fn enter(limits: SandboxLimits) -> Result<Walls, SandboxError> {
+pub fn enter(limits: SandboxLimits) -> Result<SandboxStatus, SandboxError> {
     set_limits(limits)?;
     let process =
         |property| move |source: rustix::io::Errno| SandboxError::Process { property, source };
@@ -110,7 +110,7 @@ pub fn enter(limits: SandboxLimits) -> Result<Walls, SandboxError> {
     syscalls::close_inherited().map_err(SandboxError::Descriptors)?;
     let landlock = deny_paths_and_ports().map_err(SandboxError::Landlock)?;
     syscalls::filter().map_err(SandboxError::Filter)?;
-    Ok(Walls { landlock })
+    Ok(SandboxStatus { landlock })
 }
 
 fn set_limits(limits: SandboxLimits) -> Result<(), SandboxError> {

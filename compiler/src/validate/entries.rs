@@ -5,8 +5,8 @@ use ferrite_wasm_abi::{ALLOC_EXPORT, DEALLOC_EXPORT, INITIALIZE_EXPORT, MEMORY_E
 use wasmparser::ExternalKind;
 
 use super::error::ValidateError;
+use super::names::display_name;
 use super::sections::Sections;
-use super::spelling::shown;
 
 /// Exported functions that a message lists at most when none is an entry.
 const SEEN_MAX: usize = 4;
@@ -153,7 +153,7 @@ fn no_entry(sections: &Sections<'_>) -> ValidateError {
             } else {
                 signature.to_string()
             };
-            format!("`{}` is {reason}", shown(name))
+            format!("`{}` is {reason}", display_name(name))
         })
         .collect();
     if seen.len() > SEEN_MAX {

@@ -43,10 +43,10 @@ pub enum ValidateError {
     },
     /// The module is larger or more complex than the bounds allow.
     #[error("{what}: {found}, where at most {max} are allowed (`{bound}`, at offset {offset:#x})")]
-    Bound {
+    LimitExceeded {
         /// What was measured, with its unit.
         what: &'static str,
-        /// Name of the field in [`Bounds`](crate::Bounds).
+        /// Name of the field in [`SourceLimits`](crate::SourceLimits).
         bound: &'static str,
         /// How much was found.
         found: u64,
@@ -142,7 +142,7 @@ impl ValidateError {
             Self::Truncated { bytes } => Some(bytes),
             Self::Malformed { offset, .. }
             | Self::FeatureOff { offset, .. }
-            | Self::Bound { offset, .. }
+            | Self::LimitExceeded { offset, .. }
             | Self::UnknownImport { offset, .. }
             | Self::ImportSignature { offset, .. }
             | Self::ImportKind { offset, .. }

@@ -7,8 +7,8 @@ use ferrite_wasm_abi::{
 use wasmparser::{ExternalKind, TypeRef};
 
 use super::error::ValidateError;
+use super::names::{display_name, nearest};
 use super::sections::Sections;
-use super::spelling::{nearest, shown};
 
 /// Host functions that take and fill no memory; a module without memory may import these.
 const WITHOUT_POINTERS: &[&str] = &[
@@ -133,7 +133,11 @@ fn check_one(
 
 /// Module and name of an import as a message shows them.
 fn shown_import(import: &wasmparser::Import<'_>) -> String {
-    format!("{}.{}", shown(import.module), shown(import.name))
+    format!(
+        "{}.{}",
+        display_name(import.module),
+        display_name(import.name)
+    )
 }
 
 /// The host function behind an import's name.

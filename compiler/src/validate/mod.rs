@@ -2,19 +2,19 @@
 
 mod entries;
 mod error;
-mod foreign;
+mod file_format;
 mod function;
 mod imports;
+mod names;
 mod proposals;
 mod sections;
-mod spelling;
 
 use std::borrow::Cow;
 
 use ferrite_cache::ModuleInfo;
 use wasmparser::{Chunk, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator};
 
-use crate::bounds::Bounds;
+use crate::limits::SourceLimits;
 use crate::rewrite::{Rewritten, rewrite};
 use sections::Sections;
 
@@ -33,18 +33,18 @@ const MAGIC: &[u8; 4] = b"\0asm";
 /// The first thing that is wrong, with its offset and what to do about it.
 ///
 /// ```
-/// use ferrite_compiler::{Bounds, validate};
-/// let error = validate(b"\x7fELF", &Bounds::default()).unwrap_err();
+/// use ferrite_compiler::{SourceLimits, validate};
+/// let error = validate(b"\x7fELF", &SourceLimits::default()).unwrap_err();
 /// assert_eq!(error.offset(), Some(0));
 /// ```
-pub fn validate(source: &[u8], bounds: &Bounds) -> Result<ModuleInfo, ValidateError> {
+pub fn validate(source: &[u8], bounds: &SourceLimits) -> Result<ModuleInfo, ValidateError> {
     validate_and_rewrite(source, bounds).map(|(info, _)| info)
 }
 
 /// The same, and the module that is to be compiled in its place.
 pub(crate) fn validate_and_rewrite<'a>(
     source: &'a [u8],
-    bounds: &Bounds,
+    bounds: &SourceLimits,
 ) -> Result<(ModuleInfo, Cow<'a, [u8]>), ValidateError> {
     let sections = read(source, bounds)?;
     let imports = imports::check(&sections).collect::<Result<Vec<_>, _>>()?;
@@ -59,7 +59,7 @@ pub(crate) fn validate_and_rewrite<'a>(
 /// Where the module itself is not valid, that is all there is; otherwise every import is judged,
 /// and the entries.
 #[must_use]
-pub fn problems(source: &[u8], bounds: &Bounds) -> Vec<ValidateError> {
+pub fn problems(source: &[u8], bounds: &SourceLimits) -> Vec<ValidateError> {
     match read(source, bounds) {
         Ok(sections) => imports::check(&sections)
             .filter_map(Result::err)
@@ -70,9 +70,9 @@ pub fn problems(source: &[u8], bounds: &Bounds) -> Vec<ValidateError> {
 }
 
 /// Reads a module that is valid by the specification and within the bounds.
-fn read<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Sections<'a>, ValidateError> {
+fn read<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Sections<'a>, ValidateError> {
     if source.len() as u64 > bounds.source_bytes_max {
-        return Err(ValidateError::Bound {
+        return Err(ValidateError::LimitExceeded {
             what: "bytes of the module",
             bound: "source_bytes_max",
             found: source.len() as u64,
@@ -80,7 +80,7 @@ fn read<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Sections<'a>, ValidateE
             offset: 0,
         });
     }
-    if let Some(found) = foreign::describe(source) {
+    if let Some(found) = file_format::describe_other(source) {
         return Err(ValidateError::NotWasm { found });
     }
     walk(source, bounds).map_err(|fault| match fault {
@@ -110,7 +110,7 @@ impl From<ValidateError> for Fault {
 /// Validates section by section and collects what is needed later.
 ///
 /// The bounds of a section are checked by the count it begins with, before it is validated.
-fn walk<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Sections<'a>, Fault> {
+fn walk<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Sections<'a>, Fault> {
     let mut parser = Parser::new(0);
     parser.set_features(proposals::enabled());
     let mut validator = Validator::new_with_features(proposals::enabled());

@@ -11,7 +11,7 @@ use wasmparser::{
 
 use super::Fault;
 use super::error::ValidateError;
-use crate::bounds::Bounds;
+use crate::limits::SourceLimits;
 
 /// Bytes of the module's own name that are kept at most.
 const NAME_BYTES_MAX: usize = 128;
@@ -55,7 +55,7 @@ impl Count {
         if found <= max {
             return Ok(());
         }
-        Err(ValidateError::Bound {
+        Err(ValidateError::LimitExceeded {
             what,
             bound,
             found,
@@ -81,7 +81,11 @@ macro_rules! check_count {
 
 impl<'a> Sections<'a> {
     /// Holds a section against its bounds, before anything in it is validated or kept.
-    pub(super) fn check_bounds(&self, payload: &Payload<'a>, bounds: &Bounds) -> Result<(), Fault> {
+    pub(super) fn check_bounds(
+        &self,
+        payload: &Payload<'a>,
+        bounds: &SourceLimits,
+    ) -> Result<(), Fault> {
         match payload {
             Payload::TypeSection(types) => {
                 let offset = types.range().start;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ferrite_cache::bundle::KeyId;
-use ferrite_cache::handoff::Answer;
+use ferrite_cache::worker_protocol::CompileResponse;
 use ferrite_cache::{Cache, Digest, KeyLock, Manifest, Profile, VerifiedArtifact};
 use parking_lot::{Condvar, Mutex};
 
@@ -167,7 +167,7 @@ impl Acquire {
         }
         let profile = self.candidates(depth).first()?;
         let cache = self.cache.as_ref()?;
-        let artifact = cache.lookup_at_once(digest, profile, AT_ONCE_BYTES_MAX)?;
+        let artifact = cache.lookup_nonblocking(digest, profile, AT_ONCE_BYTES_MAX)?;
         if artifact.manifest().signed_by.is_some_and(revoked) {
             return None;
         }
@@ -326,11 +326,11 @@ impl Acquire {
             let _turn = self.compiling.wait();
             let started = Instant::now();
             let answer = compile_worker::compile(&self.worker, profile, source);
-            let done = matches!(answer, Ok(Answer::Compiled { .. }));
+            let done = matches!(answer, Ok(CompileResponse::Compiled { .. }));
             self.stats.count_compiled(started.elapsed(), done);
             answer?
         };
-        let Answer::Compiled {
+        let CompileResponse::Compiled {
             manifest,
             source: wasm,
             artifact,

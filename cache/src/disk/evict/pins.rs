@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::disk::error::StorageError;
-use crate::disk::layout::Place;
+use crate::disk::layout::Directory;
 use crate::disk::lock::ChangeLock;
-use crate::disk::lookup::examine::len_of;
-use crate::disk::private::{Found, names_in, open_file, sync_directory};
-use crate::disk::publish::temporary::Temporary;
+use crate::disk::private::{Opened, names_in, open_file, sync_directory};
+use crate::disk::publish::temporary_file::TemporaryFile;
 use crate::disk::root::Root;
+use crate::disk::stat::len_of;
 
 /// The longest file of pins that is read, in bytes: more than half a million sources.
 const PINS_BYTES_MAX: u64 = 64 << 20;
@@ -43,11 +43,11 @@ pub(in crate::disk) fn set(
     pins.sources.sort_unstable();
     // A path that is not text cannot be written as JSON.
     let bytes = serde_json::to_vec(&pins).map_err(|error| invalid(error.into()))?;
-    let temporary = Temporary::write(root, &bytes)?;
+    let temporary = TemporaryFile::write(root, &bytes)?;
     let _lock = ChangeLock::acquire(root)?;
-    let directory = root.make_place(Place::Pins)?;
+    let directory = root.make_directory(Directory::Pins)?;
     temporary.publish(root, &directory, &name_of(&pins.holder))?;
-    sync_directory(&directory, &Place::Pins.path(root.path()))
+    sync_directory(&directory, &Directory::Pins.path(root.path()))
 }
 
 /// Every holder's pins together; the caller holds the change lock. Those whose holder is gone are
@@ -57,19 +57,19 @@ pub(in crate::disk) fn set(
 /// needs.
 pub(in crate::disk) fn all(root: &Root) -> Result<HashSet<Digest>, StorageError> {
     let mut pinned = HashSet::new();
-    let Some(directory) = root.open_place(Place::Pins)? else {
+    let Some(directory) = root.open_directory(Directory::Pins)? else {
         return Ok(pinned);
     };
-    let place = Place::Pins.path(root.path());
+    let place = Directory::Pins.path(root.path());
     let names =
         names_in(&directory).map_err(|error| StorageError::reading("list", &place, error))?;
     for (name, _) in names {
         let path = place.join(&name);
         let unreadable = |error| StorageError::reading("read the pins in", &path, error);
         let (file, stat) = match open_file(&directory, &name).map_err(unreadable)? {
-            Found::Fit(file, stat) => (file, stat),
-            Found::Absent => continue,
-            Found::Unfit(what) => {
+            Opened::Private(file, stat) => (file, stat),
+            Opened::Absent => continue,
+            Opened::Rejected(what) => {
                 return Err(unreadable(std::io::Error::other(format!("it is {what}"))));
             }
         };

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat, flock, openat, unlinkat};
 
-use crate::disk::layout::Place;
+use crate::disk::layout::Directory;
 use crate::disk::lock::remove_if_free;
-use crate::disk::lookup::examine::last_use;
 use crate::disk::private::names_in;
 use crate::disk::root::Root;
+use crate::disk::stat::last_use;
 
 /// A temporary file younger than this is left alone: between its creation and its lock, it looks as
 /// if its writer were dead.
@@ -19,7 +19,7 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 /// Removes temporary files and locks whose processes are gone. It stops where the disk does not let
 /// it: leftovers cost room, nothing else.
 pub(in crate::disk) fn leftovers(root: &Root) {
-    if let Ok(Some(directory)) = root.open_place(Place::Temporary)
+    if let Ok(Some(directory)) = root.open_directory(Directory::Temporary)
         && let Ok(names) = names_in(&directory)
     {
         for (name, stat) in &names {
@@ -28,7 +28,7 @@ pub(in crate::disk) fn leftovers(root: &Root) {
             }
         }
     }
-    if let Ok(Some(directory)) = root.open_place(Place::Locks)
+    if let Ok(Some(directory)) = root.open_directory(Directory::Locks)
         && let Ok(names) = names_in(&directory)
     {
         for (name, _) in &names {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use super::reading::Patience;
+use super::read_mode::ReadMode;
 use crate::digest::Digest;
 
 /// From this length on, mapping a file is faster than reading it. Measured on an EPYC with warm
@@ -14,20 +14,16 @@ const MAPPED_LEN_MIN: u64 = 1 << 20;
 const CHUNK_LEN: usize = 64 << 10;
 
 /// The digest of a file's first `len` bytes, which must be all there are.
-pub(in crate::disk) fn digest_of_file(
-    file: &File,
-    len: u64,
-    patience: Patience,
-) -> io::Result<Digest> {
+pub(in crate::disk) fn digest_of_file(file: &File, len: u64, mode: ReadMode) -> io::Result<Digest> {
     // Whoever touches a mapped page waits for it.
-    if len >= MAPPED_LEN_MIN && patience == Patience::Disk {
+    if len >= MAPPED_LEN_MIN && mode == ReadMode::Blocking {
         digest_mapped(file, len)
     } else {
-        digest_read(file, len, patience)
+        digest_read(file, len, mode)
     }
 }
 
-fn digest_read(file: &File, len: u64, patience: Patience) -> io::Result<Digest> {
+fn digest_read(file: &File, len: u64, mode: ReadMode) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     let mut chunk = [0; CHUNK_LEN];
     let mut read = 0;
@@ -37,7 +33,7 @@ fn digest_read(file: &File, len: u64, patience: Patience) -> io::Result<Digest> 
             .unwrap_or(CHUNK_LEN)
             .saturating_add(1)
             .min(CHUNK_LEN);
-        let count = patience.read_at(file, &mut chunk[..wanted], read)?;
+        let count = mode.read_at(file, &mut chunk[..wanted], read)?;
         if count == 0 {
             break;
         }
@@ -74,7 +70,7 @@ fn digest_mapped(file: &File, len: u64) -> io::Result<Digest> {
 mod tests {
     use std::io::Write;
 
-    use super::super::reading::Patience;
+    use super::super::read_mode::ReadMode;
     use super::{CHUNK_LEN, MAPPED_LEN_MIN, digest_mapped, digest_of_file, digest_read};
     use crate::digest::Digest;
 
@@ -96,11 +92,11 @@ mod tests {
             file.write_all(&bytes).expect("it takes the bytes");
             let expected = Digest::of(&bytes);
             let len = len as u64;
-            let whole = |patience| digest_of_file(&file, len, patience).expect("intact");
-            let read = |len| digest_read(&file, len, Patience::Disk);
-            assert_eq!(whole(Patience::Disk), expected);
+            let whole = |mode| digest_of_file(&file, len, mode).expect("intact");
+            let read = |len| digest_read(&file, len, ReadMode::Blocking);
+            assert_eq!(whole(ReadMode::Blocking), expected);
             // It has just been written, so it is in memory.
-            assert_eq!(whole(Patience::None), expected);
+            assert_eq!(whole(ReadMode::NonBlocking), expected);
             assert_eq!(read(len).expect("intact"), expected);
             if len > 0 {
                 assert_eq!(digest_mapped(&file, len).expect("intact"), expected);

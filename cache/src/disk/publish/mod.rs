@@ -1,8 +1,6 @@
 //! Storing, so that a crash at any moment leaves the old state or the new one.
 
-pub(crate) mod side_by_side;
-pub(crate) mod step;
-pub(crate) mod temporary;
+pub(in crate::disk) mod temporary_file;
 
 use std::os::fd::OwnedFd;
 
@@ -10,16 +8,16 @@ use rustix::fs::{AtFlags, FileType, statat};
 
 use super::artifact::VerifiedArtifact;
 use super::error::StorageError;
-use super::layout::{Key, Kind, Place};
+use super::layout::{Directory, FileKind, Key};
 use super::lock::ChangeLock;
 use super::lookup;
 use super::private::sync_directory;
 use super::root::Root;
 use crate::digest::Digest;
-use crate::disk::lookup::examine::{self, Examined, Purpose};
+use crate::disk::lookup::integrity::{self, Integrity, Purpose};
 use crate::disk::lookup::quarantine::{move_artifact, move_file};
-use crate::disk::publish::step::Step;
-use crate::disk::publish::temporary::{Temporary, Written};
+use crate::disk::publish::temporary_file::{TemporaryFile, UnsyncedFile};
+use crate::disk::step::Step;
 
 /// Stores an artifact and its manifest, and reads them back; `None` if they did not read back.
 ///
@@ -36,42 +34,42 @@ pub(super) fn artifact(
     if let Some(existing) = lookup::artifact(root, key)? {
         return Ok(Some(existing));
     }
-    let artifact = Written::new(root, artifact)?;
-    let manifest = Written::new(root, manifest)?;
+    let artifact = UnsyncedFile::new(root, artifact)?;
+    let manifest = UnsyncedFile::new(root, manifest)?;
     let (artifact, manifest) = artifact.sync_both(manifest, root)?;
 
     let lock = ChangeLock::acquire(root)?;
     root.reached(Step::Locked);
-    match examine::artifact(root, key, Purpose::Use)? {
-        Examined::Intact(existing) => return lookup::executable(root, key, existing).map(Some),
-        Examined::Damaged(_) => move_artifact(root, key)?,
-        Examined::Absent => {}
+    match integrity::artifact(root, key, Purpose::Use)? {
+        Integrity::Intact(existing) => return lookup::mappable(root, key, existing).map(Some),
+        Integrity::Damaged(_) => move_artifact(root, key)?,
+        Integrity::Absent => {}
     }
-    let directory = root.make_place(key.place())?;
+    let directory = root.make_directory(key.directory())?;
     name(
         root,
-        key.place(),
+        key.directory(),
         &directory,
         artifact,
-        &Kind::Artifact.file_name(&key.source),
+        &FileKind::Artifact.file_name(&key.source),
     )?;
     root.reached(Step::ArtifactNamed);
     name(
         root,
-        key.place(),
+        key.directory(),
         &directory,
         manifest,
-        &Kind::Manifest.file_name(&key.source),
+        &FileKind::Manifest.file_name(&key.source),
     )?;
     root.reached(Step::ManifestNamed);
-    let examined = examine::artifact(root, key, Purpose::Use)?;
+    let examined = integrity::artifact(root, key, Purpose::Use)?;
     drop(lock);
 
-    sync_directory(&directory, &key.place().path(root.path()))?;
+    sync_directory(&directory, &key.directory().path(root.path()))?;
     root.reached(Step::DirectorySynced);
     match examined {
-        Examined::Intact(artifact) => lookup::executable(root, key, artifact).map(Some),
-        Examined::Absent | Examined::Damaged(_) => Ok(None),
+        Integrity::Intact(artifact) => lookup::mappable(root, key, artifact).map(Some),
+        Integrity::Absent | Integrity::Damaged(_) => Ok(None),
     }
 }
 
@@ -80,23 +78,23 @@ pub(super) fn source(root: &Root, digest: &Digest, bytes: &[u8]) -> Result<(), S
     if lookup::source(root, digest)?.is_some() {
         return Ok(());
     }
-    let temporary = Temporary::write(root, bytes)?;
+    let temporary = TemporaryFile::write(root, bytes)?;
 
     let lock = ChangeLock::acquire(root)?;
     root.reached(Step::Locked);
-    let directory = root.make_place(Place::Sources)?;
+    let directory = root.make_directory(Directory::Sources)?;
     // Whoever else stores this source meanwhile stores the same bytes.
     name(
         root,
-        Place::Sources,
+        Directory::Sources,
         &directory,
         temporary,
-        &Kind::Source.file_name(digest),
+        &FileKind::Source.file_name(digest),
     )?;
     root.reached(Step::SourceNamed);
     drop(lock);
 
-    sync_directory(&directory, &Place::Sources.path(root.path()))?;
+    sync_directory(&directory, &Directory::Sources.path(root.path()))?;
     root.reached(Step::DirectorySynced);
     Ok(())
 }
@@ -104,9 +102,9 @@ pub(super) fn source(root: &Root, digest: &Digest, bytes: &[u8]) -> Result<(), S
 /// Gives a file its name; what is not the cache's goes to the quarantine first.
 fn name(
     root: &Root,
-    place: Place,
+    place: Directory,
     directory: &OwnedFd,
-    temporary: Temporary,
+    temporary: TemporaryFile,
     name: &str,
 ) -> Result<(), StorageError> {
     if is_directory(directory, name) {

@@ -6,7 +6,7 @@
 /// functions, an interpreter compiled to wasm bodies of several hundred kilobytes) and keep the
 /// time and memory of a compilation in proportion to the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct SourceLimits {
     /// Bytes of the binary module.
     pub source_bytes_max: u64,
     /// Bytes of a module in the text format, which takes up to eighty times its size to parse.
@@ -45,7 +45,7 @@ pub struct Bounds {
     pub data_segments_max: u32,
 }
 
-impl Default for Bounds {
+impl Default for SourceLimits {
     fn default() -> Self {
         Self {
             source_bytes_max: 64 << 20,

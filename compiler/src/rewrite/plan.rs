@@ -62,7 +62,7 @@ pub(super) struct Growth {
 }
 
 /// Reads a valid module and decides.
-pub(super) fn decide(wasm: &[u8]) -> Result<Decision, Error> {
+pub(super) fn plan(wasm: &[u8]) -> Result<Decision, Error> {
     let mut facts = Facts::default();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Some(reason) = facts.take(payload?)? {

@@ -8,14 +8,14 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 /// What a read may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::disk) enum Patience {
+pub(in crate::disk) enum ReadMode {
     /// The disk.
-    Disk,
+    Blocking,
     /// Nothing: what the system does not hold in memory is an error.
-    None,
+    NonBlocking,
 }
 
-impl Patience {
+impl ReadMode {
     /// Reads what there is at `offset`, as far as `buffer` has room; 0 at the end of the file.
     pub(in crate::disk) fn read_at(
         self,
@@ -24,9 +24,9 @@ impl Patience {
         offset: u64,
     ) -> io::Result<usize> {
         match self {
-            Self::Disk => file.read_at(buffer, offset),
+            Self::Blocking => file.read_at(buffer, offset),
             // File systems that cannot tell say that they do not support it.
-            Self::None => {
+            Self::NonBlocking => {
                 let mut buffers = [IoSliceMut::new(buffer)];
                 Ok(preadv2(file, &mut buffers, offset, ReadWriteFlags::NOWAIT)?)
             }
@@ -38,7 +38,7 @@ impl Patience {
         Reader {
             file,
             offset: 0,
-            patience: self,
+            mode: self,
         }
     }
 }
@@ -47,12 +47,12 @@ impl Patience {
 pub(in crate::disk) struct Reader<'a> {
     file: &'a File,
     offset: u64,
-    patience: Patience,
+    mode: ReadMode,
 }
 
 impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.patience.read_at(self.file, buffer, self.offset)?;
+        let read = self.mode.read_at(self.file, buffer, self.offset)?;
         self.offset += read as u64;
         Ok(read)
     }

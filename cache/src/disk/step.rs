@@ -33,4 +33,4 @@ pub enum Step {
 }
 
 /// What is told about every step.
-pub(in crate::disk) type Observer = Arc<dyn Fn(Step) + Send + Sync>;
+pub(super) type Observer = Arc<dyn Fn(Step) + Send + Sync>;

@@ -7,12 +7,12 @@ use wasm_encoder::{ConstExpr, Encode, ExportKind, MemoryType, SectionId, ValType
 use wasmparser::{Error, Operator};
 
 use super::Rewritten;
-use super::decide::{Growth, Plan, RESERVED_PREFIX};
 use super::grow::{GrowthGlobals, body};
-use crate::sections::{Additions, Own, Piece, content_start, copy};
+use super::plan::{Growth, Plan, RESERVED_PREFIX};
+use crate::sections::{Additions, Replacement, Section, content_start, copy};
 
 /// Puts into `wasm` what `plan` says.
-pub(super) fn splice<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, Error> {
+pub(super) fn apply<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, Error> {
     let growth = plan.growth.map(|growth| {
         let first = plan.globals;
         let globals = GrowthGlobals {
@@ -63,21 +63,22 @@ pub(super) fn splice<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, E
 
     let growth = growth.map(|(_, globals)| globals);
     let mut offsets = Vec::new();
-    let bytes = copy(wasm, &additions, |piece, at| {
-        if piece.is(SectionId::Start) {
+    let bytes = copy(wasm, &additions, |section, at| {
+        if section.is(SectionId::Start) {
             // The function is exported instead.
-            return Ok(Own::Nothing);
+            return Ok(Replacement::Omit);
         }
-        if piece.is(SectionId::Code) {
-            return code(piece, &additions, growth, plan, at, &mut offsets).map(Own::Content);
+        if section.is(SectionId::Code) {
+            return code(section, &additions, growth, plan, at, &mut offsets)
+                .map(Replacement::Content);
         }
-        if piece.is(SectionId::Memory) && !memory.is_empty() {
+        if section.is(SectionId::Memory) && !memory.is_empty() {
             let mut content = Vec::new();
             1_u32.encode(&mut content);
             content.extend_from_slice(&memory);
-            return Ok(Own::Content(content));
+            return Ok(Replacement::Content(content));
         }
-        Ok(Own::Copy)
+        Ok(Replacement::Copy)
     })?;
     Ok(Rewritten {
         wasm: Cow::Owned(bytes),
@@ -135,15 +136,15 @@ fn memory_with_headroom(growth: Growth) -> MemoryType {
 /// The code, in which `memory.grow` and `memory.size` become a call and a global. The section's
 /// header will stand at `at`; notes in `offsets` what moved.
 fn code(
-    piece: &Piece<'_>,
+    section: &Section<'_>,
     additions: &Additions,
     growth: Option<GrowthGlobals>,
     plan: &Plan,
     at: usize,
     offsets: &mut Vec<OffsetShift>,
 ) -> Result<Vec<u8>, Error> {
-    let (added, entries) = additions.of(piece.id);
-    let mut reader = wasmparser::BinaryReader::new(piece.content, piece.at);
+    let (added, entries) = additions.of(section.id);
+    let mut reader = wasmparser::BinaryReader::new(section.content, section.at);
     let count = reader.read_var_u32()?;
     let mut content = Vec::new();
     (count + added).encode(&mut content);
@@ -153,12 +154,12 @@ fn code(
         let before = reader.original_position();
         let size = reader.read_var_u32()? as usize;
         let start = reader.original_position();
-        let bytes = &piece.content[start - piece.at..start - piece.at + size];
+        let bytes = &section.content[start - section.at..start - section.at + size];
         reader.read_bytes(size)?;
         let patched = patch(bytes, start, growth, plan)?;
         if patched.bytes.len() == size {
             // As it was written, which need not be the shortest way.
-            content.extend_from_slice(&piece.content[before - piece.at..start - piece.at]);
+            content.extend_from_slice(&section.content[before - section.at..start - section.at]);
         } else {
             (patched.bytes.len() as u32).encode(&mut content);
         }

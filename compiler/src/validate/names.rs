@@ -4,7 +4,7 @@
 const SHOWN_CHARS_MAX: usize = 80;
 
 /// A name from a module as it may stand in a message: no control characters, of bounded length.
-pub(super) fn shown(name: &str) -> String {
+pub(super) fn display_name(name: &str) -> String {
     let mut shown: String = name
         .chars()
         .take(SHOWN_CHARS_MAX)
@@ -49,7 +49,7 @@ fn distance(from: &[u8], to: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{distance, nearest, shown};
+    use super::{display_name, distance, nearest};
 
     #[test]
     fn distances_are_those_of_the_textbook() {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn names_are_shown_without_control_characters_and_bounded() {
-        assert_eq!(shown("a\r\n\u{1b}[2J"), "a\\r\\n\\u{1b}[2J");
-        assert!(shown(&"x".repeat(1_000)).len() < 100);
+        assert_eq!(display_name("a\r\n\u{1b}[2J"), "a\\r\\n\\u{1b}[2J");
+        assert!(display_name(&"x".repeat(1_000)).len() < 100);
     }
 }

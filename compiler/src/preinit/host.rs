@@ -17,15 +17,15 @@ use ferrite_wasm_abi::{INITIALIZE_EXPORT, MEMORY_EXPORT};
 use wasmi::errors::HostError;
 use wasmi::{Caller, Error, ExternType, Linker, Module, StoreLimits, Val};
 
-use super::Trust;
+use super::RandomBytes;
 
 /// Nanoseconds in a tick of the monotonic clock.
 const TICK_NANOS: u64 = 1000;
 
 /// The outside world of one start.
-pub(super) struct Outside {
+pub(super) struct PreinitHost {
     pub(super) limits: StoreLimits,
-    trust: Trust,
+    random_bytes: RandomBytes,
     /// Readings of the monotonic clock so far.
     ticks: u64,
     /// Where random bytes come from.
@@ -34,11 +34,11 @@ pub(super) struct Outside {
     blocks: u64,
 }
 
-impl Outside {
-    pub(super) fn new(limits: StoreLimits, trust: Trust, seed: Digest) -> Self {
+impl PreinitHost {
+    pub(super) fn new(limits: StoreLimits, random_bytes: RandomBytes, seed: Digest) -> Self {
         Self {
             limits,
-            trust,
+            random_bytes,
             ticks: 0,
             seed,
             blocks: 0,
@@ -77,7 +77,7 @@ fn refuse(reason: impl Into<String>) -> Error {
 }
 
 /// Gives the linker everything that the module imports.
-pub(super) fn add(linker: &mut Linker<Outside>, module: &Module) -> Result<(), Error> {
+pub(super) fn add(linker: &mut Linker<PreinitHost>, module: &Module) -> Result<(), Error> {
     for import in module.imports() {
         // Functions are all that a valid module imports.
         let ExternType::Func(ty) = import.ty() else {
@@ -110,7 +110,7 @@ pub(super) fn add(linker: &mut Linker<Outside>, module: &Module) -> Result<(), E
 }
 
 /// Answers a function of WASI preview 1 as the hosts do, where that never changes.
-fn preview1(mut caller: Caller<'_, Outside>, name: &str, params: &[Val]) -> Result<i32, Error> {
+fn preview1(mut caller: Caller<'_, PreinitHost>, name: &str, params: &[Val]) -> Result<i32, Error> {
     let param = |index: usize| match params.get(index) {
         Some(Val::I32(value)) => value.cast_unsigned(),
         _ => 0,
@@ -135,16 +135,16 @@ fn preview1(mut caller: Caller<'_, Outside>, name: &str, params: &[Val]) -> Resu
                 ));
             }
             1..=3 => {
-                let outside = caller.data_mut();
-                outside.ticks += 1;
-                let nanos = outside.ticks * TICK_NANOS;
+                let host = caller.data_mut();
+                host.ticks += 1;
+                let nanos = host.ticks * TICK_NANOS;
                 write(&mut caller, param(2), &nanos.to_le_bytes())?;
                 errno::SUCCESS
             }
             _ => errno::INVAL,
         },
         "random_get" => {
-            if caller.data().trust == Trust::Nobody {
+            if caller.data().random_bytes == RandomBytes::Refused {
                 return Err(refuse(
                     "draws random bytes, which would be the same in every instance; draw them in \
                      the entries",
@@ -177,7 +177,7 @@ fn preview1(mut caller: Caller<'_, Outside>, name: &str, params: &[Val]) -> Resu
     Ok(answer)
 }
 
-fn memory_len(caller: &Caller<'_, Outside>) -> usize {
+fn memory_len(caller: &Caller<'_, PreinitHost>) -> usize {
     caller
         .get_export(MEMORY_EXPORT)
         .and_then(wasmi::Extern::into_memory)
@@ -185,7 +185,7 @@ fn memory_len(caller: &Caller<'_, Outside>) -> usize {
 }
 
 /// Writes into the guest's memory; an address outside of it ends the start, as it would the call.
-fn write(caller: &mut Caller<'_, Outside>, at: u32, bytes: &[u8]) -> Result<(), Error> {
+fn write(caller: &mut Caller<'_, PreinitHost>, at: u32, bytes: &[u8]) -> Result<(), Error> {
     let written = caller
         .get_export(MEMORY_EXPORT)
         .and_then(wasmi::Extern::into_memory)

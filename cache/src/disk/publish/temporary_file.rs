@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::side_by_side::side_by_side;
-use super::step::Step;
 use crate::disk::error::StorageError;
-use crate::disk::layout::Place;
+use crate::disk::join::join;
+use crate::disk::layout::Directory;
 use crate::disk::root::Root;
+use crate::disk::step::Step;
 
 /// A complete and synced file without a published name; it is removed unless it gets one.
 ///
 /// It is locked as long as its writer lives, so that a sweep tells what a crash has left from what
 /// is still being written.
-pub(in crate::disk) struct Temporary {
+pub(in crate::disk) struct TemporaryFile {
     directory: OwnedFd,
     name: String,
     /// Only held, for its lock.
@@ -28,15 +28,15 @@ pub(in crate::disk) struct Temporary {
 }
 
 /// A temporary file that is complete, and perhaps not yet on disk.
-pub(in crate::disk) struct Written(Temporary);
+pub(in crate::disk) struct UnsyncedFile(TemporaryFile);
 
-impl Written {
+impl UnsyncedFile {
     /// Writes `bytes` into a new file.
     pub(in crate::disk) fn new(root: &Root, bytes: &[u8]) -> Result<Self, StorageError> {
-        let directory = root.make_place(Place::Temporary)?;
+        let directory = root.make_directory(Directory::Temporary)?;
         let (file, name) = create(&directory, root)?;
         let path = path_of(root, &name);
-        let temporary = Temporary {
+        let temporary = TemporaryFile {
             directory,
             name,
             _file: file,
@@ -57,7 +57,7 @@ impl Written {
     }
 
     /// Waits until the file is on disk.
-    pub(in crate::disk) fn sync(self, root: &Root) -> Result<Temporary, StorageError> {
+    pub(in crate::disk) fn sync(self, root: &Root) -> Result<TemporaryFile, StorageError> {
         let Self(temporary) = self;
         fsync(&temporary._file).map_err(|error| {
             StorageError::writing("sync", &path_of(root, &temporary.name), error)
@@ -72,16 +72,16 @@ impl Written {
         self,
         other: Self,
         root: &Root,
-    ) -> Result<(Temporary, Temporary), StorageError> {
-        let (one, other) = side_by_side(|| self.sync(root), || other.sync(root));
+    ) -> Result<(TemporaryFile, TemporaryFile), StorageError> {
+        let (one, other) = join(|| self.sync(root), || other.sync(root));
         Ok((one?, other?))
     }
 }
 
-impl Temporary {
+impl TemporaryFile {
     /// Writes `bytes` into a new file and waits until they are on disk.
     pub(in crate::disk) fn write(root: &Root, bytes: &[u8]) -> Result<Self, StorageError> {
-        Written::new(root, bytes)?.sync(root)
+        UnsyncedFile::new(root, bytes)?.sync(root)
     }
 
     /// Gives the file its name, in place of whatever had it.
@@ -98,7 +98,7 @@ impl Temporary {
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         if !self.named {
             // Whatever cannot be removed now is swept later.
@@ -130,5 +130,5 @@ fn create(directory: &OwnedFd, root: &Root) -> Result<(File, String), StorageErr
 }
 
 fn path_of(root: &Root, name: &str) -> PathBuf {
-    Place::Temporary.path(root.path()).join(name)
+    Directory::Temporary.path(root.path()).join(name)
 }

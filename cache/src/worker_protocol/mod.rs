@@ -31,7 +31,7 @@ const TRUSTED_CAPACITY: u64 = 64 << 10;
 
 /// What a worker is asked to compile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job<'a> {
+pub struct CompileRequest<'a> {
     /// What to compile it for.
     pub profile: Profile,
     /// WebAssembly, or its text format.
@@ -40,7 +40,7 @@ pub struct Job<'a> {
 
 /// What a worker makes of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum CompileResponse {
     /// It was compiled.
     Compiled {
         /// What is known about the artifact.
@@ -68,7 +68,7 @@ pub struct Refusal {
 
 /// How much a parent takes from its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnswerBounds {
+pub struct ResponseLimits {
     /// The longest source, in bytes.
     pub source_bytes_max: u64,
     /// The longest artifact, in bytes.
@@ -94,8 +94,11 @@ enum HeaderRead {
 /// # Errors
 ///
 /// The writer's: a worker that died early is a broken pipe.
-pub fn write_job(writer: &mut impl Write, job: &Job<'_>) -> Result<(), HandoffError> {
-    let header = serde_json::to_vec(&job.profile).map_err(HandoffError::Header)?;
+pub fn write_request(
+    writer: &mut impl Write,
+    job: &CompileRequest<'_>,
+) -> Result<(), WorkerProtocolError> {
+    let header = serde_json::to_vec(&job.profile).map_err(WorkerProtocolError::Header)?;
     writer.write_all(JOB_MAGIC)?;
     write_lengths(writer, &[header.len(), job.source.len()])?;
     writer.write_all(&header)?;
@@ -109,18 +112,18 @@ pub fn write_job(writer: &mut impl Write, job: &Job<'_>) -> Result<(), HandoffEr
 ///
 /// Anything else: a message of another version, lying lengths, an end in the middle, and a profile
 /// that this build does not compile for.
-pub fn read_job(
+pub fn read_request(
     reader: &mut impl Read,
     source_bytes_max: u64,
-) -> Result<Job<'static>, HandoffError> {
+) -> Result<CompileRequest<'static>, WorkerProtocolError> {
     read_magic(reader, JOB_MAGIC)?;
     let header_len = read_length(reader, "header", HEADER_BYTES_MAX)?;
     let source_len = read_length(reader, "source", source_bytes_max)?;
     let header = read_bytes(reader, header_len)?;
     let source = read_bytes(reader, source_len)?;
-    let profile: Profile = serde_json::from_slice(&header).map_err(HandoffError::Header)?;
+    let profile: Profile = serde_json::from_slice(&header).map_err(WorkerProtocolError::Header)?;
     profile.check()?;
-    Ok(Job {
+    Ok(CompileRequest {
         profile,
         source: Cow::Owned(source),
     })
@@ -131,16 +134,19 @@ pub fn read_job(
 /// # Errors
 ///
 /// The writer's: a parent that gave up is a broken pipe.
-pub fn write_answer(writer: &mut impl Write, answer: &Answer) -> Result<(), HandoffError> {
+pub fn write_response(
+    writer: &mut impl Write,
+    answer: &CompileResponse,
+) -> Result<(), WorkerProtocolError> {
     let (header, source, artifact): (_, &[u8], &[u8]) = match answer {
-        Answer::Compiled {
+        CompileResponse::Compiled {
             manifest,
             source,
             artifact,
         } => (HeaderToWrite::Compiled(manifest), source, artifact),
-        Answer::Refused(refusal) => (HeaderToWrite::Refused(refusal), &[], &[]),
+        CompileResponse::Refused(refusal) => (HeaderToWrite::Refused(refusal), &[], &[]),
     };
-    let header = serde_json::to_vec(&header).map_err(HandoffError::Header)?;
+    let header = serde_json::to_vec(&header).map_err(WorkerProtocolError::Header)?;
     writer.write_all(ANSWER_MAGIC)?;
     write_lengths(writer, &[header.len(), source.len(), artifact.len()])?;
     writer.write_all(&header)?;
@@ -157,7 +163,10 @@ pub fn write_answer(writer: &mut impl Write, answer: &Answer) -> Result<(), Hand
 ///
 /// Anything else: a message of another version, lying lengths, an end in the middle, bytes that
 /// are not those of the manifest.
-pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answer, HandoffError> {
+pub fn read_response(
+    reader: &mut impl Read,
+    bounds: &ResponseLimits,
+) -> Result<CompileResponse, WorkerProtocolError> {
     read_magic(reader, ANSWER_MAGIC)?;
     let header_len = read_length(reader, "header", HEADER_BYTES_MAX)?;
     let source_len = read_length(reader, "source", bounds.source_bytes_max)?;
@@ -165,13 +174,13 @@ pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answ
     let header = read_bytes(reader, header_len)?;
     let source = read_bytes(reader, source_len)?;
     let artifact = read_bytes(reader, artifact_len)?;
-    match serde_json::from_slice(&header).map_err(HandoffError::Header)? {
+    match serde_json::from_slice(&header).map_err(WorkerProtocolError::Header)? {
         HeaderRead::Compiled(manifest) => {
             let same = |part, bytes: &[u8], digest, len| {
                 if bytes.len() as u64 == len && Digest::of(bytes) == digest {
                     Ok(())
                 } else {
-                    Err(HandoffError::Digest { part })
+                    Err(WorkerProtocolError::Digest { part })
                 }
             };
             same("source", &source, manifest.source, manifest.source_len)?;
@@ -181,13 +190,13 @@ pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answ
                 manifest.artifact,
                 manifest.artifact_len,
             )?;
-            Ok(Answer::Compiled {
+            Ok(CompileResponse::Compiled {
                 manifest,
                 source,
                 artifact,
             })
         }
-        HeaderRead::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        HeaderRead::Refused(refusal) => Ok(CompileResponse::Refused(refusal)),
     }
 }
 
@@ -197,56 +206,60 @@ fn write_lengths(writer: &mut impl Write, lengths: &[usize]) -> io::Result<()> {
         .try_for_each(|&len| writer.write_all(&(len as u64).to_le_bytes()))
 }
 
-fn read_magic(reader: &mut impl Read, expected: &[u8; 8]) -> Result<(), HandoffError> {
+fn read_magic(reader: &mut impl Read, expected: &[u8; 8]) -> Result<(), WorkerProtocolError> {
     let mut magic = [0; 8];
     read_exact(reader, &mut magic)?;
     if magic == *expected {
         Ok(())
     } else if magic[..7] == expected[..7] {
-        Err(HandoffError::Version {
+        Err(WorkerProtocolError::Version {
             found: magic[7],
             expected: expected[7],
         })
     } else {
-        Err(HandoffError::Magic)
+        Err(WorkerProtocolError::Magic)
     }
 }
 
-fn read_length(reader: &mut impl Read, part: &'static str, max: u64) -> Result<u64, HandoffError> {
+fn read_length(
+    reader: &mut impl Read,
+    part: &'static str,
+    max: u64,
+) -> Result<u64, WorkerProtocolError> {
     let mut bytes = [0; 8];
     read_exact(reader, &mut bytes)?;
     let len = u64::from_le_bytes(bytes);
     if len <= max {
         Ok(len)
     } else {
-        Err(HandoffError::TooLong { part, len, max })
+        Err(WorkerProtocolError::TooLong { part, len, max })
     }
 }
 
-fn read_bytes(reader: &mut impl Read, len: u64) -> Result<Vec<u8>, HandoffError> {
+fn read_bytes(reader: &mut impl Read, len: u64) -> Result<Vec<u8>, WorkerProtocolError> {
     let capacity = usize::try_from(len.min(TRUSTED_CAPACITY)).unwrap_or(0);
     let mut bytes = Vec::with_capacity(capacity);
     reader.take(len).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == len {
         Ok(bytes)
     } else {
-        Err(HandoffError::Truncated)
+        Err(WorkerProtocolError::Truncated)
     }
 }
 
-fn read_exact(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), HandoffError> {
+fn read_exact(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), WorkerProtocolError> {
     reader.read_exact(bytes).map_err(|error| {
         if error.kind() == io::ErrorKind::UnexpectedEof {
-            HandoffError::Truncated
+            WorkerProtocolError::Truncated
         } else {
-            HandoffError::Io(error)
+            WorkerProtocolError::Io(error)
         }
     })
 }
 
 /// Why a job or an answer did not get through.
 #[derive(Debug, thiserror::Error)]
-pub enum HandoffError {
+pub enum WorkerProtocolError {
     /// The pipe failed.
     #[error("the pipe between the compile worker and its parent failed")]
     Io(#[from] io::Error),
