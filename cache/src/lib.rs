@@ -30,9 +30,9 @@ pub use digest::{Digest, DigestError};
 #[doc(hidden)]
 pub use disk::Step;
 pub use disk::{
-    ArtifactError, ArtifactSummary, Cache, CacheOptions, EntrySummary, EvictError, Evicted,
-    KeyLock, ListError, LockError, LookupError, OpenError, PinError, PublishError,
-    SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
+    ArtifactError, ArtifactSummary, Cache, CacheError, CacheOptions, CompiledModule, EntrySummary,
+    EvictError, Evicted, KeyLock, ListError, LockError, LookupError, OpenError, Origin, PinError,
+    PublishError, SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
 };
 pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
 pub use module_info::{

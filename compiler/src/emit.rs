@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrite_cache::{Digest, Manifest, ManifestError, ModuleInfo, Profile};
+use ferrite_cache::{CompiledModule, Digest, Manifest, ManifestError, ModuleInfo, Profile};
 
 use crate::preinit::Preinit;
 
@@ -17,6 +17,23 @@ pub struct Compiled {
     pub manifest: Manifest,
     /// Whether the module's start has run already.
     pub preinit: Preinit,
+}
+
+impl From<Compiled> for CompiledModule {
+    fn from(compiled: Compiled) -> Self {
+        let Compiled {
+            wasm,
+            artifact,
+            manifest,
+            // The manifest says if a start is left to run.
+            preinit: _,
+        } = compiled;
+        Self {
+            source: wasm,
+            manifest,
+            artifact,
+        }
+    }
 }
 
 /// Describes an artifact; refuses one whose manifest the cache could not store.

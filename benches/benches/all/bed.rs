@@ -57,10 +57,7 @@ impl Bed {
     pub(crate) fn publish(&self, source: &[u8]) -> Digest {
         let compiled = self.compiler.compile(source).expect("a valid module");
         self.cache
-            .put_source(&compiled.wasm)
-            .expect("room for the source");
-        self.cache
-            .publish(&compiled.manifest, &compiled.artifact)
+            .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
             .expect("room for the artifact");
         compiled.manifest.source
     }

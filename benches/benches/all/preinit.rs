@@ -63,10 +63,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                 .compile(&source)
                 .expect("a valid module");
             bed.cache
-                .put_source(&compiled.wasm)
-                .expect("room for the source");
-            bed.cache
-                .publish(&compiled.manifest, &compiled.artifact)
+                .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
                 .expect("room for the artifact");
             let mut reply = encoder();
             for isolation in [Isolation::Fresh, Isolation::Rewind] {

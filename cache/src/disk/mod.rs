@@ -9,6 +9,7 @@ mod artifact;
 mod cache;
 mod error;
 mod evict;
+mod get_or_compile;
 mod inventory;
 mod join;
 mod layout;
@@ -28,6 +29,7 @@ pub use error::{
     VerifyError,
 };
 pub use evict::Evicted;
+pub use get_or_compile::{CacheError, CompiledModule, Origin};
 pub use inventory::{ArtifactSummary, EntrySummary, Usage};
 pub use layout::SOURCE_BYTES_MAX;
 pub use lock::KeyLock;

@@ -170,9 +170,8 @@ fn compile_by(compiler: &Compiler, cache: &Cache, wat: &str) -> Digest {
     let compiled = compiler
         .compile(wat.as_bytes())
         .unwrap_or_else(|error| panic!("{error}\n{wat}"));
-    cache.put_source(&compiled.wasm).expect("the disk works");
     cache
-        .publish(&compiled.manifest, &compiled.artifact)
+        .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
         .expect("the disk works");
     compiled.manifest.source
 }
