@@ -16,6 +16,7 @@ pub mod bundle;
 mod depth;
 mod digest;
 mod disk;
+mod error_chain;
 mod key_id;
 mod manifest;
 mod module_info;
@@ -34,6 +35,7 @@ pub use disk::{
     EvictError, Evicted, KeyLock, ListError, LockError, LookupError, OpenError, Origin, PinError,
     PublishError, SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
 };
+pub use error_chain::ErrorChain;
 pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
 pub use module_info::{
     EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature,

@@ -34,7 +34,7 @@ impl Compiler {
         targets::check(profile)?;
         let engine =
             Engine::new(&profile.compiler_config()).map_err(|error| CompileError::Backend {
-                message: chain(&error),
+                source: error.into(),
             })?;
         Ok(Self {
             engine,
@@ -97,7 +97,7 @@ impl Compiler {
             self.engine
                 .precompile_module(&compiled)
                 .map_err(|error| CompileError::Backend {
-                    message: chain(&error),
+                    source: error.into(),
                 })?;
         drop(compiled);
         // The source stays what it was, and its digest the identity, whatever was compiled.
@@ -136,10 +136,11 @@ pub enum CompileError {
     #[error("the module has too many or too long imports and exports")]
     Manifest(#[source] ManifestError),
     /// A valid module that the backend does not take.
-    #[error("the compiler failed on a valid module: {message}")]
+    #[error("the compiler failed on a valid module")]
     Backend {
-        /// What wasmtime says.
-        message: String,
+        /// The error of wasmtime.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -172,9 +173,4 @@ impl CompileError {
             | Self::Backend { .. } => None,
         }
     }
-}
-
-/// An error of wasmtime's with its causes, on one line.
-fn chain(error: &wasmtime::Error) -> String {
-    format!("{error:#}").replace('\n', " ")
 }

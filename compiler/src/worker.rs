@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use ferrite_cache::ErrorChain;
 use ferrite_cache::worker_protocol::{
     CompileRequest, CompileResponse, Refusal, WorkerProtocolError, read_request, write_response,
 };
@@ -57,7 +58,7 @@ pub fn serve(
             })
         }
         Err(error) => {
-            let refused = CompileResponse::Refused(internal(describe(&error)));
+            let refused = CompileResponse::Refused(internal(ErrorChain(&error).to_string()));
             // The job is the error to report, whether or not the parent still listens.
             let _ = write_response(output, &refused);
             return Err(WorkerError::Request(error));
@@ -87,7 +88,7 @@ fn answer(job: &CompileRequest<'_>, bounds: &SourceLimits) -> CompileResponse {
         }
         Ok(Err(error)) => CompileResponse::Refused(Refusal {
             code: error.code().to_owned(),
-            message: describe(&error),
+            message: ErrorChain(&error).to_string(),
             offset: error.offset(),
         }),
         Err(panic) => CompileResponse::Refused(internal(format!(
@@ -107,18 +108,6 @@ fn internal(message: String) -> Refusal {
         message,
         offset: None,
     }
-}
-
-/// An error with its causes, on one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
