@@ -1,4 +1,4 @@
-//! Counting and listing what is stored.
+//! Lists and counts the stored files.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -15,16 +15,16 @@ use crate::disk::stat::{last_use, len_of};
 use crate::manifest::Manifest;
 use crate::profile::Fingerprint;
 
-/// A source and the artifacts that were made of it.
+/// A source and the artifacts compiled from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntrySummary {
     /// The source's digest.
     pub source: Digest,
-    /// Its length in bytes; `None` where only artifacts are stored.
+    /// Length of the source, in bytes; `None` if only artifacts are stored.
     pub source_len: Option<u64>,
-    /// When source or artifacts were last used, to the hour.
+    /// Last use of the source or of an artifact, accurate to an hour.
     pub last_used: SystemTime,
-    /// Its artifacts.
+    /// Artifacts of the source.
     pub artifacts: Vec<ArtifactSummary>,
 }
 
@@ -33,35 +33,35 @@ pub struct EntrySummary {
 pub struct ArtifactSummary {
     /// Fingerprint of the profile it was compiled under.
     pub profile: Fingerprint,
-    /// Its length, in bytes.
+    /// Length of the artifact, in bytes.
     pub len: u64,
-    /// When it was last used, to the hour.
+    /// Last use, accurate to an hour.
     pub last_used: SystemTime,
-    /// What is known about it; `None` if that cannot be read.
+    /// Description of the artifact; `None` if it cannot be read.
     pub manifest: Option<Manifest>,
 }
 
-/// What the cache takes up.
+/// Numbers of stored files, and their sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Sources.
+    /// Number of sources.
     pub sources: u64,
-    /// Their bytes.
+    /// Bytes of the sources.
     pub source_bytes: u64,
-    /// Artifacts.
+    /// Number of artifacts.
     pub artifacts: u64,
-    /// Their bytes, manifests included.
+    /// Bytes of the artifacts and their manifests.
     pub artifact_bytes: u64,
-    /// Files in the quarantine.
+    /// Number of files in the quarantine.
     pub quarantined: u64,
-    /// Their bytes.
+    /// Bytes of the files in the quarantine.
     pub quarantined_bytes: u64,
-    /// Bytes of files that are being written, or that a crash has left.
+    /// Bytes of files that are being written or that a crash has left behind.
     pub temporary_bytes: u64,
 }
 
 impl Usage {
-    /// All of it, in bytes.
+    /// Returns the total, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.source_bytes + self.artifact_bytes + self.quarantined_bytes + self.temporary_bytes
@@ -72,24 +72,24 @@ impl Usage {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stored {
     pub(super) source: Digest,
-    /// Bytes, a manifest's included.
+    /// Length in bytes, including the manifest.
     pub(super) len: u64,
     pub(super) last_used: SystemTime,
 }
 
-/// Everything that is stored.
+/// All stored files.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     pub(super) sources: Vec<Stored>,
     pub(super) artifacts: Vec<(Fingerprint, Stored)>,
-    /// Artifacts without a manifest, and the other way round.
+    /// Artifacts without a manifest and manifests without an artifact.
     pub(super) orphans: Vec<(Fingerprint, String, u64)>,
     pub(super) quarantined: Vec<(String, Stat)>,
     pub(super) temporary_bytes: u64,
 }
 
 impl Inventory {
-    /// Lists every directory; what changes meanwhile may or may not be seen.
+    /// Lists every directory. Changes during the scan may or may not be included.
     pub(super) fn scan(root: &Root) -> Result<Self, StorageError> {
         let mut inventory = Self::default();
         for (name, stat) in names(root, Directory::Sources)? {
@@ -155,7 +155,7 @@ impl Inventory {
         }
     }
 
-    /// When every source was last used, its artifacts included.
+    /// Returns the last use of every source or of any of its artifacts.
     pub(super) fn last_uses(&self) -> BTreeMap<Digest, SystemTime> {
         let artifacts = self.artifacts.iter().map(|(_, stored)| stored);
         let mut uses = BTreeMap::new();
@@ -167,7 +167,7 @@ impl Inventory {
     }
 }
 
-/// Lists everything, most recently used first.
+/// Lists all entries, most recently used first.
 pub(super) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageError> {
     let inventory = Inventory::scan(root)?;
     let mut entries: BTreeMap<Digest, EntrySummary> = inventory
@@ -211,7 +211,7 @@ pub(super) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageError> {
     Ok(entries)
 }
 
-/// The profiles under which anything is stored.
+/// Returns the profiles that have a directory.
 pub(super) fn profiles(root: &Root) -> Result<Vec<Fingerprint>, StorageError> {
     let Some(format) = root.open_format()? else {
         return Ok(Vec::new());

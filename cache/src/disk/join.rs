@@ -1,10 +1,11 @@
-//! Two things that wait for the disk, at the same time.
+//! Two operations that wait for the disk, run in parallel.
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, scope};
 
-/// Does both: the first on a thread of its own, or afterwards where there is no thread for it.
+/// Runs both closures in parallel: the first on a thread of its own, or after the second if no
+/// thread can be started.
 pub(super) fn join<A: Send, B>(
     one: impl FnOnce() -> A + Send,
     other: impl FnOnce() -> B,

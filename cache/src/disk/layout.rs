@@ -1,14 +1,14 @@
-//! Where everything is below the cache's root, and how the files are named.
+//! Directories and file names below the cache's root.
 
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::profile::Fingerprint;
 
-/// The longest source that is stored, in bytes.
+/// The longest source that the cache stores, in bytes.
 pub const SOURCE_BYTES_MAX: u64 = 1 << 30;
 
-/// The directory of this format. Another format gets another name, so that old entries miss.
+/// Directory of this format. A new format gets a new name, so that old entries are not found.
 pub(super) const FORMAT: &str = "v1";
 
 /// A directory below `v1`.
@@ -18,18 +18,18 @@ pub(super) enum Directory {
     Sources,
     /// Artifacts and manifests of one profile.
     Artifacts(Fingerprint),
-    /// Files that are not yet published.
+    /// Files that are not published yet.
     Temporary,
     /// Lock files.
     Locks,
-    /// What must not be evicted.
+    /// Lists of sources that must not be evicted.
     Pins,
-    /// What was found damaged.
+    /// Damaged files.
     Quarantine,
 }
 
 impl Directory {
-    /// The directory's name.
+    /// Returns the directory's name.
     pub(super) fn name(self) -> String {
         match self {
             Self::Sources => String::from("source"),
@@ -41,20 +41,20 @@ impl Directory {
         }
     }
 
-    /// The directory's path below `root`.
+    /// Returns the directory's path below `root`.
     pub(super) fn path(self, root: &Path) -> PathBuf {
         root.join(FORMAT).join(self.name())
     }
 }
 
-/// What a published file holds.
+/// The content of a published file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     /// WebAssembly.
     Source,
     /// Native code.
     Artifact,
-    /// What is known about the native code.
+    /// The description of the native code.
     Manifest,
 }
 
@@ -69,13 +69,12 @@ impl FileKind {
         }
     }
 
-    /// The name of the file for this source.
+    /// Returns the file's name for a source.
     pub(super) fn file_name(self, source: &Digest) -> String {
         format!("{}.{}", source.hex(), self.extension())
     }
 
-    /// What the file with this name holds, and for which source; `None` for names that are not
-    /// the cache's.
+    /// Parses a file name into its kind and source; `None` for a name that the cache does not use.
     pub(super) fn of_file_name(name: &str) -> Option<(Self, Digest)> {
         let (hex, extension) = name.split_once('.')?;
         let kind = Self::ALL
@@ -85,7 +84,7 @@ impl FileKind {
     }
 }
 
-/// What an entry is found by: a source, and the profile it was compiled under.
+/// The key of an entry: a source and the profile it is compiled under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     /// The source's digest.
@@ -99,7 +98,7 @@ impl Key {
         Directory::Artifacts(self.profile)
     }
 
-    /// The name of the file that is locked while this key is compiled.
+    /// Returns the name of the file that is locked while this key is compiled.
     pub(super) fn lock_name(&self) -> String {
         format!("{}-{}", self.profile, self.source.hex())
     }

@@ -1,4 +1,4 @@
-//! Checking everything that is stored, byte by byte.
+//! Checks every byte of all stored entries.
 
 use crate::digest::Digest;
 use crate::disk::error::StorageError;
@@ -9,19 +9,19 @@ use crate::disk::lookup::quarantine::{recheck_artifact, recheck_source};
 use crate::disk::root::Root;
 use crate::profile::Fingerprint;
 
-/// What checking one stored thing found.
+/// The result of checking one source or artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The source's digest.
     pub source: Digest,
-    /// The profile of the artifact that was checked; `None` if it was the source itself.
+    /// Profile of the checked artifact; `None` if the source was checked.
     pub profile: Option<Fingerprint>,
-    /// What is wrong with it, in words. It has been moved to the quarantine and will be compiled
-    /// again when it is next needed.
+    /// Describes the damage, if any. The entry was moved to the quarantine and is compiled again when
+    /// it is next needed.
     pub damage: Option<String>,
 }
 
-/// Checks everything, byte by byte; what is damaged is moved away.
+/// Checks all entries and quarantines damaged ones.
 pub(super) fn verify(root: &Root) -> Result<Vec<Verdict>, StorageError> {
     let inventory = Inventory::scan(root)?;
     let mut verdicts = Vec::new();

@@ -24,7 +24,7 @@ const ANSWER_MAGIC: &[u8; 8] = b"FERRANS\x01";
 
 /// The longest JSON header that is read, in bytes. A manifest of the largest size that the cache
 /// stores is a few times larger in JSON.
-pub const HEADER_BYTES_MAX: u64 = 16 << 20;
+const HEADER_BYTES_MAX: u64 = 16 << 20;
 
 /// Memory that a length alone may claim, in bytes.
 const TRUSTED_CAPACITY: u64 = 64 << 10;

@@ -1,4 +1,4 @@
-//! Making room.
+//! Removing entries to keep the cache within its size.
 
 pub(in crate::disk) mod pins;
 pub(in crate::disk) mod sweep;
@@ -19,25 +19,25 @@ use crate::disk::stat::len_of;
 use crate::disk::step::Step;
 use crate::profile::Fingerprint;
 
-/// What was evicted, and what is left.
+/// The result of an eviction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evicted {
-    /// Artifacts that are gone.
+    /// Number of removed artifacts.
     pub artifacts: u64,
-    /// Sources that are gone.
+    /// Number of removed sources.
     pub sources: u64,
     /// Bytes that were freed.
     pub freed_bytes: u64,
-    /// What is left, in bytes; more than the limit if pinned entries alone take more.
+    /// Remaining bytes; above the limit if pinned entries alone take more.
     pub left_bytes: u64,
 }
 
-/// Removes leftovers; then, down to `bytes_max`, the quarantine, the artifacts and the sources, each
-/// in the order of their last use. What `pinned` or any holder's pins name stays.
+/// Removes leftovers of crashes; then quarantined files, artifacts and sources, in this order and
+/// each least recently used first, until at most `bytes_max` bytes are left. Sources in `pinned` and
+/// in any holder's pins stay, with their artifacts.
 ///
-/// A source goes only when no artifact is left that could: an artifact can be compiled again from
-/// its source, and a source comes back only from its owner. Files are unlinked and nothing else, so
-/// code that is in use goes on running.
+/// Sources go last because an artifact can be compiled again from its source, while a source comes
+/// back only from its owner. Files are only unlinked, so loaded code keeps running.
 pub(super) fn evict(
     root: &Root,
     bytes_max: u64,
@@ -60,7 +60,7 @@ pub(super) fn evict(
         },
     };
 
-    // No publish is under way while the lock is held, so an incomplete entry stays incomplete.
+    // Nothing is published while the lock is held, so an incomplete entry stays incomplete.
     for (profile, name, len) in &inventory.orphans {
         if room.unlink(Directory::Artifacts(*profile), name)? {
             room.freed(*len);
@@ -73,7 +73,8 @@ pub(super) fn evict(
     Ok(room.evicted)
 }
 
-/// Removes one artifact, so that its source can be compiled in another way; whether there was one.
+/// Removes one artifact, so that its source can be compiled differently. Returns true if there was
+/// one.
 pub(super) fn discard(root: &Root, key: &Key) -> Result<bool, StorageError> {
     if root.open_format()?.is_none() {
         return Ok(false);
@@ -138,7 +139,7 @@ impl Eviction<'_> {
                 break;
             }
             let place = Directory::Artifacts(*profile);
-            // The manifest goes first: an artifact without one is no entry.
+            // The manifest goes first: without it, the artifact is not an entry.
             let manifest = self.unlink(place, &FileKind::Manifest.file_name(&stored.source))?;
             self.root.reached(Step::ManifestEvicted);
             let artifact = self.unlink(place, &FileKind::Artifact.file_name(&stored.source))?;
@@ -180,14 +181,14 @@ impl Eviction<'_> {
         Ok(())
     }
 
-    /// Unlinks a file; whether there was one.
+    /// Unlinks a file. Returns true if there was one.
     fn unlink(&self, place: Directory, name: &str) -> Result<bool, StorageError> {
         let Some(directory) = self.root.open_directory(place)? else {
             return Ok(false);
         };
         match unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
-            // Somebody put a directory in its place; a lookup will move it to the quarantine.
+            // A directory is in its place; a lookup will move it to the quarantine.
             Err(Errno::NOENT | Errno::ISDIR) => Ok(false),
             Err(error) => Err(StorageError::writing(
                 "remove",
@@ -197,7 +198,7 @@ impl Eviction<'_> {
         }
     }
 
-    /// Removes the directories of profiles under which nothing is left.
+    /// Removes the empty directories of profiles.
     fn remove_empty_profiles(&self) -> Result<(), StorageError> {
         let Some(format) = self.root.open_format()? else {
             return Ok(());

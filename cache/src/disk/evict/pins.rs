@@ -1,4 +1,4 @@
-//! What must not be evicted, written down where every process that evicts can read it.
+//! Lists of sources that no process may evict, stored as files in the cache.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -15,20 +15,20 @@ use crate::disk::publish::temporary_file::TemporaryFile;
 use crate::disk::root::Root;
 use crate::disk::stat::len_of;
 
-/// The longest file of pins that is read, in bytes: more than half a million sources.
+/// The longest file of pins that is read, in bytes: room for more than half a million sources.
 const PINS_BYTES_MAX: u64 = 64 << 20;
 
-/// One holder's pins, as they are stored.
+/// The stored pins of one holder.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Pins {
-    /// Whose they are: a path. When nothing is there any more, nothing is pinned either.
+    /// Path of the holder. The pins expire when no file is there any more.
     holder: PathBuf,
-    /// The sources.
+    /// The pinned sources.
     sources: Vec<Digest>,
 }
 
-/// Replaces a holder's pins.
+/// Replaces the pins of a holder.
 pub(in crate::disk) fn set(
     root: &Root,
     holder: &Path,
@@ -41,7 +41,7 @@ pub(in crate::disk) fn set(
         sources: sources.iter().copied().collect(),
     };
     pins.sources.sort_unstable();
-    // A path that is not text cannot be written as JSON.
+    // A path that is not UTF-8 cannot be written as JSON.
     let bytes = serde_json::to_vec(&pins).map_err(|error| invalid(error.into()))?;
     let temporary = TemporaryFile::write(root, &bytes)?;
     let _lock = ChangeLock::acquire(root)?;
@@ -50,11 +50,10 @@ pub(in crate::disk) fn set(
     sync_directory(&directory, &Directory::Pins.path(root.path()))
 }
 
-/// Every holder's pins together; the caller holds the change lock. Those whose holder is gone are
-/// removed.
+/// Returns the pinned sources of all holders, and removes pins whose holder no longer exists. The
+/// caller holds the change lock.
 ///
-/// Pins that cannot be read are an error: to evict nothing is better than to evict what somebody
-/// needs.
+/// Unreadable pins are an error: it is better to evict nothing than a source that is needed.
 pub(in crate::disk) fn all(root: &Root) -> Result<HashSet<Digest>, StorageError> {
     let mut pinned = HashSet::new();
     let Some(directory) = root.open_directory(Directory::Pins)? else {

@@ -1,4 +1,4 @@
-//! Whether what is stored is what was stored.
+//! Checks that stored files are unchanged.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,36 +18,36 @@ use crate::disk::root::Root;
 use crate::disk::stat::{last_use, len_of};
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
-/// A use is recorded when the last recorded one is older than this: to evict what is least recently
-/// used, days must be told apart, not seconds.
+/// A use is recorded if the last recorded one is older than this. Eviction needs to distinguish days,
+/// not seconds.
 const USE_RECORDED_EVERY: Duration = Duration::from_secs(3_600);
 
-/// What an examination finds.
+/// The result of a check.
 #[derive(Debug)]
 pub(in crate::disk) enum Integrity<T> {
-    /// What was stored, unchanged.
+    /// The stored bytes are unchanged.
     Intact(T),
-    /// Nothing, or not all of it.
+    /// The entry does not exist or is incomplete.
     Absent,
-    /// Something else than was stored, in words.
+    /// The bytes differ from those that were stored; the text says how.
     Damaged(String),
 }
 
-/// What an examination is for.
+/// The purpose of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::disk) enum Purpose {
-    /// What is found will be used; that is recorded.
+    /// The caller will use the entry; the use is recorded.
     Use,
-    /// The same, if that is soon done: what is too long, or not in memory, is an error.
+    /// As `Use`, but an artifact that is too long or not in the page cache is an error.
     UseNonBlocking {
         /// The longest artifact that is read, in bytes.
         artifact_bytes_max: u64,
     },
-    /// Nothing but to know.
+    /// The check alone; no use is recorded.
     Check,
 }
 
-/// Examines an artifact and its manifest.
+/// Checks an artifact and its manifest.
 pub(in crate::disk) fn artifact(
     root: &Root,
     key: &Key,
@@ -103,7 +103,7 @@ pub(in crate::disk) fn artifact(
     let found = open_file(&directory, &name).map_err(|error| failed("open", &name, error))?;
     let (file, stat) = match found {
         Opened::Private(file, stat) => (file, stat),
-        // Evicted since the manifest was read.
+        // It was evicted after the manifest was read.
         Opened::Absent => return Ok(Integrity::Absent),
         Opened::Rejected(what) => return Ok(Integrity::Damaged(format!("its artifact is {what}"))),
     };
@@ -132,7 +132,7 @@ pub(in crate::disk) fn artifact(
     }
 }
 
-/// Examines a source.
+/// Checks a source.
 pub(in crate::disk) fn source(
     root: &Root,
     digest: &Digest,
@@ -168,7 +168,7 @@ pub(in crate::disk) fn source(
     Ok(Integrity::Intact(bytes))
 }
 
-/// Reads a manifest only, without a look at its artifact; `None` if it cannot be read.
+/// Reads a manifest without checking its artifact; `None` if it cannot be read.
 pub(in crate::disk) fn manifest(root: &Root, key: &Key) -> Option<Manifest> {
     let directory = root.open_directory(key.directory()).ok()??;
     let Opened::Private(file, stat) =
@@ -195,7 +195,8 @@ fn read_bounded(file: impl Read, stat: &Stat, max: u64, bytes: &mut Vec<u8>) -> 
     }
 }
 
-/// Tells a damaged file, or a bad sector of the disk, from a system that has run out of something.
+/// Returns `Damaged` for a truncated or changed file and for a bad sector; for any other failure, such
+/// as too many open files, returns the error that `otherwise` makes.
 fn damage_or<T>(
     error: io::Error,
     part: &str,
@@ -214,8 +215,8 @@ fn damage_or<T>(
     }
 }
 
-/// Touches a file that is used. Where that fails, as on a read-only disk, eviction only becomes
-/// less exact.
+/// Updates the modification time of a file that is used. If that fails, as on a read-only disk,
+/// eviction only becomes less exact.
 fn record_use(file: &File, stat: &Stat, purpose: Purpose) {
     let now = SystemTime::now();
     let recent = now

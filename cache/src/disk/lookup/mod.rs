@@ -1,4 +1,4 @@
-//! Finding what is stored.
+//! Finding stored sources and artifacts.
 
 mod hash;
 pub(in crate::disk) mod integrity;
@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::disk::lookup::integrity::{Integrity, Purpose};
 use crate::disk::lookup::quarantine::{recheck_artifact, recheck_source};
 
-/// Finds an artifact; what is damaged is moved away and counts as not there.
+/// Finds an artifact. A damaged one is quarantined, and the result is `None`.
 pub(super) fn artifact(root: &Root, key: &Key) -> Result<Option<VerifiedArtifact>, StorageError> {
     let found = match integrity::artifact(root, key, Purpose::Use)? {
         Integrity::Intact(artifact) => Some(artifact),
@@ -43,7 +43,7 @@ pub(super) fn artifact_nonblocking(
     }
 }
 
-/// Finds a source; what is damaged is moved away and counts as not there.
+/// Finds a source. A damaged one is quarantined, and the result is `None`.
 pub(super) fn source(root: &Root, digest: &Digest) -> Result<Option<Vec<u8>>, StorageError> {
     match integrity::source(root, digest, Purpose::Use)? {
         Integrity::Intact(bytes) => Ok(Some(bytes)),
@@ -52,8 +52,8 @@ pub(super) fn source(root: &Root, digest: &Digest) -> Result<Option<Vec<u8>>, St
     }
 }
 
-/// Makes sure that the code can be mapped for running: files of a file system that is mounted
-/// `noexec` cannot, so their bytes go into memory.
+/// Makes sure that the code can be mapped as executable: copies it into memory if its file system is
+/// mounted `noexec`.
 pub(super) fn mappable(
     root: &Root,
     key: &Key,

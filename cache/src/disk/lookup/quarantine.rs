@@ -1,4 +1,4 @@
-//! Moving away what is damaged, so that it is missed and can be looked at.
+//! Moves damaged entries away, so that they are compiled again and can be inspected.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +16,13 @@ use crate::disk::private::names_in;
 use crate::disk::root::Root;
 use crate::disk::step::Step;
 
-/// Files that the quarantine keeps; beyond it, the oldest go.
+/// Most files that the quarantine keeps; beyond it, the oldest are removed.
 const QUARANTINED_MAX: usize = 16;
 
-/// Decides about an artifact that looked damaged.
+/// Checks an artifact that looked damaged again, and quarantines it if it is.
 ///
-/// Under the lock it is examined again, for somebody may have replaced it meanwhile. If it still is
-/// damaged it is moved away; where the disk allows no moving, it stays and is missed all the same.
+/// The second check holds the change lock: the first one may have seen the middle of a change. If
+/// the disk does not allow moving the artifact, it stays; the result is `None` all the same.
 pub(in crate::disk) fn recheck_artifact(
     root: &Root,
     key: &Key,
@@ -37,7 +37,7 @@ pub(in crate::disk) fn recheck_artifact(
     )
 }
 
-/// The same for a source.
+/// Does the same as [`recheck_artifact`] for a source.
 pub(in crate::disk) fn recheck_source(
     root: &Root,
     digest: &Digest,
@@ -96,15 +96,15 @@ fn recheck<T>(
     }
 }
 
-/// Moves away an artifact that is intact and must not be used any more.
+/// Quarantines an intact artifact that must not be used any more.
 pub(in crate::disk) fn withdraw(root: &Root, key: &Key) -> Result<(), StorageError> {
     let _lock = ChangeLock::acquire(root)?;
     move_artifact(root, key)
 }
 
-/// Moves an artifact and its manifest away; the caller holds the change lock.
+/// Moves an artifact and its manifest to the quarantine; the caller holds the change lock.
 ///
-/// The manifest goes first: an artifact without one is no entry.
+/// The manifest goes first: without it, the artifact is not an entry.
 pub(in crate::disk) fn move_artifact(root: &Root, key: &Key) -> Result<(), StorageError> {
     move_file(
         root,
@@ -119,7 +119,8 @@ pub(in crate::disk) fn move_artifact(root: &Root, key: &Key) -> Result<(), Stora
     )
 }
 
-/// Moves whatever has this name away, if anything has; the caller holds the change lock.
+/// Moves the file or directory with this name, if any, to the quarantine; the caller holds the change
+/// lock.
 pub(in crate::disk) fn move_file(
     root: &Root,
     place: Directory,
@@ -135,7 +136,7 @@ pub(in crate::disk) fn move_file(
         let new_name = format!("{name}.{}-{number}", std::process::id());
         match renameat_with(&from, name, &quarantine, &new_name, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
-            // A file system that cannot tell whether it would replace something.
+            // The file system does not support renaming without replacing.
             Err(Errno::INVAL) => break rustix::fs::renameat(&from, name, &quarantine, &new_name),
             other => break other,
         }
@@ -146,14 +147,14 @@ pub(in crate::disk) fn move_file(
             Ok(())
         }
         Err(Errno::NOENT) => Ok(()),
-        // What cannot be moved may still be removed.
+        // If moving fails, removing may still work.
         Err(error) => unlinkat(&from, name, AtFlags::empty()).map_err(|_| {
             StorageError::writing("move away", &place.path(root.path()).join(name), error)
         }),
     }
 }
 
-/// Removes the oldest files of the quarantine beyond what it keeps.
+/// Removes the oldest files beyond the limit of the quarantine.
 fn trim_quarantine(root: &Root, quarantine: &OwnedFd) {
     let Ok(mut names) = names_in(quarantine) else {
         return;
@@ -167,11 +168,11 @@ fn trim_quarantine(root: &Root, quarantine: &OwnedFd) {
     }
 }
 
-/// Removes one file of the quarantine; whether it is gone.
+/// Removes one file of the quarantine. Returns true if it was removed.
 pub(in crate::disk) fn remove_quarantined(root: &Root, quarantine: impl AsFd, name: &str) -> bool {
     match unlinkat(quarantine, name, AtFlags::empty()) {
         Ok(()) => true,
-        // Somebody had put a directory in place of a file.
+        // A directory had been put in place of a file.
         Err(Errno::ISDIR) => {
             std::fs::remove_dir_all(Directory::Quarantine.path(root.path()).join(name)).is_ok()
         }

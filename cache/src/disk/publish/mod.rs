@@ -1,4 +1,4 @@
-//! Storing, so that a crash at any moment leaves the old state or the new one.
+//! Storing sources and artifacts so that a crash at any moment leaves the old state or the new one.
 
 pub(in crate::disk) mod temporary_file;
 
@@ -19,12 +19,11 @@ use crate::disk::lookup::quarantine::{move_artifact, move_file};
 use crate::disk::publish::temporary_file::{TemporaryFile, UnsyncedFile};
 use crate::disk::step::Step;
 
-/// Stores an artifact and its manifest, and reads them back; `None` if they did not read back.
+/// Stores an artifact and its manifest, and reads them back; `None` if reading back failed.
 ///
-/// The first one to publish a key wins: an entry that is intact is never replaced. Two
-/// renames make an entry, the artifact's and then the manifest's. As long as the second is missing
-/// there is no entry; and because every change holds the change lock, the manifest of one publisher
-/// never comes to stand beside the artifact of another.
+/// The first publisher of a key wins: an intact entry is never replaced. An entry takes two renames,
+/// first of the artifact, then of the manifest; it exists once both are done. The change lock keeps
+/// the manifest of one publisher from being combined with the artifact of another.
 pub(super) fn artifact(
     root: &Root,
     key: &Key,
@@ -83,7 +82,7 @@ pub(super) fn source(root: &Root, digest: &Digest, bytes: &[u8]) -> Result<(), S
     let lock = ChangeLock::acquire(root)?;
     root.reached(Step::Locked);
     let directory = root.make_directory(Directory::Sources)?;
-    // Whoever else stores this source meanwhile stores the same bytes.
+    // Another process that stores this source at the same time stores the same bytes.
     name(
         root,
         Directory::Sources,
@@ -99,7 +98,8 @@ pub(super) fn source(root: &Root, digest: &Digest, bytes: &[u8]) -> Result<(), S
     Ok(())
 }
 
-/// Gives a file its name; what is not the cache's goes to the quarantine first.
+/// Gives a file its name. A directory in the way, which the cache did not make, is quarantined
+/// first.
 fn name(
     root: &Root,
     place: Directory,
@@ -113,7 +113,7 @@ fn name(
     temporary.publish(root, directory, name)
 }
 
-/// Whether a directory has the name. Nothing else stands in a rename's way.
+/// Returns true if a directory has the name. Nothing else can block a rename.
 fn is_directory(directory: &OwnedFd, name: &str) -> bool {
     statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)

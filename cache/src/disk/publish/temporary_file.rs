@@ -1,4 +1,4 @@
-//! Files on their way to a name.
+//! Files that are written before they get their published name.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,19 +15,20 @@ use crate::disk::layout::Directory;
 use crate::disk::root::Root;
 use crate::disk::step::Step;
 
-/// A complete and synced file without a published name; it is removed unless it gets one.
+/// A complete and synced file without a published name. It is removed on drop unless it was
+/// published.
 ///
-/// It is locked as long as its writer lives, so that a sweep tells what a crash has left from what
-/// is still being written.
+/// The file is locked while its writer lives, so that a sweep can distinguish it from one that a
+/// crash has left behind.
 pub(in crate::disk) struct TemporaryFile {
     directory: OwnedFd,
     name: String,
-    /// Only held, for its lock.
+    /// Kept open for its lock.
     _file: File,
     named: bool,
 }
 
-/// A temporary file that is complete, and perhaps not yet on disk.
+/// A complete temporary file that may not have reached the disk yet.
 pub(in crate::disk) struct UnsyncedFile(TemporaryFile);
 
 impl UnsyncedFile {
@@ -66,8 +67,8 @@ impl UnsyncedFile {
         Ok(temporary)
     }
 
-    /// Waits until both files are on disk. File systems with a journal write it once for those who
-    /// wait together.
+    /// Waits until both files are on disk. Syncing in parallel lets a journaling file system write
+    /// its journal once for both.
     pub(in crate::disk) fn sync_both(
         self,
         other: Self,
@@ -84,7 +85,7 @@ impl TemporaryFile {
         UnsyncedFile::new(root, bytes)?.sync(root)
     }
 
-    /// Gives the file its name, in place of whatever had it.
+    /// Renames the file to its published name and replaces any file there.
     pub(in crate::disk) fn publish(
         mut self,
         root: &Root,
@@ -101,18 +102,18 @@ impl TemporaryFile {
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
         if !self.named {
-            // Whatever cannot be removed now is swept later.
+            // A file that cannot be removed now is swept later.
             let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
     }
 }
 
-/// Creates a file of a name that nobody has; read-only from the start, for it is never rewritten.
+/// Creates a file under an unused name. It is read-only from the start because it is never rewritten.
 fn create(directory: &OwnedFd, root: &Root) -> Result<(File, String), StorageError> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     loop {
-        // Process ids repeat, after a restart and across containers; then the next number is free.
+        // Process ids repeat after a restart and across containers; then try the next number.
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
         match openat(directory, &name, flags, Mode::RUSR) {
