@@ -1,7 +1,7 @@
-//! The far side of the pipe: one job in, one answer out, and the process ends.
+//! The compile worker: reads one request, writes one response, and ends.
 //!
-//! Everything that a source can do to the compiler, it does in here: a panic becomes an answer, and
-//! what is worse takes this process with it and not its parent.
+//! A source that breaks the compiler only breaks this process: a panic becomes a response, and a
+//! crash leaves the parent running.
 
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,24 +16,23 @@ use crate::compile::{CompileError, Compiler};
 use crate::emit::Compiled;
 use crate::limits::SourceLimits;
 
-/// Why a worker could not do its duty. A source that is refused is no such error.
+/// The worker could not read its request or write its response. A refused source is not an error.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// No job could be read.
+    /// The request could not be read.
     #[error("the worker got no job that it understands")]
     Request(#[source] WorkerProtocolError),
-    /// Nobody took the answer.
+    /// The response could not be written.
     #[error("the worker's answer was not taken")]
     Response(#[source] WorkerProtocolError),
 }
 
-/// Reads one job, compiles it, and writes the answer.
+/// Reads one request, compiles it, and writes the response.
 ///
 /// # Errors
 ///
-/// A job that makes no sense, which is also answered where the parent still listens; an answer
-/// that nobody takes.
+/// The request is malformed (the parent gets a response too), or the response cannot be written.
 pub fn serve(
     input: &mut impl Read,
     output: &mut impl Write,
@@ -46,7 +45,7 @@ pub fn serve(
             len,
             max,
         }) => {
-            // The parent writes the whole source before it reads, so let it finish.
+            // The parent writes the whole source before it reads; read it to let it finish.
             let _ = io::copy(&mut input.take(len), &mut io::sink());
             CompileResponse::Refused(Refusal {
                 code: "LIMIT".to_owned(),
@@ -59,7 +58,7 @@ pub fn serve(
         }
         Err(error) => {
             let refused = CompileResponse::Refused(internal(ErrorChain(&error).to_string()));
-            // The job is the error to report, whether or not the parent still listens.
+            // The malformed request is the error to report, even if the parent no longer reads.
             let _ = write_response(output, &refused);
             return Err(WorkerError::Request(error));
         }
@@ -67,9 +66,9 @@ pub fn serve(
     write_response(output, &answer).map_err(WorkerError::Response)
 }
 
-/// Compiles a job; a panic of the compiler is an answer, too.
+/// Compiles a request; a panic of the compiler becomes a refusal.
 fn answer(job: &CompileRequest<'_>, bounds: &SourceLimits) -> CompileResponse {
-    // Nothing of what the closure touches is used after a panic.
+    // Nothing that the closure uses is used after a panic.
     let outcome = catch_unwind(AssertUnwindSafe(|| compile(job, bounds)));
     match outcome {
         Ok(Ok(compiled)) => {
@@ -77,7 +76,7 @@ fn answer(job: &CompileRequest<'_>, bounds: &SourceLimits) -> CompileResponse {
                 wasm,
                 artifact,
                 manifest,
-                // The parent reads from the manifest whether a start is left to run.
+                // The manifest tells the parent if a start function remains.
                 preinit: _,
             } = compiled;
             CompileResponse::Compiled {

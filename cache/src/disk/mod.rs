@@ -1,9 +1,9 @@
 //! The cache on disk: sources, artifacts and manifests in a private directory.
 //!
-//! The stages of an entry are the modules here: `publish` writes it, `lookup` finds it, `examine`
-//! decides whether it is intact, `quarantine` moves it away when it is not, `evict` makes room and
-//! `inventory` counts. Below them stand the directory (`private`, `layout`), the locks and the
-//! temporary files.
+//! The folders are the stages of an entry: `publish` writes it, `lookup` finds it, checks its
+//! integrity and quarantines a damaged one, `evict` makes room. `get_or_compile` puts the stages
+//! together, `inventory` lists the entries, `verify` checks them all. The rest is shared: the
+//! directory's layout, private files, locks.
 
 mod artifact;
 mod cache;

@@ -1,11 +1,11 @@
-//! The short name of a profile, and the encoding that it is a hash of.
+//! The short name of a profile, and how it is computed.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The first 8 bytes of a blake3, written as 16 lowercase hex digits: what directories are named.
+/// The first 8 bytes of a blake3 hash, written as 16 lowercase hex digits. It names directories.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 8]);
 
@@ -55,8 +55,8 @@ impl<'de> Deserialize<'de> for Fingerprint {
 #[error("a profile's fingerprint has 16 lowercase hex digits")]
 pub struct FingerprintError;
 
-/// Collects named values so that no two different lists of them give the same bytes: every name
-/// and every value carries its length, every list the number of its elements.
+/// Hashes named values unambiguously: every name and value is preceded by its length, every list by
+/// the number of its elements.
 pub(super) struct FingerprintHasher(blake3::Hasher);
 
 impl FingerprintHasher {

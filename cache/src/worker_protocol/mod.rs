@@ -1,14 +1,14 @@
-//! How a compile worker and its parent talk: one job in, one answer out, over pipes.
+//! The protocol of a compile worker and its parent: one request and one response, over pipes.
 //!
-//! Both are a magic of 8 bytes (the last one is the version), the lengths of what follows as
-//! little-endian `u64`s, a header in JSON, and then raw bytes:
+//! Both messages have a magic of 8 bytes (the last one is the version), the lengths of the parts that
+//! follow as little-endian `u64`s, a header in JSON, and raw bytes:
 //!
 //! | | magic | lengths | JSON | raw |
 //! |---|---|---|---|---|
-//! | job | `FERRJOB\x01` | header, source | the profile | source, WebAssembly or its text |
-//! | answer | `FERRANS\x01` | header, source, artifact | the manifest, or the refusal | source, artifact |
+//! | request | `FERRJOB\x01` | header, source | the profile | source, WebAssembly or its text |
+//! | response | `FERRANS\x01` | header, source, artifact | the manifest, or the refusal | source, artifact |
 //!
-//! The reader bounds every length before it reads, and memory grows only with what really arrives.
+//! The reader checks every length against a limit first, and allocates only as bytes arrive.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -22,51 +22,51 @@ use crate::profile::{Profile, ProfileError};
 const JOB_MAGIC: &[u8; 8] = b"FERRJOB\x01";
 const ANSWER_MAGIC: &[u8; 8] = b"FERRANS\x01";
 
-/// The longest JSON header that is read, in bytes. A manifest of the largest size that the cache
-/// stores is a few times larger in JSON.
+/// The longest JSON header that is read, in bytes. The largest manifest of the cache, 1 MiB, is a few
+/// times larger in JSON.
 const HEADER_BYTES_MAX: u64 = 16 << 20;
 
-/// Memory that a length alone may claim, in bytes.
+/// Most memory that is allocated before any bytes arrive, in bytes.
 const TRUSTED_CAPACITY: u64 = 64 << 10;
 
-/// What a worker is asked to compile.
+/// A request to compile one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompileRequest<'a> {
-    /// What to compile it for.
+    /// The profile to compile for.
     pub profile: Profile,
-    /// WebAssembly, or its text format.
+    /// A module in the binary or the text format.
     pub source: Cow<'a, [u8]>,
 }
 
-/// What a worker makes of a job.
+/// The worker's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompileResponse {
-    /// It was compiled.
+    /// The source was compiled.
     Compiled {
-        /// What is known about the artifact.
+        /// Describes the artifact.
         manifest: Box<Manifest>,
-        /// The WebAssembly bytes; a worker that was given text has parsed it.
+        /// The binary module; the worker parses text to it.
         source: Vec<u8>,
         /// The native code.
         artifact: Vec<u8>,
     },
-    /// It was not.
+    /// The source was refused.
     Refused(Refusal),
 }
 
-/// Why a worker did not compile.
+/// The reason why a worker did not compile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// `INVALID` for a bad module, `LIMIT` for one that is too large, `INTERNAL` for our own fault.
+    /// `INVALID` for a bad module, `LIMIT` for one that is too large, `INTERNAL` for a bug.
     pub code: String,
-    /// What is wrong and what to do about it.
+    /// The fault and its remedy.
     pub message: String,
-    /// Where in the source it is, in bytes.
+    /// Offset of the fault in the source, in bytes.
     pub offset: Option<u64>,
 }
 
-/// How much a parent takes from its worker.
+/// Limits on a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseLimits {
     /// The longest source, in bytes.
@@ -89,11 +89,11 @@ enum HeaderRead {
     Refused(Refusal),
 }
 
-/// Writes a job and flushes.
+/// Writes a request and flushes.
 ///
 /// # Errors
 ///
-/// The writer's: a worker that died early is a broken pipe.
+/// Writing failed; if the worker ended early, with a broken pipe.
 pub fn write_request(
     writer: &mut impl Write,
     job: &CompileRequest<'_>,
@@ -106,12 +106,12 @@ pub fn write_request(
     Ok(writer.flush()?)
 }
 
-/// Reads a job whose source has at most `source_bytes_max` bytes.
+/// Reads a request whose source has at most `source_bytes_max` bytes.
 ///
 /// # Errors
 ///
-/// Anything else: a message of another version, lying lengths, an end in the middle, and a profile
-/// that this build does not compile for.
+/// The message has another version, is truncated or too long, or its profile is not one that this
+/// build compiles for.
 pub fn read_request(
     reader: &mut impl Read,
     source_bytes_max: u64,
@@ -129,11 +129,11 @@ pub fn read_request(
     })
 }
 
-/// Writes an answer and flushes.
+/// Writes a response and flushes.
 ///
 /// # Errors
 ///
-/// The writer's: a parent that gave up is a broken pipe.
+/// Writing failed; if the parent gave up, with a broken pipe.
 pub fn write_response(
     writer: &mut impl Write,
     answer: &CompileResponse,
@@ -155,14 +155,12 @@ pub fn write_response(
     Ok(writer.flush()?)
 }
 
-/// Reads an answer within `bounds`.
-///
-/// What was compiled comes with digests and lengths that match the manifest's.
+/// Reads a response within `bounds`. Source and artifact match digests and lengths in the manifest.
 ///
 /// # Errors
 ///
-/// Anything else: a message of another version, lying lengths, an end in the middle, bytes that
-/// are not those of the manifest.
+/// The message has another version, is truncated or too long, or its bytes do not match the
+/// manifest.
 pub fn read_response(
     reader: &mut impl Read,
     bounds: &ResponseLimits,
@@ -257,48 +255,48 @@ fn read_exact(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), WorkerProt
     })
 }
 
-/// Why a job or an answer did not get through.
+/// A request or response could not be transferred.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerProtocolError {
     /// The pipe failed.
     #[error("the pipe between the compile worker and its parent failed")]
     Io(#[from] io::Error),
-    /// The other side stopped in the middle.
+    /// The message is truncated.
     #[error("the other side of the pipe ended in the middle of its message")]
     Truncated,
-    /// The other side says something else.
+    /// The message does not begin with the magic.
     #[error("the other side of the pipe is no compile worker or parent of one")]
     Magic,
-    /// The other side is of another release.
+    /// The other side uses another version of the protocol.
     #[error(
         "the other side of the pipe speaks version {found} and this one {expected}; use the same \
          release on both sides"
     )]
     Version {
-        /// Its version.
+        /// Version of the other side.
         found: u8,
-        /// Ours.
+        /// Version of this side.
         expected: u8,
     },
-    /// A length above its bound.
+    /// A part is longer than its limit.
     #[error("the {part} has {len} bytes, and at most {max} are allowed")]
     TooLong {
         /// Header, source or artifact.
         part: &'static str,
         /// The length that the message claims.
         len: u64,
-        /// The bound.
+        /// The limit, in bytes.
         max: u64,
     },
-    /// The JSON header makes no sense.
+    /// The JSON header cannot be parsed.
     #[error(
         "the header of the message is not understood; use a server and a ferrite-wasmc of the same release"
     )]
     Header(#[source] serde_json::Error),
-    /// The job asks for code that this build does not make.
+    /// This build does not compile for the requested profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// The bytes are not those that the manifest describes.
+    /// The bytes do not match the manifest.
     #[error("the {part} is not the one that the manifest describes")]
     Digest {
         /// Source or artifact.

@@ -1,4 +1,4 @@
-//! A function that takes one from what is left of the depth while it runs.
+//! Adds counting to the body of one function.
 
 use wasm_encoder::{BlockType, InstructionSink};
 use wasmparser::{BinaryReader, Error, FunctionBody, Operator};
@@ -6,11 +6,12 @@ use wasmparser::{BinaryReader, Error, FunctionBody, Operator};
 /// A function's body, without its size.
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
-    /// (offset in the source, offset in `bytes`) wherever the distance may have changed.
+    /// Pairs (offset in the source, offset in `bytes`) where their distance may change.
     pub(super) offsets: Vec<(usize, usize)>,
 }
 
-/// Wraps a body that begins at `start`; `left` is the global, `block` has the function's results.
+/// Wraps a body that begins at offset `start`. `remaining` is the index of the global; `block` has the
+/// results of the function.
 pub(super) fn instrument(
     bytes: &[u8],
     start: usize,
@@ -36,7 +37,7 @@ pub(super) fn instrument(
         .block(block);
     let mut offsets = vec![(first, out.len())];
     let mut copied = first;
-    // Blocks around the instruction, the one that is put around all of them not counted.
+    // Blocks around the instruction, without the added block around the body.
     let mut nesting = 0_u32;
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;

@@ -1,10 +1,10 @@
-//! Recognises what is taken for a module and is none.
+//! Recognises files of other formats that are mistaken for a module.
 
-/// Version field of a binary module, then of a component.
+/// Version fields of a binary module and of a component.
 const MODULE_VERSION: [u8; 4] = [1, 0, 0, 0];
 const COMPONENT_VERSION: [u8; 4] = [0x0d, 0, 1, 0];
 
-/// What the bytes are, and what to do, if they do not begin like a binary module.
+/// Describes input that does not begin like a binary module, with a remedy; `None` if it does.
 pub(super) fn describe_other(source: &[u8]) -> Option<&'static str> {
     if let Some(rest) = source.strip_prefix(super::MAGIC) {
         return if rest.starts_with(&MODULE_VERSION) || MODULE_VERSION.starts_with(rest) {

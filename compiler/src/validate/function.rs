@@ -1,4 +1,4 @@
-//! One function body: valid, and within its bounds.
+//! Validates one function body and checks its limits.
 
 use wasmparser::{
     FuncToValidate, FuncValidatorAllocations, FunctionBody, Operator, OperatorsReader,
@@ -9,7 +9,7 @@ use super::Fault;
 use super::error::ValidateError;
 use crate::limits::SourceLimits;
 
-/// Validates a body and checks its size, locals, nesting and jump tables on the way.
+/// Validates a body, and checks its size, locals, nesting and jump tables.
 pub(super) fn check(
     function: FuncToValidate<ValidatorResources>,
     body: &FunctionBody<'_>,
@@ -54,7 +54,7 @@ pub(super) fn check(
             }));
         }
         validator.op(offset, &operator)?;
-        // The function itself is the outermost frame.
+        // The outermost frame is the function itself.
         let nesting = validator.control_stack_height().saturating_sub(1);
         if nesting > bounds.function_nesting_max {
             return Err(Fault::Refused(ValidateError::LimitExceeded {

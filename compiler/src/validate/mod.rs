@@ -1,4 +1,4 @@
-//! Whether a module may be compiled, and what it contains.
+//! Checks if a module may be compiled, and describes it.
 
 mod entries;
 mod error;
@@ -23,14 +23,14 @@ pub use error::ValidateError;
 /// First bytes of every binary module and component.
 const MAGIC: &[u8; 4] = b"\0asm";
 
-/// Checks a binary module and says what it contains.
+/// Checks a binary module and describes it.
 ///
-/// The module is valid by the specification with the proposals that are on here, within `bounds`,
-/// imports nothing that the hosts do not offer, and has at least one entry.
+/// The module must be valid with the enabled proposals, be within `bounds`, import only what the
+/// hosts offer, and have at least one entry.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, with its offset and what to do about it.
+/// The first fault, with its offset and a remedy.
 ///
 /// ```
 /// use ferrite_compiler::{SourceLimits, validate};
@@ -41,7 +41,7 @@ pub fn validate(source: &[u8], bounds: &SourceLimits) -> Result<ModuleInfo, Vali
     validate_and_rewrite(source, bounds).map(|(info, _)| info)
 }
 
-/// The same, and the module that is to be compiled in its place.
+/// Works as [`validate`], and also returns the rewritten module to compile.
 pub(crate) fn validate_and_rewrite<'a>(
     source: &'a [u8],
     bounds: &SourceLimits,
@@ -54,10 +54,9 @@ pub(crate) fn validate_and_rewrite<'a>(
     Ok((sections.into_info(imports, entries, rewind), wasm))
 }
 
-/// Everything that [`validate`] would refuse a module for, as far as it can be told at once.
+/// Returns every fault of a module that can be found at once: all bad imports and a missing entry.
 ///
-/// Where the module itself is not valid, that is all there is; otherwise every import is judged,
-/// and the entries.
+/// If the module itself is not valid, the result has only that fault.
 #[must_use]
 pub fn problems(source: &[u8], bounds: &SourceLimits) -> Vec<ValidateError> {
     match read(source, bounds) {
@@ -69,7 +68,7 @@ pub fn problems(source: &[u8], bounds: &SourceLimits) -> Vec<ValidateError> {
     }
 }
 
-/// Reads a module that is valid by the specification and within the bounds.
+/// Reads a module, and checks that it is valid and within the limits.
 fn read<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Sections<'a>, ValidateError> {
     if source.len() as u64 > bounds.source_bytes_max {
         return Err(ValidateError::LimitExceeded {
@@ -89,7 +88,7 @@ fn read<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Sections<'a>, Val
     })
 }
 
-/// Why the walk over the module stopped: the validator's word, yet to be explained, or our own.
+/// The walk over the module failed: with an error of the validator, or with one of ours.
 enum Fault {
     Wasm(wasmparser::Error),
     Refused(ValidateError),
@@ -109,7 +108,7 @@ impl From<ValidateError> for Fault {
 
 /// Validates section by section and collects what is needed later.
 ///
-/// The bounds of a section are checked by the count it begins with, before it is validated.
+/// A section's item count is checked against the limits before the section is validated.
 fn walk<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Sections<'a>, Fault> {
     let mut parser = Parser::new(0);
     parser.set_features(proposals::enabled());
@@ -117,8 +116,8 @@ fn walk<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Sections<'a>, Fau
     let mut allocations = FuncValidatorAllocations::default();
     let mut sections = Sections::default();
     let mut rest = source;
-    // Parsing goes on as if more bytes could follow until the parser asks for them: that tells a
-    // module that is cut off from one that is wrong.
+    // Tell the parser that more bytes may follow until it asks for them: this distinguishes a
+    // truncated module from a malformed one.
     let mut at_end = false;
     loop {
         let (payload, consumed) = match parser.parse(rest, at_end) {
