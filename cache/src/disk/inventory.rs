@@ -117,10 +117,10 @@ impl Inventory {
         for entry in names {
             match FileKind::of_file_name(&entry.0) {
                 Some((FileKind::Artifact, source)) => {
-                    pairs.entry(source).or_default()[0] = Some(entry)
+                    pairs.entry(source).or_default()[0] = Some(entry);
                 }
                 Some((FileKind::Manifest, source)) => {
-                    pairs.entry(source).or_default()[1] = Some(entry)
+                    pairs.entry(source).or_default()[1] = Some(entry);
                 }
                 Some((FileKind::Source, _)) | None => {}
             }

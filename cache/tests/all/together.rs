@@ -215,7 +215,7 @@ fn a_compilation_that_fails_frees_the_key_and_publishes_nothing() {
         || Ok(None),
         |error| {
             assert!(!error.is_storage(), "{error}");
-            Err(CacheError::from(error))
+            Err(error)
         },
         || {
             let mut compiled = other.compiled();
