@@ -1,44 +1,45 @@
-//! What the compiler put into a module so that the host can bound how deep its calls nest.
+//! Exports and offsets that the compiler adds so that the host can limit the depth of calls.
 
 use serde::{Deserialize, Serialize};
 
-/// The export that holds how much deeper calls may nest: a mutable `i32`, read as unsigned.
+/// Name of the exported global that holds the remaining call depth: a mutable `i32`, read as
+/// unsigned.
 ///
-/// The host sets it to the limit before any code of the instance runs. It is all ones after a trap
-/// because of it, and never otherwise.
-pub const DEPTH_LEFT_EXPORT: &str = "__ferrite_depth_left";
+/// The host sets it to the limit before any code of the instance runs. All its bits are one after
+/// a trap for exceeding the limit, and only then.
+pub const DEPTH_REMAINING_EXPORT: &str = "__ferrite_depth_left";
 
-/// The export of a start function that the host has to run, once it has set the limit.
+/// Name of the exported start function, which the host runs after it has set the limit.
 pub const DEPTH_START_EXPORT: &str = "__ferrite_depth_start";
 
-/// What the compiler put into a module that counts how deep its calls nest.
+/// Describes what the compiler added to a module that counts its call depth.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DepthPlan {
-    /// Whether the module has a start function that is exported as [`DEPTH_START_EXPORT`] instead.
+    /// True if the module's start function is exported as [`DEPTH_START_EXPORT`] instead.
     pub start: bool,
-    /// Where code stands elsewhere than before the counting was put in.
-    pub moves: CodeMoves,
+    /// Maps code offsets to those before the counting was added.
+    pub moves: CodeOffsetMap,
 }
 
-/// Where code stands elsewhere than it did, in a few bytes a place.
+/// Maps offsets of moved code to its original offsets.
 ///
-/// As text: for each place two numbers, how many bytes it stands after the last place, and by how
-/// much the distance to where it came from grows there. A number is written as in source maps
-/// (<https://tc39.es/ecma426/>, base64 VLQ): digits of 5 bits, the lowest first, its sign in the
-/// lowest bit of all, and 32 added to every digit but the last.
+/// The text holds two numbers for each position where the distance changes: the bytes since the
+/// previous position, and the change of the distance between new and original offset. Numbers are
+/// written as in source maps (<https://tc39.es/ecma426/>, base64 VLQ): digits of 5 bits, lowest
+/// first, the sign in the lowest bit, and 32 added to every digit but the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct CodeMoves(String);
+pub struct CodeOffsetMap(String);
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-impl CodeMoves {
-    /// The offset that code had which now stands at `offset`.
+impl CodeOffsetMap {
+    /// Returns the original offset of the code that is at `offset` now.
     ///
-    /// Text that makes no sense ends the list.
+    /// A malformed number ends the list.
     #[must_use]
-    pub fn before(&self, offset: u64) -> u64 {
+    pub fn original_offset(&self, offset: u64) -> u64 {
         let mut digits = self.0.bytes();
         let (mut at, mut distance) = (0_u64, 0_i64);
         while let (Some(gap), Some(grown)) = (number(&mut digits), number(&mut digits)) {
@@ -51,30 +52,30 @@ impl CodeMoves {
         offset.saturating_add_signed(distance.saturating_neg())
     }
 
-    /// Length of the text, in bytes.
+    /// Returns the length of the text, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing moved.
+    /// Returns true if no code moved.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Writes [`CodeMoves`], place by place in rising order.
+/// Builds a [`CodeOffsetMap`] from positions in rising order.
 #[derive(Debug, Default)]
-pub struct CodeMovesWriter {
+pub struct CodeOffsetMapWriter {
     text: String,
     at: i64,
     distance: i64,
 }
 
-impl CodeMovesWriter {
-    /// Notes that what stood at `before` now stands at `now`, unless that follows from the last
-    /// place.
+impl CodeOffsetMapWriter {
+    /// Records that code moved from `before` to `now`; writes nothing if the distance is the same
+    /// as at the previous position.
     pub fn push(&mut self, before: usize, now: usize) {
         let (before, now) = (before as i64, now as i64);
         let distance = now - before;
@@ -98,14 +99,14 @@ impl CodeMovesWriter {
         }
     }
 
-    /// All places.
+    /// Returns the map.
     #[must_use]
-    pub fn finish(self) -> CodeMoves {
-        CodeMoves(self.text)
+    pub fn finish(self) -> CodeOffsetMap {
+        CodeOffsetMap(self.text)
     }
 }
 
-/// The next number, if there is a whole one.
+/// Decodes the next number; `None` at the end and for a malformed one.
 fn number(digits: &mut impl Iterator<Item = u8>) -> Option<i64> {
     let (mut number, mut shift) = (0_u64, 0_u32);
     loop {
@@ -126,11 +127,11 @@ fn number(digits: &mut impl Iterator<Item = u8>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CodeMoves, CodeMovesWriter};
+    use super::{CodeOffsetMap, CodeOffsetMapWriter};
 
     #[test]
     fn offsets_lead_back_from_their_place_on() {
-        let mut writer = CodeMovesWriter::default();
+        let mut writer = CodeOffsetMapWriter::default();
         // The first place stood further back, as after a section that was written shorter.
         for (before, now) in [(100, 90), (200, 190), (300, 319), (1_000_000, 1_000_020)] {
             writer.push(before, now);
@@ -147,9 +148,9 @@ mod tests {
             (1_000_020, 1_000_000),
             (2_000_020, 2_000_000),
         ] {
-            assert_eq!(moves.before(now), before, "{now}");
+            assert_eq!(moves.original_offset(now), before, "{now}");
         }
-        assert_eq!(CodeMoves::default().before(7), 7);
+        assert_eq!(CodeOffsetMap::default().original_offset(7), 7);
     }
 
     #[test]
@@ -161,9 +162,9 @@ mod tests {
             "//////////P//////////P",
             "é",
         ] {
-            let moves = CodeMoves(text.repeat(3));
+            let moves = CodeOffsetMap(text.repeat(3));
             for offset in [0, 1, u64::MAX] {
-                let _ = moves.before(offset);
+                let _ = moves.original_offset(offset);
             }
         }
     }

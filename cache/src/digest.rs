@@ -5,16 +5,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// What a digest starts with when it is written down.
+/// Prefix of a digest's text form.
 const PREFIX: &str = "blake3:";
 
-/// Length of a digest in hex.
+/// Hex digits of a digest.
 const HEX_DIGITS: usize = 64;
 
 /// The blake3 hash of some bytes, written `blake3:<64 lowercase hex digits>`.
 ///
 /// ```
-/// use crate::Digest;
+/// use ferrite_cache::Digest;
 /// let digest = Digest::of(b"");
 /// assert!(digest.to_string().starts_with("blake3:af1349b9"));
 /// assert_eq!(digest.to_string().parse(), Ok(digest));
@@ -29,29 +29,29 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The digest with these bytes.
+    /// Returns the digest with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The hash itself.
+    /// Returns the hash.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The 64 lowercase hex digits, without the prefix: what file names are made of.
+    /// Returns the 64 lowercase hex digits without the prefix, as file names use them.
     #[must_use]
     pub fn hex(&self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
     }
 
-    /// The digest that [`Digest::hex`] wrote.
+    /// Parses the output of [`Digest::hex`].
     ///
     /// # Errors
     ///
-    /// Anything but exactly 64 lowercase hex digits.
+    /// `hex` is not exactly 64 lowercase hex digits.
     pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
         let lowercase = hex
             .bytes()
@@ -88,7 +88,7 @@ impl FromStr for Digest {
     }
 }
 
-/// A string where people read it, 32 bytes elsewhere.
+/// Serializes as text in human-readable formats, else as 32 bytes.
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
@@ -110,16 +110,16 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Why a text is not a digest.
+/// A text is not a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// It does not start with `blake3:`.
+    /// The text does not start with `blake3:`.
     #[error("a digest starts with `blake3:`, followed by 64 lowercase hex digits")]
     Prefix,
-    /// What follows is not 64 lowercase hex digits.
+    /// The part after the prefix is not 64 lowercase hex digits.
     #[error("a digest has 64 lowercase hex digits; this one has {}", digits_problem(*.count))]
     Digits {
-        /// Characters found after the prefix.
+        /// Number of characters after the prefix.
         count: usize,
     },
 }

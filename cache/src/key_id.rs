@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A minisign key's id, written as minisign writes it: 16 hexadecimal digits.
+/// The id of a minisign key, written as 16 hexadecimal digits like minisign does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(u64);
 
 impl KeyId {
-    /// The id as keys and signatures store it.
+    /// Reads the id from the 8 bytes that keys and signatures store.
     pub(crate) const fn from_le_bytes(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
     }
@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for KeyId {
     }
 }
 
-/// A text that is no key id.
+/// A text is not a key id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a key id, which has 16 hexadecimal digits")]
 pub struct KeyIdError {

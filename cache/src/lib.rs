@@ -1,10 +1,61 @@
 //! Content-addressed cache of sources, artifacts and manifests.
 //!
-//! The vocabulary that both sides of the pipeline share stands here too: [`Digest`] names bytes,
-//! [`Profile`] names everything that decides native code (and alone turns into a
-//! `wasmtime::Config`), [`Manifest`] says what is known about one artifact, and [`handoff`] is how
-//! a compile worker and its parent talk. The compiler writes into the cache, the runtime reads out
-//! of it, and neither knows the other.
+//! The compiler writes into the cache, the runtime reads from it, and neither knows the other. The
+//! crate also holds what both sides share:
+//!
+//! - [`Digest`] identifies bytes;
+//! - [`Profile`] describes everything that decides native code, and is the only source of a
+//!   `wasmtime::Config`;
+//! - [`Manifest`] describes one artifact;
+//! - [`bundle`] is the signed archive that carries artifacts to another machine;
+//! - [`worker_protocol`] is what a compile worker and its parent send each other.
+//!
+//! ```
+//! use ferrite_cache::{Cache, CacheOptions, Digest, Manifest, Profile};
+//! # use ferrite_cache::{ModuleInfo, Rewind};
+//! # fn manifest(source: &[u8], artifact: &[u8], profile: Profile) -> Manifest {
+//! #     Manifest {
+//! #         source: Digest::of(source),
+//! #         source_len: source.len() as u64,
+//! #         artifact: Digest::of(artifact),
+//! #         artifact_len: artifact.len() as u64,
+//! #         profile,
+//! #         module: ModuleInfo {
+//! #             name: None,
+//! #             imports: Vec::new(),
+//! #             exports: Vec::new(),
+//! #             entries: Vec::new(),
+//! #             memory: None,
+//! #             table_elements_min: 0,
+//! #             functions: 0,
+//! #             code_len: 0,
+//! #             initialize: false,
+//! #             start: false,
+//! #             rewind: Rewind::Refused { reason: "it is an example".to_owned() },
+//! #             stack_depth: None,
+//! #         },
+//! #         compile_micros: 0,
+//! #         signed_by: None,
+//! #     }
+//! # }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let directory = tempfile::tempdir()?;
+//! let cache = Cache::open(CacheOptions {
+//!     root: directory.path().join("cache"),
+//!     size_bytes_max: 1 << 30,
+//! })?;
+//!
+//! // The compiler produces these three.
+//! let (source, artifact) = (b"\0asm\x01\0\0\0", b"native code");
+//! let profile = Profile::native();
+//! let manifest = manifest(source, artifact, profile.clone());
+//! cache.publish_with_source(source, &manifest, artifact)?;
+//!
+//! let found = cache.lookup(&Digest::of(source), &profile)?;
+//! assert_eq!(found.map(|found| found.len()), Some(11));
+//! # Ok(())
+//! # }
+//! ```
 
 #[cfg(not(all(
     target_os = "linux",
@@ -16,23 +67,27 @@ pub mod bundle;
 mod depth;
 mod digest;
 mod disk;
-pub mod handoff;
+mod error_chain;
 mod key_id;
 mod manifest;
 mod module_info;
 mod profile;
 mod rewind;
+pub mod worker_protocol;
 
-pub use depth::{CodeMoves, CodeMovesWriter, DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, DepthPlan};
+pub use depth::{
+    CodeOffsetMap, CodeOffsetMapWriter, DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan,
+};
 pub use digest::{Digest, DigestError};
 #[doc(hidden)]
 pub use disk::Step;
 pub use disk::{
-    ArtifactError, ArtifactSummary, Cache, CacheOptions, EntrySummary, EvictError, Evicted,
-    KeyLock, ListError, LockError, LookupError, OpenError, PinError, PublishError,
-    SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
+    ArtifactError, ArtifactSummary, Cache, CacheError, CacheOptions, CompiledModule, EntrySummary,
+    EvictError, Evicted, KeyLock, ListError, LockError, LookupError, OpenError, Origin, PinError,
+    PublishError, SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
 };
-pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
+pub use error_chain::ErrorChain;
+pub use manifest::{Manifest, ManifestError};
 pub use module_info::{
     EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature,
     ValueType,

@@ -1,10 +1,10 @@
-//! What is known about one artifact, and its bytes on disk.
+//! The description of one artifact, and its encoding on disk.
 //!
-//! This is the only file that uses bincode, and only for the cache's own manifests: what it reads
-//! is bounded, versioned and checksummed before bincode sees it. Everything that crosses machines
-//! is JSON or tar.
+//! This is the only file that uses bincode, and only for the cache's own manifests: length, version
+//! and checksum are checked before bincode reads the bytes. Everything that crosses machines is JSON
+//! or tar.
 //!
-//! | at | bytes | what |
+//! | offset | bytes | content |
 //! |---|---|---|
 //! | 0 | 8 | `FERRMETA` |
 //! | 8 | 4 | format version, little-endian |
@@ -19,8 +19,8 @@ use crate::key_id::KeyId;
 use crate::module_info::ModuleInfo;
 use crate::profile::Profile;
 
-/// The largest manifest that is written or read, in bytes: tens of thousands of exports.
-pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
+/// The largest manifest that is written or read, in bytes: room for tens of thousands of exports.
+pub(crate) const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 const MAGIC: &[u8; 8] = b"FERRMETA";
 const FORMAT_VERSION: u32 = 3;
@@ -28,35 +28,35 @@ const HEADER_LEN: usize = 16;
 const CHECKSUM_LEN: usize = 32;
 const BODY_BYTES_MAX: usize = MANIFEST_BYTES_MAX - HEADER_LEN - CHECKSUM_LEN;
 
-/// What is known about one artifact: native code for one source under one profile.
+/// Describes one artifact: native code for one source under one profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Identity of the WebAssembly bytes that were compiled.
+    /// Digest of the WebAssembly module that was compiled.
     pub source: Digest,
-    /// Their number.
+    /// Length of the module, in bytes.
     pub source_len: u64,
-    /// Identity of the artifact's bytes.
+    /// Digest of the artifact.
     pub artifact: Digest,
-    /// Their number.
+    /// Length of the artifact, in bytes.
     pub artifact_len: u64,
-    /// What the code was compiled for.
+    /// Profile under which the code was compiled.
     pub profile: Profile,
-    /// What the compiler found in the module.
+    /// The compiler's description of the module.
     pub module: ModuleInfo,
-    /// How long compiling took, in microseconds.
+    /// Duration of the compilation, in microseconds.
     pub compile_micros: u64,
-    /// The key that signed the bundle that the code came in; none for code that was compiled here
-    /// from a source that nobody signed.
+    /// The key that signed the bundle with this code; `None` for code that was compiled here from an
+    /// unsigned source.
     pub signed_by: Option<KeyId>,
 }
 
 impl Manifest {
-    /// The bytes that the cache stores.
+    /// Encodes the manifest as the cache stores it.
     ///
     /// # Errors
     ///
-    /// A manifest that would be longer than [`MANIFEST_BYTES_MAX`].
+    /// The encoding would be longer than 1 MiB.
     pub fn encode(&self) -> Result<Vec<u8>, ManifestError> {
         let body = bincode::serde::encode_to_vec(self, bincode::config::standard())
             .map_err(|error| ManifestError::Encode(Box::new(error)))?;
@@ -76,11 +76,11 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Reads what [`Manifest::encode`] wrote; one changed bit is an error.
+    /// Decodes the output of [`Manifest::encode`].
     ///
     /// # Errors
     ///
-    /// Whatever is not exactly one manifest of this version.
+    /// The bytes are not exactly one manifest of this version, or a bit of it has changed.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLong {
@@ -134,37 +134,37 @@ impl Manifest {
     }
 }
 
-/// Why bytes are not a manifest, or a manifest cannot be stored.
+/// Bytes are not a manifest, or a manifest cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Longer than any manifest may be.
+    /// The manifest is longer than the limit.
     #[error(
         "the manifest has {len} bytes, and at most {MANIFEST_BYTES_MAX} are allowed; import and \
          export fewer names"
     )]
     TooLong {
-        /// Its length.
+        /// Length of the manifest, in bytes.
         len: u64,
     },
-    /// Too short for what it says it holds, or too long.
+    /// The length differs from the one in the header.
     #[error("the manifest has another length than it says")]
     Truncated,
     /// The first bytes are not those of a manifest.
     #[error("not a manifest")]
     Magic,
-    /// A format that this build does not read.
+    /// This build does not read the format version.
     #[error("the manifest has format {found}, and this build reads {FORMAT_VERSION}")]
     Version {
-        /// The format's version.
+        /// Version in the manifest.
         found: u32,
     },
-    /// Its bytes have changed since they were written.
+    /// The bytes have changed since they were written.
     #[error("the manifest's checksum does not match its bytes")]
     Checksum,
-    /// The checksum holds, but the contents make no sense.
+    /// The checksum matches, but the body cannot be decoded.
     #[error("the manifest cannot be read")]
     Decode(#[source] Box<bincode::error::DecodeError>),
-    /// It cannot be turned into bytes.
+    /// The manifest cannot be encoded.
     #[error("the manifest cannot be written")]
     Encode(#[source] Box<bincode::error::EncodeError>),
 }
@@ -172,7 +172,7 @@ pub enum ManifestError {
 #[cfg(test)]
 mod tests {
     use super::{FORMAT_VERSION, MAGIC, MANIFEST_BYTES_MAX, Manifest, ManifestError};
-    use crate::depth::{CodeMoves, DepthPlan};
+    use crate::depth::{CodeOffsetMap, DepthPlan};
     use crate::digest::Digest;
     use crate::key_id::KeyId;
     use crate::module_info::{
@@ -236,7 +236,7 @@ mod tests {
                 }),
                 stack_depth: Some(DepthPlan {
                     start: true,
-                    moves: CodeMoves::default(),
+                    moves: CodeOffsetMap::default(),
                 }),
             },
             compile_micros: 1_234,

@@ -1,4 +1,4 @@
-//! What the compiler found in a module, for those who will not parse it again.
+//! The compiler's description of a module, so that hosts need not parse it again.
 
 use std::fmt;
 
@@ -7,60 +7,60 @@ use serde::{Deserialize, Serialize};
 use crate::depth::DepthPlan;
 use crate::rewind::Rewind;
 
-/// What the compiler found in a module.
+/// The compiler's description of a module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModuleInfo {
-    /// The module's own name, from its name section.
+    /// Name of the module, from its name section.
     pub name: Option<String>,
-    /// What the module imports, in its own order.
+    /// Imports, in the module's order.
     pub imports: Vec<ImportInfo>,
-    /// What the module exports, in its own order.
+    /// Exports, in the module's order.
     pub exports: Vec<ExportInfo>,
-    /// The exported functions that can be called from outside, in the module's order.
+    /// Exported functions that a client can call, in the module's order.
     pub entries: Vec<EntryInfo>,
     /// The linear memory, if the module has one.
     pub memory: Option<MemoryInfo>,
-    /// Elements that the module's tables start with, all tables together.
+    /// Initial elements of all tables together.
     pub table_elements_min: u64,
-    /// Functions that the module defines.
+    /// Number of functions that the module defines.
     pub functions: u32,
-    /// Bytes in the module's code section.
+    /// Length of the code section, in bytes.
     pub code_len: u64,
-    /// Whether the module exports an initialiser that runs once before the first entry.
+    /// True if the module exports an initialiser, which runs once before the first entry.
     pub initialize: bool,
-    /// Whether the module has a start function.
+    /// True if the module has a start function.
     pub start: bool,
-    /// Whether instances of it may be rewound between calls.
+    /// The decision if instances may be rewound between calls.
     pub rewind: Rewind,
-    /// How its calls are counted, where it was compiled so.
+    /// How the call depth is counted; `None` if the module was compiled without counting.
     #[serde(default)]
     pub stack_depth: Option<DepthPlan>,
 }
 
-/// A function that a module imports; nothing else can be imported.
+/// An imported function. A module can import nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportInfo {
-    /// Name of the module it is imported from.
+    /// Module name of the import.
     pub module: String,
-    /// Its name in there.
+    /// Field name of the import.
     pub name: String,
-    /// Parameters and results that the importing module expects.
+    /// Signature that the importing module expects.
     pub signature: Signature,
 }
 
-/// Something that a module exports.
+/// An export of a module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportInfo {
-    /// Its name.
+    /// Name of the export.
     pub name: String,
-    /// What it is.
+    /// Kind of the export.
     pub kind: ExportKind,
 }
 
-/// What a module can export.
+/// Kind of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExportKind {
@@ -74,15 +74,15 @@ pub enum ExportKind {
     Global,
 }
 
-/// An exported function that can be called from outside.
+/// An exported function that a client can call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntryInfo {
-    /// Its name.
+    /// Name of the entry.
     pub name: String,
-    /// How it takes its input and gives its reply.
+    /// How the entry takes its input and gives its reply.
     pub kind: EntryKind,
-    /// Its parameters and results.
+    /// Parameters and results.
     pub signature: Signature,
 }
 
@@ -92,9 +92,9 @@ pub struct EntryInfo {
 pub enum EntryKind {
     /// Numbers in, numbers out.
     Scalar,
-    /// Input is pulled from the host, the reply pushed to it.
+    /// The guest pulls its input from the host and pushes its reply.
     Command,
-    /// Input is written into guest memory, the reply read out of it.
+    /// The host writes the input into guest memory and reads the reply from it.
     Buffer,
 }
 
@@ -156,7 +156,7 @@ pub enum ValueType {
     V128,
     /// Reference to a function.
     FuncRef,
-    /// Reference to something of the host's.
+    /// Reference to a value of the host.
     ExternRef,
 }
 
@@ -178,9 +178,9 @@ impl fmt::Display for ValueType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryInfo {
-    /// Pages it starts with.
+    /// Initial pages.
     pub min_pages: u64,
-    /// Pages it may grow to, where the module says so.
+    /// Most pages it may grow to, if the module declares a maximum.
     pub max_pages: Option<u64>,
 }
 

@@ -1,58 +1,59 @@
-//! Whether instances of a module may be rewound, as the compiler decided it.
+//! The compiler's decision if instances of a module may be rewound, and what the host needs for it.
 
 use serde::{Deserialize, Serialize};
 
-/// Which modules the compiler's rewriting makes: part of every profile, so that an artifact is run
-/// only by a host that knows what was put into it.
+/// Version of the compiler's rewriting. It is part of every profile, so that only a host that knows
+/// the rewriting runs the artifact.
 pub const REWRITING_VERSION: u32 = 1;
 
-/// Whether instances of a module may be rewound between calls.
+/// The decision if instances of a module may be rewound between calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rewind {
-    /// They may, in this way.
+    /// Instances may be rewound, by this plan.
     Allowed(RewindPlan),
-    /// They may not; every call gets an instance of its own.
+    /// Instances may not be rewound; every call gets a fresh one.
     Refused {
-        /// What about the module stands in the way, to follow "because".
+        /// The obstacle, worded to follow "because".
         reason: String,
     },
 }
 
-/// What the compiler put into a module so that the host can rewind it.
+/// Describes what the compiler added to a module so that the host can rewind it.
 ///
-/// The artifact exports the memory as `__ferrite_memory`, if there is one, and the mutable globals
-/// as `__ferrite_global_0` and so on. A module that grows its memory also exports, as mutable `i32` globals, `__ferrite_pages` (pages that the guest
-/// sees), `__ferrite_pages_max` (pages it may have, which the host lowers to the memory limit) and
-/// `__ferrite_pages_refused` (pages that a refused growth asked for, or 0).
+/// The artifact exports the memory, if there is one, as `__ferrite_memory`, and the mutable globals
+/// as `__ferrite_global_0` and so on. A module that grows its memory also exports three mutable
+/// `i32` globals: `__ferrite_pages` (pages that the guest sees), `__ferrite_pages_max` (pages it may
+/// have, which the host lowers to the memory limit) and `__ferrite_pages_refused` (pages that a
+/// refused growth asked for, or 0).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewindPlan {
-    /// How many of the module's own globals are mutable.
+    /// Number of mutable globals that the module defines.
     pub globals: u32,
-    /// Pages of 64 KiB that the memory has more than the guest sees at first.
+    /// Pages of 64 KiB that the memory has beyond those that the guest sees at first.
     pub headroom_pages: u64,
-    /// Whether the module can grow its memory.
+    /// True if the module can grow its memory.
     pub grows: bool,
-    /// Whether the module has a start function. It is exported as `__ferrite_start`, and the host
+    /// True if the module has a start function. It is exported as `__ferrite_start`, and the host
     /// runs it once for all instances.
     pub start: bool,
-    /// Where code offsets of the artifact differ from those of the source; in rising order.
+    /// Ranges where code offsets of the artifact differ from those of the source, in rising order.
     pub offsets: Vec<OffsetShift>,
 }
 
-/// From an offset on, the code stands elsewhere than in the source.
+/// The distance between code offsets of the artifact and of the source, from one offset on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OffsetShift {
-    /// First offset in the compiled module that this holds for.
+    /// First offset in the compiled module to which this distance applies.
     pub from: u64,
-    /// What to add for the offset in the source.
+    /// Added to an offset, this gives the offset in the source.
     pub back: i64,
 }
 
 impl RewindPlan {
-    /// The offset in the source of an offset in the compiled module.
+    /// Converts an offset in the compiled module to one in the source.
     #[must_use]
     pub fn source_offset(&self, compiled: u64) -> u64 {
         let next = self.offsets.partition_point(|shift| shift.from <= compiled);

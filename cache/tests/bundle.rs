@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use ferrite_cache::bundle::{
-    ArtifactMember, BUNDLE_FORMAT, BundleBounds, BundleContents, BundleError, BundleManifest,
+    ArtifactMember, BUNDLE_FORMAT, BundleContents, BundleError, BundleLimits, BundleManifest,
     Member, SignatureText, Trust, TrustError, TrustedKey, UncheckedBundle, write_bundle,
 };
 use ferrite_cache::{Baseline, Digest, Fingerprint, ModuleInfo, Profile, Rewind, Target};
@@ -130,7 +130,7 @@ fn pack(manifest: &BundleManifest, signer: Option<&Signer>) -> Vec<u8> {
 
 fn load(bytes: &[u8], trust: &Trust) -> Result<BundleContents, BundleError> {
     let wanted: Vec<Fingerprint> = profiles().iter().map(Profile::fingerprint).collect();
-    UncheckedBundle::open(bytes, BundleBounds::default())?
+    UncheckedBundle::open(bytes, BundleLimits::default())?
         .trust(trust, NOW)?
         .read(&wanted)
 }
@@ -170,7 +170,7 @@ fn only_wanted_artifacts_are_kept_and_all_are_checked() {
     let signer = Signer::new();
     let bytes = pack(&manifest(), Some(&signer));
     let wanted = profiles()[1].fingerprint();
-    let contents = UncheckedBundle::open(&bytes[..], BundleBounds::default())
+    let contents = UncheckedBundle::open(&bytes[..], BundleLimits::default())
         .and_then(|bundle| bundle.trust(&signer.trust(), NOW))
         .and_then(|bundle| bundle.read(&[wanted]))
         .expect("the bundle is whole");

@@ -1,13 +1,16 @@
 //! Native code for a module: found in the cache, or compiled into it.
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, bail};
-use ferrite_cache::{Cache, Digest, Manifest, Profile, VerifiedArtifact};
+use ferrite_cache::{
+    Cache, CacheError, CompiledModule, Digest, Manifest, Origin, Profile, VerifiedArtifact,
+};
 use ferrite_compiler::preinit;
-use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler, Preinit, PreinitChoice};
+use ferrite_compiler::{CompileError, Compiled, Compiler, Preinit, PreinitChoice, SourceLimits};
 
 use crate::files::source::TooLarge;
 use crate::terminal::units::Bytes;
@@ -15,7 +18,7 @@ use crate::terminal::units::Bytes;
 /// Finds or compiles modules for one profile. It may be used from several threads at once.
 pub(crate) struct Precompiler {
     profile: Profile,
-    bounds: Bounds,
+    bounds: SourceLimits,
     /// Threads that compile, all modules together.
     jobs: NonZeroUsize,
     preinit: PreinitChoice,
@@ -84,6 +87,16 @@ pub(crate) fn code(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 impl Found {
+    fn new(artifact: VerifiedArtifact, path: Option<PathBuf>, cached: bool) -> Self {
+        Self {
+            manifest: artifact.manifest().clone(),
+            artifact,
+            path,
+            cached,
+            preinitialised: false,
+        }
+    }
+
     /// Whether a start is left to run in every new instance.
     fn has_start(&self) -> bool {
         let module = &self.manifest.module;
@@ -95,7 +108,7 @@ impl Precompiler {
     pub(crate) fn new(profile: Profile, jobs: NonZeroUsize, cache: Option<Cache>) -> Self {
         Self {
             profile,
-            bounds: Bounds::default(),
+            bounds: SourceLimits::default(),
             jobs,
             preinit: PreinitChoice::default(),
             cache,
@@ -110,7 +123,7 @@ impl Precompiler {
     }
 
     /// The bounds of what is compiled.
-    pub(crate) fn bounds(&self) -> &Bounds {
+    pub(crate) fn bounds(&self) -> &SourceLimits {
         &self.bounds
     }
 
@@ -138,19 +151,50 @@ impl Precompiler {
         note: &dyn Fn(String),
     ) -> Result<Found> {
         let digest = Digest::of(wasm);
-        if let Some(found) = self.find(&digest)?.filter(|found| self.suits(wasm, found)) {
+        let Some(cache) = &self.cache else {
+            let compiled = CompiledModule::from(self.compile(name, wasm, note)?);
+            return Ok(Found::new(compiled.into_memory()?, None, false));
+        };
+        let replaces = Cell::new(false);
+        let warned = Cell::new(false);
+        let (artifact, origin) = cache.get_or_compile_with(
+            &digest,
+            &self.profile,
+            || {
+                let found = cache.lookup(&digest, &self.profile)?;
+                let suits = |found: &VerifiedArtifact| self.suits(wasm, found.manifest());
+                replaces.set(found.as_ref().is_some_and(|found| !suits(found)));
+                Ok(found.filter(|_| !replaces.get()))
+            },
+            |error: CacheError| match unkept {
+                Unkept::Fail => Err(anyhow::Error::from(error)),
+                Unkept::Warn => {
+                    if !warned.replace(true) {
+                        let error = anyhow::Error::from(error);
+                        note(format!("warning: not kept in the cache: {error:#}"));
+                    }
+                    Ok(())
+                }
+            },
+            || {
+                let compiled = self.compile(name, wasm, note)?;
+                if replaces.get() {
+                    cache.discard(&digest, &self.profile)?;
+                }
+                Ok(compiled.into())
+            },
+        )?;
+        let cached = origin == Origin::Cache;
+        if cached {
             self.keep_source(wasm, &digest, note);
-            return Ok(found);
         }
-        // Whoever else is compiling the same is waited for; then it is in the cache.
-        let _lock = match &self.cache {
-            Some(cache) => Some(cache.lock(&digest, &self.profile)?),
-            None => None,
-        };
-        let other = match self.find(&digest)? {
-            Some(found) if self.suits(wasm, &found) => return Ok(found),
-            other => other,
-        };
+        let path = cache.artifact_path(&digest, &self.profile);
+        let path = (origin != Origin::Memory).then_some(path);
+        Ok(Found::new(artifact, path, cached))
+    }
+
+    /// Compiles a module that the cache does not have.
+    fn compile(&self, name: &str, wasm: &[u8], note: &dyn Fn(String)) -> Result<Compiled> {
         note(format!("compiling {name} ({})", Bytes(wasm.len() as u64)));
         let compiled = self.machine()?.compile(wasm)?;
         match (&compiled.preinit, self.preinit) {
@@ -162,53 +206,17 @@ impl Precompiler {
             }
             (Preinit::Done | Preinit::NotAsked, _) => {}
         }
-        if let (Some(cache), Some(_)) = (&self.cache, other) {
-            cache.discard(&digest, &self.profile)?;
-        }
-        match self.publish(&compiled) {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) => {}
-            Err(error) if unkept == Unkept::Warn => {
-                note(format!("warning: not kept in the cache: {error:#}"));
-            }
-            Err(error) => return Err(error),
-        }
-        let Compiled {
-            wasm: _,
-            artifact,
-            manifest,
-            preinit: _,
-        } = compiled;
-        Ok(Found {
-            artifact: VerifiedArtifact::in_memory(manifest.clone(), &artifact)?,
-            manifest,
-            path: None,
-            cached: false,
-            preinitialised: false,
-        })
+        Ok(compiled)
     }
 
     /// Whether code that is there is what was asked for: with its start run, or with it left to run.
-    fn suits(&self, wasm: &[u8], found: &Found) -> bool {
+    fn suits(&self, wasm: &[u8], manifest: &Manifest) -> bool {
+        let has_start = manifest.module.start || manifest.module.initialize;
         match self.preinit {
             PreinitChoice::Marked => true,
-            PreinitChoice::Always => !found.has_start(),
-            PreinitChoice::Never => found.has_start() == preinit::has_start(wasm),
+            PreinitChoice::Always => !has_start,
+            PreinitChoice::Never => has_start == preinit::has_start(wasm),
         }
-    }
-
-    fn find(&self, digest: &Digest) -> Result<Option<Found>> {
-        let Some(cache) = &self.cache else {
-            return Ok(None);
-        };
-        let artifact = cache.lookup(digest, &self.profile)?;
-        Ok(artifact.map(|artifact| Found {
-            manifest: artifact.manifest().clone(),
-            artifact,
-            path: Some(cache.artifact_path(digest, &self.profile)),
-            cached: true,
-            preinitialised: false,
-        }))
     }
 
     /// Puts a source back of which only the artifact is left: other profiles will need it.
@@ -221,25 +229,6 @@ impl Precompiler {
                 "warning: the source is not kept in the cache: {error}"
             ));
         }
-    }
-
-    fn publish(&self, compiled: &Compiled) -> Result<Option<Found>> {
-        let Some(cache) = &self.cache else {
-            return Ok(None);
-        };
-        let Compiled {
-            wasm,
-            artifact,
-            manifest,
-            preinit: _,
-        } = compiled;
-        Ok(Some(Found {
-            artifact: cache.publish_with_source(wasm, manifest, artifact)?,
-            manifest: manifest.clone(),
-            path: Some(cache.artifact_path(&manifest.source, &self.profile)),
-            cached: false,
-            preinitialised: false,
-        }))
     }
 
     fn machine(&self) -> Result<&Machine> {
@@ -256,7 +245,7 @@ impl Precompiler {
 impl Machine {
     fn new(
         profile: &Profile,
-        bounds: &Bounds,
+        bounds: &SourceLimits,
         jobs: NonZeroUsize,
         preinit: PreinitChoice,
     ) -> Result<Self> {

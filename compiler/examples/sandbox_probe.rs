@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use ferrite_compiler::sandbox::{SandboxLimits, enter};
-use ferrite_compiler::{Bounds, worker};
+use ferrite_compiler::{SourceLimits, worker};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -28,14 +28,14 @@ fn main() {
         address_space_bytes_max: 1 << 30,
         processor_seconds_max: 10,
     };
-    let walls = match enter(limits) {
+    let status = match enter(limits) {
         Ok(walls) => walls,
         Err(error) => {
             println!("enter: {error}");
             return;
         }
     };
-    println!("landlock: {}", walls.landlock);
+    println!("landlock: {}", status.landlock);
     // The descriptor is closed already: dropping it would close it a second time.
     std::mem::forget(inherited);
     report("read a file", File::open("/etc/passwd"));
@@ -77,7 +77,7 @@ fn serve(address_space_bytes_max: &str, processor_seconds_max: &str) {
     };
     enter(limits).expect("the sandbox stands");
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
-    worker::serve(&mut input, &mut output, &Bounds::default()).expect("the parent is there");
+    worker::serve(&mut input, &mut output, &SourceLimits::default()).expect("the parent is there");
 }
 
 fn report<T, E: Display>(what: &str, result: Result<T, E>) {

@@ -1,4 +1,4 @@
-//! From source to native code, under one profile.
+//! Compiles sources to native code under one profile.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -7,34 +7,34 @@ use ferrite_cache::{ManifestError, Profile, ProfileError};
 use thiserror::Error;
 use wasmtime::Engine;
 
-use crate::bounds::Bounds;
-use crate::depth::{self, Counted, DepthError};
+use crate::depth::{self, DepthError, Instrumented};
 use crate::emit::{self, Compiled};
+use crate::limits::SourceLimits;
 use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
 use crate::targets::{self, TargetError};
 use crate::text::{self, TextError};
 use crate::validate::{self, ValidateError};
 
-/// Compiles sources for one profile. It may be used from several threads at once.
+/// Compiles sources for one profile. Several threads may use it at once.
 pub struct Compiler {
     engine: Engine,
     profile: Profile,
-    bounds: Bounds,
+    bounds: SourceLimits,
     preinit: PreinitChoice,
 }
 
 impl Compiler {
-    /// Prepares a compiler for `profile` that takes sources within `bounds`.
+    /// Creates a compiler for `profile` that accepts sources within `bounds`.
     ///
     /// # Errors
     ///
-    /// A profile of another build, or one for which this build's Cranelift has no backend.
-    pub fn new(profile: &Profile, bounds: Bounds) -> Result<Self, CompileError> {
+    /// The profile belongs to another build, or this build's Cranelift has no backend for it.
+    pub fn new(profile: &Profile, bounds: SourceLimits) -> Result<Self, CompileError> {
         profile.check()?;
         targets::check(profile)?;
         let engine =
             Engine::new(&profile.compiler_config()).map_err(|error| CompileError::Backend {
-                message: chain(&error),
+                source: error.into(),
             })?;
         Ok(Self {
             engine,
@@ -44,26 +44,26 @@ impl Compiler {
         })
     }
 
-    /// Chooses which modules are pre-initialised; without this, those that ask for it.
+    /// Chooses which modules are pre-initialised. The default is those that ask for it.
     #[must_use]
     pub fn with_preinit(mut self, choice: PreinitChoice) -> Self {
         self.preinit = choice;
         self
     }
 
-    /// The profile that this compiles for.
+    /// Returns the profile.
     #[must_use]
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// Validates and compiles a module, binary or text.
+    /// Validates and compiles a module in the binary or the text format.
     ///
-    /// The same source under the same profile gives the same bytes, on any machine.
+    /// The same source and profile give the same bytes on any machine.
     ///
     /// # Errors
     ///
-    /// What is wrong with the source; or a fault of the compiler, which is ours.
+    /// The source is refused, or the compiler fails, which is a bug.
     pub fn compile(&self, source: &[u8]) -> Result<Compiled, CompileError> {
         let started = Instant::now();
         let wasm = text::to_wasm(source, &self.bounds)?;
@@ -72,12 +72,12 @@ impl Compiler {
             wasm: other,
             mut preinit,
         } = preinit::preinit(&wasm, self.preinit);
-        // The other module has to hold to the same bounds, its state included.
+        // The pre-initialised module, with its state, must be within the same limits.
         let other =
             other.and_then(
                 |other| match validate::validate_and_rewrite(&other, &self.bounds) {
                     Ok((mut module, rewritten)) => {
-                        preinit::trace_back(&mut module.rewind, &wasm, &other);
+                        preinit::map_offsets_to_source(&mut module.rewind, &wasm, &other);
                         Some((module, Cow::Owned(rewritten.into_owned())))
                     }
                     Err(error) => {
@@ -89,7 +89,7 @@ impl Compiler {
             );
         let (mut module, mut compiled) = other.unwrap_or((module, rewritten));
         if self.profile.counts_stack_depth() {
-            let Counted { wasm, plan } = depth::count(&compiled, &module)?;
+            let Instrumented { wasm, plan } = depth::instrument(&compiled, &module)?;
             module.stack_depth = Some(plan);
             compiled = Cow::Owned(wasm);
         }
@@ -97,10 +97,10 @@ impl Compiler {
             self.engine
                 .precompile_module(&compiled)
                 .map_err(|error| CompileError::Backend {
-                    message: chain(&error),
+                    source: error.into(),
                 })?;
         drop(compiled);
-        // The source stays what it was, and its digest the identity, whatever was compiled.
+        // The manifest names the original source, even if a rewritten module was compiled.
         emit::emit(
             self.profile.clone(),
             wasm.into_owned(),
@@ -113,14 +113,14 @@ impl Compiler {
     }
 }
 
-/// Why a source was not compiled.
+/// A source was not compiled.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// The text is no module.
+    /// The text is not a module.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// The module may not be compiled.
+    /// The module is refused.
     #[error(transparent)]
     Validate(#[from] ValidateError),
     /// The profile belongs to another build.
@@ -129,27 +129,28 @@ pub enum CompileError {
     /// Cranelift cannot compile for the profile's target.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// Its calls cannot be counted.
+    /// The module cannot be made to count its call depth.
     #[error(transparent)]
     Depth(#[from] DepthError),
-    /// What is to be said about the module does not fit into a manifest.
+    /// The description of the module does not fit into a manifest.
     #[error("the module has too many or too long imports and exports")]
     Manifest(#[source] ManifestError),
-    /// A valid module that the backend does not take.
-    #[error("the compiler failed on a valid module: {message}")]
+    /// The backend failed on a valid module.
+    #[error("the compiler failed on a valid module")]
     Backend {
-        /// What wasmtime says.
-        message: String,
+        /// The error of wasmtime.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
 impl CompileError {
-    /// The word that stands for this error in replies: `INVALID`, `LIMIT` or `INTERNAL`.
+    /// Returns the error code for replies: `INVALID`, `LIMIT` or `INTERNAL`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::Text(TextError::Length { .. })
-            | Self::Validate(ValidateError::Bound { .. })
+            | Self::Validate(ValidateError::LimitExceeded { .. })
             | Self::Manifest(ManifestError::TooLong { .. }) => "LIMIT",
             Self::Text(_) | Self::Validate(_) => "INVALID",
             Self::Depth(error) => error.code(),
@@ -159,7 +160,7 @@ impl CompileError {
         }
     }
 
-    /// Where in the source the fault is, in bytes from its start, if it is at one place.
+    /// Returns the offset of the fault in the source, in bytes, if it has a single position.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         match self {
@@ -172,9 +173,4 @@ impl CompileError {
             | Self::Backend { .. } => None,
         }
     }
-}
-
-/// An error of wasmtime's with its causes, on one line.
-fn chain(error: &wasmtime::Error) -> String {
-    format!("{error:#}").replace('\n', " ")
 }

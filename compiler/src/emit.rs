@@ -1,25 +1,42 @@
-//! What a compilation leaves behind.
+//! The result of a compilation.
 
 use std::time::Duration;
 
-use ferrite_cache::{Digest, Manifest, ManifestError, ModuleInfo, Profile};
+use ferrite_cache::{CompiledModule, Digest, Manifest, ManifestError, ModuleInfo, Profile};
 
 use crate::preinit::Preinit;
 
-/// A module that was compiled, ready to be published into a cache.
+/// A compiled module, ready to be published into a cache.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// The binary module; its digest is the source's identity.
+    /// The binary module; its digest identifies the source.
     pub wasm: Vec<u8>,
     /// The native code, in wasmtime's own format.
     pub artifact: Vec<u8>,
-    /// What is known about both.
+    /// Describes the module and the native code.
     pub manifest: Manifest,
-    /// Whether the module's start has run already.
+    /// The result of pre-initialisation.
     pub preinit: Preinit,
 }
 
-/// Describes an artifact; refuses one whose manifest the cache could not store.
+impl From<Compiled> for CompiledModule {
+    fn from(compiled: Compiled) -> Self {
+        let Compiled {
+            wasm,
+            artifact,
+            manifest,
+            // The manifest says if a start is left to run.
+            preinit: _,
+        } = compiled;
+        Self {
+            source: wasm,
+            manifest,
+            artifact,
+        }
+    }
+}
+
+/// Builds the manifest of an artifact; fails if the cache could not store it.
 pub(crate) fn emit(
     profile: Profile,
     wasm: Vec<u8>,

@@ -1,15 +1,34 @@
 //! Validation and ahead-of-time compilation of WebAssembly modules.
 //!
-//! A source goes through these stages, each a module of its own: [`to_wasm`] parses the text
-//! format, [`validate()`] decides whether the module may be compiled and says what it contains,
-//! [`Compiler`] turns it into native code under an explicit profile, and a manifest is made of
-//! what is known by then. [`worker`] does all of it at the far end of a pipe, for servers, which
-//! link no compiler. [`targets()`] lists what there are backends for.
+//! The stages, each in a module of its own:
+//!
+//! 1. [`to_wasm`] parses the text format;
+//! 2. [`validate()`] checks the module and describes it;
+//! 3. [`preinit`] runs its start ahead of time, if that is asked for;
+//! 4. [`rewrite`] lets the host rewind its instances, [`depth`] limits the depth of its calls;
+//! 5. [`Compiler`] makes native code under a profile, with a manifest for the cache.
+//!
+//! [`worker`] does all of it in a sandboxed process for servers, which link no compiler. [`targets()`]
+//! lists the platforms that this build can compile for.
+//!
+//! ```
+//! use ferrite_cache::Profile;
+//! use ferrite_compiler::{Compiler, SourceLimits};
+//! # fn main() -> Result<(), ferrite_compiler::CompileError> {
+//! let compiler = Compiler::new(&Profile::native(), SourceLimits::default())?;
+//! let compiled = compiler.compile(
+//!     br#"(module (func (export "answer") (result i64) i64.const 42))"#,
+//! )?;
+//! assert_eq!(compiled.manifest.module.entries[0].name, "answer");
+//! assert_eq!(compiled.manifest.artifact_len, compiled.artifact.len() as u64);
+//! # Ok(())
+//! # }
+//! ```
 
-mod bounds;
 mod compile;
 pub mod depth;
 mod emit;
+mod limits;
 pub mod preinit;
 pub mod rewrite;
 pub mod sandbox;
@@ -19,9 +38,9 @@ mod text;
 mod validate;
 pub mod worker;
 
-pub use bounds::Bounds;
 pub use compile::{CompileError, Compiler};
 pub use emit::Compiled;
+pub use limits::SourceLimits;
 pub use preinit::{Preinit, PreinitChoice};
 pub use targets::{BaselineInfo, TargetError, TargetInfo, targets};
 pub use text::{TextError, to_wasm};

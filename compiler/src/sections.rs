@@ -1,14 +1,13 @@
-//! Copying a module section by section, with entries put at the end of some.
+//! Copies a module section by section and appends entries to some sections.
 //!
-//! Every byte that a rewriting pass need not change is copied, custom sections included, so that
-//! indices and names stay what they were.
+//! All other bytes are copied unchanged, custom sections included, so indices and names stay valid.
 
 use std::collections::BTreeMap;
 
 use wasm_encoder::{ConstExpr, Encode, ExportKind, GlobalType, SectionId, ValType};
 use wasmparser::{BinaryReader, Error, Parser};
 
-/// The order in which sections stand in a module; custom ones stand anywhere.
+/// Order of the sections in a module. Custom sections may be anywhere.
 const ORDER: [SectionId; 12] = [
     SectionId::Type,
     SectionId::Import,
@@ -24,34 +23,34 @@ const ORDER: [SectionId; 12] = [
     SectionId::Data,
 ];
 
-/// Bytes of the magic and the version that a module begins with.
+/// Length of magic and version at the start of a module, in bytes.
 const PREAMBLE: usize = 8;
 
-/// A section of the source: its id, its content without the header, and where that begins.
-pub(crate) struct Piece<'a> {
+/// A section of the source: its id, its content without the header, and the offset of the content.
+pub(crate) struct Section<'a> {
     pub(crate) id: u8,
     pub(crate) content: &'a [u8],
     pub(crate) at: usize,
 }
 
-impl Piece<'_> {
-    /// Whether it is the section of this kind.
+impl Section<'_> {
+    /// Returns true if the section has this id.
     pub(crate) fn is(&self, id: SectionId) -> bool {
         self.id == id as u8
     }
 }
 
-/// What a pass makes of a section itself.
-pub(crate) enum Own {
-    /// This content, to which nothing is added.
+/// A pass's decision about one section.
+pub(crate) enum Replacement {
+    /// Write this content and append nothing.
     Content(Vec<u8>),
-    /// No section at all.
-    Nothing,
-    /// Nothing: it is copied, and what is to be added goes to its end.
+    /// Leave the section out.
+    Omit,
+    /// Copy the section and append the additions.
     Copy,
 }
 
-/// Entries that go to the end of sections.
+/// Entries to append to sections.
 #[derive(Default)]
 pub(crate) struct Additions(BTreeMap<u8, (u32, Vec<u8>)>);
 
@@ -85,10 +84,10 @@ impl Additions {
         });
     }
 
-    /// How many entries go to the end of a section, and their bytes.
+    /// Returns number and bytes of the entries to append to a section.
     pub(crate) fn of(&self, id: u8) -> (u32, &[u8]) {
         if id == SectionId::DataCount as u8 {
-            // The section holds the number of data segments and nothing else.
+            // This section holds only the number of data segments.
             return (self.of(SectionId::Data as u8).0, &[]);
         }
         match self.0.get(&id) {
@@ -97,40 +96,41 @@ impl Additions {
         }
     }
 
-    /// Writes a section that the source does not have, if anything is to go into it.
+    /// Writes a section that the source lacks, if there are entries for it.
     fn create(&self, id: SectionId, out: &mut Vec<u8>) {
         let (count, entries) = self.of(id as u8);
-        // Only data segments need a section that counts them, and only where code names one.
+        // A data count section is needed only if code refers to a data segment; then the source
+        // has one.
         if count > 0 && id != SectionId::DataCount {
             let mut content = Vec::new();
             count.encode(&mut content);
             content.extend_from_slice(entries);
-            section(id as u8, &content, out);
+            write_section(id as u8, &content, out);
         }
     }
 
-    /// A section's content with what is added to it.
-    fn appended(&self, piece: &Piece<'_>) -> Result<Vec<u8>, Error> {
-        let (count, entries) = self.of(piece.id);
+    /// Returns the content of a section with its additions appended.
+    fn appended(&self, section: &Section<'_>) -> Result<Vec<u8>, Error> {
+        let (count, entries) = self.of(section.id);
         if count == 0 {
-            return Ok(piece.content.to_vec());
+            return Ok(section.content.to_vec());
         }
-        let mut reader = BinaryReader::new(piece.content, piece.at);
+        let mut reader = BinaryReader::new(section.content, section.at);
         let before = reader.read_var_u32()?;
         let mut content = Vec::new();
         (before + count).encode(&mut content);
-        content.extend_from_slice(&piece.content[reader.original_position() - piece.at..]);
+        content.extend_from_slice(&section.content[reader.original_position() - section.at..]);
         content.extend_from_slice(entries);
         Ok(content)
     }
 }
 
-/// Copies a valid module. `own` may give a section another content; it is told where the section's
-/// header will stand.
+/// Copies a valid module with `additions`. `replace` decides about each section; its second argument
+/// is the offset that the section's header will have.
 pub(crate) fn copy(
     wasm: &[u8],
     additions: &Additions,
-    mut own: impl FnMut(&Piece<'_>, usize) -> Result<Own, Error>,
+    mut replace: impl FnMut(&Section<'_>, usize) -> Result<Replacement, Error>,
 ) -> Result<Vec<u8>, Error> {
     let mut out = wasm[..PREAMBLE].to_vec();
     let mut missing = ORDER.iter().copied().peekable();
@@ -138,14 +138,14 @@ pub(crate) fn copy(
         let Some((id, range)) = payload?.as_section() else {
             continue;
         };
-        let piece = Piece {
+        let section = Section {
             id,
             at: range.start,
             content: &wasm[range],
         };
-        // Sections that the source lacks and the additions need come before the next one that has
-        // a place in the order.
-        if let Some(place) = ORDER.iter().position(|&id| piece.is(id)) {
+        // Insert sections that the source lacks and the additions need before the next section that
+        // follows them in the order.
+        if let Some(place) = ORDER.iter().position(|&id| section.is(id)) {
             while let Some(id) =
                 missing.next_if(|&id| ORDER.iter().position(|&other| other == id) < Some(place))
             {
@@ -153,12 +153,12 @@ pub(crate) fn copy(
             }
             missing.next();
         }
-        let content = match own(&piece, out.len())? {
-            Own::Content(content) => content,
-            Own::Nothing => continue,
-            Own::Copy => additions.appended(&piece)?,
+        let content = match replace(&section, out.len())? {
+            Replacement::Content(content) => content,
+            Replacement::Omit => continue,
+            Replacement::Copy => additions.appended(&section)?,
         };
-        section(piece.id, &content, &mut out);
+        write_section(section.id, &content, &mut out);
     }
     for id in missing {
         additions.create(id, &mut out);
@@ -166,12 +166,12 @@ pub(crate) fn copy(
     Ok(out)
 }
 
-fn section(id: u8, content: &[u8], out: &mut Vec<u8>) {
+fn write_section(id: u8, content: &[u8], out: &mut Vec<u8>) {
     out.push(id);
     content.encode(out);
 }
 
-/// Where the content of a section begins whose header stands at `at`.
+/// Returns the offset of the content of a section whose header is at `at`.
 pub(crate) fn content_start(at: usize, content_len: usize) -> usize {
     let mut size = Vec::new();
     content_len.encode(&mut size);

@@ -1,20 +1,20 @@
-//! What this build's Cranelift can compile for.
+//! The targets that this build's Cranelift can compile for.
 
 use cranelift_codegen::isa::{self, LookupError, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, SetError};
 use ferrite_cache::{Baseline, Profile, Target};
 use thiserror::Error;
 
-/// A target and the CPU baselines that can be compiled for it.
+/// A target and its CPU baselines.
 #[derive(Clone, Debug)]
 pub struct TargetInfo {
     /// The target.
     pub target: Target,
-    /// Whether it is the machine that this runs on.
+    /// True if it is this machine's target.
     pub host: bool,
-    /// Width of its pointers, in bits.
+    /// Width of a pointer, in bits.
     pub pointer_bits: u8,
-    /// Its baselines, best first.
+    /// Baselines of the target, best first.
     pub baselines: Vec<BaselineInfo>,
 }
 
@@ -23,13 +23,13 @@ pub struct TargetInfo {
 pub struct BaselineInfo {
     /// The baseline.
     pub baseline: Baseline,
-    /// The profile with which it is compiled for.
+    /// The profile for target and baseline.
     pub profile: Profile,
-    /// Whether this machine can run its code.
+    /// True if this machine can run the code.
     pub runs_here: bool,
 }
 
-/// Why this build cannot compile for a profile.
+/// This build cannot compile for a profile.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TargetError {
@@ -53,7 +53,7 @@ pub enum TargetError {
         #[source]
         source: SetError,
     },
-    /// The backend does not take the combination.
+    /// The backend refuses the combination of settings.
     #[error("the backend for {target} refuses its settings: {message}")]
     Settings {
         /// The target.
@@ -63,11 +63,12 @@ pub enum TargetError {
     },
 }
 
-/// Lists what this build can compile for, each baseline's flags checked against the backend.
+/// Lists the targets and baselines that this build can compile for, after checking their CPU
+/// features with the backend.
 ///
 /// # Errors
 ///
-/// A target or baseline that the project names and that this build's Cranelift does not have.
+/// This build's Cranelift lacks a target or a CPU feature of a baseline.
 pub fn targets() -> Result<Vec<TargetInfo>, TargetError> {
     let runnable = Profile::candidates();
     Target::ALL
@@ -77,7 +78,7 @@ pub fn targets() -> Result<Vec<TargetInfo>, TargetError> {
             let mut pointer_bits = 0;
             let mut baselines = Vec::new();
             for baseline in Baseline::ALL {
-                // A baseline of another target, and native for another machine.
+                // Skip baselines of other targets, and native on another machine.
                 let Ok(profile) = Profile::new(target, baseline) else {
                     continue;
                 };
@@ -98,12 +99,12 @@ pub fn targets() -> Result<Vec<TargetInfo>, TargetError> {
         .collect()
 }
 
-/// Whether this build's Cranelift has the profile's target and knows its CPU features.
+/// Checks that this build's Cranelift has the profile's target and knows its CPU features.
 pub(crate) fn check(profile: &Profile) -> Result<(), TargetError> {
     backend(profile).map(drop)
 }
 
-/// The backend that compiles for a profile.
+/// Returns the backend for a profile.
 fn backend(profile: &Profile) -> Result<OwnedTargetIsa, TargetError> {
     let target = profile.target();
     let mut builder = isa::lookup_by_name(target.triple())

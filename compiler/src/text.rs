@@ -1,4 +1,4 @@
-//! The text format, parsed to the binary one.
+//! Parses the text format to the binary one.
 
 use std::borrow::Cow;
 
@@ -6,36 +6,36 @@ use thiserror::Error;
 use wast::lexer::{Lexer, TokenKind};
 use wast::parser::{self, ParseBuffer};
 
-use crate::bounds::Bounds;
+use crate::limits::SourceLimits;
 
-/// Why text is not a module.
+/// A text is not a module.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TextError {
-    /// The text is longer than the bounds allow.
+    /// The text is longer than the limit.
     #[error("{found} bytes of text, where at most {max} are allowed (`text_bytes_max`)")]
     Length {
         /// Bytes of the text.
         found: u64,
-        /// Bytes that are allowed.
+        /// The limit, in bytes.
         max: u64,
     },
-    /// The text format does not allow this.
+    /// The text has a syntax error.
     #[error("line {line}, column {column}: {message}")]
     Syntax {
-        /// What the parser says.
+        /// Message of the parser.
         message: String,
         /// Line, from 1.
         line: usize,
         /// Column in bytes, from 1.
         column: usize,
-        /// Where, in bytes from the start.
+        /// Offset in the text, in bytes.
         offset: u64,
     },
 }
 
 impl TextError {
-    /// Where in the text the fault is, in bytes from its start.
+    /// Returns the offset of the fault in the text, in bytes.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         match self {
@@ -45,21 +45,21 @@ impl TextError {
     }
 }
 
-/// Parses a module in the text format; anything else is returned as it is.
+/// Parses a module in the text format; returns any other input unchanged.
 ///
-/// Text is what starts, after blanks and comments, with a parenthesis. The other input is left for
-/// [`validate`](crate::validate()) to judge.
+/// Input is text if, after blanks and comments, it starts with a parenthesis. Other input is left to
+/// [`validate`](crate::validate()).
 ///
 /// # Errors
 ///
-/// Text that is longer than `bounds` allow or that the format does not allow, with its line.
+/// The text is longer than `bounds` allow, or has a syntax error.
 ///
 /// ```
-/// use ferrite_compiler::{Bounds, to_wasm};
-/// let wasm = to_wasm(b"(module)", &Bounds::default()).unwrap();
+/// use ferrite_compiler::{SourceLimits, to_wasm};
+/// let wasm = to_wasm(b"(module)", &SourceLimits::default()).unwrap();
 /// assert!(wasm.starts_with(b"\0asm"));
 /// ```
-pub fn to_wasm<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Cow<'a, [u8]>, TextError> {
+pub fn to_wasm<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Cow<'a, [u8]>, TextError> {
     let Some(text) = text(source) else {
         return Ok(Cow::Borrowed(source));
     };
@@ -74,9 +74,9 @@ pub fn to_wasm<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Cow<'a, [u8]>, T
         .map_err(|error| syntax(text, &error))
 }
 
-/// The source as text, if it looks like the text format.
+/// Returns the source as text if it looks like the text format.
 fn text(source: &[u8]) -> Option<&str> {
-    // Binary modules start with a zero byte; do not look for blanks in 64 MiB of them.
+    // Binary modules start with a zero byte: skip the search for blanks in up to 64 MiB.
     if source.first() == Some(&0) {
         return None;
     }
@@ -109,16 +109,16 @@ fn syntax(text: &str, error: &wast::Error) -> TextError {
 #[cfg(test)]
 mod tests {
     use super::{TextError, to_wasm};
-    use crate::bounds::Bounds;
+    use crate::limits::SourceLimits;
 
     fn parse(text: &str) -> Result<Vec<u8>, TextError> {
-        to_wasm(text.as_bytes(), &Bounds::default()).map(std::borrow::Cow::into_owned)
+        to_wasm(text.as_bytes(), &SourceLimits::default()).map(std::borrow::Cow::into_owned)
     }
 
     #[test]
     fn binary_modules_and_foreign_bytes_pass_through() {
         for bytes in [&b"\0asm\x01\0\0\0"[..], b"\x7fELF", b"", b"hello", b"\xff("] {
-            let passed = to_wasm(bytes, &Bounds::default()).expect("nothing to parse");
+            let passed = to_wasm(bytes, &SourceLimits::default()).expect("nothing to parse");
             assert_eq!(&*passed, bytes);
         }
     }

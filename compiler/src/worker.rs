@@ -1,51 +1,53 @@
-//! The far side of the pipe: one job in, one answer out, and the process ends.
+//! The compile worker: reads one request, writes one response, and ends.
 //!
-//! Everything that a source can do to the compiler, it does in here: a panic becomes an answer, and
-//! what is worse takes this process with it and not its parent.
+//! A source that breaks the compiler only breaks this process: a panic becomes a response, and a
+//! crash leaves the parent running.
 
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ferrite_cache::handoff::{Answer, HandoffError, Job, Refusal, read_job, write_answer};
+use ferrite_cache::ErrorChain;
+use ferrite_cache::worker_protocol::{
+    CompileRequest, CompileResponse, Refusal, WorkerProtocolError, read_request, write_response,
+};
 use thiserror::Error;
 
-use crate::bounds::Bounds;
 use crate::compile::{CompileError, Compiler};
 use crate::emit::Compiled;
+use crate::limits::SourceLimits;
 
-/// Why a worker could not do its duty. A source that is refused is no such error.
+/// The worker could not read its request or write its response. A refused source is not an error.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// No job could be read.
+    /// The request could not be read.
     #[error("the worker got no job that it understands")]
-    Job(#[source] HandoffError),
-    /// Nobody took the answer.
+    Request(#[source] WorkerProtocolError),
+    /// The response could not be written.
     #[error("the worker's answer was not taken")]
-    Answer(#[source] HandoffError),
+    Response(#[source] WorkerProtocolError),
 }
 
-/// Reads one job, compiles it, and writes the answer.
+/// Reads one request, compiles it, and writes the response.
 ///
 /// # Errors
 ///
-/// A job that makes no sense, which is also answered where the parent still listens; an answer
-/// that nobody takes.
+/// The request is malformed (the parent gets a response too), or the response cannot be written.
 pub fn serve(
     input: &mut impl Read,
     output: &mut impl Write,
-    bounds: &Bounds,
+    bounds: &SourceLimits,
 ) -> Result<(), WorkerError> {
-    let answer = match read_job(input, bounds.source_bytes_max) {
+    let answer = match read_request(input, bounds.source_bytes_max) {
         Ok(job) => answer(&job, bounds),
-        Err(HandoffError::TooLong {
+        Err(WorkerProtocolError::TooLong {
             part: "source",
             len,
             max,
         }) => {
-            // The parent writes the whole source before it reads, so let it finish.
+            // The parent writes the whole source before it reads; read it to let it finish.
             let _ = io::copy(&mut input.take(len), &mut io::sink());
-            Answer::Refused(Refusal {
+            CompileResponse::Refused(Refusal {
                 code: "LIMIT".to_owned(),
                 message: format!(
                     "bytes of the source: {len}, where at most {max} are allowed \
@@ -55,18 +57,18 @@ pub fn serve(
             })
         }
         Err(error) => {
-            let refused = Answer::Refused(internal(describe(&error)));
-            // The job is the error to report, whether or not the parent still listens.
-            let _ = write_answer(output, &refused);
-            return Err(WorkerError::Job(error));
+            let refused = CompileResponse::Refused(internal(ErrorChain(&error).to_string()));
+            // The malformed request is the error to report, even if the parent no longer reads.
+            let _ = write_response(output, &refused);
+            return Err(WorkerError::Request(error));
         }
     };
-    write_answer(output, &answer).map_err(WorkerError::Answer)
+    write_response(output, &answer).map_err(WorkerError::Response)
 }
 
-/// Compiles a job; a panic of the compiler is an answer, too.
-fn answer(job: &Job<'_>, bounds: &Bounds) -> Answer {
-    // Nothing of what the closure touches is used after a panic.
+/// Compiles a request; a panic of the compiler becomes a refusal.
+fn answer(job: &CompileRequest<'_>, bounds: &SourceLimits) -> CompileResponse {
+    // Nothing that the closure uses is used after a panic.
     let outcome = catch_unwind(AssertUnwindSafe(|| compile(job, bounds)));
     match outcome {
         Ok(Ok(compiled)) => {
@@ -74,28 +76,28 @@ fn answer(job: &Job<'_>, bounds: &Bounds) -> Answer {
                 wasm,
                 artifact,
                 manifest,
-                // The parent reads from the manifest whether a start is left to run.
+                // The manifest tells the parent if a start function remains.
                 preinit: _,
             } = compiled;
-            Answer::Compiled {
+            CompileResponse::Compiled {
                 manifest: Box::new(manifest),
                 source: wasm,
                 artifact,
             }
         }
-        Ok(Err(error)) => Answer::Refused(Refusal {
+        Ok(Err(error)) => CompileResponse::Refused(Refusal {
             code: error.code().to_owned(),
-            message: describe(&error),
+            message: ErrorChain(&error).to_string(),
             offset: error.offset(),
         }),
-        Err(panic) => Answer::Refused(internal(format!(
+        Err(panic) => CompileResponse::Refused(internal(format!(
             "the compiler panicked, which is a fault of ours: {}",
             panic_message(panic.as_ref())
         ))),
     }
 }
 
-fn compile(job: &Job<'_>, bounds: &Bounds) -> Result<Compiled, CompileError> {
+fn compile(job: &CompileRequest<'_>, bounds: &SourceLimits) -> Result<Compiled, CompileError> {
     Compiler::new(&job.profile, bounds.clone())?.compile(&job.source)
 }
 
@@ -105,18 +107,6 @@ fn internal(message: String) -> Refusal {
         message,
         offset: None,
     }
-}
-
-/// An error with its causes, on one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use ferrite_cache::{Cache, CacheOptions, Digest, Profile};
-use ferrite_compiler::{Bounds, Compiler};
+use ferrite_compiler::{Compiler, SourceLimits};
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::policy::function_spec::Isolation;
@@ -41,7 +41,7 @@ impl Bed {
         let cache = Cache::open(cache_options).expect("a new cache");
         let profile = Profile::native();
         let compiler =
-            Compiler::new(&profile, Bounds::default()).expect("this machine is supported");
+            Compiler::new(&profile, SourceLimits::default()).expect("this machine is supported");
         let keyspace = EmbeddedKeyspace::new(&Store::in_memory(&StoreOptions::default()));
         let runtime = Runtime::new(options, keyspace, Some(cache.clone())).expect("a runtime");
         Self {
@@ -57,10 +57,7 @@ impl Bed {
     pub(crate) fn publish(&self, source: &[u8]) -> Digest {
         let compiled = self.compiler.compile(source).expect("a valid module");
         self.cache
-            .put_source(&compiled.wasm)
-            .expect("room for the source");
-        self.cache
-            .publish(&compiled.manifest, &compiled.artifact)
+            .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
             .expect("room for the artifact");
         compiled.manifest.source
     }

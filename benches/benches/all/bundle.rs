@@ -9,10 +9,10 @@ use criterion::{BatchSize, Criterion};
 use ferrite_benches::modules::{Size, generated};
 use ferrite_cache::Digest;
 use ferrite_cache::bundle::{
-    ArtifactMember, BUNDLE_FORMAT, BundleBounds, BundleManifest, Member, SignatureText, Trust,
+    ArtifactMember, BUNDLE_FORMAT, BundleLimits, BundleManifest, Member, SignatureText, Trust,
     UncheckedBundle, write_bundle,
 };
-use ferrite_compiler::{Bounds, Compiled, Compiler};
+use ferrite_compiler::{Compiled, Compiler, SourceLimits};
 use ferrite_runtime::artifact::source::{BundleSource, Source};
 use ferrite_runtime::artifact::trust::TrustOptions;
 use ferrite_runtime::registry::record::FunctionName;
@@ -34,7 +34,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         },
         ..RuntimeOptions::default()
     });
-    let compiler = Compiler::new(&bed.profile, Bounds::default()).expect("this machine");
+    let compiler = Compiler::new(&bed.profile, SourceLimits::default()).expect("this machine");
     let compiled = compiler
         .compile(&generated(Size::Large, 0))
         .expect("a valid module");
@@ -43,7 +43,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("bundle");
     group.bench_function("verify", |bencher| {
         bencher.iter(|| {
-            UncheckedBundle::open(black_box(&bundle[..]), BundleBounds::default())
+            UncheckedBundle::open(black_box(&bundle[..]), BundleLimits::default())
                 .and_then(|unchecked| unchecked.trust(&trust, 1))
                 .and_then(|trusted| trusted.read(&[]))
                 .expect("it is signed")

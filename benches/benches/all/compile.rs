@@ -6,10 +6,10 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ferrite_benches::modules::{Size, generated};
 use ferrite_cache::Profile;
-use ferrite_compiler::{Bounds, Compiler, validate};
+use ferrite_compiler::{Compiler, SourceLimits, validate};
 
 pub(crate) fn bench(criterion: &mut Criterion) {
-    let bounds = Bounds::default();
+    let bounds = SourceLimits::default();
     let compiler =
         Compiler::new(&Profile::native(), bounds.clone()).expect("this machine is supported");
     let mut group = criterion.benchmark_group("compile");

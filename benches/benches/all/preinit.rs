@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion};
-use ferrite_compiler::{Bounds, Compiler, PreinitChoice};
+use ferrite_compiler::{Compiler, PreinitChoice, SourceLimits};
 use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::bed::{Bed, encoder};
@@ -57,16 +57,13 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ] {
             // A cache of its own: it holds one artifact of a source under a profile.
             let bed = Bed::new();
-            let compiled = Compiler::new(&bed.profile, Bounds::default())
+            let compiled = Compiler::new(&bed.profile, SourceLimits::default())
                 .expect("this machine is supported")
                 .with_preinit(choice)
                 .compile(&source)
                 .expect("a valid module");
             bed.cache
-                .put_source(&compiled.wasm)
-                .expect("room for the source");
-            bed.cache
-                .publish(&compiled.manifest, &compiled.artifact)
+                .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
                 .expect("room for the artifact");
             let mut reply = encoder();
             for isolation in [Isolation::Fresh, Isolation::Rewind] {

@@ -1,4 +1,4 @@
-//! The canonical tar: the one header that a member of this name and size can have.
+//! The canonical tar format: name and size of a member determine its header.
 
 use std::io::{self, Read};
 
@@ -12,7 +12,7 @@ pub(super) const BLOCK: usize = 512;
 /// Zero bytes at the end of an archive.
 pub(super) const TRAILER: usize = 2 * BLOCK;
 
-/// The canonical header: ustar, a regular file, mode 0644, owner and time zero.
+/// Returns the canonical header: ustar, a regular file, mode 0644, owner and time zero.
 pub(super) fn header(name: &str, size: u64) -> [u8; BLOCK] {
     let mut header = Header::new_ustar();
     header
@@ -28,37 +28,37 @@ pub(super) fn header(name: &str, size: u64) -> [u8; BLOCK] {
     *header.as_bytes()
 }
 
-/// Zero bytes that follow `size` bytes of content.
+/// Returns the number of zero bytes after `size` bytes of content.
 pub(super) fn padding(size: u64) -> usize {
     ((BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64) as usize
 }
 
-/// Reads an archive block by block, holding each against the canonical form.
+/// Reads an archive block by block and compares each with the canonical form.
 #[derive(Debug)]
-pub(super) struct Blocks<R> {
+pub(super) struct TarReader<R> {
     input: R,
     offset: u64,
 }
 
-impl<R: Read> Blocks<R> {
+impl<R: Read> TarReader<R> {
     pub(super) fn new(input: R) -> Self {
         Self { input, offset: 0 }
     }
 
-    /// Reads the next header block, whatever it holds.
+    /// Reads the next header block without checking it.
     pub(super) fn header_block(&mut self, member: &str) -> Result<[u8; BLOCK], BundleError> {
         let mut block = [0; BLOCK];
         self.fill(&mut block, member)?;
         Ok(block)
     }
 
-    /// The size that a header states, if it is the canonical header of `member`.
+    /// Returns the size in a header, if it is the canonical header of `member`.
     pub(super) fn stated_size(block: &[u8; BLOCK], member: &str) -> Option<u64> {
         let size = Header::from_byte_slice(block).entry_size().ok()?;
         (*block == header(member, size)).then_some(size)
     }
 
-    /// An error about the header block that was just read.
+    /// Returns an error about the header block that was just read.
     pub(super) fn wrong_header(&self, member: &str) -> BundleError {
         BundleError::NotCanonical {
             what: format!("the header is not the one that {member} must have here"),
@@ -66,7 +66,7 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    /// Reads a header that must be exactly that of `member` with this size.
+    /// Reads a header, which must be the canonical one of `member` with this size.
     pub(super) fn expect_header(&mut self, member: &str, size: u64) -> Result<(), BundleError> {
         if self.header_block(member)? == header(member, size) {
             return Ok(());
@@ -74,7 +74,7 @@ impl<R: Read> Blocks<R> {
         Err(self.wrong_header(member))
     }
 
-    /// Reads the content of a member and its padding, handing the content on in pieces.
+    /// Reads the content of a member and its padding; passes the content to `piece` in parts.
     pub(super) fn content(
         &mut self,
         member: &str,
@@ -92,7 +92,7 @@ impl<R: Read> Blocks<R> {
         self.zeros(padding(size), member)
     }
 
-    /// Reads the trailer and makes sure that nothing follows it.
+    /// Reads the trailer, and checks that nothing follows it.
     pub(super) fn end(&mut self) -> Result<(), BundleError> {
         self.zeros(TRAILER, "the end of the archive")?;
         let mut byte = [0];

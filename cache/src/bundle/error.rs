@@ -1,59 +1,59 @@
-//! Why a bundle is refused.
+//! Errors of reading a bundle.
 
 use std::io;
 
 use super::signature::TrustError;
 use crate::Digest;
 
-/// Why a bundle is refused. Nothing of a refused bundle is kept.
+/// A bundle is refused. Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The bundle could not be read.
     #[error("the bundle could not be read")]
     Read(#[source] io::Error),
-    /// The bundle ends before all of it was there.
+    /// The bundle is truncated.
     #[error("the bundle is truncated: it ends inside {member}")]
     Truncated {
         /// The member that is cut off.
         member: String,
     },
-    /// The bytes are not the canonical tar of the manifest.
+    /// The bytes are not the canonical tar for the manifest.
     #[error(
         "not a canonical bundle: {what} at offset {offset}; make bundles with `ferrite-wasmc bundle`"
     )]
     NotCanonical {
-        /// What is not as it must be.
+        /// Describes the difference.
         what: String,
         /// Offset in the bundle, in bytes, of the block that differs.
         offset: u64,
     },
-    /// A member is larger than it may be.
+    /// A member exceeds its limit.
     #[error("{member} is {size} bytes long, more than the limit of {limit_bytes}")]
     TooLarge {
         /// The member.
         member: String,
-        /// Its size, as the bundle states it.
+        /// Size in the bundle, in bytes.
         size: u64,
         /// The limit, in bytes.
         limit_bytes: u64,
     },
-    /// The manifest is not the JSON that it must be.
+    /// The manifest cannot be parsed.
     #[error("the bundle's manifest.json cannot be read")]
     Manifest(#[source] serde_json::Error),
-    /// The manifest holds a value that it must not.
+    /// The manifest has a bad value.
     #[error("the bundle's manifest.json is refused: {0}")]
     ManifestValue(String),
-    /// A member's bytes are not those that the manifest names.
+    /// A member does not match its digest in the manifest.
     #[error("{member} has the digest {found}, the manifest says {expected}")]
     Digest {
         /// The member.
         member: String,
-        /// What the manifest says.
+        /// Digest in the manifest.
         expected: Digest,
-        /// What the bytes hash to.
+        /// Digest of the bytes.
         found: Digest,
     },
-    /// The signature does not make the bundle trusted.
+    /// The bundle is not trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
 }

@@ -1,17 +1,17 @@
-//! What a bundle says about itself: `manifest.json`.
+//! The manifest of a bundle: `manifest.json`.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::BundleError;
 use crate::{Digest, Manifest, ModuleInfo, Profile};
 
-/// Version of the bundle format; it stands in the manifest.
+/// Version of the bundle format, stored in the manifest.
 pub const BUNDLE_FORMAT: u32 = 1;
 
-/// Most bytes that `manifest.json` may have.
+/// Largest `manifest.json`, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
-/// Most artifacts that a bundle may carry.
+/// Most artifacts in a bundle.
 pub const ARTIFACTS_MAX: usize = 16;
 
 /// Longest function name, in bytes.
@@ -23,7 +23,7 @@ const VERSION_BYTES_MAX: usize = 64;
 /// Longest description, in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 4096;
 
-/// What a bundle says about itself. Signed as the very bytes that stand in the bundle.
+/// Describes a bundle. The signature covers its exact bytes in the bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BundleManifest {
@@ -40,7 +40,7 @@ pub struct BundleManifest {
     pub sequence: u64,
     /// When the bundle was made, in seconds since 1970.
     pub created_unix: u64,
-    /// From when on the bundle is refused, in seconds since 1970.
+    /// Time from which the bundle is refused, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_unix: Option<u64>,
     /// Isolation that the function asks for, as `WASM.LOAD … ISOLATION` takes it.
@@ -52,7 +52,7 @@ pub struct BundleManifest {
     /// Limits that the function asks for, as `WASM.LOAD … LIMITS` takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<serde_json::Value>,
-    /// What the compiler found in the source.
+    /// The compiler's description of the source.
     pub module: ModuleInfo,
     /// `source.wasm`.
     pub source: Member,
@@ -66,7 +66,7 @@ pub struct BundleManifest {
 pub struct Member {
     /// blake3 of the bytes.
     pub digest: Digest,
-    /// How many bytes there are.
+    /// Length, in bytes.
     pub size: u64,
 }
 
@@ -74,19 +74,19 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactMember {
-    /// The profile in words, for people; the profile itself follows.
+    /// Description of the profile, for people.
     pub described: String,
     /// The profile that the code was compiled under.
     pub profile: Profile,
     /// Size and digest of the code.
     pub code: Member,
-    /// How long the compilation took, in microseconds; 0 in reproducible bundles.
+    /// Duration of the compilation, in microseconds; 0 in reproducible bundles.
     #[serde(default)]
     pub compile_micros: u64,
 }
 
 impl ArtifactMember {
-    /// Name of the member in the archive.
+    /// Returns the name of the member in the archive.
     #[must_use]
     pub fn member_name(&self) -> String {
         format!("artifacts/{}.cwasm", self.profile.fingerprint())
@@ -94,14 +94,14 @@ impl ArtifactMember {
 }
 
 impl BundleManifest {
-    /// Reads and checks a manifest.
+    /// Parses and checks a manifest.
     pub fn from_json(json: &[u8]) -> Result<Self, BundleError> {
         let manifest: Self = serde_json::from_slice(json).map_err(BundleError::Manifest)?;
         manifest.check().map_err(BundleError::ManifestValue)?;
         Ok(manifest)
     }
 
-    /// The bytes that are signed: indented JSON, fields in the order of this type, and a line end.
+    /// Returns the bytes to sign: indented JSON, fields in the order of this type, and a line end.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
@@ -109,7 +109,7 @@ impl BundleManifest {
         json
     }
 
-    /// The cache's manifest of the artifact at `index`.
+    /// Returns the cache's manifest of the artifact at `index`.
     #[must_use]
     pub fn cache_manifest(&self, index: usize) -> Option<Manifest> {
         let artifact = self.artifacts.get(index)?;
@@ -125,7 +125,7 @@ impl BundleManifest {
         })
     }
 
-    /// Says what is wrong with the values, if anything is.
+    /// Checks the values; the error describes the first bad one.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.format != BUNDLE_FORMAT {
             return Err(format!(
@@ -143,7 +143,7 @@ impl BundleManifest {
                 excerpt(&self.name)
             ));
         }
-        check_words(&self.version, self.description.as_deref())?;
+        check_version_and_description(&self.version, self.description.as_deref())?;
         if let Some(expires) = self.expires_unix
             && expires <= self.created_unix
         {
@@ -170,8 +170,11 @@ impl BundleManifest {
     }
 }
 
-/// Says what is wrong with a version and a description, if anything is.
-pub fn check_words(version: &str, description: Option<&str>) -> Result<(), String> {
+/// Checks a version and a description; the error describes the first bad one.
+pub fn check_version_and_description(
+    version: &str,
+    description: Option<&str>,
+) -> Result<(), String> {
     let version_ok = |b: u8| b.is_ascii_alphanumeric() || b".+-_".contains(&b);
     if version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.bytes().all(version_ok) {
         return Err(format!(
@@ -187,7 +190,7 @@ pub fn check_words(version: &str, description: Option<&str>) -> Result<(), Strin
     }
 }
 
-/// The beginning of a text that comes from outside, for an error.
+/// Shortens an untrusted text for an error message.
 fn excerpt(text: &str) -> String {
     const SHOWN: usize = 40;
     if text.chars().count() <= SHOWN {

@@ -1,14 +1,14 @@
-//! `.cwasm` bundles: how native code travels from a build machine to a server that trusts its key.
+//! Bundles: signed archives that carry native code from a build machine to a server.
 //!
 //! A bundle is a tar in one canonical form: `manifest.json`, `manifest.json.minisig`,
 //! `source.wasm`, then `artifacts/<profile>.cwasm` in the order in which the manifest lists them.
 //! The signature covers the manifest; the manifest holds size and digest of everything else;
-//! headers, padding and trailer follow from the manifest and are compared byte by byte. So no
-//! byte of a signed bundle can differ and still load, and no path in it is ever used as one.
+//! headers, padding and trailer follow from the manifest and are compared byte by byte. Therefore a
+//! signed bundle with any changed byte is refused, and no path in it is used as a file path.
 //!
-//! The types keep the order of the checks: [`UncheckedBundle`] holds a parsed manifest and nothing
-//! more; only [`UncheckedBundle::trust`] makes a [`TrustedBundle`] of it; only that one hands out
-//! native code.
+//! The types enforce the order of the checks: [`UncheckedBundle`] has only the parsed manifest;
+//! [`UncheckedBundle::trust`] turns it into a [`TrustedBundle`], the only type that returns native
+//! code to load.
 
 mod archive;
 mod error;
@@ -21,11 +21,11 @@ pub use crate::key_id::{KeyId, KeyIdError};
 pub use error::BundleError;
 pub use manifest::{
     ARTIFACTS_MAX, ArtifactMember, BUNDLE_FORMAT, BundleManifest, MANIFEST_BYTES_MAX, Member,
-    check_words,
+    check_version_and_description,
 };
-pub use read::{BundleBounds, BundleContents, BundleMembers, TrustedBundle, UncheckedBundle};
+pub use read::{BundleContents, BundleLimits, BundleMembers, TrustedBundle, UncheckedBundle};
 pub use signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError, TrustedKey};
 pub use write::{WriteError, write_bundle};
 
-/// Ending of a bundle's file name.
+/// File name extension of a bundle.
 pub const BUNDLE_EXTENSION: &str = ".cwasm.tar";

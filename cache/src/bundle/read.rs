@@ -1,27 +1,27 @@
-//! Reading a bundle as a stream: manifest, then trust, then everything else.
+//! Reads a bundle as a stream: the manifest, then the check of its signature, then the rest.
 
 use std::io::Read;
 
-use super::archive::Blocks;
+use super::archive::TarReader;
 use super::error::BundleError;
 use super::manifest::{BundleManifest, MANIFEST_BYTES_MAX};
 use super::signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError};
 use crate::key_id::KeyId;
 use crate::{Digest, Fingerprint, Manifest};
 
-/// Bytes that are set aside at once for a member whose size is signed; larger ones grow.
+/// Most bytes that are reserved at once for a member whose size is signed; larger buffers grow.
 const RESERVED_MAX: u64 = 64 << 20;
 
-/// How large the members of a bundle may be.
+/// Limits on the members of a bundle.
 #[derive(Clone, Copy, Debug)]
-pub struct BundleBounds {
-    /// Most bytes of `source.wasm`.
+pub struct BundleLimits {
+    /// Largest `source.wasm`, in bytes.
     pub source_bytes_max: u64,
-    /// Most bytes of one artifact.
+    /// Largest artifact, in bytes.
     pub artifact_bytes_max: u64,
 }
 
-impl Default for BundleBounds {
+impl Default for BundleLimits {
     /// 64 MiB of source, 512 MiB of native code: native code is up to about 8 times its source.
     fn default() -> Self {
         Self {
@@ -31,28 +31,28 @@ impl Default for BundleBounds {
     }
 }
 
-/// A bundle whose manifest has been read, and of which nothing is believed yet.
+/// A bundle with a parsed manifest whose signature is not checked yet.
 #[derive(Debug)]
 pub struct UncheckedBundle<R> {
-    blocks: Blocks<R>,
+    blocks: TarReader<R>,
     manifest_json: Vec<u8>,
     manifest: BundleManifest,
     signature: Option<SignatureText>,
-    /// Whether the header of `source.wasm` has been read already.
+    /// True if the header of `source.wasm` was read already.
     at_source: bool,
 }
 
 impl<R: Read> UncheckedBundle<R> {
-    /// Reads manifest and signature; the rest of the stream is not touched.
-    pub fn open(input: R, bounds: BundleBounds) -> Result<Self, BundleError> {
-        let BundleBounds {
+    /// Reads manifest and signature, and leaves the rest of the stream unread.
+    pub fn open(input: R, bounds: BundleLimits) -> Result<Self, BundleError> {
+        let BundleLimits {
             source_bytes_max,
             artifact_bytes_max,
         } = bounds;
-        let mut blocks = Blocks::new(input);
+        let mut blocks = TarReader::new(input);
 
         let block = blocks.header_block("manifest.json")?;
-        let size = Blocks::<R>::stated_size(&block, "manifest.json")
+        let size = TarReader::<R>::stated_size(&block, "manifest.json")
             .ok_or_else(|| blocks.wrong_header("manifest.json"))?;
         bounded("manifest.json", size, MANIFEST_BYTES_MAX)?;
         let manifest_json = small_content(&mut blocks, "manifest.json", size)?;
@@ -67,21 +67,21 @@ impl<R: Read> UncheckedBundle<R> {
         }
 
         let block = blocks.header_block("manifest.json.minisig")?;
-        let (signature, at_source) = match Blocks::<R>::stated_size(&block, "manifest.json.minisig")
-        {
-            Some(size) => {
-                bounded("manifest.json.minisig", size, SIGNATURE_BYTES_MAX)?;
-                let text = small_content(&mut blocks, "manifest.json.minisig", size)?;
-                let text = std::str::from_utf8(&text).map_err(|_| TrustError::Malformed)?;
-                (Some(SignatureText::from_canonical(text)?), false)
-            }
-            None if Blocks::<R>::stated_size(&block, "source.wasm")
-                == Some(manifest.source.size) =>
-            {
-                (None, true)
-            }
-            None => return Err(blocks.wrong_header("manifest.json.minisig or source.wasm")),
-        };
+        let (signature, at_source) =
+            match TarReader::<R>::stated_size(&block, "manifest.json.minisig") {
+                Some(size) => {
+                    bounded("manifest.json.minisig", size, SIGNATURE_BYTES_MAX)?;
+                    let text = small_content(&mut blocks, "manifest.json.minisig", size)?;
+                    let text = std::str::from_utf8(&text).map_err(|_| TrustError::Malformed)?;
+                    (Some(SignatureText::from_canonical(text)?), false)
+                }
+                None if TarReader::<R>::stated_size(&block, "source.wasm")
+                    == Some(manifest.source.size) =>
+                {
+                    (None, true)
+                }
+                None => return Err(blocks.wrong_header("manifest.json.minisig or source.wasm")),
+            };
         Ok(Self {
             blocks,
             manifest_json,
@@ -91,27 +91,27 @@ impl<R: Read> UncheckedBundle<R> {
         })
     }
 
-    /// What the bundle says about itself.
+    /// Returns the manifest.
     #[must_use]
     pub fn manifest(&self) -> &BundleManifest {
         &self.manifest
     }
 
-    /// The bytes that a signature covers.
+    /// Returns the bytes that a signature covers.
     #[must_use]
     pub fn manifest_json(&self) -> &[u8] {
         &self.manifest_json
     }
 
-    /// The signature, if there is one.
+    /// Returns the signature, if there is one.
     #[must_use]
     pub fn signature(&self) -> Option<&SignatureText> {
         self.signature.as_ref()
     }
 
-    /// Believes the manifest if a trusted key signed it and its time is not over.
+    /// Checks that a trusted key signed the manifest and that the bundle has not expired.
     ///
-    /// `now_unix` is the time in seconds since 1970.
+    /// `now_unix` is the current time in seconds since 1970.
     pub fn trust(self, trust: &Trust, now_unix: u64) -> Result<TrustedBundle<R>, BundleError> {
         let signature = self.signature.as_ref().ok_or(TrustError::Unsigned)?;
         let key = trust.verify(&self.manifest_json, signature)?;
@@ -127,9 +127,9 @@ impl<R: Read> UncheckedBundle<R> {
         Ok(TrustedBundle { bundle: self, key })
     }
 
-    /// Reads all members, each against its digest, for tools that sign or compare bundles.
+    /// Reads all members and checks their digests, for tools that sign or compare bundles.
     ///
-    /// What comes out is as trusted as what went in: it must not be loaded.
+    /// The signature is not checked, so the artifacts must not be loaded.
     pub fn into_members(mut self) -> Result<BundleMembers, BundleError> {
         let source = self.source()?;
         let mut artifacts = Vec::new();
@@ -175,12 +175,12 @@ impl<R: Read> UncheckedBundle<R> {
     }
 }
 
-/// Everything that a bundle holds, read and held against its digests, not against a signature.
+/// All members of a bundle. Their digests are checked, the signature is not.
 #[derive(Debug)]
 pub struct BundleMembers {
     /// The bytes that a signature covers.
     pub manifest_json: Vec<u8>,
-    /// The same, read.
+    /// The parsed manifest.
     pub manifest: BundleManifest,
     /// The signature, if there is one.
     pub signature: Option<SignatureText>,
@@ -198,13 +198,13 @@ pub struct TrustedBundle<R> {
 }
 
 impl<R: Read> TrustedBundle<R> {
-    /// What the bundle says about itself.
+    /// Returns the manifest.
     #[must_use]
     pub fn manifest(&self) -> &BundleManifest {
         &self.bundle.manifest
     }
 
-    /// The key that signed it.
+    /// Returns the key that signed the bundle.
     #[must_use]
     pub fn key(&self) -> KeyId {
         self.key
@@ -212,7 +212,7 @@ impl<R: Read> TrustedBundle<R> {
 
     /// Reads the bundle to its end and keeps the source and the artifacts of `wanted` profiles.
     ///
-    /// Every member is held against its digest, also those that are not kept.
+    /// The digest of every member is checked, including those that are not kept.
     pub fn read(mut self, wanted: &[Fingerprint]) -> Result<BundleContents, BundleError> {
         let source = self.bundle.source()?;
         let mut artifacts = Vec::new();
@@ -221,7 +221,7 @@ impl<R: Read> TrustedBundle<R> {
             let keep = wanted.contains(&fingerprint);
             let mut bytes = Vec::new();
             if keep {
-                // The size is signed, and bounded.
+                // The size is signed, and within the limits.
                 let size = self.bundle.manifest.artifacts[index].code.size;
                 bytes.reserve_exact(usize::try_from(size.min(RESERVED_MAX)).unwrap_or(0));
             }
@@ -249,16 +249,16 @@ impl<R: Read> TrustedBundle<R> {
     }
 }
 
-/// What a trusted bundle holds, complete and checked.
+/// The checked contents of a trusted bundle.
 #[derive(Debug)]
 pub struct BundleContents {
-    /// What the bundle says about itself.
+    /// The manifest of the bundle.
     pub manifest: BundleManifest,
-    /// The key that signed it.
+    /// The key that signed the bundle.
     pub key: KeyId,
     /// `source.wasm`.
     pub source: Vec<u8>,
-    /// The wanted artifacts that there are, each with the cache's manifest for it.
+    /// The wanted artifacts that the bundle has, each with the cache's manifest for it.
     pub artifacts: Vec<(Manifest, Vec<u8>)>,
 }
 
@@ -285,7 +285,7 @@ fn same_digest(member: &str, expected: Digest, found: Digest) -> Result<(), Bund
 }
 
 fn small_content<R: Read>(
-    blocks: &mut Blocks<R>,
+    blocks: &mut TarReader<R>,
     member: &str,
     size: u64,
 ) -> Result<Vec<u8>, BundleError> {

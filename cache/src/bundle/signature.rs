@@ -1,4 +1,4 @@
-//! Signatures: minisign, prehashed, over the manifest; which keys are trusted and which no more.
+//! Signatures of bundles (minisign, prehashed, over the manifest) and the keys that are trusted.
 
 use std::str::FromStr;
 
@@ -8,20 +8,19 @@ use minisign_verify::{PublicKey, Signature};
 
 use crate::key_id::KeyId;
 
-/// Most bytes that `manifest.json.minisig` may have.
+/// Largest `manifest.json.minisig`, in bytes.
 pub const SIGNATURE_BYTES_MAX: u64 = 2048;
 
-/// First line of every signature in a bundle. minisign does not sign this line, so only one
-/// spelling of it is allowed.
+/// First line of every signature in a bundle. minisign does not sign this line, so its text is fixed.
 const UNTRUSTED_COMMENT: &str = "untrusted comment: signature of a Ferrite WASM bundle";
 
-/// Beginning of the line that minisign does sign.
+/// Prefix of the comment line that minisign signs.
 const TRUSTED_COMMENT: &str = "trusted comment: ";
 
 /// Algorithm bytes of a prehashed Ed25519 signature; legacy ones (`Ed`) are refused.
 const PREHASHED: [u8; 2] = *b"ED";
 
-/// The text of a signature, in the one form that a bundle may hold.
+/// The text of a signature in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureText {
     key: KeyId,
@@ -29,7 +28,7 @@ pub struct SignatureText {
 }
 
 impl SignatureText {
-    /// Takes what minisign wrote and puts the first line into the form that bundles use.
+    /// Converts the output of minisign to canonical form by replacing its first line.
     pub fn normalize(minisig: &str) -> Result<Self, TrustError> {
         let rest = minisig
             .split_once('\n')
@@ -44,7 +43,7 @@ impl SignatureText {
         ))
     }
 
-    /// Takes the text as it stands in a bundle; any other spelling of the same is refused.
+    /// Parses the text in a bundle, which must be in canonical form.
     pub fn from_canonical(text: &str) -> Result<Self, TrustError> {
         let body = text.strip_suffix('\n').ok_or(TrustError::Malformed)?;
         let lines: Vec<&str> = body.split('\n').collect();
@@ -53,7 +52,7 @@ impl SignatureText {
         };
         let first: [u8; 74] = decode(first)?;
         let _global: [u8; 64] = decode(second)?;
-        // minisign's own comments have tabs in them.
+        // minisign's own comments contain tabs.
         let printable = |c: char| !c.is_control() || c == '\t';
         if untrusted != UNTRUSTED_COMMENT
             || !comment.starts_with(TRUSTED_COMMENT)
@@ -72,19 +71,19 @@ impl SignatureText {
         })
     }
 
-    /// The id of the key that is said to have signed.
+    /// Returns the id of the claimed key.
     #[must_use]
     pub fn key(&self) -> KeyId {
         self.key
     }
 
-    /// The text as it stands in a bundle.
+    /// Returns the text for a bundle.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The comment that the signature covers.
+    /// Returns the comment that the signature covers.
     #[must_use]
     pub fn trusted_comment(&self) -> &str {
         self.text
@@ -95,7 +94,7 @@ impl SignatureText {
     }
 }
 
-/// Strict base64 of exactly `N` bytes: no other text decodes to the same bytes.
+/// Decodes strict base64 of exactly `N` bytes: no other text decodes to the same bytes.
 fn decode<const N: usize>(text: &str) -> Result<[u8; N], TrustError> {
     STANDARD
         .decode(text)
@@ -104,7 +103,7 @@ fn decode<const N: usize>(text: &str) -> Result<[u8; N], TrustError> {
         .ok_or(TrustError::Malformed)
 }
 
-/// A public key whose signatures are believed.
+/// A trusted public key.
 #[derive(Clone, Debug)]
 pub struct TrustedKey {
     id: KeyId,
@@ -112,7 +111,7 @@ pub struct TrustedKey {
 }
 
 impl TrustedKey {
-    /// The key's id.
+    /// Returns the key's id.
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.id
@@ -153,21 +152,21 @@ impl FromStr for TrustedKey {
     }
 }
 
-/// Which keys are trusted, and which no more.
+/// The trusted and the revoked keys.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Keys whose signatures are believed.
+    /// Trusted keys.
     pub keys: Vec<TrustedKey>,
-    /// Ids of keys that are believed no more, even where they stand among `keys`.
+    /// Ids of revoked keys; they are not trusted even if they are in `keys`.
     pub revoked: Vec<KeyId>,
 }
 
 impl Trust {
-    /// Whether signatures by `key` are believed.
+    /// Checks that `key` is trusted.
     ///
     /// # Errors
     ///
-    /// A key that is revoked, or not among the trusted ones.
+    /// The key is revoked or unknown.
     pub fn accepts(&self, key: KeyId) -> Result<(), TrustError> {
         if self.revoked.contains(&key) {
             Err(TrustError::Revoked { key })
@@ -178,11 +177,11 @@ impl Trust {
         }
     }
 
-    /// Checks a signature over `signed` and tells which key made it.
+    /// Checks a signature over `signed`, and returns the key that made it.
     pub fn verify(&self, signed: &[u8], signature: &SignatureText) -> Result<KeyId, TrustError> {
         let key = signature.key();
         self.accepts(key)?;
-        // Ids are not unique by force: two keys may share one, and either may have signed.
+        // Ids are not guaranteed to be unique: two keys may share one, and either may have signed.
         let mut known = self.keys.iter().filter(|trusted| trusted.id == key);
         if known.any(|trusted| trusted.verify(signed, signature).is_ok()) {
             return Ok(key);
@@ -191,16 +190,16 @@ impl Trust {
     }
 }
 
-/// Why a signature is not believed.
+/// A bundle is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
-    /// There is no signature at all.
+    /// The bundle has no signature.
     #[error("the bundle is not signed; sign it with `ferrite-wasmc sign BUNDLE --key FILE`")]
     Unsigned,
     /// The signature is not a minisign signature in the form that bundles use.
     #[error("the bundle's signature is not a minisign signature in a bundle's form")]
     Malformed,
-    /// The signature is of minisign's old kind.
+    /// The signature has minisign's legacy format.
     #[error(
         "the signature is a legacy one; sign with prehashing (minisign -S without -l, and with -H before its version 0.10)"
     )]
@@ -210,7 +209,7 @@ pub enum TrustError {
         "the bundle is signed by key {key}, which is not trusted; add its public key to trusted_keys"
     )]
     UnknownKey {
-        /// The key that is said to have signed.
+        /// The claimed key.
         key: KeyId,
     },
     /// The key has been revoked.
@@ -219,24 +218,24 @@ pub enum TrustError {
         /// The key.
         key: KeyId,
     },
-    /// The signature does not fit the manifest and the key.
+    /// The signature does not match the manifest and the key.
     #[error("the signature by key {key} does not match the bundle's manifest")]
     WrongSignature {
-        /// The key that is said to have signed.
+        /// The claimed key.
         key: KeyId,
     },
-    /// The bundle's time is over.
+    /// The bundle has expired.
     #[error("the bundle expired at {expires_unix} (seconds since 1970); it is {now_unix} now")]
     Expired {
-        /// When it expired.
+        /// Time of expiry, in seconds since 1970.
         expires_unix: u64,
-        /// What time it is.
+        /// Current time, in seconds since 1970.
         now_unix: u64,
     },
     /// A configured public key cannot be read.
     #[error("{text:?} is not a minisign public key (a line of 56 base64 characters, or its file)")]
     PublicKey {
-        /// What was given.
+        /// The configured text.
         text: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Writing a bundle: one form, the same bytes for the same inputs.
+//! Writes a bundle; the same inputs give the same bytes.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use super::manifest::{BundleManifest, MANIFEST_BYTES_MAX};
 use super::signature::SignatureText;
 use crate::Digest;
 
-/// Why a bundle was not written.
+/// A bundle was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The manifest's values are not allowed.
@@ -24,9 +24,10 @@ pub enum WriteError {
     Write(#[from] io::Error),
 }
 
-/// Writes a bundle. `manifest_json` is the signed text, which must say what the members are.
+/// Writes a bundle.
 ///
-/// `artifacts` come in the order of the manifest.
+/// `manifest_json` is the signed text, which must describe the members. `artifacts` are in the order
+/// of the manifest.
 pub fn write_bundle(
     out: &mut impl Write,
     manifest_json: &[u8],

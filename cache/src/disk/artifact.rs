@@ -1,4 +1,4 @@
-//! Native code that may be loaded.
+//! Native code that is safe to load.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,11 +9,11 @@ use rustix::io::Errno;
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 
-/// Native code whose bytes are those that its manifest describes.
+/// Native code that matches its manifest.
 ///
-/// There are two ways to one: the cache found or published it, or [`VerifiedArtifact::in_memory`]
-/// sealed it. Either way the code is what this user's compiler, or a bundle that this user trusts,
-/// made of the source; and its file will not change.
+/// It comes from the cache (a lookup or a publication), or from [`VerifiedArtifact::in_memory`],
+/// which seals it. In both cases the code was made by this user's compiler or came in a bundle that
+/// this user trusts, and its file does not change.
 #[derive(Debug)]
 pub struct VerifiedArtifact {
     manifest: Manifest,
@@ -21,18 +21,18 @@ pub struct VerifiedArtifact {
 }
 
 impl VerifiedArtifact {
-    /// What the cache found intact.
+    /// Wraps an artifact whose bytes the cache has checked.
     pub(super) const fn found(manifest: Manifest, file: File) -> Self {
         Self { manifest, file }
     }
 
-    /// Keeps an artifact in memory, for when the cache's disk is full, read-only or switched off.
+    /// Keeps an artifact in memory, for a cache whose disk is full, read-only or switched off.
     ///
     /// The bytes are copied into an anonymous file that is sealed against every change.
     ///
     /// # Errors
     ///
-    /// Bytes that are not those of the manifest, and a system without memory for them.
+    /// The bytes do not match the manifest, or the system has no memory for them.
     pub fn in_memory(manifest: Manifest, artifact: &[u8]) -> Result<Self, ArtifactError> {
         let found = Digest::of(artifact);
         if found != manifest.artifact || artifact.len() as u64 != manifest.artifact_len {
@@ -41,23 +41,23 @@ impl VerifiedArtifact {
                 expected: manifest.artifact,
             });
         }
-        let file = sealed(artifact)?;
+        let file = sealed_memfd(artifact)?;
         Ok(Self { manifest, file })
     }
 
-    /// What is known about the code.
+    /// Returns the description of the code.
     #[must_use]
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The file that holds the code, and that never changes: `wasmtime` maps it.
+    /// Returns the file that holds the code and never changes. `wasmtime` maps it.
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.file
     }
 
-    /// Length of the code's file, in bytes.
+    /// Returns the length of the code's file, in bytes.
     #[must_use]
     #[expect(
         clippy::len_without_is_empty,
@@ -67,19 +67,18 @@ impl VerifiedArtifact {
         self.manifest.artifact_len
     }
 
-    /// The manifest and the file, for those who keep them apart.
-    #[must_use]
-    pub fn into_parts(self) -> (Manifest, File) {
+    /// Splits the artifact into manifest and file.
+    pub(super) fn into_parts(self) -> (Manifest, File) {
         (self.manifest, self.file)
     }
 }
 
-/// An anonymous file with these bytes, sealed against writing, growing and shrinking.
-pub(super) fn sealed(bytes: &[u8]) -> io::Result<File> {
+/// Creates an anonymous file with these bytes, sealed against writing, growing and shrinking.
+pub(super) fn sealed_memfd(bytes: &[u8]) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let name = "ferrite-artifact";
-    // Hardened systems take only files that cannot be executed as programs, which mapped code need
-    // not be; kernels before 6.3 do not know the flag.
+    // Hardened systems allow only anonymous files that cannot be executed as programs; mapped code
+    // does not need that. Kernels before 6.3 do not know the flag.
     let file = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => memfd_create(name, flags),
         other => other,
@@ -93,10 +92,10 @@ pub(super) fn sealed(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Why an artifact cannot be kept in memory.
+/// An artifact cannot be kept in memory.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// The bytes are not those of the manifest.
+    /// The bytes do not match the manifest.
     #[error("the artifact has digest {found} and its manifest says {expected}")]
     Mismatch {
         /// Digest of the bytes.
@@ -104,7 +103,7 @@ pub enum ArtifactError {
         /// Digest in the manifest.
         expected: Digest,
     },
-    /// The system gives no memory.
+    /// The system has no memory for the artifact.
     #[error("no anonymous file for the artifact")]
     Memory(#[from] io::Error),
 }

@@ -1,4 +1,4 @@
-//! The cache as its users see it.
+//! The public interface of the cache.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,27 @@ use super::error::{
     VerifyError,
 };
 use super::evict::{self, Evicted};
-use super::layout::{Key, Kind, Place, SOURCE_BYTES_MAX};
+use super::layout::{Directory, FileKind, Key, SOURCE_BYTES_MAX};
 use super::lock::KeyLock;
-use super::publish::step::Observer;
 use super::root::Root;
+use super::step::Observer;
 use super::{lookup, publish};
 use crate::digest::Digest;
-use crate::disk::evict::survey::{self, EntrySummary, Survey, Usage, Verdict};
 use crate::disk::evict::{pins, sweep};
+use crate::disk::inventory::{self, EntrySummary, Inventory, Usage};
+use crate::disk::join::join;
 use crate::disk::lookup::quarantine;
-use crate::disk::publish::side_by_side::side_by_side;
-use crate::disk::publish::step::Step;
+use crate::disk::step::Step;
+use crate::disk::verify::{self, Verdict};
 use crate::manifest::Manifest;
 use crate::profile::Profile;
 
-/// Where a cache is and how large it may become.
+/// Location and size of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheOptions {
-    /// Its directory. It must be this user's, and nobody else may enter it.
+    /// The directory. It must belong to this user and be closed to all others.
     pub root: PathBuf,
-    /// The size that [`Cache::evict`] goes down to, in bytes.
+    /// Size above which [`Cache::evict`] removes entries, in bytes.
     pub size_bytes_max: u64,
 }
 
@@ -44,19 +45,19 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens a cache; a directory that does not exist is made, with mode 0700.
+    /// Opens a cache; creates the directory with mode 0700 if it does not exist.
     ///
-    /// A directory on a read-only disk is opened too, and then only read.
+    /// A directory on a read-only disk can be opened too; lookups work then, publishing fails.
     ///
     /// # Errors
     ///
-    /// A directory of another user's, one that others may enter, a link or a file in its place, and
-    /// one that cannot be made.
+    /// The directory belongs to another user, is open to others, is a link or a file, or cannot be
+    /// created.
     pub fn open(options: CacheOptions) -> Result<Self, OpenError> {
         Self::open_with(options, None)
     }
 
-    /// Opens a cache that tells `observer` about every step it takes, for tests that interrupt it.
+    /// Opens a cache that calls `observer` after every step, for tests that interrupt it.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl Cache {
             root: path.clone(),
             source,
         };
-        // Whoever changes the working directory later does not mean another cache.
+        // A later change of the working directory must not change the cache.
         let absolute = std::path::absolute(&path)
             .map_err(|error| failed(StorageError::reading("find", &path, error)))?;
         let root = Root::new(absolute, observer);
@@ -91,42 +92,42 @@ impl Cache {
         })
     }
 
-    /// The cache's directory.
+    /// Returns the cache's directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         self.root.path()
     }
 
-    /// The size that [`Cache::evict`] goes down to, in bytes.
+    /// Returns the size above which [`Cache::evict`] removes entries, in bytes.
     #[must_use]
     pub const fn size_bytes_max(&self) -> u64 {
         self.size_bytes_max
     }
 
-    /// Where the artifact of a source under a profile is, or would be.
+    /// Returns the path of a source's artifact under a profile, stored or not.
     #[must_use]
     pub fn artifact_path(&self, source: &Digest, profile: &Profile) -> PathBuf {
-        Place::Artifacts(profile.fingerprint())
+        Directory::Artifacts(profile.fingerprint())
             .path(self.root.path())
-            .join(Kind::Artifact.file_name(source))
+            .join(FileKind::Artifact.file_name(source))
     }
 
-    /// Where a source is, or would be.
+    /// Returns the path of a source, stored or not.
     #[must_use]
     pub fn source_path(&self, source: &Digest) -> PathBuf {
-        Place::Sources
+        Directory::Sources
             .path(self.root.path())
-            .join(Kind::Source.file_name(source))
+            .join(FileKind::Source.file_name(source))
     }
 
     /// Finds the artifact of a source under a profile.
     ///
-    /// All of its bytes are compared with what was published. One that differs is moved to the
-    /// quarantine and counts as not there.
+    /// All bytes are checked against the manifest. A damaged artifact is moved to the quarantine,
+    /// and the result is `None`.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk failed.
     pub fn lookup(
         &self,
         source: &Digest,
@@ -138,27 +139,27 @@ impl Cache {
         })
     }
 
-    /// Finds the artifact of a source under a profile, verified as [`Cache::lookup`] does it, if that
-    /// is soon done: if it has no more than `artifact_bytes_max` bytes, and the system holds them in
-    /// memory. Only the names of its files may have to be looked up on the disk.
+    /// Finds and checks an artifact like [`Cache::lookup`], but only if it has at most
+    /// `artifact_bytes_max` bytes and all of them are in the page cache. It never waits for file
+    /// contents; file names may still be read from the disk.
     ///
-    /// `None` says nothing: what is damaged, or cannot be read, is for [`Cache::lookup`] to tell.
+    /// `None` does not mean that the artifact is missing: call [`Cache::lookup`] then.
     #[must_use]
-    pub fn lookup_at_once(
+    pub fn lookup_nonblocking(
         &self,
         source: &Digest,
         profile: &Profile,
         artifact_bytes_max: u64,
     ) -> Option<VerifiedArtifact> {
-        lookup::artifact_at_once(&self.root, &key(source, profile), artifact_bytes_max)
+        lookup::artifact_nonblocking(&self.root, &key(source, profile), artifact_bytes_max)
     }
 
-    /// Reads a source; one whose bytes are not those of its digest is moved to the quarantine and
-    /// counts as not there.
+    /// Reads a source. A source that does not match its digest is moved to the quarantine, and the
+    /// result is `None`.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk failed.
     pub fn source(&self, digest: &Digest) -> Result<Option<Vec<u8>>, LookupError> {
         lookup::source(&self.root, digest).map_err(|source| LookupError {
             digest: *digest,
@@ -166,12 +167,12 @@ impl Cache {
         })
     }
 
-    /// Moves an artifact that must not be used any more to the quarantine; modules that are loaded
-    /// from it go on running.
+    /// Moves an artifact that must not be used any more to the quarantine. Modules that were loaded
+    /// from it keep running.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk failed.
     pub fn withdraw(&self, source: &Digest, profile: &Profile) -> Result<(), LookupError> {
         quarantine::withdraw(&self.root, &key(source, profile)).map_err(|error| LookupError {
             digest: *source,
@@ -179,11 +180,11 @@ impl Cache {
         })
     }
 
-    /// Stores a source, unless it is there already.
+    /// Stores a source, unless the cache has it already.
     ///
     /// # Errors
     ///
-    /// The disk's, and a source of more than [`SOURCE_BYTES_MAX`] bytes.
+    /// The disk failed, or the source has more than [`SOURCE_BYTES_MAX`] bytes.
     pub fn put_source(&self, wasm: &[u8]) -> Result<Digest, PublishError> {
         let len = wasm.len() as u64;
         if len > SOURCE_BYTES_MAX {
@@ -198,14 +199,14 @@ impl Cache {
         Ok(digest)
     }
 
-    /// Stores an artifact with its manifest, and finds it again.
+    /// Stores an artifact with its manifest, and returns it as read back.
     ///
-    /// If the cache has an intact artifact of the same source under the same profile already, that
-    /// one stays and is returned.
+    /// If the cache already has an intact artifact for the same source and profile, that one is kept
+    /// and returned.
     ///
     /// # Errors
     ///
-    /// The disk's, an artifact that its manifest does not describe, and a manifest that is too long.
+    /// The disk failed, the manifest does not describe the artifact, or the manifest is too long.
     pub fn publish(
         &self,
         manifest: &Manifest,
@@ -232,19 +233,18 @@ impl Cache {
         .ok_or(PublishError::Lost { digest })
     }
 
-    /// Stores a source, and an artifact of it with its manifest, as [`Cache::put_source`] and
-    /// [`Cache::publish`] do, in less time than the two one after the other.
+    /// Does the work of [`Cache::put_source`] and [`Cache::publish`] in parallel.
     ///
     /// # Errors
     ///
-    /// Theirs; either may have been stored nevertheless.
+    /// One of the two failed; the other may have been stored.
     pub fn publish_with_source(
         &self,
         wasm: &[u8],
         manifest: &Manifest,
         artifact: &[u8],
     ) -> Result<VerifiedArtifact, PublishError> {
-        let (source, artifact) = side_by_side(
+        let (source, artifact) = join(
             || self.put_source(wasm),
             || self.publish(manifest, artifact),
         );
@@ -252,13 +252,15 @@ impl Cache {
         artifact
     }
 
-    /// Waits until nobody else compiles this source for this profile, in any process.
+    /// Locks a source and profile for compiling; waits while another thread or process holds the
+    /// lock.
     ///
-    /// Look up again once the lock is held: somebody else may have published meanwhile.
+    /// The previous holder may have published: look up again once the lock is held.
+    /// [`Cache::get_or_compile`] does so.
     ///
     /// # Errors
     ///
-    /// The disk's: where nothing can be written, nothing can be locked.
+    /// The disk failed or is read-only: locks are files.
     pub fn lock(&self, source: &Digest, profile: &Profile) -> Result<KeyLock, LockError> {
         KeyLock::acquire(&self.root, &key(source, profile)).map_err(|error| LockError {
             digest: *source,
@@ -266,14 +268,14 @@ impl Cache {
         })
     }
 
-    /// Keeps sources and their artifacts from being evicted, by this process and by any other.
+    /// Pins sources and their artifacts, so that no process evicts them.
     ///
-    /// `holder` is the path of whatever needs them, such as a registry's file. Every call replaces
-    /// all of its pins, and they lapse when nothing is at that path any more.
+    /// `holder` is the path of the file that needs them, such as a registry. Every call replaces all
+    /// pins of the holder. They expire when no file is at that path any more.
     ///
     /// # Errors
     ///
-    /// The disk's, and a path that is not text.
+    /// The disk failed, or the path is not UTF-8.
     pub fn pin(&self, holder: &Path, sources: &HashSet<Digest>) -> Result<(), PinError> {
         pins::set(&self.root, holder, sources).map_err(|source| PinError {
             holder: holder.to_owned(),
@@ -281,53 +283,53 @@ impl Cache {
         })
     }
 
-    /// Removes what has not been used for longest, until no more than the cache's size is left.
+    /// Removes the least recently used entries until the cache has at most its configured size.
     ///
-    /// Sources in `pinned`, and those pinned by [`Cache::pin`], stay, and so do all of their
-    /// artifacts. Code that is in use goes on running.
+    /// Sources in `pinned` and those pinned by [`Cache::pin`] stay, with all their artifacts. Loaded
+    /// code keeps running.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk failed.
     pub fn evict(&self, pinned: &HashSet<Digest>) -> Result<Evicted, EvictError> {
         Ok(evict::evict(&self.root, self.size_bytes_max, pinned)?)
     }
 
     /// Removes the artifact of a source under a profile, so that another can be published in its
-    /// place; whether there was one. Code that is in use goes on running.
+    /// place. Loaded code keeps running. Returns true if there was one.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk failed.
     pub fn discard(&self, source: &Digest, profile: &Profile) -> Result<bool, EvictError> {
         Ok(evict::discard(&self.root, &key(source, profile))?)
     }
 
-    /// Lists everything that is stored, most recently used first.
+    /// Lists all entries, most recently used first.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk failed.
     pub fn list(&self) -> Result<Vec<EntrySummary>, ListError> {
-        Ok(survey::list(&self.root)?)
+        Ok(inventory::list(&self.root)?)
     }
 
-    /// Checks everything that is stored, byte by byte; what is damaged is moved to the quarantine.
+    /// Checks every byte of all entries, and moves damaged ones to the quarantine.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk failed.
     pub fn verify(&self) -> Result<Vec<Verdict>, VerifyError> {
-        Ok(survey::verify(&self.root)?)
+        Ok(verify::verify(&self.root)?)
     }
 
-    /// What the cache takes up.
+    /// Counts the entries and the bytes that they take up.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk failed.
     pub fn usage(&self) -> Result<Usage, ListError> {
-        Ok(Survey::take(&self.root)?.usage())
+        Ok(Inventory::scan(&self.root)?.usage())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with the cache's disk.
+//! Errors of the cache's disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use crate::digest::Digest;
 use crate::manifest::ManifestError;
 
-/// Why the cache's disk did not do what was asked of it.
+/// An operation on the cache's disk failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// Others may enter the directory.
+    /// The directory is open to other users.
     #[error(
         "`{}` has mode {mode:04o} and must be private, for it holds native code that is run; \
          `chmod 700` it, after checking who else wrote there",
@@ -20,7 +20,7 @@ pub enum StorageError {
     NotPrivate {
         /// The directory.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the directory.
         mode: u32,
     },
     /// The directory belongs to another user.
@@ -32,47 +32,47 @@ pub enum StorageError {
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// Its owner's user id.
+        /// User id of the owner.
         owner: u32,
-        /// The user id of this process.
+        /// User id of this process.
         user: u32,
     },
-    /// Something else has the name of a directory.
+    /// A link or file has the name of a directory.
     #[error("`{}` is not a directory itself; a link to one is not enough", path.display())]
     NotADirectory {
         /// The path.
         path: PathBuf,
     },
-    /// No room is left.
+    /// The disk or the user's quota is full.
     #[error("no space is left for `{}`; make room, or evict from the cache", path.display())]
     Full {
-        /// What was to be written.
+        /// Path of the write.
         path: PathBuf,
     },
-    /// The file system, or the user's rights, allow no writing.
+    /// The file system is read-only, or the user has no right to write.
     #[error("`{}` cannot be written", path.display())]
     NotWritable {
-        /// What was to be written.
+        /// Path of the write.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         #[source]
         source: io::Error,
     },
-    /// Anything else.
+    /// Any other failure.
     #[error("cannot {action} `{}`", path.display())]
     Io {
-        /// What was done: open, read, write…
+        /// The operation: open, read, write…
         action: &'static str,
-        /// What it was done to.
+        /// Path of the operation.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         #[source]
         source: io::Error,
     },
 }
 
 impl StorageError {
-    /// An error of reading.
+    /// Makes an error of a read operation.
     pub(super) fn reading(action: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
         Self::Io {
             action,
@@ -81,7 +81,7 @@ impl StorageError {
         }
     }
 
-    /// An error of changing something, told apart by what the caller can do about it.
+    /// Makes an error of a write operation, classified by what the caller can do about it.
     pub(super) fn writing(action: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
         let source = error.into();
         let path = path.to_owned();
@@ -97,7 +97,7 @@ impl StorageError {
     }
 }
 
-/// The cache's directory cannot be used.
+/// The cache cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the cache in `{}`", root.display())]
 pub struct OpenError {
@@ -108,21 +108,21 @@ pub struct OpenError {
     pub source: StorageError,
 }
 
-/// The disk failed while something was searched; that there is no such entry is no error.
+/// The disk failed during a lookup. A missing entry is not an error.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot search the cache for {digest}")]
 pub struct LookupError {
-    /// The source that was searched.
+    /// Digest of the source.
     pub digest: Digest,
     /// Why.
     #[source]
     pub source: StorageError,
 }
 
-/// Something was not stored.
+/// A source or artifact was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The disk failed. What was to be stored can still be used from memory.
+    /// The disk failed. The bytes can still be used from memory.
     #[error("cannot store {digest} in the cache")]
     Storage {
         /// The source.
@@ -131,7 +131,7 @@ pub enum PublishError {
         #[source]
         source: StorageError,
     },
-    /// The artifact is not the one that its manifest describes.
+    /// The manifest does not describe the artifact.
     #[error(
         "the artifact has digest {found} and its manifest says {expected}; it was changed since \
          it was compiled"
@@ -154,12 +154,12 @@ pub enum PublishError {
     /// The source is too long.
     #[error("the source has {len} bytes, and the cache takes at most {max}")]
     SourceTooLong {
-        /// Its length.
+        /// Length of the source, in bytes.
         len: u64,
-        /// The bound.
+        /// The limit, in bytes.
         max: u64,
     },
-    /// The entry was gone or damaged right after it had been written.
+    /// The entry was missing or damaged right after it was written.
     #[error("{digest} did not read back as it was written; check the disk")]
     Lost {
         /// The source.
@@ -168,14 +168,14 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Whether the disk is at fault, so that the same bytes can still be used from memory.
+    /// Returns true if the disk is at fault, so that the same bytes can still be used from memory.
     #[must_use]
     pub const fn is_storage(&self) -> bool {
         matches!(self, Self::Storage { .. } | Self::Lost { .. })
     }
 }
 
-/// A key was not locked.
+/// A key could not be locked.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot lock {digest} for compiling")]
 pub struct LockError {
@@ -186,28 +186,28 @@ pub struct LockError {
     pub source: StorageError,
 }
 
-/// Nothing was pinned.
+/// The pins of a holder were not stored.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot pin in the cache what `{}` needs", holder.display())]
 pub struct PinError {
-    /// Whose pins they were to be.
+    /// Path of the holder.
     pub holder: PathBuf,
     /// Why.
     #[source]
     pub source: StorageError,
 }
 
-/// No room was made.
+/// Eviction or removal failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot evict from the cache")]
 pub struct EvictError(#[from] pub StorageError);
 
-/// The entries were not listed.
+/// Listing the entries failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot list the cache")]
 pub struct ListError(#[from] pub StorageError);
 
-/// The entries were not checked.
+/// Checking the entries failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot check the cache")]
 pub struct VerifyError(#[from] pub StorageError);

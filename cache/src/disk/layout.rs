@@ -1,35 +1,35 @@
-//! Where everything is below the cache's root, and how the files are named.
+//! Directories and file names below the cache's root.
 
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::profile::Fingerprint;
 
-/// The longest source that is stored, in bytes.
+/// The longest source that the cache stores, in bytes.
 pub const SOURCE_BYTES_MAX: u64 = 1 << 30;
 
-/// The directory of this format. Another format gets another name, so that old entries miss.
+/// Directory of this format. A new format gets a new name, so that old entries are not found.
 pub(super) const FORMAT: &str = "v1";
 
 /// A directory below `v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Directory {
     /// Sources.
     Sources,
     /// Artifacts and manifests of one profile.
     Artifacts(Fingerprint),
-    /// Files that are not yet published.
+    /// Files that are not published yet.
     Temporary,
     /// Lock files.
     Locks,
-    /// What must not be evicted.
+    /// Lists of sources that must not be evicted.
     Pins,
-    /// What was found damaged.
+    /// Damaged files.
     Quarantine,
 }
 
-impl Place {
-    /// The directory's name.
+impl Directory {
+    /// Returns the directory's name.
     pub(super) fn name(self) -> String {
         match self {
             Self::Sources => String::from("source"),
@@ -41,24 +41,24 @@ impl Place {
         }
     }
 
-    /// The directory's path below `root`.
+    /// Returns the directory's path below `root`.
     pub(super) fn path(self, root: &Path) -> PathBuf {
         root.join(FORMAT).join(self.name())
     }
 }
 
-/// What a published file holds.
+/// The content of a published file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// WebAssembly.
     Source,
     /// Native code.
     Artifact,
-    /// What is known about the native code.
+    /// The description of the native code.
     Manifest,
 }
 
-impl Kind {
+impl FileKind {
     const ALL: [Self; 3] = [Self::Source, Self::Artifact, Self::Manifest];
 
     const fn extension(self) -> &'static str {
@@ -69,13 +69,12 @@ impl Kind {
         }
     }
 
-    /// The name of the file for this source.
+    /// Returns the file's name for a source.
     pub(super) fn file_name(self, source: &Digest) -> String {
         format!("{}.{}", source.hex(), self.extension())
     }
 
-    /// What the file with this name holds, and for which source; `None` for names that are not
-    /// the cache's.
+    /// Parses a file name into its kind and source; `None` for a name that the cache does not use.
     pub(super) fn of_file_name(name: &str) -> Option<(Self, Digest)> {
         let (hex, extension) = name.split_once('.')?;
         let kind = Self::ALL
@@ -85,7 +84,7 @@ impl Kind {
     }
 }
 
-/// What an entry is found by: a source, and the profile it was compiled under.
+/// The key of an entry: a source and the profile it is compiled under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     /// The source's digest.
@@ -95,11 +94,11 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) const fn place(&self) -> Place {
-        Place::Artifacts(self.profile)
+    pub(super) const fn directory(&self) -> Directory {
+        Directory::Artifacts(self.profile)
     }
 
-    /// The name of the file that is locked while this key is compiled.
+    /// Returns the name of the file that is locked while this key is compiled.
     pub(super) fn lock_name(&self) -> String {
         format!("{}-{}", self.profile, self.source.hex())
     }
@@ -107,15 +106,15 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use super::Kind;
+    use super::FileKind;
     use crate::digest::Digest;
 
     #[test]
     fn file_names_round_trip_and_foreign_ones_are_not_ours() {
         let digest = Digest::of(b"source");
-        for kind in Kind::ALL {
+        for kind in FileKind::ALL {
             assert_eq!(
-                Kind::of_file_name(&kind.file_name(&digest)),
+                FileKind::of_file_name(&kind.file_name(&digest)),
                 Some((kind, digest))
             );
         }
@@ -129,7 +128,7 @@ mod tests {
             format!("{}.wasm", hex.to_uppercase()),
             String::from("README.wasm"),
         ] {
-            assert_eq!(Kind::of_file_name(&foreign), None, "{foreign}");
+            assert_eq!(FileKind::of_file_name(&foreign), None, "{foreign}");
         }
     }
 }

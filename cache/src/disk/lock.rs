@@ -1,4 +1,4 @@
-//! Locks between threads and processes, by `flock` on files of no content.
+//! Locks between threads and processes, by `flock` on empty files.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -8,14 +8,14 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, st
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::StorageError;
-use super::layout::{Key, Place};
+use super::layout::{Directory, Key};
 use super::root::Root;
 
-/// The name of the lock that every change of entries takes.
+/// Name of the lock that every change of entries takes.
 const CHANGE: &str = "change";
 
-/// Holding it means that nobody else renames, evicts or quarantines entries. It is never held while
-/// something is compiled, written or synced.
+/// The exclusive right to rename, evict or quarantine entries. It is never held while something is
+/// compiled, written or synced.
 pub(super) struct ChangeLock {
     file: File,
 }
@@ -23,7 +23,7 @@ pub(super) struct ChangeLock {
 impl ChangeLock {
     /// Waits for the lock.
     pub(super) fn acquire(root: &Root) -> Result<Self, StorageError> {
-        let directory = root.make_place(Place::Locks)?;
+        let directory = root.make_directory(Directory::Locks)?;
         let (file, path) = open(root, &directory, CHANGE)?;
         wait(&file, &path)?;
         Ok(Self { file })
@@ -36,9 +36,9 @@ impl Drop for ChangeLock {
     }
 }
 
-/// Holding it means that nobody else compiles the same source for the same profile.
+/// The exclusive right to compile one source for one profile.
 ///
-/// It is released when it is dropped, or when its process ends in any way.
+/// The lock is released on drop, and when the process ends in any way.
 #[derive(Debug)]
 pub struct KeyLock {
     directory: OwnedFd,
@@ -49,13 +49,13 @@ pub struct KeyLock {
 impl KeyLock {
     /// Waits for the lock.
     pub(super) fn acquire(root: &Root, key: &Key) -> Result<Self, StorageError> {
-        let directory = root.make_place(Place::Locks)?;
+        let directory = root.make_directory(Directory::Locks)?;
         let name = key.lock_name();
         loop {
             let (file, path) = open(root, &directory, &name)?;
             wait(&file, &path)?;
-            // The one who held the lock has removed the file, and perhaps somebody else has made
-            // and locked another one since. Only the file that has the name counts.
+            // The previous holder removed the file; another process may have created and locked a
+            // new one since. Only the lock on the file that has the name counts.
             let named = has_name(&file, &directory, &name)
                 .map_err(|error| StorageError::reading("stat the lock", &path, error))?;
             if named {
@@ -71,14 +71,15 @@ impl KeyLock {
 
 impl Drop for KeyLock {
     fn drop(&mut self) {
-        // While the lock is still held: nobody else's file can have the name. Where this fails, an
-        // empty file stays, which hurts nobody and is swept later.
+        // The lock is still held, so the name is that of this file. If the removal fails, an empty
+        // file stays, which does no harm and is swept later.
         let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
         release(&self.file);
     }
 }
 
-/// Removes a key's lock file that a crash has left; one that is held stays.
+/// Removes the lock file of a key that a crash has left behind, unless a process holds it. Returns
+/// true if the file was removed.
 pub(super) fn remove_if_free(directory: &OwnedFd, name: &str) -> bool {
     if name == CHANGE {
         return false;
@@ -87,7 +88,7 @@ pub(super) fn remove_if_free(directory: &OwnedFd, name: &str) -> bool {
     let Ok(file) = openat(directory, name, flags, Mode::empty()) else {
         return false;
     };
-    // Closing the file releases the lock, so it is held until the name is gone.
+    // Closing the file releases the lock, so the lock is held until the name is gone.
     let file = File::from(file);
     flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         && has_name(&file, directory, name).unwrap_or(false)
@@ -95,7 +96,7 @@ pub(super) fn remove_if_free(directory: &OwnedFd, name: &str) -> bool {
 }
 
 fn open(root: &Root, directory: &OwnedFd, name: &str) -> Result<(File, PathBuf), StorageError> {
-    let path = Place::Locks.path(root.path()).join(name);
+    let path = Directory::Locks.path(root.path()).join(name);
     let flags = OFlags::RDWR
         | OFlags::CREATE
         | OFlags::NOFOLLOW
@@ -113,8 +114,8 @@ fn wait(file: &File, path: &std::path::Path) -> Result<(), StorageError> {
         .map_err(|error| StorageError::writing("lock", path, error))
 }
 
-/// Releases a lock now. Closing the file would do so only once no process that was forked meanwhile
-/// has it open any more, and a host such as Valkey forks to save its data.
+/// Releases a lock at once. Closing the file would not be enough: a process that was forked
+/// meanwhile still has it open, and a host such as Valkey forks to save its data.
 fn release(file: &File) {
     let _ = flock(file, FlockOperation::Unlock);
 }

@@ -1,20 +1,26 @@
 //! The cache on disk: sources, artifacts and manifests in a private directory.
 //!
-//! The stages of an entry are the modules here: `publish` writes it, `lookup` finds it, `examine`
-//! decides whether it is intact, `quarantine` moves it away when it is not, `evict` makes room and
-//! `survey` counts. Below them stand the directory (`private`, `layout`), the locks and the
-//! temporary files.
+//! The folders are the stages of an entry: `publish` writes it, `lookup` finds it, checks its
+//! integrity and quarantines a damaged one, `evict` makes room. `get_or_compile` puts the stages
+//! together, `inventory` lists the entries, `verify` checks them all. The rest is shared: the
+//! directory's layout, private files, locks.
 
 mod artifact;
 mod cache;
 mod error;
 mod evict;
+mod get_or_compile;
+mod inventory;
+mod join;
 mod layout;
 mod lock;
 mod lookup;
 mod private;
 mod publish;
 mod root;
+mod stat;
+mod step;
+mod verify;
 
 pub use artifact::{ArtifactError, VerifiedArtifact};
 pub use cache::{Cache, CacheOptions};
@@ -23,7 +29,9 @@ pub use error::{
     VerifyError,
 };
 pub use evict::Evicted;
-pub use evict::survey::{ArtifactSummary, EntrySummary, Usage, Verdict};
+pub use get_or_compile::{CacheError, CompiledModule, Origin};
+pub use inventory::{ArtifactSummary, EntrySummary, Usage};
 pub use layout::SOURCE_BYTES_MAX;
 pub use lock::KeyLock;
-pub use publish::step::Step;
+pub use step::Step;
+pub use verify::Verdict;

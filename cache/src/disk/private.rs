@@ -1,4 +1,4 @@
-//! Opening directories and files that nobody else may have touched.
+//! Opening directories and files that only this user can have changed.
 
 use std::fs::File;
 use std::io;
@@ -13,19 +13,19 @@ use rustix::process::geteuid;
 
 use super::error::StorageError;
 
-/// Flags of every open: no links, nothing inherited by child processes, and no waiting for the
-/// other end of a FIFO.
+/// Flags of every open: do not follow links, do not pass the descriptor to child processes, do not
+/// wait for the other end of a FIFO.
 const OPEN: OFlags = OFlags::NOFOLLOW
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
 
-/// Permission bits of group and others.
+/// Permission bits of the group and of others.
 const OTHERS: u32 = 0o077;
 
-/// Opens a directory that must be private to this user; `None` if there is none.
+/// Opens a directory that must be private to this user; `None` if it does not exist.
 ///
-/// `path` is only for error messages.
+/// `path` is used for error messages only.
 pub(super) fn open_directory(
     parent: impl AsFd,
     name: &Path,
@@ -35,7 +35,7 @@ pub(super) fn open_directory(
     let directory = match openat(parent, name, flags, Mode::empty()) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(None),
-        // A link to a directory is `NOTDIR` too, for the link itself is none.
+        // A link to a directory gives `NOTDIR` too, because the link itself is not one.
         Err(Errno::NOTDIR | Errno::LOOP) => {
             return Err(StorageError::NotADirectory {
                 path: path.to_owned(),
@@ -61,21 +61,21 @@ pub(super) fn open_directory(
     Ok(Some(directory))
 }
 
-/// Opens a private directory, and makes it first if there is none.
+/// Opens a private directory; creates it if it does not exist.
 pub(super) fn make_directory(
     parent: impl AsFd,
     name: &Path,
     path: &Path,
 ) -> Result<OwnedFd, StorageError> {
-    // Twice, for somebody may remove the directory in between.
+    // Try twice: another process may remove the directory in between.
     for _ in 0..2 {
         if let Some(directory) = open_directory(&parent, name, path)? {
             return Ok(directory);
         }
         match mkdirat(&parent, name, Mode::RWXU) {
             Ok(()) => {
-                // Whoever may not list the parent cannot sync it either. What a power failure then
-                // takes away is the whole directory, and never a part of an entry.
+                // A parent that cannot be opened for reading cannot be synced. A power failure may
+                // then lose the whole directory, but never a part of an entry.
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 if let Ok(parent) = openat(&parent, name.join(".."), flags, Mode::empty()) {
                     sync_directory(parent, path)?;
@@ -89,36 +89,36 @@ pub(super) fn make_directory(
         .ok_or_else(|| StorageError::writing("create", path, Errno::NOENT))
 }
 
-/// Waits until the names in a directory are on disk.
+/// Waits until the names in a directory have reached the disk.
 pub(super) fn sync_directory(directory: impl AsFd, path: &Path) -> Result<(), StorageError> {
     match fsync(directory) {
-        // Some network file systems cannot sync directories; they need not.
+        // Some network file systems do not support syncing directories, and do not need it.
         Ok(()) | Err(Errno::INVAL) => Ok(()),
         Err(error) => Err(StorageError::writing("sync", path, error)),
     }
 }
 
-/// What was found under a file's name.
+/// The result of opening a file by name.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// Nothing.
+pub(super) enum Opened {
+    /// There is no such file.
     Absent,
-    /// Something that the cache did not put there, in words.
-    Unfit(&'static str),
-    /// A regular file that nobody else can have changed, open for reading.
-    Fit(File, Stat),
+    /// The cache did not put this there; the text says why.
+    Rejected(&'static str),
+    /// A regular file that only this user can have changed, open for reading.
+    Private(File, Stat),
 }
 
 /// Opens a file that must be private to this user.
-pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Found> {
+pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Opened> {
     let file = match openat(directory, name, OPEN | OFlags::RDONLY, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(Errno::NOENT) => return Ok(Found::Absent),
-        Err(Errno::LOOP) => return Ok(Found::Unfit("a symbolic link")),
+        Err(Errno::NOENT) => return Ok(Opened::Absent),
+        Err(Errno::LOOP) => return Ok(Opened::Rejected("a symbolic link")),
         Err(Errno::NXIO | Errno::NODEV) => {
-            return Ok(Found::Unfit("a socket or device"));
+            return Ok(Opened::Rejected("a socket or device"));
         }
-        Err(Errno::ACCESS) => return Ok(Found::Unfit("not readable")),
+        Err(Errno::ACCESS) => return Ok(Opened::Rejected("not readable")),
         Err(error) => return Err(error.into()),
     };
     let stat = fstat(&file)?;
@@ -129,20 +129,20 @@ pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Found> {
     } else if stat.st_mode & 0o7777 & !0o600 != 0 {
         Some("open to others, or executable")
     } else if stat.st_nlink > 1 {
-        // Whoever has another name for the file may write into it by that name.
+        // Another name for the file may allow others to write into it.
         Some("a hard link")
     } else {
         None
     };
-    Ok(unfit.map_or_else(|| Found::Fit(file, stat), Found::Unfit))
+    Ok(unfit.map_or_else(|| Opened::Private(file, stat), Opened::Rejected))
 }
 
-/// The names in a directory, each with what it names; links are not followed.
+/// Lists the names in a directory with their `stat`; links are not followed.
 pub(super) fn names_in(directory: impl AsFd) -> rustix::io::Result<Vec<(String, Stat)>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
-        // A name that is not text is not ours.
+        // The cache writes only UTF-8 names.
         let Ok(name) = entry.file_name().to_str() else {
             continue;
         };
@@ -151,7 +151,7 @@ pub(super) fn names_in(directory: impl AsFd) -> rustix::io::Result<Vec<(String, 
         }
         match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => names.push((name.to_owned(), stat)),
-            // Gone since.
+            // Removed since the directory was read.
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }

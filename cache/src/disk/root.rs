@@ -1,4 +1,4 @@
-//! The cache's root directory, checked anew by every operation.
+//! The cache's root directory. Every operation opens and checks it again.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::CWD;
 
 use super::error::StorageError;
-use super::layout::{FORMAT, Place};
+use super::layout::{Directory, FORMAT};
 use super::private::{make_directory, open_directory};
-use crate::disk::publish::step::{Observer, Step};
+use crate::disk::step::{Observer, Step};
 
 /// The cache's root directory.
 ///
-/// No descriptor is kept: a cache that is deleted while it is in use is simply empty, and one whose
-/// directory is opened to others is refused from then on.
+/// It keeps no descriptor: a cache that is deleted while it is in use is empty from then on, and one
+/// whose directory becomes open to others is refused.
 #[derive(Clone)]
 pub(super) struct Root {
     path: PathBuf,
@@ -30,19 +30,19 @@ impl Root {
         &self.path
     }
 
-    /// Tells the test that a step has been taken.
+    /// Calls the test's observer after a step.
     pub(super) fn reached(&self, step: Step) {
         if let Some(observer) = &self.observer {
             observer(step);
         }
     }
 
-    /// Opens the root itself; `None` if there is none.
+    /// Opens the root; `None` if it does not exist.
     pub(super) fn open(&self) -> Result<Option<OwnedFd>, StorageError> {
         open_directory(CWD, &self.path, &self.path)
     }
 
-    /// Opens the root, and makes it and its parents first if there is none.
+    /// Opens the root; creates it and its parents if it does not exist.
     pub(super) fn make(&self) -> Result<OwnedFd, StorageError> {
         if let Some(root) = self.open()? {
             return Ok(root);
@@ -58,7 +58,7 @@ impl Root {
         make_directory(CWD, &self.path, &self.path)
     }
 
-    /// Opens the directory of this format; `None` if there is none.
+    /// Opens the directory of this format; `None` if it does not exist.
     pub(super) fn open_format(&self) -> Result<Option<OwnedFd>, StorageError> {
         let Some(root) = self.open()? else {
             return Ok(None);
@@ -66,16 +66,16 @@ impl Root {
         open_directory(root, FORMAT.as_ref(), &self.path.join(FORMAT))
     }
 
-    /// Opens a directory of the cache; `None` if there is none.
-    pub(super) fn open_place(&self, place: Place) -> Result<Option<OwnedFd>, StorageError> {
+    /// Opens a directory of the cache; `None` if it does not exist.
+    pub(super) fn open_directory(&self, place: Directory) -> Result<Option<OwnedFd>, StorageError> {
         let Some(format) = self.open_format()? else {
             return Ok(None);
         };
         open_directory(format, place.name().as_ref(), &place.path(&self.path))
     }
 
-    /// Opens a directory of the cache, and makes it first if there is none.
-    pub(super) fn make_place(&self, place: Place) -> Result<OwnedFd, StorageError> {
+    /// Opens a directory of the cache; creates it if it does not exist.
+    pub(super) fn make_directory(&self, place: Directory) -> Result<OwnedFd, StorageError> {
         let root = self.make()?;
         let format = make_directory(root, FORMAT.as_ref(), &self.path.join(FORMAT))?;
         make_directory(format, place.name().as_ref(), &place.path(&self.path))

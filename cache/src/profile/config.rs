@@ -1,8 +1,8 @@
 //! The only place that makes a `wasmtime::Config`.
 //!
-//! Some of wasmtime's defaults follow cargo features or the environment, so everything that decides
-//! native code or keeps it inside its sandbox is set here, for the side that compiles and for the
-//! side that loads. A host adds only how instances are allocated.
+//! Some defaults of wasmtime depend on cargo features or the environment. Therefore everything that
+//! decides native code or its sandbox is set here, for compiling and for loading. A host adds only
+//! how instances are allocated.
 
 use std::num::NonZeroUsize;
 
@@ -15,26 +15,26 @@ use super::Profile;
 use super::engine::EngineProfile;
 use super::settings::{METERING, Metering, SECURITY, Security, WASM_FEATURES};
 
-/// Stack that wasm code may use, in bytes.
+/// Most stack of wasm code, in bytes.
 const WASM_STACK_BYTES_MAX: usize = 512 << 10;
 
-/// Stack of a call that can be suspended, in bytes: what wasm may use, and as much again and more
-/// for the host functions that it calls.
+/// Stack of a call that can be suspended, in bytes: four times what wasm may use, to leave room for
+/// the host functions that it calls.
 const ASYNC_STACK_BYTES: usize = 2 << 20;
 
-/// Frames that a trap's backtrace shows.
+/// Most frames of a trap's backtrace.
 const BACKTRACE_FRAMES_MAX: NonZeroUsize = NonZeroUsize::new(32).unwrap();
 
-/// Initialised memory up to this size always becomes an image that is mapped copy-on-write, in
-/// bytes. Beyond it, only an image that is at least half full does.
+/// Initialised memory up to this size, in bytes, always becomes an image that is mapped copy-on-write.
+/// A larger image must be at least half full.
 const DENSE_IMAGE_BYTES_MAX: u64 = 16 << 20;
 
 impl Profile {
-    /// The configuration of an engine that loads artifacts of this build, on this machine.
+    /// Returns the configuration of an engine that loads artifacts of this build on this machine.
     ///
     /// It does not depend on the profile's target and CPU, which wasmtime compares with the machine
     /// when it loads an artifact: one engine loads the artifacts of every candidate. The caller may
-    /// add an allocation strategy, and nothing else.
+    /// add only an allocation strategy.
     #[must_use]
     pub fn config(&self) -> Config {
         let mut config = Config::new();
@@ -45,7 +45,7 @@ impl Profile {
     }
 }
 
-/// Sets everything on which the side that compiles and the side that loads must agree.
+/// Sets everything on which compiling and loading must agree.
 fn apply(config: &mut Config) {
     // Wasmtime refuses version strings above 255 bytes; ours has 24.
     config
@@ -74,7 +74,7 @@ fn apply(config: &mut Config) {
         memory_guard_bytes,
         guard_before_memory,
         signals_based_traps,
-        // These concern code while it is made.
+        // These affect only compiling.
         heap_spectre_mitigation: _,
         table_spectre_mitigation: _,
         nan_canonicalization: _,
@@ -82,13 +82,13 @@ fn apply(config: &mut Config) {
     config.memory_reservation(memory_reservation_bytes);
     config.memory_guard_size(memory_guard_bytes);
     config.guard_before_linear_memory(guard_before_memory);
-    // The reservation holds the largest memory there is, so none ever has to move.
+    // The reservation has room for the largest memory, so no memory ever moves.
     config.memory_may_move(false);
     config.memory_reservation_for_growth(0);
     config.signals_based_traps(signals_based_traps);
     config.max_wasm_stack(WASM_STACK_BYTES_MAX);
     config.async_stack_size(ASYNC_STACK_BYTES);
-    // Guests cannot read a native stack, so there is nothing to hide by clearing it.
+    // Guests cannot read a native stack, so it need not be cleared.
     config.async_stack_zeroing(false);
 
     config.memory_init_cow(true);
@@ -112,7 +112,7 @@ fn apply(config: &mut Config) {
 
 #[cfg(feature = "compiler")]
 mod compiler {
-    //! What is set only where code is made.
+    //! Settings for compiling only.
     #![allow(
         unsafe_code,
         reason = "wasmtime marks every Cranelift flag unsafe, CPU features included"
@@ -125,10 +125,10 @@ mod compiler {
     use crate::profile::{Profile, cpu};
 
     impl Profile {
-        /// The configuration of an engine that compiles for this profile's target and CPU.
+        /// Returns the configuration of an engine that compiles for this profile's target and CPU.
         ///
-        /// Settings other than target and CPU are this build's; a profile that asks for others
-        /// fails [`Profile::check`], and a CPU feature that the target does not have is left out.
+        /// All other settings are this build's; [`Profile::check`] fails for a profile with others.
+        /// CPU features that the target does not have are left out.
         ///
         /// # Panics
         ///
@@ -139,7 +139,7 @@ mod compiler {
             config.enable_compiler(true);
             apply(&mut config);
 
-            // An explicit target also keeps wasmtime from adding what this machine's CPU can do.
+            // With an explicit target, wasmtime does not add the features of this machine's CPU.
             config
                 .target(self.target.triple())
                 .expect("wasmtime knows the triples of all targets");

@@ -1,8 +1,8 @@
-//! CPU features, under the names that Cranelift's flags have.
+//! CPU features, named as Cranelift's flags.
 
 use super::target::{Baseline, Target};
 
-/// Flags of Cranelift's x86-64 backend that stand for a CPU feature which wasmtime can detect.
+/// Flags of Cranelift's x86-64 backend for CPU features that wasmtime can detect.
 const X86_64: &[&str] = &[
     "has_avx",
     "has_avx2",
@@ -25,7 +25,7 @@ const X86_64: &[&str] = &[
     "has_ssse3",
 ];
 
-/// The same of its aarch64 backend.
+/// Flags of its aarch64 backend for such features.
 const AARCH64: &[&str] = &[
     "has_dotprod",
     "has_fp16",
@@ -34,7 +34,7 @@ const AARCH64: &[&str] = &[
     "has_pauth",
 ];
 
-/// Level 2 of the x86-64 psABI, as far as Cranelift has flags for it.
+/// Features of level 2 of the x86-64 psABI for which Cranelift has flags.
 const V2: &[&str] = &[
     "has_cmpxchg16b",
     "has_popcnt",
@@ -44,7 +44,7 @@ const V2: &[&str] = &[
     "has_ssse3",
 ];
 
-/// Level 3, likewise.
+/// Features of level 3, likewise.
 const V3: &[&str] = &[
     "has_avx",
     "has_avx2",
@@ -60,7 +60,7 @@ const V3: &[&str] = &[
     "has_ssse3",
 ];
 
-/// Every flag that a profile of this target may name, sorted.
+/// Returns every flag that a profile of this target may name, sorted.
 pub(super) const fn flags(target: Target) -> &'static [&'static str] {
     match target {
         Target::X86_64Linux => X86_64,
@@ -68,7 +68,7 @@ pub(super) const fn flags(target: Target) -> &'static [&'static str] {
     }
 }
 
-/// The flags of a portable baseline, sorted; native has none of its own.
+/// Returns the flags of a portable baseline, sorted; native has none.
 pub(super) fn of_baseline(baseline: Baseline) -> Vec<&'static str> {
     match baseline {
         Baseline::V2 => V2.to_vec(),
@@ -77,7 +77,7 @@ pub(super) fn of_baseline(baseline: Baseline) -> Vec<&'static str> {
     }
 }
 
-/// The flags that stand for what this machine's CPU can do, sorted.
+/// Returns the flags for the features of this machine's CPU, sorted.
 pub(super) fn detected() -> Vec<&'static str> {
     flags(Target::host())
         .iter()

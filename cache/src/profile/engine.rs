@@ -1,4 +1,4 @@
-//! The part of a profile that the code's engine must share, whatever the CPU.
+//! The part of a profile that does not depend on target and CPU.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use ferrite_wasm_abi::ABI_VERSION;
 use serde::{Deserialize, Serialize};
 
 use super::error::ProfileError;
-use super::fingerprint::Canonical;
+use super::fingerprint::FingerprintHasher;
 use super::settings::{METERING, Metering, SECURITY, Security, WASM_FEATURES};
 use super::version::wasmtime_version;
 use crate::rewind::REWRITING_VERSION;
 
-/// What an engine must be like to load the code, whatever the CPU.
+/// The properties that an engine needs to load the code, on any CPU.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineProfile {
@@ -19,9 +19,9 @@ pub struct EngineProfile {
     pub abi: u32,
     /// Full version of wasmtime, such as `48.0.8`.
     pub wasmtime: String,
-    /// Version of the rewriting that modules go through before they are compiled.
+    /// Version of the rewriting before compilation.
     pub rewriting: u32,
-    /// How the code counts what it does.
+    /// How the code is metered.
     pub metering: Metering,
     /// WebAssembly features that modules may use, sorted.
     pub wasm_features: Vec<String>,
@@ -30,7 +30,7 @@ pub struct EngineProfile {
 }
 
 impl EngineProfile {
-    /// What this build compiles for and loads.
+    /// Returns the properties of this build.
     pub(super) fn current() -> Self {
         Self {
             abi: ABI_VERSION,
@@ -45,7 +45,7 @@ impl EngineProfile {
         }
     }
 
-    /// The first difference from what this build does, as an error.
+    /// Returns the first difference from this build as an error.
     pub(super) fn check(&self) -> Result<(), ProfileError> {
         let current = Self::current();
         if self.abi != current.abi {
@@ -69,7 +69,7 @@ impl EngineProfile {
         Ok(())
     }
 
-    pub(super) fn encode(&self, canonical: &mut Canonical) {
+    pub(super) fn encode(&self, hasher: &mut FingerprintHasher) {
         let Self {
             abi,
             wasmtime,
@@ -87,26 +87,26 @@ impl EngineProfile {
                     signals_based_traps,
                 },
         } = self;
-        canonical.number("abi", u64::from(*abi));
-        canonical.text("wasmtime", wasmtime);
-        canonical.number("rewriting", u64::from(*rewriting));
-        canonical.number("fuel", u64::from(*fuel));
-        canonical.number("epochs", u64::from(*epochs));
-        canonical.texts("wasm", wasm_features);
-        canonical.number("memory reservation", *memory_reservation_bytes);
-        canonical.number("memory guard", *memory_guard_bytes);
-        canonical.number("guard before memory", u64::from(*guard_before_memory));
-        canonical.number("heap spectre", u64::from(*heap_spectre_mitigation));
-        canonical.number("table spectre", u64::from(*table_spectre_mitigation));
-        canonical.number("nan canonicalization", u64::from(*nan_canonicalization));
-        canonical.number("signals", u64::from(*signals_based_traps));
+        hasher.number("abi", u64::from(*abi));
+        hasher.text("wasmtime", wasmtime);
+        hasher.number("rewriting", u64::from(*rewriting));
+        hasher.number("fuel", u64::from(*fuel));
+        hasher.number("epochs", u64::from(*epochs));
+        hasher.texts("wasm", wasm_features);
+        hasher.number("memory reservation", *memory_reservation_bytes);
+        hasher.number("memory guard", *memory_guard_bytes);
+        hasher.number("guard before memory", u64::from(*guard_before_memory));
+        hasher.number("heap spectre", u64::from(*heap_spectre_mitigation));
+        hasher.number("table spectre", u64::from(*table_spectre_mitigation));
+        hasher.number("nan canonicalization", u64::from(*nan_canonicalization));
+        hasher.number("signals", u64::from(*signals_based_traps));
     }
 
-    /// The version string that artifacts carry inside; wasmtime takes at most 255 bytes.
+    /// Returns the version string that is stored in artifacts; wasmtime allows at most 255 bytes.
     pub(super) fn version(&self) -> String {
-        let mut canonical = Canonical::new("ferrite engine 2");
-        self.encode(&mut canonical);
-        format!("ferrite-{}", canonical.finish())
+        let mut hasher = FingerprintHasher::new("ferrite engine 2");
+        self.encode(&mut hasher);
+        format!("ferrite-{}", hasher.finish())
     }
 
     fn settings(&self) -> String {

@@ -1,8 +1,8 @@
-//! Why there is no such profile, or no use for it.
+//! Errors of profiles.
 
 use super::target::{Baseline, Target};
 
-/// Why there is no such profile, or why this build has no use for it.
+/// A profile does not exist, or this build cannot use it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// The baseline belongs to another target.
@@ -21,7 +21,7 @@ pub enum ProfileError {
         /// The target of this machine.
         host: Target,
     },
-    /// The code was, or is to be, made by another release of wasmtime.
+    /// The profile names another release of wasmtime.
     #[error(
         "the code is of wasmtime {found}, and this build has {expected}; use the same release on both sides, or compile again"
     )]
@@ -31,7 +31,7 @@ pub enum ProfileError {
         /// This build's version.
         expected: String,
     },
-    /// The code follows another version of the guest ABI.
+    /// The profile names another version of the guest ABI.
     #[error(
         "the code is of guest ABI {found}, and this build has {expected}; use the same release on both sides, or compile again"
     )]
@@ -51,7 +51,7 @@ pub enum ProfileError {
         /// This build's settings.
         expected: String,
     },
-    /// A CPU feature of which this build knows nothing.
+    /// This build does not know the CPU feature.
     #[error("{target} has no CPU feature `{name}` that this build knows of")]
     UnknownCpuFeature {
         /// Name of the feature.

@@ -1,11 +1,11 @@
-//! The short name of a profile, and the encoding that it is a hash of.
+//! The short name of a profile, and how it is computed.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The first 8 bytes of a blake3, written as 16 lowercase hex digits: what directories are named.
+/// The first 8 bytes of a blake3 hash, written as 16 lowercase hex digits. It names directories.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 8]);
 
@@ -55,16 +55,16 @@ impl<'de> Deserialize<'de> for Fingerprint {
 #[error("a profile's fingerprint has 16 lowercase hex digits")]
 pub struct FingerprintError;
 
-/// Collects named values so that no two different lists of them give the same bytes: every name
-/// and every value carries its length, every list the number of its elements.
-pub(super) struct Canonical(blake3::Hasher);
+/// Hashes named values unambiguously: every name and value is preceded by its length, every list by
+/// the number of its elements.
+pub(super) struct FingerprintHasher(blake3::Hasher);
 
-impl Canonical {
+impl FingerprintHasher {
     /// Starts an encoding; `domain` is its name and version.
     pub(super) fn new(domain: &str) -> Self {
-        let mut canonical = Self(blake3::Hasher::new());
-        canonical.bytes(domain.as_bytes());
-        canonical
+        let mut hasher = Self(blake3::Hasher::new());
+        hasher.bytes(domain.as_bytes());
+        hasher
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
@@ -99,11 +99,11 @@ impl Canonical {
 
 #[cfg(test)]
 mod tests {
-    use super::{Canonical, Fingerprint, FingerprintError};
+    use super::{Fingerprint, FingerprintError, FingerprintHasher};
 
     #[test]
     fn text_round_trips_and_everything_else_is_refused() {
-        let fingerprint = Canonical::new("test").finish();
+        let fingerprint = FingerprintHasher::new("test").finish();
         assert_eq!(fingerprint.to_string().len(), 16);
         assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
         for wrong in [
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn neighbouring_values_do_not_run_together() {
         let of = |values: &[&str]| {
-            let mut canonical = Canonical::new("test");
+            let mut hasher = FingerprintHasher::new("test");
             let values: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();
-            canonical.texts("list", &values);
-            canonical.finish()
+            hasher.texts("list", &values);
+            hasher.finish()
         };
         assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
         assert_ne!(of(&["ab"]), of(&["ab", ""]));

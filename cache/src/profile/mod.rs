@@ -1,4 +1,4 @@
-//! Everything that decides the native code of an artifact.
+//! The profile: everything that decides the native code of an artifact.
 
 mod config;
 mod cpu;
@@ -21,12 +21,12 @@ pub use fingerprint::{Fingerprint, FingerprintError};
 pub use settings::{Metering, Security};
 pub use target::{Baseline, Target, UnknownName};
 
-use fingerprint::Canonical;
+use fingerprint::FingerprintHasher;
 
 /// Everything that decides the native code of an artifact.
 ///
-/// A profile that was read from elsewhere may describe code that this build can neither make nor
-/// load; [`Profile::check`] tells. [`Profile::config`] always describes this build.
+/// A profile that was read from a file may describe code that this build cannot make or load:
+/// [`Profile::check`] finds out. [`Profile::config`] always describes this build.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -34,17 +34,17 @@ pub struct Profile {
     target: Target,
     baseline: Baseline,
     cpu_features: Vec<String>,
-    /// Whether the code counts how deep its calls nest.
+    /// True if the code counts its call depth.
     #[serde(default)]
     stack_depth: bool,
 }
 
 impl Profile {
-    /// The profile with which this build compiles for a platform and a CPU baseline.
+    /// Returns this build's profile for a platform and a CPU baseline.
     ///
     /// # Errors
     ///
-    /// A baseline of another target, and `native` for anything but the host.
+    /// The baseline belongs to another target, or it is `native` and the target is not the host.
     pub fn new(target: Target, baseline: Baseline) -> Result<Self, ProfileError> {
         let cpu_features = match baseline {
             Baseline::Native if target == Target::host() => cpu::detected(),
@@ -62,13 +62,13 @@ impl Profile {
         Ok(Self::of(target, baseline, &cpu_features))
     }
 
-    /// The profile of this machine, with everything that its CPU can do.
+    /// Returns the profile of this machine with all features of its CPU.
     #[must_use]
     pub fn native() -> Self {
         Self::of(Target::host(), Baseline::Native, &cpu::detected())
     }
 
-    /// The profiles whose artifacts this machine can run, best first; native is the first.
+    /// Returns the profiles whose artifacts this machine can run, best first, starting with native.
     #[must_use]
     pub fn candidates() -> Vec<Self> {
         let detected = cpu::detected();
@@ -94,44 +94,44 @@ impl Profile {
         }
     }
 
-    /// The same, for code that counts how deep its calls nest, or does not.
+    /// Sets if the code counts its call depth.
     #[must_use]
     pub fn with_stack_depth(mut self, counts: bool) -> Self {
         self.stack_depth = counts;
         self
     }
 
-    /// Whether the code counts how deep its calls nest, as `max_stack_depth` needs it.
+    /// Returns true if the code counts its call depth, as `max_stack_depth` needs.
     #[must_use]
     pub const fn counts_stack_depth(&self) -> bool {
         self.stack_depth
     }
 
-    /// What an engine must be like to load the code, whatever the CPU.
+    /// Returns the properties that an engine needs to load the code, on any CPU.
     #[must_use]
     pub const fn engine(&self) -> &EngineProfile {
         &self.engine
     }
 
-    /// The platform.
+    /// Returns the platform.
     #[must_use]
     pub const fn target(&self) -> Target {
         self.target
     }
 
-    /// The CPU baseline.
+    /// Returns the CPU baseline.
     #[must_use]
     pub const fn baseline(&self) -> Baseline {
         self.baseline
     }
 
-    /// The CPU features that the code may use, as sorted names of Cranelift flags.
+    /// Returns the CPU features that the code may use, as sorted names of Cranelift flags.
     #[must_use]
     pub fn cpu_features(&self) -> &[String] {
         &self.cpu_features
     }
 
-    /// The name of this profile: a hash over all of it.
+    /// Returns a hash over all of the profile, which names it.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let Self {
@@ -141,36 +141,37 @@ impl Profile {
             cpu_features,
             stack_depth,
         } = self;
-        let mut canonical = Canonical::new("ferrite profile 3");
-        engine.encode(&mut canonical);
-        canonical.text("target", target.triple());
-        canonical.text("baseline", baseline.name());
-        canonical.texts("cpu", cpu_features);
-        canonical.number("stack depth", u64::from(*stack_depth));
-        canonical.finish()
+        let mut hasher = FingerprintHasher::new("ferrite profile 3");
+        engine.encode(&mut hasher);
+        hasher.text("target", target.triple());
+        hasher.text("baseline", baseline.name());
+        hasher.texts("cpu", cpu_features);
+        hasher.number("stack depth", u64::from(*stack_depth));
+        hasher.finish()
     }
 
-    /// The version that artifacts carry inside: everything that wasmtime does not check itself.
+    /// Returns the version that is stored in artifacts. It covers everything that wasmtime does not
+    /// check itself.
     ///
-    /// It leaves out target and CPU, which wasmtime compares with the machine when it loads an
-    /// artifact, so that one engine loads the artifacts of every candidate.
+    /// Target and CPU are left out, because wasmtime compares them with the machine when it loads an
+    /// artifact. Therefore one engine loads the artifacts of every candidate.
     #[must_use]
     pub fn engine_version(&self) -> String {
         self.engine.version()
     }
 
-    /// Whether this build compiles and loads code of this profile.
+    /// Checks that this build can compile and load code of this profile.
     ///
     /// # Errors
     ///
-    /// The first difference from what this build would do, in words.
+    /// The first difference from this build.
     pub fn check(&self) -> Result<(), ProfileError> {
         let Self {
             engine,
             target,
             baseline,
             cpu_features,
-            stack_depth: _, // Both kinds are made and loaded by every build.
+            stack_depth: _, // Every build makes and loads both kinds.
         } = self;
         engine.check()?;
         let expected = match baseline {
@@ -208,7 +209,7 @@ impl Profile {
     }
 }
 
-/// The profile in words, for error messages and `inspect`.
+/// Describes the profile for error messages and `inspect`.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

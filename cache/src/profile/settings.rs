@@ -1,15 +1,15 @@
-//! What this build compiles for and loads: metering, sandbox and WebAssembly features.
+//! This build's settings for metering, sandbox and WebAssembly features.
 
 use serde::{Deserialize, Serialize};
 use wasmtime::WasmFeatures;
 
-/// How code counts what it does.
+/// How the code is metered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metering {
-    /// Every instruction uses up fuel.
+    /// Instructions consume fuel.
     pub fuel: bool,
-    /// Loops and functions look at the engine's epoch.
+    /// Loops and functions check the engine's epoch.
     pub epochs: bool,
 }
 
@@ -19,9 +19,9 @@ pub struct Metering {
 pub struct Security {
     /// Address space reserved for every linear memory, in bytes.
     pub memory_reservation_bytes: u64,
-    /// Inaccessible address space behind it, in bytes.
+    /// Inaccessible address space behind the reservation, in bytes.
     pub memory_guard_bytes: u64,
-    /// Whether there is as much before it.
+    /// True if there is a guard of the same size before it.
     pub guard_before_memory: bool,
     /// Bounds checks of linear memory hold under speculation.
     pub heap_spectre_mitigation: bool,
@@ -29,17 +29,17 @@ pub struct Security {
     pub table_spectre_mitigation: bool,
     /// Every NaN has the same bits.
     pub nan_canonicalization: bool,
-    /// Faults of the code arrive as signals rather than by checks of its own.
+    /// Faults are detected by signals instead of explicit checks.
     pub signals_based_traps: bool,
 }
 
-/// How the code counts what it does.
+/// The metering of this build.
 pub(super) const METERING: Metering = Metering {
     fuel: true,
     epochs: true,
 };
 
-/// What keeps the code inside its sandbox.
+/// The sandbox of this build.
 ///
 /// With 4 GiB reserved, a 32-bit index cannot leave a memory, and static offsets below the guard's
 /// 32 MiB need no check either.

@@ -1,4 +1,4 @@
-//! Platforms, and what their CPUs can do at least.
+//! Platforms and the minimum features of their CPUs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ impl Target {
     /// Every target there is.
     pub const ALL: [Self; 2] = [Self::X86_64Linux, Self::Aarch64Linux];
 
-    /// The platform that this program runs on.
+    /// Returns the platform of this program.
     #[must_use]
     pub const fn host() -> Self {
         if cfg!(target_arch = "x86_64") {
@@ -30,7 +30,7 @@ impl Target {
         }
     }
 
-    /// The baselines that can be compiled for this target, best first; native is not among them.
+    /// Returns the portable baselines of this target, best first.
     #[must_use]
     pub const fn baselines(self) -> &'static [Baseline] {
         match self {
@@ -39,7 +39,7 @@ impl Target {
         }
     }
 
-    /// The target triple.
+    /// Returns the target triple.
     #[must_use]
     pub const fn triple(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl FromStr for Target {
     }
 }
 
-/// The least that a CPU must be able to do to run an artifact.
+/// The CPU features that an artifact needs at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Baseline {
     /// x86-64 level 2 of the System V ABI: SSE4.2 and POPCNT, any server since about 2009.
@@ -82,7 +82,7 @@ pub enum Baseline {
     /// Any 64-bit Arm CPU.
     #[serde(rename = "generic")]
     Generic,
-    /// What the machine that compiles can do.
+    /// All features of the machine that compiles.
     #[serde(rename = "native")]
     Native,
 }
@@ -91,7 +91,7 @@ impl Baseline {
     /// Every baseline there is.
     pub const ALL: [Self; 4] = [Self::V2, Self::V3, Self::Generic, Self::Native];
 
-    /// The name that the command line uses.
+    /// Returns the name that the command line uses.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -124,7 +124,7 @@ impl FromStr for Baseline {
     }
 }
 
-/// A text that names no target, or no baseline.
+/// A name of an unknown target or baseline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} `{name}`; there are {choices}")]
 pub struct UnknownName {

@@ -1,16 +1,16 @@
-//! Which wasmtime this is, to the last digit.
+//! The full version of the linked wasmtime.
 
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
 
 use wasmtime::ModuleVersionStrategy;
 
-/// The full version of the wasmtime that is linked in, such as `48.0.8`.
+/// Returns the full version of the linked wasmtime, such as `48.0.8`.
 ///
-/// Wasmtime compares only its major version when it loads an artifact, and offers the full one
-/// nowhere but as what `ModuleVersionStrategy::WasmtimeVersion` hashes to; so that hash is read.
-/// A version in our own `Cargo.toml` would be a lower bound, and the workspace's lock file is not
-/// ours when this crate is built in somebody else's.
+/// Wasmtime compares only its major version when it loads an artifact. The full version is exposed
+/// only as the input of the hash of `ModuleVersionStrategy::WasmtimeVersion`, so that input is
+/// captured. The version in `Cargo.toml` is a lower bound, and the lock file may be another
+/// workspace's.
 pub(super) fn wasmtime_version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let mut hashed = Hashed(Vec::new());
@@ -43,7 +43,7 @@ fn is_full_version(text: &str) -> bool {
         && numbers.next().is_none()
 }
 
-/// A hasher that keeps what it is given.
+/// A hasher that stores its input.
 struct Hashed(Vec<u8>);
 
 impl Hasher for Hashed {

@@ -19,7 +19,7 @@ impl Example {
         ]
     }
 
-    fn lookup_at_once(&self, fixture: &Fixture) -> Option<VerifiedArtifact> {
+    fn lookup_nonblocking(&self, fixture: &Fixture) -> Option<VerifiedArtifact> {
         self.lookup_up_to(fixture, 1 << 20)
     }
 
@@ -27,7 +27,7 @@ impl Example {
         let profile = &self.manifest.profile;
         fixture
             .cache
-            .lookup_at_once(&self.digest(), profile, bytes_max)
+            .lookup_nonblocking(&self.digest(), profile, bytes_max)
     }
 }
 
@@ -43,14 +43,14 @@ fn is_held(path: &Path) -> bool {
 fn stored() -> Option<(Fixture, Example)> {
     let fixture = Fixture::new();
     let example = Example::new("one");
-    assert!(example.lookup_at_once(&fixture).is_none());
+    assert!(example.lookup_nonblocking(&fixture).is_none());
     example.publish(&fixture.cache);
     if is_held(&example.artifact_path(&fixture.cache)) {
         return Some((fixture, example));
     }
     skip("the file system of temporary files cannot tell what is in memory");
     // Then nothing is found without waiting.
-    assert!(example.lookup_at_once(&fixture).is_none());
+    assert!(example.lookup_nonblocking(&fixture).is_none());
     assert!(example.is_in(&fixture.cache));
     None
 }
@@ -60,10 +60,12 @@ fn what_is_in_memory_is_found_at_once() {
     let Some((fixture, example)) = stored() else {
         return;
     };
-    let found = example.lookup_at_once(&fixture).expect("it is in memory");
+    let found = example
+        .lookup_nonblocking(&fixture)
+        .expect("it is in memory");
     assert_eq!(bytes_of(&found), example.artifact);
     assert_eq!(*found.manifest(), example.manifest);
-    assert!(Example::new("other").lookup_at_once(&fixture).is_none());
+    assert!(Example::new("other").lookup_nonblocking(&fixture).is_none());
     // Its length is that of the artifact, and no less will do.
     assert!(example.lookup_up_to(&fixture, 48).is_some());
     assert!(example.lookup_up_to(&fixture, 47).is_none());
@@ -83,10 +85,12 @@ fn what_is_on_the_disk_alone_is_left_to_others() {
             skip("the system keeps in memory what it is told to forget");
             return;
         }
-        assert!(tries(&path, || example.lookup_at_once(&fixture).is_none()));
+        assert!(tries(&path, || example
+            .lookup_nonblocking(&fixture)
+            .is_none()));
         // Looking it up brings it into memory.
         assert!(example.is_in(&fixture.cache));
-        assert!(example.lookup_at_once(&fixture).is_some());
+        assert!(example.lookup_nonblocking(&fixture).is_some());
     }
 }
 
@@ -112,13 +116,13 @@ fn what_is_damaged_is_not_found_and_not_touched() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             replace(&path, &flipped);
-            assert!(example.lookup_at_once(&fixture).is_none(), "byte {at}");
+            assert!(example.lookup_nonblocking(&fixture).is_none(), "byte {at}");
             assert_eq!(fs::read(&path).expect("it is still there"), flipped);
         }
         replace(&path, &bytes[..bytes.len() - 1]);
-        assert!(example.lookup_at_once(&fixture).is_none());
+        assert!(example.lookup_nonblocking(&fixture).is_none());
         replace(&path, &bytes);
-        assert!(example.lookup_at_once(&fixture).is_some());
+        assert!(example.lookup_nonblocking(&fixture).is_some());
     }
 }
 
@@ -130,12 +134,12 @@ fn what_others_may_have_changed_is_not_found() {
     let path = example.artifact_path(&fixture.cache);
     let second = path.with_extension("second");
     fs::hard_link(&path, &second).expect("the directory is ours");
-    assert!(example.lookup_at_once(&fixture).is_none());
+    assert!(example.lookup_nonblocking(&fixture).is_none());
     fs::remove_file(&second).expect("it is ours");
-    assert!(example.lookup_at_once(&fixture).is_some());
+    assert!(example.lookup_nonblocking(&fixture).is_some());
 
     let aside = path.with_extension("aside");
     fs::rename(&path, &aside).expect("the directory is ours");
     std::os::unix::fs::symlink(&aside, &path).expect("the directory is ours");
-    assert!(example.lookup_at_once(&fixture).is_none());
+    assert!(example.lookup_nonblocking(&fixture).is_none());
 }

@@ -1,10 +1,13 @@
 //! A disk that is full or read-only fails with a clear error and leaves what it has in order.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ferrite_cache::{Cache, CacheOptions, PublishError, StorageError, VerifiedArtifact};
+use ferrite_cache::{
+    Cache, CacheError, CacheOptions, Origin, PublishError, StorageError, VerifiedArtifact,
+};
 
 use crate::fixture::{Example, bytes_of, is_root, names, open, replace, skip};
 
@@ -185,6 +188,68 @@ fn a_read_only_disk_is_read() {
     disk.remount("rw");
     new.publish(&cache);
     assert!(new.is_in(&cache));
+}
+
+/// Gets an example's artifact and goes on without the disk; returns where it is from, and the
+/// failures of the disk.
+fn get_without_disk(cache: &Cache, example: &Example) -> (Origin, Vec<CacheError>) {
+    let (digest, profile) = (example.digest(), &example.manifest.profile);
+    let errors = RefCell::new(Vec::new());
+    let (artifact, origin) = cache
+        .get_or_compile_with(
+            &digest,
+            profile,
+            || Ok(cache.lookup(&digest, profile)?),
+            |error| {
+                errors.borrow_mut().push(error);
+                Ok::<_, CacheError>(())
+            },
+            || Ok(example.compiled()),
+        )
+        .expect("memory takes it");
+    assert_eq!(bytes_of(&artifact), example.artifact);
+    (origin, errors.into_inner())
+}
+
+#[test]
+fn what_a_full_disk_cannot_store_is_compiled_into_memory() {
+    let Some(disk) = Disk::mount("size=256k") else {
+        return;
+    };
+    let cache = open(&disk.root());
+    let large = Example::of_len("large", 512 << 10);
+    let (origin, errors) = get_without_disk(&cache, &large);
+    assert_eq!(origin, Origin::Memory);
+    assert!(matches!(errors[..], [CacheError::Publish(_)]), "{errors:?}");
+    assert!(errors[0].is_storage());
+    assert!(tmp_is_empty(&disk.root()));
+}
+
+#[test]
+fn a_read_only_disk_is_compiled_beside() {
+    let Some(disk) = Disk::mount("size=1m") else {
+        return;
+    };
+    let (old, new) = (Example::new("old"), Example::new("new"));
+    let cache = open(&disk.root());
+    old.publish(&cache);
+    disk.remount("ro");
+    let (origin, errors) = get_without_disk(&cache, &old);
+    assert_eq!(origin, Origin::Cache);
+    assert!(errors.is_empty(), "{errors:?}");
+    let (origin, errors) = get_without_disk(&cache, &new);
+    assert_eq!(origin, Origin::Memory);
+    assert!(
+        matches!(errors[..], [CacheError::Lock(_), CacheError::Publish(_)]),
+        "{errors:?}"
+    );
+    assert!(errors.iter().all(CacheError::is_storage));
+
+    let profile = &new.manifest.profile;
+    let refused = cache.get_or_compile(&new.digest(), profile, || {
+        Ok::<_, CacheError>(new.compiled())
+    });
+    assert!(matches!(refused, Err(CacheError::Lock(_))));
 }
 
 #[test]

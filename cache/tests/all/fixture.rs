@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ferrite_cache::{
-    Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile, Rewind, VerifiedArtifact,
+    Cache, CacheOptions, CompiledModule, Digest, Manifest, ModuleInfo, Profile, Rewind,
+    VerifiedArtifact,
 };
 
 /// Names the test that a child process runs, and what it is to do.
@@ -117,6 +118,15 @@ impl Example {
 
     pub(crate) fn digest(&self) -> Digest {
         self.manifest.source
+    }
+
+    /// The example as a compiler returns it.
+    pub(crate) fn compiled(&self) -> CompiledModule {
+        CompiledModule {
+            source: self.source.clone(),
+            manifest: self.manifest.clone(),
+            artifact: self.artifact.clone(),
+        }
     }
 
     pub(crate) fn lookup(&self, cache: &Cache) -> Option<VerifiedArtifact> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use ferrite_cache::{Cache, CacheOptions, Step};
+use ferrite_cache::{Cache, CacheError, CacheOptions, Origin, Step};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::fixture::{
@@ -89,23 +89,21 @@ fn compiling_child() {
     compile_unless_cached(&cache, &example);
 }
 
-/// What every host does: compiles only what is not there, and only once.
+/// Gets the example's artifact as a host does, and notes in a file that it was compiled.
 fn compile_unless_cached(cache: &Cache, example: &Example) {
-    if example.is_in(cache) {
-        return;
-    }
-    let profile = &example.manifest.profile;
-    let _lock = cache.lock(&example.digest(), profile).expect("ok");
-    if example.is_in(cache) {
-        return;
-    }
-    let mut compiled = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(cache.root().join("compiled"))
-        .expect("ok");
-    compiled.write_all(b"x").expect("ok");
-    example.publish(cache);
+    let compile = || {
+        let mut compiled = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(cache.root().join("compiled"))
+            .expect("ok");
+        compiled.write_all(b"x").expect("ok");
+        Ok::<_, CacheError>(example.compiled())
+    };
+    let (artifact, _) = cache
+        .get_or_compile(&example.digest(), &example.manifest.profile, compile)
+        .expect("the disk works");
+    assert_eq!(bytes_of(&artifact), example.artifact);
 }
 
 #[test]
@@ -136,6 +134,102 @@ fn a_key_is_compiled_once_by_all_processes_and_threads_together() {
         assert!(example.is_in(&fixture.cache));
         assert_eq!(fixture.names("lock"), ["change"]);
     }
+}
+
+#[test]
+fn a_caller_that_waited_for_the_lock_gets_what_its_holder_published() {
+    let fixture = Fixture::new();
+    let example = Example::new("one");
+    let (digest, profile) = (example.digest(), &example.manifest.profile);
+    let lock = fixture.cache.lock(&digest, profile).expect("ok");
+    let name = fixture.names("lock").pop().expect("there is one");
+    let path = fixture.path("lock").join(name);
+    let inode = std::fs::metadata(path).expect("it is there").ino();
+    let returned = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let got = fixture
+                .cache
+                .get_or_compile(&digest, profile, || Err(Refused::ByCompiler));
+            returned.store(true, Ordering::SeqCst);
+            got
+        });
+        until_waited_for(inode, &returned);
+        assert!(!returned.load(Ordering::SeqCst), "it did not wait");
+        example.publish(&fixture.cache);
+        drop(lock);
+        let (artifact, origin) = waiting
+            .join()
+            .expect("it returns")
+            .expect("nothing is compiled");
+        assert_eq!(origin, Origin::Cache);
+        assert_eq!(bytes_of(&artifact), example.artifact);
+    });
+    assert_eq!(fixture.names("lock"), ["change"]);
+}
+
+/// An error that [`Cache::get_or_compile`] can return.
+#[derive(Debug)]
+enum Refused {
+    ByCompiler,
+    ByCache,
+}
+
+impl From<CacheError> for Refused {
+    fn from(_: CacheError) -> Self {
+        Self::ByCache
+    }
+}
+
+#[test]
+fn a_compilation_that_fails_frees_the_key_and_publishes_nothing() {
+    let fixture = Fixture::new();
+    let example = Example::new("one");
+    let (digest, profile) = (example.digest(), &example.manifest.profile);
+    let refused = fixture
+        .cache
+        .get_or_compile(&digest, profile, || Err(Refused::ByCompiler));
+    assert!(matches!(refused, Err(Refused::ByCompiler)));
+    assert!(!example.is_in(&fixture.cache));
+    assert_eq!(fixture.names("lock"), [""; 0]);
+
+    let get = || {
+        let compile = || Ok::<_, Refused>(example.compiled());
+        let (_, origin) = fixture
+            .cache
+            .get_or_compile(&digest, profile, compile)
+            .expect("ok");
+        origin
+    };
+    assert_eq!(get(), Origin::Compiled);
+    assert_eq!(get(), Origin::Cache);
+    assert_eq!(
+        fixture.cache.source(&digest).expect("ok"),
+        Some(example.source.clone())
+    );
+    // Bytes that the manifest does not describe are no fault of the disk.
+    let other = Example::new("other");
+    let forged = fixture.cache.get_or_compile_with(
+        &other.digest(),
+        profile,
+        || Ok(None),
+        |error| {
+            assert!(!error.is_storage(), "{error}");
+            Err(error)
+        },
+        || {
+            let mut compiled = other.compiled();
+            compiled.artifact.push(0);
+            Ok(compiled)
+        },
+    );
+    assert!(matches!(forged, Err(CacheError::Publish(_))));
+    let refused = fixture.cache.get_or_compile(&other.digest(), profile, || {
+        let mut compiled = other.compiled();
+        compiled.artifact.push(0);
+        Ok::<_, Refused>(compiled)
+    });
+    assert!(matches!(refused, Err(Refused::ByCache)));
 }
 
 #[test]

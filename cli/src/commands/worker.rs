@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::Result;
 use ferrite_compiler::sandbox::{self, SandboxLimits};
-use ferrite_compiler::{Bounds, worker};
+use ferrite_compiler::{SourceLimits, worker};
 
 use crate::terminal::console::Exit;
 
@@ -18,6 +18,6 @@ pub(crate) struct Arguments {}
 pub(crate) fn run(Arguments {}: Arguments) -> Result<Exit> {
     sandbox::enter(SandboxLimits::default())?;
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
-    worker::serve(&mut input, &mut output, &Bounds::default())?;
+    worker::serve(&mut input, &mut output, &SourceLimits::default())?;
     Ok(Exit::Done)
 }

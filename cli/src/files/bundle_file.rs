@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use ferrite_cache::bundle::{
-    BundleBounds, BundleMembers, SignatureText, UncheckedBundle, write_bundle,
+    BundleLimits, BundleMembers, SignatureText, UncheckedBundle, write_bundle,
 };
 
 use crate::files::whole_file;
@@ -34,7 +34,7 @@ pub(crate) fn open(path: &Path) -> Result<UncheckedBundle<BufReader<File>>> {
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         bail!("{}: is a folder; name a bundle", path.display());
     }
-    UncheckedBundle::open(BufReader::new(file), BundleBounds::default()).with_context(name)
+    UncheckedBundle::open(BufReader::new(file), BundleLimits::default()).with_context(name)
 }
 
 /// Reads a bundle whole, each member against its digest.

@@ -1,4 +1,4 @@
-//! A function that takes one from what is left of the depth while it runs.
+//! Adds counting to the body of one function.
 
 use wasm_encoder::{BlockType, InstructionSink};
 use wasmparser::{BinaryReader, Error, FunctionBody, Operator};
@@ -6,15 +6,16 @@ use wasmparser::{BinaryReader, Error, FunctionBody, Operator};
 /// A function's body, without its size.
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
-    /// (offset in the source, offset in `bytes`) wherever the distance may have changed.
-    pub(super) places: Vec<(usize, usize)>,
+    /// Pairs (offset in the source, offset in `bytes`) where their distance may change.
+    pub(super) offsets: Vec<(usize, usize)>,
 }
 
-/// Wraps a body that begins at `start`; `left` is the global, `block` has the function's results.
-pub(super) fn counting(
+/// Wraps a body that begins at offset `start`. `remaining` is the index of the global; `block` has the
+/// results of the function.
+pub(super) fn instrument(
     bytes: &[u8],
     start: usize,
-    left: u32,
+    remaining: u32,
     block: BlockType,
 ) -> Result<Body, Error> {
     let mut operators =
@@ -22,21 +23,21 @@ pub(super) fn counting(
     let first = operators.original_position();
     let mut out = bytes[..first - start].to_vec();
     InstructionSink::new(&mut out)
-        .global_get(left)
+        .global_get(remaining)
         .i32_eqz()
         .if_(BlockType::Empty)
         .i32_const(-1)
-        .global_set(left)
+        .global_set(remaining)
         .unreachable()
         .end()
-        .global_get(left)
+        .global_get(remaining)
         .i32_const(1)
         .i32_sub()
-        .global_set(left)
+        .global_set(remaining)
         .block(block);
-    let mut places = vec![(first, out.len())];
+    let mut offsets = vec![(first, out.len())];
     let mut copied = first;
-    // Blocks around the instruction, the one that is put around all of them not counted.
+    // Blocks around the instruction, without the added block around the body.
     let mut nesting = 0_u32;
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;
@@ -48,17 +49,20 @@ pub(super) fn counting(
                 out.extend_from_slice(&bytes[copied - start..at - start]);
                 InstructionSink::new(&mut out).br(nesting);
                 copied = operators.original_position();
-                places.push((copied, out.len()));
+                offsets.push((copied, out.len()));
             }
             _ => {}
         }
     }
     out.extend_from_slice(&bytes[copied - start..]);
     InstructionSink::new(&mut out)
-        .global_get(left)
+        .global_get(remaining)
         .i32_const(1)
         .i32_add()
-        .global_set(left)
+        .global_set(remaining)
         .end();
-    Ok(Body { bytes: out, places })
+    Ok(Body {
+        bytes: out,
+        offsets,
+    })
 }

@@ -1,8 +1,8 @@
-//! The counting pass: a module whose calls cannot nest deeper than the host allows.
+//! Limits how deep the calls of a module may nest.
 //!
-//! It runs only under a profile that says so, on what [`rewrite`](mod@crate::rewrite) leaves. The
-//! module gets one global, which holds how much deeper calls may nest, and every function that
-//! calls functions of the module takes one from it while it runs:
+//! The pass runs only under a profile that asks for it, on the output of
+//! [`rewrite`](mod@crate::rewrite). It adds a global with the remaining call depth. Every function
+//! that calls functions of the module decrements the global while it runs:
 //!
 //! ```text
 //! if $left is 0: $left = all ones; unreachable       the host tells this trap by the global
@@ -13,19 +13,15 @@
 //! $left = $left + 1
 //! ```
 //!
-//! Branches to the function's own label end up at the end of the block, one level in, without
-//! being written differently. Whatever way a function returns, it gives back what it took: the
-//! global is the limit again when the entry has returned, and an instance that trapped serves no
-//! other call. So the host sets it once for an instance. It is no global of the author's and is
-//! put in after those are counted, so that rewinding does not know it, nor pre-initialisation,
-//! which ran before.
+//! Branches to the function's own label reach the end of the block without a change. Every return
+//! increments the global again, so it equals the limit when the entry has returned; an instance that
+//! trapped serves no other call. Therefore the host sets the limit once per instance. The global is
+//! added after rewriting and pre-initialisation, which do not know it.
 //!
-//! A function that calls nothing but functions of the host cannot make calls nest deeper than by
-//! itself, and stays as it is: small functions that are called often are the ones that counting
-//! would cost most.
+//! A function that calls only host functions adds at most one level and stays unchanged: counting
+//! would cost most in small functions that are called often.
 //!
-//! A start function that is left is exported for the host to run, since the limit has to be set
-//! before.
+//! A remaining start function is exported, because the host must set the limit before it runs it.
 //!
 //! `plan` reads the module, `body` writes functions.
 
@@ -35,35 +31,35 @@ mod plan;
 use std::borrow::Cow;
 
 use ferrite_cache::{
-    CodeMovesWriter, DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, DepthPlan, ModuleInfo,
+    CodeOffsetMapWriter, DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan, ModuleInfo,
 };
 use thiserror::Error;
 use wasm_encoder::{Encode, ExportKind, SectionId};
 use wasmparser::BinaryReader;
 
-use crate::sections::{Additions, Own, Piece, content_start, copy};
+use crate::sections::{Additions, Replacement, Section, content_start, copy};
 use plan::Plan;
 
-/// The longest list of moved code, in bytes: half of what a manifest may be in all.
+/// The longest offset map, in bytes: half of the largest manifest.
 const MOVES_BYTES_MAX: usize = 512 << 10;
 
 /// A module that counts how deep its calls nest.
 #[derive(Clone, Debug)]
-pub struct Counted {
+pub struct Instrumented {
     /// The module to compile.
     pub wasm: Vec<u8>,
-    /// What the host has to know of it.
+    /// What the host needs to know about it.
     pub plan: DepthPlan,
 }
 
-/// Why a valid module cannot be made to count.
+/// A valid module cannot be made to count its call depth.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DepthError {
-    /// It is not valid after all.
+    /// The module cannot be parsed.
     #[error("the module cannot be read to count its calls")]
     Parse(#[from] wasmparser::Error),
-    /// It has something of the name that the pass needs.
+    /// The module exports a reserved name.
     #[error(
         "the module exports \"{name}\", which is reserved where calls are counted; give the export another name, or leave max_stack_depth out"
     )]
@@ -71,28 +67,28 @@ pub enum DepthError {
         /// The name.
         name: &'static str,
     },
-    /// A call that leaves no frame to count by, or a type that no block can have.
+    /// The module uses a call without a frame, or a type that a block cannot have.
     #[error("the module uses {what}, which calls cannot be counted with")]
     Unknown {
-        /// What it uses.
+        /// The unsupported feature.
         what: Cow<'static, str>,
     },
-    /// There are too many functions for the manifest to tell where each went.
+    /// The offset map of so large a module does not fit into a manifest.
     #[error(
         "the module has {functions} functions, too many to tell where a trap of code that counts its calls came from ({bytes} bytes of notes, at most {max}); leave max_stack_depth out"
     )]
     TooLarge {
-        /// Functions that the module defines.
+        /// Number of functions that the module defines.
         functions: u32,
-        /// Bytes that the notes take.
+        /// Length of the offset map, in bytes.
         bytes: usize,
-        /// Bytes that they may take.
+        /// The limit, in bytes.
         max: usize,
     },
 }
 
 impl DepthError {
-    /// The word that stands for this error in replies.
+    /// Returns the error code for replies.
     #[must_use]
     pub(crate) const fn code(&self) -> &'static str {
         match self {
@@ -103,31 +99,31 @@ impl DepthError {
     }
 }
 
-/// Makes a valid module count how deep its calls nest.
+/// Makes a valid module count its call depth.
 ///
-/// `info` tells which of its functions are the author's: those that other passes added come after
-/// them and are not counted.
+/// `info` gives the number of the author's functions: those that other passes added follow them and
+/// are not counted.
 ///
 /// # Errors
 ///
-/// What about the module stands in the way; nothing about most.
-pub fn count(wasm: &[u8], info: &ModuleInfo) -> Result<Counted, DepthError> {
+/// The module exports a reserved name, has too many functions, or uses an unsupported feature.
+pub fn instrument(wasm: &[u8], info: &ModuleInfo) -> Result<Instrumented, DepthError> {
     let mut additions = Additions::default();
     let plan = Plan::read(wasm, info, &mut additions)?;
     additions.mutable_i32(0);
-    additions.export(DEPTH_LEFT_EXPORT, ExportKind::Global, plan.left);
+    additions.export(DEPTH_REMAINING_EXPORT, ExportKind::Global, plan.remaining);
     if let Some(start) = plan.start {
         additions.export(DEPTH_START_EXPORT, ExportKind::Func, start);
     }
-    let mut moves = CodeMovesWriter::default();
-    let wasm = copy(wasm, &additions, |piece, at| {
-        if piece.is(SectionId::Start) {
-            return Ok(Own::Nothing);
+    let mut moves = CodeOffsetMapWriter::default();
+    let wasm = copy(wasm, &additions, |section, at| {
+        if section.is(SectionId::Start) {
+            return Ok(Replacement::Omit);
         }
-        if piece.is(SectionId::Code) {
-            return code(piece, &plan, at, &mut moves).map(Own::Content);
+        if section.is(SectionId::Code) {
+            return code(section, &plan, at, &mut moves).map(Replacement::Content);
         }
-        Ok(Own::Copy)
+        Ok(Replacement::Copy)
     })?;
     let moves = moves.finish();
     if moves.len() > MOVES_BYTES_MAX {
@@ -137,7 +133,7 @@ pub fn count(wasm: &[u8], info: &ModuleInfo) -> Result<Counted, DepthError> {
             max: MOVES_BYTES_MAX,
         });
     }
-    Ok(Counted {
+    Ok(Instrumented {
         wasm,
         plan: DepthPlan {
             start: plan.start.is_some(),
@@ -146,41 +142,43 @@ pub fn count(wasm: &[u8], info: &ModuleInfo) -> Result<Counted, DepthError> {
     })
 }
 
-/// The code section, whose header will stand at `at`.
+/// Rewrites the code section, whose header will be at `at`.
 fn code(
-    piece: &Piece<'_>,
+    section: &Section<'_>,
     plan: &Plan,
     at: usize,
-    moves: &mut CodeMovesWriter,
+    moves: &mut CodeOffsetMapWriter,
 ) -> Result<Vec<u8>, wasmparser::Error> {
-    let mut reader = BinaryReader::new(piece.content, piece.at);
+    let mut reader = BinaryReader::new(section.content, section.at);
     let count = reader.read_var_u32()?;
     let mut content = Vec::new();
     count.encode(&mut content);
-    // (where in the source, where in the content)
-    let mut places = Vec::new();
+    // (offset in the source, offset in the content)
+    let mut offsets = Vec::new();
     for index in 0..count {
         let header = reader.original_position();
         let size = reader.read_var_u32()? as usize;
         let start = reader.original_position();
         let bytes = reader.read_bytes(size)?;
         let Some(block) = plan.block(index) else {
-            content.extend_from_slice(&piece.content[header - piece.at..start - piece.at + size]);
-            places.push((start, content.len() - size));
+            content.extend_from_slice(
+                &section.content[header - section.at..start - section.at + size],
+            );
+            offsets.push((start, content.len() - size));
             continue;
         };
-        let body = body::counting(bytes, start, plan.left, block)?;
+        let body = body::instrument(bytes, start, plan.remaining, block)?;
         (body.bytes.len() as u32).encode(&mut content);
         let base = content.len();
-        places.extend(
-            body.places
+        offsets.extend(
+            body.offsets
                 .into_iter()
                 .map(|(source, within)| (source, base + within)),
         );
         content.extend_from_slice(&body.bytes);
     }
     let base = content_start(at, content.len());
-    for (source, within) in places {
+    for (source, within) in offsets {
         moves.push(source, base + within);
     }
     Ok(content)

@@ -1,33 +1,33 @@
-//! What of a module is counted, and by what.
+//! Decides which functions of a module are counted.
 
 use std::collections::HashMap;
 
-use ferrite_cache::{DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, ModuleInfo};
+use ferrite_cache::{DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, ModuleInfo};
 use wasm_encoder::{BlockType, Encode, SectionId, ValType};
 use wasmparser::{CompositeInnerType, FuncType, Operator, Parser, Payload, TypeRef};
 
 use super::DepthError;
 use crate::sections::Additions;
 
-/// What of a module is counted, and by what.
+/// The functions to count, and the global that counts.
 pub(super) struct Plan {
-    /// The global that holds how much deeper calls may nest.
-    pub(super) left: u32,
+    /// Index of the global that holds the remaining call depth.
+    pub(super) remaining: u32,
     /// The start function.
     pub(super) start: Option<u32>,
-    /// For each function that the module defines, the block around its body, if it is counted.
+    /// The block around the body of each defined function; `None` if it is not counted.
     blocks: Vec<Option<BlockType>>,
 }
 
 impl Plan {
-    /// Reads a valid module; types that blocks need are added to it.
+    /// Reads a valid module, and adds the types that blocks need to `additions`.
     pub(super) fn read(
         wasm: &[u8],
         info: &ModuleInfo,
         additions: &mut Additions,
     ) -> Result<Self, DepthError> {
         let mut plan = Self {
-            left: 0,
+            remaining: 0,
             start: None,
             blocks: Vec::new(),
         };
@@ -47,18 +47,18 @@ impl Plan {
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
                         if let TypeRef::Global(_) = import?.ty {
-                            plan.left += 1;
+                            plan.remaining += 1;
                         }
                     }
                 }
                 Payload::FunctionSection(section) => {
                     types_of = section.into_iter().collect::<Result<Vec<u32>, _>>()?;
                 }
-                Payload::GlobalSection(section) => plan.left += section.count(),
+                Payload::GlobalSection(section) => plan.remaining += section.count(),
                 Payload::ExportSection(section) => {
                     for export in section {
                         let found = export?.name;
-                        let reserved = [DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT];
+                        let reserved = [DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT];
                         if let Some(name) = reserved.into_iter().find(|name| *name == found) {
                             return Err(DepthError::Reserved { name });
                         }
@@ -86,13 +86,14 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The block around the body of a function, by its place in the code section, if it is counted.
+    /// Returns the block around a body, by its index in the code section; `None` if it is not
+    /// counted.
     pub(super) fn block(&self, index: u32) -> Option<BlockType> {
         self.blocks.get(index as usize).copied().flatten()
     }
 }
 
-/// Whether an instruction may call a function of the module.
+/// Returns true if an instruction may call a function of the module.
 fn calls_in(operator: &Operator<'_>, authors: &std::ops::Range<u32>) -> Result<bool, DepthError> {
     Ok(match operator {
         Operator::Call { function_index } => authors.contains(function_index),
@@ -113,12 +114,12 @@ fn calls_in(operator: &Operator<'_>, authors: &std::ops::Range<u32>) -> Result<b
     })
 }
 
-/// The types of functions, as far as blocks go.
+/// The result types of functions, and block types for them.
 #[derive(Default)]
 struct Types {
-    /// The results of each.
+    /// Results of each type.
     results: Vec<Vec<ValType>>,
-    /// Types without parameters that stand in the module or were added, by their results.
+    /// Index of each type without parameters, existing or added, by its results.
     without_params: HashMap<Vec<ValType>, u32>,
     added: u32,
 }
@@ -139,7 +140,7 @@ impl Types {
         Ok(())
     }
 
-    /// The type of a block with the results of a function of this type.
+    /// Returns a block type with the results of this function type.
     fn block_of(&mut self, ty: u32, additions: &mut Additions) -> Result<BlockType, DepthError> {
         let results = self
             .results

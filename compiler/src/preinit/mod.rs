@@ -1,20 +1,19 @@
-//! Pre-initialisation: a module whose start has run already.
+//! Pre-initialisation: runs the start of a module when it is compiled.
 //!
 //! A module may have work to do before its first entry: a start function, and the initialiser that
 //! it exports as `_initialize`. Language runtimes do a good deal there, Go's about a millisecond of
-//! it, and every fresh instance pays again. This pass runs the start once, when the module is
-//! compiled, and writes the memory and the globals that it left into another module, which has no
-//! start any more. Nothing else of the module changes.
+//! it, and every fresh instance pays again. This pass runs the start once and writes the resulting
+//! memory and globals into a new module without a start. Nothing else changes.
 //!
-//! The start runs in an interpreter, so that a compile worker needs no executable memory for it, a
-//! module can be compiled for any target, and only the code that really runs is translated.
-//! `wasmtime-wizer` writes the other module.
+//! The start runs in an interpreter: the compile worker needs no executable memory, the module can be
+//! compiled for any target, and only code that runs is translated. `wasmtime-wizer` writes the new
+//! module.
 //!
-//! It is sound only where the start would do the same every time. Whatever reads the outside world
-//! or changes it is refused, with the reason, and then the module stays as it is; `outside` has
-//! the list. What a language's SDK vouches for by the marker is let through: `Trust`.
+//! This is sound only if the start does the same every time. A start that reads or changes anything
+//! outside the module is refused with the reason, and the module stays as it is; `host` has the list.
+//! The marker of a language's SDK makes an exception for random bytes: see `RandomBytes`.
 
-mod outside;
+mod host;
 mod start;
 
 use ferrite_cache::{Digest, OffsetShift, Rewind};
@@ -22,10 +21,10 @@ use ferrite_wasm_abi::{INITIALIZE_EXPORT, PREINIT_EXPORT};
 use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime_wizer::Wizer;
 
-/// What to pre-initialise.
+/// Chooses which modules are pre-initialised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PreinitChoice {
-    /// Modules that ask for it by the marker that their SDK exports.
+    /// Modules that export the marker of their SDK.
     #[default]
     Marked,
     /// Every module that has a start.
@@ -34,51 +33,51 @@ pub enum PreinitChoice {
     Never,
 }
 
-/// What became of it.
+/// The result of pre-initialisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Preinit {
-    /// Nobody asked for it, or the module has no start.
+    /// It was not asked for, or the module has no start.
     NotAsked,
     /// The module's start has run.
     Done,
     /// The module stays as it was, and its start runs in every new instance.
     Refused {
-        /// What stands in the way, to follow "because".
+        /// The obstacle, worded to follow "because".
         reason: String,
     },
 }
 
-/// Who vouches for what a start reads.
+/// The answer to a start that asks for random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Nobody: a random number would be the same in every instance without the author's knowing.
-    Nobody,
-    /// The SDK, by its marker: what its runtime draws in the start seeds hash tables and
-    /// schedulers, and no secret.
-    Sdk,
+enum RandomBytes {
+    /// An error: without the author's knowledge, the bytes would be the same in every instance.
+    Refused,
+    /// Bytes derived from the source. The marker of the SDK promises that its runtime uses them in
+    /// the start to seed hash tables and schedulers, not for secrets.
+    Seeded,
 }
 
-/// The start that a module has.
+/// Facts about the start of a module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Start {
-    /// A start function, or the export `_initialize`.
+    /// True if the module has a start function or exports `_initialize`.
     any: bool,
-    /// The marker.
+    /// True if the module exports the marker.
     marked: bool,
-    /// The name section stands before the code, where the writer cannot put data before it.
+    /// True if the name section precedes the code or data section; the writer does not support that.
     names_first: bool,
 }
 
-/// A module after this pass.
+/// The output of this pass.
 #[derive(Clone, Debug)]
 pub struct Preinitialised {
-    /// The other module; none where the source is to be compiled as it is.
+    /// The new module; `None` if the source is compiled as it is.
     pub wasm: Option<Vec<u8>>,
-    /// What became of it.
+    /// The result.
     pub preinit: Preinit,
 }
 
-/// Runs the start of a valid module, if `choice` says so and it is sound.
+/// Runs the start of a valid module if `choice` asks for it and it is sound.
 #[must_use]
 pub fn preinit(wasm: &[u8], choice: PreinitChoice) -> Preinitialised {
     let start = Start::of(wasm);
@@ -105,16 +104,16 @@ pub fn preinit(wasm: &[u8], choice: PreinitChoice) -> Preinitialised {
     }
 }
 
-/// Whether a valid module has a start: a start function, or the initialiser.
+/// Returns true if a valid module has a start function or exports the initialiser.
 #[must_use]
 pub fn has_start(wasm: &[u8]) -> bool {
     Start::of(wasm).any
 }
 
-/// Has a rewritten other module tell its code's offsets as those of the source.
+/// Makes the offsets in `rewind` refer to `source` instead of the pre-initialised module `other`.
 ///
-/// All code moves by one distance, since the sections before it have another length.
-pub(crate) fn trace_back(rewind: &mut Rewind, source: &[u8], other: &[u8]) {
+/// All code moves by the same distance, because the sections before it have another length.
+pub(crate) fn map_offsets_to_source(rewind: &mut Rewind, source: &[u8], other: &[u8]) {
     let (Rewind::Allowed(plan), Some(from), Some(to)) =
         (rewind, code_start(source), code_start(other))
     else {
@@ -130,7 +129,7 @@ pub(crate) fn trace_back(rewind: &mut Rewind, source: &[u8], other: &[u8]) {
     }
 }
 
-/// Where the content of the code section begins.
+/// Returns the offset of the content of the code section.
 fn code_start(wasm: &[u8]) -> Option<usize> {
     Parser::new(0)
         .parse_all(wasm)
@@ -141,22 +140,22 @@ fn code_start(wasm: &[u8]) -> Option<usize> {
         })
 }
 
-/// The other module, or why there is none.
+/// Returns the new module, or the reason why there is none.
 fn run(wasm: &[u8], start: Start) -> Result<Vec<u8>, String> {
     if start.names_first {
         return Err("its name section stands before its code".to_owned());
     }
-    let trust = if start.marked {
-        Trust::Sdk
+    let random_bytes = if start.marked {
+        RandomBytes::Seeded
     } else {
-        Trust::Nobody
+        RandomBytes::Refused
     };
     let mut wizer = Wizer::new();
     wizer.init_func(INITIALIZE_EXPORT);
     let (context, instrumented) = wizer
         .instrument(wasm)
         .map_err(|error| format!("{error:#}"))?;
-    let mut state = start::run(&instrumented, trust, Digest::of(wasm))?;
+    let mut state = start::run(&instrumented, random_bytes, Digest::of(wasm))?;
     pollster::block_on(wizer.snapshot(&context, &mut state)).map_err(|error| format!("{error:#}"))
 }
 

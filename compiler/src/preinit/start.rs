@@ -1,4 +1,4 @@
-//! Runs a module's start in an interpreter and reads what it left.
+//! Runs the start of a module in an interpreter and reads the resulting state.
 
 use std::collections::HashMap;
 
@@ -11,20 +11,20 @@ use wasmi::{
 use wasmparser::ValType;
 use wasmtime_wizer::{InstanceState, SnapshotVal};
 
-use super::Trust;
-use super::outside::{self, Outside};
+use super::RandomBytes;
+use super::host::{self, PreinitHost};
 
-/// Instructions that a start may run, more or less: some seconds of interpretation. Go's takes
-/// about a hundredth of it.
+/// Fuel of a start, about one unit per instruction: some seconds of interpretation. The start of Go
+/// takes about a hundredth of it.
 const FUEL_MAX: u64 = 1_000_000_000;
 
-/// Memory that a start may leave, in bytes. All of it that is not zero ends up in the artifact.
+/// Most memory after a start, in bytes. The artifact stores all of it that is not zero.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 
-/// Beginning of the names under which the instrumented module exports its state.
+/// Prefix of the names under which the instrumented module exports its state.
 const STATE_PREFIX: &str = "__wizer_";
 
-/// What a start left: globals and memories by the names that the instrumented module gave them.
+/// Globals and memories after a start, by the names that the instrumented module gave them.
 pub(super) struct State {
     globals: HashMap<String, Val>,
     memories: HashMap<String, Vec<u8>>,
@@ -34,8 +34,8 @@ pub(super) struct State {
 ///
 /// # Errors
 ///
-/// Why the module has to stay as it is.
-pub(super) fn run(wasm: &[u8], trust: Trust, source: Digest) -> Result<State, String> {
+/// The reason why the module stays as it is.
+pub(super) fn run(wasm: &[u8], random_bytes: RandomBytes, source: Digest) -> Result<State, String> {
     let mut config = Config::default();
     config
         .consume_fuel(true)
@@ -47,13 +47,13 @@ pub(super) fn run(wasm: &[u8], trust: Trust, source: Digest) -> Result<State, St
         .memory_size(MEMORY_BYTES_MAX)
         .trap_on_grow_failure(true)
         .build();
-    let mut store = Store::new(&engine, Outside::new(limits, trust, source));
-    store.limiter(|outside| &mut outside.limits);
+    let mut store = Store::new(&engine, PreinitHost::new(limits, random_bytes, source));
+    store.limiter(|host| &mut host.limits);
     store
         .set_fuel(FUEL_MAX)
         .map_err(|error| error.to_string())?;
     let mut linker = Linker::new(&engine);
-    outside::add(&mut linker, &module).map_err(|error| error.to_string())?;
+    host::add(&mut linker, &module).map_err(|error| error.to_string())?;
     let instance = linker
         .instantiate_and_start(&mut store, &module)
         .map_err(|error| reason(&error))?;
@@ -65,7 +65,7 @@ pub(super) fn run(wasm: &[u8], trust: Trust, source: Digest) -> Result<State, St
     Ok(State::read(&store, instance))
 }
 
-/// Why a start did not come to its end.
+/// Describes why a start did not finish.
 fn reason(error: &wasmi::Error) -> String {
     match error.as_trap_code() {
         Some(TrapCode::OutOfFuel) => {
@@ -83,7 +83,7 @@ fn reason(error: &wasmi::Error) -> String {
 }
 
 impl State {
-    fn read(store: &Store<Outside>, instance: Instance) -> Self {
+    fn read(store: &Store<PreinitHost>, instance: Instance) -> Self {
         let mut state = Self {
             globals: HashMap::new(),
             memories: HashMap::new(),
@@ -116,7 +116,7 @@ impl InstanceState for State {
             (Some(Val::F32(value)), _) => SnapshotVal::F32(value.to_bits()),
             (Some(Val::F64(value)), _) => SnapshotVal::F64(value.to_bits()),
             (Some(Val::V128(value)), _) => SnapshotVal::V128(value.as_u128()),
-            // Mutable references were refused before, and every global was read.
+            // Mutable references were refused earlier, and every global was read.
             (Some(Val::FuncRef(_) | Val::ExternRef(_)) | None, _) => {
                 unreachable!("{name} of type {ty} is no number that was read")
             }

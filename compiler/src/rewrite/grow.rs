@@ -1,19 +1,19 @@
-//! The function that stands for `memory.grow` in a module with headroom.
+//! The function that replaces `memory.grow` in a module with headroom.
 
 use wasm_encoder::{BlockType, Encode, Function, InstructionSink, ValType};
 
-/// The globals that virtual growth works with.
+/// Indices of the globals for virtual growth.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GrowthGlobals {
-    /// Pages that the guest believes the memory has.
+    /// Pages that the guest sees.
     pub(super) pages: u32,
-    /// Pages that it may have at most; the host lowers it to the function's memory limit.
+    /// Most pages; the host lowers it to the function's memory limit.
     pub(super) limit: u32,
-    /// Pages that the last refused growth asked for in all, 0 where none was refused.
+    /// Total pages that the last refused growth asked for; 0 if none was refused.
     pub(super) refused: u32,
 }
 
-/// The body of `(func (param $delta i32) (result i32))`, size included.
+/// Returns the body of `(func (param $delta i32) (result i32))`, including its size.
 ///
 /// ```text
 /// $wanted = $pages + $delta
@@ -35,7 +35,7 @@ pub(super) fn body(globals: GrowthGlobals) -> Vec<u8> {
         .local_get(delta)
         .i32_add()
         .local_tee(wanted)
-        // A sum below a summand has wrapped around.
+        // A sum that is less than a summand has wrapped around.
         .local_get(delta)
         .i32_lt_u()
         .if_(BlockType::Empty)

@@ -1,10 +1,10 @@
-//! The walls around the compile worker: what a process that compiles foreign code may still do.
+//! The sandbox of the compile worker, a process that compiles untrusted code.
 //!
 //! A worker reads a module from one pipe and writes native code to another; it needs memory,
-//! threads and processor time, and nothing else. [`enter`] takes everything else away before the
-//! first foreign byte is read: files and network (landlock and seccomp), new processes and
-//! programs (seccomp), inherited descriptors, and, beyond bounds, memory and processor time
-//! (resource limits). It cannot be undone, and threads that start later inherit it.
+//! threads and processor time, and nothing else. [`enter`] removes everything else before the first
+//! untrusted byte is read: files and network (landlock and seccomp), new processes and programs
+//! (seccomp), inherited descriptors. Resource limits bound memory and processor time. The sandbox
+//! cannot be left, and threads that start later inherit it.
 
 mod syscalls;
 
@@ -15,12 +15,12 @@ use landlock::{
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
-/// What the worker may use.
+/// Resource limits of the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SandboxLimits {
-    /// Most bytes of address space.
+    /// Address space, in bytes.
     pub address_space_bytes_max: u64,
-    /// Most seconds of processor time, all threads together.
+    /// Processor time of all threads together, in seconds.
     pub processor_seconds_max: u64,
 }
 
@@ -35,21 +35,21 @@ impl Default for SandboxLimits {
     }
 }
 
-/// How much of the sandbox the kernel could build.
+/// Reports which parts of the sandbox the kernel supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Walls {
-    /// Whether landlock stands; seccomp refuses the same calls, so this is a second wall.
+pub struct SandboxStatus {
+    /// Support of landlock. Seccomp refuses the same calls, so landlock is a second line of defence.
     pub landlock: Landlock,
 }
 
-/// How much of landlock the kernel has.
+/// The kernel's support of landlock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Landlock {
-    /// All that was asked.
+    /// All requested rules are enforced.
     Full,
-    /// A part, on an older kernel.
+    /// An older kernel enforces a part of the rules.
     Partial,
-    /// Nothing: the kernel lacks it or it is switched off.
+    /// The kernel lacks landlock, or it is switched off.
     Absent,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Landlock {
     }
 }
 
-/// Why the sandbox does not stand; the worker must not go on.
+/// The sandbox could not be set up; the worker must not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// A resource limit could not be set.
@@ -95,10 +95,12 @@ pub enum SandboxError {
     Filter(#[source] seccompiler::Error),
 }
 
-/// Takes from this thread, and from all that it starts, everything a compilation does not need.
+/// Removes from this thread, and from all that it starts, every right that a compilation does not
+/// need.
 ///
-/// Call it first thing in a process of its own, before any other thread and before foreign input.
-pub fn enter(limits: SandboxLimits) -> Result<Walls, SandboxError> {
+/// Call it first in a process of its own, before starting a thread and before reading untrusted
+/// input.
+pub fn enter(limits: SandboxLimits) -> Result<SandboxStatus, SandboxError> {
     set_limits(limits)?;
     let process =
         |property| move |source: rustix::io::Errno| SandboxError::Process { property, source };
@@ -110,7 +112,7 @@ pub fn enter(limits: SandboxLimits) -> Result<Walls, SandboxError> {
     syscalls::close_inherited().map_err(SandboxError::Descriptors)?;
     let landlock = deny_paths_and_ports().map_err(SandboxError::Landlock)?;
     syscalls::filter().map_err(SandboxError::Filter)?;
-    Ok(Walls { landlock })
+    Ok(SandboxStatus { landlock })
 }
 
 fn set_limits(limits: SandboxLimits) -> Result<(), SandboxError> {
@@ -138,9 +140,9 @@ fn set_limits(limits: SandboxLimits) -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// A landlock domain without a single rule: no path, no port, no signal, no abstract socket.
+/// Enters a landlock domain that allows no path, port, signal or abstract socket.
 fn deny_paths_and_ports() -> Result<Landlock, landlock::RulesetError> {
-    // The newest set of rights that this code knows; an older kernel takes what it has.
+    // The newest set of rights that this code knows; an older kernel enforces those it has.
     const NEWEST: ABI = ABI::V6;
     let status = landlock::Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)

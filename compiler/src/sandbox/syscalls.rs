@@ -1,4 +1,4 @@
-//! The system calls that a compilation needs; every other one answers "not permitted".
+//! Allows the system calls that a compilation needs; every other one fails with `EPERM`.
 #![allow(
     unsafe_code,
     reason = "close_range has no safe wrapper; it is called once, before the worker owns descriptors"
@@ -12,8 +12,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// Calls that are allowed whatever their arguments are: reading and writing what is open, memory,
-/// threads, signals to itself, time, randomness, the end.
+/// Calls that are allowed with any arguments: reading and writing open descriptors, memory, threads,
+/// signal handling, time, randomness, exit.
 const ALLOWED: &[i64] = &[
     libc::SYS_read,
     libc::SYS_readv,
@@ -59,8 +59,8 @@ pub(super) fn close_inherited() -> io::Result<()> {
 /// Applies the filter to this thread and all that it starts.
 pub(super) fn filter() -> Result<(), seccompiler::Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    // The C library falls back from `clone3`, whose flags a filter cannot see, to `clone` only if
-    // the kernel seems not to have it. Of several filters the most severe answer counts.
+    // A filter cannot read the flags of `clone3`. The C library falls back to `clone` if `clone3`
+    // seems to be missing. With several filters, the most restrictive answer wins.
     let no_clone3 = SeccompFilter::new(
         BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
         SeccompAction::Allow,
@@ -98,12 +98,12 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
     Ok(rules)
 }
 
-/// Matches where the argument's bits under `mask` have this value.
+/// Matches if the argument's bits under `mask` have this value.
 fn bits(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, seccompiler::Error> {
     rule(argument, SeccompCmpOp::MaskedEq(mask), value)
 }
 
-/// Matches where the argument has this value.
+/// Matches if the argument has this value.
 fn equals(argument: u8, value: u64) -> Result<SeccompRule, seccompiler::Error> {
     rule(argument, SeccompCmpOp::Eq, value)
 }

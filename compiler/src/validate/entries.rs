@@ -1,18 +1,17 @@
-//! Finds the entries of a module and tells their kind by their signature.
+//! Finds the entries of a module; the signature decides the kind of each.
 
 use ferrite_cache::{EntryInfo, EntryKind, Signature, ValueType};
 use ferrite_wasm_abi::{ALLOC_EXPORT, DEALLOC_EXPORT, INITIALIZE_EXPORT, MEMORY_EXPORT};
 use wasmparser::ExternalKind;
 
 use super::error::ValidateError;
+use super::names::display_name;
 use super::sections::Sections;
-use super::spelling::shown;
 
-/// Exported functions that a message lists at most when none is an entry.
+/// Most exported functions that a message lists when none is an entry.
 const SEEN_MAX: usize = 4;
 
-/// Exports that belong to the toolchain or the ABI: what guests' allocators and start-up code
-/// are called, by our ABI, by libc, by TinyGo and by AssemblyScript.
+/// Reserved export names: allocators and start-up code of our ABI, libc, TinyGo and AssemblyScript.
 const RESERVED: &[&str] = &[
     ALLOC_EXPORT,
     DEALLOC_EXPORT,
@@ -25,10 +24,10 @@ const RESERVED: &[&str] = &[
     "free",
 ];
 
-/// The beginnings of such names.
+/// Prefixes of reserved export names.
 const RESERVED_PREFIXES: &[&str] = &["__", "cabi_", "asyncify_"];
 
-/// Finds the entries, in the module's order. There is at least one.
+/// Returns the entries, at least one, in the module's order.
 pub(super) fn find(sections: &Sections<'_>) -> Result<Vec<EntryInfo>, ValidateError> {
     check_reserved(sections)?;
     let buffers = allocates(sections);
@@ -48,7 +47,7 @@ pub(super) fn find(sections: &Sections<'_>) -> Result<Vec<EntryInfo>, ValidateEr
     Ok(entries)
 }
 
-/// How a function with this signature is called, if it can be.
+/// Returns the kind of entry for a signature; `None` if the function cannot be called.
 fn kind(signature: &Signature, buffers: bool) -> Option<EntryKind> {
     use ValueType::{F32, F64, I32, I64};
     let Signature { params, results } = signature;
@@ -63,7 +62,7 @@ fn kind(signature: &Signature, buffers: bool) -> Option<EntryKind> {
     }
 }
 
-/// Every exported function: its name, index and signature.
+/// Returns name, index and signature of every exported function.
 fn functions<'s>(
     sections: &'s Sections<'_>,
 ) -> impl Iterator<Item = (&'s str, u32, &'s Signature)> {
@@ -84,7 +83,7 @@ fn is_reserved(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether the host can hand the module a buffer: `memory`, and `alloc(i32) -> i32`.
+/// Returns true if the module exports `memory` and `alloc(i32) -> i32`, which buffer entries need.
 fn allocates(sections: &Sections<'_>) -> bool {
     let memory = sections
         .export(MEMORY_EXPORT)
@@ -97,7 +96,7 @@ fn allocates(sections: &Sections<'_>) -> bool {
     memory && alloc
 }
 
-/// Checks the exports whose name alone makes the host use them.
+/// Checks the exports that the host uses by name.
 fn check_reserved(sections: &Sections<'_>) -> Result<(), ValidateError> {
     let refuse = |name, expected, found: String, offset| {
         Err(ValidateError::ReservedExport {
@@ -142,7 +141,8 @@ fn described(kind: ExternalKind) -> &'static str {
     }
 }
 
-/// Says what is exported instead of an entry, and how the toolchain in question makes one.
+/// Builds the error for a module without an entry: lists its exports, and how its toolchain makes an
+/// entry.
 fn no_entry(sections: &Sections<'_>) -> ValidateError {
     let mut seen: Vec<String> = functions(sections)
         .map(|(name, index, signature)| {
@@ -153,7 +153,7 @@ fn no_entry(sections: &Sections<'_>) -> ValidateError {
             } else {
                 signature.to_string()
             };
-            format!("`{}` is {reason}", shown(name))
+            format!("`{}` is {reason}", display_name(name))
         })
         .collect();
     if seen.len() > SEEN_MAX {

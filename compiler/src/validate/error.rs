@@ -1,15 +1,15 @@
-//! What can be wrong with a source.
+//! Faults of a source.
 
 use thiserror::Error;
 
-/// Why a module is refused. Every text says where, and what to do about it.
+/// A module is refused. Every message names the place and a remedy.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ValidateError {
-    /// The bytes are something else.
+    /// The bytes are not a module.
     #[error("not a WebAssembly module: {found}")]
     NotWasm {
-        /// What they look like, and what to do.
+        /// Describes the bytes, with a remedy.
         found: &'static str,
     },
     /// The bytes end before the module does.
@@ -18,21 +18,21 @@ pub enum ValidateError {
          copy or build the file again"
     )]
     Truncated {
-        /// Length of what is there.
+        /// Length of the source, in bytes.
         bytes: u64,
     },
     /// The module does not follow the specification.
     #[error("not valid WebAssembly: {message} (at offset {offset:#x})")]
     Malformed {
-        /// What the validator says.
+        /// Message of the validator.
         message: String,
         /// Where, in bytes from the start.
         offset: u64,
     },
-    /// The module uses a proposal that is switched off here.
+    /// The module uses a proposal that is switched off.
     #[error("{message} (at offset {offset:#x}): the {proposal} proposal is off here; {remedy}")]
     FeatureOff {
-        /// What the validator says.
+        /// Message of the validator.
         message: String,
         /// Name of the WebAssembly proposal.
         proposal: &'static str,
@@ -41,16 +41,16 @@ pub enum ValidateError {
         /// Where, in bytes from the start.
         offset: u64,
     },
-    /// The module is larger or more complex than the bounds allow.
+    /// The module exceeds a limit.
     #[error("{what}: {found}, where at most {max} are allowed (`{bound}`, at offset {offset:#x})")]
-    Bound {
-        /// What was measured, with its unit.
+    LimitExceeded {
+        /// The measured quantity, with its unit.
         what: &'static str,
-        /// Name of the field in [`Bounds`](crate::Bounds).
+        /// Name of the field in [`SourceLimits`](crate::SourceLimits).
         bound: &'static str,
-        /// How much was found.
+        /// The measured value.
         found: u64,
-        /// How much is allowed.
+        /// The limit.
         max: u64,
         /// Where, in bytes from the start.
         offset: u64,
@@ -60,12 +60,12 @@ pub enum ValidateError {
     UnknownImport {
         /// Module and name of the import.
         import: String,
-        /// What to import instead, or how to build.
+        /// Function to import instead, or how to build.
         remedy: String,
         /// Where, in bytes from the start.
         offset: u64,
     },
-    /// The module imports a host function under another signature.
+    /// The module imports a host function with a wrong signature.
     #[error(
         "import `{import}` has the signature {found}, but the host's is {expected} \
          (at offset {offset:#x}); declare it so"
@@ -88,7 +88,7 @@ pub enum ValidateError {
     ImportKind {
         /// Module and name of the import.
         import: String,
-        /// What it is: memory, table, global or tag.
+        /// Kind of the import: memory, table, global or tag.
         kind: &'static str,
         /// How to build without it.
         remedy: &'static str,
@@ -107,34 +107,34 @@ pub enum ValidateError {
         /// Where the import is, in bytes from the start.
         offset: u64,
     },
-    /// An export has a reserved name and is not what that name promises.
+    /// An export with a reserved name has the wrong kind or signature.
     #[error("export `{name}` must be {expected}, found {found} (at offset {offset:#x})")]
     ReservedExport {
         /// Name of the export.
         name: &'static str,
-        /// What it has to be.
+        /// The required kind or signature.
         expected: &'static str,
-        /// What it is.
+        /// The actual kind or signature.
         found: String,
         /// Where, in bytes from the start.
         offset: u64,
     },
-    /// No export can be called.
+    /// No export is an entry.
     #[error(
         "no entry: the module exports no function that can be called{seen}; an entry is exported \
          and either takes and returns only numbers, or is () -> (), or is (i32, i32) -> i64 in a \
          module that exports `memory` and `alloc`{hint}"
     )]
     NoEntry {
-        /// Functions that were found and are not entries, with the reason in brackets.
+        /// Exported functions that are not entries, with the reasons.
         seen: String,
-        /// How to build one, where the exports tell which toolchain it was.
+        /// How to build an entry, if the exports show which toolchain was used.
         hint: &'static str,
     },
 }
 
 impl ValidateError {
-    /// Where in the source the fault is, in bytes from its start, if it is at one place.
+    /// Returns the offset of the fault in the source, in bytes, if it has a single position.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         match *self {
@@ -142,7 +142,7 @@ impl ValidateError {
             Self::Truncated { bytes } => Some(bytes),
             Self::Malformed { offset, .. }
             | Self::FeatureOff { offset, .. }
-            | Self::Bound { offset, .. }
+            | Self::LimitExceeded { offset, .. }
             | Self::UnknownImport { offset, .. }
             | Self::ImportSignature { offset, .. }
             | Self::ImportKind { offset, .. }

@@ -1,4 +1,4 @@
-//! One function body: valid, and within its bounds.
+//! Validates one function body and checks its limits.
 
 use wasmparser::{
     FuncToValidate, FuncValidatorAllocations, FunctionBody, Operator, OperatorsReader,
@@ -7,19 +7,19 @@ use wasmparser::{
 
 use super::Fault;
 use super::error::ValidateError;
-use crate::bounds::Bounds;
+use crate::limits::SourceLimits;
 
-/// Validates a body and checks its size, locals, nesting and jump tables on the way.
+/// Validates a body, and checks its size, locals, nesting and jump tables.
 pub(super) fn check(
     function: FuncToValidate<ValidatorResources>,
     body: &FunctionBody<'_>,
-    bounds: &Bounds,
+    bounds: &SourceLimits,
     allocations: FuncValidatorAllocations,
 ) -> Result<FuncValidatorAllocations, Fault> {
     let start = body.range().start as u64;
     let bytes = body.as_bytes().len() as u64;
     if bytes > bounds.function_body_bytes_max {
-        return Err(Fault::Refused(ValidateError::Bound {
+        return Err(Fault::Refused(ValidateError::LimitExceeded {
             what: "bytes of one function",
             bound: "function_body_bytes_max",
             found: bytes,
@@ -31,7 +31,7 @@ pub(super) fn check(
     let mut reader = body.get_binary_reader();
     validator.read_locals(&mut reader)?;
     if validator.len_locals() > bounds.function_locals_max {
-        return Err(Fault::Refused(ValidateError::Bound {
+        return Err(Fault::Refused(ValidateError::LimitExceeded {
             what: "locals of one function",
             bound: "function_locals_max",
             found: validator.len_locals().into(),
@@ -45,7 +45,7 @@ pub(super) fn check(
         if let Operator::BrTable { targets } = &operator
             && targets.len() > bounds.br_table_targets_max
         {
-            return Err(Fault::Refused(ValidateError::Bound {
+            return Err(Fault::Refused(ValidateError::LimitExceeded {
                 what: "targets of one `br_table`",
                 bound: "br_table_targets_max",
                 found: targets.len().into(),
@@ -54,10 +54,10 @@ pub(super) fn check(
             }));
         }
         validator.op(offset, &operator)?;
-        // The function itself is the outermost frame.
+        // The outermost frame is the function itself.
         let nesting = validator.control_stack_height().saturating_sub(1);
         if nesting > bounds.function_nesting_max {
-            return Err(Fault::Refused(ValidateError::Bound {
+            return Err(Fault::Refused(ValidateError::LimitExceeded {
                 what: "blocks inside one another",
                 bound: "function_nesting_max",
                 found: nesting.into(),

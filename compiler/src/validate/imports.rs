@@ -1,4 +1,4 @@
-//! Holds a module's imports against what the hosts offer.
+//! Compares the imports of a module with the functions that the hosts offer.
 
 use ferrite_cache::{ImportInfo, Signature, ValueType};
 use ferrite_wasm_abi::{
@@ -7,10 +7,10 @@ use ferrite_wasm_abi::{
 use wasmparser::{ExternalKind, TypeRef};
 
 use super::error::ValidateError;
+use super::names::{display_name, nearest};
 use super::sections::Sections;
-use super::spelling::{nearest, shown};
 
-/// Host functions that take and fill no memory; a module without memory may import these.
+/// Host functions without pointers; a module without memory may import these.
 const WITHOUT_POINTERS: &[&str] = &[
     "key_count",
     "arg_count",
@@ -37,9 +37,8 @@ const WITHOUT_POINTERS: &[&str] = &[
     "sock_shutdown",
 ];
 
-/// Imports that tell how a module was built, and how to build it instead.
-///
-/// Module and the start of the name; an empty start means every name.
+/// Imports that reveal an unsupported toolchain, and how to build instead: module, prefix of the name
+/// (empty for every name), remedy.
 const FOREIGN: &[(&str, &str, &str)] = &[
     (
         "wasi_unstable",
@@ -82,7 +81,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Checks every import and describes it, in the module's order.
+/// Checks and describes every import, in the module's order.
 pub(super) fn check(
     sections: &Sections<'_>,
 ) -> impl Iterator<Item = Result<ImportInfo, ValidateError>> {
@@ -131,17 +130,21 @@ fn check_one(
     })
 }
 
-/// Module and name of an import as a message shows them.
+/// Formats module and name of an import for a message.
 fn shown_import(import: &wasmparser::Import<'_>) -> String {
-    format!("{}.{}", shown(import.module), shown(import.name))
+    format!(
+        "{}.{}",
+        display_name(import.module),
+        display_name(import.name)
+    )
 }
 
-/// The host function behind an import's name.
+/// Returns the host function with this name.
 fn offered(module: &str, name: &str) -> Option<&'static Import> {
     ferrite_import(module, name).or_else(|| wasi::preview1(module, name))
 }
 
-/// Type of an imported function; anything but a function is refused.
+/// Returns the type of an imported function; refuses any other import.
 fn function_type<'a>(
     sections: &'a Sections<'_>,
     offset: u64,
@@ -175,7 +178,7 @@ fn function_type<'a>(
     })
 }
 
-/// The signature under which a host function is imported.
+/// Returns the signature of a host function.
 fn host_signature(import: &Import) -> Signature {
     let value = |num: &NumType| match num {
         NumType::I32 => ValueType::I32,
@@ -188,7 +191,7 @@ fn host_signature(import: &Import) -> Signature {
     }
 }
 
-/// What to do about an import that nothing offers.
+/// Returns the remedy for an import that no host offers.
 fn remedy(module: &str, name: &str, found: &Signature) -> String {
     if let Some((_, _, advice)) = FOREIGN
         .iter()
@@ -212,10 +215,10 @@ fn remedy(module: &str, name: &str, found: &Signature) -> String {
     }
 }
 
-/// The host function that was probably meant, and how to spell it.
+/// Returns the host function that was probably meant, with its import name.
 fn suggestion(module: &str, name: &str) -> Option<(String, &'static Import)> {
     let bare = name.strip_prefix(ENV_PREFIX).unwrap_or(name);
-    // A name that exists under another module, then one that is nearly the same.
+    // First the same name in another module, then a similar name.
     for wanted in [Some(bare), nearest(bare, names(module))] {
         let Some(wanted) = wanted else { continue };
         if let Some(host) = ferrite_import(MODULE, wanted) {
@@ -233,7 +236,7 @@ fn suggestion(module: &str, name: &str) -> Option<(String, &'static Import)> {
     None
 }
 
-/// Names that may be meant by an import from this module: its own, if it is one of ours.
+/// Returns the candidate names for an import from this module.
 fn names(module: &str) -> impl Iterator<Item = &'static str> {
     let from_wasi = module != MODULE && module != "env";
     let from_ferrite = module != wasi::PREVIEW1_MODULE;

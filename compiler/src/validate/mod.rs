@@ -1,20 +1,20 @@
-//! Whether a module may be compiled, and what it contains.
+//! Checks if a module may be compiled, and describes it.
 
 mod entries;
 mod error;
-mod foreign;
+mod file_format;
 mod function;
 mod imports;
+mod names;
 mod proposals;
 mod sections;
-mod spelling;
 
 use std::borrow::Cow;
 
 use ferrite_cache::ModuleInfo;
 use wasmparser::{Chunk, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator};
 
-use crate::bounds::Bounds;
+use crate::limits::SourceLimits;
 use crate::rewrite::{Rewritten, rewrite};
 use sections::Sections;
 
@@ -23,28 +23,28 @@ pub use error::ValidateError;
 /// First bytes of every binary module and component.
 const MAGIC: &[u8; 4] = b"\0asm";
 
-/// Checks a binary module and says what it contains.
+/// Checks a binary module and describes it.
 ///
-/// The module is valid by the specification with the proposals that are on here, within `bounds`,
-/// imports nothing that the hosts do not offer, and has at least one entry.
+/// The module must be valid with the enabled proposals, be within `bounds`, import only what the
+/// hosts offer, and have at least one entry.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, with its offset and what to do about it.
+/// The first fault, with its offset and a remedy.
 ///
 /// ```
-/// use ferrite_compiler::{Bounds, validate};
-/// let error = validate(b"\x7fELF", &Bounds::default()).unwrap_err();
+/// use ferrite_compiler::{SourceLimits, validate};
+/// let error = validate(b"\x7fELF", &SourceLimits::default()).unwrap_err();
 /// assert_eq!(error.offset(), Some(0));
 /// ```
-pub fn validate(source: &[u8], bounds: &Bounds) -> Result<ModuleInfo, ValidateError> {
+pub fn validate(source: &[u8], bounds: &SourceLimits) -> Result<ModuleInfo, ValidateError> {
     validate_and_rewrite(source, bounds).map(|(info, _)| info)
 }
 
-/// The same, and the module that is to be compiled in its place.
+/// Works as [`validate`], and also returns the rewritten module to compile.
 pub(crate) fn validate_and_rewrite<'a>(
     source: &'a [u8],
-    bounds: &Bounds,
+    bounds: &SourceLimits,
 ) -> Result<(ModuleInfo, Cow<'a, [u8]>), ValidateError> {
     let sections = read(source, bounds)?;
     let imports = imports::check(&sections).collect::<Result<Vec<_>, _>>()?;
@@ -54,12 +54,11 @@ pub(crate) fn validate_and_rewrite<'a>(
     Ok((sections.into_info(imports, entries, rewind), wasm))
 }
 
-/// Everything that [`validate`] would refuse a module for, as far as it can be told at once.
+/// Returns every fault of a module that can be found at once: all bad imports and a missing entry.
 ///
-/// Where the module itself is not valid, that is all there is; otherwise every import is judged,
-/// and the entries.
+/// If the module itself is not valid, the result has only that fault.
 #[must_use]
-pub fn problems(source: &[u8], bounds: &Bounds) -> Vec<ValidateError> {
+pub fn problems(source: &[u8], bounds: &SourceLimits) -> Vec<ValidateError> {
     match read(source, bounds) {
         Ok(sections) => imports::check(&sections)
             .filter_map(Result::err)
@@ -69,10 +68,10 @@ pub fn problems(source: &[u8], bounds: &Bounds) -> Vec<ValidateError> {
     }
 }
 
-/// Reads a module that is valid by the specification and within the bounds.
-fn read<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Sections<'a>, ValidateError> {
+/// Reads a module, and checks that it is valid and within the limits.
+fn read<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Sections<'a>, ValidateError> {
     if source.len() as u64 > bounds.source_bytes_max {
-        return Err(ValidateError::Bound {
+        return Err(ValidateError::LimitExceeded {
             what: "bytes of the module",
             bound: "source_bytes_max",
             found: source.len() as u64,
@@ -80,7 +79,7 @@ fn read<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Sections<'a>, ValidateE
             offset: 0,
         });
     }
-    if let Some(found) = foreign::describe(source) {
+    if let Some(found) = file_format::describe_other(source) {
         return Err(ValidateError::NotWasm { found });
     }
     walk(source, bounds).map_err(|fault| match fault {
@@ -89,7 +88,7 @@ fn read<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Sections<'a>, ValidateE
     })
 }
 
-/// Why the walk over the module stopped: the validator's word, yet to be explained, or our own.
+/// The walk over the module failed: with an error of the validator, or with one of ours.
 enum Fault {
     Wasm(wasmparser::Error),
     Refused(ValidateError),
@@ -109,16 +108,16 @@ impl From<ValidateError> for Fault {
 
 /// Validates section by section and collects what is needed later.
 ///
-/// The bounds of a section are checked by the count it begins with, before it is validated.
-fn walk<'a>(source: &'a [u8], bounds: &Bounds) -> Result<Sections<'a>, Fault> {
+/// A section's item count is checked against the limits before the section is validated.
+fn walk<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Sections<'a>, Fault> {
     let mut parser = Parser::new(0);
     parser.set_features(proposals::enabled());
     let mut validator = Validator::new_with_features(proposals::enabled());
     let mut allocations = FuncValidatorAllocations::default();
     let mut sections = Sections::default();
     let mut rest = source;
-    // Parsing goes on as if more bytes could follow until the parser asks for them: that tells a
-    // module that is cut off from one that is wrong.
+    // Tell the parser that more bytes may follow until it asks for them: this distinguishes a
+    // truncated module from a malformed one.
     let mut at_end = false;
     loop {
         let (payload, consumed) = match parser.parse(rest, at_end) {

@@ -1,11 +1,10 @@
-//! Which WebAssembly proposals are on, and what to say of those that are off.
+//! The WebAssembly proposals that are on and off, with remedies for those that are off.
 
 use wasmparser::{Validator, WasmFeatures};
 
 use super::error::ValidateError;
 
-/// What a source may use, under the names that profiles have for it. Every proposal is chosen by
-/// name; none comes by default.
+/// Enabled proposals, under the names that profiles use. None is enabled by default.
 const ON: &[(&str, WasmFeatures)] = &[
     ("bulk-memory", WasmFeatures::BULK_MEMORY),
     ("extended-const", WasmFeatures::EXTENDED_CONST),
@@ -21,7 +20,7 @@ const ON: &[(&str, WasmFeatures)] = &[
     ("simd", WasmFeatures::SIMD),
 ];
 
-/// The same as one set.
+/// Returns the enabled proposals as one set.
 pub(super) fn enabled() -> WasmFeatures {
     ON.iter()
         .fold(WasmFeatures::empty(), |all, (_, bits)| all.union(*bits))
@@ -34,7 +33,7 @@ struct Proposal {
     remedy: &'static str,
 }
 
-/// The proposals that are off and that a toolchain might emit, the likely ones first.
+/// Proposals that are off and that a toolchain might use, likely ones first.
 const OFF: &[Proposal] = &[
     Proposal {
         name: "threads",
@@ -129,11 +128,11 @@ const OFF: &[Proposal] = &[
     },
 ];
 
-/// Turns the validator's error into ours, naming the proposal where one that is off is the cause.
+/// Converts an error of the validator, and names the proposal if one that is off is the cause.
 ///
-/// The validator marks some such errors. For the others, the source is validated again with every
-/// proposal on, and if that gets further, with each one off in turn, to see which it takes. That
-/// costs a few validations of a source that is refused anyhow and whose size is bounded.
+/// The validator marks some such errors. For others, the source is validated again with every
+/// proposal on; if that gets further, each one is turned off in turn to find the cause. This costs
+/// a few validations of a source that is refused anyway and whose size is limited.
 pub(super) fn explain(source: &[u8], error: &wasmparser::Error) -> ValidateError {
     let offset = error.offset() as u64;
     let message = error.message().replace('\n', " ");
@@ -164,7 +163,7 @@ fn search(source: &[u8], offset: usize) -> Option<&'static Proposal> {
         .find(|proposal| !gets_past(source, everything.difference(proposal.bits), offset))
 }
 
-/// Whether the source is valid up to `offset` and a little further under these features.
+/// Returns true if the source is valid beyond `offset` with these features.
 fn gets_past(source: &[u8], features: WasmFeatures, offset: usize) -> bool {
     match Validator::new_with_features(features).validate_all(source) {
         Ok(_) => true,

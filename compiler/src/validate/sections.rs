@@ -1,4 +1,4 @@
-//! What the walk over a module collects, and the bounds of each section.
+//! Collects the sections of a module and checks the limits of each.
 
 use ferrite_cache::{
     EntryInfo, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Rewind, Signature,
@@ -11,12 +11,12 @@ use wasmparser::{
 
 use super::Fault;
 use super::error::ValidateError;
-use crate::bounds::Bounds;
+use crate::limits::SourceLimits;
 
-/// Bytes of the module's own name that are kept at most.
+/// Most bytes of the module's name that are kept.
 const NAME_BYTES_MAX: usize = 128;
 
-/// What later checks and the module's description need.
+/// The parts of a module that later checks and the description need.
 #[derive(Default)]
 pub(super) struct Sections<'a> {
     types: Vec<Signature>,
@@ -34,7 +34,7 @@ pub(super) struct Sections<'a> {
     name: Option<String>,
 }
 
-/// A count that a section begins with, to be held against a bound.
+/// A count of a section, to compare with a limit.
 struct Count {
     what: &'static str,
     bound: &'static str,
@@ -55,7 +55,7 @@ impl Count {
         if found <= max {
             return Ok(());
         }
-        Err(ValidateError::Bound {
+        Err(ValidateError::LimitExceeded {
             what,
             bound,
             found,
@@ -65,7 +65,7 @@ impl Count {
     }
 }
 
-/// Checks the count of a section against the field of the bounds with that name.
+/// Compares a count of a section with the limit of this field name.
 macro_rules! check_count {
     ($bounds:ident.$bound:ident, $what:literal, $found:expr, $offset:expr) => {
         Count {
@@ -80,14 +80,18 @@ macro_rules! check_count {
 }
 
 impl<'a> Sections<'a> {
-    /// Holds a section against its bounds, before anything in it is validated or kept.
-    pub(super) fn check_bounds(&self, payload: &Payload<'a>, bounds: &Bounds) -> Result<(), Fault> {
+    /// Checks the limits of a section before it is validated or kept.
+    pub(super) fn check_bounds(
+        &self,
+        payload: &Payload<'a>,
+        bounds: &SourceLimits,
+    ) -> Result<(), Fault> {
         match payload {
             Payload::TypeSection(types) => {
                 let offset = types.range().start;
                 check_count!(bounds.types_max, "types", types.count(), offset)?;
                 for ty in types.clone().into_iter_err_on_gc_types() {
-                    // A type of another proposal is the validator's to refuse.
+                    // The validator will refuse a type of another proposal.
                     let Ok(ty) = ty else { break };
                     let longest = ty.params().len().max(ty.results().len()) as u64;
                     check_count!(
@@ -101,7 +105,7 @@ impl<'a> Sections<'a> {
             Payload::ImportSection(imports) => {
                 let offset = imports.range().start;
                 check_count!(bounds.imports_max, "imports", imports.count(), offset)?;
-                // The names cannot be longer than the section.
+                // The section's length bounds that of its names.
                 let bytes = imports.range().len() as u64;
                 check_count!(bounds.names_bytes_max, "bytes of imports", bytes, offset)?;
             }
@@ -182,13 +186,13 @@ impl<'a> Sections<'a> {
                     offset
                 )?;
             }
-            // Bodies are checked one by one; the rest is a number or is not kept.
+            // Bodies are checked one by one; other sections are small or not kept.
             _ => {}
         }
         Ok(())
     }
 
-    /// Keeps what is needed of a section that is valid.
+    /// Keeps the needed parts of a valid section.
     pub(super) fn collect(&mut self, payload: Payload<'a>) -> Result<(), Fault> {
         match payload {
             Payload::TypeSection(types) => {
@@ -246,28 +250,28 @@ impl<'a> Sections<'a> {
         Ok(())
     }
 
-    /// Signature of the function with this index.
+    /// Returns the signature of the function with this index.
     pub(super) fn function(&self, index: u32) -> Option<&Signature> {
         let ty = *self.functions.get(index as usize)?;
         self.type_at(ty)
     }
 
-    /// The type with this index.
+    /// Returns the type with this index.
     pub(super) fn type_at(&self, index: u32) -> Option<&Signature> {
         self.types.get(index as usize)
     }
 
-    /// Whether the function with this index is imported.
+    /// Returns true if the function with this index is imported.
     pub(super) fn is_imported(&self, index: u32) -> bool {
         (index as usize) < self.functions_imported
     }
 
-    /// The export with this name.
+    /// Returns the export with this name.
     pub(super) fn export(&self, name: &str) -> Option<&(u64, Export<'a>)> {
         self.exports.iter().find(|(_, export)| export.name == name)
     }
 
-    /// The module's description.
+    /// Returns the description of the module.
     pub(super) fn into_info(
         self,
         imports: Vec<ImportInfo>,
@@ -337,9 +341,9 @@ fn value_type(ty: ValType) -> Option<ValueType> {
     })
 }
 
-/// The module's own name, if this is the name section and says it.
+/// Returns the module's name if this is a name section that has it.
 ///
-/// Custom sections carry no meaning, so one that is malformed is passed over.
+/// A malformed custom section is ignored: custom sections do not affect validity.
 fn module_name(custom: &CustomSectionReader<'_>) -> Option<String> {
     let KnownCustom::Name(names) = custom.as_known() else {
         return None;

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use ferrite_cache::{Digest, ExportKind, ModuleInfo, Profile, Rewind, RewindPlan};
-use ferrite_compiler::{Bounds, Compiler};
+use ferrite_compiler::{Compiler, SourceLimits};
 
 #[test]
 fn every_good_source_is_described_and_compiled() {
-    let compiler = Compiler::new(&Profile::native(), Bounds::default()).expect("this machine");
+    let compiler =
+        Compiler::new(&Profile::native(), SourceLimits::default()).expect("this machine");
     crate::golden::check_folder("accepted", |source| {
         let compiled = match compiler.compile(source) {
             Ok(compiled) => compiled,

@@ -7,7 +7,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use ferrite_cache::Profile;
-use ferrite_cache::handoff::{Answer, AnswerBounds, Job, read_answer, write_job};
+use ferrite_cache::worker_protocol::{
+    CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
+};
 use wasm_encoder::{
     BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, InstructionSink,
     Module, TypeSection, ValType,
@@ -120,12 +122,16 @@ fn nested(depth: u32) -> Function {
 }
 
 /// How a worker with so much address space ended with this module.
-fn compile(source: &[u8], address_space: u64) -> Result<Answer, String> {
+fn compile(source: &[u8], address_space: u64) -> Result<CompileResponse, String> {
     compile_within(source, address_space, 60)
 }
 
 /// The same with so many seconds of processor time.
-fn compile_within(source: &[u8], address_space: u64, seconds: u64) -> Result<Answer, String> {
+fn compile_within(
+    source: &[u8],
+    address_space: u64,
+    seconds: u64,
+) -> Result<CompileResponse, String> {
     let mut child = Command::new(probe())
         .arg(address_space.to_string())
         .arg(seconds.to_string())
@@ -134,20 +140,20 @@ fn compile_within(source: &[u8], address_space: u64, seconds: u64) -> Result<Ans
         .stderr(Stdio::piped())
         .spawn()
         .expect("the probe is built with the tests");
-    let job = Job {
+    let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Borrowed(source),
     };
     let mut input = child.stdin.take().expect("it was piped");
     // A worker that died takes no more; how it ended tells why.
-    let _ = write_job(&mut input, &job).and_then(|()| Ok(input.flush()?));
+    let _ = write_request(&mut input, &job).and_then(|()| Ok(input.flush()?));
     drop(input);
-    let bounds = AnswerBounds {
+    let bounds = ResponseLimits {
         source_bytes_max: 64 << 20,
         artifact_bytes_max: 512 << 20,
     };
     let mut output = child.stdout.take().expect("it was piped");
-    let answer = read_answer(&mut output, &bounds);
+    let answer = read_response(&mut output, &bounds);
     let ended = child.wait_with_output().expect("it ends");
     answer.map_err(|error| {
         let said = String::from_utf8_lossy(&ended.stderr);
@@ -185,13 +191,13 @@ fn bombs_end_as_code_or_as_a_refusal_that_names_the_bound() {
         ),
     ] {
         match (compile(&source, ADDRESS_SPACE), expected) {
-            (Ok(Answer::Compiled { .. }), None) => {}
-            (Ok(Answer::Refused(refusal)), Some(code)) => {
+            (Ok(CompileResponse::Compiled { .. }), None) => {}
+            (Ok(CompileResponse::Refused(refusal)), Some(code)) => {
                 assert_eq!(refusal.code, code, "{what}: {}", refusal.message);
                 assert!(!refusal.message.is_empty(), "{what}");
             }
-            (Ok(Answer::Compiled { .. }), Some(_)) => panic!("{what} was compiled"),
-            (Ok(Answer::Refused(refusal)), None) => panic!("{what}: {}", refusal.message),
+            (Ok(CompileResponse::Compiled { .. }), Some(_)) => panic!("{what} was compiled"),
+            (Ok(CompileResponse::Refused(refusal)), None) => panic!("{what}: {}", refusal.message),
             (Err(how), _) => panic!("{what}: the worker died: {how}"),
         }
     }
@@ -203,9 +209,9 @@ fn bombs_end_as_code_or_as_a_refusal_that_names_the_bound() {
 fn a_bomb_that_wants_more_time_than_there_is_ends_the_worker_alone() {
     match compile_within(&module(0, [nested(4_000)]), ADDRESS_SPACE, 1) {
         Err(how) => assert!(how.contains("SIGKILL") || how.contains("SIGXCPU"), "{how}"),
-        Ok(Answer::Refused(refusal)) => assert!(!refusal.message.is_empty()),
+        Ok(CompileResponse::Refused(refusal)) => assert!(!refusal.message.is_empty()),
         // A machine that is fast enough.
-        Ok(Answer::Compiled { .. }) => {}
+        Ok(CompileResponse::Compiled { .. }) => {}
     }
 }
 
@@ -216,7 +222,7 @@ fn a_bomb_that_wants_more_memory_than_there_is_ends_the_worker_alone() {
     let ended = compile(&source, 96 << 20);
     match ended {
         Err(how) => assert!(how.contains("signal") || how.contains("exit"), "{how}"),
-        Ok(Answer::Refused(refusal)) => assert!(!refusal.message.is_empty()),
-        Ok(Answer::Compiled { .. }) => panic!("it fits into less memory than it needs"),
+        Ok(CompileResponse::Refused(refusal)) => assert!(!refusal.message.is_empty()),
+        Ok(CompileResponse::Compiled { .. }) => panic!("it fits into less memory than it needs"),
     }
 }

@@ -1,6 +1,6 @@
 //! Each bound holds: a source at the bound is accepted, one past it is refused by its name.
 
-use ferrite_compiler::{Bounds, CompileError, Compiler, ValidateError, to_wasm, validate};
+use ferrite_compiler::{CompileError, Compiler, SourceLimits, ValidateError, to_wasm, validate};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, ElementSection, Elements, EntityType, ExportKind,
     ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection,
@@ -129,12 +129,12 @@ fn body(shape: Shape) -> Function {
     body
 }
 
-fn check(bound: &str, bounds: &Bounds, within: Shape, beyond: Shape) {
+fn check(bound: &str, bounds: &SourceLimits, within: Shape, beyond: Shape) {
     if let Err(error) = validate(&build(within), bounds) {
         panic!("{bound}: a module within it was refused: {error}");
     }
     match validate(&build(beyond), bounds) {
-        Err(ValidateError::Bound { bound: found, .. }) => assert_eq!(found, bound),
+        Err(ValidateError::LimitExceeded { bound: found, .. }) => assert_eq!(found, bound),
         Err(error) => panic!("{bound}: {error}"),
         Ok(_) => panic!("{bound}: a module beyond it was accepted"),
     }
@@ -142,7 +142,7 @@ fn check(bound: &str, bounds: &Bounds, within: Shape, beyond: Shape) {
 
 #[test]
 fn every_bound_holds_at_its_edge() {
-    let bounds = Bounds {
+    let bounds = SourceLimits {
         source_bytes_max: 1 << 20,
         text_bytes_max: 1 << 20,
         types_max: 7,
@@ -295,13 +295,13 @@ fn names_are_bounded_together() {
     };
     let wasm = build(shape);
     let refused = |names_bytes_max| {
-        let bounds = Bounds {
+        let bounds = SourceLimits {
             names_bytes_max,
-            ..Bounds::default()
+            ..SourceLimits::default()
         };
         match validate(&wasm, &bounds) {
             Ok(_) => None,
-            Err(ValidateError::Bound { bound, what, .. }) => {
+            Err(ValidateError::LimitExceeded { bound, what, .. }) => {
                 assert_eq!(bound, "names_bytes_max");
                 Some(what)
             }
@@ -315,8 +315,8 @@ fn names_are_bounded_together() {
 
 #[test]
 fn a_source_of_100_megabytes_is_refused_before_it_is_read() {
-    let compiler =
-        Compiler::new(&ferrite_cache::Profile::native(), Bounds::default()).expect("this machine");
+    let compiler = Compiler::new(&ferrite_cache::Profile::native(), SourceLimits::default())
+        .expect("this machine");
     let mut source = vec![0; 100_000_000];
     source[..8].copy_from_slice(b"\0asm\x01\0\0\0");
     let error = compiler.compile(&source).expect_err("too large");
@@ -335,9 +335,9 @@ fn a_source_of_100_megabytes_is_refused_before_it_is_read() {
 
 #[test]
 fn text_is_bounded_by_itself() {
-    let bounds = Bounds {
+    let bounds = SourceLimits {
         text_bytes_max: 8,
-        ..Bounds::default()
+        ..SourceLimits::default()
     };
     assert!(to_wasm(b"(module)", &bounds).is_ok());
     assert!(to_wasm(b"(module )", &bounds).is_err());
@@ -346,9 +346,9 @@ fn text_is_bounded_by_itself() {
 /// A function as deep as the bounds allow does not overflow the stack of the compiler.
 #[test]
 fn the_deepest_function_compiles() {
-    let compiler =
-        Compiler::new(&ferrite_cache::Profile::native(), Bounds::default()).expect("this machine");
-    let bounds = Bounds::default();
+    let compiler = Compiler::new(&ferrite_cache::Profile::native(), SourceLimits::default())
+        .expect("this machine");
+    let bounds = SourceLimits::default();
     let source = build(Shape {
         nesting: bounds.function_nesting_max,
         targets: bounds.br_table_targets_max,
@@ -379,8 +379,8 @@ fn what_does_not_fit_a_manifest_is_refused() {
         .section(&functions)
         .section(&exports)
         .section(&code);
-    let compiler =
-        Compiler::new(&ferrite_cache::Profile::native(), Bounds::default()).expect("this machine");
+    let compiler = Compiler::new(&ferrite_cache::Profile::native(), SourceLimits::default())
+        .expect("this machine");
     let error = compiler.compile(&module.finish()).expect_err("too much");
     assert_eq!(error.code(), "LIMIT", "{error}");
 }

@@ -1,9 +1,9 @@
 //! The counting pass: that it counts every way through a function, and changes nothing else.
 
-use ferrite_cache::{DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, DepthPlan};
-use ferrite_compiler::depth::{Counted, DepthError, count};
+use ferrite_cache::{DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan};
+use ferrite_compiler::depth::{DepthError, Instrumented, instrument};
 use ferrite_compiler::rewrite::rewrite;
-use ferrite_compiler::{Bounds, validate};
+use ferrite_compiler::{SourceLimits, validate};
 use wasmparser::{Parser, Payload, Validator};
 use wasmtime::{Engine, Instance, Module, Store, Trap, Val, WasmBacktrace};
 
@@ -16,9 +16,9 @@ fn wasm(text: &str) -> Vec<u8> {
 /// The module as it is compiled without the pass, and with it.
 fn both(text: &str) -> (Vec<u8>, Vec<u8>, DepthPlan) {
     let source = wasm(text);
-    let info = validate(&source, &Bounds::default()).expect(VALID);
+    let info = validate(&source, &SourceLimits::default()).expect(VALID);
     let plain = rewrite(&source).expect(VALID).wasm.into_owned();
-    let Counted { wasm, plan } = count(&plain, &info).expect("it can be counted");
+    let Instrumented { wasm, plan } = instrument(&plain, &info).expect("it can be counted");
     Validator::new()
         .validate_all(&wasm)
         .unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -49,7 +49,7 @@ impl Running {
 
     fn left(&mut self) -> wasmtime::Global {
         self.instance
-            .get_global(&mut self.store, DEPTH_LEFT_EXPORT)
+            .get_global(&mut self.store, DEPTH_REMAINING_EXPORT)
             .expect("the pass exports it")
     }
 
@@ -290,7 +290,7 @@ fn a_trap_leads_back_to_its_place() {
         let expected = trap_offset(&plain, entry, 0, false);
         let found = trap_offset(&counting, entry, 0, true);
         assert_ne!(found, expected, "{entry}");
-        assert_eq!(plan.moves.before(found), expected, "{entry}");
+        assert_eq!(plan.moves.original_offset(found), expected, "{entry}");
     }
     assert!(plan.moves.len() < 200 * 4 * 3, "{}", plan.moves.len());
 }
@@ -308,8 +308,8 @@ fn names_and_sections_of_others_stay() {
         },
         &mut source,
     );
-    let info = validate(&source, &Bounds::default()).expect(VALID);
-    let counted = count(&source, &info).expect("it can be counted");
+    let info = validate(&source, &SourceLimits::default()).expect(VALID);
+    let counted = instrument(&source, &info).expect("it can be counted");
     let custom = |wasm: &[u8]| -> Vec<(String, Vec<u8>)> {
         Parser::new(0)
             .parse_all(wasm)
@@ -327,12 +327,12 @@ fn names_and_sections_of_others_stay() {
 
 #[test]
 fn names_that_the_pass_needs_are_refused() {
-    for name in [DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT] {
+    for name in [DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT] {
         let source = wasm(&format!(
             r#"(module (func (export "{name}")) (func (export "run")))"#
         ));
-        let info = validate(&source, &Bounds::default()).expect(VALID);
-        let error = count(&source, &info).expect_err("reserved");
+        let info = validate(&source, &SourceLimits::default()).expect(VALID);
+        let error = instrument(&source, &info).expect_err("reserved");
         assert!(matches!(error, DepthError::Reserved { .. }), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }

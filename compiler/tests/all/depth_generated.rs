@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 
-use ferrite_cache::DEPTH_LEFT_EXPORT;
-use ferrite_compiler::depth::count;
-use ferrite_compiler::{Bounds, validate};
+use ferrite_cache::DEPTH_REMAINING_EXPORT;
+use ferrite_compiler::depth::instrument;
+use ferrite_compiler::{SourceLimits, validate};
 use wasmtime::{Caller, Config, Engine, Linker, Module, Store, Val, WasmBacktrace};
 
 use crate::VALID;
@@ -165,7 +165,7 @@ fn run(engine: &Engine, module: &Module, entry: &str, n: i32, allowed: Option<i3
     let instance = linker
         .instantiate(&mut store, module)
         .expect("it instantiates");
-    let left = instance.get_global(&mut store, DEPTH_LEFT_EXPORT);
+    let left = instance.get_global(&mut store, DEPTH_REMAINING_EXPORT);
     if let (Some(left), Some(allowed)) = (left, allowed) {
         left.set(&mut store, Val::I32(allowed)).expect("mutable");
     }
@@ -197,8 +197,8 @@ fn generated_functions_nest_as_deep_as_their_frames_say() {
     for seed in 1..=60 {
         let text = Writer::module(seed);
         let source = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let info = validate(&source, &Bounds::default()).expect(VALID);
-        let counted = count(&source, &info).expect("it can be counted");
+        let info = validate(&source, &SourceLimits::default()).expect(VALID);
+        let counted = instrument(&source, &info).expect("it can be counted");
         let plain = Module::new(&engine, &source).expect("it compiles");
         let counting =
             Module::new(&engine, &counted.wasm).unwrap_or_else(|error| panic!("{error}\n{text}"));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use ferrite_cache::{Baseline, Profile, Target};
-use ferrite_compiler::{Bounds, Compiler};
+use ferrite_compiler::{Compiler, SourceLimits};
 
 /// Enough functions that several threads compile them, in whatever order they come to.
 fn many_functions() -> Vec<u8> {
@@ -39,7 +39,7 @@ fn two_engines_give_the_same_bytes_for_every_profile() {
     let source = many_functions();
     for profile in profiles() {
         let compile = || {
-            Compiler::new(&profile, Bounds::default())
+            Compiler::new(&profile, SourceLimits::default())
                 .and_then(|compiler| compiler.compile(&source))
                 .expect(crate::VALID)
         };
@@ -54,7 +54,7 @@ fn profiles_give_different_bytes() {
     let source = many_functions();
     let artifact = |baseline| {
         let profile = Profile::new(Target::X86_64Linux, baseline).expect("a pair that exists");
-        Compiler::new(&profile, Bounds::default())
+        Compiler::new(&profile, SourceLimits::default())
             .and_then(|compiler| compiler.compile(&source))
             .expect(crate::VALID)
             .artifact
@@ -66,12 +66,13 @@ fn profiles_give_different_bytes() {
 #[test]
 fn two_processes_give_the_same_bytes() {
     let source = many_functions();
-    let compiled = Compiler::new(&Profile::native(), Bounds::default())
+    let compiled = Compiler::new(&Profile::native(), SourceLimits::default())
         .and_then(|compiler| compiler.compile(&source))
         .expect(crate::VALID);
     for _ in 0..2 {
         let answer = crate::worker::in_a_process(&Profile::native(), &source);
-        let ferrite_cache::handoff::Answer::Compiled { artifact, .. } = answer else {
+        let ferrite_cache::worker_protocol::CompileResponse::Compiled { artifact, .. } = answer
+        else {
             panic!("{answer:?}");
         };
         assert!(artifact == compiled.artifact);
@@ -82,7 +83,8 @@ fn two_processes_give_the_same_bytes() {
 #[test]
 fn text_is_compiled_as_the_module_that_it_stands_for() {
     let text = "(module (func (export \"run\")))";
-    let compiler = Compiler::new(&Profile::native(), Bounds::default()).expect("this machine");
+    let compiler =
+        Compiler::new(&Profile::native(), SourceLimits::default()).expect("this machine");
     let from_text = compiler.compile(text.as_bytes()).expect(crate::VALID);
     let wasm = wat::parse_str(text).expect(crate::VALID);
     let from_wasm = compiler.compile(&wasm).expect(crate::VALID);

@@ -2,7 +2,7 @@
 
 use ferrite_cache::{Digest, Profile};
 use ferrite_compiler::preinit::preinit;
-use ferrite_compiler::{Bounds, Compiled, Compiler, Preinit, PreinitChoice};
+use ferrite_compiler::{Compiled, Compiler, Preinit, PreinitChoice, SourceLimits};
 use wasmtime::{Engine, Instance, Module, Store, Val};
 
 fn wasm(text: &str) -> Vec<u8> {
@@ -16,7 +16,7 @@ fn preinitialised(text: &str) -> Vec<u8> {
 }
 
 fn compile(text: &str, choice: PreinitChoice) -> Compiled {
-    Compiler::new(&Profile::native(), Bounds::default())
+    Compiler::new(&Profile::native(), SourceLimits::default())
         .expect("this machine")
         .with_preinit(choice)
         .compile(text.as_bytes())

@@ -1,11 +1,12 @@
 //! Sources that are refused, and what is said of them.
 
 use ferrite_cache::Profile;
-use ferrite_compiler::{Bounds, Compiler, ValidateError};
+use ferrite_compiler::{Compiler, SourceLimits, ValidateError};
 
 #[test]
 fn every_bad_source_gets_its_message() {
-    let compiler = Compiler::new(&Profile::native(), Bounds::default()).expect("this machine");
+    let compiler =
+        Compiler::new(&Profile::native(), SourceLimits::default()).expect("this machine");
     crate::golden::check_folder("refused", |source| match compiler.compile(source) {
         Ok(_) => "accepted\n".to_owned(),
         Err(error) => match error.offset() {
@@ -25,7 +26,7 @@ fn every_bad_import_is_reported_at_once() {
             (import "ferrite" "get" (func)))"#,
     )
     .expect(crate::VALID);
-    let problems: Vec<String> = ferrite_compiler::problems(&source, &Bounds::default())
+    let problems: Vec<String> = ferrite_compiler::problems(&source, &SourceLimits::default())
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -44,7 +45,7 @@ fn every_bad_import_is_reported_at_once() {
 /// A prefix of a module is accepted only where it is a module itself, between two sections.
 #[test]
 fn every_truncation_is_refused() {
-    let bounds = Bounds::default();
+    let bounds = SourceLimits::default();
     let whole = wat::parse_str(include_str!("../accepted/every-proposal-that-is-on.wat"))
         .expect(crate::VALID);
     let mut cut_off = 0;
@@ -70,7 +71,7 @@ fn no_changed_byte_panics() {
         for change in [0x01, 0x40, 0x80, 0xff] {
             let mut changed = whole.clone();
             changed[at] ^= change;
-            let _ = ferrite_compiler::validate(&changed, &Bounds::default());
+            let _ = ferrite_compiler::validate(&changed, &SourceLimits::default());
         }
     }
 }

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::io::{Cursor, Read, Write};
 use std::process::{Command, Stdio};
 
-use ferrite_cache::handoff::{Answer, AnswerBounds, Job, read_answer, write_job};
+use ferrite_cache::worker_protocol::{
+    CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
+};
 use ferrite_cache::{Digest, Profile};
-use ferrite_compiler::{Bounds, worker};
+use ferrite_compiler::{SourceLimits, worker};
 
-const ANSWER_BOUNDS: AnswerBounds = AnswerBounds {
+const ANSWER_BOUNDS: ResponseLimits = ResponseLimits {
     source_bytes_max: 64 << 20,
     artifact_bytes_max: 1 << 30,
 };
@@ -17,7 +19,7 @@ const ANSWER_BOUNDS: AnswerBounds = AnswerBounds {
 const WORKER: &str = "FERRITE_TEST_WORKER";
 
 /// Compiles in another process: this test program, run with only the worker's test.
-pub(crate) fn in_a_process(profile: &Profile, source: &[u8]) -> Answer {
+pub(crate) fn in_a_process(profile: &Profile, source: &[u8]) -> CompileResponse {
     let program = std::env::current_exe().expect("this program has a path");
     let mut child = Command::new(program)
         .args(["--exact", "worker::be_a_worker", "--nocapture", "--quiet"])
@@ -27,15 +29,15 @@ pub(crate) fn in_a_process(profile: &Profile, source: &[u8]) -> Answer {
         .stderr(Stdio::piped())
         .spawn()
         .expect("a process can be started");
-    let job = Job {
+    let job = CompileRequest {
         profile: profile.clone(),
         source: Cow::Borrowed(source),
     };
     let mut input = child.stdin.take().expect("it was piped");
-    write_job(&mut input, &job).expect("the worker reads");
+    write_request(&mut input, &job).expect("the worker reads");
     drop(input);
     let mut output = child.stderr.take().expect("it was piped");
-    let answer = read_answer(&mut output, &ANSWER_BOUNDS).expect("the worker answers");
+    let answer = read_response(&mut output, &ANSWER_BOUNDS).expect("the worker answers");
     child.wait().expect("the worker ends");
     answer
 }
@@ -47,30 +49,31 @@ pub(crate) fn in_a_process(profile: &Profile, source: &[u8]) -> Answer {
 fn be_a_worker() {
     if std::env::var_os(WORKER).is_some() {
         let (mut input, mut output) = (std::io::stdin(), std::io::stderr());
-        worker::serve(&mut input, &mut output, &Bounds::default()).expect("the parent is there");
+        worker::serve(&mut input, &mut output, &SourceLimits::default())
+            .expect("the parent is there");
     }
 }
 
-fn serve(source: &[u8], bounds: &Bounds) -> Answer {
-    let job = Job {
+fn serve(source: &[u8], bounds: &SourceLimits) -> CompileResponse {
+    let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Borrowed(source),
     };
     let mut input = Vec::new();
-    write_job(&mut input, &job).expect("memory takes everything");
+    write_request(&mut input, &job).expect("memory takes everything");
     let mut output = Vec::new();
     worker::serve(&mut input.as_slice(), &mut output, bounds).expect("memory takes everything");
-    read_answer(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer")
+    read_response(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer")
 }
 
 #[test]
 fn text_is_compiled_and_its_module_comes_along() {
     let text = "(module (func (export \"run\")))";
-    let Answer::Compiled {
+    let CompileResponse::Compiled {
         manifest,
         source,
         artifact,
-    } = serve(text.as_bytes(), &Bounds::default())
+    } = serve(text.as_bytes(), &SourceLimits::default())
     else {
         panic!("{}", crate::VALID);
     };
@@ -81,7 +84,9 @@ fn text_is_compiled_and_its_module_comes_along() {
 
 #[test]
 fn a_bad_source_is_refused_with_its_offset() {
-    let Answer::Refused(refusal) = serve(b"\0asm\x01\0\0\0\x0e\x01\0", &Bounds::default()) else {
+    let CompileResponse::Refused(refusal) =
+        serve(b"\0asm\x01\0\0\0\x0e\x01\0", &SourceLimits::default())
+    else {
         panic!("it was compiled");
     };
     assert_eq!(refusal.code, "INVALID");
@@ -90,20 +95,20 @@ fn a_bad_source_is_refused_with_its_offset() {
 
 #[test]
 fn a_source_beyond_the_bounds_is_refused_and_read_to_its_end() {
-    let bounds = Bounds {
+    let bounds = SourceLimits {
         source_bytes_max: 1_000,
-        ..Bounds::default()
+        ..SourceLimits::default()
     };
-    let job = Job {
+    let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Owned(vec![0; 100_000]),
     };
     let mut input = Vec::new();
-    write_job(&mut input, &job).expect("memory takes everything");
+    write_request(&mut input, &job).expect("memory takes everything");
     let (mut input, mut output) = (Cursor::new(input), Vec::new());
     worker::serve(&mut input, &mut output, &bounds).expect("memory takes everything");
-    let answer = read_answer(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer");
-    let Answer::Refused(refusal) = answer else {
+    let answer = read_response(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer");
+    let CompileResponse::Refused(refusal) = answer else {
         panic!("it was compiled");
     };
     assert_eq!(refusal.code, "LIMIT");
@@ -117,10 +122,10 @@ fn a_source_beyond_the_bounds_is_refused_and_read_to_its_end() {
 fn a_parent_that_says_nothing_sensible_is_answered_and_reported() {
     for input in [&b""[..], b"FERRJOB\x01", b"GET / HTTP/1.1\r\n\r\n"] {
         let mut output = Vec::new();
-        let served = worker::serve(&mut &*input, &mut output, &Bounds::default());
-        assert!(matches!(served, Err(worker::WorkerError::Job(_))));
-        let answer = read_answer(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer");
-        assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+        let served = worker::serve(&mut &*input, &mut output, &SourceLimits::default());
+        assert!(matches!(served, Err(worker::WorkerError::Request(_))));
+        let answer = read_response(&mut output.as_slice(), &ANSWER_BOUNDS).expect("a whole answer");
+        assert!(matches!(answer, CompileResponse::Refused(_)), "{answer:?}");
     }
 }
 
@@ -139,12 +144,12 @@ impl Write for Gone {
 
 #[test]
 fn an_answer_that_nobody_takes_is_reported() {
-    let job = Job {
+    let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Borrowed(b"(module)"),
     };
     let mut input = Vec::new();
-    write_job(&mut input, &job).expect("memory takes everything");
-    let served = worker::serve(&mut input.as_slice(), &mut Gone, &Bounds::default());
-    assert!(matches!(served, Err(worker::WorkerError::Answer(_))));
+    write_request(&mut input, &job).expect("memory takes everything");
+    let served = worker::serve(&mut input.as_slice(), &mut Gone, &SourceLimits::default());
+    assert!(matches!(served, Err(worker::WorkerError::Response(_))));
 }

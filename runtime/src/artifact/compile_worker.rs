@@ -11,7 +11,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ferrite_cache::Profile;
-use ferrite_cache::handoff::{Answer, AnswerBounds, Job, read_answer, write_job};
+use ferrite_cache::worker_protocol::{
+    CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
+};
 
 use crate::chain::chain;
 use crate::error::{CallError, Code};
@@ -114,7 +116,7 @@ pub fn compile(
     options: &WorkerOptions,
     profile: &Profile,
     source: &[u8],
-) -> Result<Answer, WorkerError> {
+) -> Result<CompileResponse, WorkerError> {
     let mut command = Command::new(find(options.program.as_deref())?);
     command.arg("worker");
     compile_by(command, options, profile, source)
@@ -125,8 +127,8 @@ fn compile_by(
     options: &WorkerOptions,
     profile: &Profile,
     source: &[u8],
-) -> Result<Answer, WorkerError> {
-    let job = Job {
+) -> Result<CompileResponse, WorkerError> {
+    let job = CompileRequest {
         profile: profile.clone(),
         source: source.into(),
     };
@@ -142,7 +144,7 @@ fn compile_by(
             problem,
         })?;
     let answer = converse(Reaped(child), &job, options)?;
-    if let Answer::Refused(refusal) = answer {
+    if let CompileResponse::Refused(refusal) = answer {
         return Err(WorkerError::Refused {
             code: match refusal.code.as_str() {
                 "INVALID" => Code::Invalid,
@@ -211,10 +213,10 @@ impl Drop for Reaped {
 /// Writes the job, reads the answer, and ends the worker if that takes too long.
 fn converse(
     mut child: Reaped,
-    job: &Job<'_>,
+    job: &CompileRequest<'_>,
     options: &WorkerOptions,
-) -> Result<Answer, WorkerError> {
-    let bounds = AnswerBounds {
+) -> Result<CompileResponse, WorkerError> {
+    let bounds = ResponseLimits {
         source_bytes_max: options.source_bytes_max,
         artifact_bytes_max: options.artifact_bytes_max,
     };
@@ -239,9 +241,9 @@ fn converse(
             timed_out
         });
         // A worker that died takes no job; its status and its words then tell why.
-        let writer = scope.spawn(move || write_job(&mut input, job));
+        let writer = scope.spawn(move || write_request(&mut input, job));
         let listener = scope.spawn(move || read_some(errors));
-        let answer = read_answer(&mut output, &bounds);
+        let answer = read_response(&mut output, &bounds);
         // It has nothing more to say. A worker that died keeps its own status.
         let _ = child.0.kill();
         drop(output);

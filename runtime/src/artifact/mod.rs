@@ -13,8 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ferrite_cache::bundle::KeyId;
-use ferrite_cache::handoff::Answer;
-use ferrite_cache::{Cache, Digest, KeyLock, Manifest, Profile, VerifiedArtifact};
+use ferrite_cache::worker_protocol::CompileResponse;
+use ferrite_cache::{
+    Cache, CacheError, CompiledModule, Digest, Manifest, Origin, Profile, VerifiedArtifact,
+};
 use parking_lot::{Condvar, Mutex};
 
 pub use stack_depth_need::Depth;
@@ -167,7 +169,7 @@ impl Acquire {
         }
         let profile = self.candidates(depth).first()?;
         let cache = self.cache.as_ref()?;
-        let artifact = cache.lookup_at_once(digest, profile, AT_ONCE_BYTES_MAX)?;
+        let artifact = cache.lookup_nonblocking(digest, profile, AT_ONCE_BYTES_MAX)?;
         if artifact.manifest().signed_by.is_some_and(revoked) {
             return None;
         }
@@ -309,30 +311,50 @@ impl Acquire {
     ) -> Result<Acquired, CallError> {
         let candidates = self.candidates(depth);
         let profile = &candidates[0];
-        let _lock = match digest {
-            Some(digest) => {
-                let lock = self.lock(digest, profile);
-                // Whoever held the lock may have compiled the same.
-                if lock.is_some()
-                    && let Some(found) = self.lookup_among(digest, candidates)
-                {
-                    return Ok(found);
-                }
-                lock
+        let compile = || self.run_worker(digest, source, signed_by, profile);
+        let (artifact, origin) = match (&self.cache, digest) {
+            (Some(cache), Some(digest)) => cache.get_or_compile_with(
+                digest,
+                profile,
+                || {
+                    let found = self.lookup_among(digest, candidates);
+                    Ok(found.map(|found| found.artifact))
+                },
+                |error| self.go_on_without_cache(error),
+                compile,
+            )?,
+            _ => {
+                let compiled = compile()?;
+                let published =
+                    self.publish(compiled.manifest, &compiled.source, &compiled.artifact)?;
+                (published, Origin::Compiled)
             }
-            None => None,
         };
+        Ok(Acquired {
+            artifact,
+            from_cache: origin == Origin::Cache,
+        })
+    }
+
+    /// Has the worker compile a module, or its text when `digest` is not known.
+    fn run_worker(
+        &self,
+        digest: Option<&Digest>,
+        source: &[u8],
+        signed_by: Option<KeyId>,
+        profile: &Profile,
+    ) -> Result<CompiledModule, CallError> {
         let answer = {
             let _turn = self.compiling.wait();
             let started = Instant::now();
             let answer = compile_worker::compile(&self.worker, profile, source);
-            let done = matches!(answer, Ok(Answer::Compiled { .. }));
+            let done = matches!(answer, Ok(CompileResponse::Compiled { .. }));
             self.stats.count_compiled(started.elapsed(), done);
             answer?
         };
-        let Answer::Compiled {
+        let CompileResponse::Compiled {
             manifest,
-            source: wasm,
+            source,
             artifact,
         } = answer
         else {
@@ -352,19 +374,11 @@ impl Acquire {
             signed_by,
             ..*manifest
         };
-        let artifact = self.publish(manifest, &wasm, &artifact)?;
-        Ok(Acquired {
+        Ok(CompiledModule {
+            source,
+            manifest,
             artifact,
-            from_cache: false,
         })
-    }
-
-    fn lock(&self, digest: &Digest, profile: &Profile) -> Option<KeyLock> {
-        let cache = self.cache.as_ref()?;
-        cache
-            .lock(digest, profile)
-            .inspect_err(|error| self.warn("cannot be locked", &chain(error)))
-            .ok()
     }
 
     /// Puts what was compiled into the cache; where that fails, it is used from memory.
@@ -374,17 +388,29 @@ impl Acquire {
         wasm: &[u8],
         artifact: &[u8],
     ) -> Result<VerifiedArtifact, CallError> {
-        if let Some(cache) = &self.cache {
-            match cache.publish_with_source(wasm, &manifest, artifact) {
-                Ok(published) => return Ok(published),
-                Err(error) if error.is_storage() => {
-                    self.warn("cannot be written", &chain(&error));
-                }
-                Err(error) => return Err(CallError::new(Code::NoArtifact, chain(&error))),
-            }
+        match &self.cache {
+            Some(cache) => cache
+                .publish_or_keep(manifest, wasm, artifact, |error| {
+                    self.go_on_without_cache(error)
+                })
+                .map(|(artifact, _)| artifact),
+            None => VerifiedArtifact::in_memory(manifest, artifact)
+                .map_err(|error| CacheError::from(error).into()),
         }
-        VerifiedArtifact::in_memory(manifest, artifact)
-            .map_err(|error| CallError::new(Code::NoArtifact, chain(&error)))
+    }
+
+    /// Warns about a disk that fails, so that the load goes on from memory; any other error of the
+    /// cache fails the load.
+    fn go_on_without_cache(&self, error: CacheError) -> Result<(), CallError> {
+        if !error.is_storage() {
+            return Err(error.into());
+        }
+        let what = match error {
+            CacheError::Lock(_) => "cannot be locked",
+            _ => "cannot be written",
+        };
+        self.warn(what, &chain(&error));
+        Ok(())
     }
 
     /// Says once what is wrong with the cache: every later load would only repeat it.
@@ -395,6 +421,12 @@ impl Acquire {
                 "the cache {what}; functions are compiled and kept in memory, and will be compiled again after a restart"
             );
         }
+    }
+}
+
+impl From<CacheError> for CallError {
+    fn from(error: CacheError) -> Self {
+        Self::new(Code::NoArtifact, chain(&error))
     }
 }
 

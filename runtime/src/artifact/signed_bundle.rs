@@ -6,7 +6,7 @@
 
 use ferrite_cache::Digest;
 use ferrite_cache::bundle::{
-    BundleBounds, BundleError, BundleManifest, TrustedBundle, UncheckedBundle,
+    BundleError, BundleLimits, BundleManifest, TrustedBundle, UncheckedBundle,
 };
 
 use crate::artifact::source::{BundleReader, BundleSource};
@@ -33,7 +33,7 @@ pub(crate) fn open<'a>(
     name: &[u8],
     options: &RuntimeOptions,
 ) -> Result<Unpacked<'a>, CallError> {
-    let bounds = BundleBounds {
+    let bounds = BundleLimits {
         source_bytes_max: options.source.source_bytes_max,
         artifact_bytes_max: options.worker.artifact_bytes_max,
     };

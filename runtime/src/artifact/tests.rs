@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use ferrite_cache::handoff::{Answer, write_answer};
+use ferrite_cache::worker_protocol::{CompileResponse, write_response};
 use ferrite_cache::{Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile, Rewind};
 
 use super::{Acquire, Depth};
@@ -56,12 +56,12 @@ impl Scene {
         let scene = Self { folder };
         symlink(script, scene.worker())?;
         let mut answer = Vec::new();
-        let compiled = Answer::Compiled {
+        let compiled = CompileResponse::Compiled {
             manifest: Box::new(manifest),
             source: WASM.to_vec(),
             artifact: ARTIFACT.to_vec(),
         };
-        write_answer(&mut answer, &compiled).expect("memory takes it");
+        write_response(&mut answer, &compiled).expect("memory takes it");
         fs::write(scene.folder.path().join("worker.answer"), answer)?;
         Ok(scene)
     }

@@ -1,6 +1,6 @@
 //! A loaded module, linked and with its exports found, ready to be instantiated.
 
-use ferrite_cache::{CodeMoves, EntryKind, ModuleInfo, Rewind, RewindPlan, Signature};
+use ferrite_cache::{CodeOffsetMap, EntryKind, ModuleInfo, Rewind, RewindPlan, Signature};
 use ferrite_wasm_abi::{
     ALLOC_EXPORT, DEALLOC_EXPORT, DEFAULT_ENTRY, INITIALIZE_EXPORT, MEMORY_EXPORT,
 };
@@ -35,7 +35,7 @@ struct Rewriting {
 /// What the compiler put into a module that counts how deep its calls nest.
 struct Counting {
     exports: DepthExports,
-    moves: CodeMoves,
+    moves: CodeOffsetMap,
 }
 
 /// An exported function that can be called from outside.
@@ -187,7 +187,7 @@ impl<K: Keyspace> Prepared<K> {
     pub(crate) fn source_offset(&self, compiled: u64) -> u64 {
         // Counting came last.
         let rewritten = match &self.counting {
-            Some(counting) => counting.moves.before(compiled),
+            Some(counting) => counting.moves.original_offset(compiled),
             None => compiled,
         };
         match &self.rewriting {

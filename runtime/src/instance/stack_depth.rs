@@ -1,6 +1,6 @@
 //! How deep a guest's calls may nest: the global by which the compiler's counting does it.
 
-use ferrite_cache::{DEPTH_LEFT_EXPORT, DEPTH_START_EXPORT, DepthPlan};
+use ferrite_cache::{DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan};
 use wasmtime::{AsContextMut, Extern, Func, Instance, Module, ModuleExport, Val};
 
 use crate::missing_export::MissingExport;
@@ -26,7 +26,7 @@ impl DepthExports {
                 .ok_or_else(|| MissingExport { name: name.into() })
         };
         Ok(Self {
-            left: find(DEPTH_LEFT_EXPORT)?,
+            left: find(DEPTH_REMAINING_EXPORT)?,
             start: plan.start.then(|| find(DEPTH_START_EXPORT)).transpose()?,
         })
     }
@@ -49,7 +49,7 @@ impl DepthExports {
         {
             Some(global) => global.set(&mut store, Val::I32(left.cast_signed())),
             None => Err(wasmtime::Error::msg(format!(
-                "the artifact exports {DEPTH_LEFT_EXPORT}, and it is no global"
+                "the artifact exports {DEPTH_REMAINING_EXPORT}, and it is no global"
             ))),
         }
     }

@@ -225,7 +225,7 @@ async fn fuel_is_counted() {
 
 #[test]
 fn tables_are_bounded_alike_by_the_compiler_and_the_engine() {
-    let bounds = ferrite_compiler::Bounds::default();
+    let bounds = ferrite_compiler::SourceLimits::default();
     assert_eq!(bounds.table_elements_max, Limits::TABLE_ELEMENTS_END);
     assert_eq!(
         bounds.tables_max,

@@ -1,12 +1,12 @@
-//! The functions that a guest may import, written down once.
+//! The host functions that a guest may import.
 
 /// Module name under which the functions are imported.
 pub const MODULE: &str = "ferrite";
 
-/// Prefix of the same names in module `env`, for toolchains that can only import from there.
+/// Prefix of the names in module `env`, for toolchains that can only import from there.
 pub const ENV_PREFIX: &str = "ferrite_";
 
-/// A WebAssembly number type, as far as the ABI uses them.
+/// A WebAssembly number type that the ABI uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NumType {
     /// 32-bit integer.
@@ -40,10 +40,11 @@ pub struct Import {
     pub result: Option<NumType>,
 }
 
-/// Hands every host function's declaration to the macro named by its argument.
+/// Passes the declarations of all host functions to the macro `$consumer`.
 ///
 /// The consumer gets a list of `fn name(parameter: type, …) -> type;` items, each with its doc
-/// comment. The Rust SDK makes `extern` declarations of them, this crate the table [`IMPORTS`].
+/// comment. The Rust SDK turns them into `extern` declarations, this crate into the table
+/// [`IMPORTS`].
 #[macro_export]
 macro_rules! imports {
     ($consumer:path) => {
@@ -142,7 +143,7 @@ macro_rules! table {
 
 imports!(table);
 
-/// Finds the host function that an import refers to, by either of its two spellings.
+/// Finds the host function that an import refers to, in module `ferrite` or `env`.
 ///
 /// ```
 /// use ferrite_wasm_abi::import;

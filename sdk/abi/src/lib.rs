@@ -1,6 +1,6 @@
 //! The guest ABI of Ferrite WASM, version 1.
 //!
-//! One definition that the hosts (`runtime`, `compiler`) and the Rust SDK share: import names and
+//! The one definition that the hosts (`runtime`, `compiler`) and the Rust SDK share: import names and
 //! signatures ([`IMPORTS`], [`imports!`]), status codes ([`Status`]), option bits and log levels.
 //! Everything crosses the boundary as numbers; pointers and lengths are `i32` offsets into the
 //! guest's exported memory, to be read as unsigned.
@@ -13,7 +13,7 @@ pub mod wasi;
 pub use import::{ENV_PREFIX, IMPORTS, Import, MODULE, NumType, import};
 pub use status::Status;
 
-/// Version of this ABI. It is part of every compile profile, so artifacts of another ABI miss.
+/// Version of this ABI. It is part of every compile profile, so artifacts of another ABI are not found.
 pub const ABI_VERSION: u32 = 1;
 
 /// Name of the linear memory that a guest must export before it may pass pointers.
@@ -25,14 +25,14 @@ pub const ALLOC_EXPORT: &str = "alloc";
 /// Name of the optional counterpart of [`ALLOC_EXPORT`]: `dealloc(ptr: i32, size: i32)`.
 pub const DEALLOC_EXPORT: &str = "dealloc";
 
-/// Name of the reactor's initialiser, run once before the first entry when it is exported.
+/// Name of the optional initialiser, which the host runs once before the first entry.
 pub const INITIALIZE_EXPORT: &str = "_initialize";
 
-/// Name of a function, never called, by whose export an SDK asks for pre-initialisation: the module's
-/// start runs once, when the module is compiled, and not in every new instance.
+/// Name of a marker function, which is never called. An SDK exports it to ask for pre-initialisation:
+/// the module's start runs once at compile time instead of in every new instance.
 pub const PREINIT_EXPORT: &str = "__preinit";
 
-/// Name of the entry that a call without an entry of its own prefers.
+/// Name of the preferred entry of a call that names none.
 pub const DEFAULT_ENTRY: &str = "run";
 
 /// Bits of `set`'s `options` parameter.
@@ -43,7 +43,7 @@ pub mod set_option {
     pub const XX: i32 = 2;
     /// Keep the expiry that the key has.
     pub const KEEPTTL: i32 = 4;
-    /// Every bit that has a meaning; any other is `INVALID`.
+    /// All defined bits; any other is `INVALID`.
     pub const ALL: i32 = NX | XX | KEEPTTL;
 }
 
@@ -51,17 +51,17 @@ pub mod set_option {
 pub mod log_level {
     /// The finest level.
     pub const TRACE: i32 = 0;
-    /// For those who debug the function.
+    /// Details for debugging the function.
     pub const DEBUG: i32 = 1;
-    /// For those who run the server.
+    /// Information for the operator.
     pub const INFO: i32 = 2;
-    /// Something to look at.
+    /// A possible problem.
     pub const WARN: i32 = 3;
-    /// Something went wrong.
+    /// A failure.
     pub const ERROR: i32 = 4;
 }
 
-/// What `ttl` returns when there is no expiry to return.
+/// Results of `ttl` other than a time.
 pub mod ttl {
     /// The key exists and has no expiry.
     pub const NO_EXPIRY: i64 = -1;

@@ -1,8 +1,8 @@
-//! What a host function answers when it has no result to give.
+//! Status codes that host functions return instead of a result.
 
-/// A negative answer of a host function.
+/// A negative result of a host function.
 ///
-/// The first two are ordinary outcomes; those from -16 down are errors.
+/// -1 and -2 are ordinary outcomes; codes from -16 down are errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum Status {
@@ -12,15 +12,15 @@ pub enum Status {
     NotStored = -2,
     /// The function's permissions do not cover the key or the command.
     Denied = -16,
-    /// A write was asked of a function that may only read.
+    /// The function may only read and tried to write.
     ReadOnly = -17,
     /// The key holds another type of value.
     WrongType = -18,
-    /// A parameter makes no sense here, or a value is not the number it should be.
+    /// A parameter is invalid, or a value is not a number where one is required.
     Invalid = -19,
     /// A limit of the function was reached.
     Limit = -20,
-    /// The store could not do it.
+    /// The store failed.
     Store = -21,
 }
 
@@ -37,25 +37,25 @@ impl Status {
         Self::Store,
     ];
 
-    /// The number that crosses the boundary.
+    /// Returns the code that crosses the guest boundary.
     #[must_use]
     pub const fn code(self) -> i32 {
         self as i32
     }
 
-    /// The status with this code, if there is one.
+    /// Returns the status with this code; `None` for an undefined code.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.code() == code)
     }
 
-    /// Whether this is an error rather than an ordinary outcome.
+    /// Returns true for an error, false for an ordinary outcome.
     #[must_use]
     pub const fn is_error(self) -> bool {
         self.code() <= Self::Denied.code()
     }
 
-    /// What the status says, in a few words.
+    /// Describes the status in a few words.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
-//! The functions of WASI preview 1 and their signatures, written down once.
+//! The functions of WASI preview 1 and their signatures.
 //!
-//! Every function is listed, so that a module linked against a complete libc validates; what each
-//! does inside the sandbox (no files, no network) is the host's affair.
+//! Every function is listed, so that a module linked against a complete libc validates. The host
+//! decides what each does inside the sandbox, which has no files and no network.
 
 use crate::NumType::{self, I32, I64};
 use crate::import::Import;
@@ -84,22 +84,21 @@ pub fn preview1(module: &str, name: &str) -> Option<&'static Import> {
     PREVIEW1.iter().find(|import| import.name == name)
 }
 
-/// Error numbers that hosts answer.
+/// Error numbers that hosts return.
 pub mod errno {
-    /// It worked.
+    /// Success.
     pub const SUCCESS: i32 = 0;
     /// No such descriptor is open.
     pub const BADF: i32 = 8;
-    /// A parameter makes no sense.
+    /// A parameter is invalid.
     pub const INVAL: i32 = 28;
-    /// There is no such function here.
+    /// The function is not supported.
     pub const NOSYS: i32 = 52;
     /// The descriptor is a stream, which has no positions.
     pub const SPIPE: i32 = 70;
 }
 
-/// What a function answers that there is nothing behind: one that takes a descriptor, that it is not
-/// open; any other, that it does not exist here.
+/// Returns the error number of an unsupported function: `BADF` if it takes a descriptor, else `NOSYS`.
 #[must_use]
 pub fn absent(name: &str) -> i32 {
     if name.starts_with("fd_") || name.starts_with("path_") {
@@ -109,9 +108,10 @@ pub fn absent(name: &str) -> i32 {
     }
 }
 
-/// The `fdstat` of a standard stream: a character device that is read, or written.
+/// Returns the `fdstat` of a standard stream: a character device, for reading if `input` is true, else
+/// for writing.
 ///
-/// The type stands at 0, flags at 2, rights at 8, inherited rights at 16.
+/// The type is at offset 0, flags at 2, rights at 8, inherited rights at 16.
 #[must_use]
 pub fn stream_stat(input: bool) -> [u8; 24] {
     const CHARACTER_DEVICE: u8 = 2;
@@ -123,7 +123,7 @@ pub fn stream_stat(input: bool) -> [u8; 24] {
     stat
 }
 
-/// A function that returns an error number, as all but `proc_exit` do.
+/// Describes a function that returns an error number, as all but `proc_exit` do.
 const fn errno(name: &'static str, params: &'static [NumType]) -> Import {
     Import {
         name,

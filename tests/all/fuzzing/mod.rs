@@ -8,7 +8,7 @@ mod targets;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ferrite_cache::bundle::{BUNDLE_FORMAT, BundleManifest, Member, write_bundle};
-use ferrite_cache::handoff::{Job, write_job};
+use ferrite_cache::worker_protocol::{CompileRequest, write_request};
 use ferrite_cache::{Digest, Profile};
 
 use crate::guests::{ADD1, COUNT, EVERY_TYPE, MIRROR, RECURSE};
@@ -53,7 +53,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             r#"{"max_reply": 0, "max_writes": "1GB", "max_table_elements": 5, "max_log": "1KB"}"#,
         ]),
         "bundle" => bundles(),
-        "handoff" => vec![job()],
+        "worker_protocol" => vec![job()],
         _ => modules(),
     }
 }
@@ -98,11 +98,11 @@ fn bundles() -> Vec<Vec<u8>> {
 
 fn job() -> Vec<u8> {
     let mut bytes = Vec::new();
-    let job = Job {
+    let job = CompileRequest {
         profile: Profile::native(),
         source: modules().remove(0).into(),
     };
-    write_job(&mut bytes, &job).expect("it is written to memory");
+    write_request(&mut bytes, &job).expect("it is written to memory");
     bytes
 }
 

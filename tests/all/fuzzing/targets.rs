@@ -2,9 +2,9 @@
 //! must read back as the same.
 
 use ferrite_cache::Manifest;
-use ferrite_cache::bundle::{BundleBounds, BundleManifest, UncheckedBundle};
-use ferrite_cache::handoff::{AnswerBounds, read_answer, read_job};
-use ferrite_compiler::Bounds;
+use ferrite_cache::bundle::{BundleLimits, BundleManifest, UncheckedBundle};
+use ferrite_cache::worker_protocol::{ResponseLimits, read_request, read_response};
+use ferrite_compiler::SourceLimits;
 use ferrite_compiler::rewrite::rewrite;
 use ferrite_protocol::resp::{
     Encoder, Protocol, ReplyBounds, RequestBounds, RequestScanner, Scan, measure, transcode,
@@ -23,7 +23,7 @@ pub(crate) const TARGETS: [Target; 8] = [
     ("permissions", permissions),
     ("limits", limits),
     ("bundle", bundle),
-    ("handoff", handoff),
+    ("worker_protocol", worker_protocol),
     ("module", module),
 ];
 
@@ -132,7 +132,7 @@ pub(crate) fn limits(bytes: &[u8]) {
 
 /// A bundle, its manifest alone, and the manifest of an artifact in the cache.
 pub(crate) fn bundle(bytes: &[u8]) {
-    let bounds = BundleBounds {
+    let bounds = BundleLimits {
         source_bytes_max: 1 << 16,
         artifact_bytes_max: 1 << 16,
     };
@@ -152,18 +152,18 @@ pub(crate) fn bundle(bytes: &[u8]) {
 }
 
 /// What passes between the server and the compile worker.
-pub(crate) fn handoff(mut bytes: &[u8]) {
-    let _ = read_job(&mut { bytes }, 1 << 16);
-    let bounds = AnswerBounds {
+pub(crate) fn worker_protocol(mut bytes: &[u8]) {
+    let _ = read_request(&mut { bytes }, 1 << 16);
+    let bounds = ResponseLimits {
         source_bytes_max: 1 << 16,
         artifact_bytes_max: 1 << 16,
     };
-    let _ = read_answer(&mut bytes, &bounds);
+    let _ = read_response(&mut bytes, &bounds);
 }
 
 /// A module: validated, and rewritten into one that is valid too.
 pub(crate) fn module(bytes: &[u8]) {
-    let bounds = Bounds::default();
+    let bounds = SourceLimits::default();
     let Ok(info) = ferrite_compiler::validate(bytes, &bounds) else {
         return;
     };

@@ -1,8 +1,7 @@
-//! Making room.
+//! Removing entries to keep the cache within its size.
 
-pub(crate) mod pins;
-pub(crate) mod survey;
-pub(crate) mod sweep;
+pub(in crate::disk) mod pins;
+pub(in crate::disk) mod sweep;
 
 use std::collections::HashSet;
 
@@ -10,34 +9,35 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use super::error::StorageError;
-use super::layout::{FORMAT, Key, Kind, Place};
+use super::layout::{Directory, FORMAT, FileKind, Key};
 use super::lock::ChangeLock;
 use super::root::Root;
 use crate::digest::Digest;
-use crate::disk::evict::survey::{Stored, Survey, profiles};
-use crate::disk::lookup::quarantine::forget;
-use crate::disk::publish::step::Step;
+use crate::disk::inventory::{Inventory, Stored, profiles};
+use crate::disk::lookup::quarantine::remove_quarantined;
+use crate::disk::stat::len_of;
+use crate::disk::step::Step;
 use crate::profile::Fingerprint;
 
-/// What was evicted, and what is left.
+/// The result of an eviction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evicted {
-    /// Artifacts that are gone.
+    /// Number of removed artifacts.
     pub artifacts: u64,
-    /// Sources that are gone.
+    /// Number of removed sources.
     pub sources: u64,
-    /// Room that was made, in bytes.
+    /// Bytes that were freed.
     pub freed_bytes: u64,
-    /// What is left, in bytes; more than the limit if pinned entries alone take more.
+    /// Remaining bytes; above the limit if pinned entries alone take more.
     pub left_bytes: u64,
 }
 
-/// Removes leftovers; then, down to `bytes_max`, the quarantine, the artifacts and the sources, each
-/// in the order of their last use. What `pinned` or any holder's pins name stays.
+/// Removes leftovers of crashes; then quarantined files, artifacts and sources, in this order and
+/// each least recently used first, until at most `bytes_max` bytes are left. Sources in `pinned` and
+/// in any holder's pins stay, with their artifacts.
 ///
-/// A source goes only when no artifact is left that could: an artifact can be compiled again from
-/// its source, and a source comes back only from its owner. Files are unlinked and nothing else, so
-/// code that is in use goes on running.
+/// Sources go last because an artifact can be compiled again from its source, while a source comes
+/// back only from its owner. Files are only unlinked, so loaded code keeps running.
 pub(super) fn evict(
     root: &Root,
     bytes_max: u64,
@@ -50,53 +50,54 @@ pub(super) fn evict(
     let _lock = ChangeLock::acquire(root)?;
     let mut pinned = pinned.clone();
     pinned.extend(pins::all(root)?);
-    let survey = Survey::take(root)?;
-    let mut room = Room {
+    let inventory = Inventory::scan(root)?;
+    let mut room = Eviction {
         root,
         bytes_max,
         evicted: Evicted {
-            left_bytes: survey.usage().bytes(),
+            left_bytes: inventory.usage().bytes(),
             ..Evicted::default()
         },
     };
 
-    // No publish is under way while the lock is held, so an incomplete entry stays incomplete.
-    for (profile, name, len) in &survey.orphans {
-        if room.unlink(Place::Artifacts(*profile), name)? {
+    // Nothing is published while the lock is held, so an incomplete entry stays incomplete.
+    for (profile, name, len) in &inventory.orphans {
+        if room.unlink(Directory::Artifacts(*profile), name)? {
             room.freed(*len);
         }
     }
-    room.forget_quarantine(&survey)?;
-    room.evict_artifacts(&survey, &pinned)?;
-    room.evict_sources(&survey, &pinned)?;
+    room.evict_quarantined(&inventory)?;
+    room.evict_artifacts(&inventory, &pinned)?;
+    room.evict_sources(&inventory, &pinned)?;
     room.remove_empty_profiles()?;
     Ok(room.evicted)
 }
 
-/// Removes one artifact, so that its source can be compiled in another way; whether there was one.
+/// Removes one artifact, so that its source can be compiled differently. Returns true if there was
+/// one.
 pub(super) fn discard(root: &Root, key: &Key) -> Result<bool, StorageError> {
     if root.open_format()?.is_none() {
         return Ok(false);
     }
     let _lock = ChangeLock::acquire(root)?;
-    let room = Room {
+    let room = Eviction {
         root,
         bytes_max: 0,
         evicted: Evicted::default(),
     };
-    let manifest = room.unlink(key.place(), &Kind::Manifest.file_name(&key.source))?;
-    let artifact = room.unlink(key.place(), &Kind::Artifact.file_name(&key.source))?;
+    let manifest = room.unlink(key.directory(), &FileKind::Manifest.file_name(&key.source))?;
+    let artifact = room.unlink(key.directory(), &FileKind::Artifact.file_name(&key.source))?;
     Ok(manifest && artifact)
 }
 
-struct Room<'a> {
+struct Eviction<'a> {
     root: &'a Root,
     bytes_max: u64,
     evicted: Evicted,
 }
 
-impl Room<'_> {
-    fn is_made(&self) -> bool {
+impl Eviction<'_> {
+    fn is_within_limit(&self) -> bool {
         self.evicted.left_bytes <= self.bytes_max
     }
 
@@ -105,18 +106,18 @@ impl Room<'_> {
         self.evicted.left_bytes = self.evicted.left_bytes.saturating_sub(bytes);
     }
 
-    fn forget_quarantine(&mut self, survey: &Survey) -> Result<(), StorageError> {
-        let Some(quarantine) = self.root.open_place(Place::Quarantine)? else {
+    fn evict_quarantined(&mut self, inventory: &Inventory) -> Result<(), StorageError> {
+        let Some(quarantine) = self.root.open_directory(Directory::Quarantine)? else {
             return Ok(());
         };
-        let mut oldest_first: Vec<_> = survey.quarantined.iter().collect();
+        let mut oldest_first: Vec<_> = inventory.quarantined.iter().collect();
         oldest_first.sort_by_key(|(_, stat)| (stat.st_ctime, stat.st_ctime_nsec));
         for (name, stat) in oldest_first {
-            if self.is_made() {
+            if self.is_within_limit() {
                 break;
             }
-            if forget(self.root, &quarantine, name) {
-                self.freed(crate::disk::lookup::examine::len_of(stat));
+            if remove_quarantined(self.root, &quarantine, name) {
+                self.freed(len_of(stat));
             }
         }
         Ok(())
@@ -124,24 +125,24 @@ impl Room<'_> {
 
     fn evict_artifacts(
         &mut self,
-        survey: &Survey,
+        inventory: &Inventory,
         pinned: &HashSet<Digest>,
     ) -> Result<(), StorageError> {
-        let mut oldest_first: Vec<&(Fingerprint, Stored)> = survey
+        let mut oldest_first: Vec<&(Fingerprint, Stored)> = inventory
             .artifacts
             .iter()
             .filter(|(_, stored)| !pinned.contains(&stored.source))
             .collect();
         oldest_first.sort_by_key(|(profile, stored)| (stored.last_used, stored.source, *profile));
         for (profile, stored) in oldest_first {
-            if self.is_made() {
+            if self.is_within_limit() {
                 break;
             }
-            let place = Place::Artifacts(*profile);
-            // The manifest goes first: an artifact without one is no entry.
-            let manifest = self.unlink(place, &Kind::Manifest.file_name(&stored.source))?;
+            let place = Directory::Artifacts(*profile);
+            // The manifest goes first: without it, the artifact is not an entry.
+            let manifest = self.unlink(place, &FileKind::Manifest.file_name(&stored.source))?;
             self.root.reached(Step::ManifestEvicted);
-            let artifact = self.unlink(place, &Kind::Artifact.file_name(&stored.source))?;
+            let artifact = self.unlink(place, &FileKind::Artifact.file_name(&stored.source))?;
             if manifest && artifact {
                 self.evicted.artifacts += 1;
                 self.freed(stored.len);
@@ -152,11 +153,11 @@ impl Room<'_> {
 
     fn evict_sources(
         &mut self,
-        survey: &Survey,
+        inventory: &Inventory,
         pinned: &HashSet<Digest>,
     ) -> Result<(), StorageError> {
-        let last_uses = survey.last_uses();
-        let mut oldest_first: Vec<&Stored> = survey
+        let last_uses = inventory.last_uses();
+        let mut oldest_first: Vec<&Stored> = inventory
             .sources
             .iter()
             .filter(|stored| !pinned.contains(&stored.source))
@@ -166,10 +167,13 @@ impl Room<'_> {
             (last_used.unwrap_or(stored.last_used), stored.source)
         });
         for stored in oldest_first {
-            if self.is_made() {
+            if self.is_within_limit() {
                 break;
             }
-            if self.unlink(Place::Sources, &Kind::Source.file_name(&stored.source))? {
+            if self.unlink(
+                Directory::Sources,
+                &FileKind::Source.file_name(&stored.source),
+            )? {
                 self.evicted.sources += 1;
                 self.freed(stored.len);
             }
@@ -177,14 +181,14 @@ impl Room<'_> {
         Ok(())
     }
 
-    /// Unlinks a file; whether there was one.
-    fn unlink(&self, place: Place, name: &str) -> Result<bool, StorageError> {
-        let Some(directory) = self.root.open_place(place)? else {
+    /// Unlinks a file. Returns true if there was one.
+    fn unlink(&self, place: Directory, name: &str) -> Result<bool, StorageError> {
+        let Some(directory) = self.root.open_directory(place)? else {
             return Ok(false);
         };
         match unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
-            // Somebody put a directory in its place; a lookup will move it to the quarantine.
+            // A directory is in its place; a lookup will move it to the quarantine.
             Err(Errno::NOENT | Errno::ISDIR) => Ok(false),
             Err(error) => Err(StorageError::writing(
                 "remove",
@@ -194,7 +198,7 @@ impl Room<'_> {
         }
     }
 
-    /// Removes the directories of profiles under which nothing is left.
+    /// Removes the empty directories of profiles.
     fn remove_empty_profiles(&self) -> Result<(), StorageError> {
         let Some(format) = self.root.open_format()? else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What must not be evicted, written down where every process that evicts can read it.
+//! Lists of sources that no process may evict, stored as files in the cache.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -8,27 +8,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::disk::error::StorageError;
-use crate::disk::layout::Place;
+use crate::disk::layout::Directory;
 use crate::disk::lock::ChangeLock;
-use crate::disk::lookup::examine::len_of;
-use crate::disk::private::{Found, names_in, open_file, sync_directory};
-use crate::disk::publish::temporary::Temporary;
+use crate::disk::private::{Opened, names_in, open_file, sync_directory};
+use crate::disk::publish::temporary_file::TemporaryFile;
 use crate::disk::root::Root;
+use crate::disk::stat::len_of;
 
-/// The longest file of pins that is read, in bytes: more than half a million sources.
+/// The longest file of pins that is read, in bytes: room for more than half a million sources.
 const PINS_BYTES_MAX: u64 = 64 << 20;
 
-/// One holder's pins, as they are stored.
+/// The stored pins of one holder.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Pins {
-    /// Whose they are: a path. When nothing is there any more, nothing is pinned either.
+    /// Path of the holder. The pins expire when no file is there any more.
     holder: PathBuf,
-    /// The sources.
+    /// The pinned sources.
     sources: Vec<Digest>,
 }
 
-/// Replaces a holder's pins.
+/// Replaces the pins of a holder.
 pub(in crate::disk) fn set(
     root: &Root,
     holder: &Path,
@@ -41,35 +41,34 @@ pub(in crate::disk) fn set(
         sources: sources.iter().copied().collect(),
     };
     pins.sources.sort_unstable();
-    // A path that is not text cannot be written as JSON.
+    // A path that is not UTF-8 cannot be written as JSON.
     let bytes = serde_json::to_vec(&pins).map_err(|error| invalid(error.into()))?;
-    let temporary = Temporary::write(root, &bytes)?;
+    let temporary = TemporaryFile::write(root, &bytes)?;
     let _lock = ChangeLock::acquire(root)?;
-    let directory = root.make_place(Place::Pins)?;
+    let directory = root.make_directory(Directory::Pins)?;
     temporary.publish(root, &directory, &name_of(&pins.holder))?;
-    sync_directory(&directory, &Place::Pins.path(root.path()))
+    sync_directory(&directory, &Directory::Pins.path(root.path()))
 }
 
-/// Every holder's pins together; the caller holds the change lock. Those whose holder is gone are
-/// removed.
+/// Returns the pinned sources of all holders, and removes pins whose holder no longer exists. The
+/// caller holds the change lock.
 ///
-/// Pins that cannot be read are an error: to evict nothing is better than to evict what somebody
-/// needs.
+/// Unreadable pins are an error: it is better to evict nothing than a source that is needed.
 pub(in crate::disk) fn all(root: &Root) -> Result<HashSet<Digest>, StorageError> {
     let mut pinned = HashSet::new();
-    let Some(directory) = root.open_place(Place::Pins)? else {
+    let Some(directory) = root.open_directory(Directory::Pins)? else {
         return Ok(pinned);
     };
-    let place = Place::Pins.path(root.path());
+    let place = Directory::Pins.path(root.path());
     let names =
         names_in(&directory).map_err(|error| StorageError::reading("list", &place, error))?;
     for (name, _) in names {
         let path = place.join(&name);
         let unreadable = |error| StorageError::reading("read the pins in", &path, error);
         let (file, stat) = match open_file(&directory, &name).map_err(unreadable)? {
-            Found::Fit(file, stat) => (file, stat),
-            Found::Absent => continue,
-            Found::Unfit(what) => {
+            Opened::Private(file, stat) => (file, stat),
+            Opened::Absent => continue,
+            Opened::Rejected(what) => {
                 return Err(unreadable(std::io::Error::other(format!("it is {what}"))));
             }
         };

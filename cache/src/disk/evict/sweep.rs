@@ -1,4 +1,4 @@
-//! Removing what crashes have left.
+//! Removing files that crashes have left behind.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -6,20 +6,20 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat, flock, openat, unlinkat};
 
-use crate::disk::layout::Place;
+use crate::disk::layout::Directory;
 use crate::disk::lock::remove_if_free;
-use crate::disk::lookup::examine::last_use;
 use crate::disk::private::names_in;
 use crate::disk::root::Root;
+use crate::disk::stat::last_use;
 
-/// A temporary file younger than this is left alone: between its creation and its lock, it looks as
-/// if its writer were dead.
+/// A temporary file younger than this is kept: between its creation and its lock, it looks as if its
+/// writer were dead.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// Removes temporary files and locks whose processes are gone. It stops where the disk does not let
-/// it: leftovers cost room, nothing else.
+/// Removes temporary files and locks of processes that have ended. Errors of the disk are ignored:
+/// leftovers only cost space.
 pub(in crate::disk) fn leftovers(root: &Root) {
-    if let Ok(Some(directory)) = root.open_place(Place::Temporary)
+    if let Ok(Some(directory)) = root.open_directory(Directory::Temporary)
         && let Ok(names) = names_in(&directory)
     {
         for (name, stat) in &names {
@@ -28,7 +28,7 @@ pub(in crate::disk) fn leftovers(root: &Root) {
             }
         }
     }
-    if let Ok(Some(directory)) = root.open_place(Place::Locks)
+    if let Ok(Some(directory)) = root.open_directory(Directory::Locks)
         && let Ok(names) = names_in(&directory)
     {
         for (name, _) in &names {
@@ -37,8 +37,8 @@ pub(in crate::disk) fn leftovers(root: &Root) {
     }
 }
 
-/// Whether a file has lost its writer. Writers hold a lock on their files, which the system releases
-/// when they end in any way.
+/// Returns true if the writer of a file has ended. Writers lock their files, and the system releases
+/// the lock when a process ends in any way.
 fn is_stale(directory: &OwnedFd, name: &str, stat: &Stat) -> bool {
     let old = SystemTime::now()
         .duration_since(last_use(stat))

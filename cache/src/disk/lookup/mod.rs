@@ -1,9 +1,9 @@
-//! Finding what is stored.
+//! Finding stored sources and artifacts.
 
-pub(crate) mod examine;
-pub(crate) mod hash;
-pub(crate) mod quarantine;
-pub(crate) mod reading;
+mod hash;
+pub(in crate::disk) mod integrity;
+pub(in crate::disk) mod quarantine;
+mod read_mode;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,58 +12,58 @@ use rustix::fs::{StatVfsMountFlags, fstatvfs};
 
 use super::artifact::{ArtifactError, VerifiedArtifact};
 use super::error::StorageError;
-use super::layout::{Key, Kind};
+use super::layout::{FileKind, Key};
 use super::root::Root;
 use crate::digest::Digest;
-use crate::disk::lookup::examine::{Examined, Purpose};
-use crate::disk::lookup::quarantine::{settle_artifact, settle_source};
+use crate::disk::lookup::integrity::{Integrity, Purpose};
+use crate::disk::lookup::quarantine::{recheck_artifact, recheck_source};
 
-/// Finds an artifact; what is damaged is moved away and counts as not there.
+/// Finds an artifact. A damaged one is quarantined, and the result is `None`.
 pub(super) fn artifact(root: &Root, key: &Key) -> Result<Option<VerifiedArtifact>, StorageError> {
-    let found = match examine::artifact(root, key, Purpose::Use)? {
-        Examined::Intact(artifact) => Some(artifact),
-        Examined::Absent => None,
-        Examined::Damaged(damage) => settle_artifact(root, key, &damage)?,
+    let found = match integrity::artifact(root, key, Purpose::Use)? {
+        Integrity::Intact(artifact) => Some(artifact),
+        Integrity::Absent => None,
+        Integrity::Damaged(damage) => recheck_artifact(root, key, &damage)?,
     };
     found
-        .map(|artifact| executable(root, key, artifact))
+        .map(|artifact| mappable(root, key, artifact))
         .transpose()
 }
 
 /// Finds an artifact of at most so many bytes if all of it is in memory; whatever else is the case is
-/// left to those who have more patience.
-pub(super) fn artifact_at_once(
+/// left to those who have more mode.
+pub(super) fn artifact_nonblocking(
     root: &Root,
     key: &Key,
     artifact_bytes_max: u64,
 ) -> Option<VerifiedArtifact> {
-    match examine::artifact(root, key, Purpose::UseAtOnce { artifact_bytes_max }) {
-        Ok(Examined::Intact(artifact)) => executable(root, key, artifact).ok(),
-        Ok(Examined::Absent | Examined::Damaged(_)) | Err(_) => None,
+    match integrity::artifact(root, key, Purpose::UseNonBlocking { artifact_bytes_max }) {
+        Ok(Integrity::Intact(artifact)) => mappable(root, key, artifact).ok(),
+        Ok(Integrity::Absent | Integrity::Damaged(_)) | Err(_) => None,
     }
 }
 
-/// Finds a source; what is damaged is moved away and counts as not there.
+/// Finds a source. A damaged one is quarantined, and the result is `None`.
 pub(super) fn source(root: &Root, digest: &Digest) -> Result<Option<Vec<u8>>, StorageError> {
-    match examine::source(root, digest, Purpose::Use)? {
-        Examined::Intact(bytes) => Ok(Some(bytes)),
-        Examined::Absent => Ok(None),
-        Examined::Damaged(damage) => settle_source(root, digest, &damage),
+    match integrity::source(root, digest, Purpose::Use)? {
+        Integrity::Intact(bytes) => Ok(Some(bytes)),
+        Integrity::Absent => Ok(None),
+        Integrity::Damaged(damage) => recheck_source(root, digest, &damage),
     }
 }
 
-/// Makes sure that the code can be mapped for running: files of a file system that is mounted
-/// `noexec` cannot, so their bytes go into memory.
-pub(super) fn executable(
+/// Makes sure that the code can be mapped as executable: copies it into memory if its file system is
+/// mounted `noexec`.
+pub(super) fn mappable(
     root: &Root,
     key: &Key,
     artifact: VerifiedArtifact,
 ) -> Result<VerifiedArtifact, StorageError> {
     let failed = |error: io::Error| {
-        let path = key.place().path(root.path());
+        let path = key.directory().path(root.path());
         StorageError::reading(
             "read",
-            &path.join(Kind::Artifact.file_name(&key.source)),
+            &path.join(FileKind::Artifact.file_name(&key.source)),
             error,
         )
     };

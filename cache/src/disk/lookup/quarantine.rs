@@ -1,4 +1,4 @@
-//! Moving away what is damaged, so that it is missed and can be looked at.
+//! Moves damaged entries away, so that they are compiled again and can be inspected.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,57 +6,63 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
 use rustix::io::Errno;
 
-use super::examine::{self, Examined, Purpose};
+use super::integrity::{self, Integrity, Purpose};
 use crate::digest::Digest;
 use crate::disk::artifact::VerifiedArtifact;
 use crate::disk::error::StorageError;
-use crate::disk::layout::{Key, Kind, Place};
+use crate::disk::layout::{Directory, FileKind, Key};
 use crate::disk::lock::ChangeLock;
 use crate::disk::private::names_in;
-use crate::disk::publish::step::Step;
 use crate::disk::root::Root;
+use crate::disk::step::Step;
 
-/// Files that the quarantine keeps; beyond it, the oldest go.
+/// Most files that the quarantine keeps; beyond it, the oldest are removed.
 const QUARANTINED_MAX: usize = 16;
 
-/// Decides about an artifact that looked damaged.
+/// Checks an artifact that looked damaged again, and quarantines it if it is.
 ///
-/// Under the lock it is examined again, for somebody may have replaced it meanwhile. If it still is
-/// damaged it is moved away; where the disk allows no moving, it stays and is missed all the same.
-pub(in crate::disk) fn settle_artifact(
+/// The second check holds the change lock: the first one may have seen the middle of a change. If
+/// the disk does not allow moving the artifact, it stays; the result is `None` all the same.
+pub(in crate::disk) fn recheck_artifact(
     root: &Root,
     key: &Key,
     damage: &str,
 ) -> Result<Option<VerifiedArtifact>, StorageError> {
-    settle(
+    recheck(
         root,
         &key.source,
         damage,
-        || examine::artifact(root, key, Purpose::Use),
+        || integrity::artifact(root, key, Purpose::Use),
         |_| move_artifact(root, key),
     )
 }
 
-/// The same for a source.
-pub(in crate::disk) fn settle_source(
+/// Does the same as [`recheck_artifact`] for a source.
+pub(in crate::disk) fn recheck_source(
     root: &Root,
     digest: &Digest,
     damage: &str,
 ) -> Result<Option<Vec<u8>>, StorageError> {
-    settle(
+    recheck(
         root,
         digest,
         damage,
-        || examine::source(root, digest, Purpose::Use),
-        |_| move_file(root, Place::Sources, &Kind::Source.file_name(digest)),
+        || integrity::source(root, digest, Purpose::Use),
+        |_| {
+            move_file(
+                root,
+                Directory::Sources,
+                &FileKind::Source.file_name(digest),
+            )
+        },
     )
 }
 
-fn settle<T>(
+fn recheck<T>(
     root: &Root,
     source: &Digest,
     damage: &str,
-    examine: impl FnOnce() -> Result<Examined<T>, StorageError>,
+    examine: impl FnOnce() -> Result<Integrity<T>, StorageError>,
     move_away: impl FnOnce(&ChangeLock) -> Result<(), StorageError>,
 ) -> Result<Option<T>, StorageError> {
     let kept = |damage: &str, error: &StorageError| {
@@ -76,9 +82,9 @@ fn settle<T>(
         }
     };
     match examine()? {
-        Examined::Intact(found) => Ok(Some(found)),
-        Examined::Absent => Ok(None),
-        Examined::Damaged(damage) => {
+        Integrity::Intact(found) => Ok(Some(found)),
+        Integrity::Absent => Ok(None),
+        Integrity::Damaged(damage) => {
             match move_away(&lock) {
                 Ok(()) => {
                     tracing::warn!(%source, damage, "quarantined a damaged entry of the cache");
@@ -90,57 +96,66 @@ fn settle<T>(
     }
 }
 
-/// Moves away an artifact that is intact and must not be used any more.
+/// Quarantines an intact artifact that must not be used any more.
 pub(in crate::disk) fn withdraw(root: &Root, key: &Key) -> Result<(), StorageError> {
     let _lock = ChangeLock::acquire(root)?;
     move_artifact(root, key)
 }
 
-/// Moves an artifact and its manifest away; the caller holds the change lock.
+/// Moves an artifact and its manifest to the quarantine; the caller holds the change lock.
 ///
-/// The manifest goes first: an artifact without one is no entry.
+/// The manifest goes first: without it, the artifact is not an entry.
 pub(in crate::disk) fn move_artifact(root: &Root, key: &Key) -> Result<(), StorageError> {
-    move_file(root, key.place(), &Kind::Manifest.file_name(&key.source))?;
+    move_file(
+        root,
+        key.directory(),
+        &FileKind::Manifest.file_name(&key.source),
+    )?;
     root.reached(Step::ManifestQuarantined);
-    move_file(root, key.place(), &Kind::Artifact.file_name(&key.source))
+    move_file(
+        root,
+        key.directory(),
+        &FileKind::Artifact.file_name(&key.source),
+    )
 }
 
-/// Moves whatever has this name away, if anything has; the caller holds the change lock.
+/// Moves the file or directory with this name, if any, to the quarantine; the caller holds the change
+/// lock.
 pub(in crate::disk) fn move_file(
     root: &Root,
-    place: Place,
+    place: Directory,
     name: &str,
 ) -> Result<(), StorageError> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let Some(from) = root.open_place(place)? else {
+    let Some(from) = root.open_directory(place)? else {
         return Ok(());
     };
-    let quarantine = root.make_place(Place::Quarantine)?;
+    let quarantine = root.make_directory(Directory::Quarantine)?;
     let moved = loop {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let new_name = format!("{name}.{}-{number}", std::process::id());
         match renameat_with(&from, name, &quarantine, &new_name, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
-            // A file system that cannot tell whether it would replace something.
+            // The file system does not support renaming without replacing.
             Err(Errno::INVAL) => break rustix::fs::renameat(&from, name, &quarantine, &new_name),
             other => break other,
         }
     };
     match moved {
         Ok(()) => {
-            forget_oldest(root, &quarantine);
+            trim_quarantine(root, &quarantine);
             Ok(())
         }
         Err(Errno::NOENT) => Ok(()),
-        // What cannot be moved may still be removed.
+        // If moving fails, removing may still work.
         Err(error) => unlinkat(&from, name, AtFlags::empty()).map_err(|_| {
             StorageError::writing("move away", &place.path(root.path()).join(name), error)
         }),
     }
 }
 
-/// Removes the oldest files of the quarantine beyond what it keeps.
-fn forget_oldest(root: &Root, quarantine: &OwnedFd) {
+/// Removes the oldest files beyond the limit of the quarantine.
+fn trim_quarantine(root: &Root, quarantine: &OwnedFd) {
     let Ok(mut names) = names_in(quarantine) else {
         return;
     };
@@ -149,17 +164,17 @@ fn forget_oldest(root: &Root, quarantine: &OwnedFd) {
     };
     names.sort_by_key(|(_, stat)| (stat.st_ctime, stat.st_ctime_nsec));
     for (name, _) in names.iter().take(excess) {
-        forget(root, quarantine, name);
+        remove_quarantined(root, quarantine, name);
     }
 }
 
-/// Removes one file of the quarantine; whether it is gone.
-pub(in crate::disk) fn forget(root: &Root, quarantine: impl AsFd, name: &str) -> bool {
+/// Removes one file of the quarantine. Returns true if it was removed.
+pub(in crate::disk) fn remove_quarantined(root: &Root, quarantine: impl AsFd, name: &str) -> bool {
     match unlinkat(quarantine, name, AtFlags::empty()) {
         Ok(()) => true,
-        // Somebody had put a directory in place of a file.
+        // A directory had been put in place of a file.
         Err(Errno::ISDIR) => {
-            std::fs::remove_dir_all(Place::Quarantine.path(root.path()).join(name)).is_ok()
+            std::fs::remove_dir_all(Directory::Quarantine.path(root.path()).join(name)).is_ok()
         }
         Err(_) => false,
     }

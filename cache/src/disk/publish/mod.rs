@@ -1,8 +1,6 @@
-//! Storing, so that a crash at any moment leaves the old state or the new one.
+//! Storing sources and artifacts so that a crash at any moment leaves the old state or the new one.
 
-pub(crate) mod side_by_side;
-pub(crate) mod step;
-pub(crate) mod temporary;
+pub(in crate::disk) mod temporary_file;
 
 use std::os::fd::OwnedFd;
 
@@ -10,23 +8,22 @@ use rustix::fs::{AtFlags, FileType, statat};
 
 use super::artifact::VerifiedArtifact;
 use super::error::StorageError;
-use super::layout::{Key, Kind, Place};
+use super::layout::{Directory, FileKind, Key};
 use super::lock::ChangeLock;
 use super::lookup;
 use super::private::sync_directory;
 use super::root::Root;
 use crate::digest::Digest;
-use crate::disk::lookup::examine::{self, Examined, Purpose};
+use crate::disk::lookup::integrity::{self, Integrity, Purpose};
 use crate::disk::lookup::quarantine::{move_artifact, move_file};
-use crate::disk::publish::step::Step;
-use crate::disk::publish::temporary::{Temporary, Written};
+use crate::disk::publish::temporary_file::{TemporaryFile, UnsyncedFile};
+use crate::disk::step::Step;
 
-/// Stores an artifact and its manifest, and reads them back; `None` if they did not read back.
+/// Stores an artifact and its manifest, and reads them back; `None` if reading back failed.
 ///
-/// The first one to publish a key wins: an entry that is intact is never replaced. Two
-/// renames make an entry, the artifact's and then the manifest's. As long as the second is missing
-/// there is no entry; and because every change holds the change lock, the manifest of one publisher
-/// never comes to stand beside the artifact of another.
+/// The first publisher of a key wins: an intact entry is never replaced. An entry takes two renames,
+/// first of the artifact, then of the manifest; it exists once both are done. The change lock keeps
+/// the manifest of one publisher from being combined with the artifact of another.
 pub(super) fn artifact(
     root: &Root,
     key: &Key,
@@ -36,42 +33,42 @@ pub(super) fn artifact(
     if let Some(existing) = lookup::artifact(root, key)? {
         return Ok(Some(existing));
     }
-    let artifact = Written::new(root, artifact)?;
-    let manifest = Written::new(root, manifest)?;
+    let artifact = UnsyncedFile::new(root, artifact)?;
+    let manifest = UnsyncedFile::new(root, manifest)?;
     let (artifact, manifest) = artifact.sync_both(manifest, root)?;
 
     let lock = ChangeLock::acquire(root)?;
     root.reached(Step::Locked);
-    match examine::artifact(root, key, Purpose::Use)? {
-        Examined::Intact(existing) => return lookup::executable(root, key, existing).map(Some),
-        Examined::Damaged(_) => move_artifact(root, key)?,
-        Examined::Absent => {}
+    match integrity::artifact(root, key, Purpose::Use)? {
+        Integrity::Intact(existing) => return lookup::mappable(root, key, existing).map(Some),
+        Integrity::Damaged(_) => move_artifact(root, key)?,
+        Integrity::Absent => {}
     }
-    let directory = root.make_place(key.place())?;
+    let directory = root.make_directory(key.directory())?;
     name(
         root,
-        key.place(),
+        key.directory(),
         &directory,
         artifact,
-        &Kind::Artifact.file_name(&key.source),
+        &FileKind::Artifact.file_name(&key.source),
     )?;
     root.reached(Step::ArtifactNamed);
     name(
         root,
-        key.place(),
+        key.directory(),
         &directory,
         manifest,
-        &Kind::Manifest.file_name(&key.source),
+        &FileKind::Manifest.file_name(&key.source),
     )?;
     root.reached(Step::ManifestNamed);
-    let examined = examine::artifact(root, key, Purpose::Use)?;
+    let examined = integrity::artifact(root, key, Purpose::Use)?;
     drop(lock);
 
-    sync_directory(&directory, &key.place().path(root.path()))?;
+    sync_directory(&directory, &key.directory().path(root.path()))?;
     root.reached(Step::DirectorySynced);
     match examined {
-        Examined::Intact(artifact) => lookup::executable(root, key, artifact).map(Some),
-        Examined::Absent | Examined::Damaged(_) => Ok(None),
+        Integrity::Intact(artifact) => lookup::mappable(root, key, artifact).map(Some),
+        Integrity::Absent | Integrity::Damaged(_) => Ok(None),
     }
 }
 
@@ -80,33 +77,34 @@ pub(super) fn source(root: &Root, digest: &Digest, bytes: &[u8]) -> Result<(), S
     if lookup::source(root, digest)?.is_some() {
         return Ok(());
     }
-    let temporary = Temporary::write(root, bytes)?;
+    let temporary = TemporaryFile::write(root, bytes)?;
 
     let lock = ChangeLock::acquire(root)?;
     root.reached(Step::Locked);
-    let directory = root.make_place(Place::Sources)?;
-    // Whoever else stores this source meanwhile stores the same bytes.
+    let directory = root.make_directory(Directory::Sources)?;
+    // Another process that stores this source at the same time stores the same bytes.
     name(
         root,
-        Place::Sources,
+        Directory::Sources,
         &directory,
         temporary,
-        &Kind::Source.file_name(digest),
+        &FileKind::Source.file_name(digest),
     )?;
     root.reached(Step::SourceNamed);
     drop(lock);
 
-    sync_directory(&directory, &Place::Sources.path(root.path()))?;
+    sync_directory(&directory, &Directory::Sources.path(root.path()))?;
     root.reached(Step::DirectorySynced);
     Ok(())
 }
 
-/// Gives a file its name; what is not the cache's goes to the quarantine first.
+/// Gives a file its name. A directory in the way, which the cache did not make, is quarantined
+/// first.
 fn name(
     root: &Root,
-    place: Place,
+    place: Directory,
     directory: &OwnedFd,
-    temporary: Temporary,
+    temporary: TemporaryFile,
     name: &str,
 ) -> Result<(), StorageError> {
     if is_directory(directory, name) {
@@ -115,7 +113,7 @@ fn name(
     temporary.publish(root, directory, name)
 }
 
-/// Whether a directory has the name. Nothing else stands in a rename's way.
+/// Returns true if a directory has the name. Nothing else can block a rename.
 fn is_directory(directory: &OwnedFd, name: &str) -> bool {
     statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
-use ferrite_cache::bundle::{ARTIFACTS_MAX, BUNDLE_EXTENSION, check_words};
+use ferrite_cache::bundle::{ARTIFACTS_MAX, BUNDLE_EXTENSION, check_version_and_description};
 use ferrite_cache::{Baseline, Profile, Target};
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
@@ -98,7 +98,7 @@ impl Options {
             cache,
         } = arguments;
         FunctionName::parse(name.as_bytes()).map_err(|error| Usage(format!("--name: {error}")))?;
-        check_words(&version, description.as_deref()).map_err(Usage)?;
+        check_version_and_description(&version, description.as_deref()).map_err(Usage)?;
         let created_unix = created.unwrap_or_else(now_unix);
         let expires_unix = match expires_in {
             Some(time) => {

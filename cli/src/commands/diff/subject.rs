@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use ferrite_cache::bundle::{BundleManifest, KeyId};
 use ferrite_cache::{Digest, ModuleInfo};
-use ferrite_compiler::{Bounds, CompileError};
+use ferrite_compiler::{CompileError, SourceLimits};
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::limits::LimitSettings;
 use ferrite_runtime::policy::permissions::Permissions;
@@ -54,7 +54,7 @@ impl Subject {
             let key = members.signature.map(|signature| signature.key());
             return Self::of_bundle(path, members.manifest, key).with_context(name);
         }
-        let bounds = Bounds::default();
+        let bounds = SourceLimits::default();
         let bytes = source::read(path, bounds.source_bytes_max).with_context(name)?;
         let wasm = ferrite_compiler::to_wasm(&bytes, &bounds)
             .map_err(CompileError::from)

@@ -5,9 +5,11 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use ferrite_cache::handoff::{Answer, AnswerBounds, Job, read_answer, write_job};
+use ferrite_cache::worker_protocol::{
+    CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
+};
 use ferrite_cache::{Cache, Profile};
-use ferrite_compiler::{Bounds, Compiler};
+use ferrite_compiler::{Compiler, SourceLimits};
 
 use super::{Check, Finding};
 use crate::files::cache_folder::CacheFolder;
@@ -18,7 +20,7 @@ const MODULE: &str = r#"(module (func (export "add1") (param i64) (result i64)
     (i64.add (local.get 0) (i64.const 1))))"#;
 
 /// What a worker may answer to it.
-const ANSWER_BOUNDS: AnswerBounds = AnswerBounds {
+const ANSWER_BOUNDS: ResponseLimits = ResponseLimits {
     source_bytes_max: 1 << 20,
     artifact_bytes_max: 1 << 20,
 };
@@ -65,7 +67,8 @@ pub(super) fn compiler() -> Check {
     let compile = || -> Result<String> {
         let started = Instant::now();
         let profile = Profile::native();
-        let compiled = Compiler::new(&profile, Bounds::default())?.compile(MODULE.as_bytes())?;
+        let compiled =
+            Compiler::new(&profile, SourceLimits::default())?.compile(MODULE.as_bytes())?;
         Ok(format!(
             "{} of code in {}, with wasmtime {}",
             Bytes(compiled.artifact.len() as u64),
@@ -89,24 +92,24 @@ pub(super) fn worker() -> Check {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start a worker")?;
-        let job = Job {
+        let job = CompileRequest {
             profile: Profile::native(),
             source: Cow::Borrowed(MODULE.as_bytes()),
         };
         let answer = match (child.stdin.take(), child.stdout.take()) {
-            (Some(mut input), Some(mut output)) => write_job(&mut input, &job)
-                .and_then(|()| read_answer(&mut output, &ANSWER_BOUNDS))
+            (Some(mut input), Some(mut output)) => write_request(&mut input, &job)
+                .and_then(|()| read_response(&mut output, &ANSWER_BOUNDS))
                 .context("the worker does not answer"),
             _ => bail!("the worker has no pipes"),
         };
         child.wait().context("the worker does not end")?;
         match answer? {
-            Answer::Compiled { .. } => Ok(format!(
+            CompileResponse::Compiled { .. } => Ok(format!(
                 "{} answers in {}",
                 program.display(),
                 micros(started)
             )),
-            Answer::Refused(refusal) => bail!("{}: {}", refusal.code, refusal.message),
+            CompileResponse::Refused(refusal) => bail!("{}: {}", refusal.code, refusal.message),
         }
     };
     check("worker", ask())

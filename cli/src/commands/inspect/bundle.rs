@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ferrite_cache::Digest;
-use ferrite_cache::bundle::{BundleBounds, BundleMembers, SignatureText, UncheckedBundle};
+use ferrite_cache::bundle::{BundleLimits, BundleMembers, SignatureText, UncheckedBundle};
 
 use super::needs::Needs;
 use super::report::{ArtifactInBundle, BundleReport, ModuleReport};
@@ -17,7 +17,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<BundleReport> {
         signature,
         source: _,
         artifacts: _,
-    } = UncheckedBundle::open(bytes, BundleBounds::default())?.into_members()?;
+    } = UncheckedBundle::open(bytes, BundleLimits::default())?.into_members()?;
     let mut artifacts: Vec<_> = manifest
         .artifacts
         .iter()

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use ferrite_cache::{Cache, Digest, Manifest};
-use ferrite_compiler::{Bounds, CompileError};
+use ferrite_compiler::{CompileError, SourceLimits};
 
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
@@ -79,7 +79,7 @@ fn by_digest(digest: Digest, cache: Option<&Cache>) -> Result<Inspection> {
 
 /// What a source is, and everything that it would be refused for.
 fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport> {
-    let bounds = Bounds::default();
+    let bounds = SourceLimits::default();
     let mut report = SourceReport {
         source: Digest::of(source),
         bytes: source.len() as u64,

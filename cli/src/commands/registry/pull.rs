@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use ferrite_cache::bundle::{BundleBounds, KeyId, UncheckedBundle};
+use ferrite_cache::bundle::{BundleLimits, KeyId, UncheckedBundle};
 use serde::Serialize;
 
 use crate::keys::TrustArguments;
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     drop(progress);
     temporary.as_file_mut().rewind()?;
     let reader = BufReader::new(temporary.as_file_mut());
-    let contents = UncheckedBundle::open(reader, BundleBounds::default())
+    let contents = UncheckedBundle::open(reader, BundleLimits::default())
         .and_then(|unchecked| unchecked.trust(&trust, now_unix()))
         .and_then(|trusted| trusted.read(&[]))
         .with_context(|| registry.name())?;

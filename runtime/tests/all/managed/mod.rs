@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ferrite_cache::{Cache, CacheOptions, Digest, Profile};
-use ferrite_compiler::{Bounds, Compiler};
+use ferrite_compiler::{Compiler, SourceLimits};
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::artifact::compile_worker::WorkerOptions;
 use ferrite_runtime::artifact::source::SourceOptions;
@@ -72,7 +72,8 @@ impl Managed {
     pub(super) fn compile_counting(&self, wat: &str) -> Digest {
         let cache = self.runtime.cache().expect("there is a cache");
         let profile = Profile::native().with_stack_depth(true);
-        let compiler = Compiler::new(&profile, Bounds::default()).expect("this machine is one");
+        let compiler =
+            Compiler::new(&profile, SourceLimits::default()).expect("this machine is one");
         compile_by(&compiler, cache, wat)
     }
 
@@ -159,7 +160,8 @@ fn start(
 pub(super) fn compile_into(cache: &Cache, wat: &str) -> Digest {
     static COMPILER: OnceLock<Compiler> = OnceLock::new();
     let compiler = COMPILER.get_or_init(|| {
-        Compiler::new(&Profile::native(), Bounds::default()).expect("this machine is a target")
+        Compiler::new(&Profile::native(), SourceLimits::default())
+            .expect("this machine is a target")
     });
     compile_by(compiler, cache, wat)
 }
@@ -168,9 +170,8 @@ fn compile_by(compiler: &Compiler, cache: &Cache, wat: &str) -> Digest {
     let compiled = compiler
         .compile(wat.as_bytes())
         .unwrap_or_else(|error| panic!("{error}\n{wat}"));
-    cache.put_source(&compiled.wasm).expect("the disk works");
     cache
-        .publish(&compiled.manifest, &compiled.artifact)
+        .publish_with_source(&compiled.wasm, &compiled.manifest, &compiled.artifact)
         .expect("the disk works");
     compiled.manifest.source
 }

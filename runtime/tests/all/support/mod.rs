@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use ferrite_cache::{Profile, VerifiedArtifact};
-use ferrite_compiler::{Bounds, Compiler};
+use ferrite_compiler::{Compiler, SourceLimits};
 use ferrite_protocol::keyspace::Keyspace as _;
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::call::request::{CallOutcome, CallRequest};
@@ -150,7 +150,7 @@ pub(crate) fn counting_artifact(wat: &str) -> VerifiedArtifact {
 
 fn compiled(compiler: &OnceLock<Compiler>, profile: &Profile, wat: &str) -> VerifiedArtifact {
     let compiler = compiler.get_or_init(|| {
-        Compiler::new(profile, Bounds::default()).expect("this machine is a target")
+        Compiler::new(profile, SourceLimits::default()).expect("this machine is a target")
     });
     let compiled = compiler
         .compile(wat.as_bytes())

@@ -1,11 +1,11 @@
-//! Recognises what is taken for a module and is none.
+//! Recognises files of other formats that are mistaken for a module.
 
-/// Version field of a binary module, then of a component.
+/// Version fields of a binary module and of a component.
 const MODULE_VERSION: [u8; 4] = [1, 0, 0, 0];
 const COMPONENT_VERSION: [u8; 4] = [0x0d, 0, 1, 0];
 
-/// What the bytes are, and what to do, if they do not begin like a binary module.
-pub(super) fn describe(source: &[u8]) -> Option<&'static str> {
+/// Describes input that does not begin like a binary module, with a remedy; `None` if it does.
+pub(super) fn describe_other(source: &[u8]) -> Option<&'static str> {
     if let Some(rest) = source.strip_prefix(super::MAGIC) {
         return if rest.starts_with(&MODULE_VERSION) || MODULE_VERSION.starts_with(rest) {
             None
@@ -37,15 +37,15 @@ pub(super) fn describe(source: &[u8]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::describe;
+    use super::describe_other;
 
     #[test]
     fn a_prefix_of_a_module_is_not_foreign() {
         for length in 4..=8 {
-            assert_eq!(describe(&b"\0asm\x01\0\0\0"[..length]), None);
+            assert_eq!(describe_other(&b"\0asm\x01\0\0\0"[..length]), None);
         }
         for length in 0..4 {
-            assert!(describe(&b"\0asm"[..length]).is_some());
+            assert!(describe_other(&b"\0asm"[..length]).is_some());
         }
     }
 }

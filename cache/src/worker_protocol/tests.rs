@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use super::{
-    Answer, AnswerBounds, HandoffError, Job, Refusal, read_answer, read_job, write_answer,
-    write_job,
+    CompileRequest, CompileResponse, Refusal, ResponseLimits, WorkerProtocolError, read_request,
+    read_response, write_request, write_response,
 };
 use crate::digest::Digest;
 use crate::manifest::Manifest;
@@ -13,25 +13,28 @@ use crate::module_info::ModuleInfo;
 use crate::profile::Profile;
 use crate::rewind::Rewind;
 
-const BOUNDS: AnswerBounds = AnswerBounds {
+const BOUNDS: ResponseLimits = ResponseLimits {
     source_bytes_max: 1_000,
     artifact_bytes_max: 1_000,
 };
 
 fn job() -> Vec<u8> {
-    let job = Job {
+    let job = CompileRequest {
         profile: Profile::native(),
         source: Cow::Borrowed(b"(module)"),
     };
     let mut bytes = Vec::new();
-    write_job(&mut bytes, &job).expect("a vector takes everything");
-    assert_eq!(read_job(&mut bytes.as_slice(), 8).expect("unchanged"), job);
+    write_request(&mut bytes, &job).expect("a vector takes everything");
+    assert_eq!(
+        read_request(&mut bytes.as_slice(), 8).expect("unchanged"),
+        job
+    );
     bytes
 }
 
-fn compiled() -> Answer {
+fn compiled() -> CompileResponse {
     let (source, artifact) = (b"source".to_vec(), b"artifact".to_vec());
-    Answer::Compiled {
+    CompileResponse::Compiled {
         manifest: Box::new(Manifest {
             source: Digest::of(&source),
             source_len: 6,
@@ -62,22 +65,22 @@ fn compiled() -> Answer {
     }
 }
 
-fn written(answer: &Answer) -> Vec<u8> {
+fn written(answer: &CompileResponse) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write_answer(&mut bytes, answer).expect("a vector takes everything");
+    write_response(&mut bytes, answer).expect("a vector takes everything");
     bytes
 }
 
 #[test]
 fn answers_read_back() {
-    let refused = Answer::Refused(Refusal {
+    let refused = CompileResponse::Refused(Refusal {
         code: String::from("INVALID"),
         message: String::from("no entry"),
         offset: Some(12),
     });
     for answer in [compiled(), refused] {
         let bytes = written(&answer);
-        let back = read_answer(&mut bytes.as_slice(), &BOUNDS).expect("unchanged");
+        let back = read_response(&mut bytes.as_slice(), &BOUNDS).expect("unchanged");
         assert_eq!(back, answer);
     }
 }
@@ -87,15 +90,18 @@ fn every_truncation_is_an_error() {
     let (job, answer) = (job(), written(&compiled()));
     for len in 0..job.len() {
         assert!(
-            matches!(read_job(&mut &job[..len], 8), Err(HandoffError::Truncated)),
+            matches!(
+                read_request(&mut &job[..len], 8),
+                Err(WorkerProtocolError::Truncated)
+            ),
             "job of {len} bytes"
         );
     }
     for len in 0..answer.len() {
         assert!(
             matches!(
-                read_answer(&mut &answer[..len], &BOUNDS),
-                Err(HandoffError::Truncated)
+                read_response(&mut &answer[..len], &BOUNDS),
+                Err(WorkerProtocolError::Truncated)
             ),
             "answer of {len} bytes"
         );
@@ -108,9 +114,10 @@ fn changed_bytes_never_panic_and_never_pass_for_the_same_code() {
     for at in 0..answer.len() {
         let mut changed = answer.clone();
         changed[at] ^= 0x20;
-        if let Ok(back) = read_answer(&mut changed.as_slice(), &BOUNDS) {
+        if let Ok(back) = read_response(&mut changed.as_slice(), &BOUNDS) {
             // JSON has no checksum, but source and artifact are what their digests say.
-            let (Answer::Compiled { artifact, .. }, true) = (&back, back != compiled()) else {
+            let (CompileResponse::Compiled { artifact, .. }, true) = (&back, back != compiled())
+            else {
                 panic!("byte {at} made {back:?} of it");
             };
             assert_eq!(artifact, b"artifact", "byte {at}");
@@ -123,8 +130,8 @@ fn a_lying_length_is_refused_before_anything_is_read() {
     let mut bytes = job();
     bytes[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
     assert!(matches!(
-        read_job(&mut bytes.as_slice(), 8),
-        Err(HandoffError::TooLong {
+        read_request(&mut bytes.as_slice(), 8),
+        Err(WorkerProtocolError::TooLong {
             part: "source",
             len: u64::MAX,
             max: 8
@@ -132,13 +139,13 @@ fn a_lying_length_is_refused_before_anything_is_read() {
     ));
     // Within a bound that would not fit into memory, only what arrives is taken.
     assert!(matches!(
-        read_job(&mut bytes.as_slice(), u64::MAX),
-        Err(HandoffError::Truncated)
+        read_request(&mut bytes.as_slice(), u64::MAX),
+        Err(WorkerProtocolError::Truncated)
     ));
     bytes[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
     assert!(matches!(
-        read_job(&mut bytes.as_slice(), 8),
-        Err(HandoffError::TooLong { part: "header", .. })
+        read_request(&mut bytes.as_slice(), 8),
+        Err(WorkerProtocolError::TooLong { part: "header", .. })
     ));
 }
 
@@ -147,19 +154,19 @@ fn others_are_told_apart_from_other_versions() {
     let mut bytes = job();
     bytes[7] = 9;
     assert!(matches!(
-        read_job(&mut bytes.as_slice(), 8),
-        Err(HandoffError::Version {
+        read_request(&mut bytes.as_slice(), 8),
+        Err(WorkerProtocolError::Version {
             found: 9,
             expected: 1
         })
     ));
     assert!(matches!(
-        read_job(&mut std::io::repeat(0).take(100), 8),
-        Err(HandoffError::Magic)
+        read_request(&mut std::io::repeat(0).take(100), 8),
+        Err(WorkerProtocolError::Magic)
     ));
     assert!(matches!(
-        read_answer(&mut job().as_slice(), &BOUNDS),
-        Err(HandoffError::Magic)
+        read_response(&mut job().as_slice(), &BOUNDS),
+        Err(WorkerProtocolError::Magic)
     ));
 }
 
@@ -171,7 +178,7 @@ fn a_job_of_another_release_is_refused() {
     let other = version.replace('.', "-");
     let changed = text.replace(&version, &other);
     assert!(matches!(
-        read_job(&mut changed.as_bytes(), 8),
-        Err(HandoffError::Profile(_))
+        read_request(&mut changed.as_bytes(), 8),
+        Err(WorkerProtocolError::Profile(_))
     ));
 }

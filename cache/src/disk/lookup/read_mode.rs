@@ -1,4 +1,4 @@
-//! Reading files, and how long that may take.
+//! Reading files with or without waiting for the disk.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -6,17 +6,17 @@ use std::os::unix::fs::FileExt;
 
 use rustix::io::{ReadWriteFlags, preadv2};
 
-/// What a read may wait for.
+/// Tells if a read may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::disk) enum Patience {
-    /// The disk.
-    Disk,
-    /// Nothing: what the system does not hold in memory is an error.
-    None,
+pub(in crate::disk) enum ReadMode {
+    /// The read waits for the disk.
+    Blocking,
+    /// The read fails if the bytes are not in the page cache.
+    NonBlocking,
 }
 
-impl Patience {
-    /// Reads what there is at `offset`, as far as `buffer` has room; 0 at the end of the file.
+impl ReadMode {
+    /// Reads up to `buffer.len()` bytes at `offset`; returns 0 at the end of the file.
     pub(in crate::disk) fn read_at(
         self,
         file: &File,
@@ -24,35 +24,35 @@ impl Patience {
         offset: u64,
     ) -> io::Result<usize> {
         match self {
-            Self::Disk => file.read_at(buffer, offset),
-            // File systems that cannot tell say that they do not support it.
-            Self::None => {
+            Self::Blocking => file.read_at(buffer, offset),
+            // File systems without support for this flag return an error.
+            Self::NonBlocking => {
                 let mut buffers = [IoSliceMut::new(buffer)];
                 Ok(preadv2(file, &mut buffers, offset, ReadWriteFlags::NOWAIT)?)
             }
         }
     }
 
-    /// The file from its first byte.
+    /// Returns a reader from the start of a file.
     pub(in crate::disk) const fn reader(self, file: &File) -> Reader<'_> {
         Reader {
             file,
             offset: 0,
-            patience: self,
+            mode: self,
         }
     }
 }
 
-/// A file that is read from its first byte.
+/// Reads a file from its start.
 pub(in crate::disk) struct Reader<'a> {
     file: &'a File,
     offset: u64,
-    patience: Patience,
+    mode: ReadMode,
 }
 
 impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.patience.read_at(self.file, buffer, self.offset)?;
+        let read = self.mode.read_at(self.file, buffer, self.offset)?;
         self.offset += read as u64;
         Ok(read)
     }

@@ -1,10 +1,10 @@
-//! Names in messages: shown safely, and the nearest of those that exist.
+//! Names in messages: safe to display, and the nearest existing name.
 
-/// Characters of a name that a message shows at most.
+/// Most characters of a name that a message shows.
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// A name from a module as it may stand in a message: no control characters, of bounded length.
-pub(super) fn shown(name: &str) -> String {
+/// Escapes control characters in a name from a module, and shortens it.
+pub(super) fn display_name(name: &str) -> String {
     let mut shown: String = name
         .chars()
         .take(SHOWN_CHARS_MAX)
@@ -16,7 +16,7 @@ pub(super) fn shown(name: &str) -> String {
     shown
 }
 
-/// The candidate that the fewest changes lead to, if a third of the name or less would change.
+/// Returns the candidate with the smallest edit distance, if that is at most a third of the name.
 pub(super) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
@@ -30,9 +30,9 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance: how many bytes to insert, delete or replace.
+/// Levenshtein distance: the number of bytes to insert, delete or replace.
 ///
-/// One row of the usual table is kept; `diagonal` is the cell up and to the left.
+/// `row` is one row of the usual table; `diagonal` is the cell above and to the left.
 fn distance(from: &[u8], to: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (line, a) in from.iter().enumerate() {
@@ -49,7 +49,7 @@ fn distance(from: &[u8], to: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{distance, nearest, shown};
+    use super::{display_name, distance, nearest};
 
     #[test]
     fn distances_are_those_of_the_textbook() {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn names_are_shown_without_control_characters_and_bounded() {
-        assert_eq!(shown("a\r\n\u{1b}[2J"), "a\\r\\n\\u{1b}[2J");
-        assert!(shown(&"x".repeat(1_000)).len() < 100);
+        assert_eq!(display_name("a\r\n\u{1b}[2J"), "a\\r\\n\\u{1b}[2J");
+        assert!(display_name(&"x".repeat(1_000)).len() < 100);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether what is stored is what was stored.
+//! Checks that stored files are unchanged.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,72 +8,73 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::hash::digest_of_file;
-use super::reading::Patience;
+use super::read_mode::ReadMode;
 use crate::digest::Digest;
 use crate::disk::artifact::VerifiedArtifact;
 use crate::disk::error::StorageError;
-use crate::disk::layout::{Key, Kind, Place, SOURCE_BYTES_MAX};
-use crate::disk::private::{Found, open_file};
+use crate::disk::layout::{Directory, FileKind, Key, SOURCE_BYTES_MAX};
+use crate::disk::private::{Opened, open_file};
 use crate::disk::root::Root;
+use crate::disk::stat::{last_use, len_of};
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
-/// A use is recorded when the last recorded one is older than this: to evict what is least recently
-/// used, days must be told apart, not seconds.
+/// A use is recorded if the last recorded one is older than this. Eviction needs to distinguish days,
+/// not seconds.
 const USE_RECORDED_EVERY: Duration = Duration::from_secs(3_600);
 
-/// What an examination finds.
+/// The result of a check.
 #[derive(Debug)]
-pub(in crate::disk) enum Examined<T> {
-    /// What was stored, unchanged.
+pub(in crate::disk) enum Integrity<T> {
+    /// The stored bytes are unchanged.
     Intact(T),
-    /// Nothing, or not all of it.
+    /// The entry does not exist or is incomplete.
     Absent,
-    /// Something else than was stored, in words.
+    /// The bytes differ from those that were stored; the text says how.
     Damaged(String),
 }
 
-/// What an examination is for.
+/// The purpose of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::disk) enum Purpose {
-    /// What is found will be used; that is recorded.
+    /// The caller will use the entry; the use is recorded.
     Use,
-    /// The same, if that is soon done: what is too long, or not in memory, is an error.
-    UseAtOnce {
+    /// As `Use`, but an artifact that is too long or not in the page cache is an error.
+    UseNonBlocking {
         /// The longest artifact that is read, in bytes.
         artifact_bytes_max: u64,
     },
-    /// Nothing but to know.
+    /// The check alone; no use is recorded.
     Check,
 }
 
-/// Examines an artifact and its manifest.
+/// Checks an artifact and its manifest.
 pub(in crate::disk) fn artifact(
     root: &Root,
     key: &Key,
     purpose: Purpose,
-) -> Result<Examined<VerifiedArtifact>, StorageError> {
-    let Some(directory) = root.open_place(key.place())? else {
-        return Ok(Examined::Absent);
+) -> Result<Integrity<VerifiedArtifact>, StorageError> {
+    let Some(directory) = root.open_directory(key.directory())? else {
+        return Ok(Integrity::Absent);
     };
-    let name_of = |kind: Kind| kind.file_name(&key.source);
-    let patience = match purpose {
-        Purpose::Use | Purpose::Check => Patience::Disk,
-        Purpose::UseAtOnce { .. } => Patience::None,
+    let name_of = |kind: FileKind| kind.file_name(&key.source);
+    let mode = match purpose {
+        Purpose::Use | Purpose::Check => ReadMode::Blocking,
+        Purpose::UseNonBlocking { .. } => ReadMode::NonBlocking,
     };
     let failed = |action, name: &str, error| {
-        StorageError::reading(action, &key.place().path(root.path()).join(name), error)
+        StorageError::reading(action, &key.directory().path(root.path()).join(name), error)
     };
 
-    let name = name_of(Kind::Manifest);
+    let name = name_of(FileKind::Manifest);
     let found = open_file(&directory, &name).map_err(|error| failed("open", &name, error))?;
     let (meta, meta_stat) = match found {
-        Found::Fit(file, stat) => (file, stat),
-        Found::Absent => return Ok(Examined::Absent),
-        Found::Unfit(what) => return Ok(Examined::Damaged(format!("its manifest is {what}"))),
+        Opened::Private(file, stat) => (file, stat),
+        Opened::Absent => return Ok(Integrity::Absent),
+        Opened::Rejected(what) => return Ok(Integrity::Damaged(format!("its manifest is {what}"))),
     };
     let mut bytes = Vec::new();
     let read = read_bounded(
-        patience.reader(&meta),
+        mode.reader(&meta),
         &meta_stat,
         MANIFEST_BYTES_MAX as u64,
         &mut bytes,
@@ -83,47 +84,47 @@ pub(in crate::disk) fn artifact(
     }
     let manifest = match Manifest::decode(&bytes) {
         Ok(manifest) => manifest,
-        Err(error) => return Ok(Examined::Damaged(error.to_string())),
+        Err(error) => return Ok(Integrity::Damaged(error.to_string())),
     };
     if manifest.source != key.source {
-        return Ok(Examined::Damaged(format!(
+        return Ok(Integrity::Damaged(format!(
             "its manifest is that of {}",
             manifest.source
         )));
     }
     if manifest.profile.fingerprint() != key.profile {
-        return Ok(Examined::Damaged(format!(
+        return Ok(Integrity::Damaged(format!(
             "its manifest is that of another profile ({})",
             manifest.profile
         )));
     }
 
-    let name = name_of(Kind::Artifact);
+    let name = name_of(FileKind::Artifact);
     let found = open_file(&directory, &name).map_err(|error| failed("open", &name, error))?;
     let (file, stat) = match found {
-        Found::Fit(file, stat) => (file, stat),
-        // Evicted since the manifest was read.
-        Found::Absent => return Ok(Examined::Absent),
-        Found::Unfit(what) => return Ok(Examined::Damaged(format!("its artifact is {what}"))),
+        Opened::Private(file, stat) => (file, stat),
+        // It was evicted after the manifest was read.
+        Opened::Absent => return Ok(Integrity::Absent),
+        Opened::Rejected(what) => return Ok(Integrity::Damaged(format!("its artifact is {what}"))),
     };
     let len = len_of(&stat);
     if len != manifest.artifact_len {
-        return Ok(Examined::Damaged(format!(
+        return Ok(Integrity::Damaged(format!(
             "its artifact has {len} bytes, and its manifest says {}",
             manifest.artifact_len
         )));
     }
-    if let Purpose::UseAtOnce { artifact_bytes_max } = purpose
+    if let Purpose::UseNonBlocking { artifact_bytes_max } = purpose
         && len > artifact_bytes_max
     {
         return Err(failed("read", &name, Errno::AGAIN.into()));
     }
-    match digest_of_file(&file, len, patience) {
+    match digest_of_file(&file, len, mode) {
         Ok(digest) if digest == manifest.artifact => {
             record_use(&meta, &meta_stat, purpose);
-            Ok(Examined::Intact(VerifiedArtifact::found(manifest, file)))
+            Ok(Integrity::Intact(VerifiedArtifact::found(manifest, file)))
         }
-        Ok(digest) => Ok(Examined::Damaged(format!(
+        Ok(digest) => Ok(Integrity::Damaged(format!(
             "its artifact has digest {digest}, and its manifest says {}",
             manifest.artifact
         ))),
@@ -131,23 +132,27 @@ pub(in crate::disk) fn artifact(
     }
 }
 
-/// Examines a source.
+/// Checks a source.
 pub(in crate::disk) fn source(
     root: &Root,
     digest: &Digest,
     purpose: Purpose,
-) -> Result<Examined<Vec<u8>>, StorageError> {
-    let Some(directory) = root.open_place(Place::Sources)? else {
-        return Ok(Examined::Absent);
+) -> Result<Integrity<Vec<u8>>, StorageError> {
+    let Some(directory) = root.open_directory(Directory::Sources)? else {
+        return Ok(Integrity::Absent);
     };
-    let name = Kind::Source.file_name(digest);
+    let name = FileKind::Source.file_name(digest);
     let failed = |action, error| {
-        StorageError::reading(action, &Place::Sources.path(root.path()).join(&name), error)
+        StorageError::reading(
+            action,
+            &Directory::Sources.path(root.path()).join(&name),
+            error,
+        )
     };
     let (file, stat) = match open_file(&directory, &name).map_err(|error| failed("open", error))? {
-        Found::Fit(file, stat) => (file, stat),
-        Found::Absent => return Ok(Examined::Absent),
-        Found::Unfit(what) => return Ok(Examined::Damaged(format!("it is {what}"))),
+        Opened::Private(file, stat) => (file, stat),
+        Opened::Absent => return Ok(Integrity::Absent),
+        Opened::Rejected(what) => return Ok(Integrity::Damaged(format!("it is {what}"))),
     };
     let mut bytes = Vec::new();
     if let Err(error) = read_bounded(&file, &stat, SOURCE_BYTES_MAX, &mut bytes) {
@@ -155,35 +160,25 @@ pub(in crate::disk) fn source(
     }
     let found = Digest::of(&bytes);
     if found != *digest {
-        return Ok(Examined::Damaged(format!("its bytes are those of {found}")));
+        return Ok(Integrity::Damaged(format!(
+            "its bytes are those of {found}"
+        )));
     }
     record_use(&file, &stat, purpose);
-    Ok(Examined::Intact(bytes))
+    Ok(Integrity::Intact(bytes))
 }
 
-/// Reads a manifest only, without a look at its artifact; `None` if it cannot be read.
+/// Reads a manifest without checking its artifact; `None` if it cannot be read.
 pub(in crate::disk) fn manifest(root: &Root, key: &Key) -> Option<Manifest> {
-    let directory = root.open_place(key.place()).ok()??;
-    let Found::Fit(file, stat) =
-        open_file(directory, &Kind::Manifest.file_name(&key.source)).ok()?
+    let directory = root.open_directory(key.directory()).ok()??;
+    let Opened::Private(file, stat) =
+        open_file(directory, &FileKind::Manifest.file_name(&key.source)).ok()?
     else {
         return None;
     };
     let mut bytes = Vec::new();
     read_bounded(&file, &stat, MANIFEST_BYTES_MAX as u64, &mut bytes).ok()?;
     Manifest::decode(&bytes).ok()
-}
-
-/// A file's length, in bytes.
-pub(in crate::disk) fn len_of(stat: &Stat) -> u64 {
-    u64::try_from(stat.st_size).unwrap_or(0)
-}
-
-/// When a file was last modified; the cache's files are touched when they are used.
-pub(in crate::disk) fn last_use(stat: &Stat) -> SystemTime {
-    let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
-    let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos.min(999_999_999))
 }
 
 fn read_bounded(file: impl Read, stat: &Stat, max: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -200,18 +195,19 @@ fn read_bounded(file: impl Read, stat: &Stat, max: u64, bytes: &mut Vec<u8>) -> 
     }
 }
 
-/// Tells a damaged file, or a bad sector of the disk, from a system that has run out of something.
+/// Returns `Damaged` for a truncated or changed file and for a bad sector; for any other failure, such
+/// as too many open files, returns the error that `otherwise` makes.
 fn damage_or<T>(
     error: io::Error,
     part: &str,
     otherwise: impl FnOnce(io::Error) -> StorageError,
-) -> Result<Examined<T>, StorageError> {
+) -> Result<Integrity<T>, StorageError> {
     let damaged = matches!(
         error.kind(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
     ) || Errno::from_io_error(&error) == Some(Errno::IO);
     if damaged {
-        Ok(Examined::Damaged(format!(
+        Ok(Integrity::Damaged(format!(
             "its {part} cannot be read to its end"
         )))
     } else {
@@ -219,8 +215,8 @@ fn damage_or<T>(
     }
 }
 
-/// Touches a file that is used. Where that fails, as on a read-only disk, eviction only becomes
-/// less exact.
+/// Updates the modification time of a file that is used. If that fails, as on a read-only disk,
+/// eviction only becomes less exact.
 fn record_use(file: &File, stat: &Stat, purpose: Purpose) {
     let now = SystemTime::now();
     let recent = now

@@ -6,4 +6,4 @@
 #[allow(dead_code, reason = "each program runs one of them")]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::handoff(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::worker_protocol(bytes));

@@ -1,11 +1,12 @@
-//! Two things that wait for the disk, at the same time.
+//! Two operations that wait for the disk, run in parallel.
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, scope};
 
-/// Does both: the first on a thread of its own, or afterwards where there is no thread for it.
-pub(in crate::disk) fn side_by_side<A: Send, B>(
+/// Runs both closures in parallel: the first on a thread of its own, or after the second if no
+/// thread can be started.
+pub(super) fn join<A: Send, B>(
     one: impl FnOnce() -> A + Send,
     other: impl FnOnce() -> B,
 ) -> (A, B) {
@@ -29,13 +30,13 @@ mod tests {
     use std::panic::catch_unwind;
     use std::sync::Barrier;
 
-    use super::side_by_side;
+    use super::join;
 
     #[test]
     fn both_are_done_at_the_same_time() {
         // Neither gets past it alone.
         let both = Barrier::new(2);
-        let done = side_by_side(
+        let done = join(
             || {
                 both.wait();
                 1
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_either_is_passed_on() {
-        assert!(catch_unwind(|| side_by_side(|| panic!("on purpose"), || 1)).is_err());
-        assert!(catch_unwind(|| side_by_side(|| 1, || panic!("on purpose"))).is_err());
+        assert!(catch_unwind(|| join(|| panic!("on purpose"), || 1)).is_err());
+        assert!(catch_unwind(|| join(|| 1, || panic!("on purpose"))).is_err());
     }
 }

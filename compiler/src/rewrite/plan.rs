@@ -1,18 +1,18 @@
-//! Whether a module's instances can be rewound, and what the module needs for it.
+//! Decides if instances of a module can be rewound, and which changes that needs.
 
 use wasmparser::{
     ConstExpr, DataKind, Error, GlobalType, MemoryType, Operator, Parser, Payload, ValType,
 };
 
-/// Beginning of the export names that the pass uses; a source that uses it itself is left alone.
-pub const RESERVED_PREFIX: &str = "__ferrite_";
+/// Prefix of the export names that the pass adds. A source that uses it is not rewritten.
+pub(super) const RESERVED_PREFIX: &str = "__ferrite_";
 
-/// Pages of 64 KiB that a growing module gets beforehand. Allocators grow by one to a few dozen
-/// pages in a usual call; the pages cost address space alone until they are touched.
+/// Extra initial pages of 64 KiB for a module that grows its memory. Allocators grow by one to a few
+/// dozen pages in a usual call; untouched pages cost only address space.
 const HEADROOM_PAGES: u64 = 64;
 
-/// Most instructions about the memory's size that a module may have and still be rewritten: code
-/// shifts at each of them, and a manifest that notes every shift must not become too long.
+/// Most `memory.grow` and `memory.size` instructions in a rewritten module: code moves at each of them,
+/// and the manifest, which records every move, must not become too long.
 const GROWTH_SITES_MAX: u32 = 10_000;
 
 /// Bytes in a page.
@@ -21,7 +21,7 @@ const PAGE: u64 = 65_536;
 /// Most pages that a 32-bit memory can have.
 const PAGES_MAX: u64 = 65_536;
 
-/// What the pass decided.
+/// The decision of the pass.
 pub(super) enum Decision {
     /// The module stays as it is.
     Refuse(String),
@@ -29,40 +29,40 @@ pub(super) enum Decision {
     Allow(Plan),
 }
 
-/// What has to be put into a module.
+/// The changes to a module.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// Indices of the mutable globals that the module defines.
     pub(super) mutable_globals: Vec<u32>,
-    /// How growth becomes virtual, for a module that grows its memory.
+    /// Virtual growth, for a module that grows its memory.
     pub(super) growth: Option<Growth>,
-    /// How many functions the module imports and defines.
+    /// Number of functions, imported and defined.
     pub(super) functions: u32,
-    /// How many globals there are.
+    /// Number of globals.
     pub(super) globals: u32,
-    /// How many types there are.
+    /// Number of types.
     pub(super) types: u32,
     /// The start function.
     pub(super) start: Option<u32>,
-    /// Whether the module has a memory.
+    /// True if the module has a memory.
     pub(super) memory: bool,
-    /// Whether data is copied into the memory from the start.
+    /// True if the module has active data segments.
     pub(super) data: bool,
 }
 
 /// The memory of a module that grows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Growth {
-    /// Pages that the memory starts with, as the guest sees it.
+    /// Initial pages that the guest sees.
     pub(super) pages: u64,
-    /// Pages that it really starts with.
+    /// Real initial pages.
     pub(super) pages_with_headroom: u64,
-    /// Pages that it may have at most, as the module declares it.
+    /// Most pages, as the module declares.
     pub(super) pages_max: u64,
 }
 
-/// Reads a valid module and decides.
-pub(super) fn decide(wasm: &[u8]) -> Result<Decision, Error> {
+/// Reads a valid module and decides what to change.
+pub(super) fn plan(wasm: &[u8]) -> Result<Decision, Error> {
     let mut facts = Facts::default();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Some(reason) = facts.take(payload?)? {
@@ -72,20 +72,20 @@ pub(super) fn decide(wasm: &[u8]) -> Result<Decision, Error> {
     Ok(Decision::Allow(facts.plan()))
 }
 
-/// What is known of the module so far.
+/// Facts about the module, collected section by section.
 #[derive(Default)]
 struct Facts {
     plan: Plan,
     memory: Option<MemoryType>,
     grows: bool,
     growth_sites: u32,
-    /// End of the active data segment that reaches furthest; none where one has no constant offset.
+    /// Highest end of an active data segment with a constant offset.
     data_end: Option<u64>,
     data_elsewhere: bool,
 }
 
 impl Facts {
-    /// Takes a section in; a reason to refuse, if it holds one.
+    /// Reads a section; returns the reason if the module must be refused.
     fn take(&mut self, payload: Payload<'_>) -> Result<Option<String>, Error> {
         match payload {
             Payload::TypeSection(section) => {
@@ -195,7 +195,7 @@ impl Facts {
         }
     }
 
-    /// Notes what an instruction does; its name, if it cannot be undone.
+    /// Reads an instruction; returns its name if its effect cannot be undone.
     fn operator(&mut self, operator: &Operator<'_>) -> Option<&'static str> {
         match operator {
             Operator::MemoryGrow { .. } => {
@@ -222,7 +222,7 @@ impl Facts {
         let mut plan = self.plan;
         if let (true, Some(memory)) = (self.grows, self.memory) {
             let pages_max = memory.maximum.unwrap_or(PAGES_MAX).min(PAGES_MAX);
-            // A segment that must fail in the module as written must not fit into the headroom.
+            // A data segment that is out of bounds in the source must not fit into the headroom.
             let data_fits = !self.data_elsewhere
                 && self.data_end.unwrap_or(0) <= memory.initial.saturating_mul(PAGE);
             let headroom = if data_fits {
@@ -240,7 +240,7 @@ impl Facts {
     }
 }
 
-/// The value of an offset that is a plain constant.
+/// Returns the value of an offset expression that is a plain constant.
 fn constant(expression: &ConstExpr<'_>) -> Result<Option<u32>, Error> {
     let mut operators = expression.get_operators_reader();
     let first = operators.read()?;

@@ -1,12 +1,12 @@
-//! How large and how complex a source may be.
+//! Limits on the size and complexity of a source.
 
-/// Upper bounds on a source. One number a field, its unit last; counts are of wasm items.
+/// Limits on the size and complexity of a source. Fields without a unit count wasm items.
 ///
-/// The defaults leave room for whole language runtimes (a Go program has some ten thousand
-/// functions, an interpreter compiled to wasm bodies of several hundred kilobytes) and keep the
-/// time and memory of a compilation in proportion to the source.
+/// The defaults leave room for whole language runtimes (a Go program has about ten thousand
+/// functions; an interpreter compiled to wasm has function bodies of several hundred kilobytes) and
+/// keep time and memory of a compilation in proportion to the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct SourceLimits {
     /// Bytes of the binary module.
     pub source_bytes_max: u64,
     /// Bytes of a module in the text format, which takes up to eighty times its size to parse.
@@ -19,7 +19,7 @@ pub struct Bounds {
     pub imports_max: u32,
     /// Exports.
     pub exports_max: u32,
-    /// Bytes of all names of imports and exports together; they end up in the manifest.
+    /// Bytes of all names of imports and exports together; the manifest stores them.
     pub names_bytes_max: u64,
     /// Functions that the module defines.
     pub functions_max: u32,
@@ -27,9 +27,9 @@ pub struct Bounds {
     pub function_body_bytes_max: u64,
     /// Locals of one function, its parameters included.
     pub function_locals_max: u32,
-    /// Blocks, loops and ifs inside one another.
+    /// Depth of nested blocks, loops and ifs.
     pub function_nesting_max: u32,
-    /// Targets of one `br_table`, its default not counted.
+    /// Targets of one `br_table`, without its default.
     pub br_table_targets_max: u32,
     /// Tables.
     pub tables_max: u32,
@@ -45,7 +45,7 @@ pub struct Bounds {
     pub data_segments_max: u32,
 }
 
-impl Default for Bounds {
+impl Default for SourceLimits {
     fn default() -> Self {
         Self {
             source_bytes_max: 64 << 20,

@@ -1,9 +1,9 @@
-//! What the outside world is to a start that runs while its module is compiled.
+//! The host functions for a start that runs at compile time.
 //!
-//! | what the start calls | answer |
+//! | the start calls | answer |
 //! |---|---|
 //! | any function of the ABI: data, input, replies, the log, `time_millis`, `random` | refused |
-//! | arguments, environment, descriptors, `sched_yield`, clock resolution | what every host answers, always |
+//! | arguments, environment, descriptors, `sched_yield`, clock resolution | the constant answer of every host |
 //! | the monotonic clocks | microseconds from 1 on, one more with each reading: any host's clock is later |
 //! | the time of day | refused: the date of the compilation would be kept for good |
 //! | `random_get` | bytes that follow from the source, where the SDK's marker vouches; else refused |
@@ -17,36 +17,36 @@ use ferrite_wasm_abi::{INITIALIZE_EXPORT, MEMORY_EXPORT};
 use wasmi::errors::HostError;
 use wasmi::{Caller, Error, ExternType, Linker, Module, StoreLimits, Val};
 
-use super::Trust;
+use super::RandomBytes;
 
 /// Nanoseconds in a tick of the monotonic clock.
 const TICK_NANOS: u64 = 1000;
 
-/// The outside world of one start.
-pub(super) struct Outside {
+/// The host's state during one start.
+pub(super) struct PreinitHost {
     pub(super) limits: StoreLimits,
-    trust: Trust,
+    random_bytes: RandomBytes,
     /// Readings of the monotonic clock so far.
     ticks: u64,
-    /// Where random bytes come from.
+    /// Seed of the random bytes.
     seed: Digest,
-    /// Random bytes that were given so far, in blocks of 32.
+    /// Blocks of 32 random bytes returned so far.
     blocks: u64,
 }
 
-impl Outside {
-    pub(super) fn new(limits: StoreLimits, trust: Trust, seed: Digest) -> Self {
+impl PreinitHost {
+    pub(super) fn new(limits: StoreLimits, random_bytes: RandomBytes, seed: Digest) -> Self {
         Self {
             limits,
-            trust,
+            random_bytes,
             ticks: 0,
             seed,
             blocks: 0,
         }
     }
 
-    /// Bytes that look random and follow from the source alone: the same source has to compile to
-    /// the same code everywhere.
+    /// Returns pseudo-random bytes derived from the source alone: the same source must compile to the
+    /// same code everywhere.
     fn random(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
@@ -60,7 +60,7 @@ impl Outside {
     }
 }
 
-/// Why a start has to run anew in every instance, to follow "its start".
+/// The reason why a start must run in every instance, worded to follow "its start".
 #[derive(Debug)]
 struct Refusal(String);
 
@@ -76,10 +76,10 @@ fn refuse(reason: impl Into<String>) -> Error {
     Error::host(Refusal(reason.into()))
 }
 
-/// Gives the linker everything that the module imports.
-pub(super) fn add(linker: &mut Linker<Outside>, module: &Module) -> Result<(), Error> {
+/// Adds everything that the module imports to the linker.
+pub(super) fn add(linker: &mut Linker<PreinitHost>, module: &Module) -> Result<(), Error> {
     for import in module.imports() {
-        // Functions are all that a valid module imports.
+        // A valid module imports only functions.
         let ExternType::Func(ty) = import.ty() else {
             continue;
         };
@@ -109,8 +109,8 @@ pub(super) fn add(linker: &mut Linker<Outside>, module: &Module) -> Result<(), E
     Ok(())
 }
 
-/// Answers a function of WASI preview 1 as the hosts do, where that never changes.
-fn preview1(mut caller: Caller<'_, Outside>, name: &str, params: &[Val]) -> Result<i32, Error> {
+/// Answers a function of WASI preview 1 like the hosts do, if their answer is constant.
+fn preview1(mut caller: Caller<'_, PreinitHost>, name: &str, params: &[Val]) -> Result<i32, Error> {
     let param = |index: usize| match params.get(index) {
         Some(Val::I32(value)) => value.cast_unsigned(),
         _ => 0,
@@ -135,23 +135,23 @@ fn preview1(mut caller: Caller<'_, Outside>, name: &str, params: &[Val]) -> Resu
                 ));
             }
             1..=3 => {
-                let outside = caller.data_mut();
-                outside.ticks += 1;
-                let nanos = outside.ticks * TICK_NANOS;
+                let host = caller.data_mut();
+                host.ticks += 1;
+                let nanos = host.ticks * TICK_NANOS;
                 write(&mut caller, param(2), &nanos.to_le_bytes())?;
                 errno::SUCCESS
             }
             _ => errno::INVAL,
         },
         "random_get" => {
-            if caller.data().trust == Trust::Nobody {
+            if caller.data().random_bytes == RandomBytes::Refused {
                 return Err(refuse(
                     "draws random bytes, which would be the same in every instance; draw them in \
                      the entries",
                 ));
             }
             let len = usize::try_from(param(1)).unwrap_or(usize::MAX);
-            // A length that no memory has room for is found out before it is believed.
+            // Check the length before allocating.
             if len > memory_len(&caller) {
                 return Err(refuse("asks for more random bytes than its memory has"));
             }
@@ -177,15 +177,15 @@ fn preview1(mut caller: Caller<'_, Outside>, name: &str, params: &[Val]) -> Resu
     Ok(answer)
 }
 
-fn memory_len(caller: &Caller<'_, Outside>) -> usize {
+fn memory_len(caller: &Caller<'_, PreinitHost>) -> usize {
     caller
         .get_export(MEMORY_EXPORT)
         .and_then(wasmi::Extern::into_memory)
         .map_or(0, |memory| memory.data_size(caller))
 }
 
-/// Writes into the guest's memory; an address outside of it ends the start, as it would the call.
-fn write(caller: &mut Caller<'_, Outside>, at: u32, bytes: &[u8]) -> Result<(), Error> {
+/// Writes into guest memory. An address outside of it ends the start, as it would end a call.
+fn write(caller: &mut Caller<'_, PreinitHost>, at: u32, bytes: &[u8]) -> Result<(), Error> {
     let written = caller
         .get_export(MEMORY_EXPORT)
         .and_then(wasmi::Extern::into_memory)

@@ -1,4 +1,4 @@
-//! Writing the other module: every byte that need not change is copied.
+//! Writes the rewritten module.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,12 @@ use wasm_encoder::{ConstExpr, Encode, ExportKind, MemoryType, SectionId, ValType
 use wasmparser::{Error, Operator};
 
 use super::Rewritten;
-use super::decide::{Growth, Plan, RESERVED_PREFIX};
 use super::grow::{GrowthGlobals, body};
-use crate::sections::{Additions, Own, Piece, content_start, copy};
+use super::plan::{Growth, Plan, RESERVED_PREFIX};
+use crate::sections::{Additions, Replacement, Section, content_start, copy};
 
-/// Puts into `wasm` what `plan` says.
-pub(super) fn splice<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, Error> {
+/// Applies `plan` to `wasm`.
+pub(super) fn apply<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, Error> {
     let growth = plan.growth.map(|growth| {
         let first = plan.globals;
         let globals = GrowthGlobals {
@@ -46,7 +46,7 @@ pub(super) fn splice<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, E
         additions.export(&name, ExportKind::Global, index);
     }
     if plan.memory {
-        // Whatever name the module gives it, if any.
+        // In addition to the module's own export of it, if any.
         additions.export(&format!("{RESERVED_PREFIX}memory"), ExportKind::Memory, 0);
     }
     if let Some(start) = plan.start {
@@ -63,21 +63,22 @@ pub(super) fn splice<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, E
 
     let growth = growth.map(|(_, globals)| globals);
     let mut offsets = Vec::new();
-    let bytes = copy(wasm, &additions, |piece, at| {
-        if piece.is(SectionId::Start) {
+    let bytes = copy(wasm, &additions, |section, at| {
+        if section.is(SectionId::Start) {
             // The function is exported instead.
-            return Ok(Own::Nothing);
+            return Ok(Replacement::Omit);
         }
-        if piece.is(SectionId::Code) {
-            return code(piece, &additions, growth, plan, at, &mut offsets).map(Own::Content);
+        if section.is(SectionId::Code) {
+            return code(section, &additions, growth, plan, at, &mut offsets)
+                .map(Replacement::Content);
         }
-        if piece.is(SectionId::Memory) && !memory.is_empty() {
+        if section.is(SectionId::Memory) && !memory.is_empty() {
             let mut content = Vec::new();
             1_u32.encode(&mut content);
             content.extend_from_slice(&memory);
-            return Ok(Own::Content(content));
+            return Ok(Replacement::Content(content));
         }
-        Ok(Own::Copy)
+        Ok(Replacement::Copy)
     })?;
     Ok(Rewritten {
         wasm: Cow::Owned(bytes),
@@ -85,7 +86,7 @@ pub(super) fn splice<'a>(wasm: &'a [u8], plan: &Plan) -> Result<Rewritten<'a>, E
     })
 }
 
-/// A data segment of no bytes at `0 + 0`; see `rewrite`.
+/// Adds an empty data segment at offset `0 + 0`; see `rewrite`.
 fn empty_segment(additions: &mut Additions) {
     const ACTIVE: u32 = 0;
     additions.add(SectionId::Data, |out| {
@@ -96,7 +97,7 @@ fn empty_segment(additions: &mut Additions) {
     });
 }
 
-/// The function and the globals of virtual growth.
+/// Adds the function and the globals of virtual growth.
 fn grow(additions: &mut Additions, plan: &Plan, growth: Growth, globals: GrowthGlobals) {
     let GrowthGlobals {
         pages,
@@ -132,33 +133,33 @@ fn memory_with_headroom(growth: Growth) -> MemoryType {
     }
 }
 
-/// The code, in which `memory.grow` and `memory.size` become a call and a global. The section's
-/// header will stand at `at`; notes in `offsets` what moved.
+/// Rewrites the code section: `memory.grow` becomes a call, `memory.size` a global. The section's
+/// header will be at `at`; `offsets` receives what moved.
 fn code(
-    piece: &Piece<'_>,
+    section: &Section<'_>,
     additions: &Additions,
     growth: Option<GrowthGlobals>,
     plan: &Plan,
     at: usize,
     offsets: &mut Vec<OffsetShift>,
 ) -> Result<Vec<u8>, Error> {
-    let (added, entries) = additions.of(piece.id);
-    let mut reader = wasmparser::BinaryReader::new(piece.content, piece.at);
+    let (added, entries) = additions.of(section.id);
+    let mut reader = wasmparser::BinaryReader::new(section.content, section.at);
     let count = reader.read_var_u32()?;
     let mut content = Vec::new();
     (count + added).encode(&mut content);
-    // Shifts within the content: (where in the source, where in the content).
+    // Pairs (offset in the source, offset in the content).
     let mut shifts = Vec::new();
     for _ in 0..count {
         let before = reader.original_position();
         let size = reader.read_var_u32()? as usize;
         let start = reader.original_position();
-        let bytes = &piece.content[start - piece.at..start - piece.at + size];
+        let bytes = &section.content[start - section.at..start - section.at + size];
         reader.read_bytes(size)?;
         let patched = patch(bytes, start, growth, plan)?;
         if patched.bytes.len() == size {
-            // As it was written, which need not be the shortest way.
-            content.extend_from_slice(&piece.content[before - piece.at..start - piece.at]);
+            // Keep the original encoding of the size, which may not be the shortest.
+            content.extend_from_slice(&section.content[before - section.at..start - section.at]);
         } else {
             (patched.bytes.len() as u32).encode(&mut content);
         }
@@ -176,7 +177,7 @@ fn code(
     Ok(content)
 }
 
-/// Notes that `source` stands at `here` now, unless that follows from the last note.
+/// Records that code moved from `source` to `here`, unless the last record says so already.
 fn shift(offsets: &mut Vec<OffsetShift>, source: u64, here: u64) {
     let back = source as i64 - here as i64;
     if offsets.last().is_none_or(|last| last.back != back) {
@@ -184,10 +185,10 @@ fn shift(offsets: &mut Vec<OffsetShift>, source: u64, here: u64) {
     }
 }
 
-/// A function's body after the change.
+/// A rewritten function body.
 struct Patched {
     bytes: Vec<u8>,
-    /// (offset in the source, offset in `bytes`) wherever the distance may have changed.
+    /// Pairs (offset in the source, offset in `bytes`) where their distance may change.
     shifts: Vec<(usize, usize)>,
 }
 
@@ -210,7 +211,7 @@ fn patch(
             let mut instead = Vec::new();
             match operator {
                 Operator::MemoryGrow { .. } => {
-                    // The added function comes after all others.
+                    // The added function has the highest index.
                     instead.push(0x10);
                     plan.functions.encode(&mut instead);
                 }

@@ -1,4 +1,4 @@
-//! Files on their way to a name.
+//! Files that are written before they get their published name.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,34 +9,35 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::side_by_side::side_by_side;
-use super::step::Step;
 use crate::disk::error::StorageError;
-use crate::disk::layout::Place;
+use crate::disk::join::join;
+use crate::disk::layout::Directory;
 use crate::disk::root::Root;
+use crate::disk::step::Step;
 
-/// A complete and synced file without a published name; it is removed unless it gets one.
+/// A complete and synced file without a published name. It is removed on drop unless it was
+/// published.
 ///
-/// It is locked as long as its writer lives, so that a sweep tells what a crash has left from what
-/// is still being written.
-pub(in crate::disk) struct Temporary {
+/// The file is locked while its writer lives, so that a sweep can distinguish it from one that a
+/// crash has left behind.
+pub(in crate::disk) struct TemporaryFile {
     directory: OwnedFd,
     name: String,
-    /// Only held, for its lock.
+    /// Kept open for its lock.
     _file: File,
     named: bool,
 }
 
-/// A temporary file that is complete, and perhaps not yet on disk.
-pub(in crate::disk) struct Written(Temporary);
+/// A complete temporary file that may not have reached the disk yet.
+pub(in crate::disk) struct UnsyncedFile(TemporaryFile);
 
-impl Written {
+impl UnsyncedFile {
     /// Writes `bytes` into a new file.
     pub(in crate::disk) fn new(root: &Root, bytes: &[u8]) -> Result<Self, StorageError> {
-        let directory = root.make_place(Place::Temporary)?;
+        let directory = root.make_directory(Directory::Temporary)?;
         let (file, name) = create(&directory, root)?;
         let path = path_of(root, &name);
-        let temporary = Temporary {
+        let temporary = TemporaryFile {
             directory,
             name,
             _file: file,
@@ -57,7 +58,7 @@ impl Written {
     }
 
     /// Waits until the file is on disk.
-    pub(in crate::disk) fn sync(self, root: &Root) -> Result<Temporary, StorageError> {
+    pub(in crate::disk) fn sync(self, root: &Root) -> Result<TemporaryFile, StorageError> {
         let Self(temporary) = self;
         fsync(&temporary._file).map_err(|error| {
             StorageError::writing("sync", &path_of(root, &temporary.name), error)
@@ -66,25 +67,25 @@ impl Written {
         Ok(temporary)
     }
 
-    /// Waits until both files are on disk. File systems with a journal write it once for those who
-    /// wait together.
+    /// Waits until both files are on disk. Syncing in parallel lets a journaling file system write
+    /// its journal once for both.
     pub(in crate::disk) fn sync_both(
         self,
         other: Self,
         root: &Root,
-    ) -> Result<(Temporary, Temporary), StorageError> {
-        let (one, other) = side_by_side(|| self.sync(root), || other.sync(root));
+    ) -> Result<(TemporaryFile, TemporaryFile), StorageError> {
+        let (one, other) = join(|| self.sync(root), || other.sync(root));
         Ok((one?, other?))
     }
 }
 
-impl Temporary {
+impl TemporaryFile {
     /// Writes `bytes` into a new file and waits until they are on disk.
     pub(in crate::disk) fn write(root: &Root, bytes: &[u8]) -> Result<Self, StorageError> {
-        Written::new(root, bytes)?.sync(root)
+        UnsyncedFile::new(root, bytes)?.sync(root)
     }
 
-    /// Gives the file its name, in place of whatever had it.
+    /// Renames the file to its published name and replaces any file there.
     pub(in crate::disk) fn publish(
         mut self,
         root: &Root,
@@ -98,21 +99,21 @@ impl Temporary {
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         if !self.named {
-            // Whatever cannot be removed now is swept later.
+            // A file that cannot be removed now is swept later.
             let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
     }
 }
 
-/// Creates a file of a name that nobody has; read-only from the start, for it is never rewritten.
+/// Creates a file under an unused name. It is read-only from the start because it is never rewritten.
 fn create(directory: &OwnedFd, root: &Root) -> Result<(File, String), StorageError> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     loop {
-        // Process ids repeat, after a restart and across containers; then the next number is free.
+        // Process ids repeat after a restart and across containers; then try the next number.
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
         match openat(directory, &name, flags, Mode::RUSR) {
@@ -130,5 +131,5 @@ fn create(directory: &OwnedFd, root: &Root) -> Result<(File, String), StorageErr
 }
 
 fn path_of(root: &Root, name: &str) -> PathBuf {
-    Place::Temporary.path(root.path()).join(name)
+    Directory::Temporary.path(root.path()).join(name)
 }

@@ -1,20 +1,19 @@
-//! The steps of changing the cache, for tests that stop in the middle.
+//! The steps of a change to the cache, for tests that interrupt it.
 
 use std::sync::Arc;
 
-/// A step that has just been taken. Whatever happens right after it must leave the old state or
-/// the new one.
+/// A step that is done. A crash right after any step must leave the old state or the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// A temporary file exists, and is empty.
+    /// An empty temporary file exists.
     Created,
     /// Half of its bytes are written.
     HalfWritten,
     /// All of its bytes are written.
     Written,
-    /// They are on disk.
+    /// The temporary file is on disk.
     Synced,
-    /// No other process can change entries now.
+    /// The change lock is held: no other process can change entries.
     Locked,
     /// A source has its name.
     SourceNamed,
@@ -24,7 +23,7 @@ pub enum Step {
     ManifestNamed,
     /// The directory is on disk.
     DirectorySynced,
-    /// Something looks damaged. Nothing is locked yet, so it may be in the middle of a change.
+    /// An entry looks damaged. No lock is held yet, so it may be in the middle of a change.
     Suspected,
     /// A manifest was moved to the quarantine; its artifact was not.
     ManifestQuarantined,
@@ -32,5 +31,5 @@ pub enum Step {
     ManifestEvicted,
 }
 
-/// What is told about every step.
-pub(in crate::disk) type Observer = Arc<dyn Fn(Step) + Send + Sync>;
+/// A callback that is called after every step.
+pub(super) type Observer = Arc<dyn Fn(Step) + Send + Sync>;

@@ -1,14 +1,14 @@
-//! How a compile worker and its parent talk: one job in, one answer out, over pipes.
+//! The protocol of a compile worker and its parent: one request and one response, over pipes.
 //!
-//! Both are a magic of 8 bytes (the last one is the version), the lengths of what follows as
-//! little-endian `u64`s, a header in JSON, and then raw bytes:
+//! Both messages have a magic of 8 bytes (the last one is the version), the lengths of the parts that
+//! follow as little-endian `u64`s, a header in JSON, and raw bytes:
 //!
 //! | | magic | lengths | JSON | raw |
 //! |---|---|---|---|---|
-//! | job | `FERRJOB\x01` | header, source | the profile | source, WebAssembly or its text |
-//! | answer | `FERRANS\x01` | header, source, artifact | the manifest, or the refusal | source, artifact |
+//! | request | `FERRJOB\x01` | header, source | the profile | source, WebAssembly or its text |
+//! | response | `FERRANS\x01` | header, source, artifact | the manifest, or the refusal | source, artifact |
 //!
-//! The reader bounds every length before it reads, and memory grows only with what really arrives.
+//! The reader checks every length against a limit first, and allocates only as bytes arrive.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -22,53 +22,53 @@ use crate::profile::{Profile, ProfileError};
 const JOB_MAGIC: &[u8; 8] = b"FERRJOB\x01";
 const ANSWER_MAGIC: &[u8; 8] = b"FERRANS\x01";
 
-/// The longest JSON header that is read, in bytes. A manifest of the largest size that the cache
-/// stores is a few times larger in JSON.
-pub const HEADER_BYTES_MAX: u64 = 16 << 20;
+/// The longest JSON header that is read, in bytes. The largest manifest of the cache, 1 MiB, is a few
+/// times larger in JSON.
+const HEADER_BYTES_MAX: u64 = 16 << 20;
 
-/// Memory that a length alone may claim, in bytes.
+/// Most memory that is allocated before any bytes arrive, in bytes.
 const TRUSTED_CAPACITY: u64 = 64 << 10;
 
-/// What a worker is asked to compile.
+/// A request to compile one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job<'a> {
-    /// What to compile it for.
+pub struct CompileRequest<'a> {
+    /// The profile to compile for.
     pub profile: Profile,
-    /// WebAssembly, or its text format.
+    /// A module in the binary or the text format.
     pub source: Cow<'a, [u8]>,
 }
 
-/// What a worker makes of a job.
+/// The worker's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It was compiled.
+pub enum CompileResponse {
+    /// The source was compiled.
     Compiled {
-        /// What is known about the artifact.
+        /// Describes the artifact.
         manifest: Box<Manifest>,
-        /// The WebAssembly bytes; a worker that was given text has parsed it.
+        /// The binary module; the worker parses text to it.
         source: Vec<u8>,
         /// The native code.
         artifact: Vec<u8>,
     },
-    /// It was not.
+    /// The source was refused.
     Refused(Refusal),
 }
 
-/// Why a worker did not compile.
+/// The reason why a worker did not compile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// `INVALID` for a bad module, `LIMIT` for one that is too large, `INTERNAL` for our own fault.
+    /// `INVALID` for a bad module, `LIMIT` for one that is too large, `INTERNAL` for a bug.
     pub code: String,
-    /// What is wrong and what to do about it.
+    /// The fault and its remedy.
     pub message: String,
-    /// Where in the source it is, in bytes.
+    /// Offset of the fault in the source, in bytes.
     pub offset: Option<u64>,
 }
 
-/// How much a parent takes from its worker.
+/// Limits on a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnswerBounds {
+pub struct ResponseLimits {
     /// The longest source, in bytes.
     pub source_bytes_max: u64,
     /// The longest artifact, in bytes.
@@ -89,13 +89,16 @@ enum HeaderRead {
     Refused(Refusal),
 }
 
-/// Writes a job and flushes.
+/// Writes a request and flushes.
 ///
 /// # Errors
 ///
-/// The writer's: a worker that died early is a broken pipe.
-pub fn write_job(writer: &mut impl Write, job: &Job<'_>) -> Result<(), HandoffError> {
-    let header = serde_json::to_vec(&job.profile).map_err(HandoffError::Header)?;
+/// Writing failed; if the worker ended early, with a broken pipe.
+pub fn write_request(
+    writer: &mut impl Write,
+    job: &CompileRequest<'_>,
+) -> Result<(), WorkerProtocolError> {
+    let header = serde_json::to_vec(&job.profile).map_err(WorkerProtocolError::Header)?;
     writer.write_all(JOB_MAGIC)?;
     write_lengths(writer, &[header.len(), job.source.len()])?;
     writer.write_all(&header)?;
@@ -103,44 +106,47 @@ pub fn write_job(writer: &mut impl Write, job: &Job<'_>) -> Result<(), HandoffEr
     Ok(writer.flush()?)
 }
 
-/// Reads a job whose source has at most `source_bytes_max` bytes.
+/// Reads a request whose source has at most `source_bytes_max` bytes.
 ///
 /// # Errors
 ///
-/// Anything else: a message of another version, lying lengths, an end in the middle, and a profile
-/// that this build does not compile for.
-pub fn read_job(
+/// The message has another version, is truncated or too long, or its profile is not one that this
+/// build compiles for.
+pub fn read_request(
     reader: &mut impl Read,
     source_bytes_max: u64,
-) -> Result<Job<'static>, HandoffError> {
+) -> Result<CompileRequest<'static>, WorkerProtocolError> {
     read_magic(reader, JOB_MAGIC)?;
     let header_len = read_length(reader, "header", HEADER_BYTES_MAX)?;
     let source_len = read_length(reader, "source", source_bytes_max)?;
     let header = read_bytes(reader, header_len)?;
     let source = read_bytes(reader, source_len)?;
-    let profile: Profile = serde_json::from_slice(&header).map_err(HandoffError::Header)?;
+    let profile: Profile = serde_json::from_slice(&header).map_err(WorkerProtocolError::Header)?;
     profile.check()?;
-    Ok(Job {
+    Ok(CompileRequest {
         profile,
         source: Cow::Owned(source),
     })
 }
 
-/// Writes an answer and flushes.
+/// Writes a response and flushes.
 ///
 /// # Errors
 ///
-/// The writer's: a parent that gave up is a broken pipe.
-pub fn write_answer(writer: &mut impl Write, answer: &Answer) -> Result<(), HandoffError> {
+/// Writing failed; if the parent gave up, with a broken pipe.
+pub fn write_response(
+    writer: &mut impl Write,
+    answer: &CompileResponse,
+) -> Result<(), WorkerProtocolError> {
     let (header, source, artifact): (_, &[u8], &[u8]) = match answer {
-        Answer::Compiled {
+        CompileResponse::Compiled {
             manifest,
             source,
             artifact,
         } => (HeaderToWrite::Compiled(manifest), source, artifact),
-        Answer::Refused(refusal) => (HeaderToWrite::Refused(refusal), &[], &[]),
+        CompileResponse::Refused(refusal) => (HeaderToWrite::Refused(refusal), &[], &[]),
     };
-    let header = serde_json::to_vec(&header).map_err(HandoffError::Header)?;
+    let header = serde_json::to_vec(&header).map_err(WorkerProtocolError::Header)?;
     writer.write_all(ANSWER_MAGIC)?;
     write_lengths(writer, &[header.len(), source.len(), artifact.len()])?;
     writer.write_all(&header)?;
@@ -149,15 +155,16 @@ pub fn write_answer(writer: &mut impl Write, answer: &Answer) -> Result<(), Hand
     Ok(writer.flush()?)
 }
 
-/// Reads an answer within `bounds`.
-///
-/// What was compiled comes with digests and lengths that match the manifest's.
+/// Reads a response within `bounds`. Source and artifact match digests and lengths in the manifest.
 ///
 /// # Errors
 ///
-/// Anything else: a message of another version, lying lengths, an end in the middle, bytes that
-/// are not those of the manifest.
-pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answer, HandoffError> {
+/// The message has another version, is truncated or too long, or its bytes do not match the
+/// manifest.
+pub fn read_response(
+    reader: &mut impl Read,
+    bounds: &ResponseLimits,
+) -> Result<CompileResponse, WorkerProtocolError> {
     read_magic(reader, ANSWER_MAGIC)?;
     let header_len = read_length(reader, "header", HEADER_BYTES_MAX)?;
     let source_len = read_length(reader, "source", bounds.source_bytes_max)?;
@@ -165,13 +172,13 @@ pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answ
     let header = read_bytes(reader, header_len)?;
     let source = read_bytes(reader, source_len)?;
     let artifact = read_bytes(reader, artifact_len)?;
-    match serde_json::from_slice(&header).map_err(HandoffError::Header)? {
+    match serde_json::from_slice(&header).map_err(WorkerProtocolError::Header)? {
         HeaderRead::Compiled(manifest) => {
             let same = |part, bytes: &[u8], digest, len| {
                 if bytes.len() as u64 == len && Digest::of(bytes) == digest {
                     Ok(())
                 } else {
-                    Err(HandoffError::Digest { part })
+                    Err(WorkerProtocolError::Digest { part })
                 }
             };
             same("source", &source, manifest.source, manifest.source_len)?;
@@ -181,13 +188,13 @@ pub fn read_answer(reader: &mut impl Read, bounds: &AnswerBounds) -> Result<Answ
                 manifest.artifact,
                 manifest.artifact_len,
             )?;
-            Ok(Answer::Compiled {
+            Ok(CompileResponse::Compiled {
                 manifest,
                 source,
                 artifact,
             })
         }
-        HeaderRead::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        HeaderRead::Refused(refusal) => Ok(CompileResponse::Refused(refusal)),
     }
 }
 
@@ -197,95 +204,99 @@ fn write_lengths(writer: &mut impl Write, lengths: &[usize]) -> io::Result<()> {
         .try_for_each(|&len| writer.write_all(&(len as u64).to_le_bytes()))
 }
 
-fn read_magic(reader: &mut impl Read, expected: &[u8; 8]) -> Result<(), HandoffError> {
+fn read_magic(reader: &mut impl Read, expected: &[u8; 8]) -> Result<(), WorkerProtocolError> {
     let mut magic = [0; 8];
     read_exact(reader, &mut magic)?;
     if magic == *expected {
         Ok(())
     } else if magic[..7] == expected[..7] {
-        Err(HandoffError::Version {
+        Err(WorkerProtocolError::Version {
             found: magic[7],
             expected: expected[7],
         })
     } else {
-        Err(HandoffError::Magic)
+        Err(WorkerProtocolError::Magic)
     }
 }
 
-fn read_length(reader: &mut impl Read, part: &'static str, max: u64) -> Result<u64, HandoffError> {
+fn read_length(
+    reader: &mut impl Read,
+    part: &'static str,
+    max: u64,
+) -> Result<u64, WorkerProtocolError> {
     let mut bytes = [0; 8];
     read_exact(reader, &mut bytes)?;
     let len = u64::from_le_bytes(bytes);
     if len <= max {
         Ok(len)
     } else {
-        Err(HandoffError::TooLong { part, len, max })
+        Err(WorkerProtocolError::TooLong { part, len, max })
     }
 }
 
-fn read_bytes(reader: &mut impl Read, len: u64) -> Result<Vec<u8>, HandoffError> {
+fn read_bytes(reader: &mut impl Read, len: u64) -> Result<Vec<u8>, WorkerProtocolError> {
     let capacity = usize::try_from(len.min(TRUSTED_CAPACITY)).unwrap_or(0);
     let mut bytes = Vec::with_capacity(capacity);
     reader.take(len).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == len {
         Ok(bytes)
     } else {
-        Err(HandoffError::Truncated)
+        Err(WorkerProtocolError::Truncated)
     }
 }
 
-fn read_exact(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), HandoffError> {
+fn read_exact(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), WorkerProtocolError> {
     reader.read_exact(bytes).map_err(|error| {
         if error.kind() == io::ErrorKind::UnexpectedEof {
-            HandoffError::Truncated
+            WorkerProtocolError::Truncated
         } else {
-            HandoffError::Io(error)
+            WorkerProtocolError::Io(error)
         }
     })
 }
 
-/// Why a job or an answer did not get through.
+/// A request or response could not be transferred.
 #[derive(Debug, thiserror::Error)]
-pub enum HandoffError {
+pub enum WorkerProtocolError {
     /// The pipe failed.
     #[error("the pipe between the compile worker and its parent failed")]
     Io(#[from] io::Error),
-    /// The other side stopped in the middle.
+    /// The message is truncated.
     #[error("the other side of the pipe ended in the middle of its message")]
     Truncated,
-    /// The other side says something else.
+    /// The message does not begin with the magic.
     #[error("the other side of the pipe is no compile worker or parent of one")]
     Magic,
-    /// The other side is of another release.
+    /// The other side uses another version of the protocol.
     #[error(
         "the other side of the pipe speaks version {found} and this one {expected}; use the same \
          release on both sides"
     )]
     Version {
-        /// Its version.
+        /// Version of the other side.
         found: u8,
-        /// Ours.
+        /// Version of this side.
         expected: u8,
     },
-    /// A length above its bound.
+    /// A part is longer than its limit.
     #[error("the {part} has {len} bytes, and at most {max} are allowed")]
     TooLong {
         /// Header, source or artifact.
         part: &'static str,
         /// The length that the message claims.
         len: u64,
-        /// The bound.
+        /// The limit, in bytes.
         max: u64,
     },
-    /// The JSON header makes no sense.
+    /// The JSON header cannot be parsed.
     #[error(
         "the header of the message is not understood; use a server and a ferrite-wasmc of the same release"
     )]
     Header(#[source] serde_json::Error),
-    /// The job asks for code that this build does not make.
+    /// This build does not compile for the requested profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// The bytes are not those that the manifest describes.
+    /// The bytes do not match the manifest.
     #[error("the {part} is not the one that the manifest describes")]
     Digest {
         /// Source or artifact.

@@ -1,4 +1,4 @@
-//! Counting and listing what is stored.
+//! Lists and counts the stored files.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -7,24 +7,24 @@ use rustix::fs::{FileType, Stat};
 
 use crate::digest::Digest;
 use crate::disk::error::StorageError;
-use crate::disk::layout::{FORMAT, Key, Kind, Place};
-use crate::disk::lookup::examine::{self, Examined, Purpose, last_use, len_of};
-use crate::disk::lookup::quarantine::{settle_artifact, settle_source};
+use crate::disk::layout::{Directory, FORMAT, FileKind, Key};
+use crate::disk::lookup::integrity;
 use crate::disk::private::names_in;
 use crate::disk::root::Root;
+use crate::disk::stat::{last_use, len_of};
 use crate::manifest::Manifest;
 use crate::profile::Fingerprint;
 
-/// A source and the artifacts that were made of it.
+/// A source and the artifacts compiled from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntrySummary {
     /// The source's digest.
     pub source: Digest,
-    /// Its length in bytes; `None` where only artifacts are stored.
+    /// Length of the source, in bytes; `None` if only artifacts are stored.
     pub source_len: Option<u64>,
-    /// When source or artifacts were last used, to the hour.
+    /// Last use of the source or of an artifact, accurate to an hour.
     pub last_used: SystemTime,
-    /// Its artifacts.
+    /// Artifacts of the source.
     pub artifacts: Vec<ArtifactSummary>,
 }
 
@@ -33,80 +33,68 @@ pub struct EntrySummary {
 pub struct ArtifactSummary {
     /// Fingerprint of the profile it was compiled under.
     pub profile: Fingerprint,
-    /// Its length, in bytes.
+    /// Length of the artifact, in bytes.
     pub len: u64,
-    /// When it was last used, to the hour.
+    /// Last use, accurate to an hour.
     pub last_used: SystemTime,
-    /// What is known about it; `None` if that cannot be read.
+    /// Description of the artifact; `None` if it cannot be read.
     pub manifest: Option<Manifest>,
 }
 
-/// What the cache takes up.
+/// Numbers of stored files, and their sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Sources.
+    /// Number of sources.
     pub sources: u64,
-    /// Their bytes.
+    /// Bytes of the sources.
     pub source_bytes: u64,
-    /// Artifacts.
+    /// Number of artifacts.
     pub artifacts: u64,
-    /// Their bytes, manifests included.
+    /// Bytes of the artifacts and their manifests.
     pub artifact_bytes: u64,
-    /// Files in the quarantine.
+    /// Number of files in the quarantine.
     pub quarantined: u64,
-    /// Their bytes.
+    /// Bytes of the files in the quarantine.
     pub quarantined_bytes: u64,
-    /// Bytes of files that are being written, or that a crash has left.
+    /// Bytes of files that are being written or that a crash has left behind.
     pub temporary_bytes: u64,
 }
 
 impl Usage {
-    /// All of it, in bytes.
+    /// Returns the total, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.source_bytes + self.artifact_bytes + self.quarantined_bytes + self.temporary_bytes
     }
 }
 
-/// What checking one stored thing found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// The source's digest.
-    pub source: Digest,
-    /// The profile of the artifact that was checked; `None` if it was the source itself.
-    pub profile: Option<Fingerprint>,
-    /// What is wrong with it, in words. It has been moved to the quarantine and will be compiled
-    /// again when it is next needed.
-    pub damage: Option<String>,
-}
-
 /// One stored file, or an artifact with its manifest.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::disk) struct Stored {
-    pub(in crate::disk) source: Digest,
-    /// Bytes, a manifest's included.
-    pub(in crate::disk) len: u64,
-    pub(in crate::disk) last_used: SystemTime,
+pub(super) struct Stored {
+    pub(super) source: Digest,
+    /// Length in bytes, including the manifest.
+    pub(super) len: u64,
+    pub(super) last_used: SystemTime,
 }
 
-/// Everything that is stored.
+/// All stored files.
 #[derive(Debug, Default)]
-pub(in crate::disk) struct Survey {
-    pub(in crate::disk) sources: Vec<Stored>,
-    pub(in crate::disk) artifacts: Vec<(Fingerprint, Stored)>,
-    /// Artifacts without a manifest, and the other way round.
-    pub(in crate::disk) orphans: Vec<(Fingerprint, String, u64)>,
-    pub(in crate::disk) quarantined: Vec<(String, Stat)>,
-    pub(in crate::disk) temporary_bytes: u64,
+pub(super) struct Inventory {
+    pub(super) sources: Vec<Stored>,
+    pub(super) artifacts: Vec<(Fingerprint, Stored)>,
+    /// Artifacts without a manifest and manifests without an artifact.
+    pub(super) orphans: Vec<(Fingerprint, String, u64)>,
+    pub(super) quarantined: Vec<(String, Stat)>,
+    pub(super) temporary_bytes: u64,
 }
 
-impl Survey {
-    /// Lists every directory; what changes meanwhile may or may not be seen.
-    pub(in crate::disk) fn take(root: &Root) -> Result<Self, StorageError> {
-        let mut survey = Self::default();
-        for (name, stat) in names(root, Place::Sources)? {
-            if let Some((Kind::Source, source)) = Kind::of_file_name(&name) {
-                survey.sources.push(Stored {
+impl Inventory {
+    /// Lists every directory. Changes during the scan may or may not be included.
+    pub(super) fn scan(root: &Root) -> Result<Self, StorageError> {
+        let mut inventory = Self::default();
+        for (name, stat) in names(root, Directory::Sources)? {
+            if let Some((FileKind::Source, source)) = FileKind::of_file_name(&name) {
+                inventory.sources.push(Stored {
                     source,
                     len: len_of(&stat),
                     last_used: last_use(&stat),
@@ -114,23 +102,27 @@ impl Survey {
             }
         }
         for profile in profiles(root)? {
-            survey.add_profile(profile, &names(root, Place::Artifacts(profile))?);
+            inventory.add_profile(profile, &names(root, Directory::Artifacts(profile))?);
         }
-        survey.quarantined = names(root, Place::Quarantine)?;
-        survey.temporary_bytes = names(root, Place::Temporary)?
+        inventory.quarantined = names(root, Directory::Quarantine)?;
+        inventory.temporary_bytes = names(root, Directory::Temporary)?
             .iter()
             .map(|(_, stat)| len_of(stat))
             .sum();
-        Ok(survey)
+        Ok(inventory)
     }
 
     fn add_profile(&mut self, profile: Fingerprint, names: &[(String, Stat)]) {
         let mut pairs: BTreeMap<Digest, [Option<&(String, Stat)>; 2]> = BTreeMap::new();
         for entry in names {
-            match Kind::of_file_name(&entry.0) {
-                Some((Kind::Artifact, source)) => pairs.entry(source).or_default()[0] = Some(entry),
-                Some((Kind::Manifest, source)) => pairs.entry(source).or_default()[1] = Some(entry),
-                Some((Kind::Source, _)) | None => {}
+            match FileKind::of_file_name(&entry.0) {
+                Some((FileKind::Artifact, source)) => {
+                    pairs.entry(source).or_default()[0] = Some(entry);
+                }
+                Some((FileKind::Manifest, source)) => {
+                    pairs.entry(source).or_default()[1] = Some(entry);
+                }
+                Some((FileKind::Source, _)) | None => {}
             }
         }
         for (source, pair) in pairs {
@@ -149,7 +141,7 @@ impl Survey {
         }
     }
 
-    pub(in crate::disk) fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> Usage {
         let sum = |lengths: &mut dyn Iterator<Item = u64>| lengths.sum();
         Usage {
             sources: self.sources.len() as u64,
@@ -163,8 +155,8 @@ impl Survey {
         }
     }
 
-    /// When every source was last used, its artifacts included.
-    pub(in crate::disk) fn last_uses(&self) -> BTreeMap<Digest, SystemTime> {
+    /// Returns the last use of every source or of any of its artifacts.
+    pub(super) fn last_uses(&self) -> BTreeMap<Digest, SystemTime> {
         let artifacts = self.artifacts.iter().map(|(_, stored)| stored);
         let mut uses = BTreeMap::new();
         for stored in self.sources.iter().chain(artifacts) {
@@ -175,10 +167,10 @@ impl Survey {
     }
 }
 
-/// Lists everything, most recently used first.
-pub(in crate::disk) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageError> {
-    let survey = Survey::take(root)?;
-    let mut entries: BTreeMap<Digest, EntrySummary> = survey
+/// Lists all entries, most recently used first.
+pub(super) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageError> {
+    let inventory = Inventory::scan(root)?;
+    let mut entries: BTreeMap<Digest, EntrySummary> = inventory
         .last_uses()
         .into_iter()
         .map(|(source, last_used)| {
@@ -191,12 +183,12 @@ pub(in crate::disk) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageErr
             (source, entry)
         })
         .collect();
-    for stored in &survey.sources {
+    for stored in &inventory.sources {
         if let Some(entry) = entries.get_mut(&stored.source) {
             entry.source_len = Some(stored.len);
         }
     }
-    for (profile, stored) in &survey.artifacts {
+    for (profile, stored) in &inventory.artifacts {
         let Some(entry) = entries.get_mut(&stored.source) else {
             continue;
         };
@@ -204,7 +196,7 @@ pub(in crate::disk) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageErr
             source: stored.source,
             profile: *profile,
         };
-        let manifest = examine::manifest(root, &key);
+        let manifest = integrity::manifest(root, &key);
         entry.artifacts.push(ArtifactSummary {
             profile: *profile,
             len: manifest
@@ -219,47 +211,8 @@ pub(in crate::disk) fn list(root: &Root) -> Result<Vec<EntrySummary>, StorageErr
     Ok(entries)
 }
 
-/// Checks everything, byte by byte; what is damaged is moved away.
-pub(in crate::disk) fn verify(root: &Root) -> Result<Vec<Verdict>, StorageError> {
-    let survey = Survey::take(root)?;
-    let mut verdicts = Vec::new();
-    for stored in &survey.sources {
-        let damage = match examine::source(root, &stored.source, Purpose::Check)? {
-            Examined::Intact(_) => None,
-            Examined::Absent => continue,
-            Examined::Damaged(damage) => settle_source(root, &stored.source, &damage)?
-                .is_none()
-                .then_some(damage),
-        };
-        verdicts.push(Verdict {
-            source: stored.source,
-            profile: None,
-            damage,
-        });
-    }
-    for (profile, stored) in &survey.artifacts {
-        let key = Key {
-            source: stored.source,
-            profile: *profile,
-        };
-        let damage = match examine::artifact(root, &key, Purpose::Check)? {
-            Examined::Intact(_) => None,
-            Examined::Absent => continue,
-            Examined::Damaged(damage) => settle_artifact(root, &key, &damage)?
-                .is_none()
-                .then_some(damage),
-        };
-        verdicts.push(Verdict {
-            source: stored.source,
-            profile: Some(*profile),
-            damage,
-        });
-    }
-    Ok(verdicts)
-}
-
-/// The profiles under which anything is stored.
-pub(in crate::disk) fn profiles(root: &Root) -> Result<Vec<Fingerprint>, StorageError> {
+/// Returns the profiles that have a directory.
+pub(super) fn profiles(root: &Root) -> Result<Vec<Fingerprint>, StorageError> {
     let Some(format) = root.open_format()? else {
         return Ok(Vec::new());
     };
@@ -272,8 +225,8 @@ pub(in crate::disk) fn profiles(root: &Root) -> Result<Vec<Fingerprint>, Storage
         .collect())
 }
 
-fn names(root: &Root, place: Place) -> Result<Vec<(String, Stat)>, StorageError> {
-    let Some(directory) = root.open_place(place)? else {
+fn names(root: &Root, place: Directory) -> Result<Vec<(String, Stat)>, StorageError> {
+    let Some(directory) = root.open_directory(place)? else {
         return Ok(Vec::new());
     };
     names_in(directory)
