@@ -81,16 +81,24 @@ impl LongResult {
         len
     }
 
-    /// Fills `buffer` with what the result has from `offset` on; the bytes that were copied, or
-    /// `NOT_FOUND` where no result was too long.
-    pub(crate) fn take(&self, input: &Input, offset: usize, buffer: &mut [u8]) -> i32 {
-        let result = match self.kept {
+    /// Length of the kept result, in bytes; 0 where none was too long.
+    pub(crate) fn len(&self, input: &Input) -> usize {
+        self.result(input).map_or(0, <[u8]>::len)
+    }
+
+    fn result<'r>(&'r self, input: &'r Input) -> Option<&'r [u8]> {
+        match self.kept {
             Kept::Nothing => None,
             Kept::Key(index) => input.key(index),
             Kept::Arg(index) => input.arg(index),
             Kept::Bytes => Some(&self.bytes[..]),
-        };
-        let Some(result) = result else {
+        }
+    }
+
+    /// Fills `buffer` with what the result has from `offset` on; the bytes that were copied, or
+    /// `NOT_FOUND` where no result was too long.
+    pub(crate) fn take(&self, input: &Input, offset: usize, buffer: &mut [u8]) -> i32 {
+        let Some(result) = self.result(input) else {
             return Status::NotFound.code();
         };
         let rest = result.get(offset..).unwrap_or_default();

@@ -226,20 +226,45 @@ impl<K: Keyspace> CallState<K> {
         Ok(UpdateDeadline::YieldCustom(0, Box::pin(turn)))
     }
 
+    /// The way to the data, and what tells meanwhile whether the call shall end.
+    pub(crate) fn data_and_stop(&mut self) -> (&mut Data<K>, StopCheck<'_>) {
+        let stop = StopCheck {
+            slot: &self.slot,
+            handle: self.handle.as_ref(),
+            started: self.started,
+            time_max: self.time_max,
+        };
+        (&mut self.data, stop)
+    }
+
     /// When the call is ended.
-    ///
-    /// The beginning is known to a tick; nobody is stopped for the part that is not known.
     fn deadline(&self) -> Moment {
-        self.started.after(self.time_max.saturating_add(TICK))
+        deadline(self.started, self.time_max)
     }
 
     /// Whether the call shall end now.
-    pub(crate) fn check_stop(&self) -> Result<(), Stop> {
-        if self.is_killed() {
+    pub(crate) fn check_stop(&mut self) -> Result<(), Stop> {
+        self.data_and_stop().1.check()
+    }
+}
+
+/// Tells whether a call shall end, also while its data is in use.
+#[derive(Clone, Copy)]
+pub(crate) struct StopCheck<'a> {
+    slot: &'a Slot,
+    handle: Option<&'a CallHandle>,
+    started: Moment,
+    time_max: Duration,
+}
+
+impl StopCheck<'_> {
+    /// An error where the call was killed or its time is over. Reads the clock.
+    pub(crate) fn check(self) -> Result<(), Stop> {
+        if self.slot.is_killed() || self.handle.is_some_and(CallHandle::is_killed) {
             return Err(Stop::Killed);
         }
         let now = Moment::now();
-        if now < self.deadline() {
+        if now < deadline(self.started, self.time_max) {
             return Ok(());
         }
         Err(Stop::Timeout {
@@ -247,12 +272,13 @@ impl<K: Keyspace> CallState<K> {
             elapsed: now.since(self.started),
         })
     }
+}
 
-    /// Whether somebody ended the call.
-    #[must_use]
-    pub(crate) fn is_killed(&self) -> bool {
-        self.slot.is_killed() || self.handle.as_ref().is_some_and(CallHandle::is_killed)
-    }
+/// When a call that began at `started` is ended.
+///
+/// The beginning is known to a tick; nobody is stopped for the part that is not known.
+fn deadline(started: Moment, time_max: Duration) -> Moment {
+    started.after(time_max.saturating_add(TICK))
 }
 
 fn saturate(bytes: u64) -> usize {

@@ -22,8 +22,10 @@ pub(super) fn call<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    let given = u64::from(cmdlen.cast_unsigned()) + u64::from(argslen.cast_unsigned());
-    guest.charge_bytes(fuel::CALL + fuel::COMMAND, given)?;
+    guest.charge_inputs(
+        fuel::CALL + fuel::COMMAND,
+        &[(cmd, cmdlen), (args, argslen)],
+    )?;
     let view = guest.view()?;
     let name = view.span(cmd, cmdlen)?;
     let args = view.span(args, argslen)?;

@@ -64,11 +64,59 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         let fuel = self.caller.get_fuel()?;
         match fuel.checked_sub(units) {
             Some(left) => self.caller.set_fuel(left),
-            None => {
-                self.caller.set_fuel(0)?;
-                Err(Trap::OutOfFuel.into())
+            None => self.out_of_fuel(&[]),
+        }
+    }
+
+    /// Takes `units` of fuel, and the fuel for the bytes of `inputs`, each a pointer and a length.
+    ///
+    /// Called before the host looks at the bytes.
+    #[inline]
+    pub(crate) fn charge_inputs(
+        &mut self,
+        units: u64,
+        inputs: &[(i32, i32)],
+    ) -> wasmtime::Result<()> {
+        let count = inputs
+            .iter()
+            .map(|&(_, len)| u64::from(len.cast_unsigned()))
+            .sum::<u64>();
+        self.charge_for(units, count, inputs)
+    }
+
+    /// Takes `units` of fuel, and the fuel for `count` bytes.
+    ///
+    /// A guest that has too little fuel traps with the reason that a guest with enough would: one of
+    /// the `spans`, each a pointer and a length, that lies outside its memory is told as that.
+    #[inline]
+    pub(crate) fn charge_for(
+        &mut self,
+        units: u64,
+        count: u64,
+        spans: &[(i32, i32)],
+    ) -> wasmtime::Result<()> {
+        let fuel = self.caller.get_fuel()?;
+        match fuel.checked_sub(units.saturating_add(fuel::bytes(count))) {
+            Some(left) => {
+                self.bytes = self.bytes.saturating_add(count);
+                self.caller.set_fuel(left)
+            }
+            None => self.out_of_fuel(spans),
+        }
+    }
+
+    /// Ends the guest: because of the first of `spans` that lies outside its memory, if any does, and
+    /// otherwise for lack of fuel.
+    #[cold]
+    fn out_of_fuel(&mut self, spans: &[(i32, i32)]) -> wasmtime::Result<()> {
+        if !spans.is_empty() {
+            let view = self.view()?;
+            for &(pointer, len) in spans {
+                view.span(pointer, len)?;
             }
         }
+        self.caller.set_fuel(0)?;
+        Err(Trap::OutOfFuel.into())
     }
 
     /// Takes the fuel for `count` bytes, and `units` more.

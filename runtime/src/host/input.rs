@@ -3,6 +3,7 @@
 use ferrite_wasm_abi::Status;
 use wasmtime::Result;
 
+use crate::call::input::Input;
 use crate::call::overflow::Source;
 use crate::call::state::CallState;
 use crate::host::fuel;
@@ -44,23 +45,26 @@ fn part<K: Keyspace>(
     cap: i32,
     source: impl FnOnce(usize) -> Source,
 ) -> Result<i32> {
+    let source = source(index.cast_unsigned() as usize);
+    let len = part_of(&guest.state().input, source).map_or(0, <[u8]>::len);
+    let copied = (len as u64).min(u64::from(cap.cast_unsigned()));
+    guest.charge_for(fuel::CALL, copied, &[(buf, cap)])?;
     let view = guest.view()?;
     let buffer = view.span(buf, cap)?;
     let CallState { input, long, .. } = view.state;
-    let source = source(index.cast_unsigned() as usize);
-    let part = match source {
+    Ok(match part_of(input, source) {
+        Some(part) => long.deliver(part, &mut view.memory[buffer], source),
+        None => Status::NotFound.code(),
+    })
+}
+
+/// The key or argument that `source` names; `None` where there is none of this index.
+fn part_of(input: &Input, source: Source) -> Option<&[u8]> {
+    match source {
         Source::Key(index) => input.key(index),
         Source::Arg(index) => input.arg(index),
         Source::Data => None,
-    };
-    let Some(part) = part else {
-        guest.charge(fuel::CALL)?;
-        return Ok(Status::NotFound.code());
-    };
-    let copied = part.len().min(buffer.len());
-    let answer = long.deliver(part, &mut view.memory[buffer], source);
-    guest.charge_bytes(fuel::CALL, copied as u64)?;
-    Ok(answer)
+    }
 }
 
 pub(super) fn take<K: Keyspace>(
@@ -69,13 +73,15 @@ pub(super) fn take<K: Keyspace>(
     offset: i32,
     len: i32,
 ) -> Result<i32> {
+    let offset = offset.cast_unsigned() as usize;
+    let CallState { input, long, .. } = guest.state();
+    let rest = long.len(input).saturating_sub(offset) as u64;
+    let copied = rest.min(u64::from(len.cast_unsigned()));
+    guest.charge_for(fuel::CALL, copied, &[(buf, len)])?;
     let view = guest.view()?;
     let buffer = view.span(buf, len)?;
     let CallState { input, long, .. } = view.state;
-    let offset = offset.cast_unsigned() as usize;
-    let copied = long.take(input, offset, &mut view.memory[buffer]);
-    guest.charge_bytes(fuel::CALL, u64::try_from(copied).unwrap_or(0))?;
-    Ok(copied)
+    Ok(long.take(input, offset, &mut view.memory[buffer]))
 }
 
 fn count(count: usize) -> i32 {

@@ -76,7 +76,7 @@ fn push_bytes<K: Keyspace>(
     len: i32,
     write: impl FnOnce(&mut Encoder, &[u8]),
 ) -> Result<()> {
-    guest.charge_bytes(fuel::CALL, u64::from(len.cast_unsigned()))?;
+    guest.charge_inputs(fuel::CALL, &[(ptr, len)])?;
     let function = guest.name();
     let view = guest.view()?;
     let bytes = &view.memory[view.span(ptr, len)?];

@@ -15,7 +15,7 @@ pub(super) fn log<K: Keyspace>(
     ptr: i32,
     len: i32,
 ) -> wasmtime::Result<()> {
-    guest.charge_bytes(fuel::CALL + fuel::LOG, u64::from(len.cast_unsigned()))?;
+    guest.charge_inputs(fuel::CALL + fuel::LOG, &[(ptr, len)])?;
     let view = guest.view()?;
     let text = &view.memory[view.span(ptr, len)?];
     let CallState { log, spec, .. } = view.state;
@@ -41,8 +41,8 @@ pub(super) fn random<K: Keyspace>(
     buf: i32,
     len: i32,
 ) -> wasmtime::Result<()> {
-    let bytes = u64::from(len.cast_unsigned());
-    guest.charge_bytes(fuel::CALL + bytes / fuel::RANDOM_BYTES_PER_UNIT, bytes)?;
+    let units = u64::from(len.cast_unsigned()) / fuel::RANDOM_BYTES_PER_UNIT;
+    guest.charge_inputs(fuel::CALL + units, &[(buf, len)])?;
     let view = guest.view()?;
     let buffer = view.span(buf, len)?;
     fill_with_random(&mut view.memory[buffer]).map_err(Into::into)
