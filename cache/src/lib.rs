@@ -19,6 +19,7 @@ mod disk;
 pub mod handoff;
 mod key_id;
 mod manifest;
+mod meter;
 mod module_info;
 mod profile;
 mod rewind;
@@ -33,6 +34,7 @@ pub use disk::{
     SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
 };
 pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
+pub use meter::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
 pub use module_info::{
     EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature,
     ValueType,

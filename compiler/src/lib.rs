@@ -10,6 +10,7 @@ mod bounds;
 mod compile;
 pub mod depth;
 mod emit;
+pub mod meter;
 pub mod preinit;
 pub mod rewrite;
 pub mod sandbox;
