@@ -10,7 +10,7 @@ use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::artifact::compile_worker;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
 use ferrite_runtime::policy::permissions::Permissions;
-use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
+use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 use ferrite_runtime::policy::strict_json::nearest;
 
 /// What the module was told.
@@ -161,7 +161,7 @@ impl Options {
             problem: problem.to_string(),
         };
         let size = || ByteSize::from_str(value).map_err(|error| wrong(&error));
-        let span = || Span::from_str(value).map_err(|error| wrong(&error));
+        let span = || HumanDuration::from_str(value).map_err(|error| wrong(&error));
         let count = || Count::from_str(value).map_err(|error| wrong(&error));
         let number = || {
             let Count(number) = count()?;

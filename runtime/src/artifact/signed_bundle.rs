@@ -68,13 +68,13 @@ pub(crate) fn refused(error: &BundleError) -> CallError {
 }
 
 /// What a bundle asks for, in the runtime's own types.
-pub(crate) struct Asked {
+pub(crate) struct RequestedGrant {
     permissions: Permissions,
     limits: LimitSettings,
     isolation: Option<Isolation>,
 }
 
-impl Asked {
+impl RequestedGrant {
     /// What it does not ask for is the server's default.
     pub(crate) fn of(
         manifest: &BundleManifest,

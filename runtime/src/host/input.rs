@@ -3,7 +3,7 @@
 use ferrite_wasm_abi::Status;
 use wasmtime::Result;
 
-use crate::call::overflow::Source;
+use crate::call::overflow::ResultSource;
 use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -25,7 +25,7 @@ pub(super) fn key<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    part(guest, index, buf, cap, Source::Key)
+    part(guest, index, buf, cap, ResultSource::Key)
 }
 
 pub(super) fn arg<K: Keyspace>(
@@ -34,7 +34,7 @@ pub(super) fn arg<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    part(guest, index, buf, cap, Source::Arg)
+    part(guest, index, buf, cap, ResultSource::Arg)
 }
 
 fn part<K: Keyspace>(
@@ -42,23 +42,25 @@ fn part<K: Keyspace>(
     index: i32,
     buf: i32,
     cap: i32,
-    source: impl FnOnce(usize) -> Source,
+    source: impl FnOnce(usize) -> ResultSource,
 ) -> Result<i32> {
     let view = guest.view()?;
     let buffer = view.span(buf, cap)?;
-    let CallState { input, long, .. } = view.state;
+    let CallState {
+        input, overflow, ..
+    } = view.state;
     let source = source(index.cast_unsigned() as usize);
     let part = match source {
-        Source::Key(index) => input.key(index),
-        Source::Arg(index) => input.arg(index),
-        Source::Data => None,
+        ResultSource::Key(index) => input.key(index),
+        ResultSource::Arg(index) => input.arg(index),
+        ResultSource::Data => None,
     };
     let Some(part) = part else {
         guest.charge(fuel::CALL)?;
         return Ok(Status::NotFound.code());
     };
     let copied = part.len().min(buffer.len());
-    let answer = long.deliver(part, &mut view.memory[buffer], source);
+    let answer = overflow.deliver(part, &mut view.memory[buffer], source);
     guest.charge_bytes(fuel::CALL, copied as u64)?;
     Ok(answer)
 }
@@ -71,9 +73,11 @@ pub(super) fn take<K: Keyspace>(
 ) -> Result<i32> {
     let view = guest.view()?;
     let buffer = view.span(buf, len)?;
-    let CallState { input, long, .. } = view.state;
+    let CallState {
+        input, overflow, ..
+    } = view.state;
     let offset = offset.cast_unsigned() as usize;
-    let copied = long.take(input, offset, &mut view.memory[buffer]);
+    let copied = overflow.take(input, offset, &mut view.memory[buffer]);
     guest.charge_bytes(fuel::CALL, u64::try_from(copied).unwrap_or(0))?;
     Ok(copied)
 }

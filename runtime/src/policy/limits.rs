@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::quantity::{ByteSize, Count, Span};
+use crate::policy::quantity::{ByteSize, Count, HumanDuration};
 use crate::policy::strict_json::{self, JsonError};
 
 /// Limits as they are written: `LIMITS '{"max_memory": "4MB", "max_time": "250ms"}'`.
@@ -19,7 +19,7 @@ pub struct LimitSettings {
     pub max_memory: Option<ByteSize>,
     /// Wall-clock time of one call.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_time: Option<Span>,
+    pub max_time: Option<HumanDuration>,
     /// Fuel of one call; about one unit an instruction, and more for what the host does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_fuel: Option<Count>,
@@ -154,12 +154,12 @@ impl Limits {
                 least: "1".into(),
             });
         }
-        if let Some(Span(asked)) = max_time
+        if let Some(HumanDuration(asked)) = max_time
             && *asked < Self::TIME_MIN
         {
             return Err(LimitsError::TooSmall {
                 field: "max_time",
-                least: Span(Self::TIME_MIN).to_string().into(),
+                least: HumanDuration(Self::TIME_MIN).to_string().into(),
             });
         }
         if *max_fuel == Some(Count(0)) {
@@ -172,7 +172,7 @@ impl Limits {
         let count = |asked: &Option<Count>, own| asked.map_or(own, |Count(number)| number);
         Ok(Self {
             memory_bytes_max: size(max_memory, self.memory_bytes_max).min(Self::MEMORY_BYTES_END),
-            time_max: max_time.map_or(self.time_max, |Span(time)| time),
+            time_max: max_time.map_or(self.time_max, |HumanDuration(time)| time),
             fuel_max: count(max_fuel, self.fuel_max),
             stack_bytes_max: self.stack_bytes_max,
             stack_depth_max: match max_stack_depth {
@@ -207,7 +207,7 @@ impl Limits {
         } = *self;
         LimitSettings {
             max_memory: Some(ByteSize(memory_bytes_max)),
-            max_time: Some(Span(time_max)),
+            max_time: Some(HumanDuration(time_max)),
             max_fuel: Some(Count(fuel_max)),
             max_stack: Some(ByteSize(stack_bytes_max)),
             max_stack_depth: stack_depth_max.map(|depth| Count(depth.into())),

@@ -50,7 +50,7 @@ impl fmt::Display for CallId {
 /// two threads may lie side by side.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct Slot {
+pub struct CallSlot {
     number: u64,
     /// Calls that ever began here; changed only by the slot's owner.
     begun: AtomicU64,
@@ -72,7 +72,7 @@ pub struct RunningCall {
     pub since: Moment,
 }
 
-impl Slot {
+impl CallSlot {
     /// A slot that runs nothing.
     #[must_use]
     pub fn new() -> Arc<Self> {
@@ -144,7 +144,7 @@ impl Slot {
 }
 
 /// Wakes whoever has the call go on: it may wait for its turn behind others, and is to end.
-impl Wake for Slot {
+impl Wake for CallSlot {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -207,11 +207,11 @@ impl CallHandle {
 
 #[cfg(test)]
 mod tests {
-    use super::{CallHandle, CallId, Moment, Slot};
+    use super::{CallHandle, CallId, CallSlot, Moment};
 
     #[test]
     fn a_kill_hits_the_call_it_names_and_no_later_one() {
-        let slot = Slot::new();
+        let slot = CallSlot::new();
         assert!(!slot.kill(None), "nothing runs");
         slot.begin(Moment::default());
         let first = slot.running().expect("a call runs").id;
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn ids_are_unique_across_slots() {
-        let (one, other) = (Slot::new(), Slot::new());
+        let (one, other) = (CallSlot::new(), CallSlot::new());
         one.begin(Moment::default());
         other.begin(Moment::default());
         assert_ne!(one.running(), other.running());

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::scheduling::cancellation::{CallHandle, Slot};
+use crate::scheduling::cancellation::{CallHandle, CallSlot};
 use crate::scheduling::epoch_ticker::Moment;
 
 /// Gives others a turn, as the host's executor has it or else for one poll.
@@ -13,7 +13,7 @@ use crate::scheduling::epoch_ticker::Moment;
 /// The call may have to wait behind others that compute. Whoever ends it meanwhile wakes it, as does
 /// the alarm of its `deadline` by way of the slot, so that an executor that lets the woken go first has it end at once.
 pub(crate) async fn give_way(
-    slot: Arc<Slot>,
+    slot: Arc<CallSlot>,
     handle: Option<CallHandle>,
     deadline: Moment,
     turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,

@@ -5,43 +5,46 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::call::host_trap::Stop;
+use crate::call::host_trap::HostTrap;
 use crate::scheduling::cancellation::CallHandle;
 use crate::scheduling::epoch_ticker::{Moment, sleep_until};
 
 /// How often a wait looks whether it is still wanted, where nobody would wake it for that.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const CHECK_EVERY: Duration = Duration::from_millis(5);
 
 /// Waits for `future`, but not past `deadline`, nor after `handle` was told to end the call.
-pub(crate) async fn until<F: Future>(
+pub(crate) async fn with_deadline<F: Future>(
     future: F,
     deadline: Moment,
     handle: Option<&CallHandle>,
-) -> Result<F::Output, Wait> {
+) -> Result<F::Output, WaitError> {
     let mut future = pin!(future);
     let mut sleep = pin!(sleep_until(deadline));
     poll_fn(|context| {
         if handle.is_some_and(|handle| handle.wake_on_kill(context.waker())) {
-            return Poll::Ready(Err(Wait::Killed));
+            return Poll::Ready(Err(WaitError::Killed));
         }
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
         }
-        sleep.as_mut().poll(context).map(|()| Err(Wait::Over))
+        sleep
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(WaitError::DeadlinePassed))
     })
     .await
 }
 
 /// Waits for `future` and asks `stop` now and then whether the call shall end.
-pub(crate) async fn unless_stopped<F: Future>(
+pub(crate) async fn with_stop_check<F: Future>(
     future: F,
-    mut stop: impl FnMut() -> Result<(), Stop>,
-) -> Result<F::Output, Stop> {
+    mut stop: impl FnMut() -> Result<(), HostTrap>,
+) -> Result<F::Output, HostTrap> {
     let mut future = pin!(future);
     loop {
         stop()?;
-        let look = Moment::now().after(LOOK_EVERY);
-        if let Ok(output) = until(future.as_mut(), look, None).await {
+        let look = Moment::now().after(CHECK_EVERY);
+        if let Ok(output) = with_deadline(future.as_mut(), look, None).await {
             return Ok(output);
         }
     }
@@ -49,9 +52,9 @@ pub(crate) async fn unless_stopped<F: Future>(
 
 /// Why a wait ended without what it waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub(crate) enum WaitError {
     /// The deadline passed.
-    Over,
+    DeadlinePassed,
     /// The caller ended the call.
     Killed,
 }

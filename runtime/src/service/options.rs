@@ -10,7 +10,7 @@ use crate::policy::function_spec::Isolation;
 use crate::policy::limits::Limits;
 use crate::policy::permissions::Permissions;
 use crate::scheduling::pool::PoolOptions;
-use crate::service::background_calls::AsyncOptions;
+use crate::service::background_calls::BackgroundOptions;
 
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct RuntimeOptions {
     /// Longest description of a function, in bytes.
     pub description_bytes_max: usize,
     /// How many calls in the background there may be.
-    pub background: AsyncOptions,
+    pub background: BackgroundOptions,
     /// Where the registry is kept; without it, a restart forgets every function.
     pub registry: Option<PathBuf>,
 }
@@ -54,7 +54,7 @@ impl Default for RuntimeOptions {
             trust: TrustOptions::default(),
             functions_max: 10_000,
             description_bytes_max: 4096,
-            background: AsyncOptions::default(),
+            background: BackgroundOptions::default(),
             registry: None,
         }
     }
