@@ -13,9 +13,9 @@ use std::time::Duration;
 use ferrite_cache::Profile;
 use ferrite_cache::handoff::{Answer, AnswerBounds, Job, read_answer, write_job};
 
-use crate::chain::chain;
 use crate::error::{CallError, Code};
 use crate::policy::quantity::HumanDuration;
+use ferrite_protocol::error_chain::ErrorChain;
 
 /// The compiler's program, which has the worker in it.
 const PROGRAM: &str = "ferrite-wasmc";
@@ -260,7 +260,11 @@ fn converse(
                 .0
                 .wait()
                 .map_or_else(|error| error.to_string(), |status| status.to_string());
-            let said = if said.is_empty() { chain(&error) } else { said };
+            let said = if said.is_empty() {
+                ErrorChain(&error).to_string()
+            } else {
+                said
+            };
             Err(failed(&how, &said))
         }
     }

@@ -98,7 +98,7 @@ impl ArtifactProvider {
         if let Some(cache) = &self.cache
             && let Err(error) = cache.put_source(source)
         {
-            self.warn("cannot be written", &crate::chain::chain(&error));
+            self.warn("cannot be written", &error);
         }
     }
 }

@@ -9,6 +9,7 @@ mod stack_depth_need;
 mod tests;
 pub mod trust;
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -23,9 +24,9 @@ use crate::artifact::compile_worker::WorkerOptions;
 use crate::artifact::signed_bundle::unsigned;
 use crate::artifact::source::Source;
 use crate::artifact::trust::TrustOptions;
-use crate::chain::chain;
 use crate::error::{CallError, Code};
 use crate::metrics::compile_stats::CompileStats;
+use ferrite_protocol::error_chain::ErrorChain;
 
 /// Compilations that run at once; each takes as many threads as there are.
 const COMPILING_MAX: usize = 2;
@@ -43,7 +44,7 @@ pub struct ArtifactProvider {
     candidates: Vec<Profile>,
     /// The same, for code that counts how deep its calls nest.
     counting: Vec<Profile>,
-    compiling: CompileSlots,
+    compile_slots: CompileSlots,
     warned: AtomicBool,
     stats: CompileStats,
 }
@@ -83,7 +84,7 @@ impl ArtifactProvider {
                 .map(|profile| profile.clone().with_stack_depth(true))
                 .collect(),
             candidates,
-            compiling: CompileSlots::new(COMPILING_MAX),
+            compile_slots: CompileSlots::new(COMPILING_MAX),
             warned: AtomicBool::new(false),
             stats: CompileStats::default(),
         }
@@ -251,7 +252,7 @@ impl ArtifactProvider {
         };
         self.found_or(digest, depth, || {
             let source = cache.source(digest).unwrap_or_else(|error| {
-                self.warn("cannot be read", &chain(&error));
+                self.warn("cannot be read", &error);
                 None
             });
             match source {
@@ -287,7 +288,7 @@ impl ArtifactProvider {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    self.warn("cannot be read", &chain(&error));
+                    self.warn("cannot be read", &error);
                     return None;
                 }
             }
@@ -302,7 +303,7 @@ impl ArtifactProvider {
         };
         match cache.withdraw(digest, profile) {
             Ok(()) => tracing::warn!(source = %digest, reason, "moved code out of the cache"),
-            Err(error) => self.warn("cannot be written", &chain(&error)),
+            Err(error) => self.warn("cannot be written", &error),
         }
     }
 
@@ -331,7 +332,7 @@ impl ArtifactProvider {
             None => None,
         };
         let answer = {
-            let _turn = self.compiling.wait();
+            let _slot = self.compile_slots.wait();
             let started = Instant::now();
             let answer = compile_worker::compile(&self.worker, profile, source);
             let done = matches!(answer, Ok(Answer::Compiled { .. }));
@@ -371,7 +372,7 @@ impl ArtifactProvider {
         let cache = self.cache.as_ref()?;
         cache
             .lock(digest, profile)
-            .inspect_err(|error| self.warn("cannot be locked", &chain(error)))
+            .inspect_err(|error| self.warn("cannot be locked", error))
             .ok()
     }
 
@@ -386,24 +387,27 @@ impl ArtifactProvider {
             match cache.publish_with_source(wasm, &manifest, artifact) {
                 Ok(published) => return Ok(published),
                 Err(error) if error.is_storage() => {
-                    self.warn("cannot be written", &chain(&error));
+                    self.warn("cannot be written", &error);
                 }
-                Err(error) => return Err(CallError::new(Code::NoArtifact, chain(&error))),
+                Err(error) => return Err(no_artifact(&error)),
             }
         }
-        VerifiedArtifact::in_memory(manifest, artifact)
-            .map_err(|error| CallError::new(Code::NoArtifact, chain(&error)))
+        VerifiedArtifact::in_memory(manifest, artifact).map_err(|error| no_artifact(&error))
     }
 
     /// Says once what is wrong with the cache: every later load would only repeat it.
-    fn warn(&self, what: &str, error: &str) {
+    fn warn(&self, what: &str, error: &dyn Error) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                error,
+                error = %ErrorChain(error),
                 "the cache {what}; functions are compiled and kept in memory, and will be compiled again after a restart"
             );
         }
     }
+}
+
+fn no_artifact(error: &dyn Error) -> CallError {
+    CallError::new(Code::NoArtifact, ErrorChain(error).to_string())
 }
 
 /// Lets a few threads work at once and has the others wait.

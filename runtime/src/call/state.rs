@@ -17,7 +17,7 @@ use crate::metrics::host_calls::HostCalls;
 use crate::policy::function_spec::FunctionSpec;
 use crate::scheduling::cancellation::{CallHandle, CallSlot};
 use crate::scheduling::epoch_ticker::{Alarm, Moment, TICK, wake_at};
-use crate::scheduling::give_way::give_way;
+use crate::scheduling::wait::yield_thread;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
@@ -216,7 +216,7 @@ impl<K: Keyspace> CallState<K> {
             let waker = Waker::from(Arc::clone(&self.slot));
             self.alarm = Some(wake_at(deadline, waker));
         }
-        let turn = give_way(
+        let turn = yield_thread(
             Arc::clone(&self.slot),
             self.handle.clone(),
             deadline,

@@ -8,8 +8,8 @@ use wasmtime::{InstancePre, Linker, Module, ModuleExport};
 
 use crate::call::state::StoreData;
 use crate::error::CallError;
+use crate::error::MissingExport;
 use crate::instance::stack_depth::DepthExports;
-use crate::missing_export::MissingExport;
 use crate::rewind::exports::RewindExports;
 use ferrite_protocol::keyspace::Keyspace;
 

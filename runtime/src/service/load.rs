@@ -62,16 +62,18 @@ impl<K: Keyspace> Runtime<K> {
         if exists && !replace {
             return Err(CallError::exists(name.as_str()));
         }
+        let terms = inner.options.bundle_terms();
         let unpacked = inner.unpack(&source, &name)?;
-        let (permissions, limits, isolation) = match &unpacked {
-            Some(unpacked) => RequestedGrant::of(unpacked.bundle.manifest(), &inner.options)?
-                .narrowed(permissions, &limits, isolation, &inner.options)?,
-            None => (
-                permissions.unwrap_or_else(|| inner.options.permissions.clone()),
-                limits,
-                isolation,
-            ),
-        };
+        let (permissions, limits, isolation) =
+            match &unpacked {
+                Some(unpacked) => RequestedGrant::of(unpacked.bundle.manifest(), &terms)?
+                    .narrowed(permissions, &limits, isolation, &terms)?,
+                None => (
+                    permissions.unwrap_or_else(|| inner.options.permissions.clone()),
+                    limits,
+                    isolation,
+                ),
+            };
         let signed = unpacked.as_ref().map(|one| one.bundle.manifest());
         let description = description.or_else(|| Some(signed?.description.as_deref()?.into()));
         let description_bytes = description.as_ref().map_or(0, |text| text.len());
@@ -182,7 +184,7 @@ impl<K: Keyspace> Inner<K> {
         let Source::Bundle(bundle) = source else {
             return Ok(None);
         };
-        let unpacked = signed_bundle::open(bundle, name.as_bytes(), &self.options)?;
+        let unpacked = signed_bundle::open(bundle, name.as_bytes(), &self.options.bundle_terms())?;
         rollback_guard::check(&self.sequences.lock(), name, unpacked.release.sequence)?;
         Ok(Some(unpacked))
     }

@@ -20,7 +20,6 @@ use ferrite_cache::{Cache, Digest};
 use parking_lot::{Mutex, RwLock};
 
 use crate::artifact::ArtifactProvider;
-use crate::chain::chain;
 use crate::error::{CallError, Code};
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::compile_stats::CompileStats;
@@ -31,6 +30,7 @@ use crate::registry::table::{Names, Registry};
 use crate::service::background_calls::BackgroundCalls;
 use crate::service::options::RuntimeOptions;
 use crate::service::registered_function::RegisteredFunction;
+use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::keyspace::Keyspace;
 
 pub use crate::service::load::LoadRequest;
@@ -193,7 +193,7 @@ impl<K: Keyspace> Inner<K> {
                     .map_err(|error| {
                         CallError::new(
                             Code::Store,
-                            format!("nothing was changed: {}", chain(&error)),
+                            format!("nothing was changed: {}", ErrorChain(&error)),
                         )
                     })?;
             }
@@ -226,7 +226,7 @@ impl<K: Keyspace> Inner<K> {
         let names = self.registry.snapshot();
         let pinned: HashSet<Digest> = names.values().map(|one| one.record().digest).collect();
         if let Err(error) = cache.evict(&pinned) {
-            tracing::warn!(error = chain(&error), "no room was made in the cache");
+            tracing::warn!(error = %ErrorChain(&error), "no room was made in the cache");
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use ferrite_cache::bundle::BundleBounds;
+
 use crate::artifact::compile_worker::WorkerOptions;
+use crate::artifact::signed_bundle::BundleTerms;
 use crate::artifact::source::SourceOptions;
 use crate::artifact::trust::TrustOptions;
 use crate::instance::engine::EngineOptions;
@@ -56,6 +59,21 @@ impl Default for RuntimeOptions {
             description_bytes_max: 4096,
             background: BackgroundOptions::default(),
             registry: None,
+        }
+    }
+}
+
+impl RuntimeOptions {
+    /// Returns what signed bundles are checked against.
+    pub(crate) fn bundle_terms(&self) -> BundleTerms<'_> {
+        BundleTerms {
+            trust: &self.trust,
+            bounds: BundleBounds {
+                source_bytes_max: self.source.source_bytes_max,
+                artifact_bytes_max: self.worker.artifact_bytes_max,
+            },
+            permissions: &self.permissions,
+            isolation: self.isolation,
         }
     }
 }

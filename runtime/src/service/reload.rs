@@ -29,6 +29,7 @@ impl<K: Keyspace> Runtime<K> {
         file: Option<&str>,
     ) -> Result<Digest, CallError> {
         let inner = &*self.0;
+        let terms = inner.options.bundle_terms();
         let first = self.function(name)?;
         let arriving = inner.arriving.read();
         let unpacked = inner.unpack(source, &first.record().name)?;
@@ -36,9 +37,9 @@ impl<K: Keyspace> Runtime<K> {
         let mut wanted = first.record().clone();
         let asked = match &unpacked {
             Some(unpacked) => {
-                let asked = RequestedGrant::of(unpacked.bundle.manifest(), &inner.options)?;
+                let asked = RequestedGrant::of(unpacked.bundle.manifest(), &terms)?;
                 // Said before anything is read; what holds in the end is asked again.
-                asked.narrow(&mut wanted, &inner.options)?;
+                asked.narrow(&mut wanted, &terms)?;
                 Some(asked)
             }
             None => None,
@@ -50,7 +51,7 @@ impl<K: Keyspace> Runtime<K> {
             let before = self.function(name)?;
             let mut record = before.record().clone();
             if let Some(asked) = &asked {
-                asked.narrow(&mut record, &inner.options)?;
+                asked.narrow(&mut record, &terms)?;
             }
             record.release.clone_from(&release);
             let spec = inner.spec(&record)?;

@@ -117,12 +117,6 @@ impl AccessPolicy {
         self.check_pattern(key).is_ok()
     }
 
-    /// Whether every key is allowed, so that [`AccessPolicy::visible`] need not be asked.
-    #[must_use]
-    pub const fn all_keys(&self) -> bool {
-        matches!(self.keys, Keys::All)
-    }
-
     /// Whether anything may be written at all.
     #[must_use]
     pub const fn may_write(&self) -> bool {
