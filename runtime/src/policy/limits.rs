@@ -358,7 +358,7 @@ mod tests {
         for (json, expected) in [
             (
                 "[",
-                "limits: not a JSON object: invalid type: sequence, expected an object in braces at line 1 column 0",
+                "limits: not a JSON object: expected an object in braces",
             ),
             (
                 r#"{"max_mem": 1}"#,
