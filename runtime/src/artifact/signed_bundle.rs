@@ -120,7 +120,7 @@ impl RequestedGrant {
     ) -> Result<(Permissions, LimitSettings, Option<Isolation>), CallError> {
         let record = (
             permissions.unwrap_or_else(|| self.permissions.clone()),
-            privilege_diff::filled(limits, &self.limits),
+            limits.or(&self.limits),
             isolation.or(self.isolation),
         );
         self.check(&record.0, &record.1, record.2, terms)?;
@@ -134,7 +134,7 @@ impl RequestedGrant {
         record: &mut Record,
         terms: &BundleTerms<'_>,
     ) -> Result<(), CallError> {
-        record.limits = privilege_diff::filled(&record.limits, &self.limits);
+        record.limits = record.limits.or(&self.limits);
         record.isolation = record.isolation.or(self.isolation);
         self.check(&record.permissions, &record.limits, record.isolation, terms)
     }
