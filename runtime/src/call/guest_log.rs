@@ -23,7 +23,7 @@ pub(crate) struct GuestLog {
 
 /// One of the two streams that a guest may write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
+pub(crate) enum GuestStream {
     /// Standard output: each line is logged at level info.
     Out,
     /// Standard error: each line is logged as a warning.
@@ -69,7 +69,7 @@ impl GuestLog {
     }
 
     /// Writes to a stream; every line that it completes goes to the log.
-    pub(crate) fn write(&mut self, function: &str, stream: Stream, mut bytes: &[u8]) {
+    pub(crate) fn write(&mut self, function: &str, stream: GuestStream, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.cut {
             let room = LINE_BYTES_MAX - self.pending(stream).len();
             let window = &bytes[..bytes.len().min(room)];
@@ -85,24 +85,24 @@ impl GuestLog {
 
     /// Writes the unfinished lines when the call is over.
     pub(crate) fn end(&mut self, function: &str) {
-        for stream in [Stream::Out, Stream::Err] {
+        for stream in [GuestStream::Out, GuestStream::Err] {
             if !self.pending(stream).is_empty() {
                 self.flush(function, stream);
             }
         }
     }
 
-    fn pending(&mut self, stream: Stream) -> &mut Vec<u8> {
+    fn pending(&mut self, stream: GuestStream) -> &mut Vec<u8> {
         match stream {
-            Stream::Out => &mut self.stdout,
-            Stream::Err => &mut self.stderr,
+            GuestStream::Out => &mut self.stdout,
+            GuestStream::Err => &mut self.stderr,
         }
     }
 
-    fn flush(&mut self, function: &str, stream: Stream) {
+    fn flush(&mut self, function: &str, stream: GuestStream) {
         let level = match stream {
-            Stream::Out => Level::INFO,
-            Stream::Err => Level::WARN,
+            GuestStream::Out => Level::INFO,
+            GuestStream::Err => Level::WARN,
         };
         let mut line = std::mem::take(self.pending(stream));
         self.line(function, level, &line);

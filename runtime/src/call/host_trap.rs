@@ -7,7 +7,7 @@ use crate::call::reply_builder::ReplyError;
 /// Why the host ends a guest. Host functions and the epoch callback return it as the error of the
 /// guest's call, where [`crate::instance::trap`] finds it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Stop {
+pub(crate) enum HostTrap {
     /// The call took longer than it may.
     #[error("the call took longer than it may")]
     Timeout {

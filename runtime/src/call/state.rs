@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use wasmtime::{Memory, UpdateDeadline};
 
-use crate::call::data_access::Data;
+use crate::call::data_access::DataAccess;
 use crate::call::guest_log::GuestLog;
-use crate::call::host_trap::Stop;
-use crate::call::input::Input;
-use crate::call::overflow::LongResult;
+use crate::call::host_trap::HostTrap;
+use crate::call::input::CallInput;
+use crate::call::overflow::Overflow;
 use crate::call::reply_builder::ReplyBuilder;
-use crate::call::resource_limiter::Limiter;
+use crate::call::resource_limiter::GuestLimiter;
 use crate::metrics::host_calls::HostCalls;
 use crate::policy::function_spec::FunctionSpec;
-use crate::scheduling::cancellation::{CallHandle, Slot};
+use crate::scheduling::cancellation::{CallHandle, CallSlot};
 use crate::scheduling::epoch_ticker::{Alarm, Moment, TICK, wake_at};
-use crate::scheduling::give_way::give_way;
+use crate::scheduling::wait::yield_thread;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
@@ -42,13 +42,13 @@ pub(crate) struct CallState<K: Keyspace> {
     /// What the function may do and use.
     pub(crate) spec: Arc<FunctionSpec>,
     /// The way to the data.
-    pub(crate) data: Data<K>,
+    pub(crate) data: DataAccess<K>,
     /// Keys and arguments.
-    pub(crate) input: Input,
+    pub(crate) input: CallInput,
     /// The reply so far.
     pub(crate) reply: ReplyBuilder,
     /// What `take` reads from.
-    pub(crate) long: LongResult,
+    pub(crate) overflow: Overflow,
     /// Finds the arguments of commands that the guest runs.
     pub(crate) arguments: RequestScanner,
     /// Where those commands write their replies.
@@ -56,13 +56,13 @@ pub(crate) struct CallState<K: Keyspace> {
     /// What the guest logs.
     pub(crate) log: GuestLog,
     /// The instance's memory and table limits.
-    pub(crate) limiter: Limiter,
+    pub(crate) limiter: GuestLimiter,
     /// The exported memory, once the instance exists.
     pub(crate) memory: Option<Memory>,
     /// The host calls of this call, counted only where somebody asked for them.
     pub(crate) host_calls: Option<Box<HostCalls>>,
     /// The switch that ends the call.
-    pub(crate) slot: Arc<Slot>,
+    pub(crate) slot: Arc<CallSlot>,
     handle: Option<CallHandle>,
     started: Moment,
     time_max: Duration,
@@ -78,7 +78,7 @@ pub(crate) type StoreData<K> = Box<CallState<K>>;
 
 /// What a call begins with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Beginning<'a> {
+pub(crate) struct CallParams<'a> {
     /// Keys of the call.
     pub(crate) keys: &'a [&'a [u8]],
     /// Arguments of the call.
@@ -99,10 +99,10 @@ pub(crate) struct Beginning<'a> {
     pub(crate) profile: bool,
 }
 
-impl Beginning<'_> {
+impl CallParams<'_> {
     /// What an instance is initialised with that serves no call yet: no keys, no arguments, no
     /// writing.
-    pub(crate) fn of_nothing() -> Self {
+    pub(crate) fn without_input() -> Self {
         Self {
             keys: &[],
             args: &[],
@@ -123,22 +123,22 @@ impl<K: Keyspace> CallState<K> {
     pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>, memory_bytes_start: u64) -> Self {
         let limits = &spec.limits;
         Self {
-            limiter: Limiter::new(
+            limiter: GuestLimiter::new(
                 limits.memory_bytes_max,
                 memory_bytes_start,
                 limits.table_elements_max,
             ),
-            data: Data::new(keyspace, Arc::clone(&spec)),
+            data: DataAccess::new(keyspace, Arc::clone(&spec)),
             spec,
-            input: Input::default(),
+            input: CallInput::default(),
             reply: ReplyBuilder::new(),
-            long: LongResult::default(),
+            overflow: Overflow::default(),
             arguments: RequestScanner::new(ARGUMENT_BOUNDS),
             command_reply: Encoder::new(Protocol::Resp2),
             log: GuestLog::default(),
             memory: None,
             host_calls: None,
-            slot: Slot::new(),
+            slot: CallSlot::new(),
             handle: None,
             started: Moment::default(),
             time_max: Duration::MAX,
@@ -148,8 +148,8 @@ impl<K: Keyspace> CallState<K> {
     }
 
     /// Begins a call.
-    pub(crate) fn begin(&mut self, call: &Beginning<'_>) {
-        let Beginning {
+    pub(crate) fn begin(&mut self, call: &CallParams<'_>) {
+        let CallParams {
             keys,
             args,
             database: _,
@@ -171,12 +171,12 @@ impl<K: Keyspace> CallState<K> {
     }
 
     /// Begins another try of the same call, after a conflict took the last one's effects.
-    pub(crate) fn begin_try(&mut self, call: &Beginning<'_>) {
+    pub(crate) fn begin_try(&mut self, call: &CallParams<'_>) {
         let limits = &self.spec.limits;
         self.data.begin(call.database, call.read_only);
         self.reply
             .begin(call.protocol, saturate(limits.reply_bytes_max));
-        self.long.begin(saturate(limits.memory_bytes_max));
+        self.overflow.begin(saturate(limits.memory_bytes_max));
         self.limiter.begin_call();
     }
 
@@ -191,7 +191,7 @@ impl<K: Keyspace> CallState<K> {
         self.handle = None;
         self.input.shrink_to(KEEP_BYTES);
         self.reply.shrink_to(KEEP_BYTES);
-        self.long.shrink_to(KEEP_BYTES);
+        self.overflow.shrink_to(KEEP_BYTES);
         self.arguments.shrink();
         self.command_reply.clear();
         self.command_reply.shrink_to(KEEP_BYTES);
@@ -216,7 +216,7 @@ impl<K: Keyspace> CallState<K> {
             let waker = Waker::from(Arc::clone(&self.slot));
             self.alarm = Some(wake_at(deadline, waker));
         }
-        let turn = give_way(
+        let turn = yield_thread(
             Arc::clone(&self.slot),
             self.handle.clone(),
             deadline,
@@ -227,7 +227,7 @@ impl<K: Keyspace> CallState<K> {
     }
 
     /// The way to the data, and what tells meanwhile whether the call shall end.
-    pub(crate) fn data_and_stop(&mut self) -> (&mut Data<K>, StopCheck<'_>) {
+    pub(crate) fn data_and_stop(&mut self) -> (&mut DataAccess<K>, StopCheck<'_>) {
         let stop = StopCheck {
             slot: &self.slot,
             handle: self.handle.as_ref(),
@@ -243,7 +243,7 @@ impl<K: Keyspace> CallState<K> {
     }
 
     /// Whether the call shall end now.
-    pub(crate) fn check_stop(&mut self) -> Result<(), Stop> {
+    pub(crate) fn check_stop(&mut self) -> Result<(), HostTrap> {
         self.data_and_stop().1.check()
     }
 }
@@ -251,7 +251,7 @@ impl<K: Keyspace> CallState<K> {
 /// Tells whether a call shall end, also while its data is in use.
 #[derive(Clone, Copy)]
 pub(crate) struct StopCheck<'a> {
-    slot: &'a Slot,
+    slot: &'a CallSlot,
     handle: Option<&'a CallHandle>,
     started: Moment,
     time_max: Duration,
@@ -259,15 +259,15 @@ pub(crate) struct StopCheck<'a> {
 
 impl StopCheck<'_> {
     /// An error where the call was killed or its time is over. Reads the clock.
-    pub(crate) fn check(self) -> Result<(), Stop> {
+    pub(crate) fn check(self) -> Result<(), HostTrap> {
         if self.slot.is_killed() || self.handle.is_some_and(CallHandle::is_killed) {
-            return Err(Stop::Killed);
+            return Err(HostTrap::Killed);
         }
         let now = Moment::now();
         if now < deadline(self.started, self.time_max) {
             return Ok(());
         }
-        Err(Stop::Timeout {
+        Err(HostTrap::Timeout {
             limit: self.time_max,
             elapsed: now.since(self.started),
         })

@@ -17,7 +17,7 @@ use crate::host::linker;
 use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
 use crate::policy::function_spec::FunctionSpec;
-use crate::scheduling::epoch_ticker::{Activity, Moment, Ticked, register};
+use crate::scheduling::epoch_ticker::{Activity, Moment, TickListener, register};
 use ferrite_protocol::keyspace::Keyspace;
 
 /// What calls run on. A host has one.
@@ -78,11 +78,11 @@ impl<K: Keyspace> Executor<K> {
             rewind_engine: rewind_engine
                 .as_ref()
                 .ok()
-                .map(|house| house.engine.clone()),
+                .map(|rewind| rewind.engine.clone()),
             functions: Mutex::default(),
         });
-        let ticked: Weak<Shared<K>> = Arc::downgrade(&shared);
-        register(ticked).map_err(ExecutorError::Ticker)?;
+        let listener: Weak<Shared<K>> = Arc::downgrade(&shared);
+        register(listener).map_err(ExecutorError::Ticker)?;
         Ok(Self {
             engine,
             linker,
@@ -148,7 +148,7 @@ impl<K: Keyspace> Shared<K> {
     }
 }
 
-impl<K: Keyspace> Ticked for Shared<K> {
+impl<K: Keyspace> TickListener for Shared<K> {
     fn tick(&self) {
         self.engine.increment_epoch();
         if let Some(engine) = &self.rewind_engine {

@@ -7,9 +7,9 @@ use ferrite_wasm_abi::{Status, set_option, ttl as no_ttl};
 use smallvec::SmallVec;
 use wasmtime::Result;
 
-use crate::call::data_access::{Data, status_of};
-use crate::call::host_trap::Stop;
-use crate::call::overflow::Source;
+use crate::call::data_access::{DataAccess, status_of};
+use crate::call::host_trap::HostTrap;
+use crate::call::overflow::ResultSource;
 use crate::call::state::{CallState, StopCheck};
 use crate::host::fuel;
 use crate::host::guest::{Guest, inputs_and_output, span};
@@ -29,10 +29,12 @@ pub(super) fn get<K: Keyspace>(
     guest.charge_inputs(fuel::CALL + fuel::ACCESS, &[(key, klen)])?;
     let view = guest.view()?;
     let (key, buffer) = (view.span(key, klen)?, view.span(buf, cap)?);
-    let CallState { data, long, .. } = view.state;
+    let CallState { data, overflow, .. } = view.state;
     let answer = inputs_and_output(view.memory, key, 0..0, buffer, |key, _, buffer| {
         let transaction = data.open(key, Access::Get)?;
-        found(transaction.get(key, |value| long.deliver(value, buffer, Source::Data)))
+        found(transaction.get(key, |value| {
+            overflow.deliver(value, buffer, ResultSource::Data)
+        }))
     });
     charge_result(guest, answer, cap)
 }
@@ -197,11 +199,11 @@ pub(super) fn hget<K: Keyspace>(
     let view = guest.view()?;
     let (key, field) = (view.span(key, klen)?, view.span(field, flen)?);
     let buffer = view.span(buf, cap)?;
-    let CallState { data, long, .. } = view.state;
+    let CallState { data, overflow, .. } = view.state;
     let answer = inputs_and_output(view.memory, key, field, buffer, |key, field, buffer| {
         let transaction = data.open(key, Access::HashGet)?;
         found(transaction.hash_get(key, field, |value| {
-            long.deliver(value, buffer, Source::Data)
+            overflow.deliver(value, buffer, ResultSource::Data)
         }))
     });
     charge_result(guest, answer, cap)
@@ -283,7 +285,7 @@ fn charge_pairs<K: Keyspace>(
 }
 
 /// Asks the door about every key.
-fn check_all<K: Keyspace>(data: &mut Data<K>, keys: &[&[u8]], access: Access) -> Answer<()> {
+fn check_all<K: Keyspace>(data: &mut DataAccess<K>, keys: &[&[u8]], access: Access) -> Answer<()> {
     keys.iter().try_for_each(|key| data.check(key, access))
 }
 
@@ -293,7 +295,7 @@ fn read_pairs<'m>(
     function: &'static str,
     pairs: i32,
     count: i32,
-) -> std::result::Result<SmallVec<[&'m [u8]; 8]>, Stop> {
+) -> std::result::Result<SmallVec<[&'m [u8]; 8]>, HostTrap> {
     let table_bytes = unsigned(count).saturating_mul(PAIR_BYTES as u64);
     let table = span(memory, function, pairs.cast_unsigned(), table_bytes)?;
     let (pairs, _) = memory[table].as_chunks::<PAIR_BYTES>();

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use wasmtime::{Caller, Trap};
 
-use crate::call::host_trap::Stop;
+use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
 use ferrite_protocol::keyspace::Keyspace;
@@ -128,7 +128,7 @@ impl<'a, K: Keyspace> Guest<'a, K> {
 
     /// The guest's memory together with the call's state.
     #[inline]
-    pub(crate) fn view(&mut self) -> wasmtime::Result<View<'_, K>> {
+    pub(crate) fn view(&mut self) -> wasmtime::Result<GuestView<'_, K>> {
         let memory = match self.caller.data().memory {
             Some(memory) => memory,
             // While the instance is being made, as its start function runs.
@@ -136,12 +136,12 @@ impl<'a, K: Keyspace> Guest<'a, K> {
                 .caller
                 .get_export(ferrite_wasm_abi::MEMORY_EXPORT)
                 .and_then(wasmtime::Extern::into_memory)
-                .ok_or(Stop::NoMemory {
+                .ok_or(HostTrap::NoMemory {
                     function: self.name,
                 })?,
         };
         let (memory, state) = memory.data_and_store_mut(&mut self.caller);
-        Ok(View {
+        Ok(GuestView {
             name: self.name,
             memory,
             state,
@@ -150,7 +150,7 @@ impl<'a, K: Keyspace> Guest<'a, K> {
 }
 
 /// A guest's memory together with the call's state.
-pub(crate) struct View<'a, K: Keyspace> {
+pub(crate) struct GuestView<'a, K: Keyspace> {
     name: &'static str,
     /// The guest's whole memory.
     pub(crate) memory: &'a mut [u8],
@@ -158,29 +158,29 @@ pub(crate) struct View<'a, K: Keyspace> {
     pub(crate) state: &'a mut CallState<K>,
 }
 
-impl<K: Keyspace> View<'_, K> {
+impl<K: Keyspace> GuestView<'_, K> {
     /// Where the `len` bytes at `pointer` are, both read as unsigned; a trap where they are not
     /// all inside the memory.
     #[inline]
-    pub(crate) fn span(&self, pointer: i32, len: i32) -> Result<Range<usize>, Stop> {
+    pub(crate) fn span(&self, pointer: i32, len: i32) -> Result<Range<usize>, HostTrap> {
         self.span_of(pointer.cast_unsigned(), u64::from(len.cast_unsigned()))
     }
 
     /// The same for a length that is no parameter.
     #[inline]
-    pub(crate) fn span_of(&self, pointer: u32, len: u64) -> Result<Range<usize>, Stop> {
+    pub(crate) fn span_of(&self, pointer: u32, len: u64) -> Result<Range<usize>, HostTrap> {
         span(self.memory, self.name, pointer, len)
     }
 
     /// A little-endian `u32` at `pointer`, read as unsigned.
-    pub(crate) fn read_u32(&self, pointer: u32) -> Result<u32, Stop> {
+    pub(crate) fn read_u32(&self, pointer: u32) -> Result<u32, HostTrap> {
         let span = self.span_of(pointer, 4)?;
         let bytes = self.memory[span].first_chunk().copied();
         Ok(bytes.map(u32::from_le_bytes).unwrap_or_default())
     }
 
     /// Writes `bytes` at `pointer`.
-    pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Stop> {
+    pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), HostTrap> {
         let span = self.span_of(pointer, bytes.len() as u64)?;
         self.memory[span].copy_from_slice(bytes);
         Ok(())
@@ -194,14 +194,14 @@ pub(crate) fn span(
     function: &'static str,
     pointer: u32,
     len: u64,
-) -> Result<Range<usize>, Stop> {
+) -> Result<Range<usize>, HostTrap> {
     let end = u64::from(pointer).saturating_add(len);
     if end <= memory.len() as u64
         && let Ok(end) = usize::try_from(end)
     {
         return Ok(pointer as usize..end);
     }
-    Err(Stop::OutOfBounds {
+    Err(HostTrap::OutOfBounds {
         function,
         pointer,
         len,

@@ -3,8 +3,8 @@
 use ferrite_wasm_abi::Status;
 use wasmtime::Result;
 
-use crate::call::input::Input;
-use crate::call::overflow::Source;
+use crate::call::input::CallInput;
+use crate::call::overflow::ResultSource;
 use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -26,7 +26,7 @@ pub(super) fn key<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    part(guest, index, buf, cap, Source::Key)
+    part(guest, index, buf, cap, ResultSource::Key)
 }
 
 pub(super) fn arg<K: Keyspace>(
@@ -35,7 +35,7 @@ pub(super) fn arg<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    part(guest, index, buf, cap, Source::Arg)
+    part(guest, index, buf, cap, ResultSource::Arg)
 }
 
 fn part<K: Keyspace>(
@@ -43,7 +43,7 @@ fn part<K: Keyspace>(
     index: i32,
     buf: i32,
     cap: i32,
-    source: impl FnOnce(usize) -> Source,
+    source: impl FnOnce(usize) -> ResultSource,
 ) -> Result<i32> {
     let source = source(index.cast_unsigned() as usize);
     let len = part_of(&guest.state().input, source).map_or(0, <[u8]>::len);
@@ -51,19 +51,21 @@ fn part<K: Keyspace>(
     guest.charge_for(fuel::CALL, copied, &[(buf, cap)])?;
     let view = guest.view()?;
     let buffer = view.span(buf, cap)?;
-    let CallState { input, long, .. } = view.state;
+    let CallState {
+        input, overflow, ..
+    } = view.state;
     Ok(match part_of(input, source) {
-        Some(part) => long.deliver(part, &mut view.memory[buffer], source),
+        Some(part) => overflow.deliver(part, &mut view.memory[buffer], source),
         None => Status::NotFound.code(),
     })
 }
 
 /// The key or argument that `source` names; `None` where there is none of this index.
-fn part_of(input: &Input, source: Source) -> Option<&[u8]> {
+fn part_of(input: &CallInput, source: ResultSource) -> Option<&[u8]> {
     match source {
-        Source::Key(index) => input.key(index),
-        Source::Arg(index) => input.arg(index),
-        Source::Data => None,
+        ResultSource::Key(index) => input.key(index),
+        ResultSource::Arg(index) => input.arg(index),
+        ResultSource::Data => None,
     }
 }
 
@@ -74,14 +76,18 @@ pub(super) fn take<K: Keyspace>(
     len: i32,
 ) -> Result<i32> {
     let offset = offset.cast_unsigned() as usize;
-    let CallState { input, long, .. } = guest.state();
-    let rest = long.len(input).saturating_sub(offset) as u64;
+    let CallState {
+        input, overflow, ..
+    } = guest.state();
+    let rest = overflow.len(input).saturating_sub(offset) as u64;
     let copied = rest.min(u64::from(len.cast_unsigned()));
     guest.charge_for(fuel::CALL, copied, &[(buf, len)])?;
     let view = guest.view()?;
     let buffer = view.span(buf, len)?;
-    let CallState { input, long, .. } = view.state;
-    Ok(long.take(input, offset, &mut view.memory[buffer]))
+    let CallState {
+        input, overflow, ..
+    } = view.state;
+    Ok(overflow.take(input, offset, &mut view.memory[buffer]))
 }
 
 fn count(count: usize) -> i32 {

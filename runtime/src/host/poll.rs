@@ -14,7 +14,7 @@ use crate::host::fuel;
 use crate::host::guest::Guest;
 use crate::host::wasi::{STDIN, is_stream};
 use crate::scheduling::epoch_ticker::{Moment, sleep_until};
-use crate::scheduling::wait::unless_stopped;
+use crate::scheduling::wait::with_stop_check;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// Bytes of a `subscription`: user data at 0, tag at 8; a clock's number at 16, time at 24, flags at
@@ -39,12 +39,12 @@ const WRITE: u8 = 2;
 struct Subscription {
     user: [u8; 8],
     tag: u8,
-    until: Until,
+    until: Readiness,
 }
 
 /// When it comes.
 #[derive(Clone, Copy)]
-enum Until {
+enum Readiness {
     At(Moment),
     Now { errno: i32 },
 }
@@ -77,7 +77,7 @@ async fn poll<K: Keyspace>(
     if count == 0 || count > SUBSCRIPTIONS_MAX {
         return Ok(errno::INVAL);
     }
-    let wishes: Vec<Subscription> = {
+    let subscriptions: Vec<Subscription> = {
         let view = guest.view()?;
         let events_bytes = count * EVENT_BYTES as u64;
         view.span_of(events.cast_unsigned(), events_bytes)?;
@@ -87,32 +87,34 @@ async fn poll<K: Keyspace>(
         let (table, _) = view.memory[table].as_chunks::<SUBSCRIPTION_BYTES>();
         table.iter().map(read).collect()
     };
-    let first = wishes.iter().filter_map(|wish| match wish.until {
-        Until::At(moment) => Some(moment),
-        Until::Now { .. } => None,
-    });
-    let ready_now = wishes
+    let first = subscriptions
         .iter()
-        .any(|wish| matches!(wish.until, Until::Now { .. }));
+        .filter_map(|subscription| match subscription.until {
+            Readiness::At(moment) => Some(moment),
+            Readiness::Now { .. } => None,
+        });
+    let ready_now = subscriptions
+        .iter()
+        .any(|subscription| matches!(subscription.until, Readiness::Now { .. }));
     if let Some(first) = first.min()
         && !ready_now
     {
         let state = guest.state();
-        unless_stopped(sleep_until(first), move || state.check_stop()).await?;
+        with_stop_check(sleep_until(first), move || state.check_stop()).await?;
     }
     let now = Moment::now();
     let mut ready: u32 = 0;
-    for wish in &wishes {
-        let errno = match wish.until {
-            Until::At(moment) if moment > now => continue,
-            Until::At(_) => errno::SUCCESS,
-            Until::Now { errno } => errno,
+    for subscription in &subscriptions {
+        let errno = match subscription.until {
+            Readiness::At(moment) if moment > now => continue,
+            Readiness::At(_) => errno::SUCCESS,
+            Readiness::Now { errno } => errno,
         };
         let mut event = [0; EVENT_BYTES];
-        event[..8].copy_from_slice(&wish.user);
+        event[..8].copy_from_slice(&subscription.user);
         // Error numbers have 16 bits here.
         event[8..10].copy_from_slice(&(errno as u16).to_le_bytes());
-        event[10] = wish.tag;
+        event[10] = subscription.tag;
         let at = events.cast_unsigned() + ready * EVENT_BYTES as u32;
         guest.view()?.write(at, &event)?;
         ready += 1;
@@ -134,19 +136,19 @@ fn read(bytes: &[u8; SUBSCRIPTION_BYTES]) -> Subscription {
     let word = number(16) as u32;
     let until = match tag {
         CLOCK => match deadline(word, number(24), number(40) as u16) {
-            Some(moment) => Until::At(moment),
-            None => Until::Now {
+            Some(moment) => Readiness::At(moment),
+            None => Readiness::Now {
                 errno: errno::INVAL,
             },
         },
-        READ if word.cast_signed() == STDIN => Until::Now {
+        READ if word.cast_signed() == STDIN => Readiness::Now {
             errno: errno::SUCCESS,
         },
-        WRITE if is_stream(word.cast_signed()) && word.cast_signed() != STDIN => Until::Now {
+        WRITE if is_stream(word.cast_signed()) && word.cast_signed() != STDIN => Readiness::Now {
             errno: errno::SUCCESS,
         },
-        READ | WRITE => Until::Now { errno: errno::BADF },
-        _ => Until::Now {
+        READ | WRITE => Readiness::Now { errno: errno::BADF },
+        _ => Readiness::Now {
             errno: errno::INVAL,
         },
     };

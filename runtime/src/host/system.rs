@@ -3,7 +3,7 @@
 use ferrite_wasm_abi::log_level;
 use tracing::Level;
 
-use crate::call::host_trap::Stop;
+use crate::call::host_trap::HostTrap;
 use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -52,11 +52,11 @@ pub(super) fn random<K: Keyspace>(
 ///
 /// They come by way of the host's own memory: the kernel cannot write into pages of a guest that
 /// are write-protected so that they can be rewound.
-pub(super) fn fill_with_random(target: &mut [u8]) -> Result<(), Stop> {
+pub(super) fn fill_with_random(target: &mut [u8]) -> Result<(), HostTrap> {
     let mut bytes = [0; 256];
     for part in target.chunks_mut(bytes.len()) {
         let bytes = &mut bytes[..part.len()];
-        getrandom::fill(bytes).map_err(|_| Stop::NoRandomness)?;
+        getrandom::fill(bytes).map_err(|_| HostTrap::NoRandomness)?;
         part.copy_from_slice(bytes);
     }
     Ok(())

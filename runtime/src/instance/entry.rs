@@ -5,14 +5,14 @@ use std::ops::Range;
 use ferrite_cache::EntryKind;
 use wasmtime::{Func, Val};
 
-use super::{Buffers, EntryFunc, Instance, Survives, client_error, note_refused};
-use crate::call::host_trap::Stop;
+use super::{Buffers, EntryFunc, Instance, Reusable, client_error, note_refused};
+use crate::call::host_trap::HostTrap;
 use crate::call::reply_builder::DEPTH_MAX;
 use crate::call::scalar_values;
 use crate::call::state::CallState;
 use crate::error::CallError;
 use crate::host::fuel;
-use crate::instance::linked_module::{Entry, Prepared};
+use crate::instance::linked_module::{Entry, LinkedModule};
 use crate::instance::typed_func::ScalarFunc;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, ReplyBounds, transcode};
@@ -44,24 +44,24 @@ impl<K: Keyspace> Instance<K> {
     /// [`ReplyBuilder`]: crate::call::reply_builder::ReplyBuilder
     pub(crate) async fn run(
         &mut self,
-        prepared: &Prepared<K>,
+        module: &LinkedModule<K>,
         index: usize,
         args: &[Val],
         serves_again: bool,
-    ) -> Result<(), (CallError, Survives)> {
-        let entry = &prepared.entries()[index];
+    ) -> Result<(), (CallError, Reusable)> {
+        let entry = &module.entries()[index];
         let result = match entry.kind {
             EntryKind::Command => self.run_command(entry, index).await,
             EntryKind::Scalar => self.run_scalar(entry, index, args).await,
-            EntryKind::Buffer => self.run_buffer(prepared, entry, index, serves_again).await,
+            EntryKind::Buffer => self.run_buffer(module, entry, index, serves_again).await,
         };
         match result {
             Ok(()) => Ok(()),
-            Err(RunError::Reply(error)) => Err((error, Survives::Yes)),
+            Err(RunError::Reply(error)) => Err((error, Reusable::Yes)),
             Err(RunError::Guest(error)) => {
-                note_refused(&mut self.store, &self.instance, prepared);
-                let error = client_error(&error, self.store.data(), prepared);
-                Err((error, Survives::No))
+                note_refused(&mut self.store, &self.instance, module);
+                let error = client_error(&error, self.store.data(), module);
+                Err((error, Reusable::No))
             }
         }
     }
@@ -100,7 +100,7 @@ impl<K: Keyspace> Instance<K> {
 
     async fn run_buffer(
         &mut self,
-        prepared: &Prepared<K>,
+        module: &LinkedModule<K>,
         entry: &Entry,
         index: usize,
         serves_again: bool,
@@ -109,7 +109,7 @@ impl<K: Keyspace> Instance<K> {
             let func = self.func(entry)?.typed(&self.store)?;
             self.entries[index] = Some(EntryFunc::Buffer(func));
         }
-        let buffers = self.buffers(prepared)?;
+        let buffers = self.buffers(module)?;
         let input_len = self.encode_input()?;
         let input = buffers.alloc.call_async(&mut self.store, input_len).await?;
         self.write_input(input, input_len)?;
@@ -200,17 +200,17 @@ impl<K: Keyspace> Instance<K> {
         }
     }
 
-    fn memory(&self) -> Result<wasmtime::Memory, Stop> {
-        self.store.data().memory.ok_or(Stop::NoMemory {
+    fn memory(&self) -> Result<wasmtime::Memory, HostTrap> {
+        self.store.data().memory.ok_or(HostTrap::NoMemory {
             function: "a buffer entry",
         })
     }
 
-    fn buffers(&mut self, prepared: &Prepared<K>) -> wasmtime::Result<Buffers> {
+    fn buffers(&mut self, module: &LinkedModule<K>) -> wasmtime::Result<Buffers> {
         if let Some(buffers) = &self.buffers {
             return Ok(buffers.clone());
         }
-        let exports = prepared.exports();
+        let exports = module.exports();
         let mut find = |export: &Option<wasmtime::ModuleExport>| {
             export.as_ref().and_then(|export| {
                 self.instance
@@ -240,12 +240,17 @@ impl<K: Keyspace> Instance<K> {
 }
 
 /// The part of a memory that a pointer and a length mean, both read as unsigned.
-fn slice(memory: &[u8], pointer: i32, len: i32, what: &'static str) -> Result<Range<usize>, Stop> {
+fn slice(
+    memory: &[u8],
+    pointer: i32,
+    len: i32,
+    what: &'static str,
+) -> Result<Range<usize>, HostTrap> {
     let (pointer, len) = (pointer.cast_unsigned(), len.cast_unsigned());
     let start = pointer as usize;
     match start.checked_add(len as usize) {
         Some(end) if end <= memory.len() => Ok(start..end),
-        _ => Err(Stop::ReturnedOutOfBounds {
+        _ => Err(HostTrap::ReturnedOutOfBounds {
             what,
             pointer,
             len,

@@ -8,15 +8,15 @@ use wasmtime::{InstancePre, Linker, Module, ModuleExport};
 
 use crate::call::state::StoreData;
 use crate::error::CallError;
+use crate::error::MissingExport;
 use crate::instance::stack_depth::DepthExports;
-use crate::missing_export::MissingExport;
 use crate::rewind::exports::RewindExports;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// A loaded module, linked and with its exports found.
 ///
 /// What costs a search by name is done here once, so that an instance costs none.
-pub(crate) struct Prepared<K: Keyspace> {
+pub(crate) struct LinkedModule<K: Keyspace> {
     pre: InstancePre<StoreData<K>>,
     entries: Box<[Entry]>,
     exports: Exports,
@@ -66,7 +66,7 @@ pub(crate) struct Exports {
 
 /// Why a module cannot be linked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PrepareError {
+pub(crate) enum LinkError {
     /// It imports something that the host does not have.
     #[error("the module cannot be linked: {reason}")]
     Link {
@@ -84,7 +84,7 @@ pub(crate) enum PrepareError {
     Rewriting(#[from] MissingExport),
 }
 
-impl<K: Keyspace> Prepared<K> {
+impl<K: Keyspace> LinkedModule<K> {
     /// Links `module`, of which the compiler found `info`.
     ///
     /// # Errors
@@ -94,10 +94,10 @@ impl<K: Keyspace> Prepared<K> {
         linker: &Linker<StoreData<K>>,
         module: &Module,
         info: &ModuleInfo,
-    ) -> Result<Self, PrepareError> {
+    ) -> Result<Self, LinkError> {
         let pre = linker
             .instantiate_pre(module)
-            .map_err(|error| PrepareError::Link {
+            .map_err(|error| LinkError::Link {
                 reason: format!("{error:#}").into(),
             })?;
         let find = |name: &str| module.get_export_index(name);
@@ -105,7 +105,7 @@ impl<K: Keyspace> Prepared<K> {
             .entries
             .iter()
             .map(|entry| {
-                let export = find(&entry.name).ok_or_else(|| PrepareError::MissingEntry {
+                let export = find(&entry.name).ok_or_else(|| LinkError::MissingEntry {
                     name: entry.name.as_str().into(),
                 })?;
                 Ok(Entry {
@@ -115,7 +115,7 @@ impl<K: Keyspace> Prepared<K> {
                     export,
                 })
             })
-            .collect::<Result<_, PrepareError>>()?;
+            .collect::<Result<_, LinkError>>()?;
         let rewriting = match &info.rewind {
             Rewind::Allowed(plan) => Some(Rewriting {
                 exports: RewindExports::find(module, plan)?,
@@ -178,7 +178,7 @@ impl<K: Keyspace> Prepared<K> {
 
     /// Whether the author wrote the function of this index; the others are the compiler's.
     #[must_use]
-    pub(crate) fn is_authors(&self, function: u32) -> bool {
+    pub(crate) fn is_authored(&self, function: u32) -> bool {
         function < self.functions
     }
 

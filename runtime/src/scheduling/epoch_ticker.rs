@@ -15,7 +15,7 @@
 //! - a call first enters its function's pool, which counts it under one of the pool's locks, and
 //!   only then looks at the flag ([`ensure_running`]);
 //! - the ticker first sets the flag, and only then asks every pool for its count, under all of
-//!   those locks ([`Ticked::activity`]).
+//!   those locks ([`TickListener::activity`]).
 //!
 //! Whichever takes the lock second sees what the other did before: either the ticker sees the
 //! call and does not park, or the call sees the flag and wakes the ticker. Sleepers do the same
@@ -41,7 +41,7 @@ pub const QUIET_TICKS: u32 = 64;
 const TRIM_TICKS: u32 = 1024;
 
 /// Something whose epoch the ticker moves on.
-pub trait Ticked: Send + Sync {
+pub trait TickListener: Send + Sync {
     /// Moves the epoch on. Called every [`TICK`] while any call runs in the process.
     fn tick(&self);
 
@@ -116,7 +116,7 @@ struct Ticker {
 
 #[derive(Default)]
 struct State {
-    ticked: Vec<Weak<dyn Ticked>>,
+    listeners: Vec<Weak<dyn TickListener>>,
     sleepers: Vec<Sleeper>,
     next_sleeper: u64,
 }
@@ -135,12 +135,12 @@ static TICKER: LazyLock<Ticker> = LazyLock::new(|| Ticker {
     state: Mutex::new(State::default()),
 });
 
-/// Has the ticker serve `ticked` for as long as it lives; starts the thread the first time.
+/// Has the ticker serve `listeners` for as long as it lives; starts the thread the first time.
 ///
 /// # Errors
 ///
 /// When the operating system gives no thread.
-pub fn register(ticked: Weak<dyn Ticked>) -> std::io::Result<()> {
+pub fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
     let mut state = TICKER.state.lock();
     if TICKER.thread.get().is_none() {
         let handle = thread::Builder::new()
@@ -149,7 +149,7 @@ pub fn register(ticked: Weak<dyn Ticked>) -> std::io::Result<()> {
         // Under the lock, so that there is one thread.
         TICKER.thread.get_or_init(|| handle.thread().clone());
     }
-    state.ticked.push(ticked);
+    state.listeners.push(listeners);
     drop(state);
     ensure_running();
     Ok(())
@@ -185,7 +185,7 @@ impl Future for Sleep {
         }
         let waker = context.waker();
         match &self.alarm {
-            Some(alarm) if alarm.rings(waker) => {}
+            Some(alarm) if alarm.is_pending(waker) => {}
             _ => self.alarm = Some(wake_at(self.until, waker.clone())),
         }
         Poll::Pending
@@ -211,7 +211,7 @@ pub struct Alarm {
 
 impl Alarm {
     /// Whether it is still to come, and wakes what `waker` does from now on.
-    fn rings(&self, waker: &Waker) -> bool {
+    fn is_pending(&self, waker: &Waker) -> bool {
         let mut state = TICKER.state.lock();
         let mut sleepers = state.sleepers.iter_mut();
         match sleepers.find(|sleeper| sleeper.id == self.id) {
@@ -245,7 +245,7 @@ impl Ticker {
     }
 
     fn run(&self) {
-        let mut quiet = Quiet::default();
+        let mut quiet = QuietDetector::default();
         let mut trim_in = TRIM_TICKS;
         loop {
             thread::sleep(TICK);
@@ -257,7 +257,7 @@ impl Ticker {
             }
             if quiet.tick(|| self.activity()) {
                 self.park(&quiet);
-                quiet = Quiet::default();
+                quiet = QuietDetector::default();
             }
         }
     }
@@ -269,13 +269,15 @@ impl Ticker {
         let mut live = Vec::new();
         {
             let mut state = self.state.lock();
-            state.ticked.retain(|ticked| match ticked.upgrade() {
-                Some(ticked) => {
-                    live.push(ticked);
-                    true
-                }
-                None => false,
-            });
+            state
+                .listeners
+                .retain(|listeners| match listeners.upgrade() {
+                    Some(listeners) => {
+                        live.push(listeners);
+                        true
+                    }
+                    None => false,
+                });
             let mut index = 0;
             while let Some(sleeper) = state.sleepers.get(index) {
                 if sleeper.until <= now {
@@ -287,8 +289,8 @@ impl Ticker {
         }
         // Outside the lock: the last reference to an engine may be this one, and wakers run code
         // of the executor's.
-        for ticked in live {
-            ticked.tick();
+        for listeners in live {
+            listeners.tick();
         }
         for waker in due {
             waker.wake();
@@ -299,32 +301,35 @@ impl Ticker {
     /// Every served engine's activity together; `None` while somebody sleeps on the ticker.
     fn activity(&self) -> Option<Activity> {
         let mut sum = Activity::default();
-        for ticked in self.served()? {
-            let activity = ticked.activity();
+        for listeners in self.served()? {
+            let activity = listeners.activity();
             sum.running += activity.running;
             sum.started = sum.started.wrapping_add(activity.started);
         }
         Some(sum)
     }
 
-    fn served(&self) -> Option<Vec<std::sync::Arc<dyn Ticked>>> {
+    fn served(&self) -> Option<Vec<std::sync::Arc<dyn TickListener>>> {
         let state = self.state.lock();
         state
             .sleepers
             .is_empty()
-            .then(|| state.ticked.iter().filter_map(Weak::upgrade).collect())
+            .then(|| state.listeners.iter().filter_map(Weak::upgrade).collect())
     }
 
     fn trim(&self, now: Moment) -> Option<Moment> {
-        let ticked: Vec<_> = {
+        let listeners: Vec<_> = {
             let state = self.state.lock();
-            state.ticked.iter().filter_map(Weak::upgrade).collect()
+            state.listeners.iter().filter_map(Weak::upgrade).collect()
         };
-        ticked.iter().filter_map(|ticked| ticked.trim(now)).min()
+        listeners
+            .iter()
+            .filter_map(|listeners| listeners.trim(now))
+            .min()
     }
 
     /// Sleeps until somebody clears the flag, unless something happened since `quiet` looked.
-    fn park(&self, quiet: &Quiet) {
+    fn park(&self, quiet: &QuietDetector) {
         // Set first, then look once more; the module's documentation says why.
         self.parked.store(true, Ordering::SeqCst);
         if self.activity() != Some(quiet.last) {
@@ -343,12 +348,12 @@ impl Ticker {
 
 /// Tells when nothing has happened for [`QUIET_TICKS`].
 #[derive(Default)]
-struct Quiet {
+struct QuietDetector {
     ticks: u32,
     last: Activity,
 }
 
-impl Quiet {
+impl QuietDetector {
     /// Counts a tick; whether two looks in a row, [`QUIET_TICKS`] apart, saw nothing happen.
     fn tick(&mut self, look: impl FnOnce() -> Option<Activity>) -> bool {
         self.ticks += 1;
@@ -367,9 +372,9 @@ impl Quiet {
 
 #[cfg(test)]
 mod tests {
-    use super::{Activity, QUIET_TICKS, Quiet};
+    use super::{Activity, QUIET_TICKS, QuietDetector};
 
-    fn look(quiet: &mut Quiet, activity: Activity) -> bool {
+    fn look(quiet: &mut QuietDetector, activity: Activity) -> bool {
         for _ in 1..QUIET_TICKS {
             assert!(!quiet.tick(|| panic!("looks only every {QUIET_TICKS} ticks")));
         }
@@ -378,7 +383,7 @@ mod tests {
 
     #[test]
     fn quiet_takes_a_whole_round_without_a_start_and_without_a_running_call() {
-        let mut quiet = Quiet::default();
+        let mut quiet = QuietDetector::default();
         let idle = Activity {
             running: 0,
             started: 7,

@@ -38,7 +38,7 @@ async fn the_limit_is_met_exactly_and_by_every_call_anew() {
             spec.isolation = isolation;
             spec.limits.stack_depth_max = Some(100);
         });
-        assert_eq!(function.in_force().isolation, isolation);
+        assert_eq!(function.effective_isolation().isolation, isolation);
         for _ in 0..3 {
             for _ in 0..3 {
                 assert_eq!(host.call(&function, &[], &["99"]).await, ":99");

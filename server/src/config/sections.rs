@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::permissions::Permissions;
-use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
+use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 
 use super::audit::Audit;
 use super::error::ConfigError;
@@ -123,13 +123,13 @@ section! {
         pub max_request_memory: ByteSize = "1GB",
         /// A connection without any request for so long is closed; 0 keeps it for good, here and
         /// for the next two.
-        pub idle_timeout: Span = "0s",
+        pub idle_timeout: HumanDuration = "0s",
         /// A connection whose request has begun and does not go on for so long is closed.
-        pub stall_timeout: Span = "30s",
+        pub stall_timeout: HumanDuration = "30s",
         /// A connection that does not take its replies for so long is closed.
-        pub write_timeout: Span = "30s",
+        pub write_timeout: HumanDuration = "30s",
         /// How long running calls may go on once the server was told to stop.
-        pub shutdown_timeout: Span = "5s",
+        pub shutdown_timeout: HumanDuration = "5s",
         /// Address to serve metrics from, over HTTP at `/metrics`, in Prometheus' text format.
         pub metrics_address: Option<SocketAddr> = "",
         /// What is logged, to standard error: error, warn, info, debug or trace, or a filter such as
@@ -168,7 +168,7 @@ section! {
         /// the one beside this program or on `PATH` is used.
         pub compiler: Option<PathBuf> = "",
         /// How long the compilation of one module may take.
-        pub compile_timeout: Span = "120s",
+        pub compile_timeout: HumanDuration = "120s",
         /// Largest source of a module.
         pub max_source: ByteSize = "64MB",
         /// Largest native code of a module.
@@ -190,7 +190,7 @@ section! {
         /// `ferrite::audit`.
         pub audit: Audit = "off",
         /// Calls that take longer are logged and kept for `SLOWLOG`; 0 for none.
-        pub slow_call: Span = "10ms",
+        pub slow_call: HumanDuration = "10ms",
         /// How many of them are kept.
         pub slow_calls_kept: usize = "128",
     }
@@ -202,7 +202,7 @@ section! {
         /// Linear memory of one instance.
         pub max_memory: ByteSize = "16MB",
         /// Wall-clock time of one call.
-        pub max_time: Span = "5s",
+        pub max_time: HumanDuration = "5s",
         /// Fuel of one call: about one unit an instruction, and more for what the host does.
         pub max_fuel: Count = "10000000",
         /// Stack of one call. The engine has one figure for all functions, so no other is taken;
@@ -234,7 +234,7 @@ section! {
         /// Calls of one function that may wait for others to end; further ones are refused as BUSY.
         pub max_waiting: usize = "1024",
         /// How long an instance beyond `min_instances` may be idle.
-        pub idle_timeout: Span = "60s",
+        pub idle_timeout: HumanDuration = "60s",
         /// Instances of all functions together.
         pub total_instances: usize = "1000",
     }
@@ -250,7 +250,7 @@ section! {
         /// Keys and arguments of calls, and all replies, together.
         pub max_memory: ByteSize = "64MB",
         /// How long a reply is kept.
-        pub keep_results: Span = "60s",
+        pub keep_results: HumanDuration = "60s",
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn start<'a>(
 /// The right that a user needs for what the runtime says is needed.
 pub(crate) const fn right(needed: Needed) -> Right {
     match needed {
-        Needed::Call | Needed::Look => Right::Call,
+        Needed::Call | Needed::Inspect => Right::Call,
         Needed::Manage => Right::Manage,
     }
 }

@@ -260,7 +260,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
             histogram(page, name, &label, latency);
         }
     }
-    let background = runtime.async_calls().usage();
+    let background = runtime.background_calls().usage();
     page.one(
         "ferrite_background_calls",
         "gauge",
@@ -277,7 +277,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
 
 /// Code that was compiled, and how long that took.
 fn compilations(runtime: &Functions, page: &mut Page) {
-    let stats = runtime.acquire_stats();
+    let stats = runtime.compile_stats();
     page.one(
         "ferrite_cache_found_total",
         "counter",
