@@ -14,7 +14,7 @@ const HEX_DIGITS: usize = 64;
 /// The blake3 hash of some bytes, written `blake3:<64 lowercase hex digits>`.
 ///
 /// ```
-/// use crate::Digest;
+/// use ferrite_cache::Digest;
 /// let digest = Digest::of(b"");
 /// assert!(digest.to_string().starts_with("blake3:af1349b9"));
 /// assert_eq!(digest.to_string().parse(), Ok(digest));

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::depth::DepthPlan;
+use crate::meter::MeterPlan;
 use crate::rewind::Rewind;
 
 /// What the compiler found in a module.
@@ -33,6 +34,9 @@ pub struct ModuleInfo {
     pub start: bool,
     /// Whether instances of it may be rewound between calls.
     pub rewind: Rewind,
+    /// How it counts what it runs; none before it is compiled.
+    #[serde(default)]
+    pub meter: Option<MeterPlan>,
     /// How its calls are counted, where it was compiled so.
     #[serde(default)]
     pub stack_depth: Option<DepthPlan>,

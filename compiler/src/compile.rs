@@ -10,6 +10,7 @@ use wasmtime::Engine;
 use crate::bounds::Bounds;
 use crate::depth::{self, Counted, DepthError};
 use crate::emit::{self, Compiled};
+use crate::meter::{self, MeterError, Metered};
 use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
 use crate::targets::{self, TargetError};
 use crate::text::{self, TextError};
@@ -93,6 +94,12 @@ impl Compiler {
             module.stack_depth = Some(plan);
             compiled = Cow::Owned(wasm);
         }
+        let Metered {
+            wasm: metered,
+            plan,
+        } = meter::meter(&compiled)?;
+        module.meter = Some(plan);
+        compiled = Cow::Owned(metered);
         let artifact =
             self.engine
                 .precompile_module(&compiled)
@@ -132,6 +139,9 @@ pub enum CompileError {
     /// Its calls cannot be counted.
     #[error(transparent)]
     Depth(#[from] DepthError),
+    /// It cannot be metered.
+    #[error(transparent)]
+    Meter(#[from] MeterError),
     /// What is to be said about the module does not fit into a manifest.
     #[error("the module has too many or too long imports and exports")]
     Manifest(#[source] ManifestError),
@@ -153,6 +163,7 @@ impl CompileError {
             | Self::Manifest(ManifestError::TooLong { .. }) => "LIMIT",
             Self::Text(_) | Self::Validate(_) => "INVALID",
             Self::Depth(error) => error.code(),
+            Self::Meter(error) => error.code(),
             Self::Profile(_) | Self::Target(_) | Self::Manifest(_) | Self::Backend { .. } => {
                 "INTERNAL"
             }
@@ -168,6 +179,7 @@ impl CompileError {
             Self::Profile(_)
             | Self::Target(_)
             | Self::Depth(_)
+            | Self::Meter(_)
             | Self::Manifest(_)
             | Self::Backend { .. } => None,
         }

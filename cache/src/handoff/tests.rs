@@ -52,6 +52,7 @@ fn compiled() -> Answer {
                 rewind: Rewind::Refused {
                     reason: "it is made up".to_owned(),
                 },
+                meter: None,
                 stack_depth: None,
             },
             compile_micros: 7,

@@ -7,10 +7,9 @@ use wasmtime::WasmFeatures;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metering {
-    /// Every instruction uses up fuel.
-    pub fuel: bool,
-    /// Loops and functions look at the engine's epoch.
-    pub epochs: bool,
+    /// Version of the compiler's pass that makes code count what it runs. Wasmtime's own fuel and
+    /// epochs are off.
+    pub pass: u32,
 }
 
 /// What keeps code inside its sandbox.
@@ -34,10 +33,7 @@ pub struct Security {
 }
 
 /// How the code counts what it does.
-pub(super) const METERING: Metering = Metering {
-    fuel: true,
-    epochs: true,
-};
+pub(super) const METERING: Metering = Metering { pass: 1 };
 
 /// What keeps the code inside its sandbox.
 ///

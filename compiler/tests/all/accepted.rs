@@ -37,6 +37,7 @@ fn describe(info: &ModuleInfo) -> String {
         initialize,
         start,
         rewind,
+        meter: _,
         stack_depth,
     } = info;
     assert!(stack_depth.is_none(), "nobody asked to count");

@@ -37,6 +37,7 @@ fn manifest() -> Manifest {
             rewind: Rewind::Refused {
                 reason: "it is made up".to_owned(),
             },
+            meter: None,
             stack_depth: None,
         },
         compile_micros: 1,

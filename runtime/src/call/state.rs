@@ -1,12 +1,14 @@
 //! Everything that belongs to one call while it runs; it lives in the instance's store.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use wasmtime::{Memory, UpdateDeadline};
+use wasmtime::Memory;
 
 use crate::call::data_access::DataAccess;
+use crate::call::fuel_account::FuelAccount;
 use crate::call::guest_log::GuestLog;
 use crate::call::host_trap::HostTrap;
 use crate::call::input::CallInput;
@@ -61,6 +63,8 @@ pub(crate) struct CallState<K: Keyspace> {
     pub(crate) memory: Option<Memory>,
     /// The host calls of this call, counted only where somebody asked for them.
     pub(crate) host_calls: Option<Box<HostCalls>>,
+    /// What the call may use and has used.
+    pub(crate) fuel: FuelAccount,
     /// The switch that ends the call.
     pub(crate) slot: Arc<CallSlot>,
     handle: Option<CallHandle>,
@@ -68,8 +72,8 @@ pub(crate) struct CallState<K: Keyspace> {
     time_max: Duration,
     /// Wakes the call at its deadline, once it has given way.
     alarm: Option<Alarm>,
-    /// Whether the guest goes on after it has given way, and has not looked yet whether it may.
-    resumed: bool,
+    /// When the guest began to compute, or went on after others had a turn.
+    turn_began: Moment,
 }
 
 /// What a guest's store holds. Boxed, so that the buffers of a call move from one fresh instance
@@ -138,12 +142,13 @@ impl<K: Keyspace> CallState<K> {
             log: GuestLog::default(),
             memory: None,
             host_calls: None,
+            fuel: FuelAccount::default(),
             slot: CallSlot::new(),
             handle: None,
             started: Moment::default(),
             time_max: Duration::MAX,
             alarm: None,
-            resumed: false,
+            turn_began: Moment::default(),
         }
     }
 
@@ -163,6 +168,7 @@ impl<K: Keyspace> CallState<K> {
         self.slot.begin(started);
         self.input.set(keys, args);
         self.started = started;
+        self.turn_began = started;
         self.time_max = time_max;
         self.handle = handle.cloned();
         self.host_calls = profile.then(Box::default);
@@ -184,7 +190,6 @@ impl<K: Keyspace> CallState<K> {
     pub(crate) fn end(&mut self) {
         self.slot.end();
         self.alarm = None;
-        self.resumed = false;
         self.log.end(&self.spec.name);
         // A transaction that was not committed is rolled back here.
         drop(self.data.take_transaction());
@@ -200,30 +205,31 @@ impl<K: Keyspace> CallState<K> {
     /// Forgets the instance, so that the buffers may serve another.
     pub(crate) fn leave_instance(&mut self) {
         self.memory = None;
+        self.fuel.detach();
         self.limiter.begin_instance();
     }
 
-    /// The epoch moved while the guest ran, or it goes on after that: ends the call, or lets others
-    /// have a turn, or lets it go on for a tick.
-    pub(crate) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        self.check_stop()?;
-        if std::mem::take(&mut self.resumed) {
-            return Ok(UpdateDeadline::Continue(1));
+    /// How the guest lets others have a turn, if it has had one for a tick.
+    pub(crate) fn turn_of_others(&mut self) -> Option<impl Future<Output = ()> + Send + use<K>> {
+        if Moment::now().since(self.turn_began) < TICK {
+            return None;
         }
-        self.resumed = true;
         let deadline = self.deadline();
         if self.alarm.is_none() {
             let waker = Waker::from(Arc::clone(&self.slot));
             self.alarm = Some(wake_at(deadline, waker));
         }
-        let turn = yield_thread(
+        Some(yield_thread(
             Arc::clone(&self.slot),
             self.handle.clone(),
             deadline,
             self.data.keyspace().yield_now(),
-        );
-        // Without a tick after it, so that the guest looks at once whether it was ended meanwhile.
-        Ok(UpdateDeadline::YieldCustom(0, Box::pin(turn)))
+        ))
+    }
+
+    /// The guest goes on after others had a turn.
+    pub(crate) fn resume(&mut self) {
+        self.turn_began = Moment::now();
     }
 
     /// The way to the data, and what tells meanwhile whether the call shall end.

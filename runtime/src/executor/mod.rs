@@ -32,8 +32,6 @@ pub struct Executor<K: Keyspace> {
 
 /// What the ticker knows of an executor.
 struct Shared<K: Keyspace> {
-    engine: Engine,
-    rewind_engine: Option<Engine>,
     functions: Mutex<Vec<Weak<Function<K>>>>,
 }
 
@@ -74,11 +72,6 @@ impl<K: Keyspace> Executor<K> {
             reason: format!("{error:#}").into(),
         })?;
         let shared = Arc::new(Shared {
-            engine: engine.clone(),
-            rewind_engine: rewind_engine
-                .as_ref()
-                .ok()
-                .map(|rewind| rewind.engine.clone()),
             functions: Mutex::default(),
         });
         let listener: Weak<Shared<K>> = Arc::downgrade(&shared);
@@ -149,13 +142,6 @@ impl<K: Keyspace> Shared<K> {
 }
 
 impl<K: Keyspace> TickListener for Shared<K> {
-    fn tick(&self) {
-        self.engine.increment_epoch();
-        if let Some(engine) = &self.rewind_engine {
-            engine.increment_epoch();
-        }
-    }
-
     fn activity(&self) -> Activity {
         self.live().iter().map(|function| function.activity()).fold(
             Activity::default(),

@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use wasmtime::{Caller, Trap};
+use wasmtime::{Caller, Trap, Val};
 
 use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
+use crate::instance::meter::left;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// The guest that called a host function.
@@ -61,11 +62,10 @@ impl<'a, K: Keyspace> Guest<'a, K> {
     /// Takes `units` of fuel from the guest; a trap where it has less.
     #[inline]
     pub(crate) fn charge(&mut self, units: u64) -> wasmtime::Result<()> {
-        let fuel = self.caller.get_fuel()?;
-        match fuel.checked_sub(units) {
-            Some(left) => self.caller.set_fuel(left),
-            None => self.out_of_fuel(&[]),
+        if self.caller.data_mut().fuel.charge(units) {
+            return Ok(());
         }
+        self.settle(&[])
     }
 
     /// Takes `units` of fuel, and the fuel for the bytes of `inputs`, each a pointer and a length.
@@ -95,28 +95,35 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         count: u64,
         spans: &[(i32, i32)],
     ) -> wasmtime::Result<()> {
-        let fuel = self.caller.get_fuel()?;
-        match fuel.checked_sub(units.saturating_add(fuel::bytes(count))) {
-            Some(left) => {
-                self.bytes = self.bytes.saturating_add(count);
-                self.caller.set_fuel(left)
-            }
-            None => self.out_of_fuel(spans),
+        self.bytes = self.bytes.saturating_add(count);
+        let units = units.saturating_add(fuel::bytes(count));
+        if self.caller.data_mut().fuel.charge(units) {
+            return Ok(());
         }
+        self.settle(spans)
     }
 
-    /// Ends the guest: because of the first of `spans` that lies outside its memory, if any does, and
-    /// otherwise for lack of fuel.
+    /// Settles the fuel of guest and host. Ends the guest where it has used more than it may, or where
+    /// one of `spans` lies outside its memory; and where its slice is over, if its time is or it was
+    /// killed.
     #[cold]
-    fn out_of_fuel(&mut self, spans: &[(i32, i32)]) -> wasmtime::Result<()> {
+    fn settle(&mut self, spans: &[(i32, i32)]) -> wasmtime::Result<()> {
         if !spans.is_empty() {
             let view = self.view()?;
             for &(pointer, len) in spans {
                 view.span(pointer, len)?;
             }
         }
-        self.caller.set_fuel(0)?;
-        Err(Trap::OutOfFuel.into())
+        let counter = self.caller.data().fuel.counter()?;
+        let left = left(counter, &mut self.caller)?;
+        let state = self.caller.data_mut();
+        let Ok(left) = state.fuel.settle(left) else {
+            return Err(Trap::OutOfFuel.into());
+        };
+        if left < 0 {
+            state.check_stop()?;
+        }
+        counter.set(&mut self.caller, Val::I64(left))
     }
 
     /// Takes the fuel for `count` bytes, and `units` more.

@@ -6,6 +6,7 @@ use ferrite_cache::EntryKind;
 use wasmtime::{Func, Val};
 
 use super::{Buffers, EntryFunc, Instance, Reusable, client_error, note_refused};
+use crate::call::fuel_account::OutOfFuel;
 use crate::call::host_trap::HostTrap;
 use crate::call::reply_builder::DEPTH_MAX;
 use crate::call::scalar_values;
@@ -13,6 +14,7 @@ use crate::call::state::CallState;
 use crate::error::CallError;
 use crate::host::fuel;
 use crate::instance::linked_module::{Entry, LinkedModule};
+use crate::instance::meter::left;
 use crate::instance::typed_func::ScalarFunc;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, ReplyBounds, transcode};
@@ -55,7 +57,9 @@ impl<K: Keyspace> Instance<K> {
             EntryKind::Scalar => self.run_scalar(entry, index, args).await,
             EntryKind::Buffer => self.run_buffer(module, entry, index, serves_again).await,
         };
-        match result {
+        // Settled even if the guest failed, to tell what it has used.
+        let settled = self.settle_fuel();
+        match result.and_then(|()| settled) {
             Ok(()) => Ok(()),
             Err(RunError::Reply(error)) => Err((error, Reusable::Yes)),
             Err(RunError::Guest(error)) => {
@@ -194,9 +198,19 @@ impl<K: Keyspace> Instance<K> {
     /// Takes the fuel for bytes that the host moves between calls of one entry.
     fn charge_bytes(&mut self, len: i32) -> Result<(), RunError> {
         let units = fuel::bytes(u64::from(len.cast_unsigned()));
-        match self.store.get_fuel()?.checked_sub(units) {
-            Some(left) => Ok(self.store.set_fuel(left)?),
-            None => Err(wasmtime::Trap::OutOfFuel.into()),
+        if self.store.data_mut().fuel.charge(units) {
+            return Ok(());
+        }
+        self.settle_fuel()
+    }
+
+    /// Settles the fuel of guest and host; an error where the call has used more than it may.
+    fn settle_fuel(&mut self) -> Result<(), RunError> {
+        let counter = self.store.data().fuel.counter()?;
+        let left = left(counter, &mut self.store)?;
+        match self.store.data_mut().fuel.settle(left) {
+            Ok(left) => Ok(counter.set(&mut self.store, Val::I64(left))?),
+            Err(OutOfFuel) => Err(wasmtime::Trap::OutOfFuel.into()),
         }
     }
 

@@ -9,6 +9,7 @@ use wasmtime::{InstancePre, Linker, Module, ModuleExport};
 use crate::call::state::StoreData;
 use crate::error::CallError;
 use crate::error::MissingExport;
+use crate::instance::meter::MeterExports;
 use crate::instance::stack_depth::DepthExports;
 use crate::rewind::exports::RewindExports;
 use ferrite_protocol::keyspace::Keyspace;
@@ -20,6 +21,7 @@ pub(crate) struct LinkedModule<K: Keyspace> {
     pre: InstancePre<StoreData<K>>,
     entries: Box<[Entry]>,
     exports: Exports,
+    metering: Metering,
     rewriting: Option<Rewriting>,
     counting: Option<Counting>,
     /// Functions that the module imports and defines; the compiler's own come after them.
@@ -30,6 +32,12 @@ pub(crate) struct LinkedModule<K: Keyspace> {
 struct Rewriting {
     exports: RewindExports,
     plan: RewindPlan,
+}
+
+/// What the compiler put into every module so that it counts what it runs.
+struct Metering {
+    exports: MeterExports,
+    moves: CodeMoves,
 }
 
 /// What the compiler put into a module that counts how deep its calls nest.
@@ -116,6 +124,14 @@ impl<K: Keyspace> LinkedModule<K> {
                 })
             })
             .collect::<Result<_, LinkError>>()?;
+        let metering = Metering {
+            exports: MeterExports::find(module, info.meter.as_ref())?,
+            moves: info
+                .meter
+                .as_ref()
+                .map(|plan| plan.moves.clone())
+                .unwrap_or_default(),
+        };
         let rewriting = match &info.rewind {
             Rewind::Allowed(plan) => Some(Rewriting {
                 exports: RewindExports::find(module, plan)?,
@@ -134,6 +150,7 @@ impl<K: Keyspace> LinkedModule<K> {
         Ok(Self {
             pre,
             entries,
+            metering,
             rewriting,
             counting,
             functions: info.functions.saturating_add(imported),
@@ -170,6 +187,12 @@ impl<K: Keyspace> LinkedModule<K> {
         self.rewriting.as_ref().map(|rewriting| &rewriting.exports)
     }
 
+    /// What the module counts by.
+    #[must_use]
+    pub(crate) fn meter(&self) -> &MeterExports {
+        &self.metering.exports
+    }
+
     /// What bounds how deep the module's calls nest, if they are counted.
     #[must_use]
     pub(crate) fn depth(&self) -> Option<&DepthExports> {
@@ -185,10 +208,11 @@ impl<K: Keyspace> LinkedModule<K> {
     /// Where in the source an offset of the code that was compiled is.
     #[must_use]
     pub(crate) fn source_offset(&self, compiled: u64) -> u64 {
-        // Counting came last.
+        // Metering came last, counting before it.
+        let counted = self.metering.moves.before(compiled);
         let rewritten = match &self.counting {
-            Some(counting) => counting.moves.before(compiled),
-            None => compiled,
+            Some(counting) => counting.moves.before(counted),
+            None => counted,
         };
         match &self.rewriting {
             Some(rewriting) => rewriting.plan.source_offset(rewritten),

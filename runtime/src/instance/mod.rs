@@ -4,6 +4,7 @@ pub(crate) mod deserialize;
 pub mod engine;
 mod entry;
 pub(crate) mod linked_module;
+pub(crate) mod meter;
 pub mod rewindable;
 pub(crate) mod stack_depth;
 pub(crate) mod trap;
@@ -115,11 +116,9 @@ impl<K: Keyspace> Instance<K> {
                 None => return Err(InstantiateError::Full(state)),
             },
         };
-        let fuel_max = state.spec.limits.fuel_max;
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_callback(|mut context| context.data_mut().tick());
-        match Self::start(&mut store, module, fuel_max, start).await {
+        match Self::start(&mut store, module, start).await {
             Ok(instance) => {
                 let refused = module
                     .rewriting()
@@ -147,18 +146,13 @@ impl<K: Keyspace> Instance<K> {
     async fn start(
         store: &mut Store<StoreData<K>>,
         module: &LinkedModule<K>,
-        fuel_max: u64,
         start: Start,
     ) -> wasmtime::Result<WasmInstance> {
         let rewriting = module.rewriting();
-        // Copying the data segments of a rewritten module uses fuel, and nothing of the author's
-        // runs meanwhile.
-        store.set_fuel(rewriting.map_or(fuel_max, |_| u64::MAX))?;
-        store.set_epoch_deadline(1);
+        // No code runs here: the host has to run a start function itself.
         let instance = module.pre().instantiate_async(&mut *store).await?;
-        if rewriting.is_some() {
-            store.set_fuel(fuel_max)?;
-        }
+        module.meter().connect(&mut *store, &instance)?;
+        fill_first_slice(store)?;
         let exports = module.exports();
         if let Some(memory) = &exports.memory {
             let memory = instance
@@ -178,10 +172,11 @@ impl<K: Keyspace> Instance<K> {
         if start == Start::FromSnapshot {
             return Ok(instance);
         }
-        // At most one of the two has taken the start function away from the module.
+        // At most one of the passes has taken the start function away from the module.
         let function = rewriting
             .and_then(|rewriting| rewriting.start(&mut *store, &instance))
-            .or_else(|| depth?.start(&mut *store, &instance));
+            .or_else(|| depth?.start(&mut *store, &instance))
+            .or_else(|| module.meter().start(&mut *store, &instance));
         if let Some(function) = function {
             Self::initialize(store, &instance, function, module).await?;
         }
@@ -267,15 +262,13 @@ impl<K: Keyspace> Instance<K> {
         true
     }
 
-    /// Gives the instance a whole call's fuel and the turn until the next tick.
+    /// Gives the instance a whole call's fuel.
     ///
     /// # Errors
     ///
-    /// Only if the engine counted no fuel.
+    /// Only if the artifact is not what the compiler makes.
     pub(crate) fn refuel(&mut self) -> wasmtime::Result<()> {
-        let fuel_max = self.store.data().spec.limits.fuel_max;
-        self.store.set_fuel(fuel_max)?;
-        self.store.set_epoch_deadline(1);
+        fill_first_slice(&mut self.store)?;
         // A rewound instance has forgotten it.
         if let (None, Some(refused)) = (&self.rewinder, self.refused) {
             refused.set(&mut self.store, Val::I32(0))?;
@@ -291,8 +284,7 @@ impl<K: Keyspace> Instance<K> {
     /// Fuel used since [`Instance::refuel`] or since the instance was made.
     #[must_use]
     pub(crate) fn fuel_used(&self) -> u64 {
-        let left = self.store.get_fuel().unwrap_or(0);
-        self.store.data().spec.limits.fuel_max.saturating_sub(left)
+        self.store.data().fuel.used()
     }
 
     /// Bytes of linear memory, as the guest sees them.
@@ -320,6 +312,14 @@ impl<K: Keyspace> Instance<K> {
         state.leave_instance();
         state
     }
+}
+
+/// Begins the account of a call and grants its first slice.
+fn fill_first_slice<K: Keyspace>(store: &mut Store<StoreData<K>>) -> wasmtime::Result<()> {
+    let state = store.data_mut();
+    let slice = state.fuel.begin(state.spec.limits.fuel_max);
+    let counter = state.fuel.counter()?;
+    counter.set(store, Val::I64(slice))
 }
 
 /// Tells the limiter what the compiler's own code refused, so that the error can say it: growth, and

@@ -1,16 +1,16 @@
-//! The process's one ticker: moves the epoch of every engine on, once a millisecond.
+//! The process's one ticker: a thread that wakes once a millisecond while calls run.
 //!
-//! A guest yields its thread, and is checked against its deadline and its kill switch, when the
-//! epoch moves. One thread serves every engine of the process, keeps a coarse clock for callers
-//! that must not read the real one, wakes those who wait for a moment to come, and lets idle
-//! instances go.
+//! It keeps a coarse clock for callers that must not read the real one, wakes those who wait for a
+//! moment to come, and lets idle instances go. Guests do not depend on it: their meter asks for
+//! deadlines and kills.
 //!
 //! # Parking
 //!
 //! A ticker that ran for good would wake an idle server a thousand times a second. It parks
 //! itself when, for [`QUIET_TICKS`], no call has started and none is running; the next call wakes
-//! it. That must not cost the call more than a look at one flag, and must not lose a wake-up: a
-//! guest that runs while the ticker sleeps could never be stopped. The order that ensures it:
+//! it. That must not cost the call more than a look at one flag, and must not lose a wake-up: the
+//! coarse clock would stand still for a call that runs while the ticker sleeps. The order that
+//! ensures it:
 //!
 //! - a call first enters its function's pool, which counts it under one of the pool's locks, and
 //!   only then looks at the flag ([`ensure_running`]);
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How often the epoch moves: what a guest may run before others get their turn.
+/// What a guest may run before others get their turn, and how often the ticker wakes.
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without any call after which the ticker parks itself.
@@ -40,11 +40,8 @@ pub const QUIET_TICKS: u32 = 64;
 /// Ticks between two rounds of letting idle instances go, while the ticker runs.
 const TRIM_TICKS: u32 = 1024;
 
-/// Something whose epoch the ticker moves on.
+/// An engine that the ticker looks after while calls run.
 pub trait TickListener: Send + Sync {
-    /// Moves the epoch on. Called every [`TICK`] while any call runs in the process.
-    fn tick(&self);
-
     /// What is going on, counted under the locks that calls take when they start.
     fn activity(&self) -> Activity;
 
@@ -266,18 +263,11 @@ impl Ticker {
         let now = Moment::now();
         self.now.fetch_max(now.0, Ordering::Relaxed);
         let mut due = Vec::new();
-        let mut live = Vec::new();
         {
             let mut state = self.state.lock();
             state
                 .listeners
-                .retain(|listeners| match listeners.upgrade() {
-                    Some(listeners) => {
-                        live.push(listeners);
-                        true
-                    }
-                    None => false,
-                });
+                .retain(|listener| listener.strong_count() > 0);
             let mut index = 0;
             while let Some(sleeper) = state.sleepers.get(index) {
                 if sleeper.until <= now {
@@ -287,11 +277,7 @@ impl Ticker {
                 }
             }
         }
-        // Outside the lock: the last reference to an engine may be this one, and wakers run code
-        // of the executor's.
-        for listeners in live {
-            listeners.tick();
-        }
+        // Outside the lock: wakers run code of the executor's.
         for waker in due {
             waker.wake();
         }
