@@ -19,6 +19,10 @@ pub(crate) struct GuestLog {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     last_error: String,
+    /// Whether lines are written at once, or when the call is over.
+    at_once: bool,
+    /// Lines of the present try that are not written yet: one that is run again leaves no trace.
+    lines: Vec<(Level, String)>,
 }
 
 /// One of the two streams that a guest may write to.
@@ -38,6 +42,20 @@ impl GuestLog {
         self.stdout.clear();
         self.stderr.clear();
         self.last_error.clear();
+        self.lines.clear();
+    }
+
+    /// Chooses when lines are written: at once, or when the call is over, so that
+    /// [`GuestLog::forget`] can take them back.
+    pub(crate) fn write_at_once(&mut self, at_once: bool) {
+        self.at_once = at_once;
+    }
+
+    /// Forgets what the present try has logged and not written.
+    pub(crate) fn forget(&mut self) {
+        self.stdout.clear();
+        self.stderr.clear();
+        self.lines.clear();
     }
 
     /// The last line that the call logged as an error. Guests log there what they panic about.
@@ -60,7 +78,11 @@ impl GuestLog {
                 self.last_error.clear();
                 self.last_error.push_str(&shown[..end]);
             }
-            emit(function, level, &shown);
+            if self.at_once {
+                emit(function, level, &shown);
+            } else {
+                self.lines.push((level, shown.into_owned()));
+            }
         }
         if shown.len() < text.len() {
             self.cut = true;
@@ -89,6 +111,9 @@ impl GuestLog {
             if !self.pending(stream).is_empty() {
                 self.flush(function, stream);
             }
+        }
+        for (level, text) in self.lines.drain(..) {
+            emit(function, level, &text);
         }
     }
 

@@ -16,6 +16,9 @@ pub(crate) enum HostTrap {
         /// How long it took so far.
         elapsed: Duration,
     },
+    /// The call has to be run on a stack of its own; nobody but the executor sees this.
+    #[error("the call goes on for longer than a slice, or waits")]
+    NeedsFiber,
     /// Somebody ended the call.
     #[error("the call was killed")]
     Killed,

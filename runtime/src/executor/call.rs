@@ -10,12 +10,13 @@ use crate::call::request::{
     CallOutcome, CallProfile, CallRequest, LATENCY_SAMPLE_EVERY, OPTIMISTIC_TRIES_MAX, ReceiptOf,
 };
 use crate::call::scalar_values::{self, Values};
-use crate::call::state::{CallParams, CallState};
+use crate::call::state::{CallParams, CallState, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
 use crate::executor::function::{Function, Retained, Retention};
-use crate::executor::instantiate::InitialState;
-use crate::instance::{Instance, Reusable, Start};
+use crate::executor::instantiate::{InitialState, NotMade};
+use crate::instance::entry::RunFailure;
+use crate::instance::{Instance, Mode, Reusable, Start};
 use crate::scheduling::epoch_ticker::{self, Moment};
 use crate::scheduling::pool::{EnterError, PermitGuard};
 use crate::scheduling::wait::{WaitError, with_deadline, with_stop_check};
@@ -121,7 +122,9 @@ impl<K: Keyspace> Executor<K> {
                         Some(InitialState::New(instance)) => instance,
                         Some(InitialState::Shared(snapshot)) => {
                             state.begin(&params);
-                            self.rewound(function, rewinding, &snapshot, state).await?
+                            let mode = function.mode(&params);
+                            self.rewound(function, rewinding, &snapshot, state, mode)
+                                .await?
                         }
                         None => return Ok(()),
                     }
@@ -129,9 +132,9 @@ impl<K: Keyspace> Executor<K> {
                 Retention::Rewound(_) | Retention::BuffersOnly { .. } => return Ok(()),
                 Retention::WholeInstance => {
                     state.begin(&params);
-                    self.instantiate(function, state, Start::Initialize)
+                    self.instantiate(function, state, Start::Initialize, Mode::Fiber)
                         .await
-                        .map_err(|(error, _)| error)?
+                        .map_err(NotMade::into_error)?
                 }
             };
             instance.state().end();
@@ -153,6 +156,13 @@ struct Run<'a, K: Keyspace> {
     entry: usize,
     args: &'a [Val],
     params: CallParams<'a>,
+}
+
+/// What came of making an instance for a try.
+enum Made<K: Keyspace> {
+    Instance(Box<Instance<K>>),
+    /// Its initialisation needs a stack of its own; what is left of the try.
+    NeedsFiber(StoreData<K>),
 }
 
 /// A call that failed, and what may serve others nevertheless.
@@ -178,11 +188,25 @@ impl<K: Keyspace> Run<'_, K> {
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<Retained<K>, Failed<K>> {
+        let mut mode = self.function.mode(&self.params);
+        // A try that needed a stack of its own is no try: nobody has seen anything of it.
+        let mut begun = false;
         loop {
-            let again = outcome.tries > 0;
+            let again = begun;
+            begun = true;
             let exclusive = outcome.tries >= OPTIMISTIC_TRIES_MAX;
             outcome.tries += 1;
-            let mut instance = self.instance(retained.take(), again, exclusive).await?;
+            let instance = self
+                .instance(retained.take(), again, exclusive, mode)
+                .await?;
+            let mut instance = match instance {
+                Made::Instance(instance) => instance,
+                Made::NeedsFiber(state) => {
+                    mode = self.begin_on_fiber(outcome);
+                    retained = Some(self.rest_of(state));
+                    continue;
+                }
+            };
             let ran = instance
                 .run(
                     self.function.module(),
@@ -191,9 +215,22 @@ impl<K: Keyspace> Run<'_, K> {
                     matches!(self.function.retention(), Retention::WholeInstance),
                 )
                 .await;
+            let fuel_before = outcome.fuel;
             outcome.fuel = outcome.fuel.saturating_add(instance.fuel_used());
             let state = instance.state();
             outcome.denied = state.data.take_denied();
+            let ran = match ran {
+                Err(RunFailure::NeedsFiber) => {
+                    outcome.fuel = fuel_before;
+                    mode = self.begin_on_fiber(outcome);
+                    retained = Some(self.rest_of(instance.into_state()));
+                    continue;
+                }
+                Err(RunFailure::Failed(error, reusable)) => Err((error, reusable)),
+                Ok(()) => Ok(()),
+            };
+            self.function.note_length(instance.fuel_used());
+            let state = instance.state();
             if let Err((error, reusable)) = ran {
                 if state.data.is_lost() && is_of_the_guest(&error) {
                     retained = Some(match reusable {
@@ -221,14 +258,40 @@ impl<K: Keyspace> Run<'_, K> {
         }
     }
 
+    /// Notes that the call has to be run again on a stack of its own.
+    #[cold]
+    fn begin_on_fiber(&self, outcome: &mut CallOutcome<ReceiptOf<K>>) -> Mode {
+        outcome.tries -= 1;
+        outcome.denied = None;
+        self.function.note_needs_fiber();
+        Mode::Fiber
+    }
+
+    /// What of a try that needed a stack of its own serves the next: its buffers, and not its log.
+    #[cold]
+    fn rest_of(&self, mut state: StoreData<K>) -> Retained<K> {
+        state.log.forget();
+        state.leave_instance();
+        Retained::Buffers(state)
+    }
+
     /// An instance whose call has begun, made of what is kept or from nothing.
     async fn instance(
         &self,
         retained: Option<Retained<K>>,
         again: bool,
         exclusive: bool,
-    ) -> Result<Box<Instance<K>>, CallError> {
-        let mut retained = retained;
+        mode: Mode,
+    ) -> Result<Made<K>, CallError> {
+        let mut retained = match retained {
+            // It runs without a stack of its own, and the call needs one.
+            Some(Retained::Instance(instance))
+                if mode == Mode::Fiber && instance.mode() == Mode::Direct =>
+            {
+                Some(Retained::Buffers(instance.into_state()))
+            }
+            retained => retained,
+        };
         let mut shared = None;
         if !matches!(retained, Some(Retained::Instance(_)))
             && let Retention::Rewound(rewinding) = self.function.retention()
@@ -243,28 +306,35 @@ impl<K: Keyspace> Run<'_, K> {
         }
         match retained {
             Some(Retained::Instance(mut instance)) => {
-                self.begin(instance.state(), again, exclusive).await?;
+                let mode = instance.mode();
+                self.begin(instance.state(), again, exclusive, mode).await?;
                 instance
                     .refuel()
                     .map_err(|error| CallError::new(Code::Trap, error.to_string()))?;
-                Ok(instance)
+                Ok(Made::Instance(instance))
             }
             retained => {
                 let mut state = match retained {
                     Some(Retained::Buffers(state)) => state,
                     _ => self.function.new_state(self.executor.keyspace()),
                 };
-                self.begin(&mut state, again, exclusive).await?;
+                self.begin(&mut state, again, exclusive, mode).await?;
                 if let Some((snapshot, rewinding)) = shared {
                     return self
                         .executor
-                        .rewound(self.function, rewinding, &snapshot, state)
-                        .await;
+                        .rewound(self.function, rewinding, &snapshot, state, mode)
+                        .await
+                        .map(Made::Instance);
                 }
-                self.executor
-                    .instantiate(self.function, state, Start::Initialize)
-                    .await
-                    .map_err(|(error, _)| error)
+                let made = self
+                    .executor
+                    .instantiate(self.function, state, Start::Initialize, mode)
+                    .await;
+                match made {
+                    Ok(instance) => Ok(Made::Instance(instance)),
+                    Err(NotMade::NeedsFiber(state)) => Ok(Made::NeedsFiber(state)),
+                    Err(NotMade::Failed(error, _)) => Err(error),
+                }
             }
         }
     }
@@ -274,12 +344,14 @@ impl<K: Keyspace> Run<'_, K> {
         state: &mut CallState<K>,
         again: bool,
         exclusive: bool,
+        mode: Mode,
     ) -> Result<(), CallError> {
         if again {
             state.begin_try(&self.params);
         } else {
             state.begin(&self.params);
         }
+        state.log.write_at_once(mode == Mode::Fiber);
         if exclusive {
             let (database, mode) = state.data.transaction_params();
             let transaction = with_stop_check(
@@ -345,7 +417,11 @@ impl<K: Keyspace> Run<'_, K> {
         let whole = match self.function.retention() {
             Retention::WholeInstance => true,
             Retention::BuffersOnly { .. } => false,
-            Retention::Rewound(rewinding) => instance.rewind(rewinding),
+            // One with a stack of its own is kept for functions that need it as a rule.
+            Retention::Rewound(rewinding) => {
+                (instance.mode() == Mode::Direct || self.function.needs_fiber())
+                    && instance.rewind(rewinding)
+            }
         };
         if whole {
             Retained::Instance(instance)

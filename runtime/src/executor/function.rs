@@ -1,25 +1,37 @@
 //! A loaded function: what it was told to be, its code, its pool, and the calls it runs.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use ferrite_cache::{Digest, Manifest, Rewind, VerifiedArtifact};
 use parking_lot::Mutex;
-use wasmtime::{Engine, Linker};
+use wasmtime::Engine;
 
+use crate::call::fuel_account::SLICE_UNITS;
 use crate::error::{CallError, Code};
-use crate::instance::Instance;
+use crate::host::Linkers;
 use crate::instance::deserialize::load;
 use crate::instance::linked_module::LinkedModule;
 use crate::instance::rewindable::{RewindEngine, Rewinding};
+use crate::instance::{Instance, Mode};
 use crate::scheduling::cancellation::{CallId, CallSlot, RunningCall};
 use crate::scheduling::pool::{Pool, PoolUsage};
 use ferrite_protocol::keyspace::Keyspace;
 
-use crate::call::state::{CallState, StoreData};
+use crate::call::state::{CallParams, CallState, StoreData};
 pub use crate::instance::linked_module::Entry;
 pub use crate::instance::rewindable::EffectiveIsolation;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
 use crate::scheduling::epoch_ticker::{Activity, Moment};
+
+/// What a call that needed a stack of its own adds to a function's score.
+const FIBER_SCORE_STEP: u32 = 16;
+
+/// The score from which on calls begin on a stack of their own.
+const FIBER_SCORE_NEEDED: u32 = 32;
+
+/// The highest score: as many short calls later a function is quick again.
+const FIBER_SCORE_MAX: u32 = 128;
 
 /// A loaded function.
 ///
@@ -32,6 +44,8 @@ pub struct Function<K: Keyspace> {
     pool: Pool<Retained<K>>,
     slots: Mutex<Vec<Weak<CallSlot>>>,
     retention: Retention,
+    /// Rises with every call that needed a stack of its own, and falls slowly with those that did not.
+    fiber_score: AtomicU32,
     /// What the memory has before any growth, with what the guest does not see.
     memory_bytes_start: u64,
 }
@@ -66,35 +80,35 @@ impl<K: Keyspace> Function<K> {
     /// table elements from the start than its limits allow.
     pub(crate) fn load(
         engine: &Engine,
-        linker: &Linker<StoreData<K>>,
+        linkers: &Linkers<K>,
         rewind_engine: &Result<RewindEngine<K>, Box<str>>,
         artifact: &VerifiedArtifact,
         spec: FunctionSpec,
     ) -> Result<Self, CallError> {
         let manifest = artifact.manifest().clone();
         check(&manifest, &spec)?;
-        let (engine, linker, retention) = match spec.isolation {
-            Isolation::Reuse => (engine, linker, Retention::WholeInstance),
-            Isolation::Fresh => (engine, linker, Retention::BuffersOnly { reason: None }),
+        let (engine, linkers, retention) = match spec.isolation {
+            Isolation::Reuse => (engine, linkers, Retention::WholeInstance),
+            Isolation::Fresh => (engine, linkers, Retention::BuffersOnly { reason: None }),
             Isolation::Rewind => match (&manifest.module.rewind, rewind_engine) {
                 (Rewind::Allowed(plan), Ok(rewind_engine)) => (
                     &rewind_engine.engine,
-                    &rewind_engine.linker,
+                    &rewind_engine.linkers,
                     Retention::Rewound(rewind_engine.function(plan)),
                 ),
                 (Rewind::Refused { reason }, _) => {
                     let reason = Some(reason.as_str().into());
-                    (engine, linker, Retention::BuffersOnly { reason })
+                    (engine, linkers, Retention::BuffersOnly { reason })
                 }
                 (Rewind::Allowed(_), Err(reason)) => {
                     let reason = Some(reason.clone());
-                    (engine, linker, Retention::BuffersOnly { reason })
+                    (engine, linkers, Retention::BuffersOnly { reason })
                 }
             },
         };
         let module = load(engine, artifact)
             .map_err(|error| CallError::new(Code::NoArtifact, error.to_string()))?;
-        let module = LinkedModule::new(linker, &module, &manifest.module)
+        let module = LinkedModule::new(linkers, &module, &manifest.module)
             .map_err(|error| CallError::invalid(error.to_string()))?;
         Ok(Self {
             pool: Pool::new(spec.pool),
@@ -104,7 +118,40 @@ impl<K: Keyspace> Function<K> {
             module,
             slots: Mutex::default(),
             retention,
+            fiber_score: AtomicU32::new(0),
         })
+    }
+
+    /// How a call of the function begins.
+    pub(crate) fn mode(&self, params: &CallParams<'_>) -> Mode {
+        match self.retention {
+            // What a call leaves in it is kept, so a try cannot be thrown away.
+            Retention::WholeInstance => Mode::Fiber,
+            _ if params.profile || self.needs_fiber() => Mode::Fiber,
+            _ => Mode::Direct,
+        }
+    }
+
+    /// True if calls of the function outlive a slice, or wait, as a rule.
+    pub(crate) fn needs_fiber(&self) -> bool {
+        self.fiber_score.load(Ordering::Relaxed) >= FIBER_SCORE_NEEDED
+    }
+
+    /// Notes that a call has to be run again on a stack of its own.
+    #[cold]
+    pub(crate) fn note_needs_fiber(&self) {
+        let score = self.fiber_score.load(Ordering::Relaxed);
+        let score = score.saturating_add(FIBER_SCORE_STEP).min(FIBER_SCORE_MAX);
+        self.fiber_score.store(score, Ordering::Relaxed);
+    }
+
+    /// Notes how much fuel a call has used. Writes only where the function was slow before, so that
+    /// threads share nothing that changes.
+    pub(crate) fn note_length(&self, fuel: u64) {
+        let score = self.fiber_score.load(Ordering::Relaxed);
+        if score > 0 && fuel < SLICE_UNITS {
+            self.fiber_score.store(score - 1, Ordering::Relaxed);
+        }
     }
 
     /// The name that it is called by.

@@ -9,7 +9,7 @@ use crate::error::{CallError, Code};
 use crate::executor::Executor;
 use crate::executor::function::{Function, Retention};
 use crate::instance::rewindable::Rewinding;
-use crate::instance::{Instance, InstanceHome, InstantiateError, Start};
+use crate::instance::{Instance, InstanceHome, InstantiateError, Mode, Start};
 use crate::metrics::host_calls::HostCall;
 use crate::rewind::snapshot::{InstanceSnapshot, RewindError};
 use ferrite_protocol::keyspace::Keyspace;
@@ -22,6 +22,28 @@ pub(crate) enum InitialState<K: Keyspace> {
     Shared(Arc<InstanceSnapshot>),
 }
 
+/// Why there is no instance.
+pub(crate) enum NotMade<K: Keyspace> {
+    /// The client's error, with the state that the guest left behind, if it ran.
+    Failed(CallError, Option<StoreData<K>>),
+    /// It takes longer than a slice to initialise, or waits: it has to be made in
+    /// [`Mode::Fiber`]. With what is left of its state.
+    NeedsFiber(StoreData<K>),
+}
+
+impl<K: Keyspace> NotMade<K> {
+    /// The client's error, where the mode was [`Mode::Fiber`] or no code of the guest ran.
+    pub(crate) fn into_error(self) -> CallError {
+        match self {
+            Self::Failed(error, _) => error,
+            Self::NeedsFiber(_) => CallError::new(
+                Code::Trap,
+                "the call needs a stack of its own and has none, which is a bug",
+            ),
+        }
+    }
+}
+
 impl<K: Keyspace> Executor<K> {
     /// Makes an instance; where the engine is full, others give up what they keep for later. An
     /// error comes with the state that the guest left behind, if it ran.
@@ -30,7 +52,8 @@ impl<K: Keyspace> Executor<K> {
         function: &Function<K>,
         state: StoreData<K>,
         start: Start,
-    ) -> Result<Box<Instance<K>>, (CallError, Option<StoreData<K>>)> {
+        mode: Mode,
+    ) -> Result<Box<Instance<K>>, NotMade<K>> {
         let home = match function.retention() {
             Retention::Rewound(rewinding) => InstanceHome::Rewinding(rewinding),
             Retention::WholeInstance | Retention::BuffersOnly { .. } => {
@@ -39,16 +62,19 @@ impl<K: Keyspace> Executor<K> {
         };
         let mut state = state;
         for _ in 0..2 {
-            match Instance::new(home, function.module(), state, start).await {
+            match Instance::new(home, function.module(), state, start, mode).await {
                 Ok(instance) => return Ok(instance),
-                Err(InstantiateError::Guest(error, state)) => return Err((error, Some(state))),
+                Err(InstantiateError::Guest(error, state)) => {
+                    return Err(NotMade::Failed(error, Some(state)));
+                }
+                Err(InstantiateError::NeedsFiber(state)) => return Err(NotMade::NeedsFiber(state)),
                 Err(InstantiateError::Full(unused)) => state = unused,
             }
             if self.reclaim() == 0 {
                 break;
             }
         }
-        Err((CallError::engine_full(), None))
+        Err(NotMade::Failed(CallError::engine_full(), None))
     }
 
     /// An instance in the state that all calls start from.
@@ -58,11 +84,12 @@ impl<K: Keyspace> Executor<K> {
         rewinding: &Rewinding,
         snapshot: &Arc<InstanceSnapshot>,
         state: StoreData<K>,
+        mode: Mode,
     ) -> Result<Box<Instance<K>>, CallError> {
         let mut instance = self
-            .instantiate(function, state, Start::FromSnapshot)
+            .instantiate(function, state, Start::FromSnapshot, mode)
             .await
-            .map_err(|(error, _)| error)?;
+            .map_err(NotMade::into_error)?;
         instance
             .attach(function.module(), snapshot, rewinding)
             .and_then(|()| instance.refuel().map_err(RewindError::from))
@@ -90,10 +117,13 @@ impl<K: Keyspace> Executor<K> {
             handle: params.handle,
             ..CallParams::without_input()
         });
-        let mut made = self.instantiate(function, state, Start::Initialize).await;
+        let mut made = self
+            .instantiate(function, state, Start::Initialize, Mode::Fiber)
+            .await;
         let state = match &mut made {
             Ok(instance) => Some(instance.state()),
-            Err((_, state)) => state.as_deref_mut(),
+            Err(NotMade::Failed(_, state)) => state.as_deref_mut(),
+            Err(NotMade::NeedsFiber(state)) => Some(&mut **state),
         };
         let calls = state.and_then(|state| {
             state.end();
@@ -110,7 +140,7 @@ impl<K: Keyspace> Executor<K> {
             );
             return Ok(None);
         }
-        let mut instance = made.map_err(|(error, _)| error)?;
+        let mut instance = made.map_err(NotMade::into_error)?;
         let taken = instance
             .capture(function.module())
             .map_err(|error| not_rewound(&error))?;

@@ -8,12 +8,11 @@ use std::sync::{Arc, Weak};
 
 use ferrite_cache::{Profile, VerifiedArtifact};
 use parking_lot::Mutex;
-use wasmtime::{Engine, Linker};
+use wasmtime::Engine;
 
-use crate::call::state::StoreData;
 use crate::error::CallError;
 use crate::executor::function::Function;
-use crate::host::linker;
+use crate::host::Linkers;
 use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
 use crate::policy::function_spec::FunctionSpec;
@@ -23,7 +22,7 @@ use ferrite_protocol::keyspace::Keyspace;
 /// What calls run on. A host has one.
 pub struct Executor<K: Keyspace> {
     engine: Engine,
-    linker: Linker<StoreData<K>>,
+    linkers: Linkers<K>,
     /// Or why nothing can be rewound here.
     rewind_engine: Result<RewindEngine<K>, Box<str>>,
     keyspace: Arc<K>,
@@ -68,7 +67,7 @@ impl<K: Keyspace> Executor<K> {
                 "functions with isolation rewind run with isolation fresh"
             );
         }
-        let linker = linker(&engine).map_err(|error| ExecutorError::Linker {
+        let linkers = Linkers::new(&engine).map_err(|error| ExecutorError::Linker {
             reason: format!("{error:#}").into(),
         })?;
         let shared = Arc::new(Shared {
@@ -78,7 +77,7 @@ impl<K: Keyspace> Executor<K> {
         register(listener).map_err(ExecutorError::Ticker)?;
         Ok(Self {
             engine,
-            linker,
+            linkers,
             rewind_engine,
             keyspace,
             shared,
@@ -100,7 +99,7 @@ impl<K: Keyspace> Executor<K> {
     ) -> Result<Arc<Function<K>>, CallError> {
         let function = Arc::new(Function::load(
             &self.engine,
-            &self.linker,
+            &self.linkers,
             &self.rewind_engine,
             artifact,
             spec,

@@ -9,6 +9,7 @@ use wasmtime::{Caller, Linker, Result};
 
 use ferrite_wasm_abi::wasi::{PREVIEW1_MODULE, errno};
 
+use crate::call::host_trap::HostTrap;
 use crate::call::state::StoreData;
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -65,6 +66,27 @@ pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> 
     Ok(())
 }
 
+/// Adds a `poll_oneoff` that never waits: a call that would have to is run again where it can.
+pub(super) fn add_direct<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
+    linker.func_wrap(
+        PREVIEW1_MODULE,
+        "poll_oneoff",
+        |caller: Caller<'_, StoreData<K>>,
+         subscriptions: i32,
+         events: i32,
+         count: i32,
+         out: i32| {
+            let mut guest = Guest::new(caller, "poll_oneoff");
+            match read_all(&mut guest, subscriptions, events, count, out)? {
+                Wanted::Invalid => Ok(errno::INVAL),
+                Wanted::Later(..) => Err(HostTrap::NeedsFiber.into()),
+                Wanted::Now(wanted) => answer(&mut guest, &wanted, events, out),
+            }
+        },
+    )?;
+    Ok(())
+}
+
 async fn poll<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     subscriptions: i32,
@@ -72,10 +94,39 @@ async fn poll<K: Keyspace>(
     count: i32,
     out: i32,
 ) -> Result<i32> {
+    let wanted = match read_all(guest, subscriptions, events, count, out)? {
+        Wanted::Invalid => return Ok(errno::INVAL),
+        Wanted::Now(wanted) => wanted,
+        Wanted::Later(wanted, first) => {
+            let state = guest.state();
+            with_stop_check(sleep_until(first), move || state.check_stop()).await?;
+            wanted
+        }
+    };
+    answer(guest, &wanted, events, out)
+}
+
+/// What a poll asks for.
+enum Wanted {
+    /// Nothing, or too much.
+    Invalid,
+    /// Something that is ready.
+    Now(Vec<Subscription>),
+    /// What comes first at this moment.
+    Later(Vec<Subscription>, Moment),
+}
+
+fn read_all<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    subscriptions: i32,
+    events: i32,
+    count: i32,
+    out: i32,
+) -> Result<Wanted> {
     let count = u64::from(count.cast_unsigned());
     guest.charge(fuel::CALL + fuel::ACCESS.saturating_mul(count))?;
     if count == 0 || count > SUBSCRIPTIONS_MAX {
-        return Ok(errno::INVAL);
+        return Ok(Wanted::Invalid);
     }
     let subscriptions: Vec<Subscription> = {
         let view = guest.view()?;
@@ -96,15 +147,22 @@ async fn poll<K: Keyspace>(
     let ready_now = subscriptions
         .iter()
         .any(|subscription| matches!(subscription.until, Readiness::Now { .. }));
-    if let Some(first) = first.min()
-        && !ready_now
-    {
-        let state = guest.state();
-        with_stop_check(sleep_until(first), move || state.check_stop()).await?;
-    }
+    Ok(match first.min() {
+        Some(first) if !ready_now => Wanted::Later(subscriptions, first),
+        _ => Wanted::Now(subscriptions),
+    })
+}
+
+/// Tells what of a poll is ready by now.
+fn answer<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    subscriptions: &[Subscription],
+    events: i32,
+    out: i32,
+) -> Result<i32> {
     let now = Moment::now();
     let mut ready: u32 = 0;
-    for subscription in &subscriptions {
+    for subscription in subscriptions {
         let errno = match subscription.until {
             Readiness::At(moment) if moment > now => continue,
             Readiness::At(_) => errno::SUCCESS,

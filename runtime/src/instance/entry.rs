@@ -5,7 +5,7 @@ use std::ops::Range;
 use ferrite_cache::EntryKind;
 use wasmtime::{Func, Val};
 
-use super::{Buffers, EntryFunc, Instance, Reusable, client_error, note_refused};
+use super::{Buffers, EntryFunc, Instance, Mode, Reusable, client_error, note_refused};
 use crate::call::fuel_account::OutOfFuel;
 use crate::call::host_trap::HostTrap;
 use crate::call::reply_builder::DEPTH_MAX;
@@ -18,6 +18,14 @@ use crate::instance::meter::left;
 use crate::instance::typed_func::ScalarFunc;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, ReplyBounds, transcode};
+
+/// Why an entry gave no reply, to its caller.
+pub(crate) enum RunFailure {
+    /// The client's error, and whether the instance may serve other calls nevertheless.
+    Failed(CallError, Reusable),
+    /// The call has to be run again, by an instance whose mode is [`Mode::Fiber`].
+    NeedsFiber,
+}
 
 /// Why an entry gave no reply.
 pub(crate) enum RunError {
@@ -41,7 +49,7 @@ impl<K: Keyspace> Instance<K> {
     ///
     /// # Errors
     ///
-    /// The client's error, and whether the instance may serve other calls nevertheless.
+    /// The client's error; or that the call needs another instance.
     ///
     /// [`ReplyBuilder`]: crate::call::reply_builder::ReplyBuilder
     pub(crate) async fn run(
@@ -50,7 +58,7 @@ impl<K: Keyspace> Instance<K> {
         index: usize,
         args: &[Val],
         serves_again: bool,
-    ) -> Result<(), (CallError, Reusable)> {
+    ) -> Result<(), RunFailure> {
         let entry = &module.entries()[index];
         let result = match entry.kind {
             EntryKind::Command => self.run_command(entry, index).await,
@@ -61,11 +69,16 @@ impl<K: Keyspace> Instance<K> {
         let settled = self.settle_fuel();
         match result.and_then(|()| settled) {
             Ok(()) => Ok(()),
-            Err(RunError::Reply(error)) => Err((error, Reusable::Yes)),
+            Err(RunError::Reply(error)) => Err(RunFailure::Failed(error, Reusable::Yes)),
+            Err(RunError::Guest(error))
+                if matches!(error.downcast_ref(), Some(HostTrap::NeedsFiber)) =>
+            {
+                Err(RunFailure::NeedsFiber)
+            }
             Err(RunError::Guest(error)) => {
                 note_refused(&mut self.store, &self.instance, module);
                 let error = client_error(&error, self.store.data(), module);
-                Err((error, Reusable::No))
+                Err(RunFailure::Failed(error, Reusable::No))
             }
         }
     }
@@ -78,7 +91,10 @@ impl<K: Keyspace> Instance<K> {
         let Some(EntryFunc::Command(func)) = &self.entries[index] else {
             return Err(no_such_func(entry).into());
         };
-        func.call_async(&mut self.store, ()).await?;
+        match self.mode {
+            Mode::Direct => func.call(&mut self.store, ())?,
+            Mode::Fiber => func.call_async(&mut self.store, ()).await?,
+        }
         Ok(())
     }
 
@@ -97,7 +113,12 @@ impl<K: Keyspace> Instance<K> {
             return Err(no_such_func(entry).into());
         };
         let mut results = scalar_values::empty_results(&entry.signature);
-        func.call(&mut self.store, args, &mut results).await?;
+        match self.mode {
+            Mode::Direct => func.call(&mut self.store, args, &mut results)?,
+            Mode::Fiber => {
+                func.call_async(&mut self.store, args, &mut results).await?;
+            }
+        }
         scalar_values::reply(&mut self.store.data_mut().reply, &results)
             .map_err(|problem| RunError::Reply(CallError::limit(problem.to_string())))
     }
@@ -115,18 +136,23 @@ impl<K: Keyspace> Instance<K> {
         }
         let buffers = self.buffers(module)?;
         let input_len = self.encode_input()?;
-        let input = buffers.alloc.call_async(&mut self.store, input_len).await?;
+        let input = match self.mode {
+            Mode::Direct => buffers.alloc.call(&mut self.store, input_len)?,
+            Mode::Fiber => buffers.alloc.call_async(&mut self.store, input_len).await?,
+        };
         self.write_input(input, input_len)?;
         let Some(EntryFunc::Buffer(func)) = &self.entries[index] else {
             return Err(no_such_func(entry).into());
         };
-        let packed = func
-            .call_async(&mut self.store, (input, input_len))
-            .await?
-            .cast_unsigned();
+        let packed = match self.mode {
+            Mode::Direct => func.call(&mut self.store, (input, input_len))?,
+            Mode::Fiber => func.call_async(&mut self.store, (input, input_len)).await?,
+        }
+        .cast_unsigned();
         let [output, output_len] = [packed >> 32, packed & u64::from(u32::MAX)]
             .map(|half| u32::try_from(half).unwrap_or(u32::MAX).cast_signed());
         let reply = self.read_reply(output, output_len)?;
+        // Only instances that serve many calls as they are left, and those run on a stack of their own.
         if serves_again && let Some(dealloc) = &buffers.dealloc {
             dealloc
                 .call_async(&mut self.store, (input, input_len))

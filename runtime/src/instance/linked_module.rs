@@ -9,6 +9,7 @@ use wasmtime::{InstancePre, Linker, Module, ModuleExport};
 use crate::call::state::StoreData;
 use crate::error::CallError;
 use crate::error::MissingExport;
+use crate::host::Linkers;
 use crate::instance::meter::MeterExports;
 use crate::instance::stack_depth::DepthExports;
 use crate::rewind::exports::RewindExports;
@@ -19,6 +20,7 @@ use ferrite_protocol::keyspace::Keyspace;
 /// What costs a search by name is done here once, so that an instance costs none.
 pub(crate) struct LinkedModule<K: Keyspace> {
     pre: InstancePre<StoreData<K>>,
+    pre_direct: InstancePre<StoreData<K>>,
     entries: Box<[Entry]>,
     exports: Exports,
     metering: Metering,
@@ -99,15 +101,18 @@ impl<K: Keyspace> LinkedModule<K> {
     ///
     /// When it imports what the host does not have, or is not what `info` says.
     pub(crate) fn new(
-        linker: &Linker<StoreData<K>>,
+        linkers: &Linkers<K>,
         module: &Module,
         info: &ModuleInfo,
     ) -> Result<Self, LinkError> {
-        let pre = linker
-            .instantiate_pre(module)
-            .map_err(|error| LinkError::Link {
-                reason: format!("{error:#}").into(),
-            })?;
+        let link = |linker: &Linker<StoreData<K>>| {
+            linker
+                .instantiate_pre(module)
+                .map_err(|error| LinkError::Link {
+                    reason: format!("{error:#}").into(),
+                })
+        };
+        let (pre, pre_direct) = (link(&linkers.fiber)?, link(&linkers.direct)?);
         let find = |name: &str| module.get_export_index(name);
         let entries = info
             .entries
@@ -149,6 +154,7 @@ impl<K: Keyspace> LinkedModule<K> {
         let imported = u32::try_from(info.imports.len()).unwrap_or(u32::MAX);
         Ok(Self {
             pre,
+            pre_direct,
             entries,
             metering,
             rewriting,
@@ -167,6 +173,12 @@ impl<K: Keyspace> LinkedModule<K> {
     #[must_use]
     pub(crate) fn pre(&self) -> &InstancePre<StoreData<K>> {
         &self.pre
+    }
+
+    /// What instances are made from that run without a stack of their own.
+    #[must_use]
+    pub(crate) fn pre_direct(&self) -> &InstancePre<StoreData<K>> {
+        &self.pre_direct
     }
 
     /// Every entry, in the module's order.

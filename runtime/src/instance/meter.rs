@@ -8,8 +8,10 @@ use wasmtime::{
 };
 
 use crate::call::fuel_account::OutOfFuel;
+use crate::call::host_trap::HostTrap;
 use crate::call::state::StoreData;
 use crate::error::MissingExport;
+use crate::instance::Mode;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// What the compiler's metering pass put into a module.
@@ -50,6 +52,7 @@ impl MeterExports {
         &self,
         store: &mut Store<StoreData<K>>,
         instance: &Instance,
+        mode: Mode,
     ) -> wasmtime::Result<()> {
         let not_ours = |name: &str| {
             wasmtime::Error::msg(format!(
@@ -64,9 +67,14 @@ impl MeterExports {
             .get_module_export(&mut *store, &self.hook)
             .and_then(Extern::into_table)
             .ok_or_else(|| not_ours(METER_HOOK_EXPORT))?;
-        let hook = Func::wrap_async(&mut *store, |caller: Caller<'_, StoreData<K>>, (): ()| {
-            Box::new(slice_is_over(caller))
-        });
+        let hook = match mode {
+            Mode::Direct => Func::wrap(&mut *store, first_slice_is_over::<K>),
+            Mode::Fiber => {
+                Func::wrap_async(&mut *store, |caller: Caller<'_, StoreData<K>>, (): ()| {
+                    Box::new(slice_is_over(caller))
+                })
+            }
+        };
         table.set(&mut *store, 0, Ref::Func(Some(hook)))?;
         store.data_mut().fuel.attach(counter);
         Ok(())
@@ -86,6 +94,18 @@ pub(crate) fn left(counter: Global, store: impl AsContextMut) -> wasmtime::Resul
         Val::I64(left) => Ok(left),
         _ => Err(wasmtime::Error::msg("the fuel is counted by no i64")),
     }
+}
+
+/// The guest has used up its first slice without a stack of its own: ends it, to be run again on one.
+fn first_slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> wasmtime::Result<()> {
+    let counter = caller.data().fuel.counter()?;
+    let left = left(counter, &mut caller)?;
+    let state = caller.data_mut();
+    if let Err(OutOfFuel) = state.fuel.settle(left) {
+        return Err(Trap::OutOfFuel.into());
+    }
+    state.check_stop()?;
+    Err(HostTrap::NeedsFiber.into())
 }
 
 /// The guest has used up a slice: ends it, lets others have a turn if it had one for long enough, and

@@ -2,7 +2,7 @@
 
 pub(crate) mod deserialize;
 pub mod engine;
-mod entry;
+pub(crate) mod entry;
 pub(crate) mod linked_module;
 pub(crate) mod meter;
 pub mod rewindable;
@@ -18,6 +18,7 @@ use wasmtime::{
     Val,
 };
 
+use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::error::CallError;
 use crate::instance::linked_module::LinkedModule;
@@ -35,6 +36,7 @@ use ferrite_protocol::keyspace::Keyspace;
 pub(crate) struct Instance<K: Keyspace> {
     store: Store<StoreData<K>>,
     instance: WasmInstance,
+    mode: Mode,
     /// Each entry, once it was called.
     entries: SmallVec<[Option<EntryFunc>; 2]>,
     buffers: Option<Buffers>,
@@ -44,6 +46,16 @@ pub(crate) struct Instance<K: Keyspace> {
     refused: Option<Global>,
     /// Given up after the store.
     _permit: Option<InstancePermit>,
+}
+
+/// How the code of an instance is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// On the stack of whoever polls the call: the quick way, for calls that end within a slice. One
+    /// that does not, or that has to wait, ends with [`HostTrap::NeedsFiber`] and is run again.
+    Direct,
+    /// On a stack of its own, so that the call can give way and wait.
+    Fiber,
 }
 
 /// How an instance comes to its first state.
@@ -91,6 +103,8 @@ pub(crate) enum InstanceHome<'a> {
 pub(crate) enum InstantiateError<K: Keyspace> {
     /// The engine has as many as it has room for. Nothing of the guest has run.
     Full(StoreData<K>),
+    /// The guest has to start on a stack of its own; what is left of its state.
+    NeedsFiber(StoreData<K>),
     /// The guest ended while it started; what is left of its state.
     Guest(CallError, StoreData<K>),
 }
@@ -108,6 +122,7 @@ impl<K: Keyspace> Instance<K> {
         module: &LinkedModule<K>,
         state: StoreData<K>,
         start: Start,
+        mode: Mode,
     ) -> Result<Box<Self>, InstantiateError<K>> {
         let (engine, permit) = match home {
             InstanceHome::Pool(engine) => (engine, None),
@@ -118,7 +133,7 @@ impl<K: Keyspace> Instance<K> {
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
-        match Self::start(&mut store, module, start).await {
+        match Self::start(&mut store, module, start, mode).await {
             Ok(instance) => {
                 let refused = module
                     .rewriting()
@@ -126,12 +141,16 @@ impl<K: Keyspace> Instance<K> {
                 Ok(Box::new(Self {
                     store,
                     instance,
+                    mode,
                     entries: module.entries().iter().map(|_| None).collect(),
                     buffers: None,
                     rewinder: None,
                     refused,
                     _permit: permit,
                 }))
+            }
+            Err(error) if matches!(error.downcast_ref(), Some(HostTrap::NeedsFiber)) => {
+                Err(InstantiateError::NeedsFiber(store.into_data()))
             }
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                 Err(InstantiateError::Full(store.into_data()))
@@ -147,11 +166,15 @@ impl<K: Keyspace> Instance<K> {
         store: &mut Store<StoreData<K>>,
         module: &LinkedModule<K>,
         start: Start,
+        mode: Mode,
     ) -> wasmtime::Result<WasmInstance> {
         let rewriting = module.rewriting();
         // No code runs here: the host has to run a start function itself.
-        let instance = module.pre().instantiate_async(&mut *store).await?;
-        module.meter().connect(&mut *store, &instance)?;
+        let instance = match mode {
+            Mode::Direct => module.pre_direct().instantiate(&mut *store)?,
+            Mode::Fiber => module.pre().instantiate_async(&mut *store).await?,
+        };
+        module.meter().connect(&mut *store, &instance, mode)?;
         fill_first_slice(store)?;
         let exports = module.exports();
         if let Some(memory) = &exports.memory {
@@ -178,14 +201,14 @@ impl<K: Keyspace> Instance<K> {
             .or_else(|| depth?.start(&mut *store, &instance))
             .or_else(|| module.meter().start(&mut *store, &instance));
         if let Some(function) = function {
-            Self::initialize(store, &instance, function, module).await?;
+            Self::initialize(store, &instance, function, module, mode).await?;
         }
         if let Some(initialize) = &exports.initialize {
             let initialize = instance
                 .get_module_export(&mut *store, initialize)
                 .and_then(wasmtime::Extern::into_func);
             if let Some(initialize) = initialize {
-                Self::initialize(store, &instance, initialize, module).await?;
+                Self::initialize(store, &instance, initialize, module, mode).await?;
             }
         }
         Ok(instance)
@@ -196,9 +219,13 @@ impl<K: Keyspace> Instance<K> {
         instance: &WasmInstance,
         function: Func,
         module: &LinkedModule<K>,
+        mode: Mode,
     ) -> wasmtime::Result<()> {
         let function = function.typed::<(), ()>(&*store)?;
-        let ran = function.call_async(&mut *store, ()).await;
+        let ran = match mode {
+            Mode::Direct => function.call(&mut *store, ()),
+            Mode::Fiber => function.call_async(&mut *store, ()).await,
+        };
         if ran.is_err() {
             note_refused(store, instance, module);
         }
@@ -274,6 +301,11 @@ impl<K: Keyspace> Instance<K> {
             refused.set(&mut self.store, Val::I32(0))?;
         }
         Ok(())
+    }
+
+    /// How the instance's code is run.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The call's state.

@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ferrite_cache::{Profile, RewindPlan};
-use wasmtime::{Engine, Linker};
+use wasmtime::Engine;
 
-use crate::call::state::StoreData;
-use crate::host::linker;
+use crate::host::Linkers;
 use crate::instance::engine::{EngineOptions, rewinding_engine};
 use crate::policy::function_spec::Isolation;
 use crate::rewind::arena::Arena;
@@ -17,7 +16,7 @@ use ferrite_protocol::keyspace::Keyspace;
 /// The engine of instances that are rewound, whose memories are our own.
 pub(crate) struct RewindEngine<K: Keyspace> {
     pub(crate) engine: Engine,
-    pub(crate) linker: Linker<StoreData<K>>,
+    pub(crate) linkers: Linkers<K>,
     arena: Arc<Arena>,
     instance_limit: Arc<InstanceLimit>,
     verify: bool,
@@ -32,10 +31,10 @@ impl<K: Keyspace> RewindEngine<K> {
     pub(crate) fn new(profile: &Profile, options: &EngineOptions) -> Result<Self, Box<str>> {
         let (engine, arena) = rewinding_engine(profile, options)
             .map_err(|error| format!("this machine does not allow it: {error:#}"))?;
-        let linker = linker(&engine).map_err(|error| format!("{error:#}"))?;
+        let linkers = Linkers::new(&engine).map_err(|error| format!("{error:#}"))?;
         Ok(Self {
             engine,
-            linker,
+            linkers,
             arena,
             instance_limit: Arc::new(InstanceLimit {
                 used: AtomicUsize::new(0),

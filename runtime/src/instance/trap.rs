@@ -77,6 +77,7 @@ fn stopped(stop: &HostTrap, error: &wasmtime::Error, source: &dyn SourceMap) -> 
         | HostTrap::NoMemory { .. }
         | HostTrap::Reply { .. }
         | HostTrap::Exit { .. }
+        | HostTrap::NeedsFiber
         | HostTrap::NoRandomness => {
             CallError::new(Code::Trap, format!("{}{stop}", place(error, source)))
         }
