@@ -67,9 +67,9 @@ pub mod bundle;
 mod depth;
 mod digest;
 mod disk;
-mod error_chain;
 mod key_id;
 mod manifest;
+mod meter;
 mod module_info;
 mod profile;
 mod rewind;
@@ -86,8 +86,8 @@ pub use disk::{
     EvictError, Evicted, KeyLock, ListError, LockError, LookupError, OpenError, Origin, PinError,
     PublishError, SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
 };
-pub use error_chain::ErrorChain;
 pub use manifest::{Manifest, ManifestError};
+pub use meter::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
 pub use module_info::{
     EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature,
     ValueType,

@@ -234,6 +234,7 @@ mod tests {
                         back: -12,
                     }],
                 }),
+                meter: None,
                 stack_depth: Some(DepthPlan {
                     start: true,
                     moves: CodeOffsetMap::default(),

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::depth::DepthPlan;
+use crate::meter::MeterPlan;
 use crate::rewind::Rewind;
 
 /// The compiler's description of a module.
@@ -33,6 +34,9 @@ pub struct ModuleInfo {
     pub start: bool,
     /// The decision if instances may be rewound between calls.
     pub rewind: Rewind,
+    /// What the metering pass added; `None` before the module is compiled.
+    #[serde(default)]
+    pub meter: Option<MeterPlan>,
     /// How the call depth is counted; `None` if the module was compiled without counting.
     #[serde(default)]
     pub stack_depth: Option<DepthPlan>,

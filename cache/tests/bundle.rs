@@ -97,6 +97,7 @@ fn manifest() -> BundleManifest {
             rewind: Rewind::Refused {
                 reason: "it is made up".to_owned(),
             },
+            meter: None,
             stack_depth: None,
         },
         source: member(SOURCE),

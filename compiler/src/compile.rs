@@ -10,6 +10,7 @@ use wasmtime::Engine;
 use crate::depth::{self, DepthError, Instrumented};
 use crate::emit::{self, Compiled};
 use crate::limits::SourceLimits;
+use crate::meter::{self, MeterError, Metered};
 use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
 use crate::targets::{self, TargetError};
 use crate::text::{self, TextError};
@@ -93,6 +94,12 @@ impl Compiler {
             module.stack_depth = Some(plan);
             compiled = Cow::Owned(wasm);
         }
+        let Metered {
+            wasm: metered,
+            plan,
+        } = meter::meter(&compiled)?;
+        module.meter = Some(plan);
+        compiled = Cow::Owned(metered);
         let artifact =
             self.engine
                 .precompile_module(&compiled)
@@ -132,6 +139,9 @@ pub enum CompileError {
     /// The module cannot be made to count its call depth.
     #[error(transparent)]
     Depth(#[from] DepthError),
+    /// The module cannot be metered.
+    #[error(transparent)]
+    Meter(#[from] MeterError),
     /// The description of the module does not fit into a manifest.
     #[error("the module has too many or too long imports and exports")]
     Manifest(#[source] ManifestError),
@@ -154,6 +164,7 @@ impl CompileError {
             | Self::Manifest(ManifestError::TooLong { .. }) => "LIMIT",
             Self::Text(_) | Self::Validate(_) => "INVALID",
             Self::Depth(error) => error.code(),
+            Self::Meter(error) => error.code(),
             Self::Profile(_) | Self::Target(_) | Self::Manifest(_) | Self::Backend { .. } => {
                 "INTERNAL"
             }
@@ -169,6 +180,7 @@ impl CompileError {
             Self::Profile(_)
             | Self::Target(_)
             | Self::Depth(_)
+            | Self::Meter(_)
             | Self::Manifest(_)
             | Self::Backend { .. } => None,
         }

@@ -29,6 +29,7 @@ mod compile;
 pub mod depth;
 mod emit;
 mod limits;
+pub mod meter;
 pub mod preinit;
 pub mod rewrite;
 pub mod sandbox;

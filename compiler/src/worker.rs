@@ -6,10 +6,10 @@
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ferrite_cache::ErrorChain;
 use ferrite_cache::worker_protocol::{
     CompileRequest, CompileResponse, Refusal, WorkerProtocolError, read_request, write_response,
 };
+use ferrite_protocol::error_chain::ErrorChain;
 use thiserror::Error;
 
 use crate::compile::{CompileError, Compiler};

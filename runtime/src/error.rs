@@ -263,6 +263,14 @@ impl fmt::Debug for CallError {
 
 impl std::error::Error for CallError {}
 
+/// An artifact that lacks an export that its manifest names.
+#[derive(Debug, thiserror::Error)]
+#[error("the artifact has no export {name}, which its manifest promises; compile it again")]
+pub struct MissingExport {
+    /// Name of the export.
+    pub name: String,
+}
+
 /// Bytes from outside as an error text shows them: quoted, escaped, at most 64 of them.
 pub struct Quoted<'a>(pub &'a [u8]);
 

@@ -2,14 +2,12 @@
 
 pub mod artifact;
 pub mod call;
-mod chain;
 pub mod commands;
 pub mod error;
 pub mod executor;
 mod host;
 pub mod instance;
 pub mod metrics;
-mod missing_export;
 pub mod policy;
 pub mod registry;
 pub mod rewind;

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_server::config::{self, Action, Config, Invocation};
 use ferrite_server::process::{log, open_files};
 use ferrite_server::scheduling::time_slice;
@@ -51,14 +52,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints an error and its causes, one on each line, and returns the exit status.
+/// Prints an error and its causes on one line, and returns the exit status.
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
-    let mut text = format!("ferrite-server: {error}\n");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!("  because: {error}\n"));
-        cause = error.source();
-    }
+    let text = format!("ferrite-server: {}\n", ErrorChain(error));
     // If standard error is closed, there is no way left to report it.
     let _ = io::stderr().write_all(text.as_bytes());
     ExitCode::from(code)

@@ -59,7 +59,7 @@ fn a_wrong_configuration_is_told_and_nothing_starts() {
     let output = run(&["--config", "/nonexistent/ferrite.toml"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        text(&output.stderr).contains("because: No such file"),
+        text(&output.stderr).contains(": No such file"),
         "{}",
         text(&output.stderr)
     );

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ferrite_cache::{Cache, Digest};
+use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::Runtime;
 use ferrite_runtime::commands::{COMMANDS, Right, Spec};
@@ -96,25 +97,15 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
         match start(context, &words) {
             Ok(()) => ffi::OK,
             Err(error) => {
+                let error = ErrorChain(&*error);
                 log(
                     c"warning",
-                    &told("ferrite: the module is not loaded", &*error),
+                    &format!("ferrite: the module is not loaded: {error}"),
                 );
                 ffi::ERR
             }
         }
     })
-}
-
-/// An error with all that led to it.
-fn told(what: &str, error: &dyn Error) -> String {
-    let mut text = format!("{what}: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }
 
 fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {

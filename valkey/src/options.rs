@@ -10,7 +10,7 @@ use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::artifact::compile_worker;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
 use ferrite_runtime::policy::permissions::Permissions;
-use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
+use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 use ferrite_runtime::policy::strict_json::nearest;
 
 /// What the module was told.
@@ -161,13 +161,16 @@ impl Options {
             problem: problem.to_string(),
         };
         let size = || ByteSize::from_str(value).map_err(|error| wrong(&error));
-        let span = || Span::from_str(value).map_err(|error| wrong(&error));
+        let span = || HumanDuration::from_str(value).map_err(|error| wrong(&error));
         let count = || Count::from_str(value).map_err(|error| wrong(&error));
         let number = || {
             let Count(number) = count()?;
             usize::try_from(number).map_err(|error| wrong(&error))
         };
         let path = || -> PathBuf { dir.join(value) };
+        if let Some(set) = limits.set(&name.replace('-', "_"), value) {
+            return set.map_err(|error| wrong(&error));
+        }
         let runtime = &mut self.runtime;
         match name {
             "cache-dir" if value.eq_ignore_ascii_case("none") => self.cache = None,
@@ -208,15 +211,6 @@ impl Options {
             "require-signed" => {
                 runtime.trust.require_signed = yes_or_no(value).map_err(|error| wrong(&error))?;
             }
-            "max-memory" => limits.max_memory = Some(size()?),
-            "max-time" => limits.max_time = Some(span()?),
-            "max-fuel" => limits.max_fuel = Some(count()?),
-            "max-stack" => limits.max_stack = Some(size()?),
-            "max-stack-depth" => limits.max_stack_depth = Some(count()?),
-            "max-reply" => limits.max_reply = Some(size()?),
-            "max-writes" => limits.max_writes = Some(size()?),
-            "max-table-elements" => limits.max_table_elements = Some(count()?),
-            "max-log" => limits.max_log = Some(size()?),
             "max-functions" => runtime.functions_max = number()?,
             "total-instances" => {
                 runtime.engine.instances_max =

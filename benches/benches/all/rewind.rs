@@ -8,7 +8,7 @@ use ferrite_compiler::rewrite::rewrite;
 use ferrite_runtime::instance::engine::{EngineOptions, engine};
 use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
 use ferrite_runtime::rewind::exports::RewindExports;
-use ferrite_runtime::rewind::pristine::{Pristine, Rewinder, Rewound};
+use ferrite_runtime::rewind::snapshot::{InstanceSnapshot, Rewinder, Rewound};
 use wasmtime::{
     Engine, Instance, InstanceAllocationStrategy, Module, Store, TypedFunc, UpdateDeadline,
 };
@@ -78,8 +78,9 @@ impl Guest {
             Fiber::No => Instance::new(&mut store, &module, &[]),
         };
         let instance = instance.expect("room");
-        let pristine = Pristine::capture(&mut store, &instance, &exports).expect("an image");
-        let rewinder = pristine
+        let snapshot =
+            InstanceSnapshot::capture(&mut store, &instance, &exports).expect("an image");
+        let rewinder = snapshot
             .attach(&mut store, &instance, &exports, &arena)
             .expect("it can be rewound");
         let pages = instance

@@ -74,7 +74,7 @@ impl EngineProfile {
             abi,
             wasmtime,
             rewriting,
-            metering: Metering { fuel, epochs },
+            metering: Metering { pass },
             wasm_features,
             security:
                 Security {
@@ -90,8 +90,7 @@ impl EngineProfile {
         hasher.number("abi", u64::from(*abi));
         hasher.text("wasmtime", wasmtime);
         hasher.number("rewriting", u64::from(*rewriting));
-        hasher.number("fuel", u64::from(*fuel));
-        hasher.number("epochs", u64::from(*epochs));
+        hasher.number("metering", u64::from(*pass));
         hasher.texts("wasm", wasm_features);
         hasher.number("memory reservation", *memory_reservation_bytes);
         hasher.number("memory guard", *memory_guard_bytes);
@@ -104,7 +103,7 @@ impl EngineProfile {
 
     /// Returns the version string that is stored in artifacts; wasmtime allows at most 255 bytes.
     pub(super) fn version(&self) -> String {
-        let mut hasher = FingerprintHasher::new("ferrite engine 2");
+        let mut hasher = FingerprintHasher::new("ferrite engine 3");
         self.encode(&mut hasher);
         format!("ferrite-{}", hasher.finish())
     }
@@ -114,7 +113,7 @@ impl EngineProfile {
             abi: _,
             wasmtime: _,
             rewriting,
-            metering: Metering { fuel, epochs },
+            metering: Metering { pass },
             wasm_features,
             security:
                 Security {
@@ -129,10 +128,8 @@ impl EngineProfile {
         } = self;
         let on = |setting: bool| if setting { "on" } else { "off" };
         format!(
-            "rewriting {rewriting}, fuel {}, epochs {}, spectre mitigations {} (memory) and {} (tables), {} MiB reserved \
+            "rewriting {rewriting}, metering {pass}, spectre mitigations {} (memory) and {} (tables), {} MiB reserved \
              with guards of {} MiB behind{}, NaN canonicalization {}, traps by {}, wasm features {}",
-            on(*fuel),
-            on(*epochs),
             on(*heap_spectre_mitigation),
             on(*table_spectre_mitigation),
             memory_reservation_bytes >> 20,

@@ -7,10 +7,9 @@ use wasmtime::WasmFeatures;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metering {
-    /// Instructions consume fuel.
-    pub fuel: bool,
-    /// Loops and functions check the engine's epoch.
-    pub epochs: bool,
+    /// Version of the compiler's pass that makes code count what it runs. Wasmtime's own fuel and
+    /// epochs are off.
+    pub pass: u32,
 }
 
 /// What keeps code inside its sandbox.
@@ -34,10 +33,7 @@ pub struct Security {
 }
 
 /// The metering of this build.
-pub(super) const METERING: Metering = Metering {
-    fuel: true,
-    epochs: true,
-};
+pub(super) const METERING: Metering = Metering { pass: 1 };
 
 /// The sandbox of this build.
 ///

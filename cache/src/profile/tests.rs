@@ -63,8 +63,7 @@ fn every_field_changes_the_fingerprint() {
     differs(&|profile| profile.engine.abi += 1);
     differs(&|profile| profile.engine.wasmtime.push('0'));
     differs(&|profile| profile.engine.rewriting += 1);
-    differs(&|profile| profile.engine.metering.fuel = false);
-    differs(&|profile| profile.engine.metering.epochs = false);
+    differs(&|profile| profile.engine.metering.pass += 1);
     differs(&|profile| drop(profile.engine.wasm_features.pop()));
     differs(&|profile| profile.engine.security.memory_reservation_bytes = 0);
     differs(&|profile| profile.engine.security.memory_guard_bytes = 0);
@@ -84,10 +83,7 @@ fn the_fingerprint_of_known_values_stays() {
             abi: 1,
             wasmtime: String::from("48.0.8"),
             rewriting: 1,
-            metering: Metering {
-                fuel: true,
-                epochs: true,
-            },
+            metering: Metering { pass: 1 },
             wasm_features: vec![String::from("bulk-memory"), String::from("simd")],
             security: Security {
                 memory_reservation_bytes: 4 << 30,
@@ -104,7 +100,7 @@ fn the_fingerprint_of_known_values_stays() {
         cpu_features: vec![String::from("has_sse3"), String::from("has_ssse3")],
         stack_depth: false,
     };
-    assert_eq!(profile.fingerprint().to_string(), "87982c6540302a87");
+    assert_eq!(profile.fingerprint().to_string(), "45d43e401ab84026");
     assert_eq!(profile.engine_version().len(), 24);
 }
 
@@ -125,7 +121,7 @@ fn what_this_build_does_not_do_is_refused_in_words() {
         ProfileError::Abi { found: 2, .. }
     ));
     assert!(matches!(
-        refused(&|profile| profile.engine.metering.fuel = false),
+        refused(&|profile| profile.engine.metering.pass = 0),
         ProfileError::Engine { .. }
     ));
     assert!(matches!(

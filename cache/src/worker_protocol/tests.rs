@@ -55,6 +55,7 @@ fn compiled() -> CompileResponse {
                 rewind: Rewind::Refused {
                     reason: "it is made up".to_owned(),
                 },
+                meter: None,
                 stack_depth: None,
             },
             compile_micros: 7,

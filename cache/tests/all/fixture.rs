@@ -104,6 +104,7 @@ impl Example {
                 rewind: Rewind::Refused {
                     reason: "it is made up".to_owned(),
                 },
+                meter: None,
                 stack_depth: None,
             },
             compile_micros: 3,

@@ -54,8 +54,6 @@ fn one_engine_loads_and_runs_the_artifacts_of_every_candidate() {
     for profile in Profile::candidates() {
         let module = load(&engine, &precompile(&profile)).expect("a candidate loads");
         let mut store = Store::new(&engine, ());
-        store.set_fuel(10_000).expect("fuel is on");
-        store.set_epoch_deadline(1);
         let instance = Instance::new(&mut store, &module, &[]).expect("it has no imports");
         let sum = instance
             .get_typed_func::<(i32, i32), i32>(&mut store, "sum")
@@ -108,8 +106,6 @@ fn artifacts_load_from_the_cache_and_from_memory() {
 /// What the module says that 40 and 2 are.
 fn sum(engine: &Engine, module: &Module) -> i32 {
     let mut store = Store::new(engine, ());
-    store.set_fuel(10_000).expect("fuel is on");
-    store.set_epoch_deadline(1);
     let instance = Instance::new(&mut store, module, &[]).expect("it has no imports");
     let sum = instance
         .get_typed_func::<(i32, i32), i32>(&mut store, "sum")
@@ -159,8 +155,8 @@ fn a_setting_that_differs_is_refused() {
     let artifact = precompile(&Profile::native());
     assert!(load(&lean(|_| {}), &artifact).is_ok());
     let changes: [fn(&mut Config); 6] = [
-        |config| _ = config.consume_fuel(false),
-        |config| _ = config.epoch_interruption(false),
+        |config| _ = config.consume_fuel(true),
+        |config| _ = config.epoch_interruption(true),
         |config| _ = config.memory_guard_size(64 << 20),
         |config| _ = config.memory_may_move(true),
         |config| _ = config.wasm_simd(false),

@@ -309,6 +309,7 @@ impl<'a> Sections<'a> {
             initialize: self.export(ferrite_wasm_abi::INITIALIZE_EXPORT).is_some(),
             start: self.start,
             rewind,
+            meter: None,
             stack_depth: None,
             name: self.name,
         }

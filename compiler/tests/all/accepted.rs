@@ -38,6 +38,7 @@ fn describe(info: &ModuleInfo) -> String {
         initialize,
         start,
         rewind,
+        meter: _,
         stack_depth,
     } = info;
     assert!(stack_depth.is_none(), "nobody asked to count");

@@ -7,6 +7,7 @@ mod depth;
 mod depth_generated;
 mod deterministic;
 mod golden;
+mod meter;
 mod preinit;
 mod refused;
 mod rewrite;

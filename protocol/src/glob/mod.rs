@@ -10,7 +10,7 @@ mod covers;
 /// A checked pattern, ready to be matched many times.
 ///
 /// ```
-/// use crate::glob::Glob;
+/// use ferrite_protocol::glob::Glob;
 /// let glob = Glob::parse(b"user:[0-9]*")?;
 /// assert!(glob.matches(b"user:42"));
 /// assert!(!glob.matches(b"user:x"));

@@ -15,9 +15,9 @@ use ferrite_cache::worker_protocol::{
     CompileRequest, CompileResponse, ResponseLimits, read_response, write_request,
 };
 
-use crate::chain::chain;
 use crate::error::{CallError, Code};
-use crate::policy::quantity::Span;
+use crate::policy::quantity::HumanDuration;
+use ferrite_protocol::error_chain::ErrorChain;
 
 /// The compiler's program, which has the worker in it.
 const PROGRAM: &str = "ferrite-wasmc";
@@ -77,7 +77,7 @@ pub enum WorkerError {
     #[error("compiling was ended after {limit}; precompile the module with ferrite-wasmc compile")]
     Timeout {
         /// The limit.
-        limit: Span,
+        limit: HumanDuration,
     },
     /// It died, or said something that is no answer.
     #[error("the compiler failed ({how}): {said}")]
@@ -255,14 +255,18 @@ fn converse(
     match answer {
         Ok(answer) => Ok(answer),
         Err(_) if timed_out => Err(WorkerError::Timeout {
-            limit: Span(options.time_max),
+            limit: HumanDuration(options.time_max),
         }),
         Err(error) => {
             let how = child
                 .0
                 .wait()
                 .map_or_else(|error| error.to_string(), |status| status.to_string());
-            let said = if said.is_empty() { chain(&error) } else { said };
+            let said = if said.is_empty() {
+                ErrorChain(&error).to_string()
+            } else {
+                said
+            };
             Err(failed(&how, &said))
         }
     }

@@ -4,11 +4,11 @@ use std::io::Read;
 
 use ferrite_cache::bundle::{BundleContents, TrustedBundle};
 
-use super::{Acquire, Acquired, Depth};
+use super::{ArtifactProvider, Depth, ProvidedArtifact};
 use crate::artifact::signed_bundle::refused;
 use crate::error::{CallError, Code};
 
-impl Acquire {
+impl ArtifactProvider {
     /// The artifact for a bundle: the cache's if it has one that suits this machine at least as
     /// well, else the bundle's best, else its source compiled here.
     ///
@@ -18,11 +18,11 @@ impl Acquire {
     ///
     /// `BADSIG` for a member that is not the one that was signed; `NOARTIFACT`, with the profiles
     /// there are and the one that is needed, where nothing suits and nothing can be compiled.
-    pub(crate) fn acquire_bundle<R: Read>(
+    pub(crate) fn provide_bundle<R: Read>(
         &self,
         bundle: TrustedBundle<R>,
         depth: Depth,
-    ) -> Result<Acquired, CallError> {
+    ) -> Result<ProvidedArtifact, CallError> {
         let profiles: Vec<_> = bundle
             .manifest()
             .artifacts
@@ -67,7 +67,7 @@ impl Acquire {
         }
         if let Some((manifest, artifact)) = artifacts.into_iter().next() {
             let artifact = self.publish(manifest, &source, &artifact)?;
-            return Ok(Acquired {
+            return Ok(ProvidedArtifact {
                 artifact,
                 from_cache: false,
             });
@@ -98,7 +98,7 @@ impl Acquire {
         if let Some(cache) = &self.cache
             && let Err(error) = cache.put_source(source)
         {
-            self.warn("cannot be written", &crate::chain::chain(&error));
+            self.warn("cannot be written", &error);
         }
     }
 }

@@ -9,6 +9,7 @@ mod stack_depth_need;
 mod tests;
 pub mod trust;
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -25,9 +26,9 @@ use crate::artifact::compile_worker::WorkerOptions;
 use crate::artifact::signed_bundle::unsigned;
 use crate::artifact::source::Source;
 use crate::artifact::trust::TrustOptions;
-use crate::chain::chain;
 use crate::error::{CallError, Code};
-use crate::metrics::compile_stats::AcquireStats;
+use crate::metrics::compile_stats::CompileStats;
+use ferrite_protocol::error_chain::ErrorChain;
 
 /// Compilations that run at once; each takes as many threads as there are.
 const COMPILING_MAX: usize = 2;
@@ -37,7 +38,7 @@ const COMPILING_MAX: usize = 2;
 const AT_ONCE_BYTES_MAX: u64 = 1 << 20;
 
 /// The way from a source to a verified artifact. Every method blocks.
-pub struct Acquire {
+pub struct ArtifactProvider {
     cache: Option<Cache>,
     worker: WorkerOptions,
     trust: TrustOptions,
@@ -45,21 +46,21 @@ pub struct Acquire {
     candidates: Vec<Profile>,
     /// The same, for code that counts how deep its calls nest.
     counting: Vec<Profile>,
-    compiling: Turns,
+    compile_slots: CompileSlots,
     warned: AtomicBool,
-    stats: AcquireStats,
+    stats: CompileStats,
 }
 
 /// An artifact, and where it came from.
 #[derive(Debug)]
-pub struct Acquired {
+pub struct ProvidedArtifact {
     /// The artifact.
     pub artifact: VerifiedArtifact,
     /// Whether it was in the cache, so that nothing was compiled.
     pub from_cache: bool,
 }
 
-impl Acquired {
+impl ProvidedArtifact {
     /// Whether there is more in the cache than before this was loaded from `source`.
     #[must_use]
     pub(crate) const fn may_have_grown(&self, source: &Source<'_>) -> bool {
@@ -68,7 +69,7 @@ impl Acquired {
     }
 }
 
-impl Acquire {
+impl ArtifactProvider {
     /// Without a cache, everything that is loaded is compiled, and nothing survives the process.
     #[must_use]
     pub fn new(cache: Option<Cache>, worker: WorkerOptions, trust: TrustOptions) -> Self {
@@ -85,9 +86,9 @@ impl Acquire {
                 .map(|profile| profile.clone().with_stack_depth(true))
                 .collect(),
             candidates,
-            compiling: Turns::new(COMPILING_MAX),
+            compile_slots: CompileSlots::new(COMPILING_MAX),
             warned: AtomicBool::new(false),
-            stats: AcquireStats::default(),
+            stats: CompileStats::default(),
         }
     }
 
@@ -99,7 +100,7 @@ impl Acquire {
 
     /// How often code was compiled or found.
     #[must_use]
-    pub const fn stats(&self) -> &AcquireStats {
+    pub const fn stats(&self) -> &CompileStats {
         &self.stats
     }
 
@@ -110,7 +111,11 @@ impl Acquire {
     /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
     /// cannot be compiled here; `BADSIG` for what nobody signed, where only what is signed is
     /// loaded; the compiler's own refusals.
-    pub fn acquire(&self, source: &Source<'_>, depth: Depth) -> Result<Acquired, CallError> {
+    pub fn provide(
+        &self,
+        source: &Source<'_>,
+        depth: Depth,
+    ) -> Result<ProvidedArtifact, CallError> {
         let signed_only = self.trust.require_signed;
         match source {
             Source::Cached(digest) if signed_only => self.signed_by_digest(digest, depth),
@@ -136,13 +141,13 @@ impl Acquire {
     ///
     /// # Errors
     ///
-    /// As [`Acquire::acquire`]; `BADSIG` where the key has been revoked since.
-    pub fn acquire_remembered(
+    /// As [`ArtifactProvider::provide`]; `BADSIG` where the key has been revoked since.
+    pub fn provide_registered(
         &self,
         digest: &Digest,
         key: Option<KeyId>,
         depth: Depth,
-    ) -> Result<Acquired, CallError> {
+    ) -> Result<ProvidedArtifact, CallError> {
         match key {
             Some(key) if self.trust.trust.revoked.contains(&key) => Err(CallError::new(
                 Code::BadSignature,
@@ -157,12 +162,12 @@ impl Acquire {
 
     /// The same, if it is soon done: code for the best that this machine can run, in the cache and in
     /// memory, of no more than a megabyte. `None` says nothing, not even that it may not be used.
-    pub(crate) fn remembered_at_once(
+    pub(crate) fn provide_cached(
         &self,
         digest: &Digest,
         key: Option<KeyId>,
         depth: Depth,
-    ) -> Option<Acquired> {
+    ) -> Option<ProvidedArtifact> {
         let revoked = |key| self.trust.trust.revoked.contains(&key);
         if key.is_some_and(revoked) || (key.is_none() && self.trust.require_signed) {
             return None;
@@ -174,17 +179,21 @@ impl Acquire {
             return None;
         }
         self.stats.count_found();
-        Some(Acquired {
+        Some(ProvidedArtifact {
             artifact,
             from_cache: true,
         })
     }
 
     /// Code in the cache that came in a bundle of a key that is still trusted.
-    fn signed_by_digest(&self, digest: &Digest, depth: Depth) -> Result<Acquired, CallError> {
+    fn signed_by_digest(
+        &self,
+        digest: &Digest,
+        depth: Depth,
+    ) -> Result<ProvidedArtifact, CallError> {
         let found = self.lookup_among(digest, self.candidates(depth));
         let found = found.or_else(|| self.lookup_instead(digest, depth));
-        let signed = |found: &Acquired| {
+        let signed = |found: &ProvidedArtifact| {
             let key = found.artifact.manifest().signed_by;
             key.is_some_and(|key| self.trust.trust.accepts(key).is_ok())
         };
@@ -208,8 +217,8 @@ impl Acquire {
         &self,
         digest: &Digest,
         depth: Depth,
-        make: impl FnOnce() -> Result<Acquired, CallError>,
-    ) -> Result<Acquired, CallError> {
+        make: impl FnOnce() -> Result<ProvidedArtifact, CallError>,
+    ) -> Result<ProvidedArtifact, CallError> {
         if let Some(found) = self.lookup_among(digest, self.candidates(depth)) {
             return Ok(found);
         }
@@ -222,7 +231,7 @@ impl Acquire {
     }
 
     /// Code that counts how deep its calls nest, for a function that does without: it is slower.
-    fn lookup_instead(&self, digest: &Digest, depth: Depth) -> Option<Acquired> {
+    fn lookup_instead(&self, digest: &Digest, depth: Depth) -> Option<ProvidedArtifact> {
         match depth {
             Depth::Free => self.lookup_among(digest, &self.counting),
             Depth::Counted => None,
@@ -234,7 +243,7 @@ impl Acquire {
         digest: &Digest,
         signed_by: Option<KeyId>,
         depth: Depth,
-    ) -> Result<Acquired, CallError> {
+    ) -> Result<ProvidedArtifact, CallError> {
         let Some(cache) = &self.cache else {
             return Err(CallError::new(
                 Code::NoArtifact,
@@ -245,7 +254,7 @@ impl Acquire {
         };
         self.found_or(digest, depth, || {
             let source = cache.source(digest).unwrap_or_else(|error| {
-                self.warn("cannot be read", &chain(&error));
+                self.warn("cannot be read", &error);
                 None
             });
             match source {
@@ -262,7 +271,7 @@ impl Acquire {
     }
 
     /// An artifact in the cache that this machine can run. A disk that fails is a miss.
-    fn lookup_among(&self, digest: &Digest, profiles: &[Profile]) -> Option<Acquired> {
+    fn lookup_among(&self, digest: &Digest, profiles: &[Profile]) -> Option<ProvidedArtifact> {
         let cache = self.cache.as_ref()?;
         for profile in profiles {
             match cache.lookup(digest, profile) {
@@ -274,14 +283,14 @@ impl Acquire {
                         continue;
                     }
                     self.stats.count_found();
-                    return Some(Acquired {
+                    return Some(ProvidedArtifact {
                         artifact,
                         from_cache: true,
                     });
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    self.warn("cannot be read", &chain(&error));
+                    self.warn("cannot be read", &error);
                     return None;
                 }
             }
@@ -296,7 +305,7 @@ impl Acquire {
         };
         match cache.withdraw(digest, profile) {
             Ok(()) => tracing::warn!(source = %digest, reason, "moved code out of the cache"),
-            Err(error) => self.warn("cannot be written", &chain(&error)),
+            Err(error) => self.warn("cannot be written", &error),
         }
     }
 
@@ -308,7 +317,7 @@ impl Acquire {
         source: &[u8],
         signed_by: Option<KeyId>,
         depth: Depth,
-    ) -> Result<Acquired, CallError> {
+    ) -> Result<ProvidedArtifact, CallError> {
         let candidates = self.candidates(depth);
         let profile = &candidates[0];
         let compile = || self.run_worker(digest, source, signed_by, profile);
@@ -330,7 +339,7 @@ impl Acquire {
                 (published, Origin::Compiled)
             }
         };
-        Ok(Acquired {
+        Ok(ProvidedArtifact {
             artifact,
             from_cache: origin == Origin::Cache,
         })
@@ -345,7 +354,7 @@ impl Acquire {
         profile: &Profile,
     ) -> Result<CompiledModule, CallError> {
         let answer = {
-            let _turn = self.compiling.wait();
+            let _slot = self.compile_slots.wait();
             let started = Instant::now();
             let answer = compile_worker::compile(&self.worker, profile, source);
             let done = matches!(answer, Ok(CompileResponse::Compiled { .. }));
@@ -409,15 +418,15 @@ impl Acquire {
             CacheError::Lock(_) => "cannot be locked",
             _ => "cannot be written",
         };
-        self.warn(what, &chain(&error));
+        self.warn(what, &error);
         Ok(())
     }
 
     /// Says once what is wrong with the cache: every later load would only repeat it.
-    fn warn(&self, what: &str, error: &str) {
+    fn warn(&self, what: &str, error: &dyn Error) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                error,
+                error = %ErrorChain(error),
                 "the cache {what}; functions are compiled and kept in memory, and will be compiled again after a restart"
             );
         }
@@ -426,17 +435,17 @@ impl Acquire {
 
 impl From<CacheError> for CallError {
     fn from(error: CacheError) -> Self {
-        Self::new(Code::NoArtifact, chain(&error))
+        Self::new(Code::NoArtifact, ErrorChain(&error).to_string())
     }
 }
 
 /// Lets a few threads work at once and has the others wait.
-struct Turns {
+struct CompileSlots {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
-impl Turns {
+impl CompileSlots {
     const fn new(count: usize) -> Self {
         Self {
             free: Mutex::new(count),
@@ -444,19 +453,19 @@ impl Turns {
         }
     }
 
-    fn wait(&self) -> Turn<'_> {
+    fn wait(&self) -> CompileSlot<'_> {
         let mut free = self.free.lock();
         while *free == 0 {
             self.freed.wait(&mut free);
         }
         *free -= 1;
-        Turn(self)
+        CompileSlot(self)
     }
 }
 
-struct Turn<'a>(&'a Turns);
+struct CompileSlot<'a>(&'a CompileSlots);
 
-impl Drop for Turn<'_> {
+impl Drop for CompileSlot<'_> {
     fn drop(&mut self) {
         *self.0.free.lock() += 1;
         self.0.freed.notify_one();

@@ -10,8 +10,7 @@ use ferrite_cache::bundle::{
 };
 
 use crate::artifact::source::{BundleReader, BundleSource};
-use crate::artifact::trust::now_unix;
-use crate::chain::chain;
+use crate::artifact::trust::{TrustOptions, now_unix};
 use crate::error::{CallError, Code};
 use crate::policy::function_spec::Isolation;
 use crate::policy::limits::LimitSettings;
@@ -19,7 +18,18 @@ use crate::policy::permissions::Permissions;
 use crate::policy::privilege_diff;
 use crate::registry::record::Record;
 use crate::registry::release::Release;
-use crate::service::options::RuntimeOptions;
+use ferrite_protocol::error_chain::ErrorChain;
+
+/// What a server checks a bundle against: its trusted keys, its bounds and its defaults.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BundleTerms<'a> {
+    pub(crate) trust: &'a TrustOptions,
+    pub(crate) bounds: BundleLimits,
+    /// Permissions of a bundle that names none.
+    pub(crate) permissions: &'a Permissions,
+    /// Isolation of a bundle that names none.
+    pub(crate) isolation: Isolation,
+}
 
 /// A bundle whose manifest a trusted key signed, of which no member has been read.
 pub(crate) struct Unpacked<'a> {
@@ -31,17 +41,13 @@ pub(crate) struct Unpacked<'a> {
 pub(crate) fn open<'a>(
     source: &'a BundleSource<'_>,
     name: &[u8],
-    options: &RuntimeOptions,
+    terms: &BundleTerms<'_>,
 ) -> Result<Unpacked<'a>, CallError> {
-    let bounds = BundleLimits {
-        source_bytes_max: options.source.source_bytes_max,
-        artifact_bytes_max: options.worker.artifact_bytes_max,
-    };
     let unchecked =
-        UncheckedBundle::open(source.reader(), bounds).map_err(|error| refused(&error))?;
+        UncheckedBundle::open(source.reader(), terms.bounds).map_err(|error| refused(&error))?;
     let digest = Digest::of(unchecked.manifest_json());
     let bundle = unchecked
-        .trust(&options.trust.trust, now_unix())
+        .trust(&terms.trust.trust, now_unix())
         .map_err(|error| refused(&error))?;
     let manifest = bundle.manifest();
     if manifest.name.as_bytes() != name {
@@ -64,21 +70,21 @@ pub(crate) fn refused(error: &BundleError) -> CallError {
         BundleError::TooLarge { .. } => Code::Limit,
         _ => Code::BadSignature,
     };
-    CallError::new(code, chain(error))
+    CallError::new(code, ErrorChain(error).to_string())
 }
 
 /// What a bundle asks for, in the runtime's own types.
-pub(crate) struct Asked {
+pub(crate) struct RequestedGrant {
     permissions: Permissions,
     limits: LimitSettings,
     isolation: Option<Isolation>,
 }
 
-impl Asked {
+impl RequestedGrant {
     /// What it does not ask for is the server's default.
     pub(crate) fn of(
         manifest: &BundleManifest,
-        options: &RuntimeOptions,
+        terms: &BundleTerms<'_>,
     ) -> Result<Self, CallError> {
         let json = |value: &serde_json::Value| value.to_string().into_bytes();
         let invalid = |error: &dyn std::fmt::Display| {
@@ -89,7 +95,7 @@ impl Asked {
                 Some(value) => {
                     Permissions::from_json(&json(value)).map_err(|error| invalid(&error))?
                 }
-                None => options.permissions.clone(),
+                None => terms.permissions.clone(),
             },
             limits: match &manifest.limits {
                 Some(value) => {
@@ -110,14 +116,14 @@ impl Asked {
         permissions: Option<Permissions>,
         limits: &LimitSettings,
         isolation: Option<Isolation>,
-        options: &RuntimeOptions,
+        terms: &BundleTerms<'_>,
     ) -> Result<(Permissions, LimitSettings, Option<Isolation>), CallError> {
         let record = (
             permissions.unwrap_or_else(|| self.permissions.clone()),
-            privilege_diff::filled(limits, &self.limits),
+            limits.or(&self.limits),
             isolation.or(self.isolation),
         );
-        self.check(&record.0, &record.1, record.2, options)?;
+        self.check(&record.0, &record.1, record.2, terms)?;
         Ok(record)
     }
 
@@ -126,16 +132,11 @@ impl Asked {
     pub(crate) fn narrow(
         &self,
         record: &mut Record,
-        options: &RuntimeOptions,
+        terms: &BundleTerms<'_>,
     ) -> Result<(), CallError> {
-        record.limits = privilege_diff::filled(&record.limits, &self.limits);
+        record.limits = record.limits.or(&self.limits);
         record.isolation = record.isolation.or(self.isolation);
-        self.check(
-            &record.permissions,
-            &record.limits,
-            record.isolation,
-            options,
-        )
+        self.check(&record.permissions, &record.limits, record.isolation, terms)
     }
 
     fn check(
@@ -143,14 +144,14 @@ impl Asked {
         permissions: &Permissions,
         limits: &LimitSettings,
         isolation: Option<Isolation>,
-        options: &RuntimeOptions,
+        terms: &BundleTerms<'_>,
     ) -> Result<(), CallError> {
         let mut wider = privilege_diff::of_permissions(permissions, &self.permissions)
             .map_err(|error| CallError::invalid(error.to_string()))?;
         wider.extend(privilege_diff::of_limits(limits, &self.limits));
         wider.extend(privilege_diff::of_isolation(
-            isolation.unwrap_or(options.isolation),
-            self.isolation.unwrap_or(options.isolation),
+            isolation.unwrap_or(terms.isolation),
+            self.isolation.unwrap_or(terms.isolation),
         ));
         if wider.is_empty() {
             return Ok(());

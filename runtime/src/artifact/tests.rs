@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ferrite_cache::worker_protocol::{CompileResponse, write_response};
 use ferrite_cache::{Cache, CacheOptions, Digest, Manifest, ModuleInfo, Profile, Rewind};
 
-use super::{Acquire, Depth};
+use super::{ArtifactProvider, Depth};
 use crate::artifact::compile_worker::WorkerOptions;
 use crate::artifact::source::Source;
 use crate::artifact::trust::TrustOptions;
@@ -37,6 +37,7 @@ fn manifest() -> Manifest {
             rewind: Rewind::Refused {
                 reason: "it is made up".to_owned(),
             },
+            meter: None,
             stack_depth: None,
         },
         compile_micros: 1,
@@ -75,13 +76,13 @@ impl Scene {
             .map_or(0, |runs| runs.lines().count())
     }
 
-    fn acquire(&self, cached: bool) -> Acquire {
+    fn provide(&self, cached: bool) -> ArtifactProvider {
         let options = CacheOptions {
             root: self.folder.path().join("cache"),
             size_bytes_max: 1 << 20,
         };
         let cache = cached.then(|| Cache::open(options).expect("the folder is ours"));
-        Acquire::new(
+        ArtifactProvider::new(
             cache,
             WorkerOptions {
                 program: Some(self.worker()),
@@ -95,10 +96,10 @@ impl Scene {
 #[test]
 fn what_was_compiled_once_is_found_by_its_bytes_and_its_digest() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let acquire = scene.acquire(true);
+    let provide = scene.provide(true);
     let digest = Digest::of(WASM);
-    let missing = acquire
-        .acquire(&Source::Cached(digest), Depth::Free)
+    let missing = provide
+        .provide(&Source::Cached(digest), Depth::Free)
         .expect_err("not there");
     let root = scene.folder.path().join("cache");
     assert_eq!(
@@ -110,12 +111,12 @@ fn what_was_compiled_once_is_found_by_its_bytes_and_its_digest() -> std::io::Res
     );
 
     let wasm = Source::Wasm(Cow::Borrowed(WASM));
-    let compiled = acquire
-        .acquire(&wasm, Depth::Free)
+    let compiled = provide
+        .provide(&wasm, Depth::Free)
         .expect("the worker answers");
     assert!(!compiled.from_cache);
     for source in [&wasm, &Source::Cached(digest)] {
-        let found = acquire.acquire(source, Depth::Free).expect("it is there");
+        let found = provide.provide(source, Depth::Free).expect("it is there");
         assert!(found.from_cache);
         assert_eq!(found.artifact.manifest(), compiled.artifact.manifest());
     }
@@ -127,8 +128,8 @@ fn what_was_compiled_once_is_found_by_its_bytes_and_its_digest() -> std::io::Res
             .join(Profile::native().fingerprint().to_string()),
     )?;
     let again = scene
-        .acquire(true)
-        .acquire(&Source::Cached(digest), Depth::Free)
+        .provide(true)
+        .provide(&Source::Cached(digest), Depth::Free)
         .expect("the source stays");
     assert!(!again.from_cache);
     assert_eq!(scene.runs(), 2);
@@ -138,14 +139,14 @@ fn what_was_compiled_once_is_found_by_its_bytes_and_its_digest() -> std::io::Res
 #[test]
 fn text_is_named_by_what_it_stands_for() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let acquire = scene.acquire(true);
+    let provide = scene.provide(true);
     let text = Source::Text(Cow::Borrowed(b"(module)"));
-    let compiled = acquire
-        .acquire(&text, Depth::Free)
+    let compiled = provide
+        .provide(&text, Depth::Free)
         .expect("the worker answers");
     assert_eq!(compiled.artifact.manifest().source, Digest::of(WASM));
-    let found = acquire
-        .acquire(&Source::Cached(Digest::of(WASM)), Depth::Free)
+    let found = provide
+        .provide(&Source::Cached(Digest::of(WASM)), Depth::Free)
         .expect("it is there");
     assert!(found.from_cache);
     Ok(())
@@ -154,17 +155,17 @@ fn text_is_named_by_what_it_stands_for() -> std::io::Result<()> {
 #[test]
 fn without_a_cache_everything_is_in_memory() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let acquire = scene.acquire(false);
+    let provide = scene.provide(false);
     let wasm = Source::Wasm(Cow::Borrowed(WASM));
     for runs in 1..3 {
-        let compiled = acquire
-            .acquire(&wasm, Depth::Free)
+        let compiled = provide
+            .provide(&wasm, Depth::Free)
             .expect("the worker answers");
         assert!(!compiled.from_cache);
         assert_eq!(scene.runs(), runs);
     }
-    let error = acquire
-        .acquire(&Source::Cached(Digest::of(WASM)), Depth::Free)
+    let error = provide
+        .provide(&Source::Cached(Digest::of(WASM)), Depth::Free)
         .expect_err("no cache");
     assert!(
         error
@@ -177,10 +178,10 @@ fn without_a_cache_everything_is_in_memory() -> std::io::Result<()> {
 #[test]
 fn an_answer_for_something_else_is_refused() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let acquire = scene.acquire(true);
+    let provide = scene.provide(true);
     let other = Source::Wasm(Cow::Borrowed(b"\0asm\x01\0\0\0\0\x01\0"));
-    let error = acquire
-        .acquire(&other, Depth::Free)
+    let error = provide
+        .provide(&other, Depth::Free)
         .expect_err("another module");
     assert_eq!(
         error.to_string(),
@@ -192,13 +193,13 @@ fn an_answer_for_something_else_is_refused() -> std::io::Result<()> {
 #[test]
 fn many_who_ask_at_once_compile_once() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let acquire = scene.acquire(true);
+    let provide = scene.provide(true);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 let wasm = Source::Wasm(Cow::Borrowed(WASM));
-                acquire
-                    .acquire(&wasm, Depth::Free)
+                provide
+                    .provide(&wasm, Depth::Free)
                     .expect("the worker answers");
             });
         }

@@ -19,11 +19,15 @@ pub(crate) struct GuestLog {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     last_error: String,
+    /// Whether lines are written at once, or when the call is over.
+    at_once: bool,
+    /// Lines of the present try that are not written yet: one that is run again leaves no trace.
+    lines: Vec<(Level, String)>,
 }
 
 /// One of the two streams that a guest may write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
+pub(crate) enum GuestStream {
     /// Standard output: each line is logged at level info.
     Out,
     /// Standard error: each line is logged as a warning.
@@ -38,6 +42,20 @@ impl GuestLog {
         self.stdout.clear();
         self.stderr.clear();
         self.last_error.clear();
+        self.lines.clear();
+    }
+
+    /// Chooses when lines are written: at once, or when the call is over, so that
+    /// [`GuestLog::forget`] can take them back.
+    pub(crate) fn write_at_once(&mut self, at_once: bool) {
+        self.at_once = at_once;
+    }
+
+    /// Forgets what the present try has logged and not written.
+    pub(crate) fn forget(&mut self) {
+        self.stdout.clear();
+        self.stderr.clear();
+        self.lines.clear();
     }
 
     /// The last line that the call logged as an error. Guests log there what they panic about.
@@ -60,7 +78,11 @@ impl GuestLog {
                 self.last_error.clear();
                 self.last_error.push_str(&shown[..end]);
             }
-            emit(function, level, &shown);
+            if self.at_once {
+                emit(function, level, &shown);
+            } else {
+                self.lines.push((level, shown.into_owned()));
+            }
         }
         if shown.len() < text.len() {
             self.cut = true;
@@ -69,7 +91,7 @@ impl GuestLog {
     }
 
     /// Writes to a stream; every line that it completes goes to the log.
-    pub(crate) fn write(&mut self, function: &str, stream: Stream, mut bytes: &[u8]) {
+    pub(crate) fn write(&mut self, function: &str, stream: GuestStream, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.cut {
             let room = LINE_BYTES_MAX - self.pending(stream).len();
             let window = &bytes[..bytes.len().min(room)];
@@ -85,24 +107,27 @@ impl GuestLog {
 
     /// Writes the unfinished lines when the call is over.
     pub(crate) fn end(&mut self, function: &str) {
-        for stream in [Stream::Out, Stream::Err] {
+        for stream in [GuestStream::Out, GuestStream::Err] {
             if !self.pending(stream).is_empty() {
                 self.flush(function, stream);
             }
         }
-    }
-
-    fn pending(&mut self, stream: Stream) -> &mut Vec<u8> {
-        match stream {
-            Stream::Out => &mut self.stdout,
-            Stream::Err => &mut self.stderr,
+        for (level, text) in self.lines.drain(..) {
+            emit(function, level, &text);
         }
     }
 
-    fn flush(&mut self, function: &str, stream: Stream) {
+    fn pending(&mut self, stream: GuestStream) -> &mut Vec<u8> {
+        match stream {
+            GuestStream::Out => &mut self.stdout,
+            GuestStream::Err => &mut self.stderr,
+        }
+    }
+
+    fn flush(&mut self, function: &str, stream: GuestStream) {
         let level = match stream {
-            Stream::Out => Level::INFO,
-            Stream::Err => Level::WARN,
+            GuestStream::Out => Level::INFO,
+            GuestStream::Err => Level::WARN,
         };
         let mut line = std::mem::take(self.pending(stream));
         self.line(function, level, &line);

@@ -7,7 +7,7 @@ use crate::call::reply_builder::ReplyError;
 /// Why the host ends a guest. Host functions and the epoch callback return it as the error of the
 /// guest's call, where [`crate::instance::trap`] finds it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Stop {
+pub(crate) enum HostTrap {
     /// The call took longer than it may.
     #[error("the call took longer than it may")]
     Timeout {
@@ -16,6 +16,9 @@ pub(crate) enum Stop {
         /// How long it took so far.
         elapsed: Duration,
     },
+    /// The call has to be run on a stack of its own; nobody but the executor sees this.
+    #[error("the call goes on for longer than a slice, or waits")]
+    NeedsFiber,
     /// Somebody ended the call.
     #[error("the call was killed")]
     Killed,

@@ -5,14 +5,14 @@
 /// The copy is what lets a request borrow from its connection's read buffer although a guest's
 /// store must own everything it holds.
 #[derive(Debug, Default)]
-pub(crate) struct Input {
+pub(crate) struct CallInput {
     bytes: Vec<u8>,
     /// Where each key ends, then where each argument ends.
     ends: Vec<usize>,
     keys: usize,
 }
 
-impl Input {
+impl CallInput {
     /// Replaces the input.
     pub(crate) fn set(&mut self, keys: &[&[u8]], args: &[&[u8]]) {
         self.bytes.clear();
@@ -80,11 +80,11 @@ impl Input {
 
 #[cfg(test)]
 mod tests {
-    use super::Input;
+    use super::CallInput;
 
     #[test]
     fn keys_and_arguments_are_found_by_index() {
-        let mut input = Input::default();
+        let mut input = CallInput::default();
         input.set(&[b"k", b""], &[b"", b"arg"]);
         assert_eq!((input.key_count(), input.arg_count()), (2, 2));
         assert_eq!(input.key(0), Some(&b"k"[..]));

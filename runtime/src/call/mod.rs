@@ -1,6 +1,7 @@
 //! One call: its request, its state while the guest runs, and its reply.
 
 pub(crate) mod data_access;
+pub(crate) mod fuel_account;
 pub(crate) mod guest_log;
 pub(crate) mod host_trap;
 pub(crate) mod input;

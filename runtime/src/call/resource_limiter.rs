@@ -4,7 +4,7 @@ use wasmtime::ResourceLimiter;
 
 /// What a guest was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum LimitHit {
     /// A larger memory.
     Memory {
         /// The size it may have, in bytes.
@@ -26,23 +26,27 @@ pub(crate) enum Refusal {
     },
 }
 
+/// How the table that metering adds to every module is made: of one element, for good. Tables like
+/// it are not counted.
+const METER_TABLE: (usize, usize, Option<usize>) = (0, 1, Some(1));
+
 /// The limits of one instance's memory and tables.
 ///
 /// Growth past a limit answers -1 to the guest, as WebAssembly has it. Most guests trap then, in
 /// a way that says nothing about memory, so the refusal is remembered for the error.
 #[derive(Clone, Debug)]
-pub(crate) struct Limiter {
+pub(crate) struct GuestLimiter {
     memory_bytes_max: u64,
     /// What the memory has from the start, which may be more: the guest does not see all of it.
     memory_bytes_start: u64,
     table_elements_max: u64,
-    refused: Option<Refusal>,
+    refused: Option<LimitHit>,
     memory_bytes: u64,
     /// Of all tables together.
     table_elements: u64,
 }
 
-impl Limiter {
+impl GuestLimiter {
     /// Limits for a new instance, whose memory has `memory_bytes_start` before any growth.
     #[must_use]
     pub(crate) fn new(
@@ -62,7 +66,7 @@ impl Limiter {
 
     /// What the guest was last refused in this call.
     #[must_use]
-    pub(crate) fn refused(&self) -> Option<Refusal> {
+    pub(crate) fn refused(&self) -> Option<LimitHit> {
         self.refused
     }
 
@@ -70,7 +74,7 @@ impl Limiter {
     pub(crate) fn note_refused(&mut self, wanted_bytes: u64) {
         // The module's own maximum is no limit of ours.
         if wanted_bytes > self.memory_bytes_max {
-            self.refused = Some(Refusal::Memory {
+            self.refused = Some(LimitHit::Memory {
                 limit_bytes: self.memory_bytes_max,
                 wanted_bytes,
             });
@@ -79,7 +83,7 @@ impl Limiter {
 
     /// Notes that the guest was refused a call that would nest deeper than `limit`.
     pub(crate) fn note_too_deep(&mut self, limit: u32) {
-        self.refused = Some(Refusal::Depth { limit });
+        self.refused = Some(LimitHit::Depth { limit });
     }
 
     /// Bytes of linear memory that the instance has. Memories never shrink, so this is also the
@@ -102,7 +106,7 @@ impl Limiter {
     }
 }
 
-impl ResourceLimiter for Limiter {
+impl ResourceLimiter for GuestLimiter {
     fn memory_growing(
         &mut self,
         _current: usize,
@@ -127,10 +131,13 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if (current, desired, maximum) == METER_TABLE {
+            return Ok(true);
+        }
         let others = self.table_elements.saturating_sub(current as u64);
         let wanted_elements = others.saturating_add(desired as u64);
         if wanted_elements > self.table_elements_max {
-            self.refused = Some(Refusal::Table {
+            self.refused = Some(LimitHit::Table {
                 limit_elements: self.table_elements_max,
                 wanted_elements,
             });
@@ -156,11 +163,11 @@ impl ResourceLimiter for Limiter {
 mod tests {
     use wasmtime::ResourceLimiter as _;
 
-    use super::{Limiter, Refusal};
+    use super::{GuestLimiter, LimitHit};
 
     #[test]
     fn what_a_memory_starts_with_is_not_refused() {
-        let mut limiter = Limiter::new(1 << 16, 3 << 16, 10);
+        let mut limiter = GuestLimiter::new(1 << 16, 3 << 16, 10);
         assert!(limiter.memory_growing(0, 3 << 16, None).expect("an answer"));
         assert!(!limiter.memory_growing(0, 4 << 16, None).expect("an answer"));
         limiter.begin_call();
@@ -172,7 +179,7 @@ mod tests {
 
     #[test]
     fn growth_past_a_limit_is_refused_and_remembered() {
-        let mut limiter = Limiter::new(1 << 16, 0, 10);
+        let mut limiter = GuestLimiter::new(1 << 16, 0, 10);
         assert!(limiter.memory_growing(0, 1 << 16, None).expect("an answer"));
         assert_eq!(limiter.refused(), None);
         assert!(
@@ -182,7 +189,7 @@ mod tests {
         );
         assert_eq!(
             limiter.refused(),
-            Some(Refusal::Memory {
+            Some(LimitHit::Memory {
                 limit_bytes: 1 << 16,
                 wanted_bytes: 1 << 17
             })
@@ -193,6 +200,6 @@ mod tests {
         assert!(!limiter.table_growing(10, 11, None).expect("an answer"));
         // A second table shares the limit with the first.
         assert!(!limiter.table_growing(0, 1, None).expect("an answer"));
-        assert!(matches!(limiter.refused(), Some(Refusal::Table { .. })));
+        assert!(matches!(limiter.refused(), Some(LimitHit::Table { .. })));
     }
 }

@@ -1,23 +1,25 @@
 //! Everything that belongs to one call while it runs; it lives in the instance's store.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use wasmtime::{Memory, UpdateDeadline};
+use wasmtime::Memory;
 
-use crate::call::data_access::Data;
+use crate::call::data_access::DataAccess;
+use crate::call::fuel_account::FuelAccount;
 use crate::call::guest_log::GuestLog;
-use crate::call::host_trap::Stop;
-use crate::call::input::Input;
-use crate::call::overflow::LongResult;
+use crate::call::host_trap::HostTrap;
+use crate::call::input::CallInput;
+use crate::call::overflow::Overflow;
 use crate::call::reply_builder::ReplyBuilder;
-use crate::call::resource_limiter::Limiter;
+use crate::call::resource_limiter::GuestLimiter;
 use crate::metrics::host_calls::HostCalls;
 use crate::policy::function_spec::FunctionSpec;
-use crate::scheduling::cancellation::{CallHandle, Slot};
+use crate::scheduling::cancellation::{CallHandle, CallSlot};
 use crate::scheduling::epoch_ticker::{Alarm, Moment, TICK, wake_at};
-use crate::scheduling::give_way::give_way;
+use crate::scheduling::wait::yield_thread;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
@@ -42,13 +44,13 @@ pub(crate) struct CallState<K: Keyspace> {
     /// What the function may do and use.
     pub(crate) spec: Arc<FunctionSpec>,
     /// The way to the data.
-    pub(crate) data: Data<K>,
+    pub(crate) data: DataAccess<K>,
     /// Keys and arguments.
-    pub(crate) input: Input,
+    pub(crate) input: CallInput,
     /// The reply so far.
     pub(crate) reply: ReplyBuilder,
     /// What `take` reads from.
-    pub(crate) long: LongResult,
+    pub(crate) overflow: Overflow,
     /// Finds the arguments of commands that the guest runs.
     pub(crate) arguments: RequestScanner,
     /// Where those commands write their replies.
@@ -56,20 +58,22 @@ pub(crate) struct CallState<K: Keyspace> {
     /// What the guest logs.
     pub(crate) log: GuestLog,
     /// The instance's memory and table limits.
-    pub(crate) limiter: Limiter,
+    pub(crate) limiter: GuestLimiter,
     /// The exported memory, once the instance exists.
     pub(crate) memory: Option<Memory>,
     /// The host calls of this call, counted only where somebody asked for them.
     pub(crate) host_calls: Option<Box<HostCalls>>,
+    /// What the call may use and has used.
+    pub(crate) fuel: FuelAccount,
     /// The switch that ends the call.
-    pub(crate) slot: Arc<Slot>,
+    pub(crate) slot: Arc<CallSlot>,
     handle: Option<CallHandle>,
     started: Moment,
     time_max: Duration,
     /// Wakes the call at its deadline, once it has given way.
     alarm: Option<Alarm>,
-    /// Whether the guest goes on after it has given way, and has not looked yet whether it may.
-    resumed: bool,
+    /// When the guest began to compute, or went on after others had a turn.
+    turn_began: Moment,
 }
 
 /// What a guest's store holds. Boxed, so that the buffers of a call move from one fresh instance
@@ -78,7 +82,7 @@ pub(crate) type StoreData<K> = Box<CallState<K>>;
 
 /// What a call begins with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Beginning<'a> {
+pub(crate) struct CallParams<'a> {
     /// Keys of the call.
     pub(crate) keys: &'a [&'a [u8]],
     /// Arguments of the call.
@@ -99,10 +103,10 @@ pub(crate) struct Beginning<'a> {
     pub(crate) profile: bool,
 }
 
-impl Beginning<'_> {
+impl CallParams<'_> {
     /// What an instance is initialised with that serves no call yet: no keys, no arguments, no
     /// writing.
-    pub(crate) fn of_nothing() -> Self {
+    pub(crate) fn without_input() -> Self {
         Self {
             keys: &[],
             args: &[],
@@ -123,33 +127,34 @@ impl<K: Keyspace> CallState<K> {
     pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>, memory_bytes_start: u64) -> Self {
         let limits = &spec.limits;
         Self {
-            limiter: Limiter::new(
+            limiter: GuestLimiter::new(
                 limits.memory_bytes_max,
                 memory_bytes_start,
                 limits.table_elements_max,
             ),
-            data: Data::new(keyspace, Arc::clone(&spec)),
+            data: DataAccess::new(keyspace, Arc::clone(&spec)),
             spec,
-            input: Input::default(),
+            input: CallInput::default(),
             reply: ReplyBuilder::new(),
-            long: LongResult::default(),
+            overflow: Overflow::default(),
             arguments: RequestScanner::new(ARGUMENT_BOUNDS),
             command_reply: Encoder::new(Protocol::Resp2),
             log: GuestLog::default(),
             memory: None,
             host_calls: None,
-            slot: Slot::new(),
+            fuel: FuelAccount::default(),
+            slot: CallSlot::new(),
             handle: None,
             started: Moment::default(),
             time_max: Duration::MAX,
             alarm: None,
-            resumed: false,
+            turn_began: Moment::default(),
         }
     }
 
     /// Begins a call.
-    pub(crate) fn begin(&mut self, call: &Beginning<'_>) {
-        let Beginning {
+    pub(crate) fn begin(&mut self, call: &CallParams<'_>) {
+        let CallParams {
             keys,
             args,
             database: _,
@@ -163,6 +168,7 @@ impl<K: Keyspace> CallState<K> {
         self.slot.begin(started);
         self.input.set(keys, args);
         self.started = started;
+        self.turn_began = started;
         self.time_max = time_max;
         self.handle = handle.cloned();
         self.host_calls = profile.then(Box::default);
@@ -171,12 +177,12 @@ impl<K: Keyspace> CallState<K> {
     }
 
     /// Begins another try of the same call, after a conflict took the last one's effects.
-    pub(crate) fn begin_try(&mut self, call: &Beginning<'_>) {
+    pub(crate) fn begin_try(&mut self, call: &CallParams<'_>) {
         let limits = &self.spec.limits;
         self.data.begin(call.database, call.read_only);
         self.reply
             .begin(call.protocol, saturate(limits.reply_bytes_max));
-        self.long.begin(saturate(limits.memory_bytes_max));
+        self.overflow.begin(saturate(limits.memory_bytes_max));
         self.limiter.begin_call();
     }
 
@@ -184,14 +190,13 @@ impl<K: Keyspace> CallState<K> {
     pub(crate) fn end(&mut self) {
         self.slot.end();
         self.alarm = None;
-        self.resumed = false;
         self.log.end(&self.spec.name);
         // A transaction that was not committed is rolled back here.
         drop(self.data.take_transaction());
         self.handle = None;
         self.input.shrink_to(KEEP_BYTES);
         self.reply.shrink_to(KEEP_BYTES);
-        self.long.shrink_to(KEEP_BYTES);
+        self.overflow.shrink_to(KEEP_BYTES);
         self.arguments.shrink();
         self.command_reply.clear();
         self.command_reply.shrink_to(KEEP_BYTES);
@@ -200,59 +205,86 @@ impl<K: Keyspace> CallState<K> {
     /// Forgets the instance, so that the buffers may serve another.
     pub(crate) fn leave_instance(&mut self) {
         self.memory = None;
+        self.fuel.detach();
         self.limiter.begin_instance();
     }
 
-    /// The epoch moved while the guest ran, or it goes on after that: ends the call, or lets others
-    /// have a turn, or lets it go on for a tick.
-    pub(crate) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        self.check_stop()?;
-        if std::mem::take(&mut self.resumed) {
-            return Ok(UpdateDeadline::Continue(1));
+    /// How the guest lets others have a turn, if it has had one for a tick.
+    pub(crate) fn turn_of_others(&mut self) -> Option<impl Future<Output = ()> + Send + use<K>> {
+        if Moment::now().since(self.turn_began) < TICK {
+            return None;
         }
-        self.resumed = true;
         let deadline = self.deadline();
         if self.alarm.is_none() {
             let waker = Waker::from(Arc::clone(&self.slot));
             self.alarm = Some(wake_at(deadline, waker));
         }
-        let turn = give_way(
+        Some(yield_thread(
             Arc::clone(&self.slot),
             self.handle.clone(),
             deadline,
             self.data.keyspace().yield_now(),
-        );
-        // Without a tick after it, so that the guest looks at once whether it was ended meanwhile.
-        Ok(UpdateDeadline::YieldCustom(0, Box::pin(turn)))
+        ))
+    }
+
+    /// The guest goes on after others had a turn.
+    pub(crate) fn resume(&mut self) {
+        self.turn_began = Moment::now();
+    }
+
+    /// The way to the data, and what tells meanwhile whether the call shall end.
+    pub(crate) fn data_and_stop(&mut self) -> (&mut DataAccess<K>, StopCheck<'_>) {
+        let stop = StopCheck {
+            slot: &self.slot,
+            handle: self.handle.as_ref(),
+            started: self.started,
+            time_max: self.time_max,
+        };
+        (&mut self.data, stop)
     }
 
     /// When the call is ended.
-    ///
-    /// The beginning is known to a tick; nobody is stopped for the part that is not known.
     fn deadline(&self) -> Moment {
-        self.started.after(self.time_max.saturating_add(TICK))
+        deadline(self.started, self.time_max)
     }
 
     /// Whether the call shall end now.
-    pub(crate) fn check_stop(&self) -> Result<(), Stop> {
-        if self.is_killed() {
-            return Err(Stop::Killed);
+    pub(crate) fn check_stop(&mut self) -> Result<(), HostTrap> {
+        self.data_and_stop().1.check()
+    }
+}
+
+/// Tells whether a call shall end, also while its data is in use.
+#[derive(Clone, Copy)]
+pub(crate) struct StopCheck<'a> {
+    slot: &'a CallSlot,
+    handle: Option<&'a CallHandle>,
+    started: Moment,
+    time_max: Duration,
+}
+
+impl StopCheck<'_> {
+    /// An error where the call was killed or its time is over. Reads the clock.
+    pub(crate) fn check(self) -> Result<(), HostTrap> {
+        if self.slot.is_killed() || self.handle.is_some_and(CallHandle::is_killed) {
+            return Err(HostTrap::Killed);
         }
         let now = Moment::now();
-        if now < self.deadline() {
+        if now < deadline(self.started, self.time_max) {
             return Ok(());
         }
-        Err(Stop::Timeout {
+        Err(HostTrap::Timeout {
             limit: self.time_max,
             elapsed: now.since(self.started),
         })
     }
+}
 
-    /// Whether somebody ended the call.
-    #[must_use]
-    pub(crate) fn is_killed(&self) -> bool {
-        self.slot.is_killed() || self.handle.as_ref().is_some_and(CallHandle::is_killed)
-    }
+/// When a call that began at `started` is ended.
+///
+/// The beginning is known to a tick; nobody is stopped for the part that is not known.
+fn deadline(started: Moment, time_max: Duration) -> Moment {
+    started.after(time_max.saturating_add(TICK))
 }
 
 fn saturate(bytes: u64) -> usize {

@@ -10,7 +10,7 @@ pub(super) static SPEC: Spec = Spec {
     arity: 1,
     flags: &["fast"],
     keys: Keys::None,
-    right: Right::Look,
+    right: Right::Inspect,
     runs: Runs::AtOnce,
     summary: "Lists the commands.",
     syntax: "",

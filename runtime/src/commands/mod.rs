@@ -13,7 +13,7 @@ pub(crate) mod inspect;
 pub(crate) mod manage;
 mod spec;
 
-pub use calls::background::AsyncCall;
+pub use calls::background::BackgroundCall;
 pub use calls::call::Call;
 pub use calls::kill::Kill;
 pub use calls::result::ResultOf;
@@ -163,7 +163,7 @@ pub enum Outcome<K: Keyspace> {
     /// Nothing but to wait for what the receipt proves, if there is one.
     Done(Option<ReceiptOf<K>>),
     /// To run this call in the background.
-    Background(Box<AsyncCall<K>>),
+    Background(Box<BackgroundCall<K>>),
 }
 
 impl<K: Keyspace> Runtime<K> {

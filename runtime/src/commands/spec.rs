@@ -44,7 +44,7 @@ pub enum Right {
     /// To call functions.
     Call,
     /// To look at functions and their figures.
-    Look,
+    Inspect,
     /// To load, change and end functions.
     Manage,
 }

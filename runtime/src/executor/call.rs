@@ -5,20 +5,21 @@ use std::time::{Duration, Instant};
 use ferrite_cache::EntryKind;
 use wasmtime::Val;
 
-use crate::call::host_trap::Stop;
+use crate::call::host_trap::HostTrap;
 use crate::call::request::{
     CallOutcome, CallProfile, CallRequest, LATENCY_SAMPLE_EVERY, OPTIMISTIC_TRIES_MAX, ReceiptOf,
 };
 use crate::call::scalar_values::{self, Values};
-use crate::call::state::{Beginning, CallState};
+use crate::call::state::{CallParams, CallState, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
-use crate::executor::function::{Function, Keeps, Kept};
-use crate::executor::instantiate::First;
-use crate::instance::{Instance, Start, Survives};
+use crate::executor::function::{Function, Retained, Retention};
+use crate::executor::instantiate::{InitialState, NotMade};
+use crate::instance::entry::RunFailure;
+use crate::instance::{Instance, Mode, Reusable, Start};
 use crate::scheduling::epoch_ticker::{self, Moment};
-use crate::scheduling::pool::{Permit, Refused};
-use crate::scheduling::wait::{Wait, unless_stopped, until};
+use crate::scheduling::pool::{EnterError, PermitGuard};
+use crate::scheduling::wait::{WaitError, with_deadline, with_stop_check};
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Transaction};
 use ferrite_protocol::resp::Encoder;
 
@@ -71,7 +72,7 @@ impl<K: Keyspace> Executor<K> {
             function,
             entry,
             args: &args,
-            beginning: Beginning {
+            params: CallParams {
                 keys: request.keys,
                 args: request.args,
                 database: request.database,
@@ -83,14 +84,14 @@ impl<K: Keyspace> Executor<K> {
                 profile: request.profile,
             },
         };
-        let result = run.until_committed(permit.take(), reply, outcome).await;
+        let result = run.run_until_committed(permit.take(), reply, outcome).await;
         outcome.latency = clock.map(|clock| clock.elapsed());
-        let (result, kept) = match result {
-            Ok(kept) => (Ok(()), Some(kept)),
-            Err(Failed { error, kept }) => (Err(error), kept),
+        let (result, retained) = match result {
+            Ok(retained) => (Ok(()), Some(retained)),
+            Err(Failed { error, retained }) => (Err(error), retained),
         };
-        if let Some(kept) = kept {
-            permit.put_back(kept, Moment::coarse());
+        if let Some(retained) = retained {
+            permit.put_back(retained, Moment::coarse());
         }
         result
     }
@@ -102,7 +103,7 @@ impl<K: Keyspace> Executor<K> {
     /// The client's error when its start function or initialiser fails.
     pub async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
         let instances_min = function.pool().options().instances_min;
-        if matches!(function.keeps(), Keeps::Nothing { .. }) {
+        if matches!(function.retention(), Retention::BuffersOnly { .. }) {
             return Ok(());
         }
         for _ in function.usage().idle..instances_min {
@@ -110,28 +111,30 @@ impl<K: Keyspace> Executor<K> {
             let time_max = function.spec().limits.time_max;
             let (permit, started) = enter(function, &request, time_max).await?;
             let mut state = function.new_state(self.keyspace());
-            let beginning = Beginning {
+            let params = CallParams {
                 time_max,
                 started,
-                ..Beginning::of_nothing()
+                ..CallParams::without_input()
             };
-            let mut instance = match function.keeps() {
-                Keeps::Rewound(rewinding) if rewinding.shares() => {
-                    match self.first(function, rewinding, &beginning).await? {
-                        Some(First::Made(instance)) => instance,
-                        Some(First::Shared(pristine)) => {
-                            state.begin(&beginning);
-                            self.rewound(function, rewinding, &pristine, state).await?
+            let mut instance = match function.retention() {
+                Retention::Rewound(rewinding) if rewinding.shares() => {
+                    match self.first(function, rewinding, &params).await? {
+                        Some(InitialState::New(instance)) => instance,
+                        Some(InitialState::Shared(snapshot)) => {
+                            state.begin(&params);
+                            let mode = function.mode(&params);
+                            self.rewound(function, rewinding, &snapshot, state, mode)
+                                .await?
                         }
                         None => return Ok(()),
                     }
                 }
-                Keeps::Rewound(_) | Keeps::Nothing { .. } => return Ok(()),
-                Keeps::Everything => {
-                    state.begin(&beginning);
-                    self.instantiate(function, state, Start::Run)
+                Retention::Rewound(_) | Retention::BuffersOnly { .. } => return Ok(()),
+                Retention::WholeInstance => {
+                    state.begin(&params);
+                    self.instantiate(function, state, Start::Initialize, Mode::Fiber)
                         .await
-                        .map_err(|(error, _)| error)?
+                        .map_err(NotMade::into_error)?
                 }
             };
             instance.state().end();
@@ -139,7 +142,7 @@ impl<K: Keyspace> Executor<K> {
             drop(permit);
             let spare = function
                 .pool()
-                .stock(Kept::Instance(instance), Moment::coarse());
+                .stock(Retained::Instance(instance), Moment::coarse());
             drop(spare);
         }
         Ok(())
@@ -152,118 +155,186 @@ struct Run<'a, K: Keyspace> {
     function: &'a Function<K>,
     entry: usize,
     args: &'a [Val],
-    beginning: Beginning<'a>,
+    params: CallParams<'a>,
+}
+
+/// What came of making an instance for a try.
+enum Made<K: Keyspace> {
+    Instance(Box<Instance<K>>),
+    /// Its initialisation needs a stack of its own; what is left of the try.
+    NeedsFiber(StoreData<K>),
 }
 
 /// A call that failed, and what may serve others nevertheless.
 struct Failed<K: Keyspace> {
     error: CallError,
-    kept: Option<Kept<K>>,
+    retained: Option<Retained<K>>,
 }
 
 impl<K: Keyspace> From<CallError> for Failed<K> {
     fn from(error: CallError) -> Self {
-        Self { error, kept: None }
+        Self {
+            error,
+            retained: None,
+        }
     }
 }
 
 impl<K: Keyspace> Run<'_, K> {
     /// Runs the entry and commits; again where others changed the same keys meanwhile.
-    async fn until_committed(
+    async fn run_until_committed(
         &self,
-        mut kept: Option<Kept<K>>,
+        mut retained: Option<Retained<K>>,
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
-    ) -> Result<Kept<K>, Failed<K>> {
+    ) -> Result<Retained<K>, Failed<K>> {
+        let mut mode = self.function.mode(&self.params);
+        // A try that needed a stack of its own is no try: nobody has seen anything of it.
+        let mut begun = false;
         loop {
-            let again = outcome.tries > 0;
+            let again = begun;
+            begun = true;
             let exclusive = outcome.tries >= OPTIMISTIC_TRIES_MAX;
             outcome.tries += 1;
-            let mut instance = self.instance(kept.take(), again, exclusive).await?;
+            let instance = self
+                .instance(retained.take(), again, exclusive, mode)
+                .await?;
+            let mut instance = match instance {
+                Made::Instance(instance) => instance,
+                Made::NeedsFiber(state) => {
+                    mode = self.begin_on_fiber(outcome);
+                    retained = Some(self.rest_of(state));
+                    continue;
+                }
+            };
             let ran = instance
                 .run(
-                    self.function.prepared(),
+                    self.function.module(),
                     self.entry,
                     self.args,
-                    matches!(self.function.keeps(), Keeps::Everything),
+                    matches!(self.function.retention(), Retention::WholeInstance),
                 )
                 .await;
+            let fuel_before = outcome.fuel;
             outcome.fuel = outcome.fuel.saturating_add(instance.fuel_used());
             let state = instance.state();
             outcome.denied = state.data.take_denied();
-            if let Err((error, survives)) = ran {
+            let ran = match ran {
+                Err(RunFailure::NeedsFiber) => {
+                    outcome.fuel = fuel_before;
+                    mode = self.begin_on_fiber(outcome);
+                    retained = Some(self.rest_of(instance.into_state()));
+                    continue;
+                }
+                Err(RunFailure::Failed(error, reusable)) => Err((error, reusable)),
+                Ok(()) => Ok(()),
+            };
+            self.function.note_length(instance.fuel_used());
+            let state = instance.state();
+            if let Err((error, reusable)) = ran {
                 if state.data.is_lost() && is_of_the_guest(&error) {
-                    kept = Some(match survives {
-                        Survives::Yes => self.keep(instance),
-                        Survives::No => Kept::State(instance.into_state()),
+                    retained = Some(match reusable {
+                        Reusable::Yes => self.keep(instance),
+                        Reusable::No => Retained::Buffers(instance.into_state()),
                     });
                     continue;
                 }
                 state.end();
-                let kept = (survives == Survives::Yes).then(|| self.keep(instance));
-                return Err(Failed { error, kept });
+                let retained = (reusable == Reusable::Yes).then(|| self.keep(instance));
+                return Err(Failed { error, retained });
             }
             match self.commit(&mut instance, reply, outcome) {
                 Ok(()) => {
                     instance.state().end();
                     return Ok(self.keep(instance));
                 }
-                Err(NotCommitted::Conflict) => kept = Some(self.keep(instance)),
+                Err(NotCommitted::Conflict) => retained = Some(self.keep(instance)),
                 Err(NotCommitted::Failed(error)) => {
                     instance.state().end();
-                    let kept = Some(self.keep(instance));
-                    return Err(Failed { error, kept });
+                    let retained = Some(self.keep(instance));
+                    return Err(Failed { error, retained });
                 }
             }
         }
     }
 
+    /// Notes that the call has to be run again on a stack of its own.
+    #[cold]
+    fn begin_on_fiber(&self, outcome: &mut CallOutcome<ReceiptOf<K>>) -> Mode {
+        outcome.tries -= 1;
+        outcome.denied = None;
+        self.function.note_needs_fiber();
+        Mode::Fiber
+    }
+
+    /// What of a try that needed a stack of its own serves the next: its buffers, and not its log.
+    #[cold]
+    fn rest_of(&self, mut state: StoreData<K>) -> Retained<K> {
+        state.log.forget();
+        state.leave_instance();
+        Retained::Buffers(state)
+    }
+
     /// An instance whose call has begun, made of what is kept or from nothing.
     async fn instance(
         &self,
-        kept: Option<Kept<K>>,
+        retained: Option<Retained<K>>,
         again: bool,
         exclusive: bool,
-    ) -> Result<Box<Instance<K>>, CallError> {
-        let mut kept = kept;
+        mode: Mode,
+    ) -> Result<Made<K>, CallError> {
+        let mut retained = match retained {
+            // It runs without a stack of its own, and the call needs one.
+            Some(Retained::Instance(instance))
+                if mode == Mode::Fiber && instance.mode() == Mode::Direct =>
+            {
+                Some(Retained::Buffers(instance.into_state()))
+            }
+            retained => retained,
+        };
         let mut shared = None;
-        if !matches!(kept, Some(Kept::Instance(_)))
-            && let Keeps::Rewound(rewinding) = self.function.keeps()
+        if !matches!(retained, Some(Retained::Instance(_)))
+            && let Retention::Rewound(rewinding) = self.function.retention()
             && rewinding.shares()
         {
-            let first = self
-                .executor
-                .first(self.function, rewinding, &self.beginning);
+            let first = self.executor.first(self.function, rewinding, &self.params);
             match first.await? {
-                Some(First::Made(instance)) => kept = Some(Kept::Instance(instance)),
-                Some(First::Shared(pristine)) => shared = Some((pristine, rewinding)),
+                Some(InitialState::New(instance)) => retained = Some(Retained::Instance(instance)),
+                Some(InitialState::Shared(snapshot)) => shared = Some((snapshot, rewinding)),
                 None => {}
             }
         }
-        match kept {
-            Some(Kept::Instance(mut instance)) => {
-                self.begin(instance.state(), again, exclusive).await?;
+        match retained {
+            Some(Retained::Instance(mut instance)) => {
+                let mode = instance.mode();
+                self.begin(instance.state(), again, exclusive, mode).await?;
                 instance
                     .refuel()
                     .map_err(|error| CallError::new(Code::Trap, error.to_string()))?;
-                Ok(instance)
+                Ok(Made::Instance(instance))
             }
-            kept => {
-                let mut state = match kept {
-                    Some(Kept::State(state)) => state,
+            retained => {
+                let mut state = match retained {
+                    Some(Retained::Buffers(state)) => state,
                     _ => self.function.new_state(self.executor.keyspace()),
                 };
-                self.begin(&mut state, again, exclusive).await?;
-                if let Some((pristine, rewinding)) = shared {
+                self.begin(&mut state, again, exclusive, mode).await?;
+                if let Some((snapshot, rewinding)) = shared {
                     return self
                         .executor
-                        .rewound(self.function, rewinding, &pristine, state)
-                        .await;
+                        .rewound(self.function, rewinding, &snapshot, state, mode)
+                        .await
+                        .map(Made::Instance);
                 }
-                self.executor
-                    .instantiate(self.function, state, Start::Run)
-                    .await
-                    .map_err(|(error, _)| error)
+                let made = self
+                    .executor
+                    .instantiate(self.function, state, Start::Initialize, mode)
+                    .await;
+                match made {
+                    Ok(instance) => Ok(Made::Instance(instance)),
+                    Err(NotMade::NeedsFiber(state)) => Ok(Made::NeedsFiber(state)),
+                    Err(NotMade::Failed(error, _)) => Err(error),
+                }
             }
         }
     }
@@ -273,23 +344,25 @@ impl<K: Keyspace> Run<'_, K> {
         state: &mut CallState<K>,
         again: bool,
         exclusive: bool,
+        mode: Mode,
     ) -> Result<(), CallError> {
         if again {
-            state.begin_try(&self.beginning);
+            state.begin_try(&self.params);
         } else {
-            state.begin(&self.beginning);
+            state.begin(&self.params);
         }
+        state.log.write_at_once(mode == Mode::Fiber);
         if exclusive {
-            let (database, mode) = state.data.scope();
-            let transaction = unless_stopped(
+            let (database, mode) = state.data.transaction_params();
+            let transaction = with_stop_check(
                 self.executor.keyspace().begin_exclusive(database, mode),
                 || state.check_stop(),
             );
             let transaction = transaction.await.map_err(|stop| match stop {
-                Stop::Timeout { limit, elapsed } => CallError::timeout(limit, elapsed),
+                HostTrap::Timeout { limit, elapsed } => CallError::timeout(limit, elapsed),
                 _ => CallError::killed(),
             })?;
-            state.data.adopt(transaction);
+            state.data.set_transaction(transaction);
         }
         Ok(())
     }
@@ -301,8 +374,8 @@ impl<K: Keyspace> Run<'_, K> {
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<(), NotCommitted> {
-        let memory_bytes = if self.beginning.profile {
-            instance.memory_bytes(self.function.prepared())
+        let memory_bytes = if self.params.profile {
+            instance.memory_bytes(self.function.module())
         } else {
             0
         };
@@ -316,7 +389,7 @@ impl<K: Keyspace> Run<'_, K> {
             .finish()
             .map_err(|problem| NotCommitted::Failed(CallError::invalid(problem.to_string())))?;
         let transaction = state.data.take_transaction();
-        if self.beginning.profile {
+        if self.params.profile {
             // Dropped, and with it everything that the call wrote.
             drop(transaction);
             outcome.profile = Some(Box::new(CallProfile {
@@ -340,16 +413,20 @@ impl<K: Keyspace> Run<'_, K> {
     }
 
     /// What of an instance may serve the next call.
-    fn keep(&self, mut instance: Box<Instance<K>>) -> Kept<K> {
-        let whole = match self.function.keeps() {
-            Keeps::Everything => true,
-            Keeps::Nothing { .. } => false,
-            Keeps::Rewound(rewinding) => instance.rewind(rewinding),
+    fn keep(&self, mut instance: Box<Instance<K>>) -> Retained<K> {
+        let whole = match self.function.retention() {
+            Retention::WholeInstance => true,
+            Retention::BuffersOnly { .. } => false,
+            // One with a stack of its own is kept for functions that need it as a rule.
+            Retention::Rewound(rewinding) => {
+                (instance.mode() == Mode::Direct || self.function.needs_fiber())
+                    && instance.rewind(rewinding)
+            }
         };
         if whole {
-            Kept::Instance(instance)
+            Retained::Instance(instance)
         } else {
-            Kept::State(instance.into_state())
+            Retained::Buffers(instance.into_state())
         }
     }
 }
@@ -374,7 +451,7 @@ async fn enter<'f, K: Keyspace>(
     function: &'f Function<K>,
     request: &CallRequest<'_>,
     time_max: Duration,
-) -> Result<(Permit<'f, Kept<K>>, Moment), CallError> {
+) -> Result<(PermitGuard<'f, Retained<K>>, Moment), CallError> {
     let pool = function.pool();
     if let Some(permit) = pool.try_enter() {
         // After the pool has counted the call; see `ticker`.
@@ -382,13 +459,13 @@ async fn enter<'f, K: Keyspace>(
         return Ok((permit, Moment::coarse()));
     }
     let started = Moment::now();
-    let entered = until(pool.enter(), started.after(time_max), request.handle).await;
+    let entered = with_deadline(pool.enter(), started.after(time_max), request.handle).await;
     match entered {
         Ok(Ok(permit)) => {
             epoch_ticker::ensure_running();
             Ok((permit, started))
         }
-        Ok(Err(Refused::Busy)) => {
+        Ok(Err(EnterError::Busy)) => {
             let options = pool.options();
             Err(CallError::busy(
                 function.name(),
@@ -396,8 +473,10 @@ async fn enter<'f, K: Keyspace>(
                 options.waiting_max,
             ))
         }
-        Ok(Err(Refused::Cancelled)) | Err(Wait::Killed) => Err(CallError::killed()),
-        Err(Wait::Over) => Err(CallError::timeout(time_max, Moment::now().since(started))),
+        Ok(Err(EnterError::Cancelled)) | Err(WaitError::Killed) => Err(CallError::killed()),
+        Err(WaitError::DeadlinePassed) => {
+            Err(CallError::timeout(time_max, Moment::now().since(started)))
+        }
     }
 }
 

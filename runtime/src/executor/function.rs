@@ -1,25 +1,37 @@
 //! A loaded function: what it was told to be, its code, its pool, and the calls it runs.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use ferrite_cache::{Digest, Manifest, Rewind, VerifiedArtifact};
 use parking_lot::Mutex;
-use wasmtime::{Engine, Linker};
+use wasmtime::Engine;
 
+use crate::call::fuel_account::SLICE_UNITS;
 use crate::error::{CallError, Code};
-use crate::instance::Instance;
+use crate::host::Linkers;
 use crate::instance::deserialize::load;
-use crate::instance::linked_module::Prepared;
+use crate::instance::linked_module::LinkedModule;
 use crate::instance::rewindable::{RewindEngine, Rewinding};
-use crate::scheduling::cancellation::{CallId, RunningCall, Slot};
+use crate::instance::{Instance, Mode};
+use crate::scheduling::cancellation::{CallId, CallSlot, RunningCall};
 use crate::scheduling::pool::{Pool, PoolUsage};
 use ferrite_protocol::keyspace::Keyspace;
 
-use crate::call::state::{CallState, StoreData};
+use crate::call::state::{CallParams, CallState, StoreData};
 pub use crate::instance::linked_module::Entry;
-pub use crate::instance::rewindable::InForce;
+pub use crate::instance::rewindable::EffectiveIsolation;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
 use crate::scheduling::epoch_ticker::{Activity, Moment};
+
+/// What a call that needed a stack of its own adds to a function's score.
+const FIBER_SCORE_STEP: u32 = 16;
+
+/// The score from which on calls begin on a stack of their own.
+const FIBER_SCORE_NEEDED: u32 = 32;
+
+/// The highest score: as many short calls later a function is quick again.
+const FIBER_SCORE_MAX: u32 = 128;
 
 /// A loaded function.
 ///
@@ -28,20 +40,22 @@ use crate::scheduling::epoch_ticker::{Activity, Moment};
 pub struct Function<K: Keyspace> {
     spec: Arc<FunctionSpec>,
     manifest: Manifest,
-    prepared: Prepared<K>,
-    pool: Pool<Kept<K>>,
-    slots: Mutex<Vec<Weak<Slot>>>,
-    keeps: Keeps,
+    module: LinkedModule<K>,
+    pool: Pool<Retained<K>>,
+    slots: Mutex<Vec<Weak<CallSlot>>>,
+    retention: Retention,
+    /// Rises with every call that needed a stack of its own, and falls slowly with those that did not.
+    fiber_score: AtomicU32,
     /// What the memory has before any growth, with what the guest does not see.
     memory_bytes_start: u64,
 }
 
 /// What of an instance serves further calls.
-pub(crate) enum Keeps {
+pub(crate) enum Retention {
     /// All of it, as calls leave it.
-    Everything,
+    WholeInstance,
     /// Its buffers alone.
-    Nothing {
+    BuffersOnly {
         /// Why that is so, if something else was asked for.
         reason: Option<Box<str>>,
     },
@@ -50,9 +64,9 @@ pub(crate) enum Keeps {
 }
 
 /// What a pool keeps for the next call, as the isolation allows.
-pub(crate) enum Kept<K: Keyspace> {
+pub(crate) enum Retained<K: Keyspace> {
     /// Buffers only; the instance they served is gone.
-    State(StoreData<K>),
+    Buffers(StoreData<K>),
     /// A whole instance with its memory.
     Instance(Box<Instance<K>>),
 }
@@ -66,45 +80,78 @@ impl<K: Keyspace> Function<K> {
     /// table elements from the start than its limits allow.
     pub(crate) fn load(
         engine: &Engine,
-        linker: &Linker<StoreData<K>>,
+        linkers: &Linkers<K>,
         rewind_engine: &Result<RewindEngine<K>, Box<str>>,
         artifact: &VerifiedArtifact,
         spec: FunctionSpec,
     ) -> Result<Self, CallError> {
         let manifest = artifact.manifest().clone();
         check(&manifest, &spec)?;
-        let (engine, linker, keeps) = match spec.isolation {
-            Isolation::Reuse => (engine, linker, Keeps::Everything),
-            Isolation::Fresh => (engine, linker, Keeps::Nothing { reason: None }),
+        let (engine, linkers, retention) = match spec.isolation {
+            Isolation::Reuse => (engine, linkers, Retention::WholeInstance),
+            Isolation::Fresh => (engine, linkers, Retention::BuffersOnly { reason: None }),
             Isolation::Rewind => match (&manifest.module.rewind, rewind_engine) {
-                (Rewind::Allowed(plan), Ok(house)) => (
-                    &house.engine,
-                    &house.linker,
-                    Keeps::Rewound(house.function(plan)),
+                (Rewind::Allowed(plan), Ok(rewind_engine)) => (
+                    &rewind_engine.engine,
+                    &rewind_engine.linkers,
+                    Retention::Rewound(rewind_engine.function(plan)),
                 ),
                 (Rewind::Refused { reason }, _) => {
                     let reason = Some(reason.as_str().into());
-                    (engine, linker, Keeps::Nothing { reason })
+                    (engine, linkers, Retention::BuffersOnly { reason })
                 }
                 (Rewind::Allowed(_), Err(reason)) => {
                     let reason = Some(reason.clone());
-                    (engine, linker, Keeps::Nothing { reason })
+                    (engine, linkers, Retention::BuffersOnly { reason })
                 }
             },
         };
         let module = load(engine, artifact)
             .map_err(|error| CallError::new(Code::NoArtifact, error.to_string()))?;
-        let prepared = Prepared::new(linker, &module, &manifest.module)
+        let module = LinkedModule::new(linkers, &module, &manifest.module)
             .map_err(|error| CallError::invalid(error.to_string()))?;
         Ok(Self {
             pool: Pool::new(spec.pool),
             spec: Arc::new(spec),
             memory_bytes_start: memory_bytes_start(&manifest),
             manifest,
-            prepared,
+            module,
             slots: Mutex::default(),
-            keeps,
+            retention,
+            fiber_score: AtomicU32::new(0),
         })
+    }
+
+    /// How a call of the function begins.
+    pub(crate) fn mode(&self, params: &CallParams<'_>) -> Mode {
+        match self.retention {
+            // What a call leaves in it is kept, so a try cannot be thrown away.
+            Retention::WholeInstance => Mode::Fiber,
+            _ if params.profile || self.needs_fiber() => Mode::Fiber,
+            _ => Mode::Direct,
+        }
+    }
+
+    /// True if calls of the function outlive a slice, or wait, as a rule.
+    pub(crate) fn needs_fiber(&self) -> bool {
+        self.fiber_score.load(Ordering::Relaxed) >= FIBER_SCORE_NEEDED
+    }
+
+    /// Notes that a call has to be run again on a stack of its own.
+    #[cold]
+    pub(crate) fn note_needs_fiber(&self) {
+        let score = self.fiber_score.load(Ordering::Relaxed);
+        let score = score.saturating_add(FIBER_SCORE_STEP).min(FIBER_SCORE_MAX);
+        self.fiber_score.store(score, Ordering::Relaxed);
+    }
+
+    /// Notes how much fuel a call has used. Writes only where the function was slow before, so that
+    /// threads share nothing that changes.
+    pub(crate) fn note_length(&self, fuel: u64) {
+        let score = self.fiber_score.load(Ordering::Relaxed);
+        if score > 0 && fuel < SLICE_UNITS {
+            self.fiber_score.store(score - 1, Ordering::Relaxed);
+        }
     }
 
     /// The name that it is called by.
@@ -134,7 +181,7 @@ impl<K: Keyspace> Function<K> {
     /// Its entries, in the module's order.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
-        self.prepared.entries()
+        self.module.entries()
     }
 
     /// The entry that a call means: the one it names; else `run`; else the one named like the
@@ -145,22 +192,22 @@ impl<K: Keyspace> Function<K> {
     /// `NOFUNC`, with the entries there are.
     #[inline]
     pub fn entry(&self, named: Option<&[u8]>) -> Result<usize, CallError> {
-        self.prepared.entry(&self.spec.name, named)
+        self.module.entry(&self.spec.name, named)
     }
 
     /// What its calls are isolated by at this moment, and why it is not what was asked for.
     #[must_use]
-    pub fn in_force(&self) -> InForce {
-        match &self.keeps {
-            Keeps::Everything => InForce {
+    pub fn effective_isolation(&self) -> EffectiveIsolation {
+        match &self.retention {
+            Retention::WholeInstance => EffectiveIsolation {
                 isolation: Isolation::Reuse,
                 reason: None,
             },
-            Keeps::Nothing { reason } => InForce {
+            Retention::BuffersOnly { reason } => EffectiveIsolation {
                 isolation: Isolation::Fresh,
                 reason: reason.clone(),
             },
-            Keeps::Rewound(rewinding) => rewinding.in_force(),
+            Retention::Rewound(rewinding) => rewinding.effective_isolation(),
         }
     }
 
@@ -168,9 +215,9 @@ impl<K: Keyspace> Function<K> {
     /// (`EngineOptions::verify_rewinding`).
     #[must_use]
     pub fn rewinding_differences(&self) -> u64 {
-        match &self.keeps {
-            Keeps::Rewound(rewinding) => rewinding.differences(),
-            Keeps::Everything | Keeps::Nothing { .. } => 0,
+        match &self.retention {
+            Retention::Rewound(rewinding) => rewinding.differences(),
+            Retention::WholeInstance | Retention::BuffersOnly { .. } => 0,
         }
     }
 
@@ -185,8 +232,8 @@ impl<K: Keyspace> Function<K> {
     #[must_use]
     pub fn idle_memory_bytes(&self) -> u64 {
         let mut sum = 0;
-        self.pool.for_each_idle(|kept| {
-            if let Kept::Instance(instance) = kept {
+        self.pool.for_each_idle(|retained| {
+            if let Retained::Instance(instance) = retained {
                 sum += instance.kept_bytes();
             }
         });
@@ -221,15 +268,15 @@ impl<K: Keyspace> Function<K> {
         self.pool.drain().len()
     }
 
-    pub(crate) fn prepared(&self) -> &Prepared<K> {
-        &self.prepared
+    pub(crate) fn module(&self) -> &LinkedModule<K> {
+        &self.module
     }
 
-    pub(crate) fn keeps(&self) -> &Keeps {
-        &self.keeps
+    pub(crate) fn retention(&self) -> &Retention {
+        &self.retention
     }
 
-    pub(crate) fn pool(&self) -> &Pool<Kept<K>> {
+    pub(crate) fn pool(&self) -> &Pool<Retained<K>> {
         &self.pool
     }
 
@@ -260,7 +307,7 @@ impl<K: Keyspace> Function<K> {
         Box::new(state)
     }
 
-    fn live_slots(&self) -> Vec<Arc<Slot>> {
+    fn live_slots(&self) -> Vec<Arc<CallSlot>> {
         self.slots.lock().iter().filter_map(Weak::upgrade).collect()
     }
 }

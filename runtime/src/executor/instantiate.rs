@@ -4,22 +4,44 @@ use std::sync::Arc;
 
 use ferrite_wasm_abi::wasi::PREVIEW1;
 
-use crate::call::state::{Beginning, StoreData};
+use crate::call::state::{CallParams, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
-use crate::executor::function::{Function, Keeps};
+use crate::executor::function::{Function, Retention};
 use crate::instance::rewindable::Rewinding;
-use crate::instance::{Home, Instance, NewError, Start};
+use crate::instance::{Instance, InstanceHome, InstantiateError, Mode, Start};
 use crate::metrics::host_calls::HostCall;
-use crate::rewind::pristine::{Pristine, RewindError};
+use crate::rewind::snapshot::{InstanceSnapshot, RewindError};
 use ferrite_protocol::keyspace::Keyspace;
 
 /// Where a call's instance comes from that none was kept for.
-pub(crate) enum First<K: Keyspace> {
+pub(crate) enum InitialState<K: Keyspace> {
     /// It was made just now, and the state of all others taken from it. No call of it has begun.
-    Made(Box<Instance<K>>),
+    New(Box<Instance<K>>),
     /// It takes over this state.
-    Shared(Arc<Pristine>),
+    Shared(Arc<InstanceSnapshot>),
+}
+
+/// Why there is no instance.
+pub(crate) enum NotMade<K: Keyspace> {
+    /// The client's error, with the state that the guest left behind, if it ran.
+    Failed(CallError, Option<StoreData<K>>),
+    /// It takes longer than a slice to initialise, or waits: it has to be made in
+    /// [`Mode::Fiber`]. With what is left of its state.
+    NeedsFiber(StoreData<K>),
+}
+
+impl<K: Keyspace> NotMade<K> {
+    /// The client's error, where the mode was [`Mode::Fiber`] or no code of the guest ran.
+    pub(crate) fn into_error(self) -> CallError {
+        match self {
+            Self::Failed(error, _) => error,
+            Self::NeedsFiber(_) => CallError::new(
+                Code::Trap,
+                "the call needs a stack of its own and has none, which is a bug",
+            ),
+        }
+    }
 }
 
 impl<K: Keyspace> Executor<K> {
@@ -30,23 +52,29 @@ impl<K: Keyspace> Executor<K> {
         function: &Function<K>,
         state: StoreData<K>,
         start: Start,
-    ) -> Result<Box<Instance<K>>, (CallError, Option<StoreData<K>>)> {
-        let home = match function.keeps() {
-            Keeps::Rewound(rewinding) => Home::Rewinding(rewinding),
-            Keeps::Everything | Keeps::Nothing { .. } => Home::Pool(self.engine()),
+        mode: Mode,
+    ) -> Result<Box<Instance<K>>, NotMade<K>> {
+        let home = match function.retention() {
+            Retention::Rewound(rewinding) => InstanceHome::Rewinding(rewinding),
+            Retention::WholeInstance | Retention::BuffersOnly { .. } => {
+                InstanceHome::Pool(self.engine())
+            }
         };
         let mut state = state;
         for _ in 0..2 {
-            match Instance::new(home, function.prepared(), state, start).await {
+            match Instance::new(home, function.module(), state, start, mode).await {
                 Ok(instance) => return Ok(instance),
-                Err(NewError::Guest(error, state)) => return Err((error, Some(state))),
-                Err(NewError::Full(unused)) => state = unused,
+                Err(InstantiateError::Guest(error, state)) => {
+                    return Err(NotMade::Failed(error, Some(state)));
+                }
+                Err(InstantiateError::NeedsFiber(state)) => return Err(NotMade::NeedsFiber(state)),
+                Err(InstantiateError::Full(unused)) => state = unused,
             }
             if self.reclaim() == 0 {
                 break;
             }
         }
-        Err((CallError::engine_full(), None))
+        Err(NotMade::Failed(CallError::engine_full(), None))
     }
 
     /// An instance in the state that all calls start from.
@@ -54,15 +82,16 @@ impl<K: Keyspace> Executor<K> {
         &self,
         function: &Function<K>,
         rewinding: &Rewinding,
-        pristine: &Arc<Pristine>,
+        snapshot: &Arc<InstanceSnapshot>,
         state: StoreData<K>,
+        mode: Mode,
     ) -> Result<Box<Instance<K>>, CallError> {
         let mut instance = self
-            .instantiate(function, state, Start::TakeOver)
+            .instantiate(function, state, Start::FromSnapshot, mode)
             .await
-            .map_err(|(error, _)| error)?;
+            .map_err(NotMade::into_error)?;
         instance
-            .attach(function.prepared(), pristine, rewinding)
+            .attach(function.module(), snapshot, rewinding)
             .and_then(|()| instance.refuel().map_err(RewindError::from))
             .map_err(|error| not_rewound(&error))?;
         Ok(instance)
@@ -75,23 +104,26 @@ impl<K: Keyspace> Executor<K> {
         &self,
         function: &Function<K>,
         rewinding: &Rewinding,
-        beginning: &Beginning<'_>,
-    ) -> Result<Option<First<K>>, CallError> {
-        if let Some(pristine) = rewinding.pristine() {
-            return Ok(Some(First::Shared(Arc::clone(pristine))));
+        params: &CallParams<'_>,
+    ) -> Result<Option<InitialState<K>>, CallError> {
+        if let Some(snapshot) = rewinding.snapshot() {
+            return Ok(Some(InitialState::Shared(Arc::clone(snapshot))));
         }
         let mut state = function.new_state(self.keyspace());
-        state.begin(&Beginning {
+        state.begin(&CallParams {
             profile: true,
-            time_max: beginning.time_max,
-            started: beginning.started,
-            handle: beginning.handle,
-            ..Beginning::of_nothing()
+            time_max: params.time_max,
+            started: params.started,
+            handle: params.handle,
+            ..CallParams::without_input()
         });
-        let mut made = self.instantiate(function, state, Start::Run).await;
+        let mut made = self
+            .instantiate(function, state, Start::Initialize, Mode::Fiber)
+            .await;
         let state = match &mut made {
             Ok(instance) => Some(instance.state()),
-            Err((_, state)) => state.as_deref_mut(),
+            Err(NotMade::Failed(_, state)) => state.as_deref_mut(),
+            Err(NotMade::NeedsFiber(state)) => Some(&mut **state),
         };
         let calls = state.and_then(|state| {
             state.end();
@@ -108,22 +140,22 @@ impl<K: Keyspace> Executor<K> {
             );
             return Ok(None);
         }
-        let mut instance = made.map_err(|(error, _)| error)?;
+        let mut instance = made.map_err(NotMade::into_error)?;
         let taken = instance
-            .capture(function.prepared())
+            .capture(function.module())
             .map_err(|error| not_rewound(&error))?;
         let Some(taken) = taken else {
             return Ok(None);
         };
-        let pristine = rewinding.share(Arc::clone(&taken));
-        if !Arc::ptr_eq(pristine, &taken) {
+        let snapshot = rewinding.share(Arc::clone(&taken));
+        if !Arc::ptr_eq(snapshot, &taken) {
             // Another call came first, and this instance may have been initialised otherwise.
-            return Ok(Some(First::Shared(Arc::clone(pristine))));
+            return Ok(Some(InitialState::Shared(Arc::clone(snapshot))));
         }
         instance
-            .attach(function.prepared(), pristine, rewinding)
+            .attach(function.module(), snapshot, rewinding)
             .map_err(|error| not_rewound(&error))?;
-        Ok(Some(First::Made(instance)))
+        Ok(Some(InitialState::New(instance)))
     }
 }
 

@@ -8,22 +8,21 @@ use std::sync::{Arc, Weak};
 
 use ferrite_cache::{Profile, VerifiedArtifact};
 use parking_lot::Mutex;
-use wasmtime::{Engine, Linker};
+use wasmtime::Engine;
 
-use crate::call::state::StoreData;
 use crate::error::CallError;
 use crate::executor::function::Function;
-use crate::host::linker;
+use crate::host::Linkers;
 use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
 use crate::policy::function_spec::FunctionSpec;
-use crate::scheduling::epoch_ticker::{Activity, Moment, Ticked, register};
+use crate::scheduling::epoch_ticker::{Activity, Moment, TickListener, register};
 use ferrite_protocol::keyspace::Keyspace;
 
 /// What calls run on. A host has one.
 pub struct Executor<K: Keyspace> {
     engine: Engine,
-    linker: Linker<StoreData<K>>,
+    linkers: Linkers<K>,
     /// Or why nothing can be rewound here.
     rewind_engine: Result<RewindEngine<K>, Box<str>>,
     keyspace: Arc<K>,
@@ -32,8 +31,6 @@ pub struct Executor<K: Keyspace> {
 
 /// What the ticker knows of an executor.
 struct Shared<K: Keyspace> {
-    engine: Engine,
-    rewind_engine: Option<Engine>,
     functions: Mutex<Vec<Weak<Function<K>>>>,
 }
 
@@ -70,22 +67,17 @@ impl<K: Keyspace> Executor<K> {
                 "functions with isolation rewind run with isolation fresh"
             );
         }
-        let linker = linker(&engine).map_err(|error| ExecutorError::Linker {
+        let linkers = Linkers::new(&engine).map_err(|error| ExecutorError::Linker {
             reason: format!("{error:#}").into(),
         })?;
         let shared = Arc::new(Shared {
-            engine: engine.clone(),
-            rewind_engine: rewind_engine
-                .as_ref()
-                .ok()
-                .map(|house| house.engine.clone()),
             functions: Mutex::default(),
         });
-        let ticked: Weak<Shared<K>> = Arc::downgrade(&shared);
-        register(ticked).map_err(ExecutorError::Ticker)?;
+        let listener: Weak<Shared<K>> = Arc::downgrade(&shared);
+        register(listener).map_err(ExecutorError::Ticker)?;
         Ok(Self {
             engine,
-            linker,
+            linkers,
             rewind_engine,
             keyspace,
             shared,
@@ -107,7 +99,7 @@ impl<K: Keyspace> Executor<K> {
     ) -> Result<Arc<Function<K>>, CallError> {
         let function = Arc::new(Function::load(
             &self.engine,
-            &self.linker,
+            &self.linkers,
             &self.rewind_engine,
             artifact,
             spec,
@@ -148,14 +140,7 @@ impl<K: Keyspace> Shared<K> {
     }
 }
 
-impl<K: Keyspace> Ticked for Shared<K> {
-    fn tick(&self) {
-        self.engine.increment_epoch();
-        if let Some(engine) = &self.rewind_engine {
-            engine.increment_epoch();
-        }
-    }
-
+impl<K: Keyspace> TickListener for Shared<K> {
     fn activity(&self) -> Activity {
         self.live().iter().map(|function| function.activity()).fold(
             Activity::default(),

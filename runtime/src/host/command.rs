@@ -4,8 +4,8 @@ use ferrite_wasm_abi::Status;
 use smallvec::SmallVec;
 use wasmtime::Result;
 
-use crate::call::data_access::CommandRefusal;
-use crate::call::overflow::Source;
+use crate::call::data_access::CommandRefused;
+use crate::call::overflow::ResultSource;
 use crate::call::state::{ARGUMENT_BOUNDS, CallState};
 use crate::error::Quoted;
 use crate::host::fuel;
@@ -22,15 +22,17 @@ pub(super) fn call<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    let given = u64::from(cmdlen.cast_unsigned()) + u64::from(argslen.cast_unsigned());
-    guest.charge_bytes(fuel::CALL + fuel::COMMAND, given)?;
+    guest.charge_inputs(
+        fuel::CALL + fuel::COMMAND,
+        &[(cmd, cmdlen), (args, argslen)],
+    )?;
     let view = guest.view()?;
     let name = view.span(cmd, cmdlen)?;
     let args = view.span(args, argslen)?;
     let buffer = view.span(buf, cap)?;
     let CallState {
         data,
-        long,
+        overflow,
         arguments,
         command_reply,
         ..
@@ -49,19 +51,19 @@ pub(super) fn call<K: Keyspace>(
         command_reply.clear();
         command_reply.set_protocol(Protocol::Resp2);
         match data.open_command(&argv) {
-            Ok((transaction, door)) => {
-                transaction.call(&argv, &|key| door.visible(key), command_reply);
+            Ok((transaction, access_policy)) => {
+                transaction.call(&argv, &|key| access_policy.visible(key), command_reply);
             }
-            Err(CommandRefusal::Status(status)) => return Ok(status.code()),
-            Err(CommandRefusal::NoCommand(reason)) => refuse(command_reply, argv[0], reason),
+            Err(CommandRefused::Status(status)) => return Ok(status.code()),
+            Err(CommandRefused::NoCommand(reason)) => refuse(command_reply, argv[0], reason),
         }
         argv.len() as u64
     };
     let produced = command_reply.len() as u64;
-    let answer = long.deliver(
+    let answer = overflow.deliver(
         command_reply.bytes(),
         &mut view.memory[buffer],
-        Source::Data,
+        ResultSource::Data,
     );
     guest.charge_bytes(argv_len.saturating_mul(fuel::CALL), produced)?;
     Ok(answer)

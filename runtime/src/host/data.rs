@@ -7,10 +7,10 @@ use ferrite_wasm_abi::{Status, set_option, ttl as no_ttl};
 use smallvec::SmallVec;
 use wasmtime::Result;
 
-use crate::call::data_access::status_of;
-use crate::call::host_trap::Stop;
-use crate::call::overflow::Source;
-use crate::call::state::CallState;
+use crate::call::data_access::{DataAccess, status_of};
+use crate::call::host_trap::HostTrap;
+use crate::call::overflow::ResultSource;
+use crate::call::state::{CallState, StopCheck};
 use crate::host::fuel;
 use crate::host::guest::{Guest, inputs_and_output, span};
 use crate::policy::permissions::Access;
@@ -26,13 +26,15 @@ pub(super) fn get<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    guest.charge_bytes(fuel::CALL + fuel::ACCESS, unsigned(klen))?;
+    guest.charge_inputs(fuel::CALL + fuel::ACCESS, &[(key, klen)])?;
     let view = guest.view()?;
     let (key, buffer) = (view.span(key, klen)?, view.span(buf, cap)?);
-    let CallState { data, long, .. } = view.state;
+    let CallState { data, overflow, .. } = view.state;
     let answer = inputs_and_output(view.memory, key, 0..0, buffer, |key, _, buffer| {
         let transaction = data.open(key, Access::Get)?;
-        found(transaction.get(key, |value| long.deliver(value, buffer, Source::Data)))
+        found(transaction.get(key, |value| {
+            overflow.deliver(value, buffer, ResultSource::Data)
+        }))
     });
     charge_result(guest, answer, cap)
 }
@@ -47,7 +49,7 @@ pub(super) fn set<K: Keyspace>(
     ttl_ms: i64,
 ) -> Result<i32> {
     let bytes = unsigned(klen) + unsigned(vlen);
-    guest.charge_bytes(fuel::CALL + fuel::ACCESS, bytes)?;
+    guest.charge_inputs(fuel::CALL + fuel::ACCESS, &[(key, klen), (val, vlen)])?;
     let view = guest.view()?;
     let key = &view.memory[view.span(key, klen)?];
     let value = &view.memory[view.span(val, vlen)?];
@@ -88,46 +90,34 @@ fn set_options(options: i32, ttl_ms: i64) -> Option<(SetCondition, SetExpiry)> {
 }
 
 pub(super) fn del<K: Keyspace>(guest: &mut Guest<'_, K>, pairs: i32, count: i32) -> Result<i32> {
-    guest.charge(many(count))?;
+    let bytes = charge_pairs(guest, (0, 0), pairs, count)?;
     let function = guest.name();
     let view = guest.view()?;
-    let (answer, bytes) = {
-        let keys = read_pairs(view.memory, function, pairs, count)?;
-        let bytes = total(&keys);
-        let data = &mut view.state.data;
-        let answer = (|| {
-            for key in &keys {
-                data.check(key, Access::Delete)?;
-            }
-            data.write_bytes(bytes)?;
-            let transaction = data.transaction();
-            count_if(&keys, |key| transaction.delete(key))
-        })();
-        (answer, bytes)
-    };
-    guest.charge_bytes(0, bytes)?;
-    Ok(code(answer))
+    let keys = read_pairs(view.memory, function, pairs, count)?;
+    let (data, stop) = view.state.data_and_stop();
+    let answer = check_all(data, &keys, Access::Delete).and_then(|()| {
+        data.write_bytes(bytes)?;
+        Ok(data.transaction())
+    });
+    match answer {
+        Ok(transaction) => count_if(&keys, stop, |key| transaction.delete(key)),
+        Err(status) => Ok(status.code()),
+    }
 }
 
 pub(super) fn exists<K: Keyspace>(guest: &mut Guest<'_, K>, pairs: i32, count: i32) -> Result<i32> {
-    guest.charge(many(count))?;
+    charge_pairs(guest, (0, 0), pairs, count)?;
     let function = guest.name();
     let view = guest.view()?;
-    let (answer, bytes) = {
-        let keys = read_pairs(view.memory, function, pairs, count)?;
-        let bytes = total(&keys);
-        let data = &mut view.state.data;
-        let answer = (|| {
-            for key in &keys {
-                data.check(key, Access::Exists)?;
-            }
+    let keys = read_pairs(view.memory, function, pairs, count)?;
+    let (data, stop) = view.state.data_and_stop();
+    match check_all(data, &keys, Access::Exists) {
+        Ok(()) => {
             let transaction = data.transaction();
-            count_if(&keys, |key| transaction.exists(key))
-        })();
-        (answer, bytes)
-    };
-    guest.charge_bytes(0, bytes)?;
-    Ok(code(answer))
+            count_if(&keys, stop, |key| transaction.exists(key))
+        }
+        Err(status) => Ok(status.code()),
+    }
 }
 
 pub(super) fn incr_by<K: Keyspace>(
@@ -137,7 +127,7 @@ pub(super) fn incr_by<K: Keyspace>(
     delta: i64,
     out: i32,
 ) -> Result<i32> {
-    guest.charge_bytes(fuel::CALL + fuel::ACCESS, unsigned(klen))?;
+    guest.charge_inputs(fuel::CALL + fuel::ACCESS, &[(key, klen)])?;
     let view = guest.view()?;
     let (key, out) = (
         view.span(key, klen)?,
@@ -167,7 +157,7 @@ pub(super) fn expire<K: Keyspace>(
     klen: i32,
     ttl_ms: i64,
 ) -> Result<i32> {
-    guest.charge_bytes(fuel::CALL + fuel::ACCESS, unsigned(klen))?;
+    guest.charge_inputs(fuel::CALL + fuel::ACCESS, &[(key, klen)])?;
     let view = guest.view()?;
     let key = &view.memory[view.span(key, klen)?];
     let data = &mut view.state.data;
@@ -180,7 +170,7 @@ pub(super) fn expire<K: Keyspace>(
 }
 
 pub(super) fn ttl<K: Keyspace>(guest: &mut Guest<'_, K>, key: i32, klen: i32) -> Result<i64> {
-    guest.charge_bytes(fuel::CALL + fuel::ACCESS, unsigned(klen))?;
+    guest.charge_inputs(fuel::CALL + fuel::ACCESS, &[(key, klen)])?;
     let view = guest.view()?;
     let key = &view.memory[view.span(key, klen)?];
     let ttl = view
@@ -205,15 +195,15 @@ pub(super) fn hget<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    guest.charge_bytes(fuel::CALL + fuel::ACCESS, unsigned(klen) + unsigned(flen))?;
+    guest.charge_inputs(fuel::CALL + fuel::ACCESS, &[(key, klen), (field, flen)])?;
     let view = guest.view()?;
     let (key, field) = (view.span(key, klen)?, view.span(field, flen)?);
     let buffer = view.span(buf, cap)?;
-    let CallState { data, long, .. } = view.state;
+    let CallState { data, overflow, .. } = view.state;
     let answer = inputs_and_output(view.memory, key, field, buffer, |key, field, buffer| {
         let transaction = data.open(key, Access::HashGet)?;
         found(transaction.hash_get(key, field, |value| {
-            long.deliver(value, buffer, Source::Data)
+            overflow.deliver(value, buffer, ResultSource::Data)
         }))
     });
     charge_result(guest, answer, cap)
@@ -229,7 +219,8 @@ pub(super) fn hset<K: Keyspace>(
     vlen: i32,
 ) -> Result<i32> {
     let bytes = unsigned(klen) + unsigned(flen) + unsigned(vlen);
-    guest.charge_bytes(fuel::CALL + fuel::ACCESS, bytes)?;
+    let inputs = [(key, klen), (field, flen), (val, vlen)];
+    guest.charge_inputs(fuel::CALL + fuel::ACCESS, &inputs)?;
     let view = guest.view()?;
     let key = &view.memory[view.span(key, klen)?];
     let field = &view.memory[view.span(field, flen)?];
@@ -250,25 +241,52 @@ pub(super) fn hdel<K: Keyspace>(
     pairs: i32,
     count: i32,
 ) -> Result<i32> {
-    guest.charge_bytes(many(count), unsigned(klen))?;
+    let bytes = charge_pairs(guest, (key, klen), pairs, count)?;
     let function = guest.name();
     let view = guest.view()?;
-    let key = view.span(key, klen)?;
-    let (answer, bytes) = {
-        let key = &view.memory[key];
-        let fields = read_pairs(view.memory, function, pairs, count)?;
-        let bytes = total(&fields);
-        let data = &mut view.state.data;
-        let answer = (|| {
-            data.check(key, Access::HashDelete)?;
-            data.write_bytes(bytes.saturating_add(key.len() as u64))?;
-            let transaction = data.transaction();
-            count_if(&fields, |field| transaction.hash_delete(key, field))
-        })();
-        (answer, bytes)
-    };
+    let key = &view.memory[view.span(key, klen)?];
+    let fields = read_pairs(view.memory, function, pairs, count)?;
+    let (data, stop) = view.state.data_and_stop();
+    let answer = data.check(key, Access::HashDelete).and_then(|()| {
+        data.write_bytes(bytes)?;
+        Ok(data.transaction())
+    });
+    match answer {
+        Ok(transaction) => count_if(&fields, stop, |field| transaction.hash_delete(key, field)),
+        Err(status) => Ok(status.code()),
+    }
+}
+
+/// Bytes in a pair of pointer and length.
+const PAIR_BYTES: usize = 8;
+
+/// Takes the fuel for `count` pairs, for the byte strings that they name and for `input`, before the
+/// host looks at any of these; returns the number of bytes in `input` and the strings.
+///
+/// Pairs may overlap: a guest can name the same large part of its memory in each, and the host reads
+/// it as often. So all lengths are summed, whatever they name.
+fn charge_pairs<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    input: (i32, i32),
+    pairs: i32,
+    count: i32,
+) -> Result<u64> {
+    let table_len = unsigned(count).saturating_mul(PAIR_BYTES as u64);
+    let function = guest.name();
+    let view = guest.view()?;
+    view.span(input.0, input.1)?;
+    // An array that is not all inside the memory has more pairs than any fuel pays for.
+    span(view.memory, function, pairs.cast_unsigned(), table_len)?;
+    guest.charge_inputs(many(count), &[input])?;
+    let view = guest.view()?;
+    let bytes = total(&read_pairs(view.memory, function, pairs, count)?);
     guest.charge_bytes(0, bytes)?;
-    Ok(code(answer))
+    Ok(bytes.saturating_add(unsigned(input.1)))
+}
+
+/// Asks the door about every key.
+fn check_all<K: Keyspace>(data: &mut DataAccess<K>, keys: &[&[u8]], access: Access) -> Answer<()> {
+    keys.iter().try_for_each(|key| data.check(key, access))
 }
 
 /// The byte strings that `count` pairs of pointer and length stand for.
@@ -277,8 +295,7 @@ fn read_pairs<'m>(
     function: &'static str,
     pairs: i32,
     count: i32,
-) -> std::result::Result<SmallVec<[&'m [u8]; 8]>, Stop> {
-    const PAIR_BYTES: usize = 8;
+) -> std::result::Result<SmallVec<[&'m [u8]; 8]>, HostTrap> {
     let table_bytes = unsigned(count).saturating_mul(PAIR_BYTES as u64);
     let table = span(memory, function, pairs.cast_unsigned(), table_bytes)?;
     let (pairs, _) = memory[table].as_chunks::<PAIR_BYTES>();
@@ -300,13 +317,27 @@ fn total(strings: &[&[u8]]) -> u64 {
     strings.iter().map(|string| string.len() as u64).sum()
 }
 
+/// Counts the keys for which `test` holds; looks now and then whether the call is to end.
 fn count_if(
     keys: &[&[u8]],
+    stop: StopCheck<'_>,
     mut test: impl FnMut(&[u8]) -> std::result::Result<bool, StoreError>,
-) -> Answer<i32> {
+) -> Result<i32> {
+    /// Bytes and accesses between two looks: some ten microseconds.
+    const BYTES_PER_LOOK: usize = 64 << 10;
+    const BYTES_PER_KEY: usize = 256;
     let mut count = 0;
+    let mut bytes = 0;
     for key in keys {
-        count += i32::from(test(key).map_err(|error| status_of(&error))?);
+        bytes += key.len() + BYTES_PER_KEY;
+        if bytes >= BYTES_PER_LOOK {
+            bytes = 0;
+            stop.check()?;
+        }
+        match test(key) {
+            Ok(held) => count += i32::from(held),
+            Err(error) => return Ok(status_of(&error).code()),
+        }
     }
     Ok(count)
 }

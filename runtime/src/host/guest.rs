@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use wasmtime::{Caller, Trap};
+use wasmtime::{Caller, Trap, Val};
 
-use crate::call::host_trap::Stop;
+use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
+use crate::instance::meter::left;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// The guest that called a host function.
@@ -61,14 +62,68 @@ impl<'a, K: Keyspace> Guest<'a, K> {
     /// Takes `units` of fuel from the guest; a trap where it has less.
     #[inline]
     pub(crate) fn charge(&mut self, units: u64) -> wasmtime::Result<()> {
-        let fuel = self.caller.get_fuel()?;
-        match fuel.checked_sub(units) {
-            Some(left) => self.caller.set_fuel(left),
-            None => {
-                self.caller.set_fuel(0)?;
-                Err(Trap::OutOfFuel.into())
+        if self.caller.data_mut().fuel.charge(units) {
+            return Ok(());
+        }
+        self.settle(&[])
+    }
+
+    /// Takes `units` of fuel, and the fuel for the bytes of `inputs`, each a pointer and a length.
+    ///
+    /// Called before the host looks at the bytes.
+    #[inline]
+    pub(crate) fn charge_inputs(
+        &mut self,
+        units: u64,
+        inputs: &[(i32, i32)],
+    ) -> wasmtime::Result<()> {
+        let count = inputs
+            .iter()
+            .map(|&(_, len)| u64::from(len.cast_unsigned()))
+            .sum::<u64>();
+        self.charge_for(units, count, inputs)
+    }
+
+    /// Takes `units` of fuel, and the fuel for `count` bytes.
+    ///
+    /// A guest that has too little fuel traps with the reason that a guest with enough would: one of
+    /// the `spans`, each a pointer and a length, that lies outside its memory is told as that.
+    #[inline]
+    pub(crate) fn charge_for(
+        &mut self,
+        units: u64,
+        count: u64,
+        spans: &[(i32, i32)],
+    ) -> wasmtime::Result<()> {
+        self.bytes = self.bytes.saturating_add(count);
+        let units = units.saturating_add(fuel::bytes(count));
+        if self.caller.data_mut().fuel.charge(units) {
+            return Ok(());
+        }
+        self.settle(spans)
+    }
+
+    /// Settles the fuel of guest and host. Ends the guest where it has used more than it may, or where
+    /// one of `spans` lies outside its memory; and where its slice is over, if its time is or it was
+    /// killed.
+    #[cold]
+    fn settle(&mut self, spans: &[(i32, i32)]) -> wasmtime::Result<()> {
+        if !spans.is_empty() {
+            let view = self.view()?;
+            for &(pointer, len) in spans {
+                view.span(pointer, len)?;
             }
         }
+        let counter = self.caller.data().fuel.counter()?;
+        let left = left(counter, &mut self.caller)?;
+        let state = self.caller.data_mut();
+        let Ok(left) = state.fuel.settle(left) else {
+            return Err(Trap::OutOfFuel.into());
+        };
+        if left < 0 {
+            state.check_stop()?;
+        }
+        counter.set(&mut self.caller, Val::I64(left))
     }
 
     /// Takes the fuel for `count` bytes, and `units` more.
@@ -80,7 +135,7 @@ impl<'a, K: Keyspace> Guest<'a, K> {
 
     /// The guest's memory together with the call's state.
     #[inline]
-    pub(crate) fn view(&mut self) -> wasmtime::Result<View<'_, K>> {
+    pub(crate) fn view(&mut self) -> wasmtime::Result<GuestView<'_, K>> {
         let memory = match self.caller.data().memory {
             Some(memory) => memory,
             // While the instance is being made, as its start function runs.
@@ -88,12 +143,12 @@ impl<'a, K: Keyspace> Guest<'a, K> {
                 .caller
                 .get_export(ferrite_wasm_abi::MEMORY_EXPORT)
                 .and_then(wasmtime::Extern::into_memory)
-                .ok_or(Stop::NoMemory {
+                .ok_or(HostTrap::NoMemory {
                     function: self.name,
                 })?,
         };
         let (memory, state) = memory.data_and_store_mut(&mut self.caller);
-        Ok(View {
+        Ok(GuestView {
             name: self.name,
             memory,
             state,
@@ -102,7 +157,7 @@ impl<'a, K: Keyspace> Guest<'a, K> {
 }
 
 /// A guest's memory together with the call's state.
-pub(crate) struct View<'a, K: Keyspace> {
+pub(crate) struct GuestView<'a, K: Keyspace> {
     name: &'static str,
     /// The guest's whole memory.
     pub(crate) memory: &'a mut [u8],
@@ -110,29 +165,29 @@ pub(crate) struct View<'a, K: Keyspace> {
     pub(crate) state: &'a mut CallState<K>,
 }
 
-impl<K: Keyspace> View<'_, K> {
+impl<K: Keyspace> GuestView<'_, K> {
     /// Where the `len` bytes at `pointer` are, both read as unsigned; a trap where they are not
     /// all inside the memory.
     #[inline]
-    pub(crate) fn span(&self, pointer: i32, len: i32) -> Result<Range<usize>, Stop> {
+    pub(crate) fn span(&self, pointer: i32, len: i32) -> Result<Range<usize>, HostTrap> {
         self.span_of(pointer.cast_unsigned(), u64::from(len.cast_unsigned()))
     }
 
     /// The same for a length that is no parameter.
     #[inline]
-    pub(crate) fn span_of(&self, pointer: u32, len: u64) -> Result<Range<usize>, Stop> {
+    pub(crate) fn span_of(&self, pointer: u32, len: u64) -> Result<Range<usize>, HostTrap> {
         span(self.memory, self.name, pointer, len)
     }
 
     /// A little-endian `u32` at `pointer`, read as unsigned.
-    pub(crate) fn read_u32(&self, pointer: u32) -> Result<u32, Stop> {
+    pub(crate) fn read_u32(&self, pointer: u32) -> Result<u32, HostTrap> {
         let span = self.span_of(pointer, 4)?;
         let bytes = self.memory[span].first_chunk().copied();
         Ok(bytes.map(u32::from_le_bytes).unwrap_or_default())
     }
 
     /// Writes `bytes` at `pointer`.
-    pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Stop> {
+    pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), HostTrap> {
         let span = self.span_of(pointer, bytes.len() as u64)?;
         self.memory[span].copy_from_slice(bytes);
         Ok(())
@@ -146,14 +201,14 @@ pub(crate) fn span(
     function: &'static str,
     pointer: u32,
     len: u64,
-) -> Result<Range<usize>, Stop> {
+) -> Result<Range<usize>, HostTrap> {
     let end = u64::from(pointer).saturating_add(len);
     if end <= memory.len() as u64
         && let Ok(end) = usize::try_from(end)
     {
         return Ok(pointer as usize..end);
     }
-    Err(Stop::OutOfBounds {
+    Err(HostTrap::OutOfBounds {
         function,
         pointer,
         len,

@@ -3,7 +3,8 @@
 use ferrite_wasm_abi::Status;
 use wasmtime::Result;
 
-use crate::call::overflow::Source;
+use crate::call::input::CallInput;
+use crate::call::overflow::ResultSource;
 use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -25,7 +26,7 @@ pub(super) fn key<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    part(guest, index, buf, cap, Source::Key)
+    part(guest, index, buf, cap, ResultSource::Key)
 }
 
 pub(super) fn arg<K: Keyspace>(
@@ -34,7 +35,7 @@ pub(super) fn arg<K: Keyspace>(
     buf: i32,
     cap: i32,
 ) -> Result<i32> {
-    part(guest, index, buf, cap, Source::Arg)
+    part(guest, index, buf, cap, ResultSource::Arg)
 }
 
 fn part<K: Keyspace>(
@@ -42,25 +43,30 @@ fn part<K: Keyspace>(
     index: i32,
     buf: i32,
     cap: i32,
-    source: impl FnOnce(usize) -> Source,
+    source: impl FnOnce(usize) -> ResultSource,
 ) -> Result<i32> {
+    let source = source(index.cast_unsigned() as usize);
+    let len = part_of(&guest.state().input, source).map_or(0, <[u8]>::len);
+    let copied = (len as u64).min(u64::from(cap.cast_unsigned()));
+    guest.charge_for(fuel::CALL, copied, &[(buf, cap)])?;
     let view = guest.view()?;
     let buffer = view.span(buf, cap)?;
-    let CallState { input, long, .. } = view.state;
-    let source = source(index.cast_unsigned() as usize);
-    let part = match source {
-        Source::Key(index) => input.key(index),
-        Source::Arg(index) => input.arg(index),
-        Source::Data => None,
-    };
-    let Some(part) = part else {
-        guest.charge(fuel::CALL)?;
-        return Ok(Status::NotFound.code());
-    };
-    let copied = part.len().min(buffer.len());
-    let answer = long.deliver(part, &mut view.memory[buffer], source);
-    guest.charge_bytes(fuel::CALL, copied as u64)?;
-    Ok(answer)
+    let CallState {
+        input, overflow, ..
+    } = view.state;
+    Ok(match part_of(input, source) {
+        Some(part) => overflow.deliver(part, &mut view.memory[buffer], source),
+        None => Status::NotFound.code(),
+    })
+}
+
+/// The key or argument that `source` names; `None` where there is none of this index.
+fn part_of(input: &CallInput, source: ResultSource) -> Option<&[u8]> {
+    match source {
+        ResultSource::Key(index) => input.key(index),
+        ResultSource::Arg(index) => input.arg(index),
+        ResultSource::Data => None,
+    }
 }
 
 pub(super) fn take<K: Keyspace>(
@@ -69,13 +75,19 @@ pub(super) fn take<K: Keyspace>(
     offset: i32,
     len: i32,
 ) -> Result<i32> {
+    let offset = offset.cast_unsigned() as usize;
+    let CallState {
+        input, overflow, ..
+    } = guest.state();
+    let rest = overflow.len(input).saturating_sub(offset) as u64;
+    let copied = rest.min(u64::from(len.cast_unsigned()));
+    guest.charge_for(fuel::CALL, copied, &[(buf, len)])?;
     let view = guest.view()?;
     let buffer = view.span(buf, len)?;
-    let CallState { input, long, .. } = view.state;
-    let offset = offset.cast_unsigned() as usize;
-    let copied = long.take(input, offset, &mut view.memory[buffer]);
-    guest.charge_bytes(fuel::CALL, u64::try_from(copied).unwrap_or(0))?;
-    Ok(copied)
+    let CallState {
+        input, overflow, ..
+    } = view.state;
+    Ok(overflow.take(input, offset, &mut view.memory[buffer]))
 }
 
 fn count(count: usize) -> i32 {

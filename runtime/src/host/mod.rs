@@ -51,15 +51,28 @@ macro_rules! register {
 
 ferrite_wasm_abi::imports!(register);
 
-/// A linker with everything that a guest may import; one serves every function of an engine.
-///
-/// # Errors
-///
-/// When a name is there twice.
-pub(crate) fn linker<K: Keyspace>(engine: &Engine) -> Result<Linker<StoreData<K>>> {
-    let mut linker = Linker::new(engine);
-    add_abi(&mut linker)?;
-    wasi::add(&mut linker)?;
-    poll::add(&mut linker)?;
-    Ok(linker)
+/// What links the modules of an engine; one pair serves every function of it.
+pub(crate) struct Linkers<K: Keyspace> {
+    /// For instances whose mode is [`Mode::Direct`](crate::instance::Mode::Direct): no function of it
+    /// ever waits.
+    pub(crate) direct: Linker<StoreData<K>>,
+    /// For the others.
+    pub(crate) fiber: Linker<StoreData<K>>,
+}
+
+impl<K: Keyspace> Linkers<K> {
+    /// Linkers with everything that a guest may import.
+    ///
+    /// # Errors
+    ///
+    /// When a name is there twice.
+    pub(crate) fn new(engine: &Engine) -> Result<Self> {
+        let mut direct = Linker::new(engine);
+        add_abi(&mut direct)?;
+        wasi::add(&mut direct)?;
+        let mut fiber = direct.clone();
+        poll::add_direct(&mut direct)?;
+        poll::add(&mut fiber)?;
+        Ok(Self { direct, fiber })
+    }
 }

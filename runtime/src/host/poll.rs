@@ -9,12 +9,13 @@ use wasmtime::{Caller, Linker, Result};
 
 use ferrite_wasm_abi::wasi::{PREVIEW1_MODULE, errno};
 
+use crate::call::host_trap::HostTrap;
 use crate::call::state::StoreData;
 use crate::host::fuel;
 use crate::host::guest::Guest;
 use crate::host::wasi::{STDIN, is_stream};
 use crate::scheduling::epoch_ticker::{Moment, sleep_until};
-use crate::scheduling::wait::unless_stopped;
+use crate::scheduling::wait::with_stop_check;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// Bytes of a `subscription`: user data at 0, tag at 8; a clock's number at 16, time at 24, flags at
@@ -39,12 +40,12 @@ const WRITE: u8 = 2;
 struct Subscription {
     user: [u8; 8],
     tag: u8,
-    until: Until,
+    until: Readiness,
 }
 
 /// When it comes.
 #[derive(Clone, Copy)]
-enum Until {
+enum Readiness {
     At(Moment),
     Now { errno: i32 },
 }
@@ -65,6 +66,27 @@ pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> 
     Ok(())
 }
 
+/// Adds a `poll_oneoff` that never waits: a call that would have to is run again where it can.
+pub(super) fn add_direct<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
+    linker.func_wrap(
+        PREVIEW1_MODULE,
+        "poll_oneoff",
+        |caller: Caller<'_, StoreData<K>>,
+         subscriptions: i32,
+         events: i32,
+         count: i32,
+         out: i32| {
+            let mut guest = Guest::new(caller, "poll_oneoff");
+            match read_all(&mut guest, subscriptions, events, count, out)? {
+                Wanted::Invalid => Ok(errno::INVAL),
+                Wanted::Later(..) => Err(HostTrap::NeedsFiber.into()),
+                Wanted::Now(wanted) => answer(&mut guest, &wanted, events, out),
+            }
+        },
+    )?;
+    Ok(())
+}
+
 async fn poll<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     subscriptions: i32,
@@ -72,12 +94,41 @@ async fn poll<K: Keyspace>(
     count: i32,
     out: i32,
 ) -> Result<i32> {
+    let wanted = match read_all(guest, subscriptions, events, count, out)? {
+        Wanted::Invalid => return Ok(errno::INVAL),
+        Wanted::Now(wanted) => wanted,
+        Wanted::Later(wanted, first) => {
+            let state = guest.state();
+            with_stop_check(sleep_until(first), move || state.check_stop()).await?;
+            wanted
+        }
+    };
+    answer(guest, &wanted, events, out)
+}
+
+/// What a poll asks for.
+enum Wanted {
+    /// Nothing, or too much.
+    Invalid,
+    /// Something that is ready.
+    Now(Vec<Subscription>),
+    /// What comes first at this moment.
+    Later(Vec<Subscription>, Moment),
+}
+
+fn read_all<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    subscriptions: i32,
+    events: i32,
+    count: i32,
+    out: i32,
+) -> Result<Wanted> {
     let count = u64::from(count.cast_unsigned());
     guest.charge(fuel::CALL + fuel::ACCESS.saturating_mul(count))?;
     if count == 0 || count > SUBSCRIPTIONS_MAX {
-        return Ok(errno::INVAL);
+        return Ok(Wanted::Invalid);
     }
-    let wishes: Vec<Subscription> = {
+    let subscriptions: Vec<Subscription> = {
         let view = guest.view()?;
         let events_bytes = count * EVENT_BYTES as u64;
         view.span_of(events.cast_unsigned(), events_bytes)?;
@@ -87,32 +138,41 @@ async fn poll<K: Keyspace>(
         let (table, _) = view.memory[table].as_chunks::<SUBSCRIPTION_BYTES>();
         table.iter().map(read).collect()
     };
-    let first = wishes.iter().filter_map(|wish| match wish.until {
-        Until::At(moment) => Some(moment),
-        Until::Now { .. } => None,
-    });
-    let ready_now = wishes
+    let first = subscriptions
         .iter()
-        .any(|wish| matches!(wish.until, Until::Now { .. }));
-    if let Some(first) = first.min()
-        && !ready_now
-    {
-        let state = guest.state();
-        unless_stopped(sleep_until(first), move || state.check_stop()).await?;
-    }
+        .filter_map(|subscription| match subscription.until {
+            Readiness::At(moment) => Some(moment),
+            Readiness::Now { .. } => None,
+        });
+    let ready_now = subscriptions
+        .iter()
+        .any(|subscription| matches!(subscription.until, Readiness::Now { .. }));
+    Ok(match first.min() {
+        Some(first) if !ready_now => Wanted::Later(subscriptions, first),
+        _ => Wanted::Now(subscriptions),
+    })
+}
+
+/// Tells what of a poll is ready by now.
+fn answer<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    subscriptions: &[Subscription],
+    events: i32,
+    out: i32,
+) -> Result<i32> {
     let now = Moment::now();
     let mut ready: u32 = 0;
-    for wish in &wishes {
-        let errno = match wish.until {
-            Until::At(moment) if moment > now => continue,
-            Until::At(_) => errno::SUCCESS,
-            Until::Now { errno } => errno,
+    for subscription in subscriptions {
+        let errno = match subscription.until {
+            Readiness::At(moment) if moment > now => continue,
+            Readiness::At(_) => errno::SUCCESS,
+            Readiness::Now { errno } => errno,
         };
         let mut event = [0; EVENT_BYTES];
-        event[..8].copy_from_slice(&wish.user);
+        event[..8].copy_from_slice(&subscription.user);
         // Error numbers have 16 bits here.
         event[8..10].copy_from_slice(&(errno as u16).to_le_bytes());
-        event[10] = wish.tag;
+        event[10] = subscription.tag;
         let at = events.cast_unsigned() + ready * EVENT_BYTES as u32;
         guest.view()?.write(at, &event)?;
         ready += 1;
@@ -134,19 +194,19 @@ fn read(bytes: &[u8; SUBSCRIPTION_BYTES]) -> Subscription {
     let word = number(16) as u32;
     let until = match tag {
         CLOCK => match deadline(word, number(24), number(40) as u16) {
-            Some(moment) => Until::At(moment),
-            None => Until::Now {
+            Some(moment) => Readiness::At(moment),
+            None => Readiness::Now {
                 errno: errno::INVAL,
             },
         },
-        READ if word.cast_signed() == STDIN => Until::Now {
+        READ if word.cast_signed() == STDIN => Readiness::Now {
             errno: errno::SUCCESS,
         },
-        WRITE if is_stream(word.cast_signed()) && word.cast_signed() != STDIN => Until::Now {
+        WRITE if is_stream(word.cast_signed()) && word.cast_signed() != STDIN => Readiness::Now {
             errno: errno::SUCCESS,
         },
-        READ | WRITE => Until::Now { errno: errno::BADF },
-        _ => Until::Now {
+        READ | WRITE => Readiness::Now { errno: errno::BADF },
+        _ => Readiness::Now {
             errno: errno::INVAL,
         },
     };

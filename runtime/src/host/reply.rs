@@ -2,7 +2,7 @@
 
 use wasmtime::Result;
 
-use crate::call::host_trap::Stop;
+use crate::call::host_trap::HostTrap;
 use crate::call::reply_builder::{ReplyBuilder, ReplyError};
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -67,7 +67,7 @@ fn push<K: Keyspace>(
 ) -> Result<()> {
     guest.charge(fuel::CALL)?;
     let function = guest.name();
-    push(&mut guest.state().reply).map_err(|problem| Stop::Reply { function, problem }.into())
+    push(&mut guest.state().reply).map_err(|problem| HostTrap::Reply { function, problem }.into())
 }
 
 fn push_bytes<K: Keyspace>(
@@ -76,7 +76,7 @@ fn push_bytes<K: Keyspace>(
     len: i32,
     write: impl FnOnce(&mut Encoder, &[u8]),
 ) -> Result<()> {
-    guest.charge_bytes(fuel::CALL, u64::from(len.cast_unsigned()))?;
+    guest.charge_inputs(fuel::CALL, &[(ptr, len)])?;
     let function = guest.name();
     let view = guest.view()?;
     let bytes = &view.memory[view.span(ptr, len)?];
@@ -85,5 +85,5 @@ fn push_bytes<K: Keyspace>(
         .value(bytes.len().saturating_add(SHORT_BYTES), |out| {
             write(out, bytes);
         })
-        .map_err(|problem| Stop::Reply { function, problem }.into())
+        .map_err(|problem| HostTrap::Reply { function, problem }.into())
 }

@@ -3,7 +3,7 @@
 use ferrite_wasm_abi::log_level;
 use tracing::Level;
 
-use crate::call::host_trap::Stop;
+use crate::call::host_trap::HostTrap;
 use crate::call::state::CallState;
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -15,7 +15,7 @@ pub(super) fn log<K: Keyspace>(
     ptr: i32,
     len: i32,
 ) -> wasmtime::Result<()> {
-    guest.charge_bytes(fuel::CALL + fuel::LOG, u64::from(len.cast_unsigned()))?;
+    guest.charge_inputs(fuel::CALL + fuel::LOG, &[(ptr, len)])?;
     let view = guest.view()?;
     let text = &view.memory[view.span(ptr, len)?];
     let CallState { log, spec, .. } = view.state;
@@ -41,8 +41,8 @@ pub(super) fn random<K: Keyspace>(
     buf: i32,
     len: i32,
 ) -> wasmtime::Result<()> {
-    let bytes = u64::from(len.cast_unsigned());
-    guest.charge_bytes(fuel::CALL + bytes / fuel::RANDOM_BYTES_PER_UNIT, bytes)?;
+    let units = u64::from(len.cast_unsigned()) / fuel::RANDOM_BYTES_PER_UNIT;
+    guest.charge_inputs(fuel::CALL + units, &[(buf, len)])?;
     let view = guest.view()?;
     let buffer = view.span(buf, len)?;
     fill_with_random(&mut view.memory[buffer]).map_err(Into::into)
@@ -52,11 +52,11 @@ pub(super) fn random<K: Keyspace>(
 ///
 /// They come by way of the host's own memory: the kernel cannot write into pages of a guest that
 /// are write-protected so that they can be rewound.
-pub(super) fn fill_with_random(target: &mut [u8]) -> Result<(), Stop> {
+pub(super) fn fill_with_random(target: &mut [u8]) -> Result<(), HostTrap> {
     let mut bytes = [0; 256];
     for part in target.chunks_mut(bytes.len()) {
         let bytes = &mut bytes[..part.len()];
-        getrandom::fill(bytes).map_err(|_| Stop::NoRandomness)?;
+        getrandom::fill(bytes).map_err(|_| HostTrap::NoRandomness)?;
         part.copy_from_slice(bytes);
     }
     Ok(())

@@ -10,8 +10,8 @@ use ferrite_wasm_abi::wasi::{self, PREVIEW1, PREVIEW1_MODULE, errno};
 use ferrite_wasm_abi::{Import, NumType};
 use wasmtime::{Caller, FuncType, Linker, Result, Val, ValType};
 
-use crate::call::guest_log::Stream;
-use crate::call::host_trap::Stop;
+use crate::call::guest_log::GuestStream;
+use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
 use crate::host::guest::Guest;
@@ -226,8 +226,8 @@ fn fd_write<K: Keyspace>(
     const VECTOR_BYTES: u32 = 8;
     guest.charge(fuel::CALL + fuel::LOG)?;
     let stream = match fd {
-        STDOUT => Stream::Out,
-        STDERR => Stream::Err,
+        STDOUT => GuestStream::Out,
+        STDERR => GuestStream::Err,
         _ => return Ok(errno::BADF),
     };
     let (vectors, count) = (vectors.cast_unsigned(), count.cast_unsigned());
@@ -258,7 +258,7 @@ fn fd_write<K: Keyspace>(
 
 /// A function returns; a guest that exits instead cannot have a reply.
 fn proc_exit<K: Keyspace>(_guest: &mut Guest<'_, K>, code: i32) -> Result<()> {
-    Err(Stop::Exit { code }.into())
+    Err(HostTrap::Exit { code }.into())
 }
 
 fn random_get<K: Keyspace>(guest: &mut Guest<'_, K>, buffer: i32, len: i32) -> Result<i32> {

@@ -10,6 +10,9 @@ use crate::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
 /// Tables that one module may define.
 pub const TABLES_PER_MODULE_MAX: u32 = 4;
 
+/// Tables that metering adds to every module.
+const METER_TABLES: u32 = 1;
+
 /// Bytes of a used linear memory that are put back by hand when a fresh instance is dropped, rather
 /// than given back to the kernel and faulted in again by the next call.
 ///
@@ -90,12 +93,12 @@ pub fn engine(profile: &Profile, options: &EngineOptions) -> Result<Engine, Engi
     pooling
         .total_core_instances(instances_max)
         .total_memories(instances_max)
-        .total_tables(instances_max.saturating_mul(TABLES_PER_MODULE_MAX))
+        .total_tables(instances_max.saturating_mul(TABLES_PER_MODULE_MAX + METER_TABLES))
         .total_stacks(instances_max)
         .total_component_instances(0)
         .total_gc_heaps(0)
         .max_memories_per_module(1)
-        .max_tables_per_module(TABLES_PER_MODULE_MAX)
+        .max_tables_per_module(TABLES_PER_MODULE_MAX + METER_TABLES)
         .max_memory_size(memory_bytes(memory_bytes_max))
         .table_elements(table_elements_max)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)

@@ -5,17 +5,27 @@ use std::ops::Range;
 use ferrite_cache::EntryKind;
 use wasmtime::{Func, Val};
 
-use super::{Buffers, EntryFunc, Instance, Survives, client_error, note_refused};
-use crate::call::host_trap::Stop;
+use super::{Buffers, EntryFunc, Instance, Mode, Reusable, client_error, note_refused};
+use crate::call::fuel_account::OutOfFuel;
+use crate::call::host_trap::HostTrap;
 use crate::call::reply_builder::DEPTH_MAX;
 use crate::call::scalar_values;
 use crate::call::state::CallState;
 use crate::error::CallError;
 use crate::host::fuel;
-use crate::instance::linked_module::{Entry, Prepared};
+use crate::instance::linked_module::{Entry, LinkedModule};
+use crate::instance::meter::left;
 use crate::instance::typed_func::ScalarFunc;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, ReplyBounds, transcode};
+
+/// Why an entry gave no reply, to its caller.
+pub(crate) enum RunFailure {
+    /// The client's error, and whether the instance may serve other calls nevertheless.
+    Failed(CallError, Reusable),
+    /// The call has to be run again, by an instance whose mode is [`Mode::Fiber`].
+    NeedsFiber,
+}
 
 /// Why an entry gave no reply.
 pub(crate) enum RunError {
@@ -39,29 +49,36 @@ impl<K: Keyspace> Instance<K> {
     ///
     /// # Errors
     ///
-    /// The client's error, and whether the instance may serve other calls nevertheless.
+    /// The client's error; or that the call needs another instance.
     ///
     /// [`ReplyBuilder`]: crate::call::reply_builder::ReplyBuilder
     pub(crate) async fn run(
         &mut self,
-        prepared: &Prepared<K>,
+        module: &LinkedModule<K>,
         index: usize,
         args: &[Val],
         serves_again: bool,
-    ) -> Result<(), (CallError, Survives)> {
-        let entry = &prepared.entries()[index];
+    ) -> Result<(), RunFailure> {
+        let entry = &module.entries()[index];
         let result = match entry.kind {
             EntryKind::Command => self.run_command(entry, index).await,
             EntryKind::Scalar => self.run_scalar(entry, index, args).await,
-            EntryKind::Buffer => self.run_buffer(prepared, entry, index, serves_again).await,
+            EntryKind::Buffer => self.run_buffer(module, entry, index, serves_again).await,
         };
-        match result {
+        // Settled even if the guest failed, to tell what it has used.
+        let settled = self.settle_fuel();
+        match result.and_then(|()| settled) {
             Ok(()) => Ok(()),
-            Err(RunError::Reply(error)) => Err((error, Survives::Yes)),
+            Err(RunError::Reply(error)) => Err(RunFailure::Failed(error, Reusable::Yes)),
+            Err(RunError::Guest(error))
+                if matches!(error.downcast_ref(), Some(HostTrap::NeedsFiber)) =>
+            {
+                Err(RunFailure::NeedsFiber)
+            }
             Err(RunError::Guest(error)) => {
-                note_refused(&mut self.store, &self.instance, prepared);
-                let error = client_error(&error, self.store.data(), prepared);
-                Err((error, Survives::No))
+                note_refused(&mut self.store, &self.instance, module);
+                let error = client_error(&error, self.store.data(), module);
+                Err(RunFailure::Failed(error, Reusable::No))
             }
         }
     }
@@ -74,7 +91,10 @@ impl<K: Keyspace> Instance<K> {
         let Some(EntryFunc::Command(func)) = &self.entries[index] else {
             return Err(no_such_func(entry).into());
         };
-        func.call_async(&mut self.store, ()).await?;
+        match self.mode {
+            Mode::Direct => func.call(&mut self.store, ())?,
+            Mode::Fiber => func.call_async(&mut self.store, ()).await?,
+        }
         Ok(())
     }
 
@@ -93,14 +113,19 @@ impl<K: Keyspace> Instance<K> {
             return Err(no_such_func(entry).into());
         };
         let mut results = scalar_values::empty_results(&entry.signature);
-        func.call(&mut self.store, args, &mut results).await?;
+        match self.mode {
+            Mode::Direct => func.call(&mut self.store, args, &mut results)?,
+            Mode::Fiber => {
+                func.call_async(&mut self.store, args, &mut results).await?;
+            }
+        }
         scalar_values::reply(&mut self.store.data_mut().reply, &results)
             .map_err(|problem| RunError::Reply(CallError::limit(problem.to_string())))
     }
 
     async fn run_buffer(
         &mut self,
-        prepared: &Prepared<K>,
+        module: &LinkedModule<K>,
         entry: &Entry,
         index: usize,
         serves_again: bool,
@@ -109,20 +134,25 @@ impl<K: Keyspace> Instance<K> {
             let func = self.func(entry)?.typed(&self.store)?;
             self.entries[index] = Some(EntryFunc::Buffer(func));
         }
-        let buffers = self.buffers(prepared)?;
+        let buffers = self.buffers(module)?;
         let input_len = self.encode_input()?;
-        let input = buffers.alloc.call_async(&mut self.store, input_len).await?;
+        let input = match self.mode {
+            Mode::Direct => buffers.alloc.call(&mut self.store, input_len)?,
+            Mode::Fiber => buffers.alloc.call_async(&mut self.store, input_len).await?,
+        };
         self.write_input(input, input_len)?;
         let Some(EntryFunc::Buffer(func)) = &self.entries[index] else {
             return Err(no_such_func(entry).into());
         };
-        let packed = func
-            .call_async(&mut self.store, (input, input_len))
-            .await?
-            .cast_unsigned();
+        let packed = match self.mode {
+            Mode::Direct => func.call(&mut self.store, (input, input_len))?,
+            Mode::Fiber => func.call_async(&mut self.store, (input, input_len)).await?,
+        }
+        .cast_unsigned();
         let [output, output_len] = [packed >> 32, packed & u64::from(u32::MAX)]
             .map(|half| u32::try_from(half).unwrap_or(u32::MAX).cast_signed());
         let reply = self.read_reply(output, output_len)?;
+        // Only instances that serve many calls as they are left, and those run on a stack of their own.
         if serves_again && let Some(dealloc) = &buffers.dealloc {
             dealloc
                 .call_async(&mut self.store, (input, input_len))
@@ -194,23 +224,33 @@ impl<K: Keyspace> Instance<K> {
     /// Takes the fuel for bytes that the host moves between calls of one entry.
     fn charge_bytes(&mut self, len: i32) -> Result<(), RunError> {
         let units = fuel::bytes(u64::from(len.cast_unsigned()));
-        match self.store.get_fuel()?.checked_sub(units) {
-            Some(left) => Ok(self.store.set_fuel(left)?),
-            None => Err(wasmtime::Trap::OutOfFuel.into()),
+        if self.store.data_mut().fuel.charge(units) {
+            return Ok(());
+        }
+        self.settle_fuel()
+    }
+
+    /// Settles the fuel of guest and host; an error where the call has used more than it may.
+    fn settle_fuel(&mut self) -> Result<(), RunError> {
+        let counter = self.store.data().fuel.counter()?;
+        let left = left(counter, &mut self.store)?;
+        match self.store.data_mut().fuel.settle(left) {
+            Ok(left) => Ok(counter.set(&mut self.store, Val::I64(left))?),
+            Err(OutOfFuel) => Err(wasmtime::Trap::OutOfFuel.into()),
         }
     }
 
-    fn memory(&self) -> Result<wasmtime::Memory, Stop> {
-        self.store.data().memory.ok_or(Stop::NoMemory {
+    fn memory(&self) -> Result<wasmtime::Memory, HostTrap> {
+        self.store.data().memory.ok_or(HostTrap::NoMemory {
             function: "a buffer entry",
         })
     }
 
-    fn buffers(&mut self, prepared: &Prepared<K>) -> wasmtime::Result<Buffers> {
+    fn buffers(&mut self, module: &LinkedModule<K>) -> wasmtime::Result<Buffers> {
         if let Some(buffers) = &self.buffers {
             return Ok(buffers.clone());
         }
-        let exports = prepared.exports();
+        let exports = module.exports();
         let mut find = |export: &Option<wasmtime::ModuleExport>| {
             export.as_ref().and_then(|export| {
                 self.instance
@@ -240,12 +280,17 @@ impl<K: Keyspace> Instance<K> {
 }
 
 /// The part of a memory that a pointer and a length mean, both read as unsigned.
-fn slice(memory: &[u8], pointer: i32, len: i32, what: &'static str) -> Result<Range<usize>, Stop> {
+fn slice(
+    memory: &[u8],
+    pointer: i32,
+    len: i32,
+    what: &'static str,
+) -> Result<Range<usize>, HostTrap> {
     let (pointer, len) = (pointer.cast_unsigned(), len.cast_unsigned());
     let start = pointer as usize;
     match start.checked_add(len as usize) {
         Some(end) if end <= memory.len() => Ok(start..end),
-        _ => Err(Stop::ReturnedOutOfBounds {
+        _ => Err(HostTrap::ReturnedOutOfBounds {
             what,
             pointer,
             len,

@@ -8,18 +8,22 @@ use wasmtime::{InstancePre, Linker, Module, ModuleExport};
 
 use crate::call::state::StoreData;
 use crate::error::CallError;
+use crate::error::MissingExport;
+use crate::host::Linkers;
+use crate::instance::meter::MeterExports;
 use crate::instance::stack_depth::DepthExports;
-use crate::missing_export::MissingExport;
 use crate::rewind::exports::RewindExports;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// A loaded module, linked and with its exports found.
 ///
 /// What costs a search by name is done here once, so that an instance costs none.
-pub(crate) struct Prepared<K: Keyspace> {
+pub(crate) struct LinkedModule<K: Keyspace> {
     pre: InstancePre<StoreData<K>>,
+    pre_direct: InstancePre<StoreData<K>>,
     entries: Box<[Entry]>,
     exports: Exports,
+    metering: Metering,
     rewriting: Option<Rewriting>,
     counting: Option<Counting>,
     /// Functions that the module imports and defines; the compiler's own come after them.
@@ -30,6 +34,12 @@ pub(crate) struct Prepared<K: Keyspace> {
 struct Rewriting {
     exports: RewindExports,
     plan: RewindPlan,
+}
+
+/// What the compiler put into every module so that it counts what it runs.
+struct Metering {
+    exports: MeterExports,
+    moves: CodeOffsetMap,
 }
 
 /// What the compiler put into a module that counts how deep its calls nest.
@@ -66,7 +76,7 @@ pub(crate) struct Exports {
 
 /// Why a module cannot be linked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PrepareError {
+pub(crate) enum LinkError {
     /// It imports something that the host does not have.
     #[error("the module cannot be linked: {reason}")]
     Link {
@@ -84,28 +94,31 @@ pub(crate) enum PrepareError {
     Rewriting(#[from] MissingExport),
 }
 
-impl<K: Keyspace> Prepared<K> {
+impl<K: Keyspace> LinkedModule<K> {
     /// Links `module`, of which the compiler found `info`.
     ///
     /// # Errors
     ///
     /// When it imports what the host does not have, or is not what `info` says.
     pub(crate) fn new(
-        linker: &Linker<StoreData<K>>,
+        linkers: &Linkers<K>,
         module: &Module,
         info: &ModuleInfo,
-    ) -> Result<Self, PrepareError> {
-        let pre = linker
-            .instantiate_pre(module)
-            .map_err(|error| PrepareError::Link {
-                reason: format!("{error:#}").into(),
-            })?;
+    ) -> Result<Self, LinkError> {
+        let link = |linker: &Linker<StoreData<K>>| {
+            linker
+                .instantiate_pre(module)
+                .map_err(|error| LinkError::Link {
+                    reason: format!("{error:#}").into(),
+                })
+        };
+        let (pre, pre_direct) = (link(&linkers.fiber)?, link(&linkers.direct)?);
         let find = |name: &str| module.get_export_index(name);
         let entries = info
             .entries
             .iter()
             .map(|entry| {
-                let export = find(&entry.name).ok_or_else(|| PrepareError::MissingEntry {
+                let export = find(&entry.name).ok_or_else(|| LinkError::MissingEntry {
                     name: entry.name.as_str().into(),
                 })?;
                 Ok(Entry {
@@ -115,7 +128,15 @@ impl<K: Keyspace> Prepared<K> {
                     export,
                 })
             })
-            .collect::<Result<_, PrepareError>>()?;
+            .collect::<Result<_, LinkError>>()?;
+        let metering = Metering {
+            exports: MeterExports::find(module, info.meter.as_ref())?,
+            moves: info
+                .meter
+                .as_ref()
+                .map(|plan| plan.moves.clone())
+                .unwrap_or_default(),
+        };
         let rewriting = match &info.rewind {
             Rewind::Allowed(plan) => Some(Rewriting {
                 exports: RewindExports::find(module, plan)?,
@@ -133,7 +154,9 @@ impl<K: Keyspace> Prepared<K> {
         let imported = u32::try_from(info.imports.len()).unwrap_or(u32::MAX);
         Ok(Self {
             pre,
+            pre_direct,
             entries,
+            metering,
             rewriting,
             counting,
             functions: info.functions.saturating_add(imported),
@@ -150,6 +173,12 @@ impl<K: Keyspace> Prepared<K> {
     #[must_use]
     pub(crate) fn pre(&self) -> &InstancePre<StoreData<K>> {
         &self.pre
+    }
+
+    /// What instances are made from that run without a stack of their own.
+    #[must_use]
+    pub(crate) fn pre_direct(&self) -> &InstancePre<StoreData<K>> {
+        &self.pre_direct
     }
 
     /// Every entry, in the module's order.
@@ -170,6 +199,12 @@ impl<K: Keyspace> Prepared<K> {
         self.rewriting.as_ref().map(|rewriting| &rewriting.exports)
     }
 
+    /// What the module counts by.
+    #[must_use]
+    pub(crate) fn meter(&self) -> &MeterExports {
+        &self.metering.exports
+    }
+
     /// What bounds how deep the module's calls nest, if they are counted.
     #[must_use]
     pub(crate) fn depth(&self) -> Option<&DepthExports> {
@@ -178,17 +213,18 @@ impl<K: Keyspace> Prepared<K> {
 
     /// Whether the author wrote the function of this index; the others are the compiler's.
     #[must_use]
-    pub(crate) fn is_authors(&self, function: u32) -> bool {
+    pub(crate) fn is_authored(&self, function: u32) -> bool {
         function < self.functions
     }
 
     /// Where in the source an offset of the code that was compiled is.
     #[must_use]
     pub(crate) fn source_offset(&self, compiled: u64) -> u64 {
-        // Counting came last.
+        // Metering came last, counting before it.
+        let counted = self.metering.moves.original_offset(compiled);
         let rewritten = match &self.counting {
-            Some(counting) => counting.moves.original_offset(compiled),
-            None => compiled,
+            Some(counting) => counting.moves.original_offset(counted),
+            None => counted,
         };
         match &self.rewriting {
             Some(rewriting) => rewriting.plan.source_offset(rewritten),

@@ -2,8 +2,9 @@
 
 pub(crate) mod deserialize;
 pub mod engine;
-mod entry;
+pub(crate) mod entry;
 pub(crate) mod linked_module;
+pub(crate) mod meter;
 pub mod rewindable;
 pub(crate) mod stack_depth;
 pub(crate) mod trap;
@@ -17,14 +18,15 @@ use wasmtime::{
     Val,
 };
 
+use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::error::CallError;
-use crate::instance::linked_module::Prepared;
-use crate::instance::rewindable::{Place, Rewinding};
+use crate::instance::linked_module::LinkedModule;
+use crate::instance::rewindable::{InstancePermit, Rewinding};
 use crate::instance::trap::classify;
 use crate::instance::typed_func::ScalarFunc;
 use crate::rewind::HOST_PAGE;
-use crate::rewind::pristine::{Pristine, RewindError, Rewinder, Rewound};
+use crate::rewind::snapshot::{InstanceSnapshot, RewindError, Rewinder, Rewound};
 use ferrite_protocol::keyspace::Keyspace;
 
 /// An instance of a function's module in a store of its own.
@@ -34,6 +36,7 @@ use ferrite_protocol::keyspace::Keyspace;
 pub(crate) struct Instance<K: Keyspace> {
     store: Store<StoreData<K>>,
     instance: WasmInstance,
+    mode: Mode,
     /// Each entry, once it was called.
     entries: SmallVec<[Option<EntryFunc>; 2]>,
     buffers: Option<Buffers>,
@@ -42,16 +45,26 @@ pub(crate) struct Instance<K: Keyspace> {
     /// Remembers growth that was refused; see `rewind::exports`.
     refused: Option<Global>,
     /// Given up after the store.
-    _place: Option<Place>,
+    _permit: Option<InstancePermit>,
+}
+
+/// How the code of an instance is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// On the stack of whoever polls the call: the quick way, for calls that end within a slice. One
+    /// that does not, or that has to wait, ends with [`HostTrap::NeedsFiber`] and is run again.
+    Direct,
+    /// On a stack of its own, so that the call can give way and wait.
+    Fiber,
 }
 
 /// How an instance comes to its first state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     /// By running the module's start function and its initialiser.
-    Run,
+    Initialize,
     /// It takes over the state of another.
-    TakeOver,
+    FromSnapshot,
 }
 
 /// An entry as it is called.
@@ -70,7 +83,7 @@ struct Buffers {
 
 /// Whether an instance may serve other calls after one that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Survives {
+pub(crate) enum Reusable {
     /// The guest returned; only its reply was wrong.
     Yes,
     /// The guest did not return.
@@ -79,7 +92,7 @@ pub(crate) enum Survives {
 
 /// Where an instance lives.
 #[derive(Clone, Copy)]
-pub(crate) enum Home<'a> {
+pub(crate) enum InstanceHome<'a> {
     /// In the pool of this engine.
     Pool(&'a Engine),
     /// Where it can be rewound.
@@ -87,9 +100,11 @@ pub(crate) enum Home<'a> {
 }
 
 /// Why there is no instance.
-pub(crate) enum NewError<K: Keyspace> {
+pub(crate) enum InstantiateError<K: Keyspace> {
     /// The engine has as many as it has room for. Nothing of the guest has run.
     Full(StoreData<K>),
+    /// The guest has to start on a stack of its own; what is left of its state.
+    NeedsFiber(StoreData<K>),
     /// The guest ended while it started; what is left of its state.
     Guest(CallError, StoreData<K>),
 }
@@ -103,63 +118,65 @@ impl<K: Keyspace> Instance<K> {
     /// The client's error when the guest ends meanwhile; the state again when the engine has no
     /// room for one more instance.
     pub(crate) async fn new(
-        home: Home<'_>,
-        prepared: &Prepared<K>,
+        home: InstanceHome<'_>,
+        module: &LinkedModule<K>,
         state: StoreData<K>,
         start: Start,
-    ) -> Result<Box<Self>, NewError<K>> {
-        let (engine, place) = match home {
-            Home::Pool(engine) => (engine, None),
-            Home::Rewinding(rewinding) => match rewinding.enter() {
-                Some(place) => (&rewinding.engine, Some(place)),
-                None => return Err(NewError::Full(state)),
+        mode: Mode,
+    ) -> Result<Box<Self>, InstantiateError<K>> {
+        let (engine, permit) = match home {
+            InstanceHome::Pool(engine) => (engine, None),
+            InstanceHome::Rewinding(rewinding) => match rewinding.enter() {
+                Some(permit) => (&rewinding.engine, Some(permit)),
+                None => return Err(InstantiateError::Full(state)),
             },
         };
-        let fuel_max = state.spec.limits.fuel_max;
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_callback(|mut context| context.data_mut().tick());
-        match Self::start(&mut store, prepared, fuel_max, start).await {
+        match Self::start(&mut store, module, start, mode).await {
             Ok(instance) => {
-                let refused = prepared
+                let refused = module
                     .rewriting()
                     .and_then(|exports| exports.refused(&mut store, &instance));
                 Ok(Box::new(Self {
                     store,
                     instance,
-                    entries: prepared.entries().iter().map(|_| None).collect(),
+                    mode,
+                    entries: module.entries().iter().map(|_| None).collect(),
                     buffers: None,
                     rewinder: None,
                     refused,
-                    _place: place,
+                    _permit: permit,
                 }))
             }
+            Err(error) if matches!(error.downcast_ref(), Some(HostTrap::NeedsFiber)) => {
+                Err(InstantiateError::NeedsFiber(store.into_data()))
+            }
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
-                Err(NewError::Full(store.into_data()))
+                Err(InstantiateError::Full(store.into_data()))
             }
             Err(error) => {
-                let error = client_error(&error, store.data(), prepared);
-                Err(NewError::Guest(error, store.into_data()))
+                let error = client_error(&error, store.data(), module);
+                Err(InstantiateError::Guest(error, store.into_data()))
             }
         }
     }
 
     async fn start(
         store: &mut Store<StoreData<K>>,
-        prepared: &Prepared<K>,
-        fuel_max: u64,
+        module: &LinkedModule<K>,
         start: Start,
+        mode: Mode,
     ) -> wasmtime::Result<WasmInstance> {
-        let rewriting = prepared.rewriting();
-        // Copying the data segments of a rewritten module uses fuel, and nothing of the author's
-        // runs meanwhile.
-        store.set_fuel(rewriting.map_or(fuel_max, |_| u64::MAX))?;
-        store.set_epoch_deadline(1);
-        let instance = prepared.pre().instantiate_async(&mut *store).await?;
-        if rewriting.is_some() {
-            store.set_fuel(fuel_max)?;
-        }
-        let exports = prepared.exports();
+        let rewriting = module.rewriting();
+        // No code runs here: the host has to run a start function itself.
+        let instance = match mode {
+            Mode::Direct => module.pre_direct().instantiate(&mut *store)?,
+            Mode::Fiber => module.pre().instantiate_async(&mut *store).await?,
+        };
+        module.meter().connect(&mut *store, &instance, mode)?;
+        fill_first_slice(store)?;
+        let exports = module.exports();
         if let Some(memory) = &exports.memory {
             let memory = instance
                 .get_module_export(&mut *store, memory)
@@ -170,27 +187,28 @@ impl<K: Keyspace> Instance<K> {
             let memory_bytes_max = store.data().spec.limits.memory_bytes_max;
             rewriting.limit_growth(&mut *store, &instance, memory_bytes_max)?;
         }
-        let depth = prepared.depth();
+        let depth = module.depth();
         if let Some(depth) = depth {
             let depth_max = store.data().spec.limits.stack_depth_max;
             depth.limit(&mut *store, &instance, depth_max)?;
         }
-        if start == Start::TakeOver {
+        if start == Start::FromSnapshot {
             return Ok(instance);
         }
-        // At most one of the two has taken the start function away from the module.
+        // At most one of the passes has taken the start function away from the module.
         let function = rewriting
             .and_then(|rewriting| rewriting.start(&mut *store, &instance))
-            .or_else(|| depth?.start(&mut *store, &instance));
+            .or_else(|| depth?.start(&mut *store, &instance))
+            .or_else(|| module.meter().start(&mut *store, &instance));
         if let Some(function) = function {
-            Self::initialize(store, &instance, function, prepared).await?;
+            Self::initialize(store, &instance, function, module, mode).await?;
         }
         if let Some(initialize) = &exports.initialize {
             let initialize = instance
                 .get_module_export(&mut *store, initialize)
                 .and_then(wasmtime::Extern::into_func);
             if let Some(initialize) = initialize {
-                Self::initialize(store, &instance, initialize, prepared).await?;
+                Self::initialize(store, &instance, initialize, module, mode).await?;
             }
         }
         Ok(instance)
@@ -200,12 +218,16 @@ impl<K: Keyspace> Instance<K> {
         store: &mut Store<StoreData<K>>,
         instance: &WasmInstance,
         function: Func,
-        prepared: &Prepared<K>,
+        module: &LinkedModule<K>,
+        mode: Mode,
     ) -> wasmtime::Result<()> {
         let function = function.typed::<(), ()>(&*store)?;
-        let ran = function.call_async(&mut *store, ()).await;
+        let ran = match mode {
+            Mode::Direct => function.call(&mut *store, ()),
+            Mode::Fiber => function.call_async(&mut *store, ()).await,
+        };
         if ran.is_err() {
-            note_refused(store, instance, prepared);
+            note_refused(store, instance, module);
         }
         ran
     }
@@ -217,11 +239,11 @@ impl<K: Keyspace> Instance<K> {
     /// When there is no memory for it.
     pub(crate) fn capture(
         &mut self,
-        prepared: &Prepared<K>,
-    ) -> Result<Option<Arc<Pristine>>, RewindError> {
-        prepared
+        module: &LinkedModule<K>,
+    ) -> Result<Option<Arc<InstanceSnapshot>>, RewindError> {
+        module
             .rewriting()
-            .map(|exports| Pristine::capture(&mut self.store, &self.instance, exports))
+            .map(|exports| InstanceSnapshot::capture(&mut self.store, &self.instance, exports))
             .transpose()
     }
 
@@ -232,13 +254,13 @@ impl<K: Keyspace> Instance<K> {
     /// When its memory cannot be set up; the instance must be dropped then.
     pub(crate) fn attach(
         &mut self,
-        prepared: &Prepared<K>,
-        pristine: &Arc<Pristine>,
+        module: &LinkedModule<K>,
+        snapshot: &Arc<InstanceSnapshot>,
         rewinding: &Rewinding,
     ) -> Result<(), RewindError> {
-        if let Some(exports) = prepared.rewriting() {
+        if let Some(exports) = module.rewriting() {
             let rewinder =
-                pristine.attach(&mut self.store, &self.instance, exports, &rewinding.arena)?;
+                snapshot.attach(&mut self.store, &self.instance, exports, &rewinding.arena)?;
             self.rewinder = Some(rewinder);
         }
         Ok(())
@@ -267,20 +289,23 @@ impl<K: Keyspace> Instance<K> {
         true
     }
 
-    /// Gives the instance a whole call's fuel and the turn until the next tick.
+    /// Gives the instance a whole call's fuel.
     ///
     /// # Errors
     ///
-    /// Only if the engine counted no fuel.
+    /// Only if the artifact is not what the compiler makes.
     pub(crate) fn refuel(&mut self) -> wasmtime::Result<()> {
-        let fuel_max = self.store.data().spec.limits.fuel_max;
-        self.store.set_fuel(fuel_max)?;
-        self.store.set_epoch_deadline(1);
+        fill_first_slice(&mut self.store)?;
         // A rewound instance has forgotten it.
         if let (None, Some(refused)) = (&self.rewinder, self.refused) {
             refused.set(&mut self.store, Val::I32(0))?;
         }
         Ok(())
+    }
+
+    /// How the instance's code is run.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The call's state.
@@ -291,14 +316,13 @@ impl<K: Keyspace> Instance<K> {
     /// Fuel used since [`Instance::refuel`] or since the instance was made.
     #[must_use]
     pub(crate) fn fuel_used(&self) -> u64 {
-        let left = self.store.get_fuel().unwrap_or(0);
-        self.store.data().spec.limits.fuel_max.saturating_sub(left)
+        self.store.data().fuel.used()
     }
 
     /// Bytes of linear memory, as the guest sees them.
     #[must_use]
-    pub(crate) fn memory_bytes(&mut self, prepared: &Prepared<K>) -> u64 {
-        prepared
+    pub(crate) fn memory_bytes(&mut self, module: &LinkedModule<K>) -> u64 {
+        module
             .rewriting()
             .and_then(|exports| exports.memory_bytes(&mut self.store, &self.instance))
             .unwrap_or_else(|| self.store.data().limiter.memory_bytes())
@@ -322,21 +346,29 @@ impl<K: Keyspace> Instance<K> {
     }
 }
 
+/// Begins the account of a call and grants its first slice.
+fn fill_first_slice<K: Keyspace>(store: &mut Store<StoreData<K>>) -> wasmtime::Result<()> {
+    let state = store.data_mut();
+    let slice = state.fuel.begin(state.spec.limits.fuel_max);
+    let counter = state.fuel.counter()?;
+    counter.set(store, Val::I64(slice))
+}
+
 /// Tells the limiter what the compiler's own code refused, so that the error can say it: growth, and
 /// a call that would nest too deep.
 #[cold]
 fn note_refused<K: Keyspace>(
     store: &mut Store<StoreData<K>>,
     instance: &WasmInstance,
-    prepared: &Prepared<K>,
+    module: &LinkedModule<K>,
 ) {
-    let refused = prepared
+    let refused = module
         .rewriting()
         .and_then(|exports| exports.refused_bytes(&mut *store, instance));
     if let Some(wanted_bytes) = refused {
         store.data_mut().limiter.note_refused(wanted_bytes);
     }
-    if let (Some(depth), Some(limit)) = (prepared.depth(), store.data().spec.limits.stack_depth_max)
+    if let (Some(depth), Some(limit)) = (module.depth(), store.data().spec.limits.stack_depth_max)
         && depth.exceeded(&mut *store, instance)
     {
         store.data_mut().limiter.note_too_deep(limit);
@@ -347,13 +379,13 @@ fn note_refused<K: Keyspace>(
 fn client_error<K: Keyspace>(
     error: &wasmtime::Error,
     state: &CallState<K>,
-    prepared: &Prepared<K>,
+    module: &LinkedModule<K>,
 ) -> CallError {
     classify(
         error,
         &state.spec.limits,
         state.limiter.refused(),
         state.log.last_error(),
-        prepared,
+        module,
     )
 }

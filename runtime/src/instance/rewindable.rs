@@ -4,22 +4,21 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ferrite_cache::{Profile, RewindPlan};
-use wasmtime::{Engine, Linker};
+use wasmtime::Engine;
 
-use crate::call::state::StoreData;
-use crate::host::linker;
+use crate::host::Linkers;
 use crate::instance::engine::{EngineOptions, rewinding_engine};
 use crate::policy::function_spec::Isolation;
 use crate::rewind::arena::Arena;
-use crate::rewind::pristine::Pristine;
+use crate::rewind::snapshot::InstanceSnapshot;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// The engine of instances that are rewound, whose memories are our own.
 pub(crate) struct RewindEngine<K: Keyspace> {
     pub(crate) engine: Engine,
-    pub(crate) linker: Linker<StoreData<K>>,
+    pub(crate) linkers: Linkers<K>,
     arena: Arc<Arena>,
-    room: Arc<Room>,
+    instance_limit: Arc<InstanceLimit>,
     verify: bool,
 }
 
@@ -32,12 +31,12 @@ impl<K: Keyspace> RewindEngine<K> {
     pub(crate) fn new(profile: &Profile, options: &EngineOptions) -> Result<Self, Box<str>> {
         let (engine, arena) = rewinding_engine(profile, options)
             .map_err(|error| format!("this machine does not allow it: {error:#}"))?;
-        let linker = linker(&engine).map_err(|error| format!("{error:#}"))?;
+        let linkers = Linkers::new(&engine).map_err(|error| format!("{error:#}"))?;
         Ok(Self {
             engine,
-            linker,
+            linkers,
             arena,
-            room: Arc::new(Room {
+            instance_limit: Arc::new(InstanceLimit {
                 used: AtomicUsize::new(0),
                 instances_max: options.instances_max as usize,
             }),
@@ -50,10 +49,10 @@ impl<K: Keyspace> RewindEngine<K> {
         Rewinding {
             engine: self.engine.clone(),
             arena: Arc::clone(&self.arena),
-            room: Arc::clone(&self.room),
+            instance_limit: Arc::clone(&self.instance_limit),
             headroom_pages: plan.headroom_pages,
             verify: self.verify,
-            pristine: OnceLock::new(),
+            snapshot: OnceLock::new(),
             not_shared: OnceLock::new(),
             differences: AtomicU64::new(0),
         }
@@ -64,11 +63,11 @@ impl<K: Keyspace> RewindEngine<K> {
 pub(crate) struct Rewinding {
     pub(crate) engine: Engine,
     pub(crate) arena: Arc<Arena>,
-    room: Arc<Room>,
+    instance_limit: Arc<InstanceLimit>,
     headroom_pages: u64,
     /// Whether every rewound instance is compared with its pristine state.
     pub(crate) verify: bool,
-    pristine: OnceLock<Arc<Pristine>>,
+    snapshot: OnceLock<Arc<InstanceSnapshot>>,
     /// Why no state is shared after all: every call is initialised by itself.
     not_shared: OnceLock<Box<str>>,
     differences: AtomicU64,
@@ -76,13 +75,13 @@ pub(crate) struct Rewinding {
 
 impl Rewinding {
     /// The state that calls start from, once an instance was initialised.
-    pub(crate) fn pristine(&self) -> Option<&Arc<Pristine>> {
-        self.pristine.get()
+    pub(crate) fn snapshot(&self) -> Option<&Arc<InstanceSnapshot>> {
+        self.snapshot.get()
     }
 
     /// Keeps the state that calls start from; the first one stays.
-    pub(crate) fn share(&self, pristine: Arc<Pristine>) -> &Arc<Pristine> {
-        self.pristine.get_or_init(|| pristine)
+    pub(crate) fn share(&self, snapshot: Arc<InstanceSnapshot>) -> &Arc<InstanceSnapshot> {
+        self.snapshot.get_or_init(|| snapshot)
     }
 
     /// Initialises every call by itself from now on, because of what initialisation does.
@@ -106,23 +105,23 @@ impl Rewinding {
     }
 
     /// Room for one more instance.
-    pub(crate) fn enter(&self) -> Option<Place> {
-        self.room.enter()
+    pub(crate) fn enter(&self) -> Option<InstancePermit> {
+        self.instance_limit.enter()
     }
 
     /// What calls are isolated by at this moment.
-    pub(crate) fn in_force(&self) -> InForce {
+    pub(crate) fn effective_isolation(&self) -> EffectiveIsolation {
         if let Some(reason) = self.not_shared.get() {
-            return InForce::fresh(reason.clone());
+            return EffectiveIsolation::fresh(reason.clone());
         }
-        if self.pristine().is_some_and(|pristine| pristine.demoted()) {
+        if self.snapshot().is_some_and(|snapshot| snapshot.demoted()) {
             let pages = self.headroom_pages;
-            return InForce::fresh(
+            return EffectiveIsolation::fresh(
                 format!("its calls grow the memory past the {pages} pages that are set aside")
                     .into(),
             );
         }
-        InForce {
+        EffectiveIsolation {
             isolation: Isolation::Rewind,
             reason: None,
         }
@@ -131,14 +130,14 @@ impl Rewinding {
 
 /// The isolation that a function really has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InForce {
+pub struct EffectiveIsolation {
     /// The kind.
     pub isolation: Isolation,
     /// Why it is another than was asked for, to follow "because".
     pub reason: Option<Box<str>>,
 }
 
-impl InForce {
+impl EffectiveIsolation {
     /// Fresh, instead of rewind.
     pub(crate) fn fresh(reason: Box<str>) -> Self {
         Self {
@@ -150,27 +149,27 @@ impl InForce {
 
 /// How many instances the engine without a pool may have.
 #[derive(Debug)]
-struct Room {
+struct InstanceLimit {
     used: AtomicUsize,
     instances_max: usize,
 }
 
-impl Room {
-    fn enter(self: &Arc<Self>) -> Option<Place> {
+impl InstanceLimit {
+    fn enter(self: &Arc<Self>) -> Option<InstancePermit> {
         let entered = self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 (used < self.instances_max).then_some(used + 1)
             });
-        entered.ok().map(|_| Place(Arc::clone(self)))
+        entered.ok().map(|_| InstancePermit(Arc::clone(self)))
     }
 }
 
 /// One instance's place in the room.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Room>);
+pub(crate) struct InstancePermit(Arc<InstanceLimit>);
 
-impl Drop for Place {
+impl Drop for InstancePermit {
     fn drop(&mut self) {
         self.0.used.fetch_sub(1, Ordering::Relaxed);
     }

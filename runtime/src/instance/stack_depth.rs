@@ -3,7 +3,7 @@
 use ferrite_cache::{DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan};
 use wasmtime::{AsContextMut, Extern, Func, Instance, Module, ModuleExport, Val};
 
-use crate::missing_export::MissingExport;
+use crate::error::MissingExport;
 use crate::policy::limits::Limits;
 
 /// What the compiler's counting put into a module.

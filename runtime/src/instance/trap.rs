@@ -2,11 +2,11 @@
 
 use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
-use crate::call::host_trap::Stop;
+use crate::call::host_trap::HostTrap;
 use crate::call::reply_builder::ReplyError;
-use crate::call::resource_limiter::Refusal;
+use crate::call::resource_limiter::LimitHit;
 use crate::error::{CallError, Code};
-use crate::instance::linked_module::Prepared;
+use crate::instance::linked_module::LinkedModule;
 use crate::policy::limits::Limits;
 use ferrite_protocol::keyspace::Keyspace;
 
@@ -14,16 +14,16 @@ use ferrite_protocol::keyspace::Keyspace;
 const NAME_CHARS_MAX: usize = 200;
 
 /// Where in an author's module the code that was compiled comes from.
-pub(crate) trait SourcePlaces {
+pub(crate) trait SourceMap {
     /// Whether the author wrote the function of this index.
-    fn is_authors(&self, function: u32) -> bool;
+    fn is_authored(&self, function: u32) -> bool;
     /// The offset in the source of an offset in the module that was compiled.
     fn source_offset(&self, compiled: u64) -> u64;
 }
 
-impl<K: Keyspace> SourcePlaces for Prepared<K> {
-    fn is_authors(&self, function: u32) -> bool {
-        self.is_authors(function)
+impl<K: Keyspace> SourceMap for LinkedModule<K> {
+    fn is_authored(&self, function: u32) -> bool {
+        self.is_authored(function)
     }
 
     fn source_offset(&self, compiled: u64) -> u64 {
@@ -42,13 +42,13 @@ impl<K: Keyspace> SourcePlaces for Prepared<K> {
 pub(crate) fn classify(
     error: &wasmtime::Error,
     limits: &Limits,
-    refused: Option<Refusal>,
+    refused: Option<LimitHit>,
     last_error: Option<&str>,
-    source: &dyn SourcePlaces,
+    source: &dyn SourceMap,
 ) -> CallError {
-    if let Some(stop) = error.downcast_ref::<Stop>() {
+    if let Some(stop) = error.downcast_ref::<HostTrap>() {
         return match (stop, last_error) {
-            (Stop::Exit { .. }, Some(why)) => CallError::new(Code::Trap, why.to_owned()),
+            (HostTrap::Exit { .. }, Some(why)) => CallError::new(Code::Trap, why.to_owned()),
             _ => stopped(stop, error, source),
         };
     }
@@ -64,20 +64,21 @@ pub(crate) fn classify(
     }
 }
 
-fn stopped(stop: &Stop, error: &wasmtime::Error, source: &dyn SourcePlaces) -> CallError {
+fn stopped(stop: &HostTrap, error: &wasmtime::Error, source: &dyn SourceMap) -> CallError {
     match stop {
-        Stop::Timeout { limit, elapsed } => CallError::timeout(*limit, *elapsed),
-        Stop::Killed => CallError::killed(),
-        Stop::Reply {
+        HostTrap::Timeout { limit, elapsed } => CallError::timeout(*limit, *elapsed),
+        HostTrap::Killed => CallError::killed(),
+        HostTrap::Reply {
             problem: problem @ ReplyError::TooLong { .. },
             ..
         } => CallError::limit(problem.to_string()),
-        Stop::OutOfBounds { .. }
-        | Stop::ReturnedOutOfBounds { .. }
-        | Stop::NoMemory { .. }
-        | Stop::Reply { .. }
-        | Stop::Exit { .. }
-        | Stop::NoRandomness => {
+        HostTrap::OutOfBounds { .. }
+        | HostTrap::ReturnedOutOfBounds { .. }
+        | HostTrap::NoMemory { .. }
+        | HostTrap::Reply { .. }
+        | HostTrap::Exit { .. }
+        | HostTrap::NeedsFiber
+        | HostTrap::NoRandomness => {
             CallError::new(Code::Trap, format!("{}{stop}", place(error, source)))
         }
     }
@@ -87,9 +88,9 @@ fn trapped(
     trap: Trap,
     error: &wasmtime::Error,
     limits: &Limits,
-    refused: Option<Refusal>,
+    refused: Option<LimitHit>,
     last_error: Option<&str>,
-    source: &dyn SourcePlaces,
+    source: &dyn SourceMap,
 ) -> CallError {
     match (trap, refused) {
         (Trap::OutOfFuel, _) => CallError::fuel(limits.fuel_max),
@@ -120,19 +121,19 @@ fn trapped(
     }
 }
 
-fn out_of(refused: Refusal, error: &wasmtime::Error, source: &dyn SourcePlaces) -> CallError {
+fn out_of(refused: LimitHit, error: &wasmtime::Error, source: &dyn SourceMap) -> CallError {
     match refused {
-        Refusal::Memory {
+        LimitHit::Memory {
             limit_bytes,
             wanted_bytes,
         } => CallError::memory(limit_bytes, wanted_bytes),
-        Refusal::Table {
+        LimitHit::Table {
             limit_elements,
             wanted_elements,
         } => CallError::limit(format!(
             "the function wanted {wanted_elements} table elements, its limit is {limit_elements}; raise max_table_elements"
         )),
-        Refusal::Depth { limit } => CallError::new(
+        LimitHit::Depth { limit } => CallError::new(
             Code::Stack,
             format!(
                 "{}calls nest {} deep, the limit is {limit}; raise max_stack_depth, or recurse less",
@@ -144,7 +145,7 @@ fn out_of(refused: Refusal, error: &wasmtime::Error, source: &dyn SourcePlaces) 
 }
 
 /// `in wasm function "name" at offset 0x2a: `, or nothing where no guest code was running.
-fn place(error: &wasmtime::Error, source: &dyn SourcePlaces) -> String {
+fn place(error: &wasmtime::Error, source: &dyn SourceMap) -> String {
     let Some(frame) = frame(error, source) else {
         return String::new();
     };
@@ -159,19 +160,19 @@ fn place(error: &wasmtime::Error, source: &dyn SourcePlaces) -> String {
 }
 
 /// The same without the offset, where the code at it is not the author's.
-fn function(error: &wasmtime::Error, source: &dyn SourcePlaces) -> String {
+fn function(error: &wasmtime::Error, source: &dyn SourceMap) -> String {
     frame(error, source).map_or_else(String::new, |frame| {
         format!("in wasm function {}: ", name(frame))
     })
 }
 
 /// The innermost frame of a function that the author wrote.
-fn frame<'e>(error: &'e wasmtime::Error, source: &dyn SourcePlaces) -> Option<&'e FrameInfo> {
+fn frame<'e>(error: &'e wasmtime::Error, source: &dyn SourceMap) -> Option<&'e FrameInfo> {
     error
         .downcast_ref::<WasmBacktrace>()
         .into_iter()
         .flat_map(WasmBacktrace::frames)
-        .find(|frame| source.is_authors(frame.func_index()))
+        .find(|frame| source.is_authored(frame.func_index()))
 }
 
 fn name(frame: &FrameInfo) -> String {
@@ -195,9 +196,9 @@ fn demangled(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{SourcePlaces, classify, demangled};
-    use crate::call::host_trap::Stop;
-    use crate::call::resource_limiter::Refusal;
+    use super::{SourceMap, classify, demangled};
+    use crate::call::host_trap::HostTrap;
+    use crate::call::resource_limiter::LimitHit;
     use crate::error::Code;
     use crate::policy::limits::Limits;
     use wasmtime::Trap;
@@ -205,8 +206,8 @@ mod tests {
     /// A module that was compiled as it is.
     struct Unchanged;
 
-    impl SourcePlaces for Unchanged {
-        fn is_authors(&self, _: u32) -> bool {
+    impl SourceMap for Unchanged {
+        fn is_authored(&self, _: u32) -> bool {
             true
         }
 
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_trap_after_a_refusal_is_about_memory_unless_it_is_about_time() {
-        let refused = Some(Refusal::Memory {
+        let refused = Some(LimitHit::Memory {
             limit_bytes: 65536,
             wanted_bytes: 131_072,
         });
@@ -258,7 +259,7 @@ mod tests {
                 "TRAP panic: no stock (src/lib.rs:7)",
             ),
             (
-                Stop::Exit { code: 2 }.into(),
+                HostTrap::Exit { code: 2 }.into(),
                 "TRAP panic: no stock (src/lib.rs:7)",
             ),
             (

@@ -77,12 +77,36 @@ macro_rules! scalar_funcs {
                 Ok(Self::Any(func))
             }
 
-            /// Calls the entry.
+            /// Calls the entry on this stack.
             ///
             /// # Errors
             ///
             /// Whatever ends the guest, and values of other types than its signature's.
-            pub(crate) async fn call(
+            pub(crate) fn call(
+                &self,
+                store: impl AsContextMut,
+                args: &[Val],
+                results: &mut [Val],
+            ) -> wasmtime::Result<()> {
+                match (self, args, results) {
+                    $(
+                        (Self::$variant(func), [$($param),*], [result]) => {
+                            let args = ($(unwrap!($ty, $param).ok_or_else(wrong)?,)*);
+                            *result = func.call(store, args)?.into();
+                            Ok(())
+                        }
+                    )*
+                    (Self::Any(func), args, results) => func.call(store, args, results),
+                    _ => Err(wrong()),
+                }
+            }
+
+            /// Calls the entry on a stack of its own.
+            ///
+            /// # Errors
+            ///
+            /// Whatever ends the guest, and values of other types than its signature's.
+            pub(crate) async fn call_async(
                 &self,
                 store: impl AsContextMut<Data: Send>,
                 args: &[Val],

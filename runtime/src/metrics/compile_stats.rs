@@ -7,13 +7,13 @@ use crate::metrics::latency_histogram::LatencyHistogram;
 
 /// Where code came from since the process started.
 #[derive(Debug, Default)]
-pub struct AcquireStats {
+pub struct CompileStats {
     found: AtomicU64,
     failed: AtomicU64,
     compiling: LatencyHistogram,
 }
 
-impl AcquireStats {
+impl CompileStats {
     /// Counts code that was in the cache.
     pub(crate) fn count_found(&self) {
         self.found.fetch_add(1, Ordering::Relaxed);

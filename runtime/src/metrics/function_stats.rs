@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::error::{CallError, Code};
 use crate::metrics::latency_histogram::LatencyHistogram;
-use crate::scheduling::per_core::Lanes;
+use crate::scheduling::per_core::PerCore;
 
 /// Errors that are kept of each function, the newest.
 pub const RECENT_ERRORS_MAX: usize = 32;
@@ -23,7 +23,7 @@ const ERROR_TEXT_BYTES_MAX: usize = 1024;
 pub struct FunctionStats {
     /// What every call adds to. Made with the first one: most functions of a large registry are
     /// never called.
-    tallies: OnceLock<Lanes<Tally>>,
+    tallies: OnceLock<PerCore<Tally>>,
     retries: AtomicU64,
     errors: [AtomicU64; Code::ALL.len()],
     /// Made with the first sample.
@@ -76,8 +76,8 @@ impl FunctionStats {
     pub fn record(&self, fuel: u64, tries: u32, latency: Option<Duration>) {
         let tallies = self
             .tallies
-            .get_or_init(|| Lanes::new(usize::MAX, |_, _| Tally::default()));
-        let tally = tallies.own();
+            .get_or_init(|| PerCore::new(usize::MAX, |_, _| Tally::default()));
+        let tally = tallies.local();
         tally.calls.fetch_add(1, Ordering::Relaxed);
         tally.fuel.fetch_add(fuel, Ordering::Relaxed);
         if tries > 1 {
@@ -147,7 +147,7 @@ impl FunctionStats {
             .latency()
             .and_then(|latency| latency.quantiles([0.5, 0.99]));
         let sum = |count: fn(&Tally) -> &AtomicU64| {
-            let tallies = self.tallies.get().into_iter().flat_map(Lanes::iter);
+            let tallies = self.tallies.get().into_iter().flat_map(PerCore::iter);
             tallies.fold(0, |sum: u64, tally| {
                 sum.wrapping_add(count(tally).load(Ordering::Relaxed))
             })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::policy::limits::Limits;
-use crate::policy::permissions::{Door, Permissions};
+use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::scheduling::pool::PoolOptions;
 
 /// What a function is told to be when it is loaded; everything but its code.
@@ -17,7 +17,7 @@ pub struct FunctionSpec {
     /// What it may do to the data, as it was written.
     pub permissions: Permissions,
     /// The same, compiled.
-    pub door: Door,
+    pub access_policy: AccessPolicy,
     /// What it may use, capped by the server's own limits.
     pub limits: Limits,
     /// What its calls may see of each other.

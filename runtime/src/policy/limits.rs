@@ -1,103 +1,246 @@
-//! How much a function may use: read from JSON or the configuration, capped by the server's own.
+//! How much a function may use. One table defines every limit; the rest of this file works on all
+//! of them.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::quantity::{ByteSize, Count, Span};
+use crate::policy::quantity::{ByteSize, Count, HumanDuration, QuantityError};
 use crate::policy::strict_json::{self, JsonError};
 
-/// Limits as they are written: `LIMITS '{"max_memory": "4MB", "max_time": "250ms"}'`.
+/// Defines the limits. A row is
+/// `name: Unit => field: Type = default [, at_least smallest] [, at_most largest];`:
 ///
-/// Sizes take `KB`, `MB`, `GB` (powers of 1024) or plain bytes, times `us`, `ms`, `s`, `m`, `h` or
-/// plain milliseconds. What is not given is the server's own limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitSettings {
-    /// Linear memory of one instance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_memory: Option<ByteSize>,
-    /// Wall-clock time of one call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_time: Option<Span>,
-    /// Fuel of one call; about one unit an instruction, and more for what the host does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_fuel: Option<Count>,
-    /// Stack of one call. It is the same for all functions; see [`LimitsError::StackPerFunction`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_stack: Option<ByteSize>,
-    /// How deep calls may nest: functions of the module that call others of it and run at once, the
-    /// entry included. Needs code that counts them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_stack_depth: Option<Count>,
-    /// The reply of one call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_reply: Option<ByteSize>,
-    /// Keys and values that one call writes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_writes: Option<ByteSize>,
-    /// Elements of all tables of one instance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_table_elements: Option<Count>,
-    /// What one call writes to the log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_log: Option<ByteSize>,
+/// - `name` is the limit in JSON and in the configuration, written as a `Unit`;
+/// - `field` is the resolved limit that the runtime enforces;
+/// - a setting below `smallest` is an error, one above `largest` is lowered to it.
+macro_rules! limits {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident: $Unit:ident => $field:ident: $Type:ty = $default:expr
+            $(, at_least $least:expr)? $(, at_most $most:expr)?;
+    )+) => {
+        /// Limits as people write them: `LIMITS '{"max_memory": "4MB", "max_time": "250ms"}'`.
+        ///
+        /// Sizes take `KB`, `MB`, `GB` (powers of 1024) or plain bytes; times take `us`, `ms`, `s`,
+        /// `m`, `h` or plain milliseconds. A limit that is not given is the server's own.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct LimitSettings {
+            $(
+                $(#[doc = $doc])+
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $name: Option<$Unit>,
+            )+
+        }
+
+        /// Limits with every number decided, as the runtime enforces them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $field: $Type,)+
+        }
+
+        impl LimitSettings {
+            /// Names of all limits, in the order of their definition.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+
+            /// Sets the limit `name` to what `text` says. Returns `None` if there is no such limit.
+            pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), QuantityError>> {
+                match name {
+                    $(stringify!($name) => Some(text.parse().map(|value| {
+                        self.$name = Some(value);
+                    })),)+
+                    _ => None,
+                }
+            }
+
+            /// Returns these limits, completed by those of `other` where none is given.
+            #[must_use]
+            pub fn or(&self, other: &Self) -> Self {
+                Self { $($name: self.$name.or(other.$name),)+ }
+            }
+
+            /// Describes each limit that is higher here than in `granted`, one sentence each.
+            ///
+            /// A limit that is not given is the server's own, which no function exceeds: leaving it
+            /// out is higher than any that was granted.
+            #[must_use]
+            pub fn exceeding(&self, granted: &Self) -> Vec<String> {
+                [$(higher(stringify!($name), self.$name, granted.$name)),+]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
+        }
+
+        impl Limits {
+            /// The limits where the configuration says nothing.
+            pub const DEFAULT: Self = Self { $($field: $default,)+ };
+
+            /// Returns these limits with those that `settings` gives in their place.
+            fn replaced_by(&self, settings: &LimitSettings) -> Result<Self, LimitsError> {
+                $(
+                    let $field = match settings.$name {
+                        Some(setting) => Unit::<$Type>::resolve(setting),
+                        None => self.$field,
+                    };
+                    $(
+                        if settings.$name.is_some() && $field < $least {
+                            return Err(too_small::<$Unit, $Type>(stringify!($name), $least));
+                        }
+                    )?
+                    $(let $field = $field.min($most);)?
+                )+
+                Ok(Self { $($field,)+ })
+            }
+
+            /// Returns the lower one of each limit.
+            fn lowered_to(&self, other: &Self) -> Self {
+                Self { $($field: <$Unit as Unit<$Type>>::lower(self.$field, other.$field),)+ }
+            }
+
+            /// Returns these limits as settings that resolve to them.
+            #[must_use]
+            pub fn settings(&self) -> LimitSettings {
+                LimitSettings { $($name: Unit::<$Type>::show(self.$field),)+ }
+            }
+        }
+    };
 }
 
-/// Limits with every number decided; what the runtime enforces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Linear memory of one instance, in bytes.
-    pub memory_bytes_max: u64,
-    /// Wall-clock time of one call.
-    pub time_max: Duration,
-    /// Fuel of one call.
-    pub fuel_max: u64,
-    /// Stack of one call, in bytes; the engine has one figure for all functions.
-    pub stack_bytes_max: u64,
-    /// Functions of the module that call others of it and may run at once, the entry included;
-    /// none where only the stack's bytes bound them.
-    pub stack_depth_max: Option<u32>,
-    /// The reply of one call, in bytes.
-    pub reply_bytes_max: u64,
-    /// Keys and values that one call writes, in bytes.
-    pub writes_bytes_max: u64,
-    /// Elements of all tables of one instance.
-    pub table_elements_max: u64,
-    /// What one call writes to the log, in bytes.
-    pub log_bytes_max: u64,
+limits! {
+    /// Linear memory of one instance. A 32-bit memory has at most 4 GiB.
+    max_memory: ByteSize => memory_bytes_max: u64 = 16 << 20, at_most 4 << 30;
+    /// Wall-clock time of one call. The clock that ends calls ticks once a millisecond.
+    max_time: HumanDuration => time_max: Duration = Duration::from_secs(5),
+        at_least Duration::from_millis(1);
+    /// Fuel of one call: about one unit per instruction, and more for the work of the host.
+    max_fuel: Count => fuel_max: u64 = 10_000_000, at_least 1;
+    /// Stack of one call. The engine has one figure for all functions; see
+    /// [`LimitsError::StackPerFunction`].
+    max_stack: ByteSize => stack_bytes_max: u64 = 512 << 10;
+    /// How deep calls may nest: functions of the module that have called each other and not
+    /// returned, the entry included. Needs code that counts them. If there is none, only the bytes
+    /// of the stack bound the depth.
+    max_stack_depth: Count => stack_depth_max: Option<u32> = None,
+        at_least Some(1), at_most Some(Self::STACK_DEPTH_END);
+    /// Reply of one call.
+    max_reply: ByteSize => reply_bytes_max: u64 = 16 << 20;
+    /// Keys and values that one call writes.
+    max_writes: ByteSize => writes_bytes_max: u64 = 64 << 20;
+    /// Elements of all tables of one instance together.
+    max_table_elements: Count => table_elements_max: u64 = 10_000,
+        at_most Self::TABLE_ELEMENTS_END;
+    /// Text that one call writes to the log.
+    max_log: ByteSize => log_bytes_max: u64 = 64 << 10;
+}
+
+/// How a limit of type `T` is written, and how two of them compare.
+trait Unit<T>: Copy + Display {
+    fn resolve(self) -> T;
+    fn show(limit: T) -> Option<Self>;
+    fn lower(one: T, other: T) -> T;
+}
+
+impl Unit<u64> for ByteSize {
+    fn resolve(self) -> u64 {
+        self.0
+    }
+
+    fn show(limit: u64) -> Option<Self> {
+        Some(Self(limit))
+    }
+
+    fn lower(one: u64, other: u64) -> u64 {
+        one.min(other)
+    }
+}
+
+impl Unit<u64> for Count {
+    fn resolve(self) -> u64 {
+        self.0
+    }
+
+    fn show(limit: u64) -> Option<Self> {
+        Some(Self(limit))
+    }
+
+    fn lower(one: u64, other: u64) -> u64 {
+        one.min(other)
+    }
+}
+
+impl Unit<Duration> for HumanDuration {
+    fn resolve(self) -> Duration {
+        self.0
+    }
+
+    fn show(limit: Duration) -> Option<Self> {
+        Some(Self(limit))
+    }
+
+    fn lower(one: Duration, other: Duration) -> Duration {
+        one.min(other)
+    }
+}
+
+/// A limit that can be absent: then the other one is the lower.
+impl Unit<Option<u32>> for Count {
+    fn resolve(self) -> Option<u32> {
+        Some(u32::try_from(self.0).unwrap_or(u32::MAX))
+    }
+
+    fn show(limit: Option<u32>) -> Option<Self> {
+        limit.map(|number| Self(number.into()))
+    }
+
+    fn lower(one: Option<u32>, other: Option<u32>) -> Option<u32> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+fn too_small<U: Unit<T>, T>(field: &'static str, least: T) -> LimitsError {
+    let least = U::show(least).map_or_else(String::new, |least| least.to_string());
+    LimitsError::TooSmall {
+        field,
+        least: least.into(),
+    }
+}
+
+fn higher<T: PartialOrd + Display>(
+    name: &str,
+    asked: Option<T>,
+    granted: Option<T>,
+) -> Option<String> {
+    match (asked, granted) {
+        (Some(asked), Some(granted)) if asked > granted => {
+            Some(format!("{name} is {asked}, and {granted} was granted"))
+        }
+        (None, Some(granted)) => Some(format!(
+            "{name} is not given, which is the server's own, and {granted} was granted"
+        )),
+        _ => None,
+    }
 }
 
 impl Limits {
-    /// What holds where the configuration says nothing.
-    pub const DEFAULT: Self = Self {
-        memory_bytes_max: 16 << 20,
-        time_max: Duration::from_secs(5),
-        fuel_max: 10_000_000,
-        stack_bytes_max: 512 << 10,
-        stack_depth_max: None,
-        reply_bytes_max: 16 << 20,
-        writes_bytes_max: 64 << 20,
-        table_elements_max: 10_000,
-        log_bytes_max: 64 << 10,
-    };
-
-    /// The most table elements that any function may have, and the most that the compiler takes: an
-    /// instance's tables are set aside beforehand.
+    /// The most table elements that any function may have, and the most that the compiler accepts:
+    /// the space for an instance's tables is reserved beforehand.
     pub const TABLE_ELEMENTS_END: u64 = 100_000;
 
-    /// The deepest that calls can be counted; the stack's bytes end long before.
+    /// The deepest nesting that can be counted; the bytes of the stack end long before.
     pub(crate) const STACK_DEPTH_END: u32 = u32::MAX - 1;
 
-    /// A 32-bit memory has no more than this, in bytes.
-    const MEMORY_BYTES_END: u64 = 4 << 30;
-
-    /// Calls are ended by a clock that ticks once a millisecond.
-    const TIME_MIN: Duration = Duration::from_millis(1);
-
-    /// The limits of a function that is loaded with `settings`, where these are the server's.
+    /// Returns the limits of a function that is loaded with `settings` on a server with these
+    /// limits. A setting above the server's limit is lowered to it.
     ///
-    /// A larger figure than the server's is lowered to it.
+    /// # Errors
+    ///
+    /// A setting too small to run anything, or a smaller stack than the engine's.
     pub fn for_function(&self, settings: &LimitSettings) -> Result<Self, LimitsError> {
         if let Some(ByteSize(asked)) = settings.max_stack
             && asked < self.stack_bytes_max
@@ -107,23 +250,14 @@ impl Limits {
                 engine: ByteSize(self.stack_bytes_max),
             });
         }
-        let asked = self.replaced_by(settings)?;
-        Ok(Self {
-            memory_bytes_max: asked.memory_bytes_max.min(self.memory_bytes_max),
-            time_max: asked.time_max.min(self.time_max),
-            fuel_max: asked.fuel_max.min(self.fuel_max),
-            stack_bytes_max: self.stack_bytes_max,
-            stack_depth_max: lower(asked.stack_depth_max, self.stack_depth_max),
-            reply_bytes_max: asked.reply_bytes_max.min(self.reply_bytes_max),
-            writes_bytes_max: asked.writes_bytes_max.min(self.writes_bytes_max),
-            table_elements_max: asked.table_elements_max.min(self.table_elements_max),
-            log_bytes_max: asked.log_bytes_max.min(self.log_bytes_max),
-        })
+        Ok(self.replaced_by(settings)?.lowered_to(self))
     }
 
-    /// The server's own limits: these, with those in `settings` put in their place.
+    /// Returns the limits of a server that is configured with `settings` on top of these limits.
     ///
-    /// `max_stack` is not for a server to choose either: artifacts are compiled for one figure.
+    /// # Errors
+    ///
+    /// A setting too small to run anything, or another stack than artifacts are compiled for.
     pub fn for_server(&self, settings: &LimitSettings) -> Result<Self, LimitsError> {
         if let Some(asked) = settings.max_stack
             && asked.0 != self.stack_bytes_max
@@ -136,95 +270,10 @@ impl Limits {
         self.replaced_by(settings)
     }
 
-    fn replaced_by(&self, settings: &LimitSettings) -> Result<Self, LimitsError> {
-        let LimitSettings {
-            max_memory,
-            max_time,
-            max_fuel,
-            max_stack: _, // Decided by the callers.
-            max_stack_depth,
-            max_reply,
-            max_writes,
-            max_table_elements,
-            max_log,
-        } = settings;
-        if *max_stack_depth == Some(Count(0)) {
-            return Err(LimitsError::TooSmall {
-                field: "max_stack_depth",
-                least: "1".into(),
-            });
-        }
-        if let Some(Span(asked)) = max_time
-            && *asked < Self::TIME_MIN
-        {
-            return Err(LimitsError::TooSmall {
-                field: "max_time",
-                least: Span(Self::TIME_MIN).to_string().into(),
-            });
-        }
-        if *max_fuel == Some(Count(0)) {
-            return Err(LimitsError::TooSmall {
-                field: "max_fuel",
-                least: "1".into(),
-            });
-        }
-        let size = |asked: &Option<ByteSize>, own| asked.map_or(own, |ByteSize(bytes)| bytes);
-        let count = |asked: &Option<Count>, own| asked.map_or(own, |Count(number)| number);
-        Ok(Self {
-            memory_bytes_max: size(max_memory, self.memory_bytes_max).min(Self::MEMORY_BYTES_END),
-            time_max: max_time.map_or(self.time_max, |Span(time)| time),
-            fuel_max: count(max_fuel, self.fuel_max),
-            stack_bytes_max: self.stack_bytes_max,
-            stack_depth_max: match max_stack_depth {
-                Some(Count(number)) => Some(
-                    u32::try_from(*number)
-                        .unwrap_or(u32::MAX)
-                        .min(Self::STACK_DEPTH_END),
-                ),
-                None => self.stack_depth_max,
-            },
-            reply_bytes_max: size(max_reply, self.reply_bytes_max),
-            writes_bytes_max: size(max_writes, self.writes_bytes_max),
-            table_elements_max: count(max_table_elements, self.table_elements_max)
-                .min(Self::TABLE_ELEMENTS_END),
-            log_bytes_max: size(max_log, self.log_bytes_max),
-        })
-    }
-
-    /// The limits as JSON, in the form that [`LimitSettings`] reads.
+    /// Returns the limits as JSON, in the form that [`LimitSettings`] reads.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let Self {
-            memory_bytes_max,
-            time_max,
-            fuel_max,
-            stack_bytes_max,
-            stack_depth_max,
-            reply_bytes_max,
-            writes_bytes_max,
-            table_elements_max,
-            log_bytes_max,
-        } = *self;
-        LimitSettings {
-            max_memory: Some(ByteSize(memory_bytes_max)),
-            max_time: Some(Span(time_max)),
-            max_fuel: Some(Count(fuel_max)),
-            max_stack: Some(ByteSize(stack_bytes_max)),
-            max_stack_depth: stack_depth_max.map(|depth| Count(depth.into())),
-            max_reply: Some(ByteSize(reply_bytes_max)),
-            max_writes: Some(ByteSize(writes_bytes_max)),
-            max_table_elements: Some(Count(table_elements_max)),
-            max_log: Some(ByteSize(log_bytes_max)),
-        }
-        .to_json()
-    }
-}
-
-/// The lower of two limits, where there are two.
-fn lower(one: Option<u32>, other: Option<u32>) -> Option<u32> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
+        self.settings().to_json()
     }
 }
 
@@ -240,7 +289,7 @@ impl LimitSettings {
         strict_json::read(text).map_err(LimitsError::Json)
     }
 
-    /// The same as JSON, without the fields that were not given.
+    /// Returns the settings as JSON, without the limits that are not given.
     #[must_use]
     pub fn to_json(&self) -> String {
         // Numbers and texts can always be written.
@@ -251,18 +300,18 @@ impl LimitSettings {
 /// Why limits are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitsError {
-    /// The text is not what it must be.
+    /// The JSON is wrong.
     #[error("limits: {0}")]
     Json(JsonError),
-    /// A function cannot do anything under this limit.
+    /// No function could run under this limit.
     #[error("limits: {field} must be at least {least}")]
     TooSmall {
-        /// Which limit.
+        /// The limit.
         field: &'static str,
-        /// The smallest figure taken.
+        /// The smallest value accepted.
         least: Box<str>,
     },
-    /// Less stack than other functions have.
+    /// A function asks for less stack than other functions have.
     ///
     /// The engine checks the stack against one figure that is fixed when it starts, so a smaller
     /// one could be promised and not kept.
@@ -270,17 +319,17 @@ pub enum LimitsError {
         "limits: max_stack cannot be {asked} for one function: the engine has one stack size, {engine}, for all; leave it out, or bound how deep calls nest with max_stack_depth"
     )]
     StackPerFunction {
-        /// What was asked for.
+        /// The stack that was asked for.
         asked: ByteSize,
-        /// What every call has.
+        /// The stack of every call.
         engine: ByteSize,
     },
-    /// Another stack than artifacts are compiled for.
+    /// A server asks for another stack than artifacts are compiled for.
     #[error("limits: max_stack is fixed at {engine}, not {asked}; leave it out")]
     StackOfEngine {
-        /// What was asked for.
+        /// The stack that was asked for.
         asked: ByteSize,
-        /// What every call has.
+        /// The stack of every call.
         engine: ByteSize,
     },
 }
@@ -358,7 +407,7 @@ mod tests {
         for (json, expected) in [
             (
                 "[",
-                "limits: not a JSON object: invalid type: sequence, expected an object in braces at line 1 column 0",
+                "limits: not a JSON object: expected an object in braces",
             ),
             (
                 r#"{"max_mem": 1}"#,
@@ -409,6 +458,22 @@ mod tests {
             let error = resolve(json).expect_err(json);
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn every_limit_is_set_by_its_name() {
+        let defaults = serde_json::to_value(Limits::DEFAULT.settings()).expect("it is data");
+        for name in LimitSettings::NAMES {
+            let mut settings = LimitSettings::default();
+            assert!(matches!(settings.set(name, "7"), Some(Ok(()))), "{name}");
+            let json = serde_json::to_value(&settings).expect("it is data");
+            assert_eq!(json.as_object().map(|fields| fields.len()), Some(1));
+            assert!(json.get(name).is_some(), "{name}");
+            let optional = *name == "max_stack_depth";
+            assert_eq!(defaults.get(name).is_none(), optional, "{name}");
+            assert!(matches!(settings.set(name, "x"), Some(Err(_))), "{name}");
+        }
+        assert!(LimitSettings::default().set("max_mem", "7").is_none());
     }
 
     #[test]

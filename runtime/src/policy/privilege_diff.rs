@@ -3,8 +3,6 @@
 //! A signed bundle grants; whoever loads it may take less of each, and never more. `ferrite-wasmc
 //! diff` compares two releases by the same rules.
 
-use std::fmt::Display;
-
 use crate::error::Quoted;
 use crate::policy::function_spec::Isolation;
 use crate::policy::limits::LimitSettings;
@@ -75,41 +73,11 @@ pub fn of_permissions(
     Ok(wider)
 }
 
-/// Which limits of `asked` are higher than those of `granted`, a sentence each.
-///
-/// A limit that is not given is the server's own, which no function exceeds: asking for none where
-/// one was granted is higher.
+/// Describes each limit that is higher in `asked` than in `granted`, one sentence each; see
+/// [`LimitSettings::exceeding`].
 #[must_use]
 pub fn of_limits(asked: &LimitSettings, granted: &LimitSettings) -> Vec<String> {
-    let LimitSettings {
-        max_memory,
-        max_time,
-        max_fuel,
-        max_stack,
-        max_stack_depth,
-        max_reply,
-        max_writes,
-        max_table_elements,
-        max_log,
-    } = asked;
-    [
-        higher("max_memory", max_memory, &granted.max_memory),
-        higher("max_time", max_time, &granted.max_time),
-        higher("max_fuel", max_fuel, &granted.max_fuel),
-        higher("max_stack", max_stack, &granted.max_stack),
-        higher("max_stack_depth", max_stack_depth, &granted.max_stack_depth),
-        higher("max_reply", max_reply, &granted.max_reply),
-        higher("max_writes", max_writes, &granted.max_writes),
-        higher(
-            "max_table_elements",
-            max_table_elements,
-            &granted.max_table_elements,
-        ),
-        higher("max_log", max_log, &granted.max_log),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    asked.exceeding(granted)
 }
 
 /// Why `asked` is weaker than `granted`, if it is.
@@ -117,49 +85,6 @@ pub fn of_limits(asked: &LimitSettings, granted: &LimitSettings) -> Vec<String> 
 pub fn of_isolation(asked: Isolation, granted: Isolation) -> Option<String> {
     let weaker = asked == Isolation::Reuse && granted != Isolation::Reuse;
     weaker.then(|| format!("isolation {asked} keeps memory between calls, and {granted} does not"))
-}
-
-/// The limits of `asked`, and those of `granted` where it has none.
-#[must_use]
-pub fn filled(asked: &LimitSettings, granted: &LimitSettings) -> LimitSettings {
-    let LimitSettings {
-        max_memory,
-        max_time,
-        max_fuel,
-        max_stack,
-        max_stack_depth,
-        max_reply,
-        max_writes,
-        max_table_elements,
-        max_log,
-    } = asked;
-    LimitSettings {
-        max_memory: max_memory.or(granted.max_memory),
-        max_time: max_time.or(granted.max_time),
-        max_fuel: max_fuel.or(granted.max_fuel),
-        max_stack: max_stack.or(granted.max_stack),
-        max_stack_depth: max_stack_depth.or(granted.max_stack_depth),
-        max_reply: max_reply.or(granted.max_reply),
-        max_writes: max_writes.or(granted.max_writes),
-        max_table_elements: max_table_elements.or(granted.max_table_elements),
-        max_log: max_log.or(granted.max_log),
-    }
-}
-
-fn higher<T: PartialOrd + Display>(
-    name: &str,
-    asked: &Option<T>,
-    granted: &Option<T>,
-) -> Option<String> {
-    match (asked, granted) {
-        (Some(asked), Some(granted)) if asked > granted => {
-            Some(format!("{name} is {asked}, and {granted} was granted"))
-        }
-        (None, Some(granted)) => Some(format!(
-            "{name} is not given, which is the server's own, and {granted} was granted"
-        )),
-        _ => None,
-    }
 }
 
 fn globs(field: &'static str, patterns: &[String]) -> Result<Vec<Glob>, PermissionsError> {
@@ -184,7 +109,7 @@ fn uncovered(patterns: &[Glob], by: &[Glob]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{filled, of_isolation, of_limits, of_permissions};
+    use super::{of_isolation, of_limits, of_permissions};
     use crate::policy::function_spec::Isolation;
     use crate::policy::limits::LimitSettings;
     use crate::policy::permissions::Permissions;
@@ -252,7 +177,7 @@ mod tests {
     fn limits_and_isolation_have_an_order() {
         let read = |json: &str| LimitSettings::from_json(json.as_bytes()).expect("limits");
         let granted = read(r#"{"max_memory":"4MB","max_time":"1s"}"#);
-        let asked = filled(&read(r#"{"max_memory":"1MB","max_fuel":5}"#), &granted);
+        let asked = read(r#"{"max_memory":"1MB","max_fuel":5}"#).or(&granted);
         assert_eq!(
             asked,
             read(r#"{"max_memory":"1MB","max_time":"1s","max_fuel":5}"#)

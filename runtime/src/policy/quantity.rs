@@ -146,7 +146,7 @@ pub struct ByteSize(pub u64);
 
 /// A time, written `250ms`, `5s`, `10m`, `1h` or as a plain number of milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
 /// A whole number, which may be grouped by underscores where it is written as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,7 +163,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for HumanDuration {
     /// In the largest of seconds, milliseconds and microseconds that divides it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0.as_micros();
@@ -207,7 +207,7 @@ impl Serialize for ByteSize {
 }
 
 /// Written with its unit.
-impl Serialize for Span {
+impl Serialize for HumanDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -220,7 +220,9 @@ impl Serialize for Count {
 }
 
 quantity!(ByteSize, SIZE, Self);
-quantity!(Span, TIME, |micros| Self(Duration::from_micros(micros)));
+quantity!(HumanDuration, TIME, |micros| Self(Duration::from_micros(
+    micros
+)));
 quantity!(Count, COUNT, Self);
 
 /// Reads a number or a text from JSON, TOML and the like.
@@ -277,7 +279,7 @@ impl Visitor<'_> for Reader {
 mod tests {
     use std::time::Duration;
 
-    use super::{ByteSize, Count, Span};
+    use super::{ByteSize, Count, HumanDuration};
 
     #[test]
     fn sizes_and_times_read_as_people_write_them() {
@@ -305,7 +307,7 @@ mod tests {
         ] {
             assert_eq!(
                 text.parse(),
-                Ok(Span(Duration::from_micros(micros))),
+                Ok(HumanDuration(Duration::from_micros(micros))),
                 "{text}"
             );
         }
@@ -401,7 +403,7 @@ mod tests {
             assert_eq!(shown.parse(), Ok(ByteSize(bytes)), "{shown}");
         }
         for micros in [0, 1, 1_000, 1_500, 5_000_000, 300_000_000] {
-            let span = Span(Duration::from_micros(micros));
+            let span = HumanDuration(Duration::from_micros(micros));
             assert_eq!(span.to_string().parse(), Ok(span));
         }
     }

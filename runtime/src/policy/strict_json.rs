@@ -1,54 +1,53 @@
-//! Strict reading of the JSON that commands carry: an error names the field and the nearest one.
+//! Strict reading of the JSON that commands carry. An error names the field, and the known field
+//! that was probably meant.
 
-use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor,
-};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
-/// Longest JSON text taken, in bytes.
-pub const BYTES_MAX: usize = 64 * 1024;
+/// Longest JSON text accepted, in bytes.
+pub(crate) const BYTES_MAX: usize = 64 * 1024;
 
 /// Why a JSON text is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// More than [`BYTES_MAX`].
+    /// The text is longer than 64 KiB.
     #[error("the JSON has {bytes} bytes, the limit is {BYTES_MAX}")]
     TooLong {
-        /// The text's length.
+        /// Length of the text.
         bytes: usize,
     },
-    /// Not JSON at all, or not an object.
+    /// The text is not JSON, or not an object.
     #[error("not a JSON object: {0}")]
     Malformed(Box<str>),
-    /// A field that does not exist.
+    /// A field is unknown.
     #[error("unknown field \"{field}\"; {}", Hint(.nearest, .known))]
     UnknownField {
         /// The field as it was written.
         field: Box<str>,
-        /// The field that was probably meant.
-        nearest: Option<&'static str>,
-        /// Every field there is.
-        known: &'static [&'static str],
+        /// The known field that was probably meant.
+        nearest: Option<Box<str>>,
+        /// All known fields.
+        known: Box<[Box<str>]>,
     },
-    /// A field that stands twice.
+    /// A field is given twice.
     #[error("field \"{field}\" is given twice")]
     Duplicate {
-        /// Which one.
+        /// The field.
         field: Box<str>,
     },
-    /// A field of the wrong type.
+    /// The value of a field is wrong.
     #[error("field \"{field}\": {problem}")]
     Field {
-        /// Where: a field's name, with the position for an element of an array.
+        /// The field, with the index if the wrong value is in an array.
         field: Box<str>,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         problem: Box<str>,
     },
 }
 
-struct Hint<'a>(&'a Option<&'static str>, &'a [&'static str]);
+struct Hint<'a>(&'a Option<Box<str>>, &'a [Box<str>]);
 
 impl fmt::Display for Hint<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,39 +58,68 @@ impl fmt::Display for Hint<'_> {
     }
 }
 
-/// Reads an object whose fields are exactly those of the struct `T`.
-///
-/// `T` derives `Deserialize` with `deny_unknown_fields`; its field names stand only there.
-pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
+/// Reads a JSON object into the struct `T`, which must derive `Deserialize` with
+/// `deny_unknown_fields`.
+pub(crate) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
     if text.len() > BYTES_MAX {
         return Err(JsonError::TooLong { bytes: text.len() });
     }
-    let mut found = None;
-    let known = fields_of::<T>();
-    let mut names = serde_json::Deserializer::from_slice(text);
-    Names {
-        known,
-        found: &mut found,
+    // serde would also read a struct from an array of its values.
+    if !matches!(text.trim_ascii_start().first(), None | Some(b'{')) {
+        return Err(JsonError::Malformed("expected an object in braces".into()));
     }
-    .deserialize(&mut names)
-    .and_then(|()| names.end())
-    .map_err(|error| {
-        found
-            .take()
-            .unwrap_or_else(|| JsonError::Malformed(error.to_string().into()))
+    let malformed = |error: serde_json::Error| JsonError::Malformed(error.to_string().into());
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        match error.classify() {
+            Category::Data => wrong_data(path, &error.to_string()),
+            Category::Io | Category::Syntax | Category::Eof => malformed(error),
+        }
     })?;
-
-    let mut values = serde_json::Deserializer::from_slice(text);
-    serde_path_to_error::deserialize(&mut values).map_err(|error| JsonError::Field {
-        field: error.path().to_string().into(),
-        problem: without_position(&error.into_inner().to_string()).into(),
-    })
+    json.end().map_err(malformed)?;
+    Ok(value)
 }
 
-/// The name in `known` that `unknown` is probably meant to be.
+/// Turns serde's message about the value at `path` into an error.
+fn wrong_data(path: String, message: &str) -> JsonError {
+    // A position inside one value means little once its field is named.
+    let message = message
+        .rfind(" at line ")
+        .map_or(message, |at| &message[..at]);
+    if let Some(rest) = message.strip_prefix("unknown field `")
+        && let Some((field, expected)) = rest.rsplit_once("`, expected ")
+    {
+        // "`a`", "`a` or `b`", or "one of `a`, `b`, `c`": every second piece is a name.
+        let known: Box<[Box<str>]> = expected
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(Into::into)
+            .collect();
+        return JsonError::UnknownField {
+            nearest: nearest(field, known.iter().map(|name| &**name)).map(Into::into),
+            field: field.into(),
+            known,
+        };
+    }
+    if let Some(rest) = message.strip_prefix("duplicate field `") {
+        return JsonError::Duplicate {
+            field: rest.trim_end_matches('`').into(),
+        };
+    }
+    JsonError::Field {
+        field: path.into(),
+        problem: message.into(),
+    }
+}
+
+/// Returns the name in `known` that is most similar to `unknown`, if any is similar enough to be
+/// what was meant.
 #[must_use]
 pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer ones are no typing errors, and the comparison takes the product of both lengths.
+    // Longer texts are no typing errors, and a comparison costs the product of both lengths.
     const LENGTH_MAX: usize = 64;
     const SIMILARITY_MIN: f64 = 0.6;
     if unknown.len() > LENGTH_MAX {
@@ -108,92 +136,6 @@ pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, name)| name)
-}
-
-/// Positions within one value mean little once its field is named.
-fn without_position(message: &str) -> &str {
-    message
-        .rfind(" at line ")
-        .map_or(message, |at| &message[..at])
-}
-
-/// Walks over an object's names and stops at the first that is unknown or stands twice.
-struct Names<'a> {
-    known: &'static [&'static str],
-    found: &'a mut Option<JsonError>,
-}
-
-impl<'de> DeserializeSeed<'de> for Names<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Names<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object in braces")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(field) = object.next_key::<String>()? {
-            let problem = if !self.known.contains(&field.as_str()) {
-                JsonError::UnknownField {
-                    nearest: nearest(&field, self.known.iter().copied()),
-                    field: field.into(),
-                    known: self.known,
-                }
-            } else if !seen.insert(field.clone()) {
-                JsonError::Duplicate {
-                    field: field.into(),
-                }
-            } else {
-                object.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            *self.found = Some(problem);
-            return Err(de::Error::custom("refused"));
-        }
-        Ok(())
-    }
-}
-
-/// The names of the fields of a struct that derives `Deserialize`.
-fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
-    let mut fields: &'static [&'static str] = &[];
-    // Always an error: the probe has nothing to read from.
-    let _ = T::deserialize(Probe(&mut fields));
-    fields
-}
-
-/// Notes which fields a type asks for, and gives it nothing.
-struct Probe<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for Probe<'_> {
-    type Error = de::value::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(de::Error::custom("not a struct"))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Self::Error> {
-        *self.0 = fields;
-        Err(de::Error::custom("only probing"))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
 }
 
 #[cfg(test)]
@@ -217,10 +159,7 @@ mod tests {
                 "",
                 "not a JSON object: EOF while parsing a value at line 1 column 0",
             ),
-            (
-                "[]",
-                "not a JSON object: invalid type: sequence, expected an object in braces at line 1 column 0",
-            ),
+            ("[]", "not a JSON object: expected an object in braces"),
             (
                 "{} x",
                 "not a JSON object: trailing characters at line 1 column 4",

@@ -28,7 +28,7 @@ pub struct RegistryFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct FileContents {
     /// Looked at before anything else; see [`Version`].
     #[serde(rename = "version")]
     _version: u32,
@@ -38,7 +38,7 @@ struct Stored {
 }
 
 #[derive(Serialize)]
-struct Storing<'a> {
+struct FileContentsRef<'a> {
     version: u32,
     functions: &'a [&'a Record],
     #[serde(skip_serializing_if = "Sequences::is_empty")]
@@ -47,7 +47,7 @@ struct Storing<'a> {
 
 /// What the registry holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Remembered {
+pub struct RegistryContents {
     /// Every function.
     pub functions: Vec<Record>,
     /// The highest sequence number that was loaded of each function, signed ones only.
@@ -108,11 +108,11 @@ impl RegistryFile {
     }
 
     /// Reads everything; nothing where there is no file yet.
-    pub fn read(&self) -> Result<Remembered, RegistryFileError> {
+    pub fn read(&self) -> Result<RegistryContents, RegistryFileError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Remembered::default());
+                return Ok(RegistryContents::default());
             }
             Err(error) => return Err(self.io("opened", error)),
         };
@@ -131,7 +131,7 @@ impl RegistryFile {
                 found: version,
             });
         }
-        let Stored {
+        let FileContents {
             functions,
             sequences,
             ..
@@ -141,7 +141,7 @@ impl RegistryFile {
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(self.damaged(&format!("function {} is in it twice", twice[0])));
         }
-        Ok(Remembered {
+        Ok(RegistryContents {
             functions,
             sequences,
         })
@@ -155,7 +155,7 @@ impl RegistryFile {
     ) -> Result<(), RegistryFileError> {
         let mut functions: Vec<&Record> = records.into_iter().collect();
         functions.sort_by(|one, other| one.name.cmp(&other.name));
-        let storing = Storing {
+        let storing = FileContentsRef {
             version: VERSION,
             functions: &functions,
             sequences,

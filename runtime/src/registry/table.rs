@@ -41,7 +41,7 @@ impl<T> Registry<T> {
     /// changes no count that they share. What it finds stays while it is held.
     #[must_use]
     #[inline]
-    pub fn look(&self) -> impl Deref<Target = Arc<Names<T>>> + use<T> {
+    pub fn read(&self) -> impl Deref<Target = Arc<Names<T>>> + use<T> {
         self.names.load()
     }
 

@@ -10,7 +10,7 @@ use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use super::HOST_PAGE;
 use super::fault::Registration;
-use super::slot::{Slot, limit_mappings};
+use super::slot::{MemorySlot, limit_mappings};
 
 /// Address space for a number of memories, each with its guards.
 ///
@@ -25,7 +25,7 @@ pub struct Arena {
     /// First byte of the first slot; a guard comes before it.
     base: usize,
     stride: usize,
-    slots: Box<[Slot]>,
+    slots: Box<[MemorySlot]>,
     free: Mutex<Vec<usize>>,
     registration: Option<Registration>,
 }
@@ -84,7 +84,7 @@ impl Arena {
             len,
             base: reservation + guard_bytes,
             stride,
-            slots: (0..memories_max).map(|_| Slot::new()).collect(),
+            slots: (0..memories_max).map(|_| MemorySlot::new()).collect(),
             free: Mutex::new((0..memories_max).rev().collect()),
             registration: None,
         };
@@ -152,7 +152,7 @@ pub(super) struct MemoryHandle {
 
 impl MemoryHandle {
     /// What the fault handler knows of the memory; none if the memory was dropped.
-    pub(super) fn slot(&self) -> Option<&Slot> {
+    pub(super) fn slot(&self) -> Option<&MemorySlot> {
         let slot = &self.arena.slots[self.index];
         (slot.generation() == self.generation).then_some(slot)
     }
@@ -213,7 +213,7 @@ struct ArenaMemory {
 }
 
 impl ArenaMemory {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &MemorySlot {
         &self.arena.slots[self.index]
     }
 }

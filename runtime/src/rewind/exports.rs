@@ -4,7 +4,7 @@ use ferrite_cache::RewindPlan;
 use wasmtime::{AsContextMut, Extern, Func, Global, Instance, Memory, Module, ModuleExport, Val};
 
 use super::WASM_PAGE;
-use crate::missing_export::MissingExport;
+use crate::error::MissingExport;
 
 /// What the compiler's rewriting put into a module.
 #[derive(Clone)]

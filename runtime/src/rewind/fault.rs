@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use rustix::mm::{MprotectFlags, mprotect};
 
 use super::HOST_PAGE;
-use super::slot::{Learned, Slot};
+use super::slot::{Learned, MemorySlot};
 
 /// Arenas that a process may have at once.
 const ARENAS_MAX: usize = 64;
@@ -25,7 +25,7 @@ struct Entry {
     /// Bytes from one slot to the next.
     stride: AtomicUsize,
     /// The slots' records.
-    slots: AtomicPtr<Slot>,
+    slots: AtomicPtr<MemorySlot>,
     /// How many slots there are.
     count: AtomicUsize,
 }
@@ -58,7 +58,7 @@ impl Registration {
     pub(super) unsafe fn new(
         base: usize,
         stride: usize,
-        slots: *mut Slot,
+        slots: *mut MemorySlot,
         count: usize,
     ) -> io::Result<Self> {
         install()?;

@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
 
 use super::arena::MemoryHandle;
-use super::slot::{PAGES_MAX, Slot};
+use super::slot::{MemorySlot, PAGES_MAX};
 use super::touched::touched;
 use super::{HOST_PAGE, WASM_PAGE};
 
@@ -122,7 +122,7 @@ impl Image {
         &self,
         memory: &'m MemoryHandle,
         protection: ProtFlags,
-    ) -> Result<&'m Slot, ImageError> {
+    ) -> Result<&'m MemorySlot, ImageError> {
         let slot = memory.slot().ok_or(ImageError::Size)?;
         if slot.accessible() != self.len() {
             return Err(ImageError::Size);
@@ -144,18 +144,18 @@ impl Image {
     }
 
     /// Copies the pages that were written back from the image.
-    pub(super) fn restore(&self, memory: &MemoryHandle, slot: &Slot) {
+    pub(super) fn restore(&self, memory: &MemoryHandle, slot: &MemorySlot) {
         let start = memory.start();
         for page in slot.pages() {
             let offset = page as usize * HOST_PAGE;
-            let Some(pristine) = self.contents.get(offset..offset + HOST_PAGE) else {
+            let Some(snapshot) = self.contents.get(offset..offset + HOST_PAGE) else {
                 continue;
             };
             // SAFETY: the page is one of the memory's, writable since it was learned, and its
             // owner has lent the memory to us exclusively; image and memory are two mappings.
             unsafe {
                 ptr::copy_nonoverlapping(
-                    pristine.as_ptr(),
+                    snapshot.as_ptr(),
                     ptr::with_exposed_provenance_mut::<u8>(start + offset),
                     HOST_PAGE,
                 );
@@ -164,7 +164,7 @@ impl Image {
     }
 
     /// Tells later instances which pages calls write. `known` are those already told.
-    pub(super) fn teach(&self, slot: &Slot) {
+    pub(super) fn teach(&self, slot: &MemorySlot) {
         let mut learned = self.learned.lock();
         for page in slot.pages() {
             if let Err(place) = learned.binary_search(&page)

@@ -17,7 +17,7 @@
 //! | `fault` | the signal handler |
 //! | `image` | the pristine contents of a module's memory, and the pages that calls write |
 //! | `touched` | which pages hold anything, so that an image is soon taken |
-//! | `pristine` | image and globals together; capture, attach, rewind |
+//! | `snapshot` | image and globals together; capture, attach, rewind |
 
 #![allow(
     unsafe_code,
@@ -28,8 +28,8 @@ pub mod arena;
 pub mod exports;
 mod fault;
 mod image;
-pub mod pristine;
 mod slot;
+pub mod snapshot;
 mod touched;
 
 pub use image::ImageError;

@@ -16,7 +16,7 @@ pub(super) const PAGES_MAX: usize = 64;
 /// The thread that runs the instance and the handler on that same thread are the only ones that
 /// touch a slot while it is armed; the atomics are for the compiler and for later owners.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct MemorySlot {
     /// Bytes from the slot's start that the memory has.
     accessible: AtomicUsize,
     /// Whether pages are write-protected and learned.
@@ -68,7 +68,7 @@ pub(super) enum Learned {
     NotOurs,
 }
 
-impl Slot {
+impl MemorySlot {
     /// A slot without a memory.
     pub(super) const fn new() -> Self {
         Self {
@@ -189,11 +189,11 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
-    use super::{HOST_PAGE, Learned, PAGES_MAX, Slot};
+    use super::{HOST_PAGE, Learned, MemorySlot, PAGES_MAX};
 
     #[test]
     fn pages_are_learned_once_and_up_to_the_cap() {
-        let slot = Slot::new();
+        let slot = MemorySlot::new();
         let bytes = 2 * PAGES_MAX * HOST_PAGE;
         slot.set_accessible(bytes);
         assert_eq!(slot.learn(0), Learned::NotOurs, "not armed yet");

@@ -1,33 +1,35 @@
-//! How a call is told to end: by its id, with all calls of its function, or by its caller.
+//! How a running or waiting call is killed: by its id, with all calls of its function, or by its
+//! caller.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::scheduling::epoch_ticker::Moment;
 
-/// Bits of an id that number the calls of a slot; the others number the slot, which is what runs
-/// one call at a time. With 24 bits, an old id could name another call after 16 million calls
-/// on the same slot; with 39 bits left, slots do not run out and ids fit a RESP integer.
+/// Bits of a call's id that number the calls of a slot; the other bits number the slot. With 24
+/// bits, an old id could name another call after 16 million calls on the same slot; with 39 bits
+/// left, slot numbers do not run out and ids fit a RESP integer.
 const SEQUENCE_BITS: u32 = 24;
 
 static NEXT_SLOT: AtomicU64 = AtomicU64::new(1);
 
-/// Names one running call in this process, as `WASM.KILL` takes it.
+/// Identifies one running call in this process, as `WASM.KILL` takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(u64);
 
 impl CallId {
-    /// The id with this number, from [`CallId::number`].
+    /// Makes an id from its number; see [`CallId::number`].
     #[must_use]
     pub const fn from_number(number: u64) -> Self {
         Self(number)
     }
 
-    /// The id's number, never 0.
+    /// Returns the id's number, which is never 0.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
@@ -40,128 +42,136 @@ impl fmt::Display for CallId {
     }
 }
 
-/// The switch of one slot: which call it runs, and which of its calls shall end.
+/// The place where one call at a time runs: its current call, and which of its calls was killed.
 ///
 /// A slot lives as long as an instance or its buffers, so a call costs two stores into memory that
-/// nobody else touches, and no entry in a shared table. Killing names the call, so that it cannot
-/// hit the slot's next one.
+/// no other call uses, and no entry in a shared table. A kill names the call, so that it cannot hit
+/// the next call of the slot.
 ///
-/// It has lines of the processor's cache to itself (two are fetched at once), because the slots of
-/// two threads may lie side by side.
+/// Slots have cache lines of their own, because those of two threads may be neighbours in memory.
 #[derive(Debug)]
-#[repr(align(128))]
-pub struct Slot {
-    number: u64,
-    /// Calls that ever began here; changed only by the slot's owner.
-    begun: AtomicU64,
-    /// The call that runs, or 0.
-    current: AtomicU64,
-    /// The last call that shall end, or 0.
-    killed: AtomicU64,
-    started_micros: AtomicU64,
-    /// Who has the call go on, once it has given way for the first time.
-    gave_way: Mutex<Option<Waker>>,
+pub struct CallSlot {
+    state: CachePadded<SlotState>,
 }
 
-/// A call that runs now.
+#[derive(Debug)]
+struct SlotState {
+    /// Number of the slot, shifted left by [`SEQUENCE_BITS`].
+    number: u64,
+    /// Calls that have begun here. Only the slot's owner changes it.
+    begun: AtomicU64,
+    /// Id of the running call, or 0.
+    current: AtomicU64,
+    /// Id of the call that was killed last, or 0.
+    killed: AtomicU64,
+    started_micros: AtomicU64,
+    /// Wakes the task of the call, once the call has yielded its thread for the first time.
+    stop_waker: Mutex<Option<Waker>>,
+}
+
+/// A running call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunningCall {
-    /// Its id.
+    /// Id of the call.
     pub id: CallId,
-    /// When it began, to about a tick.
+    /// Start of the call, exact to about a tick.
     pub since: Moment,
 }
 
-impl Slot {
-    /// A slot that runs nothing.
+impl CallSlot {
+    /// Creates a slot without a call.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            number: NEXT_SLOT.fetch_add(1, Ordering::Relaxed) << SEQUENCE_BITS,
-            begun: AtomicU64::new(0),
-            current: AtomicU64::new(0),
-            killed: AtomicU64::new(0),
-            started_micros: AtomicU64::new(0),
-            gave_way: Mutex::default(),
+            state: CachePadded::new(SlotState {
+                number: NEXT_SLOT.fetch_add(1, Ordering::Relaxed) << SEQUENCE_BITS,
+                begun: AtomicU64::new(0),
+                current: AtomicU64::new(0),
+                killed: AtomicU64::new(0),
+                started_micros: AtomicU64::new(0),
+                stop_waker: Mutex::default(),
+            }),
         })
     }
 
-    /// Begins the slot's next call, at `now`.
+    /// Begins the slot's next call at `now`.
     pub fn begin(&self, now: Moment) {
-        let sequence = self.begun.load(Ordering::Relaxed).wrapping_add(1);
-        self.begun.store(sequence, Ordering::Relaxed);
-        let id = self.number | (sequence & ((1 << SEQUENCE_BITS) - 1));
-        self.started_micros.store(now.micros(), Ordering::Relaxed);
-        // Release: who finds the id also finds when it started.
-        self.current.store(id, Ordering::Release);
+        let state = &*self.state;
+        let sequence = state.begun.load(Ordering::Relaxed).wrapping_add(1);
+        state.begun.store(sequence, Ordering::Relaxed);
+        let id = state.number | (sequence & ((1 << SEQUENCE_BITS) - 1));
+        state.started_micros.store(now.micros(), Ordering::Relaxed);
+        // Release: a thread that reads the id also reads the start time.
+        state.current.store(id, Ordering::Release);
     }
 
     /// Ends the call.
     ///
-    /// A waker that it gave may stay: to be woken for nothing does no harm.
+    /// Its waker may stay: a spurious wake-up does no harm.
     pub fn end(&self) {
-        self.current.store(0, Ordering::Relaxed);
+        self.state.current.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the call that runs shall end.
+    /// Returns true if the running call was killed.
     #[must_use]
     pub fn is_killed(&self) -> bool {
-        let killed = self.killed.load(Ordering::Relaxed);
-        killed != 0 && killed == self.current.load(Ordering::Relaxed)
+        let killed = self.state.killed.load(Ordering::Relaxed);
+        killed != 0 && killed == self.state.current.load(Ordering::Relaxed)
     }
 
-    /// The call that runs.
+    /// Returns the running call.
     #[must_use]
     pub fn running(&self) -> Option<RunningCall> {
-        let id = self.current.load(Ordering::Acquire);
+        let id = self.state.current.load(Ordering::Acquire);
         (id != 0).then(|| RunningCall {
             id: CallId(id),
-            since: Moment::from_micros(self.started_micros.load(Ordering::Relaxed)),
+            since: Moment::from_micros(self.state.started_micros.load(Ordering::Relaxed)),
         })
     }
 
-    /// Ends the call that runs if it is `only`, or whichever it is; whether there was one.
+    /// Kills the running call if its id is `only`, or whatever its id is without `only`. Returns
+    /// true if it did.
     ///
-    /// The call ends at its next tick, and is woken for it if it gave way.
+    /// The call ends at its next tick, and is woken for that if it has yielded its thread.
     pub fn kill(self: &Arc<Self>, only: Option<CallId>) -> bool {
-        let id = self.current.load(Ordering::Relaxed);
+        let id = self.state.current.load(Ordering::Relaxed);
         let hit = id != 0 && only.is_none_or(|only| only.0 == id);
         if hit {
-            self.killed.store(id, Ordering::Relaxed);
+            self.state.killed.store(id, Ordering::Relaxed);
             self.wake_by_ref();
         }
         hit
     }
 
-    /// Has `waker` woken when the call that runs is to end, until it gives way again.
-    pub(crate) fn wake_at_end(&self, waker: &Waker) {
-        let mut gave_way = self.gave_way.lock();
-        match &mut *gave_way {
+    /// Sets the waker that a kill or the deadline of the running call wakes.
+    pub(crate) fn set_stop_waker(&self, waker: &Waker) {
+        let mut stop_waker = self.state.stop_waker.lock();
+        match &mut *stop_waker {
             Some(known) => known.clone_from(waker),
-            None => *gave_way = Some(waker.clone()),
+            None => *stop_waker = Some(waker.clone()),
         }
     }
 }
 
-/// Wakes whoever has the call go on: it may wait for its turn behind others, and is to end.
-impl Wake for Slot {
+/// Wakes the task of the call, which may queue behind others and has to stop.
+impl Wake for CallSlot {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Outside the lock: a waker runs code of the executor's.
-        let waker = self.gave_way.lock().take();
+        // Outside the lock, because a waker runs code of the executor.
+        let waker = self.state.stop_waker.lock().take();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
-/// A caller's own switch for one call, given along with the request.
+/// A caller's own kill switch for one call, passed along with the request.
 ///
-/// Unlike a call's id it exists before the call begins, and it also ends a call that still waits.
-/// A caller that owns the call's future may simply drop it instead.
+/// Unlike a call's id it exists before the call begins, and it also kills a call that still waits.
+/// A caller that owns the call's future can drop that instead.
 #[derive(Clone, Debug, Default)]
 pub struct CallHandle(Arc<Switch>);
 
@@ -172,13 +182,13 @@ struct Switch {
 }
 
 impl CallHandle {
-    /// A switch for a call that is still to be made.
+    /// Creates a switch for a future call.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends the call: at once while it waits, at its next tick while it runs.
+    /// Kills the call: at once while it waits, at its next tick while it runs.
     pub fn kill(&self) {
         // Under the lock, so that a call that starts to wait either sees the flag or is woken.
         let waker = {
@@ -191,13 +201,13 @@ impl CallHandle {
         }
     }
 
-    /// Whether [`CallHandle::kill`] was called.
+    /// Returns true once [`CallHandle::kill`] was called.
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.0.killed.load(Ordering::Relaxed)
     }
 
-    /// Has `waker` woken by a kill; whether it happened already.
+    /// Sets the waker that a kill wakes. Returns true if the call is killed already.
     pub(crate) fn wake_on_kill(&self, waker: &Waker) -> bool {
         let mut waiting = self.0.waiting.lock();
         *waiting = Some(waker.clone());
@@ -207,11 +217,11 @@ impl CallHandle {
 
 #[cfg(test)]
 mod tests {
-    use super::{CallHandle, CallId, Moment, Slot};
+    use super::{CallHandle, CallId, CallSlot, Moment};
 
     #[test]
     fn a_kill_hits_the_call_it_names_and_no_later_one() {
-        let slot = Slot::new();
+        let slot = CallSlot::new();
         assert!(!slot.kill(None), "nothing runs");
         slot.begin(Moment::default());
         let first = slot.running().expect("a call runs").id;
@@ -230,7 +240,7 @@ mod tests {
 
     #[test]
     fn ids_are_unique_across_slots() {
-        let (one, other) = (Slot::new(), Slot::new());
+        let (one, other) = (CallSlot::new(), CallSlot::new());
         one.begin(Moment::default());
         other.begin(Moment::default());
         assert_ne!(one.running(), other.running());

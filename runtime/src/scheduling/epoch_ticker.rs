@@ -1,21 +1,21 @@
-//! The process's one ticker: moves the epoch of every engine on, once a millisecond.
+//! The process's one ticker: a thread that wakes once a millisecond while calls run.
 //!
-//! A guest yields its thread, and is checked against its deadline and its kill switch, when the
-//! epoch moves. One thread serves every engine of the process, keeps a coarse clock for callers
-//! that must not read the real one, wakes those who wait for a moment to come, and lets idle
-//! instances go.
+//! It keeps a coarse clock for callers that must not read the real one, wakes those who wait for a
+//! moment to come, and lets idle instances go. Guests do not depend on it: their meter asks for
+//! deadlines and kills.
 //!
 //! # Parking
 //!
 //! A ticker that ran for good would wake an idle server a thousand times a second. It parks
 //! itself when, for [`QUIET_TICKS`], no call has started and none is running; the next call wakes
-//! it. That must not cost the call more than a look at one flag, and must not lose a wake-up: a
-//! guest that runs while the ticker sleeps could never be stopped. The order that ensures it:
+//! it. That must not cost the call more than a look at one flag, and must not lose a wake-up: the
+//! coarse clock would stand still for a call that runs while the ticker sleeps. The order that
+//! ensures it:
 //!
 //! - a call first enters its function's pool, which counts it under one of the pool's locks, and
 //!   only then looks at the flag ([`ensure_running`]);
 //! - the ticker first sets the flag, and only then asks every pool for its count, under all of
-//!   those locks ([`Ticked::activity`]).
+//!   those locks ([`TickListener::activity`]).
 //!
 //! Whichever takes the lock second sees what the other did before: either the ticker sees the
 //! call and does not park, or the call sees the flag and wakes the ticker. Sleepers do the same
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How often the epoch moves: what a guest may run before others get their turn.
+/// What a guest may run before others get their turn, and how often the ticker wakes.
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without any call after which the ticker parks itself.
@@ -40,11 +40,8 @@ pub const QUIET_TICKS: u32 = 64;
 /// Ticks between two rounds of letting idle instances go, while the ticker runs.
 const TRIM_TICKS: u32 = 1024;
 
-/// Something whose epoch the ticker moves on.
-pub trait Ticked: Send + Sync {
-    /// Moves the epoch on. Called every [`TICK`] while any call runs in the process.
-    fn tick(&self);
-
+/// An engine that the ticker looks after while calls run.
+pub trait TickListener: Send + Sync {
     /// What is going on, counted under the locks that calls take when they start.
     fn activity(&self) -> Activity;
 
@@ -116,7 +113,7 @@ struct Ticker {
 
 #[derive(Default)]
 struct State {
-    ticked: Vec<Weak<dyn Ticked>>,
+    listeners: Vec<Weak<dyn TickListener>>,
     sleepers: Vec<Sleeper>,
     next_sleeper: u64,
 }
@@ -135,12 +132,12 @@ static TICKER: LazyLock<Ticker> = LazyLock::new(|| Ticker {
     state: Mutex::new(State::default()),
 });
 
-/// Has the ticker serve `ticked` for as long as it lives; starts the thread the first time.
+/// Has the ticker serve `listeners` for as long as it lives; starts the thread the first time.
 ///
 /// # Errors
 ///
 /// When the operating system gives no thread.
-pub fn register(ticked: Weak<dyn Ticked>) -> std::io::Result<()> {
+pub fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
     let mut state = TICKER.state.lock();
     if TICKER.thread.get().is_none() {
         let handle = thread::Builder::new()
@@ -149,7 +146,7 @@ pub fn register(ticked: Weak<dyn Ticked>) -> std::io::Result<()> {
         // Under the lock, so that there is one thread.
         TICKER.thread.get_or_init(|| handle.thread().clone());
     }
-    state.ticked.push(ticked);
+    state.listeners.push(listeners);
     drop(state);
     ensure_running();
     Ok(())
@@ -185,7 +182,7 @@ impl Future for Sleep {
         }
         let waker = context.waker();
         match &self.alarm {
-            Some(alarm) if alarm.rings(waker) => {}
+            Some(alarm) if alarm.is_pending(waker) => {}
             _ => self.alarm = Some(wake_at(self.until, waker.clone())),
         }
         Poll::Pending
@@ -211,7 +208,7 @@ pub struct Alarm {
 
 impl Alarm {
     /// Whether it is still to come, and wakes what `waker` does from now on.
-    fn rings(&self, waker: &Waker) -> bool {
+    fn is_pending(&self, waker: &Waker) -> bool {
         let mut state = TICKER.state.lock();
         let mut sleepers = state.sleepers.iter_mut();
         match sleepers.find(|sleeper| sleeper.id == self.id) {
@@ -245,7 +242,7 @@ impl Ticker {
     }
 
     fn run(&self) {
-        let mut quiet = Quiet::default();
+        let mut quiet = QuietDetector::default();
         let mut trim_in = TRIM_TICKS;
         loop {
             thread::sleep(TICK);
@@ -257,7 +254,7 @@ impl Ticker {
             }
             if quiet.tick(|| self.activity()) {
                 self.park(&quiet);
-                quiet = Quiet::default();
+                quiet = QuietDetector::default();
             }
         }
     }
@@ -266,16 +263,11 @@ impl Ticker {
         let now = Moment::now();
         self.now.fetch_max(now.0, Ordering::Relaxed);
         let mut due = Vec::new();
-        let mut live = Vec::new();
         {
             let mut state = self.state.lock();
-            state.ticked.retain(|ticked| match ticked.upgrade() {
-                Some(ticked) => {
-                    live.push(ticked);
-                    true
-                }
-                None => false,
-            });
+            state
+                .listeners
+                .retain(|listener| listener.strong_count() > 0);
             let mut index = 0;
             while let Some(sleeper) = state.sleepers.get(index) {
                 if sleeper.until <= now {
@@ -285,11 +277,7 @@ impl Ticker {
                 }
             }
         }
-        // Outside the lock: the last reference to an engine may be this one, and wakers run code
-        // of the executor's.
-        for ticked in live {
-            ticked.tick();
-        }
+        // Outside the lock: wakers run code of the executor's.
         for waker in due {
             waker.wake();
         }
@@ -299,32 +287,35 @@ impl Ticker {
     /// Every served engine's activity together; `None` while somebody sleeps on the ticker.
     fn activity(&self) -> Option<Activity> {
         let mut sum = Activity::default();
-        for ticked in self.served()? {
-            let activity = ticked.activity();
+        for listeners in self.served()? {
+            let activity = listeners.activity();
             sum.running += activity.running;
             sum.started = sum.started.wrapping_add(activity.started);
         }
         Some(sum)
     }
 
-    fn served(&self) -> Option<Vec<std::sync::Arc<dyn Ticked>>> {
+    fn served(&self) -> Option<Vec<std::sync::Arc<dyn TickListener>>> {
         let state = self.state.lock();
         state
             .sleepers
             .is_empty()
-            .then(|| state.ticked.iter().filter_map(Weak::upgrade).collect())
+            .then(|| state.listeners.iter().filter_map(Weak::upgrade).collect())
     }
 
     fn trim(&self, now: Moment) -> Option<Moment> {
-        let ticked: Vec<_> = {
+        let listeners: Vec<_> = {
             let state = self.state.lock();
-            state.ticked.iter().filter_map(Weak::upgrade).collect()
+            state.listeners.iter().filter_map(Weak::upgrade).collect()
         };
-        ticked.iter().filter_map(|ticked| ticked.trim(now)).min()
+        listeners
+            .iter()
+            .filter_map(|listeners| listeners.trim(now))
+            .min()
     }
 
     /// Sleeps until somebody clears the flag, unless something happened since `quiet` looked.
-    fn park(&self, quiet: &Quiet) {
+    fn park(&self, quiet: &QuietDetector) {
         // Set first, then look once more; the module's documentation says why.
         self.parked.store(true, Ordering::SeqCst);
         if self.activity() != Some(quiet.last) {
@@ -343,12 +334,12 @@ impl Ticker {
 
 /// Tells when nothing has happened for [`QUIET_TICKS`].
 #[derive(Default)]
-struct Quiet {
+struct QuietDetector {
     ticks: u32,
     last: Activity,
 }
 
-impl Quiet {
+impl QuietDetector {
     /// Counts a tick; whether two looks in a row, [`QUIET_TICKS`] apart, saw nothing happen.
     fn tick(&mut self, look: impl FnOnce() -> Option<Activity>) -> bool {
         self.ticks += 1;
@@ -367,9 +358,9 @@ impl Quiet {
 
 #[cfg(test)]
 mod tests {
-    use super::{Activity, QUIET_TICKS, Quiet};
+    use super::{Activity, QUIET_TICKS, QuietDetector};
 
-    fn look(quiet: &mut Quiet, activity: Activity) -> bool {
+    fn look(quiet: &mut QuietDetector, activity: Activity) -> bool {
         for _ in 1..QUIET_TICKS {
             assert!(!quiet.tick(|| panic!("looks only every {QUIET_TICKS} ticks")));
         }
@@ -378,7 +369,7 @@ mod tests {
 
     #[test]
     fn quiet_takes_a_whole_round_without_a_start_and_without_a_running_call() {
-        let mut quiet = Quiet::default();
+        let mut quiet = QuietDetector::default();
         let idle = Activity {
             running: 0,
             started: 7,

@@ -1,9 +1,8 @@
-//! Things of which every thread has its own copy, or nearly: counts, and locks that would be taken
-//! for every call.
+//! Values that each thread has nearly to itself: counters, and locks that every call takes.
 //!
-//! What two cores write in turn costs each of them a transfer of the cache line, which takes longer
-//! than a small call. So such a thing is made several times over, more often than there are cores,
-//! and a thread uses one of them. Which one is nothing to rely on: threads may share, and move.
+//! Two cores that write the same cache line in turn transfer the line each time, which takes longer
+//! than a small call. So such a value exists in several shards, more than there are cores, and a
+//! thread uses one of them. Nothing may rely on which one: threads can share a shard, and change it.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -11,108 +10,106 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 
-/// The most lanes there are of anything; a power of two.
-const LANES_MAX: usize = 64;
+/// Upper bound of the number of shards; a power of two.
+const SHARDS_MAX: usize = 64;
 
-/// Lanes of a thing that all threads may use at once: a power of two, and twice as many as cores,
-/// so that threads easily find one for themselves.
+/// Number of shards of a value that all threads may use at once: a power of two, at least twice the
+/// number of cores, so that threads easily find a shard for themselves.
 static COUNT: LazyLock<usize> = LazyLock::new(|| {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    (2 * cores).next_power_of_two().min(LANES_MAX)
+    (2 * cores).next_power_of_two().min(SHARDS_MAX)
 });
 
-/// Threads that have used a lane.
+/// Number of threads that have chosen a shard.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
-/// What stands for "not chosen yet".
-const NOWHERE: usize = usize::MAX;
+/// Value of [`SHARD`] on a thread that has not chosen yet.
+const UNASSIGNED: usize = usize::MAX;
 
 thread_local! {
-    static LANE: Cell<usize> = const { Cell::new(NOWHERE) };
+    /// This thread's shard number, below [`SHARDS_MAX`].
+    static SHARD: Cell<usize> = const { Cell::new(UNASSIGNED) };
 }
 
-/// The lane of this thread, of as many as there may be.
 #[inline]
 fn current() -> usize {
-    let lane = LANE.get();
-    if lane == NOWHERE { choose() } else { lane }
+    let shard = SHARD.get();
+    if shard == UNASSIGNED { choose() } else { shard }
 }
 
 #[cold]
 fn choose() -> usize {
-    let lane = THREADS.fetch_add(1, Ordering::Relaxed) % LANES_MAX;
-    LANE.set(lane);
-    lane
+    let shard = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS_MAX;
+    SHARD.set(shard);
+    shard
 }
 
-/// Some `T`s, of which each thread uses one.
+/// Several `T`s on cache lines of their own, of which each thread uses one.
 #[derive(Debug)]
-pub struct Lanes<T> {
-    lanes: Box<[Lane<T>]>,
+pub struct PerCore<T> {
+    /// Their number is a power of two.
+    shards: Box<[CachePadded<T>]>,
 }
 
-/// A `T` with lines of the processor's cache to itself; two are fetched at once.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Lane<T>(T);
-
-impl<T> Lanes<T> {
-    /// As many as are useful where at most `users_max` use them at once, a power of two; `make` gets
-    /// each one's index and their count.
+impl<T> PerCore<T> {
+    /// Makes as many shards as are useful for `users_max` simultaneous users: a power of two.
+    /// `make` gets the index of a shard and the number of shards.
     #[must_use]
     pub fn new(users_max: usize, make: impl Fn(usize, usize) -> T) -> Self {
-        let useful = users_max.checked_next_power_of_two().unwrap_or(LANES_MAX);
+        let useful = users_max.checked_next_power_of_two().unwrap_or(SHARDS_MAX);
         let count = useful.min(*COUNT);
         Self {
-            lanes: (0..count).map(|index| Lane(make(index, count))).collect(),
+            shards: (0..count)
+                .map(|index| CachePadded::new(make(index, count)))
+                .collect(),
         }
     }
 
-    /// The one that this thread uses now.
+    /// Returns the shard that this thread uses now.
     #[must_use]
     #[inline]
-    pub fn own(&self) -> &T {
-        &self.lanes[self.index()].0
+    pub fn local(&self) -> &T {
+        &self.shards[self.index()]
     }
 
-    /// All of them.
+    /// Iterates over all shards.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.lanes.iter().map(|lane| &lane.0)
+        self.shards.iter().map(|shard| &**shard)
     }
 
-    /// All of them, this thread's own first.
-    pub fn iter_from_own(&self) -> impl Iterator<Item = &T> {
-        let (before, from) = self.lanes.split_at(self.index());
-        from.iter().chain(before).map(|lane| &lane.0)
+    /// Iterates over all shards, this thread's own first.
+    pub fn iter_from_local(&self) -> impl Iterator<Item = &T> {
+        let (before, from) = self.shards.split_at(self.index());
+        from.iter().chain(before).map(|shard| &**shard)
     }
 
-    /// The count of lanes is a power of two.
     #[inline]
     fn index(&self) -> usize {
-        current() & (self.lanes.len() - 1)
+        current() & (self.shards.len() - 1)
     }
 }
 
-impl<T> Lanes<Mutex<T>> {
-    /// Locks the one that this thread uses.
+impl<T> PerCore<Mutex<T>> {
+    /// Locks the shard that this thread uses.
     ///
-    /// A thread that finds it locked uses the next from then on: two threads that began with the
-    /// same one part at their first collision.
+    /// A thread that finds its shard locked moves to the next one for good, so that two threads
+    /// that began on the same shard part at their first collision.
     #[inline]
-    pub fn lock_own(&self) -> MutexGuard<'_, T> {
-        self.own().try_lock().unwrap_or_else(|| self.lock_next())
+    pub fn lock_local(&self) -> MutexGuard<'_, T> {
+        self.local().try_lock().unwrap_or_else(|| self.lock_next())
     }
 
     #[cold]
     fn lock_next(&self) -> MutexGuard<'_, T> {
-        // Where there are fewer lanes than usual, the next one is as busy, and the thread would
-        // wander for nothing in all that has more.
-        if self.lanes.len() == *COUNT {
-            LANE.set((current() + 1) % LANES_MAX);
+        // With fewer shards than usual the next one is just as busy, and the thread would change
+        // its shard of all other values for nothing.
+        if self.shards.len() == *COUNT {
+            SHARD.set((current() + 1) % SHARDS_MAX);
         }
-        self.own().lock()
+        self.local().lock()
     }
 }
 
@@ -123,43 +120,43 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::{COUNT, Lanes};
+    use super::{COUNT, PerCore};
 
     #[test]
     fn there_are_no_more_than_are_of_use() {
-        let one = Lanes::new(1, |index, count| (index, count));
+        let one = PerCore::new(1, |index, count| (index, count));
         assert_eq!(one.iter().collect::<Vec<_>>(), [&(0, 1)]);
-        assert_eq!(Lanes::new(0, |_, _| ()).iter().count(), 1);
-        let most = Lanes::new(usize::MAX, |_, _| ());
+        assert_eq!(PerCore::new(0, |_, _| ()).iter().count(), 1);
+        let most = PerCore::new(usize::MAX, |_, _| ());
         assert!(most.iter().count().is_power_of_two());
         assert_eq!(most.iter().count(), *COUNT);
     }
 
     #[test]
     fn a_thread_sees_all_of_them_once_and_its_own_first() {
-        let lanes = Lanes::new(usize::MAX, |index, _| index);
-        let mut seen: Vec<_> = lanes.iter_from_own().copied().collect();
-        assert_eq!(seen.first(), Some(lanes.own()));
+        let shards = PerCore::new(usize::MAX, |index, _| index);
+        let mut seen: Vec<_> = shards.iter_from_local().copied().collect();
+        assert_eq!(seen.first(), Some(shards.local()));
         seen.sort_unstable();
         assert!(seen.into_iter().eq(0..*COUNT));
     }
 
     #[test]
     fn a_thread_that_collides_moves_on() {
-        let lanes = Lanes::new(usize::MAX, |index, _| Mutex::new(index));
+        let shards = PerCore::new(usize::MAX, |index, _| Mutex::new(index));
         let both = Barrier::new(2);
         thread::scope(|scope| {
-            let own = *lanes.own().lock();
-            let held = lanes.own().lock();
-            let (both, lanes) = (&both, &lanes);
+            let local = *shards.local().lock();
+            let held = shards.local().lock();
+            let (both, shards) = (&both, &shards);
             let other = scope.spawn(move || {
-                super::LANE.set(own);
+                super::SHARD.set(local);
                 both.wait();
-                *lanes.lock_own()
+                *shards.lock_local()
             });
             both.wait();
             let moved = other.join().expect("the other lane is free");
-            assert_eq!(moved, (own + 1) % *COUNT);
+            assert_eq!(moved, (local + 1) % *COUNT);
             drop(held);
         });
     }

@@ -1,57 +1,103 @@
-//! Waiting for something no longer than a call may take, and no longer than it is wanted.
+//! How a call waits: until a deadline, with regular stop checks, or for its next turn on the thread.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::call::host_trap::Stop;
-use crate::scheduling::cancellation::CallHandle;
+use crate::scheduling::cancellation::{CallHandle, CallSlot};
 use crate::scheduling::epoch_ticker::{Moment, sleep_until};
 
-/// How often a wait looks whether it is still wanted, where nobody would wake it for that.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Interval of the stop checks of a wait that nothing wakes when its call is killed.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
 
-/// Waits for `future`, but not past `deadline`, nor after `handle` was told to end the call.
-pub(crate) async fn until<F: Future>(
+/// Why a wait ended without the output of its future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitError {
+    /// The deadline passed.
+    DeadlinePassed,
+    /// The caller ended the call.
+    Killed,
+}
+
+/// Waits for `future` until `deadline` passes or `handle` kills the call.
+pub(crate) async fn with_deadline<F: Future>(
     future: F,
     deadline: Moment,
     handle: Option<&CallHandle>,
-) -> Result<F::Output, Wait> {
+) -> Result<F::Output, WaitError> {
     let mut future = pin!(future);
     let mut sleep = pin!(sleep_until(deadline));
     poll_fn(|context| {
         if handle.is_some_and(|handle| handle.wake_on_kill(context.waker())) {
-            return Poll::Ready(Err(Wait::Killed));
+            return Poll::Ready(Err(WaitError::Killed));
         }
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
         }
-        sleep.as_mut().poll(context).map(|()| Err(Wait::Over))
+        sleep
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(WaitError::DeadlinePassed))
     })
     .await
 }
 
-/// Waits for `future` and asks `stop` now and then whether the call shall end.
-pub(crate) async fn unless_stopped<F: Future>(
+/// Waits for `future`. Calls `check` before the wait and every 5 ms; its first error ends the wait.
+pub(crate) async fn with_stop_check<F: Future, E>(
     future: F,
-    mut stop: impl FnMut() -> Result<(), Stop>,
-) -> Result<F::Output, Stop> {
+    mut check: impl FnMut() -> Result<(), E>,
+) -> Result<F::Output, E> {
     let mut future = pin!(future);
     loop {
-        stop()?;
-        let look = Moment::now().after(LOOK_EVERY);
-        if let Ok(output) = until(future.as_mut(), look, None).await {
+        check()?;
+        let next_check = Moment::now().after(CHECK_EVERY);
+        if let Ok(output) = with_deadline(future.as_mut(), next_check, None).await {
             return Ok(output);
         }
     }
 }
 
-/// Why a wait ended without what it waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// The deadline passed.
-    Over,
-    /// The caller ended the call.
-    Killed,
+/// Gives the thread to other calls once: awaits `turn`, the host's own way to do that, or else
+/// returns pending for one poll.
+///
+/// The call may have to queue behind others that compute. Returns at once if the call was killed or
+/// `deadline` has passed. A kill, and the alarm of the deadline (through `slot`), wake the call while
+/// it queues, so that an executor that polls woken tasks first ends it at once.
+pub(crate) async fn yield_thread(
+    slot: Arc<CallSlot>,
+    handle: Option<CallHandle>,
+    deadline: Moment,
+    turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+) {
+    let must_stop = poll_fn(|context| {
+        // Register the waker before checking, or a kill that lands in between is missed.
+        slot.set_stop_waker(context.waker());
+        let killed = handle
+            .as_ref()
+            .is_some_and(|handle| handle.wake_on_kill(context.waker()));
+        Poll::Ready(killed || slot.is_killed() || Moment::now() >= deadline)
+    })
+    .await;
+    if must_stop {
+        return;
+    }
+    match turn {
+        Some(turn) => turn.await,
+        None => yield_once().await,
+    }
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -11,15 +11,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::{CallError, Code, Quoted};
-use crate::policy::quantity::{ByteSize, Span};
+use crate::policy::quantity::{ByteSize, HumanDuration};
 use crate::scheduling::cancellation::CallHandle;
 use crate::scheduling::epoch_ticker::Moment;
-use crate::scheduling::wait::until;
+use crate::scheduling::wait::with_deadline;
 use ferrite_protocol::resp::{Encoder, ReplyBounds, transcode};
 
 /// How many calls in the background there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AsyncOptions {
+pub struct BackgroundOptions {
     /// Calls that run or wait.
     pub pending_max: usize,
     /// Replies that are kept.
@@ -30,7 +30,7 @@ pub struct AsyncOptions {
     pub keep_for: Duration,
 }
 
-impl Default for AsyncOptions {
+impl Default for BackgroundOptions {
     fn default() -> Self {
         Self {
             pending_max: 1000,
@@ -43,9 +43,9 @@ impl Default for AsyncOptions {
 
 /// Names a call in the background: 16 hexadecimal digits that cannot be guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Id(u64);
+pub(crate) struct BackgroundCallId(u64);
 
-impl Id {
+impl BackgroundCallId {
     fn parse(text: &str) -> Option<Self> {
         let valid = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         valid.then(|| u64::from_str_radix(text, 16).ok().map(Self))?
@@ -63,7 +63,7 @@ impl Id {
     }
 }
 
-impl fmt::Display for Id {
+impl fmt::Display for BackgroundCallId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:016x}", self.0)
     }
@@ -71,23 +71,23 @@ impl fmt::Display for Id {
 
 /// The calls in the background of one runtime.
 #[derive(Debug)]
-pub struct AsyncCalls {
-    options: AsyncOptions,
+pub struct BackgroundCalls {
+    options: BackgroundOptions,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    calls: HashMap<u64, Entry>,
+    calls: HashMap<u64, Progress>,
     /// Those that ended, the oldest first.
-    ended: VecDeque<Ended>,
+    finished: VecDeque<Finished>,
     /// Of everything that is counted against the limit.
     bytes: usize,
     pending: usize,
 }
 
 #[derive(Debug)]
-enum Entry {
+enum Progress {
     Pending {
         function: Box<[u8]>,
         handle: CallHandle,
@@ -95,30 +95,30 @@ enum Entry {
         bytes: usize,
     },
     /// The reply, in RESP3.
-    Ended(Box<[u8]>),
+    Finished(Box<[u8]>),
 }
 
 #[derive(Debug)]
-struct Ended {
+struct Finished {
     id: u64,
     at: Moment,
 }
 
 /// What there is at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AsyncUsage {
+pub struct BackgroundUsage {
     /// Calls that run or wait.
     pub pending: usize,
     /// Replies that can be fetched.
     pub results: usize,
-    /// What is counted against [`AsyncOptions::bytes_max`].
+    /// What is counted against [`BackgroundOptions::bytes_max`].
     pub result_bytes: usize,
 }
 
-impl AsyncCalls {
+impl BackgroundCalls {
     /// No calls yet.
     #[must_use]
-    pub fn new(options: AsyncOptions) -> Self {
+    pub fn new(options: BackgroundOptions) -> Self {
         Self {
             options,
             state: Mutex::default(),
@@ -127,12 +127,12 @@ impl AsyncCalls {
 
     /// What there is at this moment.
     #[must_use]
-    pub fn usage(&self) -> AsyncUsage {
+    pub fn usage(&self) -> BackgroundUsage {
         let mut state = self.state.lock();
         state.expire(&self.options, Moment::now());
-        AsyncUsage {
+        BackgroundUsage {
             pending: state.pending,
-            results: state.ended.len(),
+            results: state.finished.len(),
             result_bytes: state.bytes,
         }
     }
@@ -140,9 +140,9 @@ impl AsyncCalls {
     /// Ends a call; whether it was running or waiting.
     pub fn kill(&self, id: &str) -> bool {
         let state = self.state.lock();
-        let entry = Id::parse(id).and_then(|id| state.calls.get(&id.0));
+        let entry = BackgroundCallId::parse(id).and_then(|id| state.calls.get(&id.0));
         match entry {
-            Some(Entry::Pending { handle, .. }) => {
+            Some(Progress::Pending { handle, .. }) => {
                 handle.kill();
                 true
             }
@@ -154,7 +154,7 @@ impl AsyncCalls {
     pub fn kill_all(&self, name: &[u8]) -> usize {
         let state = self.state.lock();
         let handles = state.calls.values().filter_map(|entry| match entry {
-            Entry::Pending {
+            Progress::Pending {
                 function, handle, ..
             } if **function == *name => Some(handle),
             _ => None,
@@ -181,10 +181,10 @@ impl AsyncCalls {
             CallError::invalid(format!(
                 "there is no result for call {}: the id is unknown, or the result was older than {} or had to make room",
                 Quoted(id.as_bytes()),
-                Span(self.options.keep_for)
+                HumanDuration(self.options.keep_for)
             ))
         };
-        let id = Id::parse(id).ok_or_else(unknown)?;
+        let id = BackgroundCallId::parse(id).ok_or_else(unknown)?;
         let there = match block {
             None => self.fetch(id, reply, None).ok_or_else(unknown)?,
             Some(time) => {
@@ -200,7 +200,7 @@ impl AsyncCalls {
                 } else {
                     time.min(LONGEST)
                 };
-                match until(fetched, Moment::now().after(time), None).await {
+                match with_deadline(fetched, Moment::now().after(time), None).await {
                     Ok(there_or_gone) => there_or_gone.ok_or_else(unknown)?,
                     Err(_) => false,
                 }
@@ -213,7 +213,12 @@ impl AsyncCalls {
     }
 
     /// Writes the reply if there is one; else has `waker` woken by it. `None` without such a call.
-    fn fetch(&self, id: Id, reply: &mut Encoder, waker: Option<&Waker>) -> Option<bool> {
+    fn fetch(
+        &self,
+        id: BackgroundCallId,
+        reply: &mut Encoder,
+        waker: Option<&Waker>,
+    ) -> Option<bool> {
         const ANY: ReplyBounds = ReplyBounds {
             bytes_max: usize::MAX,
             depth_max: usize::MAX,
@@ -221,12 +226,12 @@ impl AsyncCalls {
         let mut state = self.state.lock();
         state.expire(&self.options, Moment::now());
         match state.calls.get_mut(&id.0)? {
-            Entry::Ended(bytes) => {
+            Progress::Finished(bytes) => {
                 // It was written by an encoder, so it is a reply.
                 let _ = transcode(bytes, &ANY, reply);
                 Some(true)
             }
-            Entry::Pending { waiting, .. } => {
+            Progress::Pending { waiting, .. } => {
                 if let Some(waker) = waker
                     && !waiting.iter().any(|one| one.will_wake(waker))
                 {
@@ -238,10 +243,10 @@ impl AsyncCalls {
     }
 
     /// Whether a call has begun and not ended.
-    pub(crate) fn is_pending(&self, id: Id) -> bool {
+    pub(crate) fn is_pending(&self, id: BackgroundCallId) -> bool {
         matches!(
             self.state.lock().calls.get(&id.0),
-            Some(Entry::Pending { .. })
+            Some(Progress::Pending { .. })
         )
     }
 
@@ -254,8 +259,8 @@ impl AsyncCalls {
         &self,
         function: &[u8],
         bytes: usize,
-    ) -> Result<(Id, CallHandle), CallError> {
-        let id = Id::random()?;
+    ) -> Result<(BackgroundCallId, CallHandle), CallError> {
+        let id = BackgroundCallId::random()?;
         let handle = CallHandle::new();
         let mut state = self.state.lock();
         state.expire(&self.options, Moment::now());
@@ -278,7 +283,7 @@ impl AsyncCalls {
                 ),
             ));
         }
-        let entry = Entry::Pending {
+        let entry = Progress::Pending {
             function: function.into(),
             handle: handle.clone(),
             waiting: Vec::new(),
@@ -291,24 +296,24 @@ impl AsyncCalls {
     }
 
     /// Ends a call with its reply, in RESP3, and wakes those who wait for it.
-    pub(crate) fn end(&self, id: Id, reply: Vec<u8>) {
+    pub(crate) fn end(&self, id: BackgroundCallId, reply: Vec<u8>) {
         let now = Moment::now();
         let waiting = {
             let mut state = self.state.lock();
-            let ended = Entry::Ended(reply.into_boxed_slice());
-            let added = ended.bytes();
-            let Some(before) = state.calls.insert(id.0, ended) else {
+            let finished = Progress::Finished(reply.into_boxed_slice());
+            let added = finished.bytes();
+            let Some(before) = state.calls.insert(id.0, finished) else {
                 // Not begun here.
                 state.calls.remove(&id.0);
                 return;
             };
             state.bytes = state.bytes.saturating_sub(before.bytes()) + added;
             state.pending -= 1;
-            state.ended.push_back(Ended { id: id.0, at: now });
+            state.finished.push_back(Finished { id: id.0, at: now });
             state.expire(&self.options, now);
             match before {
-                Entry::Pending { waiting, .. } => waiting,
-                Entry::Ended(_) => Vec::new(),
+                Progress::Pending { waiting, .. } => waiting,
+                Progress::Finished(_) => Vec::new(),
             }
         };
         for waker in waiting {
@@ -317,21 +322,21 @@ impl AsyncCalls {
     }
 }
 
-impl Entry {
+impl Progress {
     fn bytes(&self) -> usize {
         match self {
             Self::Pending { bytes, .. } => *bytes,
-            Self::Ended(reply) => reply.len(),
+            Self::Finished(reply) => reply.len(),
         }
     }
 }
 
 impl State {
     /// Forgets replies that are too old, or too many.
-    fn expire(&mut self, options: &AsyncOptions, now: Moment) {
-        while let Some(oldest) = self.ended.front() {
+    fn expire(&mut self, options: &BackgroundOptions, now: Moment) {
+        while let Some(oldest) = self.finished.front() {
             let over = now >= oldest.at.after(options.keep_for)
-                || self.ended.len() > options.results_max
+                || self.finished.len() > options.results_max
                 || self.bytes > options.bytes_max;
             if !over {
                 break;
@@ -339,7 +344,7 @@ impl State {
             if let Some(entry) = self.calls.remove(&oldest.id) {
                 self.bytes = self.bytes.saturating_sub(entry.bytes());
             }
-            self.ended.pop_front();
+            self.finished.pop_front();
         }
     }
 }
@@ -351,12 +356,12 @@ mod tests {
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
-    use super::{AsyncCalls, AsyncOptions, AsyncUsage};
+    use super::{BackgroundCalls, BackgroundOptions, BackgroundUsage};
     use crate::error::CallError;
     use ferrite_protocol::resp::{Encoder, Protocol};
 
-    fn options() -> AsyncOptions {
-        AsyncOptions {
+    fn options() -> BackgroundOptions {
+        BackgroundOptions {
             pending_max: 2,
             results_max: 2,
             bytes_max: 100,
@@ -368,7 +373,7 @@ mod tests {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn result(calls: &AsyncCalls, id: &str) -> Result<String, String> {
+    fn result(calls: &BackgroundCalls, id: &str) -> Result<String, String> {
         let mut reply = Encoder::new(Protocol::Resp2);
         let polled = poll(pin!(calls.result(id, None, &mut reply)));
         let Poll::Ready(answer) = polled else {
@@ -381,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_null_first_and_stays_then() -> Result<(), CallError> {
-        let calls = AsyncCalls::new(options());
+        let calls = BackgroundCalls::new(options());
         let (id, _) = calls.begin(b"f", 10)?;
         let name = id.to_string();
         assert_eq!(result(&calls, &name), Ok("$-1\r\n".to_owned()));
@@ -391,7 +396,7 @@ mod tests {
         }
         assert_eq!(
             calls.usage(),
-            AsyncUsage {
+            BackgroundUsage {
                 pending: 0,
                 results: 1,
                 result_bytes: 4
@@ -402,7 +407,7 @@ mod tests {
 
     #[test]
     fn unknown_and_expired_ids_are_errors() -> Result<(), CallError> {
-        let calls = AsyncCalls::new(AsyncOptions {
+        let calls = BackgroundCalls::new(BackgroundOptions {
             keep_for: Duration::ZERO,
             ..options()
         });
@@ -429,7 +434,7 @@ mod tests {
 
     #[test]
     fn calls_results_and_bytes_are_bounded() -> Result<(), CallError> {
-        let calls = AsyncCalls::new(options());
+        let calls = BackgroundCalls::new(options());
         let (one, _) = calls.begin(b"f", 10)?;
         let (two, _) = calls.begin(b"f", 10)?;
         let busy = calls.begin(b"f", 10).expect_err("two are pending");
@@ -462,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_fetch_may_wait_for_the_end() -> Result<(), CallError> {
-        let calls = AsyncCalls::new(options());
+        let calls = BackgroundCalls::new(options());
         let (id, handle) = calls.begin(b"f", 10)?;
         let name = id.to_string();
         let mut reply = Encoder::new(Protocol::Resp3);

@@ -12,8 +12,8 @@ use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
 use crate::registry::record::Record;
 use crate::scheduling::epoch_ticker::Moment;
-use crate::scheduling::wait::{Wait, until};
-use crate::service::registered_function::Registered;
+use crate::scheduling::wait::{WaitError, with_deadline};
+use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
@@ -28,7 +28,7 @@ impl<K: Keyspace> Runtime<K> {
     ) -> CallOutcome<ReceiptOf<K>> {
         let (name, _) = request.name_and_entry();
         // Held while the call runs, so that no count is touched that all threads share.
-        let names = self.0.registry.look();
+        let names = self.0.registry.read();
         let Some(registered) = names.get(name) else {
             let error = CallError::no_function(name);
             reply.error_display(&error);
@@ -58,7 +58,7 @@ impl<K: Keyspace> Runtime<K> {
     #[cold]
     async fn fetch<'r>(
         &self,
-        registered: &'r Arc<Registered<K>>,
+        registered: &'r Arc<RegisteredFunction<K>>,
         request: &CallRequest<'_>,
     ) -> Result<&'r Arc<Function<K>>, CallError> {
         let inner = Arc::clone(&self.0);
@@ -71,10 +71,10 @@ impl<K: Keyspace> Runtime<K> {
             .timeout
             .map_or(time_max, |asked| asked.min(time_max));
         let started = Moment::now();
-        match until(ready, started.after(time_max), request.handle).await {
+        match with_deadline(ready, started.after(time_max), request.handle).await {
             Ok(result) => result,
-            Err(Wait::Killed) => Err(CallError::killed()),
-            Err(Wait::Over) => Err(CallError::new(
+            Err(WaitError::Killed) => Err(CallError::killed()),
+            Err(WaitError::DeadlinePassed) => Err(CallError::new(
                 Code::Timeout,
                 "the function is still being loaded; try again later",
             )),
@@ -101,9 +101,9 @@ impl<K: Keyspace> Runtime<K> {
 
     /// Says that the code of this function may be there now: if it could not be had a moment ago, the
     /// next call looks for it at once instead of some seconds later.
-    pub fn look_again(&self, name: &[u8]) {
+    pub fn retry_now(&self, name: &[u8]) {
         if let Ok(registered) = self.function(name) {
-            registered.look_again();
+            registered.retry_now();
         }
     }
 }
@@ -119,10 +119,8 @@ impl<K: Keyspace> Inner<K> {
         let key = record.release.as_ref().map(|release| release.key);
         let spec = self.spec(record).ok()?;
         let depth = Depth::of(&spec.limits);
-        let acquired = self
-            .acquire
-            .remembered_at_once(&record.digest, key, depth)?;
-        self.start(&acquired, spec).ok()
+        let provided = self.artifacts.provide_cached(&record.digest, key, depth)?;
+        self.start(&provided, spec).ok()
     }
 
     /// Fetches the code of a function that is remembered.
@@ -130,10 +128,10 @@ impl<K: Keyspace> Inner<K> {
         let key = record.release.as_ref().map(|release| release.key);
         let spec = self.spec(record)?;
         let depth = Depth::of(&spec.limits);
-        let acquired = self
-            .acquire
-            .acquire_remembered(&record.digest, key, depth)?;
-        self.start(&acquired, spec)
+        let provided = self
+            .artifacts
+            .provide_registered(&record.digest, key, depth)?;
+        self.start(&provided, spec)
     }
 }
 

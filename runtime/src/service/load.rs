@@ -5,18 +5,18 @@ use std::sync::Arc;
 use ferrite_cache::Digest;
 
 use super::{Inner, Runtime};
-use crate::artifact::signed_bundle::{self, Asked, Unpacked};
+use crate::artifact::signed_bundle::{self, RequestedGrant, Unpacked};
 use crate::artifact::source::Source;
-use crate::artifact::{Acquired, Depth};
+use crate::artifact::{Depth, ProvidedArtifact};
 use crate::error::CallError;
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
 use crate::policy::limits::LimitSettings;
-use crate::policy::permissions::{Door, Permissions};
+use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::registry::record::{FunctionName, Record};
 use crate::registry::rollback_guard;
-use crate::service::registered_function::Registered;
+use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// What a function is to be loaded as.
@@ -62,20 +62,18 @@ impl<K: Keyspace> Runtime<K> {
         if exists && !replace {
             return Err(CallError::exists(name.as_str()));
         }
+        let terms = inner.options.bundle_terms();
         let unpacked = inner.unpack(&source, &name)?;
-        let (permissions, limits, isolation) = match &unpacked {
-            Some(unpacked) => Asked::of(unpacked.bundle.manifest(), &inner.options)?.narrowed(
-                permissions,
-                &limits,
-                isolation,
-                &inner.options,
-            )?,
-            None => (
-                permissions.unwrap_or_else(|| inner.options.permissions.clone()),
-                limits,
-                isolation,
-            ),
-        };
+        let (permissions, limits, isolation) =
+            match &unpacked {
+                Some(unpacked) => RequestedGrant::of(unpacked.bundle.manifest(), &terms)?
+                    .narrowed(permissions, &limits, isolation, &terms)?,
+                None => (
+                    permissions.unwrap_or_else(|| inner.options.permissions.clone()),
+                    limits,
+                    isolation,
+                ),
+            };
         let signed = unpacked.as_ref().map(|one| one.bundle.manifest());
         let description = description.or_else(|| Some(signed?.description.as_deref()?.into()));
         let description_bytes = description.as_ref().map_or(0, |text| text.len());
@@ -99,9 +97,9 @@ impl<K: Keyspace> Runtime<K> {
         // What is wrong with the options is said before anything is compiled.
         let spec = inner.spec(&record)?;
         let arriving = inner.arriving.read();
-        let acquired = inner.acquire(&source, unpacked, Depth::of(&spec.limits))?;
-        let grown = acquired.may_have_grown(&source);
-        let function = inner.start(&acquired, spec)?;
+        let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
+        let grown = provided.may_have_grown(&source);
+        let function = inner.start(&provided, spec)?;
         record.digest = function.digest();
         let digest = record.digest;
         inner.change(|names, sequences| {
@@ -120,7 +118,10 @@ impl<K: Keyspace> Runtime<K> {
                 None => Arc::new(FunctionStats::default()),
             };
             let name = name.into();
-            names.insert(name, Arc::new(Registered::ready(record, stats, function)));
+            names.insert(
+                name,
+                Arc::new(RegisteredFunction::ready(record, stats, function)),
+            );
             Ok(())
         })?;
         drop(arriving);
@@ -146,8 +147,8 @@ impl<K: Keyspace> Runtime<K> {
         }
         let spec = inner.spec(record)?;
         let _arriving = inner.arriving.read();
-        let acquired = inner.acquire.acquire(source, Depth::of(&spec.limits))?;
-        inner.start(&acquired, spec)
+        let provided = inner.artifacts.provide(source, Depth::of(&spec.limits))?;
+        inner.start(&provided, spec)
     }
 
     /// Forgets a function. Calls that run end undisturbed. Blocks while the registry is written.
@@ -183,31 +184,31 @@ impl<K: Keyspace> Inner<K> {
         let Source::Bundle(bundle) = source else {
             return Ok(None);
         };
-        let unpacked = signed_bundle::open(bundle, name.as_bytes(), &self.options)?;
+        let unpacked = signed_bundle::open(bundle, name.as_bytes(), &self.options.bundle_terms())?;
         rollback_guard::check(&self.sequences.lock(), name, unpacked.release.sequence)?;
         Ok(Some(unpacked))
     }
 
     /// The artifact of a source, or of the bundle that it is.
-    pub(crate) fn acquire(
+    pub(crate) fn provide(
         &self,
         source: &Source<'_>,
         unpacked: Option<Unpacked<'_>>,
         depth: Depth,
-    ) -> Result<Acquired, CallError> {
+    ) -> Result<ProvidedArtifact, CallError> {
         match unpacked {
-            Some(unpacked) => self.acquire.acquire_bundle(unpacked.bundle, depth),
-            None => self.acquire.acquire(source, depth),
+            Some(unpacked) => self.artifacts.provide_bundle(unpacked.bundle, depth),
+            None => self.artifacts.provide(source, depth),
         }
     }
 
     /// Makes an artifact a function, with the instances that are to wait for calls.
     pub(crate) fn start(
         &self,
-        acquired: &Acquired,
+        provided: &ProvidedArtifact,
         spec: FunctionSpec,
     ) -> Result<Arc<Function<K>>, CallError> {
-        let function = self.executor.load(&acquired.artifact, spec)?;
+        let function = self.executor.load(&provided.artifact, spec)?;
         if self.options.pool.instances_min > 0
             && let Err(error) = pollster::block_on(self.executor.prewarm(&function))
         {
@@ -230,7 +231,7 @@ impl<K: Keyspace> Inner<K> {
             release: _,
         } = record;
         let keyspace = self.executor.keyspace();
-        let door = Door::new(permissions, |name| keyspace.is_command(name))
+        let access_policy = AccessPolicy::new(permissions, |name| keyspace.is_command(name))
             .map_err(|error| CallError::invalid(error.to_string()))?;
         let limits = self
             .options
@@ -241,7 +242,7 @@ impl<K: Keyspace> Inner<K> {
             name: name.as_str().into(),
             description: description.clone(),
             permissions: permissions.clone(),
-            door,
+            access_policy,
             limits,
             isolation: isolation.unwrap_or(self.options.isolation),
             pool: self.options.pool,

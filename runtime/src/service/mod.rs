@@ -19,18 +19,18 @@ use std::time::{Duration, Instant};
 use ferrite_cache::{Cache, Digest};
 use parking_lot::{Mutex, RwLock};
 
-use crate::artifact::Acquire;
-use crate::chain::chain;
+use crate::artifact::ArtifactProvider;
 use crate::error::{CallError, Code};
 use crate::executor::{Executor, ExecutorError};
-use crate::metrics::compile_stats::AcquireStats;
-use crate::policy::permissions::{Door, PermissionsError};
-use crate::registry::file::{RegistryFile, RegistryFileError, Remembered};
+use crate::metrics::compile_stats::CompileStats;
+use crate::policy::permissions::{AccessPolicy, PermissionsError};
+use crate::registry::file::{RegistryContents, RegistryFile, RegistryFileError};
 use crate::registry::rollback_guard::Sequences;
 use crate::registry::table::{Names, Registry};
-use crate::service::background_calls::AsyncCalls;
+use crate::service::background_calls::BackgroundCalls;
 use crate::service::options::RuntimeOptions;
-use crate::service::registered_function::Registered;
+use crate::service::registered_function::RegisteredFunction;
+use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::keyspace::Keyspace;
 
 pub use crate::service::load::LoadRequest;
@@ -65,12 +65,12 @@ impl<K: Keyspace> Clone for Runtime<K> {
 
 struct Inner<K: Keyspace> {
     executor: Executor<K>,
-    acquire: Acquire,
-    registry: Registry<Registered<K>>,
+    artifacts: ArtifactProvider,
+    registry: Registry<RegisteredFunction<K>>,
     file: Option<RegistryFile>,
     /// Changed only together with the registry.
     sequences: Mutex<Sequences>,
-    async_calls: AsyncCalls,
+    background_calls: BackgroundCalls,
     /// Held shared from an artifact's arrival until its function is registered. Who evicts holds it
     /// alone, so that nothing goes that is about to be pinned.
     arriving: RwLock<()>,
@@ -93,28 +93,28 @@ impl<K: Keyspace> Runtime<K> {
         cache: Option<Cache>,
     ) -> Result<Self, StartError> {
         let keyspace = Arc::new(keyspace);
-        Door::new(&options.permissions, |name| keyspace.is_command(name))
+        AccessPolicy::new(&options.permissions, |name| keyspace.is_command(name))
             .map_err(StartError::Permissions)?;
         let file = options.registry.as_ref().map(RegistryFile::new);
         let mut names = Names::default();
-        let Remembered {
+        let RegistryContents {
             functions,
             sequences,
         } = match &file {
             Some(file) => file.read()?,
-            None => Remembered::default(),
+            None => RegistryContents::default(),
         };
         for record in functions {
             let name = record.name.as_bytes().into();
-            names.insert(name, Arc::new(Registered::lazy(record)));
+            names.insert(name, Arc::new(RegisteredFunction::lazy(record)));
         }
         Ok(Self(Arc::new(Inner {
             executor: Executor::new(&options.engine, keyspace)?,
-            acquire: Acquire::new(cache, options.worker.clone(), options.trust.clone()),
+            artifacts: ArtifactProvider::new(cache, options.worker.clone(), options.trust.clone()),
             registry: Registry::new(names),
             file,
             sequences: Mutex::new(sequences),
-            async_calls: AsyncCalls::new(options.background),
+            background_calls: BackgroundCalls::new(options.background),
             arriving: RwLock::default(),
             looked: Mutex::default(),
             options,
@@ -142,19 +142,19 @@ impl<K: Keyspace> Runtime<K> {
     /// The cache, if there is one.
     #[must_use]
     pub fn cache(&self) -> Option<&Cache> {
-        self.0.acquire.cache()
+        self.0.artifacts.cache()
     }
 
     /// How often code was compiled or found, and how long compiling took.
     #[must_use]
-    pub fn acquire_stats(&self) -> &AcquireStats {
-        self.0.acquire.stats()
+    pub fn compile_stats(&self) -> &CompileStats {
+        self.0.artifacts.stats()
     }
 
     /// The calls in the background.
     #[must_use]
-    pub fn async_calls(&self) -> &AsyncCalls {
-        &self.0.async_calls
+    pub fn background_calls(&self) -> &BackgroundCalls {
+        &self.0.background_calls
     }
 
     /// The function of this name.
@@ -162,7 +162,7 @@ impl<K: Keyspace> Runtime<K> {
     /// # Errors
     ///
     /// When there is none.
-    pub fn function(&self, name: &[u8]) -> Result<Arc<Registered<K>>, CallError> {
+    pub fn function(&self, name: &[u8]) -> Result<Arc<RegisteredFunction<K>>, CallError> {
         self.0
             .registry
             .get(name)
@@ -171,7 +171,7 @@ impl<K: Keyspace> Runtime<K> {
 
     /// Every function, in the order of their names.
     #[must_use]
-    pub fn functions(&self) -> Vec<Arc<Registered<K>>> {
+    pub fn functions(&self) -> Vec<Arc<RegisteredFunction<K>>> {
         let mut functions: Vec<_> = self.0.registry.snapshot().values().cloned().collect();
         functions.sort_by(|one, other| one.record().name.cmp(&other.record().name));
         functions
@@ -182,7 +182,7 @@ impl<K: Keyspace> Inner<K> {
     /// Changes the registry in memory and on disk, or neither.
     fn change<R>(
         &self,
-        change: impl FnOnce(&mut Names<Registered<K>>, &mut Sequences) -> Result<R, CallError>,
+        change: impl FnOnce(&mut Names<RegisteredFunction<K>>, &mut Sequences) -> Result<R, CallError>,
     ) -> Result<R, CallError> {
         self.registry.change(|names| {
             let mut current = self.sequences.lock();
@@ -193,7 +193,7 @@ impl<K: Keyspace> Inner<K> {
                     .map_err(|error| {
                         CallError::new(
                             Code::Store,
-                            format!("nothing was changed: {}", chain(&error)),
+                            format!("nothing was changed: {}", ErrorChain(&error)),
                         )
                     })?;
             }
@@ -206,7 +206,7 @@ impl<K: Keyspace> Inner<K> {
     /// that out takes a look at every file in it, so that is left out where nothing has `grown`; but
     /// now and then it is done nevertheless, because other processes may have put something in.
     fn evict(&self, grown: bool) {
-        let Some(cache) = self.acquire.cache() else {
+        let Some(cache) = self.artifacts.cache() else {
             return;
         };
         {
@@ -226,7 +226,7 @@ impl<K: Keyspace> Inner<K> {
         let names = self.registry.snapshot();
         let pinned: HashSet<Digest> = names.values().map(|one| one.record().digest).collect();
         if let Err(error) = cache.evict(&pinned) {
-            tracing::warn!(error = chain(&error), "no room was made in the cache");
+            tracing::warn!(error = %ErrorChain(&error), "no room was made in the cache");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{CallError, Code};
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A value that is fetched when somebody first needs it.
-pub(crate) struct Fetched<T> {
+pub(crate) struct OnceLoader<T> {
     value: OnceLock<T>,
     state: Mutex<State>,
     retry_after: Duration,
@@ -32,17 +32,17 @@ enum State {
     },
 }
 
-impl<T: Send + Sync + 'static> Fetched<T> {
+impl<T: Send + Sync + 'static> OnceLoader<T> {
     /// A value that is there.
-    pub(crate) fn there(value: T) -> Self {
+    pub(crate) fn loaded(value: T) -> Self {
         Self {
             value: OnceLock::from(value),
-            ..Self::missing()
+            ..Self::empty()
         }
     }
 
     /// A value that nobody has asked for.
-    pub(crate) const fn missing() -> Self {
+    pub(crate) const fn empty() -> Self {
         Self {
             value: OnceLock::new(),
             state: Mutex::new(State::Idle),
@@ -123,7 +123,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     }
 
     /// Who asks next after a failure fetches at once, because what was missing may be there now.
-    pub(crate) fn look_again(&self) {
+    pub(crate) fn retry_now(&self) {
         if let State::Failed { at, .. } = &mut *self.state.lock() {
             *at = None;
         }
@@ -154,7 +154,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
 }
 
 /// The duty to settle what others wait for; fulfilled even by a panic.
-struct Claim<'a, T: Send + Sync + 'static>(&'a Fetched<T>);
+struct Claim<'a, T: Send + Sync + 'static>(&'a OnceLoader<T>);
 
 impl<T: Send + Sync + 'static> Claim<'_, T> {
     fn settle(self, result: Result<T, CallError>) {
@@ -198,7 +198,7 @@ mod tests {
     use std::task::{Context, Poll, Wake, Waker};
     use std::time::Duration;
 
-    use super::Fetched;
+    use super::OnceLoader;
     use crate::error::CallError;
 
     /// Of what takes its time.
@@ -225,7 +225,7 @@ mod tests {
         let (go, wait) = channel::<()>();
         let (woken, wakes) = channel();
         let waker = Waker::from(Arc::new(Woken(woken)));
-        let fetched = Arc::new(Fetched::missing());
+        let fetched = Arc::new(OnceLoader::empty());
         let fetches = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&fetches);
         let mut first = pin!(fetched.wait(never, move || {
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_to_all_and_tried_again_later() {
-        let fetched = Arc::new(Fetched::<u32>::missing());
+        let fetched = Arc::new(OnceLoader::<u32>::empty());
         let failed = Err(CallError::invalid("no"));
         assert_eq!(
             finish(fetched.wait(never, || Err(CallError::invalid("no")))),
@@ -272,12 +272,12 @@ mod tests {
             finish(fetched.wait(never, || panic!("it is too early"))),
             failed
         );
-        fetched.look_again();
+        fetched.retry_now();
         assert_eq!(finish(fetched.wait(never, || Ok(7))), Ok(&7));
 
-        let impatient = Arc::new(Fetched::<u32> {
+        let impatient = Arc::new(OnceLoader::<u32> {
             retry_after: Duration::ZERO,
-            ..Fetched::missing()
+            ..OnceLoader::empty()
         });
         assert_eq!(
             finish(impatient.wait(never, || Err(CallError::invalid("no")))),
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_panic_leaves_nobody_waiting() {
-        let fetched = Arc::new(Fetched::<u32>::missing());
+        let fetched = Arc::new(OnceLoader::<u32>::empty());
         let error = finish(fetched.wait(never, || panic!("this panic belongs to the test")));
         let error = error.expect_err("there is no value");
         assert!(
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_is_had_at_once_is_not_fetched() {
-        let fetched = Arc::new(Fetched::missing());
+        let fetched = Arc::new(OnceLoader::empty());
         let value = finish(fetched.wait(|| Some(5), || panic!("it was had at once")));
         assert_eq!(value, Ok(&5));
         let again = finish(fetched.wait(|| panic!("it is there"), || panic!("it is there")));
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_panics_on_the_way_leaves_nobody_waiting() {
-        let fetched = Arc::new(Fetched::<u32>::missing());
+        let fetched = Arc::new(OnceLoader::<u32>::empty());
         let panicked = std::thread::scope(|scope| {
             let wait = fetched.wait(|| panic!("this panic belongs to the test"), || Ok(1));
             scope.spawn(move || finish(wait)).join().is_err()
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_there_is_not_fetched() {
-        let fetched = Arc::new(Fetched::there(3));
+        let fetched = Arc::new(OnceLoader::loaded(3));
         assert_eq!(
             finish(fetched.wait(never, || panic!("it is there"))),
             Ok(&3)

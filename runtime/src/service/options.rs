@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use ferrite_cache::bundle::BundleLimits;
+
 use crate::artifact::compile_worker::WorkerOptions;
+use crate::artifact::signed_bundle::BundleTerms;
 use crate::artifact::source::SourceOptions;
 use crate::artifact::trust::TrustOptions;
 use crate::instance::engine::EngineOptions;
@@ -10,7 +13,7 @@ use crate::policy::function_spec::Isolation;
 use crate::policy::limits::Limits;
 use crate::policy::permissions::Permissions;
 use crate::scheduling::pool::PoolOptions;
-use crate::service::background_calls::AsyncOptions;
+use crate::service::background_calls::BackgroundOptions;
 
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
@@ -36,7 +39,7 @@ pub struct RuntimeOptions {
     /// Longest description of a function, in bytes.
     pub description_bytes_max: usize,
     /// How many calls in the background there may be.
-    pub background: AsyncOptions,
+    pub background: BackgroundOptions,
     /// Where the registry is kept; without it, a restart forgets every function.
     pub registry: Option<PathBuf>,
 }
@@ -54,8 +57,23 @@ impl Default for RuntimeOptions {
             trust: TrustOptions::default(),
             functions_max: 10_000,
             description_bytes_max: 4096,
-            background: AsyncOptions::default(),
+            background: BackgroundOptions::default(),
             registry: None,
+        }
+    }
+}
+
+impl RuntimeOptions {
+    /// Returns what signed bundles are checked against.
+    pub(crate) fn bundle_terms(&self) -> BundleTerms<'_> {
+        BundleTerms {
+            trust: &self.trust,
+            bounds: BundleLimits {
+                source_bytes_max: self.source.source_bytes_max,
+                artifact_bytes_max: self.worker.artifact_bytes_max,
+            },
+            permissions: &self.permissions,
+            isolation: self.isolation,
         }
     }
 }

@@ -6,20 +6,20 @@ use crate::error::CallError;
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
 use crate::registry::record::Record;
-use crate::service::once_loader::Fetched;
+use crate::service::once_loader::OnceLoader;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// A name in the registry.
 ///
 /// A change of the name, such as a reload, puts another one in its place; calls that run on this
 /// one end on it.
-pub struct Registered<K: Keyspace> {
+pub struct RegisteredFunction<K: Keyspace> {
     record: Arc<Record>,
     stats: Arc<FunctionStats>,
-    function: Arc<Fetched<Arc<Function<K>>>>,
+    function: Arc<OnceLoader<Arc<Function<K>>>>,
 }
 
-impl<K: Keyspace> Registered<K> {
+impl<K: Keyspace> RegisteredFunction<K> {
     /// A function whose code is there.
     pub(crate) fn ready(
         record: Record,
@@ -29,7 +29,7 @@ impl<K: Keyspace> Registered<K> {
         Self {
             record: Arc::new(record),
             stats,
-            function: Arc::new(Fetched::there(function)),
+            function: Arc::new(OnceLoader::loaded(function)),
         }
     }
 
@@ -38,7 +38,7 @@ impl<K: Keyspace> Registered<K> {
         Self {
             record: Arc::new(record),
             stats: Arc::default(),
-            function: Arc::new(Fetched::missing()),
+            function: Arc::new(OnceLoader::empty()),
         }
     }
 
@@ -62,12 +62,12 @@ impl<K: Keyspace> Registered<K> {
     }
 
     /// Has the code looked for at once where it could not be had some seconds ago.
-    pub(crate) fn look_again(&self) {
-        self.function.look_again();
+    pub(crate) fn retry_now(&self) {
+        self.function.retry_now();
     }
 
     /// Its code, got by `at_once` or else fetched by `fetch` if it is not there, once for all who wait;
-    /// see [`Fetched`].
+    /// see [`OnceLoader`].
     ///
     /// # Errors
     ///

@@ -6,12 +6,12 @@ use ferrite_cache::Digest;
 
 use super::Runtime;
 use crate::artifact::Depth;
-use crate::artifact::signed_bundle::Asked;
+use crate::artifact::signed_bundle::RequestedGrant;
 use crate::artifact::source::Source;
 use crate::error::CallError;
 use crate::registry::record::Record;
 use crate::registry::rollback_guard;
-use crate::service::registered_function::Registered;
+use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
 impl<K: Keyspace> Runtime<K> {
@@ -29,6 +29,7 @@ impl<K: Keyspace> Runtime<K> {
         file: Option<&str>,
     ) -> Result<Digest, CallError> {
         let inner = &*self.0;
+        let terms = inner.options.bundle_terms();
         let first = self.function(name)?;
         let arriving = inner.arriving.read();
         let unpacked = inner.unpack(source, &first.record().name)?;
@@ -36,36 +37,36 @@ impl<K: Keyspace> Runtime<K> {
         let mut wanted = first.record().clone();
         let asked = match &unpacked {
             Some(unpacked) => {
-                let asked = Asked::of(unpacked.bundle.manifest(), &inner.options)?;
+                let asked = RequestedGrant::of(unpacked.bundle.manifest(), &terms)?;
                 // Said before anything is read; what holds in the end is asked again.
-                asked.narrow(&mut wanted, &inner.options)?;
+                asked.narrow(&mut wanted, &terms)?;
                 Some(asked)
             }
             None => None,
         };
         let depth = Depth::of(&inner.spec(&wanted)?.limits);
-        let mut acquired = inner.acquire(source, unpacked, depth)?;
-        let mut grown = acquired.may_have_grown(source);
+        let mut provided = inner.provide(source, unpacked, depth)?;
+        let mut grown = provided.may_have_grown(source);
         loop {
             let before = self.function(name)?;
             let mut record = before.record().clone();
             if let Some(asked) = &asked {
-                asked.narrow(&mut record, &inner.options)?;
+                asked.narrow(&mut record, &terms)?;
             }
             record.release.clone_from(&release);
             let spec = inner.spec(&record)?;
             let depth = Depth::of(&spec.limits);
-            if !depth.suits(&acquired.artifact) {
+            if !depth.suits(&provided.artifact) {
                 // Somebody gave the function a max_stack_depth meanwhile.
-                let digest = acquired.artifact.manifest().source;
+                let digest = provided.artifact.manifest().source;
                 let key = release.as_ref().map(|release| release.key);
-                acquired = match source {
-                    Source::Bundle(_) => inner.acquire.acquire_remembered(&digest, key, depth)?,
-                    source => inner.acquire.acquire(source, depth)?,
+                provided = match source {
+                    Source::Bundle(_) => inner.artifacts.provide_registered(&digest, key, depth)?,
+                    source => inner.artifacts.provide(source, depth)?,
                 };
-                grown |= acquired.may_have_grown(source);
+                grown |= provided.may_have_grown(source);
             }
-            let function = inner.start(&acquired, spec)?;
+            let function = inner.start(&provided, spec)?;
             record.digest = function.digest();
             record.file = file.map(Into::into);
             let digest = record.digest;
@@ -73,7 +74,7 @@ impl<K: Keyspace> Runtime<K> {
                 Some(current) if Arc::ptr_eq(current, &before) => {
                     rollback_guard::note(sequences, &record)?;
                     let stats = Arc::clone(before.stats());
-                    *current = Arc::new(Registered::ready(record, stats, function));
+                    *current = Arc::new(RegisteredFunction::ready(record, stats, function));
                     Ok(true)
                 }
                 // Somebody else changed the function meanwhile, perhaps its permissions.

@@ -6,7 +6,7 @@ use super::Runtime;
 use crate::error::CallError;
 use crate::registry::record::Record;
 use crate::registry::rollback_guard;
-use crate::service::registered_function::Registered;
+use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
 impl<K: Keyspace> Runtime<K> {
@@ -24,7 +24,7 @@ impl<K: Keyspace> Runtime<K> {
                 .get(name)
                 .is_none_or(|known| *known.record() != record)
             {
-                names.insert(name.into(), Arc::new(Registered::lazy(record)));
+                names.insert(name.into(), Arc::new(RegisteredFunction::lazy(record)));
             }
             Ok(())
         })
@@ -57,7 +57,7 @@ impl<K: Keyspace> Runtime<K> {
                 rollback_guard::raise(sequences, &record);
                 let registered = match before.get(record.name.as_bytes()) {
                     Some(known) if *known.record() == record => Arc::clone(known),
-                    _ => Arc::new(Registered::lazy(record)),
+                    _ => Arc::new(RegisteredFunction::lazy(record)),
                 };
                 names.insert(registered.record().name.as_bytes().into(), registered);
             }

@@ -38,7 +38,7 @@ async fn the_limit_is_met_exactly_and_by_every_call_anew() {
             spec.isolation = isolation;
             spec.limits.stack_depth_max = Some(100);
         });
-        assert_eq!(function.in_force().isolation, isolation);
+        assert_eq!(function.effective_isolation().isolation, isolation);
         for _ in 0..3 {
             for _ in 0..3 {
                 assert_eq!(host.call(&function, &[], &["99"]).await, ":99");
@@ -184,7 +184,7 @@ async fn code_that_does_not_count_is_refused_with_a_limit_and_the_other_way_take
 }
 
 #[tokio::test]
-async fn counting_costs_the_fuel_of_eleven_instructions_a_call() {
+async fn counting_costs_the_fuel_of_thirteen_instructions_a_call() {
     let host = Host::new();
     let counting = host
         .executor
@@ -202,7 +202,7 @@ async fn counting_costs_the_fuel_of_eleven_instructions_a_call() {
         }
         steps.push((used[1] - used[0]) / 1000);
     }
-    assert_eq!(steps, [13, 24]);
+    assert_eq!(steps, [14, 27]);
 }
 
 /// Generated modules on code that counts and on code that does not: the same replies, traps and

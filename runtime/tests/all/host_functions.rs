@@ -1,6 +1,6 @@
 //! Every host function's result and statuses, as a guest sees them.
 
-use ferrite_wasm_abi::Status;
+use ferrite_wasm_abi::{IMPORTS, NumType, Status};
 
 use crate::support::keyspace::{Entry, NOW_MILLIS, Value};
 use crate::support::{Host, guest, run};
@@ -395,4 +395,114 @@ async fn host_work_costs_fuel_in_proportion_to_bytes() {
     }
     assert_eq!(used[1] - used[0], 1000, "a unit for 8 bytes");
     assert_eq!(used[2] - used[1], 1000);
+}
+
+/// Arguments that name `len` bytes at `pointer` wherever a parameter could be either.
+fn arguments(params: &[NumType], pointer: i32, len: i32) -> String {
+    let mut given = [pointer, len].into_iter().cycle();
+    params
+        .iter()
+        .map(|ty| match ty {
+            NumType::I32 => format!("(i32.const {})", given.next().unwrap_or(len)),
+            NumType::I64 => "(i64.const -1)".to_owned(),
+            NumType::F64 => "(f64.const -1)".to_owned(),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn bytes_outside_the_memory_are_told_as_that_and_not_as_fuel() {
+    let host = Host::new();
+    for import in IMPORTS {
+        // Every pattern of good and bad pointers and lengths that the parameters can take.
+        for (pointer, len) in [(0, -1), (-1, -1), (-1, 0), (65_530, 100), (0, i32::MAX)] {
+            for swapped in [false, true] {
+                let (first, second) = if swapped {
+                    (len, pointer)
+                } else {
+                    (pointer, len)
+                };
+                let arguments = arguments(import.params, first, second);
+                let call = format!("(call ${} {arguments})", import.name);
+                let body = match import.result {
+                    Some(_) => format!("(drop {call})"),
+                    None => call.clone(),
+                };
+                let function = host.load(&run(&body));
+                let reply = host.call(&function, &["k"], &["a"]).await;
+                assert!(!reply.starts_with("-FUEL"), "{call}: {reply}");
+            }
+        }
+        if import
+            .params
+            .iter()
+            .filter(|ty| **ty == NumType::I32)
+            .count()
+            >= 2
+        {
+            let arguments = arguments(import.params, -1, -1);
+            let call = format!("(call ${} {arguments})", import.name);
+            let body = match import.result {
+                Some(_) => format!("(drop {call})"),
+                None => call.clone(),
+            };
+            let function = host.load(&run(&body));
+            let reply = host.call(&function, &["k"], &["a"]).await;
+            assert!(reply.starts_with("-TRAP"), "{call}: {reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_have_a_largest_length() {
+    let host = Host::new();
+    let long = "(i32.const 0) (i32.const 65537)";
+    for call in [
+        format!("(call $get {long} {BUFFER})"),
+        format!("(call $set {long} {VALUE} (i32.const 0) (i64.const -1))"),
+        format!("(call $incr_by {long} (i64.const 1) (i32.const 0))"),
+        format!("(call $expire {long} (i64.const 1))"),
+        format!("(call $hget {long} {FIELD} {BUFFER})"),
+        format!("(call $hset {long} {FIELD} {VALUE})"),
+        format!("(call $hdel {long} (i32.const 64) (i32.const 1))"),
+        "(call $del (i32.const 64) (i32.const 1))".to_owned(),
+        "(call $exists (i32.const 64) (i32.const 1))".to_owned(),
+    ] {
+        let wat = guest(&format!(
+            r#"(data (i32.const 64) "\00\00\00\00\01\00\01\00")
+            (func (export "run") (call $reply_int (i64.extend_i32_s {call})))"#
+        ))
+        .replacen(
+            "(memory (export \"memory\") 1)",
+            "(memory (export \"memory\") 3)",
+            1,
+        );
+        let function = host.load(&wat);
+        let reply = host.call(&function, &[], &[]).await;
+        assert_eq!(reply, format!(":{}", status(Status::Limit)), "{call}");
+    }
+}
+
+/// A guest that names all of its memory, 12 MB, as often as its fuel allows.
+const GREEDY: &str = r#"
+    (func (export "run") (local $at i32)
+        (loop $next
+            (i32.store offset=4 (local.get $at) (i32.const 12000000))
+            (local.set $at (i32.add (local.get $at) (i32.const 8)))
+            (br_if $next (i32.lt_u (local.get $at) (i32.const 320000))))
+        (drop (call $NAME (i32.const 0) (i32.const 40000))))"#;
+
+#[tokio::test]
+async fn bytes_that_are_named_twice_are_paid_twice() {
+    let host = Host::new();
+    for name in ["del", "exists"] {
+        let wat = guest(&GREEDY.replace("NAME", name)).replacen(
+            "(memory (export \"memory\") 1)",
+            "(memory (export \"memory\") 184)",
+            1,
+        );
+        let function = host.load(&wat);
+        let reply = host.call(&function, &[], &[]).await;
+        assert!(reply.starts_with("-FUEL"), "{name}: {reply}");
+    }
 }

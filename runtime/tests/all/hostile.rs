@@ -98,7 +98,7 @@ async fn a_guest_that_writes_every_page_leaves_none() {
             assert_eq!(reply, ":0", "round {round}, {count} pages, every {step}");
         }
     }
-    assert_eq!(function.in_force().isolation, Isolation::Rewind);
+    assert_eq!(function.effective_isolation().isolation, Isolation::Rewind);
     assert_eq!(function.rewinding_differences(), 0);
 }
 

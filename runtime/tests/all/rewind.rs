@@ -6,7 +6,7 @@ use ferrite_cache::{Profile, Rewind};
 use ferrite_compiler::rewrite::rewrite;
 use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
 use ferrite_runtime::rewind::exports::RewindExports;
-use ferrite_runtime::rewind::pristine::{Pristine, Rewinder, Rewound};
+use ferrite_runtime::rewind::snapshot::{InstanceSnapshot, Rewinder, Rewound};
 use wasmtime::{
     Engine, Instance, InstanceAllocationStrategy, Memory, Module, Store, Trap, TypedFunc, Val,
     WasmParams, WasmResults,
@@ -73,23 +73,21 @@ impl House {
 
     fn instance(&self) -> Guest {
         let mut store = Store::new(&self.engine, ());
-        store.set_fuel(u64::MAX / 2).expect("fuel is counted");
-        store.set_epoch_deadline(1 << 40);
         let instance = Instance::new(&mut store, &self.module, &[]).expect("it instantiates");
         Guest { store, instance }
     }
 
-    fn pristine(&self) -> Arc<Pristine> {
+    fn snapshot(&self) -> Arc<InstanceSnapshot> {
         let Guest {
             mut store,
             instance,
         } = self.instance();
-        Pristine::capture(&mut store, &instance, &self.exports).expect("an image")
+        InstanceSnapshot::capture(&mut store, &instance, &self.exports).expect("an image")
     }
 
-    fn attached(&self, pristine: &Arc<Pristine>) -> (Guest, Rewinder) {
+    fn attached(&self, snapshot: &Arc<InstanceSnapshot>) -> (Guest, Rewinder) {
         let mut guest = self.instance();
-        let rewinder = pristine
+        let rewinder = snapshot
             .attach(
                 &mut guest.store,
                 &guest.instance,
@@ -128,8 +126,8 @@ impl Guest {
 #[test]
 fn every_call_sees_the_pristine_state() {
     let house = House::new(4);
-    let pristine = house.pristine();
-    let (mut guest, mut rewinder) = house.attached(&pristine);
+    let snapshot = house.snapshot();
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
     assert_eq!(rewinder.difference(&mut guest.store), None);
     for round in 0..5 {
         // Within a page, across two, the data segment, and by a bulk operation over several.
@@ -154,8 +152,8 @@ fn every_call_sees_the_pristine_state() {
 #[test]
 fn writes_of_the_host_are_undone_too() {
     let house = House::new(4);
-    let pristine = house.pristine();
-    let (mut guest, mut rewinder) = house.attached(&pristine);
+    let snapshot = house.snapshot();
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
     let memory = guest.memory();
     memory
         .write(&mut guest.store, 65_530, b"across the pages")
@@ -170,8 +168,8 @@ fn writes_of_the_host_are_undone_too() {
 #[test]
 fn a_reset_that_forgets_something_is_noticed() {
     let house = House::new(4);
-    let pristine = house.pristine();
-    let (mut guest, mut rewinder) = house.attached(&pristine);
+    let snapshot = house.snapshot();
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
     let memory = guest.memory();
     let pages = [0, 1, 5, 17, 31];
     for page in pages {
@@ -213,12 +211,12 @@ fn a_reset_that_forgets_something_is_noticed() {
 #[test]
 fn siblings_start_with_what_was_learned() {
     let house = House::new(4);
-    let pristine = house.pristine();
-    let (mut first, mut rewinder) = house.attached(&pristine);
+    let snapshot = house.snapshot();
+    let (mut first, mut rewinder) = house.attached(&snapshot);
     first.call::<_, ()>("touch", 3);
     assert_eq!(rewinder.rewind(&mut first.store), Rewound::Ready);
-    assert_eq!(pristine.learned_pages(), 3);
-    let (mut second, mut other) = house.attached(&pristine);
+    assert_eq!(snapshot.learned_pages(), 3);
+    let (mut second, mut other) = house.attached(&snapshot);
     assert_eq!(other.learned_pages(), 3);
     second.call::<_, ()>("touch", 3);
     assert_eq!(other.learned_pages(), 3, "nothing new");
@@ -229,15 +227,15 @@ fn siblings_start_with_what_was_learned() {
 #[test]
 fn growth_past_the_headroom_discards_the_instance() {
     let house = House::new(4);
-    let pristine = house.pristine();
+    let snapshot = house.snapshot();
     for round in 0..8 {
-        assert!(!pristine.demoted(), "round {round}");
-        let (mut guest, mut rewinder) = house.attached(&pristine);
+        assert!(!snapshot.demoted(), "round {round}");
+        let (mut guest, mut rewinder) = house.attached(&snapshot);
         assert_eq!(guest.call::<_, i32>("grow", 100), 2);
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Discard);
     }
-    assert!(pristine.demoted(), "a module that never fits is given up");
-    let (mut guest, rewinder) = house.attached(&pristine);
+    assert!(snapshot.demoted(), "a module that never fits is given up");
+    let (mut guest, rewinder) = house.attached(&snapshot);
     assert_eq!(rewinder.difference(&mut guest.store), None);
     assert_eq!(guest.call::<_, i32>("grow", 100), 2);
 }
@@ -245,15 +243,15 @@ fn growth_past_the_headroom_discards_the_instance() {
 #[test]
 fn a_module_that_writes_many_pages_is_mapped_anew() {
     let house = House::new(4);
-    let pristine = house.pristine();
+    let snapshot = house.snapshot();
     for round in 0..8 {
-        assert!(!pristine.mapped_anew(), "round {round}");
-        let (mut guest, mut rewinder) = house.attached(&pristine);
+        assert!(!snapshot.mapped_anew(), "round {round}");
+        let (mut guest, mut rewinder) = house.attached(&snapshot);
         guest.call::<_, ()>("touch", 80);
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Discard);
     }
-    assert!(pristine.mapped_anew());
-    let (mut guest, mut rewinder) = house.attached(&pristine);
+    assert!(snapshot.mapped_anew());
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
     for _ in 0..3 {
         guest.call::<_, ()>("touch", 200);
         assert_eq!(guest.call::<_, i32>("grow", 3), 2);
@@ -265,8 +263,8 @@ fn a_module_that_writes_many_pages_is_mapped_anew() {
 #[test]
 fn a_trap_is_still_a_trap() {
     let house = House::new(4);
-    let pristine = house.pristine();
-    let (mut guest, _rewinder) = house.attached(&pristine);
+    let snapshot = house.snapshot();
+    let (mut guest, _rewinder) = house.attached(&snapshot);
     guest.call::<_, ()>("touch", 2);
     let beyond = guest.func::<(), ()>("beyond");
     let error = beyond
@@ -278,9 +276,9 @@ fn a_trap_is_still_a_trap() {
 #[test]
 fn a_dropped_memory_leaves_nothing_to_the_next() {
     let house = House::new(2);
-    let pristine = house.pristine();
+    let snapshot = house.snapshot();
     for _ in 0..200 {
-        let (mut guest, mut rewinder) = house.attached(&pristine);
+        let (mut guest, mut rewinder) = house.attached(&snapshot);
         guest.call::<_, ()>("touch", 32);
         assert_eq!(guest.call::<_, i32>("swap", (100_000, 5)), 0);
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
@@ -305,9 +303,9 @@ fn mappings() -> usize {
 fn all_instances_together_cannot_use_up_the_mappings() {
     const INSTANCES: usize = 600;
     let house = House::new(INSTANCES);
-    let pristine = house.pristine();
+    let snapshot = house.snapshot();
     let before = mappings();
-    let mut many: Vec<_> = (0..INSTANCES).map(|_| house.attached(&pristine)).collect();
+    let mut many: Vec<_> = (0..INSTANCES).map(|_| house.attached(&snapshot)).collect();
     for (guest, _) in &mut many {
         for page in 0..60 {
             assert_eq!(guest.call::<_, i32>("swap", (page * 8192, 1)), 0);
@@ -329,7 +327,7 @@ fn all_instances_together_cannot_use_up_the_mappings() {
     drop(many);
     assert!(mappings() <= before + 4);
     // The bound is free again for others.
-    let (mut guest, mut rewinder) = house.attached(&house.pristine());
+    let (mut guest, mut rewinder) = house.attached(&house.snapshot());
     guest.call::<_, i32>("swap", (8192, 1));
     assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
 }
@@ -337,12 +335,12 @@ fn all_instances_together_cannot_use_up_the_mappings() {
 #[test]
 fn mappings_stay_bounded() {
     let house = House::new(300);
-    let pristine = house.pristine();
-    let (mut guest, mut rewinder) = house.attached(&pristine);
+    let snapshot = house.snapshot();
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
     guest.call::<_, ()>("touch", 4);
     assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
     let before = mappings();
-    let many: Vec<_> = (0..250).map(|_| house.attached(&pristine)).collect();
+    let many: Vec<_> = (0..250).map(|_| house.attached(&snapshot)).collect();
     // Learned pages, the protected rest, and the space between this memory and the next.
     let each = (mappings() - before) / many.len();
     assert!(each <= 4, "{each} mappings an instance");
@@ -353,13 +351,13 @@ fn mappings_stay_bounded() {
 #[test]
 fn threads_rewind_side_by_side() {
     let house = House::new(16);
-    let pristine = house.pristine();
+    let snapshot = house.snapshot();
     std::thread::scope(|scope| {
         for seed in 1..=4_i32 {
-            let (house, pristine) = (&house, &pristine);
+            let (house, snapshot) = (&house, &snapshot);
             scope.spawn(move || {
                 for round in 0..50 {
-                    let (mut guest, mut rewinder) = house.attached(pristine);
+                    let (mut guest, mut rewinder) = house.attached(snapshot);
                     for call in 0..20 {
                         let at = (seed * 1000 + round * 37 + call * 4099) % 120_000;
                         guest.call::<_, i32>("swap", (at, seed));

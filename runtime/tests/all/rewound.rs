@@ -52,7 +52,7 @@ async fn every_call_of_one_instance_starts_anew() {
         assert_eq!(host.call(&function, &[], &[]).await, "*3 :6 :1 :2");
         assert_eq!(idle(&function), 1);
     }
-    assert_eq!(function.in_force().isolation, Isolation::Rewind);
+    assert_eq!(function.effective_isolation().isolation, Isolation::Rewind);
     assert_eq!(function.rewinding_differences(), 0);
     assert_eq!(
         function.idle_memory_bytes(),
@@ -72,9 +72,9 @@ async fn what_cannot_be_rewound_is_fresh_and_says_why() {
     for _ in 0..3 {
         assert_eq!(call(&host, &function, "size", &[]).await, ":4");
     }
-    let in_force = function.in_force();
-    assert_eq!(in_force.isolation, Isolation::Fresh);
-    let reason = in_force.reason.expect("there is a reason");
+    let effective_isolation = function.effective_isolation();
+    assert_eq!(effective_isolation.isolation, Isolation::Fresh);
+    let reason = effective_isolation.reason.expect("there is a reason");
     assert!(reason.contains("table.set"), "{reason}");
     assert_eq!(function.idle_memory_bytes(), 0);
 }
@@ -174,16 +174,16 @@ async fn a_module_that_always_grows_past_the_headroom_is_fresh() {
         assert_eq!(host.call(&function, &[], &[]).await, "*3 :6 :1 :2");
     }
     assert_eq!(
-        function.in_force().isolation,
+        function.effective_isolation().isolation,
         Isolation::Rewind,
         "every other call fits"
     );
     for _ in 0..12 {
         assert_eq!(call(&host, &function, "grow", &["100"]).await, ":1");
     }
-    let in_force = function.in_force();
-    assert_eq!(in_force.isolation, Isolation::Fresh);
-    let reason = in_force.reason.expect("there is a reason");
+    let effective_isolation = function.effective_isolation();
+    assert_eq!(effective_isolation.isolation, Isolation::Fresh);
+    let reason = effective_isolation.reason.expect("there is a reason");
     assert!(reason.contains("64 pages"), "{reason}");
     for _ in 0..3 {
         assert_eq!(host.call(&function, &[], &[]).await, "*3 :6 :1 :2");
@@ -263,9 +263,9 @@ async fn an_initialiser_that_asks_for_the_call_runs_in_each() {
         let reply = host.call(&function, &[], &[arg]).await;
         assert_eq!(reply, format!("$3 {arg}"));
     }
-    let in_force = function.in_force();
-    assert_eq!(in_force.isolation, Isolation::Fresh);
-    let reason = in_force.reason.expect("there is a reason");
+    let effective_isolation = function.effective_isolation();
+    assert_eq!(effective_isolation.isolation, Isolation::Fresh);
+    let reason = effective_isolation.reason.expect("there is a reason");
     assert!(reason.contains("calls arg"), "{reason}");
 }
 

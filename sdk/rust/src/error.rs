@@ -28,7 +28,7 @@ impl Error {
     /// Makes an error of a text, which may start with a code of its own.
     ///
     /// ```
-    /// use crate::Error;
+    /// use ferrite_wasm_sdk::Error;
     /// assert_eq!(Error::new("no such user").to_string(), "ERR no such user");
     /// assert_eq!(Error::new("LIMITED try later").code(), "LIMITED");
     /// ```

@@ -3,7 +3,7 @@
 
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::permissions::Permissions;
-use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
+use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 
 use super::setting::{Raw, Setting, parsed, quoted, text};
 
@@ -19,7 +19,7 @@ impl Setting for ByteSize {
     }
 }
 
-impl Setting for Span {
+impl Setting for HumanDuration {
     const KIND: &'static str = "a time such as \"5s\", \"250ms\" or \"2h\"";
 
     fn read(raw: &Raw) -> Option<Self> {
@@ -89,7 +89,7 @@ impl Setting for Permissions {
 
 #[cfg(test)]
 mod tests {
-    use super::{ByteSize, Count, Isolation, Permissions, Raw, Setting, Span};
+    use super::{ByteSize, Count, HumanDuration, Isolation, Permissions, Raw, Setting};
 
     fn text(text: &str) -> Raw {
         Raw::Text(text.to_owned())
@@ -103,7 +103,10 @@ mod tests {
                 written
             );
         }
-        assert_eq!(Span::read(&text("90s")).expect("a time").write(), "\"90s\"");
+        assert_eq!(
+            HumanDuration::read(&text("90s")).expect("a time").write(),
+            "\"90s\""
+        );
         assert_eq!(
             Count::read(&text("1_000")).expect("a count").write(),
             "1000"
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn other_values_are_refused() {
         assert_eq!(ByteSize::read(&text("16 stones")), None);
-        assert_eq!(Span::read(&text("-5s")), None);
+        assert_eq!(HumanDuration::read(&text("-5s")), None);
         assert_eq!(Count::read(&text("many")), None);
         assert_eq!(Isolation::read(&text("none")), None);
         assert_eq!(Permissions::read(&text("{\"fly\":true}")), None);

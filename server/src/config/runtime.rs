@@ -6,7 +6,7 @@ use ferrite_runtime::artifact::source::SourceOptions;
 use ferrite_runtime::instance::engine::EngineOptions;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits, LimitsError};
 use ferrite_runtime::scheduling::pool::PoolOptions;
-use ferrite_runtime::service::background_calls::AsyncOptions;
+use ferrite_runtime::service::background_calls::BackgroundOptions;
 
 use super::{Config, WasmBackground, WasmLimits, WasmPool};
 
@@ -88,14 +88,14 @@ fn pool(pool: &WasmPool) -> PoolOptions {
     }
 }
 
-fn background(background: &WasmBackground) -> AsyncOptions {
+fn background(background: &WasmBackground) -> BackgroundOptions {
     let WasmBackground {
         max_pending,
         max_results,
         max_memory,
         keep_results,
     } = *background;
-    AsyncOptions {
+    BackgroundOptions {
         pending_max: max_pending,
         results_max: max_results,
         bytes_max: saturate(max_memory.0),
@@ -113,7 +113,7 @@ mod tests {
     use ferrite_runtime::artifact::compile_worker::WorkerOptions;
     use ferrite_runtime::policy::limits::Limits;
     use ferrite_runtime::scheduling::pool::PoolOptions;
-    use ferrite_runtime::service::background_calls::AsyncOptions;
+    use ferrite_runtime::service::background_calls::BackgroundOptions;
 
     use super::{Config, options};
 
@@ -124,7 +124,7 @@ mod tests {
         let options = options(&Config::default()).expect("the defaults are right");
         assert_eq!(options.limits, Limits::DEFAULT);
         assert_eq!(options.pool, PoolOptions::default());
-        assert_eq!(options.background, AsyncOptions::default());
+        assert_eq!(options.background, BackgroundOptions::default());
         let own = RuntimeOptions::default();
         assert_eq!(options.permissions, own.permissions);
         assert_eq!(options.isolation, own.isolation);

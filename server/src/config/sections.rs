@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::permissions::Permissions;
-use ferrite_runtime::policy::quantity::{ByteSize, Count, Span};
+use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 
 use super::audit::Audit;
 use super::error::ConfigError;
@@ -123,13 +123,13 @@ section! {
         pub max_request_memory: ByteSize = "1GB",
         /// A connection that sends no request for this long is closed; 0 means no limit, also for
         /// the next two keys.
-        pub idle_timeout: Span = "0s",
+        pub idle_timeout: HumanDuration = "0s",
         /// A connection that sends a part of a request and nothing more for this long is closed.
-        pub stall_timeout: Span = "30s",
+        pub stall_timeout: HumanDuration = "30s",
         /// A connection that does not read its replies for this long is closed.
-        pub write_timeout: Span = "30s",
+        pub write_timeout: HumanDuration = "30s",
         /// Time that running calls have to finish when the server is asked to stop.
-        pub shutdown_timeout: Span = "5s",
+        pub shutdown_timeout: HumanDuration = "5s",
         /// Address that serves metrics over HTTP at `/metrics`, in Prometheus' text format.
         pub metrics_address: Option<SocketAddr> = "",
         /// Level of the log, which goes to standard error: error, warn, info, debug or trace, or a
@@ -168,7 +168,7 @@ section! {
         /// this program or on `PATH` is used.
         pub compiler: Option<PathBuf> = "",
         /// Longest time that compiling one module may take.
-        pub compile_timeout: Span = "120s",
+        pub compile_timeout: HumanDuration = "120s",
         /// Largest source of a module.
         pub max_source: ByteSize = "64MB",
         /// Largest native code of a module.
@@ -190,7 +190,7 @@ section! {
         /// `ferrite::audit`.
         pub audit: Audit = "off",
         /// Calls that take this long or longer are logged and kept for `SLOWLOG`; 0 for none.
-        pub slow_call: Span = "10ms",
+        pub slow_call: HumanDuration = "10ms",
         /// Most slow calls that are kept.
         pub slow_calls_kept: usize = "128",
     }
@@ -202,7 +202,7 @@ section! {
         /// Most linear memory of one instance.
         pub max_memory: ByteSize = "16MB",
         /// Longest wall-clock time of one call.
-        pub max_time: Span = "5s",
+        pub max_time: HumanDuration = "5s",
         /// Most fuel of one call: about one unit for each instruction, and more for host functions.
         pub max_fuel: Count = "10000000",
         /// Stack of one call. The engine has one size for all functions, so no other value is
@@ -234,7 +234,7 @@ section! {
         /// Most calls of one function that wait for others to end; further ones are refused as BUSY.
         pub max_waiting: usize = "1024",
         /// Time after which an idle instance beyond `min_instances` is dropped.
-        pub idle_timeout: Span = "60s",
+        pub idle_timeout: HumanDuration = "60s",
         /// Most instances of all functions together.
         pub total_instances: usize = "1000",
     }
@@ -250,7 +250,7 @@ section! {
         /// Most bytes of the calls' keys and arguments and of all replies together.
         pub max_memory: ByteSize = "64MB",
         /// Time that a reply is kept.
-        pub keep_results: Span = "60s",
+        pub keep_results: HumanDuration = "60s",
     }
 }
 

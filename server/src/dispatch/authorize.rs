@@ -47,7 +47,7 @@ pub(crate) fn may_run(context: &mut RequestContext<'_>, command: DataCommand) ->
 /// Returns the user's right that a command on functions needs.
 pub(crate) const fn right_for(right: FunctionRight) -> Right {
     match right {
-        FunctionRight::Call | FunctionRight::Look => Right::Call,
+        FunctionRight::Call | FunctionRight::Inspect => Right::Call,
         FunctionRight::Manage => Right::Manage,
     }
 }

@@ -10,7 +10,7 @@ use ferrite_protocol::keyspace::{
 };
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::Runtime;
-use ferrite_runtime::scheduling::per_core::Lanes;
+use ferrite_runtime::scheduling::per_core::PerCore;
 use ferrite_store as store;
 
 use crate::keyspace::reply_writer::Replies;
@@ -22,7 +22,7 @@ pub(crate) type Functions = Runtime<EmbeddedKeyspace>;
 #[derive(Clone)]
 pub struct EmbeddedKeyspace {
     /// Clones of the one store, so that threads do not count their transactions in the same place.
-    stores: Arc<Lanes<store::Store>>,
+    stores: Arc<PerCore<store::Store>>,
 }
 
 impl EmbeddedKeyspace {
@@ -30,14 +30,14 @@ impl EmbeddedKeyspace {
     #[must_use]
     pub fn new(store: &store::Store) -> Self {
         Self {
-            stores: Arc::new(Lanes::new(usize::MAX, |_, _| store.clone())),
+            stores: Arc::new(PerCore::new(usize::MAX, |_, _| store.clone())),
         }
     }
 
     /// The store itself.
     #[must_use]
     pub fn store(&self) -> &store::Store {
-        self.stores.own()
+        self.stores.local()
     }
 }
 

@@ -265,7 +265,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
             histogram(page, name, &label, latency);
         }
     }
-    let background = runtime.async_calls().usage();
+    let background = runtime.background_calls().usage();
     page.single(
         "ferrite_background_calls",
         "gauge",
@@ -282,7 +282,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
 
 /// Writes how many modules were compiled, and how long it took.
 fn compilations(runtime: &Functions, page: &mut Page) {
-    let stats = runtime.acquire_stats();
+    let stats = runtime.compile_stats();
     page.single(
         "ferrite_cache_found_total",
         "counter",

@@ -10,7 +10,7 @@ use ferrite_protocol::resp::{
     Encoder, Protocol, ReplyBounds, RequestBounds, RequestScanner, Scan, measure, transcode,
 };
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
-use ferrite_runtime::policy::permissions::{Access, Door, Permissions};
+use ferrite_runtime::policy::permissions::{Access, AccessPolicy, Permissions};
 
 /// A reader of foreign bytes: its name, and what runs it.
 type Target = (&'static str, fn(&[u8]));
@@ -101,15 +101,15 @@ pub(crate) fn permissions(bytes: &[u8]) {
     let written = permissions.to_json();
     let again = Permissions::from_json(written.as_bytes());
     assert_eq!(again.ok().map(|again| again.to_json()), Some(written));
-    let Ok(door) = Door::new(&permissions, |_| true) else {
+    let Ok(access_policy) = AccessPolicy::new(&permissions, |_| true) else {
         return;
     };
     for key in [&b""[..], b"user:1", bytes] {
-        let visible = door.visible(key);
+        let visible = access_policy.visible(key);
         for access in Access::ALL {
-            let allowed = door.check_key(key, access).is_ok();
+            let allowed = access_policy.check_key(key, access).is_ok();
             assert!(visible || !allowed, "a key that is hidden was opened");
-            assert!(door.may_write() || !access.writes() || !allowed);
+            assert!(access_policy.may_write() || !access.writes() || !allowed);
         }
     }
 }

@@ -14,7 +14,7 @@ use std::task::{Context as Waking, Poll};
 use std::time::Duration;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_runtime::commands::{AsyncCall, Command, Scope, Spec};
+use ferrite_runtime::commands::{BackgroundCall, Command, Scope, Spec};
 use ferrite_runtime::{CallRequest, Runtime};
 
 use crate::api::string::Words;
@@ -42,7 +42,7 @@ pub(crate) enum Order {
         keys: usize,
     },
     /// To run a call whose reply is fetched later.
-    Background(Box<AsyncCall<ServerKeyspace>>),
+    Background(Box<BackgroundCall<ServerKeyspace>>),
 }
 
 /// Runs the calls of the places in which it is polled.

@@ -85,7 +85,7 @@ fn get_ready(module: &Module, record: &Record, peers: &[Node]) -> Result<(), Str
         fetch(module, &record.digest, peers)?;
     }
     // A call before this may have failed, and others need not wait for the end of its pause.
-    module.runtime.look_again(name);
+    module.runtime.retry_now(name);
     module
         .runtime
         .ready(name)

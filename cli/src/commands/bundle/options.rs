@@ -9,8 +9,8 @@ use ferrite_cache::bundle::{ARTIFACTS_MAX, BUNDLE_EXTENSION, check_version_and_d
 use ferrite_cache::{Baseline, Profile, Target};
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
-use ferrite_runtime::policy::permissions::{Door, Permissions};
-use ferrite_runtime::policy::quantity::Span;
+use ferrite_runtime::policy::permissions::{AccessPolicy, Permissions};
+use ferrite_runtime::policy::quantity::HumanDuration;
 use ferrite_runtime::registry::record::FunctionName;
 
 use super::Arguments;
@@ -102,7 +102,7 @@ impl Options {
         let created_unix = created.unwrap_or_else(now_unix);
         let expires_unix = match expires_in {
             Some(time) => {
-                let Span(time) = time
+                let HumanDuration(time) = time
                     .parse()
                     .map_err(|error| Usage(format!("--expires-in: {error}")))?;
                 if time.as_secs() == 0 {
@@ -118,7 +118,7 @@ impl Options {
             .transpose()?;
         if let Some(permissions) = &permissions {
             // Which commands there are is for the server to say.
-            Door::new(permissions, |_| true)
+            AccessPolicy::new(permissions, |_| true)
                 .map_err(|error| Usage(format!("--permissions: {error}")))?;
         }
         let limits = limits.as_deref().map(rights::limits).transpose()?;

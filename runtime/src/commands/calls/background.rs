@@ -8,7 +8,7 @@ use crate::call::request::{CallOutcome, CallRequest, ReceiptOf};
 use crate::error::CallError;
 use crate::scheduling::cancellation::CallHandle;
 use crate::service::Runtime;
-use crate::service::background_calls::Id;
+use crate::service::background_calls::BackgroundCallId;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol};
 
@@ -16,9 +16,9 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 ///
 /// Run it, wait for what its receipt proves, and then publish it. Dropping it before that ends the
 /// call, and its result says so.
-pub struct AsyncCall<K: Keyspace> {
+pub struct BackgroundCall<K: Keyspace> {
     runtime: Runtime<K>,
-    id: Id,
+    id: BackgroundCallId,
     function: Box<[u8]>,
     keys: Vec<Box<[u8]>>,
     args: Vec<Box<[u8]>>,
@@ -28,7 +28,7 @@ pub struct AsyncCall<K: Keyspace> {
     reply: Vec<u8>,
 }
 
-impl<K: Keyspace> AsyncCall<K> {
+impl<K: Keyspace> BackgroundCall<K> {
     /// The id by which `WASM.RESULT` fetches the reply.
     #[must_use]
     pub fn id(&self) -> String {
@@ -74,7 +74,7 @@ impl<K: Keyspace> AsyncCall<K> {
             encoder.error_display(&CallError::killed());
             reply = encoder.take();
         }
-        self.runtime.async_calls().end(self.id, reply);
+        self.runtime.background_calls().end(self.id, reply);
     }
 }
 
@@ -82,17 +82,17 @@ fn words(owned: &[Box<[u8]>]) -> Vec<&[u8]> {
     owned.iter().map(|word| &**word).collect()
 }
 
-impl<K: Keyspace> Drop for AsyncCall<K> {
+impl<K: Keyspace> Drop for BackgroundCall<K> {
     fn drop(&mut self) {
         // Published calls are settled already, and then this finds nothing to do.
-        if self.runtime.async_calls().is_pending(self.id) {
+        if self.runtime.background_calls().is_pending(self.id) {
             self.reply = Vec::new();
             self.settle();
         }
     }
 }
 
-impl<K: Keyspace> fmt::Debug for AsyncCall<K> {
+impl<K: Keyspace> fmt::Debug for BackgroundCall<K> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "AsyncCall({})", self.id)
     }
@@ -104,14 +104,18 @@ impl<K: Keyspace> Runtime<K> {
     /// # Errors
     ///
     /// `NOFUNC`, and `BUSY` where as many calls are in the background as may be.
-    pub fn call_async(&self, call: &Call<'_>, database: u32) -> Result<AsyncCall<K>, CallError> {
+    pub fn call_async(
+        &self,
+        call: &Call<'_>,
+        database: u32,
+    ) -> Result<BackgroundCall<K>, CallError> {
         let name = call.function_name();
         self.function(name)?;
         let words = call.keys.iter().chain(call.args);
         let bytes = words.map(|word| word.len() + size_of::<Box<[u8]>>()).sum();
-        let (id, handle) = self.async_calls().begin(name, bytes)?;
+        let (id, handle) = self.background_calls().begin(name, bytes)?;
         let owned = |words: &[&[u8]]| words.iter().map(|&word| word.into()).collect();
-        Ok(AsyncCall {
+        Ok(BackgroundCall {
             runtime: self.clone(),
             id,
             function: call.function.into(),

@@ -3,7 +3,7 @@
 use super::call::Call;
 use crate::commands::Command;
 use crate::commands::error::CommandError;
-use crate::commands::grammar::counted::counted_keys;
+use crate::commands::grammar::key_positions::counted_keys;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
 
 pub(in crate::commands) static SPEC: Spec = Spec {

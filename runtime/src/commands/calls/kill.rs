@@ -40,13 +40,13 @@ impl Kill<'_> {
             let running = registered
                 .function()
                 .map_or(0, |function| function.kill_all());
-            let pending = runtime.async_calls().kill_all(self.0);
+            let pending = runtime.background_calls().kill_all(self.0);
             // A background call that runs was counted with the others.
             reply.count(running.max(pending) as u64);
             return Ok(());
         }
         let text = String::from_utf8_lossy(self.0);
-        let killed = runtime.async_calls().kill(&text)
+        let killed = runtime.background_calls().kill(&text)
             || text.parse().is_ok_and(|number| {
                 let id = CallId::from_number(number);
                 let mut functions = runtime.functions().into_iter();

@@ -51,6 +51,9 @@ impl ResultOf<'_> {
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
         let id = String::from_utf8_lossy(self.id);
-        runtime.async_calls().result(&id, self.block, reply).await
+        runtime
+            .background_calls()
+            .result(&id, self.block, reply)
+            .await
     }
 }

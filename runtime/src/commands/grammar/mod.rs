@@ -1,6 +1,5 @@
 //! The grammar that commands share: sections, options, counted keys, reply fields.
 
-pub(crate) mod counted;
 pub(crate) mod fields;
 pub(crate) mod key_positions;
 pub(crate) mod options;

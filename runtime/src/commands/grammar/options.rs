@@ -1,6 +1,6 @@
 //! Options in any order: words with a value after them, and words that stand alone.
 
-use crate::policy::quantity::Span;
+use crate::policy::quantity::HumanDuration;
 use crate::policy::strict_json::nearest;
 
 use crate::commands::error::CommandError;
@@ -94,7 +94,7 @@ pub(in crate::commands) fn time(
     option: &'static str,
     value: &[u8],
 ) -> Result<std::time::Duration, CommandError> {
-    let Span(time) =
+    let HumanDuration(time) =
         String::from_utf8_lossy(value)
             .parse()
             .map_err(|problem| CommandError::Quantity {

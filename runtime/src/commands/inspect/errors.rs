@@ -16,7 +16,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     arity: -2,
     flags: &["readonly"],
     keys: Keys::None,
-    right: Right::Look,
+    right: Right::Inspect,
     runs: Runs::AtOnce,
     summary: "Shows a function's latest errors, the newest first.",
     syntax: "name [LIMIT count]",

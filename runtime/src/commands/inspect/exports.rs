@@ -16,7 +16,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     arity: 2,
     flags: &["readonly"],
     keys: Keys::None,
-    right: Right::Look,
+    right: Right::Inspect,
     runs: Runs::Blocking,
     summary: "Tells what a function's module exports, and which of it can be called.",
     syntax: "name",

@@ -15,7 +15,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     arity: 2,
     flags: &["readonly"],
     keys: Keys::None,
-    right: Right::Look,
+    right: Right::Inspect,
     runs: Runs::AtOnce,
     summary: "Tells a function's permissions, limits, code, calls and errors.",
     syntax: "name",
@@ -58,14 +58,18 @@ impl Info<'_> {
         }
         fields.text("isolation", isolation.as_str());
         // What it really is shows once the code is there.
-        let in_force = registered.function().map(|function| function.in_force());
+        let effective_isolation = registered
+            .function()
+            .map(|function| function.effective_isolation());
         fields.maybe_text(
             "isolation_in_force",
-            in_force.as_ref().map(|it| it.isolation.as_str()),
+            effective_isolation.as_ref().map(|it| it.isolation.as_str()),
         );
         fields.maybe_text(
             "isolation_reason",
-            in_force.as_ref().and_then(|it| it.reason.as_deref()),
+            effective_isolation
+                .as_ref()
+                .and_then(|it| it.reason.as_deref()),
         );
         fields.text("permissions", record.permissions.to_json());
         // What counts are the limits in force, not those that were asked for.

@@ -14,7 +14,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     arity: 1,
     flags: &["readonly"],
     keys: Keys::None,
-    right: Right::Look,
+    right: Right::Inspect,
     runs: Runs::AtOnce,
     summary: "Lists every function with its digest, isolation and number of calls.",
     syntax: "",

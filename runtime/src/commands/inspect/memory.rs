@@ -14,7 +14,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     arity: 2,
     flags: &["readonly"],
     keys: Keys::None,
-    right: Right::Look,
+    right: Right::Inspect,
     runs: Runs::Blocking,
     summary: "Tells how much memory a function's instances start with, keep and may have.",
     syntax: "name",

@@ -14,7 +14,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     arity: 1,
     flags: &["readonly"],
     keys: Keys::None,
-    right: Right::Look,
+    right: Right::Inspect,
     runs: Runs::AtOnce,
     summary: "Tells how many functions, calls, errors and instances there are.",
     syntax: "",
@@ -61,7 +61,7 @@ impl Stats {
                 idle_bytes += function.idle_memory_bytes();
             }
         }
-        let background = runtime.async_calls().usage();
+        let background = runtime.background_calls().usage();
         let mut fields = Fields::new(reply);
         fields.count("functions", functions.len() as u64);
         fields.count("functions_loaded", loaded);

@@ -8,7 +8,7 @@ use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
 
 /// Compiled permissions. Every access to data passes here first, before the data is touched.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct AccessPolicy {
     /// The kinds of access that commands and `allow_write` leave open, a bit each.
     open: u16,
     write: bool,
@@ -26,7 +26,7 @@ enum Keys {
     },
 }
 
-impl Door {
+impl AccessPolicy {
     /// Longest list of patterns or commands.
     pub const ITEMS_MAX: usize = 1024;
 
@@ -56,17 +56,17 @@ impl Door {
             Some(names) => Some(command_names(names, is_command)?),
             None => None,
         };
-        let mut door = Self {
+        let mut access_policy = Self {
             open: 0,
             write: *allow_write,
             keys,
             commands,
         };
-        door.open = Access::ALL
+        access_policy.open = Access::ALL
             .into_iter()
-            .filter(|access| door.refused_access(*access).is_none())
+            .filter(|access| access_policy.refused_access(*access).is_none())
             .fold(0, |bits, access| bits | access.bit());
-        Ok(door)
+        Ok(access_policy)
     }
 
     /// Decides on a host function's access to a key.
@@ -115,12 +115,6 @@ impl Door {
     #[must_use]
     pub fn visible(&self, key: &[u8]) -> bool {
         self.check_pattern(key).is_ok()
-    }
-
-    /// Whether every key is allowed, so that [`Door::visible`] need not be asked.
-    #[must_use]
-    pub const fn all_keys(&self) -> bool {
-        matches!(self.keys, Keys::All)
     }
 
     /// Whether anything may be written at all.
@@ -202,7 +196,7 @@ fn command_names(
 }
 
 fn check_count(field: &'static str, count: usize) -> Result<(), PermissionsError> {
-    if count > Door::ITEMS_MAX {
+    if count > AccessPolicy::ITEMS_MAX {
         return Err(PermissionsError::TooMany { field, count });
     }
     Ok(())

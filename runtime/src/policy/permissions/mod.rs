@@ -6,7 +6,7 @@ mod host_access;
 
 use serde::{Deserialize, Serialize};
 
-pub use access_check::Door;
+pub use access_check::AccessPolicy;
 pub use denied::{Denied, Rule};
 pub use host_access::Access;
 
@@ -69,7 +69,7 @@ impl Permissions {
         }
     }
 
-    /// Reads the JSON of a `PERMISSIONS` option. What it means is checked by [`Door::new`].
+    /// Reads the JSON of a `PERMISSIONS` option. What it means is checked by [`AccessPolicy::new`].
     pub fn from_json(text: &[u8]) -> Result<Self, PermissionsError> {
         strict_json::read(text).map_err(PermissionsError::Json)
     }
@@ -107,10 +107,10 @@ pub enum PermissionsError {
         /// The command.
         name: Box<str>,
     },
-    /// More patterns or commands than [`Door::ITEMS_MAX`].
+    /// More patterns or commands than [`AccessPolicy::ITEMS_MAX`].
     #[error(
         "permissions: {field} has {count} items, the limit is {}",
-        Door::ITEMS_MAX
+        AccessPolicy::ITEMS_MAX
     )]
     TooMany {
         /// Which list.

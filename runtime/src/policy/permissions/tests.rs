@@ -2,15 +2,15 @@
 
 use smallvec::smallvec;
 
-use super::{Access, Door, Permissions, PermissionsError};
+use super::{Access, AccessPolicy, Permissions, PermissionsError};
 use crate::error::CallError;
 use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
 
-fn door(json: &str) -> Result<Door, PermissionsError> {
+fn access_policy(json: &str) -> Result<AccessPolicy, PermissionsError> {
     const COMMANDS: [&str; 9] = [
         "GET", "SET", "DEL", "HGET", "KEYS", "FLUSHDB", "MSET", "INCRBY", "SORT",
     ];
-    Door::new(&Permissions::from_json(json.as_bytes())?, |name| {
+    AccessPolicy::new(&Permissions::from_json(json.as_bytes())?, |name| {
         COMMANDS
             .iter()
             .any(|command| command.as_bytes().eq_ignore_ascii_case(name))
@@ -26,22 +26,23 @@ fn say<T>(result: Result<T, super::Denied>) -> String {
 
 #[test]
 fn the_default_reads_every_key_and_writes_none() {
-    let door = Door::new(&Permissions::default(), |_| true).expect("the default is right");
-    assert!(door.all_keys() && !door.may_write());
+    let access_policy =
+        AccessPolicy::new(&Permissions::default(), |_| true).expect("the default is right");
+    assert!(!access_policy.may_write());
     for access in Access::ALL {
-        let answer = door.check_key(b"any", access);
+        let answer = access_policy.check_key(b"any", access);
         assert_eq!(answer.is_ok(), !access.writes(), "{access:?}");
         assert!(answer.map_or_else(|denied| denied.is_read_only(), |()| true));
     }
     assert_eq!(
-        say(door.check_key(b"any", Access::Increment)),
+        say(access_policy.check_key(b"any", Access::Increment)),
         "NOPERM command \"INCRBY\" writes, and the function may only read; load it with allow_write"
     );
 }
 
 #[test]
 fn keys_are_decided_by_patterns_and_deny_wins() -> Result<(), PermissionsError> {
-    let door = door(
+    let access_policy = access_policy(
         r#"{"allowed_keys": ["user:*", "cfg"], "denied_keys": ["user:*:password"], "allow_write": true}"#,
     )?;
     for (key, expected) in [
@@ -60,24 +61,29 @@ fn keys_are_decided_by_patterns_and_deny_wins() -> Result<(), PermissionsError> 
             r#"NOPERM key "" is not allowed: it matches nothing in allowed_keys"#,
         ),
     ] {
-        assert_eq!(say(door.check_key(key.as_bytes(), Access::Get)), expected);
-        assert_eq!(say(door.check_key(key.as_bytes(), Access::Set)), expected);
-        assert_eq!(door.visible(key.as_bytes()), expected == "ok");
+        assert_eq!(
+            say(access_policy.check_key(key.as_bytes(), Access::Get)),
+            expected
+        );
+        assert_eq!(
+            say(access_policy.check_key(key.as_bytes(), Access::Set)),
+            expected
+        );
+        assert_eq!(access_policy.visible(key.as_bytes()), expected == "ok");
     }
     Ok(())
 }
 
 #[test]
 fn denied_keys_alone_leave_the_others_open() -> Result<(), PermissionsError> {
-    let door = door(r#"{"denied_keys": ["secret*"]}"#)?;
-    assert!(!door.all_keys());
-    assert!(door.visible(b"open") && !door.visible(b"secret"));
+    let access_policy = access_policy(r#"{"denied_keys": ["secret*"]}"#)?;
+    assert!(access_policy.visible(b"open") && !access_policy.visible(b"secret"));
     Ok(())
 }
 
 #[test]
 fn commands_are_decided_by_name_and_by_their_keys() -> Result<(), PermissionsError> {
-    let restricted = door(
+    let restricted = access_policy(
         r#"{"allowed_keys": ["a*"], "allowed_commands": ["get", "MSET", "KEYS", "flushdb", "sort"], "allow_write": true}"#,
     )?;
     let read = |keys| CommandAccess { write: false, keys };
@@ -122,7 +128,7 @@ fn commands_are_decided_by_name_and_by_their_keys() -> Result<(), PermissionsErr
             expected
         );
     }
-    let open = door(r#"{"allow_write": true}"#)?;
+    let open = access_policy(r#"{"allow_write": true}"#)?;
     assert_eq!(
         say(open.check_command(b"FLUSHDB", &write(KeyAccess::All), &[b"FLUSHDB"])),
         "ok"
@@ -131,7 +137,7 @@ fn commands_are_decided_by_name_and_by_their_keys() -> Result<(), PermissionsErr
         say(open.check_command(b"SORT", &write(KeyAccess::Unknown), &[b"SORT"])),
         "ok"
     );
-    let reader = door("{}")?;
+    let reader = access_policy("{}")?;
     assert_eq!(
         say(reader.check_command(b"SET", &write(KeyAccess::None), &[b"SET"])),
         r#"NOPERM command "SET" writes, and the function may only read; load it with allow_write"#
@@ -141,11 +147,12 @@ fn commands_are_decided_by_name_and_by_their_keys() -> Result<(), PermissionsErr
 
 #[test]
 fn host_functions_count_as_the_commands_they_stand_for() -> Result<(), PermissionsError> {
-    let door = door(r#"{"allowed_commands": ["GET", "DEL"], "allow_write": true}"#)?;
-    assert_eq!(say(door.check_key(b"k", Access::Get)), "ok");
-    assert_eq!(say(door.check_key(b"k", Access::Delete)), "ok");
+    let access_policy =
+        access_policy(r#"{"allowed_commands": ["GET", "DEL"], "allow_write": true}"#)?;
+    assert_eq!(say(access_policy.check_key(b"k", Access::Get)), "ok");
+    assert_eq!(say(access_policy.check_key(b"k", Access::Delete)), "ok");
     assert_eq!(
-        say(door.check_key(b"k", Access::HashGet)),
+        say(access_policy.check_key(b"k", Access::HashGet)),
         r#"NOPERM command "HGET" is not allowed: it is not in allowed_commands"#
     );
     Ok(())
@@ -194,10 +201,10 @@ fn a_host_function_is_allowed_by_any_command_that_can_do_the_same() -> Result<()
         ("HDEL", &[Access::HashDelete]),
     ] {
         let json = format!(r#"{{"allowed_commands": ["{command}"], "allow_write": true}}"#);
-        let door = Door::new(&Permissions::from_json(json.as_bytes())?, |_| true)?;
+        let access_policy = AccessPolicy::new(&Permissions::from_json(json.as_bytes())?, |_| true)?;
         for access in EVERY {
             assert_eq!(
-                door.check_key(b"k", access).is_ok(),
+                access_policy.check_key(b"k", access).is_ok(),
                 allowed.contains(&access),
                 "{command} and {access:?}"
             );
@@ -219,9 +226,12 @@ fn a_host_function_is_allowed_by_any_command_that_can_do_the_same() -> Result<()
 fn named_permissions_are_what_they_are_called() {
     for name in Permissions::NAMES {
         let permissions = Permissions::named(name).expect("every name stands for something");
-        let door = Door::new(&permissions, |_| true).expect("and is right");
-        assert_eq!(door.may_write(), name == "read-write");
-        assert_eq!(door.check_key(b"k", Access::Get).is_ok(), name != "none");
+        let access_policy = AccessPolicy::new(&permissions, |_| true).expect("and is right");
+        assert_eq!(access_policy.may_write(), name == "read-write");
+        assert_eq!(
+            access_policy.check_key(b"k", Access::Get).is_ok(),
+            name != "none"
+        );
     }
     assert_eq!(Permissions::named("all"), None);
 }
@@ -255,7 +265,7 @@ fn what_is_wrong_is_said_at_load() {
             "permissions: allowed_keys has 1025 items, the limit is 1024",
         ),
     ] {
-        let error = door(json).expect_err(json);
+        let error = access_policy(json).expect_err(json);
         assert_eq!(error.to_string(), expected);
     }
 }

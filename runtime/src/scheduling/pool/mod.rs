@@ -37,9 +37,9 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::scheduling::epoch_ticker::{Activity, Moment};
-use crate::scheduling::per_core::Lanes;
-use crate::scheduling::pool::permits::{Turn, Turns};
-use crate::scheduling::pool::wait_queue::{Place, Queue};
+use crate::scheduling::per_core::PerCore;
+use crate::scheduling::pool::permits::{Permit, PermitShard};
+use crate::scheduling::pool::wait_queue::{Queue, TicketState};
 
 /// The size of a function's pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub struct PoolUsage {
 
 /// Why a call may not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum EnterError {
     /// As many calls wait as may.
     Busy,
     /// Somebody ended every call of the function while this one waited.
@@ -91,7 +91,7 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Pool<T> {
     options: PoolOptions,
-    lanes: Lanes<Mutex<Turns<T>>>,
+    shards: PerCore<Mutex<PermitShard<T>>>,
     /// Whether calls wait. Changed only under the queue's lock.
     queued: AtomicBool,
     /// Locked before any lane, where both are.
@@ -102,13 +102,13 @@ impl<T> Pool<T> {
     /// An empty pool. At least one call may run, whatever `options` say.
     #[must_use]
     pub fn new(mut options: PoolOptions) -> Self {
-        let turns = options.instances_max.max(1);
-        options.instances_max = turns;
-        let share = |index, lanes| turns / lanes + usize::from(index < turns % lanes);
+        let permits = options.instances_max.max(1);
+        options.instances_max = permits;
+        let share = |index, shards| permits / shards + usize::from(index < permits % shards);
         Self {
             options,
-            lanes: Lanes::new(turns, |index, lanes| {
-                Mutex::new(Turns::new(share(index, lanes)))
+            shards: PerCore::new(permits, |index, shards| {
+                Mutex::new(PermitShard::new(share(index, shards)))
             }),
             queued: AtomicBool::new(false),
             queue: Mutex::new(Queue::new()),
@@ -123,20 +123,20 @@ impl<T> Pool<T> {
 
     /// Starts a call at once if it need not wait; else `None`.
     #[inline]
-    pub fn try_enter(&self) -> Option<Permit<'_, T>> {
-        let mut lane = self.lanes.lock_own();
+    pub fn try_enter(&self) -> Option<PermitGuard<'_, T>> {
+        let mut shard = self.shards.lock_local();
         // Those who wait come first, or a busy function would never get to them.
         if self.queued.load(Ordering::Relaxed) {
             return None;
         }
-        match lane.take() {
-            Some(Turn { item: Some(item) }) => {
-                let sequence = lane.start();
+        match shard.take() {
+            Some(Permit { item: Some(item) }) => {
+                let sequence = shard.start();
                 Some(self.permit(sequence, Some(item)))
             }
-            turn => {
-                drop(lane);
-                self.enter_elsewhere(turn)
+            permit => {
+                drop(shard);
+                self.enter_elsewhere(permit)
             }
         }
     }
@@ -145,19 +145,19 @@ impl<T> Pool<T> {
     ///
     /// # Errors
     ///
-    /// [`Refused`]. The future may be dropped at any time.
-    pub async fn enter(&self) -> Result<Permit<'_, T>, Refused> {
+    /// [`EnterError`]. The future may be dropped at any time.
+    pub async fn enter(&self) -> Result<PermitGuard<'_, T>, EnterError> {
         if let Some(permit) = self.try_enter() {
             return Ok(permit);
         }
         let ticket = self.join_queue()?;
         let guard = TicketGuard { pool: self, ticket };
         let entered = poll_fn(|context| {
-            let place = self.queue.lock().look(ticket, context.waker());
-            match place {
-                Place::Granted(turn) => Poll::Ready(Ok(self.start(turn))),
-                Place::Waiting => Poll::Pending,
-                Place::Gone => Poll::Ready(Err(Refused::Cancelled)),
+            let ticket_state = self.queue.lock().poll_ticket(ticket, context.waker());
+            match ticket_state {
+                TicketState::Granted(permit) => Poll::Ready(Ok(self.start(permit))),
+                TicketState::Waiting => Poll::Pending,
+                TicketState::Cancelled => Poll::Ready(Err(EnterError::Cancelled)),
             }
         })
         .await;
@@ -180,8 +180,8 @@ impl<T> Pool<T> {
     /// with the calls that run, as many as may be.
     pub fn stock(&self, item: T, now: Moment) -> Option<T> {
         let mut item = item;
-        for lane in self.lanes.iter_from_own() {
-            item = lane.lock().stock(item, now)?;
+        for shard in self.shards.iter_from_local() {
+            item = shard.lock().stock(item, now)?;
         }
         Some(item)
     }
@@ -190,23 +190,23 @@ impl<T> Pool<T> {
     ///
     /// What is taken out is for the caller to drop, since that may take a while.
     pub fn trim(&self, now: Moment) -> (Vec<T>, Option<Moment>) {
-        let mut lanes = self.lock_lanes();
-        let idle: usize = lanes.iter().map(|lane| lane.idle()).sum();
+        let mut shards = self.lock_shards();
+        let idle: usize = shards.iter().map(|shard| shard.idle()).sum();
         let spare = idle.saturating_sub(self.options.instances_min);
         let mut gone = Vec::new();
         while gone.len() < spare {
-            let oldest = lanes
+            let oldest = shards
                 .iter_mut()
-                .filter_map(|lane| Some((lane.oldest()?, lane)))
+                .filter_map(|shard| Some((shard.oldest()?, shard)))
                 .min_by_key(|(since, _)| *since);
-            let Some((since, lane)) = oldest else {
+            let Some((since, shard)) = oldest else {
                 break;
             };
             let end = since.after(self.options.idle_timeout);
             if now < end {
                 return (gone, Some(end));
             }
-            gone.extend(lane.take_oldest());
+            gone.extend(shard.take_oldest());
         }
         (gone, None)
     }
@@ -214,8 +214,8 @@ impl<T> Pool<T> {
     /// Takes out everything idle, for when others need the room.
     pub fn drain(&self) -> Vec<T> {
         let mut gone = Vec::new();
-        for lane in self.lanes.iter() {
-            gone.extend(lane.lock().drain());
+        for shard in self.shards.iter() {
+            gone.extend(shard.lock().drain());
         }
         gone
     }
@@ -224,12 +224,12 @@ impl<T> Pool<T> {
     #[must_use]
     pub fn usage(&self) -> PoolUsage {
         let queue = self.queue.lock();
-        let lanes = self.lock_lanes();
-        let Activity { running, started } = self.activity_of(&lanes);
+        let shards = self.lock_shards();
+        let Activity { running, started } = self.activity_of(&shards);
         PoolUsage {
             running,
             waiting: queue.waiting(),
-            idle: lanes.iter().map(|lane| lane.idle()).sum(),
+            idle: shards.iter().map(|shard| shard.idle()).sum(),
             started,
         }
     }
@@ -237,63 +237,63 @@ impl<T> Pool<T> {
     /// The same for the ticker.
     #[must_use]
     pub fn activity(&self) -> Activity {
-        self.activity_of(&self.lock_lanes())
+        self.activity_of(&self.lock_shards())
     }
 
-    fn activity_of(&self, lanes: &[MutexGuard<'_, Turns<T>>]) -> Activity {
-        let free: usize = lanes.iter().map(|lane| lane.free()).sum();
+    fn activity_of(&self, shards: &[MutexGuard<'_, PermitShard<T>>]) -> Activity {
+        let free: usize = shards.iter().map(|shard| shard.free()).sum();
         Activity {
             // Every turn that is in no lane is a call's.
             running: self.options.instances_max - free,
-            started: lanes
+            started: shards
                 .iter()
-                .fold(0, |sum, lane| sum.wrapping_add(lane.started())),
+                .fold(0, |sum, shard| sum.wrapping_add(shard.started())),
         }
     }
 
     /// Calls `see` with each idle item.
     pub fn for_each_idle(&self, mut see: impl FnMut(&T)) {
-        for lane in self.lanes.iter() {
-            lane.lock().items().for_each(&mut see);
+        for shard in self.shards.iter() {
+            shard.lock().items().for_each(&mut see);
         }
     }
 
     /// All lanes at one moment. Nobody else who has locked a lane waits for another.
-    fn lock_lanes(&self) -> Vec<MutexGuard<'_, Turns<T>>> {
-        self.lanes.iter().map(Mutex::lock).collect()
+    fn lock_shards(&self) -> Vec<MutexGuard<'_, PermitShard<T>>> {
+        self.shards.iter().map(Mutex::lock).collect()
     }
 
     /// Starts a call where its lane had no turn, or nothing idle.
     #[cold]
-    fn enter_elsewhere(&self, turn: Option<Turn<T>>) -> Option<Permit<'_, T>> {
-        let turn = turn.or_else(|| self.take_turn())?;
-        let item = turn.item.or_else(|| self.take_item());
-        Some(self.start(Turn { item }))
+    fn enter_elsewhere(&self, permit: Option<Permit<T>>) -> Option<PermitGuard<'_, T>> {
+        let permit = permit.or_else(|| self.take_permit())?;
+        let item = permit.item.or_else(|| self.take_item());
+        Some(self.start(Permit { item }))
     }
 
     /// A turn of any lane.
-    fn take_turn(&self) -> Option<Turn<T>> {
-        self.lanes
-            .iter_from_own()
-            .find_map(|lane| lane.lock().take())
+    fn take_permit(&self) -> Option<Permit<T>> {
+        self.shards
+            .iter_from_local()
+            .find_map(|shard| shard.lock().take())
     }
 
     /// Something idle of any lane.
     fn take_item(&self) -> Option<T> {
-        self.lanes
-            .iter_from_own()
-            .find_map(|lane| lane.lock().take_oldest())
+        self.shards
+            .iter_from_local()
+            .find_map(|shard| shard.lock().take_oldest())
     }
 
     /// Starts the call that has this turn.
-    fn start(&self, turn: Turn<T>) -> Permit<'_, T> {
-        let sequence = self.lanes.lock_own().start();
-        self.permit(sequence, turn.item)
+    fn start(&self, permit: Permit<T>) -> PermitGuard<'_, T> {
+        let sequence = self.shards.lock_local().start();
+        self.permit(sequence, permit.item)
     }
 
     #[inline]
-    fn permit(&self, sequence: u64, item: Option<T>) -> Permit<'_, T> {
-        Permit {
+    fn permit(&self, sequence: u64, item: Option<T>) -> PermitGuard<'_, T> {
+        PermitGuard {
             pool: self,
             sequence,
             item,
@@ -301,16 +301,16 @@ impl<T> Pool<T> {
     }
 
     /// Has a call wait; its ticket.
-    fn join_queue(&self) -> Result<u64, Refused> {
+    fn join_queue(&self) -> Result<u64, EnterError> {
         let mut queue = self.queue.lock();
         let ticket = queue.join();
         self.note_queued(&queue);
         // A call may have ended since the lanes were looked at.
         let mut woken = Vec::new();
         while queue.waiting() > 0
-            && let Some(turn) = self.take_turn()
+            && let Some(permit) = self.take_permit()
         {
-            woken.extend(queue.give(turn).ok());
+            woken.extend(queue.hand_over(permit).ok());
         }
         let refused = queue.waiting() > self.options.waiting_max;
         if refused {
@@ -320,7 +320,7 @@ impl<T> Pool<T> {
         drop(queue);
         woken.into_iter().for_each(Waker::wake);
         if refused {
-            Err(Refused::Busy)
+            Err(EnterError::Busy)
         } else {
             Ok(ticket)
         }
@@ -328,27 +328,27 @@ impl<T> Pool<T> {
 
     /// Ends a call whose turn this was.
     #[inline]
-    fn leave(&self, turn: Turn<T>, now: Moment) {
-        let mut lane = self.lanes.lock_own();
+    fn leave(&self, permit: Permit<T>, now: Moment) {
+        let mut shard = self.shards.lock_local();
         if self.queued.load(Ordering::Relaxed) {
-            drop(lane);
-            self.hand_on(turn, now);
+            drop(shard);
+            self.hand_over(permit, now);
         } else {
-            lane.put(turn, now);
+            shard.put(permit, now);
         }
     }
 
     /// Gives a turn to the call that waits longest, or back to a lane.
     #[cold]
-    fn hand_on(&self, turn: Turn<T>, now: Moment) {
+    fn hand_over(&self, permit: Permit<T>, now: Moment) {
         let mut queue = self.queue.lock();
-        match queue.give(turn) {
+        match queue.hand_over(permit) {
             Ok(waker) => {
                 self.note_queued(&queue);
                 drop(queue);
                 waker.wake();
             }
-            Err(turn) => self.lanes.lock_own().put(turn, now),
+            Err(permit) => self.shards.lock_local().put(permit, now),
         }
     }
 
@@ -366,27 +366,27 @@ struct TicketGuard<'a, T> {
 
 impl<T> Drop for TicketGuard<'_, T> {
     fn drop(&mut self) {
-        let turn = {
+        let permit = {
             let mut queue = self.pool.queue.lock();
-            let turn = queue.leave(self.ticket);
+            let permit = queue.leave(self.ticket);
             self.pool.note_queued(&queue);
-            turn
+            permit
         };
-        if let Some(turn) = turn {
-            self.pool.hand_on(turn, Moment::coarse());
+        if let Some(permit) = permit {
+            self.pool.hand_over(permit, Moment::coarse());
         }
     }
 }
 
 /// The right of one call to run; given up when dropped.
 #[derive(Debug)]
-pub struct Permit<'a, T> {
+pub struct PermitGuard<'a, T> {
     pool: &'a Pool<T>,
     sequence: u64,
     item: Option<T>,
 }
 
-impl<T> Permit<'_, T> {
+impl<T> PermitGuard<'_, T> {
     /// The how-manieth call of its lane this is, wrapping.
     #[must_use]
     pub fn sequence(&self) -> u64 {
@@ -403,7 +403,7 @@ impl<T> Permit<'_, T> {
         let pool = self.pool;
         // What the permit still holds was not used; it goes with it.
         drop(self.item_only());
-        pool.leave(Turn { item: Some(item) }, now);
+        pool.leave(Permit { item: Some(item) }, now);
     }
 
     /// Takes the permit apart without giving up the right to run.
@@ -413,10 +413,10 @@ impl<T> Permit<'_, T> {
     }
 }
 
-impl<T> Drop for Permit<'_, T> {
+impl<T> Drop for PermitGuard<'_, T> {
     fn drop(&mut self) {
         let item = self.item.take();
-        self.pool.leave(Turn { item }, Moment::coarse());
+        self.pool.leave(Permit { item }, Moment::coarse());
     }
 }
 

@@ -9,13 +9,13 @@ use crate::scheduling::epoch_ticker::Moment;
 /// A pool has `instances_max` of them. Each is in one lane, with a call, or with one that waits and
 /// does not know of it yet.
 #[derive(Debug)]
-pub(crate) struct Turn<T> {
+pub(crate) struct Permit<T> {
     pub(crate) item: Option<T>,
 }
 
 /// A lane's turns that nobody has now.
 #[derive(Debug)]
-pub(crate) struct Turns<T> {
+pub(crate) struct PermitShard<T> {
     free: usize,
     /// No more than `free`, so that a pool never keeps more than it has turns. Used last at the end.
     idle: VecDeque<Idle<T>>,
@@ -29,7 +29,7 @@ struct Idle<T> {
     since: Moment,
 }
 
-impl<T> Turns<T> {
+impl<T> PermitShard<T> {
     /// So many turns with nothing.
     pub(crate) fn new(free: usize) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl<T> Turns<T> {
         self.idle.len()
     }
 
-    /// See [`Turns::start`].
+    /// See [`PermitShard::start`].
     pub(crate) fn started(&self) -> u64 {
         self.started
     }
@@ -61,10 +61,10 @@ impl<T> Turns<T> {
     }
 
     /// Takes a turn, with what was used last.
-    pub(crate) fn take(&mut self) -> Option<Turn<T>> {
+    pub(crate) fn take(&mut self) -> Option<Permit<T>> {
         self.free = self.free.checked_sub(1)?;
         let item = self.idle.pop_back().map(|idle| idle.item);
-        Some(Turn { item })
+        Some(Permit { item })
     }
 
     /// Takes what was not used for the longest time, for another lane.
@@ -73,9 +73,9 @@ impl<T> Turns<T> {
     }
 
     /// Puts a turn back, as of `now`.
-    pub(crate) fn put(&mut self, turn: Turn<T>, now: Moment) {
+    pub(crate) fn put(&mut self, permit: Permit<T>, now: Moment) {
         self.free += 1;
-        if let Some(item) = turn.item {
+        if let Some(item) = permit.item {
             self.idle.push_back(Idle { item, since: now });
         }
     }

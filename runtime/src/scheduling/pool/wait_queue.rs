@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use crate::scheduling::pool::permits::Turn;
+use crate::scheduling::pool::permits::Permit;
 
 /// Calls that wait, and those that were given a turn and do not know it yet.
 #[derive(Debug)]
@@ -22,17 +22,17 @@ struct Waiting {
 #[derive(Debug)]
 struct Granted<T> {
     ticket: u64,
-    turn: Turn<T>,
+    permit: Permit<T>,
 }
 
 /// Where a call that waits stands.
-pub(crate) enum Place<T> {
+pub(crate) enum TicketState<T> {
     /// It may start.
-    Granted(Turn<T>),
+    Granted(Permit<T>),
     /// It still waits.
     Waiting,
     /// It was sent away.
-    Gone,
+    Cancelled,
 }
 
 impl<T> Queue<T> {
@@ -63,30 +63,30 @@ impl<T> Queue<T> {
 
     /// Gives a turn to the call that waits longest, and says whom to wake; the turn back if none
     /// waits.
-    pub(crate) fn give(&mut self, turn: Turn<T>) -> Result<Waker, Turn<T>> {
+    pub(crate) fn hand_over(&mut self, permit: Permit<T>) -> Result<Waker, Permit<T>> {
         let Some(Waiting { ticket, waker }) = self.waiting.pop_front() else {
-            return Err(turn);
+            return Err(permit);
         };
-        self.granted.push(Granted { ticket, turn });
+        self.granted.push(Granted { ticket, permit });
         Ok(waker)
     }
 
     /// Where a call stands; `waker` is woken when that changes.
-    pub(crate) fn look(&mut self, ticket: u64, waker: &Waker) -> Place<T> {
-        if let Some(turn) = self.take_granted(ticket) {
-            return Place::Granted(turn);
+    pub(crate) fn poll_ticket(&mut self, ticket: u64, waker: &Waker) -> TicketState<T> {
+        if let Some(permit) = self.take_granted(ticket) {
+            return TicketState::Granted(permit);
         }
         match self.waiting.iter_mut().find(|one| one.ticket == ticket) {
             Some(waiting) => {
                 waiting.waker.clone_from(waker);
-                Place::Waiting
+                TicketState::Waiting
             }
-            None => Place::Gone,
+            None => TicketState::Cancelled,
         }
     }
 
     /// Strikes a call out; the turn that it was given and did not take.
-    pub(crate) fn leave(&mut self, ticket: u64) -> Option<Turn<T>> {
+    pub(crate) fn leave(&mut self, ticket: u64) -> Option<Permit<T>> {
         self.waiting.retain(|one| one.ticket != ticket);
         self.take_granted(ticket)
     }
@@ -98,8 +98,8 @@ impl<T> Queue<T> {
             .map(|one| one.waker)
     }
 
-    fn take_granted(&mut self, ticket: u64) -> Option<Turn<T>> {
+    fn take_granted(&mut self, ticket: u64) -> Option<Permit<T>> {
         let at = self.granted.iter().position(|one| one.ticket == ticket)?;
-        Some(self.granted.swap_remove(at).turn)
+        Some(self.granted.swap_remove(at).permit)
     }
 }

@@ -27,7 +27,11 @@ pub(crate) async fn compare(host: &Host, choices: &mut Choices<'_>, seen: &Seen)
         spec.limits.memory_bytes_max = 6 << 20;
     });
     let rewound = host.load_with(&wat, |spec| spec.limits.memory_bytes_max = 6 << 20);
-    assert_eq!(rewound.in_force().isolation, Isolation::Rewind, "{wat}");
+    assert_eq!(
+        rewound.effective_isolation().isolation,
+        Isolation::Rewind,
+        "{wat}"
+    );
     for call in 0..CALLS {
         let name = format!("test.f{}", choices.below(ENTRIES));
         let x = choices.below(1 << 16).to_string();

@@ -11,7 +11,7 @@ async fn begin(
     request: &str,
 ) -> (
     String,
-    ferrite_runtime::commands::AsyncCall<crate::support::keyspace::MemoryKeyspace>,
+    ferrite_runtime::commands::BackgroundCall<crate::support::keyspace::MemoryKeyspace>,
 ) {
     let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
     let (reply, outcome) = host.run_in(Protocol::Resp2, &words).await;

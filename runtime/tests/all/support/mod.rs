@@ -16,7 +16,7 @@ use ferrite_runtime::executor::function::Function;
 use ferrite_runtime::instance::engine::EngineOptions;
 use ferrite_runtime::policy::function_spec::{FunctionSpec, Isolation};
 use ferrite_runtime::policy::limits::Limits;
-use ferrite_runtime::policy::permissions::{Door, Permissions};
+use ferrite_runtime::policy::permissions::{AccessPolicy, Permissions};
 use ferrite_runtime::scheduling::pool::PoolOptions;
 use ferrite_wasm_abi::{IMPORTS, MODULE};
 
@@ -73,8 +73,9 @@ impl Host {
     ) -> Result<TestFunction, CallError> {
         let mut spec = spec();
         adjust(&mut spec);
-        spec.door = Door::new(&spec.permissions, |name| self.keyspace.is_command(name))
-            .expect("the test's permissions are right");
+        spec.access_policy =
+            AccessPolicy::new(&spec.permissions, |name| self.keyspace.is_command(name))
+                .expect("the test's permissions are right");
         let artifact = match spec.limits.stack_depth_max {
             Some(_) => counting_artifact(wat),
             None => artifact(wat),
@@ -128,7 +129,8 @@ pub(crate) fn spec() -> FunctionSpec {
     FunctionSpec {
         name: "test".into(),
         description: None,
-        door: Door::new(&permissions, |_| true).expect("these permissions are right"),
+        access_policy: AccessPolicy::new(&permissions, |_| true)
+            .expect("these permissions are right"),
         permissions,
         limits: Limits::DEFAULT,
         isolation: Isolation::default(),

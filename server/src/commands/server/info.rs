@@ -143,12 +143,12 @@ fn wasm(state: &ServerState, text: &mut String) {
     line(text, "errors", sum.errors);
     line(text, "fuel", sum.fuel);
     line(text, "retries", sum.retries);
-    let acquired = runtime.acquire_stats();
+    let acquired = runtime.compile_stats();
     let compiled: u64 = acquired.compiling().counts().map(|(_, count)| count).sum();
     line(text, "compilations", compiled);
     line(text, "compilations_failed", acquired.failed());
     line(text, "found_in_cache", acquired.found());
-    let background = runtime.async_calls().usage();
+    let background = runtime.background_calls().usage();
     line(text, "background_calls", background.pending);
     line(text, "background_results", background.results);
     line(text, "background_memory", background.result_bytes);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{Moment, Pool, PoolOptions, Refused, poll};
+use super::{EnterError, Moment, Pool, PoolOptions, poll};
 
 const THREADS: usize = 12;
 
@@ -38,7 +38,7 @@ impl Crowd {
     }
 
     /// One call from beginning to end, of which every third loses its thing, or leaves it unused.
-    fn call(&self, round: usize) -> Result<(), Refused> {
+    fn call(&self, round: usize) -> Result<(), EnterError> {
         let mut permit = pollster::block_on(self.pool.enter())?;
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         assert!(running <= self.instances_max, "{running} calls at once");
@@ -144,8 +144,8 @@ fn those_who_give_up_or_are_sent_away_take_no_turn_along() {
                 _ => {
                     match crowd.call(round) {
                         Ok(()) => continue,
-                        Err(Refused::Busy) => &busy,
-                        Err(Refused::Cancelled) => &cancelled,
+                        Err(EnterError::Busy) => &busy,
+                        Err(EnterError::Cancelled) => &cancelled,
                     }
                     .fetch_add(1, Ordering::Relaxed);
                 }

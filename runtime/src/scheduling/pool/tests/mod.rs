@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{Moment, Pool, PoolOptions, Refused};
+use super::{EnterError, Moment, Pool, PoolOptions};
 
 fn pool(instances_max: usize, waiting_max: usize) -> Pool<u32> {
     Pool::new(PoolOptions {
@@ -47,7 +47,10 @@ fn calls_wait_in_order_up_to_a_bound() {
     let (mut a, mut b, mut c) = (pin!(pool.enter()), pin!(pool.enter()), pin!(pool.enter()));
     assert!(poll(a.as_mut()).is_pending());
     assert!(poll(b.as_mut()).is_pending());
-    assert!(matches!(poll(c.as_mut()), Poll::Ready(Err(Refused::Busy))));
+    assert!(matches!(
+        poll(c.as_mut()),
+        Poll::Ready(Err(EnterError::Busy))
+    ));
     drop(running);
     assert!(poll(b.as_mut()).is_pending(), "the one before is first");
     assert!(pool.try_enter().is_none(), "nobody overtakes");
@@ -82,7 +85,7 @@ fn waiting_calls_can_be_refused() {
     pool.cancel_waiting();
     assert!(matches!(
         poll(waiting.as_mut()),
-        Poll::Ready(Err(Refused::Cancelled))
+        Poll::Ready(Err(EnterError::Cancelled))
     ));
     drop(running);
     assert_eq!(pool.usage().running, 0);

@@ -11,14 +11,14 @@ use super::WASM_PAGE;
 use super::arena::{Arena, MemoryHandle};
 use super::exports::RewindExports;
 use super::image::{Image, ImageError};
-use super::slot::Slot;
+use super::slot::MemorySlot;
 
 /// Instances discarded in a row, each for the same cause, after which a module is treated otherwise.
 const STRIKES_MAX: u32 = 8;
 
 /// A module's state before any call, shared by its instances.
 #[derive(Debug)]
-pub struct Pristine {
+pub struct InstanceSnapshot {
     /// The memory's contents, if the module has a memory of any size.
     image: Option<Image>,
     /// Values of the globals that calls can change, in the order of `globals`.
@@ -76,7 +76,7 @@ enum Undo {
 /// An instance that can be rewound.
 #[derive(Debug)]
 pub struct Rewinder {
-    pristine: Arc<Pristine>,
+    snapshot: Arc<InstanceSnapshot>,
     memory: Option<Memory>,
     handle: Option<MemoryHandle>,
     undo: Undo,
@@ -85,7 +85,7 @@ pub struct Rewinder {
     taught: usize,
 }
 
-impl Pristine {
+impl InstanceSnapshot {
     /// Ends a row of discarded instances. Written only where there is one, so that the threads that
     /// rewind side by side do not share a line that changes.
     fn note_rewound(strikes: &AtomicU32) {
@@ -187,7 +187,7 @@ impl Pristine {
             _ => None,
         };
         let rewinder = Rewinder {
-            pristine: Arc::clone(self),
+            snapshot: Arc::clone(self),
             memory,
             handle,
             undo,
@@ -206,14 +206,14 @@ impl Rewinder {
     /// store for each global. Where calls write more pages than can be learned, it costs a system
     /// call and later a fault for each page.
     pub fn rewind(&mut self, mut store: impl AsContextMut) -> Rewound {
-        let pristine = &self.pristine;
-        let image_len = pristine.image.as_ref().map_or(0, Image::len);
+        let snapshot = &self.snapshot;
+        let image_len = snapshot.image.as_ref().map_or(0, Image::len);
         let size = self.memory.map_or(0, |memory| memory.data_size(&store));
         if size != image_len {
-            pristine.grown.fetch_add(1, Ordering::Relaxed);
+            snapshot.grown.fetch_add(1, Ordering::Relaxed);
             return Rewound::Discard;
         }
-        if let (Some(handle), Some(image)) = (&self.handle, &pristine.image) {
+        if let (Some(handle), Some(image)) = (&self.handle, &snapshot.image) {
             let Some(slot) = handle.slot() else {
                 return Rewound::Discard;
             };
@@ -224,7 +224,7 @@ impl Rewinder {
                     }
                 }
                 Undo::Copy if slot.overflowed() => {
-                    pristine.overflowed.fetch_add(1, Ordering::Relaxed);
+                    snapshot.overflowed.fetch_add(1, Ordering::Relaxed);
                     return Rewound::Discard;
                 }
                 Undo::Copy => {
@@ -233,11 +233,11 @@ impl Rewinder {
                         image.teach(slot);
                         self.taught = slot.learned();
                     }
-                    Pristine::note_rewound(&pristine.overflowed);
+                    InstanceSnapshot::note_rewound(&snapshot.overflowed);
                 }
             }
         }
-        Pristine::note_rewound(&pristine.grown);
+        InstanceSnapshot::note_rewound(&snapshot.grown);
         if self.restore_globals(&mut store).is_ok() {
             Rewound::Ready
         } else {
@@ -246,7 +246,7 @@ impl Rewinder {
     }
 
     fn restore_globals(&self, mut store: impl AsContextMut) -> Result<(), RewindError> {
-        for (global, value) in self.globals.iter().zip(&*self.pristine.globals) {
+        for (global, value) in self.globals.iter().zip(&*self.snapshot.globals) {
             global
                 .set(&mut store, *value)
                 .map_err(|error| RewindError::Set(format!("{error:#}")))?;
@@ -257,7 +257,7 @@ impl Rewinder {
     /// Says where the instance differs from its pristine state; for tests and for hosts that pay
     /// for certainty.
     pub fn difference(&self, mut store: impl AsContextMut) -> Option<String> {
-        if let (Some(memory), Some(image)) = (&self.memory, &self.pristine.image) {
+        if let (Some(memory), Some(image)) = (&self.memory, &self.snapshot.image) {
             let (now, then) = (memory.data(&store), image.contents());
             if now.len() != then.len() {
                 return Some(format!(
@@ -277,7 +277,7 @@ impl Rewinder {
                 ));
             }
         }
-        for (index, (global, then)) in self.globals.iter().zip(&*self.pristine.globals).enumerate()
+        for (index, (global, then)) in self.globals.iter().zip(&*self.snapshot.globals).enumerate()
         {
             let now = global.get(&mut store);
             if bits(&now) != bits(then) {
@@ -293,7 +293,7 @@ impl Rewinder {
         self.handle
             .as_ref()
             .and_then(MemoryHandle::slot)
-            .map_or(0, Slot::learned)
+            .map_or(0, MemorySlot::learned)
     }
 }
 

@@ -1,0 +1,96 @@
+//! Writes the code of charges.
+
+use wasm_encoder::{BlockType, Encode, Function, InstructionSink};
+use wasmparser::FunctionBody;
+
+use super::plan::Plan;
+use super::ranges::Ranges;
+use super::{Added, MeterError, regions};
+
+/// A function's body, without its size.
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    /// (offset in the source, offset in `bytes`) wherever the distance may have changed; the first
+    /// is the body's own.
+    pub(super) places: Vec<(usize, usize)>,
+}
+
+/// Puts charges into the body at `place` of the code section.
+pub(super) fn metered(
+    body: &FunctionBody<'_>,
+    plan: &Plan,
+    place: usize,
+    added: Added,
+    ranges: &mut Ranges,
+) -> Result<Body, MeterError> {
+    let charges = if plan.pays_for_itself(place) {
+        regions::charges(body, |function| plan.paid_by_caller(function))?
+    } else {
+        Vec::new()
+    };
+    let bytes = body.as_bytes();
+    let start = body.range().start;
+    let mut out = Vec::with_capacity(bytes.len() + 16 * charges.len());
+    let mut places = vec![(start, 0)];
+    let mut copied = start;
+    let mut charges = charges.into_iter().peekable();
+    let mut operators = body.get_operators_reader()?;
+    while !operators.eof() {
+        let (operator, at) = operators.read_with_offset()?;
+        while let Some(charge) = charges.next_if(|charge| charge.at == at) {
+            out.extend_from_slice(&bytes[copied - start..at - start]);
+            copied = at;
+            write(&mut InstructionSink::new(&mut out), added, charge.units);
+            places.push((at, out.len()));
+        }
+        if let Some(function) = ranges.instead_of(&operator) {
+            out.extend_from_slice(&bytes[copied - start..at - start]);
+            // What traps in the function is told at the call.
+            places.push((at, out.len()));
+            InstructionSink::new(&mut out).call(function);
+            copied = operators.original_position();
+            places.push((copied, out.len()));
+        }
+    }
+    out.extend_from_slice(&bytes[copied - start..]);
+    Ok(Body { bytes: out, places })
+}
+
+/// Pays a constant number of units.
+pub(super) fn write(code: &mut InstructionSink<'_>, added: Added, units: u64) {
+    code.global_get(added.fuel)
+        .i64_const(i64::try_from(units).unwrap_or(i64::MAX))
+        .i64_sub();
+    settle(code, added);
+}
+
+/// Takes the new amount of fuel off the stack, and asks the host if it is negative.
+pub(super) fn settle(code: &mut InstructionSink<'_>, added: Added) {
+    code.global_set(added.fuel)
+        .global_get(added.fuel)
+        .i64_const(0)
+        .i64_lt_s()
+        .if_(BlockType::Empty)
+        .call(added.slice_is_over)
+        .end();
+}
+
+/// The function that calls the host: out of line, so that a charge stays short.
+pub(super) fn slice_is_over(table: u32, hook_type: u32) -> Sized {
+    let mut function = Function::new([]);
+    function
+        .instructions()
+        .i32_const(0)
+        .call_indirect(table, hook_type)
+        .end();
+    Sized(function)
+}
+
+/// A function with its size before it, as the code section has them.
+pub(super) struct Sized(pub(super) Function);
+
+impl Encode for Sized {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+}

@@ -1,0 +1,262 @@
+//! The metering pass: a module that counts what it runs, and asks its host when a slice is used up.
+//!
+//! The pass adds one mutable global, the *fuel* that is left of the current slice, and one function of
+//! the host's, which is called once that is negative. The host then refills the global and returns,
+//! gives way to others, or ends the guest. Limits on instructions and on time, kills and fair turns all
+//! rest on this one mechanism; wasmtime's own fuel and epochs are off.
+//!
+//! ```text
+//! $fuel = $fuel - units
+//! if $fuel < 0: call $slice_is_over
+//! ```
+//!
+//! A unit is one instruction, or one function entered. Instructions that only give structure (`block`, `end`, `nop` …) are free,
+//! and instructions that work on ranges (`memory.copy`, `table.fill` …) pay by length, in functions that
+//! the pass adds and that do long ones in pieces.
+//!
+//! # Where units are paid
+//!
+//! - A **loop** pays at its head, so once an iteration.
+//! - A **function** pays at its entry. One without loops whose cost is about the same on all paths is
+//!   paid by its callers instead, as a constant, so it has no charge at all.
+//! - Code that runs at most once after such a charge is paid with it, whether it runs or not, as long as
+//!   that at most doubles the charge; larger pieces pay for themselves where they begin.
+//!
+//! So no cycle of control flow is free, and a guest never runs more instructions than it has paid for.
+//! The reverse does not hold: fuel is an upper bound of the instructions run, and the same for every run
+//! of the same call. `plan` decides who pays, `regions` where, `charge` writes the code.
+//!
+//! The global, and the table of one element that holds the host's function, come after everything of
+//! the author's, so that no code of the author's can name them.
+
+mod charge;
+mod paths;
+mod plan;
+mod ranges;
+mod regions;
+
+use std::collections::BTreeMap;
+
+use ferrite_cache::{
+    CodeOffsetMap, CodeOffsetMapWriter, METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT,
+    MeterPlan,
+};
+use thiserror::Error;
+use wasm_encoder::{
+    ConstExpr, Encode, ExportKind, GlobalType, RefType, SectionId, TableType, ValType,
+};
+use wasmparser::BinaryReader;
+
+use crate::sections::{Additions, Replacement, Section, content_start, copy};
+use plan::Plan;
+use ranges::Ranges;
+
+/// Longest list of moved code, in bytes: a quarter of what a manifest may be in all.
+///
+/// A module with a longer one notes only where its functions went, and the offset in an error is
+/// that of the function it happened in.
+const MOVES_BYTES_MAX: usize = 512 << 10;
+
+/// A module that counts what it runs.
+#[derive(Clone, Debug)]
+pub struct Metered {
+    /// The module to compile.
+    pub wasm: Vec<u8>,
+    /// What the host has to know of it.
+    pub plan: MeterPlan,
+}
+
+/// Why a valid module cannot be metered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MeterError {
+    /// It is not valid after all.
+    #[error("the module cannot be read to meter it")]
+    Parse(#[from] wasmparser::Error),
+    /// It exports something under a name that the pass needs.
+    #[error(
+        "the module exports \"{name}\", which is reserved for metering; give the export another name"
+    )]
+    Reserved {
+        /// The name.
+        name: &'static str,
+    },
+    /// It uses something that validation should have refused.
+    #[error("the module uses {what}, which cannot be metered")]
+    Unknown {
+        /// What it uses.
+        what: &'static str,
+    },
+}
+
+impl MeterError {
+    /// The word that stands for this error in replies.
+    #[must_use]
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Reserved { .. } => "INVALID",
+            Self::Parse(_) | Self::Unknown { .. } => "INTERNAL",
+        }
+    }
+}
+
+/// Indices of what the pass adds to a module.
+#[derive(Clone, Copy, Debug)]
+struct Added {
+    /// The global that holds the fuel left of the slice.
+    fuel: u32,
+    /// The function that calls the host once the slice is over.
+    slice_is_over: u32,
+}
+
+/// Makes a valid module count what it runs.
+///
+/// # Errors
+///
+/// A reserved export name; nothing else for a module that was validated.
+pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
+    let plan = Plan::read(wasm)?;
+    let added = Added {
+        fuel: plan.counts.globals,
+        slice_is_over: plan.counts.functions,
+    };
+    let mut ranges = Ranges::new(
+        added,
+        plan.counts.types + 1,
+        plan.counts.functions + 1,
+        &plan,
+    );
+    // The code is written first: it tells which functions for ranges are needed.
+    let mut bodies = Vec::with_capacity(plan.functions());
+    let mut section_at = None;
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        match payload? {
+            wasmparser::Payload::CodeSectionStart { range, .. } => section_at = Some(range.start),
+            wasmparser::Payload::CodeSectionEntry(body) => {
+                let index = bodies.len();
+                bodies.push(charge::metered(&body, &plan, index, added, &mut ranges)?);
+            }
+            _ => {}
+        }
+    }
+
+    let mut additions = Additions::default();
+    let hook_type = plan.counts.types;
+    additions.add(SectionId::Type, |out| {
+        // (func)
+        out.push(0x60);
+        [ValType::I32; 0].as_slice().encode(out);
+        [ValType::I32; 0].as_slice().encode(out);
+    });
+    additions.add(SectionId::Function, |out| hook_type.encode(out));
+    additions.add(SectionId::Table, |out| {
+        TableType {
+            element_type: RefType::FUNCREF,
+            table64: false,
+            minimum: 1,
+            maximum: Some(1),
+            shared: false,
+        }
+        .encode(out);
+    });
+    additions.add(SectionId::Global, |out| {
+        GlobalType {
+            val_type: ValType::I64,
+            mutable: true,
+            shared: false,
+        }
+        .encode(out);
+        ConstExpr::i64_const(0).encode(out);
+    });
+    additions.export(METER_FUEL_EXPORT, ExportKind::Global, added.fuel);
+    additions.export(METER_HOOK_EXPORT, ExportKind::Table, plan.counts.tables);
+    if let Some(start) = plan.start {
+        additions.export(METER_START_EXPORT, ExportKind::Func, start);
+    }
+    additions.add(SectionId::Code, |out| {
+        charge::slice_is_over(plan.counts.tables, hook_type).encode(out);
+    });
+    ranges.add_to(&mut additions);
+
+    let mut places = BTreeMap::new();
+    let wasm = copy(wasm, &additions, |piece, at| {
+        if piece.is(SectionId::Start) {
+            // The function is exported instead: the host fills the slice before any code runs.
+            return Ok(Replacement::Omit);
+        }
+        if piece.is(SectionId::Code) && section_at.is_some() {
+            return Ok(Replacement::Content(code(
+                piece,
+                &bodies,
+                &additions,
+                at,
+                &mut places,
+            )?));
+        }
+        Ok(Replacement::Copy)
+    })?;
+    Ok(Metered {
+        wasm,
+        plan: MeterPlan {
+            start: plan.start.is_some(),
+            moves: moves(&places),
+        },
+    })
+}
+
+/// Where a place in the source went: its offset in the result, and whether a function begins there.
+type Places = BTreeMap<usize, (usize, bool)>;
+
+/// Content of the code section, whose header will stand at `at`.
+fn code(
+    piece: &Section<'_>,
+    bodies: &[charge::Body],
+    additions: &Additions,
+    at: usize,
+    places: &mut Places,
+) -> Result<Vec<u8>, wasmparser::Error> {
+    let (added, entries) = additions.of(piece.id);
+    let count = BinaryReader::new(piece.content, piece.at).read_var_u32()?;
+    let mut content = Vec::with_capacity(piece.content.len() * 5 / 4);
+    (count + added).encode(&mut content);
+    let mut found = Vec::new();
+    for body in bodies {
+        (body.bytes.len() as u32).encode(&mut content);
+        let base = content.len();
+        let mut first = true;
+        for &(source, within) in &body.places {
+            found.push((source, base + within, first));
+            first = false;
+        }
+        content.extend_from_slice(&body.bytes);
+    }
+    content.extend_from_slice(entries);
+    let base = content_start(at, content.len());
+    for (source, within, first) in found {
+        places.insert(source, (base + within, first));
+    }
+    Ok(content)
+}
+
+/// The list of moved code, shortened where it would be too long.
+fn moves(places: &Places) -> CodeOffsetMap {
+    let list = |functions_only: bool| {
+        let mut writer = CodeOffsetMapWriter::default();
+        for (&source, &(now, first)) in places {
+            if first || !functions_only {
+                writer.push(source, now);
+            }
+        }
+        writer.finish()
+    };
+    let all = list(false);
+    if all.len() <= MOVES_BYTES_MAX {
+        return all;
+    }
+    let functions = list(true);
+    if functions.len() <= MOVES_BYTES_MAX {
+        functions
+    } else {
+        CodeOffsetMap::default()
+    }
+}

@@ -1,0 +1,125 @@
+//! How much a function without loops costs: its longest and its shortest path.
+
+use wasmparser::{Error, FunctionBody, Operator};
+
+use super::regions::{ENTRY, units};
+
+/// Units on the longest and on the shortest path through a function that returns.
+///
+/// A function that never returns has paths of the length to where it traps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Paths {
+    pub(super) longest: u64,
+    pub(super) shortest: u64,
+}
+
+impl Paths {
+    fn and(self, units: u64) -> Self {
+        Self {
+            longest: self.longest.saturating_add(units),
+            shortest: self.shortest.saturating_add(units),
+        }
+    }
+
+    fn or(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(Self {
+                longest: one.longest.max(other.longest),
+                shortest: one.shortest.min(other.shortest),
+            }),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// A block that is open.
+struct Frame {
+    /// Paths that have led to its end so far.
+    at_end: Option<Paths>,
+    /// Paths to the beginning of an `if`, for its other arm.
+    other_arm: Option<Paths>,
+}
+
+/// Measures a body without loops; `callee` tells what a call of a function costs besides itself.
+pub(super) fn measure(
+    body: &FunctionBody<'_>,
+    callee: impl Fn(u32) -> u64,
+) -> Result<Paths, Error> {
+    let mut frames = vec![Frame {
+        at_end: None,
+        other_arm: None,
+    }];
+    let mut now = Some(Paths {
+        longest: ENTRY,
+        shortest: ENTRY,
+    });
+    let mut trapped = None;
+    let mut operators = body.get_operators_reader()?;
+    while !operators.eof() {
+        let operator = operators.read()?;
+        let mut cost = units(&operator);
+        if let Operator::Call { function_index } = operator {
+            cost = cost.saturating_add(callee(function_index));
+        }
+        now = now.map(|paths| paths.and(cost));
+        let out_of_all = frames.len() as u32 - 1;
+        let mut branch = |depth: u32, now: Option<Paths>| {
+            let at = frames.len().checked_sub(1 + depth as usize);
+            if let Some(frame) = at.and_then(|at| frames.get_mut(at)) {
+                frame.at_end = Paths::or(frame.at_end, now);
+            }
+        };
+        match operator {
+            Operator::Block { .. } => frames.push(Frame {
+                at_end: None,
+                other_arm: None,
+            }),
+            Operator::If { .. } => frames.push(Frame {
+                at_end: None,
+                other_arm: now,
+            }),
+            Operator::Else => {
+                if let Some(frame) = frames.last_mut() {
+                    frame.at_end = Paths::or(frame.at_end, now);
+                    now = frame.other_arm.take();
+                }
+            }
+            Operator::End => {
+                if let Some(frame) = frames.pop() {
+                    now = Paths::or(Paths::or(frame.at_end, frame.other_arm), now);
+                }
+            }
+            Operator::Br { relative_depth } => {
+                branch(relative_depth, now);
+                now = None;
+            }
+            Operator::BrTable { targets } => {
+                for target in targets.targets() {
+                    branch(target?, now);
+                }
+                branch(targets.default(), now);
+                now = None;
+            }
+            Operator::Return => {
+                branch(out_of_all, now);
+                now = None;
+            }
+            Operator::Unreachable => {
+                trapped = Paths::or(trapped, now);
+                now = None;
+            }
+            ref other => {
+                if let Some(depth) = super::regions::conditional_branch(other) {
+                    branch(depth, now);
+                }
+            }
+        }
+    }
+    // A body without loops returns or traps.
+    let all = Paths::or(now, trapped).map_or(ENTRY, |paths| paths.longest);
+    let shortest = now.or(trapped).map_or(ENTRY, |paths| paths.shortest);
+    Ok(Paths {
+        longest: all,
+        shortest,
+    })
+}

@@ -1,0 +1,288 @@
+//! Who pays: which functions pay at their entry, and which are paid by their callers.
+
+use std::collections::HashSet;
+
+use ferrite_cache::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT};
+use wasmparser::{
+    ConstExpr, ElementItems, ElementKind, ExternalKind, FunctionBody, Operator, Parser, Payload,
+    TypeRef,
+};
+
+use super::MeterError;
+use super::paths::{self, Paths};
+
+/// A function is paid by its callers if its longest path costs no more than this, in units …
+const CALLER_PAYS_ALWAYS: u64 = 64;
+
+/// … or no more than this, and no more than twice its shortest path.
+const CALLER_PAYS_EVEN: u64 = 4096;
+
+/// How much of everything a module has, imports included.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) types: u32,
+    pub(super) functions: u32,
+    pub(super) imported_functions: u32,
+    pub(super) tables: u32,
+    pub(super) globals: u32,
+}
+
+/// Who pays for what in a module.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) counts: Counts,
+    pub(super) start: Option<u32>,
+    /// Bytes of each data segment.
+    pub(super) data_lens: Vec<u32>,
+    /// Elements of each element segment.
+    pub(super) element_lens: Vec<u32>,
+    /// For each function that the module defines, what its callers pay for it; `None` where it
+    /// pays for itself.
+    paid_by_callers: Vec<Option<u64>>,
+}
+
+/// What is read of one function before anything is decided.
+#[derive(Default)]
+struct Facts {
+    loops: bool,
+    /// Functions of the module that it calls by name, as places in the code section.
+    callees: Vec<usize>,
+}
+
+impl Plan {
+    /// Reads a valid module.
+    pub(super) fn read(wasm: &[u8]) -> Result<Self, MeterError> {
+        let mut plan = Self::default();
+        // Functions that may be called by others than the module's own `call`: exported, named by a
+        // reference, or the start function. They pay for themselves.
+        let mut named = HashSet::new();
+        let mut bodies = Vec::new();
+        for payload in Parser::new(0).parse_all(wasm) {
+            plan.section(payload?, &mut named, &mut bodies)?;
+        }
+        named.extend(plan.start);
+        let imported = plan.counts.imported_functions;
+        let facts = bodies
+            .iter()
+            .map(|body| Facts::read(body, imported, &mut named))
+            .collect::<Result<Vec<_>, _>>()?;
+        plan.paid_by_callers = decide(
+            &bodies,
+            &facts,
+            |place| named.contains(&(imported + place as u32)),
+            imported,
+        )?;
+        Ok(plan)
+    }
+
+    fn section<'a>(
+        &mut self,
+        payload: Payload<'a>,
+        named: &mut HashSet<u32>,
+        bodies: &mut Vec<FunctionBody<'a>>,
+    ) -> Result<(), MeterError> {
+        let counts = &mut self.counts;
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    counts.types += group?.types().len() as u32;
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    match import?.ty {
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => {
+                            counts.functions += 1;
+                            counts.imported_functions += 1;
+                        }
+                        TypeRef::Table(_) => counts.tables += 1,
+                        TypeRef::Global(_) => counts.globals += 1,
+                        TypeRef::Memory(_) | TypeRef::Tag(_) => {}
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => counts.functions += section.count(),
+            Payload::TableSection(section) => counts.tables += section.count(),
+            Payload::GlobalSection(section) => {
+                counts.globals += section.count();
+                for global in section {
+                    references(&global?.init_expr, named)?;
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let reserved = [METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT];
+                    if let Some(name) = reserved.into_iter().find(|name| *name == export.name) {
+                        return Err(MeterError::Reserved { name });
+                    }
+                    if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
+                        named.insert(export.index);
+                    }
+                }
+            }
+            Payload::StartSection { func, .. } => self.start = Some(func),
+            Payload::ElementSection(section) => {
+                for element in section {
+                    let element = element?;
+                    if let ElementKind::Active { offset_expr, .. } = &element.kind {
+                        references(offset_expr, named)?;
+                    }
+                    self.element_lens.push(match &element.items {
+                        ElementItems::Functions(functions) => functions.count(),
+                        ElementItems::Expressions(_, expressions) => expressions.count(),
+                    });
+                    match element.items {
+                        ElementItems::Functions(functions) => {
+                            for function in functions {
+                                named.insert(function?);
+                            }
+                        }
+                        ElementItems::Expressions(_, expressions) => {
+                            for expression in expressions {
+                                references(&expression?, named)?;
+                            }
+                        }
+                    }
+                }
+            }
+            Payload::DataSection(section) => {
+                for data in section {
+                    self.data_lens.push(data?.data.len() as u32);
+                }
+            }
+            Payload::CodeSectionEntry(body) => bodies.push(body),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// How many functions the module defines.
+    pub(super) fn functions(&self) -> usize {
+        self.paid_by_callers.len()
+    }
+
+    /// Whether the function at this place of the code section has charges of its own.
+    pub(super) fn pays_for_itself(&self, place: usize) -> bool {
+        self.paid_by_callers.get(place).is_none_or(Option::is_none)
+    }
+
+    /// Units that a call of this function costs its caller, besides the call itself.
+    pub(super) fn paid_by_caller(&self, function: u32) -> u64 {
+        function
+            .checked_sub(self.counts.imported_functions)
+            .and_then(|place| self.paid_by_callers.get(place as usize).copied().flatten())
+            .unwrap_or(0)
+    }
+}
+
+/// Notes the functions that a constant expression refers to.
+fn references(expression: &ConstExpr<'_>, named: &mut HashSet<u32>) -> Result<(), MeterError> {
+    for operator in expression.get_operators_reader() {
+        if let Operator::RefFunc { function_index } = operator? {
+            named.insert(function_index);
+        }
+    }
+    Ok(())
+}
+
+impl Facts {
+    fn read(
+        body: &FunctionBody<'_>,
+        imported: u32,
+        named: &mut HashSet<u32>,
+    ) -> Result<Self, MeterError> {
+        let mut facts = Self::default();
+        let mut operators = body.get_operators_reader()?;
+        while !operators.eof() {
+            match operators.read()? {
+                Operator::Loop { .. } => facts.loops = true,
+                Operator::Call { function_index } => {
+                    if let Some(place) = function_index.checked_sub(imported) {
+                        facts.callees.push(place as usize);
+                    }
+                }
+                Operator::RefFunc { function_index } => {
+                    named.insert(function_index);
+                }
+                Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. } => {
+                    return Err(MeterError::Unknown { what: "tail calls" });
+                }
+                Operator::TryTable { .. } | Operator::Try { .. } => {
+                    return Err(MeterError::Unknown { what: "exceptions" });
+                }
+                _ => {}
+            }
+        }
+        Ok(facts)
+    }
+}
+
+/// What is known of a function while the functions are decided, callees first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    /// Its callees are being decided. A call that leads back here closes a circle.
+    Begun,
+    Decided,
+}
+
+/// Decides for every function what its callers pay, callees first.
+fn decide(
+    bodies: &[FunctionBody<'_>],
+    facts: &[Facts],
+    is_named: impl Fn(usize) -> bool,
+    imported: u32,
+) -> Result<Vec<Option<u64>>, MeterError> {
+    let mut paid: Vec<Option<u64>> = vec![None; facts.len()];
+    let mut known = vec![Known::Nothing; facts.len()];
+    // A stack of its own: a chain of calls may be as long as there are functions.
+    let mut stack: Vec<(usize, usize)> = Vec::new();
+    for root in 0..facts.len() {
+        if known[root] != Known::Nothing {
+            continue;
+        }
+        stack.push((root, 0));
+        while let Some((place, next)) = stack.last_mut() {
+            let place = *place;
+            known[place] = Known::Begun;
+            if facts[place].loops || is_named(place) {
+                // Its callees are decided by themselves.
+                known[place] = Known::Decided;
+                stack.pop();
+                continue;
+            }
+            if let Some(&callee) = facts[place].callees.get(*next) {
+                *next += 1;
+                match known.get(callee) {
+                    Some(Known::Nothing) => stack.push((callee, 0)),
+                    // Every circle has one function at least that pays for itself: this one.
+                    Some(Known::Begun) => {
+                        known[place] = Known::Decided;
+                        stack.pop();
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            let paths = paths::measure(&bodies[place], |function| {
+                function
+                    .checked_sub(imported)
+                    .and_then(|place| paid[place as usize])
+                    .unwrap_or(0)
+            })?;
+            paid[place] = callers_pay(paths);
+            known[place] = Known::Decided;
+            stack.pop();
+        }
+    }
+    Ok(paid)
+}
+
+/// What callers pay for a function without loops, if they pay for it.
+fn callers_pay(Paths { longest, shortest }: Paths) -> Option<u64> {
+    let even = longest <= CALLER_PAYS_EVEN && longest <= 2 * shortest;
+    (longest <= CALLER_PAYS_ALWAYS || even).then_some(longest)
+}

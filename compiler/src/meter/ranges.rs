@@ -1,0 +1,379 @@
+//! Functions that stand for instructions on ranges, such as `memory.copy`: they pay by length, and
+//! do long ranges in pieces.
+
+use std::collections::HashMap;
+
+use wasm_encoder::{BlockType, Encode, Function, InstructionSink, RefType, SectionId, ValType};
+use wasmparser::Operator;
+
+use super::Added;
+use super::charge::settle;
+use super::plan::Plan;
+use crate::sections::Additions;
+
+/// Bytes of memory that are copied or filled for one unit.
+const BYTES_PER_UNIT_LOG2: i64 = 3;
+
+/// Units for one element of a table.
+const UNITS_PER_ELEMENT: i64 = 1;
+
+/// Units for one page of 64 KiB that memory grows by. They pay for the faults that its 16 pages of
+/// the machine take when they are touched first.
+const UNITS_PER_PAGE: i64 = 2048;
+
+/// Elements that a table can grow by at most; hosts allow fewer.
+const TABLE_ELEMENTS_MAX: i32 = 100_000;
+
+/// Longest range of memory that is worked on at once, in bytes: some ten microseconds.
+const PIECE_BYTES: i32 = 256 << 10;
+
+/// Bytes in a page of WebAssembly, as a shift.
+const PAGE_LOG2: i64 = 16;
+
+/// An instruction on a range, with its immediates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Range {
+    MemoryCopy { to: u32, from: u32 },
+    MemoryFill { memory: u32 },
+    MemoryInit { data: u32, memory: u32 },
+    MemoryGrow { memory: u32 },
+    TableCopy { to: u32, from: u32 },
+    TableInit { element: u32, table: u32 },
+    TableFill { table: u32 },
+    TableGrow { table: u32 },
+}
+
+fn len(lens: &[u32], index: u32) -> i32 {
+    lens.get(index as usize).copied().unwrap_or(0).cast_signed()
+}
+
+/// The functions that a module needs so far.
+pub(super) struct Ranges {
+    added: Added,
+    /// Index of the next type and of the next function.
+    next_type: u32,
+    next_function: u32,
+    functions: HashMap<Range, u32>,
+    /// In the order of their indices.
+    order: Vec<Range>,
+    /// Bytes of each data segment, and elements of each element segment.
+    data_lens: Vec<u32>,
+    element_lens: Vec<u32>,
+}
+
+impl Ranges {
+    /// For the module of `plan`, whose first free type and function are these.
+    pub(super) fn new(added: Added, next_type: u32, next_function: u32, plan: &Plan) -> Self {
+        Self {
+            added,
+            next_type,
+            next_function,
+            functions: HashMap::new(),
+            order: Vec::new(),
+            data_lens: plan.data_lens.clone(),
+            element_lens: plan.element_lens.clone(),
+        }
+    }
+
+    /// The function to call instead of an instruction, if it is one on a range.
+    pub(super) fn instead_of(&mut self, operator: &Operator<'_>) -> Option<u32> {
+        let range = match *operator {
+            Operator::MemoryCopy { dst_mem, src_mem } => Range::MemoryCopy {
+                to: dst_mem,
+                from: src_mem,
+            },
+            Operator::MemoryFill { mem } => Range::MemoryFill { memory: mem },
+            Operator::MemoryInit { data_index, mem } => Range::MemoryInit {
+                data: data_index,
+                memory: mem,
+            },
+            Operator::MemoryGrow { mem } => Range::MemoryGrow { memory: mem },
+            Operator::TableCopy {
+                dst_table,
+                src_table,
+            } => Range::TableCopy {
+                to: dst_table,
+                from: src_table,
+            },
+            Operator::TableInit { elem_index, table } => Range::TableInit {
+                element: elem_index,
+                table,
+            },
+            Operator::TableFill { table } => Range::TableFill { table },
+            Operator::TableGrow { table } => Range::TableGrow { table },
+            _ => return None,
+        };
+        let next = &mut self.next_function;
+        let order = &mut self.order;
+        Some(*self.functions.entry(range).or_insert_with(|| {
+            order.push(range);
+            *next += 1;
+            *next - 1
+        }))
+    }
+
+    /// Adds the functions and their types.
+    pub(super) fn add_to(&self, additions: &mut Additions) {
+        for (number, range) in self.order.iter().enumerate() {
+            let (params, results) = Self::signature(*range);
+            additions.add(SectionId::Type, |out| {
+                out.push(0x60);
+                params.as_slice().encode(out);
+                results.encode(out);
+            });
+            let ty = self.next_type + number as u32;
+            additions.add(SectionId::Function, |out| ty.encode(out));
+            additions.add(SectionId::Code, |out| self.body(*range).encode(out));
+        }
+    }
+
+    fn data_len(&self, data: u32) -> i32 {
+        len(&self.data_lens, data)
+    }
+
+    fn element_len(&self, element: u32) -> i32 {
+        len(&self.element_lens, element)
+    }
+
+    fn signature(range: Range) -> (Vec<ValType>, &'static [ValType]) {
+        use ValType::I32;
+        // The only type of references that modules may use.
+        const REFERENCE: ValType = ValType::Ref(RefType::FUNCREF);
+        match range {
+            Range::MemoryCopy { .. }
+            | Range::MemoryFill { .. }
+            | Range::MemoryInit { .. }
+            | Range::TableCopy { .. }
+            | Range::TableInit { .. } => (vec![I32, I32, I32], &[]),
+            Range::MemoryGrow { .. } => (vec![I32], &[I32]),
+            Range::TableFill { .. } => (vec![I32, REFERENCE, I32], &[]),
+            Range::TableGrow { .. } => (vec![REFERENCE, I32], &[I32]),
+        }
+    }
+
+    fn body(&self, range: Range) -> Function {
+        match range {
+            Range::MemoryCopy { to, from } if to == from => self.copy_in_pieces(to),
+            Range::MemoryFill { memory } => self.fill_in_pieces(memory),
+            Range::MemoryGrow { memory } => self.grow(memory),
+            _ => self.whole(range),
+        }
+    }
+
+    /// Pays for the whole range at once, and no more than there is: a range that ends outside traps
+    /// and moves nothing, whatever length it was given.
+    fn whole(&self, range: Range) -> Function {
+        let (params, _) = Self::signature(range);
+        // The length is the last parameter.
+        let length = params.len() as u32 - 1;
+        let most = params.len() as u32;
+        let mut function = Function::new([(1, ValType::I32)]);
+        let mut code = function.instructions();
+        match range {
+            Range::MemoryInit { data, .. } => code.i32_const(self.data_len(data)),
+            Range::MemoryCopy { from, .. } => {
+                code.memory_size(from).i32_const(PAGE_LOG2 as i32).i32_shl()
+            }
+            Range::MemoryFill { memory } | Range::MemoryGrow { memory } => code
+                .memory_size(memory)
+                .i32_const(PAGE_LOG2 as i32)
+                .i32_shl(),
+            Range::TableInit { element, .. } => code.i32_const(self.element_len(element)),
+            Range::TableCopy { from, .. } => code.table_size(from),
+            Range::TableFill { table } => code.table_size(table),
+            Range::TableGrow { .. } => code.i32_const(TABLE_ELEMENTS_MAX),
+        };
+        code.local_set(most)
+            .global_get(self.added.fuel)
+            .local_get(length)
+            .local_get(most)
+            .local_get(length)
+            .local_get(most)
+            .i32_lt_u()
+            .select()
+            .i64_extend_i32_u();
+        match range {
+            Range::MemoryInit { .. } | Range::MemoryCopy { .. } | Range::MemoryFill { .. } => {
+                code.i64_const(BYTES_PER_UNIT_LOG2).i64_shr_u();
+            }
+            _ => {
+                code.i64_const(UNITS_PER_ELEMENT).i64_mul();
+            }
+        }
+        code.i64_sub();
+        settle(&mut code, self.added);
+        for param in 0..=length {
+            code.local_get(param);
+        }
+        match range {
+            Range::MemoryCopy { to, from } => code.memory_copy(to, from),
+            Range::MemoryFill { memory } => code.memory_fill(memory),
+            Range::MemoryInit { data, memory } => code.memory_init(memory, data),
+            Range::MemoryGrow { memory } => code.memory_grow(memory),
+            Range::TableCopy { to, from } => code.table_copy(to, from),
+            Range::TableInit { element, table } => code.table_init(table, element),
+            Range::TableFill { table } => code.table_fill(table),
+            Range::TableGrow { table } => code.table_grow(table),
+        };
+        code.end();
+        function
+    }
+
+    /// `(func (param $pages i32) (result i32))`
+    ///
+    /// Growth is paid once it is there: a guest that is refused gets -1 and goes on.
+    fn grow(&self, memory: u32) -> Function {
+        let (pages, before) = (0, 1);
+        let mut function = Function::new([(1, ValType::I32)]);
+        let mut code = function.instructions();
+        code.local_get(pages)
+            .memory_grow(memory)
+            .local_tee(before)
+            .i32_const(-1)
+            .i32_ne()
+            .if_(BlockType::Empty)
+            .global_get(self.added.fuel)
+            .local_get(pages)
+            .i64_extend_i32_u()
+            .i64_const(UNITS_PER_PAGE)
+            .i64_mul()
+            .i64_sub();
+        settle(&mut code, self.added);
+        code.end().local_get(before).end();
+        function
+    }
+
+    /// Pays for `piece`, a local.
+    fn pay(&self, code: &mut InstructionSink<'_>, piece: u32) {
+        code.global_get(self.added.fuel)
+            .local_get(piece)
+            .i64_extend_i32_u()
+            .i64_const(BYTES_PER_UNIT_LOG2)
+            .i64_shr_u()
+            .i64_sub();
+        settle(code, self.added);
+    }
+
+    /// Leaves on the stack whether a range from `start` on of `length` bytes ends outside the memory.
+    fn is_outside(code: &mut InstructionSink<'_>, memory: u32, start: u32, length: u32) {
+        code.local_get(start)
+            .i64_extend_i32_u()
+            .local_get(length)
+            .i64_extend_i32_u()
+            .i64_add()
+            .memory_size(memory)
+            .i64_extend_i32_u()
+            .i64_const(PAGE_LOG2)
+            .i64_shl()
+            .i64_gt_u();
+    }
+
+    /// `(func (param $to i32) (param $value i32) (param $length i32))`
+    ///
+    /// ```text
+    /// if the range ends outside the memory: memory.fill, which traps
+    /// while $length > PIECE: pay for a piece; fill it; $to += PIECE; $length -= PIECE
+    /// pay for $length; memory.fill $to $value $length
+    /// ```
+    fn fill_in_pieces(&self, memory: u32) -> Function {
+        let (to, value, length, piece) = (0, 1, 2, 3);
+        let mut function = Function::new([(1, ValType::I32)]);
+        let mut code = function.instructions();
+        code.i32_const(PIECE_BYTES).local_set(piece);
+        Self::is_outside(&mut code, memory, to, length);
+        code.if_(BlockType::Empty)
+            .local_get(to)
+            .local_get(value)
+            .local_get(length)
+            .memory_fill(memory)
+            .end();
+        code.block(BlockType::Empty).loop_(BlockType::Empty);
+        code.local_get(length).local_get(piece).i32_le_u().br_if(1);
+        self.pay(&mut code, piece);
+        code.local_get(to)
+            .local_get(value)
+            .local_get(piece)
+            .memory_fill(memory)
+            .local_get(to)
+            .local_get(piece)
+            .i32_add()
+            .local_set(to)
+            .local_get(length)
+            .local_get(piece)
+            .i32_sub()
+            .local_set(length)
+            .br(0)
+            .end()
+            .end();
+        self.pay(&mut code, length);
+        code.local_get(to)
+            .local_get(value)
+            .local_get(length)
+            .memory_fill(memory)
+            .end();
+        function
+    }
+
+    /// `(func (param $to i32) (param $from i32) (param $length i32))`
+    ///
+    /// The pieces go upwards where the target begins below the source, and downwards elsewhere, so
+    /// that no piece overwrites what another has still to read.
+    fn copy_in_pieces(&self, memory: u32) -> Function {
+        let (to, from, length, piece) = (0, 1, 2, 3);
+        let mut function = Function::new([(1, ValType::I32)]);
+        let mut code = function.instructions();
+        code.i32_const(PIECE_BYTES).local_set(piece);
+        Self::is_outside(&mut code, memory, to, length);
+        Self::is_outside(&mut code, memory, from, length);
+        code.i32_or()
+            .if_(BlockType::Empty)
+            .local_get(to)
+            .local_get(from)
+            .local_get(length)
+            .memory_copy(memory, memory)
+            .end();
+        code.block(BlockType::Empty).loop_(BlockType::Empty);
+        code.local_get(length).local_get(piece).i32_le_u().br_if(1);
+        self.pay(&mut code, piece);
+        code.local_get(length)
+            .local_get(piece)
+            .i32_sub()
+            .local_set(length)
+            .local_get(to)
+            .local_get(from)
+            .i32_le_u()
+            .if_(BlockType::Empty)
+            .local_get(to)
+            .local_get(from)
+            .local_get(piece)
+            .memory_copy(memory, memory)
+            .local_get(to)
+            .local_get(piece)
+            .i32_add()
+            .local_set(to)
+            .local_get(from)
+            .local_get(piece)
+            .i32_add()
+            .local_set(from)
+            .else_()
+            .local_get(to)
+            .local_get(length)
+            .i32_add()
+            .local_get(from)
+            .local_get(length)
+            .i32_add()
+            .local_get(piece)
+            .memory_copy(memory, memory)
+            .end()
+            .br(0)
+            .end()
+            .end();
+        self.pay(&mut code, length);
+        code.local_get(to)
+            .local_get(from)
+            .local_get(length)
+            .memory_copy(memory, memory)
+            .end();
+        function
+    }
+}

@@ -1,0 +1,657 @@
+//! The metering pass, held against wasmtime's own count of instructions and against plain modules.
+
+use arbitrary::Unstructured;
+use ferrite_cache::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT};
+use ferrite_compiler::meter::{MeterError, meter};
+use wasm_smith::{Config as SmithConfig, Module as SmithModule};
+use wasmtime::{
+    Config, Engine, Extern, ExternType, Func, Global, Instance, Linker, Memory, Module, Ref, Store,
+    Trap, Val,
+};
+
+/// Units in a slice; small, so that many end.
+const SLICE: i64 = 500;
+
+/// Instructions after which a plain module is stopped.
+const PLAIN_FUEL: u64 = 50_000;
+
+/// What a metered module has used.
+#[derive(Default)]
+struct Used {
+    /// Units of slices that are over.
+    granted: i64,
+    slices: u64,
+    /// Units after which it is stopped.
+    max: i64,
+}
+
+struct Metered {
+    store: Store<Used>,
+    instance: Instance,
+    fuel: Global,
+}
+
+impl Metered {
+    fn new(engine: &Engine, wasm: &[u8], max: i64) -> wasmtime::Result<Self> {
+        let module = Module::new(engine, wasm)?;
+        let mut store = Store::new(
+            engine,
+            Used {
+                max,
+                ..Used::default()
+            },
+        );
+        let instance = stubs(engine, &module)?.instantiate(&mut store, &module)?;
+        let fuel = instance
+            .get_global(&mut store, METER_FUEL_EXPORT)
+            .expect("the fuel is exported");
+        let hook = Func::wrap(&mut store, move |mut caller: wasmtime::Caller<'_, Used>| {
+            let left = fuel.get(&mut caller).i64().expect("it is an i64");
+            let used = caller.data_mut();
+            used.slices += 1;
+            used.granted += SLICE;
+            if used.granted - SLICE - left > used.max {
+                return Err(Trap::OutOfFuel.into());
+            }
+            fuel.set(&mut caller, Val::I64(left + SLICE))
+        });
+        let table = instance
+            .get_table(&mut store, METER_HOOK_EXPORT)
+            .expect("the hook's table is exported");
+        table.set(&mut store, 0, Ref::Func(Some(hook)))?;
+        let mut metered = Self {
+            store,
+            instance,
+            fuel,
+        };
+        if let Some(start) = metered
+            .instance
+            .get_func(&mut metered.store, METER_START_EXPORT)
+        {
+            start.call(&mut metered.store, &[], &mut [])?;
+        }
+        Ok(metered)
+    }
+
+    fn used(&mut self) -> i64 {
+        let left = self.fuel.get(&mut self.store).i64().expect("it is an i64");
+        self.store.data().granted - left
+    }
+}
+
+/// Functions that answer zeros for whatever a module imports.
+fn stubs<T: 'static>(engine: &Engine, module: &Module) -> wasmtime::Result<Linker<T>> {
+    let mut linker = Linker::new(engine);
+    for import in module.imports() {
+        if let ExternType::Func(ty) = import.ty() {
+            let results: Vec<_> = ty.results().collect();
+            linker.func_new(
+                import.module(),
+                import.name(),
+                ty.clone(),
+                move |_, _, out| {
+                    for (out, ty) in out.iter_mut().zip(&results) {
+                        *out = Val::default_for_ty(ty).expect("every number has a zero");
+                    }
+                    Ok(())
+                },
+            )?;
+        }
+    }
+    Ok(linker)
+}
+
+fn engines() -> (Engine, Engine) {
+    let mut plain = Config::new();
+    plain
+        .consume_fuel(true)
+        .cranelift_nan_canonicalization(true);
+    let mut metered = Config::new();
+    metered.cranelift_nan_canonicalization(true);
+    (
+        Engine::new(&plain).expect("this machine is a target"),
+        Engine::new(&metered).expect("this machine is a target"),
+    )
+}
+
+fn metered_bytes(wasm: &[u8]) -> Vec<u8> {
+    meter(wasm).expect("the module is valid").wasm
+}
+
+/// A value as bits, so that NaNs are equal to themselves.
+fn bits(value: &Val) -> String {
+    match value {
+        Val::F32(bits) => format!("f32 {bits:x}"),
+        Val::F64(bits) => format!("f64 {bits:x}"),
+        Val::FuncRef(function) => format!("function {}", function.is_some()),
+        other => format!("{other:?}"),
+    }
+}
+
+/// What can be told of a trap in both: its kind.
+fn kind(error: &wasmtime::Error) -> String {
+    error
+        .downcast_ref::<Trap>()
+        .map_or_else(|| format!("{error:#}"), |trap| format!("{trap:?}"))
+}
+
+/// Everything that a module's exports show.
+fn shown<T>(store: &mut Store<T>, instance: &Instance) -> Vec<String> {
+    let exports: Vec<(String, Extern)> = instance
+        .exports(&mut *store)
+        .map(|export| (export.name().to_owned(), export.into_extern()))
+        .collect();
+    let mut shown = Vec::new();
+    for (name, export) in exports {
+        if name.starts_with("__ferrite_") {
+            continue;
+        }
+        match export {
+            Extern::Global(global) => {
+                shown.push(format!("{name}: {}", bits(&global.get(&mut *store))));
+            }
+            Extern::Memory(memory) => shown.push(format!("{name}: {}", contents(store, memory))),
+            Extern::Table(table) => shown.push(format!("{name}: {}", table.size(&*store))),
+            _ => {}
+        }
+    }
+    shown
+}
+
+fn contents<T>(store: &Store<T>, memory: Memory) -> String {
+    let bytes = memory.data(store);
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for &byte in bytes {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    format!("{} bytes {hash:x}", bytes.len())
+}
+
+/// Runs every exported function of a module in turn, plain and metered, and compares.
+///
+/// Returns how many calls were compared to their end.
+fn compare(plain: &Engine, engine: &Engine, wasm: &[u8], what: &str) -> usize {
+    // Wasmtime pays for ranges by another measure, and more.
+    let same_measure = !what.starts_with("ranges");
+    let plain_fuel = if same_measure { PLAIN_FUEL } else { 1 << 40 };
+    let Ok(module) = Module::new(plain, wasm) else {
+        return 0;
+    };
+    let mut store = Store::new(plain, ());
+    store.set_fuel(plain_fuel).expect("fuel is counted");
+    let linker = stubs(plain, &module).expect("the imports are functions");
+    let instance = linker.instantiate(&mut store, &module);
+    let other = Metered::new(engine, &metered_bytes(wasm), 16 * PLAIN_FUEL as i64);
+    let (instance, mut other) = match (instance, other) {
+        (Ok(instance), Ok(other)) => (instance, other),
+        (Err(error), _) if kind(&error) == "OutOfFuel" => return 0,
+        (Err(error), Err(other)) => {
+            assert_eq!(kind(&error), kind(&other), "{what}");
+            return 0;
+        }
+        (one, other) => panic!(
+            "{what}: {:?} and {:?}",
+            one.err().map(|error| kind(&error)),
+            other.err().map(|error| kind(&error))
+        ),
+    };
+    let functions: Vec<String> = module
+        .exports()
+        .filter(|export| export.ty().func().is_some())
+        .map(|export| export.name().to_owned())
+        .collect();
+    let mut compared = 0;
+    for name in functions {
+        let function = instance
+            .get_func(&mut store, &name)
+            .expect("it is exported");
+        let ty = function.ty(&store);
+        let arguments: Vec<Val> = ty
+            .params()
+            .map(|ty| Val::default_for_ty(&ty).expect("every type has a zero"))
+            .collect();
+        let zeros = || {
+            ty.results()
+                .map(|ty| Val::default_for_ty(&ty).expect("every type has a zero"))
+                .collect::<Vec<_>>()
+        };
+        let (mut results, mut others) = (zeros(), zeros());
+        store.set_fuel(plain_fuel).expect("fuel is counted");
+        let ran = function.call(&mut store, &arguments, &mut results);
+        let instructions = plain_fuel - store.get_fuel().expect("fuel is counted");
+        let before = other.used();
+        // One that goes on for ever is stopped, once it has certainly used as much.
+        other.store.data_mut().max = before + 16 * PLAIN_FUEL as i64;
+        let metered = other
+            .instance
+            .get_func(&mut other.store, &name)
+            .expect("it is exported");
+        let ran_metered = metered.call(&mut other.store, &arguments, &mut others);
+        let used = other.used() - before;
+        match (ran, ran_metered) {
+            (Err(error), _) if kind(&error) == "OutOfFuel" => {
+                assert!(
+                    used >= instructions as i64,
+                    "{what} {name}: {used} units for {instructions} instructions"
+                );
+                return compared;
+            }
+            (Ok(()), Ok(())) => {
+                let [results, others] =
+                    [&results, &others].map(|all| all.iter().map(bits).collect::<Vec<_>>());
+                assert_eq!(results, others, "{what} {name}");
+            }
+            (Err(error), Err(other)) if kind(&error) == kind(&other) => {}
+            (one, other) => panic!(
+                "{what} {name}: {:?} and {:?}",
+                one.err().map(|error| kind(&error)),
+                other.err().map(|error| kind(&error))
+            ),
+        }
+        assert!(
+            !same_measure || used >= instructions as i64,
+            "{what} {name}: {used} units for {instructions} instructions"
+        );
+        assert_eq!(
+            shown(&mut store, &instance),
+            shown(&mut other.store, &other.instance),
+            "{what} {name}"
+        );
+        compared += 1;
+    }
+    compared
+}
+
+/// A random module without imports, by its number.
+fn random(number: u64) -> Option<Vec<u8>> {
+    // A generator of the test's own, so that a number is the same module everywhere.
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = vec![0; 4096];
+    for byte in &mut bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        *byte = (state >> 32) as u8;
+    }
+    let config = SmithConfig {
+        max_imports: 0,
+        allow_start_export: true,
+        export_everything: true,
+        max_memories: 1,
+        max_tables: 2,
+        min_funcs: 1,
+        max_funcs: 12,
+        // Wasmtime pays for these by another measure; the kernels have them.
+        bulk_memory_enabled: false,
+        // With them come references to values of the host, which modules may not use.
+        reference_types_enabled: false,
+        multi_value_enabled: true,
+        simd_enabled: true,
+        relaxed_simd_enabled: false,
+        saturating_float_to_int_enabled: true,
+        sign_extension_ops_enabled: true,
+        exceptions_enabled: false,
+        gc_enabled: false,
+        memory64_enabled: false,
+        tail_call_enabled: false,
+        threads_enabled: false,
+        custom_page_sizes_enabled: false,
+        wide_arithmetic_enabled: false,
+        extended_const_enabled: false,
+        canonicalize_nans: false,
+        max_memory32_bytes: 4 << 20,
+        max_table_elements: 100,
+        ..SmithConfig::default()
+    };
+    let mut input = Unstructured::new(&bytes);
+    let module = SmithModule::new(config, &mut input).ok()?;
+    let wasm = module.to_bytes();
+    Some(wasm)
+}
+
+#[test]
+fn random_modules_do_what_they_did_and_never_more_than_they_paid_for() {
+    let (plain, metered) = engines();
+    let mut compared = 0;
+    for number in 0..300 {
+        if let Some(wasm) = random(number)
+            && meter(&wasm).is_ok()
+        {
+            compared += compare(&plain, &metered, &wasm, &format!("module {number}"));
+        }
+    }
+    assert!(compared > 150, "{compared} calls were compared");
+}
+
+/// Modules whose control flow is worth a look.
+const KERNELS: &[(&str, &str)] = &[
+    (
+        "a tight loop",
+        r#"(func (export "run") (result i64) (local $i i32) (local $sum i64)
+            (loop $next
+                (local.set $sum (i64.add (local.get $sum) (i64.extend_i32_u (local.get $i))))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $i) (i32.const 10000))))
+            (local.get $sum))"#,
+    ),
+    (
+        "an empty loop",
+        r#"(func (export "run") (param i32) (loop $next (br $next)))"#,
+    ),
+    (
+        "a loop that is left in the middle",
+        r#"(func (export "run") (result i32) (local $i i32)
+            (block $out (loop $next
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $out (i32.eq (local.get $i) (i32.const 777)))
+                (nop) (drop (i32.const 1)) (drop (i32.const 2)) (drop (i32.const 3))
+                (br $next)))
+            (local.get $i))"#,
+    ),
+    (
+        "loops in loops",
+        r#"(func (export "run") (result i32) (local $i i32) (local $j i32) (local $n i32)
+            (loop $outer
+                (local.set $j (i32.const 0))
+                (loop $inner
+                    (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                    (local.set $j (i32.add (local.get $j) (i32.const 1)))
+                    (br_if $inner (i32.lt_u (local.get $j) (i32.const 50))))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $outer (i32.lt_u (local.get $i) (i32.const 40))))
+            (local.get $n))"#,
+    ),
+    (
+        "recursion of one",
+        r#"(func $f (export "run") (param i32) (result i32)
+            (if (result i32) (i32.lt_u (local.get 0) (i32.const 2)) (then (local.get 0))
+                (else (i32.add (call $f (i32.sub (local.get 0) (i32.const 1)))
+                               (call $f (i32.sub (local.get 0) (i32.const 2)))))))
+          (func (export "fib") (result i32) (call $f (i32.const 15)))"#,
+    ),
+    (
+        "recursion of three, none of them exported",
+        r#"(func $a (param i32) (result i32) (if (result i32) (local.get 0)
+                (then (call $b (i32.sub (local.get 0) (i32.const 1)))) (else (i32.const 7))))
+          (func $b (param i32) (result i32) (call $c (local.get 0)))
+          (func $c (param i32) (result i32) (call $a (local.get 0)))
+          (func (export "run") (result i32) (call $a (i32.const 3000)))"#,
+    ),
+    (
+        "calls through a table",
+        r#"(type $t (func (param i32) (result i32)))
+          (table funcref (elem $leaf $again))
+          (func $leaf (type $t) (local.get 0))
+          (func $again (type $t) (if (result i32) (local.get 0)
+                (then (call_indirect (type $t) (i32.sub (local.get 0) (i32.const 1)) (i32.const 1)))
+                (else (call_indirect (type $t) (i32.const 5) (i32.const 0)))))
+          (func (export "run") (result i32) (call $again (i32.const 2000)))"#,
+    ),
+    (
+        "small functions calling small functions",
+        r#"(func $one (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+          (func $two (param i32) (result i32) (call $one (call $one (local.get 0))))
+          (func $four (param i32) (result i32) (call $two (call $two (local.get 0))))
+          (func (export "run") (result i32) (local $i i32) (local $n i32)
+            (loop $next
+                (local.set $n (call $four (local.get $n)))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $i) (i32.const 1000))))
+            (local.get $n))"#,
+    ),
+    (
+        "a maze of br_table",
+        r#"(func (export "run") (result i32) (local $i i32) (local $n i32)
+            (loop $next
+                (block $d (block $c (block $b (block $a
+                    (br_table $a $b $c $d (i32.and (local.get $i) (i32.const 3))))
+                    (local.set $n (i32.add (local.get $n) (i32.const 1))) (br $d))
+                    (local.set $n (i32.mul (local.get $n) (i32.const 3)))
+                    (local.set $n (i32.xor (local.get $n) (i32.const 5)))
+                    (local.set $n (i32.add (local.get $n) (i32.const 9))) (br $d))
+                    (local.set $n (i32.rotl (local.get $n) (i32.const 3))))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $i) (i32.const 5000))))
+            (local.get $n))"#,
+    ),
+    (
+        "ranges of memory",
+        r#"(memory (export "memory") 20)
+          (data $passive "0123456789abcdef")
+          (func (export "fill") (memory.fill (i32.const 3) (i32.const 7) (i32.const 1200000)))
+          (func (export "up") (memory.copy (i32.const 100) (i32.const 0) (i32.const 1000000)))
+          (func (export "down") (memory.copy (i32.const 0) (i32.const 100) (i32.const 1000000)))
+          (func (export "same") (memory.copy (i32.const 50) (i32.const 50) (i32.const 1000000)))
+          (func (export "init") (memory.init $passive (i32.const 9) (i32.const 2) (i32.const 10)))
+          (func (export "grow") (result i32) (memory.grow (i32.const 2)))
+          (func (export "fill outside") (memory.fill (i32.const 9) (i32.const 1) (i32.const -9)))
+          (func (export "copy to outside") (memory.copy (i32.const 1300000) (i32.const 0) (i32.const 900000)))
+          (func (export "copy from outside") (memory.copy (i32.const 0) (i32.const 1300000) (i32.const 900000)))
+          (func (export "nothing") (memory.fill (i32.const 65536) (i32.const 1) (i32.const 0)))"#,
+    ),
+    (
+        "ranges of tables",
+        r#"(table $t (export "t") 50 60 funcref) (elem $e func $f $f)
+          (func $f)
+          (func (export "fill") (table.fill $t (i32.const 1) (ref.func $f) (i32.const 30)))
+          (func (export "copy") (table.copy $t $t (i32.const 5) (i32.const 0) (i32.const 20)))
+          (func (export "init") (table.init $t $e (i32.const 5) (i32.const 0) (i32.const 2)))
+          (func (export "grow") (result i32) (table.grow $t (ref.null func) (i32.const 5)))
+          (func (export "outside") (table.fill $t (i32.const 50) (ref.func $f) (i32.const 30)))"#,
+    ),
+    (
+        "a start function",
+        r#"(global $g (export "g") (mut i32) (i32.const 0)) (start $s)
+          (func $s (local $i i32) (loop $next
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $next (i32.lt_u (local.get $i) (i32.const 1000))))
+            (global.set $g (local.get $i)))
+          (func (export "run") (result i32) (global.get $g))"#,
+    ),
+    (
+        "dead code",
+        r#"(func (export "run") (result i32)
+            (block (br 0) (loop (br 0)) (if (i32.const 1) (then (nop)) (else (nop))))
+            (return (i32.const 1))
+            (loop $l (br_if $l (i32.const 1)) (block (br_table 0 1 (i32.const 0)))) unreachable)"#,
+    ),
+    (
+        "arms of very different length",
+        r#"(func (export "run") (result i32) (local $i i32) (local $n i32)
+            (loop $next
+                (if (i32.eqz (i32.and (local.get $i) (i32.const 255))) (then
+                    (local.set $n (i32.add (i32.add (i32.add (i32.add (i32.add (i32.add (i32.add
+                        (i32.add (i32.add (i32.add (local.get $n) (i32.const 1)) (i32.const 2))
+                        (i32.const 3)) (i32.const 4)) (i32.const 5)) (i32.const 6)) (i32.const 7))
+                        (i32.const 8)) (i32.const 9)) (i32.const 10)))))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $i) (i32.const 5000))))
+            (local.get $n))"#,
+    ),
+];
+
+fn kernel(body: &str) -> Vec<u8> {
+    wat::parse_str(format!("(module {body})")).expect("the kernel is well-formed")
+}
+
+#[test]
+fn kernels_do_what_they_did_and_never_more_than_they_paid_for() {
+    let (plain, metered) = engines();
+    for (what, body) in KERNELS {
+        compare(&plain, &metered, &kernel(body), what);
+    }
+}
+
+/// Units and instructions of the function `run`.
+fn units_and_instructions(body: &str) -> (i64, i64) {
+    let (plain, engine) = engines();
+    let wasm = kernel(body);
+    let module = Module::new(&plain, &wasm).expect("the kernel is valid");
+    let mut store = Store::new(&plain, ());
+    store.set_fuel(1 << 40).expect("fuel is counted");
+    let instance = Instance::new(&mut store, &module, &[]).expect("there are no imports");
+    let run = instance
+        .get_func(&mut store, "run")
+        .expect("it is exported");
+    let before = store.get_fuel().expect("fuel is counted");
+    let mut results = vec![Val::I32(0); run.ty(&store).results().len()];
+    run.call(&mut store, &[], &mut results).expect("it returns");
+    let instructions = before - store.get_fuel().expect("fuel is counted");
+    let mut metered =
+        Metered::new(&engine, &metered_bytes(&wasm), 1 << 40).expect("the kernel is valid");
+    let before = metered.used();
+    let run = metered
+        .instance
+        .get_func(&mut metered.store, "run")
+        .expect("it is exported");
+    run.call(&mut metered.store, &[], &mut results)
+        .expect("it returns");
+    (metered.used() - before, instructions as i64)
+}
+
+#[test]
+fn units_are_close_to_instructions() {
+    for (what, body) in KERNELS {
+        if !body.contains(r#"(export "run") (result"#) {
+            continue;
+        }
+        let (units, instructions) = units_and_instructions(body);
+        assert!(
+            units <= 3 * instructions + 50,
+            "{what}: {units} units for {instructions} instructions"
+        );
+    }
+}
+
+#[test]
+fn the_same_call_costs_the_same() {
+    for (what, body) in KERNELS {
+        if body.contains(r#"(export "run") (result"#) {
+            assert_eq!(
+                units_and_instructions(body),
+                units_and_instructions(body),
+                "{what}"
+            );
+        }
+    }
+}
+
+#[test]
+fn slices_end_on_time() {
+    let (_, engine) = engines();
+    for (what, body) in KERNELS {
+        let wasm = metered_bytes(&kernel(body));
+        let mut metered = Metered::new(&engine, &wasm, 100_000).expect("the kernel is valid");
+        let names: Vec<String> = metered
+            .instance
+            .exports(&mut metered.store)
+            .filter(|export| export.clone().into_func().is_some())
+            .map(|export| export.name().to_owned())
+            .filter(|name| !name.starts_with("__ferrite_"))
+            .collect();
+        for name in names {
+            let function = metered
+                .instance
+                .get_func(&mut metered.store, &name)
+                .expect("it is exported");
+            let ty = function.ty(&metered.store);
+            let arguments = vec![Val::I32(30); ty.params().len()];
+            let mut results = vec![Val::I32(0); ty.results().len()];
+            let _ = function.call(&mut metered.store, &arguments, &mut results);
+            // A piece of a range is the most that is paid at once.
+            let most = 100_000 + SLICE + (256 << 10) / 8;
+            assert!(metered.used() <= most, "{what} {name}: {}", metered.used());
+            metered.store.data_mut().granted = 0;
+            metered
+                .fuel
+                .set(&mut metered.store, Val::I64(0))
+                .expect("the fuel can be set");
+        }
+    }
+}
+
+/// The metered modules that lack one charge each: its amount is 0.
+fn without_one_charge(wasm: &[u8]) -> Vec<Vec<u8>> {
+    let mut places = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        let Ok(wasmparser::Payload::CodeSectionEntry(body)) = payload else {
+            continue;
+        };
+        let mut operators = body.get_operators_reader().expect("it is valid");
+        let mut after_get = false;
+        while !operators.eof() {
+            let (operator, at) = operators.read_with_offset().expect("it is valid");
+            let end = operators.original_position();
+            if let (true, wasmparser::Operator::I64Const { value: 1.. }) = (after_get, &operator) {
+                places.push((at, end));
+            }
+            after_get = matches!(operator, wasmparser::Operator::GlobalGet { .. });
+        }
+    }
+    places
+        .into_iter()
+        .map(|(at, end)| {
+            let mut mutant = wasm.to_vec();
+            // A zero of the same length: all bytes but the last say that more follow.
+            for byte in &mut mutant[at + 1..end] {
+                *byte = 0x80;
+            }
+            mutant[end - 1] = 0;
+            mutant
+        })
+        .collect()
+}
+
+#[test]
+fn a_charge_that_is_missing_is_found() {
+    let (plain, engine) = engines();
+    let mut mutants = 0;
+    for (what, body) in KERNELS {
+        if !body.contains(r#"(export "run") (result"#) || what.contains("dead code") {
+            continue;
+        }
+        let wasm = kernel(body);
+        let module = Module::new(&plain, &wasm).expect("the kernel is valid");
+        let mut store = Store::new(&plain, ());
+        store.set_fuel(1 << 40).expect("fuel is counted");
+        let instance = Instance::new(&mut store, &module, &[]).expect("there are no imports");
+        let mut instructions = 0;
+        if let Some(run) = instance.get_func(&mut store, "run") {
+            let before = store.get_fuel().expect("fuel is counted");
+            run.call(&mut store, &[], &mut [Val::I32(0)])
+                .expect("it returns");
+            instructions = (before - store.get_fuel().expect("fuel is counted")) as i64;
+        }
+        let mut used = Vec::new();
+        for mutant in without_one_charge(&metered_bytes(&wasm)) {
+            let mut metered = Metered::new(&engine, &mutant, 1 << 40).expect("the mutant is valid");
+            let before = metered.used();
+            let run = metered
+                .instance
+                .get_func(&mut metered.store, "run")
+                .expect("it is exported");
+            run.call(&mut metered.store, &[], &mut [Val::I32(0)])
+                .expect("it returns");
+            used.push(metered.used() - before);
+        }
+        // Not every charge is due to `run`; the one that pays most is, and without it the rest is
+        // less than what ran.
+        let least = used.iter().copied().min().expect("there is a charge");
+        assert!(
+            least < instructions,
+            "{what}: {least} units for {instructions} instructions without a charge"
+        );
+        mutants += used.len();
+    }
+    assert!(mutants > 15, "{mutants}");
+}
+
+#[test]
+fn names_that_metering_needs_are_refused() {
+    for name in [METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT] {
+        let wasm = kernel(&format!(r#"(func (export "{name}"))"#));
+        let error = meter(&wasm).expect_err("the name is taken");
+        assert!(matches!(error, MeterError::Reserved { name: found } if found == name));
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}

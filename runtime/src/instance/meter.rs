@@ -1,0 +1,129 @@
+//! The two ends of a guest's meter: the global that it counts by, and the host function that it calls
+//! once a slice of its fuel is used up.
+
+use ferrite_cache::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
+use wasmtime::{
+    AsContextMut, Caller, Extern, Func, Global, Instance, Module, ModuleExport, Ref, Store, Trap,
+    Val,
+};
+
+use crate::call::fuel_account::OutOfFuel;
+use crate::call::host_trap::HostTrap;
+use crate::call::state::StoreData;
+use crate::error::MissingExport;
+use crate::instance::Mode;
+use ferrite_protocol::keyspace::Keyspace;
+
+/// What the compiler's metering pass put into a module.
+pub(crate) struct MeterExports {
+    fuel: ModuleExport,
+    hook: ModuleExport,
+    start: Option<ModuleExport>,
+}
+
+impl MeterExports {
+    /// Finds what `plan` names; a module without a plan was not metered and is refused.
+    ///
+    /// # Errors
+    ///
+    /// The first export that is not there.
+    pub(crate) fn find(module: &Module, plan: Option<&MeterPlan>) -> Result<Self, MissingExport> {
+        let find = |name: &str| {
+            module
+                .get_export_index(name)
+                .ok_or_else(|| MissingExport { name: name.into() })
+        };
+        Ok(Self {
+            fuel: find(METER_FUEL_EXPORT)?,
+            hook: find(METER_HOOK_EXPORT)?,
+            start: plan
+                .is_some_and(|plan| plan.start)
+                .then(|| find(METER_START_EXPORT))
+                .transpose()?,
+        })
+    }
+
+    /// Connects a new instance with its call's account, before any of its code runs.
+    ///
+    /// # Errors
+    ///
+    /// When the exports are not what the pass makes them.
+    pub(crate) fn connect<K: Keyspace>(
+        &self,
+        store: &mut Store<StoreData<K>>,
+        instance: &Instance,
+        mode: Mode,
+    ) -> wasmtime::Result<()> {
+        let not_ours = |name: &str| {
+            wasmtime::Error::msg(format!(
+                "the artifact exports {name}, and not as metering does"
+            ))
+        };
+        let counter = instance
+            .get_module_export(&mut *store, &self.fuel)
+            .and_then(Extern::into_global)
+            .ok_or_else(|| not_ours(METER_FUEL_EXPORT))?;
+        let table = instance
+            .get_module_export(&mut *store, &self.hook)
+            .and_then(Extern::into_table)
+            .ok_or_else(|| not_ours(METER_HOOK_EXPORT))?;
+        let hook = match mode {
+            Mode::Direct => Func::wrap(&mut *store, first_slice_is_over::<K>),
+            Mode::Fiber => {
+                Func::wrap_async(&mut *store, |caller: Caller<'_, StoreData<K>>, (): ()| {
+                    Box::new(slice_is_over(caller))
+                })
+            }
+        };
+        table.set(&mut *store, 0, Ref::Func(Some(hook)))?;
+        store.data_mut().fuel.attach(counter);
+        Ok(())
+    }
+
+    /// The start function, which the host has to run.
+    pub(crate) fn start(&self, store: impl AsContextMut, instance: &Instance) -> Option<Func> {
+        instance
+            .get_module_export(store, self.start.as_ref()?)
+            .and_then(Extern::into_func)
+    }
+}
+
+/// Units that are left of a guest's slice.
+pub(crate) fn left(counter: Global, store: impl AsContextMut) -> wasmtime::Result<i64> {
+    match counter.get(store) {
+        Val::I64(left) => Ok(left),
+        _ => Err(wasmtime::Error::msg("the fuel is counted by no i64")),
+    }
+}
+
+/// The guest has used up its first slice without a stack of its own: ends it, to be run again on one.
+fn first_slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> wasmtime::Result<()> {
+    let counter = caller.data().fuel.counter()?;
+    let left = left(counter, &mut caller)?;
+    let state = caller.data_mut();
+    if let Err(OutOfFuel) = state.fuel.settle(left) {
+        return Err(Trap::OutOfFuel.into());
+    }
+    state.check_stop()?;
+    Err(HostTrap::NeedsFiber.into())
+}
+
+/// The guest has used up a slice: ends it, lets others have a turn if it had one for long enough, and
+/// grants the next slice.
+async fn slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> wasmtime::Result<()> {
+    let counter = caller.data().fuel.counter()?;
+    let left = left(counter, &mut caller)?;
+    let state = caller.data_mut();
+    if let Err(OutOfFuel) = state.fuel.settle(left) {
+        return Err(Trap::OutOfFuel.into());
+    }
+    state.check_stop()?;
+    if let Some(turn) = state.turn_of_others() {
+        turn.await;
+        let state = caller.data_mut();
+        state.resume();
+        state.check_stop()?;
+    }
+    let slice = caller.data_mut().fuel.refill();
+    counter.set(&mut caller, Val::I64(slice))
+}
