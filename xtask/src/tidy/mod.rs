@@ -4,6 +4,7 @@
 //! can lay out a small tree that breaks it and see it fail.
 
 mod circles;
+mod folder_size;
 mod heads;
 mod imports;
 mod lean;
@@ -11,6 +12,8 @@ mod leftovers;
 mod length;
 mod links;
 mod manifests;
+mod mod_files;
+mod paths;
 mod tree;
 mod unsafe_places;
 
@@ -92,8 +95,20 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         links::check(&tree),
     );
     judge.hear(
-        "the files of a crate do not import each other in a circle",
+        "paths that the documentation names are there",
+        paths::check(&tree)?,
+    );
+    judge.hear(
+        "the modules of a crate do not import each other in a circle",
         circles::check(&tree),
+    );
+    judge.hear(
+        "a module with files below it is a `mod.rs`",
+        mod_files::check(&tree),
+    );
+    judge.hear(
+        "folders of sources can be seen at a glance",
+        folder_size::check(&tree),
     );
     judge.hear(
         "manifests take lints and versions from the root",
