@@ -13,11 +13,11 @@ use crate::argument::{Argument, ArgumentList, Arguments};
 use crate::error::Error;
 use crate::excerpt::excerpt;
 use crate::host;
-use crate::input::decode::decode;
-use crate::input::from_value::{FromValue, Mismatch};
+use crate::host::result_buffer::read;
 pub use crate::level::Level;
-use crate::result_buffer::read;
 use crate::value::Value;
+use crate::value::decode::decode;
+use crate::value::from_value::{FromValue, Mismatch};
 
 /// Reads a string; `None` where the key does not exist.
 ///

@@ -53,7 +53,7 @@ const ALLOWED: &[(&str, &str)] = &[
         "the standard allocator trait is unsafe",
     ),
     (
-        "sdk/rust/src/guest.rs",
+        "sdk/rust/src/host/guest.rs",
         "the functions that a guest imports",
     ),
     (

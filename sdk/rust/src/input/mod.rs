@@ -1,10 +1,6 @@
 //! A call's keys and arguments, the cursor that hands them to parameters, and why one does not fit.
 
-pub(crate) mod decode;
 pub(crate) mod entry;
-pub(crate) mod from_value;
-#[cfg(feature = "serde")]
-pub(crate) mod json;
 pub(crate) mod parameter;
 
 use alloc::boxed::Box;
@@ -14,8 +10,8 @@ use alloc::vec::Vec;
 use crate::argument::Decimal;
 use crate::error::Error;
 use crate::host;
-use crate::input::from_value::Mismatch;
-use crate::result_buffer::append_long;
+use crate::host::result_buffer::append_long;
+use crate::value::from_value::Mismatch;
 
 /// Bytes of keys and arguments that need no allocation.
 const INLINE_BYTES: usize = 256;

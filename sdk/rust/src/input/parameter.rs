@@ -5,9 +5,9 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::input::from_value::{FromValue, Mismatch};
 use crate::input::{Input, Refusal};
 use crate::value::Value;
+use crate::value::from_value::{FromValue, Mismatch};
 
 /// A type that a parameter of a ferrite function may have.
 ///

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 
 use super::{Outcome, count, flag};
-use crate::mock::keyspace::{Keyspace, Set};
+use crate::host::in_memory::keyspace::{Keyspace, Set};
 use crate::value::Value;
 
 pub(super) const NAMES: &[&str] = &["SADD", "SREM", "SISMEMBER", "SMEMBERS", "SCARD", "SMOVE"];

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use super::{Outcome, count, float, number_text, range, syntax, whole, word};
-use crate::mock::keyspace::{Keyspace, SortedSet};
+use crate::host::in_memory::keyspace::{Keyspace, SortedSet};
 use crate::value::Value;
 
 pub(super) const NAMES: &[&str] = &[

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Outcome, bulk, count, flag, float, number_text, ok, range, size, syntax, whole, word};
-use crate::mock::keyspace::{Expiry, Keyspace};
+use crate::host::in_memory::keyspace::{Expiry, Keyspace};
 use crate::value::Value;
 
 pub(super) const NAMES: &[&str] = &[

@@ -1,5 +1,8 @@
 //! A reply of any shape.
 
+pub(crate) mod decode;
+pub(crate) mod from_value;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 

@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 
 use super::{Outcome, bulk, count, flag, float, number_text, whole};
-use crate::mock::keyspace::{Hash, Keyspace};
+use crate::host::in_memory::keyspace::{Hash, Keyspace};
 use crate::value::Value;
 
 pub(super) const NAMES: &[&str] = &[

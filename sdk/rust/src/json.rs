@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::argument::{Argument, ArgumentList, Arguments};
-use crate::input::from_value::{FromValue, Mismatch};
 use crate::input::parameter::{Parameter, take_one};
 use crate::input::{Input, Refusal};
 use crate::reply::Reply;
+use crate::value::from_value::{FromValue, Mismatch};
 
 /// Any serde type, as JSON: a parameter, a result, or a value in the store.
 ///

@@ -26,47 +26,20 @@
 //! stands still until [`Store::advance_millis`] moves it, and random bytes that are the same in
 //! every run. It knows no permissions and no limits: `ferrite-wasmc run` has those.
 
-mod commands;
-mod glob;
-pub(crate) mod host;
-mod keyspace;
-mod replies;
-
 use alloc::borrow::ToOwned;
-use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 
-use keyspace::Keyspace;
-use replies::Replies;
-
-use crate::ferrite::Level;
+use crate::host::in_memory::{self, SharedState};
 use crate::input::Entry;
+use crate::level::Level;
 use crate::value::Value;
-
-std::thread_local! {
-    /// The store that functions on this thread reach.
-    static CURRENT: RefCell<Vec<Rc<RefCell<State>>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What a store consists of, and the call that runs on it.
-struct State {
-    keyspace: Keyspace,
-    keys: Vec<Vec<u8>>,
-    arguments: Vec<Vec<u8>>,
-    replies: Replies,
-    /// The last result that was longer than its buffer, for `take`.
-    long_result: Vec<u8>,
-    log: Vec<(Level, String)>,
-    random: u64,
-}
 
 /// A store in memory that the functions of this thread use until it is dropped.
 ///
 /// A store made while another one lives takes its place until the new one is dropped.
 pub struct Store {
-    state: Rc<RefCell<State>>,
+    state: SharedState,
 }
 
 impl Store {
@@ -77,17 +50,9 @@ impl Store {
         reason = "making one changes what the thread's functions see, which `default` would hide"
     )]
     pub fn new() -> Self {
-        let state = Rc::new(RefCell::new(State {
-            keyspace: Keyspace::new(1_700_000_000_000),
-            keys: Vec::new(),
-            arguments: Vec::new(),
-            replies: Replies::default(),
-            long_result: Vec::new(),
-            log: Vec::new(),
-            random: 0x9e37_79b9_7f4a_7c15,
-        }));
-        CURRENT.with_borrow_mut(|stores| stores.push(Rc::clone(&state)));
-        Self { state }
+        Self {
+            state: in_memory::add(),
+        }
     }
 
     /// Calls a function as a client would: with keys and arguments, for a reply.
@@ -101,18 +66,15 @@ impl Store {
         keys: impl IntoIterator<Item = K>,
         arguments: impl IntoIterator<Item = A>,
     ) -> Value {
-        {
-            let mut state = self.state.borrow_mut();
-            state.keys = keys.into_iter().map(|it| it.as_ref().to_owned()).collect();
-            state.arguments = arguments
-                .into_iter()
-                .map(|it| it.as_ref().to_owned())
-                .collect();
-            state.replies = Replies::default();
-        }
+        let keys = keys.into_iter().map(|it| it.as_ref().to_owned()).collect();
+        let arguments = arguments
+            .into_iter()
+            .map(|it| it.as_ref().to_owned())
+            .collect();
+        self.state.borrow_mut().begin_call(keys, arguments);
         crate::input::entry::run(entry);
-        let replies = core::mem::take(&mut self.state.borrow_mut().replies);
-        match replies.finish() {
+        let reply = self.state.borrow_mut().take_reply();
+        match reply {
             Ok(value) => value,
             Err(problem) => panic!("{} {problem}", entry.name),
         }
@@ -121,7 +83,7 @@ impl Store {
     /// Runs a command, to prepare data or to look at it. Errors come as [`Value::Error`].
     pub fn command<A: AsRef<[u8]>>(&self, argv: &[A]) -> Value {
         let argv: Vec<&[u8]> = argv.iter().map(AsRef::as_ref).collect();
-        commands::execute(&mut self.state.borrow_mut().keyspace, &argv)
+        self.state.borrow_mut().execute(&argv)
     }
 
     /// Writes a string.
@@ -137,33 +99,20 @@ impl Store {
         }
     }
 
-    /// Moves the clock; keys whose time has come are gone.
+    /// Moves the clock forward; keys whose time to live has passed are gone.
     pub fn advance_millis(&self, millis: i64) {
-        self.state.borrow_mut().keyspace.advance_millis(millis);
+        self.state.borrow_mut().advance_millis(millis);
     }
 
-    /// What has been logged, oldest first.
+    /// Returns the lines that functions have logged, oldest first.
     #[must_use]
     pub fn log(&self) -> Vec<(Level, String)> {
-        self.state.borrow().log.clone()
+        self.state.borrow().log().to_vec()
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        CURRENT.with_borrow_mut(|stores| {
-            stores.retain(|state| !Rc::ptr_eq(state, &self.state));
-        });
-    }
-}
-
-/// Hands the thread's store to `run`.
-fn with_state<R>(run: impl FnOnce(&mut State) -> R) -> R {
-    let state = CURRENT.with_borrow(|stores| stores.last().cloned());
-    match state {
-        Some(state) => run(&mut state.borrow_mut()),
-        None => panic!(
-            "no store on this thread: start the test with `let store = crate::mock::Store::new();`"
-        ),
+        in_memory::remove(&self.state);
     }
 }

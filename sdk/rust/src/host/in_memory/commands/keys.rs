@@ -5,8 +5,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Outcome, count, flag, ok, syntax, whole, word};
-use crate::mock::glob;
-use crate::mock::keyspace::Keyspace;
+use crate::host::in_memory::glob;
+use crate::host::in_memory::keyspace::Keyspace;
 use crate::value::Value;
 
 pub(super) const NAMES: &[&str] = &[

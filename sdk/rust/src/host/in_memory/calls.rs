@@ -1,4 +1,4 @@
-//! The host functions outside of a guest: the same signatures as in `guest`, on the thread's store.
+//! The host functions outside of a guest: the signatures of `guest`, on the thread's store.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -10,6 +10,7 @@ use super::keyspace::{Expiry, WRONG_TYPE};
 use super::{State, commands, with_state};
 use crate::level::Level;
 use crate::value::Value;
+use crate::value::decode::decode;
 
 /// Copies what fits, keeps a longer result for `take`, and gives the full length.
 fn fill(state: &mut State, buffer: &mut [u8], bytes: &[u8]) -> i32 {
@@ -197,7 +198,7 @@ pub(crate) fn hdel(key: &[u8], fields: &[&[u8]]) -> i32 {
 }
 
 pub(crate) fn call(command: &[u8], arguments: &[u8], buffer: &mut [u8]) -> i32 {
-    let Some(Value::Array(items)) = crate::input::decode::decode(arguments) else {
+    let Some(Value::Array(items)) = decode(arguments) else {
         return Status::Invalid.code();
     };
     let mut argv = alloc::vec![command];

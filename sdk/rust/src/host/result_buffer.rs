@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use ferrite_wasm_abi::Status;
 
 use crate::host;
-use crate::input::from_value::{FromValue, Mismatch};
+use crate::value::from_value::{FromValue, Mismatch};
 
 /// Bytes of a result that need no allocation. A fresh instance that never allocates needs no heap.
 const INLINE_BYTES: usize = 256;

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::{Outcome, bulk, count, ok, range, size, syntax, whole, word};
-use crate::mock::keyspace::{Keyspace, List};
+use crate::host::in_memory::keyspace::{Keyspace, List};
 use crate::value::Value;
 
 pub(super) const NAMES: &[&str] = &[

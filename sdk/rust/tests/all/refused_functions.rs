@@ -1,4 +1,4 @@
-//! What the compiler says of functions that cannot be exported: the message is the interface.
+//! The compiler's messages for functions that cannot be exported: they are part of the interface.
 
 #[test]
 fn mistakes_are_explained_where_they_stand() {
