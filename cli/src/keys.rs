@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use ferrite_cache::bundle::{BundleManifest, KeyId, SignatureText, Trust, TrustedKey};
 use minisign::{PublicKey, SecretKey, SecretKeyBox};
 
-use crate::files::source;
+use crate::files::bounded_file;
 use crate::terminal::password;
 
 /// How a key file says that no password protects it.
@@ -50,7 +50,7 @@ pub(crate) fn public(text: &str) -> Result<TrustedKey> {
     if let Ok(key) = text.trim().parse() {
         return Ok(key);
     }
-    let bytes = source::read(Path::new(text), KEY_FILE_BYTES_MAX)
+    let bytes = bounded_file::read(Path::new(text), KEY_FILE_BYTES_MAX)
         .with_context(|| format!("{text}: neither a public key nor the file of one"))?;
     String::from_utf8_lossy(&bytes)
         .parse()
@@ -79,7 +79,7 @@ impl Signer {
     /// one.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes = source::read(path, KEY_FILE_BYTES_MAX).with_context(|| name.clone())?;
+        let bytes = bounded_file::read(path, KEY_FILE_BYTES_MAX).with_context(|| name.clone())?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if text.parse::<TrustedKey>().is_ok() {
             bail!("{name}: this is a public key; sign with the secret one");

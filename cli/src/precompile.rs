@@ -9,7 +9,7 @@ use ferrite_cache::{Cache, Digest, Manifest, Profile, VerifiedArtifact};
 use ferrite_compiler::preinit;
 use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler, Preinit, PreinitChoice};
 
-use crate::files::source::TooLarge;
+use crate::files::bounded_file::TooLarge;
 use crate::terminal::units::Bytes;
 
 /// Finds or compiles modules for one profile. It may be used from several threads at once.
@@ -21,17 +21,17 @@ pub(crate) struct Precompiler {
     preinit: PreinitChoice,
     cache: Option<Cache>,
     /// Made for the first module that is not in the cache.
-    machine: OnceLock<Result<Machine, String>>,
+    pool: OnceLock<Result<CompilerPool, String>>,
 }
 
 /// A compiler, and the threads on which it works.
-struct Machine {
+struct CompilerPool {
     compiler: Compiler,
     threads: rayon::ThreadPool,
 }
 
 /// Native code, wherever it came from.
-pub(crate) struct Found {
+pub(crate) struct NativeCode {
     pub(crate) manifest: Manifest,
     pub(crate) artifact: VerifiedArtifact,
     /// Where the artifact is in the cache, if it is there.
@@ -67,7 +67,7 @@ impl PreinitOptions {
 
 /// What happens to native code that the cache does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unkept {
+pub(crate) enum OnCacheFailure {
     /// It is an error.
     Fail,
     /// It is used from memory, with a warning.
@@ -75,7 +75,7 @@ pub(crate) enum Unkept {
 }
 
 /// The word for what is wrong with a module: `INVALID`, `LIMIT` or `INTERNAL`.
-pub(crate) fn code(error: &anyhow::Error) -> Option<&'static str> {
+pub(crate) fn error_code(error: &anyhow::Error) -> Option<&'static str> {
     if error.is::<TooLarge>() {
         Some("LIMIT")
     } else {
@@ -83,7 +83,7 @@ pub(crate) fn code(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
-impl Found {
+impl NativeCode {
     /// Whether a start is left to run in every new instance.
     fn has_start(&self) -> bool {
         let module = &self.manifest.module;
@@ -99,7 +99,7 @@ impl Precompiler {
             jobs,
             preinit: PreinitChoice::default(),
             cache,
-            machine: OnceLock::new(),
+            pool: OnceLock::new(),
         }
     }
 
@@ -117,28 +117,31 @@ impl Precompiler {
     /// Finds the native code of a source in either format, or compiles it.
     ///
     /// `name` is what the source is called in what `note` is told meanwhile.
-    pub(crate) fn obtain(
+    pub(crate) fn find_or_compile(
         &self,
         name: &str,
         source: &[u8],
-        unkept: Unkept,
+        on_cache_failure: OnCacheFailure,
         note: &dyn Fn(String),
-    ) -> Result<Found> {
+    ) -> Result<NativeCode> {
         let wasm = ferrite_compiler::to_wasm(source, &self.bounds).map_err(CompileError::from)?;
-        let mut found = self.obtain_binary(name, &wasm, unkept, note)?;
+        let mut found = self.find_or_compile_binary(name, &wasm, on_cache_failure, note)?;
         found.preinitialised = preinit::has_start(&wasm) && !found.has_start();
         Ok(found)
     }
 
-    fn obtain_binary(
+    fn find_or_compile_binary(
         &self,
         name: &str,
         wasm: &[u8],
-        unkept: Unkept,
+        on_cache_failure: OnCacheFailure,
         note: &dyn Fn(String),
-    ) -> Result<Found> {
+    ) -> Result<NativeCode> {
         let digest = Digest::of(wasm);
-        if let Some(found) = self.find(&digest)?.filter(|found| self.suits(wasm, found)) {
+        if let Some(found) = self
+            .find(&digest)?
+            .filter(|found| self.start_matches_choice(wasm, found))
+        {
             self.keep_source(wasm, &digest, note);
             return Ok(found);
         }
@@ -148,11 +151,11 @@ impl Precompiler {
             None => None,
         };
         let other = match self.find(&digest)? {
-            Some(found) if self.suits(wasm, &found) => return Ok(found),
+            Some(found) if self.start_matches_choice(wasm, &found) => return Ok(found),
             other => other,
         };
         note(format!("compiling {name} ({})", Bytes(wasm.len() as u64)));
-        let compiled = self.machine()?.compile(wasm)?;
+        let compiled = self.pool()?.compile(wasm)?;
         match (&compiled.preinit, self.preinit) {
             (Preinit::Refused { reason }, PreinitChoice::Always) => {
                 bail!("it cannot be pre-initialised: {reason}")
@@ -168,7 +171,7 @@ impl Precompiler {
         match self.publish(&compiled) {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
-            Err(error) if unkept == Unkept::Warn => {
+            Err(error) if on_cache_failure == OnCacheFailure::Warn => {
                 note(format!("warning: not kept in the cache: {error:#}"));
             }
             Err(error) => return Err(error),
@@ -179,7 +182,7 @@ impl Precompiler {
             manifest,
             preinit: _,
         } = compiled;
-        Ok(Found {
+        Ok(NativeCode {
             artifact: VerifiedArtifact::in_memory(manifest.clone(), &artifact)?,
             manifest,
             path: None,
@@ -189,7 +192,7 @@ impl Precompiler {
     }
 
     /// Whether code that is there is what was asked for: with its start run, or with it left to run.
-    fn suits(&self, wasm: &[u8], found: &Found) -> bool {
+    fn start_matches_choice(&self, wasm: &[u8], found: &NativeCode) -> bool {
         match self.preinit {
             PreinitChoice::Marked => true,
             PreinitChoice::Always => !found.has_start(),
@@ -197,12 +200,12 @@ impl Precompiler {
         }
     }
 
-    fn find(&self, digest: &Digest) -> Result<Option<Found>> {
+    fn find(&self, digest: &Digest) -> Result<Option<NativeCode>> {
         let Some(cache) = &self.cache else {
             return Ok(None);
         };
         let artifact = cache.lookup(digest, &self.profile)?;
-        Ok(artifact.map(|artifact| Found {
+        Ok(artifact.map(|artifact| NativeCode {
             manifest: artifact.manifest().clone(),
             artifact,
             path: Some(cache.artifact_path(digest, &self.profile)),
@@ -223,7 +226,7 @@ impl Precompiler {
         }
     }
 
-    fn publish(&self, compiled: &Compiled) -> Result<Option<Found>> {
+    fn publish(&self, compiled: &Compiled) -> Result<Option<NativeCode>> {
         let Some(cache) = &self.cache else {
             return Ok(None);
         };
@@ -233,7 +236,7 @@ impl Precompiler {
             manifest,
             preinit: _,
         } = compiled;
-        Ok(Some(Found {
+        Ok(Some(NativeCode {
             artifact: cache.publish_with_source(wasm, manifest, artifact)?,
             manifest: manifest.clone(),
             path: Some(cache.artifact_path(&manifest.source, &self.profile)),
@@ -242,10 +245,10 @@ impl Precompiler {
         }))
     }
 
-    fn machine(&self) -> Result<&Machine> {
-        self.machine
+    fn pool(&self) -> Result<&CompilerPool> {
+        self.pool
             .get_or_init(|| {
-                Machine::new(&self.profile, &self.bounds, self.jobs, self.preinit)
+                CompilerPool::new(&self.profile, &self.bounds, self.jobs, self.preinit)
                     .map_err(|error| format!("{error:#}"))
             })
             .as_ref()
@@ -253,7 +256,7 @@ impl Precompiler {
     }
 }
 
-impl Machine {
+impl CompilerPool {
     fn new(
         profile: &Profile,
         bounds: &Bounds,

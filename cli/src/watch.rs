@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How often files are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Folders whose contents tools write, and are no sources.
 const NOT_SOURCES: &[&str] = &["build", "cache", "node_modules", "target"];
@@ -20,27 +20,27 @@ const DEPTH_MAX: usize = 16;
 const FILES_MAX: usize = 20_000;
 
 /// What a file looked like.
-type Look = (Option<SystemTime>, u64);
+type FileState = (Option<SystemTime>, u64);
 
 /// Files and folders, and what they looked like.
 pub(crate) struct Watch {
     paths: Vec<PathBuf>,
-    seen: BTreeMap<PathBuf, Look>,
+    seen: BTreeMap<PathBuf, FileState>,
 }
 
 impl Watch {
     /// Looks at files, and at all sources below folders.
     pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
-        let seen = look(&paths);
+        let seen = snapshot(&paths);
         Self { paths, seen }
     }
 
     /// Waits until something has changed, and is not changing any more.
     pub(crate) fn wait(&mut self) {
-        let mut last = look(&self.paths);
+        let mut last = snapshot(&self.paths);
         loop {
-            std::thread::sleep(LOOK_EVERY);
-            let now = look(&self.paths);
+            std::thread::sleep(POLL_INTERVAL);
+            let now = snapshot(&self.paths);
             if now == last && now != self.seen {
                 self.seen = now;
                 return;
@@ -50,15 +50,15 @@ impl Watch {
     }
 }
 
-fn look(paths: &[PathBuf]) -> BTreeMap<PathBuf, Look> {
+fn snapshot(paths: &[PathBuf]) -> BTreeMap<PathBuf, FileState> {
     let mut seen = BTreeMap::new();
     for path in paths {
-        look_at(path, DEPTH_MAX, &mut seen);
+        add_files(path, DEPTH_MAX, &mut seen);
     }
     seen
 }
 
-fn look_at(path: &Path, depth: usize, seen: &mut BTreeMap<PathBuf, Look>) {
+fn add_files(path: &Path, depth: usize, seen: &mut BTreeMap<PathBuf, FileState>) {
     // What cannot be read now is not there, and may be there next time.
     let Ok(metadata) = path.metadata() else {
         return;
@@ -77,7 +77,7 @@ fn look_at(path: &Path, depth: usize, seen: &mut BTreeMap<PathBuf, Look>) {
         let name = entry.file_name();
         let hidden = name.to_string_lossy().starts_with('.');
         if !hidden && !NOT_SOURCES.iter().any(|folder| name == **folder) {
-            look_at(&entry.path(), depth - 1, seen);
+            add_files(&entry.path(), depth - 1, seen);
         }
     }
 }

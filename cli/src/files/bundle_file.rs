@@ -9,7 +9,7 @@ use ferrite_cache::bundle::{
     BundleBounds, BundleMembers, SignatureText, UncheckedBundle, write_bundle,
 };
 
-use crate::files::whole_file;
+use crate::files::atomic_file;
 
 /// What every bundle begins with: the name in its first header.
 const MAGIC: &[u8] = b"manifest.json\0";
@@ -53,7 +53,7 @@ pub(crate) fn write(
     artifacts: &[Vec<u8>],
 ) -> Result<()> {
     let artifacts: Vec<&[u8]> = artifacts.iter().map(Vec::as_slice).collect();
-    whole_file::write(path, 0o644, false, |mut out| {
+    atomic_file::write(path, 0o644, false, |mut out| {
         Ok(write_bundle(
             &mut out,
             manifest_json,

@@ -3,8 +3,8 @@
 //! What a registry says is not believed: the layer's digest is the client's word, and whether the
 //! bundle is one is checked by its own signature, which travels inside it.
 
-mod login;
-mod sink;
+mod credentials;
+mod limited_writer;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,9 +16,9 @@ use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::manifest::OciImageManifest;
 use oci_client::{Client, Reference};
 
-use sink::Sink;
+use limited_writer::LimitedWriter;
 
-pub(crate) use login::Login;
+use credentials::Credentials;
 
 /// What the artifact is, for whoever looks at the registry.
 const ARTIFACT_TYPE: &str = "application/vnd.ferrite.wasm.bundle.v1";
@@ -36,7 +36,7 @@ const BUNDLE_BYTES_MAX: u64 = 4 << 30;
 /// A place in a registry, and the way to it.
 pub(crate) struct Registry {
     client: Client,
-    login: Login,
+    credentials: Credentials,
     reference: Reference,
     waiting: tokio::runtime::Runtime,
 }
@@ -73,7 +73,7 @@ impl Registry {
         };
         Ok(Self {
             client: Client::try_from(config).context("no client for registries")?,
-            login: Login::of(host)?,
+            credentials: Credentials::of(host)?,
             waiting: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
@@ -111,7 +111,7 @@ impl Registry {
         let layers = [layer];
         let mut artifact = OciImageManifest::build(&layers, &config, Some(named(&facts)));
         artifact.artifact_type = Some(ARTIFACT_TYPE.to_owned());
-        let (client, place, auth) = (&self.client, &self.reference, self.login.auth());
+        let (client, place, auth) = (&self.client, &self.reference, self.credentials.auth());
         self.waiting.block_on(async {
             client
                 .push(place, &layers, config, &auth, Some(artifact))
@@ -126,7 +126,7 @@ impl Registry {
 
     /// Pulls a bundle into a file; its artifact's digest.
     pub(crate) fn pull(&self, into: &mut File) -> Result<String> {
-        let (client, place, auth) = (&self.client, &self.reference, self.login.auth());
+        let (client, place, auth) = (&self.client, &self.reference, self.credentials.auth());
         self.waiting.block_on(async {
             let (artifact, digest) = client
                 .pull_image_manifest(place, &auth)
@@ -149,7 +149,7 @@ impl Registry {
                 bail!("{place} has {bytes} bytes, more than the limit of {BUNDLE_BYTES_MAX}");
             }
             client
-                .pull_blob(place, layer, Sink::new(into, bytes))
+                .pull_blob(place, layer, LimitedWriter::new(into, bytes))
                 .await
                 .with_context(|| format!("cannot pull the bundle of {place}"))?;
             Ok(digest)
@@ -159,7 +159,8 @@ impl Registry {
 
 /// Reads a file whole, for pushing.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    crate::files::source::read(path, BUNDLE_BYTES_MAX).with_context(|| path.display().to_string())
+    crate::files::bounded_file::read(path, BUNDLE_BYTES_MAX)
+        .with_context(|| path.display().to_string())
 }
 
 /// Whether a registry, given as its host and maybe a port, is on this machine.

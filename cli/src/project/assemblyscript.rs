@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::run::run;
-use super::{folder_name, output, toolchain};
+use super::{folder_name, module_path, process, toolchain};
 
 /// The file whose exports become entries.
 const ENTRY: &str = "assembly/index.ts";
@@ -27,9 +26,9 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
             .arg(if locked { "ci" } else { "install" })
             .args(["--no-audit", "--no-fund"])
             .current_dir(folder);
-        run(&mut install)?;
+        process::run(&mut install)?;
     }
-    let wasm = output(folder, &name(folder)?)?;
+    let wasm = module_path(folder, &name(folder)?)?;
     let mut compiler = npm.command();
     compiler
         .args([
@@ -45,7 +44,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .arg(std::path::absolute(&wasm)?)
         .current_dir(folder);
     // The compiler takes its paths from where it runs.
-    run(&mut compiler)?;
+    process::run(&mut compiler)?;
     Ok(vec![wasm])
 }
 

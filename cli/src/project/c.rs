@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::run::run;
-use super::{folder_name, output, toolchain};
+use super::{folder_name, module_path, process, toolchain};
 
 /// What the header of the SDK asks for. Names stay, so that a trap can say where it happened.
 const FLAGS: &[&str] = &[
@@ -49,7 +48,7 @@ pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Compiles and links all sources; the module has the name of the folder.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let compiler = toolchain::c()?;
-    let wasm = output(folder, &folder_name(folder)?)?;
+    let wasm = module_path(folder, &folder_name(folder)?)?;
     let mut compiler = compiler.command();
     compiler.args(FLAGS);
     for headers in HEADERS.iter().filter(|name| folder.join(name).is_dir()) {
@@ -60,6 +59,6 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .arg(std::path::absolute(&wasm)?)
         .args(sources(folder)?)
         .current_dir(folder);
-    run(&mut compiler)?;
+    process::run(&mut compiler)?;
     Ok(vec![wasm])
 }

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::run::run;
-use super::{folder_name, output, toolchain};
+use super::{folder_name, module_path, process, toolchain};
 
 /// Builds the package in this folder.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let go = toolchain::go()?;
-    let wasm = output(folder, &name(folder)?)?;
+    let wasm = module_path(folder, &name(folder)?)?;
     let mut go = go.command();
     go.args([
         "build",
@@ -24,7 +23,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     .env("GOOS", "wasip1")
     .env("GOARCH", "wasm")
     .current_dir(folder);
-    run(&mut go)?;
+    process::run(&mut go)?;
     Ok(vec![wasm])
 }
 

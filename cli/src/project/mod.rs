@@ -3,7 +3,7 @@
 mod assemblyscript;
 mod c;
 mod go;
-mod run;
+mod process;
 mod rust;
 pub(crate) mod toolchain;
 
@@ -70,7 +70,7 @@ impl Project {
     }
 
     /// The folder as people read it.
-    pub(crate) fn shown(&self) -> String {
+    pub(crate) fn display_name(&self) -> String {
         let path = self.folder.display().to_string();
         match path.as_str() {
             "." => folder_name(&self.folder).unwrap_or(path),
@@ -80,7 +80,7 @@ impl Project {
 }
 
 /// Where a module of this name goes, in a folder that is there.
-fn output(folder: &Path, name: &str) -> Result<PathBuf> {
+fn module_path(folder: &Path, name: &str) -> Result<PathBuf> {
     // Paths of this folder are read and typed without a dot before them.
     let built = folder.strip_prefix(".").unwrap_or(folder).join(BUILT);
     std::fs::create_dir_all(&built).with_context(|| format!("cannot make {}", built.display()))?;

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::run::{output as output_of, run};
-use super::{output, toolchain};
+use super::{module_path, process, toolchain};
 
 /// What is read of `cargo metadata`.
 #[derive(Deserialize)]
@@ -36,7 +35,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     metadata
         .args(["metadata", "--no-deps", "--format-version=1"])
         .current_dir(folder);
-    let metadata: Metadata = serde_json::from_str(&output_of(&mut metadata)?)
+    let metadata: Metadata = serde_json::from_str(&process::output(&mut metadata)?)
         .context("what `cargo metadata` prints is not understood")?;
     let (package, library) = module(&metadata, folder)?;
 
@@ -45,7 +44,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .args(["build", "--release", "--target", toolchain::RUST_TARGET])
         .env("RUSTC", &rustc.program)
         .current_dir(folder);
-    run(&mut cargo)?;
+    process::run(&mut cargo)?;
     let file = |name: &str| Path::new(name).with_extension("wasm");
     let built = metadata
         .target_directory
@@ -58,7 +57,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     } else {
         library
     };
-    let wasm = output(folder, name)?;
+    let wasm = module_path(folder, name)?;
     std::fs::copy(&built, &wasm)
         .with_context(|| format!("cannot copy {} to {}", built.display(), wasm.display()))?;
     Ok(vec![wasm])

@@ -37,7 +37,7 @@ impl Exit {
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if is_closed_pipe(error) {
             Self::Done
-        } else if error.is::<Usage>() {
+        } else if error.is::<UsageError>() {
             Self::Misused
         } else if is_refused_bundle(error) {
             Self::Refused
@@ -63,15 +63,15 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// What was typed makes no sense together.
 #[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
+pub(crate) struct UsageError(pub(crate) String);
 
-impl std::fmt::Display for Usage {
+impl std::fmt::Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Usage {}
+impl std::error::Error for UsageError {}
 
 /// Standard output did not take what was written.
 #[derive(Debug)]

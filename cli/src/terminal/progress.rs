@@ -39,7 +39,7 @@ impl Progress {
     }
 
     /// Says what is being worked on.
-    pub(crate) fn working(&self, on: String) {
+    pub(crate) fn set_message(&self, on: String) {
         if self.lines {
             // Progress that nobody can read is no reason to stop.
             let _ = std::io::stderr().write_all(format!("{on}\n").as_bytes());
@@ -54,7 +54,7 @@ impl Progress {
     }
 
     /// Runs something that prints, with the bar out of its way.
-    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
     }
 }

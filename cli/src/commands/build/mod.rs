@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use ferrite_cache::Profile;
 use serde::Serialize;
 
-use super::compile::{CompileReport, Options, Work};
+use super::compile::{CompileReport, FileCompiler, Options};
 use crate::files::cache_folder::CacheFolder;
 use crate::language::Language;
 use crate::precompile::PreinitOptions;
@@ -84,18 +84,18 @@ fn build(folder: &Path, options: &mut Options, console: &Console) -> Result<Exit
     if !console.is_json() {
         console.warn(&format!(
             "building {} ({})",
-            project.shown(),
+            project.display_name(),
             project.language.name()
         ))?;
     }
     options.files = project
         .build()
-        .with_context(|| format!("cannot build {}", project.shown()))?;
-    let work = Work::new(options)?;
+        .with_context(|| format!("cannot build {}", project.display_name()))?;
+    let compiler = FileCompiler::new(options)?;
     let progress = Progress::new(options.files.len(), console.is_json());
     let mut files = Vec::new();
     for file in &options.files {
-        files.push(work.compile(file, &|note| progress.working(note)));
+        files.push(compiler.compile(file, &|note| progress.set_message(note)));
         progress.step();
     }
     drop(progress);

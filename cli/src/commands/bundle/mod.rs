@@ -11,12 +11,12 @@ use ferrite_cache::bundle::{ArtifactMember, BUNDLE_FORMAT, BundleManifest, Membe
 use ferrite_cache::{Baseline, Cache, Digest, ModuleInfo, Profile, Target, VerifiedArtifact};
 use ferrite_runtime::policy::function_spec::Isolation;
 
+use crate::files::bounded_file;
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
-use crate::files::source;
 use crate::keys::Signer;
 use crate::platform::Platform;
-use crate::precompile::{Found, Precompiler, Unkept};
+use crate::precompile::{NativeCode, OnCacheFailure, Precompiler};
 use crate::terminal::console::{Console, Exit};
 use crate::terminal::progress::Progress;
 use options::{BundleTarget, Options};
@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let cache = match options.cache.open() {
         Ok(cache) => Some(cache),
         Err(error) => {
-            progress.working(format!("warning: working without the cache: {error:#}"));
+            progress.set_message(format!("warning: working without the cache: {error:#}"));
             None
         }
     };
@@ -176,7 +176,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
         let precompiler = Precompiler::new(profile.clone(), options.jobs, cache.cloned());
         if wasm.is_none() {
             let bounds = precompiler.bounds();
-            let bytes = source::read(&options.file, bounds.source_bytes_max)
+            let bytes = bounded_file::read(&options.file, bounds.source_bytes_max)
                 .with_context(|| options.file.display().to_string())?;
             let binary = ferrite_compiler::to_wasm(&bytes, bounds)
                 .map_err(ferrite_compiler::CompileError::from)
@@ -186,10 +186,12 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
         let source = wasm.as_deref().unwrap_or_default();
         let name = format!("{} for {}", options.file.display(), Platform::of(profile));
         let found = precompiler
-            .obtain(&name, source, Unkept::Warn, &|text| progress.working(text))
+            .find_or_compile(&name, source, OnCacheFailure::Warn, &|text| {
+                progress.set_message(text)
+            })
             .with_context(|| options.file.display().to_string())?;
         progress.step();
-        let Found {
+        let NativeCode {
             manifest, artifact, ..
         } = found;
         match &module {

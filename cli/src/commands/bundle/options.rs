@@ -14,10 +14,10 @@ use ferrite_runtime::policy::quantity::Span;
 use ferrite_runtime::registry::record::FunctionName;
 
 use super::Arguments;
+use crate::clock::now_unix;
 use crate::files::cache_folder::CacheFolder;
-use crate::rights;
-use crate::terminal::clock::now_unix;
-use crate::terminal::console::Usage;
+use crate::policy;
+use crate::terminal::console::UsageError;
 
 /// What to bundle, for what, with what rights, and where to.
 pub(super) struct Options {
@@ -97,16 +97,19 @@ impl Options {
             sign,
             cache,
         } = arguments;
-        FunctionName::parse(name.as_bytes()).map_err(|error| Usage(format!("--name: {error}")))?;
-        check_words(&version, description.as_deref()).map_err(Usage)?;
+        FunctionName::parse(name.as_bytes())
+            .map_err(|error| UsageError(format!("--name: {error}")))?;
+        check_words(&version, description.as_deref()).map_err(UsageError)?;
         let created_unix = created.unwrap_or_else(now_unix);
         let expires_unix = match expires_in {
             Some(time) => {
                 let Span(time) = time
                     .parse()
-                    .map_err(|error| Usage(format!("--expires-in: {error}")))?;
+                    .map_err(|error| UsageError(format!("--expires-in: {error}")))?;
                 if time.as_secs() == 0 {
-                    bail!(Usage("--expires-in: give at least a second".to_owned()));
+                    bail!(UsageError(
+                        "--expires-in: give at least a second".to_owned()
+                    ));
                 }
                 Some(created_unix.saturating_add(time.as_secs()))
             }
@@ -114,18 +117,18 @@ impl Options {
         };
         let permissions = permissions
             .as_deref()
-            .map(rights::permissions)
+            .map(policy::parse_permissions)
             .transpose()?;
         if let Some(permissions) = &permissions {
             // Which commands there are is for the server to say.
             Door::new(permissions, |_| true)
-                .map_err(|error| Usage(format!("--permissions: {error}")))?;
+                .map_err(|error| UsageError(format!("--permissions: {error}")))?;
         }
-        let limits = limits.as_deref().map(rights::limits).transpose()?;
+        let limits = limits.as_deref().map(policy::parse_limits).transpose()?;
         if let Some(limits) = &limits {
             Limits::DEFAULT
                 .for_function(limits)
-                .map_err(|error| Usage(format!("--limits: {error}")))?;
+                .map_err(|error| UsageError(format!("--limits: {error}")))?;
         }
         let stack_depth = stack_depth
             || limits
@@ -138,7 +141,7 @@ impl Options {
         wanted.sort();
         wanted.dedup();
         if wanted.len() > ARTIFACTS_MAX {
-            bail!(Usage(format!(
+            bail!(UsageError(format!(
                 "--target: a bundle holds at most {ARTIFACTS_MAX} artifacts"
             )));
         }

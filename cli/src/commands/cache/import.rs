@@ -8,11 +8,11 @@ use ferrite_cache::bundle::{BundleContents, KeyId};
 use ferrite_cache::{Digest, Fingerprint, Profile};
 use serde::Serialize;
 
+use crate::clock::now_unix;
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
 use crate::keys::TrustArguments;
 use crate::platform::Platform;
-use crate::terminal::clock::now_unix;
 use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::units::Bytes;
 

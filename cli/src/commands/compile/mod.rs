@@ -1,8 +1,8 @@
 //! `ferrite-wasmc compile`: modules into the cache.
 
+mod file_compiler;
 mod options;
 mod report;
-mod work;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -19,9 +19,9 @@ use crate::terminal::console::{Console, Exit};
 use crate::terminal::progress::Progress;
 use report::FileReport;
 
+pub(crate) use file_compiler::FileCompiler;
 pub(crate) use options::Options;
 pub(crate) use report::CompileReport;
-pub(crate) use work::Work;
 
 /// What was typed after `compile`.
 #[derive(Debug, clap::Args)]
@@ -72,13 +72,14 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let options = Options::resolve(arguments)?;
     let progress = Progress::new(options.files.len(), console.is_json());
     let (events, received) = mpsc::channel();
-    let work = Work::new(&options)?;
+    let compiler = FileCompiler::new(&options)?;
     let next = AtomicUsize::new(0);
     let mut finished: BTreeMap<usize, FileReport> = BTreeMap::new();
     let mut printed = 0;
     std::thread::scope(|scope| -> Result<()> {
         for _ in 0..options.jobs.get().min(options.files.len()) {
-            let (events, next, work, files) = (events.clone(), &next, &work, &options.files);
+            let (events, next, compiler, files) =
+                (events.clone(), &next, &compiler, &options.files);
             scope.spawn(move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +88,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
                     };
                     // Where nobody listens any more, there is nothing left to do.
                     let note = |text| drop(events.send(Event::Note(text)));
-                    let report = work.compile(file, &note);
+                    let report = compiler.compile(file, &note);
                     if events.send(Event::Done(index, report)).is_err() {
                         return;
                     }
@@ -98,7 +99,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         for event in received {
             let (index, report) = match event {
                 Event::Note(text) => {
-                    progress.working(text);
+                    progress.set_message(text);
                     continue;
                 }
                 Event::Done(index, report) => (index, report),
@@ -107,7 +108,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
             finished.insert(index, report);
             while let Some(report) = finished.get(&printed) {
                 if !console.is_json() {
-                    progress.aside(|| report.print(console))?;
+                    progress.suspend(|| report.print(console))?;
                 }
                 printed += 1;
             }

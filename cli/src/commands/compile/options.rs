@@ -8,7 +8,7 @@ use ferrite_cache::{Baseline, Profile, Target};
 use ferrite_compiler::PreinitChoice;
 
 use crate::files::cache_folder::CacheFolder;
-use crate::terminal::console::Usage;
+use crate::terminal::console::UsageError;
 
 use super::Arguments;
 
@@ -35,7 +35,7 @@ impl Options {
             preinit,
         } = arguments;
         if output.is_some() && files.len() > 1 {
-            bail!(Usage(format!(
+            bail!(UsageError(format!(
                 "--output takes one module, and {} are named; compile them one by one, or leave \
                  it out and take the artifacts from the cache",
                 files.len()
@@ -45,7 +45,7 @@ impl Options {
             target.unwrap_or_else(Target::host),
             cpu.unwrap_or_else(|| default_baseline(target)),
         )
-        .map_err(|error| Usage(error.to_string()))?
+        .map_err(|error| UsageError(error.to_string()))?
         .with_stack_depth(stack_depth);
         let jobs = jobs
             .or_else(|| std::thread::available_parallelism().ok())

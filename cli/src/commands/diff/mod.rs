@@ -1,8 +1,8 @@
 //! `ferrite-wasmc diff`: what a release may do that the one before could not.
 
 mod compare;
-mod reach;
-mod subject;
+mod input;
+mod reachable_commands;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::terminal::console::{Console, Exit, Report};
 use compare::{Change, compare};
-use subject::{Subject, SubjectReport};
+use input::{DiffInput, InputReport};
 
 /// What was typed after `diff`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 /// Signatures are not looked at; that is for `verify`.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { old, new } = arguments;
-    let (old, new) = (Subject::read(&old)?, Subject::read(&new)?);
+    let (old, new) = (DiffInput::read(&old)?, DiffInput::read(&new)?);
     let changes = compare(&old, &new)?;
     let report = DiffReport {
         wider: changes.iter().any(|change| change.wider),
@@ -47,8 +47,8 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 
 #[derive(Serialize)]
 struct DiffReport {
-    old: SubjectReport,
-    new: SubjectReport,
+    old: InputReport,
+    new: InputReport,
     /// Whether anything is allowed that was not.
     wider: bool,
     changes: Vec<Change>,

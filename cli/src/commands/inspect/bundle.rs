@@ -4,8 +4,8 @@ use anyhow::Result;
 use ferrite_cache::Digest;
 use ferrite_cache::bundle::{BundleBounds, BundleMembers, SignatureText, UncheckedBundle};
 
-use super::needs::Needs;
 use super::report::{ArtifactInBundle, BundleReport, ModuleReport};
+use super::requirements::Requirements;
 use crate::platform::Platform;
 
 /// Describes a bundle whose bytes are those of its manifest; whether its signature is right is for
@@ -52,7 +52,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<BundleReport> {
         source_bytes: manifest.source.size,
         artifacts,
         module: ModuleReport {
-            needs: Needs::of(&manifest.module),
+            needs: Requirements::of(&manifest.module),
             info: manifest.module,
         },
     })

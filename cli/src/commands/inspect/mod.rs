@@ -2,8 +2,8 @@
 
 mod artifact;
 mod bundle;
-mod needs;
 mod report;
+mod requirements;
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 use ferrite_cache::{Cache, Digest, Manifest};
 use ferrite_compiler::{Bounds, CompileError};
 
+use crate::files::bounded_file;
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
-use crate::files::source;
 use crate::platform::Platform;
 use crate::terminal::console::{Console, Exit};
-use needs::Needs;
 use report::{Compiled, Inspection, ModuleReport, Refusal, SourceReport};
+use requirements::Requirements;
 
 /// The largest file that is looked into, in bytes; an artifact is larger than its source.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         by_digest(subject.parse()?, cache.as_ref())?
     } else {
         let path = Path::new(&subject);
-        source::read(path, FILE_BYTES_MAX)
+        bounded_file::read(path, FILE_BYTES_MAX)
             .and_then(|bytes| describe(&bytes, cache.as_ref()))
             .with_context(|| subject.clone())?
     };
@@ -108,7 +108,7 @@ fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport>
     match ferrite_compiler::validate(&wasm, &bounds) {
         Ok(info) => {
             report.module = Some(ModuleReport {
-                needs: Needs::of(&info),
+                needs: Requirements::of(&info),
                 info,
             });
         }

@@ -8,7 +8,7 @@ use ferrite_cache::{
 };
 use serde::Serialize;
 
-use super::needs::Needs;
+use super::requirements::Requirements;
 use crate::platform::Platform;
 use crate::terminal::console::Report;
 use crate::terminal::units::{Bytes, Micros};
@@ -41,7 +41,7 @@ pub(super) struct SourceReport {
 pub(super) struct ModuleReport {
     #[serde(flatten)]
     pub(super) info: ModuleInfo,
-    pub(super) needs: Needs,
+    pub(super) needs: Requirements,
 }
 
 /// One reason for which a source would be refused.
@@ -268,7 +268,7 @@ impl ModuleReport {
     }
 }
 
-impl Needs {
+impl Requirements {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self {
             memory_bytes,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::language::Language;
-use crate::terminal::console::{Console, Exit, Report, Usage};
+use crate::terminal::console::{Console, Exit, Report, UsageError};
 
 /// What was typed after `new`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { folder, lang } = arguments;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let name = name.into_owned();
-    name::check(&name, lang).map_err(Usage)?;
+    name::check(&name, lang).map_err(UsageError)?;
     check_free(&folder).with_context(|| folder.display().to_string())?;
     let files = files::of(lang, &name);
     for file in &files {

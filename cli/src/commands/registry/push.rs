@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::files::bundle_file;
 use crate::oci::{self, Registry};
-use crate::terminal::console::{Console, Exit, Report, Usage};
+use crate::terminal::console::{Console, Exit, Report, UsageError};
 use crate::terminal::progress::Progress;
 use crate::terminal::units::Bytes;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     } = arguments;
     let members = bundle_file::read(&bundle)?;
     let Some(signature) = members.signature else {
-        bail!(Usage(format!(
+        bail!(UsageError(format!(
             "{}: the bundle is not signed, and no server would load it; sign it first",
             bundle.display()
         )));
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let bytes = oci::read(&bundle)?;
     let progress = Progress::new(1, console.is_json());
     let size = Bytes(bytes.len() as u64);
-    progress.working(format!("pushing {size} to {}", registry.name()));
+    progress.set_message(format!("pushing {size} to {}", registry.name()));
     let digest = registry.push(&members.manifest, bytes)?;
     drop(progress);
     console.print(&PushReport {

@@ -8,7 +8,7 @@ use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner, S
 use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 
 use super::reply;
-use crate::files::source;
+use crate::files::bounded_file;
 
 /// The largest file of commands, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -19,7 +19,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 /// itself, as `redis-cli --pipe` takes them. Blank lines and lines that start with `#` are passed
 /// over.
 pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
-    let mut bytes = source::read(path, FILE_BYTES_MAX)?;
+    let mut bytes = bounded_file::read(path, FILE_BYTES_MAX)?;
     if !bytes.ends_with(b"\n") {
         bytes.push(b'\n');
     }

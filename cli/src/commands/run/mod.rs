@@ -5,8 +5,8 @@ mod log;
 mod options;
 mod profile;
 mod reply;
+mod reply_text;
 mod report;
-mod show;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -22,9 +22,9 @@ use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
 use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 use ferrite_store::{Store, StoreOptions};
 
+use crate::files::bounded_file;
 use crate::files::cache_folder::CacheFolder;
-use crate::files::source;
-use crate::precompile::{self, Found, Precompiler, PreinitOptions, Unkept};
+use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler, PreinitOptions};
 use crate::project::Project;
 use crate::terminal::console::{Console, Exit};
 use crate::terminal::progress::Progress;
@@ -78,14 +78,16 @@ pub(crate) struct Arguments {
 }
 
 /// Finds or compiles the function's code.
-fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<Found> {
+fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<NativeCode> {
     let name = file.display().to_string();
     let progress = Progress::new(1, console.is_json());
-    source::read(file, precompiler.bounds().source_bytes_max)
+    bounded_file::read(file, precompiler.bounds().source_bytes_max)
         .and_then(|source| {
-            precompiler.obtain(&name, &source, Unkept::Fail, &|note| progress.working(note))
+            precompiler.find_or_compile(&name, &source, OnCacheFailure::Fail, &|note| {
+                progress.set_message(note)
+            })
         })
-        .map_err(|error| match precompile::code(&error) {
+        .map_err(|error| match precompile::error_code(&error) {
             Some(code) => anyhow!("{name}: {code}: {error:#}"),
             None => error.context(name.clone()),
         })
@@ -121,7 +123,7 @@ fn module(path: &Path) -> Result<PathBuf> {
     let project = Project::find(path)?;
     let modules = project
         .build()
-        .with_context(|| format!("cannot build {}", project.shown()))?;
+        .with_context(|| format!("cannot build {}", project.display_name()))?;
     match modules.as_slice() {
         [module] => Ok(module.clone()),
         modules => bail!(

@@ -12,7 +12,7 @@ use ferrite_runtime::registry::record::FunctionName;
 
 use super::Arguments;
 use crate::files::cache_folder::CacheFolder;
-use crate::rights;
+use crate::policy;
 
 /// What to call, with what, and under which rules.
 pub(super) struct Options {
@@ -45,8 +45,8 @@ impl Options {
             watch,
         } = arguments;
         let (path, entry) = file_and_entry(&function);
-        let limits = limits.as_deref().map(rights::limits).transpose()?;
-        let permissions = permissions.as_deref().map(rights::permissions);
+        let limits = limits.as_deref().map(policy::parse_limits).transpose()?;
+        let permissions = permissions.as_deref().map(policy::parse_permissions);
         let bytes = |values: Vec<OsString>| values.into_iter().map(OsString::into_vec).collect();
         Ok(Self {
             path,

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::profile::ProfileReport;
 use super::reply::Value;
-use super::show;
+use super::reply_text;
 use crate::terminal::console::Report;
 
 /// A call that was made.
@@ -39,7 +39,7 @@ pub(super) struct Failure {
 
 impl Report for CallReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(show::show(&self.reply).as_bytes())?;
+        out.write_all(reply_text::format(&self.reply).as_bytes())?;
         match &self.profile {
             Some(profile) => profile.text(out),
             None => Ok(()),

@@ -9,7 +9,7 @@ use ferrite_cache::bundle::{KeyId, TrustedKey};
 use minisign::KeyPair;
 use serde::Serialize;
 
-use crate::files::whole_file;
+use crate::files::atomic_file;
 use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::password;
 
@@ -45,10 +45,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let public_text = pair.pk.to_box()?.into_string();
     let secret_text = pair.sk.to_box(Some("secret key of a signer of bundles"))?;
     let text = secret_text.into_string();
-    whole_file::write(&secret, 0o600, true, |out| {
+    atomic_file::write(&secret, 0o600, true, |out| {
         Ok(out.write_all(text.as_bytes())?)
     })?;
-    whole_file::write(&public, 0o644, true, |out| {
+    atomic_file::write(&public, 0o644, true, |out| {
         Ok(out.write_all(public_text.as_bytes())?)
     })?;
     let key: TrustedKey = public_text.parse()?;

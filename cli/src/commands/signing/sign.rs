@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use ferrite_cache::bundle::{BundleMembers, KeyId, SIGNATURE_BYTES_MAX, SignatureText};
 use serde::Serialize;
 
-use crate::files::{bundle_file, source};
+use crate::files::{bounded_file, bundle_file};
 use crate::keys::Signer;
 use crate::terminal::console::{Console, Exit, Report};
 
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 /// A signature that minisign wrote, in the form that bundles have.
 fn taken(path: &Path) -> Result<SignatureText> {
     let name = || path.display().to_string();
-    let bytes = source::read(path, SIGNATURE_BYTES_MAX).with_context(name)?;
+    let bytes = bounded_file::read(path, SIGNATURE_BYTES_MAX).with_context(name)?;
     SignatureText::normalize(&String::from_utf8_lossy(&bytes)).with_context(name)
 }
 

@@ -8,9 +8,9 @@ use ferrite_cache::Digest;
 use ferrite_cache::bundle::{BundleContents, KeyId};
 use serde::Serialize;
 
+use crate::clock::now_unix;
 use crate::files::bundle_file;
 use crate::keys::TrustArguments;
-use crate::terminal::clock::now_unix;
 use crate::terminal::console::{Console, Exit, Report};
 
 /// What was typed after `verify`.

@@ -4,17 +4,17 @@ use anyhow::{Result, bail};
 use ferrite_runtime::policy::limits::LimitSettings;
 use ferrite_runtime::policy::permissions::Permissions;
 
-use crate::terminal::console::Usage;
+use crate::terminal::console::UsageError;
 
 /// Reads `--permissions`: JSON, or one of the names that stand for a set.
-pub(crate) fn permissions(text: &str) -> Result<Permissions> {
+pub(crate) fn parse_permissions(text: &str) -> Result<Permissions> {
     if text.trim_start().starts_with('{') {
         return Permissions::from_json(text.as_bytes())
-            .map_err(|error| Usage(format!("--permissions: {error}")).into());
+            .map_err(|error| UsageError(format!("--permissions: {error}")).into());
     }
     match Permissions::named(text) {
         Some(permissions) => Ok(permissions),
-        None => bail!(Usage(format!(
+        None => bail!(UsageError(format!(
             "--permissions: `{}` is neither JSON nor one of {}",
             text.escape_debug(),
             Permissions::NAMES.join(", ")
@@ -23,7 +23,7 @@ pub(crate) fn permissions(text: &str) -> Result<Permissions> {
 }
 
 /// Reads `--limits`.
-pub(crate) fn limits(json: &str) -> Result<LimitSettings> {
+pub(crate) fn parse_limits(json: &str) -> Result<LimitSettings> {
     LimitSettings::from_json(json.as_bytes())
-        .map_err(|error| Usage(format!("--limits: {error}")).into())
+        .map_err(|error| UsageError(format!("--limits: {error}")).into())
 }

@@ -23,7 +23,7 @@ const ACCESSES: [(&str, Access); 12] = [
 
 /// Commands that nobody has listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Unlisted {
+pub(super) enum OtherCommands {
     /// None.
     None,
     /// Every command that only reads.
@@ -34,14 +34,14 @@ pub(super) enum Unlisted {
 
 /// Which commands a module can reach.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub(super) struct ReachableCommands {
     /// Those that can be named.
-    pub(super) commands: BTreeSet<String>,
+    pub(super) named: BTreeSet<String>,
     /// The others, where the module runs commands by name and may run any.
-    pub(super) unlisted: Unlisted,
+    pub(super) others: OtherCommands,
 }
 
-impl Reach {
+impl ReachableCommands {
     pub(super) fn of(module: &ModuleInfo, permissions: &Permissions) -> Self {
         let Permissions {
             allowed_keys: _,
@@ -66,33 +66,36 @@ impl Reach {
                 commands.insert((*command).to_owned());
             }
         }
-        let mut unlisted = Unlisted::None;
+        let mut others = OtherCommands::None;
         if imports.contains("call") {
             match allowed_commands {
                 Some(names) => {
                     commands.extend(names.iter().map(|name| name.to_ascii_uppercase()));
                 }
-                None if *allow_write => unlisted = Unlisted::All,
-                None => unlisted = Unlisted::Reading,
+                None if *allow_write => others = OtherCommands::All,
+                None => others = OtherCommands::Reading,
             }
         }
-        Self { commands, unlisted }
+        Self {
+            named: commands,
+            others,
+        }
     }
 
     /// The commands that `self` reaches and `other` does not.
-    pub(super) fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a String> {
+    pub(super) fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a String> {
         let reads = |command: &str| {
             ACCESSES
                 .iter()
                 .any(|(_, access)| !access.writes() && access.commands().contains(&command))
         };
-        self.commands.iter().filter(move |command| {
-            let covered = match other.unlisted {
-                Unlisted::All => true,
-                Unlisted::Reading => reads(command),
-                Unlisted::None => false,
+        self.named.iter().filter(move |command| {
+            let covered = match other.others {
+                OtherCommands::All => true,
+                OtherCommands::Reading => reads(command),
+                OtherCommands::None => false,
             };
-            !covered && !other.commands.contains(*command)
+            !covered && !other.named.contains(*command)
         })
     }
 }

@@ -12,10 +12,10 @@ use ferrite_runtime::policy::limits::LimitSettings;
 use ferrite_runtime::policy::permissions::Permissions;
 use serde::Serialize;
 
-use crate::files::{bundle_file, source};
+use crate::files::{bounded_file, bundle_file};
 
 /// One side of a comparison.
-pub(super) struct Subject {
+pub(super) struct DiffInput {
     pub(super) file: PathBuf,
     pub(super) source: Digest,
     pub(super) module: ModuleInfo,
@@ -37,7 +37,7 @@ pub(super) struct Release {
 
 /// A side as the report names it.
 #[derive(Serialize)]
-pub(super) struct SubjectReport {
+pub(super) struct InputReport {
     file: PathBuf,
     source: Digest,
     name: Option<String>,
@@ -46,7 +46,7 @@ pub(super) struct SubjectReport {
     signed_by: Option<KeyId>,
 }
 
-impl Subject {
+impl DiffInput {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let name = || path.display().to_string();
         if bundle_file::is_bundle_file(path) {
@@ -55,7 +55,7 @@ impl Subject {
             return Self::of_bundle(path, members.manifest, key).with_context(name);
         }
         let bounds = Bounds::default();
-        let bytes = source::read(path, bounds.source_bytes_max).with_context(name)?;
+        let bytes = bounded_file::read(path, bounds.source_bytes_max).with_context(name)?;
         let wasm = ferrite_compiler::to_wasm(&bytes, &bounds)
             .map_err(CompileError::from)
             .with_context(name)?;
@@ -100,9 +100,9 @@ impl Subject {
         })
     }
 
-    pub(super) fn into_report(self) -> SubjectReport {
+    pub(super) fn into_report(self) -> InputReport {
         let release = self.release.as_ref();
-        SubjectReport {
+        InputReport {
             name: release.map(|release| release.name.clone()),
             version: release.map(|release| release.version.clone()),
             sequence: release.map(|release| release.sequence),
@@ -113,7 +113,7 @@ impl Subject {
     }
 }
 
-impl fmt::Display for SubjectReport {
+impl fmt::Display for InputReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         if let (Some(name), Some(version), Some(sequence)) =

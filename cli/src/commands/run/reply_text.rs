@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::reply::Value;
 
 /// The text, with a line end.
-pub(super) fn show(value: &Value) -> String {
+pub(super) fn format(value: &Value) -> String {
     let mut text = String::new();
     write_value(&mut text, value, "");
     text
@@ -126,11 +126,11 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::show;
+    use super::format;
     use crate::commands::run::reply::read;
 
     fn shown(bytes: &[u8]) -> String {
-        show(&read(bytes).expect("it is well-formed"))
+        format(&read(bytes).expect("it is well-formed"))
     }
 
     #[test]

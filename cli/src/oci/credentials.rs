@@ -1,4 +1,4 @@
-//! Who one is to a registry: from the environment, or as `docker login` has noted it.
+//! Who one is to a registry: from the environment, or as `docker login` has from_docker it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 
-use crate::files::source;
+use crate::files::bounded_file;
 
 /// The variables that hold name and password; the password is never an argument.
 const USER: &str = "FERRITE_REGISTRY_USER";
@@ -19,8 +19,8 @@ const PASSWORD: &str = "FERRITE_REGISTRY_PASSWORD";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Who one is to a registry.
-pub(crate) enum Login {
-    Nobody,
+pub(crate) enum Credentials {
+    Anonymous,
     User { name: String, password: String },
 }
 
@@ -37,39 +37,39 @@ struct DockerAuth {
     auth: Option<String>,
 }
 
-impl Login {
+impl Credentials {
     /// The login for a registry.
     pub(super) fn of(registry: &str) -> Result<Self> {
         match (std::env::var(USER), std::env::var(PASSWORD)) {
             (Ok(name), Ok(password)) => Ok(Self::User { name, password }),
-            (Err(_), Err(_)) => Ok(Self::noted(registry).unwrap_or(Self::Nobody)),
+            (Err(_), Err(_)) => Ok(Self::from_docker(registry).unwrap_or(Self::Anonymous)),
             _ => bail!("{USER} and {PASSWORD} belong together; one is missing"),
         }
     }
 
-    /// What `docker login` noted, if it did and can be read here.
-    fn noted(registry: &str) -> Option<Self> {
+    /// What `docker login` from_docker, if it did and can be read here.
+    fn from_docker(registry: &str) -> Option<Self> {
         let folder = std::env::var_os("DOCKER_CONFIG")
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")))?;
-        let text = source::read(&folder.join("config.json"), FILE_BYTES_MAX).ok()?;
+        let text = bounded_file::read(&folder.join("config.json"), FILE_BYTES_MAX).ok()?;
         parse(&text, registry)
     }
 
     pub(super) fn auth(&self) -> RegistryAuth {
         match self {
-            Self::Nobody => RegistryAuth::Anonymous,
+            Self::Anonymous => RegistryAuth::Anonymous,
             Self::User { name, password } => RegistryAuth::Basic(name.clone(), password.clone()),
         }
     }
 }
 
-fn parse(text: &[u8], registry: &str) -> Option<Login> {
+fn parse(text: &[u8], registry: &str) -> Option<Credentials> {
     let config: DockerConfig = serde_json::from_slice(text).ok()?;
     let auth = config.auths.get(registry)?.auth.as_deref()?;
     let pair = String::from_utf8(STANDARD.decode(auth).ok()?).ok()?;
     let (name, password) = pair.split_once(':')?;
-    Some(Login::User {
+    Some(Credentials::User {
         name: name.to_owned(),
         password: password.to_owned(),
     })
@@ -77,13 +77,13 @@ fn parse(text: &[u8], registry: &str) -> Option<Login> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Login, parse};
+    use super::{Credentials, parse};
 
     #[test]
     fn logins_of_docker_are_understood() {
         let text =
             br#"{"auths": {"ghcr.io": {"auth": "bWU6c2VjOnJldA=="}, "quay.io": {}}, "x": 1}"#;
-        let Some(Login::User { name, password }) = parse(text, "ghcr.io") else {
+        let Some(Credentials::User { name, password }) = parse(text, "ghcr.io") else {
             panic!("there is one");
         };
         assert_eq!((name.as_str(), password.as_str()), ("me", "sec:ret"));

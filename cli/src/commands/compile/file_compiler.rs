@@ -10,19 +10,19 @@ use ferrite_compiler::CompileError;
 
 use super::options::Options;
 use super::report::{Done, Failure, FileReport, Outcome};
-use crate::files::source;
+use crate::files::bounded_file;
 use crate::platform::Platform;
-use crate::precompile::{self, Found, Precompiler, Unkept};
+use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler};
 
 /// What all files share.
-pub(crate) struct Work<'a> {
+pub(crate) struct FileCompiler<'a> {
     options: &'a Options,
     precompiler: Precompiler,
     /// Why there is no cache. Then the artifact has to be written elsewhere.
     without_cache: Option<String>,
 }
 
-impl<'a> Work<'a> {
+impl<'a> FileCompiler<'a> {
     /// Opens the cache. Without one, artifacts can still be written elsewhere.
     pub(crate) fn new(options: &'a Options) -> Result<Self> {
         let (cache, without_cache) = match options.cache.open() {
@@ -55,19 +55,21 @@ impl<'a> Work<'a> {
         if let Some(reason) = &self.without_cache {
             note(format!("warning: working without the cache: {reason}"));
         }
-        let source = source::read(file, self.precompiler.bounds().source_bytes_max)?;
-        let unkept = match self.options.output {
-            Some(_) => Unkept::Warn,
-            None => Unkept::Fail,
+        let source = bounded_file::read(file, self.precompiler.bounds().source_bytes_max)?;
+        let on_cache_failure = match self.options.output {
+            Some(_) => OnCacheFailure::Warn,
+            None => OnCacheFailure::Fail,
         };
         let name = file.display().to_string();
-        let Found {
+        let NativeCode {
             manifest,
             artifact,
             path,
             cached,
             preinitialised,
-        } = self.precompiler.obtain(&name, &source, unkept, note)?;
+        } = self
+            .precompiler
+            .find_or_compile(&name, &source, on_cache_failure, note)?;
         if let Some(output) = &self.options.output {
             write(&artifact, output)
                 .with_context(|| format!("cannot write {}", output.display()))?;
@@ -91,7 +93,7 @@ impl<'a> Work<'a> {
 
 fn failure(error: &anyhow::Error) -> Failure {
     Failure {
-        code: precompile::code(error),
+        code: precompile::error_code(error),
         message: format!("{error:#}"),
         offset: error
             .downcast_ref::<CompileError>()

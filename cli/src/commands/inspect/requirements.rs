@@ -17,7 +17,7 @@ const READS: &[&str] = &["get", "exists", "ttl", "hget"];
 
 /// What a module will need of its host.
 #[derive(Serialize)]
-pub(super) struct Needs {
+pub(super) struct Requirements {
     /// Linear memory that an instance starts with, in bytes.
     pub(super) memory_bytes: u64,
     /// Linear memory that it may grow to by its own word, in bytes.
@@ -34,7 +34,7 @@ pub(super) struct Needs {
     pub(super) wasi: Vec<String>,
 }
 
-impl Needs {
+impl Requirements {
     pub(super) fn of(info: &ModuleInfo) -> Self {
         let pages = |pages: u64| pages.saturating_mul(PAGE_BYTES);
         let wasi = |import: &&ImportInfo| import.module == PREVIEW1_MODULE;

@@ -8,18 +8,18 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
 /// A file with room for so many bytes. It blocks, as nothing else runs meanwhile.
-pub(super) struct Sink<'a> {
+pub(super) struct LimitedWriter<'a> {
     file: &'a mut File,
     left: u64,
 }
 
-impl<'a> Sink<'a> {
+impl<'a> LimitedWriter<'a> {
     pub(super) fn new(file: &'a mut File, bytes: u64) -> Self {
         Self { file, left: bytes }
     }
 }
 
-impl AsyncWrite for Sink<'_> {
+impl AsyncWrite for LimitedWriter<'_> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
