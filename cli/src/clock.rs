@@ -1,8 +1,8 @@
-//! The time, as bundles have it.
+//! The current time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970, the unit of all times in bundles.
 pub(crate) fn now_unix() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! Permissions and limits as they are typed.
+//! Reads permissions and limits from command-line options.
 
 use anyhow::{Result, bail};
 use ferrite_runtime::policy::limits::LimitSettings;
@@ -6,7 +6,7 @@ use ferrite_runtime::policy::permissions::Permissions;
 
 use crate::terminal::console::UsageError;
 
-/// Reads `--permissions`: JSON, or one of the names that stand for a set.
+/// Reads the value of `--permissions`: JSON, or the name of a predefined set.
 pub(crate) fn parse_permissions(text: &str) -> Result<Permissions> {
     if text.trim_start().starts_with('{') {
         return Permissions::from_json(text.as_bytes())
@@ -22,7 +22,7 @@ pub(crate) fn parse_permissions(text: &str) -> Result<Permissions> {
     }
 }
 
-/// Reads `--limits`.
+/// Reads the value of `--limits`, which is JSON.
 pub(crate) fn parse_limits(json: &str) -> Result<LimitSettings> {
     LimitSettings::from_json(json.as_bytes())
         .map_err(|error| UsageError(format!("--limits: {error}")).into())

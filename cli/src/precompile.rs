@@ -1,4 +1,4 @@
-//! Native code for a module: found in the cache, or compiled into it.
+//! Finds the native code of a module in the cache, or compiles it into the cache.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,45 +12,45 @@ use ferrite_compiler::{Bounds, CompileError, Compiled, Compiler, Preinit, Preini
 use crate::files::bounded_file::TooLarge;
 use crate::terminal::units::Bytes;
 
-/// Finds or compiles modules for one profile. It may be used from several threads at once.
+/// Finds or compiles modules for one profile. Several threads may share it.
 pub(crate) struct Precompiler {
     profile: Profile,
     bounds: Bounds,
-    /// Threads that compile, all modules together.
+    /// Number of compiling threads, shared by all modules.
     jobs: NonZeroUsize,
     preinit: PreinitChoice,
     cache: Option<Cache>,
-    /// Made for the first module that is not in the cache.
+    /// Created for the first module that is not in the cache.
     pool: OnceLock<Result<CompilerPool, String>>,
 }
 
-/// A compiler, and the threads on which it works.
+/// A compiler and the threads it runs on.
 struct CompilerPool {
     compiler: Compiler,
     threads: rayon::ThreadPool,
 }
 
-/// Native code, wherever it came from.
+/// The native code of a module, from the cache or just compiled.
 pub(crate) struct NativeCode {
     pub(crate) manifest: Manifest,
     pub(crate) artifact: VerifiedArtifact,
-    /// Where the artifact is in the cache, if it is there.
+    /// Path of the artifact in the cache; none if the cache does not hold it.
     pub(crate) path: Option<PathBuf>,
-    /// Whether it was there already.
+    /// True if the cache held the code before this run.
     pub(crate) cached: bool,
-    /// Whether the module's start has run, so that no instance runs it any more.
+    /// True if the module's start was run at compile time, so that no instance runs it.
     pub(crate) preinitialised: bool,
 }
 
-/// Which modules are pre-initialised, as it is typed.
+/// The options that choose which modules are pre-initialised.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PreinitOptions {
-    /// Run the module's start now instead of in every new instance; without it, that is done where
-    /// the language's SDK asks for it, as Go's does
+    /// Run the module's start once, at compile time, instead of in every new instance. Default:
+    /// only for modules whose SDK asks for it, such as Go's
     #[arg(long, conflicts_with = "no_preinit")]
     preinit: bool,
 
-    /// Leave the module's start to every new instance, whatever the SDK asks for
+    /// Run the module's start in every new instance, even if its SDK asks for pre-initialisation
     #[arg(long)]
     no_preinit: bool,
 }
@@ -65,16 +65,17 @@ impl PreinitOptions {
     }
 }
 
-/// What happens to native code that the cache does not take.
+/// What to do when compiled code cannot be stored in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnCacheFailure {
-    /// It is an error.
+    /// Return an error.
     Fail,
-    /// It is used from memory, with a warning.
+    /// Use the code from memory, and warn.
     Warn,
 }
 
-/// The word for what is wrong with a module: `INVALID`, `LIMIT` or `INTERNAL`.
+/// Returns the code of an error in a module, `INVALID`, `LIMIT` or `INTERNAL`; nothing for other
+/// errors.
 pub(crate) fn error_code(error: &anyhow::Error) -> Option<&'static str> {
     if error.is::<TooLarge>() {
         Some("LIMIT")
@@ -84,7 +85,7 @@ pub(crate) fn error_code(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 impl NativeCode {
-    /// Whether a start is left to run in every new instance.
+    /// Returns true if every new instance still has to run a start function.
     fn has_start(&self) -> bool {
         let module = &self.manifest.module;
         module.start || module.initialize
@@ -103,20 +104,20 @@ impl Precompiler {
         }
     }
 
-    /// Chooses which modules are pre-initialised; without this, those that ask for it.
+    /// Sets which modules are pre-initialised. Default: those that ask for it.
     pub(crate) fn with_preinit(mut self, choice: PreinitChoice) -> Self {
         self.preinit = choice;
         self
     }
 
-    /// The bounds of what is compiled.
+    /// The bounds on the modules that are compiled.
     pub(crate) fn bounds(&self) -> &Bounds {
         &self.bounds
     }
 
-    /// Finds the native code of a source in either format, or compiles it.
+    /// Finds the native code of a source, binary or text, or compiles it.
     ///
-    /// `name` is what the source is called in what `note` is told meanwhile.
+    /// `note` receives progress messages, which call the source `name`.
     pub(crate) fn find_or_compile(
         &self,
         name: &str,
@@ -145,7 +146,7 @@ impl Precompiler {
             self.keep_source(wasm, &digest, note);
             return Ok(found);
         }
-        // Whoever else is compiling the same is waited for; then it is in the cache.
+        // Waits while another process compiles the same module; the code is then in the cache.
         let _lock = match &self.cache {
             Some(cache) => Some(cache.lock(&digest, &self.profile)?),
             None => None,
@@ -191,7 +192,7 @@ impl Precompiler {
         })
     }
 
-    /// Whether code that is there is what was asked for: with its start run, or with it left to run.
+    /// Returns true if cached code was pre-initialised, or not, as the options ask.
     fn start_matches_choice(&self, wasm: &[u8], found: &NativeCode) -> bool {
         match self.preinit {
             PreinitChoice::Marked => true,
@@ -214,7 +215,8 @@ impl Precompiler {
         }))
     }
 
-    /// Puts a source back of which only the artifact is left: other profiles will need it.
+    /// Stores the source again if the cache holds only its artifact: other profiles need the
+    /// source.
     fn keep_source(&self, wasm: &[u8], digest: &Digest, note: &dyn Fn(String)) {
         if let Some(cache) = &self.cache
             && !cache.source_path(digest).exists()
@@ -271,8 +273,8 @@ impl CompilerPool {
         })
     }
 
-    /// Compiles on the threads of the pool, which all modules share: their number is that of the
-    /// processors in use, however many modules there are.
+    /// Compiles on the threads of the pool. All modules share them, so the number of busy threads
+    /// does not grow with the number of modules.
     fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
         self.threads.install(|| self.compiler.compile(wasm))
     }

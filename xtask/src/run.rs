@@ -47,7 +47,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{line}` printed something else than UTF-8"))
 }
 
-/// Whether a program can be started and succeeds, without a word on the terminal.
+/// Returns true if a program can be started and succeeds, without a word on the terminal.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())

@@ -22,7 +22,7 @@ struct Case {
     file: &'static str,
     /// What is called, if it is not the only entry.
     entry: &'static str,
-    /// Whether it gives back what it allocates; one that does not cannot be reused for ever.
+    /// True if it gives back what it allocates; one that does not cannot be reused for ever.
     frees: bool,
     /// Its key, if it takes one; each thread adds its number.
     key: Option<&'static str>,

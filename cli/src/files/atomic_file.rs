@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// Writes a file of this mode; one of the same name is replaced, unless `keep` protects it.
+/// Writes a file with permissions `mode`; `fill` writes its contents. An existing file is replaced;
+/// with `keep` it stays, and the call fails.
 pub(crate) fn write(
     path: &Path,
     mode: u32,

@@ -1,4 +1,4 @@
-//! Reads a module from a file, within bounds.
+//! Reads a file up to a size limit.
 
 use std::fmt;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::terminal::units::Bytes;
 use anyhow::{Context, Result, bail};
 
-/// A file is larger than what is read of it.
+/// Error: a file is larger than the limit.
 #[derive(Debug)]
 pub(crate) struct TooLarge {
     bytes: u64,
@@ -18,13 +18,13 @@ pub(crate) struct TooLarge {
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (found, most) = (Bytes(self.bytes), Bytes(self.bytes_max));
-        write!(f, "the file has {found}, and at most {most} are read")
+        write!(f, "the file has {found}, more than the limit of {most}")
     }
 }
 
 impl std::error::Error for TooLarge {}
 
-/// Reads a file of at most `bytes_max` bytes.
+/// Reads a whole file; fails with [`TooLarge`] if it has more than `bytes_max` bytes.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     let mut file = File::open(path).context("cannot open")?;
     let metadata = file.metadata().context("cannot read")?;
@@ -37,7 +37,7 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
             bytes_max
         });
     }
-    // Files without a length of their own, such as pipes, are bounded by what arrives.
+    // Pipes and the like have no length, so what arrives is limited too.
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
     Read::by_ref(&mut file)
         .take(bytes_max + 1)

@@ -1,4 +1,4 @@
-//! Who one is to a registry: from the environment, or as `docker login` has from_docker it.
+//! Credentials for a registry, from the environment or from `docker login`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,20 +11,21 @@ use serde::Deserialize;
 
 use crate::files::bounded_file;
 
-/// The variables that hold name and password; the password is never an argument.
+/// The environment variables for name and password. No option takes a password, because other users
+/// can read a process's arguments.
 const USER: &str = "FERRITE_REGISTRY_USER";
 const PASSWORD: &str = "FERRITE_REGISTRY_PASSWORD";
 
-/// Largest file of logins that is read, in bytes.
+/// Largest docker configuration that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Who one is to a registry.
+/// Credentials for a registry.
 pub(crate) enum Credentials {
     Anonymous,
     User { name: String, password: String },
 }
 
-/// The part of docker's configuration that matters here.
+/// The part of docker's configuration that holds credentials.
 #[derive(Deserialize)]
 struct DockerConfig {
     #[serde(default)]
@@ -33,12 +34,12 @@ struct DockerConfig {
 
 #[derive(Deserialize)]
 struct DockerAuth {
-    /// Base64 of `name:password`; not there where a helper of docker's keeps it.
+    /// Base64 of `name:password`; missing if a credential helper of docker keeps it.
     auth: Option<String>,
 }
 
 impl Credentials {
-    /// The login for a registry.
+    /// Returns the credentials for a registry.
     pub(super) fn of(registry: &str) -> Result<Self> {
         match (std::env::var(USER), std::env::var(PASSWORD)) {
             (Ok(name), Ok(password)) => Ok(Self::User { name, password }),
@@ -47,7 +48,7 @@ impl Credentials {
         }
     }
 
-    /// What `docker login` from_docker, if it did and can be read here.
+    /// Returns what `docker login` stored, if its file can be read.
     fn from_docker(registry: &str) -> Option<Self> {
         let folder = std::env::var_os("DOCKER_CONFIG")
             .map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! Takes what a registry sends, and not a byte more than it announced.
+//! Writes a download to a file, and fails if the registry sends more bytes than it announced.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-/// A file with room for so many bytes. It blocks, as nothing else runs meanwhile.
+/// A file that takes a limited number of bytes. Its writes block, which is fine because nothing
+/// else runs meanwhile.
 pub(super) struct LimitedWriter<'a> {
     file: &'a mut File,
     left: u64,

@@ -1,4 +1,4 @@
-//! Functions in AssemblyScript, built by the compiler that their `package.json` names.
+//! Builds functions in AssemblyScript with the compiler that their `package.json` names.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use super::{folder_name, module_path, process, toolchain};
 /// The file whose exports become entries.
 const ENTRY: &str = "assembly/index.ts";
 
-/// What is read of `package.json`.
+/// The fields of `package.json` that are used.
 #[derive(Deserialize)]
 struct Package {
     name: Option<String>,
 }
 
-/// Installs what the project needs, if that was not done, and compiles the entry file.
+/// Installs the project's dependencies if they are missing, and compiles the entry file.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let npm = toolchain::npm()?;
     if !folder.join("node_modules/.bin/asc").exists() {
@@ -43,12 +43,12 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         ])
         .arg(std::path::absolute(&wasm)?)
         .current_dir(folder);
-    // The compiler takes its paths from where it runs.
+    // The compiler resolves paths against its working directory.
     process::run(&mut compiler)?;
     Ok(vec![wasm])
 }
 
-/// The package's name without its scope; the folder's where it has none.
+/// Returns the package's name without its scope, or the folder's name if it has none.
 fn name(folder: &Path) -> Result<String> {
     let path = folder.join("package.json");
     let text = std::fs::read_to_string(&path)

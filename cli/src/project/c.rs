@@ -1,4 +1,4 @@
-//! Functions in C, built by zig or clang into one module.
+//! Builds functions in C into one module, with zig or clang.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 
 use super::{folder_name, module_path, process, toolchain};
 
-/// What the header of the SDK asks for. Names stay, so that a trap can say where it happened.
+/// Compiler flags that the SDK's header requires. Function names are kept, so that a trap can say
+/// where it happened.
 const FLAGS: &[&str] = &[
     "--target=wasm32-wasi",
     "-mexec-model=reactor",
@@ -17,10 +18,10 @@ const FLAGS: &[&str] = &[
     "-Wl,--strip-debug",
 ];
 
-/// Folders in which headers are looked for.
+/// Folders that are searched for headers, as far as they exist.
 const HEADERS: &[&str] = &["ferrite-sdk", "include", "src", "."];
 
-/// The C files of a project: those in `src` where that is a folder, else those in the folder itself.
+/// Returns the C files of a project: those in `src` if it exists, else those in the folder itself.
 pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let source = Path::new("src");
     let below = if folder.join(source).is_dir() {
@@ -45,7 +46,7 @@ pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Compiles and links all sources; the module has the name of the folder.
+/// Compiles and links all sources. The module is named after the folder.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let compiler = toolchain::c()?;
     let wasm = module_path(folder, &folder_name(folder)?)?;

@@ -1,4 +1,4 @@
-//! Functions in Go, built by Go's own compiler as a reactor.
+//! Builds functions in Go with Go's own compiler, as a WASI reactor.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(vec![wasm])
 }
 
-/// The last part of the module's path; the folder's name where `go.mod` says none.
+/// Returns the last part of the module path in `go.mod`, or the folder's name if there is none.
 fn name(folder: &Path) -> Result<String> {
     let path = folder.join("go.mod");
     let text = std::fs::read_to_string(&path)

@@ -1,10 +1,11 @@
-//! Runs a tool of a toolchain.
+//! Runs the tools of a toolchain.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a tool to its end. What it prints goes to standard error: standard output is the report's.
+/// Runs a tool and waits for it. Its output goes to standard error, because standard output is for
+/// the report.
 pub(super) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     let out = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?;
@@ -19,7 +20,7 @@ pub(super) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a tool prints, where it succeeds; else what it printed as its error.
+/// Runs a tool and returns its standard output; fails with its standard error.
 pub(super) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     let output = command
@@ -33,7 +34,7 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` prints no text"))
 }
 
-/// The command as it would be typed.
+/// The command line, for messages.
 fn shown(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {

@@ -1,4 +1,4 @@
-//! Functions in Rust, built by cargo.
+//! Builds functions in Rust with cargo.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{module_path, process, toolchain};
 
-/// What is read of `cargo metadata`.
+/// The fields of `cargo metadata` that are used.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -27,7 +27,7 @@ struct Target {
     crate_types: Vec<String>,
 }
 
-/// Builds the package in this folder with its own release profile.
+/// Builds the package in this folder with its release profile.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let cargo = toolchain::cargo()?;
     let rustc = toolchain::rustc()?;
@@ -36,7 +36,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .args(["metadata", "--no-deps", "--format-version=1"])
         .current_dir(folder);
     let metadata: Metadata = serde_json::from_str(&process::output(&mut metadata)?)
-        .context("what `cargo metadata` prints is not understood")?;
+        .context("cannot parse the output of `cargo metadata`")?;
     let (package, library) = module(&metadata, folder)?;
 
     let mut cargo = cargo.command();
@@ -51,7 +51,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .join(toolchain::RUST_TARGET)
         .join("release")
         .join(file(library));
-    // A library that was given no name of its own is called like its package, in code's spelling.
+    // A library without a name of its own has the package's name, with `_` for `-`.
     let name = if library == package.replace('-', "_") {
         package
     } else {
@@ -63,7 +63,7 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(vec![wasm])
 }
 
-/// The names of the package and of its library that becomes a module.
+/// Returns the names of the package and of the library that becomes the module.
 fn module<'a>(metadata: &'a Metadata, folder: &Path) -> Result<(&'a str, &'a str)> {
     let manifest = folder
         .join("Cargo.toml")

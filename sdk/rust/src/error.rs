@@ -106,7 +106,7 @@ impl Error {
     }
 }
 
-/// Whether a text starts with a code, such as `WRONGTYPE`, and has more after it.
+/// Returns true if a text starts with a code, such as `WRONGTYPE`, and has more after it.
 fn has_code(text: &str) -> bool {
     let len = text.bytes().position(|byte| byte == b' ').unwrap_or(0);
     let mut code = text.bytes().take(len);

@@ -218,7 +218,7 @@ pub fn del_many<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Result<usi
     many(keys, "del", host::del)
 }
 
-/// Tells whether a key exists.
+/// Returns true if a key exists.
 ///
 /// # Errors
 ///

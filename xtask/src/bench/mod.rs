@@ -16,6 +16,7 @@ mod module;
 mod page;
 mod page_store;
 mod plot;
+mod quick;
 mod socket;
 mod store;
 mod valkey;
@@ -50,6 +51,10 @@ pub(crate) struct Options {
     /// Write the page from what was measured before, and measure nothing
     #[arg(long, conflicts_with = "only")]
     page: bool,
+    /// Measure only the ratios that matter, in about five minutes once everything is built, and print
+    /// them as one table; writes no page
+    #[arg(long, conflicts_with_all = ["only", "page", "rounds", "seconds"])]
+    quick: bool,
 }
 
 /// The parts, in the order in which they run.
@@ -87,6 +92,9 @@ impl Part {
 /// # Errors
 /// When something does not build, start or answer as it should.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if options.quick {
+        return quick::run(workspace, options.profile);
+    }
     for part in Part::value_variants() {
         if options.page || !(options.only.is_empty() || options.only.contains(part)) {
             continue;

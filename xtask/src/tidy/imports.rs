@@ -102,7 +102,7 @@ pub(super) fn check(root: &Path, packages: &[Package]) -> Vec<Violation> {
     violations
 }
 
-/// Whether this is an arrow between two of our crates. What only tests use is none.
+/// Returns true if this is an arrow between two of our crates. What only tests use is none.
 fn is_import(dependency: &Dependency, packages: &[Package]) -> bool {
     dependency.kind.as_deref() != Some("dev")
         && dependency.path.is_some()

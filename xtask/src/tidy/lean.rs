@@ -102,7 +102,7 @@ pub(super) fn check_symbols(path: &Path, bytes: &[u8]) -> Vec<Violation> {
         .collect()
 }
 
-/// Whether a mangled name has a path through this crate: there a crate's name follows its length.
+/// Returns true if a mangled name has a path through this crate: there a crate's name follows its length.
 fn names_crate(symbol: &str, name: &str) -> bool {
     let counted = format!("{}{name}", name.len());
     symbol

@@ -87,7 +87,7 @@ fn find_macros(tokens: TokenStream, found: &mut impl FnMut(&str, usize)) {
     }
 }
 
-/// Whether `word` stands in `text` by itself, with no letter, digit or underscore beside it.
+/// Returns true if `word` stands in `text` by itself, with no letter, digit or underscore beside it.
 fn has_word(text: &str, word: &str) -> bool {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word).any(|(start, _)| {

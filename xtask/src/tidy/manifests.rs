@@ -89,7 +89,7 @@ fn workspace_dependencies(root: &Table) -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-/// Whether the root names the folder of this manifest as a member, by name or by a `folder/*`.
+/// Returns true if the root names the folder of this manifest as a member, by name or by a `folder/*`.
 fn is_member(root: Option<&Table>, manifest: &Path) -> bool {
     let members = root
         .and_then(|r| r.get("workspace"))

@@ -67,7 +67,7 @@ impl Tree {
             .filter(move |file| file.path.extension().is_some_and(|e| e == extension))
     }
 
-    /// Whether a file or folder of this path is in the tree.
+    /// Returns true if a file or folder of this path is in the tree.
     pub(super) fn contains(&self, path: &Path) -> bool {
         self.files.iter().any(|file| file.path.starts_with(path))
     }

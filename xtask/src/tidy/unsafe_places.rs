@@ -194,7 +194,7 @@ fn find(tokens: TokenStream, places: &mut Vec<Place>) {
     }
 }
 
-/// Whether a `SAFETY` comment stands on the line or just above it, with no empty line between.
+/// Returns true if a `SAFETY` comment stands on the line or just above it, with no empty line between.
 fn has_proof(text: &str, line: usize) -> bool {
     let lines: Vec<_> = text.lines().collect();
     lines[..line.min(lines.len())]

@@ -1,4 +1,4 @@
-//! `ferrite-wasmc build`: a project's sources into modules, and these into the cache.
+//! `ferrite-wasmc build`: builds a project's modules and compiles them into the cache.
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -17,30 +17,30 @@ use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::progress::Progress;
 use crate::watch::Watch;
 
-/// What was typed after `build`.
+/// The arguments of `ferrite-wasmc build`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Folder of the project; without it, this one
+    /// Folder of the project
     #[arg(default_value = ".", value_name = "DIR")]
     folder: PathBuf,
 
     #[command(flatten)]
     cache: CacheFolder,
 
-    /// Count how deep calls nest, which functions with the limit max_stack_depth need; every call
-    /// then costs some instructions more
+    /// Count the depth of nested calls, as functions with the limit max_stack_depth require. Every
+    /// call then takes a few more instructions
     #[arg(long)]
     stack_depth: bool,
 
     #[command(flatten)]
     preinit: PreinitOptions,
 
-    /// Build again whenever a source changes, until Ctrl-C
+    /// Build again after every change of a source, until Ctrl-C
     #[arg(long)]
     watch: bool,
 }
 
-/// What was built.
+/// The result of a build.
 #[derive(Serialize)]
 struct BuildReport {
     language: Language,
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     if !watch {
         return build(&folder, &mut options, console);
     }
-    // The first look comes before the first build, so that no change is missed.
+    // Watching starts before the first build, so that no change is missed.
     let mut changes = Watch::new(vec![folder.clone()]);
     loop {
         if let Err(error) = build(&folder, &mut options, console) {

@@ -1,4 +1,4 @@
-//! What is meant by what was typed.
+//! The resolved options of `bundle`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use crate::files::cache_folder::CacheFolder;
 use crate::policy;
 use crate::terminal::console::UsageError;
 
-/// What to bundle, for what, with what rights, and where to.
+/// The source, the platforms, the function's policy, and the output.
 pub(super) struct Options {
     pub(super) file: PathBuf,
     pub(super) output: PathBuf,
@@ -32,19 +32,19 @@ pub(super) struct Options {
     pub(super) permissions: Option<Permissions>,
     pub(super) limits: Option<LimitSettings>,
     pub(super) isolation: Option<Isolation>,
-    /// Without any, the bundle holds the source alone.
+    /// If empty, the bundle holds the source alone.
     pub(super) profiles: Vec<Profile>,
     pub(super) sign: Option<PathBuf>,
     pub(super) cache: CacheFolder,
     pub(super) jobs: NonZeroUsize,
 }
 
-/// Profiles that one word stands for.
+/// The platforms that one value of `--target` stands for.
 #[derive(Clone, Debug)]
 pub(super) struct BundleTarget(Vec<(Target, Baseline)>);
 
 impl BundleTarget {
-    /// Every baseline of every target, but for what only one machine can do.
+    /// Every baseline of every target, except `native`.
     fn portable() -> Vec<(Target, Baseline)> {
         Target::ALL.into_iter().flat_map(Self::baselines).collect()
     }
@@ -70,7 +70,7 @@ impl FromStr for BundleTarget {
             .collect();
         if matching.is_empty() {
             return Err(format!(
-                "there are x86-64-v2, x86-64-v3, aarch64, native, none, {}",
+                "the values are x86-64-v2, x86-64-v3, aarch64, native, none, {}",
                 Target::ALL.map(Target::triple).join(" and ")
             ));
         }
@@ -120,7 +120,7 @@ impl Options {
             .map(policy::parse_permissions)
             .transpose()?;
         if let Some(permissions) = &permissions {
-            // Which commands there are is for the server to say.
+            // Only the server knows which commands exist, so any name passes here.
             Door::new(permissions, |_| true)
                 .map_err(|error| UsageError(format!("--permissions: {error}")))?;
         }

@@ -1,4 +1,4 @@
-//! One file's way: read, found in the cache or compiled into it, written where it was asked for.
+//! Compiles one file: reads it, finds or compiles its code, and writes the artifact to `--output`.
 
 use std::io::{self, Seek, Write};
 use std::path::Path;
@@ -14,16 +14,17 @@ use crate::files::bounded_file;
 use crate::platform::Platform;
 use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler};
 
-/// What all files share.
+/// Compiles files with shared options; threads may share it.
 pub(crate) struct FileCompiler<'a> {
     options: &'a Options,
     precompiler: Precompiler,
-    /// Why there is no cache. Then the artifact has to be written elsewhere.
+    /// Why the cache cannot be used; none if it can.
     without_cache: Option<String>,
 }
 
 impl<'a> FileCompiler<'a> {
-    /// Opens the cache. Without one, artifacts can still be written elsewhere.
+    /// Opens the cache. If that fails, artifacts can still be written to `--output`; without that
+    /// option it is an error.
     pub(crate) fn new(options: &'a Options) -> Result<Self> {
         let (cache, without_cache) = match options.cache.open() {
             Ok(cache) => (Some(cache), None),
@@ -38,7 +39,7 @@ impl<'a> FileCompiler<'a> {
         })
     }
 
-    /// Brings one file to its end; `note` takes what is to be said meanwhile.
+    /// Compiles one file. `note` receives progress messages.
     pub(crate) fn compile(&self, file: &Path, note: &dyn Fn(String)) -> FileReport {
         let outcome = match self.try_compile(file, note) {
             Ok(done) => Outcome::Done(Box::new(done)),

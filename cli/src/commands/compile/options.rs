@@ -1,4 +1,4 @@
-//! What is meant by what was typed.
+//! The resolved options of `compile`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::terminal::console::UsageError;
 
 use super::Arguments;
 
-/// What to compile, for what, and where to.
+/// The modules, the profile to compile for, and the outputs.
 pub(crate) struct Options {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) cache: CacheFolder,
@@ -36,8 +36,8 @@ impl Options {
         } = arguments;
         if output.is_some() && files.len() > 1 {
             bail!(UsageError(format!(
-                "--output takes one module, and {} are named; compile them one by one, or leave \
-                 it out and take the artifacts from the cache",
+                "--output takes a single module, not {}; compile them one by one, or take the \
+                 artifacts from the cache",
                 files.len()
             )));
         }
@@ -61,7 +61,7 @@ impl Options {
     }
 }
 
-/// Everything that this machine can do; for a target that is named, what all of its machines can.
+/// Returns `native` for this machine; for a named target, its lowest baseline.
 fn default_baseline(target: Option<Target>) -> Baseline {
     target
         .and_then(|target| target.baselines().last().copied())

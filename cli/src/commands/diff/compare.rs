@@ -1,4 +1,4 @@
-//! What is different, and whether it widens.
+//! Lists the differences between two releases, and marks those that allow more.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ use super::reachable_commands::{OtherCommands, ReachableCommands};
 /// One difference.
 #[derive(Serialize)]
 pub(super) struct Change {
-    /// What kind of thing is different.
+    /// The kind of thing that differs, such as `import`.
     pub(super) what: &'static str,
     pub(super) text: String,
-    /// Whether the new release may do more by it.
+    /// True if the new release may do more because of it.
     pub(super) wider: bool,
 }
 
-/// Every difference, in the order in which a reader asks for them.
+/// Returns all differences, the most important kinds first.
 pub(super) fn compare(old: &DiffInput, new: &DiffInput) -> Result<Vec<Change>> {
     let mut changes = Changes(Vec::new());
     changes.releases(old, new);
@@ -137,7 +137,7 @@ impl Changes {
         for text in wider {
             self.wider("limit", text);
         }
-        // No server's default is weaker than this.
+        // No server's default isolation is weaker than this.
         let known = |isolation: Option<Isolation>| isolation.unwrap_or(Isolation::Fresh);
         match privilege_diff::of_isolation(known(new.isolation), known(old.isolation)) {
             Some(text) => self.wider("isolation", text),
@@ -195,7 +195,7 @@ impl Changes {
     }
 }
 
-/// What a module imports, the same thing always by the same name.
+/// Returns what a module imports. Host functions have one name, however they are imported.
 fn imports(module: &ModuleInfo) -> BTreeSet<String> {
     module
         .imports

@@ -19,23 +19,23 @@ pub(super) struct DiffInput {
     pub(super) file: PathBuf,
     pub(super) source: Digest,
     pub(super) module: ModuleInfo,
-    /// What a bundle does not ask for is the server's default, which only reads.
+    /// What the bundle asks for; the server's default, which only reads, if it asks for nothing.
     pub(super) permissions: Permissions,
     pub(super) limits: LimitSettings,
     pub(super) isolation: Option<Isolation>,
     pub(super) release: Option<Release>,
 }
 
-/// What only a bundle has.
+/// The facts that only a bundle has.
 pub(super) struct Release {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) sequence: u64,
-    /// The key that is said to have signed it; nothing was checked.
+    /// The key that the signature names; the signature was not checked.
     pub(super) key: Option<KeyId>,
 }
 
-/// A side as the report names it.
+/// One side of a comparison, for the report.
 #[derive(Serialize)]
 pub(super) struct InputReport {
     file: PathBuf,

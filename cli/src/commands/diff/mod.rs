@@ -1,4 +1,4 @@
-//! `ferrite-wasmc diff`: what a release may do that the one before could not.
+//! `ferrite-wasmc diff`: shows what a new release may do that the old one may not.
 
 mod compare;
 mod input;
@@ -14,19 +14,19 @@ use crate::terminal::console::{Console, Exit, Report};
 use compare::{Change, compare};
 use input::{DiffInput, InputReport};
 
-/// What was typed after `diff`.
+/// The arguments of `ferrite-wasmc diff`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The release that is in use: a bundle, or a module, which asks for nothing
+    /// The release in use: a bundle, or a module, which counts as one with the default permissions
     old: PathBuf,
 
-    /// The release that is to take its place
+    /// The release that shall replace it
     new: PathBuf,
 }
 
-/// Compares imports, commands, permissions, limits and isolation; exit code 3 where any widens.
+/// Compares imports, commands, permissions, limits and isolation; exit code 3 if any allows more.
 ///
-/// Signatures are not looked at; that is for `verify`.
+/// Signatures are not checked; `verify` does that.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { old, new } = arguments;
     let (old, new) = (DiffInput::read(&old)?, DiffInput::read(&new)?);
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 struct DiffReport {
     old: InputReport,
     new: InputReport,
-    /// Whether anything is allowed that was not.
+    /// True if the new release may do anything that the old one may not.
     wider: bool,
     changes: Vec<Change>,
 }
@@ -67,7 +67,7 @@ impl Report for DiffReport {
         } else {
             writeln!(
                 out,
-                "the new release may do nothing that the old one could not"
+                "the new release may do nothing that the old one may not"
             )
         }
     }

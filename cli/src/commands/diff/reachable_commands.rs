@@ -1,11 +1,11 @@
-//! Which commands a module can reach: by what it imports and what it is permitted.
+//! The commands that a module can reach, by its imports and its permissions.
 
 use std::collections::BTreeSet;
 
 use ferrite_cache::ModuleInfo;
 use ferrite_runtime::policy::permissions::{Access, Permissions};
 
-/// Host functions, and what each may do to keys.
+/// Host functions, each with the accesses to keys that it makes.
 const ACCESSES: [(&str, Access); 12] = [
     ("get", Access::Get),
     ("set", Access::Set),
@@ -21,7 +21,7 @@ const ACCESSES: [(&str, Access); 12] = [
     ("hdel", Access::HashDelete),
 ];
 
-/// Commands that nobody has listed.
+/// Commands that a module can reach besides those that are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum OtherCommands {
     /// None.
@@ -32,12 +32,12 @@ pub(super) enum OtherCommands {
     All,
 }
 
-/// Which commands a module can reach.
+/// The commands that a module can reach.
 #[derive(Debug)]
 pub(super) struct ReachableCommands {
-    /// Those that can be named.
+    /// Commands known by name, in capitals.
     pub(super) named: BTreeSet<String>,
-    /// The others, where the module runs commands by name and may run any.
+    /// Other commands, if the module can run commands by name and its permissions list none.
     pub(super) others: OtherCommands,
 }
 
@@ -61,7 +61,7 @@ impl ReachableCommands {
             if !imports.contains(name) || (access.writes() && !*allow_write) {
                 continue;
             }
-            // Permission for any of the commands that do the same is enough.
+            // Several commands make the same access; permission for one of them is enough.
             if let Some(command) = access.commands().iter().find(|command| allowed(command)) {
                 commands.insert((*command).to_owned());
             }
@@ -82,7 +82,7 @@ impl ReachableCommands {
         }
     }
 
-    /// The commands that `self` reaches and `other` does not.
+    /// Returns the named commands that `self` reaches and `other` does not.
     pub(super) fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a String> {
         let reads = |command: &str| {
             ACCESSES
@@ -100,7 +100,7 @@ impl ReachableCommands {
     }
 }
 
-/// The host functions that a module imports, by whichever of their names.
+/// Returns the host functions that a module imports, under either of their names.
 fn imports(module: &ModuleInfo) -> BTreeSet<&'static str> {
     module
         .imports

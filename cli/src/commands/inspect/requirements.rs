@@ -1,4 +1,4 @@
-//! What a module will need of its host, told by what it imports.
+//! What a module requires of its host, derived from its imports.
 
 use std::collections::BTreeSet;
 
@@ -6,31 +6,31 @@ use ferrite_cache::{ImportInfo, ModuleInfo};
 use ferrite_wasm_abi::wasi::PREVIEW1_MODULE;
 use serde::Serialize;
 
-/// Bytes of a page of linear memory.
+/// Size of a page of linear memory, in bytes.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// Host functions that change data, so that `allow_write` has to be granted.
+/// Host functions that change data; they need the permission `allow_write`.
 const WRITES: &[&str] = &["set", "del", "incr_by", "expire", "hset", "hdel"];
 
 /// Host functions that only read data.
 const READS: &[&str] = &["get", "exists", "ttl", "hget"];
 
-/// What a module will need of its host.
+/// What a module requires of its host.
 #[derive(Serialize)]
 pub(super) struct Requirements {
-    /// Linear memory that an instance starts with, in bytes.
+    /// Initial linear memory of an instance, in bytes.
     pub(super) memory_bytes: u64,
-    /// Linear memory that it may grow to by its own word, in bytes.
+    /// Largest linear memory that the module declares, in bytes; none if it declares no maximum.
     pub(super) memory_bytes_max: Option<u64>,
-    /// Table elements that an instance starts with.
+    /// Initial number of table elements of an instance.
     pub(super) table_elements: u64,
-    /// Host functions through which it reads data.
+    /// Imported host functions that only read data.
     pub(super) reads: Vec<String>,
-    /// Host functions through which it changes data.
+    /// Imported host functions that change data.
     pub(super) writes: Vec<String>,
-    /// Whether it runs commands by name, which its permissions have to list.
+    /// True if the module runs commands by name, which its permissions then have to allow.
     pub(super) commands: bool,
-    /// Functions of WASI preview 1, of which files and network are never there.
+    /// Imported functions of WASI preview 1. Files and network are never available.
     pub(super) wasi: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl Requirements {
             reads: among(READS),
             writes: among(WRITES),
             commands: host.contains(&"call"),
-            // Languages with two runtimes in one module import some functions twice.
+            // A module that contains two language runtimes imports some functions twice.
             wasi: info
                 .imports
                 .iter()
@@ -77,7 +77,7 @@ impl Requirements {
 mod tests {
     use super::{READS, WRITES};
 
-    /// Every host function that touches data is on one list, so a new one must be put on one.
+    /// Each host function is on exactly one list, so this fails until a new one is put on a list.
     #[test]
     fn the_lists_cover_what_touches_data() {
         let others = [

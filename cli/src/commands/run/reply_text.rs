@@ -1,17 +1,17 @@
-//! A reply as `redis-cli` prints it on a terminal.
+//! Formats a reply as `redis-cli` prints it on a terminal.
 
 use std::fmt::Write;
 
 use super::reply::Value;
 
-/// The text, with a line end.
+/// Returns the text, with a line end.
 pub(super) fn format(value: &Value) -> String {
     let mut text = String::new();
     write_value(&mut text, value, "");
     text
 }
 
-/// `prefix` is the indentation of the lines after the first.
+/// `prefix` is the indentation of all lines after the first.
 fn write_value(out: &mut String, value: &Value, prefix: &str) {
     match value {
         Value::Null => out.push_str("(nil)\n"),
@@ -58,7 +58,7 @@ fn write_map(out: &mut String, pairs: &[(Value, Value)], prefix: &str) {
     for (index, (key, value)) in pairs.iter().enumerate() {
         write_number(out, prefix, index, width, '#');
         write_value(out, key, &inner);
-        // The value goes on where the key ended.
+        // The value follows the key on the same line.
         out.pop();
         out.push_str(" => ");
         if takes_lines(value) {
@@ -69,7 +69,7 @@ fn write_map(out: &mut String, pairs: &[(Value, Value)], prefix: &str) {
     }
 }
 
-/// Whether a value stands on more lines than one.
+/// Returns true if the value takes more than one line.
 fn takes_lines(value: &Value) -> bool {
     match value {
         Value::Array(values) | Value::Set(values) | Value::Push(values) => values.len() > 1,
@@ -78,7 +78,7 @@ fn takes_lines(value: &Value) -> bool {
     }
 }
 
-/// The number before an element. The first one stands in the line that the parent has begun.
+/// Writes the number before an element. The first element is on the line that its parent started.
 fn write_number(out: &mut String, prefix: &str, index: usize, width: usize, mark: char) {
     if index > 0 {
         out.push_str(prefix);
@@ -87,7 +87,7 @@ fn write_number(out: &mut String, prefix: &str, index: usize, width: usize, mark
     let _ = write!(out, "{number:>width$}{mark} ");
 }
 
-/// Elements of an element stand to the right of its number.
+/// Returns the indentation for nested elements: they start to the right of the number.
 fn inner_prefix(prefix: &str, width: usize) -> String {
     format!("{prefix}{:width$}", "", width = width + 2)
 }
@@ -96,7 +96,7 @@ fn digits(number: usize) -> usize {
     number.to_string().len()
 }
 
-/// A string in quotes, with escapes for whatever is not printable ASCII.
+/// Writes a string in quotes, with escapes for bytes that are not printable ASCII.
 fn write_quoted(out: &mut String, bytes: &[u8]) {
     out.push('"');
     for &byte in bytes {

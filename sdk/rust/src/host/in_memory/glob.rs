@@ -1,6 +1,6 @@
 //! Redis's glob patterns: `*`, `?`, `[a-z]`, `[^a]` and `\` before a literal byte.
 
-/// Whether `text` matches `pattern` as a whole.
+/// Returns true if `text` matches `pattern` as a whole.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut pattern, mut text) = (pattern, text);
     // Where to go on when a later mismatch lets the last star take one byte more.
