@@ -1,4 +1,4 @@
-//! Values that cross as JSON.
+//! Values that are passed and stored as JSON.
 
 use alloc::string::ToString;
 
@@ -59,7 +59,7 @@ impl<'a, T: DeserializeOwned> Parameter<'a> for Json<T> {
 impl<T: Serialize> Argument for Json<T> {
     /// # Panics
     ///
-    /// Where the value has no JSON form, such as a map whose keys are not strings.
+    /// Panics if the value has no JSON form, such as a map whose keys are not strings.
     fn with_bytes<R>(&self, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
         match serde_json::to_vec(&self.0) {
             Ok(bytes) => use_bytes(&bytes),

@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// Where the function panics or gives more or less than one reply.
+    /// Panics if the function panics, or replies more or less than once.
     pub fn call<K: AsRef<[u8]>, A: AsRef<[u8]>>(
         &self,
         entry: &'static Entry,
@@ -80,7 +80,7 @@ impl Store {
         }
     }
 
-    /// Runs a command, to prepare data or to look at it. Errors come as [`Value::Error`].
+    /// Runs a command, to prepare or check data. Errors are returned as [`Value::Error`].
     pub fn command<A: AsRef<[u8]>>(&self, argv: &[A]) -> Value {
         let argv: Vec<&[u8]> = argv.iter().map(AsRef::as_ref).collect();
         self.state.borrow_mut().execute(&argv)
@@ -91,7 +91,7 @@ impl Store {
         self.command(&[b"SET", key.as_ref(), value.as_ref()]);
     }
 
-    /// Reads a string; `None` where there is none.
+    /// Reads a string; `None` if the key does not exist.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         match self.command(&[b"GET", key.as_ref()]) {
             Value::Bulk(bytes) => Some(bytes),

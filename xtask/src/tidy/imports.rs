@@ -33,7 +33,8 @@ const TABLE: &[(&str, May)] = &[
         "ferrite-valkey",
         May::Import(&["ferrite-runtime", "ferrite-cache"]),
     ),
-    // The server's library holds the adapter between store and runtime; the CLI's local runs use it.
+    // The server's library holds the adapter between store and runtime; the CLI's local runs use
+    // it.
     (
         "ferrite-wasmc",
         May::Import(&[

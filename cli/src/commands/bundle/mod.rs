@@ -187,7 +187,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
         let name = format!("{} for {}", options.file.display(), Platform::of(profile));
         let found = precompiler
             .find_or_compile(&name, source, OnCacheFailure::Warn, &|text| {
-                progress.set_message(text)
+                progress.set_message(text);
             })
             .with_context(|| options.file.display().to_string())?;
         progress.step();

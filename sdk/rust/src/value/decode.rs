@@ -1,14 +1,15 @@
-//! RESP2, as the host's `call` answers it, into [`Value`]s.
+//! Decodes RESP2, the reply format of the host's `call`, into [`Value`]s.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::value::Value;
 
-/// Deepest nesting that is read. Commands nest two or three deep; the bound keeps the stack safe.
+/// Deepest nesting that is decoded. Replies of commands nest two or three levels deep; the bound
+/// protects the stack.
 const DEPTH_MAX: usize = 32;
 
-/// Reads one whole reply; `None` where the bytes are not exactly one.
+/// Decodes one reply; `None` if the bytes are not exactly one.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Value> {
     let mut rest = bytes;
     let value = read(&mut rest, DEPTH_MAX)?;
@@ -35,7 +36,7 @@ fn read(rest: &mut &[u8], depth: usize) -> Option<Value> {
                 return Some(Value::Null);
             };
             let depth = depth.checked_sub(1)?;
-            // An element takes 3 bytes at the least, so a lying count cannot ask for much memory.
+            // An element takes at least 3 bytes, so a wrong count cannot claim much memory.
             let mut items = Vec::with_capacity(count.min(rest.len() / 3));
             for _ in 0..count {
                 items.push(read(rest, depth)?);

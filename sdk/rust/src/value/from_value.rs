@@ -1,4 +1,4 @@
-//! Bytes and replies into Rust values: for `ferrite::get`, `ferrite::call` and parameters alike.
+//! Converts bytes and replies to Rust values, for `ferrite::get`, `ferrite::call` and parameters.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::excerpt::excerpt;
 use crate::value::Value;
 
-/// What a type can be made of, and what was given instead.
+/// What a type accepts, and the value that was given instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     expected: Cow<'static, str>,
@@ -39,14 +39,14 @@ impl Mismatch {
         }
     }
 
-    /// The sentence about `subject`: that it must be one thing, and is another.
+    /// Returns the sentence "`subject` must be …, not …".
     pub(crate) fn describe(&self, subject: &[&str]) -> String {
         let subject = subject.concat();
         [&subject, " must be ", &self.expected, ", not ", &self.given].concat()
     }
 }
 
-/// A type that a string of the store, an argument or a command's reply can be read as.
+/// A type that can be read from a string of the store, an argument or a command's reply.
 ///
 /// Numbers are read from their decimal text, booleans from `1`, `0`, `true` and `false`, lists,
 /// tuples and maps from arrays. `Option<T>` is `None` for a null reply. A type of your own needs
@@ -76,23 +76,23 @@ pub trait FromValue: Sized {
     ///
     /// # Errors
     ///
-    /// What the type would have taken, where the bytes are something else.
+    /// Returns a [`Mismatch`] if the bytes are something else than the type accepts.
     fn from_bytes(bytes: &[u8]) -> Result<Self, Mismatch>;
 
     /// Reads a string whose bytes may be kept.
     ///
     /// # Errors
     ///
-    /// What the type would have taken, where the bytes are something else.
+    /// Returns a [`Mismatch`] if the bytes are something else than the type accepts.
     fn from_vec(bytes: Vec<u8>) -> Result<Self, Mismatch> {
         Self::from_bytes(&bytes)
     }
 
-    /// Reads a command's reply. Unless a type says otherwise, only strings will do.
+    /// Reads a command's reply. By default only strings are accepted.
     ///
     /// # Errors
     ///
-    /// What the type would have taken, where the reply is something else.
+    /// Returns a [`Mismatch`] if the reply is something else than the type accepts.
     fn from_value(value: Value) -> Result<Self, Mismatch> {
         match value {
             Value::Bulk(bytes) => Self::from_vec(bytes),

@@ -6,10 +6,10 @@ pub(crate) mod from_value;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// A reply of any shape: what `ferrite::call` gives, and what a test sees of a function.
+/// A reply of any shape: the result of `ferrite::call`, or a function's reply in a test.
 ///
-/// `ferrite::call` speaks RESP2, so that booleans, doubles and maps come as integers, strings and
-/// flat arrays there; [`FromValue`](crate::FromValue) takes them for what they are meant to be.
+/// `ferrite::call` uses RESP2, in which booleans, doubles and maps are integers, strings and flat
+/// arrays; [`FromValue`](crate::FromValue) converts them back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// No value.

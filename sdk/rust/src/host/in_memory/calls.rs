@@ -12,7 +12,7 @@ use crate::level::Level;
 use crate::value::Value;
 use crate::value::decode::decode;
 
-/// Copies what fits, keeps a longer result for `take`, and gives the full length.
+/// Copies the part that fits, keeps a longer result for `take`, and returns the full length.
 fn fill(state: &mut State, buffer: &mut [u8], bytes: &[u8]) -> i32 {
     let fitting = bytes.len().min(buffer.len());
     buffer[..fitting].copy_from_slice(&bytes[..fitting]);
@@ -26,7 +26,7 @@ fn fill_found(state: &mut State, buffer: &mut [u8], found: Option<Vec<u8>>) -> i
     found.map_or(Status::NotFound.code(), |bytes| fill(state, buffer, &bytes))
 }
 
-/// The status for a command's error text.
+/// Returns the status for a command's error text.
 fn status_of(error: &str) -> i32 {
     if error == WRONG_TYPE {
         Status::WrongType.code()
@@ -74,7 +74,7 @@ fn reply(value: Value) {
     with_state(|state| state.replies.push(value));
 }
 
-/// Text that cannot break a line of the protocol.
+/// Returns the text with blanks for line ends, which would break a line of RESP.
 fn line(text: &[u8]) -> String {
     String::from_utf8_lossy(text).replace(['\r', '\n'], " ")
 }

@@ -3,7 +3,7 @@
 /// Returns true if `text` matches `pattern` as a whole.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut pattern, mut text) = (pattern, text);
-    // Where to go on when a later mismatch lets the last star take one byte more.
+    // Where to continue after a mismatch, when the last star takes one more byte.
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
         if let [b'*', rest @ ..] = pattern {
@@ -29,7 +29,7 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// The rest of the pattern where its first element matches `byte`.
+/// Returns the rest of the pattern if its first element matches `byte`.
 fn matches_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     match pattern {
         [b'?', rest @ ..] => Some(rest),

@@ -3,17 +3,17 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-/// What Redis answers where a key holds another type of value.
+/// Redis' error for a key that holds another type of value.
 pub(super) const WRONG_TYPE: &str =
     "WRONGTYPE Operation against a key holding the wrong kind of value";
 
-/// What Redis answers where a string is not an integer.
+/// Redis' error for a string that is not an integer.
 pub(super) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
 pub(super) type Hash = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(super) type List = VecDeque<Vec<u8>>;
 pub(super) type Set = BTreeSet<Vec<u8>>;
-/// Scores by member; sorted when it is read.
+/// Scores by member; sorted when read.
 pub(super) type SortedSet = BTreeMap<Vec<u8>, f64>;
 
 /// A value of one of the five types.
@@ -32,7 +32,7 @@ struct Item {
     expires_at: Option<i64>,
 }
 
-/// What a write does with a key's expiry.
+/// The effect of a write on a key's expiry.
 #[derive(Clone, Copy)]
 pub(super) enum Expiry {
     None,
@@ -56,7 +56,8 @@ macro_rules! collections {
             }
         }
 
-        /// Changes a collection, which is made where the key does not exist and goes when empty.
+        /// Changes a collection. Creates it if the key does not exist, and deletes it if it ends
+        /// empty.
         pub(super) fn $edit<R>(
             &mut self,
             key: &[u8],
@@ -167,7 +168,8 @@ impl Keyspace {
         Ok(sum)
     }
 
-    /// Sets an expiry, or deletes the key where that lies in the past; whether there is such a key.
+    /// Sets an expiry, or deletes the key if the expiry has passed. Returns true if the key
+    /// existed.
     pub(super) fn expire_after(&mut self, key: &[u8], millis: i64) -> bool {
         if millis <= 0 {
             return self.remove(key);

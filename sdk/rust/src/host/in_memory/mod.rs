@@ -95,7 +95,7 @@ fn with_state<R>(run: impl FnOnce(&mut State) -> R) -> R {
     match state {
         Some(state) => run(&mut state.borrow_mut()),
         None => panic!(
-            "no store on this thread: start the test with `let store = crate::mock::Store::new();`"
+            "no store on this thread: start the test with `let store = ferrite_wasm_sdk::mock::Store::new();`"
         ),
     }
 }

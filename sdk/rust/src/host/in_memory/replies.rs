@@ -1,11 +1,11 @@
-//! Builds one reply out of the calls by which a guest writes it.
+//! Builds one reply from the host calls by which a guest writes it.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::value::Value;
 
-/// The replies so far: containers that still wait for elements, and what is complete.
+/// The replies so far: open containers, and complete values.
 #[derive(Default)]
 pub(super) struct Replies {
     open: Vec<Open>,
@@ -36,7 +36,7 @@ impl Replies {
         self.close_full();
     }
 
-    /// Adds one value where the next one belongs.
+    /// Adds a value to the innermost open container, or as a reply of its own.
     pub(super) fn push(&mut self, value: Value) {
         match self.open.last_mut() {
             Some(open) => {
@@ -67,7 +67,7 @@ impl Replies {
         }
     }
 
-    /// The one reply, or what is wrong with it.
+    /// Returns the reply, or the reason why it is not exactly one.
     pub(super) fn finish(mut self) -> Result<Value, String> {
         if !self.open.is_empty() {
             return Err("left an array or a map unfinished".into());

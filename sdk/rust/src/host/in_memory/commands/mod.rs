@@ -13,13 +13,14 @@ use alloc::string::{String, ToString};
 use super::keyspace::{Keyspace, NOT_AN_INTEGER, integer};
 use crate::value::Value;
 
-/// What a command answers: a reply, or the text of an error.
+/// A command's reply, or the text of its error.
 type Outcome = Result<Value, String>;
 
-/// A family of commands: `None` where the name or the number of arguments is none of its own.
+/// Runs a command of one family; `None` if the family has no such command with so few or so many
+/// arguments.
 type Family = fn(&mut Keyspace, &str, &[&[u8]]) -> Option<Outcome>;
 
-/// Every family, and the names it knows with any number of arguments.
+/// Every family, and the names of its commands.
 const FAMILIES: &[(Family, &[&str])] = &[
     (strings::run, strings::NAMES),
     (keys::run, keys::NAMES),
@@ -51,7 +52,7 @@ pub(super) fn execute(keyspace: &mut Keyspace, argv: &[&[u8]]) -> Value {
     ))
 }
 
-/// The text of a double: shortest, and integers without a point.
+/// Returns the shortest text of a double; integers without a point.
 pub(super) fn number_text(number: f64) -> String {
     if number == f64::INFINITY {
         "inf".into()
@@ -94,7 +95,7 @@ fn size(bytes: &[u8]) -> Result<usize, String> {
     whole(bytes).and_then(|number| usize::try_from(number).map_err(|_| NOT_AN_INTEGER.into()))
 }
 
-/// The word of an option in capitals.
+/// Returns the name of an option, in capitals.
 fn word(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).to_ascii_uppercase()
 }
@@ -103,7 +104,8 @@ fn syntax() -> String {
     "ERR syntax error".into()
 }
 
-/// The positions that `start` and `stop` mean in a sequence of `len`, the end counting from -1.
+/// Returns the positions from `start` to `stop` in a sequence of `len`; negative numbers count from
+/// the end.
 fn range(start: i64, stop: i64, len: usize) -> core::ops::Range<usize> {
     let len = len as i64;
     let from_end = |at: i64| if at < 0 { at + len } else { at };
