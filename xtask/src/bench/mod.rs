@@ -14,7 +14,6 @@ mod load;
 mod machine;
 mod module;
 mod page;
-mod page_store;
 mod plot;
 mod quick;
 mod socket;

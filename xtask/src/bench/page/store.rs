@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::cells::{rates, times};
-use super::endless;
-use super::figures::{Figures, Short};
-use super::store::Store;
+use crate::bench::cells::{rates, times};
+use crate::bench::endless;
+use crate::bench::figures::{Figures, Short};
+use crate::bench::store::Store;
 
 /// Write the section.
 pub(super) fn write(page: &mut String, store: &Store) -> std::fmt::Result {

@@ -1,5 +1,7 @@
 //! The page: every figure with its spread, and the command that measures it again.
 
+mod store;
+
 use std::fmt::Write as _;
 
 use ferrite_benches::modules::Size;
@@ -11,7 +13,6 @@ use super::figures::{Figures, Short};
 use super::in_process::InProcess;
 use super::load::Shape;
 use super::machine::Machine;
-use super::page_store;
 use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
 use super::store::Store;
 
@@ -46,7 +47,7 @@ fn sections(page: &mut String, measured: &Measured) -> std::fmt::Result {
         place(page, machine)?;
     }
     if let Some((store, machine)) = store {
-        page_store::write(page, store)?;
+        store::write(page, store)?;
         place(page, machine)?;
     }
     if let Some((cold, machine)) = cold {
