@@ -1,12 +1,12 @@
-//! Puts the templates of projects and the sources of the SDKs into the program.
+//! Embeds the project templates and the sources of the SDKs in the program.
 //!
-//! `ferrite-wasmc new` writes projects that build by themselves, and the SDKs are in no registry.
+//! `ferrite-wasmc new` writes both, because the SDKs are in no package registry.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// What goes in: a folder or file here, and the folder that it is called in the program.
+/// The folders and files to embed, and their names in the program.
 const PARTS: &[(&str, &str)] = &[
     ("templates", "templates"),
     ("../sdk/abi", "sdk/abi"),
@@ -18,7 +18,7 @@ const PARTS: &[(&str, &str)] = &[
     ("../LICENSE-MIT", "LICENSE-MIT"),
 ];
 
-/// What stays out wherever it is: what tools made, and the SDKs' own tests.
+/// Names that are left out everywhere in the SDKs: output of tools, and the SDKs' own tests.
 const LEFT_OUT: &[&str] = &[
     "tests",
     "build",
@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
     for (part, name) in PARTS {
         let path = home.join(part);
         println!("cargo::rerun-if-changed={}", path.display());
-        // The templates' tests belong to the projects.
+        // The tests of templates belong to the projects.
         let left_out = if *part == "templates" { &[] } else { LEFT_OUT };
         collect(&path, name, left_out, &mut files)?;
     }
@@ -50,7 +50,7 @@ fn main() -> io::Result<()> {
     fs::write(out.join("files.rs"), table)
 }
 
-/// Lists the files below a path, under the names that they have in the program.
+/// Adds the files below a path to `files`, with their names in the program.
 fn collect(
     path: &Path,
     name: &str,
@@ -67,7 +67,7 @@ fn collect(
         let Some(part) = file_name.to_str().filter(|part| !left_out.contains(part)) else {
             continue;
         };
-        // The tests of the SDK for Go stand beside what they test.
+        // The Go SDK keeps its tests beside the code.
         if !left_out.is_empty() && part.ends_with("_test.go") {
             continue;
         }

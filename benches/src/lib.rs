@@ -1,3 +1,3 @@
-//! What the benchmarks measure: modules of known sizes, made anew for each run.
+//! Modules of known sizes for the benchmarks, generated for each run.
 
 pub mod modules;

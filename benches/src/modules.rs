@@ -5,7 +5,7 @@ use wasm_encoder::{
     InstructionSink, MemArg, MemorySection, MemoryType, Module, TypeSection, ValType,
 };
 
-/// Sizes of the generated modules, named after the native code that they become.
+/// Sizes of the generated modules, by the size of their native code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// About 20 KB of artifact.
@@ -20,7 +20,7 @@ impl Size {
     /// All of them, smallest first.
     pub const ALL: [Self; 3] = [Self::Small, Self::Middle, Self::Large];
 
-    /// How it is called in tables.
+    /// Its name in tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,7 +30,7 @@ impl Size {
         }
     }
 
-    /// How many functions a module of this size has.
+    /// Returns the number of functions of a module of this size.
     const fn functions(self) -> u32 {
         match self {
             Self::Small => 4,
@@ -40,7 +40,7 @@ impl Size {
     }
 }
 
-/// How many steps of arithmetic each generated function has.
+/// Number of arithmetic steps in each generated function.
 const STEPS: u32 = 40;
 
 /// A function calls the one before it, but chains of calls end after this many.

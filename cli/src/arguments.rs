@@ -1,4 +1,4 @@
-//! What was typed.
+//! The command line as clap parses it.
 
 use clap::Parser;
 

@@ -1,4 +1,4 @@
-//! Keys: secret ones that sign bundles, public ones that bundles are checked with.
+//! Keys: secret keys sign bundles, public keys check them.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -9,24 +9,24 @@ use base64::engine::general_purpose::STANDARD;
 use ferrite_cache::bundle::{BundleManifest, KeyId, SignatureText, Trust, TrustedKey};
 use minisign::{PublicKey, SecretKey, SecretKeyBox};
 
-use crate::files::source;
+use crate::files::bounded_file;
 use crate::terminal::password;
 
-/// How a key file says that no password protects it.
+/// The value in a key file's field for the key derivation function that means: no password.
 const KDF_NONE: [u8; 2] = [0, 0];
 
 /// Longest key file that is read, in bytes; minisign writes about 300.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 
-/// Which keys a bundle may be signed by.
+/// The options that name the keys a bundle may be signed by.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TrustArguments {
-    /// Public key that the bundle may be signed by: its file, or its text. May be given several
+    /// Public key that the bundle may be signed by, as a file or as text. May be given several
     /// times
     #[arg(long = "key", value_name = "FILE|KEY", required = true)]
     keys: Vec<String>,
 
-    /// Id of a key that is trusted no more, 16 hexadecimal digits; may be given several times
+    /// Id of a key that is no longer trusted, 16 hexadecimal digits; may be given several times
     #[arg(long = "revoked", value_name = "ID")]
     revoked: Vec<KeyId>,
 }
@@ -45,29 +45,29 @@ impl TrustArguments {
     }
 }
 
-/// A public key, given as its text or as its file.
+/// Reads a public key, given as its text or as the path of its file.
 pub(crate) fn public(text: &str) -> Result<TrustedKey> {
     if let Ok(key) = text.trim().parse() {
         return Ok(key);
     }
-    let bytes = source::read(Path::new(text), KEY_FILE_BYTES_MAX)
+    let bytes = bounded_file::read(Path::new(text), KEY_FILE_BYTES_MAX)
         .with_context(|| format!("{text}: neither a public key nor the file of one"))?;
     String::from_utf8_lossy(&bytes)
         .parse()
         .map_err(|_| anyhow!("{text}: holds no minisign public key"))
 }
 
-/// A secret key whose file says that no password protects it.
+/// Reads a secret key that no password protects; returns nothing for any other text.
 ///
-/// minisign itself leaves such a key's checksum empty, which the crate would call corrupted; that
-/// the parts of the key fit together is seen when it signs.
+/// minisign leaves the checksum of such a key empty, and the crate would call the key corrupted.
+/// A key whose parts do not fit together fails when it signs.
 fn without_password(text: &str) -> Option<SecretKey> {
     let bytes = STANDARD.decode(text.lines().nth(1)?.trim()).ok()?;
     let secret = SecretKey::from_bytes(&bytes).ok()?;
     (bytes.len() == secret.to_bytes().len() && bytes[2..4] == KDF_NONE).then_some(secret)
 }
 
-/// A secret key that is ready to sign.
+/// A secret key that has been read and decrypted.
 pub(crate) struct Signer {
     secret: SecretKey,
     public: PublicKey,
@@ -79,7 +79,7 @@ impl Signer {
     /// one.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes = source::read(path, KEY_FILE_BYTES_MAX).with_context(|| name.clone())?;
+        let bytes = bounded_file::read(path, KEY_FILE_BYTES_MAX).with_context(|| name.clone())?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if text.parse::<TrustedKey>().is_ok() {
             bail!("{name}: this is a public key; sign with the secret one");
@@ -108,7 +108,7 @@ impl Signer {
         self.id
     }
 
-    /// Signs a manifest, given as the very bytes that stand in the bundle.
+    /// Signs a manifest. `json` is the manifest's bytes exactly as the bundle holds them.
     pub(crate) fn sign(&self, manifest: &BundleManifest, json: &[u8]) -> Result<SignatureText> {
         let comment = format!(
             "{} {} sequence {}",

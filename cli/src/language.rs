@@ -1,4 +1,4 @@
-//! The languages that functions are written in, as far as projects and toolchains are concerned.
+//! The languages for which there are projects and toolchains.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub(crate) enum Language {
 }
 
 impl Language {
-    /// The name as it is typed.
+    /// The name used on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -29,7 +29,7 @@ impl Language {
         }
     }
 
-    /// How the tests of a new project are run.
+    /// The command that runs the tests of a new project.
     pub(crate) fn test_command(self) -> &'static str {
         match self {
             Self::Rust => "cargo test",

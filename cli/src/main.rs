@@ -1,15 +1,16 @@
 //! The `ferrite-wasmc` command line.
 
 mod arguments;
+mod clock;
 mod commands;
 mod files;
 mod keys;
 mod language;
 mod oci;
 mod platform;
+mod policy;
 mod precompile;
 mod project;
-mod rights;
 mod terminal;
 mod watch;
 

@@ -1,21 +1,21 @@
-//! What native code is for, as commands say it.
+//! The platform of native code, as commands print it.
 
 use std::fmt;
 
 use ferrite_cache::{Baseline, Profile, Target};
 use serde::Serialize;
 
-/// What native code is for.
+/// The platform that native code was compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Platform {
     pub(crate) target: Target,
     pub(crate) baseline: Baseline,
-    /// Whether the code counts how deep its calls nest.
+    /// True if the code counts the depth of nested calls.
     pub(crate) stack_depth: bool,
 }
 
 impl Platform {
-    /// Of the code of a profile.
+    /// Returns the platform of a profile.
     pub(crate) fn of(profile: &Profile) -> Self {
         Self {
             target: profile.target(),

@@ -1,4 +1,4 @@
-//! Native code for a module: found in the cache, or compiled into it.
+//! Finds the native code of a module in the cache, or compiles it into the cache.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -12,48 +12,48 @@ use ferrite_cache::{
 use ferrite_compiler::preinit;
 use ferrite_compiler::{CompileError, Compiled, Compiler, Preinit, PreinitChoice, SourceLimits};
 
-use crate::files::source::TooLarge;
+use crate::files::bounded_file::TooLarge;
 use crate::terminal::units::Bytes;
 
-/// Finds or compiles modules for one profile. It may be used from several threads at once.
+/// Finds or compiles modules for one profile. Several threads may share it.
 pub(crate) struct Precompiler {
     profile: Profile,
     bounds: SourceLimits,
-    /// Threads that compile, all modules together.
+    /// Number of compiling threads, shared by all modules.
     jobs: NonZeroUsize,
     preinit: PreinitChoice,
     cache: Option<Cache>,
-    /// Made for the first module that is not in the cache.
-    machine: OnceLock<Result<Machine, String>>,
+    /// Created for the first module that is not in the cache.
+    pool: OnceLock<Result<CompilerPool, String>>,
 }
 
-/// A compiler, and the threads on which it works.
-struct Machine {
+/// A compiler and the threads it runs on.
+struct CompilerPool {
     compiler: Compiler,
     threads: rayon::ThreadPool,
 }
 
-/// Native code, wherever it came from.
-pub(crate) struct Found {
+/// The native code of a module, from the cache or just compiled.
+pub(crate) struct NativeCode {
     pub(crate) manifest: Manifest,
     pub(crate) artifact: VerifiedArtifact,
-    /// Where the artifact is in the cache, if it is there.
+    /// Path of the artifact in the cache; none if the cache does not hold it.
     pub(crate) path: Option<PathBuf>,
-    /// Whether it was there already.
+    /// True if the cache held the code before this run.
     pub(crate) cached: bool,
-    /// Whether the module's start has run, so that no instance runs it any more.
+    /// True if the module's start was run at compile time, so that no instance runs it.
     pub(crate) preinitialised: bool,
 }
 
-/// Which modules are pre-initialised, as it is typed.
+/// The options that choose which modules are pre-initialised.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PreinitOptions {
-    /// Run the module's start now instead of in every new instance; without it, that is done where
-    /// the language's SDK asks for it, as Go's does
+    /// Run the module's start once, at compile time, instead of in every new instance. Default:
+    /// only for modules whose SDK asks for it, such as Go's
     #[arg(long, conflicts_with = "no_preinit")]
     preinit: bool,
 
-    /// Leave the module's start to every new instance, whatever the SDK asks for
+    /// Run the module's start in every new instance, even if its SDK asks for pre-initialisation
     #[arg(long)]
     no_preinit: bool,
 }
@@ -68,17 +68,18 @@ impl PreinitOptions {
     }
 }
 
-/// What happens to native code that the cache does not take.
+/// What to do when compiled code cannot be stored in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unkept {
-    /// It is an error.
+pub(crate) enum OnCacheFailure {
+    /// Return an error.
     Fail,
-    /// It is used from memory, with a warning.
+    /// Use the code from memory, and warn.
     Warn,
 }
 
-/// The word for what is wrong with a module: `INVALID`, `LIMIT` or `INTERNAL`.
-pub(crate) fn code(error: &anyhow::Error) -> Option<&'static str> {
+/// Returns the code of an error in a module, `INVALID`, `LIMIT` or `INTERNAL`; nothing for other
+/// errors.
+pub(crate) fn error_code(error: &anyhow::Error) -> Option<&'static str> {
     if error.is::<TooLarge>() {
         Some("LIMIT")
     } else {
@@ -86,7 +87,7 @@ pub(crate) fn code(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
-impl Found {
+impl NativeCode {
     fn new(artifact: VerifiedArtifact, path: Option<PathBuf>, cached: bool) -> Self {
         Self {
             manifest: artifact.manifest().clone(),
@@ -97,7 +98,7 @@ impl Found {
         }
     }
 
-    /// Whether a start is left to run in every new instance.
+    /// Returns true if every new instance still has to run a start function.
     fn has_start(&self) -> bool {
         let module = &self.manifest.module;
         module.start || module.initialize
@@ -112,48 +113,48 @@ impl Precompiler {
             jobs,
             preinit: PreinitChoice::default(),
             cache,
-            machine: OnceLock::new(),
+            pool: OnceLock::new(),
         }
     }
 
-    /// Chooses which modules are pre-initialised; without this, those that ask for it.
+    /// Sets which modules are pre-initialised. Default: those that ask for it.
     pub(crate) fn with_preinit(mut self, choice: PreinitChoice) -> Self {
         self.preinit = choice;
         self
     }
 
-    /// The bounds of what is compiled.
+    /// The bounds on the modules that are compiled.
     pub(crate) fn bounds(&self) -> &SourceLimits {
         &self.bounds
     }
 
-    /// Finds the native code of a source in either format, or compiles it.
+    /// Finds the native code of a source, binary or text, or compiles it.
     ///
-    /// `name` is what the source is called in what `note` is told meanwhile.
-    pub(crate) fn obtain(
+    /// `note` receives progress messages, which call the source `name`.
+    pub(crate) fn find_or_compile(
         &self,
         name: &str,
         source: &[u8],
-        unkept: Unkept,
+        on_cache_failure: OnCacheFailure,
         note: &dyn Fn(String),
-    ) -> Result<Found> {
+    ) -> Result<NativeCode> {
         let wasm = ferrite_compiler::to_wasm(source, &self.bounds).map_err(CompileError::from)?;
-        let mut found = self.obtain_binary(name, &wasm, unkept, note)?;
+        let mut found = self.find_or_compile_binary(name, &wasm, on_cache_failure, note)?;
         found.preinitialised = preinit::has_start(&wasm) && !found.has_start();
         Ok(found)
     }
 
-    fn obtain_binary(
+    fn find_or_compile_binary(
         &self,
         name: &str,
         wasm: &[u8],
-        unkept: Unkept,
+        on_cache_failure: OnCacheFailure,
         note: &dyn Fn(String),
-    ) -> Result<Found> {
+    ) -> Result<NativeCode> {
         let digest = Digest::of(wasm);
         let Some(cache) = &self.cache else {
             let compiled = CompiledModule::from(self.compile(name, wasm, note)?);
-            return Ok(Found::new(compiled.into_memory()?, None, false));
+            return Ok(NativeCode::new(compiled.into_memory()?, None, false));
         };
         let replaces = Cell::new(false);
         let warned = Cell::new(false);
@@ -166,9 +167,9 @@ impl Precompiler {
                 replaces.set(found.as_ref().is_some_and(|found| !suits(found)));
                 Ok(found.filter(|_| !replaces.get()))
             },
-            |error: CacheError| match unkept {
-                Unkept::Fail => Err(anyhow::Error::from(error)),
-                Unkept::Warn => {
+            |error: CacheError| match on_cache_failure {
+                OnCacheFailure::Fail => Err(anyhow::Error::from(error)),
+                OnCacheFailure::Warn => {
                     if !warned.replace(true) {
                         let error = anyhow::Error::from(error);
                         note(format!("warning: not kept in the cache: {error:#}"));
@@ -190,13 +191,13 @@ impl Precompiler {
         }
         let path = cache.artifact_path(&digest, &self.profile);
         let path = (origin != Origin::Memory).then_some(path);
-        Ok(Found::new(artifact, path, cached))
+        Ok(NativeCode::new(artifact, path, cached))
     }
 
     /// Compiles a module that the cache does not have.
     fn compile(&self, name: &str, wasm: &[u8], note: &dyn Fn(String)) -> Result<Compiled> {
         note(format!("compiling {name} ({})", Bytes(wasm.len() as u64)));
-        let compiled = self.machine()?.compile(wasm)?;
+        let compiled = self.pool()?.compile(wasm)?;
         match (&compiled.preinit, self.preinit) {
             (Preinit::Refused { reason }, PreinitChoice::Always) => {
                 bail!("it cannot be pre-initialised: {reason}")
@@ -209,7 +210,7 @@ impl Precompiler {
         Ok(compiled)
     }
 
-    /// Whether code that is there is what was asked for: with its start run, or with it left to run.
+    /// Returns true if cached code was pre-initialised, or not, as the options ask.
     fn suits(&self, wasm: &[u8], manifest: &Manifest) -> bool {
         let has_start = manifest.module.start || manifest.module.initialize;
         match self.preinit {
@@ -219,7 +220,7 @@ impl Precompiler {
         }
     }
 
-    /// Puts a source back of which only the artifact is left: other profiles will need it.
+    /// Stores the source again if only its artifact is left: other profiles will need it.
     fn keep_source(&self, wasm: &[u8], digest: &Digest, note: &dyn Fn(String)) {
         if let Some(cache) = &self.cache
             && !cache.source_path(digest).exists()
@@ -231,10 +232,10 @@ impl Precompiler {
         }
     }
 
-    fn machine(&self) -> Result<&Machine> {
-        self.machine
+    fn pool(&self) -> Result<&CompilerPool> {
+        self.pool
             .get_or_init(|| {
-                Machine::new(&self.profile, &self.bounds, self.jobs, self.preinit)
+                CompilerPool::new(&self.profile, &self.bounds, self.jobs, self.preinit)
                     .map_err(|error| format!("{error:#}"))
             })
             .as_ref()
@@ -242,7 +243,7 @@ impl Precompiler {
     }
 }
 
-impl Machine {
+impl CompilerPool {
     fn new(
         profile: &Profile,
         bounds: &SourceLimits,
@@ -257,8 +258,8 @@ impl Machine {
         })
     }
 
-    /// Compiles on the threads of the pool, which all modules share: their number is that of the
-    /// processors in use, however many modules there are.
+    /// Compiles on the threads of the pool. All modules share them, so the number of busy threads
+    /// does not grow with the number of modules.
     fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
         self.threads.install(|| self.compiler.compile(wasm))
     }

@@ -1,46 +1,46 @@
 //! Waits for files to change.
 //!
-//! Files are looked at every so often rather than waited for: looking works on every file system,
-//! and on folders that a container shares with its host, where notifications do not arrive.
+//! Polls instead of waiting for notifications: polling works on every file system, and on folders
+//! that a container shares with its host, where notifications do not arrive.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How often files are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Folders whose contents tools write, and are no sources.
+/// Folders that hold output of tools, not sources.
 const NOT_SOURCES: &[&str] = &["build", "cache", "node_modules", "target"];
 
-/// Folders inside one another that are looked into.
+/// Deepest nesting of folders that is watched.
 const DEPTH_MAX: usize = 16;
 
-/// Files that are looked at at most; a folder with more is no project.
+/// Most files that are watched; a folder with more is no project.
 const FILES_MAX: usize = 20_000;
 
-/// What a file looked like.
-type Look = (Option<SystemTime>, u64);
+/// A file's modification time and its length in bytes.
+type FileState = (Option<SystemTime>, u64);
 
-/// Files and folders, and what they looked like.
+/// Files and folders to watch, and their state when a change was last reported.
 pub(crate) struct Watch {
     paths: Vec<PathBuf>,
-    seen: BTreeMap<PathBuf, Look>,
+    seen: BTreeMap<PathBuf, FileState>,
 }
 
 impl Watch {
-    /// Looks at files, and at all sources below folders.
+    /// Starts to watch files, and all sources below folders. Changes from now on count.
     pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
-        let seen = look(&paths);
+        let seen = snapshot(&paths);
         Self { paths, seen }
     }
 
-    /// Waits until something has changed, and is not changing any more.
+    /// Blocks until a file has changed and has then stayed the same for one poll.
     pub(crate) fn wait(&mut self) {
-        let mut last = look(&self.paths);
+        let mut last = snapshot(&self.paths);
         loop {
-            std::thread::sleep(LOOK_EVERY);
-            let now = look(&self.paths);
+            std::thread::sleep(POLL_INTERVAL);
+            let now = snapshot(&self.paths);
             if now == last && now != self.seen {
                 self.seen = now;
                 return;
@@ -50,16 +50,16 @@ impl Watch {
     }
 }
 
-fn look(paths: &[PathBuf]) -> BTreeMap<PathBuf, Look> {
+fn snapshot(paths: &[PathBuf]) -> BTreeMap<PathBuf, FileState> {
     let mut seen = BTreeMap::new();
     for path in paths {
-        look_at(path, DEPTH_MAX, &mut seen);
+        add_files(path, DEPTH_MAX, &mut seen);
     }
     seen
 }
 
-fn look_at(path: &Path, depth: usize, seen: &mut BTreeMap<PathBuf, Look>) {
-    // What cannot be read now is not there, and may be there next time.
+fn add_files(path: &Path, depth: usize, seen: &mut BTreeMap<PathBuf, FileState>) {
+    // A file that cannot be read counts as missing; it may be readable at the next poll.
     let Ok(metadata) = path.metadata() else {
         return;
     };
@@ -77,7 +77,7 @@ fn look_at(path: &Path, depth: usize, seen: &mut BTreeMap<PathBuf, Look>) {
         let name = entry.file_name();
         let hidden = name.to_string_lossy().starts_with('.');
         if !hidden && !NOT_SOURCES.iter().any(|folder| name == **folder) {
-            look_at(&entry.path(), depth - 1, seen);
+            add_files(&entry.path(), depth - 1, seen);
         }
     }
 }
@@ -86,7 +86,7 @@ fn look_at(path: &Path, depth: usize, seen: &mut BTreeMap<PathBuf, Look>) {
 mod tests {
     use super::Watch;
 
-    /// Writes are seen however they fall between the looks.
+    /// A write is noticed whenever it falls between two polls.
     #[test]
     fn a_change_below_a_folder_ends_the_wait() {
         let folder = tempfile::tempdir().expect("there is room for a folder");
@@ -95,7 +95,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("build")).expect("room");
         std::fs::write(&source, "1").expect("room");
         let mut watch = Watch::new(vec![folder.path().to_owned()]);
-        // What tools write is no change, and the longer text is one.
+        // A file in a folder of tools is no change; a longer source is one.
         std::fs::write(folder.path().join("build/out.wasm"), "made").expect("room");
         let before = watch.seen.clone();
         std::fs::write(&source, "22").expect("room");

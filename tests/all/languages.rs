@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use example_cases::{Call, Case, Connection, read, run_on_server};
 use ferrite_tests::Server;
 
-/// Calls every function of a built module as the table says; its source is in `examples/folder`.
+/// Calls every function of a built module as the table says. `folder` below `examples` holds its
+/// source.
 fn cases_hold(module: &str, folder: &str, cases: &[Case]) {
     let Some(built) = env::var_os("FERRITE_EXAMPLES_DIR").map(PathBuf::from) else {
         eprintln!("skipped: FERRITE_EXAMPLES_DIR names no folder of built examples");

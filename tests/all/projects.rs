@@ -55,7 +55,7 @@ fn printed(program: impl Into<OsString>, arguments: &[&str], folder: &Path) -> S
     out
 }
 
-/// Whether `doctor` finds the tools of a language.
+/// Returns true if `doctor` finds the tools of a language.
 fn is_there(language: &str, folder: &Path) -> bool {
     let report = printed("ferrite-wasmc", &["doctor"], folder);
     let line = |line: &&str| line.split_whitespace().nth(1) == Some(language);

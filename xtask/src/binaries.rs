@@ -1,8 +1,8 @@
 //! The project's own binaries, each built by an invocation of its own.
 //!
-//! Cargo unites the features of all that one invocation builds: a server built together with the
-//! compiler would hold the compiler. And what a later invocation builds lands in the same place, so
-//! each binary is put aside under `target/bin/` before another build can replace it.
+//! Cargo unites the features of all packages that one invocation builds: a server built together
+//! with the compiler would hold the compiler. A later invocation replaces the binaries of an
+//! earlier one, so each binary is copied to `target/bin/` right after its build.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub(crate) enum BuildProfile {
 }
 
 impl BuildProfile {
-    /// Its name, as cargo knows it.
+    /// Its name for cargo.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dev => "dev",
@@ -46,7 +46,7 @@ pub(crate) fn folder(workspace: &Workspace, profile: BuildProfile) -> PathBuf {
     workspace.target.join("bin").join(profile.name())
 }
 
-/// Build the lean server and return where it was put.
+/// Builds the lean server and returns the path of its copy.
 ///
 /// # Errors
 /// When it does not build.
@@ -54,7 +54,7 @@ pub(crate) fn server(workspace: &Workspace, profile: BuildProfile) -> Result<Pat
     build(workspace, profile, "ferrite-server", "ferrite-server")
 }
 
-/// Build the compiler's command line and put it beside the server, which looks for it there.
+/// Builds the compiler's command line and copies it beside the server, which looks for it there.
 ///
 /// # Errors
 /// When it does not build.
@@ -62,7 +62,7 @@ pub(crate) fn wasmc(workspace: &Workspace, profile: BuildProfile) -> Result<Path
     build(workspace, profile, "ferrite-wasmc", "ferrite-wasmc")
 }
 
-/// Build the module for Valkey and Redis and return where it was put.
+/// Builds the module for Valkey and Redis and returns the path of its copy.
 ///
 /// # Errors
 /// When it does not build.
@@ -92,7 +92,7 @@ fn build(
     keep(workspace, profile, binary)
 }
 
-/// Put what was built aside; where it is then.
+/// Copies a built file to the folder of kept binaries and returns its path.
 fn keep(workspace: &Workspace, profile: BuildProfile, file: &str) -> Result<PathBuf> {
     let built = workspace.target.join(profile.folder()).join(file);
     let kept = folder(workspace, profile).join(file);
@@ -100,7 +100,7 @@ fn keep(workspace: &Workspace, profile: BuildProfile, file: &str) -> Result<Path
     Ok(kept)
 }
 
-/// Copy a file by way of a new one, so that a process that still runs the old one is left alone.
+/// Replaces a file by a copy. A process that still runs the old file is not disturbed.
 fn put(from: &Path, to: &Path) -> std::io::Result<()> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder)?;

@@ -1,11 +1,11 @@
-//! Running other programs: say what is run, stop when it fails, and say how long it took.
+//! Runs other programs: prints their command lines, stops when they fail, and measures their time.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Print a heading that stands out between the outputs of two programs.
+/// Prints a heading that stands out between the outputs of two programs.
 pub(crate) fn heading(text: &str) {
     println!(
         "\n━━ {text} {}",
@@ -13,7 +13,7 @@ pub(crate) fn heading(text: &str) {
     );
 }
 
-/// Run a program with this terminal as its own, showing its command line first.
+/// Prints a program's command line and runs it on this terminal.
 ///
 /// # Errors
 /// When the program cannot be started or does not succeed.
@@ -29,10 +29,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Run a program and return what it printed; its errors go to this terminal.
+/// Runs a program and returns its standard output; its standard error goes to this terminal.
 ///
 /// # Errors
-/// When the program cannot be started, does not succeed, or prints something else than UTF-8.
+/// When the program cannot be started, fails, or prints something else than UTF-8.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output = command
@@ -47,7 +47,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{line}` printed something else than UTF-8"))
 }
 
-/// Whether a program can be started and succeeds, without a word on the terminal.
+/// Runs a program without output. Returns true if it succeeds, false if it fails or cannot be
+/// started.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
@@ -57,14 +58,14 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Do something and say how long it took.
+/// Does the work and returns its result with the time it took.
 pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     let start = Instant::now();
     let done = work()?;
     Ok((done, start.elapsed()))
 }
 
-/// The command as one would type it, with its arguments but without its environment.
+/// The command line, without the environment.
 fn line(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let mut line = program.rsplit('/').next().unwrap_or(&program).to_owned();

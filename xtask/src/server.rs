@@ -1,4 +1,4 @@
-//! Server processes that a task starts and, whatever happens, stops again.
+//! Server processes that a task starts, and stops even when it fails.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a server may take to answer its first connection.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a server may take to end by itself once it was asked to.
+/// How long a server may take to end after SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running server. Dropping it stops the process.
@@ -21,15 +21,16 @@ pub(crate) struct Server {
     child: Child,
     /// The port it listens on, on the loopback address.
     pub(crate) port: u16,
-    /// What it said on its way.
+    /// Its log file.
     pub(crate) log: PathBuf,
 }
 
 impl Server {
-    /// Start a server whose command already says which port to use, and wait until it answers.
+    /// Starts a server with a command that names the port, and waits until it accepts connections.
     ///
     /// # Errors
-    /// When it cannot be started, ends at once or does not answer; the error has the end of its log.
+    /// When it cannot be started, ends at once or does not answer; the error contains the end of
+    /// its log.
     pub(crate) fn start(command: &mut Command, port: u16, log: &Path) -> Result<Self> {
         let out = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         command
@@ -48,7 +49,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
@@ -58,10 +59,11 @@ impl Server {
         Client::connect(self.address())
     }
 
-    /// Memory that it holds now, in KiB: `VmRSS`, or another field of `/proc/PID/status`.
+    /// Returns the memory of the process in KiB. `field` is `VmRSS` or another field of
+    /// `/proc/PID/status`.
     ///
     /// # Errors
-    /// When the process or the field is gone.
+    /// When the process has ended or has no such field.
     pub(crate) fn memory_kib(&self, field: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status =
@@ -77,7 +79,7 @@ impl Server {
             .with_context(|| format!("{field} is {value}"))
     }
 
-    /// Ask it to end, and wait until it has.
+    /// Asks the process to end, and waits until it has.
     ///
     /// # Errors
     /// When it does not end by itself; it is then killed.
@@ -97,7 +99,7 @@ impl Server {
                     self.end_of_log()
                 );
             }
-            // A refused connection costs next to nothing, but need not be asked for in a frenzy.
+            // A refused connection is cheap, but trying without a pause would take a core.
             std::thread::sleep(Duration::from_micros(200));
         }
         bail!(
@@ -133,12 +135,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // On the way out of an error there is nobody left to tell.
+        // While another error is handled, there is nowhere to report this one.
         let _ = self.terminate();
     }
 }
 
-/// A port on the loopback address that is free now.
+/// Returns a port that is free now on the loopback address.
 ///
 /// # Errors
 /// When the system has none to give.

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
+//! `cargo xtask test`: all checks and tests that a change must pass, the cheapest first.
 //!
-//! The tests themselves come last, so that the runner's summary is the last thing printed.
+//! The tests come last, so that the runner's summary is the last thing printed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,16 +17,17 @@ use crate::tools::trixie;
 use crate::tools::{self, Python};
 use crate::workspace::Workspace;
 
-/// Which part of the checks to run.
+/// The options of `test`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Run only these steps
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
     only: Vec<Step>,
-    /// Leave these steps out
+    /// Skip these steps
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
     skip: Vec<Step>,
-    /// Check the dependencies against the RustSec advisories too, which are fetched from the network
+    /// Check the dependencies against the RustSec advisories too, which are fetched from the
+    /// network
     #[arg(long)]
     advisories: bool,
     /// Arguments for `cargo nextest run`, such as a filter
@@ -47,7 +48,7 @@ enum Step {
     Deny,
     /// `cargo doc`, warnings refused
     Docs,
-    /// Build the binaries the tests start, and look for a compiler in the lean one
+    /// Build the binaries that the tests start, and check that the lean ones hold no compiler
     Binaries,
     /// Build the example functions
     Examples,
@@ -59,7 +60,7 @@ enum Step {
     Tests,
 }
 
-/// Run the chosen steps, stopping at the first that fails.
+/// Runs the chosen steps, and stops at the first that fails.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let chosen = |step: &Step| {
         (options.only.is_empty() || options.only.contains(step)) && !options.skip.contains(step)
@@ -68,7 +69,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     for step in Step::value_variants().iter().filter(|step| chosen(step)) {
         heading(name(*step));
         if *step == Step::Tests && !times.is_empty() {
-            // Said now, because nothing may follow the summary of the tests.
+            // Printed now, because the summary of the tests has to come last.
             for (done, time) in &times {
                 println!("{:>10}  {:.1} s", name(*done), time.as_secs_f64());
             }
@@ -211,7 +212,8 @@ fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     run::run(command.args(arguments))
 }
 
-/// Client libraries for Node.js, below `target/`; the folder that has them in its `node_modules`.
+/// Installs client libraries for Node.js below `target/`. Returns the folder that holds their
+/// `node_modules`.
 fn node_clients(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target.join("clients");
     let listed = workspace.root.join("tests/clients");

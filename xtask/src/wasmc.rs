@@ -1,4 +1,4 @@
-//! The compiler's command line, as the tasks use it.
+//! Runs the compiler's command line for the tasks.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::run;
 use crate::workspace::Workspace;
 
-/// One module that has been compiled.
+/// A compiled module.
 #[derive(Deserialize)]
 pub(crate) struct Compiled {
     /// The digest of its source, `blake3:…`.
@@ -17,8 +17,8 @@ pub(crate) struct Compiled {
     pub(crate) artifact_bytes: u64,
 }
 
-/// `ferrite-wasmc compile` for these files and this cache, run in the root folder, with paths as
-/// short as they are from there.
+/// Returns the command `ferrite-wasmc compile` for these files and this cache. It runs in the root
+/// folder, with paths relative to it.
 pub(crate) fn compile_command(
     workspace: &Workspace,
     wasmc: &Path,
@@ -34,7 +34,7 @@ pub(crate) fn compile_command(
     command
 }
 
-/// Compile modules into a cache; what became of each, in the order of the files.
+/// Compiles modules into a cache, and returns a result for each, in the order of the files.
 ///
 /// # Errors
 /// When one is refused.

@@ -1,4 +1,4 @@
-//! What cargo knows about the workspace: its folders, its packages and who depends on whom.
+//! The workspace as cargo describes it: its folders, its packages and their dependencies.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::run;
 pub(crate) struct Workspace {
     /// Folder of the root manifest.
     pub(crate) root: PathBuf,
-    /// Cargo's target folder; everything that a task makes or installs goes below it.
+    /// Cargo's target folder. Tasks write and install only below it.
     pub(crate) target: PathBuf,
     /// The workspace's own packages.
     pub(crate) packages: Vec<Package>,
@@ -53,9 +53,10 @@ struct Metadata {
 }
 
 impl Workspace {
-    /// Ask cargo about the workspace that this crate belongs to.
+    /// Asks cargo about the workspace that this crate belongs to.
     pub(crate) fn find() -> Result<Self> {
-        // `cargo run` names the package's folder; a binary started by hand asks from where it stands.
+        // `cargo run` sets the package's folder; a binary started by hand uses its working
+        // directory.
         let start =
             std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| ".".into(), PathBuf::from);
         let mut command = Command::new(cargo());
@@ -76,7 +77,8 @@ impl Workspace {
         })
     }
 
-    /// A command that runs in the root folder, free of what `cargo run` set for this process.
+    /// A command that runs in the root folder, without the variables that `cargo run` has set for
+    /// this process.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
@@ -89,7 +91,8 @@ impl Workspace {
         command
     }
 
-    /// `cargo` with these arguments, in the root folder, with the tools of this workspace on its path.
+    /// `cargo` with these arguments, in the root folder, with the tools of this workspace on its
+    /// path.
     pub(crate) fn cargo<I>(&self, arguments: I) -> Command
     where
         I: IntoIterator,
@@ -106,7 +109,7 @@ impl Workspace {
         command
     }
 
-    /// A path as a person reads it: relative to the root where it lies below it.
+    /// The path for messages: relative to the root if it is below it.
     pub(crate) fn shown<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.root).unwrap_or(path)
     }

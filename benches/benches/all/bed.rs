@@ -1,4 +1,4 @@
-//! A whole runtime over the embedded store and a cache of its own, with a compiler at hand.
+//! A test bed: a runtime over the embedded store, with a cache of its own and a compiler.
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,7 +16,7 @@ use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 use ferrite_store::{Store, StoreOptions};
 use tempfile::TempDir;
 
-/// The runtime and what it stands on.
+/// A runtime with its cache and compiler.
 pub(crate) struct Bed {
     pub(crate) runtime: Runtime<EmbeddedKeyspace>,
     pub(crate) cache: Cache,
@@ -26,12 +26,12 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// An empty one.
+    /// Makes a bed without functions.
     pub(crate) fn new() -> Self {
         Self::with(RuntimeOptions::default())
     }
 
-    /// An empty one whose runtime is set up like this.
+    /// Makes a bed without functions, whose runtime has these options.
     pub(crate) fn with(options: RuntimeOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache_options = CacheOptions {
@@ -53,7 +53,7 @@ impl Bed {
         }
     }
 
-    /// Compile a module, binary or text, and publish it.
+    /// Compiles a module, binary or text, and publishes it in the cache.
     pub(crate) fn publish(&self, source: &[u8]) -> Digest {
         let compiled = self.compiler.compile(source).expect("a valid module");
         self.cache
@@ -62,7 +62,7 @@ impl Bed {
         compiled.manifest.source
     }
 
-    /// Load a function out of the cache; it may do everything.
+    /// Loads a function from the cache, with all permissions.
     pub(crate) fn load(&self, name: &str, digest: Digest, isolation: Isolation) {
         let request = LoadRequest {
             name: FunctionName::parse(name.as_bytes()).expect("a name"),
@@ -79,7 +79,7 @@ impl Bed {
             .expect("an artifact that was just published");
     }
 
-    /// Call a function; its reply must not be an error.
+    /// Calls a function; panics if its reply is an error.
     pub(crate) fn call(&self, name: &str, keys: &[&[u8]], args: &[&[u8]], reply: &mut Encoder) {
         reply.clear();
         let request = CallRequest::new(name.as_bytes(), keys, args);
@@ -92,12 +92,12 @@ impl Bed {
     }
 }
 
-/// Where replies go.
+/// Returns an encoder for replies.
 pub(crate) fn encoder() -> Encoder {
     Encoder::new(Protocol::Resp2)
 }
 
-/// Drive a future that waits for nothing but its turn.
+/// Runs a future to its end. The future must not wait for other threads or for I/O.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

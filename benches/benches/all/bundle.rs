@@ -1,5 +1,5 @@
-//! A signed bundle with an artifact of 5 MB: checked alone, and loaded into a cache that has never
-//! seen it, up to the first reply.
+//! A signed bundle with an artifact of 5 MB: the check alone, and the load into an empty cache up
+//! to the first reply.
 
 use std::borrow::Cow;
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! Warm calls by name, whole: from the request to the committed reply.
+//! Whole warm calls by name, from the request to the committed reply.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::bed::{Bed, encoder};
 
-/// A function of `benches/functions`, and how it is called.
+/// A function of `benches/functions`, and the input of its call.
 struct Call {
     name: &'static str,
     keys: &'static [&'static [u8]],

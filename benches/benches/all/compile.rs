@@ -1,4 +1,4 @@
-//! Ahead-of-time compilation: validation, and the whole way from source to artifact.
+//! Ahead-of-time compilation: validation alone, and all steps from source to artifact.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What one host call costs: a hundred of them in one call of a guest, beside a hundred of nothing.
+//! The cost of one host call: a hundred host calls in one call of a guest, and a loop of a hundred
+//! without any.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ferrite_runtime::policy::function_spec::Isolation;
@@ -8,9 +9,9 @@ use crate::bed::{Bed, encoder};
 /// Host calls in one call of the guest.
 const COUNT: u64 = 100;
 
-/// What the guest does again and again; what reads comes after what writes. The key is at 0, a value
-/// of 16 bytes at 32, a field at 64, a request `["bench:key"]` at 96, a command's name at 128; there
-/// is room for results at 1024.
+/// The bodies of the guest's loop. Those that read come after those that write. The key is at 0, a
+/// value of 16 bytes at 32, a field at 64, a request `["bench:key"]` at 96, a command's name at
+/// 128; there is room for results at 1024.
 const BODIES: &[(&str, &str)] = &[
     ("nothing", "(nop)"),
     ("time_millis", "(drop (call $time_millis))"),

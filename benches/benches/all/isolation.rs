@@ -1,7 +1,7 @@
-//! The price of isolation: the same calls rewound, fresh and reused, on one thread and on two.
+//! The cost of isolation: the same calls with rewind, fresh and reuse, on one thread and on two.
 //!
-//! Beside small functions in text these are the examples, as `cargo xtask examples` leaves them in
-//! `target/examples`; those that are not there are left out.
+//! The functions are small ones in text, and the examples that `cargo xtask examples` builds in
+//! `target/examples`; missing examples are skipped.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -15,14 +15,14 @@ use crate::bed::{Bed, encoder};
 /// Threads of the second table.
 const THREADS: u32 = 2;
 
-/// A function, and how it is called.
+/// A function, and the input of its call.
 struct Case {
     name: &'static str,
     /// Its file, below the folder of the benchmarks.
     file: &'static str,
-    /// What is called, if it is not the only entry.
+    /// The entry to call, if there are several.
     entry: &'static str,
-    /// Whether it gives back what it allocates; one that does not cannot be reused for ever.
+    /// True if it frees what it allocates; a function that does not cannot be reused without end.
     frees: bool,
     /// Its key, if it takes one; each thread adds its number.
     key: Option<&'static str>,
@@ -91,7 +91,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Writes the users that `validate_user` looks at.
+/// Writes the users that `validate_user` reads.
 const SEED: &str = r#"(module
     (import "ferrite" "hset" (func $hset (param i32 i32 i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
@@ -137,7 +137,7 @@ fn path(case: &Case) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(case.file)
 }
 
-/// How long so many calls take that are spread over the threads.
+/// Returns the time that `calls` calls take, spread over the threads.
 fn side_by_side(bed: &Bed, case: &Case, function: &str, threads: u32, calls: u64) -> Duration {
     let run = |thread: u32, calls: u64| {
         let mut reply = encoder();

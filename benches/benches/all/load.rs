@@ -1,4 +1,5 @@
-//! From an artifact on disk to its first reply: the lookup that verifies and maps it, and the rest.
+//! From an artifact on disk to its first reply: the lookup, which verifies and maps it, and the
+//! rest.
 
 use std::hint::black_box;
 

@@ -1,7 +1,8 @@
-//! Calls in fresh instances of a module with a costly start: run anew in each, or run beforehand.
+//! Calls in fresh instances of a module with a slow start: run in each instance, or
+//! pre-initialised.
 //!
-//! The functions in Go are what that is for. `cargo xtask examples go` builds them, and without them
-//! a module stands in whose start fills a megabyte of memory.
+//! Pre-initialisation is meant for functions in Go, which `cargo xtask examples go` builds. Without
+//! them, the benchmark uses a module whose start fills a megabyte of memory.
 
 #![allow(clippy::print_stderr, reason = "a bench that is left out says why")]
 
@@ -23,7 +24,7 @@ const COSTLY: &str = r#"(module
       (br_if $next (i32.lt_u (local.get $at) (i32.const 1048576)))))
   (func (export "run") (result i32) (i32.load (i32.const 65536))))"#;
 
-/// Where `cargo xtask examples` puts the functions in Go.
+/// The file of the functions in Go that `cargo xtask examples` builds.
 const GO: &str = "../target/examples/go.wasm";
 
 pub(crate) fn bench(criterion: &mut Criterion) {

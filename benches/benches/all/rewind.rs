@@ -1,4 +1,4 @@
-//! The engine's part of a rewound call, with and without a fiber to run on, beside a warm one.
+//! The engine's part of a rewound call, with and without a fiber, beside a warm call.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use wasmtime::{
 
 use crate::bed::block_on;
 
-/// Entries that write nothing, a byte on one page, and on ten, by way of a stack pointer.
+/// Entries that write nothing, one byte on one page, and one on each of ten pages, through a stack
+/// pointer.
 const MODULE: &str = r#"(module
     (memory (export "memory") 17)
     (global $stack (mut i32) (i32.const 1048576))
@@ -37,7 +38,7 @@ struct Guest {
     rewinder: Rewinder,
 }
 
-/// How a guest is run.
+/// The ways to run a guest.
 #[derive(Clone, Copy)]
 enum Fiber {
     No,

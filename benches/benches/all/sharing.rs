@@ -1,9 +1,9 @@
-//! What two threads lose to each other: calls of one function, of two functions of one runtime, and
-//! of two runtimes, which share nothing but the machine.
+//! The time that two threads lose by sharing: calls of one function, of two functions of one
+//! runtime, and of two runtimes, which share only the machine.
 //!
-//! A machine that others use too seldom gives both of its cores for long. So this measures many
-//! short spans and tells the fastest, and the median; and as a yardstick it does the same with a
-//! computation that shares nothing at all.
+//! On a busy machine both cores are rarely free for long. So this measures many short spans and
+//! reports the fastest and the median. For comparison it does the same with a computation that
+//! shares nothing.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -16,13 +16,13 @@ use ferrite_runtime::policy::function_spec::Isolation;
 
 use crate::bed::{Bed, encoder};
 
-/// Spans that are measured of everything.
+/// Number of spans for each measurement.
 const SPANS: usize = 60;
 
-/// How long a span is, about.
+/// Approximate length of a span.
 const SPAN: Duration = Duration::from_millis(8);
 
-/// A function: its name, its file, its key, to which each thread adds its number, and its arguments.
+/// A function: its name, its file, its key (each thread appends its number) and its arguments.
 type Case = (
     &'static str,
     &'static str,
@@ -40,7 +40,7 @@ const CASES: &[Case] = &[
     ),
 ];
 
-/// Which runtime each thread uses, and which function of it.
+/// The runtime of each thread, and the function that it calls.
 const PLACES: &[(&str, &[(usize, &str)])] = &[
     ("one thread", &[(0, "f")]),
     ("two threads, one function", &[(0, "f"), (0, "f")]),
@@ -48,8 +48,8 @@ const PLACES: &[(&str, &[(usize, &str)])] = &[
     ("two threads, two runtimes", &[(0, "f"), (1, "f")]),
 ];
 
-/// Measures, if the command line asks for it: it does not go through criterion, whose mean would
-/// tell what else the machine does.
+/// Measures if the command line asks for it. Does not use criterion, whose mean would include what
+/// other processes do.
 pub(crate) fn bench(_: &mut Criterion) {
     if !std::env::args().any(|argument| argument == "sharing") {
         return;
@@ -88,7 +88,7 @@ pub(crate) fn bench(_: &mut Criterion) {
     }
 }
 
-/// Has `run` do so much at once on each thread, `SPANS` times, and prints how long one took of all.
+/// Lets each thread `run` the same amount at once, `SPANS` times, and prints the time of one run.
 #[expect(clippy::print_stdout, reason = "the figures are what this is for")]
 fn measure(name: &str, threads: usize, run: impl Fn(usize, u64) + Sync) {
     run(0, 1000);

@@ -1,4 +1,4 @@
-//! What a call of a no-op is made of, on the engine alone: the floor under the figures of `call`.
+//! The steps of a no-op call on the engine alone: the lower bound for the figures of `call`.
 
 use criterion::Criterion;
 use ferrite_cache::Profile;

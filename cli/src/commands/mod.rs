@@ -19,45 +19,45 @@ use clap::Subcommand;
 
 use crate::terminal::console::{Console, Exit};
 
-/// A command and what was typed for it.
+/// A command with its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a project of functions that builds at once
+    /// Create a project of functions that is ready to build
     New(new::Arguments),
     /// Build a project's modules and compile them into the cache
     Build(build::Arguments),
     /// Compile modules into the cache
     Compile(compile::Arguments),
-    /// Show what a module, artifact or bundle is, what it needs, and why it would be refused
+    /// Describe a module, artifact or bundle, with what it needs and why it would be refused
     Inspect(inspect::Arguments),
-    /// Call a function here, on a store of its own
+    /// Call a function on this machine, with a new, empty store
     Run(run::Arguments),
     /// Pack a module and its native code into a bundle that servers can trust
     Bundle(bundle::Arguments),
-    /// Make a key pair that signs bundles
+    /// Create a key pair for signing bundles
     Keygen(signing::keygen::Arguments),
     /// Sign a bundle
     Sign(signing::sign::Arguments),
     /// Check that a trusted key signed a bundle, and every byte of it
     Verify(signing::verify::Arguments),
-    /// Put a signed bundle into an OCI registry
+    /// Upload a signed bundle to an OCI registry
     Push(registry::push::Arguments),
-    /// Fetch a bundle from an OCI registry, and check that a trusted key signed it
+    /// Download a bundle from an OCI registry, and check that a trusted key signed it
     Pull(registry::pull::Arguments),
-    /// Show what a release may do that the one before could not; exit code 3 where it is more
+    /// Show what a new release may do that the old one may not; exit code 3 if there is anything
     Diff(diff::Arguments),
-    /// Look at the cache and keep it in order
+    /// List, check, clean and fill the cache
     Cache(cache::Arguments),
     /// List the targets and CPU baselines that can be compiled for
     Targets(targets::Arguments),
-    /// Check that this machine has what is needed
+    /// Check this machine for everything that compiling needs
     Doctor(doctor::Arguments),
-    /// Compile one module that comes through a pipe, for a server
+    /// Compile one module that a server sends through a pipe
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
 
-/// Runs a command to its end.
+/// Runs a command.
 pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
     match command {
         Command::New(arguments) => new::run(arguments, console),

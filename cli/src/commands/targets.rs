@@ -1,4 +1,4 @@
-//! `ferrite-wasmc targets`: what can be compiled for.
+//! `ferrite-wasmc targets`: lists the platforms to compile for.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::terminal::console::{Console, Exit, Report};
 
-/// What was typed after `targets`.
+/// The arguments of `ferrite-wasmc targets`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {}
 
@@ -81,7 +81,7 @@ impl Report for TargetsReport {
     }
 }
 
-/// CPU features without the prefix that all of Cranelift's names have.
+/// Joins the names of CPU features, without Cranelift's prefix `has_`.
 fn words(features: &[String]) -> String {
     if features.is_empty() {
         return "no CPU extensions".to_owned();

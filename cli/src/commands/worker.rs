@@ -1,4 +1,4 @@
-//! `ferrite-wasmc worker`: compiles one module that comes through a pipe.
+//! `ferrite-wasmc worker`: compiles one module for a server, over pipes.
 
 use std::io;
 
@@ -8,13 +8,13 @@ use ferrite_compiler::{SourceLimits, worker};
 
 use crate::terminal::console::Exit;
 
-/// What was typed after `worker`: nothing, as the job says it all.
+/// The arguments of `ferrite-wasmc worker`: none, because the job holds all options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {}
 
 /// Reads a job from standard input and answers on standard output.
 ///
-/// The sandbox stands before the first byte of the job is read: see [`sandbox::enter`].
+/// Enters the sandbox before it reads the first byte of the job: see [`sandbox::enter`].
 pub(crate) fn run(Arguments {}: Arguments) -> Result<Exit> {
     sandbox::enter(SandboxLimits::default())?;
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());

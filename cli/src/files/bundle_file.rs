@@ -1,4 +1,4 @@
-//! Bundles as files.
+//! Reads and writes bundle files.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -9,17 +9,17 @@ use ferrite_cache::bundle::{
     BundleLimits, BundleMembers, SignatureText, UncheckedBundle, write_bundle,
 };
 
-use crate::files::whole_file;
+use crate::files::atomic_file;
 
-/// What every bundle begins with: the name in its first header.
+/// The first bytes of every bundle: the name in its first tar header.
 const MAGIC: &[u8] = b"manifest.json\0";
 
-/// Whether these bytes begin like a bundle.
+/// Returns true if these bytes are the beginning of a bundle.
 pub(crate) fn is_bundle(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// Whether a file begins like a bundle; one that cannot be read does not.
+/// Returns true if a file begins like a bundle; false if it cannot be read.
 pub(crate) fn is_bundle_file(path: &Path) -> bool {
     let mut start = [0; MAGIC.len()];
     File::open(path)
@@ -27,7 +27,7 @@ pub(crate) fn is_bundle_file(path: &Path) -> bool {
         .is_ok_and(|()| is_bundle(&start))
 }
 
-/// Opens a bundle and reads its manifest; nothing of it is believed yet.
+/// Opens a bundle and reads its manifest. Its signature and members are not checked yet.
 pub(crate) fn open(path: &Path) -> Result<UncheckedBundle<BufReader<File>>> {
     let name = || path.display().to_string();
     let file = File::open(path).context("cannot open").with_context(name)?;
@@ -37,14 +37,14 @@ pub(crate) fn open(path: &Path) -> Result<UncheckedBundle<BufReader<File>>> {
     UncheckedBundle::open(BufReader::new(file), BundleLimits::default()).with_context(name)
 }
 
-/// Reads a bundle whole, each member against its digest.
+/// Reads the whole bundle and checks each member against its digest. The signature is not checked.
 pub(crate) fn read(path: &Path) -> Result<BundleMembers> {
     open(path)?
         .into_members()
         .with_context(|| path.display().to_string())
 }
 
-/// Writes a bundle of these members, with this signature or none.
+/// Writes a bundle of these members; without a signature, it is unsigned.
 pub(crate) fn write(
     path: &Path,
     manifest_json: &[u8],
@@ -53,7 +53,7 @@ pub(crate) fn write(
     artifacts: &[Vec<u8>],
 ) -> Result<()> {
     let artifacts: Vec<&[u8]> = artifacts.iter().map(Vec::as_slice).collect();
-    whole_file::write(path, 0o644, false, |mut out| {
+    atomic_file::write(path, 0o644, false, |mut out| {
         Ok(write_bundle(
             &mut out,
             manifest_json,

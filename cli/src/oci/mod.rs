@@ -1,10 +1,10 @@
 //! Bundles in OCI registries: one artifact, one layer, the bundle as it is.
 //!
-//! What a registry says is not believed: the layer's digest is the client's word, and whether the
-//! bundle is one is checked by its own signature, which travels inside it.
+//! The registry is not trusted: the client checks the layer's digest, and the caller checks the
+//! bundle's own signature, which is inside the bundle.
 
-mod login;
-mod sink;
+mod credentials;
+mod limited_writer;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,37 +16,36 @@ use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::manifest::OciImageManifest;
 use oci_client::{Client, Reference};
 
-use sink::Sink;
+use limited_writer::LimitedWriter;
 
-pub(crate) use login::Login;
+use credentials::Credentials;
 
-/// What the artifact is, for whoever looks at the registry.
+/// Type of the artifact, for people and tools that browse the registry.
 const ARTIFACT_TYPE: &str = "application/vnd.ferrite.wasm.bundle.v1";
 
-/// What its one layer is: the bundle itself.
+/// Media type of the one layer, which is the bundle itself.
 const LAYER_TYPE: &str = "application/vnd.ferrite.wasm.bundle.v1.tar";
 
-/// A configuration that says nothing.
+/// An empty configuration, which OCI requires.
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY: &[u8] = b"{}";
 
 /// Largest bundle that is pulled, in bytes.
 const BUNDLE_BYTES_MAX: u64 = 4 << 30;
 
-/// A place in a registry, and the way to it.
+/// An artifact's name in a registry, with a client and credentials for that registry.
 pub(crate) struct Registry {
     client: Client,
-    login: Login,
+    credentials: Credentials,
     reference: Reference,
     waiting: tokio::runtime::Runtime,
 }
 
 impl Registry {
-    /// The place that `reference` names, such as `ghcr.io/team/rate:1.2.0`.
+    /// Makes a client for `reference`, such as `ghcr.io/team/rate:1.2.0`. The reference must name
+    /// its registry: there is no default.
     ///
-    /// Registries on this machine are spoken to without TLS; `plain_http` does so with any.
-    ///
-    /// The registry must be named: nobody is asked by default.
+    /// Connections use TLS, except to registries on this machine. With `plain_http` none does.
     pub(crate) fn new(reference: &str, plain_http: bool) -> Result<Self> {
         if !names_registry(reference) {
             bail!(
@@ -56,7 +55,7 @@ impl Registry {
         let reference: Reference = reference
             .parse()
             .map_err(|error| anyhow!("{reference}: not the name of an artifact: {error}"))?;
-        // Fails only where a provider was chosen before, and it would be the same.
+        // Fails only if a provider is installed already, and that one is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let host = reference.resolve_registry();
         let protocol = if plain_http || is_loopback(host) {
@@ -67,13 +66,13 @@ impl Registry {
         let config = ClientConfig {
             protocol,
             user_agent: concat!("ferrite-wasmc/", env!("CARGO_PKG_VERSION")),
-            // Nothing here is an image for some platform.
+            // A bundle is not an image for one platform.
             platform_resolver: None,
             ..ClientConfig::default()
         };
         Ok(Self {
             client: Client::try_from(config).context("no client for registries")?,
-            login: Login::of(host)?,
+            credentials: Credentials::of(host)?,
             waiting: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
@@ -81,12 +80,12 @@ impl Registry {
         })
     }
 
-    /// The place by its full name.
+    /// The artifact's full name.
     pub(crate) fn name(&self) -> String {
         self.reference.whole()
     }
 
-    /// Pushes a bundle; the digest by which it can be pulled.
+    /// Pushes a bundle and returns the digest by which it can be pulled.
     pub(crate) fn push(&self, manifest: &BundleManifest, bundle: Vec<u8>) -> Result<String> {
         let title = format!("{}-{}.cwasm.tar", manifest.name, manifest.version);
         let named = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
@@ -111,7 +110,7 @@ impl Registry {
         let layers = [layer];
         let mut artifact = OciImageManifest::build(&layers, &config, Some(named(&facts)));
         artifact.artifact_type = Some(ARTIFACT_TYPE.to_owned());
-        let (client, place, auth) = (&self.client, &self.reference, self.login.auth());
+        let (client, place, auth) = (&self.client, &self.reference, self.credentials.auth());
         self.waiting.block_on(async {
             client
                 .push(place, &layers, config, &auth, Some(artifact))
@@ -124,9 +123,9 @@ impl Registry {
         })
     }
 
-    /// Pulls a bundle into a file; its artifact's digest.
+    /// Pulls a bundle into a file and returns the digest of its artifact.
     pub(crate) fn pull(&self, into: &mut File) -> Result<String> {
-        let (client, place, auth) = (&self.client, &self.reference, self.login.auth());
+        let (client, place, auth) = (&self.client, &self.reference, self.credentials.auth());
         self.waiting.block_on(async {
             let (artifact, digest) = client
                 .pull_image_manifest(place, &auth)
@@ -149,7 +148,7 @@ impl Registry {
                 bail!("{place} has {bytes} bytes, more than the limit of {BUNDLE_BYTES_MAX}");
             }
             client
-                .pull_blob(place, layer, Sink::new(into, bytes))
+                .pull_blob(place, layer, LimitedWriter::new(into, bytes))
                 .await
                 .with_context(|| format!("cannot pull the bundle of {place}"))?;
             Ok(digest)
@@ -157,20 +156,22 @@ impl Registry {
     }
 }
 
-/// Reads a file whole, for pushing.
+/// Reads the whole bundle file, for pushing.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    crate::files::source::read(path, BUNDLE_BYTES_MAX).with_context(|| path.display().to_string())
+    crate::files::bounded_file::read(path, BUNDLE_BYTES_MAX)
+        .with_context(|| path.display().to_string())
 }
 
-/// Whether a registry, given as its host and maybe a port, is on this machine.
-/// Whether a reference begins with the address of a registry: a name with a dot or a port, or this
-/// machine's, which is how its readers tell it from a part of a path.
+/// Returns true if a reference begins with the address of a registry: a name with a dot or a port,
+/// or
+/// `localhost`. OCI clients tell an address from a part of a path by this rule.
 fn names_registry(reference: &str) -> bool {
     reference
         .split_once('/')
         .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
 }
 
+/// Returns true if a registry, given as its host with or without a port, is on this machine.
 fn is_loopback(registry: &str) -> bool {
     let host = match registry.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,

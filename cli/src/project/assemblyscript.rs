@@ -1,23 +1,22 @@
-//! Functions in AssemblyScript, built by the compiler that their `package.json` names.
+//! Builds functions in AssemblyScript with the compiler that their `package.json` names.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::run::run;
-use super::{folder_name, output, toolchain};
+use super::{folder_name, module_path, process, toolchain};
 
 /// The file whose exports become entries.
 const ENTRY: &str = "assembly/index.ts";
 
-/// What is read of `package.json`.
+/// The fields of `package.json` that are used.
 #[derive(Deserialize)]
 struct Package {
     name: Option<String>,
 }
 
-/// Installs what the project needs, if that was not done, and compiles the entry file.
+/// Installs the project's dependencies if they are missing, and compiles the entry file.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let npm = toolchain::npm()?;
     if !folder.join("node_modules/.bin/asc").exists() {
@@ -27,9 +26,9 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
             .arg(if locked { "ci" } else { "install" })
             .args(["--no-audit", "--no-fund"])
             .current_dir(folder);
-        run(&mut install)?;
+        process::run(&mut install)?;
     }
-    let wasm = output(folder, &name(folder)?)?;
+    let wasm = module_path(folder, &name(folder)?)?;
     let mut compiler = npm.command();
     compiler
         .args([
@@ -44,12 +43,12 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         ])
         .arg(std::path::absolute(&wasm)?)
         .current_dir(folder);
-    // The compiler takes its paths from where it runs.
-    run(&mut compiler)?;
+    // The compiler resolves paths against its working directory.
+    process::run(&mut compiler)?;
     Ok(vec![wasm])
 }
 
-/// The package's name without its scope; the folder's where it has none.
+/// Returns the package's name without its scope, or the folder's name if it has none.
 fn name(folder: &Path) -> Result<String> {
     let path = folder.join("package.json");
     let text = std::fs::read_to_string(&path)

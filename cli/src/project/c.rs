@@ -1,13 +1,13 @@
-//! Functions in C, built by zig or clang into one module.
+//! Builds functions in C into one module, with zig or clang.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::run::run;
-use super::{folder_name, output, toolchain};
+use super::{folder_name, module_path, process, toolchain};
 
-/// What the header of the SDK asks for. Names stay, so that a trap can say where it happened.
+/// Compiler flags that the SDK's header requires. Function names are kept, so that a trap can say
+/// where it happened.
 const FLAGS: &[&str] = &[
     "--target=wasm32-wasi",
     "-mexec-model=reactor",
@@ -18,10 +18,10 @@ const FLAGS: &[&str] = &[
     "-Wl,--strip-debug",
 ];
 
-/// Folders in which headers are looked for.
+/// Folders that are searched for headers, as far as they exist.
 const HEADERS: &[&str] = &["ferrite-sdk", "include", "src", "."];
 
-/// The C files of a project: those in `src` where that is a folder, else those in the folder itself.
+/// Returns the C files of a project: those in `src` if it exists, else those in the folder itself.
 pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let source = Path::new("src");
     let below = if folder.join(source).is_dir() {
@@ -46,10 +46,10 @@ pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Compiles and links all sources; the module has the name of the folder.
+/// Compiles and links all sources. The module is named after the folder.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let compiler = toolchain::c()?;
-    let wasm = output(folder, &folder_name(folder)?)?;
+    let wasm = module_path(folder, &folder_name(folder)?)?;
     let mut compiler = compiler.command();
     compiler.args(FLAGS);
     for headers in HEADERS.iter().filter(|name| folder.join(name).is_dir()) {
@@ -60,6 +60,6 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .arg(std::path::absolute(&wasm)?)
         .args(sources(folder)?)
         .current_dir(folder);
-    run(&mut compiler)?;
+    process::run(&mut compiler)?;
     Ok(vec![wasm])
 }

@@ -1,16 +1,15 @@
-//! Functions in Go, built by Go's own compiler as a reactor.
+//! Builds functions in Go with Go's own compiler, as a WASI reactor.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::run::run;
-use super::{folder_name, output, toolchain};
+use super::{folder_name, module_path, process, toolchain};
 
 /// Builds the package in this folder.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let go = toolchain::go()?;
-    let wasm = output(folder, &name(folder)?)?;
+    let wasm = module_path(folder, &name(folder)?)?;
     let mut go = go.command();
     go.args([
         "build",
@@ -24,11 +23,11 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     .env("GOOS", "wasip1")
     .env("GOARCH", "wasm")
     .current_dir(folder);
-    run(&mut go)?;
+    process::run(&mut go)?;
     Ok(vec![wasm])
 }
 
-/// The last part of the module's path; the folder's name where `go.mod` says none.
+/// Returns the last part of the module path in `go.mod`, or the folder's name if there is none.
 fn name(folder: &Path) -> Result<String> {
     let path = folder.join("go.mod");
     let text = std::fs::read_to_string(&path)

@@ -1,9 +1,9 @@
-//! A project of functions: which language it is in, and how its modules are built.
+//! Projects of functions: finds their language and builds their modules.
 
 mod assemblyscript;
 mod c;
 mod go;
-mod run;
+mod process;
 mod rust;
 pub(crate) mod toolchain;
 
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::language::Language;
 
-/// The folder of a project that the modules are put into.
+/// The folder of a project that receives the built modules.
 const BUILT: &str = "build";
 
 /// A folder with the sources of functions.
@@ -23,11 +23,11 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// Looks at a folder.
+    /// Finds out which language the project in a folder uses.
     ///
     /// # Errors
     ///
-    /// When it holds no project, with what was looked for.
+    /// Fails if the folder holds no project; the error lists the files that were looked for.
     pub(crate) fn find(folder: &Path) -> Result<Self> {
         if !folder.is_dir() {
             bail!("there is no folder {}", folder.display());
@@ -54,12 +54,12 @@ impl Project {
         })
     }
 
-    /// Drives the language's toolchain; the modules that it built. What the tools print goes to
-    /// standard error.
+    /// Runs the language's toolchain and returns the modules that it built. The output of the tools
+    /// goes to standard error.
     ///
     /// # Errors
     ///
-    /// A toolchain that is missing, with how to get it, and whatever the tools refuse.
+    /// Fails if the toolchain is missing (the error says how to get it) or if a tool fails.
     pub(crate) fn build(&self) -> Result<Vec<PathBuf>> {
         match self.language {
             Language::Rust => rust::build(&self.folder),
@@ -69,8 +69,8 @@ impl Project {
         }
     }
 
-    /// The folder as people read it.
-    pub(crate) fn shown(&self) -> String {
+    /// The folder's path for messages; its name instead of `.`.
+    pub(crate) fn display_name(&self) -> String {
         let path = self.folder.display().to_string();
         match path.as_str() {
             "." => folder_name(&self.folder).unwrap_or(path),
@@ -79,15 +79,15 @@ impl Project {
     }
 }
 
-/// Where a module of this name goes, in a folder that is there.
-fn output(folder: &Path, name: &str) -> Result<PathBuf> {
-    // Paths of this folder are read and typed without a dot before them.
+/// Returns the path of the built module `name`, and creates the folder it goes into.
+fn module_path(folder: &Path, name: &str) -> Result<PathBuf> {
+    // Paths below the current folder are shown without a leading `./`.
     let built = folder.strip_prefix(".").unwrap_or(folder).join(BUILT);
     std::fs::create_dir_all(&built).with_context(|| format!("cannot make {}", built.display()))?;
     Ok(built.join(name).with_extension("wasm"))
 }
 
-/// The folder's own name.
+/// Returns the last part of the folder's absolute path.
 fn folder_name(folder: &Path) -> Result<String> {
     let path = folder
         .canonicalize()

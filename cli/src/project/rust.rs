@@ -1,14 +1,13 @@
-//! Functions in Rust, built by cargo.
+//! Builds functions in Rust with cargo.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::run::{output as output_of, run};
-use super::{output, toolchain};
+use super::{module_path, process, toolchain};
 
-/// What is read of `cargo metadata`.
+/// The fields of `cargo metadata` that are used.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -28,7 +27,7 @@ struct Target {
     crate_types: Vec<String>,
 }
 
-/// Builds the package in this folder with its own release profile.
+/// Builds the package in this folder with its release profile.
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let cargo = toolchain::cargo()?;
     let rustc = toolchain::rustc()?;
@@ -36,8 +35,8 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     metadata
         .args(["metadata", "--no-deps", "--format-version=1"])
         .current_dir(folder);
-    let metadata: Metadata = serde_json::from_str(&output_of(&mut metadata)?)
-        .context("what `cargo metadata` prints is not understood")?;
+    let metadata: Metadata = serde_json::from_str(&process::output(&mut metadata)?)
+        .context("cannot parse the output of `cargo metadata`")?;
     let (package, library) = module(&metadata, folder)?;
 
     let mut cargo = cargo.command();
@@ -45,26 +44,26 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .args(["build", "--release", "--target", toolchain::RUST_TARGET])
         .env("RUSTC", &rustc.program)
         .current_dir(folder);
-    run(&mut cargo)?;
+    process::run(&mut cargo)?;
     let file = |name: &str| Path::new(name).with_extension("wasm");
     let built = metadata
         .target_directory
         .join(toolchain::RUST_TARGET)
         .join("release")
         .join(file(library));
-    // A library that was given no name of its own is called like its package, in code's spelling.
+    // A library without a name of its own has the package's name, with `_` for `-`.
     let name = if library == package.replace('-', "_") {
         package
     } else {
         library
     };
-    let wasm = output(folder, name)?;
+    let wasm = module_path(folder, name)?;
     std::fs::copy(&built, &wasm)
         .with_context(|| format!("cannot copy {} to {}", built.display(), wasm.display()))?;
     Ok(vec![wasm])
 }
 
-/// The names of the package and of its library that becomes a module.
+/// Returns the names of the package and of the library that becomes the module.
 fn module<'a>(metadata: &'a Metadata, folder: &Path) -> Result<(&'a str, &'a str)> {
     let manifest = folder
         .join("Cargo.toml")

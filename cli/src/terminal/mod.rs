@@ -1,6 +1,5 @@
-//! What a person sees and types: output, progress, sizes and times, passwords.
+//! The terminal: output, progress, sizes and times as text, passwords.
 
-pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod password;
 pub(crate) mod progress;

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 
-/// The variable that holds the password; empty means that there is none.
+/// The environment variable that holds the password; empty for no password.
 pub(crate) const VARIABLE: &str = "FERRITE_KEY_PASSWORD";
 
-/// The password for a key that is there. `file` is its name in the prompt.
+/// Returns the password of an existing key. `file` names the key in the prompt.
 pub(crate) fn existing(file: &str) -> Result<String> {
     match from_environment()? {
         Some(password) => Ok(password),
@@ -13,13 +13,14 @@ pub(crate) fn existing(file: &str) -> Result<String> {
     }
 }
 
-/// The password for a new key, asked for twice; empty for none.
+/// Returns the password for a new key, empty for none. The prompt asks twice. `file` names the key
+/// in the prompt.
 pub(crate) fn new(file: &str) -> Result<String> {
     if let Some(password) = from_environment()? {
         return Ok(password);
     }
     let password = prompt(&format!("Password for {file} (empty for none): "))?;
-    if prompt("The same once more: ")? != password {
+    if prompt("Repeat the password: ")? != password {
         bail!("the two passwords differ; nothing was written");
     }
     Ok(password)

@@ -1,23 +1,23 @@
-//! What is shown while a command works: a bar on a terminal, plain lines elsewhere.
+//! Progress of a command: a bar on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How often a bar moves while nothing ends.
+/// Time between two movements of the bar while no step ends.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The progress of a number of steps, on standard error.
 pub(crate) struct Progress {
-    /// The bar; hidden where there is no terminal.
+    /// The bar; hidden if standard error is no terminal.
     bar: ProgressBar,
-    /// Whether steps are announced by lines instead.
+    /// True if messages are printed as lines instead.
     lines: bool,
 }
 
 impl Progress {
-    /// Starts at nothing of `steps`. `quiet` shows nothing at all.
+    /// Starts the progress of `steps` steps. With `quiet` nothing is shown.
     pub(crate) fn new(steps: usize, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal && !quiet {
@@ -38,23 +38,23 @@ impl Progress {
         }
     }
 
-    /// Says what is being worked on.
-    pub(crate) fn working(&self, on: String) {
+    /// Shows what the command is working on.
+    pub(crate) fn set_message(&self, on: String) {
         if self.lines {
-            // Progress that nobody can read is no reason to stop.
+            // A message that cannot be printed is no reason to stop.
             let _ = std::io::stderr().write_all(format!("{on}\n").as_bytes());
         } else {
             self.bar.set_message(on);
         }
     }
 
-    /// One step is done.
+    /// Counts one finished step.
     pub(crate) fn step(&self) {
         self.bar.inc(1);
     }
 
-    /// Runs something that prints, with the bar out of its way.
-    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+    /// Hides the bar while `print` runs, so that its output stays readable.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
     }
 }

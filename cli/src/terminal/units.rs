@@ -1,8 +1,8 @@
-//! Sizes and times as people read them.
+//! Sizes and times as text for people.
 
 use std::fmt;
 
-/// A number of bytes.
+/// A number of bytes; prints as `1.5 KiB`.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes(pub(crate) u64);
 
@@ -25,7 +25,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A number of microseconds.
+/// A number of microseconds; prints as `1.5 ms`.
 #[derive(Clone, Copy)]
 pub(crate) struct Micros(pub(crate) u64);
 
@@ -39,7 +39,7 @@ impl fmt::Display for Micros {
     }
 }
 
-/// A number of nanoseconds.
+/// A number of nanoseconds; prints as `1.5 µs`.
 #[derive(Clone, Copy)]
 pub(crate) struct Nanos(pub(crate) u64);
 

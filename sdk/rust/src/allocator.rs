@@ -1,13 +1,13 @@
 //! A small allocator for guests: free lists by size class, fed from the top of memory.
 //!
-//! Three things make it worth having. The standard allocator takes 8 KB of code, a third of a small
-//! function. It asks for a new page at its first allocation, though the linker has already left up
-//! to 64 KiB free behind the data, and a call in a fresh instance would pay for that page every
-//! time. And a function that allocates little touches little memory here, which is what putting an
-//! instance back into its first state costs.
+//! It replaces the standard allocator for three reasons. The standard allocator takes 8 KB of code,
+//! a third of a small function. It asks for a new page at its first allocation, although the linker
+//! leaves up to 64 KiB free behind the data; a call in a fresh instance would pay for that page
+//! every time. And with this allocator a function that allocates little touches little memory,
+//! which makes it cheap to restore an instance to its first state.
 //!
-//! Memory that is freed serves later allocations of the same class and is never given to another
-//! one, so that both directions are a few instructions.
+//! Freed memory serves later allocations of the same class and never moves to another class, so
+//! that allocating and freeing take a few instructions each.
 #![allow(
     unsafe_code,
     reason = "an allocator hands out raw memory; the standard trait is unsafe"
@@ -31,7 +31,7 @@ const CLASSES: usize = STEPS + (31 - FIRST_POWER) * STEPS;
 
 const PAGE_BYTES: usize = 65_536;
 
-/// The class for `size` bytes and the size of its blocks. `size` is at most 2 GiB.
+/// Returns the class for `size` bytes, which are at most 2 GiB, and the size of its blocks.
 fn class_of(size: usize) -> (usize, usize) {
     if size <= 1 << FIRST_POWER {
         let block = size.max(1).next_multiple_of(ALIGN);
@@ -46,12 +46,12 @@ fn class_of(size: usize) -> (usize, usize) {
     )
 }
 
-/// Where blocks come from: a guest's linear memory, or a piece of the host's in tests.
+/// The source of blocks: a guest's linear memory, or a piece of the host's memory in tests.
 trait Memory {
-    /// The unused bytes that there are at first: where they start and end.
+    /// Returns the start and end addresses of the bytes that are unused at first.
     fn first() -> (usize, usize);
 
-    /// Adds pages of zeros; the address of the first, or `None` where there are no more.
+    /// Adds pages of zeros and returns the address of the first; `None` if there are no more.
     fn grow(pages: usize) -> Option<usize>;
 }
 
@@ -75,12 +75,13 @@ impl<M: Memory> State<M> {
         }
     }
 
-    /// Takes never used memory from the top, growing it where needed; null where it cannot grow.
+    /// Takes never used memory from the top, and grows the memory if needed; null if it cannot
+    /// grow.
     fn carve(&mut self, block: usize, align: usize) -> *mut u8 {
         if self.end == 0 {
             (self.top, self.end) = M::first();
         }
-        // Pages are aligned to their size, and nothing asks for more.
+        // Pages are aligned to their size, and no layout asks for a larger alignment.
         if align > PAGE_BYTES {
             return null_mut();
         }
@@ -90,7 +91,7 @@ impl<M: Memory> State<M> {
             let Some(first) = M::grow(pages) else {
                 return null_mut();
             };
-            // Where something else has grown the memory, the new pages do not follow ours.
+            // If other code has grown the memory, the new pages do not follow ours.
             if first != self.end {
                 start = first;
             }
@@ -100,7 +101,7 @@ impl<M: Memory> State<M> {
         with_exposed_provenance_mut(start)
     }
 
-    /// Gives a block, and whether it is known to be zero.
+    /// Returns a block, and true if it is known to be zero.
     fn take(&mut self, layout: Layout) -> (*mut u8, bool) {
         let (class, block) = class_of(layout.size());
         let first = self.free[class];
@@ -126,7 +127,7 @@ impl<M: Memory> State<M> {
         self.free[class] = block;
     }
 
-    /// Makes a block hold `size` bytes, where it is or in a new place; null where there is no room.
+    /// Makes a block hold `size` bytes, in its place or in a new one; null if there is no room.
     ///
     /// # Safety
     ///
@@ -138,7 +139,7 @@ impl<M: Memory> State<M> {
         if new == old {
             return block;
         }
-        // What was carved last, as a vector that grows, becomes longer without a move.
+        // The block that was carved last, such as a growing vector, is extended in place.
         let end = block.addr() + new;
         if new > old && block.addr() + old == self.top && end <= self.end {
             self.top = end;
@@ -148,8 +149,8 @@ impl<M: Memory> State<M> {
         let (moved, _) =
             self.take(unsafe { Layout::from_size_align_unchecked(size, layout.align()) });
         if !moved.is_null() {
-            // SAFETY: two disjoint blocks, each at least as long as the smaller size; the old one is
-            // the caller's to give back.
+            // SAFETY: two disjoint blocks, each at least as long as the smaller size; the old one
+            // is the caller's to give back.
             unsafe {
                 block.copy_to_nonoverlapping(moved, layout.size().min(size));
                 self.give(block, layout);
@@ -200,8 +201,8 @@ mod global {
     }
 
     // SAFETY: blocks are disjoint, because each is carved once from memory that only grows and then
-    // is either in use or in one free list; they are as long and as aligned as `class_of` and `carve`
-    // make them, which is at least what the layout asks for; nothing here unwinds.
+    // is either in use or in one free list; they are as long and as aligned as `class_of` and
+    // `carve` make them, which is at least what the layout asks for; nothing here unwinds.
     unsafe impl GlobalAlloc for Allocator {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             // SAFETY: there is one thread, and nothing here calls back, so no other borrow lives.

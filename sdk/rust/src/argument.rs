@@ -1,4 +1,4 @@
-//! Rust values into the bytes that the store keeps and that commands take.
+//! Converts Rust values to the bytes that the store keeps and that commands take.
 
 use alloc::borrow::{Cow, ToOwned};
 use alloc::string::{String, ToString};
@@ -41,7 +41,7 @@ const HEAD_BYTES_MAX: usize = 16;
 
 /// The arguments of a command, as the RESP array that the host takes.
 pub struct ArgumentList {
-    /// Room for the head, which is written last because the count is known last; then the items.
+    /// Room for the head, then the items. The head is written last, when the count is known.
     bytes: Vec<u8>,
     count: i64,
 }
@@ -64,7 +64,7 @@ impl ArgumentList {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// Writes the head and gives the whole array.
+    /// Writes the head and returns the whole array.
     pub(crate) fn finish(&mut self) -> &[u8] {
         let count = Decimal::of(self.count);
         let digits = count.text().as_bytes();
@@ -76,7 +76,7 @@ impl ArgumentList {
     }
 }
 
-/// The decimal text of an integer, without the weight of `core::fmt`.
+/// The decimal text of an integer, made without `core::fmt`, which would add much code to a guest.
 pub(crate) struct Decimal {
     /// Twenty digits hold every `u64`; one byte more, the sign.
     digits: [u8; 21],
@@ -173,7 +173,8 @@ macro_rules! integers {
 integers!(of as i64: i8 i16 i32 i64 isize);
 integers!(of_unsigned as u64: u8 u16 u32 u64 usize);
 
-/// Numbers that would take more digits than this range are written with an exponent.
+/// Numbers outside this range are written with an exponent, because they would take too many
+/// digits.
 const PLAIN: core::ops::Range<f64> = 1e-5..1e17;
 
 impl Argument for f64 {

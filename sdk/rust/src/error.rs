@@ -1,4 +1,4 @@
-//! What goes wrong in a function, as the error reply that its caller sees.
+//! Errors of a function, which its caller sees as error replies.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -14,7 +14,7 @@ use crate::excerpt::excerpt;
 /// Any standard error becomes one by `?`, with the code `ERR`. A status of the store keeps its
 /// [`Status`], so that a function can tell a key of the wrong type from a missing permission.
 ///
-/// It is one word wide, so that functions which may fail stay small.
+/// It is one machine word wide, which keeps functions that can fail small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<Content>);
 
@@ -47,27 +47,27 @@ impl Error {
         Self(Box::new(Content { text, status }))
     }
 
-    /// Its first word: `ERR`, `WRONGTYPE`, `NOPERM` or a code of the function's own.
+    /// Returns the first word: `ERR`, `WRONGTYPE`, `NOPERM` or a code of the function's own.
     #[must_use]
     pub fn code(&self) -> &str {
         self.0.text.split(' ').next().unwrap_or_default()
     }
 
-    /// The whole text, code included.
+    /// Returns the whole text, including the code.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.text
     }
 
-    /// The status that the store answered, where that is what went wrong.
+    /// Returns the status that the store answered, if it caused the error.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.0.status
     }
 
-    /// The error for a negative answer of the host function `operation` about `subject`.
+    /// Makes the error for a negative answer of the host function `operation` about `subject`.
     ///
-    /// The texts that Redis has for the same mistakes are used as they are, since clients match them.
+    /// Uses the texts of Redis for the same mistakes, because clients match them.
     #[cold]
     pub(crate) fn of_status(code: i64, operation: &'static str, subject: &[u8]) -> Self {
         let status = i32::try_from(code).ok().and_then(Status::from_code);
@@ -100,13 +100,13 @@ impl Error {
         Self::from_parts(text, status)
     }
 
-    /// An error reply of a command, as it came.
+    /// Makes an error of a command's error reply, unchanged.
     pub(crate) fn of_reply(text: String) -> Self {
         Self::from_parts(Cow::Owned(text), None)
     }
 }
 
-/// Whether a text starts with a code, such as `WRONGTYPE`, and has more after it.
+/// Returns true if a text starts with a code, such as `WRONGTYPE`, and has more after it.
 fn has_code(text: &str) -> bool {
     let len = text.bytes().position(|byte| byte == b' ').unwrap_or(0);
     let mut code = text.bytes().take(len);
@@ -121,21 +121,21 @@ impl fmt::Display for Error {
     }
 }
 
-/// Every standard error can be answered with `?`. This is why [`Error`] is not one itself.
+/// Lets `?` convert every standard error. This is why [`Error`] itself is no standard error.
 impl<E: core::error::Error> From<E> for Error {
     fn from(error: E) -> Self {
         Self::new(error.to_string())
     }
 }
 
-/// So that tests can use `?` in functions that return a boxed error.
+/// Lets tests use `?` in functions that return a boxed error.
 impl From<Error> for Box<dyn core::error::Error + Send + Sync> {
     fn from(error: Error) -> Self {
         Self::from(error.0.text.into_owned())
     }
 }
 
-/// So that tests can use `?` in functions that return a boxed error.
+/// Lets tests use `?` in functions that return a boxed error.
 impl From<Error> for Box<dyn core::error::Error> {
     fn from(error: Error) -> Self {
         Self::from(error.0.text.into_owned())

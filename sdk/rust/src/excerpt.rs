@@ -1,12 +1,12 @@
-//! Values as they stand in error replies: quoted, escaped and cut to a bearable length.
+//! Shows values in error replies: quoted, escaped and cut to a readable length.
 
 use alloc::string::String;
 use alloc::vec;
 
-/// Most bytes of a value that an error reply shows.
+/// The most bytes of a value that an error reply shows.
 const EXCERPT_BYTES_MAX: usize = 64;
 
-/// `value` in double quotes, as `redis-cli` would print it.
+/// Returns `value` in double quotes, as `redis-cli` would print it.
 pub(crate) fn excerpt(value: &[u8]) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut text = vec![b'"'];

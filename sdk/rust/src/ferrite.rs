@@ -1,11 +1,11 @@
 //! The functions that reach the store.
 //!
-//! Keys and fields are anything that is bytes: `&str`, `String`, `&[u8]`. What is read comes as any
-//! [`FromValue`] type, what is written as any [`Argument`]. All of a call's writes take effect
-//! together when it ends well, and none of them otherwise.
+//! Keys and fields can be `&str`, `String`, `&[u8]` and other bytes. Reads return any [`FromValue`]
+//! type; writes take any [`Argument`]. If the call succeeds, all its writes take effect together;
+//! if it fails, none does.
 //!
-//! Every function fails with `NOPERM` where the function's permissions do not cover the key, and
-//! with `WRONGTYPE` where the key holds another type of value.
+//! Each of these functions fails with `NOPERM` if the permissions do not cover the key, and with
+//! `WRONGTYPE` if the key holds another type of value.
 
 use ferrite_wasm_abi::{Status, set_option};
 
@@ -13,13 +13,13 @@ use crate::argument::{Argument, ArgumentList, Arguments};
 use crate::error::Error;
 use crate::excerpt::excerpt;
 use crate::host;
-use crate::input::decode::decode;
-use crate::input::from_value::{FromValue, Mismatch};
+use crate::host::result_buffer::read;
 pub use crate::level::Level;
-use crate::result_buffer::read;
 use crate::value::Value;
+use crate::value::decode::decode;
+use crate::value::from_value::{FromValue, Mismatch};
 
-/// Reads a string; `None` where the key does not exist.
+/// Reads a string; `None` if the key does not exist.
 ///
 /// ```
 /// # use ferrite_wasm_sdk::*;
@@ -30,7 +30,7 @@ use crate::value::Value;
 ///
 /// # Errors
 ///
-/// Also where the string cannot be read as `T`.
+/// Also fails if the string cannot be read as `T`.
 pub fn get<T: FromValue>(key: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
     let key = key.as_ref();
     read(|buffer| host::get(key, buffer))
@@ -39,7 +39,7 @@ pub fn get<T: FromValue>(key: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
         .map_err(|mismatch| unreadable("the value of key", key, &mismatch))
 }
 
-/// Writes a string and removes the expiry that the key had.
+/// Writes a string, and removes the key's expiry.
 ///
 /// # Errors
 ///
@@ -48,11 +48,11 @@ pub fn set(key: impl AsRef<[u8]>, value: impl Argument) -> Result<(), Error> {
     set_with(key, value, SetOptions::new()).map(drop)
 }
 
-/// Writes a string on conditions or with an expiry; whether it was written.
+/// Writes a string on a condition or with an expiry. Returns true if it was written.
 ///
 /// ```
 /// # use ferrite_wasm_sdk::*;
-/// # use crate::ferrite::SetOptions;
+/// # use ferrite_wasm_sdk::ferrite::SetOptions;
 /// # let store = mock::Store::new();
 /// let locked = ferrite::set_with("lock:job", "worker-1", SetOptions::new().if_absent().ttl_secs(30))?;
 /// assert!(locked);
@@ -61,7 +61,7 @@ pub fn set(key: impl AsRef<[u8]>, value: impl Argument) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// Also where the options exclude each other.
+/// Also fails if the options exclude each other.
 pub fn set_with(
     key: impl AsRef<[u8]>,
     value: impl Argument,
@@ -75,7 +75,7 @@ pub fn set_with(
     checked(answer, "set", key).map(|_| true)
 }
 
-/// How [`set_with`] writes.
+/// Conditions and expiry for [`set_with`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetOptions {
     bits: i32,
@@ -83,7 +83,7 @@ pub struct SetOptions {
 }
 
 impl SetOptions {
-    /// Always, and without an expiry.
+    /// Writes always, and without an expiry.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -92,14 +92,14 @@ impl SetOptions {
         }
     }
 
-    /// Only where the key does not exist.
+    /// Writes only if the key does not exist.
     #[must_use]
     pub const fn if_absent(mut self) -> Self {
         self.bits |= set_option::NX;
         self
     }
 
-    /// Only where the key exists.
+    /// Writes only if the key exists.
     #[must_use]
     pub const fn if_present(mut self) -> Self {
         self.bits |= set_option::XX;
@@ -133,28 +133,28 @@ impl Default for SetOptions {
     }
 }
 
-/// Adds one to an integer, which starts at 0 where the key does not exist; the sum.
+/// Adds one to an integer and returns the sum. A missing key counts as 0.
 ///
 /// # Errors
 ///
-/// Also where the string is not an integer, or the sum is out of range.
+/// Also fails if the string is not an integer, or the sum is out of range.
 pub fn incr(key: impl AsRef<[u8]>) -> Result<i64, Error> {
     incr_by(key, 1)
 }
 
-/// Adds to an integer, which starts at 0 where the key does not exist; the sum.
+/// Adds `delta` to an integer and returns the sum. A missing key counts as 0.
 ///
 /// # Errors
 ///
-/// Also where the string is not an integer, or the sum is out of range.
+/// Also fails if the string is not an integer, or the sum is out of range.
 pub fn incr_by(key: impl AsRef<[u8]>, delta: i64) -> Result<i64, Error> {
     let key = key.as_ref();
     host::incr_by(key, delta).map_err(|code| Error::of_status(code.into(), "incr_by", key))
 }
 
-/// Lets a key expire after this many seconds; whether there is such a key.
+/// Lets a key expire after `secs` seconds. Returns true if the key exists.
 ///
-/// Zero or less deletes it at once.
+/// Zero or less deletes the key at once.
 ///
 /// # Errors
 ///
@@ -163,7 +163,7 @@ pub fn expire(key: impl AsRef<[u8]>, secs: i64) -> Result<bool, Error> {
     expire_millis(key, secs.saturating_mul(1000))
 }
 
-/// Lets a key expire after this many milliseconds; whether there is such a key.
+/// Lets a key expire after `millis` milliseconds. Returns true if the key exists.
 ///
 /// # Errors
 ///
@@ -173,7 +173,7 @@ pub fn expire_millis(key: impl AsRef<[u8]>, millis: i64) -> Result<bool, Error> 
     checked(host::expire(key, millis), "expire", key).map(|found| found != 0)
 }
 
-/// How long a key still has.
+/// The time until a key expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ttl {
     /// Milliseconds until it expires.
@@ -184,7 +184,7 @@ pub enum Ttl {
     NoKey,
 }
 
-/// Tells how long a key still has.
+/// Returns the time until a key expires.
 ///
 /// # Errors
 ///
@@ -199,7 +199,7 @@ pub fn ttl(key: impl AsRef<[u8]>) -> Result<Ttl, Error> {
     }
 }
 
-/// Deletes a key; whether there was one.
+/// Deletes a key. Returns true if it existed.
 ///
 /// # Errors
 ///
@@ -209,7 +209,7 @@ pub fn del(key: impl AsRef<[u8]>) -> Result<bool, Error> {
     checked(host::del(&[key]), "del", key).map(|count| count > 0)
 }
 
-/// Deletes keys; how many there were.
+/// Deletes keys, and returns how many existed.
 ///
 /// # Errors
 ///
@@ -218,7 +218,7 @@ pub fn del_many<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Result<usi
     many(keys, "del", host::del)
 }
 
-/// Tells whether a key exists.
+/// Returns true if a key exists.
 ///
 /// # Errors
 ///
@@ -228,7 +228,7 @@ pub fn exists(key: impl AsRef<[u8]>) -> Result<bool, Error> {
     checked(host::exists(&[key]), "exists", key).map(|count| count > 0)
 }
 
-/// Counts the keys that exist; one that is named twice counts twice.
+/// Counts the keys that exist; a key that is named twice counts twice.
 ///
 /// # Errors
 ///
@@ -237,11 +237,11 @@ pub fn exists_many<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Result<
     many(keys, "exists", host::exists)
 }
 
-/// Reads a hash's field; `None` where the field or the hash does not exist.
+/// Reads a field of a hash; `None` if the field or the hash does not exist.
 ///
 /// # Errors
 ///
-/// Also where the field's value cannot be read as `T`.
+/// Also fails if the field's value cannot be read as `T`.
 pub fn hget<T: FromValue>(
     key: impl AsRef<[u8]>,
     field: impl AsRef<[u8]>,
@@ -253,7 +253,7 @@ pub fn hget<T: FromValue>(
         .map_err(|mismatch| unreadable("the value of field", field, &mismatch))
 }
 
-/// Writes a hash's field; whether the field is new.
+/// Writes a field of a hash. Returns true if the field is new.
 ///
 /// # Errors
 ///
@@ -268,7 +268,7 @@ pub fn hset(
     checked(answer, "hset", key).map(|new| new != 0)
 }
 
-/// Deletes a hash's field; whether there was one.
+/// Deletes a field of a hash. Returns true if it existed.
 ///
 /// # Errors
 ///
@@ -278,7 +278,7 @@ pub fn hdel(key: impl AsRef<[u8]>, field: impl AsRef<[u8]>) -> Result<bool, Erro
     checked(host::hdel(key, &[field.as_ref()]), "hdel", key).map(|count| count > 0)
 }
 
-/// Deletes fields of a hash; how many there were.
+/// Deletes fields of a hash, and returns how many existed.
 ///
 /// # Errors
 ///
@@ -291,7 +291,7 @@ pub fn hdel_many<F: AsRef<[u8]>>(
     many(fields, "hdel", |fields| host::hdel(key, fields))
 }
 
-/// Reads a whole hash; an empty one where the key does not exist.
+/// Reads a whole hash; an empty one if the key does not exist.
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -303,7 +303,7 @@ pub fn hdel_many<F: AsRef<[u8]>>(
 ///
 /// # Errors
 ///
-/// Also where a field or value cannot be read as `T` wants it.
+/// Also fails if a field or value cannot be read as `T`.
 pub fn hgetall<T: FromValue>(key: impl AsRef<[u8]>) -> Result<T, Error> {
     call("HGETALL", key.as_ref())
 }
@@ -323,7 +323,7 @@ pub fn hgetall<T: FromValue>(key: impl AsRef<[u8]>) -> Result<T, Error> {
 ///
 /// # Errors
 ///
-/// The command's own error reply; also where the reply cannot be read as `T`.
+/// Fails with the command's error reply, or if the reply cannot be read as `T`.
 pub fn call<T: FromValue>(command: &str, arguments: impl Arguments) -> Result<T, Error> {
     let mut list = ArgumentList::new();
     arguments.append_to(&mut list);
@@ -371,7 +371,7 @@ pub fn random(buffer: &mut [u8]) {
     host::random(buffer);
 }
 
-/// A random number.
+/// Returns a random number.
 #[must_use]
 pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
@@ -379,7 +379,7 @@ pub fn random_u64() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Passes a host function's count on, or makes an error of its status.
+/// Returns the count that a host function answered, or the error for its status.
 fn checked(answer: i32, operation: &'static str, subject: &[u8]) -> Result<usize, Error> {
     usize::try_from(answer).map_err(|_| Error::of_status(answer.into(), operation, subject))
 }
@@ -395,7 +395,7 @@ fn many<K: AsRef<[u8]>>(
     checked(run(&keys), operation, subject)
 }
 
-/// The error for something that was read and is not what was asked for.
+/// Makes the error for a value that cannot be read as the type that was asked for.
 #[cold]
 fn unreadable(what: &str, subject: &[u8], mismatch: &Mismatch) -> Error {
     Error::of_reply(mismatch.describe(&["ERR ", what, " ", &excerpt(subject)]))

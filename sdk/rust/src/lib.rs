@@ -45,36 +45,29 @@ mod argument;
 mod error;
 mod excerpt;
 pub mod ferrite;
-#[cfg(target_family = "wasm")]
-mod guest;
+mod host;
 mod input;
+#[cfg(feature = "serde")]
+mod json;
 mod level;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
 mod reply;
-mod result_buffer;
 mod value;
-
-/// The functions of the host, by slices instead of pointers: the real ones in a guest.
-#[cfg(target_family = "wasm")]
-use guest as host;
-/// The functions of the host, by slices instead of pointers: the mock's outside of a guest.
-#[cfg(not(target_family = "wasm"))]
-use mock::host;
 
 pub use argument::{Argument, Arguments};
 pub use error::Error;
 pub use ferrite_wasm_abi::Status;
 pub use ferrite_wasm_sdk_macros::{entry, ferrite_function};
 #[cfg(all(target_family = "wasm", not(feature = "std")))]
-pub use guest::panicked;
-pub use input::from_value::{FromValue, Mismatch};
-#[cfg(feature = "serde")]
-pub use input::json::Json;
+pub use host::panicked;
 pub use input::parameter::{Keys, Parameter};
 pub use input::{Entry, Input, Refusal};
+#[cfg(feature = "serde")]
+pub use json::Json;
 pub use reply::{Reply, Simple};
 pub use value::Value;
+pub use value::from_value::{FromValue, Mismatch};
 
 /// What the macro's code calls; not for other use.
 #[doc(hidden)]

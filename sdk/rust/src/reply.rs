@@ -1,4 +1,4 @@
-//! The types that a ferrite function may return, and how they are replied.
+//! The types that a ferrite function may return, and their replies.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -24,7 +24,8 @@ use crate::value::Value;
 /// | `Option<T>` | null, or the value |
 /// | `Vec<T>`, slices, arrays, tuples | an array |
 /// | `BTreeMap`, `HashMap` | a map (in RESP2 a flat array) |
-/// | `Result<T, E>` | the value, or an error: `E`'s text, after `ERR` unless it starts with a code |
+/// | `Result<T, E>` | the value, or an error: `E`'s text, after `ERR` unless it starts with a code
+/// |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a ferrite function",
     note = "results are strings, bytes, numbers, `bool`, `()`, `Option`, `Vec`, tuples, maps, `Result`, `Value` or `Json<T>`"

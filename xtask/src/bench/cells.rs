@@ -1,4 +1,4 @@
-//! Figures as they stand in a table.
+//! Formats figures for table cells.
 
 use super::figures::{Figures, Rate, Short};
 
@@ -32,7 +32,7 @@ pub(super) fn times(ratio: &Figures) -> String {
     )
 }
 
-/// `-` where something took no part.
+/// A dash for a contender that took no part.
 pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "–".to_owned())
 }

@@ -1,13 +1,19 @@
-//! What repeated measurements say: their median, and how far they lie apart.
+//! Statistics of repeated measurements: median and spread.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Measurements of one thing, in the order in which they were made.
+/// Repeated measurements of one thing, in order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Figures(Vec<f64>);
+
+impl FromIterator<f64> for Figures {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
 
 impl Figures {
     pub(super) fn push(&mut self, value: f64) {
@@ -52,7 +58,7 @@ impl Figures {
         self.0.iter().copied().fold(f64::NAN, f64::max)
     }
 
-    /// This over that, turn by turn: what both suffered in one turn cancels out.
+    /// The ratio of this to that, turn by turn: noise that hit both in one turn cancels out.
     pub(super) fn over(&self, that: &Self) -> Self {
         Self(self.0.iter().zip(&that.0).map(|(a, b)| a / b).collect())
     }
@@ -72,7 +78,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// A number with about three digits that mean something.
+/// A number with about three significant digits.
 pub(super) struct Short(pub(super) f64);
 
 impl fmt::Display for Short {

@@ -28,28 +28,57 @@ pub(super) struct Row {
 /// # Errors
 /// When the benchmarks do not build or run.
 pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
+    let mut rows = Vec::new();
+    for folder in run_criterion(workspace, &[])? {
+        rows.push(read(&folder)?);
+    }
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(InProcess { rows })
+}
+
+/// The shortest time for one call, in nanoseconds, of each benchmark whose name matches `pattern`, a
+/// regular expression. The runs are short; they are long enough for a minimum.
+///
+/// # Errors
+/// When the benchmarks do not build or run.
+pub(super) fn measure_minimum(workspace: &Workspace, pattern: &str) -> Result<Vec<(String, f64)>> {
+    let arguments = [
+        "--warm-up-time",
+        "0.5",
+        "--measurement-time",
+        "2",
+        "--noplot",
+        pattern,
+    ];
+    let mut minimums = Vec::new();
+    for folder in run_criterion(workspace, &arguments)? {
+        minimums.push((read(&folder)?.name, minimum(&folder)?));
+    }
+    minimums.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(minimums)
+}
+
+/// Runs the benchmarks with these arguments for criterion; the folders of their results.
+fn run_criterion(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<PathBuf>> {
     let results = workspace.target.join("criterion");
     if results.exists() {
         std::fs::remove_dir_all(&results)
             .with_context(|| format!("cannot empty {}", results.display()))?;
     }
-    run::run(&mut workspace.cargo([
+    let mut command = workspace.cargo([
         "bench",
         "--package",
         "ferrite-benches",
         "--benches",
         "--",
         "--quiet",
-    ]))?;
-    let mut rows = Vec::new();
-    for folder in finished(&results)? {
-        rows.push(read(&folder)?);
-    }
-    if rows.is_empty() {
+    ]);
+    run::run(command.args(arguments))?;
+    let folders = finished(&results)?;
+    if folders.is_empty() {
         bail!("the benchmarks left no figures in {}", results.display());
     }
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(InProcess { rows })
+    Ok(folders)
 }
 
 /// The folders `new` that criterion left below this one, however deep the names nest.
@@ -66,6 +95,24 @@ fn finished(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// The shortest time for one iteration among the samples that criterion left in a folder.
+fn minimum(folder: &Path) -> Result<f64> {
+    #[derive(Deserialize)]
+    struct Sample {
+        iters: Vec<f64>,
+        times: Vec<f64>,
+    }
+    let Sample { iters, times } = parse(&folder.join("sample.json"))?;
+    let each = times.iter().zip(&iters).map(|(time, iters)| time / iters);
+    Ok(each.fold(f64::INFINITY, f64::min))
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
 }
 
 fn read(folder: &Path) -> Result<Row> {
@@ -86,11 +133,6 @@ fn read(folder: &Path) -> Result<Row> {
     struct Interval {
         lower_bound: f64,
         upper_bound: f64,
-    }
-    fn parse<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
     }
     let Benchmark { full_id: name } = parse(&folder.join("benchmark.json"))?;
     let Estimates { median } = parse(&folder.join("estimates.json"))?;
@@ -127,6 +169,10 @@ mod tests {
             );
         }
         leave("call/report/index.html", "");
+        leave(
+            "call/warm/new/sample.json",
+            r#"{"sampling_mode":"Linear","iters":[10,20],"times":[150,280]}"#,
+        );
         let found = finished(folder.path()).unwrap();
         assert_eq!(found, [folder.path().join("call/warm/new")]);
         let row = read(&found[0]).unwrap();
@@ -134,5 +180,6 @@ mod tests {
             (row.name.as_str(), row.nanoseconds, row.low, row.high),
             ("call/warm", 15.5, 15.0, 16.0)
         );
+        assert!((minimum(&found[0]).unwrap() - 14.0).abs() < f64::EPSILON);
     }
 }

@@ -1,4 +1,4 @@
-//! On what the figures were measured.
+//! The machine that the figures were measured on.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: how fast it is from outside, beside its peers, and the page that says so.
+//! `cargo xtask bench`: measures the speed beside peers, and writes the page with the figures.
 //!
-//! A part measures one thing and keeps its figures in `target/bench/PART.json`; `docs/benchmarks.md`
-//! and its plot are written from those that there are. Contenders take turns within a run, so that
-//! what slows the machine down slows them all.
+//! A part measures one thing and keeps its figures in `target/bench/PART.json`.
+//! `docs/benchmarks.md` and its plot are written from the files that exist. Contenders take turns
+//! within a run, so that noise on the machine slows all of them.
 
 mod cells;
 mod cold;
@@ -14,8 +14,8 @@ mod load;
 mod machine;
 mod module;
 mod page;
-mod page_store;
 mod plot;
+mod quick;
 mod socket;
 mod store;
 mod valkey;
@@ -32,24 +32,28 @@ use crate::binaries::BuildProfile;
 use crate::run::heading;
 use crate::workspace::Workspace;
 
-/// What to measure.
+/// The options of `bench`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Measure only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// How often the contenders of the parts with a socket take their turns
+    /// Number of rounds of the parts with a socket; each contender has one turn in each round
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each turn lasts, in seconds
+    /// Length of each turn, in seconds
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
     /// The profile to build the binaries with
     #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
     profile: BuildProfile,
-    /// Write the page from what was measured before, and measure nothing
+    /// Write the page from the kept figures, and measure nothing
     #[arg(long, conflicts_with = "only")]
     page: bool,
+    /// Measure only the ratios that matter, in about five minutes once everything is built, and
+    /// print them as one table; writes no page
+    #[arg(long, conflicts_with_all = ["only", "page", "rounds", "seconds"])]
+    quick: bool,
 }
 
 /// The parts, in the order in which they run.
@@ -82,11 +86,14 @@ impl Part {
     }
 }
 
-/// Measure the chosen parts, and write the page from all that were ever measured here.
+/// Measures the chosen parts, and writes the page from all kept figures.
 ///
 /// # Errors
 /// When something does not build, start or answer as it should.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if options.quick {
+        return quick::run(workspace, options.profile);
+    }
     for part in Part::value_variants() {
         if options.page || !(options.only.is_empty() || options.only.contains(part)) {
             continue;
@@ -175,7 +182,7 @@ fn keep<T: Serialize>(
     )
 }
 
-/// What was measured of a part, and where; nothing of one that was not.
+/// Returns the kept figures of a part and the machine; nothing if it was never measured here.
 fn kept<T: DeserializeOwned>(workspace: &Workspace, part: Part) -> Result<Option<(T, Machine)>> {
     let path = file(workspace, part);
     if !path.is_file() {
@@ -200,7 +207,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Make a folder, or empty the one there is.
+/// Creates a folder, or empties an existing one.
 fn empty(folder: &Path) -> Result<()> {
     if folder.exists() {
         std::fs::remove_dir_all(folder)

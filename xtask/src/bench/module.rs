@@ -17,10 +17,20 @@ use crate::server::Server;
 use crate::workspace::Workspace;
 
 /// The figures of this part.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Module {
     valkey_version: String,
     rows: Vec<Row>,
+}
+
+impl Module {
+    /// The rates of one contender, if it took part.
+    pub(super) fn rates(&self, workload: &str, contender: &str, shape: Shape) -> Option<&Figures> {
+        let row = |row: &&Row| {
+            row.workload == workload && row.contender == contender && row.shape == shape
+        };
+        self.rows.iter().find(row).map(|row| &row.rates)
+    }
 }
 
 /// What one contender did with one workload.

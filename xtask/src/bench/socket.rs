@@ -65,7 +65,7 @@ pub(super) type Workload = (
     &'static [Shape],
 );
 
-/// Functions that are called.
+/// The functions to call, with their input.
 pub(super) const WORKLOADS: &[Workload] = &[
     ("noop", &[], &[], &[PIPELINED, SINGLE]),
     (
@@ -97,7 +97,7 @@ pub(super) const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
 
 pub(super) const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*","user:*"],"allowed_commands":["GET","SET","INCR","INCRBY","EXPIRE","HGETALL","HINCRBY","HSET"],"allow_write":true}"#;
 
-/// One line of the plan: who does what, and how it is asked for.
+/// One turn of the plan: a contender, a workload, and the command to send.
 struct Turn {
     workload: &'static str,
     contender: &'static str,
@@ -106,7 +106,7 @@ struct Turn {
     on_valkey: bool,
 }
 
-/// Measure everything, each contender once a round.
+/// Measures everything, each contender once a round.
 ///
 /// # Errors
 /// When a server does not start or a call fails.
@@ -161,7 +161,7 @@ pub(super) fn measure(
     })
 }
 
-/// Start the server as it is shipped, on an empty store, and let it say little.
+/// Starts the server as it is shipped, with an empty store and only warnings in its log.
 fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<Server> {
     let binary = binaries::server(workspace, profile)?;
     let wasmc = binaries::wasmc(workspace, profile)?;
@@ -178,7 +178,8 @@ fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<
     Server::start(&mut command, port, &folder.join("ferrite.log"))
 }
 
-/// Load every function under every isolation that the server has; the isolations.
+/// Loads every function with every isolation that the server supports, and returns these
+/// isolations.
 pub(super) fn load_functions(workspace: &Workspace, server: &Server) -> Result<Vec<&'static str>> {
     let mut isolations = ISOLATIONS.to_vec();
     let mut client = server.client();
@@ -209,7 +210,7 @@ pub(super) fn load_functions(workspace: &Workspace, server: &Server) -> Result<V
     Ok(isolations)
 }
 
-/// Have the users that are validated, under the keys that the load's random numbers make.
+/// Writes the users to validate, under the keys that the load's random numbers make.
 pub(super) fn register_users(server: &Server) {
     let mut client = server.client();
     for user in 0..USERS {
@@ -218,7 +219,7 @@ pub(super) fn register_users(server: &Server) {
     }
 }
 
-/// The module of a function: written for the benchmarks, or one of the examples.
+/// Returns the module of a function of the benchmarks or of an example.
 pub(super) fn source(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
     let text = workspace
         .root

@@ -10,7 +10,7 @@ use crate::server::{Server, free_port};
 use crate::tools::Python;
 use crate::workspace::Workspace;
 
-/// Start a Valkey that keeps nothing on disk, with the functions of `benches/functions/peers.lua`.
+/// Starts a Valkey that keeps nothing on disk, with the functions of `benches/functions/peers.lua`.
 ///
 /// # Errors
 /// When it cannot be had, does not start, or refuses the functions.
@@ -55,8 +55,8 @@ pub(super) fn start_with(
     Ok(server)
 }
 
-/// Start a Valkey that writes everything to its folder and syncs each second; it goes on with what is
-/// there.
+/// Starts a Valkey that writes everything to its folder and syncs each second. It loads the data
+/// that the folder holds.
 ///
 /// # Errors
 /// When it cannot be had or does not start.
@@ -66,7 +66,7 @@ pub(super) fn start_durable(workspace: &Workspace, folder: &Path) -> Result<Serv
     let mut command = workspace.command(binary);
     command
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-        // A rewrite in the middle would be measured too, and only on this side.
+        // A rewrite of the log during a turn would slow only this side.
         .args([
             "--appendfsync",
             "everysec",
@@ -77,7 +77,7 @@ pub(super) fn start_durable(workspace: &Workspace, folder: &Path) -> Result<Serv
     Server::start(command.arg(folder), port, &folder.join("valkey.log"))
 }
 
-/// The version of a server that speaks Redis' protocol, as its `INFO` tells it.
+/// Returns the Valkey version that the server's `INFO` names.
 pub(super) fn version(server: &Server) -> String {
     let reply = server.client().call(&["INFO", "server"]);
     let text = reply.text().unwrap_or_default();

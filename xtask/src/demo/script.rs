@@ -120,7 +120,7 @@ pub(super) const COMMANDS: &[&[&str]] = &[
 /// Error codes that the tour shows on purpose.
 pub(super) const SHOWN_ERRORS: &[&str] = &["NOPERM"];
 
-/// Whether a command calls no function, or one that was built.
+/// Returns true if a command calls no function, or one that was built.
 pub(super) fn can_run(command: &[&str], functions: &[Compiled]) -> bool {
     match command {
         ["WASM.CALL" | "FCALL", called, ..] => {

@@ -1,9 +1,12 @@
-//! The files of a crate do not import each other in a circle.
+//! No circles among the folders and files of a crate.
 //!
 //! An arrow is any path through `crate`, `super`, `self` or a module below, in a `use` or in the
-//! code. It leads to the file that defines what is imported; a re-export on the way is followed. A
-//! module and those below it are one house and may know each other: between them there are no arrows.
-//! Code for tests draws none either.
+//! code. It leads to the file that defines what is imported; a re-export on the way is followed.
+//!
+//! Each folder is judged by itself: its files and subfolders are the nodes, and everything below a
+//! subfolder, its `mod.rs` included, belongs to that subfolder's node. A folder's own `mod.rs` (`lib.rs`
+//! and `main.rs` at the top) may import its children, and they may import it: between them there are
+//! no arrows. Code for tests draws none either.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -13,21 +16,6 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree};
 
 use super::Violation;
 use super::tree::{File, Tree};
-
-/// Files that are one unit though they are many: between them no arrows are drawn. What is listed
-/// here is a debt; a unit that can be taken apart goes off the list.
-const UNITS: &[(&str, &[&str])] = &[(
-    "a commit serves blocked clients, who take as any command does",
-    &[
-        "store/src/blocking/",
-        "store/src/commands/",
-        "store/src/execution/core.rs",
-        "store/src/execution/direct.rs",
-        "store/src/api/session.rs",
-        "store/src/api/multi.rs",
-        "store/src/execution/view.rs",
-    ],
-)];
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let manifests = tree.files().filter(|file| {
@@ -40,7 +28,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
         .collect();
     folders
         .iter()
-        .flat_map(|folder| circles(&Crate::read(tree, folder)))
+        .flat_map(|folder| Crate::read(tree, folder).circles())
         .collect()
 }
 
@@ -51,9 +39,9 @@ type ModulePath = Vec<String>;
 #[derive(Default)]
 struct Crate {
     files: BTreeMap<ModulePath, PathBuf>,
-    /// The names that each file imports from this crate, and whose they are.
+    /// For each file, the names that it imports from this crate, with the path of each.
     names: BTreeMap<ModulePath, BTreeMap<String, ModulePath>>,
-    /// What each file imports, as the path from the root and the line that does.
+    /// The importing file, the path it imports, written from the root, and the line.
     imports: Vec<(ModulePath, ModulePath, usize)>,
 }
 
@@ -66,28 +54,39 @@ impl Crate {
             })
             .filter_map(|file| Some((module_path(file.path.strip_prefix(folder).ok()?)?, file)))
             .collect();
-        let mut house = Self {
+        let mut read = Self {
             files: sources
                 .iter()
                 .map(|(module, file)| (module.clone(), file.path.clone()))
                 .collect(),
             ..Self::default()
         };
+        let mut for_tests = BTreeSet::new();
         for (module, file) in sources {
-            // What is not Rust is reported by the rule on unsafe places, which reads every file.
+            // A file that is not Rust is reported by the rule on unsafe places, which reads every file.
             if let Ok(parsed) = syn::parse_file(&file.text) {
-                let mut reader = Reader::new(&house.files, &module);
+                let mut reader = Reader::new(&read.files, &module);
                 reader.visit_file(&parsed);
-                let Reader { names, imports, .. } = reader;
-                house.names.insert(module.clone(), names);
-                house.imports.extend(
+                let Reader {
+                    names,
+                    imports,
+                    modules_for_tests,
+                    ..
+                } = reader;
+                for_tests.extend(modules_for_tests);
+                read.names.insert(module.clone(), names);
+                read.imports.extend(
                     imports
                         .into_iter()
                         .map(|(path, line)| (module.clone(), path, line)),
                 );
             }
         }
-        house
+        read.imports.retain(|(file, ..)| {
+            let mut above = (0..=file.len()).map(|length| &file[..length]);
+            !above.any(|module| for_tests.contains(module))
+        });
+        read
     }
 
     /// The file that defines the item of this path from the root.
@@ -111,41 +110,42 @@ impl Crate {
         }
     }
 
-    /// Whether two files belong to one unit.
-    fn are_one(&self, from: &ModulePath, to: &ModulePath) -> bool {
-        let path = |module: &ModulePath| self.files.get(module).and_then(|file| file.to_str());
-        let (Some(from), Some(to)) = (path(from), path(to)) else {
-            return false;
-        };
-        let has = |unit: &[&str], file: &str| unit.iter().any(|part| file.starts_with(part));
-        UNITS
-            .iter()
-            .any(|(_, unit)| has(unit, from) && has(unit, to))
-    }
-
-    /// From each file, those it imports, with the line that does.
-    fn arrows(&self) -> Arrows<'_> {
-        let mut arrows = Arrows::new();
+    /// The circles of all folders of the crate.
+    fn circles(&self) -> Vec<Violation> {
+        let mut arrows: BTreeMap<&[String], Arrows<'_>> = BTreeMap::new();
         for (from, path, line) in &self.imports {
             let Some(to) = self.definition(path) else {
                 continue;
             };
-            if let Some((to, _)) = self.files.get_key_value(&to)
-                && !from.starts_with(to)
-                && !to.starts_with(from)
-                && !self.are_one(from, to)
-            {
-                arrows.entry(from).or_default().entry(to).or_insert(*line);
+            let Some((to, _)) = self.files.get_key_value(&to) else {
+                continue;
+            };
+            // The innermost folder that holds both is the one in which they are different nodes.
+            let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+            if common == from.len() || common == to.len() {
+                continue;
             }
+            arrows
+                .entry(&from[..common])
+                .or_default()
+                .entry(&from[..=common])
+                .or_default()
+                .entry(&to[..=common])
+                .or_insert((&self.files[from], *line));
         }
-        arrows
+        arrows.values().flat_map(circles).collect()
     }
 }
 
-type Arrows<'a> = BTreeMap<&'a ModulePath, BTreeMap<&'a ModulePath, usize>>;
+/// A file or folder: its path from the crate root.
+type Node<'a> = &'a [String];
 
-/// `store.rs` and `store/mod.rs` are `[store]`, `store/key.rs` is `[store, key]`, `lib.rs` is `[]`.
-/// A `main.rs` beside a library is another crate and a `bin/` holds more of them: they are none.
+/// The arrows within one folder: from each node, the nodes it imports, with the first file and line
+/// that does.
+type Arrows<'a> = BTreeMap<Node<'a>, BTreeMap<Node<'a>, (&'a Path, usize)>>;
+
+/// `a.rs` and `a/mod.rs` are `[a]`, `a/b.rs` is `[a, b]`, `lib.rs` is `[]`. Returns nothing for files
+/// below `bin/`, which are crates of their own.
 fn module_path(below_src: &Path) -> Option<ModulePath> {
     let mut path: ModulePath = below_src
         .with_extension("")
@@ -172,6 +172,8 @@ struct Reader<'a> {
     module: ModulePath,
     names: BTreeMap<String, ModulePath>,
     imports: Vec<(ModulePath, usize)>,
+    /// Modules declared here that only tests build.
+    modules_for_tests: Vec<ModulePath>,
 }
 
 impl<'a> Reader<'a> {
@@ -182,10 +184,11 @@ impl<'a> Reader<'a> {
             module: file.clone(),
             names: BTreeMap::new(),
             imports: Vec::new(),
+            modules_for_tests: Vec::new(),
         }
     }
 
-    /// Note an import and return its path from the root, if it is of this crate.
+    /// Records an import and returns its path from the root; nothing if it is not of this crate.
     fn import(&mut self, written: &[String], line: usize) -> Option<ModulePath> {
         let mut path = self.module.clone();
         let mut rest = written;
@@ -248,6 +251,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         if !attributes(item).iter().any(is_for_tests) {
             visit::visit_item(self, item);
+        } else if let Item::Mod(item) = item {
+            let mut path = self.module.clone();
+            path.push(item.ident.to_string());
+            self.modules_for_tests.push(path);
         }
     }
 
@@ -296,46 +303,58 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// The circles of a crate: one for each group of files that all lead to each other, the shortest
-/// through its first.
-fn circles(house: &Crate) -> Vec<Violation> {
-    let arrows = house.arrows();
-    let mut told: BTreeSet<&ModulePath> = BTreeSet::new();
+/// The circles among the nodes of one folder. Of each group of nodes that all lead to each other, only
+/// the shortest circle through its first node is reported.
+fn circles(arrows: &Arrows<'_>) -> Vec<Violation> {
+    let mut reported: BTreeSet<Node<'_>> = BTreeSet::new();
     let mut violations = Vec::new();
     for start in arrows.keys().copied() {
-        if told.contains(start) {
+        if reported.contains(start) {
             continue;
         }
-        if let Some(circle) = shortest_circle(&arrows, start) {
-            let next = circle.get(1).copied().unwrap_or(start);
-            let way: Vec<_> = circle
-                .iter()
-                .chain([&start])
-                .map(|module| module.join("::"))
-                .collect();
-            let message = format!(
-                "files import each other in a circle: {}; move what they share into one of its own",
-                way.join(" → ")
-            );
-            violations.push(Violation::new(
-                &house.files[start],
-                arrows[start][next],
-                message,
-            ));
-            let reached = reachable(&arrows, start);
-            told.extend(
+        if let Some(circle) = shortest_circle(arrows, start) {
+            violations.push(describe(arrows, &circle));
+            let reached = reachable(arrows, start);
+            reported.extend(
                 reached
                     .into_iter()
-                    .filter(|file| reachable(&arrows, file).contains(start)),
+                    .filter(|node| reachable(arrows, node).contains(start)),
             );
         }
     }
     violations
 }
 
-fn reachable<'a>(arrows: &Arrows<'a>, start: &'a ModulePath) -> BTreeSet<&'a ModulePath> {
+/// Says which nodes make up the circle, and one import for each of its arrows.
+fn describe(arrows: &Arrows<'_>, circle: &[Node<'_>]) -> Violation {
+    let next = circle.iter().skip(1).chain(circle.first());
+    let imports: Vec<_> = circle
+        .iter()
+        .zip(next)
+        .map(|(from, to)| arrows[from][to])
+        .collect();
+    let names: Vec<_> = circle
+        .iter()
+        .chain(circle.first())
+        .map(|node| node.join("::"))
+        .collect();
+    let others: Vec<_> = imports
+        .iter()
+        .skip(1)
+        .map(|(file, line)| format!("{}:{line}", file.display()))
+        .collect();
+    let (file, line) = imports[0];
+    let message = format!(
+        "modules import each other in a circle: {}; move what they share into a module of its own (the other imports: {})",
+        names.join(" → "),
+        others.join(", ")
+    );
+    Violation::new(file, line, message)
+}
+
+fn reachable<'a>(arrows: &Arrows<'a>, start: Node<'a>) -> BTreeSet<Node<'a>> {
     let mut reached = BTreeSet::new();
-    let mut left: Vec<&ModulePath> = vec![start];
+    let mut left = vec![start];
     while let Some(at) = left.pop() {
         let targets = arrows.get(at).into_iter().flat_map(BTreeMap::keys).copied();
         left.extend(targets.filter(|target| reached.insert(*target)));
@@ -343,9 +362,9 @@ fn reachable<'a>(arrows: &Arrows<'a>, start: &'a ModulePath) -> BTreeSet<&'a Mod
     reached
 }
 
-/// The files on the shortest way from one back to itself, without the return.
-fn shortest_circle<'a>(arrows: &Arrows<'a>, start: &'a ModulePath) -> Option<Vec<&'a ModulePath>> {
-    let mut came_from: BTreeMap<&ModulePath, &ModulePath> = BTreeMap::new();
+/// The nodes on the shortest way from one back to itself; the start is named once, at the front.
+fn shortest_circle<'a>(arrows: &Arrows<'a>, start: Node<'a>) -> Option<Vec<Node<'a>>> {
+    let mut came_from: BTreeMap<Node<'a>, Node<'a>> = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(at) = queue.pop_front() {
         for target in arrows.get(at).into_iter().flat_map(BTreeMap::keys).copied() {
@@ -375,9 +394,13 @@ mod tests {
     use super::super::tree::fixture;
     use super::*;
 
-    fn found(files: &[(&str, &str)]) -> Vec<String> {
+    fn laid_out(files: &[(&str, &str)]) -> Tree {
         let mut files = files.to_vec();
         files.push(("x/Cargo.toml", "[package]\n"));
+        fixture(&files)
+    }
+
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
         let shown = |v: &Violation| {
             let (_, circle) = v.message.split_once(": ").unwrap();
             format!(
@@ -387,7 +410,7 @@ mod tests {
                 circle.split(';').next().unwrap()
             )
         };
-        check(&fixture(&files)).iter().map(shown).collect()
+        check(&laid_out(files)).iter().map(shown).collect()
     }
 
     #[test]
@@ -419,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_circles_is_told_once() {
+    fn a_group_of_circles_is_reported_once() {
         let files = [
             ("x/src/lib.rs", "mod a; mod b; mod c;"),
             ("x/src/a.rs", "use crate::b::B; use crate::c::C;"),
@@ -441,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_below_a_module_are_named_from_the_root() {
+    fn a_circle_inside_a_folder_is_found_and_named_from_the_root() {
         let files = [
             ("x/src/lib.rs", "mod a;"),
             ("x/src/a/mod.rs", "mod b; mod c;"),
@@ -452,7 +475,58 @@ mod tests {
     }
 
     #[test]
-    fn a_module_and_those_below_it_may_know_each_other() {
+    fn a_circle_between_folders_through_different_files_is_found() {
+        let files = [
+            ("x/src/lib.rs", "mod a; mod b;"),
+            ("x/src/a/mod.rs", "mod one; mod two;"),
+            ("x/src/a/one.rs", "use crate::b::three::Three;"),
+            ("x/src/a/two.rs", "pub struct Two;"),
+            ("x/src/b/mod.rs", "mod three; mod four;"),
+            ("x/src/b/three.rs", "pub struct Three;"),
+            ("x/src/b/four.rs", "\nuse crate::a::two::Two;"),
+        ];
+        assert_eq!(found(&files), ["x/src/a/one.rs:1: a → b → a"]);
+        let message = check(&laid_out(&files))[0].message.clone();
+        assert!(message.ends_with("(the other imports: x/src/b/four.rs:2)"));
+    }
+
+    #[test]
+    fn a_circle_through_a_mod_rs_is_found() {
+        let files = [
+            ("x/src/lib.rs", "mod a; mod b;"),
+            ("x/src/a/mod.rs", "mod one; pub struct A; use crate::b::B;"),
+            ("x/src/a/one.rs", "use super::A;"),
+            ("x/src/b.rs", "use crate::a::one::One; pub struct B;"),
+        ];
+        assert_eq!(found(&files), ["x/src/a/mod.rs:1: a → b → a"]);
+    }
+
+    #[test]
+    fn a_circle_of_subfolders_is_found_in_their_folder() {
+        let files = [
+            ("x/src/lib.rs", "mod a;"),
+            ("x/src/a/mod.rs", "mod b; mod c;"),
+            ("x/src/a/b/mod.rs", "mod d;"),
+            ("x/src/a/b/d.rs", "use super::super::c::C;"),
+            ("x/src/a/c.rs", "use crate::a::b; pub struct C;"),
+        ];
+        assert_eq!(found(&files), ["x/src/a/b/d.rs:1: a::b → a::c → a::b"]);
+    }
+
+    #[test]
+    fn a_file_that_only_tests_build_draws_no_arrows() {
+        let files = [
+            ("x/src/lib.rs", "mod a; mod b;"),
+            ("x/src/a/mod.rs", "#[cfg(test)] mod tests; pub struct A;"),
+            ("x/src/a/tests/mod.rs", "mod deep; use crate::b::B;"),
+            ("x/src/a/tests/deep.rs", "use crate::b::B;"),
+            ("x/src/b.rs", "use crate::a::A; pub struct B;"),
+        ];
+        assert_eq!(found(&files), [""; 0]);
+    }
+
+    #[test]
+    fn a_folder_s_mod_rs_and_its_children_may_import_each_other() {
         let files = [
             ("x/src/lib.rs", "mod a; pub struct Root; use a::A;"),
             (

@@ -33,7 +33,8 @@ const TABLE: &[(&str, May)] = &[
         "ferrite-valkey",
         May::Import(&["ferrite-runtime", "ferrite-cache"]),
     ),
-    // The server's library holds the adapter between store and runtime; the CLI's local runs use it.
+    // The server's library holds the adapter between store and runtime; the CLI's local runs use
+    // it.
     (
         "ferrite-wasmc",
         May::Import(&[
@@ -102,7 +103,7 @@ pub(super) fn check(root: &Path, packages: &[Package]) -> Vec<Violation> {
     violations
 }
 
-/// Whether this is an arrow between two of our crates. What only tests use is none.
+/// Returns true if this is an arrow between two of our crates. What only tests use is none.
 fn is_import(dependency: &Dependency, packages: &[Package]) -> bool {
     dependency.kind.as_deref() != Some("dev")
         && dependency.path.is_some()

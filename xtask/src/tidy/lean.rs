@@ -1,4 +1,4 @@
-//! The serving side holds no compiler: neither among its dependencies nor in its binary.
+//! The serving crates contain no compiler, neither among their dependencies nor in their binaries.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,10 +7,10 @@ use object::{Object, ObjectSymbol};
 
 use super::Violation;
 
-/// The packages that must stay lean, those of them that the workspace has.
+/// The packages that must not depend on a compiler.
 pub(super) const PACKAGES: &[&str] = &["ferrite-runtime", "ferrite-server", "ferrite-valkey"];
 
-/// Packages that make code generators, and ours that uses them. (`cranelift-entity` and
+/// Packages of code generators, and our own that uses them. (`cranelift-entity` and
 /// `cranelift-bitset` are plain data structures that the runtime shares with the compiler.)
 const COMPILERS: &[&str] = &[
     "cranelift-codegen",
@@ -23,7 +23,7 @@ const COMPILERS: &[&str] = &[
     "winch-codegen",
 ];
 
-/// Arguments for cargo that list all that a package links, one a line.
+/// Returns the arguments for cargo to list the dependencies of a package, one a line.
 pub(super) fn tree_arguments(package: &str) -> [&str; 8] {
     [
         "tree",
@@ -37,7 +37,7 @@ pub(super) fn tree_arguments(package: &str) -> [&str; 8] {
     ]
 }
 
-/// Judge a listing made with [`tree_arguments`].
+/// Checks a listing made with [`tree_arguments`].
 pub(super) fn check_tree(package: &str, listing: &str) -> Vec<Violation> {
     let names: BTreeSet<_> = listing
         .lines()
@@ -60,7 +60,7 @@ pub(super) fn check_tree(package: &str, listing: &str) -> Vec<Violation> {
         .collect()
 }
 
-/// Judge a binary by the crates that its symbols name.
+/// Checks a binary by the crates that its symbols name.
 pub(super) fn check_symbols(path: &Path, bytes: &[u8]) -> Vec<Violation> {
     let object = match object::File::parse(bytes) {
         Ok(object) => object,
@@ -102,7 +102,7 @@ pub(super) fn check_symbols(path: &Path, bytes: &[u8]) -> Vec<Violation> {
         .collect()
 }
 
-/// Whether a mangled name has a path through this crate: there a crate's name follows its length.
+/// Returns true if a mangled name contains this crate: mangling writes a name's length before it.
 fn names_crate(symbol: &str, name: &str) -> bool {
     let counted = format!("{}{name}", name.len());
     symbol

@@ -1,4 +1,4 @@
-//! What a writer leaves behind: unfinished code, marks to come back to, paths of their own machine.
+//! Leftovers of writing: unfinished code, marks such as to-dos, and paths of the writer's machine.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,17 @@ use proc_macro2::{TokenStream, TokenTree};
 use super::Violation;
 use super::tree::Tree;
 
-/// Macros that stand for code that is not there, or that was there to look at.
+/// Macros for unfinished code and for debugging.
 const MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
 
-/// Marks that say something is still to be done.
+/// Marks for work that is still to be done.
 const MARKS: &[&str] = &["TODO", "FIXME", "XXX", "HACK"];
 
-/// The one file that has to spell the marks out.
+/// This file, which has to contain the marks.
 const SELF: &str = "xtask/src/tidy/leftovers.rs";
 
-/// Paths of this machine that mean nothing on another: the folder around the checkout, and the home.
+/// Paths of this machine that mean nothing on another: the folder around the checkout, and the
+/// home.
 pub(super) fn private_paths(root: &Path) -> Vec<String> {
     let around = root.parent().map(Path::to_path_buf);
     let home = std::env::var_os("HOME").map(PathBuf::from);
@@ -87,7 +88,8 @@ fn find_macros(tokens: TokenStream, found: &mut impl FnMut(&str, usize)) {
     }
 }
 
-/// Whether `word` stands in `text` by itself, with no letter, digit or underscore beside it.
+/// Returns true if `word` stands in `text` by itself, with no letter, digit or underscore beside
+/// it.
 fn has_word(text: &str, word: &str) -> bool {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word).any(|(start, _)| {

@@ -1,4 +1,4 @@
-//! Files that have grown past the length at which one looks for the second idea inside them.
+//! Reports long Rust files, which may hold a second idea.
 
 use super::Violation;
 use super::tree::Tree;
@@ -6,7 +6,7 @@ use super::tree::Tree;
 /// Longest Rust file that is not reported, in lines.
 const LINES_MAX: usize = 600;
 
-/// Find the long files. They are reported, not refused: length is a hint, never a proof.
+/// Finds the long files. They are reported, not refused: length is only a hint.
 pub(super) fn find(tree: &Tree) -> Vec<Violation> {
     tree.with_extension("rs")
         .filter_map(|file| {

@@ -1,4 +1,4 @@
-//! Links in the documentation lead to a file that is there, and to a heading that it has.
+//! Links in the documentation lead to existing files and headings.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -24,7 +24,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
-/// What one Markdown file offers to links, and where its own lead.
+/// The headings and links of one Markdown file.
 struct Page {
     path: PathBuf,
     anchors: Vec<String>,
@@ -77,7 +77,7 @@ impl Page {
     }
 }
 
-/// A heading's anchor, as GitHub makes it.
+/// Returns a heading's anchor as GitHub makes it.
 fn anchor(heading: &str) -> String {
     heading
         .chars()

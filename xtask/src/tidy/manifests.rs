@@ -1,4 +1,5 @@
-//! Lints, versions and profiles stand once, in the root manifest, and everything listed there is used.
+//! Lints, versions and profiles are set once, in the root manifest, and every version there is
+//! used.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -89,7 +90,8 @@ fn workspace_dependencies(root: &Table) -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-/// Whether the root names the folder of this manifest as a member, by name or by a `folder/*`.
+/// Returns true if the root names the folder of this manifest as a member, by name or by a
+/// `folder/*`.
 fn is_member(root: Option<&Table>, manifest: &Path) -> bool {
     let members = root
         .and_then(|r| r.get("workspace"))

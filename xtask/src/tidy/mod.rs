@@ -1,9 +1,10 @@
-//! `cargo xtask tidy`: the house rules, each a function over what it judges and nothing else.
+//! `cargo xtask tidy`: the house rules, each a function of its input alone.
 //!
-//! A rule returns its [`Violation`]s. None reads the environment, so that the tests beside each rule
-//! can lay out a small tree that breaks it and see it fail.
+//! A rule returns its [`Violation`]s. No rule reads the environment, so the tests beside each rule can
+//! check it on a small tree that breaks it.
 
 mod circles;
+mod folder_size;
 mod heads;
 mod imports;
 mod lean;
@@ -11,6 +12,8 @@ mod leftovers;
 mod length;
 mod links;
 mod manifests;
+mod mod_files;
+mod paths;
 mod tree;
 mod unsafe_places;
 
@@ -24,16 +27,16 @@ use crate::binaries::{self, BuildProfile};
 use crate::run;
 use crate::workspace::Workspace;
 
-/// What `tidy` should look at.
+/// The options of `tidy`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Judge the sources only: do not build the lean server to look into its symbols
+    /// Check the sources only; do not build the lean server to check its symbols
     #[arg(long)]
     sources: bool,
 }
 
 impl Options {
-    /// Judge the sources only.
+    /// Checks the sources only.
     pub(crate) fn sources() -> Self {
         Self { sources: true }
     }
@@ -70,36 +73,48 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Check every rule and report all that is broken.
+/// Checks every rule and reports all violations.
 ///
 /// # Errors
-/// When a rule is broken, or something that it judges cannot be read.
+/// When a rule is broken, or a file cannot be read.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let tree = Tree::read(&workspace.root)?;
-    let mut judge = Judge::default();
-    judge.hear("every source file says what it is", heads::check(&tree));
-    judge.hear(
+    let mut outcomes = Outcomes::default();
+    outcomes.record("every source file says what it is", heads::check(&tree));
+    outcomes.record(
         "unsafe code stands only in its few places, each with its proof",
         unsafe_places::check(&tree),
     );
     let private_paths = leftovers::private_paths(&workspace.root);
-    judge.hear(
+    outcomes.record(
         "nothing is left over from writing",
         leftovers::check(&tree, &private_paths),
     );
-    judge.hear(
+    outcomes.record(
         "links in the documentation lead somewhere",
         links::check(&tree),
     );
-    judge.hear(
-        "the files of a crate do not import each other in a circle",
+    outcomes.record(
+        "paths that the documentation names are there",
+        paths::check(&tree)?,
+    );
+    outcomes.record(
+        "the modules of a crate do not import each other in a circle",
         circles::check(&tree),
     );
-    judge.hear(
+    outcomes.record(
+        "a module with files below it is a `mod.rs`",
+        mod_files::check(&tree),
+    );
+    outcomes.record(
+        "folders of sources can be seen at a glance",
+        folder_size::check(&tree),
+    );
+    outcomes.record(
         "manifests take lints and versions from the root",
         manifests::check(&tree)?,
     );
-    judge.hear(
+    outcomes.record(
         "crates import only what the table allows",
         imports::check(&workspace.root, &workspace.packages),
     );
@@ -108,14 +123,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         .filter(|name| workspace.packages.iter().any(|p| p.name == **name))
     {
         let listing = run::output(&mut workspace.cargo(lean::tree_arguments(package)))?;
-        judge.hear(
+        outcomes.record(
             &format!("{package} depends on no compiler"),
             lean::check_tree(package, &listing),
         );
     }
     if !options.sources {
-        hear_binary(
-            &mut judge,
+        record_binary(
+            &mut outcomes,
             workspace,
             &binaries::server(workspace, BuildProfile::Dev)?,
         )?;
@@ -123,38 +138,38 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     for long in length::find(&tree) {
         println!("note: {long}");
     }
-    judge.rule()
+    outcomes.finish()
 }
 
-/// Check a lean binary that has been built already.
+/// Checks that a lean binary, already built, holds no compiler.
 ///
 /// # Errors
-/// When it holds a compiler or cannot be read.
+/// When it holds one or cannot be read.
 pub(crate) fn run_on_binary(workspace: &Workspace, binary: &Path) -> Result<()> {
-    let mut judge = Judge::default();
-    hear_binary(&mut judge, workspace, binary)?;
-    judge.rule()
+    let mut outcomes = Outcomes::default();
+    record_binary(&mut outcomes, workspace, binary)?;
+    outcomes.finish()
 }
 
-fn hear_binary(judge: &mut Judge, workspace: &Workspace, binary: &Path) -> Result<()> {
+fn record_binary(outcomes: &mut Outcomes, workspace: &Workspace, binary: &Path) -> Result<()> {
     let bytes =
         std::fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let shown = workspace.shown(binary);
-    judge.hear(
+    outcomes.record(
         &format!("{} holds no compiler", shown.display()),
         lean::check_symbols(shown, &bytes),
     );
     Ok(())
 }
 
-/// Says of each rule whether it holds, and keeps what breaks it for the end.
+/// Prints the outcome of each rule, and collects the violations to print them at the end.
 #[derive(Default)]
-struct Judge {
+struct Outcomes {
     violations: Vec<Violation>,
 }
 
-impl Judge {
-    fn hear(&mut self, rule: &str, found: Vec<Violation>) {
+impl Outcomes {
+    fn record(&mut self, rule: &str, found: Vec<Violation>) {
         println!(
             "{} {rule}",
             if found.is_empty() { "ok    " } else { "BROKEN" }
@@ -162,7 +177,7 @@ impl Judge {
         self.violations.extend(found);
     }
 
-    fn rule(mut self) -> Result<()> {
+    fn finish(mut self) -> Result<()> {
         self.violations.sort();
         for violation in &self.violations {
             eprintln!("{violation}");

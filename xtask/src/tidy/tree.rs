@@ -1,4 +1,4 @@
-//! The files that the rules judge: what is in the folder and not ignored by git.
+//! The files that the rules check: all text files that git does not ignore.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub(super) struct File {
 }
 
 impl Tree {
-    /// Read every text file below `root`; whatever `.gitignore` names is left out, and so is `.git`.
+    /// Reads every text file below `root`, except `.git` and the files that `.gitignore` names.
     ///
     /// # Errors
     /// When a folder or file cannot be read. Files that are not UTF-8 are no text and are skipped.
@@ -67,7 +67,7 @@ impl Tree {
             .filter(move |file| file.path.extension().is_some_and(|e| e == extension))
     }
 
-    /// Whether a file or folder of this path is in the tree.
+    /// Returns true if a file or folder of this path is in the tree.
     pub(super) fn contains(&self, path: &Path) -> bool {
         self.files.iter().any(|file| file.path.starts_with(path))
     }
@@ -85,7 +85,7 @@ impl File {
     }
 }
 
-/// Lay out a small tree for a test and read it as the real one is read.
+/// Writes a small tree for a test and reads it with [`Tree::read`].
 #[cfg(test)]
 pub(super) fn fixture(files: &[(&str, &str)]) -> Tree {
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! Unsafe code stands only in the few files that cannot do without, and each place proves itself.
+//! Unsafe code is only in the listed files, and each place has a `SAFETY` comment.
 //!
-//! The lints of the workspace deny unsafe code and undocumented blocks too, but any file can lift
-//! them for itself; this list is where such a file has to be named.
+//! The lints of the workspace deny unsafe code and undocumented blocks too, but any file can allow
+//! them for itself; such a file must be on this list.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use super::Violation;
 use super::tree::Tree;
 
-/// The files that may hold unsafe code, with what forces them to.
+/// The files that may contain unsafe code, each with the reason.
 const ALLOWED: &[(&str, &str)] = &[
     (
         "cache/src/disk/lookup/hash.rs",
@@ -53,7 +53,7 @@ const ALLOWED: &[(&str, &str)] = &[
         "the standard allocator trait is unsafe",
     ),
     (
-        "sdk/rust/src/guest.rs",
+        "sdk/rust/src/host/guest.rs",
         "the functions that a guest imports",
     ),
     (
@@ -169,7 +169,8 @@ fn check_against(tree: &Tree, allowed: &[(&str, &str)]) -> Vec<Violation> {
 /// One `unsafe` in the code.
 struct Place {
     line: usize,
-    /// Blocks, `impl`s and `extern` blocks promise something here; `unsafe fn` asks it of its callers.
+    /// True for blocks and `impl`s, which make a promise here; false for `unsafe fn`, whose callers
+    /// must make it.
     needs_proof: bool,
 }
 
@@ -194,7 +195,8 @@ fn find(tokens: TokenStream, places: &mut Vec<Place>) {
     }
 }
 
-/// Whether a `SAFETY` comment stands on the line or just above it, with no empty line between.
+/// Returns true if a `SAFETY` comment stands on the line or just above it, with no empty line
+/// between.
 fn has_proof(text: &str, line: usize) -> bool {
     let lines: Vec<_> = text.lines().collect();
     lines[..line.min(lines.len())]

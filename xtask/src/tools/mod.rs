@@ -1,4 +1,4 @@
-//! Tools that are not part of a Rust installation, taken from package registries into `target/`.
+//! Tools beyond a Rust installation, installed from package registries into `target/`.
 
 pub(crate) mod debian;
 pub(crate) mod trixie;
@@ -19,7 +19,7 @@ pub(crate) struct CargoTool {
     version: &'static str,
 }
 
-/// Judges licences, sources and bans of the dependencies.
+/// Checks licences, sources and bans of the dependencies.
 pub(crate) const DENY: CargoTool = CargoTool {
     subcommand: "deny",
     package: "cargo-deny",
@@ -34,10 +34,10 @@ pub(crate) const NEXTEST: CargoTool = CargoTool {
 };
 
 impl CargoTool {
-    /// Build the tool into `target/tools` unless one is at hand already.
+    /// Builds the tool into `target/tools`, unless it is installed already.
     ///
     /// # Errors
-    /// When the registry has it not or it does not build.
+    /// When the registry lacks it or it does not build.
     pub(crate) fn ensure(&self, workspace: &Workspace) -> Result<()> {
         if run::succeeds(&mut workspace.cargo([self.subcommand, "--version"])) {
             return Ok(());
@@ -57,7 +57,7 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// Make `target/venv` and install the requirements, unless that is done already.
+    /// Creates `target/venv` and installs the requirements, unless that is done already.
     ///
     /// # Errors
     /// When there is no Python 3 with its `venv`, or a package cannot be had.
@@ -120,8 +120,8 @@ impl Python {
     }
 }
 
-/// Install what a package of npm needs, into its own `node_modules`: what its lock file says, if it
-/// has one.
+/// Installs the dependencies of an npm package into its `node_modules`, by its lock file if it has
+/// one.
 ///
 /// # Errors
 /// When there is no Node.js with npm, or a package cannot be had.
@@ -134,7 +134,7 @@ pub(crate) fn npm_install(workspace: &Workspace, folder: &Path) -> Result<()> {
         .context("packages of npm need Node.js with npm (on Debian: apt-get install npm)")
 }
 
-/// Where a program is on the PATH, if it is.
+/// Returns the path of a program on the PATH, if there is one.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
@@ -186,14 +186,14 @@ fn has_std(libraries: &Path) -> bool {
         .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
-/// What `wasmtime compile` needs of its command line. All of it takes three times as long to build, and
-/// compiles no faster.
+/// What `wasmtime compile` needs of its command line. All of it takes three times as long to build,
+/// and compiles no faster.
 const WASMTIME_FEATURES: &str = "clap/default,compile,gc,gc-null,parallel-compilation,threads,wat";
 
 /// wasmtime's own command line, at the version that the lock file has of wasmtime.
 ///
 /// # Errors
-/// When the registry has it not or it does not build.
+/// When the registry lacks it or it does not build.
 pub(crate) fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
     let specification = run::output(&mut workspace.cargo(["pkgid", "wasmtime"]))?;
     let version = specification

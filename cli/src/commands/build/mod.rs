@@ -1,4 +1,4 @@
-//! `ferrite-wasmc build`: a project's sources into modules, and these into the cache.
+//! `ferrite-wasmc build`: builds a project's modules and compiles them into the cache.
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use ferrite_cache::Profile;
 use serde::Serialize;
 
-use super::compile::{CompileReport, Options, Work};
+use super::compile::{CompileReport, FileCompiler, Options};
 use crate::files::cache_folder::CacheFolder;
 use crate::language::Language;
 use crate::precompile::PreinitOptions;
@@ -17,30 +17,30 @@ use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::progress::Progress;
 use crate::watch::Watch;
 
-/// What was typed after `build`.
+/// The arguments of `ferrite-wasmc build`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Folder of the project; without it, this one
+    /// Folder of the project
     #[arg(default_value = ".", value_name = "DIR")]
     folder: PathBuf,
 
     #[command(flatten)]
     cache: CacheFolder,
 
-    /// Count how deep calls nest, which functions with the limit max_stack_depth need; every call
-    /// then costs some instructions more
+    /// Count the depth of nested calls, as functions with the limit max_stack_depth require. Every
+    /// call then takes a few more instructions
     #[arg(long)]
     stack_depth: bool,
 
     #[command(flatten)]
     preinit: PreinitOptions,
 
-    /// Build again whenever a source changes, until Ctrl-C
+    /// Build again after every change of a source, until Ctrl-C
     #[arg(long)]
     watch: bool,
 }
 
-/// What was built.
+/// The result of a build.
 #[derive(Serialize)]
 struct BuildReport {
     language: Language,
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     if !watch {
         return build(&folder, &mut options, console);
     }
-    // The first look comes before the first build, so that no change is missed.
+    // Watching starts before the first build, so that no change is missed.
     let mut changes = Watch::new(vec![folder.clone()]);
     loop {
         if let Err(error) = build(&folder, &mut options, console) {
@@ -84,18 +84,18 @@ fn build(folder: &Path, options: &mut Options, console: &Console) -> Result<Exit
     if !console.is_json() {
         console.warn(&format!(
             "building {} ({})",
-            project.shown(),
+            project.display_name(),
             project.language.name()
         ))?;
     }
     options.files = project
         .build()
-        .with_context(|| format!("cannot build {}", project.shown()))?;
-    let work = Work::new(options)?;
+        .with_context(|| format!("cannot build {}", project.display_name()))?;
+    let compiler = FileCompiler::new(options)?;
     let progress = Progress::new(options.files.len(), console.is_json());
     let mut files = Vec::new();
     for file in &options.files {
-        files.push(work.compile(file, &|note| progress.working(note)));
+        files.push(compiler.compile(file, &|note| progress.set_message(note)));
         progress.step();
     }
     drop(progress);

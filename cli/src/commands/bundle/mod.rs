@@ -1,4 +1,4 @@
-//! `ferrite-wasmc bundle`: one function with native code for a fleet, in one file.
+//! `ferrite-wasmc bundle`: packs one function with native code for many machines into one file.
 
 mod options;
 mod report;
@@ -11,24 +11,24 @@ use ferrite_cache::bundle::{ArtifactMember, BUNDLE_FORMAT, BundleManifest, Membe
 use ferrite_cache::{Baseline, Cache, Digest, ModuleInfo, Profile, Target, VerifiedArtifact};
 use ferrite_runtime::policy::function_spec::Isolation;
 
+use crate::files::bounded_file;
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
-use crate::files::source;
 use crate::keys::Signer;
 use crate::platform::Platform;
-use crate::precompile::{Found, Precompiler, Unkept};
+use crate::precompile::{NativeCode, OnCacheFailure, Precompiler};
 use crate::terminal::console::{Console, Exit};
 use crate::terminal::progress::Progress;
 use options::{BundleTarget, Options};
 use report::{ArtifactReport, BundleReport};
 
-/// What was typed after `bundle`.
+/// The arguments of `ferrite-wasmc bundle`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Module to bundle, as `.wasm` or in the text format
     file: PathBuf,
 
-    /// Name of the function; servers load the bundle by this name only
+    /// Name of the function; servers load the bundle under this name only
     #[arg(long)]
     name: String,
 
@@ -36,20 +36,20 @@ pub(crate) struct Arguments {
     #[arg(long)]
     version: String,
 
-    /// Where to write the bundle; without it, NAME-VERSION.cwasm.tar
+    /// File to write the bundle to. Default: NAME-VERSION.cwasm.tar
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// What the function does, for people
+    /// Description of the function, for people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
 
-    /// Number that rises with every release: a server refuses a lower one than it has loaded.
-    /// Without it, the time of creation
+    /// Number that grows with every release: a server refuses a lower number than it has loaded.
+    /// Default: the time of creation
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
 
-    /// Time of creation in seconds since 1970; without it, now. The same inputs at the same time
+    /// Time of creation in seconds since 1970. Default: now. The same inputs with the same time
     /// give the same bytes
     #[arg(
         long,
@@ -59,35 +59,35 @@ pub(crate) struct Arguments {
     )]
     created: Option<u64>,
 
-    /// How long after its creation the bundle can be loaded, such as `90d` or `12h`; without it,
-    /// for ever
+    /// How long after its creation the bundle can be loaded, such as `90d` or `12h`. Default: it
+    /// does not expire
     #[arg(long, value_name = "TIME")]
     expires_in: Option<String>,
 
-    /// What the function may do, as JSON or `read-only`, `read-write` or `none`; without it, the
-    /// server's default
+    /// Permissions of the function, as JSON or `read-only`, `read-write` or `none`. Default: those
+    /// of the server
     #[arg(long, value_name = "JSON")]
     permissions: Option<String>,
 
-    /// What a call may use, as JSON; without it, the server's own limits
+    /// Limits of each call, as JSON. Default: those of the server
     #[arg(long, value_name = "JSON")]
     limits: Option<String>,
 
-    /// What calls may see of each other: fresh, rewind or reuse; without it, the server's default
+    /// Isolation between calls: fresh, rewind or reuse. Default: that of the server
     #[arg(long)]
     isolation: Option<Isolation>,
 
-    /// What to compile for: x86-64-v2, x86-64-v3, aarch64, native, a triple, or none for the source
-    /// alone. May be given several times; without it, all but native
+    /// Platform to compile for: x86-64-v2, x86-64-v3, aarch64, native, a triple, or none for the
+    /// source alone. May be given several times. Default: all but native
     #[arg(long = "target", value_name = "TARGET")]
     targets: Vec<BundleTarget>,
 
-    /// Count how deep calls nest, which max_stack_depth needs; without it, that is done where
+    /// Count the depth of nested calls, as the limit max_stack_depth requires. Default: only if
     /// --limits has a max_stack_depth
     #[arg(long)]
     stack_depth: bool,
 
-    /// Secret key to sign with; `sign` can do it later
+    /// Secret key to sign with. A bundle can also be signed later, with `sign`
     #[arg(long, value_name = "FILE")]
     sign: Option<PathBuf>,
 
@@ -98,13 +98,13 @@ pub(crate) struct Arguments {
 /// Compiles for every profile, and writes and signs the bundle.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let options = Options::resolve(arguments)?;
-    // A wrong password is said before anything is compiled.
+    // A wrong password is reported before anything is compiled.
     let signer = options.sign.as_deref().map(Signer::read).transpose()?;
     let progress = Progress::new(options.profiles.len(), console.is_json());
     let cache = match options.cache.open() {
         Ok(cache) => Some(cache),
         Err(error) => {
-            progress.working(format!("warning: working without the cache: {error:#}"));
+            progress.set_message(format!("warning: working without the cache: {error:#}"));
             None
         }
     };
@@ -154,7 +154,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A source and its native code, in the order of the profiles' fingerprints.
+/// A source and its native code, sorted by the profiles' fingerprints.
 struct CompiledAll {
     source: Vec<u8>,
     module: ModuleInfo,
@@ -165,7 +165,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
     let mut module = None;
     let mut wasm = None;
     let mut artifacts = Vec::new();
-    // What is in a module is found by compiling it, whatever for.
+    // Compiling a module also describes its contents, so without profiles any profile will do.
     let any = [Profile::new(Target::host(), lowest(Target::host()))?];
     let profiles = if options.profiles.is_empty() {
         &any[..]
@@ -176,7 +176,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
         let precompiler = Precompiler::new(profile.clone(), options.jobs, cache.cloned());
         if wasm.is_none() {
             let bounds = precompiler.bounds();
-            let bytes = source::read(&options.file, bounds.source_bytes_max)
+            let bytes = bounded_file::read(&options.file, bounds.source_bytes_max)
                 .with_context(|| options.file.display().to_string())?;
             let binary = ferrite_compiler::to_wasm(&bytes, bounds)
                 .map_err(ferrite_compiler::CompileError::from)
@@ -186,10 +186,12 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
         let source = wasm.as_deref().unwrap_or_default();
         let name = format!("{} for {}", options.file.display(), Platform::of(profile));
         let found = precompiler
-            .obtain(&name, source, Unkept::Warn, &|text| progress.working(text))
+            .find_or_compile(&name, source, OnCacheFailure::Warn, &|text| {
+                progress.set_message(text);
+            })
             .with_context(|| options.file.display().to_string())?;
         progress.step();
-        let Found {
+        let NativeCode {
             manifest, artifact, ..
         } = found;
         match &module {
@@ -232,7 +234,7 @@ fn code(artifact: &VerifiedArtifact) -> Result<Vec<u8>> {
 }
 
 impl Options {
-    /// What the bundle will say about itself, and its artifacts.
+    /// Returns the bundle's manifest, and the artifacts in the manifest's order.
     fn manifest(&self, compiled: &CompiledAll) -> (BundleManifest, Vec<Vec<u8>>) {
         let member = |bytes: &[u8]| Member {
             digest: Digest::of(bytes),

@@ -1,4 +1,4 @@
-//! What is meant by what was typed.
+//! The resolved options of `bundle`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use ferrite_runtime::policy::quantity::HumanDuration;
 use ferrite_runtime::registry::record::FunctionName;
 
 use super::Arguments;
+use crate::clock::now_unix;
 use crate::files::cache_folder::CacheFolder;
-use crate::rights;
-use crate::terminal::clock::now_unix;
-use crate::terminal::console::Usage;
+use crate::policy;
+use crate::terminal::console::UsageError;
 
-/// What to bundle, for what, with what rights, and where to.
+/// The source, the platforms, the function's policy, and the output.
 pub(super) struct Options {
     pub(super) file: PathBuf,
     pub(super) output: PathBuf,
@@ -32,19 +32,19 @@ pub(super) struct Options {
     pub(super) permissions: Option<Permissions>,
     pub(super) limits: Option<LimitSettings>,
     pub(super) isolation: Option<Isolation>,
-    /// Without any, the bundle holds the source alone.
+    /// If empty, the bundle holds the source alone.
     pub(super) profiles: Vec<Profile>,
     pub(super) sign: Option<PathBuf>,
     pub(super) cache: CacheFolder,
     pub(super) jobs: NonZeroUsize,
 }
 
-/// Profiles that one word stands for.
+/// The platforms that one value of `--target` stands for.
 #[derive(Clone, Debug)]
 pub(super) struct BundleTarget(Vec<(Target, Baseline)>);
 
 impl BundleTarget {
-    /// Every baseline of every target, but for what only one machine can do.
+    /// Every baseline of every target, except `native`.
     fn portable() -> Vec<(Target, Baseline)> {
         Target::ALL.into_iter().flat_map(Self::baselines).collect()
     }
@@ -70,7 +70,7 @@ impl FromStr for BundleTarget {
             .collect();
         if matching.is_empty() {
             return Err(format!(
-                "there are x86-64-v2, x86-64-v3, aarch64, native, none, {}",
+                "the values are x86-64-v2, x86-64-v3, aarch64, native, none, {}",
                 Target::ALL.map(Target::triple).join(" and ")
             ));
         }
@@ -97,16 +97,19 @@ impl Options {
             sign,
             cache,
         } = arguments;
-        FunctionName::parse(name.as_bytes()).map_err(|error| Usage(format!("--name: {error}")))?;
-        check_version_and_description(&version, description.as_deref()).map_err(Usage)?;
+        FunctionName::parse(name.as_bytes())
+            .map_err(|error| UsageError(format!("--name: {error}")))?;
+        check_version_and_description(&version, description.as_deref()).map_err(UsageError)?;
         let created_unix = created.unwrap_or_else(now_unix);
         let expires_unix = match expires_in {
             Some(time) => {
                 let HumanDuration(time) = time
                     .parse()
-                    .map_err(|error| Usage(format!("--expires-in: {error}")))?;
+                    .map_err(|error| UsageError(format!("--expires-in: {error}")))?;
                 if time.as_secs() == 0 {
-                    bail!(Usage("--expires-in: give at least a second".to_owned()));
+                    bail!(UsageError(
+                        "--expires-in: give at least a second".to_owned()
+                    ));
                 }
                 Some(created_unix.saturating_add(time.as_secs()))
             }
@@ -114,18 +117,18 @@ impl Options {
         };
         let permissions = permissions
             .as_deref()
-            .map(rights::permissions)
+            .map(policy::parse_permissions)
             .transpose()?;
         if let Some(permissions) = &permissions {
-            // Which commands there are is for the server to say.
+            // Only the server knows which commands exist, so any name passes here.
             AccessPolicy::new(permissions, |_| true)
-                .map_err(|error| Usage(format!("--permissions: {error}")))?;
+                .map_err(|error| UsageError(format!("--permissions: {error}")))?;
         }
-        let limits = limits.as_deref().map(rights::limits).transpose()?;
+        let limits = limits.as_deref().map(policy::parse_limits).transpose()?;
         if let Some(limits) = &limits {
             Limits::DEFAULT
                 .for_function(limits)
-                .map_err(|error| Usage(format!("--limits: {error}")))?;
+                .map_err(|error| UsageError(format!("--limits: {error}")))?;
         }
         let stack_depth = stack_depth
             || limits
@@ -138,7 +141,7 @@ impl Options {
         wanted.sort();
         wanted.dedup();
         if wanted.len() > ARTIFACTS_MAX {
-            bail!(Usage(format!(
+            bail!(UsageError(format!(
                 "--target: a bundle holds at most {ARTIFACTS_MAX} artifacts"
             )));
         }

@@ -1,4 +1,4 @@
-//! What `bundle` says.
+//! The report of `bundle`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(super) struct BundleReport {
     pub(super) sequence: u64,
     pub(super) created_unix: u64,
     pub(super) expires_unix: Option<u64>,
-    /// Identity of what is signed.
+    /// Digest of the manifest, which is what gets signed.
     pub(super) manifest: Digest,
     pub(super) source: Digest,
     pub(super) source_bytes: u64,

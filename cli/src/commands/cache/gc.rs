@@ -1,4 +1,4 @@
-//! `ferrite-wasmc cache gc`: makes room.
+//! `ferrite-wasmc cache gc`: shrinks the cache to a size.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -11,23 +11,23 @@ use crate::files::cache_folder::{CacheFolder, SIZE_BYTES_MAX};
 use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::units::Bytes;
 
-/// What was typed after `cache gc`.
+/// The arguments of `ferrite-wasmc cache gc`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     cache: CacheFolder,
 
-    /// Size to go down to, in bytes or as in `512MB`
+    /// Size to shrink to, in bytes or with a unit, such as `512MB`
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = SIZE_BYTES_MAX)]
     max_size: u64,
 
-    /// Keep this module and its artifacts, whatever their age; may be given several times. Modules
-    /// that a server has loaded from this cache are worth keeping: it needs them after a restart
+    /// Keep this module and its artifacts, however old; may be given several times. Name the
+    /// modules that a server has loaded from this cache: the server needs them after a restart
     #[arg(long, value_name = "blake3:HEX")]
     keep: Vec<Digest>,
 }
 
-/// Removes what the size has no room for.
+/// Removes the least recently used entries until the cache is small enough.
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
     let Arguments {
         cache,
@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Reads a size as people write it: a number of bytes, or one with a unit of 1024 bytes and up.
+/// Reads a size: a number of bytes, or a number with a unit; units are powers of 1024.
 fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {

@@ -8,15 +8,15 @@ use ferrite_cache::bundle::{BundleContents, KeyId};
 use ferrite_cache::{Digest, Fingerprint, Profile};
 use serde::Serialize;
 
+use crate::clock::now_unix;
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
 use crate::keys::TrustArguments;
 use crate::platform::Platform;
-use crate::terminal::clock::now_unix;
 use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::units::Bytes;
 
-/// What was typed after `cache import`.
+/// The arguments of `ferrite-wasmc cache import`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Signed bundle
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     cache: CacheFolder,
 }
 
-/// Checks the whole bundle, and only then stores its source and the code that this release loads.
+/// Checks the whole bundle, then stores its source and the code that this release can load.
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
     let Arguments {
         bundle,
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
     let digest = cache.put_source(&source)?;
     let mut imported = Vec::new();
     for (entry, code) in &artifacts {
-        // Code of this source that is there already stays, unless another signed it or nobody did.
+        // Code of this source that is in the cache stays if the same key signed it.
         let mut kept = cache.publish(entry, code)?;
         if kept.manifest().signed_by != entry.signed_by {
             cache.withdraw(&digest, &entry.profile)?;
@@ -97,9 +97,9 @@ struct ImportReport {
     source: Digest,
     signed_by: KeyId,
     artifacts: Vec<Imported>,
-    /// Artifacts of other releases, which this one does not load.
+    /// Number of artifacts that this release cannot load, because another release compiled them.
     skipped: usize,
-    /// Whether a server on this machine finds native code and compiles nothing.
+    /// True if a server on this machine finds native code and need not compile.
     runs_here: bool,
 }
 
@@ -109,8 +109,7 @@ struct Imported {
     platform: Platform,
     profile: Fingerprint,
     bytes: u64,
-    /// Whether the bundle's code is in the cache now; else code of another release of the bundle was
-    /// there already and stays.
+    /// True if the cache holds the bundle's code now; false if code from another bundle stays.
     stored: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `ferrite-wasmc cache info`: what the cache takes up.
+//! `ferrite-wasmc cache info`: the size of the cache.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::files::cache_folder::CacheFolder;
 use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::units::Bytes;
 
-/// Counts what is there; a cache that is not there takes up nothing.
+/// Counts entries and bytes; all are 0 if the cache does not exist.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
     let opened = cache.open_existing()?;
     let usage = match &opened {

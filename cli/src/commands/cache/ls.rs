@@ -1,4 +1,4 @@
-//! `ferrite-wasmc cache ls`: what is in the cache.
+//! `ferrite-wasmc cache ls`: the contents of the cache.
 
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +21,7 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
     let modules = entries
         .into_iter()
         .map(|mut entry| {
-            // In the order of what they are for; those that cannot be read come first.
+            // Sorted by platform; those whose manifest cannot be read come first.
             entry.artifacts.sort_by_key(|artifact| {
                 let profile = artifact.manifest.as_ref().map(|manifest| &manifest.profile);
                 (profile.map(Platform::of), artifact.profile)
@@ -62,7 +62,7 @@ fn of<T>(manifest: &Option<Manifest>, read: impl FnOnce(&Manifest) -> T) -> Opti
     manifest.as_ref().map(read)
 }
 
-/// Seconds since 1970; 0 for times before.
+/// Returns the seconds since 1970; 0 for times before.
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -76,7 +76,7 @@ struct ListReport {
 #[derive(Serialize)]
 struct ModuleReport {
     source: Digest,
-    /// None where only artifacts are stored.
+    /// None if the cache holds only artifacts of the module.
     bytes: Option<u64>,
     name: Option<String>,
     /// Seconds since 1970, to the hour.
@@ -87,12 +87,12 @@ struct ModuleReport {
 #[derive(Serialize)]
 struct ArtifactReport {
     profile: Fingerprint,
-    /// None where the manifest cannot be read.
+    /// None if the manifest cannot be read.
     target: Option<Target>,
     baseline: Option<Baseline>,
-    /// Whether it counts how deep its calls nest.
+    /// True if the code counts the depth of nested calls.
     stack_depth: Option<bool>,
-    /// Whether this release loads it.
+    /// True if this release can load the artifact.
     current: bool,
     bytes: u64,
 }

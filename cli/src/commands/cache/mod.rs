@@ -1,4 +1,4 @@
-//! `ferrite-wasmc cache`: looks at the cache and keeps it in order.
+//! `ferrite-wasmc cache`: lists, checks, cleans and fills the cache.
 
 mod gc;
 mod import;
@@ -13,14 +13,14 @@ use clap::Subcommand;
 use crate::files::cache_folder::CacheFolder;
 use crate::terminal::console::{Console, Exit};
 
-/// What was typed after `cache`.
+/// The arguments of `ferrite-wasmc cache`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     task: Task,
 }
 
-/// What to do with the cache.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Task {
     /// List the modules and their artifacts, the most recently used first
@@ -28,28 +28,28 @@ enum Task {
         #[command(flatten)]
         cache: CacheFolder,
     },
-    /// Say what the cache takes up
+    /// Show the size of the cache
     Info {
         #[command(flatten)]
         cache: CacheFolder,
     },
-    /// Check every byte; what is damaged is moved away, to be compiled again
+    /// Check every byte; damaged entries are moved away and compiled again when needed
     Verify {
         #[command(flatten)]
         cache: CacheFolder,
     },
-    /// Remove what has not been used for longest, artifacts first, until the rest is small enough
+    /// Remove the least recently used entries, artifacts first, until the cache is small enough
     Gc(gc::Arguments),
-    /// Put the code of a signed bundle into the cache, so that a server need not compile it
+    /// Store the code of a signed bundle in the cache, so that a server need not compile it
     Import(import::Arguments),
-    /// Print the folder
+    /// Print the path of the cache's folder
     Path {
         #[command(flatten)]
         cache: CacheFolder,
     },
 }
 
-/// Does what was asked.
+/// Runs the subcommand.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     match arguments.task {
         Task::Ls { cache } => ls::run(&cache, console),

@@ -1,4 +1,4 @@
-//! `ferrite-wasmc cache path`: where the cache is.
+//! `ferrite-wasmc cache path`: the path of the cache's folder.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::files::cache_folder::CacheFolder;
 use crate::terminal::console::{Console, Exit, Report};
 
-/// Prints the folder, whether or not it is there.
+/// Prints the absolute path, even if the folder does not exist.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
     let path = std::path::absolute(&cache.path).context("cannot find the cache")?;
     console.print(&PathReport { path })?;

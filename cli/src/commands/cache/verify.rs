@@ -1,4 +1,4 @@
-//! `ferrite-wasmc cache verify`: whether every stored byte is what was published.
+//! `ferrite-wasmc cache verify`: checks that every stored byte is as published.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::files::cache_folder::CacheFolder;
 use crate::terminal::console::{Console, Exit, Report};
 
-/// Checks everything; damage makes the command fail, although it is mended by moving it away.
+/// Checks every entry and moves damaged ones away. The command fails if there were any.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
     let verdicts = match cache.open_existing()? {
         Some(cache) => cache.verify()?,
@@ -37,7 +37,7 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
 
 #[derive(Serialize)]
 struct VerifyReport {
-    /// Sources and artifacts that were looked at.
+    /// Number of sources and artifacts that were checked.
     checked: usize,
     damaged: Vec<DamageReport>,
 }
@@ -45,7 +45,7 @@ struct VerifyReport {
 #[derive(Serialize)]
 struct DamageReport {
     source: Digest,
-    /// None for the source itself.
+    /// None if the source itself is damaged.
     profile: Option<Fingerprint>,
     damage: String,
 }
@@ -66,7 +66,7 @@ impl Report for VerifyReport {
         } else {
             writeln!(
                 out,
-                "; the rest was moved away and will be compiled again when it is needed"
+                "; the damaged ones were moved away and are compiled again when needed"
             )
         }
     }

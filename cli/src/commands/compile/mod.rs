@@ -1,8 +1,8 @@
-//! `ferrite-wasmc compile`: modules into the cache.
+//! `ferrite-wasmc compile`: compiles modules into the cache.
 
+mod file_compiler;
 mod options;
 mod report;
-mod work;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -19,11 +19,11 @@ use crate::terminal::console::{Console, Exit};
 use crate::terminal::progress::Progress;
 use report::FileReport;
 
+pub(crate) use file_compiler::FileCompiler;
 pub(crate) use options::Options;
 pub(crate) use report::CompileReport;
-pub(crate) use work::Work;
 
-/// What was typed after `compile`.
+/// The arguments of `ferrite-wasmc compile`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Modules to compile, as `.wasm` or in the text format
@@ -33,25 +33,25 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     cache: CacheFolder,
 
-    /// Also write the artifact to this file; for one module only
+    /// Also write the artifact to this file; only with a single module
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Platform to compile for; without it, this machine
+    /// Platform to compile for. Default: this machine
     #[arg(long, value_name = "TRIPLE")]
     target: Option<Target>,
 
-    /// What the CPU must be able to do: x86-64-v2, x86-64-v3, generic (for aarch64) or native.
-    /// Without it, native for this machine, and what every machine has for a target that is named
+    /// CPU baseline to compile for: x86-64-v2, x86-64-v3, generic (for aarch64) or native. Default:
+    /// native; with --target, the lowest baseline of that target
     #[arg(long, value_name = "BASELINE")]
     cpu: Option<Baseline>,
 
-    /// Threads that compile; without it, one for each processor
+    /// Number of compiling threads. Default: one for each processor
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
-    /// Count how deep calls nest, which functions with the limit max_stack_depth need; every call
-    /// then costs some instructions more
+    /// Count the depth of nested calls, as functions with the limit max_stack_depth require. Every
+    /// call then takes a few more instructions
     #[arg(long)]
     stack_depth: bool,
 
@@ -59,35 +59,36 @@ pub(crate) struct Arguments {
     preinit: PreinitOptions,
 }
 
-/// What a thread that compiles tells the one that prints.
+/// A message from a compiling thread to the printing thread.
 enum Event {
-    /// Something to say while it works.
+    /// A progress message.
     Note(String),
-    /// A file, by its place among those that were named, is done.
+    /// The file at this index of the command line is done.
     Done(usize, FileReport),
 }
 
-/// Compiles every file, and reports each as soon as those before it are done.
+/// Compiles all files. Prints the reports in the order of the files, each as early as possible.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let options = Options::resolve(arguments)?;
     let progress = Progress::new(options.files.len(), console.is_json());
     let (events, received) = mpsc::channel();
-    let work = Work::new(&options)?;
+    let compiler = FileCompiler::new(&options)?;
     let next = AtomicUsize::new(0);
     let mut finished: BTreeMap<usize, FileReport> = BTreeMap::new();
     let mut printed = 0;
     std::thread::scope(|scope| -> Result<()> {
         for _ in 0..options.jobs.get().min(options.files.len()) {
-            let (events, next, work, files) = (events.clone(), &next, &work, &options.files);
+            let (events, next, compiler, files) =
+                (events.clone(), &next, &compiler, &options.files);
             scope.spawn(move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(file) = files.get(index) else {
                         return;
                     };
-                    // Where nobody listens any more, there is nothing left to do.
+                    // Sending fails only once the printing thread has given up.
                     let note = |text| drop(events.send(Event::Note(text)));
-                    let report = work.compile(file, &note);
+                    let report = compiler.compile(file, &note);
                     if events.send(Event::Done(index, report)).is_err() {
                         return;
                     }
@@ -98,7 +99,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         for event in received {
             let (index, report) = match event {
                 Event::Note(text) => {
-                    progress.working(text);
+                    progress.set_message(text);
                     continue;
                 }
                 Event::Done(index, report) => (index, report),
@@ -107,7 +108,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
             finished.insert(index, report);
             while let Some(report) = finished.get(&printed) {
                 if !console.is_json() {
-                    progress.aside(|| report.print(console))?;
+                    progress.suspend(|| report.print(console))?;
                 }
                 printed += 1;
             }

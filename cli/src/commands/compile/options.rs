@@ -1,4 +1,4 @@
-//! What is meant by what was typed.
+//! The resolved options of `compile`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use ferrite_cache::{Baseline, Profile, Target};
 use ferrite_compiler::PreinitChoice;
 
 use crate::files::cache_folder::CacheFolder;
-use crate::terminal::console::Usage;
+use crate::terminal::console::UsageError;
 
 use super::Arguments;
 
-/// What to compile, for what, and where to.
+/// The modules, the profile to compile for, and the outputs.
 pub(crate) struct Options {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) cache: CacheFolder,
@@ -35,9 +35,9 @@ impl Options {
             preinit,
         } = arguments;
         if output.is_some() && files.len() > 1 {
-            bail!(Usage(format!(
-                "--output takes one module, and {} are named; compile them one by one, or leave \
-                 it out and take the artifacts from the cache",
+            bail!(UsageError(format!(
+                "--output takes a single module, not {}; compile them one by one, or take the \
+                 artifacts from the cache",
                 files.len()
             )));
         }
@@ -45,7 +45,7 @@ impl Options {
             target.unwrap_or_else(Target::host),
             cpu.unwrap_or_else(|| default_baseline(target)),
         )
-        .map_err(|error| Usage(error.to_string()))?
+        .map_err(|error| UsageError(error.to_string()))?
         .with_stack_depth(stack_depth);
         let jobs = jobs
             .or_else(|| std::thread::available_parallelism().ok())
@@ -61,7 +61,7 @@ impl Options {
     }
 }
 
-/// Everything that this machine can do; for a target that is named, what all of its machines can.
+/// Returns `native` for this machine; for a named target, its lowest baseline.
 fn default_baseline(target: Option<Target>) -> Baseline {
     target
         .and_then(|target| target.baselines().last().copied())

@@ -1,4 +1,4 @@
-//! What `compile` says of each file.
+//! The report of `compile` for each file.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ use crate::platform::Platform;
 use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::units::{Bytes, Micros};
 
-/// All files, in the order in which they were named.
+/// The reports of all files, in the order of the command line.
 #[derive(Serialize)]
 pub(crate) struct CompileReport {
     pub(crate) files: Vec<FileReport>,
 }
 
-/// One file.
+/// The report of one file.
 #[derive(Serialize)]
 pub(crate) struct FileReport {
     pub(crate) file: PathBuf,
@@ -25,7 +25,7 @@ pub(crate) struct FileReport {
     pub(crate) outcome: Outcome,
 }
 
-/// What became of a file.
+/// The outcome for one file.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
@@ -33,12 +33,12 @@ pub(crate) enum Outcome {
     Error(Failure),
 }
 
-/// Where the native code is.
+/// A module that was compiled, or found in the cache.
 #[derive(Serialize)]
 pub(crate) struct Done {
     pub(crate) source: Digest,
     pub(crate) source_bytes: u64,
-    /// Path in the cache; none where the cache could not be used.
+    /// Path of the artifact in the cache; none if the cache could not be used.
     pub(crate) artifact: Option<PathBuf>,
     pub(crate) artifact_digest: Digest,
     pub(crate) artifact_bytes: u64,
@@ -46,25 +46,25 @@ pub(crate) struct Done {
     #[serde(flatten)]
     pub(crate) platform: Platform,
     pub(crate) profile: Fingerprint,
-    /// Whether the code was there already.
+    /// True if the cache held the code before.
     pub(crate) cached: bool,
-    /// Whether the module's start has run, so that no instance runs it any more.
+    /// True if the module's start was run at compile time, so that no instance runs it.
     pub(crate) preinitialised: bool,
-    /// Time that this took, reading and storing included.
+    /// Time taken in microseconds, including reading and storing.
     pub(crate) micros: u64,
 }
 
-/// What is wrong with a file.
+/// Why a file was not compiled.
 #[derive(Serialize)]
 pub(crate) struct Failure {
-    /// `INVALID`, `LIMIT` or `INTERNAL` for what is wrong with a module.
+    /// `INVALID`, `LIMIT` or `INTERNAL` for errors in the module; none for other errors.
     pub(crate) code: Option<&'static str>,
     pub(crate) message: String,
     pub(crate) offset: Option<u64>,
 }
 
 impl CompileReport {
-    /// One file that failed makes the command fail.
+    /// The command fails if any file failed.
     pub(crate) fn exit(&self) -> Exit {
         let failed = |file: &FileReport| matches!(file.outcome, Outcome::Error(_));
         if self.files.iter().any(failed) {
@@ -76,7 +76,7 @@ impl CompileReport {
 }
 
 impl FileReport {
-    /// Prints what became of the file: results on standard output, failures on standard error.
+    /// Prints the outcome: results on standard output, failures on standard error.
     pub(crate) fn print(&self, console: &Console) -> Result<()> {
         match &self.outcome {
             Outcome::Done(done) => console.print_text(|out| {

@@ -1,4 +1,4 @@
-//! What is different, and whether it widens.
+//! Lists the differences between two releases, and marks those that allow more.
 
 use std::collections::BTreeSet;
 
@@ -8,21 +8,21 @@ use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::privilege_diff;
 use serde::Serialize;
 
-use super::reach::{Reach, Unlisted};
-use super::subject::Subject;
+use super::input::DiffInput;
+use super::reachable_commands::{OtherCommands, ReachableCommands};
 
 /// One difference.
 #[derive(Serialize)]
 pub(super) struct Change {
-    /// What kind of thing is different.
+    /// The kind of thing that differs, such as `import`.
     pub(super) what: &'static str,
     pub(super) text: String,
-    /// Whether the new release may do more by it.
+    /// True if the new release may do more because of it.
     pub(super) wider: bool,
 }
 
-/// Every difference, in the order in which a reader asks for them.
-pub(super) fn compare(old: &Subject, new: &Subject) -> Result<Vec<Change>> {
+/// Returns all differences, the most important kinds first.
+pub(super) fn compare(old: &DiffInput, new: &DiffInput) -> Result<Vec<Change>> {
     let mut changes = Changes(Vec::new());
     changes.releases(old, new);
     changes.imports(&old.module, &new.module);
@@ -52,7 +52,7 @@ impl Changes {
         });
     }
 
-    fn releases(&mut self, old: &Subject, new: &Subject) {
+    fn releases(&mut self, old: &DiffInput, new: &DiffInput) {
         if old.source == new.source {
             self.note("source", "it is the same");
         }
@@ -102,27 +102,27 @@ impl Changes {
         }
     }
 
-    fn commands(&mut self, old: &Subject, new: &Subject) {
-        let before = Reach::of(&old.module, &old.permissions);
-        let after = Reach::of(&new.module, &new.permissions);
-        if after.unlisted > before.unlisted {
+    fn commands(&mut self, old: &DiffInput, new: &DiffInput) {
+        let before = ReachableCommands::of(&old.module, &old.permissions);
+        let after = ReachableCommands::of(&new.module, &new.permissions);
+        if after.others > before.others {
             self.wider(
                 "command",
-                match after.unlisted {
-                    Unlisted::All => "every command can be reached",
+                match after.others {
+                    OtherCommands::All => "every command can be reached",
                     _ => "every command that reads can be reached",
                 },
             );
         }
-        for command in after.beyond(&before) {
+        for command in after.difference(&before) {
             self.wider("command", format!("{command} can be reached"));
         }
-        for command in before.beyond(&after) {
+        for command in before.difference(&after) {
             self.note("command", format!("{command} cannot be reached any more"));
         }
     }
 
-    fn rights(&mut self, old: &Subject, new: &Subject) -> Result<()> {
+    fn rights(&mut self, old: &DiffInput, new: &DiffInput) -> Result<()> {
         let wider = privilege_diff::of_permissions(&new.permissions, &old.permissions)?;
         if wider.is_empty() && new.permissions != old.permissions {
             self.note("permission", "what is granted is narrower");
@@ -137,7 +137,7 @@ impl Changes {
         for text in wider {
             self.wider("limit", text);
         }
-        // No server's default is weaker than this.
+        // No server's default isolation is weaker than this.
         let known = |isolation: Option<Isolation>| isolation.unwrap_or(Isolation::Fresh);
         match privilege_diff::of_isolation(known(new.isolation), known(old.isolation)) {
             Some(text) => self.wider("isolation", text),
@@ -195,7 +195,7 @@ impl Changes {
     }
 }
 
-/// What a module imports, the same thing always by the same name.
+/// Returns what a module imports. Host functions have one name, however they are imported.
 fn imports(module: &ModuleInfo) -> BTreeSet<String> {
     module
         .imports

@@ -1,8 +1,8 @@
-//! `ferrite-wasmc diff`: what a release may do that the one before could not.
+//! `ferrite-wasmc diff`: shows what a new release may do that the old one may not.
 
 mod compare;
-mod reach;
-mod subject;
+mod input;
+mod reachable_commands;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,24 +12,24 @@ use serde::Serialize;
 
 use crate::terminal::console::{Console, Exit, Report};
 use compare::{Change, compare};
-use subject::{Subject, SubjectReport};
+use input::{DiffInput, InputReport};
 
-/// What was typed after `diff`.
+/// The arguments of `ferrite-wasmc diff`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The release that is in use: a bundle, or a module, which asks for nothing
+    /// The release in use: a bundle, or a module, which counts as one with the default permissions
     old: PathBuf,
 
-    /// The release that is to take its place
+    /// The release that shall replace it
     new: PathBuf,
 }
 
-/// Compares imports, commands, permissions, limits and isolation; exit code 3 where any widens.
+/// Compares imports, commands, permissions, limits and isolation; exit code 3 if any allows more.
 ///
-/// Signatures are not looked at; that is for `verify`.
+/// Signatures are not checked; `verify` does that.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { old, new } = arguments;
-    let (old, new) = (Subject::read(&old)?, Subject::read(&new)?);
+    let (old, new) = (DiffInput::read(&old)?, DiffInput::read(&new)?);
     let changes = compare(&old, &new)?;
     let report = DiffReport {
         wider: changes.iter().any(|change| change.wider),
@@ -47,9 +47,9 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 
 #[derive(Serialize)]
 struct DiffReport {
-    old: SubjectReport,
-    new: SubjectReport,
-    /// Whether anything is allowed that was not.
+    old: InputReport,
+    new: InputReport,
+    /// True if the new release may do anything that the old one may not.
     wider: bool,
     changes: Vec<Change>,
 }
@@ -67,7 +67,7 @@ impl Report for DiffReport {
         } else {
             writeln!(
                 out,
-                "the new release may do nothing that the old one could not"
+                "the new release may do nothing that the old one may not"
             )
         }
     }

@@ -1,4 +1,4 @@
-//! Compilers that functions are written for: found, or how to get them.
+//! Checks for the compilers of the languages that functions are written in.
 
 use super::{Check, Finding};
 use crate::project::toolchain::{self, Missing, Tool};

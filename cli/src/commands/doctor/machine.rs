@@ -1,4 +1,4 @@
-//! Checks of what compiling depends on.
+//! Checks for everything that compiling depends on.
 
 use std::borrow::Cow;
 use std::process::{Command, Stdio};
@@ -15,22 +15,22 @@ use super::{Check, Finding};
 use crate::files::cache_folder::CacheFolder;
 use crate::terminal::units::{Bytes, Micros};
 
-/// A module that every compiler takes.
+/// A small valid module.
 const MODULE: &str = r#"(module (func (export "add1") (param i64) (result i64)
     (i64.add (local.get 0) (i64.const 1))))"#;
 
-/// What a worker may answer to it.
+/// Limits on a worker's answer to it.
 const ANSWER_BOUNDS: ResponseLimits = ResponseLimits {
     source_bytes_max: 1 << 20,
     artifact_bytes_max: 1 << 20,
 };
 
-/// Whether the cache can be used, or could be made.
+/// Checks that the cache can be used; a missing one is fine, because compiling creates it.
 pub(super) fn cache(folder: &CacheFolder) -> Check {
     let finding = match folder.open_existing() {
         Ok(Some(cache)) => check_cache(&cache),
         Ok(None) => Ok(format!(
-            "{} is not there yet; the first compilation makes it",
+            "{} does not exist yet; the first compilation creates it",
             folder.path.display()
         )),
         Err(error) => Err(error),
@@ -39,7 +39,7 @@ pub(super) fn cache(folder: &CacheFolder) -> Check {
 }
 
 fn check_cache(cache: &Cache) -> Result<String> {
-    // The lock is what the first step of compiling takes.
+    // Compiling starts by taking this lock.
     let probe = ferrite_cache::Digest::of(b"doctor");
     drop(cache.lock(&probe, &Profile::native())?);
     let usage = cache.usage()?;
@@ -52,7 +52,7 @@ fn check_cache(cache: &Cache) -> Result<String> {
     ))
 }
 
-/// Which baselines the CPU has.
+/// Lists the baselines that the CPU supports.
 pub(super) fn cpu() -> Check {
     let names: Vec<String> = Profile::candidates()
         .iter()
@@ -62,7 +62,7 @@ pub(super) fn cpu() -> Check {
     check("cpu", Ok(format!("{target}: {}", names.join(", "))))
 }
 
-/// Whether the compiler compiles, in this process.
+/// Checks that the compiler works in this process.
 pub(super) fn compiler() -> Check {
     let compile = || -> Result<String> {
         let started = Instant::now();
@@ -79,7 +79,7 @@ pub(super) fn compiler() -> Check {
     check("compiler", compile())
 }
 
-/// Whether a process of this program compiles, as a server starts it.
+/// Checks that a worker process compiles, started as a server starts it.
 pub(super) fn worker() -> Check {
     let ask = || -> Result<String> {
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! `ferrite-wasmc doctor`: whether this machine has what is needed.
+//! `ferrite-wasmc doctor`: checks this machine for everything that is needed.
 
 mod guests;
 mod machine;
@@ -11,14 +11,15 @@ use serde::Serialize;
 use crate::files::cache_folder::CacheFolder;
 use crate::terminal::console::{Console, Exit, Report};
 
-/// What was typed after `doctor`.
+/// The arguments of `ferrite-wasmc doctor`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     cache: CacheFolder,
 }
 
-/// Makes every check; the command fails if one fails that compiling depends on.
+/// Makes all checks. The command fails if one fails that compiling depends on; missing toolchains
+/// are no failure.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { cache } = arguments;
     let mut checks = vec![
@@ -35,7 +36,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Serialize)]
 struct Check {
     name: &'static str,
@@ -43,15 +44,15 @@ struct Check {
     finding: Finding,
 }
 
-/// What was found.
+/// The result of a check.
 #[derive(Serialize)]
 #[serde(tag = "finding", rename_all = "lowercase")]
 enum Finding {
-    /// It is as it should be.
+    /// Works.
     Ok { detail: String },
-    /// It is not there, and only some need it.
+    /// Not installed, and needed for one language only.
     Missing { remedy: String },
-    /// It is broken.
+    /// Does not work.
     Failed { detail: String },
 }
 

@@ -1,4 +1,4 @@
-//! Artifacts: what their own bytes tell, and what the cache knows about them.
+//! Describes artifacts by their own bytes and by the cache's manifest.
 
 use anyhow::{Context, Result, bail};
 use ferrite_cache::{Cache, Digest, Manifest, Profile, Target};
@@ -7,19 +7,19 @@ use object::{Architecture, Object, ObjectSection};
 
 use super::report::ArtifactReport;
 
-/// The section into which wasmtime writes the version string that profiles give it.
+/// The ELF section that holds the version string which our profiles give to wasmtime.
 const ENGINE_SECTION: &str = ".wasmtime.engine";
 
-/// What our version strings begin with, and how long what follows is.
+/// Prefix of our version strings, and the number of hexadecimal digits after it.
 const VERSION_PREFIX: &[u8] = b"ferrite-";
 const VERSION_HEX_LEN: usize = 16;
 
-/// Whether these bytes begin like an artifact.
+/// Returns true if these bytes are the beginning of an ELF file.
 pub(super) fn is_artifact(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF")
 }
 
-/// Describes an artifact by its bytes, and by its manifest where the cache has one.
+/// Describes an artifact by its bytes, and by its manifest if the cache has one.
 pub(super) fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<ArtifactReport> {
     let elf: ElfFile64<'_> = ElfFile64::parse(bytes).context("not a readable ELF file")?;
     let Some(section) = elf.section_by_name(ENGINE_SECTION) else {
@@ -45,7 +45,7 @@ pub(super) fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<ArtifactRe
     ))
 }
 
-/// Describes the artifact with this digest, if the cache has it.
+/// Describes the artifact with this digest by its manifest; returns nothing if the cache lacks it.
 pub(super) fn in_cache(digest: &Digest, cache: &Cache) -> Result<Option<ArtifactReport>> {
     Ok(manifest(digest, cache)?.map(|manifest| {
         report(
@@ -86,7 +86,7 @@ fn report(
     }
 }
 
-/// Why this build would not load the artifact on this machine.
+/// Returns why this build would not load the artifact on this machine; nothing if it would.
 fn refusal(
     target: Option<Target>,
     version: Option<&str>,
@@ -127,12 +127,12 @@ fn refusal(
     (!missing.is_empty()).then(|| format!("this machine's CPU has no {}", missing.join(", ")))
 }
 
-/// The manifest of the artifact with this digest.
+/// Returns the manifest of the artifact with this digest, if the cache has it.
 fn manifest(digest: &Digest, cache: &Cache) -> Result<Option<Manifest>> {
     Ok(super::manifests(cache)?.find(|manifest| manifest.artifact == *digest))
 }
 
-/// Our version string in wasmtime's section, which has other things around it.
+/// Finds our version string in wasmtime's section, which holds other data too.
 fn version(section: &[u8]) -> Option<String> {
     let at = section
         .windows(VERSION_PREFIX.len())

@@ -1,15 +1,15 @@
-//! Bundles: what the manifest says, once every member is held against it.
+//! Describes bundles by their manifest, after checking every member against it.
 
 use anyhow::Result;
 use ferrite_cache::Digest;
 use ferrite_cache::bundle::{BundleLimits, BundleMembers, SignatureText, UncheckedBundle};
 
-use super::needs::Needs;
 use super::report::{ArtifactInBundle, BundleReport, ModuleReport};
+use super::requirements::Requirements;
 use crate::platform::Platform;
 
-/// Describes a bundle whose bytes are those of its manifest; whether its signature is right is for
-/// `verify` to say, which is told whom to trust.
+/// Describes a bundle, and fails if a member does not match the manifest. The signature is not
+/// checked: `verify` does that, which knows the trusted keys.
 pub(super) fn describe(bytes: &[u8]) -> Result<BundleReport> {
     let BundleMembers {
         manifest_json,
@@ -52,7 +52,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<BundleReport> {
         source_bytes: manifest.source.size,
         artifacts,
         module: ModuleReport {
-            needs: Needs::of(&manifest.module),
+            needs: Requirements::of(&manifest.module),
             info: manifest.module,
         },
     })

@@ -1,9 +1,9 @@
-//! `ferrite-wasmc inspect`: what a module, artifact or bundle is, needs, and would be refused for.
+//! `ferrite-wasmc inspect`: describes a module, artifact or bundle.
 
 mod artifact;
 mod bundle;
-mod needs;
 mod report;
+mod requirements;
 
 use std::path::Path;
 
@@ -11,21 +11,21 @@ use anyhow::{Context, Result, bail};
 use ferrite_cache::{Cache, Digest, Manifest};
 use ferrite_compiler::{CompileError, SourceLimits};
 
+use crate::files::bounded_file;
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
-use crate::files::source;
 use crate::platform::Platform;
 use crate::terminal::console::{Console, Exit};
-use needs::Needs;
 use report::{Compiled, Inspection, ModuleReport, Refusal, SourceReport};
+use requirements::Requirements;
 
-/// The largest file that is looked into, in bytes; an artifact is larger than its source.
+/// Largest file that is read, in bytes; an artifact is larger than its source.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// What was typed after `inspect`.
+/// The arguments of `ferrite-wasmc inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// A module, an artifact, a bundle, or the digest of a module or artifact in the cache
+    /// Module, artifact or bundle, or the digest of a module or artifact in the cache
     #[arg(value_name = "FILE|blake3:HEX")]
     subject: String,
 
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     cache: CacheFolder,
 }
 
-/// Shows what the subject is.
+/// Describes the subject.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { subject, cache } = arguments;
     let cache = cache.open_existing()?;
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         by_digest(subject.parse()?, cache.as_ref())?
     } else {
         let path = Path::new(&subject);
-        source::read(path, FILE_BYTES_MAX)
+        bounded_file::read(path, FILE_BYTES_MAX)
             .and_then(|bytes| describe(&bytes, cache.as_ref()))
             .with_context(|| subject.clone())?
     };
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What the bytes of a file are.
+/// Describes a file by its bytes.
 fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<Inspection> {
     if bundle_file::is_bundle(bytes) {
         bundle::describe(bytes).map(|report| Inspection::Bundle(Box::new(report)))
@@ -77,7 +77,7 @@ fn by_digest(digest: Digest, cache: Option<&Cache>) -> Result<Inspection> {
     )
 }
 
-/// What a source is, and everything that it would be refused for.
+/// Describes a source, with every reason for which it would be refused.
 fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport> {
     let bounds = SourceLimits::default();
     let mut report = SourceReport {
@@ -108,7 +108,7 @@ fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport>
     match ferrite_compiler::validate(&wasm, &bounds) {
         Ok(info) => {
             report.module = Some(ModuleReport {
-                needs: Needs::of(&info),
+                needs: Requirements::of(&info),
                 info,
             });
         }
@@ -125,7 +125,7 @@ fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport>
     Ok(report)
 }
 
-/// The artifacts that the cache has of a source.
+/// Lists the artifacts of a source in the cache.
 fn compiled(source: &Digest, cache: &Cache) -> Result<Vec<Compiled>> {
     let mut compiled: Vec<_> = manifests(cache)?
         .filter(|manifest| manifest.source == *source)
@@ -141,7 +141,7 @@ fn compiled(source: &Digest, cache: &Cache) -> Result<Vec<Compiled>> {
     Ok(compiled)
 }
 
-/// Every manifest in the cache that can be read.
+/// Returns all manifests in the cache that can be read.
 fn manifests(cache: &Cache) -> Result<impl Iterator<Item = Manifest>> {
     Ok(cache
         .list()?

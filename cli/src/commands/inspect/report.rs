@@ -1,4 +1,4 @@
-//! What `inspect` says.
+//! The report of `inspect`.
 
 use std::io::{self, Write};
 
@@ -8,12 +8,12 @@ use ferrite_cache::{
 };
 use serde::Serialize;
 
-use super::needs::Needs;
+use super::requirements::Requirements;
 use crate::platform::Platform;
 use crate::terminal::console::Report;
 use crate::terminal::units::{Bytes, Micros};
 
-/// What the subject turned out to be.
+/// The description of the subject, by its kind.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Inspection {
@@ -22,17 +22,17 @@ pub(super) enum Inspection {
     Bundle(Box<BundleReport>),
 }
 
-/// A module that is not compiled.
+/// A module, binary or text.
 #[derive(Serialize)]
 pub(super) struct SourceReport {
     pub(super) source: Digest,
     pub(super) bytes: u64,
-    /// Length of the text that it was given as, if it was.
+    /// Length of the text in bytes, if the module was given as text.
     pub(super) text_bytes: Option<u64>,
-    /// What is in it; none where it would be refused.
+    /// The contents; none if the module would be refused.
     pub(super) module: Option<ModuleReport>,
     pub(super) refused: Vec<Refusal>,
-    /// The artifacts that the cache has of it.
+    /// Its artifacts in the cache.
     pub(super) compiled: Vec<Compiled>,
 }
 
@@ -41,10 +41,10 @@ pub(super) struct SourceReport {
 pub(super) struct ModuleReport {
     #[serde(flatten)]
     pub(super) info: ModuleInfo,
-    pub(super) needs: Needs,
+    pub(super) needs: Requirements,
 }
 
-/// One reason for which a source would be refused.
+/// One reason why a source would be refused.
 #[derive(Serialize)]
 pub(super) struct Refusal {
     pub(super) code: &'static str,
@@ -70,13 +70,13 @@ pub(super) struct ArtifactReport {
     pub(super) bytes: u64,
     pub(super) target: Option<Target>,
     pub(super) engine_version: Option<String>,
-    /// These are known where the cache has the artifact's manifest.
+    // The next five are known only if the cache has the artifact's manifest.
     pub(super) profile: Option<Fingerprint>,
     pub(super) described: Option<String>,
     pub(super) source: Option<Digest>,
     pub(super) entries: Option<Vec<EntryInfo>>,
     pub(super) rewind: Option<Rewind>,
-    /// Why this build would not load it on this machine.
+    /// Why this build would not load it on this machine; none if it would.
     pub(super) refused: Option<String>,
 }
 
@@ -84,7 +84,7 @@ pub(super) struct ArtifactReport {
 #[derive(Serialize)]
 pub(super) struct BundleReport {
     pub(super) bytes: u64,
-    /// Identity of what is signed.
+    /// Digest of the manifest, which is what gets signed.
     pub(super) manifest: Digest,
     pub(super) name: String,
     pub(super) version: String,
@@ -95,7 +95,7 @@ pub(super) struct BundleReport {
     pub(super) isolation: Option<String>,
     pub(super) permissions: Option<serde_json::Value>,
     pub(super) limits: Option<serde_json::Value>,
-    /// The key that is said to have signed it; nothing was checked.
+    /// The key that the signature names; the signature was not checked.
     pub(super) signed_by: Option<KeyId>,
     pub(super) comment: Option<String>,
     pub(super) source: Digest,
@@ -112,7 +112,7 @@ pub(super) struct ArtifactInBundle {
     #[serde(flatten)]
     pub(super) platform: Platform,
     pub(super) profile: Fingerprint,
-    /// Why this release would not load it on any machine.
+    /// Why this release would not load it on any machine; none if it would.
     pub(super) refused: Option<String>,
 }
 
@@ -268,7 +268,7 @@ impl ModuleReport {
     }
 }
 
-impl Needs {
+impl Requirements {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self {
             memory_bytes,
@@ -353,7 +353,7 @@ fn entry_text(entry: &EntryInfo) -> String {
     format!("{name}  {}  {}", entry.kind, entry.signature)
 }
 
-/// Whether a module's instances are rewound, and what that takes.
+/// Describes the isolation that the module's instances can have.
 fn rewind_text(rewind: &Rewind) -> String {
     match rewind {
         Rewind::Allowed(RewindPlan {
@@ -379,7 +379,7 @@ fn rewind_text(rewind: &Rewind) -> String {
     }
 }
 
-/// A name from a module, without what would change the terminal.
+/// A name from a module, with control characters escaped, which could change the terminal.
 fn shown(name: &str) -> String {
     name.escape_debug().to_string()
 }

@@ -1,17 +1,17 @@
 //! The files of a new project: its language's template, and the SDK beside it.
 //!
-//! The SDKs are in no registry, so a project brings its SDK along, as source, in `ferrite-sdk`. It
-//! builds wherever its folder goes and stays as it is when this program is replaced.
+//! The SDKs are in no package registry, so a project contains the source of its SDK, in
+//! `ferrite-sdk`. It can be moved, and an update of this program does not change it.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::language::Language;
 
-/// Everything that was put into the program when it was built: names and contents.
+/// The files that `build.rs` put into the program: paths and contents.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
-/// Templates stand for the project's name by this, and for this program's version by the other.
+/// Placeholders in templates: the project's name, and this program's version.
 const NAME: &str = "@NAME@";
 const VERSION: &str = "@VERSION@";
 
@@ -26,7 +26,7 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Writes the file, with the folders that it stands in.
+    /// Writes the file, and creates the folders above it.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -55,7 +55,7 @@ fn parts(language: Language) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// All files of a project.
+/// Returns all files of a project.
 pub(super) fn of(language: Language, name: &str) -> Vec<File> {
     let mut files = Vec::new();
     for (prefix, folder) in parts(language) {
@@ -63,7 +63,7 @@ pub(super) fn of(language: Language, name: &str) -> Vec<File> {
             let Some(rest) = path.strip_prefix(prefix) else {
                 continue;
             };
-            // Licences keep the part of their name that says which they are.
+            // For licences the prefix is a part of the file's name.
             let rest = if prefix.ends_with('/') { rest } else { path };
             let filled = rest.strip_suffix(".in");
             files.push(File {
@@ -78,7 +78,8 @@ pub(super) fn of(language: Language, name: &str) -> Vec<File> {
     files
 }
 
-/// Hidden files are not hidden among the templates, where they would mean something.
+/// Returns the path in the project: `dot-x` becomes `.x`. Templates cannot have hidden names,
+/// because files such as `.gitignore` would take effect here.
 fn real_path(path: &str) -> PathBuf {
     path.split('/')
         .map(|part| match part.strip_prefix("dot-") {

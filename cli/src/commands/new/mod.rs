@@ -1,4 +1,4 @@
-//! `ferrite-wasmc new`: a project that builds at once, with a test.
+//! `ferrite-wasmc new`: creates a project with a function and a test.
 
 mod files;
 mod name;
@@ -10,12 +10,12 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::language::Language;
-use crate::terminal::console::{Console, Exit, Report, Usage};
+use crate::terminal::console::{Console, Exit, Report, UsageError};
 
-/// What was typed after `new`.
+/// The arguments of `ferrite-wasmc new`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Folder to make; its name is that of the project and of the module it builds
+    /// Folder to create; project and module get its name
     #[arg(value_name = "NAME")]
     folder: PathBuf,
 
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     lang: Language,
 }
 
-/// What was made.
+/// The created project.
 #[derive(Serialize)]
 struct NewReport {
     name: String,
@@ -34,12 +34,12 @@ struct NewReport {
     test: &'static str,
 }
 
-/// Writes the project: all of it, or an error and whatever was written by then.
+/// Writes the project. After an error, the files written so far stay.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { folder, lang } = arguments;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let name = name.into_owned();
-    name::check(&name, lang).map_err(Usage)?;
+    name::check(&name, lang).map_err(UsageError)?;
     check_free(&folder).with_context(|| folder.display().to_string())?;
     let files = files::of(lang, &name);
     for file in &files {
@@ -57,12 +57,12 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Refuses a folder that holds anything.
+/// Refuses a folder that is not empty.
 fn check_free(folder: &Path) -> Result<()> {
     match folder.read_dir() {
         Ok(mut entries) => match entries.next() {
             Some(_) => {
-                bail!("there is something in this folder already; choose another name")
+                bail!("this folder is not empty; choose another name")
             }
             None => Ok(()),
         },

@@ -1,11 +1,11 @@
-//! Names that a project may have in its language.
+//! Checks the name of a project.
 
 use crate::language::Language;
 
-/// Longest name, in bytes: what a function's name may have.
+/// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Names that cargo does not take for a package: keywords, and crates that come with the compiler.
+/// Names that cargo refuses for a package: keywords, and crates that come with the compiler.
 const RUST_TAKEN: &[&str] = &[
     "abstract",
     "alloc",
@@ -68,7 +68,7 @@ const RUST_TAKEN: &[&str] = &[
     "yield",
 ];
 
-/// Says what is wrong with a name.
+/// Checks a name for a language; the error says what is wrong with it.
 pub(super) fn check(name: &str, language: Language) -> Result<(), String> {
     let shown = name.escape_debug();
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
@@ -81,8 +81,8 @@ pub(super) fn check(name: &str, language: Language) -> Result<(), String> {
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.bytes().all(fits) {
         return Err(format!(
-            "`{shown}` cannot be a project's name: it starts with a letter from a to z, and has \
-             such letters, digits, _ and - in it"
+            "`{shown}` cannot be a project's name: a name starts with a letter from a to z, and \
+             consists of such letters, digits, _ and -"
         ));
     }
     if language == Language::Rust && RUST_TAKEN.contains(&name)

@@ -1,4 +1,4 @@
-//! `push` and `pull`: bundles in an OCI registry.
+//! `push` and `pull`: uploads and downloads bundles.
 
 pub(crate) mod pull;
 pub(crate) mod push;

@@ -1,4 +1,4 @@
-//! `ferrite-wasmc pull`: a bundle out of an OCI registry.
+//! `ferrite-wasmc pull`: downloads a bundle from an OCI registry.
 
 use std::fs::Permissions;
 use std::io::{self, BufReader, Seek as _, Write};
@@ -9,32 +9,32 @@ use anyhow::{Context, Result};
 use ferrite_cache::bundle::{BundleLimits, KeyId, UncheckedBundle};
 use serde::Serialize;
 
+use crate::clock::now_unix;
 use crate::keys::TrustArguments;
 use crate::oci::Registry;
-use crate::terminal::clock::now_unix;
 use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::progress::Progress;
 
-/// What was typed after `pull`.
+/// The arguments of `ferrite-wasmc pull`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where from, such as `ghcr.io/team/rate:1.2.0`, or by digest: `ghcr.io/team/rate@sha256:…`
+    /// Bundle to download, such as `ghcr.io/team/rate:1.2.0` or `ghcr.io/team/rate@sha256:…`
     #[arg(value_name = "REGISTRY/NAME:TAG")]
     place: String,
 
-    /// Where to write the bundle; without it, NAME-VERSION.cwasm.tar
+    /// File to write the bundle to. Default: NAME-VERSION.cwasm.tar
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
     #[command(flatten)]
     trust: TrustArguments,
 
-    /// Speak to the registry without TLS; for one on this machine that is done without asking
+    /// Connect without TLS; registries on this machine are always accessed without it
     #[arg(long)]
     plain_http: bool,
 }
 
-/// Pulls into a file without a name, checks it, and only then gives it one.
+/// Downloads to a temporary file, checks the bundle, and only then gives the file its name.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments {
         place,
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         .tempfile_in(&folder)
         .with_context(|| format!("cannot write into {}", folder.display()))?;
     let progress = Progress::new(1, console.is_json());
-    progress.working(format!("pulling {}", registry.name()));
+    progress.set_message(format!("pulling {}", registry.name()));
     let digest = registry.pull(temporary.as_file_mut())?;
     drop(progress);
     temporary.as_file_mut().rewind()?;

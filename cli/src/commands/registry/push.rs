@@ -1,4 +1,4 @@
-//! `ferrite-wasmc push`: a bundle into an OCI registry.
+//! `ferrite-wasmc push`: uploads a bundle to an OCI registry.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,27 +9,27 @@ use serde::Serialize;
 
 use crate::files::bundle_file;
 use crate::oci::{self, Registry};
-use crate::terminal::console::{Console, Exit, Report, Usage};
+use crate::terminal::console::{Console, Exit, Report, UsageError};
 use crate::terminal::progress::Progress;
 use crate::terminal::units::Bytes;
 
-/// What was typed after `push`.
+/// The arguments of `ferrite-wasmc push`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Signed bundle to push
+    /// Signed bundle to upload
     bundle: PathBuf,
 
-    /// Where to, such as `ghcr.io/team/rate:1.2.0`. The login is taken from FERRITE_REGISTRY_USER
-    /// and FERRITE_REGISTRY_PASSWORD, or from what `docker login` has noted
+    /// Name in the registry, such as `ghcr.io/team/rate:1.2.0`. Credentials come from
+    /// FERRITE_REGISTRY_USER and FERRITE_REGISTRY_PASSWORD, or from `docker login`
     #[arg(value_name = "REGISTRY/NAME:TAG")]
     place: String,
 
-    /// Speak to the registry without TLS; for one on this machine that is done without asking
+    /// Connect without TLS; registries on this machine are always accessed without it
     #[arg(long)]
     plain_http: bool,
 }
 
-/// Pushes the bundle as it is, once it is known to be one.
+/// Checks that the file is a signed bundle, and uploads it unchanged.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments {
         bundle,
@@ -38,8 +38,8 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     } = arguments;
     let members = bundle_file::read(&bundle)?;
     let Some(signature) = members.signature else {
-        bail!(Usage(format!(
-            "{}: the bundle is not signed, and no server would load it; sign it first",
+        bail!(UsageError(format!(
+            "{}: the bundle is not signed, so no server would load it; sign it first",
             bundle.display()
         )));
     };
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let bytes = oci::read(&bundle)?;
     let progress = Progress::new(1, console.is_json());
     let size = Bytes(bytes.len() as u64);
-    progress.working(format!("pushing {size} to {}", registry.name()));
+    progress.set_message(format!("pushing {size} to {}", registry.name()));
     let digest = registry.push(&members.manifest, bytes)?;
     drop(progress);
     console.print(&PushReport {
@@ -63,11 +63,11 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 #[derive(Serialize)]
 struct PushReport {
     place: String,
-    /// Digest of the artifact, by which it can be pulled whatever its tag stands for later.
+    /// Digest of the artifact. Pulling by digest works even after the tag has moved.
     digest: String,
     name: String,
     version: String,
-    /// The key that is said to have signed it.
+    /// The key that the signature names; the signature was not checked.
     signed_by: KeyId,
 }
 

@@ -8,18 +8,17 @@ use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner, S
 use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 
 use super::reply;
-use crate::files::source;
+use crate::files::bounded_file;
 
 /// The largest file of commands, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// Runs every command of a file; the first that is refused is an error with its line.
+/// Runs every command of a file. Stops at the first error reply; the error names the line.
 ///
-/// Commands are written one a line with the quotes and escapes of `redis-cli`, or in the protocol
-/// itself, as `redis-cli --pipe` takes them. Blank lines and lines that start with `#` are passed
-/// over.
+/// A file holds one command a line, with the quotes and escapes of `redis-cli`, or commands in
+/// RESP, as `redis-cli --pipe` reads them. Blank lines and lines that start with `#` are skipped.
 pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
-    let mut bytes = source::read(path, FILE_BYTES_MAX)?;
+    let mut bytes = bounded_file::read(path, FILE_BYTES_MAX)?;
     if !bytes.ends_with(b"\n") {
         bytes.push(b'\n');
     }
@@ -45,7 +44,7 @@ pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
     Ok(())
 }
 
-/// Runs one command; an error reply is an error.
+/// Runs one command; fails if its reply is an error.
 fn execute(keyspace: &EmbeddedKeyspace, argv: &[&[u8]]) -> Result<()> {
     let mut transaction = keyspace.begin(0, Mode::Write);
     let mut encoder = Encoder::new(Protocol::Resp3);

@@ -1,4 +1,4 @@
-//! What functions write to the log, on standard error.
+//! Prints the log lines of functions to standard error.
 
 use std::io::IsTerminal;
 
@@ -7,9 +7,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Shows every line that the guest logs, and the runtime's warnings.
-///
-/// `quiet` shows warnings alone, as with JSON nobody is there to read along.
+/// Prints every line that the guest logs, and the runtime's warnings. With `quiet`, prints only
+/// warnings of both; `--json` sets it.
 pub(super) fn start(quiet: bool) {
     let guest = if quiet { Level::WARN } else { Level::TRACE };
     let targets = Targets::new()
@@ -21,7 +20,7 @@ pub(super) fn start(quiet: bool) {
         .without_time()
         .with_target(false)
         .compact();
-    // Fails only if there is a log already, which is then as good.
+    // Fails only if a log is set up already; then that one is used.
     let _ = tracing_subscriber::registry()
         .with(lines)
         .with(targets)

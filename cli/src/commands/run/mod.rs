@@ -1,12 +1,12 @@
-//! `ferrite-wasmc run`: calls a function here, on a store of its own.
+//! `ferrite-wasmc run`: calls a function on this machine, with a new, empty store.
 
 mod data;
 mod log;
 mod options;
 mod profile;
 mod reply;
+mod reply_text;
 mod report;
-mod show;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -22,9 +22,9 @@ use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
 use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 use ferrite_store::{Store, StoreOptions};
 
+use crate::files::bounded_file;
 use crate::files::cache_folder::CacheFolder;
-use crate::files::source;
-use crate::precompile::{self, Found, Precompiler, PreinitOptions, Unkept};
+use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler, PreinitOptions};
 use crate::project::Project;
 use crate::terminal::console::{Console, Exit};
 use crate::terminal::progress::Progress;
@@ -33,32 +33,32 @@ use options::{Options, function_name};
 use profile::ProfileReport;
 use report::{CallReport, Failure};
 
-/// What was typed after `run`.
+/// The arguments of `ferrite-wasmc run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Module to run, or the folder of a project, which is built first, and which of the entries;
-    /// without one, `run`, the one named like the file, or the only one
+    /// Module to run, or the folder of a project, which is built first; and the entry to call.
+    /// Default: the entry `run`, else the one named like the file, else the only one
     #[arg(value_name = "FILE[:ENTRY]")]
     function: OsString,
 
-    /// A key of the call; may be given several times
+    /// Key for the call; may be given several times
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<OsString>,
 
-    /// An argument of the call; may be given several times
+    /// Argument for the call; may be given several times
     #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
     args: Vec<OsString>,
 
-    /// File of commands that fill the store first, one a line as `redis-cli` takes them
+    /// File of commands to run on the store before the call, one a line, as in `redis-cli`
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
 
-    /// What the function may use, as in WASM.LOAD: {"max_time": "50ms", "max_memory": "16MB", …}
+    /// Limits of the call, as in WASM.LOAD: {"max_time": "50ms", "max_memory": "16MB", …}
     #[arg(long, value_name = "JSON")]
     limits: Option<String>,
 
-    /// What the function may do, as in WASM.LOAD: {"allow_write": true, "allowed_keys": ["a:*"], …},
-    /// or one of read-only, read-write and none. Without it, it may read every key
+    /// Permissions of the function, as in WASM.LOAD: {"allow_write": true, "allowed_keys": ["a:*"],
+    /// …}, or read-only, read-write or none. Default: it may read every key
     #[arg(long, value_name = "JSON")]
     permissions: Option<String>,
 
@@ -68,37 +68,39 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     preinit: PreinitOptions,
 
-    /// Also tell what the call took: time, fuel, memory, host calls. What it wrote is rolled back
+    /// Also print the call's time, fuel, memory and host calls. Its writes are rolled back
     #[arg(long)]
     profile: bool,
 
-    /// Call it again whenever the module, a source of the project or the data changes, until Ctrl-C
+    /// Call again after every change of the module, the project's sources or the data, until Ctrl-C
     #[arg(long)]
     watch: bool,
 }
 
-/// Finds or compiles the function's code.
-fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<Found> {
+/// Finds the module's code in the cache, or compiles it.
+fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<NativeCode> {
     let name = file.display().to_string();
     let progress = Progress::new(1, console.is_json());
-    source::read(file, precompiler.bounds().source_bytes_max)
+    bounded_file::read(file, precompiler.bounds().source_bytes_max)
         .and_then(|source| {
-            precompiler.obtain(&name, &source, Unkept::Fail, &|note| progress.working(note))
+            precompiler.find_or_compile(&name, &source, OnCacheFailure::Fail, &|note| {
+                progress.set_message(note);
+            })
         })
-        .map_err(|error| match precompile::code(&error) {
+        .map_err(|error| match precompile::error_code(&error) {
             Some(code) => anyhow!("{name}: {code}: {error:#}"),
             None => error.context(name.clone()),
         })
 }
 
-/// Calls the function, once or again and again.
+/// Calls the function once; with `--watch`, again after every change.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let options = Options::resolve(arguments)?;
     log::start(console.is_json());
     if !options.watch {
         return once(&options, console);
     }
-    // The first look comes before the first call, so that no change is missed.
+    // Watching starts before the first call, so that no change is missed.
     let watched = [Some(&options.path), options.data.as_ref()];
     let mut changes = Watch::new(watched.into_iter().flatten().cloned().collect());
     loop {
@@ -113,7 +115,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     }
 }
 
-/// The module to run: the one that was named, or the one that the project builds.
+/// Returns the module to run: the named file, or the one that the project builds.
 fn module(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
@@ -121,7 +123,7 @@ fn module(path: &Path) -> Result<PathBuf> {
     let project = Project::find(path)?;
     let modules = project
         .build()
-        .with_context(|| format!("cannot build {}", project.shown()))?;
+        .with_context(|| format!("cannot build {}", project.display_name()))?;
     match modules.as_slice() {
         [module] => Ok(module.clone()),
         modules => bail!(
@@ -164,7 +166,8 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
     let function = options.call_name(&name);
     let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
     let args: Vec<&[u8]> = options.args.iter().map(Vec::as_slice).collect();
-    // People read what `redis-cli` prints; JSON keeps the types that only RESP3 has.
+    // Text is printed as by `redis-cli`, which uses RESP2; JSON keeps the types that only RESP3
+    // has.
     let mut encoder = Encoder::new(if console.is_json() {
         Protocol::Resp3
     } else {
@@ -177,7 +180,7 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
     let took = started.elapsed();
     let reply = reply::read(encoder.bytes())?;
 
-    // The function's own error reply says it too, where it passes on what a host call answered.
+    // The function may also return the error of a refused host call as its own reply.
     let refused = outcome.denied.is_some()
         || reply.has_code(Code::NoPermission.as_str())
         || outcome

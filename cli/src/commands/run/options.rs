@@ -1,4 +1,4 @@
-//! What is meant by what was typed.
+//! The resolved options of `run`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,9 +12,9 @@ use ferrite_runtime::registry::record::FunctionName;
 
 use super::Arguments;
 use crate::files::cache_folder::CacheFolder;
-use crate::rights;
+use crate::policy;
 
-/// What to call, with what, and under which rules.
+/// The function, the call's input, and the function's policy.
 pub(super) struct Options {
     /// A module, or the folder of a project that builds one.
     pub(super) path: PathBuf,
@@ -45,8 +45,8 @@ impl Options {
             watch,
         } = arguments;
         let (path, entry) = file_and_entry(&function);
-        let limits = limits.as_deref().map(rights::limits).transpose()?;
-        let permissions = permissions.as_deref().map(rights::permissions);
+        let limits = limits.as_deref().map(policy::parse_limits).transpose()?;
+        let permissions = permissions.as_deref().map(policy::parse_permissions);
         let bytes = |values: Vec<OsString>| values.into_iter().map(OsString::into_vec).collect();
         Ok(Self {
             path,
@@ -63,7 +63,7 @@ impl Options {
         })
     }
 
-    /// What a call names: the function, and maybe its entry.
+    /// Returns the name for the call: the function, followed by `.entry` if one was given.
     pub(super) fn call_name(&self, function: &FunctionName) -> Vec<u8> {
         let mut name = function.as_bytes().to_vec();
         if let Some(entry) = &self.entry {
@@ -74,7 +74,7 @@ impl Options {
     }
 }
 
-/// Splits at the last colon, unless there is a file of the whole name.
+/// Splits `FILE:ENTRY` at the last colon, unless a file has the whole name.
 fn file_and_entry(function: &OsStr) -> (PathBuf, Option<Vec<u8>>) {
     let bytes = function.as_bytes();
     let colon = bytes.iter().rposition(|&byte| byte == b':');
@@ -87,7 +87,8 @@ fn file_and_entry(function: &OsStr) -> (PathBuf, Option<Vec<u8>>) {
     }
 }
 
-/// The file's name without its ending, with what functions' names cannot have replaced by `_`.
+/// Returns the file's name without its extension, with `_` for bytes that a function's name cannot
+/// have.
 pub(super) fn function_name(file: &Path) -> Result<FunctionName> {
     let stem = file.file_stem().unwrap_or_default().as_bytes();
     let mut name: Vec<u8> = stem

@@ -1,4 +1,4 @@
-//! What a call took, for `run --profile`.
+//! The profile of a call, for `run --profile`.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,15 +9,15 @@ use serde::Serialize;
 
 use crate::terminal::units::{Bytes, Nanos};
 
-/// What a call took.
+/// The time, fuel, memory and host calls of a call.
 #[derive(Serialize)]
 pub(super) struct ProfileReport {
-    /// How long it took, the making of its instance included.
+    /// Duration, including the creation of the instance.
     nanos: u64,
     fuel: u64,
-    /// The most linear memory that it had.
+    /// Largest size of its linear memory.
     memory_bytes: u64,
-    /// Host functions in the order of their first call.
+    /// Host functions, in the order of their first call.
     host_calls: Vec<HostCallReport>,
 }
 
@@ -26,9 +26,9 @@ pub(super) struct ProfileReport {
 struct HostCallReport {
     name: &'static str,
     calls: u64,
-    /// Bytes that it read or wrote for the function.
+    /// Bytes that the host read or wrote for the function.
     bytes: u64,
-    /// All calls together.
+    /// Duration of all calls together.
     nanos: u64,
 }
 

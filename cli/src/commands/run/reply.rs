@@ -1,10 +1,10 @@
-//! A reply, read from the protocol.
+//! Parses a reply in RESP2 or RESP3.
 
 use std::borrow::Cow;
 
 use anyhow::{Context, Result, bail};
 
-/// Levels of nesting that are read; the runtime makes fewer.
+/// Deepest nesting that is parsed; the runtime's replies are less deep.
 const DEPTH_MAX: usize = 64;
 
 /// A value of RESP2 or RESP3.
@@ -13,15 +13,15 @@ pub(super) enum Value {
     Null,
     Bool(bool),
     Integer(i64),
-    /// As it was written.
+    /// The text of the number.
     Double(String),
-    /// A number of any length, as it was written.
+    /// The text of an integer of any length.
     BigNumber(String),
     /// A simple string.
     Status(Vec<u8>),
     Error(Vec<u8>),
     Bulk(Vec<u8>),
-    /// Text whose format is said; it is shown as it is.
+    /// Text with a declared format; it is printed unchanged.
     Verbatim(Vec<u8>),
     Array(Vec<Self>),
     Set(Vec<Self>),
@@ -30,18 +30,18 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// Whether the reply itself is an error.
+    /// Returns true if the reply itself is an error.
     pub(super) fn is_error(&self) -> bool {
         matches!(self, Self::Error(_))
     }
 
-    /// Whether the reply is an error that begins with this word.
+    /// Returns true if the reply is an error that begins with this word.
     pub(super) fn has_code(&self, code: &str) -> bool {
         self.error()
             .is_some_and(|text| text.split(' ').next() == Some(code))
     }
 
-    /// The text of an error.
+    /// Returns the text, if the reply is an error.
     pub(super) fn error(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Error(text) => Some(String::from_utf8_lossy(text)),
@@ -50,7 +50,7 @@ impl Value {
     }
 }
 
-/// Reads the one value that `bytes` are.
+/// Parses `bytes`, which must be exactly one value.
 pub(super) fn read(bytes: &[u8]) -> Result<Value> {
     let mut reader = Reader { rest: bytes };
     let value = reader
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
             b'$' => Value::Bulk(self.bytes(line)?.to_vec()),
             b'!' => Value::Error(self.bytes(line)?.to_vec()),
             b'=' => {
-                // Three letters and a colon say the format.
+                // Three letters and a colon name the format.
                 let bytes = self.bytes(line)?;
                 Value::Verbatim(bytes.get(4..).unwrap_or(bytes).to_vec())
             }
@@ -107,11 +107,11 @@ impl<'a> Reader<'a> {
     }
 
     fn values(&mut self, line: &[u8], depth: usize) -> Result<Vec<Value>> {
-        // The number is not trusted with memory before the values are there.
+        // The count is not trusted: memory grows only as values arrive.
         (0..count(line)?).map(|_| self.value(depth + 1)).collect()
     }
 
-    /// What stands before the next line end.
+    /// Takes the text up to the next line end.
     fn line(&mut self) -> Result<&'a [u8]> {
         let end = self
             .rest
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         Ok(line)
     }
 
-    /// So many bytes, and a line end.
+    /// Takes a string of the length that `line` says, and its line end.
     fn bytes(&mut self, line: &[u8]) -> Result<&'a [u8]> {
         let length = count(line)?;
         let bytes = self.rest.get(..length).context("it ends too early")?;

@@ -1,4 +1,4 @@
-//! What `run` says.
+//! The report of `run`.
 
 use std::io::{self, Write};
 
@@ -8,24 +8,24 @@ use serde::{Serialize, Serializer};
 
 use super::profile::ProfileReport;
 use super::reply::Value;
-use super::show;
+use super::reply_text;
 use crate::terminal::console::Report;
 
-/// A call that was made.
+/// The result of a call.
 #[derive(Serialize)]
 pub(super) struct CallReport {
     pub(super) source: Digest,
-    /// Whether the code was there already.
+    /// True if the cache held the code before.
     pub(super) cached: bool,
     pub(super) reply: Value,
-    /// Why the call failed; an error reply that the function chose to give is none.
+    /// Why the call failed; none if the function itself replied an error.
     pub(super) error: Option<Failure>,
     /// The last access that the permissions refused.
     pub(super) denied: Option<String>,
     pub(super) fuel: u64,
-    /// How long the call took, its loading not counted.
+    /// Duration of the call without loading the function.
     pub(super) micros: u64,
-    /// What it took, where that was asked for.
+    /// The profile, with `--profile`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<ProfileReport>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Failure {
 
 impl Report for CallReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(show::show(&self.reply).as_bytes())?;
+        out.write_all(reply_text::format(&self.reply).as_bytes())?;
         match &self.profile {
             Some(profile) => profile.text(out),
             None => Ok(()),
@@ -47,8 +47,8 @@ impl Report for CallReport {
     }
 }
 
-/// JSON has fewer types than the protocol: what it lacks is an object that names the type. A map
-/// whose keys are all text is an object, any other a list of pairs.
+/// JSON has fewer types than RESP. Errors and strings that are not UTF-8 become an object that
+/// names the type. A map becomes an object if all its keys are text, else a list of pairs.
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -1,4 +1,4 @@
-//! `ferrite-wasmc keygen`: a key pair that signs bundles.
+//! `ferrite-wasmc keygen`: creates a key pair for signing bundles.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -9,27 +9,27 @@ use ferrite_cache::bundle::{KeyId, TrustedKey};
 use minisign::KeyPair;
 use serde::Serialize;
 
-use crate::files::whole_file;
+use crate::files::atomic_file;
 use crate::terminal::console::{Console, Exit, Report};
 use crate::terminal::password;
 
-/// What was typed after `keygen`.
+/// The arguments of `ferrite-wasmc keygen`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to write the pair: NAME.key is the secret, NAME.pub is for those who trust it
+    /// Name of the two files: NAME.key is the secret key, NAME.pub is for those who trust it
     #[arg(short, long, value_name = "NAME")]
     output: PathBuf,
 }
 
-/// Makes a key pair in minisign's own format.
+/// Creates a key pair in minisign's format.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { output } = arguments;
     let (secret, public) = (with_ending(&output, ".key"), with_ending(&output, ".pub"));
     for path in [&secret, &public] {
-        // Said before a password is asked for; writing takes care of it again.
+        // Checked before asking for a password; writing checks again.
         if path.symlink_metadata().is_ok() {
             bail!(
-                "{} is there already; keys are never overwritten",
+                "{} exists already; keys are never overwritten",
                 path.display()
             );
         }
@@ -45,10 +45,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let public_text = pair.pk.to_box()?.into_string();
     let secret_text = pair.sk.to_box(Some("secret key of a signer of bundles"))?;
     let text = secret_text.into_string();
-    whole_file::write(&secret, 0o600, true, |out| {
+    atomic_file::write(&secret, 0o600, true, |out| {
         Ok(out.write_all(text.as_bytes())?)
     })?;
-    whole_file::write(&public, 0o644, true, |out| {
+    atomic_file::write(&public, 0o644, true, |out| {
         Ok(out.write_all(public_text.as_bytes())?)
     })?;
     let key: TrustedKey = public_text.parse()?;
@@ -74,7 +74,7 @@ struct KeygenReport {
     public_key: String,
     public: PathBuf,
     secret: PathBuf,
-    /// Whether a password protects the secret key.
+    /// True if a password protects the secret key.
     encrypted: bool,
 }
 
@@ -84,7 +84,7 @@ impl Report for KeygenReport {
         let protected = if self.encrypted {
             "protected by its password"
         } else {
-            "without a password: whoever reads it can sign"
+            "without a password: anyone who can read it can sign"
         };
         writeln!(out, "secret   {}  {protected}", self.secret.display())?;
         writeln!(out, "public   {}", self.public.display())?;

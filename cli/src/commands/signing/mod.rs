@@ -1,4 +1,4 @@
-//! `keygen`, `sign` and `verify`: keys and signatures of bundles.
+//! `keygen`, `sign` and `verify`: keys and signatures.
 
 pub(crate) mod keygen;
 pub(crate) mod sign;

@@ -1,4 +1,4 @@
-//! `ferrite-wasmc sign`: signs a bundle, or signs it anew.
+//! `ferrite-wasmc sign`: signs a bundle, and replaces any signature it has.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,30 +7,30 @@ use anyhow::{Context, Result};
 use ferrite_cache::bundle::{BundleMembers, KeyId, SIGNATURE_BYTES_MAX, SignatureText};
 use serde::Serialize;
 
-use crate::files::{bundle_file, source};
+use crate::files::{bounded_file, bundle_file};
 use crate::keys::Signer;
 use crate::terminal::console::{Console, Exit, Report};
 
-/// What was typed after `sign`.
+/// The arguments of `ferrite-wasmc sign`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Bundle to sign
     bundle: PathBuf,
 
-    /// Secret key, as `keygen` or minisign wrote it
+    /// Secret key file, from `keygen` or minisign
     #[arg(long, value_name = "FILE", required_unless_present = "signature")]
     key: Option<PathBuf>,
 
-    /// Signature of the bundle's manifest.json that minisign made elsewhere, to put into the bundle
+    /// Signature file to add, made by minisign from the bundle's manifest.json
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     signature: Option<PathBuf>,
 
-    /// Write the signed bundle here instead of in place
+    /// File to write the signed bundle to. Default: the bundle is replaced
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// Signs the manifest as it is; every member is held against it first.
+/// Checks every member against the manifest, then signs the manifest unchanged.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments {
         bundle,
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     } = bundle_file::read(&bundle)?;
     let signed = match (key, made) {
         (Some(key), _) => Signer::read(&key)?.sign(&manifest, &manifest_json)?,
-        (None, made) => taken(&made.unwrap_or_default())?,
+        (None, made) => read_signature(&made.unwrap_or_default())?,
     };
     let output = output.unwrap_or(bundle);
     bundle_file::write(&output, &manifest_json, Some(&signed), &source, &artifacts)?;
@@ -62,10 +62,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A signature that minisign wrote, in the form that bundles have.
-fn taken(path: &Path) -> Result<SignatureText> {
+/// Reads a signature file of minisign, and normalizes it for bundles.
+fn read_signature(path: &Path) -> Result<SignatureText> {
     let name = || path.display().to_string();
-    let bytes = source::read(path, SIGNATURE_BYTES_MAX).with_context(name)?;
+    let bytes = bounded_file::read(path, SIGNATURE_BYTES_MAX).with_context(name)?;
     SignatureText::normalize(&String::from_utf8_lossy(&bytes)).with_context(name)
 }
 
@@ -76,7 +76,7 @@ struct SignReport {
     version: String,
     sequence: u64,
     signed_by: KeyId,
-    /// The key whose signature was there before.
+    /// The key of the signature that was replaced.
     replaced: Option<KeyId>,
 }
 

@@ -1,4 +1,4 @@
-//! `ferrite-wasmc verify`: whether a server that trusts certain keys would take a bundle.
+//! `ferrite-wasmc verify`: checks a bundle as a server that trusts the given keys would.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use ferrite_cache::Digest;
 use ferrite_cache::bundle::{BundleContents, KeyId};
 use serde::Serialize;
 
+use crate::clock::now_unix;
 use crate::files::bundle_file;
 use crate::keys::TrustArguments;
-use crate::terminal::clock::now_unix;
 use crate::terminal::console::{Console, Exit, Report};
 
-/// What was typed after `verify`.
+/// The arguments of `ferrite-wasmc verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Bundle to check
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     trust: TrustArguments,
 }
 
-/// Checks signature, expiry and every byte; what a server would refuse ends with exit code 3.
+/// Checks signature, expiry and every byte. Exit code 3 if a server would refuse the bundle.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { bundle, trust } = arguments;
     let trust = trust.read()?;
@@ -63,7 +63,7 @@ struct VerifyReport {
     sequence: u64,
     expires_unix: Option<u64>,
     signed_by: KeyId,
-    /// The line that the signature covers besides the manifest.
+    /// The signature's trusted comment, which is signed together with the manifest.
     comment: String,
     source: Digest,
     artifacts: usize,

@@ -241,7 +241,7 @@ fn shape(ty: &Type) -> Shape {
     }
 }
 
-/// Whether the arguments are `<u8>`: a `Vec<u8>` is one value, not a list.
+/// Returns true if the arguments are `<u8>`: a `Vec<u8>` is one value, not a list.
 fn is_bytes(arguments: &PathArguments) -> bool {
     let PathArguments::AngleBracketed(arguments) = arguments else {
         return false;

@@ -1,11 +1,11 @@
-//! How a call runs through an entry: what the attribute macro makes of a function.
+//! Runs calls of entries: the functions that the macro's code uses.
 
 use crate::error::Error;
 use crate::input::parameter::Parameter;
 use crate::input::{Entry, Input, Storage};
 use crate::reply::Reply;
 
-/// Runs one call: its input is the host's, its reply goes to the host.
+/// Runs one call with the host's input, and sends the reply to the host.
 pub fn run(entry: &'static Entry) {
     let outcome =
         Storage::fetch().and_then(|storage| (entry.call)(&mut Input::new(entry, &storage)));

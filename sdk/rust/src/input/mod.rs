@@ -1,10 +1,7 @@
-//! A call's keys and arguments, the cursor that hands them to parameters, and why one does not fit.
+//! A call's keys and arguments, the cursor that fills parameters with them, and the errors for
+//! values that do not fit.
 
-pub(crate) mod decode;
 pub(crate) mod entry;
-pub(crate) mod from_value;
-#[cfg(feature = "serde")]
-pub(crate) mod json;
 pub(crate) mod parameter;
 
 use alloc::boxed::Box;
@@ -14,16 +11,16 @@ use alloc::vec::Vec;
 use crate::argument::Decimal;
 use crate::error::Error;
 use crate::host;
-use crate::input::from_value::Mismatch;
-use crate::result_buffer::append_long;
+use crate::host::result_buffer::append_long;
+use crate::value::from_value::Mismatch;
 
-/// Bytes of keys and arguments that need no allocation.
+/// Keys and arguments of up to this many bytes together need no allocation.
 const INLINE_BYTES: usize = 256;
 
-/// Keys and arguments whose places need no allocation.
+/// Up to this many keys and arguments need no allocation for their places.
 const INLINE_VALUES: usize = 8;
 
-/// Where a value lies in [`Storage`].
+/// The position of a value in [`Storage`].
 #[derive(Clone, Copy, Default)]
 struct Place {
     on_heap: bool,
@@ -108,9 +105,9 @@ impl Storage {
 
 /// An annotated function, callable with keys and arguments. The macro writes it.
 pub struct Entry {
-    /// The name it is called by.
+    /// The name under which it is called.
     pub name: &'static str,
-    /// Name and parameters as they were written, for error replies.
+    /// Name and parameters as in the source code, for error replies.
     pub signature: &'static str,
     /// The parameters, in order.
     pub parameters: &'static [Description],
@@ -118,16 +115,16 @@ pub struct Entry {
     pub call: fn(&mut Input<'_>) -> Result<(), Error>,
 }
 
-/// A parameter as error replies describe it.
+/// The description of a parameter for error replies.
 pub struct Description {
     /// Its name.
     pub name: &'static str,
-    /// Its type as it was written.
+    /// Its type as in the source code.
     pub type_text: &'static str,
 }
 
-/// A call's keys and arguments, in order, with a cursor: what a [`Parameter`](crate::Parameter)
-/// takes its values from.
+/// A call's keys and arguments, in order, with a cursor. A [`Parameter`](crate::Parameter) takes
+/// its values from it.
 pub struct Input<'a> {
     entry: &'static Entry,
     storage: &'a Storage,
@@ -136,15 +133,15 @@ pub struct Input<'a> {
     pub(crate) parameter: usize,
 }
 
-/// Which key or argument a value was.
+/// The position of a value among the keys or the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     is_key: bool,
-    /// From 1, as scripts count them.
+    /// Counted from 1, as in scripts.
     number: usize,
 }
 
-/// Why a parameter could not be filled: nothing is left, or what is there is something else.
+/// Why a parameter could not be filled: no value is left, or the value does not fit the type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(Option<Box<(Mismatch, Position)>>);
 
@@ -155,7 +152,7 @@ impl Refusal {
         Self(None)
     }
 
-    /// The value that was taken last is not what the type takes.
+    /// The value that was taken last does not fit the type.
     #[cold]
     #[must_use]
     pub fn mismatch(mismatch: Mismatch, input: &Input<'_>) -> Self {
@@ -177,7 +174,7 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::missing`] where none is left.
+    /// Fails with [`Refusal::missing`] if none is left.
     pub fn value(&mut self) -> Result<&'a [u8], Refusal> {
         let Some(place) = self.storage.places().get(self.next) else {
             return Err(Refusal::missing());
@@ -188,24 +185,24 @@ impl<'a> Input<'a> {
         } else {
             &self.storage.inline[..]
         };
-        // Every place lies within what it was filled from, so there is nothing to fall back to.
+        // Every place lies within its bytes, so the default is never used.
         let bytes = bytes.get(place.start..place.start + place.len);
         Ok(bytes.unwrap_or_default())
     }
 
-    /// How many keys and arguments are left.
+    /// Returns the number of keys and arguments that are left.
     #[must_use]
     pub fn left(&self) -> usize {
         self.storage.count - self.next
     }
 
-    /// How many keys are left.
+    /// Returns the number of keys that are left.
     #[must_use]
     pub fn keys_left(&self) -> usize {
         self.storage.keys.saturating_sub(self.next)
     }
 
-    /// Which one the value was that was taken last.
+    /// Returns the position of the value that was taken last.
     #[must_use]
     pub fn last(&self) -> Position {
         self.position(self.next.saturating_sub(1))
@@ -224,7 +221,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The error reply for a refused value: it names the parameter, its type and its position.
+    /// Makes the error reply for a refused value, with the parameter's name, type and position.
     #[cold]
     pub(crate) fn error(&self, refusal: &Refusal) -> Error {
         let (name, type_text) = self
@@ -266,7 +263,7 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// The error reply for values that no parameter took.
+    /// Makes the error reply for values that no parameter took.
     #[cold]
     pub(crate) fn surplus(&self) -> Error {
         let signature = self.entry.signature;
@@ -285,7 +282,7 @@ impl<'a> Input<'a> {
         )
     }
 
-    /// How many keys and arguments the call has, in words.
+    /// Describes the number of keys and arguments of the call.
     fn counts(&self) -> String {
         let count = |count: usize, noun: &str| {
             let plural = if count == 1 { "" } else { "s" };
@@ -305,7 +302,7 @@ impl<'a> Input<'a> {
 }
 
 impl Position {
-    /// As scripts write it, such as `ARGS[1]`.
+    /// The position as scripts write it, such as `ARGS[1]`.
     fn text(self) -> String {
         let list = if self.is_key { "KEYS[" } else { "ARGS[" };
         [list, Decimal::of_unsigned(self.number as u64).text(), "]"].concat()

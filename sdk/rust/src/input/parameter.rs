@@ -5,17 +5,18 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::input::from_value::{FromValue, Mismatch};
 use crate::input::{Input, Refusal};
 use crate::value::Value;
+use crate::value::from_value::{FromValue, Mismatch};
 
 /// A type that a parameter of a ferrite function may have.
 ///
 /// | type | takes |
 /// |---|---|
-/// | `&str`, `String`, `&[u8]`, `Vec<u8>`, `Cow<str>`, integers, floats, `bool`, `Json<T>` | the next key or argument |
+/// | `&str`, `String`, `&[u8]`, `Vec<u8>`, `Cow<str>`, integers, floats, `bool`, `Json<T>` | the
+/// next key or argument |
 /// | `Option<T>` | the next one, if any is left |
-/// | tuples | as many as they have elements |
+/// | tuples | one value for each element |
 /// | [`Keys<T>`] | the keys that are left |
 /// | `Vec<T>` | all keys and arguments that are left |
 /// | `BTreeMap<K, V>`, `HashMap<K, V>` | all that are left, in pairs |
@@ -42,7 +43,7 @@ pub trait Parameter<'a>: Sized {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`], of which the SDK makes an error reply that names the parameter.
+    /// Returns a [`Refusal`]; the SDK turns it into an error reply that names the parameter.
     fn take(input: &mut Input<'a>) -> Result<Self, Refusal>;
 
     /// Takes all values that are left as a list: bytes are one value, other items one each.
@@ -56,7 +57,7 @@ pub trait Parameter<'a>: Sized {
     }
 }
 
-/// The keys that are left, for functions of several keys followed by arguments.
+/// All keys that are left, for functions that take several keys and then arguments.
 ///
 /// ```
 /// use ferrite_wasm_sdk::*;

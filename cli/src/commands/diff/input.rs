@@ -1,0 +1,126 @@
+//! One side of a comparison: a bundle, or a module alone.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ferrite_cache::bundle::{BundleManifest, KeyId};
+use ferrite_cache::{Digest, ModuleInfo};
+use ferrite_compiler::{CompileError, SourceLimits};
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::limits::LimitSettings;
+use ferrite_runtime::policy::permissions::Permissions;
+use serde::Serialize;
+
+use crate::files::{bounded_file, bundle_file};
+
+/// One side of a comparison.
+pub(super) struct DiffInput {
+    pub(super) file: PathBuf,
+    pub(super) source: Digest,
+    pub(super) module: ModuleInfo,
+    /// What the bundle asks for; the server's default, which only reads, if it asks for nothing.
+    pub(super) permissions: Permissions,
+    pub(super) limits: LimitSettings,
+    pub(super) isolation: Option<Isolation>,
+    pub(super) release: Option<Release>,
+}
+
+/// The facts that only a bundle has.
+pub(super) struct Release {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) sequence: u64,
+    /// The key that the signature names; the signature was not checked.
+    pub(super) key: Option<KeyId>,
+}
+
+/// One side of a comparison, for the report.
+#[derive(Serialize)]
+pub(super) struct InputReport {
+    file: PathBuf,
+    source: Digest,
+    name: Option<String>,
+    version: Option<String>,
+    sequence: Option<u64>,
+    signed_by: Option<KeyId>,
+}
+
+impl DiffInput {
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let name = || path.display().to_string();
+        if bundle_file::is_bundle_file(path) {
+            let members = bundle_file::read(path)?;
+            let key = members.signature.map(|signature| signature.key());
+            return Self::of_bundle(path, members.manifest, key).with_context(name);
+        }
+        let bounds = SourceLimits::default();
+        let bytes = bounded_file::read(path, bounds.source_bytes_max).with_context(name)?;
+        let wasm = ferrite_compiler::to_wasm(&bytes, &bounds)
+            .map_err(CompileError::from)
+            .with_context(name)?;
+        let module = ferrite_compiler::validate(&wasm, &bounds)
+            .map_err(CompileError::from)
+            .with_context(name)?;
+        Ok(Self {
+            file: path.to_owned(),
+            source: Digest::of(&wasm),
+            module,
+            permissions: Permissions::default(),
+            limits: LimitSettings::default(),
+            isolation: None,
+            release: None,
+        })
+    }
+
+    fn of_bundle(path: &Path, manifest: BundleManifest, key: Option<KeyId>) -> Result<Self> {
+        let json = |value: &serde_json::Value| value.to_string().into_bytes();
+        let permissions = manifest.permissions.as_ref().map(json);
+        let limits = manifest.limits.as_ref().map(json);
+        let isolation = manifest.isolation.as_deref();
+        Ok(Self {
+            file: path.to_owned(),
+            source: manifest.source.digest,
+            permissions: match permissions {
+                Some(json) => Permissions::from_json(&json)?,
+                None => Permissions::default(),
+            },
+            limits: match limits {
+                Some(json) => LimitSettings::from_json(&json)?,
+                None => LimitSettings::default(),
+            },
+            isolation: isolation.map(str::parse).transpose()?,
+            module: manifest.module,
+            release: Some(Release {
+                name: manifest.name,
+                version: manifest.version,
+                sequence: manifest.sequence,
+                key,
+            }),
+        })
+    }
+
+    pub(super) fn into_report(self) -> InputReport {
+        let release = self.release.as_ref();
+        InputReport {
+            name: release.map(|release| release.name.clone()),
+            version: release.map(|release| release.version.clone()),
+            sequence: release.map(|release| release.sequence),
+            signed_by: release.and_then(|release| release.key),
+            file: self.file,
+            source: self.source,
+        }
+    }
+}
+
+impl fmt::Display for InputReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let (Some(name), Some(version), Some(sequence)) =
+            (&self.name, &self.version, self.sequence)
+        {
+            write!(f, "  {name} {version}, sequence {sequence}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the SDK from outside.
+
+mod calls;
+mod refused_functions;

@@ -1,0 +1,365 @@
+//! The page: every figure with its spread, and the command that measures it again.
+
+mod store;
+
+use std::fmt::Write as _;
+
+use ferrite_benches::modules::Size;
+
+use super::cells::{or_dash, rates, spread, times};
+use super::cold::{Cold, Loads};
+use super::compile::Compile;
+use super::figures::{Figures, Short};
+use super::in_process::InProcess;
+use super::load::Shape;
+use super::machine::Machine;
+use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
+use super::store::Store;
+
+/// What there is to tell, each part with the machine that it was measured on.
+pub(super) struct Measured {
+    pub(super) socket: Option<(Socket, Machine)>,
+    pub(super) store: Option<(Store, Machine)>,
+    pub(super) cold: Option<(Cold, Machine)>,
+    pub(super) compile: Option<(Compile, Machine)>,
+    pub(super) in_process: Option<(InProcess, Machine)>,
+}
+
+/// Write it whole; a part that was not measured has no section.
+pub(super) fn write(measured: &Measured) -> String {
+    let mut page = String::new();
+    // Writing to a string cannot fail.
+    let _ = sections(&mut page, measured);
+    page
+}
+
+fn sections(page: &mut String, measured: &Measured) -> std::fmt::Result {
+    let Measured {
+        socket,
+        store,
+        cold,
+        compile,
+        in_process,
+    } = measured;
+    head(page)?;
+    if let Some((socket, machine)) = socket {
+        calls(page, socket)?;
+        place(page, machine)?;
+    }
+    if let Some((store, machine)) = store {
+        store::write(page, store)?;
+        place(page, machine)?;
+    }
+    if let Some((cold, machine)) = cold {
+        starts(page, cold)?;
+        place(page, machine)?;
+    }
+    if let Some((compile, machine)) = compile {
+        compilers(page, compile)?;
+        place(page, machine)?;
+    }
+    if let Some((in_process, machine)) = in_process {
+        parts(page, in_process)?;
+        place(page, machine)?;
+    }
+    Ok(())
+}
+
+/// Where a section's figures are from.
+fn place(page: &mut String, machine: &Machine) -> std::fmt::Result {
+    let Machine {
+        processor,
+        cores,
+        memory_gib,
+        kernel,
+        rustc,
+        commit,
+        profile,
+    } = machine;
+    writeln!(
+        page,
+        "\n*{processor}, {cores} cores, {memory_gib} GiB, {kernel}; {rustc}, profile `{profile}`, commit `{commit}`.*\n"
+    )
+}
+
+fn head(page: &mut String) -> std::fmt::Result {
+    writeln!(page, "# Benchmarks\n")?;
+    writeln!(
+        page,
+        "Measured by `cargo xtask bench`, which wrote this page. What it needs beyond Rust and Python 3 is"
+    )?;
+    writeln!(
+        page,
+        "`redis-benchmark` (on Debian: `apt-get install redis-tools`). A part alone: `cargo xtask bench --only"
+    )?;
+    writeln!(
+        page,
+        "socket`, `store`, `cold`, `compile` or `in-process`; `module` writes `benchmarks-valkey.md`.\n"
+    )?;
+    writeln!(
+        page,
+        "Figures are medians; what stands in brackets is the lowest and the highest of the rounds. Contenders"
+    )?;
+    writeln!(
+        page,
+        "take turns within each round, and a ratio is taken round by round before its median. Servers, clients"
+    )?;
+    writeln!(
+        page,
+        "and everything else share the machine that stands below each section.\n"
+    )
+}
+
+fn calls(page: &mut String, socket: &Socket) -> std::fmt::Result {
+    writeln!(page, "## Calls through the socket\n")?;
+    writeln!(
+        page,
+        "![Calls a second of functions in WebAssembly and in Lua](benchmarks.svg)\n"
+    )?;
+    writeln!(
+        page,
+        "Replies a second, beside the same functions in Lua (`FCALL`) in Valkey {}, which keeps nothing on",
+        socket.valkey_version
+    )?;
+    writeln!(
+        page,
+        "disk. Load by `redis-benchmark`, keys spread over ten thousand. `fresh` and `rewind` isolate each call,"
+    )?;
+    writeln!(
+        page,
+        "`reuse` serves many calls with one instance. The functions are in `benches/functions` and `examples`.\n"
+    )?;
+    for (title, shape) in [
+        ("50 connections, pipelines of 16", PIPELINED),
+        ("50 connections, one request at a time", SINGLE),
+    ] {
+        functions(
+            page,
+            socket,
+            title,
+            shape,
+            &["noop", "get_set", "rate_limit", "validate_user"],
+        )?;
+    }
+    functions(
+        page,
+        socket,
+        "One connection: the sum of the numbers up to a million",
+        ALONE,
+        &["sum"],
+    )?;
+
+    writeln!(page, "### Beside commands of the same server\n")?;
+    writeln!(
+        page,
+        "| shape | `PING` | `GET` | no-op, isolation | no-op | of `PING` | `PING` in Valkey | `GET` in Valkey |"
+    )?;
+    writeln!(page, "|---|---|---|---|---|---|---|---|")?;
+    for (title, shape) in [("pipelines of 16", PIPELINED), ("one at a time", SINGLE)] {
+        let of = |workload, contender| socket.rates(workload, contender, shape);
+        let rate = |workload, contender| or_dash(of(workload, contender).map(rates));
+        for isolation in ISOLATIONS {
+            let Some((noop, ping)) = of("noop", isolation).zip(of("ping", "ferrite")) else {
+                continue;
+            };
+            writeln!(
+                page,
+                "| {title} | {} | {} | {isolation} | {} | {} | {} | {} |",
+                rates(ping),
+                rate("get", "ferrite"),
+                rates(noop),
+                times(&noop.over(ping)),
+                rate("ping", "valkey"),
+                rate("get", "valkey"),
+            )?;
+        }
+    }
+    writeln!(page)
+}
+
+fn functions(
+    page: &mut String,
+    socket: &Socket,
+    title: &str,
+    shape: Shape,
+    workloads: &[&str],
+) -> std::fmt::Result {
+    writeln!(page, "### {title}\n")?;
+    writeln!(page, "| function | isolation | wasm | Lua | ratio |")?;
+    writeln!(page, "|---|---|---|---|---|")?;
+    for workload in workloads {
+        let lua = socket.rates(workload, "lua", shape);
+        for isolation in ISOLATIONS {
+            let Some(wasm) = socket.rates(workload, isolation, shape) else {
+                continue;
+            };
+            let ratio = lua.map(|lua| times(&wasm.over(lua)));
+            writeln!(
+                page,
+                "| `{workload}` | {isolation} | {} | {} | {} |",
+                rates(wasm),
+                or_dash(lua.map(rates)),
+                or_dash(ratio)
+            )?;
+        }
+    }
+    writeln!(page)
+}
+
+fn starts(page: &mut String, cold: &Cold) -> std::fmt::Result {
+    writeln!(page, "## Cold starts and memory\n")?;
+    writeln!(
+        page,
+        "Functions are loaded by the digest of their source; their artifacts are in the cache on disk, and in the"
+    )?;
+    writeln!(
+        page,
+        "system's page cache. No function is loaded twice. `WASM.LOAD` answers once the registry is on the disk; a"
+    )?;
+    writeln!(
+        page,
+        "function that the registry remembered when the server started is loaded by its first call, which is in"
+    )?;
+    writeln!(
+        page,
+        "the last columns. The times are those of a client on the same machine.\n"
+    )?;
+    writeln!(page, "| what | median | spread |")?;
+    writeln!(page, "|---|---|---|")?;
+    let row = |page: &mut String, what: &str, figures: &Figures| {
+        writeln!(
+            page,
+            "| {what} | {} ms | {}–{} ms |",
+            Short(figures.median()),
+            Short(figures.low()),
+            Short(figures.high())
+        )
+    };
+    row(page, "process start → first connection", &cold.up)?;
+    row(
+        page,
+        "process start → first reply of a cached function",
+        &cold.first_reply,
+    )?;
+    writeln!(
+        page,
+        "\n| artifact | functions | `WASM.LOAD` | first `WASM.CALL` | both | both, p99 | first call, remembered | its p99 |"
+    )?;
+    writeln!(page, "|---|---|---|---|---|---|---|---|")?;
+    for loads in &cold.loads {
+        let milliseconds = |figures: &Figures| format!("{} ms", Short(figures.median()));
+        let p99 = |figures: &Figures| format!("{} ms", Short(figures.quantile(0.99)));
+        let (load, call) = (milliseconds(&loads.load), milliseconds(&loads.call));
+        let (both, both_p99) = (milliseconds(&loads.both), p99(&loads.both));
+        let (remembered, remembered_p99) =
+            (milliseconds(&loads.remembered), p99(&loads.remembered));
+        writeln!(
+            page,
+            "| {} | {} | {load} | {call} | {both} | {both_p99} | {remembered} | {remembered_p99} |",
+            artifact(loads),
+            loads.load.count()
+        )?;
+    }
+    writeln!(page, "\n| what | size |\n|---|---|")?;
+    writeln!(
+        page,
+        "| memory of the idle server | {:.1} MB |",
+        cold.idle_kib as f64 * 1024.0 / 1e6
+    )?;
+    writeln!(
+        page,
+        "| memory that one more small function adds, loaded and called once | {:.0} KB |",
+        cold.function_kib * 1.024
+    )?;
+    writeln!(
+        page,
+        "| the lean binary | {:.1} MB |\n",
+        cold.binary_bytes as f64 / 1e6
+    )
+}
+
+/// The size of an artifact, and the example that it is of, unless it was generated.
+fn artifact(loads: &Loads) -> String {
+    let size = kilobytes(loads.artifact_bytes);
+    if Size::ALL.iter().any(|one| one.name() == loads.size) {
+        size
+    } else {
+        format!("{size}, the example `{}`", loads.size)
+    }
+}
+
+fn kilobytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+fn compilers(page: &mut String, compile: &Compile) -> std::fmt::Result {
+    writeln!(page, "## Compiling\n")?;
+    let wasmtime = compile.wasmtime.as_deref().unwrap_or("wasmtime");
+    writeln!(
+        page,
+        "Whole processes, in milliseconds: `ferrite-wasmc compile` into a cache without it, again with the artifact in"
+    )?;
+    writeln!(
+        page,
+        "the cache, and `{wasmtime}`'s `compile` with fuel and epochs on.\n"
+    )?;
+    writeln!(
+        page,
+        "| module | source | compile | cached | wasmtime | ratio |\n|---|---|---|---|---|---|"
+    )?;
+    for row in &compile.rows {
+        let peer = (row.wasmtimes.count() > 0).then_some(&row.wasmtimes);
+        let (theirs, ratio) = (
+            or_dash(peer.map(spread)),
+            or_dash(peer.map(|peer| times(&row.ours.over(peer)))),
+        );
+        let (ours, cached) = (spread(&row.ours), spread(&row.cached));
+        writeln!(
+            page,
+            "| {} | {} | {ours} | {cached} | {theirs} | {ratio} |",
+            row.module,
+            kilobytes(row.source_bytes)
+        )?;
+    }
+    writeln!(page)
+}
+
+fn parts(page: &mut String, in_process: &InProcess) -> std::fmt::Result {
+    writeln!(page, "## In-process\n")?;
+    writeln!(
+        page,
+        "By criterion: `cargo bench -p ferrite-benches`. The interval is criterion's, with 95 % confidence.\n"
+    )?;
+    writeln!(page, "| benchmark | median | interval |\n|---|---|---|")?;
+    for row in &in_process.rows {
+        let [median, low, high] = [row.nanoseconds, row.low, row.high].map(duration);
+        writeln!(page, "| `{}` | {median} | {low}–{high} |", row.name)?;
+    }
+    Ok(())
+}
+
+fn duration(nanoseconds: f64) -> String {
+    match nanoseconds {
+        n if n < 1e3 => format!("{} ns", Short(n)),
+        n if n < 1e6 => format!("{} µs", Short(n / 1e3)),
+        n if n < 1e9 => format!("{} ms", Short(n / 1e6)),
+        n => format!("{} s", Short(n / 1e9)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_follow_the_size() {
+        assert_eq!(
+            [15.0, 2_500.0, 150e6, 2.1e9].map(duration),
+            ["15.0 ns", "2.50 µs", "150 ms", "2.10 s"]
+        );
+        assert_eq!([17_536, 4_649_104].map(kilobytes), ["18 KB", "4.6 MB"]);
+    }
+}
