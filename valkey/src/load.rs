@@ -19,7 +19,7 @@ use crate::api::command_call::Format;
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, CommandFn, Ctx, Event, RmString, api};
 use crate::api::panic_guard::{guard, tell_panics_to_log};
-use crate::api::string::Words;
+use crate::api::string::Args;
 use crate::api::{log, trap_handlers};
 use crate::commands::{dispatch, manage};
 use crate::execution::worker_pool::Pool;
@@ -92,8 +92,8 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
         };
         tell_panics_to_log();
         // SAFETY: the server passes as many live strings, and they are used here alone.
-        let words = unsafe { Words::new(argv, argc) };
-        match start(context, &words) {
+        let args = unsafe { Args::new(argv, argc) };
+        match start(context, &args) {
             Ok(()) => ffi::OK,
             Err(error) => {
                 log(
@@ -117,12 +117,12 @@ fn told(what: &str, error: &dyn Error) -> String {
     text
 }
 
-fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
+fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
     // SAFETY: a live context while the module loads, and a C string.
     unsafe {
         (api().set_module_attribs)(context.raw(), MODULE_NAME.as_ptr(), MODULE_VERSION, 1);
     }
-    let arguments: Vec<String> = words
+    let arguments: Vec<String> = args
         .slices()
         .iter()
         .map(|word| String::from_utf8_lossy(word).into_owned())
@@ -285,8 +285,8 @@ fn server_folder(context: Context<'_>) -> Option<PathBuf> {
 unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     // SAFETY: the server passes a live context and as many live strings.
     unsafe {
-        internal(ctx, argv, argc, |module, context, words| {
-            manage::register(module, context, words.bytes(1));
+        internal(ctx, argv, argc, |module, context, args| {
+            manage::register(module, context, args.bytes(1));
         })
     }
 }
@@ -295,10 +295,10 @@ unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_i
 unsafe extern "C" fn source(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     // SAFETY: as above.
     unsafe {
-        internal(ctx, argv, argc, |module, context, words| {
-            let call = Arc::new(Call::new(words, 0));
+        internal(ctx, argv, argc, |module, context, args| {
+            let call = Arc::new(Call::new(args, 0));
             dispatch::on_a_thread(SOURCE, context, &call, |call, _| {
-                let text = String::from_utf8_lossy(call.words.bytes(1)).into_owned();
+                let text = String::from_utf8_lossy(call.args.bytes(1)).into_owned();
                 let mut reply = Encoder::default();
                 let found = text
                     .parse::<Digest>()
@@ -323,13 +323,13 @@ unsafe fn internal(
     ctx: *mut Ctx,
     argv: *mut *mut RmString,
     argc: c_int,
-    run: fn(&'static Module, Context<'_>, Words),
+    run: fn(&'static Module, Context<'_>, Args),
 ) -> c_int {
     guard("a command between servers", (), || {
         // SAFETY: the caller's promise.
-        let (context, words) = unsafe { (Context::new(ctx), Words::new(argv, argc)) };
+        let (context, args) = unsafe { (Context::new(ctx), Args::new(argv, argc)) };
         match (context, module::module()) {
-            (Some(context), Some(module)) if words.len() == 2 => run(module, context, words),
+            (Some(context), Some(module)) if args.len() == 2 => run(module, context, args),
             (Some(context), _) => context.reply_error("ERR one argument is needed"),
             (None, _) => {}
         }

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::api::context::{Context, Who};
+use crate::api::context::{Caller, Context};
 use crate::api::ffi::{CallReply, RmString, api};
 use crate::api::string::Owned;
 
@@ -30,7 +30,7 @@ impl<'a> Context<'a> {
             (api().call)(
                 self.raw(),
                 name.as_ptr(),
-                format.text(self.who() != Who::Here).as_ptr(),
+                format.text(self.caller() != Caller::OfContext).as_ptr(),
                 raw.as_mut_ptr(),
                 raw.len(),
             )
@@ -82,8 +82,8 @@ impl Format {
     }
 
     /// The interface's format. Beside the main thread the permissions were asked before.
-    const fn text(self, beside: bool) -> &'static CStr {
-        match (self, beside) {
+    const fn text(self, permissions_checked: bool) -> &'static CStr {
+        match (self, permissions_checked) {
             (Self::Own, _) => c"Ev",
             (Self::Caller, false) => c"ESCv",
             (Self::Caller, true) => c"ESv",

@@ -10,13 +10,13 @@ use crate::api::ffi::{self, Ctx, User, api};
 
 /// On whose behalf a context is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum Caller {
     /// On the main thread, whose context knows it.
-    Here,
+    OfContext,
     /// Beside it: of this user.
     User(NonNull<User>),
     /// Of a user that is gone since.
-    Nobody,
+    Deleted,
     /// Of the server itself: what comes over replication or out of a file.
     Server,
 }
@@ -26,7 +26,7 @@ pub(crate) enum Who {
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     raw: NonNull<Ctx>,
-    who: Who,
+    caller: Caller,
     /// What was true when this callback began, where it was asked then.
     flags: Option<c_int>,
     _live: PhantomData<(&'a Ctx, *mut ())>,
@@ -40,7 +40,7 @@ impl<'a> Context<'a> {
     pub(crate) unsafe fn new(raw: *mut Ctx) -> Option<Self> {
         NonNull::new(raw).map(|raw| Self {
             raw,
-            who: Who::Here,
+            caller: Caller::OfContext,
             flags: None,
             _live: PhantomData,
         })
@@ -51,13 +51,13 @@ impl<'a> Context<'a> {
     /// # Safety
     ///
     /// A user in `who` lives for `'a`.
-    pub(crate) unsafe fn beside(self, who: Who) -> Self {
-        Self { who, ..self }
+    pub(crate) unsafe fn on_behalf_of(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
     /// On whose behalf this runs.
-    pub(crate) fn who(self) -> Who {
-        self.who
+    pub(crate) fn caller(self) -> Caller {
+        self.caller
     }
 
     pub(crate) fn raw(self) -> *mut Ctx {

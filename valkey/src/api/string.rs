@@ -83,20 +83,20 @@ unsafe fn bytes_of<'a>(raw: *mut RmString) -> &'a [u8] {
 /// The words of a command, as the server gave them.
 ///
 /// They are borrowed for the time of the command's callback. Kept for longer with
-/// [`Words::hold`], they must be given back on the server's main thread with [`Words::release`].
-pub(crate) struct Words {
+/// [`Args::retain`], they must be given back on the server's main thread with [`Args::release`].
+pub(crate) struct Args {
     strings: SmallVec<[*mut RmString; 8]>,
-    held: AtomicBool,
+    retained: AtomicBool,
 }
 
 // SAFETY: other threads only read the bytes of the strings, which the server does not change while
-// they are used: the counts of references are changed on its main thread alone, in `hold` and
+// they are used: the counts of references are changed on its main thread alone, in `retain` and
 // `release`, which take a context of it.
-unsafe impl Send for Words {}
+unsafe impl Send for Args {}
 // SAFETY: as above.
-unsafe impl Sync for Words {}
+unsafe impl Sync for Args {}
 
-impl Words {
+impl Args {
     /// # Safety
     ///
     /// `argv` are `argc` live strings. What is made of them is not used after the callback that
@@ -111,7 +111,7 @@ impl Words {
         };
         Self {
             strings,
-            held: AtomicBool::new(false),
+            retained: AtomicBool::new(false),
         }
     }
 
@@ -119,29 +119,29 @@ impl Words {
     ///
     /// # Safety
     ///
-    /// As for [`Words::new`], for both arrays.
+    /// As for [`Args::new`], for both arrays.
     pub(crate) unsafe fn of_two(
         first: *mut *mut RmString,
         first_count: usize,
         second: *mut *mut RmString,
         second_count: usize,
     ) -> Self {
-        let mut words = Self::none();
+        let mut args = Self::none();
         for (start, count) in [(first, first_count), (second, second_count)] {
             if !start.is_null() {
                 // SAFETY: the caller's promise.
                 let strings = unsafe { std::slice::from_raw_parts(start, count) };
-                words.strings.extend_from_slice(strings);
+                args.strings.extend_from_slice(strings);
             }
         }
-        words
+        args
     }
 
     /// No words at all.
     pub(crate) fn none() -> Self {
         Self {
             strings: SmallVec::new(),
-            held: AtomicBool::new(false),
+            retained: AtomicBool::new(false),
         }
     }
 
@@ -176,8 +176,8 @@ impl Words {
     }
 
     /// Keeps the strings beyond the callback.
-    pub(crate) fn hold(&self, context: Context<'_>) {
-        if self.held.swap(true, Ordering::Relaxed) {
+    pub(crate) fn retain(&self, context: Context<'_>) {
+        if self.retained.swap(true, Ordering::Relaxed) {
             return;
         }
         for &raw in &self.strings {
@@ -188,7 +188,7 @@ impl Words {
 
     /// Gives the strings back if they were held; nothing may use them afterwards.
     pub(crate) fn release(&self, context: Context<'_>) {
-        if self.held.swap(false, Ordering::Relaxed) {
+        if self.retained.swap(false, Ordering::Relaxed) {
             for &raw in &self.strings {
                 // SAFETY: held above, and given back once.
                 unsafe { (api().free_string)(context.raw(), raw) };
@@ -197,7 +197,7 @@ impl Words {
     }
 }
 
-/// Bytes as C's characters.
-pub(crate) fn characters(bytes: &[u8]) -> (*const c_char, usize) {
+/// Bytes as C's c_chars.
+pub(crate) fn c_chars(bytes: &[u8]) -> (*const c_char, usize) {
     (bytes.as_ptr().cast(), bytes.len())
 }

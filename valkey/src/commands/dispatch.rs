@@ -13,15 +13,15 @@ use parking_lot::Mutex;
 use crate::api::context::Context;
 use crate::api::ffi::{self, CommandFn, Ctx, RmString};
 use crate::api::panic_guard::guard;
-use crate::api::string::Words;
+use crate::api::string::Args;
 use crate::commands::manage;
-use crate::execution::blocked_client::{Blocked, beside_without_client};
+use crate::execution::blocked_client::{Blocked, locked_context_without_client};
 use crate::execution::main_thread::{self, End, Turn};
 use crate::execution::runner::{Order, Run};
 use crate::module::{Module, module};
 use crate::transaction::call::Call;
-use crate::transaction::current_call::{Beside, Place, during};
-use crate::transaction::visit;
+use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
+use crate::transaction::with_view;
 
 /// Turns that a call gets on the main thread before it goes on beside it. The first may begin just
 /// before a tick, so that only the second is sure to be a whole one.
@@ -53,9 +53,9 @@ unsafe extern "C" fn command<const INDEX: usize>(
             return true;
         };
         // SAFETY: the server passes as many live strings; they are held if a call outlives this.
-        let words = unsafe { Words::new(argv, argc) };
+        let args = unsafe { Args::new(argv, argc) };
         if let (Some(spec), Some(module)) = (COMMANDS.get(INDEX), module()) {
-            serve(module, spec, context, words);
+            serve(module, spec, context, args);
         } else {
             context.reply_error("ERR the module is not started");
         }
@@ -74,13 +74,13 @@ unsafe extern "C" fn command<const INDEX: usize>(
     ffi::OK
 }
 
-fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, words: Words) {
+fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, args: Args) {
     if spec.keys != Keys::None && context.wants_key_positions() {
         // Servers ask before every call of a pipeline; most keys come after two words at least.
-        if words.len() <= WORDS_WITHOUT_KEYS {
+        if args.len() <= WORDS_WITHOUT_KEYS {
             return;
         }
-        let slices = words.slices();
+        let slices = args.slices();
         // A request that cannot be read has no keys; running it tells why.
         for position in spec.key_positions(&slices).into_iter().flatten() {
             context.key_at(position, spec.flags.contains(&"readonly"));
@@ -97,17 +97,17 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
     let database = u32::try_from(context.database()).unwrap_or(0);
     match spec.runs {
         Runs::Async if spec.name == "WASM.CALLASYNC" => {
-            in_background(module, spec, context, &words, database, protocol);
+            in_background(module, spec, context, &args, database, protocol);
         }
         Runs::Async => {
-            let at_once = !module.is_long(words.bytes(1));
+            let at_once = !module.is_long(args.bytes(1));
             let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
             let order = Order::Command {
                 spec,
                 protocol,
                 time_max: inside.then_some(module.options.inside_time_max),
             };
-            let run = Run::new(&module.runtime, words, database, order);
+            let run = Run::new(&module.runtime, args, database, order);
             if inside {
                 run_inside(context, run);
             } else {
@@ -115,7 +115,7 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
             }
         }
         Runs::AtOnce => {
-            let slices = words.slices();
+            let slices = args.slices();
             let mut reply = Encoder::new(protocol);
             match spec.read(&slices) {
                 Ok(command) => module.runtime.run_blocking(command, &mut reply),
@@ -124,9 +124,9 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
             context.reply(reply.bytes());
         }
         Runs::Blocking => {
-            let call = Arc::new(Call::new(words, database));
-            on_a_thread(spec.name, context, &call, move |call, beside| {
-                manage::run(module, spec, call, beside, protocol)
+            let call = Arc::new(Call::new(args, database));
+            on_a_thread(spec.name, context, &call, move |call, locked| {
+                manage::run(module, spec, call, locked, protocol)
             });
         }
     }
@@ -146,8 +146,8 @@ fn run_inside(context: Context<'_>, run: Box<Run>) {
 fn run_here(module: &'static Module, context: Context<'_>, mut run: Box<Run>, at_once: bool) {
     let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
     for _ in 0..turns {
-        let place = Place::main(&run.call, &run.state, context);
-        match main_thread::turn(&place, &mut run.runner) {
+        let current = CurrentCall::on_main_thread(&run.call, &run.state, context);
+        match main_thread::turn(&current, &mut run.runner) {
             Turn::Ended(reply) => {
                 main_thread::answer(context, run, reply);
                 return;
@@ -156,27 +156,27 @@ fn run_here(module: &'static Module, context: Context<'_>, mut run: Box<Run>, at
             Turn::Waits => break,
         }
     }
-    go_beside(module, context, run);
+    move_to_pool(module, context, run);
 }
 
 /// Has the client wait, and the call go on beside the main thread.
-fn go_beside(module: &'static Module, context: Context<'_>, run: Box<Run>) {
+fn move_to_pool(module: &'static Module, context: Context<'_>, run: Box<Run>) {
     if let Err(error) = module.pool.prepare(module.options.threads) {
         main_thread::abandon(context, run);
         context.reply_error(&format!("BUSY {error}; try again later"));
         return;
     }
     let call = Arc::clone(&run.call);
-    let place = Place::main(&call, &run.state, context);
-    during(&place, || visit(|session| session.leave_main()));
-    call.words.hold(context);
+    let current = CurrentCall::on_main_thread(&call, &run.state, context);
+    enter(&current, || with_view(|view| view.leave_main_thread()));
+    call.args.retain(context);
     let Some(blocked) = Blocked::new(context) else {
         main_thread::abandon(context, run);
-        call.words.release(context);
+        call.args.release(context);
         context.reply_error("ERR the server does not let this client wait for a long call");
         return;
     };
-    let Some(beside) = blocked.beside(context) else {
+    let Some(locked) = blocked.locked_context(context) else {
         main_thread::abandon(context, run);
         blocked.deliver(call, b"-NOPERM the caller's user is gone\r\n".to_vec());
         return;
@@ -184,7 +184,7 @@ fn go_beside(module: &'static Module, context: Context<'_>, run: Box<Run>) {
     let (sender, receiver) = std::sync::mpsc::channel::<Blocked>();
     let cancel = module.pool.run(
         run,
-        beside,
+        locked,
         Box::new(move |call, reply| {
             if let Ok(blocked) = receiver.recv() {
                 blocked.deliver(call, reply);
@@ -201,29 +201,29 @@ fn in_background(
     module: &'static Module,
     spec: &'static Spec,
     context: Context<'_>,
-    words: &Words,
+    args: &Args,
     database: u32,
     protocol: Protocol,
 ) {
-    let slices = words.slices();
+    let slices = args.slices();
     let mut reply = Encoder::new(protocol);
     match spec.read(&slices) {
         Err(error) => reply.error_display(&error),
         Ok(Command::CallAsync(request)) => {
-            let beside = module
+            let locked = module
                 .pool
                 .prepare(module.options.threads)
                 .is_ok()
-                .then(|| beside_without_client(context))
+                .then(|| locked_context_without_client(context))
                 .flatten();
-            match (beside, module.runtime.call_async(&request, database)) {
+            match (locked, module.runtime.call_async(&request, database)) {
                 (_, Err(error)) => reply.error_display(&error),
                 (None, Ok(_)) => reply.error("BUSY there is no thread for a call; try again later"),
-                (Some(beside), Ok(background)) => {
+                (Some(locked), Ok(background)) => {
                     reply.bulk(background.id().as_bytes());
                     let order = Order::Background(Box::new(background));
-                    let run = Run::new(&module.runtime, Words::none(), database, order);
-                    module.pool.run(run, beside, Box::new(|_, _| {}));
+                    let run = Run::new(&module.runtime, Args::none(), database, order);
+                    module.pool.run(run, locked, Box::new(|_, _| {}));
                 }
             }
         }
@@ -237,7 +237,7 @@ pub(crate) fn on_a_thread(
     name: &'static str,
     context: Context<'_>,
     call: &Arc<Call>,
-    work: impl FnOnce(&Call, &Beside) -> Vec<u8> + Send + 'static,
+    work: impl FnOnce(&Call, &LockedContext) -> Vec<u8> + Send + 'static,
 ) {
     static RUNNING: AtomicUsize = AtomicUsize::new(0);
     if context.flags() & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {
@@ -250,13 +250,13 @@ pub(crate) fn on_a_thread(
         context.reply_error("BUSY too many functions are being loaded; try again later");
         return;
     }
-    call.words.hold(context);
+    call.args.retain(context);
     let Some(blocked) = Blocked::new(context) else {
-        call.words.release(context);
+        call.args.release(context);
         context.reply_error("ERR the server does not let this client wait");
         return;
     };
-    let Some(beside) = blocked.beside(context) else {
+    let Some(locked) = blocked.locked_context(context) else {
         blocked.deliver(
             Arc::clone(call),
             b"-NOPERM the caller's user is gone\r\n".to_vec(),
@@ -265,15 +265,15 @@ pub(crate) fn on_a_thread(
     };
     RUNNING.fetch_add(1, Ordering::Relaxed);
     // Shared, so that the client can still be answered where there is no thread.
-    let waiting = Arc::new(Mutex::new(Some((blocked, beside))));
+    let waiting = Arc::new(Mutex::new(Some((blocked, locked))));
     let run = {
         let (call, waiting) = (Arc::clone(call), Arc::clone(&waiting));
         move || {
-            let Some((blocked, beside)) = waiting.lock().take() else {
+            let Some((blocked, locked)) = waiting.lock().take() else {
                 return;
             };
-            let reply = guard("a command", None, || Some(work(&call, &beside)));
-            drop(beside);
+            let reply = guard("a command", None, || Some(work(&call, &locked)));
+            drop(locked);
             RUNNING.fetch_sub(1, Ordering::Relaxed);
             let reply = reply.unwrap_or_else(|| {
                 b"-ERR the command failed inside the module, which is a bug; the server's log tells more\r\n".to_vec()

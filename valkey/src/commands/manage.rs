@@ -16,7 +16,7 @@ use crate::registry::cluster_bus;
 use crate::registry::entry::{self, Entry};
 use crate::registry::propagate::{take, tell};
 use crate::transaction::call::Call;
-use crate::transaction::current_call::Beside;
+use crate::transaction::current_call::LockedContext;
 
 /// The word after a command that makes it hold on every node of a cluster.
 const CLUSTER: &[u8] = b"CLUSTER";
@@ -26,10 +26,10 @@ pub(crate) fn run(
     module: &'static Module,
     spec: &'static Spec,
     call: &Call,
-    beside: &Beside,
+    locked: &LockedContext,
     protocol: Protocol,
 ) -> Vec<u8> {
-    let mut slices = call.words.slices();
+    let mut slices = call.args.slices();
     let mut reply = Encoder::new(protocol);
     let manages = spec.right == Right::Manage;
     let everywhere = manages
@@ -41,7 +41,7 @@ pub(crate) fn run(
         slices.pop();
     }
     let name = slices.get(1).copied().filter(|_| manages);
-    if let Some(refusal) = name.and_then(|name| refused(name, everywhere, beside)) {
+    if let Some(refusal) = name.and_then(|name| refused(name, everywhere, locked)) {
         reply.error(refusal);
         return reply.take();
     }
@@ -52,7 +52,7 @@ pub(crate) fn run(
             crate::api::trap_handlers::note_ours();
             let done = !reply.bytes().starts_with(b"-");
             if let Some(name) = name.filter(|_| done) {
-                beside.locked(|context| {
+                locked.with_lock(|context| {
                     if everywhere {
                         entry::stamp(name, cluster_nodes::node_id(context));
                     }
@@ -68,8 +68,8 @@ pub(crate) fn run(
 }
 
 /// Why a function may not be changed in this way, if it may not.
-fn refused(name: &[u8], everywhere: bool, beside: &Beside) -> Option<String> {
-    let in_cluster = beside.locked(|context| context.flags() & ffi::CTX_CLUSTER != 0);
+fn refused(name: &[u8], everywhere: bool, locked: &LockedContext) -> Option<String> {
+    let in_cluster = locked.with_lock(|context| context.flags() & ffi::CTX_CLUSTER != 0);
     let shown = name.escape_ascii();
     if everywhere && !in_cluster {
         return Some("ERR this server is not part of a cluster; leave CLUSTER out".to_owned());

@@ -1,4 +1,4 @@
-//! Clients that wait for a call beside the main thread.
+//! Clients that wait for a call locked the main thread.
 
 #![allow(unsafe_code, reason = "blocks and unblocks clients of the server")]
 
@@ -13,7 +13,7 @@ use crate::api::ffi::{self, BlockedClient, Ctx, RmString, api};
 use crate::api::panic_guard::guard;
 use crate::execution::worker_pool::Cancel;
 use crate::transaction::call::Call;
-use crate::transaction::current_call::Beside;
+use crate::transaction::current_call::LockedContext;
 
 /// The calls to end when their clients go away, by the address of the blocked client.
 static WAITING: LazyLock<Mutex<HashMap<usize, Cancel>>> = LazyLock::new(Mutex::default);
@@ -45,9 +45,9 @@ impl Blocked {
         unsafe { (api().set_disconnect_callback)(self.0, disconnected) };
     }
 
-    /// What the call beside the main thread uses the data with.
-    pub(crate) fn beside(&self, context: Context<'_>) -> Option<Beside> {
-        beside(context, self.0)
+    /// What the call locked the main thread uses the data with.
+    pub(crate) fn locked_context(&self, context: Context<'_>) -> Option<LockedContext> {
+        locked_context(context, self.0)
     }
 
     /// Answers.
@@ -61,12 +61,12 @@ impl Blocked {
 }
 
 /// What a call without a client uses the data with.
-pub(crate) fn beside_without_client(context: Context<'_>) -> Option<Beside> {
-    beside(context, std::ptr::null_mut())
+pub(crate) fn locked_context_without_client(context: Context<'_>) -> Option<LockedContext> {
+    locked_context(context, std::ptr::null_mut())
 }
 
 /// A context for another thread, on behalf of the user of this one.
-fn beside(context: Context<'_>, client: *mut BlockedClient) -> Option<Beside> {
+fn locked_context(context: Context<'_>, client: *mut BlockedClient) -> Option<LockedContext> {
     // What comes over replication or out of a file has no user, and may do everything.
     let trusted = context.flags() & (ffi::CTX_REPLICATED | ffi::CTX_LOADING) != 0;
     let user = if trusted {
@@ -85,7 +85,7 @@ fn beside(context: Context<'_>, client: *mut BlockedClient) -> Option<Beside> {
         unsafe { (api().select_db)(raw, context.database()) };
     }
     // SAFETY: as `Beside` wants them.
-    Some(unsafe { Beside::new(raw, user) })
+    Some(unsafe { LockedContext::new(raw, user) })
 }
 
 unsafe extern "C" fn send(ctx: *mut Ctx, _: *mut *mut RmString, _: c_int) -> c_int {
@@ -116,7 +116,7 @@ unsafe extern "C" fn free(ctx: *mut Ctx, delivery: *mut c_void) {
         let delivery = unsafe { Box::from_raw(delivery.cast::<Delivery>()) };
         // SAFETY: the server passes a live context, on its main thread.
         if let Some(context) = unsafe { Context::new(ctx) } {
-            delivery.call.words.release(context);
+            delivery.call.args.release(context);
         }
     });
 }

@@ -6,8 +6,8 @@ use std::task::{Context as Waking, Poll, Wake, Waker};
 
 use crate::api::context::Context;
 use crate::execution::runner::{Run, Runner};
-use crate::transaction::current_call::{Place, during};
-use crate::transaction::visit;
+use crate::transaction::current_call::{CurrentCall, enter};
+use crate::transaction::with_view;
 
 /// What came of a turn.
 pub(crate) enum Turn {
@@ -30,9 +30,9 @@ pub(crate) enum End {
 }
 
 /// Gives a call a turn.
-pub(crate) fn turn(place: &Place<'_>, runner: &mut Runner) -> Turn {
+pub(crate) fn turn(current: &CurrentCall<'_>, runner: &mut Runner) -> Turn {
     WOKEN.store(false, Ordering::Relaxed);
-    match poll(place, runner) {
+    match poll(current, runner) {
         Poll::Ready(reply) => Turn::Ended(reply),
         Poll::Pending if WOKEN.load(Ordering::Relaxed) => Turn::GoesOn,
         Poll::Pending => Turn::Waits,
@@ -47,9 +47,9 @@ pub(crate) fn to_the_end(
     mut run: Box<Run>,
     killed: impl Fn() -> bool,
 ) -> End {
-    let place = Place::main(&run.call, &run.state, context);
+    let current = CurrentCall::on_main_thread(&run.call, &run.state, context);
     let end = loop {
-        match turn(&place, &mut run.runner) {
+        match turn(&current, &mut run.runner) {
             Turn::Ended(reply) => {
                 answer(context, run, reply);
                 return End::Replied;
@@ -80,11 +80,11 @@ pub(crate) fn abandon(context: Context<'_>, run: Box<Run>) {
         state,
         runner,
     } = *run;
-    let place = Place::main(&call, &state, context);
-    during(&place, || {
+    let current = CurrentCall::on_main_thread(&call, &state, context);
+    enter(&current, || {
         drop(runner);
         // Only a fault of ours leaves anything to roll back.
-        visit(|session| session.roll_back());
+        with_view(|view| view.roll_back());
     });
 }
 
@@ -107,6 +107,6 @@ thread_local! {
     static WAKER: Waker = Waker::from(Arc::new(NoteWake));
 }
 
-fn poll(place: &Place<'_>, runner: &mut Runner) -> Poll<Vec<u8>> {
-    WAKER.with(|waker| runner.poll(place, &mut Waking::from_waker(waker)))
+fn poll(current: &CurrentCall<'_>, runner: &mut Runner) -> Poll<Vec<u8>> {
+    WAKER.with(|waker| runner.poll(current, &mut Waking::from_waker(waker)))
 }

@@ -17,11 +17,11 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::commands::{AsyncCall, Command, Scope, Spec};
 use ferrite_runtime::{CallRequest, Runtime};
 
-use crate::api::string::Words;
+use crate::api::string::Args;
 use crate::scripting::library::LibraryFunction;
 use crate::transaction::ServerKeyspace;
-use crate::transaction::call::{Call, State};
-use crate::transaction::current_call::{self, Place, during};
+use crate::transaction::call::{Call, CallState};
+use crate::transaction::current_call::{self, CurrentCall, enter};
 
 /// A reply's buffer larger than this is not kept for the next call.
 const BUFFER_KEEP_BYTES: usize = 64 << 10;
@@ -63,11 +63,15 @@ impl Runner {
     /// Runs the place's call on; its reply once it is over.
     ///
     /// A runner that is dropped before ends the call.
-    pub(crate) fn poll(&mut self, place: &Place<'_>, waking: &mut Waking<'_>) -> Poll<Vec<u8>> {
+    pub(crate) fn poll(
+        &mut self,
+        current: &CurrentCall<'_>,
+        waking: &mut Waking<'_>,
+    ) -> Poll<Vec<u8>> {
         if let Some(order) = self.order.take() {
             desk(|desk| desk.order.set(Some(order)));
         }
-        match during(place, || self.future.as_mut().poll(waking)) {
+        match enter(current, || self.future.as_mut().poll(waking)) {
             Poll::Ready(never) => match never {},
             Poll::Pending => match desk(|desk| desk.reply.take()).flatten() {
                 Some(reply) => Poll::Ready(reply),
@@ -96,7 +100,7 @@ async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
                 keys,
             } => {
                 let mut reply = Encoder::with_buffer(protocol, take_buffer());
-                let slices = call.words.slices();
+                let slices = call.args.slices();
                 let (keys, args) = slices.split_at(keys);
                 let mut request = CallRequest::new(function.target(), keys, args);
                 request.database = call.database;
@@ -118,7 +122,10 @@ async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
 /// The call that has this place, and what it is to do.
 fn taken() -> Option<(Arc<Call>, Order)> {
     let order = desk(|desk| desk.order.take()).flatten()?;
-    Some((current_call::with(|place| Arc::clone(place.call))?, order))
+    Some((
+        current_call::with(|current| Arc::clone(current.call))?,
+        order,
+    ))
 }
 
 /// A command that runs as long as a function does.
@@ -133,7 +140,7 @@ async fn command(
         (Some(asked), Some(max)) => Some(asked.min(max)),
         (asked, max) => asked.or(max),
     };
-    let slices = call.words.slices();
+    let slices = call.args.slices();
     match spec.read(&slices) {
         Err(error) => reply.error_display(&error),
         Ok(Command::Call(mut request)) => {
@@ -169,7 +176,7 @@ fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
 pub(crate) struct Run {
     pub(crate) call: Arc<Call>,
     /// What the call has read and written.
-    pub(crate) state: RefCell<State>,
+    pub(crate) state: RefCell<CallState>,
     pub(crate) runner: Runner,
 }
 
@@ -209,7 +216,7 @@ impl Run {
     /// A call of these words that has not begun.
     pub(crate) fn new(
         runtime: &'static Runtime<ServerKeyspace>,
-        words: Words,
+        args: Args,
         database: u32,
         order: Order,
     ) -> Box<Self> {
@@ -217,14 +224,14 @@ impl Run {
         let idle = desk(|desk| desk.idle.take()).flatten();
         let mut run = idle.unwrap_or_else(|| {
             Box::new(Self {
-                call: Arc::new(Call::new(Words::none(), 0)),
+                call: Arc::new(Call::new(Args::none(), 0)),
                 state: RefCell::default(),
                 runner: Runner::new(runtime),
             })
         });
         match Arc::get_mut(&mut run.call) {
-            Some(call) => call.begin(words, database),
-            None => run.call = Arc::new(Call::new(words, database)),
+            Some(call) => call.begin(args, database),
+            None => run.call = Arc::new(Call::new(args, database)),
         }
         run.runner.order = Some(order);
         run

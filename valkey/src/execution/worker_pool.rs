@@ -14,8 +14,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::api::panic_guard::guard;
 use crate::execution::runner::{Run, Runner};
-use crate::transaction::call::{Call, State};
-use crate::transaction::current_call::{Beside, Place, during};
+use crate::transaction::call::{Call, CallState};
+use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
 
 /// What becomes of the reply.
 pub(crate) type Deliver = Box<dyn FnOnce(Arc<Call>, Vec<u8>) + Send>;
@@ -55,8 +55,8 @@ struct Job {
 
 struct Work {
     runner: Runner,
-    state: RefCell<State>,
-    beside: Beside,
+    state: RefCell<CallState>,
+    locked: LockedContext,
     deliver: Deliver,
 }
 
@@ -104,7 +104,12 @@ impl Pool {
     }
 
     /// Runs a call to its end and delivers its reply.
-    pub(crate) fn run(&'static self, run: Box<Run>, beside: Beside, deliver: Deliver) -> Cancel {
+    pub(crate) fn run(
+        &'static self,
+        run: Box<Run>,
+        locked: LockedContext,
+        deliver: Deliver,
+    ) -> Cancel {
         let Run {
             call,
             state,
@@ -117,7 +122,7 @@ impl Pool {
             work: Mutex::new(Some(Work {
                 runner,
                 state,
-                beside,
+                locked,
                 deliver,
             })),
             pool: self,
@@ -184,12 +189,12 @@ impl Job {
                 let Work {
                     runner,
                     state,
-                    beside,
+                    locked,
                     deliver: _,
                 } = &mut *work;
-                let place = Place::beside(&self.call, state, beside);
+                let current = CurrentCall::locked(&self.call, state, locked);
                 guard("a call", Poll::Ready(BROKEN.to_vec()), || {
-                    runner.poll(&place, &mut waking)
+                    runner.poll(&current, &mut waking)
                 })
             };
             match polled {
@@ -200,15 +205,15 @@ impl Job {
                     return;
                 }
                 // With the lock in its hands, it goes on here and now.
-                Poll::Pending if work.beside.is_held() => {
+                Poll::Pending if work.locked.keeps_lock() => {
                     if self.state.load(Ordering::Acquire) != WOKEN {
                         // It waits for something, and must not keep the server waiting for it.
-                        work.beside.let_go();
+                        work.locked.release_lock();
                     }
                 }
                 Poll::Pending => {}
             }
-            if work.beside.is_held() {
+            if work.locked.keeps_lock() {
                 continue;
             }
             drop(slot);
@@ -229,7 +234,7 @@ impl Job {
         let Some(Work {
             runner,
             state,
-            beside,
+            locked,
             deliver,
         }) = work
         else {
@@ -237,10 +242,10 @@ impl Job {
         };
         guard("the end of a call", (), || {
             // What the call holds may be a transaction, which is rolled back where it can be.
-            let place = Place::beside(&self.call, &state, &beside);
-            during(&place, || drop(runner));
+            let current = CurrentCall::locked(&self.call, &state, &locked);
+            enter(&current, || drop(runner));
         });
-        drop(beside);
+        drop(locked);
         deliver(Arc::clone(&self.call), reply);
     }
 }

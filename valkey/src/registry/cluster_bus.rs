@@ -12,7 +12,7 @@ use std::ffi::{c_char, c_int, c_longlong, c_uchar, c_void};
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, Ctx, api};
 use crate::api::panic_guard::guard;
-use crate::api::string::characters;
+use crate::api::string::c_chars;
 use crate::module::module;
 use crate::registry::entry::{self, Entry};
 use crate::registry::propagate;
@@ -55,12 +55,12 @@ pub(crate) fn send(context: Context<'_>, to: Option<&[u8]>, entry: &Entry) {
 }
 
 fn send_bytes(context: Context<'_>, to: Option<&[u8]>, kind: u8, bytes: &[u8]) {
-    // The server reads 40 characters and a zero.
+    // The server reads 40 c_chars and a zero.
     let to = to.map(|id| [id, b"\0"].concat());
     let target = to
         .as_ref()
         .map_or(std::ptr::null(), |id| id.as_ptr().cast::<c_char>());
-    let (start, len) = characters(bytes);
+    let (start, len) = c_chars(bytes);
     let Ok(len) = u32::try_from(len) else { return };
     // SAFETY: a live context, a node's name or null for all, and `len` bytes, which are copied. A
     // node that cannot be reached is no error here: it learns later.
@@ -75,7 +75,7 @@ unsafe extern "C" fn received(
     len: u32,
 ) {
     guard("a message of the cluster", (), || {
-        // SAFETY: the server passes a live context, the sender's name of 40 characters, and `len`
+        // SAFETY: the server passes a live context, the sender's name of 40 c_chars, and `len`
         // bytes.
         let (context, sender, payload) = unsafe {
             (

@@ -14,7 +14,7 @@ use std::ffi::{c_int, c_void};
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, Ctx, Event, Io, ModuleType, RmString, TypeMethods, api};
 use crate::api::panic_guard::guard;
-use crate::api::string::characters;
+use crate::api::string::c_chars;
 use crate::module::module;
 use crate::registry::entry;
 use crate::registry::peer_fetch;
@@ -22,7 +22,7 @@ use crate::registry::peer_fetch;
 /// The version of what is written. A later one is not read.
 const ENCODING: c_int = 1;
 
-/// Nine characters, by which the server finds who wrote the data.
+/// Nine c_chars, by which the server finds who wrote the data.
 const TYPE_NAME: &std::ffi::CStr = c"ferritewm";
 
 /// Registers the data type; `false` where the server does not take it.
@@ -57,7 +57,7 @@ pub(crate) fn register(context: Context<'_>) -> bool {
     };
     [5, 4].into_iter().any(|version| {
         let methods = methods(version);
-        // SAFETY: a live context while the module loads, a C string of nine characters, and
+        // SAFETY: a live context while the module loads, a C string of nine c_chars, and
         // callbacks of the right types, which the server copies.
         let made: *mut ModuleType = unsafe {
             (api().create_data_type)(
@@ -90,7 +90,7 @@ unsafe fn save(io: *mut Io, always: bool) {
     guard("saving the registry", (), || {
         let entries = entry::saved();
         if always || !entries.is_empty() {
-            let (start, len) = characters(&entries);
+            let (start, len) = c_chars(&entries);
             // SAFETY: the server's stream, and `len` readable bytes.
             unsafe { (api().save_string_buffer)(io, start, len) };
         }

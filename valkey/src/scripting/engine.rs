@@ -18,7 +18,7 @@ use ferrite_protocol::resp::Protocol;
 use crate::api::context::Context;
 use crate::api::ffi::{self, Ctx, RmString, api};
 use crate::api::panic_guard::guard;
-use crate::api::string::{Words, characters};
+use crate::api::string::{Args, c_chars};
 use crate::execution::main_thread::{self, End};
 use crate::execution::runner::{Order, Run};
 use crate::module::{Module, module};
@@ -209,7 +209,7 @@ unsafe fn compiled(
             }
         }
         Err(text) => {
-            let (start, len) = characters(text.as_bytes());
+            let (start, len) = c_chars(text.as_bytes());
             // SAFETY: a string that the server frees, in the place it gave.
             unsafe { *error = (api().create_string)(std::ptr::null_mut(), start, len) };
             std::ptr::null_mut()
@@ -236,7 +236,7 @@ fn read(kind: c_int, code: &[u8]) -> Result<Vec<LibraryFunction>, String> {
 unsafe fn hand_over(ctx: *mut Ctx, function: LibraryFunction) -> *mut CompiledFunction {
     let _ = ctx;
     let string = |text: &str| {
-        let (start, len) = characters(text.as_bytes());
+        let (start, len) = c_chars(text.as_bytes());
         // SAFETY: copies the text into a string without a context.
         unsafe { (api().create_string)(std::ptr::null_mut(), start, len) }
     };
@@ -298,15 +298,15 @@ unsafe extern "C" fn call(
     let done = guard("a function's call", false, || {
         // SAFETY: the server passes a live context, a function that it keeps while it runs, and as
         // many live strings as it says, which are used until this returns.
-        let (context, function, words) = unsafe {
+        let (context, function, args) = unsafe {
             (
                 Context::new(ctx),
                 (*compiled).function.cast::<Arc<LibraryFunction>>().as_ref(),
-                Words::of_two(keys, keys_count, args, args_count),
+                Args::of_two(keys, keys_count, args, args_count),
             )
         };
         if let (Some(module), Some(context), Some(function)) = (module(), context, function) {
-            run(module, context, function, words, keys_count, || {
+            run(module, context, function, args, keys_count, || {
                 let state = api().execution_state;
                 // SAFETY: the server's own structure for the call that runs.
                 state.is_some_and(|state| unsafe { state(running) } != STATE_EXECUTING)
@@ -329,7 +329,7 @@ fn run(
     module: &'static Module,
     context: Context<'_>,
     function: &Arc<LibraryFunction>,
-    words: Words,
+    args: Args,
     keys: usize,
     killed: impl Fn() -> bool,
 ) {
@@ -345,7 +345,7 @@ fn run(
         protocol,
         keys,
     };
-    let run = Run::new(&module.runtime, words, database, order);
+    let run = Run::new(&module.runtime, args, database, order);
     run.call.set_keys(0..keys);
     match main_thread::to_the_end(context, run, killed) {
         End::Replied => {}

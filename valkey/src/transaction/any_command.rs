@@ -5,15 +5,15 @@ use ferrite_protocol::resp::Encoder;
 
 use crate::api::command_call::Format;
 use crate::transaction::command_table;
-use crate::transaction::read_set::{What, hash_of};
+use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads;
-use crate::transaction::typed_ops::Session;
+use crate::transaction::typed_ops::CallView;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
 /// How often `RANDOMKEY` is asked for a key that the function may see.
 const RANDOM_TRIES_MAX: usize = 100;
 
-impl Session<'_> {
+impl CallView<'_> {
     /// Runs a command, which was described and allowed, and writes exactly one reply.
     pub(crate) fn call(
         &mut self,
@@ -62,14 +62,14 @@ impl Session<'_> {
         let dirty = match named {
             Some(keys) => keys
                 .iter()
-                .any(|name| self.state.overlay.get(&self.call.key(name)).is_some()),
-            None => !self.state.overlay.is_empty(),
+                .any(|name| self.state.write_set.get(&self.call.key(name)).is_some()),
+            None => !self.state.write_set.is_empty(),
         };
         if access.write || dirty || self.state.journal.is_active() {
             return self.journalled(argv, named, access.write, reply);
         }
         let owned = argv.iter().map(|&word| word.into()).collect();
-        self.read(What::Command(owned), |this, _| {
+        self.read(ReadKind::Command(owned), |this, _| {
             let seen = server_reads::command(this.context, argv, Format::Caller, |bytes| {
                 reply.extend_from_slice(bytes);
                 hash_of(bytes)

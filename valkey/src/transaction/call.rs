@@ -8,10 +8,10 @@ use ferrite_protocol::keyspace::StoreError;
 use smallvec::SmallVec;
 
 use crate::api::context::Context;
-use crate::api::string::{Borrowed, Owned, Words};
+use crate::api::string::{Args, Borrowed, Owned};
 use crate::transaction::journal::Journal;
 use crate::transaction::read_set::Read;
-use crate::transaction::write_set::{KeyRef, Overlay};
+use crate::transaction::write_set::{KeyRef, WriteSet};
 
 /// A short string, or none.
 pub(crate) type Short = Option<SmallVec<[u8; SHORT_MAX]>>;
@@ -24,7 +24,7 @@ const ENTRIES_KEEP: usize = 64;
 
 /// One call of a function, as the server sees it.
 pub(crate) struct Call {
-    pub(crate) words: Words,
+    pub(crate) args: Args,
     /// Which of the words are its keys: where they begin, and in the lower half where they end.
     keys: AtomicU64,
     pub(crate) database: u32,
@@ -32,10 +32,10 @@ pub(crate) struct Call {
 
 /// What a call has read and written so far.
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct CallState {
     /// The call's time, in milliseconds since 1970.
     pub(crate) now: Option<i64>,
-    pub(crate) overlay: Overlay,
+    pub(crate) write_set: WriteSet,
     pub(crate) reads: Vec<Read>,
     /// The last short string that the server had at a key, while it stands still.
     pub(crate) last: Option<(KeyRef, Short)>,
@@ -48,12 +48,12 @@ pub(crate) struct State {
     pub(crate) allowed: Vec<(Box<[u8]>, bool)>,
 }
 
-impl State {
+impl CallState {
     /// Prepares for another call, with room that it will want; `false` where the last one left
     /// something that is to be rolled back. A transaction that was committed or rolled back forgot all
     /// that it had read and written.
     pub(crate) fn end(&mut self) -> bool {
-        if self.journal.is_active() || !self.overlay.is_empty() || !self.reads.is_empty() {
+        if self.journal.is_active() || !self.write_set.is_empty() || !self.reads.is_empty() {
             return false;
         }
         if self.is_large() {
@@ -64,13 +64,13 @@ impl State {
 
     /// Whether it has room for much more than most calls want.
     fn is_large(&self) -> bool {
-        self.reads.capacity().max(self.overlay.capacity()) > ENTRIES_KEEP
+        self.reads.capacity().max(self.write_set.capacity()) > ENTRIES_KEEP
     }
 
     /// Forgets all that a try has read and written.
     pub(crate) fn restart(&mut self) {
         self.now = None;
-        self.overlay.clear();
+        self.write_set.clear();
         self.reads.clear();
         self.last = None;
         self.journal.clear();
@@ -81,17 +81,17 @@ impl State {
 }
 
 impl Call {
-    pub(crate) fn new(words: Words, database: u32) -> Self {
+    pub(crate) fn new(args: Args, database: u32) -> Self {
         Self {
-            words,
+            args,
             keys: AtomicU64::new(0),
             database,
         }
     }
 
     /// Makes another call of one that is over.
-    pub(crate) fn begin(&mut self, words: Words, database: u32) {
-        self.words = words;
+    pub(crate) fn begin(&mut self, args: Args, database: u32) {
+        self.args = args;
         *self.keys.get_mut() = 0;
         self.database = database;
     }
@@ -112,9 +112,7 @@ impl Call {
 
     /// What a key is known by here.
     pub(crate) fn key(&self, name: &[u8]) -> KeyRef {
-        let declared = self
-            .keys()
-            .find(|&at| self.words.bytes(at as usize) == name);
+        let declared = self.keys().find(|&at| self.args.bytes(at as usize) == name);
         match declared {
             Some(at) => KeyRef::Declared(at),
             None => KeyRef::Other(name.into()),
@@ -124,7 +122,7 @@ impl Call {
     /// A key's name.
     pub(crate) fn name<'k>(&'k self, key: &'k KeyRef) -> &'k [u8] {
         match key {
-            KeyRef::Declared(at) => self.words.bytes(*at as usize),
+            KeyRef::Declared(at) => self.args.bytes(*at as usize),
             KeyRef::Other(name) => name,
         }
     }
@@ -132,7 +130,7 @@ impl Call {
     /// A key's name as the server's string: the command's own word where it is one.
     pub(crate) fn string<'c>(&'c self, context: Context<'c>, key: &KeyRef) -> Named<'c> {
         let declared = match key {
-            KeyRef::Declared(at) => self.words.string(*at as usize),
+            KeyRef::Declared(at) => self.args.string(*at as usize),
             KeyRef::Other(_) => None,
         };
         declared.map_or_else(|| Named::Own(context.string(self.name(key))), Named::Word)
@@ -155,6 +153,6 @@ impl Named<'_> {
 }
 
 /// The error of an access outside of a call.
-pub(crate) fn nowhere() -> StoreError {
+pub(crate) fn outside_of_call() -> StoreError {
     StoreError::Failed("there is no data outside of a call".into())
 }

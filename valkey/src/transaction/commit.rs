@@ -6,19 +6,19 @@ use crate::api::command_call::Format;
 use crate::api::ffi;
 use crate::transaction::apply;
 use crate::transaction::server_reads;
-use crate::transaction::typed_ops::Session;
+use crate::transaction::typed_ops::CallView;
 use crate::transaction::write_set::KeyRef;
 
-impl Session<'_> {
+impl CallView<'_> {
     /// Makes everything that the call wrote true, or nothing of it.
     pub(crate) fn commit(&mut self) -> Result<(), CommitError> {
         if self.state.conflict {
             return Err(CommitError::Conflict);
         }
-        if !self.main {
-            self.check_beside()?;
+        if !self.on_main_thread {
+            self.check_off_main_thread()?;
         }
-        for (key, change) in self.state.overlay.iter() {
+        for (key, change) in self.state.write_set.iter() {
             apply::apply(self.context, self.call, key, change, true);
         }
         self.state.restart();
@@ -26,11 +26,11 @@ impl Session<'_> {
     }
 
     /// Whether what was decided beside the main thread still holds; does the journal again if so.
-    fn check_beside(&mut self) -> Result<(), CommitError> {
+    fn check_off_main_thread(&mut self) -> Result<(), CommitError> {
         if !self.reads_hold() {
             return Err(CommitError::Conflict);
         }
-        let writes = !self.state.overlay.is_empty() || self.state.journal.is_active();
+        let writes = !self.state.write_set.is_empty() || self.state.journal.is_active();
         if !writes {
             return Ok(());
         }
@@ -55,7 +55,7 @@ impl Session<'_> {
         if self.context.flags() & ffi::CTX_CLUSTER == 0 {
             return Ok(());
         }
-        let mut entries = self.state.overlay.iter();
+        let mut entries = self.state.write_set.iter();
         match entries.find_map(|(key, _)| slot_error(self, key)) {
             Some(error) => Err(CommitError::Store(StoreError::Failed(error))),
             None => Ok(()),
@@ -100,27 +100,27 @@ impl Session<'_> {
     /// Undoes what was applied, and forgets everything.
     pub(crate) fn roll_back(&mut self) {
         if self.is_applied() {
-            self.put_back(self.main);
+            self.put_back(self.on_main_thread);
         }
         self.state.restart();
     }
 
     /// Prepares the call to go on beside the main thread, where others change the data meanwhile.
-    pub(crate) fn leave_main(&mut self) {
+    pub(crate) fn leave_main_thread(&mut self) {
         if self.is_applied() {
             self.put_back(true);
         }
-        self.settle_reads();
+        self.hash_reads();
     }
 }
 
 /// In a cluster, the server's error for a key that is not this node's to use.
-fn slot_error(session: &Session<'_>, key: &KeyRef) -> Option<Box<str>> {
-    if session.context.flags() & ffi::CTX_CLUSTER == 0 {
+fn slot_error(view: &CallView<'_>, key: &KeyRef) -> Option<Box<str>> {
+    if view.context.flags() & ffi::CTX_CLUSTER == 0 {
         return None;
     }
-    let argv: [&[u8]; 2] = [b"EXISTS", session.call.name(key)];
-    server_reads::command(session.context, &argv, Format::Own, |reply| {
+    let argv: [&[u8]; 2] = [b"EXISTS", view.call.name(key)];
+    server_reads::command(view.context, &argv, Format::Own, |reply| {
         let error = reply.strip_prefix(b"-")?;
         Some(String::from_utf8_lossy(error.trim_ascii_end()).into())
     })

@@ -1,6 +1,6 @@
 //! What a call did with commands that write, and how to undo it; see `journalled`.
 
-use crate::transaction::read_set::What;
+use crate::transaction::read_set::ReadKind;
 use crate::transaction::write_set::{Change, KeyRef};
 
 /// What was done, in order.
@@ -18,7 +18,7 @@ pub(crate) enum Step {
     /// What the typed operations had collected for a key.
     Flush { key: KeyRef, change: Change },
     /// A read in between, and a hash of what it saw.
-    Read { what: What, seen: u64 },
+    Read { kind: ReadKind, seen: u64 },
 }
 
 /// How something is undone.

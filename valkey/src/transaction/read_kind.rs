@@ -1,12 +1,12 @@
 //! Does a read again, to compare what it sees.
 
 use crate::api::command_call::Format;
-use crate::transaction::read_set::{What, hash_of, hash_result};
+use crate::transaction::read_set::{ReadKind, hash_of, hash_result};
 use crate::transaction::server_reads::{self, Server};
 
-impl What {
+impl ReadKind {
     /// Reads again; a hash of what is seen.
-    pub(crate) fn look(&self, server: Server<'_>) -> u64 {
+    pub(crate) fn revalidate(&self, server: Server<'_>) -> u64 {
         match self {
             Self::String(key) => {
                 hash_result(&server_reads::string(server, key, |bytes| hash_of(bytes)))

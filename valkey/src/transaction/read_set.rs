@@ -22,14 +22,14 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 /// One read, and what it saw.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
-    pub(crate) what: What,
+    pub(crate) kind: ReadKind,
     /// A hash of what was seen; taken later where the server stands still meanwhile.
-    pub(crate) seen: Option<u64>,
+    pub(crate) hash: Option<u64>,
 }
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum ReadKind {
     String(KeyRef),
     Exists(KeyRef),
     Lifetime(KeyRef),

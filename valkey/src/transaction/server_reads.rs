@@ -7,7 +7,7 @@ use ferrite_protocol::keyspace::StoreError;
 use smallvec::SmallVec;
 
 use crate::api::command_call::{Format, ServerReply};
-use crate::api::context::{Context, Who};
+use crate::api::context::{Caller, Context};
 use crate::api::key::{Kind, OpenKey};
 use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
@@ -18,7 +18,7 @@ const NO_PERMISSION: &[u8] =
     b"-NOPERM the caller has no permission to run the command on these keys\r\n";
 
 /// The words of a command after its name.
-type Words<'c> = SmallVec<[Owned<'c>; 6]>;
+type ArgStrings<'c> = SmallVec<[Owned<'c>; 6]>;
 
 /// The server, as a call may ask it now.
 #[derive(Clone, Copy)]
@@ -140,7 +140,7 @@ pub(crate) fn command<R>(
     let mut c_name: SmallVec<[u8; 32]> = SmallVec::from_slice(name);
     c_name.push(0);
     let c_name = CStr::from_bytes_with_nul(&c_name).ok()?;
-    let words: Words<'_> = words.iter().map(|word| context.string(word)).collect();
+    let words: ArgStrings<'_> = words.iter().map(|word| context.string(word)).collect();
     if format.is_callers() && !may_run(context, name, &words) {
         return Some(read(NO_PERMISSION));
     }
@@ -155,7 +155,7 @@ fn open<'s>(server: Server<'s>, key: &KeyRef) -> Option<OpenKey<'s>> {
 
 /// Whether the caller may run a command, where the server does not find out by itself.
 fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
-    if context.who() == Who::Here {
+    if context.caller() == Caller::OfContext {
         return true;
     }
     let name = context.string(name);
@@ -172,7 +172,7 @@ fn ask<'s>(
     name: &CStr,
     words: &[&[u8]],
 ) -> Result<ServerReply<'s>, StoreError> {
-    let words: Words<'_> = words
+    let words: ArgStrings<'_> = words
         .iter()
         .map(|word| server.context.string(word))
         .collect();

@@ -8,34 +8,34 @@ use smallvec::SmallVec;
 
 use crate::api::context::Context;
 use crate::integer::integer;
-use crate::transaction::call::{Call, SHORT_MAX, State};
-use crate::transaction::read_set::{CHECKED_MAX, Read, What, hash_of, hash_result};
+use crate::transaction::call::{Call, CallState, SHORT_MAX};
+use crate::transaction::read_set::{CHECKED_MAX, Read, ReadKind, hash_of, hash_result};
 use crate::transaction::server_reads::{self, Lifetime, Server};
 use crate::transaction::write_set::{Change, Expiry, Fields, KeyRef, Value};
 
 /// One visit of a call to the data.
-pub(crate) struct Session<'s> {
+pub(crate) struct CallView<'s> {
     pub(crate) call: &'s Call,
-    pub(crate) state: &'s mut State,
+    pub(crate) state: &'s mut CallState,
     pub(crate) context: Context<'s>,
     /// Whether the server stands still between the visits.
-    pub(crate) main: bool,
+    pub(crate) on_main_thread: bool,
 }
 
-impl Session<'_> {
+impl CallView<'_> {
     pub(crate) fn get<R>(
         &mut self,
         name: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
         let key = self.call.key(name);
-        match self.state.overlay.get(&key).map(|change| &change.value) {
+        match self.state.write_set.get(&key).map(|change| &change.value) {
             Some(Value::String(value)) => return Ok(Some(read(value))),
             Some(Value::Gone) => return Ok(None),
             Some(Value::Hash(_)) => return Err(StoreError::WrongType),
             Some(Value::Same) | None => {}
         }
-        let stands_still = self.main && !self.state.journal.is_active();
+        let stands_still = self.on_main_thread && !self.state.journal.is_active();
         if stands_still
             && let Some((known, value)) = &self.state.last
             && *known == key
@@ -43,11 +43,11 @@ impl Session<'_> {
             return Ok(value.as_deref().map(read));
         }
         let mut last = None;
-        let result = self.read(What::String(key), |this, what| {
-            let What::String(key) = what else {
+        let result = self.read(ReadKind::String(key), |this, kind| {
+            let ReadKind::String(key) = kind else {
                 return (Ok(None), 0);
             };
-            let hashed = !this.main || this.state.journal.is_active();
+            let hashed = !this.on_main_thread || this.state.journal.is_active();
             let result = server_reads::string(this.server(), key, |bytes| {
                 if stands_still && bytes.len() <= SHORT_MAX {
                     last = Some((key.clone(), Some(SmallVec::from_slice(bytes))));
@@ -134,7 +134,7 @@ impl Session<'_> {
             return Ok(true);
         }
         let at = Expiry::At(self.after(ttl_millis)?);
-        match self.state.overlay.get_mut(&key) {
+        match self.state.write_set.get_mut(&key) {
             Some(change) => change.expiry = at,
             None => self.put(&key, Value::Same, at),
         }
@@ -145,7 +145,7 @@ impl Session<'_> {
         let key = self.call.key(name);
         let now = self.now();
         let left = |at: i64| Ttl::Millis(at.saturating_sub(now).max(0));
-        if let Some(change) = self.state.overlay.get(&key) {
+        if let Some(change) = self.state.write_set.get(&key) {
             if !change.exists() {
                 return Ok(Ttl::NoKey);
             }
@@ -155,9 +155,9 @@ impl Session<'_> {
                 Expiry::Keep => {}
             }
         }
-        let ours = self.state.overlay.get(&key).is_some();
-        let lifetime = self.read(What::Lifetime(key), |this, what| {
-            let What::Lifetime(key) = what else {
+        let ours = self.state.write_set.get(&key).is_some();
+        let lifetime = self.read(ReadKind::Lifetime(key), |this, kind| {
+            let ReadKind::Lifetime(key) = kind else {
                 return (Ok(Lifetime::NoKey), 0);
             };
             let result = server_reads::lifetime(this.server(), key);
@@ -180,7 +180,7 @@ impl Session<'_> {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
         let key = self.call.key(name);
-        match self.state.overlay.get(&key).map(|change| &change.value) {
+        match self.state.write_set.get(&key).map(|change| &change.value) {
             Some(Value::String(_)) => return Err(StoreError::WrongType),
             Some(Value::Gone) => return Ok(None),
             Some(Value::Hash(fields)) => match fields.get(field) {
@@ -190,8 +190,8 @@ impl Session<'_> {
             },
             Some(Value::Same) | None => {}
         }
-        self.read(What::Field(key, field.into()), |this, what| {
-            let What::Field(key, field) = what else {
+        self.read(ReadKind::Field(key, field.into()), |this, kind| {
+            let ReadKind::Field(key, field) = kind else {
                 return (Ok(None), 0);
             };
             let result = server_reads::field(this.server(), key, field, |bytes| {
@@ -251,7 +251,7 @@ impl Session<'_> {
 
     /// The changes of the hash at a key, which holds a hash or nothing.
     fn fields_mut(&mut self, key: &KeyRef) -> Result<&mut Fields, StoreError> {
-        let fields = match self.state.overlay.get(key).map(|change| &change.value) {
+        let fields = match self.state.write_set.get(key).map(|change| &change.value) {
             Some(Value::Hash(_)) => None,
             Some(Value::String(_)) => return Err(StoreError::WrongType),
             Some(Value::Gone) => Some(Fields {
@@ -259,8 +259,8 @@ impl Session<'_> {
                 ..Fields::default()
             }),
             Some(Value::Same) | None => {
-                let len = self.read(What::HashLen(key.clone()), |this, what| {
-                    let What::HashLen(key) = what else {
+                let len = self.read(ReadKind::HashLen(key.clone()), |this, kind| {
+                    let ReadKind::HashLen(key) = kind else {
                         return (Ok(0), 0);
                     };
                     let result = server_reads::hash_len(this.server(), key);
@@ -280,7 +280,7 @@ impl Session<'_> {
         }
         match self
             .state
-            .overlay
+            .write_set
             .get_mut(key)
             .map(|change| &mut change.value)
         {
@@ -291,11 +291,11 @@ impl Session<'_> {
     }
 
     fn exists_key(&mut self, key: &KeyRef) -> Result<bool, StoreError> {
-        if let Some(change) = self.state.overlay.get(key) {
+        if let Some(change) = self.state.write_set.get(key) {
             return Ok(change.exists());
         }
-        self.read(What::Exists(key.clone()), |this, what| {
-            let What::Exists(key) = what else {
+        self.read(ReadKind::Exists(key.clone()), |this, kind| {
+            let ReadKind::Exists(key) = kind else {
                 return (Ok(false), 0);
             };
             let result = server_reads::exists(this.server(), key);
@@ -306,7 +306,7 @@ impl Session<'_> {
 
     /// What "keep the expiry" means for a key now.
     fn kept_expiry(&self, key: &KeyRef) -> Expiry {
-        match self.state.overlay.get(key) {
+        match self.state.write_set.get(key) {
             Some(change) if change.exists() => change.expiry,
             Some(_) => Expiry::Never,
             None => Expiry::Keep,
@@ -314,7 +314,7 @@ impl Session<'_> {
     }
 
     fn put(&mut self, key: &KeyRef, value: Value, expiry: Expiry) {
-        self.state.overlay.put(key, Change { value, expiry });
+        self.state.write_set.put(key, Change { value, expiry });
     }
 
     fn after(&mut self, millis: i64) -> Result<i64, StoreError> {
@@ -328,26 +328,26 @@ impl Session<'_> {
     /// Reads the server's data as the call sees it, and remembers what was seen.
     pub(crate) fn read<R>(
         &mut self,
-        what: What,
-        look: impl FnOnce(&Self, &What) -> (Result<R, StoreError>, u64),
+        kind: ReadKind,
+        read_now: impl FnOnce(&Self, &ReadKind) -> (Result<R, StoreError>, u64),
     ) -> Result<R, StoreError> {
         if self.state.journal.is_active() {
-            return self.read_within_journal(what, look);
+            return self.read_within_journal(kind, read_now);
         }
-        if self.main {
-            let (result, _) = look(self, &what);
-            if self.state.reads.last().is_none_or(|last| last.what != what) {
-                self.state.reads.push(Read { what, seen: None });
+        if self.on_main_thread {
+            let (result, _) = read_now(self, &kind);
+            if self.state.reads.last().is_none_or(|last| last.kind != kind) {
+                self.state.reads.push(Read { kind, hash: None });
             }
             return result;
         }
         if self.state.reads.len() <= CHECKED_MAX && !self.reads_hold() {
             return Err(StoreError::Conflict);
         }
-        let (result, hash) = look(self, &what);
+        let (result, hash) = read_now(self, &kind);
         self.state.reads.push(Read {
-            what,
-            seen: Some(hash),
+            kind,
+            hash: Some(hash),
         });
         result
     }
@@ -359,8 +359,8 @@ impl Session<'_> {
         }
         let reads = std::mem::take(&mut self.state.reads);
         let hold = reads.iter().all(|read| {
-            read.seen
-                .is_none_or(|seen| read.what.look(self.server()) == seen)
+            read.hash
+                .is_none_or(|hash| read.kind.revalidate(self.server()) == hash)
         });
         self.state.reads = reads;
         self.state.conflict = !hold;
@@ -368,11 +368,11 @@ impl Session<'_> {
     }
 
     /// Hashes what was read while the server stood still, which is about to go on.
-    pub(crate) fn settle_reads(&mut self) {
+    pub(crate) fn hash_reads(&mut self) {
         let mut reads = std::mem::take(&mut self.state.reads);
         for read in &mut reads {
-            if read.seen.is_none() {
-                read.seen = Some(read.what.look(self.server()));
+            if read.hash.is_none() {
+                read.hash = Some(read.kind.revalidate(self.server()));
             }
         }
         self.state.reads = reads;

@@ -15,9 +15,9 @@ use crate::api::key::Kind;
 use crate::transaction::apply::apply;
 use crate::transaction::inverse_command::inverse;
 use crate::transaction::journal::{Step, Undo};
-use crate::transaction::read_set::{What, hash_of};
+use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads::{self, Lifetime};
-use crate::transaction::typed_ops::Session;
+use crate::transaction::typed_ops::CallView;
 
 /// A value larger than this is not put aside: that would take the server's time for too long.
 pub(crate) const ASIDE_BYTES_MAX: usize = 4 << 20;
@@ -25,7 +25,7 @@ pub(crate) const ASIDE_BYTES_MAX: usize = 4 << 20;
 /// The same for the number of elements.
 const ASIDE_ELEMENTS_MAX: usize = 20_000;
 
-impl Session<'_> {
+impl CallView<'_> {
     /// Runs a command that writes, or that reads what was written; its reply in RESP2.
     ///
     /// `keys` are the keys that it names, of which those that the call has changed are made true
@@ -39,7 +39,7 @@ impl Session<'_> {
     ) -> Result<(), StoreError> {
         self.with_journal(|this| {
             this.flush(keys)?;
-            let format = if this.main {
+            let format = if this.on_main_thread {
                 Format::CallerReplicated
             } else {
                 Format::Caller
@@ -96,12 +96,12 @@ impl Session<'_> {
     /// A typed read after commands that write.
     pub(crate) fn read_within_journal<R>(
         &mut self,
-        what: What,
-        look: impl FnOnce(&Self, &What) -> (Result<R, StoreError>, u64),
+        kind: ReadKind,
+        read_now: impl FnOnce(&Self, &ReadKind) -> (Result<R, StoreError>, u64),
     ) -> Result<R, StoreError> {
         self.with_journal(|this| {
-            let (result, seen) = look(this, &what);
-            this.state.journal.steps.push(Step::Read { what, seen });
+            let (result, seen) = read_now(this, &kind);
+            this.state.journal.steps.push(Step::Read { kind, seen });
             result
         })
     }
@@ -111,7 +111,7 @@ impl Session<'_> {
         &mut self,
         access: impl FnOnce(&mut Self) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        if self.main {
+        if self.on_main_thread {
             self.state.journal.applied = true;
             return access(self);
         }
@@ -157,14 +157,14 @@ impl Session<'_> {
                 apply(self.context, self.call, key, change, spread);
                 true
             }
-            Step::Read { what, seen } => what.look(self.server()) == *seen,
+            Step::Read { kind, seen } => kind.revalidate(self.server()) == *seen,
         }
     }
 
     /// Makes what was collected true, for some keys or for all.
     fn flush(&mut self, keys: Option<&[&[u8]]>) -> Result<(), StoreError> {
         let call = self.call;
-        let all = self.state.overlay.take();
+        let all = self.state.write_set.take();
         let mut result = Ok(());
         for (key, change) in all {
             let meant = keys.is_none_or(|keys| keys.contains(&call.name(&key)));
@@ -172,10 +172,10 @@ impl Session<'_> {
                 result = self.put_aside(call.name(&key));
             }
             if !meant || result.is_err() {
-                self.state.overlay.put(&key, change);
+                self.state.write_set.put(&key, change);
                 continue;
             }
-            apply(self.context, call, &key, &change, self.main);
+            apply(self.context, call, &key, &change, self.on_main_thread);
             self.state.journal.steps.push(Step::Flush { key, change });
         }
         result

@@ -90,12 +90,12 @@ impl Change {
 
 /// The changes, in the order in which their keys were first touched.
 #[derive(Debug, Default)]
-pub(crate) struct Overlay {
+pub(crate) struct WriteSet {
     entries: Vec<(KeyRef, Change)>,
     index: Option<HashMap<KeyRef, usize, RandomState>>,
 }
 
-impl Overlay {
+impl WriteSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -158,7 +158,7 @@ impl Overlay {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Expiry, Fields, KeyRef, Overlay, Value};
+    use super::{Change, Expiry, Fields, KeyRef, Value, WriteSet};
 
     fn string(text: &str) -> Change {
         Change {
@@ -170,24 +170,24 @@ mod tests {
     #[test]
     fn the_last_change_of_a_key_counts_however_many_there_are() {
         for keys in [1, 15, 16, 17, 100] {
-            let mut overlay = Overlay::default();
+            let mut write_set = WriteSet::default();
             for key in 0..keys {
-                overlay.put(&KeyRef::Declared(key), string("first"));
+                write_set.put(&KeyRef::Declared(key), string("first"));
             }
             let other = KeyRef::Other(b"0"[..].into());
-            overlay.put(&other, string("other"));
+            write_set.put(&other, string("other"));
             for key in 0..keys {
-                let change = overlay
+                let change = write_set
                     .get_mut(&KeyRef::Declared(key))
                     .expect("it is there");
                 change.value = Value::Gone;
             }
-            assert_eq!(overlay.get(&other), Some(&string("other")));
-            assert_eq!(overlay.get(&KeyRef::Declared(keys)), None);
-            let taken = overlay.take();
+            assert_eq!(write_set.get(&other), Some(&string("other")));
+            assert_eq!(write_set.get(&KeyRef::Declared(keys)), None);
+            let taken = write_set.take();
             assert_eq!(taken.len(), keys as usize + 1);
             assert_eq!(taken[0].1.value, Value::Gone);
-            assert!(overlay.is_empty() && overlay.get(&other).is_none());
+            assert!(write_set.is_empty() && write_set.get(&other).is_none());
         }
     }
 
