@@ -18,7 +18,7 @@ use ferrite_runtime::commands::{COMMANDS, Right, Spec};
 use crate::api::command_call::Format;
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, CommandFn, Ctx, Event, RmString, api};
-use crate::api::panic_guard::{guard, tell_panics_to_log};
+use crate::api::panic_guard::{guard, log_panics};
 use crate::api::string::Args;
 use crate::api::{log, trap_handlers};
 use crate::commands::{dispatch, manage};
@@ -90,7 +90,7 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return ffi::ERR;
         };
-        tell_panics_to_log();
+        log_panics();
         // SAFETY: the server passes as many live strings, and they are used here alone.
         let args = unsafe { Args::new(argv, argc) };
         match start(context, &args) {
@@ -98,7 +98,7 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
             Err(error) => {
                 log(
                     c"warning",
-                    &told("ferrite: the module is not loaded", &*error),
+                    &with_sources("ferrite: the module is not loaded", &*error),
                 );
                 ffi::ERR
             }
@@ -107,7 +107,7 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
 }
 
 /// An error with all that led to it.
-fn told(what: &str, error: &dyn Error) -> String {
+fn with_sources(what: &str, error: &dyn Error) -> String {
     let mut text = format!("{what}: {error}");
     let mut source = error.source();
     while let Some(error) = source {
@@ -137,7 +137,7 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
         None => None,
         Some(cache) => Some(Cache::open(cache.clone())?),
     };
-    trap_handlers::note_before();
+    trap_handlers::note_servers();
     let runtime = Runtime::new(options.runtime.clone(), ServerKeyspace, cache)?;
     trap_handlers::note_ours();
     if !module::set(Module {
@@ -161,7 +161,7 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
             continue;
         }
         let callback = dispatch::callback(index).ok_or("there are more commands than callbacks")?;
-        create(context, spec.name, callback, &flags(spec))?;
+        create_command(context, spec.name, callback, &flags(spec))?;
         categorise(context, spec)?;
     }
     if engine::register(context) {
@@ -169,8 +169,8 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
     }
     cluster_bus::start(context);
     let register_name = propagate::REGISTER.to_string_lossy();
-    create(context, &register_name, register, "write admin deny-script")?;
-    create(context, SOURCE, source, "readonly admin deny-script")?;
+    create_command(context, &register_name, register, "write admin deny-script")?;
+    create_command(context, SOURCE, source, "readonly admin deny-script")?;
     Ok(())
 }
 
@@ -227,7 +227,7 @@ fn categorise(context: Context<'_>, spec: &Spec) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn create(
+fn create_command(
     context: Context<'_>,
     name: &str,
     callback: CommandFn,
@@ -285,7 +285,7 @@ fn server_folder(context: Context<'_>) -> Option<PathBuf> {
 unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     // SAFETY: the server passes a live context and as many live strings.
     unsafe {
-        internal(ctx, argv, argc, |module, context, args| {
+        peer_command(ctx, argv, argc, |module, context, args| {
             manage::register(module, context, args.bytes(1));
         })
     }
@@ -295,9 +295,9 @@ unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_i
 unsafe extern "C" fn source(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     // SAFETY: as above.
     unsafe {
-        internal(ctx, argv, argc, |module, context, args| {
+        peer_command(ctx, argv, argc, |module, context, args| {
             let call = Arc::new(Call::new(args, 0));
-            dispatch::on_a_thread(SOURCE, context, &call, |call, _| {
+            dispatch::on_own_thread(SOURCE, context, &call, |call, _| {
                 let text = String::from_utf8_lossy(call.args.bytes(1)).into_owned();
                 let mut reply = Encoder::default();
                 let found = text
@@ -319,7 +319,7 @@ unsafe extern "C" fn source(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int
 /// # Safety
 ///
 /// `ctx` is a live context of a command, and `argv` has `argc` live strings.
-unsafe fn internal(
+unsafe fn peer_command(
     ctx: *mut Ctx,
     argv: *mut *mut RmString,
     argc: c_int,

@@ -31,7 +31,7 @@ pub(crate) fn set(module: Module) -> bool {
 
 impl Module {
     /// Whether calls of this function, maybe with an entry, never run on the main thread.
-    pub(crate) fn is_long(&self, function: &[u8]) -> bool {
+    pub(crate) fn is_offloaded(&self, function: &[u8]) -> bool {
         let name = function.split(|&byte| byte == b'.').next();
         let offload = &self.options.offload;
         !offload.is_empty()

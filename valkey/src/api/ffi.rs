@@ -145,7 +145,7 @@ pub(crate) type TimerFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
 #[error(
     "this server lacks the module function {name}; Redis 7.0 or Valkey 7.2 is the oldest that has it"
 )]
-pub(crate) struct Lacks {
+pub(crate) struct MissingFunction {
     name: &'static str,
 }
 
@@ -164,13 +164,13 @@ macro_rules! api {
             /// # Safety
             ///
             /// `ctx` is what the server passed to the module's load function.
-            unsafe fn look_up(ctx: *mut Ctx) -> Result<Self, Lacks> {
+            unsafe fn look_up(ctx: *mut Ctx) -> Result<Self, MissingFunction> {
                 // SAFETY: the interface's first rule: a context begins with the address of the
                 // function that looks others up.
                 let get: GetApi = unsafe { *ctx.cast::<GetApi>() };
                 Ok(Self {
                     $($field: {
-                        let address = find(get, $name).ok_or(Lacks { name: $name })?;
+                        let address = find(get, $name).ok_or(MissingFunction { name: $name })?;
                         // SAFETY: the server exports a function of this type under this name; the
                         // types above are those of the interface's documentation.
                         unsafe { std::mem::transmute::<*mut c_void, $type>(address) }
@@ -299,7 +299,7 @@ static API: OnceLock<Api> = OnceLock::new();
 /// # Safety
 ///
 /// `ctx` is what the server passed to the module's load function.
-pub(crate) unsafe fn start(ctx: *mut Ctx) -> Result<(), Lacks> {
+pub(crate) unsafe fn start(ctx: *mut Ctx) -> Result<(), MissingFunction> {
     // SAFETY: the caller's promise.
     let api = unsafe { Api::look_up(ctx) }?;
     // A second load finds the same server.

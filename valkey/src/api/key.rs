@@ -12,7 +12,7 @@ use crate::api::string::{Borrowed, Owned};
 
 /// What a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     Nothing,
     String,
     Hash,
@@ -53,13 +53,13 @@ impl OpenKey<'_> {
         self.raw.as_ptr()
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> ValueKind {
         // SAFETY: the key is open, as in every method here.
         match unsafe { (api().key_type)(self.raw()) } {
-            ffi::KEYTYPE_EMPTY => Kind::Nothing,
-            ffi::KEYTYPE_STRING => Kind::String,
-            ffi::KEYTYPE_HASH => Kind::Hash,
-            _ => Kind::Other,
+            ffi::KEYTYPE_EMPTY => ValueKind::Nothing,
+            ffi::KEYTYPE_STRING => ValueKind::String,
+            ffi::KEYTYPE_HASH => ValueKind::Hash,
+            _ => ValueKind::Other,
         }
     }
 

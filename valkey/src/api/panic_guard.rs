@@ -29,7 +29,7 @@ pub(crate) fn guard<R>(what: &str, otherwise: R, run: impl FnOnce() -> R) -> R {
 /// Has panics told in the server's log alone, with their place, and without a trace of the stack: to
 /// print one, the standard library would free memory that the C library allocated, which ends
 /// servers that bring an allocator of their own.
-pub(crate) fn tell_panics_to_log() {
+pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         let text = format!(

@@ -42,7 +42,7 @@ fn current() -> Handlers {
 }
 
 /// Notes the server's own handlers, before the engine starts.
-pub(crate) fn note_before() {
+pub(crate) fn note_servers() {
     NOTED.lock().before = current();
 }
 

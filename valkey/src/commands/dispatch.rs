@@ -15,9 +15,9 @@ use crate::api::ffi::{self, CommandFn, Ctx, RmString};
 use crate::api::panic_guard::guard;
 use crate::api::string::Args;
 use crate::commands::manage;
-use crate::execution::blocked_client::{Blocked, locked_context_without_client};
-use crate::execution::main_thread::{self, End, Turn};
-use crate::execution::runner::{Order, Run};
+use crate::execution::blocked_client::{WaitingClient, locked_context_without_client};
+use crate::execution::main_thread::{self, Outcome, Polled};
+use crate::execution::runner::{Job, Run};
 use crate::module::{Module, module};
 use crate::transaction::call::Call;
 use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
@@ -25,13 +25,13 @@ use crate::transaction::with_view;
 
 /// Turns that a call gets on the main thread before it goes on beside it. The first may begin just
 /// before a tick, so that only the second is sure to be a whole one.
-const MAIN_TURNS_MAX: usize = 2;
+const MAIN_THREAD_SLICES: usize = 2;
 
 /// A request of so many words, the command's name and a function's, has no keys.
-const WORDS_WITHOUT_KEYS: usize = 2;
+const ARGS_WITHOUT_KEYS: usize = 2;
 
 /// Commands that block a thread may run at once, so many of them.
-const BLOCKING_MAX: usize = 64;
+const BLOCKING_THREADS_MAX: usize = 64;
 
 /// The callbacks of the commands, in the order of the runtime's table.
 pub(crate) fn callback(index: usize) -> Option<CommandFn> {
@@ -77,7 +77,7 @@ unsafe extern "C" fn command<const INDEX: usize>(
 fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, args: Args) {
     if spec.keys != Keys::None && context.wants_key_positions() {
         // Servers ask before every call of a pipeline; most keys come after two words at least.
-        if args.len() <= WORDS_WITHOUT_KEYS {
+        if args.len() <= ARGS_WITHOUT_KEYS {
             return;
         }
         let slices = args.slices();
@@ -97,21 +97,21 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
     let database = u32::try_from(context.database()).unwrap_or(0);
     match spec.runs {
         Runs::Async if spec.name == "WASM.CALLASYNC" => {
-            in_background(module, spec, context, &args, database, protocol);
+            call_async(module, spec, context, &args, database, protocol);
         }
         Runs::Async => {
-            let at_once = !module.is_long(args.bytes(1));
+            let starts_on_main_thread = !module.is_offloaded(args.bytes(1));
             let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
-            let order = Order::Command {
+            let job = Job::Command {
                 spec,
                 protocol,
                 time_max: inside.then_some(module.options.inside_time_max),
             };
-            let run = Run::new(&module.runtime, args, database, order);
+            let run = Run::new(&module.runtime, args, database, job);
             if inside {
-                run_inside(context, run);
+                run_without_waiting(context, run);
             } else {
-                run_here(module, context, run, at_once);
+                run_on_main_thread(module, context, run, starts_on_main_thread);
             }
         }
         Runs::AtOnce => {
@@ -125,7 +125,7 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
         }
         Runs::Blocking => {
             let call = Arc::new(Call::new(args, database));
-            on_a_thread(spec.name, context, &call, move |call, locked| {
+            on_own_thread(spec.name, context, &call, move |call, locked| {
                 manage::run(module, spec, call, locked, protocol)
             });
         }
@@ -133,27 +133,36 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
 }
 
 /// Runs a call inside of a transaction or script, which it cannot leave.
-fn run_inside(context: Context<'_>, run: Box<Run>) {
-    match main_thread::to_the_end(context, run, || false) {
-        End::Replied => {}
-        End::Waits | End::Killed => context.reply_error(
+fn run_without_waiting(context: Context<'_>, run: Box<Run>) {
+    match main_thread::run_to_completion(context, run, || false) {
+        Outcome::Replied => {}
+        Outcome::WouldWait | Outcome::Killed => context.reply_error(
             "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
         ),
     }
 }
 
 /// Runs a call on the main thread, and moves it off if it goes on.
-fn run_here(module: &'static Module, context: Context<'_>, mut run: Box<Run>, at_once: bool) {
-    let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
-    for _ in 0..turns {
+fn run_on_main_thread(
+    module: &'static Module,
+    context: Context<'_>,
+    mut run: Box<Run>,
+    starts_on_main_thread: bool,
+) {
+    let slices = if starts_on_main_thread {
+        MAIN_THREAD_SLICES
+    } else {
+        0
+    };
+    for _ in 0..slices {
         let current = CurrentCall::on_main_thread(&run.call, &run.state, context);
-        match main_thread::turn(&current, &mut run.runner) {
-            Turn::Ended(reply) => {
-                main_thread::answer(context, run, reply);
+        match main_thread::poll_once(&current, &mut run.runner) {
+            Polled::Done(reply) => {
+                main_thread::send_reply(context, run, reply);
                 return;
             }
-            Turn::GoesOn => {}
-            Turn::Waits => break,
+            Polled::Yielded => {}
+            Polled::Waiting => break,
         }
     }
     move_to_pool(module, context, run);
@@ -170,34 +179,34 @@ fn move_to_pool(module: &'static Module, context: Context<'_>, run: Box<Run>) {
     let current = CurrentCall::on_main_thread(&call, &run.state, context);
     enter(&current, || with_view(|view| view.leave_main_thread()));
     call.args.retain(context);
-    let Some(blocked) = Blocked::new(context) else {
+    let Some(client) = WaitingClient::new(context) else {
         main_thread::abandon(context, run);
         call.args.release(context);
         context.reply_error("ERR the server does not let this client wait for a long call");
         return;
     };
-    let Some(locked) = blocked.locked_context(context) else {
+    let Some(locked) = client.locked_context(context) else {
         main_thread::abandon(context, run);
-        blocked.deliver(call, b"-NOPERM the caller's user is gone\r\n".to_vec());
+        client.reply(call, b"-NOPERM the caller's user is gone\r\n".to_vec());
         return;
     };
-    let (sender, receiver) = std::sync::mpsc::channel::<Blocked>();
+    let (sender, receiver) = std::sync::mpsc::channel::<WaitingClient>();
     let cancel = module.pool.run(
         run,
         locked,
         Box::new(move |call, reply| {
-            if let Ok(blocked) = receiver.recv() {
-                blocked.deliver(call, reply);
+            if let Ok(client) = receiver.recv() {
+                client.reply(call, reply);
             }
         }),
     );
     // Before the call can be over: it ends with `deliver`, which waits for this.
-    blocked.cancel_on_disconnect(cancel);
-    let _ = sender.send(blocked);
+    client.cancel_on_disconnect(cancel);
+    let _ = sender.send(client);
 }
 
 /// Runs `WASM.CALLASYNC`: the id now, the call beside the main thread.
-fn in_background(
+fn call_async(
     module: &'static Module,
     spec: &'static Spec,
     context: Context<'_>,
@@ -221,8 +230,8 @@ fn in_background(
                 (None, Ok(_)) => reply.error("BUSY there is no thread for a call; try again later"),
                 (Some(locked), Ok(background)) => {
                     reply.bulk(background.id().as_bytes());
-                    let order = Order::Background(Box::new(background));
-                    let run = Run::new(&module.runtime, Args::none(), database, order);
+                    let job = Job::Background(Box::new(background));
+                    let run = Run::new(&module.runtime, Args::none(), database, job);
                     module.pool.run(run, locked, Box::new(|_, _| {}));
                 }
             }
@@ -233,7 +242,7 @@ fn in_background(
 }
 
 /// Runs work that blocks its thread on one of its own, and answers with what it returns.
-pub(crate) fn on_a_thread(
+pub(crate) fn on_own_thread(
     name: &'static str,
     context: Context<'_>,
     call: &Arc<Call>,
@@ -246,18 +255,18 @@ pub(crate) fn on_a_thread(
         ));
         return;
     }
-    if RUNNING.load(Ordering::Relaxed) >= BLOCKING_MAX {
+    if RUNNING.load(Ordering::Relaxed) >= BLOCKING_THREADS_MAX {
         context.reply_error("BUSY too many functions are being loaded; try again later");
         return;
     }
     call.args.retain(context);
-    let Some(blocked) = Blocked::new(context) else {
+    let Some(client) = WaitingClient::new(context) else {
         call.args.release(context);
         context.reply_error("ERR the server does not let this client wait");
         return;
     };
-    let Some(locked) = blocked.locked_context(context) else {
-        blocked.deliver(
+    let Some(locked) = client.locked_context(context) else {
+        client.reply(
             Arc::clone(call),
             b"-NOPERM the caller's user is gone\r\n".to_vec(),
         );
@@ -265,11 +274,11 @@ pub(crate) fn on_a_thread(
     };
     RUNNING.fetch_add(1, Ordering::Relaxed);
     // Shared, so that the client can still be answered where there is no thread.
-    let waiting = Arc::new(Mutex::new(Some((blocked, locked))));
+    let waiting = Arc::new(Mutex::new(Some((client, locked))));
     let run = {
         let (call, waiting) = (Arc::clone(call), Arc::clone(&waiting));
         move || {
-            let Some((blocked, locked)) = waiting.lock().take() else {
+            let Some((client, locked)) = waiting.lock().take() else {
                 return;
             };
             let reply = guard("a command", None, || Some(work(&call, &locked)));
@@ -278,17 +287,17 @@ pub(crate) fn on_a_thread(
             let reply = reply.unwrap_or_else(|| {
                 b"-ERR the command failed inside the module, which is a bug; the server's log tells more\r\n".to_vec()
             });
-            blocked.deliver(call, reply);
+            client.reply(call, reply);
         }
     };
     let started = std::thread::Builder::new()
         .name("ferrite-load".to_owned())
         .spawn(run);
     if started.is_err()
-        && let Some((blocked, _)) = waiting.lock().take()
+        && let Some((client, _)) = waiting.lock().take()
     {
         RUNNING.fetch_sub(1, Ordering::Relaxed);
-        blocked.deliver(
+        client.reply(
             Arc::clone(call),
             b"-BUSY there is no thread to load the function with; try again later\r\n".to_vec(),
         );

@@ -14,7 +14,7 @@ use crate::api::ffi;
 use crate::module::Module;
 use crate::registry::cluster_bus;
 use crate::registry::entry::{self, Entry};
-use crate::registry::propagate::{take, tell};
+use crate::registry::propagate;
 use crate::transaction::call::Call;
 use crate::transaction::current_call::LockedContext;
 
@@ -56,7 +56,7 @@ pub(crate) fn run(
                     if everywhere {
                         entry::stamp(name, cluster_nodes::node_id(context));
                     }
-                    let entry = tell(module, context, name);
+                    let entry = propagate::replicate(module, context, name);
                     if everywhere {
                         cluster_bus::send(context, None, &entry);
                     }
@@ -85,7 +85,7 @@ fn refused(name: &[u8], everywhere: bool, locked: &LockedContext) -> Option<Stri
 pub(crate) fn register(module: &'static Module, context: Context<'_>, json: &[u8]) {
     let taken = Entry::from_json(json)
         .map_err(|error| format!("INVALID the entry cannot be read: {error}"))
-        .and_then(|entry| take(module, context, entry));
+        .and_then(|entry| propagate::adopt(module, context, entry));
     match taken {
         Ok(()) => context.reply(b"+OK\r\n"),
         Err(error) => context.reply_error(&error),

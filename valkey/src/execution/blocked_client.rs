@@ -11,18 +11,18 @@ use parking_lot::Mutex;
 use crate::api::context::Context;
 use crate::api::ffi::{self, BlockedClient, Ctx, RmString, api};
 use crate::api::panic_guard::guard;
-use crate::execution::worker_pool::Cancel;
+use crate::execution::worker_pool::CancelHandle;
 use crate::transaction::call::Call;
 use crate::transaction::current_call::LockedContext;
 
 /// The calls to end when their clients go away, by the address of the blocked client.
-static WAITING: LazyLock<Mutex<HashMap<usize, Cancel>>> = LazyLock::new(Mutex::default);
+static CANCELS: LazyLock<Mutex<HashMap<usize, CancelHandle>>> = LazyLock::new(Mutex::default);
 
 /// A client that waits for its reply. It must be answered.
-pub(crate) struct Blocked(*mut BlockedClient);
+pub(crate) struct WaitingClient(*mut BlockedClient);
 
 // SAFETY: the server lets any thread unblock a client, which is all that is done elsewhere.
-unsafe impl Send for Blocked {}
+unsafe impl Send for WaitingClient {}
 
 /// What a client gets, and what is given back afterwards on the main thread.
 struct Delivery {
@@ -30,7 +30,7 @@ struct Delivery {
     call: Arc<Call>,
 }
 
-impl Blocked {
+impl WaitingClient {
     /// Has the client of this command wait.
     pub(crate) fn new(context: Context<'_>) -> Option<Self> {
         // SAFETY: a live context of a command, and callbacks of the right types.
@@ -39,8 +39,8 @@ impl Blocked {
     }
 
     /// Ends the call if the client goes away first.
-    pub(crate) fn cancel_on_disconnect(&self, cancel: Cancel) {
-        WAITING.lock().insert(self.0.addr(), cancel);
+    pub(crate) fn cancel_on_disconnect(&self, cancel: CancelHandle) {
+        CANCELS.lock().insert(self.0.addr(), cancel);
         // SAFETY: the client is blocked, and this is the main thread.
         unsafe { (api().set_disconnect_callback)(self.0, disconnected) };
     }
@@ -51,8 +51,8 @@ impl Blocked {
     }
 
     /// Answers.
-    pub(crate) fn deliver(self, call: Arc<Call>, reply: Vec<u8>) {
-        WAITING.lock().remove(&self.0.addr());
+    pub(crate) fn reply(self, call: Arc<Call>, reply: Vec<u8>) {
+        CANCELS.lock().remove(&self.0.addr());
         let delivery = Box::into_raw(Box::new(Delivery { reply, call }));
         // SAFETY: the client is blocked and unblocked once; the server hands the delivery to `send`
         // and then to `free`, on its main thread.
@@ -123,7 +123,7 @@ unsafe extern "C" fn free(ctx: *mut Ctx, delivery: *mut c_void) {
 
 unsafe extern "C" fn disconnected(_: *mut Ctx, client: *mut BlockedClient) {
     guard("a client's end", (), || {
-        let cancel = WAITING.lock().remove(&client.addr());
+        let cancel = CANCELS.lock().remove(&client.addr());
         if let Some(cancel) = cancel {
             cancel.cancel();
         }

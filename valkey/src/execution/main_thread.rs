@@ -10,55 +10,55 @@ use crate::transaction::current_call::{CurrentCall, enter};
 use crate::transaction::with_view;
 
 /// What came of a turn.
-pub(crate) enum Turn {
+pub(crate) enum Polled {
     /// The call is over; its reply.
-    Ended(Vec<u8>),
+    Done(Vec<u8>),
     /// It wants another turn.
-    GoesOn,
+    Yielded,
     /// It waits for something.
-    Waits,
+    Waiting,
 }
 
 /// What came of a call that had to end here.
-pub(crate) enum End {
+pub(crate) enum Outcome {
     /// By itself; its client has the reply.
     Replied,
     /// It would have to wait, which would hold up the server.
-    Waits,
+    WouldWait,
     /// The server wants it to end.
     Killed,
 }
 
 /// Gives a call a turn.
-pub(crate) fn turn(current: &CurrentCall<'_>, runner: &mut Runner) -> Turn {
+pub(crate) fn poll_once(current: &CurrentCall<'_>, runner: &mut Runner) -> Polled {
     WOKEN.store(false, Ordering::Relaxed);
     match poll(current, runner) {
-        Poll::Ready(reply) => Turn::Ended(reply),
-        Poll::Pending if WOKEN.load(Ordering::Relaxed) => Turn::GoesOn,
-        Poll::Pending => Turn::Waits,
+        Poll::Ready(reply) => Polled::Done(reply),
+        Poll::Pending if WOKEN.load(Ordering::Relaxed) => Polled::Yielded,
+        Poll::Pending => Polled::Waiting,
     }
 }
 
 /// Runs a call to its end, and answers if that was by itself. The server must not serve others
 /// meanwhile: in the middle of a transaction it takes commands of none, and would end itself over
 /// one. So the call's time must be short, or `killed` must be what looks after others.
-pub(crate) fn to_the_end(
+pub(crate) fn run_to_completion(
     context: Context<'_>,
     mut run: Box<Run>,
     killed: impl Fn() -> bool,
-) -> End {
+) -> Outcome {
     let current = CurrentCall::on_main_thread(&run.call, &run.state, context);
     let end = loop {
-        match turn(&current, &mut run.runner) {
-            Turn::Ended(reply) => {
-                answer(context, run, reply);
-                return End::Replied;
+        match poll_once(&current, &mut run.runner) {
+            Polled::Done(reply) => {
+                send_reply(context, run, reply);
+                return Outcome::Replied;
             }
-            Turn::GoesOn => {}
-            Turn::Waits => break End::Waits,
+            Polled::Yielded => {}
+            Polled::Waiting => break Outcome::WouldWait,
         }
         if killed() {
-            break End::Killed;
+            break Outcome::Killed;
         }
     };
     abandon(context, run);
@@ -66,7 +66,7 @@ pub(crate) fn to_the_end(
 }
 
 /// Answers with the reply of a call that is over.
-pub(crate) fn answer(context: Context<'_>, run: Box<Run>, reply: Vec<u8>) {
+pub(crate) fn send_reply(context: Context<'_>, run: Box<Run>, reply: Vec<u8>) {
     context.reply(&reply);
     if let Some(run) = run.keep(reply) {
         abandon(context, run);

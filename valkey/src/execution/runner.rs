@@ -27,7 +27,7 @@ use crate::transaction::current_call::{self, CurrentCall, enter};
 const BUFFER_KEEP_BYTES: usize = 64 << 10;
 
 /// What a call is to do; its words are with the [`Call`].
-pub(crate) enum Order {
+pub(crate) enum Job {
     /// To run a command that calls a function.
     Command {
         spec: &'static Spec,
@@ -49,14 +49,14 @@ pub(crate) enum Order {
 pub(crate) struct Runner {
     future: Pin<Box<dyn Future<Output = Infallible> + Send>>,
     /// What is to be done next.
-    order: Option<Order>,
+    job: Option<Job>,
 }
 
 impl Runner {
     fn new(runtime: &'static Runtime<ServerKeyspace>) -> Self {
         Self {
             future: Box::pin(run_all(runtime)),
-            order: None,
+            job: None,
         }
     }
 
@@ -68,8 +68,8 @@ impl Runner {
         current: &CurrentCall<'_>,
         waking: &mut Waking<'_>,
     ) -> Poll<Vec<u8>> {
-        if let Some(order) = self.order.take() {
-            desk(|desk| desk.order.set(Some(order)));
+        if let Some(job) = self.job.take() {
+            desk(|desk| desk.job.set(Some(job)));
         }
         match enter(current, || self.future.as_mut().poll(waking)) {
             Poll::Ready(never) => match never {},
@@ -83,9 +83,9 @@ impl Runner {
 
 async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
     loop {
-        let (call, order) = poll_fn(|_| taken().map_or(Poll::Pending, Poll::Ready)).await;
-        let reply = match order {
-            Order::Command {
+        let (call, job) = poll_fn(|_| taken().map_or(Poll::Pending, Poll::Ready)).await;
+        let reply = match job {
+            Job::Command {
                 spec,
                 protocol,
                 time_max,
@@ -94,7 +94,7 @@ async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
                 command(runtime, spec, &call, time_max, &mut reply).await;
                 reply.take()
             }
-            Order::Function {
+            Job::Function {
                 function,
                 protocol,
                 keys,
@@ -108,7 +108,7 @@ async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
                 let _ = executor.call(function.code(), &request, &mut reply).await;
                 reply.take()
             }
-            Order::Background(mut background) => {
+            Job::Background(mut background) => {
                 background.run().await;
                 background.publish();
                 Vec::new()
@@ -120,12 +120,9 @@ async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
 }
 
 /// The call that has this place, and what it is to do.
-fn taken() -> Option<(Arc<Call>, Order)> {
-    let order = desk(|desk| desk.order.take()).flatten()?;
-    Some((
-        current_call::with(|current| Arc::clone(current.call))?,
-        order,
-    ))
+fn taken() -> Option<(Arc<Call>, Job)> {
+    let job = desk(|desk| desk.job.take()).flatten()?;
+    Some((current_call::with(|current| Arc::clone(current.call))?, job))
 }
 
 /// A command that runs as long as a function does.
@@ -183,7 +180,7 @@ pub(crate) struct Run {
 /// What a thread that runs calls has at hand.
 struct Desk {
     /// What is to be done by the runner that is polled now, until it begins.
-    order: Cell<Option<Order>>,
+    job: Cell<Option<Job>>,
     /// What it answered.
     reply: Cell<Option<Vec<u8>>>,
     /// What ran the last call, which is over.
@@ -197,7 +194,7 @@ fn desk<R>(work: impl FnOnce(&Desk) -> R) -> Option<R> {
     thread_local! {
         static DESK: Desk = const {
             Desk {
-                order: Cell::new(None),
+                job: Cell::new(None),
                 reply: Cell::new(None),
                 idle: Cell::new(None),
                 buffer: Cell::new(Vec::new()),
@@ -218,7 +215,7 @@ impl Run {
         runtime: &'static Runtime<ServerKeyspace>,
         args: Args,
         database: u32,
-        order: Order,
+        job: Job,
     ) -> Box<Self> {
         // There is none while a call runs that leads to another one.
         let idle = desk(|desk| desk.idle.take()).flatten();
@@ -233,7 +230,7 @@ impl Run {
             Some(call) => call.begin(args, database),
             None => run.call = Arc::new(Call::new(args, database)),
         }
-        run.runner.order = Some(order);
+        run.runner.job = Some(job);
         run
     }
 

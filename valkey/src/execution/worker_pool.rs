@@ -31,20 +31,20 @@ const WOKEN: u8 = 3;
 
 /// Ends one call beside the main thread.
 #[derive(Clone)]
-pub(crate) struct Cancel(Weak<Job>);
+pub(crate) struct CancelHandle(Weak<Task>);
 
-impl Cancel {
+impl CancelHandle {
     /// Ends the call at its next tick, or at once if it waits; nothing of it is kept.
     pub(crate) fn cancel(&self) {
-        if let Some(job) = self.0.upgrade() {
-            job.cancelled.store(true, Ordering::Release);
-            job.wake();
+        if let Some(task) = self.0.upgrade() {
+            task.cancelled.store(true, Ordering::Release);
+            task.wake();
         }
     }
 }
 
 /// One call beside the main thread.
-struct Job {
+struct Task {
     call: Arc<Call>,
     state: AtomicU8,
     /// Nobody wants the reply any more.
@@ -68,7 +68,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Arc<Job>>,
+    tasks: VecDeque<Arc<Task>>,
     threads: usize,
     idle: usize,
 }
@@ -89,7 +89,7 @@ impl Pool {
     /// Makes sure that there is a thread for one more call.
     pub(crate) fn prepare(&'static self, threads_max: usize) -> Result<(), NoThread> {
         let mut queue = self.queue.lock();
-        if queue.idle > queue.jobs.len() || queue.threads >= threads_max.max(1) {
+        if queue.idle > queue.tasks.len() || queue.threads >= threads_max.max(1) {
             return Ok(());
         }
         let started = std::thread::Builder::new()
@@ -109,13 +109,13 @@ impl Pool {
         run: Box<Run>,
         locked: LockedContext,
         deliver: Deliver,
-    ) -> Cancel {
+    ) -> CancelHandle {
         let Run {
             call,
             state,
             runner,
         } = *run;
-        let job = Arc::new(Job {
+        let task = Arc::new(Task {
             call,
             state: AtomicU8::new(QUEUED),
             cancelled: AtomicBool::new(false),
@@ -127,37 +127,37 @@ impl Pool {
             })),
             pool: self,
         });
-        let cancel = Cancel(Arc::downgrade(&job));
-        self.push(job);
+        let cancel = CancelHandle(Arc::downgrade(&task));
+        self.push(task);
         cancel
     }
 
-    fn push(&self, job: Arc<Job>) {
-        self.queue.lock().jobs.push_back(job);
+    fn push(&self, task: Arc<Task>) {
+        self.queue.lock().tasks.push_back(task);
         self.ready.notify_one();
     }
 
-    fn push_first(&self, job: Arc<Job>) {
-        self.queue.lock().jobs.push_front(job);
+    fn push_first(&self, task: Arc<Task>) {
+        self.queue.lock().tasks.push_front(task);
         self.ready.notify_one();
     }
 
-    /// Lets a job that waits for its turn go first.
-    fn promote(&self, job: &Arc<Job>) {
-        let jobs = &mut self.queue.lock().jobs;
-        let place = jobs.iter().position(|one| Arc::ptr_eq(one, job));
-        if let Some(first) = place.and_then(|place| jobs.remove(place)) {
-            jobs.push_front(first);
+    /// Lets a task that waits for its turn go first.
+    fn promote(&self, task: &Arc<Task>) {
+        let tasks = &mut self.queue.lock().tasks;
+        let place = tasks.iter().position(|one| Arc::ptr_eq(one, task));
+        if let Some(first) = place.and_then(|place| tasks.remove(place)) {
+            tasks.push_front(first);
         }
     }
 
     fn work(&self) {
         loop {
-            let job = {
+            let task = {
                 let mut queue = self.queue.lock();
                 loop {
-                    if let Some(job) = queue.jobs.pop_front() {
-                        break job;
+                    if let Some(task) = queue.tasks.pop_front() {
+                        break task;
                     }
                     queue.idle += 1;
                     self.ready.wait(&mut queue);
@@ -165,12 +165,12 @@ impl Pool {
                 }
             };
             // A panic of the call's own code was caught further in.
-            guard("a call's thread", (), || job.turn());
+            guard("a call's thread", (), || task.turn());
         }
     }
 }
 
-impl Job {
+impl Task {
     /// Polls the call until it waits or has had its turn.
     fn turn(self: Arc<Self>) {
         let waker = Waker::from(Arc::clone(&self));
@@ -250,7 +250,7 @@ impl Job {
     }
 }
 
-impl Wake for Job {
+impl Wake for Task {
     fn wake(self: Arc<Self>) {
         loop {
             match self.state.load(Ordering::Acquire) {

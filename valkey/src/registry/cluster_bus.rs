@@ -101,8 +101,8 @@ unsafe extern "C" fn received(
                 let taken = Entry::from_json(payload)
                     .map_err(|error| error.to_string())
                     .and_then(|entry| {
-                        if entry::is_news(&entry) {
-                            propagate::take(module, context, entry)
+                        if entry::is_newer(&entry) {
+                            propagate::adopt(module, context, entry)
                         } else {
                             Ok(())
                         }

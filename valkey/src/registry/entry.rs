@@ -56,7 +56,7 @@ static STAMPS: LazyLock<Mutex<BTreeMap<String, Stamp>>> = LazyLock::new(Mutex::d
 
 /// The entries as they are to be saved. A process that the server forks to save its data finds them
 /// without a lock, which another thread may have held at that moment.
-static SAVED: LazyLock<ArcSwap<Vec<u8>>> = LazyLock::new(ArcSwap::default);
+static SNAPSHOT: LazyLock<ArcSwap<Vec<u8>>> = LazyLock::new(ArcSwap::default);
 
 /// Notes that a name is changed on the whole cluster now.
 pub(crate) fn stamp(name: &[u8], node: String) {
@@ -118,13 +118,13 @@ pub(crate) fn shared_hash() -> [u8; 32] {
 }
 
 /// Whether an entry is later than what is known of its name.
-pub(crate) fn is_news(entry: &Entry) -> bool {
+pub(crate) fn is_newer(entry: &Entry) -> bool {
     let stamps = STAMPS.lock();
     entry.stamp.as_ref() > stamps.get(entry.name.as_str())
 }
 
 /// Makes an entry hold here.
-pub(crate) fn take(module: &Module, entry: Entry) -> Result<(), CallError> {
+pub(crate) fn adopt(module: &Module, entry: Entry) -> Result<(), CallError> {
     let Entry {
         name,
         record,
@@ -146,7 +146,7 @@ pub(crate) fn take(module: &Module, entry: Entry) -> Result<(), CallError> {
 }
 
 /// Notes the entries as they are now, for the next time that data is saved.
-pub(crate) fn remember(module: &Module) {
+pub(crate) fn update_snapshot(module: &Module) {
     let functions = module.runtime.functions();
     let mut entries: Vec<Entry> = functions
         .iter()
@@ -169,12 +169,12 @@ pub(crate) fn remember(module: &Module) {
     } else {
         serde_json::to_vec(&entries).unwrap_or_default()
     };
-    SAVED.store(Arc::new(json));
+    SNAPSHOT.store(Arc::new(json));
 }
 
 /// The entries as they are to be saved; nothing where there are none.
-pub(crate) fn saved() -> Arc<Vec<u8>> {
-    SAVED.load_full()
+pub(crate) fn snapshot() -> Arc<Vec<u8>> {
+    SNAPSHOT.load_full()
 }
 
 /// Puts what a file says in the place of everything; the records.
@@ -194,26 +194,26 @@ pub(crate) fn replace(module: &Module, json: &[u8]) -> Vec<Record> {
                 }
                 records.extend(entry.record);
             }
-            Err(error) => left_out(&error),
+            Err(error) => warn_left_out(&error),
         }
     }
     match module.runtime.adopt_all(records.clone()) {
-        Ok(wrong) => wrong.iter().for_each(|error| left_out(error)),
+        Ok(wrong) => wrong.iter().for_each(|error| warn_left_out(error)),
         Err(error) => log(c"warning", &format!("ferrite: {error}")),
     }
     *STAMPS.lock() = stamps;
-    remember(module);
+    update_snapshot(module);
     records
 }
 
-fn left_out(error: &dyn std::fmt::Display) {
+fn warn_left_out(error: &dyn std::fmt::Display) {
     let text = format!("ferrite: a function in this file is left out: {error}");
     log(c"warning", &text);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, STAMPS, Stamp, is_news, stamp};
+    use super::{Entry, STAMPS, Stamp, is_newer, stamp};
 
     #[test]
     fn an_entry_reads_back() {
@@ -240,10 +240,10 @@ mod tests {
             let node = node.to_owned();
             Some(Stamp { at, node })
         };
-        assert!(!is_news(&entry(None)));
-        assert!(!is_news(&entry(Some(known.clone()))));
-        assert!(is_news(&entry(at(known.at, "c"))) && !is_news(&entry(at(known.at, "a"))));
-        assert!(is_news(&entry(at(known.at + 1, "a"))));
+        assert!(!is_newer(&entry(None)));
+        assert!(!is_newer(&entry(Some(known.clone()))));
+        assert!(is_newer(&entry(at(known.at, "c"))) && !is_newer(&entry(at(known.at, "a"))));
+        assert!(is_newer(&entry(at(known.at + 1, "a"))));
         stamp(b"wins", "a".to_owned());
         assert!(STAMPS.lock()["wins"] > known, "even within a millisecond");
     }

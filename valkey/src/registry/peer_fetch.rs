@@ -20,27 +20,27 @@ use crate::transaction::server_reads;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
 /// How long a peer may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often what nobody has is asked for, and how long after the first time; each time twice as long.
-const TRIES: u32 = 9;
-const PAUSE: Duration = Duration::from_millis(250);
+const ATTEMPTS_MAX: u32 = 9;
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// Gets ready what the records need, beside the main thread: from the cache, or from a peer.
-pub(crate) fn provide(module: &'static Module, context: Context<'_>, records: Vec<Record>) {
+pub(crate) fn prepare(module: &'static Module, context: Context<'_>, records: Vec<Record>) {
     if records.is_empty() {
         return;
     }
     let peers = if module.options.peers.fetch {
-        known(context)
+        known_servers(context)
     } else {
         Vec::new()
     };
     let work = move || {
         let mut missing = records;
-        let mut pause = PAUSE;
-        for again in (0..TRIES).rev() {
-            missing.retain(|record| match get_ready(module, record, &peers) {
+        let mut pause = RETRY_PAUSE;
+        for again in (0..ATTEMPTS_MAX).rev() {
+            missing.retain(|record| match prepare_one(module, record, &peers) {
                 Ok(()) => false,
                 Err(error) if again > 0 => {
                     tracing::debug!(function = %record.name, error);
@@ -60,14 +60,14 @@ pub(crate) fn provide(module: &'static Module, context: Context<'_>, records: Ve
         }
     };
     let started = std::thread::Builder::new()
-        .name("ferrite-provide".to_owned())
+        .name("ferrite-prepare".to_owned())
         .spawn(work);
     if let Err(error) = started {
         tracing::warn!(%error, "functions are made ready only when they are called");
     }
 }
 
-fn get_ready(module: &Module, record: &Record, peers: &[Node]) -> Result<(), String> {
+fn prepare_one(module: &Module, record: &Record, peers: &[Node]) -> Result<(), String> {
     let name = record.name.as_bytes();
     let is_current = module
         .runtime
@@ -96,44 +96,44 @@ fn get_ready(module: &Module, record: &Record, peers: &[Node]) -> Result<(), Str
 fn fetch(module: &Module, digest: &Digest, peers: &[Node]) -> Result<(), String> {
     let cache = module.runtime.cache().ok_or("there is no cache")?;
     let max = module.runtime.options().source.source_bytes_max;
-    let mut told = "its source is not in the cache, and no other server is known".to_owned();
+    let mut failure = "its source is not in the cache, and no other server is known".to_owned();
     for peer in peers {
-        match ask(peer, &module.options.peers, digest, max) {
+        match fetch_from(peer, &module.options.peers, digest, max) {
             Ok(source) if Digest::of(&source) == *digest => {
                 cache
                     .put_source(&source)
                     .map_err(|error| error.to_string())?;
                 return Ok(());
             }
-            Ok(_) => told = format!("{}:{} gave another source", peer.host, peer.port),
+            Ok(_) => failure = format!("{}:{} gave another source", peer.host, peer.port),
             Err(error) => {
-                told = format!(
+                failure = format!(
                     "its source is not in the cache, and {}:{} did not give it: {error}",
                     peer.host, peer.port
                 );
             }
         }
     }
-    Err(told)
+    Err(failure)
 }
 
 /// Asks one server for a source.
-fn ask(peer: &Node, access: &Peers, digest: &Digest, max: u64) -> io::Result<Vec<u8>> {
+fn fetch_from(peer: &Node, access: &Peers, digest: &Digest, max: u64) -> io::Result<Vec<u8>> {
     let address = (peer.host.as_str(), peer.port)
         .to_socket_addrs()?
         .next()
         .ok_or_else(|| io::Error::other("its host has no address"))?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, PEER_TIMEOUT)?;
+    stream.set_read_timeout(Some(PEER_TIMEOUT))?;
+    stream.set_write_timeout(Some(PEER_TIMEOUT))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     if let Some(password) = &access.password {
         let user = access.user.as_deref().unwrap_or("default");
         stream.write_all(&request(&["AUTH", user, password]))?;
-        line(&mut reader)?;
+        read_line(&mut reader)?;
     }
     stream.write_all(&request(&["WASM.SOURCE", &digest.to_string()]))?;
-    let head = line(&mut reader)?;
+    let head = read_line(&mut reader)?;
     let len: u64 = head
         .strip_prefix('$')
         .and_then(|len| len.parse().ok())
@@ -147,7 +147,7 @@ fn ask(peer: &Node, access: &Peers, digest: &Digest, max: u64) -> io::Result<Vec
 }
 
 /// The first line of a reply that is no error.
-fn line(reader: &mut impl io::BufRead) -> io::Result<String> {
+fn read_line(reader: &mut impl io::BufRead) -> io::Result<String> {
     /// Longer than any line that is asked for here.
     const LINE_BYTES_MAX: u64 = 4096;
     let mut line = String::new();
@@ -168,7 +168,7 @@ fn request(words: &[&str]) -> Vec<u8> {
 }
 
 /// The servers that may have what is missing here: the primary first.
-fn known(context: Context<'_>) -> Vec<Node> {
+fn known_servers(context: Context<'_>) -> Vec<Node> {
     let mut nodes: Vec<Node> = primary(context).into_iter().collect();
     let mut others = cluster_nodes::others(context);
     others.sort_by_key(|node| !node.primary);
@@ -202,7 +202,7 @@ mod tests {
 
     use ferrite_cache::Digest;
 
-    use super::{Node, Peers, ask, request};
+    use super::{Node, Peers, fetch_from, request};
 
     fn answer(reply: &'static [u8]) -> std::io::Result<Vec<u8>> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -221,7 +221,7 @@ mod tests {
             user: None,
             password: None,
         };
-        let source = ask(&peer, &access, &Digest::of(b"abc"), 100);
+        let source = fetch_from(&peer, &access, &Digest::of(b"abc"), 100);
         server.join().expect("no panic")?;
         source
     }

@@ -9,8 +9,8 @@ use crate::registry::peer_fetch;
 pub(crate) const REGISTER: &std::ffi::CStr = c"WASM.REGISTER";
 
 /// Tells replicas and the append-only file what a name stands for now; the entry.
-pub(crate) fn tell(module: &Module, context: Context<'_>, name: &[u8]) -> Entry {
-    entry::remember(module);
+pub(crate) fn replicate(module: &Module, context: Context<'_>, name: &[u8]) -> Entry {
+    entry::update_snapshot(module);
     let entry = entry::entry(module, name);
     let argument = context.string(&entry.to_json());
     context.replicate(REGISTER, &[argument.borrow()]);
@@ -18,17 +18,17 @@ pub(crate) fn tell(module: &Module, context: Context<'_>, name: &[u8]) -> Entry 
 }
 
 /// Makes an entry of another server hold here and on this one's replicas.
-pub(crate) fn take(
+pub(crate) fn adopt(
     module: &'static Module,
     context: Context<'_>,
     entry: Entry,
 ) -> Result<(), String> {
     let name = entry.name.clone();
     let record = entry.record.clone();
-    entry::take(module, entry).map_err(|error| error.to_string())?;
-    tell(module, context, name.as_bytes());
+    entry::adopt(module, entry).map_err(|error| error.to_string())?;
+    replicate(module, context, name.as_bytes());
     if let Some(record) = record {
-        peer_fetch::provide(module, context, vec![record]);
+        peer_fetch::prepare(module, context, vec![record]);
     }
     Ok(())
 }

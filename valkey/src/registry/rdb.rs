@@ -31,7 +31,7 @@ pub(crate) fn register(context: Context<'_>) -> bool {
     // SAFETY: a live context while the module loads.
     unsafe { (api().set_module_options)(context.raw(), ffi::OPTION_HANDLE_IO_ERRORS) };
     // Made now, so that no fork can happen while it is made.
-    drop(entry::saved());
+    drop(entry::snapshot());
     let methods = |version| TypeMethods {
         version,
         rdb_load: Some(load_value),
@@ -88,7 +88,7 @@ unsafe extern "C" fn save_always(io: *mut Io, _when: c_int) {
 /// `io` is a stream that the server writes now.
 unsafe fn save(io: *mut Io, always: bool) {
     guard("saving the registry", (), || {
-        let entries = entry::saved();
+        let entries = entry::snapshot();
         if always || !entries.is_empty() {
             let (start, len) = c_chars(&entries);
             // SAFETY: the server's stream, and `len` readable bytes.
@@ -138,7 +138,7 @@ pub(crate) unsafe extern "C" fn loading(ctx: *mut Ctx, _: Event, subevent: u64, 
         {
             let functions = module.runtime.functions();
             let records = functions.iter().map(|known| known.record().clone());
-            peer_fetch::provide(module, context, records.collect());
+            peer_fetch::prepare(module, context, records.collect());
         }
     });
 }

@@ -19,8 +19,8 @@ use crate::api::context::Context;
 use crate::api::ffi::{self, Ctx, RmString, api};
 use crate::api::panic_guard::guard;
 use crate::api::string::{Args, c_chars};
-use crate::execution::main_thread::{self, End};
-use crate::execution::runner::{Order, Run};
+use crate::execution::main_thread::{self, Outcome};
+use crate::execution::runner::{Job, Run};
 use crate::module::{Module, module};
 use crate::scripting::library::{self, LibraryFunction};
 
@@ -340,19 +340,19 @@ fn run(
         Protocol::Resp3
     };
     let database = u32::try_from(context.database()).unwrap_or(0);
-    let order = Order::Function {
+    let job = Job::Function {
         function: Arc::clone(function),
         protocol,
         keys,
     };
-    let run = Run::new(&module.runtime, args, database, order);
+    let run = Run::new(&module.runtime, args, database, job);
     run.call.set_keys(0..keys);
-    match main_thread::to_the_end(context, run, killed) {
-        End::Replied => {}
-        End::Waits => context.reply_error(
+    match main_thread::run_to_completion(context, run, killed) {
+        Outcome::Replied => {}
+        Outcome::WouldWait => context.reply_error(
             "BUSY the call would have to wait for a free instance, and FCALL cannot; try again",
         ),
-        End::Killed => context
+        Outcome::Killed => context
             .reply_error("KILLED the call was ended by FUNCTION KILL; nothing of it was kept"),
     }
 }

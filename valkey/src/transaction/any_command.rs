@@ -28,7 +28,7 @@ impl CallView<'_> {
                 reply.error_display(&format_args!("ERR {error}"));
                 return;
             }
-            if let Some(shown) = shown(argv, &bytes, visible) {
+            if let Some(shown) = without_hidden_keys(argv, &bytes, visible) {
                 reply.raw(shown.as_deref().unwrap_or(&bytes));
                 return;
             }
@@ -46,7 +46,7 @@ impl CallView<'_> {
                 .collect()
         });
         if access.write {
-            if let Some(why) = command_table::not_undone(argv) {
+            if let Some(why) = command_table::why_not_undoable(argv) {
                 let name = argv[0].to_ascii_uppercase();
                 let name = String::from_utf8_lossy(&name);
                 return Err(StoreError::Failed(format!("{name} {why}").into()));
@@ -66,7 +66,7 @@ impl CallView<'_> {
             None => !self.state.write_set.is_empty(),
         };
         if access.write || dirty || self.state.journal.is_active() {
-            return self.journalled(argv, named, access.write, reply);
+            return self.run_journaled(argv, named, access.write, reply);
         }
         let owned = argv.iter().map(|&word| word.into()).collect();
         self.read(ReadKind::Command(owned), |this, _| {
@@ -88,7 +88,11 @@ impl CallView<'_> {
 /// What of a reply the function may see: all of it, as most commands name their keys; another reply
 /// without the keys that are hidden from it; or `None` where the command is to be asked again.
 #[expect(clippy::option_option, reason = "each of the three is explained")]
-fn shown(argv: &[&[u8]], reply: &[u8], visible: &dyn Fn(&[u8]) -> bool) -> Option<Option<Vec<u8>>> {
+fn without_hidden_keys(
+    argv: &[&[u8]],
+    reply: &[u8],
+    visible: &dyn Fn(&[u8]) -> bool,
+) -> Option<Option<Vec<u8>>> {
     let is = |name: &str| argv[0].eq_ignore_ascii_case(name.as_bytes());
     if is("RANDOMKEY") {
         let hidden = matches!(
@@ -127,27 +131,36 @@ fn shown(argv: &[&[u8]], reply: &[u8], visible: &dyn Fn(&[u8]) -> bool) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::without_hidden_keys;
 
     #[test]
     fn hidden_keys_are_left_out() {
         let visible = |key: &[u8]| key.starts_with(b"a");
         let keys = b"*2\r\n$2\r\na1\r\n$2\r\nb1\r\n";
         assert_eq!(
-            shown(&[b"keys", b"*"], keys, &visible),
+            without_hidden_keys(&[b"keys", b"*"], keys, &visible),
             Some(Some(b"*1\r\n$2\r\na1\r\n".to_vec()))
         );
         let scan = [b"*2\r\n$1\r\n7\r\n" as &[u8], keys].concat();
         assert_eq!(
-            shown(&[b"SCAN", b"0"], &scan, &visible),
+            without_hidden_keys(&[b"SCAN", b"0"], &scan, &visible),
             Some(Some(b"*2\r\n$1\r\n7\r\n*1\r\n$2\r\na1\r\n".to_vec()))
         );
-        assert_eq!(shown(&[b"RANDOMKEY"], b"$2\r\nb1\r\n", &visible), None);
         assert_eq!(
-            shown(&[b"RANDOMKEY"], b"$2\r\na1\r\n", &visible),
+            without_hidden_keys(&[b"RANDOMKEY"], b"$2\r\nb1\r\n", &visible),
+            None
+        );
+        assert_eq!(
+            without_hidden_keys(&[b"RANDOMKEY"], b"$2\r\na1\r\n", &visible),
             Some(None)
         );
-        assert_eq!(shown(&[b"MGET", b"b1"], keys, &visible), Some(None));
-        assert_eq!(shown(&[b"KEYS"], b"-NOPERM no\r\n", &visible), Some(None));
+        assert_eq!(
+            without_hidden_keys(&[b"MGET", b"b1"], keys, &visible),
+            Some(None)
+        );
+        assert_eq!(
+            without_hidden_keys(&[b"KEYS"], b"-NOPERM no\r\n", &visible),
+            Some(None)
+        );
     }
 }

@@ -43,7 +43,7 @@ impl CallView<'_> {
         }
         self.check_slots()?;
         if self.state.journal.is_active() && !self.replay(true) {
-            self.put_back(true);
+            self.undo_all(true);
             self.state.conflict = true;
             return Err(CommitError::Conflict);
         }
@@ -100,7 +100,7 @@ impl CallView<'_> {
     /// Undoes what was applied, and forgets everything.
     pub(crate) fn roll_back(&mut self) {
         if self.is_applied() {
-            self.put_back(self.on_main_thread);
+            self.undo_all(self.on_main_thread);
         }
         self.state.restart();
     }
@@ -108,7 +108,7 @@ impl CallView<'_> {
     /// Prepares the call to go on beside the main thread, where others change the data meanwhile.
     pub(crate) fn leave_main_thread(&mut self) {
         if self.is_applied() {
-            self.put_back(true);
+            self.undo_all(true);
         }
         self.hash_reads();
     }

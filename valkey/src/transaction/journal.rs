@@ -1,4 +1,4 @@
-//! What a call did with commands that write, and how to undo it; see `journalled`.
+//! What a call did with commands that write, and how to undo it; see `run_journaled`.
 
 use crate::transaction::read_set::ReadKind;
 use crate::transaction::write_set::{Change, KeyRef};
@@ -25,7 +25,7 @@ pub(crate) enum Step {
 pub(crate) enum Undo {
     /// By putting a key back as it was: the server's own form of the value, and when it ends; nothing
     /// if there was no such key.
-    Aside {
+    Restore {
         key: Box<[u8]>,
         value: Option<(Vec<u8>, Option<i64>)>,
     },

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::api::command_call::{Format, ServerReply};
 use crate::api::context::{Caller, Context};
-use crate::api::key::{Kind, OpenKey};
+use crate::api::key::{OpenKey, ValueKind};
 use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
 use crate::transaction::write_set::KeyRef;
@@ -46,13 +46,13 @@ pub(crate) fn string<R>(
         KeyRef::Declared(_) => match open(server, key) {
             None => Ok(None),
             Some(open) => match open.kind() {
-                Kind::String => Ok(open.string(read)),
-                Kind::Nothing => Ok(None),
-                Kind::Hash | Kind::Other => Err(StoreError::WrongType),
+                ValueKind::String => Ok(open.string(read)),
+                ValueKind::Nothing => Ok(None),
+                ValueKind::Hash | ValueKind::Other => Err(StoreError::WrongType),
             },
         },
         KeyRef::Other(name) => {
-            let reply = ask(server, c"GET", &[name])?;
+            let reply = run_as_caller(server, c"GET", &[name])?;
             Ok(reply.bulk().map(read))
         }
     }
@@ -62,7 +62,7 @@ pub(crate) fn string<R>(
 pub(crate) fn exists(server: Server<'_>, key: &KeyRef) -> Result<bool, StoreError> {
     match key {
         KeyRef::Declared(_) => Ok(open(server, key).is_some()),
-        KeyRef::Other(name) => Ok(ask(server, c"EXISTS", &[name])?.integer() == Some(1)),
+        KeyRef::Other(name) => Ok(run_as_caller(server, c"EXISTS", &[name])?.integer() == Some(1)),
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn lifetime(server: Server<'_>, key: &KeyRef) -> Result<Lifetime, Sto
             Some(open) => open.expires_at().map_or(Lifetime::Never, Lifetime::At),
         }),
         KeyRef::Other(name) => {
-            let at = ask(server, c"PEXPIRETIME", &[name])?.integer();
+            let at = run_as_caller(server, c"PEXPIRETIME", &[name])?.integer();
             Ok(match at {
                 Some(at) if at >= 0 => Lifetime::At(at),
                 Some(-1) => Lifetime::Never,
@@ -95,17 +95,17 @@ pub(crate) fn field<R>(
         KeyRef::Declared(_) => match open(server, key) {
             None => Ok(None),
             Some(open) => match open.kind() {
-                Kind::Hash => {
+                ValueKind::Hash => {
                     let field = server.context.string(field);
                     let value = open.field(server.context, field.borrow());
                     Ok(value.map(|value| read(value.bytes())))
                 }
-                Kind::Nothing => Ok(None),
-                Kind::String | Kind::Other => Err(StoreError::WrongType),
+                ValueKind::Nothing => Ok(None),
+                ValueKind::String | ValueKind::Other => Err(StoreError::WrongType),
             },
         },
         KeyRef::Other(name) => {
-            let reply = ask(server, c"HGET", &[name, field])?;
+            let reply = run_as_caller(server, c"HGET", &[name, field])?;
             Ok(reply.bulk().map(read))
         }
     }
@@ -117,13 +117,15 @@ pub(crate) fn hash_len(server: Server<'_>, key: &KeyRef) -> Result<usize, StoreE
         KeyRef::Declared(_) => match open(server, key) {
             None => Ok(0),
             Some(open) => match open.kind() {
-                Kind::Hash => Ok(open.len()),
-                Kind::Nothing => Ok(0),
-                Kind::String | Kind::Other => Err(StoreError::WrongType),
+                ValueKind::Hash => Ok(open.len()),
+                ValueKind::Nothing => Ok(0),
+                ValueKind::String | ValueKind::Other => Err(StoreError::WrongType),
             },
         },
         KeyRef::Other(name) => {
-            let len = ask(server, c"HLEN", &[name])?.integer().unwrap_or(0);
+            let len = run_as_caller(server, c"HLEN", &[name])?
+                .integer()
+                .unwrap_or(0);
             Ok(usize::try_from(len).unwrap_or(0))
         }
     }
@@ -167,7 +169,7 @@ fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
 }
 
 /// Asks the server on the caller's behalf.
-fn ask<'s>(
+fn run_as_caller<'s>(
     server: Server<'s>,
     name: &CStr,
     words: &[&[u8]],
@@ -177,20 +179,20 @@ fn ask<'s>(
         .map(|word| server.context.string(word))
         .collect();
     if !may_run(server.context, name.to_bytes(), &words) {
-        return Err(error_of(&NO_PERMISSION[1..]));
+        return Err(store_error(&NO_PERMISSION[1..]));
     }
     let reply = server
         .context
         .call(name, Format::Caller, &words)
         .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
     if let Some(error) = reply.error() {
-        return Err(error_of(error));
+        return Err(store_error(error));
     }
     Ok(reply)
 }
 
 /// What the server's error means to a function.
-pub(crate) fn error_of(text: &[u8]) -> StoreError {
+pub(crate) fn store_error(text: &[u8]) -> StoreError {
     if text.starts_with(b"WRONGTYPE") {
         StoreError::WrongType
     } else {

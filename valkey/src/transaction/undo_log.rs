@@ -11,7 +11,7 @@ use ferrite_protocol::keyspace::StoreError;
 
 use crate::api::command_call::Format;
 use crate::api::context::log;
-use crate::api::key::Kind;
+use crate::api::key::ValueKind;
 use crate::transaction::apply::apply;
 use crate::transaction::inverse_command::inverse;
 use crate::transaction::journal::{Step, Undo};
@@ -20,17 +20,17 @@ use crate::transaction::server_reads::{self, Lifetime};
 use crate::transaction::typed_ops::CallView;
 
 /// A value larger than this is not put aside: that would take the server's time for too long.
-pub(crate) const ASIDE_BYTES_MAX: usize = 4 << 20;
+pub(crate) const SAVED_BYTES_MAX: usize = 4 << 20;
 
 /// The same for the number of elements.
-const ASIDE_ELEMENTS_MAX: usize = 20_000;
+const SAVED_ELEMENTS_MAX: usize = 20_000;
 
 impl CallView<'_> {
     /// Runs a command that writes, or that reads what was written; its reply in RESP2.
     ///
     /// `keys` are the keys that it names, of which those that the call has changed are made true
     /// first; with none given, all are.
-    pub(crate) fn journalled(
+    pub(crate) fn run_journaled(
         &mut self,
         argv: &[&[u8]],
         keys: Option<&[&[u8]]>,
@@ -49,13 +49,13 @@ impl CallView<'_> {
                 hash_of(bytes)
             };
             let seen = if writes {
-                this.undoable(argv, keys.unwrap_or_default(), format, see)?
+                this.run_undoable(argv, keys.unwrap_or_default(), format, see)?
             } else {
                 server_reads::command(this.context, argv, format, see)
             };
             let seen = seen
                 .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
-            let argv = settled(argv, reply);
+            let argv = repeatable(argv, reply);
             this.state.journal.steps.push(Step::Command { argv, seen });
             Ok(())
         })
@@ -63,22 +63,22 @@ impl CallView<'_> {
 
     /// Runs a command that may write to these keys, and notes how to undo it; `None` where the server
     /// would not run it.
-    fn undoable<R>(
+    fn run_undoable<R>(
         &mut self,
         argv: &[&[u8]],
         keys: &[&[u8]],
         format: Format,
         see: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
-        let aside = keys.iter().all(|key| self.is_aside(key));
-        let inverse = if aside {
+        let saved = keys.iter().all(|key| self.is_saved(key));
+        let inverse = if saved {
             None
         } else {
             inverse(self.context, self.call, argv)
         };
         let Some(inverse) = inverse else {
             for key in keys {
-                self.put_aside(key)?;
+                self.save_key(key)?;
             }
             return Ok(server_reads::command(self.context, argv, format, see));
         };
@@ -121,24 +121,24 @@ impl CallView<'_> {
             self.state.conflict = true;
             Err(StoreError::Conflict)
         };
-        self.put_back(false);
+        self.undo_all(false);
         result
     }
 
     /// Does every step again; whether each had the same result.
-    pub(crate) fn replay(&mut self, spread: bool) -> bool {
+    pub(crate) fn replay(&mut self, replicate: bool) -> bool {
         let steps = std::mem::take(&mut self.state.journal.steps);
         self.state.journal.applied = true;
-        let same = steps.iter().all(|step| self.step(step, spread));
+        let same = steps.iter().all(|step| self.step(step, replicate));
         self.state.journal.steps = steps;
         same
     }
 
-    fn step(&mut self, step: &Step, spread: bool) -> bool {
+    fn step(&mut self, step: &Step, replicate: bool) -> bool {
         match step {
             Step::Command { argv, seen } => {
                 let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
-                let format = if spread {
+                let format = if replicate {
                     Format::CallerReplicated
                 } else {
                     Format::Caller
@@ -148,13 +148,13 @@ impl CallView<'_> {
                     return false;
                 };
                 let keys: Vec<&[u8]> = keys.iter().map(|&at| argv[at]).collect();
-                self.undoable(&argv, &keys, format, |bytes| hash_of(bytes)) == Ok(Some(*seen))
+                self.run_undoable(&argv, &keys, format, |bytes| hash_of(bytes)) == Ok(Some(*seen))
             }
             Step::Flush { key, change } => {
-                if self.put_aside(self.call.name(key)).is_err() {
+                if self.save_key(self.call.name(key)).is_err() {
                     return false;
                 }
-                apply(self.context, self.call, key, change, spread);
+                apply(self.context, self.call, key, change, replicate);
                 true
             }
             Step::Read { kind, seen } => kind.revalidate(self.server()) == *seen,
@@ -169,7 +169,7 @@ impl CallView<'_> {
         for (key, change) in all {
             let meant = keys.is_none_or(|keys| keys.contains(&call.name(&key)));
             if meant && result.is_ok() {
-                result = self.put_aside(call.name(&key));
+                result = self.save_key(call.name(&key));
             }
             if !meant || result.is_err() {
                 self.state.write_set.put(&key, change);
@@ -182,14 +182,14 @@ impl CallView<'_> {
     }
 
     /// Whether a key was put aside, so that all that happens to it afterwards is undone with it.
-    fn is_aside(&self, name: &[u8]) -> bool {
+    fn is_saved(&self, name: &[u8]) -> bool {
         let mut undo = self.state.journal.undo.iter();
-        undo.any(|one| matches!(one, Undo::Aside { key, .. } if **key == *name))
+        undo.any(|one| matches!(one, Undo::Restore { key, .. } if **key == *name))
     }
 
     /// Remembers a key as it is, once.
-    fn put_aside(&mut self, name: &[u8]) -> Result<(), StoreError> {
-        if self.is_aside(name) {
+    fn save_key(&mut self, name: &[u8]) -> Result<(), StoreError> {
+        if self.is_saved(name) {
             return Ok(());
         }
         let key = self.call.key(name);
@@ -205,8 +205,8 @@ impl CallView<'_> {
             None => None,
             Some((kind, len)) => {
                 let max = match kind {
-                    Kind::String => ASIDE_BYTES_MAX,
-                    _ => ASIDE_ELEMENTS_MAX,
+                    ValueKind::String => SAVED_BYTES_MAX,
+                    _ => SAVED_ELEMENTS_MAX,
                 };
                 if len > max {
                     return Err(too_large(name, len, max));
@@ -220,8 +220,8 @@ impl CallView<'_> {
                         "the server cannot put a value of this type aside".into(),
                     ));
                 };
-                if dump.len() > ASIDE_BYTES_MAX {
-                    return Err(too_large(name, dump.len(), ASIDE_BYTES_MAX));
+                if dump.len() > SAVED_BYTES_MAX {
+                    return Err(too_large(name, dump.len(), SAVED_BYTES_MAX));
                 }
                 let at = match lifetime {
                     Lifetime::At(at) => Some(at),
@@ -230,7 +230,7 @@ impl CallView<'_> {
                 Some((dump, at))
             }
         };
-        self.state.journal.undo.push(Undo::Aside {
+        self.state.journal.undo.push(Undo::Restore {
             key: name.into(),
             value,
         });
@@ -238,9 +238,9 @@ impl CallView<'_> {
     }
 
     /// Undoes all that was applied, the last first.
-    pub(crate) fn put_back(&mut self, spread: bool) {
+    pub(crate) fn undo_all(&mut self, replicate: bool) {
         self.state.journal.applied = false;
-        let format = if spread {
+        let format = if replicate {
             Format::OwnReplicated
         } else {
             Format::Own
@@ -252,8 +252,8 @@ impl CallView<'_> {
                     let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
                     (run(&argv), argv[1])
                 }
-                Undo::Aside { key, value: None } => (run(&[b"DEL", key]), &**key),
-                Undo::Aside {
+                Undo::Restore { key, value: None } => (run(&[b"DEL", key]), &**key),
+                Undo::Restore {
                     key,
                     value: Some((dump, at)),
                 } => {
@@ -289,7 +289,7 @@ impl CallView<'_> {
 
 /// A command in the form in which doing it again does the same: what the server chose the first time
 /// is in it.
-fn settled(argv: &[&[u8]], reply: &[u8]) -> Vec<Box<[u8]>> {
+fn repeatable(argv: &[&[u8]], reply: &[u8]) -> Vec<Box<[u8]>> {
     let mut words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
     if argv[0].eq_ignore_ascii_case(b"XADD")
         && let Some(id) = bulk(reply)
@@ -325,12 +325,12 @@ fn too_large(name: &[u8], len: usize, max: usize) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use super::{bulk, settled};
+    use super::{bulk, repeatable};
 
     #[test]
     fn an_id_that_the_server_chose_is_kept() {
         let argv: [&[u8]; 5] = [b"xadd", b"s", b"*", b"field", b"*"];
-        let again = settled(&argv, b"$3\r\n7-0\r\n");
+        let again = repeatable(&argv, b"$3\r\n7-0\r\n");
         let again: Vec<&[u8]> = again.iter().map(|word| &**word).collect();
         assert_eq!(again, [b"xadd" as &[u8], b"s", b"7-0", b"field", b"*"]);
     }
