@@ -5,4 +5,5 @@ pub mod epoch_ticker;
 pub(crate) mod give_way;
 pub mod per_core;
 pub mod pool;
+pub mod run_queue;
 pub(crate) mod wait;
