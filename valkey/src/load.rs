@@ -22,6 +22,7 @@ use crate::api::panic_guard::{guard, log_panics};
 use crate::api::string::Args;
 use crate::api::{log, trap_handlers};
 use crate::commands::{dispatch, manage};
+use crate::execution::runner::IdleRun;
 use crate::execution::worker_pool::Pool;
 use crate::module::{self, Module};
 use crate::options::Options;
@@ -144,6 +145,7 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
         runtime,
         options,
         pool: Pool::new(),
+        idle: IdleRun::new(),
     }) {
         return Err("it is loaded already".into());
     }

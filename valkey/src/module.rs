@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use ferrite_runtime::Runtime;
 
+use crate::execution::runner::IdleRun;
 use crate::execution::worker_pool::Pool;
 use crate::options::Options;
 use crate::transaction::ServerKeyspace;
@@ -12,8 +13,10 @@ use crate::transaction::ServerKeyspace;
 pub(crate) struct Module {
     pub(crate) runtime: Runtime<ServerKeyspace>,
     pub(crate) options: Options,
-    /// Calls beside the main thread.
+    /// Runs calls off the main thread.
     pub(crate) pool: Pool,
+    /// What ran the last call on the main thread.
+    pub(crate) idle: IdleRun,
 }
 
 static MODULE: OnceLock<Module> = OnceLock::new();

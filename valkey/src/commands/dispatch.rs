@@ -16,8 +16,8 @@ use crate::api::panic_guard::guard;
 use crate::api::string::Args;
 use crate::commands::manage;
 use crate::execution::blocked_client::{WaitingClient, locked_context_without_client};
-use crate::execution::main_thread::{self, Outcome, Polled};
-use crate::execution::runner::{Job, Run};
+use crate::execution::main_thread::{self, Outcome};
+use crate::execution::runner::{Job, Polled, Run};
 use crate::module::{Module, module};
 use crate::transaction::call::Call;
 use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
@@ -107,9 +107,11 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
                 protocol,
                 time_max: inside.then_some(module.options.inside_time_max),
             };
-            let run = Run::new(&module.runtime, args, database, job);
+            let run = module
+                .idle
+                .begin(context, &module.runtime, args, database, job);
             if inside {
-                run_without_waiting(context, run);
+                run_without_waiting(module, context, run);
             } else {
                 run_on_main_thread(module, context, run, starts_on_main_thread);
             }
@@ -133,8 +135,8 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
 }
 
 /// Runs a call inside of a transaction or script, which it cannot leave.
-fn run_without_waiting(context: Context<'_>, run: Box<Run>) {
-    match main_thread::run_to_completion(context, run, || false) {
+fn run_without_waiting(module: &Module, context: Context<'_>, run: Box<Run>) {
+    match main_thread::run_to_completion(context, &module.idle, run, || false) {
         Outcome::Replied => {}
         Outcome::WouldWait | Outcome::Killed => context.reply_error(
             "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
@@ -156,9 +158,9 @@ fn run_on_main_thread(
     };
     for _ in 0..slices {
         let current = CurrentCall::on_main_thread(&run.call, &run.state, context);
-        match main_thread::poll_once(&current, &mut run.runner) {
+        match run.runner.poll_on_main_thread(&current) {
             Polled::Done(reply) => {
-                main_thread::send_reply(context, run, reply);
+                main_thread::send_reply(context, &module.idle, run, reply);
                 return;
             }
             Polled::Yielded => {}
@@ -231,7 +233,10 @@ fn call_async(
                 (Some(locked), Ok(background)) => {
                     reply.bulk(background.id().as_bytes());
                     let job = Job::Background(Box::new(background));
-                    let run = Run::new(&module.runtime, Args::none(), database, job);
+                    let runtime = &module.runtime;
+                    let run = module
+                        .idle
+                        .begin(context, runtime, Args::none(), database, job);
                     module.pool.run(run, locked, Box::new(|_, _| {}));
                 }
             }

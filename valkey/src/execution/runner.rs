@@ -1,96 +1,148 @@
-//! What runs calls: one future that is made once and runs one call after the other.
+//! Runs calls: one future that is made once and runs one call after the other.
 //!
-//! The state of a call on its way through the runtime is some thousand bytes. A future for each call
-//! would be allocated, moved there and freed again, which takes longer than a short function runs. So
-//! a runner waits between calls where it is, and only a call that goes on beside the main thread takes
-//! its runner along.
+//! The state of a call on its way through the runtime takes some thousand bytes. A future for each
+//! call would be allocated, moved there and freed again, which takes longer than a short function
+//! runs. So a runner stays where it is between calls, and only a call that leaves the main thread
+//! takes its runner along.
 
-use std::cell::{Cell, RefCell};
+#![allow(
+    unsafe_code,
+    reason = "makes the mailbox that a runner and its future share"
+)]
+
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Waking, Poll};
+use std::task::{Context as Waking, Poll, Waker};
 use std::time::Duration;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::commands::{AsyncCall, Command, Scope, Spec};
+use ferrite_runtime::executor::function::Function;
 use ferrite_runtime::{CallRequest, Runtime};
 
+use crate::api::context::Context;
+use crate::api::locked_cell::LockedCell;
 use crate::api::string::Args;
-use crate::scripting::library::LibraryFunction;
+use crate::execution::mailbox::Mailbox;
 use crate::transaction::ServerKeyspace;
 use crate::transaction::call::{Call, CallState};
-use crate::transaction::current_call::{self, CurrentCall, enter};
+use crate::transaction::current_call::{CurrentCall, enter};
 
-/// A reply's buffer larger than this is not kept for the next call.
-const BUFFER_KEEP_BYTES: usize = 64 << 10;
+/// An entry point of a function that is not in the registry.
+pub(crate) struct EntryPoint {
+    pub(crate) code: Arc<Function<ServerKeyspace>>,
+    /// The entry, in the form in which calls name it.
+    pub(crate) target: Box<str>,
+}
 
-/// What a call is to do; its words are with the [`Call`].
+/// What a call does; its arguments are in the [`Call`].
 pub(crate) enum Job {
-    /// To run a command that calls a function.
+    /// Runs a command that calls a function.
     Command {
         spec: &'static Spec,
         protocol: Protocol,
-        /// How long it may take, where that is less than others may.
+        /// Limits the time of this call further than the server's options do.
         time_max: Option<Duration>,
     },
-    /// To run a function of a library, whose first words are `keys` keys.
+    /// Runs a function of a library.
     Function {
-        function: Arc<LibraryFunction>,
+        function: Arc<EntryPoint>,
         protocol: Protocol,
+        /// Number of keys, which are the first arguments.
         keys: usize,
     },
-    /// To run a call whose reply is fetched later.
+    /// Runs a call whose reply is fetched later.
     Background(Box<AsyncCall<ServerKeyspace>>),
 }
 
-/// Runs the calls of the places in which it is polled.
+/// How far a call came when it was polled on the main thread.
+pub(crate) enum Polled {
+    /// The call is over; its reply.
+    Done(Vec<u8>),
+    /// It used up its time slice and wants to be polled again.
+    Yielded,
+    /// It waits for something.
+    Waiting,
+}
+
+/// Runs the job in its mailbox whenever it is polled.
 pub(crate) struct Runner {
     future: Pin<Box<dyn Future<Output = Infallible> + Send>>,
-    /// What is to be done next.
-    job: Option<Job>,
+    mailbox: Arc<Mailbox>,
+    /// Wakes the mailbox; made once, because calls on the main thread are short.
+    waker: Waker,
 }
 
 impl Runner {
     fn new(runtime: &'static Runtime<ServerKeyspace>) -> Self {
+        // SAFETY: the methods of the mailbox are called in this file alone: here with `&mut self`, and
+        // by `run_jobs` in `future`, which is polled with `&mut self` too and gives the mailbox to
+        // nothing else. So whoever calls them has the runner to itself, and a runner reaches
+        // another thread only by being moved there.
+        let mailbox = unsafe { Mailbox::new() };
         Self {
-            future: Box::pin(run_all(runtime)),
-            job: None,
+            future: Box::pin(run_jobs(runtime, Arc::clone(&mailbox))),
+            waker: Waker::from(Arc::clone(&mailbox)),
+            mailbox,
         }
     }
 
-    /// Runs the place's call on; its reply once it is over.
+    /// Gives the runner its next job, which the next poll begins.
+    fn begin(&mut self, call: Arc<Call>, job: Job) {
+        self.mailbox.put_job(call, job);
+    }
+
+    /// Polls the call once; returns its reply when it is over.
     ///
-    /// A runner that is dropped before ends the call.
+    /// `current` is the call that the runner was given, with what it may use on this thread. Dropping
+    /// a runner before its call is over ends the call.
     pub(crate) fn poll(
         &mut self,
         current: &CurrentCall<'_>,
         waking: &mut Waking<'_>,
     ) -> Poll<Vec<u8>> {
-        if let Some(job) = self.job.take() {
-            desk(|desk| desk.job.set(Some(job)));
-        }
         match enter(current, || self.future.as_mut().poll(waking)) {
             Poll::Ready(never) => match never {},
-            Poll::Pending => match desk(|desk| desk.reply.take()).flatten() {
+            Poll::Pending => match self.mailbox.take_reply() {
                 Some(reply) => Poll::Ready(reply),
                 None => Poll::Pending,
             },
         }
     }
+
+    /// Polls the call once on the main thread, where nothing polls it later by itself.
+    pub(crate) fn poll_on_main_thread(&mut self, current: &CurrentCall<'_>) -> Polled {
+        self.mailbox.clear_woken();
+        let future = self.future.as_mut();
+        let mut waking = Waking::from_waker(&self.waker);
+        match enter(current, || future.poll(&mut waking)) {
+            Poll::Ready(never) => match never {},
+            Poll::Pending => match self.mailbox.take_reply() {
+                Some(reply) => Polled::Done(reply),
+                None if self.mailbox.is_woken() => Polled::Yielded,
+                None => Polled::Waiting,
+            },
+        }
+    }
+
+    fn keep_buffer(&mut self, reply: Vec<u8>) {
+        self.mailbox.keep_buffer(reply);
+    }
 }
 
-async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
+async fn run_jobs(runtime: &'static Runtime<ServerKeyspace>, mailbox: Arc<Mailbox>) -> Infallible {
     loop {
-        let (call, job) = poll_fn(|_| taken().map_or(Poll::Pending, Poll::Ready)).await;
+        let (call, job) = poll_fn(|_| mailbox.take_job().map_or(Poll::Pending, Poll::Ready)).await;
         let reply = match job {
             Job::Command {
                 spec,
                 protocol,
                 time_max,
             } => {
-                let mut reply = Encoder::with_buffer(protocol, take_buffer());
+                let mut reply = Encoder::with_buffer(protocol, mailbox.take_buffer());
                 command(runtime, spec, &call, time_max, &mut reply).await;
                 reply.take()
             }
@@ -99,13 +151,13 @@ async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
                 protocol,
                 keys,
             } => {
-                let mut reply = Encoder::with_buffer(protocol, take_buffer());
+                let mut reply = Encoder::with_buffer(protocol, mailbox.take_buffer());
                 let slices = call.args.slices();
                 let (keys, args) = slices.split_at(keys);
-                let mut request = CallRequest::new(function.target(), keys, args);
+                let mut request = CallRequest::new(function.target.as_bytes(), keys, args);
                 request.database = call.database;
                 let executor = runtime.executor();
-                let _ = executor.call(function.code(), &request, &mut reply).await;
+                let _ = executor.call(&function.code, &request, &mut reply).await;
                 reply.take()
             }
             Job::Background(mut background) => {
@@ -114,18 +166,13 @@ async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
                 Vec::new()
             }
         };
+        // Before the reply: once there is one, the runner's owner reuses the call.
         drop(call);
-        desk(|desk| desk.reply.set(Some(reply)));
+        mailbox.put_reply(reply);
     }
 }
 
-/// The call that has this place, and what it is to do.
-fn taken() -> Option<(Arc<Call>, Job)> {
-    let job = desk(|desk| desk.job.take()).flatten()?;
-    Some((current_call::with(|current| Arc::clone(current.call))?, job))
-}
-
-/// A command that runs as long as a function does.
+/// Runs a command that lasts as long as the function it calls.
 async fn command(
     runtime: &'static Runtime<ServerKeyspace>,
     spec: &'static Spec,
@@ -160,7 +207,7 @@ async fn command(
     }
 }
 
-/// Where `part`, which was cut out of `whole`, begins and ends in it.
+/// Returns the range of `whole` that `part` is; `part` must be a slice of it.
 fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
     if part.is_empty() {
         return 0..0;
@@ -169,7 +216,7 @@ fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
     start..start + part.len()
 }
 
-/// A call and what runs it.
+/// A call and the runner that runs it.
 pub(crate) struct Run {
     pub(crate) call: Arc<Call>,
     /// What the call has read and written.
@@ -177,50 +224,26 @@ pub(crate) struct Run {
     pub(crate) runner: Runner,
 }
 
-/// What a thread that runs calls has at hand.
-struct Desk {
-    /// What is to be done by the runner that is polled now, until it begins.
-    job: Cell<Option<Job>>,
-    /// What it answered.
-    reply: Cell<Option<Vec<u8>>>,
-    /// What ran the last call, which is over.
-    idle: Cell<Option<Box<Run>>>,
-    /// The buffer of the last reply.
-    buffer: Cell<Vec<u8>>,
-}
+/// Keeps the run of the last call on the main thread for the next one.
+pub(crate) struct IdleRun(LockedCell<Option<Box<Run>>>);
 
-/// Uses what this thread has at hand; `None` while the thread ends.
-fn desk<R>(work: impl FnOnce(&Desk) -> R) -> Option<R> {
-    thread_local! {
-        static DESK: Desk = const {
-            Desk {
-                job: Cell::new(None),
-                reply: Cell::new(None),
-                idle: Cell::new(None),
-                buffer: Cell::new(Vec::new()),
-            }
-        };
+impl IdleRun {
+    pub(crate) const fn new() -> Self {
+        Self(LockedCell::new(None))
     }
-    DESK.try_with(work).ok()
-}
 
-/// The buffer of this thread's last reply, to write another into.
-fn take_buffer() -> Vec<u8> {
-    desk(|desk| desk.buffer.take()).unwrap_or_default()
-}
-
-impl Run {
-    /// A call of these words that has not begun.
-    pub(crate) fn new(
+    /// Makes a run of a call that has not begun, out of the idle one if there is one.
+    pub(crate) fn begin(
+        &self,
+        context: Context<'_>,
         runtime: &'static Runtime<ServerKeyspace>,
         args: Args,
         database: u32,
         job: Job,
-    ) -> Box<Self> {
-        // There is none while a call runs that leads to another one.
-        let idle = desk(|desk| desk.idle.take()).flatten();
-        let mut run = idle.unwrap_or_else(|| {
-            Box::new(Self {
+    ) -> Box<Run> {
+        // None is idle while a call runs whose command leads to another call.
+        let mut run = self.0.take(context).unwrap_or_else(|| {
+            Box::new(Run {
                 call: Arc::new(Call::new(Args::none(), 0)),
                 state: RefCell::default(),
                 runner: Runner::new(runtime),
@@ -230,23 +253,24 @@ impl Run {
             Some(call) => call.begin(args, database),
             None => run.call = Arc::new(Call::new(args, database)),
         }
-        run.runner.job = Some(job);
+        run.runner.begin(Arc::clone(&run.call), job);
         run
     }
 
-    /// Keeps what ran a call that is over for the next one, and the buffer of its reply; gives the call
-    /// back if it left anything behind.
-    pub(crate) fn keep(mut self: Box<Self>, mut reply: Vec<u8>) -> Option<Box<Self>> {
-        if !self.state.get_mut().end() {
-            return Some(self);
+    /// Keeps the run of a call that is over, with the buffer of its reply.
+    ///
+    /// Returns the run if the call has left writes that must be rolled back.
+    pub(crate) fn keep(
+        &self,
+        context: Context<'_>,
+        mut run: Box<Run>,
+        reply: Vec<u8>,
+    ) -> Option<Box<Run>> {
+        if !run.state.get_mut().end() {
+            return Some(run);
         }
-        desk(|desk| {
-            if reply.capacity() <= BUFFER_KEEP_BYTES {
-                reply.clear();
-                desk.buffer.set(reply);
-            }
-            desk.idle.set(Some(self));
-        });
+        run.runner.keep_buffer(reply);
+        self.0.set(context, Some(run));
         None
     }
 }

@@ -1,15 +1,15 @@
-//! Calls beside the server's main thread: a few threads that take turns with them.
+//! Calls off the server's main thread: a few threads that take turns with them.
 //!
-//! A call that waits gives its thread up, and one that runs on gives it up every tick, so that many
-//! long calls share few threads. One that something else wakes, such as its deadline or a kill, is the
-//! next, before those that only go on. Only a call that keeps the server's lock stays where it is.
+//! A call that waits leaves its thread, and one that computes leaves it every tick, so that many long
+//! calls share few threads; the [run queue](ferrite_runtime::scheduling::run_queue) says which is
+//! next. Only a call that keeps the server's lock stays on its thread.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context as Waking, Poll, Wake, Waker};
 
+use ferrite_runtime::scheduling::run_queue::{RunQueue, RunState, Runnable};
 use parking_lot::{Condvar, Mutex};
 
 use crate::api::panic_guard::guard;
@@ -17,24 +17,19 @@ use crate::execution::runner::{Run, Runner};
 use crate::transaction::call::{Call, CallState};
 use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
 
-/// What becomes of the reply.
+/// Takes the reply of a call that is over.
 pub(crate) type Deliver = Box<dyn FnOnce(Arc<Call>, Vec<u8>) + Send>;
 
-/// The reply of a call that a bug of ours has ended.
+/// The reply of a call that panicked in the module's own code.
 const BROKEN: &[u8] =
     b"-ERR the call failed inside the module, which is a bug; the server's log tells more\r\n";
 
-const IDLE: u8 = 0;
-const QUEUED: u8 = 1;
-const RUNNING: u8 = 2;
-const WOKEN: u8 = 3;
-
-/// Ends one call beside the main thread.
+/// Cancels one call of the pool.
 #[derive(Clone)]
 pub(crate) struct CancelHandle(Weak<Task>);
 
 impl CancelHandle {
-    /// Ends the call at its next tick, or at once if it waits; nothing of it is kept.
+    /// Ends the call at its next tick, or at once if it waits, and rolls it back.
     pub(crate) fn cancel(&self) {
         if let Some(task) = self.0.upgrade() {
             task.cancelled.store(true, Ordering::Release);
@@ -43,12 +38,13 @@ impl CancelHandle {
     }
 }
 
-/// One call beside the main thread.
+/// One call of the pool.
 struct Task {
     call: Arc<Call>,
-    state: AtomicU8,
-    /// Nobody wants the reply any more.
+    state: RunState,
+    /// True if the reply is not wanted any more.
     cancelled: AtomicBool,
+    /// `None` once the call is over.
     work: Mutex<Option<Work>>,
     pool: &'static Pool,
 }
@@ -60,20 +56,29 @@ struct Work {
     deliver: Deliver,
 }
 
-/// The threads, and what waits for them.
+impl Runnable for Task {
+    fn run_state(&self) -> &RunState {
+        &self.state
+    }
+}
+
+/// The threads, and the calls that wait for one.
 pub(crate) struct Pool {
     queue: Mutex<Queue>,
+    /// Notified when a call was put into the queue.
     ready: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
-    tasks: VecDeque<Arc<Task>>,
+    tasks: RunQueue<Task>,
+    /// Number of threads.
     threads: usize,
+    /// Number of threads that wait for a call.
     idle: usize,
 }
 
-/// No thread could be started for a call beside the main thread.
+/// No thread could be started for the pool.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no thread for a long call")]
 pub(crate) struct NoThread(#[source] std::io::Error);
@@ -86,7 +91,11 @@ impl Pool {
         }
     }
 
-    /// Makes sure that there is a thread for one more call.
+    /// Starts a thread for one more call if all are busy and there are fewer than `threads_max`.
+    ///
+    /// # Errors
+    ///
+    /// If the pool has no thread at all and none can be started.
     pub(crate) fn prepare(&'static self, threads_max: usize) -> Result<(), NoThread> {
         let mut queue = self.queue.lock();
         if queue.idle > queue.tasks.len() || queue.threads >= threads_max.max(1) {
@@ -103,7 +112,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Runs a call to its end and delivers its reply.
+    /// Runs a call to its end and gives its reply to `deliver`, on a thread of the pool.
     pub(crate) fn run(
         &'static self,
         run: Box<Run>,
@@ -117,7 +126,7 @@ impl Pool {
         } = *run;
         let task = Arc::new(Task {
             call,
-            state: AtomicU8::new(QUEUED),
+            state: RunState::new(),
             cancelled: AtomicBool::new(false),
             work: Mutex::new(Some(Work {
                 runner,
@@ -128,27 +137,9 @@ impl Pool {
             pool: self,
         });
         let cancel = CancelHandle(Arc::downgrade(&task));
-        self.push(task);
+        self.queue.lock().tasks.push_new(task);
+        self.ready.notify_one();
         cancel
-    }
-
-    fn push(&self, task: Arc<Task>) {
-        self.queue.lock().tasks.push_back(task);
-        self.ready.notify_one();
-    }
-
-    fn push_first(&self, task: Arc<Task>) {
-        self.queue.lock().tasks.push_front(task);
-        self.ready.notify_one();
-    }
-
-    /// Lets a task that waits for its turn go first.
-    fn promote(&self, task: &Arc<Task>) {
-        let tasks = &mut self.queue.lock().tasks;
-        let place = tasks.iter().position(|one| Arc::ptr_eq(one, task));
-        if let Some(first) = place.and_then(|place| tasks.remove(place)) {
-            tasks.push_front(first);
-        }
     }
 
     fn work(&self) {
@@ -156,7 +147,7 @@ impl Pool {
             let task = {
                 let mut queue = self.queue.lock();
                 loop {
-                    if let Some(task) = queue.tasks.pop_front() {
+                    if let Some(task) = queue.tasks.pop() {
                         break task;
                     }
                     queue.idle += 1;
@@ -164,21 +155,20 @@ impl Pool {
                     queue.idle -= 1;
                 }
             };
-            // A panic of the call's own code was caught further in.
+            // A panic of the call's own code is caught in `turn`.
             guard("a call's thread", (), || task.turn());
         }
     }
 }
 
 impl Task {
-    /// Polls the call until it waits or has had its turn.
+    /// Polls the call until it waits or has used up its time slice.
     fn turn(self: Arc<Self>) {
         let waker = Waker::from(Arc::clone(&self));
         let mut waking = Waking::from_waker(&waker);
         let mut slot = self.work.lock();
         let Some(work) = slot.as_mut() else { return };
         loop {
-            self.state.store(RUNNING, Ordering::Release);
             if self.cancelled.load(Ordering::Acquire) {
                 let work = slot.take();
                 drop(slot);
@@ -204,33 +194,30 @@ impl Task {
                     self.end(work, reply);
                     return;
                 }
-                // With the lock in its hands, it goes on here and now.
-                Poll::Pending if work.locked.keeps_lock() => {
-                    if self.state.load(Ordering::Acquire) != WOKEN {
-                        // It waits for something, and must not keep the server waiting for it.
-                        work.locked.release_lock();
-                    }
+                Poll::Pending if work.locked.keeps_lock() && !self.state.is_woken() => {
+                    // It waits for something, and must not stop the server meanwhile.
+                    work.locked.release_lock();
                 }
                 Poll::Pending => {}
             }
             if work.locked.keeps_lock() {
+                // It goes on at once, because the server waits for the lock.
+                self.state.run_again();
                 continue;
             }
             drop(slot);
-            let settled =
-                self.state
-                    .compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
-            if settled.is_err() {
-                // It was woken meanwhile; others have their turn first.
-                self.state.store(QUEUED, Ordering::Release);
+            if !self.state.end_turn_unwoken() {
                 let pool = self.pool;
-                pool.push(self);
+                if pool.queue.lock().tasks.end_turn(self) {
+                    pool.ready.notify_one();
+                }
             }
             return;
         }
     }
 
     fn end(&self, work: Option<Work>, reply: Vec<u8>) {
+        self.state.finish();
         let Some(Work {
             runner,
             state,
@@ -241,7 +228,8 @@ impl Task {
             return;
         };
         guard("the end of a call", (), || {
-            // What the call holds may be a transaction, which is rolled back where it can be.
+            // A transaction that is still open is rolled back as the runner is dropped, which needs
+            // the server's data.
             let current = CurrentCall::locked(&self.call, &state, &locked);
             enter(&current, || drop(runner));
         });
@@ -252,38 +240,11 @@ impl Task {
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
-        loop {
-            match self.state.load(Ordering::Acquire) {
-                IDLE => {
-                    let queued = self.state.compare_exchange(
-                        IDLE,
-                        QUEUED,
-                        Ordering::AcqRel,
-                        Ordering::Acquire,
-                    );
-                    if queued.is_ok() {
-                        let pool = self.pool;
-                        pool.push_first(self);
-                        return;
-                    }
-                }
-                RUNNING => {
-                    let noted = self.state.compare_exchange(
-                        RUNNING,
-                        WOKEN,
-                        Ordering::AcqRel,
-                        Ordering::Acquire,
-                    );
-                    if noted.is_ok() {
-                        return;
-                    }
-                }
-                QUEUED => {
-                    self.pool.promote(&self);
-                    return;
-                }
-                _ => return,
-            }
+        if self.state.wake_running() {
+            return;
+        }
+        if self.pool.queue.lock().tasks.wake(&self) {
+            self.pool.ready.notify_one();
         }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn prepare(module: &'static Module, context: Context<'_>, records: Ve
         }
     };
     let started = std::thread::Builder::new()
-        .name("ferrite-prepare".to_owned())
+        .name("ferrite-provide".to_owned())
         .spawn(work);
     if let Err(error) = started {
         tracing::warn!(%error, "functions are made ready only when they are called");

@@ -20,7 +20,7 @@ use crate::api::ffi::{self, Ctx, RmString, api};
 use crate::api::panic_guard::guard;
 use crate::api::string::{Args, c_chars};
 use crate::execution::main_thread::{self, Outcome};
-use crate::execution::runner::{Job, Run};
+use crate::execution::runner::Job;
 use crate::module::{Module, module};
 use crate::scripting::library::{self, LibraryFunction};
 
@@ -250,7 +250,7 @@ unsafe fn hand_over(ctx: *mut Ctx, function: LibraryFunction) -> *mut CompiledFu
     let compiled = CompiledFunction {
         version: 1,
         name,
-        function: Box::into_raw(Box::new(Arc::new(function))).cast(),
+        function: Box::into_raw(Box::new(function)).cast(),
         description,
         flags,
     };
@@ -274,7 +274,7 @@ unsafe extern "C" fn free(_: *mut Ctx, _: *mut c_void, _: c_int, compiled: *mut 
                 description,
                 flags: _,
             } = compiled.read();
-            drop(Box::from_raw(function.cast::<Arc<LibraryFunction>>()));
+            drop(Box::from_raw(function.cast::<LibraryFunction>()));
             (api().free_string)(std::ptr::null_mut(), name);
             if !description.is_null() {
                 (api().free_string)(std::ptr::null_mut(), description);
@@ -301,7 +301,7 @@ unsafe extern "C" fn call(
         let (context, function, args) = unsafe {
             (
                 Context::new(ctx),
-                (*compiled).function.cast::<Arc<LibraryFunction>>().as_ref(),
+                (*compiled).function.cast::<LibraryFunction>().as_ref(),
                 Args::of_two(keys, keys_count, args, args_count),
             )
         };
@@ -328,7 +328,7 @@ unsafe extern "C" fn call(
 fn run(
     module: &'static Module,
     context: Context<'_>,
-    function: &Arc<LibraryFunction>,
+    function: &LibraryFunction,
     args: Args,
     keys: usize,
     killed: impl Fn() -> bool,
@@ -341,13 +341,15 @@ fn run(
     };
     let database = u32::try_from(context.database()).unwrap_or(0);
     let job = Job::Function {
-        function: Arc::clone(function),
+        function: Arc::clone(function.entry_point()),
         protocol,
         keys,
     };
-    let run = Run::new(&module.runtime, args, database, job);
+    let run = module
+        .idle
+        .begin(context, &module.runtime, args, database, job);
     run.call.set_keys(0..keys);
-    match main_thread::run_to_completion(context, run, killed) {
+    match main_thread::run_to_completion(context, &module.idle, run, killed) {
         Outcome::Replied => {}
         Outcome::WouldWait => context.reply_error(
             "BUSY the call would have to wait for a free instance, and FCALL cannot; try again",

@@ -6,12 +6,12 @@ use ferrite_cache::Digest;
 use ferrite_runtime::Runtime;
 use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::error::CallError;
-use ferrite_runtime::executor::function::Function;
 use ferrite_runtime::policy::limits::LimitSettings;
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::registry::record::{FunctionName, Record};
 use serde::Deserialize;
 
+use crate::execution::runner::EntryPoint;
 use crate::transaction::ServerKeyspace;
 
 /// What a library is known by in messages where it gives no name.
@@ -31,17 +31,14 @@ struct Header {
 }
 
 /// One function of a library.
-#[derive(Clone)]
 pub(crate) struct LibraryFunction {
-    code: Arc<Function<ServerKeyspace>>,
+    entry_point: Arc<EntryPoint>,
     name: Box<str>,
-    /// The entry, in the form in which calls name it.
-    target: Box<str>,
 }
 
 impl LibraryFunction {
-    pub(crate) fn code(&self) -> &Function<ServerKeyspace> {
-        &self.code
+    pub(crate) fn entry_point(&self) -> &Arc<EntryPoint> {
+        &self.entry_point
     }
 
     /// The name that it is called by.
@@ -49,16 +46,12 @@ impl LibraryFunction {
         &self.name
     }
 
-    pub(crate) fn target(&self) -> &[u8] {
-        self.target.as_bytes()
-    }
-
     pub(crate) fn description(&self) -> Option<&str> {
-        self.code.spec().description.as_deref()
+        self.entry_point.code.spec().description.as_deref()
     }
 
     pub(crate) fn may_write(&self) -> bool {
-        self.code.spec().permissions.allow_write
+        self.entry_point.code.spec().permissions.allow_write
     }
 }
 
@@ -107,12 +100,14 @@ pub(crate) fn load(
         .iter()
         .enumerate()
         .map(|(index, entry)| LibraryFunction {
-            code: Arc::clone(&code),
             name: match main {
                 Some((main, name)) if main == index => name.into(),
                 _ => (&*entry.name).into(),
             },
-            target: format!(".{}", entry.name).into(),
+            entry_point: Arc::new(EntryPoint {
+                code: Arc::clone(&code),
+                target: format!(".{}", entry.name).into(),
+            }),
         })
         .collect();
     Ok(functions)
