@@ -1,8 +1,8 @@
-//! The module's start: what the server calls when it loads the library.
+//! Starts the module when the server loads the library.
 
 #![allow(
     unsafe_code,
-    reason = "the entry points that the server looks up by name, and what it is told"
+    reason = "the entry points that the server looks up by name, and calls of its functions"
 )]
 
 use std::error::Error;
@@ -35,14 +35,14 @@ use ferrite_protocol::resp::tree::Tree;
 
 const MODULE_NAME: &std::ffi::CStr = c"ferrite";
 
-/// The version as the server shows it: major, minor and patch in two digits each.
+/// The version for the server: two digits each for major, minor and patch.
 const MODULE_VERSION: c_int = 100;
 
-/// Gives the source of a digest to another server.
+/// Name of the command that returns the source with a digest to another server.
 const SOURCE: &str = "WASM.SOURCE";
 
-/// Names that the engine has for itself.
-const ENGINES_OWN: [&str; 2] = ["FCALL", "FCALL_RO"];
+/// Commands of the runtime that the server has itself.
+const SERVERS_OWN: [&str; 2] = ["FCALL", "FCALL_RO"];
 
 /// Redis's entry point.
 ///
@@ -83,7 +83,7 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     });
     match looked_up {
         Ok(Ok(())) => {}
-        // Without the server's functions there is none to log with.
+        // The server's log function was not found either.
         Ok(Err(_)) | Err(_) => return ffi::ERR,
     }
     guard("the module's start", ffi::ERR, || {
@@ -92,7 +92,7 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
             return ffi::ERR;
         };
         log_panics();
-        // SAFETY: the server passes as many live strings, and they are used here alone.
+        // SAFETY: the server passes `argc` live strings, which are used only in this callback.
         let args = unsafe { Args::new(argv, argc) };
         match start(context, &args) {
             Ok(()) => ffi::OK,
@@ -107,7 +107,7 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     })
 }
 
-/// An error with all that led to it.
+/// Returns `what` with the error and its sources.
 fn with_sources(what: &str, error: &dyn Error) -> String {
     let mut text = format!("{what}: {error}");
     let mut source = error.source();
@@ -159,7 +159,7 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
     )?;
     subscribe(context, ffi::EVENT_LOADING, rdb::loading)?;
     for (index, spec) in COMMANDS.iter().enumerate() {
-        if ENGINES_OWN.contains(&spec.name) {
+        if SERVERS_OWN.contains(&spec.name) {
             continue;
         }
         let callback = dispatch::callback(index).ok_or("there are more commands than callbacks")?;
@@ -176,7 +176,7 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A command's flags as the server names them.
+/// Returns a command's flags by the names of the module API.
 fn flags(spec: &Spec) -> String {
     let flags: Vec<&str> = spec
         .flags
@@ -190,8 +190,9 @@ fn flags(spec: &Spec) -> String {
     flags.join(" ")
 }
 
-/// Puts a command into the categories of access control that its like of the server's own are in.
-/// Redis 7.0 has none for modules.
+/// Puts a command into the ACL categories that similar commands of the server are in.
+///
+/// Redis 7.0 has no such categories for modules, so nothing happens there.
 fn categorise(context: Context<'_>, spec: &Spec) -> Result<(), Box<dyn Error>> {
     let (Some(find), Some(set)) = (api().get_command, api().set_categories) else {
         return Ok(());
@@ -269,7 +270,7 @@ fn subscribe(context: Context<'_>, id: u64, callback: ffi::EventFn) -> Result<()
     }
 }
 
-/// The folder that the server works in, as its configuration says.
+/// Returns the server's working folder, from its configuration.
 fn server_folder(context: Context<'_>) -> Option<PathBuf> {
     server_reads::command(
         context,
@@ -283,9 +284,9 @@ fn server_folder(context: Context<'_>) -> Option<PathBuf> {
     )?
 }
 
-/// Takes over an entry of another server.
+/// Runs `WASM.REGISTER`: adopts an entry of another server.
 unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
-    // SAFETY: the server passes a live context and as many live strings.
+    // SAFETY: the server passes a live context and `argc` live strings.
     unsafe {
         peer_command(ctx, argv, argc, |module, context, args| {
             manage::register(module, context, args.bytes(1));
@@ -293,7 +294,7 @@ unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_i
     }
 }
 
-/// Gives another server the source of a digest.
+/// Runs `WASM.SOURCE`: replies with the source that has a digest, to another server.
 unsafe extern "C" fn source(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     // SAFETY: as above.
     unsafe {
@@ -316,7 +317,7 @@ unsafe extern "C" fn source(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int
     }
 }
 
-/// A command of one argument that servers send to each other.
+/// Runs a command with one argument that servers send to each other.
 ///
 /// # Safety
 ///
@@ -328,7 +329,7 @@ unsafe fn peer_command(
     run: fn(&'static Module, Context<'_>, Args),
 ) -> c_int {
     guard("a command between servers", (), || {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise; the strings are retained if a call outlives the callback.
         let (context, args) = unsafe { (Context::new(ctx), Args::new(argv, argc)) };
         match (context, module::module()) {
             (Some(context), Some(module)) if args.len() == 2 => run(module, context, args),

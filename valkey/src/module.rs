@@ -1,4 +1,4 @@
-//! What the module has once it is started.
+//! The started module: its runtime, options and threads.
 
 use std::sync::OnceLock;
 
@@ -21,19 +21,20 @@ pub(crate) struct Module {
 
 static MODULE: OnceLock<Module> = OnceLock::new();
 
-/// The module, once it is started.
+/// Returns the module; `None` before it is started.
 #[inline]
 pub(crate) fn module() -> Option<&'static Module> {
     MODULE.get()
 }
 
-/// Makes the module known; `false` where there is one already.
+/// Sets the started module. Returns false if there is one already.
 pub(crate) fn set(module: Module) -> bool {
     MODULE.set(module).is_ok()
 }
 
 impl Module {
-    /// Whether calls of this function, maybe with an entry, never run on the main thread.
+    /// Returns true if calls of this function never run on the main thread. `function` is a name, with or
+    /// without an entry after a dot.
     pub(crate) fn is_offloaded(&self, function: &[u8]) -> bool {
         let name = function.split(|&byte| byte == b'.').next();
         let offload = &self.options.offload;

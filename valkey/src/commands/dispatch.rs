@@ -1,4 +1,4 @@
-//! The commands: short ones are answered on the server's main thread, long ones beside it.
+//! Runs the module's commands: short ones on the server's main thread, long ones on other threads.
 
 #![allow(unsafe_code, reason = "the callbacks of the module's commands")]
 
@@ -23,17 +23,17 @@ use crate::transaction::call::Call;
 use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
 use crate::transaction::with_view;
 
-/// Turns that a call gets on the main thread before it goes on beside it. The first may begin just
-/// before a tick, so that only the second is sure to be a whole one.
+/// Number of time slices that a call gets on the main thread before it moves to the pool. The first may
+/// begin just before a tick, so only the second is sure to be a whole one.
 const MAIN_THREAD_SLICES: usize = 2;
 
-/// A request of so many words, the command's name and a function's, has no keys.
+/// A request with only the names of a command and of a function has no keys.
 const ARGS_WITHOUT_KEYS: usize = 2;
 
-/// Commands that block a thread may run at once, so many of them.
+/// Number of commands that may block a thread each at the same time.
 const BLOCKING_THREADS_MAX: usize = 64;
 
-/// The callbacks of the commands, in the order of the runtime's table.
+/// Returns the callback of the command at `index` of the runtime's table.
 pub(crate) fn callback(index: usize) -> Option<CommandFn> {
     macro_rules! table {
         ($($index:literal)*) => { [$(command::<$index> as CommandFn),*] };
@@ -52,7 +52,7 @@ unsafe extern "C" fn command<const INDEX: usize>(
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return true;
         };
-        // SAFETY: the server passes as many live strings; they are held if a call outlives this.
+        // SAFETY: the server passes `argc` live strings; they are retained if a call outlives the callback.
         let args = unsafe { Args::new(argv, argc) };
         if let (Some(spec), Some(module)) = (COMMANDS.get(INDEX), module()) {
             serve(module, spec, context, args);
@@ -76,12 +76,12 @@ unsafe extern "C" fn command<const INDEX: usize>(
 
 fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, args: Args) {
     if spec.keys != Keys::None && context.wants_key_positions() {
-        // Servers ask before every call of a pipeline; most keys come after two words at least.
+        // Servers ask before every call of a pipeline, so the cheap answer comes first.
         if args.len() <= ARGS_WITHOUT_KEYS {
             return;
         }
         let slices = args.slices();
-        // A request that cannot be read has no keys; running it tells why.
+        // A request that cannot be read has no keys; running it replies with the error.
         for position in spec.key_positions(&slices).into_iter().flatten() {
             context.key_at(position, spec.flags.contains(&"readonly"));
         }
@@ -134,7 +134,7 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
     }
 }
 
-/// Runs a call inside of a transaction or script, which it cannot leave.
+/// Runs a call inside a transaction or script, where a client cannot wait.
 fn run_without_waiting(module: &Module, context: Context<'_>, run: Box<Run>) {
     match main_thread::run_to_completion(context, &module.idle, run, || false) {
         Outcome::Replied => {}
@@ -144,7 +144,7 @@ fn run_without_waiting(module: &Module, context: Context<'_>, run: Box<Run>) {
     }
 }
 
-/// Runs a call on the main thread, and moves it off if it goes on.
+/// Runs a call on the main thread, and moves it to the pool if it is not over soon.
 fn run_on_main_thread(
     module: &'static Module,
     context: Context<'_>,
@@ -170,7 +170,7 @@ fn run_on_main_thread(
     move_to_pool(module, context, run);
 }
 
-/// Has the client wait, and the call go on beside the main thread.
+/// Blocks the client, and lets the call go on in the pool.
 fn move_to_pool(module: &'static Module, context: Context<'_>, run: Box<Run>) {
     if let Err(error) = module.pool.prepare(module.options.threads) {
         main_thread::abandon(context, run);
@@ -202,12 +202,12 @@ fn move_to_pool(module: &'static Module, context: Context<'_>, run: Box<Run>) {
             }
         }),
     );
-    // Before the call can be over: it ends with `deliver`, which waits for this.
+    // The call cannot be over yet: its last step waits for the client from this channel.
     client.cancel_on_disconnect(cancel);
     let _ = sender.send(client);
 }
 
-/// Runs `WASM.CALLASYNC`: the id now, the call beside the main thread.
+/// Runs `WASM.CALLASYNC`: replies with the id now, and runs the call in the pool.
 fn call_async(
     module: &'static Module,
     spec: &'static Spec,
@@ -246,7 +246,7 @@ fn call_async(
     context.reply(reply.bytes());
 }
 
-/// Runs work that blocks its thread on one of its own, and answers with what it returns.
+/// Runs `work`, which blocks, on a new thread, and replies with what it returns.
 pub(crate) fn on_own_thread(
     name: &'static str,
     context: Context<'_>,
@@ -278,7 +278,7 @@ pub(crate) fn on_own_thread(
         return;
     };
     RUNNING.fetch_add(1, Ordering::Relaxed);
-    // Shared, so that the client can still be answered where there is no thread.
+    // Shared, so that the client still gets a reply if no thread can be started.
     let waiting = Arc::new(Mutex::new(Some((client, locked))));
     let run = {
         let (call, waiting) = (Arc::clone(call), Arc::clone(&waiting));

@@ -1,9 +1,9 @@
-//! Changes of the registry, and how replicas, the append-only file and the cluster learn of them.
+//! Changes the registry, and sends the changes to replicas, the append-only file and the cluster.
 //!
-//! What travels is an entry: the function's name, and its record, which has the digest of its source
-//! and what it may do; nothing where the function is gone. Code never travels this way. Entries are
-//! read and handed to the server under its lock, so that the last entry of a name that goes out is
-//! the last one that held, whatever ran at once.
+//! A change is sent as an entry: the function's name and its record, which has the digest of its source
+//! and its permissions, or no record if the function was removed. Code is never sent this way. Entries
+//! are read and given to the server under its lock, so that the last entry sent for a name is its
+//! current one, whatever commands ran at the same time.
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::commands::{Right, Spec};
@@ -18,10 +18,10 @@ use crate::registry::propagate;
 use crate::transaction::call::Call;
 use crate::transaction::current_call::LockedContext;
 
-/// The word after a command that makes it hold on every node of a cluster.
+/// The last argument of a command that changes every node of a cluster.
 const CLUSTER: &[u8] = b"CLUSTER";
 
-/// Runs a command that blocks, and spreads what it changed; the reply.
+/// Runs a command that blocks, replicates what it changed, and returns the reply.
 pub(crate) fn run(
     module: &'static Module,
     spec: &'static Spec,
@@ -67,7 +67,8 @@ pub(crate) fn run(
     reply.take()
 }
 
-/// Why a function may not be changed in this way, if it may not.
+/// Returns the error if a function may not be changed in this way: with `CLUSTER` outside of a cluster,
+/// or without it if the function is the whole cluster's.
 fn refused(name: &[u8], everywhere: bool, locked: &LockedContext) -> Option<String> {
     let in_cluster = locked.with_lock(|context| context.flags() & ffi::CTX_CLUSTER != 0);
     let shown = name.escape_ascii();
@@ -81,7 +82,7 @@ fn refused(name: &[u8], everywhere: bool, locked: &LockedContext) -> Option<Stri
     })
 }
 
-/// Runs `WASM.REGISTER`.
+/// Runs `WASM.REGISTER`: adopts an entry of another server.
 pub(crate) fn register(module: &'static Module, context: Context<'_>, json: &[u8]) {
     let taken = Entry::from_json(json)
         .map_err(|error| format!("INVALID the entry cannot be read: {error}"))

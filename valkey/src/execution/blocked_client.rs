@@ -15,30 +15,32 @@ use crate::execution::worker_pool::CancelHandle;
 use crate::transaction::call::Call;
 use crate::transaction::current_call::LockedContext;
 
-/// The calls to end when their clients go away, by the address of the blocked client.
+/// Cancels the calls of clients that disconnect; by the address of the blocked client.
 static CANCELS: LazyLock<Mutex<HashMap<usize, CancelHandle>>> = LazyLock::new(Mutex::default);
 
-/// A client that waits for its reply. It must be answered.
+/// A client that waits for its reply. [`reply`](Self::reply) must be called: the server keeps the client
+/// blocked until then.
 pub(crate) struct WaitingClient(*mut BlockedClient);
 
-// SAFETY: the server lets any thread unblock a client, which is all that is done elsewhere.
+// SAFETY: the server lets any thread unblock a client, and other threads do nothing else with it: the
+// other methods need the main thread's context or are called before the client is sent there.
 unsafe impl Send for WaitingClient {}
 
-/// What a client gets, and what is given back afterwards on the main thread.
+/// A reply on its way to the main thread, with the call whose arguments are released there.
 struct Delivery {
     reply: Vec<u8>,
     call: Arc<Call>,
 }
 
 impl WaitingClient {
-    /// Has the client of this command wait.
+    /// Blocks the client of this command; `None` if the server refuses.
     pub(crate) fn new(context: Context<'_>) -> Option<Self> {
         // SAFETY: a live context of a command, and callbacks of the right types.
         let raw = unsafe { (api().block_client)(context.raw(), Some(send), None, Some(free), 0) };
         (!raw.is_null()).then_some(Self(raw))
     }
 
-    /// Ends the call if the client goes away first.
+    /// Cancels the call if the client disconnects before the reply.
     pub(crate) fn cancel_on_disconnect(&self, cancel: CancelHandle) {
         CANCELS.lock().insert(self.0.addr(), cancel);
         // SAFETY: the client is blocked, and this is the main thread.
@@ -50,7 +52,7 @@ impl WaitingClient {
         locked_context(context, self.0)
     }
 
-    /// Answers.
+    /// Sends the reply and unblocks the client. Any thread may call it.
     pub(crate) fn reply(self, call: Arc<Call>, reply: Vec<u8>) {
         CANCELS.lock().remove(&self.0.addr());
         let delivery = Box::into_raw(Box::new(Delivery { reply, call }));
@@ -60,14 +62,14 @@ impl WaitingClient {
     }
 }
 
-/// What a call without a client uses the data with.
+/// Returns a context with which another thread runs a call that no client waits for.
 pub(crate) fn locked_context_without_client(context: Context<'_>) -> Option<LockedContext> {
     locked_context(context, std::ptr::null_mut())
 }
 
-/// A context for another thread, on behalf of the user of this one.
+/// Returns a context for another thread, on behalf of the user of this context.
 fn locked_context(context: Context<'_>, client: *mut BlockedClient) -> Option<LockedContext> {
-    // What comes over replication or out of a file has no user, and may do everything.
+    // Commands from replication or from a file have no user, and may do everything.
     let trusted = context.flags() & (ffi::CTX_REPLICATED | ffi::CTX_LOADING) != 0;
     let user = if trusted {
         None
@@ -84,7 +86,7 @@ fn locked_context(context: Context<'_>, client: *mut BlockedClient) -> Option<Lo
         // SAFETY: a live context, and a database that the caller has selected.
         unsafe { (api().select_db)(raw, context.database()) };
     }
-    // SAFETY: as `Beside` wants them.
+    // SAFETY: a thread-safe context that nothing else owns.
     Some(unsafe { LockedContext::new(raw, user) })
 }
 
@@ -94,7 +96,7 @@ unsafe extern "C" fn send(ctx: *mut Ctx, _: *mut *mut RmString, _: c_int) -> c_i
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return;
         };
-        // SAFETY: what `deliver` gave, alive until `free`.
+        // SAFETY: what `reply` gave, alive until `free`.
         let delivery = unsafe {
             (api().get_blocked_private_data)(ctx)
                 .cast::<Delivery>()
@@ -108,11 +110,11 @@ unsafe extern "C" fn send(ctx: *mut Ctx, _: *mut *mut RmString, _: c_int) -> c_i
 }
 
 unsafe extern "C" fn free(ctx: *mut Ctx, delivery: *mut c_void) {
-    guard("the end of a reply", (), || {
+    guard("freeing a reply", (), || {
         if delivery.is_null() {
             return;
         }
-        // SAFETY: what `deliver` gave, and the server is done with it.
+        // SAFETY: what `reply` gave, and the server is done with it.
         let delivery = unsafe { Box::from_raw(delivery.cast::<Delivery>()) };
         // SAFETY: the server passes a live context, on its main thread.
         if let Some(context) = unsafe { Context::new(ctx) } {
@@ -122,7 +124,7 @@ unsafe extern "C" fn free(ctx: *mut Ctx, delivery: *mut c_void) {
 }
 
 unsafe extern "C" fn disconnected(_: *mut Ctx, client: *mut BlockedClient) {
-    guard("a client's end", (), || {
+    guard("a client's disconnect", (), || {
         let cancel = CANCELS.lock().remove(&client.addr());
         if let Some(cancel) = cancel {
             cancel.cancel();

@@ -1,4 +1,4 @@
-//! Where a call runs: on the server's main thread, or beside it once it takes long.
+//! Runs calls: on the server's main thread, or on other threads once they take long.
 
 pub(crate) mod blocked_client;
 mod mailbox;

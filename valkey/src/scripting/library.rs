@@ -1,4 +1,4 @@
-//! Libraries of the scripting engine: what their code says, and the functions they become.
+//! Reads libraries of the scripting engine, and makes functions of them.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use serde::Deserialize;
 use crate::execution::runner::EntryPoint;
 use crate::transaction::ServerKeyspace;
 
-/// What a library is known by in messages where it gives no name.
+/// The name in messages for a library without one.
 const NAMELESS: &str = "run";
 
-/// What the line of JSON before a library's code may say.
+/// The line of JSON before a library's code.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    /// The name that the main entry is called by: `run`, or the only one.
+    /// The name by which the main entry is called: the entry `run`, or the only one.
     name: Option<String>,
     description: Option<Box<str>>,
     permissions: Option<Permissions>,
@@ -41,7 +41,7 @@ impl LibraryFunction {
         &self.entry_point
     }
 
-    /// The name that it is called by.
+    /// The name by which `FCALL` calls it.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -55,7 +55,7 @@ impl LibraryFunction {
     }
 }
 
-/// Loads what a library's code says. Blocks while it is compiled.
+/// Loads a library. Blocks while the code is compiled.
 pub(crate) fn load(
     runtime: &Runtime<ServerKeyspace>,
     code: &[u8],
@@ -113,9 +113,9 @@ pub(crate) fn load(
     Ok(functions)
 }
 
-/// The line of JSON, if there is one, and the code after it.
+/// Splits a library into the line of JSON, if there is one, and the code after it.
 fn split(code: &[u8]) -> Result<(Header, &[u8]), CallError> {
-    // The server leaves the end of its own line there.
+    // The server passes the line break after `#!wasm name=…` too.
     let code = code.strip_prefix(b"\r").unwrap_or(code);
     let code = code.strip_prefix(b"\n").unwrap_or(code);
     if code.first() != Some(&b'{') {
@@ -133,7 +133,7 @@ fn split(code: &[u8]) -> Result<(Header, &[u8]), CallError> {
     Ok((header, trimmed(code.get(end + 1..).unwrap_or_default())))
 }
 
-/// Text without blanks around it; WebAssembly, which may end in anything, as it is.
+/// Trims text. A WebAssembly binary, which may end in any bytes, is returned as it is.
 fn trimmed(code: &[u8]) -> &[u8] {
     if code.starts_with(ferrite_runtime::artifact::source::WASM_MAGIC) {
         code

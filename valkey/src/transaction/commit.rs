@@ -1,4 +1,4 @@
-//! How a call's view of the data ends: committed, rolled back, or carried beside the main thread.
+//! Commits or rolls back what a call wrote, or prepares the call to leave the main thread.
 
 use ferrite_protocol::keyspace::{CommitError, StoreError};
 
@@ -10,7 +10,11 @@ use crate::transaction::typed_ops::CallView;
 use crate::transaction::write_set::KeyRef;
 
 impl CallView<'_> {
-    /// Makes everything that the call wrote true, or nothing of it.
+    /// Applies everything that the call wrote to the server's data, or nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// If other clients changed what the call had read, or the writes are not possible any more.
     pub(crate) fn commit(&mut self) -> Result<(), CommitError> {
         if self.state.conflict {
             return Err(CommitError::Conflict);
@@ -25,7 +29,7 @@ impl CallView<'_> {
         Ok(())
     }
 
-    /// Whether what was decided beside the main thread still holds; does the journal again if so.
+    /// Checks that what the call read off the main thread still holds, and does the journal's steps again.
     fn check_off_main_thread(&mut self) -> Result<(), CommitError> {
         if !self.reads_hold() {
             return Err(CommitError::Conflict);
@@ -50,7 +54,7 @@ impl CallView<'_> {
         Ok(())
     }
 
-    /// In a cluster, whether the keys to be written are still this node's.
+    /// In a cluster, checks that the keys to be written still belong to this node.
     fn check_slots(&self) -> Result<(), CommitError> {
         if self.context.flags() & ffi::CTX_CLUSTER == 0 {
             return Ok(());
@@ -62,7 +66,7 @@ impl CallView<'_> {
         }
     }
 
-    /// Whether a key can be written at all, by this server and by the caller.
+    /// Checks that this server takes writes, and that the caller may write the key.
     pub(crate) fn may_write(&mut self, key: &KeyRef) -> Result<(), StoreError> {
         if !self.state.may_write {
             if self.context.flags() & ffi::CTX_OOM != 0 {
@@ -74,7 +78,7 @@ impl CallView<'_> {
             self.state.may_write = true;
         }
         let KeyRef::Other(name) = key else {
-            // The server asked for the permission when it took the command.
+            // The server checked the permission when it took the command.
             return Ok(());
         };
         if self.state.allowed.iter().any(|(known, _)| known == name) {
@@ -97,7 +101,7 @@ impl CallView<'_> {
         Ok(())
     }
 
-    /// Undoes what was applied, and forgets everything.
+    /// Undoes what was applied to the server's data, and forgets everything.
     pub(crate) fn roll_back(&mut self) {
         if self.is_applied() {
             self.undo_all(self.on_main_thread);
@@ -105,7 +109,7 @@ impl CallView<'_> {
         self.state.restart();
     }
 
-    /// Prepares the call to go on beside the main thread, where others change the data meanwhile.
+    /// Prepares the call to go on off the main thread, where other clients change the data meanwhile.
     pub(crate) fn leave_main_thread(&mut self) {
         if self.is_applied() {
             self.undo_all(true);
@@ -114,7 +118,7 @@ impl CallView<'_> {
     }
 }
 
-/// In a cluster, the server's error for a key that is not this node's to use.
+/// Returns the server's error for a key that belongs to another node of the cluster.
 fn slot_error(view: &CallView<'_>, key: &KeyRef) -> Option<Box<str>> {
     if view.context.flags() & ffi::CTX_CLUSTER == 0 {
         return None;

@@ -1,10 +1,12 @@
-//! Where a call runs just now: on the server's main thread, or beside it.
+//! The call that is polled on this thread, with the context by which it reaches the server's data.
 //!
-//! The runtime asks its keyspace for data without knowing of the server's contexts. Whoever polls a
-//! call says with [`enter`] what may be used while it is polled, and data accesses find it with
-//! [`with`]. On the main thread that is the command's context. Beside it, it is a context that may
-//! be used only under the server's lock, which is taken for one access at a time, or kept for some
-//! milliseconds by a call that has lost against others too often.
+//! Code that polls a call says with [`enter`] which call it is, and data accesses find it with
+//! [`with`]. On the main thread the context is the command's. On other threads it is one that may be
+//! used only under the server's lock, which is taken for one access at a time, or kept for some
+//! milliseconds by a call that has lost conflicts too often.
+//!
+//! This is the module's only thread-local: the runtime's traits `Keyspace` and `Transaction`, through
+//! which a function reaches data, know nothing of contexts and give no way to pass one.
 
 #![allow(
     unsafe_code,
@@ -21,19 +23,19 @@ use crate::api::context::{Caller, Context};
 use crate::api::ffi::{Ctx, api};
 use crate::transaction::call::{Call, CallState};
 
-/// How long a call may keep the server's lock after it has lost against others too often.
+/// How long a call may keep the server's lock, once it has lost conflicts with other writers too often.
 pub(crate) const LOCK_KEEP_MAX: Duration = Duration::from_millis(10);
 
-/// What a call that is polled now may use.
+/// A call that is polled now, and what it may use.
 #[derive(Clone, Copy)]
 pub(crate) struct CurrentCall<'a> {
-    /// The call.
     pub(crate) call: &'a Arc<Call>,
     /// What it has read and written so far.
     pub(crate) state: &'a RefCell<CallState>,
     access: Access<'a>,
 }
 
+/// How the call reaches the server's data.
 #[derive(Clone, Copy)]
 enum Access<'a> {
     MainThread(Context<'a>),
@@ -45,7 +47,7 @@ thread_local! {
 }
 
 impl<'a> CurrentCall<'a> {
-    /// On the main thread, inside of a callback.
+    /// A call on the main thread, inside of a callback.
     pub(crate) const fn on_main_thread(
         call: &'a Arc<Call>,
         state: &'a RefCell<CallState>,
@@ -54,7 +56,7 @@ impl<'a> CurrentCall<'a> {
         Self::new(call, state, Access::MainThread(context))
     }
 
-    /// On another thread.
+    /// A call on another thread.
     pub(crate) const fn locked(
         call: &'a Arc<Call>,
         state: &'a RefCell<CallState>,
@@ -71,12 +73,12 @@ impl<'a> CurrentCall<'a> {
         }
     }
 
-    /// Whether the server stands still while the call runs here.
+    /// Returns true if no other client is served while the call is polled.
     pub(crate) const fn is_on_main_thread(&self) -> bool {
         matches!(self.access, Access::MainThread(_))
     }
 
-    /// Uses the server's data.
+    /// Runs `access` with a context, under the server's lock.
     pub(crate) fn with_context<R>(&self, access: impl FnOnce(Context<'_>) -> R) -> R {
         match self.access {
             Access::MainThread(context) => access(context),
@@ -84,14 +86,14 @@ impl<'a> CurrentCall<'a> {
         }
     }
 
-    /// Keeps the server's lock from now on, for [`LOCK_KEEP_MAX`] at most.
+    /// Keeps the server's lock from now on, for [`LOCK_KEEP_MAX`] at most. The main thread has it anyway.
     pub(crate) fn keep_lock(&self) {
         if let Access::Locked(locked) = self.access {
             locked.keep_lock();
         }
     }
 
-    /// Ends what `keep_lock` began.
+    /// Releases the lock that [`keep_lock`](Self::keep_lock) took.
     pub(crate) fn release_lock(&self) {
         if let Access::Locked(locked) = self.access {
             locked.release_lock();
@@ -99,7 +101,7 @@ impl<'a> CurrentCall<'a> {
     }
 }
 
-/// Lets code further down the stack find `current`.
+/// Runs `run`, in which [`with`] finds `current`.
 pub(crate) fn enter<R>(current: &CurrentCall<'_>, run: impl FnOnce() -> R) -> R {
     struct Restore(Option<std::ptr::NonNull<()>>);
     impl Drop for Restore {
@@ -122,12 +124,12 @@ pub(crate) fn with<R>(find: impl FnOnce(&CurrentCall<'_>) -> R) -> Option<R> {
     })
 }
 
-/// A context for a thread beside the main one, which may be used under the server's lock only.
+/// A context for a thread other than the main one; used only under the server's lock.
 pub(crate) struct LockedContext {
     context: *mut Ctx,
-    /// The caller's name; none for the server itself.
+    /// The caller's user name; `None` for the server itself.
     user: Option<Box<[u8]>>,
-    /// Since when this thread has kept the lock.
+    /// Since when this thread has kept the lock; `None` if it is taken for one access at a time.
     kept_since: Mutex<Option<Instant>>,
 }
 
@@ -139,7 +141,7 @@ unsafe impl Sync for LockedContext {}
 impl LockedContext {
     /// # Safety
     ///
-    /// `context` is a thread-safe context of the server's, which is the new owner's to free.
+    /// `context` is a thread-safe context of the server that nothing else uses or frees.
     pub(crate) unsafe fn new(context: *mut Ctx, user: Option<Box<[u8]>>) -> Self {
         Self {
             context,
@@ -148,7 +150,7 @@ impl LockedContext {
         }
     }
 
-    /// Uses the server's data under its lock.
+    /// Runs `access` under the server's lock, on behalf of the caller.
     pub(crate) fn with_lock<R>(&self, access: impl FnOnce(Context<'_>) -> R) -> R {
         struct Unlock(*mut Ctx);
         impl Drop for Unlock {
@@ -170,7 +172,7 @@ impl LockedContext {
         match &self.user {
             // SAFETY: there is no user in it.
             None => access(unsafe { context.on_behalf_of(Caller::Server) }),
-            // Asked for anew each time: the user may be taken away while the lock is not held.
+            // Looked up each time: the user may be deleted while the lock is not taken.
             Some(name) => context.with_user(name, |caller| {
                 // SAFETY: the user lives for as long as this runs.
                 access(unsafe { context.on_behalf_of(caller) })
@@ -187,7 +189,7 @@ impl LockedContext {
         }
     }
 
-    /// Gives the lock back if it is kept.
+    /// Releases the lock if it is kept.
     pub(crate) fn release_lock(&self) {
         if self.kept_since.lock().take().is_some() {
             // SAFETY: this thread took the lock in `keep_lock`: while it is kept, a call stays on its
@@ -196,7 +198,7 @@ impl LockedContext {
         }
     }
 
-    /// Whether the lock is kept and may still be.
+    /// Returns true if the lock is kept. Releases it, and returns false, once its time is up.
     pub(crate) fn keeps_lock(&self) -> bool {
         let since = *self.kept_since.lock();
         match since {
@@ -213,8 +215,8 @@ impl LockedContext {
 impl Drop for LockedContext {
     fn drop(&mut self) {
         self.release_lock();
-        // SAFETY: it is ours. The lock is held while it is freed, because what it was made of goes
-        // back to the server's main thread; to give the lock up the server needs no context.
+        // SAFETY: the context is freed once, by its owner, and under the lock, because its parts go back
+        // to the server's main thread. The server needs no context to release the lock.
         unsafe {
             (api().thread_safe_context_lock)(self.context);
             (api().free_thread_safe_context)(self.context);

@@ -1,7 +1,8 @@
-//! Commands that another command undoes, so that the key they change need not be put aside.
+//! Undoes commands on counters by other commands, so that the key need not be saved.
 //!
-//! To put a key aside is to have the server write its whole value down, which takes longer than to add
-//! to a counter. What adds is undone by taking away the same, or by deleting what was not there before.
+//! Saving a key makes the server write down the whole value, which takes longer than adding to a
+//! counter. An addition is undone by subtracting the same amount, or by deleting what was not there
+//! before.
 
 use crate::api::context::Context;
 use crate::api::key::ValueKind;
@@ -10,12 +11,13 @@ use crate::transaction::call::Call;
 /// A command that adds to a counter.
 struct CounterCommand {
     name: &'static str,
+    /// Number of arguments, with the name.
     args: usize,
-    /// Whether the counter is a field of a hash.
+    /// True if the counter is a field of a hash.
     in_hash: bool,
-    /// What is added where the last word does not say it.
+    /// The amount that is added; `None` if it is the last argument.
     amount: Option<i64>,
-    /// Whether the last word is taken away.
+    /// True if the amount is subtracted.
     subtracts: bool,
 }
 
@@ -57,8 +59,8 @@ const COUNTER_COMMANDS: [CounterCommand; 5] = [
     },
 ];
 
-/// The command that undoes `argv`, should it succeed now; `None` where there is none, or where the key
-/// holds something else than such a command is for.
+/// Returns the command that undoes `argv` if `argv` succeeds now. Returns `None` if there is no such command,
+/// or if the key holds a value of another type.
 pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Option<Vec<Box<[u8]>>> {
     let command = COUNTER_COMMANDS.iter().find(|command| {
         command.args == argv.len() && command.name.as_bytes().eq_ignore_ascii_case(argv[0])
@@ -71,7 +73,7 @@ pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Opti
     let words: &[&[u8]] = match (command.in_hash, kind) {
         (false, ValueKind::Nothing) => &[b"DEL", argv[1]],
         (false, ValueKind::String) => &[b"INCRBY", argv[1], undo.as_bytes()],
-        // A hash goes with its last field.
+        // A hash is deleted with its last field.
         (true, ValueKind::Nothing) => &[b"HDEL", argv[1], argv[2]],
         (true, ValueKind::Hash) => {
             let field = context.string(argv[2]);
@@ -86,7 +88,7 @@ pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Opti
     Some(words.iter().map(|&word| word.into()).collect())
 }
 
-/// What is to be added again to undo the command.
+/// Returns the amount to add in order to undo the command; `None` if it cannot be represented.
 fn inverse_amount(command: &CounterCommand, argv: &[&[u8]]) -> Option<i64> {
     let by = match command.amount {
         Some(by) => by,

@@ -8,7 +8,6 @@ pub(crate) mod commit;
 pub(crate) mod current_call;
 pub(crate) mod inverse_command;
 pub(crate) mod journal;
-pub(crate) mod read_kind;
 pub(crate) mod read_set;
 pub(crate) mod server_reads;
 pub(crate) mod typed_ops;
@@ -27,18 +26,17 @@ use ferrite_protocol::resp::Encoder;
 use crate::transaction::call::{Call, outside_of_call};
 use crate::transaction::typed_ops::CallView;
 
-/// The data of the server that the module is loaded into.
+/// The data of the server that loaded the module.
 pub(crate) struct ServerKeyspace;
 
-/// One call's view of it. What it has read and written is lent to it with the call's place.
+/// One call's transaction. What the call has read and written is in the current call, not here.
 pub(crate) struct ServerTransaction {
     call: CallId,
-    /// Whether it was neither committed nor rolled back.
+    /// True until it is committed or rolled back.
     open: bool,
 }
 
-/// What a call is known by while it lasts; no other that lasts has the same. It is the call's
-/// address, never followed.
+/// Identifies a call while it lasts: its address, which is never dereferenced. `None` outside of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CallId(Option<usize>);
 
@@ -52,8 +50,8 @@ impl Keyspace for ServerKeyspace {
     type Transaction = ServerTransaction;
 
     fn begin(&self, _database: u32, _mode: Mode) -> ServerTransaction {
-        // It has forgotten what an earlier transaction of the call did: that one was committed or
-        // rolled back.
+        // The call's state is empty: an earlier transaction of the call was committed or rolled back,
+        // which clears it.
         ServerTransaction {
             call: current_call::with(|current| CallId::of(current.call)).unwrap_or(CallId(None)),
             open: true,
@@ -92,7 +90,7 @@ impl ServerTransaction {
     }
 
     fn roll_back(&mut self) {
-        // Whoever ends a call gives it a place; without one there is nothing to do it with.
+        // A call is ended inside of `current_call::enter`; without that no data can be reached.
         let _ = self.with_view(|view| {
             view.roll_back();
             Ok(())
@@ -100,12 +98,12 @@ impl ServerTransaction {
     }
 }
 
-/// Visits the data of the call that is polled on this thread; `None` where there is none.
+/// Gives `access` the view of the call that is polled on this thread. Returns `None` if there is no call.
 pub(crate) fn with_view<R>(access: impl FnOnce(&mut CallView<'_>) -> R) -> Option<R> {
     with_view_if(|_| true, access)
 }
 
-/// The same if it is the call that is `meant`.
+/// The same, but returns `None` if the call is not the one that is `meant`.
 #[inline]
 fn with_view_if<R>(
     meant: impl FnOnce(&Arc<Call>) -> bool,
@@ -215,12 +213,12 @@ impl Transaction for ServerTransaction {
             self.open = false;
             current_call::with(|current| current.release_lock());
         }
-        // What was not committed is rolled back now.
+        // Dropping `self` rolls back what was not committed.
         result
     }
 }
 
-/// A transaction that was not committed leaves nothing.
+/// Rolls back a transaction that was not committed.
 impl Drop for ServerTransaction {
     fn drop(&mut self) {
         if self.open {

@@ -11,6 +11,7 @@ use crate::api::context::{Caller, Context};
 use crate::api::key::{OpenKey, ValueKind};
 use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
+use crate::transaction::read_set::{ReadKind, hash_of, hash_result};
 use crate::transaction::write_set::KeyRef;
 
 /// The reply where the caller may not run a command.
@@ -34,6 +35,28 @@ pub(crate) enum Lifetime {
     Never,
     /// Milliseconds since 1970.
     At(i64),
+}
+
+impl ReadKind {
+    /// Does the read again. Returns the hash of its result, to compare with the hash of the first one.
+    pub(crate) fn revalidate(&self, server: Server<'_>) -> u64 {
+        match self {
+            Self::String(key) => hash_result(&string(server, key, |bytes| hash_of(bytes))),
+            Self::Exists(key) => hash_result(&exists(server, key)),
+            Self::Lifetime(key) => hash_result(&lifetime(server, key)),
+            Self::Field(key, name) => {
+                hash_result(&field(server, key, name, |bytes| hash_of(bytes)))
+            }
+            Self::HashLen(key) => hash_result(&hash_len(server, key)),
+            Self::Command(argv) => {
+                let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
+                command(server.context, &argv, Format::Caller, |bytes| {
+                    hash_of(bytes)
+                })
+                .unwrap_or(0)
+            }
+        }
+    }
 }
 
 /// The string at a key.

@@ -1,11 +1,12 @@
-//! Commands of a call that write, applied at once and undone where the call does not commit.
+//! Runs a call's commands that write at once, and undoes them if the call does not commit.
 //!
-//! What the typed operations write is collected, because their results can be told without doing
-//! them. A generic command's cannot, so it is run on the server for real, after the keys that it
-//! names were put aside, or once it is known which command undoes it. On the main thread nobody sees the state in between: the server answers
-//! nobody else until the call is over, and then everything holds or everything was put back. Before
-//! a call leaves the main thread, everything is put back, and for each later access beside it the
-//! commands are run again, checked for the same replies, and put back under one turn of the lock.
+//! Writes of the typed operations are collected, because their results are known without doing them.
+//! The result of any other command is not, so the command is run on the server, after the keys that it
+//! names were saved, or once it is known which command undoes it. On the main thread no client sees
+//! the state in between: the server serves no other client until the call is over, and by then
+//! everything is committed or undone. Before a call leaves the main thread, everything is undone. For
+//! each later access the commands are run again, their replies are compared, and they are undone,
+//! all without releasing the server's lock.
 
 use ferrite_protocol::keyspace::StoreError;
 
@@ -19,17 +20,17 @@ use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads::{self, Lifetime};
 use crate::transaction::typed_ops::CallView;
 
-/// A value larger than this is not put aside: that would take the server's time for too long.
+/// A larger value is not saved, because that would stop the server for too long.
 pub(crate) const SAVED_BYTES_MAX: usize = 4 << 20;
 
-/// The same for the number of elements.
+/// A value with more elements is not saved either.
 const SAVED_ELEMENTS_MAX: usize = 20_000;
 
 impl CallView<'_> {
-    /// Runs a command that writes, or that reads what was written; its reply in RESP2.
+    /// Runs a command that writes, or that reads what was written, and appends its reply in RESP2.
     ///
-    /// `keys` are the keys that it names, of which those that the call has changed are made true
-    /// first; with none given, all are.
+    /// `keys` are the keys that the command names. Changes that the call has collected for them are
+    /// applied first; without `keys`, all changes are.
     pub(crate) fn run_journaled(
         &mut self,
         argv: &[&[u8]],
@@ -61,7 +62,7 @@ impl CallView<'_> {
         })
     }
 
-    /// Runs a command that may write to these keys, and notes how to undo it; `None` where the server
+    /// Runs a command that may write to these keys, and notes how to undo it. Returns `None` if the server
     /// would not run it.
     fn run_undoable<R>(
         &mut self,
@@ -93,7 +94,7 @@ impl CallView<'_> {
         }))
     }
 
-    /// A typed read after commands that write.
+    /// Does a typed read after commands that write.
     pub(crate) fn read_within_journal<R>(
         &mut self,
         kind: ReadKind,
@@ -106,7 +107,7 @@ impl CallView<'_> {
         })
     }
 
-    /// Runs `access` while the journal's steps are true on the server.
+    /// Runs `access` while the journal's steps are applied to the server's data.
     fn with_journal<R>(
         &mut self,
         access: impl FnOnce(&mut Self) -> Result<R, StoreError>,
@@ -125,7 +126,7 @@ impl CallView<'_> {
         result
     }
 
-    /// Does every step again; whether each had the same result.
+    /// Does every step again. Returns true if each had the same result.
     pub(crate) fn replay(&mut self, replicate: bool) -> bool {
         let steps = std::mem::take(&mut self.state.journal.steps);
         self.state.journal.applied = true;
@@ -161,7 +162,7 @@ impl CallView<'_> {
         }
     }
 
-    /// Makes what was collected true, for some keys or for all.
+    /// Applies the collected changes, of some keys or of all.
     fn flush(&mut self, keys: Option<&[&[u8]]>) -> Result<(), StoreError> {
         let call = self.call;
         let all = self.state.write_set.take();
@@ -181,13 +182,13 @@ impl CallView<'_> {
         result
     }
 
-    /// Whether a key was put aside, so that all that happens to it afterwards is undone with it.
+    /// Returns true if a key was saved, so that restoring it undoes all later changes.
     fn is_saved(&self, name: &[u8]) -> bool {
         let mut undo = self.state.journal.undo.iter();
         undo.any(|one| matches!(one, Undo::Restore { key, .. } if **key == *name))
     }
 
-    /// Remembers a key as it is, once.
+    /// Saves a key's value and expiry, if it was not saved before.
     fn save_key(&mut self, name: &[u8]) -> Result<(), StoreError> {
         if self.is_saved(name) {
             return Ok(());
@@ -237,7 +238,7 @@ impl CallView<'_> {
         Ok(())
     }
 
-    /// Undoes all that was applied, the last first.
+    /// Undoes all that was applied, the last first. Replicas do the same if `replicate` is true.
     pub(crate) fn undo_all(&mut self, replicate: bool) {
         self.state.journal.applied = false;
         let format = if replicate {
@@ -281,14 +282,14 @@ impl CallView<'_> {
         }
     }
 
-    /// Whether steps are true on the server now.
+    /// Returns true if the steps are applied to the server's data now.
     pub(crate) fn is_applied(&self) -> bool {
         self.state.journal.applied
     }
 }
 
-/// A command in the form in which doing it again does the same: what the server chose the first time
-/// is in it.
+/// Returns a command that has the same effect each time it is run: an id that the server chose the first
+/// time takes the place of `*`.
 fn repeatable(argv: &[&[u8]], reply: &[u8]) -> Vec<Box<[u8]>> {
     let mut words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
     if argv[0].eq_ignore_ascii_case(b"XADD")
@@ -304,7 +305,7 @@ fn is_error(reply: &[u8]) -> bool {
     reply.starts_with(b"-")
 }
 
-/// The bytes of a bulk string.
+/// Returns the bytes of a bulk string; `None` for any other reply.
 fn bulk(reply: &[u8]) -> Option<&[u8]> {
     let rest = reply.strip_prefix(b"$")?;
     let end = rest.iter().position(|&byte| byte == b'\r')?;
