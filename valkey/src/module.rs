@@ -33,8 +33,8 @@ pub(crate) fn set(module: Module) -> bool {
 }
 
 impl Module {
-    /// Returns true if calls of this function never run on the main thread. `function` is a name, with or
-    /// without an entry after a dot.
+    /// Returns true if calls of this function never run on the main thread. `function` is a name,
+    /// with or without an entry after a dot.
     pub(crate) fn is_offloaded(&self, function: &[u8]) -> bool {
         let name = function.split(|&byte| byte == b'.').next();
         let offload = &self.options.offload;

@@ -1,8 +1,8 @@
 //! A queue for long calls that take turns at computing, each for one time slice.
 //!
-//! A call that uses up its slice goes to the back of the queue. A call that something else wakes, such
-//! as its deadline, a kill or a closed connection, goes to the front, so that it ends soon however
-//! many others compute.
+//! A call that uses up its slice goes to the back of the queue. A call that something else wakes,
+//! such as its deadline, a kill or a closed connection, goes to the front, so that it ends soon
+//! however many others compute.
 //!
 //! The queue knows no threads. A host keeps it behind a lock, together with what limits how many
 //! calls run at once, and does four things:
@@ -70,8 +70,8 @@ impl RunState {
     pub fn wake_running(&self) -> bool {
         let mut state = self.0.load(Ordering::Acquire);
         while matches!(state, RUNNING | WOKEN) {
-            // Also from `WOKEN` to `WOKEN`: the write makes what the waker did before visible to the
-            // next turn.
+            // Also from `WOKEN` to `WOKEN`: the write makes what the waker did before visible to
+            // the next turn.
             match self
                 .0
                 .compare_exchange(state, WOKEN, Ordering::AcqRel, Ordering::Acquire)
@@ -83,8 +83,8 @@ impl RunState {
         state == FINISHED
     }
 
-    /// Ends the turn of a call that nothing has woken since the turn began. Returns false if something
-    /// has: call [`RunQueue::end_turn`] then.
+    /// Ends the turn of a call that nothing has woken since the turn began. Returns false if
+    /// something has: call [`RunQueue::end_turn`] then.
     pub fn end_turn_unwoken(&self) -> bool {
         self.0
             .compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire)

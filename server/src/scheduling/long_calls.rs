@@ -1,10 +1,10 @@
 //! Moves long calls to threads of their own, out of the way of short requests.
 //!
 //! A guest yields its thread once a tick, so a short request waits up to one tick for each guest
-//! before it on a thread that serves connections. A call that has used up several ticks is therefore
-//! moved to a thread of its own. Those threads take turns of one tick, and one thread for each
-//! processor computes at a time, so that each call soon notices that it is to end, however many
-//! there are. They have a higher nice value and longer time slices than the threads that serve
+//! before it on a thread that serves connections. A call that has used up several ticks is
+//! therefore moved to a thread of its own. Those threads take turns of one tick, and one thread for
+//! each processor computes at a time, so that each call soon notices that it is to end, however
+//! many there are. They have a higher nice value and longer time slices than the threads that serve
 //! connections: short requests go first.
 
 use std::future::{Future, poll_fn};
@@ -19,16 +19,17 @@ use tokio::sync::{Semaphore, watch};
 use crate::scheduling::run_queue::ThreadQueue;
 use crate::scheduling::time_slice;
 
-/// Number of polls after which a call is a long one. While a guest computes, each poll lasts a tick.
+/// Number of polls after which a call is a long one. While a guest computes, each poll lasts a
+/// tick.
 const SHORT_POLLS_MAX: u32 = 3;
 
 /// Number of threads for long calls; further calls stay where they are. Well below tokio's limit of
 /// threads for blocking work.
 const THREADS_MAX: usize = 128;
 
-/// Added to the nice value of threads for long calls. Linux gives a nice value of 5 about a third of
-/// the processor time of 0 (`sched_prio_to_weight`): less when processors are short, but enough for a
-/// call to notice soon that it is to end.
+/// Added to the nice value of threads for long calls. Linux gives a nice value of 5 about a third
+/// of the processor time of 0 (`sched_prio_to_weight`): less when processors are short, but enough
+/// for a call to notice soon that it is to end.
 const NICE_ADDED: i32 = 5;
 
 /// The highest nice value of Linux.
@@ -97,8 +98,8 @@ impl LongCalls {
     }
 }
 
-/// Runs `work` to its end on a new thread with a higher nice value, or on this thread if none can be
-/// started.
+/// Runs `work` to its end on a new thread with a higher nice value, or on this thread if none can
+/// be started.
 ///
 /// Threads are not kept for the next call: without privileges a thread cannot lower its nice value
 /// again.

@@ -1,4 +1,5 @@
-//! Threads that take turns at computing, so that only a few compute at a time however many there are.
+//! Threads that take turns at computing, so that only a few compute at a time however many there
+//! are.
 
 use std::future::Future;
 use std::pin::pin;

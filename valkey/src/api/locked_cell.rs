@@ -12,9 +12,10 @@ use crate::api::context::Context;
 /// A value that only code with a [`Context`] reaches, so that it needs no lock of its own.
 pub(crate) struct LockedCell<T>(Cell<T>);
 
-// SAFETY: every access takes a `Context`, which exists only on the thread that holds the server's lock
-// (the main thread has it inside of callbacks) and cannot be sent to another one. So one thread at a
-// time uses the cell, and the lock orders their accesses. The value may be sent between them.
+// SAFETY: every access takes a `Context`, which exists only on the thread that holds the server's
+// lock (the main thread has it inside of callbacks) and cannot be sent to another one. So one
+// thread at a time uses the cell, and the lock orders their accesses. The value may be sent between
+// them.
 unsafe impl<T: Send> Sync for LockedCell<T> {}
 
 impl<T> LockedCell<T> {

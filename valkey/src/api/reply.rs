@@ -1,4 +1,4 @@
-//! Hands a reply, which the runtime wrote as RESP, to the server piece by piece.
+//! Sends replies, which the runtime writes as RESP, through the server's reply functions.
 
 #![allow(unsafe_code, reason = "calls the server's functions for replies")]
 
@@ -63,9 +63,9 @@ impl Context<'_> {
     }
 }
 
-/// A line of text for C, which ends at the first zero byte.
+/// Returns a line of text as a C string, up to its first zero byte.
 fn line(text: &[u8]) -> CString {
     let end = text.iter().position(|&byte| byte == 0);
-    // Without a zero byte it always is one.
+    // Without a zero byte this cannot fail.
     CString::new(&text[..end.unwrap_or(text.len())]).unwrap_or_default()
 }

@@ -23,8 +23,8 @@ use crate::transaction::call::Call;
 use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
 use crate::transaction::with_view;
 
-/// Number of time slices that a call gets on the main thread before it moves to the pool. The first may
-/// begin just before a tick, so only the second is sure to be a whole one.
+/// Number of time slices that a call gets on the main thread before it moves to the pool. The first
+/// may begin just before a tick, so only the second is sure to be a whole one.
 const MAIN_THREAD_SLICES: usize = 2;
 
 /// A request with only the names of a command and of a function has no keys.
@@ -52,7 +52,8 @@ unsafe extern "C" fn command<const INDEX: usize>(
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return true;
         };
-        // SAFETY: the server passes `argc` live strings; they are retained if a call outlives the callback.
+        // SAFETY: the server passes `argc` live strings; they are retained if a call outlives the
+        // callback.
         let args = unsafe { Args::new(argv, argc) };
         if let (Some(spec), Some(module)) = (COMMANDS.get(INDEX), module()) {
             serve(module, spec, context, args);

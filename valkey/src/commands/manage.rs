@@ -1,9 +1,9 @@
 //! Changes the registry, and sends the changes to replicas, the append-only file and the cluster.
 //!
-//! A change is sent as an entry: the function's name and its record, which has the digest of its source
-//! and its permissions, or no record if the function was removed. Code is never sent this way. Entries
-//! are read and given to the server under its lock, so that the last entry sent for a name is its
-//! current one, whatever commands ran at the same time.
+//! A change is sent as an entry: the function's name and its record, which has the digest of its
+//! source and its permissions, or no record if the function was removed. Code is never sent this
+//! way. Entries are read and given to the server under its lock, so that the last entry sent for a
+//! name is its current one, whatever commands ran at the same time.
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::commands::{Right, Spec};
@@ -67,8 +67,8 @@ pub(crate) fn run(
     reply.take()
 }
 
-/// Returns the error if a function may not be changed in this way: with `CLUSTER` outside of a cluster,
-/// or without it if the function is the whole cluster's.
+/// Returns the error if a function may not be changed in this way: with `CLUSTER` outside of a
+/// cluster, or without it if the function is the whole cluster's.
 fn refused(name: &[u8], everywhere: bool, locked: &LockedContext) -> Option<String> {
     let in_cluster = locked.with_lock(|context| context.flags() & ffi::CTX_CLUSTER != 0);
     let shown = name.escape_ascii();

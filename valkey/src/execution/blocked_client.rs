@@ -1,4 +1,4 @@
-//! Clients that wait for a call locked the main thread.
+//! Clients that wait for the reply of a call that left the main thread.
 
 #![allow(unsafe_code, reason = "blocks and unblocks clients of the server")]
 
@@ -18,12 +18,12 @@ use crate::transaction::current_call::LockedContext;
 /// Cancels the calls of clients that disconnect; by the address of the blocked client.
 static CANCELS: LazyLock<Mutex<HashMap<usize, CancelHandle>>> = LazyLock::new(Mutex::default);
 
-/// A client that waits for its reply. [`reply`](Self::reply) must be called: the server keeps the client
-/// blocked until then.
+/// A client that waits for its reply. [`reply`](Self::reply) must be called: the server keeps the
+/// client blocked until then.
 pub(crate) struct WaitingClient(*mut BlockedClient);
 
-// SAFETY: the server lets any thread unblock a client, and other threads do nothing else with it: the
-// other methods need the main thread's context or are called before the client is sent there.
+// SAFETY: the server lets any thread unblock a client, and other threads do nothing else with it:
+// the other methods need the main thread's context or are called before the client is sent there.
 unsafe impl Send for WaitingClient {}
 
 /// A reply on its way to the main thread, with the call whose arguments are released there.
@@ -47,7 +47,8 @@ impl WaitingClient {
         unsafe { (api().set_disconnect_callback)(self.0, disconnected) };
     }
 
-    /// What the call locked the main thread uses the data with.
+    /// Returns a context with which another thread runs the client's call; `None` if the caller's
+    /// user is gone.
     pub(crate) fn locked_context(&self, context: Context<'_>) -> Option<LockedContext> {
         locked_context(context, self.0)
     }
@@ -76,8 +77,8 @@ fn locked_context(context: Context<'_>, client: *mut BlockedClient) -> Option<Lo
     } else {
         Some(context.user_name()?.bytes().into())
     };
-    // SAFETY: a blocked client or null; the context is ours to free. This is the main thread, which
-    // holds the server's lock.
+    // SAFETY: a blocked client or null; the caller frees the context. This is the main thread,
+    // which holds the server's lock.
     let raw = unsafe { (api().get_thread_safe_context)(client) };
     if raw.is_null() {
         return None;

@@ -28,8 +28,8 @@ pub(crate) struct Mailbox {
 }
 
 // SAFETY: the cells are touched only by the methods below, which the caller of `new` calls from one
-// thread at a time. What they hold may be sent to another thread, and so may be dropped on the thread
-// that drops the last waker. Wakers on other threads touch `woken` alone, which is atomic.
+// thread at a time. What they hold may be sent to another thread, and so may be dropped on the
+// thread that drops the last waker. Wakers on other threads touch `woken` alone, which is atomic.
 unsafe impl Sync for Mailbox where (Arc<Call>, Job): Send {}
 
 impl Mailbox {

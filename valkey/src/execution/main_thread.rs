@@ -15,11 +15,13 @@ pub(crate) enum Outcome {
     Killed,
 }
 
-/// Runs a call to its end without leaving the main thread, and sends the reply if it ended by itself.
+/// Runs a call to its end without leaving the main thread, and sends the reply if it ended by
+/// itself.
 ///
-/// The server must not serve other clients meanwhile: in the middle of a transaction it runs no other
-/// client's commands, and would crash if it tried. So the call's time must be limited to a short one,
-/// or `killed`, which is asked after every time slice, must let the server do its other work.
+/// The server must not serve other clients meanwhile: in the middle of a transaction it runs no
+/// other client's commands, and would crash if it tried. So the call's time must be limited to a
+/// short one, or `killed`, which is asked after every time slice, must let the server do its other
+/// work.
 pub(crate) fn run_to_completion(
     context: Context<'_>,
     idle: &IdleRun,

@@ -78,10 +78,10 @@ pub(crate) struct Runner {
 
 impl Runner {
     fn new(runtime: &'static Runtime<ServerKeyspace>) -> Self {
-        // SAFETY: the methods of the mailbox are called in this file alone: here with `&mut self`, and
-        // by `run_jobs` in `future`, which is polled with `&mut self` too and gives the mailbox to
-        // nothing else. So whoever calls them has the runner to itself, and a runner reaches
-        // another thread only by being moved there.
+        // SAFETY: the methods of the mailbox are called in this file alone: here with `&mut self`,
+        // and by `run_jobs` in `future`, which is polled with `&mut self` too and gives the mailbox
+        // to nothing else. So their caller has the runner to itself, and a runner reaches another
+        // thread only by being moved there.
         let mailbox = unsafe { Mailbox::new() };
         Self {
             future: Box::pin(run_jobs(runtime, Arc::clone(&mailbox))),
@@ -97,8 +97,8 @@ impl Runner {
 
     /// Polls the call once; returns its reply when it is over.
     ///
-    /// `current` is the call that the runner was given, with what it may use on this thread. Dropping
-    /// a runner before its call is over ends the call.
+    /// `current` is the call that the runner was given, with what it may use on this thread.
+    /// Dropping a runner before its call is over ends the call.
     pub(crate) fn poll(
         &mut self,
         current: &CurrentCall<'_>,
@@ -266,7 +266,7 @@ impl IdleRun {
         mut run: Box<Run>,
         reply: Vec<u8>,
     ) -> Option<Box<Run>> {
-        if !run.state.get_mut().end() {
+        if !run.state.get_mut().reset_for_next() {
             return Some(run);
         }
         run.runner.keep_buffer(reply);

@@ -1,8 +1,8 @@
 //! Calls off the server's main thread: a few threads that take turns with them.
 //!
-//! A call that waits leaves its thread, and one that computes leaves it every tick, so that many long
-//! calls share few threads; the [run queue](ferrite_runtime::scheduling::run_queue) says which is
-//! next. Only a call that keeps the server's lock stays on its thread.
+//! A call that waits leaves its thread, and one that computes leaves it every tick, so that many
+//! long calls share few threads; the [run queue](ferrite_runtime::scheduling::run_queue) says which
+//! is next. Only a call that keeps the server's lock stays on its thread.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};

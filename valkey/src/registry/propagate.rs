@@ -1,14 +1,14 @@
-//! Entries on their way to replicas and the append-only file, and from other servers to here.
+//! Sends entries to replicas and the append-only file, and adopts entries of other servers.
 
 use crate::api::context::Context;
 use crate::module::Module;
 use crate::registry::entry::{self, Entry};
 use crate::registry::peer_fetch;
 
-/// Takes over an entry of another server; its one argument.
+/// Name of the command that adopts an entry of another server, its one argument.
 pub(crate) const REGISTER: &std::ffi::CStr = c"WASM.REGISTER";
 
-/// Tells replicas and the append-only file what a name stands for now; the entry.
+/// Sends the current entry of a name to replicas and the append-only file, and returns it.
 pub(crate) fn replicate(module: &Module, context: Context<'_>, name: &[u8]) -> Entry {
     entry::update_snapshot(module);
     let entry = entry::entry(module, name);
@@ -17,7 +17,7 @@ pub(crate) fn replicate(module: &Module, context: Context<'_>, name: &[u8]) -> E
     entry
 }
 
-/// Makes an entry of another server hold here and on this one's replicas.
+/// Adopts an entry of another server, here and on this server's replicas.
 pub(crate) fn adopt(
     module: &'static Module,
     context: Context<'_>,

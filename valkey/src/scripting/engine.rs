@@ -1,9 +1,9 @@
 //! The scripting engine `WASM`, for `FUNCTION LOAD` and `FCALL` on servers that have such engines.
 //!
-//! A library's code is a WebAssembly module, its base64, its digest, its text, or the path of a file, as
-//! for `WASM.LOAD` and `WASM.DEFINE`. A line of JSON before it may set permissions and limits. Each
-//! entry becomes a function with the entry's name; the main entry gets the name in that line. The
-//! server saves and replicates libraries itself.
+//! A library's code is a WebAssembly module, its base64, its digest, its text, or the path of a
+//! file, as for `WASM.LOAD` and `WASM.DEFINE`. A line of JSON before it may set permissions and
+//! limits. Each entry becomes a function with the entry's name; the main entry gets the name in
+//! that line. The server saves and replicates libraries itself.
 
 #![allow(
     unsafe_code,
@@ -53,8 +53,8 @@ struct MemoryInfo {
     overhead: usize,
 }
 
-/// The callbacks, in the third version of the interface. In the first two versions `compile` and `reset`
-/// have other arguments.
+/// The callbacks, in the third version of the interface. In the first two versions `compile` and
+/// `reset` have other arguments.
 #[repr(C)]
 struct Methods {
     version: u64,
@@ -106,7 +106,8 @@ pub(crate) fn register(context: Context<'_>) -> bool {
     };
     // SAFETY: the function takes nothing.
     let server = api().server_version.map(|version| unsafe { version() });
-    // Starts with the newest version that the server may know: it logs a warning about each unknown one.
+    // Starts with the newest version that the server may know: it logs a warning about each unknown
+    // one.
     let newest = if server.is_some_and(|server| server < VALKEY_9) {
         2
     } else {
@@ -198,7 +199,8 @@ unsafe fn compiled(
     );
     match library {
         Ok(functions) => {
-            // SAFETY: the array has room for all pointers, each is written once, and the server frees it.
+            // SAFETY: the array has room for all pointers, each is written once, and the server
+            // frees it.
             unsafe {
                 let size = size_of::<*mut CompiledFunction>() * functions.len().max(1);
                 let array: Functions = (api().alloc)(size).cast();
@@ -297,8 +299,9 @@ unsafe extern "C" fn call(
     args_count: usize,
 ) {
     let done = guard("a function's call", false, || {
-        // SAFETY: the server passes a live context, a function that it keeps while the function runs, and
-        // arrays of `keys_count` and `args_count` live strings, which are used until this returns.
+        // SAFETY: the server passes a live context, a function that it keeps while the function
+        // runs, and arrays of `keys_count` and `args_count` live strings, which are used until this
+        // returns.
         let (context, function, args) = unsafe {
             (
                 Context::new(ctx),

@@ -1,4 +1,4 @@
-//! Any data command of the server, inside of a call.
+//! Runs any data command of the server for a call.
 
 use ferrite_protocol::keyspace::StoreError;
 use ferrite_protocol::resp::Encoder;
@@ -10,7 +10,7 @@ use crate::transaction::server_reads;
 use crate::transaction::typed_ops::CallView;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
-/// How often `RANDOMKEY` is asked for a key that the function may see.
+/// Number of times that `RANDOMKEY` is run to get a key that the function may see.
 const RANDOM_TRIES_MAX: usize = 100;
 
 impl CallView<'_> {
@@ -57,7 +57,7 @@ impl CallView<'_> {
                 ));
             }
         }
-        // A command without keys is about all of them.
+        // A command without keys may read all keys.
         let named = keys.as_deref().filter(|keys| !keys.is_empty());
         let dirty = match named {
             Some(keys) => keys
@@ -85,8 +85,10 @@ impl CallView<'_> {
     }
 }
 
-/// What of a reply the function may see: all of it, as most commands name their keys; another reply
-/// without the keys that are hidden from it; or `None` where the command is to be asked again.
+/// Removes the keys that the function may not see from a reply.
+///
+/// Returns `Some(None)` if the reply is fine as it is, which holds for all commands that name their
+/// keys; `Some` reply without the hidden keys; or `None` if the command must be run again.
 #[expect(clippy::option_option, reason = "each of the three is explained")]
 fn without_hidden_keys(
     argv: &[&[u8]],

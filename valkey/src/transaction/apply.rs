@@ -1,4 +1,4 @@
-//! Makes a change of a key true on the server, and has replicas and the append-only file do it too.
+//! Applies a change of a key to the server's data, and replicates it.
 
 use std::ffi::CStr;
 
@@ -9,7 +9,7 @@ use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
 use crate::transaction::write_set::{Change, Expiry, Fields, KeyRef, Value};
 
-/// Applies one change.
+/// Applies one change. Replicas and the append-only file get it too if `replicate` is true.
 pub(crate) fn apply(
     context: Context<'_>,
     call: &Call,
@@ -31,11 +31,11 @@ pub(crate) fn apply(
     }
 }
 
-/// The key that is changed.
+/// The key to change.
 struct Target<'a> {
     context: Context<'a>,
     name: Borrowed<'a>,
-    /// Whether replicas are to follow.
+    /// True if replicas get the change too.
     replicate: bool,
 }
 
@@ -87,7 +87,7 @@ impl Target<'_> {
         let before = key.expires_at();
         let word = (self.replicate || key.kind() != ValueKind::String || key.len() != value.len())
             .then(|| self.context.string(value));
-        // A string of the same length is written over where it stands, which is twice as quick.
+        // A string of the same length is overwritten in place, which takes half the time.
         let in_place =
             key.kind() == ValueKind::String && key.len() == value.len() && key.overwrite(value);
         if !in_place {
@@ -96,7 +96,7 @@ impl Target<'_> {
                 None => key.set_string(self.context.string(value).borrow()),
             };
         }
-        // Written in place it has its expiry still; else it has lost it.
+        // Overwriting in place keeps the expiry; setting a string removes it.
         let now = if in_place { before } else { None };
         let wanted = match expiry {
             Expiry::Keep => before,
@@ -159,7 +159,7 @@ impl Target<'_> {
     fn expire_after_hash(&self, fields: &Fields, expiry: Expiry) {
         match expiry {
             Expiry::At(_) => self.expire(expiry),
-            // A key that was made anew has none.
+            // A new key has no expiry.
             Expiry::Never if !fields.fresh => self.expire(expiry),
             Expiry::Never | Expiry::Keep => {}
         }

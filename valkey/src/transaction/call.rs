@@ -1,4 +1,5 @@
-//! A call's arguments, shared by all that belongs to it, and its state: what it has read and written.
+//! A call's arguments, shared by all that belongs to it, and its state: what it has read and
+//! written.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,8 @@ const ENTRIES_KEEP: usize = 64;
 /// One call of a function, as the server sees it.
 pub(crate) struct Call {
     pub(crate) args: Args,
-    /// Range of the arguments that are keys: the start in the upper 32 bits, the end in the lower ones.
+    /// Range of the arguments that are keys: the start in the upper 32 bits, the end in the lower
+    /// ones.
     keys: AtomicU64,
     pub(crate) database: u32,
 }
@@ -49,9 +51,9 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    /// Prepares the state for another call, and keeps its capacity. Returns false if the last call left
-    /// writes that must be rolled back; committing or rolling back clears the state.
-    pub(crate) fn end(&mut self) -> bool {
+    /// Prepares the state for another call, and keeps its capacity. Returns false if the last call
+    /// left writes that must be rolled back; committing or rolling back clears the state.
+    pub(crate) fn reset_for_next(&mut self) -> bool {
         if self.journal.is_active() || !self.write_set.is_empty() || !self.reads.is_empty() {
             return false;
         }
@@ -95,7 +97,8 @@ impl Call {
         self.database = database;
     }
 
-    /// Says which arguments are keys. The server limits the number of arguments to less than 32 bits hold.
+    /// Says which arguments are keys. The server limits the number of arguments to less than 32
+    /// bits hold.
     pub(crate) fn set_keys(&self, keys: Range<usize>) {
         if let (Ok(start), Ok(end)) = (u32::try_from(keys.start), u32::try_from(keys.end)) {
             let keys = u64::from(start) << u32::BITS | u64::from(end);
@@ -125,7 +128,8 @@ impl Call {
         }
     }
 
-    /// Returns a key's name as a string of the server: the command's own argument if the key was declared.
+    /// Returns a key's name as a string of the server: the command's own argument if the key was
+    /// declared.
     pub(crate) fn string<'c>(&'c self, context: Context<'c>, key: &KeyRef) -> Named<'c> {
         let declared = match key {
             KeyRef::Declared(at) => self.args.string(*at as usize),

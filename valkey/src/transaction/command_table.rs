@@ -1,5 +1,5 @@
-//! What the server's commands do, as far as permissions and undoing need to know: read once from
-//! `COMMAND`, and again for a name that was added since.
+//! The table of the server's commands, for permissions and for undoing: read from `COMMAND` when
+//! the module starts, and again for a name that is not in it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ type Table = HashMap<Box<[u8]>, CommandInfo, RandomState>;
 
 static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(RwLock::default);
 
-/// Commands that reach further than the keys they name, so that they could not be undone.
+/// Commands that change more than the keys they name, so that they could not be undone.
 const NOT_UNDOABLE: &[&str] = &[
     "flushall",
     "flushdb",
@@ -31,22 +31,25 @@ const NOT_UNDOABLE: &[&str] = &[
     "pfselftest",
 ];
 
-/// Commands of the container kind: what they do depends on their second word.
+/// Arity of commands with subcommands: what they do depends on their second argument.
 const CONTAINER: i64 = -2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct CommandInfo {
     arity: i64,
     write: bool,
-    /// Whether it is about data at all, and scripts may use it.
+    /// True if it reads or writes data and scripts may use it.
     data: bool,
+    /// True if the positions of its keys depend on its arguments.
     movable: bool,
+    /// Position of the first key; 0 if it has none.
     first: i64,
+    /// Position of the last key; negative to count from the end.
     last: i64,
     step: i64,
 }
 
-/// Reads the table of the server's commands.
+/// Reads the table of the server's commands. Returns false if the server does not return it.
 pub(crate) fn load(context: Context<'_>) -> bool {
     fill(context, &[b"COMMAND"])
 }
@@ -93,7 +96,7 @@ fn add(command: &Tree<'_>, table: &mut Table) {
     }
 }
 
-/// Whether the server has a command of this name.
+/// Returns true if the server has a command of this name.
 pub(crate) fn is_command(name: &[u8]) -> bool {
     TABLE.read().contains_key(&*name.to_ascii_lowercase())
 }
@@ -114,24 +117,24 @@ fn find(argv: &[&[u8]]) -> Option<CommandInfo> {
     Some(info)
 }
 
-/// A name as the table has it.
+/// Returns a name in lower case, as in the table.
 fn lower(name: &[u8]) -> SmallVec<[u8; 32]> {
     let mut name = SmallVec::from_slice(name);
     name.make_ascii_lowercase();
     name
 }
 
-/// What a command would do.
+/// Describes what a command would do.
 ///
 /// # Errors
 ///
-/// When the server has no such command for functions, or it takes another number of words.
+/// If the server has no such command for functions, or it takes another number of arguments.
 pub(crate) fn describe(
     context: Option<Context<'_>>,
     argv: &[&[u8]],
 ) -> Result<CommandAccess, DescribeError> {
     let info = find(argv).or_else(|| {
-        // It may be of a module that was loaded later.
+        // It may belong to a module that was loaded later.
         let name = argv.first()?;
         fill(context?, &[b"COMMAND", b"INFO", name]);
         find(argv)
@@ -161,7 +164,7 @@ pub(crate) fn describe(
     })
 }
 
-/// Which words of a command are keys; `None` where it cannot be told.
+/// Returns the positions of a command's keys; `None` if they are not known.
 pub(crate) fn keys_of(context: Context<'_>, argv: &[&[u8]]) -> Option<SmallVec<[usize; 4]>> {
     let info = find(argv)?;
     if info.movable {
@@ -170,7 +173,7 @@ pub(crate) fn keys_of(context: Context<'_>, argv: &[&[u8]]) -> Option<SmallVec<[
     Some(positions(&info, argv.len()))
 }
 
-/// Why a command that writes cannot be part of a call, if it cannot.
+/// Returns the reason why a command that writes cannot be part of a call; `None` if it can.
 pub(crate) fn why_not_undoable(argv: &[&[u8]]) -> Option<&'static str> {
     let name = argv[0].to_ascii_lowercase();
     let other_database = name == b"copy"
@@ -183,7 +186,8 @@ pub(crate) fn why_not_undoable(argv: &[&[u8]]) -> Option<&'static str> {
     )
 }
 
-/// Whether the command also reads keys that a pattern makes of what it finds.
+/// Returns true if the command also reads keys whose names a pattern makes from the values it
+/// reads.
 fn reads_by_pattern(argv: &[&[u8]]) -> bool {
     let name = argv[0];
     (name.eq_ignore_ascii_case(b"SORT") || name.eq_ignore_ascii_case(b"SORT_RO"))
@@ -209,7 +213,7 @@ fn positions(info: &CommandInfo, words: usize) -> SmallVec<[usize; 4]> {
         .collect()
 }
 
-/// Asks the server, for commands whose keys depend on their words.
+/// Asks the server for the keys of a command whose keys depend on its arguments.
 fn keys_from_server(context: Context<'_>, argv: &[&[u8]]) -> Option<Vec<usize>> {
     let words: Vec<Owned<'_>> = argv.iter().map(|word| context.string(word)).collect();
     context.key_positions(&words)

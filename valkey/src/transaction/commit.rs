@@ -29,7 +29,8 @@ impl CallView<'_> {
         Ok(())
     }
 
-    /// Checks that what the call read off the main thread still holds, and does the journal's steps again.
+    /// Checks that what the call read off the main thread still holds, and does the journal's steps
+    /// again.
     fn check_off_main_thread(&mut self) -> Result<(), CommitError> {
         if !self.reads_hold() {
             return Err(CommitError::Conflict);
@@ -109,7 +110,8 @@ impl CallView<'_> {
         self.state.restart();
     }
 
-    /// Prepares the call to go on off the main thread, where other clients change the data meanwhile.
+    /// Prepares the call to go on off the main thread, where other clients change the data
+    /// meanwhile.
     pub(crate) fn leave_main_thread(&mut self) {
         if self.is_applied() {
             self.undo_all(true);

@@ -1,12 +1,12 @@
 //! The call that is polled on this thread, with the context by which it reaches the server's data.
 //!
 //! Code that polls a call says with [`enter`] which call it is, and data accesses find it with
-//! [`with`]. On the main thread the context is the command's. On other threads it is one that may be
-//! used only under the server's lock, which is taken for one access at a time, or kept for some
+//! [`with`]. On the main thread the context is the command's. On other threads it is one that may
+//! be used only under the server's lock, which is taken for one access at a time, or kept for some
 //! milliseconds by a call that has lost conflicts too often.
 //!
-//! This is the module's only thread-local: the runtime's traits `Keyspace` and `Transaction`, through
-//! which a function reaches data, know nothing of contexts and give no way to pass one.
+//! This is the module's only thread-local: the runtime's traits `Keyspace` and `Transaction`,
+//! through which a function reaches data, know nothing of contexts and give no way to pass one.
 
 #![allow(
     unsafe_code,
@@ -23,7 +23,8 @@ use crate::api::context::{Caller, Context};
 use crate::api::ffi::{Ctx, api};
 use crate::transaction::call::{Call, CallState};
 
-/// How long a call may keep the server's lock, once it has lost conflicts with other writers too often.
+/// How long a call may keep the server's lock, once it has lost conflicts with other writers too
+/// often.
 pub(crate) const LOCK_KEEP_MAX: Duration = Duration::from_millis(10);
 
 /// A call that is polled now, and what it may use.
@@ -86,7 +87,8 @@ impl<'a> CurrentCall<'a> {
         }
     }
 
-    /// Keeps the server's lock from now on, for [`LOCK_KEEP_MAX`] at most. The main thread has it anyway.
+    /// Keeps the server's lock from now on, for [`LOCK_KEEP_MAX`] at most. The main thread has it
+    /// anyway.
     pub(crate) fn keep_lock(&self) {
         if let Access::Locked(locked) = self.access {
             locked.keep_lock();
@@ -192,8 +194,8 @@ impl LockedContext {
     /// Releases the lock if it is kept.
     pub(crate) fn release_lock(&self) {
         if self.kept_since.lock().take().is_some() {
-            // SAFETY: this thread took the lock in `keep_lock`: while it is kept, a call stays on its
-            // thread.
+            // SAFETY: this thread took the lock in `keep_lock`: while it is kept, a call stays on
+            // its thread.
             unsafe { (api().thread_safe_context_unlock)(self.context) };
         }
     }
@@ -215,8 +217,8 @@ impl LockedContext {
 impl Drop for LockedContext {
     fn drop(&mut self) {
         self.release_lock();
-        // SAFETY: the context is freed once, by its owner, and under the lock, because its parts go back
-        // to the server's main thread. The server needs no context to release the lock.
+        // SAFETY: the context is freed once, by its owner, and under the lock, because its parts go
+        // back to the server's main thread. The server needs no context to release the lock.
         unsafe {
             (api().thread_safe_context_lock)(self.context);
             (api().free_thread_safe_context)(self.context);

@@ -59,8 +59,8 @@ const COUNTER_COMMANDS: [CounterCommand; 5] = [
     },
 ];
 
-/// Returns the command that undoes `argv` if `argv` succeeds now. Returns `None` if there is no such command,
-/// or if the key holds a value of another type.
+/// Returns the command that undoes `argv` if `argv` succeeds now. Returns `None` if there is no
+/// such command, or if the key holds a value of another type.
 pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Option<Vec<Box<[u8]>>> {
     let command = COUNTER_COMMANDS.iter().find(|command| {
         command.args == argv.len() && command.name.as_bytes().eq_ignore_ascii_case(argv[0])

@@ -24,8 +24,8 @@ pub(crate) enum Step {
 
 /// How to undo one step.
 pub(crate) enum Undo {
-    /// Restores a key: the value as `DUMP` wrote it, and its expiry in milliseconds since 1970; `None` if the
-    /// key did not exist.
+    /// Restores a key: the value as `DUMP` wrote it, and its expiry in milliseconds since 1970;
+    /// `None` if the key did not exist.
     Restore {
         key: Box<[u8]>,
         value: Option<(Vec<u8>, Option<i64>)>,

@@ -36,7 +36,8 @@ pub(crate) struct ServerTransaction {
     open: bool,
 }
 
-/// Identifies a call while it lasts: its address, which is never dereferenced. `None` outside of a call.
+/// Identifies a call while it lasts: its address, which is never dereferenced. `None` outside of a
+/// call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CallId(Option<usize>);
 
@@ -50,8 +51,8 @@ impl Keyspace for ServerKeyspace {
     type Transaction = ServerTransaction;
 
     fn begin(&self, _database: u32, _mode: Mode) -> ServerTransaction {
-        // The call's state is empty: an earlier transaction of the call was committed or rolled back,
-        // which clears it.
+        // The call's state is empty: an earlier transaction of the call was committed or rolled
+        // back, which clears it.
         ServerTransaction {
             call: current_call::with(|current| CallId::of(current.call)).unwrap_or(CallId(None)),
             open: true,
@@ -98,7 +99,8 @@ impl ServerTransaction {
     }
 }
 
-/// Gives `access` the view of the call that is polled on this thread. Returns `None` if there is no call.
+/// Gives `access` the view of the call that is polled on this thread. Returns `None` if there is no
+/// call.
 pub(crate) fn with_view<R>(access: impl FnOnce(&mut CallView<'_>) -> R) -> Option<R> {
     with_view_if(|_| true, access)
 }

@@ -1,9 +1,9 @@
 //! What a call has read, so that its reads can be done again and compared.
 //!
-//! A call that ends on the server's main thread read and wrote without interruption, so its reads need
-//! no check. A call that left the main thread must have seen what it would see at the moment of its
-//! commit: every read is then done again under the server's lock, and compared by hash. That is exact,
-//! needs no help from the server, and costs only long calls something.
+//! A call that ends on the server's main thread read and wrote without interruption, so its reads
+//! need no check. A call that left the main thread must have seen what it would see at the moment
+//! of its commit: every read is then done again under the server's lock, and compared by hash. That
+//! is exact, needs no help from the server, and costs only long calls something.
 
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::LazyLock;
@@ -13,8 +13,8 @@ use foldhash::fast::RandomState;
 
 use crate::transaction::write_set::KeyRef;
 
-/// Up to this many reads are all checked again before every further one, so that a call off the main
-/// thread sees one state of the data. With more reads, only the commit checks.
+/// Up to this many reads are all checked again before every further one, so that a call off the
+/// main thread sees one state of the data. With more reads, only the commit checks.
 pub(crate) const CHECKED_MAX: usize = 128;
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);

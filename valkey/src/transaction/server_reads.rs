@@ -1,5 +1,5 @@
-//! The server's data as it stands: by the key interface where the command named the key, by a
-//! command with the caller's permissions where it did not.
+//! Reads the server's data: through the key interface if the command declared the key, or else by a
+//! command with the caller's permissions.
 
 use std::ffi::CStr;
 
@@ -14,31 +14,32 @@ use crate::transaction::call::Call;
 use crate::transaction::read_set::{ReadKind, hash_of, hash_result};
 use crate::transaction::write_set::KeyRef;
 
-/// The reply where the caller may not run a command.
+/// The reply if the caller may not run a command.
 const NO_PERMISSION: &[u8] =
     b"-NOPERM the caller has no permission to run the command on these keys\r\n";
 
-/// The words of a command after its name.
+/// The arguments of a command after its name.
 type ArgStrings<'c> = SmallVec<[Owned<'c>; 6]>;
 
-/// The server, as a call may ask it now.
+/// The server, for the reads of one call.
 #[derive(Clone, Copy)]
 pub(crate) struct Server<'s> {
     pub(crate) call: &'s Call,
     pub(crate) context: Context<'s>,
 }
 
-/// When a key ends.
+/// A key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lifetime {
     NoKey,
     Never,
-    /// Milliseconds since 1970.
+    /// It expires at this time, in milliseconds since 1970.
     At(i64),
 }
 
 impl ReadKind {
-    /// Does the read again. Returns the hash of its result, to compare with the hash of the first one.
+    /// Does the read again. Returns the hash of its result, to compare with the hash of the first
+    /// one.
     pub(crate) fn revalidate(&self, server: Server<'_>) -> u64 {
         match self {
             Self::String(key) => hash_result(&string(server, key, |bytes| hash_of(bytes))),
@@ -59,7 +60,7 @@ impl ReadKind {
     }
 }
 
-/// The string at a key.
+/// Reads the string at a key; `None` if there is no such key.
 pub(crate) fn string<R>(
     server: Server<'_>,
     key: &KeyRef,
@@ -81,7 +82,7 @@ pub(crate) fn string<R>(
     }
 }
 
-/// Whether there is such a key.
+/// Returns true if the key exists.
 pub(crate) fn exists(server: Server<'_>, key: &KeyRef) -> Result<bool, StoreError> {
     match key {
         KeyRef::Declared(_) => Ok(open(server, key).is_some()),
@@ -89,7 +90,7 @@ pub(crate) fn exists(server: Server<'_>, key: &KeyRef) -> Result<bool, StoreErro
     }
 }
 
-/// When a key ends.
+/// Returns a key's expiry.
 pub(crate) fn lifetime(server: Server<'_>, key: &KeyRef) -> Result<Lifetime, StoreError> {
     match key {
         KeyRef::Declared(_) => Ok(match open(server, key) {
@@ -107,7 +108,7 @@ pub(crate) fn lifetime(server: Server<'_>, key: &KeyRef) -> Result<Lifetime, Sto
     }
 }
 
-/// A field of the hash at a key.
+/// Reads a field of the hash at a key; `None` if there is no such key or field.
 pub(crate) fn field<R>(
     server: Server<'_>,
     key: &KeyRef,
@@ -134,7 +135,7 @@ pub(crate) fn field<R>(
     }
 }
 
-/// Number of fields of the hash at a key; 0 where there is no key.
+/// Number of fields of the hash at a key; 0 if there is no such key.
 pub(crate) fn hash_len(server: Server<'_>, key: &KeyRef) -> Result<usize, StoreError> {
     match key {
         KeyRef::Declared(_) => match open(server, key) {
@@ -154,7 +155,8 @@ pub(crate) fn hash_len(server: Server<'_>, key: &KeyRef) -> Result<usize, StoreE
     }
 }
 
-/// Runs a command and shows its reply; `None` where the server would not even run it.
+/// Runs a command and gives `read` its reply in RESP2. Returns `None` if the server would not run
+/// it.
 pub(crate) fn command<R>(
     context: Context<'_>,
     argv: &[&[u8]],
@@ -178,7 +180,8 @@ fn open<'s>(server: Server<'s>, key: &KeyRef) -> Option<OpenKey<'s>> {
     server.context.open_to_read(name.borrow())
 }
 
-/// Whether the caller may run a command, where the server does not find out by itself.
+/// Returns true if the caller may run a command. On the main thread the server checks that itself,
+/// when the command runs.
 fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
     if context.caller() == Caller::OfContext {
         return true;
@@ -191,7 +194,7 @@ fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
     context.may_run(&argv)
 }
 
-/// Asks the server on the caller's behalf.
+/// Runs a command that reads, with the caller's permissions.
 fn run_as_caller<'s>(
     server: Server<'s>,
     name: &CStr,
@@ -214,7 +217,7 @@ fn run_as_caller<'s>(
     Ok(reply)
 }
 
-/// What the server's error means to a function.
+/// Returns the server's error in the form in which a function gets it.
 pub(crate) fn store_error(text: &[u8]) -> StoreError {
     if text.starts_with(b"WRONGTYPE") {
         StoreError::WrongType

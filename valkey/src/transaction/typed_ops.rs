@@ -1,7 +1,4 @@
-//! The typed operations of a call, over what it has written and then over the server's data.
-//!
-//! A session is one visit to the data: on the main thread the whole time that a call is polled
-//! there, beside it one turn of the server's lock.
+//! The typed operations of a call, on what the call has written and then on the server's data.
 
 use ferrite_protocol::keyspace::{SetCondition, SetExpiry, StoreError, Ttl};
 use smallvec::SmallVec;
@@ -13,12 +10,12 @@ use crate::transaction::read_set::{CHECKED_MAX, Read, ReadKind, hash_of, hash_re
 use crate::transaction::server_reads::{self, Lifetime, Server};
 use crate::transaction::write_set::{Change, Expiry, Fields, KeyRef, Value};
 
-/// One visit of a call to the data.
+/// A call's view of the data, for one access under the server's lock.
 pub(crate) struct CallView<'s> {
     pub(crate) call: &'s Call,
     pub(crate) state: &'s mut CallState,
     pub(crate) context: Context<'s>,
-    /// Whether the server stands still between the visits.
+    /// True if no other client is served between two accesses.
     pub(crate) on_main_thread: bool,
 }
 
@@ -35,8 +32,8 @@ impl CallView<'_> {
             Some(Value::Hash(_)) => return Err(StoreError::WrongType),
             Some(Value::Same) | None => {}
         }
-        let stands_still = self.on_main_thread && !self.state.journal.is_active();
-        if stands_still
+        let undisturbed = self.on_main_thread && !self.state.journal.is_active();
+        if undisturbed
             && let Some((known, value)) = &self.state.last
             && *known == key
         {
@@ -49,7 +46,7 @@ impl CallView<'_> {
             };
             let hashed = !this.on_main_thread || this.state.journal.is_active();
             let result = server_reads::string(this.server(), key, |bytes| {
-                if stands_still && bytes.len() <= SHORT_MAX {
+                if undisturbed && bytes.len() <= SHORT_MAX {
                     last = Some((key.clone(), Some(SmallVec::from_slice(bytes))));
                 }
                 (if hashed { hash_of(bytes) } else { 0 }, read(bytes))
@@ -57,7 +54,7 @@ impl CallView<'_> {
             let (hash, result) = match result {
                 Ok(Some((hash, value))) => (Ok(Some(hash)), Ok(Some(value))),
                 Ok(None) => {
-                    last = stands_still.then(|| (key.clone(), None));
+                    last = undisturbed.then(|| (key.clone(), None));
                     (Ok(None), Ok(None))
                 }
                 Err(error) => (Err(error.clone()), Err(error)),
@@ -167,7 +164,7 @@ impl CallView<'_> {
         Ok(match lifetime {
             Lifetime::At(at) => left(at),
             Lifetime::Never => Ttl::NoExpiry,
-            // A key that the call has made has no expiry to keep.
+            // A key that the call has created has no expiry to keep.
             Lifetime::NoKey if ours => Ttl::NoExpiry,
             Lifetime::NoKey => Ttl::NoKey,
         })
@@ -236,7 +233,7 @@ impl CallView<'_> {
         Ok(true)
     }
 
-    /// The server, to ask it.
+    /// The server, for reads of this call.
     pub(crate) fn server(&self) -> Server<'_> {
         Server {
             call: self.call,
@@ -249,7 +246,7 @@ impl CallView<'_> {
         *self.state.now.get_or_insert_with(now_millis)
     }
 
-    /// The changes of the hash at a key, which holds a hash or nothing.
+    /// Returns the changes of the hash at a key, which must hold a hash or nothing.
     fn fields_mut(&mut self, key: &KeyRef) -> Result<&mut Fields, StoreError> {
         let fields = match self.state.write_set.get(key).map(|change| &change.value) {
             Some(Value::Hash(_)) => None,
@@ -285,7 +282,7 @@ impl CallView<'_> {
             .map(|change| &mut change.value)
         {
             Some(Value::Hash(fields)) => Ok(fields),
-            // It was put there just now.
+            // It was put there above.
             _ => Err(StoreError::WrongType),
         }
     }
@@ -304,7 +301,7 @@ impl CallView<'_> {
         })
     }
 
-    /// What "keep the expiry" means for a key now.
+    /// Returns the expiry that a key has if it keeps its own.
     fn kept_expiry(&self, key: &KeyRef) -> Expiry {
         match self.state.write_set.get(key) {
             Some(change) if change.exists() => change.expiry,
@@ -325,7 +322,12 @@ impl CallView<'_> {
             })
     }
 
-    /// Reads the server's data as the call sees it, and remembers what was seen.
+    /// Reads the server's data with `read_now`, which returns the result and its hash, and notes
+    /// the read.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if earlier reads do not hold any more.
     pub(crate) fn read<R>(
         &mut self,
         kind: ReadKind,
@@ -352,7 +354,7 @@ impl CallView<'_> {
         result
     }
 
-    /// Whether everything that was read would still be read; notes it if not.
+    /// Returns true if all reads would have the same results now; notes the conflict if not.
     pub(crate) fn reads_hold(&mut self) -> bool {
         if self.state.conflict {
             return false;
@@ -367,7 +369,7 @@ impl CallView<'_> {
         hold
     }
 
-    /// Hashes what was read while the server stood still, which is about to go on.
+    /// Hashes the results of all reads, before the call leaves the main thread.
     pub(crate) fn hash_reads(&mut self) {
         let mut reads = std::mem::take(&mut self.state.reads);
         for read in &mut reads {

@@ -1,12 +1,12 @@
 //! Runs a call's commands that write at once, and undoes them if the call does not commit.
 //!
-//! Writes of the typed operations are collected, because their results are known without doing them.
-//! The result of any other command is not, so the command is run on the server, after the keys that it
-//! names were saved, or once it is known which command undoes it. On the main thread no client sees
-//! the state in between: the server serves no other client until the call is over, and by then
-//! everything is committed or undone. Before a call leaves the main thread, everything is undone. For
-//! each later access the commands are run again, their replies are compared, and they are undone,
-//! all without releasing the server's lock.
+//! Writes of the typed operations are collected, because their results are known without doing
+//! them. The result of any other command is not, so the command is run on the server, after the
+//! keys that it names were saved, or once it is known which command undoes it. On the main thread
+//! no client sees the state in between: the server serves no other client until the call is over,
+//! and by then everything is committed or undone. Before a call leaves the main thread, everything
+//! is undone. For each later access the commands are run again, their replies are compared, and
+//! they are undone, all without releasing the server's lock.
 
 use ferrite_protocol::keyspace::StoreError;
 
@@ -62,8 +62,8 @@ impl CallView<'_> {
         })
     }
 
-    /// Runs a command that may write to these keys, and notes how to undo it. Returns `None` if the server
-    /// would not run it.
+    /// Runs a command that may write to these keys, and notes how to undo it. Returns `None` if the
+    /// server would not run it.
     fn run_undoable<R>(
         &mut self,
         argv: &[&[u8]],
@@ -288,8 +288,8 @@ impl CallView<'_> {
     }
 }
 
-/// Returns a command that has the same effect each time it is run: an id that the server chose the first
-/// time takes the place of `*`.
+/// Returns a command that has the same effect each time it is run: an id that the server chose the
+/// first time takes the place of `*`.
 fn repeatable(argv: &[&[u8]], reply: &[u8]) -> Vec<Box<[u8]>> {
     let mut words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
     if argv[0].eq_ignore_ascii_case(b"XADD")
