@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use crate::execution::runner::Job;
+use crate::execution::job::Job;
 use crate::transaction::call::Call;
 
 /// A larger buffer is not kept for the next reply.

@@ -18,45 +18,18 @@ use std::sync::Arc;
 use std::task::{Context as Waking, Poll, Waker};
 use std::time::Duration;
 
-use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_runtime::commands::{AsyncCall, Command, Scope, Spec};
-use ferrite_runtime::executor::function::Function;
+use ferrite_protocol::resp::Encoder;
+use ferrite_runtime::commands::{Command, Scope, Spec};
 use ferrite_runtime::{CallRequest, Runtime};
 
 use crate::api::context::Context;
 use crate::api::locked_cell::LockedCell;
 use crate::api::string::Args;
+use crate::execution::job::Job;
 use crate::execution::mailbox::Mailbox;
 use crate::transaction::ServerKeyspace;
 use crate::transaction::call::{Call, CallState};
 use crate::transaction::current_call::{CurrentCall, enter};
-
-/// An entry point of a function that is not in the registry.
-pub(crate) struct EntryPoint {
-    pub(crate) code: Arc<Function<ServerKeyspace>>,
-    /// The entry, in the form in which calls name it.
-    pub(crate) target: Box<str>,
-}
-
-/// What a call does; its arguments are in the [`Call`].
-pub(crate) enum Job {
-    /// Runs a command that calls a function.
-    Command {
-        spec: &'static Spec,
-        protocol: Protocol,
-        /// Limits the time of this call further than the server's options do.
-        time_max: Option<Duration>,
-    },
-    /// Runs a function of a library.
-    Function {
-        function: Arc<EntryPoint>,
-        protocol: Protocol,
-        /// Number of keys, which are the first arguments.
-        keys: usize,
-    },
-    /// Runs a call whose reply is fetched later.
-    Background(Box<AsyncCall<ServerKeyspace>>),
-}
 
 /// How far a call came when it was polled on the main thread.
 pub(crate) enum Polled {

@@ -19,8 +19,8 @@ use crate::api::context::Context;
 use crate::api::ffi::{self, Ctx, RmString, api};
 use crate::api::panic_guard::guard;
 use crate::api::string::{Args, c_chars};
+use crate::execution::job::Job;
 use crate::execution::main_thread::{self, Outcome};
-use crate::execution::runner::Job;
 use crate::module::{Module, module};
 use crate::scripting::library::{self, LibraryFunction};
 

@@ -11,7 +11,7 @@ use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::registry::record::{FunctionName, Record};
 use serde::Deserialize;
 
-use crate::execution::runner::EntryPoint;
+use crate::execution::job::EntryPoint;
 use crate::transaction::ServerKeyspace;
 
 /// The name in messages for a library without one.
