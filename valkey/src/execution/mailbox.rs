@@ -101,3 +101,33 @@ impl Wake for Mailbox {
         self.woken.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::{BUFFER_KEEP_BYTES, Mailbox};
+
+    #[test]
+    fn replies_leave_their_buffer_and_wakes_their_mark() {
+        // SAFETY: this thread alone uses the mailbox.
+        let mailbox = unsafe { Mailbox::new() };
+        mailbox.put_reply(b"+OK\r\n".to_vec());
+        let reply = mailbox.take_reply().expect("it was put in");
+        assert!(mailbox.take_reply().is_none());
+        let start = reply.as_ptr();
+        mailbox.keep_buffer(reply);
+        let buffer = mailbox.take_buffer();
+        assert_eq!((buffer.as_ptr(), buffer.len()), (start, 0));
+        mailbox.keep_buffer(vec![0; BUFFER_KEEP_BYTES + 1]);
+        assert_eq!(mailbox.take_buffer().capacity(), 0, "a large one goes");
+
+        let waker = Waker::from(std::sync::Arc::clone(&mailbox));
+        assert!(!mailbox.is_woken());
+        let woken_elsewhere = std::thread::spawn(move || waker.wake());
+        woken_elsewhere.join().expect("no panic");
+        assert!(mailbox.is_woken());
+        mailbox.clear_woken();
+        assert!(!mailbox.is_woken());
+    }
+}
