@@ -1,10 +1,9 @@
 //! Ferrite WASM as a module for Valkey and Redis: the same functions and commands, on the engine's
 //! own data, replication, persistence and cluster.
 //!
-//! The server loads the library and calls `start`'s two entry points, one under each project's
-//! name. From there on, every way from the server into the module is a callback behind a guard that
-//! lets no panic through, and every way back is a method of `context`, `open_key` and their like,
-//! which are the only files that touch the C interface.
+//! The server loads the library and calls one of the two entry points in `load`, one for each
+//! project's name. After that the server enters the module only through callbacks, each behind a
+//! guard that lets no panic through. The module calls the server through the methods in `api`.
 
 #![allow(
     clippy::redundant_closure_for_method_calls,

@@ -1,8 +1,8 @@
-//! The module's start: what the server calls when it loads the library.
+//! Starts the module when the server loads the library.
 
 #![allow(
     unsafe_code,
-    reason = "the entry points that the server looks up by name, and what it is told"
+    reason = "the entry points that the server looks up by name, and calls of its functions"
 )]
 
 use std::error::Error;
@@ -19,10 +19,11 @@ use ferrite_runtime::commands::{COMMANDS, Right, Spec};
 use crate::api::command_call::Format;
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, CommandFn, Ctx, Event, RmString, api};
-use crate::api::panic_guard::{guard, tell_panics_to_log};
-use crate::api::string::Words;
+use crate::api::panic_guard::{guard, log_panics};
+use crate::api::string::Args;
 use crate::api::{log, trap_handlers};
 use crate::commands::{dispatch, manage};
+use crate::execution::runner::IdleRun;
 use crate::execution::worker_pool::Pool;
 use crate::module::{self, Module};
 use crate::options::Options;
@@ -35,14 +36,14 @@ use ferrite_protocol::resp::tree::Tree;
 
 const MODULE_NAME: &std::ffi::CStr = c"ferrite";
 
-/// The version as the server shows it: major, minor and patch in two digits each.
+/// The version for the server: two digits each for major, minor and patch.
 const MODULE_VERSION: c_int = 100;
 
-/// Gives the source of a digest to another server.
+/// Name of the command that returns the source with a digest to another server.
 const SOURCE: &str = "WASM.SOURCE";
 
-/// Names that the engine has for itself.
-const ENGINES_OWN: [&str; 2] = ["FCALL", "FCALL_RO"];
+/// Commands of the runtime that the server has itself.
+const SERVERS_OWN: [&str; 2] = ["FCALL", "FCALL_RO"];
 
 /// Redis's entry point.
 ///
@@ -83,7 +84,7 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     });
     match looked_up {
         Ok(Ok(())) => {}
-        // Without the server's functions there is none to log with.
+        // The server's log function was not found either.
         Ok(Err(_)) | Err(_) => return ffi::ERR,
     }
     guard("the module's start", ffi::ERR, || {
@@ -91,10 +92,10 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return ffi::ERR;
         };
-        tell_panics_to_log();
-        // SAFETY: the server passes as many live strings, and they are used here alone.
-        let words = unsafe { Words::new(argv, argc) };
-        match start(context, &words) {
+        log_panics();
+        // SAFETY: the server passes `argc` live strings, which are used only in this callback.
+        let args = unsafe { Args::new(argv, argc) };
+        match start(context, &args) {
             Ok(()) => ffi::OK,
             Err(error) => {
                 let error = ErrorChain(&*error);
@@ -108,12 +109,12 @@ unsafe fn load(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     })
 }
 
-fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
+fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
     // SAFETY: a live context while the module loads, and a C string.
     unsafe {
         (api().set_module_attribs)(context.raw(), MODULE_NAME.as_ptr(), MODULE_VERSION, 1);
     }
-    let arguments: Vec<String> = words
+    let arguments: Vec<String> = args
         .slices()
         .iter()
         .map(|word| String::from_utf8_lossy(word).into_owned())
@@ -128,13 +129,14 @@ fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
         None => None,
         Some(cache) => Some(Cache::open(cache.clone())?),
     };
-    trap_handlers::note_before();
+    trap_handlers::note_servers();
     let runtime = Runtime::new(options.runtime.clone(), ServerKeyspace, cache)?;
     trap_handlers::note_ours();
     if !module::set(Module {
         runtime,
         options,
         pool: Pool::new(),
+        idle: IdleRun::new(),
     }) {
         return Err("it is loaded already".into());
     }
@@ -148,11 +150,11 @@ fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
     )?;
     subscribe(context, ffi::EVENT_LOADING, rdb::loading)?;
     for (index, spec) in COMMANDS.iter().enumerate() {
-        if ENGINES_OWN.contains(&spec.name) {
+        if SERVERS_OWN.contains(&spec.name) {
             continue;
         }
         let callback = dispatch::callback(index).ok_or("there are more commands than callbacks")?;
-        create(context, spec.name, callback, &flags(spec))?;
+        create_command(context, spec.name, callback, &flags(spec))?;
         categorise(context, spec)?;
     }
     if engine::register(context) {
@@ -160,12 +162,12 @@ fn start(context: Context<'_>, words: &Words) -> Result<(), Box<dyn Error>> {
     }
     cluster_bus::start(context);
     let register_name = propagate::REGISTER.to_string_lossy();
-    create(context, &register_name, register, "write admin deny-script")?;
-    create(context, SOURCE, source, "readonly admin deny-script")?;
+    create_command(context, &register_name, register, "write admin deny-script")?;
+    create_command(context, SOURCE, source, "readonly admin deny-script")?;
     Ok(())
 }
 
-/// A command's flags as the server names them.
+/// Returns a command's flags by the names of the module API.
 fn flags(spec: &Spec) -> String {
     let flags: Vec<&str> = spec
         .flags
@@ -179,8 +181,9 @@ fn flags(spec: &Spec) -> String {
     flags.join(" ")
 }
 
-/// Puts a command into the categories of access control that its like of the server's own are in.
-/// Redis 7.0 has none for modules.
+/// Puts a command into the ACL categories that similar commands of the server are in.
+///
+/// Redis 7.0 has no such categories for modules, so nothing happens there.
 fn categorise(context: Context<'_>, spec: &Spec) -> Result<(), Box<dyn Error>> {
     let (Some(find), Some(set)) = (api().get_command, api().set_categories) else {
         return Ok(());
@@ -218,7 +221,7 @@ fn categorise(context: Context<'_>, spec: &Spec) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn create(
+fn create_command(
     context: Context<'_>,
     name: &str,
     callback: CommandFn,
@@ -258,7 +261,7 @@ fn subscribe(context: Context<'_>, id: u64, callback: ffi::EventFn) -> Result<()
     }
 }
 
-/// The folder that the server works in, as its configuration says.
+/// Returns the server's working folder, from its configuration.
 fn server_folder(context: Context<'_>) -> Option<PathBuf> {
     server_reads::command(
         context,
@@ -272,24 +275,24 @@ fn server_folder(context: Context<'_>) -> Option<PathBuf> {
     )?
 }
 
-/// Takes over an entry of another server.
+/// Runs `WASM.REGISTER`: adopts an entry of another server.
 unsafe extern "C" fn register(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
-    // SAFETY: the server passes a live context and as many live strings.
+    // SAFETY: the server passes a live context and `argc` live strings.
     unsafe {
-        internal(ctx, argv, argc, |module, context, words| {
-            manage::register(module, context, words.bytes(1));
+        peer_command(ctx, argv, argc, |module, context, args| {
+            manage::register(module, context, args.bytes(1));
         })
     }
 }
 
-/// Gives another server the source of a digest.
+/// Runs `WASM.SOURCE`: replies with the source that has a digest, to another server.
 unsafe extern "C" fn source(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int) -> c_int {
     // SAFETY: as above.
     unsafe {
-        internal(ctx, argv, argc, |module, context, words| {
-            let call = Arc::new(Call::new(words, 0));
-            dispatch::on_a_thread(SOURCE, context, &call, |call, _| {
-                let text = String::from_utf8_lossy(call.words.bytes(1)).into_owned();
+        peer_command(ctx, argv, argc, |module, context, args| {
+            let call = Arc::new(Call::new(args, 0));
+            dispatch::on_own_thread(SOURCE, context, &call, |call, _| {
+                let text = String::from_utf8_lossy(call.args.bytes(1)).into_owned();
                 let mut reply = Encoder::default();
                 let found = text
                     .parse::<Digest>()
@@ -305,22 +308,22 @@ unsafe extern "C" fn source(ctx: *mut Ctx, argv: *mut *mut RmString, argc: c_int
     }
 }
 
-/// A command of one argument that servers send to each other.
+/// Runs a command with one argument that servers send to each other.
 ///
 /// # Safety
 ///
 /// `ctx` is a live context of a command, and `argv` has `argc` live strings.
-unsafe fn internal(
+unsafe fn peer_command(
     ctx: *mut Ctx,
     argv: *mut *mut RmString,
     argc: c_int,
-    run: fn(&'static Module, Context<'_>, Words),
+    run: fn(&'static Module, Context<'_>, Args),
 ) -> c_int {
     guard("a command between servers", (), || {
-        // SAFETY: the caller's promise.
-        let (context, words) = unsafe { (Context::new(ctx), Words::new(argv, argc)) };
+        // SAFETY: the caller's promise; the strings are retained if a call outlives the callback.
+        let (context, args) = unsafe { (Context::new(ctx), Args::new(argv, argc)) };
         match (context, module::module()) {
-            (Some(context), Some(module)) if words.len() == 2 => run(module, context, words),
+            (Some(context), Some(module)) if args.len() == 2 => run(module, context, args),
             (Some(context), _) => context.reply_error("ERR one argument is needed"),
             (None, _) => {}
         }

@@ -1,9 +1,10 @@
-//! What the module has once it is started.
+//! The started module: its runtime, options and threads.
 
 use std::sync::OnceLock;
 
 use ferrite_runtime::Runtime;
 
+use crate::execution::runner::IdleRun;
 use crate::execution::worker_pool::Pool;
 use crate::options::Options;
 use crate::transaction::ServerKeyspace;
@@ -12,26 +13,29 @@ use crate::transaction::ServerKeyspace;
 pub(crate) struct Module {
     pub(crate) runtime: Runtime<ServerKeyspace>,
     pub(crate) options: Options,
-    /// Calls beside the main thread.
+    /// Runs calls off the main thread.
     pub(crate) pool: Pool,
+    /// What ran the last call on the main thread.
+    pub(crate) idle: IdleRun,
 }
 
 static MODULE: OnceLock<Module> = OnceLock::new();
 
-/// The module, once it is started.
+/// Returns the module; `None` before it is started.
 #[inline]
 pub(crate) fn module() -> Option<&'static Module> {
     MODULE.get()
 }
 
-/// Makes the module known; `false` where there is one already.
+/// Sets the started module. Returns false if there is one already.
 pub(crate) fn set(module: Module) -> bool {
     MODULE.set(module).is_ok()
 }
 
 impl Module {
-    /// Whether calls of this function, maybe with an entry, never run on the main thread.
-    pub(crate) fn is_long(&self, function: &[u8]) -> bool {
+    /// Returns true if calls of this function never run on the main thread. `function` is a name,
+    /// with or without an entry after a dot.
+    pub(crate) fn is_offloaded(&self, function: &[u8]) -> bool {
         let name = function.split(|&byte| byte == b'.').next();
         let offload = &self.options.offload;
         !offload.is_empty()

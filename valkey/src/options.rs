@@ -1,4 +1,4 @@
-//! The module's arguments: what they may be, what they mean, and why they are refused.
+//! Reads the module's arguments into options.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,31 +13,32 @@ use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 use ferrite_runtime::policy::strict_json::nearest;
 
-/// What the module was told.
+/// The module's options, resolved from its arguments.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) runtime: RuntimeOptions,
-    /// Where compiled functions are kept; none to keep nothing.
+    /// The cache of compiled functions; `None` to keep nothing.
     pub(crate) cache: Option<CacheOptions>,
-    /// Threads for long calls.
+    /// Number of threads for long calls.
     pub(crate) threads: usize,
     /// Functions whose calls never run on the server's main thread.
     pub(crate) offload: Vec<Glob>,
-    /// How long a call may take inside of a transaction or script, where it holds up the server.
+    /// Time that a call may take inside a transaction or script, where it stops the server.
     pub(crate) inside_time_max: Duration,
-    /// How other servers are asked for sources that are missing here.
+    /// Access to other servers, for missing sources.
     pub(crate) peers: Peers,
 }
 
-/// How other servers are asked.
+/// Access to other servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peers {
+    /// True if missing sources are fetched from them.
     pub(crate) fetch: bool,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
 }
 
-/// Why arguments are refused.
+/// The reason why arguments are refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OptionsError {
     #[error("unknown argument '{name}'{}; the arguments are {}", hint(.nearest), NAMES.join(", "))]
@@ -98,7 +99,7 @@ pub(crate) const NAMES: &[&str] = &[
     "peer-password",
 ];
 
-/// Arguments that may stand more than once.
+/// Arguments that may be given more than once.
 const REPEATED: &[&str] = &["offload", "revoked-key", "trusted-key"];
 
 const CACHE_BYTES_MAX: u64 = 4 << 30;
@@ -106,12 +107,12 @@ const THREADS: usize = 4;
 const INSIDE_TIME_MAX: Duration = Duration::from_millis(200);
 
 impl Options {
-    /// Reads the arguments: names, with or without two dashes, each with a value after it. Relative
+    /// Reads the arguments: names, with or without two dashes, each followed by a value. Relative
     /// paths are below `dir`.
     ///
     /// # Errors
     ///
-    /// What is wrong with which of them.
+    /// If an argument is unknown, given twice, without a value, or has a wrong value.
     pub(crate) fn read(arguments: &[String], dir: &Path) -> Result<Self, OptionsError> {
         let mut options = Self {
             runtime: RuntimeOptions::default(),

@@ -4,4 +4,5 @@ pub mod cancellation;
 pub mod epoch_ticker;
 pub mod per_core;
 pub mod pool;
+pub mod run_queue;
 pub(crate) mod wait;

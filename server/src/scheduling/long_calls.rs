@@ -1,10 +1,11 @@
-//! Calls that take long go on, on threads of their own.
+//! Moves long calls to threads of their own, out of the way of short requests.
 //!
-//! A guest gives up its thread once a tick, but a thread that serves connections has at most a tick
-//! to wait for each guest before it. Once a call has used up several ticks it is moved to a thread of
-//! its own. Those threads take turns of a tick, as many at a time as there are processors, so that
-//! each call soon notices that it is to end, however many there are. And they are nicer than the
-//! threads that serve connections, with longer time slices: whoever has a short request goes first.
+//! A guest yields its thread once a tick, so a short request waits up to one tick for each guest
+//! before it on a thread that serves connections. A call that has used up several ticks is
+//! therefore moved to a thread of its own. Those threads take turns of one tick, and one thread for
+//! each processor computes at a time, so that each call soon notices that it is to end, however
+//! many there are. They have a higher nice value and longer time slices than the threads that serve
+//! connections: short requests go first.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -15,29 +16,30 @@ use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
-use crate::scheduling::run_queue::Turns;
+use crate::scheduling::run_queue::ThreadQueue;
 use crate::scheduling::time_slice;
 
-/// Turns after which a call is a long one; while it computes, each is a tick long.
-const TURNS: u32 = 3;
+/// Number of polls after which a call is a long one. While a guest computes, each poll lasts a
+/// tick.
+const SHORT_POLLS_MAX: u32 = 3;
 
-/// Threads for long calls; further ones stay where they are. Well below the number of threads that
-/// tokio has for everything that blocks.
+/// Number of threads for long calls; further calls stay where they are. Well below tokio's limit of
+/// threads for blocking work.
 const THREADS_MAX: usize = 128;
 
-/// How much nicer the threads of long calls are than the others. Linux gives a nice value of 5 about
-/// a third of the share of 0 (`sched_prio_to_weight`): less where processors are short, but enough
+/// Added to the nice value of threads for long calls. Linux gives a nice value of 5 about a third
+/// of the processor time of 0 (`sched_prio_to_weight`): less when processors are short, but enough
 /// for a call to notice soon that it is to end.
-const NICER: i32 = 5;
+const NICE_ADDED: i32 = 5;
 
-/// The nicest that Linux knows.
-const NICEST: i32 = 19;
+/// The highest nice value of Linux.
+const NICE_MAX: i32 = 19;
 
-/// Where long calls run.
+/// The threads on which long calls run.
 #[derive(Debug)]
 pub(crate) struct LongCalls {
     threads: Semaphore,
-    turns: Turns,
+    queue: ThreadQueue,
     cut: watch::Sender<bool>,
 }
 
@@ -45,31 +47,32 @@ impl Default for LongCalls {
     fn default() -> Self {
         Self {
             threads: Semaphore::new(THREADS_MAX),
-            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            queue: ThreadQueue::new(std::thread::available_parallelism().map_or(1, usize::from)),
             cut: watch::Sender::new(false),
         }
     }
 }
 
 impl LongCalls {
-    /// Ends the long calls, which their tasks cannot do while they are on threads of their own.
+    /// Ends all long calls. Their tasks cannot end them, because they block on the calls' threads.
     pub(crate) fn cut(&self) {
         self.cut.send_replace(true);
     }
 
-    /// Runs `work`, where it is now or on a thread of its own; `None` if it was cut off.
+    /// Runs `work` here, and on a thread of its own once it is long. Returns `None` if
+    /// [`cut`](Self::cut) ended it.
     ///
-    /// Needs tokio's runtime of many threads.
+    /// Needs tokio's multi-threaded runtime.
     pub(crate) async fn run<F>(&self, mut work: F) -> Option<F::Output>
     where
         F: Future<Output: Send> + Unpin + Send,
     {
-        let mut turns = 0;
+        let mut polls = 0;
         let short = poll_fn(|context| match Pin::new(&mut work).poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => {
-                turns += 1;
-                if turns < TURNS {
+                polls += 1;
+                if polls < SHORT_POLLS_MAX {
                     Poll::Pending
                 } else {
                     Poll::Ready(None)
@@ -87,18 +90,20 @@ impl LongCalls {
             tokio::select! {
                 biased;
                 output = work => Some(output),
-                // Fails only without a sender, and we are it.
+                // Fails only without a sender, which `self` holds.
                 _ = cut.wait_for(|&cut| cut) => None,
             }
         };
-        tokio::task::block_in_place(|| on_nicer_thread(&self.turns, until_cut))
+        tokio::task::block_in_place(|| on_nicer_thread(&self.queue, until_cut))
     }
 }
 
-/// Runs `work` to its end on a new thread that gives way to the others; here if there can be none.
+/// Runs `work` to its end on a new thread with a higher nice value, or on this thread if none can
+/// be started.
 ///
-/// A thread of its own each time, because a thread may become nicer but not go back without rights.
-fn on_nicer_thread<F: Future<Output: Send> + Send>(turns: &Turns, work: F) -> F::Output {
+/// Threads are not kept for the next call: without privileges a thread cannot lower its nice value
+/// again.
+fn on_nicer_thread<F: Future<Output: Send> + Send>(queue: &ThreadQueue, work: F) -> F::Output {
     let runtime = Handle::current();
     let mut work = pin!(work);
     let started = std::thread::scope(|scope| {
@@ -107,8 +112,8 @@ fn on_nicer_thread<F: Future<Output: Send> + Send>(turns: &Turns, work: F) -> F:
             .name("wasm-long".to_owned())
             .spawn_scoped(scope, || {
                 let _entered = runtime.enter();
-                give_way();
-                turns.run(work)
+                lower_priority();
+                queue.run(work)
             })?;
         std::io::Result::Ok(thread.join())
     });
@@ -117,20 +122,19 @@ fn on_nicer_thread<F: Future<Output: Send> + Send>(turns: &Turns, work: F) -> F:
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(error) => {
             tracing::debug!(%error, "a long call has no thread of its own");
-            turns.run(work)
+            queue.run(work)
         }
     }
 }
 
-/// Makes this thread nicer than it is.
-fn give_way() {
-    // Of the thread, on Linux, not of the process.
+/// Raises this thread's nice value, and asks for time slices of one tick.
+fn lower_priority() {
+    // On Linux these calls are about the thread, not about the process.
     let made_nicer = getpriority_process(None)
-        .and_then(|nice| setpriority_process(None, (nice + NICER).min(NICEST)));
+        .and_then(|nice| setpriority_process(None, (nice + NICE_ADDED).min(NICE_MAX)));
     if let Err(error) = made_nicer {
-        // It is only less polite.
+        // The call still runs, but takes more time from short requests.
         tracing::debug!(%error, "a long call has the priority of all others");
     }
-    // A turn.
     time_slice::ask_for(TICK);
 }

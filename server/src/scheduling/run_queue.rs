@@ -1,76 +1,70 @@
-//! Turns that threads take at computing, so that few compute at a time however many there are.
+//! Threads that take turns at computing, so that only a few compute at a time however many there
+//! are.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use ferrite_runtime::scheduling::run_queue::{RunQueue, RunState, Runnable};
 use parking_lot::{Condvar, Mutex};
 
-/// A number of turns, and who waits for one. Clones share them.
+/// Threads that run one piece of work each, of which a fixed number compute at a time. Clones share
+/// the queue.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Mutex<Queue>>);
+pub(crate) struct ThreadQueue(Arc<Mutex<Queue>>);
 
 #[derive(Debug)]
 struct Queue {
-    /// Turns that nobody has.
+    /// Number of threads that may begin to compute now.
     free: usize,
-    waiting: VecDeque<Arc<Seat>>,
+    waiting: RunQueue<QueuedThread>,
 }
 
 /// A thread that takes turns with others.
 #[derive(Debug)]
-struct Seat {
-    turns: Turns,
-    /// Changed under the lock of the turns, which is taken first.
-    stage: Mutex<Stage>,
-    called: Condvar,
+struct QueuedThread {
+    queue: ThreadQueue,
+    state: RunState,
+    /// Notified when the thread's turn begins; used with the lock of the queue.
+    turn_begins: Condvar,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// There is nothing to do until it is woken.
-    Resting,
-    /// It waits for its turn.
-    Waiting,
-    /// It has a turn.
-    Computing,
-    /// It has one and wants another after it.
-    Woken,
-    /// It wants none any more, whoever still wakes it.
-    Over,
+impl Runnable for QueuedThread {
+    fn run_state(&self) -> &RunState {
+        &self.state
+    }
 }
 
-impl Turns {
-    /// As many turns at a time as `count`.
-    pub(crate) fn new(count: usize) -> Self {
+impl ThreadQueue {
+    /// A queue in which `threads_max` threads compute at a time.
+    pub(crate) fn new(threads_max: usize) -> Self {
         Self(Arc::new(Mutex::new(Queue {
-            free: count,
-            waiting: VecDeque::new(),
+            free: threads_max,
+            waiting: RunQueue::default(),
         })))
     }
 
-    /// Runs `work` to its end on this thread, which computes only while it has a turn.
+    /// Runs `work` to its end on this thread, which computes only during its turns.
     ///
-    /// A turn ends where the work gives way. Work that goes on at once is the last of those that
-    /// wait; what something else wakes, such as a deadline or a connection that ended, is the first.
+    /// A turn ends when the work returns `Pending`. Work that woke itself waits behind all others;
+    /// work that something else wakes, such as a deadline or a closed connection, goes first.
     pub(crate) fn run<F: Future>(&self, work: F) -> F::Output {
-        let seat = Arc::new(Seat {
-            turns: self.clone(),
-            stage: Mutex::new(Stage::Waiting),
-            called: Condvar::new(),
+        let thread = Arc::new(QueuedThread {
+            queue: self.clone(),
+            state: RunState::new(),
+            turn_begins: Condvar::new(),
         });
-        let waker = Waker::from(Arc::clone(&seat));
+        let waker = Waker::from(Arc::clone(&thread));
         let mut context = Context::from_waker(&waker);
         let mut work = pin!(work);
         {
             let mut queue = self.0.lock();
-            queue.waiting.push_back(Arc::clone(&seat));
-            queue.call();
+            queue.waiting.push_new(Arc::clone(&thread));
+            queue.begin_turns();
         }
         loop {
-            let mut turn = seat.wait();
+            let mut turn = thread.wait_for_turn();
             if let Poll::Ready(output) = work.as_mut().poll(&mut context) {
                 return output;
             }
@@ -80,76 +74,60 @@ impl Turns {
 }
 
 impl Queue {
-    /// Gives the turns that are free to those who wait.
-    fn call(&mut self) {
+    /// Lets the first threads of the queue compute, as many as are free to.
+    fn begin_turns(&mut self) {
         while self.free > 0
-            && let Some(seat) = self.waiting.pop_front()
+            && let Some(thread) = self.waiting.pop()
         {
             self.free -= 1;
-            *seat.stage.lock() = Stage::Computing;
-            seat.called.notify_one();
+            thread.turn_begins.notify_one();
         }
     }
 }
 
-/// A turn; over when it is dropped.
-struct Turn<'a> {
-    seat: &'a Arc<Seat>,
-    /// Whether there will be another one; not after the work's end or a panic.
+/// The right of a thread to compute now; given back when dropped.
+struct ComputeTurn<'a> {
+    thread: &'a Arc<QueuedThread>,
+    /// True if the work wants another turn; false once it has ended or panicked.
     goes_on: bool,
 }
 
-impl Seat {
-    fn wait(self: &Arc<Self>) -> Turn<'_> {
-        let mut stage = self.stage.lock();
-        // It may be woken before it comes to notice that it was called.
-        while matches!(*stage, Stage::Resting | Stage::Waiting) {
-            self.called.wait(&mut stage);
+impl QueuedThread {
+    fn wait_for_turn(self: &Arc<Self>) -> ComputeTurn<'_> {
+        let mut queue = self.queue.0.lock();
+        while !self.state.is_running() {
+            self.turn_begins.wait(&mut queue);
         }
-        Turn {
-            seat: self,
+        ComputeTurn {
+            thread: self,
             goes_on: false,
         }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for ComputeTurn<'_> {
     fn drop(&mut self) {
-        let Self { seat, goes_on } = self;
-        let mut queue = seat.turns.0.lock();
+        let Self { thread, goes_on } = self;
+        let mut queue = thread.queue.0.lock();
         queue.free += 1;
-        {
-            let mut stage = seat.stage.lock();
-            *stage = match *stage {
-                _ if !*goes_on => Stage::Over,
-                Stage::Woken => {
-                    queue.waiting.push_back(Arc::clone(seat));
-                    Stage::Waiting
-                }
-                _ => Stage::Resting,
-            };
+        if *goes_on {
+            queue.waiting.end_turn(Arc::clone(thread));
+        } else {
+            thread.state.finish();
         }
-        queue.call();
+        queue.begin_turns();
     }
 }
 
-impl Wake for Seat {
+impl Wake for QueuedThread {
     fn wake(self: Arc<Self>) {
-        let mut queue = self.turns.0.lock();
-        {
-            let mut stage = self.stage.lock();
-            match *stage {
-                Stage::Computing | Stage::Woken => {
-                    *stage = Stage::Woken;
-                    return;
-                }
-                Stage::Waiting => queue.waiting.retain(|one| !Arc::ptr_eq(one, &self)),
-                Stage::Resting => *stage = Stage::Waiting,
-                Stage::Over => return,
-            }
+        if self.state.wake_running() {
+            return;
         }
-        queue.waiting.push_front(Arc::clone(&self));
-        queue.call();
+        let mut queue = self.queue.0.lock();
+        if queue.waiting.wake(&self) {
+            queue.begin_turns();
+        }
     }
 }
 
@@ -164,9 +142,9 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::Turns;
+    use super::ThreadQueue;
 
-    /// Gives way so many times.
+    /// Yields to the executor `times` times.
     async fn give_way(times: usize) {
         for _ in 0..times {
             tokio::task::yield_now().await;
@@ -175,13 +153,13 @@ mod tests {
 
     #[test]
     fn no_more_compute_at_a_time_than_there_are_turns() {
-        let turns = Turns::new(2);
+        let threads = ThreadQueue::new(2);
         let (computing, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| {
                     let mut left = 200;
-                    turns.run(poll_fn(|context| {
+                    threads.run(poll_fn(|context| {
                         let now = computing.fetch_add(1, Ordering::SeqCst) + 1;
                         most.fetch_max(now, Ordering::SeqCst);
                         thread::yield_now();
@@ -201,28 +179,28 @@ mod tests {
 
     #[test]
     fn a_thread_that_rests_leaves_its_turn_to_others() {
-        let turns = Turns::new(1);
+        let threads = ThreadQueue::new(1);
         let (sender, receiver) = tokio::sync::oneshot::channel();
         thread::scope(|scope| {
-            let resting = scope.spawn(|| turns.run(receiver));
+            let resting = scope.spawn(|| threads.run(receiver));
             // Ends only if the other does not keep the one turn while it rests.
-            turns.run(give_way(10));
+            threads.run(give_way(10));
             sender.send(7).unwrap();
             assert_eq!(resting.join().unwrap(), Ok(7));
         });
         // The turn came back.
-        turns.run(give_way(1));
+        threads.run(give_way(1));
     }
 
     #[test]
     fn whoever_is_woken_by_others_goes_first() {
-        let turns = Turns::new(1);
+        let threads = ThreadQueue::new(1);
         let order = Mutex::new(Vec::new());
         let (sender, mut receiver) = tokio::sync::oneshot::channel();
         let (asked, asking) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(|| {
-                turns.run(poll_fn(|context| {
+                threads.run(poll_fn(|context| {
                     let woken = Pin::new(&mut receiver).poll(context);
                     match woken {
                         Poll::Ready(_) => order.lock().push("woken"),
@@ -234,9 +212,9 @@ mod tests {
             asking.recv().unwrap();
             let mut sender = Some(sender);
             // Has the only turn once the other rests.
-            turns.run(poll_fn(|_| {
-                scope.spawn(|| turns.run(async { order.lock().push("in the queue") }));
-                while turns.0.lock().waiting.is_empty() {
+            threads.run(poll_fn(|_| {
+                scope.spawn(|| threads.run(async { order.lock().push("in the queue") }));
+                while threads.0.lock().waiting.is_empty() {
                     thread::yield_now();
                 }
                 sender.take().unwrap().send(()).unwrap();
@@ -248,16 +226,16 @@ mod tests {
 
     #[test]
     fn a_wake_at_any_time_loses_no_turn() {
-        let turns = Turns::new(1);
+        let threads = ThreadQueue::new(1);
         let over = AtomicBool::new(false);
         let (send, wakers) = mpsc::channel();
         thread::scope(|scope| {
-            let (turns, over) = (&turns, &over);
+            let (threads, over) = (&threads, &over);
             let runs = [0, 1].map(|_| {
                 let send = send.clone();
                 scope.spawn(move || {
                     let mut left = 200;
-                    turns.run(poll_fn(|context| {
+                    threads.run(poll_fn(|context| {
                         if left == 200 {
                             send.send(context.waker().clone()).unwrap();
                         }
@@ -285,13 +263,13 @@ mod tests {
 
     #[test]
     fn a_turn_comes_back_from_work_that_panics() {
-        let turns = Turns::new(1);
+        let threads = ThreadQueue::new(1);
         let panicked = thread::scope(|scope| {
             scope
-                .spawn(|| turns.run(async { panic!("on purpose") }))
+                .spawn(|| threads.run(async { panic!("on purpose") }))
                 .join()
         });
         assert!(panicked.is_err());
-        turns.run(give_way(1));
+        threads.run(give_way(1));
     }
 }

@@ -1,72 +1,78 @@
-//! On whose behalf a call runs, and what that user may do.
+//! The user on whose behalf a call runs, and that user's permissions.
 
 #![allow(unsafe_code, reason = "asks the server's access control")]
 
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
-use crate::api::context::{Context, Who};
+use crate::api::context::{Caller, Context};
 use crate::api::ffi::{self, RmString, User, api};
 use crate::api::string::{Borrowed, Owned};
 
 impl<'a> Context<'a> {
-    /// The name of the user on whose behalf this runs.
+    /// Returns the name of the user on whose behalf this runs.
     pub(crate) fn user_name(self) -> Option<Owned<'a>> {
         // SAFETY: a live context; the string is the caller's to free.
         let raw = unsafe { (api().get_current_user_name)(self.raw()) };
         (!raw.is_null()).then(|| Owned::new(self, raw))
     }
 
-    /// The user of this name, while `look` looks at it.
-    pub(crate) fn with_user<R>(self, name: &[u8], look: impl FnOnce(Who) -> R) -> R {
+    /// Gives `access` the user of this name.
+    pub(crate) fn with_user<R>(self, name: &[u8], access: impl FnOnce(Caller) -> R) -> R {
         struct Free(NonNull<User>);
         impl Drop for Free {
             fn drop(&mut self) {
-                // SAFETY: it is ours, and freed once.
+                // SAFETY: `self` owns the handle, and frees it once.
                 unsafe { (api().free_user)(self.0.as_ptr()) };
             }
         }
         let name = self.string(name);
-        // SAFETY: a live string; the handle is the caller's to free. The user itself is the server's,
-        // which takes it away on its main thread only, or under the lock that this thread holds.
+        // SAFETY: a live string; the handle is the caller's to free. The user itself is the
+        // server's, which takes it away on its main thread only, or under the lock that this thread
+        // holds.
         let user = NonNull::new(unsafe { (api().get_user)(name.borrow().raw()) }).map(Free);
-        look(user.as_ref().map_or(Who::Nobody, |user| Who::User(user.0)))
+        access(
+            user.as_ref()
+                .map_or(Caller::Deleted, |user| Caller::User(user.0)),
+        )
     }
 
-    /// Whether the caller may read and write a key.
+    /// Returns true if the caller may read and write a key.
     pub(crate) fn may_write(self, key: Borrowed<'_>) -> bool {
-        match self.who() {
-            Who::Server => true,
-            Who::Nobody => false,
-            Who::User(user) => {
-                // SAFETY: the user lives, by the promise of `beside` or in `with_user`, and so does
-                // the string.
+        match self.caller() {
+            Caller::Server => true,
+            Caller::Deleted => false,
+            Caller::User(user) => {
+                // SAFETY: the user lives, by the promise of `on_behalf_of` or in `with_user`, and
+                // so does the string.
                 let allowed =
                     unsafe { (api().acl_check_key)(user.as_ptr(), key.raw(), ffi::ACL_KEY_ALL) };
                 allowed == ffi::OK
             }
-            Who::Here => self.user_name().is_some_and(|name| {
-                self.with_user(name.bytes(), |who| {
+            Caller::OfContext => self.user_name().is_some_and(|name| {
+                self.with_user(name.bytes(), |caller| {
                     // SAFETY: the user lives for as long as this runs.
-                    who != Who::Here && unsafe { self.beside(who) }.may_write(key)
+                    caller != Caller::OfContext
+                        && unsafe { self.on_behalf_of(caller) }.may_write(key)
                 })
             }),
         }
     }
 
-    /// Whether the caller may run a command, where the server cannot be left to find out: beside its
-    /// main thread Redis 7.0 ends itself over a command that it refuses.
+    /// Returns true if the caller may run a command. On the main thread that is always so, because
+    /// the server checks the command itself; on other threads Redis 7.0 would crash over a command
+    /// that it refuses.
     pub(crate) fn may_run(self, argv: &[Borrowed<'_>]) -> bool {
-        let user = match self.who() {
-            Who::Here | Who::Server => return true,
-            Who::Nobody => return false,
-            Who::User(user) => user,
+        let user = match self.caller() {
+            Caller::OfContext | Caller::Server => return true,
+            Caller::Deleted => return false,
+            Caller::User(user) => user,
         };
         let mut raw: Vec<*mut RmString> = argv.iter().map(|word| word.raw()).collect();
         let Ok(count) = c_int::try_from(raw.len()) else {
             return false;
         };
-        // SAFETY: the user lives, by the promise of `beside`, and so do the strings.
+        // SAFETY: the user lives, by the promise of `on_behalf_of`, and so do the strings.
         let allowed = unsafe { (api().acl_check_command)(user.as_ptr(), raw.as_mut_ptr(), count) };
         allowed == ffi::OK
     }

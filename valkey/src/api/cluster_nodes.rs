@@ -1,4 +1,4 @@
-//! The nodes of the cluster that the server is part of.
+//! The nodes of the cluster that the server belongs to.
 
 #![allow(unsafe_code, reason = "asks the server for its cluster")]
 
@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char};
 use crate::api::context::Context;
 use crate::api::ffi::{self, api};
 
-/// A node of the cluster, as others reach it.
+/// A node of the cluster, with the address at which others reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) host: String,
@@ -15,7 +15,7 @@ pub(crate) struct Node {
     pub(crate) primary: bool,
 }
 
-/// The name of this node in the cluster; empty outside of one.
+/// Returns this node's id in the cluster; empty outside of a cluster.
 pub(crate) fn node_id(context: Context<'_>) -> String {
     // SAFETY: a live context; what is returned is null or 40 characters that stay.
     let id = unsafe { (api().get_my_cluster_id)(context.raw()) };
@@ -27,11 +27,11 @@ pub(crate) fn node_id(context: Context<'_>) -> String {
     String::from_utf8_lossy(id).into_owned()
 }
 
-/// Every other node that is not known to have failed.
+/// Returns every other node that is not known to have failed.
 pub(crate) fn others(context: Context<'_>) -> Vec<Node> {
     let mut count = 0;
-    // SAFETY: a live context and a place for a number; null outside of a cluster, else as many names
-    // of 40 characters, which are ours to free.
+    // SAFETY: a live context and a place for a number; null outside of a cluster, or else `count`
+    // names of 40 characters, which the caller frees.
     let names = unsafe { (api().get_cluster_nodes)(context.raw(), &raw mut count) };
     if names.is_null() {
         return Vec::new();
@@ -43,23 +43,24 @@ pub(crate) fn others(context: Context<'_>) -> Vec<Node> {
             node(context, name)
         })
         .collect();
-    // SAFETY: ours, and freed once.
+    // SAFETY: the list that the server returned, freed once.
     unsafe { (api().free_cluster_nodes)(names) };
     nodes
 }
 
 fn node(context: Context<'_>, name: *const c_char) -> Option<Node> {
-    // As long as the server's own buffer for an address, and more.
+    // Longer than the server's own buffer for an address.
     let mut host = [0_u8; 256];
     let mut primary_id = [0_u8; ffi::NODE_ID_LEN + 1];
     let (mut port, mut flags) = (0, 0);
     let mut own = [0_u8; ffi::NODE_ID_LEN + 1];
-    // SAFETY: the list's names have 40 characters and nothing after them, which the question needs.
+    // SAFETY: the list's names have 40 characters and no zero byte after them, which the next call
+    // needs.
     unsafe {
         std::ptr::copy_nonoverlapping(name.cast::<u8>(), own.as_mut_ptr(), ffi::NODE_ID_LEN);
     }
-    // SAFETY: a live context, a name of 40 characters, and places that are large enough for what the
-    // interface writes to them.
+    // SAFETY: a live context, a name of 40 characters, and places that are large enough for what
+    // the interface writes to them.
     let known = unsafe {
         (api().get_cluster_node_info)(
             context.raw(),

@@ -1,4 +1,4 @@
-//! Commands that the module runs on the server, and their replies.
+//! Runs commands on the server, and reads their replies.
 
 #![allow(
     unsafe_code,
@@ -9,13 +9,13 @@ use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::api::context::{Context, Who};
+use crate::api::context::{Caller, Context};
 use crate::api::ffi::{CallReply, RmString, api};
 use crate::api::string::Owned;
 
 impl<'a> Context<'a> {
-    /// Runs a command of the server's, named by `name`, with the words of `argv`. `None` where the server
-    /// would not even run it.
+    /// Runs the command `name` with the arguments `argv`. Returns `None` if the server would not
+    /// run it.
     pub(crate) fn call(
         self,
         name: &CStr,
@@ -30,7 +30,7 @@ impl<'a> Context<'a> {
             (api().call)(
                 self.raw(),
                 name.as_ptr(),
-                format.text(self.who() != Who::Here).as_ptr(),
+                format.text(self.caller() != Caller::OfContext).as_ptr(),
                 raw.as_mut_ptr(),
                 raw.len(),
             )
@@ -38,13 +38,14 @@ impl<'a> Context<'a> {
         ServerReply::new(reply)
     }
 
-    /// Which of the words of a command are keys; `None` where the server does not know or refuses.
+    /// Returns the positions of a command's keys; `None` if the server does not know the command or
+    /// refuses.
     pub(crate) fn key_positions(self, argv: &[Owned<'_>]) -> Option<Vec<usize>> {
         let mut raw: Vec<*mut RmString> = argv.iter().map(|word| word.borrow().raw()).collect();
         let count = c_int::try_from(raw.len()).ok()?;
         let mut keys = 0;
         // SAFETY: a live context, `count` live strings, a place for a number. What is returned is
-        // an array of as many positions, or null.
+        // an array of `keys` positions, or null.
         let positions =
             unsafe { (api().get_command_keys)(self.raw(), raw.as_mut_ptr(), count, &raw mut keys) };
         if positions.is_null() {
@@ -62,28 +63,30 @@ impl<'a> Context<'a> {
     }
 }
 
-/// How the server is to run a command.
+/// How the server runs a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// For the module itself: errors come as replies, no permission is asked.
+    /// For the module itself: errors are returned as replies, and no permissions are checked.
     Own,
-    /// For the caller: what scripts may not do is refused, its permissions are asked.
+    /// For the caller: its permissions are checked, and commands that scripts may not run are
+    /// refused.
     Caller,
-    /// As `Own`, and replicas do the same.
+    /// As `Own`, and the command is replicated.
     OwnReplicated,
-    /// As `Caller`, and replicas do the same.
+    /// As `Caller`, and the command is replicated.
     CallerReplicated,
 }
 
 impl Format {
-    /// Whether the caller's permissions are asked.
+    /// Returns true if the caller's permissions are checked.
     pub(crate) const fn is_callers(self) -> bool {
         matches!(self, Self::Caller | Self::CallerReplicated)
     }
 
-    /// The interface's format. Beside the main thread the permissions were asked before.
-    const fn text(self, beside: bool) -> &'static CStr {
-        match (self, beside) {
+    /// Returns the format string for the server, without its permission check if that was done
+    /// before.
+    const fn text(self, permissions_checked: bool) -> &'static CStr {
+        match (self, permissions_checked) {
             (Self::Own, _) => c"Ev",
             (Self::Caller, false) => c"ESCv",
             (Self::Caller, true) => c"ESv",
@@ -108,7 +111,7 @@ impl ServerReply<'_> {
         })
     }
 
-    /// The reply as the server would send it, in RESP2.
+    /// Returns the reply as the server would send it, in RESP2.
     pub(crate) fn bytes(&self) -> &[u8] {
         let mut len = 0;
         // SAFETY: a live reply and a place for a length; the bytes live as long as the reply.
@@ -120,18 +123,18 @@ impl ServerReply<'_> {
         unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
     }
 
-    /// The text of an error, without the minus.
+    /// Returns the text of an error reply, without the minus.
     pub(crate) fn error(&self) -> Option<&[u8]> {
         self.bytes().strip_prefix(b"-").map(<[u8]>::trim_ascii_end)
     }
 
-    /// The integer.
+    /// Returns the number of an integer reply.
     pub(crate) fn integer(&self) -> Option<i64> {
         let digits = self.bytes().strip_prefix(b":")?.trim_ascii_end();
         std::str::from_utf8(digits).ok()?.parse().ok()
     }
 
-    /// The bytes of a bulk string; `None` where it is null or something else.
+    /// Returns the bytes of a bulk string; `None` for null or another reply.
     pub(crate) fn bulk(&self) -> Option<&[u8]> {
         let rest = self.bytes().strip_prefix(b"$")?;
         let end = rest.iter().position(|&byte| byte == b'\r')?;
@@ -142,7 +145,7 @@ impl ServerReply<'_> {
 
 impl Drop for ServerReply<'_> {
     fn drop(&mut self) {
-        // SAFETY: it is ours, and freed once.
+        // SAFETY: `self` owns the reply, and frees it once.
         unsafe { (api().free_call_reply)(self.raw.as_ptr()) };
     }
 }

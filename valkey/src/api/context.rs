@@ -1,4 +1,4 @@
-//! What a callback of the server may do, as safe methods.
+//! The server's context, which most functions of the module API need, with safe methods.
 
 #![allow(unsafe_code, reason = "calls the server's functions")]
 
@@ -8,26 +8,26 @@ use std::ptr::NonNull;
 
 use crate::api::ffi::{self, Ctx, User, api};
 
-/// On whose behalf a context is used.
+/// The user on whose behalf a context is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
-    /// On the main thread, whose context knows it.
-    Here,
-    /// Beside it: of this user.
+pub(crate) enum Caller {
+    /// The user that the context itself knows: on the main thread.
+    OfContext,
+    /// This user: on other threads.
     User(NonNull<User>),
-    /// Of a user that is gone since.
-    Nobody,
-    /// Of the server itself: what comes over replication or out of a file.
+    /// A user that was deleted meanwhile.
+    Deleted,
+    /// The server itself: for commands from replication or from a file.
     Server,
 }
 
-/// A context of the server's that may be used now: on its main thread inside of a callback, or on
-/// another thread while that holds the server's lock.
+/// A context of the server that may be used now: on the main thread inside of a callback, or on
+/// another thread while it holds the server's lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     raw: NonNull<Ctx>,
-    who: Who,
-    /// What was true when this callback began, where it was asked then.
+    caller: Caller,
+    /// The flags at the start of the callback; `None` to ask each time.
     flags: Option<c_int>,
     _live: PhantomData<(&'a Ctx, *mut ())>,
 }
@@ -35,37 +35,37 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     /// # Safety
     ///
-    /// `raw` is a context of the server's that lives for `'a`, and this thread may use it: it is
+    /// `raw` is a context of the server that lives for `'a`, and this thread may use it: it is
     /// the main thread inside of a callback, or holds the server's lock for `'a`.
     pub(crate) unsafe fn new(raw: *mut Ctx) -> Option<Self> {
         NonNull::new(raw).map(|raw| Self {
             raw,
-            who: Who::Here,
+            caller: Caller::OfContext,
             flags: None,
             _live: PhantomData,
         })
     }
 
-    /// The same for another thread, on behalf of somebody.
+    /// The same context, on behalf of another user.
     ///
     /// # Safety
     ///
     /// A user in `who` lives for `'a`.
-    pub(crate) unsafe fn beside(self, who: Who) -> Self {
-        Self { who, ..self }
+    pub(crate) unsafe fn on_behalf_of(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
-    /// On whose behalf this runs.
-    pub(crate) fn who(self) -> Who {
-        self.who
+    /// The user on whose behalf this runs.
+    pub(crate) fn caller(self) -> Caller {
+        self.caller
     }
 
     pub(crate) fn raw(self) -> *mut Ctx {
         self.raw.as_ptr()
     }
 
-    /// The same with what is true now, which stays true for as long as this callback runs: the server
-    /// looks at its memory and its peers for every answer.
+    /// The same context with its present flags remembered. They do not change while the callback
+    /// runs, and the server checks its memory and its peers each time it is asked.
     pub(crate) fn with_flags(self) -> Self {
         Self {
             flags: Some(self.flags()),
@@ -73,7 +73,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What is true of the server and of this call.
+    /// The flags of the server and of this call, `ffi::CTX_…`.
     pub(crate) fn flags(self) -> c_int {
         if let Some(flags) = self.flags {
             return flags;
@@ -87,13 +87,14 @@ impl<'a> Context<'a> {
         unsafe { (api().get_selected_db)(self.raw()) }
     }
 
-    /// Whether the server asks for the positions of the keys instead of running the command.
+    /// Returns true if the server wants the positions of the keys and not the command to run.
     pub(crate) fn wants_key_positions(self) -> bool {
         // SAFETY: a live context.
         unsafe { (api().is_keys_position_request)(self.raw()) != 0 }
     }
 
-    /// Tells the server that word `position` is a key that may be read and, perhaps, written.
+    /// Tells the server that the argument at `position` is a key, which is written too unless
+    /// `read_only`.
     pub(crate) fn key_at(self, position: usize, read_only: bool) {
         let Ok(position) = c_int::try_from(position) else {
             return;
@@ -107,7 +108,7 @@ impl<'a> Context<'a> {
         unsafe { (api().key_at_pos_with_flags)(self.raw(), position, flags) };
     }
 
-    /// Whether nothing may be written now, because a replica is to take over.
+    /// Returns true if nothing may be written now, because a replica takes over.
     pub(crate) fn is_paused(self) -> bool {
         // SAFETY: the function takes nothing.
         unsafe { (api().avoid_replica_traffic)() != 0 }
@@ -120,7 +121,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A C string of text, which may hold zero bytes that C would stop at.
+/// Returns text as a C string, without its zero bytes.
 pub(crate) fn c_string(text: &str) -> CString {
     CString::new(text).unwrap_or_else(|_| {
         let cleaned: Vec<u8> = text.bytes().filter(|&byte| byte != 0).collect();
@@ -129,7 +130,7 @@ pub(crate) fn c_string(text: &str) -> CString {
     })
 }
 
-/// Writes a line into the server's log. Any thread may.
+/// Writes a line into the server's log. Any thread may call it.
 pub(crate) fn log(level: &CStr, text: &str) {
     let text = c_string(text);
     // SAFETY: the server takes no context here, and reads the C strings only.

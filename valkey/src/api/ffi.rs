@@ -1,8 +1,8 @@
-//! What the servers' module interface looks like: types, numbers, and the functions it offers.
+//! The servers' module API: its types, constants and functions.
 //!
-//! Written by hand from the interface's documentation, so that nothing generates code and the module
-//! builds without a C compiler. The functions are looked up by name when the module is loaded, under
-//! the prefixes of Valkey and of Redis.
+//! Written by hand from the interface's documentation, so that nothing generates code and the
+//! module builds without a C compiler. The functions are looked up by name when the module is
+//! loaded, under the prefixes of Valkey and of Redis.
 
 #![allow(
     unsafe_code,
@@ -25,9 +25,9 @@ macro_rules! opaque {
 }
 
 opaque! {
-    /// What a callback may do, and on whose behalf.
+    /// A context: the state of one callback, which most functions need.
     Ctx;
-    /// A string of the server's, with a count of references that only its main thread may change.
+    /// A string of the server, with a reference count that only its main thread may change.
     RmString;
     /// An open key.
     Key;
@@ -37,11 +37,11 @@ opaque! {
     BlockedClient;
     /// A user of the server's access control.
     User;
-    /// A data type of the module's.
+    /// A data type of the module.
     ModuleType;
     /// A stream of persistent data.
     Io;
-    /// A command of the module's.
+    /// A command of the module.
     Command;
 }
 
@@ -57,10 +57,10 @@ pub(crate) const KEYTYPE_HASH: c_int = 3;
 
 pub(crate) const HASH_NONE: c_int = 0;
 pub(crate) const HASH_EXISTS: c_int = 1 << 3;
-/// What stands for a field's value when the field is to go.
+/// In the place of a field's value: deletes the field.
 pub(crate) const HASH_DELETE: *mut RmString = std::ptr::without_provenance_mut(1);
 
-/// The module deals with files that are cut short.
+/// The module handles read errors of truncated files itself.
 pub(crate) const OPTION_HANDLE_IO_ERRORS: c_int = 1;
 
 pub(crate) const NO_EXPIRE: c_longlong = -1;
@@ -84,7 +84,7 @@ pub(crate) const KEY_RW: c_int = 1 << 1;
 pub(crate) const KEY_ACCESS: c_int = 1 << 4;
 pub(crate) const KEY_UPDATE: c_int = 1 << 5;
 
-/// The key may be changed, and what it holds may be seen.
+/// All permissions on a key: to read, insert, delete and update its value.
 pub(crate) const ACL_KEY_ALL: c_int = (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7);
 
 pub(crate) const EVENT_LOADING: u64 = 3;
@@ -100,7 +100,7 @@ pub(crate) const NODE_FAIL: c_int = 1 << 4;
 
 pub(crate) const AUX_BEFORE_RDB: c_int = 1;
 
-/// A kind of server event; the version is that of the data that comes with it.
+/// A kind of server event, with the version of the event's data.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Event {
@@ -140,12 +140,12 @@ pub(crate) type EventFn = unsafe extern "C" fn(*mut Ctx, Event, u64, *mut c_void
 pub(crate) type ClusterFn = unsafe extern "C" fn(*mut Ctx, *const c_char, u8, *const c_uchar, u32);
 pub(crate) type TimerFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
 
-/// The server has no function of this name.
+/// The server has no module function of this name.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "this server lacks the module function {name}; Redis 7.0 or Valkey 7.2 is the oldest that has it"
 )]
-pub(crate) struct Lacks {
+pub(crate) struct MissingFunction {
     name: &'static str,
 }
 
@@ -164,13 +164,13 @@ macro_rules! api {
             /// # Safety
             ///
             /// `ctx` is what the server passed to the module's load function.
-            unsafe fn look_up(ctx: *mut Ctx) -> Result<Self, Lacks> {
+            unsafe fn look_up(ctx: *mut Ctx) -> Result<Self, MissingFunction> {
                 // SAFETY: the interface's first rule: a context begins with the address of the
                 // function that looks others up.
                 let get: GetApi = unsafe { *ctx.cast::<GetApi>() };
                 Ok(Self {
                     $($field: {
-                        let address = find(get, $name).ok_or(Lacks { name: $name })?;
+                        let address = find(get, $name).ok_or(MissingFunction { name: $name })?;
                         // SAFETY: the server exports a function of this type under this name; the
                         // types above are those of the interface's documentation.
                         unsafe { std::mem::transmute::<*mut c_void, $type>(address) }
@@ -187,7 +187,7 @@ macro_rules! api {
 
 type GetApi = unsafe extern "C" fn(*const c_char, *mut *mut c_void) -> c_int;
 
-/// The address of a function, under either prefix.
+/// Returns the address of a function, under either prefix.
 fn find(get: GetApi, name: &str) -> Option<*mut c_void> {
     for prefix in ["ValkeyModule_", "RedisModule_"] {
         let name = CString::new(format!("{prefix}{name}")).ok()?;
@@ -294,12 +294,12 @@ api! {
 
 static API: OnceLock<Api> = OnceLock::new();
 
-/// Looks every function up.
+/// Looks up every function.
 ///
 /// # Safety
 ///
 /// `ctx` is what the server passed to the module's load function.
-pub(crate) unsafe fn start(ctx: *mut Ctx) -> Result<(), Lacks> {
+pub(crate) unsafe fn start(ctx: *mut Ctx) -> Result<(), MissingFunction> {
     // SAFETY: the caller's promise.
     let api = unsafe { Api::look_up(ctx) }?;
     // A second load finds the same server.
@@ -311,7 +311,7 @@ pub(crate) unsafe fn start(ctx: *mut Ctx) -> Result<(), Lacks> {
 ///
 /// # Panics
 ///
-/// Before the module was loaded, when no code of it runs.
+/// If called before the module was loaded.
 #[inline]
 pub(crate) fn api() -> &'static Api {
     API.get().expect("the module was loaded")

@@ -1,4 +1,4 @@
-//! An open key: reads and writes without a command in between.
+//! Open keys: reads and writes values without running a command.
 
 #![allow(unsafe_code, reason = "calls the server's functions on open keys")]
 
@@ -10,9 +10,9 @@ use crate::api::context::Context;
 use crate::api::ffi::{self, Key, RmString, api};
 use crate::api::string::{Borrowed, Owned};
 
-/// What a key holds.
+/// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     Nothing,
     String,
     Hash,
@@ -20,14 +20,14 @@ pub(crate) enum Kind {
 }
 
 impl<'a> Context<'a> {
-    /// Opens a key to read it; `None` where there is none.
+    /// Opens a key to read it; `None` if there is no such key.
     pub(crate) fn open_to_read(self, key: Borrowed<'_>) -> Option<OpenKey<'a>> {
         // SAFETY: a live context and a live string; the key does not outlive the context.
         let raw = unsafe { (api().open_key)(self.raw(), key.raw(), ffi::READ) };
         OpenKey::new(raw)
     }
 
-    /// Opens a key to write it, whether there is one or not.
+    /// Opens a key to write it, which may not exist yet.
     pub(crate) fn open_to_write(self, key: Borrowed<'_>) -> Option<OpenKey<'a>> {
         // SAFETY: as above.
         let raw = unsafe { (api().open_key)(self.raw(), key.raw(), ffi::READ | ffi::WRITE) };
@@ -53,23 +53,23 @@ impl OpenKey<'_> {
         self.raw.as_ptr()
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> ValueKind {
         // SAFETY: the key is open, as in every method here.
         match unsafe { (api().key_type)(self.raw()) } {
-            ffi::KEYTYPE_EMPTY => Kind::Nothing,
-            ffi::KEYTYPE_STRING => Kind::String,
-            ffi::KEYTYPE_HASH => Kind::Hash,
-            _ => Kind::Other,
+            ffi::KEYTYPE_EMPTY => ValueKind::Nothing,
+            ffi::KEYTYPE_STRING => ValueKind::String,
+            ffi::KEYTYPE_HASH => ValueKind::Hash,
+            _ => ValueKind::Other,
         }
     }
 
-    /// Bytes of a string, elements of anything else.
+    /// Number of bytes of a string, or of elements of any other value.
     pub(crate) fn len(&self) -> usize {
         // SAFETY: as above.
         unsafe { (api().value_length)(self.raw()) }
     }
 
-    /// Shows the string to `read`, where it stands. The key must hold one.
+    /// Gives `read` the string in the server's memory. The key must hold a string.
     pub(crate) fn string<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let mut len = 0;
         // SAFETY: as above; what is returned are `len` bytes that stay until the key is closed or
@@ -83,7 +83,7 @@ impl OpenKey<'_> {
         Some(read(bytes))
     }
 
-    /// Writes over a string of the same length, where it stands; whether it could.
+    /// Overwrites a string of the same length in place. Returns false if it could not.
     pub(crate) fn overwrite(&mut self, value: &[u8]) -> bool {
         let mut len = 0;
         // SAFETY: as in `string`, for a key that is open to write.
@@ -91,24 +91,24 @@ impl OpenKey<'_> {
         if start.is_null() || len != value.len() {
             return false;
         }
-        // SAFETY: `len` bytes that the server lets us write.
+        // SAFETY: the server lets these `len` bytes be written, and `value` has that length.
         unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), start.cast::<u8>(), len) };
         true
     }
 
-    /// Puts a string in the place of whatever the key holds; an expiry goes.
+    /// Replaces the key's value by a string, and removes its expiry.
     pub(crate) fn set_string(&mut self, value: Borrowed<'_>) -> bool {
         // SAFETY: the key is open to write, and the string lives.
         unsafe { (api().string_set)(self.raw(), value.raw()) == ffi::OK }
     }
 
-    /// Deletes the key; its memory is given back elsewhere if it is large.
+    /// Deletes the key. A background thread frees a large value.
     pub(crate) fn unlink(&mut self) -> bool {
         // SAFETY: the key is open to write.
         unsafe { (api().unlink_key)(self.raw()) == ffi::OK }
     }
 
-    /// A field of a hash. The key must hold one.
+    /// Returns a field of a hash. The key must hold a hash.
     pub(crate) fn field<'c>(&self, context: Context<'c>, field: Borrowed<'_>) -> Option<Owned<'c>> {
         let mut value: *mut RmString = std::ptr::null_mut();
         // SAFETY: a field's name, a place for a string, and the null that ends the list.
@@ -124,7 +124,7 @@ impl OpenKey<'_> {
         (!value.is_null()).then(|| Owned::new(context, value))
     }
 
-    /// Whether a hash has a field. The key must hold one.
+    /// Returns true if a hash has a field. The key must hold a hash.
     pub(crate) fn has_field(&self, field: Borrowed<'_>) -> bool {
         let mut exists: c_int = 0;
         // SAFETY: a field's name, a place for a number, and the null that ends the list.
@@ -140,7 +140,7 @@ impl OpenKey<'_> {
         exists != 0
     }
 
-    /// Writes a field of a hash, or deletes it where there is no value.
+    /// Writes a field of a hash, or deletes it if there is no value.
     pub(crate) fn set_field(&mut self, field: Borrowed<'_>, value: Option<Borrowed<'_>>) {
         let value = value.map_or(ffi::HASH_DELETE, Borrowed::raw);
         // SAFETY: a field's name, a value or what stands for none, and the null that ends the list.
@@ -155,14 +155,15 @@ impl OpenKey<'_> {
         }
     }
 
-    /// When the key expires, in milliseconds since 1970.
+    /// Returns the time at which the key expires, in milliseconds since 1970; `None` if it does
+    /// not.
     pub(crate) fn expires_at(&self) -> Option<i64> {
         // SAFETY: the key is open.
         let at = unsafe { (api().get_abs_expire)(self.raw()) };
         (at != ffi::NO_EXPIRE).then_some(at)
     }
 
-    /// Has the key expire then, or never.
+    /// Sets the time at which the key expires; `None` for never.
     pub(crate) fn set_expires_at(&mut self, at: Option<i64>) {
         let at: c_longlong = at.unwrap_or(ffi::NO_EXPIRE);
         // SAFETY: the key is open to write.

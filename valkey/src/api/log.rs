@@ -1,4 +1,4 @@
-//! What the runtime and functions log, in the server's log.
+//! Writes the log of the runtime and of functions into the server's log.
 
 use std::ffi::CStr;
 use std::fmt::{Debug, Write as _};
@@ -9,12 +9,12 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::api::context::log;
 
-/// Sends events to the server's log. Those below `INFO` are not even made.
+/// Writes events into the server's log. Events below `INFO` are not created.
 struct ServerLog;
 
-/// Has the server's log written from now on, where nobody else in the process does.
+/// Sends all events of this process to the server's log, unless they are sent elsewhere already.
 pub(crate) fn start() {
-    // A second module in the same process would find ours, which does the same.
+    // It is taken if the module was loaded twice; the first one does the same.
     let _ = tracing::subscriber::set_global_default(ServerLog);
 }
 
@@ -55,7 +55,7 @@ struct Line(String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // A String takes whatever is written.
+        // Writing to a String cannot fail.
         let _ = if field.name() == "message" {
             write!(self.0, " {value:?}")
         } else {

@@ -6,6 +6,7 @@ pub(crate) mod command_call;
 pub(crate) mod context;
 pub(crate) mod ffi;
 pub(crate) mod key;
+pub(crate) mod locked_cell;
 pub(crate) mod log;
 pub(crate) mod panic_guard;
 pub(crate) mod replicate;

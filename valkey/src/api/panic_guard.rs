@@ -1,12 +1,13 @@
-//! What stands between the server and our own faults: no panic crosses into its code.
+//! Catches panics of the module, so that none crosses into the server's code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::api::context::log;
 
-/// Runs what a callback of the server's does; `otherwise` is returned if it panics.
+/// Runs the body of a callback. Returns `otherwise` if it panics.
 ///
-/// A panic is a bug of ours. It is written into the server's log, and the server goes on.
+/// A panic is a bug of the module. It is written into the server's log, as the end of `what`, and
+/// the server goes on.
 pub(crate) fn guard<R>(what: &str, otherwise: R, run: impl FnOnce() -> R) -> R {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result,
@@ -26,10 +27,10 @@ pub(crate) fn guard<R>(what: &str, otherwise: R, run: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Has panics told in the server's log alone, with their place, and without a trace of the stack: to
-/// print one, the standard library would free memory that the C library allocated, which ends
-/// servers that bring an allocator of their own.
-pub(crate) fn tell_panics_to_log() {
+/// Writes panics into the server's log, with their place and without a backtrace: to print one, the
+/// standard library frees memory that the C library allocated, which crashes servers that bring an
+/// allocator of their own.
+pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         let text = format!(
@@ -41,7 +42,7 @@ pub(crate) fn tell_panics_to_log() {
     }));
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub(crate) fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

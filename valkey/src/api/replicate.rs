@@ -1,4 +1,4 @@
-//! What others learn of a change: replicas, the append-only file, and who listens for events.
+//! Sends changes to replicas, the append-only file, and clients that listen for keyspace events.
 
 #![allow(unsafe_code, reason = "calls the server's functions")]
 
@@ -9,11 +9,12 @@ use crate::api::ffi::{RmString, api};
 use crate::api::string::Borrowed;
 
 impl Context<'_> {
-    /// Has replicas and the append-only file run a command when this callback is over.
+    /// Replicates a command, and adds it to the append-only file, when this callback is over.
     pub(crate) fn replicate(self, name: &CStr, argv: &[Borrowed<'_>]) {
         let mut raw: smallvec::SmallVec<[*mut RmString; 8]> =
             argv.iter().map(|word| word.raw()).collect();
-        // SAFETY: as in `call`.
+        // SAFETY: a live context, C strings, and an array of live strings with its length, which
+        // the server does not keep.
         unsafe {
             (api().replicate)(
                 self.raw(),
@@ -25,7 +26,7 @@ impl Context<'_> {
         }
     }
 
-    /// Tells whoever listens that `key` was changed.
+    /// Sends a keyspace event about `key`.
     pub(crate) fn notify(self, class: c_int, event: &CStr, key: Borrowed<'_>) {
         // SAFETY: a live context, a C string and a live string.
         unsafe {

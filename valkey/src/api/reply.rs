@@ -1,4 +1,4 @@
-//! Hands a reply, which the runtime wrote as RESP, to the server piece by piece.
+//! Sends replies, which the runtime writes as RESP, through the server's reply functions.
 
 #![allow(unsafe_code, reason = "calls the server's functions for replies")]
 
@@ -6,7 +6,7 @@ use std::ffi::{CString, c_char, c_int, c_long};
 
 use crate::api::context::Context;
 use crate::api::ffi::api;
-use crate::api::string::characters;
+use crate::api::string::c_chars;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
 impl Context<'_> {
@@ -26,7 +26,7 @@ impl Context<'_> {
             match token {
                 Token::Int(value) => (api.reply_with_long_long)(ctx, value),
                 Token::Bulk(bytes) => {
-                    let (start, len) = characters(bytes);
+                    let (start, len) = c_chars(bytes);
                     (api.reply_with_string_buffer)(ctx, start, len)
                 }
                 Token::Simple(text) => {
@@ -45,11 +45,11 @@ impl Context<'_> {
                 Token::Bool(value) => (api.reply_with_bool)(ctx, c_int::from(value)),
                 Token::Double(value) => (api.reply_with_double)(ctx, value),
                 Token::BigNumber(digits) => {
-                    let (start, len) = characters(digits);
+                    let (start, len) = c_chars(digits);
                     (api.reply_with_big_number)(ctx, start, len)
                 }
                 Token::Verbatim(format, text) => {
-                    let (start, len) = characters(text);
+                    let (start, len) = c_chars(text);
                     let format: [c_char; 4] = [
                         format[0].cast_signed(),
                         format[1].cast_signed(),
@@ -63,9 +63,9 @@ impl Context<'_> {
     }
 }
 
-/// A line of text for C, which ends at the first zero byte.
+/// Returns a line of text as a C string, up to its first zero byte.
 fn line(text: &[u8]) -> CString {
     let end = text.iter().position(|&byte| byte == 0);
-    // Without a zero byte it always is one.
+    // Without a zero byte this cannot fail.
     CString::new(&text[..end.unwrap_or(text.len())]).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Strings of the server's: borrowed from a command, or owned.
+//! Strings of the server: borrowed from a command, or owned.
 
 #![allow(unsafe_code, reason = "reads and frees the server's strings")]
 
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::api::context::Context;
 use crate::api::ffi::{RmString, api};
 
-/// A string that lives for `'a`.
+/// A string of the server that lives for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct Borrowed<'a> {
     raw: *mut RmString,
@@ -24,7 +24,7 @@ impl Borrowed<'_> {
     }
 }
 
-/// A string of the module's own, freed when dropped.
+/// A string that the module owns; freed when dropped.
 pub(crate) struct Owned<'a> {
     context: Context<'a>,
     raw: *mut RmString,
@@ -43,20 +43,20 @@ impl<'a> Owned<'a> {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the string lives as long as `self`, and nobody else changes it.
+        // SAFETY: the string lives as long as `self`, and only its owner could change it.
         unsafe { bytes_of(self.raw) }
     }
 }
 
 impl Drop for Owned<'_> {
     fn drop(&mut self) {
-        // SAFETY: it is ours, and the context may still be used.
+        // SAFETY: `self` owns the string, and the context may still be used.
         unsafe { (api().free_string)(self.context.raw(), self.raw) };
     }
 }
 
 impl<'a> Context<'a> {
-    /// A new string of the server's.
+    /// Makes a string of the server.
     pub(crate) fn string(self, bytes: &[u8]) -> Owned<'a> {
         // SAFETY: a live context, and `len` readable bytes, which are copied.
         let raw = unsafe {
@@ -66,6 +66,8 @@ impl<'a> Context<'a> {
     }
 }
 
+/// Returns the bytes of a string.
+///
 /// # Safety
 ///
 /// `raw` is a live string for as long as the slice is used, and is not changed meanwhile.
@@ -80,27 +82,27 @@ unsafe fn bytes_of<'a>(raw: *mut RmString) -> &'a [u8] {
     unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
 }
 
-/// The words of a command, as the server gave them.
+/// The arguments of a command, with its name, as the server passed them.
 ///
-/// They are borrowed for the time of the command's callback. Kept for longer with
-/// [`Words::hold`], they must be given back on the server's main thread with [`Words::release`].
-pub(crate) struct Words {
+/// They are borrowed for the time of the command's callback. After [`Args::retain`] they live until
+/// [`Args::release`], which must be called on the server's main thread.
+pub(crate) struct Args {
     strings: SmallVec<[*mut RmString; 8]>,
-    held: AtomicBool,
+    retained: AtomicBool,
 }
 
 // SAFETY: other threads only read the bytes of the strings, which the server does not change while
-// they are used: the counts of references are changed on its main thread alone, in `hold` and
+// they are used: the counts of references are changed on its main thread alone, in `retain` and
 // `release`, which take a context of it.
-unsafe impl Send for Words {}
+unsafe impl Send for Args {}
 // SAFETY: as above.
-unsafe impl Sync for Words {}
+unsafe impl Sync for Args {}
 
-impl Words {
+impl Args {
     /// # Safety
     ///
-    /// `argv` are `argc` live strings. What is made of them is not used after the callback that
-    /// they were passed to, unless they were held.
+    /// `argv` is an array of `argc` live strings, or null. The result is not used after the
+    /// callback that the strings were passed to, unless they were retained.
     pub(crate) unsafe fn new(argv: *mut *mut RmString, argc: c_int) -> Self {
         let count = usize::try_from(argc).unwrap_or(0);
         let strings = if argv.is_null() {
@@ -111,37 +113,37 @@ impl Words {
         };
         Self {
             strings,
-            held: AtomicBool::new(false),
+            retained: AtomicBool::new(false),
         }
     }
 
-    /// Two arrays of words, one after the other.
+    /// The arguments of two arrays, one after the other.
     ///
     /// # Safety
     ///
-    /// As for [`Words::new`], for both arrays.
+    /// As for [`Args::new`], for both arrays.
     pub(crate) unsafe fn of_two(
         first: *mut *mut RmString,
         first_count: usize,
         second: *mut *mut RmString,
         second_count: usize,
     ) -> Self {
-        let mut words = Self::none();
+        let mut args = Self::none();
         for (start, count) in [(first, first_count), (second, second_count)] {
             if !start.is_null() {
                 // SAFETY: the caller's promise.
                 let strings = unsafe { std::slice::from_raw_parts(start, count) };
-                words.strings.extend_from_slice(strings);
+                args.strings.extend_from_slice(strings);
             }
         }
-        words
+        args
     }
 
-    /// No words at all.
+    /// No arguments at all.
     pub(crate) fn none() -> Self {
         Self {
             strings: SmallVec::new(),
-            held: AtomicBool::new(false),
+            retained: AtomicBool::new(false),
         }
     }
 
@@ -149,17 +151,18 @@ impl Words {
         self.strings.len()
     }
 
-    /// The bytes of each word.
+    /// Returns the bytes of each argument.
     pub(crate) fn slices(&self) -> SmallVec<[&[u8]; 8]> {
-        // Filled where it stands, because a call's words are read twice.
+        // Filled in place, because a call's arguments are read twice.
         let mut slices = SmallVec::new();
         for &raw in &self.strings {
-            // SAFETY: the promise of `new`: the strings live, borrowed or held.
+            // SAFETY: the promise of `new`: the strings live, borrowed or retained.
             slices.push(unsafe { bytes_of(raw) });
         }
         slices
     }
 
+    /// Returns the bytes of one argument; nothing if there are fewer.
     pub(crate) fn bytes(&self, index: usize) -> &[u8] {
         self.strings
             .get(index)
@@ -167,7 +170,7 @@ impl Words {
             .map_or(&[], |&raw| unsafe { bytes_of(raw) })
     }
 
-    /// One of the words, to open a key by.
+    /// Returns one argument as a string of the server, to open a key by.
     pub(crate) fn string(&self, index: usize) -> Option<Borrowed<'_>> {
         self.strings.get(index).map(|&raw| Borrowed {
             raw,
@@ -175,9 +178,9 @@ impl Words {
         })
     }
 
-    /// Keeps the strings beyond the callback.
-    pub(crate) fn hold(&self, context: Context<'_>) {
-        if self.held.swap(true, Ordering::Relaxed) {
+    /// Keeps the strings alive beyond the callback.
+    pub(crate) fn retain(&self, context: Context<'_>) {
+        if self.retained.swap(true, Ordering::Relaxed) {
             return;
         }
         for &raw in &self.strings {
@@ -186,18 +189,18 @@ impl Words {
         }
     }
 
-    /// Gives the strings back if they were held; nothing may use them afterwards.
+    /// Releases the strings if they were retained; nothing may use them afterwards.
     pub(crate) fn release(&self, context: Context<'_>) {
-        if self.held.swap(false, Ordering::Relaxed) {
+        if self.retained.swap(false, Ordering::Relaxed) {
             for &raw in &self.strings {
-                // SAFETY: held above, and given back once.
+                // SAFETY: retained in `retain`, and freed once.
                 unsafe { (api().free_string)(context.raw(), raw) };
             }
         }
     }
 }
 
-/// Bytes as C's characters.
-pub(crate) fn characters(bytes: &[u8]) -> (*const c_char, usize) {
+/// Returns bytes as a pointer to C characters and a length.
+pub(crate) fn c_chars(bytes: &[u8]) -> (*const c_char, usize) {
     (bytes.as_ptr().cast(), bytes.len())
 }

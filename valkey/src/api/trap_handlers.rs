@@ -1,9 +1,9 @@
-//! Keeps the handlers of guests' traps in place.
+//! Keeps wasmtime's signal handlers for guests' traps in place.
 //!
-//! A guest's access outside of its memory is a signal, which the engine's handler turns into an
-//! error. A server that is told to write crash reports again, after it was told not to, installs
-//! handlers of its own over that, and the next trap would end it. So the handlers that the engine
-//! has installed are noted once it is started, and put back whenever the configuration changed.
+//! A guest's access outside of its memory raises a signal, which wasmtime's handler turns into an
+//! error. A server whose crash reports are turned off and on again replaces that handler by its
+//! own, and the next trap would end the server. So the handlers that wasmtime has installed are
+//! saved once it is started, and put back whenever the server's configuration changes.
 
 #![allow(unsafe_code, reason = "reads and sets signal handlers")]
 
@@ -15,12 +15,12 @@ use parking_lot::Mutex;
 use crate::api::ffi::{Ctx, Event};
 use crate::api::panic_guard::guard;
 
-/// What guests' traps raise.
+/// The signals that guests' traps raise.
 const SIGNALS: [c_int; 4] = [libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS];
 
 type Handlers = [Option<libc::sigaction>; SIGNALS.len()];
 
-/// The handlers before the engine started, and those afterwards.
+/// The handlers before wasmtime started, and those afterwards.
 struct Noted {
     before: Handlers,
     ours: Handlers,
@@ -41,13 +41,13 @@ fn current() -> Handlers {
     })
 }
 
-/// Notes the server's own handlers, before the engine starts.
-pub(crate) fn note_before() {
+/// Saves the server's own handlers, before wasmtime starts.
+pub(crate) fn note_servers() {
     NOTED.lock().before = current();
 }
 
-/// Notes the engine's handlers. Called once it runs, and again after functions were loaded, which
-/// may have added to them; the server's own are never taken for it.
+/// Saves wasmtime's handlers. Called once it is started, and again after functions were loaded,
+/// which may have installed more. The server's own handlers are never saved as wasmtime's.
 pub(crate) fn note_ours() {
     let now = current();
     let noted = &mut *NOTED.lock();
@@ -56,14 +56,14 @@ pub(crate) fn note_ours() {
         let is_servers = address(&now) == address(before)
             || address(&now) == Some(libc::SIG_DFL)
             || address(&now) == Some(libc::SIG_IGN);
-        // Once ours are noted, others than those are the server's.
+        // Once a handler of wasmtime is saved, any other one is the server's.
         if !is_servers && ours.is_none() {
             *ours = now;
         }
     }
 }
 
-/// Puts the engine's handlers back where others took their place.
+/// Puts wasmtime's handlers back where others replaced them.
 pub(crate) fn restore() {
     let now = current();
     let noted = NOTED.lock();
@@ -77,7 +77,7 @@ pub(crate) fn restore() {
     }
 }
 
-/// The server's configuration was changed.
+/// Handles the event that the server's configuration was changed.
 pub(crate) unsafe extern "C" fn configuration_changed(
     _: *mut Ctx,
     _: Event,

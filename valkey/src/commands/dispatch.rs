@@ -1,4 +1,4 @@
-//! The commands: short ones are answered on the server's main thread, long ones beside it.
+//! Runs the module's commands: short ones on the server's main thread, long ones on other threads.
 
 #![allow(unsafe_code, reason = "the callbacks of the module's commands")]
 
@@ -13,27 +13,28 @@ use parking_lot::Mutex;
 use crate::api::context::Context;
 use crate::api::ffi::{self, CommandFn, Ctx, RmString};
 use crate::api::panic_guard::guard;
-use crate::api::string::Words;
+use crate::api::string::Args;
 use crate::commands::manage;
-use crate::execution::blocked_client::{Blocked, beside_without_client};
-use crate::execution::main_thread::{self, End, Turn};
-use crate::execution::runner::{Order, Run};
+use crate::execution::blocked_client::{WaitingClient, locked_context_without_client};
+use crate::execution::job::Job;
+use crate::execution::main_thread::{self, Outcome};
+use crate::execution::runner::{Polled, Run};
 use crate::module::{Module, module};
 use crate::transaction::call::Call;
-use crate::transaction::current_call::{Beside, Place, during};
-use crate::transaction::visit;
+use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
+use crate::transaction::with_view;
 
-/// Turns that a call gets on the main thread before it goes on beside it. The first may begin just
-/// before a tick, so that only the second is sure to be a whole one.
-const MAIN_TURNS_MAX: usize = 2;
+/// Number of time slices that a call gets on the main thread before it moves to the pool. The first
+/// may begin just before a tick, so only the second is sure to be a whole one.
+const MAIN_THREAD_SLICES: usize = 2;
 
-/// A request of so many words, the command's name and a function's, has no keys.
-const WORDS_WITHOUT_KEYS: usize = 2;
+/// A request with only the names of a command and of a function has no keys.
+const ARGS_WITHOUT_KEYS: usize = 2;
 
-/// Commands that block a thread may run at once, so many of them.
-const BLOCKING_MAX: usize = 64;
+/// Number of commands that may block a thread each at the same time.
+const BLOCKING_THREADS_MAX: usize = 64;
 
-/// The callbacks of the commands, in the order of the runtime's table.
+/// Returns the callback of the command at `index` of the runtime's table.
 pub(crate) fn callback(index: usize) -> Option<CommandFn> {
     macro_rules! table {
         ($($index:literal)*) => { [$(command::<$index> as CommandFn),*] };
@@ -52,10 +53,11 @@ unsafe extern "C" fn command<const INDEX: usize>(
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return true;
         };
-        // SAFETY: the server passes as many live strings; they are held if a call outlives this.
-        let words = unsafe { Words::new(argv, argc) };
+        // SAFETY: the server passes `argc` live strings; they are retained if a call outlives the
+        // callback.
+        let args = unsafe { Args::new(argv, argc) };
         if let (Some(spec), Some(module)) = (COMMANDS.get(INDEX), module()) {
-            serve(module, spec, context, words);
+            serve(module, spec, context, args);
         } else {
             context.reply_error("ERR the module is not started");
         }
@@ -74,14 +76,14 @@ unsafe extern "C" fn command<const INDEX: usize>(
     ffi::OK
 }
 
-fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, words: Words) {
+fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, args: Args) {
     if spec.keys != Keys::None && context.wants_key_positions() {
-        // Servers ask before every call of a pipeline; most keys come after two words at least.
-        if words.len() <= WORDS_WITHOUT_KEYS {
+        // Servers ask before every call of a pipeline, so the cheap answer comes first.
+        if args.len() <= ARGS_WITHOUT_KEYS {
             return;
         }
-        let slices = words.slices();
-        // A request that cannot be read has no keys; running it tells why.
+        let slices = args.slices();
+        // A request that cannot be read has no keys; running it replies with the error.
         for position in spec.key_positions(&slices).into_iter().flatten() {
             context.key_at(position, spec.flags.contains(&"readonly"));
         }
@@ -97,25 +99,27 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
     let database = u32::try_from(context.database()).unwrap_or(0);
     match spec.runs {
         Runs::Async if spec.name == "WASM.CALLASYNC" => {
-            in_background(module, spec, context, &words, database, protocol);
+            call_async(module, spec, context, &args, database, protocol);
         }
         Runs::Async => {
-            let at_once = !module.is_long(words.bytes(1));
+            let starts_on_main_thread = !module.is_offloaded(args.bytes(1));
             let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
-            let order = Order::Command {
+            let job = Job::Command {
                 spec,
                 protocol,
                 time_max: inside.then_some(module.options.inside_time_max),
             };
-            let run = Run::new(&module.runtime, words, database, order);
+            let run = module
+                .idle
+                .begin(context, &module.runtime, args, database, job);
             if inside {
-                run_inside(context, run);
+                run_without_waiting(module, context, run);
             } else {
-                run_here(module, context, run, at_once);
+                run_on_main_thread(module, context, run, starts_on_main_thread);
             }
         }
         Runs::AtOnce => {
-            let slices = words.slices();
+            let slices = args.slices();
             let mut reply = Encoder::new(protocol);
             match spec.read(&slices) {
                 Ok(command) => module.runtime.run_blocking(command, &mut reply),
@@ -124,106 +128,118 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, wor
             context.reply(reply.bytes());
         }
         Runs::Blocking => {
-            let call = Arc::new(Call::new(words, database));
-            on_a_thread(spec.name, context, &call, move |call, beside| {
-                manage::run(module, spec, call, beside, protocol)
+            let call = Arc::new(Call::new(args, database));
+            on_own_thread(spec.name, context, &call, move |call, locked| {
+                manage::run(module, spec, call, locked, protocol)
             });
         }
     }
 }
 
-/// Runs a call inside of a transaction or script, which it cannot leave.
-fn run_inside(context: Context<'_>, run: Box<Run>) {
-    match main_thread::to_the_end(context, run, || false) {
-        End::Replied => {}
-        End::Waits | End::Killed => context.reply_error(
+/// Runs a call inside a transaction or script, where a client cannot wait.
+fn run_without_waiting(module: &Module, context: Context<'_>, run: Box<Run>) {
+    match main_thread::run_to_completion(context, &module.idle, run, || false) {
+        Outcome::Replied => {}
+        Outcome::WouldWait | Outcome::Killed => context.reply_error(
             "BUSY the call would have to wait, for a free instance or for the function's code, and inside a transaction or script it cannot; try again",
         ),
     }
 }
 
-/// Runs a call on the main thread, and moves it off if it goes on.
-fn run_here(module: &'static Module, context: Context<'_>, mut run: Box<Run>, at_once: bool) {
-    let turns = if at_once { MAIN_TURNS_MAX } else { 0 };
-    for _ in 0..turns {
-        let place = Place::main(&run.call, &run.state, context);
-        match main_thread::turn(&place, &mut run.runner) {
-            Turn::Ended(reply) => {
-                main_thread::answer(context, run, reply);
+/// Runs a call on the main thread, and moves it to the pool if it is not over soon.
+fn run_on_main_thread(
+    module: &'static Module,
+    context: Context<'_>,
+    mut run: Box<Run>,
+    starts_on_main_thread: bool,
+) {
+    let slices = if starts_on_main_thread {
+        MAIN_THREAD_SLICES
+    } else {
+        0
+    };
+    for _ in 0..slices {
+        let current = CurrentCall::on_main_thread(&run.call, &run.state, context);
+        match run.runner.poll_on_main_thread(&current) {
+            Polled::Done(reply) => {
+                main_thread::send_reply(context, &module.idle, run, reply);
                 return;
             }
-            Turn::GoesOn => {}
-            Turn::Waits => break,
+            Polled::Yielded => {}
+            Polled::Waiting => break,
         }
     }
-    go_beside(module, context, run);
+    move_to_pool(module, context, run);
 }
 
-/// Has the client wait, and the call go on beside the main thread.
-fn go_beside(module: &'static Module, context: Context<'_>, run: Box<Run>) {
+/// Blocks the client, and lets the call go on in the pool.
+fn move_to_pool(module: &'static Module, context: Context<'_>, run: Box<Run>) {
     if let Err(error) = module.pool.prepare(module.options.threads) {
         main_thread::abandon(context, run);
         context.reply_error(&format!("BUSY {error}; try again later"));
         return;
     }
     let call = Arc::clone(&run.call);
-    let place = Place::main(&call, &run.state, context);
-    during(&place, || visit(|session| session.leave_main()));
-    call.words.hold(context);
-    let Some(blocked) = Blocked::new(context) else {
+    let current = CurrentCall::on_main_thread(&call, &run.state, context);
+    enter(&current, || with_view(|view| view.leave_main_thread()));
+    call.args.retain(context);
+    let Some(client) = WaitingClient::new(context) else {
         main_thread::abandon(context, run);
-        call.words.release(context);
+        call.args.release(context);
         context.reply_error("ERR the server does not let this client wait for a long call");
         return;
     };
-    let Some(beside) = blocked.beside(context) else {
+    let Some(locked) = client.locked_context(context) else {
         main_thread::abandon(context, run);
-        blocked.deliver(call, b"-NOPERM the caller's user is gone\r\n".to_vec());
+        client.reply(call, b"-NOPERM the caller's user is gone\r\n".to_vec());
         return;
     };
-    let (sender, receiver) = std::sync::mpsc::channel::<Blocked>();
+    let (sender, receiver) = std::sync::mpsc::channel::<WaitingClient>();
     let cancel = module.pool.run(
         run,
-        beside,
+        locked,
         Box::new(move |call, reply| {
-            if let Ok(blocked) = receiver.recv() {
-                blocked.deliver(call, reply);
+            if let Ok(client) = receiver.recv() {
+                client.reply(call, reply);
             }
         }),
     );
-    // Before the call can be over: it ends with `deliver`, which waits for this.
-    blocked.cancel_on_disconnect(cancel);
-    let _ = sender.send(blocked);
+    // The call cannot be over yet: its last step waits for the client from this channel.
+    client.cancel_on_disconnect(cancel);
+    let _ = sender.send(client);
 }
 
-/// Runs `WASM.CALLASYNC`: the id now, the call beside the main thread.
-fn in_background(
+/// Runs `WASM.CALLASYNC`: replies with the id now, and runs the call in the pool.
+fn call_async(
     module: &'static Module,
     spec: &'static Spec,
     context: Context<'_>,
-    words: &Words,
+    args: &Args,
     database: u32,
     protocol: Protocol,
 ) {
-    let slices = words.slices();
+    let slices = args.slices();
     let mut reply = Encoder::new(protocol);
     match spec.read(&slices) {
         Err(error) => reply.error_display(&error),
         Ok(Command::CallAsync(request)) => {
-            let beside = module
+            let locked = module
                 .pool
                 .prepare(module.options.threads)
                 .is_ok()
-                .then(|| beside_without_client(context))
+                .then(|| locked_context_without_client(context))
                 .flatten();
-            match (beside, module.runtime.call_async(&request, database)) {
+            match (locked, module.runtime.call_async(&request, database)) {
                 (_, Err(error)) => reply.error_display(&error),
                 (None, Ok(_)) => reply.error("BUSY there is no thread for a call; try again later"),
-                (Some(beside), Ok(background)) => {
+                (Some(locked), Ok(background)) => {
                     reply.bulk(background.id().as_bytes());
-                    let order = Order::Background(Box::new(background));
-                    let run = Run::new(&module.runtime, Words::none(), database, order);
-                    module.pool.run(run, beside, Box::new(|_, _| {}));
+                    let job = Job::Background(Box::new(background));
+                    let runtime = &module.runtime;
+                    let run = module
+                        .idle
+                        .begin(context, runtime, Args::none(), database, job);
+                    module.pool.run(run, locked, Box::new(|_, _| {}));
                 }
             }
         }
@@ -232,12 +248,12 @@ fn in_background(
     context.reply(reply.bytes());
 }
 
-/// Runs work that blocks its thread on one of its own, and answers with what it returns.
-pub(crate) fn on_a_thread(
+/// Runs `work`, which blocks, on a new thread, and replies with what it returns.
+pub(crate) fn on_own_thread(
     name: &'static str,
     context: Context<'_>,
     call: &Arc<Call>,
-    work: impl FnOnce(&Call, &Beside) -> Vec<u8> + Send + 'static,
+    work: impl FnOnce(&Call, &LockedContext) -> Vec<u8> + Send + 'static,
 ) {
     static RUNNING: AtomicUsize = AtomicUsize::new(0);
     if context.flags() & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0 {
@@ -246,49 +262,49 @@ pub(crate) fn on_a_thread(
         ));
         return;
     }
-    if RUNNING.load(Ordering::Relaxed) >= BLOCKING_MAX {
+    if RUNNING.load(Ordering::Relaxed) >= BLOCKING_THREADS_MAX {
         context.reply_error("BUSY too many functions are being loaded; try again later");
         return;
     }
-    call.words.hold(context);
-    let Some(blocked) = Blocked::new(context) else {
-        call.words.release(context);
+    call.args.retain(context);
+    let Some(client) = WaitingClient::new(context) else {
+        call.args.release(context);
         context.reply_error("ERR the server does not let this client wait");
         return;
     };
-    let Some(beside) = blocked.beside(context) else {
-        blocked.deliver(
+    let Some(locked) = client.locked_context(context) else {
+        client.reply(
             Arc::clone(call),
             b"-NOPERM the caller's user is gone\r\n".to_vec(),
         );
         return;
     };
     RUNNING.fetch_add(1, Ordering::Relaxed);
-    // Shared, so that the client can still be answered where there is no thread.
-    let waiting = Arc::new(Mutex::new(Some((blocked, beside))));
+    // Shared, so that the client still gets a reply if no thread can be started.
+    let waiting = Arc::new(Mutex::new(Some((client, locked))));
     let run = {
         let (call, waiting) = (Arc::clone(call), Arc::clone(&waiting));
         move || {
-            let Some((blocked, beside)) = waiting.lock().take() else {
+            let Some((client, locked)) = waiting.lock().take() else {
                 return;
             };
-            let reply = guard("a command", None, || Some(work(&call, &beside)));
-            drop(beside);
+            let reply = guard("a command", None, || Some(work(&call, &locked)));
+            drop(locked);
             RUNNING.fetch_sub(1, Ordering::Relaxed);
             let reply = reply.unwrap_or_else(|| {
                 b"-ERR the command failed inside the module, which is a bug; the server's log tells more\r\n".to_vec()
             });
-            blocked.deliver(call, reply);
+            client.reply(call, reply);
         }
     };
     let started = std::thread::Builder::new()
         .name("ferrite-load".to_owned())
         .spawn(run);
     if started.is_err()
-        && let Some((blocked, _)) = waiting.lock().take()
+        && let Some((client, _)) = waiting.lock().take()
     {
         RUNNING.fetch_sub(1, Ordering::Relaxed);
-        blocked.deliver(
+        client.reply(
             Arc::clone(call),
             b"-BUSY there is no thread to load the function with; try again later\r\n".to_vec(),
         );

@@ -1,9 +1,9 @@
-//! Changes of the registry, and how replicas, the append-only file and the cluster learn of them.
+//! Changes the registry, and sends the changes to replicas, the append-only file and the cluster.
 //!
-//! What travels is an entry: the function's name, and its record, which has the digest of its source
-//! and what it may do; nothing where the function is gone. Code never travels this way. Entries are
-//! read and handed to the server under its lock, so that the last entry of a name that goes out is
-//! the last one that held, whatever ran at once.
+//! A change is sent as an entry: the function's name and its record, which has the digest of its
+//! source and its permissions, or no record if the function was removed. Code is never sent this
+//! way. Entries are read and given to the server under its lock, so that the last entry sent for a
+//! name is its current one, whatever commands ran at the same time.
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::commands::{Right, Spec};
@@ -14,22 +14,22 @@ use crate::api::ffi;
 use crate::module::Module;
 use crate::registry::cluster_bus;
 use crate::registry::entry::{self, Entry};
-use crate::registry::propagate::{take, tell};
+use crate::registry::propagate;
 use crate::transaction::call::Call;
-use crate::transaction::current_call::Beside;
+use crate::transaction::current_call::LockedContext;
 
-/// The word after a command that makes it hold on every node of a cluster.
+/// The last argument of a command that changes every node of a cluster.
 const CLUSTER: &[u8] = b"CLUSTER";
 
-/// Runs a command that blocks, and spreads what it changed; the reply.
+/// Runs a command that blocks, replicates what it changed, and returns the reply.
 pub(crate) fn run(
     module: &'static Module,
     spec: &'static Spec,
     call: &Call,
-    beside: &Beside,
+    locked: &LockedContext,
     protocol: Protocol,
 ) -> Vec<u8> {
-    let mut slices = call.words.slices();
+    let mut slices = call.args.slices();
     let mut reply = Encoder::new(protocol);
     let manages = spec.right == Right::Manage;
     let everywhere = manages
@@ -41,7 +41,7 @@ pub(crate) fn run(
         slices.pop();
     }
     let name = slices.get(1).copied().filter(|_| manages);
-    if let Some(refusal) = name.and_then(|name| refused(name, everywhere, beside)) {
+    if let Some(refusal) = name.and_then(|name| refused(name, everywhere, locked)) {
         reply.error(refusal);
         return reply.take();
     }
@@ -52,11 +52,11 @@ pub(crate) fn run(
             crate::api::trap_handlers::note_ours();
             let done = !reply.bytes().starts_with(b"-");
             if let Some(name) = name.filter(|_| done) {
-                beside.locked(|context| {
+                locked.with_lock(|context| {
                     if everywhere {
                         entry::stamp(name, cluster_nodes::node_id(context));
                     }
-                    let entry = tell(module, context, name);
+                    let entry = propagate::replicate(module, context, name);
                     if everywhere {
                         cluster_bus::send(context, None, &entry);
                     }
@@ -67,9 +67,10 @@ pub(crate) fn run(
     reply.take()
 }
 
-/// Why a function may not be changed in this way, if it may not.
-fn refused(name: &[u8], everywhere: bool, beside: &Beside) -> Option<String> {
-    let in_cluster = beside.locked(|context| context.flags() & ffi::CTX_CLUSTER != 0);
+/// Returns the error if a function may not be changed in this way: with `CLUSTER` outside of a
+/// cluster, or without it if the function is the whole cluster's.
+fn refused(name: &[u8], everywhere: bool, locked: &LockedContext) -> Option<String> {
+    let in_cluster = locked.with_lock(|context| context.flags() & ffi::CTX_CLUSTER != 0);
     let shown = name.escape_ascii();
     if everywhere && !in_cluster {
         return Some("ERR this server is not part of a cluster; leave CLUSTER out".to_owned());
@@ -81,11 +82,11 @@ fn refused(name: &[u8], everywhere: bool, beside: &Beside) -> Option<String> {
     })
 }
 
-/// Runs `WASM.REGISTER`.
+/// Runs `WASM.REGISTER`: adopts an entry of another server.
 pub(crate) fn register(module: &'static Module, context: Context<'_>, json: &[u8]) {
     let taken = Entry::from_json(json)
         .map_err(|error| format!("INVALID the entry cannot be read: {error}"))
-        .and_then(|entry| take(module, context, entry));
+        .and_then(|entry| propagate::adopt(module, context, entry));
     match taken {
         Ok(()) => context.reply(b"+OK\r\n"),
         Err(error) => context.reply_error(&error),

@@ -1,4 +1,4 @@
-//! Clients that wait for a call beside the main thread.
+//! Clients that wait for the reply of a call that left the main thread.
 
 #![allow(unsafe_code, reason = "blocks and unblocks clients of the server")]
 
@@ -11,48 +11,51 @@ use parking_lot::Mutex;
 use crate::api::context::Context;
 use crate::api::ffi::{self, BlockedClient, Ctx, RmString, api};
 use crate::api::panic_guard::guard;
-use crate::execution::worker_pool::Cancel;
+use crate::execution::worker_pool::CancelHandle;
 use crate::transaction::call::Call;
-use crate::transaction::current_call::Beside;
+use crate::transaction::current_call::LockedContext;
 
-/// The calls to end when their clients go away, by the address of the blocked client.
-static WAITING: LazyLock<Mutex<HashMap<usize, Cancel>>> = LazyLock::new(Mutex::default);
+/// Cancels the calls of clients that disconnect; by the address of the blocked client.
+static CANCELS: LazyLock<Mutex<HashMap<usize, CancelHandle>>> = LazyLock::new(Mutex::default);
 
-/// A client that waits for its reply. It must be answered.
-pub(crate) struct Blocked(*mut BlockedClient);
+/// A client that waits for its reply. [`reply`](Self::reply) must be called: the server keeps the
+/// client blocked until then.
+pub(crate) struct WaitingClient(*mut BlockedClient);
 
-// SAFETY: the server lets any thread unblock a client, which is all that is done elsewhere.
-unsafe impl Send for Blocked {}
+// SAFETY: the server lets any thread unblock a client, and other threads do nothing else with it:
+// the other methods need the main thread's context or are called before the client is sent there.
+unsafe impl Send for WaitingClient {}
 
-/// What a client gets, and what is given back afterwards on the main thread.
+/// A reply on its way to the main thread, with the call whose arguments are released there.
 struct Delivery {
     reply: Vec<u8>,
     call: Arc<Call>,
 }
 
-impl Blocked {
-    /// Has the client of this command wait.
+impl WaitingClient {
+    /// Blocks the client of this command; `None` if the server refuses.
     pub(crate) fn new(context: Context<'_>) -> Option<Self> {
         // SAFETY: a live context of a command, and callbacks of the right types.
         let raw = unsafe { (api().block_client)(context.raw(), Some(send), None, Some(free), 0) };
         (!raw.is_null()).then_some(Self(raw))
     }
 
-    /// Ends the call if the client goes away first.
-    pub(crate) fn cancel_on_disconnect(&self, cancel: Cancel) {
-        WAITING.lock().insert(self.0.addr(), cancel);
+    /// Cancels the call if the client disconnects before the reply.
+    pub(crate) fn cancel_on_disconnect(&self, cancel: CancelHandle) {
+        CANCELS.lock().insert(self.0.addr(), cancel);
         // SAFETY: the client is blocked, and this is the main thread.
         unsafe { (api().set_disconnect_callback)(self.0, disconnected) };
     }
 
-    /// What the call beside the main thread uses the data with.
-    pub(crate) fn beside(&self, context: Context<'_>) -> Option<Beside> {
-        beside(context, self.0)
+    /// Returns a context with which another thread runs the client's call; `None` if the caller's
+    /// user is gone.
+    pub(crate) fn locked_context(&self, context: Context<'_>) -> Option<LockedContext> {
+        locked_context(context, self.0)
     }
 
-    /// Answers.
-    pub(crate) fn deliver(self, call: Arc<Call>, reply: Vec<u8>) {
-        WAITING.lock().remove(&self.0.addr());
+    /// Sends the reply and unblocks the client. Any thread may call it.
+    pub(crate) fn reply(self, call: Arc<Call>, reply: Vec<u8>) {
+        CANCELS.lock().remove(&self.0.addr());
         let delivery = Box::into_raw(Box::new(Delivery { reply, call }));
         // SAFETY: the client is blocked and unblocked once; the server hands the delivery to `send`
         // and then to `free`, on its main thread.
@@ -60,22 +63,22 @@ impl Blocked {
     }
 }
 
-/// What a call without a client uses the data with.
-pub(crate) fn beside_without_client(context: Context<'_>) -> Option<Beside> {
-    beside(context, std::ptr::null_mut())
+/// Returns a context with which another thread runs a call that no client waits for.
+pub(crate) fn locked_context_without_client(context: Context<'_>) -> Option<LockedContext> {
+    locked_context(context, std::ptr::null_mut())
 }
 
-/// A context for another thread, on behalf of the user of this one.
-fn beside(context: Context<'_>, client: *mut BlockedClient) -> Option<Beside> {
-    // What comes over replication or out of a file has no user, and may do everything.
+/// Returns a context for another thread, on behalf of the user of this context.
+fn locked_context(context: Context<'_>, client: *mut BlockedClient) -> Option<LockedContext> {
+    // Commands from replication or from a file have no user, and may do everything.
     let trusted = context.flags() & (ffi::CTX_REPLICATED | ffi::CTX_LOADING) != 0;
     let user = if trusted {
         None
     } else {
         Some(context.user_name()?.bytes().into())
     };
-    // SAFETY: a blocked client or null; the context is ours to free. This is the main thread, which
-    // holds the server's lock.
+    // SAFETY: a blocked client or null; the caller frees the context. This is the main thread,
+    // which holds the server's lock.
     let raw = unsafe { (api().get_thread_safe_context)(client) };
     if raw.is_null() {
         return None;
@@ -84,8 +87,8 @@ fn beside(context: Context<'_>, client: *mut BlockedClient) -> Option<Beside> {
         // SAFETY: a live context, and a database that the caller has selected.
         unsafe { (api().select_db)(raw, context.database()) };
     }
-    // SAFETY: as `Beside` wants them.
-    Some(unsafe { Beside::new(raw, user) })
+    // SAFETY: a thread-safe context that nothing else owns.
+    Some(unsafe { LockedContext::new(raw, user) })
 }
 
 unsafe extern "C" fn send(ctx: *mut Ctx, _: *mut *mut RmString, _: c_int) -> c_int {
@@ -94,7 +97,7 @@ unsafe extern "C" fn send(ctx: *mut Ctx, _: *mut *mut RmString, _: c_int) -> c_i
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return;
         };
-        // SAFETY: what `deliver` gave, alive until `free`.
+        // SAFETY: what `reply` gave, alive until `free`.
         let delivery = unsafe {
             (api().get_blocked_private_data)(ctx)
                 .cast::<Delivery>()
@@ -108,22 +111,22 @@ unsafe extern "C" fn send(ctx: *mut Ctx, _: *mut *mut RmString, _: c_int) -> c_i
 }
 
 unsafe extern "C" fn free(ctx: *mut Ctx, delivery: *mut c_void) {
-    guard("the end of a reply", (), || {
+    guard("freeing a reply", (), || {
         if delivery.is_null() {
             return;
         }
-        // SAFETY: what `deliver` gave, and the server is done with it.
+        // SAFETY: what `reply` gave, and the server is done with it.
         let delivery = unsafe { Box::from_raw(delivery.cast::<Delivery>()) };
         // SAFETY: the server passes a live context, on its main thread.
         if let Some(context) = unsafe { Context::new(ctx) } {
-            delivery.call.words.release(context);
+            delivery.call.args.release(context);
         }
     });
 }
 
 unsafe extern "C" fn disconnected(_: *mut Ctx, client: *mut BlockedClient) {
-    guard("a client's end", (), || {
-        let cancel = WAITING.lock().remove(&client.addr());
+    guard("a client's disconnect", (), || {
+        let cancel = CANCELS.lock().remove(&client.addr());
         if let Some(cancel) = cancel {
             cancel.cancel();
         }

@@ -1,112 +1,70 @@
-//! Calls on the server's main thread: a turn at a time, or to their end.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as Waking, Poll, Wake, Waker};
+//! Calls on the server's main thread.
 
 use crate::api::context::Context;
-use crate::execution::runner::{Run, Runner};
-use crate::transaction::current_call::{Place, during};
-use crate::transaction::visit;
+use crate::execution::runner::{IdleRun, Polled, Run};
+use crate::transaction::current_call::{CurrentCall, enter};
+use crate::transaction::with_view;
 
-/// What came of a turn.
-pub(crate) enum Turn {
-    /// The call is over; its reply.
-    Ended(Vec<u8>),
-    /// It wants another turn.
-    GoesOn,
-    /// It waits for something.
-    Waits,
-}
-
-/// What came of a call that had to end here.
-pub(crate) enum End {
-    /// By itself; its client has the reply.
+/// How a call ended that could not leave the main thread.
+pub(crate) enum Outcome {
+    /// By itself; the client has the reply.
     Replied,
-    /// It would have to wait, which would hold up the server.
-    Waits,
-    /// The server wants it to end.
+    /// It would have had to wait, which would stop the server, so it was ended.
+    WouldWait,
+    /// The server wanted it to end.
     Killed,
 }
 
-/// Gives a call a turn.
-pub(crate) fn turn(place: &Place<'_>, runner: &mut Runner) -> Turn {
-    WOKEN.store(false, Ordering::Relaxed);
-    match poll(place, runner) {
-        Poll::Ready(reply) => Turn::Ended(reply),
-        Poll::Pending if WOKEN.load(Ordering::Relaxed) => Turn::GoesOn,
-        Poll::Pending => Turn::Waits,
-    }
-}
-
-/// Runs a call to its end, and answers if that was by itself. The server must not serve others
-/// meanwhile: in the middle of a transaction it takes commands of none, and would end itself over
-/// one. So the call's time must be short, or `killed` must be what looks after others.
-pub(crate) fn to_the_end(
+/// Runs a call to its end without leaving the main thread, and sends the reply if it ended by
+/// itself.
+///
+/// The server must not serve other clients meanwhile: in the middle of a transaction it runs no
+/// other client's commands, and would crash if it tried. So the call's time must be limited to a
+/// short one, or `killed`, which is asked after every time slice, must let the server do its other
+/// work.
+pub(crate) fn run_to_completion(
     context: Context<'_>,
+    idle: &IdleRun,
     mut run: Box<Run>,
     killed: impl Fn() -> bool,
-) -> End {
-    let place = Place::main(&run.call, &run.state, context);
-    let end = loop {
-        match turn(&place, &mut run.runner) {
-            Turn::Ended(reply) => {
-                answer(context, run, reply);
-                return End::Replied;
+) -> Outcome {
+    let current = CurrentCall::on_main_thread(&run.call, &run.state, context);
+    let outcome = loop {
+        match run.runner.poll_on_main_thread(&current) {
+            Polled::Done(reply) => {
+                send_reply(context, idle, run, reply);
+                return Outcome::Replied;
             }
-            Turn::GoesOn => {}
-            Turn::Waits => break End::Waits,
+            Polled::Yielded => {}
+            Polled::Waiting => break Outcome::WouldWait,
         }
         if killed() {
-            break End::Killed;
+            break Outcome::Killed;
         }
     };
     abandon(context, run);
-    end
+    outcome
 }
 
-/// Answers with the reply of a call that is over.
-pub(crate) fn answer(context: Context<'_>, run: Box<Run>, reply: Vec<u8>) {
+/// Sends the reply of a call that is over.
+pub(crate) fn send_reply(context: Context<'_>, idle: &IdleRun, run: Box<Run>, reply: Vec<u8>) {
     context.reply(&reply);
-    if let Some(run) = run.keep(reply) {
+    if let Some(run) = idle.keep(context, run, reply) {
         abandon(context, run);
     }
 }
 
-/// Ends a call that is not over; nothing of it is kept.
+/// Ends a call that is not over, and rolls back what it wrote.
 pub(crate) fn abandon(context: Context<'_>, run: Box<Run>) {
     let Run {
         call,
         state,
         runner,
     } = *run;
-    let place = Place::main(&call, &state, context);
-    during(&place, || {
+    let current = CurrentCall::on_main_thread(&call, &state, context);
+    enter(&current, || {
         drop(runner);
-        // Only a fault of ours leaves anything to roll back.
-        visit(|session| session.roll_back());
+        // The transaction rolled back as it was dropped; only a bug leaves anything to do here.
+        with_view(|view| view.roll_back());
     });
-}
-
-/// Whether the call that was polled last on the main thread wants to go on at once.
-static WOKEN: AtomicBool = AtomicBool::new(false);
-
-struct NoteWake;
-
-impl Wake for NoteWake {
-    fn wake(self: Arc<Self>) {
-        WOKEN.store(true, Ordering::Relaxed);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        WOKEN.store(true, Ordering::Relaxed);
-    }
-}
-
-thread_local! {
-    static WAKER: Waker = Waker::from(Arc::new(NoteWake));
-}
-
-fn poll(place: &Place<'_>, runner: &mut Runner) -> Poll<Vec<u8>> {
-    WAKER.with(|waker| runner.poll(place, &mut Waking::from_waker(waker)))
 }

@@ -1,6 +1,8 @@
-//! Where a call runs: on the server's main thread, or beside it once it takes long.
+//! Runs calls: on the server's main thread, or on other threads once they take long.
 
 pub(crate) mod blocked_client;
+pub(crate) mod job;
+mod mailbox;
 pub(crate) mod main_thread;
 pub(crate) mod runner;
 pub(crate) mod worker_pool;

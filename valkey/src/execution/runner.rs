@@ -1,127 +1,151 @@
-//! What runs calls: one future that is made once and runs one call after the other.
+//! Runs calls: one future that is made once and runs one call after the other.
 //!
-//! The state of a call on its way through the runtime is some thousand bytes. A future for each call
-//! would be allocated, moved there and freed again, which takes longer than a short function runs. So
-//! a runner waits between calls where it is, and only a call that goes on beside the main thread takes
-//! its runner along.
+//! The state of a call on its way through the runtime takes some thousand bytes. A future for each
+//! call would be allocated, moved there and freed again, which takes longer than a short function
+//! runs. So a runner stays where it is between calls, and only a call that leaves the main thread
+//! takes its runner along.
 
-use std::cell::{Cell, RefCell};
+#![allow(
+    unsafe_code,
+    reason = "makes the mailbox that a runner and its future share"
+)]
+
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Waking, Poll};
+use std::task::{Context as Waking, Poll, Waker};
 use std::time::Duration;
 
-use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_runtime::commands::{BackgroundCall, Command, Scope, Spec};
+use ferrite_protocol::resp::Encoder;
+use ferrite_runtime::commands::{Command, Scope, Spec};
 use ferrite_runtime::{CallRequest, Runtime};
 
-use crate::api::string::Words;
-use crate::scripting::library::LibraryFunction;
+use crate::api::context::Context;
+use crate::api::locked_cell::LockedCell;
+use crate::api::string::Args;
+use crate::execution::job::Job;
+use crate::execution::mailbox::Mailbox;
 use crate::transaction::ServerKeyspace;
-use crate::transaction::call::{Call, State};
-use crate::transaction::current_call::{self, Place, during};
+use crate::transaction::call::{Call, CallState};
+use crate::transaction::current_call::{CurrentCall, enter};
 
-/// A reply's buffer larger than this is not kept for the next call.
-const BUFFER_KEEP_BYTES: usize = 64 << 10;
-
-/// What a call is to do; its words are with the [`Call`].
-pub(crate) enum Order {
-    /// To run a command that calls a function.
-    Command {
-        spec: &'static Spec,
-        protocol: Protocol,
-        /// How long it may take, where that is less than others may.
-        time_max: Option<Duration>,
-    },
-    /// To run a function of a library, whose first words are `keys` keys.
-    Function {
-        function: Arc<LibraryFunction>,
-        protocol: Protocol,
-        keys: usize,
-    },
-    /// To run a call whose reply is fetched later.
-    Background(Box<BackgroundCall<ServerKeyspace>>),
+/// How far a call came when it was polled on the main thread.
+pub(crate) enum Polled {
+    /// The call is over; its reply.
+    Done(Vec<u8>),
+    /// It used up its time slice and wants to be polled again.
+    Yielded,
+    /// It waits for something.
+    Waiting,
 }
 
-/// Runs the calls of the places in which it is polled.
+/// Runs the job in its mailbox whenever it is polled.
 pub(crate) struct Runner {
     future: Pin<Box<dyn Future<Output = Infallible> + Send>>,
-    /// What is to be done next.
-    order: Option<Order>,
+    mailbox: Arc<Mailbox>,
+    /// Wakes the mailbox; made once, because calls on the main thread are short.
+    waker: Waker,
 }
 
 impl Runner {
     fn new(runtime: &'static Runtime<ServerKeyspace>) -> Self {
+        // SAFETY: the methods of the mailbox are called in this file alone: here with `&mut self`,
+        // and by `run_jobs` in `future`, which is polled with `&mut self` too and gives the mailbox
+        // to nothing else. So their caller has the runner to itself, and a runner reaches another
+        // thread only by being moved there.
+        let mailbox = unsafe { Mailbox::new() };
         Self {
-            future: Box::pin(run_all(runtime)),
-            order: None,
+            future: Box::pin(run_jobs(runtime, Arc::clone(&mailbox))),
+            waker: Waker::from(Arc::clone(&mailbox)),
+            mailbox,
         }
     }
 
-    /// Runs the place's call on; its reply once it is over.
+    /// Gives the runner its next job, which the next poll begins.
+    fn begin(&mut self, call: Arc<Call>, job: Job) {
+        self.mailbox.put_job(call, job);
+    }
+
+    /// Polls the call once; returns its reply when it is over.
     ///
-    /// A runner that is dropped before ends the call.
-    pub(crate) fn poll(&mut self, place: &Place<'_>, waking: &mut Waking<'_>) -> Poll<Vec<u8>> {
-        if let Some(order) = self.order.take() {
-            desk(|desk| desk.order.set(Some(order)));
-        }
-        match during(place, || self.future.as_mut().poll(waking)) {
+    /// `current` is the call that the runner was given, with what it may use on this thread.
+    /// Dropping a runner before its call is over ends the call.
+    pub(crate) fn poll(
+        &mut self,
+        current: &CurrentCall<'_>,
+        waking: &mut Waking<'_>,
+    ) -> Poll<Vec<u8>> {
+        match enter(current, || self.future.as_mut().poll(waking)) {
             Poll::Ready(never) => match never {},
-            Poll::Pending => match desk(|desk| desk.reply.take()).flatten() {
+            Poll::Pending => match self.mailbox.take_reply() {
                 Some(reply) => Poll::Ready(reply),
                 None => Poll::Pending,
             },
         }
     }
+
+    /// Polls the call once on the main thread, where nothing polls it later by itself.
+    pub(crate) fn poll_on_main_thread(&mut self, current: &CurrentCall<'_>) -> Polled {
+        self.mailbox.clear_woken();
+        let future = self.future.as_mut();
+        let mut waking = Waking::from_waker(&self.waker);
+        match enter(current, || future.poll(&mut waking)) {
+            Poll::Ready(never) => match never {},
+            Poll::Pending => match self.mailbox.take_reply() {
+                Some(reply) => Polled::Done(reply),
+                None if self.mailbox.is_woken() => Polled::Yielded,
+                None => Polled::Waiting,
+            },
+        }
+    }
+
+    fn keep_buffer(&mut self, reply: Vec<u8>) {
+        self.mailbox.keep_buffer(reply);
+    }
 }
 
-async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
+async fn run_jobs(runtime: &'static Runtime<ServerKeyspace>, mailbox: Arc<Mailbox>) -> Infallible {
     loop {
-        let (call, order) = poll_fn(|_| taken().map_or(Poll::Pending, Poll::Ready)).await;
-        let reply = match order {
-            Order::Command {
+        let (call, job) = poll_fn(|_| mailbox.take_job().map_or(Poll::Pending, Poll::Ready)).await;
+        let reply = match job {
+            Job::Command {
                 spec,
                 protocol,
                 time_max,
             } => {
-                let mut reply = Encoder::with_buffer(protocol, take_buffer());
+                let mut reply = Encoder::with_buffer(protocol, mailbox.take_buffer());
                 command(runtime, spec, &call, time_max, &mut reply).await;
                 reply.take()
             }
-            Order::Function {
+            Job::Function {
                 function,
                 protocol,
                 keys,
             } => {
-                let mut reply = Encoder::with_buffer(protocol, take_buffer());
-                let slices = call.words.slices();
+                let mut reply = Encoder::with_buffer(protocol, mailbox.take_buffer());
+                let slices = call.args.slices();
                 let (keys, args) = slices.split_at(keys);
-                let mut request = CallRequest::new(function.target(), keys, args);
+                let mut request = CallRequest::new(function.target.as_bytes(), keys, args);
                 request.database = call.database;
                 let executor = runtime.executor();
-                let _ = executor.call(function.code(), &request, &mut reply).await;
+                let _ = executor.call(&function.code, &request, &mut reply).await;
                 reply.take()
             }
-            Order::Background(mut background) => {
+            Job::Background(mut background) => {
                 background.run().await;
                 background.publish();
                 Vec::new()
             }
         };
+        // Before the reply: once there is one, the runner's owner reuses the call.
         drop(call);
-        desk(|desk| desk.reply.set(Some(reply)));
+        mailbox.put_reply(reply);
     }
 }
 
-/// The call that has this place, and what it is to do.
-fn taken() -> Option<(Arc<Call>, Order)> {
-    let order = desk(|desk| desk.order.take()).flatten()?;
-    Some((current_call::with(|place| Arc::clone(place.call))?, order))
-}
-
-/// A command that runs as long as a function does.
+/// Runs a command that lasts as long as the function it calls.
 async fn command(
     runtime: &'static Runtime<ServerKeyspace>,
     spec: &'static Spec,
@@ -133,7 +157,7 @@ async fn command(
         (Some(asked), Some(max)) => Some(asked.min(max)),
         (asked, max) => asked.or(max),
     };
-    let slices = call.words.slices();
+    let slices = call.args.slices();
     match spec.read(&slices) {
         Err(error) => reply.error_display(&error),
         Ok(Command::Call(mut request)) => {
@@ -156,7 +180,7 @@ async fn command(
     }
 }
 
-/// Where `part`, which was cut out of `whole`, begins and ends in it.
+/// Returns the range of `whole` that `part` is; `part` must be a slice of it.
 fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
     if part.is_empty() {
         return 0..0;
@@ -165,84 +189,61 @@ fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
     start..start + part.len()
 }
 
-/// A call and what runs it.
+/// A call and the runner that runs it.
 pub(crate) struct Run {
     pub(crate) call: Arc<Call>,
     /// What the call has read and written.
-    pub(crate) state: RefCell<State>,
+    pub(crate) state: RefCell<CallState>,
     pub(crate) runner: Runner,
 }
 
-/// What a thread that runs calls has at hand.
-struct Desk {
-    /// What is to be done by the runner that is polled now, until it begins.
-    order: Cell<Option<Order>>,
-    /// What it answered.
-    reply: Cell<Option<Vec<u8>>>,
-    /// What ran the last call, which is over.
-    idle: Cell<Option<Box<Run>>>,
-    /// The buffer of the last reply.
-    buffer: Cell<Vec<u8>>,
-}
+/// Keeps the run of the last call on the main thread for the next one.
+pub(crate) struct IdleRun(LockedCell<Option<Box<Run>>>);
 
-/// Uses what this thread has at hand; `None` while the thread ends.
-fn desk<R>(work: impl FnOnce(&Desk) -> R) -> Option<R> {
-    thread_local! {
-        static DESK: Desk = const {
-            Desk {
-                order: Cell::new(None),
-                reply: Cell::new(None),
-                idle: Cell::new(None),
-                buffer: Cell::new(Vec::new()),
-            }
-        };
+impl IdleRun {
+    pub(crate) const fn new() -> Self {
+        Self(LockedCell::new(None))
     }
-    DESK.try_with(work).ok()
-}
 
-/// The buffer of this thread's last reply, to write another into.
-fn take_buffer() -> Vec<u8> {
-    desk(|desk| desk.buffer.take()).unwrap_or_default()
-}
-
-impl Run {
-    /// A call of these words that has not begun.
-    pub(crate) fn new(
+    /// Makes a run of a call that has not begun, out of the idle one if there is one.
+    pub(crate) fn begin(
+        &self,
+        context: Context<'_>,
         runtime: &'static Runtime<ServerKeyspace>,
-        words: Words,
+        args: Args,
         database: u32,
-        order: Order,
-    ) -> Box<Self> {
-        // There is none while a call runs that leads to another one.
-        let idle = desk(|desk| desk.idle.take()).flatten();
-        let mut run = idle.unwrap_or_else(|| {
-            Box::new(Self {
-                call: Arc::new(Call::new(Words::none(), 0)),
+        job: Job,
+    ) -> Box<Run> {
+        // None is idle while a call runs whose command leads to another call.
+        let mut run = self.0.take(context).unwrap_or_else(|| {
+            Box::new(Run {
+                call: Arc::new(Call::new(Args::none(), 0)),
                 state: RefCell::default(),
                 runner: Runner::new(runtime),
             })
         });
         match Arc::get_mut(&mut run.call) {
-            Some(call) => call.begin(words, database),
-            None => run.call = Arc::new(Call::new(words, database)),
+            Some(call) => call.begin(args, database),
+            None => run.call = Arc::new(Call::new(args, database)),
         }
-        run.runner.order = Some(order);
+        run.runner.begin(Arc::clone(&run.call), job);
         run
     }
 
-    /// Keeps what ran a call that is over for the next one, and the buffer of its reply; gives the call
-    /// back if it left anything behind.
-    pub(crate) fn keep(mut self: Box<Self>, mut reply: Vec<u8>) -> Option<Box<Self>> {
-        if !self.state.get_mut().end() {
-            return Some(self);
+    /// Keeps the run of a call that is over, with the buffer of its reply.
+    ///
+    /// Returns the run if the call has left writes that must be rolled back.
+    pub(crate) fn keep(
+        &self,
+        context: Context<'_>,
+        mut run: Box<Run>,
+        reply: Vec<u8>,
+    ) -> Option<Box<Run>> {
+        if !run.state.get_mut().reset_for_next() {
+            return Some(run);
         }
-        desk(|desk| {
-            if reply.capacity() <= BUFFER_KEEP_BYTES {
-                reply.clear();
-                desk.buffer.set(reply);
-            }
-            desk.idle.set(Some(self));
-        });
+        run.runner.keep_buffer(reply);
+        self.0.set(context, Some(run));
         None
     }
 }

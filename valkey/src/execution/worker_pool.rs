@@ -1,79 +1,84 @@
-//! Calls beside the server's main thread: a few threads that take turns with them.
+//! Calls off the server's main thread: a few threads that take turns with them.
 //!
-//! A call that waits gives its thread up, and one that runs on gives it up every tick, so that many
-//! long calls share few threads. One that something else wakes, such as its deadline or a kill, is the
-//! next, before those that only go on. Only a call that keeps the server's lock stays where it is.
+//! A call that waits leaves its thread, and one that computes leaves it every tick, so that many
+//! long calls share few threads; the [run queue](ferrite_runtime::scheduling::run_queue) says which
+//! is next. Only a call that keeps the server's lock stays on its thread.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context as Waking, Poll, Wake, Waker};
 
+use ferrite_runtime::scheduling::run_queue::{RunQueue, RunState, Runnable};
 use parking_lot::{Condvar, Mutex};
 
 use crate::api::panic_guard::guard;
 use crate::execution::runner::{Run, Runner};
-use crate::transaction::call::{Call, State};
-use crate::transaction::current_call::{Beside, Place, during};
+use crate::transaction::call::{Call, CallState};
+use crate::transaction::current_call::{CurrentCall, LockedContext, enter};
 
-/// What becomes of the reply.
+/// Takes the reply of a call that is over.
 pub(crate) type Deliver = Box<dyn FnOnce(Arc<Call>, Vec<u8>) + Send>;
 
-/// The reply of a call that a bug of ours has ended.
+/// The reply of a call that panicked in the module's own code.
 const BROKEN: &[u8] =
     b"-ERR the call failed inside the module, which is a bug; the server's log tells more\r\n";
 
-const IDLE: u8 = 0;
-const QUEUED: u8 = 1;
-const RUNNING: u8 = 2;
-const WOKEN: u8 = 3;
-
-/// Ends one call beside the main thread.
+/// Cancels one call of the pool.
 #[derive(Clone)]
-pub(crate) struct Cancel(Weak<Job>);
+pub(crate) struct CancelHandle(Weak<Task>);
 
-impl Cancel {
-    /// Ends the call at its next tick, or at once if it waits; nothing of it is kept.
+impl CancelHandle {
+    /// Ends the call at its next tick, or at once if it waits, and rolls it back.
     pub(crate) fn cancel(&self) {
-        if let Some(job) = self.0.upgrade() {
-            job.cancelled.store(true, Ordering::Release);
-            job.wake();
+        if let Some(task) = self.0.upgrade() {
+            task.cancelled.store(true, Ordering::Release);
+            task.wake();
         }
     }
 }
 
-/// One call beside the main thread.
-struct Job {
+/// One call of the pool.
+struct Task {
     call: Arc<Call>,
-    state: AtomicU8,
-    /// Nobody wants the reply any more.
+    state: RunState,
+    /// True if the reply is not wanted any more.
     cancelled: AtomicBool,
+    /// `None` once the call is over.
     work: Mutex<Option<Work>>,
     pool: &'static Pool,
 }
 
 struct Work {
     runner: Runner,
-    state: RefCell<State>,
-    beside: Beside,
+    state: RefCell<CallState>,
+    locked: LockedContext,
     deliver: Deliver,
 }
 
-/// The threads, and what waits for them.
+impl Runnable for Task {
+    fn run_state(&self) -> &RunState {
+        &self.state
+    }
+}
+
+/// The threads, and the calls that wait for one.
 pub(crate) struct Pool {
     queue: Mutex<Queue>,
+    /// Notified when a call was put into the queue.
     ready: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Arc<Job>>,
+    tasks: RunQueue<Task>,
+    /// Number of threads.
     threads: usize,
+    /// Number of threads that wait for a call.
     idle: usize,
 }
 
-/// No thread could be started for a call beside the main thread.
+/// No thread could be started for the pool.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no thread for a long call")]
 pub(crate) struct NoThread(#[source] std::io::Error);
@@ -86,10 +91,14 @@ impl Pool {
         }
     }
 
-    /// Makes sure that there is a thread for one more call.
+    /// Starts a thread for one more call if all are busy and there are fewer than `threads_max`.
+    ///
+    /// # Errors
+    ///
+    /// If the pool has no thread at all and none can be started.
     pub(crate) fn prepare(&'static self, threads_max: usize) -> Result<(), NoThread> {
         let mut queue = self.queue.lock();
-        if queue.idle > queue.jobs.len() || queue.threads >= threads_max.max(1) {
+        if queue.idle > queue.tasks.len() || queue.threads >= threads_max.max(1) {
             return Ok(());
         }
         let started = std::thread::Builder::new()
@@ -103,77 +112,63 @@ impl Pool {
         Ok(())
     }
 
-    /// Runs a call to its end and delivers its reply.
-    pub(crate) fn run(&'static self, run: Box<Run>, beside: Beside, deliver: Deliver) -> Cancel {
+    /// Runs a call to its end and gives its reply to `deliver`, on a thread of the pool.
+    pub(crate) fn run(
+        &'static self,
+        run: Box<Run>,
+        locked: LockedContext,
+        deliver: Deliver,
+    ) -> CancelHandle {
         let Run {
             call,
             state,
             runner,
         } = *run;
-        let job = Arc::new(Job {
+        let task = Arc::new(Task {
             call,
-            state: AtomicU8::new(QUEUED),
+            state: RunState::new(),
             cancelled: AtomicBool::new(false),
             work: Mutex::new(Some(Work {
                 runner,
                 state,
-                beside,
+                locked,
                 deliver,
             })),
             pool: self,
         });
-        let cancel = Cancel(Arc::downgrade(&job));
-        self.push(job);
+        let cancel = CancelHandle(Arc::downgrade(&task));
+        self.queue.lock().tasks.push_new(task);
+        self.ready.notify_one();
         cancel
-    }
-
-    fn push(&self, job: Arc<Job>) {
-        self.queue.lock().jobs.push_back(job);
-        self.ready.notify_one();
-    }
-
-    fn push_first(&self, job: Arc<Job>) {
-        self.queue.lock().jobs.push_front(job);
-        self.ready.notify_one();
-    }
-
-    /// Lets a job that waits for its turn go first.
-    fn promote(&self, job: &Arc<Job>) {
-        let jobs = &mut self.queue.lock().jobs;
-        let place = jobs.iter().position(|one| Arc::ptr_eq(one, job));
-        if let Some(first) = place.and_then(|place| jobs.remove(place)) {
-            jobs.push_front(first);
-        }
     }
 
     fn work(&self) {
         loop {
-            let job = {
+            let task = {
                 let mut queue = self.queue.lock();
                 loop {
-                    if let Some(job) = queue.jobs.pop_front() {
-                        break job;
+                    if let Some(task) = queue.tasks.pop() {
+                        break task;
                     }
                     queue.idle += 1;
                     self.ready.wait(&mut queue);
                     queue.idle -= 1;
                 }
             };
-            // A panic of the call's own code was caught further in.
-            guard("a call's thread", (), || job.turn());
+            // A panic of the call's own code is caught in `turn`.
+            guard("a call's thread", (), || task.turn());
         }
     }
 }
 
-impl Job {
-    /// Polls the call until it waits or has had its turn.
+impl Task {
+    /// Polls the call until it waits or has used up its time slice.
     fn turn(self: Arc<Self>) {
         let waker = Waker::from(Arc::clone(&self));
         let mut waking = Waking::from_waker(&waker);
         let mut slot = self.work.lock();
         let Some(work) = slot.as_mut() else { return };
         loop {
-            self.state.store(RUNNING, Ordering::Release);
             if self.cancelled.load(Ordering::Acquire) {
                 let work = slot.take();
                 drop(slot);
@@ -184,12 +179,12 @@ impl Job {
                 let Work {
                     runner,
                     state,
-                    beside,
+                    locked,
                     deliver: _,
                 } = &mut *work;
-                let place = Place::beside(&self.call, state, beside);
+                let current = CurrentCall::locked(&self.call, state, locked);
                 guard("a call", Poll::Ready(BROKEN.to_vec()), || {
-                    runner.poll(&place, &mut waking)
+                    runner.poll(&current, &mut waking)
                 })
             };
             match polled {
@@ -199,86 +194,57 @@ impl Job {
                     self.end(work, reply);
                     return;
                 }
-                // With the lock in its hands, it goes on here and now.
-                Poll::Pending if work.beside.is_held() => {
-                    if self.state.load(Ordering::Acquire) != WOKEN {
-                        // It waits for something, and must not keep the server waiting for it.
-                        work.beside.let_go();
-                    }
+                Poll::Pending if work.locked.keeps_lock() && !self.state.is_woken() => {
+                    // It waits for something, and must not stop the server meanwhile.
+                    work.locked.release_lock();
                 }
                 Poll::Pending => {}
             }
-            if work.beside.is_held() {
+            if work.locked.keeps_lock() {
+                // It goes on at once, because the server waits for the lock.
+                self.state.run_again();
                 continue;
             }
             drop(slot);
-            let settled =
-                self.state
-                    .compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
-            if settled.is_err() {
-                // It was woken meanwhile; others have their turn first.
-                self.state.store(QUEUED, Ordering::Release);
+            if !self.state.end_turn_unwoken() {
                 let pool = self.pool;
-                pool.push(self);
+                if pool.queue.lock().tasks.end_turn(self) {
+                    pool.ready.notify_one();
+                }
             }
             return;
         }
     }
 
     fn end(&self, work: Option<Work>, reply: Vec<u8>) {
+        self.state.finish();
         let Some(Work {
             runner,
             state,
-            beside,
+            locked,
             deliver,
         }) = work
         else {
             return;
         };
         guard("the end of a call", (), || {
-            // What the call holds may be a transaction, which is rolled back where it can be.
-            let place = Place::beside(&self.call, &state, &beside);
-            during(&place, || drop(runner));
+            // A transaction that is still open is rolled back as the runner is dropped, which needs
+            // the server's data.
+            let current = CurrentCall::locked(&self.call, &state, &locked);
+            enter(&current, || drop(runner));
         });
-        drop(beside);
+        drop(locked);
         deliver(Arc::clone(&self.call), reply);
     }
 }
 
-impl Wake for Job {
+impl Wake for Task {
     fn wake(self: Arc<Self>) {
-        loop {
-            match self.state.load(Ordering::Acquire) {
-                IDLE => {
-                    let queued = self.state.compare_exchange(
-                        IDLE,
-                        QUEUED,
-                        Ordering::AcqRel,
-                        Ordering::Acquire,
-                    );
-                    if queued.is_ok() {
-                        let pool = self.pool;
-                        pool.push_first(self);
-                        return;
-                    }
-                }
-                RUNNING => {
-                    let noted = self.state.compare_exchange(
-                        RUNNING,
-                        WOKEN,
-                        Ordering::AcqRel,
-                        Ordering::Acquire,
-                    );
-                    if noted.is_ok() {
-                        return;
-                    }
-                }
-                QUEUED => {
-                    self.pool.promote(&self);
-                    return;
-                }
-                _ => return,
-            }
+        if self.state.wake_running() {
+            return;
+        }
+        if self.pool.queue.lock().tasks.wake(&self) {
+            self.pool.ready.notify_one();
         }
     }
 }

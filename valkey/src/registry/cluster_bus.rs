@@ -1,9 +1,8 @@
-//! The cluster's bus: entries as they change, and a regular look at whether all nodes have the same.
+//! Sends changed entries over the cluster's bus, and compares the entries of all nodes regularly.
 //!
-//! A message on the bus is a hint: it is lost where a node is down. So every primary tells the others
-//! every few seconds by a hash which entries it has, and who has others answers with all of them.
-//! Nodes that were down, or join later, learn everything that way. Replicas learn from their
-//! primaries.
+//! A message on the bus is lost if a node is down. So every primary sends the others a hash of its
+//! entries every few seconds, and a node with another hash answers with all its entries. Nodes that
+//! were down, or join later, get everything that way. Replicas get entries from their primaries.
 
 #![allow(unsafe_code, reason = "sends and receives on the cluster's bus")]
 
@@ -12,23 +11,23 @@ use std::ffi::{c_char, c_int, c_longlong, c_uchar, c_void};
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, Ctx, api};
 use crate::api::panic_guard::guard;
-use crate::api::string::characters;
+use crate::api::string::c_chars;
 use crate::module::module;
 use crate::registry::entry::{self, Entry};
 use crate::registry::propagate;
 
-/// An entry, as JSON.
+/// Kind of a message with an entry, as JSON.
 const ENTRY: u8 = 1;
-/// A hash of all entries.
+/// Kind of a message with a hash of all entries.
 const HASH: u8 = 2;
 
-/// How often nodes compare what they have, in milliseconds.
+/// Time between two comparisons of all entries, in milliseconds.
 const COMPARE_MILLIS: c_longlong = 2_000;
 
-/// The longest message that is sent.
+/// A longer message is not sent.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Begins to listen and to compare, where the server is part of a cluster.
+/// Starts receiving and comparing entries, if the server is part of a cluster.
 pub(crate) fn start(context: Context<'_>) {
     if context.flags() & ffi::CTX_CLUSTER == 0 {
         return;
@@ -40,7 +39,7 @@ pub(crate) fn start(context: Context<'_>) {
     compare_later(context);
 }
 
-/// Sends an entry to one node, or to all others.
+/// Sends an entry to the node `to`, or to all other nodes.
 pub(crate) fn send(context: Context<'_>, to: Option<&[u8]>, entry: &Entry) {
     let json = entry.to_json();
     if json.len() > MESSAGE_BYTES_MAX {
@@ -55,15 +54,15 @@ pub(crate) fn send(context: Context<'_>, to: Option<&[u8]>, entry: &Entry) {
 }
 
 fn send_bytes(context: Context<'_>, to: Option<&[u8]>, kind: u8, bytes: &[u8]) {
-    // The server reads 40 characters and a zero.
+    // The server reads an id of 40 characters and a zero byte.
     let to = to.map(|id| [id, b"\0"].concat());
     let target = to
         .as_ref()
         .map_or(std::ptr::null(), |id| id.as_ptr().cast::<c_char>());
-    let (start, len) = characters(bytes);
+    let (start, len) = c_chars(bytes);
     let Ok(len) = u32::try_from(len) else { return };
-    // SAFETY: a live context, a node's name or null for all, and `len` bytes, which are copied. A
-    // node that cannot be reached is no error here: it learns later.
+    // SAFETY: a live context, a node's id or null for all nodes, and `len` bytes, which are copied.
+    // A node that cannot be reached is no error: it gets the entries with a later comparison.
     let _: c_int = unsafe { (api().send_cluster_message)(context.raw(), target, kind, start, len) };
 }
 
@@ -87,7 +86,7 @@ unsafe extern "C" fn received(
         let (Some(context), Some(module)) = (context, module()) else {
             return;
         };
-        // Replicas learn from their primaries.
+        // Replicas get entries from their primaries.
         if context.flags() & ffi::CTX_PRIMARY == 0 {
             return;
         }
@@ -101,8 +100,8 @@ unsafe extern "C" fn received(
                 let taken = Entry::from_json(payload)
                     .map_err(|error| error.to_string())
                     .and_then(|entry| {
-                        if entry::is_news(&entry) {
-                            propagate::take(module, context, entry)
+                        if entry::is_newer(&entry) {
+                            propagate::adopt(module, context, entry)
                         } else {
                             Ok(())
                         }
@@ -130,7 +129,7 @@ fn compare_later(context: Context<'_>) {
 }
 
 unsafe extern "C" fn compare(ctx: *mut Ctx, _: *mut c_void) {
-    guard("a look at the cluster", (), || {
+    guard("a comparison with the cluster", (), || {
         // SAFETY: the server passes a live context.
         let Some(context) = (unsafe { Context::new(ctx) }) else {
             return;

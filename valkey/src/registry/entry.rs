@@ -1,8 +1,8 @@
-//! What is known of every function beyond the runtime's registry, and the form in which it is saved.
+//! Entries of functions: what the registry saves and sends beyond the runtime's records.
 //!
 //! A function that was loaded on a whole cluster has a stamp: when, and on which node. The later
-//! stamp wins wherever two nodes differ, and a function that was unloaded everywhere leaves its stamp,
-//! so that no node brings it back.
+//! stamp wins if two nodes differ. A function that was unloaded everywhere leaves its stamp, so
+//! that no node restores it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::context::log;
 use crate::module::Module;
 
-/// Stamps of functions that are gone are kept for this many; the oldest are forgotten first.
+/// Number of unloaded functions whose stamps are kept; the oldest stamps are dropped first.
 const GONE_MAX: usize = 10_000;
 
 /// When and where a function was last changed on a whole cluster.
@@ -28,12 +28,12 @@ pub(crate) struct Stamp {
     pub(crate) node: String,
 }
 
-/// A name and what it stands for.
+/// A function's name with its record and stamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
     pub(crate) name: FunctionName,
-    /// Nothing where the function is gone.
+    /// `None` if the function was unloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) record: Option<Record>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        // Nothing in it can fail to be written.
+        // None of its fields can fail to serialize.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -51,14 +51,14 @@ impl Entry {
     }
 }
 
-/// The cluster's functions by name. Only touched under the server's lock.
+/// Stamps of the cluster's functions, by name. Used under the server's lock only.
 static STAMPS: LazyLock<Mutex<BTreeMap<String, Stamp>>> = LazyLock::new(Mutex::default);
 
-/// The entries as they are to be saved. A process that the server forks to save its data finds them
-/// without a lock, which another thread may have held at that moment.
-static SAVED: LazyLock<ArcSwap<Vec<u8>>> = LazyLock::new(ArcSwap::default);
+/// The entries to save, as JSON. Not behind a lock: the server saves in a forked process, where a
+/// lock that another thread held at the fork would never be released.
+static SNAPSHOT: LazyLock<ArcSwap<Vec<u8>>> = LazyLock::new(ArcSwap::default);
 
-/// Notes that a name is changed on the whole cluster now.
+/// Stamps a function that is changed on the whole cluster now.
 pub(crate) fn stamp(name: &[u8], node: String) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = since.map_or(0, |since| {
@@ -66,20 +66,20 @@ pub(crate) fn stamp(name: &[u8], node: String) {
     });
     let name = String::from_utf8_lossy(name).into_owned();
     let mut stamps = STAMPS.lock();
-    // Later than what is known, whatever the clock says.
+    // Later than the known stamp, even if the clock went back.
     let at = stamps
         .get(&name)
         .map_or(now, |known| now.max(known.at.saturating_add(1)));
     stamps.insert(name, Stamp { at, node });
 }
 
-/// Whether a name is the whole cluster's, and stands for something.
+/// Returns true if a function was changed on the whole cluster.
 pub(crate) fn is_stamped(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name);
     STAMPS.lock().contains_key(&*name)
 }
 
-/// What a name stands for now.
+/// Returns the current entry of a name.
 pub(crate) fn entry(module: &Module, name: &[u8]) -> Entry {
     let known = module.runtime.function(name).ok();
     let text = String::from_utf8_lossy(name);
@@ -93,7 +93,7 @@ pub(crate) fn entry(module: &Module, name: &[u8]) -> Entry {
     }
 }
 
-/// A name that stands for nothing, in the place of one that could never have been loaded.
+/// Returns a valid name, in the place of one that no function can have.
 fn unnamed() -> FunctionName {
     match FunctionName::parse(b"-") {
         Ok(name) => name,
@@ -101,7 +101,7 @@ fn unnamed() -> FunctionName {
     }
 }
 
-/// Every entry that the cluster shares.
+/// Returns every entry that the cluster shares.
 pub(crate) fn shared(module: &Module) -> Vec<Entry> {
     let names: Vec<String> = STAMPS.lock().keys().cloned().collect();
     names
@@ -110,21 +110,21 @@ pub(crate) fn shared(module: &Module) -> Vec<Entry> {
         .collect()
 }
 
-/// What all shared entries are told apart by, at a glance.
+/// Returns a hash of all stamps, by which nodes compare their shared entries.
 pub(crate) fn shared_hash() -> [u8; 32] {
     let stamps = STAMPS.lock();
     let json = serde_json::to_vec(&*stamps).unwrap_or_default();
     *ferrite_cache::Digest::of(&json).as_bytes()
 }
 
-/// Whether an entry is later than what is known of its name.
-pub(crate) fn is_news(entry: &Entry) -> bool {
+/// Returns true if an entry has a later stamp than the known one of its name.
+pub(crate) fn is_newer(entry: &Entry) -> bool {
     let stamps = STAMPS.lock();
     entry.stamp.as_ref() > stamps.get(entry.name.as_str())
 }
 
-/// Makes an entry hold here.
-pub(crate) fn take(module: &Module, entry: Entry) -> Result<(), CallError> {
+/// Puts an entry into the registry.
+pub(crate) fn adopt(module: &Module, entry: Entry) -> Result<(), CallError> {
     let Entry {
         name,
         record,
@@ -133,7 +133,7 @@ pub(crate) fn take(module: &Module, entry: Entry) -> Result<(), CallError> {
     match record {
         Some(record) => module.runtime.adopt(record)?,
         None => {
-            // One that is not there is gone already.
+            // It may be unloaded already.
             let _ = module.runtime.unload(name.as_bytes());
         }
     }
@@ -145,8 +145,8 @@ pub(crate) fn take(module: &Module, entry: Entry) -> Result<(), CallError> {
     Ok(())
 }
 
-/// Notes the entries as they are now, for the next time that data is saved.
-pub(crate) fn remember(module: &Module) {
+/// Updates the entries that are saved with the server's data.
+pub(crate) fn update_snapshot(module: &Module) {
     let functions = module.runtime.functions();
     let mut entries: Vec<Entry> = functions
         .iter()
@@ -169,15 +169,15 @@ pub(crate) fn remember(module: &Module) {
     } else {
         serde_json::to_vec(&entries).unwrap_or_default()
     };
-    SAVED.store(Arc::new(json));
+    SNAPSHOT.store(Arc::new(json));
 }
 
-/// The entries as they are to be saved; nothing where there are none.
-pub(crate) fn saved() -> Arc<Vec<u8>> {
-    SAVED.load_full()
+/// Returns the entries to save, as JSON; empty if there are none.
+pub(crate) fn snapshot() -> Arc<Vec<u8>> {
+    SNAPSHOT.load_full()
 }
 
-/// Puts what a file says in the place of everything; the records.
+/// Replaces all entries by those of a file, and returns their records.
 pub(crate) fn replace(module: &Module, json: &[u8]) -> Vec<Record> {
     let values: Vec<serde_json::Value> = serde_json::from_slice(json).unwrap_or_else(|error| {
         let text = format!("ferrite: the functions in this file cannot be read: {error}");
@@ -194,26 +194,26 @@ pub(crate) fn replace(module: &Module, json: &[u8]) -> Vec<Record> {
                 }
                 records.extend(entry.record);
             }
-            Err(error) => left_out(&error),
+            Err(error) => warn_left_out(&error),
         }
     }
     match module.runtime.adopt_all(records.clone()) {
-        Ok(wrong) => wrong.iter().for_each(|error| left_out(error)),
+        Ok(wrong) => wrong.iter().for_each(|error| warn_left_out(error)),
         Err(error) => log(c"warning", &format!("ferrite: {error}")),
     }
     *STAMPS.lock() = stamps;
-    remember(module);
+    update_snapshot(module);
     records
 }
 
-fn left_out(error: &dyn std::fmt::Display) {
+fn warn_left_out(error: &dyn std::fmt::Display) {
     let text = format!("ferrite: a function in this file is left out: {error}");
     log(c"warning", &text);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, STAMPS, Stamp, is_news, stamp};
+    use super::{Entry, STAMPS, Stamp, is_newer, stamp};
 
     #[test]
     fn an_entry_reads_back() {
@@ -240,10 +240,10 @@ mod tests {
             let node = node.to_owned();
             Some(Stamp { at, node })
         };
-        assert!(!is_news(&entry(None)));
-        assert!(!is_news(&entry(Some(known.clone()))));
-        assert!(is_news(&entry(at(known.at, "c"))) && !is_news(&entry(at(known.at, "a"))));
-        assert!(is_news(&entry(at(known.at + 1, "a"))));
+        assert!(!is_newer(&entry(None)));
+        assert!(!is_newer(&entry(Some(known.clone()))));
+        assert!(is_newer(&entry(at(known.at, "c"))) && !is_newer(&entry(at(known.at, "a"))));
+        assert!(is_newer(&entry(at(known.at + 1, "a"))));
         stamp(b"wins", "a".to_owned());
         assert!(STAMPS.lock()["wins"] > known, "even within a millisecond");
     }

@@ -1,8 +1,8 @@
-//! Sources that are missing here, fetched from other servers.
+//! Fetches missing sources from other servers.
 //!
-//! Only the digest of a function travels with the data. A server that has no source of this digest in
-//! its cache asks the servers it knows, its primary and the nodes of its cluster, compares what they
-//! give with the digest, and compiles it here. Native code is never taken from them.
+//! Only the digest of a function is sent with the data. A server without that source in its cache
+//! asks the servers it knows, its primary and the nodes of its cluster, checks the source against
+//! the digest, and compiles it. Native code is never taken from other servers.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -19,28 +19,30 @@ use crate::options::Peers;
 use crate::transaction::server_reads;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
-/// How long a peer may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a peer may take to accept a connection, and for each read and write.
+const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often what nobody has is asked for, and how long after the first time; each time twice as long.
-const TRIES: u32 = 9;
-const PAUSE: Duration = Duration::from_millis(250);
+/// Number of times that a source is asked for if no server has it.
+const ATTEMPTS_MAX: u32 = 9;
+/// Time before the second attempt; doubled before each further one.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// Gets ready what the records need, beside the main thread: from the cache, or from a peer.
-pub(crate) fn provide(module: &'static Module, context: Context<'_>, records: Vec<Record>) {
+/// Compiles the functions of these records on a new thread, with sources from the cache or from a
+/// peer.
+pub(crate) fn prepare(module: &'static Module, context: Context<'_>, records: Vec<Record>) {
     if records.is_empty() {
         return;
     }
     let peers = if module.options.peers.fetch {
-        known(context)
+        known_servers(context)
     } else {
         Vec::new()
     };
     let work = move || {
         let mut missing = records;
-        let mut pause = PAUSE;
-        for again in (0..TRIES).rev() {
-            missing.retain(|record| match get_ready(module, record, &peers) {
+        let mut pause = RETRY_PAUSE;
+        for again in (0..ATTEMPTS_MAX).rev() {
+            missing.retain(|record| match prepare_one(module, record, &peers) {
                 Ok(()) => false,
                 Err(error) if again > 0 => {
                     tracing::debug!(function = %record.name, error);
@@ -54,7 +56,7 @@ pub(crate) fn provide(module: &'static Module, context: Context<'_>, records: Ve
             if missing.is_empty() {
                 return;
             }
-            // Those who were asked may be fetching it themselves.
+            // The servers that were asked may be fetching it themselves.
             std::thread::sleep(pause);
             pause = pause.saturating_mul(2);
         }
@@ -67,14 +69,15 @@ pub(crate) fn provide(module: &'static Module, context: Context<'_>, records: Ve
     }
 }
 
-fn get_ready(module: &Module, record: &Record, peers: &[Node]) -> Result<(), String> {
+/// Compiles one function, if its record is still the current one.
+fn prepare_one(module: &Module, record: &Record, peers: &[Node]) -> Result<(), String> {
     let name = record.name.as_bytes();
     let is_current = module
         .runtime
         .function(name)
         .is_ok_and(|known| known.record().digest == record.digest);
     if !is_current {
-        // Something else has the name by now, or nothing.
+        // The name has another function by now, or none.
         return Ok(());
     }
     let cache = module.runtime.cache().ok_or("there is no cache")?;
@@ -84,7 +87,8 @@ fn get_ready(module: &Module, record: &Record, peers: &[Node]) -> Result<(), Str
     if known.is_none() {
         fetch(module, &record.digest, peers)?;
     }
-    // A call before this may have failed, and others need not wait for the end of its pause.
+    // An earlier call may have failed for want of the source; further calls need not wait for its
+    // retry.
     module.runtime.retry_now(name);
     module
         .runtime
@@ -93,47 +97,48 @@ fn get_ready(module: &Module, record: &Record, peers: &[Node]) -> Result<(), Str
         .map_err(|error| error.to_string())
 }
 
+/// Fetches a source from the first peer that has it, into the cache.
 fn fetch(module: &Module, digest: &Digest, peers: &[Node]) -> Result<(), String> {
     let cache = module.runtime.cache().ok_or("there is no cache")?;
     let max = module.runtime.options().source.source_bytes_max;
-    let mut told = "its source is not in the cache, and no other server is known".to_owned();
+    let mut failure = "its source is not in the cache, and no other server is known".to_owned();
     for peer in peers {
-        match ask(peer, &module.options.peers, digest, max) {
+        match fetch_from(peer, &module.options.peers, digest, max) {
             Ok(source) if Digest::of(&source) == *digest => {
                 cache
                     .put_source(&source)
                     .map_err(|error| error.to_string())?;
                 return Ok(());
             }
-            Ok(_) => told = format!("{}:{} gave another source", peer.host, peer.port),
+            Ok(_) => failure = format!("{}:{} gave another source", peer.host, peer.port),
             Err(error) => {
-                told = format!(
+                failure = format!(
                     "its source is not in the cache, and {}:{} did not give it: {error}",
                     peer.host, peer.port
                 );
             }
         }
     }
-    Err(told)
+    Err(failure)
 }
 
-/// Asks one server for a source.
-fn ask(peer: &Node, access: &Peers, digest: &Digest, max: u64) -> io::Result<Vec<u8>> {
+/// Fetches a source of at most `max` bytes from one server.
+fn fetch_from(peer: &Node, access: &Peers, digest: &Digest, max: u64) -> io::Result<Vec<u8>> {
     let address = (peer.host.as_str(), peer.port)
         .to_socket_addrs()?
         .next()
         .ok_or_else(|| io::Error::other("its host has no address"))?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, PEER_TIMEOUT)?;
+    stream.set_read_timeout(Some(PEER_TIMEOUT))?;
+    stream.set_write_timeout(Some(PEER_TIMEOUT))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     if let Some(password) = &access.password {
         let user = access.user.as_deref().unwrap_or("default");
         stream.write_all(&request(&["AUTH", user, password]))?;
-        line(&mut reader)?;
+        read_line(&mut reader)?;
     }
     stream.write_all(&request(&["WASM.SOURCE", &digest.to_string()]))?;
-    let head = line(&mut reader)?;
+    let head = read_line(&mut reader)?;
     let len: u64 = head
         .strip_prefix('$')
         .and_then(|len| len.parse().ok())
@@ -146,9 +151,9 @@ fn ask(peer: &Node, access: &Peers, digest: &Digest, max: u64) -> io::Result<Vec
     Ok(source)
 }
 
-/// The first line of a reply that is no error.
-fn line(reader: &mut impl io::BufRead) -> io::Result<String> {
-    /// Longer than any line that is asked for here.
+/// Reads the first line of a reply. An error reply becomes an error.
+fn read_line(reader: &mut impl io::BufRead) -> io::Result<String> {
+    /// Longer than the first line of any expected reply.
     const LINE_BYTES_MAX: u64 = 4096;
     let mut line = String::new();
     reader.take(LINE_BYTES_MAX).read_line(&mut line)?;
@@ -167,8 +172,8 @@ fn request(words: &[&str]) -> Vec<u8> {
     bytes.into_bytes()
 }
 
-/// The servers that may have what is missing here: the primary first.
-fn known(context: Context<'_>) -> Vec<Node> {
+/// Returns the servers that may have a missing source: the primary first.
+fn known_servers(context: Context<'_>) -> Vec<Node> {
     let mut nodes: Vec<Node> = primary(context).into_iter().collect();
     let mut others = cluster_nodes::others(context);
     others.sort_by_key(|node| !node.primary);
@@ -176,7 +181,7 @@ fn known(context: Context<'_>) -> Vec<Node> {
     nodes
 }
 
-/// This replica's primary.
+/// Returns this replica's primary; `None` if this server is no replica.
 fn primary(context: Context<'_>) -> Option<Node> {
     server_reads::command(context, &[b"INFO", b"replication"], Format::Own, |reply| {
         let Some(Token::Bulk(text) | Token::Verbatim(_, text)) = Tokens::new(reply).next() else {
@@ -202,7 +207,7 @@ mod tests {
 
     use ferrite_cache::Digest;
 
-    use super::{Node, Peers, ask, request};
+    use super::{Node, Peers, fetch_from, request};
 
     fn answer(reply: &'static [u8]) -> std::io::Result<Vec<u8>> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -221,7 +226,7 @@ mod tests {
             user: None,
             password: None,
         };
-        let source = ask(&peer, &access, &Digest::of(b"abc"), 100);
+        let source = fetch_from(&peer, &access, &Digest::of(b"abc"), 100);
         server.join().expect("no panic")?;
         source
     }

@@ -1,8 +1,8 @@
-//! The registry in the server's RDB file, and with it in its append-only file and on its replicas.
+//! Saves the registry in the server's RDB file, and so in its append-only file and on its replicas.
 //!
-//! A data type of the module's, of which no key has a value, lets the module write data of its own
-//! before the keys: the records of all functions, as JSON. It also keeps the server from unloading
-//! the module, whose trap handlers must stay.
+//! The module registers a data type that no key's value has, because that lets it write data of its
+//! own before the keys: the entries of all functions, as JSON. It also keeps the server from
+//! unloading the module, whose trap handlers must stay.
 
 #![allow(
     unsafe_code,
@@ -14,24 +14,26 @@ use std::ffi::{c_int, c_void};
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, Ctx, Event, Io, ModuleType, RmString, TypeMethods, api};
 use crate::api::panic_guard::guard;
-use crate::api::string::characters;
+use crate::api::string::c_chars;
 use crate::module::module;
 use crate::registry::entry;
 use crate::registry::peer_fetch;
 
-/// The version of what is written. A later one is not read.
+/// Version of the saved data. Data of a later version is refused.
 const ENCODING: c_int = 1;
 
-/// Nine characters, by which the server finds who wrote the data.
+/// Name of the data type, by which the server finds the module that wrote the data; exactly nine
+/// characters.
 const TYPE_NAME: &std::ffi::CStr = c"ferritewm";
 
-/// Registers the data type; `false` where the server does not take it.
+/// Registers the data type. Returns false if the server refuses it.
 pub(crate) fn register(context: Context<'_>) -> bool {
-    // A file that is cut short is an error to the module, and not the server's end.
+    // A truncated file then is an error that the module sees; without the option the server would
+    // exit.
     // SAFETY: a live context while the module loads.
     unsafe { (api().set_module_options)(context.raw(), ffi::OPTION_HANDLE_IO_ERRORS) };
-    // Made now, so that no fork can happen while it is made.
-    drop(entry::saved());
+    // Initialised now, so that no fork can happen during the initialisation.
+    drop(entry::snapshot());
     let methods = |version| TypeMethods {
         version,
         rdb_load: Some(load_value),
@@ -41,7 +43,7 @@ pub(crate) fn register(context: Context<'_>) -> bool {
         digest: std::ptr::null(),
         free: Some(free_value),
         aux_load: Some(load),
-        // Before version 5, what is read must have been written, so something always is.
+        // Before version 5 the server expects data in every file, so some is always written.
         aux_save: Some(save_always),
         aux_save_triggers: ffi::AUX_BEFORE_RDB,
         free_effort: std::ptr::null(),
@@ -52,7 +54,7 @@ pub(crate) fn register(context: Context<'_>) -> bool {
         free_effort2: std::ptr::null(),
         unlink2: std::ptr::null(),
         copy2: std::ptr::null(),
-        // Version 5 writes nothing at all where there is nothing.
+        // Version 5 allows to write nothing if there are no entries.
         aux_save2: (version == 5).then_some(save_some),
     };
     [5, 4].into_iter().any(|version| {
@@ -71,33 +73,35 @@ pub(crate) fn register(context: Context<'_>) -> bool {
     })
 }
 
-/// Writes the records, where there are any.
+/// Writes the entries, if there are any.
 unsafe extern "C" fn save_some(io: *mut Io, _when: c_int) {
     // SAFETY: the server passes its stream.
     unsafe { save(io, false) };
 }
 
-/// Writes the records, and nothing as an empty string.
+/// Writes the entries; an empty string if there are none.
 unsafe extern "C" fn save_always(io: *mut Io, _when: c_int) {
     // SAFETY: the server passes its stream.
     unsafe { save(io, true) };
 }
 
+/// Writes the entries. If there are none, writes an empty string or, unless `always`, nothing.
+///
 /// # Safety
 ///
 /// `io` is a stream that the server writes now.
 unsafe fn save(io: *mut Io, always: bool) {
     guard("saving the registry", (), || {
-        let entries = entry::saved();
+        let entries = entry::snapshot();
         if always || !entries.is_empty() {
-            let (start, len) = characters(&entries);
+            let (start, len) = c_chars(&entries);
             // SAFETY: the server's stream, and `len` readable bytes.
             unsafe { (api().save_string_buffer)(io, start, len) };
         }
     });
 }
 
-/// Reads the records and puts them in the place of those that there are.
+/// Reads the entries, and replaces all current ones by them.
 unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
     guard("loading the registry", ffi::ERR, || {
         if encoding > ENCODING {
@@ -108,7 +112,7 @@ unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
             return ffi::ERR;
         }
         let mut len = 0;
-        // SAFETY: the server's stream and a place for a length; the bytes are ours to free.
+        // SAFETY: the server's stream and a place for a length; the caller frees the bytes.
         let start = unsafe { (api().load_string_buffer)(io, &raw mut len) };
         // SAFETY: the server's stream.
         if start.is_null() || unsafe { (api().is_io_error)(io) } != 0 {
@@ -116,7 +120,7 @@ unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
         }
         // SAFETY: `len` bytes at `start`, by the interface.
         let json = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec();
-        // SAFETY: ours, and freed once.
+        // SAFETY: the bytes that the server returned, freed once.
         unsafe { (api().free)(start.cast::<c_void>()) };
         if let Some(module) = module() {
             entry::replace(module, if json.is_empty() { b"[]" } else { &json });
@@ -125,8 +129,8 @@ unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
     })
 }
 
-/// Forgets every function when other data takes the place of this server's, and gets those that come
-/// with it ready once it is there.
+/// Drops all functions when the server begins to load other data, and compiles the loaded ones when
+/// it is done.
 pub(crate) unsafe extern "C" fn loading(ctx: *mut Ctx, _: Event, subevent: u64, _: *mut c_void) {
     guard("an event of loading", (), || {
         let Some(module) = module() else { return };
@@ -138,12 +142,12 @@ pub(crate) unsafe extern "C" fn loading(ctx: *mut Ctx, _: Event, subevent: u64, 
         {
             let functions = module.runtime.functions();
             let records = functions.iter().map(|known| known.record().clone());
-            peer_fetch::provide(module, context, records.collect());
+            peer_fetch::prepare(module, context, records.collect());
         }
     });
 }
 
-/// No key has a value of the type, so that none is ever loaded, saved, rewritten or freed.
+/// Never called, like the three below: no key has a value of the type.
 unsafe extern "C" fn load_value(_: *mut Io, _: c_int) -> *mut c_void {
     std::ptr::null_mut()
 }

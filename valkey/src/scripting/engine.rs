@@ -1,9 +1,9 @@
-//! The scripting engine `WASM`, where the server has engines: `FUNCTION LOAD`, `FCALL` and their like.
+//! The scripting engine `WASM`, for `FUNCTION LOAD` and `FCALL` on servers that have such engines.
 //!
-//! A library's code is the module itself, its base64, its digest, its text, or the path of a file, as
-//! `WASM.LOAD` and `WASM.DEFINE` take it; a line of JSON before it may say what the functions may do.
-//! Each entry becomes a function under its own name, the main one under the name that the line gives.
-//! Libraries are kept and spread by the server.
+//! A library's code is a WebAssembly module, its base64, its digest, its text, or the path of a
+//! file, as for `WASM.LOAD` and `WASM.DEFINE`. A line of JSON before it may set permissions and
+//! limits. Each entry becomes a function with the entry's name; the main entry gets the name in
+//! that line. The server saves and replicates libraries itself.
 
 #![allow(
     unsafe_code,
@@ -18,25 +18,25 @@ use ferrite_protocol::resp::Protocol;
 use crate::api::context::Context;
 use crate::api::ffi::{self, Ctx, RmString, api};
 use crate::api::panic_guard::guard;
-use crate::api::string::{Words, characters};
-use crate::execution::main_thread::{self, End};
-use crate::execution::runner::{Order, Run};
+use crate::api::string::{Args, c_chars};
+use crate::execution::job::Job;
+use crate::execution::main_thread::{self, Outcome};
 use crate::module::{Module, module};
 use crate::scripting::library::{self, LibraryFunction};
 
-/// Kinds of code that an engine is given.
+/// The kind of code that `EVAL` sends, in contrast to `FUNCTION LOAD`.
 const EVAL: c_int = 0;
 
 const STATE_EXECUTING: c_int = 0;
 
 const FLAG_NO_WRITES: u64 = 1;
 
-/// Version 9.0.0 as servers tell it: a byte each of major, minor and patch.
+/// Version 9.0.0 as `GetServerVersion` returns it: one byte each for major, minor and patch.
 const VALKEY_9: c_int = 0x09_00_00;
 
 type Functions = *mut *mut CompiledFunction;
 
-/// A function as the server keeps it.
+/// A function in the layout of the server's interface.
 #[repr(C)]
 struct CompiledFunction {
     version: u64,
@@ -53,8 +53,8 @@ struct MemoryInfo {
     overhead: usize,
 }
 
-/// The callbacks, in the third version of the interface. The first two differ in the first one and
-/// in the one that resets.
+/// The callbacks, in the third version of the interface. In the first two versions `compile` and
+/// `reset` have other arguments.
 #[repr(C)]
 struct Methods {
     version: u64,
@@ -64,7 +64,7 @@ struct Methods {
     overhead: unsafe extern "C" fn(*mut Ctx, *mut CompiledFunction) -> usize,
     reset: *const c_void,
     memory: unsafe extern "C" fn(*mut Ctx, *mut c_void, c_int) -> MemoryInfo,
-    /// Of the fourth version, which also debugs.
+    /// The debugger's callbacks of the fourth version.
     unused: [*const c_void; 4],
 }
 
@@ -99,14 +99,15 @@ type Compile2 = unsafe extern "C" fn(
     *mut *mut RmString,
 ) -> Functions;
 
-/// Registers the engine; `false` where the server has none.
+/// Registers the engine. Returns false if the server has no scripting engines.
 pub(crate) fn register(context: Context<'_>) -> bool {
     let Some(register) = api().register_engine else {
         return false;
     };
     // SAFETY: the function takes nothing.
     let server = api().server_version.map(|version| unsafe { version() });
-    // The newest that the server may know, because it logs a warning about each that it does not.
+    // Starts with the newest version that the server may know: it logs a warning about each unknown
+    // one.
     let newest = if server.is_some_and(|server| server < VALKEY_9) {
         2
     } else {
@@ -124,8 +125,7 @@ pub(crate) fn register(context: Context<'_>) -> bool {
             free,
             call,
             overhead,
-            // Nothing is kept between functions, so that each version's arguments may be what they
-            // are.
+            // It reads none of its arguments, which differ between the versions.
             reset: reset as unsafe extern "C" fn() -> *mut c_void as *const c_void,
             memory,
             unused: [std::ptr::null(); 4],
@@ -176,13 +176,15 @@ unsafe extern "C" fn compile(
         // SAFETY: the server passes `len` bytes.
         unsafe { std::slice::from_raw_parts(code.cast::<u8>(), len) }
     };
-    // SAFETY: the server passes a live context, and places for a number and for an error.
+    // SAFETY: the server passes a live context, and pointers to a number and to an error.
     unsafe { compiled(ctx, kind, code, count, error) }
 }
 
+/// Compiles a library, and hands its functions to the server or sets `error`.
+///
 /// # Safety
 ///
-/// `ctx` is a live context or null, `count` and `error` are places to write to.
+/// `ctx` is a live context or null, and `count` and `error` can be written to.
 unsafe fn compiled(
     ctx: *mut Ctx,
     kind: c_int,
@@ -191,13 +193,14 @@ unsafe fn compiled(
     error: *mut *mut RmString,
 ) -> Functions {
     let library = guard(
-        "a library's start",
+        "loading a library",
         Err("it failed inside the module, which is a bug".to_owned()),
         || read(kind, code),
     );
     match library {
         Ok(functions) => {
-            // SAFETY: room for as many pointers is the server's to free; each is written once.
+            // SAFETY: the array has room for all pointers, each is written once, and the server
+            // frees it.
             unsafe {
                 let size = size_of::<*mut CompiledFunction>() * functions.len().max(1);
                 let array: Functions = (api().alloc)(size).cast();
@@ -209,7 +212,7 @@ unsafe fn compiled(
             }
         }
         Err(text) => {
-            let (start, len) = characters(text.as_bytes());
+            let (start, len) = c_chars(text.as_bytes());
             // SAFETY: a string that the server frees, in the place it gave.
             unsafe { *error = (api().create_string)(std::ptr::null_mut(), start, len) };
             std::ptr::null_mut()
@@ -217,7 +220,7 @@ unsafe fn compiled(
     }
 }
 
-/// Reads a library's code and loads it.
+/// Loads a library's code.
 fn read(kind: c_int, code: &[u8]) -> Result<Vec<LibraryFunction>, String> {
     if kind == EVAL {
         return Err("WebAssembly is not evaluated; load it with FUNCTION LOAD".to_owned());
@@ -228,15 +231,15 @@ fn read(kind: c_int, code: &[u8]) -> Result<Vec<LibraryFunction>, String> {
     library::load(&module.runtime, code).map_err(|error| error.to_string())
 }
 
-/// Makes a function the server's.
+/// Makes the structure by which the server knows a function. [`free`] gives it back.
 ///
 /// # Safety
 ///
-/// The server is there to take it.
+/// The module was loaded, so that the server's functions are known.
 unsafe fn hand_over(ctx: *mut Ctx, function: LibraryFunction) -> *mut CompiledFunction {
     let _ = ctx;
     let string = |text: &str| {
-        let (start, len) = characters(text.as_bytes());
+        let (start, len) = c_chars(text.as_bytes());
         // SAFETY: copies the text into a string without a context.
         unsafe { (api().create_string)(std::ptr::null_mut(), start, len) }
     };
@@ -250,7 +253,7 @@ unsafe fn hand_over(ctx: *mut Ctx, function: LibraryFunction) -> *mut CompiledFu
     let compiled = CompiledFunction {
         version: 1,
         name,
-        function: Box::into_raw(Box::new(Arc::new(function))).cast(),
+        function: Box::into_raw(Box::new(function)).cast(),
         description,
         flags,
     };
@@ -262,9 +265,9 @@ unsafe fn hand_over(ctx: *mut Ctx, function: LibraryFunction) -> *mut CompiledFu
     }
 }
 
-/// Gives a function back; the server may call this on a thread of its own.
+/// Frees a function. The server may call this on a background thread.
 unsafe extern "C" fn free(_: *mut Ctx, _: *mut c_void, _: c_int, compiled: *mut CompiledFunction) {
-    guard("a function's end", (), || {
+    guard("freeing a function", (), || {
         // SAFETY: what `hand_over` made, and the server is done with it.
         unsafe {
             let CompiledFunction {
@@ -274,7 +277,7 @@ unsafe extern "C" fn free(_: *mut Ctx, _: *mut c_void, _: c_int, compiled: *mut 
                 description,
                 flags: _,
             } = compiled.read();
-            drop(Box::from_raw(function.cast::<Arc<LibraryFunction>>()));
+            drop(Box::from_raw(function.cast::<LibraryFunction>()));
             (api().free_string)(std::ptr::null_mut(), name);
             if !description.is_null() {
                 (api().free_string)(std::ptr::null_mut(), description);
@@ -296,17 +299,18 @@ unsafe extern "C" fn call(
     args_count: usize,
 ) {
     let done = guard("a function's call", false, || {
-        // SAFETY: the server passes a live context, a function that it keeps while it runs, and as
-        // many live strings as it says, which are used until this returns.
-        let (context, function, words) = unsafe {
+        // SAFETY: the server passes a live context, a function that it keeps while the function
+        // runs, and arrays of `keys_count` and `args_count` live strings, which are used until this
+        // returns.
+        let (context, function, args) = unsafe {
             (
                 Context::new(ctx),
-                (*compiled).function.cast::<Arc<LibraryFunction>>().as_ref(),
-                Words::of_two(keys, keys_count, args, args_count),
+                (*compiled).function.cast::<LibraryFunction>().as_ref(),
+                Args::of_two(keys, keys_count, args, args_count),
             )
         };
         if let (Some(module), Some(context), Some(function)) = (module(), context, function) {
-            run(module, context, function, words, keys_count, || {
+            run(module, context, function, args, keys_count, || {
                 let state = api().execution_state;
                 // SAFETY: the server's own structure for the call that runs.
                 state.is_some_and(|state| unsafe { state(running) } != STATE_EXECUTING)
@@ -324,12 +328,12 @@ unsafe extern "C" fn call(
     }
 }
 
-/// Runs a function to its end on the main thread, as the server wants it of engines.
+/// Runs a function to its end on the main thread, as the server expects of engines.
 fn run(
     module: &'static Module,
     context: Context<'_>,
-    function: &Arc<LibraryFunction>,
-    words: Words,
+    function: &LibraryFunction,
+    args: Args,
     keys: usize,
     killed: impl Fn() -> bool,
 ) {
@@ -340,19 +344,21 @@ fn run(
         Protocol::Resp3
     };
     let database = u32::try_from(context.database()).unwrap_or(0);
-    let order = Order::Function {
-        function: Arc::clone(function),
+    let job = Job::Function {
+        function: Arc::clone(function.entry_point()),
         protocol,
         keys,
     };
-    let run = Run::new(&module.runtime, words, database, order);
+    let run = module
+        .idle
+        .begin(context, &module.runtime, args, database, job);
     run.call.set_keys(0..keys);
-    match main_thread::to_the_end(context, run, killed) {
-        End::Replied => {}
-        End::Waits => context.reply_error(
+    match main_thread::run_to_completion(context, &module.idle, run, killed) {
+        Outcome::Replied => {}
+        Outcome::WouldWait => context.reply_error(
             "BUSY the call would have to wait for a free instance, and FCALL cannot; try again",
         ),
-        End::Killed => context
+        Outcome::Killed => context
             .reply_error("KILLED the call was ended by FUNCTION KILL; nothing of it was kept"),
     }
 }
@@ -361,7 +367,7 @@ unsafe extern "C" fn overhead(_: *mut Ctx, _: *mut CompiledFunction) -> usize {
     size_of::<LibraryFunction>()
 }
 
-/// Nothing outlives a function that could be reset.
+/// Does nothing: calls leave no state behind that could be reset.
 unsafe extern "C" fn reset() -> *mut c_void {
     std::ptr::null_mut()
 }

@@ -1,4 +1,4 @@
-//! Libraries of the scripting engine: what their code says, and the functions they become.
+//! Reads libraries of the scripting engine, and makes functions of them.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use ferrite_cache::Digest;
 use ferrite_runtime::Runtime;
 use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::error::CallError;
-use ferrite_runtime::executor::function::Function;
 use ferrite_runtime::policy::limits::LimitSettings;
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::registry::record::{FunctionName, Record};
 use serde::Deserialize;
 
+use crate::execution::job::EntryPoint;
 use crate::transaction::ServerKeyspace;
 
-/// What a library is known by in messages where it gives no name.
+/// The name in messages for a library without one.
 const NAMELESS: &str = "run";
 
-/// What the line of JSON before a library's code may say.
+/// The line of JSON before a library's code.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    /// The name that the main entry is called by: `run`, or the only one.
+    /// The name by which the main entry is called: the entry `run`, or the only one.
     name: Option<String>,
     description: Option<Box<str>>,
     permissions: Option<Permissions>,
@@ -31,38 +31,31 @@ struct Header {
 }
 
 /// One function of a library.
-#[derive(Clone)]
 pub(crate) struct LibraryFunction {
-    code: Arc<Function<ServerKeyspace>>,
+    entry_point: Arc<EntryPoint>,
     name: Box<str>,
-    /// The entry, in the form in which calls name it.
-    target: Box<str>,
 }
 
 impl LibraryFunction {
-    pub(crate) fn code(&self) -> &Function<ServerKeyspace> {
-        &self.code
+    pub(crate) fn entry_point(&self) -> &Arc<EntryPoint> {
+        &self.entry_point
     }
 
-    /// The name that it is called by.
+    /// The name by which `FCALL` calls it.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn target(&self) -> &[u8] {
-        self.target.as_bytes()
-    }
-
     pub(crate) fn description(&self) -> Option<&str> {
-        self.code.spec().description.as_deref()
+        self.entry_point.code.spec().description.as_deref()
     }
 
     pub(crate) fn may_write(&self) -> bool {
-        self.code.spec().permissions.allow_write
+        self.entry_point.code.spec().permissions.allow_write
     }
 }
 
-/// Loads what a library's code says. Blocks while it is compiled.
+/// Loads a library. Blocks while the code is compiled.
 pub(crate) fn load(
     runtime: &Runtime<ServerKeyspace>,
     code: &[u8],
@@ -107,20 +100,22 @@ pub(crate) fn load(
         .iter()
         .enumerate()
         .map(|(index, entry)| LibraryFunction {
-            code: Arc::clone(&code),
             name: match main {
                 Some((main, name)) if main == index => name.into(),
                 _ => (&*entry.name).into(),
             },
-            target: format!(".{}", entry.name).into(),
+            entry_point: Arc::new(EntryPoint {
+                code: Arc::clone(&code),
+                target: format!(".{}", entry.name).into(),
+            }),
         })
         .collect();
     Ok(functions)
 }
 
-/// The line of JSON, if there is one, and the code after it.
+/// Splits a library into the line of JSON, if there is one, and the code after it.
 fn split(code: &[u8]) -> Result<(Header, &[u8]), CallError> {
-    // The server leaves the end of its own line there.
+    // The server passes the line break after `#!wasm name=…` too.
     let code = code.strip_prefix(b"\r").unwrap_or(code);
     let code = code.strip_prefix(b"\n").unwrap_or(code);
     if code.first() != Some(&b'{') {
@@ -138,7 +133,7 @@ fn split(code: &[u8]) -> Result<(Header, &[u8]), CallError> {
     Ok((header, trimmed(code.get(end + 1..).unwrap_or_default())))
 }
 
-/// Text without blanks around it; WebAssembly, which may end in anything, as it is.
+/// Trims text. A WebAssembly binary, which may end in any bytes, is returned as it is.
 fn trimmed(code: &[u8]) -> &[u8] {
     if code.starts_with(ferrite_runtime::artifact::source::WASM_MAGIC) {
         code

@@ -1,19 +1,19 @@
-//! Any data command of the server, inside of a call.
+//! Runs any data command of the server for a call.
 
 use ferrite_protocol::keyspace::StoreError;
 use ferrite_protocol::resp::Encoder;
 
 use crate::api::command_call::Format;
 use crate::transaction::command_table;
-use crate::transaction::read_set::{What, hash_of};
+use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads;
-use crate::transaction::typed_ops::Session;
+use crate::transaction::typed_ops::CallView;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
-/// How often `RANDOMKEY` is asked for a key that the function may see.
+/// Number of times that `RANDOMKEY` is run to get a key that the function may see.
 const RANDOM_TRIES_MAX: usize = 100;
 
-impl Session<'_> {
+impl CallView<'_> {
     /// Runs a command, which was described and allowed, and writes exactly one reply.
     pub(crate) fn call(
         &mut self,
@@ -28,7 +28,7 @@ impl Session<'_> {
                 reply.error_display(&format_args!("ERR {error}"));
                 return;
             }
-            if let Some(shown) = shown(argv, &bytes, visible) {
+            if let Some(shown) = without_hidden_keys(argv, &bytes, visible) {
                 reply.raw(shown.as_deref().unwrap_or(&bytes));
                 return;
             }
@@ -46,7 +46,7 @@ impl Session<'_> {
                 .collect()
         });
         if access.write {
-            if let Some(why) = command_table::not_undone(argv) {
+            if let Some(why) = command_table::why_not_undoable(argv) {
                 let name = argv[0].to_ascii_uppercase();
                 let name = String::from_utf8_lossy(&name);
                 return Err(StoreError::Failed(format!("{name} {why}").into()));
@@ -57,19 +57,19 @@ impl Session<'_> {
                 ));
             }
         }
-        // A command without keys is about all of them.
+        // A command without keys may read all keys.
         let named = keys.as_deref().filter(|keys| !keys.is_empty());
         let dirty = match named {
             Some(keys) => keys
                 .iter()
-                .any(|name| self.state.overlay.get(&self.call.key(name)).is_some()),
-            None => !self.state.overlay.is_empty(),
+                .any(|name| self.state.write_set.get(&self.call.key(name)).is_some()),
+            None => !self.state.write_set.is_empty(),
         };
         if access.write || dirty || self.state.journal.is_active() {
-            return self.journalled(argv, named, access.write, reply);
+            return self.run_journaled(argv, named, access.write, reply);
         }
         let owned = argv.iter().map(|&word| word.into()).collect();
-        self.read(What::Command(owned), |this, _| {
+        self.read(ReadKind::Command(owned), |this, _| {
             let seen = server_reads::command(this.context, argv, Format::Caller, |bytes| {
                 reply.extend_from_slice(bytes);
                 hash_of(bytes)
@@ -85,10 +85,16 @@ impl Session<'_> {
     }
 }
 
-/// What of a reply the function may see: all of it, as most commands name their keys; another reply
-/// without the keys that are hidden from it; or `None` where the command is to be asked again.
+/// Removes the keys that the function may not see from a reply.
+///
+/// Returns `Some(None)` if the reply is fine as it is, which holds for all commands that name their
+/// keys; `Some` reply without the hidden keys; or `None` if the command must be run again.
 #[expect(clippy::option_option, reason = "each of the three is explained")]
-fn shown(argv: &[&[u8]], reply: &[u8], visible: &dyn Fn(&[u8]) -> bool) -> Option<Option<Vec<u8>>> {
+fn without_hidden_keys(
+    argv: &[&[u8]],
+    reply: &[u8],
+    visible: &dyn Fn(&[u8]) -> bool,
+) -> Option<Option<Vec<u8>>> {
     let is = |name: &str| argv[0].eq_ignore_ascii_case(name.as_bytes());
     if is("RANDOMKEY") {
         let hidden = matches!(
@@ -127,27 +133,36 @@ fn shown(argv: &[&[u8]], reply: &[u8], visible: &dyn Fn(&[u8]) -> bool) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::without_hidden_keys;
 
     #[test]
     fn hidden_keys_are_left_out() {
         let visible = |key: &[u8]| key.starts_with(b"a");
         let keys = b"*2\r\n$2\r\na1\r\n$2\r\nb1\r\n";
         assert_eq!(
-            shown(&[b"keys", b"*"], keys, &visible),
+            without_hidden_keys(&[b"keys", b"*"], keys, &visible),
             Some(Some(b"*1\r\n$2\r\na1\r\n".to_vec()))
         );
         let scan = [b"*2\r\n$1\r\n7\r\n" as &[u8], keys].concat();
         assert_eq!(
-            shown(&[b"SCAN", b"0"], &scan, &visible),
+            without_hidden_keys(&[b"SCAN", b"0"], &scan, &visible),
             Some(Some(b"*2\r\n$1\r\n7\r\n*1\r\n$2\r\na1\r\n".to_vec()))
         );
-        assert_eq!(shown(&[b"RANDOMKEY"], b"$2\r\nb1\r\n", &visible), None);
         assert_eq!(
-            shown(&[b"RANDOMKEY"], b"$2\r\na1\r\n", &visible),
+            without_hidden_keys(&[b"RANDOMKEY"], b"$2\r\nb1\r\n", &visible),
+            None
+        );
+        assert_eq!(
+            without_hidden_keys(&[b"RANDOMKEY"], b"$2\r\na1\r\n", &visible),
             Some(None)
         );
-        assert_eq!(shown(&[b"MGET", b"b1"], keys, &visible), Some(None));
-        assert_eq!(shown(&[b"KEYS"], b"-NOPERM no\r\n", &visible), Some(None));
+        assert_eq!(
+            without_hidden_keys(&[b"MGET", b"b1"], keys, &visible),
+            Some(None)
+        );
+        assert_eq!(
+            without_hidden_keys(&[b"KEYS"], b"-NOPERM no\r\n", &visible),
+            Some(None)
+        );
     }
 }

@@ -1,27 +1,27 @@
-//! Makes a change of a key true on the server, and has replicas and the append-only file do it too.
+//! Applies a change of a key to the server's data, and replicates it.
 
 use std::ffi::CStr;
 
 use crate::api::context::Context;
 use crate::api::ffi::{NOTIFY_GENERIC, NOTIFY_HASH, NOTIFY_STRING};
-use crate::api::key::{Kind, OpenKey};
+use crate::api::key::{OpenKey, ValueKind};
 use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
 use crate::transaction::write_set::{Change, Expiry, Fields, KeyRef, Value};
 
-/// Applies one change.
+/// Applies one change. Replicas and the append-only file get it too if `replicate` is true.
 pub(crate) fn apply(
     context: Context<'_>,
     call: &Call,
     key: &KeyRef,
     change: &Change,
-    spread: bool,
+    replicate: bool,
 ) {
     let name = call.string(context, key);
     let target = Target {
         context,
         name: name.borrow(),
-        spread,
+        replicate,
     };
     match &change.value {
         Value::Gone => target.remove(),
@@ -31,12 +31,12 @@ pub(crate) fn apply(
     }
 }
 
-/// The key that is changed.
+/// The key to change.
 struct Target<'a> {
     context: Context<'a>,
     name: Borrowed<'a>,
-    /// Whether replicas are to follow.
-    spread: bool,
+    /// True if replicas get the change too.
+    replicate: bool,
 }
 
 impl Target<'_> {
@@ -44,8 +44,8 @@ impl Target<'_> {
         self.context.open_to_write(self.name)
     }
 
-    fn spread(&self, command: &CStr, words: &[Borrowed<'_>]) {
-        if self.spread {
+    fn replicate(&self, command: &CStr, words: &[Borrowed<'_>]) {
+        if self.replicate {
             self.context.replicate(command, words);
         }
     }
@@ -53,15 +53,15 @@ impl Target<'_> {
     fn remove(&self) {
         let existed = self
             .open()
-            .is_some_and(|mut key| key.kind() != Kind::Nothing && key.unlink());
+            .is_some_and(|mut key| key.kind() != ValueKind::Nothing && key.unlink());
         if existed {
-            self.spread(c"DEL", &[self.name]);
+            self.replicate(c"DEL", &[self.name]);
             self.context.notify(NOTIFY_GENERIC, c"del", self.name);
         }
     }
 
     fn expire(&self, expiry: Expiry) {
-        let Some(mut key) = self.open().filter(|key| key.kind() != Kind::Nothing) else {
+        let Some(mut key) = self.open().filter(|key| key.kind() != ValueKind::Nothing) else {
             return;
         };
         match expiry {
@@ -69,14 +69,14 @@ impl Target<'_> {
             Expiry::Never => {
                 key.set_expires_at(None);
                 drop(key);
-                self.spread(c"PERSIST", &[self.name]);
+                self.replicate(c"PERSIST", &[self.name]);
                 self.context.notify(NOTIFY_GENERIC, c"persist", self.name);
             }
             Expiry::At(at) => {
                 key.set_expires_at(Some(at));
                 drop(key);
                 let at = self.number(at);
-                self.spread(c"PEXPIREAT", &[self.name, at.borrow()]);
+                self.replicate(c"PEXPIREAT", &[self.name, at.borrow()]);
                 self.context.notify(NOTIFY_GENERIC, c"expire", self.name);
             }
         }
@@ -85,18 +85,18 @@ impl Target<'_> {
     fn string(&self, value: &[u8], expiry: Expiry) {
         let Some(mut key) = self.open() else { return };
         let before = key.expires_at();
-        let word = (self.spread || key.kind() != Kind::String || key.len() != value.len())
+        let word = (self.replicate || key.kind() != ValueKind::String || key.len() != value.len())
             .then(|| self.context.string(value));
-        // A string of the same length is written over where it stands, which is twice as quick.
+        // A string of the same length is overwritten in place, which takes half the time.
         let in_place =
-            key.kind() == Kind::String && key.len() == value.len() && key.overwrite(value);
+            key.kind() == ValueKind::String && key.len() == value.len() && key.overwrite(value);
         if !in_place {
             match &word {
                 Some(word) => key.set_string(word.borrow()),
                 None => key.set_string(self.context.string(value).borrow()),
             };
         }
-        // Written in place it has its expiry still; else it has lost it.
+        // Overwriting in place keeps the expiry; setting a string removes it.
         let now = if in_place { before } else { None };
         let wanted = match expiry {
             Expiry::Keep => before,
@@ -107,14 +107,14 @@ impl Target<'_> {
             key.set_expires_at(wanted);
         }
         drop(key);
-        if let Some(word) = word.filter(|_| self.spread) {
+        if let Some(word) = word.filter(|_| self.replicate) {
             match wanted {
-                None => self.spread(c"SET", &[self.name, word.borrow()]),
+                None => self.replicate(c"SET", &[self.name, word.borrow()]),
                 Some(at) => {
                     let option = self.context.string(b"PXAT");
                     let at = self.number(at);
                     let words = [self.name, word.borrow(), option.borrow(), at.borrow()];
-                    self.spread(c"SET", &words);
+                    self.replicate(c"SET", &words);
                 }
             }
         }
@@ -150,7 +150,7 @@ impl Target<'_> {
             let words: Vec<Borrowed<'_>> = std::iter::once(self.name)
                 .chain(words.iter().map(Owned::borrow))
                 .collect();
-            self.spread(command, &words);
+            self.replicate(command, &words);
             self.context.notify(NOTIFY_HASH, event, self.name);
         }
         self.expire_after_hash(fields, expiry);
@@ -159,7 +159,7 @@ impl Target<'_> {
     fn expire_after_hash(&self, fields: &Fields, expiry: Expiry) {
         match expiry {
             Expiry::At(_) => self.expire(expiry),
-            // A key that was made anew has none.
+            // A new key has no expiry.
             Expiry::Never if !fields.fresh => self.expire(expiry),
             Expiry::Never | Expiry::Keep => {}
         }

@@ -1,5 +1,5 @@
-//! What the server's commands do, as far as permissions and undoing need to know: read once from
-//! `COMMAND`, and again for a name that was added since.
+//! The table of the server's commands, for permissions and for undoing: read from `COMMAND` when
+//! the module starts, and again for a name that is not in it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -15,12 +15,12 @@ use crate::api::string::Owned;
 use crate::transaction::server_reads;
 use ferrite_protocol::resp::tree::Tree;
 
-type Table = HashMap<Box<[u8]>, Entry, RandomState>;
+type Table = HashMap<Box<[u8]>, CommandInfo, RandomState>;
 
 static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(RwLock::default);
 
-/// Commands that reach further than the keys they name, so that they could not be undone.
-const NOT_UNDONE: &[&str] = &[
+/// Commands that change more than the keys they name, so that they could not be undone.
+const NOT_UNDOABLE: &[&str] = &[
     "flushall",
     "flushdb",
     "swapdb",
@@ -31,22 +31,25 @@ const NOT_UNDONE: &[&str] = &[
     "pfselftest",
 ];
 
-/// Commands of the container kind: what they do depends on their second word.
+/// Arity of commands with subcommands: what they do depends on their second argument.
 const CONTAINER: i64 = -2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
+struct CommandInfo {
     arity: i64,
     write: bool,
-    /// Whether it is about data at all, and scripts may use it.
+    /// True if it reads or writes data and scripts may use it.
     data: bool,
+    /// True if the positions of its keys depend on its arguments.
     movable: bool,
+    /// Position of the first key; 0 if it has none.
     first: i64,
+    /// Position of the last key; negative to count from the end.
     last: i64,
     step: i64,
 }
 
-/// Reads the table of the server's commands.
+/// Reads the table of the server's commands. Returns false if the server does not return it.
 pub(crate) fn load(context: Context<'_>) -> bool {
     fill(context, &[b"COMMAND"])
 }
@@ -78,7 +81,7 @@ fn add(command: &Tree<'_>, table: &mut Table) {
     let int = |tree: &Tree<'_>| tree.int().unwrap_or(0);
     let name = name.to_ascii_lowercase();
     let write = has("write");
-    let entry = Entry {
+    let info = CommandInfo {
         arity: int(arity),
         write,
         data: (write || has("readonly")) && !has("noscript") && !name.starts_with(b"wasm."),
@@ -87,23 +90,23 @@ fn add(command: &Tree<'_>, table: &mut Table) {
         last: int(last),
         step: int(step),
     };
-    table.insert(name.into(), entry);
+    table.insert(name.into(), info);
     for subcommand in parts.get(9).map_or(&[][..], Tree::list) {
         add(subcommand, table);
     }
 }
 
-/// Whether the server has a command of this name.
+/// Returns true if the server has a command of this name.
 pub(crate) fn is_command(name: &[u8]) -> bool {
     TABLE.read().contains_key(&*name.to_ascii_lowercase())
 }
 
-fn find(argv: &[&[u8]]) -> Option<Entry> {
+fn find(argv: &[&[u8]]) -> Option<CommandInfo> {
     let name = lower(argv.first()?);
     let table = TABLE.read();
-    let entry = table.get(&*name).copied()?;
-    if entry.arity == CONTAINER
-        && !entry.data
+    let info = table.get(&*name).copied()?;
+    if info.arity == CONTAINER
+        && !info.data
         && let Some(second) = argv.get(1)
     {
         let whole = [&*name, b"|", &lower(second)].concat();
@@ -111,79 +114,80 @@ fn find(argv: &[&[u8]]) -> Option<Entry> {
             return Some(*inner);
         }
     }
-    Some(entry)
+    Some(info)
 }
 
-/// A name as the table has it.
+/// Returns a name in lower case, as in the table.
 fn lower(name: &[u8]) -> SmallVec<[u8; 32]> {
     let mut name = SmallVec::from_slice(name);
     name.make_ascii_lowercase();
     name
 }
 
-/// What a command would do.
+/// Describes what a command would do.
 ///
 /// # Errors
 ///
-/// When the server has no such command for functions, or it takes another number of words.
+/// If the server has no such command for functions, or it takes another number of arguments.
 pub(crate) fn describe(
     context: Option<Context<'_>>,
     argv: &[&[u8]],
 ) -> Result<CommandAccess, DescribeError> {
-    let entry = find(argv).or_else(|| {
-        // It may be of a module that was loaded later.
+    let info = find(argv).or_else(|| {
+        // It may belong to a module that was loaded later.
         let name = argv.first()?;
         fill(context?, &[b"COMMAND", b"INFO", name]);
         find(argv)
     });
-    let entry = entry
-        .filter(|entry| entry.data)
+    let info = info
+        .filter(|info| info.data)
         .ok_or(DescribeError::UnknownCommand)?;
     let words = i64::try_from(argv.len()).unwrap_or(i64::MAX);
-    if (entry.arity >= 0 && words != entry.arity) || words < entry.arity.abs() {
+    if (info.arity >= 0 && words != info.arity) || words < info.arity.abs() {
         return Err(DescribeError::WrongArity);
     }
     let keys = if reads_by_pattern(argv) {
         KeyAccess::Unknown
-    } else if entry.movable {
-        match context.and_then(|context| asked(context, argv)) {
+    } else if info.movable {
+        match context.and_then(|context| keys_from_server(context, argv)) {
             Some(keys) => KeyAccess::At(keys.into_iter().collect()),
             None => KeyAccess::Unknown,
         }
-    } else if entry.first > 0 {
-        KeyAccess::At(positions(&entry, argv.len()))
+    } else if info.first > 0 {
+        KeyAccess::At(positions(&info, argv.len()))
     } else {
         KeyAccess::All
     };
     Ok(CommandAccess {
-        write: entry.write,
+        write: info.write,
         keys,
     })
 }
 
-/// Which words of a command are keys; `None` where it cannot be told.
+/// Returns the positions of a command's keys; `None` if they are not known.
 pub(crate) fn keys_of(context: Context<'_>, argv: &[&[u8]]) -> Option<SmallVec<[usize; 4]>> {
-    let entry = find(argv)?;
-    if entry.movable {
-        return asked(context, argv).map(SmallVec::from_vec);
+    let info = find(argv)?;
+    if info.movable {
+        return keys_from_server(context, argv).map(SmallVec::from_vec);
     }
-    Some(positions(&entry, argv.len()))
+    Some(positions(&info, argv.len()))
 }
 
-/// Why a command that writes cannot be part of a call, if it cannot.
-pub(crate) fn not_undone(argv: &[&[u8]]) -> Option<&'static str> {
+/// Returns the reason why a command that writes cannot be part of a call; `None` if it can.
+pub(crate) fn why_not_undoable(argv: &[&[u8]]) -> Option<&'static str> {
     let name = argv[0].to_ascii_lowercase();
     let other_database = name == b"copy"
         && argv
             .iter()
             .skip(3)
             .any(|word| word.eq_ignore_ascii_case(b"DB"));
-    (other_database || NOT_UNDONE.iter().any(|one| one.as_bytes() == name)).then_some(
+    (other_database || NOT_UNDOABLE.iter().any(|one| one.as_bytes() == name)).then_some(
         "reaches further than the keys it names, and could not be undone if the function failed; send it as a command of its own",
     )
 }
 
-/// Whether the command also reads keys that a pattern makes of what it finds.
+/// Returns true if the command also reads keys whose names a pattern makes from the values it
+/// reads.
 fn reads_by_pattern(argv: &[&[u8]]) -> bool {
     let name = argv[0];
     (name.eq_ignore_ascii_case(b"SORT") || name.eq_ignore_ascii_case(b"SORT_RO"))
@@ -193,35 +197,35 @@ fn reads_by_pattern(argv: &[&[u8]]) -> bool {
             .any(|word| word.eq_ignore_ascii_case(b"BY") || word.eq_ignore_ascii_case(b"GET"))
 }
 
-fn positions(entry: &Entry, words: usize) -> SmallVec<[usize; 4]> {
+fn positions(info: &CommandInfo, words: usize) -> SmallVec<[usize; 4]> {
     let words = i64::try_from(words).unwrap_or(i64::MAX);
-    if entry.first <= 0 {
+    if info.first <= 0 {
         return SmallVec::new();
     }
-    let last = match entry.last {
+    let last = match info.last {
         last if last < 0 => words + last,
         last => last.min(words - 1),
     };
-    let step = usize::try_from(entry.step.max(1)).unwrap_or(1);
-    (entry.first..=last)
+    let step = usize::try_from(info.step.max(1)).unwrap_or(1);
+    (info.first..=last)
         .step_by(step)
         .filter_map(|at| usize::try_from(at).ok())
         .collect()
 }
 
-/// Asks the server, for commands whose keys depend on their words.
-fn asked(context: Context<'_>, argv: &[&[u8]]) -> Option<Vec<usize>> {
+/// Asks the server for the keys of a command whose keys depend on its arguments.
+fn keys_from_server(context: Context<'_>, argv: &[&[u8]]) -> Option<Vec<usize>> {
     let words: Vec<Owned<'_>> = argv.iter().map(|word| context.string(word)).collect();
     context.key_positions(&words)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, positions, reads_by_pattern};
+    use super::{CommandInfo, positions, reads_by_pattern};
 
     #[test]
     fn positions_follow_the_table() {
-        let entry = |first, last, step| Entry {
+        let info = |first, last, step| CommandInfo {
             arity: -2,
             write: true,
             data: true,
@@ -238,7 +242,7 @@ mod tests {
             (0, 0, 0, 4, &[]),
             (2, 2, 1, 2, &[]),
         ] {
-            let found = positions(&entry(first, last, step), words);
+            let found = positions(&info(first, last, step), words);
             assert_eq!(&*found, expected, "{first} {last} {step} of {words}");
         }
     }

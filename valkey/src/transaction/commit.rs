@@ -1,4 +1,4 @@
-//! How a call's view of the data ends: committed, rolled back, or carried beside the main thread.
+//! Commits or rolls back what a call wrote, or prepares the call to leave the main thread.
 
 use ferrite_protocol::keyspace::{CommitError, StoreError};
 
@@ -6,31 +6,36 @@ use crate::api::command_call::Format;
 use crate::api::ffi;
 use crate::transaction::apply;
 use crate::transaction::server_reads;
-use crate::transaction::typed_ops::Session;
+use crate::transaction::typed_ops::CallView;
 use crate::transaction::write_set::KeyRef;
 
-impl Session<'_> {
-    /// Makes everything that the call wrote true, or nothing of it.
+impl CallView<'_> {
+    /// Applies everything that the call wrote to the server's data, or nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// If other clients changed what the call had read, or the writes are not possible any more.
     pub(crate) fn commit(&mut self) -> Result<(), CommitError> {
         if self.state.conflict {
             return Err(CommitError::Conflict);
         }
-        if !self.main {
-            self.check_beside()?;
+        if !self.on_main_thread {
+            self.check_off_main_thread()?;
         }
-        for (key, change) in self.state.overlay.iter() {
+        for (key, change) in self.state.write_set.iter() {
             apply::apply(self.context, self.call, key, change, true);
         }
         self.state.restart();
         Ok(())
     }
 
-    /// Whether what was decided beside the main thread still holds; does the journal again if so.
-    fn check_beside(&mut self) -> Result<(), CommitError> {
+    /// Checks that what the call read off the main thread still holds, and does the journal's steps
+    /// again.
+    fn check_off_main_thread(&mut self) -> Result<(), CommitError> {
         if !self.reads_hold() {
             return Err(CommitError::Conflict);
         }
-        let writes = !self.state.overlay.is_empty() || self.state.journal.is_active();
+        let writes = !self.state.write_set.is_empty() || self.state.journal.is_active();
         if !writes {
             return Ok(());
         }
@@ -43,26 +48,26 @@ impl Session<'_> {
         }
         self.check_slots()?;
         if self.state.journal.is_active() && !self.replay(true) {
-            self.put_back(true);
+            self.undo_all(true);
             self.state.conflict = true;
             return Err(CommitError::Conflict);
         }
         Ok(())
     }
 
-    /// In a cluster, whether the keys to be written are still this node's.
+    /// In a cluster, checks that the keys to be written still belong to this node.
     fn check_slots(&self) -> Result<(), CommitError> {
         if self.context.flags() & ffi::CTX_CLUSTER == 0 {
             return Ok(());
         }
-        let mut entries = self.state.overlay.iter();
+        let mut entries = self.state.write_set.iter();
         match entries.find_map(|(key, _)| slot_error(self, key)) {
             Some(error) => Err(CommitError::Store(StoreError::Failed(error))),
             None => Ok(()),
         }
     }
 
-    /// Whether a key can be written at all, by this server and by the caller.
+    /// Checks that this server takes writes, and that the caller may write the key.
     pub(crate) fn may_write(&mut self, key: &KeyRef) -> Result<(), StoreError> {
         if !self.state.may_write {
             if self.context.flags() & ffi::CTX_OOM != 0 {
@@ -74,7 +79,7 @@ impl Session<'_> {
             self.state.may_write = true;
         }
         let KeyRef::Other(name) = key else {
-            // The server asked for the permission when it took the command.
+            // The server checked the permission when it took the command.
             return Ok(());
         };
         if self.state.allowed.iter().any(|(known, _)| known == name) {
@@ -97,30 +102,31 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Undoes what was applied, and forgets everything.
+    /// Undoes what was applied to the server's data, and forgets everything.
     pub(crate) fn roll_back(&mut self) {
         if self.is_applied() {
-            self.put_back(self.main);
+            self.undo_all(self.on_main_thread);
         }
         self.state.restart();
     }
 
-    /// Prepares the call to go on beside the main thread, where others change the data meanwhile.
-    pub(crate) fn leave_main(&mut self) {
+    /// Prepares the call to go on off the main thread, where other clients change the data
+    /// meanwhile.
+    pub(crate) fn leave_main_thread(&mut self) {
         if self.is_applied() {
-            self.put_back(true);
+            self.undo_all(true);
         }
-        self.settle_reads();
+        self.hash_reads();
     }
 }
 
-/// In a cluster, the server's error for a key that is not this node's to use.
-fn slot_error(session: &Session<'_>, key: &KeyRef) -> Option<Box<str>> {
-    if session.context.flags() & ffi::CTX_CLUSTER == 0 {
+/// Returns the server's error for a key that belongs to another node of the cluster.
+fn slot_error(view: &CallView<'_>, key: &KeyRef) -> Option<Box<str>> {
+    if view.context.flags() & ffi::CTX_CLUSTER == 0 {
         return None;
     }
-    let argv: [&[u8]; 2] = [b"EXISTS", session.call.name(key)];
-    server_reads::command(session.context, &argv, Format::Own, |reply| {
+    let argv: [&[u8]; 2] = [b"EXISTS", view.call.name(key)];
+    server_reads::command(view.context, &argv, Format::Own, |reply| {
         let error = reply.strip_prefix(b"-")?;
         Some(String::from_utf8_lossy(error.trim_ascii_end()).into())
     })

@@ -1,10 +1,12 @@
-//! Where a call runs just now: on the server's main thread, or beside it.
+//! The call that is polled on this thread, with the context by which it reaches the server's data.
 //!
-//! The runtime asks its keyspace for data without knowing of the server's contexts. Whoever polls a
-//! call says with [`during`] what may be used while it is polled, and data accesses find it with
-//! [`with`]. On the main thread that is the command's context. Beside it, it is a context that may
+//! Code that polls a call says with [`enter`] which call it is, and data accesses find it with
+//! [`with`]. On the main thread the context is the command's. On other threads it is one that may
 //! be used only under the server's lock, which is taken for one access at a time, or kept for some
-//! milliseconds by a call that has lost against others too often.
+//! milliseconds by a call that has lost conflicts too often.
+//!
+//! This is the module's only thread-local: the runtime's traits `Keyspace` and `Transaction`,
+//! through which a function reaches data, know nothing of contexts and give no way to pass one.
 
 #![allow(
     unsafe_code,
@@ -17,135 +19,141 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::api::context::{Context, Who};
+use crate::api::context::{Caller, Context};
 use crate::api::ffi::{Ctx, api};
-use crate::transaction::call::{Call, State};
+use crate::transaction::call::{Call, CallState};
 
-/// How long a call may keep the server's lock after it has lost against others too often.
-pub(crate) const HOLD_MAX: Duration = Duration::from_millis(10);
+/// How long a call may keep the server's lock, once it has lost conflicts with other writers too
+/// often.
+pub(crate) const LOCK_KEEP_MAX: Duration = Duration::from_millis(10);
 
-/// What a call that is polled now may use.
+/// A call that is polled now, and what it may use.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
-    /// The call.
+pub(crate) struct CurrentCall<'a> {
     pub(crate) call: &'a Arc<Call>,
     /// What it has read and written so far.
-    pub(crate) state: &'a RefCell<State>,
-    seat: Seat<'a>,
+    pub(crate) state: &'a RefCell<CallState>,
+    access: Access<'a>,
 }
 
+/// How the call reaches the server's data.
 #[derive(Clone, Copy)]
-enum Seat<'a> {
-    Main(Context<'a>),
-    Beside(&'a Beside),
+enum Access<'a> {
+    MainThread(Context<'a>),
+    Locked(&'a LockedContext),
 }
 
 thread_local! {
-    static HERE: Cell<Option<std::ptr::NonNull<()>>> = const { Cell::new(None) };
+    static CURRENT: Cell<Option<std::ptr::NonNull<()>>> = const { Cell::new(None) };
 }
 
-impl<'a> Place<'a> {
-    /// On the main thread, inside of a callback.
-    pub(crate) const fn main(
+impl<'a> CurrentCall<'a> {
+    /// A call on the main thread, inside of a callback.
+    pub(crate) const fn on_main_thread(
         call: &'a Arc<Call>,
-        state: &'a RefCell<State>,
+        state: &'a RefCell<CallState>,
         context: Context<'a>,
     ) -> Self {
-        Self::new(call, state, Seat::Main(context))
+        Self::new(call, state, Access::MainThread(context))
     }
 
-    /// On another thread.
-    pub(crate) const fn beside(
+    /// A call on another thread.
+    pub(crate) const fn locked(
         call: &'a Arc<Call>,
-        state: &'a RefCell<State>,
-        beside: &'a Beside,
+        state: &'a RefCell<CallState>,
+        locked: &'a LockedContext,
     ) -> Self {
-        Self::new(call, state, Seat::Beside(beside))
+        Self::new(call, state, Access::Locked(locked))
     }
 
-    const fn new(call: &'a Arc<Call>, state: &'a RefCell<State>, seat: Seat<'a>) -> Self {
-        Self { call, state, seat }
-    }
-
-    /// Whether the server stands still while the call runs here.
-    pub(crate) const fn is_main(&self) -> bool {
-        matches!(self.seat, Seat::Main(_))
-    }
-
-    /// Uses the server's data.
-    pub(crate) fn enter<R>(&self, access: impl FnOnce(Context<'_>) -> R) -> R {
-        match self.seat {
-            Seat::Main(context) => access(context),
-            Seat::Beside(beside) => beside.locked(access),
+    const fn new(call: &'a Arc<Call>, state: &'a RefCell<CallState>, access: Access<'a>) -> Self {
+        Self {
+            call,
+            state,
+            access,
         }
     }
 
-    /// Keeps the server's lock from now on, for [`HOLD_MAX`] at most.
-    pub(crate) fn hold(&self) {
-        if let Seat::Beside(beside) = self.seat {
-            beside.hold();
+    /// Returns true if no other client is served while the call is polled.
+    pub(crate) const fn is_on_main_thread(&self) -> bool {
+        matches!(self.access, Access::MainThread(_))
+    }
+
+    /// Runs `access` with a context, under the server's lock.
+    pub(crate) fn with_context<R>(&self, access: impl FnOnce(Context<'_>) -> R) -> R {
+        match self.access {
+            Access::MainThread(context) => access(context),
+            Access::Locked(locked) => locked.with_lock(access),
         }
     }
 
-    /// Ends what `hold` began.
-    pub(crate) fn let_go(&self) {
-        if let Seat::Beside(beside) = self.seat {
-            beside.let_go();
+    /// Keeps the server's lock from now on, for [`LOCK_KEEP_MAX`] at most. The main thread has it
+    /// anyway.
+    pub(crate) fn keep_lock(&self) {
+        if let Access::Locked(locked) = self.access {
+            locked.keep_lock();
+        }
+    }
+
+    /// Releases the lock that [`keep_lock`](Self::keep_lock) took.
+    pub(crate) fn release_lock(&self) {
+        if let Access::Locked(locked) = self.access {
+            locked.release_lock();
         }
     }
 }
 
-/// Lets code further down the stack find `place`.
-pub(crate) fn during<R>(place: &Place<'_>, run: impl FnOnce() -> R) -> R {
+/// Runs `run`, in which [`with`] finds `current`.
+pub(crate) fn enter<R>(current: &CurrentCall<'_>, run: impl FnOnce() -> R) -> R {
     struct Restore(Option<std::ptr::NonNull<()>>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            HERE.set(self.0);
+            CURRENT.set(self.0);
         }
     }
-    let before = HERE.replace(Some(std::ptr::NonNull::from(place).cast()));
+    let before = CURRENT.replace(Some(std::ptr::NonNull::from(current).cast()));
     let _restore = Restore(before);
     run()
 }
 
-/// Finds the place that the call on this thread runs in; `None` outside of a call.
-pub(crate) fn with<R>(find: impl FnOnce(&Place<'_>) -> R) -> Option<R> {
-    HERE.get().map(|place| {
-        // SAFETY: `during` put the address of a place there that outlives the code it runs, and
-        // takes it away again before the place ends, a panic included. This thread runs that code.
-        let place: &Place<'_> = unsafe { place.cast().as_ref() };
-        find(place)
+/// Finds the call that is polled on this thread; `None` outside of a call.
+pub(crate) fn with<R>(find: impl FnOnce(&CurrentCall<'_>) -> R) -> Option<R> {
+    CURRENT.get().map(|current| {
+        // SAFETY: `enter` put the address of a call there that outlives the code it runs, and
+        // takes it away again before the call ends, a panic included. This thread runs that code.
+        let current: &CurrentCall<'_> = unsafe { current.cast().as_ref() };
+        find(current)
     })
 }
 
-/// A context for a thread beside the main one, which may be used under the server's lock only.
-pub(crate) struct Beside {
+/// A context for a thread other than the main one; used only under the server's lock.
+pub(crate) struct LockedContext {
     context: *mut Ctx,
-    /// The caller's name; none for the server itself.
+    /// The caller's user name; `None` for the server itself.
     user: Option<Box<[u8]>>,
-    /// Since when this thread has kept the lock.
-    held: Mutex<Option<Instant>>,
+    /// Since when this thread has kept the lock; `None` if it is taken for one access at a time.
+    kept_since: Mutex<Option<Instant>>,
 }
 
 // SAFETY: the context is touched under the server's lock alone, in the methods below.
-unsafe impl Send for Beside {}
+unsafe impl Send for LockedContext {}
 // SAFETY: as above.
-unsafe impl Sync for Beside {}
+unsafe impl Sync for LockedContext {}
 
-impl Beside {
+impl LockedContext {
     /// # Safety
     ///
-    /// `context` is a thread-safe context of the server's, which is the new owner's to free.
+    /// `context` is a thread-safe context of the server that nothing else uses or frees.
     pub(crate) unsafe fn new(context: *mut Ctx, user: Option<Box<[u8]>>) -> Self {
         Self {
             context,
             user,
-            held: Mutex::new(None),
+            kept_since: Mutex::new(None),
         }
     }
 
-    /// Uses the server's data under its lock.
-    pub(crate) fn locked<R>(&self, access: impl FnOnce(Context<'_>) -> R) -> R {
+    /// Runs `access` under the server's lock, on behalf of the caller.
+    pub(crate) fn with_lock<R>(&self, access: impl FnOnce(Context<'_>) -> R) -> R {
         struct Unlock(*mut Ctx);
         impl Drop for Unlock {
             fn drop(&mut self) {
@@ -153,7 +161,7 @@ impl Beside {
                 unsafe { (api().thread_safe_context_unlock)(self.0) };
             }
         }
-        let _unlock = self.held.lock().is_none().then(|| {
+        let _unlock = self.kept_since.lock().is_none().then(|| {
             // SAFETY: the context is alive, and this thread does not hold the lock.
             unsafe { (api().thread_safe_context_lock)(self.context) };
             Unlock(self.context)
@@ -165,40 +173,40 @@ impl Beside {
         };
         match &self.user {
             // SAFETY: there is no user in it.
-            None => access(unsafe { context.beside(Who::Server) }),
-            // Asked for anew each time: the user may be taken away while the lock is not held.
-            Some(name) => context.with_user(name, |who| {
+            None => access(unsafe { context.on_behalf_of(Caller::Server) }),
+            // Looked up each time: the user may be deleted while the lock is not taken.
+            Some(name) => context.with_user(name, |caller| {
                 // SAFETY: the user lives for as long as this runs.
-                access(unsafe { context.beside(who) })
+                access(unsafe { context.on_behalf_of(caller) })
             }),
         }
     }
 
-    fn hold(&self) {
-        let mut held = self.held.lock();
-        if held.is_none() {
+    fn keep_lock(&self) {
+        let mut kept_since = self.kept_since.lock();
+        if kept_since.is_none() {
             // SAFETY: the context is alive, and this thread does not hold the lock.
             unsafe { (api().thread_safe_context_lock)(self.context) };
-            *held = Some(Instant::now());
+            *kept_since = Some(Instant::now());
         }
     }
 
-    /// Gives the lock back if it is kept.
-    pub(crate) fn let_go(&self) {
-        if self.held.lock().take().is_some() {
-            // SAFETY: this thread took the lock in `hold`: while it is kept, a call stays on its
-            // thread.
+    /// Releases the lock if it is kept.
+    pub(crate) fn release_lock(&self) {
+        if self.kept_since.lock().take().is_some() {
+            // SAFETY: this thread took the lock in `keep_lock`: while it is kept, a call stays on
+            // its thread.
             unsafe { (api().thread_safe_context_unlock)(self.context) };
         }
     }
 
-    /// Whether the lock is kept and may still be.
-    pub(crate) fn is_held(&self) -> bool {
-        let since = *self.held.lock();
+    /// Returns true if the lock is kept. Releases it, and returns false, once its time is up.
+    pub(crate) fn keeps_lock(&self) -> bool {
+        let since = *self.kept_since.lock();
         match since {
-            Some(since) if since.elapsed() < HOLD_MAX => true,
+            Some(since) if since.elapsed() < LOCK_KEEP_MAX => true,
             Some(_) => {
-                self.let_go();
+                self.release_lock();
                 false
             }
             None => false,
@@ -206,11 +214,11 @@ impl Beside {
     }
 }
 
-impl Drop for Beside {
+impl Drop for LockedContext {
     fn drop(&mut self) {
-        self.let_go();
-        // SAFETY: it is ours. The lock is held while it is freed, because what it was made of goes
-        // back to the server's main thread; to give the lock up the server needs no context.
+        self.release_lock();
+        // SAFETY: the context is freed once, by its owner, and under the lock, because its parts go
+        // back to the server's main thread. The server needs no context to release the lock.
         unsafe {
             (api().thread_safe_context_lock)(self.context);
             (api().free_thread_safe_context)(self.context);

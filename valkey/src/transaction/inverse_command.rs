@@ -1,79 +1,81 @@
-//! Commands that another command undoes, so that the key they change need not be put aside.
+//! Undoes commands on counters by other commands, so that the key need not be saved.
 //!
-//! To put a key aside is to have the server write its whole value down, which takes longer than to add
-//! to a counter. What adds is undone by taking away the same, or by deleting what was not there before.
+//! Saving a key makes the server write down the whole value, which takes longer than adding to a
+//! counter. An addition is undone by subtracting the same amount, or by deleting what was not there
+//! before.
 
 use crate::api::context::Context;
-use crate::api::key::Kind;
+use crate::api::key::ValueKind;
 use crate::transaction::call::Call;
 
 /// A command that adds to a counter.
-struct Adds {
+struct CounterCommand {
     name: &'static str,
-    words: usize,
-    /// Whether the counter is a field of a hash.
-    field: bool,
-    /// What is added where the last word does not say it.
-    by: Option<i64>,
-    /// Whether the last word is taken away.
-    negative: bool,
+    /// Number of arguments, with the name.
+    args: usize,
+    /// True if the counter is a field of a hash.
+    in_hash: bool,
+    /// The amount that is added; `None` if it is the last argument.
+    amount: Option<i64>,
+    /// True if the amount is subtracted.
+    subtracts: bool,
 }
 
-const ADDS: [Adds; 5] = [
-    Adds {
+const COUNTER_COMMANDS: [CounterCommand; 5] = [
+    CounterCommand {
         name: "HINCRBY",
-        words: 4,
-        field: true,
-        by: None,
-        negative: false,
+        args: 4,
+        in_hash: true,
+        amount: None,
+        subtracts: false,
     },
-    Adds {
+    CounterCommand {
         name: "INCR",
-        words: 2,
-        field: false,
-        by: Some(1),
-        negative: false,
+        args: 2,
+        in_hash: false,
+        amount: Some(1),
+        subtracts: false,
     },
-    Adds {
+    CounterCommand {
         name: "DECR",
-        words: 2,
-        field: false,
-        by: Some(-1),
-        negative: false,
+        args: 2,
+        in_hash: false,
+        amount: Some(-1),
+        subtracts: false,
     },
-    Adds {
+    CounterCommand {
         name: "INCRBY",
-        words: 3,
-        field: false,
-        by: None,
-        negative: false,
+        args: 3,
+        in_hash: false,
+        amount: None,
+        subtracts: false,
     },
-    Adds {
+    CounterCommand {
         name: "DECRBY",
-        words: 3,
-        field: false,
-        by: None,
-        negative: true,
+        args: 3,
+        in_hash: false,
+        amount: None,
+        subtracts: true,
     },
 ];
 
-/// The command that undoes `argv`, should it succeed now; `None` where there is none, or where the key
-/// holds something else than such a command is for.
+/// Returns the command that undoes `argv` if `argv` succeeds now. Returns `None` if there is no
+/// such command, or if the key holds a value of another type.
 pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Option<Vec<Box<[u8]>>> {
-    let adds = ADDS.iter().find(|adds| {
-        adds.words == argv.len() && adds.name.as_bytes().eq_ignore_ascii_case(argv[0])
+    let command = COUNTER_COMMANDS.iter().find(|command| {
+        command.args == argv.len() && command.name.as_bytes().eq_ignore_ascii_case(argv[0])
     })?;
-    let undo = taken_away(adds, argv)?.to_string();
+    let undo = inverse_amount(command, argv)?.to_string();
     let key = call.key(argv[1]);
     let name = call.string(context, &key);
     let open = context.open_to_read(name.borrow());
-    let kind = open.as_ref().map_or(Kind::Nothing, |open| open.kind());
-    let words: &[&[u8]] = match (adds.field, kind) {
-        (false, Kind::Nothing) => &[b"DEL", argv[1]],
-        (false, Kind::String) => &[b"INCRBY", argv[1], undo.as_bytes()],
-        // A hash goes with its last field.
-        (true, Kind::Nothing) => &[b"HDEL", argv[1], argv[2]],
-        (true, Kind::Hash) => {
+    let kind = open.as_ref().map_or(ValueKind::Nothing, |open| open.kind());
+    let words: &[&[u8]] = match (command.in_hash, kind) {
+        (false, ValueKind::Nothing) => &[b"DEL", argv[1]],
+        (false, ValueKind::String) => &[b"INCRBY", argv[1], undo.as_bytes()],
+        // A hash is deleted with its last field.
+        (true, ValueKind::Nothing) => &[b"HDEL", argv[1], argv[2]],
+        (true, ValueKind::Hash) => {
             let field = context.string(argv[2]);
             if open?.has_field(field.borrow()) {
                 &[b"HINCRBY", argv[1], argv[2], undo.as_bytes()]
@@ -86,13 +88,13 @@ pub(crate) fn inverse(context: Context<'_>, call: &Call, argv: &[&[u8]]) -> Opti
     Some(words.iter().map(|&word| word.into()).collect())
 }
 
-/// What is to be added again to undo the command.
-fn taken_away(adds: &Adds, argv: &[&[u8]]) -> Option<i64> {
-    let by = match adds.by {
+/// Returns the amount to add in order to undo the command; `None` if it cannot be represented.
+fn inverse_amount(command: &CounterCommand, argv: &[&[u8]]) -> Option<i64> {
+    let by = match command.amount {
         Some(by) => by,
         None => std::str::from_utf8(argv.last()?).ok()?.parse().ok()?,
     };
-    if adds.negative {
+    if command.subtracts {
         Some(by)
     } else {
         by.checked_neg()
@@ -101,12 +103,14 @@ fn taken_away(adds: &Adds, argv: &[&[u8]]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ADDS, taken_away};
+    use super::{COUNTER_COMMANDS, inverse_amount};
 
     fn undo(argv: &[&[u8]]) -> Option<i64> {
         let name = argv[0];
-        let adds = ADDS.iter().find(|adds| adds.name.as_bytes() == name)?;
-        taken_away(adds, argv)
+        let command = COUNTER_COMMANDS
+            .iter()
+            .find(|command| command.name.as_bytes() == name)?;
+        inverse_amount(command, argv)
     }
 
     #[test]

@@ -1,40 +1,41 @@
-//! What a call did with commands that write, and how to undo it; see `journalled`.
+//! What a call did with commands that write, and how to undo it; `undo_log.rs` says how it is used.
 
-use crate::transaction::read_set::What;
+use crate::transaction::read_set::ReadKind;
 use crate::transaction::write_set::{Change, KeyRef};
 
-/// What was done, in order.
+/// The steps of a call, in order.
 #[derive(Default)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
-    /// How to undo what was applied, in the order in which it was.
+    /// How to undo what was applied, in the order in which it was applied.
     pub(crate) undo: Vec<Undo>,
+    /// True while the steps are applied to the server's data.
     pub(crate) applied: bool,
 }
 
 pub(crate) enum Step {
     /// A command, and a hash of its reply.
     Command { argv: Vec<Box<[u8]>>, seen: u64 },
-    /// What the typed operations had collected for a key.
+    /// A change that the typed operations had collected for a key.
     Flush { key: KeyRef, change: Change },
-    /// A read in between, and a hash of what it saw.
-    Read { what: What, seen: u64 },
+    /// A read between commands, and a hash of its result.
+    Read { kind: ReadKind, seen: u64 },
 }
 
-/// How something is undone.
+/// How to undo one step.
 pub(crate) enum Undo {
-    /// By putting a key back as it was: the server's own form of the value, and when it ends; nothing
-    /// if there was no such key.
-    Aside {
+    /// Restores a key: the value as `DUMP` wrote it, and its expiry in milliseconds since 1970;
+    /// `None` if the key did not exist.
+    Restore {
         key: Box<[u8]>,
         value: Option<(Vec<u8>, Option<i64>)>,
     },
-    /// By a command.
+    /// Runs a command.
     Command(Vec<Box<[u8]>>),
 }
 
 impl Journal {
-    /// Whether commands were run that write.
+    /// Returns true if commands that write were run.
     pub(crate) fn is_active(&self) -> bool {
         !self.steps.is_empty()
     }

@@ -8,7 +8,6 @@ pub(crate) mod commit;
 pub(crate) mod current_call;
 pub(crate) mod inverse_command;
 pub(crate) mod journal;
-pub(crate) mod read_kind;
 pub(crate) mod read_set;
 pub(crate) mod server_reads;
 pub(crate) mod typed_ops;
@@ -24,25 +23,25 @@ use ferrite_protocol::keyspace::{
 };
 use ferrite_protocol::resp::Encoder;
 
-use crate::transaction::call::{Call, nowhere};
-use crate::transaction::typed_ops::Session;
+use crate::transaction::call::{Call, outside_of_call};
+use crate::transaction::typed_ops::CallView;
 
-/// The data of the server that the module is loaded into.
+/// The data of the server that loaded the module.
 pub(crate) struct ServerKeyspace;
 
-/// One call's view of it. What it has read and written is lent to it with the call's place.
+/// One call's transaction. What the call has read and written is in the current call, not here.
 pub(crate) struct ServerTransaction {
-    call: CallName,
-    /// Whether it was neither committed nor rolled back.
+    call: CallId,
+    /// True until it is committed or rolled back.
     open: bool,
 }
 
-/// What a call is known by while it lasts; no other that lasts has the same. It is the call's
-/// address, never followed.
+/// Identifies a call while it lasts: its address, which is never dereferenced. `None` outside of a
+/// call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct CallName(Option<usize>);
+struct CallId(Option<usize>);
 
-impl CallName {
+impl CallId {
     fn of(call: &Arc<Call>) -> Self {
         Self(Some(Arc::as_ptr(call).addr()))
     }
@@ -52,10 +51,10 @@ impl Keyspace for ServerKeyspace {
     type Transaction = ServerTransaction;
 
     fn begin(&self, _database: u32, _mode: Mode) -> ServerTransaction {
-        // It has forgotten what an earlier transaction of the call did: that one was committed or
-        // rolled back.
+        // The call's state is empty: an earlier transaction of the call was committed or rolled
+        // back, which clears it.
         ServerTransaction {
-            call: current_call::with(|place| CallName::of(place.call)).unwrap_or(CallName(None)),
+            call: current_call::with(|current| CallId::of(current.call)).unwrap_or(CallId(None)),
             open: true,
         }
     }
@@ -65,13 +64,13 @@ impl Keyspace for ServerKeyspace {
         database: u32,
         mode: Mode,
     ) -> impl Future<Output = ServerTransaction> + Send {
-        current_call::with(|place| place.hold());
+        current_call::with(|current| current.keep_lock());
         std::future::ready(self.begin(database, mode))
     }
 
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
-        current_call::with(|place| {
-            place.enter(|context| command_table::describe(Some(context), argv))
+        current_call::with(|current| {
+            current.with_context(|context| command_table::describe(Some(context), argv))
         })
         .unwrap_or_else(|| command_table::describe(None, argv))
     }
@@ -82,45 +81,47 @@ impl Keyspace for ServerKeyspace {
 }
 
 impl ServerTransaction {
-    fn visit<R>(
+    fn with_view<R>(
         &mut self,
-        access: impl FnOnce(&mut Session<'_>) -> Result<R, StoreError>,
+        access: impl FnOnce(&mut CallView<'_>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
         let name = self.call;
-        visit_if(|call| CallName::of(call) == name, access).unwrap_or_else(|| Err(nowhere()))
+        with_view_if(|call| CallId::of(call) == name, access)
+            .unwrap_or_else(|| Err(outside_of_call()))
     }
 
     fn roll_back(&mut self) {
-        // Whoever ends a call gives it a place; without one there is nothing to do it with.
-        let _ = self.visit(|session| {
-            session.roll_back();
+        // A call is ended inside of `current_call::enter`; without that no data can be reached.
+        let _ = self.with_view(|view| {
+            view.roll_back();
             Ok(())
         });
     }
 }
 
-/// Visits the data of the call that is polled on this thread; `None` where there is none.
-pub(crate) fn visit<R>(access: impl FnOnce(&mut Session<'_>) -> R) -> Option<R> {
-    visit_if(|_| true, access)
+/// Gives `access` the view of the call that is polled on this thread. Returns `None` if there is no
+/// call.
+pub(crate) fn with_view<R>(access: impl FnOnce(&mut CallView<'_>) -> R) -> Option<R> {
+    with_view_if(|_| true, access)
 }
 
-/// The same if it is the call that is `meant`.
+/// The same, but returns `None` if the call is not the one that is `meant`.
 #[inline]
-fn visit_if<R>(
+fn with_view_if<R>(
     meant: impl FnOnce(&Arc<Call>) -> bool,
-    access: impl FnOnce(&mut Session<'_>) -> R,
+    access: impl FnOnce(&mut CallView<'_>) -> R,
 ) -> Option<R> {
-    current_call::with(|place| {
-        if !meant(place.call) {
+    current_call::with(|current| {
+        if !meant(current.call) {
             return None;
         }
-        place.enter(|context| {
-            let mut state = place.state.try_borrow_mut().ok()?;
-            Some(access(&mut Session {
-                call: place.call,
+        current.with_context(|context| {
+            let mut state = current.state.try_borrow_mut().ok()?;
+            Some(access(&mut CallView {
+                call: current.call,
                 state: &mut state,
                 context,
-                main: place.is_main(),
+                on_main_thread: current.is_on_main_thread(),
             }))
         })
     })
@@ -131,7 +132,7 @@ impl Transaction for ServerTransaction {
     type Receipt = ();
 
     fn now_millis(&mut self) -> i64 {
-        self.visit(|session| Ok(session.now())).unwrap_or(0)
+        self.with_view(|view| Ok(view.now())).unwrap_or(0)
     }
 
     #[inline]
@@ -140,7 +141,7 @@ impl Transaction for ServerTransaction {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
-        self.visit(|session| session.get(key, read))
+        self.with_view(|view| view.get(key, read))
     }
 
     #[inline]
@@ -151,28 +152,28 @@ impl Transaction for ServerTransaction {
         condition: SetCondition,
         expiry: SetExpiry,
     ) -> Result<bool, StoreError> {
-        self.visit(|session| session.set(key, value, condition, expiry))
+        self.with_view(|view| view.set(key, value, condition, expiry))
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<bool, StoreError> {
-        self.visit(|session| session.delete(key))
+        self.with_view(|view| view.delete(key))
     }
 
     fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
-        self.visit(|session| session.exists(key))
+        self.with_view(|view| view.exists(key))
     }
 
     #[inline]
     fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, StoreError> {
-        self.visit(|session| session.increment(key, delta))
+        self.with_view(|view| view.increment(key, delta))
     }
 
     fn expire(&mut self, key: &[u8], ttl_millis: i64) -> Result<bool, StoreError> {
-        self.visit(|session| session.expire(key, ttl_millis))
+        self.with_view(|view| view.expire(key, ttl_millis))
     }
 
     fn ttl(&mut self, key: &[u8]) -> Result<Ttl, StoreError> {
-        self.visit(|session| session.ttl(key))
+        self.with_view(|view| view.ttl(key))
     }
 
     fn hash_get<R>(
@@ -181,21 +182,21 @@ impl Transaction for ServerTransaction {
         field: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
-        self.visit(|session| session.hash_get(key, field, read))
+        self.with_view(|view| view.hash_get(key, field, read))
     }
 
     fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, StoreError> {
-        self.visit(|session| session.hash_set(key, field, value))
+        self.with_view(|view| view.hash_set(key, field, value))
     }
 
     fn hash_delete(&mut self, key: &[u8], field: &[u8]) -> Result<bool, StoreError> {
-        self.visit(|session| session.hash_delete(key, field))
+        self.with_view(|view| view.hash_delete(key, field))
     }
 
     fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
         let start = reply.len();
-        let called = self.visit(|session| {
-            session.call(argv, visible, reply);
+        let called = self.with_view(|view| {
+            view.call(argv, visible, reply);
             Ok(())
         });
         if let Err(error) = called {
@@ -205,26 +206,26 @@ impl Transaction for ServerTransaction {
     }
 
     fn commit(mut self) -> Result<(), CommitError> {
-        let mut result = Err(CommitError::Store(nowhere()));
-        let visited = self.visit(|session| {
-            result = session.commit();
+        let mut result = Err(CommitError::Store(outside_of_call()));
+        let visited = self.with_view(|view| {
+            result = view.commit();
             Ok(())
         });
         if visited.is_ok() && result.is_ok() {
             self.open = false;
-            current_call::with(|place| place.let_go());
+            current_call::with(|current| current.release_lock());
         }
-        // What was not committed is rolled back now.
+        // Dropping `self` rolls back what was not committed.
         result
     }
 }
 
-/// A transaction that was not committed leaves nothing.
+/// Rolls back a transaction that was not committed.
 impl Drop for ServerTransaction {
     fn drop(&mut self) {
         if self.open {
             self.roll_back();
-            current_call::with(|place| place.let_go());
+            current_call::with(|current| current.release_lock());
         }
     }
 }

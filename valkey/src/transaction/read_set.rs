@@ -1,9 +1,9 @@
-//! What a call has read, so that it can be found out whether that still holds.
+//! What a call has read, so that its reads can be done again and compared.
 //!
-//! A call that ends on the server's main thread read and wrote in one go, and nothing here is looked
-//! at. One that went on beside it must have seen what it would see at the moment of its commit:
-//! every read is done again then, under the lock, and compared. That is exact, needs no help from
-//! the server, and costs only the long calls something.
+//! A call that ends on the server's main thread read and wrote without interruption, so its reads
+//! need no check. A call that left the main thread must have seen what it would see at the moment
+//! of its commit: every read is then done again under the server's lock, and compared by hash. That
+//! is exact, needs no help from the server, and costs only long calls something.
 
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::LazyLock;
@@ -13,23 +13,23 @@ use foldhash::fast::RandomState;
 
 use crate::transaction::write_set::KeyRef;
 
-/// Reads up to this many are all checked again before every further one, so that a call beside the
-/// main thread sees one state of the data. With more, only the commit checks.
+/// Up to this many reads are all checked again before every further one, so that a call off the
+/// main thread sees one state of the data. With more reads, only the commit checks.
 pub(crate) const CHECKED_MAX: usize = 128;
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
-/// One read, and what it saw.
+/// One read and its result.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
-    pub(crate) what: What,
-    /// A hash of what was seen; taken later where the server stands still meanwhile.
-    pub(crate) seen: Option<u64>,
+    pub(crate) kind: ReadKind,
+    /// Hash of the result; `None` on the main thread, until the call leaves it.
+    pub(crate) hash: Option<u64>,
 }
 
-/// What was read.
+/// What a read asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum ReadKind {
     String(KeyRef),
     Exists(KeyRef),
     Lifetime(KeyRef),
@@ -39,12 +39,12 @@ pub(crate) enum What {
     Command(Vec<Box<[u8]>>),
 }
 
-/// A hash of anything, other in every process.
+/// Hashes a value, with a seed that differs in every process.
 pub(crate) fn hash_of<T: Hash>(value: T) -> u64 {
     HASHER.hash_one(value)
 }
 
-/// A hash of what a read of a value gave.
+/// Hashes the result of a read.
 pub(crate) fn hash_result<T: Hash>(result: &Result<T, StoreError>) -> u64 {
     match result {
         Ok(value) => hash_of((0_u8, value)),

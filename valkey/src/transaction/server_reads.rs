@@ -1,5 +1,5 @@
-//! The server's data as it stands: by the key interface where the command named the key, by a
-//! command with the caller's permissions where it did not.
+//! Reads the server's data: through the key interface if the command declared the key, or else by a
+//! command with the caller's permissions.
 
 use std::ffi::CStr;
 
@@ -7,36 +7,60 @@ use ferrite_protocol::keyspace::StoreError;
 use smallvec::SmallVec;
 
 use crate::api::command_call::{Format, ServerReply};
-use crate::api::context::{Context, Who};
-use crate::api::key::{Kind, OpenKey};
+use crate::api::context::{Caller, Context};
+use crate::api::key::{OpenKey, ValueKind};
 use crate::api::string::{Borrowed, Owned};
 use crate::transaction::call::Call;
+use crate::transaction::read_set::{ReadKind, hash_of, hash_result};
 use crate::transaction::write_set::KeyRef;
 
-/// The reply where the caller may not run a command.
+/// The reply if the caller may not run a command.
 const NO_PERMISSION: &[u8] =
     b"-NOPERM the caller has no permission to run the command on these keys\r\n";
 
-/// The words of a command after its name.
-type Words<'c> = SmallVec<[Owned<'c>; 6]>;
+/// The arguments of a command after its name.
+type ArgStrings<'c> = SmallVec<[Owned<'c>; 6]>;
 
-/// The server, as a call may ask it now.
+/// The server, for the reads of one call.
 #[derive(Clone, Copy)]
 pub(crate) struct Server<'s> {
     pub(crate) call: &'s Call,
     pub(crate) context: Context<'s>,
 }
 
-/// When a key ends.
+/// A key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lifetime {
     NoKey,
     Never,
-    /// Milliseconds since 1970.
+    /// It expires at this time, in milliseconds since 1970.
     At(i64),
 }
 
-/// The string at a key.
+impl ReadKind {
+    /// Does the read again. Returns the hash of its result, to compare with the hash of the first
+    /// one.
+    pub(crate) fn revalidate(&self, server: Server<'_>) -> u64 {
+        match self {
+            Self::String(key) => hash_result(&string(server, key, |bytes| hash_of(bytes))),
+            Self::Exists(key) => hash_result(&exists(server, key)),
+            Self::Lifetime(key) => hash_result(&lifetime(server, key)),
+            Self::Field(key, name) => {
+                hash_result(&field(server, key, name, |bytes| hash_of(bytes)))
+            }
+            Self::HashLen(key) => hash_result(&hash_len(server, key)),
+            Self::Command(argv) => {
+                let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
+                command(server.context, &argv, Format::Caller, |bytes| {
+                    hash_of(bytes)
+                })
+                .unwrap_or(0)
+            }
+        }
+    }
+}
+
+/// Reads the string at a key; `None` if there is no such key.
 pub(crate) fn string<R>(
     server: Server<'_>,
     key: &KeyRef,
@@ -46,27 +70,27 @@ pub(crate) fn string<R>(
         KeyRef::Declared(_) => match open(server, key) {
             None => Ok(None),
             Some(open) => match open.kind() {
-                Kind::String => Ok(open.string(read)),
-                Kind::Nothing => Ok(None),
-                Kind::Hash | Kind::Other => Err(StoreError::WrongType),
+                ValueKind::String => Ok(open.string(read)),
+                ValueKind::Nothing => Ok(None),
+                ValueKind::Hash | ValueKind::Other => Err(StoreError::WrongType),
             },
         },
         KeyRef::Other(name) => {
-            let reply = ask(server, c"GET", &[name])?;
+            let reply = run_as_caller(server, c"GET", &[name])?;
             Ok(reply.bulk().map(read))
         }
     }
 }
 
-/// Whether there is such a key.
+/// Returns true if the key exists.
 pub(crate) fn exists(server: Server<'_>, key: &KeyRef) -> Result<bool, StoreError> {
     match key {
         KeyRef::Declared(_) => Ok(open(server, key).is_some()),
-        KeyRef::Other(name) => Ok(ask(server, c"EXISTS", &[name])?.integer() == Some(1)),
+        KeyRef::Other(name) => Ok(run_as_caller(server, c"EXISTS", &[name])?.integer() == Some(1)),
     }
 }
 
-/// When a key ends.
+/// Returns a key's expiry.
 pub(crate) fn lifetime(server: Server<'_>, key: &KeyRef) -> Result<Lifetime, StoreError> {
     match key {
         KeyRef::Declared(_) => Ok(match open(server, key) {
@@ -74,7 +98,7 @@ pub(crate) fn lifetime(server: Server<'_>, key: &KeyRef) -> Result<Lifetime, Sto
             Some(open) => open.expires_at().map_or(Lifetime::Never, Lifetime::At),
         }),
         KeyRef::Other(name) => {
-            let at = ask(server, c"PEXPIRETIME", &[name])?.integer();
+            let at = run_as_caller(server, c"PEXPIRETIME", &[name])?.integer();
             Ok(match at {
                 Some(at) if at >= 0 => Lifetime::At(at),
                 Some(-1) => Lifetime::Never,
@@ -84,7 +108,7 @@ pub(crate) fn lifetime(server: Server<'_>, key: &KeyRef) -> Result<Lifetime, Sto
     }
 }
 
-/// A field of the hash at a key.
+/// Reads a field of the hash at a key; `None` if there is no such key or field.
 pub(crate) fn field<R>(
     server: Server<'_>,
     key: &KeyRef,
@@ -95,41 +119,44 @@ pub(crate) fn field<R>(
         KeyRef::Declared(_) => match open(server, key) {
             None => Ok(None),
             Some(open) => match open.kind() {
-                Kind::Hash => {
+                ValueKind::Hash => {
                     let field = server.context.string(field);
                     let value = open.field(server.context, field.borrow());
                     Ok(value.map(|value| read(value.bytes())))
                 }
-                Kind::Nothing => Ok(None),
-                Kind::String | Kind::Other => Err(StoreError::WrongType),
+                ValueKind::Nothing => Ok(None),
+                ValueKind::String | ValueKind::Other => Err(StoreError::WrongType),
             },
         },
         KeyRef::Other(name) => {
-            let reply = ask(server, c"HGET", &[name, field])?;
+            let reply = run_as_caller(server, c"HGET", &[name, field])?;
             Ok(reply.bulk().map(read))
         }
     }
 }
 
-/// Number of fields of the hash at a key; 0 where there is no key.
+/// Number of fields of the hash at a key; 0 if there is no such key.
 pub(crate) fn hash_len(server: Server<'_>, key: &KeyRef) -> Result<usize, StoreError> {
     match key {
         KeyRef::Declared(_) => match open(server, key) {
             None => Ok(0),
             Some(open) => match open.kind() {
-                Kind::Hash => Ok(open.len()),
-                Kind::Nothing => Ok(0),
-                Kind::String | Kind::Other => Err(StoreError::WrongType),
+                ValueKind::Hash => Ok(open.len()),
+                ValueKind::Nothing => Ok(0),
+                ValueKind::String | ValueKind::Other => Err(StoreError::WrongType),
             },
         },
         KeyRef::Other(name) => {
-            let len = ask(server, c"HLEN", &[name])?.integer().unwrap_or(0);
+            let len = run_as_caller(server, c"HLEN", &[name])?
+                .integer()
+                .unwrap_or(0);
             Ok(usize::try_from(len).unwrap_or(0))
         }
     }
 }
 
-/// Runs a command and shows its reply; `None` where the server would not even run it.
+/// Runs a command and gives `read` its reply in RESP2. Returns `None` if the server would not run
+/// it.
 pub(crate) fn command<R>(
     context: Context<'_>,
     argv: &[&[u8]],
@@ -140,7 +167,7 @@ pub(crate) fn command<R>(
     let mut c_name: SmallVec<[u8; 32]> = SmallVec::from_slice(name);
     c_name.push(0);
     let c_name = CStr::from_bytes_with_nul(&c_name).ok()?;
-    let words: Words<'_> = words.iter().map(|word| context.string(word)).collect();
+    let words: ArgStrings<'_> = words.iter().map(|word| context.string(word)).collect();
     if format.is_callers() && !may_run(context, name, &words) {
         return Some(read(NO_PERMISSION));
     }
@@ -153,9 +180,10 @@ fn open<'s>(server: Server<'s>, key: &KeyRef) -> Option<OpenKey<'s>> {
     server.context.open_to_read(name.borrow())
 }
 
-/// Whether the caller may run a command, where the server does not find out by itself.
+/// Returns true if the caller may run a command. On the main thread the server checks that itself,
+/// when the command runs.
 fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
-    if context.who() == Who::Here {
+    if context.caller() == Caller::OfContext {
         return true;
     }
     let name = context.string(name);
@@ -166,31 +194,31 @@ fn may_run(context: Context<'_>, name: &[u8], words: &[Owned<'_>]) -> bool {
     context.may_run(&argv)
 }
 
-/// Asks the server on the caller's behalf.
-fn ask<'s>(
+/// Runs a command that reads, with the caller's permissions.
+fn run_as_caller<'s>(
     server: Server<'s>,
     name: &CStr,
     words: &[&[u8]],
 ) -> Result<ServerReply<'s>, StoreError> {
-    let words: Words<'_> = words
+    let words: ArgStrings<'_> = words
         .iter()
         .map(|word| server.context.string(word))
         .collect();
     if !may_run(server.context, name.to_bytes(), &words) {
-        return Err(error_of(&NO_PERMISSION[1..]));
+        return Err(store_error(&NO_PERMISSION[1..]));
     }
     let reply = server
         .context
         .call(name, Format::Caller, &words)
         .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
     if let Some(error) = reply.error() {
-        return Err(error_of(error));
+        return Err(store_error(error));
     }
     Ok(reply)
 }
 
-/// What the server's error means to a function.
-pub(crate) fn error_of(text: &[u8]) -> StoreError {
+/// Returns the server's error in the form in which a function gets it.
+pub(crate) fn store_error(text: &[u8]) -> StoreError {
     if text.starts_with(b"WRONGTYPE") {
         StoreError::WrongType
     } else {

@@ -1,55 +1,52 @@
-//! The typed operations of a call, over what it has written and then over the server's data.
-//!
-//! A session is one visit to the data: on the main thread the whole time that a call is polled
-//! there, beside it one turn of the server's lock.
+//! The typed operations of a call, on what the call has written and then on the server's data.
 
 use ferrite_protocol::keyspace::{SetCondition, SetExpiry, StoreError, Ttl};
 use smallvec::SmallVec;
 
 use crate::api::context::Context;
 use crate::integer::integer;
-use crate::transaction::call::{Call, SHORT_MAX, State};
-use crate::transaction::read_set::{CHECKED_MAX, Read, What, hash_of, hash_result};
+use crate::transaction::call::{Call, CallState, SHORT_MAX};
+use crate::transaction::read_set::{CHECKED_MAX, Read, ReadKind, hash_of, hash_result};
 use crate::transaction::server_reads::{self, Lifetime, Server};
 use crate::transaction::write_set::{Change, Expiry, Fields, KeyRef, Value};
 
-/// One visit of a call to the data.
-pub(crate) struct Session<'s> {
+/// A call's view of the data, for one access under the server's lock.
+pub(crate) struct CallView<'s> {
     pub(crate) call: &'s Call,
-    pub(crate) state: &'s mut State,
+    pub(crate) state: &'s mut CallState,
     pub(crate) context: Context<'s>,
-    /// Whether the server stands still between the visits.
-    pub(crate) main: bool,
+    /// True if no other client is served between two accesses.
+    pub(crate) on_main_thread: bool,
 }
 
-impl Session<'_> {
+impl CallView<'_> {
     pub(crate) fn get<R>(
         &mut self,
         name: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
         let key = self.call.key(name);
-        match self.state.overlay.get(&key).map(|change| &change.value) {
+        match self.state.write_set.get(&key).map(|change| &change.value) {
             Some(Value::String(value)) => return Ok(Some(read(value))),
             Some(Value::Gone) => return Ok(None),
             Some(Value::Hash(_)) => return Err(StoreError::WrongType),
             Some(Value::Same) | None => {}
         }
-        let stands_still = self.main && !self.state.journal.is_active();
-        if stands_still
+        let undisturbed = self.on_main_thread && !self.state.journal.is_active();
+        if undisturbed
             && let Some((known, value)) = &self.state.last
             && *known == key
         {
             return Ok(value.as_deref().map(read));
         }
         let mut last = None;
-        let result = self.read(What::String(key), |this, what| {
-            let What::String(key) = what else {
+        let result = self.read(ReadKind::String(key), |this, kind| {
+            let ReadKind::String(key) = kind else {
                 return (Ok(None), 0);
             };
-            let hashed = !this.main || this.state.journal.is_active();
+            let hashed = !this.on_main_thread || this.state.journal.is_active();
             let result = server_reads::string(this.server(), key, |bytes| {
-                if stands_still && bytes.len() <= SHORT_MAX {
+                if undisturbed && bytes.len() <= SHORT_MAX {
                     last = Some((key.clone(), Some(SmallVec::from_slice(bytes))));
                 }
                 (if hashed { hash_of(bytes) } else { 0 }, read(bytes))
@@ -57,7 +54,7 @@ impl Session<'_> {
             let (hash, result) = match result {
                 Ok(Some((hash, value))) => (Ok(Some(hash)), Ok(Some(value))),
                 Ok(None) => {
-                    last = stands_still.then(|| (key.clone(), None));
+                    last = undisturbed.then(|| (key.clone(), None));
                     (Ok(None), Ok(None))
                 }
                 Err(error) => (Err(error.clone()), Err(error)),
@@ -134,7 +131,7 @@ impl Session<'_> {
             return Ok(true);
         }
         let at = Expiry::At(self.after(ttl_millis)?);
-        match self.state.overlay.get_mut(&key) {
+        match self.state.write_set.get_mut(&key) {
             Some(change) => change.expiry = at,
             None => self.put(&key, Value::Same, at),
         }
@@ -145,7 +142,7 @@ impl Session<'_> {
         let key = self.call.key(name);
         let now = self.now();
         let left = |at: i64| Ttl::Millis(at.saturating_sub(now).max(0));
-        if let Some(change) = self.state.overlay.get(&key) {
+        if let Some(change) = self.state.write_set.get(&key) {
             if !change.exists() {
                 return Ok(Ttl::NoKey);
             }
@@ -155,9 +152,9 @@ impl Session<'_> {
                 Expiry::Keep => {}
             }
         }
-        let ours = self.state.overlay.get(&key).is_some();
-        let lifetime = self.read(What::Lifetime(key), |this, what| {
-            let What::Lifetime(key) = what else {
+        let ours = self.state.write_set.get(&key).is_some();
+        let lifetime = self.read(ReadKind::Lifetime(key), |this, kind| {
+            let ReadKind::Lifetime(key) = kind else {
                 return (Ok(Lifetime::NoKey), 0);
             };
             let result = server_reads::lifetime(this.server(), key);
@@ -167,7 +164,7 @@ impl Session<'_> {
         Ok(match lifetime {
             Lifetime::At(at) => left(at),
             Lifetime::Never => Ttl::NoExpiry,
-            // A key that the call has made has no expiry to keep.
+            // A key that the call has created has no expiry to keep.
             Lifetime::NoKey if ours => Ttl::NoExpiry,
             Lifetime::NoKey => Ttl::NoKey,
         })
@@ -180,7 +177,7 @@ impl Session<'_> {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
         let key = self.call.key(name);
-        match self.state.overlay.get(&key).map(|change| &change.value) {
+        match self.state.write_set.get(&key).map(|change| &change.value) {
             Some(Value::String(_)) => return Err(StoreError::WrongType),
             Some(Value::Gone) => return Ok(None),
             Some(Value::Hash(fields)) => match fields.get(field) {
@@ -190,8 +187,8 @@ impl Session<'_> {
             },
             Some(Value::Same) | None => {}
         }
-        self.read(What::Field(key, field.into()), |this, what| {
-            let What::Field(key, field) = what else {
+        self.read(ReadKind::Field(key, field.into()), |this, kind| {
+            let ReadKind::Field(key, field) = kind else {
                 return (Ok(None), 0);
             };
             let result = server_reads::field(this.server(), key, field, |bytes| {
@@ -236,7 +233,7 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// The server, to ask it.
+    /// The server, for reads of this call.
     pub(crate) fn server(&self) -> Server<'_> {
         Server {
             call: self.call,
@@ -249,9 +246,9 @@ impl Session<'_> {
         *self.state.now.get_or_insert_with(now_millis)
     }
 
-    /// The changes of the hash at a key, which holds a hash or nothing.
+    /// Returns the changes of the hash at a key, which must hold a hash or nothing.
     fn fields_mut(&mut self, key: &KeyRef) -> Result<&mut Fields, StoreError> {
-        let fields = match self.state.overlay.get(key).map(|change| &change.value) {
+        let fields = match self.state.write_set.get(key).map(|change| &change.value) {
             Some(Value::Hash(_)) => None,
             Some(Value::String(_)) => return Err(StoreError::WrongType),
             Some(Value::Gone) => Some(Fields {
@@ -259,8 +256,8 @@ impl Session<'_> {
                 ..Fields::default()
             }),
             Some(Value::Same) | None => {
-                let len = self.read(What::HashLen(key.clone()), |this, what| {
-                    let What::HashLen(key) = what else {
+                let len = self.read(ReadKind::HashLen(key.clone()), |this, kind| {
+                    let ReadKind::HashLen(key) = kind else {
                         return (Ok(0), 0);
                     };
                     let result = server_reads::hash_len(this.server(), key);
@@ -280,22 +277,22 @@ impl Session<'_> {
         }
         match self
             .state
-            .overlay
+            .write_set
             .get_mut(key)
             .map(|change| &mut change.value)
         {
             Some(Value::Hash(fields)) => Ok(fields),
-            // It was put there just now.
+            // It was put there above.
             _ => Err(StoreError::WrongType),
         }
     }
 
     fn exists_key(&mut self, key: &KeyRef) -> Result<bool, StoreError> {
-        if let Some(change) = self.state.overlay.get(key) {
+        if let Some(change) = self.state.write_set.get(key) {
             return Ok(change.exists());
         }
-        self.read(What::Exists(key.clone()), |this, what| {
-            let What::Exists(key) = what else {
+        self.read(ReadKind::Exists(key.clone()), |this, kind| {
+            let ReadKind::Exists(key) = kind else {
                 return (Ok(false), 0);
             };
             let result = server_reads::exists(this.server(), key);
@@ -304,9 +301,9 @@ impl Session<'_> {
         })
     }
 
-    /// What "keep the expiry" means for a key now.
+    /// Returns the expiry that a key has if it keeps its own.
     fn kept_expiry(&self, key: &KeyRef) -> Expiry {
-        match self.state.overlay.get(key) {
+        match self.state.write_set.get(key) {
             Some(change) if change.exists() => change.expiry,
             Some(_) => Expiry::Never,
             None => Expiry::Keep,
@@ -314,7 +311,7 @@ impl Session<'_> {
     }
 
     fn put(&mut self, key: &KeyRef, value: Value, expiry: Expiry) {
-        self.state.overlay.put(key, Change { value, expiry });
+        self.state.write_set.put(key, Change { value, expiry });
     }
 
     fn after(&mut self, millis: i64) -> Result<i64, StoreError> {
@@ -325,54 +322,59 @@ impl Session<'_> {
             })
     }
 
-    /// Reads the server's data as the call sees it, and remembers what was seen.
+    /// Reads the server's data with `read_now`, which returns the result and its hash, and notes
+    /// the read.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if earlier reads do not hold any more.
     pub(crate) fn read<R>(
         &mut self,
-        what: What,
-        look: impl FnOnce(&Self, &What) -> (Result<R, StoreError>, u64),
+        kind: ReadKind,
+        read_now: impl FnOnce(&Self, &ReadKind) -> (Result<R, StoreError>, u64),
     ) -> Result<R, StoreError> {
         if self.state.journal.is_active() {
-            return self.read_within_journal(what, look);
+            return self.read_within_journal(kind, read_now);
         }
-        if self.main {
-            let (result, _) = look(self, &what);
-            if self.state.reads.last().is_none_or(|last| last.what != what) {
-                self.state.reads.push(Read { what, seen: None });
+        if self.on_main_thread {
+            let (result, _) = read_now(self, &kind);
+            if self.state.reads.last().is_none_or(|last| last.kind != kind) {
+                self.state.reads.push(Read { kind, hash: None });
             }
             return result;
         }
         if self.state.reads.len() <= CHECKED_MAX && !self.reads_hold() {
             return Err(StoreError::Conflict);
         }
-        let (result, hash) = look(self, &what);
+        let (result, hash) = read_now(self, &kind);
         self.state.reads.push(Read {
-            what,
-            seen: Some(hash),
+            kind,
+            hash: Some(hash),
         });
         result
     }
 
-    /// Whether everything that was read would still be read; notes it if not.
+    /// Returns true if all reads would have the same results now; notes the conflict if not.
     pub(crate) fn reads_hold(&mut self) -> bool {
         if self.state.conflict {
             return false;
         }
         let reads = std::mem::take(&mut self.state.reads);
         let hold = reads.iter().all(|read| {
-            read.seen
-                .is_none_or(|seen| read.what.look(self.server()) == seen)
+            read.hash
+                .is_none_or(|hash| read.kind.revalidate(self.server()) == hash)
         });
         self.state.reads = reads;
         self.state.conflict = !hold;
         hold
     }
 
-    /// Hashes what was read while the server stood still, which is about to go on.
-    pub(crate) fn settle_reads(&mut self) {
+    /// Hashes the results of all reads, before the call leaves the main thread.
+    pub(crate) fn hash_reads(&mut self) {
         let mut reads = std::mem::take(&mut self.state.reads);
         for read in &mut reads {
-            if read.seen.is_none() {
-                read.seen = Some(read.what.look(self.server()));
+            if read.hash.is_none() {
+                read.hash = Some(read.kind.revalidate(self.server()));
             }
         }
         self.state.reads = reads;

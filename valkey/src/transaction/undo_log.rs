@@ -1,36 +1,37 @@
-//! Commands of a call that write, applied at once and undone where the call does not commit.
+//! Runs a call's commands that write at once, and undoes them if the call does not commit.
 //!
-//! What the typed operations write is collected, because their results can be told without doing
-//! them. A generic command's cannot, so it is run on the server for real, after the keys that it
-//! names were put aside, or once it is known which command undoes it. On the main thread nobody sees the state in between: the server answers
-//! nobody else until the call is over, and then everything holds or everything was put back. Before
-//! a call leaves the main thread, everything is put back, and for each later access beside it the
-//! commands are run again, checked for the same replies, and put back under one turn of the lock.
+//! Writes of the typed operations are collected, because their results are known without doing
+//! them. The result of any other command is not, so the command is run on the server, after the
+//! keys that it names were saved, or once it is known which command undoes it. On the main thread
+//! no client sees the state in between: the server serves no other client until the call is over,
+//! and by then everything is committed or undone. Before a call leaves the main thread, everything
+//! is undone. For each later access the commands are run again, their replies are compared, and
+//! they are undone, all without releasing the server's lock.
 
 use ferrite_protocol::keyspace::StoreError;
 
 use crate::api::command_call::Format;
 use crate::api::context::log;
-use crate::api::key::Kind;
+use crate::api::key::ValueKind;
 use crate::transaction::apply::apply;
 use crate::transaction::inverse_command::inverse;
 use crate::transaction::journal::{Step, Undo};
-use crate::transaction::read_set::{What, hash_of};
+use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads::{self, Lifetime};
-use crate::transaction::typed_ops::Session;
+use crate::transaction::typed_ops::CallView;
 
-/// A value larger than this is not put aside: that would take the server's time for too long.
-pub(crate) const ASIDE_BYTES_MAX: usize = 4 << 20;
+/// A larger value is not saved, because that would stop the server for too long.
+pub(crate) const SAVED_BYTES_MAX: usize = 4 << 20;
 
-/// The same for the number of elements.
-const ASIDE_ELEMENTS_MAX: usize = 20_000;
+/// A value with more elements is not saved either.
+const SAVED_ELEMENTS_MAX: usize = 20_000;
 
-impl Session<'_> {
-    /// Runs a command that writes, or that reads what was written; its reply in RESP2.
+impl CallView<'_> {
+    /// Runs a command that writes, or that reads what was written, and appends its reply in RESP2.
     ///
-    /// `keys` are the keys that it names, of which those that the call has changed are made true
-    /// first; with none given, all are.
-    pub(crate) fn journalled(
+    /// `keys` are the keys that the command names. Changes that the call has collected for them are
+    /// applied first; without `keys`, all changes are.
+    pub(crate) fn run_journaled(
         &mut self,
         argv: &[&[u8]],
         keys: Option<&[&[u8]]>,
@@ -39,7 +40,7 @@ impl Session<'_> {
     ) -> Result<(), StoreError> {
         self.with_journal(|this| {
             this.flush(keys)?;
-            let format = if this.main {
+            let format = if this.on_main_thread {
                 Format::CallerReplicated
             } else {
                 Format::Caller
@@ -49,36 +50,36 @@ impl Session<'_> {
                 hash_of(bytes)
             };
             let seen = if writes {
-                this.undoable(argv, keys.unwrap_or_default(), format, see)?
+                this.run_undoable(argv, keys.unwrap_or_default(), format, see)?
             } else {
                 server_reads::command(this.context, argv, format, see)
             };
             let seen = seen
                 .ok_or_else(|| StoreError::Failed("the server would not run the command".into()))?;
-            let argv = settled(argv, reply);
+            let argv = repeatable(argv, reply);
             this.state.journal.steps.push(Step::Command { argv, seen });
             Ok(())
         })
     }
 
-    /// Runs a command that may write to these keys, and notes how to undo it; `None` where the server
-    /// would not run it.
-    fn undoable<R>(
+    /// Runs a command that may write to these keys, and notes how to undo it. Returns `None` if the
+    /// server would not run it.
+    fn run_undoable<R>(
         &mut self,
         argv: &[&[u8]],
         keys: &[&[u8]],
         format: Format,
         see: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
-        let aside = keys.iter().all(|key| self.is_aside(key));
-        let inverse = if aside {
+        let saved = keys.iter().all(|key| self.is_saved(key));
+        let inverse = if saved {
             None
         } else {
             inverse(self.context, self.call, argv)
         };
         let Some(inverse) = inverse else {
             for key in keys {
-                self.put_aside(key)?;
+                self.save_key(key)?;
             }
             return Ok(server_reads::command(self.context, argv, format, see));
         };
@@ -93,25 +94,25 @@ impl Session<'_> {
         }))
     }
 
-    /// A typed read after commands that write.
+    /// Does a typed read after commands that write.
     pub(crate) fn read_within_journal<R>(
         &mut self,
-        what: What,
-        look: impl FnOnce(&Self, &What) -> (Result<R, StoreError>, u64),
+        kind: ReadKind,
+        read_now: impl FnOnce(&Self, &ReadKind) -> (Result<R, StoreError>, u64),
     ) -> Result<R, StoreError> {
         self.with_journal(|this| {
-            let (result, seen) = look(this, &what);
-            this.state.journal.steps.push(Step::Read { what, seen });
+            let (result, seen) = read_now(this, &kind);
+            this.state.journal.steps.push(Step::Read { kind, seen });
             result
         })
     }
 
-    /// Runs `access` while the journal's steps are true on the server.
+    /// Runs `access` while the journal's steps are applied to the server's data.
     fn with_journal<R>(
         &mut self,
         access: impl FnOnce(&mut Self) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        if self.main {
+        if self.on_main_thread {
             self.state.journal.applied = true;
             return access(self);
         }
@@ -121,24 +122,24 @@ impl Session<'_> {
             self.state.conflict = true;
             Err(StoreError::Conflict)
         };
-        self.put_back(false);
+        self.undo_all(false);
         result
     }
 
-    /// Does every step again; whether each had the same result.
-    pub(crate) fn replay(&mut self, spread: bool) -> bool {
+    /// Does every step again. Returns true if each had the same result.
+    pub(crate) fn replay(&mut self, replicate: bool) -> bool {
         let steps = std::mem::take(&mut self.state.journal.steps);
         self.state.journal.applied = true;
-        let same = steps.iter().all(|step| self.step(step, spread));
+        let same = steps.iter().all(|step| self.step(step, replicate));
         self.state.journal.steps = steps;
         same
     }
 
-    fn step(&mut self, step: &Step, spread: bool) -> bool {
+    fn step(&mut self, step: &Step, replicate: bool) -> bool {
         match step {
             Step::Command { argv, seen } => {
                 let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
-                let format = if spread {
+                let format = if replicate {
                     Format::CallerReplicated
                 } else {
                     Format::Caller
@@ -148,48 +149,48 @@ impl Session<'_> {
                     return false;
                 };
                 let keys: Vec<&[u8]> = keys.iter().map(|&at| argv[at]).collect();
-                self.undoable(&argv, &keys, format, |bytes| hash_of(bytes)) == Ok(Some(*seen))
+                self.run_undoable(&argv, &keys, format, |bytes| hash_of(bytes)) == Ok(Some(*seen))
             }
             Step::Flush { key, change } => {
-                if self.put_aside(self.call.name(key)).is_err() {
+                if self.save_key(self.call.name(key)).is_err() {
                     return false;
                 }
-                apply(self.context, self.call, key, change, spread);
+                apply(self.context, self.call, key, change, replicate);
                 true
             }
-            Step::Read { what, seen } => what.look(self.server()) == *seen,
+            Step::Read { kind, seen } => kind.revalidate(self.server()) == *seen,
         }
     }
 
-    /// Makes what was collected true, for some keys or for all.
+    /// Applies the collected changes, of some keys or of all.
     fn flush(&mut self, keys: Option<&[&[u8]]>) -> Result<(), StoreError> {
         let call = self.call;
-        let all = self.state.overlay.take();
+        let all = self.state.write_set.take();
         let mut result = Ok(());
         for (key, change) in all {
             let meant = keys.is_none_or(|keys| keys.contains(&call.name(&key)));
             if meant && result.is_ok() {
-                result = self.put_aside(call.name(&key));
+                result = self.save_key(call.name(&key));
             }
             if !meant || result.is_err() {
-                self.state.overlay.put(&key, change);
+                self.state.write_set.put(&key, change);
                 continue;
             }
-            apply(self.context, call, &key, &change, self.main);
+            apply(self.context, call, &key, &change, self.on_main_thread);
             self.state.journal.steps.push(Step::Flush { key, change });
         }
         result
     }
 
-    /// Whether a key was put aside, so that all that happens to it afterwards is undone with it.
-    fn is_aside(&self, name: &[u8]) -> bool {
+    /// Returns true if a key was saved, so that restoring it undoes all later changes.
+    fn is_saved(&self, name: &[u8]) -> bool {
         let mut undo = self.state.journal.undo.iter();
-        undo.any(|one| matches!(one, Undo::Aside { key, .. } if **key == *name))
+        undo.any(|one| matches!(one, Undo::Restore { key, .. } if **key == *name))
     }
 
-    /// Remembers a key as it is, once.
-    fn put_aside(&mut self, name: &[u8]) -> Result<(), StoreError> {
-        if self.is_aside(name) {
+    /// Saves a key's value and expiry, if it was not saved before.
+    fn save_key(&mut self, name: &[u8]) -> Result<(), StoreError> {
+        if self.is_saved(name) {
             return Ok(());
         }
         let key = self.call.key(name);
@@ -205,8 +206,8 @@ impl Session<'_> {
             None => None,
             Some((kind, len)) => {
                 let max = match kind {
-                    Kind::String => ASIDE_BYTES_MAX,
-                    _ => ASIDE_ELEMENTS_MAX,
+                    ValueKind::String => SAVED_BYTES_MAX,
+                    _ => SAVED_ELEMENTS_MAX,
                 };
                 if len > max {
                     return Err(too_large(name, len, max));
@@ -220,8 +221,8 @@ impl Session<'_> {
                         "the server cannot put a value of this type aside".into(),
                     ));
                 };
-                if dump.len() > ASIDE_BYTES_MAX {
-                    return Err(too_large(name, dump.len(), ASIDE_BYTES_MAX));
+                if dump.len() > SAVED_BYTES_MAX {
+                    return Err(too_large(name, dump.len(), SAVED_BYTES_MAX));
                 }
                 let at = match lifetime {
                     Lifetime::At(at) => Some(at),
@@ -230,17 +231,17 @@ impl Session<'_> {
                 Some((dump, at))
             }
         };
-        self.state.journal.undo.push(Undo::Aside {
+        self.state.journal.undo.push(Undo::Restore {
             key: name.into(),
             value,
         });
         Ok(())
     }
 
-    /// Undoes all that was applied, the last first.
-    pub(crate) fn put_back(&mut self, spread: bool) {
+    /// Undoes all that was applied, the last first. Replicas do the same if `replicate` is true.
+    pub(crate) fn undo_all(&mut self, replicate: bool) {
         self.state.journal.applied = false;
-        let format = if spread {
+        let format = if replicate {
             Format::OwnReplicated
         } else {
             Format::Own
@@ -252,8 +253,8 @@ impl Session<'_> {
                     let argv: Vec<&[u8]> = argv.iter().map(|word| &**word).collect();
                     (run(&argv), argv[1])
                 }
-                Undo::Aside { key, value: None } => (run(&[b"DEL", key]), &**key),
-                Undo::Aside {
+                Undo::Restore { key, value: None } => (run(&[b"DEL", key]), &**key),
+                Undo::Restore {
                     key,
                     value: Some((dump, at)),
                 } => {
@@ -281,15 +282,15 @@ impl Session<'_> {
         }
     }
 
-    /// Whether steps are true on the server now.
+    /// Returns true if the steps are applied to the server's data now.
     pub(crate) fn is_applied(&self) -> bool {
         self.state.journal.applied
     }
 }
 
-/// A command in the form in which doing it again does the same: what the server chose the first time
-/// is in it.
-fn settled(argv: &[&[u8]], reply: &[u8]) -> Vec<Box<[u8]>> {
+/// Returns a command that has the same effect each time it is run: an id that the server chose the
+/// first time takes the place of `*`.
+fn repeatable(argv: &[&[u8]], reply: &[u8]) -> Vec<Box<[u8]>> {
     let mut words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
     if argv[0].eq_ignore_ascii_case(b"XADD")
         && let Some(id) = bulk(reply)
@@ -304,7 +305,7 @@ fn is_error(reply: &[u8]) -> bool {
     reply.starts_with(b"-")
 }
 
-/// The bytes of a bulk string.
+/// Returns the bytes of a bulk string; `None` for any other reply.
 fn bulk(reply: &[u8]) -> Option<&[u8]> {
     let rest = reply.strip_prefix(b"$")?;
     let end = rest.iter().position(|&byte| byte == b'\r')?;
@@ -325,12 +326,12 @@ fn too_large(name: &[u8], len: usize, max: usize) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use super::{bulk, settled};
+    use super::{bulk, repeatable};
 
     #[test]
     fn an_id_that_the_server_chose_is_kept() {
         let argv: [&[u8]; 5] = [b"xadd", b"s", b"*", b"field", b"*"];
-        let again = settled(&argv, b"$3\r\n7-0\r\n");
+        let again = repeatable(&argv, b"$3\r\n7-0\r\n");
         let again: Vec<&[u8]> = again.iter().map(|word| &**word).collect();
         assert_eq!(again, [b"xadd" as &[u8], b"s", b"7-0", b"field", b"*"]);
     }

@@ -1,56 +1,56 @@
-//! What a call has written and not yet committed: the last state of every key it touched.
+//! What a call has written and not yet committed: the latest state of every key it wrote.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-/// From so many keys on they are found by a table rather than by looking at each.
+/// From this number of keys on, keys are found by a hash table and not by comparing each.
 const INDEXED_FROM: usize = 16;
 
-/// A key of a call: one that its command named, by position, or another.
+/// A key of a call: by position if its command declared it, or else by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyRef {
-    /// The word of the command at this position.
+    /// The argument at this position.
     Declared(u32),
-    /// Any other.
+    /// A key that was not declared.
     Other(Box<[u8]>),
 }
 
-/// What becomes of a key's expiry.
+/// A change of a key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expiry {
-    /// It stays as the server has it.
+    /// The server's expiry stays.
     Keep,
-    /// There is none.
+    /// The key never expires.
     Never,
     /// Milliseconds since 1970.
     At(i64),
 }
 
-/// What becomes of a key's value.
+/// A change of a key's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// It stays; the key exists.
+    /// The server's value stays; the key exists.
     Same,
-    /// The key goes.
+    /// The key is deleted.
     Gone,
-    /// This string.
+    /// The new value is this string.
     String(Vec<u8>),
-    /// A hash with some fields changed.
+    /// The value is a hash with these fields changed.
     Hash(Fields),
 }
 
-/// A field's value; nothing where the field goes.
+/// A field's new value; `None` if the field is deleted.
 pub(crate) type FieldValue = Option<Vec<u8>>;
 
 /// Changes of a hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields {
-    /// Whether the server's value, if there is one, is not the base of this.
+    /// True if the hash is a new one, so that the server's value is deleted first.
     pub(crate) fresh: bool,
-    /// Fields that the hash has, with these changes.
+    /// Number of fields that the hash has after these changes.
     pub(crate) len: usize,
-    /// Fields that changed; those without a value go.
+    /// The changed fields; those without a value are deleted.
     pub(crate) changed: Vec<(Box<[u8]>, FieldValue)>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Whether the key exists after it.
+    /// Returns true if the key exists after the change.
     pub(crate) fn exists(&self) -> bool {
         match &self.value {
             Value::Gone => false,
@@ -90,17 +90,17 @@ impl Change {
 
 /// The changes, in the order in which their keys were first touched.
 #[derive(Debug, Default)]
-pub(crate) struct Overlay {
+pub(crate) struct WriteSet {
     entries: Vec<(KeyRef, Change)>,
     index: Option<HashMap<KeyRef, usize, RandomState>>,
 }
 
-impl Overlay {
+impl WriteSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many changes there is room for.
+    /// Number of changes for which memory is allocated.
     pub(crate) fn capacity(&self) -> usize {
         self.entries.capacity()
     }
@@ -139,12 +139,12 @@ impl Overlay {
         }
     }
 
-    /// Every change, oldest key first.
+    /// Returns every change, oldest key first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(KeyRef, Change)> {
         self.entries.iter()
     }
 
-    /// Every change, oldest key first; nothing is left.
+    /// Takes every change out, oldest key first.
     pub(crate) fn take(&mut self) -> Vec<(KeyRef, Change)> {
         self.index = None;
         std::mem::take(&mut self.entries)
@@ -158,7 +158,7 @@ impl Overlay {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Expiry, Fields, KeyRef, Overlay, Value};
+    use super::{Change, Expiry, Fields, KeyRef, Value, WriteSet};
 
     fn string(text: &str) -> Change {
         Change {
@@ -170,24 +170,24 @@ mod tests {
     #[test]
     fn the_last_change_of_a_key_counts_however_many_there_are() {
         for keys in [1, 15, 16, 17, 100] {
-            let mut overlay = Overlay::default();
+            let mut write_set = WriteSet::default();
             for key in 0..keys {
-                overlay.put(&KeyRef::Declared(key), string("first"));
+                write_set.put(&KeyRef::Declared(key), string("first"));
             }
             let other = KeyRef::Other(b"0"[..].into());
-            overlay.put(&other, string("other"));
+            write_set.put(&other, string("other"));
             for key in 0..keys {
-                let change = overlay
+                let change = write_set
                     .get_mut(&KeyRef::Declared(key))
                     .expect("it is there");
                 change.value = Value::Gone;
             }
-            assert_eq!(overlay.get(&other), Some(&string("other")));
-            assert_eq!(overlay.get(&KeyRef::Declared(keys)), None);
-            let taken = overlay.take();
+            assert_eq!(write_set.get(&other), Some(&string("other")));
+            assert_eq!(write_set.get(&KeyRef::Declared(keys)), None);
+            let taken = write_set.take();
             assert_eq!(taken.len(), keys as usize + 1);
             assert_eq!(taken[0].1.value, Value::Gone);
-            assert!(overlay.is_empty() && overlay.get(&other).is_none());
+            assert!(write_set.is_empty() && write_set.get(&other).is_none());
         }
     }
 

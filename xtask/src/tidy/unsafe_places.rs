@@ -73,6 +73,18 @@ const ALLOWED: &[(&str, &str)] = &[
         "the server's cluster bus",
     ),
     (
+        "valkey/src/execution/mailbox.rs",
+        "cells that a runner and its future share without a lock",
+    ),
+    (
+        "valkey/src/execution/runner.rs",
+        "makes the mailbox that it shares with its future",
+    ),
+    (
+        "valkey/src/api/locked_cell.rs",
+        "a cell that the server's lock protects",
+    ),
+    (
         "valkey/src/api/command_call.rs",
         "runs the server's commands",
     ),

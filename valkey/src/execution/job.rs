@@ -1,0 +1,37 @@
+//! What a runner is asked to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrite_protocol::resp::Protocol;
+use ferrite_runtime::commands::{BackgroundCall, Spec};
+use ferrite_runtime::executor::function::Function;
+
+use crate::transaction::ServerKeyspace;
+
+/// An entry point of a function that is not in the registry.
+pub(crate) struct EntryPoint {
+    pub(crate) code: Arc<Function<ServerKeyspace>>,
+    /// The entry, in the form in which calls name it.
+    pub(crate) target: Box<str>,
+}
+
+/// What a call does; its arguments are in the [`Call`](crate::transaction::call::Call).
+pub(crate) enum Job {
+    /// Runs a command that calls a function.
+    Command {
+        spec: &'static Spec,
+        protocol: Protocol,
+        /// Limits the time of this call further than the server's options do.
+        time_max: Option<Duration>,
+    },
+    /// Runs a function of a library.
+    Function {
+        function: Arc<EntryPoint>,
+        protocol: Protocol,
+        /// Number of keys, which are the first arguments.
+        keys: usize,
+    },
+    /// Runs a call whose reply is fetched later.
+    Background(Box<BackgroundCall<ServerKeyspace>>),
+}
