@@ -3,5 +3,4 @@
 pub mod glob;
 pub mod keyspace;
 pub mod number;
-pub mod reply_writer;
 pub mod resp;

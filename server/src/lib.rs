@@ -2,7 +2,7 @@
 
 mod clients;
 pub mod config;
-pub mod keyspace;
+mod functions;
 mod maintenance;
 mod net;
 mod observability;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::clients::registry::Clients;
 use crate::clients::users::{Users, UsersError};
 use crate::config::{self, Config};
-use crate::keyspace::embedded::{EmbeddedKeyspace, Functions};
+use crate::functions::Functions;
 use crate::observability::audit::Audit;
 use crate::observability::counters::Stats;
 use crate::observability::slowlog::SlowCalls;
@@ -151,6 +151,7 @@ fn saturate(number: u64) -> usize {
 fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
     let options = RuntimeOptions {
         trust: config::trust::read(config)?,
+        yield_now: Some(|| Box::pin(tokio::task::yield_now())),
         ..config::runtime::options(config)?
     };
     if let Some(folder) = options.registry.as_deref().and_then(Path::parent) {
@@ -159,8 +160,7 @@ fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
             source,
         })?;
     }
-    let keyspace = EmbeddedKeyspace::new(store);
-    Ok(Runtime::new(options, keyspace, cache(config))?)
+    Ok(Runtime::new(options, store.clone(), cache(config))?)
 }
 
 /// The cache, if there is to be one and it can be used.

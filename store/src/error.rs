@@ -1,5 +1,6 @@
 //! What a data operation can answer instead of a result, in the words that Redis uses.
 
+use ferrite_protocol::keyspace;
 use thiserror::Error;
 
 /// Why a command or a typed operation was refused.
@@ -62,5 +63,24 @@ impl StoreError {
     /// An error line with a text made for the occasion.
     pub(crate) fn with(text: impl Into<Box<str>>) -> Self {
         Self::RefusedWith(text.into())
+    }
+}
+
+impl From<StoreError> for keyspace::StoreError {
+    #[cold]
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::WrongType => Self::WrongType,
+            StoreError::NotAnInteger | StoreError::NotAFloat => Self::NotAnInteger,
+            StoreError::Overflow => Self::Overflow,
+            StoreError::InvalidExpire(_) => Self::OutOfRange {
+                what: "the time to live",
+            },
+            StoreError::StringTooLong => Self::OutOfRange {
+                what: "the value's length",
+            },
+            StoreError::Conflict => Self::Conflict,
+            error => Self::Failed(error.to_string().into()),
+        }
     }
 }

@@ -10,11 +10,11 @@ mod covers;
 /// A checked pattern, ready to be matched many times.
 ///
 /// ```
-/// use crate::glob::Glob;
+/// use ferrite_protocol::glob::Glob;
 /// let glob = Glob::parse(b"user:[0-9]*")?;
 /// assert!(glob.matches(b"user:42"));
 /// assert!(!glob.matches(b"user:x"));
-/// # Ok::<(), crate::glob::GlobError>(())
+/// # Ok::<(), ferrite_protocol::glob::GlobError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {

@@ -22,7 +22,7 @@ pub enum Protocol {
 /// pairs is an array of `2n`, a double a bulk string, true and false the integers 1 and 0.
 ///
 /// ```
-/// use crate::resp::{Encoder, Protocol};
+/// use ferrite_protocol::resp::{Encoder, Protocol};
 /// let mut reply = Encoder::new(Protocol::Resp2);
 /// reply.map(1);
 /// reply.bulk(b"answer");

@@ -87,7 +87,7 @@ pub enum Scan {
 /// Finds the arguments of one request after the other, and allocates nothing once it is warm.
 ///
 /// ```
-/// use crate::resp::{RequestBounds, RequestScanner, Scan};
+/// use ferrite_protocol::resp::{RequestBounds, RequestScanner, Scan};
 /// let mut scanner = RequestScanner::new(RequestBounds::default());
 /// let buffer = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n$4\r\nPI";
 /// let Ok(Scan::Complete { consumed }) = scanner.scan(buffer) else { panic!() };

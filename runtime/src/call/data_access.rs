@@ -13,7 +13,8 @@ use ferrite_protocol::keyspace::{DescribeError, Keyspace, Mode, StoreError, Tran
 /// The transaction begins with the first access, so that a call that touches no data costs none.
 #[derive(Debug)]
 pub(crate) struct Data<K: Keyspace> {
-    keyspace: Arc<K>,
+    /// A clone of its own, so that calls on other threads count their transactions elsewhere.
+    keyspace: K,
     spec: Arc<FunctionSpec>,
     database: u32,
     mode: Mode,
@@ -33,7 +34,7 @@ pub(crate) enum CommandRefusal {
 
 impl<K: Keyspace> Data<K> {
     /// A way to `keyspace` for calls of one function.
-    pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>) -> Self {
+    pub(crate) fn new(keyspace: K, spec: Arc<FunctionSpec>) -> Self {
         Self {
             keyspace,
             spec,
@@ -43,11 +44,6 @@ impl<K: Keyspace> Data<K> {
             written_bytes: 0,
             denied: None,
         }
-    }
-
-    /// The host's keyspace.
-    pub(crate) fn keyspace(&self) -> &K {
-        &self.keyspace
     }
 
     /// Prepares for a call; nothing has begun yet.

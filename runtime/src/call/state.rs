@@ -17,7 +17,7 @@ use crate::metrics::host_calls::HostCalls;
 use crate::policy::function_spec::FunctionSpec;
 use crate::scheduling::cancellation::{CallHandle, Slot};
 use crate::scheduling::epoch_ticker::{Alarm, Moment, TICK, wake_at};
-use crate::scheduling::give_way::give_way;
+use crate::scheduling::give_way::{YieldNow, give_way};
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
@@ -64,6 +64,7 @@ pub(crate) struct CallState<K: Keyspace> {
     /// The switch that ends the call.
     pub(crate) slot: Arc<Slot>,
     handle: Option<CallHandle>,
+    yield_now: Option<YieldNow>,
     started: Moment,
     time_max: Duration,
     /// Wakes the call at its deadline, once it has given way.
@@ -120,7 +121,12 @@ impl Beginning<'_> {
 impl<K: Keyspace> CallState<K> {
     /// State for calls of one function, with empty buffers.
     #[must_use]
-    pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>, memory_bytes_start: u64) -> Self {
+    pub(crate) fn new(
+        keyspace: K,
+        yield_now: Option<YieldNow>,
+        spec: Arc<FunctionSpec>,
+        memory_bytes_start: u64,
+    ) -> Self {
         let limits = &spec.limits;
         Self {
             limiter: Limiter::new(
@@ -140,6 +146,7 @@ impl<K: Keyspace> CallState<K> {
             host_calls: None,
             slot: Slot::new(),
             handle: None,
+            yield_now,
             started: Moment::default(),
             time_max: Duration::MAX,
             alarm: None,
@@ -220,7 +227,7 @@ impl<K: Keyspace> CallState<K> {
             Arc::clone(&self.slot),
             self.handle.clone(),
             deadline,
-            self.data.keyspace().yield_now(),
+            self.yield_now,
         );
         // Without a tick after it, so that the guest looks at once whether it was ended meanwhile.
         Ok(UpdateDeadline::YieldCustom(0, Box::pin(turn)))

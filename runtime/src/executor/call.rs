@@ -109,7 +109,7 @@ impl<K: Keyspace> Executor<K> {
             let request = CallRequest::new(b"", &[], &[]);
             let time_max = function.spec().limits.time_max;
             let (permit, started) = enter(function, &request, time_max).await?;
-            let mut state = function.new_state(self.keyspace());
+            let mut state = self.new_state(function);
             let beginning = Beginning {
                 time_max,
                 started,
@@ -251,7 +251,7 @@ impl<K: Keyspace> Run<'_, K> {
             kept => {
                 let mut state = match kept {
                     Some(Kept::State(state)) => state,
-                    _ => self.function.new_state(self.executor.keyspace()),
+                    _ => self.executor.new_state(self.function),
                 };
                 self.begin(&mut state, again, exclusive).await?;
                 if let Some((pristine, rewinding)) = shared {

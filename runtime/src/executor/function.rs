@@ -12,6 +12,7 @@ use crate::instance::deserialize::load;
 use crate::instance::linked_module::Prepared;
 use crate::instance::rewindable::{RewindEngine, Rewinding};
 use crate::scheduling::cancellation::{CallId, RunningCall, Slot};
+use crate::scheduling::give_way::YieldNow;
 use crate::scheduling::pool::{Pool, PoolUsage};
 use ferrite_protocol::keyspace::Keyspace;
 
@@ -246,9 +247,10 @@ impl<K: Keyspace> Function<K> {
 
     /// State for a call when none was kept.
     #[cold]
-    pub(crate) fn new_state(&self, keyspace: &Arc<K>) -> StoreData<K> {
+    pub(crate) fn new_state(&self, keyspace: K, yield_now: Option<YieldNow>) -> StoreData<K> {
         let state = CallState::new(
-            Arc::clone(keyspace),
+            keyspace,
+            yield_now,
             Arc::clone(&self.spec),
             self.memory_bytes_start,
         );

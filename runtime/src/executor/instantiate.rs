@@ -80,7 +80,7 @@ impl<K: Keyspace> Executor<K> {
         if let Some(pristine) = rewinding.pristine() {
             return Ok(Some(First::Shared(Arc::clone(pristine))));
         }
-        let mut state = function.new_state(self.keyspace());
+        let mut state = self.new_state(function);
         state.begin(&Beginning {
             profile: true,
             time_max: beginning.time_max,

@@ -8,6 +8,12 @@ use std::task::Poll;
 use crate::scheduling::cancellation::{CallHandle, Slot};
 use crate::scheduling::epoch_ticker::Moment;
 
+/// Makes a future that lets the other tasks of the host's executor run once.
+///
+/// Without one, a guest's task wakes itself at once and is ready again before the executor has polled
+/// its sockets. Tokio then polls them only now and then.
+pub type YieldNow = fn() -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Gives others a turn, as the host's executor has it or else for one poll.
 ///
 /// The call may have to wait behind others that compute. Whoever ends it meanwhile wakes it, as does
@@ -16,7 +22,7 @@ pub(crate) async fn give_way(
     slot: Arc<Slot>,
     handle: Option<CallHandle>,
     deadline: Moment,
-    turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    yield_now: Option<YieldNow>,
 ) {
     let is_to_end = poll_fn(|context| {
         // First the waker, then the look: what came before wakes nobody, but is seen.
@@ -30,8 +36,8 @@ pub(crate) async fn give_way(
     if is_to_end {
         return;
     }
-    match turn {
-        Some(turn) => turn.await,
+    match yield_now {
+        Some(yield_now) => yield_now().await,
         None => yield_once().await,
     }
 }

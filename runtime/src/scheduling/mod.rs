@@ -2,7 +2,7 @@
 
 pub mod cancellation;
 pub mod epoch_ticker;
-pub(crate) mod give_way;
+pub mod give_way;
 pub mod per_core;
 pub mod pool;
 pub(crate) mod wait;

@@ -9,6 +9,7 @@ use crate::instance::engine::EngineOptions;
 use crate::policy::function_spec::Isolation;
 use crate::policy::limits::Limits;
 use crate::policy::permissions::Permissions;
+use crate::scheduling::give_way::YieldNow;
 use crate::scheduling::pool::PoolOptions;
 use crate::service::background_calls::AsyncOptions;
 
@@ -39,6 +40,9 @@ pub struct RuntimeOptions {
     pub background: AsyncOptions,
     /// Where the registry is kept; without it, a restart forgets every function.
     pub registry: Option<PathBuf>,
+    /// Lets other tasks run while a guest computes for long; without it, the guest's task wakes itself
+    /// at once.
+    pub yield_now: Option<YieldNow>,
 }
 
 impl Default for RuntimeOptions {
@@ -56,6 +60,7 @@ impl Default for RuntimeOptions {
             description_bytes_max: 4096,
             background: AsyncOptions::default(),
             registry: None,
+            yield_now: None,
         }
     }
 }

@@ -14,7 +14,6 @@ use ferrite_runtime::commands::find as find_function;
 use crate::commands::{self, Flow, Scope, Spec, wrong_arity};
 use crate::dispatch::authorize::{no_authentication, no_permission, permitted};
 use crate::dispatch::outcome::{Later, Step};
-use crate::keyspace::reply_writer::Replies;
 use crate::scheduling::within::within;
 
 /// Answers a request, or says what it has to wait for. `argv` has at least the command's name.
@@ -60,7 +59,7 @@ fn data<'a>(scope: &mut Scope<'_>, argv: &'a [&'a [u8]]) -> Step<'a> {
     let flow = scope
         .host
         .store
-        .execute(&mut scope.session.store, argv, &mut Replies(scope.reply));
+        .execute(&mut scope.session.store, argv, scope.reply);
     match flow {
         ferrite_store::Flow::Done => Step::Done(Flow::Continue),
         ferrite_store::Flow::Retry(retry) => Step::Later(Later::Reserved { retry, argv }),
@@ -89,7 +88,7 @@ impl Later<'_> {
                     let limit = blocked.timeout().unwrap_or_default();
                     // Whether it was served or the time was up, the reply says.
                     let _ = within(limit, blocked.served()).await;
-                    blocked.finish(&mut scope.session.store, &mut Replies(scope.reply));
+                    blocked.finish(&mut scope.session.store, scope.reply);
                     return Flow::Continue;
                 }
             };

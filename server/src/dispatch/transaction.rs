@@ -6,7 +6,6 @@ use ferrite_store::{Retry, Unit};
 use crate::commands::{self, Flow, Scope, wrong_arity};
 use crate::dispatch::authorize::permitted;
 use crate::dispatch::outcome::{Later, Step};
-use crate::keyspace::reply_writer::Replies;
 
 /// Requests that one client may hold back.
 const REQUESTS_MAX: usize = 100_000;
@@ -72,7 +71,7 @@ fn check(scope: &mut Scope<'_>, argv: &[&[u8]]) -> bool {
     if !scope.session.is_unrestricted() && !permitted(scope, argv) {
         return false;
     }
-    match scope.host.store.describe(argv) {
+    match scope.host.store.access(argv) {
         Ok(_) => true,
         Err(error) => {
             scope.reply.error_display(&error);
@@ -158,7 +157,7 @@ pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
 /// Runs one request of a unit.
 fn run(unit: &mut Unit<'_>, argv: &[&[u8]], reply: &mut Encoder) {
     let Some(spec) = commands::find(argv[0]) else {
-        unit.execute(argv, &mut Replies(reply));
+        unit.execute(argv, reply);
         return;
     };
     match (spec.name, argv) {

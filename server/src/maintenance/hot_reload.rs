@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::keyspace::embedded::Functions;
+use crate::functions::Functions;
 use crate::state::Host;
 
 /// How often files are looked at. Looking is one system call a file, and works on every file

@@ -1,6 +1,6 @@
 //! The figures of all functions together.
 
-use crate::keyspace::embedded::Functions;
+use crate::functions::Functions;
 
 /// What all functions do together at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

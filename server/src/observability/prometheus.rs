@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferrite_runtime::metrics::latency_histogram::LatencyHistogram;
 
 use crate::commands::resident_bytes;
-use crate::keyspace::embedded::Functions;
+use crate::functions::Functions;
 use crate::state::Host;
 
 /// Upper ends of the latency buckets, in microseconds: a hundredth of a bucket of the next decade

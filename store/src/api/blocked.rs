@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::api::session::Session;
 use crate::blocking::Waiter;
 use crate::execution::core::CoreRef;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// A client that waits for a key. Dropping it ends the wait.
 #[derive(Debug)]

@@ -1,12 +1,10 @@
 //! `MULTI` and `WATCH`: several commands as one, without anybody in between.
 
-use std::collections::HashMap;
-
+use ferrite_protocol::keyspace::KeyAccess;
 use smallvec::SmallVec;
 
 use crate::api::session::Session;
 use crate::api::store::{Retry, Store};
-use crate::commands::spec::KeyAccess;
 use crate::commands::table;
 use crate::error::StoreError;
 use crate::execution::core::Core;
@@ -16,11 +14,7 @@ use crate::execution::view::View as _;
 use crate::keyspace::shard::shard_of;
 use crate::value::blob::Blob;
 use crate::value::hashing::hash;
-use ferrite_protocol::reply_writer::ReplyWriter;
-
-/// The keys that a client watches, by database and name, as they were then: the version of each
-/// one's entry, 0 if there was none.
-pub(crate) type Watched = HashMap<(u32, Blob), u64>;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// The queued commands of one client, running: all shards they need are locked.
 ///

@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use event_listener::EventListener;
+use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
 use smallvec::SmallVec;
 
 use crate::api::blocked::Blocked;
 use crate::api::session::Session;
 use crate::commands::keys::database_argument;
-use crate::commands::spec::{BLOCKING, Command, CommandAccess, CommandSpec, KeyAccess};
+use crate::commands::spec::{BLOCKING, Command, CommandSpec};
 use crate::commands::table;
 use crate::durable::{DiskOptions, OpenError};
 use crate::error::StoreError;
@@ -19,15 +20,15 @@ use crate::execution::shard_locks::Locked;
 use crate::execution::view::View as _;
 use crate::keyspace::shard::{DATABASES, SHARDS, shard_of};
 use crate::options::StoreOptions;
-use crate::transaction::{Mode, Transaction};
 use crate::value::blob::Blob;
 use crate::value::hashing::hash;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// An embedded keyspace. Cheap to clone; all clones are the same store.
 ///
 /// Transactions count themselves at the clone that they were begun at. Threads that begin many do
 /// best with a clone each.
+#[derive(Debug)]
 pub struct Store {
     pub(crate) core: CoreRef,
 }
@@ -125,14 +126,13 @@ impl Store {
         table::find(name).map(Command::spec)
     }
 
-    /// What a request would do and to which keys, for a permission check.
+    /// Returns the keys that a request would touch, and true if it would write.
     ///
     /// # Errors
     /// [`StoreError::UnknownCommand`], [`StoreError::Arity`].
-    pub fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, StoreError> {
+    pub fn access(&self, argv: &[&[u8]]) -> Result<CommandAccess, StoreError> {
         let spec = table::checked(argv)?.spec();
         Ok(CommandAccess {
-            name: spec.name,
             write: spec.is_write(),
             keys: spec.access(argv)?,
         })
@@ -225,19 +225,6 @@ impl Store {
     pub fn select(&self, session: &mut Session, database: &[u8]) -> Result<(), StoreError> {
         session.database = database_argument(database)?;
         Ok(())
-    }
-
-    /// Begins a transaction, which may turn out to conflict with others.
-    pub fn begin(&self, database: u32, mode: Mode) -> Transaction {
-        Transaction::new(self.core.clone(), database, mode)
-    }
-
-    /// Begins a transaction that cannot conflict, once no other such is running.
-    ///
-    /// Nobody else changes what it has read until it ends; everything else goes on. It is meant
-    /// for work that has conflicted repeatedly.
-    pub async fn begin_exclusive(&self, database: u32, mode: Mode) -> Transaction {
-        Transaction::begin_exclusive(self.core.clone(), database, mode).await
     }
 
     /// Removes keys that have expired, looking into at most `segments_max` segments of up to 840

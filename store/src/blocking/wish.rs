@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::StoreError;
 use crate::value::blob::Blob;
 use crate::value::list::End;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// A blocking command that found nothing.
 #[derive(Clone, Debug)]

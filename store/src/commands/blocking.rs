@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 use super::arguments::{counted_keys, end, pop_count, timeout};
 use super::spec::{Answer, Argv, BLOCKING, FAST, Keys, MOVABLEKEYS, Out, WRITE, commands};

@@ -11,7 +11,7 @@ use crate::execution::view::{Missing, View};
 use crate::value::Hash;
 use crate::value::blob::Blob;
 use ferrite_protocol::number::parse_integer;
-use ferrite_protocol::reply_writer::Protocol;
+use ferrite_protocol::resp::Protocol;
 
 commands! {
     "hset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hset;

@@ -1,12 +1,13 @@
 //! What is known of a command besides what it does: name, arity, flags, where its keys are.
 
+use ferrite_protocol::keyspace::KeyAccess;
 use smallvec::SmallVec;
 
 use crate::error::StoreError;
 use crate::execution::direct::Direct;
 use crate::transaction::view::Within;
 use ferrite_protocol::number::parse_integer;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// A request: the name and its arguments.
 pub(super) type Argv<'a> = &'a [&'a [u8]];
@@ -97,30 +98,6 @@ impl Keys {
         last: -1,
         step: 1,
     };
-}
-
-/// The keys of one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyAccess {
-    /// None.
-    None,
-    /// The arguments at these indexes.
-    At(SmallVec<[usize; 4]>),
-    /// All keys of a database: `KEYS`, `SCAN`, `RANDOMKEY`, `DBSIZE`, `FLUSHDB`…
-    All,
-    /// Keys that are known only once the data is read, as with `SORT … BY`.
-    Unknown,
-}
-
-/// What a permission check needs to know of one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandAccess {
-    /// The command's name in lower case.
-    pub name: &'static str,
-    /// Whether it writes.
-    pub write: bool,
-    /// Its keys.
-    pub keys: KeyAccess,
 }
 
 impl CommandSpec {

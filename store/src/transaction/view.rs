@@ -1,6 +1,8 @@
 //! The view of a command inside a transaction.
 
-use super::{Mode, Transaction};
+use ferrite_protocol::keyspace::Mode;
+
+use super::Transaction;
 use crate::blocking::Await;
 use crate::error::StoreError;
 use crate::execution::direct::scan_shards;
@@ -84,7 +86,7 @@ impl View for Within<'_> {
     }
 
     fn now(&mut self) -> i64 {
-        self.transaction.now_millis()
+        self.transaction.now()
     }
 
     fn limits(&self) -> &Limits {

@@ -9,7 +9,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ferrite_store::{Flow, Mode, Protocol, Session, Store, StoreOptions, Transaction};
+use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
+use ferrite_protocol::resp::Protocol;
+use ferrite_store::{Flow, Session, Store, StoreOptions, Transaction};
 
 use crate::client::{Encoder, at_once};
 

@@ -1,6 +1,7 @@
 //! `MULTI` and `WATCH` as the store offers them.
 
-use ferrite_store::{Mode, Protocol};
+use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
+use ferrite_protocol::resp::Protocol;
 
 use crate::client::{Client, Encoder, at_once, readable};
 

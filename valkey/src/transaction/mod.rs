@@ -28,6 +28,7 @@ use crate::transaction::call::{Call, nowhere};
 use crate::transaction::typed_ops::Session;
 
 /// The data of the server that the module is loaded into.
+#[derive(Clone, Copy)]
 pub(crate) struct ServerKeyspace;
 
 /// One call's view of it. What it has read and written is lent to it with the call's place.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use ferrite_protocol::keyspace::{Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner, Scan};
-use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
+use ferrite_store::Store;
 
 use super::reply;
 use crate::files::source;
@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 /// Commands are written one a line with the quotes and escapes of `redis-cli`, or in the protocol
 /// itself, as `redis-cli --pipe` takes them. Blank lines and lines that start with `#` are passed
 /// over.
-pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
+pub(super) fn load(path: &Path, store: &Store) -> Result<()> {
     let mut bytes = source::read(path, FILE_BYTES_MAX)?;
     if !bytes.ends_with(b"\n") {
         bytes.push(b'\n');
@@ -34,7 +34,7 @@ pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
         };
         let argv: Vec<&[u8]> = scanner.arguments(rest).collect();
         if argv.first().is_some_and(|name| !name.starts_with(b"#")) {
-            execute(keyspace, &argv).map_err(|error| error.context(format!("line {line}")))?;
+            execute(store, &argv).map_err(|error| error.context(format!("line {line}")))?;
         }
         line += rest[..consumed]
             .iter()
@@ -46,8 +46,8 @@ pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
 }
 
 /// Runs one command; an error reply is an error.
-fn execute(keyspace: &EmbeddedKeyspace, argv: &[&[u8]]) -> Result<()> {
-    let mut transaction = keyspace.begin(0, Mode::Write);
+fn execute(store: &Store, argv: &[&[u8]]) -> Result<()> {
+    let mut transaction = store.begin(0, Mode::Write);
     let mut encoder = Encoder::new(Protocol::Resp3);
     transaction.call(argv, &|_| true, &mut encoder);
     if let Some(error) = reply::read(encoder.bytes())?.error() {

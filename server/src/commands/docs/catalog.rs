@@ -1,7 +1,8 @@
 //! Every command there is: the server's own, those on data, those on functions.
 
+use ferrite_protocol::keyspace::KeyAccess;
 use ferrite_runtime::commands::{COMMANDS, Keys as FunctionKeys, find as find_function};
-use ferrite_store::{KeyAccess, StoreError};
+use ferrite_store::StoreError;
 
 use crate::commands::SPECS;
 use crate::commands::docs::data;
@@ -98,7 +99,7 @@ pub(in crate::commands) fn keys<'a>(
         let positions = spec.key_positions(request).map_err(|_| KeysError::Arity)?;
         return Ok(request[positions].to_vec());
     }
-    let access = host.store.describe(request).map_err(|error| match error {
+    let access = host.store.access(request).map_err(|error| match error {
         StoreError::Arity(_) => KeysError::Arity,
         _ => KeysError::UnknownCommand,
     })?;

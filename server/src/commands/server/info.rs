@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use ferrite_protocol::resp::{Encoder, Protocol};
 
 use crate::commands::{Flow, Scope, Spec};
-use crate::keyspace::reply_writer::Replies;
 use crate::observability::function_totals::FunctionsSum;
 use crate::state::Host;
 
@@ -172,9 +171,7 @@ fn keyspace(host: &Host, text: &mut String) {
         }
         let mut reply = Encoder::new(Protocol::Resp2);
         let size: &[&[u8]] = &[b"DBSIZE"];
-        let flow = host
-            .store
-            .execute(&mut session, size, &mut Replies(&mut reply));
+        let flow = host.store.execute(&mut session, size, &mut reply);
         let keys = std::str::from_utf8(reply.bytes()).unwrap_or_default();
         if let (ferrite_store::Flow::Done, Some(keys)) = (flow, keys.strip_prefix(':'))
             && keys != "0\r\n"

@@ -5,7 +5,7 @@ use crate::commands::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, comm
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 commands! {
     "expire", -3, WRITE | FAST, Keys::FIRST => expire;

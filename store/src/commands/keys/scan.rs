@@ -3,7 +3,7 @@
 use crate::commands::arguments::integer;
 use crate::error::StoreError;
 use ferrite_protocol::glob;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// How many elements a call visits unless told.
 const COUNT: usize = 10;

@@ -13,6 +13,7 @@ use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::text::Text;
+use ferrite_protocol::keyspace::SetCondition;
 
 commands! {
     "get", 2, READONLY | FAST, Keys::FIRST => get;
@@ -33,14 +34,6 @@ commands! {
     "substr", 4, READONLY, Keys::FIRST => getrange;
 }
 
-/// When a value is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
-    Always,
-    IfAbsent,
-    IfPresent,
-}
-
 /// What becomes of the key's deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetime {
@@ -53,15 +46,17 @@ pub(crate) fn store<V: View>(
     view: &mut V,
     key: &[u8],
     value: &[u8],
-    condition: Condition,
+    condition: SetCondition,
     lifetime: Lifetime,
 ) -> Result<bool, StoreError> {
     let deadline = match (condition, lifetime) {
-        (Condition::Always, Lifetime::Until(deadline)) => deadline,
+        (SetCondition::Always, Lifetime::Until(deadline)) => deadline,
         (condition, lifetime) => {
             let present = view.get(key)?.map(|live| live.deadline);
             match (condition, present) {
-                (Condition::IfAbsent, Some(_)) | (Condition::IfPresent, None) => return Ok(false),
+                (SetCondition::IfAbsent, Some(_)) | (SetCondition::IfPresent, None) => {
+                    return Ok(false);
+                }
                 _ => {}
             }
             match lifetime {
@@ -81,21 +76,21 @@ fn get<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 /// The options of `SET`.
 struct SetOptions {
-    condition: Condition,
+    condition: SetCondition,
     lifetime: Lifetime,
     get: bool,
 }
 
 fn set_options<V: View>(view: &mut V, argv: &[&[u8]]) -> Result<SetOptions, StoreError> {
-    let mut condition = Condition::Always;
+    let mut condition = SetCondition::Always;
     let mut lifetime = None;
     let mut get = false;
     let mut options = argv.iter();
     while let Some(option) = options.next() {
-        if option.eq_ignore_ascii_case(b"nx") && condition != Condition::IfPresent {
-            condition = Condition::IfAbsent;
-        } else if option.eq_ignore_ascii_case(b"xx") && condition != Condition::IfAbsent {
-            condition = Condition::IfPresent;
+        if option.eq_ignore_ascii_case(b"nx") && condition != SetCondition::IfPresent {
+            condition = SetCondition::IfAbsent;
+        } else if option.eq_ignore_ascii_case(b"xx") && condition != SetCondition::IfAbsent {
+            condition = SetCondition::IfPresent;
         } else if option.eq_ignore_ascii_case(b"get") {
             get = true;
         } else if option.eq_ignore_ascii_case(b"keepttl") && lifetime.is_none() {
@@ -135,7 +130,7 @@ fn set<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn setnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let forever = Lifetime::Until(Deadline::NEVER);
-    let stored = store(view, argv[1], argv[2], Condition::IfAbsent, forever)?;
+    let stored = store(view, argv[1], argv[2], SetCondition::IfAbsent, forever)?;
     out.int(i64::from(stored));
     Ok(())
 }

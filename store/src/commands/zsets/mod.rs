@@ -17,7 +17,7 @@ use crate::value::blob::Blob;
 use crate::value::list::End;
 use crate::value::zset::Zset;
 use ferrite_protocol::number::format_double;
-use ferrite_protocol::reply_writer::Protocol;
+use ferrite_protocol::resp::Protocol;
 
 commands! {
     "zadd", -4, WRITE | DENYOOM | FAST, Keys::FIRST => zadd;
