@@ -1,7 +1,6 @@
 //! RESP2 and RESP3: what goes out ([`Encoder`]), what comes in ([`RequestScanner`]), and what
 //! guests and servers answer ([`transcode()`], [`measure`]).
 
-mod double;
 mod encoder;
 mod inline_command;
 mod reader;
@@ -10,7 +9,6 @@ mod request;
 mod transcode;
 pub mod tree;
 
-pub use double::{DoubleText, format_double};
 pub use encoder::{Encoder, Protocol};
 pub use reader::ReplySyntaxError;
 pub use reply_writer::ReplyWriter;

@@ -2,22 +2,37 @@
 
 /// A scalar value, or the head of an aggregate whose values follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Token<'a> {
+pub enum Token<'a> {
+    /// Null, or the null bulk string of RESP2.
     Null,
+    /// The null array of RESP2.
     NullArray,
+    /// A boolean.
     Bool(bool),
+    /// An integer.
     Int(i64),
+    /// A double.
     Double(f64),
+    /// A bulk string.
     Bulk(&'a [u8]),
+    /// A status line.
     Simple(&'a [u8]),
+    /// An error line, or a bulk error.
     Error(&'a [u8]),
+    /// Text, with its three-letter format.
     Verbatim([u8; 3], &'a [u8]),
+    /// An integer of any size, as decimal digits.
     BigNumber(&'a [u8]),
+    /// The head of an array; this many elements follow.
     Array(usize),
+    /// The head of a map; this many pairs follow.
     Map(usize),
+    /// The head of a set; this many elements follow.
     Set(usize),
+    /// The head of a push message; this many elements follow.
     Push(usize),
-    /// Pairs that describe the value after them, and are not part of it.
+    /// The head of an attribute: this many pairs follow. They describe the value after them, and are
+    /// not part of it.
     Attribute(usize),
 }
 

@@ -4,10 +4,10 @@
 //! there, beside it one turn of the server's lock.
 
 use ferrite_protocol::keyspace::{SetCondition, SetExpiry, StoreError, Ttl};
+use ferrite_protocol::number::parse_integer;
 use smallvec::SmallVec;
 
 use crate::api::context::Context;
-use crate::integer::integer;
 use crate::transaction::call::{Call, SHORT_MAX, State};
 use crate::transaction::read_set::{CHECKED_MAX, Read, What, hash_of, hash_result};
 use crate::transaction::server_reads::{self, Lifetime, Server};
@@ -115,7 +115,10 @@ impl Session<'_> {
 
     pub(crate) fn increment(&mut self, name: &[u8], delta: i64) -> Result<i64, StoreError> {
         self.may_write(&self.call.key(name))?;
-        let number = self.get(name, integer)?.unwrap_or(Ok(0))?;
+        let number = self
+            .get(name, parse_integer)?
+            .unwrap_or(Some(0))
+            .ok_or(StoreError::NotAnInteger)?;
         let sum = number.checked_add(delta).ok_or(StoreError::Overflow)?;
         let key = self.call.key(name);
         let expiry = self.kept_expiry(&key);
