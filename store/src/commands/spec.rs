@@ -48,8 +48,14 @@ pub struct CommandSpec {
     pub arity: i32,
     /// A set of [`WRITE`], [`READONLY`] and the others.
     pub flags: u32,
-    /// Where the keys are.
+    /// Positions of the keys.
     pub keys: Keys,
+    /// Its group in the documentation, such as `string`.
+    pub group: &'static str,
+    /// Its arguments in the notation of `redis-cli`'s help.
+    pub arguments: &'static str,
+    /// A sentence that says what it does.
+    pub summary: &'static str,
 }
 
 /// Where a command's keys are among its arguments. Argument 0 is the name.
@@ -223,9 +229,11 @@ impl Command {
     }
 }
 
-/// Lists a family's commands: name, arity, flags, keys, and the function that does it.
+/// Lists a family's commands. A row has the name, arity, flags, keys and the function that runs it;
+/// then what `COMMAND DOCS` answers: the group, the arguments and the summary.
 macro_rules! commands {
-    ($($name:literal, $arity:literal, $flags:expr, $keys:expr => $run:path;)*) => {
+    ($($name:literal, $arity:literal, $flags:expr, $keys:expr => $run:path,
+        $group:literal, $arguments:literal, $summary:literal;)*) => {
         pub(in $crate::commands) const COMMANDS: &[$crate::commands::spec::Command] = &[$(
             $crate::commands::spec::Command {
                 spec: $crate::commands::spec::CommandSpec {
@@ -233,6 +241,9 @@ macro_rules! commands {
                     arity: $arity,
                     flags: $flags,
                     keys: $keys,
+                    group: $group,
+                    arguments: $arguments,
+                    summary: $summary,
                 },
                 direct: |view, argv, out| $run(view, argv, out),
                 within: |view, argv, out| $run(view, argv, out),

@@ -5,7 +5,6 @@ use ferrite_runtime::commands::{COMMANDS, Keys as FunctionKeys, find as find_fun
 use ferrite_store::StoreError;
 
 use crate::commands::SPECS;
-use crate::commands::docs::data;
 use crate::state::Host;
 
 /// What is known of a command.
@@ -51,18 +50,14 @@ pub(in crate::commands) fn all(host: &Host) -> Vec<Entry> {
         summary: spec.summary,
         arguments: spec.arguments,
     });
-    let data = host.store.commands().map(|spec| {
-        // Each has one; a test says so.
-        let doc = data::find(spec.name);
-        Entry {
-            name: spec.name.to_owned(),
-            arity: spec.arity,
-            flags: spec.flag_names().collect(),
-            keys: spec.key_positions(),
-            group: doc.map_or("generic", |doc| doc.group),
-            summary: doc.map_or("", |doc| doc.summary),
-            arguments: doc.map_or("", |doc| doc.arguments),
-        }
+    let data = host.store.commands().map(|spec| Entry {
+        name: spec.name.to_owned(),
+        arity: spec.arity,
+        flags: spec.flag_names().collect(),
+        keys: spec.key_positions(),
+        group: spec.group,
+        summary: spec.summary,
+        arguments: spec.arguments,
     });
     let functions = host
         .functions
@@ -110,5 +105,29 @@ pub(in crate::commands) fn keys<'a>(
             .filter_map(|&index| request.get(index).copied())
             .collect()),
         KeyAccess::Unknown => Err(KeysError::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrite_store::{Store, StoreOptions};
+
+    use crate::commands::docs::usage;
+
+    #[test]
+    fn as_many_arguments_are_told_as_a_command_takes() {
+        let store = Store::in_memory(&StoreOptions::default());
+        for spec in store.commands() {
+            let arguments = usage::parse(spec.arguments);
+            let needed = arguments
+                .iter()
+                .map(usage::Argument::words_min)
+                .sum::<usize>();
+            let optional = arguments.iter().any(usage::Argument::is_open);
+            let least = spec.arity.unsigned_abs() as usize - 1;
+            assert_eq!(needed, least, "{} {}", spec.name, spec.arguments);
+            assert_eq!(optional, spec.arity < 0, "{} {}", spec.name, spec.arguments);
+            assert!(spec.summary.ends_with('.'), "{}", spec.name);
+        }
     }
 }

@@ -8,15 +8,33 @@ use crate::keyspace::deadline::Deadline;
 use ferrite_protocol::resp::ReplyWriter;
 
 commands! {
-    "expire", -3, WRITE | FAST, Keys::FIRST => expire;
-    "pexpire", -3, WRITE | FAST, Keys::FIRST => pexpire;
-    "expireat", -3, WRITE | FAST, Keys::FIRST => expireat;
-    "pexpireat", -3, WRITE | FAST, Keys::FIRST => pexpireat;
-    "ttl", 2, READONLY | FAST, Keys::FIRST => ttl;
-    "pttl", 2, READONLY | FAST, Keys::FIRST => pttl;
-    "expiretime", 2, READONLY | FAST, Keys::FIRST => expiretime;
-    "pexpiretime", 2, READONLY | FAST, Keys::FIRST => pexpiretime;
-    "persist", 2, WRITE | FAST, Keys::FIRST => persist;
+    "expire", -3, WRITE | FAST, Keys::FIRST => expire,
+        "generic", "key seconds [NX|XX|GT|LT]",
+        "Sets how long a key lives.";
+    "pexpire", -3, WRITE | FAST, Keys::FIRST => pexpire,
+        "generic", "key milliseconds [NX|XX|GT|LT]",
+        "Sets how long a key lives, in milliseconds.";
+    "expireat", -3, WRITE | FAST, Keys::FIRST => expireat,
+        "generic", "key unix-time-seconds [NX|XX|GT|LT]",
+        "Sets when a key expires.";
+    "pexpireat", -3, WRITE | FAST, Keys::FIRST => pexpireat,
+        "generic", "key unix-time-milliseconds [NX|XX|GT|LT]",
+        "Sets when a key expires, in milliseconds.";
+    "ttl", 2, READONLY | FAST, Keys::FIRST => ttl,
+        "generic", "key",
+        "Tells how long a key has to live.";
+    "pttl", 2, READONLY | FAST, Keys::FIRST => pttl,
+        "generic", "key",
+        "Tells how long a key has to live, in milliseconds.";
+    "expiretime", 2, READONLY | FAST, Keys::FIRST => expiretime,
+        "generic", "key",
+        "Tells when a key expires.";
+    "pexpiretime", 2, READONLY | FAST, Keys::FIRST => pexpiretime,
+        "generic", "key",
+        "Tells when a key expires, in milliseconds.";
+    "persist", 2, WRITE | FAST, Keys::FIRST => persist,
+        "generic", "key",
+        "Lets a key live for good.";
 }
 
 /// How a time is given.

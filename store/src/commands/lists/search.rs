@@ -8,7 +8,9 @@ use crate::value::list::List;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "lpos", -3, READONLY, Keys::FIRST => lpos;
+    "lpos", -3, READONLY, Keys::FIRST => lpos,
+        "list", "key element [RANK rank] [COUNT num-matches] [MAXLEN len]",
+        "Finds elements of a list that equal one.";
 }
 
 /// What `LPOS` looks for.

@@ -11,11 +11,21 @@ use crate::value::text::Text;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "incr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => incr;
-    "decr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => decr;
-    "incrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrby;
-    "incrbyfloat", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrbyfloat;
-    "decrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => decrby;
+    "incr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => incr,
+        "string", "key",
+        "Adds one to an integer.";
+    "decr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => decr,
+        "string", "key",
+        "Takes one from an integer.";
+    "incrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrby,
+        "string", "key increment",
+        "Adds to an integer.";
+    "incrbyfloat", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrbyfloat,
+        "string", "key increment",
+        "Adds to a number.";
+    "decrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => decrby,
+        "string", "key decrement",
+        "Takes from an integer.";
 }
 
 /// Adds to the integer that a key holds, 0 if it is not there; returns the sum.

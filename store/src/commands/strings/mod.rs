@@ -16,22 +16,54 @@ use crate::value::text::Text;
 use ferrite_protocol::keyspace::SetCondition;
 
 commands! {
-    "get", 2, READONLY | FAST, Keys::FIRST => get;
-    "set", -3, WRITE | DENYOOM, Keys::FIRST => set;
-    "setnx", 3, WRITE | DENYOOM | FAST, Keys::FIRST => setnx;
-    "setex", 4, WRITE | DENYOOM, Keys::FIRST => setex;
-    "psetex", 4, WRITE | DENYOOM, Keys::FIRST => psetex;
-    "getset", 3, WRITE | DENYOOM | FAST, Keys::FIRST => getset;
-    "getdel", 2, WRITE | FAST, Keys::FIRST => getdel;
-    "getex", -2, WRITE | FAST, Keys::FIRST => getex;
-    "mget", -2, READONLY | FAST, Keys::EVERY => mget;
-    "mset", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => mset;
-    "msetnx", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => msetnx;
-    "strlen", 2, READONLY | FAST, Keys::FIRST => strlen;
-    "append", 3, WRITE | DENYOOM | FAST, Keys::FIRST => append;
-    "setrange", 4, WRITE | DENYOOM, Keys::FIRST => setrange;
-    "getrange", 4, READONLY, Keys::FIRST => getrange;
-    "substr", 4, READONLY, Keys::FIRST => getrange;
+    "get", 2, READONLY | FAST, Keys::FIRST => get,
+        "string", "key",
+        "Returns a string.";
+    "set", -3, WRITE | DENYOOM, Keys::FIRST => set,
+        "string", "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
+        "Writes a string, whatever the key held.";
+    "setnx", 3, WRITE | DENYOOM | FAST, Keys::FIRST => setnx,
+        "string", "key value",
+        "Writes a string if there is no such key.";
+    "setex", 4, WRITE | DENYOOM, Keys::FIRST => setex,
+        "string", "key seconds value",
+        "Writes a string that expires.";
+    "psetex", 4, WRITE | DENYOOM, Keys::FIRST => psetex,
+        "string", "key milliseconds value",
+        "Writes a string that expires, in milliseconds.";
+    "getset", 3, WRITE | DENYOOM | FAST, Keys::FIRST => getset,
+        "string", "key value",
+        "Writes a string and returns the one before.";
+    "getdel", 2, WRITE | FAST, Keys::FIRST => getdel,
+        "string", "key",
+        "Returns a string and removes it.";
+    "getex", -2, WRITE | FAST, Keys::FIRST => getex,
+        "string", "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]",
+        "Returns a string and sets when it expires.";
+    "mget", -2, READONLY | FAST, Keys::EVERY => mget,
+        "string", "key [key ...]",
+        "Returns several strings.";
+    "mset", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => mset,
+        "string", "key value [key value ...]",
+        "Writes several strings.";
+    "msetnx", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => msetnx,
+        "string", "key value [key value ...]",
+        "Writes several strings if none of the keys is there.";
+    "strlen", 2, READONLY | FAST, Keys::FIRST => strlen,
+        "string", "key",
+        "Tells a string's length.";
+    "append", 3, WRITE | DENYOOM | FAST, Keys::FIRST => append,
+        "string", "key value",
+        "Adds to the end of a string.";
+    "setrange", 4, WRITE | DENYOOM, Keys::FIRST => setrange,
+        "string", "key offset value",
+        "Writes over a part of a string.";
+    "getrange", 4, READONLY, Keys::FIRST => getrange,
+        "string", "key start end",
+        "Returns a part of a string.";
+    "substr", 4, READONLY, Keys::FIRST => getrange,
+        "string", "key start end",
+        "Returns a part of a string.";
 }
 
 /// What becomes of the key's deadline.
