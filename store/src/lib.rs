@@ -22,7 +22,7 @@ mod value;
 pub use api::blocked::Blocked;
 pub use api::multi::Unit;
 pub use api::session::Session;
-pub use api::store::{Flow, Retry, Store};
+pub use api::store::{DatabaseUsage, Flow, Retry, Store};
 pub use commands::spec::{
     BLOCKING, CommandSpec, DENYOOM, FAST, Keys, MOVABLEKEYS, READONLY, WRITE,
 };

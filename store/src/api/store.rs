@@ -41,6 +41,17 @@ impl Clone for Store {
     }
 }
 
+/// Keys of one database, as `INFO keyspace` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseUsage {
+    /// All keys.
+    pub keys: usize,
+    /// Keys that have a time to live.
+    pub expires: usize,
+    /// Mean time to live of those keys, in milliseconds; 0 if there are none.
+    pub ttl_millis_mean: u64,
+}
+
 /// What came of a command.
 #[derive(Debug)]
 #[must_use = "a command that has to wait has not run"]
@@ -225,6 +236,35 @@ impl Store {
     pub fn select(&self, session: &mut Session, database: &[u8]) -> Result<(), StoreError> {
         session.database = database_argument(database)?;
         Ok(())
+    }
+
+    /// Counts the keys of every database, in order, without a walk over them.
+    ///
+    /// Keys that have expired count until they are removed, as in Redis. Commits that run meanwhile
+    /// may be counted in part.
+    pub fn usage(&self) -> Vec<DatabaseUsage> {
+        let now = i128::from(self.core.clock.now_millis());
+        let mut sums = [(0, 0, 0_i128); DATABASES];
+        for index in 0..SHARDS {
+            let shard = self.core.lock(index);
+            for (table, (keys, expires, deadline_sum)) in shard.tables.iter().zip(&mut sums) {
+                let expiring = table.expiring();
+                *keys += table.len();
+                *expires += expiring.len;
+                *deadline_sum += expiring.deadline_sum;
+            }
+        }
+        sums.into_iter()
+            .map(|(keys, expires, deadline_sum)| {
+                let mean = deadline_sum.checked_div(expires as i128);
+                let ttl = mean.map_or(0, |mean| (mean - now).max(0));
+                DatabaseUsage {
+                    keys,
+                    expires,
+                    ttl_millis_mean: u64::try_from(ttl).unwrap_or(u64::MAX),
+                }
+            })
+            .collect()
     }
 
     /// Removes keys that have expired, looking into at most `segments_max` segments of up to 840

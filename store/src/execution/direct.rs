@@ -127,15 +127,14 @@ impl<'s> Direct<'s> {
         let Some(place) = self.find(hash, key)? else {
             return Ok(());
         };
-        if let Some(entry) = self.entry(hash, place)? {
-            entry.value = value;
-            entry.deadline = deadline;
-        }
+        let Some(entry) = self.entry(hash, place)? else {
+            return Ok(());
+        };
+        entry.value = value;
+        let old = std::mem::replace(&mut entry.deadline, deadline);
         self.touch(hash, place)?;
-        if !deadline.is_never() {
-            let database = self.database as usize;
-            self.shard(shard_of(hash))?.tables[database].note_deadline(hash, deadline);
-        }
+        let database = self.database as usize;
+        self.shard(shard_of(hash))?.tables[database].deadline_changed(hash, old, deadline);
         if let Some(own) = &mut self.effects {
             own.extend(effects);
         }
@@ -313,15 +312,13 @@ impl View for Direct<'_> {
                 let same_type = entry.value.is_same_type(&value);
                 let awaited = !same_type && value.can_be_awaited();
                 let old = std::mem::replace(&mut entry.value, value);
-                entry.deadline = deadline;
+                let old_deadline = std::mem::replace(&mut entry.deadline, deadline);
                 entry.version = version;
                 shard.modified_at = version;
                 if !same_type || revived {
                     shard.membership_at[database as usize] = version;
                 }
-                if !deadline.is_never() {
-                    shard.tables[database as usize].note_deadline(hash, deadline);
-                }
+                shard.tables[database as usize].deadline_changed(hash, old_deadline, deadline);
                 if awaited {
                     self.ready.push((database, Blob::new(key)));
                 }
@@ -356,7 +353,7 @@ impl View for Direct<'_> {
         let Some(entry) = self.entry(hash, place)? else {
             return Ok(false);
         };
-        entry.deadline = deadline;
+        let old = std::mem::replace(&mut entry.deadline, deadline);
         let effect = following.then(|| Effect::Describe {
             database,
             key: entry.key.clone(),
@@ -364,9 +361,7 @@ impl View for Direct<'_> {
             deadline,
         });
         self.touch(hash, place)?;
-        if !deadline.is_never() {
-            self.shard(shard_of(hash))?.tables[database as usize].note_deadline(hash, deadline);
-        }
+        self.shard(shard_of(hash))?.tables[database as usize].deadline_changed(hash, old, deadline);
         self.effects
             .iter_mut()
             .for_each(|effects| effects.extend(effect.clone()));

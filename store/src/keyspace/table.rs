@@ -47,8 +47,33 @@ pub(crate) struct Table {
     directory: Vec<u32>,
     segments: Vec<Segment>,
     len: usize,
+    expiring: Expiring,
     /// The commit that last gave all these entries to this database at once, by a swap.
     pub(crate) placed_at: u64,
+}
+
+/// Sums over the entries that have a deadline, kept with every change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expiring {
+    pub(crate) len: usize,
+    /// Sum of their deadlines, in milliseconds since the Unix epoch.
+    pub(crate) deadline_sum: i128,
+}
+
+impl Expiring {
+    fn add(&mut self, deadline: Deadline) {
+        if let Some(millis) = deadline.millis() {
+            self.len += 1;
+            self.deadline_sum += i128::from(millis);
+        }
+    }
+
+    fn remove(&mut self, deadline: Deadline) {
+        if let Some(millis) = deadline.millis() {
+            self.len -= 1;
+            self.deadline_sum -= i128::from(millis);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -69,6 +94,11 @@ fn spread(hash: u64) -> u64 {
 impl Table {
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many entries have a deadline, expired ones included, and the sum of their deadlines.
+    pub(crate) fn expiring(&self) -> Expiring {
+        self.expiring
     }
 
     fn slot(&self, hash: u64) -> usize {
@@ -130,6 +160,7 @@ impl Table {
                 .shrink_to_fit(|entry| spread(self::hash(&entry.key)));
         }
         self.len -= 1;
+        self.expiring.remove(entry.deadline);
         Some(entry)
     }
 
@@ -148,13 +179,24 @@ impl Table {
             return;
         };
         segment.earliest = segment.earliest.min(entry.deadline);
+        let deadline = entry.deadline;
         segment
             .entries
             .insert_unique(spread(hash), entry, |entry| spread(self::hash(&entry.key)));
         self.len += 1;
+        self.expiring.add(deadline);
     }
 
-    /// Tells the table that the entry with this hash may now end earlier.
+    /// Must be called after the deadline of the entry with this hash was changed in place.
+    pub(crate) fn deadline_changed(&mut self, hash: u64, old: Deadline, new: Deadline) {
+        self.expiring.remove(old);
+        self.expiring.add(new);
+        if !new.is_never() {
+            self.note_deadline(hash, new);
+        }
+    }
+
+    /// Lowers the bound on the earliest deadline in the segment that a hash belongs to.
     pub(crate) fn note_deadline(&mut self, hash: u64, deadline: Deadline) {
         if let Some(segment) = self.segment_mut(hash) {
             segment.earliest = segment.earliest.min(deadline);

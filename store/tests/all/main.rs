@@ -15,3 +15,4 @@ mod isolation;
 mod limits;
 mod serializability;
 mod units;
+mod usage;
