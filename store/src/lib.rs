@@ -20,7 +20,7 @@ mod transaction;
 mod value;
 
 pub use api::blocked::Blocked;
-pub use api::multi::Unit;
+pub use api::multi::Multi;
 pub use api::session::Session;
 pub use api::store::{DatabaseUsage, Flow, Retry, Store};
 pub use commands::spec::{

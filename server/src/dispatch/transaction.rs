@@ -1,7 +1,7 @@
 //! `MULTI`: holds requests back, and runs them as one on `EXEC`.
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_store::{Retry, Unit};
+use ferrite_store::{Multi, Retry};
 
 use crate::commands::{self, Flow, Scope, wrong_arity};
 use crate::dispatch::authorize::permitted;
@@ -127,7 +127,7 @@ pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
     let begun = match scope
         .host
         .store
-        .begin_unit(&mut scope.session.store, &argvs)
+        .begin_multi(&mut scope.session.store, &argvs)
     {
         Ok(Some(mut unit)) => {
             scope.reply.array(argvs.len());
@@ -155,7 +155,7 @@ pub(crate) fn execute<'a>(scope: &mut Scope<'_>) -> Step<'a> {
 }
 
 /// Runs one request of a unit.
-fn run(unit: &mut Unit<'_>, argv: &[&[u8]], reply: &mut Encoder) {
+fn run(unit: &mut Multi<'_>, argv: &[&[u8]], reply: &mut Encoder) {
     let Some(spec) = commands::find(argv[0]) else {
         unit.execute(argv, reply);
         return;

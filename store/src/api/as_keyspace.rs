@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::execution::view::View as _;
 use crate::keyspace::deadline::Deadline;
 use crate::transaction::Transaction;
-use crate::transaction::view::Within;
+use crate::transaction::view::TransactionView;
 use crate::value::Hash;
 use crate::value::text::Text;
 
@@ -84,11 +84,11 @@ impl Transaction {
             }
             self.written_bytes += argv.iter().map(|argument| argument.len()).sum::<usize>();
         }
-        command.run_within(&mut Within::new(self, visible), argv, out)
+        command.run_in_transaction(&mut TransactionView::new(self, visible), argv, out)
     }
 
-    fn view(&mut self) -> Within<'_> {
-        Within::new(self, &all)
+    fn view(&mut self) -> TransactionView<'_> {
+        TransactionView::new(self, &all)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::commands::table;
 use crate::error::StoreError;
 use crate::execution::core::Core;
 use crate::execution::direct::Direct;
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::shard::shard_of;
 use crate::value::blob::Blob;
@@ -20,21 +20,21 @@ use ferrite_protocol::resp::ReplyWriter;
 ///
 /// Errors of single commands do not undo the others, as in Redis. It holds locks, so it is used up
 /// without waiting for anything.
-pub struct Unit<'s> {
+pub struct Multi<'s> {
     core: &'s Core,
     direct: Direct<'s>,
     session: &'s mut Session,
 }
 
 impl Store {
-    /// Remembers keys as they are now, for the client's next [`Store::begin_unit`].
+    /// Remembers keys as they are now, for the client's next [`Store::begin_multi`].
     pub fn watch(&self, session: &mut Session, keys: &[&[u8]]) {
         for key in keys {
             session
                 .watched
                 .entry((session.database, Blob::new(key)))
                 .or_insert_with(|| {
-                    let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+                    let mut locked = LockedShards::one(&self.core, shard_of(hash(key)));
                     self.live_version(&mut locked, session.database, key)
                 });
         }
@@ -48,12 +48,12 @@ impl Store {
     /// Whether a watched key has changed, so that the client's next unit would not run.
     pub fn watch_failed(&self, session: &Session) -> bool {
         session.watched.iter().any(|((database, key), version)| {
-            let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+            let mut locked = LockedShards::one(&self.core, shard_of(hash(key)));
             self.live_version(&mut locked, *database, key) != *version
         })
     }
 
-    fn live_version(&self, locked: &mut Locked<'_>, database: u32, key: &[u8]) -> u64 {
+    fn live_version(&self, locked: &mut LockedShards<'_>, database: u32, key: &[u8]) -> u64 {
         let hash = hash(key);
         let Some(shard) = locked.shard(shard_of(hash)) else {
             return 0;
@@ -71,11 +71,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Retry`] when a write has to wait for an exclusive transaction; the watch stays.
-    pub fn begin_unit<'s>(
+    pub fn begin_multi<'s>(
         &'s self,
         session: &'s mut Session,
         requests: &[&[&[u8]]],
-    ) -> Result<Option<Unit<'s>>, Retry> {
+    ) -> Result<Option<Multi<'s>>, Retry> {
         let mut shards: SmallVec<[usize; 8]> = SmallVec::new();
         let mut written: Vec<&[u8]> = Vec::new();
         let (mut all, mut writes_all) = (false, false);
@@ -100,9 +100,9 @@ impl Store {
         }
         shards.extend(session.watched.keys().map(|(_, key)| shard_of(hash(key))));
         let mut locked = if all {
-            Locked::all(&self.core)
+            LockedShards::all(&self.core)
         } else {
-            Locked::some(&self.core, shards)
+            LockedShards::some(&self.core, shards)
         };
         let unchanged = session.watched.iter().all(|((database, key), version)| {
             self.live_version(&mut locked, *database, key) == *version
@@ -122,7 +122,7 @@ impl Store {
         }
         session.watched.clear();
         let direct = Direct::new(&self.core, locked, session.database);
-        Ok(Some(Unit {
+        Ok(Some(Multi {
             core: &self.core,
             direct,
             session,
@@ -130,7 +130,7 @@ impl Store {
     }
 }
 
-impl Unit<'_> {
+impl Multi<'_> {
     /// Runs one of the requests that the unit was begun for, and writes its one reply.
     pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
         let outcome = table::checked(argv).and_then(|command| {

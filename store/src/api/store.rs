@@ -16,7 +16,7 @@ use crate::durable::{DiskOptions, OpenError};
 use crate::error::StoreError;
 use crate::execution::core::{Core, CoreRef};
 use crate::execution::direct::Direct;
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::shard::{DATABASES, SHARDS, shard_of};
 use crate::options::StoreOptions;
@@ -192,15 +192,15 @@ impl Store {
         let access = spec.access(argv)?;
         let locked = match &access {
             KeyAccess::At(keys) => match keys[..] {
-                [key] => Locked::one(&self.core, shard_of(hash(argv[key]))),
+                [key] => LockedShards::one(&self.core, shard_of(hash(argv[key]))),
                 _ => {
                     let shards: SmallVec<_> =
                         keys.iter().map(|&key| shard_of(hash(argv[key]))).collect();
-                    Locked::some(&self.core, shards)
+                    LockedShards::some(&self.core, shards)
                 }
             },
-            KeyAccess::None => Locked::some(&self.core, SmallVec::new()),
-            KeyAccess::All | KeyAccess::Unknown => Locked::all(&self.core),
+            KeyAccess::None => LockedShards::some(&self.core, SmallVec::new()),
+            KeyAccess::All | KeyAccess::Unknown => LockedShards::all(&self.core),
         };
         let mut direct = Direct::new(&self.core, locked, session.database);
         if spec.is_write() && direct.anything_reserved() {
@@ -280,7 +280,7 @@ impl Store {
         for index in (start..SHARDS).chain(0..start) {
             for database in 0..DATABASES {
                 let mut passed: Vec<Blob> = Vec::new();
-                let mut locked = Locked::one(&self.core, index);
+                let mut locked = LockedShards::one(&self.core, index);
                 if let Some(shard) = locked.shard(index) {
                     shard.tables[database].passed(0, &mut budget, now, &mut passed);
                 }

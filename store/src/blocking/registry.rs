@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::wish::{Await, Served};
+use super::wish::{BlockedRequest, Served};
 use crate::durable::Receipt;
 use crate::value::blob::Blob;
 
@@ -30,14 +30,14 @@ struct Queues {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     ticket: u64,
-    pub(crate) wait: Await,
+    pub(crate) wait: BlockedRequest,
     pub(crate) outcome: Mutex<Option<(Served, Receipt)>>,
     pub(crate) served: Event,
 }
 
 impl Registry {
     /// Adds a client. The caller holds the locks under which it found nothing.
-    pub(crate) fn add(&self, wait: Await) -> Arc<Waiter> {
+    pub(crate) fn add(&self, wait: BlockedRequest) -> Arc<Waiter> {
         let mut queues = self.queues.lock();
         let ticket = queues.next_ticket;
         queues.next_ticket += 1;

@@ -9,7 +9,7 @@ use ferrite_protocol::resp::ReplyWriter;
 
 /// A blocking command that found nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Await {
+pub(crate) struct BlockedRequest {
     pub(crate) database: u32,
     /// In the order in which they are looked at.
     pub(crate) keys: Vec<Blob>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::spec::Argv;
-use crate::commands::strings::long_double::{Extended, Parsed};
+use crate::commands::strings::long_double::{LongDouble, Parsed};
 use crate::error::StoreError;
 use crate::value::list::End;
 use ferrite_protocol::number::{parse_double, parse_integer};
@@ -48,7 +48,7 @@ pub(super) fn symmetric(text: &[u8]) -> Result<i64, StoreError> {
 pub(super) fn timeout(text: &[u8]) -> Result<Option<Duration>, StoreError> {
     const NOT_A_FLOAT: StoreError =
         StoreError::Refused("ERR timeout is not a float or out of range");
-    let seconds = match Extended::parse(text) {
+    let seconds = match LongDouble::parse(text) {
         Some(Parsed::Finite(_)) => std::str::from_utf8(text)
             .ok()
             .and_then(|text| text.parse().ok())

@@ -7,7 +7,7 @@ use ferrite_protocol::resp::ReplyWriter;
 use super::arguments::{counted_keys, end, pop_count, timeout};
 use super::spec::{Answer, Argv, BLOCKING, FAST, Keys, MOVABLEKEYS, Out, WRITE, commands};
 use super::zsets::low_or_high;
-use crate::blocking::{Await, Wish};
+use crate::blocking::{BlockedRequest, Wish};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::value::blob::Blob;
@@ -66,7 +66,7 @@ fn run<V: View>(
             return Ok(());
         }
     }
-    let wait = Await {
+    let wait = BlockedRequest {
         database: view.database(),
         keys: keys.iter().map(|key| Blob::new(key)).collect(),
         wish,

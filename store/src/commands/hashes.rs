@@ -5,7 +5,7 @@ use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, comma
 use crate::commands::arguments::integer;
 use crate::commands::keys::scan::{self, Extra, ScanOptions};
 use crate::commands::strings::counters::add_floats;
-use crate::commands::strings::long_double::{Extended, Parsed};
+use crate::commands::strings::long_double::{LongDouble, Parsed};
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::value::Hash;
@@ -238,7 +238,7 @@ fn hscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn hincrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let delta = Extended::parse(argv[3]).ok_or(StoreError::NotAFloat)?;
+    let delta = LongDouble::parse(argv[3]).ok_or(StoreError::NotAFloat)?;
     if delta == Parsed::Infinite {
         return Err(StoreError::Refused("ERR value is NaN or Infinity"));
     }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::error::StoreError;
 use crate::execution::direct::Direct;
-use crate::transaction::view::Within;
+use crate::transaction::view::TransactionView;
 use ferrite_protocol::number::parse_integer;
 use ferrite_protocol::resp::ReplyWriter;
 
@@ -202,7 +202,7 @@ impl CommandSpec {
 pub(crate) struct Command {
     pub(super) spec: CommandSpec,
     pub(super) direct: fn(&mut Direct<'_>, Argv<'_>, Out<'_>) -> Answer,
-    pub(super) within: fn(&mut Within<'_>, Argv<'_>, Out<'_>) -> Answer,
+    pub(super) in_transaction: fn(&mut TransactionView<'_>, Argv<'_>, Out<'_>) -> Answer,
 }
 
 impl Command {
@@ -219,13 +219,13 @@ impl Command {
         (self.direct)(view, argv, out)
     }
 
-    pub(crate) fn run_within(
+    pub(crate) fn run_in_transaction(
         &self,
-        view: &mut Within<'_>,
+        view: &mut TransactionView<'_>,
         argv: &[&[u8]],
         out: &mut dyn ReplyWriter,
     ) -> Result<(), StoreError> {
-        (self.within)(view, argv, out)
+        (self.in_transaction)(view, argv, out)
     }
 }
 
@@ -246,7 +246,7 @@ macro_rules! commands {
                     summary: $summary,
                 },
                 direct: |view, argv, out| $run(view, argv, out),
-                within: |view, argv, out| $run(view, argv, out),
+                in_transaction: |view, argv, out| $run(view, argv, out),
             },
         )*];
     };

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::blocking::{Await, Waiter};
+use crate::blocking::{BlockedRequest, Waiter};
 use crate::durable::Receipt;
 use crate::error::StoreError;
 use crate::execution::core::Core;
 use crate::execution::edit::{self, Edit};
 use crate::execution::serve_blocked::Ready;
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::{Live, Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::keyspace::effect::{Effect, Effects};
@@ -29,7 +29,7 @@ const UNDECLARED: StoreError =
 /// The locked shards, and one commit's worth of changes to them.
 pub(crate) struct Direct<'s> {
     core: &'s Core,
-    locked: Locked<'s>,
+    locked: LockedShards<'s>,
     database: u32,
     now: Option<i64>,
     /// The version of everything this command changes; drawn with its first change.
@@ -52,7 +52,7 @@ pub(crate) struct Finished {
 }
 
 impl<'s> Direct<'s> {
-    pub(crate) fn new(core: &'s Core, locked: Locked<'s>, database: u32) -> Self {
+    pub(crate) fn new(core: &'s Core, locked: LockedShards<'s>, database: u32) -> Self {
         Self {
             core,
             locked,
@@ -528,7 +528,7 @@ impl View for Direct<'_> {
         Ok(())
     }
 
-    fn block(&mut self, wait: Await) -> Option<Await> {
+    fn block(&mut self, wait: BlockedRequest) -> Option<BlockedRequest> {
         if self.may_block {
             self.waiter = Some(self.core.blocked.add(wait));
             None

@@ -1,6 +1,6 @@
 //! What commands see of the keyspace, so that each is written once: plain and in transactions.
 
-use crate::blocking::Await;
+use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::execution::edit::Edit;
 use crate::keyspace::deadline::Deadline;
@@ -86,7 +86,7 @@ pub(crate) trait View {
     fn swap(&mut self, databases: [u32; 2]) -> Result<(), StoreError>;
 
     /// Lets the client wait for what it wishes for, or hands the wish back if it cannot wait here.
-    fn block(&mut self, wait: Await) -> Option<Await>;
+    fn block(&mut self, wait: BlockedRequest) -> Option<BlockedRequest>;
 
     /// Whether KEYS, SCAN and RANDOMKEY may show a key; a sandboxed function sees only its own.
     fn shows(&self, key: &[u8]) -> bool;

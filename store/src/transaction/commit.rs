@@ -8,7 +8,7 @@ use super::read::stands;
 use crate::durable::Receipt;
 use crate::error::StoreError;
 use crate::execution::direct::{Direct, Finished};
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 
@@ -31,9 +31,9 @@ impl Transaction {
                 .map(|touched| shard_of(touched.hash))
                 .collect();
             shards.extend(self.members.iter().map(|&(_, shard)| shard));
-            Locked::some(&core, shards)
+            LockedShards::some(&core, shards)
         } else {
-            Locked::all(&core)
+            LockedShards::all(&core)
         };
         if !self.still_stands(&mut locked) {
             return Err(CommitError::Conflict);
@@ -45,7 +45,7 @@ impl Transaction {
         Ok(finished.receipt)
     }
 
-    fn still_stands(&self, locked: &mut Locked<'_>) -> bool {
+    fn still_stands(&self, locked: &mut LockedShards<'_>) -> bool {
         let snapshot = self.snapshot.unwrap_or(0);
         let others_may_write = |shard: &Shard, database, key: &[u8]| {
             self.exclusive.is_some() || !shard.is_reserved(database, key)

@@ -3,7 +3,7 @@
 use ferrite_protocol::keyspace::Mode;
 
 use super::Transaction;
-use crate::blocking::Await;
+use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::execution::direct::scan_shards;
 use crate::execution::edit::{self, Edit};
@@ -19,12 +19,12 @@ use crate::value::hashing::hash;
 use crate::value::kind::Kind;
 
 /// A transaction, and which keys its owner may be shown.
-pub(crate) struct Within<'t> {
+pub(crate) struct TransactionView<'t> {
     transaction: &'t mut Transaction,
     visible: &'t dyn Fn(&[u8]) -> bool,
 }
 
-impl<'t> Within<'t> {
+impl<'t> TransactionView<'t> {
     pub(crate) fn new(
         transaction: &'t mut Transaction,
         visible: &'t dyn Fn(&[u8]) -> bool,
@@ -76,7 +76,7 @@ impl<'t> Within<'t> {
     }
 }
 
-impl View for Within<'_> {
+impl View for TransactionView<'_> {
     fn database(&self) -> u32 {
         self.transaction.database
     }
@@ -283,7 +283,7 @@ impl View for Within<'_> {
         ))
     }
 
-    fn block(&mut self, wait: Await) -> Option<Await> {
+    fn block(&mut self, wait: BlockedRequest) -> Option<BlockedRequest> {
         Some(wait)
     }
 

@@ -39,7 +39,7 @@ commands! {
 
 /// How a time is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(crate) enum TimeUnit {
     /// From now.
     Seconds,
     Millis,
@@ -48,7 +48,7 @@ pub(crate) enum Unit {
     AtMillis,
 }
 
-impl Unit {
+impl TimeUnit {
     /// The unit that an option such as `EX` stands for.
     pub(crate) fn option(name: &[u8]) -> Option<Self> {
         let is = |option: &[u8]| name.eq_ignore_ascii_case(option);
@@ -82,7 +82,7 @@ impl Unit {
 pub(crate) fn deadline_argument<V: View>(
     view: &mut V,
     command: &'static str,
-    unit: Unit,
+    unit: TimeUnit,
     text: &[u8],
 ) -> Result<Deadline, StoreError> {
     let amount = integer(text)?;
@@ -159,7 +159,7 @@ impl Conditions {
 fn expire_by<V: View>(
     view: &mut V,
     command: &'static str,
-    unit: Unit,
+    unit: TimeUnit,
     argv: &[&[u8]],
     out: &mut dyn ReplyWriter,
 ) -> Result<(), StoreError> {
@@ -179,19 +179,19 @@ fn expire_by<V: View>(
 }
 
 fn expire<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    expire_by(view, "expire", Unit::Seconds, argv, out)
+    expire_by(view, "expire", TimeUnit::Seconds, argv, out)
 }
 
 fn pexpire<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    expire_by(view, "pexpire", Unit::Millis, argv, out)
+    expire_by(view, "pexpire", TimeUnit::Millis, argv, out)
 }
 
 fn expireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    expire_by(view, "expireat", Unit::AtSeconds, argv, out)
+    expire_by(view, "expireat", TimeUnit::AtSeconds, argv, out)
 }
 
 fn pexpireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    expire_by(view, "pexpireat", Unit::AtMillis, argv, out)
+    expire_by(view, "pexpireat", TimeUnit::AtMillis, argv, out)
 }
 
 /// Writes -2 for no key, -1 for no deadline, else what `tell` makes of deadline and now.

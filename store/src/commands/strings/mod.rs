@@ -7,7 +7,7 @@ pub(crate) mod long_double;
 
 use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::arguments::integer;
-use crate::commands::keys::expiry::{Unit, deadline_argument};
+use crate::commands::keys::expiry::{TimeUnit, deadline_argument};
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
@@ -127,7 +127,7 @@ fn set_options<V: View>(view: &mut V, argv: &[&[u8]]) -> Result<SetOptions, Stor
             get = true;
         } else if option.eq_ignore_ascii_case(b"keepttl") && lifetime.is_none() {
             lifetime = Some(None);
-        } else if let (Some(unit), None) = (Unit::option(option), lifetime) {
+        } else if let (Some(unit), None) = (TimeUnit::option(option), lifetime) {
             lifetime = Some(Some((unit, *options.next().ok_or(StoreError::Syntax)?)));
         } else {
             return Err(StoreError::Syntax);
@@ -168,14 +168,14 @@ fn setnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn setex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let deadline = deadline_argument(view, "setex", Unit::Seconds, argv[2])?;
+    let deadline = deadline_argument(view, "setex", TimeUnit::Seconds, argv[2])?;
     view.put(argv[1], Value::text(argv[3]), deadline)?;
     out.ok();
     Ok(())
 }
 
 fn psetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let deadline = deadline_argument(view, "psetex", Unit::Millis, argv[2])?;
+    let deadline = deadline_argument(view, "psetex", TimeUnit::Millis, argv[2])?;
     view.put(argv[1], Value::text(argv[3]), deadline)?;
     out.ok();
     Ok(())
@@ -202,7 +202,7 @@ fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         [] => None,
         [option] if option.eq_ignore_ascii_case(b"persist") => Some(Deadline::NEVER),
         [option, text] => {
-            let unit = Unit::option(option).ok_or(StoreError::Syntax)?;
+            let unit = TimeUnit::option(option).ok_or(StoreError::Syntax)?;
             Some(deadline_argument(view, "getex", unit, text)?)
         }
         _ => return Err(StoreError::Syntax),
