@@ -1,4 +1,4 @@
-//! What a data operation can answer instead of a result, in the words that Redis uses.
+//! The errors of data operations, in the words that Redis uses.
 
 use ferrite_protocol::keyspace;
 use thiserror::Error;
@@ -51,7 +51,7 @@ pub enum StoreError {
     /// A write in a transaction or a session that only reads.
     #[error("READONLY You can't write against a read only transaction.")]
     ReadOnly,
-    /// What this transaction has read was changed by another one: roll back and run it again.
+    /// Another transaction changed data that this one has read: roll back and run it again.
     #[error("CONFLICT the transaction read data that another one has changed since; run it again")]
     Conflict,
     /// The disk does not take writes at present; reads go on. The text names the cause.

@@ -22,7 +22,7 @@ pub struct Glob {
     shape: Shape,
 }
 
-/// What a pattern comes down to; most permissions need no matcher at all.
+/// Kind of a pattern. Most patterns of permissions need no matcher at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     /// `*` alone.
@@ -94,7 +94,7 @@ impl Glob {
         })
     }
 
-    /// Whether the pattern matches all of `text`.
+    /// Returns true if the pattern matches all of `text`.
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
         match self.shape {
@@ -105,7 +105,7 @@ impl Glob {
         }
     }
 
-    /// Whether the pattern is `*`, which matches everything.
+    /// Returns true if the pattern is `*`, which matches everything.
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.shape == Shape::All
@@ -140,14 +140,14 @@ fn check(pattern: &[u8]) -> Result<(), GlobError> {
     Ok(())
 }
 
-/// Whether `pattern` matches all of `text`, as Redis's `stringmatchlen` has it.
+/// Returns true if `pattern` matches all of `text`, by the rules of Redis's `stringmatchlen`.
 ///
 /// Every pattern is taken. Two differences that no sane pattern meets: bytes from 0x80 up are
 /// compared as unsigned on every machine, and there is no bound on the number of `*`.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
-        // Redis looks at no star before the first byte; `*` alone it takes for every key.
+        // Redis matches no star against the empty text, except where `*` is the whole pattern.
         return pattern.is_empty() || pattern == b"*";
     }
     let (mut pattern_at, mut text_at) = (0, 0);

@@ -74,7 +74,7 @@ impl Encoder {
         self.bytes.len()
     }
 
-    /// Whether there is nothing to take.
+    /// Returns true if there is nothing to take.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()

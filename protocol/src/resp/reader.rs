@@ -42,7 +42,7 @@ pub enum ReplySyntaxError {
     /// A byte that starts no type.
     #[error("byte {offset} is '{}', which starts no RESP type", .got.escape_ascii())]
     UnknownType {
-        /// Where it stands.
+        /// Its offset, in bytes.
         offset: usize,
         /// The byte.
         got: u8,
@@ -50,7 +50,7 @@ pub enum ReplySyntaxError {
     /// The text of a value is not what its type asks for.
     #[error("the {kind} at byte {offset} is malformed")]
     Malformed {
-        /// Where the value starts.
+        /// Offset of the value's first byte.
         offset: usize,
         /// Its type.
         kind: &'static str,
@@ -58,7 +58,7 @@ pub enum ReplySyntaxError {
     /// Aggregates within aggregates, too many of them.
     #[error("at byte {offset} it nests deeper than {limit} levels; make it flatter")]
     TooDeep {
-        /// Where the innermost starts.
+        /// Offset of the innermost one.
         offset: usize,
         /// The most levels taken.
         limit: usize,
@@ -66,13 +66,13 @@ pub enum ReplySyntaxError {
     /// The value is not finished where the bytes end.
     #[error("it ends at byte {offset}, before the value does")]
     Incomplete {
-        /// How many bytes there are.
+        /// Number of bytes.
         offset: usize,
     },
     /// Bytes after the value.
     #[error("the value ends at byte {offset}, and more follows")]
     Trailing {
-        /// Where the value ends.
+        /// Offset of the value's end.
         offset: usize,
     },
     /// More bytes than the limit.
@@ -80,7 +80,7 @@ pub enum ReplySyntaxError {
         "it has {bytes} bytes, the limit is {limit_bytes}; raise max_reply, or reply with less"
     )]
     TooLong {
-        /// How many bytes there are.
+        /// Number of bytes.
         bytes: usize,
         /// The limit, in bytes.
         limit_bytes: usize,

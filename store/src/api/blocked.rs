@@ -20,7 +20,7 @@ impl Blocked {
         Self { core, waiter }
     }
 
-    /// How long the client wants to wait; `None` for ever.
+    /// Time that the client wants to wait; `None` for ever.
     pub fn timeout(&self) -> Option<Duration> {
         self.waiter.wait.timeout
     }

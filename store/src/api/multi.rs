@@ -45,7 +45,7 @@ impl Store {
         session.watched.clear();
     }
 
-    /// Whether a watched key has changed, so that the client's next unit would not run.
+    /// Returns true if a watched key has changed, so that the client's next `EXEC` would not run.
     pub fn watch_failed(&self, session: &Session) -> bool {
         session.watched.iter().any(|((database, key), version)| {
             let mut locked = LockedShards::one(&self.core, shard_of(hash(key)));
@@ -147,7 +147,7 @@ impl Multi<'_> {
     /// Turns to another database, as `SELECT` does.
     ///
     /// # Errors
-    /// What `SELECT` answers when the argument is not the number of a database.
+    /// The error that `SELECT` answers when the argument is not the number of a database.
     pub fn select(&mut self, database: &[u8]) -> Result<(), StoreError> {
         let database = crate::commands::keys::database_argument(database)?;
         self.direct.select(database);

@@ -1,4 +1,4 @@
-//! What the store remembers of a client between its commands.
+//! The state of a client between its commands.
 
 use std::collections::HashMap;
 

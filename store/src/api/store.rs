@@ -52,7 +52,7 @@ pub struct DatabaseUsage {
     pub ttl_millis_mean: u64,
 }
 
-/// What came of a command.
+/// Outcome of a command.
 #[derive(Debug)]
 #[must_use = "a command that has to wait has not run"]
 pub enum Flow {
@@ -232,7 +232,7 @@ impl Store {
     /// Turns a session to another database, as `SELECT` does.
     ///
     /// # Errors
-    /// What `SELECT` answers when the argument is not the number of a database.
+    /// The error that `SELECT` answers when the argument is not the number of a database.
     pub fn select(&self, session: &mut Session, database: &[u8]) -> Result<(), StoreError> {
         session.database = database_argument(database)?;
         Ok(())
@@ -267,7 +267,7 @@ impl Store {
             .collect()
     }
 
-    /// Removes keys that have expired, looking into at most `segments_max` segments of up to 840
+    /// Removes keys that have expired, searching at most `segments_max` segments of up to 840
     /// keys that have any; returns how many keys it removed.
     ///
     /// Keys that have expired are invisible anyhow; this gives their memory back. A host calls it
@@ -290,7 +290,7 @@ impl Store {
                 let mut direct = Direct::new(&self.core, locked, database as u32);
                 direct.set_now(now);
                 for key in &passed {
-                    // Looking at an expired key removes it. Only the shard's own keys are looked
+                    // Reading an expired key removes it. Only the shard's own keys are looked
                     // at, so there is nothing to refuse.
                     removed += usize::from(matches!(direct.get(key), Ok(None)));
                 }

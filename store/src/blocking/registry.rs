@@ -1,4 +1,4 @@
-//! Who is waiting, for which keys, since when.
+//! The waiting clients, by key and in the order they came.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::value::blob::Blob;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     queues: Mutex<Queues>,
-    /// How many clients wait; read without the lock, so that commits pay nothing while none do.
+    /// Number of waiting clients; read without the lock, so that commits pay nothing while none do.
     waiting: AtomicUsize,
 }
 
@@ -78,7 +78,7 @@ impl Registry {
         self.remove(waiter).then_some(Claim { waiter, outcome })
     }
 
-    /// Removes a client; tells whether it was still waiting.
+    /// Removes a client; returns true if it was still waiting.
     pub(crate) fn remove(&self, waiter: &Waiter) -> bool {
         let mut queues = self.queues.lock();
         let mut was_waiting = false;

@@ -78,7 +78,7 @@ pub(super) fn end(text: &[u8]) -> Result<End, StoreError> {
     }
 }
 
-/// What a range of indexes means for `len` elements: a start and an end, the end not included.
+/// Resolves a range of indexes for `len` elements to a start and an end, the end not included.
 ///
 /// Negative indexes count from the end; what lies outside is cut off.
 pub(super) fn index_range(start: i64, stop: i64, len: usize) -> (usize, usize) {

@@ -1,4 +1,4 @@
-//! What is known of a command besides what it does: name, arity, flags, where its keys are.
+//! The description of a command: name, arity, flags, positions of its keys, documentation.
 
 use ferrite_protocol::keyspace::KeyAccess;
 use smallvec::SmallVec;
@@ -11,7 +11,7 @@ use ferrite_protocol::resp::ReplyWriter;
 
 /// A request: the name and its arguments.
 pub(super) type Argv<'a> = &'a [&'a [u8]];
-/// Where the reply goes.
+/// Takes the reply.
 pub(super) type Out<'a> = &'a mut dyn ReplyWriter;
 /// The error reply, if it is one.
 pub(super) type Answer = Result<(), StoreError>;
@@ -29,7 +29,7 @@ pub const BLOCKING: u32 = 1 << 4;
 /// Its keys cannot all be told from fixed positions.
 pub const MOVABLEKEYS: u32 = 1 << 5;
 
-/// The names of the flags as `COMMAND` tells them.
+/// Names of the flags, as `COMMAND` answers them.
 const FLAG_NAMES: [(u32, &str); 6] = [
     (WRITE, "write"),
     (READONLY, "readonly"),
@@ -44,7 +44,7 @@ const FLAG_NAMES: [(u32, &str); 6] = [
 pub struct CommandSpec {
     /// The name in lower case.
     pub name: &'static str,
-    /// Number of arguments, the name included; negative: at least so many.
+    /// Number of arguments, the name included. A negative number is a minimum.
     pub arity: i32,
     /// A set of [`WRITE`], [`READONLY`] and the others.
     pub flags: u32,
@@ -58,10 +58,10 @@ pub struct CommandSpec {
     pub summary: &'static str,
 }
 
-/// Where a command's keys are among its arguments. Argument 0 is the name.
+/// Positions of a command's keys among its arguments. Argument 0 is the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// It has none and looks at none.
+    /// It reads and writes no keys.
     None,
     /// From `first` to `last` by `step`; a negative `last` counts from the end.
     Positions {
@@ -74,7 +74,7 @@ pub enum Keys {
     },
     /// As many keys as argument `count` says, right after it; and the one at `also`, if not 0.
     Counted {
-        /// Where their number is.
+        /// Argument that holds the number of keys.
         count: usize,
         /// A key of its own before that, such as a destination.
         also: usize,
@@ -107,12 +107,12 @@ impl Keys {
 }
 
 impl CommandSpec {
-    /// Whether the command writes.
+    /// Returns true if the command writes.
     pub fn is_write(&self) -> bool {
         self.flags & WRITE != 0
     }
 
-    /// Whether a request has as many arguments as the command takes.
+    /// Returns true if the command takes this number of arguments.
     pub fn takes(&self, arguments: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
         if self.arity < 0 {
@@ -131,7 +131,7 @@ impl CommandSpec {
             .map(|(_, name)| *name)
     }
 
-    /// First key, last key and step as `COMMAND` tells them.
+    /// First key, last key and step, as `COMMAND` answers them.
     pub fn key_positions(&self) -> (i32, i32, i32) {
         match self.keys {
             // Positions are small numbers written in the tables of the families.

@@ -25,13 +25,13 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     /// Held by the one exclusive transaction there can be.
     pub(crate) exclusive: Arc<async_lock::Mutex<()>>,
-    /// Told when an exclusive transaction has let go of its reservations.
+    /// Notified when an exclusive transaction releases its reservations.
     pub(crate) released: Event,
     /// Clients that wait for keys.
     pub(crate) blocked: Registry,
     /// Keys that came to hold something while an exclusive transaction was in the way of serving.
     pub(crate) deferred: Mutex<Ready>,
-    /// Where commits go on their way to the disk, if they go there.
+    /// Commits on their way to the disk; `None` without a disk.
     pub(crate) queue: Option<Arc<Queue>>,
     /// Ends the writing when the last user of the store is gone, or when it is closed before.
     writer: Mutex<Option<Handle>>,

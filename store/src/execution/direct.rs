@@ -37,15 +37,15 @@ pub(crate) struct Direct<'s> {
     effects: Option<Effects>,
     /// Keys that came to hold something a blocked client may be waiting for.
     ready: Ready,
-    /// Whether a command that finds nothing may wait.
+    /// True if a command that finds nothing may wait.
     may_block: bool,
     waiter: Option<Arc<Waiter>>,
-    /// What was removed or replaced, to be freed after the locks are.
+    /// Values that were removed or replaced. They are freed after the locks are released.
     removed: SmallVec<[Value; 1]>,
     cleared: Vec<Table>,
 }
 
-/// What a command leaves behind when it lets go of the locks.
+/// Results of a command that has released its locks.
 pub(crate) struct Finished {
     pub(crate) receipt: Receipt,
     pub(crate) ready: Ready,
@@ -68,7 +68,7 @@ impl<'s> Direct<'s> {
         }
     }
 
-    /// Whether an exclusive transaction keeps any of these keys as they are.
+    /// Returns true if an exclusive transaction has reserved any of these keys.
     pub(crate) fn any_reserved<'k>(&mut self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
         let database = self.database;
         keys.any(|key| {
@@ -78,7 +78,7 @@ impl<'s> Direct<'s> {
         })
     }
 
-    /// Whether an exclusive transaction keeps anything as it is.
+    /// Returns true if an exclusive transaction has reserved anything.
     pub(crate) fn anything_reserved(&mut self) -> bool {
         self.locked.iter_mut().any(|shard| shard.reserved.is_some())
     }
@@ -149,7 +149,7 @@ impl<'s> Direct<'s> {
         *self.version.get_or_insert_with(|| self.core.tick())
     }
 
-    /// Where a live entry is. One that has expired is removed on the way.
+    /// Position of a live entry. An expired one is removed.
     fn find(&mut self, hash: u64, key: &[u8]) -> Result<Option<Place>, StoreError> {
         let database = self.database;
         let table = &self.shard(shard_of(hash))?.tables[database as usize];

@@ -32,7 +32,7 @@ pub(crate) struct Entry {
     pub(crate) version: u64,
 }
 
-/// Where an entry is, until its table is next added to or removed from.
+/// Position of an entry; valid until an entry is next added to or removed from its table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     segment: u32,
@@ -78,7 +78,7 @@ impl Expiring {
 
 #[derive(Debug)]
 struct Segment {
-    /// How many bits of the hash its entries share.
+    /// Number of bits of the hash that its entries share.
     depth: u32,
     /// No entry ends before this.
     earliest: Deadline,
@@ -96,7 +96,7 @@ impl Table {
         self.len
     }
 
-    /// How many entries have a deadline, expired ones included, and the sum of their deadlines.
+    /// Number of entries that have a deadline, expired ones included, and the sum of their deadlines.
     pub(crate) fn expiring(&self) -> Expiring {
         self.expiring
     }
@@ -116,7 +116,7 @@ impl Table {
         self.segments.get_mut(index as usize)
     }
 
-    /// Where the entry of a key is, whether or not it has expired.
+    /// Position of a key's entry, even if it has expired.
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let segment = *self.directory.get(self.slot(hash))?;
         let bucket = self.segments[segment as usize]
@@ -203,7 +203,7 @@ impl Table {
         }
     }
 
-    /// Whether the segment that a hash belongs to takes no more.
+    /// Returns true if the segment that a hash belongs to is full.
     fn is_full(&self, hash: u64) -> bool {
         let Some(&index) = self.directory.get(self.slot(hash)) else {
             return false;

@@ -35,7 +35,7 @@ pub struct Transaction {
     snapshot: Option<u64>,
     now: Option<i64>,
     keys: TouchedKeys,
-    /// Databases and shards whose set of keys was looked at.
+    /// Databases and shards whose set of keys was read.
     members: SmallVec<[(u32, usize); 4]>,
     /// Bit by database: all keys are removed before what `keys` says is written.
     cleared: u16,

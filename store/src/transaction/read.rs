@@ -173,7 +173,7 @@ impl Transaction {
     }
 }
 
-/// Whether a key is still as it was read.
+/// Returns true if a key is still as it was read.
 pub(super) fn stands(shard: &Shard, touched: &Touched, now: Option<i64>) -> bool {
     let entry = shard.tables[touched.database as usize].get(touched.hash, &touched.key);
     match (touched.seen, entry) {

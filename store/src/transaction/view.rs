@@ -42,7 +42,7 @@ impl<'t> TransactionView<'t> {
         }
     }
 
-    /// Replaces or removes a key without looking at what it held.
+    /// Replaces or removes a key without reading it.
     fn write(&mut self, key: &[u8], value: Option<Value>, deadline: Deadline) {
         let transaction = &mut *self.transaction;
         match transaction.touched(key) {

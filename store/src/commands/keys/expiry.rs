@@ -37,7 +37,7 @@ commands! {
         "Lets a key live for good.";
 }
 
-/// How a time is given.
+/// Unit and origin of a time argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeUnit {
     /// From now.
@@ -95,7 +95,7 @@ pub(crate) fn deadline_argument<V: View>(
     Ok(Deadline::at(instant))
 }
 
-/// Gives a key a deadline, or removes it if that has passed; tells whether the key was there.
+/// Gives a key a deadline, or removes it if that has passed; returns true if the key existed.
 pub(crate) fn end_at<V: View>(
     view: &mut V,
     key: &[u8],

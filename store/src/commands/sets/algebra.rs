@@ -69,7 +69,7 @@ fn union(sets: Vec<Set>) -> Set {
     all
 }
 
-/// What the first set has and no other.
+/// Members of the first set that no other set has.
 fn difference(sets: &[Set]) -> Set {
     let mut rest = Set::default();
     if let Some((first, others)) = sets.split_first() {

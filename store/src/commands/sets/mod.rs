@@ -194,7 +194,7 @@ fn sscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-/// Stores a set and tells its size; an empty one removes the key.
+/// Stores a set and replies its size; an empty one removes the key.
 pub(super) fn store<V: View>(view: &mut V, key: &[u8], set: Set, out: Out<'_>) -> Answer {
     let len = set.len();
     view.put(key, set.into(), Deadline::NEVER)?;

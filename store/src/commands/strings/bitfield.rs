@@ -27,7 +27,7 @@ struct Field {
     offset: usize,
 }
 
-/// What happens to a number that does not fit.
+/// Treatment of a number that does not fit.
 #[derive(Clone, Copy)]
 enum Overflow {
     Wrap,

@@ -159,7 +159,7 @@ impl LongDouble {
 /// The digits of a number without their point.
 struct Digits {
     digits: Vec<u8>,
-    /// How many of them come after the point.
+    /// Number of digits after the point.
     decimals: i64,
 }
 

@@ -66,14 +66,14 @@ commands! {
         "Returns a part of a string.";
 }
 
-/// What becomes of the key's deadline.
+/// Change to the key's deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     Keep,
     Until(Deadline),
 }
 
-/// Stores a string under a condition; tells whether it was stored.
+/// Stores a string under a condition; returns true if it was stored.
 pub(crate) fn store<V: View>(
     view: &mut V,
     key: &[u8],

@@ -42,7 +42,7 @@ commands! {
         "Counts what all sorted sets have.";
 }
 
-/// How the scores of one member become one.
+/// Rule that combines the scores of one member.
 #[derive(Clone, Copy, Debug)]
 enum Aggregate {
     Sum,
