@@ -1,7 +1,6 @@
-//! What a host offers to the runtime: its keyspace, and one call's transaction over it.
+//! The traits between the runtime and a host's data: a keyspace, and transactions over it.
 
 use std::future::Future;
-use std::pin::Pin;
 
 use smallvec::SmallVec;
 
@@ -11,7 +10,11 @@ use crate::resp::Encoder;
 ///
 /// The embedded store, a loadable module and the tests each implement it once; the runtime is
 /// generic over it, so that a host call compiles into direct calls of the host's own code.
-pub trait Keyspace: Send + Sync + 'static {
+///
+/// Clones are the same data. The runtime makes one for each instance, and calls on different
+/// threads use different clones at once, so a clone should not share a reference count that
+/// [`Keyspace::begin`] writes.
+pub trait Keyspace: Clone + Send + Sync + 'static {
     /// One call's view of the data.
     type Transaction: Transaction;
 
@@ -24,47 +27,45 @@ pub trait Keyspace: Send + Sync + 'static {
     /// Begins a transaction whose commit cannot find a conflict, as soon as that is possible.
     ///
     /// Used after several optimistic tries of one call have conflicted, so that no call starves.
-    /// The future must be safe to drop at any time, and to wait for long must not block a thread.
+    /// The future must be safe to drop at any time, and a long wait must not block a thread.
     fn begin_exclusive(
         &self,
         database: u32,
         mode: Mode,
     ) -> impl Future<Output = Self::Transaction> + Send;
 
-    /// Tells what a command would do, for the permission door. `argv[0]` is the command's name.
+    /// Says what a command would do, for the permission check. `argv[0]` is the command's name.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no such command, or it takes another number of arguments.
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError>;
 
-    /// Whether the host has a command of this name, in any case. Permissions are checked with it.
+    /// Returns true if the host has a command of this name, in any case. Permissions that name
+    /// commands are checked with it.
     fn is_command(&self, name: &[u8]) -> bool;
-
-    /// How a guest that has run for a tick gives others a turn, on the host's executor.
-    ///
-    /// Without one the guest's task wakes itself at once, and is ready again before the executor has
-    /// looked at its sockets: tokio, for one, then looks at them only now and then.
-    fn yield_now(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        None
-    }
 }
 
 /// One call's consistent view of the data, together with its own writes.
 ///
 /// Writes are collected and take effect together at [`Transaction::commit`]; dropping the
-/// transaction discards them. Permissions were decided before these methods are called.
+/// transaction discards them. Permissions were decided before these methods are called. Each
+/// method that reads or writes data fails with a [`StoreError`].
 pub trait Transaction: Send {
     /// Proof of a commit. A durable host waits on it before it answers its client.
     type Receipt: Send + 'static;
 
-    /// Milliseconds since 1970, read once a transaction: expiry does not change under a call.
+    /// Milliseconds since 1970, read once a transaction: expiry does not change during a call.
     fn now_millis(&mut self) -> i64;
 
-    /// Shows the string at `key` to `read`; `None` where there is no such key.
+    /// Passes the string at `key` to `read`; `None` if there is no such key.
     fn get<R>(
         &mut self,
         key: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError>;
 
-    /// Writes a string over whatever `key` holds; `false` where `condition` kept it from that.
+    /// Writes a string and replaces a value of any type; returns false if `condition` did not hold.
     fn set(
         &mut self,
         key: &[u8],
@@ -73,23 +74,23 @@ pub trait Transaction: Send {
         expiry: SetExpiry,
     ) -> Result<bool, StoreError>;
 
-    /// Deletes a key of any type; whether it existed.
+    /// Deletes a key of any type; returns true if it existed.
     fn delete(&mut self, key: &[u8]) -> Result<bool, StoreError>;
 
-    /// Whether a key of any type exists.
+    /// Returns true if a key of any type exists.
     fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError>;
 
-    /// Adds to the integer at `key`, from 0 where there is none; the sum. The expiry stays.
+    /// Adds to the integer at `key`, which counts as 0 if absent; returns the sum. The expiry stays.
     fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, StoreError>;
 
-    /// Sets the time to live; `false` where there is no such key. At 0 or below the key goes, as
-    /// with `PEXPIRE`.
+    /// Sets the time to live; returns false if there is no such key. At 0 or below the key is
+    /// deleted, as with `PEXPIRE`.
     fn expire(&mut self, key: &[u8], ttl_millis: i64) -> Result<bool, StoreError>;
 
-    /// How long `key` has to live.
+    /// Returns the time to live of `key`.
     fn ttl(&mut self, key: &[u8]) -> Result<Ttl, StoreError>;
 
-    /// Shows a field of the hash at `key` to `read`; `None` where key or field do not exist.
+    /// Passes a field of the hash at `key` to `read`; `None` if key or field do not exist.
     fn hash_get<R>(
         &mut self,
         key: &[u8],
@@ -97,108 +98,115 @@ pub trait Transaction: Send {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError>;
 
-    /// Writes a field of a hash; whether the field is new.
+    /// Writes a field of a hash; returns true if the field is new.
     fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, StoreError>;
 
-    /// Deletes a field of a hash; whether it existed. The last field takes the key with it.
+    /// Deletes a field of a hash; returns true if it existed. With the last field, the key is
+    /// deleted.
     fn hash_delete(&mut self, key: &[u8], field: &[u8]) -> Result<bool, StoreError>;
 
     /// Runs any data command inside the transaction and writes exactly one reply, errors included.
     ///
-    /// `visible` tells which keys `KEYS`, `SCAN`, `RANDOMKEY` and their like may show.
+    /// `KEYS`, `SCAN`, `RANDOMKEY` and similar commands show only keys for which `visible` returns
+    /// true.
     fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder);
 
-    /// Whether an access has found a conflict, so that the commit can only fail.
+    /// Returns true if an access has found a conflict, so that the commit can only fail.
     ///
-    /// A call whose guest ends in any way after that is run again: what it makes of the error means
-    /// nothing. Hosts whose transactions cannot conflict leave this as it is.
+    /// The runtime runs such a call again, however its guest ends: the guest's reply or error means
+    /// nothing. Hosts whose transactions cannot conflict keep the default.
     fn is_lost(&self) -> bool {
         false
     }
 
     /// Makes every write of the transaction visible at once, or none of them.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`], and then nothing was written.
     fn commit(self) -> Result<Self::Receipt, CommitError>;
 }
 
-/// What a transaction may do.
+/// Access that a transaction needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Only reads will be asked of it; a host need not prepare for writes.
+    /// Reads only; the host need not prepare for writes.
     Read,
     /// Reads and writes.
     Write,
 }
 
-/// When [`Transaction::set`] writes.
+/// Condition under which [`Transaction::set`] writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetCondition {
-    /// In any case.
+    /// Always.
     Always,
-    /// Only where the key does not exist (`NX`).
+    /// Only if the key does not exist (`NX`).
     IfAbsent,
-    /// Only where the key exists (`XX`).
+    /// Only if the key exists (`XX`).
     IfPresent,
 }
 
-/// What [`Transaction::set`] does to the key's expiry.
+/// Change that [`Transaction::set`] makes to the key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetExpiry {
     /// The key will not expire.
     None,
     /// The expiry stays as it is (`KEEPTTL`).
     Keep,
-    /// The key expires so many milliseconds after [`Transaction::now_millis`]; at 0 it is gone at
-    /// once. Never negative.
+    /// The key expires this many milliseconds after [`Transaction::now_millis`], or at once if 0.
+    /// Never negative.
     AfterMillis(i64),
 }
 
-/// How long a key has to live.
+/// Time to live of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ttl {
-    /// So many milliseconds.
+    /// The key expires in this many milliseconds.
     Millis(i64),
-    /// For good.
+    /// The key does not expire.
     NoExpiry,
     /// There is no such key.
     NoKey,
 }
 
-/// What a command would do, as the permission door needs to know it.
+/// Effect of a command, as far as the permission check needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandAccess {
-    /// Whether the command can write.
+    /// True if the command can write.
     pub write: bool,
-    /// Which of its arguments are keys.
+    /// Keys that the command touches.
     pub keys: KeyAccess,
 }
 
-/// Which keys a command touches.
+/// Keys that a command touches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAccess {
-    /// None at all (`TIME`, `ECHO`).
+    /// No keys (`TIME`, `ECHO`).
     None,
-    /// Those at these positions of `argv`.
+    /// The arguments at these positions of `argv`.
     At(SmallVec<[usize; 4]>),
-    /// Every key of the database (`KEYS`, `DBSIZE`, `FLUSHDB`).
+    /// Every key of the database (`KEYS`, `SCAN`, `RANDOMKEY`, `DBSIZE`, `FLUSHDB`).
     All,
-    /// It cannot be told; refused to a function whose keys are restricted.
+    /// Keys that are known only once the data is read (`SORT … BY`). A function whose keys are
+    /// restricted may not run such a command.
     Unknown,
 }
 
-/// Why a command cannot be described.
+/// Reason why a command cannot be described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescribeError {
     /// The host has no command of this name.
     #[error("unknown command")]
     UnknownCommand,
-    /// The command exists and takes another number of arguments.
+    /// The command takes another number of arguments.
     #[error("wrong number of arguments")]
     WrongArity,
 }
 
-/// Why a data access failed.
+/// Reason why a data access failed.
 ///
-/// Guests see a status; the text goes to the log, or to the client if the commit failed.
+/// Guests get a status. The text goes to the log, or to the client if the commit failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The key holds another type of value.
@@ -213,28 +221,28 @@ pub enum StoreError {
     /// A number lies outside what the store can hold, such as an expiry after the end of time.
     #[error("{what} is out of range")]
     OutOfRange {
-        /// Which number.
+        /// Name of the number.
         what: &'static str,
     },
-    /// The transaction has collected as much as one call may write.
+    /// The transaction has collected as many bytes of writes as one call may.
     #[error("the writes of one call are limited to {limit_bytes} bytes")]
     Full {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
-    /// Another transaction changed what this one has read: its commit will find a conflict, and the
-    /// call is run again.
+    /// Another transaction changed data that this one has read. Its commit will find a conflict, and
+    /// the call is run again.
     #[error("another call changed the same keys")]
     Conflict,
-    /// The store could not do it, for a reason of its own.
+    /// Any other reason; the store's own text.
     #[error("{0}")]
     Failed(Box<str>),
 }
 
-/// Why a transaction was not committed; nothing of it is visible.
+/// Reason why a transaction was not committed. None of its writes is visible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// Another transaction changed what this one read.
+    /// Another transaction changed data that this one has read.
     #[error("another call changed the same keys")]
     Conflict,
     /// The store could not take the writes.

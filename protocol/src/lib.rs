@@ -4,5 +4,4 @@ pub mod error_chain;
 pub mod glob;
 pub mod keyspace;
 pub mod number;
-pub mod reply_writer;
 pub mod resp;

@@ -5,7 +5,7 @@ mod commands;
 pub mod config;
 mod connection;
 mod dispatch;
-pub mod keyspace;
+mod functions;
 mod net;
 mod observability;
 pub mod process;

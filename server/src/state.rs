@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::clients::registry::Clients;
 use crate::clients::users::{Users, UsersError};
 use crate::config::{self, Config};
-use crate::keyspace::embedded::{EmbeddedKeyspace, Functions};
+use crate::functions::Functions;
 use crate::net::memory_budget::RequestMemory;
 use crate::observability::audit::Audit;
 use crate::observability::counters::Stats;
@@ -152,6 +152,7 @@ fn saturate(number: u64) -> usize {
 fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
     let options = RuntimeOptions {
         trust: config::trust::read(config)?,
+        yield_now: Some(|| Box::pin(tokio::task::yield_now())),
         ..config::runtime::options(config)?
     };
     if let Some(folder) = options.registry.as_deref().and_then(Path::parent) {
@@ -160,8 +161,7 @@ fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
             source,
         })?;
     }
-    let keyspace = EmbeddedKeyspace::new(store);
-    Ok(Runtime::new(options, keyspace, cache(config))?)
+    Ok(Runtime::new(options, store.clone(), cache(config))?)
 }
 
 /// Opens the cache; `None` if it is switched off or cannot be used.

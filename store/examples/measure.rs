@@ -9,10 +9,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ferrite_store::{
-    DiskOptions, Durability, Flow, Mode, Protocol, ReplyWriter, Session, SetCondition, SetExpiry,
-    Store, StoreOptions,
-};
+use ferrite_protocol::keyspace::{Keyspace as _, Mode, SetCondition, SetExpiry, Transaction as _};
+use ferrite_protocol::resp::{Protocol, ReplyWriter};
+use ferrite_store::{DiskOptions, Durability, Flow, Session, Store, StoreOptions};
 
 /// Counts the bytes of replies and forgets them.
 #[derive(Default)]
@@ -59,7 +58,7 @@ impl ReplyWriter for Sink {
 
     fn push(&mut self, _: usize) {}
 
-    fn verbatim(&mut self, _: &str, text: &[u8]) {
+    fn verbatim(&mut self, _: [u8; 3], text: &[u8]) {
         self.0 += text.len();
     }
 

@@ -1,5 +1,6 @@
-//! What a data operation can answer instead of a result, in the words that Redis uses.
+//! The errors of data operations, in the words that Redis uses.
 
+use ferrite_protocol::keyspace;
 use thiserror::Error;
 
 /// Why a command or a typed operation was refused.
@@ -50,7 +51,7 @@ pub enum StoreError {
     /// A write in a transaction or a session that only reads.
     #[error("READONLY You can't write against a read only transaction.")]
     ReadOnly,
-    /// What this transaction has read was changed by another one: roll back and run it again.
+    /// Another transaction changed data that this one has read: roll back and run it again.
     #[error("CONFLICT the transaction read data that another one has changed since; run it again")]
     Conflict,
     /// The disk does not take writes at present; reads go on. The text names the cause.
@@ -62,5 +63,24 @@ impl StoreError {
     /// An error line with a text made for the occasion.
     pub(crate) fn with(text: impl Into<Box<str>>) -> Self {
         Self::RefusedWith(text.into())
+    }
+}
+
+impl From<StoreError> for keyspace::StoreError {
+    #[cold]
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::WrongType => Self::WrongType,
+            StoreError::NotAnInteger | StoreError::NotAFloat => Self::NotAnInteger,
+            StoreError::Overflow => Self::Overflow,
+            StoreError::InvalidExpire(_) => Self::OutOfRange {
+                what: "the time to live",
+            },
+            StoreError::StringTooLong => Self::OutOfRange {
+                what: "the value's length",
+            },
+            StoreError::Conflict => Self::Conflict,
+            error => Self::Failed(error.to_string().into()),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a store is opened with.
+//! The options of a store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct StoreOptions {
     /// Bounds on what clients may store.
     pub limits: Limits,
-    /// Where the time comes from.
+    /// Source of the time.
     pub clock: Clock,
 }
 
@@ -29,7 +29,7 @@ impl Default for Limits {
     }
 }
 
-/// Where the time comes from that expiry goes by.
+/// Source of the time that expiry goes by.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The system's clock.

@@ -215,6 +215,30 @@ fn info_has_its_sections() {
 }
 
 #[test]
+fn info_counts_keys_and_deadlines_of_each_database() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.run("MSET a 1 b 1");
+    client.run("EXPIRE b 1000");
+    client.run("SELECT 3");
+    client.run("SET c 1");
+    let info = client.run("INFO keyspace");
+    let info = info.text().expect("text");
+    let ttl = info
+        .split_once("db0:keys=2,expires=1,avg_ttl=")
+        .and_then(|(_, rest)| rest.lines().next())
+        .and_then(|ttl| ttl.parse::<u64>().ok());
+    assert!(
+        ttl.is_some_and(|ttl| (900_000..=1_000_000).contains(&ttl)),
+        "{info}"
+    );
+    assert!(
+        info.contains("db3:keys=1,expires=0,avg_ttl=0\r\n"),
+        "{info}"
+    );
+}
+
+#[test]
 fn config_get_shows_the_configuration_without_secrets() {
     let server = Server::builder()
         .arguments(&["--password", "hunter2"])

@@ -13,7 +13,6 @@
 mod api;
 mod commands;
 mod execution;
-mod integer;
 mod load;
 mod module;
 mod options;

@@ -12,13 +12,12 @@ use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::registry::record::FunctionName;
 use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
-use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 use ferrite_store::{Store, StoreOptions};
 use tempfile::TempDir;
 
 /// A runtime with its cache and compiler.
 pub(crate) struct Bed {
-    pub(crate) runtime: Runtime<EmbeddedKeyspace>,
+    pub(crate) runtime: Runtime<Store>,
     pub(crate) cache: Cache,
     pub(crate) profile: Profile,
     compiler: Compiler,
@@ -42,8 +41,8 @@ impl Bed {
         let profile = Profile::native();
         let compiler =
             Compiler::new(&profile, SourceLimits::default()).expect("this machine is supported");
-        let keyspace = EmbeddedKeyspace::new(&Store::in_memory(&StoreOptions::default()));
-        let runtime = Runtime::new(options, keyspace, Some(cache.clone())).expect("a runtime");
+        let store = Store::in_memory(&StoreOptions::default());
+        let runtime = Runtime::new(options, store, Some(cache.clone())).expect("a runtime");
         Self {
             runtime,
             cache,

@@ -1,4 +1,4 @@
-//! Whether one pattern matches everything that another does.
+//! Decides if one pattern matches everything that another does.
 
 use super::{Class, Glob, one};
 
@@ -25,7 +25,7 @@ enum Part {
 }
 
 impl Glob {
-    /// Whether this pattern certainly matches everything that `other` matches.
+    /// Returns true if this pattern certainly matches everything that `other` matches.
     ///
     /// `false` where that cannot be seen by laying one beside the other, part by part: a pattern is
     /// then treated as wider than it may be, which is the safe side.

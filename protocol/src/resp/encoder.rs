@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
-use super::double::format_double;
+use crate::number::format_double;
 
 /// Which version of RESP a client speaks. A connection starts with RESP2 until `HELLO 3`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,7 +74,7 @@ impl Encoder {
         self.bytes.len()
     }
 
-    /// Whether there is nothing to take.
+    /// Returns true if there is nothing to take.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -102,19 +102,6 @@ impl Encoder {
     pub fn shrink_to(&mut self, bytes_max: usize) {
         if self.bytes.capacity() > bytes_max {
             self.bytes.shrink_to(bytes_max);
-        }
-    }
-
-    /// Removes the first `count` bytes, those that were sent.
-    ///
-    /// # Panics
-    ///
-    /// When fewer were written.
-    pub fn consume(&mut self, count: usize) {
-        if count == self.bytes.len() {
-            self.bytes.clear();
-        } else {
-            self.bytes.drain(..count);
         }
     }
 
@@ -371,7 +358,5 @@ mod tests {
         encoder.truncate(start);
         encoder.error("ERR no");
         assert_eq!(encoder.bytes(), b"+OK\r\n-ERR no\r\n");
-        encoder.consume(5);
-        assert_eq!(encoder.bytes(), b"-ERR no\r\n");
     }
 }

@@ -1,16 +1,16 @@
 //! RESP2 and RESP3: what goes out ([`Encoder`]), what comes in ([`RequestScanner`]), and what
 //! guests and servers answer ([`transcode()`], [`measure`]).
 
-mod double;
 mod encoder;
 mod inline_command;
 mod reader;
+mod reply_writer;
 mod request;
 mod transcode;
 pub mod tree;
 
-pub use double::{DoubleText, format_double};
 pub use encoder::{Encoder, Protocol};
 pub use reader::ReplySyntaxError;
+pub use reply_writer::ReplyWriter;
 pub use request::{RequestBounds, RequestError, RequestScanner, Scan};
 pub use transcode::{ReplyBounds, measure, transcode};

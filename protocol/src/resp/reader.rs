@@ -2,22 +2,37 @@
 
 /// A scalar value, or the head of an aggregate whose values follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Token<'a> {
+pub enum Token<'a> {
+    /// Null, or the null bulk string of RESP2.
     Null,
+    /// The null array of RESP2.
     NullArray,
+    /// A boolean.
     Bool(bool),
+    /// An integer.
     Int(i64),
+    /// A double.
     Double(f64),
+    /// A bulk string.
     Bulk(&'a [u8]),
+    /// A status line.
     Simple(&'a [u8]),
+    /// An error line, or a bulk error.
     Error(&'a [u8]),
+    /// Text, with its three-letter format.
     Verbatim([u8; 3], &'a [u8]),
+    /// An integer of any size, as decimal digits.
     BigNumber(&'a [u8]),
+    /// The head of an array; this many elements follow.
     Array(usize),
+    /// The head of a map; this many pairs follow.
     Map(usize),
+    /// The head of a set; this many elements follow.
     Set(usize),
+    /// The head of a push message; this many elements follow.
     Push(usize),
-    /// Pairs that describe the value after them, and are not part of it.
+    /// The head of an attribute: this many pairs follow. They describe the value after them, and are
+    /// not part of it.
     Attribute(usize),
 }
 
@@ -27,7 +42,7 @@ pub enum ReplySyntaxError {
     /// A byte that starts no type.
     #[error("byte {offset} is '{}', which starts no RESP type", .got.escape_ascii())]
     UnknownType {
-        /// Where it stands.
+        /// Its offset, in bytes.
         offset: usize,
         /// The byte.
         got: u8,
@@ -35,7 +50,7 @@ pub enum ReplySyntaxError {
     /// The text of a value is not what its type asks for.
     #[error("the {kind} at byte {offset} is malformed")]
     Malformed {
-        /// Where the value starts.
+        /// Offset of the value's first byte.
         offset: usize,
         /// Its type.
         kind: &'static str,
@@ -43,7 +58,7 @@ pub enum ReplySyntaxError {
     /// Aggregates within aggregates, too many of them.
     #[error("at byte {offset} it nests deeper than {limit} levels; make it flatter")]
     TooDeep {
-        /// Where the innermost starts.
+        /// Offset of the innermost one.
         offset: usize,
         /// The most levels taken.
         limit: usize,
@@ -51,13 +66,13 @@ pub enum ReplySyntaxError {
     /// The value is not finished where the bytes end.
     #[error("it ends at byte {offset}, before the value does")]
     Incomplete {
-        /// How many bytes there are.
+        /// Number of bytes.
         offset: usize,
     },
     /// Bytes after the value.
     #[error("the value ends at byte {offset}, and more follows")]
     Trailing {
-        /// Where the value ends.
+        /// Offset of the value's end.
         offset: usize,
     },
     /// More bytes than the limit.
@@ -65,7 +80,7 @@ pub enum ReplySyntaxError {
         "it has {bytes} bytes, the limit is {limit_bytes}; raise max_reply, or reply with less"
     )]
     TooLong {
-        /// How many bytes there are.
+        /// Number of bytes.
         bytes: usize,
         /// The limit, in bytes.
         limit_bytes: usize,

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::resp::inline_command::{Unbalanced, split_arguments};
 
-/// How large a request may be.
+/// Bounds on the size of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestBounds {
     /// One argument, in bytes; 512 MB, as `proto-max-bulk-len` has it.
@@ -67,7 +67,7 @@ pub enum RequestError {
     },
 }
 
-/// How far a scan got.
+/// Progress of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
     /// One request is there: the first `consumed` bytes of the buffer. It may have no arguments
@@ -100,7 +100,7 @@ pub struct RequestScanner {
     state: State,
     /// Bytes of the current request that are understood.
     at: usize,
-    /// Where the arguments are: in the caller's buffer, or in `inline`.
+    /// Location of the arguments: the caller's buffer, or `inline`.
     arguments: Vec<Range<usize>>,
     /// The arguments of an inline command, without quotes and escapes.
     inline: Vec<u8>,

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::resp::encoder::Encoder;
 use crate::resp::reader::{Reader, ReplySyntaxError, Token};
 
-/// How large and deep a reply may be.
+/// Bounds on the size and depth of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyBounds {
     /// All of it, in bytes as the guest wrote it.

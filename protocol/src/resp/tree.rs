@@ -1,96 +1,33 @@
-//! Reads RESP that the server or the runtime wrote: one token after the other, or as a tree.
+//! Reads RESP that a server or the runtime wrote: token by token, or as a tree.
 
-/// One piece of a reply.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Token<'a> {
-    /// A status line.
-    Simple(&'a [u8]),
-    /// An error line.
-    Error(&'a [u8]),
-    /// An integer.
-    Int(i64),
-    /// A bulk string.
-    Bulk(&'a [u8]),
-    /// Null, or the null bulk string.
-    Null,
-    /// The null array of RESP2.
-    NullArray,
-    /// The head of an array; this many elements follow.
-    Array(usize),
-    /// The head of a map; this many pairs follow.
-    Map(usize),
-    /// The head of a set; this many elements follow.
-    Set(usize),
-    /// A boolean.
-    Bool(bool),
-    /// A double.
-    Double(f64),
-    /// An integer of any size, as decimal digits.
-    BigNumber(&'a [u8]),
-    /// Text, with its three-letter format.
-    Verbatim([u8; 3], &'a [u8]),
-}
+use crate::resp::reader::Reader;
+pub use crate::resp::reader::Token;
 
-/// The tokens of a reply, in order; ends early where it is no RESP.
-#[derive(Clone, Debug)]
+/// The tokens of a reply, in order; the iterator ends early at bytes that are not RESP, and at
+/// attributes, which hosts of functions never write.
 pub struct Tokens<'a> {
-    rest: &'a [u8],
+    reader: Reader<'a>,
 }
 
 impl<'a> Tokens<'a> {
     /// Reads the tokens of `reply`.
     pub const fn new(reply: &'a [u8]) -> Self {
-        Self { rest: reply }
+        Self {
+            reader: Reader::new(reply),
+        }
     }
-
-    fn line(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&kind, rest) = self.rest.split_first()?;
-        let end = rest.iter().position(|&byte| byte == b'\r')?;
-        self.rest = rest.get(end + 2..)?;
-        Some((kind, &rest[..end]))
-    }
-
-    fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
-        let bytes = self.rest.get(..len)?;
-        self.rest = self.rest.get(len.checked_add(2)?..)?;
-        Some(bytes)
-    }
-}
-
-fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
-        let (kind, line) = self.line()?;
-        Some(match kind {
-            b'+' => Token::Simple(line),
-            b'-' => Token::Error(line),
-            b':' => Token::Int(number(line)?),
-            b'$' if line == b"-1" => Token::Null,
-            b'$' => Token::Bulk(self.bytes(number(line)?)?),
-            b'*' if line == b"-1" => Token::NullArray,
-            b'*' | b'>' => Token::Array(number(line)?),
-            b'%' => Token::Map(number(line)?),
-            b'~' => Token::Set(number(line)?),
-            b'_' => Token::Null,
-            b'#' => Token::Bool(line == b"t"),
-            b',' => Token::Double(number(line)?),
-            b'(' => Token::BigNumber(line),
-            b'=' => {
-                let text = self.bytes(number(line)?)?;
-                let (format, text) = text.split_first_chunk::<4>()?;
-                Token::Verbatim([format[0], format[1], format[2]], text)
-            }
-            _ => return None,
-        })
+        let token = self.reader.token().ok().flatten()?;
+        (!matches!(token, Token::Attribute(_))).then_some(token)
     }
 }
 
-/// A reply as a tree. Only for what the server itself says, which is not deep.
+/// A reply as a tree. Only for replies of the server itself, which are not deep.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tree<'a> {
     /// Anything but an aggregate.
@@ -111,8 +48,9 @@ impl<'a> Tree<'a> {
     fn next(tokens: &mut Tokens<'a>, depth: usize) -> Option<Self> {
         let token = tokens.next()?;
         let len = match token {
-            Token::Array(len) | Token::Set(len) => len,
+            Token::Array(len) | Token::Set(len) | Token::Push(len) => len,
             Token::Map(pairs) => pairs.checked_mul(2)?,
+            Token::Attribute(_) => return None,
             leaf => return Some(Self::Leaf(leaf)),
         };
         let depth = depth.checked_sub(1)?;

@@ -21,7 +21,8 @@ pub(crate) const KEY_BYTES_MAX: usize = 64 << 10;
 /// The transaction begins with the first access, so that a call that touches no data costs none.
 #[derive(Debug)]
 pub(crate) struct DataAccess<K: Keyspace> {
-    keyspace: Arc<K>,
+    /// A clone of its own, so that calls on other threads count their transactions elsewhere.
+    keyspace: K,
     spec: Arc<FunctionSpec>,
     database: u32,
     mode: Mode,
@@ -41,7 +42,7 @@ pub(crate) enum CommandRefused {
 
 impl<K: Keyspace> DataAccess<K> {
     /// A way to `keyspace` for calls of one function.
-    pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>) -> Self {
+    pub(crate) fn new(keyspace: K, spec: Arc<FunctionSpec>) -> Self {
         Self {
             keyspace,
             spec,
@@ -51,11 +52,6 @@ impl<K: Keyspace> DataAccess<K> {
             written_bytes: 0,
             denied: None,
         }
-    }
-
-    /// The host's keyspace.
-    pub(crate) fn keyspace(&self) -> &K {
-        &self.keyspace
     }
 
     /// Prepares for a call; nothing has begun yet.

@@ -19,7 +19,7 @@ use crate::metrics::host_calls::HostCalls;
 use crate::policy::function_spec::FunctionSpec;
 use crate::scheduling::cancellation::{CallHandle, CallSlot};
 use crate::scheduling::epoch_ticker::{Alarm, Moment, TICK, wake_at};
-use crate::scheduling::wait::yield_thread;
+use crate::scheduling::wait::{YieldNow, yield_thread};
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
@@ -68,6 +68,7 @@ pub(crate) struct CallState<K: Keyspace> {
     /// The switch that ends the call.
     pub(crate) slot: Arc<CallSlot>,
     handle: Option<CallHandle>,
+    yield_now: Option<YieldNow>,
     started: Moment,
     time_max: Duration,
     /// Wakes the call at its deadline, once it has given way.
@@ -124,7 +125,12 @@ impl CallParams<'_> {
 impl<K: Keyspace> CallState<K> {
     /// State for calls of one function, with empty buffers.
     #[must_use]
-    pub(crate) fn new(keyspace: Arc<K>, spec: Arc<FunctionSpec>, memory_bytes_start: u64) -> Self {
+    pub(crate) fn new(
+        keyspace: K,
+        yield_now: Option<YieldNow>,
+        spec: Arc<FunctionSpec>,
+        memory_bytes_start: u64,
+    ) -> Self {
         let limits = &spec.limits;
         Self {
             limiter: GuestLimiter::new(
@@ -145,6 +151,7 @@ impl<K: Keyspace> CallState<K> {
             fuel: FuelAccount::default(),
             slot: CallSlot::new(),
             handle: None,
+            yield_now,
             started: Moment::default(),
             time_max: Duration::MAX,
             alarm: None,
@@ -223,7 +230,7 @@ impl<K: Keyspace> CallState<K> {
             Arc::clone(&self.slot),
             self.handle.clone(),
             deadline,
-            self.data.keyspace().yield_now(),
+            self.yield_now,
         ))
     }
 

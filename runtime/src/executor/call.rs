@@ -110,7 +110,7 @@ impl<K: Keyspace> Executor<K> {
             let request = CallRequest::new(b"", &[], &[]);
             let time_max = function.spec().limits.time_max;
             let (permit, started) = enter(function, &request, time_max).await?;
-            let mut state = function.new_state(self.keyspace());
+            let mut state = self.new_state(function);
             let params = CallParams {
                 time_max,
                 started,
@@ -316,7 +316,7 @@ impl<K: Keyspace> Run<'_, K> {
             retained => {
                 let mut state = match retained {
                     Some(Retained::Buffers(state)) => state,
-                    _ => self.function.new_state(self.executor.keyspace()),
+                    _ => self.executor.new_state(self.function),
                 };
                 self.begin(&mut state, again, exclusive, mode).await?;
                 if let Some((snapshot, rewinding)) = shared {

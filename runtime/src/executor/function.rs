@@ -16,6 +16,7 @@ use crate::instance::rewindable::{RewindEngine, Rewinding};
 use crate::instance::{Instance, Mode};
 use crate::scheduling::cancellation::{CallId, CallSlot, RunningCall};
 use crate::scheduling::pool::{Pool, PoolUsage};
+use crate::scheduling::wait::YieldNow;
 use ferrite_protocol::keyspace::Keyspace;
 
 use crate::call::state::{CallParams, CallState, StoreData};
@@ -293,9 +294,10 @@ impl<K: Keyspace> Function<K> {
 
     /// State for a call when none was kept.
     #[cold]
-    pub(crate) fn new_state(&self, keyspace: &Arc<K>) -> StoreData<K> {
+    pub(crate) fn new_state(&self, keyspace: K, yield_now: Option<YieldNow>) -> StoreData<K> {
         let state = CallState::new(
-            Arc::clone(keyspace),
+            keyspace,
+            yield_now,
             Arc::clone(&self.spec),
             self.memory_bytes_start,
         );

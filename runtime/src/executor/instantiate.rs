@@ -109,7 +109,7 @@ impl<K: Keyspace> Executor<K> {
         if let Some(snapshot) = rewinding.snapshot() {
             return Ok(Some(InitialState::Shared(Arc::clone(snapshot))));
         }
-        let mut state = function.new_state(self.keyspace());
+        let mut state = self.new_state(function);
         state.begin(&CallParams {
             profile: true,
             time_max: params.time_max,

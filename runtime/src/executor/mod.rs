@@ -10,6 +10,7 @@ use ferrite_cache::{Profile, VerifiedArtifact};
 use parking_lot::Mutex;
 use wasmtime::Engine;
 
+use crate::call::state::StoreData;
 use crate::error::CallError;
 use crate::executor::function::Function;
 use crate::host::Linkers;
@@ -17,6 +18,7 @@ use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
 use crate::policy::function_spec::FunctionSpec;
 use crate::scheduling::epoch_ticker::{Activity, Moment, TickListener, register};
+use crate::scheduling::wait::YieldNow;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// What calls run on. A host has one.
@@ -25,7 +27,8 @@ pub struct Executor<K: Keyspace> {
     linkers: Linkers<K>,
     /// Or why nothing can be rewound here.
     rewind_engine: Result<RewindEngine<K>, Box<str>>,
-    keyspace: Arc<K>,
+    keyspace: K,
+    yield_now: Option<YieldNow>,
     shared: Arc<Shared<K>>,
 }
 
@@ -52,12 +55,17 @@ pub enum ExecutorError {
 }
 
 impl<K: Keyspace> Executor<K> {
-    /// Makes an engine that functions of `keyspace` run on.
+    /// Makes an engine that functions of `keyspace` run on. `yield_now` is the option of the runtime
+    /// with that name.
     ///
     /// # Errors
     ///
     /// When the operating system does not give the address space or the thread.
-    pub fn new(options: &EngineOptions, keyspace: Arc<K>) -> Result<Self, ExecutorError> {
+    pub fn new(
+        options: &EngineOptions,
+        keyspace: K,
+        yield_now: Option<YieldNow>,
+    ) -> Result<Self, ExecutorError> {
         let profile = Profile::native();
         let engine = engine(&profile, options)?;
         let rewind_engine = RewindEngine::new(&profile, options);
@@ -80,6 +88,7 @@ impl<K: Keyspace> Executor<K> {
             linkers,
             rewind_engine,
             keyspace,
+            yield_now,
             shared,
         })
     }
@@ -114,8 +123,13 @@ impl<K: Keyspace> Executor<K> {
 
     /// The keyspace that functions work on.
     #[must_use]
-    pub fn keyspace(&self) -> &Arc<K> {
+    pub fn keyspace(&self) -> &K {
         &self.keyspace
+    }
+
+    /// State for calls of `function`, with empty buffers.
+    pub(crate) fn new_state(&self, function: &Function<K>) -> StoreData<K> {
+        function.new_state(self.keyspace.clone(), self.yield_now)
     }
 
     /// Gives up what functions keep for later calls, to make room; how many instances or buffers

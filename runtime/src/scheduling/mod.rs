@@ -5,4 +5,4 @@ pub mod epoch_ticker;
 pub mod per_core;
 pub mod pool;
 pub mod run_queue;
-pub(crate) mod wait;
+pub mod wait;

@@ -59,7 +59,13 @@ pub(crate) async fn with_stop_check<F: Future, E>(
     }
 }
 
-/// Gives the thread to other calls once: awaits `turn`, the host's own way to do that, or else
+/// Makes a future that lets the other tasks of the host's executor run once.
+///
+/// Without one, a guest's task wakes itself at once and is ready again before the executor has polled
+/// its sockets. Tokio then polls them only now and then.
+pub type YieldNow = fn() -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Gives the thread to other calls once: by `yield_now`, the host's own way to do that, or else
 /// returns pending for one poll.
 ///
 /// The call may have to queue behind others that compute. Returns at once if the call was killed or
@@ -69,7 +75,7 @@ pub(crate) async fn yield_thread(
     slot: Arc<CallSlot>,
     handle: Option<CallHandle>,
     deadline: Moment,
-    turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    yield_now: Option<YieldNow>,
 ) {
     let must_stop = poll_fn(|context| {
         // Register the waker before checking, or a kill that lands in between is missed.
@@ -83,8 +89,8 @@ pub(crate) async fn yield_thread(
     if must_stop {
         return;
     }
-    match turn {
-        Some(turn) => turn.await,
+    match yield_now {
+        Some(yield_now) => yield_now().await,
         None => yield_once().await,
     }
 }

@@ -92,7 +92,6 @@ impl<K: Keyspace> Runtime<K> {
         keyspace: K,
         cache: Option<Cache>,
     ) -> Result<Self, StartError> {
-        let keyspace = Arc::new(keyspace);
         AccessPolicy::new(&options.permissions, |name| keyspace.is_command(name))
             .map_err(StartError::Permissions)?;
         let file = options.registry.as_ref().map(RegistryFile::new);
@@ -109,7 +108,7 @@ impl<K: Keyspace> Runtime<K> {
             names.insert(name, Arc::new(RegisteredFunction::lazy(record)));
         }
         Ok(Self(Arc::new(Inner {
-            executor: Executor::new(&options.engine, keyspace)?,
+            executor: Executor::new(&options.engine, keyspace, options.yield_now)?,
             artifacts: ArtifactProvider::new(cache, options.worker.clone(), options.trust.clone()),
             registry: Registry::new(names),
             file,
@@ -129,7 +128,7 @@ impl<K: Keyspace> Runtime<K> {
 
     /// The host's keyspace.
     #[must_use]
-    pub fn keyspace(&self) -> &Arc<K> {
+    pub fn keyspace(&self) -> &K {
         self.0.executor.keyspace()
     }
 

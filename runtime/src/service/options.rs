@@ -13,6 +13,7 @@ use crate::policy::function_spec::Isolation;
 use crate::policy::limits::Limits;
 use crate::policy::permissions::Permissions;
 use crate::scheduling::pool::PoolOptions;
+use crate::scheduling::wait::YieldNow;
 use crate::service::background_calls::BackgroundOptions;
 
 /// How a runtime is set up.
@@ -42,6 +43,9 @@ pub struct RuntimeOptions {
     pub background: BackgroundOptions,
     /// Where the registry is kept; without it, a restart forgets every function.
     pub registry: Option<PathBuf>,
+    /// Lets other tasks run while a guest computes for long; without it, the guest's task wakes itself
+    /// at once.
+    pub yield_now: Option<YieldNow>,
 }
 
 impl Default for RuntimeOptions {
@@ -59,6 +63,7 @@ impl Default for RuntimeOptions {
             description_bytes_max: 4096,
             background: BackgroundOptions::default(),
             registry: None,
+            yield_now: None,
         }
     }
 }

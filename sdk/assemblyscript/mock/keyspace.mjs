@@ -2,6 +2,8 @@
 //
 // A reply is null, a bigint, a string, an array, { simple } or { error }.
 
+import { matches } from "./glob.mjs";
+
 const WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
 const NOT_AN_INTEGER = "ERR value is not an integer or out of range";
 const OK = { simple: "OK" };
@@ -23,17 +25,6 @@ function sum(left, right) {
   const total = left + right;
   if (BigInt.asIntN(64, total) !== total) fail("ERR increment or decrement would overflow");
   return total;
-}
-
-/** A Redis glob pattern as a regular expression. */
-function glob(pattern) {
-  const source = pattern.replace(/\\?[\s\S]/g, (piece) => {
-    if (piece === "*") return "[\\s\\S]*";
-    if (piece === "?") return "[\\s\\S]";
-    if ("[]^-".includes(piece)) return piece;
-    return piece.at(-1).replace(/[.*+?^${}()|[\]\\/]/, "\\$&");
-  });
-  return new RegExp(`^${source}$`);
 }
 
 const flag = (truth) => (truth ? 1n : 0n);
@@ -114,8 +105,7 @@ export class Keyspace {
   }
 
   keys(pattern) {
-    const expression = glob(pattern);
-    return [...this.items.keys()].filter((key) => this.item(key) && expression.test(key)).sort();
+    return [...this.items.keys()].filter((key) => this.item(key) && matches(pattern, key)).sort();
   }
 }
 

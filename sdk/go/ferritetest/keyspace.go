@@ -5,7 +5,6 @@ package ferritetest
 import (
 	"maps"
 	"math"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,9 +121,7 @@ func (k *keyspace) ttl(key string) int64 {
 func (k *keyspace) keys(pattern string) []any {
 	found := []any{}
 	for _, key := range slices.Sorted(maps.Keys(k.items)) {
-		// Slashes are nothing special in keys.
-		match, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(key, "/", "\x00"))
-		if _, ok := k.item(key); ok && match && err == nil {
+		if _, ok := k.item(key); ok && matches(pattern, key) {
 			found = append(found, key)
 		}
 	}

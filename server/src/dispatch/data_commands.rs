@@ -4,7 +4,6 @@ use ferrite_store::{DataCommand, Flow};
 
 use crate::dispatch::authorize::{may_run, no_authentication};
 use crate::dispatch::progress::{Pending, Progress};
-use crate::keyspace::reply_writer::Replies;
 use crate::request::{AfterReply, RequestContext};
 
 /// Answers a request on data if the user may make it, or returns what it has to wait for.
@@ -30,7 +29,7 @@ pub(crate) fn execute<'a>(
         command,
         &mut context.session.store,
         argv,
-        &mut Replies(context.reply),
+        context.reply,
     );
     match flow {
         Flow::Done => Progress::Done(AfterReply::KeepOpen),
@@ -48,7 +47,7 @@ pub(crate) fn execute<'a>(
 pub(crate) fn unknown(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
     if context.session.user().is_none() {
         no_authentication(context.reply);
-    } else if let Err(error) = context.state.store.describe(argv) {
+    } else if let Err(error) = context.state.store.access(argv) {
         context.reply.error_display(&error);
     }
     AfterReply::KeepOpen

@@ -1,7 +1,7 @@
 //! `MULTI`: queues requests, and runs them as one transaction on `EXEC`.
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_store::Unit;
+use ferrite_store::Multi;
 
 use crate::commands::replies::wrong_arity;
 use crate::commands::table::{self, CommandRef};
@@ -10,7 +10,6 @@ use crate::commands::transactions::exec::without_multi;
 use crate::dispatch::authorize::may_run;
 use crate::dispatch::data_commands;
 use crate::dispatch::progress::{Pending, Progress};
-use crate::keyspace::reply_writer::Replies;
 use crate::request::{AfterReply, RequestContext};
 
 /// Requests that one client may queue.
@@ -118,7 +117,7 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
     let begun = match context
         .state
         .store
-        .begin_unit(&mut context.session.store, &argvs)
+        .begin_multi(&mut context.session.store, &argvs)
     {
         Ok(Some(mut unit)) => {
             context.reply.array(argvs.len());
@@ -148,10 +147,10 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
 }
 
 /// Runs one of the queued requests.
-fn run(unit: &mut Unit<'_>, argv: &[&[u8]], reply: &mut Encoder) {
+fn run(unit: &mut Multi<'_>, argv: &[&[u8]], reply: &mut Encoder) {
     match table::find(argv[0]) {
         Some(CommandRef::Data(command)) => {
-            unit.execute_command(command, argv, &mut Replies(reply));
+            unit.execute_command(command, argv, reply);
         }
         Some(CommandRef::Server(spec)) => match (spec.name, argv) {
             ("SELECT", [_, database]) => match unit.select(database) {
@@ -165,6 +164,6 @@ fn run(unit: &mut Unit<'_>, argv: &[&[u8]], reply: &mut Encoder) {
             (name, _) => wrong_arity(reply, name),
         },
         // Such requests are not queued.
-        Some(CommandRef::Function(_)) | None => unit.execute(argv, &mut Replies(reply)),
+        Some(CommandRef::Function(_)) | None => unit.execute(argv, reply),
     }
 }

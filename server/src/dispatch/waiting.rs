@@ -2,7 +2,6 @@
 
 use crate::dispatch::progress::{Pending, Progress};
 use crate::dispatch::{data_commands, transaction};
-use crate::keyspace::reply_writer::Replies;
 use crate::request::{AfterReply, RequestContext};
 use crate::scheduling::futures::with_timeout;
 
@@ -29,7 +28,7 @@ pub(crate) async fn finish(
                 let limit = blocked.timeout().unwrap_or_default();
                 // The reply says whether the request was served or timed out.
                 let _ = with_timeout(limit, blocked.served()).await;
-                blocked.finish(&mut context.session.store, &mut Replies(context.reply));
+                blocked.finish(&mut context.session.store, context.reply);
                 return AfterReply::KeepOpen;
             }
         };

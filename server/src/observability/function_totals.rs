@@ -1,6 +1,6 @@
 //! Figures of all functions together.
 
-use crate::keyspace::embedded::Functions;
+use crate::functions::Functions;
 
 /// The sums of all functions' figures at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

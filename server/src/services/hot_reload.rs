@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::keyspace::embedded::Functions;
+use crate::functions::Functions;
 use crate::state::ServerState;
 
 /// Time between checks of the files. A check is one system call a file and works on every file

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferrite_runtime::metrics::latency_histogram::LatencyHistogram;
 
-use crate::keyspace::embedded::Functions;
+use crate::functions::Functions;
 use crate::process::memory::resident_bytes;
 use crate::state::ServerState;
 

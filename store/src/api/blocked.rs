@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::api::session::Session;
 use crate::blocking::Waiter;
 use crate::execution::core::CoreRef;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// A client that waits for a key. Dropping it ends the wait.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Blocked {
         Self { core, waiter }
     }
 
-    /// How long the client wants to wait; `None` for ever.
+    /// Time that the client wants to wait; `None` for ever.
     pub fn timeout(&self) -> Option<Duration> {
         self.waiter.wait.timeout
     }

@@ -4,10 +4,11 @@ use std::fmt;
 
 use crate::api::session::Session;
 use crate::api::store::{Flow, Store};
-use crate::commands::spec::{Command, CommandSpec, KeyAccess};
+use crate::commands::spec::{Command, CommandSpec};
 use crate::commands::table;
 use crate::error::StoreError;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::keyspace::KeyAccess;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// A data command, for a host with a table of its own.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! The store as its users see it: the store itself, sessions, `MULTI`, transactions.
 
+mod as_keyspace;
 pub(crate) mod blocked;
 pub(crate) mod data_command;
 pub(crate) mod multi;
 pub(crate) mod session;
 pub(crate) mod store;
-pub(crate) mod transaction_ops;

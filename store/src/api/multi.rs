@@ -1,47 +1,42 @@
 //! `MULTI` and `WATCH`: several commands as one, without anybody in between.
 
-use std::collections::HashMap;
-
+use ferrite_protocol::keyspace::KeyAccess;
 use smallvec::SmallVec;
 
 use crate::api::data_command::DataCommand;
 use crate::api::session::Session;
 use crate::api::store::{Retry, Store};
-use crate::commands::spec::{Command, KeyAccess};
+use crate::commands::spec::Command;
 use crate::commands::table;
 use crate::error::StoreError;
 use crate::execution::core::Core;
 use crate::execution::direct::Direct;
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::shard::shard_of;
 use crate::value::blob::Blob;
 use crate::value::hashing::hash;
-use ferrite_protocol::reply_writer::ReplyWriter;
-
-/// The keys that a client watches, by database and name, as they were then: the version of each
-/// one's entry, 0 if there was none.
-pub(crate) type Watched = HashMap<(u32, Blob), u64>;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// The queued commands of one client, running: all shards they need are locked.
 ///
 /// Errors of single commands do not undo the others, as in Redis. It holds locks, so it is used up
 /// without waiting for anything.
-pub struct Unit<'s> {
+pub struct Multi<'s> {
     core: &'s Core,
     direct: Direct<'s>,
     session: &'s mut Session,
 }
 
 impl Store {
-    /// Remembers keys as they are now, for the client's next [`Store::begin_unit`].
+    /// Remembers keys as they are now, for the client's next [`Store::begin_multi`].
     pub fn watch(&self, session: &mut Session, keys: &[&[u8]]) {
         for key in keys {
             session
                 .watched
                 .entry((session.database, Blob::new(key)))
                 .or_insert_with(|| {
-                    let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+                    let mut locked = LockedShards::one(&self.core, shard_of(hash(key)));
                     self.live_version(&mut locked, session.database, key)
                 });
         }
@@ -52,15 +47,15 @@ impl Store {
         session.watched.clear();
     }
 
-    /// Whether a watched key has changed, so that the client's next unit would not run.
+    /// Returns true if a watched key has changed, so that the client's next `EXEC` would not run.
     pub fn watch_failed(&self, session: &Session) -> bool {
         session.watched.iter().any(|((database, key), version)| {
-            let mut locked = Locked::one(&self.core, shard_of(hash(key)));
+            let mut locked = LockedShards::one(&self.core, shard_of(hash(key)));
             self.live_version(&mut locked, *database, key) != *version
         })
     }
 
-    fn live_version(&self, locked: &mut Locked<'_>, database: u32, key: &[u8]) -> u64 {
+    fn live_version(&self, locked: &mut LockedShards<'_>, database: u32, key: &[u8]) -> u64 {
         let hash = hash(key);
         let Some(shard) = locked.shard(shard_of(hash)) else {
             return 0;
@@ -78,11 +73,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Retry`] when a write has to wait for an exclusive transaction; the watch stays.
-    pub fn begin_unit<'s>(
+    pub fn begin_multi<'s>(
         &'s self,
         session: &'s mut Session,
         requests: &[&[&[u8]]],
-    ) -> Result<Option<Unit<'s>>, Retry> {
+    ) -> Result<Option<Multi<'s>>, Retry> {
         let mut shards: SmallVec<[usize; 8]> = SmallVec::new();
         let mut written: Vec<&[u8]> = Vec::new();
         let (mut all, mut writes_all) = (false, false);
@@ -107,9 +102,9 @@ impl Store {
         }
         shards.extend(session.watched.keys().map(|(_, key)| shard_of(hash(key))));
         let mut locked = if all {
-            Locked::all(&self.core)
+            LockedShards::all(&self.core)
         } else {
-            Locked::some(&self.core, shards)
+            LockedShards::some(&self.core, shards)
         };
         let unchanged = session.watched.iter().all(|((database, key), version)| {
             self.live_version(&mut locked, *database, key) == *version
@@ -129,7 +124,7 @@ impl Store {
         }
         session.watched.clear();
         let direct = Direct::new(&self.core, locked, session.database);
-        Ok(Some(Unit {
+        Ok(Some(Multi {
             core: &self.core,
             direct,
             session,
@@ -137,7 +132,7 @@ impl Store {
     }
 }
 
-impl Unit<'_> {
+impl Multi<'_> {
     /// Runs one of the requests that the unit was begun for, and writes its one reply.
     pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
         self.run(table::checked(argv), argv, out);
@@ -173,7 +168,7 @@ impl Unit<'_> {
     /// Turns to another database, as `SELECT` does.
     ///
     /// # Errors
-    /// What `SELECT` answers when the argument is not the number of a database.
+    /// The error that `SELECT` answers when the argument is not the number of a database.
     pub fn select(&mut self, database: &[u8]) -> Result<(), StoreError> {
         let database = crate::commands::keys::database_argument(database)?;
         self.direct.select(database);

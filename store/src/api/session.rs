@@ -1,7 +1,13 @@
-//! What the store remembers of a client between its commands.
+//! The state of a client between its commands.
 
-use crate::api::multi::Watched;
+use std::collections::HashMap;
+
 use crate::durable::Receipt;
+use crate::value::blob::Blob;
+
+/// The keys that a client watches, by database and name, as they were then: the version of each
+/// one's entry, 0 if there was none.
+pub(crate) type Watched = HashMap<(u32, Blob), u64>;
 
 /// One client's standing with the store.
 #[derive(Debug, Default)]

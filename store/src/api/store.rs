@@ -4,30 +4,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use event_listener::EventListener;
+use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
 use smallvec::SmallVec;
 
 use crate::api::blocked::Blocked;
 use crate::api::session::Session;
 use crate::commands::keys::database_argument;
-use crate::commands::spec::{BLOCKING, Command, CommandAccess, CommandSpec, KeyAccess};
+use crate::commands::spec::{BLOCKING, Command, CommandSpec};
 use crate::commands::table;
 use crate::durable::{DiskOptions, OpenError};
 use crate::error::StoreError;
 use crate::execution::core::{Core, CoreRef};
 use crate::execution::direct::Direct;
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::shard::{DATABASES, SHARDS, shard_of};
 use crate::options::StoreOptions;
-use crate::transaction::{Mode, Transaction};
 use crate::value::blob::Blob;
 use crate::value::hashing::hash;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// An embedded keyspace. Cheap to clone; all clones are the same store.
 ///
 /// Transactions count themselves at the clone that they were begun at. Threads that begin many do
 /// best with a clone each.
+#[derive(Debug)]
 pub struct Store {
     pub(crate) core: CoreRef,
 }
@@ -40,7 +41,18 @@ impl Clone for Store {
     }
 }
 
-/// What came of a command.
+/// Keys of one database, as `INFO keyspace` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseUsage {
+    /// All keys.
+    pub keys: usize,
+    /// Keys that have a time to live.
+    pub expires: usize,
+    /// Mean time to live of those keys, in milliseconds; 0 if there are none.
+    pub ttl_millis_mean: u64,
+}
+
+/// Outcome of a command.
 #[derive(Debug)]
 #[must_use = "a command that has to wait has not run"]
 pub enum Flow {
@@ -125,14 +137,13 @@ impl Store {
         table::find(name).map(Command::spec)
     }
 
-    /// What a request would do and to which keys, for a permission check.
+    /// Returns the keys that a request would touch, and true if it would write.
     ///
     /// # Errors
     /// [`StoreError::UnknownCommand`], [`StoreError::Arity`].
-    pub fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, StoreError> {
+    pub fn access(&self, argv: &[&[u8]]) -> Result<CommandAccess, StoreError> {
         let spec = table::checked(argv)?.spec();
         Ok(CommandAccess {
-            name: spec.name,
             write: spec.is_write(),
             keys: spec.access(argv)?,
         })
@@ -181,15 +192,15 @@ impl Store {
         let access = spec.access(argv)?;
         let locked = match &access {
             KeyAccess::At(keys) => match keys[..] {
-                [key] => Locked::one(&self.core, shard_of(hash(argv[key]))),
+                [key] => LockedShards::one(&self.core, shard_of(hash(argv[key]))),
                 _ => {
                     let shards: SmallVec<_> =
                         keys.iter().map(|&key| shard_of(hash(argv[key]))).collect();
-                    Locked::some(&self.core, shards)
+                    LockedShards::some(&self.core, shards)
                 }
             },
-            KeyAccess::None => Locked::some(&self.core, SmallVec::new()),
-            KeyAccess::All | KeyAccess::Unknown => Locked::all(&self.core),
+            KeyAccess::None => LockedShards::some(&self.core, SmallVec::new()),
+            KeyAccess::All | KeyAccess::Unknown => LockedShards::all(&self.core),
         };
         let mut direct = Direct::new(&self.core, locked, session.database);
         if spec.is_write() && direct.anything_reserved() {
@@ -221,26 +232,42 @@ impl Store {
     /// Turns a session to another database, as `SELECT` does.
     ///
     /// # Errors
-    /// What `SELECT` answers when the argument is not the number of a database.
+    /// The error that `SELECT` answers when the argument is not the number of a database.
     pub fn select(&self, session: &mut Session, database: &[u8]) -> Result<(), StoreError> {
         session.database = database_argument(database)?;
         Ok(())
     }
 
-    /// Begins a transaction, which may turn out to conflict with others.
-    pub fn begin(&self, database: u32, mode: Mode) -> Transaction {
-        Transaction::new(self.core.clone(), database, mode)
-    }
-
-    /// Begins a transaction that cannot conflict, once no other such is running.
+    /// Counts the keys of every database, in order, without a walk over them.
     ///
-    /// Nobody else changes what it has read until it ends; everything else goes on. It is meant
-    /// for work that has conflicted repeatedly.
-    pub async fn begin_exclusive(&self, database: u32, mode: Mode) -> Transaction {
-        Transaction::begin_exclusive(self.core.clone(), database, mode).await
+    /// Keys that have expired count until they are removed, as in Redis. Commits that run meanwhile
+    /// may be counted in part.
+    pub fn usage(&self) -> Vec<DatabaseUsage> {
+        let now = i128::from(self.core.clock.now_millis());
+        let mut sums = [(0, 0, 0_i128); DATABASES];
+        for index in 0..SHARDS {
+            let shard = self.core.lock(index);
+            for (table, (keys, expires, deadline_sum)) in shard.tables.iter().zip(&mut sums) {
+                let expiring = table.expiring();
+                *keys += table.len();
+                *expires += expiring.len;
+                *deadline_sum += expiring.deadline_sum;
+            }
+        }
+        sums.into_iter()
+            .map(|(keys, expires, deadline_sum)| {
+                let mean = deadline_sum.checked_div(expires as i128);
+                let ttl = mean.map_or(0, |mean| (mean - now).max(0));
+                DatabaseUsage {
+                    keys,
+                    expires,
+                    ttl_millis_mean: u64::try_from(ttl).unwrap_or(u64::MAX),
+                }
+            })
+            .collect()
     }
 
-    /// Removes keys that have expired, looking into at most `segments_max` segments of up to 840
+    /// Removes keys that have expired, searching at most `segments_max` segments of up to 840
     /// keys that have any; returns how many keys it removed.
     ///
     /// Keys that have expired are invisible anyhow; this gives their memory back. A host calls it
@@ -253,7 +280,7 @@ impl Store {
         for index in (start..SHARDS).chain(0..start) {
             for database in 0..DATABASES {
                 let mut passed: Vec<Blob> = Vec::new();
-                let mut locked = Locked::one(&self.core, index);
+                let mut locked = LockedShards::one(&self.core, index);
                 if let Some(shard) = locked.shard(index) {
                     shard.tables[database].passed(0, &mut budget, now, &mut passed);
                 }
@@ -263,7 +290,7 @@ impl Store {
                 let mut direct = Direct::new(&self.core, locked, database as u32);
                 direct.set_now(now);
                 for key in &passed {
-                    // Looking at an expired key removes it. Only the shard's own keys are looked
+                    // Reading an expired key removes it. Only the shard's own keys are looked
                     // at, so there is nothing to refuse.
                     removed += usize::from(matches!(direct.get(key), Ok(None)));
                 }

@@ -8,4 +8,4 @@ mod registry;
 mod wish;
 
 pub(crate) use registry::{Registry, Waiter};
-pub(crate) use wish::{Await, Served, Wish};
+pub(crate) use wish::{BlockedRequest, Served, Wish};

@@ -1,4 +1,4 @@
-//! Who is waiting, for which keys, since when.
+//! The waiting clients, by key and in the order they came.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::wish::{Await, Served};
+use super::wish::{BlockedRequest, Served};
 use crate::durable::Receipt;
 use crate::value::blob::Blob;
 
@@ -15,7 +15,7 @@ use crate::value::blob::Blob;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     queues: Mutex<Queues>,
-    /// How many clients wait; read without the lock, so that commits pay nothing while none do.
+    /// Number of waiting clients; read without the lock, so that commits pay nothing while none do.
     waiting: AtomicUsize,
 }
 
@@ -30,14 +30,14 @@ struct Queues {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     ticket: u64,
-    pub(crate) wait: Await,
+    pub(crate) wait: BlockedRequest,
     pub(crate) outcome: Mutex<Option<(Served, Receipt)>>,
     pub(crate) served: Event,
 }
 
 impl Registry {
     /// Adds a client. The caller holds the locks under which it found nothing.
-    pub(crate) fn add(&self, wait: Await) -> Arc<Waiter> {
+    pub(crate) fn add(&self, wait: BlockedRequest) -> Arc<Waiter> {
         let mut queues = self.queues.lock();
         let ticket = queues.next_ticket;
         queues.next_ticket += 1;
@@ -78,7 +78,7 @@ impl Registry {
         self.remove(waiter).then_some(Claim { waiter, outcome })
     }
 
-    /// Removes a client; tells whether it was still waiting.
+    /// Removes a client; returns true if it was still waiting.
     pub(crate) fn remove(&self, waiter: &Waiter) -> bool {
         let mut queues = self.queues.lock();
         let mut was_waiting = false;

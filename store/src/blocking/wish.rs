@@ -1,24 +1,24 @@
-//! What a blocked client waits for, and the reply when it comes.
+//! The request of a blocked client, and the reply once it is served.
 
 use std::time::Duration;
 
 use crate::error::StoreError;
 use crate::value::blob::Blob;
 use crate::value::list::End;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// A blocking command that found nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Await {
+pub(crate) struct BlockedRequest {
     pub(crate) database: u32,
-    /// In the order in which they are looked at.
+    /// In the order in which they are tried.
     pub(crate) keys: Vec<Blob>,
     pub(crate) wish: Wish,
     /// `None` waits for ever.
     pub(crate) timeout: Option<Duration>,
 }
 
-/// What to do with the first key that holds something.
+/// Action on the first key that holds something.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
     /// One element: `BLPOP`, `BRPOP`.
@@ -37,7 +37,7 @@ pub(crate) enum Wish {
     PopSomeScored(End, usize),
 }
 
-/// What was taken for a client.
+/// Elements that were taken for a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Served {
     Element {

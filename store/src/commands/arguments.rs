@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::spec::Argv;
-use crate::commands::strings::long_double::{Extended, Parsed};
+use crate::commands::strings::long_double::{LongDouble, Parsed};
 use crate::error::StoreError;
 use crate::value::list::End;
 use ferrite_protocol::number::{parse_double, parse_integer};
@@ -48,7 +48,7 @@ pub(super) fn symmetric(text: &[u8]) -> Result<i64, StoreError> {
 pub(super) fn timeout(text: &[u8]) -> Result<Option<Duration>, StoreError> {
     const NOT_A_FLOAT: StoreError =
         StoreError::Refused("ERR timeout is not a float or out of range");
-    let seconds = match Extended::parse(text) {
+    let seconds = match LongDouble::parse(text) {
         Some(Parsed::Finite(_)) => std::str::from_utf8(text)
             .ok()
             .and_then(|text| text.parse().ok())
@@ -78,7 +78,7 @@ pub(super) fn end(text: &[u8]) -> Result<End, StoreError> {
     }
 }
 
-/// What a range of indexes means for `len` elements: a start and an end, the end not included.
+/// Resolves a range of indexes for `len` elements to a start and an end, the end not included.
 ///
 /// Negative indexes count from the end; what lies outside is cut off.
 pub(super) fn index_range(start: i64, stop: i64, len: usize) -> (usize, usize) {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 use super::arguments::{counted_keys, end, pop_count, timeout};
 use super::spec::{Answer, Argv, BLOCKING, FAST, Keys, MOVABLEKEYS, Out, WRITE, commands};
 use super::zsets::low_or_high;
-use crate::blocking::{Await, Wish};
+use crate::blocking::{BlockedRequest, Wish};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::value::blob::Blob;
@@ -20,14 +20,30 @@ const BEFORE_TIMEOUT: Keys = Keys::Positions {
 };
 
 commands! {
-    "blpop", -3, WRITE | BLOCKING, BEFORE_TIMEOUT => blpop;
-    "brpop", -3, WRITE | BLOCKING, BEFORE_TIMEOUT => brpop;
-    "blmove", 6, WRITE | BLOCKING, Keys::TWO => blmove;
-    "brpoplpush", 4, WRITE | BLOCKING, Keys::TWO => brpoplpush;
-    "blmpop", -5, WRITE | BLOCKING | MOVABLEKEYS, Keys::Counted { count: 2, also: 0 } => blmpop;
-    "bzpopmin", -3, WRITE | BLOCKING | FAST, BEFORE_TIMEOUT => bzpopmin;
-    "bzpopmax", -3, WRITE | BLOCKING | FAST, BEFORE_TIMEOUT => bzpopmax;
-    "bzmpop", -5, WRITE | BLOCKING | MOVABLEKEYS, Keys::Counted { count: 2, also: 0 } => bzmpop;
+    "blpop", -3, WRITE | BLOCKING, BEFORE_TIMEOUT => blpop,
+        "list", "key [key ...] timeout",
+        "Takes from the head of the first list that has any, or waits.";
+    "brpop", -3, WRITE | BLOCKING, BEFORE_TIMEOUT => brpop,
+        "list", "key [key ...] timeout",
+        "Takes from the end of the first list that has any, or waits.";
+    "blmove", 6, WRITE | BLOCKING, Keys::TWO => blmove,
+        "list", "source destination LEFT|RIGHT LEFT|RIGHT timeout",
+        "Moves an element from one list to another, or waits.";
+    "brpoplpush", 4, WRITE | BLOCKING, Keys::TWO => brpoplpush,
+        "list", "source destination timeout",
+        "Moves the last element of a list to the head of another, or waits.";
+    "blmpop", -5, WRITE | BLOCKING | MOVABLEKEYS, Keys::Counted { count: 2, also: 0 } => blmpop,
+        "list", "timeout numkeys key [key ...] LEFT|RIGHT [COUNT count]",
+        "Takes from the first list that has any, or waits.";
+    "bzpopmin", -3, WRITE | BLOCKING | FAST, BEFORE_TIMEOUT => bzpopmin,
+        "sorted-set", "key [key ...] timeout",
+        "Takes the member of the lowest score of the first sorted set that has any, or waits.";
+    "bzpopmax", -3, WRITE | BLOCKING | FAST, BEFORE_TIMEOUT => bzpopmax,
+        "sorted-set", "key [key ...] timeout",
+        "Takes the member of the highest score of the first sorted set that has any, or waits.";
+    "bzmpop", -5, WRITE | BLOCKING | MOVABLEKEYS, Keys::Counted { count: 2, also: 0 } => bzmpop,
+        "sorted-set", "timeout numkeys key [key ...] MIN|MAX [COUNT count]",
+        "Takes from the first sorted set that has any, or waits.";
 }
 
 fn pop<V: View>(view: &mut V, argv: Argv<'_>, wish: Wish, out: Out<'_>) -> Answer {
@@ -50,7 +66,7 @@ fn run<V: View>(
             return Ok(());
         }
     }
-    let wait = Await {
+    let wait = BlockedRequest {
         database: view.database(),
         keys: keys.iter().map(|key| Blob::new(key)).collect(),
         wish,

@@ -5,31 +5,63 @@ use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, comma
 use crate::commands::arguments::integer;
 use crate::commands::keys::scan::{self, Extra, ScanOptions};
 use crate::commands::strings::counters::add_floats;
-use crate::commands::strings::long_double::{Extended, Parsed};
+use crate::commands::strings::long_double::{LongDouble, Parsed};
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::value::Hash;
 use crate::value::blob::Blob;
 use ferrite_protocol::number::parse_integer;
-use ferrite_protocol::reply_writer::Protocol;
+use ferrite_protocol::resp::Protocol;
 
 commands! {
-    "hset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hset;
-    "hmset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hmset;
-    "hsetnx", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hsetnx;
-    "hget", 3, READONLY | FAST, Keys::FIRST => hget;
-    "hmget", -3, READONLY | FAST, Keys::FIRST => hmget;
-    "hgetall", 2, READONLY, Keys::FIRST => hgetall;
-    "hkeys", 2, READONLY, Keys::FIRST => hkeys;
-    "hvals", 2, READONLY, Keys::FIRST => hvals;
-    "hlen", 2, READONLY | FAST, Keys::FIRST => hlen;
-    "hexists", 3, READONLY | FAST, Keys::FIRST => hexists;
-    "hstrlen", 3, READONLY | FAST, Keys::FIRST => hstrlen;
-    "hdel", -3, WRITE | FAST, Keys::FIRST => hdel;
-    "hincrby", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hincrby;
-    "hincrbyfloat", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hincrbyfloat;
-    "hrandfield", -2, READONLY, Keys::FIRST => hrandfield;
-    "hscan", -3, READONLY, Keys::FIRST => hscan;
+    "hset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hset,
+        "hash", "key field value [field value ...]",
+        "Writes fields of a hash.";
+    "hmset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hmset,
+        "hash", "key field value [field value ...]",
+        "Writes fields of a hash.";
+    "hsetnx", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hsetnx,
+        "hash", "key field value",
+        "Writes a field of a hash if it is not there.";
+    "hget", 3, READONLY | FAST, Keys::FIRST => hget,
+        "hash", "key field",
+        "Returns a field of a hash.";
+    "hmget", -3, READONLY | FAST, Keys::FIRST => hmget,
+        "hash", "key field [field ...]",
+        "Returns several fields of a hash.";
+    "hgetall", 2, READONLY, Keys::FIRST => hgetall,
+        "hash", "key",
+        "Returns a hash.";
+    "hkeys", 2, READONLY, Keys::FIRST => hkeys,
+        "hash", "key",
+        "Returns the fields' names of a hash.";
+    "hvals", 2, READONLY, Keys::FIRST => hvals,
+        "hash", "key",
+        "Returns the fields' values of a hash.";
+    "hlen", 2, READONLY | FAST, Keys::FIRST => hlen,
+        "hash", "key",
+        "Counts the fields of a hash.";
+    "hexists", 3, READONLY | FAST, Keys::FIRST => hexists,
+        "hash", "key field",
+        "Tells whether a hash has a field.";
+    "hstrlen", 3, READONLY | FAST, Keys::FIRST => hstrlen,
+        "hash", "key field",
+        "Tells the length of a field's value.";
+    "hdel", -3, WRITE | FAST, Keys::FIRST => hdel,
+        "hash", "key field [field ...]",
+        "Removes fields of a hash.";
+    "hincrby", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hincrby,
+        "hash", "key field increment",
+        "Adds to an integer in a hash.";
+    "hincrbyfloat", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hincrbyfloat,
+        "hash", "key field increment",
+        "Adds to a number in a hash.";
+    "hrandfield", -2, READONLY, Keys::FIRST => hrandfield,
+        "hash", "key [count [WITHVALUES]]",
+        "Returns any fields of a hash.";
+    "hscan", -3, READONLY, Keys::FIRST => hscan,
+        "hash", "key cursor [MATCH pattern] [COUNT count] [NOVALUES]",
+        "Goes through a hash, some fields at a time.";
 }
 
 /// Sets fields, given as pairs; returns how many are new.
@@ -206,7 +238,7 @@ fn hscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn hincrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let delta = Extended::parse(argv[3]).ok_or(StoreError::NotAFloat)?;
+    let delta = LongDouble::parse(argv[3]).ok_or(StoreError::NotAFloat)?;
     if delta == Parsed::Infinite {
         return Err(StoreError::Refused("ERR value is NaN or Infinity"));
     }

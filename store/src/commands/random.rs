@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::arguments::symmetric;
 use crate::error::StoreError;
 
-/// How many elements are asked for.
+/// Number of elements that a request asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Count {
     /// So many, each once.

@@ -1,16 +1,17 @@
-//! What is known of a command besides what it does: name, arity, flags, where its keys are.
+//! The description of a command: name, arity, flags, positions of its keys, documentation.
 
+use ferrite_protocol::keyspace::KeyAccess;
 use smallvec::SmallVec;
 
 use crate::error::StoreError;
 use crate::execution::direct::Direct;
-use crate::transaction::view::Within;
+use crate::transaction::view::TransactionView;
 use ferrite_protocol::number::parse_integer;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// A request: the name and its arguments.
 pub(super) type Argv<'a> = &'a [&'a [u8]];
-/// Where the reply goes.
+/// Takes the reply.
 pub(super) type Out<'a> = &'a mut dyn ReplyWriter;
 /// The error reply, if it is one.
 pub(super) type Answer = Result<(), StoreError>;
@@ -28,7 +29,7 @@ pub const BLOCKING: u32 = 1 << 4;
 /// Its keys cannot all be told from fixed positions.
 pub const MOVABLEKEYS: u32 = 1 << 5;
 
-/// The names of the flags as `COMMAND` tells them.
+/// Names of the flags, as `COMMAND` answers them.
 const FLAG_NAMES: [(u32, &str); 6] = [
     (WRITE, "write"),
     (READONLY, "readonly"),
@@ -43,18 +44,24 @@ const FLAG_NAMES: [(u32, &str); 6] = [
 pub struct CommandSpec {
     /// The name in lower case.
     pub name: &'static str,
-    /// Number of arguments, the name included; negative: at least so many.
+    /// Number of arguments, the name included. A negative number is a minimum.
     pub arity: i32,
     /// A set of [`WRITE`], [`READONLY`] and the others.
     pub flags: u32,
-    /// Where the keys are.
+    /// Positions of the keys.
     pub keys: Keys,
+    /// Its group in the documentation, such as `string`.
+    pub group: &'static str,
+    /// Its arguments in the notation of `redis-cli`'s help.
+    pub arguments: &'static str,
+    /// A sentence that says what it does.
+    pub summary: &'static str,
 }
 
-/// Where a command's keys are among its arguments. Argument 0 is the name.
+/// Positions of a command's keys among its arguments. Argument 0 is the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// It has none and looks at none.
+    /// It reads and writes no keys.
     None,
     /// From `first` to `last` by `step`; a negative `last` counts from the end.
     Positions {
@@ -67,7 +74,7 @@ pub enum Keys {
     },
     /// As many keys as argument `count` says, right after it; and the one at `also`, if not 0.
     Counted {
-        /// Where their number is.
+        /// Argument that holds the number of keys.
         count: usize,
         /// A key of its own before that, such as a destination.
         also: usize,
@@ -99,37 +106,13 @@ impl Keys {
     };
 }
 
-/// The keys of one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyAccess {
-    /// None.
-    None,
-    /// The arguments at these indexes.
-    At(SmallVec<[usize; 4]>),
-    /// All keys of a database: `KEYS`, `SCAN`, `RANDOMKEY`, `DBSIZE`, `FLUSHDB`…
-    All,
-    /// Keys that are known only once the data is read, as with `SORT … BY`.
-    Unknown,
-}
-
-/// What a permission check needs to know of one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandAccess {
-    /// The command's name in lower case.
-    pub name: &'static str,
-    /// Whether it writes.
-    pub write: bool,
-    /// Its keys.
-    pub keys: KeyAccess,
-}
-
 impl CommandSpec {
-    /// Whether the command writes.
+    /// Returns true if the command writes.
     pub fn is_write(&self) -> bool {
         self.flags & WRITE != 0
     }
 
-    /// Whether a request has as many arguments as the command takes.
+    /// Returns true if the command takes this number of arguments.
     pub fn takes(&self, arguments: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
         if self.arity < 0 {
@@ -148,7 +131,7 @@ impl CommandSpec {
             .map(|(_, name)| *name)
     }
 
-    /// First key, last key and step as `COMMAND` tells them.
+    /// First key, last key and step, as `COMMAND` answers them.
     pub fn key_positions(&self) -> (i32, i32, i32) {
         match self.keys {
             // Positions are small numbers written in the tables of the families.
@@ -219,7 +202,7 @@ impl CommandSpec {
 pub(crate) struct Command {
     pub(super) spec: CommandSpec,
     pub(super) direct: fn(&mut Direct<'_>, Argv<'_>, Out<'_>) -> Answer,
-    pub(super) within: fn(&mut Within<'_>, Argv<'_>, Out<'_>) -> Answer,
+    pub(super) in_transaction: fn(&mut TransactionView<'_>, Argv<'_>, Out<'_>) -> Answer,
 }
 
 impl Command {
@@ -236,19 +219,21 @@ impl Command {
         (self.direct)(view, argv, out)
     }
 
-    pub(crate) fn run_within(
+    pub(crate) fn run_in_transaction(
         &self,
-        view: &mut Within<'_>,
+        view: &mut TransactionView<'_>,
         argv: &[&[u8]],
         out: &mut dyn ReplyWriter,
     ) -> Result<(), StoreError> {
-        (self.within)(view, argv, out)
+        (self.in_transaction)(view, argv, out)
     }
 }
 
-/// Lists a family's commands: name, arity, flags, keys, and the function that does it.
+/// Lists a family's commands. A row has the name, arity, flags, keys and the function that runs it;
+/// then what `COMMAND DOCS` answers: the group, the arguments and the summary.
 macro_rules! commands {
-    ($($name:literal, $arity:literal, $flags:expr, $keys:expr => $run:path;)*) => {
+    ($($name:literal, $arity:literal, $flags:expr, $keys:expr => $run:path,
+        $group:literal, $arguments:literal, $summary:literal;)*) => {
         pub(in $crate::commands) const COMMANDS: &[$crate::commands::spec::Command] = &[$(
             $crate::commands::spec::Command {
                 spec: $crate::commands::spec::CommandSpec {
@@ -256,9 +241,12 @@ macro_rules! commands {
                     arity: $arity,
                     flags: $flags,
                     keys: $keys,
+                    group: $group,
+                    arguments: $arguments,
+                    summary: $summary,
                 },
                 direct: |view, argv, out| $run(view, argv, out),
-                within: |view, argv, out| $run(view, argv, out),
+                in_transaction: |view, argv, out| $run(view, argv, out),
             },
         )*];
     };

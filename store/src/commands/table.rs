@@ -11,7 +11,7 @@ use crate::value::hashing::hash;
 
 /// Longest name of a command, and a bound for the copy that is made of a name to find it.
 const NAME_LEN_MAX: usize = 32;
-/// How much of an unknown command's name and arguments the error repeats, in bytes.
+/// Most bytes of an unknown command's name and arguments that the error repeats.
 const ECHO_LEN_MAX: usize = 128;
 
 const FAMILIES: &[&[Command]] = &[

@@ -9,9 +9,9 @@ use super::record::FORMAT;
 
 /// The engine's cache, in bytes. Data is read at the start only, and by the clearing of garbage.
 const CACHE_BYTES: u64 = 1 << 20;
-/// How much of a map is kept in memory before it is written out as a table, in bytes.
+/// Bytes of a map that are kept in memory before they are written out as a table.
 const MEMTABLE_BYTES: u64 = 16 << 20;
-/// How much the journals may take up, in bytes.
+/// Most bytes of the journals.
 const JOURNAL_BYTES: u64 = 256 << 20;
 
 pub(super) struct Disk {

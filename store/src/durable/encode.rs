@@ -48,7 +48,7 @@ impl Spaces {
     }
 }
 
-/// What a batch does to each record it touches: the new value, or none.
+/// New value of each record that a batch writes; none if it removes the record.
 type Changes = HashMap<Vec<u8>, Option<Vec<u8>>, foldhash::fast::RandomState>;
 
 /// A batch under construction. Of several changes to one record only the last is written: the

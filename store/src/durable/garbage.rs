@@ -1,4 +1,4 @@
-//! What no key holds any more, removed from the disk bit by bit.
+//! Removes from the disk, bit by bit, data that no key holds any more.
 //!
 //! Removing a large collection or flushing a database writes one record; this removes the rest,
 //! between commits. What a crash leaves behind is found at the next start.

@@ -38,7 +38,7 @@ pub enum Durability {
     No,
 }
 
-/// Where and how a store keeps its data.
+/// Directory and durability of a store's data.
 #[derive(Clone, Debug)]
 pub struct DiskOptions {
     /// A directory of its own; made if it is not there.
@@ -72,7 +72,7 @@ pub enum OpenError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -81,7 +81,7 @@ pub enum OpenError {
     Engine {
         /// The directory.
         path: PathBuf,
-        /// What the engine said.
+        /// The engine's error.
         #[source]
         source: Box<fjall::Error>,
     },
@@ -100,7 +100,7 @@ pub enum OpenError {
     Damaged {
         /// The directory.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the damage.
         what: String,
     },
 }

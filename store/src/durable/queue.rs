@@ -35,7 +35,7 @@ struct Waiting {
     closed: bool,
 }
 
-/// What the writer takes at once.
+/// Commits that the writer takes at once.
 pub(super) struct Taken {
     pub(super) commits: Vec<Effects>,
     /// The number of the last of them.
@@ -62,7 +62,7 @@ impl Queue {
         }
     }
 
-    /// Adds a commit; its number, if whoever made it is to wait for the disk.
+    /// Adds a commit; returns its number if the committer must wait for the disk.
     pub(super) fn enqueue(&self, effects: Effects) -> Option<u64> {
         let bytes = effects.iter().map(Effect::weight).sum();
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Queue {
         }
     }
 
-    /// Whether commits come faster than the disk takes them.
+    /// Returns true if commits come faster than the disk takes them.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > self.bytes_max
     }
@@ -146,7 +146,7 @@ impl Queue {
         }
     }
 
-    /// Tells that some commits are written, though maybe not synced.
+    /// Notes that some commits are written, though maybe not synced.
     pub(super) fn written(&self, commits: &[Effects]) {
         let bytes: usize = commits.iter().flatten().map(Effect::weight).sum();
         let was_full = self.is_full();
@@ -156,7 +156,7 @@ impl Queue {
         }
     }
 
-    /// Tells that all commits up to this one are on disk.
+    /// Notes that all commits up to this one are on disk.
     pub(super) fn synced_up_to(&self, number: u64) {
         self.synced.store(number, Ordering::Release);
         self.progress.notify(usize::MAX);
@@ -181,7 +181,7 @@ impl Queue {
         self.filled.notify_all();
     }
 
-    /// Tells those who still wait for the disk that the writer has ended.
+    /// Wakes all that still wait for the disk: the writer has ended.
     pub(super) fn end(&self) {
         self.fail("the store is closed".into());
     }

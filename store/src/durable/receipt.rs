@@ -27,7 +27,7 @@ impl Receipt {
         Self(None)
     }
 
-    /// Whether there is anything left to wait for.
+    /// Returns true if there is anything left to wait for.
     pub fn is_done(&self) -> bool {
         self.0
             .as_ref()

@@ -23,7 +23,7 @@ pub(super) const FORMAT: &str = "ferrite-store 1";
 /// Longest name that is part of a key on disk; the engine takes 64 KiB.
 const NAME_LEN_MAX: usize = 32 << 10;
 
-/// Types as [`Value::kind`] tells them.
+/// Types as [`Value::kind`] numbers them.
 pub(super) const TEXT: u8 = 0;
 pub(super) const LIST: u8 = 1;
 pub(super) const HASH: u8 = 2;
@@ -101,7 +101,7 @@ pub(super) fn describe(into: &mut Vec<u8>, value: &Value, deadline: Deadline) {
     }
 }
 
-/// What `keys` maps a key to.
+/// The value of a key in the map `keys`.
 pub(super) enum Described {
     Text(Value),
     Collection { kind: u8, id: u64 },

@@ -14,11 +14,11 @@ use super::queue::Queue;
 use super::{DiskOptions, Durability};
 use crate::keyspace::effect::Effects;
 
-/// How long synced data may be behind, unless every commit waits for it.
+/// Longest time between syncs, unless every commit waits for one.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-/// How long to wait before a failing disk is tried again.
+/// Wait before a failing disk is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the free space is looked up.
+/// Time between two checks of the free space.
 const SPACE_INTERVAL: Duration = Duration::from_millis(100);
 /// Most effects in one batch: more than this takes the engine noticeably long.
 const BATCH_LEN_MAX: usize = 20_000;
@@ -55,7 +55,7 @@ impl Drop for Handle {
     }
 }
 
-/// What went wrong, for people: what the system said, if it is the system that failed.
+/// Text of an error; the system's own text if the system failed.
 fn describe(error: &(dyn std::error::Error + 'static)) -> Box<str> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -248,7 +248,7 @@ impl Writer {
     }
 }
 
-/// How many commits go into one batch: as many as stay below its bound, and at least one.
+/// Number of commits for one batch: all that stay below its bound, and at least one.
 fn batch_len(commits: &[Effects]) -> usize {
     let mut effects = 0;
     commits

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
 use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -18,18 +19,19 @@ use crate::options::{Clock, Limits, StoreOptions};
 /// Shards, the commit clock and what waiting needs.
 pub(crate) struct Core {
     shards: Box<[Mutex<Shard>]>,
-    commits: CommitClock,
+    /// Version of the latest commit. On a cache line of its own, because every write changes it.
+    commits: CachePadded<AtomicU64>,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     /// Held by the one exclusive transaction there can be.
     pub(crate) exclusive: Arc<async_lock::Mutex<()>>,
-    /// Told when an exclusive transaction has let go of its reservations.
+    /// Notified when an exclusive transaction releases its reservations.
     pub(crate) released: Event,
     /// Clients that wait for keys.
     pub(crate) blocked: Registry,
     /// Keys that came to hold something while an exclusive transaction was in the way of serving.
     pub(crate) deferred: Mutex<Ready>,
-    /// Where commits go on their way to the disk, if they go there.
+    /// Commits on their way to the disk; `None` without a disk.
     pub(crate) queue: Option<Arc<Queue>>,
     /// Ends the writing when the last user of the store is gone, or when it is closed before.
     writer: Mutex<Option<Handle>>,
@@ -40,21 +42,16 @@ pub(crate) struct Core {
 /// They count themselves here and not at the core: threads that have a clone each then write no
 /// count in common, which would cost each of them a transfer of the cache line between cores.
 #[derive(Clone, Debug)]
-pub(crate) struct CoreRef(Arc<Counted>);
-
-/// Has lines of the processor's cache to itself; two are fetched at once.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Counted(Arc<Core>);
+pub(crate) struct CoreRef(Arc<CachePadded<Arc<Core>>>);
 
 impl CoreRef {
     pub(crate) fn new(core: Core) -> Self {
-        Self(Arc::new(Counted(Arc::new(core))))
+        Self(Arc::new(CachePadded::new(Arc::new(core))))
     }
 
     /// The same core with a count of its own.
     pub(crate) fn apart(&self) -> Self {
-        Self(Arc::new(Counted(Arc::clone(&self.0.0))))
+        Self(Arc::new(CachePadded::new(Arc::clone(&self.0))))
     }
 }
 
@@ -63,13 +60,9 @@ impl Deref for CoreRef {
 
     #[inline]
     fn deref(&self) -> &Core {
-        &self.0.0
+        &self.0
     }
 }
-
-/// Counts commits. On a cache line of its own: every write touches it.
-#[repr(align(128))]
-struct CommitClock(AtomicU64);
 
 impl fmt::Debug for Core {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,7 +102,7 @@ impl Core {
         let (queue, writer) = disk.unzip();
         Self {
             shards: shards.into_iter().map(Mutex::new).collect(),
-            commits: CommitClock(AtomicU64::new(commits)),
+            commits: CachePadded::new(AtomicU64::new(commits)),
             limits: options.limits.clone(),
             clock: options.clock.clone(),
             exclusive: Arc::new(async_lock::Mutex::new(())),
@@ -141,11 +134,11 @@ impl Core {
     /// The latest version that any commit has. What a commit did is visible to whoever has read
     /// its version here and then takes the locks: versions are given out under them.
     pub(crate) fn latest(&self) -> u64 {
-        self.commits.0.load(Ordering::SeqCst)
+        self.commits.load(Ordering::SeqCst)
     }
 
     /// A version for a commit that holds all the locks it needs.
     pub(crate) fn tick(&self) -> u64 {
-        self.commits.0.fetch_add(1, Ordering::SeqCst) + 1
+        self.commits.fetch_add(1, Ordering::SeqCst) + 1
     }
 }

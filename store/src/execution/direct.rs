@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::blocking::{Await, Waiter};
+use crate::blocking::{BlockedRequest, Waiter};
 use crate::durable::Receipt;
 use crate::error::StoreError;
 use crate::execution::core::Core;
 use crate::execution::edit::{self, Edit};
 use crate::execution::serve_blocked::Ready;
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::{Live, Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::keyspace::effect::{Effect, Effects};
@@ -29,7 +29,7 @@ const UNDECLARED: StoreError =
 /// The locked shards, and one commit's worth of changes to them.
 pub(crate) struct Direct<'s> {
     core: &'s Core,
-    locked: Locked<'s>,
+    locked: LockedShards<'s>,
     database: u32,
     now: Option<i64>,
     /// The version of everything this command changes; drawn with its first change.
@@ -37,22 +37,22 @@ pub(crate) struct Direct<'s> {
     effects: Option<Effects>,
     /// Keys that came to hold something a blocked client may be waiting for.
     ready: Ready,
-    /// Whether a command that finds nothing may wait.
+    /// True if a command that finds nothing may wait.
     may_block: bool,
     waiter: Option<Arc<Waiter>>,
-    /// What was removed or replaced, to be freed after the locks are.
+    /// Values that were removed or replaced. They are freed after the locks are released.
     removed: SmallVec<[Value; 1]>,
     cleared: Vec<Table>,
 }
 
-/// What a command leaves behind when it lets go of the locks.
+/// Results of a command that has released its locks.
 pub(crate) struct Finished {
     pub(crate) receipt: Receipt,
     pub(crate) ready: Ready,
 }
 
 impl<'s> Direct<'s> {
-    pub(crate) fn new(core: &'s Core, locked: Locked<'s>, database: u32) -> Self {
+    pub(crate) fn new(core: &'s Core, locked: LockedShards<'s>, database: u32) -> Self {
         Self {
             core,
             locked,
@@ -68,7 +68,7 @@ impl<'s> Direct<'s> {
         }
     }
 
-    /// Whether an exclusive transaction keeps any of these keys as they are.
+    /// Returns true if an exclusive transaction has reserved any of these keys.
     pub(crate) fn any_reserved<'k>(&mut self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
         let database = self.database;
         keys.any(|key| {
@@ -78,7 +78,7 @@ impl<'s> Direct<'s> {
         })
     }
 
-    /// Whether an exclusive transaction keeps anything as it is.
+    /// Returns true if an exclusive transaction has reserved anything.
     pub(crate) fn anything_reserved(&mut self) -> bool {
         self.locked.iter_mut().any(|shard| shard.reserved.is_some())
     }
@@ -127,15 +127,14 @@ impl<'s> Direct<'s> {
         let Some(place) = self.find(hash, key)? else {
             return Ok(());
         };
-        if let Some(entry) = self.entry(hash, place)? {
-            entry.value = value;
-            entry.deadline = deadline;
-        }
+        let Some(entry) = self.entry(hash, place)? else {
+            return Ok(());
+        };
+        entry.value = value;
+        let old = std::mem::replace(&mut entry.deadline, deadline);
         self.touch(hash, place)?;
-        if !deadline.is_never() {
-            let database = self.database as usize;
-            self.shard(shard_of(hash))?.tables[database].note_deadline(hash, deadline);
-        }
+        let database = self.database as usize;
+        self.shard(shard_of(hash))?.tables[database].deadline_changed(hash, old, deadline);
         if let Some(own) = &mut self.effects {
             own.extend(effects);
         }
@@ -150,7 +149,7 @@ impl<'s> Direct<'s> {
         *self.version.get_or_insert_with(|| self.core.tick())
     }
 
-    /// Where a live entry is. One that has expired is removed on the way.
+    /// Position of a live entry. An expired one is removed.
     fn find(&mut self, hash: u64, key: &[u8]) -> Result<Option<Place>, StoreError> {
         let database = self.database;
         let table = &self.shard(shard_of(hash))?.tables[database as usize];
@@ -313,15 +312,13 @@ impl View for Direct<'_> {
                 let same_type = entry.value.is_same_type(&value);
                 let awaited = !same_type && value.can_be_awaited();
                 let old = std::mem::replace(&mut entry.value, value);
-                entry.deadline = deadline;
+                let old_deadline = std::mem::replace(&mut entry.deadline, deadline);
                 entry.version = version;
                 shard.modified_at = version;
                 if !same_type || revived {
                     shard.membership_at[database as usize] = version;
                 }
-                if !deadline.is_never() {
-                    shard.tables[database as usize].note_deadline(hash, deadline);
-                }
+                shard.tables[database as usize].deadline_changed(hash, old_deadline, deadline);
                 if awaited {
                     self.ready.push((database, Blob::new(key)));
                 }
@@ -356,7 +353,7 @@ impl View for Direct<'_> {
         let Some(entry) = self.entry(hash, place)? else {
             return Ok(false);
         };
-        entry.deadline = deadline;
+        let old = std::mem::replace(&mut entry.deadline, deadline);
         let effect = following.then(|| Effect::Describe {
             database,
             key: entry.key.clone(),
@@ -364,9 +361,7 @@ impl View for Direct<'_> {
             deadline,
         });
         self.touch(hash, place)?;
-        if !deadline.is_never() {
-            self.shard(shard_of(hash))?.tables[database as usize].note_deadline(hash, deadline);
-        }
+        self.shard(shard_of(hash))?.tables[database as usize].deadline_changed(hash, old, deadline);
         self.effects
             .iter_mut()
             .for_each(|effects| effects.extend(effect.clone()));
@@ -533,7 +528,7 @@ impl View for Direct<'_> {
         Ok(())
     }
 
-    fn block(&mut self, wait: Await) -> Option<Await> {
+    fn block(&mut self, wait: BlockedRequest) -> Option<BlockedRequest> {
         if self.may_block {
             self.waiter = Some(self.core.blocked.add(wait));
             None

@@ -28,7 +28,7 @@ impl<T> Deref for Edit<'_, T> {
     }
 }
 
-/// Runs an edit on a value; tells its result and whether it changed anything.
+/// Runs an edit on a value; returns its result, and true if it changed anything.
 pub(crate) fn run<T: Kind, R>(
     value: &mut Value,
     effects: Option<&mut Effects>,

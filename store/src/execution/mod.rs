@@ -1,4 +1,4 @@
-//! How a command runs: straight on the data, or as one edit among several.
+//! Runs commands straight on the data, and the edits that commands make.
 
 pub(crate) mod core;
 pub(crate) mod direct;

@@ -47,7 +47,7 @@ impl Wish {
         })
     }
 
-    /// Whether a key holds what can be taken for this wish.
+    /// Returns true if the key holds a value that this wish can be served from.
     pub(crate) fn can_take<V: View>(&self, view: &mut V, key: &[u8]) -> bool {
         match self {
             Self::Pop(_) | Self::PopSome(..) | Self::Move { .. } => {

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::blocking::{Served, Wish};
 use crate::execution::core::Core;
 use crate::execution::direct::Direct;
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::shard::shard_of;
 use crate::value::blob::Blob;
@@ -36,7 +36,7 @@ impl Core {
                 shards.push(shard_of(hash(destination)));
                 keys.push(destination);
             }
-            let mut direct = Direct::new(self, Locked::some(self, shards), database);
+            let mut direct = Direct::new(self, LockedShards::some(self, shards), database);
             if direct.any_reserved(keys.into_iter()) {
                 self.deferred.lock().push((database, key.clone()));
                 return;

@@ -8,14 +8,14 @@ use crate::keyspace::shard::{SHARDS, Shard};
 
 /// Guards of some shards. Whoever takes several takes them in ascending order, so nobody waits in
 /// a circle.
-pub(crate) enum Locked<'s> {
+pub(crate) enum LockedShards<'s> {
     One(usize, MutexGuard<'s, Shard>),
     /// In ascending order.
     Some(SmallVec<[(usize, MutexGuard<'s, Shard>); 4]>),
     All(Vec<MutexGuard<'s, Shard>>),
 }
 
-impl<'s> Locked<'s> {
+impl<'s> LockedShards<'s> {
     pub(crate) fn one(core: &'s Core, shard: usize) -> Self {
         Self::One(shard, core.lock(shard))
     }

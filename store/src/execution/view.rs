@@ -1,6 +1,6 @@
-//! What commands see of the keyspace, so that each is written once: plain and in transactions.
+//! The keyspace as commands see it, so that each is written once for plain use and transactions.
 
-use crate::blocking::Await;
+use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::execution::edit::Edit;
 use crate::keyspace::deadline::Deadline;
@@ -21,7 +21,7 @@ impl<'v> Live<'v> {
     }
 }
 
-/// What an edit does about a key that is not there.
+/// Treatment of a key that does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// Nothing is edited.
@@ -30,7 +30,7 @@ pub(crate) enum Missing {
     Create,
 }
 
-/// The keyspace as one command sees it: one database, one instant, and nobody else in between.
+/// The keyspace as one command sees it: one database, one instant, and no other change in between.
 ///
 /// Keys that have expired are not there. Commands refuse before they change anything: a view
 /// cannot take back what a failing command has already done.
@@ -51,10 +51,10 @@ pub(crate) trait View {
     /// Replaces whatever the key held. An empty collection removes the key.
     fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError>;
 
-    /// Removes the key; tells whether it was there.
+    /// Removes the key; returns true if it existed.
     fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError>;
 
-    /// Changes when the key ends; tells whether it was there.
+    /// Changes the key's deadline; returns true if the key existed.
     fn set_deadline(&mut self, key: &[u8], deadline: Deadline) -> Result<bool, StoreError>;
 
     /// Changes a value in place. A collection that is empty afterwards is removed.
@@ -65,7 +65,7 @@ pub(crate) trait View {
         edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, StoreError>,
     ) -> Result<Option<R>, StoreError>;
 
-    /// How many keys the database has.
+    /// Number of keys in the database.
     fn len(&mut self) -> Result<usize, StoreError>;
 
     /// Visits about `count` keys from a cursor on; returns the cursor to go on with, 0 at the end.
@@ -86,9 +86,9 @@ pub(crate) trait View {
     fn swap(&mut self, databases: [u32; 2]) -> Result<(), StoreError>;
 
     /// Lets the client wait for what it wishes for, or hands the wish back if it cannot wait here.
-    fn block(&mut self, wait: Await) -> Option<Await>;
+    fn block(&mut self, wait: BlockedRequest) -> Option<BlockedRequest>;
 
-    /// Whether KEYS, SCAN and RANDOMKEY may show a key; a sandboxed function sees only its own.
+    /// Returns true if KEYS, SCAN and RANDOMKEY may show a key; a sandboxed function sees only its own.
     fn shows(&self, key: &[u8]) -> bool;
 
     fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {

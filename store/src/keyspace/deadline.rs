@@ -22,7 +22,7 @@ impl Deadline {
         (!self.is_never()).then_some(self.0)
     }
 
-    /// Whether an entry with this deadline is gone at `now`.
+    /// Returns true if an entry with this deadline has expired at `now`.
     pub(crate) fn has_passed(self, now: i64) -> bool {
         self.0 <= now && !self.is_never()
     }

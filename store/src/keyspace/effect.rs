@@ -1,4 +1,4 @@
-//! What a commit did, field by field, for those who must follow it.
+//! The changes of a commit, field by field, for the writer to disk.
 
 use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
@@ -28,7 +28,7 @@ pub(crate) enum Effect {
         key: Blob,
         old: Value,
     },
-    /// A collection is gone: its key holds something else, which an effect after this one tells.
+    /// A collection is gone; a later effect says what its key holds now.
     Discard { old: Value },
     /// A field of a hash was set, a member added to a set (with an empty value), or a member of a
     /// sorted set got a score (8 bytes, little-endian). `kind` is the type as it is written.
@@ -66,5 +66,5 @@ impl Effect {
     }
 }
 
-/// The effects of one commit, in order. Absent where nobody follows.
+/// The effects of one commit, in order. A store without a disk collects none.
 pub(crate) type Effects = Vec<Effect>;

@@ -1,4 +1,4 @@
-//! Where entries live: shards with a lock each, tables that grow by splitting small segments.
+//! The tables of entries: shards with a lock each, whose tables grow by splitting small segments.
 
 pub(crate) mod deadline;
 pub(crate) mod effect;

@@ -23,14 +23,14 @@ pub(crate) struct Shard {
     pub(crate) modified_at: u64,
     /// By database, the last commit that added or removed a key here, or changed a key's type.
     pub(crate) membership_at: [u64; DATABASES],
-    /// What an exclusive transaction has read here and nobody else may change meanwhile.
+    /// Keys that an exclusive transaction has read here; other work may not change them meanwhile.
     pub(crate) reserved: Option<Box<Reserved>>,
 }
 
 /// The keys of a shard that an exclusive transaction relies on.
 #[derive(Debug, Default)]
 pub(crate) struct Reserved {
-    /// It has looked at the set of keys itself, so nothing may change.
+    /// True if it has read the set of keys itself, so that no key may change.
     pub(crate) everything: bool,
     /// By key, a bit for each database.
     keys: HashMap<Blob, u16>,
@@ -49,14 +49,14 @@ impl Reserved {
                 .is_some_and(|databases| databases & (1 << database) != 0)
     }
 
-    /// Whether the key is reserved in any database.
+    /// Returns true if the key is reserved in any database.
     pub(crate) fn covers_anywhere(&self, key: &[u8]) -> bool {
         self.everything || self.keys.contains_key(key)
     }
 }
 
 impl Shard {
-    /// Whether another's exclusive transaction keeps this key as it is.
+    /// Returns true if an exclusive transaction has reserved this key.
     pub(crate) fn is_reserved(&self, database: u32, key: &[u8]) -> bool {
         self.reserved
             .as_ref()

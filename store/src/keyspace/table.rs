@@ -32,7 +32,7 @@ pub(crate) struct Entry {
     pub(crate) version: u64,
 }
 
-/// Where an entry is, until its table is next added to or removed from.
+/// Position of an entry; valid until an entry is next added to or removed from its table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     segment: u32,
@@ -47,13 +47,38 @@ pub(crate) struct Table {
     directory: Vec<u32>,
     segments: Vec<Segment>,
     len: usize,
+    expiring: Expiring,
     /// The commit that last gave all these entries to this database at once, by a swap.
     pub(crate) placed_at: u64,
 }
 
+/// Sums over the entries that have a deadline, kept with every change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expiring {
+    pub(crate) len: usize,
+    /// Sum of their deadlines, in milliseconds since the Unix epoch.
+    pub(crate) deadline_sum: i128,
+}
+
+impl Expiring {
+    fn add(&mut self, deadline: Deadline) {
+        if let Some(millis) = deadline.millis() {
+            self.len += 1;
+            self.deadline_sum += i128::from(millis);
+        }
+    }
+
+    fn remove(&mut self, deadline: Deadline) {
+        if let Some(millis) = deadline.millis() {
+            self.len -= 1;
+            self.deadline_sum -= i128::from(millis);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Segment {
-    /// How many bits of the hash its entries share.
+    /// Number of bits of the hash that its entries share.
     depth: u32,
     /// No entry ends before this.
     earliest: Deadline,
@@ -71,6 +96,11 @@ impl Table {
         self.len
     }
 
+    /// Number of entries that have a deadline, expired ones included, and the sum of their deadlines.
+    pub(crate) fn expiring(&self) -> Expiring {
+        self.expiring
+    }
+
     fn slot(&self, hash: u64) -> usize {
         // A depth of zero would shift by the whole width.
         ((hash << SHARD_BITS) >> 1 >> (63 - self.depth)) as usize
@@ -86,7 +116,7 @@ impl Table {
         self.segments.get_mut(index as usize)
     }
 
-    /// Where the entry of a key is, whether or not it has expired.
+    /// Position of a key's entry, even if it has expired.
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let segment = *self.directory.get(self.slot(hash))?;
         let bucket = self.segments[segment as usize]
@@ -130,6 +160,7 @@ impl Table {
                 .shrink_to_fit(|entry| spread(self::hash(&entry.key)));
         }
         self.len -= 1;
+        self.expiring.remove(entry.deadline);
         Some(entry)
     }
 
@@ -148,20 +179,31 @@ impl Table {
             return;
         };
         segment.earliest = segment.earliest.min(entry.deadline);
+        let deadline = entry.deadline;
         segment
             .entries
             .insert_unique(spread(hash), entry, |entry| spread(self::hash(&entry.key)));
         self.len += 1;
+        self.expiring.add(deadline);
     }
 
-    /// Tells the table that the entry with this hash may now end earlier.
+    /// Must be called after the deadline of the entry with this hash was changed in place.
+    pub(crate) fn deadline_changed(&mut self, hash: u64, old: Deadline, new: Deadline) {
+        self.expiring.remove(old);
+        self.expiring.add(new);
+        if !new.is_never() {
+            self.note_deadline(hash, new);
+        }
+    }
+
+    /// Lowers the bound on the earliest deadline in the segment that a hash belongs to.
     pub(crate) fn note_deadline(&mut self, hash: u64, deadline: Deadline) {
         if let Some(segment) = self.segment_mut(hash) {
             segment.earliest = segment.earliest.min(deadline);
         }
     }
 
-    /// Whether the segment that a hash belongs to takes no more.
+    /// Returns true if the segment that a hash belongs to is full.
     fn is_full(&self, hash: u64) -> bool {
         let Some(&index) = self.directory.get(self.slot(hash)) else {
             return false;

@@ -1,35 +1,20 @@
 //! Commit: check what was read, apply what was written, all under the locks of the shards involved.
 
+use ferrite_protocol::keyspace::CommitError;
 use smallvec::SmallVec;
-use thiserror::Error;
 
 use super::Transaction;
 use super::read::stands;
 use crate::durable::Receipt;
 use crate::error::StoreError;
 use crate::execution::direct::{Direct, Finished};
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 
-/// Why a transaction did not commit. Nothing of it has happened.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CommitError {
-    /// Another transaction changed what this one has read: run it again.
-    #[error("the transaction read data that another one has changed since; run it again")]
-    Conflict,
-    /// The store refused.
-    #[error("the store refused the commit")]
-    Store(#[from] StoreError),
-}
-
 impl Transaction {
     /// Makes all writes visible together, or none.
-    ///
-    /// # Errors
-    /// [`CommitError::Conflict`] when what was read has changed meanwhile. A transaction that has
-    /// not written, or that began as exclusive, never conflicts.
-    pub fn commit(mut self) -> Result<Receipt, CommitError> {
+    pub(crate) fn into_committed(mut self) -> Result<Receipt, CommitError> {
         if self.lost {
             return Err(CommitError::Conflict);
         }
@@ -38,7 +23,7 @@ impl Transaction {
             return Ok(Receipt::immediate());
         }
         let core = self.core.clone();
-        core.check_writable()?;
+        core.check_writable().map_err(refused)?;
         let mut locked = if self.cleared == 0 {
             let mut shards: SmallVec<[usize; 8]> = self
                 .keys
@@ -46,21 +31,21 @@ impl Transaction {
                 .map(|touched| shard_of(touched.hash))
                 .collect();
             shards.extend(self.members.iter().map(|&(_, shard)| shard));
-            Locked::some(&core, shards)
+            LockedShards::some(&core, shards)
         } else {
-            Locked::all(&core)
+            LockedShards::all(&core)
         };
         if !self.still_stands(&mut locked) {
             return Err(CommitError::Conflict);
         }
-        let finished = self.apply(Direct::new(&core, locked, 0))?;
+        let finished = self.apply(Direct::new(&core, locked, 0)).map_err(refused)?;
         // Reservations end before the blocked clients are served: they may want the same keys.
         self.exclusive = None;
         core.serve(finished.ready);
         Ok(finished.receipt)
     }
 
-    fn still_stands(&self, locked: &mut Locked<'_>) -> bool {
+    fn still_stands(&self, locked: &mut LockedShards<'_>) -> bool {
         let snapshot = self.snapshot.unwrap_or(0);
         let others_may_write = |shard: &Shard, database, key: &[u8]| {
             self.exclusive.is_some() || !shard.is_reserved(database, key)
@@ -96,10 +81,10 @@ impl Transaction {
         })
     }
 
-    fn apply(&mut self, mut direct: Direct<'_>) -> Result<Finished, CommitError> {
+    fn apply(&mut self, mut direct: Direct<'_>) -> Result<Finished, StoreError> {
         use crate::execution::view::View as _;
 
-        direct.set_now(self.now_millis());
+        direct.set_now(self.now());
         for database in (0..DATABASES as u32).filter(|&database| self.is_cleared(database)) {
             direct.clear(Some(database))?;
         }
@@ -120,4 +105,9 @@ impl Transaction {
         }
         Ok(direct.finish())
     }
+}
+
+#[cold]
+fn refused(error: StoreError) -> CommitError {
+    CommitError::Store(error.into())
 }

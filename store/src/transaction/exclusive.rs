@@ -7,8 +7,9 @@
 //! is held between two operations, so its owner may take its time and may be put aside.
 
 use async_lock::MutexGuardArc;
+use ferrite_protocol::keyspace::Mode;
 
-use super::{Mode, Transaction};
+use super::Transaction;
 use crate::execution::core::CoreRef;
 
 /// The right to reserve, and where it was used.

@@ -13,27 +13,20 @@ mod read;
 mod read_write_set;
 pub(crate) mod view;
 
+use std::fmt;
+
 use smallvec::SmallVec;
 
-pub use commit::CommitError;
+use ferrite_protocol::keyspace::Mode;
 
 use crate::execution::core::CoreRef;
 use exclusive::Exclusive;
 use read_write_set::TouchedKeys;
 
-/// Whether a transaction may write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Every write is refused with [`StoreError::ReadOnly`]; its commit cannot conflict.
-    Read,
-    /// Reads and writes.
-    Write,
-}
-
 /// One atomic, isolated unit of work. Dropping it rolls it back.
 ///
-/// Operations return [`StoreError::Conflict`] as soon as the transaction cannot commit any more;
-/// its owner drops it and runs the whole again.
+/// Operations fail with a conflict as soon as the transaction cannot commit any more; its owner then
+/// drops it and runs the whole again.
 pub struct Transaction {
     pub(crate) core: CoreRef,
     database: u32,
@@ -42,12 +35,12 @@ pub struct Transaction {
     snapshot: Option<u64>,
     now: Option<i64>,
     keys: TouchedKeys,
-    /// Databases and shards whose set of keys was looked at.
+    /// Databases and shards whose set of keys was read.
     members: SmallVec<[(u32, usize); 4]>,
     /// Bit by database: all keys are removed before what `keys` says is written.
     cleared: u16,
     pub(crate) written_bytes: usize,
-    lost: bool,
+    pub(crate) lost: bool,
     exclusive: Option<Exclusive>,
 }
 
@@ -69,17 +62,18 @@ impl Transaction {
     }
 
     /// The instant of this transaction in milliseconds since the Unix epoch; read once.
-    pub fn now_millis(&mut self) -> i64 {
+    pub(crate) fn now(&mut self) -> i64 {
         *self.now.get_or_insert_with(|| self.core.clock.now_millis())
     }
+}
 
-    /// Whether an operation has answered [`StoreError::Conflict`], so that the commit will too.
-    pub fn is_lost(&self) -> bool {
-        self.lost
-    }
-
-    /// About how many bytes this transaction has asked to write so far.
-    pub fn written_bytes(&self) -> usize {
-        self.written_bytes
+impl fmt::Debug for Transaction {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Transaction")
+            .field("database", &self.database)
+            .field("mode", &self.mode)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
     }
 }

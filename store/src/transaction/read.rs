@@ -3,7 +3,7 @@
 use super::Transaction;
 use crate::error::StoreError;
 use crate::execution::direct::Direct;
-use crate::execution::shard_locks::Locked;
+use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::deadline::Deadline;
 use crate::keyspace::shard::{Shard, shard_of};
@@ -69,7 +69,7 @@ impl Transaction {
             if expired && !shard.is_reserved(self.database, key) {
                 // Whoever sees that a key has expired removes it, so that nobody who still saw it
                 // can commit afterwards.
-                let locked = Locked::One(shard_of(hash), shard);
+                let locked = LockedShards::One(shard_of(hash), shard);
                 let mut direct = Direct::new(&self.core, locked, self.database);
                 direct.set_now(self.now.unwrap_or(i64::MIN));
                 direct.get(key)?;
@@ -173,7 +173,7 @@ impl Transaction {
     }
 }
 
-/// Whether a key is still as it was read.
+/// Returns true if a key is still as it was read.
 pub(super) fn stands(shard: &Shard, touched: &Touched, now: Option<i64>) -> bool {
     let entry = shard.tables[touched.database as usize].get(touched.hash, &touched.key);
     match (touched.seen, entry) {

@@ -1,4 +1,4 @@
-//! What a transaction has read and written, key by key.
+//! The keys that a transaction has read and written.
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -18,13 +18,13 @@ pub(super) struct Touched {
     pub(super) hash: u64,
     pub(super) key: Blob,
     pub(super) seen: Seen,
-    /// What the key holds for this transaction: a shared copy of what it read, or what it wrote.
+    /// Value of the key for this transaction: a shared copy of the value read, or the value written.
     pub(super) value: Option<Value>,
     pub(super) deadline: Deadline,
     pub(super) write: Write,
 }
 
-/// What a transaction relies on about a key.
+/// State of a key that a transaction relies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// Nothing: it was only written.
@@ -35,7 +35,7 @@ pub(super) enum Seen {
     Version(u64),
 }
 
-/// What a commit does to a key.
+/// Change that a commit makes to a key.
 #[derive(Debug)]
 pub(super) enum Write {
     /// It was only read.

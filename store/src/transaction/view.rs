@@ -1,7 +1,9 @@
 //! The view of a command inside a transaction.
 
-use super::{Mode, Transaction};
-use crate::blocking::Await;
+use ferrite_protocol::keyspace::Mode;
+
+use super::Transaction;
+use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::execution::direct::scan_shards;
 use crate::execution::edit::{self, Edit};
@@ -17,12 +19,12 @@ use crate::value::hashing::hash;
 use crate::value::kind::Kind;
 
 /// A transaction, and which keys its owner may be shown.
-pub(crate) struct Within<'t> {
+pub(crate) struct TransactionView<'t> {
     transaction: &'t mut Transaction,
     visible: &'t dyn Fn(&[u8]) -> bool,
 }
 
-impl<'t> Within<'t> {
+impl<'t> TransactionView<'t> {
     pub(crate) fn new(
         transaction: &'t mut Transaction,
         visible: &'t dyn Fn(&[u8]) -> bool,
@@ -40,7 +42,7 @@ impl<'t> Within<'t> {
         }
     }
 
-    /// Replaces or removes a key without looking at what it held.
+    /// Replaces or removes a key without reading it.
     fn write(&mut self, key: &[u8], value: Option<Value>, deadline: Deadline) {
         let transaction = &mut *self.transaction;
         match transaction.touched(key) {
@@ -74,7 +76,7 @@ impl<'t> Within<'t> {
     }
 }
 
-impl View for Within<'_> {
+impl View for TransactionView<'_> {
     fn database(&self) -> u32 {
         self.transaction.database
     }
@@ -84,7 +86,7 @@ impl View for Within<'_> {
     }
 
     fn now(&mut self) -> i64 {
-        self.transaction.now_millis()
+        self.transaction.now()
     }
 
     fn limits(&self) -> &Limits {
@@ -281,7 +283,7 @@ impl View for Within<'_> {
         ))
     }
 
-    fn block(&mut self, wait: Await) -> Option<Await> {
+    fn block(&mut self, wait: BlockedRequest) -> Option<BlockedRequest> {
         Some(wait)
     }
 

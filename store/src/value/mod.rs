@@ -1,4 +1,4 @@
-//! What a key can hold.
+//! The values of keys.
 
 pub(crate) mod blob;
 pub(crate) mod fields;
@@ -56,7 +56,7 @@ impl<T> Body<T> {
 }
 
 impl Value {
-    /// The type's name as `TYPE` tells it.
+    /// Name of the type, as `TYPE` answers it.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::Text(_) => "string",
@@ -71,12 +71,12 @@ impl Value {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Whether this is a collection without elements, which a key never holds for long.
+    /// Returns true for a collection without elements. A key holds one only while a command runs.
     pub(crate) fn is_empty_collection(&self) -> bool {
         !matches!(self, Self::Text(_)) && self.len() == 0
     }
 
-    /// Whether a blocked client can be waiting for a key to hold such a value.
+    /// Returns true if a blocked client can wait for a key to hold such a value.
     pub(crate) fn can_be_awaited(&self) -> bool {
         match self {
             Self::List(_) | Self::Zset(_) => true,

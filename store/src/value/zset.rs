@@ -52,7 +52,7 @@ impl Zset {
         }
     }
 
-    /// How many members come before this one.
+    /// Number of members before this one.
     pub(crate) fn rank(&self, member: &[u8]) -> Option<usize> {
         let score = self.score(member)?;
         self.position(score, member).ok()
@@ -105,7 +105,7 @@ impl Zset {
         self.order.remove_at(at).map(|((_, member), ())| member)
     }
 
-    /// How many members come before all that `is_before` does not hold for.
+    /// Number of members for which `is_before` holds; they come first.
     pub(crate) fn partition_point(&self, is_before: impl Fn(f64, &[u8]) -> bool) -> usize {
         let found = self.order.rank(|(score, member)| {
             if is_before(score.0, member) {

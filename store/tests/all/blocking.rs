@@ -3,7 +3,9 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use ferrite_store::{Blocked, Flow, Mode, Protocol, Session};
+use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
+use ferrite_protocol::resp::Protocol;
+use ferrite_store::{Blocked, Flow, Session};
 
 use crate::client::{Client, Encoder, at_once, readable};
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use ferrite_store::{Clock, Flow, Protocol, ReplyWriter, Session, Store, StoreOptions};
+use ferrite_protocol::resp::{Protocol, ReplyWriter};
+use ferrite_store::{Clock, Flow, Session, Store, StoreOptions};
 
 /// Writes replies as RESP bytes.
 pub(crate) struct Encoder {
@@ -63,7 +64,7 @@ impl ReplyWriter for Encoder {
     }
 
     fn double(&mut self, value: f64) {
-        let text = ferrite_store::format_double(value);
+        let text = ferrite_protocol::number::format_double(value);
         if self.in_resp3() {
             self.line(',', text);
         } else {
@@ -105,10 +106,10 @@ impl ReplyWriter for Encoder {
         self.line(if self.in_resp3() { '>' } else { '*' }, len);
     }
 
-    fn verbatim(&mut self, format: &str, text: &[u8]) {
+    fn verbatim(&mut self, format: [u8; 3], text: &[u8]) {
         if self.in_resp3() {
             self.line('=', text.len() + 4);
-            self.bytes.extend_from_slice(format.as_bytes());
+            self.bytes.extend_from_slice(&format);
             self.bytes.push(b':');
             self.bytes.extend_from_slice(text);
             self.bytes.extend_from_slice(b"\r\n");

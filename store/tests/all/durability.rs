@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant};
 
+use ferrite_protocol::keyspace::{Keyspace as _, Mode, StoreError, Transaction as _};
 use ferrite_store::{
-    Clock, DiskOptions, Durability, Mode, OpenError, Session, Store, StoreError, StoreOptions,
-    Transaction,
+    Clock, DiskOptions, Durability, OpenError, Session, Store, StoreOptions, Transaction,
 };
 
 use crate::client::{Client, START};
@@ -30,7 +30,7 @@ fn open(directory: &Path, durability: Durability) -> Result<Client, OpenError> {
         store,
         session: Session::new(),
         now,
-        protocol: ferrite_store::Protocol::Resp2,
+        protocol: ferrite_protocol::resp::Protocol::Resp2,
     })
 }
 
@@ -167,8 +167,8 @@ fn a_closed_store_is_on_disk_though_others_still_hold_it() {
     let written = begun.set(
         b"key",
         b"third",
-        ferrite_store::SetCondition::Always,
-        ferrite_store::SetExpiry::None,
+        ferrite_protocol::keyspace::SetCondition::Always,
+        ferrite_protocol::keyspace::SetExpiry::None,
     );
     assert_eq!(written, Ok(true));
     assert!(begun.commit().is_err(), "nothing would write it");
@@ -298,7 +298,7 @@ fn step(transaction: &mut Transaction, worker: usize) -> Result<i64, StoreError>
         format!("field {}", number % 50).as_bytes(),
         b"v",
     )?;
-    let mut out = crate::client::Encoder::new(ferrite_store::Protocol::Resp2);
+    let mut out = crate::client::Encoder::new(ferrite_protocol::resp::Protocol::Resp2);
     let list = key("list");
     transaction.execute(&[b"RPUSH", &list, text.as_bytes()], &|_| true, &mut out);
     transaction.execute(&[b"LTRIM", &list, b"-20", b"-1"], &|_| true, &mut out);

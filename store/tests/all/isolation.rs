@@ -2,7 +2,10 @@
 
 use std::thread;
 
-use ferrite_store::{CommitError, Mode, SetCondition, SetExpiry, StoreError, Transaction};
+use ferrite_protocol::keyspace::{
+    CommitError, Keyspace as _, Mode, SetCondition, SetExpiry, StoreError, Transaction as _,
+};
+use ferrite_store::Transaction;
 
 use crate::client::{Client, Encoder, at_once, readable};
 

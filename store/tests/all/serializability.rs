@@ -9,7 +9,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ferrite_store::{Flow, Mode, Protocol, Session, Store, StoreOptions, Transaction};
+use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
+use ferrite_protocol::resp::Protocol;
+use ferrite_store::{Flow, Session, Store, StoreOptions, Transaction};
 
 use crate::client::{Encoder, at_once};
 
@@ -114,7 +116,7 @@ fn commit(store: &Store, clock: &AtomicUsize, number: usize, steps: &[Step], way
                 // Looking at all keys locks everything, and a write among the requests makes them
                 // wait for exclusive transactions.
                 let requests: [&[&[u8]]; 2] = [&[b"KEYS", b"*"], &[b"FLUSHALL"]];
-                match store.begin_unit(&mut session, &requests) {
+                match store.begin_multi(&mut session, &requests) {
                     Ok(Some(mut unit)) => {
                         let ran = done.run(steps, &mut |argv| {
                             let mut out = Encoder::new(Protocol::Resp2);

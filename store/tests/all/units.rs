@@ -1,6 +1,7 @@
 //! `MULTI` and `WATCH` as the store offers them.
 
-use ferrite_store::{Mode, Protocol};
+use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
+use ferrite_protocol::resp::Protocol;
 
 use crate::client::{Client, Encoder, at_once, readable};
 
@@ -11,7 +12,7 @@ fn run(client: &mut Client, commands: &[&str]) -> Option<String> {
         .map(|line| line.split(' ').map(str::as_bytes).collect())
         .collect();
     let requests: Vec<&[&[u8]]> = argvs.iter().map(Vec::as_slice).collect();
-    let begun = client.store.begin_unit(&mut client.session, &requests);
+    let begun = client.store.begin_multi(&mut client.session, &requests);
     let mut unit = begun.expect("no exclusive transaction is in the way")?;
     let mut out = Encoder::new(Protocol::Resp2);
     for argv in &requests {
@@ -107,7 +108,7 @@ fn a_unit_waits_for_an_exclusive_transaction_that_it_would_disturb() {
     let mut exclusive = at_once(client.store.begin_exclusive(0, Mode::Write));
     assert_eq!(exclusive.exists(b"a"), Ok(false));
     let set: [&[&[u8]]; 1] = [&[b"SET", b"a", b"1"]];
-    assert!(client.store.begin_unit(&mut client.session, &set).is_err());
+    assert!(client.store.begin_multi(&mut client.session, &set).is_err());
     assert_eq!(
         run(&mut client, &["GET a", "SET b 1"]).as_deref(),
         Some("$-1 +OK")

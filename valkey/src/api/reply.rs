@@ -39,9 +39,11 @@ impl Context<'_> {
                 }
                 Token::Null => (api.reply_with_null)(ctx),
                 Token::NullArray => (api.reply_with_null_array)(ctx),
-                Token::Array(count) => (api.reply_with_array)(ctx, len(count)),
+                Token::Array(count) | Token::Push(count) => (api.reply_with_array)(ctx, len(count)),
                 Token::Map(pairs) => (api.reply_with_map)(ctx, len(pairs)),
                 Token::Set(count) => (api.reply_with_set)(ctx, len(count)),
+                // Such tokens are not read.
+                Token::Attribute(_) => 0,
                 Token::Bool(value) => (api.reply_with_bool)(ctx, c_int::from(value)),
                 Token::Double(value) => (api.reply_with_double)(ctx, value),
                 Token::BigNumber(digits) => {

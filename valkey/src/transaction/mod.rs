@@ -27,6 +27,7 @@ use crate::transaction::call::{Call, outside_of_call};
 use crate::transaction::typed_ops::CallView;
 
 /// The data of the server that loaded the module.
+#[derive(Clone, Copy)]
 pub(crate) struct ServerKeyspace;
 
 /// One call's transaction. What the call has read and written is in the current call, not here.

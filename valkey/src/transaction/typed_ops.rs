@@ -1,10 +1,10 @@
 //! The typed operations of a call, on what the call has written and then on the server's data.
 
 use ferrite_protocol::keyspace::{SetCondition, SetExpiry, StoreError, Ttl};
+use ferrite_protocol::number::parse_integer;
 use smallvec::SmallVec;
 
 use crate::api::context::Context;
-use crate::integer::integer;
 use crate::transaction::call::{Call, CallState, SHORT_MAX};
 use crate::transaction::read_set::{CHECKED_MAX, Read, ReadKind, hash_of, hash_result};
 use crate::transaction::server_reads::{self, Lifetime, Server};
@@ -112,7 +112,10 @@ impl CallView<'_> {
 
     pub(crate) fn increment(&mut self, name: &[u8], delta: i64) -> Result<i64, StoreError> {
         self.may_write(&self.call.key(name))?;
-        let number = self.get(name, integer)?.unwrap_or(Ok(0))?;
+        let number = self
+            .get(name, parse_integer)?
+            .unwrap_or(Some(0))
+            .ok_or(StoreError::NotAnInteger)?;
         let sum = number.checked_add(delta).ok_or(StoreError::Overflow)?;
         let key = self.call.key(name);
         let expiry = self.kept_expiry(&key);

@@ -16,34 +16,38 @@ enum May {
 const TABLE: &[(&str, May)] = &[
     ("ferrite-wasm-abi", May::Import(&[])),
     ("ferrite-cache", May::Import(&["ferrite-wasm-abi"])),
+    ("ferrite-protocol", May::Import(&[])),
     (
         "ferrite-compiler",
         May::Import(&["ferrite-wasm-abi", "ferrite-cache"]),
     ),
     (
         "ferrite-runtime",
-        May::Import(&["ferrite-wasm-abi", "ferrite-cache"]),
+        May::Import(&["ferrite-wasm-abi", "ferrite-protocol", "ferrite-cache"]),
     ),
-    ("ferrite-store", May::Import(&[])),
+    ("ferrite-store", May::Import(&["ferrite-protocol"])),
     (
         "ferrite-server",
-        May::Import(&["ferrite-runtime", "ferrite-cache", "ferrite-store"]),
+        May::Import(&[
+            "ferrite-protocol",
+            "ferrite-runtime",
+            "ferrite-cache",
+            "ferrite-store",
+        ]),
     ),
     (
         "ferrite-valkey",
-        May::Import(&["ferrite-runtime", "ferrite-cache"]),
+        May::Import(&["ferrite-protocol", "ferrite-runtime", "ferrite-cache"]),
     ),
-    // The server's library holds the adapter between store and runtime; the CLI's local runs use
-    // it.
     (
         "ferrite-wasmc",
         May::Import(&[
             "ferrite-wasm-abi",
+            "ferrite-protocol",
             "ferrite-compiler",
             "ferrite-cache",
             "ferrite-runtime",
             "ferrite-store",
-            "ferrite-server",
         ]),
     ),
     (
@@ -163,7 +167,7 @@ mod tests {
             assert_eq!(
                 found(&[abi.clone(), compiler.clone(), bad]),
                 [
-                    "runtime/Cargo.toml: ferrite-runtime must not import ferrite-compiler; it may import ferrite-wasm-abi, ferrite-cache"
+                    "runtime/Cargo.toml: ferrite-runtime must not import ferrite-compiler; it may import ferrite-wasm-abi, ferrite-protocol, ferrite-cache"
                 ]
             );
         }

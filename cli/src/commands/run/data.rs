@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use ferrite_protocol::keyspace::{Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner, Scan};
-use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
+use ferrite_store::Store;
 
 use super::reply;
 use crate::files::bounded_file;
@@ -17,7 +17,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 ///
 /// A file holds one command a line, with the quotes and escapes of `redis-cli`, or commands in
 /// RESP, as `redis-cli --pipe` reads them. Blank lines and lines that start with `#` are skipped.
-pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
+pub(super) fn load(path: &Path, store: &Store) -> Result<()> {
     let mut bytes = bounded_file::read(path, FILE_BYTES_MAX)?;
     if !bytes.ends_with(b"\n") {
         bytes.push(b'\n');
@@ -33,7 +33,7 @@ pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
         };
         let argv: Vec<&[u8]> = scanner.arguments(rest).collect();
         if argv.first().is_some_and(|name| !name.starts_with(b"#")) {
-            execute(keyspace, &argv).map_err(|error| error.context(format!("line {line}")))?;
+            execute(store, &argv).map_err(|error| error.context(format!("line {line}")))?;
         }
         line += rest[..consumed]
             .iter()
@@ -45,8 +45,8 @@ pub(super) fn load(path: &Path, keyspace: &EmbeddedKeyspace) -> Result<()> {
 }
 
 /// Runs one command; fails if its reply is an error.
-fn execute(keyspace: &EmbeddedKeyspace, argv: &[&[u8]]) -> Result<()> {
-    let mut transaction = keyspace.begin(0, Mode::Write);
+fn execute(store: &Store, argv: &[&[u8]]) -> Result<()> {
+    let mut transaction = store.begin(0, Mode::Write);
     let mut encoder = Encoder::new(Protocol::Resp3);
     transaction.call(argv, &|_| true, &mut encoder);
     if let Some(error) = reply::read(encoder.bytes())?.error() {

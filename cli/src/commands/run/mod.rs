@@ -19,7 +19,6 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::error::Code;
 use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
-use ferrite_server::keyspace::embedded::EmbeddedKeyspace;
 use ferrite_store::{Store, StoreOptions};
 
 use crate::files::bounded_file;
@@ -145,11 +144,11 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
         Precompiler::new(profile, jobs, Some(cache.clone())).with_preinit(options.preinit);
     let found = obtain(&file, &precompiler, console)?;
 
-    let keyspace = EmbeddedKeyspace::new(&Store::in_memory(&StoreOptions::default()));
+    let store = Store::in_memory(&StoreOptions::default());
     if let Some(path) = &options.data {
-        data::load(path, &keyspace).with_context(|| path.display().to_string())?;
+        data::load(path, &store).with_context(|| path.display().to_string())?;
     }
-    let runtime = Runtime::new(RuntimeOptions::default(), keyspace, Some(cache))?;
+    let runtime = Runtime::new(RuntimeOptions::default(), store, Some(cache))?;
     runtime
         .load(LoadRequest {
             name: name.clone(),

@@ -29,7 +29,7 @@ pub(crate) struct Entry {
 
 type Entries = HashMap<Vec<u8>, Entry>;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct MemoryKeyspace {
     entries: Arc<Mutex<Entries>>,
     /// Commits that shall find a conflict.
@@ -38,11 +38,11 @@ pub(crate) struct MemoryKeyspace {
     pub(crate) losses: Arc<AtomicU32>,
     /// Whether commits shall fail.
     pub(crate) broken: Arc<AtomicU32>,
-    pub(crate) begun: AtomicU32,
-    pub(crate) begun_exclusive: AtomicU32,
+    pub(crate) begun: Arc<AtomicU32>,
+    pub(crate) begun_exclusive: Arc<AtomicU32>,
     pub(crate) committed: Arc<AtomicU64>,
     /// Whether an exclusive transaction is never to be had.
-    pub(crate) exclusive_never: AtomicU32,
+    pub(crate) exclusive_never: Arc<AtomicU32>,
 }
 
 impl MemoryKeyspace {

@@ -25,7 +25,7 @@ use keyspace::MemoryKeyspace;
 /// A host to run functions on.
 pub(crate) struct Host {
     pub(crate) executor: Executor<MemoryKeyspace>,
-    pub(crate) keyspace: Arc<MemoryKeyspace>,
+    pub(crate) keyspace: MemoryKeyspace,
 }
 
 pub(crate) type TestFunction = Arc<Function<MemoryKeyspace>>;
@@ -44,8 +44,8 @@ impl Host {
     }
 
     pub(crate) fn with_options(options: &EngineOptions) -> Self {
-        let keyspace = Arc::new(MemoryKeyspace::default());
-        let executor = Executor::new(options, Arc::clone(&keyspace)).expect("there is room");
+        let keyspace = MemoryKeyspace::default();
+        let executor = Executor::new(options, keyspace.clone(), None).expect("there is room");
         Self { executor, keyspace }
     }
 

@@ -1,9 +1,9 @@
 //! The description of each command that `COMMAND` shows.
 
+use ferrite_protocol::keyspace::KeyAccess;
 use ferrite_runtime::commands::Keys as FunctionKeys;
-use ferrite_store::{KeyAccess, StoreError};
+use ferrite_store::StoreError;
 
-use crate::commands::docs::data;
 use crate::commands::table::{self, CommandRef};
 use crate::state::ServerState;
 
@@ -72,16 +72,14 @@ fn entry(command: CommandRef) -> Entry {
         },
         CommandRef::Data(command) => {
             let spec = command.spec();
-            // A test checks that each has one.
-            let doc = data::find(spec.name);
             Entry {
                 name: spec.name.to_owned(),
                 arity: spec.arity,
                 flags: spec.flag_names().collect(),
                 keys: spec.key_positions(),
-                group: doc.map_or("generic", |doc| doc.group),
-                summary: doc.map_or("", |doc| doc.summary),
-                arguments: doc.map_or("", |doc| doc.arguments),
+                group: spec.group,
+                summary: spec.summary,
+                arguments: spec.arguments,
             }
         }
         CommandRef::Function(spec) => Entry {
@@ -121,6 +119,30 @@ pub(in crate::commands) fn keys<'a>(request: &[&'a [u8]]) -> Result<Vec<&'a [u8]
                     .collect()),
                 KeyAccess::Unknown => Err(KeysError::DependsOnData),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrite_store::{Store, StoreOptions};
+
+    use crate::commands::docs::usage;
+
+    #[test]
+    fn as_many_arguments_are_told_as_a_command_takes() {
+        let store = Store::in_memory(&StoreOptions::default());
+        for spec in store.commands() {
+            let arguments = usage::parse(spec.arguments);
+            let needed = arguments
+                .iter()
+                .map(usage::Argument::words_min)
+                .sum::<usize>();
+            let optional = arguments.iter().any(usage::Argument::is_open);
+            let least = spec.arity.unsigned_abs() as usize - 1;
+            assert_eq!(needed, least, "{} {}", spec.name, spec.arguments);
+            assert_eq!(optional, spec.arity < 0, "{} {}", spec.name, spec.arguments);
+            assert!(spec.summary.ends_with('.'), "{}", spec.name);
         }
     }
 }

@@ -1,5 +1,4 @@
 //! The documentation of every command, as `COMMAND DOCS` answers it.
 
 pub(crate) mod catalog;
-pub(crate) mod data;
 pub(crate) mod usage;

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_store::DatabaseUsage;
 
 use crate::commands::spec::Spec;
-use crate::keyspace::reply_writer::Replies;
 use crate::observability::function_totals::FunctionTotals;
 use crate::process::memory::resident_bytes;
 use crate::request::{AfterReply, RequestContext};
@@ -154,29 +153,18 @@ fn wasm(state: &ServerState, text: &mut String) {
     line(text, "background_memory", background.result_bytes);
 }
 
-fn keyspace(host: &ServerState, text: &mut String) {
-    for database in 0_u32.. {
-        let mut session = ferrite_store::Session::new();
-        if host
-            .store
-            .select(&mut session, database.to_string().as_bytes())
-            .is_err()
-        {
-            return;
-        }
-        let mut reply = Encoder::new(Protocol::Resp2);
-        let size: &[&[u8]] = &[b"DBSIZE"];
-        let flow = host
-            .store
-            .execute(&mut session, size, &mut Replies(&mut reply));
-        let keys = std::str::from_utf8(reply.bytes()).unwrap_or_default();
-        if let (ferrite_store::Flow::Done, Some(keys)) = (flow, keys.strip_prefix(':'))
-            && keys != "0\r\n"
-        {
+fn keyspace(state: &ServerState, text: &mut String) {
+    for (database, usage) in state.store.usage().into_iter().enumerate() {
+        let DatabaseUsage {
+            keys,
+            expires,
+            ttl_millis_mean,
+        } = usage;
+        if keys > 0 {
             line(
                 text,
                 &format!("db{database}"),
-                format_args!("keys={},expires=0,avg_ttl=0", keys.trim()),
+                format_args!("keys={keys},expires={expires},avg_ttl={ttl_millis_mean}"),
             );
         }
     }

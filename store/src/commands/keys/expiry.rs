@@ -5,23 +5,41 @@ use crate::commands::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, comm
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
 commands! {
-    "expire", -3, WRITE | FAST, Keys::FIRST => expire;
-    "pexpire", -3, WRITE | FAST, Keys::FIRST => pexpire;
-    "expireat", -3, WRITE | FAST, Keys::FIRST => expireat;
-    "pexpireat", -3, WRITE | FAST, Keys::FIRST => pexpireat;
-    "ttl", 2, READONLY | FAST, Keys::FIRST => ttl;
-    "pttl", 2, READONLY | FAST, Keys::FIRST => pttl;
-    "expiretime", 2, READONLY | FAST, Keys::FIRST => expiretime;
-    "pexpiretime", 2, READONLY | FAST, Keys::FIRST => pexpiretime;
-    "persist", 2, WRITE | FAST, Keys::FIRST => persist;
+    "expire", -3, WRITE | FAST, Keys::FIRST => expire,
+        "generic", "key seconds [NX|XX|GT|LT]",
+        "Sets how long a key lives.";
+    "pexpire", -3, WRITE | FAST, Keys::FIRST => pexpire,
+        "generic", "key milliseconds [NX|XX|GT|LT]",
+        "Sets how long a key lives, in milliseconds.";
+    "expireat", -3, WRITE | FAST, Keys::FIRST => expireat,
+        "generic", "key unix-time-seconds [NX|XX|GT|LT]",
+        "Sets when a key expires.";
+    "pexpireat", -3, WRITE | FAST, Keys::FIRST => pexpireat,
+        "generic", "key unix-time-milliseconds [NX|XX|GT|LT]",
+        "Sets when a key expires, in milliseconds.";
+    "ttl", 2, READONLY | FAST, Keys::FIRST => ttl,
+        "generic", "key",
+        "Tells how long a key has to live.";
+    "pttl", 2, READONLY | FAST, Keys::FIRST => pttl,
+        "generic", "key",
+        "Tells how long a key has to live, in milliseconds.";
+    "expiretime", 2, READONLY | FAST, Keys::FIRST => expiretime,
+        "generic", "key",
+        "Tells when a key expires.";
+    "pexpiretime", 2, READONLY | FAST, Keys::FIRST => pexpiretime,
+        "generic", "key",
+        "Tells when a key expires, in milliseconds.";
+    "persist", 2, WRITE | FAST, Keys::FIRST => persist,
+        "generic", "key",
+        "Lets a key live for good.";
 }
 
-/// How a time is given.
+/// Unit and origin of a time argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(crate) enum TimeUnit {
     /// From now.
     Seconds,
     Millis,
@@ -30,7 +48,7 @@ pub(crate) enum Unit {
     AtMillis,
 }
 
-impl Unit {
+impl TimeUnit {
     /// The unit that an option such as `EX` stands for.
     pub(crate) fn option(name: &[u8]) -> Option<Self> {
         let is = |option: &[u8]| name.eq_ignore_ascii_case(option);
@@ -64,7 +82,7 @@ impl Unit {
 pub(crate) fn deadline_argument<V: View>(
     view: &mut V,
     command: &'static str,
-    unit: Unit,
+    unit: TimeUnit,
     text: &[u8],
 ) -> Result<Deadline, StoreError> {
     let amount = integer(text)?;
@@ -77,7 +95,7 @@ pub(crate) fn deadline_argument<V: View>(
     Ok(Deadline::at(instant))
 }
 
-/// Gives a key a deadline, or removes it if that has passed; tells whether the key was there.
+/// Gives a key a deadline, or removes it if that has passed; returns true if the key existed.
 pub(crate) fn end_at<V: View>(
     view: &mut V,
     key: &[u8],
@@ -141,7 +159,7 @@ impl Conditions {
 fn expire_by<V: View>(
     view: &mut V,
     command: &'static str,
-    unit: Unit,
+    unit: TimeUnit,
     argv: &[&[u8]],
     out: &mut dyn ReplyWriter,
 ) -> Result<(), StoreError> {
@@ -161,19 +179,19 @@ fn expire_by<V: View>(
 }
 
 fn expire<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    expire_by(view, "expire", Unit::Seconds, argv, out)
+    expire_by(view, "expire", TimeUnit::Seconds, argv, out)
 }
 
 fn pexpire<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    expire_by(view, "pexpire", Unit::Millis, argv, out)
+    expire_by(view, "pexpire", TimeUnit::Millis, argv, out)
 }
 
 fn expireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    expire_by(view, "expireat", Unit::AtSeconds, argv, out)
+    expire_by(view, "expireat", TimeUnit::AtSeconds, argv, out)
 }
 
 fn pexpireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    expire_by(view, "pexpireat", Unit::AtMillis, argv, out)
+    expire_by(view, "pexpireat", TimeUnit::AtMillis, argv, out)
 }
 
 /// Writes -2 for no key, -1 for no deadline, else what `tell` makes of deadline and now.

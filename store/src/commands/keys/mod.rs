@@ -18,22 +18,54 @@ use ferrite_protocol::glob;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "del", -2, WRITE, Keys::EVERY => del;
-    "unlink", -2, WRITE | FAST, Keys::EVERY => del;
-    "exists", -2, READONLY | FAST, Keys::EVERY => exists;
-    "touch", -2, READONLY | FAST, Keys::EVERY => exists;
-    "type", 2, READONLY | FAST, Keys::FIRST => type_;
-    "keys", 2, READONLY, Keys::All => keys;
-    "scan", -2, READONLY, Keys::All => scan_keys;
-    "dbsize", 1, READONLY | FAST, Keys::All => dbsize;
-    "randomkey", 1, READONLY, Keys::All => randomkey;
-    "rename", 3, WRITE, Keys::TWO => rename;
-    "renamenx", 3, WRITE | FAST, Keys::TWO => renamenx;
-    "copy", -3, WRITE, Keys::TWO => copy;
-    "move", 3, WRITE | FAST, Keys::FIRST => move_;
-    "swapdb", 3, WRITE | FAST, Keys::All => swapdb;
-    "flushdb", -1, WRITE, Keys::All => flushdb;
-    "flushall", -1, WRITE, Keys::All => flushall;
+    "del", -2, WRITE, Keys::EVERY => del,
+        "generic", "key [key ...]",
+        "Removes keys.";
+    "unlink", -2, WRITE | FAST, Keys::EVERY => del,
+        "generic", "key [key ...]",
+        "Removes keys; their memory is given back later.";
+    "exists", -2, READONLY | FAST, Keys::EVERY => exists,
+        "generic", "key [key ...]",
+        "Counts how many of the keys there are.";
+    "touch", -2, READONLY | FAST, Keys::EVERY => exists,
+        "generic", "key [key ...]",
+        "Counts how many of the keys there are.";
+    "type", 2, READONLY | FAST, Keys::FIRST => type_,
+        "generic", "key",
+        "Tells what kind of value a key holds.";
+    "keys", 2, READONLY, Keys::All => keys,
+        "generic", "pattern",
+        "Returns all keys that match a pattern.";
+    "scan", -2, READONLY, Keys::All => scan_keys,
+        "generic", "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+        "Goes through the keys, some at a time.";
+    "dbsize", 1, READONLY | FAST, Keys::All => dbsize,
+        "generic", "",
+        "Counts the keys.";
+    "randomkey", 1, READONLY, Keys::All => randomkey,
+        "generic", "",
+        "Returns any key.";
+    "rename", 3, WRITE, Keys::TWO => rename,
+        "generic", "key newkey",
+        "Gives a value another key, in the place of what was there.";
+    "renamenx", 3, WRITE | FAST, Keys::TWO => renamenx,
+        "generic", "key newkey",
+        "Gives a value another key if there is none of that name.";
+    "copy", -3, WRITE, Keys::TWO => copy,
+        "generic", "source destination [DB destination-db] [REPLACE]",
+        "Copies a value to another key.";
+    "move", 3, WRITE | FAST, Keys::FIRST => move_,
+        "generic", "key db",
+        "Moves a key to another database.";
+    "swapdb", 3, WRITE | FAST, Keys::All => swapdb,
+        "generic", "index1 index2",
+        "Exchanges two databases.";
+    "flushdb", -1, WRITE, Keys::All => flushdb,
+        "generic", "[ASYNC|SYNC]",
+        "Removes every key of the database.";
+    "flushall", -1, WRITE, Keys::All => flushall,
+        "generic", "[ASYNC|SYNC]",
+        "Removes every key of every database.";
 }
 
 const SAME_OBJECT: StoreError =

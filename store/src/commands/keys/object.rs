@@ -8,7 +8,9 @@ use crate::value::text::Text;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "object", -2, READONLY, Keys::Positions { first: 2, last: 2, step: 1 } => object;
+    "object", -2, READONLY, Keys::Positions { first: 2, last: 2, step: 1 } => object,
+        "generic", "subcommand [key]",
+        "Tells how a value is kept.";
 }
 
 /// Longest string that Redis keeps beside its head, in bytes.

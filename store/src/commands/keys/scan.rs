@@ -1,11 +1,11 @@
-//! What `SCAN` and its kin have in common: cursor and options.
+//! Cursor and options of `SCAN`, `HSCAN`, `SSCAN` and `ZSCAN`.
 
 use crate::commands::arguments::integer;
 use crate::error::StoreError;
 use ferrite_protocol::glob;
-use ferrite_protocol::reply_writer::ReplyWriter;
+use ferrite_protocol::resp::ReplyWriter;
 
-/// How many elements a call visits unless told.
+/// Number of elements that a call visits without `COUNT`.
 const COUNT: usize = 10;
 
 /// The options of a scan.
@@ -78,7 +78,7 @@ impl<'a> ScanOptions<'a> {
         Ok(parsed)
     }
 
-    /// Whether an element is wanted.
+    /// Returns true if an element is to be shown.
     pub(crate) fn matches(&self, element: &[u8]) -> bool {
         self.pattern
             .is_none_or(|pattern| glob::matches(pattern, element))

@@ -17,8 +17,12 @@ use crate::value::{Hash, Value};
 use ferrite_protocol::number::parse_double;
 
 commands! {
-    "sort", -2, WRITE | DENYOOM | MOVABLEKEYS, Keys::Sort => sort;
-    "sort_ro", -2, READONLY | MOVABLEKEYS, Keys::Sort => sort_ro;
+    "sort", -2, WRITE | DENYOOM | MOVABLEKEYS, Keys::Sort => sort,
+        "generic", "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC|DESC] [ALPHA] [STORE destination]",
+        "Sorts a list, a set or a sorted set.";
+    "sort_ro", -2, READONLY | MOVABLEKEYS, Keys::Sort => sort_ro,
+        "generic", "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC|DESC] [ALPHA]",
+        "Sorts a list, a set or a sorted set, and stores nothing.";
 }
 
 /// The options of `SORT`.

@@ -13,22 +13,54 @@ use crate::value::blob::Blob;
 use crate::value::list::{End, List};
 
 commands! {
-    "lpush", -3, WRITE | DENYOOM | FAST, Keys::FIRST => lpush;
-    "rpush", -3, WRITE | DENYOOM | FAST, Keys::FIRST => rpush;
-    "lpushx", -3, WRITE | DENYOOM | FAST, Keys::FIRST => lpushx;
-    "rpushx", -3, WRITE | DENYOOM | FAST, Keys::FIRST => rpushx;
-    "lpop", -2, WRITE | FAST, Keys::FIRST => lpop;
-    "rpop", -2, WRITE | FAST, Keys::FIRST => rpop;
-    "llen", 2, READONLY | FAST, Keys::FIRST => llen;
-    "lindex", 3, READONLY, Keys::FIRST => lindex;
-    "lset", 4, WRITE | DENYOOM, Keys::FIRST => lset;
-    "lrange", 4, READONLY, Keys::FIRST => lrange;
-    "ltrim", 4, WRITE, Keys::FIRST => ltrim;
-    "lrem", 4, WRITE, Keys::FIRST => lrem;
-    "linsert", 5, WRITE | DENYOOM, Keys::FIRST => linsert;
-    "lmove", 5, WRITE | DENYOOM, Keys::TWO => lmove;
-    "rpoplpush", 3, WRITE | DENYOOM, Keys::TWO => rpoplpush;
-    "lmpop", -4, WRITE | MOVABLEKEYS, Keys::Counted { count: 1, also: 0 } => lmpop;
+    "lpush", -3, WRITE | DENYOOM | FAST, Keys::FIRST => lpush,
+        "list", "key element [element ...]",
+        "Adds to the head of a list.";
+    "rpush", -3, WRITE | DENYOOM | FAST, Keys::FIRST => rpush,
+        "list", "key element [element ...]",
+        "Adds to the end of a list.";
+    "lpushx", -3, WRITE | DENYOOM | FAST, Keys::FIRST => lpushx,
+        "list", "key element [element ...]",
+        "Adds to the head of a list that is there.";
+    "rpushx", -3, WRITE | DENYOOM | FAST, Keys::FIRST => rpushx,
+        "list", "key element [element ...]",
+        "Adds to the end of a list that is there.";
+    "lpop", -2, WRITE | FAST, Keys::FIRST => lpop,
+        "list", "key [count]",
+        "Takes from the head of a list.";
+    "rpop", -2, WRITE | FAST, Keys::FIRST => rpop,
+        "list", "key [count]",
+        "Takes from the end of a list.";
+    "llen", 2, READONLY | FAST, Keys::FIRST => llen,
+        "list", "key",
+        "Counts the elements of a list.";
+    "lindex", 3, READONLY, Keys::FIRST => lindex,
+        "list", "key index",
+        "Returns an element of a list.";
+    "lset", 4, WRITE | DENYOOM, Keys::FIRST => lset,
+        "list", "key index element",
+        "Writes over an element of a list.";
+    "lrange", 4, READONLY, Keys::FIRST => lrange,
+        "list", "key start stop",
+        "Returns a part of a list.";
+    "ltrim", 4, WRITE, Keys::FIRST => ltrim,
+        "list", "key start stop",
+        "Removes all but a part of a list.";
+    "lrem", 4, WRITE, Keys::FIRST => lrem,
+        "list", "key count element",
+        "Removes elements of a list that equal one.";
+    "linsert", 5, WRITE | DENYOOM, Keys::FIRST => linsert,
+        "list", "key BEFORE|AFTER pivot element",
+        "Adds an element beside another one.";
+    "lmove", 5, WRITE | DENYOOM, Keys::TWO => lmove,
+        "list", "source destination LEFT|RIGHT LEFT|RIGHT",
+        "Moves an element from one list to another.";
+    "rpoplpush", 3, WRITE | DENYOOM, Keys::TWO => rpoplpush,
+        "list", "source destination",
+        "Moves the last element of a list to the head of another.";
+    "lmpop", -4, WRITE | MOVABLEKEYS, Keys::Counted { count: 1, also: 0 } => lmpop,
+        "list", "numkeys key [key ...] LEFT|RIGHT [COUNT count]",
+        "Takes from the first list that has any.";
 }
 
 fn push<V: View>(view: &mut V, argv: Argv<'_>, end: End, missing: Missing, out: Out<'_>) -> Answer {

@@ -1,4 +1,4 @@
-//! Where in a list an element is.
+//! Finds the position of an element in a list.
 
 use crate::commands::arguments::symmetric;
 use crate::commands::spec::{Answer, Argv, Keys, Out, READONLY, commands};
@@ -8,16 +8,18 @@ use crate::value::list::List;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "lpos", -3, READONLY, Keys::FIRST => lpos;
+    "lpos", -3, READONLY, Keys::FIRST => lpos,
+        "list", "key element [RANK rank] [COUNT num-matches] [MAXLEN len]",
+        "Finds elements of a list that equal one.";
 }
 
-/// What `LPOS` looks for.
+/// Options of `LPOS`.
 struct Search {
     /// Which match is the first to be told; negative from the end.
     rank: i64,
-    /// How many are told; `None` is one, not in an array.
+    /// Most positions in the reply; `None` is one, not in an array.
     count: Option<usize>,
-    /// How many elements are compared.
+    /// Most elements that are compared.
     compared_max: usize,
 }
 

@@ -11,13 +11,27 @@ use crate::value::Set;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "sinter", -2, READONLY, Keys::EVERY => sinter;
-    "sunion", -2, READONLY, Keys::EVERY => sunion;
-    "sdiff", -2, READONLY, Keys::EVERY => sdiff;
-    "sinterstore", -3, WRITE | DENYOOM, Keys::EVERY => sinterstore;
-    "sunionstore", -3, WRITE | DENYOOM, Keys::EVERY => sunionstore;
-    "sdiffstore", -3, WRITE | DENYOOM, Keys::EVERY => sdiffstore;
-    "sintercard", -3, READONLY | MOVABLEKEYS, Keys::Counted { count: 1, also: 0 } => sintercard;
+    "sinter", -2, READONLY, Keys::EVERY => sinter,
+        "set", "key [key ...]",
+        "Returns what all sets have.";
+    "sunion", -2, READONLY, Keys::EVERY => sunion,
+        "set", "key [key ...]",
+        "Returns what any of the sets has.";
+    "sdiff", -2, READONLY, Keys::EVERY => sdiff,
+        "set", "key [key ...]",
+        "Returns what the first set has and the others do not.";
+    "sinterstore", -3, WRITE | DENYOOM, Keys::EVERY => sinterstore,
+        "set", "destination key [key ...]",
+        "Stores what all sets have.";
+    "sunionstore", -3, WRITE | DENYOOM, Keys::EVERY => sunionstore,
+        "set", "destination key [key ...]",
+        "Stores what any of the sets has.";
+    "sdiffstore", -3, WRITE | DENYOOM, Keys::EVERY => sdiffstore,
+        "set", "destination key [key ...]",
+        "Stores what the first set has and the others do not.";
+    "sintercard", -3, READONLY | MOVABLEKEYS, Keys::Counted { count: 1, also: 0 } => sintercard,
+        "set", "numkeys key [key ...] [LIMIT limit]",
+        "Counts what all sets have.";
 }
 
 /// Shared copies of the sets, missing ones empty.
@@ -55,7 +69,7 @@ fn union(sets: Vec<Set>) -> Set {
     all
 }
 
-/// What the first set has and no other.
+/// Members of the first set that no other set has.
 fn difference(sets: &[Set]) -> Set {
     let mut rest = Set::default();
     if let Some((first, others)) = sets.split_first() {

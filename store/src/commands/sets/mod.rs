@@ -12,16 +12,36 @@ use crate::value::Set;
 use crate::value::blob::Blob;
 
 commands! {
-    "sadd", -3, WRITE | DENYOOM | FAST, Keys::FIRST => sadd;
-    "srem", -3, WRITE | FAST, Keys::FIRST => srem;
-    "smembers", 2, READONLY, Keys::FIRST => smembers;
-    "sismember", 3, READONLY | FAST, Keys::FIRST => sismember;
-    "smismember", -3, READONLY | FAST, Keys::FIRST => smismember;
-    "scard", 2, READONLY | FAST, Keys::FIRST => scard;
-    "spop", -2, WRITE | FAST, Keys::FIRST => spop;
-    "srandmember", -2, READONLY, Keys::FIRST => srandmember;
-    "smove", 4, WRITE | FAST, Keys::TWO => smove;
-    "sscan", -3, READONLY, Keys::FIRST => sscan;
+    "sadd", -3, WRITE | DENYOOM | FAST, Keys::FIRST => sadd,
+        "set", "key member [member ...]",
+        "Adds to a set.";
+    "srem", -3, WRITE | FAST, Keys::FIRST => srem,
+        "set", "key member [member ...]",
+        "Removes from a set.";
+    "smembers", 2, READONLY, Keys::FIRST => smembers,
+        "set", "key",
+        "Returns a set.";
+    "sismember", 3, READONLY | FAST, Keys::FIRST => sismember,
+        "set", "key member",
+        "Tells whether a set has a member.";
+    "smismember", -3, READONLY | FAST, Keys::FIRST => smismember,
+        "set", "key member [member ...]",
+        "Tells which members a set has.";
+    "scard", 2, READONLY | FAST, Keys::FIRST => scard,
+        "set", "key",
+        "Counts the members of a set.";
+    "spop", -2, WRITE | FAST, Keys::FIRST => spop,
+        "set", "key [count]",
+        "Takes any members of a set.";
+    "srandmember", -2, READONLY, Keys::FIRST => srandmember,
+        "set", "key [count]",
+        "Returns any members of a set.";
+    "smove", 4, WRITE | FAST, Keys::TWO => smove,
+        "set", "source destination member",
+        "Moves a member from one set to another.";
+    "sscan", -3, READONLY, Keys::FIRST => sscan,
+        "set", "key cursor [MATCH pattern] [COUNT count]",
+        "Goes through a set, some members at a time.";
 }
 
 fn sadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
@@ -174,7 +194,7 @@ fn sscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-/// Stores a set and tells its size; an empty one removes the key.
+/// Stores a set and replies its size; an empty one removes the key.
 pub(super) fn store<V: View>(view: &mut V, key: &[u8], set: Set, out: Out<'_>) -> Answer {
     let len = set.len();
     view.put(key, set.into(), Deadline::NEVER)?;

@@ -10,8 +10,12 @@ use crate::value::text::Text;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "bitfield", -2, WRITE | DENYOOM, Keys::FIRST => bitfield;
-    "bitfield_ro", -2, READONLY | FAST, Keys::FIRST => bitfield_ro;
+    "bitfield", -2, WRITE | DENYOOM, Keys::FIRST => bitfield,
+        "bitmap", "key [GET encoding offset|OVERFLOW WRAP|SAT|FAIL|SET encoding offset value|INCRBY encoding offset increment ...]",
+        "Reads and writes integers of any width inside a string.";
+    "bitfield_ro", -2, READONLY | FAST, Keys::FIRST => bitfield_ro,
+        "bitmap", "key [GET encoding offset ...]",
+        "Reads integers of any width inside a string.";
 }
 
 /// An integer's place in a string, its first bit the highest.
@@ -23,7 +27,7 @@ struct Field {
     offset: usize,
 }
 
-/// What happens to a number that does not fit.
+/// Treatment of a number that does not fit.
 #[derive(Clone, Copy)]
 enum Overflow {
     Wrap,

@@ -10,11 +10,21 @@ use crate::value::text::Text;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "setbit", 4, WRITE | DENYOOM, Keys::FIRST => setbit;
-    "getbit", 3, READONLY | FAST, Keys::FIRST => getbit;
-    "bitcount", -2, READONLY, Keys::FIRST => bitcount;
-    "bitpos", -3, READONLY, Keys::FIRST => bitpos;
-    "bitop", -4, WRITE | DENYOOM, Keys::Positions { first: 2, last: -1, step: 1 } => bitop;
+    "setbit", 4, WRITE | DENYOOM, Keys::FIRST => setbit,
+        "bitmap", "key offset value",
+        "Sets a bit of a string and returns what it was.";
+    "getbit", 3, READONLY | FAST, Keys::FIRST => getbit,
+        "bitmap", "key offset",
+        "Returns a bit of a string.";
+    "bitcount", -2, READONLY, Keys::FIRST => bitcount,
+        "bitmap", "key [start end [BYTE|BIT]]",
+        "Counts the bits that are set.";
+    "bitpos", -3, READONLY, Keys::FIRST => bitpos,
+        "bitmap", "key bit [start [end [BYTE|BIT]]]",
+        "Finds the first bit that is set, or not.";
+    "bitop", -4, WRITE | DENYOOM, Keys::Positions { first: 2, last: -1, step: 1 } => bitop,
+        "bitmap", "AND|OR|XOR|NOT destkey key [key ...]",
+        "Combines strings bit by bit.";
 }
 
 /// Reads the number of a bit; the byte it is in, and the bit's mask there.

@@ -2,7 +2,7 @@
 
 use crate::commands::arguments::integer;
 use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, WRITE, commands};
-use crate::commands::strings::long_double::{Extended, Parsed};
+use crate::commands::strings::long_double::{LongDouble, Parsed};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
@@ -11,11 +11,21 @@ use crate::value::text::Text;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "incr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => incr;
-    "decr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => decr;
-    "incrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrby;
-    "incrbyfloat", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrbyfloat;
-    "decrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => decrby;
+    "incr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => incr,
+        "string", "key",
+        "Adds one to an integer.";
+    "decr", 2, WRITE | DENYOOM | FAST, Keys::FIRST => decr,
+        "string", "key",
+        "Takes one from an integer.";
+    "incrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrby,
+        "string", "key increment",
+        "Adds to an integer.";
+    "incrbyfloat", 3, WRITE | DENYOOM | FAST, Keys::FIRST => incrbyfloat,
+        "string", "key increment",
+        "Adds to a number.";
+    "decrby", 3, WRITE | DENYOOM | FAST, Keys::FIRST => decrby,
+        "string", "key decrement",
+        "Takes from an integer.";
 }
 
 /// Adds to the integer that a key holds, 0 if it is not there; returns the sum.
@@ -71,8 +81,8 @@ pub(in crate::commands) fn add_floats(
 ) -> Result<String, StoreError> {
     const INFINITE: StoreError = StoreError::Refused("ERR increment would produce NaN or Infinity");
     let old = match old {
-        Some(text) => Extended::parse(text).ok_or(complaint)?,
-        None => Parsed::Finite(Extended::zero()),
+        Some(text) => LongDouble::parse(text).ok_or(complaint)?,
+        None => Parsed::Finite(LongDouble::zero()),
     };
     match (&old, delta) {
         (Parsed::Finite(old), Parsed::Finite(delta)) => {
@@ -89,10 +99,10 @@ fn incrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         Some(live) => Some(live.cast::<Text>()?.as_slice()),
         None => None,
     };
-    if old.is_some_and(|old| Extended::parse(old).is_none()) {
+    if old.is_some_and(|old| LongDouble::parse(old).is_none()) {
         return Err(StoreError::NotAFloat);
     }
-    let delta = Extended::parse(argv[2]).ok_or(StoreError::NotAFloat)?;
+    let delta = LongDouble::parse(argv[2]).ok_or(StoreError::NotAFloat)?;
     let sum = add_floats(old, &delta, StoreError::NotAFloat)?;
     view.put(argv[1], Value::text(sum.as_bytes()), deadline)?;
     out.bulk(sum.as_bytes());

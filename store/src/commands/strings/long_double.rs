@@ -19,7 +19,7 @@ const DECIMALS: u32 = 17;
 
 /// `mantissa * 2^exponent`, with a sign. Zero has a mantissa of zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Extended {
+pub(crate) struct LongDouble {
     negative: bool,
     mantissa: BigUint,
     exponent: i64,
@@ -28,11 +28,11 @@ pub(crate) struct Extended {
 /// What a text means.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
-    Finite(Extended),
+    Finite(LongDouble),
     Infinite,
 }
 
-impl Extended {
+impl LongDouble {
     pub(crate) fn zero() -> Self {
         Self {
             negative: false,
@@ -159,7 +159,7 @@ impl Extended {
 /// The digits of a number without their point.
 struct Digits {
     digits: Vec<u8>,
-    /// How many of them come after the point.
+    /// Number of digits after the point.
     decimals: i64,
 }
 
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     fn sum(left: &str, right: &str) -> String {
-        let read = |text: &str| match Extended::parse(text.as_bytes()) {
+        let read = |text: &str| match LongDouble::parse(text.as_bytes()) {
             Some(Parsed::Finite(value)) => value,
             other => panic!("{text} is {other:?}"),
         };
@@ -284,8 +284,8 @@ mod tests {
         for text in [
             "", " 1", "1 ", "abc", "1e", "1e+", ".", "e5", "1.2.3", "nan", "1e5000", "--1",
         ] {
-            assert_eq!(Extended::parse(text.as_bytes()), None, "{text}");
+            assert_eq!(LongDouble::parse(text.as_bytes()), None, "{text}");
         }
-        assert_eq!(Extended::parse(b"-inf"), Some(Parsed::Infinite));
+        assert_eq!(LongDouble::parse(b"-inf"), Some(Parsed::Infinite));
     }
 }

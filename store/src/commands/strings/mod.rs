@@ -7,61 +7,88 @@ pub(crate) mod long_double;
 
 use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::arguments::integer;
-use crate::commands::keys::expiry::{Unit, deadline_argument};
+use crate::commands::keys::expiry::{TimeUnit, deadline_argument};
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::text::Text;
+use ferrite_protocol::keyspace::SetCondition;
 
 commands! {
-    "get", 2, READONLY | FAST, Keys::FIRST => get;
-    "set", -3, WRITE | DENYOOM, Keys::FIRST => set;
-    "setnx", 3, WRITE | DENYOOM | FAST, Keys::FIRST => setnx;
-    "setex", 4, WRITE | DENYOOM, Keys::FIRST => setex;
-    "psetex", 4, WRITE | DENYOOM, Keys::FIRST => psetex;
-    "getset", 3, WRITE | DENYOOM | FAST, Keys::FIRST => getset;
-    "getdel", 2, WRITE | FAST, Keys::FIRST => getdel;
-    "getex", -2, WRITE | FAST, Keys::FIRST => getex;
-    "mget", -2, READONLY | FAST, Keys::EVERY => mget;
-    "mset", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => mset;
-    "msetnx", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => msetnx;
-    "strlen", 2, READONLY | FAST, Keys::FIRST => strlen;
-    "append", 3, WRITE | DENYOOM | FAST, Keys::FIRST => append;
-    "setrange", 4, WRITE | DENYOOM, Keys::FIRST => setrange;
-    "getrange", 4, READONLY, Keys::FIRST => getrange;
-    "substr", 4, READONLY, Keys::FIRST => getrange;
+    "get", 2, READONLY | FAST, Keys::FIRST => get,
+        "string", "key",
+        "Returns a string.";
+    "set", -3, WRITE | DENYOOM, Keys::FIRST => set,
+        "string", "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
+        "Writes a string, whatever the key held.";
+    "setnx", 3, WRITE | DENYOOM | FAST, Keys::FIRST => setnx,
+        "string", "key value",
+        "Writes a string if there is no such key.";
+    "setex", 4, WRITE | DENYOOM, Keys::FIRST => setex,
+        "string", "key seconds value",
+        "Writes a string that expires.";
+    "psetex", 4, WRITE | DENYOOM, Keys::FIRST => psetex,
+        "string", "key milliseconds value",
+        "Writes a string that expires, in milliseconds.";
+    "getset", 3, WRITE | DENYOOM | FAST, Keys::FIRST => getset,
+        "string", "key value",
+        "Writes a string and returns the one before.";
+    "getdel", 2, WRITE | FAST, Keys::FIRST => getdel,
+        "string", "key",
+        "Returns a string and removes it.";
+    "getex", -2, WRITE | FAST, Keys::FIRST => getex,
+        "string", "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]",
+        "Returns a string and sets when it expires.";
+    "mget", -2, READONLY | FAST, Keys::EVERY => mget,
+        "string", "key [key ...]",
+        "Returns several strings.";
+    "mset", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => mset,
+        "string", "key value [key value ...]",
+        "Writes several strings.";
+    "msetnx", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => msetnx,
+        "string", "key value [key value ...]",
+        "Writes several strings if none of the keys is there.";
+    "strlen", 2, READONLY | FAST, Keys::FIRST => strlen,
+        "string", "key",
+        "Tells a string's length.";
+    "append", 3, WRITE | DENYOOM | FAST, Keys::FIRST => append,
+        "string", "key value",
+        "Adds to the end of a string.";
+    "setrange", 4, WRITE | DENYOOM, Keys::FIRST => setrange,
+        "string", "key offset value",
+        "Writes over a part of a string.";
+    "getrange", 4, READONLY, Keys::FIRST => getrange,
+        "string", "key start end",
+        "Returns a part of a string.";
+    "substr", 4, READONLY, Keys::FIRST => getrange,
+        "string", "key start end",
+        "Returns a part of a string.";
 }
 
-/// When a value is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
-    Always,
-    IfAbsent,
-    IfPresent,
-}
-
-/// What becomes of the key's deadline.
+/// Change to the key's deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     Keep,
     Until(Deadline),
 }
 
-/// Stores a string under a condition; tells whether it was stored.
+/// Stores a string under a condition; returns true if it was stored.
 pub(crate) fn store<V: View>(
     view: &mut V,
     key: &[u8],
     value: &[u8],
-    condition: Condition,
+    condition: SetCondition,
     lifetime: Lifetime,
 ) -> Result<bool, StoreError> {
     let deadline = match (condition, lifetime) {
-        (Condition::Always, Lifetime::Until(deadline)) => deadline,
+        (SetCondition::Always, Lifetime::Until(deadline)) => deadline,
         (condition, lifetime) => {
             let present = view.get(key)?.map(|live| live.deadline);
             match (condition, present) {
-                (Condition::IfAbsent, Some(_)) | (Condition::IfPresent, None) => return Ok(false),
+                (SetCondition::IfAbsent, Some(_)) | (SetCondition::IfPresent, None) => {
+                    return Ok(false);
+                }
                 _ => {}
             }
             match lifetime {
@@ -81,26 +108,26 @@ fn get<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 /// The options of `SET`.
 struct SetOptions {
-    condition: Condition,
+    condition: SetCondition,
     lifetime: Lifetime,
     get: bool,
 }
 
 fn set_options<V: View>(view: &mut V, argv: &[&[u8]]) -> Result<SetOptions, StoreError> {
-    let mut condition = Condition::Always;
+    let mut condition = SetCondition::Always;
     let mut lifetime = None;
     let mut get = false;
     let mut options = argv.iter();
     while let Some(option) = options.next() {
-        if option.eq_ignore_ascii_case(b"nx") && condition != Condition::IfPresent {
-            condition = Condition::IfAbsent;
-        } else if option.eq_ignore_ascii_case(b"xx") && condition != Condition::IfAbsent {
-            condition = Condition::IfPresent;
+        if option.eq_ignore_ascii_case(b"nx") && condition != SetCondition::IfPresent {
+            condition = SetCondition::IfAbsent;
+        } else if option.eq_ignore_ascii_case(b"xx") && condition != SetCondition::IfAbsent {
+            condition = SetCondition::IfPresent;
         } else if option.eq_ignore_ascii_case(b"get") {
             get = true;
         } else if option.eq_ignore_ascii_case(b"keepttl") && lifetime.is_none() {
             lifetime = Some(None);
-        } else if let (Some(unit), None) = (Unit::option(option), lifetime) {
+        } else if let (Some(unit), None) = (TimeUnit::option(option), lifetime) {
             lifetime = Some(Some((unit, *options.next().ok_or(StoreError::Syntax)?)));
         } else {
             return Err(StoreError::Syntax);
@@ -135,20 +162,20 @@ fn set<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn setnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let forever = Lifetime::Until(Deadline::NEVER);
-    let stored = store(view, argv[1], argv[2], Condition::IfAbsent, forever)?;
+    let stored = store(view, argv[1], argv[2], SetCondition::IfAbsent, forever)?;
     out.int(i64::from(stored));
     Ok(())
 }
 
 fn setex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let deadline = deadline_argument(view, "setex", Unit::Seconds, argv[2])?;
+    let deadline = deadline_argument(view, "setex", TimeUnit::Seconds, argv[2])?;
     view.put(argv[1], Value::text(argv[3]), deadline)?;
     out.ok();
     Ok(())
 }
 
 fn psetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let deadline = deadline_argument(view, "psetex", Unit::Millis, argv[2])?;
+    let deadline = deadline_argument(view, "psetex", TimeUnit::Millis, argv[2])?;
     view.put(argv[1], Value::text(argv[3]), deadline)?;
     out.ok();
     Ok(())
@@ -175,7 +202,7 @@ fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         [] => None,
         [option] if option.eq_ignore_ascii_case(b"persist") => Some(Deadline::NEVER),
         [option, text] => {
-            let unit = Unit::option(option).ok_or(StoreError::Syntax)?;
+            let unit = TimeUnit::option(option).ok_or(StoreError::Syntax)?;
             Some(deadline_argument(view, "getex", unit, text)?)
         }
         _ => return Err(StoreError::Syntax),

@@ -19,16 +19,30 @@ const COUNTED: Keys = Keys::Counted { count: 1, also: 0 };
 const STORING: Keys = Keys::Counted { count: 2, also: 1 };
 
 commands! {
-    "zunion", -3, READONLY | MOVABLEKEYS, COUNTED => zunion;
-    "zinter", -3, READONLY | MOVABLEKEYS, COUNTED => zinter;
-    "zdiff", -3, READONLY | MOVABLEKEYS, COUNTED => zdiff;
-    "zunionstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zunionstore;
-    "zinterstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zinterstore;
-    "zdiffstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zdiffstore;
-    "zintercard", -3, READONLY | MOVABLEKEYS, COUNTED => zintercard;
+    "zunion", -3, READONLY | MOVABLEKEYS, COUNTED => zunion,
+        "sorted-set", "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]",
+        "Returns what any of the sorted sets has.";
+    "zinter", -3, READONLY | MOVABLEKEYS, COUNTED => zinter,
+        "sorted-set", "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]",
+        "Returns what all sorted sets have.";
+    "zdiff", -3, READONLY | MOVABLEKEYS, COUNTED => zdiff,
+        "sorted-set", "numkeys key [key ...] [WITHSCORES]",
+        "Returns what the first sorted set has and the others do not.";
+    "zunionstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zunionstore,
+        "sorted-set", "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM|MIN|MAX]",
+        "Stores what any of the sorted sets has.";
+    "zinterstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zinterstore,
+        "sorted-set", "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM|MIN|MAX]",
+        "Stores what all sorted sets have.";
+    "zdiffstore", -4, WRITE | DENYOOM | MOVABLEKEYS, STORING => zdiffstore,
+        "sorted-set", "destination numkeys key [key ...]",
+        "Stores what the first sorted set has and the others do not.";
+    "zintercard", -3, READONLY | MOVABLEKEYS, COUNTED => zintercard,
+        "sorted-set", "numkeys key [key ...] [LIMIT limit]",
+        "Counts what all sorted sets have.";
 }
 
-/// How the scores of one member become one.
+/// Rule that combines the scores of one member.
 #[derive(Clone, Copy, Debug)]
 enum Aggregate {
     Sum,

@@ -17,22 +17,48 @@ use crate::value::blob::Blob;
 use crate::value::list::End;
 use crate::value::zset::Zset;
 use ferrite_protocol::number::format_double;
-use ferrite_protocol::reply_writer::Protocol;
+use ferrite_protocol::resp::Protocol;
 
 commands! {
-    "zadd", -4, WRITE | DENYOOM | FAST, Keys::FIRST => zadd;
-    "zincrby", 4, WRITE | DENYOOM | FAST, Keys::FIRST => zincrby;
-    "zrem", -3, WRITE | FAST, Keys::FIRST => zrem;
-    "zscore", 3, READONLY | FAST, Keys::FIRST => zscore;
-    "zmscore", -3, READONLY | FAST, Keys::FIRST => zmscore;
-    "zcard", 2, READONLY | FAST, Keys::FIRST => zcard;
-    "zrank", -3, READONLY | FAST, Keys::FIRST => zrank;
-    "zrevrank", -3, READONLY | FAST, Keys::FIRST => zrevrank;
-    "zpopmin", -2, WRITE | FAST, Keys::FIRST => zpopmin;
-    "zpopmax", -2, WRITE | FAST, Keys::FIRST => zpopmax;
-    "zmpop", -4, WRITE | MOVABLEKEYS, Keys::Counted { count: 1, also: 0 } => zmpop;
-    "zrandmember", -2, READONLY, Keys::FIRST => zrandmember;
-    "zscan", -3, READONLY, Keys::FIRST => zscan;
+    "zadd", -4, WRITE | DENYOOM | FAST, Keys::FIRST => zadd,
+        "sorted-set", "key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]",
+        "Adds to a sorted set, or changes scores.";
+    "zincrby", 4, WRITE | DENYOOM | FAST, Keys::FIRST => zincrby,
+        "sorted-set", "key increment member",
+        "Adds to a score.";
+    "zrem", -3, WRITE | FAST, Keys::FIRST => zrem,
+        "sorted-set", "key member [member ...]",
+        "Removes from a sorted set.";
+    "zscore", 3, READONLY | FAST, Keys::FIRST => zscore,
+        "sorted-set", "key member",
+        "Returns a score.";
+    "zmscore", -3, READONLY | FAST, Keys::FIRST => zmscore,
+        "sorted-set", "key member [member ...]",
+        "Returns several scores.";
+    "zcard", 2, READONLY | FAST, Keys::FIRST => zcard,
+        "sorted-set", "key",
+        "Counts the members of a sorted set.";
+    "zrank", -3, READONLY | FAST, Keys::FIRST => zrank,
+        "sorted-set", "key member [WITHSCORE]",
+        "Tells a member's place, from the lowest score.";
+    "zrevrank", -3, READONLY | FAST, Keys::FIRST => zrevrank,
+        "sorted-set", "key member [WITHSCORE]",
+        "Tells a member's place, from the highest score.";
+    "zpopmin", -2, WRITE | FAST, Keys::FIRST => zpopmin,
+        "sorted-set", "key [count]",
+        "Takes the members of the lowest scores.";
+    "zpopmax", -2, WRITE | FAST, Keys::FIRST => zpopmax,
+        "sorted-set", "key [count]",
+        "Takes the members of the highest scores.";
+    "zmpop", -4, WRITE | MOVABLEKEYS, Keys::Counted { count: 1, also: 0 } => zmpop,
+        "sorted-set", "numkeys key [key ...] MIN|MAX [COUNT count]",
+        "Takes from the first sorted set that has any.";
+    "zrandmember", -2, READONLY, Keys::FIRST => zrandmember,
+        "sorted-set", "key [count [WITHSCORES]]",
+        "Returns any members of a sorted set.";
+    "zscan", -3, READONLY, Keys::FIRST => zscan,
+        "sorted-set", "key cursor [MATCH pattern] [COUNT count]",
+        "Goes through a sorted set, some members at a time.";
 }
 
 /// The options of `ZADD`.

@@ -11,18 +11,42 @@ use crate::keyspace::deadline::Deadline;
 use crate::value::zset::{Members, Zset};
 
 commands! {
-    "zrange", -4, READONLY, Keys::FIRST => zrange;
-    "zrangestore", -5, WRITE | DENYOOM, Keys::TWO => zrangestore;
-    "zrevrange", -4, READONLY, Keys::FIRST => zrevrange;
-    "zrangebyscore", -4, READONLY, Keys::FIRST => zrangebyscore;
-    "zrevrangebyscore", -4, READONLY, Keys::FIRST => zrevrangebyscore;
-    "zrangebylex", -4, READONLY, Keys::FIRST => zrangebylex;
-    "zrevrangebylex", -4, READONLY, Keys::FIRST => zrevrangebylex;
-    "zcount", 4, READONLY | FAST, Keys::FIRST => zcount;
-    "zlexcount", 4, READONLY | FAST, Keys::FIRST => zlexcount;
-    "zremrangebyrank", 4, WRITE, Keys::FIRST => zremrangebyrank;
-    "zremrangebyscore", 4, WRITE, Keys::FIRST => zremrangebyscore;
-    "zremrangebylex", 4, WRITE, Keys::FIRST => zremrangebylex;
+    "zrange", -4, READONLY, Keys::FIRST => zrange,
+        "sorted-set", "key start stop [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
+        "Returns members by place, score or name.";
+    "zrangestore", -5, WRITE | DENYOOM, Keys::TWO => zrangestore,
+        "sorted-set", "dst src min max [BYSCORE|BYLEX] [REV] [LIMIT offset count]",
+        "Stores members by place, score or name.";
+    "zrevrange", -4, READONLY, Keys::FIRST => zrevrange,
+        "sorted-set", "key start stop [WITHSCORES]",
+        "Returns members by place, from the highest score.";
+    "zrangebyscore", -4, READONLY, Keys::FIRST => zrangebyscore,
+        "sorted-set", "key min max [WITHSCORES] [LIMIT offset count]",
+        "Returns members by score.";
+    "zrevrangebyscore", -4, READONLY, Keys::FIRST => zrevrangebyscore,
+        "sorted-set", "key max min [WITHSCORES] [LIMIT offset count]",
+        "Returns members by score, from the highest.";
+    "zrangebylex", -4, READONLY, Keys::FIRST => zrangebylex,
+        "sorted-set", "key min max [LIMIT offset count]",
+        "Returns members by name, where scores are equal.";
+    "zrevrangebylex", -4, READONLY, Keys::FIRST => zrevrangebylex,
+        "sorted-set", "key max min [LIMIT offset count]",
+        "Returns members by name backwards, where scores are equal.";
+    "zcount", 4, READONLY | FAST, Keys::FIRST => zcount,
+        "sorted-set", "key min max",
+        "Counts members by score.";
+    "zlexcount", 4, READONLY | FAST, Keys::FIRST => zlexcount,
+        "sorted-set", "key min max",
+        "Counts members by name, where scores are equal.";
+    "zremrangebyrank", 4, WRITE, Keys::FIRST => zremrangebyrank,
+        "sorted-set", "key start stop",
+        "Removes members by place.";
+    "zremrangebyscore", 4, WRITE, Keys::FIRST => zremrangebyscore,
+        "sorted-set", "key min max",
+        "Removes members by score.";
+    "zremrangebylex", 4, WRITE, Keys::FIRST => zremrangebylex,
+        "sorted-set", "key min max",
+        "Removes members by name, where scores are equal.";
 }
 
 /// What the bounds of a range are.

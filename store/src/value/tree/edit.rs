@@ -97,7 +97,7 @@ fn first_key<K, V>(mut node: &Node<K, V>) -> &K {
     }
 }
 
-/// Inserts below a node that nobody shares; returns the right half if it had to be cut.
+/// Inserts below a node that is not shared; returns the right half if it had to be cut.
 fn insert<K: Clone, V: Clone>(
     node: &mut Node<K, V>,
     index: usize,

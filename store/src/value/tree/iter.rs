@@ -7,9 +7,9 @@ pub(crate) struct Iter<'t, K, V> {
     tree: &'t Tree<K, V>,
     start: usize,
     end: usize,
-    /// What is left of the leaf that `start` is in.
+    /// Rest of the leaf that `start` is in.
     front: &'t [(K, V)],
-    /// What is left, up to `end`, of the leaf that `end - 1` is in.
+    /// Rest, up to `end`, of the leaf that `end - 1` is in.
     back: &'t [(K, V)],
 }
 

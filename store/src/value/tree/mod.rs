@@ -37,7 +37,7 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         self.len
     }
 
-    /// How many pairs come before the target, and whether the target itself is there.
+    /// Number of pairs before the target; true if the target exists.
     ///
     /// `compare` says how a key stands to the target; the tree must be ordered by it.
     pub(crate) fn rank(&self, compare: impl Fn(&K) -> Ordering) -> Result<usize, usize> {

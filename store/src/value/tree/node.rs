@@ -53,7 +53,7 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    /// Whether this node and its right neighbour, which has the same height, fit into one.
+    /// Returns true if this node and its right neighbour, of the same height, fit into one.
     pub(crate) fn fits_with(&self, right: &Self) -> bool {
         let most = match self {
             Self::Leaf(_) => LEAF_LEN_MAX,
@@ -62,7 +62,7 @@ impl<K, V> Node<K, V> {
         self.width() + right.width() <= most
     }
 
-    /// Whether so little is left that a neighbour should be asked to take it.
+    /// Returns true if so few entries are left that a neighbour should take them.
     pub(crate) fn is_sparse(&self) -> bool {
         match self {
             Self::Leaf(pairs) => pairs.len() < LEAF_LEN_MAX / 4,

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
-use ferrite_store::Protocol;
+use ferrite_protocol::resp::Protocol;
 use tempfile::TempDir;
 
 /// A running server with one connection. Dropping it ends the server.

@@ -1,18 +1,11 @@
-//! How commands write replies without building them first.
+//! The interface through which commands write their replies.
 
-/// Which protocol the client speaks; some replies have another shape in each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// RESP2: no maps, sets, doubles or booleans.
-    Resp2,
-    /// RESP3.
-    Resp3,
-}
+use crate::resp::encoder::{Encoder, Protocol};
 
-/// Where a command writes its one reply.
+/// Takes the one reply of a command, piece by piece.
 ///
 /// The writer knows the protocol: a `map(2)` becomes four elements of an array in RESP2, a double
-/// a bulk string, a null the null bulk string. A command calls it only once it is sure to succeed;
+/// a bulk string, a null the null bulk string. A command writes only once it is sure to succeed;
 /// an error is always the whole reply.
 pub trait ReplyWriter {
     /// The protocol that the replies are written for.
@@ -42,7 +35,7 @@ pub trait ReplyWriter {
     /// The head of a push message; `len` replies follow. An array in RESP2.
     fn push(&mut self, len: usize);
     /// Text with a three-letter format (`txt`, `mkd`); a bulk string in RESP2.
-    fn verbatim(&mut self, format: &str, text: &[u8]);
+    fn verbatim(&mut self, format: [u8; 3], text: &[u8]);
     /// An integer of any size as decimal digits; a bulk string in RESP2.
     fn big_number(&mut self, digits: &[u8]);
 
@@ -57,5 +50,87 @@ pub trait ReplyWriter {
             Some(bytes) => self.bulk(bytes),
             None => self.null(),
         }
+    }
+}
+
+impl ReplyWriter for Encoder {
+    #[inline]
+    fn protocol(&self) -> Protocol {
+        self.protocol()
+    }
+
+    #[inline]
+    fn null(&mut self) {
+        self.null();
+    }
+
+    #[inline]
+    fn null_array(&mut self) {
+        self.null_array();
+    }
+
+    #[inline]
+    fn simple(&mut self, text: &str) {
+        self.simple(text);
+    }
+
+    #[cold]
+    fn error(&mut self, code_and_text: &str) {
+        self.error(code_and_text);
+    }
+
+    #[inline]
+    fn int(&mut self, value: i64) {
+        self.int(value);
+    }
+
+    #[inline]
+    fn double(&mut self, value: f64) {
+        self.double(value);
+    }
+
+    #[inline]
+    fn bool(&mut self, value: bool) {
+        self.bool(value);
+    }
+
+    #[inline]
+    fn bulk(&mut self, bytes: &[u8]) {
+        self.bulk(bytes);
+    }
+
+    #[inline]
+    fn array(&mut self, len: usize) {
+        self.array(len);
+    }
+
+    #[inline]
+    fn map(&mut self, len: usize) {
+        self.map(len);
+    }
+
+    #[inline]
+    fn set(&mut self, len: usize) {
+        self.set(len);
+    }
+
+    #[inline]
+    fn push(&mut self, len: usize) {
+        self.push(len);
+    }
+
+    #[inline]
+    fn verbatim(&mut self, format: [u8; 3], text: &[u8]) {
+        self.verbatim(format, text);
+    }
+
+    #[inline]
+    fn big_number(&mut self, digits: &[u8]) {
+        self.big_number(digits);
+    }
+
+    #[inline]
+    fn ok(&mut self) {
+        self.ok();
     }
 }

@@ -1,0 +1,219 @@
+//! The store and its transactions as the keyspace that functions work on.
+
+use ferrite_protocol::keyspace::{
+    self, CommandAccess, CommitError, DescribeError, Keyspace, Mode, SetCondition, SetExpiry,
+    StoreError as AccessError, Ttl,
+};
+use ferrite_protocol::resp::{Encoder, ReplyWriter};
+
+use crate::api::store::Store;
+use crate::commands::hashes;
+use crate::commands::keys::expiry;
+use crate::commands::strings::{self, Lifetime, counters};
+use crate::commands::table;
+use crate::durable::Receipt;
+use crate::error::StoreError;
+use crate::execution::view::View as _;
+use crate::keyspace::deadline::Deadline;
+use crate::transaction::Transaction;
+use crate::transaction::view::TransactionView;
+use crate::value::Hash;
+use crate::value::text::Text;
+
+fn all(_: &[u8]) -> bool {
+    true
+}
+
+impl Keyspace for Store {
+    type Transaction = Transaction;
+
+    #[inline]
+    fn begin(&self, database: u32, mode: Mode) -> Transaction {
+        Transaction::new(self.core.clone(), database, mode)
+    }
+
+    /// Waits until no other exclusive transaction is running.
+    ///
+    /// Until it ends, the keys that it has read cannot be changed; all other work goes on.
+    fn begin_exclusive(
+        &self,
+        database: u32,
+        mode: Mode,
+    ) -> impl Future<Output = Transaction> + Send {
+        Transaction::begin_exclusive(self.core.clone(), database, mode)
+    }
+
+    fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
+        self.access(argv).map_err(|error| match error {
+            StoreError::Arity(_) => DescribeError::WrongArity,
+            _ => DescribeError::UnknownCommand,
+        })
+    }
+
+    fn is_command(&self, name: &[u8]) -> bool {
+        self.command(name).is_some()
+    }
+}
+
+impl Transaction {
+    /// Runs any data command and writes its one reply, which may be an error.
+    ///
+    /// `KEYS`, `SCAN` and `RANDOMKEY` show only keys for which `visible` returns true. Commands that
+    /// would block answer at once, as they do inside `MULTI`.
+    pub fn execute(
+        &mut self,
+        argv: &[&[u8]],
+        visible: &dyn Fn(&[u8]) -> bool,
+        out: &mut dyn ReplyWriter,
+    ) {
+        if let Err(error) = self.try_execute(argv, visible, out) {
+            out.error(&error.to_string());
+        }
+    }
+
+    fn try_execute(
+        &mut self,
+        argv: &[&[u8]],
+        visible: &dyn Fn(&[u8]) -> bool,
+        out: &mut dyn ReplyWriter,
+    ) -> Result<(), StoreError> {
+        let command = table::checked(argv)?;
+        if command.spec().is_write() {
+            if self.mode == Mode::Read {
+                return Err(StoreError::ReadOnly);
+            }
+            self.written_bytes += argv.iter().map(|argument| argument.len()).sum::<usize>();
+        }
+        command.run_in_transaction(&mut TransactionView::new(self, visible), argv, out)
+    }
+
+    fn view(&mut self) -> TransactionView<'_> {
+        TransactionView::new(self, &all)
+    }
+}
+
+/// Every access fails with [`AccessError::Conflict`] once the transaction cannot commit any more,
+/// and every write with an error in a transaction that only reads.
+impl keyspace::Transaction for Transaction {
+    type Receipt = Receipt;
+
+    #[inline]
+    fn now_millis(&mut self) -> i64 {
+        self.now()
+    }
+
+    fn get<R>(
+        &mut self,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, AccessError> {
+        Ok(self
+            .view()
+            .read::<Text>(key)?
+            .map(|text| read(text.as_slice())))
+    }
+
+    fn set(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        condition: SetCondition,
+        expiry: SetExpiry,
+    ) -> Result<bool, AccessError> {
+        if value.len() > self.core.limits.string_bytes_max {
+            return Err(StoreError::StringTooLong.into());
+        }
+        let lifetime = match expiry {
+            SetExpiry::None => Lifetime::Until(Deadline::NEVER),
+            SetExpiry::Keep => Lifetime::Keep,
+            SetExpiry::AfterMillis(millis) => {
+                // Entries that have expired are never written; one millisecond is as good as none.
+                let instant = self
+                    .now()
+                    .checked_add(millis.max(1))
+                    .ok_or(StoreError::InvalidExpire("set"))?;
+                Lifetime::Until(Deadline::at(instant))
+            }
+        };
+        self.written_bytes += key.len() + value.len();
+        Ok(strings::store(
+            &mut self.view(),
+            key,
+            value,
+            condition,
+            lifetime,
+        )?)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<bool, AccessError> {
+        Ok(self.view().remove(key)?)
+    }
+
+    fn exists(&mut self, key: &[u8]) -> Result<bool, AccessError> {
+        Ok(self.view().exists(key)?)
+    }
+
+    fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, AccessError> {
+        self.written_bytes += key.len() + size_of::<i64>();
+        Ok(counters::add(&mut self.view(), key, delta)?)
+    }
+
+    fn expire(&mut self, key: &[u8], ttl_millis: i64) -> Result<bool, AccessError> {
+        let instant = self
+            .now_millis()
+            .checked_add(ttl_millis)
+            .ok_or(StoreError::InvalidExpire("pexpire"))?;
+        Ok(expiry::end_at(
+            &mut self.view(),
+            key,
+            Deadline::at(instant),
+        )?)
+    }
+
+    fn ttl(&mut self, key: &[u8]) -> Result<Ttl, AccessError> {
+        let deadline = self.view().get(key)?.map(|live| live.deadline.millis());
+        Ok(match deadline {
+            None => Ttl::NoKey,
+            Some(None) => Ttl::NoExpiry,
+            Some(Some(deadline)) => Ttl::Millis(deadline - self.now()),
+        })
+    }
+
+    fn hash_get<R>(
+        &mut self,
+        key: &[u8],
+        field: &[u8],
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, AccessError> {
+        let value = self
+            .view()
+            .read::<Hash>(key)?
+            .and_then(|hash| hash.get(field))
+            .map(|v| read(v));
+        Ok(value)
+    }
+
+    fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, AccessError> {
+        self.written_bytes += key.len() + field.len() + value.len();
+        Ok(hashes::set_fields(&mut self.view(), key, &[field, value])? == 1)
+    }
+
+    fn hash_delete(&mut self, key: &[u8], field: &[u8]) -> Result<bool, AccessError> {
+        Ok(hashes::remove_fields(&mut self.view(), key, &[field])? == 1)
+    }
+
+    fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
+        self.execute(argv, visible, reply);
+    }
+
+    #[inline]
+    fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// A transaction that has not written, or that began as exclusive, never conflicts.
+    #[inline]
+    fn commit(self) -> Result<Receipt, CommitError> {
+        self.into_committed()
+    }
+}
