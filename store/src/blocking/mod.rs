@@ -7,5 +7,12 @@
 mod registry;
 mod wish;
 
+use smallvec::SmallVec;
+
+use crate::value::blob::Blob;
+
 pub(crate) use registry::{Registry, Waiter};
 pub(crate) use wish::{BlockedRequest, Served, Wish};
+
+/// Keys of databases that came to hold a value a blocked client may wait for.
+pub(crate) type Ready = SmallVec<[(u32, Blob); 1]>;

@@ -9,10 +9,9 @@ use crossbeam_utils::CachePadded;
 use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::blocking::Registry;
+use crate::blocking::{Ready, Registry};
 use crate::durable::{self, DiskOptions, Handle, OpenError, Queue};
 use crate::error::StoreError;
-use crate::execution::serve_blocked::Ready;
 use crate::keyspace::shard::{SHARDS, Shard};
 use crate::options::{Clock, Limits, StoreOptions};
 

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::blocking::{BlockedRequest, Waiter};
+use crate::blocking::{BlockedRequest, Ready, Waiter};
 use crate::durable::Receipt;
 use crate::error::StoreError;
 use crate::execution::core::Core;
 use crate::execution::edit::{self, Edit};
-use crate::execution::serve_blocked::Ready;
 use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::{Live, Missing, View};
 use crate::keyspace::deadline::Deadline;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use crate::blocking::{Served, Wish};
+use crate::blocking::{Ready, Served, Wish};
 use crate::execution::core::Core;
 use crate::execution::direct::Direct;
 use crate::execution::shard_locks::LockedShards;
@@ -12,9 +12,6 @@ use crate::execution::view::View as _;
 use crate::keyspace::shard::shard_of;
 use crate::value::blob::Blob;
 use crate::value::hashing::hash;
-
-/// Keys of databases that came to hold something.
-pub(crate) type Ready = SmallVec<[(u32, Blob); 1]>;
 
 impl Core {
     /// Serves the clients that wait for these keys, and those that wait for what that moves.
