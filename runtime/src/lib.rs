@@ -4,7 +4,7 @@ pub mod artifact;
 pub mod call;
 pub mod commands;
 pub mod error;
-pub mod executor;
+mod executor;
 mod host;
 pub mod instance;
 pub mod metrics;
@@ -15,5 +15,8 @@ pub mod scheduling;
 pub mod service;
 
 pub use call::request::{CallOutcome, CallRequest};
+pub use executor::ExecutorError;
+pub use executor::function::{EffectiveIsolation, Entry, Function};
+pub use service::call_target::{CallTarget, HeldEntry, HeldFunction};
 pub use service::options::RuntimeOptions;
 pub use service::{LoadRequest, Runtime, StartError};

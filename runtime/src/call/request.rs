@@ -16,28 +16,31 @@ pub const OPTIMISTIC_TRIES_MAX: u32 = 5;
 pub const LATENCY_SAMPLE_EVERY: u64 = 16;
 
 /// A call as a client asks for it.
+///
+/// `F` names the function: by default as bytes, `name` or `name.entry`, which the runtime looks up
+/// among its registered functions.
 #[derive(Clone, Copy, Debug)]
-pub struct CallRequest<'a> {
-    /// The function, and maybe an entry of it: `name` or `name.entry`.
-    pub function: &'a [u8],
-    /// Keys that the call is about.
+pub struct CallRequest<'a, F = &'a [u8]> {
+    /// The function to call.
+    pub function: F,
+    /// Keys that the call works on.
     pub keys: &'a [&'a [u8]],
-    /// Everything else that it is given.
+    /// All other arguments.
     pub args: &'a [&'a [u8]],
-    /// How long it may take; it can only shorten what the function's limits say.
+    /// Longest duration of the call. It can only shorten the function's own limit.
     pub timeout: Option<Duration>,
-    /// The database that the client selected.
+    /// Database that the client selected.
     pub database: u32,
-    /// Whether writes are refused whatever the permissions say.
+    /// True if writes are refused whatever the permissions say.
     pub read_only: bool,
-    /// A switch that the caller keeps to end the call.
+    /// A switch with which the caller can kill the call.
     pub handle: Option<&'a CallHandle>,
-    /// Run for real, count the host calls, and roll back.
+    /// True to run the call for real, count its host calls, and roll it back.
     pub profile: bool,
 }
 
 impl<'a> CallRequest<'a> {
-    /// A call of a function in database 0, with nothing else set.
+    /// Makes a request in database 0 with nothing else set.
     #[must_use]
     pub const fn new(function: &'a [u8], keys: &'a [&'a [u8]], args: &'a [&'a [u8]]) -> Self {
         Self {
@@ -52,13 +55,40 @@ impl<'a> CallRequest<'a> {
         }
     }
 
-    /// The function's name and the entry that is named, if one is.
+    /// Splits the function into its name and its entry, if it names one.
     #[must_use]
     #[inline]
     pub fn name_and_entry(&self) -> (&'a [u8], Option<&'a [u8]>) {
         match self.function.iter().position(|&byte| byte == b'.') {
             Some(dot) => (&self.function[..dot], Some(&self.function[dot + 1..])),
             None => (self.function, None),
+        }
+    }
+}
+
+impl<'a, F> CallRequest<'a, F> {
+    /// Returns the same request for another function.
+    #[must_use]
+    pub fn with_function<G>(&self, function: G) -> CallRequest<'a, G> {
+        let Self {
+            function: _,
+            keys,
+            args,
+            timeout,
+            database,
+            read_only,
+            handle,
+            profile,
+        } = *self;
+        CallRequest {
+            function,
+            keys,
+            args,
+            timeout,
+            database,
+            read_only,
+            handle,
+            profile,
         }
     }
 }

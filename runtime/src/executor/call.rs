@@ -25,19 +25,23 @@ use ferrite_protocol::resp::Encoder;
 impl<K: Keyspace> Executor<K> {
     /// Runs one call of `function` and writes exactly one reply, errors included.
     ///
-    /// The request's own function name is not looked at, only the entry in it. The future may be
-    /// dropped at any time; the call then leaves no trace. It runs on any executor and yields once a
-    /// tick while the guest runs. A call of a warm instance takes one of the pool's locks twice,
-    /// allocates once (wasmtime's record of the fiber) and makes no system call.
-    pub async fn call(
+    /// `entry` names the entry to call; the function that `request` names is ignored. The future may
+    /// be dropped at any time; the call then leaves no trace. It runs on any executor and yields
+    /// once per tick while the guest runs. A call of a warm instance takes one of the pool's locks
+    /// twice, allocates once (wasmtime's record of the fiber) and makes no system call.
+    pub(crate) async fn call(
         &self,
         function: &Function<K>,
+        entry: Option<&[u8]>,
         request: &CallRequest<'_>,
         reply: &mut Encoder,
     ) -> CallOutcome<ReceiptOf<K>> {
         let reply_start = reply.len();
         let mut outcome = CallOutcome::new();
-        if let Err(error) = self.run(function, request, reply, &mut outcome).await {
+        if let Err(error) = self
+            .run(function, entry, request, reply, &mut outcome)
+            .await
+        {
             reply.truncate(reply_start);
             reply.error_display(&error);
             outcome.error = Some(error);
@@ -48,12 +52,12 @@ impl<K: Keyspace> Executor<K> {
     async fn run(
         &self,
         function: &Function<K>,
+        entry: Option<&[u8]>,
         request: &CallRequest<'_>,
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<(), CallError> {
-        let (_, entry_name) = request.name_and_entry();
-        let entry = function.entry(entry_name)?;
+        let entry = function.entry(entry)?;
         let args = read_args(function, entry, request)?;
         let limits = &function.spec().limits;
         let time_max = request
@@ -100,7 +104,7 @@ impl<K: Keyspace> Executor<K> {
     /// # Errors
     ///
     /// The client's error when its start function or initialiser fails.
-    pub async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
+    pub(crate) async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
         let instances_min = function.pool().options().instances_min;
         if matches!(function.retention(), Retention::BuffersOnly { .. }) {
             return Ok(());

@@ -1,7 +1,7 @@
 //! What calls run on: one engine, its linker, the host's keyspace, and the functions loaded on it.
 
 pub(crate) mod call;
-pub mod function;
+pub(crate) mod function;
 pub(crate) mod instantiate;
 
 use std::sync::{Arc, Weak};
@@ -21,7 +21,7 @@ use crate::scheduling::epoch_ticker::{Activity, Moment, TickListener, register};
 use ferrite_protocol::keyspace::Keyspace;
 
 /// What calls run on. A host has one.
-pub struct Executor<K: Keyspace> {
+pub(crate) struct Executor<K: Keyspace> {
     engine: Engine,
     linker: Linker<StoreData<K>>,
     /// Or why nothing can be rewound here.
@@ -60,7 +60,7 @@ impl<K: Keyspace> Executor<K> {
     /// # Errors
     ///
     /// When the operating system does not give the address space or the thread.
-    pub fn new(options: &EngineOptions, keyspace: Arc<K>) -> Result<Self, ExecutorError> {
+    pub(crate) fn new(options: &EngineOptions, keyspace: Arc<K>) -> Result<Self, ExecutorError> {
         let profile = Profile::native();
         let engine = engine(&profile, options)?;
         let rewind_engine = RewindEngine::new(&profile, options);
@@ -100,7 +100,7 @@ impl<K: Keyspace> Executor<K> {
     ///
     /// The client's error: code that this engine cannot run, or a module that wants more memory or
     /// table elements from the start than its limits allow.
-    pub fn load(
+    pub(crate) fn load(
         &self,
         artifact: &VerifiedArtifact,
         spec: FunctionSpec,
@@ -122,13 +122,13 @@ impl<K: Keyspace> Executor<K> {
 
     /// The keyspace that functions work on.
     #[must_use]
-    pub fn keyspace(&self) -> &Arc<K> {
+    pub(crate) fn keyspace(&self) -> &Arc<K> {
         &self.keyspace
     }
 
     /// Gives up what functions keep for later calls, to make room; how many instances or buffers
     /// that were.
-    pub fn reclaim(&self) -> usize {
+    pub(crate) fn reclaim(&self) -> usize {
         let functions = self.shared.live();
         functions.iter().map(|function| function.drain()).sum()
     }

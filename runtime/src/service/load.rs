@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrite_cache::Digest;
+use ferrite_cache::{Digest, VerifiedArtifact};
 
 use super::{Inner, Runtime};
 use crate::artifact::signed_bundle::{self, RequestedGrant, Unpacked};
@@ -16,6 +16,7 @@ use crate::policy::limits::LimitSettings;
 use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::registry::record::{FunctionName, Record};
 use crate::registry::rollback_guard;
+use crate::service::call_target::HeldFunction;
 use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
@@ -129,16 +130,17 @@ impl<K: Keyspace> Runtime<K> {
         Ok(digest)
     }
 
-    /// Loads a function that is not registered; the caller keeps it. Blocks while it is compiled.
+    /// Loads a function for the caller to hold, without registering it. Blocks while the source is
+    /// compiled.
     ///
     /// # Errors
     ///
     /// The client's error. Signed bundles are refused: their sequences belong to registered names.
-    pub fn load_unregistered(
+    pub fn load_held(
         &self,
         record: &Record,
         source: &Source<'_>,
-    ) -> Result<Arc<Function<K>>, CallError> {
+    ) -> Result<HeldFunction<K>, CallError> {
         let inner = &*self.0;
         if matches!(source, Source::Bundle(_)) {
             return Err(CallError::invalid(
@@ -148,7 +150,37 @@ impl<K: Keyspace> Runtime<K> {
         let spec = inner.spec(record)?;
         let _arriving = inner.arriving.read();
         let provided = inner.artifacts.provide(source, Depth::of(&spec.limits))?;
-        inner.start(&provided, spec)
+        inner.start(&provided, spec).map(HeldFunction::new)
+    }
+
+    /// Loads a function for the caller to hold from an artifact that the caller has. Runs nothing of
+    /// it yet; see [`Runtime::prewarm`].
+    ///
+    /// # Errors
+    ///
+    /// The client's error: the engine cannot run the code, or the limits of `spec` do not suffice
+    /// to start it.
+    pub fn hold(
+        &self,
+        artifact: &VerifiedArtifact,
+        spec: FunctionSpec,
+    ) -> Result<HeldFunction<K>, CallError> {
+        let function = self.0.executor.load(artifact, spec)?;
+        Ok(HeldFunction::new(function))
+    }
+
+    /// Makes instances of a function until `instances_min` of its pool are idle.
+    ///
+    /// # Errors
+    ///
+    /// The client's error if the module's start function or initialiser fails.
+    pub async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
+        self.0.executor.prewarm(function).await
+    }
+
+    /// Drops the idle instances and buffers of all functions, to make room. Returns their number.
+    pub fn reclaim(&self) -> usize {
+        self.0.executor.reclaim()
     }
 
     /// Forgets a function. Calls that run end undisturbed. Blocks while the registry is written.

@@ -5,6 +5,7 @@
 
 pub mod background_calls;
 mod call;
+pub mod call_target;
 mod load;
 pub(crate) mod once_loader;
 pub mod options;
@@ -131,12 +132,6 @@ impl<K: Keyspace> Runtime<K> {
     #[must_use]
     pub fn keyspace(&self) -> &Arc<K> {
         self.0.executor.keyspace()
-    }
-
-    /// What functions run on.
-    #[must_use]
-    pub fn executor(&self) -> &Executor<K> {
-        &self.0.executor
     }
 
     /// The cache, if there is one.

@@ -98,10 +98,9 @@ async fn run_all(runtime: &'static Runtime<ServerKeyspace>) -> Infallible {
                 let mut reply = Encoder::with_buffer(protocol, take_buffer());
                 let slices = call.words.slices();
                 let (keys, args) = slices.split_at(keys);
-                let mut request = CallRequest::new(function.target(), keys, args);
+                let mut request = CallRequest::new(&[], keys, args).with_function(function.entry());
                 request.database = call.database;
-                let executor = runtime.executor();
-                let _ = executor.call(function.code(), &request, &mut reply).await;
+                let _ = runtime.call(&request, &mut reply).await;
                 reply.take()
             }
             Order::Background(mut background) => {

@@ -1,15 +1,12 @@
 //! Libraries of the scripting engine: what their code says, and the functions they become.
 
-use std::sync::Arc;
-
 use ferrite_cache::Digest;
-use ferrite_runtime::Runtime;
 use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::error::CallError;
-use ferrite_runtime::executor::function::Function;
 use ferrite_runtime::policy::limits::LimitSettings;
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::registry::record::{FunctionName, Record};
+use ferrite_runtime::{HeldEntry, HeldFunction, Runtime};
 use serde::Deserialize;
 
 use crate::transaction::ServerKeyspace;
@@ -33,24 +30,20 @@ struct Header {
 /// One function of a library.
 #[derive(Clone)]
 pub(crate) struct LibraryFunction {
-    code: Arc<Function<ServerKeyspace>>,
+    code: HeldFunction<ServerKeyspace>,
     name: Box<str>,
-    /// The entry, in the form in which calls name it.
-    target: Box<str>,
+    entry: Box<str>,
 }
 
 impl LibraryFunction {
-    pub(crate) fn code(&self) -> &Function<ServerKeyspace> {
-        &self.code
-    }
-
     /// The name that it is called by.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn target(&self) -> &[u8] {
-        self.target.as_bytes()
+    /// The entry, as a call names it.
+    pub(crate) fn entry(&self) -> HeldEntry<'_, ServerKeyspace> {
+        self.code.entry_named(Some(self.entry.as_bytes()))
     }
 
     pub(crate) fn description(&self) -> Option<&str> {
@@ -97,7 +90,7 @@ pub(crate) fn load(
         isolation,
         release: None,
     };
-    let code = runtime.load_unregistered(&record, &source)?;
+    let code = runtime.load_held(&record, &source)?;
     let main = header.name.as_deref().and_then(|name| {
         let main = code.entry(None).ok()?;
         Some((main, name))
@@ -107,12 +100,12 @@ pub(crate) fn load(
         .iter()
         .enumerate()
         .map(|(index, entry)| LibraryFunction {
-            code: Arc::clone(&code),
+            code: code.clone(),
             name: match main {
                 Some((main, name)) if main == index => name.into(),
                 _ => (&*entry.name).into(),
             },
-            target: format!(".{}", entry.name).into(),
+            entry: entry.name.clone(),
         })
         .collect();
     Ok(functions)
