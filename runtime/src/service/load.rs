@@ -41,6 +41,24 @@ pub struct LoadRequest<'a> {
     pub replace: bool,
 }
 
+impl<'a> LoadRequest<'a> {
+    /// Makes a request that leaves everything else to the runtime's defaults, and replaces no
+    /// function.
+    #[must_use]
+    pub fn new(name: FunctionName, source: Source<'a>) -> Self {
+        Self {
+            name,
+            source,
+            file: None,
+            description: None,
+            permissions: None,
+            limits: LimitSettings::default(),
+            isolation: None,
+            replace: false,
+        }
+    }
+}
+
 impl<K: Keyspace> Runtime<K> {
     /// Loads a function. Blocks while it is compiled.
     ///
