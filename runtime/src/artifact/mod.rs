@@ -18,7 +18,7 @@ use ferrite_cache::handoff::Answer;
 use ferrite_cache::{Cache, Digest, KeyLock, Manifest, Profile, VerifiedArtifact};
 use parking_lot::{Condvar, Mutex};
 
-pub use stack_depth_need::Depth;
+pub(crate) use stack_depth_need::Depth;
 
 use crate::artifact::compile_worker::WorkerOptions;
 use crate::artifact::signed_bundle::unsigned;
@@ -36,7 +36,7 @@ const COMPILING_MAX: usize = 2;
 const AT_ONCE_BYTES_MAX: u64 = 1 << 20;
 
 /// The way from a source to a verified artifact. Every method blocks.
-pub struct ArtifactProvider {
+pub(crate) struct ArtifactProvider {
     cache: Option<Cache>,
     worker: WorkerOptions,
     trust: TrustOptions,
@@ -51,7 +51,7 @@ pub struct ArtifactProvider {
 
 /// An artifact, and where it came from.
 #[derive(Debug)]
-pub struct ProvidedArtifact {
+pub(crate) struct ProvidedArtifact {
     /// The artifact.
     pub artifact: VerifiedArtifact,
     /// Whether it was in the cache, so that nothing was compiled.
@@ -70,7 +70,7 @@ impl ProvidedArtifact {
 impl ArtifactProvider {
     /// Without a cache, everything that is loaded is compiled, and nothing survives the process.
     #[must_use]
-    pub fn new(cache: Option<Cache>, worker: WorkerOptions, trust: TrustOptions) -> Self {
+    pub(crate) fn new(cache: Option<Cache>, worker: WorkerOptions, trust: TrustOptions) -> Self {
         let mut candidates = Profile::candidates();
         if candidates.is_empty() {
             candidates.push(Profile::native());
@@ -92,13 +92,13 @@ impl ArtifactProvider {
 
     /// The cache, if there is one.
     #[must_use]
-    pub const fn cache(&self) -> Option<&Cache> {
+    pub(crate) const fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
     }
 
     /// How often code was compiled or found.
     #[must_use]
-    pub const fn stats(&self) -> &CompileStats {
+    pub(crate) const fn stats(&self) -> &CompileStats {
         &self.stats
     }
 
@@ -109,7 +109,7 @@ impl ArtifactProvider {
     /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
     /// cannot be compiled here; `BADSIG` for what nobody signed, where only what is signed is
     /// loaded; the compiler's own refusals.
-    pub fn provide(
+    pub(crate) fn provide(
         &self,
         source: &Source<'_>,
         depth: Depth,
@@ -140,7 +140,7 @@ impl ArtifactProvider {
     /// # Errors
     ///
     /// As [`ArtifactProvider::provide`]; `BADSIG` where the key has been revoked since.
-    pub fn provide_registered(
+    pub(crate) fn provide_registered(
         &self,
         digest: &Digest,
         key: Option<KeyId>,

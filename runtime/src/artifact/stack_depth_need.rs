@@ -7,7 +7,7 @@ use crate::policy::limits::Limits;
 
 /// Whether a function needs code that counts how deep its calls nest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// It has a `max_stack_depth`, which only such code can keep.
     Counted,
     /// It has none. Code that counts serves it where there is no other.
@@ -17,7 +17,7 @@ pub enum Depth {
 impl Depth {
     /// What a function with these limits needs.
     #[must_use]
-    pub const fn of(limits: &Limits) -> Self {
+    pub(crate) const fn of(limits: &Limits) -> Self {
         match limits.stack_depth_max {
             Some(_) => Self::Counted,
             None => Self::Free,
@@ -26,7 +26,7 @@ impl Depth {
 
     /// Whether an artifact is what is needed.
     #[must_use]
-    pub fn suits(self, artifact: &VerifiedArtifact) -> bool {
+    pub(crate) fn suits(self, artifact: &VerifiedArtifact) -> bool {
         match self {
             Self::Counted => artifact.manifest().module.stack_depth.is_some(),
             Self::Free => true,

@@ -4,7 +4,7 @@ pub(crate) mod deserialize;
 pub mod engine;
 mod entry;
 pub(crate) mod linked_module;
-pub mod rewindable;
+pub(crate) mod rewindable;
 pub(crate) mod stack_depth;
 pub(crate) mod trap;
 pub(crate) mod typed_func;

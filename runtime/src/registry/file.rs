@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Where the registry is kept.
 #[derive(Clone, Debug)]
-pub struct RegistryFile {
+pub(crate) struct RegistryFile {
     path: PathBuf,
 }
 
@@ -47,7 +47,7 @@ struct FileContentsRef<'a> {
 
 /// What the registry holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RegistryContents {
+pub(crate) struct RegistryContents {
     /// Every function.
     pub functions: Vec<Record>,
     /// The highest sequence number that was loaded of each function, signed ones only.
@@ -97,18 +97,12 @@ pub enum RegistryFileError {
 impl RegistryFile {
     /// The registry at `path`, which need not exist yet; its folder must by the first change.
     #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads everything; nothing where there is no file yet.
-    pub fn read(&self) -> Result<RegistryContents, RegistryFileError> {
+    pub(crate) fn read(&self) -> Result<RegistryContents, RegistryFileError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -148,7 +142,7 @@ impl RegistryFile {
     }
 
     /// Replaces the file. A crash leaves the old file or the new one.
-    pub fn write<'a>(
+    pub(crate) fn write<'a>(
         &self,
         records: impl IntoIterator<Item = &'a Record>,
         sequences: &Sequences,

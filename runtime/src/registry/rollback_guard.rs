@@ -7,7 +7,7 @@ use crate::registry::record::{FunctionName, Record};
 
 /// The highest sequence number that was loaded of each function, kept even where the function is
 /// unloaded: an old release does not come back.
-pub type Sequences = BTreeMap<FunctionName, u64>;
+pub(crate) type Sequences = BTreeMap<FunctionName, u64>;
 
 /// Refuses a release that is older than one that was loaded before.
 pub(crate) fn check(

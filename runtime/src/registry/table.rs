@@ -9,13 +9,13 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 /// A snapshot of all names.
-pub type Names<T> = HashMap<Box<[u8]>, Arc<T>, RandomState>;
+pub(crate) type Names<T> = HashMap<Box<[u8]>, Arc<T>, RandomState>;
 
 /// Names and what they stand for.
 ///
 /// Readers see either the state before a change or the one after it, and never wait. A change
 /// copies the table, which costs some microseconds for a thousand names.
-pub struct Registry<T> {
+pub(crate) struct Registry<T> {
     names: ArcSwap<Names<T>>,
     changing: Mutex<()>,
 }
@@ -23,7 +23,7 @@ pub struct Registry<T> {
 impl<T> Registry<T> {
     /// A registry of these names.
     #[must_use]
-    pub fn new(names: Names<T>) -> Self {
+    pub(crate) fn new(names: Names<T>) -> Self {
         Self {
             names: ArcSwap::from_pointee(names),
             changing: Mutex::new(()),
@@ -33,7 +33,7 @@ impl<T> Registry<T> {
     /// What `name` stands for.
     #[must_use]
     #[inline]
-    pub fn get(&self, name: &[u8]) -> Option<Arc<T>> {
+    pub(crate) fn get(&self, name: &[u8]) -> Option<Arc<T>> {
         self.names.load().get(name).cloned()
     }
 
@@ -41,20 +41,23 @@ impl<T> Registry<T> {
     /// changes no count that they share. What it finds stays while it is held.
     #[must_use]
     #[inline]
-    pub fn read(&self) -> impl Deref<Target = Arc<Names<T>>> + use<T> {
+    pub(crate) fn read(&self) -> impl Deref<Target = Arc<Names<T>>> + use<T> {
         self.names.load()
     }
 
     /// All names as they are at one moment.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<Names<T>> {
+    pub(crate) fn snapshot(&self) -> Arc<Names<T>> {
         self.names.load_full()
     }
 
     /// Changes the names, all at once or, when `change` fails, not at all.
     ///
     /// Changes wait for each other, so what `change` finds is what it changes. It may block.
-    pub fn change<R, E>(&self, change: impl FnOnce(&mut Names<T>) -> Result<R, E>) -> Result<R, E> {
+    pub(crate) fn change<R, E>(
+        &self,
+        change: impl FnOnce(&mut Names<T>) -> Result<R, E>,
+    ) -> Result<R, E> {
         let _changing = self.changing.lock();
         let mut names = Names::clone(&self.names.load());
         let result = change(&mut names)?;

@@ -35,13 +35,13 @@ use parking_lot::Mutex;
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without any call after which the ticker parks itself.
-pub const QUIET_TICKS: u32 = 64;
+pub(crate) const QUIET_TICKS: u32 = 64;
 
 /// Ticks between two rounds of letting idle instances go, while the ticker runs.
 const TRIM_TICKS: u32 = 1024;
 
 /// Something whose epoch the ticker moves on.
-pub trait TickListener: Send + Sync {
+pub(crate) trait TickListener: Send + Sync {
     /// Moves the epoch on. Called every [`TICK`] while any call runs in the process.
     fn tick(&self);
 
@@ -54,7 +54,7 @@ pub trait TickListener: Send + Sync {
 
 /// How much is going on in an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Activity {
+pub(crate) struct Activity {
     /// Calls that run now.
     pub running: usize,
     /// Calls that ever started, wrapping.
@@ -140,7 +140,7 @@ static TICKER: LazyLock<Ticker> = LazyLock::new(|| Ticker {
 /// # Errors
 ///
 /// When the operating system gives no thread.
-pub fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
+pub(crate) fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
     let mut state = TICKER.state.lock();
     if TICKER.thread.get().is_none() {
         let handle = thread::Builder::new()
@@ -157,7 +157,7 @@ pub fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
 
 /// Wakes the ticker if it is parked. A call does this once it is counted, before guest code runs.
 #[inline]
-pub fn ensure_running() {
+pub(crate) fn ensure_running() {
     // Acquire pairs with the release in `wake`: who sees the flag cleared sees the clock set.
     if TICKER.parked.load(Ordering::Acquire) {
         TICKER.wake();
@@ -165,13 +165,13 @@ pub fn ensure_running() {
 }
 
 /// A future that is ready at `until` or up to a few ticks later, on any executor.
-pub fn sleep_until(until: Moment) -> Sleep {
+pub(crate) fn sleep_until(until: Moment) -> Sleep {
     Sleep { until, alarm: None }
 }
 
 /// See [`sleep_until`].
 #[derive(Debug)]
-pub struct Sleep {
+pub(crate) struct Sleep {
     until: Moment,
     alarm: Option<Alarm>,
 }
@@ -193,7 +193,7 @@ impl Future for Sleep {
 }
 
 /// Has `waker` woken once, at `until` or up to a few ticks later, unless the alarm is dropped before.
-pub fn wake_at(until: Moment, waker: Waker) -> Alarm {
+pub(crate) fn wake_at(until: Moment, waker: Waker) -> Alarm {
     let mut state = TICKER.state.lock();
     let id = state.next_sleeper;
     state.next_sleeper += 1;
@@ -205,7 +205,7 @@ pub fn wake_at(until: Moment, waker: Waker) -> Alarm {
 
 /// See [`wake_at`].
 #[derive(Debug)]
-pub struct Alarm {
+pub(crate) struct Alarm {
     id: u64,
 }
 

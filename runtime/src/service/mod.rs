@@ -5,11 +5,11 @@
 
 pub mod background_calls;
 mod call;
-pub mod call_target;
+pub(crate) mod call_target;
 mod load;
 pub(crate) mod once_loader;
-pub mod options;
-pub mod registered_function;
+pub(crate) mod options;
+pub(crate) mod registered_function;
 mod reload;
 mod replicate;
 

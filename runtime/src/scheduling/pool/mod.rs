@@ -80,7 +80,7 @@ pub struct PoolUsage {
 
 /// Why a call may not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EnterError {
+pub(crate) enum EnterError {
     /// As many calls wait as may.
     Busy,
     /// Somebody ended every call of the function while this one waited.
@@ -89,7 +89,7 @@ pub enum EnterError {
 
 /// A bounded pool of `T`; see the module's documentation.
 #[derive(Debug)]
-pub struct Pool<T> {
+pub(crate) struct Pool<T> {
     options: PoolOptions,
     shards: PerCore<Mutex<PermitShard<T>>>,
     /// Whether calls wait. Changed only under the queue's lock.
@@ -101,7 +101,7 @@ pub struct Pool<T> {
 impl<T> Pool<T> {
     /// An empty pool. At least one call may run, whatever `options` say.
     #[must_use]
-    pub fn new(mut options: PoolOptions) -> Self {
+    pub(crate) fn new(mut options: PoolOptions) -> Self {
         let permits = options.instances_max.max(1);
         options.instances_max = permits;
         let share = |index, shards| permits / shards + usize::from(index < permits % shards);
@@ -117,13 +117,13 @@ impl<T> Pool<T> {
 
     /// The pool's size.
     #[must_use]
-    pub fn options(&self) -> &PoolOptions {
+    pub(crate) fn options(&self) -> &PoolOptions {
         &self.options
     }
 
     /// Starts a call at once if it need not wait; else `None`.
     #[inline]
-    pub fn try_enter(&self) -> Option<PermitGuard<'_, T>> {
+    pub(crate) fn try_enter(&self) -> Option<PermitGuard<'_, T>> {
         let mut shard = self.shards.lock_local();
         // Those who wait come first, or a busy function would never get to them.
         if self.queued.load(Ordering::Relaxed) {
@@ -146,7 +146,7 @@ impl<T> Pool<T> {
     /// # Errors
     ///
     /// [`EnterError`]. The future may be dropped at any time.
-    pub async fn enter(&self) -> Result<PermitGuard<'_, T>, EnterError> {
+    pub(crate) async fn enter(&self) -> Result<PermitGuard<'_, T>, EnterError> {
         if let Some(permit) = self.try_enter() {
             return Ok(permit);
         }
@@ -166,7 +166,7 @@ impl<T> Pool<T> {
     }
 
     /// Refuses every call that waits.
-    pub fn cancel_waiting(&self) {
+    pub(crate) fn cancel_waiting(&self) {
         let woken = {
             let mut queue = self.queue.lock();
             let woken = queue.clear();
@@ -178,7 +178,7 @@ impl<T> Pool<T> {
 
     /// Keeps `item` for later calls without a call having used it; given back if there are enough:
     /// with the calls that run, as many as may be.
-    pub fn stock(&self, item: T, now: Moment) -> Option<T> {
+    pub(crate) fn stock(&self, item: T, now: Moment) -> Option<T> {
         let mut item = item;
         for shard in self.shards.iter_from_local() {
             item = shard.lock().stock(item, now)?;
@@ -189,7 +189,7 @@ impl<T> Pool<T> {
     /// Takes out what has been idle too long at `now`; also tells when to look again.
     ///
     /// What is taken out is for the caller to drop, since that may take a while.
-    pub fn trim(&self, now: Moment) -> (Vec<T>, Option<Moment>) {
+    pub(crate) fn trim(&self, now: Moment) -> (Vec<T>, Option<Moment>) {
         let mut shards = self.lock_shards();
         let idle: usize = shards.iter().map(|shard| shard.idle()).sum();
         let spare = idle.saturating_sub(self.options.instances_min);
@@ -212,7 +212,7 @@ impl<T> Pool<T> {
     }
 
     /// Takes out everything idle, for when others need the room.
-    pub fn drain(&self) -> Vec<T> {
+    pub(crate) fn drain(&self) -> Vec<T> {
         let mut gone = Vec::new();
         for shard in self.shards.iter() {
             gone.extend(shard.lock().drain());
@@ -222,7 +222,7 @@ impl<T> Pool<T> {
 
     /// What the pool holds and does at this moment.
     #[must_use]
-    pub fn usage(&self) -> PoolUsage {
+    pub(crate) fn usage(&self) -> PoolUsage {
         let queue = self.queue.lock();
         let shards = self.lock_shards();
         let Activity { running, started } = self.activity_of(&shards);
@@ -236,7 +236,7 @@ impl<T> Pool<T> {
 
     /// The same for the ticker.
     #[must_use]
-    pub fn activity(&self) -> Activity {
+    pub(crate) fn activity(&self) -> Activity {
         self.activity_of(&self.lock_shards())
     }
 
@@ -252,7 +252,7 @@ impl<T> Pool<T> {
     }
 
     /// Calls `see` with each idle item.
-    pub fn for_each_idle(&self, mut see: impl FnMut(&T)) {
+    pub(crate) fn for_each_idle(&self, mut see: impl FnMut(&T)) {
         for shard in self.shards.iter() {
             shard.lock().items().for_each(&mut see);
         }
@@ -380,7 +380,7 @@ impl<T> Drop for TicketGuard<'_, T> {
 
 /// The right of one call to run; given up when dropped.
 #[derive(Debug)]
-pub struct PermitGuard<'a, T> {
+pub(crate) struct PermitGuard<'a, T> {
     pool: &'a Pool<T>,
     sequence: u64,
     item: Option<T>,
@@ -389,17 +389,17 @@ pub struct PermitGuard<'a, T> {
 impl<T> PermitGuard<'_, T> {
     /// The how-manieth call of its lane this is, wrapping.
     #[must_use]
-    pub fn sequence(&self) -> u64 {
+    pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
 
     /// What an earlier call left behind, if there is anything.
-    pub fn take(&mut self) -> Option<T> {
+    pub(crate) fn take(&mut self) -> Option<T> {
         self.item.take()
     }
 
     /// Ends the call and keeps `item`, as of `now`, for the next.
-    pub fn put_back(self, item: T, now: Moment) {
+    pub(crate) fn put_back(self, item: T, now: Moment) {
         let pool = self.pool;
         // What the permit still holds was not used; it goes with it.
         drop(self.item_only());
