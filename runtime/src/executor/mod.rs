@@ -1,4 +1,4 @@
-//! What calls run on: one engine, its linker, the host's keyspace, and the functions loaded on it.
+//! Runs calls: one engine, its linker, the host's keyspace, and the functions loaded on it.
 
 pub(crate) mod call;
 pub(crate) mod function;
@@ -20,27 +20,27 @@ use crate::policy::function_spec::FunctionSpec;
 use crate::scheduling::epoch_ticker::{Activity, Moment, TickListener, register};
 use ferrite_protocol::keyspace::Keyspace;
 
-/// What calls run on. A host has one.
+/// Runs calls. A runtime has one.
 pub(crate) struct Executor<K: Keyspace> {
     engine: Engine,
     linker: Linker<StoreData<K>>,
-    /// Or why nothing can be rewound here.
+    /// The engine for rewinding, or why this machine has none.
     rewind_engine: Result<RewindEngine<K>, Box<str>>,
     keyspace: Arc<K>,
     shared: Arc<Shared<K>>,
 }
 
-/// What the ticker knows of an executor.
+/// The part of an executor that the ticker uses.
 struct Shared<K: Keyspace> {
     engine: Engine,
     rewind_engine: Option<Engine>,
     functions: Mutex<Vec<Weak<Function<K>>>>,
 }
 
-/// Why there is no executor.
+/// Why an executor does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutorError {
-    /// There is no engine.
+    /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A host function could not be registered.
@@ -49,7 +49,7 @@ pub enum ExecutorError {
         /// What wasmtime says.
         reason: Box<str>,
     },
-    /// There is no thread for the ticker.
+    /// The thread of the ticker does not start.
     #[error("the ticker's thread cannot be started; raise the limit on processes (ulimit -u)")]
     Ticker(#[source] std::io::Error),
 }
@@ -59,7 +59,7 @@ impl<K: Keyspace> Executor<K> {
     ///
     /// # Errors
     ///
-    /// When the operating system does not give the address space or the thread.
+    /// The operating system refuses the address space or the thread.
     pub(crate) fn new(options: &EngineOptions, keyspace: Arc<K>) -> Result<Self, ExecutorError> {
         let profile = Profile::native();
         let engine = engine(&profile, options)?;
@@ -120,14 +120,14 @@ impl<K: Keyspace> Executor<K> {
         Ok(function)
     }
 
-    /// The keyspace that functions work on.
+    /// Returns the keyspace that functions work on.
     #[must_use]
     pub(crate) fn keyspace(&self) -> &Arc<K> {
         &self.keyspace
     }
 
-    /// Gives up what functions keep for later calls, to make room; how many instances or buffers
-    /// that were.
+    /// Drops what functions keep for later calls, to make room. Returns the number of instances and
+    /// buffers.
     pub(crate) fn reclaim(&self) -> usize {
         let functions = self.shared.live();
         functions.iter().map(|function| function.drain()).sum()
