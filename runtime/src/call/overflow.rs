@@ -12,7 +12,7 @@ pub(crate) struct Overflow {
     bytes_max: usize,
 }
 
-/// Where the result is. Keys and arguments stay where they are.
+/// Where the result is. Keys and arguments are not copied.
 #[derive(Clone, Copy, Debug, Default)]
 enum Stored {
     #[default]
@@ -22,14 +22,14 @@ enum Stored {
     Bytes,
 }
 
-/// What a result is, for one that need not be copied to be kept.
+/// The origin of a result; keys and arguments need not be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResultSource {
     /// A key of the call.
     Key(usize),
     /// An argument of the call.
     Arg(usize),
-    /// Bytes that will be gone.
+    /// Bytes that do not outlive the host call.
     Data,
 }
 
@@ -49,8 +49,8 @@ impl Overflow {
         }
     }
 
-    /// Fills `buffer` with the beginning of `result`, keeps the result if that was not all, and
-    /// answers its full length, or `LIMIT` where it is longer than a result may be.
+    /// Copies as much of `result` as fits into `buffer`, and keeps the result if it did not fit.
+    /// Returns the full length, or `LIMIT` if the result is too long to keep.
     #[inline]
     pub(crate) fn deliver(
         &mut self,
@@ -86,8 +86,8 @@ impl Overflow {
         len
     }
 
-    /// Fills `buffer` with what the result has from `offset` on; the bytes that were copied, or
-    /// `NOT_FOUND` where no result was too long.
+    /// Copies the kept result from `offset` on into `buffer`. Returns the number of bytes copied, or
+    /// `NOT_FOUND` if no result is kept.
     pub(crate) fn take(&self, input: &CallInput, offset: usize, buffer: &mut [u8]) -> i32 {
         let result = match self.stored {
             Stored::Nothing => None,

@@ -1,4 +1,4 @@
-//! A call as a client asks for it, and what became of it.
+//! The request and the outcome of a call.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::policy::permissions::Denied;
 use crate::scheduling::cancellation::CallHandle;
 use ferrite_protocol::keyspace::{Keyspace, Transaction};
 
-/// Optimistic tries of one call before it is run exclusively, so that it cannot starve.
+/// Optimistic tries of a call before it runs exclusively, so that it cannot starve.
 pub const OPTIMISTIC_TRIES_MAX: u32 = 5;
 
-/// One call in this many reads the clock for the latency figures, and so do the first so many of a
-/// function, or of each lane of its pool; a power of two.
+/// One call in this many reads the clock for the latency histogram, and so do the first calls, up to
+/// this number, of each shard of a function's pool; a power of two.
 pub const LATENCY_SAMPLE_EVERY: u64 = 16;
 
 /// A call as a client asks for it.
@@ -93,31 +93,31 @@ impl<'a, F> CallRequest<'a, F> {
     }
 }
 
-/// What became of a call. Its reply, an error reply included, is in the encoder.
+/// The outcome of a call. The reply, or the error reply, is in the encoder.
 #[derive(Debug)]
 pub struct CallOutcome<R> {
-    /// Proof of what the call wrote or read; `None` where it touched no data or failed.
+    /// Receipt of the commit; `None` if the call accessed no data or failed.
     pub receipt: Option<R>,
-    /// Why it failed. An error reply that the guest chose to give is not a failure.
+    /// Error of a failed call. An error reply that the guest writes is not a failure.
     pub error: Option<CallError>,
-    /// Fuel that it used, all tries together.
+    /// Fuel used by all tries together.
     pub fuel: u64,
-    /// How often it was run; more than once where others changed the same keys meanwhile.
+    /// Number of tries; more than one if others changed the same keys meanwhile.
     pub tries: u32,
-    /// How long it took; measured for some; see [`LATENCY_SAMPLE_EVERY`].
+    /// Duration, for sampled calls; see [`LATENCY_SAMPLE_EVERY`].
     pub latency: Option<Duration>,
-    /// The last access that the permissions refused it.
+    /// The last access that the permissions refused.
     pub denied: Option<Denied>,
-    /// What was counted for a profile.
+    /// Profile, if one was asked for.
     pub profile: Option<Box<CallProfile>>,
 }
 
-/// What was counted while a call was profiled.
+/// The counters of a profiled call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallProfile {
-    /// Host functions that the call used.
+    /// Host calls by function.
     pub host_calls: HostCalls,
-    /// The most linear memory that it had, in bytes.
+    /// Largest size of the linear memory, in bytes.
     pub memory_bytes: u64,
 }
 
@@ -134,7 +134,7 @@ impl<R> CallOutcome<R> {
         }
     }
 
-    /// A call that failed before it ran.
+    /// Makes the outcome of a call that failed before it ran.
     #[must_use]
     pub fn failed(error: CallError) -> Self {
         Self {
@@ -144,5 +144,5 @@ impl<R> CallOutcome<R> {
     }
 }
 
-/// What committing proves.
+/// The receipt of a commit in keyspace `K`.
 pub type ReceiptOf<K> = <<K as Keyspace>::Transaction as Transaction>::Receipt;

@@ -1,4 +1,4 @@
-//! An instance of a function's module: how it is made, put back to its first state, and let go.
+//! An instance of a function's module: made, put back to its first state, and dropped.
 
 pub(crate) mod deserialize;
 pub mod engine;
@@ -29,19 +29,19 @@ use ferrite_protocol::keyspace::Keyspace;
 
 /// An instance of a function's module in a store of its own.
 ///
-/// It is dropped after anything but a plain return; only an instance whose last call returned may
-/// serve another.
+/// Only an instance whose last call returned can serve another call; after anything else it is
+/// dropped.
 pub(crate) struct Instance<K: Keyspace> {
     store: Store<StoreData<K>>,
     instance: WasmInstance,
-    /// Each entry, once it was called.
+    /// The functions of the entries that have been called.
     entries: SmallVec<[Option<EntryFunc>; 2]>,
     buffers: Option<Buffers>,
-    /// What puts it back to its first state, where that is done.
+    /// Puts the instance back to its first state, if it is rewound.
     rewinder: Option<Rewinder>,
     /// Remembers growth that was refused; see `rewind::exports`.
     refused: Option<Global>,
-    /// Given up after the store.
+    /// Dropped after the store.
     _permit: Option<InstancePermit>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Instance<K: Keyspace> {
 pub(crate) enum Start {
     /// By running the module's start function and its initialiser.
     Initialize,
-    /// It takes over the state of another.
+    /// By taking over a snapshot of another instance.
     FromSnapshot,
 }
 
@@ -68,7 +68,7 @@ struct Buffers {
     dealloc: Option<TypedFunc<(i32, i32), ()>>,
 }
 
-/// Whether an instance may serve other calls after one that failed.
+/// Says if an instance can serve other calls after a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reusable {
     /// The guest returned; only its reply was wrong.
@@ -77,31 +77,31 @@ pub(crate) enum Reusable {
     No,
 }
 
-/// Where an instance lives.
+/// The engine in which an instance lives.
 #[derive(Clone, Copy)]
 pub(crate) enum InstanceHome<'a> {
-    /// In the pool of this engine.
+    /// An engine with pooled memories.
     Pool(&'a Engine),
-    /// Where it can be rewound.
+    /// The engine whose memories can be rewound.
     Rewinding(&'a Rewinding),
 }
 
-/// Why there is no instance.
+/// Why no instance was made.
 pub(crate) enum InstantiateError<K: Keyspace> {
-    /// The engine has as many as it has room for. Nothing of the guest has run.
+    /// The engine has no room for another one. Nothing of the guest has run.
     Full(StoreData<K>),
-    /// The guest ended while it started; what is left of its state.
+    /// The guest failed while it started; the state it left.
     Guest(CallError, StoreData<K>),
 }
 
 impl<K: Keyspace> Instance<K> {
-    /// Makes an instance around `state`, whose call has begun, and runs what the module wants run
-    /// first: its start function and its initialiser, on the call's own fuel and time.
+    /// Makes an instance around `state`, whose call has begun, and runs the module's start function
+    /// and initialiser on the fuel and time of the call.
     ///
     /// # Errors
     ///
-    /// The client's error when the guest ends meanwhile; the state again when the engine has no
-    /// room for one more instance.
+    /// The client's error if the guest fails meanwhile; the unused state if the engine has no room for
+    /// another instance.
     pub(crate) async fn new(
         home: InstanceHome<'_>,
         module: &LinkedModule<K>,
@@ -151,8 +151,8 @@ impl<K: Keyspace> Instance<K> {
         start: Start,
     ) -> wasmtime::Result<WasmInstance> {
         let rewriting = module.rewriting();
-        // Copying the data segments of a rewritten module uses fuel, and nothing of the author's
-        // runs meanwhile.
+        // Copying the data segments of a rewritten module uses fuel; no code of the author runs
+        // meanwhile.
         store.set_fuel(rewriting.map_or(fuel_max, |_| u64::MAX))?;
         store.set_epoch_deadline(1);
         let instance = module.pre().instantiate_async(&mut *store).await?;
@@ -210,7 +210,7 @@ impl<K: Keyspace> Instance<K> {
         ran
     }
 
-    /// Takes the instance's state, which no call has touched yet, for others to start from.
+    /// Takes a snapshot of the instance before its first call, for other instances to start from.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl<K: Keyspace> Instance<K> {
         Ok(())
     }
 
-    /// Puts the instance back to its first state; whether it may serve another call.
+    /// Puts the instance back to its first state. Returns true if it can serve another call.
     #[must_use]
     pub(crate) fn rewind(&mut self, rewinding: &Rewinding) -> bool {
         let Some(rewinder) = &mut self.rewinder else {
@@ -267,35 +267,35 @@ impl<K: Keyspace> Instance<K> {
         true
     }
 
-    /// Gives the instance a whole call's fuel and the turn until the next tick.
+    /// Gives the instance the fuel of a whole call, and time until the next tick.
     ///
     /// # Errors
     ///
-    /// Only if the engine counted no fuel.
+    /// The engine does not count fuel.
     pub(crate) fn refuel(&mut self) -> wasmtime::Result<()> {
         let fuel_max = self.store.data().spec.limits.fuel_max;
         self.store.set_fuel(fuel_max)?;
         self.store.set_epoch_deadline(1);
-        // A rewound instance has forgotten it.
+        // In a rewound instance it is reset already.
         if let (None, Some(refused)) = (&self.rewinder, self.refused) {
             refused.set(&mut self.store, Val::I32(0))?;
         }
         Ok(())
     }
 
-    /// The call's state.
+    /// Returns the state of the call.
     pub(crate) fn state(&mut self) -> &mut CallState<K> {
         self.store.data_mut()
     }
 
-    /// Fuel used since [`Instance::refuel`] or since the instance was made.
+    /// Returns the fuel used since [`Instance::refuel`] or since the instance was made.
     #[must_use]
     pub(crate) fn fuel_used(&self) -> u64 {
         let left = self.store.get_fuel().unwrap_or(0);
         self.store.data().spec.limits.fuel_max.saturating_sub(left)
     }
 
-    /// Bytes of linear memory, as the guest sees them.
+    /// Returns the bytes of linear memory that the guest sees.
     #[must_use]
     pub(crate) fn memory_bytes(&mut self, module: &LinkedModule<K>) -> u64 {
         module
@@ -304,7 +304,7 @@ impl<K: Keyspace> Instance<K> {
             .unwrap_or_else(|| self.store.data().limiter.memory_bytes())
     }
 
-    /// Bytes of linear memory that the instance keeps for itself between calls.
+    /// Returns the bytes of linear memory that the instance keeps between calls.
     #[must_use]
     pub(crate) fn kept_bytes(&self) -> u64 {
         match &self.rewinder {
@@ -322,8 +322,8 @@ impl<K: Keyspace> Instance<K> {
     }
 }
 
-/// Tells the limiter what the compiler's own code refused, so that the error can say it: growth, and
-/// a call that would nest too deep.
+/// Notes in the limiter what the compiler's code refused, for the error text: growth, or a call that
+/// would nest too deep.
 #[cold]
 fn note_refused<K: Keyspace>(
     store: &mut Store<StoreData<K>>,

@@ -1,4 +1,4 @@
-//! The functions by name, and the file that remembers them across restarts.
+//! The registered functions by name, and the file that keeps them across restarts.
 
 pub(crate) mod file;
 pub mod record;

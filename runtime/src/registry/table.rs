@@ -1,4 +1,4 @@
-//! Names and what they stand for: read without a lock, changed one change at a time.
+//! A table of names that is read without a lock, and changed by one change at a time.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 /// A snapshot of all names.
 pub(crate) type Names<T> = HashMap<Box<[u8]>, Arc<T>, RandomState>;
 
-/// Names and what they stand for.
+/// A table of names.
 ///
 /// Readers see either the state before a change or the one after it, and never wait. A change
 /// copies the table, which costs some microseconds for a thousand names.
@@ -21,7 +21,7 @@ pub(crate) struct Registry<T> {
 }
 
 impl<T> Registry<T> {
-    /// A registry of these names.
+    /// Creates a registry of these names.
     #[must_use]
     pub(crate) fn new(names: Names<T>) -> Self {
         Self {
@@ -30,30 +30,30 @@ impl<T> Registry<T> {
         }
     }
 
-    /// What `name` stands for.
+    /// Returns the value of `name`.
     #[must_use]
     #[inline]
     pub(crate) fn get(&self, name: &[u8]) -> Option<Arc<T>> {
         self.names.load().get(name).cloned()
     }
 
-    /// The names as they are at this moment, for a look that must not disturb other threads: it
-    /// changes no count that they share. What it finds stays while it is held.
+    /// Returns a guard of the names at this moment, without changing a count that threads share. The
+    /// values stay valid while the guard lives.
     #[must_use]
     #[inline]
     pub(crate) fn read(&self) -> impl Deref<Target = Arc<Names<T>>> + use<T> {
         self.names.load()
     }
 
-    /// All names as they are at one moment.
+    /// Returns all names at one moment.
     #[must_use]
     pub(crate) fn snapshot(&self) -> Arc<Names<T>> {
         self.names.load_full()
     }
 
-    /// Changes the names, all at once or, when `change` fails, not at all.
+    /// Changes the names in one step, or not at all if `change` fails.
     ///
-    /// Changes wait for each other, so what `change` finds is what it changes. It may block.
+    /// Changes wait for each other, so `change` sees the result of the last one. `change` may block.
     pub(crate) fn change<R, E>(
         &self,
         change: impl FnOnce(&mut Names<T>) -> Result<R, E>,

@@ -8,14 +8,14 @@
 //! # Parking
 //!
 //! A ticker that ran for good would wake an idle server a thousand times a second. It parks
-//! itself when, for [`QUIET_TICKS`], no call has started and none is running; the next call wakes
+//! itself when, for `QUIET_TICKS`, no call has started and none is running; the next call wakes
 //! it. That must cost the call no more than a read of one flag, and must not lose a wake-up: a
 //! guest that runs while the ticker sleeps could never be stopped. The order that ensures it:
 //!
 //! - a call first enters its function's pool, which counts it under one of the pool's locks, and
-//!   only then reads the flag ([`ensure_running`]);
+//!   only then reads the flag (`ensure_running`);
 //! - the ticker first sets the flag, and only then asks every pool for its count, under all of
-//!   those locks ([`TickListener::activity`]).
+//!   those locks (`TickListener::activity`).
 //!
 //! The second one to take the lock sees what the first did: either the ticker sees the
 //! call and does not park, or the call sees the flag and wakes the ticker. Sleepers do the same
@@ -135,7 +135,7 @@ static TICKER: LazyLock<Ticker> = LazyLock::new(|| Ticker {
     state: Mutex::new(State::default()),
 });
 
-/// Has the ticker serve `listeners` for as long as it lives; starts the thread the first time.
+/// Makes the ticker serve a listener for as long as it lives. Starts the thread the first time.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! A call: its function's code fetched if it is not there, run, and counted however it ends.
+//! Runs a call: loads the function's code if necessary, executes it, and counts it however it ends.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl<K: Keyspace> Runtime<K> {
         outcome
     }
 
-    /// The code of a function that was not needed until now.
+    /// Loads the code of a function at its first call.
     #[cold]
     async fn fetch<'r>(
         &self,
@@ -96,11 +96,11 @@ impl<K: Keyspace> Runtime<K> {
         }
     }
 
-    /// The code of the function of this name. Blocks while it is fetched.
+    /// Returns the function of this name with its code. Blocks while the code is loaded.
     ///
     /// # Errors
     ///
-    /// When there is none, or its code cannot be had.
+    /// There is no such function, or its code cannot be loaded.
     pub fn ready(&self, name: &[u8]) -> Result<Arc<Function<K>>, CallError> {
         let registered = self.function(name)?;
         if let Some(function) = registered.function() {
@@ -114,8 +114,8 @@ impl<K: Keyspace> Runtime<K> {
         pollster::block_on(ready).cloned()
     }
 
-    /// Says that the code of this function may be there now: if it could not be had a moment ago, the
-    /// next call looks for it at once instead of some seconds later.
+    /// Makes the next call load the code of this function at once, even if the last load failed less
+    /// than some seconds ago. Call it when the code may have become available.
     pub fn retry_now(&self, name: &[u8]) {
         if let Ok(registered) = self.function(name) {
             registered.retry_now();
@@ -124,8 +124,8 @@ impl<K: Keyspace> Runtime<K> {
 }
 
 impl<K: Keyspace> Inner<K> {
-    /// The same as [`Inner::load_record`], on a thread that serves others: `None` where that would
-    /// hold it up, and where anything is wrong.
+    /// Like [`Inner::load_record`], for a thread that serves other calls: returns `None` if loading
+    /// would take long, and on any error.
     fn load_record_at_once(&self, record: &Record) -> Option<Arc<Function<K>>> {
         if self.options.pool.instances_min > 0 {
             // The guest's initialiser would run here.
@@ -138,7 +138,7 @@ impl<K: Keyspace> Inner<K> {
         self.start(&provided, spec).ok()
     }
 
-    /// Fetches the code of a function that is remembered.
+    /// Loads the code of a function in the registry.
     fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
         let key = record.release.as_ref().map(|release| release.key);
         let spec = self.spec(record)?;

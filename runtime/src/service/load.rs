@@ -1,4 +1,4 @@
-//! A function that is loaded: what it is to be, its code, its place in the registry.
+//! Loads functions: checks the request, provides the code, registers the function.
 
 use std::sync::Arc;
 
@@ -20,24 +20,24 @@ use crate::service::call_target::HeldFunction;
 use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
-/// What a function is to be loaded as.
+/// A request to load a function.
 #[derive(Clone, Debug)]
 pub struct LoadRequest<'a> {
-    /// The name that it will be called by.
+    /// Name by which it will be called.
     pub name: FunctionName,
-    /// Its code.
+    /// Source of its code.
     pub source: Source<'a>,
-    /// The file in the module folder that the code is from, if it is.
+    /// The file in the module folder that the code is from, if any.
     pub file: Option<Box<str>>,
-    /// What it does, in its owner's words.
+    /// Description by its owner.
     pub description: Option<Box<str>>,
-    /// What it may do; else the default.
+    /// Permissions; without them, the default.
     pub permissions: Option<Permissions>,
-    /// What it may use; else the server's limits.
+    /// Limits; those that are not given are the server's own.
     pub limits: LimitSettings,
-    /// What its calls may see of each other; else the default.
+    /// Isolation; without it, the default.
     pub isolation: Option<Isolation>,
-    /// Whether it may take the place of a function of the same name.
+    /// True if it may replace a function of the same name.
     pub replace: bool,
 }
 
@@ -60,11 +60,11 @@ impl<'a> LoadRequest<'a> {
 }
 
 impl<K: Keyspace> Runtime<K> {
-    /// Loads a function. Blocks while it is compiled.
+    /// Loads a function and registers it. Blocks while the source is compiled.
     ///
     /// # Errors
     ///
-    /// The client's error; nothing has changed then.
+    /// The client's error; then nothing has changed.
     pub fn load(&self, request: LoadRequest<'_>) -> Result<Digest, CallError> {
         let inner = &*self.0;
         let LoadRequest {
@@ -104,7 +104,7 @@ impl<K: Keyspace> Runtime<K> {
         }
         let mut record = Record {
             name,
-            // Known once the artifact is; nothing looks at it before.
+            // Set once the artifact is known; unused before.
             digest: Digest::of(&[]),
             file,
             description,
@@ -113,7 +113,7 @@ impl<K: Keyspace> Runtime<K> {
             isolation,
             release: unpacked.as_ref().map(|one| Box::new(one.release.clone())),
         };
-        // What is wrong with the options is said before anything is compiled.
+        // Report wrong options before anything is compiled.
         let spec = inner.spec(&record)?;
         let arriving = inner.arriving.read();
         let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
@@ -126,7 +126,7 @@ impl<K: Keyspace> Runtime<K> {
             let name = record.name.as_bytes();
             let stats = match names.get(name) {
                 Some(_) if !replace => return Err(CallError::exists(record.name.as_str())),
-                // The figures belong to the name.
+                // The stats belong to the name.
                 Some(before) => Arc::clone(before.stats()),
                 None if names.len() >= inner.options.functions_max => {
                     return Err(CallError::limit(format!(
@@ -201,11 +201,11 @@ impl<K: Keyspace> Runtime<K> {
         self.0.executor.reclaim()
     }
 
-    /// Forgets a function. Calls that run end undisturbed. Blocks while the registry is written.
+    /// Unloads a function. Running calls finish. Blocks while the registry is written.
     ///
     /// # Errors
     ///
-    /// When there is none of this name, or the registry cannot be written.
+    /// There is no function of this name, or the registry cannot be written.
     pub fn unload(&self, name: &[u8]) -> Result<(), CallError> {
         self.0.change(|names, _| match names.remove(name) {
             Some(_) => Ok(()),
@@ -213,19 +213,19 @@ impl<K: Keyspace> Runtime<K> {
         })
     }
 
-    /// What a function is loaded as, as a record has it.
+    /// Returns the spec of a function with this record.
     ///
     /// # Errors
     ///
-    /// When permissions or limits are wrong.
+    /// The permissions or limits are wrong.
     pub fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
         self.0.spec(record)
     }
 }
 
 impl<K: Keyspace> Inner<K> {
-    /// The bundle that a source is, believed and no older than what was loaded before; `None` for
-    /// any other source.
+    /// Opens a source that is a bundle, and checks that its key is trusted and that it is no older
+    /// than the release loaded before. Returns `None` for any other source.
     pub(crate) fn unpack<'a>(
         &self,
         source: &'a Source<'_>,
@@ -239,7 +239,7 @@ impl<K: Keyspace> Inner<K> {
         Ok(Some(unpacked))
     }
 
-    /// The artifact of a source, or of the bundle that it is.
+    /// Provides the artifact of a source or a bundle.
     pub(crate) fn provide(
         &self,
         source: &Source<'_>,
@@ -252,7 +252,7 @@ impl<K: Keyspace> Inner<K> {
         }
     }
 
-    /// Makes an artifact a function, with the instances that are to wait for calls.
+    /// Makes a function from an artifact, with its minimum of idle instances.
     pub(crate) fn start(
         &self,
         provided: &ProvidedArtifact,
@@ -262,13 +262,13 @@ impl<K: Keyspace> Inner<K> {
         if self.options.pool.instances_min > 0
             && let Err(error) = pollster::block_on(self.executor.prewarm(&function))
         {
-            // Its calls will say the same to those who make them.
+            // Its calls will report the same error to their clients.
             tracing::warn!(function = function.name(), %error, "no instance could be made ready");
         }
         Ok(function)
     }
 
-    /// What a record comes to here: its permissions as a door, its limits below the server's.
+    /// Returns the spec of a record: permissions compiled, limits lowered to the server's.
     pub(crate) fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
         let Record {
             name,

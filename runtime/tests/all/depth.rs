@@ -156,7 +156,7 @@ async fn code_that_does_not_count_is_refused_with_a_limit_and_the_other_way_take
     let mut limited = spec();
     limited.limits.stack_depth_max = Some(5);
     let plain = crate::support::artifact(DOWN);
-    let error = host.runtime.hold(&plain, limited).err().expect("refused");
+    let error = host.runtime.hold(&plain, limited).expect_err("refused");
     assert_eq!(error.code(), Code::NoArtifact);
     assert_eq!(
         error.text(),
