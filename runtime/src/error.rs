@@ -3,38 +3,38 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The first word of an error reply.
+/// The code of an error: the first word of the error reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
-    /// There is no function or entry of this name.
+    /// No function or entry has this name.
     NoFunction,
-    /// A function of this name exists already.
+    /// A function of this name is loaded already.
     Exists,
-    /// Permissions refuse it.
+    /// The permissions refuse it.
     NoPermission,
-    /// The call took longer than it may.
+    /// The call exceeded its time limit.
     Timeout,
-    /// The call used more fuel than it may.
+    /// The call used up its fuel.
     Fuel,
-    /// The guest wanted more memory than it may have.
+    /// The guest exceeded its memory limit.
     Memory,
-    /// The guest's calls nest deeper than its stack allows.
+    /// The guest's calls nested too deep for its stack.
     Stack,
     /// The guest did something that WebAssembly or the ABI forbids.
     Trap,
-    /// There is no native code for this machine, and no compiler to make it.
+    /// No native code for this machine exists, and no compiler can make it.
     NoArtifact,
-    /// A signature is missing, wrong or by an unknown key.
+    /// A signature is missing, wrong, or made by an unknown key.
     BadSignature,
-    /// An argument, a module or a reply is not what it must be.
+    /// An argument, a module or a reply is invalid.
     Invalid,
-    /// Too much is going on at once; the same call may succeed later.
+    /// The server is too busy; the same call may succeed later.
     Busy,
-    /// Somebody ended the call.
+    /// The call was killed.
     Killed,
-    /// A limit other than those with a code of their own.
+    /// Another limit, without a code of its own, was exceeded.
     Limit,
-    /// The keyspace could not do it.
+    /// The keyspace failed.
     Store,
 }
 
@@ -58,7 +58,7 @@ impl Code {
         Self::Store,
     ];
 
-    /// The word that stands in the reply.
+    /// Returns the word in the reply.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -100,7 +100,7 @@ struct Inner {
 }
 
 impl CallError {
-    /// An error of any code. Control characters in the text become blanks.
+    /// Creates an error. Control characters in the text become blanks.
     #[must_use]
     pub fn new(code: Code, text: impl Into<String>) -> Self {
         let mut text = text.into();
@@ -113,13 +113,13 @@ impl CallError {
         }))
     }
 
-    /// What kind of error it is.
+    /// Returns the code.
     #[must_use]
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The text after the code.
+    /// Returns the text after the code.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.text
@@ -196,7 +196,7 @@ impl CallError {
         )
     }
 
-    /// `KILLED`: somebody ended the call.
+    /// `KILLED`: the call was killed.
     #[must_use]
     pub fn killed() -> Self {
         Self::new(
@@ -205,7 +205,7 @@ impl CallError {
         )
     }
 
-    /// `MEMORY`: the guest wanted to grow its memory past the limit.
+    /// `MEMORY`: the guest tried to grow its memory past the limit.
     #[must_use]
     pub fn memory(limit_bytes: u64, wanted_bytes: u64) -> Self {
         Self::new(
@@ -216,7 +216,7 @@ impl CallError {
         )
     }
 
-    /// `BUSY`: as many calls run and wait as may.
+    /// `BUSY`: the function's limits of running and waiting calls are reached.
     #[must_use]
     pub fn busy(function: &str, running_max: usize, waiting_max: usize) -> Self {
         Self::new(
@@ -227,7 +227,7 @@ impl CallError {
         )
     }
 
-    /// `BUSY`: the engine has no room for one more instance of any function.
+    /// `BUSY`: the engine has no room for another instance of any function.
     #[must_use]
     pub fn engine_full() -> Self {
         Self::new(
@@ -236,13 +236,13 @@ impl CallError {
         )
     }
 
-    /// `INVALID`: an argument, a module or a reply is not what it must be.
+    /// `INVALID`: an argument, a module or a reply is invalid.
     #[must_use]
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::new(Code::Invalid, text)
     }
 
-    /// `LIMIT`: a limit other than those with a code of their own.
+    /// `LIMIT`: a limit without a code of its own was exceeded.
     #[must_use]
     pub fn limit(text: impl Into<String>) -> Self {
         Self::new(Code::Limit, text)
@@ -271,7 +271,7 @@ pub struct MissingExport {
     pub name: String,
 }
 
-/// Bytes from outside as an error text shows them: quoted, escaped, at most 64 of them.
+/// Displays bytes from outside in an error text: quoted, escaped, at most the first 64.
 pub struct Quoted<'a>(pub &'a [u8]);
 
 impl fmt::Display for Quoted<'_> {

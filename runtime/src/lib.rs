@@ -1,10 +1,53 @@
-//! The lean runtime: loads artifacts and calls functions, without a compiler.
+//! WebAssembly functions beside the data of a store: the library that any Rust data store can embed.
+//!
+//! A host implements [`keyspace::Keyspace`] for its data, makes a [`Runtime`], loads functions by
+//! name, and calls them. Functions are native code that was compiled ahead of time: this crate has
+//! no compiler. Each function has its own permissions and limits, and each call is a transaction
+//! that commits as a whole or leaves no trace.
+//!
+//! # A call
+//!
+//! ```text
+//! CallRequest ── Runtime::call ──▶ registry ──▶ the function's pool: a permit, maybe an instance
+//!                                                        │
+//!                      rewound, reused or new instance ◀─┘
+//!                                 │
+//!      guest entry ◀──▶ host functions ──▶ AccessPolicy ──▶ Transaction of the Keyspace
+//!                                 │
+//!                 commit, or again after a conflict ──▶ reply in RESP ──▶ CallOutcome
+//! ```
+//!
+//! # The parts
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `service` | [`Runtime`]: loads, calls, reloads and unloads functions |
+//! | [`commands`] | `WASM.*` and `FCALL`, from words to a reply, for hosts that speak RESP |
+//! | `registry` | functions by name, and the file that keeps them across restarts |
+//! | [`artifact`] | from a source to verified native code: cache, bundle or compile worker |
+//! | `executor` | runs one call on an instance, from the pool to the commit |
+//! | [`instance`] | engines, linked modules and instances; errors of a guest as clients see them |
+//! | [`rewind`] | puts a used instance back to its first state without making a new one |
+//! | `host` | the functions that guests import |
+//! | [`call`] | one call: request, state while the guest runs, reply |
+//! | [`scheduling`] | pools, waiting, the epoch ticker, kill switches |
+//! | [`policy`] | permissions, limits, isolation |
+//! | [`metrics`] | counters and histograms |
+//! | [`error`] | [`CallError`]: a code for programs, a text for people |
+//!
+//! # Example
+//!
+//! The same program is `examples/embed.rs`.
+//!
+//! ```
+#![doc = include_str!("../examples/embed.rs")]
+//! ```
 
 pub mod artifact;
 pub mod call;
 pub mod commands;
 pub mod error;
-pub mod executor;
+mod executor;
 mod host;
 pub mod instance;
 pub mod metrics;
@@ -14,6 +57,25 @@ pub mod rewind;
 pub mod scheduling;
 pub mod service;
 
-pub use call::request::{CallOutcome, CallRequest};
+pub use ferrite_protocol::{keyspace, resp};
+
+pub use artifact::source::Source;
+pub use call::request::{CallOutcome, CallProfile, CallRequest, ReceiptOf};
+pub use error::{CallError, Code};
+pub use executor::ExecutorError;
+pub use executor::function::{EffectiveIsolation, Entry, Function};
+pub use metrics::compile_stats::CompileStats;
+pub use metrics::function_stats::FunctionStats;
+pub use policy::function_spec::{FunctionSpec, Isolation};
+pub use policy::limits::{LimitSettings, Limits};
+pub use policy::permissions::{AccessPolicy, Permissions};
+pub use registry::file::RegistryFileError;
+pub use registry::record::{FunctionName, Record};
+pub use registry::release::Release;
+pub use scheduling::cancellation::CallHandle;
+pub use scheduling::epoch_ticker::Moment;
+pub use service::background_calls::{BackgroundCalls, BackgroundOptions, BackgroundUsage};
+pub use service::call_target::{CallTarget, HeldEntry, HeldFunction};
 pub use service::options::RuntimeOptions;
+pub use service::registered_function::RegisteredFunction;
 pub use service::{LoadRequest, Runtime, StartError};

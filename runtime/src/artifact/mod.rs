@@ -1,4 +1,4 @@
-//! From a source to a verified artifact: out of the cache, or compiled once and put into it.
+//! Provides the verified artifact of a source: from the cache, or compiled once and put into it.
 
 pub mod compile_worker;
 mod from_bundle;
@@ -20,7 +20,7 @@ use ferrite_cache::{
 };
 use parking_lot::{Condvar, Mutex};
 
-pub use stack_depth_need::Depth;
+pub(crate) use stack_depth_need::Depth;
 
 use crate::artifact::compile_worker::WorkerOptions;
 use crate::artifact::signed_bundle::unsigned;
@@ -33,16 +33,16 @@ use ferrite_protocol::error_chain::ErrorChain;
 /// Compilations that run at once; each takes as many threads as there are.
 const COMPILING_MAX: usize = 2;
 
-/// The longest artifact that is looked up on a thread that serves others, in bytes. To read, verify
-/// and map as much takes a third of a millisecond; a guest may compute longer before it gives way.
+/// Largest artifact that is loaded on a thread that serves other calls, in bytes. Reading, verifying
+/// and mapping that much takes a third of a millisecond; a guest may compute longer before it yields.
 const AT_ONCE_BYTES_MAX: u64 = 1 << 20;
 
-/// The way from a source to a verified artifact. Every method blocks.
-pub struct ArtifactProvider {
+/// Provides verified artifacts. Every method blocks.
+pub(crate) struct ArtifactProvider {
     cache: Option<Cache>,
     worker: WorkerOptions,
     trust: TrustOptions,
-    /// What this machine can run, best first. Compiled is for the best.
+    /// The profiles that this machine can run, best first. Modules are compiled for the best.
     candidates: Vec<Profile>,
     /// The same, for code that counts how deep its calls nest.
     counting: Vec<Profile>,
@@ -53,26 +53,26 @@ pub struct ArtifactProvider {
 
 /// An artifact, and where it came from.
 #[derive(Debug)]
-pub struct ProvidedArtifact {
+pub(crate) struct ProvidedArtifact {
     /// The artifact.
     pub artifact: VerifiedArtifact,
-    /// Whether it was in the cache, so that nothing was compiled.
+    /// True if it was in the cache, so that nothing was compiled.
     pub from_cache: bool,
 }
 
 impl ProvidedArtifact {
-    /// Whether there is more in the cache than before this was loaded from `source`.
+    /// Returns true if providing this from `source` may have added to the cache.
     #[must_use]
     pub(crate) const fn may_have_grown(&self, source: &Source<'_>) -> bool {
-        // A bundle's source is kept even where its artifact was there.
+        // A bundle's source is cached even if its artifact was there already.
         !self.from_cache || matches!(source, Source::Bundle(_))
     }
 }
 
 impl ArtifactProvider {
-    /// Without a cache, everything that is loaded is compiled, and nothing survives the process.
+    /// Creates a provider. Without a cache, everything is compiled, and nothing survives the process.
     #[must_use]
-    pub fn new(cache: Option<Cache>, worker: WorkerOptions, trust: TrustOptions) -> Self {
+    pub(crate) fn new(cache: Option<Cache>, worker: WorkerOptions, trust: TrustOptions) -> Self {
         let mut candidates = Profile::candidates();
         if candidates.is_empty() {
             candidates.push(Profile::native());
@@ -94,24 +94,24 @@ impl ArtifactProvider {
 
     /// The cache, if there is one.
     #[must_use]
-    pub const fn cache(&self) -> Option<&Cache> {
+    pub(crate) const fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
     }
 
-    /// How often code was compiled or found.
+    /// Returns the counters of compilations and of code found in the cache.
     #[must_use]
-    pub const fn stats(&self) -> &CompileStats {
+    pub(crate) const fn stats(&self) -> &CompileStats {
         &self.stats
     }
 
-    /// The artifact for a source that is no bundle, for a function that needs `depth`.
+    /// Provides the artifact of a source that is not a bundle, for a function that needs `depth`.
     ///
     /// # Errors
     ///
     /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
     /// cannot be compiled here; `BADSIG` for what nobody signed, where only what is signed is
     /// loaded; the compiler's own refusals.
-    pub fn provide(
+    pub(crate) fn provide(
         &self,
         source: &Source<'_>,
         depth: Depth,
@@ -127,7 +127,7 @@ impl ArtifactProvider {
                     self.compile(Some(&digest), wasm, None, depth)
                 })
             }
-            // Only the worker can tell which WebAssembly a text stands for.
+            // Only the worker knows which WebAssembly a text stands for.
             Source::Text(text) => self
                 .compile(None, text, None, depth)
                 .map_err(|error| depth.explain(error)),
@@ -137,12 +137,12 @@ impl ArtifactProvider {
         }
     }
 
-    /// The artifact of a function that the registry remembers, from the bundle that `key` signed.
+    /// Provides the artifact of a registered function; `key` signed the bundle that it came in.
     ///
     /// # Errors
     ///
-    /// As [`ArtifactProvider::provide`]; `BADSIG` where the key has been revoked since.
-    pub fn provide_registered(
+    /// As [`ArtifactProvider::provide`]; `BADSIG` if the key has been revoked since.
+    pub(crate) fn provide_registered(
         &self,
         digest: &Digest,
         key: Option<KeyId>,
@@ -160,8 +160,9 @@ impl ArtifactProvider {
         }
     }
 
-    /// The same, if it is soon done: code for the best that this machine can run, in the cache and in
-    /// memory, of no more than a megabyte. `None` says nothing, not even that it may not be used.
+    /// Like [`ArtifactProvider::provide_registered`], only if it is fast: for code of the best profile,
+    /// in the cache and in memory, of at most a megabyte. `None` means only that it was not fast; the
+    /// slow way may still provide the artifact.
     pub(crate) fn provide_cached(
         &self,
         digest: &Digest,
@@ -185,7 +186,7 @@ impl ArtifactProvider {
         })
     }
 
-    /// Code in the cache that came in a bundle of a key that is still trusted.
+    /// Provides code from the cache if it came in a bundle of a key that is still trusted.
     fn signed_by_digest(
         &self,
         digest: &Digest,
@@ -204,7 +205,7 @@ impl ArtifactProvider {
         })
     }
 
-    /// What this machine can run of what a function needs, best first.
+    /// Returns the profiles that suit the machine and the function, best first.
     fn candidates(&self, depth: Depth) -> &[Profile] {
         match depth {
             Depth::Free => &self.candidates,
@@ -212,7 +213,7 @@ impl ArtifactProvider {
         }
     }
 
-    /// What the cache has, or what `make` makes; where that cannot be had, what serves as well.
+    /// Returns what the cache has, or what `make` makes, or else other code that serves as well.
     fn found_or(
         &self,
         digest: &Digest,
@@ -230,7 +231,8 @@ impl ArtifactProvider {
         })
     }
 
-    /// Code that counts how deep its calls nest, for a function that does without: it is slower.
+    /// Finds code that counts how deep its calls nest for a function that does not need that; such
+    /// code is slower.
     fn lookup_instead(&self, digest: &Digest, depth: Depth) -> Option<ProvidedArtifact> {
         match depth {
             Depth::Free => self.lookup_among(digest, &self.counting),
@@ -270,7 +272,7 @@ impl ArtifactProvider {
         })
     }
 
-    /// An artifact in the cache that this machine can run. A disk that fails is a miss.
+    /// Finds an artifact in the cache for one of `profiles`. A failing disk counts as a miss.
     fn lookup_among(&self, digest: &Digest, profiles: &[Profile]) -> Option<ProvidedArtifact> {
         let cache = self.cache.as_ref()?;
         for profile in profiles {
@@ -298,7 +300,7 @@ impl ArtifactProvider {
         None
     }
 
-    /// Moves code away that is not to be used as it is.
+    /// Moves code out of the cache that must not be used.
     fn withdraw(&self, digest: &Digest, profile: &Profile, reason: &str) {
         let Some(cache) = &self.cache else {
             return;
@@ -378,7 +380,7 @@ impl ArtifactProvider {
                 "the compiler answered for another module or machine; use a ferrite-wasmc of the same release",
             ));
         }
-        // A worker may be in the hands of the module that it compiles: who signed is not its word.
+        // A malicious module may control its worker, so the signer never comes from the answer.
         let manifest = Manifest {
             signed_by,
             ..*manifest
@@ -422,7 +424,7 @@ impl ArtifactProvider {
         Ok(())
     }
 
-    /// Says once what is wrong with the cache: every later load would only repeat it.
+    /// Warns once that the cache fails: every later load would only repeat it.
     fn warn(&self, what: &str, error: &dyn Error) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -439,7 +441,7 @@ impl From<CacheError> for CallError {
     }
 }
 
-/// Lets a few threads work at once and has the others wait.
+/// A semaphore: lets a few threads compile at once and makes the others wait.
 struct CompileSlots {
     free: Mutex<usize>,
     freed: Condvar,

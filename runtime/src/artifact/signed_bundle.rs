@@ -1,4 +1,4 @@
-//! A signed bundle on its way to a function: believed, held against what it may be, read.
+//! Checks a signed bundle before a function is made from it.
 //!
 //! The order is the guard: key and signature, then name and sequence, then what may be granted, and
 //! only then the members, each against its digest. Nothing is written or mapped before all of it
@@ -37,7 +37,7 @@ pub(crate) struct Unpacked<'a> {
     pub(crate) release: Release,
 }
 
-/// Believes a bundle, if a trusted key signed it for this name.
+/// Opens a bundle, and checks that a trusted key signed it for this name.
 pub(crate) fn open<'a>(
     source: &'a BundleSource<'_>,
     name: &[u8],
@@ -63,7 +63,7 @@ pub(crate) fn open<'a>(
     Ok(Unpacked { bundle, release })
 }
 
-/// The error of a bundle that is refused.
+/// Returns the client's error for a refused bundle.
 pub(crate) fn refused(error: &BundleError) -> CallError {
     let code = match error {
         BundleError::Read(_) => Code::Invalid,
@@ -73,7 +73,7 @@ pub(crate) fn refused(error: &BundleError) -> CallError {
     CallError::new(code, ErrorChain(error).to_string())
 }
 
-/// What a bundle asks for, in the runtime's own types.
+/// The permissions, limits and isolation that a bundle asks for.
 pub(crate) struct RequestedGrant {
     permissions: Permissions,
     limits: LimitSettings,
@@ -81,7 +81,7 @@ pub(crate) struct RequestedGrant {
 }
 
 impl RequestedGrant {
-    /// What it does not ask for is the server's default.
+    /// Reads the grant from a manifest. What the manifest leaves out is the server's default.
     pub(crate) fn of(
         manifest: &BundleManifest,
         terms: &BundleTerms<'_>,
@@ -110,7 +110,7 @@ impl RequestedGrant {
         })
     }
 
-    /// Makes a record of what was asked for, narrowed by what was said when it was loaded.
+    /// Returns the grant, narrowed by what the load request gives.
     pub(crate) fn narrowed(
         &self,
         permissions: Option<Permissions>,
@@ -127,8 +127,8 @@ impl RequestedGrant {
         Ok(record)
     }
 
-    /// Gives a function that gets other code the limits of that code where it has none itself, and
-    /// refuses to let it have more than the code was signed for.
+    /// Completes the limits and isolation of a function that is reloaded by those of the new bundle,
+    /// and refuses a function that has more than the bundle was signed for.
     pub(crate) fn narrow(
         &self,
         record: &mut Record,
@@ -166,7 +166,7 @@ impl RequestedGrant {
     }
 }
 
-/// Refuses what nobody signed, where only what is signed is loaded.
+/// Returns the error for unsigned code on a server that loads only signed code.
 pub(crate) fn unsigned(what: &str) -> CallError {
     CallError::new(
         Code::BadSignature,

@@ -1,39 +1,39 @@
-//! Whether a function needs code that counts how deep its calls nest.
+//! The need of a function for code that counts how deep its calls nest.
 
 use ferrite_cache::VerifiedArtifact;
 
 use crate::error::{CallError, Code};
 use crate::policy::limits::Limits;
 
-/// Whether a function needs code that counts how deep its calls nest.
+/// The need of a function for code that counts how deep its calls nest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// It has a `max_stack_depth`, which only such code can keep.
+pub(crate) enum Depth {
+    /// It has a `max_stack_depth`, which only such code can enforce.
     Counted,
-    /// It has none. Code that counts serves it where there is no other.
+    /// It has none. Code that counts still serves it if there is no other.
     Free,
 }
 
 impl Depth {
-    /// What a function with these limits needs.
+    /// Returns the need of a function with these limits.
     #[must_use]
-    pub const fn of(limits: &Limits) -> Self {
+    pub(crate) const fn of(limits: &Limits) -> Self {
         match limits.stack_depth_max {
             Some(_) => Self::Counted,
             None => Self::Free,
         }
     }
 
-    /// Whether an artifact is what is needed.
+    /// Returns true if an artifact meets the need.
     #[must_use]
-    pub fn suits(self, artifact: &VerifiedArtifact) -> bool {
+    pub(crate) fn suits(self, artifact: &VerifiedArtifact) -> bool {
         match self {
             Self::Counted => artifact.manifest().module.stack_depth.is_some(),
             Self::Free => true,
         }
     }
 
-    /// Says how such code is made, in the error of a function that there is none for.
+    /// Adds to the error of a function without suitable code how to make such code.
     pub(crate) fn explain(self, error: CallError) -> CallError {
         if self == Self::Free || error.code() != Code::NoArtifact {
             return error;

@@ -96,9 +96,9 @@ impl Scene {
 #[test]
 fn what_was_compiled_once_is_found_by_its_bytes_and_its_digest() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let provide = scene.provide(true);
+    let provider = scene.provide(true);
     let digest = Digest::of(WASM);
-    let missing = provide
+    let missing = provider
         .provide(&Source::Cached(digest), Depth::Free)
         .expect_err("not there");
     let root = scene.folder.path().join("cache");
@@ -111,12 +111,12 @@ fn what_was_compiled_once_is_found_by_its_bytes_and_its_digest() -> std::io::Res
     );
 
     let wasm = Source::Wasm(Cow::Borrowed(WASM));
-    let compiled = provide
+    let compiled = provider
         .provide(&wasm, Depth::Free)
         .expect("the worker answers");
     assert!(!compiled.from_cache);
     for source in [&wasm, &Source::Cached(digest)] {
-        let found = provide.provide(source, Depth::Free).expect("it is there");
+        let found = provider.provide(source, Depth::Free).expect("it is there");
         assert!(found.from_cache);
         assert_eq!(found.artifact.manifest(), compiled.artifact.manifest());
     }
@@ -139,13 +139,13 @@ fn what_was_compiled_once_is_found_by_its_bytes_and_its_digest() -> std::io::Res
 #[test]
 fn text_is_named_by_what_it_stands_for() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let provide = scene.provide(true);
+    let provider = scene.provide(true);
     let text = Source::Text(Cow::Borrowed(b"(module)"));
-    let compiled = provide
+    let compiled = provider
         .provide(&text, Depth::Free)
         .expect("the worker answers");
     assert_eq!(compiled.artifact.manifest().source, Digest::of(WASM));
-    let found = provide
+    let found = provider
         .provide(&Source::Cached(Digest::of(WASM)), Depth::Free)
         .expect("it is there");
     assert!(found.from_cache);
@@ -155,16 +155,16 @@ fn text_is_named_by_what_it_stands_for() -> std::io::Result<()> {
 #[test]
 fn without_a_cache_everything_is_in_memory() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let provide = scene.provide(false);
+    let provider = scene.provide(false);
     let wasm = Source::Wasm(Cow::Borrowed(WASM));
     for runs in 1..3 {
-        let compiled = provide
+        let compiled = provider
             .provide(&wasm, Depth::Free)
             .expect("the worker answers");
         assert!(!compiled.from_cache);
         assert_eq!(scene.runs(), runs);
     }
-    let error = provide
+    let error = provider
         .provide(&Source::Cached(Digest::of(WASM)), Depth::Free)
         .expect_err("no cache");
     assert!(
@@ -178,9 +178,9 @@ fn without_a_cache_everything_is_in_memory() -> std::io::Result<()> {
 #[test]
 fn an_answer_for_something_else_is_refused() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let provide = scene.provide(true);
+    let provider = scene.provide(true);
     let other = Source::Wasm(Cow::Borrowed(b"\0asm\x01\0\0\0\0\x01\0"));
-    let error = provide
+    let error = provider
         .provide(&other, Depth::Free)
         .expect_err("another module");
     assert_eq!(
@@ -193,12 +193,12 @@ fn an_answer_for_something_else_is_refused() -> std::io::Result<()> {
 #[test]
 fn many_who_ask_at_once_compile_once() -> std::io::Result<()> {
     let scene = Scene::new(manifest())?;
-    let provide = scene.provide(true);
+    let provider = scene.provide(true);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 let wasm = Source::Wasm(Cow::Borrowed(WASM));
-                provide
+                provider
                     .provide(&wasm, Depth::Free)
                     .expect("the worker answers");
             });

@@ -1,4 +1,4 @@
-//! Whose native code is loaded.
+//! Trusted keys: whose native code is loaded.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -7,12 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ferrite_cache::bundle::{KeyIdError, Trust, TrustedKey};
 
-/// Whose native code is loaded.
+/// The keys whose native code is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct TrustOptions {
-    /// The keys whose bundles are believed, and those that are believed no more.
+    /// Trusted and revoked keys.
     pub trust: Trust,
-    /// Whether nothing but what a trusted key signed is loaded.
+    /// True to load only what a trusted key signed.
     pub require_signed: bool,
 }
 
@@ -45,11 +45,11 @@ pub enum KeyError {
 }
 
 impl TrustOptions {
-    /// Believes a key from now on: its text, or the path of its file, below `folder` if relative.
+    /// Trusts a key, given as its text or as the path of its file (relative to `folder`).
     ///
     /// # Errors
     ///
-    /// When it is neither.
+    /// The text is neither.
     pub fn trust_key(&mut self, text: &str, folder: &Path) -> Result<(), KeyError> {
         let text = text.trim();
         let key = match text.parse() {
@@ -60,17 +60,17 @@ impl TrustOptions {
         Ok(())
     }
 
-    /// Believes the key of this id, 16 hexadecimal digits, no more.
+    /// Revokes the key of this id, 16 hexadecimal digits.
     ///
     /// # Errors
     ///
-    /// When it is no id.
+    /// The text is not an id.
     pub fn revoke_key(&mut self, id: &str) -> Result<(), KeyIdError> {
         self.trust.revoked.push(id.trim().parse()?);
         Ok(())
     }
 
-    /// Whether nothing could ever be loaded: signatures are asked for and no key is believed.
+    /// Returns true if nothing can be loaded: signatures are required and no key is trusted.
     #[must_use]
     pub fn refuses_everything(&self) -> bool {
         self.require_signed && self.trust.keys.is_empty()
@@ -91,7 +91,7 @@ fn read_key(text: &str, path: &Path) -> Result<TrustedKey, KeyError> {
     })
 }
 
-/// The time in seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub(crate) fn now_unix() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! A call's way to the data: through the door, then into the transaction.
+//! A call's access to the data: through the access policy, then into the transaction.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use ferrite_protocol::keyspace::{
 /// what keeps each of these below some tens of microseconds.
 pub(crate) const KEY_BYTES_MAX: usize = 64 << 10;
 
-/// A call's way to the data.
+/// A call's access to the data.
 ///
-/// The transaction begins with the first access, so that a call that touches no data costs none.
+/// The transaction begins at the first access, so that a call without data access has none.
 #[derive(Debug)]
 pub(crate) struct DataAccess<K: Keyspace> {
     /// A clone of its own, so that calls on other threads count their transactions elsewhere.
@@ -31,7 +31,7 @@ pub(crate) struct DataAccess<K: Keyspace> {
     denied: Option<Denied>,
 }
 
-/// Why a command is not run.
+/// Why a command was not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommandRefused {
     /// The guest gets this status.
@@ -67,34 +67,34 @@ impl<K: Keyspace> DataAccess<K> {
         self.denied = None;
     }
 
-    /// Gives the call a transaction that was begun elsewhere.
+    /// Sets the call's transaction to one that was begun elsewhere.
     pub(crate) fn set_transaction(&mut self, transaction: K::Transaction) {
         self.transaction = Some(transaction);
     }
 
-    /// The database and mode that a transaction of this call is begun with.
+    /// Returns the database and mode of this call's transaction.
     #[must_use]
     pub(crate) fn transaction_params(&self) -> (u32, Mode) {
         (self.database, self.mode)
     }
 
-    /// The transaction, if one was begun: to commit it, or to drop it and with it every write.
+    /// Takes the transaction, if one was begun, to commit it or to roll it back by a drop.
     pub(crate) fn take_transaction(&mut self) -> Option<K::Transaction> {
         self.transaction.take()
     }
 
-    /// Whether the transaction has met a conflict, so that nothing of the call can stand.
+    /// Returns true if the transaction has met a conflict, so that the call cannot commit.
     #[must_use]
     pub(crate) fn is_lost(&self) -> bool {
         self.transaction.as_ref().is_some_and(Transaction::is_lost)
     }
 
-    /// The last access that the door refused in this call.
+    /// Takes the last access that the policy refused in this call.
     pub(crate) fn take_denied(&mut self) -> Option<Denied> {
         self.denied.take()
     }
 
-    /// Asks the door about one key without beginning anything.
+    /// Checks an access to one key, without beginning the transaction.
     pub(crate) fn check(&mut self, key: &[u8], access: Access) -> Result<(), Status> {
         if key.len() > KEY_BYTES_MAX {
             return Err(Status::Limit);
@@ -108,7 +108,7 @@ impl<K: Keyspace> DataAccess<K> {
         }
     }
 
-    /// Asks the door about one key, and hands out the transaction.
+    /// Checks an access to one key and returns the transaction.
     pub(crate) fn open(
         &mut self,
         key: &[u8],
@@ -118,8 +118,8 @@ impl<K: Keyspace> DataAccess<K> {
         Ok(self.transaction())
     }
 
-    /// Asks the door about a command, and hands out the transaction together with the door, which
-    /// tells the keys that the command may show.
+    /// Checks a command. Returns the transaction, and the policy that decides which keys the command
+    /// may show.
     pub(crate) fn open_command(
         &mut self,
         argv: &[&[u8]],
@@ -171,12 +171,12 @@ impl<K: Keyspace> DataAccess<K> {
         Ok(())
     }
 
-    /// The transaction's time, in milliseconds since 1970.
+    /// Returns the transaction's time, in milliseconds since 1970.
     pub(crate) fn now_millis(&mut self) -> i64 {
         self.transaction().now_millis()
     }
 
-    /// The transaction, begun if it was not; the door has been asked.
+    /// Returns the transaction; begins it if necessary. The caller has checked the access.
     pub(crate) fn transaction(&mut self) -> &mut K::Transaction {
         let Self {
             keyspace,
@@ -188,7 +188,7 @@ impl<K: Keyspace> DataAccess<K> {
         transaction.get_or_insert_with(|| keyspace.begin(*database, *mode))
     }
 
-    /// Remembers what was refused, for the log and for those who ask why.
+    /// Logs and keeps a refusal, which the call's outcome reports.
     #[cold]
     fn refuse(&mut self, denied: Denied) -> Status {
         tracing::debug!(function = %self.spec.name, %denied, "access denied");
@@ -202,7 +202,7 @@ impl<K: Keyspace> DataAccess<K> {
     }
 }
 
-/// What a guest is told when the store cannot do something.
+/// Returns the status that a guest sees for an error of the store.
 #[cold]
 pub(crate) fn status_of(error: &StoreError) -> Status {
     match error {
@@ -211,7 +211,7 @@ pub(crate) fn status_of(error: &StoreError) -> Status {
             Status::Invalid
         }
         StoreError::Full { .. } => Status::Limit,
-        // Whatever the guest makes of it is thrown away at the commit.
+        // The commit will fail, so whatever the guest does now is discarded.
         StoreError::Conflict => Status::Store,
         StoreError::Failed(reason) => {
             tracing::error!(%reason, "the store failed under a function");

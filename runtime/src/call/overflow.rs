@@ -12,7 +12,7 @@ pub(crate) struct Overflow {
     bytes_max: usize,
 }
 
-/// Where the result is. Keys and arguments stay where they are.
+/// Where the result is. Keys and arguments are not copied.
 #[derive(Clone, Copy, Debug, Default)]
 enum Stored {
     #[default]
@@ -22,14 +22,14 @@ enum Stored {
     Bytes,
 }
 
-/// What a result is, for one that need not be copied to be kept.
+/// The origin of a result; keys and arguments need not be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResultSource {
     /// A key of the call.
     Key(usize),
     /// An argument of the call.
     Arg(usize),
-    /// Bytes that will be gone.
+    /// Bytes that do not outlive the host call.
     Data,
 }
 
@@ -49,8 +49,8 @@ impl Overflow {
         }
     }
 
-    /// Fills `buffer` with the beginning of `result`, keeps the result if that was not all, and
-    /// answers its full length, or `LIMIT` where it is longer than a result may be.
+    /// Copies as much of `result` as fits into `buffer`, and keeps the result if it did not fit.
+    /// Returns the full length, or `LIMIT` if the result is too long to keep.
     #[inline]
     pub(crate) fn deliver(
         &mut self,

@@ -1,4 +1,4 @@
-//! A call as a client asks for it, and what became of it.
+//! The request and the outcome of a call.
 
 use std::time::Duration;
 
@@ -8,36 +8,39 @@ use crate::policy::permissions::Denied;
 use crate::scheduling::cancellation::CallHandle;
 use ferrite_protocol::keyspace::{Keyspace, Transaction};
 
-/// Optimistic tries of one call before it is run exclusively, so that it cannot starve.
+/// Optimistic tries of a call before it runs exclusively, so that it cannot starve.
 pub const OPTIMISTIC_TRIES_MAX: u32 = 5;
 
-/// One call in this many reads the clock for the latency figures, and so do the first so many of a
-/// function, or of each lane of its pool; a power of two.
+/// One call in this many reads the clock for the latency histogram, and so do the first calls, up to
+/// this number, of each shard of a function's pool; a power of two.
 pub const LATENCY_SAMPLE_EVERY: u64 = 16;
 
 /// A call as a client asks for it.
+///
+/// `F` names the function: by default as bytes, `name` or `name.entry`, which the runtime looks up
+/// among its registered functions.
 #[derive(Clone, Copy, Debug)]
-pub struct CallRequest<'a> {
-    /// The function, and maybe an entry of it: `name` or `name.entry`.
-    pub function: &'a [u8],
-    /// Keys that the call is about.
+pub struct CallRequest<'a, F = &'a [u8]> {
+    /// The function to call.
+    pub function: F,
+    /// Keys that the call works on.
     pub keys: &'a [&'a [u8]],
-    /// Everything else that it is given.
+    /// All other arguments.
     pub args: &'a [&'a [u8]],
-    /// How long it may take; it can only shorten what the function's limits say.
+    /// Longest duration of the call. It can only shorten the function's own limit.
     pub timeout: Option<Duration>,
-    /// The database that the client selected.
+    /// Database that the client selected.
     pub database: u32,
-    /// Whether writes are refused whatever the permissions say.
+    /// True if writes are refused whatever the permissions say.
     pub read_only: bool,
-    /// A switch that the caller keeps to end the call.
+    /// A switch with which the caller can kill the call.
     pub handle: Option<&'a CallHandle>,
-    /// Run for real, count the host calls, and roll back.
+    /// True to run the call for real, count its host calls, and roll it back.
     pub profile: bool,
 }
 
 impl<'a> CallRequest<'a> {
-    /// A call of a function in database 0, with nothing else set.
+    /// Makes a request in database 0 with nothing else set.
     #[must_use]
     pub const fn new(function: &'a [u8], keys: &'a [&'a [u8]], args: &'a [&'a [u8]]) -> Self {
         Self {
@@ -52,7 +55,7 @@ impl<'a> CallRequest<'a> {
         }
     }
 
-    /// The function's name and the entry that is named, if one is.
+    /// Splits the function into its name and its entry, if it names one.
     #[must_use]
     #[inline]
     pub fn name_and_entry(&self) -> (&'a [u8], Option<&'a [u8]>) {
@@ -63,31 +66,58 @@ impl<'a> CallRequest<'a> {
     }
 }
 
-/// What became of a call. Its reply, an error reply included, is in the encoder.
+impl<'a, F> CallRequest<'a, F> {
+    /// Returns the same request for another function.
+    #[must_use]
+    pub fn with_function<G>(&self, function: G) -> CallRequest<'a, G> {
+        let Self {
+            function: _,
+            keys,
+            args,
+            timeout,
+            database,
+            read_only,
+            handle,
+            profile,
+        } = *self;
+        CallRequest {
+            function,
+            keys,
+            args,
+            timeout,
+            database,
+            read_only,
+            handle,
+            profile,
+        }
+    }
+}
+
+/// The outcome of a call. The reply, or the error reply, is in the encoder.
 #[derive(Debug)]
 pub struct CallOutcome<R> {
-    /// Proof of what the call wrote or read; `None` where it touched no data or failed.
+    /// Receipt of the commit; `None` if the call accessed no data or failed.
     pub receipt: Option<R>,
-    /// Why it failed. An error reply that the guest chose to give is not a failure.
+    /// Error of a failed call. An error reply that the guest writes is not a failure.
     pub error: Option<CallError>,
-    /// Fuel that it used, all tries together.
+    /// Fuel used by all tries together.
     pub fuel: u64,
-    /// How often it was run; more than once where others changed the same keys meanwhile.
+    /// Number of tries; more than one if others changed the same keys meanwhile.
     pub tries: u32,
-    /// How long it took; measured for some; see [`LATENCY_SAMPLE_EVERY`].
+    /// Duration, for sampled calls; see [`LATENCY_SAMPLE_EVERY`].
     pub latency: Option<Duration>,
-    /// The last access that the permissions refused it.
+    /// The last access that the permissions refused.
     pub denied: Option<Denied>,
-    /// What was counted for a profile.
+    /// Profile, if one was asked for.
     pub profile: Option<Box<CallProfile>>,
 }
 
-/// What was counted while a call was profiled.
+/// The counters of a profiled call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallProfile {
-    /// Host functions that the call used.
+    /// Host calls by function.
     pub host_calls: HostCalls,
-    /// The most linear memory that it had, in bytes.
+    /// Largest size of the linear memory, in bytes.
     pub memory_bytes: u64,
 }
 
@@ -104,7 +134,7 @@ impl<R> CallOutcome<R> {
         }
     }
 
-    /// A call that failed before it ran.
+    /// Makes the outcome of a call that failed before it ran.
     #[must_use]
     pub fn failed(error: CallError) -> Self {
         Self {
@@ -114,5 +144,5 @@ impl<R> CallOutcome<R> {
     }
 }
 
-/// What committing proves.
+/// The receipt of a commit in keyspace `K`.
 pub type ReceiptOf<K> = <<K as Keyspace>::Transaction as Transaction>::Receipt;

@@ -1,27 +1,27 @@
-//! Keeps a guest's memory and tables within their limits, and remembers what it was refused.
+//! Keeps a guest's memory and tables within their limits, and records the limit that it hit.
 
 use wasmtime::ResourceLimiter;
 
-/// What a guest was refused.
+/// A limit that a guest hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitHit {
     /// A larger memory.
     Memory {
-        /// The size it may have, in bytes.
+        /// The limit, in bytes.
         limit_bytes: u64,
-        /// The size it asked for, in bytes.
+        /// The size asked for, in bytes.
         wanted_bytes: u64,
     },
     /// A larger table.
     Table {
-        /// The elements it may have.
+        /// The limit, in elements.
         limit_elements: u64,
-        /// The elements it asked for.
+        /// The elements asked for.
         wanted_elements: u64,
     },
-    /// A call that nests deeper.
+    /// A call that nests too deep.
     Depth {
-        /// How deep its calls may nest.
+        /// The limit.
         limit: u32,
     },
 }
@@ -64,13 +64,13 @@ impl GuestLimiter {
         }
     }
 
-    /// What the guest was last refused in this call.
+    /// Returns the last limit that the guest hit in this call.
     #[must_use]
     pub(crate) fn refused(&self) -> Option<LimitHit> {
         self.refused
     }
 
-    /// Notes that the guest was refused so much memory by the code that stands for growth.
+    /// Records that the compiler's growth code refused the guest `wanted_bytes` of memory.
     pub(crate) fn note_refused(&mut self, wanted_bytes: u64) {
         // The module's own maximum is no limit of ours.
         if wanted_bytes > self.memory_bytes_max {
@@ -81,7 +81,7 @@ impl GuestLimiter {
         }
     }
 
-    /// Notes that the guest was refused a call that would nest deeper than `limit`.
+    /// Records that a call would have nested deeper than `limit`.
     pub(crate) fn note_too_deep(&mut self, limit: u32) {
         self.refused = Some(LimitHit::Depth { limit });
     }

@@ -1,4 +1,4 @@
-//! Everything that belongs to one call while it runs; it lives in the instance's store.
+//! The state of one call while it runs; it lives in the instance's store.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use crate::scheduling::wait::{YieldNow, yield_thread};
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
-/// What a buffer may keep between calls, in bytes, so that one large call does not make every
-/// idle instance large.
+/// Capacity that a buffer may keep between calls, in bytes, so that one large call does not make
+/// every idle instance large.
 const KEEP_BYTES: usize = 8 << 10;
 
-/// How large the arguments of a command that a guest runs may be. They stand in the guest's
-/// memory, whose limit bounds their bytes.
+/// Bounds of the arguments of a command that a guest runs. They are in the guest's memory, whose
+/// limit bounds their bytes.
 pub(crate) const ARGUMENT_BOUNDS: RequestBounds = RequestBounds {
     bulk_bytes_max: 512 << 20,
     arguments_max: 1 << 16,
@@ -36,32 +36,32 @@ pub(crate) const ARGUMENT_BOUNDS: RequestBounds = RequestBounds {
     request_bytes_max: usize::MAX >> 1,
 };
 
-/// Everything that belongs to one call while it runs.
+/// The state of one call while it runs.
 ///
 /// Its buffers serve many calls: those of one instance in turn, or those of fresh instances one
 /// after the other.
 pub(crate) struct CallState<K: Keyspace> {
-    /// What the function may do and use.
+    /// Permissions and limits of the function.
     pub(crate) spec: Arc<FunctionSpec>,
-    /// The way to the data.
+    /// Access to the data.
     pub(crate) data: DataAccess<K>,
     /// Keys and arguments.
     pub(crate) input: CallInput,
     /// The reply so far.
     pub(crate) reply: ReplyBuilder,
-    /// What `take` reads from.
+    /// The result that `take` reads from.
     pub(crate) overflow: Overflow,
     /// Finds the arguments of commands that the guest runs.
     pub(crate) arguments: RequestScanner,
     /// Where those commands write their replies.
     pub(crate) command_reply: Encoder,
-    /// What the guest logs.
+    /// The guest's log.
     pub(crate) log: GuestLog,
     /// The instance's memory and table limits.
     pub(crate) limiter: GuestLimiter,
     /// The exported memory, once the instance exists.
     pub(crate) memory: Option<Memory>,
-    /// The host calls of this call, counted only where somebody asked for them.
+    /// Counts of host calls, only while the call is profiled.
     pub(crate) host_calls: Option<Box<HostCalls>>,
     /// What the call may use and has used.
     pub(crate) fuel: FuelAccount,
@@ -71,17 +71,17 @@ pub(crate) struct CallState<K: Keyspace> {
     yield_now: Option<YieldNow>,
     started: Moment,
     time_max: Duration,
-    /// Wakes the call at its deadline, once it has given way.
+    /// Wakes the call at its deadline, once it has yielded its thread.
     alarm: Option<Alarm>,
     /// When the guest began to compute, or went on after others had a turn.
     turn_began: Moment,
 }
 
-/// What a guest's store holds. Boxed, so that the buffers of a call move from one fresh instance
+/// The data of a guest's store. Boxed, so that the buffers of a call move from one fresh instance
 /// to the next as one word.
 pub(crate) type StoreData<K> = Box<CallState<K>>;
 
-/// What a call begins with.
+/// The parameters of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallParams<'a> {
     /// Keys of the call.
@@ -90,23 +90,23 @@ pub(crate) struct CallParams<'a> {
     pub(crate) args: &'a [&'a [u8]],
     /// Database that the client selected.
     pub(crate) database: u32,
-    /// Whether writes are refused whatever the permissions say.
+    /// True if writes are refused whatever the permissions say.
     pub(crate) read_only: bool,
     /// Protocol of the reply.
     pub(crate) protocol: Protocol,
-    /// How long the call may take.
+    /// Longest duration of the call.
     pub(crate) time_max: Duration,
-    /// When it began, on the coarse clock.
+    /// Start of the call on the coarse clock.
     pub(crate) started: Moment,
-    /// The caller's own switch.
+    /// The caller's own kill switch.
     pub(crate) handle: Option<&'a CallHandle>,
-    /// Whether host calls are counted.
+    /// True if host calls are counted.
     pub(crate) profile: bool,
 }
 
 impl CallParams<'_> {
-    /// What an instance is initialised with that serves no call yet: no keys, no arguments, no
-    /// writing.
+    /// Parameters for the initialisation of an instance that serves no call yet: no keys, no
+    /// arguments, no writes.
     pub(crate) fn without_input() -> Self {
         Self {
             keys: &[],
@@ -123,7 +123,7 @@ impl CallParams<'_> {
 }
 
 impl<K: Keyspace> CallState<K> {
-    /// State for calls of one function, with empty buffers.
+    /// Creates a state for calls of one function, with empty buffers.
     #[must_use]
     pub(crate) fn new(
         keyspace: K,
@@ -183,7 +183,7 @@ impl<K: Keyspace> CallState<K> {
         self.begin_try(call);
     }
 
-    /// Begins another try of the same call, after a conflict took the last one's effects.
+    /// Begins another try of the same call, after a conflict discarded the effects of the last one.
     pub(crate) fn begin_try(&mut self, call: &CallParams<'_>) {
         let limits = &self.spec.limits;
         self.data.begin(call.database, call.read_only);
@@ -193,7 +193,7 @@ impl<K: Keyspace> CallState<K> {
         self.limiter.begin_call();
     }
 
-    /// Ends the call: what it left behind goes, whatever became of it.
+    /// Ends the call, successful or not, and discards what it left behind.
     pub(crate) fn end(&mut self) {
         self.slot.end();
         self.alarm = None;
@@ -209,7 +209,7 @@ impl<K: Keyspace> CallState<K> {
         self.command_reply.shrink_to(KEEP_BYTES);
     }
 
-    /// Forgets the instance, so that the buffers may serve another.
+    /// Forgets the instance, so that the buffers can serve another one.
     pub(crate) fn leave_instance(&mut self) {
         self.memory = None;
         self.fuel.detach();

@@ -1,9 +1,9 @@
-//! Why a request is not a command of ours.
+//! Errors of parsing a request.
 
 use crate::error::{CallError, Quoted};
 use crate::policy::quantity::QuantityError;
 
-/// Why a request is not one of these commands. The text is the whole error reply.
+/// Why a request does not parse. The text is the whole error reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// No command of this name.
@@ -12,25 +12,25 @@ pub enum CommandError {
         /// The name as it was given.
         name: Box<[u8]>,
     },
-    /// Too few words or too many.
+    /// The number of words is wrong.
     #[error("ERR wrong number of arguments for '{}' command", .command.to_ascii_lowercase())]
     Arity {
         /// The command.
         command: &'static str,
     },
-    /// A word where an option should stand.
+    /// A word in the place of an option is unknown.
     #[error("ERR {command}: unknown option {}; {}", Quoted(.option), hint(.nearest, .known))]
     Option {
         /// The command.
         command: &'static str,
         /// The word.
         option: Box<[u8]>,
-        /// What was probably meant.
+        /// The option that was probably meant.
         nearest: Option<&'static str>,
-        /// What may stand there.
+        /// The options allowed there.
         known: &'static [&'static str],
     },
-    /// An option that stands twice.
+    /// An option is given twice.
     #[error("ERR {command}: option {option} is given twice")]
     Twice {
         /// The command.
@@ -38,7 +38,7 @@ pub enum CommandError {
         /// The option.
         option: &'static str,
     },
-    /// An option without its value.
+    /// An option has no value.
     #[error("ERR {command}: option {option} needs a value")]
     NoValue {
         /// The command.
@@ -46,7 +46,7 @@ pub enum CommandError {
         /// The option.
         option: &'static str,
     },
-    /// An option's value that is no quantity.
+    /// An option's value is not a quantity.
     #[error("ERR {command}: option {option}: {problem}")]
     Quantity {
         /// The command.
@@ -56,7 +56,7 @@ pub enum CommandError {
         /// What is wrong with it.
         problem: QuantityError,
     },
-    /// A time that is too short to do anything in.
+    /// A time is too short to do anything in.
     #[error("ERR {command}: option {option} must be at least 1 ms")]
     Zero {
         /// The command.
@@ -64,16 +64,16 @@ pub enum CommandError {
         /// The option.
         option: &'static str,
     },
-    /// A number of keys that is none, in the words of Redis.
+    /// The number of keys is not a number; the text is that of Redis.
     #[error("ERR Bad number of keys provided")]
     KeyCount,
-    /// A negative number of keys, in the words of Redis.
+    /// The number of keys is negative; the text is that of Redis.
     #[error("ERR Number of keys can't be negative")]
     KeyCountNegative,
-    /// More keys than arguments, in the words of Redis.
+    /// There are fewer arguments than keys; the text is that of Redis.
     #[error("ERR Number of keys can't be greater than number of args")]
     KeyCountTooLarge,
-    /// What was asked for makes no sense.
+    /// A value is invalid.
     #[error(transparent)]
     Invalid(#[from] CallError),
 }

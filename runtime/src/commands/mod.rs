@@ -1,9 +1,9 @@
-//! The commands that hosts share: `WASM.*`, `FCALL`, `FCALL_RO`. From words to a typed command to a
-//! reply, one file each.
+//! The commands that hosts share: `WASM.*`, `FCALL`, `FCALL_RO`, one file each. A command goes from
+//! words to a typed command to a reply.
 //!
-//! A host looks a name up with [`find`], reads the request with [`parse`], and runs it with
-//! [`Runtime::run`] or, where [`Spec::runs`] says that it blocks, with [`Runtime::run_blocking`] on
-//! a thread that may.
+//! A host finds a command with [`find`], parses the request with [`parse`], and runs it with
+//! [`Runtime::run`] or, if [`Spec::runs`] says that it blocks, with [`Runtime::run_blocking`] on a
+//! thread that may block.
 
 pub(crate) mod calls;
 mod error;
@@ -37,7 +37,7 @@ use crate::service::Runtime;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
-/// Every command; the ones that are called most come first.
+/// All commands, the most frequent ones first.
 pub static COMMANDS: [&Spec; 19] = [
     &calls::call::SPEC,
     &calls::call::SPEC_RO,
@@ -60,7 +60,7 @@ pub static COMMANDS: [&Spec; 19] = [
     &help::SPEC,
 ];
 
-/// A request that was read.
+/// A parsed request.
 #[derive(Clone, Debug)]
 pub enum Command<'a> {
     /// `WASM.CALL`, `WASM.CALL_RO`, `FCALL`, `FCALL_RO`.
@@ -95,11 +95,11 @@ pub enum Command<'a> {
     Help(Help),
 }
 
-/// The command of this name, in any case.
+/// Returns the command of this name, in any case.
 #[must_use]
 #[inline]
 pub fn find(name: &[u8]) -> Option<&'static Spec> {
-    // Requests for data pass here on their way, so most are told apart by one letter.
+    // Data requests pass here too, so most are ruled out by their first letter.
     match name.first() {
         Some(b'W' | b'w' | b'F' | b'f') => COMMANDS.into_iter().find(|spec| {
             spec.name.len() == name.len() && spec.name.as_bytes().eq_ignore_ascii_case(name)
@@ -108,7 +108,7 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
     }
 }
 
-/// Reads a request, whose first word is the command's name. Nothing of it is copied for a call.
+/// Parses a request, whose first word is the command's name. Copies nothing for a call.
 ///
 /// # Errors
 ///
@@ -121,7 +121,7 @@ pub fn parse<'a>(argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
 }
 
 impl Spec {
-    /// Reads a request of this command.
+    /// Parses a request of this command.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl Spec {
 }
 
 impl Command<'_> {
-    /// The name of the function that the command calls, if it calls one.
+    /// Returns the name of the function that the command calls, if it calls one.
     #[must_use]
     pub fn calls(&self) -> Option<&[u8]> {
         match self {
@@ -148,28 +148,28 @@ impl Command<'_> {
     }
 }
 
-/// What a command comes with besides its words.
+/// The context of a command, besides its words.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scope<'a> {
     /// The database that the client selected.
     pub database: u32,
-    /// A switch to end the call with.
+    /// A switch to kill the call.
     pub handle: Option<&'a CallHandle>,
 }
 
-/// What is left to do once a command has written its reply.
+/// What remains to do after a command has written its reply.
 #[must_use = "a receipt may have to be waited on, and a background call to be run"]
 pub enum Outcome<K: Keyspace> {
-    /// Nothing but to wait for what the receipt proves, if there is one.
+    /// Only to wait for the receipt, if there is one.
     Done(Option<ReceiptOf<K>>),
-    /// To run this call in the background.
+    /// To run this background call.
     Background(Box<BackgroundCall<K>>),
 }
 
 impl<K: Keyspace> Runtime<K> {
     /// Runs a command and writes exactly one reply, errors included.
     ///
-    /// A command that blocks blocks here as well; see [`Runtime::run_blocking`].
+    /// A blocking command blocks here as well; see [`Runtime::run_blocking`].
     pub async fn run(
         &self,
         command: Command<'_>,
@@ -209,9 +209,9 @@ impl<K: Keyspace> Runtime<K> {
         }
     }
 
-    /// Runs a command that is done on this thread, and writes exactly one reply.
+    /// Runs a command on this thread, and writes exactly one reply.
     ///
-    /// One that calls a function, or waits for a call, is refused: it needs [`Runtime::run`].
+    /// Refuses a command that calls a function or waits for a call: it needs [`Runtime::run`].
     pub fn run_blocking(&self, command: Command<'_>, reply: &mut Encoder) {
         let start = reply.len();
         let result = match command {
@@ -237,7 +237,7 @@ impl<K: Keyspace> Runtime<K> {
     }
 }
 
-/// Puts an error in the place of what was written.
+/// Replaces what was written since `start` by the error, if there is one.
 fn settle(result: Result<(), CallError>, start: usize, reply: &mut Encoder) {
     if let Err(error) = result {
         reply.truncate(start);

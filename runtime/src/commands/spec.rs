@@ -1,67 +1,66 @@
-//! What a command is: its name, shape and place in `COMMAND`, written once.
+//! The specification of a command: its name, shape and entry in `COMMAND`, defined once.
 
 use super::Command;
 use super::error::CommandError;
 
 /// A command's entry in the table.
 pub struct Spec {
-    /// Its name, in upper case.
+    /// Name, in upper case.
     pub name: &'static str,
-    /// Number of words with the name, as `COMMAND` has it: negative for "at least".
+    /// Number of words including the name, as in `COMMAND`: negative for "at least".
     pub arity: i32,
     /// Flags, as `COMMAND` shows them.
     pub flags: &'static [&'static str],
-    /// Where its keys are.
+    /// Position of its keys.
     pub keys: Keys,
-    /// What a user needs to be allowed to run it.
+    /// The right that a user needs to run it.
     pub right: Right,
     /// How it runs.
     pub runs: Runs,
-    /// What it does, in a sentence.
+    /// Summary, one sentence.
     pub summary: &'static str,
-    /// Its arguments: `[…]` may be left out, `|` separates choices, `…` repeats, capitals stand for
-    /// themselves.
+    /// Arguments: `[…]` is optional, `|` separates choices, `…` repeats, capitals are literal.
     pub syntax: &'static str,
-    /// Reads its arguments; their number has been checked.
+    /// Parses its arguments, whose number has been checked.
     pub(super) parse:
         for<'a> fn(&'static Self, &'a [&'a [u8]]) -> Result<Command<'a>, CommandError>,
 }
 
-/// Where a command's keys are.
+/// The position of a command's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// It names none.
+    /// There are none.
     None,
     /// After the word `KEYS`, up to the word `ARGS`.
     AfterWord,
-    /// As many as argument 2 says, from argument 3 on.
+    /// From argument 3 on; argument 2 is their number.
     Counted,
 }
 
-/// What a user needs to be allowed to run a command.
+/// The right that a user needs to run a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// To call functions.
     Call,
-    /// To look at functions and their figures.
+    /// To inspect functions and their counters.
     Inspect,
-    /// To load, change and end functions.
+    /// To load, change and unload functions, and to kill calls.
     Manage,
 }
 
 /// How a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runs {
-    /// In a few microseconds.
+    /// It takes a few microseconds.
     AtOnce,
-    /// On a thread that may block: it compiles, or touches the disk.
+    /// It needs a thread that may block: it compiles, or accesses the disk.
     Blocking,
-    /// As long as a function does, without blocking a thread.
+    /// It takes as long as a function runs, without blocking a thread.
     Async,
 }
 
 impl Spec {
-    /// Whether so many words, the name included, make a request.
+    /// Returns true if a request may have this number of words, including the name.
     #[must_use]
     pub const fn takes(&self, words: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;

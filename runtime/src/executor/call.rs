@@ -1,4 +1,4 @@
-//! The call path: from a request to a committed reply, or to no trace at all.
+//! The call path: from a request to a committed reply, or to an error without a trace.
 
 use std::time::{Duration, Instant};
 
@@ -26,19 +26,23 @@ use ferrite_protocol::resp::Encoder;
 impl<K: Keyspace> Executor<K> {
     /// Runs one call of `function` and writes exactly one reply, errors included.
     ///
-    /// The request's own function name is not looked at, only the entry in it. The future may be
-    /// dropped at any time; the call then leaves no trace. It runs on any executor and yields once a
-    /// tick while the guest runs. A call of a warm instance takes one of the pool's locks twice,
-    /// allocates once (wasmtime's record of the fiber) and makes no system call.
-    pub async fn call(
+    /// `entry` names the entry to call; the function that `request` names is ignored. The future may
+    /// be dropped at any time; the call then leaves no trace. It runs on any executor and yields
+    /// once per tick while the guest runs. A call of a warm instance takes one of the pool's locks
+    /// twice, allocates once (wasmtime's record of the fiber) and makes no system call.
+    pub(crate) async fn call(
         &self,
         function: &Function<K>,
+        entry: Option<&[u8]>,
         request: &CallRequest<'_>,
         reply: &mut Encoder,
     ) -> CallOutcome<ReceiptOf<K>> {
         let reply_start = reply.len();
         let mut outcome = CallOutcome::new();
-        if let Err(error) = self.run(function, request, reply, &mut outcome).await {
+        if let Err(error) = self
+            .run(function, entry, request, reply, &mut outcome)
+            .await
+        {
             reply.truncate(reply_start);
             reply.error_display(&error);
             outcome.error = Some(error);
@@ -49,12 +53,12 @@ impl<K: Keyspace> Executor<K> {
     async fn run(
         &self,
         function: &Function<K>,
+        entry: Option<&[u8]>,
         request: &CallRequest<'_>,
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<(), CallError> {
-        let (_, entry_name) = request.name_and_entry();
-        let entry = function.entry(entry_name)?;
+        let entry = function.entry(entry)?;
         let args = read_args(function, entry, request)?;
         let limits = &function.spec().limits;
         let time_max = request
@@ -96,12 +100,12 @@ impl<K: Keyspace> Executor<K> {
         result
     }
 
-    /// Makes instances of a function until as many are idle as its pool shall hold at least.
+    /// Makes instances of a function until `instances_min` of its pool are idle.
     ///
     /// # Errors
     ///
     /// The client's error when its start function or initialiser fails.
-    pub async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
+    pub(crate) async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
         let instances_min = function.pool().options().instances_min;
         if matches!(function.retention(), Retention::BuffersOnly { .. }) {
             return Ok(());
@@ -138,7 +142,7 @@ impl<K: Keyspace> Executor<K> {
                 }
             };
             instance.state().end();
-            // The pool keeps no more than calls may run, with those that do.
+            // Idle instances and running calls share the pool's permits, so give this one back first.
             drop(permit);
             let spare = function
                 .pool()
@@ -181,7 +185,7 @@ impl<K: Keyspace> From<CallError> for Failed<K> {
 }
 
 impl<K: Keyspace> Run<'_, K> {
-    /// Runs the entry and commits; again where others changed the same keys meanwhile.
+    /// Runs the entry and commits; runs it again if others changed the same keys meanwhile.
     async fn run_until_committed(
         &self,
         mut retained: Option<Retained<K>>,
@@ -367,7 +371,7 @@ impl<K: Keyspace> Run<'_, K> {
         Ok(())
     }
 
-    /// Checks the reply, commits, and only then gives the reply out.
+    /// Checks the reply, commits, and only then writes the reply to `reply`.
     fn commit(
         &self,
         instance: &mut Instance<K>,
@@ -381,7 +385,7 @@ impl<K: Keyspace> Run<'_, K> {
         };
         let state = instance.state();
         if state.data.is_lost() {
-            // Also where nothing would be committed: the reply is made of what never was.
+            // Also if nothing would be committed: the reply is made of values that were never committed.
             return Err(NotCommitted::Conflict);
         }
         let bytes = state
@@ -390,7 +394,7 @@ impl<K: Keyspace> Run<'_, K> {
             .map_err(|problem| NotCommitted::Failed(CallError::invalid(problem.to_string())))?;
         let transaction = state.data.take_transaction();
         if self.params.profile {
-            // Dropped, and with it everything that the call wrote.
+            // Dropping it rolls back everything that the call wrote.
             drop(transaction);
             outcome.profile = Some(Box::new(CallProfile {
                 host_calls: *state.host_calls.take().unwrap_or_default(),
@@ -412,7 +416,7 @@ impl<K: Keyspace> Run<'_, K> {
         Ok(())
     }
 
-    /// What of an instance may serve the next call.
+    /// Returns what of a used instance can serve the next call.
     fn keep(&self, mut instance: Box<Instance<K>>) -> Retained<K> {
         let whole = match self.function.retention() {
             Retention::WholeInstance => true,
@@ -431,22 +435,22 @@ impl<K: Keyspace> Run<'_, K> {
     }
 }
 
-/// Whether an error is the guest's own doing, and not what ends the whole call.
+/// Returns true if an error is the guest's own, and not one that ends the whole call.
 ///
-/// A guest whose transaction was lost gets errors that it cannot make sense of: it may trap, or spin.
+/// A guest whose transaction was lost gets errors that it cannot make sense of: it may trap or spin.
 fn is_of_the_guest(error: &CallError) -> bool {
     !matches!(error.code(), Code::Timeout | Code::Killed)
 }
 
-/// Why a call whose guest returned has not taken effect.
+/// Why a call whose guest returned was not committed.
 enum NotCommitted {
-    /// Others changed what it read.
+    /// Another call changed what it read.
     Conflict,
-    /// It never will.
+    /// It can never be committed.
     Failed(CallError),
 }
 
-/// Waits for the call's turn; when it began.
+/// Waits for a permit. Returns it with the start of the call.
 async fn enter<'f, K: Keyspace>(
     function: &'f Function<K>,
     request: &CallRequest<'_>,
@@ -454,7 +458,7 @@ async fn enter<'f, K: Keyspace>(
 ) -> Result<(PermitGuard<'f, Retained<K>>, Moment), CallError> {
     let pool = function.pool();
     if let Some(permit) = pool.try_enter() {
-        // After the pool has counted the call; see `ticker`.
+        // After the pool has counted the call; see `epoch_ticker`.
         epoch_ticker::ensure_running();
         return Ok((permit, Moment::coarse()));
     }
@@ -480,7 +484,7 @@ async fn enter<'f, K: Keyspace>(
     }
 }
 
-/// A scalar entry's arguments; nothing for the others, which fetch theirs.
+/// Reads the arguments of a scalar entry; other entries fetch theirs, so it returns none.
 fn read_args<K: Keyspace>(
     function: &Function<K>,
     index: usize,

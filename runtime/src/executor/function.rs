@@ -1,4 +1,4 @@
-//! A loaded function: what it was told to be, its code, its pool, and the calls it runs.
+//! A loaded function: its spec, its code, its pool, and its running calls.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -36,8 +36,8 @@ const FIBER_SCORE_MAX: u32 = 128;
 
 /// A loaded function.
 ///
-/// Loading the same name again makes another function; calls that run on this one end on it, and
-/// its instances go with the last of them.
+/// Loading the same name again makes another function. Running calls finish on this one, and its
+/// instances are dropped with the last of them.
 pub struct Function<K: Keyspace> {
     spec: Arc<FunctionSpec>,
     manifest: Manifest,
@@ -51,22 +51,22 @@ pub struct Function<K: Keyspace> {
     memory_bytes_start: u64,
 }
 
-/// What of an instance serves further calls.
+/// What of a used instance serves further calls.
 pub(crate) enum Retention {
-    /// All of it, as calls leave it.
+    /// The whole instance, as calls leave it.
     WholeInstance,
-    /// Its buffers alone.
+    /// Only its buffers.
     BuffersOnly {
-        /// Why that is so, if something else was asked for.
+        /// The reason, if another isolation was asked for.
         reason: Option<Box<str>>,
     },
-    /// All of it, put back to its first state.
+    /// The whole instance, put back to its first state.
     Rewound(Rewinding),
 }
 
-/// What a pool keeps for the next call, as the isolation allows.
+/// What a pool keeps for the next call, depending on the isolation.
 pub(crate) enum Retained<K: Keyspace> {
-    /// Buffers only; the instance they served is gone.
+    /// Only the buffers; their instance was dropped.
     Buffers(StoreData<K>),
     /// A whole instance with its memory.
     Instance(Box<Instance<K>>),
@@ -161,42 +161,42 @@ impl<K: Keyspace> Function<K> {
         &self.spec.name
     }
 
-    /// What it was told to be when it was loaded.
+    /// Returns what it was loaded as.
     #[must_use]
     pub fn spec(&self) -> &FunctionSpec {
         &self.spec
     }
 
-    /// Identity of its source.
+    /// Returns the digest of its source.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.manifest.source
     }
 
-    /// What is known about its code.
+    /// Returns the manifest of its code.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Its entries, in the module's order.
+    /// Returns its entries in the module's order.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         self.module.entries()
     }
 
-    /// The entry that a call means: the one it names; else `run`; else the one named like the
-    /// function; else the only one.
+    /// Returns the index of the entry to call: the entry `named`; else `run`; else the one named like
+    /// the function; else the only one.
     ///
     /// # Errors
     ///
-    /// `NOFUNC`, with the entries there are.
+    /// `NOFUNC`, with the names of all entries.
     #[inline]
     pub fn entry(&self, named: Option<&[u8]>) -> Result<usize, CallError> {
         self.module.entry(&self.spec.name, named)
     }
 
-    /// What its calls are isolated by at this moment, and why it is not what was asked for.
+    /// Returns the isolation of its calls at this moment, and why it differs from what was asked for.
     #[must_use]
     pub fn effective_isolation(&self) -> EffectiveIsolation {
         match &self.retention {
@@ -212,8 +212,8 @@ impl<K: Keyspace> Function<K> {
         }
     }
 
-    /// Rewound instances that differed from a new one, where that is looked at
-    /// (`EngineOptions::verify_rewinding`).
+    /// Returns the number of rewound instances that differed from a new one. Counted only with
+    /// `EngineOptions::verify_rewinding`.
     #[must_use]
     pub fn rewinding_differences(&self) -> u64 {
         match &self.retention {
@@ -222,14 +222,14 @@ impl<K: Keyspace> Function<K> {
         }
     }
 
-    /// What runs, waits and is kept.
+    /// Returns the usage of its pool.
     #[must_use]
     pub fn usage(&self) -> PoolUsage {
         self.pool.usage()
     }
 
-    /// Bytes of linear memory that the instances that are kept have for themselves: all of it where
-    /// instances are reused, the pages that calls write where they are rewound.
+    /// Returns the bytes of linear memory that idle instances have for themselves: all of it if
+    /// instances are reused, the pages that calls write if they are rewound.
     #[must_use]
     pub fn idle_memory_bytes(&self) -> u64 {
         let mut sum = 0;
@@ -241,7 +241,7 @@ impl<K: Keyspace> Function<K> {
         sum
     }
 
-    /// The calls that run now.
+    /// Returns the running calls.
     #[must_use]
     pub fn running(&self) -> Vec<RunningCall> {
         self.live_slots()
@@ -250,21 +250,21 @@ impl<K: Keyspace> Function<K> {
             .collect()
     }
 
-    /// Ends every call of the function, those that wait included; how many were running.
+    /// Kills all calls of the function, waiting ones included. Returns the number of running ones.
     ///
-    /// A running call ends at its next tick, and leaves no trace.
+    /// A running call ends at its next tick and leaves no trace.
     pub fn kill_all(&self) -> usize {
         self.pool.cancel_waiting();
         let slots = self.live_slots();
         slots.iter().filter(|slot| slot.kill(None)).count()
     }
 
-    /// Ends one call; whether it was running on this function.
+    /// Kills one call. Returns true if it was running on this function.
     pub fn kill(&self, id: CallId) -> bool {
         self.live_slots().iter().any(|slot| slot.kill(Some(id)))
     }
 
-    /// Gives up everything that is kept for later calls; how many instances or buffers that were.
+    /// Drops everything that is kept for later calls. Returns the number of instances and buffers.
     pub fn drain(&self) -> usize {
         self.pool.drain().len()
     }
@@ -285,14 +285,14 @@ impl<K: Keyspace> Function<K> {
         self.pool.activity()
     }
 
-    /// Lets old instances go; when to do so again.
+    /// Drops old instances. Returns when to do so again.
     pub(crate) fn trim(&self, now: Moment) -> Option<Moment> {
         let (old, next) = self.pool.trim(now);
         drop(old);
         next
     }
 
-    /// State for a call when none was kept.
+    /// Creates the state for a call when none was kept.
     #[cold]
     pub(crate) fn new_state(&self, keyspace: K, yield_now: Option<YieldNow>) -> StoreData<K> {
         let state = CallState::new(
@@ -317,7 +317,7 @@ impl<K: Keyspace> Function<K> {
 /// Bytes in a page of WebAssembly.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// What the memory has before any growth, with the pages that the compiler added.
+/// Returns the bytes of memory before any growth, including the pages that the compiler added.
 fn memory_bytes_start(manifest: &Manifest) -> u64 {
     let module = &manifest.module;
     let headroom_pages = match &module.rewind {
@@ -332,7 +332,7 @@ fn memory_bytes_start(manifest: &Manifest) -> u64 {
     })
 }
 
-/// Refuses what could never run, so that it is said at load and not at every call.
+/// Refuses what could never run at load rather than at every call.
 fn check(manifest: &Manifest, spec: &FunctionSpec) -> Result<(), CallError> {
     let limits = &spec.limits;
     let memory_bytes = manifest

@@ -1,4 +1,4 @@
-//! How calls come to instances: made from nothing, or brought to the state that all calls share.
+//! Makes instances for calls: from nothing, or in the state that all calls share.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::metrics::host_calls::HostCall;
 use crate::rewind::snapshot::{InstanceSnapshot, RewindError};
 use ferrite_protocol::keyspace::Keyspace;
 
-/// Where a call's instance comes from that none was kept for.
+/// The first state of a call's instance, if none was kept.
 pub(crate) enum InitialState<K: Keyspace> {
-    /// It was made just now, and the state of all others taken from it. No call of it has begun.
+    /// A new instance, from which the state of all others was taken. No call of it has begun.
     New(Box<Instance<K>>),
-    /// It takes over this state.
+    /// The state to take over.
     Shared(Arc<InstanceSnapshot>),
 }
 
@@ -45,8 +45,8 @@ impl<K: Keyspace> NotMade<K> {
 }
 
 impl<K: Keyspace> Executor<K> {
-    /// Makes an instance; where the engine is full, others give up what they keep for later. An
-    /// error comes with the state that the guest left behind, if it ran.
+    /// Makes an instance. If the engine is full, drops the idle instances of all functions first. An
+    /// error comes with the state that the guest left, if the guest ran.
     pub(crate) async fn instantiate(
         &self,
         function: &Function<K>,
@@ -77,7 +77,7 @@ impl<K: Keyspace> Executor<K> {
         Err(NotMade::Failed(CallError::engine_full(), None))
     }
 
-    /// An instance in the state that all calls start from.
+    /// Makes an instance in the state that all calls start from.
     pub(crate) async fn rewound(
         &self,
         function: &Function<K>,
@@ -97,9 +97,9 @@ impl<K: Keyspace> Executor<K> {
         Ok(instance)
     }
 
-    /// The state that all calls start from, or an instance in it: where there is none yet, one is
-    /// initialised that sees no keys, no arguments and no data. None where initialisation asks for
-    /// those, so that no state can be shared.
+    /// Returns the state that all calls start from, or an instance in it. The first time, it
+    /// initialises an instance that sees no keys, no arguments and no data. Returns `None` if the
+    /// initialisation asks for those, so that no state can be shared.
     pub(crate) async fn first(
         &self,
         function: &Function<K>,
@@ -149,7 +149,7 @@ impl<K: Keyspace> Executor<K> {
         };
         let snapshot = rewinding.share(Arc::clone(&taken));
         if !Arc::ptr_eq(snapshot, &taken) {
-            // Another call came first, and this instance may have been initialised otherwise.
+            // Another call was first, and this instance may have been initialised differently.
             return Ok(Some(InitialState::Shared(Arc::clone(snapshot))));
         }
         instance
@@ -159,7 +159,7 @@ impl<K: Keyspace> Executor<K> {
     }
 }
 
-/// Whether what a host function gave to an initialiser may be seen by every call.
+/// Returns true if every call may see what this host function gave to an initialiser.
 fn is_shareable(host_function: &str) -> bool {
     matches!(host_function, "log" | "time_millis" | "random")
         || PREVIEW1.iter().any(|import| import.name == host_function)

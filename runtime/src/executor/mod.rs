@@ -1,7 +1,7 @@
-//! What calls run on: one engine, its linker, the host's keyspace, and the functions loaded on it.
+//! Runs calls: one engine, its linker, the host's keyspace, and the functions loaded on it.
 
 pub(crate) mod call;
-pub mod function;
+pub(crate) mod function;
 pub(crate) mod instantiate;
 
 use std::sync::{Arc, Weak};
@@ -21,8 +21,8 @@ use crate::scheduling::epoch_ticker::{Activity, Moment, TickListener, register};
 use crate::scheduling::wait::YieldNow;
 use ferrite_protocol::keyspace::Keyspace;
 
-/// What calls run on. A host has one.
-pub struct Executor<K: Keyspace> {
+/// Runs calls. A runtime has one.
+pub(crate) struct Executor<K: Keyspace> {
     engine: Engine,
     linkers: Linkers<K>,
     /// Or why nothing can be rewound here.
@@ -32,15 +32,15 @@ pub struct Executor<K: Keyspace> {
     shared: Arc<Shared<K>>,
 }
 
-/// What the ticker knows of an executor.
+/// The part of an executor that the ticker uses.
 struct Shared<K: Keyspace> {
     functions: Mutex<Vec<Weak<Function<K>>>>,
 }
 
-/// Why there is no executor.
+/// Why an executor does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutorError {
-    /// There is no engine.
+    /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A host function could not be registered.
@@ -49,7 +49,7 @@ pub enum ExecutorError {
         /// What wasmtime says.
         reason: Box<str>,
     },
-    /// There is no thread for the ticker.
+    /// The thread of the ticker does not start.
     #[error("the ticker's thread cannot be started; raise the limit on processes (ulimit -u)")]
     Ticker(#[source] std::io::Error),
 }
@@ -61,7 +61,7 @@ impl<K: Keyspace> Executor<K> {
     /// # Errors
     ///
     /// When the operating system does not give the address space or the thread.
-    pub fn new(
+    pub(crate) fn new(
         options: &EngineOptions,
         keyspace: K,
         yield_now: Option<YieldNow>,
@@ -101,7 +101,7 @@ impl<K: Keyspace> Executor<K> {
     ///
     /// The client's error: code that this engine cannot run, or a module that wants more memory or
     /// table elements from the start than its limits allow.
-    pub fn load(
+    pub(crate) fn load(
         &self,
         artifact: &VerifiedArtifact,
         spec: FunctionSpec,
@@ -121,9 +121,9 @@ impl<K: Keyspace> Executor<K> {
         Ok(function)
     }
 
-    /// The keyspace that functions work on.
+    /// Returns the keyspace that functions work on.
     #[must_use]
-    pub fn keyspace(&self) -> &K {
+    pub(crate) fn keyspace(&self) -> &K {
         &self.keyspace
     }
 
@@ -134,7 +134,7 @@ impl<K: Keyspace> Executor<K> {
 
     /// Gives up what functions keep for later calls, to make room; how many instances or buffers
     /// that were.
-    pub fn reclaim(&self) -> usize {
+    pub(crate) fn reclaim(&self) -> usize {
         let functions = self.shared.live();
         functions.iter().map(|function| function.drain()).sum()
     }

@@ -1,6 +1,6 @@
-//! `get` to `hdel`: typed access to the data, through the permission door.
+//! `get` to `hdel`: typed access to the data, checked by the access policy.
 //!
-//! Every pointer is checked before anything else, every key at the door before anything is read
+//! Every pointer is checked before anything else, every key by the policy before anything is read
 //! or written, so that what fails has done nothing.
 
 use ferrite_wasm_abi::{Status, set_option, ttl as no_ttl};

@@ -1,4 +1,4 @@
-//! The engine that runs artifacts: no compiler, and room for instances set aside beforehand.
+//! The engine that runs artifacts: without a compiler, with space reserved for its instances.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const TABLE_KEEP_RESIDENT_BYTES: usize = 8 << 10;
 /// The most bytes that the compiler adds to a memory so that growing it can be undone.
 const HEADROOM_BYTES_MAX: u64 = 64 << 16;
 
-/// How much the engine sets aside. All of it is address space until it is used.
+/// How much the engine reserves. All of it is only address space until it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Instances of all functions together that may exist at once, idle ones included. Each has
@@ -38,8 +38,8 @@ pub struct EngineOptions {
     pub memory_bytes_max: u64,
     /// The most elements that a table may have.
     pub table_elements_max: usize,
-    /// Whether every rewound instance is compared with its pristine state, byte by byte, and
-    /// dropped where it differs. Slow; for tests, and for those who pay for certainty.
+    /// True to compare each rewound instance with its snapshot byte by byte, and drop it if it
+    /// differs. Slow; for tests and for hosts that pay for certainty.
     pub verify_rewinding: bool,
 }
 
@@ -54,10 +54,10 @@ impl Default for EngineOptions {
     }
 }
 
-/// Why there is no engine.
+/// Why an engine does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The address space could not be set aside, or the CPU lacks something.
+    /// The address space could not be reserved, or the CPU lacks a feature.
     #[error(
         "the engine cannot set aside room for {instances_max} instances; lower the number of instances, or lift the limit on address space (ulimit -v)"
     )]
@@ -70,7 +70,7 @@ pub enum EngineError {
     },
 }
 
-/// Bytes of the largest memory, with what the compiler adds to memories that grow.
+/// Returns the bytes of the largest memory, with the headroom that the compiler adds.
 fn memory_bytes(memory_bytes_max: u64) -> usize {
     const LARGEST: u64 = 4 << 30;
     let with_headroom = memory_bytes_max.saturating_add(HEADROOM_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! How each kind of entry is run on an instance.
+//! Runs each kind of entry on an instance.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ pub(crate) enum RunFailure {
 pub(crate) enum RunError {
     /// The guest did not return; its instance is lost.
     Guest(wasmtime::Error),
-    /// The guest returned, and what it returned is no reply.
+    /// The guest returned something that is not a reply.
     Reply(CallError),
 }
 
@@ -44,7 +44,7 @@ impl<T: Into<wasmtime::Error>> From<T> for RunError {
 impl<K: Keyspace> Instance<K> {
     /// Runs an entry, which leaves its reply in the state's [`ReplyBuilder`].
     ///
-    /// `args` are a scalar entry's, read before. `serves_again` says whether the instance will
+    /// `args` are the parsed arguments of a scalar entry. `serves_again` is true if the instance will
     /// serve other calls, so that buffers must be given back to the guest's allocator.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ impl<K: Keyspace> Instance<K> {
         reply.map_err(RunError::Reply)
     }
 
-    /// Writes `[keys, args]` as RESP into a buffer of the state's; its length.
+    /// Writes `[keys, args]` as RESP into the state's buffer. Returns the length.
     fn encode_input(&mut self) -> Result<i32, RunError> {
         let CallState {
             input,
@@ -198,8 +198,8 @@ impl<K: Keyspace> Instance<K> {
         Ok(())
     }
 
-    /// Reads the reply that the guest left in its memory. The outer error ends the guest, the
-    /// inner one is about a reply that is none.
+    /// Reads the reply from the guest's memory. The outer error ends the guest; the inner error says
+    /// why the bytes are not a reply.
     fn read_reply(&mut self, pointer: i32, len: i32) -> Result<Result<(), CallError>, RunError> {
         self.charge_bytes(len)?;
         let memory = self.memory()?;
@@ -221,7 +221,7 @@ impl<K: Keyspace> Instance<K> {
             }))
     }
 
-    /// Takes the fuel for bytes that the host moves between calls of one entry.
+    /// Charges the fuel for bytes that the host copies into or out of the guest.
     fn charge_bytes(&mut self, len: i32) -> Result<(), RunError> {
         let units = fuel::bytes(u64::from(len.cast_unsigned()));
         if self.store.data_mut().fuel.charge(units) {
@@ -264,7 +264,7 @@ impl<K: Keyspace> Instance<K> {
         })?;
         let buffers = Buffers {
             alloc: alloc.typed(&self.store)?,
-            // Something else that happens to have the name is not what it seems.
+            // An export of that name with another type is not the allocator's counterpart.
             dealloc: dealloc.and_then(|dealloc| dealloc.typed(&self.store).ok()),
         };
         self.buffers = Some(buffers.clone());
@@ -279,7 +279,7 @@ impl<K: Keyspace> Instance<K> {
     }
 }
 
-/// The part of a memory that a pointer and a length mean, both read as unsigned.
+/// Returns the range of a memory at `pointer` and `len`, both read as unsigned.
 fn slice(
     memory: &[u8],
     pointer: i32,

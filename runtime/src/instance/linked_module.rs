@@ -17,7 +17,7 @@ use ferrite_protocol::keyspace::Keyspace;
 
 /// A loaded module, linked and with its exports found.
 ///
-/// What costs a search by name is done here once, so that an instance costs none.
+/// All searches by name happen here once, so that making an instance needs none.
 pub(crate) struct LinkedModule<K: Keyspace> {
     pre: InstancePre<StoreData<K>>,
     pre_direct: InstancePre<StoreData<K>>,
@@ -30,7 +30,7 @@ pub(crate) struct LinkedModule<K: Keyspace> {
     functions: u32,
 }
 
-/// What the compiler's rewriting did to a module.
+/// The compiler's rewriting of a module for rewinding.
 struct Rewriting {
     exports: RewindExports,
     plan: RewindPlan,
@@ -61,7 +61,7 @@ pub struct Entry {
     pub(crate) export: ModuleExport,
 }
 
-/// What else the host uses of a module.
+/// Other exports of a module that the host uses.
 #[derive(Clone, Default)]
 pub(crate) struct Exports {
     /// The linear memory.
@@ -70,14 +70,14 @@ pub(crate) struct Exports {
     pub(crate) alloc: Option<ModuleExport>,
     /// Its counterpart.
     pub(crate) dealloc: Option<ModuleExport>,
-    /// What runs once before the first entry.
+    /// The initialiser, which runs once before the first entry.
     pub(crate) initialize: Option<ModuleExport>,
 }
 
 /// Why a module cannot be linked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
-    /// It imports something that the host does not have.
+    /// It imports something that the host does not provide.
     #[error("the module cannot be linked: {reason}")]
     Link {
         /// What wasmtime says.
@@ -95,7 +95,7 @@ pub(crate) enum LinkError {
 }
 
 impl<K: Keyspace> LinkedModule<K> {
-    /// Links `module`, of which the compiler found `info`.
+    /// Links `module`, which the compiler described by `info`.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl<K: Keyspace> LinkedModule<K> {
         })
     }
 
-    /// What instances are made from.
+    /// Returns the template of instances.
     #[must_use]
     pub(crate) fn pre(&self) -> &InstancePre<StoreData<K>> {
         &self.pre
@@ -187,13 +187,13 @@ impl<K: Keyspace> LinkedModule<K> {
         &self.entries
     }
 
-    /// What else the host uses of the module.
+    /// Returns the other exports that the host uses.
     #[must_use]
     pub(crate) fn exports(&self) -> &Exports {
         &self.exports
     }
 
-    /// What the compiler put into the module, if it rewrote it.
+    /// Returns the exports that the rewriting added, if the module was rewritten.
     #[must_use]
     pub(crate) fn rewriting(&self) -> Option<&RewindExports> {
         self.rewriting.as_ref().map(|rewriting| &rewriting.exports)
@@ -211,13 +211,13 @@ impl<K: Keyspace> LinkedModule<K> {
         self.counting.as_ref().map(|counting| &counting.exports)
     }
 
-    /// Whether the author wrote the function of this index; the others are the compiler's.
+    /// Returns true if the author wrote the function of this index, and not the compiler.
     #[must_use]
     pub(crate) fn is_authored(&self, function: u32) -> bool {
         function < self.functions
     }
 
-    /// Where in the source an offset of the code that was compiled is.
+    /// Translates an offset in the compiled module to one in the source.
     #[must_use]
     pub(crate) fn source_offset(&self, compiled: u64) -> u64 {
         // Metering came last, counting before it.
@@ -232,12 +232,12 @@ impl<K: Keyspace> LinkedModule<K> {
         }
     }
 
-    /// The entry that a call of `function` means: the one it names; else `run`; else the one named
-    /// like the function; else the only one.
+    /// Returns the index of the entry to call: the entry `named`; else `run`; else the one named like
+    /// `function`; else the only one.
     ///
     /// # Errors
     ///
-    /// `NOFUNC`, with the entries there are.
+    /// `NOFUNC`, with the names of all entries.
     #[inline]
     pub(crate) fn entry(&self, function: &str, named: Option<&[u8]>) -> Result<usize, CallError> {
         let find = |name: &[u8]| {

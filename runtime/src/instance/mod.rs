@@ -1,4 +1,4 @@
-//! An instance of a function's module: how it is made, put back to its first state, and let go.
+//! An instance of a function's module: made, put back to its first state, and dropped.
 
 pub(crate) mod deserialize;
 pub mod engine;
@@ -31,8 +31,8 @@ use ferrite_protocol::keyspace::Keyspace;
 
 /// An instance of a function's module in a store of its own.
 ///
-/// It is dropped after anything but a plain return; only an instance whose last call returned may
-/// serve another.
+/// Only an instance whose last call returned can serve another call; after anything else it is
+/// dropped.
 pub(crate) struct Instance<K: Keyspace> {
     store: Store<StoreData<K>>,
     instance: WasmInstance,
@@ -40,11 +40,11 @@ pub(crate) struct Instance<K: Keyspace> {
     /// Each entry, once it was called.
     entries: SmallVec<[Option<EntryFunc>; 2]>,
     buffers: Option<Buffers>,
-    /// What puts it back to its first state, where that is done.
+    /// Puts the instance back to its first state, if it is rewound.
     rewinder: Option<Rewinder>,
     /// Remembers growth that was refused; see `rewind::exports`.
     refused: Option<Global>,
-    /// Given up after the store.
+    /// Dropped after the store.
     _permit: Option<InstancePermit>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum Mode {
 pub(crate) enum Start {
     /// By running the module's start function and its initialiser.
     Initialize,
-    /// It takes over the state of another.
+    /// By taking over a snapshot of another instance.
     FromSnapshot,
 }
 
@@ -81,7 +81,7 @@ struct Buffers {
     dealloc: Option<TypedFunc<(i32, i32), ()>>,
 }
 
-/// Whether an instance may serve other calls after one that failed.
+/// Says if an instance can serve other calls after a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reusable {
     /// The guest returned; only its reply was wrong.
@@ -90,18 +90,18 @@ pub(crate) enum Reusable {
     No,
 }
 
-/// Where an instance lives.
+/// The engine in which an instance lives.
 #[derive(Clone, Copy)]
 pub(crate) enum InstanceHome<'a> {
-    /// In the pool of this engine.
+    /// An engine with pooled memories.
     Pool(&'a Engine),
-    /// Where it can be rewound.
+    /// The engine whose memories can be rewound.
     Rewinding(&'a Rewinding),
 }
 
-/// Why there is no instance.
+/// Why no instance was made.
 pub(crate) enum InstantiateError<K: Keyspace> {
-    /// The engine has as many as it has room for. Nothing of the guest has run.
+    /// The engine has no room for another one. Nothing of the guest has run.
     Full(StoreData<K>),
     /// The guest has to start on a stack of its own; what is left of its state.
     NeedsFiber(StoreData<K>),
@@ -110,13 +110,13 @@ pub(crate) enum InstantiateError<K: Keyspace> {
 }
 
 impl<K: Keyspace> Instance<K> {
-    /// Makes an instance around `state`, whose call has begun, and runs what the module wants run
-    /// first: its start function and its initialiser, on the call's own fuel and time.
+    /// Makes an instance around `state`, whose call has begun, and runs the module's start function
+    /// and initialiser on the fuel and time of the call.
     ///
     /// # Errors
     ///
-    /// The client's error when the guest ends meanwhile; the state again when the engine has no
-    /// room for one more instance.
+    /// The client's error if the guest fails meanwhile; the unused state if the engine has no room for
+    /// another instance.
     pub(crate) async fn new(
         home: InstanceHome<'_>,
         module: &LinkedModule<K>,
@@ -232,7 +232,7 @@ impl<K: Keyspace> Instance<K> {
         ran
     }
 
-    /// Takes the instance's state, which no call has touched yet, for others to start from.
+    /// Takes a snapshot of the instance before its first call, for other instances to start from.
     ///
     /// # Errors
     ///
@@ -266,7 +266,7 @@ impl<K: Keyspace> Instance<K> {
         Ok(())
     }
 
-    /// Puts the instance back to its first state; whether it may serve another call.
+    /// Puts the instance back to its first state. Returns true if it can serve another call.
     #[must_use]
     pub(crate) fn rewind(&mut self, rewinding: &Rewinding) -> bool {
         let Some(rewinder) = &mut self.rewinder else {
@@ -313,13 +313,13 @@ impl<K: Keyspace> Instance<K> {
         self.store.data_mut()
     }
 
-    /// Fuel used since [`Instance::refuel`] or since the instance was made.
+    /// Returns the fuel used since [`Instance::refuel`] or since the instance was made.
     #[must_use]
     pub(crate) fn fuel_used(&self) -> u64 {
         self.store.data().fuel.used()
     }
 
-    /// Bytes of linear memory, as the guest sees them.
+    /// Returns the bytes of linear memory that the guest sees.
     #[must_use]
     pub(crate) fn memory_bytes(&mut self, module: &LinkedModule<K>) -> u64 {
         module
@@ -328,7 +328,7 @@ impl<K: Keyspace> Instance<K> {
             .unwrap_or_else(|| self.store.data().limiter.memory_bytes())
     }
 
-    /// Bytes of linear memory that the instance keeps for itself between calls.
+    /// Returns the bytes of linear memory that the instance keeps between calls.
     #[must_use]
     pub(crate) fn kept_bytes(&self) -> u64 {
         match &self.rewinder {

@@ -1,4 +1,4 @@
-//! Where rewound instances live, and what each function that is rewound knows of its own.
+//! The engine of rewound instances, and the state of rewinding of each function.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -27,7 +27,7 @@ impl<K: Keyspace> RewindEngine<K> {
     ///
     /// # Errors
     ///
-    /// Why this machine does not allow it, to follow "because".
+    /// The reason why this machine does not allow it, to follow "because".
     pub(crate) fn new(profile: &Profile, options: &EngineOptions) -> Result<Self, Box<str>> {
         let (engine, arena) = rewinding_engine(profile, options)
             .map_err(|error| format!("this machine does not allow it: {error:#}"))?;
@@ -44,7 +44,7 @@ impl<K: Keyspace> RewindEngine<K> {
         })
     }
 
-    /// What a function is rewound with.
+    /// Creates the rewinding of one function.
     pub(crate) fn function(&self, plan: &RewindPlan) -> Rewinding {
         Rewinding {
             engine: self.engine.clone(),
@@ -65,51 +65,51 @@ pub(crate) struct Rewinding {
     pub(crate) arena: Arc<Arena>,
     instance_limit: Arc<InstanceLimit>,
     headroom_pages: u64,
-    /// Whether every rewound instance is compared with its pristine state.
+    /// True if each rewound instance is compared with its snapshot.
     pub(crate) verify: bool,
     snapshot: OnceLock<Arc<InstanceSnapshot>>,
-    /// Why no state is shared after all: every call is initialised by itself.
+    /// Why no snapshot is shared, so that each call initialises its own instance.
     not_shared: OnceLock<Box<str>>,
     differences: AtomicU64,
 }
 
 impl Rewinding {
-    /// The state that calls start from, once an instance was initialised.
+    /// Returns the snapshot that calls start from, once an instance was initialised.
     pub(crate) fn snapshot(&self) -> Option<&Arc<InstanceSnapshot>> {
         self.snapshot.get()
     }
 
-    /// Keeps the state that calls start from; the first one stays.
+    /// Stores the snapshot that calls start from; the first one stays. Returns the stored one.
     pub(crate) fn share(&self, snapshot: Arc<InstanceSnapshot>) -> &Arc<InstanceSnapshot> {
         self.snapshot.get_or_init(|| snapshot)
     }
 
-    /// Initialises every call by itself from now on, because of what initialisation does.
+    /// Makes each call initialise its own instance from now on, for `reason`.
     pub(crate) fn share_nothing(&self, reason: Box<str>) {
         let _ = self.not_shared.set(reason);
     }
 
-    /// Whether calls start from a shared state.
+    /// Returns true if calls start from a shared snapshot.
     pub(crate) fn shares(&self) -> bool {
         self.not_shared.get().is_none()
     }
 
-    /// Notes that a rewound instance was not what it should be.
+    /// Counts a rewound instance that differed from the snapshot.
     pub(crate) fn note_difference(&self) {
         self.differences.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Rewound instances that were not what they should be, where that is looked at.
+    /// Returns the number of rewound instances that differed from the snapshot.
     pub(crate) fn differences(&self) -> u64 {
         self.differences.load(Ordering::Relaxed)
     }
 
-    /// Room for one more instance.
+    /// Returns a permit for another instance, if there is room.
     pub(crate) fn enter(&self) -> Option<InstancePermit> {
         self.instance_limit.enter()
     }
 
-    /// What calls are isolated by at this moment.
+    /// Returns the isolation that calls have at this moment.
     pub(crate) fn effective_isolation(&self) -> EffectiveIsolation {
         if let Some(reason) = self.not_shared.get() {
             return EffectiveIsolation::fresh(reason.clone());
@@ -128,17 +128,17 @@ impl Rewinding {
     }
 }
 
-/// The isolation that a function really has.
+/// The isolation that a function has in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveIsolation {
     /// The kind.
     pub isolation: Isolation,
-    /// Why it is another than was asked for, to follow "because".
+    /// Why it differs from the one asked for, to follow "because".
     pub reason: Option<Box<str>>,
 }
 
 impl EffectiveIsolation {
-    /// Fresh, instead of rewind.
+    /// Makes an isolation that is fresh instead of rewind.
     pub(crate) fn fresh(reason: Box<str>) -> Self {
         Self {
             isolation: Isolation::Fresh,
@@ -147,7 +147,7 @@ impl EffectiveIsolation {
     }
 }
 
-/// How many instances the engine without a pool may have.
+/// Bounds the instances of the engine that has no pool.
 #[derive(Debug)]
 struct InstanceLimit {
     used: AtomicUsize,
@@ -165,7 +165,7 @@ impl InstanceLimit {
     }
 }
 
-/// One instance's place in the room.
+/// The permit of one instance; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct InstancePermit(Arc<InstanceLimit>);
 

@@ -1,4 +1,4 @@
-//! How deep a guest's calls may nest: the global by which the compiler's counting does it.
+//! Bounds how deep a guest's calls nest, through the global of the compiler's counting code.
 
 use ferrite_cache::{DEPTH_REMAINING_EXPORT, DEPTH_START_EXPORT, DepthPlan};
 use wasmtime::{AsContextMut, Extern, Func, Instance, Module, ModuleExport, Val};
@@ -6,19 +6,19 @@ use wasmtime::{AsContextMut, Extern, Func, Instance, Module, ModuleExport, Val};
 use crate::error::MissingExport;
 use crate::policy::limits::Limits;
 
-/// What the compiler's counting put into a module.
+/// The exports that the compiler's counting added to a module.
 pub(crate) struct DepthExports {
-    /// How much deeper calls may nest.
+    /// The global with the depth that is left.
     left: ModuleExport,
     start: Option<ModuleExport>,
 }
 
 impl DepthExports {
-    /// Finds what `plan` names.
+    /// Finds the exports that `plan` names.
     ///
     /// # Errors
     ///
-    /// The first export that is not there.
+    /// The first missing export.
     pub(crate) fn find(module: &Module, plan: &DepthPlan) -> Result<Self, MissingExport> {
         let find = |name: &str| {
             module
@@ -31,11 +31,11 @@ impl DepthExports {
         })
     }
 
-    /// Sets how deep the calls of a new instance may nest. Every entry that returns leaves it so.
+    /// Sets how deep the calls of a new instance may nest. An entry that returns restores the value.
     ///
     /// # Errors
     ///
-    /// When the global is not what the counting makes it.
+    /// The global does not have the type that the counting gives it.
     pub(crate) fn limit(
         &self,
         mut store: impl AsContextMut,
@@ -54,14 +54,14 @@ impl DepthExports {
         }
     }
 
-    /// The start function, which the host has to run.
+    /// Returns the start function, which the host has to run.
     pub(crate) fn start(&self, store: impl AsContextMut, instance: &Instance) -> Option<Func> {
         instance
             .get_module_export(store, self.start.as_ref()?)
             .and_then(Extern::into_func)
     }
 
-    /// Whether the guest trapped because its calls would have nested deeper than they may.
+    /// Returns true if the guest trapped because its calls would have nested too deep.
     pub(crate) fn exceeded(&self, mut store: impl AsContextMut, instance: &Instance) -> bool {
         instance
             .get_module_export(&mut store, &self.left)

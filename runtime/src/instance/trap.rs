@@ -1,4 +1,4 @@
-//! Says in a client's words why a guest ended without a reply.
+//! Turns the end of a guest without a reply into the error that the client sees.
 
 use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
@@ -13,11 +13,11 @@ use ferrite_protocol::keyspace::Keyspace;
 /// Longest name of a wasm function that an error shows, in characters; they can be very long.
 const NAME_CHARS_MAX: usize = 200;
 
-/// Where in an author's module the code that was compiled comes from.
+/// Maps compiled code to the module that its author wrote.
 pub(crate) trait SourceMap {
-    /// Whether the author wrote the function of this index.
+    /// Returns true if the author wrote the function of this index.
     fn is_authored(&self, function: u32) -> bool;
-    /// The offset in the source of an offset in the module that was compiled.
+    /// Translates an offset in the compiled module to one in the source.
     fn source_offset(&self, compiled: u64) -> u64;
 }
 
@@ -31,12 +31,12 @@ impl<K: Keyspace> SourceMap for LinkedModule<K> {
     }
 }
 
-/// The error of a guest's call, as the client sees it.
+/// Returns the error of a guest's call as the client sees it.
 ///
-/// `refused` is what the guest was last refused in this call: a trap after that is about memory,
-/// whatever instruction it happened at. `last_error` is what it last logged as an error: where it
-/// ended itself, that says why, as the message of a panic does. `source` knows what of the code
-/// that ran its author wrote, and where.
+/// `refused` is the last limit that the guest hit in this call: a trap after that is reported as
+/// this limit, at whatever instruction it happened. `last_error` is the last line that the guest
+/// logged as an error: if the guest ended itself, it says why, as a panic message does. `source` maps
+/// the code to what its author wrote.
 #[cold]
 #[must_use]
 pub(crate) fn classify(

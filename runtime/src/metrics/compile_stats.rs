@@ -1,11 +1,11 @@
-//! How often code was compiled or found, and how long compiling took.
+//! Counters of compilations and of code found in the cache.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::metrics::latency_histogram::LatencyHistogram;
 
-/// Where code came from since the process started.
+/// Counters of compilations and of code found in the cache, since the process started.
 #[derive(Debug, Default)]
 pub struct CompileStats {
     found: AtomicU64,
@@ -27,19 +27,20 @@ impl CompileStats {
         }
     }
 
-    /// How often code was in the cache.
+    /// Returns how often code was in the cache.
     #[must_use]
     pub fn found(&self) -> u64 {
         self.found.load(Ordering::Relaxed)
     }
 
-    /// Compilations that ended without code: modules that were refused, and workers that failed.
+    /// Returns the number of compilations without code: refused modules and failed workers.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// How long compilations took, from the start of the worker to its answer; failed ones count.
+    /// Returns the durations of compilations, failed ones included, from the start of the worker to
+    /// its answer.
     #[must_use]
     pub const fn compiling(&self) -> &LatencyHistogram {
         &self.compiling

@@ -1,4 +1,4 @@
-//! What happened to the calls of one name: how many, how long, which errors.
+//! Counters of one function's calls: number, latency, fuel, errors.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -18,11 +18,11 @@ pub const RECENT_ERRORS_MAX: usize = 32;
 /// Longest error text that is kept, in bytes.
 const ERROR_TEXT_BYTES_MAX: usize = 1024;
 
-/// What happened to the calls of one name. It stays through a reload, and ends with an unload.
+/// Counters of one function's calls. They survive a reload, and end with an unload.
 #[derive(Debug, Default)]
 pub struct FunctionStats {
-    /// What every call adds to. Made with the first one: most functions of a large registry are
-    /// never called.
+    /// Counters that every call adds to. Made at the first call: most functions of a large registry
+    /// are never called.
     tallies: OnceLock<PerCore<Tally>>,
     retries: AtomicU64,
     errors: [AtomicU64; Code::ALL.len()],
@@ -31,7 +31,7 @@ pub struct FunctionStats {
     recent: Mutex<VecDeque<RecentError>>,
 }
 
-/// What the calls of some threads add up to.
+/// The sums of the calls of some threads.
 #[derive(Debug, Default)]
 struct Tally {
     calls: AtomicU64,
@@ -47,11 +47,11 @@ pub struct RecentError {
     pub code: Code,
     /// Its text, shortened.
     pub text: Box<str>,
-    /// Identity of the source that ran, if one did.
+    /// Digest of the source that ran, if one did.
     pub digest: Option<Digest>,
 }
 
-/// The figures at one moment.
+/// The counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatsSnapshot {
     /// Calls that ended, with and without success.
@@ -64,9 +64,9 @@ pub struct StatsSnapshot {
     pub errors: u64,
     /// The same by code, those that occurred.
     pub errors_by_code: Vec<(Code, u64)>,
-    /// Half of the sampled calls took no longer.
+    /// Median latency of the sampled calls.
     pub p50: Option<Duration>,
-    /// All but a hundredth of the sampled calls took no longer.
+    /// 99th percentile of the latency of the sampled calls.
     pub p99: Option<Duration>,
 }
 
@@ -134,7 +134,7 @@ impl FunctionStats {
         self.latency.get().map(|latency| &**latency)
     }
 
-    /// The figures as they are now; not of one instant, because calls go on.
+    /// Returns the counters now; not of one instant, because calls continue.
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
         let errors_by_code: Vec<(Code, u64)> = Code::ALL

@@ -1,4 +1,4 @@
-//! What a function is told to be when it is loaded: its name, rights, limits and isolation.
+//! The spec of a function: its name, permissions, limits and isolation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,33 +7,33 @@ use crate::policy::limits::Limits;
 use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::scheduling::pool::PoolOptions;
 
-/// What a function is told to be when it is loaded; everything but its code.
+/// Everything that a function is loaded with, except its code.
 #[derive(Clone, Debug)]
 pub struct FunctionSpec {
-    /// The name that it is called by.
+    /// Name by which it is called.
     pub name: Box<str>,
-    /// What it does, in its owner's words.
+    /// Description by its owner.
     pub description: Option<Box<str>>,
-    /// What it may do to the data, as it was written.
+    /// Permissions as they were written.
     pub permissions: Permissions,
-    /// The same, compiled.
+    /// The compiled permissions.
     pub access_policy: AccessPolicy,
-    /// What it may use, capped by the server's own limits.
+    /// Limits, lowered to the server's own.
     pub limits: Limits,
-    /// What its calls may see of each other.
+    /// Isolation of its calls from each other.
     pub isolation: Isolation,
-    /// How many of its calls may run, and what is kept for them.
+    /// Size of its pool.
     pub pool: PoolOptions,
 }
 
-/// What calls of one function may see of each other. Functions never see each other.
+/// Isolation of the calls of one function from each other. Functions never see each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Isolation {
-    /// As strong as fresh, by putting a used instance back to its first state. Fresh where the
-    /// module does not allow it.
+    /// As strong as fresh, by putting a used instance back to its first state. Falls back to fresh if
+    /// the module does not allow it.
     #[default]
     Rewind,
-    /// Every call has an instance of its own; no byte survives.
+    /// Each call has a new instance; no byte survives.
     Fresh,
     /// An instance serves many calls in turn and keeps its memory between them.
     Reuse,
@@ -43,7 +43,7 @@ impl Isolation {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Rewind, Self::Fresh, Self::Reuse];
 
-    /// The kind's name.
+    /// Returns the name of the kind.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl fmt::Display for Isolation {
     }
 }
 
-/// A word that names no kind of isolation.
+/// The error of a word that names no isolation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown isolation {}; it is one of rewind, fresh, reuse", crate::error::Quoted(.0.as_bytes()))]
 pub struct UnknownIsolation(Box<str>);

@@ -467,7 +467,7 @@ mod tests {
             let mut settings = LimitSettings::default();
             assert!(matches!(settings.set(name, "7"), Some(Ok(()))), "{name}");
             let json = serde_json::to_value(&settings).expect("it is data");
-            assert_eq!(json.as_object().map(|fields| fields.len()), Some(1));
+            assert_eq!(json.as_object().map(serde_json::Map::len), Some(1));
             assert!(json.get(name).is_some(), "{name}");
             let optional = *name == "max_stack_depth";
             assert_eq!(defaults.get(name).is_none(), optional, "{name}");

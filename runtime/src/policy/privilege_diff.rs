@@ -1,6 +1,6 @@
-//! What somebody asks for beyond what was granted: permissions, limits, isolation.
+//! Finds what a request asks for beyond a grant: permissions, limits, isolation.
 //!
-//! A signed bundle grants; whoever loads it may take less of each, and never more. `ferrite-wasmc
+//! A signed bundle is a grant; loading it may ask for less of each, and never for more. `ferrite-wasmc
 //! diff` compares two releases by the same rules.
 
 use crate::error::Quoted;
@@ -9,14 +9,15 @@ use crate::policy::limits::LimitSettings;
 use crate::policy::permissions::{Permissions, PermissionsError};
 use ferrite_protocol::glob::{Glob, GlobError};
 
-/// What `asked` allows and `granted` does not, a sentence each; nothing where it only narrows.
+/// Describes what `asked` allows and `granted` does not, one sentence each. The list is empty if
+/// `asked` only narrows.
 ///
-/// A pattern of keys must be within one of the granted patterns; several that cover it only
-/// together do not count.
+/// A pattern of keys must be within one granted pattern; several that cover it only together do not
+/// count.
 ///
 /// # Errors
 ///
-/// A pattern that is none.
+/// A pattern that does not parse.
 pub fn of_permissions(
     asked: &Permissions,
     granted: &Permissions,
@@ -80,7 +81,7 @@ pub fn of_limits(asked: &LimitSettings, granted: &LimitSettings) -> Vec<String> 
     asked.exceeding(granted)
 }
 
-/// Why `asked` is weaker than `granted`, if it is.
+/// Describes why `asked` is a weaker isolation than `granted`, if it is.
 #[must_use]
 pub fn of_isolation(asked: Isolation, granted: Isolation) -> Option<String> {
     let weaker = asked == Isolation::Reuse && granted != Isolation::Reuse;
@@ -98,7 +99,7 @@ fn globs(field: &'static str, patterns: &[String]) -> Result<Vec<Glob>, Permissi
     patterns.iter().map(parse).collect()
 }
 
-/// Those of `patterns` that none of `by` covers, as errors show them.
+/// Returns the patterns that no pattern in `by` covers, as errors show them.
 fn uncovered(patterns: &[Glob], by: &[Glob]) -> Vec<String> {
     patterns
         .iter()

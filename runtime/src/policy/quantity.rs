@@ -6,42 +6,42 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
-/// Why a size, time or count is refused.
+/// Why a size, time or count does not parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
-    /// No number, or none with a unit we know.
+    /// Not a number, or an unknown unit.
     #[error("\"{text}\" is no {kind}; write {example}")]
     Malformed {
-        /// What was written, shortened.
+        /// The text, shortened.
         text: Box<str>,
-        /// What was expected.
+        /// The expected kind of quantity.
         kind: &'static str,
-        /// How it is written.
+        /// An example of that kind.
         example: &'static str,
     },
     /// Below zero.
     #[error("{text} is negative; a {kind} starts at 0")]
     Negative {
-        /// What was written, shortened.
+        /// The text, shortened.
         text: Box<str>,
-        /// What was expected.
+        /// The expected kind of quantity.
         kind: &'static str,
     },
     /// Beyond 64 bits.
     #[error("{text} is too large for a {kind}")]
     TooLarge {
-        /// What was written, shortened.
+        /// The text, shortened.
         text: Box<str>,
-        /// What was expected.
+        /// The expected kind of quantity.
         kind: &'static str,
     },
 }
 
-/// A kind of quantity: what it is called, how it is written, and its units.
+/// A kind of quantity.
 struct Kind {
     name: &'static str,
     example: &'static str,
-    /// Suffix in lower case and factor.
+    /// Suffixes in lower case, with their factors.
     units: &'static [(&'static str, u64)],
 }
 
@@ -117,7 +117,7 @@ impl Kind {
             .iter()
             .find(|(suffix, _)| *suffix == unit)
             .ok_or_else(malformed)?;
-        // Only overflow is left to go wrong: there is at least one digit and nothing else.
+        // Only overflow can go wrong now: there is at least one digit and nothing else.
         number
             .bytes()
             .filter(|&byte| byte != b'_')
@@ -148,12 +148,12 @@ pub struct ByteSize(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(pub Duration);
 
-/// A whole number, which may be grouped by underscores where it is written as text.
+/// A whole number, whose digits may be grouped by underscores in text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Count(pub u64);
 
 impl fmt::Display for ByteSize {
-    /// In the largest unit that divides it.
+    /// Writes the size in the largest unit that divides it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) = [("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)]
             .into_iter()
@@ -164,7 +164,7 @@ impl fmt::Display for ByteSize {
 }
 
 impl fmt::Display for HumanDuration {
-    /// In the largest of seconds, milliseconds and microseconds that divides it.
+    /// Writes the time in the largest of s, ms and us that divides it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0.as_micros();
         let (unit, factor) = [("s", 1_000_000), ("ms", 1_000)]
@@ -199,14 +199,14 @@ macro_rules! quantity {
     };
 }
 
-/// Written with its unit.
+/// Serializes the quantity as text with its unit.
 impl Serialize for ByteSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// Written with its unit.
+/// Serializes the quantity as text with its unit.
 impl Serialize for HumanDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -20,9 +20,9 @@ const VERSION: u32 = 1;
 /// Largest file read, in bytes; room for some hundred thousand functions.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
-/// Where the registry is kept.
+/// The file that keeps the registry.
 #[derive(Clone, Debug)]
-pub struct RegistryFile {
+pub(crate) struct RegistryFile {
     path: PathBuf,
 }
 
@@ -45,12 +45,12 @@ struct FileContentsRef<'a> {
     sequences: &'a Sequences,
 }
 
-/// What the registry holds.
+/// The contents of the registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RegistryContents {
+pub(crate) struct RegistryContents {
     /// Every function.
     pub functions: Vec<Record>,
-    /// The highest sequence number that was loaded of each function, signed ones only.
+    /// The highest sequence number loaded of each function that came in a signed bundle.
     pub sequences: Sequences,
 }
 
@@ -63,7 +63,7 @@ struct Version {
 /// Why the registry cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryFileError {
-    /// The file system refuses.
+    /// The file system reports an error.
     #[error("the registry {} cannot be {action}: {problem}", .path.display())]
     Io {
         /// The file.
@@ -73,7 +73,7 @@ pub enum RegistryFileError {
         /// What it says.
         problem: io::Error,
     },
-    /// The file is not ours, or damaged.
+    /// The file is damaged, or not a registry.
     #[error(
         "the registry {} is damaged: {problem}; repair it, or move it away and load the functions again",
         .path.display()
@@ -95,20 +95,14 @@ pub enum RegistryFileError {
 }
 
 impl RegistryFile {
-    /// The registry at `path`, which need not exist yet; its folder must by the first change.
+    /// Uses the file at `path`, which need not exist yet; its folder must exist at the first change.
     #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Reads everything; nothing where there is no file yet.
-    pub fn read(&self) -> Result<RegistryContents, RegistryFileError> {
+    /// Reads the contents, which are empty if there is no file.
+    pub(crate) fn read(&self) -> Result<RegistryContents, RegistryFileError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -148,7 +142,7 @@ impl RegistryFile {
     }
 
     /// Replaces the file. A crash leaves the old file or the new one.
-    pub fn write<'a>(
+    pub(crate) fn write<'a>(
         &self,
         records: impl IntoIterator<Item = &'a Record>,
         sequences: &Sequences,
@@ -166,7 +160,7 @@ impl RegistryFile {
         let temporary = self.temporary();
         let result = self.replace(&temporary, &text);
         if result.is_err() {
-            // It is of no use to anybody, and may not even be there.
+            // The temporary file is useless now, and may not exist.
             let _ = fs::remove_file(&temporary);
         }
         result.map_err(|error| self.io("written", error))
@@ -192,7 +186,8 @@ impl RegistryFile {
         }
     }
 
-    /// One a process, which writes one after the other; a crash leaves at most this one behind.
+    /// Returns the path of the temporary file: one per process, which writes one change at a time. A
+    /// crash leaves at most this file behind.
     fn temporary(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{}.tmp", std::process::id()));

@@ -1,7 +1,7 @@
-//! The functions by name, and the file that remembers them across restarts.
+//! The registered functions by name, and the file that keeps them across restarts.
 
-pub mod file;
+pub(crate) mod file;
 pub mod record;
-pub mod release;
-pub mod rollback_guard;
-pub mod table;
+pub(crate) mod release;
+pub(crate) mod rollback_guard;
+pub(crate) mod table;

@@ -1,4 +1,4 @@
-//! What is remembered of a function: enough to load it again after a restart.
+//! The record of a function: enough to load it again after a restart.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ use crate::registry::release::Release;
 
 /// A function's name: 1 to 128 of `A-Z a-z 0-9 _ : -`.
 ///
-/// A dot separates it from an entry in a call, so it has none.
+/// A call separates the name from an entry by a dot, so the name has none.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FunctionName(Box<str>);
 
-/// Why bytes are no function name.
+/// Why bytes are not a function name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing at all.
+    /// The name is empty.
     #[error(
         "the function's name is empty; give 1 to {} of A-Z a-z 0-9 _ : -",
         FunctionName::BYTES_MAX
@@ -108,29 +108,29 @@ impl<'de> Deserialize<'de> for FunctionName {
     }
 }
 
-/// What is remembered of a function. The code itself is in the cache, under the digest.
+/// The record of a function. The code itself is in the cache, under the digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// The name that it is called by.
+    /// Name by which it is called.
     pub name: FunctionName,
-    /// Identity of its source.
+    /// Digest of its source.
     pub digest: Digest,
-    /// The file in the module folder that it was loaded from, if it was, as it was named.
+    /// The file in the module folder that it was loaded from, if any, as it was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<Box<str>>,
-    /// What it does, in its owner's words.
+    /// Description by its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Box<str>>,
-    /// What it may do. Decided when it was loaded: a later default does not widen it.
+    /// Permissions, decided at load: a later default does not widen them.
     pub permissions: Permissions,
-    /// What it may use, as far as it was said; the server's limits cap and complete it.
+    /// Limits that were given; the server's limits cap and complete them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: LimitSettings,
-    /// What its calls may see of each other, if it was said.
+    /// Isolation, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "isolation")]
     pub isolation: Option<Isolation>,
-    /// The signed bundle that it was loaded from, if it was.
+    /// The signed bundle that it was loaded from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Box<Release>>,
 }

@@ -1,4 +1,4 @@
-//! What is remembered of the signed bundle that a function was loaded from.
+//! The record of the signed bundle that a function was loaded from.
 
 use ferrite_cache::Digest;
 use ferrite_cache::bundle::{BundleManifest, KeyId};
@@ -18,13 +18,13 @@ pub struct Release {
     pub manifest: Digest,
     /// When it was made, in seconds since 1970.
     pub created_unix: u64,
-    /// From when on it cannot be loaded any more, in seconds since 1970.
+    /// Time from which it can no longer be loaded, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_unix: Option<u64>,
 }
 
 impl Release {
-    /// What a bundle says of itself, once a key is known to have signed it.
+    /// Makes the record of a bundle that `key` signed; `digest` is that of its manifest.
     #[must_use]
     pub fn new(manifest: &BundleManifest, digest: Digest, key: KeyId) -> Self {
         Self {

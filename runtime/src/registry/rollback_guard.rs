@@ -1,13 +1,13 @@
-//! The highest release that was loaded of each function: none comes after a newer one.
+//! Refuses a release that is older than one of the same function that was loaded before.
 
 use std::collections::BTreeMap;
 
 use crate::error::{CallError, Code};
 use crate::registry::record::{FunctionName, Record};
 
-/// The highest sequence number that was loaded of each function, kept even where the function is
-/// unloaded: an old release does not come back.
-pub type Sequences = BTreeMap<FunctionName, u64>;
+/// The highest sequence number loaded of each function. It stays after an unload, so that an old
+/// release cannot come back.
+pub(crate) type Sequences = BTreeMap<FunctionName, u64>;
 
 /// Refuses a release that is older than one that was loaded before.
 pub(crate) fn check(
@@ -35,7 +35,7 @@ pub(crate) fn note(sequences: &mut Sequences, record: &Record) -> Result<(), Cal
     Ok(())
 }
 
-/// Notes a function's release if it is the highest that was seen; what it is taken as, it stays.
+/// Notes a function's release if it is the highest so far, and accepts an older one as it is.
 pub(crate) fn raise(sequences: &mut Sequences, record: &Record) {
     if let Some(release) = &record.release {
         let highest = sequences.entry(record.name.clone()).or_default();

@@ -1,4 +1,4 @@
-//! Names and what they stand for: read without a lock, changed one change at a time.
+//! A table of names that is read without a lock, and changed by one change at a time.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -9,52 +9,55 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 /// A snapshot of all names.
-pub type Names<T> = HashMap<Box<[u8]>, Arc<T>, RandomState>;
+pub(crate) type Names<T> = HashMap<Box<[u8]>, Arc<T>, RandomState>;
 
-/// Names and what they stand for.
+/// A table of names.
 ///
 /// Readers see either the state before a change or the one after it, and never wait. A change
 /// copies the table, which costs some microseconds for a thousand names.
-pub struct Registry<T> {
+pub(crate) struct Registry<T> {
     names: ArcSwap<Names<T>>,
     changing: Mutex<()>,
 }
 
 impl<T> Registry<T> {
-    /// A registry of these names.
+    /// Creates a registry of these names.
     #[must_use]
-    pub fn new(names: Names<T>) -> Self {
+    pub(crate) fn new(names: Names<T>) -> Self {
         Self {
             names: ArcSwap::from_pointee(names),
             changing: Mutex::new(()),
         }
     }
 
-    /// What `name` stands for.
+    /// Returns the value of `name`.
     #[must_use]
     #[inline]
-    pub fn get(&self, name: &[u8]) -> Option<Arc<T>> {
+    pub(crate) fn get(&self, name: &[u8]) -> Option<Arc<T>> {
         self.names.load().get(name).cloned()
     }
 
-    /// The names as they are at this moment, for a look that must not disturb other threads: it
-    /// changes no count that they share. What it finds stays while it is held.
+    /// Returns a guard of the names at this moment, without changing a count that threads share. The
+    /// values stay valid while the guard lives.
     #[must_use]
     #[inline]
-    pub fn read(&self) -> impl Deref<Target = Arc<Names<T>>> + use<T> {
+    pub(crate) fn read(&self) -> impl Deref<Target = Arc<Names<T>>> + use<T> {
         self.names.load()
     }
 
-    /// All names as they are at one moment.
+    /// Returns all names at one moment.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<Names<T>> {
+    pub(crate) fn snapshot(&self) -> Arc<Names<T>> {
         self.names.load_full()
     }
 
-    /// Changes the names, all at once or, when `change` fails, not at all.
+    /// Changes the names in one step, or not at all if `change` fails.
     ///
-    /// Changes wait for each other, so what `change` finds is what it changes. It may block.
-    pub fn change<R, E>(&self, change: impl FnOnce(&mut Names<T>) -> Result<R, E>) -> Result<R, E> {
+    /// Changes wait for each other, so `change` sees the result of the last one. `change` may block.
+    pub(crate) fn change<R, E>(
+        &self,
+        change: impl FnOnce(&mut Names<T>) -> Result<R, E>,
+    ) -> Result<R, E> {
         let _changing = self.changing.lock();
         let mut names = Names::clone(&self.names.load());
         let result = change(&mut names)?;

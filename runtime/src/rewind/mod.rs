@@ -1,5 +1,5 @@
-//! Rewinding: a pristine instance for every call, without making one. This is the mechanism alone;
-//! `rewinding` joins it to the call path.
+//! Rewinding: a pristine instance for every call, without making a new one. This is the mechanism
+//! alone; `instance::rewindable` joins it to the call path.
 //!
 //! An instance that may be rewound has a linear memory of our own. After it is made, its memory
 //! shows a pristine image that all instances of the module share, and is write-protected. The
@@ -13,10 +13,10 @@
 //! |---|---|
 //! | `arena` | address space for such memories, and how wasmtime gets them |
 //! | `exports` | what the compiler put into a module so that the host can rewind it |
-//! | `slot` | what the fault handler knows of one memory; nothing but atomics |
+//! | `slot` | the fault handler's record of one memory; only atomics |
 //! | `fault` | the signal handler |
 //! | `image` | the pristine contents of a module's memory, and the pages that calls write |
-//! | `touched` | which pages hold anything, so that an image is soon taken |
+//! | `touched` | finds the pages that hold data, so that capturing an image is fast |
 //! | `snapshot` | image and globals together; capture, attach, rewind |
 
 #![allow(

@@ -1,4 +1,4 @@
-//! What the fault handler knows of one memory: a fixed record of atomics.
+//! The fault handler's record of one memory: a fixed set of atomics.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ use super::HOST_PAGE;
 /// with the one on the mappings of all memories.
 pub(super) const PAGES_MAX: usize = 64;
 
-/// What the fault handler knows of one memory.
+/// The fault handler's record of one memory.
 ///
 /// The thread that runs the instance and the handler on that same thread are the only ones that
 /// touch a slot while it is armed; the atomics are for the compiler and for later owners.
@@ -19,11 +19,11 @@ pub(super) const PAGES_MAX: usize = 64;
 pub(super) struct MemorySlot {
     /// Bytes from the slot's start that the memory has.
     accessible: AtomicUsize,
-    /// Whether pages are write-protected and learned.
+    /// True while pages are write-protected and learned.
     armed: AtomicBool,
-    /// Whether more pages were written than can be noted; all are writable then.
+    /// True if more pages were written than can be recorded; then all are writable.
     overflowed: AtomicBool,
-    /// How many of `pages` are noted.
+    /// Number of recorded `pages`.
     count: AtomicUsize,
     /// Numbers of the writable pages, in the order in which they were learned.
     pages: [AtomicU32; PAGES_MAX],
@@ -47,7 +47,7 @@ pub(super) fn limit_mappings(mappings_max: usize) {
     MAPPINGS_MAX.store(mappings_max, Ordering::Relaxed);
 }
 
-/// Takes `count` mappings from what the process may have; whether there were as many.
+/// Reserves `count` of the process's mappings. Returns false if there are not that many.
 fn claim_mappings(count: usize) -> bool {
     let max = MAPPINGS_MAX.load(Ordering::Relaxed);
     MAPPINGS
@@ -57,12 +57,12 @@ fn claim_mappings(count: usize) -> bool {
         .is_ok()
 }
 
-/// What the fault handler is to do about a write.
+/// What the fault handler has to do about a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Learned {
     /// Make this page writable.
     Page(u32),
-    /// Make the first so many bytes writable: there are too many pages.
+    /// Make the first bytes, of this number, writable: there are too many pages.
     Everything(usize),
     /// The fault is not about a protected page.
     NotOurs,
@@ -87,12 +87,12 @@ impl MemorySlot {
         self.accessible.load(Ordering::Acquire)
     }
 
-    /// Notes that the memory has so many bytes now.
+    /// Sets the size of the memory to `bytes`.
     pub(super) fn set_accessible(&self, bytes: usize) {
         self.accessible.store(bytes, Ordering::Release);
     }
 
-    /// Which memory of the slot's this is.
+    /// Returns the generation, which changes with each memory of the slot.
     pub(super) fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }
@@ -121,7 +121,7 @@ impl MemorySlot {
         MAPPINGS.fetch_sub(mappings, Ordering::Relaxed);
     }
 
-    /// Whether a page next to this one is writable, so that no further mapping is needed.
+    /// Returns true if a neighbouring page is writable, so that no further mapping is needed.
     fn touches_a_run(&self, page: u32) -> bool {
         self.pages().any(|known| known.abs_diff(page) == 1)
     }
@@ -136,12 +136,12 @@ impl MemorySlot {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether more pages were written than can be noted.
+    /// Returns true if more pages were written than can be recorded.
     pub(super) fn overflowed(&self) -> bool {
         self.overflowed.load(Ordering::Acquire)
     }
 
-    /// How many pages are noted.
+    /// Returns the number of recorded pages.
     pub(super) fn learned(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
@@ -179,7 +179,7 @@ impl MemorySlot {
         Learned::Page(page)
     }
 
-    /// Stops to learn: all pages become writable. Mappings that were split before stay so until the
+    /// Stops learning: all pages become writable. Mappings that were split before stay so until the
     /// memory is gone, because the kernel need not join them.
     pub(super) fn give_up(&self, accessible: usize) -> Learned {
         self.overflowed.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! A module's pristine state, and instances that return to it.
+//! The snapshot of an instance before its first call, and instances that return to it.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::slot::MemorySlot;
 /// Instances discarded in a row, each for the same cause, after which a module is treated otherwise.
 const STRIKES_MAX: u32 = 8;
 
-/// A module's state before any call, shared by its instances.
+/// The state of a module's instance before any call, shared by all of its instances.
 #[derive(Debug)]
 pub struct InstanceSnapshot {
     /// The memory's contents, if the module has a memory of any size.
@@ -55,7 +55,7 @@ impl From<io::Error> for RewindError {
     }
 }
 
-/// What became of an instance after a call.
+/// The result of rewinding an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewound {
     /// It is as new.
@@ -94,7 +94,7 @@ impl InstanceSnapshot {
         }
     }
 
-    /// Takes the state of an instance that has been initialised and not been called.
+    /// Takes a snapshot of an instance that has been initialised and not called.
     ///
     /// # Errors
     ///
@@ -122,14 +122,14 @@ impl InstanceSnapshot {
         }))
     }
 
-    /// Whether calls of this module grow its memory past the headroom as a rule, so that no
-    /// instance of it lasts.
+    /// Returns true if calls of this module usually grow its memory past the headroom, so that no
+    /// instance of it can be kept.
     #[must_use]
     pub fn demoted(&self) -> bool {
         self.grown.load(Ordering::Relaxed) >= STRIKES_MAX
     }
 
-    /// Whether calls of this module write more pages than can be learned as a rule, so that its
+    /// Returns true if calls of this module usually write more pages than can be learned, so that its
     /// image is mapped anew after each.
     #[must_use]
     pub fn mapped_anew(&self) -> bool {
@@ -254,8 +254,8 @@ impl Rewinder {
         Ok(())
     }
 
-    /// Says where the instance differs from its pristine state; for tests and for hosts that pay
-    /// for certainty.
+    /// Describes where the instance differs from the snapshot, if it does; for tests and for hosts that
+    /// pay for certainty.
     pub fn difference(&self, mut store: impl AsContextMut) -> Option<String> {
         if let (Some(memory), Some(image)) = (&self.memory, &self.snapshot.image) {
             let (now, then) = (memory.data(&store), image.contents());
@@ -297,7 +297,7 @@ impl Rewinder {
     }
 }
 
-/// A number as bits: floats that are not numbers are equal only to themselves so.
+/// Returns a number as bits, because a NaN does not equal itself as a float.
 fn bits(value: &Val) -> Option<u128> {
     match value {
         Val::I32(value) => Some(u128::from(value.cast_unsigned())),

@@ -1,4 +1,4 @@
-//! Which pages of a memory were ever touched; the others are zeros that nobody need look at.
+//! Finds the pages of a memory that were ever touched; the others are zeros and need not be read.
 
 use std::fs::File;
 use std::io;
@@ -16,11 +16,11 @@ const ENTRY: usize = size_of::<u64>();
 /// Entries that are read at once; enough for 16 MiB of memory.
 const ENTRIES: usize = 4096;
 
-/// Numbers of the pages of `memory` that may hold something else than zeros.
+/// Returns the numbers of the pages of `memory` that may hold something other than zeros.
 ///
-/// `memory` is private, and no file was mapped into it. Where the kernel does not tell, all pages count,
-/// and so they do where the memory does not begin at a page. To look at a page that was never touched
-/// costs a fault, and a module that grows has hundreds of them from its start.
+/// `memory` must be private, without a file mapped into it. Returns all pages if the kernel gives no
+/// page map, or if the memory does not begin at a page. Reading a page that was never touched costs a
+/// fault, and a module that grows has hundreds of them from its start.
 pub(super) fn touched(memory: &[u8]) -> Vec<usize> {
     let count = memory.len().div_ceil(HOST_PAGE);
     told(memory, count).unwrap_or_else(|_| (0..count).collect())

@@ -50,7 +50,7 @@ impl fmt::Display for CallId {
 ///
 /// Slots have cache lines of their own, because those of two threads may be neighbours in memory.
 #[derive(Debug)]
-pub struct CallSlot {
+pub(crate) struct CallSlot {
     state: CachePadded<SlotState>,
 }
 
@@ -81,7 +81,7 @@ pub struct RunningCall {
 impl CallSlot {
     /// Creates a slot without a call.
     #[must_use]
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: CachePadded::new(SlotState {
                 number: NEXT_SLOT.fetch_add(1, Ordering::Relaxed) << SEQUENCE_BITS,
@@ -95,7 +95,7 @@ impl CallSlot {
     }
 
     /// Begins the slot's next call at `now`.
-    pub fn begin(&self, now: Moment) {
+    pub(crate) fn begin(&self, now: Moment) {
         let state = &*self.state;
         let sequence = state.begun.load(Ordering::Relaxed).wrapping_add(1);
         state.begun.store(sequence, Ordering::Relaxed);
@@ -108,20 +108,20 @@ impl CallSlot {
     /// Ends the call.
     ///
     /// Its waker may stay: a spurious wake-up does no harm.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.state.current.store(0, Ordering::Relaxed);
     }
 
     /// Returns true if the running call was killed.
     #[must_use]
-    pub fn is_killed(&self) -> bool {
+    pub(crate) fn is_killed(&self) -> bool {
         let killed = self.state.killed.load(Ordering::Relaxed);
         killed != 0 && killed == self.state.current.load(Ordering::Relaxed)
     }
 
     /// Returns the running call.
     #[must_use]
-    pub fn running(&self) -> Option<RunningCall> {
+    pub(crate) fn running(&self) -> Option<RunningCall> {
         let id = self.state.current.load(Ordering::Acquire);
         (id != 0).then(|| RunningCall {
             id: CallId(id),
@@ -133,7 +133,7 @@ impl CallSlot {
     /// true if it did.
     ///
     /// The call ends at its next tick, and is woken for that if it has yielded its thread.
-    pub fn kill(self: &Arc<Self>, only: Option<CallId>) -> bool {
+    pub(crate) fn kill(self: &Arc<Self>, only: Option<CallId>) -> bool {
         let id = self.state.current.load(Ordering::Relaxed);
         let hit = id != 0 && only.is_none_or(|only| only.0 == id);
         if hit {

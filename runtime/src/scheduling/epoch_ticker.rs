@@ -13,11 +13,11 @@
 //! ensures it:
 //!
 //! - a call first enters its function's pool, which counts it under one of the pool's locks, and
-//!   only then looks at the flag ([`ensure_running`]);
+//!   only then reads the flag (`ensure_running`);
 //! - the ticker first sets the flag, and only then asks every pool for its count, under all of
-//!   those locks ([`TickListener::activity`]).
+//!   those locks (`TickListener::activity`).
 //!
-//! Whichever takes the lock second sees what the other did before: either the ticker sees the
+//! The second one to take the lock sees what the first did: either the ticker sees the
 //! call and does not park, or the call sees the flag and wakes the ticker. Sleepers do the same
 //! under the ticker's own lock.
 
@@ -35,26 +35,26 @@ use parking_lot::Mutex;
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without any call after which the ticker parks itself.
-pub const QUIET_TICKS: u32 = 64;
+pub(crate) const QUIET_TICKS: u32 = 64;
 
 /// Ticks between two rounds of letting idle instances go, while the ticker runs.
 const TRIM_TICKS: u32 = 1024;
 
 /// An engine that the ticker looks after while calls run.
-pub trait TickListener: Send + Sync {
+pub(crate) trait TickListener: Send + Sync {
     /// What is going on, counted under the locks that calls take when they start.
     fn activity(&self) -> Activity;
 
-    /// Lets go what has been idle for too long at `now`; the moment of the next such duty.
+    /// Drops what has been idle for too long at `now`. Returns when to do so again.
     fn trim(&self, now: Moment) -> Option<Moment>;
 }
 
-/// How much is going on in an engine.
+/// The activity of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Activity {
+pub(crate) struct Activity {
     /// Calls that run now.
     pub running: usize,
-    /// Calls that ever started, wrapping.
+    /// Number of calls that have started; wraps.
     pub started: u64,
 }
 
@@ -63,13 +63,13 @@ pub struct Activity {
 pub struct Moment(u64);
 
 impl Moment {
-    /// The moment of this many microseconds.
+    /// Makes a moment from its microseconds; see [`Moment::micros`].
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the clock's origin, which is about the start of the process.
+    /// Returns the microseconds since the clock's origin, about the start of the process.
     #[must_use]
     pub const fn micros(self) -> u64 {
         self.0
@@ -82,19 +82,19 @@ impl Moment {
         Self(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// The last tick's moment: at most a tick ago while calls run, and no clock is read.
+    /// Returns the moment of the last tick, at most a tick ago while calls run. Reads no clock.
     #[must_use]
     pub fn coarse() -> Self {
         Self(TICKER.now.load(Ordering::Relaxed))
     }
 
-    /// The time that passed from `earlier` to this moment; nothing if it is later.
+    /// Returns the time from `earlier` to this moment; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// This moment and `duration`.
+    /// Returns the moment `duration` after this one.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -132,12 +132,12 @@ static TICKER: LazyLock<Ticker> = LazyLock::new(|| Ticker {
     state: Mutex::new(State::default()),
 });
 
-/// Has the ticker serve `listeners` for as long as it lives; starts the thread the first time.
+/// Makes the ticker serve a listener for as long as it lives. Starts the thread the first time.
 ///
 /// # Errors
 ///
 /// When the operating system gives no thread.
-pub fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
+pub(crate) fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
     let mut state = TICKER.state.lock();
     if TICKER.thread.get().is_none() {
         let handle = thread::Builder::new()
@@ -154,21 +154,22 @@ pub fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
 
 /// Wakes the ticker if it is parked. A call does this once it is counted, before guest code runs.
 #[inline]
-pub fn ensure_running() {
-    // Acquire pairs with the release in `wake`: who sees the flag cleared sees the clock set.
+pub(crate) fn ensure_running() {
+    // Acquire pairs with the release in `wake`: a thread that reads the cleared flag reads the new
+    // clock.
     if TICKER.parked.load(Ordering::Acquire) {
         TICKER.wake();
     }
 }
 
-/// A future that is ready at `until` or up to a few ticks later, on any executor.
-pub fn sleep_until(until: Moment) -> Sleep {
+/// Returns a future that is ready at `until` or up to a few ticks later, on any executor.
+pub(crate) fn sleep_until(until: Moment) -> Sleep {
     Sleep { until, alarm: None }
 }
 
 /// See [`sleep_until`].
 #[derive(Debug)]
-pub struct Sleep {
+pub(crate) struct Sleep {
     until: Moment,
     alarm: Option<Alarm>,
 }
@@ -189,8 +190,8 @@ impl Future for Sleep {
     }
 }
 
-/// Has `waker` woken once, at `until` or up to a few ticks later, unless the alarm is dropped before.
-pub fn wake_at(until: Moment, waker: Waker) -> Alarm {
+/// Wakes `waker` once, at `until` or up to a few ticks later, unless the alarm is dropped before.
+pub(crate) fn wake_at(until: Moment, waker: Waker) -> Alarm {
     let mut state = TICKER.state.lock();
     let id = state.next_sleeper;
     state.next_sleeper += 1;
@@ -202,12 +203,12 @@ pub fn wake_at(until: Moment, waker: Waker) -> Alarm {
 
 /// See [`wake_at`].
 #[derive(Debug)]
-pub struct Alarm {
+pub(crate) struct Alarm {
     id: u64,
 }
 
 impl Alarm {
-    /// Whether it is still to come, and wakes what `waker` does from now on.
+    /// Returns true if the alarm is still to come; it wakes `waker` from now on.
     fn is_pending(&self, waker: &Waker) -> bool {
         let mut state = TICKER.state.lock();
         let mut sleepers = state.sleepers.iter_mut();
@@ -231,8 +232,8 @@ impl Drop for Alarm {
 impl Ticker {
     #[cold]
     fn wake(&self) {
-        // The clock stood still while the ticker slept; set it before anybody can see the flag
-        // cleared, so that no call starts in the past.
+        // The clock stood still while the ticker slept. Set it before the flag is cleared, so that no
+        // call starts in the past.
         self.now.fetch_max(Moment::now().0, Ordering::Relaxed);
         if self.parked.swap(false, Ordering::AcqRel)
             && let Some(thread) = self.thread.get()
@@ -284,7 +285,7 @@ impl Ticker {
         now
     }
 
-    /// Every served engine's activity together; `None` while somebody sleeps on the ticker.
+    /// Returns the activity of all engines together; `None` while there are sleepers.
     fn activity(&self) -> Option<Activity> {
         let mut sum = Activity::default();
         for listeners in self.served()? {
@@ -314,9 +315,9 @@ impl Ticker {
             .min()
     }
 
-    /// Sleeps until somebody clears the flag, unless something happened since `quiet` looked.
+    /// Sleeps until the flag is cleared, unless there was activity since `quiet` last checked.
     fn park(&self, quiet: &QuietDetector) {
-        // Set first, then look once more; the module's documentation says why.
+        // Set the flag before the last check; the module's documentation says why.
         self.parked.store(true, Ordering::SeqCst);
         if self.activity() != Some(quiet.last) {
             self.parked.store(false, Ordering::SeqCst);
@@ -332,7 +333,7 @@ impl Ticker {
     }
 }
 
-/// Tells when nothing has happened for [`QUIET_TICKS`].
+/// Detects that there was no activity for [`QUIET_TICKS`].
 #[derive(Default)]
 struct QuietDetector {
     ticks: u32,
@@ -340,7 +341,7 @@ struct QuietDetector {
 }
 
 impl QuietDetector {
-    /// Counts a tick; whether two looks in a row, [`QUIET_TICKS`] apart, saw nothing happen.
+    /// Counts a tick. Returns true if two checks in a row, [`QUIET_TICKS`] apart, saw no activity.
     fn tick(&mut self, look: impl FnOnce() -> Option<Activity>) -> bool {
         self.ticks += 1;
         if self.ticks < QUIET_TICKS {

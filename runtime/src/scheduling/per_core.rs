@@ -155,7 +155,7 @@ mod tests {
                 *shards.lock_local()
             });
             both.wait();
-            let moved = other.join().expect("the other lane is free");
+            let moved = other.join().expect("the other shard is free");
             assert_eq!(moved, (local + 1) % *COUNT);
             drop(held);
         });

@@ -1,6 +1,6 @@
-//! Calls in the background: who runs, and the replies that wait to be fetched.
+//! Background calls: those that run, and the replies that wait to be fetched.
 //!
-//! A reply can be fetched as often as one likes until its time is over or newer ones need its place.
+//! A reply can be fetched any number of times until it expires or newer replies need its space.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -17,16 +17,16 @@ use crate::scheduling::epoch_ticker::Moment;
 use crate::scheduling::wait::with_deadline;
 use ferrite_protocol::resp::{Encoder, ReplyBounds, transcode};
 
-/// How many calls in the background there may be.
+/// Bounds of the background calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackgroundOptions {
     /// Calls that run or wait.
     pub pending_max: usize,
-    /// Replies that are kept.
+    /// Replies kept.
     pub results_max: usize,
     /// Keys and arguments of calls and all replies together, in bytes.
     pub bytes_max: usize,
-    /// How long a reply is kept.
+    /// Time for which a reply is kept.
     pub keep_for: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Default for BackgroundOptions {
     }
 }
 
-/// Names a call in the background: 16 hexadecimal digits that cannot be guessed.
+/// Identifies a background call: 16 hexadecimal digits that cannot be guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BackgroundCallId(u64);
 
@@ -69,7 +69,7 @@ impl fmt::Display for BackgroundCallId {
     }
 }
 
-/// The calls in the background of one runtime.
+/// The background calls of one runtime.
 #[derive(Debug)]
 pub struct BackgroundCalls {
     options: BackgroundOptions,
@@ -79,9 +79,9 @@ pub struct BackgroundCalls {
 #[derive(Debug, Default)]
 struct State {
     calls: HashMap<u64, Progress>,
-    /// Those that ended, the oldest first.
+    /// Finished calls, the oldest first.
     finished: VecDeque<Finished>,
-    /// Of everything that is counted against the limit.
+    /// Bytes counted against [`BackgroundOptions::bytes_max`].
     bytes: usize,
     pending: usize,
 }
@@ -104,19 +104,19 @@ struct Finished {
     at: Moment,
 }
 
-/// What there is at one moment.
+/// The background calls at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackgroundUsage {
     /// Calls that run or wait.
     pub pending: usize,
     /// Replies that can be fetched.
     pub results: usize,
-    /// What is counted against [`BackgroundOptions::bytes_max`].
+    /// Bytes counted against [`BackgroundOptions::bytes_max`].
     pub result_bytes: usize,
 }
 
 impl BackgroundCalls {
-    /// No calls yet.
+    /// Creates an empty set.
     #[must_use]
     pub fn new(options: BackgroundOptions) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl BackgroundCalls {
         }
     }
 
-    /// What there is at this moment.
+    /// Returns the usage at this moment.
     #[must_use]
     pub fn usage(&self) -> BackgroundUsage {
         let mut state = self.state.lock();
@@ -137,7 +137,7 @@ impl BackgroundCalls {
         }
     }
 
-    /// Ends a call; whether it was running or waiting.
+    /// Kills a call. Returns true if it was running or waiting.
     pub fn kill(&self, id: &str) -> bool {
         let state = self.state.lock();
         let entry = BackgroundCallId::parse(id).and_then(|id| state.calls.get(&id.0));
@@ -150,7 +150,7 @@ impl BackgroundCalls {
         }
     }
 
-    /// Ends every call of a function; how many there were.
+    /// Kills all calls of a function. Returns their number.
     pub fn kill_all(&self, name: &[u8]) -> usize {
         let state = self.state.lock();
         let handles = state.calls.values().filter_map(|entry| match entry {
@@ -162,20 +162,20 @@ impl BackgroundCalls {
         handles.map(CallHandle::kill).count()
     }
 
-    /// Writes the reply of a call that has ended, or null while it runs.
+    /// Writes the reply of a finished call, or null while the call runs.
     ///
-    /// With `block` it waits so long for the end, or as long as it takes if that is zero.
+    /// `block` is how long to wait for the reply; zero waits without a limit.
     ///
     /// # Errors
     ///
-    /// When there is no such call, or no more.
+    /// The id is unknown or expired.
     pub async fn result(
         &self,
         id: &str,
         block: Option<Duration>,
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
-        /// A time that nobody waits, and that can be added to any other.
+        /// Longer than any client waits, and small enough to be added to any other time.
         const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
         let unknown = || {
             CallError::invalid(format!(
@@ -212,7 +212,8 @@ impl BackgroundCalls {
         Ok(())
     }
 
-    /// Writes the reply if there is one; else has `waker` woken by it. `None` without such a call.
+    /// Writes the reply and returns true, or returns false while the call runs and wakes `waker` when
+    /// it ends. Returns `None` if there is no such call.
     fn fetch(
         &self,
         id: BackgroundCallId,
@@ -242,7 +243,7 @@ impl BackgroundCalls {
         }
     }
 
-    /// Whether a call has begun and not ended.
+    /// Returns true if the call has begun and not ended.
     pub(crate) fn is_pending(&self, id: BackgroundCallId) -> bool {
         matches!(
             self.state.lock().calls.get(&id.0),
@@ -250,11 +251,11 @@ impl BackgroundCalls {
         )
     }
 
-    /// Begins a call of `function` that holds so many `bytes`.
+    /// Begins a call of `function` whose keys and arguments take `bytes` bytes.
     ///
     /// # Errors
     ///
-    /// `BUSY` where there are as many as may be.
+    /// `BUSY` at a limit.
     pub(crate) fn begin(
         &self,
         function: &[u8],
@@ -295,7 +296,7 @@ impl BackgroundCalls {
         Ok((id, handle))
     }
 
-    /// Ends a call with its reply, in RESP3, and wakes those who wait for it.
+    /// Ends a call with its reply, in RESP3, and wakes the clients that wait for it.
     pub(crate) fn end(&self, id: BackgroundCallId, reply: Vec<u8>) {
         let now = Moment::now();
         let waiting = {
@@ -332,7 +333,7 @@ impl Progress {
 }
 
 impl State {
-    /// Forgets replies that are too old, or too many.
+    /// Removes replies that are too old, or too many.
     fn expire(&mut self, options: &BackgroundOptions, now: Moment) {
         while let Some(oldest) = self.finished.front() {
             let over = now >= oldest.at.after(options.keep_for)

@@ -1,4 +1,4 @@
-//! A call: its function's code fetched if it is not there, run, and counted however it ends.
+//! Runs a call: loads the function's code if necessary, executes it, and counts it however it ends.
 
 use std::sync::Arc;
 
@@ -13,48 +13,63 @@ use crate::metrics::function_stats::FunctionStats;
 use crate::registry::record::Record;
 use crate::scheduling::epoch_ticker::Moment;
 use crate::scheduling::wait::{WaitError, with_deadline};
+use crate::service::call_target::{CallTarget, ResolvedTarget};
 use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
 impl<K: Keyspace> Runtime<K> {
-    /// Runs one call and writes exactly one reply, errors included.
+    /// Runs one call, writes exactly one reply (an error reply included), and counts the call in the
+    /// stats of its function.
     ///
-    /// The future may be dropped at any time; the call then leaves no trace.
-    pub async fn call(
+    /// The future may be dropped at any time; the call then leaves no trace in the data.
+    pub async fn call<T: CallTarget<K>>(
         &self,
-        request: &CallRequest<'_>,
+        request: &CallRequest<'_, T>,
         reply: &mut Encoder,
     ) -> CallOutcome<ReceiptOf<K>> {
-        let (name, _) = request.name_and_entry();
-        // Held while the call runs, so that no count is touched that all threads share.
-        let names = self.0.registry.read();
-        let Some(registered) = names.get(name) else {
-            let error = CallError::no_function(name);
-            reply.error_display(&error);
-            return CallOutcome::failed(error);
-        };
-        let function = match registered.function() {
-            Some(function) => function,
-            None => match self.fetch(registered, request).await {
-                Ok(function) => function,
-                Err(error) => {
+        let (target, request) = T::resolve(request);
+        // The guard lives while the call runs, so that the call changes no count that all threads
+        // share.
+        let names;
+        let (function, stats, entry) = match target {
+            ResolvedTarget::Held {
+                function,
+                stats,
+                entry,
+            } => (function, stats, entry),
+            ResolvedTarget::Named { name, entry } => {
+                names = self.0.registry.read();
+                let Some(registered) = names.get(name) else {
+                    let error = CallError::no_function(name);
                     reply.error_display(&error);
                     return CallOutcome::failed(error);
-                }
-            },
+                };
+                let function = match registered.function() {
+                    Some(function) => function,
+                    None => match self.fetch(registered, &request).await {
+                        Ok(function) => function,
+                        Err(error) => {
+                            reply.error_display(&error);
+                            return CallOutcome::failed(error);
+                        }
+                    },
+                };
+                (&**function, &**registered.stats(), entry)
+            }
         };
-        let counted = Counted {
-            stats: registered.stats(),
+        let counted = CountedCall {
+            stats,
             digest: function.digest(),
-            over: false,
+            finished: false,
         };
-        let outcome = self.0.executor.call(function, request, reply).await;
-        counted.end(&outcome);
+        let executor = &self.0.executor;
+        let outcome = executor.call(function, entry, &request, reply).await;
+        counted.finish(&outcome);
         outcome
     }
 
-    /// The code of a function that was not needed until now.
+    /// Loads the code of a function at its first call.
     #[cold]
     async fn fetch<'r>(
         &self,
@@ -81,11 +96,11 @@ impl<K: Keyspace> Runtime<K> {
         }
     }
 
-    /// The code of the function of this name. Blocks while it is fetched.
+    /// Returns the function of this name with its code. Blocks while the code is loaded.
     ///
     /// # Errors
     ///
-    /// When there is none, or its code cannot be had.
+    /// There is no such function, or its code cannot be loaded.
     pub fn ready(&self, name: &[u8]) -> Result<Arc<Function<K>>, CallError> {
         let registered = self.function(name)?;
         if let Some(function) = registered.function() {
@@ -99,8 +114,8 @@ impl<K: Keyspace> Runtime<K> {
         pollster::block_on(ready).cloned()
     }
 
-    /// Says that the code of this function may be there now: if it could not be had a moment ago, the
-    /// next call looks for it at once instead of some seconds later.
+    /// Makes the next call load the code of this function at once, even if the last load failed less
+    /// than some seconds ago. Call it when the code may have become available.
     pub fn retry_now(&self, name: &[u8]) {
         if let Ok(registered) = self.function(name) {
             registered.retry_now();
@@ -109,8 +124,8 @@ impl<K: Keyspace> Runtime<K> {
 }
 
 impl<K: Keyspace> Inner<K> {
-    /// The same as [`Inner::load_record`], on a thread that serves others: `None` where that would
-    /// hold it up, and where anything is wrong.
+    /// Like [`Inner::load_record`], for a thread that serves other calls: returns `None` if loading
+    /// would take long, and on any error.
     fn load_record_at_once(&self, record: &Record) -> Option<Arc<Function<K>>> {
         if self.options.pool.instances_min > 0 {
             // The guest's initialiser would run here.
@@ -123,7 +138,7 @@ impl<K: Keyspace> Inner<K> {
         self.start(&provided, spec).ok()
     }
 
-    /// Fetches the code of a function that is remembered.
+    /// Loads the code of a function in the registry.
     fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
         let key = record.release.as_ref().map(|release| release.key);
         let spec = self.spec(record)?;
@@ -135,17 +150,17 @@ impl<K: Keyspace> Inner<K> {
     }
 }
 
-/// A call that is counted when it is over, also where whoever waited for it dropped it.
-struct Counted<'a> {
+/// Counts a call when it ends: as killed if its future is dropped before.
+struct CountedCall<'a> {
     stats: &'a FunctionStats,
     digest: Digest,
-    over: bool,
+    finished: bool,
 }
 
-impl Counted<'_> {
+impl CountedCall<'_> {
     #[inline]
-    fn end<R>(mut self, outcome: &CallOutcome<R>) {
-        self.over = true;
+    fn finish<R>(mut self, outcome: &CallOutcome<R>) {
+        self.finished = true;
         self.stats
             .record(outcome.fuel, outcome.tries, outcome.latency);
         if let Some(error) = &outcome.error {
@@ -154,10 +169,10 @@ impl Counted<'_> {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedCall<'_> {
     fn drop(&mut self) {
-        if !self.over {
-            // What it used went with it.
+        if !self.finished {
+            // Its fuel is unknown: the instance is gone.
             self.stats.record(0, 1, None);
             self.stats
                 .record_error(&CallError::killed(), Some(self.digest));

@@ -1,8 +1,8 @@
-//! A function that is loaded: what it is to be, its code, its place in the registry.
+//! Loads functions: checks the request, provides the code, registers the function.
 
 use std::sync::Arc;
 
-use ferrite_cache::Digest;
+use ferrite_cache::{Digest, VerifiedArtifact};
 
 use super::{Inner, Runtime};
 use crate::artifact::signed_bundle::{self, RequestedGrant, Unpacked};
@@ -16,36 +16,55 @@ use crate::policy::limits::LimitSettings;
 use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::registry::record::{FunctionName, Record};
 use crate::registry::rollback_guard;
+use crate::service::call_target::HeldFunction;
 use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
-/// What a function is to be loaded as.
+/// A request to load a function.
 #[derive(Clone, Debug)]
 pub struct LoadRequest<'a> {
-    /// The name that it will be called by.
+    /// Name by which it will be called.
     pub name: FunctionName,
-    /// Its code.
+    /// Source of its code.
     pub source: Source<'a>,
-    /// The file in the module folder that the code is from, if it is.
+    /// The file in the module folder that the code is from, if any.
     pub file: Option<Box<str>>,
-    /// What it does, in its owner's words.
+    /// Description by its owner.
     pub description: Option<Box<str>>,
-    /// What it may do; else the default.
+    /// Permissions; without them, the default.
     pub permissions: Option<Permissions>,
-    /// What it may use; else the server's limits.
+    /// Limits; those that are not given are the server's own.
     pub limits: LimitSettings,
-    /// What its calls may see of each other; else the default.
+    /// Isolation; without it, the default.
     pub isolation: Option<Isolation>,
-    /// Whether it may take the place of a function of the same name.
+    /// True if it may replace a function of the same name.
     pub replace: bool,
 }
 
+impl<'a> LoadRequest<'a> {
+    /// Makes a request that leaves everything else to the runtime's defaults, and replaces no
+    /// function.
+    #[must_use]
+    pub fn new(name: FunctionName, source: Source<'a>) -> Self {
+        Self {
+            name,
+            source,
+            file: None,
+            description: None,
+            permissions: None,
+            limits: LimitSettings::default(),
+            isolation: None,
+            replace: false,
+        }
+    }
+}
+
 impl<K: Keyspace> Runtime<K> {
-    /// Loads a function. Blocks while it is compiled.
+    /// Loads a function and registers it. Blocks while the source is compiled.
     ///
     /// # Errors
     ///
-    /// The client's error; nothing has changed then.
+    /// The client's error; then nothing has changed.
     pub fn load(&self, request: LoadRequest<'_>) -> Result<Digest, CallError> {
         let inner = &*self.0;
         let LoadRequest {
@@ -85,7 +104,7 @@ impl<K: Keyspace> Runtime<K> {
         }
         let mut record = Record {
             name,
-            // Known once the artifact is; nothing looks at it before.
+            // Set once the artifact is known; unused before.
             digest: Digest::of(&[]),
             file,
             description,
@@ -94,7 +113,7 @@ impl<K: Keyspace> Runtime<K> {
             isolation,
             release: unpacked.as_ref().map(|one| Box::new(one.release.clone())),
         };
-        // What is wrong with the options is said before anything is compiled.
+        // Report wrong options before anything is compiled.
         let spec = inner.spec(&record)?;
         let arriving = inner.arriving.read();
         let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
@@ -107,7 +126,7 @@ impl<K: Keyspace> Runtime<K> {
             let name = record.name.as_bytes();
             let stats = match names.get(name) {
                 Some(_) if !replace => return Err(CallError::exists(record.name.as_str())),
-                // The figures belong to the name.
+                // The stats belong to the name.
                 Some(before) => Arc::clone(before.stats()),
                 None if names.len() >= inner.options.functions_max => {
                     return Err(CallError::limit(format!(
@@ -129,16 +148,17 @@ impl<K: Keyspace> Runtime<K> {
         Ok(digest)
     }
 
-    /// Loads a function that is not registered; the caller keeps it. Blocks while it is compiled.
+    /// Loads a function for the caller to hold, without registering it. Blocks while the source is
+    /// compiled.
     ///
     /// # Errors
     ///
     /// The client's error. Signed bundles are refused: their sequences belong to registered names.
-    pub fn load_unregistered(
+    pub fn load_held(
         &self,
         record: &Record,
         source: &Source<'_>,
-    ) -> Result<Arc<Function<K>>, CallError> {
+    ) -> Result<HeldFunction<K>, CallError> {
         let inner = &*self.0;
         if matches!(source, Source::Bundle(_)) {
             return Err(CallError::invalid(
@@ -148,14 +168,44 @@ impl<K: Keyspace> Runtime<K> {
         let spec = inner.spec(record)?;
         let _arriving = inner.arriving.read();
         let provided = inner.artifacts.provide(source, Depth::of(&spec.limits))?;
-        inner.start(&provided, spec)
+        inner.start(&provided, spec).map(HeldFunction::new)
     }
 
-    /// Forgets a function. Calls that run end undisturbed. Blocks while the registry is written.
+    /// Loads a function for the caller to hold from an artifact that the caller has. Runs nothing of
+    /// it yet; see [`Runtime::prewarm`].
     ///
     /// # Errors
     ///
-    /// When there is none of this name, or the registry cannot be written.
+    /// The client's error: the engine cannot run the code, or the limits of `spec` do not suffice
+    /// to start it.
+    pub fn hold(
+        &self,
+        artifact: &VerifiedArtifact,
+        spec: FunctionSpec,
+    ) -> Result<HeldFunction<K>, CallError> {
+        let function = self.0.executor.load(artifact, spec)?;
+        Ok(HeldFunction::new(function))
+    }
+
+    /// Makes instances of a function until `instances_min` of its pool are idle.
+    ///
+    /// # Errors
+    ///
+    /// The client's error if the module's start function or initialiser fails.
+    pub async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
+        self.0.executor.prewarm(function).await
+    }
+
+    /// Drops the idle instances and buffers of all functions, to make room. Returns their number.
+    pub fn reclaim(&self) -> usize {
+        self.0.executor.reclaim()
+    }
+
+    /// Unloads a function. Running calls finish. Blocks while the registry is written.
+    ///
+    /// # Errors
+    ///
+    /// There is no function of this name, or the registry cannot be written.
     pub fn unload(&self, name: &[u8]) -> Result<(), CallError> {
         self.0.change(|names, _| match names.remove(name) {
             Some(_) => Ok(()),
@@ -163,19 +213,19 @@ impl<K: Keyspace> Runtime<K> {
         })
     }
 
-    /// What a function is loaded as, as a record has it.
+    /// Returns the spec of a function with this record.
     ///
     /// # Errors
     ///
-    /// When permissions or limits are wrong.
+    /// The permissions or limits are wrong.
     pub fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
         self.0.spec(record)
     }
 }
 
 impl<K: Keyspace> Inner<K> {
-    /// The bundle that a source is, believed and no older than what was loaded before; `None` for
-    /// any other source.
+    /// Opens a source that is a bundle, and checks that its key is trusted and that it is no older
+    /// than the release loaded before. Returns `None` for any other source.
     pub(crate) fn unpack<'a>(
         &self,
         source: &'a Source<'_>,
@@ -189,7 +239,7 @@ impl<K: Keyspace> Inner<K> {
         Ok(Some(unpacked))
     }
 
-    /// The artifact of a source, or of the bundle that it is.
+    /// Provides the artifact of a source or a bundle.
     pub(crate) fn provide(
         &self,
         source: &Source<'_>,
@@ -202,7 +252,7 @@ impl<K: Keyspace> Inner<K> {
         }
     }
 
-    /// Makes an artifact a function, with the instances that are to wait for calls.
+    /// Makes a function from an artifact, with its minimum of idle instances.
     pub(crate) fn start(
         &self,
         provided: &ProvidedArtifact,
@@ -212,13 +262,13 @@ impl<K: Keyspace> Inner<K> {
         if self.options.pool.instances_min > 0
             && let Err(error) = pollster::block_on(self.executor.prewarm(&function))
         {
-            // Its calls will say the same to those who make them.
+            // Its calls will report the same error to their clients.
             tracing::warn!(function = function.name(), %error, "no instance could be made ready");
         }
         Ok(function)
     }
 
-    /// What a record comes to here: its permissions as a door, its limits below the server's.
+    /// Returns the spec of a record: permissions compiled, limits lowered to the server's.
     pub(crate) fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
         let Record {
             name,

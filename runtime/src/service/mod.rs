@@ -1,14 +1,14 @@
-//! The runtime as a host embeds it: functions by name, loaded, called and looked after.
+//! The runtime as a host embeds it: loads, calls and manages functions by name.
 //!
-//! What is done with functions stands in a file each: how they are loaded, given other code, taken
-//! over from another server, and called.
+//! Each operation has its own file: load, reload, replicate from another server, call.
 
 pub mod background_calls;
 mod call;
+pub(crate) mod call_target;
 mod load;
 pub(crate) mod once_loader;
-pub mod options;
-pub mod registered_function;
+pub(crate) mod options;
+pub(crate) mod registered_function;
 mod reload;
 mod replicate;
 
@@ -35,16 +35,16 @@ use ferrite_protocol::keyspace::Keyspace;
 
 pub use crate::service::load::LoadRequest;
 
-/// How often a cache is looked through in which this process has put nothing.
+/// Interval of checking the size of a cache into which this process has put nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a runtime does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is nothing to run functions on.
+    /// The engine, its linker or the ticker does not start.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
-    /// The permissions of functions without any are wrong.
+    /// The default permissions are wrong.
     #[error("the default permissions are wrong")]
     Permissions(#[source] PermissionsError),
     /// The registry cannot be read.
@@ -52,9 +52,9 @@ pub enum StartError {
     Registry(#[from] RegistryFileError),
 }
 
-/// Functions by name, loaded, called and looked after. Clones are the same runtime.
+/// Loads, calls and manages functions by name. Clones are the same runtime.
 ///
-/// `async` methods run on any executor. The others that say they block belong on a thread that may.
+/// `async` methods run on any executor. Call methods that block on a thread that may block.
 pub struct Runtime<K: Keyspace>(Arc<Inner<K>>);
 
 impl<K: Keyspace> Clone for Runtime<K> {
@@ -71,10 +71,10 @@ struct Inner<K: Keyspace> {
     /// Changed only together with the registry.
     sequences: Mutex<Sequences>,
     background_calls: BackgroundCalls,
-    /// Held shared from an artifact's arrival until its function is registered. Who evicts holds it
-    /// alone, so that nothing goes that is about to be pinned.
+    /// Locked shared from an artifact's arrival until its function is registered, and exclusively to
+    /// evict, so that no artifact is evicted that is about to be pinned.
     arriving: RwLock<()>,
-    /// When the cache was last looked through for what is too much, unless it has grown since.
+    /// Time of the last check of the cache's size, unless the cache has grown since.
     looked: Mutex<Option<Instant>>,
     options: RuntimeOptions,
 }
@@ -82,11 +82,11 @@ struct Inner<K: Keyspace> {
 impl<K: Keyspace> Runtime<K> {
     /// Starts a runtime over `keyspace`, with the functions that its registry remembers.
     ///
-    /// Reads one file however many functions there are: their code is fetched when it is needed.
+    /// Reads only the registry's file: code is loaded when it is needed.
     ///
     /// # Errors
     ///
-    /// When the engine cannot be made, or the registry cannot be read.
+    /// The engine does not start, or the registry cannot be read.
     pub fn new(
         options: RuntimeOptions,
         keyspace: K,
@@ -120,47 +120,41 @@ impl<K: Keyspace> Runtime<K> {
         })))
     }
 
-    /// How it is set up.
+    /// Returns the options.
     #[must_use]
     pub fn options(&self) -> &RuntimeOptions {
         &self.0.options
     }
 
-    /// The host's keyspace.
+    /// Returns the host's keyspace.
     #[must_use]
     pub fn keyspace(&self) -> &K {
         self.0.executor.keyspace()
     }
 
-    /// What functions run on.
-    #[must_use]
-    pub fn executor(&self) -> &Executor<K> {
-        &self.0.executor
-    }
-
-    /// The cache, if there is one.
+    /// Returns the cache, if there is one.
     #[must_use]
     pub fn cache(&self) -> Option<&Cache> {
         self.0.artifacts.cache()
     }
 
-    /// How often code was compiled or found, and how long compiling took.
+    /// Returns the counters of compilations and of code found in the cache.
     #[must_use]
     pub fn compile_stats(&self) -> &CompileStats {
         self.0.artifacts.stats()
     }
 
-    /// The calls in the background.
+    /// Returns the background calls.
     #[must_use]
     pub fn background_calls(&self) -> &BackgroundCalls {
         &self.0.background_calls
     }
 
-    /// The function of this name.
+    /// Returns the function of this name.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// `NOFUNC` if there is none.
     pub fn function(&self, name: &[u8]) -> Result<Arc<RegisteredFunction<K>>, CallError> {
         self.0
             .registry
@@ -168,7 +162,7 @@ impl<K: Keyspace> Runtime<K> {
             .ok_or_else(|| CallError::no_function(name))
     }
 
-    /// Every function, in the order of their names.
+    /// Returns all functions in the order of their names.
     #[must_use]
     pub fn functions(&self) -> Vec<Arc<RegisteredFunction<K>>> {
         let mut functions: Vec<_> = self.0.registry.snapshot().values().cloned().collect();
@@ -178,7 +172,7 @@ impl<K: Keyspace> Runtime<K> {
 }
 
 impl<K: Keyspace> Inner<K> {
-    /// Changes the registry in memory and on disk, or neither.
+    /// Changes the registry in memory and on disk, or in neither.
     fn change<R>(
         &self,
         change: impl FnOnce(&mut Names<RegisteredFunction<K>>, &mut Sequences) -> Result<R, CallError>,
@@ -201,9 +195,9 @@ impl<K: Keyspace> Inner<K> {
         })
     }
 
-    /// Makes room in the cache if it is too large, for all but the functions that are loaded. To find
-    /// that out takes a look at every file in it, so that is left out where nothing has `grown`; but
-    /// now and then it is done nevertheless, because other processes may have put something in.
+    /// Evicts from the cache if it is too large, except the code of registered functions. Measuring
+    /// the cache reads the metadata of all its files, so this is skipped unless it has `grown`, or the
+    /// last check is a minute old, because other processes may have added files.
     fn evict(&self, grown: bool) {
         let Some(cache) = self.artifacts.cache() else {
             return;
@@ -217,7 +211,7 @@ impl<K: Keyspace> Inner<K> {
                 return;
             }
         }
-        // Whoever is still loading will evict afterwards.
+        // A load that is still running evicts afterwards.
         let Some(_alone) = self.arriving.try_write() else {
             return;
         };

@@ -1,4 +1,4 @@
-//! A value that is fetched when somebody first needs it, once for all who wait.
+//! A value that is loaded at its first use, once for all tasks that wait for it.
 
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
@@ -9,23 +9,23 @@ use parking_lot::Mutex;
 
 use crate::error::{CallError, Code};
 
-/// How long a value that could not be fetched is left alone before the next try.
+/// Time after a failed load until the next try.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// A value that is fetched when somebody first needs it.
+/// A value that is loaded at its first use.
 pub(crate) struct OnceLoader<T> {
     value: OnceLock<T>,
     state: Mutex<State>,
     retry_after: Duration,
 }
 
-/// How far a value is that is not there yet.
+/// Progress of loading a value.
 enum State {
-    /// Nobody has asked for it.
+    /// No load has begun.
     Idle,
-    /// Somebody is at it; those who wait for it.
+    /// A load runs; the wakers of the tasks that wait for it.
     Fetching(Vec<Waker>),
-    /// It could not be had. `at` says when, if it is to be left alone for a while.
+    /// The last load failed; `at` is the time, unless the next use is to retry at once.
     Failed {
         error: CallError,
         at: Option<Instant>,
@@ -33,7 +33,7 @@ enum State {
 }
 
 impl<T: Send + Sync + 'static> OnceLoader<T> {
-    /// A value that is there.
+    /// Creates a loader that has its value.
     pub(crate) fn loaded(value: T) -> Self {
         Self {
             value: OnceLock::from(value),
@@ -41,7 +41,7 @@ impl<T: Send + Sync + 'static> OnceLoader<T> {
         }
     }
 
-    /// A value that nobody has asked for.
+    /// Creates a loader without a value.
     pub(crate) const fn empty() -> Self {
         Self {
             value: OnceLock::new(),
@@ -50,21 +50,22 @@ impl<T: Send + Sync + 'static> OnceLoader<T> {
         }
     }
 
-    /// The value, if it is there.
+    /// Returns the value if it is loaded.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         self.value.get()
     }
 
-    /// The value, got by `at_once` or else fetched by `fetch` if it is not there.
+    /// Returns the value; loads it by `at_once` or else by `fetch` if necessary.
     ///
     /// `at_once` runs on this thread and gives up rather than take long. `fetch` runs on a thread of
-    /// its own, which goes on when the one who waits gives up, and again only some seconds after a
-    /// failure. Waking the other thread and being woken by it takes as long as a small fetch.
+    /// its own, which continues if the waiting task is dropped. After a failure the next `fetch` runs
+    /// some seconds later. Waking another thread and being woken takes as long as a small load, which
+    /// is why `at_once` comes first.
     ///
     /// # Errors
     ///
-    /// What `fetch` says, to all who wait.
+    /// The error of `fetch`, for all tasks that wait.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         at_once: impl FnOnce() -> Option<T>,
@@ -99,14 +100,14 @@ impl<T: Send + Sync + 'static> OnceLoader<T> {
                     Poll::Pending
                 }
                 State::Failed { error, .. } => Poll::Ready(Err(error.clone())),
-                // Whoever claims it ends in one of the others.
+                // A claim always ends in one of the other states.
                 State::Idle => Poll::Ready(Err(given_up())),
             }
         })
         .await
     }
 
-    /// Settles what was claimed, if `at_once` has the value.
+    /// Stores the value if `at_once` has it; else keeps the claim.
     fn settle_at_once(&self, at_once: impl FnOnce() -> Option<T>) -> bool {
         let claim = Claim(self);
         match at_once() {
@@ -122,14 +123,14 @@ impl<T: Send + Sync + 'static> OnceLoader<T> {
         }
     }
 
-    /// Who asks next after a failure fetches at once, because what was missing may be there now.
+    /// Makes the next use after a failure load at once, because the code may be available now.
     pub(crate) fn retry_now(&self) {
         if let State::Failed { at, .. } = &mut *self.state.lock() {
             *at = None;
         }
     }
 
-    /// Whether it is for the caller to fetch the value.
+    /// Claims the load. Returns true if the caller has to load the value.
     fn claim(&self) -> bool {
         let mut state = self.state.lock();
         let free = match &*state {
@@ -153,14 +154,14 @@ impl<T: Send + Sync + 'static> OnceLoader<T> {
     }
 }
 
-/// The duty to settle what others wait for; fulfilled even by a panic.
+/// The duty to finish a load that others wait for. A panic finishes it as failed.
 struct Claim<'a, T: Send + Sync + 'static>(&'a OnceLoader<T>);
 
 impl<T: Send + Sync + 'static> Claim<'_, T> {
     fn settle(self, result: Result<T, CallError>) {
         match result {
             Ok(value) => {
-                // Only the one that claims ever sets it.
+                // Only the holder of the claim sets it.
                 let _ = self.0.value.set(value);
                 self.0.end(State::Idle);
             }

@@ -1,4 +1,4 @@
-//! How a runtime is set up.
+//! The options of a runtime.
 
 use std::path::PathBuf;
 
@@ -16,32 +16,32 @@ use crate::scheduling::pool::PoolOptions;
 use crate::scheduling::wait::YieldNow;
 use crate::service::background_calls::BackgroundOptions;
 
-/// How a runtime is set up.
+/// The options of a runtime.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {
-    /// What the engine sets aside.
+    /// What the engine reserves.
     pub engine: EngineOptions,
-    /// The most that any function may use, and what one may use that says nothing.
+    /// Upper bounds of every function's limits, and the limits of functions that give none.
     pub limits: Limits,
     /// The permissions of functions that are loaded without any.
     pub permissions: Permissions,
-    /// The isolation of functions that are loaded without any.
+    /// The isolation of functions that are loaded without one.
     pub isolation: Isolation,
     /// The pool of each function.
     pub pool: PoolOptions,
-    /// What sources are taken.
+    /// The accepted sources.
     pub source: SourceOptions,
-    /// Where the compiler is.
+    /// The compile worker.
     pub worker: WorkerOptions,
-    /// Whose native code is loaded.
+    /// The keys whose native code is trusted.
     pub trust: TrustOptions,
-    /// Most functions.
+    /// Largest number of functions.
     pub functions_max: usize,
     /// Longest description of a function, in bytes.
     pub description_bytes_max: usize,
-    /// How many calls in the background there may be.
+    /// Bounds of the background calls.
     pub background: BackgroundOptions,
-    /// Where the registry is kept; without it, a restart forgets every function.
+    /// Path of the registry's file; without it, all functions are gone after a restart.
     pub registry: Option<PathBuf>,
     /// Lets other tasks run while a guest computes for long; without it, the guest's task wakes itself
     /// at once.

@@ -1,4 +1,4 @@
-//! A name in the registry: what is remembered of it, its figures, and its code once it is there.
+//! A function in the registry: its record, its stats, and its code once loaded.
 
 use std::sync::Arc;
 
@@ -9,10 +9,9 @@ use crate::registry::record::Record;
 use crate::service::once_loader::OnceLoader;
 use ferrite_protocol::keyspace::Keyspace;
 
-/// A name in the registry.
+/// A function in the registry.
 ///
-/// A change of the name, such as a reload, puts another one in its place; calls that run on this
-/// one end on it.
+/// A change, such as a reload, replaces it by another one; running calls finish on this one.
 pub struct RegisteredFunction<K: Keyspace> {
     record: Arc<Record>,
     stats: Arc<FunctionStats>,
@@ -20,7 +19,7 @@ pub struct RegisteredFunction<K: Keyspace> {
 }
 
 impl<K: Keyspace> RegisteredFunction<K> {
-    /// A function whose code is there.
+    /// Creates a function with its code.
     pub(crate) fn ready(
         record: Record,
         stats: Arc<FunctionStats>,
@@ -33,7 +32,7 @@ impl<K: Keyspace> RegisteredFunction<K> {
         }
     }
 
-    /// A function whose code will be fetched when it is needed.
+    /// Creates a function whose code is loaded at its first use.
     pub(crate) fn lazy(record: Record) -> Self {
         Self {
             record: Arc::new(record),
@@ -42,36 +41,35 @@ impl<K: Keyspace> RegisteredFunction<K> {
         }
     }
 
-    /// What is remembered of it.
+    /// Returns its record.
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// What happened to its calls.
+    /// Returns the counters of its calls.
     #[must_use]
     pub fn stats(&self) -> &Arc<FunctionStats> {
         &self.stats
     }
 
-    /// Its code, if it is there.
+    /// Returns its code, if loaded.
     #[must_use]
     #[inline]
     pub fn function(&self) -> Option<&Arc<Function<K>>> {
         self.function.get()
     }
 
-    /// Has the code looked for at once where it could not be had some seconds ago.
+    /// Makes the next use load the code at once, even after a recent failure.
     pub(crate) fn retry_now(&self) {
         self.function.retry_now();
     }
 
-    /// Its code, got by `at_once` or else fetched by `fetch` if it is not there, once for all who wait;
-    /// see [`OnceLoader`].
+    /// Returns its code; loads it by `at_once` or else by `fetch` if necessary; see [`OnceLoader`].
     ///
     /// # Errors
     ///
-    /// What `fetch` says. It is also kept with the function's errors.
+    /// The error of `fetch`, which is also kept with the function's errors.
     pub(crate) async fn wait_ready(
         &self,
         at_once: impl FnOnce(&Record) -> Option<Arc<Function<K>>>,

@@ -1,4 +1,4 @@
-//! Other code for a function that goes on serving.
+//! Replaces the code of a function while it serves calls.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
 impl<K: Keyspace> Runtime<K> {
-    /// Gives a function other code and leaves everything else of it. Blocks while it is compiled.
+    /// Replaces the code of a function and keeps everything else. Blocks while the source is compiled.
     ///
-    /// Calls that run end on the old code; none fails because of it.
+    /// Running calls finish on the old code; none fails because of the reload.
     ///
     /// # Errors
     ///
-    /// The client's error; nothing has changed then.
+    /// The client's error; then nothing has changed.
     pub fn reload(
         &self,
         name: &[u8],
@@ -38,7 +38,7 @@ impl<K: Keyspace> Runtime<K> {
         let asked = match &unpacked {
             Some(unpacked) => {
                 let asked = RequestedGrant::of(unpacked.bundle.manifest(), &terms)?;
-                // Said before anything is read; what holds in the end is asked again.
+                // Checked before anything is read, and again against the final record below.
                 asked.narrow(&mut wanted, &terms)?;
                 Some(asked)
             }
@@ -57,7 +57,7 @@ impl<K: Keyspace> Runtime<K> {
             let spec = inner.spec(&record)?;
             let depth = Depth::of(&spec.limits);
             if !depth.suits(&provided.artifact) {
-                // Somebody gave the function a max_stack_depth meanwhile.
+                // Another reload gave the function a max_stack_depth meanwhile.
                 let digest = provided.artifact.manifest().source;
                 let key = release.as_ref().map(|release| release.key);
                 provided = match source {
@@ -77,7 +77,7 @@ impl<K: Keyspace> Runtime<K> {
                     *current = Arc::new(RegisteredFunction::ready(record, stats, function));
                     Ok(true)
                 }
-                // Somebody else changed the function meanwhile, perhaps its permissions.
+                // Another client changed the function meanwhile, perhaps its permissions.
                 _ => Ok(false),
             })?;
             if changed {
@@ -88,13 +88,13 @@ impl<K: Keyspace> Runtime<K> {
         }
     }
 
-    /// Gives a function the code that the file it was loaded from now has; `None` where it has that
-    /// already, or was not loaded from a file. Blocks.
+    /// Reloads a function from its file. Returns `None` if the file has the same code, or if the
+    /// function was not loaded from a file. Blocks.
     ///
     /// # Errors
     ///
-    /// The same as from [`Runtime::reload`]. It is also kept with the function's errors, because
-    /// nobody may be waiting for it.
+    /// As [`Runtime::reload`]. The error is also kept with the function's errors, because no client
+    /// may be waiting for it.
     pub fn reload_file(&self, name: &[u8]) -> Result<Option<Digest>, CallError> {
         let registered = self.function(name)?;
         let Record { file, digest, .. } = registered.record();

@@ -1,4 +1,4 @@
-//! Functions as another server has them: one that a primary tells of, or all of what its data holds.
+//! Registers functions of another server: one that a primary sends, or all of a data set.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::service::registered_function::RegisteredFunction;
 use ferrite_protocol::keyspace::Keyspace;
 
 impl<K: Keyspace> Runtime<K> {
-    /// Registers a function as another server has it. Its code is fetched when it is needed.
+    /// Registers a function as another server has it. Its code is loaded when it is needed.
     ///
     /// # Errors
     ///
-    /// When its permissions or limits are wrong here, or the registry cannot be written.
+    /// Its permissions or limits are wrong here, or the registry cannot be written.
     pub fn adopt(&self, record: Record) -> Result<(), CallError> {
         self.0.spec(&record)?;
         self.0.change(|names, sequences| {
@@ -30,14 +30,14 @@ impl<K: Keyspace> Runtime<K> {
         })
     }
 
-    /// Registers these functions and forgets all others, as when another server's data is loaded.
+    /// Registers these functions and unloads all others, for when another server's data is loaded.
     ///
-    /// Those that are registered just so already stay as they are, loaded code included. A record
-    /// that is wrong here is left out, and told about in the result.
+    /// Functions with an equal record stay as they are, including loaded code. A record that is wrong
+    /// here is skipped, and its error is in the result.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be written.
+    /// The registry cannot be written.
     pub fn adopt_all(&self, records: Vec<Record>) -> Result<Vec<CallError>, CallError> {
         let mut wrong = Vec::new();
         let records: Vec<Record> = records
@@ -53,7 +53,7 @@ impl<K: Keyspace> Runtime<K> {
         self.0.change(|names, sequences| {
             let before = std::mem::take(names);
             for record in records {
-                // What the data holds is taken as it is; nothing older is loaded over it.
+                // The data set is accepted as it is; from now on nothing older can be loaded.
                 rollback_guard::raise(sequences, &record);
                 let registered = match before.get(record.name.as_bytes()) {
                     Some(known) if *known.record() == record => Arc::clone(known),

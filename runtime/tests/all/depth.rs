@@ -156,20 +156,20 @@ async fn code_that_does_not_count_is_refused_with_a_limit_and_the_other_way_take
     let mut limited = spec();
     limited.limits.stack_depth_max = Some(5);
     let plain = crate::support::artifact(DOWN);
-    let error = host.executor.load(&plain, limited).err().expect("refused");
+    let error = host.runtime.hold(&plain, limited).expect_err("refused");
     assert_eq!(error.code(), Code::NoArtifact);
     assert_eq!(
         error.text(),
         "the code does not count how deep its calls nest, which max_stack_depth needs; compile it with ferrite-wasmc compile --stack-depth"
     );
     let function = host
-        .executor
-        .load(&counting_artifact(DOWN), spec())
+        .runtime
+        .hold(&counting_artifact(DOWN), spec())
         .expect("it serves as well");
     assert_eq!(host.call(&function, &[], &["1000"]).await, ":1000");
     let endless = host
-        .executor
-        .load(
+        .runtime
+        .hold(
             &counting_artifact(
                 r#"(module (func $deeper (export "run") (param i32) (result i32)
                     (i32.add (i32.const 1) (call $deeper (local.get 0)))))"#,
@@ -187,8 +187,8 @@ async fn code_that_does_not_count_is_refused_with_a_limit_and_the_other_way_take
 async fn counting_costs_the_fuel_of_thirteen_instructions_a_call() {
     let host = Host::new();
     let counting = host
-        .executor
-        .load(&counting_artifact(DOWN), spec())
+        .runtime
+        .hold(&counting_artifact(DOWN), spec())
         .expect("it loads");
     let mut steps = Vec::new();
     for function in [&host.load(DOWN), &counting] {
@@ -221,8 +221,8 @@ async fn code_that_counts_does_the_same() {
         let mut other = spec();
         limit(&mut other);
         let counting = host
-            .executor
-            .load(&counting_artifact(&wat), other)
+            .runtime
+            .hold(&counting_artifact(&wat), other)
             .expect("it loads");
         for _ in 0..8 {
             let entry = format!("f{}", choices.below(ENTRIES));

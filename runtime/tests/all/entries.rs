@@ -1,7 +1,8 @@
 //! The three kinds of entry, and which entry a call means.
 
-use ferrite_protocol::resp::Protocol;
+use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::call::request::CallRequest;
+use ferrite_runtime::error::Code;
 
 use crate::support::{Host, guest, run};
 
@@ -264,4 +265,45 @@ fn any_executor_will_do() {
             return;
         }
     }
+}
+
+#[tokio::test]
+async fn calls_of_a_held_function_are_counted_and_profiled() {
+    let host = Host::new();
+    let wat = run(
+        "(if (i32.eqz (call $arg_count)) (then (unreachable))) (call $reply_int (i64.const 7))",
+    );
+    let function = host.load(&wat);
+    assert_eq!(host.call(&function, &[], &["a"]).await, ":7");
+    assert!(host.call(&function, &[], &[]).await.starts_with("-TRAP "));
+    let stats = function.stats().snapshot();
+    assert_eq!((stats.calls, stats.errors), (2, 1));
+    assert!(stats.fuel > 0);
+
+    let request = CallRequest::new(b"", &[], &[b"a"]).with_function(function.entry_named(None));
+    let mut reply = Encoder::new(Protocol::Resp3);
+    let outcome = host.runtime.profile(&request, &mut reply).await;
+    let profile = outcome.profile.expect("it was asked for");
+    assert!(
+        profile
+            .host_calls
+            .as_slice()
+            .iter()
+            .any(|call| call.name == "reply_int")
+    );
+    assert_eq!(function.stats().snapshot().calls, 3);
+
+    // A call that is dropped while it runs counts as killed.
+    let spinning = host.load(&run("(loop $l (br $l))"));
+    {
+        let call = host.call(&spinning, &[], &[]);
+        let mut call = std::pin::pin!(call);
+        let waker = std::task::Waker::noop();
+        let polled = call
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(waker));
+        assert!(polled.is_pending());
+    }
+    let stats = spinning.stats().snapshot();
+    assert_eq!(stats.errors_by_code, [(Code::Killed, 1)]);
 }

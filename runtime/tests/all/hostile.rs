@@ -158,7 +158,7 @@ async fn thousands_of_instances_are_small() {
         ":0",
         "what it writes is known to those that follow"
     );
-    host.executor.prewarm(&function).await.expect("they fit");
+    host.runtime.prewarm(&function).await.expect("they fit");
     assert_eq!(function.usage().idle, INSTANCES);
     let mappings_each = (mappings() - mappings_before) / INSTANCES;
     let resident_each = (resident_bytes() - resident_before) / INSTANCES as u64;

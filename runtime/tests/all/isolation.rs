@@ -164,7 +164,7 @@ async fn instances_are_made_before_they_are_needed() {
         spec.isolation = Isolation::Reuse;
         spec.pool.instances_min = 3;
     });
-    host.executor
+    host.runtime
         .prewarm(&function)
         .await
         .expect("they can be made");

@@ -141,7 +141,7 @@ async fn unbounded_recursion_ends_with_the_stack() {
 async fn a_reply_past_the_limit_is_refused() {
     let host = Host::new();
     let limit = |spec: &mut ferrite_runtime::policy::function_spec::FunctionSpec| {
-        spec.limits.reply_bytes_max = 1000
+        spec.limits.reply_bytes_max = 1000;
     };
     let expected = "-LIMIT the reply is longer than its limit of 1000 bytes; raise max_reply, or reply with less";
     for body in [

@@ -315,7 +315,7 @@ async fn a_profile_shows_the_memory_that_the_guest_sees() {
 async fn instances_are_rewound_before_they_are_needed() {
     let host = Host::new();
     let function = host.load_with(&guest(COUNTER), |spec| spec.pool.instances_min = 3);
-    host.executor
+    host.runtime
         .prewarm(&function)
         .await
         .expect("they can be made");

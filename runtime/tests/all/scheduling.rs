@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::call::request::CallRequest;
@@ -74,7 +74,7 @@ fn a_dropped_call_leaves_no_trace() {
         {
             let request = CallRequest::new(b"test", &[], &[]);
             let mut reply = Encoder::default();
-            let mut call = pin!(host.executor.call(&function, &request, &mut reply));
+            let mut call = pin!(host.run(&function, &request, &mut reply));
             assert!(poll_times(call.as_mut(), 3).is_none(), "it spins");
             assert_eq!(function.usage().running, 1);
             assert_eq!(function.running().len(), 1);
@@ -115,7 +115,7 @@ fn a_call_that_gave_way_is_woken_to_end() {
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
         let mut reply = Encoder::default();
-        let mut call = pin!(host.executor.call(&function, &request, &mut reply));
+        let mut call = pin!(host.run(&function, &request, &mut reply));
         for _ in 0..3 {
             assert!(call.as_mut().poll(&mut context).is_pending(), "it spins");
         }
@@ -138,7 +138,7 @@ fn a_call_that_gave_way_is_woken_at_its_deadline() {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut reply = Encoder::default();
-    let mut call = pin!(host.executor.call(&function, &request, &mut reply));
+    let mut call = pin!(host.run(&function, &request, &mut reply));
     let first = call.as_mut().poll(&mut Context::from_waker(&waker));
     if first.is_pending() {
         // Once by itself; the other time is its deadline's, without which this never ends.
@@ -158,11 +158,11 @@ fn calls_are_killed_by_id_or_all_at_once() {
     let request = CallRequest::new(b"test", &[], &[]);
     let mut replies = [Encoder::default(), Encoder::default(), Encoder::default()];
     let [one, two, three] = &mut replies;
-    let mut one = pin!(host.executor.call(&function, &request, one));
+    let mut one = pin!(host.run(&function, &request, one));
     assert!(poll_times(one.as_mut(), 2).is_none());
     let first = function.running()[0].id;
-    let mut two = pin!(host.executor.call(&function, &request, two));
-    let mut three = pin!(host.executor.call(&function, &request, three));
+    let mut two = pin!(host.run(&function, &request, two));
+    let mut three = pin!(host.run(&function, &request, three));
     assert!(poll_times(two.as_mut(), 2).is_none());
     assert!(poll_times(three.as_mut(), 2).is_none());
     assert_eq!(function.running().len(), 3);
@@ -196,13 +196,13 @@ fn calls_past_the_bound_wait_and_past_that_are_refused() {
     };
     let mut replies = [Encoder::default(), Encoder::default(), Encoder::default()];
     let [one, two, three] = &mut replies;
-    let mut running = pin!(host.executor.call(&function, &request, one));
+    let mut running = pin!(host.run(&function, &request, one));
     assert!(poll_times(running.as_mut(), 2).is_none());
-    let mut waiting = pin!(host.executor.call(&function, &waiting_request, two));
+    let mut waiting = pin!(host.run(&function, &waiting_request, two));
     assert!(poll_times(waiting.as_mut(), 2).is_none());
     assert_eq!(function.usage().waiting, 1);
 
-    let mut refused = pin!(host.executor.call(&function, &request, three));
+    let mut refused = pin!(host.run(&function, &request, three));
     let outcome = poll_times(refused.as_mut(), 1).expect("there is no room to wait");
     assert_eq!(
         outcome.error.map(|error| error.to_string()).as_deref(),
@@ -239,7 +239,7 @@ async fn every_waiting_call_gets_its_turn() {
     );
     let calls: Vec<_> = (0..100)
         .map(|_| {
-            let (host, function) = (Arc::clone(&host), Arc::clone(&function));
+            let (host, function) = (Arc::clone(&host), function.clone());
             tokio::spawn(async move { host.call(&function, &[], &[]).await })
         })
         .collect();
@@ -259,13 +259,10 @@ async fn the_ticker_wakes_for_a_call_after_a_quiet_time() {
         spec.limits.time_max = Duration::from_millis(5);
     });
     for _ in 0..3 {
-        // Long enough for the ticker to park, which nothing outside it can observe.
-        let quiet = ferrite_runtime::scheduling::epoch_ticker::Moment::now().after(
-            ferrite_runtime::scheduling::epoch_ticker::TICK
-                * 4
-                * ferrite_runtime::scheduling::epoch_ticker::QUIET_TICKS,
-        );
-        while ferrite_runtime::scheduling::epoch_ticker::Moment::now() < quiet {
+        // Four times as long as the ticker takes to park (64 ticks of 1 ms), which nothing outside it
+        // can observe.
+        let quiet = Instant::now() + Duration::from_millis(4 * 64);
+        while Instant::now() < quiet {
             tokio::task::yield_now().await;
         }
         let reply = host.call(&function, &[], &[]).await;

@@ -5,15 +5,22 @@ use std::time::Duration;
 
 use ferrite_protocol::resp::Protocol;
 use ferrite_runtime::commands::{BackgroundCall, Spec};
-use ferrite_runtime::executor::function::Function;
+use ferrite_runtime::{HeldEntry, HeldFunction};
 
 use crate::transaction::ServerKeyspace;
 
 /// An entry point of a function that is not in the registry.
 pub(crate) struct EntryPoint {
-    pub(crate) code: Arc<Function<ServerKeyspace>>,
-    /// The entry, in the form in which calls name it.
-    pub(crate) target: Box<str>,
+    pub(crate) code: HeldFunction<ServerKeyspace>,
+    /// Name of the entry.
+    pub(crate) entry: Box<str>,
+}
+
+impl EntryPoint {
+    /// The entry, as a call names it.
+    pub(crate) fn held(&self) -> HeldEntry<'_, ServerKeyspace> {
+        self.code.entry_named(Some(self.entry.as_bytes()))
+    }
 }
 
 /// What a call does; its arguments are in the [`Call`](crate::transaction::call::Call).

@@ -127,10 +127,9 @@ async fn run_jobs(runtime: &'static Runtime<ServerKeyspace>, mailbox: Arc<Mailbo
                 let mut reply = Encoder::with_buffer(protocol, mailbox.take_buffer());
                 let slices = call.args.slices();
                 let (keys, args) = slices.split_at(keys);
-                let mut request = CallRequest::new(function.target.as_bytes(), keys, args);
+                let mut request = CallRequest::new(&[], keys, args).with_function(function.held());
                 request.database = call.database;
-                let executor = runtime.executor();
-                let _ = executor.call(&function.code, &request, &mut reply).await;
+                let _ = runtime.call(&request, &mut reply).await;
                 reply.take()
             }
             Job::Background(mut background) => {

@@ -90,7 +90,7 @@ pub(crate) fn load(
         isolation,
         release: None,
     };
-    let code = runtime.load_unregistered(&record, &source)?;
+    let code = runtime.load_held(&record, &source)?;
     let main = header.name.as_deref().and_then(|name| {
         let main = code.entry(None).ok()?;
         Some((main, name))
@@ -105,8 +105,8 @@ pub(crate) fn load(
                 _ => (&*entry.name).into(),
             },
             entry_point: Arc::new(EntryPoint {
-                code: Arc::clone(&code),
-                target: format!(".{}", entry.name).into(),
+                code: code.clone(),
+                entry: entry.name.clone(),
             }),
         })
         .collect();

@@ -1,4 +1,4 @@
-//! A call in the background, as its host runs it.
+//! A background call, which its host runs.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::service::background_calls::BackgroundCallId;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol};
 
-/// A call that its host has to run in the background.
+/// A call that the host has to run in the background.
 ///
-/// Run it, wait for what its receipt proves, and then publish it. Dropping it before that ends the
-/// call, and its result says so.
+/// Run it, wait for its receipt, then publish it. Dropping it earlier kills the call, and its result
+/// says so.
 pub struct BackgroundCall<K: Keyspace> {
     runtime: Runtime<K>,
     id: BackgroundCallId,
@@ -29,7 +29,7 @@ pub struct BackgroundCall<K: Keyspace> {
 }
 
 impl<K: Keyspace> BackgroundCall<K> {
-    /// The id by which `WASM.RESULT` fetches the reply.
+    /// Returns the id by which `WASM.RESULT` fetches the reply.
     #[must_use]
     pub fn id(&self) -> String {
         self.id.to_string()
@@ -47,7 +47,7 @@ impl<K: Keyspace> BackgroundCall<K> {
         outcome
     }
 
-    /// Shows the request, for whoever notes what was called.
+    /// Passes the request to `show`, for the host's log of slow calls.
     pub fn with_request<R>(&self, show: impl FnOnce(&CallRequest<'_>) -> R) -> R {
         let (keys, args) = (words(&self.keys), words(&self.args));
         show(&self.request(&keys, &args))
@@ -62,7 +62,7 @@ impl<K: Keyspace> BackgroundCall<K> {
         }
     }
 
-    /// Lets the reply be fetched.
+    /// Makes the reply available to `WASM.RESULT`.
     pub fn publish(mut self) {
         self.settle();
     }
@@ -84,7 +84,7 @@ fn words(owned: &[Box<[u8]>]) -> Vec<&[u8]> {
 
 impl<K: Keyspace> Drop for BackgroundCall<K> {
     fn drop(&mut self) {
-        // Published calls are settled already, and then this finds nothing to do.
+        // A published call is finished already.
         if self.runtime.background_calls().is_pending(self.id) {
             self.reply = Vec::new();
             self.settle();
@@ -99,11 +99,11 @@ impl<K: Keyspace> fmt::Debug for BackgroundCall<K> {
 }
 
 impl<K: Keyspace> Runtime<K> {
-    /// Prepares a call for the background; the host runs it.
+    /// Prepares a background call, which the host runs.
     ///
     /// # Errors
     ///
-    /// `NOFUNC`, and `BUSY` where as many calls are in the background as may be.
+    /// `NOFUNC`, and `BUSY` if the limit of background calls is reached.
     pub fn call_async(
         &self,
         call: &Call<'_>,

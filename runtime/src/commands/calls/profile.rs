@@ -13,6 +13,7 @@ use crate::commands::error::CommandError;
 use crate::commands::grammar::fields::Fields;
 use crate::commands::spec::Spec;
 use crate::service::Runtime;
+use crate::service::call_target::CallTarget;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
@@ -29,9 +30,9 @@ fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, C
 
 impl<K: Keyspace> Runtime<K> {
     /// Runs a call that is rolled back, and writes what it took.
-    pub async fn profile(
+    pub async fn profile<T: CallTarget<K> + Copy>(
         &self,
-        request: &CallRequest<'_>,
+        request: &CallRequest<'_, T>,
         reply: &mut Encoder,
     ) -> CallOutcome<ReceiptOf<K>> {
         let request = CallRequest {

@@ -1,4 +1,4 @@
-//! The one door to the data: compiled permissions, and the decisions they make.
+//! The access policy: compiled permissions, and the decisions they make.
 
 use super::denied::{Denied, Rule};
 use super::{Permissions, PermissionsError};
@@ -6,14 +6,14 @@ use crate::policy::permissions::host_access::Access;
 use ferrite_protocol::glob::Glob;
 use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
 
-/// Compiled permissions. Every access to data passes here first, before the data is touched.
+/// Compiled permissions. Every access is checked here before it reaches the data.
 #[derive(Clone, Debug)]
 pub struct AccessPolicy {
-    /// The kinds of access that commands and `allow_write` leave open, a bit each.
+    /// The kinds of access that `allowed_commands` and `allow_write` permit, one bit each.
     open: u16,
     write: bool,
     keys: Keys,
-    /// Names in upper case, sorted; `None` where every command may run.
+    /// Names in upper case, sorted; `None` if every command may run.
     commands: Option<Box<[Box<[u8]>]>>,
 }
 
@@ -30,7 +30,7 @@ impl AccessPolicy {
     /// Longest list of patterns or commands.
     pub const ITEMS_MAX: usize = 1024;
 
-    /// Checks and compiles permissions. `is_command` tells which commands the host has.
+    /// Checks and compiles permissions. `is_command` returns true for the commands of the host.
     pub fn new(
         permissions: &Permissions,
         is_command: impl Fn(&[u8]) -> bool,
@@ -69,18 +69,18 @@ impl AccessPolicy {
         Ok(access_policy)
     }
 
-    /// Decides on a host function's access to a key.
+    /// Checks a host function's access to a key.
     pub fn check_key(&self, key: &[u8], access: Access) -> Result<(), Denied> {
         if self.open & access.bit() == 0 {
-            // The mask was made from the same answer, so there is one.
+            // The mask was made by the same function, so it returns a rule here.
             let rule = self.refused_access(access).unwrap_or(Rule::Command);
             return Err(Denied::new(access.commands()[0].as_bytes(), rule));
         }
         self.check_pattern(key)
     }
 
-    /// Decides on a command that is run by name. `argv[0]` is its name, and `access` is what the
-    /// host's command table says about these arguments.
+    /// Checks a command that is run by name. `argv[0]` is its name; `access` is its entry for these
+    /// arguments in the host's command table.
     pub fn check_command(
         &self,
         name: &[u8],
@@ -104,20 +104,20 @@ impl AccessPolicy {
                     .ok_or_else(|| Denied::new(name, Rule::KeysUnknown))
                     .and_then(|key| self.check_pattern(key))
             }),
-            // Such commands show the keys for which `visible` says so, and must not write others.
+            // Such commands show only the keys that are `visible`, and must not write any other.
             KeyAccess::All if *write => Err(Denied::new(name, Rule::AllKeys)),
             KeyAccess::All => Ok(()),
             KeyAccess::Unknown => Err(Denied::new(name, Rule::KeysUnknown)),
         }
     }
 
-    /// Whether `KEYS`, `SCAN`, `RANDOMKEY` and their like may show a key.
+    /// Returns true if commands such as `KEYS`, `SCAN` and `RANDOMKEY` may show a key.
     #[must_use]
     pub fn visible(&self, key: &[u8]) -> bool {
         self.check_pattern(key).is_ok()
     }
 
-    /// Whether anything may be written at all.
+    /// Returns true if the function may write at all.
     #[must_use]
     pub const fn may_write(&self) -> bool {
         self.write

@@ -1,10 +1,10 @@
-//! An access that was refused, and the words for it.
+//! A refused access and its error text.
 
 use std::fmt;
 
 use crate::error::{CallError, Code, Quoted};
 
-/// An access that was refused: to which key or command, and by which rule. One word wide.
+/// A refused access: the key or command, and the rule. One word wide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied(Box<Refusal>);
 
@@ -31,7 +31,7 @@ pub enum Rule {
     Write,
     /// The command would write keys that the function may not touch.
     AllKeys,
-    /// Nobody can tell which keys the command touches, and the function's keys are restricted.
+    /// It is unknown which keys the command accesses, and the function's keys are restricted.
     KeysUnknown,
 }
 
@@ -43,13 +43,13 @@ impl Denied {
         }))
     }
 
-    /// The rule that refused it.
+    /// Returns the rule that refused it.
     #[must_use]
     pub fn rule(&self) -> &Rule {
         &self.0.rule
     }
 
-    /// Whether it was refused only because it writes.
+    /// Returns true if it was refused only because it writes.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.0.rule == Rule::Write

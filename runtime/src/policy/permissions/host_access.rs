@@ -1,6 +1,6 @@
-//! What host functions do to keys, and which commands they count as.
+//! The kinds of access of host functions, and the commands that they count as.
 
-/// What a host function does to a key; also tells which command it counts as.
+/// A host function's kind of access to a key; it also decides which command the access counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Reads a string.
@@ -9,7 +9,7 @@ pub enum Access {
     Set,
     /// Deletes a key.
     Delete,
-    /// Asks whether a key exists.
+    /// Checks if a key exists.
     Exists,
     /// Adds any number to an integer.
     Increment,
@@ -46,7 +46,7 @@ impl Access {
         Self::HashDelete,
     ];
 
-    /// What adding this much to an integer is.
+    /// Returns the kind of access that adds `delta` to an integer.
     #[must_use]
     pub const fn increment(delta: i64) -> Self {
         match delta {
@@ -56,9 +56,9 @@ impl Access {
         }
     }
 
-    /// The commands that can do the same; permission for any of them covers the access.
+    /// Returns the commands that can do the same; permission for one of them covers the access.
     ///
-    /// A command that can do less does not: `SETEX` may not stand for a `set` without an expiry.
+    /// A command that can do less is not among them: `SETEX` does not cover a `set` without an expiry.
     #[must_use]
     pub const fn commands(self) -> &'static [&'static str] {
         match self {
@@ -77,7 +77,7 @@ impl Access {
         }
     }
 
-    /// Whether it writes.
+    /// Returns true if it writes.
     #[must_use]
     pub const fn writes(self) -> bool {
         !matches!(self, Self::Get | Self::Exists | Self::Ttl | Self::HashGet)

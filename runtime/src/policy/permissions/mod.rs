@@ -1,4 +1,4 @@
-//! What a function may do to the data: read from JSON, compiled once, asked at one door.
+//! What a function may do to the data: read from JSON, compiled once, checked in one place.
 
 mod access_check;
 mod denied;
@@ -16,22 +16,22 @@ use ferrite_protocol::glob::GlobError;
 
 /// The permissions of a function as they are written: `PERMISSIONS '{"allow_write": true}'`.
 ///
-/// A field that is not given has the value of [`Permissions::default`], which reads every key and
-/// writes none.
+/// A missing field has its value in [`Permissions::default`], which allows to read every key and to
+/// write none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Permissions {
-    /// Globs; the function may touch a key that matches one of them.
+    /// Globs of the keys that the function may access.
     pub allowed_keys: Vec<String>,
-    /// Globs; the function may not touch a key that matches one of them, whatever else says so.
+    /// Globs of the keys that the function may not access, even if `allowed_keys` has them.
     pub denied_keys: Vec<String>,
-    /// Names of the commands that the function may run, or all when it is not given. The host
+    /// Names of the commands that the function may run; all commands if it is not given. The host
     /// functions count as the commands they stand for: `get` as `GET`, `incr_by` as `INCRBY`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_commands: Option<Vec<String>>,
-    /// Whether the function may write.
+    /// True if the function may write.
     pub allow_write: bool,
-    /// Whether the function may use the network. Nothing implements it, so `true` is refused.
+    /// True if the function may use the network. Not implemented, so `true` is refused.
     pub allow_network: bool,
 }
 
@@ -48,10 +48,10 @@ impl Default for Permissions {
 }
 
 impl Permissions {
-    /// Names that stand for whole sets of permissions, as the configuration uses them.
+    /// Names of whole sets of permissions, as the configuration uses them.
     pub const NAMES: [&'static str; 3] = ["read-only", "read-write", "none"];
 
-    /// The permissions that one of [`Permissions::NAMES`] stands for.
+    /// Returns the permissions of that name; see [`Permissions::NAMES`].
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name {
@@ -69,12 +69,12 @@ impl Permissions {
         }
     }
 
-    /// Reads the JSON of a `PERMISSIONS` option. What it means is checked by [`AccessPolicy::new`].
+    /// Reads the JSON of a `PERMISSIONS` option. [`AccessPolicy::new`] checks what they mean. See [`AccessPolicy::new`].
     pub fn from_json(text: &[u8]) -> Result<Self, PermissionsError> {
         strict_json::read(text).map_err(PermissionsError::Json)
     }
 
-    /// The same as JSON, every field written out.
+    /// Returns the permissions as JSON with every field.
     #[must_use]
     pub fn to_json(&self) -> String {
         // Strings and booleans can always be written.
@@ -85,17 +85,17 @@ impl Permissions {
 /// Why permissions are refused at load.
 #[derive(Debug, thiserror::Error)]
 pub enum PermissionsError {
-    /// The text is not what it must be.
+    /// The JSON is wrong.
     #[error("permissions: {0}")]
     Json(JsonError),
-    /// A pattern is doubtful.
+    /// A pattern does not parse.
     #[error("permissions: pattern {} in {field}: {problem}", Quoted(.pattern.as_bytes()))]
     Glob {
-        /// Which list it stands in.
+        /// The list that has the pattern.
         field: &'static str,
         /// The pattern.
         pattern: Box<str>,
-        /// What is wrong with it.
+        /// What is wrong with the pattern.
         problem: GlobError,
     },
     /// A command that the host does not have.

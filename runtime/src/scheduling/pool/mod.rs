@@ -1,30 +1,32 @@
-//! A function's pool: how many calls run at once, who waits, and what idle things are kept.
+//! A function's pool: bounds the calls that run at once, queues the others, and keeps idle items.
 //!
-//! What is kept depends on the isolation: whole instances where they serve many calls, else only
-//! the buffers of past calls. The pool does not know; it hands out what the same thread used last,
-//! because its memory is the warmest there, and lets the others grow old.
+//! The items depend on the isolation: whole instances if they serve many calls, else only the
+//! buffers of past calls. The pool does not distinguish them. It hands out the item that the same
+//! thread used last, because its memory is the warmest, and lets the others grow old.
 //!
-//! # Lanes and turns
+//! # Shards and permits
 //!
-//! A pool has `instances_max` turns, one for each call that may run. They lie in lanes, each with a
-//! lock of its own and the idle things that go with its turns, and a thread uses one lane: its call
-//! takes a turn there and puts it back, under a lock that no other core takes and on memory that no
-//! other core writes. A lane without a turn, or with one and nothing idle, takes from another.
+//! A pool has `instances_max` permits, one for each call that may run. They lie in shards, each with
+//! a lock of its own and the idle items that belong to its permits. A thread uses one shard: its
+//! call takes a permit there and puts it back, under a lock that no other core takes and on memory
+//! that no other core writes. If a shard has no permit, or a permit and no idle item, the call takes
+//! from another shard.
 //!
 //! # Waiting
 //!
-//! When no lane has a turn, a call waits in the one queue, and gets the turn of a call that ends.
-//! Since lanes are looked at one by one, a turn could come back behind the look. So:
+//! When no shard has a permit, a call waits in the one queue and gets the permit of a call that ends.
+//! Shards are searched one by one, so a permit could return to a shard that was already searched.
+//! Therefore:
 //!
-//! - who is about to wait first sets `queued`, and only then looks into the lanes;
-//! - who puts a turn back looks at `queued` under the lane's lock, and if it is set leaves the lane
-//!   alone and gives the turn to the queue. Nor does a call start at a lane while it is set, so that
-//!   nobody overtakes those who wait.
+//! - a call that is about to wait first sets `queued` and only then searches the shards;
+//! - a call that returns its permit checks `queued` under the shard's lock, and if it is set gives
+//!   the permit to the queue instead of the shard. Nor does a call start at a shard while it is set,
+//!   so that no call overtakes those that wait.
 //!
-//! Whichever takes a lane's lock second sees what the other did before: either the look finds the
-//! turn, or the turn finds the queue. While a call waits, then, no lane has a turn.
+//! The second one to take a shard's lock sees what the first did: either the search finds the
+//! permit, or the permit goes to the queue. So no shard has a permit while a call waits.
 //!
-//! The ticker relies on calls being counted under a lane's lock when they start.
+//! The ticker relies on calls being counted under a shard's lock when they start.
 
 mod permits;
 mod wait_queue;
@@ -44,11 +46,11 @@ use crate::scheduling::pool::wait_queue::{Queue, TicketState};
 /// The size of a function's pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolOptions {
-    /// Idle instances that are kept however long they are idle, and made when the function loads.
+    /// Idle instances that never time out; they are made when the function loads.
     pub instances_min: usize,
     /// Calls of the function that may run at once, and idle instances that are kept.
     pub instances_max: usize,
-    /// Calls that may wait for one of those to end; past it a call is refused as busy.
+    /// Calls that may wait for one of those to end; further calls are refused as busy.
     pub waiting_max: usize,
     /// How long an instance beyond `instances_min` may be idle.
     pub idle_timeout: Duration,
@@ -65,43 +67,43 @@ impl Default for PoolOptions {
     }
 }
 
-/// What a pool holds and does at this moment.
+/// The state of a pool at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolUsage {
     /// Calls that run.
     pub running: usize,
     /// Calls that wait.
     pub waiting: usize,
-    /// Things kept for the next calls.
+    /// Items kept for the next calls.
     pub idle: usize,
     /// Calls that ever started, wrapping.
     pub started: u64,
 }
 
-/// Why a call may not start.
+/// Why a call did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EnterError {
-    /// As many calls wait as may.
+pub(crate) enum EnterError {
+    /// The queue is full.
     Busy,
-    /// Somebody ended every call of the function while this one waited.
+    /// All calls of the function were killed while this one waited.
     Cancelled,
 }
 
 /// A bounded pool of `T`; see the module's documentation.
 #[derive(Debug)]
-pub struct Pool<T> {
+pub(crate) struct Pool<T> {
     options: PoolOptions,
     shards: PerCore<Mutex<PermitShard<T>>>,
-    /// Whether calls wait. Changed only under the queue's lock.
+    /// True while calls wait. Changed only under the queue's lock.
     queued: AtomicBool,
-    /// Locked before any lane, where both are.
+    /// Locked before any shard, if both are locked.
     queue: Mutex<Queue<T>>,
 }
 
 impl<T> Pool<T> {
-    /// An empty pool. At least one call may run, whatever `options` say.
+    /// Creates an empty pool. At least one call may run, whatever `options` say.
     #[must_use]
-    pub fn new(mut options: PoolOptions) -> Self {
+    pub(crate) fn new(mut options: PoolOptions) -> Self {
         let permits = options.instances_max.max(1);
         options.instances_max = permits;
         let share = |index, shards| permits / shards + usize::from(index < permits % shards);
@@ -115,17 +117,17 @@ impl<T> Pool<T> {
         }
     }
 
-    /// The pool's size.
+    /// Returns the pool's options.
     #[must_use]
-    pub fn options(&self) -> &PoolOptions {
+    pub(crate) fn options(&self) -> &PoolOptions {
         &self.options
     }
 
-    /// Starts a call at once if it need not wait; else `None`.
+    /// Starts a call if it need not wait; else returns `None`.
     #[inline]
-    pub fn try_enter(&self) -> Option<PermitGuard<'_, T>> {
+    pub(crate) fn try_enter(&self) -> Option<PermitGuard<'_, T>> {
         let mut shard = self.shards.lock_local();
-        // Those who wait come first, or a busy function would never get to them.
+        // Waiting calls come first, or a busy function would never reach them.
         if self.queued.load(Ordering::Relaxed) {
             return None;
         }
@@ -141,12 +143,12 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Starts a call as soon as one may; those who wait are served in the order they came.
+    /// Starts a call as soon as a permit is free; waiting calls are served in their order of arrival.
     ///
     /// # Errors
     ///
     /// [`EnterError`]. The future may be dropped at any time.
-    pub async fn enter(&self) -> Result<PermitGuard<'_, T>, EnterError> {
+    pub(crate) async fn enter(&self) -> Result<PermitGuard<'_, T>, EnterError> {
         if let Some(permit) = self.try_enter() {
             return Ok(permit);
         }
@@ -165,8 +167,8 @@ impl<T> Pool<T> {
         entered
     }
 
-    /// Refuses every call that waits.
-    pub fn cancel_waiting(&self) {
+    /// Refuses all waiting calls.
+    pub(crate) fn cancel_waiting(&self) {
         let woken = {
             let mut queue = self.queue.lock();
             let woken = queue.clear();
@@ -176,9 +178,9 @@ impl<T> Pool<T> {
         woken.for_each(Waker::wake);
     }
 
-    /// Keeps `item` for later calls without a call having used it; given back if there are enough:
-    /// with the calls that run, as many as may be.
-    pub fn stock(&self, item: T, now: Moment) -> Option<T> {
+    /// Keeps an unused `item` for later calls. Returns it if every permit has an item or a running
+    /// call.
+    pub(crate) fn stock(&self, item: T, now: Moment) -> Option<T> {
         let mut item = item;
         for shard in self.shards.iter_from_local() {
             item = shard.lock().stock(item, now)?;
@@ -186,10 +188,11 @@ impl<T> Pool<T> {
         Some(item)
     }
 
-    /// Takes out what has been idle too long at `now`; also tells when to look again.
+    /// Removes the items that have been idle too long at `now`. Also returns when the next one will
+    /// be.
     ///
-    /// What is taken out is for the caller to drop, since that may take a while.
-    pub fn trim(&self, now: Moment) -> (Vec<T>, Option<Moment>) {
+    /// The caller drops the items, since that may take a while.
+    pub(crate) fn trim(&self, now: Moment) -> (Vec<T>, Option<Moment>) {
         let mut shards = self.lock_shards();
         let idle: usize = shards.iter().map(|shard| shard.idle()).sum();
         let spare = idle.saturating_sub(self.options.instances_min);
@@ -211,8 +214,8 @@ impl<T> Pool<T> {
         (gone, None)
     }
 
-    /// Takes out everything idle, for when others need the room.
-    pub fn drain(&self) -> Vec<T> {
+    /// Removes all idle items, when others need the room.
+    pub(crate) fn drain(&self) -> Vec<T> {
         let mut gone = Vec::new();
         for shard in self.shards.iter() {
             gone.extend(shard.lock().drain());
@@ -220,9 +223,9 @@ impl<T> Pool<T> {
         gone
     }
 
-    /// What the pool holds and does at this moment.
+    /// Returns the state of the pool at this moment.
     #[must_use]
-    pub fn usage(&self) -> PoolUsage {
+    pub(crate) fn usage(&self) -> PoolUsage {
         let queue = self.queue.lock();
         let shards = self.lock_shards();
         let Activity { running, started } = self.activity_of(&shards);
@@ -234,16 +237,16 @@ impl<T> Pool<T> {
         }
     }
 
-    /// The same for the ticker.
+    /// Returns the activity that the ticker watches.
     #[must_use]
-    pub fn activity(&self) -> Activity {
+    pub(crate) fn activity(&self) -> Activity {
         self.activity_of(&self.lock_shards())
     }
 
     fn activity_of(&self, shards: &[MutexGuard<'_, PermitShard<T>>]) -> Activity {
         let free: usize = shards.iter().map(|shard| shard.free()).sum();
         Activity {
-            // Every turn that is in no lane is a call's.
+            // A permit outside the shards belongs to a call.
             running: self.options.instances_max - free,
             started: shards
                 .iter()
@@ -252,18 +255,18 @@ impl<T> Pool<T> {
     }
 
     /// Calls `see` with each idle item.
-    pub fn for_each_idle(&self, mut see: impl FnMut(&T)) {
+    pub(crate) fn for_each_idle(&self, mut see: impl FnMut(&T)) {
         for shard in self.shards.iter() {
             shard.lock().items().for_each(&mut see);
         }
     }
 
-    /// All lanes at one moment. Nobody else who has locked a lane waits for another.
+    /// Locks all shards. No deadlock: all other code holds at most one shard's lock at a time.
     fn lock_shards(&self) -> Vec<MutexGuard<'_, PermitShard<T>>> {
         self.shards.iter().map(Mutex::lock).collect()
     }
 
-    /// Starts a call where its lane had no turn, or nothing idle.
+    /// Starts a call whose own shard had no permit, or no idle item.
     #[cold]
     fn enter_elsewhere(&self, permit: Option<Permit<T>>) -> Option<PermitGuard<'_, T>> {
         let permit = permit.or_else(|| self.take_permit())?;
@@ -271,21 +274,21 @@ impl<T> Pool<T> {
         Some(self.start(Permit { item }))
     }
 
-    /// A turn of any lane.
+    /// Takes a permit from any shard.
     fn take_permit(&self) -> Option<Permit<T>> {
         self.shards
             .iter_from_local()
             .find_map(|shard| shard.lock().take())
     }
 
-    /// Something idle of any lane.
+    /// Takes an idle item from any shard.
     fn take_item(&self) -> Option<T> {
         self.shards
             .iter_from_local()
             .find_map(|shard| shard.lock().take_oldest())
     }
 
-    /// Starts the call that has this turn.
+    /// Starts the call that has this permit.
     fn start(&self, permit: Permit<T>) -> PermitGuard<'_, T> {
         let sequence = self.shards.lock_local().start();
         self.permit(sequence, permit.item)
@@ -300,12 +303,12 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Has a call wait; its ticket.
+    /// Adds a call to the queue and returns its ticket.
     fn join_queue(&self) -> Result<u64, EnterError> {
         let mut queue = self.queue.lock();
         let ticket = queue.join();
         self.note_queued(&queue);
-        // A call may have ended since the lanes were looked at.
+        // A call may have ended since the shards were searched.
         let mut woken = Vec::new();
         while queue.waiting() > 0
             && let Some(permit) = self.take_permit()
@@ -326,7 +329,7 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Ends a call whose turn this was.
+    /// Ends the call that had this permit.
     #[inline]
     fn leave(&self, permit: Permit<T>, now: Moment) {
         let mut shard = self.shards.lock_local();
@@ -338,7 +341,7 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Gives a turn to the call that waits longest, or back to a lane.
+    /// Gives a permit to the call that waits longest, or back to a shard.
     #[cold]
     fn hand_over(&self, permit: Permit<T>, now: Moment) {
         let mut queue = self.queue.lock();
@@ -353,12 +356,12 @@ impl<T> Pool<T> {
     }
 
     fn note_queued(&self, queue: &Queue<T>) {
-        // The locks of the lanes give it its order.
+        // The locks of the shards order it.
         self.queued.store(queue.waiting() > 0, Ordering::Relaxed);
     }
 }
 
-/// Leaves the queue when a waiting call is dropped, passing on a turn that it did not take.
+/// Removes a dropped call from the queue, and passes on a permit that it was given meanwhile.
 struct TicketGuard<'a, T> {
     pool: &'a Pool<T>,
     ticket: u64,
@@ -380,28 +383,28 @@ impl<T> Drop for TicketGuard<'_, T> {
 
 /// The right of one call to run; given up when dropped.
 #[derive(Debug)]
-pub struct PermitGuard<'a, T> {
+pub(crate) struct PermitGuard<'a, T> {
     pool: &'a Pool<T>,
     sequence: u64,
     item: Option<T>,
 }
 
 impl<T> PermitGuard<'_, T> {
-    /// The how-manieth call of its lane this is, wrapping.
+    /// Returns the sequence number of this call within its shard; wraps.
     #[must_use]
-    pub fn sequence(&self) -> u64 {
+    pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// What an earlier call left behind, if there is anything.
-    pub fn take(&mut self) -> Option<T> {
+    /// Takes the item that an earlier call left, if there is one.
+    pub(crate) fn take(&mut self) -> Option<T> {
         self.item.take()
     }
 
     /// Ends the call and keeps `item`, as of `now`, for the next.
-    pub fn put_back(self, item: T, now: Moment) {
+    pub(crate) fn put_back(self, item: T, now: Moment) {
         let pool = self.pool;
-        // What the permit still holds was not used; it goes with it.
+        // An item that the permit still holds was not used; drop it.
         drop(self.item_only());
         pool.leave(Permit { item: Some(item) }, now);
     }

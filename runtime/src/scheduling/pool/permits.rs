@@ -1,25 +1,26 @@
-//! The right to run a call, and the idle things that go with it.
+//! Permits to run a call, and the idle items that belong to them.
 
 use std::collections::VecDeque;
 
 use crate::scheduling::epoch_ticker::Moment;
 
-/// The right to run one call, and what an earlier call left behind, if there is anything.
+/// A permit to run one call, and the item that an earlier call left, if there is one.
 ///
-/// A pool has `instances_max` of them. Each is in one lane, with a call, or with one that waits and
-/// does not know of it yet.
+/// A pool has `instances_max` permits. Each is in one shard, with a running call, or granted to a
+/// waiting call that has not been polled yet.
 #[derive(Debug)]
 pub(crate) struct Permit<T> {
     pub(crate) item: Option<T>,
 }
 
-/// A lane's turns that nobody has now.
+/// The free permits of one shard.
 #[derive(Debug)]
 pub(crate) struct PermitShard<T> {
     free: usize,
-    /// No more than `free`, so that a pool never keeps more than it has turns. Used last at the end.
+    /// At most `free` items, so that a pool never keeps more than it has permits. The item that was
+    /// used last is at the end.
     idle: VecDeque<Idle<T>>,
-    /// Calls that ever started here, wrapping.
+    /// Number of calls that have started here; wraps.
     started: u64,
 }
 
@@ -30,7 +31,7 @@ struct Idle<T> {
 }
 
 impl<T> PermitShard<T> {
-    /// So many turns with nothing.
+    /// Creates `free` permits without items.
     pub(crate) fn new(free: usize) -> Self {
         Self {
             free,
@@ -39,12 +40,12 @@ impl<T> PermitShard<T> {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of free permits.
     pub(crate) fn free(&self) -> usize {
         self.free
     }
 
-    /// Idle things.
+    /// Returns the number of idle items.
     pub(crate) fn idle(&self) -> usize {
         self.idle.len()
     }
@@ -54,25 +55,25 @@ impl<T> PermitShard<T> {
         self.started
     }
 
-    /// Counts a call that starts; its number, wrapping.
+    /// Counts a call that starts. Returns its number, which wraps.
     pub(crate) fn start(&mut self) -> u64 {
         self.started = self.started.wrapping_add(1);
         self.started
     }
 
-    /// Takes a turn, with what was used last.
+    /// Takes a permit with the item that was used last.
     pub(crate) fn take(&mut self) -> Option<Permit<T>> {
         self.free = self.free.checked_sub(1)?;
         let item = self.idle.pop_back().map(|idle| idle.item);
         Some(Permit { item })
     }
 
-    /// Takes what was not used for the longest time, for another lane.
+    /// Takes the item that was idle for the longest time, for another shard.
     pub(crate) fn take_oldest(&mut self) -> Option<T> {
         self.idle.pop_front().map(|idle| idle.item)
     }
 
-    /// Puts a turn back, as of `now`.
+    /// Puts a permit back at `now`.
     pub(crate) fn put(&mut self, permit: Permit<T>, now: Moment) {
         self.free += 1;
         if let Some(item) = permit.item {
@@ -80,7 +81,7 @@ impl<T> PermitShard<T> {
         }
     }
 
-    /// Adds an idle thing if there is a turn without one; else gives it back.
+    /// Adds an idle item if a permit has none; else returns it.
     pub(crate) fn stock(&mut self, item: T, now: Moment) -> Option<T> {
         if self.idle.len() == self.free {
             return Some(item);
@@ -89,17 +90,17 @@ impl<T> PermitShard<T> {
         None
     }
 
-    /// Since when the thing that was not used for the longest time is idle.
+    /// Returns since when the oldest item is idle.
     pub(crate) fn oldest(&self) -> Option<Moment> {
         self.idle.front().map(|idle| idle.since)
     }
 
-    /// Takes out everything idle.
+    /// Removes all idle items.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
         self.idle.drain(..).map(|idle| idle.item)
     }
 
-    /// The idle things.
+    /// Iterates over the idle items.
     pub(crate) fn items(&self) -> impl Iterator<Item = &T> {
         self.idle.iter().map(|idle| &idle.item)
     }

@@ -1,11 +1,11 @@
-//! The calls that wait for a turn, in the order in which they came.
+//! The calls that wait for a permit, in their order of arrival.
 
 use std::collections::VecDeque;
 use std::task::Waker;
 
 use crate::scheduling::pool::permits::Permit;
 
-/// Calls that wait, and those that were given a turn and do not know it yet.
+/// Waiting calls, and calls that were granted a permit and have not been polled since.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     waiting: VecDeque<Waiting>,
@@ -25,18 +25,18 @@ struct Granted<T> {
     permit: Permit<T>,
 }
 
-/// Where a call that waits stands.
+/// The state of a waiting call.
 pub(crate) enum TicketState<T> {
     /// It may start.
     Granted(Permit<T>),
     /// It still waits.
     Waiting,
-    /// It was sent away.
+    /// It was refused.
     Cancelled,
 }
 
 impl<T> Queue<T> {
-    /// Nobody waits.
+    /// Creates an empty queue.
     pub(crate) const fn new() -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -45,12 +45,12 @@ impl<T> Queue<T> {
         }
     }
 
-    /// How many wait.
+    /// Returns the number of waiting calls.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Puts a call at the end of the queue; its ticket.
+    /// Adds a call at the end and returns its ticket.
     pub(crate) fn join(&mut self) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -61,8 +61,8 @@ impl<T> Queue<T> {
         ticket
     }
 
-    /// Gives a turn to the call that waits longest, and says whom to wake; the turn back if none
-    /// waits.
+    /// Grants a permit to the call that waits longest and returns its waker. Returns the permit if no
+    /// call waits.
     pub(crate) fn hand_over(&mut self, permit: Permit<T>) -> Result<Waker, Permit<T>> {
         let Some(Waiting { ticket, waker }) = self.waiting.pop_front() else {
             return Err(permit);
@@ -71,7 +71,7 @@ impl<T> Queue<T> {
         Ok(waker)
     }
 
-    /// Where a call stands; `waker` is woken when that changes.
+    /// Returns the state of a call. `waker` is woken when it changes.
     pub(crate) fn poll_ticket(&mut self, ticket: u64, waker: &Waker) -> TicketState<T> {
         if let Some(permit) = self.take_granted(ticket) {
             return TicketState::Granted(permit);
@@ -85,13 +85,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Strikes a call out; the turn that it was given and did not take.
+    /// Removes a call. Returns the permit that it was granted and did not take.
     pub(crate) fn leave(&mut self, ticket: u64) -> Option<Permit<T>> {
         self.waiting.retain(|one| one.ticket != ticket);
         self.take_granted(ticket)
     }
 
-    /// Sends away all who wait; those to wake.
+    /// Refuses all waiting calls. Returns their wakers.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = Waker> + use<T> {
         std::mem::take(&mut self.waiting)
             .into_iter()

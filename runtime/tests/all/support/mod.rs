@@ -3,7 +3,7 @@
 pub(crate) mod keyspace;
 
 use std::fmt::Write as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use ferrite_cache::{Profile, VerifiedArtifact};
 use ferrite_compiler::{Compiler, SourceLimits};
@@ -11,24 +11,23 @@ use ferrite_protocol::keyspace::Keyspace as _;
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::call::request::{CallOutcome, CallRequest};
 use ferrite_runtime::error::CallError;
-use ferrite_runtime::executor::Executor;
-use ferrite_runtime::executor::function::Function;
 use ferrite_runtime::instance::engine::EngineOptions;
 use ferrite_runtime::policy::function_spec::{FunctionSpec, Isolation};
 use ferrite_runtime::policy::limits::Limits;
 use ferrite_runtime::policy::permissions::{AccessPolicy, Permissions};
 use ferrite_runtime::scheduling::pool::PoolOptions;
+use ferrite_runtime::{HeldFunction, Runtime, RuntimeOptions};
 use ferrite_wasm_abi::{IMPORTS, MODULE};
 
 use keyspace::MemoryKeyspace;
 
 /// A host to run functions on.
 pub(crate) struct Host {
-    pub(crate) executor: Executor<MemoryKeyspace>,
+    pub(crate) runtime: Runtime<MemoryKeyspace>,
     pub(crate) keyspace: MemoryKeyspace,
 }
 
-pub(crate) type TestFunction = Arc<Function<MemoryKeyspace>>;
+pub(crate) type TestFunction = HeldFunction<MemoryKeyspace>;
 
 impl Host {
     pub(crate) fn new() -> Self {
@@ -44,9 +43,14 @@ impl Host {
     }
 
     pub(crate) fn with_options(options: &EngineOptions) -> Self {
-        let keyspace = MemoryKeyspace::default();
-        let executor = Executor::new(options, keyspace.clone(), None).expect("there is room");
-        Self { executor, keyspace }
+        let options = RuntimeOptions {
+            engine: *options,
+            ..RuntimeOptions::default()
+        };
+        let runtime =
+            Runtime::new(options, MemoryKeyspace::default(), None).expect("there is room");
+        let keyspace = runtime.keyspace().clone();
+        Self { runtime, keyspace }
     }
 
     /// Loads a function named `test` that may read and write.
@@ -80,7 +84,7 @@ impl Host {
             Some(_) => counting_artifact(wat),
             None => artifact(wat),
         };
-        self.executor.load(&artifact, spec)
+        self.runtime.hold(&artifact, spec)
     }
 
     pub(crate) async fn call(
@@ -105,6 +109,19 @@ impl Host {
         self.request(protocol, function, &request).await.0
     }
 
+    /// Runs a call of `function` at the entry that `request` names.
+    pub(crate) async fn run(
+        &self,
+        function: &TestFunction,
+        request: &CallRequest<'_>,
+        reply: &mut Encoder,
+    ) -> CallOutcome<u64> {
+        let entry = function.entry_named(request.name_and_entry().1);
+        self.runtime
+            .call(&request.with_function(entry), reply)
+            .await
+    }
+
     /// The reply with blanks for line ends, and what became of the call.
     pub(crate) async fn request(
         &self,
@@ -114,7 +131,7 @@ impl Host {
     ) -> (String, CallOutcome<u64>) {
         let mut reply = Encoder::new(protocol);
         reply.raw(b"before");
-        let outcome = self.executor.call(function, request, &mut reply).await;
+        let outcome = self.run(function, request, &mut reply).await;
         let text = String::from_utf8_lossy(reply.bytes()).replace("\r\n", " ");
         let text = text.strip_prefix("before").expect("what was there stays");
         (text.trim_end().to_owned(), outcome)
