@@ -9,7 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ferrite_cache::worker_protocol::{
     CompileRequest, CompileResponse, Refusal, WorkerProtocolError, read_request, write_response,
 };
-use ferrite_protocol::error_chain::ErrorChain;
 use thiserror::Error;
 
 use crate::compile::{CompileError, Compiler};
@@ -57,7 +56,7 @@ pub fn serve(
             })
         }
         Err(error) => {
-            let refused = CompileResponse::Refused(internal(ErrorChain(&error).to_string()));
+            let refused = CompileResponse::Refused(internal(error.to_string()));
             // The malformed request is the error to report, even if the parent no longer reads.
             let _ = write_response(output, &refused);
             return Err(WorkerError::Request(error));
@@ -87,8 +86,8 @@ fn answer(job: &CompileRequest<'_>, bounds: &SourceLimits) -> CompileResponse {
         }
         Ok(Err(error)) => CompileResponse::Refused(Refusal {
             code: error.code().to_owned(),
-            message: ErrorChain(&error).to_string(),
             offset: error.offset(),
+            message: chain(error),
         }),
         Err(panic) => CompileResponse::Refused(internal(format!(
             "the compiler panicked, which is a fault of ours: {}",
@@ -107,6 +106,11 @@ fn internal(message: String) -> Refusal {
         message,
         offset: None,
     }
+}
+
+/// Returns an error and its sources on one line.
+fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", wasmtime::Error::new(error)).replace('\n', " ")
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -37,7 +37,7 @@
 //!
 //! # Example
 //!
-//! The same program is `examples/embed.rs`.
+//! The same program is `runtime/examples/embed.rs`.
 //!
 //! ```
 #![doc = include_str!("../examples/embed.rs")]

@@ -17,11 +17,11 @@ use super::step::Observer;
 use super::{lookup, publish};
 use crate::digest::Digest;
 use crate::disk::evict::{pins, sweep};
+use crate::disk::inventory::verify::{self, Verdict};
 use crate::disk::inventory::{self, EntrySummary, Inventory, Usage};
 use crate::disk::join::join;
 use crate::disk::lookup::quarantine;
 use crate::disk::step::Step;
-use crate::disk::verify::{self, Verdict};
 use crate::manifest::Manifest;
 use crate::profile::Profile;
 

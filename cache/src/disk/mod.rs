@@ -20,7 +20,6 @@ mod publish;
 mod root;
 mod stat;
 mod step;
-mod verify;
 
 pub use artifact::{ArtifactError, VerifiedArtifact};
 pub use cache::{Cache, CacheOptions};
@@ -30,8 +29,8 @@ pub use error::{
 };
 pub use evict::Evicted;
 pub use get_or_compile::{CacheError, CompiledModule, Origin};
+pub use inventory::verify::Verdict;
 pub use inventory::{ArtifactSummary, EntrySummary, Usage};
 pub use layout::SOURCE_BYTES_MAX;
 pub use lock::KeyLock;
 pub use step::Step;
-pub use verify::Verdict;

@@ -1,11 +1,11 @@
 //! Writes the code of charges.
 
-use wasm_encoder::{BlockType, Encode, Function, InstructionSink};
+use wasm_encoder::{Encode, Function, InstructionSink};
 use wasmparser::FunctionBody;
 
 use super::plan::Plan;
 use super::ranges::Ranges;
-use super::{Added, MeterError, regions};
+use super::{Added, MeterError, pay, regions};
 
 /// A function's body, without its size.
 pub(super) struct Body {
@@ -40,7 +40,7 @@ pub(super) fn metered(
         while let Some(charge) = charges.next_if(|charge| charge.at == at) {
             out.extend_from_slice(&bytes[copied - start..at - start]);
             copied = at;
-            write(&mut InstructionSink::new(&mut out), added, charge.units);
+            pay::constant(&mut InstructionSink::new(&mut out), added, charge.units);
             places.push((at, out.len()));
         }
         if let Some(function) = ranges.instead_of(&operator) {
@@ -54,25 +54,6 @@ pub(super) fn metered(
     }
     out.extend_from_slice(&bytes[copied - start..]);
     Ok(Body { bytes: out, places })
-}
-
-/// Pays a constant number of units.
-pub(super) fn write(code: &mut InstructionSink<'_>, added: Added, units: u64) {
-    code.global_get(added.fuel)
-        .i64_const(i64::try_from(units).unwrap_or(i64::MAX))
-        .i64_sub();
-    settle(code, added);
-}
-
-/// Takes the new amount of fuel off the stack, and asks the host if it is negative.
-pub(super) fn settle(code: &mut InstructionSink<'_>, added: Added) {
-    code.global_set(added.fuel)
-        .global_get(added.fuel)
-        .i64_const(0)
-        .i64_lt_s()
-        .if_(BlockType::Empty)
-        .call(added.slice_is_over)
-        .end();
 }
 
 /// The function that calls the host: out of line, so that a charge stays short.

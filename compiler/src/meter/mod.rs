@@ -31,6 +31,7 @@
 
 mod charge;
 mod paths;
+mod pay;
 mod plan;
 mod ranges;
 mod regions;

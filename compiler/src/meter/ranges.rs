@@ -7,7 +7,7 @@ use wasm_encoder::{BlockType, Encode, Function, InstructionSink, RefType, Sectio
 use wasmparser::Operator;
 
 use super::Added;
-use super::charge::settle;
+use super::pay::settle;
 use super::plan::Plan;
 use crate::sections::Additions;
 

@@ -1,6 +1,6 @@
 //! One call's fuel: what the guest was granted in slices, and what the host has charged it for.
 
-use wasmtime::Global;
+use wasmtime::{AsContextMut, Global, Val};
 
 /// Units of a slice: some hundred microseconds of a guest that computes.
 ///
@@ -91,6 +91,14 @@ impl FuelAccount {
     /// Units that the call had used when the accounts were last settled.
     pub(crate) fn used(&self) -> u64 {
         self.used
+    }
+}
+
+/// Units that are left of a guest's slice.
+pub(crate) fn left(counter: Global, store: impl AsContextMut) -> wasmtime::Result<i64> {
+    match counter.get(store) {
+        Val::I64(left) => Ok(left),
+        _ => Err(wasmtime::Error::msg("the fuel is counted by no i64")),
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use wasmtime::{Caller, Trap, Val};
 
+use crate::call::fuel_account::left;
 use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
-use crate::instance::meter::left;
 use ferrite_protocol::keyspace::Keyspace;
 
 /// The guest that called a host function.

@@ -6,7 +6,7 @@ use ferrite_cache::EntryKind;
 use wasmtime::{Func, Val};
 
 use super::{Buffers, EntryFunc, Instance, Mode, Reusable, client_error, note_refused};
-use crate::call::fuel_account::OutOfFuel;
+use crate::call::fuel_account::{OutOfFuel, left};
 use crate::call::host_trap::HostTrap;
 use crate::call::reply_builder::DEPTH_MAX;
 use crate::call::scalar_values;
@@ -14,7 +14,6 @@ use crate::call::state::CallState;
 use crate::error::CallError;
 use crate::host::fuel;
 use crate::instance::linked_module::{Entry, LinkedModule};
-use crate::instance::meter::left;
 use crate::instance::typed_func::ScalarFunc;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, ReplyBounds, transcode};

@@ -3,11 +3,10 @@
 
 use ferrite_cache::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
 use wasmtime::{
-    AsContextMut, Caller, Extern, Func, Global, Instance, Module, ModuleExport, Ref, Store, Trap,
-    Val,
+    AsContextMut, Caller, Extern, Func, Instance, Module, ModuleExport, Ref, Store, Trap, Val,
 };
 
-use crate::call::fuel_account::OutOfFuel;
+use crate::call::fuel_account::{OutOfFuel, left};
 use crate::call::host_trap::HostTrap;
 use crate::call::state::StoreData;
 use crate::error::MissingExport;
@@ -85,14 +84,6 @@ impl MeterExports {
         instance
             .get_module_export(store, self.start.as_ref()?)
             .and_then(Extern::into_func)
-    }
-}
-
-/// Units that are left of a guest's slice.
-pub(crate) fn left(counter: Global, store: impl AsContextMut) -> wasmtime::Result<i64> {
-    match counter.get(store) {
-        Val::I64(left) => Ok(left),
-        _ => Err(wasmtime::Error::msg("the fuel is counted by no i64")),
     }
 }
 

@@ -14,7 +14,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::clients::registry::ClientGuard;
 use crate::clients::session::ClientSession;
-use crate::commands::table::{self, CommandRef};
+use crate::commands::command_ref::CommandRef;
+use crate::commands::table;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::pipeline::Pipeline;
 use crate::dispatch::progress::Progress;

@@ -3,8 +3,9 @@
 use ferrite_protocol::resp::Encoder;
 use ferrite_store::Multi;
 
+use crate::commands::command_ref::CommandRef;
 use crate::commands::replies::wrong_arity;
-use crate::commands::table::{self, CommandRef};
+use crate::commands::table;
 use crate::commands::transactions::discard::discard;
 use crate::commands::transactions::exec::without_multi;
 use crate::dispatch::authorize::may_run;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::spec::Argv;
-use crate::commands::strings::long_double::{LongDouble, Parsed};
+use crate::commands::long_double::{LongDouble, Parsed};
 use crate::error::StoreError;
 use crate::value::list::End;
 use ferrite_protocol::number::{parse_double, parse_integer};

@@ -5,6 +5,7 @@ mod blocking;
 pub(crate) mod hashes;
 pub(crate) mod keys;
 pub(crate) mod lists;
+pub(crate) mod long_double;
 mod random;
 mod sets;
 pub(crate) mod spec;

@@ -4,7 +4,7 @@ use ferrite_protocol::keyspace::KeyAccess;
 use ferrite_runtime::commands::Keys as FunctionKeys;
 use ferrite_store::StoreError;
 
-use crate::commands::table::{self, CommandRef};
+use crate::commands::command_ref::{CommandRef, CommandTable};
 use crate::state::ServerState;
 
 /// The description of a command.
@@ -41,15 +41,24 @@ impl KeysError {
 }
 
 /// Every command that can be run, each once.
-pub(in crate::commands) fn all(state: &ServerState) -> impl Iterator<Item = Entry> {
-    table::all()
+pub(in crate::commands) fn all(
+    state: &ServerState,
+    table: &CommandTable,
+) -> impl Iterator<Item = Entry> {
+    table
+        .all()
         .filter(|&command| is_enabled(state, command))
         .map(entry)
 }
 
 /// The command of this name, in upper or lower case.
-pub(in crate::commands) fn find(state: &ServerState, name: &[u8]) -> Option<Entry> {
-    table::find(name)
+pub(in crate::commands) fn find(
+    state: &ServerState,
+    table: &CommandTable,
+    name: &[u8],
+) -> Option<Entry> {
+    table
+        .find(name)
         .filter(|&command| is_enabled(state, command))
         .map(entry)
 }
@@ -98,8 +107,11 @@ fn entry(command: CommandRef) -> Entry {
 }
 
 /// The keys of a request, which has at least one word.
-pub(in crate::commands) fn keys<'a>(request: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, KeysError> {
-    match table::find(request[0]).ok_or(KeysError::UnknownCommand)? {
+pub(in crate::commands) fn keys<'a>(
+    table: &CommandTable,
+    request: &[&'a [u8]],
+) -> Result<Vec<&'a [u8]>, KeysError> {
+    match table.find(request[0]).ok_or(KeysError::UnknownCommand)? {
         CommandRef::Server(spec) if spec.takes(request.len()) => Ok(Vec::new()),
         CommandRef::Server(_) => Err(KeysError::Arity),
         CommandRef::Function(spec) => {

@@ -2,13 +2,15 @@
 
 use ferrite_protocol::resp::Encoder;
 
+use crate::commands::command_ref::CommandTable;
 use crate::commands::docs::catalog::{self, Entry};
 use crate::commands::docs::usage;
 use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
 use crate::commands::spec::Spec;
 use crate::request::{AfterReply, RequestContext};
 
-pub(in crate::commands) static SPEC: Spec = Spec {
+/// `run` is set in the table of commands, which this command describes.
+pub(in crate::commands) const SPEC: Spec = Spec {
     name: "COMMAND",
     arity: -1,
     flags: &["loading", "stale"],
@@ -17,7 +19,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     group: "server",
     right: None,
     before_auth: false,
-    run,
+    run: |_, _| AfterReply::KeepOpen,
 };
 
 const HELP: [&str; 13] = [
@@ -36,22 +38,26 @@ const HELP: [&str; 13] = [
     "    Returns the keys of a request.",
 ];
 
-fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
+pub(in crate::commands) fn run(
+    context: &mut RequestContext<'_>,
+    argv: &[&[u8]],
+    table: &CommandTable,
+) -> AfterReply {
     let Some(subcommand) = argv.get(1) else {
-        write_all(context);
+        write_all(context, table);
         return AfterReply::KeepOpen;
     };
     let subcommand = subcommand.to_ascii_uppercase();
     match (subcommand.as_slice(), &argv[2..]) {
         (b"COUNT", []) => context
             .reply
-            .count(catalog::all(context.state).count() as u64),
-        (b"LIST", options) => list(context, options),
-        (b"INFO", []) => write_all(context),
+            .count(catalog::all(context.state, table).count() as u64),
+        (b"LIST", options) => list(context, options, table),
+        (b"INFO", []) => write_all(context, table),
         (b"INFO", names) => {
             context.reply.array(names.len());
             for name in names {
-                match catalog::find(context.state, name) {
+                match catalog::find(context.state, table, name) {
                     Some(entry) => info(context.reply, &entry),
                     None => context.reply.null_array(),
                 }
@@ -59,10 +65,10 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
         }
         (b"DOCS", names) => {
             let entries: Vec<Entry> = match names {
-                [] => catalog::all(context.state).collect(),
+                [] => catalog::all(context.state, table).collect(),
                 names => names
                     .iter()
-                    .filter_map(|name| catalog::find(context.state, name))
+                    .filter_map(|name| catalog::find(context.state, table, name))
                     .collect(),
             };
             context.reply.map(entries.len());
@@ -70,7 +76,7 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
                 docs(context.reply, entry);
             }
         }
-        (b"GETKEYS", request) if !request.is_empty() => get_keys(context.reply, request),
+        (b"GETKEYS", request) if !request.is_empty() => get_keys(context.reply, request, table),
         (b"HELP", []) => help(context.reply, &HELP),
         (b"COUNT" | b"GETKEYS" | b"HELP", _) => {
             let name = format!("command|{}", String::from_utf8_lossy(&subcommand));
@@ -82,15 +88,15 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
 }
 
 /// Writes an array of every command.
-fn write_all(context: &mut RequestContext<'_>) {
-    let entries: Vec<Entry> = catalog::all(context.state).collect();
+fn write_all(context: &mut RequestContext<'_>, table: &CommandTable) {
+    let entries: Vec<Entry> = catalog::all(context.state, table).collect();
     context.reply.array(entries.len());
     for entry in &entries {
         info(context.reply, entry);
     }
 }
 
-fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
+fn list(context: &mut RequestContext<'_>, options: &[&[u8]], table: &CommandTable) {
     let pattern = match options {
         [] => b"*".to_vec(),
         [filter, pattern, glob]
@@ -113,7 +119,7 @@ fn list(context: &mut RequestContext<'_>, options: &[&[u8]]) {
             return;
         }
     };
-    let entries: Vec<Entry> = catalog::all(context.state)
+    let entries: Vec<Entry> = catalog::all(context.state, table)
         .filter(|entry| ferrite_protocol::glob::matches(&pattern, entry.name.as_bytes()))
         .collect();
     context.reply.array(entries.len());
@@ -162,8 +168,8 @@ fn docs(reply: &mut Encoder, entry: &Entry) {
     }
 }
 
-fn get_keys(reply: &mut Encoder, request: &[&[u8]]) {
-    match catalog::keys(request) {
+fn get_keys(reply: &mut Encoder, request: &[&[u8]], table: &CommandTable) {
+    match catalog::keys(table, request) {
         Ok(keys) if keys.is_empty() => {
             reply.error("ERR The command has no key arguments");
         }

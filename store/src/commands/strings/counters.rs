@@ -1,8 +1,8 @@
 //! Strings that count.
 
 use crate::commands::arguments::integer;
+use crate::commands::long_double::{LongDouble, Parsed};
 use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, WRITE, commands};
-use crate::commands::strings::long_double::{LongDouble, Parsed};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;

@@ -3,7 +3,6 @@
 pub(crate) mod bitfield;
 pub(crate) mod bits;
 pub(crate) mod counters;
-pub(crate) mod long_double;
 
 use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::arguments::integer;

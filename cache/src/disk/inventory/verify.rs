@@ -22,7 +22,7 @@ pub struct Verdict {
 }
 
 /// Checks all entries and quarantines damaged ones.
-pub(super) fn verify(root: &Root) -> Result<Vec<Verdict>, StorageError> {
+pub(in crate::disk) fn verify(root: &Root) -> Result<Vec<Verdict>, StorageError> {
     let inventory = Inventory::scan(root)?;
     let mut verdicts = Vec::new();
     for stored in &inventory.sources {

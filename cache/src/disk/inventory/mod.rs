@@ -1,5 +1,7 @@
 //! Lists and counts the stored files.
 
+pub(in crate::disk) mod verify;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
