@@ -66,7 +66,7 @@ impl<K: Keyspace> Instance<K> {
         };
         // Settled even if the guest failed, to tell what it has used.
         let settled = self.settle_fuel();
-        match result.and_then(|()| settled) {
+        match result.and(settled) {
             Ok(()) => Ok(()),
             Err(RunError::Reply(error)) => Err(RunFailure::Failed(error, Reusable::Yes)),
             Err(RunError::Guest(error))
