@@ -7,7 +7,7 @@
 //! # Parking
 //!
 //! A ticker that ran for good would wake an idle server a thousand times a second. It parks
-//! itself when, for [`QUIET_TICKS`], no call has started and none is running; the next call wakes
+//! itself when, for `QUIET_TICKS`, no call has started and none is running; the next call wakes
 //! it. That must not cost the call more than a look at one flag, and must not lose a wake-up: the
 //! coarse clock would stand still for a call that runs while the ticker sleeps. The order that
 //! ensures it:
@@ -333,7 +333,7 @@ impl Ticker {
     }
 }
 
-/// Detects that there was no activity for [`QUIET_TICKS`].
+/// Detects that there was no activity for `QUIET_TICKS`.
 #[derive(Default)]
 struct QuietDetector {
     ticks: u32,
@@ -341,7 +341,7 @@ struct QuietDetector {
 }
 
 impl QuietDetector {
-    /// Counts a tick. Returns true if two checks in a row, [`QUIET_TICKS`] apart, saw no activity.
+    /// Counts a tick. Returns true if two checks in a row, `QUIET_TICKS` apart, saw no activity.
     fn tick(&mut self, look: impl FnOnce() -> Option<Activity>) -> bool {
         self.ticks += 1;
         if self.ticks < QUIET_TICKS {

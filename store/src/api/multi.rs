@@ -138,7 +138,7 @@ impl Multi<'_> {
         self.run(table::checked(argv), argv, out);
     }
 
-    /// Does the same as [`Unit::execute`], for a request whose command the caller has found.
+    /// Does the same as [`Multi::execute`], for a request whose command the caller has found.
     pub fn execute_command(
         &mut self,
         command: DataCommand,
