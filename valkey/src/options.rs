@@ -8,7 +8,7 @@ use ferrite_cache::CacheOptions;
 use ferrite_protocol::glob::Glob;
 use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::artifact::compile_worker;
-use ferrite_runtime::policy::limits::{LimitSettings, Limits};
+use ferrite_runtime::policy::limits::{LimitSettings, Limits, LimitsError};
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 use ferrite_runtime::policy::strict_json::nearest;
@@ -85,6 +85,14 @@ pub(crate) const NAMES: &[&str] = &[
     "max-writes",
     "max-table-elements",
     "max-log",
+    "allow-max-memory",
+    "allow-max-time",
+    "allow-max-fuel",
+    "allow-max-stack-depth",
+    "allow-max-reply",
+    "allow-max-writes",
+    "allow-max-table-elements",
+    "allow-max-log",
     "max-functions",
     "total-instances",
     "max-instances",
@@ -129,7 +137,7 @@ impl Options {
                 password: None,
             },
         };
-        let mut limits = LimitSettings::default();
+        let (mut limits, mut limits_max) = (LimitSettings::default(), LimitSettings::default());
         let mut seen: Vec<&str> = Vec::new();
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
@@ -144,9 +152,9 @@ impl Options {
                 return Err(OptionsError::Twice { name });
             }
             seen.push(name);
-            options.set(name, value, dir, &mut limits)?;
+            options.set(name, value, dir, &mut limits, &mut limits_max)?;
         }
-        options.finish(&limits)
+        options.finish(&limits, &limits_max)
     }
 
     fn set(
@@ -155,6 +163,7 @@ impl Options {
         value: &str,
         dir: &Path,
         limits: &mut LimitSettings,
+        limits_max: &mut LimitSettings,
     ) -> Result<(), OptionsError> {
         let wrong = |problem: &dyn std::fmt::Display| OptionsError::Value {
             name,
@@ -169,7 +178,11 @@ impl Options {
             usize::try_from(number).map_err(|error| wrong(&error))
         };
         let path = || -> PathBuf { dir.join(value) };
-        if let Some(set) = limits.set(&name.replace('-', "_"), value) {
+        let (limits, limit) = match name.strip_prefix("allow-") {
+            Some(limit) => (limits_max, limit),
+            None => (limits, name),
+        };
+        if let Some(set) = limits.set(&limit.replace('-', "_"), value) {
             return set.map_err(|error| wrong(&error));
         }
         let runtime = &mut self.runtime;
@@ -238,17 +251,18 @@ impl Options {
         Ok(())
     }
 
-    fn finish(mut self, limits: &LimitSettings) -> Result<Self, OptionsError> {
+    fn finish(
+        mut self,
+        limits: &LimitSettings,
+        limits_max: &LimitSettings,
+    ) -> Result<Self, OptionsError> {
+        let wrong = |error: LimitsError| OptionsError::Limits {
+            problem: error.to_string(),
+        };
+        let limits = Limits::DEFAULT.for_server(limits).map_err(wrong)?;
+        let limits_max = limits.most(limits_max).map_err(wrong)?;
+        self.runtime = self.runtime.with_limits(limits, limits_max);
         let runtime = &mut self.runtime;
-        runtime.limits =
-            Limits::DEFAULT
-                .for_server(limits)
-                .map_err(|error| OptionsError::Limits {
-                    problem: error.to_string(),
-                })?;
-        runtime.engine.memory_bytes_max = runtime.limits.memory_bytes_max;
-        runtime.engine.table_elements_max =
-            usize::try_from(runtime.limits.table_elements_max).unwrap_or(usize::MAX);
         if runtime.trust.refuses_everything() {
             return Err(OptionsError::Value {
                 name: "require-signed",

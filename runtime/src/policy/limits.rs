@@ -10,21 +10,23 @@ use crate::policy::quantity::{ByteSize, Count, HumanDuration, QuantityError};
 use crate::policy::strict_json::{self, JsonError};
 
 /// Defines the limits. A row is
-/// `name: Unit => field: Type = default [, at_least smallest] [, at_most largest];`:
+/// `name: Unit => field: Type = default, generous most [, at_least smallest] [, at_most largest];`:
 ///
 /// - `name` is the limit in JSON and in the configuration, written as a `Unit`;
 /// - `field` is the resolved limit that the runtime enforces;
+/// - `default` holds for functions that do not set it, `most` is what a function may ask for, both
+///   unless the operator says otherwise;
 /// - a setting below `smallest` is an error, one above `largest` is lowered to it.
 macro_rules! limits {
     ($(
         $(#[doc = $doc:literal])+
-        $name:ident: $Unit:ident => $field:ident: $Type:ty = $default:expr
+        $name:ident: $Unit:ident => $field:ident: $Type:ty = $default:expr, generous $generous:expr
             $(, at_least $least:expr)? $(, at_most $most:expr)?;
     )+) => {
         /// Limits as people write them: `LIMITS '{"max_memory": "4MB", "max_time": "250ms"}'`.
         ///
         /// Sizes take `KB`, `MB`, `GB` (powers of 1024) or plain bytes; times take `us`, `ms`, `s`,
-        /// `m`, `h` or plain milliseconds. A limit that is not given is the server's own.
+        /// `m`, `h` or plain milliseconds. A limit that is not given is the server's default.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct LimitSettings {
@@ -78,6 +80,9 @@ macro_rules! limits {
             /// The limits where the configuration says nothing.
             pub const DEFAULT: Self = Self { $($field: $default,)+ };
 
+            /// The most that a function may ask for where the configuration says nothing.
+            pub const GENEROUS: Self = Self { $($field: $generous,)+ };
+
             /// Returns these limits with those that `settings` gives in their place.
             fn replaced_by(&self, settings: &LimitSettings) -> Result<Self, LimitsError> {
                 $(
@@ -95,9 +100,42 @@ macro_rules! limits {
                 Ok(Self { $($field,)+ })
             }
 
-            /// Returns the lower one of each limit.
-            fn lowered_to(&self, other: &Self) -> Self {
-                Self { $($field: <$Unit as Unit<$Type>>::lower(self.$field, other.$field),)+ }
+            /// Checks that no setting is higher than the limit in `most`.
+            fn check_within(settings: &LimitSettings, most: &Self) -> Result<(), LimitsError> {
+                $(if let Some(setting) = settings.$name {
+                    let asked = Unit::<$Type>::resolve(setting);
+                    if <$Unit as Unit<$Type>>::lower(asked, most.$field) != asked {
+                        return Err(LimitsError::TooMuch {
+                            field: stringify!($name),
+                            asked: setting.to_string().into(),
+                            most: shown::<$Unit, $Type>(most.$field),
+                        });
+                    }
+                })+
+                Ok(())
+            }
+
+            /// Returns the most that functions may ask for on a server with these defaults and
+            /// `settings` for the most. A limit that `settings` does not give is generous, and never
+            /// lower than the default.
+            ///
+            /// # Errors
+            ///
+            /// A limit below its default, or one too small to run anything.
+            pub fn most(&self, settings: &LimitSettings) -> Result<Self, LimitsError> {
+                let most = Self::GENEROUS.replaced_by(settings)?;
+                $(
+                    let lower = <$Unit as Unit<$Type>>::lower(self.$field, most.$field);
+                    if lower != self.$field && settings.$name.is_some() {
+                        return Err(LimitsError::DefaultTooHigh {
+                            field: stringify!($name),
+                            default: shown::<$Unit, $Type>(self.$field),
+                            most: shown::<$Unit, $Type>(most.$field),
+                        });
+                    }
+                    let $field = if lower == self.$field { most.$field } else { self.$field };
+                )+
+                Ok(Self { $($field,)+ })
             }
 
             /// Returns these limits as settings that resolve to them.
@@ -111,29 +149,31 @@ macro_rules! limits {
 
 limits! {
     /// Linear memory of one instance. A 32-bit memory has at most 4 GiB.
-    max_memory: ByteSize => memory_bytes_max: u64 = 16 << 20, at_most 4 << 30;
+    max_memory: ByteSize => memory_bytes_max: u64 = 16 << 20, generous 1 << 30, at_most 4 << 30;
     /// Wall-clock time of one call. The clock that ends calls ticks once a millisecond.
     max_time: HumanDuration => time_max: Duration = Duration::from_secs(5),
+        generous Duration::from_secs(300),
         at_least Duration::from_millis(1);
     /// Fuel of one call: about one unit per instruction, and more for the work of the host.
-    max_fuel: Count => fuel_max: u64 = 10_000_000, at_least 1;
+    max_fuel: Count => fuel_max: u64 = 10_000_000, generous 1_000_000_000_000, at_least 1;
     /// Stack of one call. The engine has one figure for all functions; see
     /// [`LimitsError::StackPerFunction`].
-    max_stack: ByteSize => stack_bytes_max: u64 = 512 << 10;
+    max_stack: ByteSize => stack_bytes_max: u64 = 512 << 10, generous 512 << 10;
     /// How deep calls may nest: functions of the module that have called each other and not
     /// returned, the entry included. Needs code that counts them. If there is none, only the bytes
     /// of the stack bound the depth.
-    max_stack_depth: Count => stack_depth_max: Option<u32> = None,
+    max_stack_depth: Count => stack_depth_max: Option<u32> = None, generous None,
         at_least Some(1), at_most Some(Self::STACK_DEPTH_END);
     /// Reply of one call.
-    max_reply: ByteSize => reply_bytes_max: u64 = 16 << 20;
+    max_reply: ByteSize => reply_bytes_max: u64 = 16 << 20, generous 512 << 20;
     /// Keys and values that one call writes.
-    max_writes: ByteSize => writes_bytes_max: u64 = 64 << 20;
+    max_writes: ByteSize => writes_bytes_max: u64 = 64 << 20, generous 1 << 30;
     /// Elements of all tables of one instance together.
     max_table_elements: Count => table_elements_max: u64 = 10_000,
+        generous Self::TABLE_ELEMENTS_END,
         at_most Self::TABLE_ELEMENTS_END;
     /// Text that one call writes to the log.
-    max_log: ByteSize => log_bytes_max: u64 = 64 << 10;
+    max_log: ByteSize => log_bytes_max: u64 = 64 << 10, generous 1 << 20;
 }
 
 /// How a limit of type `T` is written, and how two of them compare.
@@ -204,11 +244,15 @@ impl Unit<Option<u32>> for Count {
 }
 
 fn too_small<U: Unit<T>, T>(field: &'static str, least: T) -> LimitsError {
-    let least = U::show(least).map_or_else(String::new, |least| least.to_string());
     LimitsError::TooSmall {
         field,
-        least: least.into(),
+        least: shown::<U, T>(least),
     }
+}
+
+/// Returns a limit as people write it; nothing where there is none.
+fn shown<U: Unit<T>, T>(limit: T) -> Box<str> {
+    U::show(limit).map_or_else(Box::default, |limit| limit.to_string().into())
 }
 
 fn higher<T: PartialOrd + Display>(
@@ -235,13 +279,27 @@ impl Limits {
     /// The deepest nesting that can be counted; the bytes of the stack end long before.
     pub(crate) const STACK_DEPTH_END: u32 = u32::MAX - 1;
 
-    /// Returns the limits of a function that is loaded with `settings` on a server with these
-    /// limits. A setting above the server's limit is lowered to it.
+    /// Every limit as high as it can be enforced: for one who runs their own functions.
+    #[must_use]
+    pub fn unbounded() -> Self {
+        Self {
+            memory_bytes_max: 4 << 30,
+            time_max: Duration::MAX,
+            fuel_max: u64::MAX,
+            reply_bytes_max: u64::MAX,
+            writes_bytes_max: u64::MAX,
+            log_bytes_max: u64::MAX,
+            ..Self::GENEROUS
+        }
+    }
+
+    /// Returns the limits of a function that is loaded with `settings` on a server whose defaults
+    /// these are, and where no function may ask for more than `most`.
     ///
     /// # Errors
     ///
-    /// A setting too small to run anything, or a smaller stack than the engine's.
-    pub fn for_function(&self, settings: &LimitSettings) -> Result<Self, LimitsError> {
+    /// A setting above `most` or too small to run anything, or a smaller stack than the engine's.
+    pub fn for_function(&self, settings: &LimitSettings, most: &Self) -> Result<Self, LimitsError> {
         if let Some(ByteSize(asked)) = settings.max_stack
             && asked < self.stack_bytes_max
         {
@@ -250,10 +308,11 @@ impl Limits {
                 engine: ByteSize(self.stack_bytes_max),
             });
         }
-        Ok(self.replaced_by(settings)?.lowered_to(self))
+        Self::check_within(settings, most)?;
+        self.replaced_by(settings)
     }
 
-    /// Returns the limits of a server that is configured with `settings` on top of these limits.
+    /// Returns the defaults of a server that is configured with `settings` on top of these limits.
     ///
     /// # Errors
     ///
@@ -311,6 +370,30 @@ pub enum LimitsError {
         /// The smallest value accepted.
         least: Box<str>,
     },
+    /// A function asks for more than any function may have.
+    #[error(
+        "limits: {field} {asked} is more than any function may have here, which is {most}; ask for less, or let the operator raise it in [wasm.limits.max]"
+    )]
+    TooMuch {
+        /// The limit.
+        field: &'static str,
+        /// The value that was asked for.
+        asked: Box<str>,
+        /// The most that is allowed.
+        most: Box<str>,
+    },
+    /// The default of a limit is higher than the most that a function may ask for.
+    #[error(
+        "limits: {field} is {default} by default, and functions may have {most} at most; lower the default in [wasm.limits] or raise the most in [wasm.limits.max]"
+    )]
+    DefaultTooHigh {
+        /// The limit.
+        field: &'static str,
+        /// Its default.
+        default: Box<str>,
+        /// The most that is allowed.
+        most: Box<str>,
+    },
     /// A function asks for less stack than other functions have.
     ///
     /// The engine checks the stack against one figure that is fixed when it starts, so a smaller
@@ -341,11 +424,12 @@ mod tests {
     use super::{LimitSettings, Limits, LimitsError};
 
     fn resolve(json: &str) -> Result<Limits, LimitsError> {
-        Limits::DEFAULT.for_function(&LimitSettings::from_json(json.as_bytes())?)
+        let settings = LimitSettings::from_json(json.as_bytes())?;
+        Limits::DEFAULT.for_function(&settings, &Limits::GENEROUS)
     }
 
     #[test]
-    fn a_function_may_ask_for_less_and_never_gets_more() -> Result<(), LimitsError> {
+    fn a_function_gets_what_it_asks_for_within_the_most() -> Result<(), LimitsError> {
         assert_eq!(resolve("{}")?, Limits::DEFAULT);
         let limits = resolve(
             r#"{"max_memory": "1MB", "max_time": "250ms", "max_fuel": 1000, "max_reply": 0,
@@ -365,11 +449,56 @@ mod tests {
                 log_bytes_max: 1024,
             }
         );
-        let greedy = resolve(
-            r#"{"max_memory": "1TB", "max_time": "1h", "max_fuel": 18446744073709551615, "max_stack": "1GB",
-                "max_reply": "1GB", "max_writes": "1GB", "max_table_elements": 10000000, "max_log": "1GB"}"#,
-        )?;
-        assert_eq!(greedy, Limits::DEFAULT);
+        let more = resolve(r#"{"max_fuel": 1000000000, "max_memory": "64MB", "max_time": "1m"}"#)?;
+        assert_eq!(
+            (more.fuel_max, more.memory_bytes_max, more.time_max),
+            (1_000_000_000, 64 << 20, Duration::from_secs(60))
+        );
+        for (json, field, asked, most) in [
+            (r#"{"max_memory": "1TB"}"#, "max_memory", "1TB", "1GB"),
+            (r#"{"max_time": "1h"}"#, "max_time", "1h", "5m"),
+            (
+                r#"{"max_fuel": 18446744073709551615}"#,
+                "max_fuel",
+                "18446744073709551615",
+                "1000000000000",
+            ),
+            (r#"{"max_stack": "1GB"}"#, "max_stack", "1GB", "512KB"),
+            (r#"{"max_reply": "1GB"}"#, "max_reply", "1GB", "512MB"),
+            (r#"{"max_writes": "2GB"}"#, "max_writes", "2GB", "1GB"),
+            (
+                r#"{"max_table_elements": 100001}"#,
+                "max_table_elements",
+                "100001",
+                "100000",
+            ),
+            (r#"{"max_log": "1GB"}"#, "max_log", "1GB", "1MB"),
+        ] {
+            let error = resolve(json).expect_err(json).to_string();
+            assert!(
+                error.contains(&format!("{field} {asked} is more than"))
+                    && error.contains(&format!("which is {most};")),
+                "{json}: {error}"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_most_is_never_below_a_default() -> Result<(), LimitsError> {
+        let read = |json: &str| LimitSettings::from_json(json.as_bytes());
+        let large = Limits::DEFAULT.for_server(&read(r#"{"max_memory": "2GB"}"#)?)?;
+        let most = large.most(&LimitSettings::default())?;
+        assert_eq!(most.memory_bytes_max, 2 << 30);
+        assert_eq!(most.fuel_max, Limits::GENEROUS.fuel_max);
+        let strict = Limits::DEFAULT.most(&read(r#"{"max_time": "6s"}"#)?)?;
+        let slow = Limits::DEFAULT.for_function(&read(r#"{"max_time": "7s"}"#)?, &strict);
+        assert!(slow.is_err());
+        let error = Limits::DEFAULT
+            .most(&read(r#"{"max_time": "1s"}"#)?)
+            .expect_err("below the default")
+            .to_string();
+        assert!(error.contains("max_time is 5s by default"), "{error}");
         Ok(())
     }
 
@@ -386,15 +515,15 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_depth_is_every_functions() -> Result<(), LimitsError> {
+    fn a_functions_depth_is_its_own_up_to_the_most() -> Result<(), LimitsError> {
         let read = |json: &str| LimitSettings::from_json(json.as_bytes());
         let server = Limits::DEFAULT.for_server(&read(r#"{"max_stack_depth": 50}"#)?)?;
         for (json, expected) in [
             ("{}", 50),
             (r#"{"max_stack_depth": 10}"#, 10),
-            (r#"{"max_stack_depth": 18446744073709551615}"#, 50),
+            (r#"{"max_stack_depth": 80}"#, 80),
         ] {
-            let limits = server.for_function(&read(json)?)?;
+            let limits = server.for_function(&read(json)?, &Limits::GENEROUS)?;
             assert_eq!(limits.stack_depth_max, Some(expected), "{json}");
         }
         let deep = resolve(r#"{"max_stack_depth": 18446744073709551615}"#)?;

@@ -268,7 +268,7 @@ impl<K: Keyspace> Inner<K> {
         Ok(function)
     }
 
-    /// Returns the spec of a record: permissions compiled, limits lowered to the server's.
+    /// Returns the spec of a record: permissions compiled, limits completed by the defaults.
     pub(crate) fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
         let Record {
             name,
@@ -285,8 +285,7 @@ impl<K: Keyspace> Inner<K> {
             .map_err(|error| CallError::invalid(error.to_string()))?;
         let limits = self
             .options
-            .limits
-            .for_function(limits)
+            .limits_of(limits)
             .map_err(|error| CallError::invalid(error.to_string()))?;
         Ok(FunctionSpec {
             name: name.as_str().into(),

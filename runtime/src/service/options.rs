@@ -10,7 +10,7 @@ use crate::artifact::source::SourceOptions;
 use crate::artifact::trust::TrustOptions;
 use crate::instance::engine::EngineOptions;
 use crate::policy::function_spec::Isolation;
-use crate::policy::limits::Limits;
+use crate::policy::limits::{LimitSettings, Limits, LimitsError};
 use crate::policy::permissions::Permissions;
 use crate::scheduling::pool::PoolOptions;
 use crate::scheduling::wait::YieldNow;
@@ -21,8 +21,10 @@ use crate::service::background_calls::BackgroundOptions;
 pub struct RuntimeOptions {
     /// What the engine reserves.
     pub engine: EngineOptions,
-    /// Upper bounds of every function's limits, and the limits of functions that give none.
+    /// The limits of functions that give none.
     pub limits: Limits,
+    /// The most that a function may ask for.
+    pub limits_max: Limits,
     /// The permissions of functions that are loaded without any.
     pub permissions: Permissions,
     /// The isolation of functions that are loaded without one.
@@ -53,6 +55,7 @@ impl Default for RuntimeOptions {
         Self {
             engine: EngineOptions::default(),
             limits: Limits::DEFAULT,
+            limits_max: Limits::GENEROUS,
             permissions: Permissions::default(),
             isolation: Isolation::default(),
             pool: PoolOptions::default(),
@@ -80,5 +83,28 @@ impl RuntimeOptions {
             permissions: &self.permissions,
             isolation: self.isolation,
         }
+    }
+}
+
+impl RuntimeOptions {
+    /// Sets the default limits and the most that a function may ask for, and lets the engine reserve
+    /// as much.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits, limits_max: Limits) -> Self {
+        self.engine.memory_bytes_max = limits_max.memory_bytes_max;
+        self.engine.table_elements_max =
+            usize::try_from(limits_max.table_elements_max).unwrap_or(usize::MAX);
+        self.limits = limits;
+        self.limits_max = limits_max;
+        self
+    }
+
+    /// Returns the limits of a function that asks for `settings`.
+    ///
+    /// # Errors
+    ///
+    /// A setting that is too small, or more than a function may ask for.
+    pub fn limits_of(&self, settings: &LimitSettings) -> Result<Limits, LimitsError> {
+        self.limits.for_function(settings, &self.limits_max)
     }
 }

@@ -43,19 +43,30 @@ impl Setting for Count {
     }
 }
 
-impl Setting for Option<Count> {
-    const KIND: &'static str = "a whole number, or \"\" for none";
+/// Settings that may be left out, as `""`.
+macro_rules! optional {
+    ($($Type:ty: $kind:literal;)+) => {$(
+        impl Setting for Option<$Type> {
+            const KIND: &'static str = $kind;
 
-    fn read(raw: &Raw) -> Option<Self> {
-        match text(raw)?.trim() {
-            "" => Some(None),
-            _ => parsed(raw).map(Some),
+            fn read(raw: &Raw) -> Option<Self> {
+                match text(raw)?.trim() {
+                    "" => Some(None),
+                    _ => parsed(raw).map(Some),
+                }
+            }
+
+            fn write(&self) -> String {
+                self.as_ref().map_or_else(|| quoted(&""), Setting::write)
+            }
         }
-    }
+    )+};
+}
 
-    fn write(&self) -> String {
-        self.map_or_else(|| quoted(&""), |count| count.to_string())
-    }
+optional! {
+    ByteSize: "a size such as \"16MB\", or \"\" for none";
+    HumanDuration: "a time such as \"5s\", or \"\" for none";
+    Count: "a whole number, or \"\" for none";
 }
 
 impl Setting for Isolation {

@@ -25,8 +25,8 @@ pub use origin::Origin;
 pub use raw_config::KeyInfo;
 pub use render::{help, markdown};
 pub use sections::{
-    SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmPool,
-    WasmSecurity, keys, sections,
+    SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmLimitsMax,
+    WasmPool, WasmSecurity, keys, sections,
 };
 pub use setting::{Durability, LogFormat, Port, Secret};
 pub use trust::KeysError;
@@ -49,6 +49,8 @@ pub struct Config {
     pub wasm: Wasm,
     /// Limits of a call.
     pub limits: WasmLimits,
+    /// `[wasm.limits.max]`
+    pub limits_max: WasmLimitsMax,
     /// Instances that are kept ready, and how many calls run at the same time.
     pub pool: WasmPool,
     /// Calls in the background.
@@ -113,6 +115,7 @@ impl Config {
             store: Store::resolve(raw_config)?,
             wasm: Wasm::resolve(raw_config)?,
             limits: WasmLimits::resolve(raw_config)?,
+            limits_max: WasmLimitsMax::resolve(raw_config)?,
             pool: WasmPool::resolve(raw_config)?,
             background: WasmBackground::resolve(raw_config)?,
             security: WasmSecurity::resolve(raw_config)?,
@@ -150,7 +153,9 @@ impl Config {
         if self.security.allow_filesystem {
             return conflict("wasm.security.allow_filesystem: functions cannot use files yet");
         }
-        runtime::limits(&self.limits).map_err(|error| ConfigError::Conflict(error.to_string()))?;
+        runtime::limits(&self.limits)
+            .and_then(|limits| runtime::limits_max(&limits, &self.limits_max))
+            .map_err(|error| ConfigError::Conflict(error.to_string()))?;
         trust::read(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         Ok(())
     }
@@ -174,6 +179,7 @@ impl Config {
             store,
             wasm,
             limits,
+            limits_max,
             pool,
             background,
             security,
@@ -184,6 +190,7 @@ impl Config {
             store.written(),
             wasm.written(),
             limits.written(),
+            limits_max.written(),
             pool.written(),
             background.written(),
             security.written(),

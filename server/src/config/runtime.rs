@@ -8,7 +8,7 @@ use ferrite_runtime::policy::limits::{LimitSettings, Limits, LimitsError};
 use ferrite_runtime::scheduling::pool::PoolOptions;
 use ferrite_runtime::service::background_calls::BackgroundOptions;
 
-use super::{Config, WasmBackground, WasmLimits, WasmPool};
+use super::{Config, WasmBackground, WasmLimits, WasmLimitsMax, WasmPool};
 
 /// Returns the runtime's options, with every path resolved against `server.dir`.
 ///
@@ -17,15 +17,14 @@ use super::{Config, WasmBackground, WasmLimits, WasmPool};
 /// If a limit cannot be enforced.
 pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
     let limits = limits(&config.limits)?;
+    let limits_max = limits_max(&limits, &config.limits_max)?;
     let wasm = &config.wasm;
-    Ok(RuntimeOptions {
+    let options = RuntimeOptions {
         engine: EngineOptions {
             instances_max: u32::try_from(config.pool.total_instances).unwrap_or(u32::MAX),
-            memory_bytes_max: limits.memory_bytes_max,
-            table_elements_max: saturate(limits.table_elements_max),
             verify_rewinding: false,
+            ..EngineOptions::default()
         },
-        limits,
         permissions: config.security.default_permissions.clone(),
         isolation: wasm.isolation,
         pool: pool(&config.pool),
@@ -43,6 +42,32 @@ pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
         background: background(&config.background),
         registry: wasm.registry.as_ref().map(|path| config.below_dir(path)),
         ..RuntimeOptions::default()
+    };
+    Ok(options.with_limits(limits, limits_max))
+}
+
+/// Returns the most that a function may ask for, where `limits` are the defaults.
+pub(super) fn limits_max(limits: &Limits, most: &WasmLimitsMax) -> Result<Limits, LimitsError> {
+    let WasmLimitsMax {
+        max_memory,
+        max_time,
+        max_fuel,
+        max_stack_depth,
+        max_reply,
+        max_writes,
+        max_table_elements,
+        max_log,
+    } = *most;
+    limits.most(&LimitSettings {
+        max_memory,
+        max_time,
+        max_fuel,
+        max_stack: None,
+        max_stack_depth,
+        max_reply,
+        max_writes,
+        max_table_elements,
+        max_log,
     })
 }
 
@@ -123,6 +148,7 @@ mod tests {
     fn the_defaults_are_the_runtimes() {
         let options = options(&Config::default()).expect("the defaults are right");
         assert_eq!(options.limits, Limits::DEFAULT);
+        assert_eq!(options.limits_max, Limits::GENEROUS);
         assert_eq!(options.pool, PoolOptions::default());
         assert_eq!(options.background, BackgroundOptions::default());
         let own = RuntimeOptions::default();
@@ -142,6 +168,7 @@ mod tests {
             "[wasm.limits]\nmax_stack_depth = 0",
             "[wasm.limits]\nmax_stack = \"1MB\"",
             "[wasm.limits]\nmax_fuel = 0",
+            "[wasm.limits.max]\nmax_time = \"1s\"",
             "[wasm.security]\nallow_network = true",
             "[wasm.security]\nallow_filesystem = true",
             "[wasm.pool]\nmax_instances = 0",

@@ -197,7 +197,8 @@ section! {
 }
 
 section! {
-    /// Limits of a call. A function can lower them by `LIMITS`, but not raise them.
+    /// Limits of a call of a function that sets none. A function can set others by `LIMITS`, up to
+    /// those in `wasm.limits.max`.
     pub struct WasmLimits in "wasm.limits" {
         /// Most linear memory of one instance.
         pub max_memory: ByteSize = "16MB",
@@ -220,6 +221,29 @@ section! {
         pub max_table_elements: Count = "10000",
         /// Most bytes that one call writes to the log.
         pub max_log: ByteSize = "64KB",
+    }
+}
+
+section! {
+    /// The most that a function may ask for by `LIMITS`; more is refused when it is loaded. A limit
+    /// that is not set here is never lower than the one in `wasm.limits`.
+    pub struct WasmLimitsMax in "wasm.limits.max" {
+        /// Most linear memory of one instance; 1GB if not set.
+        pub max_memory: Option<ByteSize> = "",
+        /// Longest wall-clock time of one call; 5 minutes if not set.
+        pub max_time: Option<HumanDuration> = "",
+        /// Most fuel of one call; 1000000000000 if not set.
+        pub max_fuel: Option<Count> = "",
+        /// Most nested calls inside a module; as many as the stack has room for if not set.
+        pub max_stack_depth: Option<Count> = "",
+        /// Largest reply of one call; 512MB if not set.
+        pub max_reply: Option<ByteSize> = "",
+        /// Most bytes of keys and values that one call writes; 1GB if not set.
+        pub max_writes: Option<ByteSize> = "",
+        /// Most elements of all tables of one instance; 100000 if not set.
+        pub max_table_elements: Option<Count> = "",
+        /// Most bytes that one call writes to the log; 1MB if not set.
+        pub max_log: Option<ByteSize> = "",
     }
 }
 
@@ -292,11 +316,12 @@ section! {
 }
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [SectionInfo; 8] = [
+static SECTIONS: [SectionInfo; 9] = [
     Server::INFO,
     Store::INFO,
     Wasm::INFO,
     WasmLimits::INFO,
+    WasmLimitsMax::INFO,
     WasmPool::INFO,
     WasmBackground::INFO,
     WasmSecurity::INFO,

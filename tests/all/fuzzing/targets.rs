@@ -119,11 +119,12 @@ pub(crate) fn limits(bytes: &[u8]) {
     let Ok(settings) = LimitSettings::from_json(bytes) else {
         return;
     };
-    let Ok(limits) = Limits::DEFAULT.for_function(&settings) else {
+    let Ok(limits) = Limits::DEFAULT.for_function(&settings, &Limits::GENEROUS) else {
         return;
     };
     let shown = LimitSettings::from_json(limits.to_json().as_bytes());
-    let again = shown.and_then(|settings| Limits::DEFAULT.for_function(&settings));
+    let again =
+        shown.and_then(|settings| Limits::DEFAULT.for_function(&settings, &Limits::GENEROUS));
     assert_eq!(again.ok(), Some(limits), "what is shown reads back");
     assert!(limits.memory_bytes_max <= Limits::DEFAULT.memory_bytes_max);
     assert!(limits.time_max <= Limits::DEFAULT.time_max);

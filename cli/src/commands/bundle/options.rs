@@ -127,7 +127,7 @@ impl Options {
         let limits = limits.as_deref().map(policy::parse_limits).transpose()?;
         if let Some(limits) = &limits {
             Limits::DEFAULT
-                .for_function(limits)
+                .for_function(limits, &Limits::unbounded())
                 .map_err(|error| UsageError(format!("--limits: {error}")))?;
         }
         let stack_depth = stack_depth

@@ -18,6 +18,7 @@ use ferrite_cache::Profile;
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::error::Code;
+use ferrite_runtime::policy::limits::Limits;
 use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
 use ferrite_store::{Store, StoreOptions};
 
@@ -148,7 +149,12 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
     if let Some(path) = &options.data {
         data::load(path, &store).with_context(|| path.display().to_string())?;
     }
-    let runtime = Runtime::new(RuntimeOptions::default(), store, Some(cache))?;
+    let runtime = Runtime::new(
+        // The user runs their own function on their own machine.
+        RuntimeOptions::default().with_limits(Limits::DEFAULT, Limits::unbounded()),
+        store,
+        Some(cache),
+    )?;
     runtime
         .load(LoadRequest {
             name: name.clone(),

@@ -73,7 +73,7 @@ impl Info<'_> {
         );
         fields.text("permissions", record.permissions.to_json());
         // What counts are the limits in force, not those that were asked for.
-        match runtime.options().limits.for_function(&record.limits) {
+        match runtime.options().limits_of(&record.limits) {
             Ok(limits) => fields.text("limits", limits.to_json()),
             Err(error) => fields.text("limits", error.to_string()),
         }
