@@ -301,7 +301,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{NAMES, Options, OptionsError};
+    use super::{Limits, NAMES, Options, OptionsError};
 
     fn read(line: &str) -> Result<Options, OptionsError> {
         let words: Vec<String> = line.split_ascii_whitespace().map(str::to_owned).collect();
@@ -330,7 +330,8 @@ mod tests {
             Some(Path::new("/data/modules"))
         );
         assert_eq!(options.runtime.limits.time_max, Duration::from_secs(2));
-        assert_eq!(options.runtime.engine.memory_bytes_max, 32 << 20);
+        assert_eq!(options.runtime.limits.memory_bytes_max, 32 << 20);
+        assert_eq!(options.runtime.limits_max, Limits::GENEROUS);
         assert_eq!((options.threads, options.offload.len()), (2, 2));
         assert!(
             read("cache-dir none")
@@ -384,6 +385,10 @@ mod tests {
                 "64KB",
                 "512KB",
                 "5MB",
+                "1GB",
+                "10m",
+                "1000000000",
+                "50000",
                 "/bin/sh",
             ];
             let taken = tried

@@ -9,9 +9,7 @@ use ferrite_runtime::instance::engine::{EngineOptions, engine};
 use ferrite_runtime::rewind::arena::{Arena, ArenaMemories, ArenaOptions};
 use ferrite_runtime::rewind::exports::RewindExports;
 use ferrite_runtime::rewind::snapshot::{InstanceSnapshot, Rewinder, Rewound};
-use wasmtime::{
-    Engine, Instance, InstanceAllocationStrategy, Module, Store, TypedFunc, UpdateDeadline,
-};
+use wasmtime::{Engine, Instance, InstanceAllocationStrategy, Module, Store, TypedFunc};
 
 use crate::bed::block_on;
 
@@ -28,8 +26,6 @@ const MODULE: &str = r#"(module
             (local.set $pages (i32.sub (local.get $pages) (i32.const 1)))
             (br $next)))
         (global.set $stack (i32.add (global.get $stack) (i32.const 16)))))"#;
-
-const FUEL: u64 = 10_000_000;
 
 /// An instance that can be rewound.
 struct Guest {
@@ -69,11 +65,6 @@ impl Guest {
         let module = Module::new(&engine, &rewritten.wasm).expect("a valid module");
         let exports = RewindExports::find(&module, plan).expect("they were added");
         let mut store = Store::new(&engine, ());
-        match fiber {
-            Fiber::Yes => store.epoch_deadline_async_yield_and_update(1),
-            Fiber::No => store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(1))),
-        }
-        store.set_fuel(FUEL).expect("fuel is counted");
         let instance = match fiber {
             Fiber::Yes => block_on(Instance::new_async(&mut store, &module, &[])),
             Fiber::No => Instance::new(&mut store, &module, &[]),
@@ -95,7 +86,6 @@ impl Guest {
     }
 
     fn call(&mut self, fiber: Fiber, pages: i32) {
-        self.store.set_fuel(FUEL).expect("fuel is counted");
         let called = match fiber {
             Fiber::Yes => block_on(self.pages.call_async(&mut self.store, pages)),
             Fiber::No => self.pages.call(&mut self.store, pages),

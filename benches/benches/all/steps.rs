@@ -10,8 +10,6 @@ use crate::bed::block_on;
 const MODULE: &str =
     r#"(module (memory (export "memory") 2) (data (i32.const 1024) "data") (func (export "run")))"#;
 
-const FUEL: u64 = 10_000_000;
-
 pub(crate) fn bench(criterion: &mut Criterion) {
     // As the runtime's engine, and able to compile.
     let mut config = Profile::native().compiler_config();
@@ -22,25 +20,19 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let prepared = Linker::new(&engine)
         .instantiate_pre(&module)
         .expect("no imports");
-    let store = || {
-        let mut store = Store::new(&engine, ());
-        store.epoch_deadline_async_yield_and_update(1);
-        store
-    };
+    let store = || Store::new(&engine, ());
     let mut group = criterion.benchmark_group("step");
     group.bench_function("store", |bencher| bencher.iter(store));
-    group.bench_function("store, fuel, instance", |bencher| {
+    group.bench_function("store, instance", |bencher| {
         bencher.iter(|| {
             let mut store = store();
-            store.set_fuel(FUEL).expect("fuel is counted");
             block_on(prepared.instantiate_async(&mut store)).expect("room");
             store
         });
     });
-    group.bench_function("store, fuel, instance, call", |bencher| {
+    group.bench_function("store, instance, call", |bencher| {
         bencher.iter(|| {
             let mut store = store();
-            store.set_fuel(FUEL).expect("fuel is counted");
             let instance = block_on(prepared.instantiate_async(&mut store)).expect("room");
             let run = instance
                 .get_typed_func::<(), ()>(&mut store, "run")
@@ -50,14 +42,12 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         });
     });
     let mut warm = store();
-    warm.set_fuel(FUEL).expect("fuel is counted");
     let instance = block_on(prepared.instantiate_async(&mut warm)).expect("room");
     let run = instance
         .get_typed_func::<(), ()>(&mut warm, "run")
         .expect("an export");
     group.bench_function("fuel, call", |bencher| {
         bencher.iter(|| {
-            warm.set_fuel(FUEL).expect("fuel is counted");
             block_on(run.call_async(&mut warm, ())).expect("a plain return");
         });
     });

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use wasmtime::WasmFeatures;
 
 /// How the code is metered.
+// Older manifests have other fields here. They can be read, and never match this build's profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Metering {
-    /// Version of the compiler's pass that makes code count what it runs. Wasmtime's own fuel and
-    /// epochs are off.
+    /// Version of the compiler's pass that makes code count what it runs; 0 before there was one.
+    /// Wasmtime's own fuel and epochs are off.
+    #[serde(default)]
     pub pass: u32,
 }
 

@@ -46,16 +46,9 @@ impl GuestLog {
     }
 
     /// Chooses when lines are written: at once, or when the call is over, so that
-    /// [`GuestLog::forget`] can take them back.
+    /// [`GuestLog::begin`] can take them back.
     pub(crate) fn write_at_once(&mut self, at_once: bool) {
         self.at_once = at_once;
-    }
-
-    /// Forgets what the present try has logged and not written.
-    pub(crate) fn forget(&mut self) {
-        self.stdout.clear();
-        self.stderr.clear();
-        self.lines.clear();
     }
 
     /// The last line that the call logged as an error. Guests log there what they panic about.

@@ -27,9 +27,9 @@ impl<K: Keyspace> Executor<K> {
     /// Runs one call of `function` and writes exactly one reply, errors included.
     ///
     /// `entry` names the entry to call; the function that `request` names is ignored. The future may
-    /// be dropped at any time; the call then leaves no trace. It runs on any executor and yields
-    /// once per tick while the guest runs. A call of a warm instance takes one of the pool's locks
-    /// twice, allocates once (wasmtime's record of the fiber) and makes no system call.
+    /// be dropped at any time; the call then leaves no trace. It runs on any executor, and yields
+    /// once per tick if the guest runs for longer than a slice. A short call of a warm instance takes
+    /// one of the pool's locks twice, allocates nothing and makes no system call.
     pub(crate) async fn call(
         &self,
         function: &Function<K>,
@@ -274,7 +274,8 @@ impl<K: Keyspace> Run<'_, K> {
     /// What of a try that needed a stack of its own serves the next: its buffers, and not its log.
     #[cold]
     fn rest_of(&self, mut state: StoreData<K>) -> Retained<K> {
-        state.log.forget();
+        let log_bytes_max = state.spec.limits.log_bytes_max;
+        state.log.begin(log_bytes_max);
         state.leave_instance();
         Retained::Buffers(state)
     }

@@ -284,7 +284,7 @@ fn charge_pairs<K: Keyspace>(
     Ok(bytes.saturating_add(unsigned(input.1)))
 }
 
-/// Asks the door about every key.
+/// Checks that every key may be accessed.
 fn check_all<K: Keyspace>(data: &mut DataAccess<K>, keys: &[&[u8]], access: Access) -> Answer<()> {
     keys.iter().try_for_each(|key| data.check(key, access))
 }

@@ -124,10 +124,11 @@ fn read_all<K: Keyspace>(
     out: i32,
 ) -> Result<Wanted> {
     let count = u64::from(count.cast_unsigned());
-    guest.charge(fuel::CALL + fuel::ACCESS.saturating_mul(count))?;
+    guest.charge(fuel::CALL)?;
     if count == 0 || count > SUBSCRIPTIONS_MAX {
         return Ok(Wanted::Invalid);
     }
+    guest.charge(fuel::ACCESS * count)?;
     let subscriptions: Vec<Subscription> = {
         let view = guest.view()?;
         let events_bytes = count * EVENT_BYTES as u64;

@@ -104,7 +104,7 @@ macro_rules! limits {
             fn check_within(settings: &LimitSettings, most: &Self) -> Result<(), LimitsError> {
                 $(if let Some(setting) = settings.$name {
                     let asked = Unit::<$Type>::resolve(setting);
-                    if <$Unit as Unit<$Type>>::lower(asked, most.$field) != asked {
+                    if <$Unit as Unit<$Type>>::exceeds(asked, most.$field) {
                         return Err(LimitsError::TooMuch {
                             field: stringify!($name),
                             asked: setting.to_string().into(),
@@ -125,15 +125,15 @@ macro_rules! limits {
             pub fn most(&self, settings: &LimitSettings) -> Result<Self, LimitsError> {
                 let most = Self::GENEROUS.replaced_by(settings)?;
                 $(
-                    let lower = <$Unit as Unit<$Type>>::lower(self.$field, most.$field);
-                    if lower != self.$field && settings.$name.is_some() {
+                    let too_high = <$Unit as Unit<$Type>>::exceeds(self.$field, most.$field);
+                    if too_high && settings.$name.is_some() {
                         return Err(LimitsError::DefaultTooHigh {
                             field: stringify!($name),
                             default: shown::<$Unit, $Type>(self.$field),
                             most: shown::<$Unit, $Type>(most.$field),
                         });
                     }
-                    let $field = if lower == self.$field { most.$field } else { self.$field };
+                    let $field = if too_high { self.$field } else { most.$field };
                 )+
                 Ok(Self { $($field,)+ })
             }
@@ -176,11 +176,11 @@ limits! {
     max_log: ByteSize => log_bytes_max: u64 = 64 << 10, generous 1 << 20;
 }
 
-/// How a limit of type `T` is written, and how two of them compare.
+/// Writes and compares a limit of type `T`.
 trait Unit<T>: Copy + Display {
     fn resolve(self) -> T;
     fn show(limit: T) -> Option<Self>;
-    fn lower(one: T, other: T) -> T;
+    fn exceeds(limit: T, most: T) -> bool;
 }
 
 impl Unit<u64> for ByteSize {
@@ -192,8 +192,8 @@ impl Unit<u64> for ByteSize {
         Some(Self(limit))
     }
 
-    fn lower(one: u64, other: u64) -> u64 {
-        one.min(other)
+    fn exceeds(limit: u64, most: u64) -> bool {
+        limit > most
     }
 }
 
@@ -206,8 +206,8 @@ impl Unit<u64> for Count {
         Some(Self(limit))
     }
 
-    fn lower(one: u64, other: u64) -> u64 {
-        one.min(other)
+    fn exceeds(limit: u64, most: u64) -> bool {
+        limit > most
     }
 }
 
@@ -220,12 +220,12 @@ impl Unit<Duration> for HumanDuration {
         Some(Self(limit))
     }
 
-    fn lower(one: Duration, other: Duration) -> Duration {
-        one.min(other)
+    fn exceeds(limit: Duration, most: Duration) -> bool {
+        limit > most
     }
 }
 
-/// A limit that can be absent: then the other one is the lower.
+/// A limit that can be absent, and exceeds no other then.
 impl Unit<Option<u32>> for Count {
     fn resolve(self) -> Option<u32> {
         Some(u32::try_from(self.0).unwrap_or(u32::MAX))
@@ -235,11 +235,8 @@ impl Unit<Option<u32>> for Count {
         limit.map(|number| Self(number.into()))
     }
 
-    fn lower(one: Option<u32>, other: Option<u32>) -> Option<u32> {
-        match (one, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+    fn exceeds(limit: Option<u32>, most: Option<u32>) -> bool {
+        matches!((limit, most), (Some(limit), Some(most)) if limit > most)
     }
 }
 
@@ -455,8 +452,8 @@ mod tests {
             (1_000_000_000, 64 << 20, Duration::from_secs(60))
         );
         for (json, field, asked, most) in [
-            (r#"{"max_memory": "1TB"}"#, "max_memory", "1TB", "1GB"),
-            (r#"{"max_time": "1h"}"#, "max_time", "1h", "5m"),
+            (r#"{"max_memory": "2GB"}"#, "max_memory", "2GB", "1GB"),
+            (r#"{"max_time": "6m"}"#, "max_time", "6m", "5m"),
             (
                 r#"{"max_fuel": 18446744073709551615}"#,
                 "max_fuel",
