@@ -289,7 +289,7 @@ impl Rewinder {
         None
     }
 
-    /// Returns the pages that this instance copies back after a call.
+    /// Returns the number of pages that this instance copies back after a call.
     #[must_use]
     pub fn learned_pages(&self) -> usize {
         self.handle
