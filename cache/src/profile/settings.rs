@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::WasmFeatures;
 
-/// How the code is metered.
+/// Metering of the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metering {
@@ -12,7 +12,7 @@ pub struct Metering {
     pub pass: u32,
 }
 
-/// What keeps code inside its sandbox.
+/// Settings that keep the code inside its sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Security {

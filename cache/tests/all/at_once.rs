@@ -1,4 +1,4 @@
-//! What is found without waiting is what would be found with patience, or nothing.
+//! A lookup that does not wait finds the same as one that waits, or nothing.
 
 use std::fs::{self, File};
 use std::io::IoSliceMut;
@@ -31,7 +31,7 @@ impl Example {
     }
 }
 
-/// Whether the system says that it holds the beginning of a file in memory.
+/// Returns true if the system reports that the start of a file is in memory.
 fn is_held(path: &Path) -> bool {
     let file = File::open(path).expect("it is there");
     let mut byte = [0];

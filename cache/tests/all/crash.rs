@@ -12,7 +12,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::fixture::{Example, Fixture, child_argument, open, replace, spawn};
 
-/// What a child is to do, and the step at which it dies: "operation step directory".
+/// Task of a child, and the step at which it dies: "operation step directory".
 struct Job {
     operation: String,
     dies_at: usize,

@@ -142,7 +142,7 @@ impl Example {
             .expect("the disk works")
     }
 
-    /// Whether the cache has this very artifact.
+    /// Returns true if the cache has this very artifact.
     pub(crate) fn is_in(&self, cache: &Cache) -> bool {
         self.lookup(cache).is_some_and(|found| {
             assert_eq!(bytes_of(&found), self.artifact);

@@ -71,7 +71,7 @@ pub enum SandboxError {
     ResourceLimit {
         /// Which one.
         resource: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: rustix::io::Errno,
     },
@@ -80,7 +80,7 @@ pub enum SandboxError {
     Process {
         /// Which one.
         property: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: rustix::io::Errno,
     },
