@@ -94,8 +94,8 @@ fn what_is_on_the_disk_alone_is_left_to_others() {
     }
 }
 
-/// Whether something holds once a file is on the disk alone. The system is free to keep it in memory,
-/// and so it is told to forget it more than once.
+/// Returns true if `holds` does once a file is on the disk alone. The system is free to keep it in
+/// memory, so it is told to forget it more than once.
 fn tries(path: &Path, holds: impl Fn() -> bool) -> bool {
     let file = File::open(path).expect("it is there");
     (0..20).any(|_| {

@@ -11,7 +11,7 @@ use crate::fixture::{Example, Fixture, bytes_of, open, replace};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Makes it look as if a file had last been used so many hours ago.
+/// Sets a file's last use to this many hours ago.
 fn last_used(path: &Path, hours_ago: u32) {
     File::open(path)
         .and_then(|file| file.set_modified(SystemTime::now() - HOUR * hours_ago))

@@ -186,7 +186,7 @@ pub(crate) fn remove(path: &Path) {
     }
 }
 
-/// Whether this process may do everything; says so where a test needs it and it may not.
+/// Returns true if this process has all rights; if not, reports that the test is skipped.
 pub(crate) fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {

@@ -82,7 +82,7 @@ pub enum WorkerError {
     /// The worker died, or its answer is invalid.
     #[error("the compiler failed ({how}): {said}")]
     Failed {
-        /// How the process ended.
+        /// The exit status of the process.
         how: Box<str>,
         /// Its standard error, or the problem with its answer.
         said: Box<str>,

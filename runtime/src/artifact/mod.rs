@@ -109,8 +109,8 @@ impl ArtifactProvider {
     /// # Errors
     ///
     /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
-    /// cannot be compiled here; `BADSIG` for what nobody signed, where only what is signed is
-    /// loaded; the compiler's own refusals.
+    /// cannot be compiled here; `BADSIG` for an unsigned source, if only signed ones are loaded;
+    /// the compiler's own refusals.
     pub(crate) fn provide(
         &self,
         source: &Source<'_>,

@@ -28,11 +28,11 @@ pub enum KeyError {
         path = path.display()
     )]
     Neither {
-        /// What was configured.
+        /// The configured text.
         text: String,
-        /// Where a file was looked for.
+        /// The path that was tried.
         path: PathBuf,
-        /// What the file system says.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },

@@ -65,7 +65,7 @@ pub(crate) enum Retention {
     Rewound(Rewinding),
 }
 
-/// What a pool keeps for the next call, depending on the isolation.
+/// The state that a pool keeps for the next call, depending on the isolation.
 pub(crate) enum Retained<K: Keyspace> {
     /// Only the buffers; their instance was dropped.
     Buffers(StoreData<K>),

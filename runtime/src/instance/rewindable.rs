@@ -59,7 +59,7 @@ impl<K: Keyspace> RewindEngine<K> {
     }
 }
 
-/// How a function's instances are rewound.
+/// Rewinding of a function's instances.
 pub(crate) struct Rewinding {
     pub(crate) engine: Engine,
     pub(crate) arena: Arc<Arena>,

@@ -6,12 +6,12 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostCalls(Vec<HostCall>);
 
-/// How a call used one host function.
+/// One call's use of a host function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostCall {
     /// The function's name.
     pub name: &'static str,
-    /// How often it was called.
+    /// Number of calls.
     pub calls: u64,
     /// Bytes that it read or wrote for the guest.
     pub bytes: u64,

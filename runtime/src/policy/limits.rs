@@ -1,5 +1,5 @@
-//! How much a function may use. One table defines every limit; the rest of this file works on all
-//! of them.
+//! Upper bounds of a function's use of the machine. One table defines every limit; the rest of this
+//! file works on all of them.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -120,9 +120,9 @@ limits! {
     /// Stack of one call. The engine has one figure for all functions; see
     /// [`LimitsError::StackPerFunction`].
     max_stack: ByteSize => stack_bytes_max: u64 = 512 << 10;
-    /// How deep calls may nest: functions of the module that have called each other and not
+    /// Deepest nesting of calls: functions of the module that have called each other and not
     /// returned, the entry included. Needs code that counts them. If there is none, only the bytes
-    /// of the stack bound the depth.
+    /// of the stack limit the depth.
     max_stack_depth: Count => stack_depth_max: Option<u32> = None,
         at_least Some(1), at_most Some(Self::STACK_DEPTH_END);
     /// Reply of one call.
@@ -136,7 +136,7 @@ limits! {
     max_log: ByteSize => log_bytes_max: u64 = 64 << 10;
 }
 
-/// How a limit of type `T` is written, and how two of them compare.
+/// Written form of a limit of type `T`, and comparison of two of them.
 trait Unit<T>: Copy + Display {
     fn resolve(self) -> T;
     fn show(limit: T) -> Option<Self>;

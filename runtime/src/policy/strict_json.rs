@@ -42,7 +42,7 @@ pub enum JsonError {
     Field {
         /// The field, with the index if the wrong value is in an array.
         field: Box<str>,
-        /// What is wrong with the value.
+        /// The problem.
         problem: Box<str>,
     },
 }

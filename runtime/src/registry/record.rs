@@ -40,7 +40,7 @@ pub enum NameError {
     Byte {
         /// The name, as errors show it.
         name: Box<str>,
-        /// Where the byte is.
+        /// The offset of the byte.
         offset: usize,
         /// The byte.
         byte: u8,

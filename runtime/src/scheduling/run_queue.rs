@@ -29,9 +29,9 @@ const WOKEN: u8 = 3;
 /// Has ended, and is never queued again.
 const FINISHED: u8 = 4;
 
-/// What a [`RunQueue`] holds.
+/// An item of a [`RunQueue`].
 pub trait Runnable {
-    /// Its place in the life of a call; belongs to one queue only.
+    /// Returns its run state, which belongs to one queue only.
     fn run_state(&self) -> &RunState;
 }
 

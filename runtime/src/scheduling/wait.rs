@@ -1,4 +1,5 @@
-//! How a call waits: until a deadline, with regular stop checks, or for its next turn on the thread.
+//! Lets a call wait: until a deadline, with regular stop checks, or for its next turn on the
+//! thread.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

@@ -212,7 +212,7 @@ mod tests {
 
     impl Wake for Woken {
         fn wake(self: Arc<Self>) {
-            // Nobody listens once the test has what it waits for.
+            // The receiver is gone once the test has its result.
             let _ = self.0.send(());
         }
     }
