@@ -69,7 +69,7 @@ pub enum SandboxError {
     /// A resource limit could not be set.
     #[error("the resource limit {resource} could not be set")]
     ResourceLimit {
-        /// Which one.
+        /// The limit.
         resource: &'static str,
         /// The kernel's error.
         #[source]
@@ -78,7 +78,7 @@ pub enum SandboxError {
     /// A property of the process could not be set.
     #[error("{property} could not be set for the process")]
     Process {
-        /// Which one.
+        /// The property.
         property: &'static str,
         /// The kernel's error.
         #[source]

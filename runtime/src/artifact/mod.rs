@@ -51,7 +51,7 @@ pub(crate) struct ArtifactProvider {
     stats: CompileStats,
 }
 
-/// An artifact, and where it came from.
+/// An artifact, and its origin.
 #[derive(Debug)]
 pub(crate) struct ProvidedArtifact {
     /// The artifact.
@@ -392,7 +392,7 @@ impl ArtifactProvider {
         })
     }
 
-    /// Puts what was compiled into the cache; where that fails, it is used from memory.
+    /// Puts compiled code into the cache; if that fails, it is used from memory.
     fn publish(
         &self,
         manifest: Manifest,

@@ -19,7 +19,7 @@ pub struct TrustOptions {
 /// Longest file of a public key that is read, in bytes; minisign writes about 110.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 
-/// Why a text names no trusted key.
+/// Reason why a text names no trusted key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A text that is neither a key nor a file.

@@ -48,7 +48,7 @@ pub(crate) enum HostTrap {
         /// Size of the guest's memory.
         memory_bytes: usize,
     },
-    /// A pointer where there is no memory to point into.
+    /// A pointer, but the guest exports no memory.
     #[error("{function} was given a pointer, and the module exports no memory named \"memory\"")]
     NoMemory {
         /// The host function.

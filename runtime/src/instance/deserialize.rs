@@ -8,7 +8,7 @@
 use ferrite_cache::VerifiedArtifact;
 use wasmtime::{Engine, Module};
 
-/// Why a verified artifact cannot be loaded.
+/// Reason why a verified artifact cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadModuleError {
     /// The artifact's descriptor cannot be shared.

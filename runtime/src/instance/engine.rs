@@ -54,7 +54,7 @@ impl Default for EngineOptions {
     }
 }
 
-/// Why an engine does not start.
+/// Reason why an engine does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The address space could not be reserved, or the CPU lacks a feature.

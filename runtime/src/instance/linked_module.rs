@@ -74,7 +74,7 @@ pub(crate) struct Exports {
     pub(crate) initialize: Option<ModuleExport>,
 }
 
-/// Why a module cannot be linked.
+/// Reason why a module cannot be linked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     /// It imports something that the host does not provide.

@@ -1,8 +1,8 @@
-//! Which host functions a call used, counted for profiles only.
+//! The host functions that a call used, counted for profiles only.
 
 use std::time::Duration;
 
-/// Which host functions a call used.
+/// The host functions that a call used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostCalls(Vec<HostCall>);
 

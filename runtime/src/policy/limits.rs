@@ -75,7 +75,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// The limits where the configuration says nothing.
+            /// The limits if the configuration sets none.
             pub const DEFAULT: Self = Self { $($field: $default,)+ };
 
             /// Returns these limits with those that `settings` gives in their place.
@@ -297,7 +297,7 @@ impl LimitSettings {
     }
 }
 
-/// Why limits are refused.
+/// Reason why limits are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitsError {
     /// The JSON is wrong.

@@ -17,7 +17,7 @@ use crate::registry::release::Release;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FunctionName(Box<str>);
 
-/// Why bytes are not a function name.
+/// Reason why bytes are not a function name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The name is empty.

@@ -35,7 +35,7 @@ pub trait Runnable {
     fn run_state(&self) -> &RunState;
 }
 
-/// Says where a call is: in the queue, running, or waiting to be woken.
+/// Place of a call: in the queue, running, or waiting to be woken.
 ///
 /// Only the queue moves it into and out of the queue, with `&mut`, that is under the host's lock.
 #[derive(Debug)]

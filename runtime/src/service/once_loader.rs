@@ -207,7 +207,7 @@ mod tests {
         None
     }
 
-    /// Tells by a channel that it was woken.
+    /// Reports by a channel that it was woken.
     struct Woken(std::sync::mpsc::Sender<()>);
 
     impl Wake for Woken {

@@ -49,7 +49,7 @@ pub enum Source<'a> {
     Bundle(BundleSource<'a>),
 }
 
-/// Which sources are accepted, and from which folder.
+/// Bounds of sources: the folder of paths, and the size.
 #[derive(Clone, Debug)]
 pub struct SourceOptions {
     /// The folder that contains all paths; if `None`, paths are refused.

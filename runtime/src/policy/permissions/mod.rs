@@ -82,7 +82,7 @@ impl Permissions {
     }
 }
 
-/// Why permissions are refused at load.
+/// Reason why permissions are refused at load.
 #[derive(Debug, thiserror::Error)]
 pub enum PermissionsError {
     /// The JSON is wrong.
@@ -113,7 +113,7 @@ pub enum PermissionsError {
         AccessPolicy::ITEMS_MAX
     )]
     TooMany {
-        /// Which list.
+        /// The list.
         field: &'static str,
         /// Its number of items.
         count: usize,

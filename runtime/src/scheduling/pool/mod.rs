@@ -80,7 +80,7 @@ pub struct PoolUsage {
     pub started: u64,
 }
 
-/// Why a call did not start.
+/// Reason why a call did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EnterError {
     /// The queue is full.
