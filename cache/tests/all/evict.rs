@@ -43,7 +43,7 @@ fn evict(fixture: &Fixture, pinned: &[&Example]) -> Evicted {
     evicted
 }
 
-/// Which of the examples still have an artifact; looking them up would count as a use.
+/// Returns the examples that still have an artifact; a lookup would count as a use.
 fn left(fixture: &Fixture, examples: &[Example]) -> String {
     examples
         .iter()

@@ -2,9 +2,9 @@
 //! slice.
 //!
 //! The pass adds one mutable global, the *fuel* left of the current slice, and one function that
-//! calls the host once that is negative. The host then refills the global and returns, yields to
-//! other calls, or ends the guest. Limits on instructions and on time, kills and fair turns all use
-//! this one mechanism; wasmtime's own fuel and epochs are off.
+//! calls the host when the fuel is negative. The host then refills the global and returns, yields
+//! to other calls, or ends the guest. Limits on instructions and on time, kills and fair turns all
+//! use this one mechanism; wasmtime's own fuel and epochs are off.
 //!
 //! ```text
 //! $fuel = $fuel - units
