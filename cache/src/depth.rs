@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn offsets_lead_back_from_their_place_on() {
         let mut writer = CodeOffsetMapWriter::default();
-        // The first place stood further back, as after a section that was written shorter.
+        // The first place moved towards the start, as after a section that was written shorter.
         for (before, now) in [(100, 90), (200, 190), (300, 319), (1_000_000, 1_000_020)] {
             writer.push(before, now);
         }

@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_body_that_lies_about_its_lengths_is_an_error_and_not_an_allocation() {
-        // A checksum that holds, over a body that claims a vector of 2^60 elements.
+        // The checksum is right, but the body claims a vector of 2^60 elements.
         let mut body = vec![0_u8; 32 + 1 + 32 + 1];
         body.push(253);
         body.extend_from_slice(&(1_u64 << 60).to_le_bytes());

@@ -34,10 +34,10 @@ pub struct ModuleInfo {
     pub start: bool,
     /// The decision if instances may be rewound between calls.
     pub rewind: Rewind,
-    /// What the metering pass added; `None` before the module is compiled.
+    /// Additions of the metering pass; `None` before the module is compiled.
     #[serde(default)]
     pub meter: Option<MeterPlan>,
-    /// How the call depth is counted; `None` if the module was compiled without counting.
+    /// Additions to count the call depth; `None` if the module was compiled without counting.
     #[serde(default)]
     pub stack_depth: Option<DepthPlan>,
 }
@@ -84,13 +84,13 @@ pub enum ExportKind {
 pub struct EntryInfo {
     /// Name of the entry.
     pub name: String,
-    /// How the entry takes its input and gives its reply.
+    /// Way in which the entry takes its input and gives its reply.
     pub kind: EntryKind,
     /// Parameters and results.
     pub signature: Signature,
 }
 
-/// How an entry takes its input and gives its reply.
+/// Way in which an entry takes its input and gives its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {

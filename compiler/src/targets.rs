@@ -38,7 +38,7 @@ pub enum TargetError {
     Backend {
         /// The target.
         target: Target,
-        /// What Cranelift says.
+        /// The error of Cranelift.
         #[source]
         source: LookupError,
     },
@@ -49,7 +49,7 @@ pub enum TargetError {
         target: Target,
         /// Cranelift's name of the feature.
         feature: String,
-        /// What Cranelift says.
+        /// The error of Cranelift.
         #[source]
         source: SetError,
     },
@@ -58,7 +58,7 @@ pub enum TargetError {
     Settings {
         /// The target.
         target: Target,
-        /// What Cranelift says.
+        /// The error of Cranelift.
         message: String,
     },
 }

@@ -6,7 +6,7 @@ use std::fmt;
 /// Displays an error and its sources on one line, separated by `: `, as in
 /// `cannot open the cache: permission denied`.
 ///
-/// A source whose text already ends the text of the error above it is left out, so that an error
+/// Leaves out a source whose text already ends the text of the error above it, so that an error
 /// that quotes its source does not repeat it.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorChain<'a>(pub &'a dyn Error);

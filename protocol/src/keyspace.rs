@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::resp::Encoder;
 
-/// The data of a host, as far as functions may reach it.
+/// The data of a host that functions can access.
 ///
 /// The embedded store, a loadable module and the tests each implement it once; the runtime is
 /// generic over it, so that a host call compiles into direct calls of the host's own code.
@@ -34,11 +34,12 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
         mode: Mode,
     ) -> impl Future<Output = Self::Transaction> + Send;
 
-    /// Says what a command would do, for the permission check. `argv[0]` is the command's name.
+    /// Describes the effect of a command, for the permission check. `argv[0]` is the command's
+    /// name.
     ///
     /// # Errors
     ///
-    /// When the host has no such command, or it takes another number of arguments.
+    /// Fails if the host has no such command, or if it takes another number of arguments.
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError>;
 
     /// Returns true if the host has a command of this name, in any case. Permissions that name
@@ -170,7 +171,7 @@ pub enum Ttl {
     NoKey,
 }
 
-/// Effect of a command, as far as the permission check needs to know it.
+/// Effect of a command, for the permission check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandAccess {
     /// True if the command can write.

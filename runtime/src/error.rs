@@ -87,7 +87,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// Why a call, a load or another command failed. One word wide.
+/// Reason why a call, a load or another command failed. One word wide.
 ///
 /// Its text, `CODE what was wrong; what to do`, is the error reply, without line breaks.
 #[derive(Clone, PartialEq, Eq)]

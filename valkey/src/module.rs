@@ -15,7 +15,7 @@ pub(crate) struct Module {
     pub(crate) options: Options,
     /// Runs calls off the main thread.
     pub(crate) pool: Pool,
-    /// What ran the last call on the main thread.
+    /// The run of the last call on the main thread, kept for the next one.
     pub(crate) idle: IdleRun,
 }
 

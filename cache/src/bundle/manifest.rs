@@ -33,12 +33,12 @@ pub struct BundleManifest {
     pub name: String,
     /// Version of the function, for people.
     pub version: String,
-    /// What the function does, for people.
+    /// Description of the function, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Rises with every release: a server that has seen a higher one refuses a lower one.
     pub sequence: u64,
-    /// When the bundle was made, in seconds since 1970.
+    /// Time of the bundle's creation, in seconds since 1970.
     pub created_unix: u64,
     /// Time from which the bundle is refused, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn both_are_done_at_the_same_time() {
-        // Neither gets past it alone.
+        // Neither can pass the barrier alone.
         let both = Barrier::new(2);
         let done = join(
             || {

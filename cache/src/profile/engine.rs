@@ -21,11 +21,11 @@ pub struct EngineProfile {
     pub wasmtime: String,
     /// Version of the rewriting before compilation.
     pub rewriting: u32,
-    /// How the code is metered.
+    /// Metering of the code.
     pub metering: Metering,
     /// WebAssembly features that modules may use, sorted.
     pub wasm_features: Vec<String>,
-    /// What keeps the code inside its sandbox.
+    /// Settings that keep the code inside its sandbox.
     pub security: Security,
 }
 

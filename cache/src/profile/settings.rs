@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::WasmFeatures;
 
-/// How the code is metered.
+/// Metering of the code.
 // Older manifests have other fields here. They can be read, and never match this build's profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Metering {
@@ -13,7 +13,7 @@ pub struct Metering {
     pub pass: u32,
 }
 
-/// What keeps code inside its sandbox.
+/// Settings that keep the code inside its sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Security {

@@ -76,8 +76,8 @@ fn every_field_changes_the_fingerprint() {
 
 #[test]
 fn the_fingerprint_of_known_values_stays() {
-    // If this fails, the canonical encoding changed and every cache out there misses: give the
-    // encoding a new version and tell it in the changelog.
+    // If this fails, the canonical encoding changed and every existing cache misses: give the
+    // encoding a new version and record it in the changelog.
     let profile = Profile {
         engine: EngineProfile {
             abi: 1,

@@ -116,7 +116,7 @@ fn changed_bytes_never_panic_and_never_pass_for_the_same_code() {
         let mut changed = answer.clone();
         changed[at] ^= 0x20;
         if let Ok(back) = read_response(&mut changed.as_slice(), &BOUNDS) {
-            // JSON has no checksum, but source and artifact are what their digests say.
+            // JSON has no checksum, but the digests guarantee source and artifact.
             let (CompileResponse::Compiled { artifact, .. }, true) = (&back, back != compiled())
             else {
                 panic!("byte {at} made {back:?} of it");
@@ -138,7 +138,7 @@ fn a_lying_length_is_refused_before_anything_is_read() {
             max: 8
         })
     ));
-    // Within a bound that would not fit into memory, only what arrives is taken.
+    // The bound would not fit into memory: only the bytes that arrive are allocated.
     assert!(matches!(
         read_request(&mut bytes.as_slice(), u64::MAX),
         Err(WorkerProtocolError::Truncated)

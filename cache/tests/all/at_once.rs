@@ -1,4 +1,4 @@
-//! What is found without waiting is what would be found with patience, or nothing.
+//! A lookup that does not wait finds the same as one that waits, or nothing.
 
 use std::fs::{self, File};
 use std::io::IoSliceMut;
@@ -31,7 +31,7 @@ impl Example {
     }
 }
 
-/// Whether the system says that it holds the beginning of a file in memory.
+/// Returns true if the system reports that the start of a file is in memory.
 fn is_held(path: &Path) -> bool {
     let file = File::open(path).expect("it is there");
     let mut byte = [0];
@@ -94,8 +94,8 @@ fn what_is_on_the_disk_alone_is_left_to_others() {
     }
 }
 
-/// Whether something holds once a file is on the disk alone. The system is free to keep it in memory,
-/// and so it is told to forget it more than once.
+/// Returns true if `holds` does once a file is on the disk alone. The system is free to keep it in
+/// memory, so it is told to forget it more than once.
 fn tries(path: &Path, holds: impl Fn() -> bool) -> bool {
     let file = File::open(path).expect("it is there");
     (0..20).any(|_| {

@@ -12,7 +12,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::fixture::{Example, Fixture, child_argument, open, replace, spawn};
 
-/// What a child is to do, and the step at which it dies: "operation step directory".
+/// Task of a child, and the step at which it dies: "operation step directory".
 struct Job {
     operation: String,
     dies_at: usize,
@@ -168,7 +168,7 @@ fn a_publish_leaves_the_old_state_or_the_new_one() {
                 None | Some(Step::ManifestNamed | Step::DirectorySynced)
             );
             assert_eq!(example.is_in(&fixture.cache), published, "{died:?}");
-            // The dead child's locks are nobody's, and the next publish completes the entry.
+            // The dead child's locks are free, and the next publish completes the entry.
             drop(
                 fixture
                     .cache

@@ -161,7 +161,7 @@ fn a_read_only_disk_is_read() {
         cache.source(&good.digest()).expect("ok"),
         Some(good.source.clone())
     );
-    // What is damaged cannot be moved away, and is missed all the same.
+    // Damaged files cannot be moved away, but lookups miss all the same.
     assert!(bad.lookup(&cache).is_none());
     assert_eq!(cache.list().expect("ok").len(), 2);
     assert_eq!(cache.verify().expect("ok").len(), 4);

@@ -11,7 +11,7 @@ use crate::fixture::{Example, Fixture, bytes_of, open, replace};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Makes it look as if a file had last been used so many hours ago.
+/// Sets a file's last use to this many hours ago.
 fn last_used(path: &Path, hours_ago: u32) {
     File::open(path)
         .and_then(|file| file.set_modified(SystemTime::now() - HOUR * hours_ago))
@@ -43,7 +43,7 @@ fn evict(fixture: &Fixture, pinned: &[&Example]) -> Evicted {
     evicted
 }
 
-/// Which of the examples still have an artifact; looking them up would count as a use.
+/// Returns the examples that still have an artifact; a lookup would count as a use.
 fn left(fixture: &Fixture, examples: &[Example]) -> String {
     examples
         .iter()

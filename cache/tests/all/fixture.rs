@@ -142,7 +142,7 @@ impl Example {
             .expect("the disk works")
     }
 
-    /// Whether the cache has this very artifact.
+    /// Returns true if the cache has this very artifact.
     pub(crate) fn is_in(&self, cache: &Cache) -> bool {
         self.lookup(cache).is_some_and(|found| {
             assert_eq!(bytes_of(&found), self.artifact);
@@ -186,7 +186,7 @@ pub(crate) fn remove(path: &Path) {
     }
 }
 
-/// Whether this process may do everything; says so where a test needs it and it may not.
+/// Returns true if this process has all rights; if not, reports that the test is skipped.
 pub(crate) fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {

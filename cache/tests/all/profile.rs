@@ -103,7 +103,7 @@ fn artifacts_load_from_the_cache_and_from_memory() {
     }
 }
 
-/// What the module says that 40 and 2 are.
+/// Returns the module's sum of 40 and 2.
 fn sum(engine: &Engine, module: &Module) -> i32 {
     let mut store = Store::new(engine, ());
     let instance = Instance::new(&mut store, module, &[]).expect("it has no imports");

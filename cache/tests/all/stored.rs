@@ -1,4 +1,4 @@
-//! What is stored is found again, and only where it belongs.
+//! Stored artifacts are found again, and only where they belong.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -15,7 +15,7 @@ use crate::fixture::{
     Example, Fixture, bytes_of, child_argument, open, replace, spawn, wait_for_parent,
 };
 
-/// What would be waited for in vain by then.
+/// Time after which a wait counts as a hang.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// One of several artifacts for the same key, as different as compilers never make them.
@@ -244,7 +244,7 @@ fn the_lock_of_one_key_holds_up_no_other() {
         .cache
         .lock(&Example::new("other").digest(), &profile)
         .expect("ok");
-    // And whoever holds a lock can publish.
+    // And another process that takes the lock can publish.
     Example::new("one").publish(&fixture.cache);
     drop((first, other));
     assert_eq!(fixture.names("lock"), ["change"]);

@@ -48,7 +48,7 @@ const MOVES_BYTES_MAX: usize = 512 << 10;
 pub struct Instrumented {
     /// The module to compile.
     pub wasm: Vec<u8>,
-    /// What the host needs to know about it.
+    /// The host's information about the additions.
     pub plan: DepthPlan,
 }
 

@@ -10,12 +10,12 @@ use super::{Added, MeterError, pay, regions};
 /// A function's body, without its size.
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
-    /// (offset in the source, offset in `bytes`) wherever the distance may have changed; the first
-    /// is the body's own.
+    /// (offset in the source, offset in `bytes`) at each place after which the distance may differ;
+    /// the first is the body's own.
     pub(super) places: Vec<(usize, usize)>,
 }
 
-/// Puts charges into the body at `place` of the code section.
+/// Adds charges to the body at `place` of the code section.
 pub(super) fn metered(
     body: &FunctionBody<'_>,
     plan: &Plan,
@@ -45,7 +45,7 @@ pub(super) fn metered(
         }
         if let Some(function) = ranges.instead_of(&operator) {
             out.extend_from_slice(&bytes[copied - start..at - start]);
-            // What traps in the function is told at the call.
+            // A trap inside the function is reported at this call.
             places.push((at, out.len()));
             InstructionSink::new(&mut out).call(function);
             copied = operators.original_position();
@@ -56,7 +56,7 @@ pub(super) fn metered(
     Ok(Body { bytes: out, places })
 }
 
-/// The function that calls the host: out of line, so that a charge stays short.
+/// Returns the function that calls the host: out of line, so that a charge stays short.
 pub(super) fn slice_is_over(table: u32, hook_type: u32) -> Sized {
     let mut function = Function::new([]);
     function
@@ -67,7 +67,7 @@ pub(super) fn slice_is_over(table: u32, hook_type: u32) -> Sized {
     Sized(function)
 }
 
-/// A function with its size before it, as the code section has them.
+/// A function preceded by its size, as in the code section.
 pub(super) struct Sized(pub(super) Function);
 
 impl Encode for Sized {

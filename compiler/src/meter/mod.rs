@@ -1,33 +1,35 @@
-//! The metering pass: a module that counts what it runs, and asks its host when a slice is used up.
+//! The metering pass: makes a module count the units that it runs, and ask its host at the end of a
+//! slice.
 //!
-//! The pass adds one mutable global, the *fuel* that is left of the current slice, and one function of
-//! the host's, which is called once that is negative. The host then refills the global and returns,
-//! gives way to others, or ends the guest. Limits on instructions and on time, kills and fair turns all
-//! rest on this one mechanism; wasmtime's own fuel and epochs are off.
+//! The pass adds one mutable global, the *fuel* left of the current slice, and one function that
+//! calls the host when the fuel is negative. The host then refills the global and returns, yields
+//! to other calls, or ends the guest. Limits on instructions and on time, kills and fair turns all
+//! use this one mechanism; wasmtime's own fuel and epochs are off.
 //!
 //! ```text
 //! $fuel = $fuel - units
 //! if $fuel < 0: call $slice_is_over
 //! ```
 //!
-//! A unit is one instruction, or one function entered. Instructions that only give structure (`block`, `end`, `nop` …) are free,
-//! and instructions that work on ranges (`memory.copy`, `table.fill` …) pay by length, in functions that
-//! the pass adds and that do long ones in pieces.
+//! A unit is one instruction, or one entry into a function. Instructions that only give structure
+//! (`block`, `end`, `nop` …) are free. Instructions on ranges (`memory.copy`, `table.fill` …) pay
+//! by length, in functions that the pass adds and that process long ranges in pieces.
 //!
 //! # Where units are paid
 //!
-//! - A **loop** pays at its head, so once an iteration.
+//! - A **loop** pays at its head, so once per iteration.
 //! - A **function** pays at its entry. One without loops whose cost is about the same on all paths is
 //!   paid by its callers instead, as a constant, so it has no charge at all.
 //! - Code that runs at most once after such a charge is paid with it, whether it runs or not, as long as
 //!   that at most doubles the charge; larger pieces pay for themselves where they begin.
 //!
-//! So no cycle of control flow is free, and a guest never runs more instructions than it has paid for.
-//! The reverse does not hold: fuel is an upper bound of the instructions run, and the same for every run
-//! of the same call. `plan` decides who pays, `regions` where, `charge` writes the code.
+//! So no cycle of control flow is free, and a guest never runs more instructions than it has paid
+//! for. The reverse does not hold: fuel is an upper bound of the instructions run, and the same for
+//! every run of the same call. `plan` decides which functions pay, `regions` the places, `charge`
+//! writes the code.
 //!
-//! The global, and the table of one element that holds the host's function, come after everything of
-//! the author's, so that no code of the author's can name them.
+//! The global, and the table of one element that holds the host's function, come after all items of
+//! the author, so no code of the author's can name them.
 
 mod charge;
 mod paths;
@@ -52,29 +54,29 @@ use crate::sections::{Additions, Replacement, Section, content_start, copy};
 use plan::Plan;
 use ranges::Ranges;
 
-/// Longest list of moved code, in bytes: a quarter of what a manifest may be in all.
+/// Longest list of moved code, in bytes: a quarter of a manifest's largest size.
 ///
-/// A module with a longer one notes only where its functions went, and the offset in an error is
-/// that of the function it happened in.
+/// A module with a longer list records only the moves of its functions; the offset in an error is
+/// then that of the function in which it happened.
 const MOVES_BYTES_MAX: usize = 512 << 10;
 
-/// A module that counts what it runs.
+/// A module that counts the units that it runs.
 #[derive(Clone, Debug)]
 pub struct Metered {
     /// The module to compile.
     pub wasm: Vec<u8>,
-    /// What the host has to know of it.
+    /// The host's information about the additions.
     pub plan: MeterPlan,
 }
 
-/// Why a valid module cannot be metered.
+/// Reason why a valid module cannot be metered.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MeterError {
-    /// It is not valid after all.
+    /// The module is invalid after all.
     #[error("the module cannot be read to meter it")]
     Parse(#[from] wasmparser::Error),
-    /// It exports something under a name that the pass needs.
+    /// The module exports a name that the pass needs.
     #[error(
         "the module exports \"{name}\", which is reserved for metering; give the export another name"
     )]
@@ -82,16 +84,16 @@ pub enum MeterError {
         /// The name.
         name: &'static str,
     },
-    /// It uses something that validation should have refused.
+    /// The module uses a feature that validation should have refused.
     #[error("the module uses {what}, which cannot be metered")]
     Unknown {
-        /// What it uses.
+        /// The feature.
         what: &'static str,
     },
 }
 
 impl MeterError {
-    /// The word that stands for this error in replies.
+    /// Returns the word for this error in replies.
     #[must_use]
     pub(crate) const fn code(&self) -> &'static str {
         match self {
@@ -101,20 +103,20 @@ impl MeterError {
     }
 }
 
-/// Indices of what the pass adds to a module.
+/// Indices of the pass's additions to a module.
 #[derive(Clone, Copy, Debug)]
 struct Added {
     /// The global that holds the fuel left of the slice.
     fuel: u32,
-    /// The function that calls the host once the slice is over.
+    /// The function that calls the host at the end of a slice.
     slice_is_over: u32,
 }
 
-/// Makes a valid module count what it runs.
+/// Makes a valid module count the units that it runs.
 ///
 /// # Errors
 ///
-/// A reserved export name; nothing else for a module that was validated.
+/// Fails on a reserved export name; a validated module causes no other error.
 pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
     let plan = Plan::read(wasm)?;
     let added = Added {
@@ -127,7 +129,7 @@ pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
         plan.counts.functions + 1,
         &plan,
     );
-    // The code is written first: it tells which functions for ranges are needed.
+    // Write the code first: it determines which functions for ranges are needed.
     let mut bodies = Vec::with_capacity(plan.functions());
     let mut section_at = None;
     for payload in wasmparser::Parser::new(0).parse_all(wasm) {
@@ -205,10 +207,10 @@ pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
     })
 }
 
-/// Where a place in the source went: its offset in the result, and whether a function begins there.
+/// Map from a place in the source to its offset in the result, and true if a function begins there.
 type Places = BTreeMap<usize, (usize, bool)>;
 
-/// Content of the code section, whose header will stand at `at`.
+/// Returns the content of the code section, whose header will be at `at`.
 fn code(
     piece: &Section<'_>,
     bodies: &[charge::Body],
@@ -239,7 +241,7 @@ fn code(
     Ok(content)
 }
 
-/// The list of moved code, shortened where it would be too long.
+/// Returns the list of moved code, shortened if it is too long.
 fn moves(places: &Places) -> CodeOffsetMap {
     let list = |functions_only: bool| {
         let mut writer = CodeOffsetMapWriter::default();

@@ -1,12 +1,12 @@
-//! How much a function without loops costs: its longest and its shortest path.
+//! Measures a function without loops: its longest and its shortest path.
 
 use wasmparser::{Error, FunctionBody, Operator};
 
 use super::regions::{ENTRY, units};
 
-/// Units on the longest and on the shortest path through a function that returns.
+/// Units on the longest and on the shortest path through a function to its return.
 ///
-/// A function that never returns has paths of the length to where it traps.
+/// If a function never returns, its paths lead to its traps instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Paths {
     pub(super) longest: u64,
@@ -32,15 +32,16 @@ impl Paths {
     }
 }
 
-/// A block that is open.
+/// An open block.
 struct Frame {
-    /// Paths that have led to its end so far.
+    /// Paths to its end so far.
     at_end: Option<Paths>,
-    /// Paths to the beginning of an `if`, for its other arm.
+    /// Paths to the start of an `if`, for its other arm.
     other_arm: Option<Paths>,
 }
 
-/// Measures a body without loops; `callee` tells what a call of a function costs besides itself.
+/// Measures a body without loops; `callee` returns the cost of a called function, besides the call
+/// itself.
 pub(super) fn measure(
     body: &FunctionBody<'_>,
     callee: impl Fn(u32) -> u64,

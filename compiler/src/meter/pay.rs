@@ -12,7 +12,7 @@ pub(super) fn constant(code: &mut InstructionSink<'_>, added: Added, units: u64)
     settle(code, added);
 }
 
-/// Takes the new amount of fuel off the stack, and asks the host if it is negative.
+/// Takes the new amount of fuel off the stack, and calls the host if it is negative.
 pub(super) fn settle(code: &mut InstructionSink<'_>, added: Added) {
     code.global_set(added.fuel)
         .global_get(added.fuel)

@@ -1,4 +1,4 @@
-//! Who pays: which functions pay at their entry, and which are paid by their callers.
+//! Decides which functions pay at their entry, and which are paid by their callers.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,13 @@ use wasmparser::{
 use super::MeterError;
 use super::paths::{self, Paths};
 
-/// A function is paid by its callers if its longest path costs no more than this, in units …
+/// A function's callers pay for it if its longest path costs no more than this, in units …
 const CALLER_PAYS_ALWAYS: u64 = 64;
 
 /// … or no more than this, and no more than twice its shortest path.
 const CALLER_PAYS_EVEN: u64 = 4096;
 
-/// How much of everything a module has, imports included.
+/// Numbers of a module's items, imports included.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) types: u32,
@@ -27,25 +27,25 @@ pub(super) struct Counts {
     pub(super) globals: u32,
 }
 
-/// Who pays for what in a module.
+/// Payer of each function's cost in a module.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) counts: Counts,
     pub(super) start: Option<u32>,
-    /// Bytes of each data segment.
+    /// Length of each data segment, in bytes.
     pub(super) data_lens: Vec<u32>,
-    /// Elements of each element segment.
+    /// Number of elements of each element segment.
     pub(super) element_lens: Vec<u32>,
-    /// For each function that the module defines, what its callers pay for it; `None` where it
-    /// pays for itself.
+    /// Units that callers pay for each function that the module defines; `None` if it pays for
+    /// itself.
     paid_by_callers: Vec<Option<u64>>,
 }
 
-/// What is read of one function before anything is decided.
+/// Properties of one function, read before any decision.
 #[derive(Default)]
 struct Facts {
     loops: bool,
-    /// Functions of the module that it calls by name, as places in the code section.
+    /// Functions of the module that it calls directly, as places in the code section.
     callees: Vec<usize>,
 }
 
@@ -53,7 +53,7 @@ impl Plan {
     /// Reads a valid module.
     pub(super) fn read(wasm: &[u8]) -> Result<Self, MeterError> {
         let mut plan = Self::default();
-        // Functions that may be called by others than the module's own `call`: exported, named by a
+        // Functions with other callers than the module's own `call`: exported, named by a
         // reference, or the start function. They pay for themselves.
         let mut named = HashSet::new();
         let mut bodies = Vec::new();
@@ -157,17 +157,17 @@ impl Plan {
         Ok(())
     }
 
-    /// How many functions the module defines.
+    /// Returns the number of functions that the module defines.
     pub(super) fn functions(&self) -> usize {
         self.paid_by_callers.len()
     }
 
-    /// Whether the function at this place of the code section has charges of its own.
+    /// Returns true if the function at this place of the code section has its own charges.
     pub(super) fn pays_for_itself(&self, place: usize) -> bool {
         self.paid_by_callers.get(place).is_none_or(Option::is_none)
     }
 
-    /// Units that a call of this function costs its caller, besides the call itself.
+    /// Returns the units that a call of this function costs its caller, besides the call itself.
     pub(super) fn paid_by_caller(&self, function: u32) -> u64 {
         function
             .checked_sub(self.counts.imported_functions)
@@ -176,7 +176,7 @@ impl Plan {
     }
 }
 
-/// Notes the functions that a constant expression refers to.
+/// Records the functions that a constant expression refers to.
 fn references(expression: &ConstExpr<'_>, named: &mut HashSet<u32>) -> Result<(), MeterError> {
     for operator in expression.get_operators_reader() {
         if let Operator::RefFunc { function_index } = operator? {
@@ -220,16 +220,16 @@ impl Facts {
     }
 }
 
-/// What is known of a function while the functions are decided, callees first.
+/// Progress of the decision about a function; callees come first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
     Nothing,
-    /// Its callees are being decided. A call that leads back here closes a circle.
+    /// Its callees are being decided. A call that leads back here closes a cycle.
     Begun,
     Decided,
 }
 
-/// Decides for every function what its callers pay, callees first.
+/// Decides the units that callers pay for every function, callees first.
 fn decide(
     bodies: &[FunctionBody<'_>],
     facts: &[Facts],
@@ -238,7 +238,7 @@ fn decide(
 ) -> Result<Vec<Option<u64>>, MeterError> {
     let mut paid: Vec<Option<u64>> = vec![None; facts.len()];
     let mut known = vec![Known::Nothing; facts.len()];
-    // A stack of its own: a chain of calls may be as long as there are functions.
+    // An explicit stack: a chain of calls may be as long as the number of functions.
     let mut stack: Vec<(usize, usize)> = Vec::new();
     for root in 0..facts.len() {
         if known[root] != Known::Nothing {
@@ -249,7 +249,7 @@ fn decide(
             let place = *place;
             known[place] = Known::Begun;
             if facts[place].loops || is_named(place) {
-                // Its callees are decided by themselves.
+                // Its callees are decided separately.
                 known[place] = Known::Decided;
                 stack.pop();
                 continue;
@@ -258,7 +258,7 @@ fn decide(
                 *next += 1;
                 match known.get(callee) {
                     Some(Known::Nothing) => stack.push((callee, 0)),
-                    // Every circle has one function at least that pays for itself: this one.
+                    // In every cycle at least one function pays for itself: this one.
                     Some(Known::Begun) => {
                         known[place] = Known::Decided;
                         stack.pop();
@@ -281,7 +281,7 @@ fn decide(
     Ok(paid)
 }
 
-/// What callers pay for a function without loops, if they pay for it.
+/// Returns the units that callers pay for a function without loops; `None` if it pays for itself.
 fn callers_pay(Paths { longest, shortest }: Paths) -> Option<u64> {
     let even = longest <= CALLER_PAYS_EVEN && longest <= 2 * shortest;
     (longest <= CALLER_PAYS_ALWAYS || even).then_some(longest)

@@ -1,5 +1,5 @@
-//! Functions that stand for instructions on ranges, such as `memory.copy`: they pay by length, and
-//! do long ranges in pieces.
+//! Functions that replace instructions on ranges, such as `memory.copy`: they pay by length, and
+//! process long ranges in pieces.
 
 use std::collections::HashMap;
 
@@ -11,20 +11,20 @@ use super::pay::settle;
 use super::plan::Plan;
 use crate::sections::Additions;
 
-/// Bytes of memory that are copied or filled for one unit.
+/// Bytes of memory that one unit pays to copy or fill, as a shift.
 const BYTES_PER_UNIT_LOG2: i64 = 3;
 
-/// Units for one element of a table.
+/// Units per element of a table.
 const UNITS_PER_ELEMENT: i64 = 1;
 
-/// Units for one page of 64 KiB that memory grows by. They pay for the faults that its 16 pages of
-/// the machine take when they are touched first.
+/// Units per page of 64 KiB that memory grows by. They pay for the faults of its 16 machine pages
+/// when they are first touched.
 const UNITS_PER_PAGE: i64 = 2048;
 
-/// Elements that a table can grow by at most; hosts allow fewer.
+/// Most elements that a table can grow by; hosts allow fewer.
 const TABLE_ELEMENTS_MAX: i32 = 100_000;
 
-/// Longest range of memory that is worked on at once, in bytes: some ten microseconds.
+/// Longest range of memory processed at once, in bytes: some ten microseconds.
 const PIECE_BYTES: i32 = 256 << 10;
 
 /// Bytes in a page of WebAssembly, as a shift.
@@ -54,15 +54,15 @@ pub(super) struct Ranges {
     next_type: u32,
     next_function: u32,
     functions: HashMap<Range, u32>,
-    /// In the order of their indices.
+    /// Ranges in the order of their functions' indices.
     order: Vec<Range>,
-    /// Bytes of each data segment, and elements of each element segment.
+    /// Length of each data segment in bytes, and number of elements of each element segment.
     data_lens: Vec<u32>,
     element_lens: Vec<u32>,
 }
 
 impl Ranges {
-    /// For the module of `plan`, whose first free type and function are these.
+    /// Creates an empty list for the module of `plan`, with its first free type and function.
     pub(super) fn new(added: Added, next_type: u32, next_function: u32, plan: &Plan) -> Self {
         Self {
             added,
@@ -75,7 +75,8 @@ impl Ranges {
         }
     }
 
-    /// The function to call instead of an instruction, if it is one on a range.
+    /// Returns the function to call instead of an instruction; `None` if it does not work on a
+    /// range.
     pub(super) fn instead_of(&mut self, operator: &Operator<'_>) -> Option<u32> {
         let range = match *operator {
             Operator::MemoryCopy { dst_mem, src_mem } => Range::MemoryCopy {
@@ -137,7 +138,7 @@ impl Ranges {
 
     fn signature(range: Range) -> (Vec<ValType>, &'static [ValType]) {
         use ValType::I32;
-        // The only type of references that modules may use.
+        // Modules may use no other type of reference.
         const REFERENCE: ValType = ValType::Ref(RefType::FUNCREF);
         match range {
             Range::MemoryCopy { .. }
@@ -160,8 +161,8 @@ impl Ranges {
         }
     }
 
-    /// Pays for the whole range at once, and no more than there is: a range that ends outside traps
-    /// and moves nothing, whatever length it was given.
+    /// Pays for the whole range at once, but at most for the existing size: a range that ends
+    /// outside traps and moves nothing, whatever its length.
     fn whole(&self, range: Range) -> Function {
         let (params, _) = Self::signature(range);
         // The length is the last parameter.
@@ -221,7 +222,8 @@ impl Ranges {
 
     /// `(func (param $pages i32) (result i32))`
     ///
-    /// Growth is paid once it is there: a guest that is refused gets -1 and goes on.
+    /// Growth is paid afterwards: a guest whose growth is refused gets -1, pays nothing and
+    /// continues.
     fn grow(&self, memory: u32) -> Function {
         let (pages, before) = (0, 1);
         let mut function = Function::new([(1, ValType::I32)]);
@@ -243,7 +245,7 @@ impl Ranges {
         function
     }
 
-    /// Pays for `piece`, a local.
+    /// Pays for the length in the local `piece`.
     fn pay(&self, code: &mut InstructionSink<'_>, piece: u32) {
         code.global_get(self.added.fuel)
             .local_get(piece)
@@ -254,7 +256,8 @@ impl Ranges {
         settle(code, self.added);
     }
 
-    /// Leaves on the stack whether a range from `start` on of `length` bytes ends outside the memory.
+    /// Leaves 1 on the stack if the range of `length` bytes from `start` ends outside the memory,
+    /// else 0.
     fn is_outside(code: &mut InstructionSink<'_>, memory: u32, start: u32, length: u32) {
         code.local_get(start)
             .i64_extend_i32_u()
@@ -316,8 +319,8 @@ impl Ranges {
 
     /// `(func (param $to i32) (param $from i32) (param $length i32))`
     ///
-    /// The pieces go upwards where the target begins below the source, and downwards elsewhere, so
-    /// that no piece overwrites what another has still to read.
+    /// The pieces go upwards if the target begins below the source, else downwards, so that no
+    /// piece overwrites bytes that another still has to read.
     fn copy_in_pieces(&self, memory: u32) -> Function {
         let (to, from, length, piece) = (0, 1, 2, 3);
         let mut function = Function::new([(1, ValType::I32)]);

@@ -1,19 +1,19 @@
-//! Where units are paid in one function.
+//! Places at which one function pays.
 //!
-//! The code is cut into regions: pieces that run from their beginning to their end, or not at all but
-//! for traps. Each but the first knows the region that always runs before it and after which it runs at
-//! most once. Regions that are cheap are paid there.
+//! The code is cut into regions: each runs from start to end or not at all, except for traps. Each
+//! except the first knows the region that always runs before it and after which it runs at most
+//! once. Cheap regions are paid there.
 
 use wasmparser::{Error, FunctionBody, Operator};
 
-/// Units that may be paid ahead at a charge, whether the code runs or not; or as many as the charge
-/// is for, if that is more.
+/// Units that a charge may pay ahead for code that may not run; or as many as the charge's own, if
+/// those are more.
 const AHEAD: u64 = 16;
 
-/// Units that entering a function costs, besides its instructions.
+/// Units for entering a function, besides its instructions.
 pub(super) const ENTRY: u64 = 1;
 
-/// Units that an instruction costs.
+/// Returns the units of an instruction.
 pub(super) fn units(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::Nop
@@ -28,7 +28,7 @@ pub(super) fn units(operator: &Operator<'_>) -> u64 {
     }
 }
 
-/// The depth that an instruction branches to if some condition holds.
+/// Returns the depth that an instruction branches to under a condition.
 pub(super) fn conditional_branch(operator: &Operator<'_>) -> Option<u32> {
     match *operator {
         Operator::BrIf { relative_depth }
@@ -40,32 +40,32 @@ pub(super) fn conditional_branch(operator: &Operator<'_>) -> Option<u32> {
     }
 }
 
-/// A piece of code.
+/// A region of code.
 #[derive(Debug)]
 struct Region {
     /// Offset of its first instruction in the source.
     at: usize,
     units: u64,
-    /// The region that runs before this one and after which it runs at most once; none for the
+    /// The region that runs before this one and after which it runs at most once; `None` for the
     /// function's first.
     after: Option<usize>,
-    /// Whether a loop begins here.
+    /// True if a loop begins here.
     head: bool,
 }
 
-/// A charge: units that are paid before the instruction at an offset of the source.
+/// A charge: units to pay before the instruction at an offset of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Charge {
     pub(super) at: usize,
     pub(super) units: u64,
 }
 
-/// A block that is open.
+/// An open block.
 struct Frame {
     kind: Kind,
-    /// The region that it was opened in; none where that never runs.
+    /// The region in which it was opened; `None` if that never runs.
     opened: Option<usize>,
-    /// Whether a branch leads to its end.
+    /// True if a branch leads to its end.
     reached: bool,
 }
 
@@ -76,9 +76,9 @@ enum Kind {
     If,
 }
 
-/// Decides where a function pays; `callee` tells what a call of a function costs besides itself.
+/// Returns a function's charges, in the order of the code.
 ///
-/// The charges are in the order of the code.
+/// `callee` returns the cost of a called function, besides the call itself.
 pub(super) fn charges(
     body: &FunctionBody<'_>,
     callee: impl Fn(u32) -> u64,
@@ -153,9 +153,9 @@ fn cut(body: &FunctionBody<'_>, callee: impl Fn(u32) -> u64) -> Result<Vec<Regio
             Operator::End => {
                 if let Some(frame) = frames.pop() {
                     now = match frame.kind {
-                        // Only by running out of it; its label is its head.
+                        // Reached only by falling through: its label is its head.
                         Kind::Loop => now.and(begin(frame.opened, false)),
-                        // One of the arms, or none.
+                        // Reached after one of the arms, or none.
                         Kind::If => begin(frame.opened, false),
                         Kind::Block if frame.reached => begin(frame.opened, false),
                         Kind::Block => now,
@@ -191,16 +191,16 @@ fn cut(body: &FunctionBody<'_>, callee: impl Fn(u32) -> u64) -> Result<Vec<Regio
     Ok(regions)
 }
 
-/// Pays for each region where it begins, or ahead of it.
+/// Pays for each region at its start, or ahead of it.
 fn place(regions: &[Region]) -> Vec<Charge> {
-    /// What is paid where a region begins.
+    /// Units paid at the start of a region.
     #[derive(Clone, Copy, Default)]
     struct Paid {
         own: u64,
         ahead: u64,
     }
     let mut paid = vec![Paid::default(); regions.len()];
-    // For each region, the one in which it is paid.
+    // The region that pays for each region.
     let mut payer: Vec<usize> = Vec::with_capacity(regions.len());
     for (index, region) in regions.iter().enumerate() {
         let ahead = match region.after {
@@ -217,7 +217,7 @@ fn place(regions: &[Region]) -> Vec<Charge> {
                 payer.push(before);
             }
             None => {
-                // A loop of no instructions that cost anything pays all the same.
+                // A loop without any instruction that costs a unit still pays one.
                 paid[index].own = region.units.max(u64::from(region.head));
                 payer.push(index);
             }

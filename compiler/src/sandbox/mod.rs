@@ -69,18 +69,18 @@ pub enum SandboxError {
     /// A resource limit could not be set.
     #[error("the resource limit {resource} could not be set")]
     ResourceLimit {
-        /// Which one.
+        /// The limit.
         resource: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: rustix::io::Errno,
     },
     /// A property of the process could not be set.
     #[error("{property} could not be set for the process")]
     Process {
-        /// Which one.
+        /// The property.
         property: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: rustix::io::Errno,
     },

@@ -36,7 +36,7 @@ pub enum ValidateError {
         message: String,
         /// Name of the WebAssembly proposal.
         proposal: &'static str,
-        /// How to build without it.
+        /// Advice to build without it.
         remedy: &'static str,
         /// Where, in bytes from the start.
         offset: u64,
@@ -90,7 +90,7 @@ pub enum ValidateError {
         import: String,
         /// Kind of the import: memory, table, global or tag.
         kind: &'static str,
-        /// How to build without it.
+        /// Advice to build without it.
         remedy: &'static str,
         /// Where, in bytes from the start.
         offset: u64,
@@ -104,7 +104,7 @@ pub enum ValidateError {
     MemoryMissing {
         /// Module and name of the import.
         import: String,
-        /// Where the import is, in bytes from the start.
+        /// Offset of the import, in bytes from the start.
         offset: u64,
     },
     /// An export with a reserved name has the wrong kind or signature.
@@ -128,7 +128,7 @@ pub enum ValidateError {
     NoEntry {
         /// Exported functions that are not entries, with the reasons.
         seen: String,
-        /// How to build an entry, if the exports show which toolchain was used.
+        /// Advice to build an entry, if the exports show which toolchain was used.
         hint: &'static str,
     },
 }

@@ -177,7 +177,7 @@ mod tests {
     use ferrite_cache::Profile;
     use wasmparser::WasmFeatures;
 
-    /// What is valid here is what the engine is told to compile and to load.
+    /// The validator accepts exactly the features that the engine compiles and loads.
     #[test]
     fn profiles_and_the_validator_agree() {
         let names: Vec<&str> = ON.iter().map(|(name, _)| *name).collect();

@@ -1,4 +1,4 @@
-//! Modules that are made to hurt whoever compiles them, in the worker's real sandbox.
+//! Modules made to attack their compiler, in the worker's real sandbox.
 //!
 //! Each ends as native code or as a refusal that says why, within the worker's memory and time.
 
@@ -17,7 +17,7 @@ use wasm_encoder::{
 
 use crate::sandbox::probe;
 
-/// What the worker has by default, in bytes.
+/// The worker's default address space, in bytes.
 const ADDRESS_SPACE: u64 = 4 << 30;
 
 /// A module of functions `() -> ()` with these bodies, of which the first is an entry.
@@ -121,12 +121,12 @@ fn nested(depth: u32) -> Function {
     })
 }
 
-/// How a worker with so much address space ended with this module.
+/// Compiles a module in a worker with `address_space` bytes. Returns its answer, or how it ended.
 fn compile(source: &[u8], address_space: u64) -> Result<CompileResponse, String> {
     compile_within(source, address_space, 60)
 }
 
-/// The same with so many seconds of processor time.
+/// The same, with a limit on processor time in seconds.
 fn compile_within(
     source: &[u8],
     address_space: u64,
@@ -215,7 +215,7 @@ fn a_bomb_that_wants_more_time_than_there_is_ends_the_worker_alone() {
     }
 }
 
-/// A worker that runs out of memory dies of it, and nobody else notices.
+/// A worker that runs out of memory dies, without any other effect.
 #[test]
 fn a_bomb_that_wants_more_memory_than_there_is_ends_the_worker_alone() {
     let source = module(0, [diamonds(60_000), diamonds(60_000)]);

@@ -7,7 +7,7 @@ use wasm_encoder::{
     MemorySection, MemoryType, Module, RefType, TableSection, TableType, TypeSection, ValType,
 };
 
-/// How many of each thing a module of these tests has, beyond one entry `run`.
+/// Number of each kind of item in a module of these tests, beyond one entry `run`.
 #[derive(Clone, Copy, Default)]
 struct Shape {
     types: u32,

@@ -246,7 +246,7 @@ fn a_start_function_waits_for_the_limit() {
     assert!(!both(&simple).2.start, "rewinding has taken it");
 }
 
-/// Where in the module the innermost frame of a trap is.
+/// Returns the offset in the module of a trap's innermost frame.
 fn trap_offset(wasm: &[u8], entry: &str, arg: i32, counts: bool) -> u64 {
     let mut running = Running::new(wasm);
     if counts {

@@ -142,7 +142,7 @@ impl Writer {
     }
 }
 
-/// What a call came to.
+/// Result of a call.
 #[derive(Debug, PartialEq, Eq)]
 struct Run {
     result: Option<i32>,

@@ -15,7 +15,7 @@ const SLICE: i64 = 500;
 /// Instructions after which a plain module is stopped.
 const PLAIN_FUEL: u64 = 50_000;
 
-/// What a metered module has used.
+/// Fuel used by a metered module.
 #[derive(Default)]
 struct Used {
     /// Units of slices that are over.
@@ -128,7 +128,7 @@ fn bits(value: &Val) -> String {
     }
 }
 
-/// What can be told of a trap in both: its kind.
+/// Returns the part of a trap that both report: its kind.
 fn kind(error: &wasmtime::Error) -> String {
     error
         .downcast_ref::<Trap>()

@@ -67,7 +67,8 @@ const COSTLY: &str = r#"(module
       (memory.init $later (i32.const 8) (i32.const 0) (i32.const 5))
       (i32.load8_u (i32.const 8))))"#;
 
-/// What each entry gives, in turn, on an instance of the module and after the start that it still has.
+/// Returns the results of each entry, in turn, on one instance, after the start that the module
+/// still has.
 fn results(wasm: &[u8]) -> Vec<Vec<u64>> {
     let engine = Engine::default();
     let module = Module::new(&engine, wasm).expect("the module is valid");

@@ -249,7 +249,7 @@ fn operators(bytes: &[u8]) -> Vec<(u64, String)> {
 
 #[test]
 fn every_instruction_is_found_again_in_the_source() {
-    // So many functions and globals that calls and globals need longer indices than before.
+    // Enough functions and globals that their indices are longer than before.
     let many: String = (0..300)
         .map(|n| format!("(func (result i32) i32.const {n} memory.grow memory.size i32.add)"))
         .collect();

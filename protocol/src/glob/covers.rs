@@ -1,4 +1,4 @@
-//! Decides if one pattern matches everything that another does.
+//! Decides if one pattern matches everything that another matches.
 
 use super::{Class, Glob, one};
 
@@ -27,8 +27,8 @@ enum Part {
 impl Glob {
     /// Returns true if this pattern certainly matches everything that `other` matches.
     ///
-    /// `false` where that cannot be seen by laying one beside the other, part by part: a pattern is
-    /// then treated as wider than it may be, which is the safe side.
+    /// Returns false if a comparison part by part cannot prove it: the pattern then counts as wider
+    /// than it may be, which is the safe side.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         if self.pattern == other.pattern || self.is_all() {
@@ -133,8 +133,8 @@ mod tests {
         }
     }
 
-    /// What is called covered is covered: every short text that the narrow one matches, the wide
-    /// one matches too.
+    /// If `covers` returns true, the wide pattern matches every short text that the narrow one
+    /// matches.
     #[test]
     fn what_is_covered_is_matched() {
         let letters = b"ab*";

@@ -1,13 +1,13 @@
-//! Glob patterns with Redis's own meaning, as `KEYS`, `SCAN MATCH` and ACLs have it.
+//! Glob patterns with the meaning that Redis gives them in `KEYS`, `SCAN MATCH` and ACLs.
 //!
-//! No library is used because none has that meaning: `[^a]` rather than `[!a]`, ranges in either
-//! direction, `*` across every byte, an unclosed `[` that ends with the pattern, and bytes instead
-//! of characters. Matching takes at most the product of both lengths; only the last `*` is ever
-//! retried, which is enough because every other part of a pattern matches exactly one byte.
+//! No library has that meaning: `[^a]` rather than `[!a]`, ranges in either direction, `*` across
+//! every byte, an unclosed `[` that ends with the pattern, and bytes instead of characters.
+//! Matching takes at most the product of both lengths: only the last `*` is ever retried, which is
+//! enough because every other part of a pattern matches exactly one byte.
 
 mod covers;
 
-/// A checked pattern, ready to be matched many times.
+/// A checked pattern, prepared for many matches.
 ///
 /// ```
 /// use ferrite_protocol::glob::Glob;
@@ -35,12 +35,12 @@ enum Shape {
     Any,
 }
 
-/// Why a pattern is refused where a typing error would open or close doors unnoticed.
+/// Reason to refuse a pattern: a typing error that could grant or deny access unnoticed.
 ///
-/// Redis itself takes every pattern; [`matches()`] does, too.
+/// Redis itself accepts every pattern, and so does [`matches()`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
-    /// Nothing at all, which matches only the empty key.
+    /// The empty pattern, which matches only the empty key.
     #[error("it is empty; write * for every key")]
     Empty,
     /// Longer than [`Glob::BYTES_MAX`].
@@ -67,7 +67,7 @@ pub enum GlobError {
 }
 
 impl Glob {
-    /// Longest pattern taken, in bytes.
+    /// Longest pattern, in bytes.
     pub const BYTES_MAX: usize = 1024;
 
     /// Checks a pattern and prepares it.
@@ -111,7 +111,7 @@ impl Glob {
         self.shape == Shape::All
     }
 
-    /// The pattern as it was given.
+    /// Returns the pattern as it was given.
     #[must_use]
     pub fn pattern(&self) -> &[u8] {
         &self.pattern
@@ -142,16 +142,16 @@ fn check(pattern: &[u8]) -> Result<(), GlobError> {
 
 /// Returns true if `pattern` matches all of `text`, by the rules of Redis's `stringmatchlen`.
 ///
-/// Every pattern is taken. Two differences that no sane pattern meets: bytes from 0x80 up are
-/// compared as unsigned on every machine, and there is no bound on the number of `*`.
+/// Accepts every pattern. Two differences, which no sensible pattern meets: bytes from 0x80 up are
+/// compared as unsigned on every machine, and the number of `*` has no bound.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
-        // Redis matches no star against the empty text, except where `*` is the whole pattern.
+        // In Redis no star matches the empty text, except where `*` is the whole pattern.
         return pattern.is_empty() || pattern == b"*";
     }
     let (mut pattern_at, mut text_at) = (0, 0);
-    // Where to go on when a byte does not match: after the last star, one byte further along.
+    // The state to retry from if a byte does not match: after the last star, one byte further on.
     let mut retry: Option<(usize, usize)> = None;
     while text_at < text.len() {
         if pattern.get(pattern_at) == Some(&b'*') {
@@ -177,7 +177,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[pattern_at..].iter().all(|&byte| byte == b'*')
 }
 
-/// Matches one byte against the part of the pattern at `at`; where the next part starts.
+/// Matches one byte against the part of the pattern at `at`. Returns the start of the next part.
 fn one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     match *pattern.get(at)? {
         b'?' => Some(at + 1),
@@ -197,13 +197,13 @@ fn one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
 struct Class<'a> {
     negated: bool,
     members: &'a [u8],
-    /// Where the pattern goes on.
+    /// Start of the part after the class.
     end: usize,
     closed: bool,
 }
 
 impl<'a> Class<'a> {
-    /// The class whose `[` is at `at`.
+    /// Parses the class whose `[` is at `at`.
     fn at(pattern: &'a [u8], at: usize) -> Self {
         let mut start = at + 1;
         let negated = pattern.get(start) == Some(&b'^');
@@ -244,7 +244,7 @@ struct Member {
 }
 
 impl Member {
-    /// The element that `class` starts with, and how many bytes it takes.
+    /// Parses the first element of `class`. Returns it and its length in bytes.
     fn first(class: &[u8]) -> (Self, usize) {
         match *class {
             [b'\\', literal, ..] => (Self::range(literal, literal), 2),
@@ -336,7 +336,7 @@ mod tests {
         }
     }
 
-    /// The meaning written as plainly as possible: a star takes any number of bytes.
+    /// The same meaning in its simplest form: a star takes any number of bytes.
     fn recursive(pattern: &[u8], text: &[u8]) -> bool {
         match pattern {
             [] => text.is_empty(),

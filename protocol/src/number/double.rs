@@ -1,9 +1,9 @@
-//! Doubles in the digits that Redis and Valkey give them.
+//! Formats doubles with the same digits as Redis and Valkey.
 
 use std::fmt::{self, Display};
 
-/// A double's digits as Redis 7.2 and later and Valkey write them: the shortest that read back
-/// as the same number, `1e+21` where plain digits would be long, `inf`, `-inf`, `nan`, `-0`.
+/// A double's digits as in Redis 7.2 and later and in Valkey: the shortest that read back as the
+/// same number, `1e+21` if plain digits would be long, `inf`, `-inf`, `nan`, `-0`.
 #[must_use]
 pub fn format_double(value: f64) -> DoubleText {
     /// Whole numbers up to this, 2 to the power of 62, are written as integers.
@@ -33,7 +33,7 @@ pub fn format_double(value: f64) -> DoubleText {
     text
 }
 
-/// The text of a double, without allocation.
+/// Text of a double, without allocation.
 #[derive(Clone, Copy, Default)]
 pub struct DoubleText {
     bytes: [u8; 32],
@@ -41,7 +41,7 @@ pub struct DoubleText {
 }
 
 impl DoubleText {
-    /// The text's bytes, all of them ASCII.
+    /// Returns the text's bytes, all of them ASCII.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
@@ -60,7 +60,7 @@ impl DoubleText {
         }
     }
 
-    /// Lays the shortest digits out as `fpconv`, the formatter in Redis and Valkey, does.
+    /// Arranges the shortest digits like `fpconv`, the formatter in Redis and Valkey.
     fn put_shortest(&mut self, value: f64) {
         let mut scientific = Self::default();
         // At most 17 digits, two signs, a point and an exponent of three digits: always fits.
@@ -146,7 +146,7 @@ impl fmt::Debug for DoubleText {
 mod tests {
     use super::format_double;
 
-    /// `ZSCORE` in Valkey 9.1.2 answers these.
+    /// Answers of `ZSCORE` in Valkey 9.1.2.
     #[test]
     fn doubles_look_as_from_valkey() {
         for (value, text) in [

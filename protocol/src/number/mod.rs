@@ -1,15 +1,15 @@
-//! Numbers as Redis reads and writes them.
+//! Parses and formats numbers like Redis.
 
 mod double;
 
 pub use double::{DoubleText, format_double};
 
-/// The longest text of a 64-bit signed integer.
+/// Length of the longest 64-bit signed integer as text.
 const INTEGER_LEN_MAX: usize = 20;
 
-/// Reads a canonical 64-bit signed integer: no space, no `+`, no leading zero, no `-0`.
+/// Parses a canonical 64-bit signed integer: no space, no `+`, no leading zero, no `-0`.
 ///
-/// The same as `string2ll` in Redis, which decides everywhere what counts as an integer.
+/// Equals `string2ll` in Redis, which decides everywhere if a text is an integer.
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
     if text.is_empty() || text.len() > INTEGER_LEN_MAX {
         return None;
@@ -38,9 +38,9 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads a double as `strtod` does: decimal with optional sign and exponent, or an infinity.
+/// Parses a double like `strtod`: decimal with optional sign and exponent, or an infinity.
 ///
-/// `None` for NaN, for anything else, and for numbers too large or too small to be represented.
+/// Returns `None` for NaN, for any other text, and for numbers too large or too small for a double.
 pub fn parse_double(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let value: f64 = text.parse().ok()?;

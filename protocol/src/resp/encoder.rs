@@ -1,25 +1,25 @@
-//! Writes replies, in the protocol that the client speaks.
+//! Writes replies in the client's protocol.
 
 use std::fmt::Display;
 use std::io::Write as _;
 
 use crate::number::format_double;
 
-/// Which version of RESP a client speaks. A connection starts with RESP2 until `HELLO 3`.
+/// Version of RESP that a client speaks. A connection starts with RESP2 until `HELLO 3`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// Knows strings, errors, integers, bulk strings and arrays.
+    /// Has strings, errors, integers, bulk strings and arrays.
     #[default]
     Resp2,
-    /// Also knows nulls, booleans, doubles, maps, sets, pushes, verbatim strings, big numbers.
+    /// Also has nulls, booleans, doubles, maps, sets, pushes, verbatim strings, big numbers.
     Resp3,
 }
 
 /// Appends replies to a buffer that it owns.
 ///
 /// Each method writes one reply, or the head of an aggregate whose elements are the replies that
-/// follow. A type that RESP2 lacks is written in the form that Redis gives it there: a map of `n`
-/// pairs is an array of `2n`, a double a bulk string, true and false the integers 1 and 0.
+/// follow. A type that RESP2 lacks is written in Redis's form for RESP2: a map of `n` pairs is an
+/// array of `2n`, a double a bulk string, true and false the integers 1 and 0.
 ///
 /// ```
 /// use ferrite_protocol::resp::{Encoder, Protocol};
@@ -36,7 +36,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder with an empty buffer.
+    /// Creates an encoder with an empty buffer.
     #[must_use]
     pub const fn new(protocol: Protocol) -> Self {
         Self {
@@ -45,30 +45,30 @@ impl Encoder {
         }
     }
 
-    /// An encoder that appends to `bytes`, whose content and capacity it keeps.
+    /// Creates an encoder that appends to `bytes`, whose content and capacity it keeps.
     #[must_use]
     pub const fn with_buffer(protocol: Protocol, bytes: Vec<u8>) -> Self {
         Self { protocol, bytes }
     }
 
-    /// The protocol that replies are written in.
+    /// Returns the protocol of the replies.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// Writes the replies that follow in `protocol`.
+    /// Sets the protocol of the replies that follow.
     pub const fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
     }
 
-    /// Everything that was written and not yet taken.
+    /// Returns everything written and not yet taken.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Bytes written and not yet taken.
+    /// Returns the number of bytes written and not yet taken.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.bytes.len()
@@ -80,25 +80,25 @@ impl Encoder {
         self.bytes.is_empty()
     }
 
-    /// Takes what was written and leaves an empty buffer without capacity.
+    /// Takes the content and leaves an empty buffer without capacity.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }
 
-    /// Forgets what was written and keeps the capacity.
+    /// Discards the content and keeps the capacity.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
 
-    /// Forgets what was written after the first `len` bytes, for a reply that turned out wrong.
+    /// Discards everything after the first `len` bytes, for a reply that turned out wrong.
     ///
     /// Take `len` from [`Encoder::len`] before the reply's first byte.
     pub fn truncate(&mut self, len: usize) {
         self.bytes.truncate(len);
     }
 
-    /// Gives up capacity beyond `bytes_max`, so that one large reply does not pin its memory.
+    /// Frees capacity beyond `bytes_max`, so that one large reply does not keep its memory.
     pub fn shrink_to(&mut self, bytes_max: usize) {
         if self.bytes.capacity() > bytes_max {
             self.bytes.shrink_to(bytes_max);
@@ -110,7 +110,7 @@ impl Encoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Null; in RESP2 the null bulk string.
+    /// Writes null; in RESP2 the null bulk string.
     pub fn null(&mut self) {
         self.raw(match self.protocol {
             Protocol::Resp2 => b"$-1\r\n",
@@ -118,7 +118,7 @@ impl Encoder {
         });
     }
 
-    /// Null where an array would stand; in RESP2 the null array.
+    /// Writes null in place of an array; in RESP2 the null array.
     pub fn null_array(&mut self) {
         self.raw(match self.protocol {
             Protocol::Resp2 => b"*-1\r\n",
@@ -126,7 +126,7 @@ impl Encoder {
         });
     }
 
-    /// True or false; in RESP2 the integer 1 or 0.
+    /// Writes true or false; in RESP2 the integer 1 or 0.
     pub fn bool(&mut self, value: bool) {
         self.raw(match (self.protocol, value) {
             (Protocol::Resp2, true) => b":1\r\n",
@@ -136,18 +136,18 @@ impl Encoder {
         });
     }
 
-    /// An integer.
+    /// Writes an integer.
     pub fn int(&mut self, value: i64) {
         self.bytes.push(b':');
         self.number(value);
     }
 
-    /// A count or size as an integer; those beyond `i64::MAX` are written as `i64::MAX`.
+    /// Writes a count or size as an integer, at most `i64::MAX`.
     pub fn count(&mut self, value: u64) {
         self.int(i64::try_from(value).unwrap_or(i64::MAX));
     }
 
-    /// A double; in RESP2 a bulk string. The digits are those of [`format_double`].
+    /// Writes a double; in RESP2 a bulk string. The digits are those of [`format_double`].
     pub fn double(&mut self, value: f64) {
         let text = format_double(value);
         match self.protocol {
@@ -160,7 +160,7 @@ impl Encoder {
         }
     }
 
-    /// A bulk string.
+    /// Writes a bulk string.
     pub fn bulk(&mut self, value: &[u8]) {
         self.bytes.reserve(value.len() + 16);
         self.bytes.push(b'$');
@@ -169,44 +169,45 @@ impl Encoder {
         self.line_end();
     }
 
-    /// A bulk string with the text of `value`.
+    /// Writes a bulk string with the text of `value`.
     pub fn bulk_display(&mut self, value: &dyn Display) {
         self.bulk(value.to_string().as_bytes());
     }
 
-    /// A simple string; carriage returns and line feeds in it become blanks.
+    /// Writes a simple string; carriage returns and line feeds in it become blanks.
     pub fn simple(&mut self, text: impl AsRef<[u8]>) {
         self.bytes.push(b'+');
         self.one_line(text.as_ref());
     }
 
-    /// The simple string `OK`.
+    /// Writes the simple string `OK`.
     pub fn ok(&mut self) {
         self.raw(b"+OK\r\n");
     }
 
-    /// An error, `CODE text`; carriage returns and line feeds in it become blanks.
+    /// Writes an error, `CODE text`; carriage returns and line feeds in it become blanks.
     pub fn error(&mut self, code_and_text: impl AsRef<[u8]>) {
         self.bytes.push(b'-');
         self.one_line(code_and_text.as_ref());
     }
 
-    /// An error with the text of `error`, which starts with its code.
+    /// Writes an error with the text of `error`, which starts with its code.
     pub fn error_display(&mut self, error: &dyn Display) {
         self.bytes.push(b'-');
         let start = self.bytes.len();
-        // Writing to memory fails only if `error` says so itself; what it wrote until then stays.
+        // Writing to memory fails only if `error` itself reports a failure; its text until then
+        // stays.
         let _ = write!(self.bytes, "{error}");
         blank_line_breaks(&mut self.bytes[start..]);
         self.line_end();
     }
 
-    /// The head of an array; its `count` elements follow.
+    /// Writes the head of an array; its `count` elements follow.
     pub fn array(&mut self, count: usize) {
         self.head(b'*', count);
     }
 
-    /// The head of a map; its `pairs` keys and values follow, in turn.
+    /// Writes the head of a map; its `pairs` keys and values follow, in turn.
     pub fn map(&mut self, pairs: usize) {
         match self.protocol {
             Protocol::Resp2 => self.head(b'*', pairs.saturating_mul(2)),
@@ -214,7 +215,7 @@ impl Encoder {
         }
     }
 
-    /// The head of a set; its `count` elements follow.
+    /// Writes the head of a set; its `count` elements follow.
     pub fn set(&mut self, count: usize) {
         match self.protocol {
             Protocol::Resp2 => self.head(b'*', count),
@@ -222,7 +223,7 @@ impl Encoder {
         }
     }
 
-    /// The head of a push message, which no request asked for; its `count` elements follow.
+    /// Writes the head of a push message, which answers no request; its `count` elements follow.
     pub fn push(&mut self, count: usize) {
         match self.protocol {
             Protocol::Resp2 => self.head(b'*', count),
@@ -230,7 +231,7 @@ impl Encoder {
         }
     }
 
-    /// A string with its format, such as `txt` or `mkd`; in RESP2 a bulk string without it.
+    /// Writes a string with its format, such as `txt` or `mkd`; in RESP2 a bulk string without it.
     pub fn verbatim(&mut self, format: [u8; 3], text: &[u8]) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(text),
@@ -245,7 +246,7 @@ impl Encoder {
         }
     }
 
-    /// An integer of any size, given as its decimal digits; in RESP2 a bulk string.
+    /// Writes an integer of any size, given as its decimal digits; in RESP2 a bulk string.
     pub fn big_number(&mut self, digits: &[u8]) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(digits),

@@ -1,13 +1,13 @@
-//! Splits an inline command into its arguments, quotes and escapes included.
+//! Splits an inline command into its arguments, with quotes and escapes.
 
 use std::ops::Range;
 
-/// A quote that is not closed, or not followed by a blank.
+/// A quote is not closed, or not followed by a blank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unbalanced;
 
-/// Splits a line as Redis's `sdssplitargs` does: blanks separate, `"…"` knows `\n`, `\xff` and the
-/// like, `'…'` knows only `\'`, a closing quote ends the argument, a zero byte ends the line.
+/// Splits a line like Redis's `sdssplitargs`: blanks separate, `"…"` has escapes such as `\n` and
+/// `\xff`, `'…'` only `\'`, a closing quote ends the argument, a zero byte ends the line.
 pub(super) fn split_arguments(
     line: &[u8],
     bytes: &mut Vec<u8>,
@@ -17,7 +17,7 @@ pub(super) fn split_arguments(
     let mut rest = line;
     loop {
         rest = rest.trim_ascii_start();
-        // `trim_ascii_start` leaves the vertical tab, which `isspace` does not.
+        // `trim_ascii_start` does not remove the vertical tab, which is a blank for `isspace`.
         while let [0x0b, after @ ..] = rest {
             rest = after.trim_ascii_start();
         }
@@ -30,7 +30,7 @@ pub(super) fn split_arguments(
     }
 }
 
-/// Appends the argument that `rest` starts with to `bytes`; what follows it.
+/// Appends the first argument in `rest` to `bytes`. Returns the text after it.
 fn one_argument<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], Unbalanced> {
     loop {
         match *rest {
@@ -86,7 +86,7 @@ fn single_quoted<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8]
     }
 }
 
-/// A closing quote has to be the end of its argument.
+/// Checks that an argument ends at its closing quote.
 fn after_quote(rest: &[u8]) -> Result<&[u8], Unbalanced> {
     match rest.first() {
         None | Some(b'\t'..=b'\r' | b' ') => Ok(rest),

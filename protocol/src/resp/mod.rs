@@ -1,5 +1,5 @@
-//! RESP2 and RESP3: what goes out ([`Encoder`]), what comes in ([`RequestScanner`]), and what
-//! guests and servers answer ([`transcode()`], [`measure`]).
+//! RESP2 and RESP3: writing replies ([`Encoder`]), reading requests ([`RequestScanner`]), and
+//! checking the replies of guests and servers ([`transcode()`], [`measure`]).
 
 mod encoder;
 mod inline_command;

@@ -36,10 +36,10 @@ pub enum Token<'a> {
     Attribute(usize),
 }
 
-/// Why bytes are not one RESP value.
+/// Reason why bytes are not one RESP value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplySyntaxError {
-    /// A byte that starts no type.
+    /// A byte that is no type's first byte.
     #[error("byte {offset} is '{}', which starts no RESP type", .got.escape_ascii())]
     UnknownType {
         /// Its offset, in bytes.
@@ -47,7 +47,7 @@ pub enum ReplySyntaxError {
         /// The byte.
         got: u8,
     },
-    /// The text of a value is not what its type asks for.
+    /// The text of a value does not fit its type.
     #[error("the {kind} at byte {offset} is malformed")]
     Malformed {
         /// Offset of the value's first byte.
@@ -55,15 +55,15 @@ pub enum ReplySyntaxError {
         /// Its type.
         kind: &'static str,
     },
-    /// Aggregates within aggregates, too many of them.
+    /// Aggregates are nested too deep.
     #[error("at byte {offset} it nests deeper than {limit} levels; make it flatter")]
     TooDeep {
         /// Offset of the innermost one.
         offset: usize,
-        /// The most levels taken.
+        /// Deepest nesting accepted.
         limit: usize,
     },
-    /// The value is not finished where the bytes end.
+    /// The bytes end before the value does.
     #[error("it ends at byte {offset}, before the value does")]
     Incomplete {
         /// Number of bytes.
@@ -87,13 +87,13 @@ pub enum ReplySyntaxError {
     },
 }
 
-/// Bytes with a position in them.
+/// Bytes with a read position.
 pub(super) struct Reader<'a> {
     input: &'a [u8],
     at: usize,
 }
 
-/// `None` where the input ends too early.
+/// `None` if the input ends too early.
 type Read<T> = Result<Option<T>, ReplySyntaxError>;
 
 impl<'a> Reader<'a> {
@@ -101,14 +101,15 @@ impl<'a> Reader<'a> {
         Self { input, at: 0 }
     }
 
-    /// Bytes that were read.
+    /// Returns the number of bytes read.
     pub(super) const fn at(&self) -> usize {
         self.at
     }
 
-    /// Reads one token; `None` when the input ends before it does.
+    /// Reads one token; `None` if the input ends before it does.
     ///
-    /// RESP2's null forms and every type of RESP3 but the streamed ones, which Redis never sends.
+    /// Reads RESP2's null forms and every type of RESP3 except the streamed ones, which Redis never
+    /// sends.
     pub(super) fn token(&mut self) -> Read<Token<'a>> {
         let offset = self.at;
         let Some(&kind) = self.input.get(offset) else {
@@ -136,7 +137,7 @@ impl<'a> Reader<'a> {
         let Some((line, next)) = self.line(offset + 1, malformed)? else {
             return Ok(None);
         };
-        // Aggregates of `n` pairs hold twice as many values, hence half of the range.
+        // Aggregates of `n` pairs hold twice as many values, so this uses half of the range.
         let count = || parse_count(line, usize::MAX / 2).ok_or(malformed);
         let token = match kind {
             b'+' => Token::Simple(line),
@@ -161,7 +162,7 @@ impl<'a> Reader<'a> {
         Ok(Some(token))
     }
 
-    /// The text from `start` to the line end, and where the next line starts.
+    /// Returns the text from `start` to the line end, and the start of the next line.
     fn line(&self, start: usize, malformed: ReplySyntaxError) -> Read<(&'a [u8], usize)> {
         let rest = &self.input[start..];
         let Some(length) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
@@ -214,7 +215,7 @@ fn parse_count(digits: &[u8], max: usize) -> Option<usize> {
     })
 }
 
-/// `i64` itself knows the optional sign, and refuses everything else.
+/// `i64`'s own parser accepts the optional sign, and refuses everything else.
 fn parse_int(text: &[u8]) -> Option<i64> {
     str::from_utf8(text).ok()?.parse().ok()
 }
@@ -224,7 +225,7 @@ fn parse_double(text: &[u8]) -> Option<f64> {
         b"inf" | b"+inf" => Some(f64::INFINITY),
         b"-inf" => Some(f64::NEG_INFINITY),
         b"nan" | b"-nan" => Some(f64::NAN),
-        // Rust reads words such as `infinity`, which RESP has not.
+        // Rust accepts words such as `infinity`, which RESP does not have.
         _ if text.iter().all(|byte| b"0123456789+-.eE".contains(byte)) => {
             str::from_utf8(text).ok()?.parse().ok()
         }

@@ -4,47 +4,47 @@ use crate::resp::encoder::{Encoder, Protocol};
 
 /// Takes the one reply of a command, piece by piece.
 ///
-/// The writer knows the protocol: a `map(2)` becomes four elements of an array in RESP2, a double
-/// a bulk string, a null the null bulk string. A command writes only once it is sure to succeed;
-/// an error is always the whole reply.
+/// The writer handles the protocol: in RESP2 a `map(2)` becomes an array of four elements, a double
+/// a bulk string, a null the null bulk string. A command writes only once it is sure to succeed; an
+/// error is always the whole reply.
 pub trait ReplyWriter {
-    /// The protocol that the replies are written for.
+    /// Returns the protocol of the replies.
     fn protocol(&self) -> Protocol;
-    /// The null reply: `$-1` in RESP2, `_` in RESP3.
+    /// Writes the null reply: `$-1` in RESP2, `_` in RESP3.
     fn null(&mut self);
-    /// The null array: `*-1` in RESP2, `_` in RESP3.
+    /// Writes the null array: `*-1` in RESP2, `_` in RESP3.
     fn null_array(&mut self);
-    /// A status line, such as `OK`.
+    /// Writes a status line, such as `OK`.
     fn simple(&mut self, text: &str);
-    /// An error line: code, space, sentence, without the leading `-`.
+    /// Writes an error line: code, space, sentence, without the leading `-`.
     fn error(&mut self, code_and_text: &str);
-    /// A 64-bit signed integer.
+    /// Writes a 64-bit signed integer.
     fn int(&mut self, value: i64);
-    /// A double; a bulk string in RESP2.
+    /// Writes a double; a bulk string in RESP2.
     fn double(&mut self, value: f64);
-    /// A boolean; `0` or `1` in RESP2.
+    /// Writes a boolean; `0` or `1` in RESP2.
     fn bool(&mut self, value: bool);
-    /// A binary-safe string.
+    /// Writes a binary-safe string.
     fn bulk(&mut self, bytes: &[u8]);
-    /// The head of an array; `len` replies follow.
+    /// Writes the head of an array; `len` replies follow.
     fn array(&mut self, len: usize);
-    /// The head of a map; `len` pairs of replies follow. An array of `2 * len` in RESP2.
+    /// Writes the head of a map; `len` pairs of replies follow. An array of `2 * len` in RESP2.
     fn map(&mut self, len: usize);
-    /// The head of a set; `len` replies follow. An array in RESP2.
+    /// Writes the head of a set; `len` replies follow. An array in RESP2.
     fn set(&mut self, len: usize);
-    /// The head of a push message; `len` replies follow. An array in RESP2.
+    /// Writes the head of a push message; `len` replies follow. An array in RESP2.
     fn push(&mut self, len: usize);
-    /// Text with a three-letter format (`txt`, `mkd`); a bulk string in RESP2.
+    /// Writes text with a three-letter format (`txt`, `mkd`); a bulk string in RESP2.
     fn verbatim(&mut self, format: [u8; 3], text: &[u8]);
-    /// An integer of any size as decimal digits; a bulk string in RESP2.
+    /// Writes an integer of any size as decimal digits; a bulk string in RESP2.
     fn big_number(&mut self, digits: &[u8]);
 
-    /// The status line `OK`.
+    /// Writes the status line `OK`.
     fn ok(&mut self) {
         self.simple("OK");
     }
 
-    /// A bulk string, or null.
+    /// Writes a bulk string, or null.
     fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
         match bytes {
             Some(bytes) => self.bulk(bytes),

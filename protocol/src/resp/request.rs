@@ -1,9 +1,9 @@
 //! Reads requests: flat arrays of bulk strings, or inline commands as typed into `telnet`.
 //!
-//! The `redis-protocol` crate is not used here. Its decoder recurses as deep as the input says (8 KB
-//! of `*1\r\n` overflow a stack) and builds a tree, while a request is one flat list. This scanner
-//! keeps offsets into the connection's own buffer, remembers how far it got, and refuses whatever
-//! is nested.
+//! Does not use the `redis-protocol` crate: its decoder recurses as deep as the input asks (8 KB of
+//! `*1\r\n` overflow a stack) and builds a tree, while a request is one flat list. This scanner
+//! stores offsets into the connection's own buffer, remembers its progress, and refuses nested
+//! values.
 
 use std::ops::Range;
 
@@ -12,9 +12,9 @@ use crate::resp::inline_command::{Unbalanced, split_arguments};
 /// Bounds on the size of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestBounds {
-    /// One argument, in bytes; 512 MB, as `proto-max-bulk-len` has it.
+    /// One argument, in bytes; 512 MB, like `proto-max-bulk-len`.
     pub bulk_bytes_max: usize,
-    /// Arguments of one request, the command's name among them.
+    /// Number of arguments of one request, including the command's name.
     pub arguments_max: usize,
     /// An inline command, in bytes; 64 KB as in Redis.
     pub inline_bytes_max: usize,
@@ -33,30 +33,30 @@ impl Default for RequestBounds {
     }
 }
 
-/// Why bytes are no request. The connection cannot be read any further and has to be closed.
+/// Reason why bytes are no request. The connection cannot be read any further and must be closed.
 ///
-/// The texts are those of Redis where it has one, without the code `ERR`.
+/// The texts are those of Redis if it has one, without the code `ERR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// The number of arguments is no number, negative or too large.
+    /// The number of arguments is not a number, negative or too large.
     #[error("Protocol error: invalid multibulk length")]
     InvalidCount,
-    /// The length of an argument is no number, negative or too large.
+    /// The length of an argument is not a number, negative or too large.
     #[error("Protocol error: invalid bulk length")]
     InvalidLength,
-    /// An argument that is no bulk string, such as a nested array.
+    /// An argument is not a bulk string, but for example a nested array.
     #[error("Protocol error: expected '$', got '{}'", .got.escape_ascii())]
     NotBulk {
-        /// The byte that stands there instead.
+        /// The byte found instead.
         got: u8,
     },
-    /// An argument that goes on after its length.
+    /// An argument continues after its length.
     #[error("Protocol error: expected CRLF after bulk string")]
     NotTerminated,
-    /// An inline command without end.
+    /// An inline command does not end.
     #[error("Protocol error: too big inline request")]
     InlineTooLong,
-    /// An inline command with a quote that is not closed, or not followed by a blank.
+    /// An inline command has a quote that is not closed, or not followed by a blank.
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
     /// All arguments together exceed [`RequestBounds::request_bytes_max`].
@@ -70,21 +70,22 @@ pub enum RequestError {
 /// Progress of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
-    /// One request is there: the first `consumed` bytes of the buffer. It may have no arguments
-    /// (a blank line, `*0`); Redis answers nothing to that.
+    /// The buffer starts with one complete request of `consumed` bytes. It may have no arguments (a
+    /// blank line, `*0`); Redis does not answer that.
     Complete {
         /// Bytes of the buffer that belong to the request.
         consumed: usize,
     },
-    /// At least `needed` more bytes have to come. A peer chooses that number, so grow the buffer
-    /// in steps instead of reserving it at once.
+    /// At least `needed` more bytes must arrive. A peer chooses that number, so grow the buffer in
+    /// steps instead of reserving it at once.
     Incomplete {
-        /// Bytes that are certainly missing.
+        /// Number of bytes that are certainly missing.
         needed: usize,
     },
 }
 
-/// Finds the arguments of one request after the other, and allocates nothing once it is warm.
+/// Finds the arguments of one request after the other. Allocates nothing once its buffers have
+/// grown.
 ///
 /// ```
 /// use ferrite_protocol::resp::{RequestBounds, RequestScanner, Scan};
@@ -98,7 +99,7 @@ pub enum Scan {
 pub struct RequestScanner {
     bounds: RequestBounds,
     state: State,
-    /// Bytes of the current request that are understood.
+    /// Bytes of the current request that were parsed.
     at: usize,
     /// Location of the arguments: the caller's buffer, or `inline`.
     arguments: Vec<Range<usize>>,
@@ -114,16 +115,16 @@ enum State {
     Inline,
     /// In the head of an array.
     Count,
-    /// In the head of an argument; so many are missing.
+    /// In the head of an argument; this many arguments are missing.
     Length { missing: usize },
-    /// In an argument; so many are missing, this one among them.
+    /// In an argument; this many arguments are missing, including this one.
     Bulk { missing: usize, length: usize },
     /// The last scan found a complete inline command or array.
     Complete { inline: bool },
 }
 
 impl RequestScanner {
-    /// A scanner for one connection.
+    /// Creates a scanner for one connection.
     #[must_use]
     pub const fn new(bounds: RequestBounds) -> Self {
         Self {
@@ -135,11 +136,11 @@ impl RequestScanner {
         }
     }
 
-    /// Looks for one request at the start of `buffer`.
+    /// Scans for one request at the start of `buffer`.
     ///
-    /// After [`Scan::Incomplete`], call again with the same bytes and those that came since; what
-    /// was understood is not read again. After [`Scan::Complete`], call with what follows it.
-    /// After an error the connection has to be closed.
+    /// After [`Scan::Incomplete`], call again with the same bytes and those that arrived since;
+    /// bytes already parsed are not read again. After [`Scan::Complete`], call with the bytes after
+    /// the request. After an error, close the connection.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Scan, RequestError> {
         if matches!(self.state, State::Start | State::Complete { .. }) {
             self.arguments.clear();
@@ -170,9 +171,9 @@ impl RequestScanner {
         }
     }
 
-    /// The arguments of the request that the last scan completed, the command's name first.
+    /// Returns the arguments of the request that the last scan completed, the command's name first.
     ///
-    /// `buffer` has to be what that scan was given.
+    /// `buffer` must be the one given to that scan.
     pub fn arguments<'a>(
         &'a self,
         buffer: &'a [u8],
@@ -184,7 +185,7 @@ impl RequestScanner {
         self.arguments.iter().map(|range| &bytes[range.clone()])
     }
 
-    /// Gives up memory that one large request made necessary.
+    /// Frees the memory of a large request.
     pub fn shrink(&mut self) {
         const KEPT_ARGUMENTS: usize = 64;
         const KEPT_BYTES: usize = 1024;
@@ -192,7 +193,7 @@ impl RequestScanner {
         self.inline.shrink_to(KEPT_BYTES);
     }
 
-    /// Each step says how many bytes are missing, or nothing when the state has moved on.
+    /// Each step returns the number of missing bytes, or `None` if the state has advanced.
     fn scan_count(&mut self, buffer: &[u8]) -> Result<Option<usize>, RequestError> {
         let count = match read_number(&buffer[self.at + 1..]) {
             Number::Incomplete => return Ok(Some(1)),
@@ -230,7 +231,7 @@ impl RequestScanner {
         if length > self.bounds.bulk_bytes_max {
             return Err(RequestError::InvalidLength);
         }
-        // Both are at most `isize::MAX`, the one by its bound and the other as part of a slice.
+        // Both are at most `isize::MAX`: one by its bound, the other as part of a slice.
         if self.at + length > self.bounds.request_bytes_max {
             return Err(RequestError::RequestTooLarge {
                 limit_bytes: self.bounds.request_bytes_max,
@@ -297,8 +298,8 @@ enum Number {
     Invalid,
 }
 
-/// Reads digits and a line end. As in Redis there is no plus sign and no leading zero; there is no
-/// minus sign either, because a request has no use for one.
+/// Parses digits and a line end. As in Redis there is no plus sign and no leading zero; there is no
+/// minus sign either, because no request needs one.
 fn read_number(bytes: &[u8]) -> Number {
     let mut value: usize = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -326,7 +327,7 @@ fn read_number(bytes: &[u8]) -> Number {
             _ => return Number::Invalid,
         }
     }
-    // Digits without end overflow first.
+    // Endless digits overflow first.
     Number::Incomplete
 }
 
@@ -341,7 +342,7 @@ mod tests {
         request_bytes_max: 200,
     };
 
-    /// Every request in `bytes`, when they arrive in pieces of the given sizes, in turn.
+    /// Returns every request in `bytes`, if they arrive in pieces of the given sizes, in turn.
     fn requests(bytes: &[u8], pieces: &[usize]) -> Result<Vec<Vec<Vec<u8>>>, RequestError> {
         let mut scanner = RequestScanner::new(SMALL);
         let mut found = Vec::new();

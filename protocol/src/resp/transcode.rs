@@ -8,10 +8,10 @@ use crate::resp::reader::{Reader, ReplySyntaxError, Token};
 /// Bounds on the size and depth of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyBounds {
-    /// All of it, in bytes as the guest wrote it.
+    /// Whole reply, in bytes as the guest wrote it.
     pub bytes_max: usize,
-    /// Aggregates within aggregates. Clients read replies recursively; `hiredis` stops at 9 in old
-    /// versions, and no reply of a command nests deeper than a few levels.
+    /// Nesting of aggregates. Clients read replies recursively; old versions of `hiredis` stop at
+    /// 9, and no command's reply nests deeper than a few levels.
     pub depth_max: usize,
 }
 
@@ -24,11 +24,11 @@ impl Default for ReplyBounds {
     }
 }
 
-/// Writes a guest's reply into `out`, which keeps nothing of it when the reply is wrong.
+/// Writes a guest's reply into `out`, which stays unchanged if the reply is invalid.
 ///
-/// `input` has to be exactly one value of RESP2 or RESP3. Types that the client's protocol lacks
-/// are written in the form that Redis gives them there; attributes are dropped; line breaks in
-/// errors become blanks; a push, which would answer no request, becomes an array.
+/// `input` must be exactly one value of RESP2 or RESP3. Types that the client's protocol lacks are
+/// written in Redis's form for it; attributes are dropped; line breaks in errors become blanks; a
+/// push, which would answer no request, becomes an array.
 pub fn transcode(
     input: &[u8],
     bounds: &ReplyBounds,
@@ -55,9 +55,9 @@ pub fn transcode(
     result
 }
 
-/// The length of the value that `input` starts with, or `None` when more of it has to come.
+/// Returns the length of the first value in `input`, or `None` if more bytes must arrive.
 ///
-/// For those who read replies from a connection; [`ReplyBounds::bytes_max`] bounds what they keep.
+/// For reading replies from a connection; [`ReplyBounds::bytes_max`] limits the bytes to buffer.
 pub fn measure(input: &[u8], bounds: &ReplyBounds) -> Result<Option<usize>, ReplySyntaxError> {
     let end = walk(input, bounds.depth_max, |_| ())?;
     let bytes = end.unwrap_or(input.len());
@@ -70,16 +70,16 @@ pub fn measure(input: &[u8], bounds: &ReplyBounds) -> Result<Option<usize>, Repl
     Ok(end)
 }
 
-/// An aggregate that still lacks values.
+/// An aggregate with missing values.
 struct Open {
     missing: usize,
-    /// It is an attribute: no value of its own, the value comes after it.
+    /// True for an attribute: it is no value itself, its value comes after it.
     attribute: bool,
-    /// It is an attribute or inside one.
+    /// True for an attribute and everything inside one.
     hidden: bool,
 }
 
-/// Shows the tokens of one value to `visit`, except those of attributes; where the value ends.
+/// Passes the tokens of one value to `visit`, except those of attributes. Returns the value's end.
 fn walk(
     input: &[u8],
     depth_max: usize,
@@ -120,7 +120,8 @@ fn walk(
     }
 }
 
-/// Counts one more value, and every aggregate that it completes; whether the outermost is whole.
+/// Counts one more value, and every aggregate that it completes. Returns true if the outermost
+/// value is complete.
 fn complete_value(open: &mut SmallVec<[Open; 16]>) -> bool {
     while let Some(inner) = open.last_mut() {
         inner.missing -= 1;
@@ -151,7 +152,7 @@ fn write(token: Token<'_>, out: &mut Encoder) {
         Token::Array(count) | Token::Push(count) => out.array(count),
         Token::Map(pairs) => out.map(pairs),
         Token::Set(count) => out.set(count),
-        // `walk` shows none.
+        // `walk` passes on no attributes.
         Token::Attribute(_) => {}
     }
 }
@@ -338,7 +339,7 @@ mod tests {
                 continue;
             }
             accepted += 1;
-            // What was written is a value again, and the same one.
+            // The output is one value again, and the same one.
             let mut twice = Encoder::new(Protocol::Resp3);
             assert_eq!(transcode(once.bytes(), &BOUNDS, &mut twice), Ok(()));
             assert_eq!(once.bytes(), twice.bytes());

@@ -1,16 +1,16 @@
-//! Reads RESP that a server or the runtime wrote: token by token, or as a tree.
+//! Reads RESP written by a server or the runtime: token by token, or as a tree.
 
 use crate::resp::reader::Reader;
 pub use crate::resp::reader::Token;
 
-/// The tokens of a reply, in order; the iterator ends early at bytes that are not RESP, and at
+/// The tokens of a reply, in order. The iterator ends early at bytes that are not RESP, and at
 /// attributes, which hosts of functions never write.
 pub struct Tokens<'a> {
     reader: Reader<'a>,
 }
 
 impl<'a> Tokens<'a> {
-    /// Reads the tokens of `reply`.
+    /// Creates an iterator over the tokens of `reply`.
     pub const fn new(reply: &'a [u8]) -> Self {
         Self {
             reader: Reader::new(reply),
@@ -37,10 +37,10 @@ pub enum Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// Deeper than any reply that is read this way.
+    /// Deeper than any reply read this way.
     const DEPTH_MAX: usize = 16;
 
-    /// Reads one whole reply; `None` where it is cut short, malformed or too deep.
+    /// Reads one whole reply; `None` if it is cut short, malformed or too deep.
     pub fn read(reply: &'a [u8]) -> Option<Self> {
         Self::next(&mut Tokens::new(reply), Self::DEPTH_MAX)
     }
@@ -60,7 +60,7 @@ impl<'a> Tree<'a> {
             .map(Self::List)
     }
 
-    /// The elements of an aggregate; none for a leaf.
+    /// Returns the elements of an aggregate; none for a leaf.
     pub fn list(&self) -> &[Self] {
         match self {
             Self::List(elements) => elements,
@@ -68,7 +68,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The bytes of a status line or a bulk string.
+    /// Returns the bytes of a status line or a bulk string.
     pub fn text(&self) -> Option<&'a [u8]> {
         match self {
             Self::Leaf(Token::Simple(text) | Token::Bulk(text)) => Some(text),
@@ -76,7 +76,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The value of an integer.
+    /// Returns the value of an integer.
     pub fn int(&self) -> Option<i64> {
         match self {
             Self::Leaf(Token::Int(value)) => Some(*value),

@@ -1,7 +1,7 @@
-//! The client of the compile worker: one process a module, source in and artifact out over pipes.
+//! The client of the compile worker: one process per module, source in and artifact out over pipes.
 //!
-//! The runtime links no compiler. A worker that crashes, hangs or eats memory is an error of one
-//! load; this process waits for it at most as long as it was told to.
+//! The runtime links no compiler. A worker that crashes, hangs or uses too much memory is an error
+//! of one load; this process waits for it no longer than configured.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -19,19 +19,19 @@ use crate::error::{CallError, Code};
 use crate::policy::quantity::HumanDuration;
 use ferrite_protocol::error_chain::ErrorChain;
 
-/// The compiler's program, which has the worker in it.
+/// The compiler's program, which contains the worker.
 const PROGRAM: &str = "ferrite-wasmc";
 
-/// Where the compiler is, and how much a compilation may take.
+/// The compiler's location, and the bounds of a compilation.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
-    /// The program; without it, the one beside this process's own or on `PATH`.
+    /// The program; if `None`, the one beside this process's own or on `PATH`.
     pub program: Option<PathBuf>,
     /// Longest compilation.
     pub time_max: Duration,
     /// Largest artifact, in bytes.
     pub artifact_bytes_max: u64,
-    /// Largest WebAssembly that a text may turn into, in bytes.
+    /// Largest WebAssembly that a text may expand to, in bytes.
     pub source_bytes_max: u64,
 }
 
@@ -46,51 +46,51 @@ impl Default for WorkerOptions {
     }
 }
 
-/// Why the worker brought no artifact.
+/// Reason why the worker gave no artifact.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// There is no compiler on this machine, or not where it was said to be.
+    /// The machine has no compiler, or not at the configured place.
     #[error(
         "{reason}; precompile the module where there is one: ferrite-wasmc compile FILE --cache DIR, and load it by its blake3:<digest>"
     )]
     Missing {
-        /// Where it was looked for.
+        /// The place that was searched.
         reason: Box<str>,
     },
-    /// The program cannot be started.
+    /// The program did not start.
     #[error("the compiler {} cannot be started: {problem}", .program.display())]
     Start {
         /// The program.
         program: PathBuf,
-        /// What is wrong.
+        /// The error.
         problem: io::Error,
     },
     /// The compiler refused the module.
     #[error("{message}")]
     Refused {
-        /// The code that the error has for clients.
+        /// The error's code for clients.
         code: Code,
-        /// What is wrong with the module, and where.
+        /// The problem in the module, and its place.
         message: Box<str>,
     },
-    /// It took too long.
+    /// The compilation took too long.
     #[error("compiling was ended after {limit}; precompile the module with ferrite-wasmc compile")]
     Timeout {
         /// The limit.
         limit: HumanDuration,
     },
-    /// It died, or said something that is no answer.
+    /// The worker died, or its answer is invalid.
     #[error("the compiler failed ({how}): {said}")]
     Failed {
-        /// How it ended.
+        /// The exit status of the process.
         how: Box<str>,
-        /// What it wrote to its standard error, or what is wrong with its answer.
+        /// Its standard error, or the problem with its answer.
         said: Box<str>,
     },
 }
 
 impl WorkerError {
-    /// The error's code.
+    /// Returns the error's code.
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
@@ -108,10 +108,11 @@ impl From<WorkerError> for CallError {
     }
 }
 
-/// Compiles `source`, WebAssembly or its text format, under `profile`. Blocks until it is done.
+/// Compiles `source`, WebAssembly or its text format, under `profile`. Blocks until the result is
+/// there.
 ///
-/// The answer's digests match its bytes; that they are those of `source` is for the caller to
-/// check, who knows whether it was text.
+/// The answer's digests match its bytes. The caller must check that they are those of `source`:
+/// only it knows if that was text.
 pub fn compile(
     options: &WorkerOptions,
     profile: &Profile,
@@ -151,14 +152,14 @@ fn compile_by(
                 "LIMIT" => Code::Limit,
                 _ => Code::NoArtifact,
             },
-            // The offset is in the message already.
+            // The message contains the offset already.
             message: refusal.message.into(),
         });
     }
     Ok(answer)
 }
 
-/// The compiler's program: the one that is configured, else the one beside our own, else on `PATH`.
+/// Returns the compiler's program: the configured one, else the one beside our own, else on `PATH`.
 pub fn find(configured: Option<&Path>) -> Result<PathBuf, WorkerError> {
     let missing = |reason: String| WorkerError::Missing {
         reason: reason.into(),
@@ -188,7 +189,7 @@ pub fn find(configured: Option<&Path>) -> Result<PathBuf, WorkerError> {
         })
 }
 
-/// Relative folders in `PATH` depend on where one is, so they are left out.
+/// Leaves out relative folders in `PATH`: they depend on the working directory.
 fn programs_on(path: &OsStr) -> impl Iterator<Item = PathBuf> {
     std::env::split_paths(path)
         .filter(|folder| folder.is_absolute())
@@ -199,18 +200,18 @@ fn is_program(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// A child that is ended and waited for, whatever happens.
+/// A child process that is always killed and waited for.
 struct Reaped(Child);
 
 impl Drop for Reaped {
     fn drop(&mut self) {
-        // Both fail only when it has ended and was waited for already.
+        // Both fail only if it has ended and was waited for already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Writes the job, reads the answer, and ends the worker if that takes too long.
+/// Writes the job, reads the answer, and kills the worker if that takes too long.
 fn converse(
     mut child: Reaped,
     job: &CompileRequest<'_>,
@@ -225,7 +226,7 @@ fn converse(
         child.0.stdout.take(),
         child.0.stderr.take(),
     ) else {
-        // Each was asked for as a pipe.
+        // Each was requested as a pipe.
         return Err(failed("no pipes", ""));
     };
     let pid = rustix::process::Pid::from_child(&child.0);
@@ -235,16 +236,16 @@ fn converse(
             let timed_out =
                 watched.recv_timeout(options.time_max) == Err(RecvTimeoutError::Timeout);
             if timed_out {
-                // Not waited for yet, so the number is still this child's.
+                // The child was not waited for yet, so the process id is still its own.
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
             timed_out
         });
-        // A worker that died takes no job; its status and its words then tell why.
+        // A dead worker takes no job; its status and its standard error then give the reason.
         let writer = scope.spawn(move || write_request(&mut input, job));
         let listener = scope.spawn(move || read_some(errors));
         let answer = read_response(&mut output, &bounds);
-        // It has nothing more to say. A worker that died keeps its own status.
+        // It has nothing more to write. A dead worker keeps its own status.
         let _ = child.0.kill();
         drop(output);
         let _ = writer.join();
@@ -279,11 +280,12 @@ fn failed(how: &str, said: &str) -> WorkerError {
     }
 }
 
-/// What fits into an error, and drains the rest, so that the worker never waits for a reader.
+/// Returns the part that fits into an error, and drains the rest, so that the worker never waits
+/// for a reader.
 fn read_some(mut errors: impl Read) -> String {
     const KEPT_BYTES: u64 = 2048;
     let mut kept = Vec::new();
-    // A pipe that fails has nothing to say.
+    // A failed pipe has no content.
     let _ = errors.by_ref().take(KEPT_BYTES).read_to_end(&mut kept);
     let _ = io::copy(&mut errors, &mut io::sink());
     String::from_utf8_lossy(kept.trim_ascii()).into_owned()
@@ -300,7 +302,7 @@ mod tests {
     use super::{WorkerOptions, compile_by, find};
     use crate::error::CallError;
 
-    /// Runs a worker in the shell. Its environment is empty, so it has only what is built in.
+    /// Runs a worker in the shell. Its environment is empty, so only shell built-ins work.
     fn run(script: &str, time_max: Duration, source: &[u8]) -> String {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(script);

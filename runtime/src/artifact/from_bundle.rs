@@ -93,7 +93,7 @@ impl ArtifactProvider {
             })
     }
 
-    /// Keeps a source that other profiles will need; where that fails, its artifact is enough.
+    /// Keeps a source that other profiles will need; if that fails, its artifact is enough.
     fn keep_source(&self, source: &[u8]) {
         if let Some(cache) = &self.cache
             && let Err(error) = cache.put_source(source)

@@ -51,7 +51,7 @@ pub(crate) struct ArtifactProvider {
     stats: CompileStats,
 }
 
-/// An artifact, and where it came from.
+/// An artifact, and its origin.
 #[derive(Debug)]
 pub(crate) struct ProvidedArtifact {
     /// The artifact.
@@ -109,8 +109,8 @@ impl ArtifactProvider {
     /// # Errors
     ///
     /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
-    /// cannot be compiled here; `BADSIG` for what nobody signed, where only what is signed is
-    /// loaded; the compiler's own refusals.
+    /// cannot be compiled here; `BADSIG` for an unsigned source, if only signed ones are loaded;
+    /// the compiler's own refusals.
     pub(crate) fn provide(
         &self,
         source: &Source<'_>,
@@ -392,7 +392,7 @@ impl ArtifactProvider {
         })
     }
 
-    /// Puts what was compiled into the cache; where that fails, it is used from memory.
+    /// Puts compiled code into the cache; if that fails, it is used from memory.
     fn publish(
         &self,
         manifest: Manifest,

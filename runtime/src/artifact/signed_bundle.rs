@@ -20,7 +20,7 @@ use crate::registry::record::Record;
 use crate::registry::release::Release;
 use ferrite_protocol::error_chain::ErrorChain;
 
-/// What a server checks a bundle against: its trusted keys, its bounds and its defaults.
+/// The server's terms for a bundle: its trusted keys, its bounds and its defaults.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BundleTerms<'a> {
     pub(crate) trust: &'a TrustOptions,

@@ -19,7 +19,7 @@ pub struct TrustOptions {
 /// Longest file of a public key that is read, in bytes; minisign writes about 110.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 
-/// Why a text names no trusted key.
+/// Reason why a text names no trusted key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A text that is neither a key nor a file.
@@ -28,11 +28,11 @@ pub enum KeyError {
         path = path.display()
     )]
     Neither {
-        /// What was configured.
+        /// The configured text.
         text: String,
-        /// Where a file was looked for.
+        /// The path that was tried.
         path: PathBuf,
-        /// What the file system says.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },

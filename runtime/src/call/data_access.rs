@@ -12,8 +12,8 @@ use ferrite_protocol::keyspace::{
 
 /// Longest key that a function may name, in bytes; a longer one gets the status `LIMIT`.
 ///
-/// A key is hashed, matched against permissions and kept for the commit without a pause, and this is
-/// what keeps each of these below some tens of microseconds.
+/// A key is hashed, matched against permissions and kept for the commit without a pause; the bound
+/// limits each of these to some tens of microseconds.
 pub(crate) const KEY_BYTES_MAX: usize = 64 << 10;
 
 /// A call's access to the data.
@@ -21,7 +21,7 @@ pub(crate) const KEY_BYTES_MAX: usize = 64 << 10;
 /// The transaction begins at the first access, so that a call without data access has none.
 #[derive(Debug)]
 pub(crate) struct DataAccess<K: Keyspace> {
-    /// A clone of its own, so that calls on other threads count their transactions elsewhere.
+    /// A clone of its own, so that calls on other threads count their transactions in other clones.
     keyspace: K,
     spec: Arc<FunctionSpec>,
     database: u32,
@@ -31,7 +31,7 @@ pub(crate) struct DataAccess<K: Keyspace> {
     denied: Option<Denied>,
 }
 
-/// Why a command was not run.
+/// Reason why a command was not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommandRefused {
     /// The guest gets this status.
@@ -41,7 +41,7 @@ pub(crate) enum CommandRefused {
 }
 
 impl<K: Keyspace> DataAccess<K> {
-    /// A way to `keyspace` for calls of one function.
+    /// Creates the access to `keyspace` for calls of one function.
     pub(crate) fn new(keyspace: K, spec: Arc<FunctionSpec>) -> Self {
         Self {
             keyspace,
@@ -54,7 +54,7 @@ impl<K: Keyspace> DataAccess<K> {
         }
     }
 
-    /// Prepares for a call; nothing has begun yet.
+    /// Prepares for a call. Begins no transaction.
     pub(crate) fn begin(&mut self, database: u32, read_only: bool) {
         self.database = database;
         self.mode = if read_only || !self.spec.access_policy.may_write() {
@@ -211,7 +211,7 @@ pub(crate) fn status_of(error: &StoreError) -> Status {
             Status::Invalid
         }
         StoreError::Full { .. } => Status::Limit,
-        // The commit will fail, so whatever the guest does now is discarded.
+        // The commit will fail, so the guest's further actions are discarded.
         StoreError::Conflict => Status::Store,
         StoreError::Failed(reason) => {
             tracing::error!(%reason, "the store failed under a function");

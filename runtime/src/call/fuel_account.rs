@@ -1,14 +1,14 @@
-//! One call's fuel: what the guest was granted in slices, and what the host has charged it for.
+//! One call's fuel: the slices granted to the guest, and the units charged by the host.
 
 use wasmtime::{AsContextMut, Global, Val};
 
-/// Units of a slice: some hundred microseconds of a guest that computes.
+/// Units of a slice: some hundred microseconds of computation.
 ///
-/// A guest that has used up a slice asks the host for another. Deadlines and kills are noticed then,
-/// so this is how late they may come.
+/// A guest that has used up a slice asks the host for another. The host checks deadlines and kills
+/// then, so a slice is their longest delay.
 pub(crate) const SLICE_UNITS: u64 = 250_000;
 
-/// More than any call can use; leaves room for what the host charges at once.
+/// More than any call can use; leaves room for a single charge of the host.
 const MAX: u64 = i64::MAX as u64 / 2;
 
 /// The call has used more fuel than it may.
@@ -17,35 +17,35 @@ pub(crate) struct OutOfFuel;
 
 /// One call's fuel.
 ///
-/// The guest counts down a global of its own, which starts with a slice. The host counts for itself,
-/// and settles both now and then, because reading the global takes longer than most host functions
+/// The guest counts down its own global, which starts with a slice. The host counts separately and
+/// settles both now and then, because reading the global takes longer than most host functions
 /// should.
 #[derive(Debug, Default)]
 pub(crate) struct FuelAccount {
-    /// The guest's global; none before there is an instance.
+    /// The guest's global; `None` before there is an instance.
     counter: Option<Global>,
     /// Units that the call may use.
     max: u64,
-    /// Units of all slices, the present one included.
+    /// Units of all slices so far, including the current one.
     granted: u64,
     /// Units that the host has charged since it last settled.
     host: u64,
-    /// Units that the call had used when that was last read.
+    /// Units that the call had used at the last settlement.
     used: u64,
 }
 
 impl FuelAccount {
-    /// Counts by this global from now on.
+    /// Sets the global to count by from now on.
     pub(crate) fn attach(&mut self, counter: Global) {
         self.counter = Some(counter);
     }
 
-    /// Forgets the instance.
+    /// Removes the instance's global.
     pub(crate) fn detach(&mut self) {
         self.counter = None;
     }
 
-    /// The guest's global.
+    /// Returns the guest's global.
     pub(crate) fn counter(&self) -> wasmtime::Result<Global> {
         self.counter
             .ok_or_else(|| wasmtime::Error::msg("there is no instance that counts its fuel"))
@@ -60,7 +60,7 @@ impl FuelAccount {
         self.granted.cast_signed()
     }
 
-    /// Charges the guest for work of the host. False where both have to be settled first, by
+    /// Charges the guest for work of the host. Returns false if both must be settled first, by
     /// [`FuelAccount::settle`].
     #[inline]
     pub(crate) fn charge(&mut self, units: u64) -> bool {
@@ -68,8 +68,8 @@ impl FuelAccount {
         self.host <= self.max.min(SLICE_UNITS)
     }
 
-    /// Takes what the host has charged from the guest's slice, of which `left` is left; returns what
-    /// is left then, which may be negative.
+    /// Subtracts the host's charges from the guest's slice, of which `left` units are left. Returns
+    /// the new rest, which may be negative.
     pub(crate) fn settle(&mut self, left: i64) -> Result<i64, OutOfFuel> {
         let host = i64::try_from(self.host).unwrap_or(i64::MAX);
         let left = left.saturating_sub(host);
@@ -81,20 +81,20 @@ impl FuelAccount {
         Ok(left)
     }
 
-    /// Grants another slice after the accounts were settled; returns its units.
+    /// Grants another slice after a settlement; returns its units.
     pub(crate) fn refill(&mut self) -> i64 {
         let slice = self.max.saturating_sub(self.used).min(SLICE_UNITS);
         self.granted = self.used + slice;
         slice.cast_signed()
     }
 
-    /// Units that the call had used when the accounts were last settled.
+    /// Returns the units that the call had used at the last settlement.
     pub(crate) fn used(&self) -> u64 {
         self.used
     }
 }
 
-/// Units that are left of a guest's slice.
+/// Returns the units left of a guest's slice.
 pub(crate) fn left(counter: Global, store: impl AsContextMut) -> wasmtime::Result<i64> {
     match counter.get(store) {
         Val::I64(left) => Ok(left),

@@ -1,14 +1,14 @@
-//! What a guest writes to the log: by `log`, and by its standard output and error.
+//! The log lines of a guest: by `log`, and by its standard output and error.
 
 use tracing::Level;
 
-/// Target of everything that guests write, for filters.
+/// Log target of all lines of guests, for filters.
 pub(crate) const TARGET: &str = "ferrite::guest";
 
-/// Longest line of standard output or error, in bytes; a longer one is broken.
+/// Longest line of standard output or error, in bytes; a longer one is split.
 const LINE_BYTES_MAX: usize = 4096;
 
-/// Longest part of the last error that a trap's error repeats, in bytes.
+/// Longest part of the last error line that a trap's error repeats, in bytes.
 const LAST_ERROR_BYTES_MAX: usize = 1024;
 
 /// One call's log, bounded in bytes.
@@ -19,9 +19,9 @@ pub(crate) struct GuestLog {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     last_error: String,
-    /// Whether lines are written at once, or when the call is over.
+    /// True if lines are written at once, false if at the end of the call.
     at_once: bool,
-    /// Lines of the present try that are not written yet: one that is run again leaves no trace.
+    /// Lines of the current try that are not written yet: a try that is repeated leaves no trace.
     lines: Vec<(Level, String)>,
 }
 
@@ -45,18 +45,19 @@ impl GuestLog {
         self.lines.clear();
     }
 
-    /// Chooses when lines are written: at once, or when the call is over, so that
-    /// [`GuestLog::begin`] can take them back.
+    /// Chooses when lines are written: at once, or at the end of the call, so that
+    /// [`GuestLog::begin`] can discard them.
     pub(crate) fn write_at_once(&mut self, at_once: bool) {
         self.at_once = at_once;
     }
 
-    /// The last line that the call logged as an error. Guests log there what they panic about.
+    /// Returns the last line that the call logged as an error. Guests log the reason of a panic
+    /// there.
     pub(crate) fn last_error(&self) -> Option<&str> {
         (!self.last_error.is_empty()).then_some(&self.last_error)
     }
 
-    /// Writes one line for `function`. What exceeds the call's limit is cut off, once and for all.
+    /// Writes one line for `function`. Cuts the log off for good at the call's limit.
     pub(crate) fn line(&mut self, function: &str, level: Level, text: &[u8]) {
         if self.cut {
             return;
@@ -83,7 +84,7 @@ impl GuestLog {
         }
     }
 
-    /// Writes to a stream; every line that it completes goes to the log.
+    /// Writes to a stream; logs every line that this completes.
     pub(crate) fn write(&mut self, function: &str, stream: GuestStream, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.cut {
             let room = LINE_BYTES_MAX - self.pending(stream).len();
@@ -98,7 +99,7 @@ impl GuestLog {
         }
     }
 
-    /// Writes the unfinished lines when the call is over.
+    /// Writes the unfinished lines at the end of the call.
     pub(crate) fn end(&mut self, function: &str) {
         for stream in [GuestStream::Out, GuestStream::Err] {
             if !self.pending(stream).is_empty() {
@@ -125,7 +126,7 @@ impl GuestLog {
         let mut line = std::mem::take(self.pending(stream));
         self.line(function, level, &line);
         line.clear();
-        // The buffer's capacity, a line at most, serves the next one.
+        // Keeps the buffer's capacity, a line at most, for the next line.
         *self.pending(stream) = line;
     }
 }

@@ -1,25 +1,25 @@
-//! Why the host ends a guest that has not trapped by itself.
+//! Reasons why the host ends a guest that did not trap by itself.
 
 use std::time::Duration;
 
 use crate::call::reply_builder::ReplyError;
 
-/// Why the host ends a guest. Host functions and the epoch callback return it as the error of the
-/// guest's call, where [`crate::instance::trap`] finds it again.
+/// Reason why the host ends a guest. Host functions and the meter return it as the error of the
+/// guest's call, in which [`crate::instance::trap`] finds it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HostTrap {
     /// The call took longer than it may.
     #[error("the call took longer than it may")]
     Timeout {
-        /// How long it may take.
+        /// The limit.
         limit: Duration,
-        /// How long it took so far.
+        /// The duration so far.
         elapsed: Duration,
     },
-    /// The call has to be run on a stack of its own; nobody but the executor sees this.
+    /// The call has to run on a stack of its own; only the executor sees this.
     #[error("the call goes on for longer than a slice, or waits")]
     NeedsFiber,
-    /// Somebody ended the call.
+    /// The call was killed.
     #[error("the call was killed")]
     Killed,
     /// A pointer leads out of the guest's memory.
@@ -29,9 +29,9 @@ pub(crate) enum HostTrap {
     OutOfBounds {
         /// The host function.
         function: &'static str,
-        /// Where the bytes were said to be.
+        /// Address of the bytes.
         pointer: u32,
-        /// How many.
+        /// Number of bytes.
         len: u64,
         /// Size of the guest's memory.
         memory_bytes: usize,
@@ -39,16 +39,16 @@ pub(crate) enum HostTrap {
     /// A pointer that the guest returned leads out of its memory.
     #[error("{what} is {len} bytes at {pointer:#x}, outside the memory of {memory_bytes} bytes")]
     ReturnedOutOfBounds {
-        /// What the pointer was meant to be.
+        /// Purpose of the pointer.
         what: &'static str,
-        /// Where the bytes were said to be.
+        /// Address of the bytes.
         pointer: u32,
-        /// How many.
+        /// Number of bytes.
         len: u32,
         /// Size of the guest's memory.
         memory_bytes: usize,
     },
-    /// A pointer where there is no memory to point into.
+    /// A pointer, but the guest exports no memory.
     #[error("{function} was given a pointer, and the module exports no memory named \"memory\"")]
     NoMemory {
         /// The host function.
@@ -59,7 +59,7 @@ pub(crate) enum HostTrap {
     Reply {
         /// The host function.
         function: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: ReplyError,
     },
     /// The guest ended itself.

@@ -7,7 +7,7 @@
 #[derive(Debug, Default)]
 pub(crate) struct CallInput {
     bytes: Vec<u8>,
-    /// Where each key ends, then where each argument ends.
+    /// End of each key, then end of each argument.
     ends: Vec<usize>,
     keys: usize,
 }
@@ -24,13 +24,13 @@ impl CallInput {
         self.keys = keys.len();
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     #[must_use]
     pub(crate) fn key_count(&self) -> usize {
         self.keys
     }
 
-    /// How many arguments there are.
+    /// Returns the number of arguments.
     #[must_use]
     pub(crate) fn arg_count(&self) -> usize {
         self.ends.len() - self.keys

@@ -12,7 +12,7 @@ pub(crate) struct Overflow {
     bytes_max: usize,
 }
 
-/// Where the result is. Keys and arguments are not copied.
+/// Location of the result. Keys and arguments are not copied.
 #[derive(Clone, Copy, Debug, Default)]
 enum Stored {
     #[default]
@@ -34,13 +34,13 @@ pub(crate) enum ResultSource {
 }
 
 impl Overflow {
-    /// Forgets the last call's result; no result of this one may be longer than `bytes_max`.
+    /// Discards the last call's result; no result of this call may be longer than `bytes_max`.
     pub(crate) fn begin(&mut self, bytes_max: usize) {
         self.stored = Stored::Nothing;
         self.bytes_max = bytes_max;
     }
 
-    /// Gives up capacity beyond `bytes_max`.
+    /// Frees capacity beyond `bytes_max`.
     pub(crate) fn shrink_to(&mut self, bytes_max: usize) {
         self.stored = Stored::Nothing;
         self.bytes.clear();
@@ -86,7 +86,7 @@ impl Overflow {
         len
     }
 
-    /// Length of the kept result, in bytes; 0 where none was too long.
+    /// Returns the length of the kept result, in bytes; 0 if there is none.
     pub(crate) fn len(&self, input: &CallInput) -> usize {
         self.result(input).map_or(0, <[u8]>::len)
     }
@@ -100,8 +100,8 @@ impl Overflow {
         }
     }
 
-    /// Fills `buffer` with what the result has from `offset` on; the bytes that were copied, or
-    /// `NOT_FOUND` where no result was too long.
+    /// Copies the part of the result from `offset` on into `buffer`. Returns the number of bytes
+    /// copied, or `NOT_FOUND` if no result was kept.
     pub(crate) fn take(&self, input: &CallInput, offset: usize, buffer: &mut [u8]) -> i32 {
         let Some(result) = self.result(input) else {
             return Status::NotFound.code();

@@ -1,30 +1,30 @@
-//! The reply of one call, pushed piece by piece and checked to be exactly one.
+//! The reply of one call, built piece by piece and checked to be exactly one value.
 
 use smallvec::SmallVec;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 
-/// How deep arrays and maps of a reply may nest.
+/// Deepest nesting of arrays and maps in a reply.
 pub(crate) const DEPTH_MAX: usize = 32;
 
 /// Collects the reply of a call.
 ///
-/// A reply is one value; an array or map is followed by as many values as it announced. What
-/// would break that is refused before a byte is written, so what is here is always the beginning
-/// of one well-formed reply.
+/// A reply is one value; after an array or map follow as many values as it announced. A piece that
+/// breaks this is refused before a byte is written, so the content is always the start of one
+/// well-formed reply.
 #[derive(Debug)]
 pub(crate) struct ReplyBuilder {
     encoder: Encoder,
-    /// Values that each open aggregate still lacks, the innermost last; never 0.
+    /// Number of missing values of each open aggregate, the innermost last; never 0.
     open: SmallVec<[u64; 8]>,
     complete: bool,
     bytes_max: usize,
 }
 
-/// Why a piece of a reply is refused, or a reply is not one.
+/// Reason why a piece of a reply is refused, or a reply is incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReplyError {
-    /// There is one already.
+    /// The reply is complete already.
     #[error(
         "the function has replied already; it replies once, and an array is opened with the number of values that follow"
     )]
@@ -32,7 +32,7 @@ pub(crate) enum ReplyError {
     /// Nested deeper than [`DEPTH_MAX`].
     #[error("the reply nests deeper than {DEPTH_MAX} arrays; make it flatter")]
     TooDeep,
-    /// More bytes than the function's limit.
+    /// The reply exceeds the function's limit.
     #[error(
         "the reply is longer than its limit of {limit_bytes} bytes; raise max_reply, or reply with less"
     )]
@@ -43,7 +43,7 @@ pub(crate) enum ReplyError {
     /// A negative number of values.
     #[error("{count} is no number of values")]
     Count {
-        /// What was asked for.
+        /// The requested number.
         count: i32,
     },
     /// The function returned without a reply.
@@ -54,13 +54,13 @@ pub(crate) enum ReplyError {
     /// The function returned before its array or map was full.
     #[error("the function returned while its reply still lacked {missing} values")]
     Incomplete {
-        /// Values that the innermost open aggregate lacks.
+        /// Number of missing values of the innermost open aggregate.
         missing: u64,
     },
 }
 
 impl ReplyBuilder {
-    /// A builder without a reply.
+    /// Creates a builder without a reply.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self {
@@ -80,7 +80,7 @@ impl ReplyBuilder {
         self.bytes_max = bytes_max;
     }
 
-    /// Most bytes that the reply may have.
+    /// Returns the most bytes that the reply may have.
     #[must_use]
     pub(crate) fn bytes_max(&self) -> usize {
         self.bytes_max
@@ -90,7 +90,7 @@ impl ReplyBuilder {
     ///
     /// # Errors
     ///
-    /// When the reply is complete or would be too long.
+    /// Fails if the reply is complete or would be too long.
     pub(crate) fn value(
         &mut self,
         bytes: usize,
@@ -106,25 +106,25 @@ impl ReplyBuilder {
     ///
     /// # Errors
     ///
-    /// As [`ReplyBuilder::value`], and when `count` is negative or the reply nests too deep.
+    /// Like [`ReplyBuilder::value`]; also if `count` is negative or the reply nests too deep.
     pub(crate) fn array(&mut self, count: i32) -> Result<(), ReplyError> {
         self.open(count, 1, Encoder::array)
     }
 
-    /// Opens a map of `count` pairs, that is of twice as many values.
+    /// Opens a map of `count` pairs, which are twice as many values.
     ///
     /// # Errors
     ///
-    /// As [`ReplyBuilder::array`].
+    /// Like [`ReplyBuilder::array`].
     pub(crate) fn map(&mut self, count: i32) -> Result<(), ReplyError> {
         self.open(count, 2, Encoder::map)
     }
 
-    /// The bytes of the whole reply.
+    /// Returns the bytes of the whole reply.
     ///
     /// # Errors
     ///
-    /// When there is none or it lacks values.
+    /// Fails if there is no reply or it lacks values.
     pub(crate) fn finish(&self) -> Result<&[u8], ReplyError> {
         match self.open.last() {
             Some(&missing) => Err(ReplyError::Incomplete { missing }),
@@ -133,14 +133,14 @@ impl ReplyBuilder {
         }
     }
 
-    /// The encoder and a mark that the reply is whole, for one that is made elsewhere.
+    /// Marks the reply as complete and returns the encoder, for a reply that other code writes.
     pub(crate) fn whole(&mut self) -> Result<&mut Encoder, ReplyError> {
         self.check(0)?;
         self.filled();
         Ok(&mut self.encoder)
     }
 
-    /// Gives up capacity beyond `bytes_max`.
+    /// Frees capacity beyond `bytes_max`.
     pub(crate) fn shrink_to(&mut self, bytes_max: usize) {
         self.encoder.clear();
         self.encoder.shrink_to(bytes_max);
@@ -152,7 +152,7 @@ impl ReplyBuilder {
         values_each: u64,
         head: impl FnOnce(&mut Encoder, usize),
     ) -> Result<(), ReplyError> {
-        /// What the head of an aggregate takes at most.
+        /// Most bytes of an aggregate's head.
         const HEAD_BYTES: usize = 16;
         let size = usize::try_from(count).map_err(|_| ReplyError::Count { count })?;
         self.check(HEAD_BYTES)?;
@@ -180,7 +180,7 @@ impl ReplyBuilder {
         Ok(())
     }
 
-    /// Counts a value that was written, and with it every aggregate that it completes.
+    /// Counts a written value, and every aggregate that it completes.
     fn filled(&mut self) {
         while let Some(missing) = self.open.last_mut() {
             *missing -= 1;

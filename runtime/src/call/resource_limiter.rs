@@ -26,8 +26,8 @@ pub(crate) enum LimitHit {
     },
 }
 
-/// How the table that metering adds to every module is made: of one element, for good. Tables like
-/// it are not counted.
+/// Size of the table that metering adds to every module: exactly one element. Such tables are not
+/// counted.
 const METER_TABLE: (usize, usize, Option<usize>) = (0, 1, Some(1));
 
 /// The limits of one instance's memory and tables.
@@ -37,7 +37,8 @@ const METER_TABLE: (usize, usize, Option<usize>) = (0, 1, Some(1));
 #[derive(Clone, Debug)]
 pub(crate) struct GuestLimiter {
     memory_bytes_max: u64,
-    /// What the memory has from the start, which may be more: the guest does not see all of it.
+    /// Size of the memory before any growth; may exceed the limit, because the guest does not see
+    /// all of it.
     memory_bytes_start: u64,
     table_elements_max: u64,
     refused: Option<LimitHit>,

@@ -53,7 +53,7 @@ pub(crate) fn empty_results(signature: &Signature) -> Values {
 ///
 /// # Errors
 ///
-/// When that is longer than a reply may be.
+/// Fails if that is longer than a reply may be.
 pub(crate) fn reply(reply: &mut ReplyBuilder, results: &[Val]) -> Result<(), ReplyError> {
     match results {
         [] => reply.value(8, Encoder::ok),

@@ -38,8 +38,8 @@ pub(crate) const ARGUMENT_BOUNDS: RequestBounds = RequestBounds {
 
 /// The state of one call while it runs.
 ///
-/// Its buffers serve many calls: those of one instance in turn, or those of fresh instances one
-/// after the other.
+/// Its buffers serve many calls: those of one instance in turn, or of fresh instances one after the
+/// other.
 pub(crate) struct CallState<K: Keyspace> {
     /// Permissions and limits of the function.
     pub(crate) spec: Arc<FunctionSpec>,
@@ -53,7 +53,7 @@ pub(crate) struct CallState<K: Keyspace> {
     pub(crate) overflow: Overflow,
     /// Finds the arguments of commands that the guest runs.
     pub(crate) arguments: RequestScanner,
-    /// Where those commands write their replies.
+    /// Replies of those commands.
     pub(crate) command_reply: Encoder,
     /// The guest's log.
     pub(crate) log: GuestLog,
@@ -63,7 +63,7 @@ pub(crate) struct CallState<K: Keyspace> {
     pub(crate) memory: Option<Memory>,
     /// Counts of host calls, only while the call is profiled.
     pub(crate) host_calls: Option<Box<HostCalls>>,
-    /// What the call may use and has used.
+    /// Fuel limit and use.
     pub(crate) fuel: FuelAccount,
     /// The switch that ends the call.
     pub(crate) slot: Arc<CallSlot>,
@@ -73,7 +73,7 @@ pub(crate) struct CallState<K: Keyspace> {
     time_max: Duration,
     /// Wakes the call at its deadline, once it has yielded its thread.
     alarm: Option<Alarm>,
-    /// When the guest began to compute, or went on after others had a turn.
+    /// Moment when the guest started to compute, or resumed after it yielded.
     turn_began: Moment,
 }
 
@@ -193,12 +193,12 @@ impl<K: Keyspace> CallState<K> {
         self.limiter.begin_call();
     }
 
-    /// Ends the call, successful or not, and discards what it left behind.
+    /// Ends the call, successful or not, and discards its leftovers.
     pub(crate) fn end(&mut self) {
         self.slot.end();
         self.alarm = None;
         self.log.end(&self.spec.name);
-        // A transaction that was not committed is rolled back here.
+        // This rolls back a transaction that was not committed.
         drop(self.data.take_transaction());
         self.handle = None;
         self.input.shrink_to(KEEP_BYTES);
@@ -209,14 +209,15 @@ impl<K: Keyspace> CallState<K> {
         self.command_reply.shrink_to(KEEP_BYTES);
     }
 
-    /// Forgets the instance, so that the buffers can serve another one.
+    /// Removes the instance, so that the buffers can serve another one.
     pub(crate) fn leave_instance(&mut self) {
         self.memory = None;
         self.fuel.detach();
         self.limiter.begin_instance();
     }
 
-    /// How the guest lets others have a turn, if it has had one for a tick.
+    /// Returns a future that yields the thread to other calls; `None` if the guest has run for less
+    /// than a tick.
     pub(crate) fn turn_of_others(&mut self) -> Option<impl Future<Output = ()> + Send + use<K>> {
         if Moment::now().since(self.turn_began) < TICK {
             return None;
@@ -234,12 +235,12 @@ impl<K: Keyspace> CallState<K> {
         ))
     }
 
-    /// The guest goes on after others had a turn.
+    /// Marks that the guest resumes after it yielded.
     pub(crate) fn resume(&mut self) {
         self.turn_began = Moment::now();
     }
 
-    /// The way to the data, and what tells meanwhile whether the call shall end.
+    /// Returns the access to the data, and the stop check to use meanwhile.
     pub(crate) fn data_and_stop(&mut self) -> (&mut DataAccess<K>, StopCheck<'_>) {
         let stop = StopCheck {
             slot: &self.slot,
@@ -250,18 +251,18 @@ impl<K: Keyspace> CallState<K> {
         (&mut self.data, stop)
     }
 
-    /// When the call is ended.
+    /// Returns the moment at which the call times out.
     fn deadline(&self) -> Moment {
         deadline(self.started, self.time_max)
     }
 
-    /// Whether the call shall end now.
+    /// Returns an error if the call must end now.
     pub(crate) fn check_stop(&mut self) -> Result<(), HostTrap> {
         self.data_and_stop().1.check()
     }
 }
 
-/// Tells whether a call shall end, also while its data is in use.
+/// Checks if a call must end, also while its data is borrowed.
 #[derive(Clone, Copy)]
 pub(crate) struct StopCheck<'a> {
     slot: &'a CallSlot,
@@ -271,7 +272,7 @@ pub(crate) struct StopCheck<'a> {
 }
 
 impl StopCheck<'_> {
-    /// An error where the call was killed or its time is over. Reads the clock.
+    /// Returns an error if the call was killed or its time is over. Reads the clock.
     pub(crate) fn check(self) -> Result<(), HostTrap> {
         if self.slot.is_killed() || self.handle.is_some_and(CallHandle::is_killed) {
             return Err(HostTrap::Killed);
@@ -287,9 +288,9 @@ impl StopCheck<'_> {
     }
 }
 
-/// When a call that began at `started` is ended.
+/// Returns the moment at which a call that began at `started` times out.
 ///
-/// The beginning is known to a tick; nobody is stopped for the part that is not known.
+/// Adds a tick: the start is known only to a tick, and no call may end too early.
 fn deadline(started: Moment, time_max: Duration) -> Moment {
     started.after(time_max.saturating_add(TICK))
 }

@@ -3,7 +3,7 @@
 use crate::error::{CallError, Quoted};
 use crate::policy::quantity::QuantityError;
 
-/// Why a request does not parse. The text is the whole error reply.
+/// Reason why a request does not parse. The text is the whole error reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// No command of this name.
@@ -18,7 +18,7 @@ pub enum CommandError {
         /// The command.
         command: &'static str,
     },
-    /// A word in the place of an option is unknown.
+    /// An option is unknown.
     #[error("ERR {command}: unknown option {}; {}", Quoted(.option), hint(.nearest, .known))]
     Option {
         /// The command.
@@ -53,10 +53,10 @@ pub enum CommandError {
         command: &'static str,
         /// The option.
         option: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: QuantityError,
     },
-    /// A time is too short to do anything in.
+    /// A time is too short for any work.
     #[error("ERR {command}: option {option} must be at least 1 ms")]
     Zero {
         /// The command.

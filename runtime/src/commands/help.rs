@@ -17,7 +17,7 @@ pub(super) static SPEC: Spec = Spec {
     parse,
 };
 
-/// Remarks at the end.
+/// Remarks after the list.
 const NOTES: [&str; 4] = [
     "KEYS and ARGS stand once each, in either order; what follows the second is taken as it is. So",
     "KEYS … ARGS … is the order for arguments from outside, and FCALL counts its keys.",
@@ -25,7 +25,7 @@ const NOTES: [&str; 4] = [
     "Permissions are JSON: {\"allowed_keys\": [\"user:*\"], \"denied_keys\": [], \"allow_write\": true}.",
 ];
 
-/// The list of the commands.
+/// Request for the list of commands.
 #[derive(Clone, Copy, Debug)]
 pub struct Help;
 

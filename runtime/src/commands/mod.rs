@@ -1,5 +1,5 @@
-//! The commands that hosts share: `WASM.*`, `FCALL`, `FCALL_RO`, one file each. A command goes from
-//! words to a typed command to a reply.
+//! The commands that hosts share: `WASM.*`, `FCALL`, `FCALL_RO`, one file each. Stages: words,
+//! typed command, reply.
 //!
 //! A host finds a command with [`find`], parses the request with [`parse`], and runs it with
 //! [`Runtime::run`] or, if [`Spec::runs`] says that it blocks, with [`Runtime::run_blocking`] on a
@@ -99,7 +99,7 @@ pub enum Command<'a> {
 #[must_use]
 #[inline]
 pub fn find(name: &[u8]) -> Option<&'static Spec> {
-    // Data requests pass here too, so most are ruled out by their first letter.
+    // Data requests pass here too; the first letter rules most of them out.
     match name.first() {
         Some(b'W' | b'w' | b'F' | b'f') => COMMANDS.into_iter().find(|spec| {
             spec.name.len() == name.len() && spec.name.as_bytes().eq_ignore_ascii_case(name)
@@ -157,12 +157,12 @@ pub struct Scope<'a> {
     pub handle: Option<&'a CallHandle>,
 }
 
-/// What remains to do after a command has written its reply.
+/// Work that remains after a command has written its reply.
 #[must_use = "a receipt may have to be waited on, and a background call to be run"]
 pub enum Outcome<K: Keyspace> {
-    /// Only to wait for the receipt, if there is one.
+    /// Wait for the receipt, if there is one.
     Done(Option<ReceiptOf<K>>),
-    /// To run this background call.
+    /// Run this background call.
     Background(Box<BackgroundCall<K>>),
 }
 
@@ -237,7 +237,7 @@ impl<K: Keyspace> Runtime<K> {
     }
 }
 
-/// Replaces what was written since `start` by the error, if there is one.
+/// Replaces everything written since `start` by the error, if there is one.
 fn settle(result: Result<(), CallError>, start: usize, reply: &mut Encoder) {
     if let Err(error) = result {
         reply.truncate(start);

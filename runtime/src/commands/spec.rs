@@ -15,7 +15,7 @@ pub struct Spec {
     pub keys: Keys,
     /// The right that a user needs to run it.
     pub right: Right,
-    /// How it runs.
+    /// Kind of work, which decides the thread.
     pub runs: Runs,
     /// Summary, one sentence.
     pub summary: &'static str,
@@ -48,7 +48,7 @@ pub enum Right {
     Manage,
 }
 
-/// How a command runs.
+/// Kind of a command's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runs {
     /// It takes a few microseconds.

@@ -1,4 +1,4 @@
-//! The call path: from a request to a committed reply, or to an error without a trace.
+//! The call path: from a request to a committed reply, or to an error that leaves no trace.
 
 use std::time::{Duration, Instant};
 
@@ -104,7 +104,7 @@ impl<K: Keyspace> Executor<K> {
     ///
     /// # Errors
     ///
-    /// The client's error when its start function or initialiser fails.
+    /// The client's error if its start function or initialiser fails.
     pub(crate) async fn prewarm(&self, function: &Function<K>) -> Result<(), CallError> {
         let instances_min = function.pool().options().instances_min;
         if matches!(function.retention(), Retention::BuffersOnly { .. }) {
@@ -142,7 +142,7 @@ impl<K: Keyspace> Executor<K> {
                 }
             };
             instance.state().end();
-            // Idle instances and running calls share the pool's permits, so give this one back first.
+            // Idle instances and running calls share the pool's permits, so return this one first.
             drop(permit);
             let spare = function
                 .pool()
@@ -162,14 +162,14 @@ struct Run<'a, K: Keyspace> {
     params: CallParams<'a>,
 }
 
-/// What came of making an instance for a try.
+/// Result of making an instance for a try.
 enum Made<K: Keyspace> {
     Instance(Box<Instance<K>>),
-    /// Its initialisation needs a stack of its own; what is left of the try.
+    /// Its initialisation needs a stack of its own; carries the rest of the try.
     NeedsFiber(StoreData<K>),
 }
 
-/// A call that failed, and what may serve others nevertheless.
+/// A failed call: its error, and the parts that other calls can still use.
 struct Failed<K: Keyspace> {
     error: CallError,
     retained: Option<Retained<K>>,
@@ -185,7 +185,7 @@ impl<K: Keyspace> From<CallError> for Failed<K> {
 }
 
 impl<K: Keyspace> Run<'_, K> {
-    /// Runs the entry and commits; runs it again if others changed the same keys meanwhile.
+    /// Runs the entry and commits; runs it again if others changed the same keys in between.
     async fn run_until_committed(
         &self,
         mut retained: Option<Retained<K>>,
@@ -193,7 +193,7 @@ impl<K: Keyspace> Run<'_, K> {
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<Retained<K>, Failed<K>> {
         let mut mode = self.function.mode(&self.params);
-        // A try that needed a stack of its own is no try: nobody has seen anything of it.
+        // A try that needed a stack of its own does not count: it had no visible effect.
         let mut begun = false;
         loop {
             let again = begun;
@@ -262,7 +262,7 @@ impl<K: Keyspace> Run<'_, K> {
         }
     }
 
-    /// Notes that the call has to be run again on a stack of its own.
+    /// Records that the call has to run again on a stack of its own.
     #[cold]
     fn begin_on_fiber(&self, outcome: &mut CallOutcome<ReceiptOf<K>>) -> Mode {
         outcome.tries -= 1;
@@ -271,7 +271,7 @@ impl<K: Keyspace> Run<'_, K> {
         Mode::Fiber
     }
 
-    /// What of a try that needed a stack of its own serves the next: its buffers, and not its log.
+    /// Returns the part of such a try that serves the next one: its buffers, without its log.
     #[cold]
     fn rest_of(&self, mut state: StoreData<K>) -> Retained<K> {
         let log_bytes_max = state.spec.limits.log_bytes_max;
@@ -280,7 +280,7 @@ impl<K: Keyspace> Run<'_, K> {
         Retained::Buffers(state)
     }
 
-    /// An instance whose call has begun, made of what is kept or from nothing.
+    /// Returns an instance whose call has begun, made from `retained` or new.
     async fn instance(
         &self,
         retained: Option<Retained<K>>,
@@ -289,7 +289,7 @@ impl<K: Keyspace> Run<'_, K> {
         mode: Mode,
     ) -> Result<Made<K>, CallError> {
         let mut retained = match retained {
-            // It runs without a stack of its own, and the call needs one.
+            // It runs without a stack of its own, but the call needs one.
             Some(Retained::Instance(instance))
                 if mode == Mode::Fiber && instance.mode() == Mode::Direct =>
             {
@@ -386,7 +386,8 @@ impl<K: Keyspace> Run<'_, K> {
         };
         let state = instance.state();
         if state.data.is_lost() {
-            // Also if nothing would be committed: the reply is made of values that were never committed.
+            // Even if nothing would be committed: the reply was built from values that were never
+            // committed.
             return Err(NotCommitted::Conflict);
         }
         let bytes = state
@@ -395,7 +396,7 @@ impl<K: Keyspace> Run<'_, K> {
             .map_err(|problem| NotCommitted::Failed(CallError::invalid(problem.to_string())))?;
         let transaction = state.data.take_transaction();
         if self.params.profile {
-            // Dropping it rolls back everything that the call wrote.
+            // The drop rolls back everything that the call wrote.
             drop(transaction);
             outcome.profile = Some(Box::new(CallProfile {
                 host_calls: *state.host_calls.take().unwrap_or_default(),
@@ -417,12 +418,12 @@ impl<K: Keyspace> Run<'_, K> {
         Ok(())
     }
 
-    /// Returns what of a used instance can serve the next call.
+    /// Returns the part of a used instance that can serve the next call.
     fn keep(&self, mut instance: Box<Instance<K>>) -> Retained<K> {
         let whole = match self.function.retention() {
             Retention::WholeInstance => true,
             Retention::BuffersOnly { .. } => false,
-            // One with a stack of its own is kept for functions that need it as a rule.
+            // An instance with a stack of its own is kept only for functions that usually need one.
             Retention::Rewound(rewinding) => {
                 (instance.mode() == Mode::Direct || self.function.needs_fiber())
                     && instance.rewind(rewinding)
@@ -436,16 +437,16 @@ impl<K: Keyspace> Run<'_, K> {
     }
 }
 
-/// Returns true if an error is the guest's own, and not one that ends the whole call.
+/// Returns true if an error is the guest's own, false if it ends the whole call.
 ///
-/// A guest whose transaction was lost gets errors that it cannot make sense of: it may trap or spin.
+/// A guest whose transaction has a conflict gets misleading errors: it may trap or loop.
 fn is_of_the_guest(error: &CallError) -> bool {
     !matches!(error.code(), Code::Timeout | Code::Killed)
 }
 
-/// Why a call whose guest returned was not committed.
+/// Reason why a call whose guest returned was not committed.
 enum NotCommitted {
-    /// Another call changed what it read.
+    /// Another call changed data that it had read.
     Conflict,
     /// It can never be committed.
     Failed(CallError),
@@ -459,7 +460,7 @@ async fn enter<'f, K: Keyspace>(
 ) -> Result<(PermitGuard<'f, Retained<K>>, Moment), CallError> {
     let pool = function.pool();
     if let Some(permit) = pool.try_enter() {
-        // After the pool has counted the call; see `epoch_ticker`.
+        // Only after the pool has counted the call; see `epoch_ticker`.
         epoch_ticker::ensure_running();
         return Ok((permit, Moment::coarse()));
     }
@@ -485,7 +486,7 @@ async fn enter<'f, K: Keyspace>(
     }
 }
 
-/// Reads the arguments of a scalar entry; other entries fetch theirs, so it returns none.
+/// Parses the arguments of a scalar entry. Returns none for other entries, which fetch theirs.
 fn read_args<K: Keyspace>(
     function: &Function<K>,
     index: usize,

@@ -25,13 +25,14 @@ pub use crate::instance::rewindable::EffectiveIsolation;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
 use crate::scheduling::epoch_ticker::{Activity, Moment};
 
-/// What a call that needed a stack of its own adds to a function's score.
+/// Points that a call adds to a function's score if it needed a stack of its own.
 const FIBER_SCORE_STEP: u32 = 16;
 
-/// The score from which on calls begin on a stack of their own.
+/// Score from which on calls begin on a stack of their own.
 const FIBER_SCORE_NEEDED: u32 = 32;
 
-/// The highest score: as many short calls later a function is quick again.
+/// Highest score; each short call takes a point off, so this bounds how long a function counts as
+/// slow.
 const FIBER_SCORE_MAX: u32 = 128;
 
 /// A loaded function.
@@ -45,13 +46,13 @@ pub struct Function<K: Keyspace> {
     pool: Pool<Retained<K>>,
     slots: Mutex<Vec<Weak<CallSlot>>>,
     retention: Retention,
-    /// Rises with every call that needed a stack of its own, and falls slowly with those that did not.
+    /// Rises with every call that needed a stack of its own; falls slowly with the others.
     fiber_score: AtomicU32,
-    /// What the memory has before any growth, with what the guest does not see.
+    /// Bytes of memory before any growth, including the part that the guest does not see.
     memory_bytes_start: u64,
 }
 
-/// What of a used instance serves further calls.
+/// Part of a used instance that serves further calls.
 pub(crate) enum Retention {
     /// The whole instance, as calls leave it.
     WholeInstance,
@@ -60,11 +61,11 @@ pub(crate) enum Retention {
         /// The reason, if another isolation was asked for.
         reason: Option<Box<str>>,
     },
-    /// The whole instance, put back to its first state.
+    /// The whole instance, reset to its first state.
     Rewound(Rewinding),
 }
 
-/// What a pool keeps for the next call, depending on the isolation.
+/// The state that a pool keeps for the next call, depending on the isolation.
 pub(crate) enum Retained<K: Keyspace> {
     /// Only the buffers; their instance was dropped.
     Buffers(StoreData<K>),
@@ -123,22 +124,22 @@ impl<K: Keyspace> Function<K> {
         })
     }
 
-    /// How a call of the function begins.
+    /// Returns the mode in which a call of the function begins.
     pub(crate) fn mode(&self, params: &CallParams<'_>) -> Mode {
         match self.retention {
-            // What a call leaves in it is kept, so a try cannot be thrown away.
+            // Calls change the instance for good, so a try cannot be discarded.
             Retention::WholeInstance => Mode::Fiber,
             _ if params.profile || self.needs_fiber() => Mode::Fiber,
             _ => Mode::Direct,
         }
     }
 
-    /// True if calls of the function outlive a slice, or wait, as a rule.
+    /// Returns true if calls of the function usually exceed a slice or wait.
     pub(crate) fn needs_fiber(&self) -> bool {
         self.fiber_score.load(Ordering::Relaxed) >= FIBER_SCORE_NEEDED
     }
 
-    /// Notes that a call has to be run again on a stack of its own.
+    /// Records that a call has to run again on a stack of its own.
     #[cold]
     pub(crate) fn note_needs_fiber(&self) {
         let score = self.fiber_score.load(Ordering::Relaxed);
@@ -146,8 +147,8 @@ impl<K: Keyspace> Function<K> {
         self.fiber_score.store(score, Ordering::Relaxed);
     }
 
-    /// Notes how much fuel a call has used. Writes only where the function was slow before, so that
-    /// threads share nothing that changes.
+    /// Records the fuel used by a call. Writes only if the function was slow before, so that
+    /// threads share no data that changes.
     pub(crate) fn note_length(&self, fuel: u64) {
         let score = self.fiber_score.load(Ordering::Relaxed);
         if score > 0 && fuel < SLICE_UNITS {
@@ -155,13 +156,13 @@ impl<K: Keyspace> Function<K> {
         }
     }
 
-    /// The name that it is called by.
+    /// Returns the name that calls use.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.spec.name
     }
 
-    /// Returns what it was loaded as.
+    /// Returns the specification that it was loaded with.
     #[must_use]
     pub fn spec(&self) -> &FunctionSpec {
         &self.spec
@@ -196,7 +197,7 @@ impl<K: Keyspace> Function<K> {
         self.module.entry(&self.spec.name, named)
     }
 
-    /// Returns the isolation of its calls at this moment, and why it differs from what was asked for.
+    /// Returns the current isolation of its calls, and why it differs from the requested one.
     #[must_use]
     pub fn effective_isolation(&self) -> EffectiveIsolation {
         match &self.retention {
@@ -229,7 +230,7 @@ impl<K: Keyspace> Function<K> {
     }
 
     /// Returns the bytes of linear memory that idle instances have for themselves: all of it if
-    /// instances are reused, the pages that calls write if they are rewound.
+    /// instances are reused, only the pages that calls write if they are rewound.
     #[must_use]
     pub fn idle_memory_bytes(&self) -> u64 {
         let mut sum = 0;
@@ -264,7 +265,7 @@ impl<K: Keyspace> Function<K> {
         self.live_slots().iter().any(|slot| slot.kill(Some(id)))
     }
 
-    /// Drops everything that is kept for later calls. Returns the number of instances and buffers.
+    /// Drops everything kept for later calls. Returns the number of instances and buffers.
     pub fn drain(&self) -> usize {
         self.pool.drain().len()
     }
@@ -332,7 +333,7 @@ fn memory_bytes_start(manifest: &Manifest) -> u64 {
     })
 }
 
-/// Refuses what could never run at load rather than at every call.
+/// Refuses at load a function that could never run, rather than at every call.
 fn check(manifest: &Manifest, spec: &FunctionSpec) -> Result<(), CallError> {
     let limits = &spec.limits;
     let memory_bytes = manifest

@@ -1,4 +1,4 @@
-//! Makes instances for calls: from nothing, or in the state that all calls share.
+//! Makes instances for calls: new ones, or in the state that all calls share.
 
 use std::sync::Arc;
 
@@ -16,23 +16,23 @@ use ferrite_protocol::keyspace::Keyspace;
 
 /// The first state of a call's instance, if none was kept.
 pub(crate) enum InitialState<K: Keyspace> {
-    /// A new instance, from which the state of all others was taken. No call of it has begun.
+    /// A new instance, the origin of the state of all others. No call of it has begun.
     New(Box<Instance<K>>),
     /// The state to take over.
     Shared(Arc<InstanceSnapshot>),
 }
 
-/// Why there is no instance.
+/// Reason why there is no instance.
 pub(crate) enum NotMade<K: Keyspace> {
     /// The client's error, with the state that the guest left behind, if it ran.
     Failed(CallError, Option<StoreData<K>>),
-    /// It takes longer than a slice to initialise, or waits: it has to be made in
-    /// [`Mode::Fiber`]. With what is left of its state.
+    /// Initialisation takes longer than a slice, or waits: use [`Mode::Fiber`]. Carries the rest of
+    /// the state.
     NeedsFiber(StoreData<K>),
 }
 
 impl<K: Keyspace> NotMade<K> {
-    /// The client's error, where the mode was [`Mode::Fiber`] or no code of the guest ran.
+    /// Returns the client's error, if the mode was [`Mode::Fiber`] or no code of the guest ran.
     pub(crate) fn into_error(self) -> CallError {
         match self {
             Self::Failed(error, _) => error,
@@ -45,8 +45,8 @@ impl<K: Keyspace> NotMade<K> {
 }
 
 impl<K: Keyspace> Executor<K> {
-    /// Makes an instance. If the engine is full, drops the idle instances of all functions first. An
-    /// error comes with the state that the guest left, if the guest ran.
+    /// Makes an instance. If the engine is full, first drops the idle instances of all functions.
+    /// An error carries the guest's state if the guest ran.
     pub(crate) async fn instantiate(
         &self,
         function: &Function<K>,
@@ -99,7 +99,7 @@ impl<K: Keyspace> Executor<K> {
 
     /// Returns the state that all calls start from, or an instance in it. The first time, it
     /// initialises an instance that sees no keys, no arguments and no data. Returns `None` if the
-    /// initialisation asks for those, so that no state can be shared.
+    /// initialisation asks for those: then no state can be shared.
     pub(crate) async fn first(
         &self,
         function: &Function<K>,
@@ -159,7 +159,7 @@ impl<K: Keyspace> Executor<K> {
     }
 }
 
-/// Returns true if every call may see what this host function gave to an initialiser.
+/// Returns true if an initialiser may use this host function: its result suits every call.
 fn is_shareable(host_function: &str) -> bool {
     matches!(host_function, "log" | "time_millis" | "random")
         || PREVIEW1.iter().any(|import| import.name == host_function)

@@ -25,7 +25,7 @@ use ferrite_protocol::keyspace::Keyspace;
 pub(crate) struct Executor<K: Keyspace> {
     engine: Engine,
     linkers: Linkers<K>,
-    /// Or why nothing can be rewound here.
+    /// The engine for rewinding, or the reason why this machine cannot rewind.
     rewind_engine: Result<RewindEngine<K>, Box<str>>,
     keyspace: K,
     yield_now: Option<YieldNow>,
@@ -37,7 +37,7 @@ struct Shared<K: Keyspace> {
     functions: Mutex<Vec<Weak<Function<K>>>>,
 }
 
-/// Why an executor does not start.
+/// Reason why an executor does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutorError {
     /// The engine does not start.
@@ -46,21 +46,21 @@ pub enum ExecutorError {
     /// A host function could not be registered.
     #[error("the host functions cannot be registered: {reason}")]
     Linker {
-        /// What wasmtime says.
+        /// The error of wasmtime.
         reason: Box<str>,
     },
-    /// The thread of the ticker does not start.
+    /// The ticker's thread does not start.
     #[error("the ticker's thread cannot be started; raise the limit on processes (ulimit -u)")]
     Ticker(#[source] std::io::Error),
 }
 
 impl<K: Keyspace> Executor<K> {
-    /// Makes an engine that functions of `keyspace` run on. `yield_now` is the option of the runtime
-    /// with that name.
+    /// Makes an engine for functions of `keyspace`. `yield_now` is the runtime's option of that
+    /// name.
     ///
     /// # Errors
     ///
-    /// When the operating system does not give the address space or the thread.
+    /// Fails if the operating system does not give the address space or the thread.
     pub(crate) fn new(
         options: &EngineOptions,
         keyspace: K,
@@ -93,7 +93,7 @@ impl<K: Keyspace> Executor<K> {
         })
     }
 
-    /// Loads a function. It runs nothing of it yet; see [`Executor::prewarm`].
+    /// Loads a function. Runs none of its code; see [`Executor::prewarm`].
     ///
     /// [`Executor::prewarm`]: crate::executor::Executor::prewarm
     ///
@@ -121,19 +121,19 @@ impl<K: Keyspace> Executor<K> {
         Ok(function)
     }
 
-    /// Returns the keyspace that functions work on.
+    /// Returns the keyspace of all functions.
     #[must_use]
     pub(crate) fn keyspace(&self) -> &K {
         &self.keyspace
     }
 
-    /// State for calls of `function`, with empty buffers.
+    /// Creates a state for calls of `function`, with empty buffers.
     pub(crate) fn new_state(&self, function: &Function<K>) -> StoreData<K> {
         function.new_state(self.keyspace.clone(), self.yield_now)
     }
 
-    /// Gives up what functions keep for later calls, to make room; how many instances or buffers
-    /// that were.
+    /// Drops everything that functions keep for later calls, to make room. Returns the number of
+    /// instances and buffers.
     pub(crate) fn reclaim(&self) -> usize {
         let functions = self.shared.live();
         functions.iter().map(|function| function.drain()).sum()

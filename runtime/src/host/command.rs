@@ -69,7 +69,8 @@ pub(super) fn call<K: Keyspace>(
     Ok(answer)
 }
 
-/// Finds the arguments in an array of bulk strings, or in nothing at all, which is none.
+/// Finds the arguments in an array of bulk strings, or in no bytes at all, which means no
+/// arguments.
 fn scan(scanner: &mut RequestScanner, args: &[u8]) -> bool {
     match args.first() {
         None => true,
@@ -79,7 +80,7 @@ fn scan(scanner: &mut RequestScanner, args: &[u8]) -> bool {
             };
             let found = scanner.scan(args) == Ok(complete);
             if !found {
-                // A scanner that stopped half-way would go on from there with other bytes.
+                // A scanner that stopped half-way would continue there with other bytes.
                 *scanner = RequestScanner::new(ARGUMENT_BOUNDS);
             }
             found
@@ -88,7 +89,7 @@ fn scan(scanner: &mut RequestScanner, args: &[u8]) -> bool {
     }
 }
 
-/// The error reply of the host's own front end for a command that it would not run.
+/// Returns the error reply of the host's own front end for a command that it refuses.
 fn refuse(reply: &mut Encoder, name: &[u8], reason: DescribeError) {
     let name = Quoted(name);
     match reason {

@@ -1,7 +1,7 @@
 //! `get` to `hdel`: typed access to the data, checked by the access policy.
 //!
-//! Every pointer is checked before anything else, every key by the policy before anything is read
-//! or written, so that what fails has done nothing.
+//! Every pointer is checked first, and every key by the policy before any data is read or written,
+//! so a call that fails has changed nothing.
 
 use ferrite_wasm_abi::{Status, set_option, ttl as no_ttl};
 use smallvec::SmallVec;
@@ -16,7 +16,7 @@ use crate::host::guest::{Guest, inputs_and_output, span};
 use crate::policy::permissions::Access;
 use ferrite_protocol::keyspace::{Keyspace, SetCondition, SetExpiry, StoreError, Transaction, Ttl};
 
-/// What a data function answers: its result, or the status that says why there is none.
+/// Answer of a data function: its result, or the status that explains why there is none.
 type Answer<T> = std::result::Result<T, Status>;
 
 pub(super) fn get<K: Keyspace>(
@@ -67,7 +67,7 @@ pub(super) fn set<K: Keyspace>(
     })()))
 }
 
-/// What `set`'s numbers mean, if they mean anything.
+/// Returns the meaning of `set`'s numbers, if they have one.
 fn set_options(options: i32, ttl_ms: i64) -> Option<(SetCondition, SetExpiry)> {
     use set_option::{ALL, KEEPTTL, NX, XX};
     if options & !ALL != 0 {
@@ -82,7 +82,7 @@ fn set_options(options: i32, ttl_ms: i64) -> Option<(SetCondition, SetExpiry)> {
     let expiry = match (options & KEEPTTL != 0, ttl_ms) {
         (false, ..0) => SetExpiry::None,
         (true, ..0) => SetExpiry::Keep,
-        // As `SET` has it, no time to live is a mistake; and one that is kept cannot be set.
+        // As in `SET`, a time to live of zero is an error, and so is a time besides `KEEPTTL`.
         (_, 0) | (true, _) => return None,
         (false, millis) => SetExpiry::AfterMillis(millis),
     };
@@ -257,14 +257,14 @@ pub(super) fn hdel<K: Keyspace>(
     }
 }
 
-/// Bytes in a pair of pointer and length.
+/// Bytes of a pair of pointer and length.
 const PAIR_BYTES: usize = 8;
 
-/// Takes the fuel for `count` pairs, for the byte strings that they name and for `input`, before the
-/// host looks at any of these; returns the number of bytes in `input` and the strings.
+/// Takes the fuel for `count` pairs, for the byte strings that they name and for `input`, before
+/// the host reads any of them; returns the number of bytes in `input` and the strings.
 ///
-/// Pairs may overlap: a guest can name the same large part of its memory in each, and the host reads
-/// it as often. So all lengths are summed, whatever they name.
+/// Pairs may overlap: a guest can name the same large part of its memory in each, and the host
+/// reads it each time. So all lengths are added up.
 fn charge_pairs<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     input: (i32, i32),
@@ -284,12 +284,12 @@ fn charge_pairs<K: Keyspace>(
     Ok(bytes.saturating_add(unsigned(input.1)))
 }
 
-/// Checks that every key may be accessed.
+/// Checks every key with the access policy.
 fn check_all<K: Keyspace>(data: &mut DataAccess<K>, keys: &[&[u8]], access: Access) -> Answer<()> {
     keys.iter().try_for_each(|key| data.check(key, access))
 }
 
-/// The byte strings that `count` pairs of pointer and length stand for.
+/// Returns the byte strings that `count` pairs of pointer and length name.
 fn read_pairs<'m>(
     memory: &'m [u8],
     function: &'static str,
@@ -317,13 +317,13 @@ fn total(strings: &[&[u8]]) -> u64 {
     strings.iter().map(|string| string.len() as u64).sum()
 }
 
-/// Counts the keys for which `test` holds; looks now and then whether the call is to end.
+/// Counts the keys for which `test` returns true; checks regularly if the call must stop.
 fn count_if(
     keys: &[&[u8]],
     stop: StopCheck<'_>,
     mut test: impl FnMut(&[u8]) -> std::result::Result<bool, StoreError>,
 ) -> Result<i32> {
-    /// Bytes and accesses between two looks: some ten microseconds.
+    /// Bytes and accesses between two checks: some ten microseconds.
     const BYTES_PER_LOOK: usize = 64 << 10;
     const BYTES_PER_KEY: usize = 256;
     let mut count = 0;
@@ -350,14 +350,14 @@ fn found(result: std::result::Result<Option<i32>, StoreError>) -> Answer<i32> {
     }
 }
 
-/// Takes the fuel for a result of which at most `cap` bytes were copied into the guest.
+/// Takes the fuel for a result, of which at most `cap` bytes were copied into the guest.
 fn charge_result<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     answer: Answer<i32>,
     cap: i32,
 ) -> Result<i32> {
     if let Ok(len) = answer {
-        // A result that did not fit was copied whole, for `take`.
+        // A result that did not fit was copied completely, for `take`.
         let copied = u64::try_from(len).unwrap_or(0);
         let charged = if copied > unsigned(cap) {
             2 * copied

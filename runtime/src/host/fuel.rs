@@ -1,8 +1,8 @@
-//! What the host's work costs a guest.
+//! Fuel that a guest pays for the host's work.
 //!
-//! A unit of fuel is about one instruction of the guest, of which a core does some five a
-//! nanosecond in a tight loop. The figures make a unit of host work take about as long, so that a
-//! guest cannot buy more of the machine through the host than by its own instructions.
+//! A unit of fuel is about one instruction of the guest; in a tight loop, a core runs some five per
+//! nanosecond. By these figures a unit of host work takes about as long, so a guest cannot use more
+//! of the machine through the host than with its own instructions.
 
 /// Crossing into the host and back.
 pub(crate) const CALL: u64 = 20;

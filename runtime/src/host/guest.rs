@@ -19,7 +19,7 @@ pub(crate) struct Guest<'a, K: Keyspace> {
 }
 
 impl<'a, K: Keyspace> Guest<'a, K> {
-    /// The guest that called the host function of this name.
+    /// Returns the guest that called the host function of this name.
     #[inline]
     pub(crate) fn new(caller: Caller<'a, StoreData<K>>, name: &'static str) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         }
     }
 
-    /// Runs the host function, and counts it where somebody asked for that.
+    /// Runs the host function, and counts it if the call is profiled.
     #[inline]
     pub(crate) fn run<R>(
         mut self,
@@ -47,19 +47,19 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         result
     }
 
-    /// The host function's name.
+    /// Returns the host function's name.
     #[inline]
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The call's state.
+    /// Returns the call's state.
     #[inline]
     pub(crate) fn state(&mut self) -> &mut CallState<K> {
         self.caller.data_mut()
     }
 
-    /// Takes `units` of fuel from the guest; a trap where it has less.
+    /// Takes `units` of fuel from the guest; traps if it has less.
     #[inline]
     pub(crate) fn charge(&mut self, units: u64) -> wasmtime::Result<()> {
         if self.caller.data_mut().fuel.charge(units) {
@@ -70,7 +70,7 @@ impl<'a, K: Keyspace> Guest<'a, K> {
 
     /// Takes `units` of fuel, and the fuel for the bytes of `inputs`, each a pointer and a length.
     ///
-    /// Called before the host looks at the bytes.
+    /// Call it before reading the bytes.
     #[inline]
     pub(crate) fn charge_inputs(
         &mut self,
@@ -86,8 +86,8 @@ impl<'a, K: Keyspace> Guest<'a, K> {
 
     /// Takes `units` of fuel, and the fuel for `count` bytes.
     ///
-    /// A guest that has too little fuel traps with the reason that a guest with enough would: one of
-    /// the `spans`, each a pointer and a length, that lies outside its memory is told as that.
+    /// A guest with too little fuel traps with the same reason as a guest with enough would: if one
+    /// of the `spans`, each a pointer and a length, is outside its memory, that is the reason.
     #[inline]
     pub(crate) fn charge_for(
         &mut self,
@@ -103,9 +103,9 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         self.settle(spans)
     }
 
-    /// Settles the fuel of guest and host. Ends the guest where it has used more than it may, or where
-    /// one of `spans` lies outside its memory; and where its slice is over, if its time is or it was
-    /// killed.
+    /// Settles the fuel of guest and host. Ends the guest if it has used more than it may, or if
+    /// one of `spans` is outside its memory; at the end of its slice, also if its time is over or
+    /// it was killed.
     #[cold]
     fn settle(&mut self, spans: &[(i32, i32)]) -> wasmtime::Result<()> {
         if !spans.is_empty() {
@@ -126,19 +126,19 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         counter.set(&mut self.caller, Val::I64(left))
     }
 
-    /// Takes the fuel for `count` bytes, and `units` more.
+    /// Takes the fuel for `count` bytes, and another `units`.
     #[inline]
     pub(crate) fn charge_bytes(&mut self, units: u64, count: u64) -> wasmtime::Result<()> {
         self.bytes = self.bytes.saturating_add(count);
         self.charge(units.saturating_add(fuel::bytes(count)))
     }
 
-    /// The guest's memory together with the call's state.
+    /// Returns the guest's memory together with the call's state.
     #[inline]
     pub(crate) fn view(&mut self) -> wasmtime::Result<GuestView<'_, K>> {
         let memory = match self.caller.data().memory {
             Some(memory) => memory,
-            // While the instance is being made, as its start function runs.
+            // The instance is being made: its start function runs.
             None => self
                 .caller
                 .get_export(ferrite_wasm_abi::MEMORY_EXPORT)
@@ -166,20 +166,20 @@ pub(crate) struct GuestView<'a, K: Keyspace> {
 }
 
 impl<K: Keyspace> GuestView<'_, K> {
-    /// Where the `len` bytes at `pointer` are, both read as unsigned; a trap where they are not
-    /// all inside the memory.
+    /// Returns the range of the `len` bytes at `pointer`, both read as unsigned; traps if they are
+    /// not all inside the memory.
     #[inline]
     pub(crate) fn span(&self, pointer: i32, len: i32) -> Result<Range<usize>, HostTrap> {
         self.span_of(pointer.cast_unsigned(), u64::from(len.cast_unsigned()))
     }
 
-    /// The same for a length that is no parameter.
+    /// Like `span`, for a length that is no parameter.
     #[inline]
     pub(crate) fn span_of(&self, pointer: u32, len: u64) -> Result<Range<usize>, HostTrap> {
         span(self.memory, self.name, pointer, len)
     }
 
-    /// A little-endian `u32` at `pointer`, read as unsigned.
+    /// Reads a little-endian `u32` at `pointer`, itself read as unsigned.
     pub(crate) fn read_u32(&self, pointer: u32) -> Result<u32, HostTrap> {
         let span = self.span_of(pointer, 4)?;
         let bytes = self.memory[span].first_chunk().copied();
@@ -194,7 +194,8 @@ impl<K: Keyspace> GuestView<'_, K> {
     }
 }
 
-/// Where the `len` bytes at `pointer` are in a guest's memory, for `function`.
+/// Returns the range of the `len` bytes at `pointer` in a guest's memory; `function` names the host
+/// function in the trap.
 #[inline]
 pub(crate) fn span(
     memory: &[u8],
@@ -216,7 +217,7 @@ pub(crate) fn span(
     })
 }
 
-/// Shows `show` two inputs and an output in one memory. Where the output overlaps an input, which
+/// Passes two inputs and an output in one memory to `show`. If the output overlaps an input, which
 /// no sensible guest does, the inputs are copied first.
 #[inline]
 pub(crate) fn inputs_and_output<R>(

@@ -1,4 +1,4 @@
-//! `key_count`, `arg_count`, `key`, `arg`, `take`: what the call was given.
+//! `key_count`, `arg_count`, `key`, `arg`, `take`: the input of the call.
 
 use ferrite_wasm_abi::Status;
 use wasmtime::Result;
@@ -60,7 +60,7 @@ fn part<K: Keyspace>(
     })
 }
 
-/// The key or argument that `source` names; `None` where there is none of this index.
+/// Returns the key or argument that `source` names; `None` if the index is out of range.
 fn part_of(input: &CallInput, source: ResultSource) -> Option<&[u8]> {
     match source {
         ResultSource::Key(index) => input.key(index),

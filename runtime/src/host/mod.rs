@@ -26,8 +26,9 @@ use reply::{
 };
 use system::{log, random, time_millis};
 
-/// Registers the function of the same name for every declaration of the ABI. Names, parameters and
-/// results come from there, so what is missing here, or takes something else, does not compile.
+/// Registers the function of the same name for every declaration of the ABI. The declarations give
+/// names, parameters and results, so a function that is missing here or takes other ones does not
+/// compile.
 macro_rules! register {
     ($($(#[$doc:meta])* fn $name:ident($($param:ident: $ty:ty),*) $(-> $result:ty)?;)*) => {
         fn add_abi<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
@@ -51,21 +52,21 @@ macro_rules! register {
 
 ferrite_wasm_abi::imports!(register);
 
-/// What links the modules of an engine; one pair serves every function of it.
+/// Links the modules of an engine; one pair serves all its functions.
 pub(crate) struct Linkers<K: Keyspace> {
-    /// For instances whose mode is [`Mode::Direct`](crate::instance::Mode::Direct): no function of it
-    /// ever waits.
+    /// For instances whose mode is [`Mode::Direct`](crate::instance::Mode::Direct): none of its
+    /// functions ever waits.
     pub(crate) direct: Linker<StoreData<K>>,
-    /// For the others.
+    /// For all other instances.
     pub(crate) fiber: Linker<StoreData<K>>,
 }
 
 impl<K: Keyspace> Linkers<K> {
-    /// Linkers with everything that a guest may import.
+    /// Makes linkers with everything that a guest may import.
     ///
     /// # Errors
     ///
-    /// When a name is there twice.
+    /// Fails if a name is registered twice.
     pub(crate) fn new(engine: &Engine) -> Result<Self> {
         let mut direct = Linker::new(engine);
         add_abi(&mut direct)?;

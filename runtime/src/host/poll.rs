@@ -1,7 +1,7 @@
-//! `poll_oneoff` of WASI: how Go and C sleep, and how they ask whether a stream is ready.
+//! `poll_oneoff` of WASI: lets Go and C sleep, and ask if a stream is ready.
 //!
-//! A guest that sleeps gives its thread to others, and its call's time goes on: `max_time` and
-//! `WASM.KILL` end it as they end one that computes.
+//! A sleeping guest yields its thread, and its call's time continues: `max_time` and `WASM.KILL`
+//! end it like a guest that computes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,24 +18,24 @@ use crate::scheduling::epoch_ticker::{Moment, sleep_until};
 use crate::scheduling::wait::with_stop_check;
 use ferrite_protocol::keyspace::Keyspace;
 
-/// Bytes of a `subscription`: user data at 0, tag at 8; a clock's number at 16, time at 24, flags at
-/// 40; a stream's descriptor at 16.
+/// Bytes of a `subscription`: user data at 0, tag at 8; a clock's number at 16, its time at 24, its
+/// flags at 40; a stream's descriptor at 16.
 const SUBSCRIPTION_BYTES: usize = 48;
 
-/// Bytes of an `event`: user data at 0, error at 8, type at 10, bytes that are ready at 16.
+/// Bytes of an `event`: user data at 0, error at 8, type at 10, number of ready bytes at 16.
 const EVENT_BYTES: usize = 32;
 
-/// Subscriptions that one poll takes. Runtimes ask for one or two.
+/// Most subscriptions that one poll takes. Runtimes ask for one or two.
 const SUBSCRIPTIONS_MAX: u64 = 64;
 
-/// The time of a clock's subscription is a point on the clock, not a span.
+/// Flag: the time of a clock's subscription is a point on the clock, not a span.
 const ABSOLUTE: u16 = 1;
 
 const CLOCK: u8 = 0;
 const READ: u8 = 1;
 const WRITE: u8 = 2;
 
-/// One thing that a guest waits for.
+/// One event that a guest waits for.
 #[derive(Clone, Copy)]
 struct Subscription {
     user: [u8; 8],
@@ -43,14 +43,14 @@ struct Subscription {
     until: Readiness,
 }
 
-/// When it comes.
+/// Time of the event.
 #[derive(Clone, Copy)]
 enum Readiness {
     At(Moment),
     Now { errno: i32 },
 }
 
-/// Adds `poll_oneoff` to a linker. It is the one host function that may wait.
+/// Adds `poll_oneoff` to a linker. No other host function may wait.
 pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
     linker.func_wrap_async(
         PREVIEW1_MODULE,
@@ -66,7 +66,7 @@ pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> 
     Ok(())
 }
 
-/// Adds a `poll_oneoff` that never waits: a call that would have to is run again where it can.
+/// Adds a `poll_oneoff` that never waits: a call that must wait is run again on a stack of its own.
 pub(super) fn add_direct<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
     linker.func_wrap(
         PREVIEW1_MODULE,
@@ -106,13 +106,13 @@ async fn poll<K: Keyspace>(
     answer(guest, &wanted, events, out)
 }
 
-/// What a poll asks for.
+/// Request of a poll.
 enum Wanted {
-    /// Nothing, or too much.
+    /// No subscription, or too many.
     Invalid,
-    /// Something that is ready.
+    /// At least one event is ready.
     Now(Vec<Subscription>),
-    /// What comes first at this moment.
+    /// No event is ready; the earliest one comes at this moment.
     Later(Vec<Subscription>, Moment),
 }
 
@@ -154,7 +154,7 @@ fn read_all<K: Keyspace>(
     })
 }
 
-/// Tells what of a poll is ready by now.
+/// Writes an event for each subscription that is ready now.
 fn answer<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     subscriptions: &[Subscription],
@@ -191,7 +191,7 @@ fn read(bytes: &[u8; SUBSCRIPTION_BYTES]) -> Subscription {
         let part = bytes[at..].first_chunk().copied();
         part.map(u64::from_le_bytes).unwrap_or_default()
     };
-    // The low half of a little-endian number is what stands first.
+    // In little-endian order, the low half of a number comes first.
     let word = number(16) as u32;
     let until = match tag {
         CLOCK => match deadline(word, number(24), number(40) as u16) {
@@ -214,7 +214,7 @@ fn read(bytes: &[u8; SUBSCRIPTION_BYTES]) -> Subscription {
     Subscription { user, tag, until }
 }
 
-/// When a time on a clock comes; `None` for a clock that is not there.
+/// Returns the moment at which a clock reaches a time; `None` if there is no such clock.
 fn deadline(clock: u32, nanos: u64, flags: u16) -> Option<Moment> {
     let asked = Duration::from_nanos(nanos);
     let absolute = flags & ABSOLUTE != 0;

@@ -1,4 +1,4 @@
-//! `reply_null` to `reply_map`: the reply of a command entry, pushed value by value.
+//! `reply_null` to `reply_map`: build the reply of a command entry, value by value.
 
 use wasmtime::Result;
 
@@ -9,7 +9,7 @@ use crate::host::guest::Guest;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
-/// What a value without bytes of its own takes at most: a double with its head.
+/// Most bytes of a value of fixed size: a double with its head.
 const SHORT_BYTES: usize = 40;
 
 pub(super) fn reply_null<K: Keyspace>(guest: &mut Guest<'_, K>) -> Result<()> {
@@ -48,7 +48,7 @@ pub(super) fn reply_simple<K: Keyspace>(
 
 pub(super) fn reply_error<K: Keyspace>(guest: &mut Guest<'_, K>, ptr: i32, len: i32) -> Result<()> {
     push_bytes(guest, ptr, len, |out, bytes| {
-        // An error has a code for programs to match, even if the guest forgot it.
+        // An error gets a code for programs to match, even if the guest omitted it.
         out.error(if bytes.is_empty() { b"ERR" } else { bytes });
     })
 }

@@ -1,4 +1,4 @@
-//! `log`, `time_millis`, `random`: what is neither input, data nor reply.
+//! `log`, `time_millis`, `random`: everything except input, data and reply.
 
 use ferrite_wasm_abi::log_level;
 use tracing::Level;
@@ -19,7 +19,7 @@ pub(super) fn log<K: Keyspace>(
     let view = guest.view()?;
     let text = &view.memory[view.span(ptr, len)?];
     let CallState { log, spec, .. } = view.state;
-    // A level from outside the range is the nearest one inside it.
+    // A level outside the range becomes the nearest one inside it.
     let level = match level {
         ..=log_level::TRACE => Level::TRACE,
         log_level::DEBUG => Level::DEBUG,
@@ -50,8 +50,8 @@ pub(super) fn random<K: Keyspace>(
 
 /// Fills a part of a guest's memory with random bytes.
 ///
-/// They come by way of the host's own memory: the kernel cannot write into pages of a guest that
-/// are write-protected so that they can be rewound.
+/// The host fills its own memory and copies: the kernel cannot write into pages of a guest that are
+/// write-protected for rewinding.
 pub(super) fn fill_with_random(target: &mut [u8]) -> Result<(), HostTrap> {
     let mut bytes = [0; 256];
     for part in target.chunks_mut(bytes.len()) {

@@ -1,8 +1,8 @@
 //! WASI preview 1, as far as a function needs it: clocks, randomness, lines for the log.
 //!
-//! Guests written in Go or C import it whether they use it or not. There are no files, no network,
-//! no arguments and no environment, so most of it answers an error number, from one table; what
-//! does something stands here.
+//! Guests written in Go or C import it even if they do not use it. There are no files, no network,
+//! no arguments and no environment, so most functions only return an error number; one table lists
+//! those. The functions that do something are below.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,13 +22,13 @@ pub(super) const STDIN: i32 = 0;
 const STDOUT: i32 = 1;
 const STDERR: i32 = 2;
 
-/// Clocks are read to the microsecond, which is enough for a function and little for an attack.
+/// Clocks are read to the microsecond: precise enough for a function, of little use to an attack.
 const CLOCK_NANOS: u64 = 1000;
 
-/// Lists what is implemented once, so that registration and the rest of the table agree.
+/// Lists the implemented functions once, for their registration and for the rest of the table.
 macro_rules! implemented {
     ($($name:ident($($param:ident: $ty:ty),*) -> $result:ty;)*) => {
-        /// The functions that do something of their own.
+        /// The functions that do something.
         const IMPLEMENTED: &[&str] = &[$(stringify!($name)),*];
 
         fn add_implemented<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
@@ -65,7 +65,7 @@ implemented! {
 ///
 /// # Errors
 ///
-/// When the linker has one of them already.
+/// Fails if the linker already has one of them.
 pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
     add_implemented(linker)?;
     for import in PREVIEW1 {
@@ -76,8 +76,8 @@ pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> 
     Ok(())
 }
 
-/// A function that there is nothing behind: what takes a descriptor says that it is not open,
-/// anything else that it does not exist here.
+/// Answers for a function that does nothing: "not open" if it takes a descriptor, else "does not
+/// exist".
 fn add_absent<K: Keyspace>(linker: &mut Linker<StoreData<K>>, import: &Import) -> Result<()> {
     let answer = wasi::absent(import.name);
     let params = import.params.iter().copied().map(val_type);
@@ -118,7 +118,7 @@ fn environ_get<K: Keyspace>(guest: &mut Guest<'_, K>, _pointers: i32, _bytes: i3
     Ok(errno::SUCCESS)
 }
 
-/// Says that there are no strings and that they take no bytes.
+/// Reports that there are no strings and that they take no bytes.
 fn no_strings<K: Keyspace>(guest: &mut Guest<'_, K>, count: i32, bytes: i32) -> Result<i32> {
     guest.charge(fuel::CALL)?;
     let mut view = guest.view()?;
@@ -138,7 +138,7 @@ fn clock_res_get<K: Keyspace>(guest: &mut Guest<'_, K>, clock: i32, out: i32) ->
     Ok(errno::SUCCESS)
 }
 
-/// Unlike `time_millis` these clocks move during a call: runtimes such as Go's wait on them.
+/// Unlike `time_millis`, these clocks move during a call: runtimes such as Go's wait on them.
 fn clock_time_get<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     clock: i32,
@@ -149,11 +149,11 @@ fn clock_time_get<K: Keyspace>(
     let mut view = guest.view()?;
     view.span_of(out.cast_unsigned(), size_of::<u64>() as u64)?;
     let micros = match clock {
-        // Before 1970 and after the year 500,000 the clock is wrong anyway.
+        // A clock before 1970 or after the year 500,000 is wrong anyway.
         0 => SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0)),
-        // CPU time would tell what others do; the monotonic clock serves those who ask for it.
+        // CPU time would reveal the load of others; the monotonic clock answers for it.
         1..=3 => Moment::now().micros(),
         _ => return Ok(errno::INVAL),
     };
@@ -236,7 +236,7 @@ fn fd_write<K: Keyspace>(
     view.span_of(out.cast_unsigned(), size_of::<u32>() as u64)?;
     let mut written: u32 = 0;
     for index in 0..count {
-        // The table lies inside the memory, so its addresses do not overflow.
+        // The table is inside the memory, so its addresses do not overflow.
         let at = vectors + index * VECTOR_BYTES;
         let view = guest.view()?;
         let (pointer, len) = (view.read_u32(at)?, view.read_u32(at + 4)?);
@@ -256,7 +256,7 @@ fn fd_write<K: Keyspace>(
     Ok(errno::SUCCESS)
 }
 
-/// A function returns; a guest that exits instead cannot have a reply.
+/// A function must return: a guest that exits cannot give a reply.
 fn proc_exit<K: Keyspace>(_guest: &mut Guest<'_, K>, code: i32) -> Result<()> {
     Err(HostTrap::Exit { code }.into())
 }

@@ -8,7 +8,7 @@
 use ferrite_cache::VerifiedArtifact;
 use wasmtime::{Engine, Module};
 
-/// Why a verified artifact cannot be loaded.
+/// Reason why a verified artifact cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadModuleError {
     /// The artifact's descriptor cannot be shared.
@@ -19,7 +19,7 @@ pub(crate) enum LoadModuleError {
     /// wasmtime refuses it: another version, another CPU, larger than the engine's limits.
     #[error("the artifact does not fit this engine: {reason}")]
     Refused {
-        /// What wasmtime says, from the outermost to the innermost cause.
+        /// Wasmtime's error, from the outermost to the innermost cause.
         reason: Box<str>,
     },
 }
@@ -31,8 +31,8 @@ pub(crate) enum LoadModuleError {
 ///
 /// # Errors
 ///
-/// When wasmtime finds the artifact to be for another engine or CPU, or too large for the limits
-/// of this one.
+/// Fails if wasmtime finds the artifact to be for another engine or CPU, or too large for the
+/// limits of this one.
 pub(crate) fn load(
     engine: &Engine,
     artifact: &VerifiedArtifact,

@@ -13,13 +13,13 @@ pub const TABLES_PER_MODULE_MAX: u32 = 4;
 /// Tables that metering adds to every module.
 const METER_TABLES: u32 = 1;
 
-/// Bytes of a used linear memory that are put back by hand when a fresh instance is dropped, rather
+/// Bytes of a used linear memory that are reset by hand when a fresh instance is dropped, rather
 /// than given back to the kernel and faulted in again by the next call.
 ///
-/// Where the kernel can tell which pages were written (Linux 6.7, `PAGEMAP_SCAN`), those count; else
-/// the first ones do. Measured with one call after the other, a guest that writes three pages
-/// around 1 MiB, as compiled Rust does: 15 µs without the scan, 5 µs with it; one that writes its
-/// first page: 8 µs when nothing is kept, 4 µs with this much.
+/// If the kernel reports the written pages (Linux 6.7, `PAGEMAP_SCAN`), those count; else the first
+/// ones do. Measured with one call after the other, a guest that writes three pages around 1 MiB,
+/// as compiled Rust does: 15 µs without the scan, 5 µs with it; one that writes its first page: 8
+/// µs when nothing is kept, 4 µs with this much.
 const MEMORY_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 
 /// The same for tables, which are small and used from their start.
@@ -28,7 +28,7 @@ const TABLE_KEEP_RESIDENT_BYTES: usize = 8 << 10;
 /// The most bytes that the compiler adds to a memory so that growing it can be undone.
 const HEADROOM_BYTES_MAX: u64 = 64 << 16;
 
-/// How much the engine reserves. All of it is only address space until it is used.
+/// Address space that the engine reserves. It takes no memory until it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Instances of all functions together that may exist at once, idle ones included. Each has
@@ -54,7 +54,7 @@ impl Default for EngineOptions {
     }
 }
 
-/// Why an engine does not start.
+/// Reason why an engine does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The address space could not be reserved, or the CPU lacks a feature.
@@ -62,9 +62,9 @@ pub enum EngineError {
         "the engine cannot set aside room for {instances_max} instances; lower the number of instances, or lift the limit on address space (ulimit -v)"
     )]
     Start {
-        /// What was asked for.
+        /// The requested number.
         instances_max: u32,
-        /// What wasmtime says.
+        /// The error of wasmtime.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -81,7 +81,7 @@ fn memory_bytes(memory_bytes_max: u64) -> usize {
 ///
 /// # Errors
 ///
-/// When the operating system does not give the address space.
+/// Fails if the operating system does not give the address space.
 pub fn engine(profile: &Profile, options: &EngineOptions) -> Result<Engine, EngineError> {
     let EngineOptions {
         instances_max,
@@ -119,7 +119,7 @@ pub fn engine(profile: &Profile, options: &EngineOptions) -> Result<Engine, Engi
 ///
 /// # Errors
 ///
-/// When the operating system does not give the address space, or has pages of another size.
+/// Fails if the operating system does not give the address space, or has pages of another size.
 pub(crate) fn rewinding_engine(
     profile: &Profile,
     options: &EngineOptions,

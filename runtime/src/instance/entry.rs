@@ -18,15 +18,15 @@ use crate::instance::typed_func::ScalarFunc;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, ReplyBounds, transcode};
 
-/// Why an entry gave no reply, to its caller.
+/// Reason why an entry gave no reply, for its caller.
 pub(crate) enum RunFailure {
-    /// The client's error, and whether the instance may serve other calls nevertheless.
+    /// The client's error, and if the instance may serve other calls all the same.
     Failed(CallError, Reusable),
     /// The call has to be run again, by an instance whose mode is [`Mode::Fiber`].
     NeedsFiber,
 }
 
-/// Why an entry gave no reply.
+/// Reason why an entry gave no reply.
 pub(crate) enum RunError {
     /// The guest did not return; its instance is lost.
     Guest(wasmtime::Error),
@@ -48,7 +48,7 @@ impl<K: Keyspace> Instance<K> {
     ///
     /// # Errors
     ///
-    /// The client's error; or that the call needs another instance.
+    /// The client's error, or the need for another instance.
     ///
     /// [`ReplyBuilder`]: crate::call::reply_builder::ReplyBuilder
     pub(crate) async fn run(
@@ -64,7 +64,7 @@ impl<K: Keyspace> Instance<K> {
             EntryKind::Scalar => self.run_scalar(entry, index, args).await,
             EntryKind::Buffer => self.run_buffer(module, entry, index, serves_again).await,
         };
-        // Settled even if the guest failed, to tell what it has used.
+        // Settle even if the guest failed, to report the fuel it used.
         let settled = self.settle_fuel();
         match result.and(settled) {
             Ok(()) => Ok(()),
@@ -151,12 +151,13 @@ impl<K: Keyspace> Instance<K> {
         let [output, output_len] = [packed >> 32, packed & u64::from(u32::MAX)]
             .map(|half| u32::try_from(half).unwrap_or(u32::MAX).cast_signed());
         let reply = self.read_reply(output, output_len)?;
-        // Only instances that serve many calls as they are left, and those run on a stack of their own.
+        // Only for instances that serve many calls without a reset; those run on a stack of their
+        // own.
         if serves_again && let Some(dealloc) = &buffers.dealloc {
             dealloc
                 .call_async(&mut self.store, (input, input_len))
                 .await?;
-            // A reply in the place of the input has been given back with it.
+            // A reply that starts where the input does was freed with it.
             if output != input && output_len != 0 {
                 dealloc
                     .call_async(&mut self.store, (output, output_len))
@@ -197,8 +198,8 @@ impl<K: Keyspace> Instance<K> {
         Ok(())
     }
 
-    /// Reads the reply from the guest's memory. The outer error ends the guest; the inner error says
-    /// why the bytes are not a reply.
+    /// Reads the reply from the guest's memory. The outer error ends the guest; the inner error
+    /// explains why the bytes are not a reply.
     fn read_reply(&mut self, pointer: i32, len: i32) -> Result<Result<(), CallError>, RunError> {
         self.charge_bytes(len)?;
         let memory = self.memory()?;
@@ -209,7 +210,7 @@ impl<K: Keyspace> Instance<K> {
             bytes_max: reply.bytes_max(),
             depth_max: DEPTH_MAX,
         };
-        // A buffer entry that also pushes replies has two of them.
+        // A buffer entry that also pushes values would have two replies.
         Ok(reply
             .whole()
             .map_err(|problem| CallError::invalid(problem.to_string()))
@@ -229,7 +230,7 @@ impl<K: Keyspace> Instance<K> {
         self.settle_fuel()
     }
 
-    /// Settles the fuel of guest and host; an error where the call has used more than it may.
+    /// Settles the fuel of guest and host. Returns an error if the call has used more than it may.
     fn settle_fuel(&mut self) -> Result<(), RunError> {
         let counter = self.store.data().fuel.counter()?;
         let left = left(counter, &mut self.store)?;

@@ -36,13 +36,13 @@ struct Rewriting {
     plan: RewindPlan,
 }
 
-/// What the compiler put into every module so that it counts what it runs.
+/// The compiler's additions to every module for counting the units that it runs.
 struct Metering {
     exports: MeterExports,
     moves: CodeOffsetMap,
 }
 
-/// What the compiler put into a module that counts how deep its calls nest.
+/// The compiler's additions to a module that counts how deep its calls nest.
 struct Counting {
     exports: DepthExports,
     moves: CodeOffsetMap,
@@ -53,11 +53,11 @@ struct Counting {
 pub struct Entry {
     /// Its name.
     pub name: Box<str>,
-    /// How it takes its input and gives its reply.
+    /// Way in which it takes its input and gives its reply.
     pub kind: EntryKind,
     /// Its parameters and results.
     pub signature: Signature,
-    /// Where it is in the module.
+    /// Its export in the module.
     pub(crate) export: ModuleExport,
 }
 
@@ -74,13 +74,13 @@ pub(crate) struct Exports {
     pub(crate) initialize: Option<ModuleExport>,
 }
 
-/// Why a module cannot be linked.
+/// Reason why a module cannot be linked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     /// It imports something that the host does not provide.
     #[error("the module cannot be linked: {reason}")]
     Link {
-        /// What wasmtime says.
+        /// The error of wasmtime.
         reason: Box<str>,
     },
     /// The manifest names an entry that the code does not have.
@@ -99,7 +99,7 @@ impl<K: Keyspace> LinkedModule<K> {
     ///
     /// # Errors
     ///
-    /// When it imports what the host does not have, or is not what `info` says.
+    /// Fails if it imports something that the host does not have, or differs from `info`.
     pub(crate) fn new(
         linkers: &Linkers<K>,
         module: &Module,
@@ -175,7 +175,7 @@ impl<K: Keyspace> LinkedModule<K> {
         &self.pre
     }
 
-    /// What instances are made from that run without a stack of their own.
+    /// Returns the template for instances that run without a stack of their own.
     #[must_use]
     pub(crate) fn pre_direct(&self) -> &InstancePre<StoreData<K>> {
         &self.pre_direct
@@ -199,13 +199,13 @@ impl<K: Keyspace> LinkedModule<K> {
         self.rewriting.as_ref().map(|rewriting| &rewriting.exports)
     }
 
-    /// What the module counts by.
+    /// Returns the exports that the module counts by.
     #[must_use]
     pub(crate) fn meter(&self) -> &MeterExports {
         &self.metering.exports
     }
 
-    /// What bounds how deep the module's calls nest, if they are counted.
+    /// Returns the exports that limit the depth of the module's calls, if they are counted.
     #[must_use]
     pub(crate) fn depth(&self) -> Option<&DepthExports> {
         self.counting.as_ref().map(|counting| &counting.exports)

@@ -1,5 +1,5 @@
-//! The two ends of a guest's meter: the global that it counts by, and the host function that it calls
-//! once a slice of its fuel is used up.
+//! The host's side of a guest's meter: the global that counts its fuel, and the host function that
+//! it calls at the end of a slice.
 
 use ferrite_cache::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
 use wasmtime::{
@@ -13,7 +13,7 @@ use crate::error::MissingExport;
 use crate::instance::Mode;
 use ferrite_protocol::keyspace::Keyspace;
 
-/// What the compiler's metering pass put into a module.
+/// The exports that the compiler's metering pass added to a module.
 pub(crate) struct MeterExports {
     fuel: ModuleExport,
     hook: ModuleExport,
@@ -21,11 +21,11 @@ pub(crate) struct MeterExports {
 }
 
 impl MeterExports {
-    /// Finds what `plan` names; a module without a plan was not metered and is refused.
+    /// Finds the exports that `plan` names. Refuses a module without a plan: it was not metered.
     ///
     /// # Errors
     ///
-    /// The first export that is not there.
+    /// Names the first missing export.
     pub(crate) fn find(module: &Module, plan: Option<&MeterPlan>) -> Result<Self, MissingExport> {
         let find = |name: &str| {
             module
@@ -46,7 +46,7 @@ impl MeterExports {
     ///
     /// # Errors
     ///
-    /// When the exports are not what the pass makes them.
+    /// Fails if the exports differ from what the pass creates.
     pub(crate) fn connect<K: Keyspace>(
         &self,
         store: &mut Store<StoreData<K>>,
@@ -79,7 +79,7 @@ impl MeterExports {
         Ok(())
     }
 
-    /// The start function, which the host has to run.
+    /// Returns the start function, which the host has to run.
     pub(crate) fn start(&self, store: impl AsContextMut, instance: &Instance) -> Option<Func> {
         instance
             .get_module_export(store, self.start.as_ref()?)
@@ -87,7 +87,7 @@ impl MeterExports {
     }
 }
 
-/// The guest has used up its first slice without a stack of its own: ends it, to be run again on one.
+/// Ends a guest that has used up its first slice without its own stack, to run it again on one.
 fn first_slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> wasmtime::Result<()> {
     let counter = caller.data().fuel.counter()?;
     let left = left(counter, &mut caller)?;
@@ -99,8 +99,8 @@ fn first_slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> was
     Err(HostTrap::NeedsFiber.into())
 }
 
-/// The guest has used up a slice: ends it, lets others have a turn if it had one for long enough, and
-/// grants the next slice.
+/// Runs at the end of a slice: ends a guest without fuel or time or that was killed, yields if the
+/// guest ran for a tick, and grants the next slice.
 async fn slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> wasmtime::Result<()> {
     let counter = caller.data().fuel.counter()?;
     let left = left(counter, &mut caller)?;

@@ -1,4 +1,4 @@
-//! An instance of a function's module: made, put back to its first state, and dropped.
+//! An instance of a function's module: creation, reset to its first state, and drop.
 
 pub(crate) mod deserialize;
 pub mod engine;
@@ -31,8 +31,7 @@ use ferrite_protocol::keyspace::Keyspace;
 
 /// An instance of a function's module in a store of its own.
 ///
-/// Only an instance whose last call returned can serve another call; after anything else it is
-/// dropped.
+/// Only an instance whose last call returned can serve another call; any other is dropped.
 pub(crate) struct Instance<K: Keyspace> {
     store: Store<StoreData<K>>,
     instance: WasmInstance,
@@ -40,7 +39,7 @@ pub(crate) struct Instance<K: Keyspace> {
     /// Each entry, once it was called.
     entries: SmallVec<[Option<EntryFunc>; 2]>,
     buffers: Option<Buffers>,
-    /// Puts the instance back to its first state, if it is rewound.
+    /// Resets the instance to its first state, if it is rewound.
     rewinder: Option<Rewinder>,
     /// Remembers growth that was refused; see `rewind::exports`.
     refused: Option<Global>,
@@ -48,17 +47,18 @@ pub(crate) struct Instance<K: Keyspace> {
     _permit: Option<InstancePermit>,
 }
 
-/// How the code of an instance is run.
+/// Way in which an instance's code runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// On the stack of whoever polls the call: the quick way, for calls that end within a slice. One
-    /// that does not, or that has to wait, ends with [`HostTrap::NeedsFiber`] and is run again.
+    /// On the stack of the thread that polls the call: the fast way, for calls that end within a
+    /// slice. A call that does not, or that has to wait, ends with [`HostTrap::NeedsFiber`] and is
+    /// run again.
     Direct,
-    /// On a stack of its own, so that the call can give way and wait.
+    /// On a stack of its own, so that the call can yield and wait.
     Fiber,
 }
 
-/// How an instance comes to its first state.
+/// Way in which an instance gets its first state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     /// By running the module's start function and its initialiser.
@@ -67,7 +67,7 @@ pub(crate) enum Start {
     FromSnapshot,
 }
 
-/// An entry as it is called.
+/// Typed function of an entry.
 enum EntryFunc {
     Scalar(ScalarFunc),
     Command(TypedFunc<(), ()>),
@@ -81,7 +81,7 @@ struct Buffers {
     dealloc: Option<TypedFunc<(i32, i32), ()>>,
 }
 
-/// Says if an instance can serve other calls after a failed one.
+/// Tells if an instance can serve other calls after a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reusable {
     /// The guest returned; only its reply was wrong.
@@ -99,23 +99,23 @@ pub(crate) enum InstanceHome<'a> {
     Rewinding(&'a Rewinding),
 }
 
-/// Why no instance was made.
+/// Reason why no instance was made.
 pub(crate) enum InstantiateError<K: Keyspace> {
-    /// The engine has no room for another one. Nothing of the guest has run.
+    /// The engine has no room for another one. No code of the guest has run.
     Full(StoreData<K>),
-    /// The guest has to start on a stack of its own; what is left of its state.
+    /// The guest has to start on a stack of its own; carries the rest of its state.
     NeedsFiber(StoreData<K>),
-    /// The guest ended while it started; what is left of its state.
+    /// The guest failed while it started; carries the rest of its state.
     Guest(CallError, StoreData<K>),
 }
 
 impl<K: Keyspace> Instance<K> {
     /// Makes an instance around `state`, whose call has begun, and runs the module's start function
-    /// and initialiser on the fuel and time of the call.
+    /// and initialiser with the fuel and time of the call.
     ///
     /// # Errors
     ///
-    /// The client's error if the guest fails meanwhile; the unused state if the engine has no room for
+    /// The client's error if the guest fails; the unused state if the engine has no room for
     /// another instance.
     pub(crate) async fn new(
         home: InstanceHome<'_>,
@@ -169,7 +169,7 @@ impl<K: Keyspace> Instance<K> {
         mode: Mode,
     ) -> wasmtime::Result<WasmInstance> {
         let rewriting = module.rewriting();
-        // No code runs here: the host has to run a start function itself.
+        // This runs no code: the host itself has to run a start function.
         let instance = match mode {
             Mode::Direct => module.pre_direct().instantiate(&mut *store)?,
             Mode::Fiber => module.pre().instantiate_async(&mut *store).await?,
@@ -195,7 +195,7 @@ impl<K: Keyspace> Instance<K> {
         if start == Start::FromSnapshot {
             return Ok(instance);
         }
-        // At most one of the passes has taken the start function away from the module.
+        // At most one of the passes has removed the start function from the module.
         let function = rewriting
             .and_then(|rewriting| rewriting.start(&mut *store, &instance))
             .or_else(|| depth?.start(&mut *store, &instance))
@@ -236,7 +236,7 @@ impl<K: Keyspace> Instance<K> {
     ///
     /// # Errors
     ///
-    /// When there is no memory for it.
+    /// Fails if there is no memory for it.
     pub(crate) fn capture(
         &mut self,
         module: &LinkedModule<K>,
@@ -251,7 +251,7 @@ impl<K: Keyspace> Instance<K> {
     ///
     /// # Errors
     ///
-    /// When its memory cannot be set up; the instance must be dropped then.
+    /// Fails if its memory cannot be set up; the instance must be dropped then.
     pub(crate) fn attach(
         &mut self,
         module: &LinkedModule<K>,
@@ -266,7 +266,7 @@ impl<K: Keyspace> Instance<K> {
         Ok(())
     }
 
-    /// Puts the instance back to its first state. Returns true if it can serve another call.
+    /// Resets the instance to its first state. Returns true if it can serve another call.
     #[must_use]
     pub(crate) fn rewind(&mut self, rewinding: &Rewinding) -> bool {
         let Some(rewinder) = &mut self.rewinder else {
@@ -293,22 +293,22 @@ impl<K: Keyspace> Instance<K> {
     ///
     /// # Errors
     ///
-    /// Only if the artifact is not what the compiler makes.
+    /// Fails only if the artifact differs from what the compiler creates.
     pub(crate) fn refuel(&mut self) -> wasmtime::Result<()> {
         fill_first_slice(&mut self.store)?;
-        // A rewound instance has forgotten it.
+        // In a rewound instance it is 0 already.
         if let (None, Some(refused)) = (&self.rewinder, self.refused) {
             refused.set(&mut self.store, Val::I32(0))?;
         }
         Ok(())
     }
 
-    /// How the instance's code is run.
+    /// Returns the way in which the instance's code runs.
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The call's state.
+    /// Returns the call's state.
     pub(crate) fn state(&mut self) -> &mut CallState<K> {
         self.store.data_mut()
     }
@@ -354,8 +354,8 @@ fn fill_first_slice<K: Keyspace>(store: &mut Store<StoreData<K>>) -> wasmtime::R
     counter.set(store, Val::I64(slice))
 }
 
-/// Tells the limiter what the compiler's own code refused, so that the error can say it: growth, and
-/// a call that would nest too deep.
+/// Reports to the limiter what the compiler's own code refused, so that the error can name it:
+/// growth, or a call that would nest too deep.
 #[cold]
 fn note_refused<K: Keyspace>(
     store: &mut Store<StoreData<K>>,

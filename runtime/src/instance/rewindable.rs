@@ -59,7 +59,7 @@ impl<K: Keyspace> RewindEngine<K> {
     }
 }
 
-/// How a function's instances are rewound.
+/// Rewinding of a function's instances.
 pub(crate) struct Rewinding {
     pub(crate) engine: Engine,
     pub(crate) arena: Arc<Arena>,
@@ -68,7 +68,7 @@ pub(crate) struct Rewinding {
     /// True if each rewound instance is compared with its snapshot.
     pub(crate) verify: bool,
     snapshot: OnceLock<Arc<InstanceSnapshot>>,
-    /// Why no snapshot is shared, so that each call initialises its own instance.
+    /// Reason why no snapshot is shared, so that each call initialises its own instance.
     not_shared: OnceLock<Box<str>>,
     differences: AtomicU64,
 }
@@ -133,7 +133,7 @@ impl Rewinding {
 pub struct EffectiveIsolation {
     /// The kind.
     pub isolation: Isolation,
-    /// Why it differs from the one asked for, to follow "because".
+    /// Reason why it differs from the one asked for, to follow "because".
     pub reason: Option<Box<str>>,
 }
 

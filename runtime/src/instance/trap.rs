@@ -159,7 +159,7 @@ fn place(error: &wasmtime::Error, source: &dyn SourceMap) -> String {
     }
 }
 
-/// The same without the offset, where the code at it is not the author's.
+/// The same without the offset, if the code at it is not the author's.
 fn function(error: &wasmtime::Error, source: &dyn SourceMap) -> String {
     frame(error, source).map_or_else(String::new, |frame| {
         format!("in wasm function {}: ", name(frame))

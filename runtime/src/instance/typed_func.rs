@@ -60,7 +60,7 @@ macro_rules! scalar_funcs {
             ///
             /// # Errors
             ///
-            /// When it has another.
+            /// Fails if it has another.
             pub(crate) fn new<T: 'static>(
                 func: Func,
                 signature: &Signature,

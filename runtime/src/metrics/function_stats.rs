@@ -41,9 +41,9 @@ struct Tally {
 /// An error that was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentError {
-    /// When it happened, in milliseconds since 1970.
+    /// Time of the error, in milliseconds since 1970.
     pub unix_millis: u64,
-    /// What kind of error it was.
+    /// Kind of the error.
     pub code: Code,
     /// Its text, shortened.
     pub text: Box<str>,

@@ -1,17 +1,17 @@
-//! Which host functions a call used, counted for profiles only.
+//! The host functions that a call used, counted for profiles only.
 
 use std::time::Duration;
 
-/// Which host functions a call used.
+/// The host functions that a call used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostCalls(Vec<HostCall>);
 
-/// How a call used one host function.
+/// One call's use of a host function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostCall {
     /// The function's name.
     pub name: &'static str,
-    /// How often it was called.
+    /// Number of calls.
     pub calls: u64,
     /// Bytes that it read or wrote for the guest.
     pub bytes: u64,

@@ -65,7 +65,7 @@ impl LatencyHistogram {
         }))
     }
 
-    /// How many latencies lie in each bucket that has any: its upper end, and the count.
+    /// Returns the upper end and the count of each bucket that is not empty.
     pub fn counts(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         self.buckets.iter().enumerate().filter_map(|(at, count)| {
             let count = u64::from(count.load(Ordering::Relaxed));

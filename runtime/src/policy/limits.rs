@@ -1,5 +1,5 @@
-//! How much a function may use. One table defines every limit; the rest of this file works on all
-//! of them.
+//! Upper bounds of a function's use of the machine. One table defines every limit; the rest of this
+//! file works on all of them.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -77,7 +77,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// The limits where the configuration says nothing.
+            /// The limits if the configuration sets none.
             pub const DEFAULT: Self = Self { $($field: $default,)+ };
 
             /// The most that a function may ask for where the configuration says nothing.
@@ -353,7 +353,7 @@ impl LimitSettings {
     }
 }
 
-/// Why limits are refused.
+/// Reason why limits are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitsError {
     /// The JSON is wrong.

@@ -1,4 +1,4 @@
-//! What a function may do: permissions, limits, isolation, and the comparison of two grants.
+//! Rights of a function: permissions, limits, isolation, and the comparison of two grants.
 
 pub mod function_spec;
 pub mod limits;

@@ -9,7 +9,7 @@ use serde_json::error::Category;
 /// Longest JSON text accepted, in bytes.
 pub(crate) const BYTES_MAX: usize = 64 * 1024;
 
-/// Why a JSON text is refused.
+/// Reason why a JSON text is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
     /// The text is longer than 64 KiB.
@@ -42,7 +42,7 @@ pub enum JsonError {
     Field {
         /// The field, with the index if the wrong value is in an array.
         field: Box<str>,
-        /// What is wrong with the value.
+        /// The problem.
         problem: Box<str>,
     },
 }

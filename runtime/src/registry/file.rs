@@ -60,7 +60,7 @@ struct Version {
     version: u32,
 }
 
-/// Why the registry cannot be read or written.
+/// Reason why the registry cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryFileError {
     /// The file system reports an error.
@@ -68,9 +68,9 @@ pub enum RegistryFileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried, as a participle.
+        /// The action that failed, as a participle.
         action: &'static str,
-        /// What it says.
+        /// The file system's error.
         problem: io::Error,
     },
     /// The file is damaged, or not a registry.
@@ -81,7 +81,7 @@ pub enum RegistryFileError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: Box<str>,
     },
     /// The file is of another version.

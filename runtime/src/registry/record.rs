@@ -17,7 +17,7 @@ use crate::registry::release::Release;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FunctionName(Box<str>);
 
-/// Why bytes are not a function name.
+/// Reason why bytes are not a function name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The name is empty.
@@ -40,7 +40,7 @@ pub enum NameError {
     Byte {
         /// The name, as errors show it.
         name: Box<str>,
-        /// Where the byte is.
+        /// The offset of the byte.
         offset: usize,
         /// The byte.
         byte: u8,

@@ -16,7 +16,7 @@ pub struct Release {
     pub key: KeyId,
     /// Identity of the signed manifest.
     pub manifest: Digest,
-    /// When it was made, in seconds since 1970.
+    /// Time of its creation, in seconds since 1970.
     pub created_unix: u64,
     /// Time from which it can no longer be loaded, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Address space for memories that can be rewound, and how wasmtime gets them.
+//! Address space for memories that can be rewound, and wasmtime's access to them.
 
 use std::io;
 use std::ptr;
@@ -30,24 +30,24 @@ pub struct Arena {
     registration: Option<Registration>,
 }
 
-/// How large an arena is.
+/// Size of an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArenaOptions {
-    /// Memories that may exist at once.
+    /// Most memories at a time.
     pub memories_max: usize,
-    /// Bytes of address space for one memory, as the engine's `memory_reservation`.
+    /// Bytes of address space for one memory; equals the engine's `memory_reservation`.
     pub reservation_bytes: usize,
-    /// Bytes of guard after it, as the engine's `memory_guard_size`.
+    /// Bytes of guard after it; equals the engine's `memory_guard_size`.
     pub guard_bytes: usize,
 }
 
 impl Arena {
-    /// Reserves the address space. wasmtime's own signal handler must stand already, so an engine
-    /// must have been made.
+    /// Reserves the address space. Make an engine first: wasmtime's own signal handler must be
+    /// installed already.
     ///
     /// # Errors
     ///
-    /// When the address space or the signal handler is not to be had.
+    /// Fails if the address space or the signal handler cannot be had.
     pub fn new(options: ArenaOptions) -> io::Result<Arc<Self>> {
         let ArenaOptions {
             memories_max,
@@ -102,7 +102,7 @@ impl Arena {
         Ok(Arc::new(arena))
     }
 
-    /// The memory that begins at `start`, if it is one of this arena's.
+    /// Returns the memory that begins at `start`, if it is one of this arena's.
     pub(super) fn find(self: &Arc<Self>, start: *const u8) -> Option<MemoryHandle> {
         let offset = start.addr().checked_sub(self.base)?;
         if !offset.is_multiple_of(self.stride) {
@@ -124,7 +124,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // The handler must not look at the records any more before they go.
+        // The handler must stop reading the records before they go.
         self.registration = None;
         // SAFETY: every memory holds an `Arc` of the arena, so none is left, and the reservation
         // is the arena's own.
@@ -132,7 +132,7 @@ impl Drop for Arena {
     }
 }
 
-/// Mappings that the kernel lets a process have.
+/// Returns the number of mappings that the kernel allows a process.
 fn mappings_of_the_kernel() -> usize {
     /// The kernel's own default, `DEFAULT_MAX_MAP_COUNT`.
     const DEFAULT: usize = 65_530;
@@ -142,7 +142,7 @@ fn mappings_of_the_kernel() -> usize {
         .unwrap_or(DEFAULT)
 }
 
-/// A memory of the arena's, for those who rewind it. The memory may be gone: every use asks.
+/// Handle to a memory of the arena, for rewinding it. The memory may be gone: every use checks.
 #[derive(Debug)]
 pub(super) struct MemoryHandle {
     arena: Arc<Arena>,
@@ -151,13 +151,13 @@ pub(super) struct MemoryHandle {
 }
 
 impl MemoryHandle {
-    /// What the fault handler knows of the memory; none if the memory was dropped.
+    /// Returns the fault handler's record of the memory; `None` if the memory was dropped.
     pub(super) fn slot(&self) -> Option<&MemorySlot> {
         let slot = &self.arena.slots[self.index];
         (slot.generation() == self.generation).then_some(slot)
     }
 
-    /// Address of the memory's first byte.
+    /// Returns the address of the memory's first byte.
     pub(super) fn start(&self) -> usize {
         self.arena.start(self.index)
     }
@@ -205,7 +205,7 @@ unsafe impl MemoryCreator for ArenaMemories {
     }
 }
 
-/// One memory, as wasmtime sees it.
+/// One memory, for wasmtime.
 struct ArenaMemory {
     arena: Arc<Arena>,
     index: usize,
@@ -260,7 +260,7 @@ unsafe impl LinearMemory for ArenaMemory {
 impl Drop for ArenaMemory {
     fn drop(&mut self) {
         let used = self.slot().accessible();
-        // First out of the handler's sight, then out of the address space.
+        // First remove it from the handler's records, then from the address space.
         self.slot().clear();
         if used > 0 {
             let start = self.arena.start(self.index);
@@ -275,7 +275,7 @@ impl Drop for ArenaMemory {
                 )
             };
             if cleared.is_err() {
-                // Its contents would show in the next memory: the slot is not used again.
+                // Its contents would appear in the next memory: do not use the slot again.
                 return;
             }
         }

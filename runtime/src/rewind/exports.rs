@@ -1,4 +1,4 @@
-//! What the compiler's rewriting put into a module, found once by its names.
+//! The additions of the compiler's rewriting to a module, found once by their names.
 
 use ferrite_cache::RewindPlan;
 use wasmtime::{AsContextMut, Extern, Func, Global, Instance, Memory, Module, ModuleExport, Val};
@@ -6,11 +6,11 @@ use wasmtime::{AsContextMut, Extern, Func, Global, Instance, Memory, Module, Mod
 use super::WASM_PAGE;
 use crate::error::MissingExport;
 
-/// What the compiler's rewriting put into a module.
+/// The additions of the compiler's rewriting to a module.
 #[derive(Clone)]
 pub struct RewindExports {
     memory: Option<ModuleExport>,
-    /// The globals that calls can change, those of growth included.
+    /// The globals that calls can change, including those of growth.
     globals: Box<[ModuleExport]>,
     growth: Option<Growth>,
     start: Option<ModuleExport>,
@@ -25,11 +25,11 @@ struct Growth {
 }
 
 impl RewindExports {
-    /// Finds everything that `plan` names.
+    /// Finds every export that `plan` names.
     ///
     /// # Errors
     ///
-    /// The first export that is not there.
+    /// Names the first missing export.
     pub fn find(module: &Module, plan: &RewindPlan) -> Result<Self, MissingExport> {
         let find = |name: String| module.get_export_index(&name).ok_or(MissingExport { name });
         let growth = if plan.grows {
@@ -60,21 +60,21 @@ impl RewindExports {
         })
     }
 
-    /// The linear memory of an instance, exported under another name or not.
+    /// Returns the linear memory of an instance, exported under its own or another name.
     pub fn memory(&self, store: impl AsContextMut, instance: &Instance) -> Option<Memory> {
         instance
             .get_module_export(store, self.memory.as_ref()?)
             .and_then(Extern::into_memory)
     }
 
-    /// The start function, which the host has to run.
+    /// Returns the start function, which the host has to run.
     pub fn start(&self, store: impl AsContextMut, instance: &Instance) -> Option<Func> {
         instance
             .get_module_export(store, self.start.as_ref()?)
             .and_then(Extern::into_func)
     }
 
-    /// The globals that calls can change.
+    /// Returns the globals that calls can change.
     pub fn globals(
         &self,
         mut store: impl AsContextMut,
@@ -87,11 +87,11 @@ impl RewindExports {
         })
     }
 
-    /// Lowers the pages that an instance may grow to.
+    /// Lowers the maximum that an instance may grow to, in pages.
     ///
     /// # Errors
     ///
-    /// When the global is not what the rewriting makes it.
+    /// Fails if the global differs from what the rewriting creates.
     pub fn limit_growth(
         &self,
         mut store: impl AsContextMut,
@@ -110,23 +110,23 @@ impl RewindExports {
         Ok(())
     }
 
-    /// Bytes of memory as the guest sees them, where that differs from what there is.
+    /// Returns the bytes of memory that the guest sees, if they differ from the real size.
     pub fn memory_bytes(&self, mut store: impl AsContextMut, instance: &Instance) -> Option<u64> {
         let pages = self.growth_global(&mut store, instance, |growth| growth.pages)?;
         let pages = pages.get(&mut store).unwrap_i32().cast_unsigned();
         Some(u64::from(pages) * WASM_PAGE)
     }
 
-    /// Bytes that the guest asked for when its growth was last refused.
+    /// Returns the bytes that the guest requested when its growth was last refused.
     pub fn refused_bytes(&self, mut store: impl AsContextMut, instance: &Instance) -> Option<u64> {
-        /// Pages of the largest memory that there can be.
+        /// Pages of the largest possible memory.
         const PAGES_MAX: u32 = 65_536;
         let refused = self.growth_global(&mut store, instance, |growth| growth.refused)?;
         let pages = refused.get(&mut store).unwrap_i32().cast_unsigned();
         (pages > 0).then(|| u64::from(pages.min(PAGES_MAX)) * WASM_PAGE)
     }
 
-    /// The global that remembers refused growth; it is 0 when a call begins.
+    /// Returns the global that remembers refused growth; it is 0 when a call begins.
     pub fn refused(&self, store: impl AsContextMut, instance: &Instance) -> Option<Global> {
         self.growth_global(store, instance, |growth| growth.refused)
     }

@@ -1,8 +1,8 @@
-//! The signal handler that learns which pages a call writes.
+//! The signal handler that records the pages that a call writes.
 //!
-//! It stands before wasmtime's handler and hands on every fault that is not a write to a protected
-//! page of an arena. It runs on the faulting thread in the middle of guest or host code, so it
-//! touches a fixed table of atomics and makes one raw system call, nothing else.
+//! It is installed in front of wasmtime's handler and passes on every fault that is not a write to
+//! a protected page of an arena. It runs on the faulting thread in the middle of guest or host
+//! code, so it only touches a fixed table of atomics and makes one raw system call.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,18 +15,18 @@ use rustix::mm::{MprotectFlags, mprotect};
 use super::HOST_PAGE;
 use super::slot::{Learned, MemorySlot};
 
-/// Arenas that a process may have at once.
+/// Most arenas of a process at a time.
 const ARENAS_MAX: usize = 64;
 
-/// Where an arena is and what its slots know.
+/// The handler's entry for an arena: its location and its slots' records.
 struct Entry {
     /// First byte of the first slot; 0 for a free entry.
     base: AtomicUsize,
     /// Bytes from one slot to the next.
     stride: AtomicUsize,
-    /// The slots' records.
+    /// Records of the slots.
     slots: AtomicPtr<MemorySlot>,
-    /// How many slots there are.
+    /// Number of slots.
     count: AtomicUsize,
 }
 
@@ -39,17 +39,17 @@ static ARENAS: [Entry; ARENAS_MAX] = [const {
     }
 }; ARENAS_MAX];
 
-/// The handler that stood before ours: wasmtime's.
+/// The handler before ours: wasmtime's.
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// An arena's place in the handler's table, for as long as it lives.
+/// Registration of an arena in the handler's table; ends when dropped.
 #[derive(Debug)]
 pub(super) struct Registration {
     entry: usize,
 }
 
 impl Registration {
-    /// Makes an arena known to the handler, which is installed with the first one.
+    /// Registers an arena with the handler; the first registration installs the handler.
     ///
     /// # Safety
     ///
@@ -89,7 +89,7 @@ impl Drop for Registration {
     }
 }
 
-/// Installs the handler, once in a process. wasmtime's must stand already.
+/// Installs the handler, once per process. wasmtime's must be installed already.
 fn install() -> io::Result<()> {
     static DONE: OnceLock<Option<i32>> = OnceLock::new();
     let failed = DONE.get_or_init(|| {
@@ -101,14 +101,14 @@ fn install() -> io::Result<()> {
         }
         // SAFETY: the call above filled it.
         let previous = unsafe { previous.assume_init() };
-        // Known before the new handler can run, which reads it.
+        // Store it before the new handler can run and read it.
         let _ = PREVIOUS.set(previous);
         // SAFETY: a zeroed action is a valid one: no flags, an empty mask.
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
         let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = handle;
         action.sa_sigaction = handler as *const () as usize;
-        // As wasmtime's: an alternative stack, because a guest may have used up its own, and no
-        // deferring, because a handler further down may fault on purpose.
+        // Same flags as wasmtime's: an alternative stack, because a guest may have used up its own,
+        // and no deferring, because the next handler may fault on purpose.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_ONSTACK;
         // SAFETY: the action is complete and its handler is async-signal-safe.
         let set = unsafe { libc::sigaction(libc::SIGSEGV, &action, ptr::null_mut()) };
@@ -124,7 +124,7 @@ fn install() -> io::Result<()> {
     }
 }
 
-/// Learns the page that a write to a protected page hit; everything else goes on.
+/// Records the page of a write to a protected page; passes on all other faults.
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands a signal handler with SA_SIGINFO a valid `siginfo_t`, and for
     // SIGSEGV its address field is set.
@@ -136,7 +136,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
 }
 
 /// `si_code` of an access that a mapping's protection forbids (asm-generic/siginfo.h); the libc
-/// crate lacks it on some targets.
+/// crate does not define it on some targets.
 mod libc {
     pub(super) use ::libc::*;
     pub(super) const SEGV_ACCERR: c_int = 2;
@@ -168,8 +168,8 @@ fn learn(address: usize) -> bool {
         if allow_writes(start + from, len) {
             return true;
         }
-        // The kernel has no mapping left for a page of its own; one for all of them takes fewer.
-        // Where that fails too, the fault goes on and ends the call as a trap.
+        // The kernel has no mapping left for this page alone; one for all pages takes fewer. If
+        // that fails too, the fault is passed on and ends the call as a trap.
         return match slot.give_up(slot.accessible()) {
             Learned::Everything(len) => allow_writes(start, len),
             _ => false,
@@ -178,7 +178,7 @@ fn learn(address: usize) -> bool {
     false
 }
 
-/// Makes part of a memory writable; whether it worked.
+/// Makes part of a memory writable. Returns true on success.
 fn allow_writes(start: usize, len: usize) -> bool {
     // SAFETY: the range lies within a memory's accessible bytes, which are mapped; making them
     // writable is what the memory's owner expects. rustix makes the raw system call, which is
@@ -193,7 +193,7 @@ fn allow_writes(start: usize, len: usize) -> bool {
     done.is_ok()
 }
 
-/// Hands a fault to the handler that was there before.
+/// Passes a fault to the previous handler.
 fn delegate(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(previous) = PREVIOUS.get() else {
         return;

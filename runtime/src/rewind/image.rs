@@ -15,34 +15,34 @@ use super::slot::{MemorySlot, PAGES_MAX};
 use super::touched::touched;
 use super::{HOST_PAGE, WASM_PAGE};
 
-/// What a page holds that nobody wrote.
+/// Content of a page that was never written.
 static ZEROS: [u8; HOST_PAGE] = [0; HOST_PAGE];
 
-/// Why a memory was not made pristine.
+/// Reason why a memory was not reset to the image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The operating system refused a mapping.
     #[error("the pristine image of the memory cannot be mapped")]
     Map(#[from] io::Error),
-    /// The memory has another size than the image, or is gone.
+    /// The memory differs in size from the image, or is gone.
     #[error("the memory does not have the size of its pristine image")]
     Size,
 }
 
 /// The pristine contents of a module's memory, shared by all of its instances.
 ///
-/// An instance maps the image privately, so that pages it never writes cost it no memory.
+/// An instance maps the image privately, so a page that it never writes costs it no memory.
 #[derive(Debug)]
 pub(super) struct Image {
     file: File,
     contents: Mmap,
-    /// Pages that calls of any instance have written, sorted; at most `PAGES_MAX`.
+    /// Pages written by calls of any instance, sorted; at most `PAGES_MAX`.
     learned: Mutex<Vec<u32>>,
 }
 
 impl Image {
-    /// Keeps a copy of `memory`, which is an instance's: private, and a multiple of WebAssembly's page
-    /// long.
+    /// Copies `memory`, which must belong to an instance: private, and a multiple of WebAssembly's
+    /// page size.
     pub(super) fn capture(memory: &[u8]) -> io::Result<Self> {
         let descriptor = memfd_create(
             "ferrite-pristine",
@@ -50,7 +50,7 @@ impl Image {
         )?;
         ftruncate(&descriptor, memory.len() as u64)?;
         let file = File::from(descriptor);
-        // Pages of zeros stay holes: they take no memory.
+        // Pages of zeros stay holes, which take no memory.
         for index in touched(memory) {
             let start = index * HOST_PAGE;
             let page = &memory[start..memory.len().min(start + HOST_PAGE)];
@@ -71,25 +71,24 @@ impl Image {
         })
     }
 
-    /// Bytes of the memory that the image was taken of.
+    /// Returns the size of the image, in bytes.
     pub(super) fn len(&self) -> usize {
         self.contents.len()
     }
 
-    /// Pages of WebAssembly of the same.
+    /// Returns the size of the image, in pages of WebAssembly.
     pub(super) fn wasm_pages(&self) -> u64 {
         self.len() as u64 / WASM_PAGE
     }
 
-    /// The contents.
+    /// Returns the contents.
     pub(super) fn contents(&self) -> &[u8] {
         &self.contents
     }
 
-    /// Shows the image in a memory, protects it, and begins to learn.
-    ///
-    /// Pages that siblings have written are writable from the start. False where the process has
-    /// no mappings left for those; the memory is in no defined state then.
+    /// Maps the image over a memory, protects it, and starts to record writes.
+    /// Pages that siblings have written are writable from the start. Returns false if the process
+    /// has no mappings left for those; the memory is then in no defined state.
     pub(super) fn show(&self, memory: &MemoryHandle) -> Result<bool, ImageError> {
         let pages = self.learned.lock().clone();
         let runs = runs(&pages);
@@ -110,8 +109,8 @@ impl Image {
         Ok(slot.arm(&pages, runs.len()))
     }
 
-    /// Shows the image in a memory, all of it writable, and learns nothing. Doing it again undoes
-    /// every write, for one system call and a fault for each page that is written then.
+    /// Maps the image over a memory, all of it writable, without recording writes. Repeating it
+    /// undoes every write, for one system call plus a fault for each page that is written later.
     pub(super) fn show_writable(&self, memory: &MemoryHandle) -> Result<(), ImageError> {
         self.map(memory, ProtFlags::READ | ProtFlags::WRITE)?;
         Ok(())
@@ -143,7 +142,7 @@ impl Image {
         Ok(slot)
     }
 
-    /// Copies the pages that were written back from the image.
+    /// Copies the written pages back from the image.
     pub(super) fn restore(&self, memory: &MemoryHandle, slot: &MemorySlot) {
         let start = memory.start();
         for page in slot.pages() {
@@ -163,7 +162,7 @@ impl Image {
         }
     }
 
-    /// Tells later instances which pages calls write. `known` are those already told.
+    /// Adds the pages recorded in `slot` to those that new instances start with as writable.
     pub(super) fn teach(&self, slot: &MemorySlot) {
         let mut learned = self.learned.lock();
         for page in slot.pages() {
@@ -175,20 +174,20 @@ impl Image {
         }
     }
 
-    /// Pages that new instances start with as writable.
+    /// Returns the number of pages that are writable from the start in new instances.
     pub(super) fn learned(&self) -> usize {
         self.learned.lock().len()
     }
 }
 
-/// Neighbouring pages.
+/// A run of neighbouring pages.
 #[derive(Debug, PartialEq, Eq)]
 struct Run {
     first: u32,
     count: usize,
 }
 
-/// Sorted pages as runs of neighbours, so that one system call serves a run.
+/// Groups sorted pages into runs of neighbours, so that one system call serves a run.
 fn runs(pages: &[u32]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for &page in pages {

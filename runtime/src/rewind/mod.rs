@@ -1,23 +1,23 @@
-//! Rewinding: a pristine instance for every call, without making a new one. This is the mechanism
-//! alone; `instance::rewindable` joins it to the call path.
+//! Rewinding: a pristine instance for every call, without making a new one. This module is only the
+//! mechanism; `instance::rewindable` uses it on the call path.
 //!
-//! An instance that may be rewound has a linear memory of our own. After it is made, its memory
-//! shows a pristine image that all instances of the module share, and is write-protected. The
-//! first write to a page faults; the `fault` handler makes the page writable and notes it. After
-//! the call the noted pages are copied back from the image and the globals are restored: no
-//! system call, no slower guest code, and the host's own writes are covered because they fault
-//! too. Noted pages stay writable, so the second call of a kind costs the copies alone, and new
+//! An instance that may be rewound has a linear memory of our own. Once the instance is made, its
+//! memory maps a pristine image that all instances of the module share, and is write-protected. The
+//! first write to a page faults; the `fault` handler makes the page writable and records it. After
+//! the call the recorded pages are copied back from the image and the globals are restored: no
+//! system call, no slower guest code, and the host's own writes are covered because they fault too.
+//! Recorded pages stay writable, so the second call of a kind only costs the copies, and new
 //! instances start with the pages that their siblings needed.
 //!
-//! | file | what it is |
+//! | file | purpose |
 //! |---|---|
-//! | `arena` | address space for such memories, and how wasmtime gets them |
-//! | `exports` | what the compiler put into a module so that the host can rewind it |
+//! | `arena` | address space for such memories, and wasmtime's access to them |
+//! | `exports` | the compiler's additions to a module for rewinding |
 //! | `slot` | the fault handler's record of one memory; only atomics |
 //! | `fault` | the signal handler |
 //! | `image` | the pristine contents of a module's memory, and the pages that calls write |
 //! | `touched` | finds the pages that hold data, so that capturing an image is fast |
-//! | `snapshot` | image and globals together; capture, attach, rewind |
+//! | `snapshot` | image and globals together: capture, attach, rewind |
 
 #![allow(
     unsafe_code,

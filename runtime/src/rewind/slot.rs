@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use super::HOST_PAGE;
 
-/// Most pages that an instance may have written and still be rewound.
+/// Most pages that an instance may write and still be rewound.
 ///
 /// Every writable page between protected ones splits a mapping of the kernel's in two, and a
 /// process has 65,530 of them (`vm.max_map_count`), so this bound is a matter of safety, together
@@ -19,30 +19,30 @@ pub(super) const PAGES_MAX: usize = 64;
 pub(super) struct MemorySlot {
     /// Bytes from the slot's start that the memory has.
     accessible: AtomicUsize,
-    /// True while pages are write-protected and learned.
+    /// True while pages are write-protected and writes are recorded.
     armed: AtomicBool,
     /// True if more pages were written than can be recorded; then all are writable.
     overflowed: AtomicBool,
     /// Number of recorded `pages`.
     count: AtomicUsize,
-    /// Numbers of the writable pages, in the order in which they were learned.
+    /// Numbers of the writable pages, in the order in which they were recorded.
     pages: [AtomicU32; PAGES_MAX],
-    /// Mappings that the writable pages are counted to take.
+    /// Number of mappings that the writable pages are assumed to take.
     mappings: AtomicUsize,
-    /// Rises whenever the slot gets another memory.
+    /// Increases whenever the slot gets another memory.
     generation: AtomicU32,
 }
 
-/// Mappings that the writable pages of all memories are counted to take.
+/// Number of mappings that the writable pages of all memories are assumed to take.
 static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
 
-/// The most that they may take; see [`limit_mappings`].
+/// Upper bound of `MAPPINGS`; see [`limit_mappings`].
 static MAPPINGS_MAX: AtomicUsize = AtomicUsize::new(16 << 10);
 
 /// Mappings that one run of writable pages costs: its own, and the protected one behind it.
 const MAPPINGS_PER_RUN: usize = 2;
 
-/// Bounds the mappings that writable pages may take in this process, all memories together.
+/// Limits the mappings that writable pages may take in this process, all memories together.
 pub(super) fn limit_mappings(mappings_max: usize) {
     MAPPINGS_MAX.store(mappings_max, Ordering::Relaxed);
 }
@@ -57,19 +57,19 @@ fn claim_mappings(count: usize) -> bool {
         .is_ok()
 }
 
-/// What the fault handler has to do about a write.
+/// Action of the fault handler for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Learned {
     /// Make this page writable.
     Page(u32),
-    /// Make the first bytes, of this number, writable: there are too many pages.
+    /// Make this number of bytes from the start writable: there are too many pages.
     Everything(usize),
-    /// The fault is not about a protected page.
+    /// The fault does not concern a protected page.
     NotOurs,
 }
 
 impl MemorySlot {
-    /// A slot without a memory.
+    /// Creates a slot without a memory.
     pub(super) const fn new() -> Self {
         Self {
             accessible: AtomicUsize::new(0),
@@ -82,7 +82,7 @@ impl MemorySlot {
         }
     }
 
-    /// Bytes that the memory has.
+    /// Returns the size of the memory, in bytes.
     pub(super) fn accessible(&self) -> usize {
         self.accessible.load(Ordering::Acquire)
     }
@@ -97,8 +97,8 @@ impl MemorySlot {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Begins to learn; `pages` are writable already and form `runs` runs. False where the process
-    /// has no mappings left for those.
+    /// Starts to record writes; `pages` are writable already and form `runs` runs. Returns false if
+    /// the process has no mappings left for those.
     #[must_use]
     pub(super) fn arm(&self, pages: &[u32], runs: usize) -> bool {
         let mappings = runs * MAPPINGS_PER_RUN;
@@ -126,7 +126,7 @@ impl MemorySlot {
         self.pages().any(|known| known.abs_diff(page) == 1)
     }
 
-    /// The memory is gone.
+    /// Ends the use of the slot: the memory is gone.
     pub(super) fn clear(&self) {
         self.armed.store(false, Ordering::Release);
         self.give_mappings_back();
@@ -146,14 +146,14 @@ impl MemorySlot {
         self.count.load(Ordering::Acquire)
     }
 
-    /// The noted pages.
+    /// Returns the recorded pages.
     pub(super) fn pages(&self) -> impl Iterator<Item = u32> + '_ {
         self.pages[..self.learned()]
             .iter()
             .map(|page| page.load(Ordering::Relaxed))
     }
 
-    /// A write faulted at this offset. Called by the signal handler.
+    /// Handles a write that faulted at this offset. The signal handler calls it.
     pub(super) fn learn(&self, offset: usize) -> Learned {
         let accessible = self.accessible();
         if offset >= accessible || !self.armed.load(Ordering::Acquire) || self.overflowed() {
@@ -161,7 +161,8 @@ impl MemorySlot {
         }
         let page = (offset / HOST_PAGE) as u32;
         if self.pages().any(|known| known == page) {
-            // It is writable already: whatever faulted, learning again would fault for ever.
+            // The page is writable already: the fault has another cause, and recording it again
+            // would fault forever.
             return Learned::NotOurs;
         }
         let count = self.learned();
@@ -179,8 +180,8 @@ impl MemorySlot {
         Learned::Page(page)
     }
 
-    /// Stops learning: all pages become writable. Mappings that were split before stay so until the
-    /// memory is gone, because the kernel need not join them.
+    /// Stops recording: all pages become writable. Split mappings stay split until the memory is
+    /// gone, because the kernel need not join them.
     pub(super) fn give_up(&self, accessible: usize) -> Learned {
         self.overflowed.store(true, Ordering::Release);
         Learned::Everything(accessible)

@@ -13,7 +13,8 @@ use super::exports::RewindExports;
 use super::image::{Image, ImageError};
 use super::slot::MemorySlot;
 
-/// Instances discarded in a row, each for the same cause, after which a module is treated otherwise.
+/// Number of instances discarded in a row, each for the same cause, after which a module is treated
+/// differently.
 const STRIKES_MAX: u32 = 8;
 
 /// The state of a module's instance before any call, shared by all of its instances.
@@ -23,22 +24,22 @@ pub struct InstanceSnapshot {
     image: Option<Image>,
     /// Values of the globals that calls can change, in the order of `globals`.
     globals: Box<[Val]>,
-    /// Instances that grew past the headroom since one was last rewound.
+    /// Number of instances that grew past the headroom since the last rewound one.
     grown: AtomicU32,
-    /// Instances that wrote too many pages since one was last rewound.
+    /// Number of instances that wrote too many pages since the last rewound one.
     overflowed: AtomicU32,
 }
 
-/// Why an instance cannot be rewound.
+/// Reason why an instance cannot be rewound.
 #[derive(Debug, thiserror::Error)]
 pub enum RewindError {
-    /// The memory is not one of the arena's.
+    /// The memory does not belong to the arena.
     #[error("the instance's memory does not come from the arena")]
     ForeignMemory,
-    /// The memory cannot be made pristine.
+    /// The memory cannot be reset to the image.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A global or the memory could not be set.
+    /// Setting a global or the memory failed.
     #[error("the instance cannot be set back: {0}")]
     Set(String),
 }
@@ -58,18 +59,19 @@ impl From<io::Error> for RewindError {
 /// The result of rewinding an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewound {
-    /// It is as new.
+    /// The instance is as new.
     Ready,
-    /// It must be dropped: it grew past its headroom or wrote more pages than can be noted.
+    /// The instance must be dropped: it grew past its headroom or wrote more pages than can be
+    /// recorded.
     Discard,
 }
 
-/// How the writes of an instance are undone.
+/// Method to undo an instance's writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Undo {
-    /// The pages that were written are learned and copied back.
+    /// Written pages are recorded and copied back.
     Copy,
-    /// The image is mapped anew: for modules whose calls write more pages than can be learned.
+    /// The image is mapped again: for modules whose calls write more pages than can be recorded.
     Map,
 }
 
@@ -81,24 +83,24 @@ pub struct Rewinder {
     handle: Option<MemoryHandle>,
     undo: Undo,
     globals: SmallVec<[Global; 4]>,
-    /// Pages that the image knew when the instance last taught it.
+    /// Number of pages in the image when this instance last added to it.
     taught: usize,
 }
 
 impl InstanceSnapshot {
-    /// Ends a row of discarded instances. Written only where there is one, so that the threads that
-    /// rewind side by side do not share a line that changes.
+    /// Ends a series of discarded instances. Writes only if there is one, so that threads that
+    /// rewind in parallel share no cache line that changes.
     fn note_rewound(strikes: &AtomicU32) {
         if (1..STRIKES_MAX).contains(&strikes.load(Ordering::Relaxed)) {
             strikes.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Takes a snapshot of an instance that has been initialised and not called.
+    /// Takes a snapshot of an initialised instance before its first call.
     ///
     /// # Errors
     ///
-    /// When there is no memory for the image.
+    /// Fails if there is no memory for the image.
     pub fn capture(
         mut store: impl AsContextMut,
         instance: &Instance,
@@ -129,26 +131,26 @@ impl InstanceSnapshot {
         self.grown.load(Ordering::Relaxed) >= STRIKES_MAX
     }
 
-    /// Returns true if calls of this module usually write more pages than can be learned, so that its
-    /// image is mapped anew after each.
+    /// Returns true if calls of this module usually write more pages than can be recorded, so that
+    /// its image is mapped again after each.
     #[must_use]
     pub fn mapped_anew(&self) -> bool {
         self.overflowed.load(Ordering::Relaxed) >= STRIKES_MAX
     }
 
-    /// Pages that new instances start with as writable.
+    /// Returns the number of pages that are writable from the start in new instances.
     #[must_use]
     pub fn learned_pages(&self) -> usize {
         self.image.as_ref().map_or(0, Image::learned)
     }
 
-    /// Brings a new instance of the same module to this state and keeps what is needed to do it
+    /// Brings a new instance of the same module to this state and returns the handle to do it
     /// again.
     ///
     /// # Errors
     ///
-    /// When the instance's memory cannot be set up; the instance is in no defined state then and
-    /// must be dropped.
+    /// Fails if the instance's memory cannot be set up; the instance is then in no defined state
+    /// and must be dropped.
     pub fn attach(
         self: &Arc<Self>,
         mut store: impl AsContextMut,
@@ -165,7 +167,7 @@ impl InstanceSnapshot {
         let memory = exports.memory(&mut store, instance);
         let handle = match (memory, &self.image) {
             (Some(memory), Some(image)) => {
-                // Initialisation may have grown the memory that the image was taken of.
+                // Initialisation may have grown the memory of the image's instance.
                 let missing = image.wasm_pages().saturating_sub(memory.size(&store));
                 if missing > 0 {
                     memory
@@ -200,10 +202,10 @@ impl InstanceSnapshot {
 }
 
 impl Rewinder {
-    /// Brings the instance back to its pristine state after a call that ended well.
+    /// Brings the instance back to its pristine state after a call that returned normally.
     ///
     /// Costs a copy of 4 KiB for each page that calls of the instance have ever written, and a
-    /// store for each global. Where calls write more pages than can be learned, it costs a system
+    /// store for each global. If calls write more pages than can be recorded, it costs a system
     /// call and later a fault for each page.
     pub fn rewind(&mut self, mut store: impl AsContextMut) -> Rewound {
         let snapshot = &self.snapshot;
@@ -254,8 +256,8 @@ impl Rewinder {
         Ok(())
     }
 
-    /// Describes where the instance differs from the snapshot, if it does; for tests and for hosts that
-    /// pay for certainty.
+    /// Describes the difference between instance and snapshot, if there is one; for tests and for
+    /// hosts that pay for certainty.
     pub fn difference(&self, mut store: impl AsContextMut) -> Option<String> {
         if let (Some(memory), Some(image)) = (&self.memory, &self.snapshot.image) {
             let (now, then) = (memory.data(&store), image.contents());
@@ -287,7 +289,7 @@ impl Rewinder {
         None
     }
 
-    /// Pages that this instance copies back after a call.
+    /// Returns the number of pages that this instance copies back after a call.
     #[must_use]
     pub fn learned_pages(&self) -> usize {
         self.handle

@@ -6,14 +6,14 @@ use std::os::unix::fs::FileExt as _;
 
 use super::HOST_PAGE;
 
-/// Set where a page is in memory, or swapped out
-/// (`Documentation/admin-guide/mm/pagemap.rst` of Linux, bits 63 and 62).
+/// Bits of a page in memory or swapped out (`Documentation/admin-guide/mm/pagemap.rst` of Linux,
+/// bits 63 and 62).
 const PRESENT_OR_SWAPPED: u64 = (1 << 63) | (1 << 62);
 
-/// Bytes of an entry of the page map.
+/// Bytes of a page map entry.
 const ENTRY: usize = size_of::<u64>();
 
-/// Entries that are read at once; enough for 16 MiB of memory.
+/// Number of entries read at once; enough for 16 MiB of memory.
 const ENTRIES: usize = 4096;
 
 /// Returns the numbers of the pages of `memory` that may hold something other than zeros.
@@ -67,7 +67,7 @@ mod tests {
         let pages = touched(&memory);
         assert!(written.iter().all(|page| pages.contains(page)));
         assert!(pages.is_sorted());
-        // Where the kernel tells, the others are not looked at.
+        // If the kernel reports touched pages, the others are not read.
         if told(&memory, count).is_ok() {
             assert!(pages.len() < count / 2, "{}", pages.len());
         }

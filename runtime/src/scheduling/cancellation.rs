@@ -1,4 +1,4 @@
-//! How a running or waiting call is killed: by its id, with all calls of its function, or by its
+//! Kills running and waiting calls: by their id, with all calls of their function, or by their
 //! caller.
 
 use std::fmt;

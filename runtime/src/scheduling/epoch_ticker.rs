@@ -1,16 +1,14 @@
 //! The process's one ticker: a thread that wakes once a millisecond while calls run.
 //!
-//! It keeps a coarse clock for callers that must not read the real one, wakes those who wait for a
-//! moment to come, and lets idle instances go. Guests do not depend on it: their meter asks for
-//! deadlines and kills.
+//! It keeps a coarse clock for callers that must not read the real one, wakes sleepers, and drops
+//! idle instances. Guests do not depend on it: their meter checks deadlines and kills.
 //!
 //! # Parking
 //!
-//! A ticker that ran for good would wake an idle server a thousand times a second. It parks
-//! itself when, for `QUIET_TICKS`, no call has started and none is running; the next call wakes
-//! it. That must not cost the call more than a look at one flag, and must not lose a wake-up: the
-//! coarse clock would stand still for a call that runs while the ticker sleeps. The order that
-//! ensures it:
+//! A ticker that never stopped would wake an idle server a thousand times a second. It parks itself
+//! when, for `QUIET_TICKS`, no call has started and none is running; the next call wakes it. That
+//! may cost the call only the check of one flag, and must not lose a wake-up: the coarse clock
+//! would stand still for a call that runs while the ticker sleeps. The order that ensures it:
 //!
 //! - a call first enters its function's pool, which counts it under one of the pool's locks, and
 //!   only then reads the flag (`ensure_running`);
@@ -31,28 +29,28 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// What a guest may run before others get their turn, and how often the ticker wakes.
+/// Longest run of a guest before it yields to others, and period of the ticker.
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without any call after which the ticker parks itself.
 pub(crate) const QUIET_TICKS: u32 = 64;
 
-/// Ticks between two rounds of letting idle instances go, while the ticker runs.
+/// Ticks between two rounds of dropping idle instances, while the ticker runs.
 const TRIM_TICKS: u32 = 1024;
 
-/// An engine that the ticker looks after while calls run.
+/// An engine that the ticker serves while calls run.
 pub(crate) trait TickListener: Send + Sync {
-    /// What is going on, counted under the locks that calls take when they start.
+    /// Returns the current activity, counted under the locks that calls take when they start.
     fn activity(&self) -> Activity;
 
-    /// Drops what has been idle for too long at `now`. Returns when to do so again.
+    /// Drops instances that have been idle for too long at `now`. Returns when to do so again.
     fn trim(&self, now: Moment) -> Option<Moment>;
 }
 
 /// The activity of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Activity {
-    /// Calls that run now.
+    /// Number of calls that run now.
     pub running: usize,
     /// Number of calls that have started; wraps.
     pub started: u64,
@@ -132,18 +130,18 @@ static TICKER: LazyLock<Ticker> = LazyLock::new(|| Ticker {
     state: Mutex::new(State::default()),
 });
 
-/// Makes the ticker serve a listener for as long as it lives. Starts the thread the first time.
+/// Adds a listener that the ticker serves until it is dropped. Starts the thread the first time.
 ///
 /// # Errors
 ///
-/// When the operating system gives no thread.
+/// Fails if the operating system gives no thread.
 pub(crate) fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
     let mut state = TICKER.state.lock();
     if TICKER.thread.get().is_none() {
         let handle = thread::Builder::new()
             .name("ferrite-ticker".to_owned())
             .spawn(|| TICKER.run())?;
-        // Under the lock, so that there is one thread.
+        // Under the lock, so that only one thread starts.
         TICKER.thread.get_or_init(|| handle.thread().clone());
     }
     state.listeners.push(listeners);
@@ -152,7 +150,7 @@ pub(crate) fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()>
     Ok(())
 }
 
-/// Wakes the ticker if it is parked. A call does this once it is counted, before guest code runs.
+/// Wakes the ticker if it is parked. A call does this after it is counted, before guest code runs.
 #[inline]
 pub(crate) fn ensure_running() {
     // Acquire pairs with the release in `wake`: a thread that reads the cleared flag reads the new
@@ -208,7 +206,7 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Returns true if the alarm is still to come; it wakes `waker` from now on.
+    /// Returns true if the alarm is still pending; it then wakes `waker` instead.
     fn is_pending(&self, waker: &Waker) -> bool {
         let mut state = TICKER.state.lock();
         let mut sleepers = state.sleepers.iter_mut();
@@ -278,7 +276,7 @@ impl Ticker {
                 }
             }
         }
-        // Outside the lock: wakers run code of the executor's.
+        // Outside the lock: wakers run code of the executor.
         for waker in due {
             waker.wake();
         }

@@ -1,4 +1,4 @@
-//! When a call runs, gives way, waits and ends; and how many may do so at once.
+//! Decides when calls run, yield, wait and end, and bounds how many run at once.
 
 pub mod cancellation;
 pub mod epoch_ticker;

@@ -29,13 +29,13 @@ const WOKEN: u8 = 3;
 /// Has ended, and is never queued again.
 const FINISHED: u8 = 4;
 
-/// What a [`RunQueue`] holds.
+/// An item of a [`RunQueue`].
 pub trait Runnable {
-    /// Its place in the life of a call; belongs to one queue only.
+    /// Returns its run state, which belongs to one queue only.
     fn run_state(&self) -> &RunState;
 }
 
-/// Says where a call is: in the queue, running, or waiting to be woken.
+/// Place of a call: in the queue, running, or waiting to be woken.
 ///
 /// Only the queue moves it into and out of the queue, with `&mut`, that is under the host's lock.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! How a call waits: until a deadline, with regular stop checks, or for its next turn on the thread.
+//! Lets a call wait: until a deadline, with regular stop checks, or for its next turn on the
+//! thread.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -12,7 +13,7 @@ use crate::scheduling::epoch_ticker::{Moment, sleep_until};
 /// Interval of the stop checks of a wait that nothing wakes when its call is killed.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
 
-/// Why a wait ended without the output of its future.
+/// Reason why a wait ended without the output of its future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitError {
     /// The deadline passed.

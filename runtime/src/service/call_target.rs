@@ -87,7 +87,7 @@ impl<K: Keyspace> fmt::Debug for HeldEntry<'_, K> {
     }
 }
 
-/// What a [`CallRequest`] can name as its function: bytes, or an entry of a [`HeldFunction`].
+/// The function of a [`CallRequest`]: its name in bytes, or an entry of a [`HeldFunction`].
 pub trait CallTarget<K: Keyspace>: Sized {
     /// Splits a request into its function and its inputs.
     #[doc(hidden)]

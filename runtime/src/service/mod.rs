@@ -38,7 +38,7 @@ pub use crate::service::load::LoadRequest;
 /// Interval of checking the size of a cache into which this process has put nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Why a runtime does not start.
+/// Reason why a runtime does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The engine, its linker or the ticker does not start.

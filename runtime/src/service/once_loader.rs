@@ -207,12 +207,12 @@ mod tests {
         None
     }
 
-    /// Tells by a channel that it was woken.
+    /// Reports by a channel that it was woken.
     struct Woken(std::sync::mpsc::Sender<()>);
 
     impl Wake for Woken {
         fn wake(self: Arc<Self>) {
-            // Nobody listens once the test has what it waits for.
+            // The receiver is gone once the test has its result.
             let _ = self.0.send(());
         }
     }

@@ -19,7 +19,7 @@ use crate::service::background_calls::BackgroundOptions;
 /// The options of a runtime.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {
-    /// What the engine reserves.
+    /// Address space of the engine.
     pub engine: EngineOptions,
     /// The limits of functions that give none.
     pub limits: Limits,

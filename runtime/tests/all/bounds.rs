@@ -128,7 +128,7 @@ async fn a_pointer_outside_memory_traps_and_says_where() {
         }
         for (pointer, length) in wrong {
             let function = host.load_with(&case.guest(pointer, length), |spec| {
-                // So that it is not the fuel for so many bytes that ends the call.
+                // Otherwise the fuel for that many bytes would end the call.
                 spec.limits.fuel_max = u64::MAX >> 1;
             });
             let reply = host.call(&function, &[], &[]).await;

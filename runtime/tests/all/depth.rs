@@ -1,4 +1,4 @@
-//! How deep calls nest: the limit is met exactly, by every isolation, and by every call anew.
+//! The limit on call depth is met exactly, with every isolation, and by every call from zero.
 
 use ferrite_protocol::resp::Protocol;
 use ferrite_runtime::call::request::CallRequest;
@@ -68,7 +68,7 @@ async fn a_limit_of_one_allows_functions_that_call_none() {
 #[tokio::test]
 async fn what_runs_first_has_the_limit_too() {
     let host = Host::new();
-    // Where tables change, the start function is not rewinding's to run.
+    // If the table changes, rewinding does not run the start function.
     for extra in ["", "(table.set $t (i32.const 0) (ref.null func))"] {
         for first in ["(start $first)", "(export \"_initialize\" (func $first))"] {
             let wat = format!(

@@ -132,7 +132,7 @@ async fn faults_inside_copies_of_the_host_are_ours() {
             assert_eq!(call(&host, &function, "copy", &[to, len]).await, ":0");
         }
     }
-    // What reaches beyond the memory is an error, and costs nothing but the instance.
+    // An access beyond the memory is an error, and costs only the instance.
     for (to, len) in [("5242870", "100"), ("-10", "100"), ("0", "-1")] {
         let reply = call(&host, &function, "copy", &[to, len]).await;
         assert!(reply.starts_with("-TRAP "), "{to} {len}: {reply}");

@@ -1,4 +1,4 @@
-//! What calls of one function see of each other: nothing when fresh, everything when reused.
+//! Calls of one function see nothing of each other when fresh, everything when reused.
 
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::scheduling::pool::PoolUsage;

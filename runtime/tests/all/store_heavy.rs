@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-/// Where the generator's decisions come from: a fuzzer's bytes, and then a sequence of its own.
+/// Source of the generator's decisions: a fuzzer's bytes, then a sequence of its own.
 pub(crate) struct Choices<'a> {
     bytes: std::slice::Iter<'a, u8>,
     state: u64,

@@ -220,7 +220,7 @@ impl Subscriber for Lines {
 }
 
 impl Lines {
-    /// What a call of this guest logs.
+    /// Returns the lines that a call of this guest logs.
     async fn of(wat: &str, log_bytes_max: u64) -> Vec<String> {
         let lines = Self::default();
         let guard = tracing::subscriber::set_default(lines.clone());

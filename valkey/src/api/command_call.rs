@@ -63,7 +63,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// How the server runs a command.
+/// Way in which the server runs a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For the module itself: errors are returned as replies, and no permissions are checked.

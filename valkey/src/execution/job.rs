@@ -1,4 +1,4 @@
-//! What a runner is asked to do.
+//! Jobs of a runner.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl EntryPoint {
     }
 }
 
-/// What a call does; its arguments are in the [`Call`](crate::transaction::call::Call).
+/// The work of a call; its arguments are in the [`Call`](crate::transaction::call::Call).
 pub(crate) enum Job {
     /// Runs a command that calls a function.
     Command {

@@ -16,7 +16,7 @@ use crate::transaction::call::Call;
 /// A larger buffer is not kept for the next reply.
 const BUFFER_KEEP_BYTES: usize = 64 << 10;
 
-/// What a runner and its future share.
+/// The state shared by a runner and its future.
 ///
 /// It is the runner's waker too: waking it notes that the future wants to be polled again at once.
 pub(crate) struct Mailbox {

@@ -5,7 +5,7 @@ use crate::execution::runner::{IdleRun, Polled, Run};
 use crate::transaction::current_call::{CurrentCall, enter};
 use crate::transaction::with_view;
 
-/// How a call ended that could not leave the main thread.
+/// End of a call that could not leave the main thread.
 pub(crate) enum Outcome {
     /// By itself; the client has the reply.
     Replied,

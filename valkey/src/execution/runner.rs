@@ -31,7 +31,7 @@ use crate::transaction::ServerKeyspace;
 use crate::transaction::call::{Call, CallState};
 use crate::transaction::current_call::{CurrentCall, enter};
 
-/// How far a call came when it was polled on the main thread.
+/// Progress of a call that was polled on the main thread.
 pub(crate) enum Polled {
     /// The call is over; its reply.
     Done(Vec<u8>),
@@ -191,7 +191,7 @@ fn range_of<T>(part: &[T], whole: &[T]) -> std::ops::Range<usize> {
 /// A call and the runner that runs it.
 pub(crate) struct Run {
     pub(crate) call: Arc<Call>,
-    /// What the call has read and written.
+    /// Data that the call has read and written.
     pub(crate) state: RefCell<CallState>,
     pub(crate) runner: Runner,
 }

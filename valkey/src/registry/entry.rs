@@ -20,7 +20,7 @@ use crate::module::Module;
 /// Number of unloaded functions whose stamps are kept; the oldest stamps are dropped first.
 const GONE_MAX: usize = 10_000;
 
-/// When and where a function was last changed on a whole cluster.
+/// Time and node of a function's last change on a whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     /// Milliseconds since 1970, by the clock of the node.

@@ -19,7 +19,7 @@ use crate::options::Peers;
 use crate::transaction::server_reads;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
-/// How long a peer may take to accept a connection, and for each read and write.
+/// Longest time that a peer may take to accept a connection, and for each read and write.
 const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Number of times that a source is asked for if no server has it.

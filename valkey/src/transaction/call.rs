@@ -32,7 +32,7 @@ pub(crate) struct Call {
     pub(crate) database: u32,
 }
 
-/// What a call has read and written so far.
+/// Data that a call has read and written so far.
 #[derive(Default)]
 pub(crate) struct CallState {
     /// The call's time, in milliseconds since 1970.

@@ -23,20 +23,20 @@ use crate::api::context::{Caller, Context};
 use crate::api::ffi::{Ctx, api};
 use crate::transaction::call::{Call, CallState};
 
-/// How long a call may keep the server's lock, once it has lost conflicts with other writers too
-/// often.
+/// Longest time that a call may keep the server's lock, once it has lost conflicts with other
+/// writers too often.
 pub(crate) const LOCK_KEEP_MAX: Duration = Duration::from_millis(10);
 
 /// A call that is polled now, and what it may use.
 #[derive(Clone, Copy)]
 pub(crate) struct CurrentCall<'a> {
     pub(crate) call: &'a Arc<Call>,
-    /// What it has read and written so far.
+    /// Data that it has read and written so far.
     pub(crate) state: &'a RefCell<CallState>,
     access: Access<'a>,
 }
 
-/// How the call reaches the server's data.
+/// Access of the call to the server's data.
 #[derive(Clone, Copy)]
 enum Access<'a> {
     MainThread(Context<'a>),

@@ -1,4 +1,4 @@
-//! What a call did with commands that write, and how to undo it; `undo_log.rs` says how it is used.
+//! A call's commands that write, and their undo steps; `undo_log.rs` uses it.
 
 use crate::transaction::read_set::ReadKind;
 use crate::transaction::write_set::{Change, KeyRef};
@@ -7,7 +7,7 @@ use crate::transaction::write_set::{Change, KeyRef};
 #[derive(Default)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
-    /// How to undo what was applied, in the order in which it was applied.
+    /// Undo steps for everything applied, in the order in which it was applied.
     pub(crate) undo: Vec<Undo>,
     /// True while the steps are applied to the server's data.
     pub(crate) applied: bool,
@@ -22,7 +22,7 @@ pub(crate) enum Step {
     Read { kind: ReadKind, seen: u64 },
 }
 
-/// How to undo one step.
+/// Undo of one step.
 pub(crate) enum Undo {
     /// Restores a key: the value as `DUMP` wrote it, and its expiry in milliseconds since 1970;
     /// `None` if the key did not exist.

@@ -1,4 +1,4 @@
-//! What a call has read, so that its reads can be done again and compared.
+//! Data that a call has read, so that its reads can be repeated and compared.
 //!
 //! A call that ends on the server's main thread read and wrote without interruption, so its reads
 //! need no check. A call that left the main thread must have seen what it would see at the moment
@@ -27,7 +27,7 @@ pub(crate) struct Read {
     pub(crate) hash: Option<u64>,
 }
 
-/// What a read asked for.
+/// Target of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReadKind {
     String(KeyRef),

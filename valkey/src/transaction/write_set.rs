@@ -1,4 +1,4 @@
-//! What a call has written and not yet committed: the latest state of every key it wrote.
+//! Data that a call has written and not yet committed: the latest state of every key it wrote.
 
 use std::collections::HashMap;
 

@@ -30,8 +30,8 @@ pub(super) fn artifact(root: &Root, key: &Key) -> Result<Option<VerifiedArtifact
         .transpose()
 }
 
-/// Finds an artifact of at most so many bytes if all of it is in memory; whatever else is the case is
-/// left to those who have more mode.
+/// Finds an artifact of at most `artifact_bytes_max` bytes if all of it is in memory. Returns
+/// `None` in every other case; a lookup that may block decides those.
 pub(super) fn artifact_nonblocking(
     root: &Root,
     key: &Key,

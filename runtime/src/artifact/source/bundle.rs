@@ -1,4 +1,4 @@
-//! A bundle as an argument or a file, read from its beginning to its end once.
+//! A bundle, as an argument or a file, read once from start to end.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -6,19 +6,19 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-/// What every bundle starts with: the name in its first header.
+/// First bytes of every bundle: the name in its first header.
 pub(crate) const BUNDLE_MAGIC: &[u8] = b"manifest.json\0";
 
-/// The same in base64.
+/// The same bytes in base64.
 pub(crate) const BASE64_MAGIC: &[u8] = b"bWFuaWZlc3QuanNvbg";
 
-/// A bundle of which nothing has been read or believed.
+/// A bundle that was neither read nor checked yet.
 #[derive(Clone, Debug)]
 pub enum BundleSource<'a> {
     /// Its bytes.
     Bytes(Cow<'a, [u8]>),
-    /// A file, which is read as a stream: what was checked is what is kept, whatever becomes of the
-    /// file meanwhile.
+    /// A file, read as a stream: the bytes that were checked are kept, even if the file changes
+    /// meanwhile.
     File(Arc<File>),
 }
 
@@ -35,7 +35,7 @@ impl PartialEq for BundleSource<'_> {
 impl Eq for BundleSource<'_> {}
 
 impl BundleSource<'_> {
-    /// Reads it from its beginning.
+    /// Reads it from the start.
     pub(crate) fn reader(&self) -> BundleReader<'_> {
         match self {
             Self::Bytes(bytes) => BundleReader::Bytes(bytes),

@@ -1,8 +1,8 @@
-//! What the source argument of `WASM.LOAD` and `WASM.DEFINE` stands for.
+//! Detects the meaning of the source argument of `WASM.LOAD` and `WASM.DEFINE`.
 //!
-//! In this order: raw WebAssembly and a bundle, known by their first bytes; a digest, by its prefix;
-//! a path, by its ending; base64 of WebAssembly or of a bundle, by its first letters. Nothing is
-//! guessed beyond that.
+//! In this order: raw WebAssembly and a bundle, by their first bytes; a digest, by its prefix; a
+//! path, by its extension; base64 of WebAssembly or of a bundle, by its first letters. Nothing else
+//! is guessed.
 
 mod bundle;
 mod module_dir;
@@ -27,19 +27,19 @@ use crate::artifact::source::module_dir::open_below;
 use crate::error::{CallError, Code, Quoted};
 use crate::policy::quantity::ByteSize;
 
-/// The four bytes that every WebAssembly binary starts with.
+/// First four bytes of every WebAssembly binary.
 pub const WASM_MAGIC: &[u8] = b"\0asm";
 
-/// What [`WASM_MAGIC`] always looks like in base64.
+/// First letters of [`WASM_MAGIC`] in base64.
 const BASE64_MAGIC: &[u8] = b"AGFzb";
 
-/// What a digest is known by.
+/// Prefix of a digest.
 const DIGEST_PREFIX: &[u8] = b"blake3:";
 
-/// Where module code comes from.
+/// Source of module code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source<'a> {
-    /// From the cache, which has it already.
+    /// The cache, which has it already.
     Cached(Digest),
     /// A WebAssembly binary.
     Wasm(Cow<'a, [u8]>),
@@ -49,10 +49,10 @@ pub enum Source<'a> {
     Bundle(BundleSource<'a>),
 }
 
-/// What sources are taken, and from where.
+/// Bounds of sources: the folder of paths, and the size.
 #[derive(Clone, Debug)]
 pub struct SourceOptions {
-    /// The folder that paths are below; without it, paths are refused.
+    /// The folder that contains all paths; if `None`, paths are refused.
     pub module_dir: Option<PathBuf>,
     /// Largest source, in bytes.
     pub source_bytes_max: u64,
@@ -67,27 +67,27 @@ impl Default for SourceOptions {
     }
 }
 
-/// Why a source argument is refused.
+/// Reason why a source argument is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// It is nothing that a source can be.
+    /// It has the form of no source.
     #[error(
         "the source {} is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat or .cwasm.tar",
         Quoted(.start)
     )]
     Unknown {
-        /// How it starts.
+        /// Its first bytes.
         start: Box<[u8]>,
     },
-    /// There is nothing.
+    /// It is empty.
     #[error("the source is empty; give WebAssembly, its base64, blake3:<64 hex digits> or a path")]
     Empty,
-    /// The text format where a binary is expected.
+    /// The text format instead of a binary.
     #[error(
         "the source is WebAssembly's text format; use WASM.DEFINE for it, or a path that ends in .wat"
     )]
     TextInLoad,
-    /// A binary where the text format is expected.
+    /// A binary instead of the text format.
     #[error("the source is a WebAssembly binary; use WASM.LOAD for it")]
     BinaryInDefine,
     /// `blake3:` without a digest.
@@ -95,13 +95,13 @@ pub enum SourceError {
     Digest {
         /// The argument.
         text: Box<[u8]>,
-        /// What is wrong with it.
+        /// The problem.
         problem: DigestError,
     },
-    /// Base64 that cannot be decoded.
+    /// Invalid base64.
     #[error("the base64 of the source is broken: {}", base64_problem(.problem))]
     Base64 {
-        /// What is wrong with it; offsets do not count blanks and line ends.
+        /// The problem; offsets do not count blanks and line ends.
         problem: DecodeError,
     },
     /// More than the limit.
@@ -109,7 +109,7 @@ pub enum SourceError {
     TooLarge {
         /// Its size.
         bytes: u64,
-        /// Whether reading stopped there.
+        /// True if reading stopped there.
         at_least: bool,
         /// The limit.
         limit: ByteSize,
@@ -120,42 +120,42 @@ pub enum SourceError {
         /// The path.
         path: PathBuf,
     },
-    /// The folder itself cannot be used.
+    /// The folder itself is unusable.
     #[error("the folder for modules, {}, cannot be used: {problem}; make it, or set wasm.module_dir (module-dir in Valkey and Redis) to another", .module_dir.display())]
     ModuleDir {
         /// The folder.
         module_dir: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: io::Error,
     },
-    /// A path that leads out, or could.
+    /// A path that leaves the folder, or could.
     #[error("the path {} leads out of the folder for modules{}; give a path below it", Quoted(.path.as_os_str().as_bytes()), .how)]
     Outside {
         /// The path.
         path: PathBuf,
-        /// By what means, to follow the word "modules".
+        /// The means, to follow the word "modules".
         how: &'static str,
     },
-    /// No path at all: too long, or with a zero byte.
+    /// Not a path: too long, or with a zero byte.
     #[error("the path {} is {problem}", Quoted(.path.as_os_str().as_bytes()))]
     Path {
         /// The path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
-    /// The file cannot be read.
+    /// Reading the file failed.
     #[error("the file {} in the folder for modules cannot be read: {problem}", Quoted(.path.as_os_str().as_bytes()))]
     Read {
         /// The path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: io::Error,
     },
 }
 
 impl SourceError {
-    /// The error's code.
+    /// Returns the error's code.
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
@@ -173,7 +173,7 @@ impl From<SourceError> for CallError {
 }
 
 impl<'a> Source<'a> {
-    /// What the argument of `WASM.LOAD` stands for. Reads the file when it is a path.
+    /// Returns the source that an argument of `WASM.LOAD` means. Reads the file if it is a path.
     pub fn for_load(argument: &'a [u8], options: &SourceOptions) -> Result<Self, SourceError> {
         let size = argument.len() as u64;
         if argument.starts_with(WASM_MAGIC) {
@@ -181,7 +181,7 @@ impl<'a> Source<'a> {
             return Ok(Self::Wasm(Cow::Borrowed(argument)));
         }
         if argument.starts_with(BUNDLE_MAGIC) {
-            // Each member has a bound of its own.
+            // Each member has its own bound.
             return Ok(Self::Bundle(BundleSource::Bytes(Cow::Borrowed(argument))));
         }
         let trimmed = argument.trim_ascii();
@@ -210,7 +210,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// What the argument of `WASM.DEFINE` stands for: the text format itself.
+    /// Returns the source that an argument of `WASM.DEFINE` means: the text format itself.
     pub fn for_define(argument: &'a [u8], options: &SourceOptions) -> Result<Self, SourceError> {
         if argument.starts_with(WASM_MAGIC) {
             return Err(SourceError::BinaryInDefine);
@@ -223,7 +223,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The path that an argument of `WASM.LOAD` is, if it is one: the file, as it was given.
+/// Returns the path in an argument of `WASM.LOAD`, if it is one: the file, as it was given.
 #[must_use]
 pub fn file_of(argument: &[u8]) -> Option<&Path> {
     let trimmed = argument.trim_ascii();
@@ -253,7 +253,7 @@ fn digest(text: &[u8]) -> Result<Digest, SourceError> {
         })
 }
 
-/// The argument as a path, if it ends like one of a file that could be a source.
+/// Returns the argument as a path, if it ends like a file that could be a source.
 fn as_path(argument: &[u8]) -> Option<&Path> {
     let ending = |end: &[u8]| {
         argument
@@ -275,7 +275,7 @@ fn is_bundle(path: &Path) -> bool {
         .is_some_and(|at| name[at..].eq_ignore_ascii_case(BUNDLE_EXTENSION.as_bytes()))
 }
 
-/// Comments, blanks and a parenthesis are all that the text format can start with.
+/// The text format can only start with comments, blanks or a parenthesis.
 fn is_text_format(trimmed: &[u8]) -> bool {
     trimmed.starts_with(b"(") || trimmed.starts_with(b";;")
 }
@@ -288,7 +288,7 @@ fn decode_base64(
         &alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
-    // `base64` breaks its lines, and a shell may leave the breaks in.
+    // `base64` breaks its lines, and a shell may keep the breaks.
     let mut letters: Vec<u8> = Vec::new();
     let text: Cow<'_, [u8]> = if argument.iter().any(u8::is_ascii_whitespace) {
         letters.extend(argument.iter().filter(|byte| !byte.is_ascii_whitespace()));
@@ -337,7 +337,7 @@ fn read_path(path: &Path, options: &SourceOptions) -> Result<Source<'static>, So
     }
     check_size(metadata.len(), options)?;
     let mut bytes = Vec::new();
-    // The file may grow while it is read.
+    // The file may grow during the read.
     file.take(options.source_bytes_max + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;

@@ -1,4 +1,4 @@
-//! Opens files below a folder and nowhere else.
+//! Opens files below a folder, and only there.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -12,10 +12,10 @@ use rustix::fs::{Mode, OFlags};
 
 use super::SourceError;
 
-/// Longest path taken, in bytes.
+/// Longest path, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// Opens a file below `module_dir`, through links only as far as they stay there.
+/// Opens a file below `module_dir`; follows links only if they stay below it.
 pub(crate) fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceError> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() > PATH_BYTES_MAX {
@@ -46,7 +46,7 @@ pub(crate) fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceE
     let root = find(module_dir)
         .and_then(|folder| real_path(&folder))
         .map_err(unusable)?;
-    // An absolute path may name the folder as it is configured or as it is.
+    // An absolute path may name the folder as configured or by its real path.
     let relative = if path.is_absolute() {
         path.strip_prefix(&root)
             .or_else(|_| path.strip_prefix(module_dir))
@@ -61,8 +61,8 @@ pub(crate) fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceE
         path: path.into(),
         problem,
     };
-    // What was found is looked at and then opened by its descriptor, so that a folder on the way
-    // that becomes a link meanwhile changes nothing.
+    // The file found is checked and then opened by its descriptor: a folder on the way that becomes
+    // a link meanwhile changes nothing.
     let found = find(&root.join(relative)).map_err(unreadable)?;
     if !real_path(&found).map_err(unreadable)?.starts_with(&root) {
         return Err(SourceError::Outside {
@@ -72,23 +72,23 @@ pub(crate) fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceE
     }
     OpenOptions::new()
         .read(true)
-        // Without it, opening a named pipe would wait for somebody to write.
+        // Without this flag, opening a named pipe would wait for a writer.
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(by_descriptor(&found))
         .map_err(unreadable)
 }
 
-/// Finds what a path leads to, without opening it to read.
+/// Finds the file at a path, without opening it to read.
 fn find(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// The path, free of links, of what was found.
+/// Returns the path, free of links, of the file found.
 ///
-/// `Path::canonicalize` would do, were it not for programs that bring an allocator of their own and
-/// load this code with its symbols bound to the C library's: it frees with one what the other has
-/// allocated, and the program ends.
+/// Does not use `Path::canonicalize`: in a program that has its own allocator and loads this code
+/// with its symbols bound to the C library's, it would free with one allocator the memory of the
+/// other, and the program would crash.
 fn real_path(found: &OwnedFd) -> io::Result<PathBuf> {
     let path = rustix::fs::readlink(by_descriptor(found), Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))

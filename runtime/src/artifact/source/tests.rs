@@ -1,4 +1,4 @@
-//! Source arguments and what they are taken for: data.
+//! Source arguments and their meanings: data.
 
 use std::borrow::Cow;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! A background call, which its host runs.
+//! A background call, run by its host.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 
 /// A call that the host has to run in the background.
 ///
-/// Run it, wait for its receipt, then publish it. Dropping it earlier kills the call, and its result
-/// says so.
+/// Run it, wait for its receipt, then publish it. An earlier drop kills the call, and its result is
+/// that error.
 pub struct BackgroundCall<K: Keyspace> {
     runtime: Runtime<K>,
     id: BackgroundCallId,
@@ -35,7 +35,7 @@ impl<K: Keyspace> BackgroundCall<K> {
         self.id.to_string()
     }
 
-    /// Runs the call and keeps its reply back.
+    /// Runs the call and holds its reply back.
     pub async fn run(&mut self) -> CallOutcome<ReceiptOf<K>> {
         let mut reply = Encoder::new(Protocol::Resp3);
         let (keys, args) = (words(&self.keys), words(&self.args));
@@ -103,7 +103,7 @@ impl<K: Keyspace> Runtime<K> {
     ///
     /// # Errors
     ///
-    /// `NOFUNC`, and `BUSY` if the limit of background calls is reached.
+    /// `NOFUNC`; `BUSY` at the limit of background calls.
     pub fn call_async(
         &self,
         call: &Call<'_>,

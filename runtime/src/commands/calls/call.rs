@@ -29,29 +29,29 @@ pub(in crate::commands) static SPEC_RO: Spec = Spec {
     ..SPEC
 };
 
-/// A call, as its command says it; nothing is copied.
+/// A parsed call; nothing is copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
-    /// The function, and maybe an entry of it: `name` or `name.entry`.
+    /// The function, optionally with an entry: `name` or `name.entry`.
     pub function: &'a [u8],
     /// The keys.
     pub keys: &'a [&'a [u8]],
     /// The arguments.
     pub args: &'a [&'a [u8]],
-    /// How long it may take.
+    /// Longest duration.
     pub timeout: Option<Duration>,
-    /// Whether writes are refused.
+    /// True if writes are refused.
     pub read_only: bool,
 }
 
 impl<'a> Call<'a> {
-    /// The name of the function, without the entry.
+    /// Returns the name of the function, without the entry.
     #[must_use]
     pub fn function_name(&self) -> &'a [u8] {
         self.request(0, None).name_and_entry().0
     }
 
-    /// The call as the runtime takes it.
+    /// Returns the call as a request to the runtime.
     #[must_use]
     #[inline]
     pub fn request<'r>(&self, database: u32, handle: Option<&'r CallHandle>) -> CallRequest<'r>
@@ -82,7 +82,7 @@ fn parse_read_only<'a>(
     }))
 }
 
-/// Reads what every command that calls a function by `KEYS` and `ARGS` takes.
+/// Parses the words that all commands share which call a function by `KEYS` and `ARGS`.
 pub(in crate::commands) fn read<'a>(
     spec: &'static Spec,
     argv: &'a [&'a [u8]],

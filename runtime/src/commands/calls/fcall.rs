@@ -1,4 +1,4 @@
-//! `FCALL` and `FCALL_RO`: run a function by the method that every client library has.
+//! `FCALL` and `FCALL_RO`: run a function by a method that every client library has.
 
 use super::call::Call;
 use crate::commands::Command;

@@ -21,7 +21,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// Calls to be ended.
+/// Request to kill calls.
 #[derive(Clone, Debug)]
 pub struct Kill<'a>(&'a [u8]);
 
@@ -30,7 +30,7 @@ fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, Comm
 }
 
 impl Kill<'_> {
-    /// Replies how many calls were told to end. A function's name goes before an id.
+    /// Replies with the number of calls to end. A function's name takes precedence over an id.
     pub(in crate::commands) fn run<K: Keyspace>(
         self,
         runtime: &Runtime<K>,
@@ -41,7 +41,7 @@ impl Kill<'_> {
                 .function()
                 .map_or(0, |function| function.kill_all());
             let pending = runtime.background_calls().kill_all(self.0);
-            // A background call that runs was counted with the others.
+            // A running background call was counted with the others.
             reply.count(running.max(pending) as u64);
             return Ok(());
         }

@@ -29,7 +29,7 @@ fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, C
 }
 
 impl<K: Keyspace> Runtime<K> {
-    /// Runs a call that is rolled back, and writes what it took.
+    /// Runs a call, rolls it back, and writes its measurements.
     pub async fn profile<T: CallTarget<K> + Copy>(
         &self,
         request: &CallRequest<'_, T>,
@@ -43,7 +43,7 @@ impl<K: Keyspace> Runtime<K> {
         let started = Instant::now();
         let (outcome, cpu) = with_cpu_time(self.call(&request, &mut answer)).await;
         match &outcome.error {
-            // Nothing ran that there would be anything to tell of.
+            // Nothing ran, so there is nothing to report.
             Some(error) if outcome.tries == 0 => reply.error_display(error),
             _ => write(&outcome, &answer, started.elapsed(), cpu, reply),
         }
@@ -92,14 +92,14 @@ fn write<R>(
     fields.maybe_text("error", error.as_ref().map(ToString::to_string));
     fields.count("reply_bytes", answer.len() as u64);
     fields.with("reply", |reply| match error {
-        // An error inside a map is more than many clients can read.
+        // Many clients cannot read an error inside a map.
         Some(_) => reply.null(),
         None => reply.raw(answer.bytes()),
     });
     fields.finish(reply);
 }
 
-/// Runs a future and measures the processor time of its thread whenever it runs.
+/// Runs a future and measures its thread's processor time during each poll.
 async fn with_cpu_time<F: Future>(future: F) -> (F::Output, Duration) {
     let mut future = pin!(future);
     let mut sum = Duration::ZERO;
@@ -113,7 +113,7 @@ async fn with_cpu_time<F: Future>(future: F) -> (F::Output, Duration) {
     (output, sum)
 }
 
-/// Processor time of this thread so far.
+/// Returns the processor time of this thread so far.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());

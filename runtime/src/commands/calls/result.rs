@@ -23,11 +23,11 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// The reply of a call in the background.
+/// Request for the reply of a background call.
 #[derive(Clone, Debug)]
 pub struct ResultOf<'a> {
     id: &'a [u8],
-    /// How long to wait for it; 0 as long as it takes.
+    /// Longest wait; 0 for no limit.
     block: Option<Duration>,
 }
 

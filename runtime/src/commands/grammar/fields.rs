@@ -1,17 +1,17 @@
-//! A map that is written field by field, and counted meanwhile.
+//! A map that is written field by field, with its size counted at the same time.
 
 use std::time::Duration;
 
 use ferrite_protocol::resp::Encoder;
 
-/// Collects the fields of a map in a reply. Not for the hot path: it copies what it collects.
+/// Collects the fields of a map in a reply. Not for the hot path: it copies its content.
 pub(in crate::commands) struct Fields {
     encoder: Encoder,
     count: usize,
 }
 
 impl Fields {
-    /// A map for `reply`.
+    /// Creates a map for `reply`.
     pub(in crate::commands) const fn new(reply: &Encoder) -> Self {
         Self {
             encoder: Encoder::new(reply.protocol()),
@@ -19,19 +19,19 @@ impl Fields {
         }
     }
 
-    /// A field whose value `write` writes, exactly one.
+    /// Adds a field. `write` writes its value, exactly one.
     pub(in crate::commands) fn with(&mut self, name: &str, write: impl FnOnce(&mut Encoder)) {
         self.encoder.bulk(name.as_bytes());
         write(&mut self.encoder);
         self.count += 1;
     }
 
-    /// A field with a text.
+    /// Adds a text.
     pub(in crate::commands) fn text(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.with(name, |reply| reply.bulk(value.as_ref()));
     }
 
-    /// A field with a text, or null.
+    /// Adds a text, or null.
     pub(in crate::commands) fn maybe_text(&mut self, name: &str, value: Option<impl AsRef<[u8]>>) {
         self.with(name, |reply| match value {
             Some(value) => reply.bulk(value.as_ref()),
@@ -39,12 +39,12 @@ impl Fields {
         });
     }
 
-    /// A field with a number.
+    /// Adds a number.
     pub(in crate::commands) fn count(&mut self, name: &str, value: u64) {
         self.with(name, |reply| reply.count(value));
     }
 
-    /// A field with a time in microseconds, or null.
+    /// Adds a time in microseconds, or null.
     pub(in crate::commands) fn micros(&mut self, name: &str, value: Option<Duration>) {
         self.with(name, |reply| match value {
             Some(value) => reply.double(value.as_nanos() as f64 / 1000.0),
@@ -52,7 +52,7 @@ impl Fields {
         });
     }
 
-    /// A field with another map.
+    /// Adds a map.
     pub(in crate::commands) fn map(&mut self, name: &str, fill: impl FnOnce(&mut Self)) {
         let mut inner = Self::new(&self.encoder);
         fill(&mut inner);

@@ -12,7 +12,7 @@ impl Spec {
     ///
     /// # Errors
     ///
-    /// The request does not parse.
+    /// Fails if the request does not parse.
     pub fn key_positions(&'static self, argv: &[&[u8]]) -> Result<Range<usize>, CommandError> {
         if !self.takes(argv.len()) {
             return Err(CommandError::Arity { command: self.name });
@@ -25,7 +25,7 @@ impl Spec {
     }
 }
 
-/// Reads `numkeys key …` as the scripting commands of Redis do: `argv[2]` is the number of keys,
+/// Parses `numkeys key …` like the scripting commands of Redis: `argv[2]` is the number of keys,
 /// which follow it. `argv` must have at least three words.
 pub(in crate::commands) fn counted_keys(argv: &[&[u8]]) -> Result<Range<usize>, CommandError> {
     const FIRST: usize = 3;

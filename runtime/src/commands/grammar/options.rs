@@ -1,4 +1,4 @@
-//! Options in any order: words with a value after them, and words that stand alone.
+//! Options in any order: words followed by a value, and words that stand alone.
 
 use crate::policy::quantity::HumanDuration;
 use crate::policy::strict_json::nearest;
@@ -6,14 +6,14 @@ use crate::policy::strict_json::nearest;
 use crate::commands::error::CommandError;
 use crate::commands::spec::Spec;
 
-/// Walks over the words of a request that are options.
+/// Iterates over the words of a request that are options.
 pub(in crate::commands) struct Options<'a> {
     command: &'static str,
     rest: &'a [&'a [u8]],
 }
 
 impl<'a> Options<'a> {
-    /// The words of a request from `first` on.
+    /// Starts at the word `first` of a request.
     pub(in crate::commands) fn new(
         spec: &'static Spec,
         argv: &'a [&'a [u8]],
@@ -25,7 +25,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The next option, as it stands in `known`.
+    /// Returns the next option, as written in `known`.
     pub(in crate::commands) fn next(
         &mut self,
         known: &'static [&'static str],
@@ -58,7 +58,7 @@ impl<'a> Options<'a> {
         Ok(())
     }
 
-    /// Notes an option without a value.
+    /// Records an option without a value.
     pub(in crate::commands) fn flag(
         &self,
         option: &'static str,
@@ -88,7 +88,7 @@ pub(in crate::commands) fn unknown(
     }
 }
 
-/// Reads the value of an option that is a time.
+/// Parses the value of an option that is a time.
 pub(in crate::commands) fn time(
     command: &'static str,
     option: &'static str,

@@ -1,10 +1,9 @@
 //! `[TIMEOUT ms] [KEYS key …] [ARGS arg …]`, read without copying anything.
 //!
 //! Everything after `KEYS` is a key, up to the word `ARGS`; everything after `ARGS` is an argument,
-//! up to the word `KEYS`; both in any case. Once both have stood there, nothing is special any more.
-//! So after `KEYS … ARGS` any value can follow, which makes that order (with no keys at all, if need
-//! be) the one for values that come from outside. A key that is itself called `ARGS` goes through
-//! `FCALL`, which counts.
+//! up to the word `KEYS`; both in any case. After both words, no word is special any more. So any
+//! value can follow `KEYS … ARGS`, which makes that order (if necessary without keys) the one for
+//! values from outside. For a key that is itself named `ARGS`, use `FCALL`, which counts.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,7 +16,7 @@ const TIMEOUT: &str = "TIMEOUT";
 const KEYS: &str = "KEYS";
 const ARGS: &str = "ARGS";
 
-/// Which words of a request are keys and arguments.
+/// The words of a request that are keys and arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::commands) struct Sections {
     pub(in crate::commands) timeout: Option<Duration>,
@@ -26,7 +25,7 @@ pub(in crate::commands) struct Sections {
 }
 
 impl Sections {
-    /// Reads the words from `first` on.
+    /// Parses the words from `first` on.
     pub(in crate::commands) fn read(
         spec: &'static Spec,
         argv: &[&[u8]],
@@ -68,7 +67,7 @@ impl Sections {
     }
 }
 
-/// The words from `start` to the word `other`, and those after it.
+/// Returns the words from `start` to the word `other`, and those after it.
 fn split(argv: &[&[u8]], start: usize, other: &str) -> (Range<usize>, Range<usize>) {
     let end = argv.len();
     match argv[start..].iter().position(|word| is(word, other)) {

@@ -23,7 +23,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// A function's latest errors.
+/// Request for a function's latest errors.
 #[derive(Clone, Debug)]
 pub struct Errors<'a> {
     name: &'a [u8],

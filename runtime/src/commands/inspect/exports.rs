@@ -1,4 +1,4 @@
-//! `WASM.EXPORTS`: tells what a function's module exports.
+//! `WASM.EXPORTS`: shows the exports of a function's module.
 
 use ferrite_cache::ExportKind;
 
@@ -23,7 +23,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// What a function's module exports.
+/// Request for the exports of a function's module.
 #[derive(Clone, Debug)]
 pub struct Exports<'a>(&'a [u8]);
 

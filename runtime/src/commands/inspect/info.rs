@@ -1,4 +1,4 @@
-//! `WASM.INFO`: tells everything about a function.
+//! `WASM.INFO`: shows everything about a function.
 
 use crate::commands::Command;
 use crate::commands::error::CommandError;
@@ -22,7 +22,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// Everything about a function.
+/// Request for everything about a function.
 #[derive(Clone, Debug)]
 pub struct Info<'a>(&'a [u8]);
 
@@ -57,7 +57,7 @@ impl Info<'_> {
             });
         }
         fields.text("isolation", isolation.as_str());
-        // What it really is shows once the code is there.
+        // The effective isolation is known only once the code is loaded.
         let effective_isolation = registered
             .function()
             .map(|function| function.effective_isolation());
@@ -72,7 +72,7 @@ impl Info<'_> {
                 .and_then(|it| it.reason.as_deref()),
         );
         fields.text("permissions", record.permissions.to_json());
-        // What counts are the limits in force, not those that were asked for.
+        // Show the limits in force, not the requested ones.
         match runtime.options().limits_of(&record.limits) {
             Ok(limits) => fields.text("limits", limits.to_json()),
             Err(error) => fields.text("limits", error.to_string()),

@@ -1,4 +1,4 @@
-//! `WASM.LIST`: names every function.
+//! `WASM.LIST`: lists every function.
 
 use crate::commands::Command;
 use crate::commands::error::CommandError;
@@ -21,7 +21,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// A list of every function.
+/// Request for the list of all functions.
 #[derive(Clone, Copy, Debug)]
 pub struct List;
 

@@ -1,4 +1,4 @@
-//! `WASM.MEMORY`: tells how much memory a function has and may have.
+//! `WASM.MEMORY`: shows a function's memory use and limit.
 
 use crate::commands::Command;
 use crate::commands::error::CommandError;
@@ -21,7 +21,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// How much memory a function has and may have.
+/// Request for a function's memory use and limit.
 #[derive(Clone, Debug)]
 pub struct Memory<'a>(&'a [u8]);
 

@@ -1,4 +1,4 @@
-//! Commands that describe functions and what they did.
+//! Commands that describe functions and their activity.
 
 pub(crate) mod errors;
 pub(crate) mod exports;

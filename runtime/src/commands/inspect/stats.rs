@@ -1,4 +1,4 @@
-//! `WASM.STATS`: tells the figures of all functions together.
+//! `WASM.STATS`: shows the totals over all functions.
 
 use crate::commands::Command;
 use crate::commands::error::CommandError;
@@ -21,7 +21,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// The figures of all functions together.
+/// Request for the totals over all functions.
 #[derive(Clone, Copy, Debug)]
 pub struct Stats;
 

@@ -28,12 +28,12 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// A function to be loaded.
+/// Request to load a function.
 #[derive(Clone, Debug)]
 pub struct Load<'a> {
     pub(in crate::commands) name: FunctionName,
     pub(in crate::commands) source: &'a [u8],
-    /// Whether `source` is the text format itself.
+    /// True if `source` is the text format itself.
     pub(in crate::commands) text: bool,
     pub(in crate::commands) description: Option<Box<str>>,
     pub(in crate::commands) permissions: Option<Permissions>,
@@ -46,7 +46,7 @@ fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, C
     read(spec, argv, false).map(|load| Command::Load(Box::new(load)))
 }
 
-/// Reads what every command that loads takes.
+/// Parses the words that all loading commands share.
 pub(in crate::commands) fn read<'a>(
     spec: &'static Spec,
     argv: &'a [&'a [u8]],

@@ -1,4 +1,4 @@
-//! `WASM.RELOAD`: gives a function other code.
+//! `WASM.RELOAD`: replaces a function's code.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// A function to be reloaded.
+/// Request to reload a function.
 #[derive(Clone, Debug)]
 pub struct Reload<'a> {
     name: &'a [u8],

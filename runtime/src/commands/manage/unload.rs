@@ -1,4 +1,4 @@
-//! `WASM.UNLOAD`: forgets a function.
+//! `WASM.UNLOAD`: removes a function.
 
 use crate::commands::Command;
 use crate::commands::error::CommandError;
@@ -20,7 +20,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
-/// A function to be forgotten.
+/// Request to remove a function.
 #[derive(Clone, Debug)]
 pub struct Unload<'a>(&'a [u8]);
 

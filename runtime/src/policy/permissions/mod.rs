@@ -1,4 +1,4 @@
-//! What a function may do to the data: read from JSON, compiled once, checked in one place.
+//! A function's rights to the data: read from JSON, compiled once, checked in one place.
 
 mod access_check;
 mod denied;
@@ -82,7 +82,7 @@ impl Permissions {
     }
 }
 
-/// Why permissions are refused at load.
+/// Reason why permissions are refused at load.
 #[derive(Debug, thiserror::Error)]
 pub enum PermissionsError {
     /// The JSON is wrong.
@@ -95,7 +95,7 @@ pub enum PermissionsError {
         field: &'static str,
         /// The pattern.
         pattern: Box<str>,
-        /// What is wrong with the pattern.
+        /// The problem.
         problem: GlobError,
     },
     /// A command that the host does not have.
@@ -113,9 +113,9 @@ pub enum PermissionsError {
         AccessPolicy::ITEMS_MAX
     )]
     TooMany {
-        /// Which list.
+        /// The list.
         field: &'static str,
-        /// How many it has.
+        /// Its number of items.
         count: usize,
     },
     /// `allow_network: true`.

@@ -14,7 +14,7 @@
 //!
 //! # Waiting
 //!
-//! When no shard has a permit, a call waits in the one queue and gets the permit of a call that ends.
+//! If no shard has a permit, a call waits in the one queue and gets the permit of a call that ends.
 //! Shards are searched one by one, so a permit could return to a shard that was already searched.
 //! Therefore:
 //!
@@ -52,7 +52,7 @@ pub struct PoolOptions {
     pub instances_max: usize,
     /// Calls that may wait for one of those to end; further calls are refused as busy.
     pub waiting_max: usize,
-    /// How long an instance beyond `instances_min` may be idle.
+    /// Longest time that an instance beyond `instances_min` may be idle.
     pub idle_timeout: Duration,
 }
 
@@ -80,7 +80,7 @@ pub struct PoolUsage {
     pub started: u64,
 }
 
-/// Why a call did not start.
+/// Reason why a call did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EnterError {
     /// The queue is full.

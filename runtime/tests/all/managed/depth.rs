@@ -1,4 +1,4 @@
-//! How deep calls nest, from `LIMITS` to the code that is found for it.
+//! Call depth, from `LIMITS` to the code chosen for it.
 
 use super::Managed;
 
@@ -60,7 +60,7 @@ async fn only_those_who_ask_pay() {
     assert!(!info.contains("stack depth counted"), "{info}");
     assert_eq!(host.say("WASM.CALL free ARGS 1000").await, ":1");
 
-    // Where there is no other code and no compiler, code that counts serves without a limit.
+    // Without other code or a compiler, code that counts serves a function without a limit.
     let digest = host.compile_counting(&down(3));
     let reply = host.say(&format!("WASM.LOAD free {digest} REPLACE")).await;
     assert_eq!(reply, format!("$71 {digest}"));

@@ -1,4 +1,4 @@
-//! What a restart finds.
+//! The registry after a restart.
 
 use std::fs;
 use std::sync::Arc;

@@ -36,12 +36,12 @@ pub(crate) struct MemoryKeyspace {
     pub(crate) conflicts: Arc<AtomicU32>,
     /// Transactions that shall be lost when they read the key `contended`.
     pub(crate) losses: Arc<AtomicU32>,
-    /// Whether commits shall fail.
+    /// Non-zero if commits fail.
     pub(crate) broken: Arc<AtomicU32>,
     pub(crate) begun: Arc<AtomicU32>,
     pub(crate) begun_exclusive: Arc<AtomicU32>,
     pub(crate) committed: Arc<AtomicU64>,
-    /// Whether an exclusive transaction is never to be had.
+    /// Non-zero if an exclusive transaction never begins.
     pub(crate) exclusive_never: Arc<AtomicU32>,
 }
 
@@ -176,7 +176,7 @@ impl MemoryTransaction {
 }
 
 impl Transaction for MemoryTransaction {
-    /// How many commits there were.
+    /// Number of commits.
     type Receipt = u64;
 
     fn now_millis(&mut self) -> i64 {

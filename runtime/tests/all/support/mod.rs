@@ -1,4 +1,4 @@
-//! What the tests share: a host with an in-memory keyspace, and guests in WebAssembly text.
+//! Shared parts of the tests: a host with an in-memory keyspace, and guests in WebAssembly text.
 
 pub(crate) mod keyspace;
 

@@ -63,7 +63,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Nothing was lost: every turn is there again, and nobody waits.
+    /// Checks that nothing was lost: every permit is back, and no call waits.
     fn assert_quiet(&self) {
         let usage = self.pool.usage();
         assert_eq!((usage.running, usage.waiting), (0, 0));
@@ -127,14 +127,14 @@ fn those_who_give_up_or_are_sent_away_take_no_turn_along() {
     in_parallel(|index| {
         for round in 0..ROUNDS {
             match index % 6 {
-                // Joins the queue and thinks better of it, with or without having got a turn.
+                // Joins the queue and leaves it again, with or without having got a permit.
                 0 => {
                     let mut entering = Box::pin(crowd.pool.enter());
                     let _ = poll(entering.as_mut());
                     thread::yield_now();
                 }
                 1 if round.is_multiple_of(8) => crowd.pool.cancel_waiting(),
-                // What is looked at meanwhile holds together.
+                // The usage is consistent at every moment.
                 1 => {
                     let usage = crowd.pool.usage();
                     assert!(usage.running + usage.idle <= 2, "{usage:?}");
