@@ -35,7 +35,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When nobody listens.
+    /// If nobody listens.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address)
@@ -46,11 +46,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When nobody listens.
+    /// If nobody listens.
     ///
     /// # Panics
     ///
-    /// When the socket takes no options.
+    /// If the socket takes no options.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream
@@ -71,7 +71,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the server refuses.
+    /// If the server refuses.
     pub fn hello3(&mut self) -> Reply {
         self.resp3 = true;
         let reply = self.call(&["HELLO", "3"]);
@@ -95,7 +95,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the server does not take them.
+    /// If the server does not take them.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream
             .write_all(bytes)
@@ -111,7 +111,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the server closes instead, or says nothing for a minute.
+    /// If the server closes instead, or says nothing for a minute.
     pub fn reply(&mut self) -> Reply {
         self.next()
             .expect("a reply rather than the connection's end")
@@ -121,7 +121,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the server says nothing for a minute.
+    /// If the server says nothing for a minute.
     #[expect(
         clippy::should_implement_trait,
         reason = "it blocks, and has no end to iterate to"
@@ -146,7 +146,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the process has no descriptor left.
+    /// If the process has no descriptor left.
     #[must_use]
     pub fn try_clone(&self) -> Self {
         Self {
@@ -166,7 +166,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the connection is gone.
+    /// If the connection is gone.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.stream

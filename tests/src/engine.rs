@@ -167,7 +167,7 @@ impl EngineBuilder {
     ///
     /// # Panics
     ///
-    /// When it ends instead; its log is in the message.
+    /// If it ends instead; its log is in the message.
     #[must_use]
     pub fn start(self) -> Engine {
         self.try_start()
@@ -178,7 +178,7 @@ impl EngineBuilder {
     ///
     /// # Panics
     ///
-    /// When it cannot even be run.
+    /// If it cannot even be run.
     pub fn try_start(self) -> Result<Engine, String> {
         let temporary = match self.dir {
             Some(_) => None,
@@ -292,7 +292,7 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// When it is not our child any more.
+    /// If it is not our child any more.
     pub fn kill(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
@@ -303,7 +303,7 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// When the process is gone.
+    /// If the process is gone.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process has a number"), signal).expect("our own child");

@@ -8,7 +8,7 @@ use std::process::Command;
 ///
 /// # Panics
 ///
-/// When the running test is not where cargo puts tests.
+/// If the running test is not where cargo puts tests.
 #[must_use]
 pub fn target_dir() -> PathBuf {
     let test = env::current_exe().expect("the running test has a path");
@@ -23,7 +23,7 @@ pub fn target_dir() -> PathBuf {
 ///
 /// # Panics
 ///
-/// When there is none.
+/// If there is none.
 #[must_use]
 pub fn program(name: &str, variable: &str) -> PathBuf {
     let path = env::var_os(variable).map_or_else(|| target_dir().join(name), PathBuf::from);

@@ -43,7 +43,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// When they are no RESP: no server of ours may say such a thing.
+    /// If they are no RESP: no server of ours may say such a thing.
     #[must_use]
     pub fn decode(bytes: &[u8], resp3: bool) -> Option<(Self, usize)> {
         let broken = |error| -> ! {

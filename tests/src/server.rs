@@ -55,7 +55,7 @@ impl ServerBuilder {
     ///
     /// # Panics
     ///
-    /// When it ends instead; its log is in the message.
+    /// If it ends instead; its log is in the message.
     #[must_use]
     pub fn start(self) -> Server {
         self.try_start()
@@ -66,7 +66,7 @@ impl ServerBuilder {
     ///
     /// # Panics
     ///
-    /// When it cannot even be run.
+    /// If it cannot even be run.
     pub fn try_start(self) -> Result<Server, String> {
         let temporary = match self.dir {
             Some(_) => None,
@@ -150,7 +150,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// If it does not.
     #[must_use]
     pub fn address_of(&self, kind: &str) -> SocketAddr {
         self.addresses
@@ -195,7 +195,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When the process is gone.
+    /// If the process is gone.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process has a number"), signal).expect("our own child");
@@ -205,7 +205,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When it is not our child any more.
+    /// If it is not our child any more.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("our own child")
     }
@@ -228,7 +228,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When there is no such field.
+    /// If there is no such field.
     #[must_use]
     pub fn memory_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
