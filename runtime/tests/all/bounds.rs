@@ -1,4 +1,4 @@
-//! Pointers that lead out of the guest's memory, to every host function that takes one.
+//! Pointers out of the guest's memory, given to every host function that takes one.
 
 use ferrite_wasm_abi::{IMPORTS, NumType};
 
@@ -7,8 +7,8 @@ use crate::support::{Host, guest};
 /// A page.
 const MEMORY_BYTES: i64 = 65_536;
 
-/// Names of a pointer and of its length in the ABI's declarations, and the bytes a unit of length
-/// stands for. A fixed length stands for itself.
+/// Names of a pointer and of its length in the ABI's declarations, with the bytes that a unit of
+/// length stands for. A fixed length stands for itself.
 const POINTERS: &[(&str, Length, i64)] = &[
     ("key", Length::Param("klen"), 1),
     ("buf", Length::Param("cap"), 1),
@@ -37,7 +37,7 @@ macro_rules! declarations {
 
 ferrite_wasm_abi::imports!(declarations);
 
-/// A function, a pointer of it, and the pointer's length.
+/// A host function, one of its pointers, and the pointer's length.
 struct Case {
     name: &'static str,
     params: &'static [&'static str],
@@ -128,7 +128,7 @@ async fn a_pointer_outside_memory_traps_and_says_where() {
         }
         for (pointer, length) in wrong {
             let function = host.load_with(&case.guest(pointer, length), |spec| {
-                // So that it is not the fuel for so many bytes that ends the call.
+                // High enough that the call does not run out of fuel for these bytes first.
                 spec.limits.fuel_max = u64::MAX >> 1;
             });
             let reply = host.call(&function, &[], &[]).await;

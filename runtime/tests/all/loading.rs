@@ -1,4 +1,4 @@
-//! What is refused when a function is loaded, and that the linker has every import.
+//! Functions that are refused at loading, and a check that the linker has every import.
 
 use ferrite_wasm_abi::wasi::{PREVIEW1, PREVIEW1_MODULE};
 use ferrite_wasm_abi::{ENV_PREFIX, IMPORTS, Import, MODULE};

@@ -12,7 +12,7 @@ use crate::support::Host;
 /// Calls of each module.
 const CALLS: u64 = 12;
 
-/// What the calls of some modules were.
+/// Counts of the calls of several modules.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) calls: AtomicU64,

@@ -1,8 +1,8 @@
-//! How deep calls nest, from `LIMITS` to the code that is found for it.
+//! The limit of nested calls, from `LIMITS` to the code that is loaded for it.
 
 use super::Managed;
 
-/// Nests one deeper than it is told to.
+/// Nests one level deeper than its argument.
 fn down(result: u32) -> String {
     format!(
         r#"(module (func $down (export "run") (param i32) (result i32)
@@ -60,7 +60,7 @@ async fn only_those_who_ask_pay() {
     assert!(!info.contains("stack depth counted"), "{info}");
     assert_eq!(host.say("WASM.CALL free ARGS 1000").await, ":1");
 
-    // Where there is no other code and no compiler, code that counts serves without a limit.
+    // Without other code and without a compiler, counting code serves calls without a limit.
     let digest = host.compile_counting(&down(3));
     let reply = host.say(&format!("WASM.LOAD free {digest} REPLACE")).await;
     assert_eq!(reply, format!("$71 {digest}"));

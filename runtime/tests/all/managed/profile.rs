@@ -1,4 +1,4 @@
-//! `WASM.PROFILE` runs for real and leaves nothing.
+//! `WASM.PROFILE` runs the function and discards its effects.
 
 use super::{ENDLESS, Managed};
 use crate::support::guest;
@@ -51,7 +51,7 @@ async fn a_profile_of_a_failure_tells_the_error() {
         "{profile}"
     );
     assert!(profile.ends_with("$5 reply $-1"), "{profile}");
-    // What never ran has no profile.
+    // A call that never ran has no profile.
     for (call, error) in [
         ("WASM.PROFILE nobody", "-NOFUNC no function"),
         (
