@@ -19,7 +19,7 @@ pub(crate) const MODULE: &str = "libferrite_valkey.so";
 pub(crate) enum BuildProfile {
     /// Quick to build; what the tests use
     Dev,
-    /// What is shipped, shown and measured
+    /// The binaries that are shipped, shown and measured
     Release,
 }
 
