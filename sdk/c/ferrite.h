@@ -761,7 +761,7 @@ FERRITE_FN void ferrite_run(const char *name, const char *parameters, bool (*bod
     }
 }
 
-/* Opens the body of an entry: a block that returns whether it replied. `parameters` is a string that
+/* Opens the body of an entry: a block that returns true if it replied. `parameters` is a text that
  * lists them, for error replies. */
 #define FERRITE_FUNCTION(name, parameters)                                                         \
     static bool ferrite_body_##name(void);                                                         \

@@ -108,7 +108,7 @@ impl Store {
 
     /// Opens a data directory and reads all of it into memory.
     ///
-    /// When the last clone of the store is dropped, everything is written and synced;
+    /// Dropping the last clone of the store writes and syncs everything;
     /// [`Store::close`] does that earlier.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Removes from the disk, in small steps, data that no key holds any more.
 //!
 //! Removing a large collection or flushing a database writes one record; this removes the rest,
-//! between commits. The next start finds what a crash leaves behind.
+//! between commits. The next start finds the garbage that a crash leaves behind.
 
 use std::collections::VecDeque;
 

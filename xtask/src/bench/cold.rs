@@ -210,7 +210,7 @@ impl Bench<'_> {
     fn loads(&self, kind: &Kind, count: u64) -> Result<Loads> {
         let (digests, artifact_bytes) = self.modules(kind, count, 2)?;
         let server = self.start()?;
-        // The first load of a process pays for what all later ones share.
+        // The first load of a process pays for setup that all later ones share.
         let (first, _) = self.modules(kind, 1, 3)?;
         first_call(&server, "first", &first[0], kind.args)?;
         let mut times = Vec::new();
@@ -250,7 +250,7 @@ impl Bench<'_> {
                 Some(error) => anyhow::bail!("a first call was answered with: {error}"),
             }
         };
-        // The first load of a process pays for what all later ones share.
+        // The first load of a process pays for setup that all later ones share.
         call("first")?;
         let times: Result<Vec<Duration>> =
             (0..count).map(|index| call(&format!("f{index}"))).collect();

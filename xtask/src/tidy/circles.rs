@@ -1,7 +1,7 @@
 //! No circles among the folders and files of a crate.
 //!
 //! An arrow is any path through `crate`, `super`, `self` or a module below, in a `use` or in the
-//! code. It leads to the file that defines what is imported; a re-export on the way is followed.
+//! code. It leads to the file that defines the imported item; a re-export on the way is followed.
 //!
 //! Each folder is judged by itself: its files and subfolders are the nodes, and everything below a
 //! subfolder, its `mod.rs` included, belongs to that subfolder's node. A folder's own `mod.rs` (`lib.rs`
