@@ -182,7 +182,7 @@ impl Bench<'_> {
         ))
     }
 
-    /// Starts a server that remembers the function, so that its first call loads it.
+    /// Starts servers that remember the function, so that its first call loads it.
     fn starts(&self) -> Result<(Figures, Figures)> {
         let small = Kind::generated(Size::Small);
         let (digests, _) = self.modules(&small, 1, 1)?;

@@ -104,7 +104,7 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
     })
 }
 
-/// Removes every file in a cache. Its folders stay, because the compiler expects them.
+/// Removes every file in a cache. Its folders stay, as in a cache that is in use.
 fn clear(folder: &Path) -> Result<()> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
