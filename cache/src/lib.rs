@@ -32,6 +32,7 @@
 //! #             initialize: false,
 //! #             start: false,
 //! #             rewind: Rewind::Refused { reason: "it is an example".to_owned() },
+//! #             meter: None,
 //! #             stack_depth: None,
 //! #         },
 //! #         compile_micros: 0,

@@ -1,3 +1,3 @@
-// The package's entrance: the compiler looks for `index.ts` in a package's own folder.
+// The entry point of the package: the compiler looks for `index.ts` in a package's own folder.
 
 export * from "./assembly/index";

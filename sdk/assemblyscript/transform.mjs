@@ -1,7 +1,7 @@
 // The compiler plugin that makes the exported functions of the entry file callable.
 //
-// For each of them it writes an entry of the guest ABI, which takes nothing and returns nothing, into
-// a source of its own: the entry fills the parameters, calls the function and replies its result.
+// For each of them it writes an entry of the guest ABI, without parameters and result, into a
+// separate source: the entry fills the parameters, calls the function and replies its result.
 
 import * as assemblyscript from "assemblyscript";
 import { Transform } from "assemblyscript/transform";
@@ -10,10 +10,10 @@ const { CommonFlags, NodeKind, SourceKind } = assemblyscript;
 
 const PACKAGE = "@ferrite/wasm-sdk";
 
-/** Exports that mean something else to a host. */
+/** Exports with another meaning to a host. */
 const RESERVED = new Set(["memory", "alloc", "dealloc", "_initialize", "_start"]);
 
-/** Declarations whose names can stand in a parameter's or a result's type. */
+/** Declarations whose names can occur in a parameter's or a result's type. */
 const TYPES = new Set([
   NodeKind.ClassDeclaration,
   NodeKind.EnumDeclaration,
@@ -29,7 +29,7 @@ export default class FerriteTransform extends Transform {
     let count = 0;
     for (const source of parser.sources) {
       if (source.sourceKind !== SourceKind.UserEntry) continue;
-      // Its exports are for the entries to call, no longer for the host.
+      // The entries import its exports; the host no longer sees them.
       source.sourceKind = SourceKind.User;
       lines.push(...types(source));
       for (const statement of source.statements) {
@@ -46,7 +46,7 @@ export default class FerriteTransform extends Transform {
   }
 }
 
-/** Brings the types that a source declares or imports into the entries' source. */
+/** Makes the types that a source declares or imports available to the entries' source. */
 function types(source) {
   const lines = [];
   const declared = [];
@@ -70,18 +70,18 @@ function types(source) {
   return lines;
 }
 
-/** How a source in the root folder imports the one of an internal path. */
+/** The path by which a source in the root folder imports the source of an internal path. */
 function importable(internalPath) {
   return internalPath.startsWith("~lib/") ? internalPath : `./${internalPath}`;
 }
 
-/** The path under which the program has imported this package's sources, or would. */
+/** The path of this package's sources in the program; a default if it does not import them. */
 function sdkPath(sources) {
   const own = sources.find((source) => source.internalPath.endsWith("wasm-sdk/assembly/index"));
   return own?.internalPath.replace(/\/index$/, "") ?? `~lib/${PACKAGE}/assembly`;
 }
 
-/** The text of a piece of source. */
+/** The source text of a node. */
 function text(node) {
   return node.range.source.text.substring(node.range.start, node.range.end);
 }

@@ -24,10 +24,10 @@
  *     }
  *
  * Every function that can fail returns false and keeps an error; a body that returns false replies
- * that error. A body that returns true has replied itself, exactly once.
+ * that error. A body that returns true must have replied itself, exactly once.
  *
- * Bytes that a function hands out belong to the call: they stay until the body returns, and nobody
- * frees them. An out-parameter that is not wanted may be NULL.
+ * Bytes that a function returns belong to the call: they are valid until the body returns, and must
+ * not be freed. An out-parameter may be NULL if its value is not needed.
  *
  * Build: cc --target=wasm32-wasi -mexec-model=reactor -Os -Wl,-z,stack-size=65536 file.c -o file.wasm
  */
@@ -40,7 +40,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- The ABI: what a host offers, version 1 ---- */
+/* ---- The ABI: the functions of a host, version 1 ---- */
 
 #define FERRITE_ABI_VERSION 1
 
@@ -105,8 +105,8 @@ FERRITE_IMPORT(random) void ferrite_abi_random(void *buf, int32_t len);
 
 /* ---- Bytes, and memory that belongs to the call ---- */
 
-/* A piece of memory. Text in it need not end in a zero byte. Two of them in a row are what the host
- * calls pairs. */
+/* A piece of memory. Text in it need not end in a zero byte. An array of two of them is one of the
+ * ABI's pairs. */
 typedef struct {
     const char *ptr;
     uint32_t len;
@@ -120,7 +120,7 @@ struct ferrite_block {
     max_align_t data[];
 };
 
-/* The call that runs: its memory, its error, and how far its input has been taken. */
+/* The current call: its memory, its error, and the number of inputs taken. */
 FERRITE_UNUSED static struct {
     struct ferrite_block *blocks;
     ferrite_bytes error;
@@ -129,14 +129,14 @@ FERRITE_UNUSED static struct {
     int32_t taken;
 } ferrite_state;
 
-/* Logs a message and traps: for what must not happen. The whole call is undone. */
+/* Logs a message and traps, for internal errors. The whole call is undone. */
 FERRITE_FN _Noreturn void ferrite_panic(const char *message)
 {
     ferrite_abi_log(FERRITE_ERROR, message, (int32_t)strlen(message));
     __builtin_trap();
 }
 
-/* Gives memory that belongs to the call. */
+/* Allocates memory that belongs to the call. */
 FERRITE_FN void *ferrite_alloc(size_t size)
 {
     struct ferrite_block *block = malloc(sizeof *block + size);
@@ -158,13 +158,13 @@ FERRITE_FN bool ferrite_equal(ferrite_bytes left, ferrite_bytes right)
     return left.len == right.len && memcmp(left.ptr, right.ptr, left.len) == 0;
 }
 
-/* Whether bytes are the text of a C string. */
+/* Returns true if bytes equal the text of a C string. */
 FERRITE_FN bool ferrite_is(ferrite_bytes bytes, const char *text)
 {
     return ferrite_equal(bytes, ferrite_text(text));
 }
 
-/* Orders bytes as numbers from 0 to 255: less than 0, 0, or more. */
+/* Compares bytes as numbers from 0 to 255: less than 0, 0, or more. */
 FERRITE_FN int ferrite_compare(ferrite_bytes left, ferrite_bytes right)
 {
     uint32_t common = left.len < right.len ? left.len : right.len;
@@ -223,7 +223,7 @@ FERRITE_FN bool ferrite_parse_i64(ferrite_bytes text, int64_t *number)
     return true;
 }
 
-/* Whether bytes are UTF-8: shortest forms only, no surrogates, nothing above U+10FFFF. */
+/* Returns true if bytes are UTF-8: shortest forms only, no surrogates, nothing above U+10FFFF. */
 FERRITE_FN bool ferrite_is_utf8(ferrite_bytes text)
 {
     const unsigned char *at = (const unsigned char *)text.ptr, *end = at + text.len;
@@ -247,7 +247,7 @@ FERRITE_FN bool ferrite_is_utf8(ferrite_bytes text)
 
 /* ---- Errors ---- */
 
-/* Keeps an error, its code first, for a body that then returns false. */
+/* Keeps an error, which starts with its code; returns false for the body to return. */
 FERRITE_FN bool ferrite_fail(ferrite_bytes error)
 {
     ferrite_state.error = error;
@@ -280,7 +280,7 @@ FERRITE_FN ferrite_bytes ferrite_excerpt(ferrite_bytes value)
     return (ferrite_bytes){ text, (uint32_t)(end - text) };
 }
 
-/* Keeps the error for a status that the host function `operation` gave about `subject`. */
+/* Keeps the error for a status that the host function `operation` returned for `subject`. */
 FERRITE_FN bool ferrite_fail_status(int64_t status, const char *operation, ferrite_bytes subject)
 {
     const char *code = "ERR ", *text = "unknown status";
@@ -324,7 +324,7 @@ FERRITE_FN int32_t ferrite_read_input(int32_t index, void *buf, int32_t cap)
     return index < keys ? ferrite_abi_key(index, buf, cap) : ferrite_abi_arg(index - keys, buf, cap);
 }
 
-/* How many keys and arguments are left. */
+/* Number of keys and arguments that are not taken yet. */
 FERRITE_FN int32_t ferrite_left(void)
 {
     return ferrite_abi_key_count() + ferrite_abi_arg_count() - ferrite_state.taken;
@@ -352,7 +352,7 @@ FERRITE_FN ferrite_bytes ferrite_counts(void)
                         ferrite_text(args == 1 ? " argument" : " arguments"));
 }
 
-/* Keeps the error for the value that was taken last, which is not what `name` takes. */
+/* Keeps the error for the value taken last, which is not of the type of `name`. */
 FERRITE_FN bool ferrite_mismatch(const char *name, const char *type, const char *expected,
                                  ferrite_bytes given)
 {
@@ -380,7 +380,7 @@ FERRITE_FN bool ferrite_take_as(const char *name, const char *type, ferrite_byte
     return true;
 }
 
-/* Takes the next key or argument as it is. `name` is what error replies call it. */
+/* Takes the next key or argument unchanged. `name` is its name in error replies. */
 FERRITE_FN bool ferrite_take_bytes(const char *name, ferrite_bytes *value)
 {
     return ferrite_take_as(name, "bytes", value);
@@ -402,7 +402,7 @@ FERRITE_FN bool ferrite_take_i64(const char *name, int64_t *value)
                || ferrite_mismatch(name, "integer", "a 64-bit integer", text));
 }
 
-/* Refuses keys and arguments that are left. */
+/* Refuses the call if keys or arguments are left. */
 FERRITE_FN bool ferrite_take_end(void)
 {
     return ferrite_left() == 0
@@ -471,7 +471,7 @@ FERRITE_FN bool ferrite_reply_map(uint32_t n)
 
 /* ---- The store ---- */
 
-/* Keeps the first FERRITE_FIRST bytes of a result on the stack; most results are shorter. */
+/* Bytes of a result to keep on the stack at first; most results are shorter. */
 #define FERRITE_FIRST 256
 
 FERRITE_FN bool ferrite_result(int32_t len, const char *first, const char *operation,
@@ -491,7 +491,7 @@ FERRITE_FN bool ferrite_result(int32_t len, const char *first, const char *opera
     return true;
 }
 
-/* Reads a string. `*value` is left alone where there is none. */
+/* Reads a string. Does not change `*value` if there is none. */
 FERRITE_FN bool ferrite_get(ferrite_bytes key, ferrite_bytes *value, bool *found)
 {
     char first[FERRITE_FIRST];
@@ -508,7 +508,7 @@ FERRITE_FN bool ferrite_number(const char *what, ferrite_bytes subject, ferrite_
                                         ferrite_excerpt(text)));
 }
 
-/* Reads a string as an integer. `*value` is left alone where there is none. */
+/* Reads a string as an integer. Does not change `*value` if there is none. */
 FERRITE_FN bool ferrite_get_i64(ferrite_bytes key, int64_t *value, bool *found)
 {
     ferrite_bytes text = { NULL, 0 };
@@ -542,7 +542,7 @@ FERRITE_FN bool ferrite_counted(int32_t count, const char *operation, ferrite_by
     return true;
 }
 
-/* Deletes keys; how many there were. */
+/* Deletes keys; `*count` is the number of keys that existed. */
 FERRITE_FN bool ferrite_del(const ferrite_bytes *keys, uint32_t n, uint32_t *count)
 {
     return ferrite_counted(ferrite_abi_del(keys, (int32_t)n), "del", n ? keys[0] : ferrite_text(""),
@@ -556,7 +556,7 @@ FERRITE_FN bool ferrite_exists(const ferrite_bytes *keys, uint32_t n, uint32_t *
                            n ? keys[0] : ferrite_text(""), count);
 }
 
-/* Adds to an integer, which starts at 0 where there is none. */
+/* Adds to an integer, which starts at 0 if there is none. */
 FERRITE_FN bool ferrite_incr_by(ferrite_bytes key, int64_t delta, int64_t *sum)
 {
     int64_t out;
@@ -568,7 +568,7 @@ FERRITE_FN bool ferrite_incr_by(ferrite_bytes key, int64_t delta, int64_t *sum)
     return true;
 }
 
-/* Lets a key expire after so many milliseconds, at once where that is 0 or less. */
+/* Lets a key expire after `ttl_millis` milliseconds, at once if that is 0 or less. */
 FERRITE_FN bool ferrite_expire(ferrite_bytes key, int64_t ttl_millis, bool *found)
 {
     uint32_t count;
@@ -580,14 +580,14 @@ FERRITE_FN bool ferrite_expire(ferrite_bytes key, int64_t ttl_millis, bool *foun
     return true;
 }
 
-/* Milliseconds that a key still has, -1 without expiry, -2 without key. */
+/* Reads the milliseconds until a key expires, -1 without expiry, -2 without key. */
 FERRITE_FN bool ferrite_ttl(ferrite_bytes key, int64_t *millis)
 {
     *millis = ferrite_abi_ttl(key.ptr, (int32_t)key.len);
     return *millis > FERRITE_DENIED || ferrite_fail_status(*millis, "ttl", key);
 }
 
-/* Reads a hash's field. `*value` is left alone where there is none. */
+/* Reads a hash's field. Does not change `*value` if there is none. */
 FERRITE_FN bool ferrite_hget(ferrite_bytes key, ferrite_bytes field, ferrite_bytes *value,
                              bool *found)
 {
@@ -597,7 +597,7 @@ FERRITE_FN bool ferrite_hget(ferrite_bytes key, ferrite_bytes field, ferrite_byt
     return ferrite_result(len, first, "hget", key, value, found);
 }
 
-/* Writes a hash's field; whether it is new. */
+/* Writes a hash's field; `*is_new` is true if it is new. */
 FERRITE_FN bool ferrite_hset(ferrite_bytes key, ferrite_bytes field, ferrite_bytes value,
                              bool *is_new)
 {
@@ -611,7 +611,7 @@ FERRITE_FN bool ferrite_hset(ferrite_bytes key, ferrite_bytes field, ferrite_byt
     return true;
 }
 
-/* Deletes fields of a hash; how many there were. */
+/* Deletes fields of a hash; `*count` is the number of fields that existed. */
 FERRITE_FN bool ferrite_hdel(ferrite_bytes key, const ferrite_bytes *fields, uint32_t n,
                              uint32_t *count)
 {
@@ -624,7 +624,7 @@ FERRITE_FN void ferrite_log(int32_t level, const char *text)
     ferrite_abi_log(level, text, (int32_t)strlen(text));
 }
 
-/* Milliseconds since 1970, the same throughout a call. */
+/* Returns the milliseconds since 1970, the same throughout a call. */
 FERRITE_FN int64_t ferrite_time_millis(void)
 {
     return ferrite_abi_time_millis();
@@ -761,7 +761,7 @@ FERRITE_FN void ferrite_run(const char *name, const char *parameters, bool (*bod
     }
 }
 
-/* Opens the body of an entry: a block that returns whether it replied. `parameters` is a string that
+/* Opens the body of an entry: a block that returns true if it replied. `parameters` is a text that
  * lists them, for error replies. */
 #define FERRITE_FUNCTION(name, parameters)                                                         \
     static bool ferrite_body_##name(void);                                                         \

@@ -11,12 +11,12 @@ type Error struct {
 	text string
 }
 
-// Error is the whole text, code included.
+// Error returns the whole text, code included.
 func (e *Error) Error() string {
 	return e.text
 }
 
-// Errorf makes an error reply of its parts. A text without a code gets ERR.
+// Errorf makes an error reply from its parts. A text without a code gets ERR.
 func Errorf(parts ...string) *Error {
 	var text string
 	for _, part := range parts {
@@ -25,7 +25,7 @@ func Errorf(parts ...string) *Error {
 	return &Error{withCode(text)}
 }
 
-// withCode gives a text that has no code of its own, such as WRONGTYPE, the code ERR.
+// withCode adds the code ERR to a text without a code of its own, such as WRONGTYPE.
 func withCode(text string) string {
 	for i := range len(text) {
 		char := text[i]
@@ -41,7 +41,7 @@ func withCode(text string) string {
 	return "ERR " + text
 }
 
-// found is the error of a status that may also say that there is nothing.
+// found returns the error of a status, and nil for a status that only reports a missing value.
 func found(status int32, operation string, subject []byte) error {
 	if status == abi.NotFound {
 		return nil
@@ -49,7 +49,7 @@ func found(status int32, operation string, subject []byte) error {
 	return failed(int64(status), operation, subject)
 }
 
-// failed is the error for a negative answer of a host function about a subject.
+// failed returns the error for a negative status of a host function about a subject.
 func failed(status int64, operation string, subject []byte) error {
 	if status >= 0 {
 		return nil
@@ -75,10 +75,10 @@ func failed(status int64, operation string, subject []byte) error {
 	return &Error{code + operation + " " + excerpt(subject) + ": " + text}
 }
 
-// excerptBytesMax is how many bytes of a value an error reply shows.
+// excerptBytesMax is the most bytes of a value that an error reply shows.
 const excerptBytesMax = 64
 
-// excerpt is a value in double quotes, escaped and cut to a bearable length.
+// excerpt returns a value in double quotes, escaped and shortened.
 func excerpt(value []byte) string {
 	const hex = "0123456789abcdef"
 	text := []byte{'"'}

@@ -17,7 +17,7 @@
 //		return err == nil, err
 //	}
 //
-// All of a call's writes take effect together when it ends well, and none of them otherwise.
+// All of a call's writes take effect together when it succeeds, and none of them otherwise.
 // Package ferritetest has a store in memory, for tests without a server.
 package ferrite
 
@@ -27,20 +27,20 @@ import (
 	"github.com/ferrite-wasm/ferrite-wasm/sdk/go/internal/abi"
 )
 
-// Get reads a string; ok tells whether the key exists.
+// Get reads a string; ok is true if the key exists.
 func Get(key string) (value string, ok bool, err error) {
 	bytes, ok, err := GetBytes(key)
 	return string(bytes), ok, err
 }
 
-// GetBytes reads a string's bytes; ok tells whether the key exists.
+// GetBytes reads a string's bytes; ok is true if the key exists.
 func GetBytes(key string) (value []byte, ok bool, err error) {
 	name := []byte(key)
 	value, status := abi.Result(func(buf []byte) int32 { return abi.Current.Get(name, buf) })
 	return value, status >= 0, found(status, "get", name)
 }
 
-// GetInt reads a string as an integer; 0 where the key does not exist.
+// GetInt reads a string as an integer; 0 if the key does not exist.
 func GetInt(key string) (int64, error) {
 	bytes, ok, err := GetBytes(key)
 	if err != nil || !ok {
@@ -55,23 +55,23 @@ func GetInt(key string) (int64, error) {
 
 // SetOptions are conditions and expiry of SetWith. The zero value has none.
 type SetOptions struct {
-	// IfAbsent writes only where the key does not exist.
+	// IfAbsent writes only if the key does not exist.
 	IfAbsent bool
-	// IfPresent writes only where the key exists.
+	// IfPresent writes only if the key exists.
 	IfPresent bool
-	// KeepTTL keeps the expiry that the key has.
+	// KeepTTL keeps the key's expiry.
 	KeepTTL bool
-	// TTLMillis expires the key after so many milliseconds; 0 is no expiry.
+	// TTLMillis expires the key after this many milliseconds; 0 is no expiry.
 	TTLMillis int64
 }
 
-// Set writes a string and removes the expiry that the key had.
+// Set writes a string and removes the key's expiry.
 func Set(key, value string) error {
 	_, err := SetWith(key, []byte(value), SetOptions{})
 	return err
 }
 
-// SetWith writes a string on conditions or with an expiry; whether it was written.
+// SetWith writes a string on conditions or with an expiry; returns true if it was written.
 func SetWith(key string, value []byte, options SetOptions) (bool, error) {
 	var bits int32
 	if options.IfAbsent {
@@ -95,31 +95,31 @@ func SetWith(key string, value []byte, options SetOptions) (bool, error) {
 	return status == 0, failed(int64(status), "set", name)
 }
 
-// Incr adds one to an integer, which starts at 0; the sum.
+// Incr adds one to an integer, which starts at 0; returns the sum.
 func Incr(key string) (int64, error) {
 	return IncrBy(key, 1)
 }
 
-// IncrBy adds to an integer, which starts at 0; the sum.
+// IncrBy adds to an integer, which starts at 0; returns the sum.
 func IncrBy(key string, delta int64) (int64, error) {
 	name := []byte(key)
 	sum, status := abi.Current.IncrBy(name, delta)
 	return sum, failed(int64(status), "incr_by", name)
 }
 
-// Expire lets a key expire after so many seconds, at once where that is 0 or less; whether there is one.
+// Expire lets a key expire after secs seconds, at once if that is 0 or less; true if it exists.
 func Expire(key string, secs int64) (bool, error) {
 	return ExpireMillis(key, secs*1000)
 }
 
-// ExpireMillis lets a key expire after so many milliseconds; whether there is one.
+// ExpireMillis lets a key expire after millis milliseconds; returns true if the key exists.
 func ExpireMillis(key string, millis int64) (bool, error) {
 	name := []byte(key)
 	status := abi.Current.Expire(name, millis)
 	return status > 0, failed(int64(status), "expire", name)
 }
 
-// TTL tells how many milliseconds a key still has: -1 without expiry, -2 without key.
+// TTL returns the milliseconds until a key expires: -1 without expiry, -2 without key.
 func TTL(key string) (int64, error) {
 	name := []byte(key)
 	millis := abi.Current.TTL(name)
@@ -129,7 +129,7 @@ func TTL(key string) (int64, error) {
 	return 0, failed(millis, "ttl", name)
 }
 
-// Del deletes keys; how many there were.
+// Del deletes keys; returns the number of keys that existed.
 func Del(keys ...string) (int, error) {
 	names := bytesOf(keys)
 	return count(abi.Current.Del(names), "del", names)
@@ -141,27 +141,27 @@ func Exists(keys ...string) (int, error) {
 	return count(abi.Current.Exists(names), "exists", names)
 }
 
-// HGet reads a hash's field; ok tells whether it exists.
+// HGet reads a hash's field; ok is true if it exists.
 func HGet(key, field string) (value string, ok bool, err error) {
 	name, part := []byte(key), []byte(field)
 	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.HGet(name, part, buf) })
 	return string(bytes), status >= 0, found(status, "hget", name)
 }
 
-// HSet writes a hash's field; whether it is new.
+// HSet writes a hash's field; returns true if it is new.
 func HSet(key, field, value string) (bool, error) {
 	name := []byte(key)
 	status := abi.Current.HSet(name, []byte(field), []byte(value))
 	return status > 0, failed(int64(status), "hset", name)
 }
 
-// HDel deletes fields of a hash; how many there were.
+// HDel deletes fields of a hash; returns the number of fields that existed.
 func HDel(key string, fields ...string) (int, error) {
 	name := []byte(key)
 	return count(abi.Current.HDel(name, bytesOf(fields)), "hdel", [][]byte{name})
 }
 
-// HGetAll reads a whole hash; an empty map where the key does not exist.
+// HGetAll reads a whole hash; returns an empty map if the key does not exist.
 func HGetAll(key string) (map[string]string, error) {
 	reply, err := Do("HGETALL", key)
 	if err != nil {
@@ -193,10 +193,10 @@ func Do(command string, args ...any) (Value, error) {
 	return value, nil
 }
 
-// Level tells how much a log line matters.
+// Level is the importance of a log line.
 type Level int32
 
-// The levels, from the finest.
+// The levels, from the least important.
 const (
 	Trace Level = iota
 	Debug
@@ -210,7 +210,7 @@ func Log(level Level, text string) {
 	abi.Current.Log(int32(level), []byte(text))
 }
 
-// TimeMillis is the number of milliseconds since 1970, the same throughout a call.
+// TimeMillis returns the milliseconds since 1970, the same throughout a call.
 func TimeMillis() int64 {
 	return abi.Current.TimeMillis()
 }

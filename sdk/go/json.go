@@ -2,7 +2,7 @@ package ferrite
 
 import "encoding/json"
 
-// JSON is a parameter or a result that crosses as JSON.
+// JSON is a parameter or a result that is passed as JSON.
 type JSON[T any] struct {
 	Value T
 }
@@ -17,7 +17,7 @@ func (j JSON[T]) MarshalText() ([]byte, error) {
 	return json.Marshal(j.Value)
 }
 
-// Name is what error replies call it.
+// Name returns the type's name in error replies.
 func (j *JSON[T]) Name() string {
 	return "JSON"
 }

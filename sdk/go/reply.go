@@ -13,13 +13,13 @@ type Pair struct {
 	Key, Value any
 }
 
-// Pairs is a map in an order of its own.
+// Pairs is a map with a fixed order.
 type Pairs []Pair
 
 // Status is a status text, such as OK, in place of a string.
 type Status string
 
-// OK is the reply of functions that have nothing else to say.
+// OK is the reply of functions that have no other result.
 const OK Status = "OK"
 
 // reply replies a result: nil, a bool, an integer, a float64, a string, []byte, Status, error, Pairs,

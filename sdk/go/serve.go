@@ -9,9 +9,9 @@ import (
 )
 
 // A parameter of a function may be a string, []byte, bool, an integer, a float64, a []string or
-// []int64 (all that is left), or a type whose pointer is an encoding.TextUnmarshaler. The functions
+// []int64 (all that remain), or a type whose pointer is an encoding.TextUnmarshaler. The functions
 // Serve0 to Serve6 fill them from the call's KEYS, then its ARGS, in order, call the function and
-// reply its result; see Reply for what that may be. The names are what error replies call the
+// reply its result; see reply for the possible types. Error replies use the names of the
 // parameters.
 
 // Serve0 runs a call of a function without parameters.
@@ -76,7 +76,7 @@ func Serve6[A, B, C, D, E, F, R any](name string, f func(A, B, C, D, E, F) (R, e
 	})
 }
 
-// input is a call's keys and arguments, and how far they have been taken.
+// input is a call's keys and arguments, and the number of those taken.
 type input struct {
 	name       string
 	parameters []string
@@ -86,7 +86,7 @@ type input struct {
 	taken      int
 }
 
-// refusal is the error of a call whose input cannot fill the parameters. It is thrown, so that
+// refusal is the error of a call whose input does not fit the parameters. It is a panic value, so
 // the function does not run.
 type refusal struct {
 	err *Error
@@ -108,7 +108,7 @@ func serve(name string, parameters []string, run func(*input) (any, error)) {
 	reply(result)
 }
 
-// guarded runs a function and turns a refusal into its error. Other panics are logged on their way.
+// guarded runs a function and turns a refusal into its error. It logs and repeats other panics.
 func guarded(in *input, run func(*input) (any, error)) (result any, err error) {
 	defer func() {
 		switch thrown := recover().(type) {
@@ -259,8 +259,8 @@ func take[T any](in *input) T {
 	return value
 }
 
-// Named is what the pointer to a parameter's own type must be: it reads itself from a value and says
-// what it is called in error replies. JSON is one.
+// Named is the interface of pointers to a parameter's own type: it reads itself from a value, and
+// has a name for error replies. JSON is one.
 type Named interface {
 	encoding.TextUnmarshaler
 	Name() string

@@ -2,10 +2,10 @@ package ferrite
 
 import "strconv"
 
-// Kind tells what kind of reply a Value is.
+// Kind is the kind of a command's reply.
 type Kind int
 
-// The kinds. The host speaks RESP2, so that maps are flat arrays.
+// The kinds. The host uses RESP2, so maps are flat arrays.
 const (
 	KindNull Kind = iota
 	KindInt
@@ -24,12 +24,12 @@ type Value struct {
 	text   string
 }
 
-// IsNull tells whether there is no value.
+// IsNull returns true if there is no value.
 func (v Value) IsNull() bool {
 	return v.Kind == KindNull
 }
 
-// Int is the value as an integer; ok tells whether it is one, or its text.
+// Int returns the value as an integer; ok is true if it is one, or its text is.
 func (v Value) Int() (number int64, ok bool) {
 	if v.Kind == KindInt {
 		return v.number, true
@@ -37,7 +37,7 @@ func (v Value) Int() (number int64, ok bool) {
 	return parseInt([]byte(v.text))
 }
 
-// String is the value as text; empty where it is null.
+// String returns the value as text; empty if it is null.
 func (v Value) String() string {
 	if v.Kind == KindInt {
 		return strconv.FormatInt(v.number, 10)
@@ -45,7 +45,7 @@ func (v Value) String() string {
 	return v.text
 }
 
-// Strings are the items of an array as texts.
+// Strings returns the items of an array as texts.
 func (v Value) Strings() []string {
 	texts := make([]string, len(v.Items))
 	for i, item := range v.Items {
@@ -54,7 +54,7 @@ func (v Value) Strings() []string {
 	return texts
 }
 
-// StringMap are the pairs of a flat array as a map.
+// StringMap returns the pairs of a flat array as a map.
 func (v Value) StringMap() map[string]string {
 	pairs := make(map[string]string, len(v.Items)/2)
 	for i := 0; i+1 < len(v.Items); i += 2 {
@@ -63,10 +63,10 @@ func (v Value) StringMap() map[string]string {
 	return pairs
 }
 
-// depthMax is the deepest nesting that is read.
+// depthMax is the deepest nesting to read.
 const depthMax = 32
 
-// decode reads one reply and gives what follows it.
+// decode reads one reply and returns the bytes after it.
 func decode(bytes []byte, depth int) (value Value, rest []byte, ok bool) {
 	end := 0
 	for end < len(bytes) && bytes[end] != '\r' {

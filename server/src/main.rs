@@ -74,7 +74,7 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
     }
     let runtime = builder.enable_all().thread_name("ferrite").build()?;
     let served = runtime.block_on(async {
-        // From here on, a signal during the start is not lost.
+        // Installed early, so that a signal during the start is not lost.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let listeners = Listeners::bind(&config)?;

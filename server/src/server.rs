@@ -1,4 +1,4 @@
-//! Listens, accepts connections up to the limit, and closes them in good order.
+//! Listens, accepts connections up to the limit, and closes them in order.
 
 use std::future::Future;
 use std::io;
@@ -172,7 +172,7 @@ pub async fn run(
     drain(&state, connections).await;
     // Their references to the state are dropped with them, before the data is closed.
     services.shutdown().await;
-    // A thread that still compiles refers to the store too. Its data must be on disk now all the same.
+    // A thread that still compiles refers to the store too, but its data must be on disk now.
     tokio::task::block_in_place(|| state.store.close());
 }
 

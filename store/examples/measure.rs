@@ -192,7 +192,7 @@ fn transactions(store: &Store, count: u32) {
     });
 }
 
-/// Writes keys, and lets a process of its own read them back.
+/// Times a start: writes keys, then reads them back in another process.
 fn start_up(directory: &Path, count: u32) {
     let store = open(directory, Durability::EverySecond);
     let mut session = Session::new();
@@ -208,7 +208,7 @@ fn start_up(directory: &Path, count: u32) {
     assert!(status.is_ok_and(|status| status.success()));
 }
 
-/// What the process of its own does.
+/// The other process of `start_up`: opens the store and reports the time and memory that takes.
 fn read_back(directory: &Path) {
     let before = resident_bytes();
     let start = Instant::now();
@@ -284,7 +284,7 @@ fn main() {
     let before = resident_bytes();
     let mut key = Vec::new();
     for i in 0..count {
-        // One buffer, so that what is measured is the store's.
+        // One buffer for all keys, so that the test measures only the store's allocations.
         key.clear();
         let _ = write!(key, "key:{i:012}");
         execute(&store, &mut session, &[b"SET", &key, b"xxx"]);
@@ -300,6 +300,6 @@ fn main() {
         .nth(2)
         .unwrap_or_else(|| "measure.tmp".to_owned());
     on_disk(Path::new(&directory), count);
-    // Left behind only if something failed before.
+    // Exists only if a step failed before.
     let _ = std::fs::remove_dir_all(directory);
 }

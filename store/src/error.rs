@@ -1,9 +1,9 @@
-//! The errors of data operations, in the words that Redis uses.
+//! The errors of data operations, with the texts of Redis.
 
 use ferrite_protocol::keyspace;
 use thiserror::Error;
 
-/// Why a command or a typed operation was refused.
+/// Reason why a command or a typed operation was refused.
 ///
 /// `Display` is the RESP error line without the leading `-`: a code, a space, a sentence. Texts
 /// are those of Redis 7.2 and Valkey, byte for byte, because client libraries match on them.
@@ -45,10 +45,10 @@ pub enum StoreError {
     /// Any other refusal that has a fixed text.
     #[error("{0}")]
     Refused(&'static str),
-    /// Any other refusal whose text names something of the request.
+    /// Any other refusal whose text contains a part of the request.
     #[error("{0}")]
     RefusedWith(Box<str>),
-    /// A write in a transaction or a session that only reads.
+    /// A write in a read-only transaction or session.
     #[error("READONLY You can't write against a read only transaction.")]
     ReadOnly,
     /// Another transaction changed data that this one has read: roll back and run it again.
@@ -60,7 +60,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// An error line with a text made for the occasion.
+    /// An error line with a computed text.
     pub(crate) fn with(text: impl Into<Box<str>>) -> Self {
         Self::RefusedWith(text.into())
     }

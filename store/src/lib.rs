@@ -1,9 +1,9 @@
 //! The embedded keyspace of a Redis-compatible server: typed values, transactions, durability.
 //!
-//! A [`Store`] runs plain commands straight on its data and begins [`Transaction`]s: consistent views
-//! whose writes take effect together or not at all. Both run the same implementation of each command,
-//! which writes its reply through a [`ReplyWriter`]. For functions, the two are a [`Keyspace`] and its
-//! transactions.
+//! A [`Store`] runs plain commands directly on its data and begins [`Transaction`]s: consistent
+//! views whose writes take effect together or not at all. Both run the same implementation of each
+//! command, which writes its reply through a [`ReplyWriter`]. Functions use both, by way of
+//! [`Keyspace`].
 //!
 //! [`Keyspace`]: ferrite_protocol::keyspace::Keyspace
 //! [`ReplyWriter`]: ferrite_protocol::resp::ReplyWriter

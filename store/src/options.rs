@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Everything that decides how a store behaves.
+/// The options of a store.
 #[derive(Clone, Debug, Default)]
 pub struct StoreOptions {
-    /// Bounds on what clients may store.
+    /// Bounds on stored values.
     pub limits: Limits,
-    /// Source of the time.
+    /// Clock for expiry.
     pub clock: Clock,
 }
 
-/// Bounds on what clients may store.
+/// Bounds on stored values.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Longest string value that a command may build, in bytes. Redis calls it
@@ -29,13 +29,13 @@ impl Default for Limits {
     }
 }
 
-/// Source of the time that expiry goes by.
+/// Clock for expiry.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The system's clock.
     #[default]
     System,
-    /// A clock that somebody else moves, in milliseconds since the Unix epoch. For tests.
+    /// A clock that the caller moves, in milliseconds since the Unix epoch. For tests.
     Manual(Arc<AtomicI64>),
 }
 

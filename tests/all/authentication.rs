@@ -1,4 +1,4 @@
-//! Who may connect, and what each may do.
+//! Users: the connections that are accepted, and the rights of each.
 
 use ferrite_tests::{Client, Reply, Server};
 
@@ -88,7 +88,7 @@ fn an_unknown_client_cannot_send_much() {
         "ERR Protocol error: invalid multibulk length"
     );
 
-    // The bounds go with the first word that is believed, in the middle of a pipeline.
+    // A successful login lifts the tighter bounds at once, in the middle of a pipeline.
     let mut client = server.client();
     let value = "v".repeat(100_000);
     client.send(b"AUTH s3cret\r\n");

@@ -1,8 +1,8 @@
-//! What is no request: each gets one error, its connection is closed, and nobody else notices.
+//! Invalid requests: each gets one error, its connection is closed, and others are unaffected.
 
 use ferrite_tests::{Client, Reply, Server};
 
-/// Bytes that are sent, and the error that answers them.
+/// Bytes to send, and the error that answers them.
 const FRAMES: &[(&str, &[u8], &str)] = &[
     (
         "a frame of 1 GB",
@@ -89,7 +89,7 @@ fn each_bad_frame_gets_its_error_and_the_end() {
 fn arrays_nested_a_million_deep_do_no_harm() {
     let server = Server::start();
     let mut client = server.client();
-    // The server may close before it has taken everything.
+    // The server may close before it has read everything.
     let _ = client.try_send(&b"*1\r\n".repeat(1_000_000));
     let reply = client.next();
     let refused = Reply::Error("ERR Protocol error: expected '$', got '*'".into());
@@ -123,7 +123,7 @@ fn a_promised_gigabyte_takes_no_memory() {
     let before = server.memory_kib("VmRSS");
     let mut clients: Vec<Client> = (0..64).map(|_| server.client()).collect();
     for client in &mut clients {
-        // Within the bound for one value, so it is waited for.
+        // Within the bound for one value, so the server waits for the rest.
         client.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nabc");
     }
     assert_eq!(server.client().run("PING"), Reply::Simple("PONG".into()));

@@ -1,4 +1,4 @@
-//! Functions that are wrong, or do wrong: each gets an error that says so, and nobody else suffers.
+//! Functions that are invalid or do harm: each gets a clear error, and no other client suffers.
 
 use std::os::unix::fs::symlink;
 
@@ -6,7 +6,7 @@ use ferrite_tests::{Client, Reply, Server};
 
 use crate::guests::{ADD1, ENDLESS, GROW, LONG_CALLS, RECURSE, WRITE_THEN_LOOP};
 
-/// Requests, as words, and how their error begins.
+/// Requests, as words, and the start of their error.
 type Refusal<'a> = (&'a str, Vec<Vec<u8>>, &'a str);
 
 fn words(list: &[&str]) -> Vec<Vec<u8>> {

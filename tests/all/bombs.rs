@@ -1,4 +1,4 @@
-//! Modules that take a compiler long, sent to a server that has other things to do.
+//! Modules that take a compiler long, sent to a server that serves other requests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use ferrite_tests::{Reply, Server};
 
 use crate::guests::COUNT;
 
-/// One function of many branches that all meet again: as much as one function may be.
+/// One function of many branches that all meet again, as large as a function may be.
 fn bomb() -> String {
     const BRANCHES: usize = 50_000;
     let branch = "(if (i32.wrap_i64 (local.get 0)) (then (local.set 1 (local.get 2))) (else (local.set 2 (local.get 1))))\n";
@@ -51,7 +51,7 @@ fn a_bomb_ends_by_the_clock_and_calls_go_on_meanwhile() {
         error.starts_with("TIMEOUT compiling was ended after 500ms"),
         "{error}"
     );
-    // A call takes some hundredths of a millisecond: had they waited for the compiler, there would
-    // have been one.
+    // A call takes some hundredths of a millisecond: if calls waited for the compiler, there
+    // would be only one.
     assert!(calls > 50, "{calls} calls");
 }

@@ -1,6 +1,6 @@
-//! Client libraries as people use them, and `redis-benchmark`.
+//! Client libraries in normal use, and `redis-benchmark`.
 //!
-//! `cargo xtask test` installs those of Python and Node.js and says where they are; without them
+//! `cargo xtask test` installs those of Python and Node.js and passes their paths; without them
 //! there is nothing to run, and the tests say so.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
@@ -15,7 +15,7 @@ use redis::{Commands as _, RedisResult};
 
 use crate::guests::ADD1;
 
-/// The value of a variable that says where a tool is; says what is skipped without it.
+/// Value of a variable that holds a tool's path; without it, prints the skipped test.
 fn tool(variable: &str) -> Option<OsString> {
     let value = env::var_os(variable).filter(|value| !value.is_empty());
     if value.is_none() {
@@ -24,7 +24,7 @@ fn tool(variable: &str) -> Option<OsString> {
     value
 }
 
-/// Runs a script of `tests/clients` on the port of a server, and expects it to end well.
+/// Runs a script of `tests/clients` on the port of a server, and expects success.
 fn run_script(interpreter: impl AsRef<std::ffi::OsStr>, script: &str) {
     let server = Server::start();
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -144,7 +144,7 @@ fn pipelines_and_transactions(
         let number: i64 = connection.get("n")?;
         tries += 1;
         if tries == 1 {
-            // Somebody gets ahead, so that the first try does nothing.
+            // Another client writes first, so that the first try does nothing.
             let _: () = other.set("n", 10)?;
         }
         pipeline
@@ -181,7 +181,7 @@ fn redis_benchmark() {
             .into_iter()
             .find(|word| text.contains(word));
         assert_eq!(complaint, None, "{more:?}: {text}");
-        // Its standard tests, some of which have a name in parentheses besides.
+        // Its standard tests; some have a second name in parentheses.
         for test in [
             "PING_INLINE",
             "SET",

@@ -1,4 +1,4 @@
-//! The configuration as the real program takes it.
+//! The configuration, as the real program reads it.
 
 use std::process::Output;
 
@@ -34,7 +34,7 @@ fn a_configuration_can_be_checked_and_printed() {
     let printed = text(&printed.stdout);
     assert!(printed.contains("port = 7001\n") && printed.contains("max_memory = \"4MB\"\n"));
 
-    // What is printed is a configuration that prints the same.
+    // The printed configuration prints itself again.
     std::fs::write(&file, printed).expect("written");
     let again = run(&["--config", path, "--print-config"]);
     assert_eq!(text(&again.stdout), printed);

@@ -1,11 +1,11 @@
-//! Calls that get in each other's way: each takes effect once, as if they had run in turn.
+//! Calls that conflict: each takes effect once, as if they had run one after the other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferrite_tests::{Reply, Server};
 
 /// Moves 1 from its first key to its second. It reads both, with more than a tick in between for
-/// others to change them, and traps when a read fails.
+/// others to change them, and traps if a read fails.
 const TRANSFER: &str = r#"(module
   (import "ferrite" "key" (func $key (param i32 i32 i32) (result i32)))
   (import "ferrite" "get" (func $get (param i32 i32 i32 i32) (result i32)))

@@ -1,4 +1,4 @@
-//! Many connections, silent ones, slow ones, and the bounds on them.
+//! Many connections, silent ones, slow ones, and the limits on them.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ fn ten_thousand_half_open_connections_do_no_harm() {
     for index in 0..CONNECTIONS {
         let mut stream = TcpStream::connect(server.address())
             .unwrap_or_else(|error| panic!("connection {index}: {error}"));
-        // Every third says nothing, every third a byte, every third half a request.
+        // A third of them sends nothing, a third one byte, a third half a request.
         let said: &[u8] = [&b""[..], b"*", b"*3\r\n$3\r\nSET\r\n$3\r\nke"][index % 3];
         stream.write_all(said).expect("a few bytes are taken");
         open.push(stream);
@@ -38,7 +38,7 @@ fn ten_thousand_half_open_connections_do_no_harm() {
         "{grown} KiB for {CONNECTIONS} half-open connections"
     );
 
-    // They are whole connections all the same: the half request can be finished.
+    // They still work: the half request can be completed.
     open[2]
         .write_all(b"y\r\n$1\r\nv\r\n")
         .expect("the rest is taken");
@@ -107,7 +107,7 @@ fn a_client_that_takes_no_replies_is_cut_off() {
         Reply::Simple("OK".into())
     );
     let before = server.memory_kib("VmRSS");
-    // Hundreds of megabytes of replies, none of which is read.
+    // The replies are hundreds of megabytes, and the client reads none.
     let _ = slow.try_send(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(400));
     let mut other = server.client();
     wait_until(&mut other, "connected_clients:1\r\n");

@@ -1,10 +1,10 @@
-//! `max_stack_depth` over RESP: loaded with it, kept by reloads, restarts and a lost cache.
+//! `max_stack_depth` over RESP: set at loading, kept by reloads, restarts and a lost cache.
 
 use std::path::Path;
 
 use ferrite_tests::{Client, Reply, Server, command};
 
-/// Nests one deeper than it is told to, and returns this number.
+/// Nests one level deeper than its argument, and returns this number.
 fn down(result: u32) -> String {
     format!(
         r#"(module (func $down (export "run") (param i32) (result i32)
@@ -32,7 +32,7 @@ fn is_limited(client: &mut Client, result: i64) {
     );
 }
 
-/// Removes all native code, and leaves the sources.
+/// Removes all native code, and keeps the sources.
 fn forget_code(dir: &Path) {
     let cache = dir.join("cache/wasm/v1");
     for folder in std::fs::read_dir(&cache).expect("there is a cache") {
@@ -53,11 +53,11 @@ fn a_limit_outlives_reloads_restarts_and_the_cache() {
     let digest = reply.text().expect("a digest").to_owned();
     is_limited(&mut client, 1);
 
-    // The same source without the limit is other code.
+    // The same source without the limit is different code.
     let reply = client.call(&["WASM.LOAD", "free", &digest]);
     assert_eq!(reply.text(), Some(digest.as_str()));
     assert_eq!(client.run("WASM.CALL free ARGS 1000"), Reply::Int(1));
-    // And the limit finds its own by the digest alone.
+    // With the limit, the digest alone finds the right code.
     let reply = client.call(&["WASM.LOAD", "f", &digest, "LIMITS", LIMIT, "REPLACE"]);
     assert_eq!(reply.text(), Some(digest.as_str()));
     is_limited(&mut client, 1);

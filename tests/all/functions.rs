@@ -1,4 +1,4 @@
-//! Functions from end to end: loaded, called, looked at, removed.
+//! Functions from end to end: loading, calling, inspecting, removing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,7 +45,7 @@ fn a_function_reads_and_writes_data() {
     assert_eq!(client.run("GET visits"), bulk("2"));
     assert_eq!(client.run("SET visits 40"), Reply::Simple("OK".into()));
     assert_eq!(client.run("FCALL count 1 visits"), Reply::Int(41));
-    // Each connection's calls work in the database it has chosen.
+    // Each connection's calls work in its selected database.
     assert_eq!(client.run("SELECT 3"), Reply::Simple("OK".into()));
     assert_eq!(client.run("WASM.CALL count KEYS visits"), Reply::Int(1));
     assert_eq!(client.run("SELECT 0"), Reply::Simple("OK".into()));
@@ -110,7 +110,7 @@ fn a_pipeline_of_calls_and_commands_keeps_its_order() {
     let server = Server::start();
     let mut client = server.client();
     let mut requests = Vec::new();
-    // The first request is compiled, which takes long; the others wait for it.
+    // The first request compiles, which takes long; the others wait for it.
     requests.extend(encode(&[
         "WASM.DEFINE",
         "count",

@@ -1,6 +1,6 @@
 //! Small guests in the text format.
 
-/// Flags of a server that lets calls run as long as they like.
+/// Flags of a server with limits that no call reaches.
 pub(crate) const LONG_CALLS: [&str; 4] = [
     "--wasm-limits-max-fuel",
     "1000000000000000",
@@ -33,7 +33,7 @@ pub(crate) const COUNT: &str = r#"(module
       (then (call $reply_int (i64.extend_i32_s (local.get $status))))
       (else (call $reply_int (i64.load (i32.const 0)))))))"#;
 
-/// A command that writes its first key to "x" and then loops for good.
+/// A command that writes its first key to "x" and then loops for ever.
 pub(crate) const WRITE_THEN_LOOP: &str = r#"(module
   (import "ferrite" "key" (func $key (param i32 i32 i32) (result i32)))
   (import "ferrite" "set" (func $set (param i32 i32 i32 i32 i32 i64) (result i32)))
@@ -90,7 +90,7 @@ pub(crate) const EVERY_TYPE: &str = r#"(module
     (call $reply_simple (i32.const 0) (i32.const 4))
     (call $reply_bulk (i32.const 0) (i32.const 7))))"#;
 
-/// A scalar that grows its memory by so many pages, and gives up when it cannot.
+/// A scalar that grows its memory by the given number of pages, and traps if it cannot.
 pub(crate) const GROW: &str = r#"(module
   (memory (export "memory") 1)
   (func (export "run") (param i32) (result i32)
@@ -99,7 +99,7 @@ pub(crate) const GROW: &str = r#"(module
     (if (i32.eq (local.get $before) (i32.const -1)) (then unreachable))
     (local.get $before)))"#;
 
-/// A scalar that calls itself for good.
+/// A scalar that calls itself for ever.
 pub(crate) const RECURSE: &str = r#"(module
   (func $down (export "run") (param i32) (result i32)
     (i32.add (call $down (i32.add (local.get 0) (i32.const 1))) (i32.const 1))))"#;

@@ -1,11 +1,11 @@
-//! Files that change reload their functions.
+//! Changed files reload their functions.
 
 use ferrite_tests::{Client, Reply, Server};
 
 const ONE: &str = r#"(module (func (export "run") (result i32) (i32.const 1)))"#;
 const TWO: &str = r#"(module (func (export "run") (result i32) (i32.const 2)))"#;
 
-/// Calls until the answer is this one; each call is a whole round trip.
+/// Calls until the reply is `answer`; each call is a whole round trip.
 fn call_until(client: &mut Client, answer: i64) {
     for _ in 0..1_000_000 {
         match client.run("WASM.CALL f") {
@@ -50,7 +50,7 @@ fn a_changed_file_reloads_its_function_and_a_broken_one_does_not() {
     call_until(&mut client, 1);
 }
 
-/// Waits until the server has looked at the folder with the file in it.
+/// Waits until the server has checked the folder with the file in it.
 fn wait_until_seen(server: &Server) {
     let mut client = server.client();
     for _ in 0..1_000_000 {

@@ -1,8 +1,8 @@
 //! The examples of every language, built from source, give the replies of one table on a server.
 //!
-//! `cargo xtask test` builds them and names their folder in `FERRITE_EXAMPLES_DIR`; without it there is
-//! nothing to call, and the tests say so. Each function has only the permissions that its example
-//! declares.
+//! `cargo xtask test` builds them and passes their folder in `FERRITE_EXAMPLES_DIR`; without it
+//! there is nothing to call, and the tests say so. Each function has only the permissions that its
+//! example declares.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 

@@ -1,4 +1,4 @@
-//! Starting, stopping, and what survives it.
+//! Starts, stops, and the state that survives them.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -78,7 +78,7 @@ fn an_endless_call_in_the_background_does_not_either() {
 #[test]
 fn a_compilation_does_not_keep_the_data_from_the_disk() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    // A compiler that says that it runs, and then takes longer than anybody waits.
+    // A compiler that reports its start, and then takes longer than any wait.
     let started = dir.path().join("started");
     assert!(
         std::process::Command::new("mkfifo")
@@ -144,7 +144,7 @@ fn functions_survive_a_restart() {
         r#"{"allowed_keys":["n*"],"allow_write":true}"#,
     ]);
     assert!(reply.error().is_none(), "{reply:?}");
-    // Not even a chance to say goodbye.
+    // Killed without a chance to shut down.
     server.signal(Signal::KILL);
     drop(server);
 
@@ -274,7 +274,7 @@ fn a_function_compiled_ahead_is_loaded_by_its_digest() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let source = dir.path().join("add1.wat");
     std::fs::write(&source, ADD1).expect("written");
-    // No compiler at the server's hand: what is not in the cache cannot come into being.
+    // The server has no compiler, so it can load only code from the cache.
     let server = Server::builder().dir(dir.path()).without_compiler().start();
     let cache = dir.path().join("cache/wasm");
     let output = command("ferrite-wasmc", "FERRITE_WASMC_BIN")

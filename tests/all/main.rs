@@ -1,4 +1,4 @@
-//! The whole from end to end: the real server and the real compiler, over real sockets.
+//! End-to-end tests: the real server and the real compiler, over real sockets.
 
 mod authentication;
 mod bad_frames;

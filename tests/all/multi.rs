@@ -1,4 +1,4 @@
-//! `MULTI` and its kin.
+//! `MULTI` and the commands around it.
 
 use ferrite_tests::{Reply, Server};
 

@@ -1,4 +1,4 @@
-//! What an operator sees: metrics, the audit line, slow calls.
+//! Figures and records for operators: metrics, the audit line, slow calls.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -228,7 +228,7 @@ fn slow_calls_are_kept() {
             .is_none()
     );
     assert_eq!(client.run("SLOWLOG LEN"), Reply::Int(0));
-    // Far more than what is slow, because the time before the first tick is not counted.
+    // Far longer than the threshold, because the time before the first tick is not counted.
     let reply = client.run("WASM.CALL endless TIMEOUT 500 KEYS k");
     assert!(reply.error().expect("it is ended").starts_with("TIMEOUT "));
     assert_eq!(client.run("SLOWLOG LEN"), Reply::Int(1));

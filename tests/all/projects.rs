@@ -1,7 +1,7 @@
-//! A stranger's way: a new project of each language, built, tested, run here and called on a server.
+//! A new user's way: a project of each language, built, tested, run here and called on a server.
 //!
-//! A language whose tools are not there is skipped, and the test says so. The tools may fetch from
-//! their registries what they do not have yet.
+//! A language without its tools is skipped, and the test says so. The tools may fetch missing
+//! packages from their registries.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
@@ -13,9 +13,9 @@ use std::process::{Command, Output};
 
 use ferrite_tests::{Reply, Server, program};
 
-/// The environment that the tools need and that others of the tests are without.
+/// Sets the environment that the tools need and that other tests do not have.
 fn tools(command: &mut Command) -> &mut Command {
-    // The Python of the tests carries the compilers for Go and C.
+    // The Python of the tests has the compilers for Go and C.
     let python = env::var_os("FERRITE_PYTHON");
     let bin = python.as_deref().and_then(|it| Path::new(it).parent());
     let compiler = program("ferrite-wasmc", "FERRITE_WASMC_BIN");
@@ -27,7 +27,7 @@ fn tools(command: &mut Command) -> &mut Command {
             .chain(env::split_paths(&inherited)),
     );
     command.env("PATH", path.expect("folders have no colons"));
-    // Cargo tells programs about the package that it runs them for.
+    // Cargo sets variables about the package whose program it runs.
     for (variable, _) in env::vars_os() {
         let name = variable.as_encoded_bytes();
         if name.starts_with(b"CARGO_") && name != b"CARGO_HOME" || name.starts_with(b"RUST") {
@@ -37,7 +37,7 @@ fn tools(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Runs a command in a folder to its end.
+/// Runs a command in a folder until it ends.
 fn output(program: impl Into<OsString>, arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(program.into());
     command.args(arguments).current_dir(folder);
@@ -46,7 +46,7 @@ fn output(program: impl Into<OsString>, arguments: &[&str], folder: &Path) -> Ou
         .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// What a command that has to succeed prints.
+/// Runs a command that has to succeed; returns its output.
 fn printed(program: impl Into<OsString>, arguments: &[&str], folder: &Path) -> String {
     let output = output(program, arguments, folder);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -97,7 +97,7 @@ fn goes_the_whole_way(language: &str, test: &[&str]) {
     ];
     let run: Vec<&str> = run.into_iter().chain(call).collect();
     assert_eq!(printed(wasmc, &run, &project), "(integer) 1\n");
-    // The mistake names the parameter, whatever the language.
+    // The error names the parameter in every language.
     let wrong = [
         "run",
         ".:rate_limit",
@@ -132,7 +132,7 @@ fn goes_the_whole_way(language: &str, test: &[&str]) {
     let replies: Vec<Reply> = (0..3).map(|_| client.run(call)).collect();
     assert_eq!(replies, [Reply::Int(1), Reply::Int(1), Reply::Int(0)]);
 
-    // Code that counts its calls lies beside the other.
+    // Code that counts its calls is stored beside the other.
     let counts = |listing: &str| listing.contains("depth counted");
     assert!(!counts(&printed(wasmc, &["cache", "ls"], &project)));
     printed(wasmc, &["build", "--stack-depth"], &project);
@@ -144,7 +144,7 @@ fn rust() {
     goes_the_whole_way("rust", &["cargo", "test", "--quiet"]);
 }
 
-/// The change that the guide tells of, made to a new project.
+/// Makes the change that the guide describes in a new project.
 #[test]
 fn rust_without_its_standard_library() {
     let folder = tempfile::tempdir().expect("there is room for a folder");

@@ -52,7 +52,7 @@ fn a_pipeline_is_answered_in_order() {
     for number in 0..COMMANDS {
         requests.extend(encode(&["ECHO", &number.to_string()]));
     }
-    // Sent from another thread: both sides' buffers are smaller than the replies.
+    // Sent from another thread, because both sides' buffers are smaller than the replies.
     let mut sender = client.try_clone();
     let sending = std::thread::spawn(move || sender.send(&requests));
     for number in 0..COMMANDS {
@@ -121,7 +121,7 @@ fn a_client_that_sends_without_a_pause_is_served_to_the_end() {
     let server = Server::start();
     let mut stream = TcpStream::connect(server.address()).expect("the server listens");
     let mut sender = stream.try_clone().expect("a second descriptor");
-    // Far more than all buffers between us hold, so that there is always something to read.
+    // Far more than all buffers hold, so that there is always something to read.
     let requests = encode(&["ECHO", &"x".repeat(100)]).repeat(REQUESTS);
     let replies = format!("$100\r\n{}\r\n", "x".repeat(100)).len() * REQUESTS;
     let sending = std::thread::spawn(move || sender.write_all(&requests));
@@ -131,7 +131,7 @@ fn a_client_that_sends_without_a_pause_is_served_to_the_end() {
         .expect("every request is answered");
     let sent = sending.join().expect("no panic");
     sent.expect("the server takes all of it");
-    // Nor is it busy with nothing afterwards.
+    // The server is not busy afterwards either.
     assert_eq!(server.client().run("PING"), text("PONG"));
 }
 
@@ -175,7 +175,7 @@ fn a_blocking_pop_waits_for_somebody_to_push() {
     );
     assert_eq!(waiting.reply(), text("PONG"));
     assert_eq!(waiting.run("BLPOP queue 0.01"), Reply::Null);
-    // One that goes away while it waits takes nothing with it.
+    // A client that disconnects while it waits takes no element.
     let mut gone = server.client();
     assert_eq!(gone.run("PING"), text("PONG"), "it is counted from here on");
     gone.send(b"BLPOP queue 0\r\n");

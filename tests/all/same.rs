@@ -1,7 +1,7 @@
-//! What a function does by host calls is what the commands do: the same random requests, once as
-//! commands and once by a function on a server of its own, and the same replies.
+//! Host calls do the same as commands: the same random requests, sent once as commands and once
+//! through a function on a second server, get the same replies.
 //!
-//! The requests are those that the embedded store is compared with Valkey by.
+//! The requests come from the generator that compares the embedded store with Valkey.
 //! `FERRITE_DIFFERENTIAL_ROUNDS` makes it run longer.
 
 #[path = "../../store/tests/all/differential/generate.rs"]
@@ -20,9 +20,9 @@ use ferrite_tests::{Server, encode};
 use generate::Generator;
 use reply::Reply;
 
-/// Runs the command that is its first key with its arguments, and gives the reply out as it came.
+/// Runs the command in its first key with its arguments, and returns the reply unchanged.
 ///
-/// Its input is `[[name], arguments]` in RESP, whose second half is what `call` takes.
+/// Its input is `[[name], arguments]` in RESP, whose second half is the input of `call`.
 const PROXY: &str = r#"(module
   (import "ferrite" "key" (func $key (param i32 i32 i32) (result i32)))
   (import "ferrite" "call" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
@@ -42,7 +42,7 @@ const PROXY: &str = r#"(module
     (if (i32.lt_s (local.get $reply) (i32.const 0)) (then unreachable))
     (i64.or (i64.shl (i64.const 1000000) (i64.const 32)) (i64.extend_i32_u (local.get $reply)))))"#;
 
-/// A connection that hands out replies as they came.
+/// A connection that returns replies as raw bytes.
 struct Raw(BufReader<TcpStream>);
 
 impl Raw {
@@ -69,7 +69,7 @@ impl Raw {
     }
 }
 
-/// RESP2 has two nulls; what would wait outside of a transaction gives the other one inside.
+/// RESP2 has two nulls; a blocking command returns the other one inside of a transaction.
 fn one_null(reply: Reply) -> Reply {
     match reply {
         Reply::Leaf(b'*', bytes) => Reply::Leaf(b'$', bytes),
@@ -101,7 +101,7 @@ fn functions_and_commands_do_the_same() {
         for _ in 0..COMMANDS {
             let argv = generator.command();
             let name = argv[0].to_ascii_uppercase();
-            // A transaction does not swap databases, and waits for nobody.
+            // A transaction cannot swap databases.
             if name == b"SWAPDB" || name.is_empty() {
                 continue;
             }
@@ -109,7 +109,7 @@ fn functions_and_commands_do_the_same() {
             let mut call: Vec<&[u8]> = vec![b"WASM.CALL", b"proxy", b"KEYS", &argv[0], b"ARGS"];
             call.extend(argv[1..].iter().map(Vec::as_slice));
             let called = one_null(functions.run(&call));
-            // The host names commands as they were given; the text is the runtime's own there.
+            // Errors of the host name the command as typed; the runtime has its own text there.
             let refused = |reply: &Reply| {
                 reply.bytes().starts_with(b"ERR wrong number of arguments")
                     || reply.bytes().starts_with(b"ERR unknown command")

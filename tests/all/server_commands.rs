@@ -78,7 +78,7 @@ fn a_client_that_goes_away_ends_its_call() {
     let reply = client.call(&["WASM.DEFINE", "endless", ENDLESS]);
     assert!(reply.error().is_none(), "{reply:?}");
     let mut busy = server.client();
-    // Further requests are waiting behind the call, which must not hide that the client is gone.
+    // Further requests wait behind the call; they must not hide that the client has disconnected.
     busy.send(b"WASM.CALL endless\r\nPING\r\nPING\r\n");
     wait_for_call(&mut client);
     drop(busy);

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring,
 };
 
-/// An authority of the test's own, and what it has signed.
+/// A certificate authority for the test, which can sign certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
@@ -49,7 +49,7 @@ fn write(dir: &Path, authority: &Authority, server: &Identity) {
     }
 }
 
-/// Says PING over TLS; the answer, or nothing where the server does not agree.
+/// Sends PING over TLS; returns the reply, or `None` if the server refuses the handshake.
 fn ping(server: &Server, authority: &Authority, own: Option<&Identity>) -> Option<String> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.0.der().clone()).expect("a certificate");
@@ -102,7 +102,7 @@ fn clients_speak_over_tls() {
         Some("PONG"),
         "the plain port serves as well"
     );
-    // Somebody who does not know of TLS is no reason to stop.
+    // A client without TLS does not stop the server.
     let mut plain = ferrite_tests::Client::connect(server.address_of("tls"));
     let _ = plain.try_send(b"PING\r\n");
     assert_eq!(

@@ -1,8 +1,8 @@
-//! Waiting for what the server does by itself: by asking, not by the clock.
+//! Waits for background work of the server: polls it instead of sleeping.
 
 use ferrite_tests::Client;
 
-/// Asks until the server's `INFO` has this line; each question is a whole round trip.
+/// Polls until the server's `INFO` has this line; each poll is a whole round trip.
 pub(crate) fn wait_until(client: &mut Client, line: &str) {
     let mut info = String::new();
     for _ in 0..100_000 {
@@ -14,7 +14,7 @@ pub(crate) fn wait_until(client: &mut Client, line: &str) {
     panic!("never {line:?}: {info}");
 }
 
-/// Asks until a call is running.
+/// Polls until a call is running.
 pub(crate) fn wait_for_call(client: &mut Client) {
     wait_until(client, "running_calls:1\r\n");
 }

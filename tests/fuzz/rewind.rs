@@ -1,8 +1,8 @@
-//! Fuzz target: rewound calls against fresh ones, on modules that are made of the input.
+//! Fuzz target: compares rewound calls with fresh ones, on modules generated from the input.
 //!
-//! Takes inputs from the files it is given, or one from standard input, as `afl-fuzz` and `honggfuzz`
-//! give them. It panics where a rewound call differs from a fresh one in reply, fuel or memory, or an
-//! instance from its pristine state after it was rewound.
+//! Reads inputs from the given files, or one from standard input, as `afl-fuzz` and `honggfuzz`
+//! pass them. Panics if a rewound call differs from a fresh one in reply, fuel or memory, or if an
+//! instance differs from its pristine state after it was rewound.
 
 use std::future::Future;
 use std::io::{self, Read};
@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Drives calls that wait for nothing but their turn.
+/// Runs a future that waits for nothing but its turn.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

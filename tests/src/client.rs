@@ -1,4 +1,4 @@
-//! A small blocking client that can also say what no proper client would.
+//! A small blocking client that can also send invalid requests.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::reply::Reply;
 
-/// Longer than anything that a test waits for, so that a test which would hang fails instead.
+/// Longer than any wait of a test, so that a test that would hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One connection.
@@ -31,26 +31,26 @@ pub fn encode<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {
 }
 
 impl Client {
-    /// Connects; RESP2 until [`Client::hello3`].
+    /// Connects; uses RESP2 until [`Client::hello3`].
     ///
     /// # Panics
     ///
-    /// When nobody listens.
+    /// If no server listens.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
-    /// As [`Client::connect`], to a server that may not be there.
+    /// Does the same as [`Client::connect`], for a server that may be down.
     ///
     /// # Errors
     ///
-    /// When nobody listens.
+    /// If no server listens.
     ///
     /// # Panics
     ///
-    /// When the socket takes no options.
+    /// If the socket takes no options.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream
@@ -67,11 +67,11 @@ impl Client {
         })
     }
 
-    /// Switches to RESP3; what the server says about itself.
+    /// Switches to RESP3; returns the server's description of itself.
     ///
     /// # Panics
     ///
-    /// When the server refuses.
+    /// If the server refuses.
     pub fn hello3(&mut self) -> Reply {
         self.resp3 = true;
         let reply = self.call(&["HELLO", "3"]);
@@ -85,17 +85,17 @@ impl Client {
         self.reply()
     }
 
-    /// As [`Client::call`], for a line of words as people type them, without quotes.
+    /// Does the same as [`Client::call`], for a line of words without quotes.
     pub fn run(&mut self, line: &str) -> Reply {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         self.call(&words)
     }
 
-    /// Sends bytes, whatever they are.
+    /// Sends any bytes.
     ///
     /// # Panics
     ///
-    /// When the server does not take them.
+    /// If the server does not accept them.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream
             .write_all(bytes)
@@ -111,17 +111,17 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the server closes instead, or says nothing for a minute.
+    /// If the server closes instead, or sends nothing for a minute.
     pub fn reply(&mut self) -> Reply {
         self.next()
             .expect("a reply rather than the connection's end")
     }
 
-    /// Waits for the next reply, or for the connection's end.
+    /// Waits for the next reply; `None` if the connection ends.
     ///
     /// # Panics
     ///
-    /// When the server says nothing for a minute.
+    /// If the server sends nothing for a minute.
     #[expect(
         clippy::should_implement_trait,
         reason = "it blocks, and has no end to iterate to"
@@ -146,7 +146,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the process has no descriptor left.
+    /// If the process has no descriptor left.
     #[must_use]
     pub fn try_clone(&self) -> Self {
         Self {
@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    /// Says that nothing further will be sent.
+    /// Closes the sending side.
     pub fn finish(&mut self) {
         // The server may have closed already.
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -166,7 +166,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the connection is gone.
+    /// If the connection is gone.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.stream

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::program::{program, target_dir};
 
-/// What a server says once it serves.
+/// The log line of a server that is ready.
 const READY: &str = "Ready to accept connections";
 
 /// A server that loads the module.
@@ -36,7 +36,7 @@ impl EngineKind {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::Valkey, Self::Valkey8, Self::Redis, Self::Redis8];
 
-    /// The newest and the oldest, for tests that take long: what is between them is like one of
+    /// The newest and the oldest, for long tests: the kinds between them behave like one of
     /// them.
     pub const ENDS: [Self; 2] = [Self::Valkey, Self::Redis];
 
@@ -49,7 +49,7 @@ impl EngineKind {
         }
     }
 
-    /// The server's program, if the tests were told of one that is there.
+    /// The server's program, if its variable is set and the file exists.
     #[must_use]
     pub fn program(self) -> Option<PathBuf> {
         env::var_os(self.variable())
@@ -57,19 +57,19 @@ impl EngineKind {
             .filter(|path| path.is_file())
     }
 
-    /// The kinds that can be tested here; what cannot is told on standard error.
+    /// The kinds that can be tested here; prints the missing ones on standard error.
     #[must_use]
     pub fn here() -> Vec<Self> {
         Self::of(&Self::ALL)
     }
 
-    /// As [`EngineKind::here`], of [`EngineKind::ENDS`].
+    /// The same for [`EngineKind::ENDS`].
     #[must_use]
     pub fn ends_here() -> Vec<Self> {
         Self::of(&Self::ENDS)
     }
 
-    /// As [`EngineKind::here`], of those that take scripting engines.
+    /// The same for the kinds that support scripting engines.
     #[must_use]
     pub fn with_scripting_engines() -> Vec<Self> {
         Self::of(&[Self::Valkey, Self::Valkey8])
@@ -108,14 +108,14 @@ impl EngineKind {
         }
     }
 
-    /// A server as it comes, with the module.
+    /// Starts a server with the module and default settings.
     #[must_use]
     pub fn start(self) -> Engine {
         self.builder().start()
     }
 }
 
-/// The module's library, if it is there.
+/// The module's library, if it exists.
 fn module() -> Option<PathBuf> {
     let path = env::var_os("FERRITE_VALKEY_MODULE")
         .map_or_else(|| target_dir().join("libferrite_valkey.so"), PathBuf::from);
@@ -156,29 +156,29 @@ impl EngineBuilder {
         self
     }
 
-    /// Listens on this port, for a server that is to take another's place.
+    /// Listens on this port, for a server that takes another's place.
     #[must_use]
     pub const fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// Starts the server and waits until it serves.
+    /// Starts the server and waits until it is ready.
     ///
     /// # Panics
     ///
-    /// When it ends instead; its log is in the message.
+    /// If it ends instead; the message contains its log.
     #[must_use]
     pub fn start(self) -> Engine {
         self.try_start()
             .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
-    /// As [`EngineBuilder::start`], but a server that ends is the error, with its log.
+    /// Like [`EngineBuilder::start`], but returns the log as an error if the server ends.
     ///
     /// # Panics
     ///
-    /// When it cannot even be run.
+    /// If it cannot be started.
     pub fn try_start(self) -> Result<Engine, String> {
         let temporary = match self.dir {
             Some(_) => None,
@@ -219,7 +219,7 @@ impl EngineBuilder {
                 log.push('\n');
                 drop(log);
                 if serves {
-                    // Nobody waits for the second time that it says so.
+                    // The receiver is gone if the server prints this line again.
                     let _ = ready.send(());
                 }
             }
@@ -235,7 +235,7 @@ impl EngineBuilder {
     }
 }
 
-/// A running server; it is ended when dropped.
+/// A running server; the process is killed when this is dropped.
 #[derive(Debug)]
 pub struct Engine {
     child: Child,
@@ -247,7 +247,7 @@ pub struct Engine {
 
 impl Engine {
     fn wait_ready(mut self, ready: &Receiver<()>) -> Result<Self, String> {
-        // The sender goes when the server closes its output, that is, when it ends.
+        // The sender is dropped when the server closes its output, that is, when it ends.
         if ready.recv().is_ok() {
             return Ok(self);
         }
@@ -255,7 +255,7 @@ impl Engine {
         Err(self.log())
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
@@ -267,7 +267,7 @@ impl Engine {
         self.port
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::connect(self.address())
@@ -279,7 +279,7 @@ impl Engine {
         &self.dir
     }
 
-    /// What the server has logged.
+    /// The log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.log
@@ -288,11 +288,11 @@ impl Engine {
             .clone()
     }
 
-    /// Ends the server at once, as a crash would.
+    /// Kills the server at once, as a crash would.
     ///
     /// # Panics
     ///
-    /// When it is not our child any more.
+    /// If it is not our child any more.
     pub fn kill(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
@@ -303,7 +303,7 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// When the process is gone.
+    /// If the process is gone.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process has a number"), signal).expect("our own child");
@@ -318,10 +318,10 @@ impl Drop for Engine {
     }
 }
 
-/// A port that nobody listens on now. One below 32768, so that no connection of a test takes it
+/// Returns a port that is free now. It is below 32768, so that no connection of a test takes it
 /// before the server does.
 fn free_port() -> u16 {
-    // A cluster's bus is 10000 above, which no other server of ours uses.
+    // A cluster's bus uses the port 10000 above, which no other server of the tests uses.
     const PORTS: u16 = 10_000;
     let start = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap_or(0);
     (0..PORTS)
@@ -330,7 +330,7 @@ fn free_port() -> u16 {
         .expect("a port is free")
 }
 
-/// Keeps two tests, each a process of its own, from choosing the same port.
+/// Keeps two tests, which are separate processes, from choosing the same port.
 fn claim(port: u16) -> bool {
     let path = env::temp_dir().join(format!("ferrite-test-port-{port}"));
     let recent = |path: &Path| {
@@ -338,7 +338,7 @@ fn claim(port: u16) -> bool {
         modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() < 600))
     };
     if path.exists() && !recent(&path) {
-        // Of a run long ago.
+        // Left by a run long ago.
         let _ = fs::remove_file(&path);
     }
     fs::OpenOptions::new()

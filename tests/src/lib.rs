@@ -1,4 +1,4 @@
-//! What end-to-end tests need: the real programs as child processes, and a small RESP client.
+//! Support for end-to-end tests: the real programs as child processes, and a small RESP client.
 
 mod client;
 mod engine;

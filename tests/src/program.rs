@@ -4,11 +4,11 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The folder that cargo builds this profile's programs into.
+/// The folder into which cargo builds this profile's programs.
 ///
 /// # Panics
 ///
-/// When the running test is not where cargo puts tests.
+/// If the running test is not in cargo's usual place.
 #[must_use]
 pub fn target_dir() -> PathBuf {
     let test = env::current_exe().expect("the running test has a path");
@@ -19,11 +19,11 @@ pub fn target_dir() -> PathBuf {
     dir.to_owned()
 }
 
-/// The program `name`: the one that `variable` names, else the one that cargo built.
+/// The program `name`: the path in `variable`, otherwise the one that cargo built.
 ///
 /// # Panics
 ///
-/// When there is none.
+/// If there is none.
 #[must_use]
 pub fn program(name: &str, variable: &str) -> PathBuf {
     let path = env::var_os(variable).map_or_else(|| target_dir().join(name), PathBuf::from);
@@ -35,7 +35,7 @@ pub fn program(name: &str, variable: &str) -> PathBuf {
     path
 }
 
-/// Runs [`program`], with none of our own variables in its environment.
+/// Returns a command for [`program`], without the project's own variables in its environment.
 #[must_use]
 pub fn command(name: &str, variable: &str) -> Command {
     let mut command = Command::new(program(name, variable));
@@ -47,17 +47,17 @@ pub fn command(name: &str, variable: &str) -> Command {
     command
 }
 
-/// A program that a package of Debian carries.
+/// A program from a Debian package.
 #[derive(Debug)]
 pub struct DebianProgram {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Where its libraries are, if the system has them not.
+    /// The folder of its libraries, if the system lacks them.
     pub libraries: Option<PathBuf>,
 }
 
-/// The program that `variable` names, else the one on the PATH, else the one that `cargo xtask
-/// test` has unpacked below `target/debian`; none where there is none of them.
+/// The program in `variable`, otherwise the one on the PATH, otherwise the one that `cargo xtask
+/// test` has unpacked below `target/debian`; `None` if there is none.
 #[must_use]
 pub fn debian_program(name: &str, variable: &str) -> Option<DebianProgram> {
     let named = env::var_os(variable).map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! Replies as tests compare them.
+//! Replies in the form that tests compare.
 
 use std::fmt;
 
@@ -18,13 +18,13 @@ pub enum Reply {
     Int(i64),
     /// A string of any bytes.
     Bulk(Vec<u8>),
-    /// Nothing.
+    /// A null.
     Null,
     /// Replies in order.
     Array(Vec<Reply>),
-    /// Pairs; a decoder may lose their order, so they are sorted by how they are shown.
+    /// Pairs; a decoder may lose their order, so they are sorted by their text.
     Map(Vec<(Reply, Reply)>),
-    /// Replies whose order says nothing, sorted as well.
+    /// Replies without an order, sorted as well.
     Set(Vec<Reply>),
     /// A double.
     Double(f64),
@@ -34,16 +34,16 @@ pub enum Reply {
     Verbatim(Vec<u8>),
     /// An integer of any size.
     BigNumber(String),
-    /// What a server says unasked.
+    /// A message that the server sends unasked.
     Push(Vec<Reply>),
 }
 
 impl Reply {
-    /// The first whole reply in `bytes`, and how many bytes it takes.
+    /// Decodes the first whole reply in `bytes`; returns it with its length in bytes.
     ///
     /// # Panics
     ///
-    /// When they are no RESP: no server of ours may say such a thing.
+    /// If they are not RESP, which our servers must never send.
     #[must_use]
     pub fn decode(bytes: &[u8], resp3: bool) -> Option<(Self, usize)> {
         let broken = |error| -> ! {
@@ -98,7 +98,7 @@ impl Reply {
         }
     }
 
-    /// The value at a key of text, in a map or in the flat array that stands for one in RESP2.
+    /// The value of a text key, in a map or in the flat array that replaces a map in RESP2.
     #[must_use]
     pub fn at(&self, key: &str) -> Option<&Self> {
         match self {
@@ -117,7 +117,7 @@ impl Reply {
     }
 }
 
-/// As `redis-cli` shows it, on one line.
+/// Formats the reply as `redis-cli` does, on one line.
 impl fmt::Debug for Reply {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -30,7 +30,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Writes a configuration file and starts with it.
+    /// Writes a configuration file and starts the server with it.
     #[must_use]
     pub fn config(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
@@ -55,18 +55,18 @@ impl ServerBuilder {
     ///
     /// # Panics
     ///
-    /// When it ends instead; its log is in the message.
+    /// If it ends instead; the message contains its log.
     #[must_use]
     pub fn start(self) -> Server {
         self.try_start()
             .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
-    /// As [`ServerBuilder::start`], but a server that ends is the error, with its log.
+    /// Like [`ServerBuilder::start`], but returns the log as an error if the server ends.
     ///
     /// # Panics
     ///
-    /// When it cannot even be run.
+    /// If it cannot be started.
     pub fn try_start(self) -> Result<Server, String> {
         let temporary = match self.dir {
             Some(_) => None,
@@ -123,7 +123,7 @@ impl ServerBuilder {
     }
 }
 
-/// A running server; it is ended when dropped.
+/// A running server; the process is killed when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -134,23 +134,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server as it comes.
+    /// Starts a server with default settings.
     #[must_use]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// A server with something changed.
+    /// Returns a builder for a server with other settings.
     #[must_use]
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
     }
 
-    /// The address of one kind that the server said it listens on: `resp`, `tls` or `metrics`.
+    /// The address that the server printed for one kind: `resp`, `tls` or `metrics`.
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// If it printed none.
     #[must_use]
     pub fn address_of(&self, kind: &str) -> SocketAddr {
         self.addresses
@@ -161,13 +161,13 @@ impl Server {
             .expect("an address")
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address_of("resp")
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::connect(self.address())
@@ -179,13 +179,13 @@ impl Server {
         &self.dir
     }
 
-    /// What the server has logged.
+    /// The log so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log_path).unwrap_or_default()
     }
 
-    /// The process's number.
+    /// The id of the process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -195,7 +195,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When the process is gone.
+    /// If the process is gone.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process has a number"), signal).expect("our own child");
@@ -205,7 +205,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When it is not our child any more.
+    /// If it is not our child any more.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("our own child")
     }
@@ -216,7 +216,7 @@ impl Server {
         self.wait()
     }
 
-    /// Stops the server and shows its whole log to `look`; whether it ended well.
+    /// Stops the server and passes its whole log to `look`; returns true if it exited with success.
     pub fn stop_and_log(mut self, look: impl FnOnce(&str)) -> bool {
         self.signal(Signal::TERM);
         let ended = self.wait();
@@ -228,7 +228,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When there is no such field.
+    /// If there is no such field.
     #[must_use]
     pub fn memory_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))

@@ -1,4 +1,4 @@
-//! The project's own binaries, each built by an invocation of its own.
+//! The project's own binaries, each built by a separate cargo invocation.
 //!
 //! Cargo unites the features of all packages that one invocation builds: a server built together
 //! with the compiler would hold the compiler. A later invocation replaces the binaries of an
@@ -19,7 +19,7 @@ pub(crate) const MODULE: &str = "libferrite_valkey.so";
 pub(crate) enum BuildProfile {
     /// Quick to build; what the tests use
     Dev,
-    /// What is shipped, shown and measured
+    /// The binaries that are shipped, shown and measured
     Release,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn folder(workspace: &Workspace, profile: BuildProfile) -> PathBuf {
 /// Builds the lean server and returns the path of its copy.
 ///
 /// # Errors
-/// When it does not build.
+/// If it does not build.
 pub(crate) fn server(workspace: &Workspace, profile: BuildProfile) -> Result<PathBuf> {
     build(workspace, profile, "ferrite-server", "ferrite-server")
 }
@@ -57,7 +57,7 @@ pub(crate) fn server(workspace: &Workspace, profile: BuildProfile) -> Result<Pat
 /// Builds the compiler's command line and copies it beside the server, which looks for it there.
 ///
 /// # Errors
-/// When it does not build.
+/// If it does not build.
 pub(crate) fn wasmc(workspace: &Workspace, profile: BuildProfile) -> Result<PathBuf> {
     build(workspace, profile, "ferrite-wasmc", "ferrite-wasmc")
 }
@@ -65,7 +65,7 @@ pub(crate) fn wasmc(workspace: &Workspace, profile: BuildProfile) -> Result<Path
 /// Builds the module for Valkey and Redis and returns the path of its copy.
 ///
 /// # Errors
-/// When it does not build.
+/// If it does not build.
 pub(crate) fn module(workspace: &Workspace, profile: BuildProfile) -> Result<PathBuf> {
     let arguments = ["build", "--profile", profile.name(), "--package"];
     let mut command = workspace.cargo(arguments);
@@ -100,7 +100,7 @@ fn keep(workspace: &Workspace, profile: BuildProfile, file: &str) -> Result<Path
     Ok(kept)
 }
 
-/// Replaces a file by a copy. A process that still runs the old file is not disturbed.
+/// Replaces a file by a copy. A process that still runs the old file is not affected.
 fn put(from: &Path, to: &Path) -> std::io::Result<()> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask examples`: the example functions, from their sources to `target/examples/*.wasm`.
+//! `cargo xtask examples`: builds the example functions from source to `target/examples/*.wasm`.
 //!
 //! An example is a folder below `examples/`: a package that builds a `cdylib`, a C file, a WAT file, a
 //! package of npm whose functions are in AssemblyScript, or a module of Go.
@@ -14,7 +14,7 @@ use crate::workspace::{Package, Workspace};
 /// The folder that the examples' sources are in.
 const SOURCES: &str = "examples";
 
-/// Which examples to build.
+/// The options of `examples`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Build only these
@@ -22,15 +22,15 @@ pub(crate) struct Options {
     names: Vec<String>,
 }
 
-/// The folder that the built functions are put into.
+/// The folder of the built functions.
 pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("examples")
 }
 
-/// Build the chosen examples and say where they are.
+/// Builds the chosen examples and prints their paths.
 ///
 /// # Errors
-/// When one does not build, a compiler for them is missing, or there is none of a name.
+/// If one does not build, a compiler for it is missing, or a name is unknown.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let examples = find(workspace)?;
     if let Some(unknown) = options
@@ -57,10 +57,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Build every example; the functions, in the order of their names.
+/// Builds every example; returns the functions, ordered by name.
 ///
 /// # Errors
-/// When one does not build, or a compiler for them is missing.
+/// If one does not build, or a compiler for it is missing.
 pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Function>> {
     let mut functions = Vec::new();
     for example in find(workspace)? {
@@ -76,15 +76,15 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Function>> {
     Ok(functions)
 }
 
-/// An example, built.
+/// A built example.
 pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) wasm: PathBuf,
-    /// What it must be allowed, where that is more than reading.
+    /// The file of its permissions, if it needs more than reading.
     pub(crate) permissions: Option<PathBuf>,
 }
 
-/// One function to build.
+/// A function to build.
 struct Example {
     /// Its name, and that of the `.wasm` file without the extension.
     name: String,
@@ -99,9 +99,9 @@ enum Source {
     C(PathBuf),
     /// One file, in WebAssembly's text format.
     Wat(PathBuf),
-    /// The folder of a package of npm, for the compiler that its lock file names.
+    /// The folder of an npm package, for the compiler that its lock file names.
     AssemblyScript(PathBuf),
-    /// The folder of a module of Go.
+    /// The folder of a Go module.
     Go(PathBuf),
 }
 
@@ -206,9 +206,9 @@ impl Example {
         })
     }
 
-    /// Each package by an invocation of its own, so that no other's features get into its bytes.
+    /// Builds a package by its own invocation, so that it gets no features of other packages.
     fn build_rust(&self, workspace: &Workspace, package: &str, wasm: &Path) -> Result<()> {
-        // A folder of its own: another compiler may be at work, and cargo would build all anew for it.
+        // A separate folder: cargo rebuilds everything in a folder that two compilers share.
         let target = workspace.target.join("guests");
         let mut cargo = workspace.cargo([
             "build",
@@ -233,7 +233,7 @@ impl Example {
     }
 }
 
-/// With the flags that the header of the SDK for C asks for. The name section stays, for traps.
+/// Builds with the flags from the header of the C SDK. The name section stays, for traps.
 fn build_c(workspace: &Workspace, source: &Path, wasm: &Path) -> Result<()> {
     let mut zig = Python::ensure(workspace)?.zig();
     zig.env("ZIG_GLOBAL_CACHE_DIR", workspace.target.join("zig"));
@@ -242,7 +242,7 @@ fn build_c(workspace: &Workspace, source: &Path, wasm: &Path) -> Result<()> {
     run::run(zig.arg(wasm).arg(source))
 }
 
-/// With the compiler and the SDK that the package's lock file names.
+/// Builds with the compiler and the SDK that the package's lock file names.
 fn build_assemblyscript(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<()> {
     tools::npm_install(workspace, folder)?;
     let mut compiler = workspace.command("npx");
@@ -258,7 +258,7 @@ fn build_assemblyscript(workspace: &Workspace, folder: &Path, wasm: &Path) -> Re
     run::run(compiler.current_dir(folder))
 }
 
-/// As a reactor: its functions are called one by one, after `_initialize`.
+/// Builds a reactor: its functions are called one by one, after `_initialize`.
 fn build_go(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<()> {
     let mut go = Python::ensure(workspace)?.go(workspace);
     go.env("GOOS", "wasip1").env("GOARCH", "wasm");

@@ -1,8 +1,8 @@
-//! Commands and replies as `redis-cli` shows them on a terminal.
+//! Formats commands and replies as `redis-cli` shows them on a terminal.
 
 use ferrite_tests::Reply;
 
-/// A command as one would type it: words that need it are quoted.
+/// A command as typed: words that need quotes get them.
 pub(crate) fn command<A: AsRef<[u8]>>(words: &[A]) -> String {
     words
         .iter()
@@ -32,7 +32,7 @@ fn typed(word: &[u8]) -> String {
     }
 }
 
-/// A reply, on as many lines as it needs.
+/// A reply, on one or several lines.
 pub(crate) fn reply(reply: &Reply) -> String {
     let mut text = String::new();
     show(reply, 0, &mut text);
@@ -86,7 +86,7 @@ fn start_line(index: usize, mark: char, width: usize, indent: usize, text: &mut 
     text.push_str(&format!("{:>width$}{mark} ", index + 1));
 }
 
-/// Bytes between quotes, with what is not printable ASCII escaped.
+/// Bytes in quotes; escapes everything that is not printable ASCII.
 fn quoted(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for byte in bytes {

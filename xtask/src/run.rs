@@ -16,7 +16,7 @@ pub(crate) fn heading(text: &str) {
 /// Prints a program's command line and runs it on this terminal.
 ///
 /// # Errors
-/// When the program cannot be started or does not succeed.
+/// If the program cannot be started or does not succeed.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     println!("$ {line}");
@@ -32,7 +32,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a program and returns its standard output; its standard error goes to this terminal.
 ///
 /// # Errors
-/// When the program cannot be started, fails, or prints something else than UTF-8.
+/// If the program cannot be started, fails, or prints something that is not UTF-8.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output = command

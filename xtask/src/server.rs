@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 use ferrite_tests::Client;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a server may take to answer its first connection.
+/// Longest time until a server answers its first connection.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a server may take to end after SIGTERM.
+/// Longest time until a server ends after SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running server. Dropping it stops the process.
@@ -29,7 +29,7 @@ impl Server {
     /// Starts a server with a command that names the port, and waits until it accepts connections.
     ///
     /// # Errors
-    /// When it cannot be started, ends at once or does not answer; the error contains the end of
+    /// If it cannot be started, ends at once or does not answer; the error contains the end of
     /// its log.
     pub(crate) fn start(command: &mut Command, port: u16, log: &Path) -> Result<Self> {
         let out = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -54,7 +54,7 @@ impl Server {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address())
     }
@@ -63,7 +63,7 @@ impl Server {
     /// `/proc/PID/status`.
     ///
     /// # Errors
-    /// When the process has ended or has no such field.
+    /// If the process has ended or has no such field.
     pub(crate) fn memory_kib(&self, field: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status =
@@ -82,7 +82,7 @@ impl Server {
     /// Asks the process to end, and waits until it has.
     ///
     /// # Errors
-    /// When it does not end by itself; it is then killed.
+    /// If it does not end by itself; it is then killed.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.terminate()
     }
@@ -99,7 +99,7 @@ impl Server {
                     self.end_of_log()
                 );
             }
-            // A refused connection is cheap, but trying without a pause would take a core.
+            // A refused connection is cheap, but retrying without a pause would take a whole core.
             std::thread::sleep(Duration::from_micros(200));
         }
         bail!(
@@ -143,7 +143,7 @@ impl Drop for Server {
 /// Returns a port that is free now on the loopback address.
 ///
 /// # Errors
-/// When the system has none to give.
+/// If the system has none to give.
 pub(crate) fn free_port() -> Result<u16> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;

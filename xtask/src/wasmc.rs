@@ -37,7 +37,7 @@ pub(crate) fn compile_command(
 /// Compiles modules into a cache, and returns a result for each, in the order of the files.
 ///
 /// # Errors
-/// When one is refused.
+/// If one is refused.
 pub(crate) fn compile(
     workspace: &Workspace,
     wasmc: &Path,

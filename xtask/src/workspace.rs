@@ -28,7 +28,7 @@ pub(crate) struct Package {
     pub(crate) targets: Vec<Target>,
 }
 
-/// One thing that a package builds.
+/// One build target of a package.
 #[derive(Deserialize, Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) name: String,
@@ -41,7 +41,7 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// `dev`, `build`, or nothing for a normal dependency.
     pub(crate) kind: Option<String>,
-    /// Where it lies, when it is named by a path.
+    /// The folder of a path dependency.
     pub(crate) path: Option<PathBuf>,
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                 bed.cache
                     .withdraw(&source, &bed.profile)
                     .expect("the cache is ours");
-                // It is not there the first time.
+                // The file does not exist the first time.
                 let _ = std::fs::remove_file(bed.cache.source_path(&source));
             },
             |()| {

@@ -22,7 +22,7 @@ struct Case {
     file: &'static str,
     /// The entry to call, if there are several.
     entry: &'static str,
-    /// True if it frees what it allocates; a function that does not cannot be reused without end.
+    /// True if it frees its allocations; a function that does not cannot be reused without end.
     frees: bool,
     /// Its key, if it takes one; each thread adds its number.
     key: Option<&'static str>,

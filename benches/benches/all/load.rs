@@ -15,7 +15,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("load");
     for size in Size::ALL {
         let digest = bed.publish(&generated(size, 0));
-        // Verified and mapped, and no code of it loaded.
+        // The artifact is verified and mapped; none of its code is loaded.
         group.bench_function(BenchmarkId::new("cache hit", size.name()), |bencher| {
             bencher.iter(|| {
                 bed.cache

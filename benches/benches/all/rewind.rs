@@ -43,7 +43,7 @@ enum Fiber {
 
 impl Guest {
     fn new(fiber: Fiber) -> Self {
-        // wasmtime's signal handler comes with the first engine.
+        // The first engine installs wasmtime's signal handler.
         let profile = Profile::native();
         let first = engine(&profile, &EngineOptions::default()).expect("an engine");
         let arena = Arena::new(ArenaOptions {

@@ -1,4 +1,4 @@
-//! What many processes make of one cache.
+//! Several processes that share one cache.
 
 use std::process::{Command, Output};
 
@@ -25,7 +25,7 @@ fn outcomes(output: &Output) -> Vec<bool> {
         .collect()
 }
 
-/// Several processes that compile the same modules at once do each of them once.
+/// Several processes that compile the same modules at the same time compile each of them once.
 #[test]
 fn a_module_is_compiled_once_however_many_ask_for_it() {
     let sandbox = transcript::sandbox();
@@ -44,7 +44,7 @@ fn a_module_is_compiled_once_however_many_ask_for_it() {
     assert_eq!(fresh, 2, "two modules were compiled {fresh} times");
 }
 
-/// Reports come in the order of the files, whichever is done first.
+/// Reports come in the order of the files, not in the order in which the files are done.
 #[test]
 fn reports_keep_the_order_of_the_files() {
     let sandbox = transcript::sandbox();

@@ -1,4 +1,4 @@
-//! Every file in `cases` prints what it says.
+//! Each file in `cases` holds the exact output of its commands.
 
 use std::fs;
 use std::path::PathBuf;

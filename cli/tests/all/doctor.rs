@@ -1,4 +1,4 @@
-//! What `doctor` finds depends on the machine, but compiling has to work on every one.
+//! `doctor`: its findings depend on the machine, but compiling has to work on every one.
 
 use std::process::Command;
 
@@ -24,14 +24,14 @@ fn what_compiling_depends_on_is_found() {
     for name in ["cache", "cpu", "compiler", "worker"] {
         assert_eq!(finding(name), "ok", "{name}: {report:#}");
     }
-    // Where no program is, no compiler for guests is found, and that is no failure.
+    // With an empty path, no compiler for guests is found, and that is no failure.
     for name in ["rust", "c", "go", "assemblyscript"] {
         assert_eq!(finding(name), "missing", "{name}");
     }
     assert!(output.status.success());
 }
 
-/// A cache that cannot be used makes it fail.
+/// `doctor` fails if the cache cannot be used.
 #[test]
 fn a_broken_cache_is_a_failure() {
     let sandbox = transcript::sandbox();

@@ -1,4 +1,4 @@
-//! Tests of the command line from outside: what is typed, and what is printed.
+//! Tests of the command line from outside: commands as typed, and their output.
 
 mod cached;
 mod cases;

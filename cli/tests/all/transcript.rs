@@ -1,9 +1,9 @@
-//! Runs a file of commands and writes down what they print.
+//! Runs a file of commands and records their output.
 //!
-//! A line that starts with `$ ` is typed into a shell; what it prints, on standard output and
-//! standard error alike, follows it, and then `? N` where its exit code is not 0. Lines before the
-//! first command say what the file is about. All commands of a file run in a folder of their own,
-//! which holds copies of the fixtures.
+//! A line that starts with `$ ` is typed into a shell. Its output follows, standard output and
+//! standard error together, and then `? N` if its exit code is not 0. Lines before the first
+//! command describe the file. All commands of a file run in a folder of their own, which holds
+//! copies of the fixtures.
 
 use std::fmt::Write;
 use std::fs;
@@ -13,7 +13,7 @@ use std::process::Command;
 use regex::Regex;
 use snapbox::Redactions;
 
-/// What differs from run to run or from machine to machine, and what stands for it.
+/// Patterns for text that differs between runs or machines, with their placeholders.
 const VARYING: &[(&str, &str)] = &[
     ("[DIGEST]", "(?<redacted>blake3:[0-9a-f]{64})"),
     ("[HEX]", r"\b(?<redacted>[0-9a-f]{64})\b"),
@@ -49,7 +49,7 @@ pub(crate) fn sandbox() -> tempfile::TempDir {
     sandbox
 }
 
-/// Runs the commands of a file anew; the text should be that of the file.
+/// Runs the commands of a file again; the returned text should equal that of the file.
 pub(crate) fn run(text: &str, folder: &Path) -> String {
     let redactions = redactions(folder);
     let mut transcript = String::new();
@@ -73,7 +73,7 @@ pub(crate) fn run(text: &str, folder: &Path) -> String {
     transcript
 }
 
-/// What a command prints, and its exit code.
+/// Returns the output of a command, and its exit code.
 fn type_in(command: &str, folder: &Path) -> (String, i32) {
     let program = Path::new(env!("CARGO_BIN_EXE_ferrite-wasmc"));
     let programs = program.parent().expect("a program stands in a folder");
@@ -88,7 +88,7 @@ fn type_in(command: &str, folder: &Path) -> (String, i32) {
     (text, output.status.code().expect("it was not killed"))
 }
 
-/// What is put in the place of what varies.
+/// Returns the placeholders for everything that varies.
 fn redactions(folder: &Path) -> Redactions {
     let mut redactions = Redactions::new();
     for (name, pattern) in VARYING {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::transcript;
 
-/// A command that watches; it is ended when dropped.
+/// A command that watches; the process is killed when this is dropped.
 struct Watching {
     child: Child,
     lines: BufReader<Box<dyn std::io::Read>>,
@@ -30,7 +30,7 @@ impl Watching {
         }
     }
 
-    /// The lines up to the one that says it is watching again.
+    /// Returns the lines up to the one that announces watching again.
     fn until_watching(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
@@ -47,7 +47,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        // It ends by itself only when it fails.
+        // It ends by itself only if it fails.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -85,7 +85,7 @@ fn a_module_that_changes_is_called_again_and_a_broken_one_is_waited_for() {
     );
 }
 
-/// A compiler of our own, so that the test needs none: it copies the source.
+/// A fake compiler, so that the test needs no real one: it copies the source.
 #[test]
 fn a_project_whose_source_changes_is_built_again() {
     let sandbox = transcript::sandbox();

@@ -1,4 +1,4 @@
-//! Pointers that lead out of the guest's memory, to every host function that takes one.
+//! Pointers out of the guest's memory, given to every host function that takes one.
 
 use ferrite_wasm_abi::{IMPORTS, NumType};
 
@@ -7,8 +7,8 @@ use crate::support::{Host, guest};
 /// A page.
 const MEMORY_BYTES: i64 = 65_536;
 
-/// Names of a pointer and of its length in the ABI's declarations, and the bytes a unit of length
-/// stands for. A fixed length stands for itself.
+/// Names of a pointer and of its length in the ABI's declarations, with the bytes that a unit of
+/// length stands for. A fixed length stands for itself.
 const POINTERS: &[(&str, Length, i64)] = &[
     ("key", Length::Param("klen"), 1),
     ("buf", Length::Param("cap"), 1),
@@ -37,7 +37,7 @@ macro_rules! declarations {
 
 ferrite_wasm_abi::imports!(declarations);
 
-/// A function, a pointer of it, and the pointer's length.
+/// A host function, one of its pointers, and the pointer's length.
 struct Case {
     name: &'static str,
     params: &'static [&'static str],

@@ -8,7 +8,7 @@ use ferrite_runtime::policy::function_spec::Isolation;
 use crate::store_heavy::{Choices, ENTRIES, module};
 use crate::support::{Host, TestFunction, counting_artifact, guest, spec};
 
-/// Calls itself as often as it is told to; so it nests one deeper than that.
+/// Calls itself the given number of times, so it nests one level deeper.
 const DOWN: &str = r#"(module (memory 1) (global $calls (mut i32) (i32.const 0))
     (func $down (export "run") (param i32) (result i32)
         (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
@@ -205,8 +205,8 @@ async fn counting_costs_the_fuel_of_thirteen_instructions_a_call() {
     assert_eq!(steps, [14, 27]);
 }
 
-/// Generated modules on code that counts and on code that does not: the same replies, traps and
-/// their places included.
+/// Generated modules, compiled with and without counting: the same replies, traps and places of
+/// traps.
 #[tokio::test]
 async fn code_that_counts_does_the_same() {
     let host = Host::new();

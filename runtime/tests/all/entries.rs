@@ -1,4 +1,4 @@
-//! The three kinds of entry, and which entry a call means.
+//! The three kinds of entry, and the choice of an entry by a call's name.
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::call::request::CallRequest;
@@ -105,7 +105,7 @@ async fn command_entries_pull_input_and_push_a_reply() {
     assert_eq!(reply, "*3 :2 $2 k1 $6 second");
 }
 
-/// Copies its input back as the reply, in the block that `alloc` gave.
+/// Copies its input back as the reply, in the block that `alloc` returned.
 const BUFFER: &str = r#"(module
     (memory (export "memory") 1)
     (global $next (mut i32) (i32.const 1024))
@@ -165,7 +165,7 @@ async fn buffers_are_given_back_where_the_instance_serves_again() {
     let host = Host::new();
     let function = host.load_reusing(BUFFER);
     for (name, expected) in [
-        // The reply is in the place of the input: one block.
+        // The reply replaces the input in memory: one block.
         ("test.echo", "*2 *0 *0"),
         ("test.freed", ":1"),
         // Input and reply of `freed`: two more.

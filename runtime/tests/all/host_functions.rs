@@ -1,11 +1,11 @@
-//! Every host function's result and statuses, as a guest sees them.
+//! Every host function's result and statuses, from a guest's view.
 
 use ferrite_wasm_abi::{IMPORTS, NumType, Status};
 
 use crate::support::keyspace::{Entry, NOW_MILLIS, Value};
 use crate::support::{Host, guest, run};
 
-/// Strings at known places: pointer and length as they are pushed.
+/// Strings at fixed places: pointer and length as pushed.
 const STRINGS: &str = r#"
     (data (i32.const 0) "key")
     (data (i32.const 10) "value")
@@ -21,7 +21,7 @@ const HASH: &str = "(i32.const 30) (i32.const 4)";
 const BROKEN: &str = "(i32.const 40) (i32.const 6)";
 const BUFFER: &str = "(i32.const 128) (i32.const 64)";
 
-/// The number that an expression gives.
+/// Returns the number that an expression evaluates to.
 async fn number(host: &Host, expression: &str) -> i64 {
     let long = ["(call $ttl", "(call $time_millis"];
     let value = if long.iter().any(|call| expression.starts_with(call)) {
@@ -314,7 +314,7 @@ async fn take_hands_out_what_did_not_fit() {
         let reply = host.call(&function, &[], &["0123456789"]).await;
         assert_eq!(reply, "*7 :-1 :10 $4 0123 $5 45678 $1 9 :0 :0", "{source}");
     }
-    // The reply of a command as well, and not from one call to the next.
+    // The reply of a command too; it does not outlive the call.
     let function = host.load_reusing(&guest(
         r#"(data (i32.const 0) "REPEAT") (data (i32.const 10) "*2\0d\0a$1\0d\0ak\0d\0a$5\0d\0a60000\0d\0a")
         (func (export "run")
@@ -397,7 +397,7 @@ async fn host_work_costs_fuel_in_proportion_to_bytes() {
     assert_eq!(used[2] - used[1], 1000);
 }
 
-/// Arguments that name `len` bytes at `pointer` wherever a parameter could be either.
+/// Arguments that describe `len` bytes at `pointer` for all parameters that could be either.
 fn arguments(params: &[NumType], pointer: i32, len: i32) -> String {
     let mut given = [pointer, len].into_iter().cycle();
     params
@@ -414,7 +414,7 @@ fn arguments(params: &[NumType], pointer: i32, len: i32) -> String {
 async fn bytes_outside_the_memory_are_told_as_that_and_not_as_fuel() {
     let host = Host::new();
     for import in IMPORTS {
-        // Every pattern of good and bad pointers and lengths that the parameters can take.
+        // Every pattern of good and bad pointers and lengths that the parameters can have.
         for (pointer, len) in [(0, -1), (-1, -1), (-1, 0), (65_530, 100), (0, i32::MAX)] {
             for swapped in [false, true] {
                 let (first, second) = if swapped {
@@ -483,7 +483,7 @@ async fn keys_have_a_largest_length() {
     }
 }
 
-/// A guest that names all of its memory, 12 MB, as often as its fuel allows.
+/// A guest that passes all of its memory, 12 MB, as often as its fuel allows.
 const GREEDY: &str = r#"
     (func (export "run") (local $at i32)
         (loop $next

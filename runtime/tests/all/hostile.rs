@@ -1,4 +1,4 @@
-//! Guests that are out to break rewinding, and many calls of good ones.
+//! Guests that try to break rewinding, and many calls of harmless ones.
 
 use ferrite_protocol::resp::Protocol;
 use ferrite_runtime::call::request::CallRequest;
@@ -15,7 +15,7 @@ fn mappings() -> usize {
         .count()
 }
 
-/// Bytes of memory that this process has in use.
+/// Bytes of memory that this process uses.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("this is Linux");
     let pages: u64 = statm
@@ -26,7 +26,7 @@ fn resident_bytes() -> u64 {
     pages * 4096
 }
 
-/// Writes as it is told; every entry answers 0 if its memory was as new.
+/// Writes as its arguments say; every entry answers 0 if its memory was as new.
 const WRITER: &str = r#"
     (global $calls (mut i32) (i32.const 0))
     ;; Whether all of the first 60 pages (of 4 KiB) begin with a zero, and nobody was here before.
@@ -113,7 +113,7 @@ async fn the_edge_of_the_headroom_is_no_way_out() {
             let reply = call(&host, &function, "noop", &[]).await;
             assert_eq!(reply, ":0", "after {pages}");
         }
-        // Behind the memory and within what was set aside for growth: zeros, and never another's.
+        // Behind the memory, in the space reserved for growth: zeros, never other guests' data.
         for at in ["1048576", "2000000", "5242876"] {
             assert_eq!(call(&host, &function, "peek", &[at]).await, ":0", "{at}");
         }
@@ -174,7 +174,7 @@ async fn thousands_of_instances_are_small() {
     assert!(mappings() < mappings_before + 200);
 }
 
-/// `FERRITE_REWIND_SOAK` sets how many rounds; the usual number keeps the test short.
+/// `FERRITE_REWIND_SOAK` sets the number of rounds; the default keeps the test short.
 #[tokio::test]
 async fn neither_mappings_nor_memory_rise_with_the_calls() {
     let rounds = std::env::var("FERRITE_REWIND_SOAK")

@@ -5,7 +5,7 @@ use ferrite_runtime::scheduling::pool::PoolUsage;
 
 use crate::support::{Host, guest};
 
-/// Replies how often it was called on its instance, by memory, global and table.
+/// Replies its number of calls on this instance, by memory, global and table.
 const COUNTER: &str = r#"
     (global $count (mut i32) (i32.const 0))
     (table $table 1 100 funcref)
@@ -69,7 +69,7 @@ async fn scattered_writes_are_undone_too() {
 
 async fn scattered_writes_are_undone_under(isolation: Isolation) {
     let host = Host::with_instances(1);
-    // Adds one to bytes all over a memory whose second half has contents, and gives their sum.
+    // Adds one to bytes all over a memory whose second half has contents, and returns their sum.
     let data = "\\07".repeat(300_000);
     let wat = format!(
         r#"(module
@@ -131,7 +131,7 @@ async fn an_instance_that_trapped_is_not_reused() {
     assert!(reply.starts_with("-TRAP "), "{reply}");
     assert_eq!(function.usage().idle, 0);
     assert_eq!(host.call(&function, &[], &[]).await, "*3 :1 :1 :2");
-    // One that returned without a reply did return.
+    // A call that returned without a reply still returned.
     let request = ferrite_runtime::call::request::CallRequest::new(b"test.silent", &[], &[]);
     let (reply, _) = host.request(protocol, &function, &request).await;
     assert!(reply.starts_with("-INVALID "), "{reply}");

@@ -1,4 +1,4 @@
-//! Functions that run into their limits: each with an error of its own that carries the limit.
+//! Functions that exceed their limits: each gets its own error, which names the limit.
 
 use std::time::Duration;
 

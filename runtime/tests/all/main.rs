@@ -1,4 +1,4 @@
-//! Everything that is tested through guests, in one binary.
+//! All tests through guests, in one binary.
 
 mod bounds;
 mod depth;

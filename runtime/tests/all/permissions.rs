@@ -1,4 +1,4 @@
-//! The permission door, as guests meet it.
+//! The permission check, as guests see it.
 
 use ferrite_protocol::resp::Protocol;
 use ferrite_runtime::call::request::CallRequest;
@@ -6,7 +6,7 @@ use ferrite_wasm_abi::Status;
 
 use crate::support::{Host, TestFunction, guest};
 
-/// Each entry gives the status of one access to the key that the call is given.
+/// Each entry returns the status of one access to the key of the call.
 const ACCESSES: &str = r#"
     (func $load (result i32) (call $key (i32.const 0) (i32.const 0) (i32.const 50)))
     (func $pair (result i32)
@@ -133,7 +133,7 @@ async fn commands_pass_the_same_door() {
         ("SET", "user:2 v", true, "$5 +OK"),
         ("SET", "user:2 v", false, ":-17"),
         ("SET", "other v", true, ":-16"),
-        // Shows only what the function may read.
+        // Shows only keys that the function may read.
         ("KEYS", "", true, "$16 *1 $6 user:1"),
         ("ECHO", "x", true, ":-16"),
     ] {

@@ -1,4 +1,4 @@
-//! Replies of command entries: every kind, and those that are not exactly one.
+//! Replies of command entries: every kind, and replies that are not exactly one value.
 
 use ferrite_protocol::resp::Protocol;
 

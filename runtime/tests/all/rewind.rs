@@ -43,7 +43,7 @@ struct House {
 impl House {
     fn new(memories_max: usize) -> Self {
         let mut config = Profile::native().compiler_config();
-        // The arena's signal handler comes in front of wasmtime's, which the first engine installs.
+        // The first engine installs wasmtime's signal handler; the arena's must come before it.
         let first = Engine::new(&config).expect("an engine can be made");
         let arena = Arena::new(ArenaOptions {
             memories_max,
@@ -130,7 +130,7 @@ fn every_call_sees_the_pristine_state() {
     let (mut guest, mut rewinder) = house.attached(&snapshot);
     assert_eq!(rewinder.difference(&mut guest.store), None);
     for round in 0..5 {
-        // Within a page, across two, the data segment, and by a bulk operation over several.
+        // Within a page, across two, in the data segment, and by a bulk operation over several.
         assert_eq!(guest.call::<_, i32>("swap", (8192, 77)), 0);
         assert_eq!(guest.call::<_, i32>("swap", (4094, -1)), 0);
         assert_eq!(
@@ -164,7 +164,7 @@ fn writes_of_the_host_are_undone_too() {
     assert_eq!(rewinder.difference(&mut guest.store), None);
 }
 
-/// Puts back what a reset that forgets a page, or a global, would have left.
+/// Restores the state that a reset would leave if it missed a page or a global.
 #[test]
 fn a_reset_that_forgets_something_is_noticed() {
     let house = House::new(4);
@@ -298,7 +298,7 @@ fn mappings() -> usize {
         .count()
 }
 
-/// Pages that lie apart cost mappings, of which the kernel gives a process 65,530.
+/// Separate pages cost mappings, of which the kernel gives a process 65,530.
 #[test]
 fn all_instances_together_cannot_use_up_the_mappings() {
     const INSTANCES: usize = 600;
@@ -326,7 +326,7 @@ fn all_instances_together_cannot_use_up_the_mappings() {
     );
     drop(many);
     assert!(mappings() <= before + 4);
-    // The bound is free again for others.
+    // Dropping them frees the bound for others.
     let (mut guest, mut rewinder) = house.attached(&house.snapshot());
     guest.call::<_, i32>("swap", (8192, 1));
     assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);

@@ -1,4 +1,4 @@
-//! Rewinding on the way that calls take: what is in force, what is shared, what is dropped.
+//! Rewinding on the way of calls: the isolation in force, and what is shared or dropped.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use ferrite_runtime::scheduling::pool::PoolUsage;
 
 use crate::support::{Host, TestFunction, guest, run};
 
-/// Replies how often it was called on its instance, by memory and global, and how large its memory
-/// is, which it grows by a page.
+/// Replies its number of calls on this instance, by memory and global, and the size of its memory,
+/// which it grows by a page.
 const COUNTER: &str = r#"
     (global $count (mut i32) (i32.const 0))
     (data (i32.const 4096) "\05")
@@ -90,7 +90,7 @@ async fn an_instance_that_did_not_return_is_dropped() {
         assert_eq!(idle(&function), 0);
         assert_eq!(host.call(&function, &[], &[]).await, "*3 :6 :1 :2");
     }
-    // One that returned without a reply did return.
+    // A call that returned without a reply still returned.
     let reply = call(&host, &function, "silent", &[]).await;
     assert!(reply.starts_with("-INVALID "), "{reply}");
     assert_eq!(idle(&function), 1);
@@ -101,7 +101,7 @@ async fn an_instance_that_did_not_return_is_dropped() {
 async fn a_call_that_is_stopped_or_dropped_leaves_nothing() {
     let host = Host::new();
     let function = host.load_with(&guest(COUNTER), |spec| {
-        // However late the tick is that it waits for.
+        // High limits, so that a late tick makes no difference.
         spec.limits.fuel_max = u64::MAX >> 1;
         spec.limits.time_max = Duration::from_secs(600);
     });
@@ -246,7 +246,7 @@ async fn initialisation_runs_once_for_all_calls() {
     for _ in 0..3 {
         assert_eq!(host.call(&function, &[], &[]).await, first);
     }
-    // Other instances of the function start there, too.
+    // Other instances of the function start there too.
     assert_eq!(function.drain(), 1);
     assert_eq!(host.call(&function, &[], &[]).await, first);
 }

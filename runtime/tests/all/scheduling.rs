@@ -1,4 +1,4 @@
-//! Fibers and the ticker: who yields, who is ended, and what a dropped call leaves behind.
+//! Fibers and the ticker: calls that yield, calls that are ended, and dropped calls.
 
 use std::future::Future;
 use std::pin::pin;
@@ -119,7 +119,7 @@ fn a_call_that_gave_way_is_woken_to_end() {
         for _ in 0..3 {
             assert!(call.as_mut().poll(&mut context).is_pending(), "it spins");
         }
-        // By itself, to go on when it is its turn.
+        // It woke itself, to continue at its next turn.
         assert_eq!(woken.0.swap(0, Ordering::SeqCst), 3);
         end(&function, &handle);
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
@@ -141,7 +141,7 @@ fn a_call_that_gave_way_is_woken_at_its_deadline() {
     let mut call = pin!(host.run(&function, &request, &mut reply));
     let first = call.as_mut().poll(&mut Context::from_waker(&waker));
     if first.is_pending() {
-        // Once by itself; the other time is its deadline's, without which this never ends.
+        // One wake is its own; the other comes from its deadline, without which this never ends.
         while woken.0.load(Ordering::SeqCst) < 2 {
             std::thread::yield_now();
         }

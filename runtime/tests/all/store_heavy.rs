@@ -1,8 +1,8 @@
-//! A generator of modules that write wherever and however they can.
+//! A generator of modules that write memory in every possible way.
 //!
 //! Every entry is `(i64, i64) -> i64`, mixes loads and stores of all widths with bulk operations,
-//! growth, globals, calls of the host and traps, and ends with a checksum over everything that a
-//! call can change. Two instances that agree on the results so agree on memory and globals.
+//! growth, globals, host calls and traps, and ends with a checksum over everything that a
+//! call can change. So two instances with equal results have equal memory and globals.
 
 use std::fmt::Write as _;
 
@@ -43,7 +43,7 @@ impl<'a> Choices<'a> {
 /// Entries of every module.
 pub(crate) const ENTRIES: u64 = 3;
 
-/// Stores, and what makes their value of the `i64` on the stack.
+/// Stores, with the conversion from the `i64` on the stack to their value.
 const STORES: &[(&str, &str)] = &[
     ("i32.store8", "i32.wrap_i64"),
     ("i32.store16", "i32.wrap_i64"),
@@ -58,7 +58,7 @@ const STORES: &[(&str, &str)] = &[
     ("v128.store8_lane 3", "i64x2.splat"),
 ];
 
-/// Loads, and what makes an `i64` of their value.
+/// Loads, with the conversion from their value to an `i64`.
 const LOADS: &[(&str, &str)] = &[
     ("i32.load8_u", "i64.extend_i32_u"),
     ("i32.load16_s", "i64.extend_i32_s"),
@@ -225,7 +225,7 @@ fn statement(choices: &mut Choices<'_>, wat: &mut String, pages: u64, grows: boo
             "(local.set $acc (i64.add (local.get $acc) (call $f{} (local.get $y) (local.get $acc))))",
             entry - 1
         ),
-        // The host writes: an argument, and bytes that are not looked at but must go.
+        // The host writes: an argument, and bytes that nothing reads but a rewind must remove.
         14 => {
             let len = choices.below(64);
             format!(

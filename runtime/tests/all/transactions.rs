@@ -1,4 +1,4 @@
-//! Calls and their effects: all of them at commit, or none.
+//! Effects of calls: all of them at commit, or none.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use ferrite_runtime::scheduling::cancellation::CallHandle;
 
 use crate::support::{Host, guest};
 
-/// Adds one to the key, then does what its entry is called.
+/// Adds one to the key, then does what the entry's name says.
 const EFFECTS: &str = r#"
     (data (i32.const 0) "n")
     (func $bump (drop (call $incr_by (i32.const 0) (i32.const 1) (i64.const 1) (i32.const 8))))
@@ -36,7 +36,7 @@ async fn a_call_that_returns_commits_and_gives_a_receipt() {
             assert_eq!(outcome.receipt, Some(expected));
             assert_eq!(outcome.tries, 1);
         }
-        // An error that the function chose to reply is a reply.
+        // An error that the function chose as its reply is a normal reply.
         let request = CallRequest::new(b"test.error", &[], &[]);
         let (reply, outcome) = host.request(Protocol::Resp2, &function, &request).await;
         assert_eq!((reply.as_str(), outcome.error), ("-n", None));
@@ -113,7 +113,7 @@ async fn calls_that_conflict_are_run_again_then_exclusively() {
 
 #[tokio::test]
 async fn a_call_that_is_lost_on_the_way_runs_again_however_its_guest_ends() {
-    // Does after a read that failed what its entry is called; replies where it succeeded.
+    // After a failed read, does what the entry's name says; replies where it succeeded.
     let wat = guest(
         r#"(data (i32.const 0) "contended")
         (func $lost (result i32)

@@ -1,4 +1,4 @@
-//! WASI preview 1 as guests written in C or Go use it.
+//! WASI preview 1, as guests in C or Go use it.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -287,8 +287,8 @@ async fn log_has_levels_and_a_limit() {
     );
 }
 
-/// A guest that asks for some events: `setup` writes subscriptions at 0; replies with the answer,
-/// how many events there are, and user data, error and kind of the first two.
+/// A guest that polls events: `setup` writes subscriptions at 0; replies with the status, the
+/// number of events, and user data, error and kind of the first two.
 fn poller(count: u32, setup: &str) -> String {
     format!(
         r#"(func (export "run") (result i32 i32 i64 i32 i32 i64 i32 i32)
@@ -330,7 +330,7 @@ async fn a_guest_may_sleep_as_long_as_its_call_may_take() {
         results(&poller(2, &passed)).await,
         "*8 :0 :2 :7 :0 :0 :8 :0 :0"
     );
-    // A clock that is not there is told in its event.
+    // An event reports a clock that does not exist.
     assert_eq!(
         results(&poller(1, &clock(0, 7, 9, 1, 0))).await,
         "*8 :0 :1 :7 :28 :0 :0 :0 :0"
@@ -364,7 +364,7 @@ async fn sleepers_leave_their_thread_to_others() {
     let quick = host.load(&guest(
         r#"(func (export "run") (result i32) (i32.const 5))"#,
     ));
-    // One thread: were it blocked, the second call would have to wait for the first.
+    // A single thread: if the first call blocked it, the second would have to wait.
     let (order, ()) = (std::cell::RefCell::new(Vec::new()), ());
     tokio::join!(
         async {

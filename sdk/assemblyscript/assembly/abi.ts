@@ -112,7 +112,7 @@ export declare function time_millis(): i64;
 @external("ferrite", "random")
 export declare function random(buf: usize, len: i32): void;
 
-/** What a host function answers when it has no result to give. Those from DENIED down are errors. */
+/** Results of a host function that has no value to return. Those from DENIED down are errors. */
 export namespace Status {
   export const NOT_FOUND: i32 = -1;
   export const NOT_STORED: i32 = -2;

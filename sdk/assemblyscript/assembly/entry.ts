@@ -1,4 +1,4 @@
-// What the code calls that the transform writes around each exported function: it fills the
+// Support for the code that the transform writes around each exported function: fills the
 // parameters from the KEYS, then the ARGS, and replies the result.
 
 import * as abi from "./abi";
@@ -77,7 +77,7 @@ function item<T>(list: T, parameter: string, type: string): void {
 
 /**
  * Refuses the value of a parameter after a closer look: `expected` completes "must be …".
- * It gives the result type's empty value, as `fail` does.
+ * Returns the result type's empty value, as `fail` does.
  */
 export function refuse<T>(parameter: string, expected: string): T {
   for (let i = 0; i < given.length; i++) {
@@ -86,7 +86,7 @@ export function refuse<T>(parameter: string, expected: string): T {
   return nothing<T>();
 }
 
-/** Fills one parameter. A nullable one may be missing; an array takes all that is left. */
+/** Fills one parameter. A nullable one may be missing; an array takes all remaining values. */
 export function take<T>(parameter: string, type: string): T {
   if (failed()) return nothing<T>();
   if (isArray<T>()) {
@@ -151,7 +151,7 @@ export function take<T>(parameter: string, type: string): T {
   }
 }
 
-/** Refuses what no parameter took; whether the function may run. */
+/** Refuses values that no parameter took; returns true if the function may run. */
 export function ready(): bool {
   if (!failed() && left() > 0) {
     failWith(`ERR ${signature}: ${position(taken)} is one too many; ${counts()}`);
@@ -203,7 +203,7 @@ function replyMap<T>(map: T): void {
   }
 }
 
-/** A reply that a function puts together itself; extend it and call `reply` for its parts. */
+/** A reply that a function writes itself; extend it and call `reply` for its parts. */
 export abstract class Reply {
   /** Writes exactly one value. */
   abstract write(): void;
@@ -227,7 +227,7 @@ export function reply<T>(value: T): void {
   } else if (isInteger<T>()) {
     // @ts-ignore: T is an integer
     if (!isSigned<T>() && sizeof<T>() == 8 && <i64>value < 0) {
-      // What no integer reply can hold goes as its decimal text.
+      // A number beyond the range of integer replies is replied as decimal text.
       // @ts-ignore: T is an integer
       reply<string>(value.toString());
       return;

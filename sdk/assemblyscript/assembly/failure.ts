@@ -1,20 +1,20 @@
-// The error of the call that runs.
+// The error of the current call.
 //
 // AssemblyScript has no exceptions that could carry an error out of a function. So the first error of
-// a call is kept here: from then on the store is out of reach, reads give nothing and writes do
-// nothing, and whatever the function returns in the end, its caller gets the error.
+// a call is kept here: from then on the store is out of reach, reads return nothing and writes do
+// nothing, and the caller gets the error, whatever the function returns in the end.
 
 import { reply_error, Status } from "./abi";
 import { excerpt } from "./text";
 
 let error: string | null = null;
 
-/** Whether the call has failed. */
+/** Returns true if the call has failed. */
 export function failed(): bool {
   return error !== null;
 }
 
-/** Keeps an error, its code first, unless there is one already. */
+/** Keeps an error, which starts with its code, unless there is one already. */
 export function failWith(text: string): void {
   if (error === null) error = text;
 }
@@ -24,7 +24,7 @@ export function forgive(): void {
   error = null;
 }
 
-/** Replies the error, if there is one. */
+/** Replies the error, if there is one; returns true if it did. */
 export function replyFailure(): bool {
   const text = error;
   if (text === null) return false;
@@ -33,7 +33,7 @@ export function replyFailure(): bool {
   return true;
 }
 
-/** Whether a text starts with a code of its own, such as WRONGTYPE, and has more after it. */
+/** Returns true if a text starts with an error code, such as WRONGTYPE, and has more after it. */
 function hasCode(text: string): bool {
   let len = 0;
   for (; len < text.length; len++) {
@@ -47,7 +47,7 @@ function hasCode(text: string): bool {
 
 /**
  * Makes the call's reply an error: `return ferrite.fail<bool>("NOUSER there is no such user")`.
- * A text without a code gets `ERR`. The value that it gives is the type's empty one.
+ * A text without a code gets `ERR`. Returns the type's empty value.
  */
 export function fail<T>(text: string): T {
   failWith(hasCode(text) ? text : "ERR " + text);
@@ -66,7 +66,7 @@ export function nothing<T>(): T {
   return <T>0;
 }
 
-/** Keeps the error for the status that the host function `operation` gave about `subject`. */
+/** Keeps the error for the status that the host function `operation` returned for `subject`. */
 export function failStatus(status: i64, operation: string, subject: ArrayBuffer): void {
   if (status == Status.WRONG_TYPE) {
     failWith("WRONGTYPE Operation against a key holding the wrong kind of value");

@@ -1,6 +1,6 @@
 // The functions that reach the store.
 //
-// Keys and fields are text; values are text unless a name says bytes. Where the store answers with an
+// Keys and fields are text; values are text unless a name says bytes. If the store answers with an
 // error, the call has failed: the function may go on or return, and its caller gets that error.
 
 import * as abi from "./abi";
@@ -13,16 +13,16 @@ export { refuse } from "./entry";
 export { fail } from "./failure";
 export { Value, Kind } from "./value";
 
-/** Bytes of a result that are fetched in one go; most results are shorter. */
+/** Bytes of a result to fetch at first; most results are shorter. */
 const FIRST_BYTES: i32 = 256;
 
 /** Conditions and expiry of `set`. */
 export class SetOptions {
-  /** Only where the key does not exist. */
+  /** Only if the key does not exist. */
   ifAbsent: bool = false;
-  /** Only where the key exists. */
+  /** Only if the key exists. */
   ifPresent: bool = false;
-  /** Keep the expiry that the key has. */
+  /** Keep the key's expiry. */
   keepTtl: bool = false;
   /** Expire after this many milliseconds; below 0: not at all. */
   ttlMillis: i64 = -1;
@@ -32,7 +32,7 @@ export class SetOptions {
   }
 }
 
-/** How much a log line matters. */
+/** Importance of a log line. */
 export enum Level {
   Trace,
   Debug,
@@ -45,7 +45,7 @@ function address(bytes: ArrayBuffer): usize {
   return changetype<usize>(bytes);
 }
 
-/** The whole of a result of which `first` is the beginning; null where there is none. */
+/** Returns the whole result that starts with `first`; null if there is none. */
 function result(first: ArrayBuffer, len: i32, operation: string, subject: ArrayBuffer): ArrayBuffer | null {
   if (len < 0) {
     if (len != Status.NOT_FOUND) failStatus(len, operation, subject);
@@ -58,7 +58,7 @@ function result(first: ArrayBuffer, len: i32, operation: string, subject: ArrayB
   return whole;
 }
 
-/** A count that the host gave; 0 where it gave an error. */
+/** Returns a count from the host; 0 if it returned an error. */
 function counted(count: i32, operation: string, subject: ArrayBuffer): i32 {
   if (count >= 0) return count;
   failStatus(count, operation, subject);
@@ -74,12 +74,12 @@ function asText(bytes: ArrayBuffer | null, what: string, subject: ArrayBuffer): 
   return textOf(bytes);
 }
 
-/** Reads a string; null where the key does not exist. */
+/** Reads a string; null if the key does not exist. */
 export function get(key: string): string | null {
   return asText(getBytes(key), "key", bytesOf(key));
 }
 
-/** Reads a string's bytes; null where the key does not exist. */
+/** Reads a string's bytes; null if the key does not exist. */
 export function getBytes(key: string): ArrayBuffer | null {
   if (failed()) return null;
   const name = bytesOf(key);
@@ -88,7 +88,7 @@ export function getBytes(key: string): ArrayBuffer | null {
   return result(first, len, "get", name);
 }
 
-/** Reads a string as an integer; `otherwise` where the key does not exist. */
+/** Reads a string as an integer; returns `otherwise` if the key does not exist. */
 export function getInteger(key: string, otherwise: i64 = 0): i64 {
   const bytes = getBytes(key);
   if (bytes === null) return otherwise;
@@ -100,12 +100,12 @@ export function getInteger(key: string, otherwise: i64 = 0): i64 {
   return parsed.value;
 }
 
-/** Writes a string; whether the options let it. */
+/** Writes a string; returns false if the options prevent it. */
 export function set(key: string, value: string, options: SetOptions | null = null): bool {
   return setBytes(key, bytesOf(value), options);
 }
 
-/** Writes a string's bytes; whether the options let it. */
+/** Writes a string's bytes; returns false if the options prevent it. */
 export function setBytes(key: string, value: ArrayBuffer, options: SetOptions | null = null): bool {
   if (failed()) return false;
   const name = bytesOf(key);
@@ -117,7 +117,7 @@ export function setBytes(key: string, value: ArrayBuffer, options: SetOptions | 
   return status == 0;
 }
 
-/** The pairs of address and length that the host takes, and the bytes they point to. */
+/** Pairs of address and length for the host, and the bytes that they point to. */
 class Pairs {
   readonly table: StaticArray<u32>;
   private readonly kept: Array<ArrayBuffer> = [];
@@ -141,31 +141,31 @@ class Pairs {
   }
 }
 
-/** Deletes a key; whether there was one. */
+/** Deletes a key; returns true if it existed. */
 export function del(key: string): bool {
   return delMany([key]) > 0;
 }
 
-/** Deletes keys; how many there were. */
+/** Deletes keys; returns the number of keys that existed. */
 export function delMany(keys: Array<string>): i32 {
   if (failed()) return 0;
   const pairs = new Pairs(keys);
   return counted(abi.del(pairs.pointer, keys.length), "del", pairs.first);
 }
 
-/** Whether a key exists. */
+/** Returns true if a key exists. */
 export function exists(key: string): bool {
   if (failed()) return false;
   const pairs = new Pairs([key]);
   return counted(abi.exists(pairs.pointer, 1), "exists", pairs.first) > 0;
 }
 
-/** Adds one to an integer, which starts at 0; the sum. */
+/** Adds one to an integer, which starts at 0; returns the sum. */
 export function incr(key: string): i64 {
   return incrBy(key, 1);
 }
 
-/** Adds to an integer, which starts at 0; the sum. */
+/** Adds to an integer, which starts at 0; returns the sum. */
 export function incrBy(key: string, delta: i64): i64 {
   if (failed()) return 0;
   const name = bytesOf(key);
@@ -175,19 +175,19 @@ export function incrBy(key: string, delta: i64): i64 {
   return out[0];
 }
 
-/** Lets a key expire after so many seconds, at once where that is 0 or less; whether there is one. */
+/** Lets a key expire after `secs` seconds, at once if that is 0 or less; true if it exists. */
 export function expire(key: string, secs: i64): bool {
   return expireMillis(key, secs * 1000);
 }
 
-/** Lets a key expire after so many milliseconds; whether there is one. */
+/** Lets a key expire after `millis` milliseconds; returns true if it exists. */
 export function expireMillis(key: string, millis: i64): bool {
   if (failed()) return false;
   const name = bytesOf(key);
   return counted(abi.expire(address(name), name.byteLength, millis), "expire", name) > 0;
 }
 
-/** Milliseconds that a key still has, -1 without expiry, -2 without key. */
+/** Returns the milliseconds until a key expires, -1 without expiry, -2 without key. */
 export function ttl(key: string): i64 {
   if (failed()) return -2;
   const name = bytesOf(key);
@@ -196,12 +196,12 @@ export function ttl(key: string): i64 {
   return millis;
 }
 
-/** Reads a hash's field; null where the field or the hash does not exist. */
+/** Reads a hash's field; null if the field or the hash does not exist. */
 export function hget(key: string, field: string): string | null {
   return asText(hgetBytes(key, field), "field", bytesOf(field));
 }
 
-/** Reads the bytes of a hash's field; null where the field or the hash does not exist. */
+/** Reads the bytes of a hash's field; null if the field or the hash does not exist. */
 export function hgetBytes(key: string, field: string): ArrayBuffer | null {
   if (failed()) return null;
   const name = bytesOf(key);
@@ -213,7 +213,7 @@ export function hgetBytes(key: string, field: string): ArrayBuffer | null {
   return result(first, len, "hget", name);
 }
 
-/** Writes a hash's field; whether it is new. */
+/** Writes a hash's field; returns true if it is new. */
 export function hset(key: string, field: string, value: string): bool {
   if (failed()) return false;
   const name = bytesOf(key);
@@ -225,7 +225,7 @@ export function hset(key: string, field: string, value: string): bool {
   return counted(status, "hset", name) > 0;
 }
 
-/** Deletes a hash's field; whether there was one. */
+/** Deletes a hash's field; returns true if it existed. */
 export function hdel(key: string, field: string): bool {
   if (failed()) return false;
   const name = bytesOf(key);
@@ -233,13 +233,13 @@ export function hdel(key: string, field: string): bool {
   return counted(abi.hdel(address(name), name.byteLength, pairs.pointer, 1), "hdel", name) > 0;
 }
 
-/** Reads a whole hash; null where the key does not exist. */
+/** Reads a whole hash; null if the key does not exist. */
 export function hgetall(key: string): Map<string, string> | null {
   const map = call("HGETALL", [key]).map;
   return map.size > 0 ? map : null;
 }
 
-/** Runs any command. Its own error fails the call. */
+/** Runs any command. If it replies an error, the call fails with it. */
 export function call(command: string, args: Array<string> = []): Value {
   if (failed()) return Value.none();
   const name = bytesOf(command);
@@ -278,7 +278,7 @@ export function log(level: Level, text: string): void {
   abi.log(level, address(bytes), bytes.byteLength);
 }
 
-/** Milliseconds since 1970, the same throughout a call. */
+/** Returns the milliseconds since 1970, the same throughout a call. */
 export function timeMillis(): i64 {
   return abi.time_millis();
 }

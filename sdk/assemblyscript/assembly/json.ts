@@ -1,10 +1,10 @@
-// A small JSON reader, for requests that come as JSON.
+// A small JSON reader, for requests in JSON.
 
 
 /** Deepest nesting that is read. */
 const DEPTH_MAX: i32 = 64;
 
-/** What kind of JSON value it is. */
+/** Kind of a JSON value. */
 export enum JsonKind {
   Null,
   Bool,
@@ -30,19 +30,19 @@ export class Json {
     public readonly items: Array<Json> = [],
   ) {}
 
-  /** Reads a text that is one JSON value (RFC 8259); null where it is not. */
+  /** Reads a text that is one JSON value (RFC 8259); null if it is not. */
   static parse(text: string): Json | null {
     const reader = new Reader(text);
     const value = reader.value(0);
     return value !== null && reader.atEnd() ? value : null;
   }
 
-  /** Makes a value of the parts that a reader has found. */
+  /** Makes a value from the parts that a reader has found. */
   static of(kind: JsonKind, literal: string, names: Array<string> = [], items: Array<Json> = []): Json {
     return new Json(kind, literal, names, items);
   }
 
-  /** A member of an object, the last of its name; null where there is none. */
+  /** A member of an object, the last of its name; null if there is none. */
   member(name: string): Json | null {
     for (let i = this.names.length - 1; i >= 0; i--) {
       if (this.names[i] == name) return this.items[i];
@@ -50,7 +50,7 @@ export class Json {
     return null;
   }
 
-  /** A string member of an object; null where there is none or it is something else. */
+  /** A string member of an object; null if there is none or it is not a string. */
   string(name: string): string | null {
     const member = this.member(name);
     return member !== null && member.kind == JsonKind.String ? member.literal : null;

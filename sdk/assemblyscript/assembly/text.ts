@@ -8,12 +8,12 @@ export function bytesOf(text: string): ArrayBuffer {
   return String.UTF8.encode(text);
 }
 
-/** The text of bytes that are UTF-8; of others, something. */
+/** The text of bytes that are UTF-8; undefined text for other bytes. */
 export function textOf(bytes: ArrayBuffer): string {
   return String.UTF8.decode(bytes);
 }
 
-/** Whether bytes are UTF-8: shortest forms only, no surrogates, nothing above U+10FFFF. */
+/** Returns true if bytes are UTF-8: shortest forms only, no surrogates, nothing above U+10FFFF. */
 export function isUtf8(bytes: ArrayBuffer): bool {
   let at = changetype<usize>(bytes);
   const end = at + bytes.byteLength;
@@ -49,10 +49,10 @@ export function isUtf8(bytes: ArrayBuffer): bool {
   return true;
 }
 
-/** An integer that was read, if it is one. */
+/** The result of reading an integer. */
 export class Integer {
   constructor(
-    /** Whether the text is digits after an optional minus sign, within 64 bits. */
+    /** True if the text is digits after an optional minus sign, within 64 bits. */
     public ok: bool,
     public value: i64,
   ) {}
@@ -63,7 +63,7 @@ export class Integer {
     return Integer.scan(text, negative, negative ? 0x8000000000000000 : 0x7fffffffffffffff);
   }
 
-  /** Reads a text as a `u64`, whose bits are the value's. */
+  /** Reads a text as a `u64`, whose bits are in `value`. */
   static parseUnsigned(text: string): Integer {
     return Integer.scan(text, false, u64.MAX_VALUE);
   }
@@ -81,7 +81,7 @@ export class Integer {
   }
 }
 
-/** A value in double quotes, escaped and cut to a bearable length. */
+/** A value in double quotes, escaped and shortened. */
 export function excerpt(bytes: ArrayBuffer): string {
   const view = Uint8Array.wrap(bytes);
   let text = '"';

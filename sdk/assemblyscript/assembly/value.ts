@@ -3,7 +3,7 @@
 import { failWith } from "./failure";
 import { Integer, isUtf8, textOf } from "./text";
 
-/** What kind of reply a value is. */
+/** Kind of a command's reply. */
 export enum Kind {
   Null,
   Integer,
@@ -14,7 +14,7 @@ export enum Kind {
   Error,
 }
 
-/** The reply of a command. The host speaks RESP2, so that maps are flat arrays. */
+/** The reply of a command. The host uses RESP2, so maps are flat arrays. */
 export class Value {
   private constructor(
     public readonly kind: Kind,
@@ -23,12 +23,12 @@ export class Value {
     private readonly elements: Array<Value> = [],
   ) {}
 
-  /** Whether there is no value. */
+  /** True if there is no value. */
   get isNull(): bool {
     return this.kind == Kind.Null;
   }
 
-  /** The value as an integer; a string is read as one. Another reply fails the call. */
+  /** The value as an integer; a string is parsed. Any other reply fails the call. */
   get integer(): i64 {
     if (this.kind == Kind.Integer) return this.number;
     const parsed = Integer.parse(this.text);
@@ -36,7 +36,7 @@ export class Value {
     return parsed.value;
   }
 
-  /** The value as text; empty where it is null. */
+  /** The value as text; empty if it is null. */
   get text(): string {
     if (this.kind == Kind.Integer) return this.number.toString();
     const bytes = this.bytes;
@@ -47,13 +47,13 @@ export class Value {
     return textOf(bytes);
   }
 
-  /** The value's bytes; none where it is null. */
+  /** The value's bytes; empty if it is null. */
   get bytes(): ArrayBuffer {
     const content = this.content;
     return content !== null ? content : new ArrayBuffer(0);
   }
 
-  /** The elements of an array; none of anything else. */
+  /** The elements of an array; empty for anything else. */
   get items(): Array<Value> {
     return this.elements;
   }
@@ -74,19 +74,19 @@ export class Value {
     return map;
   }
 
-  /** No value: what a call gives that has failed. */
+  /** No value: the result of a failed call. */
   static none(): Value {
     return new Value(Kind.Null);
   }
 
-  /** Reads one whole reply; null where the bytes are not one. */
+  /** Reads one whole reply; null if the bytes are not one. */
   static decode(bytes: ArrayBuffer): Value | null {
     const reader = new Reader(bytes);
     const value = reader.read();
     return reader.atEnd ? value : null;
   }
 
-  /** Makes a value of the parts that a reader has found. */
+  /** Makes a value from the parts that a reader has found. */
   static of(kind: Kind, number: i64, content: ArrayBuffer | null, elements: Array<Value>): Value {
     return new Value(kind, number, content, elements);
   }

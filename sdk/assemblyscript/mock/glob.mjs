@@ -34,7 +34,7 @@ export function matches(pattern, text) {
   return at === pattern.length;
 }
 
-/** Where the pattern goes on after the element at `at`, or -1 if that does not match the byte. */
+/** Position in the pattern after the element at `at`, or -1 if that does not match the byte. */
 function matchOne(pattern, at, byte) {
   switch (pattern[at]) {
     case undefined:

@@ -36,7 +36,7 @@ export class Keyspace {
     this.items = new Map();
   }
 
-  /** A copy, to go back to when a call is undone. */
+  /** A copy, to restore if a call is undone. */
   copy() {
     const copy = new Keyspace(this.now);
     for (const [key, { value, expiresAt }] of this.items) {

@@ -8,7 +8,7 @@
 //
 // A reply is null, a boolean, a number (a bigint beyond 2^53), a string, an array, a Map, or one of
 // the objects { simple }, { error } and { bytes } (a string that is not UTF-8). It knows the usual
-// commands on strings and hashes, has a clock that stands still until `advance` moves it, and knows
+// commands on strings and hashes. Its clock stands still until `advance` moves it. It has
 // no permissions and no limits.
 
 import { Keyspace } from "./keyspace.mjs";
@@ -20,7 +20,7 @@ const LEVELS = ["trace", "debug", "info", "warn", "error"];
 const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true });
 
-/** Bytes as the keyspace keeps them: one character each. */
+/** Bytes as the keyspace stores them: one character each. */
 function latin(bytes) {
   return Buffer.from(bytes).toString("latin1");
 }
@@ -29,7 +29,7 @@ function unlatin(text) {
   return Buffer.from(text, "latin1");
 }
 
-/** What callers see of bytes: text, where they are UTF-8. */
+/** Bytes as callers see them: text if they are UTF-8. */
 function shown(bytes) {
   try {
     return strict.decode(bytes);
@@ -42,14 +42,14 @@ function toBytes(value) {
   return typeof value === "string" ? encoder.encode(value) : value;
 }
 
-/** A trap of a function: what it did was undone. */
+/** A trap of a function: its writes were undone. */
 export class Trap extends Error {}
 
 /** A store in memory. */
 export class Store {
   constructor() {
     this.keyspace = new Keyspace(1_700_000_000_000);
-    /** What has been logged, oldest first: `{ level, text }`. */
+    /** The logged lines, oldest first: `{ level, text }`. */
     this.log = [];
   }
 
@@ -58,12 +58,12 @@ export class Store {
     return new Module(this, new WebAssembly.Module(wasm));
   }
 
-  /** Runs a command, to prepare data or to look at it; its reply as callers see it. */
+  /** Runs a command, to prepare or inspect data; returns its reply as callers see it. */
   command(...argv) {
     return decode(unlatin(encode(this.keyspace.run(argv.map((it) => latin(toBytes(String(it))))))));
   }
 
-  /** Moves the clock; keys whose time has come are gone. */
+  /** Moves the clock; removes expired keys. */
   advance(millis) {
     this.keyspace.now += millis;
   }
@@ -75,7 +75,7 @@ class Module {
     this.module = module;
   }
 
-  /** Calls a function with keys and arguments, for its reply. Each call has an instance of its own. */
+  /** Calls a function with keys and arguments; returns its reply. Each call has its instance. */
   call(name, keys = [], args = []) {
     const call = new Call(this.store, keys.map(toBytes), args.map(toBytes));
     const before = this.store.keyspace.copy();
@@ -118,7 +118,7 @@ class Call {
     );
   }
 
-  /** Copies what fits, keeps a longer result for `take`, and gives the full length. */
+  /** Copies as much as fits, keeps a longer result for `take`, and returns the full length. */
   fill(pointer, capacity, bytes) {
     if (bytes === null || bytes === undefined) return STATUS.notFound;
     this.bytes(pointer, Math.min(capacity, bytes.length)).set(bytes.subarray(0, capacity));
@@ -130,14 +130,14 @@ class Call {
     return this.store.keyspace.run(argv);
   }
 
-  /** A command's integer, or the status of its error. */
+  /** Returns a command's integer, or the status of its error. */
   count(...argv) {
     const reply = this.run(...argv);
     if (!reply?.error) return reply;
     return reply.error.startsWith("WRONGTYPE") ? STATUS.wrongType : STATUS.invalid;
   }
 
-  /** A command's string, filled into a buffer. */
+  /** Fills a command's string into a buffer. */
   string(pointer, capacity, ...argv) {
     const reply = this.run(...argv);
     if (reply?.error) return STATUS.wrongType;
@@ -232,12 +232,12 @@ class Call {
   }
 }
 
-/** A bigint as a number where that loses nothing. */
+/** A bigint as a number if that loses nothing. */
 function number(value) {
   return BigInt(Number(value)) === value && Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 
-/** A keyspace's reply in RESP2, one character a byte. */
+/** A keyspace's reply in RESP2, one character for each byte. */
 function encode(reply) {
   if (reply === null) return "$-1\r\n";
   if (typeof reply === "bigint") return `:${reply}\r\n`;

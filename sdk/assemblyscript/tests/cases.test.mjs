@@ -1,4 +1,4 @@
-// The table of cases that the examples of every language are tested with, on the mock.
+// The table of cases for the examples of every language, run on the mock.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -22,7 +22,7 @@ function bytes(value) {
   return typeof value === "string" ? value : Buffer.from(value.hex, "hex");
 }
 
-/** Whether a reply is the one that the table expects. */
+/** Checks that a reply is the one that the table expects. */
 function check(reply, expected) {
   if (expected?.error_with) {
     assert.ok(reply?.error?.startsWith(expected.error_with[0]), JSON.stringify(reply));

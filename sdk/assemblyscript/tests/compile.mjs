@@ -9,7 +9,7 @@ import asc from "assemblyscript/asc";
 
 const home = fileURLToPath(new URL("..", import.meta.url));
 
-/** The bytes of the module that an entry file is compiled to. Throws the compiler's messages. */
+/** Compiles an entry file and returns the module's bytes. Throws the compiler's messages. */
 export async function compile(entry) {
   const source = fileURLToPath(entry);
   // A project with the package in its `node_modules`, beside the compiler itself.

@@ -17,7 +17,7 @@ function setup() {
   return { store, module: store.load(wasm) };
 }
 
-/** What the compiler says of a source. */
+/** Returns the compiler's messages about a source. */
 async function complaint(source) {
   const folder = mkdtempSync(join(tmpdir(), "ferrite-as-"));
   try {

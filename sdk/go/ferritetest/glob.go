@@ -35,8 +35,8 @@ func matches(pattern, text string) bool {
 	return at == len(pattern)
 }
 
-// matchOne matches one byte against the element of the pattern at `at`, and returns where the
-// pattern goes on after it.
+// matchOne matches one byte against the element of the pattern at `at`, and returns the position
+// after that element.
 func matchOne(pattern string, at int, char byte) (next int, ok bool) {
 	if at == len(pattern) {
 		return at, false

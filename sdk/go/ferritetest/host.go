@@ -14,7 +14,7 @@ type host struct {
 	*Store
 }
 
-// fill copies what fits, keeps a longer result for Take, and gives the full length.
+// fill copies as much as fits, keeps a longer result for Take, and returns the full length.
 func (s host) fill(buf []byte, bytes string) int32 {
 	if copy(buf, bytes) < len(bytes) {
 		s.long = []byte(bytes)
@@ -29,7 +29,7 @@ func (s host) input(list []string, index int32, buf []byte) int32 {
 	return s.fill(buf, list[index])
 }
 
-// count is a command's integer, or the status of its error.
+// count returns a command's integer, or the status of its error.
 func (s host) count(argv ...string) int64 {
 	switch reply := s.data.run(argv).(type) {
 	case int64:
@@ -40,7 +40,7 @@ func (s host) count(argv ...string) int64 {
 	return abi.Store
 }
 
-// text is a command's string, filled into a buffer.
+// text fills a command's string into a buffer.
 func (s host) text(buf []byte, argv ...string) int32 {
 	switch reply := s.data.run(argv).(type) {
 	case string:

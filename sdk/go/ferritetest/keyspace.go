@@ -17,22 +17,22 @@ const (
 	never        = int64(math.MaxInt64)
 )
 
-// item is a value with its expiry: a string, or a hash where that is not nil.
+// item is a value with its expiry: a hash if that is not nil, otherwise a string.
 type item struct {
 	text      string
 	hash      map[string]string
 	expiresAt int64
 }
 
-// keyspace is values by key, and a clock.
+// keyspace holds values by key, and a clock.
 type keyspace struct {
 	now   int64
 	items map[string]item
 }
 
-// run runs a command: nil, int64, string, []any, Status or Error.
+// run runs a command and returns its reply: nil, int64, string, []any, Status or Error.
 func (k *keyspace) run(argv []string) (reply any) {
-	// Errors are thrown, so that commands can be written as expressions.
+	// Commands panic with their errors, so that they can be written as expressions.
 	defer func() {
 		switch thrown := recover().(type) {
 		case nil:
@@ -79,7 +79,7 @@ func (k *keyspace) hash(key string) map[string]string {
 	return found.hash
 }
 
-// edit changes a hash, which is made where the key does not exist and goes when it is empty.
+// edit changes a hash; it creates a missing one, and removes one that is empty afterwards.
 func (k *keyspace) edit(key string, change func(hash map[string]string) any) any {
 	hash := k.hash(key)
 	if hash == nil {
@@ -155,7 +155,7 @@ func flag(truth bool) any {
 	return int64(0)
 }
 
-// command is how a command runs, and how many arguments it takes; below 0: any number.
+// command is a command's function and its number of arguments; argsMax below 0 means no maximum.
 type command struct {
 	argsMin, argsMax int
 	run              func(k *keyspace, args []string) any

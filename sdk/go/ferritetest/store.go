@@ -11,8 +11,8 @@
 //	}
 //
 // A reply is nil, a bool, an int64, a float64, a string, a []any, or a Map, Status or Error. The
-// store knows the usual commands on strings and hashes, has a clock that stands still until Advance
-// moves it, and random bytes that are the same in every run. It knows no permissions and no limits.
+// store has the usual commands on strings and hashes, a clock that stands still until Advance
+// moves it, and random bytes that are the same in every run. It has no permissions and no limits.
 package ferritetest
 
 import (
@@ -27,7 +27,7 @@ type Status string
 // Error is an error reply.
 type Error string
 
-// Map is a map reply: keys and values in turn, in order.
+// Map is a map reply: alternating keys and values, in order.
 type Map []any
 
 // LogLine is a line that a function has logged; 0 is the finest level, 4 an error.
@@ -38,7 +38,7 @@ type LogLine struct {
 
 // Store is a store in memory that the functions of this process use until the test ends.
 type Store struct {
-	// Log has what functions have logged, oldest first.
+	// Log holds the lines that functions have logged, oldest first.
 	Log []LogLine
 
 	data    keyspace
@@ -66,7 +66,7 @@ func New(t testing.TB) *Store {
 	return store
 }
 
-// Call calls a function by its exported entry, with keys and arguments, for its reply.
+// Call calls a function by its exported entry, with keys and arguments; returns its reply.
 func (s *Store) Call(entry func(), keys, args []string) any {
 	s.keys, s.args, s.replies = keys, args, nil
 	entry()
@@ -77,12 +77,12 @@ func (s *Store) Call(entry func(), keys, args []string) any {
 	return reply
 }
 
-// Do runs a command, to prepare data or to look at it.
+// Do runs a command, to prepare or inspect data.
 func (s *Store) Do(argv ...string) any {
 	return s.data.run(argv)
 }
 
-// Advance moves the clock; keys whose time has come are gone.
+// Advance moves the clock; keys that expire by then are gone.
 func (s *Store) Advance(millis int64) {
 	s.data.now += millis
 }

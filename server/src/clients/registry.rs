@@ -107,7 +107,7 @@ impl Client {
         change(&mut self.labels.lock());
     }
 
-    /// Stores how many requests `MULTI` has queued; `None` outside of `MULTI`.
+    /// Stores the number of requests that `MULTI` has queued; `None` outside of `MULTI`.
     pub(crate) fn set_queued(&self, count: Option<usize>) {
         let queued = count.map_or(u64::MAX, |count| count as u64);
         self.activity.queued.store(queued, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The types that a configuration key can have: how each is read and written back.
+//! The types of configuration keys: how to read each and write it back.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};

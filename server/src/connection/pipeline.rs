@@ -109,7 +109,7 @@ impl<'a> Pipeline<'a> {
         Ok(after)
     }
 
-    /// Splits off what a request that may have to wait works with. It writes its reply apart from
+    /// Splits off the parts for a request that may have to wait. It writes its reply apart from
     /// the earlier ones.
     fn split(&mut self) -> (RequestContext<'_>, WhileWaiting<'_>) {
         self.durability.take_from(&mut self.session);

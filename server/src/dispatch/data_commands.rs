@@ -6,7 +6,7 @@ use crate::dispatch::authorize::{may_run, no_authentication};
 use crate::dispatch::progress::{Pending, Progress};
 use crate::request::{AfterReply, RequestContext};
 
-/// Answers a request on data if the user may make it, or returns what it has to wait for.
+/// Answers a request on data if the user may make it, or returns the wait it needs first.
 #[inline]
 pub(crate) fn start<'a>(
     context: &mut RequestContext<'_>,
@@ -19,7 +19,7 @@ pub(crate) fn start<'a>(
     execute(context, command, argv)
 }
 
-/// Answers a request whose permission has been checked, or returns what it has to wait for.
+/// Answers a request whose permission has been checked, or returns the wait it needs first.
 pub(crate) fn execute<'a>(
     context: &mut RequestContext<'_>,
     command: DataCommand,

@@ -23,7 +23,7 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
             .error("ERR functions are switched off by wasm.enabled = false");
         return;
     };
-    // The thread that runs it also reads it. Without the right, it goes on below to its error.
+    // The thread that runs it also reads it. Without the right, the code below replies the error.
     if spec.runs == Runs::Blocking && context.session.may(right_for(spec.right)) {
         return run_blocking(context, spec, argv).await;
     }
@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
     if let Command::Call(call) = &command {
         let request = call.request(database, None);
         let began = context.state.audit.sample();
-        // Pinned where it is made, because it is large and moving it would cost more than making it.
+        // Pinned in place, because it is large and moving it would cost more than making it.
         let call = pin!(runtime.call(&request, context.reply));
         let (outcome, waited) = time_from_first_wait(call).await;
         call_log::record(

@@ -96,7 +96,7 @@ fn queue(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
     context.reply.simple("QUEUED");
 }
 
-/// Runs the queued requests and writes the reply of `EXEC`, or returns what it has to wait for.
+/// Runs the queued requests and writes the reply of `EXEC`, or returns the wait it needs first.
 pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
     let Some(queued) = context.session.queued.take() else {
         without_multi(context, "EXEC");

@@ -26,7 +26,7 @@ pub(crate) async fn finish(
             }
             Pending::Blocked(blocked) => {
                 let limit = blocked.timeout().unwrap_or_default();
-                // The reply says whether the request was served or timed out.
+                // The reply differs if the request timed out, so the outcome is not needed here.
                 let _ = with_timeout(limit, blocked.served()).await;
                 blocked.finish(&mut context.session.store, context.reply);
                 return AfterReply::KeepOpen;

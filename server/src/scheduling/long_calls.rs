@@ -3,7 +3,7 @@
 //! A guest yields its thread once a tick, so a short request waits up to one tick for each guest
 //! before it on a thread that serves connections. A call that has used up several ticks is
 //! therefore moved to a thread of its own. Those threads take turns of one tick, and one thread for
-//! each processor computes at a time, so that each call soon notices that it is to end, however
+//! each processor computes at a time, so that each call soon notices that it must end, however
 //! many there are. They have a higher nice value and longer time slices than the threads that serve
 //! connections: short requests go first.
 

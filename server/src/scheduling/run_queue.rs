@@ -1,5 +1,4 @@
-//! Threads that take turns at computing, so that only a few compute at a time however many there
-//! are.
+//! Threads that take turns at computing, so that only a few compute at a time.
 
 use std::future::Future;
 use std::pin::pin;
@@ -74,7 +73,7 @@ impl ThreadQueue {
 }
 
 impl Queue {
-    /// Lets the first threads of the queue compute, as many as are free to.
+    /// Lets the first threads of the queue compute, up to the number of free turns.
     fn begin_turns(&mut self) {
         while self.free > 0
             && let Some(thread) = self.waiting.pop()
@@ -183,12 +182,12 @@ mod tests {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         thread::scope(|scope| {
             let resting = scope.spawn(|| threads.run(receiver));
-            // Ends only if the other does not keep the one turn while it rests.
+            // Ends only if the other thread gives up the single turn while it rests.
             threads.run(give_way(10));
             sender.send(7).unwrap();
             assert_eq!(resting.join().unwrap(), Ok(7));
         });
-        // The turn came back.
+        // The turn is free again.
         threads.run(give_way(1));
     }
 
@@ -211,7 +210,7 @@ mod tests {
             });
             asking.recv().unwrap();
             let mut sender = Some(sender);
-            // Has the only turn once the other rests.
+            // Has the single turn once the other thread rests.
             threads.run(poll_fn(|_| {
                 scope.spawn(|| threads.run(async { order.lock().push("in the queue") }));
                 while threads.0.lock().waiting.is_empty() {

@@ -1,4 +1,4 @@
-//! Sets the time slice of a thread: how long it computes before the scheduler lets others run.
+//! Sets the time slice of a thread: the time it computes before the scheduler lets others run.
 #![allow(
     unsafe_code,
     reason = "the scheduler's attributes of a thread have no safe wrapper"
@@ -28,7 +28,7 @@ pub fn ask_for_serving() {
 /// because an operator chose it.
 pub(crate) fn ask_for(slice: Duration) {
     if let Err(error) = set(slice) {
-        // Then other clients' requests wait a little longer.
+        // Other clients' requests then wait a little longer.
         tracing::debug!(%error, ?slice, "the time slice stays as it is");
     }
 }

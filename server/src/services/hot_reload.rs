@@ -88,7 +88,7 @@ impl Watcher {
             if look == known.loaded || !settled {
                 continue;
             }
-            // Also if loading fails, the same file is not tried again.
+            // Set before loading, so that a file that fails to load is not tried again.
             known.loaded = look;
             match runtime.reload_file(name.as_bytes()) {
                 Ok(Some(digest)) => {

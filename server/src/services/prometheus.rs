@@ -280,7 +280,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
     );
 }
 
-/// Writes how many modules were compiled, and how long it took.
+/// Writes the number of compiled modules and the time that they took.
 fn compilations(runtime: &Functions, page: &mut Page) {
     let stats = runtime.compile_stats();
     page.single(

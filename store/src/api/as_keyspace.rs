@@ -34,7 +34,7 @@ impl Keyspace for Store {
 
     /// Waits until no other exclusive transaction is running.
     ///
-    /// Until it ends, the keys that it has read cannot be changed; all other work goes on.
+    /// Until it ends, no other work can change the keys that it has read; all else continues.
     fn begin_exclusive(
         &self,
         database: u32,
@@ -58,8 +58,8 @@ impl Keyspace for Store {
 impl Transaction {
     /// Runs any data command and writes its one reply, which may be an error.
     ///
-    /// `KEYS`, `SCAN` and `RANDOMKEY` show only keys for which `visible` returns true. Commands that
-    /// would block answer at once, as they do inside `MULTI`.
+    /// `KEYS`, `SCAN` and `RANDOMKEY` show only keys for which `visible` returns true. Blocking
+    /// commands answer at once, as they do inside `MULTI`.
     pub fn execute(
         &mut self,
         argv: &[&[u8]],
@@ -92,8 +92,8 @@ impl Transaction {
     }
 }
 
-/// Every access fails with [`AccessError::Conflict`] once the transaction cannot commit any more,
-/// and every write with an error in a transaction that only reads.
+/// Every access fails with [`AccessError::Conflict`] once the transaction can no longer commit,
+/// and every write fails in a read-only transaction.
 impl keyspace::Transaction for Transaction {
     type Receipt = Receipt;
 
@@ -127,7 +127,7 @@ impl keyspace::Transaction for Transaction {
             SetExpiry::None => Lifetime::Until(Deadline::NEVER),
             SetExpiry::Keep => Lifetime::Keep,
             SetExpiry::AfterMillis(millis) => {
-                // Entries that have expired are never written; one millisecond is as good as none.
+                // No expired entry is ever written, so 0 becomes one millisecond.
                 let instant = self
                     .now()
                     .checked_add(millis.max(1))
@@ -211,7 +211,7 @@ impl keyspace::Transaction for Transaction {
         self.lost
     }
 
-    /// A transaction that has not written, or that began as exclusive, never conflicts.
+    /// A transaction that wrote nothing, or that began as exclusive, never conflicts.
     #[inline]
     fn commit(self) -> Result<Receipt, CommitError> {
         self.into_committed()

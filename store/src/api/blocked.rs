@@ -1,4 +1,4 @@
-//! A blocked client, as its host holds it.
+//! A blocked client, as its host keeps it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,12 @@ impl Blocked {
         Self { core, waiter }
     }
 
-    /// Time that the client wants to wait; `None` for ever.
+    /// Longest time that the client waits; `None` for ever.
     pub fn timeout(&self) -> Option<Duration> {
         self.waiter.wait.timeout
     }
 
-    /// Resolves when there is something for the client.
+    /// Resolves once the client was served.
     pub async fn served(&self) {
         loop {
             let listener = self.waiter.served.listen();
@@ -36,10 +36,10 @@ impl Blocked {
         }
     }
 
-    /// Ends the wait and writes the one reply: what there was for the client, or that there was
-    /// nothing in time.
+    /// Ends the wait and writes the one reply: the result if the client was served, otherwise the
+    /// reply of a wait that timed out.
     pub fn finish(self, session: &mut Session, out: &mut dyn ReplyWriter) {
-        // Whoever serves it has taken it out, and holds the outcome's lock until it is there.
+        // The thread that serves a client removes it, and holds this lock until the result is set.
         self.core.blocked.remove(&self.waiter);
         match self.waiter.outcome.lock().take() {
             Some((served, receipt)) => {

@@ -1,4 +1,4 @@
-//! A data command that its caller has found already, so that running it needs no lookup.
+//! A data command that the caller has already found, so running it needs no lookup.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use ferrite_protocol::keyspace::KeyAccess;
 use ferrite_protocol::resp::ReplyWriter;
 
-/// A data command, for a host with a table of its own.
+/// A data command, for a host with its own command table.
 #[derive(Clone, Copy)]
 pub struct DataCommand(&'static Command);
 
@@ -39,7 +39,7 @@ impl DataCommand {
         self.checked(argv)?.spec().access(argv)
     }
 
-    /// The command's implementation, if the number of arguments is right.
+    /// Returns the command's implementation if the number of arguments is right.
     pub(crate) fn checked(self, argv: &[&[u8]]) -> Result<&'static Command, StoreError> {
         let spec = self.spec();
         if spec.takes(argv.len()) {
@@ -52,7 +52,7 @@ impl DataCommand {
 
 impl Store {
     /// Runs a request of `command` and writes its one reply, which may be an error. Does the same
-    /// as [`Store::execute`], without looking the name up.
+    /// as [`Store::execute`], without the lookup by name.
     pub fn execute_command(
         &self,
         command: DataCommand,

@@ -1,4 +1,4 @@
-//! The store as its users see it: the store itself, sessions, `MULTI`, transactions.
+//! The store's public API: the store, sessions, `MULTI`, transactions.
 
 mod as_keyspace;
 pub(crate) mod blocked;

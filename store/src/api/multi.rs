@@ -1,4 +1,4 @@
-//! `MULTI` and `WATCH`: several commands as one, without anybody in between.
+//! `MULTI` and `WATCH`: several commands that run as one, with no other command in between.
 
 use ferrite_protocol::keyspace::KeyAccess;
 use smallvec::SmallVec;
@@ -18,10 +18,10 @@ use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 use ferrite_protocol::resp::ReplyWriter;
 
-/// The queued commands of one client, running: all shards they need are locked.
+/// The queued commands of one client while they run, with every shard they need locked.
 ///
-/// Errors of single commands do not undo the others, as in Redis. It holds locks, so it is used up
-/// without waiting for anything.
+/// Errors of single commands do not undo the others, as in Redis. It holds locks, so do not await
+/// anything before [`Multi::finish`].
 pub struct Multi<'s> {
     core: &'s Core,
     direct: Direct<'s>,
@@ -29,7 +29,7 @@ pub struct Multi<'s> {
 }
 
 impl Store {
-    /// Remembers keys as they are now, for the client's next [`Store::begin_multi`].
+    /// Records the present versions of keys, for the client's next [`Store::begin_multi`].
     pub fn watch(&self, session: &mut Session, keys: &[&[u8]]) {
         for key in keys {
             session
@@ -42,7 +42,7 @@ impl Store {
         }
     }
 
-    /// Forgets what the client watches.
+    /// Forgets the keys that the client watches.
     pub fn unwatch(&self, session: &mut Session) {
         session.watched.clear();
     }
@@ -66,13 +66,13 @@ impl Store {
             .map_or(0, |entry| entry.version)
     }
 
-    /// Locks what these requests need and checks the watched keys, which are forgotten.
+    /// Locks the shards that these requests need, checks the watched keys and forgets them.
     ///
-    /// `None` when a watched key has changed: nothing may run, and the client is told so by a null
+    /// Returns `None` if a watched key has changed: nothing may run, and the client gets a null
     /// array. Requests that the store does not know are left to the caller.
     ///
     /// # Errors
-    /// [`Retry`] when a write has to wait for an exclusive transaction; the watch stays.
+    /// [`Retry`] if a write has to wait for an exclusive transaction; the keys stay watched.
     pub fn begin_multi<'s>(
         &'s self,
         session: &'s mut Session,
@@ -113,7 +113,7 @@ impl Store {
             session.watched.clear();
             return Ok(None);
         }
-        // Requests may change the database on the way, so a reservation counts in any of them.
+        // `SELECT` may change the database on the way, so a reservation in any database counts.
         let must_wait = locked.iter_mut().any(|shard| {
             shard.reserved.as_ref().is_some_and(|reserved| {
                 writes_all || written.iter().any(|key| reserved.covers_anywhere(key))
@@ -133,7 +133,7 @@ impl Store {
 }
 
 impl Multi<'_> {
-    /// Runs one of the requests that the unit was begun for, and writes its one reply.
+    /// Runs one of the requests given to [`Store::begin_multi`], and writes its one reply.
     pub fn execute(&mut self, argv: &[&[u8]], out: &mut dyn ReplyWriter) {
         self.run(table::checked(argv), argv, out);
     }
@@ -165,10 +165,10 @@ impl Multi<'_> {
         }
     }
 
-    /// Turns to another database, as `SELECT` does.
+    /// Selects another database, as `SELECT` does.
     ///
     /// # Errors
-    /// The error that `SELECT` answers when the argument is not the number of a database.
+    /// The error that `SELECT` answers if the argument is not the number of a database.
     pub fn select(&mut self, database: &[u8]) -> Result<(), StoreError> {
         let database = crate::commands::keys::database_argument(database)?;
         self.direct.select(database);
@@ -176,7 +176,7 @@ impl Multi<'_> {
         Ok(())
     }
 
-    /// Ends the unit; then the client's receipt covers it.
+    /// Commits and releases the locks; the client's receipt then covers these writes.
     pub fn finish(self) {
         if self.direct.has_written() {
             let finished = self.direct.finish();

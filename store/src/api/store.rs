@@ -1,4 +1,4 @@
-//! The store: opening it, plain commands, transactions, and what a host must drive.
+//! The store: opening it, plain commands, transactions, and the work that a host must schedule.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -26,8 +26,8 @@ use ferrite_protocol::resp::ReplyWriter;
 
 /// An embedded keyspace. Cheap to clone; all clones are the same store.
 ///
-/// Transactions count themselves at the clone that they were begun at. Threads that begin many do
-/// best with a clone each.
+/// Each clone counts the transactions that began at it. Threads that begin many do best with a
+/// clone each.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) core: CoreRef,
@@ -41,7 +41,7 @@ impl Clone for Store {
     }
 }
 
-/// Keys of one database, as `INFO keyspace` shows them.
+/// Figures of one database, as `INFO keyspace` shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseUsage {
     /// All keys.
@@ -60,15 +60,15 @@ pub enum Flow {
     Done,
     /// Nothing happened and nothing was written: wait, then run the same command again.
     Retry(Retry),
-    /// A blocking command found nothing; nothing was written. Wait until it is served, the time
-    /// is over, or the client goes away.
+    /// A blocking command found nothing; nothing was written. Wait until it is served, it times
+    /// out, or the client disconnects.
     Blocked(Blocked),
 }
 
 /// Resolves when a command that had to wait should be tried again.
 ///
-/// It writes to keys that an exclusive transaction has reserved until it ends, or commits come
-/// faster than the disk takes them.
+/// The command writes to keys that an exclusive transaction has reserved until it ends, or
+/// commits arrive faster than the disk takes them.
 #[derive(Debug)]
 pub struct Retry {
     listener: EventListener,
@@ -83,15 +83,15 @@ impl Future for Retry {
 }
 
 impl Retry {
-    /// Waits for the present exclusive transaction. The caller holds the lock of a shard in which
-    /// it has reserved something, so its end is still to come.
+    /// Waits for the current exclusive transaction. The caller holds the lock of a shard in which
+    /// that transaction has reserved something, so it cannot have ended yet.
     pub(crate) fn new(core: &Core) -> Self {
         Self {
             listener: core.released.listen(),
         }
     }
 
-    /// Waits on this thread.
+    /// Blocks this thread until the command should be tried again.
     pub fn wait(self) {
         use event_listener::Listener as _;
         self.listener.wait();
@@ -99,7 +99,7 @@ impl Retry {
 }
 
 impl Store {
-    /// A store that forgets everything with the process.
+    /// Creates a store without a disk; its data ends with the process.
     pub fn in_memory(options: &StoreOptions) -> Self {
         Self {
             core: CoreRef::new(Core::in_memory(options)),
@@ -108,21 +108,21 @@ impl Store {
 
     /// Opens a data directory and reads all of it into memory.
     ///
-    /// When the last clone of the store is dropped, everything is written and synced;
-    /// [`Store::close`] does that before.
+    /// Dropping the last clone of the store writes and syncs everything;
+    /// [`Store::close`] does that earlier.
     ///
     /// # Errors
-    /// [`OpenError`] when the directory cannot be used, or what is in it is not what was written.
+    /// [`OpenError`] if the directory cannot be used, or its content is damaged.
     pub fn open(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
         Ok(Self {
             core: CoreRef::new(Core::on_disk(options, disk)?),
         })
     }
 
-    /// Writes and syncs everything, and lets go of the data directory. Blocks for so long.
+    /// Writes and syncs everything, and releases the data directory. Blocks until that is done.
     ///
-    /// Clones of the store go on reading; writes are refused. For a host that ends while others
-    /// still hold a clone. A store that is in memory alone has nothing to close.
+    /// Clones of the store can still read; writes are refused. For a host that stops while other
+    /// threads still have a clone. Does nothing for a store in memory.
     pub fn close(&self) {
         self.core.close();
     }
@@ -132,7 +132,7 @@ impl Store {
         table::specs()
     }
 
-    /// The data command of a name in any case.
+    /// Finds a data command by its name, in upper or lower case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
         table::find(name).map(Command::spec)
     }
@@ -183,7 +183,7 @@ impl Store {
             queue.check_writable()?;
             if queue.is_full() {
                 let listener = queue.listen();
-                // It may have shrunk before the listener was there to be told.
+                // The queue may have shrunk before the listener was registered.
                 if queue.is_full() {
                     return Ok(Flow::Retry(Retry { listener }));
                 }
@@ -229,19 +229,19 @@ impl Store {
         })
     }
 
-    /// Turns a session to another database, as `SELECT` does.
+    /// Selects another database for a session, as `SELECT` does.
     ///
     /// # Errors
-    /// The error that `SELECT` answers when the argument is not the number of a database.
+    /// The error that `SELECT` answers if the argument is not the number of a database.
     pub fn select(&self, session: &mut Session, database: &[u8]) -> Result<(), StoreError> {
         session.database = database_argument(database)?;
         Ok(())
     }
 
-    /// Counts the keys of every database, in order, without a walk over them.
+    /// Returns the figures of every database, in order, from counters.
     ///
-    /// Keys that have expired count until they are removed, as in Redis. Commits that run meanwhile
-    /// may be counted in part.
+    /// Expired keys count until they are removed, as in Redis. Commits that run meanwhile may be
+    /// counted in part.
     pub fn usage(&self) -> Vec<DatabaseUsage> {
         let now = i128::from(self.core.clock.now_millis());
         let mut sums = [(0, 0, 0_i128); DATABASES];
@@ -267,11 +267,11 @@ impl Store {
             .collect()
     }
 
-    /// Removes keys that have expired, searching at most `segments_max` segments of up to 840
-    /// keys that have any; returns how many keys it removed.
+    /// Removes expired keys, searching at most `segments_max` segments of up to 840 keys that have
+    /// any; returns the number of removed keys.
     ///
-    /// Keys that have expired are invisible anyhow; this gives their memory back. A host calls it
-    /// about ten times a second.
+    /// Expired keys are already invisible; this frees their memory. A host calls it about ten
+    /// times a second.
     pub fn expire_cycle(&self, segments_max: usize) -> usize {
         let now = self.core.clock.now_millis();
         let mut budget = segments_max;
@@ -290,8 +290,8 @@ impl Store {
                 let mut direct = Direct::new(&self.core, locked, database as u32);
                 direct.set_now(now);
                 for key in &passed {
-                    // Reading an expired key removes it. Only the shard's own keys are looked
-                    // at, so there is nothing to refuse.
+                    // Reading an expired key removes it. Only keys of this shard are read, so
+                    // no access is refused.
                     removed += usize::from(matches!(direct.get(key), Ok(None)));
                 }
                 direct.finish();

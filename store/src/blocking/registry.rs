@@ -1,4 +1,4 @@
-//! The waiting clients, by key and in the order they came.
+//! The waiting clients, by key and in order of arrival.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::value::blob::Blob;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     queues: Mutex<Queues>,
-    /// Number of waiting clients; read without the lock, so that commits pay nothing while none do.
+    /// Number of waiting clients; read without the lock, so commits pay nothing while it is 0.
     waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Queues {
     next_ticket: u64,
-    /// By key, the waiting clients in the order they came.
+    /// By key, the waiting clients in order of arrival.
     by_key: HashMap<(u32, Blob), BTreeMap<u64, Arc<Waiter>>>,
 }
 
@@ -62,7 +62,7 @@ impl Registry {
         self.waiting.load(Ordering::SeqCst) == 0
     }
 
-    /// Those who wait for a key, longest first.
+    /// Clients that wait for a key, longest first.
     pub(crate) fn waiting_for(&self, database: u32, key: &Blob) -> Vec<Arc<Waiter>> {
         let queues = self.queues.lock();
         let queue = queues.by_key.get(&(database, key.clone()));
@@ -71,9 +71,9 @@ impl Registry {
             .unwrap_or_default()
     }
 
-    /// Takes a client out to serve it; `None` if somebody else did, or it has given up.
+    /// Takes a client out to serve it; `None` if another thread did, or the client has given up.
     pub(crate) fn claim<'w>(&self, waiter: &'w Waiter) -> Option<Claim<'w>> {
-        // Locked first, so that a client that finds itself taken out waits here for the outcome.
+        // Locked first, so that a client that was taken out waits here for the outcome.
         let outcome = waiter.outcome.lock();
         self.remove(waiter).then_some(Claim { waiter, outcome })
     }
@@ -105,7 +105,7 @@ pub(crate) struct Claim<'w> {
 }
 
 impl Claim<'_> {
-    /// Hands over what was taken for this client.
+    /// Gives the client the elements that were taken for it.
     pub(crate) fn serve(mut self, served: Served, receipt: Receipt) {
         *self.outcome = Some((served, receipt));
         drop(self.outcome);

@@ -11,7 +11,7 @@ use ferrite_protocol::resp::ReplyWriter;
 #[derive(Clone, Debug)]
 pub(crate) struct BlockedRequest {
     pub(crate) database: u32,
-    /// In the order in which they are tried.
+    /// In the order to try them.
     pub(crate) keys: Vec<Blob>,
     pub(crate) wish: Wish,
     /// `None` waits for ever.
@@ -37,7 +37,7 @@ pub(crate) enum Wish {
     PopSomeScored(End, usize),
 }
 
-/// Elements that were taken for a client.
+/// Elements taken for a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Served {
     Element {
@@ -62,7 +62,7 @@ pub(crate) enum Served {
 }
 
 impl Wish {
-    /// The reply of a client that may not wait.
+    /// Writes the reply of a client that may not wait.
     pub(crate) fn refuse(&self, out: &mut dyn ReplyWriter) {
         match self {
             Self::Move { .. } => out.null(),

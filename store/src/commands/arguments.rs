@@ -1,4 +1,4 @@
-//! Arguments that several families share.
+//! Parsers of arguments that several families share.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(super) fn symmetric(text: &[u8]) -> Result<i64, StoreError> {
     Ok(number)
 }
 
-/// Reads how long to wait, in seconds with decimals; zero is for ever.
+/// Reads a time to wait, in seconds with decimals; zero is for ever.
 pub(super) fn timeout(text: &[u8]) -> Result<Option<Duration>, StoreError> {
     const NOT_A_FLOAT: StoreError =
         StoreError::Refused("ERR timeout is not a float or out of range");
@@ -78,9 +78,9 @@ pub(super) fn end(text: &[u8]) -> Result<End, StoreError> {
     }
 }
 
-/// Resolves a range of indexes for `len` elements to a start and an end, the end not included.
+/// Resolves a range of indexes for `len` elements to a start and an exclusive end.
 ///
-/// Negative indexes count from the end; what lies outside is cut off.
+/// Negative indexes count from the end; the range is cut to the elements.
 pub(super) fn index_range(start: i64, stop: i64, len: usize) -> (usize, usize) {
     let signed = len as i64;
     let start = if start < 0 {
@@ -105,7 +105,8 @@ pub(super) fn indexes(start: &[u8], stop: &[u8]) -> Result<(i64, i64), StoreErro
     Ok((integer(start)?, integer(stop)?))
 }
 
-/// A list of keys whose number comes before it, and what follows it, which is something.
+/// Reads a number of keys at `count_at`. Returns these keys and the arguments after them, at least
+/// one.
 pub(super) fn counted_keys(
     argv: Argv<'_>,
     count_at: usize,

@@ -1,4 +1,4 @@
-//! Pops that wait.
+//! Pops that wait: `BLPOP`, `BZPOPMIN` and the like.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn pop<V: View>(view: &mut V, argv: Argv<'_>, wish: Wish, out: Out<'_>) -> Answe
     run(view, &argv[1..last], wish, timeout, out)
 }
 
-/// Runs a blocking command: takes what is there, or waits, or says that there is nothing.
+/// Runs a blocking command: takes an element, waits for one, or replies that there is none.
 fn run<V: View>(
     view: &mut V,
     keys: &[&[u8]],

@@ -64,7 +64,7 @@ commands! {
         "Goes through a hash, some fields at a time.";
 }
 
-/// Sets fields, given as pairs; returns how many are new.
+/// Sets fields, given as pairs; returns the number of new ones.
 pub(crate) fn set_fields<V: View>(
     view: &mut V,
     key: &[u8],
@@ -77,7 +77,7 @@ pub(crate) fn set_fields<V: View>(
     Ok(new.unwrap_or(0))
 }
 
-/// Removes fields; returns how many were there.
+/// Removes fields; returns the number of fields that existed.
 pub(crate) fn remove_fields<V: View>(
     view: &mut V,
     key: &[u8],

@@ -1,16 +1,16 @@
-//! Floating point with the 64-bit mantissa of the x87, which `INCRBYFLOAT` computes in.
+//! Floating point with the 64-bit mantissa of the x87, as `INCRBYFLOAT` computes.
 //!
-//! Redis adds and prints C's `long double`, so `0.1 + 0.2` is `0.3` there. Doing the same in `f64`
-//! would give other replies; so sums are computed exactly and rounded once to 64 bits, as the
-//! hardware does. Every such number is printed with 17 decimals, less the zeros at the end.
+//! Redis adds and prints C's `long double`, so `0.1 + 0.2` is `0.3` there. `f64` would give other
+//! replies, so sums are computed exactly and rounded once to 64 bits, as the hardware does. Numbers
+//! are printed with 17 decimals, without trailing zeros.
 
 use num_bigint::BigUint;
 
 /// Bits of the mantissa.
 const PRECISION: u64 = 64;
-/// Values are below 2 to this.
+/// Values are below 2 to the power of this.
 const EXPONENT_MAX: i64 = 16_384;
-/// The smallest value above zero is 2 to this.
+/// The smallest value above zero is 2 to the power of this.
 const EXPONENT_MIN: i64 = -16_445;
 /// Longest text that is read as a number, in bytes; the size of a buffer in Redis.
 const TEXT_LEN_MAX: usize = 5 * 1024;
@@ -25,7 +25,7 @@ pub(crate) struct LongDouble {
     exponent: i64,
 }
 
-/// What a text means.
+/// A parsed text: a finite number or an infinity.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Finite(LongDouble),
@@ -41,8 +41,8 @@ impl LongDouble {
         }
     }
 
-    /// Reads a decimal number or an infinity; `None` for anything else, NaN included, and for what
-    /// is too large or too small to be represented.
+    /// Reads a decimal number or an infinity; `None` for anything else, such as NaN or a number
+    /// that is too large or too small to be represented.
     pub(crate) fn parse(text: &[u8]) -> Option<Parsed> {
         if text.len() >= TEXT_LEN_MAX {
             return None;
@@ -68,7 +68,7 @@ impl LongDouble {
             }));
         }
         let ten = BigUint::from(10_u32);
-        // Digits are bounded by the text, so beyond this the value is out of range anyhow.
+        // The text bounds the number of digits, so the value is out of range beyond this.
         if exponent.unsigned_abs() > 20_000 {
             return None;
         }
@@ -110,7 +110,7 @@ impl LongDouble {
         (EXPONENT_MIN..=EXPONENT_MAX).contains(&top)
     }
 
-    /// The sum, rounded once; `None` when it is too large.
+    /// The sum, rounded once; `None` if it is too large.
     pub(crate) fn add(&self, other: &Self) -> Option<Self> {
         let exponent = self.exponent.min(other.exponent);
         let at = |value: &Self| value.mantissa.clone() << (value.exponent - exponent) as u64;
@@ -156,7 +156,7 @@ impl LongDouble {
     }
 }
 
-/// The digits of a number without their point.
+/// The digits of a number without its point.
 struct Digits {
     digits: Vec<u8>,
     /// Number of digits after the point.
@@ -193,7 +193,7 @@ fn scan(text: &[u8], is_digit: impl Fn(&u8) -> bool, marks: [u8; 2]) -> Option<(
             if unsigned.is_empty() || !unsigned.iter().all(u8::is_ascii_digit) {
                 return None;
             }
-            // Beyond 64 bits it is out of range whatever the digits are.
+            // An exponent beyond 64 bits is out of range for any digits.
             std::str::from_utf8(power)
                 .ok()?
                 .parse()

@@ -1,4 +1,4 @@
-//! The data commands, one file a family. Each is written once and runs plain and in transactions.
+//! The data commands, one file a family. Each has one implementation, also for transactions.
 
 mod arguments;
 mod blocking;

@@ -8,13 +8,13 @@ use crate::error::StoreError;
 /// Number of elements that a request asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Count {
-    /// So many, each once.
+    /// This many, each once.
     Distinct(usize),
-    /// So many, and the same may come again.
+    /// This many, with repetition.
     Repeated(usize),
 }
 
-/// Most elements that are told with repetition. Redis has no such bound, and tries.
+/// Most elements in a reply with repetition. Redis has no such bound, and tries.
 const REPEATED_LEN_MAX: usize = 1 << 24;
 
 /// Reads a count; a negative one allows repetition.
@@ -54,7 +54,7 @@ pub(super) fn distinct(len: usize, count: usize) -> std::vec::IntoIter<usize> {
     if count >= len {
         return (0..len).collect::<Vec<_>>().into_iter();
     }
-    // Floyd's way: each step draws one position that was not drawn before.
+    // Floyd's algorithm: each step draws one position that was not drawn before.
     let mut drawn = HashSet::with_capacity(count);
     let mut chosen = Vec::with_capacity(count);
     for limit in len - count..len {

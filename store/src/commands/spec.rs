@@ -11,22 +11,22 @@ use ferrite_protocol::resp::ReplyWriter;
 
 /// A request: the name and its arguments.
 pub(super) type Argv<'a> = &'a [&'a [u8]];
-/// Takes the reply.
+/// Receives the reply.
 pub(super) type Out<'a> = &'a mut dyn ReplyWriter;
-/// The error reply, if it is one.
+/// The error reply, if the command fails.
 pub(super) type Answer = Result<(), StoreError>;
 
-/// It writes.
+/// The command writes.
 pub const WRITE: u32 = 1 << 0;
-/// It only reads.
+/// The command only reads.
 pub const READONLY: u32 = 1 << 1;
-/// It may use up memory.
+/// The command may use up memory.
 pub const DENYOOM: u32 = 1 << 2;
-/// Its cost does not grow with the data.
+/// The command's cost does not grow with the data.
 pub const FAST: u32 = 1 << 3;
-/// It may wait for another client.
+/// The command may wait for another client.
 pub const BLOCKING: u32 = 1 << 4;
-/// Its keys cannot all be told from fixed positions.
+/// Fixed positions do not cover all keys of the command.
 pub const MOVABLEKEYS: u32 = 1 << 5;
 
 /// Names of the flags, as `COMMAND` answers them.
@@ -54,14 +54,14 @@ pub struct CommandSpec {
     pub group: &'static str,
     /// Its arguments in the notation of `redis-cli`'s help.
     pub arguments: &'static str,
-    /// A sentence that says what it does.
+    /// A sentence that describes the command.
     pub summary: &'static str,
 }
 
 /// Positions of a command's keys among its arguments. Argument 0 is the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// It reads and writes no keys.
+    /// The command reads and writes no keys.
     None,
     /// From `first` to `last` by `step`; a negative `last` counts from the end.
     Positions {
@@ -72,14 +72,14 @@ pub enum Keys {
         /// From one key to the next.
         step: usize,
     },
-    /// As many keys as argument `count` says, right after it; and the one at `also`, if not 0.
+    /// Argument `count` holds the number of keys, which follow it; one more is at `also`, if not 0.
     Counted {
         /// Argument that holds the number of keys.
         count: usize,
-        /// A key of its own before that, such as a destination.
+        /// Another key before them, such as a destination; 0 for none.
         also: usize,
     },
-    /// The first argument, and what follows `STORE`; patterns after `BY` and `GET` name others.
+    /// The first argument and the one after `STORE`; patterns after `BY` and `GET` name others.
     Sort,
     /// All keys of a database.
     All,
@@ -122,7 +122,7 @@ impl CommandSpec {
         }
     }
 
-    /// The flags by the names that `COMMAND` uses.
+    /// The flags by their names in `COMMAND`.
     pub fn flag_names(&self) -> impl Iterator<Item = &'static str> + use<> {
         let flags = self.flags;
         FLAG_NAMES
@@ -142,10 +142,10 @@ impl CommandSpec {
         }
     }
 
-    /// The keys of a request, whose number of arguments was checked.
+    /// Returns the keys of a request, whose number of arguments was checked.
     ///
     /// # Errors
-    /// What the command itself would answer when a number of keys makes no sense.
+    /// The error that the command itself would answer to an impossible number of keys.
     pub(crate) fn access(&self, argv: &[&[u8]]) -> Result<KeyAccess, StoreError> {
         match self.keys {
             Keys::None => Ok(KeyAccess::None),
@@ -159,7 +159,7 @@ impl CommandSpec {
                 Ok(KeyAccess::At((first..end).step_by(step).collect()))
             }
             Keys::Counted { count, also } => {
-                // The command itself says what is wrong with its number of keys.
+                // The command itself reports an error in its number of keys.
                 let keys = argv
                     .get(count)
                     .and_then(|text| parse_integer(text))
@@ -198,7 +198,7 @@ impl CommandSpec {
     }
 }
 
-/// A command: what is known of it, and its one implementation for both views.
+/// A command: its description, and its one implementation for both views.
 pub(crate) struct Command {
     pub(super) spec: CommandSpec,
     pub(super) direct: fn(&mut Direct<'_>, Argv<'_>, Out<'_>) -> Answer,
@@ -229,8 +229,8 @@ impl Command {
     }
 }
 
-/// Lists a family's commands. A row has the name, arity, flags, keys and the function that runs it;
-/// then what `COMMAND DOCS` answers: the group, the arguments and the summary.
+/// Lists a family's commands. A row has the name, arity, flags, keys and the function that runs it,
+/// then the answer of `COMMAND DOCS`: the group, the arguments and the summary.
 macro_rules! commands {
     ($($name:literal, $arity:literal, $flags:expr, $keys:expr => $run:path,
         $group:literal, $arguments:literal, $summary:literal;)*) => {

@@ -1,4 +1,4 @@
-//! Finding a command by its name.
+//! Finds a command by its name.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use super::{blocking, hashes, keys, lists, sets, strings, zsets};
 use crate::error::StoreError;
 use crate::value::hashing::hash;
 
-/// Longest name of a command, and a bound for the copy that is made of a name to find it.
+/// Longest name of a command; bounds the copy of a name in a lookup.
 const NAME_LEN_MAX: usize = 32;
 /// Most bytes of an unknown command's name and arguments that the error repeats.
 const ECHO_LEN_MAX: usize = 128;
@@ -50,12 +50,12 @@ pub(crate) fn commands() -> impl Iterator<Item = &'static Command> {
     FAMILIES.iter().copied().flatten()
 }
 
-/// What is known of all data commands.
+/// The descriptions of all data commands.
 pub(crate) fn specs() -> impl Iterator<Item = &'static CommandSpec> {
     commands().map(|command| &command.spec)
 }
 
-/// The command of a name in any case.
+/// Finds a command by its name, in upper or lower case.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     let mut lower = [0; NAME_LEN_MAX];
     let lower = lower.get_mut(..name.len())?;
@@ -66,7 +66,7 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
         .copied()
 }
 
-/// The command of a request, if there is one and the number of arguments is right.
+/// Finds the command of a request, if it exists and the number of arguments is right.
 pub(crate) fn checked(argv: &[&[u8]]) -> Result<&'static Command, StoreError> {
     let Some(name) = argv.first() else {
         return Err(StoreError::Refused("ERR empty command"));

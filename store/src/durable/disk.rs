@@ -7,15 +7,15 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use super::OpenError;
 use super::record::FORMAT;
 
-/// The engine's cache, in bytes. Data is read at the start only, and by the clearing of garbage.
+/// The engine's cache, in bytes. Only the start and the removal of garbage read data.
 const CACHE_BYTES: u64 = 1 << 20;
-/// Bytes of a map that are kept in memory before they are written out as a table.
+/// Bytes of a map that stay in memory before they are written out as a table.
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// Most bytes of the journals.
 const JOURNAL_BYTES: u64 = 256 << 20;
 
 pub(super) struct Disk {
-    /// Held for its lifetime: dropping the last handle closes the files.
+    /// Kept for its lifetime: dropping the last handle closes the files.
     pub(super) database: Database,
     pub(super) keys: Keyspace,
     pub(super) elements: Keyspace,

@@ -1,4 +1,4 @@
-//! From effects to a batch of the storage engine.
+//! Encodes effects as a batch of the storage engine.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::keyspace::effect::Effect;
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
 
-/// Which space on disk each database's keys are in.
+/// The space on disk of each database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spaces {
     pub(super) of: [u32; DATABASES],
@@ -51,8 +51,8 @@ impl Spaces {
 /// New value of each record that a batch writes; none if it removes the record.
 type Changes = HashMap<Vec<u8>, Option<Vec<u8>>, foldhash::fast::RandomState>;
 
-/// A batch under construction. Of several changes to one record only the last is written: the
-/// commits of a batch become durable together anyhow.
+/// A batch under construction. Of several changes to one record it writes only the last: all
+/// commits of a batch become durable together.
 pub(super) struct Encoder<'w> {
     spaces: &'w mut Spaces,
     garbage: &'w mut Garbage,
@@ -173,7 +173,7 @@ impl<'w> Encoder<'w> {
         let records = self.keys.len() + self.elements.len() + 2;
         let mut batch = WriteBatch::with_capacity(disk.database.clone(), records);
         for (map, changes) in [(&disk.keys, self.keys), (&disk.elements, self.elements)] {
-            // In order, because the engine's memory finds neighbours faster than strangers.
+            // Sorted, because the engine's memory inserts neighbours faster.
             let mut changes: Vec<_> = changes.into_iter().collect();
             changes.sort_unstable_by(|left, right| left.0.cmp(&right.0));
             for (key, value) in changes {

@@ -1,7 +1,7 @@
-//! Removes from the disk, bit by bit, data that no key holds any more.
+//! Removes from the disk, in small steps, data that no key holds any more.
 //!
 //! Removing a large collection or flushing a database writes one record; this removes the rest,
-//! between commits. What a crash leaves behind is found at the next start.
+//! between commits. The next start finds the garbage that a crash leaves behind.
 
 use std::collections::VecDeque;
 
@@ -10,9 +10,9 @@ use fjall::Result;
 use super::disk::Disk;
 use super::record::{self, Described};
 
-/// Elements of a collection that are removed together with it.
+/// Most elements of a collection that are removed together with it.
 pub(super) const INLINE_LEN_MAX: usize = 128;
-/// Records removed in one go.
+/// Most records to remove in one step.
 const CHUNK_LEN_MAX: usize = 1_000;
 
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Garbage {
         self.spaces.is_empty() && self.collections.is_empty()
     }
 
-    /// Removes some of it.
+    /// Removes one step's worth of garbage.
     pub(super) fn clear_some(&mut self, disk: &Disk) -> Result<()> {
         let mut batch = disk.database.batch();
         if let Some(id) = self.collections.front() {

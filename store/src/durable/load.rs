@@ -1,4 +1,4 @@
-//! Reading the data back when a store is opened.
+//! Reads the data back when a store is opened.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::value::list::List;
 use crate::value::zset::Zset;
 use crate::value::{Hash, Set, Value};
 
-/// The version of everything that was read from the disk: the first commit of the process.
+/// The version of all data read from the disk: the first commit of the process.
 const LOADED: u64 = 1;
 
 /// An open data directory.
@@ -123,7 +123,7 @@ impl Reader<'_> {
         }
     }
 
-    /// All collections by their id. Their elements are next to each other.
+    /// All collections by their id. The elements of each are adjacent on disk.
     fn collections(&mut self) -> Result<HashMap<u64, Value>, OpenError> {
         let mut collections = HashMap::new();
         let mut building: Option<(u64, Building)> = None;
@@ -188,7 +188,7 @@ impl Reader<'_> {
                 return Err(self.damaged(format!("the record of key \"{key}\" cannot be read")));
             };
             let Some(database) = spaces.of.iter().position(|other| *other == space) else {
-                // Flushed, and a crash came before it was cleared away.
+                // The database was flushed, and a crash came before its data was removed.
                 if unknown_space != Some(space) {
                     unknown_space = Some(space);
                     self.garbage.space(space);
@@ -229,7 +229,7 @@ impl Reader<'_> {
             shard.modified_at = LOADED;
             shard.membership_at = [LOADED; DATABASES];
         }
-        // Removed, and a crash came before their elements were cleared away.
+        // Their keys were removed, and a crash came before the elements were.
         collections
             .into_keys()
             .for_each(|id| self.garbage.collection(id));
@@ -237,7 +237,7 @@ impl Reader<'_> {
     }
 }
 
-/// A collection whose elements are being read.
+/// A collection while its elements are read.
 enum Building {
     List { elements: Vec<Blob>, first: i64 },
     Hash(Hash),
@@ -259,7 +259,7 @@ impl Building {
         }
     }
 
-    /// Adds an element; `false` if it does not belong here.
+    /// Adds an element; returns false if it does not belong to the collection.
     fn add(&mut self, kind: u8, name: &[u8], value: &[u8]) -> bool {
         match (self, kind) {
             (Self::List { elements, first }, LIST) => {

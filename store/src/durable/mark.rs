@@ -1,8 +1,8 @@
-//! How far the disk was known to be: the number of the last commit that was synced.
+//! The number of the last commit that was synced, kept outside the engine's files.
 //!
-//! The engine drops the end of its journal when it cannot read it, which is right for a write that
-//! a crash cut off, and wrong for damage in the middle. The mark tells the two apart: it is set
-//! after each sync, outside the engine's files, so data that ends before it has lost something.
+//! The engine drops an unreadable end of its journal. That is right for a write that a crash cut
+//! off, and wrong for damage in the middle. The mark tells the two apart: it is set after each
+//! sync, so data that ends before it has lost something.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -24,7 +24,7 @@ impl Mark {
         Ok(Self(file))
     }
 
-    /// The number; 0 when there is none, or when a crash of the machine left half of it.
+    /// Returns the number; 0 if there is none, or if a crash of the machine left half of it.
     pub(super) fn read(&self) -> io::Result<u64> {
         let mut bytes = [0; 16];
         match self.0.read_exact_at(&mut bytes, 0) {

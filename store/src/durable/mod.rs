@@ -1,8 +1,8 @@
-//! Durability: what commits did, on disk, field by field, and read back at the next start.
+//! Durability: writes the effects of commits to disk, and reads them back at the next start.
 //!
 //! Memory is the truth while the process runs; the disk follows. Every commit hands its effects to
 //! a queue under the locks it holds, so the queue is in commit order for every key. One thread
-//! takes what has gathered and writes it as one atomic batch: that is the group commit. A batch
+//! takes all waiting commits and writes them as one atomic batch: that is the group commit. A batch
 //! holds whole commits only, so a crash leaves the state after some commit.
 
 mod disk;
@@ -24,14 +24,14 @@ pub(crate) use queue::Queue;
 pub use receipt::Receipt;
 pub(crate) use writer::Handle;
 
-/// When a write counts as done.
+/// Time at which a write counts as done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// When it is on disk: its receipt waits for the sync. Syncs are shared by all commits that
-    /// wait at the time.
+    /// Once it is on disk: its receipt waits for the sync. All commits that wait at the time share
+    /// one sync.
     Always,
-    /// At once; the disk is synced every second. A crash of the process loses what was not handed
-    /// to the system yet, some milliseconds; a crash of the machine about a second.
+    /// At once; the disk is synced every second. A crash of the process loses some milliseconds of
+    /// writes that the system has not got yet; a crash of the machine loses about a second.
     #[default]
     EverySecond,
     /// At once; the system decides when to sync.
@@ -41,14 +41,14 @@ pub enum Durability {
 /// Directory and durability of a store's data.
 #[derive(Clone, Debug)]
 pub struct DiskOptions {
-    /// A directory of its own; made if it is not there.
+    /// A directory for this store alone; created if it does not exist.
     pub directory: PathBuf,
-    /// When a write counts as done.
+    /// Time at which a write counts as done.
     pub durability: Durability,
-    /// Writes are refused while the file system has less free space than this, in bytes: running
-    /// into the end of the disk would cost more than stopping before it.
+    /// Free space of the file system, in bytes, below which writes are refused: a full disk would
+    /// do more harm.
     pub free_bytes_min: u64,
-    /// Most bytes of commits that wait to be written; then plain writes wait too.
+    /// Most bytes of commits that wait to be written; beyond it, plain writes wait too.
     pub queue_bytes_max: usize,
 }
 
@@ -64,7 +64,7 @@ impl DiskOptions {
     }
 }
 
-/// Why a data directory cannot be used.
+/// Reason why a data directory cannot be used.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The directory cannot be made or read.
@@ -95,7 +95,7 @@ pub enum OpenError {
         /// The format expected.
         expected: &'static str,
     },
-    /// Something that was written is not there any more, or not as it was written.
+    /// Written data is missing or has changed.
     #[error("the data in {} is damaged: {what}; restore it from a copy", path.display())]
     Damaged {
         /// The directory.

@@ -1,4 +1,4 @@
-//! Commits on their way to the disk, and who waits for them.
+//! Commits on their way to the disk, and the threads that wait for them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use super::{DiskOptions, Durability};
 use crate::error::StoreError;
 use crate::keyspace::effect::{Effect, Effects};
 
-/// Between the commits and the thread that writes them.
+/// The queue between the commits and the thread that writes them.
 pub(crate) struct Queue {
     durability: Durability,
     bytes_max: usize,
     waiting: Mutex<Waiting>,
-    /// Told when there is something to write, or nothing more will come.
+    /// Notified when there is something to write, or the queue is closed.
     filled: Condvar,
     bytes: AtomicUsize,
     synced: AtomicU64,
-    /// Told when more is synced, when the disk fails, and when the queue has shrunk.
+    /// Notified when more is synced, when the disk fails, and when the queue has shrunk.
     progress: Event,
-    /// No more writes are taken; what was taken before is still written.
+    /// True once no more writes are accepted; earlier ones are still written.
     closed: AtomicBool,
     failing: AtomicBool,
     failure: Mutex<Option<Box<str>>>,
@@ -79,12 +79,12 @@ impl Queue {
         }
     }
 
-    /// Returns true if commits come faster than the disk takes them.
+    /// Returns true if commits arrive faster than the disk takes them.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > self.bytes_max
     }
 
-    /// Why nothing may be written at present.
+    /// Returns the reason why nothing may be written at present, if there is one.
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Unwritable("the store is closed".into()));
@@ -92,7 +92,7 @@ impl Queue {
         self.check_disk()
     }
 
-    /// Why nothing gets to the disk at present.
+    /// Returns the reason why the disk takes nothing at present, if there is one.
     fn check_disk(&self) -> Result<(), StoreError> {
         if !self.failing.load(Ordering::Acquire) {
             return Ok(());
@@ -132,7 +132,7 @@ impl Queue {
         }
     }
 
-    /// Takes all that waits, once something does or the patience is over.
+    /// Takes all waiting commits, once there are any or `patience` has passed.
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let mut waiting = self.waiting.lock();
         if waiting.commits.is_empty() && !waiting.closed {
@@ -146,7 +146,7 @@ impl Queue {
         }
     }
 
-    /// Notes that some commits are written, though maybe not synced.
+    /// Records that these commits are written, though maybe not synced.
     pub(super) fn written(&self, commits: &[Effects]) {
         let bytes: usize = commits.iter().flatten().map(Effect::weight).sum();
         let was_full = self.is_full();
@@ -156,7 +156,7 @@ impl Queue {
         }
     }
 
-    /// Notes that all commits up to this one are on disk.
+    /// Records that all commits up to this one are on disk.
     pub(super) fn synced_up_to(&self, number: u64) {
         self.synced.store(number, Ordering::Release);
         self.progress.notify(usize::MAX);
@@ -174,14 +174,14 @@ impl Queue {
         self.progress.notify(usize::MAX);
     }
 
-    /// Refuses writes from now on, and lets the writer finish what there is and end.
+    /// Refuses writes from now on; the writer writes the rest and ends.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.waiting.lock().closed = true;
         self.filled.notify_all();
     }
 
-    /// Wakes all that still wait for the disk: the writer has ended.
+    /// Wakes every thread that still waits for the disk: the writer has ended.
     pub(super) fn end(&self) {
         self.fail("the store is closed".into());
     }

@@ -1,4 +1,4 @@
-//! Proof that something was committed, and how to wait until it is on disk.
+//! Proof of a commit, which can wait until the commit is on disk.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::queue::Queue;
 use crate::error::StoreError;
 use crate::keyspace::effect::Effects;
 
-/// Proof of a commit. Where the store syncs always, it can be waited for.
+/// Proof of a commit. With `Durability::Always` it can wait for the sync.
 #[derive(Clone)]
 #[must_use = "a durable host waits for the receipt before it replies"]
 pub struct Receipt(Option<(Arc<Queue>, u64)>);
@@ -22,7 +22,7 @@ impl fmt::Debug for Receipt {
 }
 
 impl Receipt {
-    /// A commit that counts as done at once.
+    /// The receipt of a commit that counts as done at once.
     pub(crate) fn immediate() -> Self {
         Self(None)
     }
@@ -37,8 +37,8 @@ impl Receipt {
     /// Resolves when the commit counts as done.
     ///
     /// # Errors
-    /// [`StoreError::Unwritable`] when the disk does not take it at present. The commit stands in
-    /// memory, and goes to disk when that works again.
+    /// [`StoreError::Unwritable`] if the disk fails at present. The commit stays in memory, and
+    /// goes to disk when the disk works again.
     pub async fn done(self) -> Result<(), StoreError> {
         match self.0 {
             Some((queue, number)) => queue.wait_for(number).await,
@@ -46,7 +46,7 @@ impl Receipt {
         }
     }
 
-    /// The same, holding up this thread.
+    /// Does the same as [`Receipt::done`], but blocks this thread.
     ///
     /// # Errors
     /// As [`Receipt::done`].
@@ -59,7 +59,7 @@ impl Receipt {
 }
 
 impl Queue {
-    /// Adds a commit. The caller holds the locks of everything the commit has changed.
+    /// Adds a commit. The caller holds the locks of everything that the commit has changed.
     pub(crate) fn push(self: &Arc<Self>, effects: Effects) -> Receipt {
         Receipt(
             self.enqueue(effects)

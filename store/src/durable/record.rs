@@ -1,4 +1,4 @@
-//! The bytes on disk, version 1.
+//! The record format on disk, version 1.
 //!
 //! Three maps of the engine, all integers big-endian unless said otherwise:
 //!
@@ -7,8 +7,8 @@
 //!   content of one database: flushing gives the database a new space, swapping swaps them.
 //! - `elements`: id (u64), type (u8), name → a hash field's value; nothing for a set's member; a
 //!   sorted set's score (f64, little-endian); a list's element, whose name is its position (i64
-//!   with the sign bit turned over, so that it sorts).
-//! - `meta`: `format`; `commit`: the number of the last commit; `spaces`: the space of each
+//!   sorted set's score (f64, little-endian); a list's element, whose name is its position (i64
+//!   with the sign bit inverted, so that it sorts).
 //!   database and the next free one (u32 each).
 //!
 //! A name is a byte 0 and the bytes themselves, or, above [`NAME_LEN_MAX`], a byte 1 and their
@@ -56,7 +56,7 @@ fn named(prefix: &[u8], name: &[u8]) -> Named {
     Named { key, value }
 }
 
-/// The name in a key after its prefix, and what is left of the value.
+/// Splits a stored key after its prefix: returns the name, and the rest of the value.
 pub(super) fn name<'r>(rest_of_key: &'r [u8], value: &'r [u8]) -> Option<(&'r [u8], &'r [u8])> {
     match rest_of_key.split_first()? {
         (0, name) => Some((name, value)),
@@ -91,7 +91,7 @@ pub(super) fn parse_position(name: &[u8]) -> Option<i64> {
     Some(i64::from_be_bytes(name.try_into().ok()?) ^ i64::MIN)
 }
 
-/// Appends what `keys` maps a key to.
+/// Appends the record of a key in the map `keys`.
 pub(super) fn describe(into: &mut Vec<u8>, value: &Value, deadline: Deadline) {
     into.push(value.kind());
     into.extend_from_slice(&deadline.millis().unwrap_or(i64::MIN).to_le_bytes());
@@ -101,7 +101,7 @@ pub(super) fn describe(into: &mut Vec<u8>, value: &Value, deadline: Deadline) {
     }
 }
 
-/// The value of a key in the map `keys`.
+/// A record of the map `keys`.
 pub(super) enum Described {
     Text(Value),
     Collection { kind: u8, id: u64 },

@@ -26,7 +26,7 @@ const BATCH_LEN_MAX: usize = 20_000;
 pub(super) struct Writer {
     queue: Arc<Queue>,
     options: DiskOptions,
-    /// Gone while it has failed and could not be opened again.
+    /// `None` while the disk has failed and could not be opened again.
     disk: Option<Disk>,
     mark: Mark,
     spaces: Spaces,
@@ -38,7 +38,7 @@ pub(super) struct Writer {
     space_seen_at: Option<Instant>,
 }
 
-/// Ends the writer, once everything is written and synced, when it is dropped.
+/// Ends the writer when it is dropped, once everything is written and synced.
 pub(crate) struct Handle {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
@@ -48,14 +48,14 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.queue.close();
         if let Some(thread) = self.thread.take() {
-            // A panic there has already been printed; the data is as a crash would leave it.
+            // The thread has printed its panic; the data is as after a crash.
             let _ = thread.join();
         }
         self.queue.end();
     }
 }
 
-/// Text of an error; the system's own text if the system failed.
+/// Text of an error; the system's own text if a system call failed.
 fn describe(error: &(dyn std::error::Error + 'static)) -> Box<str> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -141,7 +141,7 @@ impl Writer {
         SYNC_INTERVAL.saturating_sub(self.synced_at.elapsed())
     }
 
-    /// Writes some commits as one batch, however often that takes.
+    /// Writes some commits as one batch, and retries until that succeeds.
     fn write_until_done(&mut self, commits: &[Effects], number: u64, closing: bool) {
         loop {
             match self.write(commits, number) {
@@ -151,7 +151,7 @@ impl Writer {
                 }
                 Err(cause) => {
                     self.queue.fail(cause);
-                    // Nobody would wait for it any more.
+                    // No thread waits for the commits any more.
                     if closing {
                         return;
                     }
@@ -170,7 +170,7 @@ impl Writer {
                 self.disk.insert(disk)
             }
         };
-        // A failed batch leaves no trace: what it would have changed here is put back with it.
+        // A copy, because a failed batch must change nothing; it is kept once the batch is written.
         let mut spaces = self.spaces.clone();
         let mut garbage = Garbage::default();
         let mut encoder = Encoder::new(&mut spaces, &mut garbage);
@@ -214,7 +214,7 @@ impl Writer {
     fn note_synced(&mut self) {
         self.synced = self.written;
         self.synced_at = Instant::now();
-        // Without the mark, damage would be noticed less well; that is no reason to stop.
+        // Without the mark, damage is detected less well; that is no reason to stop.
         let _ = self.mark.set(self.synced);
         self.queue.synced_up_to(self.synced);
     }
@@ -232,7 +232,7 @@ impl Writer {
         match disk.database.persist(PersistMode::SyncData) {
             Ok(()) => self.note_synced(),
             Err(error) => {
-                // What was written may be lost with the machine, not with the process.
+                // A failed sync may lose writes if the machine crashes, not if the process does.
                 self.disk = None;
                 self.queue.fail(describe(&error));
             }
@@ -242,13 +242,13 @@ impl Writer {
     fn clear_garbage(&mut self) {
         let Some(disk) = &self.disk else { return };
         if !self.garbage.is_empty() && self.garbage.clear_some(disk).is_err() {
-            // Garbage is found again at the next start.
+            // The next start finds the garbage again.
             self.disk = None;
         }
     }
 }
 
-/// Number of commits for one batch: all that stay below its bound, and at least one.
+/// Number of commits for one batch: as many as stay below its bound, and at least one.
 fn batch_len(commits: &[Effects]) -> usize {
     let mut effects = 0;
     commits

@@ -1,4 +1,4 @@
-//! The parts of a store that all its users share.
+//! The part of a store that all its clones share.
 
 use std::fmt;
 use std::ops::Deref;
@@ -15,31 +15,31 @@ use crate::error::StoreError;
 use crate::keyspace::shard::{SHARDS, Shard};
 use crate::options::{Clock, Limits, StoreOptions};
 
-/// Shards, the commit clock and what waiting needs.
+/// Shards, the commit clock and the state of waiting clients.
 pub(crate) struct Core {
     shards: Box<[Mutex<Shard>]>,
-    /// Version of the latest commit. On a cache line of its own, because every write changes it.
+    /// Version of the latest commit. On its own cache line, because every write changes it.
     commits: CachePadded<AtomicU64>,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
-    /// Held by the one exclusive transaction there can be.
+    /// Held by the one exclusive transaction that may run.
     pub(crate) exclusive: Arc<async_lock::Mutex<()>>,
     /// Notified when an exclusive transaction releases its reservations.
     pub(crate) released: Event,
     /// Clients that wait for keys.
     pub(crate) blocked: Registry,
-    /// Keys that came to hold something while an exclusive transaction was in the way of serving.
+    /// Keys to serve blocked clients from, once an exclusive transaction has released them.
     pub(crate) deferred: Mutex<Ready>,
     /// Commits on their way to the disk; `None` without a disk.
     pub(crate) queue: Option<Arc<Queue>>,
-    /// Ends the writing when the last user of the store is gone, or when it is closed before.
+    /// Ends the writer when the last clone of the store is dropped, or on `close`.
     writer: Mutex<Option<Handle>>,
 }
 
-/// The core as one clone of the store holds it, with the transactions that were begun at this clone.
+/// The core as one clone of the store holds it, with a count of the transactions that began there.
 ///
-/// They count themselves here and not at the core: threads that have a clone each then write no
-/// count in common, which would cost each of them a transfer of the cache line between cores.
+/// The count is here and not in the core: threads with a clone each then write to no shared
+/// counter, which would move its cache line between cores.
 #[derive(Clone, Debug)]
 pub(crate) struct CoreRef(Arc<CachePadded<Arc<Core>>>);
 
@@ -48,7 +48,7 @@ impl CoreRef {
         Self(Arc::new(CachePadded::new(Arc::new(core))))
     }
 
-    /// The same core with a count of its own.
+    /// Returns the same core with a new count.
     pub(crate) fn apart(&self) -> Self {
         Self(Arc::new(CachePadded::new(Arc::clone(&self.0))))
     }
@@ -81,7 +81,7 @@ impl Core {
         )
     }
 
-    /// Everything as it was when the directory was last used.
+    /// Opens a data directory with the state of its last use.
     pub(crate) fn on_disk(options: &StoreOptions, disk: DiskOptions) -> Result<Self, OpenError> {
         let opened = durable::open(disk)?;
         Ok(Self::new(
@@ -92,7 +92,7 @@ impl Core {
     }
 
     fn new(options: &StoreOptions, shards: Vec<Shard>, disk: Option<(Arc<Queue>, Handle)>) -> Self {
-        // What was loaded belongs to the first commit.
+        // The loaded data belongs to the first commit.
         let commits = shards
             .iter()
             .map(|shard| shard.modified_at)
@@ -113,14 +113,14 @@ impl Core {
         }
     }
 
-    /// Why nothing may be written at present.
+    /// Returns the reason why nothing may be written at present, if there is one.
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         self.queue
             .as_ref()
             .map_or(Ok(()), |queue| queue.check_writable())
     }
 
-    /// Writes and syncs what waits, and takes no more.
+    /// Writes and syncs the waiting commits, and accepts no more.
     pub(crate) fn close(&self) {
         let writer = self.writer.lock().take();
         drop(writer);
@@ -130,13 +130,13 @@ impl Core {
         self.shards[shard].lock()
     }
 
-    /// The latest version that any commit has. What a commit did is visible to whoever has read
-    /// its version here and then takes the locks: versions are given out under them.
+    /// The latest version of any commit. A thread that reads it here and then takes the locks sees
+    /// that commit's changes: versions are assigned under the locks.
     pub(crate) fn latest(&self) -> u64 {
         self.commits.load(Ordering::SeqCst)
     }
 
-    /// A version for a commit that holds all the locks it needs.
+    /// Assigns the version of a commit that holds all the locks it needs.
     pub(crate) fn tick(&self) -> u64 {
         self.commits.fetch_add(1, Ordering::SeqCst) + 1
     }

@@ -1,4 +1,4 @@
-//! The view of a plain command: straight on the locked shards.
+//! The view of a plain command: it works on the locked shards themselves.
 
 use std::sync::Arc;
 
@@ -21,25 +21,25 @@ use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 use crate::value::kind::Kind;
 
-/// A fault of ours: the keys of a command are not where its table says.
+/// An internal error: the command's table row does not declare a key that it uses.
 const UNDECLARED: StoreError =
     StoreError::Refused("ERR the command touched a key that it did not declare");
 
-/// The locked shards, and one commit's worth of changes to them.
+/// The locked shards, and the changes of one commit to them.
 pub(crate) struct Direct<'s> {
     core: &'s Core,
     locked: LockedShards<'s>,
     database: u32,
     now: Option<i64>,
-    /// The version of everything this command changes; drawn with its first change.
+    /// The version of every change of this command; assigned at its first change.
     version: Option<u64>,
     effects: Option<Effects>,
-    /// Keys that came to hold something a blocked client may be waiting for.
+    /// Keys that now hold something a blocked client may be waiting for.
     ready: Ready,
     /// True if a command that finds nothing may wait.
     may_block: bool,
     waiter: Option<Arc<Waiter>>,
-    /// Values that were removed or replaced. They are freed after the locks are released.
+    /// Removed or replaced values. They are freed after the locks are released.
     removed: SmallVec<[Value; 1]>,
     cleared: Vec<Table>,
 }
@@ -82,7 +82,7 @@ impl<'s> Direct<'s> {
         self.locked.iter_mut().any(|shard| shard.reserved.is_some())
     }
 
-    /// Fixes the instant of this command, which otherwise is read when it is first needed.
+    /// Fixes the time of this command; otherwise the clock is read when it is first needed.
     pub(crate) fn set_now(&mut self, now: i64) {
         self.now = Some(now);
     }
@@ -91,10 +91,10 @@ impl<'s> Direct<'s> {
         self.version.is_some()
     }
 
-    /// Ends the command and lets go of the locks.
+    /// Ends the command and releases the locks.
     pub(crate) fn finish(self) -> Finished {
         let receipt = match (&self.core.queue, self.effects) {
-            // Still under the locks: the queue is in the order of the commits.
+            // Still under the locks, so that the queue is in the order of the commits.
             (Some(queue), Some(effects)) if !effects.is_empty() => queue.push(effects),
             _ => Receipt::immediate(),
         };
@@ -104,17 +104,17 @@ impl<'s> Direct<'s> {
         }
     }
 
-    /// Lets a blocking command wait, instead of answering that there is nothing.
+    /// Lets a blocking command wait, instead of replying that there is nothing.
     pub(crate) fn allow_blocking(&mut self) {
         self.may_block = true;
     }
 
-    /// The client that a command has left waiting.
+    /// Takes the waiting client that a blocking command has created.
     pub(crate) fn take_waiter(&mut self) -> Option<Arc<Waiter>> {
         self.waiter.take()
     }
 
-    /// Puts a changed copy of a value in the place of the original, given what changed.
+    /// Replaces a value by a changed copy; `effects` are the changes.
     pub(crate) fn replace(
         &mut self,
         key: &[u8],
@@ -148,7 +148,7 @@ impl<'s> Direct<'s> {
         *self.version.get_or_insert_with(|| self.core.tick())
     }
 
-    /// Position of a live entry. An expired one is removed.
+    /// Position of a live entry. Removes an expired one.
     fn find(&mut self, hash: u64, key: &[u8]) -> Result<Option<Place>, StoreError> {
         let database = self.database;
         let table = &self.shard(shard_of(hash))?.tables[database as usize];
@@ -162,7 +162,7 @@ impl<'s> Direct<'s> {
         if deadline.is_never() || !deadline.has_passed(self.now()) {
             return Ok(Some(place));
         }
-        // Others count on a reserved entry; they will remove it when they look.
+        // An exclusive transaction relies on a reserved entry and removes it itself later.
         let shard = self.shard(shard_of(hash))?;
         if shard.is_reserved(database, key) {
             shard.tables[database as usize].note_deadline(hash, deadline);
@@ -238,7 +238,7 @@ impl<'s> Direct<'s> {
         }
     }
 
-    /// Marks an entry that was changed in place.
+    /// Gives a new version to an entry that was changed in place.
     fn touch(&mut self, hash: u64, place: Place) -> Result<(), StoreError> {
         let version = self.version();
         let database = self.database as usize;
@@ -303,7 +303,7 @@ impl View for Direct<'_> {
         let table = &mut shard.tables[database as usize];
         match table.find(hash, key).and_then(|place| table.at_mut(place)) {
             Some(entry) => {
-                // To whoever counted keys, one that had expired was not there.
+                // A transaction that counted the keys did not count an expired one.
                 let revived = !entry.deadline.is_never()
                     && entry
                         .deadline
@@ -375,7 +375,7 @@ impl View for Direct<'_> {
     ) -> Result<Option<R>, StoreError> {
         let hash = hash(key);
         let database = self.database;
-        // Taken out while the shard is borrowed, put back at every way out.
+        // Taken out while the shard is borrowed; every exit puts it back.
         let mut effects = self.effects.take();
         if let Some(place) = self.find(hash, key)? {
             let Some(entry) = self.entry(hash, place)? else {
@@ -456,7 +456,7 @@ impl View for Direct<'_> {
             total += shard.tables[database].len();
             shards.push((index, total));
         }
-        // Expired keys are in the way; when nothing else is there, the search ends.
+        // Expired keys are drawn too, so the search gives up if it finds nothing else.
         for _ in 0..100.min(total * 4) {
             let nth = fastrand::usize(..total);
             let index = shards[shards.partition_point(|(_, sum)| *sum <= nth)].0;
@@ -541,10 +541,10 @@ impl View for Direct<'_> {
     }
 }
 
-/// Goes through the shards in the order of hashes, from the one a cursor is in.
+/// Scans the shards in the order of hashes, from the one that contains the cursor.
 ///
-/// `scan` goes through one shard, takes what it has visited off the count, and tells where in the
-/// same shard to go on.
+/// `scan` visits one shard, subtracts the visited keys from the count, and returns the position in
+/// the same shard to continue from.
 pub(crate) fn scan_shards(
     cursor: u64,
     count: usize,

@@ -1,4 +1,4 @@
-//! Changing a collection in place, with every change noted down.
+//! Changes a collection in place and records every change.
 
 use std::ops::Deref;
 
@@ -11,7 +11,7 @@ use crate::value::text::Text;
 use crate::value::zset::Zset;
 use crate::value::{Hash, Set, Value};
 
-/// A collection or string that a command may change. Reading goes through `Deref`.
+/// A collection or string that a command may change. `Deref` reads it.
 pub(crate) struct Edit<'e, T> {
     data: &'e mut T,
     id: u64,
@@ -80,14 +80,14 @@ impl<T> Edit<'_, T> {
 impl Edit<'_, Text> {
     /// The bytes, to be changed in place.
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
-        // The whole text is noted down by whoever holds its key.
+        // The whole text is recorded by the caller that holds its key.
         self.changed = true;
         self.data.bytes_mut()
     }
 }
 
 impl Edit<'_, Hash> {
-    /// Sets a field; returns whether it is new.
+    /// Sets a field; returns true if it is new.
     pub(crate) fn insert(&mut self, field: &[u8], value: Blob) -> bool {
         let new = self.data.insert(field, value.clone());
         self.note_field(field, value);
@@ -103,7 +103,7 @@ impl Edit<'_, Hash> {
 }
 
 impl Edit<'_, Set> {
-    /// Adds a member; returns whether it is new.
+    /// Adds a member; returns true if it is new.
     pub(crate) fn insert(&mut self, member: &[u8]) -> bool {
         let new = self.data.insert(member, ());
         if new {
@@ -112,7 +112,7 @@ impl Edit<'_, Set> {
         new
     }
 
-    /// Removes a member; returns whether it was there.
+    /// Removes a member; returns true if it existed.
     pub(crate) fn remove(&mut self, member: &[u8]) -> bool {
         let was = self.data.remove(member).is_some();
         if was {
@@ -123,7 +123,7 @@ impl Edit<'_, Set> {
 }
 
 impl Edit<'_, Zset> {
-    /// Sets a member's score, which is not NaN; returns the one it had.
+    /// Sets a member's score, which is not NaN; returns its old one.
     pub(crate) fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
         let old = self.data.insert(member, score);
         if old != Some(score) {
@@ -193,7 +193,7 @@ impl Edit<'_, List> {
         Some(old)
     }
 
-    /// Removes all elements but those at `start..end`.
+    /// Removes all elements outside of `start..end`.
     pub(crate) fn keep(&mut self, start: usize, end: usize) {
         let len = self.data.len();
         let (start, end) = (start.min(len), end.min(len));

@@ -1,4 +1,4 @@
-//! Runs commands straight on the data, and the edits that commands make.
+//! Runs commands directly on the data, and records the edits that they make.
 
 pub(crate) mod core;
 pub(crate) mod direct;

@@ -1,4 +1,4 @@
-//! Taking elements off lists and sorted sets, for commands and for blocked clients alike.
+//! Takes elements off lists and sorted sets, for commands and for blocked clients.
 
 use crate::blocking::{Served, Wish};
 use crate::error::StoreError;
@@ -8,7 +8,7 @@ use crate::value::list::{End, List};
 use crate::value::zset::Zset;
 
 impl Wish {
-    /// Tries to take what is wished for from one key.
+    /// Tries to serve this wish from one key.
     pub(crate) fn take<V: View>(
         &self,
         view: &mut V,
@@ -47,7 +47,7 @@ impl Wish {
         })
     }
 
-    /// Returns true if the key holds a value that this wish can be served from.
+    /// Returns true if the key's value can serve this wish.
     pub(crate) fn can_take<V: View>(&self, view: &mut V, key: &[u8]) -> bool {
         match self {
             Self::Pop(_) | Self::PopSome(..) | Self::Move { .. } => {
@@ -60,7 +60,7 @@ impl Wish {
     }
 }
 
-/// Takes up to `count` elements from one end; `None` if the key is not there.
+/// Takes up to `count` elements from one end; `None` if the key does not exist.
 pub(crate) fn pop_some<V: View>(
     view: &mut V,
     key: &[u8],
@@ -81,7 +81,7 @@ pub(crate) fn pop_some<V: View>(
     })
 }
 
-/// Takes one element from one end; `None` if the key is not there.
+/// Takes one element from one end; `None` if the key does not exist.
 pub(crate) fn pop_one<V: View>(
     view: &mut V,
     key: &[u8],
@@ -92,7 +92,7 @@ pub(crate) fn pop_one<V: View>(
         .flatten())
 }
 
-/// Takes an element from one list into another; `None` if there is none.
+/// Moves an element from one list to another; `None` if there is none.
 pub(crate) fn move_element<V: View>(
     view: &mut V,
     source: &[u8],
@@ -105,7 +105,7 @@ pub(crate) fn move_element<V: View>(
     }
     view.read::<List>(destination)?;
     if source == destination {
-        // In one step, so that a list of one element does not vanish on the way.
+        // In one step, so that a list of one element is not removed in between.
         let moved = view.update::<List, _>(source, Missing::Skip, |list| {
             let element = list.pop(from);
             element
@@ -125,7 +125,7 @@ pub(crate) fn move_element<V: View>(
     Ok(Some(element))
 }
 
-/// Takes up to `count` members from the low or the high end; `None` if the key is not there.
+/// Takes up to `count` members from the low or the high end; `None` if the key does not exist.
 pub(crate) fn pop_scored<V: View>(
     view: &mut V,
     key: &[u8],

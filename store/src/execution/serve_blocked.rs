@@ -1,4 +1,4 @@
-//! Serving blocked clients after a commit.
+//! Serves blocked clients after a commit.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 
 impl Core {
-    /// Serves the clients that wait for these keys, and those that wait for what that moves.
+    /// Serves the clients that wait for these keys, and those that wait for keys that this fills.
     pub(crate) fn serve(&self, ready: Ready) {
         if ready.is_empty() || self.blocked.is_empty() {
             return;
@@ -40,14 +40,14 @@ impl Core {
             }
             if !waiter.wait.wish.can_take(&mut direct, key) {
                 let there = matches!(direct.get(key), Ok(Some(_)));
-                // Looking may have removed what has expired.
+                // The check may have removed an expired key.
                 direct.finish();
                 if there {
                     continue;
                 }
                 return;
             }
-            // From here on this waiter is served, and by nobody else.
+            // From here on, no other thread can serve this client.
             let Some(claim) = self.blocked.claim(&waiter) else {
                 continue;
             };

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 use crate::execution::core::Core;
 use crate::keyspace::shard::{SHARDS, Shard};
 
-/// Guards of some shards. Whoever takes several takes them in ascending order, so nobody waits in
-/// a circle.
+/// Guards of some shards. Several locks are always taken in ascending order, so there is no
+/// deadlock.
 pub(crate) enum LockedShards<'s> {
     One(usize, MutexGuard<'s, Shard>),
     /// In ascending order.
@@ -39,7 +39,7 @@ impl<'s> LockedShards<'s> {
         Self::All((0..SHARDS).map(|shard| core.lock(shard)).collect())
     }
 
-    /// A shard, if it is among the locked ones.
+    /// A shard, if it is locked.
     pub(crate) fn shard(&mut self, shard: usize) -> Option<&mut Shard> {
         match self {
             Self::One(only, guard) => (*only == shard).then_some(&mut **guard),

@@ -1,4 +1,4 @@
-//! The keyspace as commands see it, so that each is written once for plain use and transactions.
+//! The keyspace as commands see it: one interface for plain use and transactions.
 
 use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
@@ -8,47 +8,47 @@ use crate::options::Limits;
 use crate::value::Value;
 use crate::value::kind::Kind;
 
-/// A key that is there, as of now.
+/// A key that exists now.
 pub(crate) struct Live<'v> {
     pub(crate) value: &'v Value,
     pub(crate) deadline: Deadline,
 }
 
 impl<'v> Live<'v> {
-    /// The value as the type the command needs.
+    /// The value as the type that the command needs.
     pub(crate) fn cast<T: Kind>(&self) -> Result<&'v T, StoreError> {
         T::of(self.value).ok_or(StoreError::WrongType)
     }
 }
 
-/// Treatment of a key that does not exist.
+/// Behaviour for a key that does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// Nothing is edited.
     Skip,
-    /// An empty value is made, and kept unless it is a collection that stays empty.
+    /// Creates an empty value, and keeps it unless it is a collection that stays empty.
     Create,
 }
 
-/// The keyspace as one command sees it: one database, one instant, and no other change in between.
+/// The keyspace as one command sees it: one database, one instant, and no concurrent change.
 ///
-/// Keys that have expired are not there. Commands refuse before they change anything: a view
-/// cannot take back what a failing command has already done.
+/// Expired keys do not exist. Commands report errors before they change anything: a view cannot
+/// undo the changes of a failing command.
 pub(crate) trait View {
-    /// The database that keys are looked up in.
+    /// The selected database.
     fn database(&self) -> u32;
 
-    /// Turns to another database, below the number of databases.
+    /// Selects a database, below the number of databases.
     fn select(&mut self, database: u32);
 
-    /// The instant of this command or transaction, in milliseconds since the Unix epoch.
+    /// The time of this command or transaction, in milliseconds since the Unix epoch.
     fn now(&mut self) -> i64;
 
     fn limits(&self) -> &Limits;
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError>;
 
-    /// Replaces whatever the key held. An empty collection removes the key.
+    /// Sets the key, whatever it held before. An empty collection removes the key.
     fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError>;
 
     /// Removes the key; returns true if it existed.
@@ -68,7 +68,7 @@ pub(crate) trait View {
     /// Number of keys in the database.
     fn len(&mut self) -> Result<usize, StoreError>;
 
-    /// Visits about `count` keys from a cursor on; returns the cursor to go on with, 0 at the end.
+    /// Visits about `count` keys from a cursor on; returns the next cursor, 0 at the end.
     fn scan(
         &mut self,
         cursor: u64,
@@ -76,26 +76,26 @@ pub(crate) trait View {
         visit: &mut dyn FnMut(&[u8], &Value),
     ) -> Result<u64, StoreError>;
 
-    /// Some key that may be shown.
+    /// A random key that may be shown.
     fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Removes all keys of one database, or of all.
+    /// Removes all keys of one database; `None` for all databases.
     fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError>;
 
     /// Swaps two databases.
     fn swap(&mut self, databases: [u32; 2]) -> Result<(), StoreError>;
 
-    /// Lets the client wait for what it wishes for, or hands the wish back if it cannot wait here.
+    /// Lets the client wait for its wish; returns the wish if the client cannot wait here.
     fn block(&mut self, wait: BlockedRequest) -> Option<BlockedRequest>;
 
-    /// Returns true if KEYS, SCAN and RANDOMKEY may show a key; a sandboxed function sees only its own.
+    /// True if KEYS, SCAN and RANDOMKEY may show a key; a sandboxed function sees only its own.
     fn shows(&self, key: &[u8]) -> bool;
 
     fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         Ok(self.get(key)?.is_some())
     }
 
-    /// The value as the type the command needs.
+    /// Reads the value as the type that the command needs.
     fn read<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, StoreError> {
         match self.get(key)? {
             Some(live) => live.cast().map(Some),

@@ -1,4 +1,4 @@
-//! When an entry ends.
+//! The instant at which an entry expires.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 pub(crate) struct Deadline(i64);
 
 impl Deadline {
-    /// The lowest number stands for it, which as an instant has long passed.
+    /// Stored as the lowest number, which as an instant passed long ago.
     pub(crate) const NEVER: Self = Self(i64::MIN);
 
     pub(crate) fn at(millis: i64) -> Self {
@@ -30,7 +30,7 @@ impl Deadline {
 
 impl Ord for Deadline {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Shifts never from the bottom to the top, and leaves the rest in order.
+        // Moves the lowest number, never, to the top, and keeps the order of the rest.
         self.0.wrapping_sub(1).cmp(&other.0.wrapping_sub(1))
     }
 }

@@ -8,7 +8,7 @@ use crate::value::blob::Blob;
 /// after it.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// The key holds this value, all of it, whatever it held before.
+    /// The key holds this whole value, and nothing of its old one.
     Put {
         database: u32,
         key: Blob,
@@ -22,16 +22,16 @@ pub(crate) enum Effect {
         value: Value,
         deadline: Deadline,
     },
-    /// The key is gone, and with it what it held.
+    /// The key is removed with its value.
     Remove {
         database: u32,
         key: Blob,
         old: Value,
     },
-    /// A collection is gone; a later effect says what its key holds now.
+    /// A collection is removed; a later effect sets the key's new value.
     Discard { old: Value },
     /// A field of a hash was set, a member added to a set (with an empty value), or a member of a
-    /// sorted set got a score (8 bytes, little-endian). `kind` is the type as it is written.
+    /// sorted set got a score (8 bytes, little-endian). `kind` is the type as written on disk.
     Field {
         id: u64,
         kind: u8,
@@ -40,9 +40,9 @@ pub(crate) enum Effect {
     },
     /// A field or member was removed.
     FieldGone { id: u64, kind: u8, field: Blob },
-    /// An element of a list is at this position now.
+    /// A list has this element at this position now.
     Element { id: u64, position: i64, value: Blob },
-    /// No element of a list is at this position any more.
+    /// A list has no element at this position any more.
     ElementGone { id: u64, position: i64 },
     /// All keys of a database are gone.
     Clear { database: u32 },
@@ -51,7 +51,7 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    /// About how many bytes it takes up while it waits for the disk.
+    /// Approximate number of bytes that it takes up while it waits for the disk.
     pub(crate) fn weight(&self) -> usize {
         size_of::<Self>()
             + match self {

@@ -1,4 +1,4 @@
-//! The tables of entries: shards with a lock each, whose tables grow by splitting small segments.
+//! The tables of entries: locked shards, whose tables grow by splitting small segments.
 
 pub(crate) mod deadline;
 pub(crate) mod effect;

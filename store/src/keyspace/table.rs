@@ -1,8 +1,8 @@
 //! One database's part of one shard: a hash table made of small segments.
 //!
 //! A segment holds the keys of one range of hashes and is split in two when it is full (extendible
-//! hashing). So no single insert ever pays for moving more than one segment, and a scan can go
-//! through the keys in the order of their hashes, which no growth disturbs.
+//! hashing). So no insert pays for moving more than one segment, and a scan follows the order of
+//! hashes, which growth does not disturb.
 
 use hashbrown::HashTable;
 
@@ -11,28 +11,28 @@ use crate::value::Value;
 use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 
-/// Most entries of a segment: by its number, so that segments are not all split, and their tables
-/// not all half empty, at the same time. Halves fit into 512 buckets, wholes into 1,024.
+/// Most entries of a segment, depending on its number: otherwise all segments would split at the
+/// same time, and their tables be half empty. Halves fit into 512 buckets, wholes into 1,024.
 const SEGMENT_LEN_MAX: std::ops::Range<usize> = 512..840;
-/// Segments with less room than this keep it when their entries go.
+/// Segments with less capacity than this never shrink.
 const SHRINKING_CAPACITY_MIN: usize = 64;
 /// Most bits of the hash that choose a segment, below those that choose the shard.
 const DEPTH_MAX: u32 = 24;
 /// Top bits of the hash that choose the shard.
 pub(crate) const SHARD_BITS: u32 = 6;
 
-/// A key with its value: one cache line, and aligned to it.
+/// A key with its value: fills one cache line and is aligned to it.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Entry {
     pub(crate) key: Blob,
     pub(crate) value: Value,
     pub(crate) deadline: Deadline,
-    /// The commit that last changed it; unique in the life of the process.
+    /// The commit that last changed it; unique during the process.
     pub(crate) version: u64,
 }
 
-/// Position of an entry; valid until an entry is next added to or removed from its table.
+/// Position of an entry; valid until an entry is added to or removed from its table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     segment: u32,
@@ -43,16 +43,16 @@ pub(crate) struct Place {
 pub(crate) struct Table {
     /// Log2 of the directory's length.
     depth: u32,
-    /// From the top bits of the hash below the shard's to an index into `segments`.
+    /// Maps the top bits of the hash, below the shard's, to an index into `segments`.
     directory: Vec<u32>,
     segments: Vec<Segment>,
     len: usize,
     expiring: Expiring,
-    /// The commit that last gave all these entries to this database at once, by a swap.
+    /// The last commit that gave all these entries to this database, by a swap.
     pub(crate) placed_at: u64,
 }
 
-/// Sums over the entries that have a deadline, kept with every change.
+/// Sums over the entries that have a deadline, updated with every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expiring {
     pub(crate) len: usize,
@@ -80,12 +80,12 @@ impl Expiring {
 struct Segment {
     /// Number of bits of the hash that its entries share.
     depth: u32,
-    /// No entry ends before this.
+    /// Lower bound of the entries' deadlines.
     earliest: Deadline,
     entries: HashTable<Entry>,
 }
 
-/// The bits that the segment's own table goes by: those that chose shard and segment are the same
+/// The bits that the segment's own table uses: the bits that chose shard and segment are the same
 /// for all its entries, so the low half serves as both index and tag.
 fn spread(hash: u64) -> u64 {
     (hash << 32) | (hash & 0xffff_ffff)
@@ -125,7 +125,7 @@ impl Table {
         Some(Place { segment, bucket })
     }
 
-    /// The entry at a place that `find` has told, while nothing was added or removed since.
+    /// The entry at a position that `find` returned; nothing may have been added or removed since.
     pub(crate) fn at(&self, place: Place) -> Option<&Entry> {
         self.segments
             .get(place.segment as usize)?
@@ -203,17 +203,17 @@ impl Table {
         }
     }
 
-    /// Returns true if the segment that a hash belongs to is full.
+    /// Returns true if the segment of this hash is full.
     fn is_full(&self, hash: u64) -> bool {
         let Some(&index) = self.directory.get(self.slot(hash)) else {
             return false;
         };
-        // Any spreading of small numbers over the range will do.
+        // Any function that spreads small numbers over the range would do.
         let offset = (index as usize).wrapping_mul(0x9E37_79B9) % SEGMENT_LEN_MAX.len();
         self.segments[index as usize].entries.len() >= SEGMENT_LEN_MAX.start + offset
     }
 
-    /// Splits the segment that a hash belongs to; `false` when it cannot be split further.
+    /// Splits the segment of this hash; returns false if it cannot be split further.
     fn split(&mut self, hash: u64) -> bool {
         let slot = self.slot(hash);
         let index = self.directory[slot] as usize;
@@ -265,8 +265,8 @@ impl Table {
 
     /// Visits about `count` entries whose hash is at least `cursor`, in the order of their hashes.
     ///
-    /// Returns the hash to go on with, or `None` when the last segment was reached. `cursor` must
-    /// belong to this table's shard.
+    /// Returns the hash to continue with, or `None` after the last segment. `cursor` must belong to
+    /// this table's shard.
     pub(crate) fn scan(
         &self,
         cursor: u64,
@@ -286,7 +286,7 @@ impl Table {
                     .filter(|(hash, _)| *hash >= cursor),
             );
             if found.len() > *count {
-                // The smallest `count` of them, and whatever ties with the last.
+                // The smallest `count` hashes, and all that equal the last of them.
                 found.sort_unstable_by_key(|(hash, _)| *hash);
                 let mut visited = 0;
                 while visited < found.len()
@@ -304,7 +304,7 @@ impl Table {
                 found.iter().for_each(|(_, entry)| visit(entry));
                 *count -= found.len();
             }
-            // The first hash of the next segment, while there is one in this shard.
+            // The first hash of the next segment, if there is one in this shard.
             let end = segment.end_of_range(cursor)?;
             cursor = end;
             if *count == 0 {
@@ -336,9 +336,9 @@ impl Table {
             .nth((nth % segment.entries.len() as u64) as usize)
     }
 
-    /// Looks into the segments from `start` on, at most `budget` of them, for entries that have
-    /// passed; returns their keys and where to go on, or `None` at the end. Whoever asks removes
-    /// them, or notes their deadlines again.
+    /// Searches up to `budget` segments from `start` on for expired entries; returns their keys and
+    /// the next segment to search, or `None` at the end. The caller must remove these entries or
+    /// record their deadlines again.
     pub(crate) fn passed(
         &mut self,
         start: usize,
@@ -382,7 +382,7 @@ impl Segment {
 mod tests {
     use super::*;
 
-    /// Keys of one shard only, as a table gets them.
+    /// Keys of one shard only, as a table has them.
     fn keys() -> impl Iterator<Item = (u64, Blob)> {
         (0_u64..)
             .map(|i| Blob::new(&i.to_le_bytes()))

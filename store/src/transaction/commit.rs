@@ -1,4 +1,4 @@
-//! Commit: check what was read, apply what was written, all under the locks of the shards involved.
+//! Commit: checks the reads and applies the writes, all under the locks of the shards involved.
 
 use ferrite_protocol::keyspace::CommitError;
 use smallvec::SmallVec;
@@ -19,7 +19,7 @@ impl Transaction {
             return Err(CommitError::Conflict);
         }
         if self.cleared == 0 && !self.keys.iter().any(Touched::is_written) {
-            // All reads stood together at the snapshot; that is the moment it counts for.
+            // All reads were valid together at the snapshot, so the transaction counts as run then.
             return Ok(Receipt::immediate());
         }
         let core = self.core.clone();
@@ -39,7 +39,7 @@ impl Transaction {
             return Err(CommitError::Conflict);
         }
         let finished = self.apply(Direct::new(&core, locked, 0)).map_err(refused)?;
-        // Reservations end before the blocked clients are served: they may want the same keys.
+        // Released before blocked clients are served: they may need the same keys.
         self.exclusive = None;
         core.serve(finished.ready);
         Ok(finished.receipt)

@@ -1,10 +1,10 @@
-//! Exclusive transactions: for those that others keep getting ahead of.
+//! Exclusive transactions, for those that keep losing conflicts.
 //!
-//! There is at most one at a time; the next waits for its turn without holding a thread. What it
-//! reads it reserves: until it ends, nobody else changes those keys, so its commit cannot
-//! conflict. Reads go on everywhere, and so do writes to all other keys. Plain writes to reserved
+//! At most one runs at a time; the next waits for its turn without blocking a thread. It reserves
+//! the keys that it reads: until it ends, no other work changes those keys, so its commit cannot
+//! conflict. Reads continue everywhere, as do writes to all other keys. Plain writes to reserved
 //! keys wait for the reservation to end, and other transactions that write them conflict. No lock
-//! is held between two operations, so its owner may take its time and may be put aside.
+//! is held between two operations, so the owner may take its time and may be suspended.
 
 use async_lock::MutexGuardArc;
 use ferrite_protocol::keyspace::Mode;
@@ -12,10 +12,10 @@ use ferrite_protocol::keyspace::Mode;
 use super::Transaction;
 use crate::execution::core::CoreRef;
 
-/// The right to reserve, and where it was used.
+/// The right to reserve keys, and the shards in which it was used.
 pub(super) struct Exclusive {
     core: CoreRef,
-    /// Bit by shard: something is reserved there.
+    /// A bit for each shard: set if something is reserved there.
     shards: u64,
     turn: Option<MutexGuardArc<()>>,
 }

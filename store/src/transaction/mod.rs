@@ -1,11 +1,11 @@
-//! Transactions: a consistent view, writes kept aside, and a commit that is all or nothing.
+//! Transactions: a consistent view, private writes, and a commit that is all or nothing.
 //!
-//! A transaction reads as of one commit, its snapshot, and keeps what it writes to itself. When it
-//! meets something newer than its snapshot it checks that all it has read so far still stands, and
-//! moves the snapshot forward; if it does not stand, the transaction is lost and says so at once.
-//! A commit locks the shards involved, in order, checks once more what others have changed since
-//! the snapshot, and applies its writes. So every transaction that commits could have run alone at
-//! the moment of its commit, and none ever sees a state that was not.
+//! A transaction reads the state of one commit, its snapshot, and keeps its writes private. When it
+//! finds something newer than its snapshot, it checks that all its reads are still valid, and moves
+//! the snapshot forward; otherwise the transaction is lost, and the operation fails at once.
+//! A commit locks the shards involved, in order, checks again everything that changed since the
+//! snapshot, and applies its writes. So every committed transaction could have run alone at the
+//! moment of its commit, and none ever sees a state that did not exist.
 
 mod commit;
 mod exclusive;
@@ -25,19 +25,19 @@ use read_write_set::TouchedKeys;
 
 /// One atomic, isolated unit of work. Dropping it rolls it back.
 ///
-/// Operations fail with a conflict as soon as the transaction cannot commit any more; its owner then
-/// drops it and runs the whole again.
+/// Operations fail with a conflict as soon as the transaction can no longer commit; its owner then
+/// drops it and runs all of it again.
 pub struct Transaction {
     pub(crate) core: CoreRef,
     database: u32,
     pub(crate) mode: Mode,
-    /// All that was read stood as it was read at this commit. Drawn with the first read.
+    /// A commit at which everything read was valid. Set at the first read.
     snapshot: Option<u64>,
     now: Option<i64>,
     keys: TouchedKeys,
     /// Databases and shards whose set of keys was read.
     members: SmallVec<[(u32, usize); 4]>,
-    /// Bit by database: all keys are removed before what `keys` says is written.
+    /// A bit for each database: all its keys are removed before the writes of `keys` are applied.
     cleared: u16,
     pub(crate) written_bytes: usize,
     pub(crate) lost: bool,
@@ -61,7 +61,7 @@ impl Transaction {
         }
     }
 
-    /// The instant of this transaction in milliseconds since the Unix epoch; read once.
+    /// The time of this transaction in milliseconds since the Unix epoch; read once.
     pub(crate) fn now(&mut self) -> i64 {
         *self.now.get_or_insert_with(|| self.core.clock.now_millis())
     }

@@ -1,4 +1,4 @@
-//! Reading: shared copies of entries as of the snapshot.
+//! Reads shared copies of entries as of the snapshot.
 
 use super::Transaction;
 use crate::error::StoreError;
@@ -12,7 +12,7 @@ use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 
 impl Transaction {
-    /// The position of a key among the touched ones, if it is there already.
+    /// The position of a key among the touched ones, if it is one of them.
     pub(super) fn touched(&self, key: &[u8]) -> Option<usize> {
         self.keys.find(self.database, hash(key), key)
     }
@@ -38,7 +38,7 @@ impl Transaction {
         Ok(self.keys.push(touched))
     }
 
-    /// Makes sure that the transaction knows whether a key that it only wrote was there before.
+    /// Makes sure that the transaction knows if a key that it only wrote existed before.
     pub(super) fn see(&mut self, at: usize) -> Result<(), StoreError> {
         if self.keys[at].seen == Seen::Nothing && !self.is_cleared(self.keys[at].database) {
             let (hash, key) = (self.keys[at].hash, self.keys[at].key.clone());
@@ -60,15 +60,15 @@ impl Transaction {
             let entry = place.and_then(|place| table.at(place));
             let (newest, deadline) = match entry {
                 Some(entry) => (entry.version.max(table.placed_at), entry.deadline),
-                // What removed the key, if anything did, is not above this.
+                // If a commit removed the key, its version is at most this.
                 None => (shard.modified_at, Deadline::NEVER),
             };
             let expired = !deadline.is_never()
                 && deadline
                     .has_passed(*self.now.get_or_insert_with(|| self.core.clock.now_millis()));
             if expired && !shard.is_reserved(self.database, key) {
-                // Whoever sees that a key has expired removes it, so that nobody who still saw it
-                // can commit afterwards.
+                // A reader that finds a key expired removes it, so that no transaction that saw
+                // it before can commit afterwards.
                 let locked = LockedShards::One(shard_of(hash), shard);
                 let mut direct = Direct::new(&self.core, locked, self.database);
                 direct.set_now(self.now.unwrap_or(i64::MIN));
@@ -113,7 +113,7 @@ impl Transaction {
         }
     }
 
-    /// Looks at the set of keys of one shard of the current database, all of it.
+    /// Reads the whole set of keys of one shard of the current database.
     pub(super) fn look_at_members<R>(
         &mut self,
         index: usize,
@@ -150,7 +150,7 @@ impl Transaction {
         Ok(*self.snapshot.get_or_insert_with(|| self.core.latest()))
     }
 
-    /// Moves the snapshot to the present if everything read so far still stands.
+    /// Moves the snapshot to the present if everything read so far is still valid.
     fn extend(&mut self) -> Result<(), StoreError> {
         let snapshot = self.snapshot()?;
         let latest = self.core.latest();
@@ -179,7 +179,7 @@ pub(super) fn stands(shard: &Shard, touched: &Touched, now: Option<i64>) -> bool
     match (touched.seen, entry) {
         (Seen::Nothing, _) | (Seen::Absent, None) => true,
         (Seen::Version(version), Some(entry)) => entry.version == version,
-        // A reserved entry that has expired stays where it is, and counts as absent.
+        // A reserved entry that has expired stays in the table, and counts as absent.
         (Seen::Absent, Some(entry)) => now.is_some_and(|now| entry.deadline.has_passed(now)),
         (Seen::Version(_), None) => false,
     }

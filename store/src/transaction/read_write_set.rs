@@ -8,7 +8,7 @@ use crate::keyspace::effect::Effects;
 use crate::value::Value;
 use crate::value::blob::Blob;
 
-/// Keys that are searched one by one; more are indexed. Most transactions touch one to three.
+/// Most keys that are searched linearly; more are indexed. Most transactions touch one to three.
 const UNINDEXED_LEN_MAX: usize = 12;
 
 /// One key as the transaction sees it.
@@ -18,31 +18,31 @@ pub(super) struct Touched {
     pub(super) hash: u64,
     pub(super) key: Blob,
     pub(super) seen: Seen,
-    /// Value of the key for this transaction: a shared copy of the value read, or the value written.
+    /// Value of the key in this transaction: a shared copy of the one read, or the one written.
     pub(super) value: Option<Value>,
     pub(super) deadline: Deadline,
     pub(super) write: Write,
 }
 
-/// State of a key that a transaction relies on.
+/// State of a key that the transaction relies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Nothing: it was only written.
+    /// Nothing: the transaction only wrote the key.
     Nothing,
-    /// The key was not there.
+    /// The key did not exist.
     Absent,
     /// The entry had this version.
     Version(u64),
 }
 
-/// Change that a commit makes to a key.
+/// Change that the commit makes to a key.
 #[derive(Debug)]
 pub(super) enum Write {
-    /// It was only read.
+    /// None: the transaction only read the key.
     Nothing,
-    /// The collection that was read is changed by these effects, or has another deadline.
+    /// These effects change the collection that was read, or its deadline.
     Edited(Effects),
-    /// It holds a new value, or none, whatever it held before.
+    /// The key gets a new value, or is removed, whatever it held before.
     Whole,
 }
 
@@ -56,7 +56,7 @@ impl Touched {
 #[derive(Debug, Default)]
 pub(super) struct TouchedKeys {
     keys: SmallVec<[Touched; 3]>,
-    /// From a key's hash to its position; empty while there are few.
+    /// Maps a key's hash to its position; empty while there are few keys.
     index: HashTable<u32>,
 }
 
@@ -73,7 +73,7 @@ impl TouchedKeys {
             .map(|&at| at as usize)
     }
 
-    /// Adds a key that is not there yet; returns its position.
+    /// Adds a new key; returns its position.
     pub(super) fn push(&mut self, touched: Touched) -> usize {
         let at = self.keys.len();
         self.keys.push(touched);

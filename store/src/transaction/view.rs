@@ -18,7 +18,7 @@ use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 use crate::value::kind::Kind;
 
-/// A transaction, and which keys its owner may be shown.
+/// A transaction, and the keys that its owner may be shown.
 pub(crate) struct TransactionView<'t> {
     transaction: &'t mut Transaction,
     visible: &'t dyn Fn(&[u8]) -> bool,
@@ -242,7 +242,7 @@ impl View for TransactionView<'_> {
                 _ => visit(key, value),
             }
         }
-        // Own writes come with the part of the order of hashes that they belong to.
+        // Adds own writes in the range of hashes that this step covers.
         for touched in self.own() {
             if touched.hash >= cursor && (next == 0 || touched.hash < next) {
                 touched
@@ -255,7 +255,7 @@ impl View for TransactionView<'_> {
     }
 
     fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        // Rare enough inside a transaction to be simple: all keys, and one of them.
+        // Simple because it is rare inside a transaction: collects all keys and picks one.
         let mut keys = Vec::new();
         self.scan(0, usize::MAX, &mut |key, _| keys.push(key.to_vec()))?;
         keys.retain(|key| self.shows(key));

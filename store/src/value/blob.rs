@@ -1,4 +1,4 @@
-//! Short byte strings in place, long ones shared: what keys, fields, members and elements are made of.
+//! Byte strings, short ones in place and long ones shared: keys, fields, members and elements.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -6,9 +6,9 @@ use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 use crate::value::tree::{self, Tree};
 
-/// Most pairs that are kept in one row, in the order they came in, as Redis's listpack keeps them.
+/// Most pairs of a packed map, in insertion order, as Redis's listpack has them.
 const PACKED_LEN_MAX: usize = 128;
-/// Longest field or value of such a row, in bytes.
+/// Longest field or value of a packed map, in bytes.
 const PACKED_BYTES_MAX: usize = 64;
 
 /// A map from fields to `V`.
@@ -20,7 +20,7 @@ pub(crate) enum Fields<V> {
     Hashed(Tree<(u64, Blob), V>),
 }
 
-/// Values whose length decides whether a map may stay packed.
+/// Values whose length decides if a map may stay packed.
 pub(crate) trait Weight: Clone {
     fn weight(&self) -> usize;
 }
@@ -85,7 +85,7 @@ impl<V: Weight> Fields<V> {
         self.get(field).is_some()
     }
 
-    /// Sets a field; returns whether it is new.
+    /// Sets a field; returns true if it is new.
     pub(crate) fn insert(&mut self, field: &[u8], value: V) -> bool {
         if let Self::Packed(pairs) = self {
             let short = field.len() <= PACKED_BYTES_MAX && value.weight() <= PACKED_BYTES_MAX;
@@ -148,7 +148,7 @@ impl<V: Weight> Fields<V> {
         *self = Self::Hashed(hashed.into_iter().collect());
     }
 
-    /// The pair at a position of this map's own order; for picking at random.
+    /// The pair at a position in this map's own order; for random picks.
     pub(crate) fn at(&self, index: usize) -> Option<(&Blob, &V)> {
         match self {
             Self::Packed(pairs) => pairs.get(index).map(|(field, value)| (field, value)),
@@ -163,10 +163,10 @@ impl<V: Weight> Fields<V> {
         }
     }
 
-    /// Visits about `count` pairs from `cursor` on; returns the cursor to go on with, 0 at the end.
+    /// Visits about `count` pairs from `cursor` on; returns the next cursor, 0 at the end.
     ///
-    /// A cursor is a place in the order of hashes, which edits do not move: what is there from the
-    /// first call to the last is visited exactly once.
+    /// A cursor is a position in the order of hashes, which edits do not move: a pair that exists
+    /// from the first call to the last is visited exactly once.
     pub(crate) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Blob, &V)) -> u64 {
         let tree = match self {
             Self::Packed(pairs) => {

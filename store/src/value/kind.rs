@@ -1,4 +1,4 @@
-//! From values to their types and back.
+//! Conversions between values and their types.
 
 use std::sync::Arc;
 

@@ -3,12 +3,12 @@
 use crate::value::blob::Blob;
 use crate::value::tree::{Iter, Tree};
 
-/// A sequence of byte strings with quick ends and quick positions.
+/// A sequence of byte strings with fast access to both ends and to positions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct List {
     elements: Tree<(), Blob>,
-    /// The name on disk of the first element; the next has the next number. Pushing to the front
-    /// counts down, so both ends grow without renaming what is there.
+    /// The name on disk of the first element; each next element has the next number. Pushing to the
+    /// front counts down, so both ends grow without renaming elements.
     pub(crate) first: i64,
 }
 
@@ -40,7 +40,7 @@ impl List {
         self.elements.remove_at(index).map(|(_, element)| element)
     }
 
-    /// The elements at `start..end`, from both ends.
+    /// The elements at `start..end`, as an iterator from both ends.
     pub(crate) fn range(&self, start: usize, end: usize) -> Elements<'_> {
         Elements(self.elements.range(start, end))
     }

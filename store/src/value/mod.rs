@@ -23,8 +23,8 @@ pub(crate) type Hash = Fields<Blob>;
 /// Set: the fields are the members.
 pub(crate) type Set = Fields<()>;
 
-/// A value of any type in 24 bytes. Copies share; whoever writes to a shared value copies what it
-/// changes.
+/// A value of any type in 24 bytes. Copies share data; writing to a shared value copies only the
+/// changed part.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Text(Text),
@@ -34,11 +34,11 @@ pub(crate) enum Value {
     Zset(Arc<Body<Zset>>),
 }
 
-/// A collection with the name under which the disk knows its elements.
+/// A collection with its id, under which its elements are on disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Body<T> {
-    /// Unique among all collections there ever were in this data directory. It stays the same
-    /// while the collection is changed; a copy that lives on its own gets another.
+    /// Unique among all collections that ever existed in this data directory. Changes keep it; an
+    /// independent copy gets another.
     pub(crate) id: u64,
     pub(crate) data: T,
 }
@@ -84,7 +84,7 @@ impl Value {
         }
     }
 
-    /// The name on disk of a collection's elements, 0 for strings.
+    /// The id of a collection, 0 for strings.
     pub(crate) fn id(&self) -> u64 {
         match self {
             Self::Text(_) => 0,
@@ -95,7 +95,7 @@ impl Value {
         }
     }
 
-    /// The type as it is written on disk.
+    /// The type as written on disk.
     pub(crate) fn kind(&self) -> u8 {
         match self {
             Self::Text(_) => 0,
@@ -117,7 +117,7 @@ impl Value {
         }
     }
 
-    /// A collection that is known on disk under this id.
+    /// A collection that has this id on disk.
     pub(crate) fn with_id<T>(data: T, id: u64) -> Self
     where
         Arc<Body<T>>: Into<Self>,
@@ -130,7 +130,7 @@ impl Value {
         NEXT_ID.fetch_max(from, Ordering::Relaxed);
     }
 
-    /// The same content as a value of its own.
+    /// The same content as an independent value, with a new id.
     pub(crate) fn separate(&self) -> Self {
         match self {
             Self::Text(text) => Self::Text(text.clone()),

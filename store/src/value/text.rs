@@ -1,4 +1,4 @@
-//! Strings: written once as a whole, or grown in place.
+//! String values: set as a whole, or grown in place.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::value::blob::Blob;
 pub(crate) enum Text {
     /// As set.
     Whole(Blob),
-    /// Changed in place by `APPEND`, `SETRANGE` or `SETBIT`; has room to grow.
+    /// Changed in place by `APPEND`, `SETRANGE` or `SETBIT`; has spare capacity.
     Grown(Arc<Vec<u8>>),
 }
 

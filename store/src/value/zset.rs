@@ -6,7 +6,7 @@ use crate::value::blob::Blob;
 use crate::value::fields::Fields;
 use crate::value::tree::{Iter, Tree};
 
-/// Most members whose score is found by looking at all of them.
+/// Most members among which a score is found by a linear search.
 const UNINDEXED_LEN_MAX: usize = 64;
 
 /// A score: any double but NaN. Both zeros are equal.
@@ -32,7 +32,7 @@ impl Ord for Score {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Zset {
     order: Tree<(Score, Blob), ()>,
-    /// From member to score, once there are many.
+    /// Maps a member to its score, once there are many.
     scores: Option<Fields<f64>>,
 }
 
@@ -66,7 +66,7 @@ impl Zset {
         })
     }
 
-    /// Sets a member's score; returns the one it had.
+    /// Sets a member's score; returns its old one.
     pub(crate) fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
         let old = self.score(member);
         if old == Some(score) {
@@ -105,7 +105,7 @@ impl Zset {
         self.order.remove_at(at).map(|((_, member), ())| member)
     }
 
-    /// Number of members for which `is_before` holds; they come first.
+    /// Number of members for which `is_before` returns true; they come first.
     pub(crate) fn partition_point(&self, is_before: impl Fn(f64, &[u8]) -> bool) -> usize {
         let found = self.order.rank(|(score, member)| {
             if is_before(score.0, member) {
@@ -119,7 +119,7 @@ impl Zset {
         }
     }
 
-    /// The members at `start..end` with their scores, from both ends.
+    /// The members at `start..end` with their scores, as an iterator from both ends.
     pub(crate) fn range(&self, start: usize, end: usize) -> Members<'_> {
         Members(self.order.range(start, end))
     }
@@ -134,7 +134,7 @@ impl Zset {
             .map(|((score, member), ())| (member, score.0))
     }
 
-    /// As [`Fields::scan`]. Few members are all visited at once.
+    /// Scans like [`Fields::scan`]. If there are few members, visits them all at once.
     pub(crate) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Blob, f64)) -> u64 {
         match &self.scores {
             Some(scores) => scores.scan(cursor, count, |member, score| visit(member, *score)),

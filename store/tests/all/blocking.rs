@@ -1,4 +1,4 @@
-//! Clients that wait, and who gets what when it comes.
+//! Clients that wait, and the order in which they are served.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -9,7 +9,7 @@ use ferrite_store::{Blocked, Flow, Session};
 
 use crate::client::{Client, Encoder, at_once, readable};
 
-/// Runs a command that has to wait.
+/// Runs a command that must block.
 fn wait(client: &mut Client, command: &str) -> Blocked {
     let argv: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
     let mut out = Encoder::new(client.protocol);

@@ -135,7 +135,7 @@ pub(crate) struct Client {
     pub(crate) protocol: Protocol,
 }
 
-/// Where the tests' clocks start, in milliseconds since the Unix epoch.
+/// Start of the tests' clocks, in milliseconds since the Unix epoch.
 pub(crate) const START: i64 = 1_700_000_000_000;
 
 impl Client {
@@ -153,7 +153,7 @@ impl Client {
         }
     }
 
-    /// Another session of the same store.
+    /// Opens another session of the same store.
     pub(crate) fn another(&self) -> Self {
         Self {
             store: self.store.clone(),

@@ -1,4 +1,4 @@
-//! What is on disk after a restart, a kill, damage and a full disk.
+//! The data on disk after a restart, a kill, damage and a full disk.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
@@ -134,7 +134,7 @@ fn everything_is_there_after_a_restart() {
         client = reopen(client, directory.path());
         assert_eq!(tell(&mut client), before);
     }
-    // What was loaded goes on being changed field by field.
+    // Loaded data can be changed field by field.
     client.expect(&[
         ("HSET hash d 4", ":1"),
         ("RPUSH list tail", ":7"),
@@ -246,12 +246,12 @@ fn dump(client: &mut Client) -> Vec<String> {
     all
 }
 
-/// Tells the child process of the kill test where to write.
+/// Variable with the folder that the child process of the kill test writes to.
 const VICTIM: &str = "FERRITE_STORE_VICTIM";
-/// Threads of the victim, each with keys of its own and one that all share.
+/// Threads of the victim; each has its own keys and shares one key with the others.
 const WORKERS: usize = 3;
 
-/// Does nothing unless it is the child process of the kill test: then it commits until it dies.
+/// Does nothing outside of the kill test's child process; there it commits until it is killed.
 #[test]
 fn victim() {
     let Ok(setting) = std::env::var(VICTIM) else {
@@ -278,7 +278,7 @@ fn victim() {
                     };
                     assert_eq!(receipt.wait(), Ok(()));
                     let mut out = std::io::stdout().lock();
-                    // The parent may be gone already.
+                    // The parent may have ended already.
                     let _ = writeln!(out, "done {worker} {number}");
                     let _ = out.flush();
                 }
@@ -287,7 +287,7 @@ fn victim() {
     });
 }
 
-/// One transaction: four keys of different types that must agree.
+/// One transaction on four keys of different types that must agree.
 fn step(transaction: &mut Transaction, worker: usize) -> Result<i64, StoreError> {
     let key = |name: &str| format!("{name}:{worker}").into_bytes();
     let number = transaction.increment(&key("counter"), 1)?;
@@ -315,7 +315,7 @@ fn kill_rounds(durability: Durability, name: &str) {
     let mut random = fastrand::Rng::new();
     let mut rounds = 0;
     while Instant::now() < until {
-        // Most rounds go on where the kill before left off.
+        // Most rounds continue from the state that the previous kill left.
         if rounds % 50 == 49 {
             directory = tempfile::tempdir().expect("a temporary directory");
         }
@@ -391,7 +391,7 @@ fn victim_until_killed(name: &str, directory: &Path, random: &mut fastrand::Rng)
             if let (Some(worker), Some(number)) = (numbers.next(), numbers.next()) {
                 acknowledged[worker as usize] = number;
             }
-            // What it had written before it died is still read.
+            // Reads the rest of the output that it wrote before the kill.
             if left == 0 {
                 child.kill().expect("a child to kill");
             }
@@ -438,7 +438,7 @@ fn damage_is_reported_or_harmless_but_never_believed() {
         let victims = files(copy.path());
         let file = &victims[random.usize(..victims.len())];
         let mut bytes = std::fs::read(file).expect("a file to damage");
-        // Journals are made large ahead of time; damage what is in use.
+        // Journals are allocated ahead of time; this damages the used part.
         let used = bytes
             .iter()
             .rposition(|byte| *byte != 0)
@@ -451,7 +451,7 @@ fn damage_is_reported_or_harmless_but_never_believed() {
             _ => bytes.truncate(random.usize(..used)),
         }
         std::fs::write(file, bytes).expect("a file to write");
-        // Damage to a directory's own files may make the engine give up loudly.
+        // Damage to a directory's own files may make the engine panic.
         let opened = std::panic::catch_unwind(|| open(copy.path(), Durability::Always));
         match opened {
             Ok(Ok(mut client)) => {

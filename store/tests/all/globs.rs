@@ -1,4 +1,4 @@
-//! Patterns against the empty key, field and member: no star matches those but a lone one.
+//! Patterns against the empty key, field and member: only a single star matches them.
 
 use crate::client::{Client, readable};
 
@@ -6,7 +6,7 @@ fn reply(client: &mut Client, argv: &[&[u8]]) -> String {
     readable(&client.raw(argv))
 }
 
-/// Valkey 9.1 answers these.
+/// The expected replies are those of Valkey 9.1.
 #[test]
 fn only_a_lone_star_shows_what_is_empty() {
     let mut client = Client::new();

@@ -103,7 +103,7 @@ fn a_reader_never_sees_half_of_a_commit() {
     let mut transaction = client.store.begin(0, Mode::Write);
     assert_eq!(number(&mut transaction, "a"), Ok(0));
     client.run("MSET a 1 b 1");
-    // What was read of `a` does not stand beside the new `b`.
+    // The read of `a` is no longer valid beside the new `b`.
     assert_eq!(number(&mut transaction, "b"), Err(StoreError::Conflict));
     assert_eq!(transaction.commit().err(), Some(CommitError::Conflict));
 }

@@ -1,4 +1,4 @@
-//! Odd and huge input: refused in Redis's words, or served.
+//! Odd and huge input: refused with Redis's errors, or served.
 
 use ferrite_store::{Limits, Store, StoreOptions};
 

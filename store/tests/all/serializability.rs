@@ -1,10 +1,10 @@
 //! Random concurrent transactions, and a check that their history has a serial order.
 //!
 //! Every transaction appends its own number to lists, reads lists, adds a key of its own and reads
-//! the set of such keys. So what it read tells which transactions came before it and which after:
-//! the writers of what it saw, and the writers of what it did not see yet. Together with the order
-//! of the lists and of time these edges must not form a circle. That covers lost updates, write
-//! skew, torn reads and phantoms.
+//! the set of such keys. So its reads show which transactions came before it and which after:
+//! the writers of the values it saw, and the writers of those it did not see yet. With the order of
+//! the lists and of time these edges must not form a circle. That covers lost updates, write skew,
+//! torn reads and phantoms.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,16 +18,16 @@ use crate::client::{Encoder, at_once};
 const THREADS: u64 = 4;
 const LISTS: usize = 3;
 
-/// What one committed transaction saw and did.
+/// The reads and writes of one committed transaction.
 #[derive(Debug, Default)]
 struct Done {
     number: usize,
     started: usize,
     ended: usize,
-    /// Lists as they were read, without what the transaction itself had appended.
+    /// Lists as read, without the transaction's own entries.
     lists: Vec<(usize, Vec<usize>)>,
     appended: Vec<usize>,
-    /// The key set as it was read, if it was.
+    /// The key set as read; `None` if it was not.
     keys: Option<HashSet<usize>>,
     added_key: bool,
 }
@@ -57,7 +57,7 @@ fn numbers(reply: &[u8], prefix: &str) -> Option<Vec<usize>> {
 }
 
 impl Done {
-    /// Runs the steps; `None` when the transaction was lost on the way.
+    /// Runs the steps; `None` if the transaction was lost meanwhile.
     fn run(&mut self, steps: &[Step], execute: &mut Execute<'_>) -> Option<()> {
         let own = self.number.to_string();
         for step in steps {
@@ -113,7 +113,7 @@ fn commit(store: &Store, clock: &AtomicUsize, number: usize, steps: &[Step], way
             // A unit, as MULTI runs it.
             0 | 1 => {
                 let mut session = Session::new();
-                // Looking at all keys locks everything, and a write among the requests makes them
+                // KEYS locks every shard, and a write among the requests makes them
                 // wait for exclusive transactions.
                 let requests: [&[&[u8]]; 2] = [&[b"KEYS", b"*"], &[b"FLUSHALL"]];
                 match store.begin_multi(&mut session, &requests) {
@@ -149,7 +149,7 @@ fn commit(store: &Store, clock: &AtomicUsize, number: usize, steps: &[Step], way
                 ran.is_some()
             }
             4 => {
-                // Others that want to be exclusive come after this one.
+                // Other exclusive transactions must wait for this one.
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());
                 let begun =
                     std::pin::pin!(store.begin_exclusive(0, Mode::Write)).poll(&mut context);
@@ -200,7 +200,7 @@ fn steps(random: &mut fastrand::Rng) -> Vec<Step> {
         .collect()
 }
 
-/// What must come before what.
+/// The order that the reads and writes require.
 struct Graph {
     after: HashMap<usize, HashSet<usize>>,
 }
@@ -261,8 +261,8 @@ impl Graph {
         self.after.entry(before).or_default().insert(after);
     }
 
-    /// A transaction on a circle, if there is one: those without a predecessor are taken away
-    /// until none is left.
+    /// A transaction on a circle; `None` if there is none. Repeatedly removes transactions without
+    /// a predecessor.
     fn circle(&self) -> Option<usize> {
         let mut predecessors: HashMap<usize, usize> = HashMap::new();
         for (before, after) in &self.after {

@@ -1,11 +1,11 @@
-//! The counts of keys and deadlines, which are kept with every change.
+//! The counts of keys and deadlines, which every change updates.
 
 use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
 use ferrite_store::{DatabaseUsage, DiskOptions, Durability, Store, StoreOptions};
 
 use crate::client::Client;
 
-/// Keys, keys with a time to live, and the mean of those, in database 0.
+/// Keys, keys with a time to live, and the mean of their times to live, in database 0.
 fn usage(client: &Client) -> (usize, usize, u64) {
     let DatabaseUsage {
         keys,

@@ -1,4 +1,4 @@
-//! Bundles that are loaded, with the rights that they were signed for.
+//! Loaded bundles, with the rights that they were signed for.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn a_bundle_is_loaded_by_path_by_value_and_from_base64_and_nothing_is_compiled()
     let by_base64 = client.call(&["WASM.LOAD", "count", &base64, "REPLACE"]);
     assert_eq!(loaded(&by_base64), by_path);
     assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(2));
-    // The best that this machine can run, and nothing else.
+    // The best code that this machine can run, and no other.
     assert_eq!(artifacts(&workshop.cache()), 1);
 
     let info = client.run("WASM.INFO count");
@@ -69,7 +69,7 @@ fn a_reload_keeps_the_rights_and_takes_the_release() {
         .expect("they are told");
     assert!(limits.contains(r#""max_time":"1s""#), "{limits}");
 
-    // It may write, and the third release was signed for reading alone.
+    // The function may write, but the third release was signed for reading only.
     let third = workshop.signed(&["--sequence", "3", "--permissions", "read-only"]);
     let reply = client.call(&[b"WASM.RELOAD", b"count".as_slice(), &third]);
     let error = refused(&reply, "NOPERM ");
@@ -151,7 +151,7 @@ fn what_was_signed_for_holds_unless_the_load_asks_for_less() {
         let error = refused(&load(&[option, value]), "NOPERM ");
         assert!(error.contains(rule), "{error}");
     }
-    // What was refused changed nothing.
+    // The refused load changed nothing.
     assert_eq!(other.run("WASM.CALL count KEYS n:a"), Reply::Int(2));
 }
 
@@ -271,7 +271,7 @@ fn only_what_is_signed_is_loaded_where_that_is_required() {
         client.call(&[b"WASM.LOAD".as_slice(), b"other", b"\0asm\x01\0\0\0"]),
         client.call(&["WASM.LOAD", "other", &digest]),
         client.call(&["WASM.RELOAD", "add1", &digest]),
-        // Loaded before the rule held.
+        // Loaded before the rule applied.
         client.run("WASM.CALL add1 ARGS 1"),
     ] {
         let error = refused(&reply, "BADSIG ");
@@ -323,7 +323,7 @@ fn a_bundle_with_code_that_counts_takes_a_limit_on_depth() {
         .expect("it is told");
     assert!(profile.contains("stack depth counted"), "{profile}");
 
-    // Without the limit, the same code serves: the bundle has no other.
+    // Without the limit, the same code serves: the bundle contains no other.
     let bundle = workshop.signed(&["--sequence", "4", "--stack-depth"]);
     loaded(&client.call(&[b"WASM.LOAD", b"count".as_slice(), &bundle, b"REPLACE"]));
     assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(2));

@@ -1,4 +1,4 @@
-//! The real `minisign`: its keys and signatures are ours, and ours are its.
+//! The real `minisign` accepts our keys and signatures, and we accept its.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use ferrite_tests::{Reply, debian_program};
 
 use super::workshop::{Workshop, loaded};
 
-/// Runs minisign in the workshop, with an empty password where it asks for one.
+/// Runs minisign in the workshop; answers its prompts with an empty password.
 #[expect(
     clippy::print_stderr,
     reason = "a test that is skipped says so where its output is looked for"
@@ -81,7 +81,7 @@ fn a_key_of_minisign_signs_bundles() {
 fn a_signature_of_minisign_is_taken_into_a_bundle() {
     let workshop = Workshop::new();
     unpack(&workshop, &workshop.signed(&[]));
-    // Signed by minisign itself, with our key; legacy signatures are another matter.
+    // Signed by minisign itself, with our key; legacy signatures are not supported.
     let sign = ["-S", "-s", "ci.key", "-m", "manifest.json", "-t", "by hand"];
     let Some(signed) = minisign(&workshop, &sign) else {
         return;

@@ -1,4 +1,4 @@
-//! Signed bundles from the command line to a running server, and everything that is refused on the
+//! Signed bundles from the command line to a running server, and every reason to refuse one on the
 //! way.
 
 mod loaded;

@@ -1,4 +1,4 @@
-//! Bundles that nobody who is trusted signed for this place and time.
+//! Bundles that no trusted key signed for this place and time.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -101,7 +101,7 @@ fn what_a_revoked_key_signed_stops_at_the_next_start_and_its_code_goes() {
     let error = refused(&client.run("WASM.CALL count KEYS n"), "BADSIG ");
     assert!(error.contains("which is revoked"), "{error}");
     assert_eq!(artifacts(&workshop.cache()), 1, "it is still there");
-    // Not by its digest either, and nothing compiles it here.
+    // Its digest does not load it either, and there is no compiler.
     refused(
         &client.call(&["WASM.LOAD", "again", &digest]),
         "NOARTIFACT ",
@@ -114,7 +114,7 @@ fn what_a_revoked_key_signed_stops_at_the_next_start_and_its_code_goes() {
     );
     assert!(server.stop().success());
 
-    // A compiler makes clean code of the same source.
+    // A compiler makes clean code from the same source.
     let server = workshop.server().arguments(&revoked).start();
     let mut client = server.client();
     loaded(&client.call(&[

@@ -1,4 +1,4 @@
-//! A real OCI registry on this machine: bundles go in and come out, and it is not believed.
+//! A real OCI registry on this machine: bundles are pushed and pulled, and it is not trusted.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -9,7 +9,7 @@ use ferrite_tests::{Reply, debian_program};
 
 use super::workshop::{Workshop, loaded};
 
-/// A running registry; it is ended when dropped.
+/// A running registry; the process is killed when this is dropped.
 struct Registry {
     child: Child,
     address: String,
@@ -17,7 +17,7 @@ struct Registry {
 }
 
 impl Registry {
-    /// Starts one in this folder, if there is one on this machine.
+    /// Starts a registry in this folder, if the program is available.
     #[expect(
         clippy::print_stderr,
         reason = "a test that is skipped says so where its output is looked for"
@@ -56,7 +56,7 @@ impl Registry {
                 Some(rest[..end].to_owned())
             })
             .expect("it says where it listens");
-        // What it says later is for nobody, but it must not wait for a reader.
+        // Later output is not needed, but the registry must not block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Some(Self {
             child,
@@ -74,7 +74,7 @@ impl Drop for Registry {
     }
 }
 
-/// Every blob that a registry has stored.
+/// Collects every blob that a registry has stored.
 fn blobs(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -149,7 +149,7 @@ fn what_a_registry_says_is_not_believed() {
     workshop.wasmc(&["push", "b.tar", &place]);
     workshop.wasmc(&["pull", &place, "--key", "ci.pub", "-o", "good.tar"]);
 
-    // A byte of the bundle changes where the registry keeps it.
+    // Changes a byte of the bundle in the registry's storage.
     let mut stored = Vec::new();
     blobs(&registry.storage, &mut stored);
     let expected = fs::read(workshop.path("b.tar")).expect("it is there");
@@ -178,6 +178,6 @@ fn what_a_registry_says_is_not_believed() {
         1,
         "not the name of an artifact",
     );
-    // Nobody else is asked in its place.
+    // No other registry is used in its place.
     refused(&["push", "b.tar", "team/count:1"], 1, "names no registry");
 }

@@ -1,4 +1,4 @@
-//! Releases one after the other: none comes after a newer one.
+//! Successive releases: an older one is refused after a newer one.
 
 use ferrite_tests::Reply;
 
@@ -11,7 +11,7 @@ fn an_older_release_does_not_come_back() {
     let server = workshop.lean_server().start();
     let mut client = server.client();
     loaded(&client.call(&[b"WASM.LOAD".as_slice(), b"count", &two]));
-    // The same one again is no step back.
+    // Loading the same release again is allowed.
     loaded(&client.call(&[b"WASM.LOAD".as_slice(), b"count", &two, b"REPLACE"]));
     for command in [b"WASM.LOAD".as_slice(), b"WASM.RELOAD"] {
         let mut words = vec![command, b"count", &one];
@@ -24,7 +24,7 @@ fn an_older_release_does_not_come_back() {
             "{error}"
         );
     }
-    // Not after it was unloaded, and not after a restart.
+    // Also after an unload, and after a restart.
     assert_eq!(client.run("WASM.UNLOAD count"), Reply::Simple("OK".into()));
     refused(
         &client.call(&[b"WASM.LOAD".as_slice(), b"count", &one]),

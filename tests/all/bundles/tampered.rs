@@ -1,4 +1,4 @@
-//! Bundles that somebody changed, on their way into a running server.
+//! Bundles that were changed on their way into a running server.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,10 +8,10 @@ use ferrite_tests::{Client, Reply, Server, encode};
 
 use super::workshop::{Workshop, artifacts, loaded, refused};
 
-/// Loads that are on their way at once.
+/// Number of loads sent at once.
 const PIPELINED: usize = 16;
 
-/// What of a process's memory is code, by the file that it was mapped from.
+/// The code in a process's memory, by the file that it was mapped from.
 fn code(server: &Server) -> BTreeSet<String> {
     let maps = fs::read_to_string(format!("/proc/{}/maps", server.pid())).expect("it is alive");
     maps.lines()
@@ -23,7 +23,7 @@ fn code(server: &Server) -> BTreeSet<String> {
         .map(|line| {
             let mut fields = line.split_whitespace();
             let (range, file) = (fields.next(), fields.nth(4));
-            // Memory without a file has no other name than its place.
+            // Memory without a file has no name but its address.
             file.or(range).unwrap_or_default().to_owned()
         })
         .collect()
@@ -63,8 +63,8 @@ fn no_byte_of_a_loaded_bundle_may_differ() {
         "aarch64"
     };
     let bundle = workshop.signed(&["--target", target]);
-    // Every other byte of the manifest and of the signature, and a stride over the rest, of which the
-    // tests of the format flip each.
+    // Every other byte of the manifest and of the signature, and some bytes of the rest; the
+    // format's own tests flip each.
     let parts = members(&bundle);
     let front = parts[0].len() + parts[1].len();
     let positions = (0..front)
@@ -109,7 +109,7 @@ fn join(members: &[Vec<u8>]) -> Vec<u8> {
     bundle
 }
 
-/// The same member with other bytes in its header, whose checksum is right again.
+/// The same member with other bytes in its header, and a correct checksum.
 fn with_header(member: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut member = member.to_vec();
     member[at..at + bytes.len()].copy_from_slice(bytes);
@@ -192,8 +192,8 @@ fn members_and_headers_have_one_form() {
     assert_eq!(code(&server), before, "nothing of them became code");
 }
 
-/// Code that somebody put into a well-made bundle and signed with a key of their own is not code
-/// for a moment: the maps are read all the while.
+/// Code in a well-formed bundle signed with an untrusted key is never mapped as code: a thread
+/// reads the maps all the time.
 #[test]
 fn nothing_unsigned_is_ever_mapped_as_code() {
     let workshop = Workshop::new();
@@ -212,7 +212,7 @@ fn nothing_unsigned_is_ever_mapped_as_code() {
         let unsigned = workshop.bundle(&[]);
         let foreign = workshop.bundle(&["--sign", "other.key"]);
         let mut signed = workshop.signed(&[]);
-        // In the padding at the very end of the last artifact, after everything else was read.
+        // In the padding at the very end of the last artifact, after everything else is read.
         let last = signed.len() - 1025;
         signed[last] ^= 1;
         let mut client = server.client();
@@ -240,8 +240,8 @@ fn nothing_unsigned_is_ever_mapped_as_code() {
     }
 }
 
-/// A file that changes while it is loaded is loaded as one of its states or not at all: what was
-/// checked is what runs.
+/// A file that changes while it is loaded is loaded as one of its states or not at all: the server
+/// runs only code that it has checked.
 #[test]
 fn a_file_that_changes_between_check_and_load_gains_nothing() {
     let workshop = Workshop::new();

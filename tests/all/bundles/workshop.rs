@@ -1,4 +1,4 @@
-//! Where the bundles of these tests are made: keys, and the real command line.
+//! The folder in which these tests make bundles, with keys and the real command line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// With the keys `ci` and `other`.
+    /// Creates a workshop with the keys `ci` and `other`.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let workshop = Self { folder };
@@ -36,7 +36,7 @@ impl Workshop {
         self.path("server")
     }
 
-    /// The folder that the server takes paths from.
+    /// The folder from which the server loads files.
     pub(crate) fn modules(&self) -> PathBuf {
         self.server_dir().join("wasm")
     }
@@ -45,7 +45,7 @@ impl Workshop {
         self.server_dir().join("cache/wasm")
     }
 
-    /// Runs the command line in the folder, whatever comes of it.
+    /// Runs the command line in the folder; it may fail.
     pub(crate) fn try_wasmc(&self, arguments: &[&str]) -> Output {
         command("ferrite-wasmc", "FERRITE_WASMC_BIN")
             .args(arguments)
@@ -55,7 +55,7 @@ impl Workshop {
             .expect("the command line can be run")
     }
 
-    /// Runs the command line, which must succeed; what it printed.
+    /// Runs the command line, which must succeed; returns its output.
     pub(crate) fn wasmc(&self, arguments: &[&str]) -> String {
         let output = self.try_wasmc(arguments);
         assert!(
@@ -71,7 +71,7 @@ impl Workshop {
         self.make("count", "1.2.3", more)
     }
 
-    /// The same under another name and version.
+    /// Makes a bundle of that function under another name and version.
     pub(crate) fn make(&self, name: &str, version: &str, more: &[&str]) -> Vec<u8> {
         let mut arguments = vec!["bundle", "count.wat", "-o", "made.tar"];
         arguments.extend(["--name", name, "--version", version]);
@@ -91,7 +91,7 @@ impl Workshop {
         fs::read(self.path("made.tar")).expect("it was made")
     }
 
-    /// The same, signed by `ci`.
+    /// Makes a bundle of that function, signed by `ci`.
     pub(crate) fn signed(&self, more: &[&str]) -> Vec<u8> {
         self.bundle(&[more, &["--sign", "ci.key"]].concat())
     }
@@ -114,7 +114,7 @@ impl Workshop {
             .arguments(&["--wasm-security-trusted-keys", key])
     }
 
-    /// The same, without a compiler: what it runs came in a bundle.
+    /// A server that trusts `ci` but has no compiler: all its code comes from bundles.
     pub(crate) fn lean_server(&self) -> ServerBuilder {
         self.server().without_compiler()
     }

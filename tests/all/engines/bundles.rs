@@ -1,4 +1,4 @@
-//! Signed bundles inside the engines: whose are loaded, and what a restart remembers of them.
+//! Signed bundles inside the engines: the trusted keys, and the state after a restart.
 
 use std::fs;
 
@@ -46,7 +46,7 @@ fn bundles_are_loaded_if_a_trusted_key_signed_them() {
         client.run("SAVE");
         drop(engine);
 
-        // A restart finds code and facts again, and takes no older release either.
+        // A restart finds code and facts again, and still refuses an older release.
         let engine = start();
         let mut client = engine.client();
         assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(2));

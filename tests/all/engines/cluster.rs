@@ -23,7 +23,7 @@ pub(super) fn id(engine: &Engine) -> String {
     reply.text().expect("an id").to_owned()
 }
 
-/// Makes a cluster of nodes: each primary's replica is the third after it.
+/// Makes a cluster of nodes: a primary's replica is the third node after it.
 fn join(nodes: &[Engine]) {
     let mut first = nodes[0].client();
     for other in &nodes[1..] {
@@ -84,7 +84,7 @@ pub(super) fn has(engine: &Engine, wanted: &[&str]) {
     });
 }
 
-/// Sends a command to whichever node takes it, as a client of a cluster does.
+/// Sends a command to the node that accepts it, as a client of a cluster does.
 pub(super) fn routed(nodes: &[Engine], words: &[&str]) -> Option<Reply> {
     nodes.iter().find_map(|node| {
         let stream = std::net::TcpStream::connect(node.address());
@@ -124,7 +124,7 @@ fn calls_are_routed_by_their_keys() {
             &["WASM.CALL", "count", "KEYS", "a"],
             |reply| reply.int() == Some(1),
         );
-        // A replica answers clients that ask it to, and calls that only read.
+        // A replica answers `READONLY` clients, and read-only calls.
         let mut reader = nodes[2 + PRIMARIES].client();
         let read = ["WASM.CALL_RO", "count", "KEYS", "a"];
         for words in [&read, &["WASM.CALL", "count", "KEYS", "a"]] {
@@ -135,9 +135,9 @@ fn calls_are_routed_by_their_keys() {
             assert!(moved, "{kind:?}: {reply:?}");
             reader.run("READONLY");
         }
-        // The function writes, and replies with the status that says that it may not.
+        // The function tries to write, and replies with the status of the refused write.
         until(&mut reader, &read, |reply| reply.int() == Some(-17));
-        // A key that the command does not name is checked as well.
+        // A key that the command does not name is checked too.
         let permissions = super::READ_WRITE;
         client.call(&[
             "WASM.DEFINE",
@@ -163,7 +163,7 @@ fn functions_reach_nodes_that_were_down_or_join_later() {
         for node in &nodes {
             has(node, &["add1", "gone"]);
         }
-        // What is the cluster's is not changed on one node alone.
+        // A function of the cluster cannot be changed on one node alone.
         let reply = client.run("WASM.UNLOAD gone");
         assert!(
             reply.error().is_some_and(|error| error.contains("CLUSTER")),
@@ -175,7 +175,7 @@ fn functions_reach_nodes_that_were_down_or_join_later() {
             has(node, &["add1"]);
         }
         let late = node(kind);
-        // Alone it is a cluster that is down, of which the engine may tell whoever waits.
+        // A single node is a cluster that is down; the engine may report that to clients.
         let permissions = super::READ_WRITE;
         let words = ["WASM.DEFINE", "own", ADD1, "PERMISSIONS", permissions];
         until(&mut late.client(), &words, |reply| {
@@ -234,7 +234,7 @@ fn no_acknowledged_write_is_lost_while_slots_move_and_a_replica_takes_over() {
                 .collect();
             let slot = slot_of(&nodes, "counter:0");
             move_slot(&nodes, slot, (first_owner(slot) + 1) % PRIMARIES);
-            // Asked to, a replica takes over without a loss.
+            // On request, a replica takes over without a loss.
             let replica = &nodes[PRIMARIES];
             let reply = replica.client().run("CLUSTER FAILOVER");
             assert_eq!(reply, Reply::Simple("OK".into()));
@@ -251,7 +251,7 @@ fn no_acknowledged_write_is_lost_while_slots_move_and_a_replica_takes_over() {
         for (key, highest) in acknowledged {
             assert!(highest > 0, "{kind:?}: {key} was never written");
             let stored = routed(&nodes, &["INCRBY", &key, "0"]).and_then(|reply| reply.int());
-            // One more may have been written than was answered.
+            // One more write may have been done than was acknowledged.
             assert!(
                 stored.is_some_and(|stored| stored >= highest),
                 "{kind:?}: {key} is {stored:?}, {highest} was acknowledged"
@@ -267,7 +267,7 @@ pub(super) fn slot_of(nodes: &[Engine], key: &str) -> usize {
     slot.expect("a slot")
 }
 
-/// Which of the nodes owns a slot when the cluster is new.
+/// Index of the node that owns a slot in a new cluster.
 pub(super) const fn first_owner(slot: usize) -> usize {
     slot * PRIMARIES / SLOTS
 }

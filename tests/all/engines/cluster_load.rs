@@ -12,31 +12,31 @@ use super::cluster::{PRIMARIES, cluster, define_everywhere, first_owner, has, mo
 use super::{PATIENCE, until};
 use crate::guests::COUNT;
 
-/// The primary that is killed; its replica is the third after it.
+/// The primary to kill; its replica is the third node after it.
 const KILLED: usize = 1;
 
-/// Where slots go from and to meanwhile.
+/// Source of the slots that move meanwhile; their target follows.
 const FROM: usize = 0;
 const TO: usize = 2;
 
-/// Slots without keys that move with those that have some.
+/// Number of slots without keys that move with those that have some.
 const EMPTY_SLOTS: usize = 20;
 
 const WRITERS: usize = 4;
 
-/// Keys of each writer, which nobody else writes, so that each reply must be above the last.
+/// Keys of each writer. No other writer uses them, so each reply must be above the last.
 const KEYS: usize = 5;
 
-/// How many writes of each key must succeed before the trouble, and after it.
+/// Number of writes of each key that must succeed before the failure, and after it.
 const WRITES: u64 = 10;
 
-/// What the test and its writers tell each other.
+/// State that the test and its writers share.
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     /// Writes that succeeded, for each key.
     written: [[AtomicU64; KEYS]; WRITERS],
-    /// What must not have happened.
+    /// Errors that the writers found.
     wrong: Mutex<Vec<String>>,
 }
 
@@ -45,7 +45,7 @@ impl Shared {
         self.wrong.lock().expect("no writer panics").push(what);
     }
 
-    /// Waits until every key was written so many times more.
+    /// Waits until every key was written `WRITES` more times.
     fn wait_for_writes(&self) {
         let now = || self.written.iter().flatten();
         let wanted: Vec<u64> = now()
@@ -69,12 +69,12 @@ fn name(writer: usize, key: usize) -> String {
     format!("counter:{writer}:{key}")
 }
 
-/// A client of the cluster: a connection to each node, and the node that each of its keys is at.
+/// A client of the cluster: a connection to each node, and the node of each of its keys.
 struct Writer<'a> {
     nodes: &'a [Engine],
     connections: Vec<Option<Client>>,
     places: [usize; KEYS],
-    /// The highest count of each key that must outlive the trouble.
+    /// The highest count of each key that must survive the failure.
     kept: [i64; KEYS],
 }
 
@@ -88,7 +88,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A node's reply; none if it is not there or goes away.
+    /// Returns a node's reply; `None` if it is down or disconnects.
     fn ask(&mut self, node: usize, words: &[&str]) -> Option<Reply> {
         let connection = &mut self.connections[node];
         if connection.is_none() {
@@ -109,7 +109,7 @@ impl<'a> Writer<'a> {
         self.nodes.iter().position(|node| node.port() == port)
     }
 
-    /// Tries to count a key up once; the count, and the node that counted.
+    /// Tries to increment a key once; returns the count, and the node that ran the call.
     fn count(&mut self, key: usize, name: &str) -> Result<Option<(i64, usize)>, String> {
         let words = ["WASM.CALL", "count", "KEYS", name];
         let mut node = self.places[key];
@@ -118,7 +118,7 @@ impl<'a> Writer<'a> {
         if let Some(redirection) = asked.filter(|error| error.starts_with("ASK "))
             && let Some(other) = self.named(redirection)
         {
-            // For this once.
+            // An `ASK` redirection is for this request only.
             node = other;
             reply = self
                 .ask(node, &["ASKING"])
@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
         }
         let error = reply.error().unwrap_or_default();
         let code = error.split(' ').next().unwrap_or_default();
-        // A call that left the main thread may find at its end that its slot has moved.
+        // A call off the main thread may find at its end that its slot has moved.
         let late = code == "STORE"
             && ["MOVED", "ASK", "CLUSTERDOWN"]
                 .iter()
@@ -165,7 +165,7 @@ impl<'a> Writer<'a> {
                 ));
             }
             shared.written[writer][key].fetch_add(1, Ordering::Relaxed);
-            // Of what the killed node wrote, only that survives which its replica has.
+            // Of the killed node's writes, only those survive that its replica has.
             let survives = node != KILLED
                 || self
                     .ask(node, &["WAIT", "1", "200"])
@@ -184,7 +184,7 @@ fn no_acknowledged_write_is_lost_when_a_primary_is_killed_while_slots_move() {
         define_everywhere(&mut nodes[0].client(), "count", COUNT);
         for node in &nodes {
             has(node, &["count"]);
-            // Its code has come, too.
+            // Its code has arrived too.
             let exports = ["WASM.EXPORTS", "count"];
             until(&mut node.client(), &exports, |reply| {
                 reply.error().is_none()
@@ -211,7 +211,7 @@ fn no_acknowledged_write_is_lost_when_a_primary_is_killed_while_slots_move() {
                 let (nodes, shared) = (&nodes, &shared);
                 scope.spawn(move || Writer::new(nodes).write(writer, shared));
             }
-            // Also when the test fails, or its writers would write for ever.
+            // Stops the writers even if the test fails.
             let _stop = Stop(&shared.stop);
             shared.wait_for_writes();
             let (first, rest) = moving.split_at(moving.len() / 2);
@@ -241,7 +241,7 @@ fn no_acknowledged_write_is_lost_when_a_primary_is_killed_while_slots_move() {
     }
 }
 
-/// Ends the writers when dropped.
+/// Stops the writers when dropped.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

@@ -1,4 +1,4 @@
-//! What functions write reaches replicas as it happened, and the caller's permissions hold.
+//! Writes of functions reach replicas in order, and the caller's permissions apply.
 
 use ferrite_tests::{EngineKind, Reply, encode};
 
@@ -114,7 +114,7 @@ fn the_permissions_of_the_caller_hold_within_a_call() {
             ] {
                 let reply = client.call(&["WASM.CALL", entry, "ARGS", command, words]);
                 let text = reply.text().unwrap_or_default();
-                // Redis 7.0 has its own words for it.
+                // Redis 7.0 has a different error text.
                 let refused =
                     text.starts_with("-NOPERM") || text.starts_with("-ERR acl verification");
                 assert_eq!(!refused, allowed, "{kind:?} {name} {command}: {reply:?}");
@@ -204,7 +204,7 @@ fn what_added_to_a_counter_is_taken_away_when_the_call_fails() {
             let failed = client.call(&call("twice"));
             assert!(failed.error().is_some(), "{kind:?} {command}: {failed:?}");
             assert_eq!(client.run("DEBUG DIGEST"), before, "{kind:?} {command}");
-            // Beside the main thread it is done and undone at each access.
+            // Off the main thread, the write is applied and undone at each access.
             let mut endless = call("ops.endless").to_vec();
             endless[3] = "other".to_owned();
             endless.splice(2..2, ["TIMEOUT".to_owned(), "20".to_owned()]);

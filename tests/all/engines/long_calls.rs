@@ -1,4 +1,4 @@
-//! Calls that take long leave the engine to others, and still happen at once or not at all.
+//! Long calls let the engine serve others, and still take effect at once or not at all.
 
 use std::thread;
 
@@ -26,7 +26,7 @@ fn an_endless_call_holds_up_nobody_and_leaves_nothing() {
             push,
         ];
 
-        // By its time, by a kill, and by its client's end.
+        // Ended by its time limit, by a kill, and by its client's disconnection.
         let timed: Vec<&str> = [&endless[..2], &["TIMEOUT", "100"], &endless[2..]].concat();
         let reply = client.call(&timed);
         assert!(
@@ -55,7 +55,7 @@ fn an_endless_call_holds_up_nobody_and_leaves_nothing() {
         let mut gone = engine.client();
         gone.send(&encode(&endless));
         until(&mut other, &["WASM.INFO", "ops"], |reply| running(reply, 1));
-        // Others are served meanwhile, and see nothing of what it did.
+        // Other clients are served meanwhile, and see none of its writes.
         assert_eq!(other.run("PING"), Reply::Simple("PONG".into()));
         assert_eq!(other.run("LLEN l"), Reply::Int(1));
         assert_eq!(other.run("EXISTS k"), Reply::Int(0));

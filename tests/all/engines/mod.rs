@@ -1,4 +1,4 @@
-//! The module in Valkey and Redis: the same replies as the server's, and what those engines add.
+//! The module in Valkey and Redis: the same replies as the server's, and features of these engines.
 
 mod bundles;
 mod cluster;
@@ -20,13 +20,13 @@ pub(crate) const TRAPS: &str = include_str!("traps.wat");
 
 pub(crate) const READ_WRITE: &str = r#"{"allowed_keys":["*"],"allow_write":true}"#;
 
-/// Arguments of a module that lets calls run as long as they like.
+/// Arguments of a module with limits that no call reaches.
 pub(crate) const LONG: [&str; 4] = ["max-fuel", "1000000000000000", "max-time", "1h"];
 
-/// Longer than anything that is waited for takes.
+/// Longer than any wait of the tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Defines a function that may write, or fails the test.
+/// Defines a function that may write; panics if that fails.
 pub(crate) fn define(client: &mut Client, name: &str, source: &str) {
     let reply = client.call(&["WASM.DEFINE", name, source, "PERMISSIONS", READ_WRITE]);
     assert!(
@@ -35,7 +35,7 @@ pub(crate) fn define(client: &mut Client, name: &str, source: &str) {
     );
 }
 
-/// Asks again until the reply is as wanted, for what the engine does in its own time.
+/// Repeats a request until the reply is as wanted, for background work of the engine.
 pub(crate) fn until(client: &mut Client, words: &[&str], wanted: impl Fn(&Reply) -> bool) -> Reply {
     let started = Instant::now();
     loop {

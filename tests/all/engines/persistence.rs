@@ -1,4 +1,4 @@
-//! Functions outlive restarts, and come with the data to replicas.
+//! Functions survive restarts, and reach replicas with the data.
 
 use ferrite_tests::{Engine, EngineKind, Reply};
 
@@ -35,7 +35,7 @@ fn functions_outlive_a_reload_a_restart_and_a_crash() {
             define(&mut client, "gone", ADD1);
             client.run("WASM.UNLOAD gone");
             if persistence[0] == "--appendonly" {
-                // Half of it from the rewritten file, half from what came after.
+                // One half comes from the rewritten file, the other from the commands after it.
                 client.run("BGREWRITEAOF");
                 while info(&mut client, "persistence", "aof_rewrite_in_progress") != "0"
                     || info(&mut client, "persistence", "aof_rewrite_scheduled") != "0"
@@ -74,7 +74,7 @@ fn a_replica_has_what_its_primary_has_and_nothing_else() {
         define(&mut second, "own", ADD1);
         let port = primary.port().to_string();
         second.call(&["REPLICAOF", "127.0.0.1", &port]);
-        // With an empty registry, too, the primary's takes the place of the replica's.
+        // Even an empty registry of the primary replaces the replica's.
         until(&mut second, &["WASM.LIST"], |list| {
             list.elements().is_some_and(<[_]>::is_empty)
         });
@@ -89,7 +89,7 @@ fn a_replica_has_what_its_primary_has_and_nothing_else() {
             list.elements()
                 .is_some_and(|functions| functions.len() == 1)
         });
-        // Only the digest came; the source was fetched from the primary, and is compiled here.
+        // Only the digest arrived; the source was fetched from the primary, and is compiled here.
         second.run("REPLICAOF NO ONE");
         until(&mut second, &["WASM.CALL", "add1", "ARGS", "1"], |reply| {
             *reply == Reply::Int(2)

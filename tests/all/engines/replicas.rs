@@ -1,4 +1,4 @@
-//! What a replica answers: calls that only read, and nothing that would write.
+//! Replies of a replica: read-only calls run, and calls that would write are refused.
 
 use ferrite_tests::{Client, EngineKind, Reply};
 
@@ -32,7 +32,7 @@ fn a_replica_answers_calls_that_only_read() {
                 &["WASM.CALL_RO", &entry("get"), "KEYS", "k"],
                 |reply| *reply == Reply::Bulk(b"v".to_vec()),
             );
-            // A write is refused where it is tried: the function is told, and may say what it likes.
+            // A write fails in the function, which gets the status and may reply anything.
             let reply = second.call(&["WASM.CALL_RO", &entry("set"), "KEYS", "k", "ARGS", "w"]);
             assert_eq!(reply, Reply::Int(-17), "{kind:?}");
             let set = "*2\r\n$1\r\nk\r\n$1\r\nw\r\n";
@@ -41,7 +41,7 @@ fn a_replica_answers_calls_that_only_read() {
             assert_eq!(reply, Reply::Int(-17), "{kind:?}");
             let reply = second.call(&[&words[..], &["GET", "*1\r\n$1\r\nk\r\n"]].concat());
             assert_eq!(reply, Reply::Bulk(b"$1\r\nv\r\n".to_vec()), "{kind:?}");
-            // What may write is not even begun.
+            // A call that may write does not even begin.
             let reply = second.call(&["WASM.CALL", &entry("get"), "KEYS", "k"]);
             assert!(is_error(&reply, "READONLY"), "{kind:?}: {reply:?}");
         }
@@ -56,7 +56,7 @@ fn as_user(mut client: Client) -> Client {
 
 #[test]
 fn commands_are_in_the_categories_of_access_control() {
-    // Redis 7.0 has none for commands of modules.
+    // Redis 7.0 has no categories for commands of modules.
     for kind in EngineKind::here()
         .into_iter()
         .filter(|kind| *kind != EngineKind::Redis)
@@ -105,7 +105,7 @@ fn who_may_only_read_keys_may_make_calls_that_only_read() {
             let reply = client.run(words);
             assert!(is_error(&reply, "NOPERM"), "{kind:?} {words}: {reply:?}");
         }
-        // Even if the command is allowed, the keys are not.
+        // The command is allowed, but the keys are not.
         admin.run("ACL SETUSER reader +wasm.call");
         let reply = client.run("WASM.CALL ops.set KEYS r:1 ARGS w");
         assert!(is_error(&reply, "NOPERM"), "{kind:?}: {reply:?}");

@@ -1,4 +1,4 @@
-//! A function never harms the engine that it runs in.
+//! A function never harms the engine that runs it.
 
 use ferrite_tests::{EngineKind, Reply};
 
@@ -16,7 +16,7 @@ const TRAPPING: [(&[&str], &str); 4] = [
 #[test]
 fn traps_are_errors_whatever_the_engine_does_with_signals() {
     for kind in EngineKind::here() {
-        // `offloaded` runs beside the main thread, `traps` on it.
+        // `offloaded` runs off the main thread, `traps` on it.
         let engine = kind.builder().module(&["offload", "offloaded"]).start();
         let mut client = engine.client();
         define(&mut client, "traps", TRAPS);
@@ -128,7 +128,7 @@ fn inside_a_transaction_or_a_script_a_call_is_short_or_ended() {
             Reply::Int(5),
             "{kind:?}"
         );
-        // Nobody else is served meanwhile, so its time there is short whatever its limits say.
+        // No other client is served meanwhile, so its time is short whatever its limits are.
         client.run("MULTI");
         client.run("WASM.CALL traps.endless TIMEOUT 3600000");
         let replies = client.run("EXEC");

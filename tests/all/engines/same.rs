@@ -12,7 +12,7 @@ use crate::guests::{ADD1, EVERY_TYPE, MIRROR};
 
 const TABLE: &str = include_str!("same.txt");
 
-/// What a word that begins with @ stands for.
+/// The guest that a word with an @ stands for.
 fn guest(name: &str) -> &'static str {
     match name {
         "add1" => ADD1,
@@ -24,7 +24,7 @@ fn guest(name: &str) -> &'static str {
     }
 }
 
-/// The words of a line: apart by blanks, or in quotes with `\r`, `\n`, `\"` and `\\`.
+/// The words of a line: separated by blanks, or in quotes with `\r`, `\n`, `\"` and `\\`.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = line.trim();
@@ -65,7 +65,7 @@ fn in_quotes(text: &str) -> (String, &str) {
     panic!("a quote is left open in {text}");
 }
 
-/// Sends every line of the table; the table with the replies.
+/// Sends every line of the table; returns the table with the replies.
 fn replies(client: &mut Client) -> String {
     let mut table = String::new();
     for line in TABLE.lines() {
@@ -77,7 +77,7 @@ fn replies(client: &mut Client) -> String {
             None if line.is_empty() || line.starts_with('#') => {
                 let _ = writeln!(table, "{line}");
             }
-            // A reply, which is asked for again.
+            // A reply in the table, which is requested again.
             None => {}
         }
     }

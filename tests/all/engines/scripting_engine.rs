@@ -1,4 +1,4 @@
-//! `FUNCTION` and `FCALL`, where the engine takes scripting engines.
+//! `FUNCTION` and `FCALL`, in engines that support scripting engines.
 
 use ferrite_tests::{Client, EngineKind, Reply, encode};
 
@@ -115,7 +115,7 @@ fn functions_of_libraries_trap_are_killed_and_leave_nothing() {
             );
         }
         client.run("CONFIG SET busy-reply-threshold 20");
-        // What was collected is no write yet, so that the engine lets it be killed.
+        // Collected writes do not count as writes yet, so the engine allows the kill.
         let get = "*1\r\n$1\r\nl\r\n";
         client.send(&encode(&["FCALL", "write_endless", "1", "k", "GET", get]));
         let mut other = engine.client();

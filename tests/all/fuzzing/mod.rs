@@ -1,7 +1,7 @@
 //! The fuzz targets on a bounded number of inputs: damaged copies of good ones, and random bytes.
 //!
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz/nightly TARGET` runs one of them for as long as one likes.
-//! `FERRITE_FUZZ_INPUTS` is how many inputs each gets here.
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz/nightly TARGET` runs one of them without a limit.
+//! `FERRITE_FUZZ_INPUTS` sets the number of inputs for each target here.
 
 mod targets;
 
@@ -106,7 +106,7 @@ fn job() -> Vec<u8> {
     bytes
 }
 
-/// Changes a few bytes, cuts, repeats or inserts some.
+/// Changes a few bytes, or cuts, repeats or inserts some.
 fn damage(random: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
     for _ in 0..random.u32(0..4) {
         let at = random.usize(..=bytes.len());

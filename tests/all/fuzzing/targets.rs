@@ -1,5 +1,5 @@
-//! What is fuzzed: one function for each reader of foreign bytes. None may panic, and what is accepted
-//! must read back as the same.
+//! The fuzz targets, one function for each reader of foreign bytes. None may panic, and accepted
+//! input must read back as the same.
 
 use ferrite_cache::Manifest;
 use ferrite_cache::bundle::{BundleLimits, BundleManifest, UncheckedBundle};
@@ -12,10 +12,10 @@ use ferrite_protocol::resp::{
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
 use ferrite_runtime::policy::permissions::{Access, AccessPolicy, Permissions};
 
-/// A reader of foreign bytes: its name, and what runs it.
+/// A reader of foreign bytes: its name, and the function that runs it.
 type Target = (&'static str, fn(&[u8]));
 
-/// Everything that is fuzzed.
+/// Every target.
 pub(crate) const TARGETS: [Target; 8] = [
     ("request", request),
     ("command", command),
@@ -93,7 +93,7 @@ pub(crate) fn reply(bytes: &[u8]) {
     }
 }
 
-/// The JSON of permissions, and the door that they make.
+/// The JSON of permissions, and the access policy made from it.
 pub(crate) fn permissions(bytes: &[u8]) {
     let Ok(permissions) = Permissions::from_json(bytes) else {
         return;
@@ -152,7 +152,7 @@ pub(crate) fn bundle(bytes: &[u8]) {
     }
 }
 
-/// What passes between the server and the compile worker.
+/// Messages between the server and the compile worker.
 pub(crate) fn worker_protocol(mut bytes: &[u8]) {
     let _ = read_request(&mut { bytes }, 1 << 16);
     let bounds = ResponseLimits {
@@ -162,7 +162,7 @@ pub(crate) fn worker_protocol(mut bytes: &[u8]) {
     let _ = read_response(&mut bytes, &bounds);
 }
 
-/// A module: validated, and rewritten into one that is valid too.
+/// A module: validated, and rewritten into another valid one.
 pub(crate) fn module(bytes: &[u8]) {
     let bounds = SourceLimits::default();
     let Ok(info) = ferrite_compiler::validate(bytes, &bounds) else {

@@ -22,7 +22,7 @@ pub(super) fn rates(figures: &Figures) -> String {
     )
 }
 
-/// A ratio, turn by turn.
+/// A ratio of two figures, computed turn by turn.
 pub(super) fn times(ratio: &Figures) -> String {
     format!(
         "{:.2} × ({:.2}–{:.2})",

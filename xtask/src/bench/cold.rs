@@ -1,4 +1,4 @@
-//! What is not warm yet: starting the server, loading functions, and what they hold while idle.
+//! Cold starts: starting the server, loading functions, and the memory of idle functions.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ use crate::server::{Server, free_port};
 use crate::wasmc;
 use crate::workspace::Workspace;
 
-/// The example that stands for functions in real languages: Rust with an allocator, so that
+/// The example that represents functions in real languages: Rust with an allocator, so that
 /// its memory grows.
 const REAL: &str = "aggregate_stats";
 
-/// How many of it are loaded.
+/// Number of copies of it to load.
 const REAL_COUNT: u64 = 60;
 
-/// How often the server is started.
+/// Number of starts of the server.
 const STARTS: usize = 20;
 
 /// The figures of this part.
@@ -33,9 +33,9 @@ pub(super) struct Cold {
     /// From the start of the process to the first reply of a function out of the cache.
     pub(super) first_reply: Figures,
     pub(super) loads: Vec<Loads>,
-    /// Memory of the server that nobody has called yet.
+    /// Memory of the server before its first call.
     pub(super) idle_kib: u64,
-    /// What each further function adds that was loaded and called once.
+    /// Memory that each further function adds after it was loaded and called once.
     pub(super) function_kib: f64,
     pub(super) binary_bytes: u64,
 }
@@ -51,17 +51,17 @@ pub(super) struct Loads {
     pub(super) call: Figures,
     /// Both together.
     pub(super) both: Figures,
-    /// The first call of one that the registry remembered when the server started.
+    /// The first call of a function that the registry remembered when the server started.
     pub(super) remembered: Figures,
 }
 
 /// # Errors
-/// When something does not build, start or answer.
+/// If something does not build, start or answer.
 pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Cold> {
     let server = binaries::server(workspace, profile)?;
     let wasmc = binaries::wasmc(workspace, profile)?;
     let folder = workspace.target.join("bench/cold");
-    // Each step has a cache and a registry of its own.
+    // Each step has its own cache and registry.
     let step = |name: &str| {
         let folder = folder.join(name);
         super::empty(&folder)?;
@@ -95,10 +95,10 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
     })
 }
 
-/// Modules that differ in nothing but a number in a section of their own.
+/// Modules that differ only in a number in a custom section.
 struct Kind {
     name: &'static str,
-    /// What a call of one is given.
+    /// Arguments of a call.
     args: &'static [&'static str],
     make: Box<dyn Fn(u64) -> Vec<u8>>,
 }
@@ -134,7 +134,7 @@ struct Bench<'a> {
     folder: PathBuf,
 }
 
-/// How many modules of a size are loaded; compiling the large ones takes seconds each.
+/// Number of modules of a size to load; compiling a large one takes seconds.
 fn count(size: Size) -> u64 {
     match size {
         Size::Small | Size::Middle => 200,
@@ -152,7 +152,8 @@ impl Bench<'_> {
         Server::start(&mut command, port, &self.folder.join("server.log"))
     }
 
-    /// Modules that no run has seen, compiled into the server's cache: their digests and one's size.
+    /// Compiles modules that no run has seen into the server's cache; returns their digests and the
+    /// size of one.
     fn modules(&self, kind: &Kind, count: u64, salt: u64) -> Result<(Vec<String>, u64)> {
         let mut files: Vec<PathBuf> = Vec::new();
         for index in 0..count {
@@ -181,7 +182,7 @@ impl Bench<'_> {
         ))
     }
 
-    /// The server remembers the function, so that its first call loads it.
+    /// Starts servers that remember the function, so that its first call loads it.
     fn starts(&self) -> Result<(Figures, Figures)> {
         let small = Kind::generated(Size::Small);
         let (digests, _) = self.modules(&small, 1, 1)?;
@@ -209,7 +210,7 @@ impl Bench<'_> {
     fn loads(&self, kind: &Kind, count: u64) -> Result<Loads> {
         let (digests, artifact_bytes) = self.modules(kind, count, 2)?;
         let server = self.start()?;
-        // The very first one in a process pays for what all later ones share.
+        // The first load of a process pays for setup that all later ones share.
         let (first, _) = self.modules(kind, 1, 3)?;
         first_call(&server, "first", &first[0], kind.args)?;
         let mut times = Vec::new();
@@ -236,7 +237,7 @@ impl Bench<'_> {
         Ok(loads)
     }
 
-    /// First calls of the functions `f0`, `f1` and so on, by a server that was started anew.
+    /// First calls of the functions `f0`, `f1` and so on, by a freshly started server.
     fn remembered(&self, count: usize, args: &[&str]) -> Result<Figures> {
         let server = self.start()?;
         let mut client = server.client();
@@ -249,7 +250,7 @@ impl Bench<'_> {
                 Some(error) => anyhow::bail!("a first call was answered with: {error}"),
             }
         };
-        // The very first one in a process pays for what all later ones share.
+        // The first load of a process pays for setup that all later ones share.
         call("first")?;
         let times: Result<Vec<Duration>> =
             (0..count).map(|index| call(&format!("f{index}"))).collect();
@@ -274,7 +275,7 @@ impl Bench<'_> {
     }
 }
 
-/// Load a function by digest and call it once, each timed from here.
+/// Loads a function by digest and calls it once; returns the client's times of both.
 fn first_call(
     server: &Server,
     name: &str,

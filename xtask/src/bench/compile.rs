@@ -1,4 +1,4 @@
-//! Compiling through the command line, beside wasmtime's own.
+//! Compiling through the command line, compared with wasmtime's own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,32 +16,32 @@ use crate::tools;
 use crate::wasmc;
 use crate::workspace::Workspace;
 
-/// How often each compiler takes its turn.
+/// Number of turns of each compiler.
 const ROUNDS: usize = 7;
 
 /// The figures of this part.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Compile {
-    /// What `wasmtime --version` says; nothing if it could not be had.
+    /// Output of `wasmtime --version`; `None` if the program is not available.
     pub(super) wasmtime: Option<String>,
     pub(super) rows: Vec<Row>,
 }
 
-/// One module; times of whole processes, in milliseconds.
+/// Figures of one module; times of whole processes, in milliseconds.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) module: String,
     pub(super) source_bytes: u64,
-    /// Into a cache that has it not, with everything that publishing takes.
+    /// Compiling into an empty cache, publishing included.
     pub(super) ours: Figures,
-    /// The same again, with the artifact in the cache.
+    /// Compiling again, with the artifact in the cache.
     pub(super) cached: Figures,
     /// `wasmtime compile` with the same metering.
     pub(super) wasmtimes: Figures,
 }
 
 /// # Errors
-/// When something does not build or a module is refused.
+/// If something does not build or a module is refused.
 pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Compile> {
     let wasmc = binaries::wasmc(workspace, profile)?;
     let wasmtime = wasmtime(workspace);
@@ -55,7 +55,7 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
         let cache = folder.join("cache");
         let compile =
             || wasmc::compile_command(workspace, &wasmc, &cache, std::slice::from_ref(&file));
-        // What the system reads of the programs for the first time counts for none of them.
+        // A first run, so that no measured run pays for reading the program from disk.
         quietly(&mut compile())?;
         for _ in 0..ROUNDS {
             clear(&cache)?;
@@ -72,7 +72,7 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
                     "-o",
                 ]);
                 command.arg(folder.join("wasmtime.cwasm")).arg(&file);
-                // Without `fuel` on its command line it would not meter; the number is not compiled in.
+                // wasmtime meters only with `fuel` given; the number is not compiled in.
                 wasmtimes.push(quietly(&mut command)?);
             }
         }
@@ -104,7 +104,7 @@ pub(super) fn measure(workspace: &Workspace, profile: BuildProfile) -> Result<Co
     })
 }
 
-/// Removes every file in a cache. Its folders stay: whoever compiles has them already.
+/// Removes every file in a cache. Its folders stay, as in a cache that is in use.
 fn clear(folder: &Path) -> Result<()> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
@@ -135,7 +135,7 @@ fn modules(workspace: &Workspace, folder: &Path) -> Result<Vec<(String, PathBuf)
     Ok(modules)
 }
 
-/// wasmtime's own command line, of the version that is built in here, if it can be had.
+/// wasmtime's own command line, of the version in the lock file, if it is available.
 fn wasmtime(workspace: &Workspace) -> Option<PathBuf> {
     match tools::wasmtime(workspace) {
         Ok(path) => Some(path),

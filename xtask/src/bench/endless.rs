@@ -1,4 +1,4 @@
-//! Functions that never end: what others notice of them, and how soon they are gone.
+//! Endless functions: the latency of other requests beside them, and the time to end them.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,46 +11,46 @@ use super::figures::Figures;
 use super::load::{Generator, Latency, Shape, must_succeed};
 use crate::server::Server;
 
-/// How latency is measured: few connections, one request at a time.
+/// Load for measuring latency: few connections, one request at a time.
 const CALM: Shape = Shape {
     connections: 10,
     pipeline: 1,
 };
 
-/// How many of them run at once.
+/// Number of endless calls that run at once.
 pub(super) const CALLS: usize = 8;
 
-/// How often calls are ended in each way, in each round.
+/// Number of calls to end in each way, in each round.
 const ENDS: usize = 20;
 
-/// How long a call may take that is to run into its time.
+/// Time limit of a call that should time out.
 const TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How long a call that is to be ended runs before, so that it has long been one of those that take
+/// Time that a call runs before it is ended, long enough to be one of the long calls that take
 /// turns.
 const RUNS: Duration = Duration::from_millis(25);
 
-/// How long to rest between two looks at the server, which would be a load by themselves.
+/// Pause between two polls of the server, which would be a load without it.
 const LOOK: Duration = Duration::from_micros(250);
 
 const MODULE: &str = r#"(module (func (export "run") (loop $again (br $again))))"#;
 
-/// The figures.
+/// The figures of this part.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Endless {
     /// `GET` of a server that does nothing else.
     pub(super) idle: Latencies,
     /// `GET` of a server on which functions run without end.
     pub(super) busy: Latencies,
-    /// From `WASM.KILL` to the caller's error, while the other calls run on, in milliseconds.
+    /// From `WASM.KILL` to the caller's error, while the other calls still run, in milliseconds.
     pub(super) killed: Figures,
-    /// From the time that a call had to the caller's error, while others run on.
+    /// From a call's time limit to the caller's error, while other calls run.
     pub(super) timed_out: Figures,
-    /// From the end of the caller's connection until no call of its function runs any more.
+    /// From the close of the caller's connection until no call of its function runs any more.
     pub(super) departed: Figures,
 }
 
-/// Latencies in milliseconds, a figure a round.
+/// Latencies in milliseconds, one figure a round.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Latencies {
     pub(super) p50: Figures,
@@ -65,7 +65,7 @@ impl Latencies {
 }
 
 /// # Errors
-/// When a request fails, or an endless call ends by itself.
+/// If a request fails, or an endless call ends by itself.
 pub(super) fn measure(
     generator: &Generator,
     server: &Server,

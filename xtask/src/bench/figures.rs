@@ -38,8 +38,8 @@ impl Figures {
         self.quantile(0.5)
     }
 
-    /// The smallest value that at least this share of the values does not exceed; of an even number
-    /// of values the median is the lower of the two in the middle.
+    /// The smallest value that at least this share of the values does not exceed. For an even
+    /// number of values the median is the lower of the two in the middle.
     pub(super) fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -58,7 +58,7 @@ impl Figures {
         self.0.iter().copied().fold(f64::NAN, f64::max)
     }
 
-    /// The ratio of this to that, turn by turn: noise that hit both in one turn cancels out.
+    /// The ratio of this to `that`, turn by turn: noise that hit both in one turn cancels out.
     pub(super) fn over(&self, that: &Self) -> Self {
         Self(self.0.iter().zip(&that.0).map(|(a, b)| a / b).collect())
     }

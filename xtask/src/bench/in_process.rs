@@ -1,4 +1,4 @@
-//! The benchmarks in `benches/`, run by criterion, and where it leaves their figures.
+//! The benchmarks in `benches/`: runs criterion and reads its figures.
 
 use std::path::{Path, PathBuf};
 
@@ -17,16 +17,16 @@ pub(super) struct InProcess {
 /// One benchmark.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Row {
-    /// Its group and its name, as criterion was told them.
+    /// Its group and name, as given to criterion.
     pub(super) name: String,
-    /// The median of criterion's samples, and the interval it gives for it with 95 % confidence.
+    /// The median of criterion's samples, and its interval with 95 % confidence.
     pub(super) nanoseconds: f64,
     pub(super) low: f64,
     pub(super) high: f64,
 }
 
 /// # Errors
-/// When the benchmarks do not build or run.
+/// If the benchmarks do not build or run.
 pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
     let mut rows = Vec::new();
     for folder in run_criterion(workspace, &[])? {
@@ -36,11 +36,11 @@ pub(super) fn measure(workspace: &Workspace) -> Result<InProcess> {
     Ok(InProcess { rows })
 }
 
-/// The shortest time for one call, in nanoseconds, of each benchmark whose name matches `pattern`, a
-/// regular expression. The runs are short; they are long enough for a minimum.
+/// Returns the shortest time for one call, in nanoseconds, of each benchmark whose name matches
+/// `pattern`, a regular expression. The runs are short, but long enough for a minimum.
 ///
 /// # Errors
-/// When the benchmarks do not build or run.
+/// If the benchmarks do not build or run.
 pub(super) fn measure_minimum(workspace: &Workspace, pattern: &str) -> Result<Vec<(String, f64)>> {
     let arguments = [
         "--warm-up-time",
@@ -58,7 +58,7 @@ pub(super) fn measure_minimum(workspace: &Workspace, pattern: &str) -> Result<Ve
     Ok(minimums)
 }
 
-/// Runs the benchmarks with these arguments for criterion; the folders of their results.
+/// Runs the benchmarks with these arguments for criterion; returns the folders of their results.
 fn run_criterion(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<PathBuf>> {
     let results = workspace.target.join("criterion");
     if results.exists() {
@@ -81,7 +81,7 @@ fn run_criterion(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<PathBu
     Ok(folders)
 }
 
-/// The folders `new` that criterion left below this one, however deep the names nest.
+/// Returns the folders `new` that criterion left below `folder`, at any depth.
 fn finished(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries =
@@ -97,7 +97,7 @@ fn finished(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The shortest time for one iteration among the samples that criterion left in a folder.
+/// The shortest time for one iteration among the samples in a folder of criterion.
 fn minimum(folder: &Path) -> Result<f64> {
     #[derive(Deserialize)]
     struct Sample {

@@ -6,7 +6,7 @@ use crate::binaries::BuildProfile;
 use crate::run;
 use crate::workspace::Workspace;
 
-/// The machine, and the state of the sources.
+/// The machine, and the version of the sources.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Machine {
     pub(super) processor: String,

@@ -89,7 +89,7 @@ impl Part {
 /// Measures the chosen parts, and writes the page from all kept figures.
 ///
 /// # Errors
-/// When something does not build, start or answer as it should.
+/// If something does not build, start or answer as it should.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.quick {
         return quick::run(workspace, options.profile);
@@ -111,7 +111,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                     module::measure(workspace, options.profile, options.rounds, options.seconds)?;
                 keep(workspace, options, *part, &figures)?;
                 let machine = Machine::here(workspace, options.profile);
-                // It has a page of its own, so that it can be measured alone.
+                // A separate page, so that it can be measured alone.
                 write(
                     &workspace.root.join("docs/benchmarks-valkey.md"),
                     &module::page(&machine, &figures),
@@ -182,7 +182,7 @@ fn keep<T: Serialize>(
     )
 }
 
-/// Returns the kept figures of a part and the machine; nothing if it was never measured here.
+/// Returns the kept figures of a part and the machine; `None` if the part was never measured here.
 fn kept<T: DeserializeOwned>(workspace: &Workspace, part: Part) -> Result<Option<(T, Machine)>> {
     let path = file(workspace, part);
     if !path.is_file() {

@@ -33,7 +33,7 @@ impl Module {
     }
 }
 
-/// What one contender did with one workload.
+/// The figures of one contender with one workload.
 #[derive(Serialize, Deserialize)]
 struct Row {
     workload: String,
@@ -54,10 +54,10 @@ struct Turn {
     command: Vec<String>,
 }
 
-/// Measure everything, each contender once a round.
+/// Measures everything, each contender once a round.
 ///
 /// # Errors
-/// When the server does not start or a call fails.
+/// If the server does not start or a call fails.
 pub(super) fn measure(
     workspace: &Workspace,
     profile: BuildProfile,
@@ -74,7 +74,7 @@ pub(super) fn measure(
         module.into(),
         "compiler".into(),
         wasmc.into(),
-        // The sum of a million numbers is more than the default allows.
+        // The sum of a million numbers needs more fuel than the default allows.
         "max-fuel".into(),
         "1000000000".into(),
     ];
@@ -121,7 +121,7 @@ pub(super) fn measure(
     })
 }
 
-/// Load every function as a library of the scripting engine, too.
+/// Loads every function as a library of the scripting engine, too.
 fn load_libraries(workspace: &Workspace, server: &Server) -> Result<()> {
     let mut client = server.client();
     for (name, ..) in WORKLOADS {
@@ -174,7 +174,7 @@ fn plan(isolations: &[&'static str]) -> Vec<Turn> {
     plan
 }
 
-/// The page, whole.
+/// Returns the whole page.
 pub(super) fn page(machine: &Machine, figures: &Module) -> String {
     let mut page = String::new();
     // Writing to a string cannot fail.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::figures::{Figures, Rate};
 use super::socket::{PIPELINED, Socket};
 
-/// The workloads that are drawn, and what the plot calls them.
+/// The workloads of the plot, with their labels.
 const WORKLOADS: &[(&str, &str)] = &[
     ("noop", "no-op"),
     ("get_set", "get + set"),
@@ -13,7 +13,7 @@ const WORKLOADS: &[(&str, &str)] = &[
     ("validate_user", "validate user"),
 ];
 
-/// The contenders, from the top, with their labels and colours. The colours differ in lightness too.
+/// The contenders from the top, with labels and colours. The colours differ in lightness too.
 const CONTENDERS: &[(&str, &str, &str)] = &[
     ("reuse", "wasm, reuse", "#1b5e91"),
     ("rewind", "wasm, rewind", "#2f7fb8"),
@@ -28,7 +28,7 @@ const TOP: f64 = 56.0;
 const BAR: f64 = 20.0;
 const GAP: f64 = 22.0;
 
-/// Draw it. Contenders that took no part in a workload are left out.
+/// Draws the plot. Contenders without figures for a workload are left out.
 pub(super) fn throughput(socket: &Socket) -> String {
     let groups: Vec<(&str, Vec<Bar<'_>>)> = WORKLOADS
         .iter()

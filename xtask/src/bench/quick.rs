@@ -28,7 +28,7 @@ const IN_PROCESS: &str = "^(call/(noop|get_set)/|isolation, 1 threads/Rust, rate
 /// Measures, and prints one table.
 ///
 /// # Errors
-/// When something does not build, start or answer as it should.
+/// If something does not build, start or answer as it should.
 pub(super) fn run(workspace: &Workspace, profile: BuildProfile) -> Result<()> {
     heading("socket");
     let socket = socket::measure(workspace, profile, ROUNDS, SECONDS)?;

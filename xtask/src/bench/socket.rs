@@ -1,4 +1,4 @@
-//! Calls through the socket: beside `PING` of the same server, and beside Lua in Valkey.
+//! Calls through the socket, compared with `PING` of the same server, and with Lua in Valkey.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use crate::examples;
 use crate::server::{Server, free_port};
 use crate::workspace::Workspace;
 
-/// Many clients that pipeline: what the server itself costs.
+/// Many clients that pipeline: shows the cost of the server itself.
 pub(super) const PIPELINED: Shape = Shape {
     connections: 50,
     pipeline: 16,
 };
-/// Many clients that wait for each reply: what the socket costs.
+/// Many clients that wait for each reply: shows the cost of the socket.
 pub(super) const SINGLE: Shape = Shape {
     connections: 50,
     pipeline: 1,
 };
-/// One client with one request, for what takes long by itself.
+/// One client with one request, for calls that take long.
 pub(super) const ALONE: Shape = Shape {
     connections: 1,
     pipeline: 1,
@@ -37,7 +37,7 @@ pub(super) struct Socket {
     pub(super) rows: Vec<Row>,
 }
 
-/// What one contender did with one workload.
+/// The figures of one contender with one workload.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) workload: String,
@@ -57,7 +57,7 @@ impl Socket {
     }
 }
 
-/// A function that is called: its name, the call's keys and arguments, the shapes of the load.
+/// A function to call: its name, the call's keys and arguments, the shapes of the load.
 pub(super) type Workload = (
     &'static str,
     &'static [&'static str],
@@ -89,10 +89,10 @@ pub(super) const WORKLOADS: &[Workload] = &[
     ("sum", &[], &["1000000"], &[ALONE]),
 ];
 
-/// How many users there are to validate: as many as the load has keys.
+/// Number of users to validate: one for each key of the load.
 const USERS: u32 = super::load::KEYS;
 
-/// Kinds of isolation, weakest first, each a contender of its own where the server has it.
+/// Kinds of isolation, weakest first; each that the server supports is a contender of its own.
 pub(super) const ISOLATIONS: &[&str] = &["reuse", "rewind", "fresh"];
 
 pub(super) const PERMISSIONS: &str = r#"{"allowed_keys":["bench:*","ratelimit:*","user:*"],"allowed_commands":["GET","SET","INCR","INCRBY","EXPIRE","HGETALL","HINCRBY","HSET"],"allow_write":true}"#;
@@ -109,7 +109,7 @@ struct Turn {
 /// Measures everything, each contender once a round.
 ///
 /// # Errors
-/// When a server does not start or a call fails.
+/// If a server does not start or a call fails.
 pub(super) fn measure(
     workspace: &Workspace,
     profile: BuildProfile,
@@ -168,9 +168,9 @@ fn start(workspace: &Workspace, profile: BuildProfile, folder: &Path) -> Result<
     let port = free_port()?;
     let mut command = workspace.command(binary);
     command
-        // As Valkey is started too.
+        // Valkey is started without persistence too.
         .args(["--store-persistent", "false"])
-        // The sum of a million numbers is more than the default allows.
+        // The sum of a million numbers needs more fuel than the default allows.
         .args(["--wasm-limits-max-fuel", "1000000000"])
         .args(["--log", "warn", "--port", &port.to_string(), "--dir"])
         .arg(folder);

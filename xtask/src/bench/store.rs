@@ -17,12 +17,12 @@ use crate::binaries::{self, BuildProfile};
 use crate::server::{Server, free_port};
 use crate::workspace::Workspace;
 
-/// The standard tests of `redis-benchmark` that are compared.
+/// The standard tests of `redis-benchmark` to compare.
 const TESTS: [&str; 9] = [
     "set", "get", "incr", "lpush", "rpop", "sadd", "hset", "zadd", "mset",
 ];
 
-/// Keys of the start that is measured.
+/// Number of keys for the measured start.
 const MANY_KEYS: u32 = 1_000_000;
 
 /// The figures of this part.
@@ -35,7 +35,7 @@ pub(super) struct Store {
     pub(super) valkey: ManyKeys,
 }
 
-/// What both did in one test of `redis-benchmark`, a figure a round, in requests a second.
+/// The figures of both servers in one test of `redis-benchmark`, one a round, in requests a second.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) test: String,
@@ -46,14 +46,14 @@ pub(super) struct Row {
 /// A server with a million small keys.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ManyKeys {
-    /// From the start of the process until it answers with all of them, in milliseconds.
+    /// From the start of the process until it answers with all keys, in milliseconds.
     pub(super) start: Figures,
-    /// Memory that it has in use then.
+    /// Memory in use at that time.
     pub(super) resident_kib: u64,
 }
 
 /// # Errors
-/// When a server does not start, or a request fails.
+/// If a server does not start, or a request fails.
 pub(super) fn measure(
     workspace: &Workspace,
     profile: BuildProfile,
@@ -84,7 +84,7 @@ pub(super) fn measure(
     })
 }
 
-/// Starts servers on folders that stay.
+/// Starts servers on folders that are kept.
 struct Bench<'a> {
     workspace: &'a Workspace,
     profile: BuildProfile,
@@ -170,7 +170,7 @@ fn many_keys(rounds: usize, start: &dyn Fn() -> Result<Server>) -> Result<ManyKe
     for _ in 0..rounds {
         let started = Instant::now();
         let server = start()?;
-        // Valkey listens before it has read everything, and says so.
+        // Valkey listens before it has read everything, and replies an error until then.
         loop {
             match server.client().call(&["DBSIZE"]) {
                 Reply::Int(size) if size == i64::from(MANY_KEYS) => break,

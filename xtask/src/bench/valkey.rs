@@ -10,15 +10,15 @@ use crate::server::{Server, free_port};
 use crate::tools::Python;
 use crate::workspace::Workspace;
 
-/// Starts a Valkey that keeps nothing on disk, with the functions of `benches/functions/peers.lua`.
+/// Starts a Valkey without persistence, with the functions of `benches/functions/peers.lua`.
 ///
 /// # Errors
-/// When it cannot be had, does not start, or refuses the functions.
+/// If it is not available, does not start, or refuses the functions.
 pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Server> {
     start_with(workspace, folder, &[])
 }
 
-/// As [`start`], with further arguments.
+/// Does the same as [`start`], with further arguments.
 ///
 /// # Errors
 /// As for [`start`].
@@ -59,7 +59,7 @@ pub(super) fn start_with(
 /// that the folder holds.
 ///
 /// # Errors
-/// When it cannot be had or does not start.
+/// If it is not available or does not start.
 pub(super) fn start_durable(workspace: &Workspace, folder: &Path) -> Result<Server> {
     let binary = Python::ensure(workspace)?.valkey_server()?;
     let port = free_port()?;

@@ -1,8 +1,8 @@
-//! `cargo xtask demo`: the whole way of a function, shown on real ones.
+//! `cargo xtask demo`: the whole life of a function, shown with real ones.
 //!
 //! Builds the two binaries and the examples, compiles the examples ahead of time, starts a server on
-//! an empty store, loads the functions by their digests and calls them. Every command is shown with
-//! its reply, as `redis-cli` would show it, and with the time that it took.
+//! an empty store, loads the functions by their digests and calls them. Shows every command with
+//! its reply, as `redis-cli` does, and with the time that it took.
 
 mod script;
 mod warm;
@@ -22,7 +22,7 @@ use crate::server::{Server, free_port};
 use crate::wasmc;
 use crate::workspace::Workspace;
 
-/// How to show it.
+/// The options of `demo`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// End after the tour instead of leaving the server up
@@ -36,10 +36,10 @@ pub(crate) struct Options {
     port: Option<u16>,
 }
 
-/// Show the whole way of a function.
+/// Runs the demo.
 ///
 /// # Errors
-/// When something does not build or start, or a command is answered with an error that was not meant.
+/// If something does not build or start, or a command gets an error that the demo does not expect.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     heading("Build the server, the compiler and the example functions");
     let server_binary = binaries::server(workspace, options.profile)?;
@@ -107,7 +107,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     server.stop()
 }
 
-/// A function that has been compiled, and how to load it.
+/// A compiled function, and how to load it.
 struct Compiled {
     name: String,
     digest: String,
@@ -141,7 +141,7 @@ fn compile(
     run::run(&mut wasmc::compile_command(
         workspace, wasmc, &cache, &files,
     ))?;
-    // Once more for a program to read: it is all in the cache now.
+    // Compiles again to get output for a program; everything is in the cache now.
     let compiled = wasmc::compile(workspace, wasmc, &cache, &files)?;
     functions
         .iter()
@@ -170,7 +170,7 @@ fn permissions(path: &Path) -> Result<String> {
     Ok(value.to_string())
 }
 
-/// Run a command, and show it with its reply and its time.
+/// Runs a command, and shows it with its reply and its time.
 fn show<A: AsRef<str>>(client: &mut Client, command: &[A]) -> Result<()> {
     let command: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
     let start = Instant::now();
@@ -195,7 +195,7 @@ fn milliseconds(time: Duration) -> String {
 fn wait_for_interrupt() -> Result<()> {
     let (interrupted, wait) = mpsc::channel();
     ctrlc::set_handler(move || {
-        // The receiver is gone only when the tour is over anyway.
+        // The receiver is dropped only once the demo has ended.
         let _ = interrupted.send(());
     })
     .context("cannot wait for Ctrl-C")?;

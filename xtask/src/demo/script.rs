@@ -1,10 +1,10 @@
-//! What the tour types: seeds for the store and calls of the examples, each for a reason of its own.
+//! The commands of the demo: data for the store, and calls of the examples.
 
 use super::Compiled;
 
 /// The commands, in order.
 pub(super) const COMMANDS: &[&[&str]] = &[
-    // Two calls are allowed in a minute: the third is not.
+    // Two calls are allowed in a minute: the third is refused.
     &[
         "WASM.CALL",
         "rate_limit",
@@ -33,7 +33,7 @@ pub(super) const COMMANDS: &[&[&str]] = &[
         "60",
     ],
     &["TTL", "ratelimit:api:123"],
-    // The same function in C: several functions in one module are called by their own names.
+    // The same function in C. A module with several functions has a name for each.
     &[
         "WASM.CALL",
         "c_functions.rate_limit",
@@ -43,7 +43,7 @@ pub(super) const COMMANDS: &[&[&str]] = &[
         "2",
         "60",
     ],
-    // By hand in WAT: nothing is stored where something else is expected.
+    // Handwritten WAT: stores nothing if the current value is not the expected one.
     &["SET", "config:mode", "v1"],
     &[
         "WASM.CALL",
@@ -64,9 +64,9 @@ pub(super) const COMMANDS: &[&[&str]] = &[
         "v3",
     ],
     &["GET", "config:mode"],
-    // As client libraries have it.
+    // A call in the syntax of client libraries.
     &["FCALL", "rate_limit", "1", "ratelimit:api:124", "2", "60"],
-    // JSON in, a hash in the store, a map out.
+    // Takes JSON, stores a hash, replies with a map.
     &["HSET", "user:123", "status", "active", "role", "editor"],
     &[
         "WASM.CALL",
@@ -84,7 +84,7 @@ pub(super) const COMMANDS: &[&[&str]] = &[
         "ARGS",
         "{\"action\": \"delete\"}",
     ],
-    // Reads many keys, by way of SCAN.
+    // Reads many keys, with SCAN.
     &["HSET", "stats:2024-01-15", "views", "120", "buys", "3"],
     &["HSET", "stats:2024-01-16", "views", "80", "buys", "4"],
     &[
@@ -95,7 +95,7 @@ pub(super) const COMMANDS: &[&[&str]] = &[
         "2024-01-01",
         "2024-01-31",
     ],
-    // A crate from crates.io at work.
+    // Uses a crate from crates.io.
     &["SET", "doc:1", "{\"name\":\"old\",\"tags\":[]}"],
     &[
         "WASM.CALL",
@@ -105,7 +105,7 @@ pub(super) const COMMANDS: &[&[&str]] = &[
         "ARGS",
         "[{\"op\":\"add\",\"path\":\"/tags/-\",\"value\":\"new\"}]",
     ],
-    // What a function was not allowed stays out of its reach.
+    // A function cannot reach keys beyond its permissions.
     &[
         "WASM.CALL",
         "rate_limit",
@@ -117,7 +117,7 @@ pub(super) const COMMANDS: &[&[&str]] = &[
     ],
 ];
 
-/// Error codes that the tour shows on purpose.
+/// Error codes that the demo expects.
 pub(super) const SHOWN_ERRORS: &[&str] = &["NOPERM"];
 
 /// Returns true if a command calls no function, or one that was built.

@@ -1,4 +1,4 @@
-//! The tour's own measurements: one connection, one call at a time. `cargo xtask bench` does better.
+//! The demo's measurements: one connection, one call at a time. `cargo xtask bench` does better.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use ferrite_tests::{Client, Reply};
 
 use super::Compiled;
 
-/// How many calls a median is taken of.
+/// Number of calls for a median.
 const CALLS: usize = 2_000;
 
-/// A call beside which the others are to be read: it goes the same way through the socket.
+/// A call for comparison: it takes the same way through the socket.
 const PING: &[&str] = &["PING"];
 
 const RATE_LIMIT: &[&str] = &[
@@ -23,7 +23,7 @@ const RATE_LIMIT: &[&str] = &[
     "60",
 ];
 
-/// Measure warm calls and print their medians.
+/// Measures warm calls and prints their medians.
 pub(super) fn measure(client: &mut Client, functions: &[Compiled]) -> Result<()> {
     println!("{CALLS} round trips each, one at a time over one connection:");
     let mut commands = vec![PING];

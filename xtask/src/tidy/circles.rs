@@ -1,7 +1,7 @@
 //! No circles among the folders and files of a crate.
 //!
 //! An arrow is any path through `crate`, `super`, `self` or a module below, in a `use` or in the
-//! code. It leads to the file that defines what is imported; a re-export on the way is followed.
+//! code. It leads to the file that defines the imported item; a re-export on the way is followed.
 //!
 //! Each folder is judged by itself: its files and subfolders are the nodes, and everything below a
 //! subfolder, its `mod.rs` included, belongs to that subfolder's node. A folder's own `mod.rs` (`lib.rs`
@@ -110,7 +110,7 @@ impl Crate {
         }
     }
 
-    /// The circles of all folders of the crate.
+    /// The circles in all folders of the crate.
     fn circles(&self) -> Vec<Violation> {
         let mut arrows: BTreeMap<&[String], Arrows<'_>> = BTreeMap::new();
         for (from, path, line) in &self.imports {
@@ -140,8 +140,8 @@ impl Crate {
 /// A file or folder: its path from the crate root.
 type Node<'a> = &'a [String];
 
-/// The arrows within one folder: from each node, the nodes it imports, with the first file and line
-/// that does.
+/// The arrows within one folder: from each node to the nodes it imports, with the file and line of
+/// the first import.
 type Arrows<'a> = BTreeMap<Node<'a>, BTreeMap<Node<'a>, (&'a Path, usize)>>;
 
 /// `a.rs` and `a/mod.rs` are `[a]`, `a/b.rs` is `[a, b]`, `lib.rs` is `[]`. Returns nothing for files
@@ -164,7 +164,7 @@ fn module_path(below_src: &Path) -> Option<ModulePath> {
     Some(path)
 }
 
-/// Reads what one file imports.
+/// Reads the imports of one file.
 struct Reader<'a> {
     files: &'a BTreeMap<ModulePath, PathBuf>,
     file: &'a ModulePath,
@@ -201,7 +201,7 @@ impl<'a> Reader<'a> {
             "super" => {}
             first => {
                 path.push(first.to_owned());
-                // Otherwise the name is another crate's, a local one's or a type's.
+                // Otherwise the name belongs to another crate, to the local scope or to a type.
                 if !self.files.contains_key(&path) {
                     return None;
                 }
@@ -269,7 +269,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        // `a::b` alone may be an item of ours; a single name never leaves the module.
+        // `a::b` may be an item of this crate; a single name never leaves the module.
         if path.leading_colon.is_none() && path.segments.len() > 1 {
             let written: Vec<_> = path
                 .segments
@@ -303,8 +303,8 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// The circles among the nodes of one folder. Of each group of nodes that all lead to each other, only
-/// the shortest circle through its first node is reported.
+/// The circles among the nodes of one folder. For each group of nodes that all lead to each other,
+/// reports only the shortest circle through its first node.
 fn circles(arrows: &Arrows<'_>) -> Vec<Violation> {
     let mut reported: BTreeSet<Node<'_>> = BTreeSet::new();
     let mut violations = Vec::new();
@@ -325,7 +325,7 @@ fn circles(arrows: &Arrows<'_>) -> Vec<Violation> {
     violations
 }
 
-/// Says which nodes make up the circle, and one import for each of its arrows.
+/// Describes the nodes of a circle, and one import for each of its arrows.
 fn describe(arrows: &Arrows<'_>, circle: &[Node<'_>]) -> Violation {
     let next = circle.iter().skip(1).chain(circle.first());
     let imports: Vec<_> = circle
@@ -362,7 +362,7 @@ fn reachable<'a>(arrows: &Arrows<'a>, start: Node<'a>) -> BTreeSet<Node<'a>> {
     reached
 }
 
-/// The nodes on the shortest way from one back to itself; the start is named once, at the front.
+/// The nodes on the shortest path from one back to itself; the start is named once, at the front.
 fn shortest_circle<'a>(arrows: &Arrows<'a>, start: Node<'a>) -> Option<Vec<Node<'a>>> {
     let mut came_from: BTreeMap<Node<'a>, Node<'a>> = BTreeMap::new();
     let mut queue = VecDeque::from([start]);

@@ -1,4 +1,4 @@
-//! Every Rust file opens with a `//!` line that says what it is.
+//! Every Rust file begins with a `//!` line that states its purpose.
 
 use super::Violation;
 use super::tree::Tree;

@@ -1,18 +1,18 @@
-//! Who may import whom among the crates of the workspace. Arrows run one way.
+//! Allowed imports among the crates of the workspace. Arrows run one way.
 
 use std::path::Path;
 
 use super::Violation;
 use crate::workspace::{Dependency, Package};
 
-/// What a crate may import, of the workspace's own crates.
+/// Crates of the workspace that a crate may import.
 enum May {
     Import(&'static [&'static str]),
     /// Unpublished leaves: tests, benchmarks, tasks.
     ImportAnything,
 }
 
-/// The import table. A crate that is not in it breaks the rule until its place is decided here.
+/// The import table. A crate that is missing here breaks the rule.
 const TABLE: &[(&str, May)] = &[
     ("ferrite-wasm-abi", May::Import(&[])),
     ("ferrite-cache", May::Import(&["ferrite-wasm-abi"])),
@@ -61,7 +61,7 @@ const TABLE: &[(&str, May)] = &[
     ("xtask", May::ImportAnything),
 ];
 
-/// Functions of users, as the examples are, know the SDK alone.
+/// The examples, like users' functions, import only the SDK.
 const EXAMPLES_FOLDER: &str = "examples";
 const EXAMPLES_MAY: May = May::Import(&["ferrite-wasm-sdk"]);
 
@@ -107,7 +107,7 @@ pub(super) fn check(root: &Path, packages: &[Package]) -> Vec<Violation> {
     violations
 }
 
-/// Returns true if this is an arrow between two of our crates. What only tests use is none.
+/// Returns true if this is an arrow between two of our crates. Dependencies of tests are none.
 fn is_import(dependency: &Dependency, packages: &[Package]) -> bool {
     dependency.kind.as_deref() != Some("dev")
         && dependency.path.is_some()

@@ -16,7 +16,7 @@ const MARKS: &[&str] = &["TODO", "FIXME", "XXX", "HACK"];
 /// This file, which has to contain the marks.
 const SELF: &str = "xtask/src/tidy/leftovers.rs";
 
-/// Paths of this machine that mean nothing on another: the folder around the checkout, and the
+/// Paths of this machine that are meaningless on another: the folder around the checkout, and the
 /// home.
 pub(super) fn private_paths(root: &Path) -> Vec<String> {
     let around = root.parent().map(Path::to_path_buf);
@@ -24,7 +24,7 @@ pub(super) fn private_paths(root: &Path) -> Vec<String> {
     [around, home]
         .into_iter()
         .flatten()
-        // `/` is everywhere, and so are the system's own folders.
+        // `/` and the system's own folders exist on every machine.
         .filter(|path| {
             path.is_absolute() && path.components().count() > 1 && path != Path::new("/tmp")
         })

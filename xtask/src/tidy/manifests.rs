@@ -1,4 +1,4 @@
-//! Lints, versions and profiles are set once, in the root manifest, and every version there is
+//! Lints, versions and profiles are set once, in the root manifest, and every version in it is
 //! used.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ const ROOT: &str = "Cargo.toml";
 const TABLES: &[&str] = &["dependencies", "dev-dependencies", "build-dependencies"];
 
 /// # Errors
-/// When a manifest is not TOML.
+/// If a manifest is not TOML.
 pub(super) fn check(tree: &Tree) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
     let mut used = BTreeSet::new();
@@ -108,7 +108,7 @@ fn is_member(root: Option<&Table>, manifest: &Path) -> bool {
         })
 }
 
-/// Every dependency of every table, those for one target alone included.
+/// Every dependency of every table, including those for one target.
 fn dependencies(manifest: &Table) -> Vec<(&String, &Value)> {
     let targets = manifest.get("target").and_then(Value::as_table);
     let of_targets = targets

@@ -49,7 +49,7 @@ pub(crate) struct Violation {
     path: PathBuf,
     /// The line, counted from one; zero for the file as a whole.
     line: usize,
-    /// What is wrong and what to do about it.
+    /// Description of the problem and its fix.
     message: String,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for Violation {
 /// Checks every rule and reports all violations.
 ///
 /// # Errors
-/// When a rule is broken, or a file cannot be read.
+/// If a rule is broken, or a file cannot be read.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let tree = Tree::read(&workspace.root)?;
     let mut outcomes = Outcomes::default();
@@ -144,7 +144,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// Checks that a lean binary, already built, holds no compiler.
 ///
 /// # Errors
-/// When it holds one or cannot be read.
+/// If it holds one or cannot be read.
 pub(crate) fn run_on_binary(workspace: &Workspace, binary: &Path) -> Result<()> {
     let mut outcomes = Outcomes::default();
     record_binary(&mut outcomes, workspace, binary)?;

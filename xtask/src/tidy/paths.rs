@@ -1,8 +1,8 @@
-//! Paths of this repository that the documentation names are there.
+//! Paths of this repository that the documentation names exist.
 //!
-//! A path is a code span in a Markdown page, or in a doc comment, whose first part is a folder at the
-//! top of the repository: `docs/ci.md`. Globs must match something, and of braces each alternative
-//! must be there. A span with a placeholder (`<…>`, `…`) or a space is no path.
+//! A path is a code span in a Markdown page or a doc comment whose first part is a folder at the
+//! top of the repository: `docs/ci.md`. Globs must match something, and every alternative in braces
+//! must exist. A span with a placeholder (`<…>`, `…`) or a space is no path.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,11 +14,11 @@ use pulldown_cmark::{Event, Parser};
 use super::Violation;
 use super::tree::{File, Tree};
 
-/// Paths below folders that a server makes, whose names are those of folders here too.
+/// Paths below folders that a server creates, which have the names of folders here.
 const ELSEWHERE: &[&str] = &["cache/wasm"];
 
 /// # Errors
-/// When a path with a wildcard is not a valid glob.
+/// If a path with a wildcard is not a valid glob.
 pub(super) fn check(tree: &Tree) -> Result<Vec<Violation>> {
     let top = top_folders(tree);
     let mut violations = Vec::new();
@@ -83,7 +83,7 @@ fn spans_of_markdown(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// The span, without a line number at its end, if it is a path of this repository.
+/// Returns the span, without a line number at its end, if it is a path of this repository.
 fn repository_path<'a>(top: &BTreeSet<&str>, span: &'a str) -> Option<&'a str> {
     let path = match span.rsplit_once(':') {
         Some((path, line)) if line.chars().all(|c| c.is_ascii_digit()) => path,

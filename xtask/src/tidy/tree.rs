@@ -15,7 +15,7 @@ pub(super) struct Tree {
 pub(super) struct File {
     /// Path below the root of the tree.
     pub(super) path: PathBuf,
-    /// All of it.
+    /// The whole text.
     pub(super) text: String,
 }
 
@@ -23,7 +23,7 @@ impl Tree {
     /// Reads every text file below `root`, except `.git` and the files that `.gitignore` names.
     ///
     /// # Errors
-    /// When a folder or file cannot be read. Files that are not UTF-8 are no text and are skipped.
+    /// If a folder or file cannot be read. Files that are not UTF-8 are no text and are skipped.
     pub(super) fn read(root: &Path) -> Result<Self> {
         let mut files = Vec::new();
         let walk = WalkBuilder::new(root)
@@ -79,7 +79,7 @@ impl Tree {
 }
 
 impl File {
-    /// The file as Rust tokens, without its comments; nothing if it is not Rust.
+    /// Returns the file as Rust tokens, without its comments; `None` if it is not Rust.
     pub(super) fn tokens(&self) -> Option<TokenStream> {
         self.text.parse().ok()
     }

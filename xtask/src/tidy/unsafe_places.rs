@@ -134,7 +134,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ),
 ];
 
-/// How far above an unsafe block its `SAFETY` comment may begin, in lines.
+/// Most lines between an unsafe block and the start of its `SAFETY` comment.
 const SAFETY_LINES_MAX: usize = 12;
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
@@ -207,7 +207,7 @@ fn find(tokens: TokenStream, places: &mut Vec<Place>) {
     }
 }
 
-/// Returns true if a `SAFETY` comment stands on the line or just above it, with no empty line
+/// Returns true if a `SAFETY` comment is on the line or directly above it, with no empty line
 /// between.
 fn has_proof(text: &str, line: usize) -> bool {
     let lines: Vec<_> = text.lines().collect();

@@ -1,5 +1,5 @@
-//! Programs of Debian packages that tests are tried against, unpacked below `target/debian` where
-//! the system has none.
+//! Programs from Debian packages that the tests need, unpacked below `target/debian` if the system
+//! lacks them.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::run;
 use crate::tools::on_path;
 use crate::workspace::Workspace;
 
-/// A program, and the packages that carry it and its libraries.
+/// A program, and the packages that contain it and its libraries.
 struct Program {
     name: &'static str,
     packages: &'static [&'static str],
@@ -26,10 +26,10 @@ const PROGRAMS: [Program; 2] = [
     },
 ];
 
-/// Has every program at hand that can be had; says which cannot, as tests that need it are skipped.
+/// Makes every available program ready; prints the missing ones, whose tests are skipped.
 ///
 /// # Errors
-/// When the folder below `target/` cannot be made.
+/// If the folder below `target/` cannot be created.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     for Program { name, packages } in PROGRAMS {
         if on_path(name).is_some() || unpacked(workspace).join("usr/bin").join(name).is_file() {
@@ -48,7 +48,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
 fn fetch(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     let root = unpacked(workspace);
     for package in packages {
-        // A folder of its own, so that what arrived is the one file in it.
+        // A separate folder, so that the download is the only file in it.
         let folder = workspace.target.join("debian").join(package);
         std::fs::create_dir_all(&folder)?;
         run::run(
@@ -65,7 +65,7 @@ fn fetch(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Where the tests look, too.
+/// The folder of the unpacked programs; the tests look there too.
 fn unpacked(workspace: &Workspace) -> PathBuf {
     workspace.target.join("debian/root")
 }

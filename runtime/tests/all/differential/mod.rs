@@ -9,7 +9,7 @@ use compare::{Seen, compare};
 use crate::store_heavy::Choices;
 use crate::support::Host;
 
-/// `FERRITE_REWIND_MODULES` sets how many; the usual number keeps the test short.
+/// `FERRITE_REWIND_MODULES` sets their number; the default keeps the test short.
 #[tokio::test]
 async fn rewound_calls_are_what_fresh_ones_are() {
     let modules = std::env::var("FERRITE_REWIND_MODULES")

@@ -5,7 +5,7 @@ use ferrite_runtime::commands::Outcome;
 
 use super::{ADD_ONE, ENDLESS, Managed};
 
-/// Begins a call in the background; its id, and what the host has to run.
+/// Begins a call in the background; returns its id, and the future that the host must run.
 async fn begin(
     host: &Managed,
     request: &str,

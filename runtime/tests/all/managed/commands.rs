@@ -1,4 +1,4 @@
-//! The life of a function, through the commands alone.
+//! The life of a function, by commands alone.
 
 use base64::Engine as _;
 use ferrite_cache::Digest;

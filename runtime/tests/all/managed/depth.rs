@@ -2,7 +2,7 @@
 
 use super::Managed;
 
-/// Nests one deeper than it is told to.
+/// Nests one level deeper than its argument.
 fn down(result: u32) -> String {
     format!(
         r#"(module (func $down (export "run") (param i32) (result i32)

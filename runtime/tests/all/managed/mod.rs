@@ -21,14 +21,14 @@ use tempfile::TempDir;
 
 use crate::support::keyspace::MemoryKeyspace;
 
-/// Adds one; nothing but numbers.
+/// Adds one; uses only numbers.
 pub(super) const ADD_ONE: &str = r#"(module (func (export "run") (param i64) (result i64)
     local.get 0 i64.const 1 i64.add))"#;
 
 /// Never ends by itself.
 pub(super) const ENDLESS: &str = r#"(module (func (export "run") (loop $again br $again)))"#;
 
-/// A host with a folder of its own, where its cache, modules and registry are.
+/// A host with its own folder for cache, modules and registry.
 pub(super) struct Managed {
     folder: TempDir,
     pub(super) runtime: Runtime<MemoryKeyspace>,
@@ -46,7 +46,7 @@ impl Managed {
         Self { folder, runtime }
     }
 
-    /// Another process on the same folder, after this one has ended.
+    /// Starts another process on the same folder, after this one has ended.
     pub(super) fn restart(self) -> Result<Self, StartError> {
         let Self { folder, runtime } = self;
         drop(runtime);
@@ -68,7 +68,7 @@ impl Managed {
         compile_into(cache, wat)
     }
 
-    /// The same as `ferrite-wasmc compile --stack-depth` does it.
+    /// Compiles a module as `ferrite-wasmc compile --stack-depth` does.
     pub(super) fn compile_counting(&self, wat: &str) -> Digest {
         let cache = self.runtime.cache().expect("there is a cache");
         let profile = Profile::native().with_stack_depth(true);
@@ -84,7 +84,7 @@ impl Managed {
         text
     }
 
-    /// The same for words without blanks in them.
+    /// Does the same as `run`, for words without blanks.
     pub(super) async fn say(&self, request: &str) -> String {
         let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
         self.run(&words).await

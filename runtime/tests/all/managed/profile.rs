@@ -1,4 +1,4 @@
-//! `WASM.PROFILE` runs for real and leaves nothing.
+//! `WASM.PROFILE` runs the function and discards its effects.
 
 use super::{ENDLESS, Managed};
 use crate::support::guest;

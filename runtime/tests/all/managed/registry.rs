@@ -76,7 +76,7 @@ async fn a_missing_artifact_is_reported_and_does_not_keep_it_from_starting() {
             .contains("$4 code $10 NOARTIFACT ")
     );
 
-    // Once it is there again, a load puts the function right.
+    // Once the code exists again, a load repairs the function.
     host.load("gone", ADD_ONE, "REPLACE").await;
     assert_eq!(host.say("WASM.CALL gone ARGS 1").await, ":2");
 }
@@ -132,7 +132,7 @@ async fn many_first_calls_all_get_the_code() {
 async fn a_registry_that_cannot_be_written_changes_nothing() {
     let host = Managed::new();
     host.load("f", ADD_ONE, "").await;
-    // A folder in the place of the file: nothing can be renamed over it.
+    // A folder at the path of the file: a rename over it fails.
     fs::remove_file(host.registry_path()).expect("it was there");
     fs::create_dir_all(host.registry_path().join("in the way")).expect("the disk works");
     let digest = host.compile(&run("nop"));

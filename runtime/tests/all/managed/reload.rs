@@ -1,4 +1,4 @@
-//! Other code under the same name, while calls run.
+//! New code under the same name, while calls run.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! A keyspace in memory: enough to run functions on, with conflicts and failures on demand.
+//! A keyspace in memory, with just enough to run functions, and conflicts and failures on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use ferrite_protocol::resp::Encoder;
 use parking_lot::Mutex;
 use smallvec::smallvec;
 
-/// The time that every transaction has.
+/// The time of every transaction.
 pub(crate) const NOW_MILLIS: i64 = 1_700_000_000_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +32,9 @@ type Entries = HashMap<Vec<u8>, Entry>;
 #[derive(Clone, Default)]
 pub(crate) struct MemoryKeyspace {
     entries: Arc<Mutex<Entries>>,
-    /// Commits that shall find a conflict.
+    /// Number of commits that must find a conflict.
     pub(crate) conflicts: Arc<AtomicU32>,
-    /// Transactions that shall be lost when they read the key `contended`.
+    /// Number of transactions that must be lost when they read the key `contended`.
     pub(crate) losses: Arc<AtomicU32>,
     /// Non-zero if commits fail.
     pub(crate) broken: Arc<AtomicU32>,

@@ -122,7 +122,7 @@ impl Host {
             .await
     }
 
-    /// The reply with blanks for line ends, and what became of the call.
+    /// Returns the reply with blanks for line ends, and the outcome of the call.
     pub(crate) async fn request(
         &self,
         protocol: Protocol,
@@ -161,7 +161,7 @@ pub(crate) fn artifact(wat: &str) -> VerifiedArtifact {
     compiled(&COMPILER, &Profile::native(), wat)
 }
 
-/// The same, to count how deep its calls nest.
+/// Compiles a module with a counter of nested calls.
 pub(crate) fn counting_artifact(wat: &str) -> VerifiedArtifact {
     static COMPILER: OnceLock<Compiler> = OnceLock::new();
     compiled(&COMPILER, &Profile::native().with_stack_depth(true), wat)
@@ -201,7 +201,7 @@ pub(crate) fn guest(body: &str) -> String {
     wat
 }
 
-/// A guest whose entry `run` is this.
+/// A guest with this body as its entry `run`.
 pub(crate) fn run(body: &str) -> String {
     guest(&format!("(func (export \"run\") {body})"))
 }

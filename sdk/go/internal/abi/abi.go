@@ -1,12 +1,12 @@
-// Package abi is the guest ABI of Ferrite WASM, version 1, by slices instead of pointers.
+// Package abi is the guest ABI of Ferrite WASM, version 1, with slices instead of pointers.
 //
-// In a guest its functions are the host's. Outside of one they are those of the Host that
+// In a guest its functions are the host's. Elsewhere they are those of the Host that
 // package ferritetest installs.
 package abi
 
 import "math"
 
-// Statuses: what a host function answers when it has no result. Those from Denied down are errors.
+// Statuses: results of a host function without a value. Those from Denied down are errors.
 const (
 	NotFound  = -1
 	NotStored = -2
@@ -25,7 +25,7 @@ const (
 	KeepTTL = 4
 )
 
-// Host is what a guest can ask for.
+// Host is the interface of the host's functions.
 type Host interface {
 	KeyCount() int32
 	ArgCount() int32
@@ -57,10 +57,10 @@ type Host interface {
 	Random(buf []byte)
 }
 
-// firstBytes is how much of a result is fetched in one go; most results are shorter.
+// firstBytes is the number of bytes of a result to fetch at first; most results are shorter.
 const firstBytes = 256
 
-// Result fetches a result whole: ask fills a buffer and returns the full length or a status.
+// Result fetches a whole result: ask fills a buffer and returns the full length or a status.
 func Result(ask func(buf []byte) int32) ([]byte, int32) {
 	first := make([]byte, firstBytes)
 	n := ask(first)
@@ -78,7 +78,7 @@ func Result(ask func(buf []byte) int32) ([]byte, int32) {
 	return whole, n
 }
 
-// length is a slice's length as the ABI has it.
+// length returns a slice's length in the type of the ABI.
 func length(n int) uint32 {
 	if uint64(n) > math.MaxInt32 {
 		panic("ferrite: more than 2 GiB")

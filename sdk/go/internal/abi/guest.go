@@ -7,7 +7,7 @@ import "unsafe"
 // Current is the host that the module runs in.
 var Current guest
 
-// guest calls the host's functions: it hands over a pointer and a length that come from one slice.
+// guest calls the host's functions: it passes a pointer and a length that come from one slice.
 type guest struct{}
 
 //go:wasmimport ferrite key_count
@@ -94,12 +94,12 @@ func timeMillis() int64
 //go:wasmimport ferrite random
 func random(buf unsafe.Pointer, n uint32)
 
-// at is where a slice begins. The host is given its length too, and reads or writes no further.
+// at returns a slice's address. The host gets its length too, and reads or writes no further.
 func at(slice []byte) unsafe.Pointer {
 	return unsafe.Pointer(unsafe.SliceData(slice))
 }
 
-// pair is how the host reads a slice out of memory.
+// pair is a slice as the host reads it from memory.
 type pair struct {
 	ptr uint32
 	n   uint32

@@ -1,4 +1,4 @@
-//! Third stage: code from the model. Nothing is checked here, and nothing can fail.
+//! Third stage: generates code from the model. It checks nothing and cannot fail.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -6,7 +6,7 @@ use syn::Path;
 
 use crate::validate::Function;
 
-/// Writes the function as it was, its entry, and, for WebAssembly, the export.
+/// Writes the unchanged function, its entry, and, for WebAssembly, the export.
 pub(crate) fn function(function: &Function) -> TokenStream {
     let Function {
         item,
@@ -40,7 +40,7 @@ pub(crate) fn function(function: &Function) -> TokenStream {
             let #value = ::ferrite_wasm_sdk::__private::take(input)?;
         }
     });
-    // The same for the result, whose type stands after the arrow, if it does.
+    // The same for the result, whose type follows the arrow, if there is one.
     let reply = quote_spanned! { *result_span =>
         ::ferrite_wasm_sdk::Reply::reply(&result)
     };

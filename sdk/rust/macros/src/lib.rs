@@ -1,8 +1,8 @@
 //! The macros of the Ferrite WASM Rust SDK: `#[ferrite_function]` and `entry!`.
 //!
 //! Use them through `ferrite-wasm-sdk`, which re-exports both. Each works in stages: `parse` turns
-//! tokens into syntax, `validate` turns syntax into a model of the function or says what is wrong
-//! with it, `expand` writes code from the model and cannot fail.
+//! tokens into syntax, `validate` turns syntax into a model of the function or reports mistakes,
+//! `expand` writes code from the model and cannot fail.
 
 mod expand;
 mod parse;
@@ -14,7 +14,7 @@ use proc_macro::TokenStream;
 /// Makes a function callable from the store under its own name.
 ///
 /// The parameters are filled from the call's KEYS, then its ARGS, in order; the result becomes the
-/// reply. The function itself stays as it is and can be called from Rust, in tests too.
+/// reply. The function itself is unchanged and can be called from Rust, in tests too.
 ///
 /// `#[ferrite_function(name = "check-stock")]` exports it under another name. A name consists of 1
 /// to 128 of `A-Z a-z 0-9 _ : -`.
@@ -24,7 +24,7 @@ pub fn ferrite_function(attribute: TokenStream, item: TokenStream) -> TokenStrea
     parse::function(attribute.into(), item.into())
         .and_then(validate::function)
         .map_or_else(
-            // The function itself is kept, so that one mistake does not make its callers fail too.
+            // The function is kept, so that one mistake does not make its callers fail too.
             |error| {
                 let mut tokens = error.into_compile_error();
                 tokens.extend(original);

@@ -1,10 +1,10 @@
-//! First stage: tokens into syntax.
+//! First stage: turns tokens into syntax.
 
 use proc_macro2::TokenStream;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, ItemFn, LitStr, Path, Token};
 
-/// What stands in `#[ferrite_function(…)]`.
+/// The options in `#[ferrite_function(…)]`.
 #[derive(Default)]
 pub(crate) struct Attribute {
     /// The literal of `name = "…"`.
@@ -35,7 +35,7 @@ impl Parse for Attribute {
     }
 }
 
-/// An annotated function as it was written.
+/// An annotated function as written.
 pub(crate) struct Annotated {
     pub(crate) attribute: Attribute,
     pub(crate) item: ItemFn,

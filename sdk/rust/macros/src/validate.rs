@@ -1,4 +1,4 @@
-//! Second stage: syntax into a model of the function, or a message about what is wrong with it.
+//! Second stage: turns syntax into a model of the function, or reports its mistakes.
 
 use proc_macro2::Span;
 use syn::spanned::Spanned;
@@ -25,17 +25,17 @@ pub(crate) struct Function {
     /// Name of the entry.
     pub(crate) export: String,
     pub(crate) parameters: Vec<Parameter>,
-    /// Where the result's type stands, so that the compiler points there when it cannot be replied.
+    /// Position of the result's type, for the compiler's error if it cannot be a reply.
     pub(crate) result_span: Span,
 }
 
-/// A parameter of such a function.
+/// A parameter of an exported function.
 pub(crate) struct Parameter {
-    /// Its name, as error replies give it.
+    /// Its name for error replies.
     pub(crate) name: String,
-    /// Its type, as error replies give it.
+    /// Its type for error replies.
     pub(crate) type_text: String,
-    /// Where its type stands, so that the compiler points there when the type cannot be a parameter.
+    /// Position of its type, for the compiler's error if it cannot be a parameter.
     pub(crate) span: Span,
 }
 
@@ -213,15 +213,15 @@ fn parameter(input: &FnArg) -> syn::Result<(Parameter, Shape)> {
     Ok((parameter, shape(&typed.ty)))
 }
 
-/// How many values a parameter takes, as far as its type's spelling tells.
+/// Number of values that a parameter takes, as far as its type's spelling shows.
 #[derive(Clone, Copy, PartialEq)]
 enum Shape {
     One,
     /// One or none.
     Optional,
-    /// All that are left.
+    /// All remaining values.
     Rest,
-    /// All keys that are left.
+    /// All remaining keys.
     RestOfKeys,
 }
 
@@ -250,7 +250,7 @@ fn is_bytes(arguments: &PathArguments) -> bool {
         if path.path.get_ident().is_some_and(|ident: &Ident| ident == "u8"))
 }
 
-/// A parameter after one that takes all that is left would always be missing.
+/// Refuses a parameter after one that takes all remaining values: it would always be missing.
 fn check_order(shapes: &[(Shape, Span)], mistakes: &mut Mistakes) {
     let mut optional = false;
     let mut rest = false;

@@ -97,7 +97,7 @@ fn errors_of_the_store_reach_the_caller() {
     );
 }
 
-/// What `shapes` gives back of its parameters.
+/// The values of its parameters that `shapes` replies.
 type Shapes<'a> = (
     Vec<&'a str>,
     Vec<u8>,

@@ -1,4 +1,4 @@
-//! When keys end.
+//! Times to live: `EXPIRE`, `TTL`, `PERSIST` and their relatives.
 
 use crate::commands::arguments::integer;
 use crate::commands::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, commands};
@@ -49,7 +49,7 @@ pub(crate) enum TimeUnit {
 }
 
 impl TimeUnit {
-    /// The unit that an option such as `EX` stands for.
+    /// The unit of an option such as `EX`.
     pub(crate) fn option(name: &[u8]) -> Option<Self> {
         let is = |option: &[u8]| name.eq_ignore_ascii_case(option);
         if is(b"ex") {
@@ -65,7 +65,7 @@ impl TimeUnit {
         }
     }
 
-    /// The instant that an amount means; `None` when it does not fit into 64 bits.
+    /// The instant of an amount in this unit; `None` if it does not fit into 64 bits.
     fn instant(self, amount: i64, now: impl FnOnce() -> i64) -> Option<i64> {
         let millis = match self {
             Self::Seconds | Self::AtSeconds => amount.checked_mul(1000)?,
@@ -78,7 +78,7 @@ impl TimeUnit {
     }
 }
 
-/// Reads the time of an option such as `EX`, which must lie above zero.
+/// Reads the time of an option such as `EX`, which must be above zero.
 pub(crate) fn deadline_argument<V: View>(
     view: &mut V,
     command: &'static str,
@@ -147,7 +147,8 @@ impl Conditions {
         Ok(conditions)
     }
 
-    /// A key without a deadline counts as ending after every instant.
+    /// Returns true if the conditions hold. A key without a deadline counts as ending after every
+    /// instant.
     fn hold(&self, old: Deadline, new: Deadline) -> bool {
         (!self.if_none || old.is_never())
             && (!self.if_some || !old.is_never())
@@ -194,7 +195,7 @@ fn pexpireat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     expire_by(view, "pexpireat", TimeUnit::AtMillis, argv, out)
 }
 
-/// Writes -2 for no key, -1 for no deadline, else what `tell` makes of deadline and now.
+/// Writes -2 for no key, -1 for no deadline, otherwise `tell(deadline, now)`.
 fn tell_deadline<V: View>(
     view: &mut V,
     key: &[u8],

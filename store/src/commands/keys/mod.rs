@@ -140,10 +140,10 @@ fn randomkey<V: View>(view: &mut V, _: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-/// Takes a value and its deadline away from a key.
+/// Removes a key and returns its value and deadline.
 fn take<V: View>(view: &mut V, key: &[u8]) -> Result<(Value, Deadline), StoreError> {
     let live = view.get(key)?.ok_or(StoreError::NoSuchKey)?;
-    // Its elements get names of their own: the old key's are forgotten with it.
+    // The elements get a new id on disk; those of the old id are deleted with the old key.
     let taken = (live.value.separate(), live.deadline);
     view.remove(key)?;
     Ok(taken)
@@ -214,7 +214,7 @@ fn copy<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-/// Puts a value into another database, unless its key is taken and may not be replaced.
+/// Puts a value into another database, unless its key exists and may not be replaced.
 fn put_elsewhere<V: View>(
     view: &mut V,
     target: u32,
@@ -251,7 +251,7 @@ fn move_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-/// `ASYNC` and `SYNC` are the same here: what was removed is freed after the locks are released.
+/// `ASYNC` and `SYNC` are the same here: removed values are freed after the locks are released.
 fn flush_options(argv: &[&[u8]]) -> Result<(), StoreError> {
     match argv[1..] {
         [] => Ok(()),

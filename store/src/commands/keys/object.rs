@@ -1,4 +1,4 @@
-//! `OBJECT`: how a value is kept.
+//! `OBJECT`: the encoding and reference count of a value.
 
 use crate::commands::spec::{Answer, Argv, Keys, Out, READONLY, commands};
 use crate::error::StoreError;
@@ -13,9 +13,9 @@ commands! {
         "Tells how a value is kept.";
 }
 
-/// Longest string that Redis keeps beside its head, in bytes.
+/// Longest string that Redis stores in one block with its header, in bytes.
 const EMBEDDED_LEN_MAX: usize = 44;
-/// Most elements, and the longest of them, of Redis's compact encodings.
+/// Most elements, and longest element in bytes, of Redis's compact encodings.
 const COMPACT_LEN_MAX: usize = 128;
 const COMPACT_BYTES_MAX: usize = 64;
 /// Most members of Redis's sets of integers.
@@ -90,7 +90,7 @@ fn object<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             out.int(1);
             Ok(())
         },
-        // Nothing is evicted here, so nobody keeps the time of the last access.
+        // Nothing is evicted, so the time of the last access is not recorded.
         (b"idletime", 3) => |_, out| {
             out.int(0);
             Ok(())

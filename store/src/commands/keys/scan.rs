@@ -26,14 +26,14 @@ pub(crate) fn cursor(text: &[u8]) -> Result<u64, StoreError> {
         .ok_or(StoreError::Refused("ERR invalid cursor"))
 }
 
-/// Writes the reply for a key that is not there. Options are not looked at then.
+/// Writes the reply for a key that does not exist. Options are not checked then.
 pub(crate) fn tell_nothing(out: &mut dyn ReplyWriter) {
     out.array(2);
     out.bulk(b"0");
     out.array(0);
 }
 
-/// Which options a command takes besides `MATCH` and `COUNT`.
+/// Options that a command takes besides `MATCH` and `COUNT`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extra {
     None,
@@ -78,7 +78,7 @@ impl<'a> ScanOptions<'a> {
         Ok(parsed)
     }
 
-    /// Returns true if an element is to be shown.
+    /// Returns true if the reply should contain this element.
     pub(crate) fn matches(&self, element: &[u8]) -> bool {
         self.pattern
             .is_none_or(|pattern| glob::matches(pattern, element))

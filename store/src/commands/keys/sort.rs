@@ -61,7 +61,7 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The value that a pattern names for an element: a key's, or a field's after `->`.
+/// Looks up the value that a pattern names for an element: a key's, or a field's after `->`.
 fn look_up<V: View>(
     view: &mut V,
     pattern: &[u8],
@@ -110,7 +110,7 @@ fn elements<V: View>(view: &mut V, key: &[u8]) -> Result<Vec<Blob>, StoreError> 
     }
 }
 
-/// Puts the elements into the wanted order.
+/// Sorts the elements.
 fn order<V: View>(
     view: &mut V,
     elements: Vec<Blob>,
@@ -163,7 +163,7 @@ fn order<V: View>(
 
 fn run<V: View>(view: &mut V, key: &[u8], options: &Options<'_>, out: Out<'_>) -> Answer {
     let mut found = elements(view, key)?;
-    // A pattern without a star has the same weight for all: they stay as they are.
+    // A pattern without a star gives all elements the same weight, so they keep their order.
     let unsorted = options.by.is_some_and(|pattern| !pattern.contains(&b'*'));
     if !unsorted {
         found = order(view, found, options)?;

@@ -128,7 +128,7 @@ fn llen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-/// The position that an index means, if it is inside.
+/// The position of an index, if it is inside the list.
 fn position(index: i64, len: usize) -> Option<usize> {
     let index = if index < 0 {
         index.checked_add(len as i64)?
@@ -206,7 +206,7 @@ fn lrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
                 .map(|(at, _)| at)
                 .collect()
         };
-        // From the last to the first, so that positions stay right.
+        // From the last to the first, so that the other positions stay right.
         found.sort_unstable();
         for at in found.iter().rev() {
             list.remove(*at);

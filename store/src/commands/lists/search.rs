@@ -15,11 +15,11 @@ commands! {
 
 /// Options of `LPOS`.
 struct Search {
-    /// Which match is the first to be told; negative from the end.
+    /// Number of the first match to report; negative counts from the end.
     rank: i64,
-    /// Most positions in the reply; `None` is one, not in an array.
+    /// Most positions in the reply; `None` for a single position, not in an array.
     count: Option<usize>,
-    /// Most elements that are compared.
+    /// Most elements to compare.
     compared_max: usize,
 }
 

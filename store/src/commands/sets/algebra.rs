@@ -34,14 +34,14 @@ commands! {
         "Counts what all sets have.";
 }
 
-/// Shared copies of the sets, missing ones empty.
+/// Shared copies of the sets; a missing key gives an empty set.
 fn sets<V: View>(view: &mut V, keys: &[&[u8]]) -> Result<Vec<Set>, StoreError> {
     keys.iter()
         .map(|key| Ok(view.read::<Set>(key)?.cloned().unwrap_or_default()))
         .collect()
 }
 
-/// The members that all sets have, up to `limit` of them.
+/// The members that are in all sets, up to `limit` of them.
 fn intersection(mut sets: Vec<Set>, limit: usize) -> Set {
     let mut common = Set::default();
     sets.sort_by_key(Set::len);
@@ -117,7 +117,7 @@ fn sdiffstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     store(view, argv[1], rest, out)
 }
 
-/// Reads a limit; zero is none.
+/// Reads a limit; zero means no limit.
 pub(in crate::commands) fn limit_argument(text: &[u8]) -> Result<usize, StoreError> {
     let limit = parse_integer(text)
         .and_then(|limit| usize::try_from(limit).ok())

@@ -22,7 +22,7 @@ commands! {
 #[derive(Clone, Copy)]
 struct Field {
     signed: bool,
-    /// 1 to 64, and 63 at most without a sign.
+    /// 1 to 64; at most 63 without a sign.
     bits: u32,
     offset: usize,
 }
@@ -50,7 +50,7 @@ struct Step {
 }
 
 type Steps = SmallVec<[Step; 4]>;
-/// What each step answers; nothing where a number did not fit and was to fail.
+/// The answer of each step; `None` if a number did not fit and `OVERFLOW FAIL` is set.
 type Answers = SmallVec<[Option<i64>; 4]>;
 
 impl Field {
@@ -92,7 +92,7 @@ impl Field {
         (self.offset + self.bits as usize).div_ceil(8)
     }
 
-    /// Its number; bits behind the end of the string are 0.
+    /// The field's number; bits behind the end of the string are 0.
     fn get(self, bytes: &[u8]) -> i128 {
         let bit = |at: usize| -> i128 {
             let byte = bytes.get(at / 8).copied().unwrap_or(0);
@@ -102,7 +102,7 @@ impl Field {
         self.signed_or_not(places.fold(0, |number, at| number << 1 | bit(at)))
     }
 
-    /// Writes the lowest bits of a number into a string that reaches far enough.
+    /// Writes the lowest bits of a number into a string that is long enough.
     fn set(self, bytes: &mut [u8], number: i128) {
         for place in 0..self.bits {
             let at = self.offset + (self.bits - 1 - place) as usize;
@@ -115,7 +115,7 @@ impl Field {
         }
     }
 
-    /// The number that so many of the lowest bits stand for.
+    /// Reads the lowest `bits` of `number` as a field of this type.
     fn signed_or_not(self, number: i128) -> i128 {
         let low = number & ((1 << self.bits) - 1);
         if self.signed && low >> (self.bits - 1) != 0 {
@@ -125,7 +125,7 @@ impl Field {
         }
     }
 
-    /// The number as it is stored, or nothing where it does not fit and shall fail.
+    /// The number as stored; `None` if it does not fit and the step should fail.
     fn fit(self, number: i128, overflow: Overflow) -> Option<i128> {
         let (least, most) = if self.signed {
             (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1)
@@ -146,12 +146,12 @@ impl Step {
         !matches!(self.action, Action::Get)
     }
 
-    /// Does the step on a string that reaches far enough for what it writes.
+    /// Runs the step on a string that is long enough for its write.
     fn run(self, bytes: &mut [u8]) -> Option<i64> {
         let before = self.field.get(bytes);
         let (number, answer) = match self.action {
             Action::Get => return narrow(before),
-            // Without a sign, a negative number is a very large one.
+            // Without a sign, a negative number stands for a very large one.
             Action::Set(number) if self.field.signed => (i128::from(number), Some(before)),
             Action::Set(number) => (i128::from(number.cast_unsigned()), Some(before)),
             Action::Increment(delta) => (before + i128::from(delta), None),
@@ -162,7 +162,7 @@ impl Step {
     }
 }
 
-/// Fields have 64 bits with a sign or 63 without, so this always has an answer.
+/// Never `None`: fields have 64 bits with a sign or 63 without.
 fn narrow(number: i128) -> Option<i64> {
     i64::try_from(number).ok()
 }

@@ -1,4 +1,4 @@
-//! Strings as rows of bits.
+//! Strings as bit arrays.
 
 use crate::commands::arguments::integer;
 use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
@@ -27,7 +27,7 @@ commands! {
         "Combines strings bit by bit.";
 }
 
-/// Reads the number of a bit; the byte it is in, and the bit's mask there.
+/// Reads the number of a bit; returns the index of its byte, and the bit's mask in it.
 fn bit<V: View>(view: &V, text: &[u8]) -> Result<(usize, u8), StoreError> {
     let bits_max = view.limits().string_bytes_max.saturating_mul(8);
     let number = parse_integer(text)
@@ -80,7 +80,7 @@ fn getbit<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 /// A range of bits of a string.
 struct Span {
     start: i64,
-    /// The last one.
+    /// The last bit or byte, included.
     end: i64,
     in_bits: bool,
 }
@@ -104,7 +104,7 @@ impl Span {
 
     /// The first bit and the one after the last, for a string of `len` bytes; `None` if empty.
     fn bits(&self, len: usize) -> Option<(usize, usize)> {
-        // Strings are bounded far below the range of 64 bits, even in bits.
+        // Even in bits, strings are bounded far below the range of 64 bits.
         let total = if self.in_bits {
             len as i64 * 8
         } else {
@@ -139,13 +139,13 @@ fn bitcount<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         _ => return Err(StoreError::Syntax),
     };
     let bytes = view.read::<Text>(argv[1])?.map_or(&b""[..], Text::as_slice);
-    // Two ends counted from the back in the wrong order are nothing, even where both are cut off.
+    // Two negative indexes in the wrong order select nothing, even if both are out of range.
     let upside_down = span.start < 0 && span.end < 0 && span.start > span.end;
     let Some((start, end)) = span.bits(bytes.len()).filter(|_| !upside_down) else {
         out.int(0);
         return Ok(());
     };
-    // Whole bytes at once, the ragged ends bit by bit.
+    // Counts whole bytes at once, and the bits at both edges one by one.
     let (first, last) = (start.div_ceil(8), end / 8);
     let ones = if first >= last {
         (start..end).filter(|bit| is_set(bytes, *bit)).count()
@@ -183,7 +183,7 @@ fn bitpos<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         _ => return Err(StoreError::Syntax),
     };
     let Some(text) = view.read::<Text>(argv[1])? else {
-        // Nothing is an endless row of zeros.
+        // A missing key counts as an endless row of zeros.
         out.int(if wanted { -1 } else { 0 });
         return Ok(());
     };
@@ -203,7 +203,7 @@ fn bitpos<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     }
     out.int(match (at < end, wanted) {
         (true, _) => at as i64,
-        // Behind a string that is looked at to its end there are zeros.
+        // A search without an end finds a zero behind the string.
         (false, false) if open_ended => bytes.len() as i64 * 8,
         (false, _) => -1,
     });

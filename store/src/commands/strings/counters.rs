@@ -1,4 +1,4 @@
-//! Strings that count.
+//! Strings as counters.
 
 use crate::commands::arguments::integer;
 use crate::commands::long_double::{LongDouble, Parsed};
@@ -28,7 +28,7 @@ commands! {
         "Takes from an integer.";
 }
 
-/// Adds to the integer that a key holds, 0 if it is not there; returns the sum.
+/// Adds to the integer of a key, 0 if it does not exist; returns the sum.
 pub(crate) fn add<V: View>(view: &mut V, key: &[u8], delta: i64) -> Result<i64, StoreError> {
     let (old, deadline) = match view.get(key)? {
         Some(live) => {
@@ -73,7 +73,7 @@ fn decrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-/// Adds two texts as floating point numbers; `complaint` says what is wrong with the first.
+/// Adds two texts as floating point numbers; `complaint` is the error for the first.
 pub(in crate::commands) fn add_floats(
     old: Option<&[u8]>,
     delta: &Parsed,

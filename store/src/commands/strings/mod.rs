@@ -223,7 +223,7 @@ fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn mget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     for key in &argv[1..] {
-        // Inside a transaction a read can fail, and an error is the whole reply.
+        // A read can fail inside a transaction, and an error must be the whole reply.
         view.get(key)?;
     }
     out.array(argv.len() - 1);

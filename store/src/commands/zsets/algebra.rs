@@ -103,16 +103,16 @@ impl Operand {
     }
 }
 
-/// What is combined and how.
+/// The operands of a request and how to combine them.
 struct Request {
     operands: Vec<(Operand, f64)>,
     aggregate: Aggregate,
     with_scores: bool,
-    /// Most members that are counted.
+    /// Most members to count.
     limit: usize,
 }
 
-/// What the options may be.
+/// Options that a command takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Takes {
     weights: bool,
@@ -203,7 +203,7 @@ impl Request {
     }
 
     fn intersection(mut self) -> Zset {
-        // Aggregation goes in this order too, as it does in Redis.
+        // Scores are aggregated in this order too, as in Redis.
         self.operands.sort_by_key(|(operand, _)| operand.len());
         let Some(((smallest, weight), others)) = self.operands.split_first() else {
             return Zset::default();

@@ -6,7 +6,7 @@ use crate::value::zset::Zset;
 const NOT_A_FLOAT: StoreError = StoreError::Refused("ERR min or max is not a float");
 const NOT_A_STRING: StoreError = StoreError::Refused("ERR min or max not valid string range item");
 
-/// A score, and whether it is outside itself.
+/// A score, and true if the score itself is excluded.
 #[derive(Clone, Copy)]
 struct ScoreBound {
     score: f64,
@@ -19,7 +19,7 @@ impl ScoreBound {
             [b'(', number @ ..] => (true, number),
             number => (false, number),
         };
-        // Out of range numbers are infinite here, and an empty text is 0, as `strtod` has it.
+        // Like `strtod`, reads numbers out of range as infinite, and an empty text as 0.
         let score = if number.is_empty() {
             0.0
         } else {
@@ -49,7 +49,7 @@ pub(in crate::commands) fn score_range(
     })
 }
 
-/// A place in lexical order.
+/// A bound in lexical order.
 #[derive(Clone, Copy)]
 enum LexBound<'a> {
     Lowest,
@@ -74,8 +74,8 @@ impl<'a> LexBound<'a> {
         }
     }
 
-    /// Whether a member comes before this place; `at_itself` is the answer for a member that is
-    /// the bound itself and not excluded.
+    /// Returns true if a member comes before this bound; returns `at_itself` for a member that
+    /// equals a bound that is not excluded.
     fn is_above(self, member: &[u8], at_itself: bool) -> bool {
         match self {
             Self::Lowest => false,
@@ -88,7 +88,7 @@ impl<'a> LexBound<'a> {
     }
 }
 
-/// The positions of the members between two places, for members of equal scores.
+/// The positions of the members between two bounds, for members of equal scores.
 pub(in crate::commands) fn lexical_range<'a>(
     low: &'a [u8],
     high: &'a [u8],

@@ -73,7 +73,7 @@ struct AddOptions {
 }
 
 impl AddOptions {
-    /// Reads options up to the first score; returns how many there are.
+    /// Reads options up to the first score; returns their number.
     fn parse(argv: &[&[u8]]) -> (Self, usize) {
         let mut options = Self::default();
         let mut read = 0;
@@ -396,7 +396,7 @@ fn zscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     out.array(found.len() * 2);
     for (member, score) in &found {
         out.bulk(member);
-        // A string in both protocols, unlike everywhere else.
+        // A string in both protocols, unlike all other scores.
         out.bulk(format_double(*score).as_bytes());
     }
     Ok(())

@@ -49,7 +49,7 @@ commands! {
         "Removes members by name, where scores are equal.";
 }
 
-/// What the bounds of a range are.
+/// Meaning of a range's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Rank,
@@ -57,24 +57,24 @@ enum By {
     Lex,
 }
 
-/// From a sorted set to the first and past-the-last position of a range.
+/// Maps a sorted set to the first and past-the-last position of a range.
 type Resolve<'a> = Box<dyn Fn(&Zset) -> (usize, usize) + 'a>;
 
-/// Which members of a sorted set are wanted, in which order.
+/// A selection of members of a sorted set, in an order.
 struct Selection<'a> {
     by: By,
     reversed: bool,
-    /// The bounds as given.
+    /// The bounds as typed.
     start: &'a [u8],
     stop: &'a [u8],
     skip: i64,
-    /// Negative is all.
+    /// Most members; negative for all.
     most: i64,
     with_scores: bool,
 }
 
 impl<'a> Selection<'a> {
-    /// Reads bounds and options. What `by` and `reversed` leave open, options may say.
+    /// Reads bounds and options. Options may set `by` and `reversed` if these are `None`.
     fn parse(
         argv: &'a [&'a [u8]],
         by: Option<By>,
@@ -121,7 +121,7 @@ impl<'a> Selection<'a> {
         Ok(selection)
     }
 
-    /// The range before `LIMIT`. Bounds are read here, so that bad ones are told even if the key is not there.
+    /// The range before `LIMIT`. Parses the bounds, so bad ones are an error even without the key.
     fn resolve(&self) -> Result<Resolve<'a>, StoreError> {
         let (low, high) = match self.reversed && self.by != By::Rank {
             true => (self.stop, self.start),
@@ -145,7 +145,7 @@ impl<'a> Selection<'a> {
         })
     }
 
-    /// The members of a range in the wanted order.
+    /// The members of a range in the requested order.
     fn members<'z>(&self, zset: &'z Zset, (start, end): (usize, usize)) -> Wanted<'z> {
         let len = end.saturating_sub(start);
         let skip = usize::try_from(self.skip).unwrap_or(len).min(len);

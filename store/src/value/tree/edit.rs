@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Tree;
 use super::node::{self, BRANCH_LEN_MAX, Child, LEAF_LEN_MAX, Node};
 
-/// Where a full node is cut: at an end when the tree grows there, so that lists that are only
-/// pushed to have full leaves, else in the middle.
+/// Position at which a full node is split: at an end if the tree grows there, so that lists with
+/// pushes alone have full leaves, otherwise in the middle.
 #[derive(Clone, Copy)]
 enum Growth {
     Front,
@@ -56,7 +56,7 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         let first = (!matches!(root, Node::Leaf(pairs) if pairs.len() < LEAF_LEN_MAX))
             .then(|| first_key(root).clone());
         if let Some(right) = insert(root, index, (key, value), growth) {
-            // Only a full node is ever cut, so its first key was cloned above.
+            // Only a full node is split, so its first key was cloned above.
             let Some(first) = first else { return };
             let left = std::mem::replace(root, Node::Leaf(Vec::new()));
             let left_len = len + 1 - right.len;
@@ -97,7 +97,7 @@ fn first_key<K, V>(mut node: &Node<K, V>) -> &K {
     }
 }
 
-/// Inserts below a node that is not shared; returns the right half if it had to be cut.
+/// Inserts below a node that is not shared; returns the right half if the node was split.
 fn insert<K: Clone, V: Clone>(
     node: &mut Node<K, V>,
     index: usize,
@@ -143,7 +143,7 @@ fn insert<K: Clone, V: Clone>(
     }
 }
 
-/// Removes below a node that nobody shares. Sparse children are poured into a neighbour.
+/// Removes below a node that is not shared. Merges sparse children into a neighbour.
 fn remove<K: Clone, V: Clone>(node: &mut Node<K, V>, index: usize) -> Option<(K, V)> {
     match node {
         Node::Leaf(pairs) => (index < pairs.len()).then(|| pairs.remove(index)),

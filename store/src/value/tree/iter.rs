@@ -1,15 +1,15 @@
-//! Walking a counted tree from both ends.
+//! Iterates over a counted tree from both ends.
 
 use super::Tree;
 
-/// The pairs of a range of positions. Each leaf is looked up once, by its position.
+/// The pairs of a range of positions. Finds each leaf once, by its position.
 pub(crate) struct Iter<'t, K, V> {
     tree: &'t Tree<K, V>,
     start: usize,
     end: usize,
-    /// Rest of the leaf that `start` is in.
+    /// Rest of the leaf that contains `start`.
     front: &'t [(K, V)],
-    /// Rest, up to `end`, of the leaf that `end - 1` is in.
+    /// Rest, up to `end`, of the leaf that contains `end - 1`.
     back: &'t [(K, V)],
 }
 

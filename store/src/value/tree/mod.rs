@@ -1,10 +1,10 @@
-//! A counted, structurally shared B+-tree: what every large collection is made of.
+//! A counted, structurally shared B+-tree: the structure of every large collection.
 //!
 //! One structure serves hashes, sets, lists and sorted sets: a sequence of `(K, V)` pairs in which
-//! every branch knows how many pairs are below it. So the n-th pair, the rank of a pair and a
-//! random pair cost O(log n), and a copy of the whole costs one reference count. A writer that is
-//! alone changes nodes in place; one that shares them copies the path it changes. No library under
-//! a licence we accept has ranks and sharing in one ordered structure, so this one is ours.
+//! every branch knows the number of pairs below it. So the n-th pair, the rank of a pair and a
+//! random pair cost O(log n), and a copy of the whole costs one reference count. A writer changes
+//! unshared nodes in place, and copies the path to a change in shared ones. No library under a
+//! licence we accept has ranks and sharing in one ordered structure, so this one is ours.
 
 mod edit;
 mod iter;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(crate) use iter::Iter;
 use node::Node;
 
-/// A sequence of pairs, ordered by whatever the caller's comparisons say. Lists use `K = ()`.
+/// A sequence of pairs, ordered by the caller's comparisons. Lists use `K = ()`.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree<K, V> {
     root: Arc<Node<K, V>>,
@@ -37,9 +37,9 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         self.len
     }
 
-    /// Number of pairs before the target; true if the target exists.
+    /// Returns the number of pairs before the target: `Ok` if the target exists, `Err` if not.
     ///
-    /// `compare` says how a key stands to the target; the tree must be ordered by it.
+    /// `compare` compares a key to the target; the tree must be ordered by it.
     pub(crate) fn rank(&self, compare: impl Fn(&K) -> Ordering) -> Result<usize, usize> {
         let mut node = &*self.root;
         let mut before = 0;
@@ -60,7 +60,7 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         }
     }
 
-    /// The pair that `compare` finds equal to the target.
+    /// The pair for which `compare` returns `Equal`.
     pub(crate) fn get(&self, compare: impl Fn(&K) -> Ordering) -> Option<(&K, &V)> {
         let mut node = &*self.root;
         loop {
@@ -83,7 +83,7 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         pairs.get(at).map(|(key, value)| (key, value))
     }
 
-    /// The leaf that holds a position, and the position inside it.
+    /// The leaf that contains a position, and the position inside it.
     fn leaf(&self, mut index: usize) -> Option<(&[(K, V)], usize)> {
         if index >= self.len {
             return None;
@@ -105,7 +105,7 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         self.range(0, self.len)
     }
 
-    /// The pairs at `start..end`, from both ends. Positions past the end are cut off.
+    /// The pairs at `start..end`, for iteration from both ends. Positions past the end are cut off.
     pub(crate) fn range(&self, start: usize, end: usize) -> Iter<'_, K, V> {
         Iter::new(self, start, end.min(self.len))
     }

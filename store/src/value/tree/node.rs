@@ -1,4 +1,4 @@
-//! Nodes of the counted tree and how to find the way through them.
+//! Nodes of the counted tree, and the search for the child to descend into.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) enum Node<K, V> {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Child<K, V> {
-    /// Not above any key of this child, and above every key of the children before it. It may be
+    /// At most any key of this child, and above every key of the children before it. It may be
     /// below the child's first key once that pair has been removed.
     pub(crate) first: K,
     /// Pairs below this child.
@@ -26,13 +26,13 @@ pub(crate) struct Child<K, V> {
     pub(crate) node: Arc<Node<K, V>>,
 }
 
-/// The child in which the target is, or would have to be.
+/// The child that contains the target, or would contain it.
 pub(crate) fn child_for<K, V>(children: &[Child<K, V>], compare: impl Fn(&K) -> Ordering) -> usize {
-    // The first child also takes what is below its own bound.
+    // The first child also takes keys below its own bound.
     children[1..].partition_point(|child| compare(&child.first) != Ordering::Greater)
 }
 
-/// The child that holds a position, and the position inside it. One past the end is the last's.
+/// The child that contains a position, and the position inside it. One past the end is the last's.
 pub(crate) fn child_at<K, V>(children: &[Child<K, V>], mut index: usize) -> (usize, usize) {
     let last = children.len() - 1;
     for (at, child) in children[..last].iter().enumerate() {

@@ -13,7 +13,7 @@ fn random_edits_equal_those_of_a_vector() {
         let mut tree: Tree<u32, u32> = Tree::default();
         let mut model: Vec<(u32, u32)> = Vec::new();
         let mut copies = Vec::new();
-        // Rounds differ in whether they mostly grow or mostly shrink.
+        // Some rounds mostly grow, others mostly shrink.
         let growing = 3 + round % 5;
         for step in 0..3_000_u32 {
             if random.u32(..10) < growing || model.is_empty() {

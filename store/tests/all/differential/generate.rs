@@ -65,7 +65,7 @@ const INTEGERS: [&str; 20] = [
     "4",
     "-100",
 ];
-/// Nothing that ends while a round runs.
+/// Times that do not expire while a round runs.
 const ODD_TIMES: [&str; 9] = [
     "0",
     "-1",
@@ -187,7 +187,7 @@ impl Generator {
             "value" => self.pick(&VALUES),
             "member" => self.pick(&MEMBERS),
             "int" => self.pick(&INTEGERS),
-            // Mostly sensible, so that commands do something.
+            // Mostly sensible numbers, so that commands have an effect.
             "small" => match self.random.u8(..10) {
                 0 => self.pick(&INTEGERS),
                 _ => self.random.i32(-3..6).to_string().into_bytes(),

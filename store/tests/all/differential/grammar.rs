@@ -1,7 +1,7 @@
-//! What requests look like: one line a command.
+//! The grammar of requests: one line for each command.
 //!
-//! `{name}` is an argument, `[ … ]` may be left out, `( … | … )` is one of several, `< … >` comes
-//! one to three times, `@ … @` the same with their number before them.
+//! `{name}` is an argument, `[ … ]` is optional, `( … | … )` is one of several, `< … >` comes
+//! one to three times, `@ … @` does the same with the count before it.
 
 use std::sync::LazyLock;
 

@@ -1,8 +1,8 @@
-//! What may differ from Valkey, and why. Everything else must be equal.
+//! Accepted differences from Valkey, with the reasons. Everything else must be equal.
 
 use super::reply::Reply;
 
-/// Whether two replies to the same command count as equal.
+/// Returns true if two replies to the same command count as equal.
 pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
     if ours == theirs {
         return true;
@@ -13,20 +13,20 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
             .map(|a| a.to_ascii_lowercase())
             .unwrap_or_default()
     };
-    // Valkey takes a cursor with a space before it for 1; Redis refuses it, as we do.
+    // Valkey reads a cursor with a space before it as 1; Redis and this store refuse it.
     let odd_cursor = |at: usize| argv.get(at).is_some_and(|cursor| cursor.starts_with(b" "));
     if name.ends_with(b"scan") && odd_cursor(if name == b"scan" { 1 } else { 2 }) {
         return ours.is_error();
     }
     match name.as_slice() {
-        // Valkey lets the end be left out; Redis 7.2 does not.
+        // Valkey allows leaving out the end; Redis 7.2 does not.
         b"bitcount" => argv.len() == 3 && ours.is_error(),
-        // The order of unordered collections is each server's own.
+        // Each server has its own order of unordered collections.
         b"keys" | b"smembers" | b"sinter" | b"sunion" | b"sdiff" | b"hkeys" | b"hvals"
         | b"spop" => ours.sorted(1) == theirs.sorted(1),
         b"hgetall" => ours.sorted(2) == theirs.sorted(2),
         b"sort" | b"sort_ro" => {
-            // Unsorted sets come as they are kept, and equal weights in any order under ALPHA.
+            // SORT without sorting keeps each server's own order, as does ALPHA for equal weights.
             let has = |word: &[u8]| argv.iter().any(|argument| argument == word);
             let any_order = has(b"nosort") || (has(b"ALPHA") && has(b"BY"));
             let width = argv
@@ -60,14 +60,14 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
             let sorted = |reply: &Reply| reply.elements().get(1).map(|found| found.sorted(width));
             sorted(ours).is_some() && sorted(ours) == sorted(theirs)
         }
-        // What is chosen at random is chosen anew each time.
+        // Random replies differ each time.
         b"srandmember" | b"hrandfield" | b"zrandmember" => {
             ours.shape().0 == theirs.shape().0
                 && (ours.elements().len() == theirs.elements().len())
                 && !ours.is_error()
         }
         b"randomkey" => !ours.is_error() && ours.shape().0 == theirs.shape().0,
-        // Clocks go on between the two.
+        // Time passes between the two calls.
         b"ttl" | b"pttl" => {
             let millis = |reply: &Reply| -> Option<i64> {
                 std::str::from_utf8(reply.bytes()).ok()?.parse().ok()
@@ -80,7 +80,7 @@ pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
             };
             matches!((millis(ours), millis(theirs)), (Some(a), Some(b)) if (a - b).abs() < 1000 && a.min(b) >= 0)
         }
-        // Encodings are told as Redis would most likely choose them.
+        // Encodings are reported as Redis would most likely choose them.
         b"object" if argument(1) == b"encoding" => ours.shape().0 == theirs.shape().0,
         _ => false,
     }

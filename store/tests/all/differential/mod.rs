@@ -2,7 +2,7 @@
 //!
 //! Needs the path of a `valkey-server` binary in `FERRITE_VALKEY_SERVER`; without it the tests say
 //! so and pass. `FERRITE_DIFFERENTIAL_ROUNDS` makes them run longer, `FERRITE_DIFFERENTIAL_SEED`
-//! repeats one round and compares all data after each command. What is known to differ, and why, stands in `known.rs`.
+//! repeats one round and compares all data after each command. `known.rs` lists known differences.
 
 mod generate;
 mod grammar;
@@ -69,7 +69,7 @@ impl Pair {
             return Ok(());
         }
         let command = self.history.pop().unwrap_or_default();
-        // Earlier commands on the same keys tell how it came about.
+        // Earlier commands on the same keys help to explain the difference.
         let last = self.history.len().saturating_sub(1);
         let about = |(at, line): &(usize, &String)| {
             *at == last
@@ -105,7 +105,7 @@ impl Pair {
         self.check_state()
     }
 
-    /// Compares everything that is stored.
+    /// Compares all data.
     fn check_state(&mut self) -> Result<(), String> {
         let commands = self.history.len();
         let words = |line: &str| {
@@ -187,7 +187,7 @@ fn random_commands_in_resp3() {
     rounds(Protocol::Resp3);
 }
 
-/// The permission check rests on what `describe` says of keys and writes; here Valkey says it.
+/// The permission check relies on each command's description of its keys; here Valkey confirms it.
 #[test]
 fn the_keys_of_requests_are_those_that_valkey_finds() {
     let Some(mut valkey) = Valkey::start(Protocol::Resp2) else {
@@ -203,7 +203,7 @@ fn the_keys_of_requests_are_those_that_valkey_finds() {
             continue;
         };
         let name = store.command(words[0]).map_or("", |spec| spec.name);
-        // What is refused touches no key, whatever is said of its keys.
+        // A refused command touches no key, whatever its description says.
         let run = |words: &[&[u8]]| -> bool {
             let mut out = Encoder::new(Protocol::Resp2);
             let _ = store.execute(&mut Session::new(), words, &mut out);
@@ -231,7 +231,7 @@ fn the_keys_of_requests_are_those_that_valkey_finds() {
             KeyAccess::None | KeyAccess::All => {
                 assert!(theirs.is_error(), "{line} has keys: {theirs}");
             }
-            // Valkey tells the keys that it can see, and here there are others.
+            // Valkey reports only keys that it can determine; here the keys are unknown.
             KeyAccess::Unknown => assert!(name.starts_with("sort"), "{line}"),
         }
     }

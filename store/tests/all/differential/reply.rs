@@ -1,4 +1,4 @@
-//! Replies as trees, to be compared.
+//! Replies as trees, for comparison.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub(super) enum Reply {
     /// A simple or bulk string, a number, an error, a null…: its mark and its bytes.
     Leaf(u8, Vec<u8>),
-    /// An array, set, map or push: its mark and its elements; a map's keys and values in turn.
+    /// An array, set, map or push: its mark and its elements; a map alternates keys and values.
     Node(u8, Vec<Reply>),
 }
 
@@ -52,8 +52,8 @@ impl Reply {
         matches!(self, Self::Leaf(b'-', _))
     }
 
-    /// The same with the elements of the outermost array, set or map in a fixed order, `width` of
-    /// them kept together.
+    /// The same with the elements of the outermost array, set or map in a fixed order; groups of
+    /// `width` elements stay together.
     pub(super) fn sorted(&self, width: usize) -> Self {
         match self {
             Self::Node(mark, elements) => {

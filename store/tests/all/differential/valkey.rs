@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use ferrite_protocol::resp::Protocol;
 use tempfile::TempDir;
 
-/// A running server with one connection. Dropping it ends the server.
+/// A running server with one connection. Dropping it stops the server.
 pub(super) struct Valkey {
     server: Child,
     stream: BufReader<UnixStream>,
@@ -15,7 +15,7 @@ pub(super) struct Valkey {
 }
 
 impl Valkey {
-    /// Starts a server, if there is one to start.
+    /// Starts a server; `None` if no server is available.
     pub(super) fn start(protocol: Protocol) -> Option<Self> {
         let Ok(binary) = std::env::var("FERRITE_VALKEY_SERVER") else {
             println!("skipped: FERRITE_VALKEY_SERVER does not name a valkey-server binary");
@@ -66,7 +66,7 @@ impl Valkey {
             let read = log.read_line(&mut line).expect("the server's log");
             assert!(read > 0, "valkey-server ended before it was ready");
         }
-        // Its log must go somewhere, or it would stop at a full pipe.
+        // The log must be read, or the server would block on a full pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let stream = BufReader::new(UnixStream::connect(&socket).expect("the server's socket"));
         let mut valkey = Self {

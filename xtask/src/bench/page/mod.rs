@@ -16,7 +16,7 @@ use super::machine::Machine;
 use super::socket::{ALONE, ISOLATIONS, PIPELINED, SINGLE, Socket};
 use super::store::Store;
 
-/// What there is to tell, each part with the machine that it was measured on.
+/// The figures of each part, with the machine that it was measured on.
 pub(super) struct Measured {
     pub(super) socket: Option<(Socket, Machine)>,
     pub(super) store: Option<(Store, Machine)>,
@@ -25,7 +25,7 @@ pub(super) struct Measured {
     pub(super) in_process: Option<(InProcess, Machine)>,
 }
 
-/// Write it whole; a part that was not measured has no section.
+/// Returns the whole page; a part that was not measured has no section.
 pub(super) fn write(measured: &Measured) -> String {
     let mut page = String::new();
     // Writing to a string cannot fail.
@@ -65,7 +65,7 @@ fn sections(page: &mut String, measured: &Measured) -> std::fmt::Result {
     Ok(())
 }
 
-/// Where a section's figures are from.
+/// Writes the machine and the version that a section's figures come from.
 fn place(page: &mut String, machine: &Machine) -> std::fmt::Result {
     let Machine {
         processor,
@@ -278,7 +278,7 @@ fn starts(page: &mut String, cold: &Cold) -> std::fmt::Result {
     )
 }
 
-/// The size of an artifact, and the example that it is of, unless it was generated.
+/// Describes an artifact by its size, and by the example's name unless it was generated.
 fn artifact(loads: &Loads) -> String {
     let size = kilobytes(loads.artifact_bytes);
     if Size::ALL.iter().any(|one| one.name() == loads.size) {

@@ -7,7 +7,7 @@ use crate::bench::endless;
 use crate::bench::figures::{Figures, Short};
 use crate::bench::store::Store;
 
-/// Write the section.
+/// Writes the section.
 pub(super) fn write(page: &mut String, store: &Store) -> std::fmt::Result {
     writeln!(page, "## The embedded store\n")?;
     writeln!(
