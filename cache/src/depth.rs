@@ -35,21 +35,25 @@ pub struct CodeOffsetMap(String);
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 impl CodeOffsetMap {
-    /// Returns the original offset of the code that is at `offset` now.
+    /// Returns the original offset of the code that is at `offset` now. Added code has the offset of
+    /// the code after it.
     ///
     /// A malformed number ends the list.
     #[must_use]
     pub fn original_offset(&self, offset: u64) -> u64 {
+        let original =
+            |offset: u64, distance: i64| offset.saturating_add_signed(distance.saturating_neg());
         let mut digits = self.0.bytes();
         let (mut at, mut distance) = (0_u64, 0_i64);
         while let (Some(gap), Some(grown)) = (number(&mut digits), number(&mut digits)) {
             at = at.saturating_add_signed(gap);
+            let next = distance.saturating_add(grown);
             if at > offset {
-                break;
+                return original(offset, distance).min(original(at, next));
             }
-            distance = distance.saturating_add(grown);
+            distance = next;
         }
-        offset.saturating_add_signed(distance.saturating_neg())
+        original(offset, distance)
     }
 
     /// Returns the length of the text, in bytes.
@@ -142,7 +146,7 @@ mod tests {
             (89, 89),
             (90, 100),
             (190, 200),
-            (318, 328),
+            (318, 300),
             (319, 300),
             (1_000_019, 1_000_000),
             (1_000_020, 1_000_000),

@@ -272,10 +272,10 @@ mod tests {
     #[test]
     fn another_format_version_is_named() {
         let mut bytes = manifest().encode().expect("small enough");
-        bytes[8] = 4;
+        bytes[8] = 250;
         assert!(matches!(
             Manifest::decode(&bytes),
-            Err(ManifestError::Version { found: 4 })
+            Err(ManifestError::Version { found: 250 })
         ));
     }
 

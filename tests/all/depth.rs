@@ -107,14 +107,18 @@ fn a_server_without_a_compiler_says_what_code_it_needs() {
 }
 
 #[test]
-fn the_servers_own_limit_is_every_functions() {
+fn the_servers_own_limit_is_that_of_functions_without_one() {
     let server = Server::builder()
-        .config("[wasm.limits]\nmax_stack_depth = 100")
+        .config("[wasm.limits]\nmax_stack_depth = 100\n[wasm.limits.max]\nmax_stack_depth = 200")
         .start();
     let mut client = server.client();
-    for limits in ["{}", r#"{"max_stack_depth":100000}"#] {
-        let reply = client.call(&["WASM.DEFINE", "f", &down(3), "LIMITS", limits, "REPLACE"]);
-        assert!(reply.error().is_none(), "{reply:?}");
-        is_limited(&mut client, 3);
-    }
+    let mut define =
+        |limits: &str| client.call(&["WASM.DEFINE", "f", &down(3), "LIMITS", limits, "REPLACE"]);
+    let reply = define(r#"{"max_stack_depth":201}"#);
+    let error = reply.error().expect("it is more than the most");
+    assert!(error.contains("max_stack_depth 201"), "{error}");
+    assert!(error.contains("which is 200"), "{error}");
+    assert!(define(r#"{"max_stack_depth":200}"#).error().is_none());
+    assert!(define("{}").error().is_none());
+    is_limited(&mut client, 3);
 }

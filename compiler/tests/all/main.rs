@@ -8,6 +8,7 @@ mod depth_generated;
 mod deterministic;
 mod golden;
 mod meter;
+mod meter_offsets;
 mod preinit;
 mod refused;
 mod rewrite;

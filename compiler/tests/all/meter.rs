@@ -263,7 +263,7 @@ fn compare(plain: &Engine, engine: &Engine, wasm: &[u8], what: &str) -> usize {
 }
 
 /// A random module without imports, by its number.
-fn random(number: u64) -> Option<Vec<u8>> {
+pub(crate) fn random(number: u64) -> Option<Vec<u8>> {
     // A generator of the test's own, so that a number is the same module everywhere.
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = vec![0; 4096];
@@ -324,7 +324,7 @@ fn random_modules_do_what_they_did_and_never_more_than_they_paid_for() {
 }
 
 /// Modules whose control flow is worth a look.
-const KERNELS: &[(&str, &str)] = &[
+pub(crate) const KERNELS: &[(&str, &str)] = &[
     (
         "a tight loop",
         r#"(func (export "run") (result i64) (local $i i32) (local $sum i64)
@@ -470,7 +470,7 @@ const KERNELS: &[(&str, &str)] = &[
     ),
 ];
 
-fn kernel(body: &str) -> Vec<u8> {
+pub(crate) fn kernel(body: &str) -> Vec<u8> {
     wat::parse_str(format!("(module {body})")).expect("the kernel is well-formed")
 }
 

@@ -453,7 +453,7 @@ mod tests {
         );
         for (json, field, asked, most) in [
             (r#"{"max_memory": "2GB"}"#, "max_memory", "2GB", "1GB"),
-            (r#"{"max_time": "6m"}"#, "max_time", "6m", "5m"),
+            (r#"{"max_time": "6m"}"#, "max_time", "360s", "300s"),
             (
                 r#"{"max_fuel": 18446744073709551615}"#,
                 "max_fuel",

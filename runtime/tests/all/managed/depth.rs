@@ -68,16 +68,26 @@ async fn only_those_who_ask_pay() {
 }
 
 #[tokio::test]
-async fn the_servers_limit_is_every_functions() {
-    let host = Managed::with(|options| options.limits.stack_depth_max = Some(10));
+async fn the_servers_limit_is_that_of_functions_without_one() {
+    let host = Managed::with(|options| {
+        options.limits.stack_depth_max = Some(10);
+        options.limits_max.stack_depth_max = Some(20);
+    });
     let digest = host.compile_counting(&down(1));
-    for options in ["", r#" LIMITS {"max_stack_depth":5000}"#] {
-        let reply = host
-            .say(&format!("WASM.LOAD f {digest} REPLACE{options}"))
-            .await;
-        assert_eq!(reply, format!("$71 {digest}"));
-        is_limited(&host, 1).await;
-    }
+    let load = |options: &str| format!("WASM.LOAD f {digest} REPLACE{options}");
+    assert_eq!(host.say(&load("")).await, format!("$71 {digest}"));
+    is_limited(&host, 1).await;
+    let reply = host.say(&load(r#" LIMITS {"max_stack_depth":21}"#)).await;
+    assert_eq!(
+        reply,
+        "-INVALID limits: max_stack_depth 21 is more than any function may have here, which is 20; ask for less, or let the operator raise it in [wasm.limits.max]"
+    );
+    is_limited(&host, 1).await;
+    let reply = host.say(&load(r#" LIMITS {"max_stack_depth":20}"#)).await;
+    assert_eq!(reply, format!("$71 {digest}"));
+    assert_eq!(host.say("WASM.CALL f ARGS 19").await, ":1");
+    let reply = host.say("WASM.CALL f ARGS 20").await;
+    assert!(reply.contains("21 deep, the limit is 20"), "{reply}");
     let plain = host.compile(&down(2));
     let reply = host.say(&format!("WASM.LOAD f {plain} REPLACE")).await;
     assert_eq!(reply, NO_COMPILER);
