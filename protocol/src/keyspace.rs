@@ -4,6 +4,7 @@ use std::future::Future;
 
 use smallvec::SmallVec;
 
+use crate::number::parse_integer;
 use crate::resp::Encoder;
 
 /// The data of a host that functions can access.
@@ -39,8 +40,11 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Fails if the host has no such command, or if it takes another number of arguments.
-    fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError>;
+    /// Fails if the host has no such command, or if it takes another number of arguments. By default
+    /// it has no commands: functions use the typed operations alone.
+    fn describe(&self, _argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
+        Err(DescribeError::UnknownCommand)
+    }
 
     /// Returns true if the host has a command of this name, in any case. Permissions that name
     /// commands are checked with it.
@@ -52,6 +56,9 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
 /// Writes are collected and take effect together at [`Transaction::commit`]; dropping the
 /// transaction discards them. Permissions were decided before these methods are called. Each
 /// method that reads or writes data fails with a [`StoreError`].
+///
+/// A host of plain strings implements `now_millis`, `get`, `set`, `delete` and `commit`. Without
+/// their own implementations, expiry and hashes fail with [`StoreError::Failed`].
 pub trait Transaction: Send {
     /// Proof of a commit. A durable host waits on it before it answers its client.
     type Receipt: Send + 'static;
@@ -78,39 +85,64 @@ pub trait Transaction: Send {
     /// Deletes a key of any type; returns true if it existed.
     fn delete(&mut self, key: &[u8]) -> Result<bool, StoreError>;
 
-    /// Returns true if a key of any type exists.
-    fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError>;
+    /// Returns true if a key of any type exists. By default, it asks [`Transaction::get`], which is
+    /// right as long as all values are strings.
+    fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.get(key, |_| ())?.is_some())
+    }
 
     /// Adds to the integer at `key`, which counts as 0 if absent; returns the sum. The expiry stays.
-    fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, StoreError>;
+    /// By default, it gets the string and sets another.
+    fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, StoreError> {
+        let number = self.get(key, parse_integer)?.unwrap_or(Some(0));
+        let sum = number
+            .ok_or(StoreError::NotAnInteger)?
+            .checked_add(delta)
+            .ok_or(StoreError::Overflow)?;
+        let text = sum.to_string();
+        self.set(key, text.as_bytes(), SetCondition::Always, SetExpiry::Keep)?;
+        Ok(sum)
+    }
 
     /// Sets the time to live; returns false if there is no such key. At 0 or below the key is
     /// deleted, as with `PEXPIRE`.
-    fn expire(&mut self, key: &[u8], ttl_millis: i64) -> Result<bool, StoreError>;
+    fn expire(&mut self, _key: &[u8], _ttl_millis: i64) -> Result<bool, StoreError> {
+        Err(absent("expiry"))
+    }
 
     /// Returns the time to live of `key`.
-    fn ttl(&mut self, key: &[u8]) -> Result<Ttl, StoreError>;
+    fn ttl(&mut self, _key: &[u8]) -> Result<Ttl, StoreError> {
+        Err(absent("expiry"))
+    }
 
     /// Passes a field of the hash at `key` to `read`; `None` if key or field do not exist.
     fn hash_get<R>(
         &mut self,
-        key: &[u8],
-        field: &[u8],
-        read: impl FnOnce(&[u8]) -> R,
-    ) -> Result<Option<R>, StoreError>;
+        _key: &[u8],
+        _field: &[u8],
+        _read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
+        Err(absent("hashes"))
+    }
 
     /// Writes a field of a hash; returns true if the field is new.
-    fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, StoreError>;
+    fn hash_set(&mut self, _key: &[u8], _field: &[u8], _value: &[u8]) -> Result<bool, StoreError> {
+        Err(absent("hashes"))
+    }
 
     /// Deletes a field of a hash; returns true if it existed. With the last field, the key is
     /// deleted.
-    fn hash_delete(&mut self, key: &[u8], field: &[u8]) -> Result<bool, StoreError>;
+    fn hash_delete(&mut self, _key: &[u8], _field: &[u8]) -> Result<bool, StoreError> {
+        Err(absent("hashes"))
+    }
 
     /// Runs any data command inside the transaction and writes exactly one reply, errors included.
     ///
     /// `KEYS`, `SCAN`, `RANDOMKEY` and similar commands show only keys for which `visible` returns
-    /// true.
-    fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder);
+    /// true. By default every command is unknown, which agrees with [`Keyspace::describe`].
+    fn call(&mut self, _argv: &[&[u8]], _visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
+        reply.error("ERR unknown command");
+    }
 
     /// Returns true if an access has found a conflict, so that the commit can only fail.
     ///
@@ -126,6 +158,11 @@ pub trait Transaction: Send {
     ///
     /// [`CommitError`], and then nothing was written.
     fn commit(self) -> Result<Self::Receipt, CommitError>;
+}
+
+/// Error of an operation that the store does not implement.
+fn absent(what: &str) -> StoreError {
+    StoreError::Failed(format!("this store has no {what}").into())
 }
 
 /// Access that a transaction needs.

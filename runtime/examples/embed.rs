@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use ferrite_cache::{Cache, CacheOptions, Profile};
 use ferrite_compiler::{Compiler, SourceLimits};
-use ferrite_runtime::keyspace::{
-    self, CommandAccess, CommitError, DescribeError, Keyspace, Mode, SetCondition, SetExpiry,
-    StoreError, Ttl,
-};
+use ferrite_runtime::keyspace::{self, Keyspace, Mode, SetCondition, SetExpiry};
+use ferrite_runtime::keyspace::{CommitError, StoreError};
 use ferrite_runtime::resp::{Encoder, Protocol};
 use ferrite_runtime::{CallRequest, FunctionName, LoadRequest, Permissions};
 use ferrite_runtime::{Runtime, RuntimeOptions, Source};
@@ -46,19 +44,9 @@ impl Keyspace for Store {
         Transaction::new(Some(Arc::clone(&self.0).lock_owned().await))
     }
 
-    fn describe(&self, _argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
-        Err(DescribeError::UnknownCommand)
-    }
-
     fn is_command(&self, name: &[u8]) -> bool {
         [&b"GET"[..], b"SET", b"DEL", b"EXISTS", b"INCRBY"].contains(&name)
     }
-}
-
-fn absent<T>() -> Result<T, StoreError> {
-    Err(StoreError::Failed(
-        "this store has neither expiry nor hashes".into(),
-    ))
 }
 
 impl keyspace::Transaction for Transaction {
@@ -96,51 +84,6 @@ impl keyspace::Transaction for Transaction {
 
     fn delete(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         Ok(self.copy.remove(key).is_some())
-    }
-
-    fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.copy.contains_key(key))
-    }
-
-    fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, StoreError> {
-        let text = self.copy.get(key).map_or(&b"0"[..], |value| value);
-        let number = str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse::<i64>().ok());
-        let number = number.ok_or(StoreError::NotAnInteger)?;
-        let sum = number.checked_add(delta).ok_or(StoreError::Overflow)?;
-        self.copy.insert(key.into(), sum.to_string().into());
-        Ok(sum)
-    }
-
-    fn expire(&mut self, _key: &[u8], _ttl_millis: i64) -> Result<bool, StoreError> {
-        absent()
-    }
-
-    fn ttl(&mut self, _key: &[u8]) -> Result<Ttl, StoreError> {
-        absent()
-    }
-
-    fn hash_get<R>(
-        &mut self,
-        _key: &[u8],
-        _field: &[u8],
-        _read: impl FnOnce(&[u8]) -> R,
-    ) -> Result<Option<R>, StoreError> {
-        absent()
-    }
-
-    fn hash_set(&mut self, _key: &[u8], _field: &[u8], _value: &[u8]) -> Result<bool, StoreError> {
-        absent()
-    }
-
-    fn hash_delete(&mut self, _key: &[u8], _field: &[u8]) -> Result<bool, StoreError> {
-        absent()
-    }
-
-    // Never called, because `describe` knows no command.
-    fn call(&mut self, _argv: &[&[u8]], _visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
-        reply.null();
     }
 
     fn is_lost(&self) -> bool {
