@@ -68,7 +68,7 @@ impl PreinitOptions {
     }
 }
 
-/// What to do when compiled code cannot be stored in the cache.
+/// Reaction to compiled code that cannot be stored in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnCacheFailure {
     /// Return an error.

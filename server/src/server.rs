@@ -21,7 +21,7 @@ use crate::state::ServerState;
 /// Connections that the system queues until they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// Why the server cannot listen.
+/// Reason why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address is in use, or is not this machine's.

@@ -42,7 +42,7 @@ pub struct ServerState {
     stop: watch::Sender<bool>,
 }
 
-/// Why the server cannot start.
+/// Reason why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The users of the configuration contradict each other.

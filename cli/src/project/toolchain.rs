@@ -39,9 +39,9 @@ impl Tool {
 /// Error: a program is missing, or too old, or lacks a part.
 #[derive(Debug)]
 pub(crate) struct Missing {
-    /// What is missing.
+    /// Program that is missing.
     what: String,
-    /// How to get it.
+    /// Advice on how to get it.
     pub(crate) remedy: String,
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use ferrite_cache::bundle::{BundleError, TrustError};
 use serde::Serialize;
 
-/// How a command ended; decides the exit code.
+/// End of a command; decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// The command did what it was asked to. Exit code 0.
@@ -95,7 +95,7 @@ pub(crate) trait Report: Serialize {
     fn text(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// Where a command prints its result, its errors and its warnings.
+/// Output of a command: its result, its errors and its warnings.
 pub(crate) struct Console {
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! Where metered code stands in the source: errors name these offsets.
+//! Offsets of metered code in the source, which errors name.
 
 use std::collections::BTreeSet;
 

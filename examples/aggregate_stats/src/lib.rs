@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ferrite_wasm_sdk::*;
 
-/// How many keys SCAN looks at in one go.
+/// Number of keys that one SCAN looks at.
 const PAGE: usize = 1000;
 
 /// The sums, by counter, over all hashes whose key matches `pattern` and ends in a date of the range.

@@ -21,7 +21,7 @@ impl<S: Read + Write> Connection<S> {
     ///
     /// # Errors
     ///
-    /// Where the stream fails or what comes back is not RESP2.
+    /// Fails if the stream fails, or if the reply is not RESP2.
     pub fn command<W: AsRef<[u8]>>(&mut self, argv: &[W]) -> io::Result<Value> {
         let mut request = format!("*{}\r\n", argv.len()).into_bytes();
         for word in argv {

@@ -27,7 +27,7 @@ pub use reply::Expected;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What the case shows, unique in the table.
+    /// Subject of the case, unique in the table.
     pub name: String,
     /// Name of the function it calls.
     pub function: String,
@@ -90,7 +90,7 @@ impl AsRef<[u8]> for Bytes {
 ///
 /// # Panics
 ///
-/// Where the table cannot be read or has no case of that function.
+/// Fails if the table cannot be read, or has no case of that function.
 #[must_use]
 pub fn of(function: &str) -> Vec<Case> {
     let table = include_str!("../cases.json");
@@ -107,7 +107,7 @@ pub fn of(function: &str) -> Vec<Case> {
 ///
 /// # Errors
 ///
-/// Where the text is not such a table.
+/// Fails if the text is not such a table.
 pub fn read(table: &str) -> Result<Vec<Case>, serde_json::Error> {
     serde_json::from_str(table)
 }
@@ -116,7 +116,7 @@ pub fn read(table: &str) -> Result<Vec<Case>, serde_json::Error> {
 ///
 /// # Panics
 ///
-/// Where a reply is another one than the table says.
+/// Fails if a reply differs from the one in the table.
 pub fn run_on_mock(cases: &[Case], entry: &'static Entry) {
     for case in cases {
         let store = mock::Store::new();
@@ -140,7 +140,7 @@ pub fn run_on_mock(cases: &[Case], entry: &'static Entry) {
 ///
 /// # Panics
 ///
-/// Where a reply is another one than the table says, or the server is gone.
+/// Fails if a reply differs from the one in the table, or if the server is gone.
 pub fn run_on_server<S: Read + Write>(
     cases: &[Case],
     connection: &mut Connection<S>,

@@ -16,7 +16,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// Whether a reply is the expected one.
+    /// Returns true if a reply is the expected one.
     ///
     /// It may have come by RESP2, where booleans are integers, doubles strings and maps flat arrays.
     #[must_use]
@@ -35,7 +35,7 @@ impl Expected {
     }
 }
 
-/// What RESP2 makes of a reply.
+/// Returns a reply as RESP2 shows it.
 fn resp2(value: Value) -> Value {
     match value {
         Value::Bool(truth) => Value::Int(truth.into()),

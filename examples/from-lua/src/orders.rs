@@ -42,9 +42,9 @@ pub fn transfer(from: &str, to: &str, amount: i64) -> Result<(i64, i64), Error> 
 /// An item of a cart.
 #[derive(Deserialize)]
 pub struct Item {
-    /// What it is.
+    /// Article.
     pub sku: String,
-    /// How many.
+    /// Number of pieces.
     pub count: i64,
 }
 

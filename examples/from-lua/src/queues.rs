@@ -3,7 +3,7 @@
 use ferrite_wasm_sdk::ferrite::SetOptions;
 use ferrite_wasm_sdk::*;
 
-/// Whether a message is seen for the first time.
+/// Returns true if a message is seen for the first time.
 #[ferrite_function]
 pub fn dedupe(marker: &str, ttl_secs: i64) -> Result<bool, Error> {
     ferrite::set_with(marker, 1, SetOptions::new().if_absent().ttl_secs(ttl_secs))

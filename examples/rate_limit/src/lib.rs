@@ -2,13 +2,13 @@
 
 use ferrite_wasm_sdk::*;
 
-/// Whether one more call is allowed, and counts it if so.
+/// Returns true if one more call is allowed, and counts it.
 ///
 /// The first call of a window starts it; when it ends, the counter expires.
 ///
 /// # Errors
 ///
-/// Where the key holds something else than a counter.
+/// Fails if the key holds something else than a counter.
 #[ferrite_function]
 pub fn rate_limit(key: &str, limit: i64, window_secs: i64) -> Result<bool, Error> {
     let current: i64 = ferrite::get(key)?.unwrap_or(0);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ferrite_wasm_sdk::*;
 use serde::Deserialize;
 
-/// What a user asks for: `{"action": "login"}`. Other members are ignored.
+/// Request of a user: `{"action": "login"}`. Other members are ignored.
 #[derive(Deserialize)]
 pub struct Request {
     /// One of `ACTIONS`.
@@ -18,7 +18,7 @@ const ACTIONS: [&str; 4] = ["login", "read", "write", "delete"];
 /// The answer: whether the user may do it, and why not.
 #[derive(Debug, PartialEq)]
 pub struct Verdict {
-    /// Whether the user may do it.
+    /// True if the user may do it.
     pub allowed: bool,
     /// `ok`, or what speaks against it.
     pub reason: String,
@@ -41,7 +41,7 @@ fn refused(reason: impl Into<String>) -> Result<Verdict, Error> {
     })
 }
 
-/// Whether the user at `key` may do what the request says; a login is counted and dated.
+/// Decides if the user at `key` may do what the request says. Counts and dates a login.
 ///
 /// # Errors
 ///

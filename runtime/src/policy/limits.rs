@@ -159,7 +159,7 @@ limits! {
     /// Stack of one call. The engine has one figure for all functions; see
     /// [`LimitsError::StackPerFunction`].
     max_stack: ByteSize => stack_bytes_max: u64 = 512 << 10, generous 512 << 10;
-    /// How deep calls may nest: functions of the module that have called each other and not
+    /// Most nested calls: functions of the module that have called each other and not
     /// returned, the entry included. Needs code that counts them. If there is none, only the bytes
     /// of the stack bound the depth.
     max_stack_depth: Count => stack_depth_max: Option<u32> = None, generous None,

@@ -244,7 +244,7 @@ mod tests {
     const PAGES: usize = 64;
 
     std::thread_local! {
-        /// Where this test's pages start, and how many it has been given.
+        /// Start of this test's pages, and number of pages given so far.
         static ARENA: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
     }
 

@@ -69,7 +69,7 @@ pub use reply::{Reply, Simple};
 pub use value::Value;
 pub use value::from_value::{FromValue, Mismatch};
 
-/// What the macro's code calls; not for other use.
+/// Functions that the macro's code calls; not for other use.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::input::entry::{finish, run, take};

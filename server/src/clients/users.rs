@@ -39,7 +39,7 @@ impl User {
     }
 }
 
-/// Why the users of a configuration are not accepted.
+/// Reason why the users of a configuration are not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
     /// A pattern for function names is not a valid glob.

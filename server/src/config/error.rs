@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::origin::Origin;
 
-/// Why a configuration was not accepted.
+/// Reason why a configuration was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.

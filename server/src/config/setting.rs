@@ -302,7 +302,7 @@ words! {
 }
 
 words! {
-    /// When a write is answered.
+    /// Moment at which a write is answered.
     pub enum Durability {
         /// Once it is on disk.
         Always = "always",

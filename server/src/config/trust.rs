@@ -5,7 +5,7 @@ use ferrite_runtime::artifact::trust::{KeyError, TrustOptions};
 
 use super::Config;
 
-/// Why the keys of the configuration cannot be used.
+/// Reason why the keys of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// A text that is no key and no file of one.

@@ -1,10 +1,10 @@
-//! Why a connection was closed.
+//! Reasons for closing a connection.
 
 use std::io;
 
 use ferrite_store::StoreError;
 
-/// Why a connection was closed.
+/// Reason why a connection was closed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CloseReason {
     #[error("the client closed the connection")]

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
 use crate::config::Config;
 
-/// Why TLS cannot be served.
+/// Reason why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file is missing, or is not PEM of the right kind.

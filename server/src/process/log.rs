@@ -7,7 +7,7 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::{LogFormat, Server};
 
-/// Why the log cannot be set up.
+/// Reason why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The filter is invalid.

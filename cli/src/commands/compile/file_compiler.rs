@@ -18,7 +18,7 @@ use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler};
 pub(crate) struct FileCompiler<'a> {
     options: &'a Options,
     precompiler: Precompiler,
-    /// Why the cache cannot be used; none if it can.
+    /// Reason why the cache cannot be used, or `None` if it can.
     without_cache: Option<String>,
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Done {
     pub(crate) micros: u64,
 }
 
-/// Why a file was not compiled.
+/// Reason why a file was not compiled.
 #[derive(Serialize)]
 pub(crate) struct Failure {
     /// `INVALID`, `LIMIT` or `INTERNAL` for errors in the module; none for other errors.

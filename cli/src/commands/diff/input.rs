@@ -19,7 +19,7 @@ pub(super) struct DiffInput {
     pub(super) file: PathBuf,
     pub(super) source: Digest,
     pub(super) module: ModuleInfo,
-    /// What the bundle asks for; the server's default, which only reads, if it asks for nothing.
+    /// Permissions that the bundle asks for, or the server's default, which only reads.
     pub(super) permissions: Permissions,
     pub(super) limits: LimitSettings,
     pub(super) isolation: Option<Isolation>,

@@ -76,7 +76,7 @@ pub(super) struct ArtifactReport {
     pub(super) source: Option<Digest>,
     pub(super) entries: Option<Vec<EntryInfo>>,
     pub(super) rewind: Option<Rewind>,
-    /// Why this build would not load it on this machine; none if it would.
+    /// Reason why this build would not load it on this machine, or `None`.
     pub(super) refused: Option<String>,
 }
 
@@ -112,7 +112,7 @@ pub(super) struct ArtifactInBundle {
     #[serde(flatten)]
     pub(super) platform: Platform,
     pub(super) profile: Fingerprint,
-    /// Why this release would not load it on any machine; none if it would.
+    /// Reason why this release would not load it on any machine, or `None`.
     pub(super) refused: Option<String>,
 }
 

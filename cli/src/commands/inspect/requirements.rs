@@ -1,4 +1,4 @@
-//! What a module requires of its host, derived from its imports.
+//! Requirements of a module on its host, derived from its imports.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ const WRITES: &[&str] = &["set", "del", "incr_by", "expire", "hset", "hdel"];
 /// Host functions that only read data.
 const READS: &[&str] = &["get", "exists", "ttl", "hget"];
 
-/// What a module requires of its host.
+/// Requirements of a module on its host.
 #[derive(Serialize)]
 pub(super) struct Requirements {
     /// Initial linear memory of an instance, in bytes.

@@ -21,7 +21,7 @@ pub(super) struct ProfileReport {
     host_calls: Vec<HostCallReport>,
 }
 
-/// How the call used one host function.
+/// Use that the call made of one host function.
 #[derive(Serialize)]
 struct HostCallReport {
     name: &'static str,

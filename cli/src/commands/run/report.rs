@@ -18,7 +18,7 @@ pub(super) struct CallReport {
     /// True if the cache held the code before.
     pub(super) cached: bool,
     pub(super) reply: Value,
-    /// Why the call failed; none if the function itself replied an error.
+    /// Reason why the call failed, or `None` if the function itself replied an error.
     pub(super) error: Option<Failure>,
     /// The last access that the permissions refused.
     pub(super) denied: Option<String>,
@@ -30,7 +30,7 @@ pub(super) struct CallReport {
     pub(super) profile: Option<ProfileReport>,
 }
 
-/// Why a call failed.
+/// Reason why a call failed.
 #[derive(Serialize)]
 pub(super) struct Failure {
     pub(super) code: &'static str,

@@ -141,7 +141,7 @@ pub struct Position {
     number: usize,
 }
 
-/// Why a parameter could not be filled: no value is left, or the value does not fit the type.
+/// Reason why a parameter could not be filled: no value is left, or it does not fit the type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(Option<Box<(Mismatch, Position)>>);
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::excerpt::excerpt;
 use crate::value::Value;
 
-/// What a type accepts, and the value that was given instead.
+/// Values that a type accepts, and the value that was given instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     expected: Cow<'static, str>,

@@ -33,7 +33,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// What kind of reply this is, for messages.
+    /// Returns the kind of reply, for messages.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",

@@ -22,7 +22,7 @@ pub(in crate::commands) struct Entry {
     pub(in crate::commands) arguments: &'static str,
 }
 
-/// Why a request has no list of keys.
+/// Reason why a request has no list of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum KeysError {
     UnknownCommand,

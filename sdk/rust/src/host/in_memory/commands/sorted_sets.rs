@@ -234,13 +234,13 @@ fn between<'a>(
     Ok(found)
 }
 
-/// What a range command asks for beside the range.
+/// Options of a range command beside the range.
 #[derive(Default)]
 struct Query {
     by_score: bool,
     reverse: bool,
     with_scores: bool,
-    /// How many to leave out at the start, and how many to give at most.
+    /// Number of members to leave out at the start, and most members to give.
     limit: Option<(usize, usize)>,
 }
 
