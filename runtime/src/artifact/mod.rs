@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) use stack_depth_need::Depth;
 
 use crate::artifact::compile_worker::WorkerOptions;
-use crate::artifact::signed_bundle::unsigned;
+use crate::artifact::signed_bundle::{digest_alone, unsigned};
 use crate::artifact::source::Source;
 use crate::artifact::trust::TrustOptions;
 use crate::error::{CallError, Code};
@@ -109,7 +109,7 @@ impl ArtifactProvider {
     /// # Errors
     ///
     /// The client's error: `NOARTIFACT` for a digest that is not in the cache and for a module that
-    /// cannot be compiled here; `BADSIG` for an unsigned source, if only signed ones are loaded;
+    /// cannot be compiled here; `BADSIG` for anything but a bundle, if only those are loaded;
     /// the compiler's own refusals.
     pub(crate) fn provide(
         &self,
@@ -118,7 +118,7 @@ impl ArtifactProvider {
     ) -> Result<ProvidedArtifact, CallError> {
         let signed_only = self.trust.require_signed;
         match source {
-            Source::Cached(digest) if signed_only => self.signed_by_digest(digest, depth),
+            Source::Cached(digest) if signed_only => Err(digest_alone(digest)),
             Source::Cached(digest) => self.by_digest(digest, None, depth),
             Source::Wasm(_) | Source::Text(_) if signed_only => Err(unsigned("the module")),
             Source::Wasm(wasm) => {
@@ -183,25 +183,6 @@ impl ArtifactProvider {
         Some(ProvidedArtifact {
             artifact,
             from_cache: true,
-        })
-    }
-
-    /// Provides code from the cache if it came in a bundle of a key that is still trusted.
-    fn signed_by_digest(
-        &self,
-        digest: &Digest,
-        depth: Depth,
-    ) -> Result<ProvidedArtifact, CallError> {
-        let found = self.lookup_among(digest, self.candidates(depth));
-        let found = found.or_else(|| self.lookup_instead(digest, depth));
-        let signed = |found: &ProvidedArtifact| {
-            let key = found.artifact.manifest().signed_by;
-            key.is_some_and(|key| self.trust.trust.accepts(key).is_ok())
-        };
-        found.filter(signed).ok_or_else(|| {
-            unsigned(&format!(
-                "the code of {digest} in the cache, if there is any,"
-            ))
         })
     }
 

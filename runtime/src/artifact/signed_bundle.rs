@@ -166,6 +166,17 @@ impl RequestedGrant {
     }
 }
 
+/// Returns the error for a digest on a server that loads only signed code. Code may be used only
+/// under the name and with the rights that it was signed for, which its digest does not tell.
+pub(crate) fn digest_alone(digest: &Digest) -> CallError {
+    CallError::new(
+        Code::BadSignature,
+        format!(
+            "{digest} names code, and not the name and the rights that it was signed for, and wasm.security.require_signed is true; load the bundle, whose code is then taken from the cache if it is there"
+        ),
+    )
+}
+
 /// Returns the error for unsigned code on a server that loads only signed code.
 pub(crate) fn unsigned(what: &str) -> CallError {
     CallError::new(

@@ -295,8 +295,8 @@ section! {
         /// `trusted_keys` lists them. Functions that such a key signed stop working at the next
         /// start, and their code in the cache is moved away.
         pub revoked_keys: Vec<String> = "",
-        /// Load only bundles that a trusted key signed, and code in the cache that was imported from
-        /// such bundles.
+        /// Load only bundles that a trusted key signed. Then `WASM.LOAD` takes no digest, because a
+        /// digest does not tell the name and the rights that its code was signed for.
         pub require_signed: bool = "false",
     }
 }

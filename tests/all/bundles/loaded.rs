@@ -241,17 +241,41 @@ fn an_imported_bundle_is_loaded_by_its_digest_and_never_compiled() {
     assert!(told.contains(r#""runs_here": true"#), "{told}");
     let at = told.find("blake3:").expect("the source is told");
     let digest = &told[at..at + "blake3:".len() + 64];
+    let load = |name| {
+        let permissions = r#"{"allow_write":true}"#;
+        [
+            "WASM.LOAD",
+            name,
+            digest,
+            "PERMISSIONS",
+            permissions,
+            "REPLACE",
+        ]
+    };
+    let server = workshop.lean_server().start();
+    let mut client = server.client();
+    assert_eq!(loaded(&client.call(&load("count"))), digest);
+    assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(1));
+    assert_eq!(client.run("WASM.UNLOAD count"), Reply::Simple("OK".into()));
+    assert!(server.stop().success());
+
+    // Its digest gives signed code no other name and no other rights.
     let signed_only = ["--wasm-security-require-signed", "true"];
     let server = workshop.lean_server().arguments(&signed_only).start();
     let mut client = server.client();
-    let reply = client.call(&[
-        "WASM.LOAD",
-        "count",
-        digest,
-        "PERMISSIONS",
-        r#"{"allow_write":true}"#,
-    ]);
-    assert_eq!(loaded(&reply), digest);
+    let bundle = workshop.signed(&[]);
+    let mut refusals = vec![client.call(&load("count")), client.call(&load("zz"))];
+    loaded(&client.call(&[b"WASM.LOAD".as_slice(), b"count", &bundle]));
+    refusals.push(client.call(&load("count")));
+    refusals.push(client.call(&load("zz")));
+    refusals.push(client.call(&["WASM.RELOAD", "count", digest]));
+    for reply in &refusals {
+        let error = refused(reply, "BADSIG ");
+        assert!(
+            error.contains("names code, and not the name and the rights"),
+            "{error}"
+        );
+    }
     assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(1));
 }
 
@@ -269,8 +293,6 @@ fn only_what_is_signed_is_loaded_where_that_is_required() {
     for reply in [
         client.call(&["WASM.DEFINE", "other", ADD1]),
         client.call(&[b"WASM.LOAD".as_slice(), b"other", b"\0asm\x01\0\0\0"]),
-        client.call(&["WASM.LOAD", "other", &digest]),
-        client.call(&["WASM.RELOAD", "add1", &digest]),
         // Loaded before the rule applied.
         client.run("WASM.CALL add1 ARGS 1"),
     ] {
@@ -279,6 +301,13 @@ fn only_what_is_signed_is_loaded_where_that_is_required() {
             error.contains("is not signed, and wasm.security.require_signed is true"),
             "{error}"
         );
+    }
+    for reply in [
+        client.call(&["WASM.LOAD", "other", &digest]),
+        client.call(&["WASM.RELOAD", "add1", &digest]),
+    ] {
+        let error = refused(&reply, "BADSIG ");
+        assert!(error.contains("load the bundle"), "{error}");
     }
     loaded(&client.call(&[b"WASM.LOAD".as_slice(), b"count", &workshop.signed(&[])]));
     assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(1));
