@@ -51,9 +51,10 @@ impl CallView<'_> {
                 let name = String::from_utf8_lossy(&name);
                 return Err(StoreError::Failed(format!("{name} {why}").into()));
             }
-            if keys.is_none() {
+            // What a command without keys writes could not be undone.
+            if keys.as_ref().is_none_or(Vec::is_empty) {
                 return Err(StoreError::Failed(
-                    "it cannot be told which keys the command writes".into(),
+                    "the command writes and does not tell which keys, so it could not be undone if the function failed; send it as a command of its own".into(),
                 ));
             }
         }

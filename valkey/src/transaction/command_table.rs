@@ -31,6 +31,11 @@ const NOT_UNDOABLE: &[&str] = &[
     "pfselftest",
 ];
 
+/// Commands of the server that name no keys and concern all of them: what they show is filtered, and
+/// those that write are refused to functions whose keys are restricted. Another command without keys,
+/// such as one of a module, may touch any key.
+const CONCERN_ALL_KEYS: &[&str] = &["dbsize", "flushall", "flushdb", "keys", "randomkey", "scan"];
+
 /// Arity of commands with subcommands: what they do depends on their second argument.
 const CONTAINER: i64 = -2;
 
@@ -156,12 +161,22 @@ pub(crate) fn describe(
     } else if info.first > 0 {
         KeyAccess::At(positions(&info, argv.len()))
     } else {
-        KeyAccess::All
+        without_keys(argv[0])
     };
     Ok(CommandAccess {
         write: info.write,
         keys,
     })
+}
+
+/// Returns the keys that a command may touch whose arguments name none.
+fn without_keys(name: &[u8]) -> KeyAccess {
+    let concerns_all = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+    if CONCERN_ALL_KEYS.iter().any(concerns_all) {
+        KeyAccess::All
+    } else {
+        KeyAccess::Unknown
+    }
 }
 
 /// Returns the positions of a command's keys; `None` if they are not known.
@@ -221,7 +236,19 @@ fn keys_from_server(context: Context<'_>, argv: &[&[u8]]) -> Option<Vec<usize>> 
 
 #[cfg(test)]
 mod tests {
-    use super::{CommandInfo, positions, reads_by_pattern};
+    use ferrite_protocol::keyspace::KeyAccess;
+
+    use super::{CommandInfo, positions, reads_by_pattern, without_keys};
+
+    #[test]
+    fn only_the_servers_own_commands_without_keys_are_known() {
+        for name in ["KEYS", "scan", "RandomKey", "DBSIZE", "FLUSHDB"] {
+            assert_eq!(without_keys(name.as_bytes()), KeyAccess::All, "{name}");
+        }
+        for name in ["module.read", "CLUSTER", "lolwut", "keysx", ""] {
+            assert_eq!(without_keys(name.as_bytes()), KeyAccess::Unknown, "{name}");
+        }
+    }
 
     #[test]
     fn positions_follow_the_table() {
