@@ -18,6 +18,7 @@ use crate::functions::Functions;
 use crate::net::memory_budget::RequestMemory;
 use crate::observability::audit::Audit;
 use crate::observability::counters::Stats;
+use crate::observability::log_throttle::LogThrottle;
 use crate::observability::slowlog::SlowCalls;
 use crate::scheduling::background::BackgroundCalls;
 use crate::scheduling::long_calls::LongCalls;
@@ -36,6 +37,8 @@ pub struct ServerState {
     pub(crate) stats: Stats,
     pub(crate) audit: Audit,
     pub(crate) slow_calls: SlowCalls,
+    /// Bounds the log lines about wrong passwords.
+    pub(crate) wrong_passwords: LogThrottle,
     pub(crate) started: Instant,
     /// Memory of large requests that are arriving.
     pub(crate) request_memory: RequestMemory,
@@ -88,6 +91,7 @@ impl ServerState {
         Ok(Arc::new(Self {
             audit: Audit::new(config.wasm.audit),
             slow_calls: SlowCalls::new(config.wasm.slow_calls_kept),
+            wrong_passwords: LogThrottle::default(),
             config,
             store,
             functions,

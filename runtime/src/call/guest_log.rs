@@ -1,5 +1,7 @@
 //! The log lines of a guest: by `log`, and by its standard output and error.
 
+use std::borrow::Cow;
+
 use tracing::Level;
 
 /// Log target of all lines of guests, for filters.
@@ -64,8 +66,10 @@ impl GuestLog {
         }
         let fits = usize::try_from(self.left_bytes).unwrap_or(usize::MAX);
         let shown = &text[..text.len().min(fits)];
-        self.left_bytes -= shown.len() as u64;
-        if !shown.is_empty() || text.is_empty() {
+        let empty = text.is_empty() && fits > 0;
+        // The end of a line counts as well, so that empty lines have a limit.
+        self.left_bytes = self.left_bytes.saturating_sub(shown.len() as u64 + 1);
+        if !shown.is_empty() || empty {
             let shown = String::from_utf8_lossy(shown);
             if level == Level::ERROR {
                 let end = shown.floor_char_boundary(LAST_ERROR_BYTES_MAX);
@@ -78,7 +82,7 @@ impl GuestLog {
                 self.lines.push((level, shown.into_owned()));
             }
         }
-        if shown.len() < text.len() {
+        if shown.len() < text.len() || (text.is_empty() && !empty) {
             self.cut = true;
             tracing::warn!(target: TARGET, function, "the call logs more than max_log allows; the rest is left out");
         }
@@ -132,11 +136,60 @@ impl GuestLog {
 }
 
 fn emit(function: &str, level: Level, text: &str) {
+    let text = one_line(text);
     match level {
         Level::TRACE => tracing::trace!(target: TARGET, function, "{text}"),
         Level::DEBUG => tracing::debug!(target: TARGET, function, "{text}"),
         Level::INFO => tracing::info!(target: TARGET, function, "{text}"),
         Level::WARN => tracing::warn!(target: TARGET, function, "{text}"),
         Level::ERROR => tracing::error!(target: TARGET, function, "{text}"),
+    }
+}
+
+/// Escapes control characters, so that a guest can neither begin a line of its own in the server's
+/// log nor steer a terminal that shows it. Tabs stay.
+fn one_line(text: &str) -> Cow<'_, str> {
+    let steers = |letter: char| letter.is_control() && letter != '\t';
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if steers(letter) {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+    }
+    Cow::Owned(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::{GuestLog, GuestStream, one_line};
+
+    #[test]
+    fn a_line_stays_one_line() {
+        assert_eq!(one_line("a\tb é"), "a\tb é");
+        assert_eq!(
+            one_line("x\r\n2026-01-01 INFO forged\x1b[2J\u{9b}"),
+            "x\\r\\n2026-01-01 INFO forged\\u{1b}[2J\\u{9b}"
+        );
+    }
+
+    #[test]
+    fn empty_lines_are_limited_too() {
+        let mut log = GuestLog::default();
+        log.begin(5);
+        log.write("f", GuestStream::Out, &[b'\n'; 100]);
+        assert_eq!(log.lines.len(), 5);
+        assert!(log.cut);
+        log.begin(5);
+        log.line("f", Level::INFO, b"hello");
+        log.line("f", Level::INFO, b"");
+        assert_eq!(log.lines, [(Level::INFO, "hello".to_owned())]);
+        assert!(log.cut);
     }
 }

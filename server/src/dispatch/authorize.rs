@@ -2,6 +2,7 @@
 
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::commands::{Command, Right as FunctionRight, Spec as FunctionSpec};
+use ferrite_runtime::error::Quoted;
 use ferrite_store::DataCommand;
 
 use crate::config::Right;
@@ -75,9 +76,9 @@ pub(crate) fn may_run_function_command(
     let may_call = user.may_call(function);
     if !may_call {
         context.reply.error(format!(
-            "NOPERM User {} has no permission to call the function '{}'",
+            "NOPERM User {} has no permission to call the function {}",
             context.session.user_name(),
-            function.escape_ascii(),
+            Quoted(function),
         ));
     }
     may_call

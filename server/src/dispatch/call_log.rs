@@ -7,6 +7,7 @@ use ferrite_runtime::error::CallError;
 use ferrite_runtime::{CallOutcome, CallRequest};
 
 use crate::clients::registry::{Client, Labels};
+use crate::observability::from_outside::for_log;
 use crate::observability::slowlog::shortened;
 use crate::state::ServerState;
 
@@ -76,7 +77,7 @@ fn record_slow(
         .chain(request.args.iter().copied())
         .collect::<Vec<&[u8]>>();
     tracing::warn!(
-        function = %request.function.escape_ascii(),
+        function = %for_log(request.function),
         took_ms = took.as_millis(),
         command,
         client = caller.client,
@@ -112,7 +113,7 @@ fn line<R>(
         .collect();
     tracing::info!(
         target: TARGET,
-        function = %request.function.escape_ascii(),
+        function = %for_log(request.function),
         digest,
         keys = ?keys,
         key_count = request.keys.len(),

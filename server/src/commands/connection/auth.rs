@@ -5,6 +5,7 @@ use ferrite_protocol::resp::Encoder;
 use crate::clients::users::DEFAULT_USER;
 use crate::commands::replies::wrong_arity;
 use crate::commands::spec::Spec;
+use crate::observability::from_outside::for_log;
 use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
@@ -59,7 +60,14 @@ pub(in crate::commands) fn authenticate(
         }
         None => {
             context.state.stats.authentication_failures.add(1);
-            tracing::warn!(peer = %context.client.peer, user = %name.escape_ascii(), "wrong user name or password");
+            if let Some(left_out) = context.state.wrong_passwords.line() {
+                tracing::warn!(
+                    peer = %context.client.peer,
+                    user = %for_log(name),
+                    left_out,
+                    "wrong user name or password"
+                );
+            }
             false
         }
     }
