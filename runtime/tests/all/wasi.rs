@@ -274,7 +274,7 @@ async fn log_has_levels_and_a_limit() {
         1,
     );
     assert_eq!(
-        Lines::of(&wat, 22).await,
+        Lines::of(&wat, 27).await,
         [
             "TRACE text",
             "TRACE text",
