@@ -46,11 +46,6 @@ pub(crate) enum ReplyError {
         /// The requested number.
         count: i32,
     },
-    /// The function returned without a reply.
-    #[error(
-        "the function returned without a reply; call one of the reply functions, such as reply_null"
-    )]
-    Missing,
     /// The function returned before its array or map was full.
     #[error("the function returned while its reply still lacked {missing} values")]
     Incomplete {
@@ -120,17 +115,20 @@ impl ReplyBuilder {
         self.open(count, 2, Encoder::map)
     }
 
-    /// Returns the bytes of the whole reply.
+    /// Returns the bytes of the whole reply, which is `OK` if the function wrote none.
     ///
     /// # Errors
     ///
-    /// Fails if there is no reply or it lacks values.
-    pub(crate) fn finish(&self) -> Result<&[u8], ReplyError> {
-        match self.open.last() {
-            Some(&missing) => Err(ReplyError::Incomplete { missing }),
-            None if self.complete => Ok(self.encoder.bytes()),
-            None => Err(ReplyError::Missing),
+    /// Fails if the reply lacks values.
+    pub(crate) fn finish(&mut self) -> Result<&[u8], ReplyError> {
+        if let Some(&missing) = self.open.last() {
+            return Err(ReplyError::Incomplete { missing });
         }
+        if !self.complete {
+            self.encoder.ok();
+            self.complete = true;
+        }
+        Ok(self.encoder.bytes())
     }
 
     /// Marks the reply as complete and returns the encoder, for a reply that other code writes.
@@ -223,7 +221,8 @@ mod tests {
         assert_eq!(reply.value(0, Encoder::null), Err(ReplyError::Complete));
         assert_eq!(reply.array(0), Err(ReplyError::Complete));
         reply.begin(Protocol::Resp2, 1000);
-        assert_eq!(reply.finish(), Err(ReplyError::Missing));
+        assert_eq!(reply.finish()?, b"+OK\r\n");
+        assert_eq!(reply.finish()?, b"+OK\r\n");
         Ok(())
     }
 
