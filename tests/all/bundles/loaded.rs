@@ -276,7 +276,7 @@ fn an_imported_bundle_is_loaded_by_its_digest_and_never_compiled() {
             "{error}"
         );
     }
-    assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(1));
+    assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(2));
 }
 
 #[test]
