@@ -135,7 +135,9 @@ fn each_user_may_do_what_it_may() {
     assert_eq!(app.run("SET k v"), ok());
     assert_eq!(app.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
     assert_eq!(app.run("FCALL add1.run 0 1"), Reply::Int(2));
-    assert!(error_of(&app.run("WASM.CALL other ARGS 1")).contains("to call the function \"other\""));
+    assert!(
+        error_of(&app.run("WASM.CALL other ARGS 1")).contains("to call the function \"other\"")
+    );
     assert!(error_of(&app.run("WASM.CALLASYNC other ARGS 1")).starts_with("NOPERM "));
     assert!(error_of(&app.call(&define)).contains("it needs the right manage"));
     assert!(error_of(&app.run("WASM.UNLOAD add1")).starts_with("NOPERM "));
