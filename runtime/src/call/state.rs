@@ -18,7 +18,7 @@ use crate::call::resource_limiter::GuestLimiter;
 use crate::metrics::host_calls::HostCalls;
 use crate::policy::function_spec::FunctionSpec;
 use crate::scheduling::cancellation::{CallHandle, CallSlot};
-use crate::scheduling::epoch_ticker::{Alarm, Moment, TICK, wake_at};
+use crate::scheduling::ticker::{Alarm, Moment, TICK, wake_at};
 use crate::scheduling::wait::{YieldNow, yield_thread};
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};

@@ -17,8 +17,8 @@ use crate::executor::function::{Function, Retained, Retention};
 use crate::executor::instantiate::{InitialState, NotMade};
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
-use crate::scheduling::epoch_ticker::{self, Moment};
 use crate::scheduling::pool::{EnterError, PermitGuard};
+use crate::scheduling::ticker::{self, Moment};
 use crate::scheduling::wait::{WaitError, with_deadline, with_stop_check};
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Transaction};
 use ferrite_protocol::resp::Encoder;
@@ -460,15 +460,15 @@ async fn enter<'f, K: Keyspace>(
 ) -> Result<(PermitGuard<'f, Retained<K>>, Moment), CallError> {
     let pool = function.pool();
     if let Some(permit) = pool.try_enter() {
-        // Only after the pool has counted the call; see `epoch_ticker`.
-        epoch_ticker::ensure_running();
+        // Only after the pool has counted the call; see `ticker`.
+        ticker::ensure_running();
         return Ok((permit, Moment::coarse()));
     }
     let started = Moment::now();
     let entered = with_deadline(pool.enter(), started.after(time_max), request.handle).await;
     match entered {
         Ok(Ok(permit)) => {
-            epoch_ticker::ensure_running();
+            ticker::ensure_running();
             Ok((permit, started))
         }
         Ok(Err(EnterError::Busy)) => {

@@ -23,7 +23,7 @@ use crate::call::state::{CallParams, CallState, StoreData};
 pub use crate::instance::linked_module::Entry;
 pub use crate::instance::rewindable::EffectiveIsolation;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
-use crate::scheduling::epoch_ticker::{Activity, Moment};
+use crate::scheduling::ticker::{Activity, Moment};
 
 /// Points that a call adds to a function's score if it needed a stack of its own.
 const FIBER_SCORE_STEP: u32 = 16;

@@ -17,7 +17,7 @@ use crate::host::Linkers;
 use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
 use crate::policy::function_spec::FunctionSpec;
-use crate::scheduling::epoch_ticker::{Activity, Moment, TickListener, register};
+use crate::scheduling::ticker::{Activity, Moment, TickListener, register};
 use crate::scheduling::wait::YieldNow;
 use ferrite_protocol::keyspace::Keyspace;
 

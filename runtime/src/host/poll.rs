@@ -14,7 +14,7 @@ use crate::call::state::StoreData;
 use crate::host::fuel;
 use crate::host::guest::Guest;
 use crate::host::wasi::{STDIN, is_stream};
-use crate::scheduling::epoch_ticker::{Moment, sleep_until};
+use crate::scheduling::ticker::{Moment, sleep_until};
 use crate::scheduling::wait::with_stop_check;
 use ferrite_protocol::keyspace::Keyspace;
 

@@ -9,7 +9,7 @@ use std::task::{Wake, Waker};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-use crate::scheduling::epoch_ticker::Moment;
+use crate::scheduling::ticker::Moment;
 
 /// Bits of a call's id that number the calls of a slot; the other bits number the slot. With 24
 /// bits, an old id could name another call after 16 million calls on the same slot; with 39 bits

@@ -147,8 +147,9 @@ section! {
         pub persistent: bool = "true",
         /// Folder of the data, which only this server may use.
         pub data_dir: PathBuf = "data/store",
-        /// When a write is answered: `always` answers once it is on disk; `everysec` answers at once
-        /// and syncs every second; `no` answers at once and lets the system decide when to sync.
+        /// Moment of the answer to a write: `always` answers once it is on disk; `everysec` answers
+        /// at once and syncs every second; `no` answers at once and lets the system decide when to
+        /// sync.
         pub durability: Durability = "everysec",
         /// Writes are refused while the disk has less free space than this.
         pub min_free_space: ByteSize = "32MB",

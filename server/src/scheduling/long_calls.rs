@@ -11,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use ferrite_runtime::scheduling::epoch_ticker::TICK;
+use ferrite_runtime::scheduling::ticker::TICK;
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};

@@ -59,8 +59,8 @@ pub(crate) struct Arguments {
     )]
     created: Option<u64>,
 
-    /// How long after its creation the bundle can be loaded, such as `90d` or `12h`. Default: it
-    /// does not expire
+    /// Time after its creation in which the bundle can be loaded, such as `90d` or `12h`. Default:
+    /// it does not expire
     #[arg(long, value_name = "TIME")]
     expires_in: Option<String>,
 

@@ -38,10 +38,10 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::scheduling::epoch_ticker::{Activity, Moment};
 use crate::scheduling::per_core::PerCore;
 use crate::scheduling::pool::permits::{Permit, PermitShard};
 use crate::scheduling::pool::wait_queue::{Queue, TicketState};
+use crate::scheduling::ticker::{Activity, Moment};
 
 /// The size of a function's pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::scheduling::epoch_ticker::Moment;
+use crate::scheduling::ticker::Moment;
 
 /// A permit to run one call, and the item that an earlier call left, if there is one.
 ///
