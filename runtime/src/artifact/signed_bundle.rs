@@ -13,7 +13,7 @@ use crate::artifact::source::{BundleReader, BundleSource};
 use crate::artifact::trust::{TrustOptions, now_unix};
 use crate::error::{CallError, Code};
 use crate::policy::function_spec::Isolation;
-use crate::policy::limits::LimitSettings;
+use crate::policy::limits::{LimitSettings, Limits};
 use crate::policy::permissions::Permissions;
 use crate::policy::privilege_diff;
 use crate::registry::record::Record;
@@ -27,6 +27,8 @@ pub(crate) struct BundleTerms<'a> {
     pub(crate) bounds: BundleLimits,
     /// Permissions of a bundle that names none.
     pub(crate) permissions: &'a Permissions,
+    /// Limits that a bundle does not name.
+    pub(crate) limits: &'a Limits,
     /// Isolation of a bundle that names none.
     pub(crate) isolation: Isolation,
 }
@@ -148,7 +150,11 @@ impl RequestedGrant {
     ) -> Result<(), CallError> {
         let mut wider = privilege_diff::of_permissions(permissions, &self.permissions)
             .map_err(|error| CallError::invalid(error.to_string()))?;
-        wider.extend(privilege_diff::of_limits(limits, &self.limits));
+        wider.extend(privilege_diff::of_limits(
+            limits,
+            &self.limits,
+            terms.limits,
+        ));
         wider.extend(privilege_diff::of_isolation(
             isolation.unwrap_or(terms.isolation),
             self.isolation.unwrap_or(terms.isolation),

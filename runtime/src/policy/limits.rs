@@ -65,11 +65,12 @@ macro_rules! limits {
 
             /// Describes each limit that is higher here than in `granted`, one sentence each.
             ///
-            /// A limit that is not given is the server's own, which no function exceeds: leaving it
-            /// out is higher than any that was granted.
+            /// A limit that is left out is the server's default, whatever that will be: leaving it
+            /// out is higher than any that was granted, and one that is given must not be above the
+            /// default in `defaults` if none was granted.
             #[must_use]
-            pub fn exceeding(&self, granted: &Self) -> Vec<String> {
-                [$(higher(stringify!($name), self.$name, granted.$name)),+]
+            pub fn exceeding(&self, granted: &Self, defaults: &Self) -> Vec<String> {
+                [$(higher(stringify!($name), self.$name, granted.$name, defaults.$name)),+]
                     .into_iter()
                     .flatten()
                     .collect()
@@ -256,8 +257,15 @@ fn higher<T: PartialOrd + Display>(
     name: &str,
     asked: Option<T>,
     granted: Option<T>,
+    default: Option<T>,
 ) -> Option<String> {
     match (asked, granted) {
+        (Some(asked), None) => {
+            let default = default.filter(|default| asked > *default)?;
+            Some(format!(
+                "{name} is {asked}, and none was granted, which is the default of {default}"
+            ))
+        }
         (Some(asked), Some(granted)) if asked > granted => {
             Some(format!("{name} is {asked}, and {granted} was granted"))
         }
@@ -306,7 +314,10 @@ impl Limits {
             });
         }
         Self::check_within(settings, most)?;
-        self.replaced_by(settings)
+        let mut limits = self.replaced_by(settings)?;
+        // No limit is more than any.
+        limits.stack_depth_max = limits.stack_depth_max.or(most.stack_depth_max);
+        Ok(limits)
     }
 
     /// Returns the defaults of a server that is configured with `settings` on top of these limits.
@@ -521,6 +532,12 @@ mod tests {
             (r#"{"max_stack_depth": 80}"#, 80),
         ] {
             let limits = server.for_function(&read(json)?, &Limits::GENEROUS)?;
+            assert_eq!(limits.stack_depth_max, Some(expected), "{json}");
+        }
+        // Leaving the limit out is not a way past the most.
+        let most = Limits::DEFAULT.most(&read(r#"{"max_stack_depth": 60}"#)?)?;
+        for (json, expected) in [("{}", 60), (r#"{"max_stack_depth": 10}"#, 10)] {
+            let limits = Limits::DEFAULT.for_function(&read(json)?, &most)?;
             assert_eq!(limits.stack_depth_max, Some(expected), "{json}");
         }
         let deep = resolve(r#"{"max_stack_depth": 18446744073709551615}"#)?;

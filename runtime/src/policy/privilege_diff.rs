@@ -5,7 +5,7 @@
 
 use crate::error::Quoted;
 use crate::policy::function_spec::Isolation;
-use crate::policy::limits::LimitSettings;
+use crate::policy::limits::{LimitSettings, Limits};
 use crate::policy::permissions::{Permissions, PermissionsError};
 use ferrite_protocol::glob::{Glob, GlobError};
 
@@ -75,10 +75,10 @@ pub fn of_permissions(
 }
 
 /// Describes each limit that is higher in `asked` than in `granted`, one sentence each; see
-/// [`LimitSettings::exceeding`].
+/// [`LimitSettings::exceeding`]. `defaults` are those of the server.
 #[must_use]
-pub fn of_limits(asked: &LimitSettings, granted: &LimitSettings) -> Vec<String> {
-    asked.exceeding(granted)
+pub fn of_limits(asked: &LimitSettings, granted: &LimitSettings, defaults: &Limits) -> Vec<String> {
+    asked.exceeding(granted, &defaults.settings())
 }
 
 /// Describes why `asked` is a weaker isolation than `granted`, if it is.
@@ -112,7 +112,7 @@ fn uncovered(patterns: &[Glob], by: &[Glob]) -> Vec<String> {
 mod tests {
     use super::{of_isolation, of_limits, of_permissions};
     use crate::policy::function_spec::Isolation;
-    use crate::policy::limits::LimitSettings;
+    use crate::policy::limits::{LimitSettings, Limits};
     use crate::policy::permissions::Permissions;
 
     fn permissions(asked: &str, granted: &str) -> Vec<String> {
@@ -183,14 +183,19 @@ mod tests {
             asked,
             read(r#"{"max_memory":"1MB","max_time":"1s","max_fuel":5}"#)
         );
-        assert_eq!(of_limits(&asked, &granted), [""; 0]);
+        assert_eq!(of_limits(&asked, &granted, &Limits::DEFAULT), [""; 0]);
         let asked = read(r#"{"max_memory":"8MB"}"#);
         assert_eq!(
-            of_limits(&asked, &granted),
+            of_limits(&asked, &granted, &Limits::DEFAULT),
             [
                 "max_memory is 8MB, and 4MB was granted",
                 "max_time is not given, which is the server's own, and 1s was granted"
             ]
+        );
+        let asked = read(r#"{"max_time":"60s","max_fuel":10000000,"max_stack_depth":5}"#);
+        assert_eq!(
+            of_limits(&asked, &read("{}"), &Limits::DEFAULT),
+            ["max_time is 60s, and none was granted, which is the default of 5s"]
         );
         assert!(of_isolation(Isolation::Reuse, Isolation::Fresh).is_some());
         for (asked, granted) in [

@@ -81,6 +81,7 @@ impl RuntimeOptions {
                 artifact_bytes_max: self.worker.artifact_bytes_max,
             },
             permissions: &self.permissions,
+            limits: &self.limits,
             isolation: self.isolation,
         }
     }

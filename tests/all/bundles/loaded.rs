@@ -142,6 +142,12 @@ fn what_was_signed_for_holds_unless_the_load_asks_for_less() {
             r#"{"max_time":"60ms"}"#,
             "max_time is 60ms, and 50ms was granted",
         ),
+        // The bundle names no such limit: the server's default applies, and is the most.
+        (
+            "LIMITS",
+            r#"{"max_fuel":10000001}"#,
+            "max_fuel is 10000001, and none was granted, which is the default of 10000000",
+        ),
         (
             "ISOLATION",
             "reuse",

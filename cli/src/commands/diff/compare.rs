@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use ferrite_cache::ModuleInfo;
 use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::limits::Limits;
 use ferrite_runtime::policy::privilege_diff;
 use serde::Serialize;
 
@@ -130,7 +131,7 @@ impl Changes {
         for text in wider {
             self.wider("permission", text);
         }
-        let wider = privilege_diff::of_limits(&new.limits, &old.limits);
+        let wider = privilege_diff::of_limits(&new.limits, &old.limits, &Limits::DEFAULT);
         if wider.is_empty() && new.limits != old.limits {
             self.note("limit", "what a call may use is less");
         }
