@@ -23,7 +23,7 @@ pub(crate) struct GuestLog {
     last_error: String,
     /// True if lines are written at once, false if at the end of the call.
     at_once: bool,
-    /// Lines of the current try that are not written yet: a try that is repeated leaves no trace.
+    /// Lines that are not written yet: a try that is run again on a stack of its own leaves no trace.
     lines: Vec<(Level, String)>,
 }
 
@@ -84,7 +84,9 @@ impl GuestLog {
         }
         if shown.len() < text.len() || (text.is_empty() && !empty) {
             self.cut = true;
-            tracing::warn!(target: TARGET, function, "the call logs more than max_log allows; the rest is left out");
+            if self.at_once {
+                warn_of_rest(function);
+            }
         }
     }
 
@@ -113,6 +115,9 @@ impl GuestLog {
         for (level, text) in self.lines.drain(..) {
             emit(function, level, &text);
         }
+        if self.cut && !self.at_once {
+            warn_of_rest(function);
+        }
     }
 
     fn pending(&mut self, stream: GuestStream) -> &mut Vec<u8> {
@@ -133,6 +138,10 @@ impl GuestLog {
         // Keeps the buffer's capacity, a line at most, for the next line.
         *self.pending(stream) = line;
     }
+}
+
+fn warn_of_rest(function: &str) {
+    tracing::warn!(target: TARGET, function, "the call logs more than max_log allows; the rest is left out");
 }
 
 fn emit(function: &str, level: Level, text: &str) {

@@ -129,24 +129,15 @@ impl<'a, K: Keyspace> Guest<'a, K> {
     /// Takes the fuel for `count` bytes, and another `units`.
     #[inline]
     pub(crate) fn charge_bytes(&mut self, units: u64, count: u64) -> wasmtime::Result<()> {
-        self.bytes = self.bytes.saturating_add(count);
-        self.charge(units.saturating_add(fuel::bytes(count)))
+        self.charge_for(units, count, &[])
     }
 
     /// Returns the guest's memory together with the call's state.
     #[inline]
     pub(crate) fn view(&mut self) -> wasmtime::Result<GuestView<'_, K>> {
-        let memory = match self.caller.data().memory {
-            Some(memory) => memory,
-            // The instance is being made: its start function runs.
-            None => self
-                .caller
-                .get_export(ferrite_wasm_abi::MEMORY_EXPORT)
-                .and_then(wasmtime::Extern::into_memory)
-                .ok_or(HostTrap::NoMemory {
-                    function: self.name,
-                })?,
-        };
+        let memory = self.caller.data().memory.ok_or(HostTrap::NoMemory {
+            function: self.name,
+        })?;
         let (memory, state) = memory.data_and_store_mut(&mut self.caller);
         Ok(GuestView {
             name: self.name,

@@ -99,7 +99,8 @@ async fn poll<K: Keyspace>(
         Wanted::Now(wanted) => wanted,
         Wanted::Later(wanted, first) => {
             let state = guest.state();
-            with_stop_check(sleep_until(first), move || state.check_stop()).await?;
+            with_stop_check(sleep_until(first), || state.check_stop()).await?;
+            state.resume();
             wanted
         }
     };
