@@ -1,6 +1,6 @@
 //! Writes the code of charges.
 
-use wasm_encoder::{Encode, Function, InstructionSink};
+use wasm_encoder::{Function, InstructionSink};
 use wasmparser::FunctionBody;
 
 use super::plan::Plan;
@@ -57,21 +57,12 @@ pub(super) fn metered(
 }
 
 /// Returns the function that calls the host: out of line, so that a charge stays short.
-pub(super) fn slice_is_over(table: u32, hook_type: u32) -> Sized {
+pub(super) fn slice_is_over(table: u32, hook_type: u32) -> Function {
     let mut function = Function::new([]);
     function
         .instructions()
         .i32_const(0)
         .call_indirect(table, hook_type)
         .end();
-    Sized(function)
-}
-
-/// A function preceded by its size, as in the code section.
-pub(super) struct Sized(pub(super) Function);
-
-impl Encode for Sized {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.0.encode(out);
-    }
+    function
 }

@@ -21,7 +21,8 @@
 //! - A **function** pays at its entry. One without loops whose cost is about the same on all paths is
 //!   paid by its callers instead, as a constant, so it has no charge at all.
 //! - Code that runs at most once after such a charge is paid with it, whether it runs or not, as long as
-//!   that at most doubles the charge; larger pieces pay for themselves where they begin.
+//!   that at most doubles the charge or adds 16 units to it; larger pieces pay for themselves where
+//!   they begin.
 //!
 //! So no cycle of control flow is free, and a guest never runs more instructions than it has paid
 //! for. The reverse does not hold: fuel is an upper bound of the instructions run, and the same for
@@ -131,15 +132,10 @@ pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
     );
     // Write the code first: it determines which functions for ranges are needed.
     let mut bodies = Vec::with_capacity(plan.functions());
-    let mut section_at = None;
     for payload in wasmparser::Parser::new(0).parse_all(wasm) {
-        match payload? {
-            wasmparser::Payload::CodeSectionStart { range, .. } => section_at = Some(range.start),
-            wasmparser::Payload::CodeSectionEntry(body) => {
-                let index = bodies.len();
-                bodies.push(charge::metered(&body, &plan, index, added, &mut ranges)?);
-            }
-            _ => {}
+        if let wasmparser::Payload::CodeSectionEntry(body) = payload? {
+            let index = bodies.len();
+            bodies.push(charge::metered(&body, &plan, index, added, &mut ranges)?);
         }
     }
 
@@ -187,7 +183,7 @@ pub fn meter(wasm: &[u8]) -> Result<Metered, MeterError> {
             // The function is exported instead: the host fills the slice before any code runs.
             return Ok(Replacement::Omit);
         }
-        if piece.is(SectionId::Code) && section_at.is_some() {
+        if piece.is(SectionId::Code) {
             return Ok(Replacement::Content(code(
                 piece,
                 &bodies,

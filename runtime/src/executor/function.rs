@@ -253,7 +253,7 @@ impl<K: Keyspace> Function<K> {
 
     /// Kills all calls of the function, waiting ones included. Returns the number of running ones.
     ///
-    /// A running call ends at its next tick and leaves no trace.
+    /// A running call ends with its slice of fuel and leaves no trace.
     pub fn kill_all(&self) -> usize {
         self.pool.cancel_waiting();
         let slots = self.live_slots();
