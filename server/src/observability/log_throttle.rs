@@ -9,7 +9,7 @@ const LINES_PER_SECOND: u64 = 10;
 /// Counts the lines of one kind.
 ///
 /// A second and a count share one word: the lines of the second since `began` that was seen last, in
-/// the lower 32 bits.
+/// the lower 32 bits. The second has the upper 32: 136 years.
 #[derive(Debug)]
 pub(crate) struct LogThrottle {
     began: Instant,
@@ -33,17 +33,17 @@ impl LogThrottle {
     }
 
     fn line_at(&self, second: u64) -> Option<u64> {
-        let second = second & u64::from(u32::MAX);
         let mut left_out = 0;
         let mut count = 0;
         let counted = |state: u64| {
             let (seen, lines) = (state >> 32, state & u64::from(u32::MAX));
-            (left_out, count) = if seen == second {
+            // Another thread may have seen the next second first.
+            (left_out, count) = if second <= seen {
                 (0, (lines + 1).min(u64::from(u32::MAX)))
             } else {
                 (lines.saturating_sub(LINES_PER_SECOND), 1)
             };
-            Some((second << 32) | count)
+            Some((seen.max(second) << 32) | count)
         };
         // The closure always returns a state, so this cannot fail.
         let _ = self
@@ -69,5 +69,15 @@ mod tests {
         assert_eq!(throttle.line_at(8), Some(1000));
         assert_eq!(throttle.line_at(8), Some(0));
         assert_eq!(throttle.line_at(100), Some(0));
+    }
+    #[test]
+    fn a_late_thread_does_not_begin_a_second_again() {
+        let throttle = LogThrottle::default();
+        for second in [8, 7].into_iter().cycle().take(10) {
+            assert_eq!(throttle.line_at(second), Some(0));
+        }
+        assert_eq!(throttle.line_at(7), None);
+        assert_eq!(throttle.line_at(8), None);
+        assert_eq!(throttle.line_at(9), Some(2));
     }
 }
