@@ -185,6 +185,7 @@ fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         ("FERRITE_VALKEY_MODULE", folder.join(binaries::MODULE)),
         ("FERRITE_VALKEY_SERVER", python.valkey_server()?),
         ("FERRITE_PYTHON", python.interpreter),
+        (tools::GUEST_RUSTC_VARIABLE, tools::guest_rustc(workspace)?),
     ];
     for (variable, program) in [
         ("FERRITE_REDIS_SERVER", "redis-server"),

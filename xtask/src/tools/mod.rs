@@ -144,39 +144,55 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
 /// The target that functions in Rust are built for.
 pub(crate) const GUEST_TARGET: &str = "wasm32-unknown-unknown";
 
+/// Names a Rust compiler for functions.
+pub(crate) const GUEST_RUSTC_VARIABLE: &str = "FERRITE_WASM_RUSTC";
+
 /// The Rust compiler for functions: the one in `FERRITE_WASM_RUSTC`, or the one in use if it has
-/// the target.
+/// the target, or one that `xtask/guest-rust` puts together below `target/`, which takes some
+/// minutes the first time.
 ///
 /// # Errors
-/// If neither has the target; the error explains how to get it.
+/// If none has the target; the error explains how to get it.
 pub(crate) fn guest_rustc(workspace: &Workspace) -> Result<PathBuf> {
-    let (rustc, named) =
-        match std::env::var_os("FERRITE_WASM_RUSTC").filter(|value| !value.is_empty()) {
-            Some(rustc) => (PathBuf::from(rustc), true),
-            None => (
-                std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from),
-                false,
-            ),
-        };
-    let libraries = run::output(workspace.command(&rustc).args([
+    let named = std::env::var_os(GUEST_RUSTC_VARIABLE).filter(|value| !value.is_empty());
+    if let Some(rustc) = named.map(PathBuf::from) {
+        if !has_target(workspace, &rustc)? {
+            bail!(
+                "{GUEST_RUSTC_VARIABLE}={} has no standard library for {GUEST_TARGET}",
+                rustc.display()
+            );
+        }
+        return Ok(rustc);
+    }
+    let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
+    if has_target(workspace, &rustc)? {
+        return Ok(rustc);
+    }
+    let script = workspace.root.join("xtask/guest-rust");
+    let made = run::output(
+        workspace
+            .command(script)
+            .arg(workspace.target.join("guest-rust")),
+    )
+    .with_context(|| {
+        format!(
+            "the Rust compiler has no standard library for {GUEST_TARGET}, and none could be put \
+             together: install it with `rustup target add {GUEST_TARGET}`, or name a compiler \
+             that has it in {GUEST_RUSTC_VARIABLE}"
+        )
+    })?;
+    Ok(PathBuf::from(made.trim()))
+}
+
+/// Returns true if this compiler has the target's standard library.
+fn has_target(workspace: &Workspace, rustc: &Path) -> Result<bool> {
+    let libraries = run::output(workspace.command(rustc).args([
         "--print",
         "target-libdir",
         "--target",
         GUEST_TARGET,
     ]))?;
-    if has_std(Path::new(libraries.trim())) {
-        return Ok(rustc);
-    }
-    if named {
-        bail!(
-            "FERRITE_WASM_RUSTC={} has no standard library for {GUEST_TARGET}",
-            rustc.display()
-        );
-    }
-    bail!(
-        "the Rust compiler has no standard library for {GUEST_TARGET}: install it with \
-         `rustup target add {GUEST_TARGET}`, or name a compiler that has it in FERRITE_WASM_RUSTC"
-    );
+    Ok(has_std(Path::new(libraries.trim())))
 }
 
 fn has_std(libraries: &Path) -> bool {
