@@ -1,9 +1,29 @@
 //! The requests that a client queues between `MULTI` and `EXEC`.
 
+use ferrite_store::DataCommand;
+
+/// A command that can be queued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum QueuedCommand {
+    Echo,
+    Ping,
+    Select,
+    Unwatch,
+    /// A command on data.
+    Data(DataCommand),
+}
+
+/// A queued request, whose command was found when it was queued.
+#[derive(Debug)]
+pub(crate) struct QueuedRequest {
+    pub(crate) command: QueuedCommand,
+    pub(crate) words: Box<[Box<[u8]>]>,
+}
+
 /// The requests of a client since its `MULTI`.
 #[derive(Debug, Default)]
 pub(crate) struct QueuedRequests {
-    pub(crate) requests: Vec<Box<[Box<[u8]>]>>,
+    pub(crate) requests: Vec<QueuedRequest>,
     /// Bytes of all arguments together.
     pub(crate) bytes: usize,
     /// True if a request was refused; `EXEC` then runs none of them.

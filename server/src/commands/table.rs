@@ -10,10 +10,8 @@ use crate::commands::spec::Spec;
 use crate::commands::{connection, server, transactions};
 
 /// `COMMAND` describes the table that it stands in, so it gets the table from here.
-static COMMAND: Spec = Spec {
-    run: |context, argv| server::command::run(context, argv, &TABLE),
-    ..server::command::SPEC
-};
+static COMMAND: Spec =
+    server::command::spec(|context, argv| server::command::run(context, argv, &TABLE));
 
 /// The commands that the server answers itself.
 static SERVER_COMMANDS: [&Spec; 18] = [

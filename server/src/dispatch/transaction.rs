@@ -1,11 +1,11 @@
 //! `MULTI`: queues requests, and runs them as one transaction on `EXEC`.
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_store::Multi;
+use ferrite_store::{DataCommand, Multi};
 
+use crate::clients::queued_requests::{QueuedCommand, QueuedRequest};
 use crate::commands::command_ref::CommandRef;
 use crate::commands::replies::wrong_arity;
-use crate::commands::table;
 use crate::commands::transactions::discard::discard;
 use crate::commands::transactions::exec::without_multi;
 use crate::dispatch::authorize::may_run;
@@ -36,7 +36,10 @@ pub(crate) fn answer<'a>(
             "DISCARD" | "QUIT" | "RESET" => return Progress::Done((spec.run)(context, argv)),
             "MULTI" => context.reply.error("ERR MULTI calls can not be nested"),
             "WATCH" => context.reply.error("ERR WATCH inside MULTI is not allowed"),
-            "UNWATCH" | "PING" | "ECHO" | "SELECT" => queue(context, argv),
+            "ECHO" => queue(context, QueuedCommand::Echo, argv),
+            "PING" => queue(context, QueuedCommand::Ping, argv),
+            "SELECT" => queue(context, QueuedCommand::Select, argv),
+            "UNWATCH" => queue(context, QueuedCommand::Unwatch, argv),
             name => {
                 abort(context);
                 context
@@ -58,7 +61,7 @@ pub(crate) fn answer<'a>(
                 abort(context);
                 context.reply.error_display(&error);
             } else {
-                queue(context, argv);
+                queue(context, QueuedCommand::Data(command), argv);
             }
         }
         None => {
@@ -76,7 +79,7 @@ fn abort(context: &mut RequestContext<'_>) {
     }
 }
 
-fn queue(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
+fn queue(context: &mut RequestContext<'_>, command: QueuedCommand, argv: &[&[u8]]) {
     let Some(queued) = &mut context.session.queued else {
         return;
     };
@@ -89,9 +92,10 @@ fn queue(context: &mut RequestContext<'_>, argv: &[&[u8]]) {
         ));
         return;
     }
-    queued
-        .requests
-        .push(argv.iter().map(|&word| word.into()).collect());
+    queued.requests.push(QueuedRequest {
+        command,
+        words: argv.iter().map(|&word| word.into()).collect(),
+    });
     context.client.set_queued(Some(queued.len()));
     context.reply.simple("QUEUED");
 }
@@ -109,21 +113,30 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
             .error("EXECABORT Transaction discarded because of previous errors.");
         return Progress::Done(AfterReply::KeepOpen);
     }
-    let requests: Vec<Vec<&[u8]>> = queued
+    let requests: Vec<(QueuedCommand, Vec<&[u8]>)> = queued
         .requests
         .iter()
-        .map(|request| request.iter().map(|word| &**word).collect())
+        .map(|request| {
+            let words = request.words.iter().map(|word| &**word);
+            (request.command, words.collect())
+        })
         .collect();
-    let argvs: Vec<&[&[u8]]> = requests.iter().map(Vec::as_slice).collect();
+    let on_data: Vec<(DataCommand, &[&[u8]])> = requests
+        .iter()
+        .filter_map(|(command, argv)| match command {
+            QueuedCommand::Data(command) => Some((*command, argv.as_slice())),
+            _ => None,
+        })
+        .collect();
     let begun = match context
         .state
         .store
-        .begin_multi(&mut context.session.store, &argvs)
+        .begin_multi(&mut context.session.store, &on_data)
     {
         Ok(Some(mut unit)) => {
-            context.reply.array(argvs.len());
-            for argv in &argvs {
-                run(&mut unit, argv, context.reply);
+            context.reply.array(requests.len());
+            for (command, argv) in &requests {
+                run(&mut unit, *command, argv, context.reply);
             }
             unit.finish();
             Ok(())
@@ -134,7 +147,7 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
         }
         Err(retry) => Err(retry),
     };
-    drop(argvs);
+    drop(on_data);
     drop(requests);
     if let Err(retry) = begun {
         context.session.queued = Some(queued);
@@ -148,23 +161,19 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
 }
 
 /// Runs one of the queued requests.
-fn run(unit: &mut Multi<'_>, argv: &[&[u8]], reply: &mut Encoder) {
-    match table::find(argv[0]) {
-        Some(CommandRef::Data(command)) => {
-            unit.execute_command(command, argv, reply);
-        }
-        Some(CommandRef::Server(spec)) => match (spec.name, argv) {
-            ("SELECT", [_, database]) => match unit.select(database) {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error_display(&error),
-            },
-            ("PING", [_]) => reply.simple("PONG"),
-            ("PING" | "ECHO", [_, message]) => reply.bulk(message),
-            // `EXEC` stops watching all keys when it begins.
-            ("UNWATCH", _) => reply.ok(),
-            (name, _) => wrong_arity(reply, name),
+fn run(unit: &mut Multi<'_>, command: QueuedCommand, argv: &[&[u8]], reply: &mut Encoder) {
+    match (command, argv) {
+        (QueuedCommand::Data(command), _) => unit.execute_command(command, argv, reply),
+        (QueuedCommand::Select, [_, database]) => match unit.select(database) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error_display(&error),
         },
-        // Such requests are not queued.
-        Some(CommandRef::Function(_)) | None => unit.execute(argv, reply),
+        (QueuedCommand::Ping, [_]) => reply.simple("PONG"),
+        (QueuedCommand::Ping | QueuedCommand::Echo, [_, message]) => reply.bulk(message),
+        // `EXEC` stops watching all keys when it begins.
+        (QueuedCommand::Unwatch, _) => reply.ok(),
+        (QueuedCommand::Select, _) => wrong_arity(reply, "SELECT"),
+        (QueuedCommand::Ping, _) => wrong_arity(reply, "PING"),
+        (QueuedCommand::Echo, _) => wrong_arity(reply, "ECHO"),
     }
 }

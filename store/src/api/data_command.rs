@@ -26,6 +26,11 @@ impl DataCommand {
         table::commands().map(Self)
     }
 
+    /// Finds a command by its name, in any case.
+    pub fn find(name: &[u8]) -> Option<Self> {
+        table::find(name).map(Self)
+    }
+
     /// The command's name, arity, flags and keys.
     pub fn spec(self) -> &'static CommandSpec {
         self.0.spec()
@@ -60,16 +65,6 @@ impl Store {
         argv: &[&[u8]],
         out: &mut dyn ReplyWriter,
     ) -> Flow {
-        let outcome = match command.checked(argv) {
-            Ok(command) => self.run(command, session, argv, out),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(flow) => flow,
-            Err(error) => {
-                out.error(&error.to_string());
-                Flow::Done
-            }
-        }
+        self.run(command.checked(argv), session, argv, out)
     }
 }

@@ -69,24 +69,21 @@ impl Store {
     /// Locks the shards that these requests need, checks the watched keys and forgets them.
     ///
     /// Returns `None` if a watched key has changed: nothing may run, and the client gets a null
-    /// array. Requests that the store does not know are left to the caller.
+    /// array.
     ///
     /// # Errors
     /// [`Retry`] if a write has to wait for an exclusive transaction; the keys stay watched.
     pub fn begin_multi<'s>(
         &'s self,
         session: &'s mut Session,
-        requests: &[&[&[u8]]],
+        requests: &[(DataCommand, &[&[u8]])],
     ) -> Result<Option<Multi<'s>>, Retry> {
         let mut shards: SmallVec<[usize; 8]> = SmallVec::new();
         let mut written: Vec<&[u8]> = Vec::new();
         let (mut all, mut writes_all) = (false, false);
-        for argv in requests {
-            let Ok(command) = table::checked(argv) else {
-                continue;
-            };
+        for (command, argv) in requests {
             let write = command.spec().is_write();
-            match command.spec().access(argv) {
+            match command.keys(argv) {
                 Ok(KeyAccess::At(keys)) => {
                     shards.extend(keys.iter().map(|&at| shard_of(hash(argv[at]))));
                     if write {

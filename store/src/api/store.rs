@@ -156,20 +156,24 @@ impl Store {
         argv: &[&[u8]],
         out: &mut dyn ReplyWriter,
     ) -> Flow {
-        let outcome = match table::checked(argv) {
-            Ok(command) => self.run(command, session, argv, out),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(flow) => flow,
-            Err(error) => {
-                out.error(&error.to_string());
-                Flow::Done
-            }
-        }
+        self.run(table::checked(argv), session, argv, out)
     }
 
     pub(super) fn run(
+        &self,
+        command: Result<&'static Command, StoreError>,
+        session: &mut Session,
+        argv: &[&[u8]],
+        out: &mut dyn ReplyWriter,
+    ) -> Flow {
+        let outcome = command.and_then(|command| self.run_checked(command, session, argv, out));
+        outcome.unwrap_or_else(|error| {
+            out.error(&error.to_string());
+            Flow::Done
+        })
+    }
+
+    fn run_checked(
         &self,
         command: &Command,
         session: &mut Session,

@@ -14,6 +14,7 @@ use ferrite_protocol::resp::Protocol;
 use ferrite_store::{Flow, Session, Store, StoreOptions, Transaction};
 
 use crate::client::{Encoder, at_once};
+use crate::units::known;
 
 const THREADS: u64 = 4;
 const LISTS: usize = 3;
@@ -115,7 +116,7 @@ fn commit(store: &Store, clock: &AtomicUsize, number: usize, steps: &[Step], way
                 let mut session = Session::new();
                 // KEYS locks every shard, and a write among the requests makes them
                 // wait for exclusive transactions.
-                let requests: [&[&[u8]]; 2] = [&[b"KEYS", b"*"], &[b"FLUSHALL"]];
+                let requests = known(&[&[b"KEYS", b"*"], &[b"FLUSHALL"]]);
                 match store.begin_multi(&mut session, &requests) {
                     Ok(Some(mut unit)) => {
                         let ran = done.run(steps, &mut |argv| {

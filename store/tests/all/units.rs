@@ -2,8 +2,15 @@
 
 use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
 use ferrite_protocol::resp::Protocol;
+use ferrite_store::DataCommand;
 
 use crate::client::{Client, Encoder, at_once, readable};
+
+/// Requests with their commands; those that the store does not know are left out.
+pub(crate) fn known<'a>(requests: &[&'a [&'a [u8]]]) -> Vec<(DataCommand, &'a [&'a [u8]])> {
+    let command = |argv: &&'a [&'a [u8]]| Some((DataCommand::find(argv[0])?, *argv));
+    requests.iter().filter_map(command).collect()
+}
 
 /// Runs commands as one unit; `None` when a watched key has changed.
 fn run(client: &mut Client, commands: &[&str]) -> Option<String> {
@@ -12,7 +19,9 @@ fn run(client: &mut Client, commands: &[&str]) -> Option<String> {
         .map(|line| line.split(' ').map(str::as_bytes).collect())
         .collect();
     let requests: Vec<&[&[u8]]> = argvs.iter().map(Vec::as_slice).collect();
-    let begun = client.store.begin_multi(&mut client.session, &requests);
+    let begun = client
+        .store
+        .begin_multi(&mut client.session, &known(&requests));
     let mut unit = begun.expect("no exclusive transaction is in the way")?;
     let mut out = Encoder::new(Protocol::Resp2);
     for argv in &requests {
@@ -107,7 +116,7 @@ fn a_unit_waits_for_an_exclusive_transaction_that_it_would_disturb() {
     let mut client = Client::new();
     let mut exclusive = at_once(client.store.begin_exclusive(0, Mode::Write));
     assert_eq!(exclusive.exists(b"a"), Ok(false));
-    let set: [&[&[u8]]; 1] = [&[b"SET", b"a", b"1"]];
+    let set = known(&[&[b"SET", b"a", b"1"]]);
     assert!(client.store.begin_multi(&mut client.session, &set).is_err());
     assert_eq!(
         run(&mut client, &["GET a", "SET b 1"]).as_deref(),

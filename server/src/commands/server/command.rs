@@ -9,18 +9,24 @@ use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
 use crate::commands::spec::Spec;
 use crate::request::{AfterReply, RequestContext};
 
-/// `run` is set in the table of commands, which this command describes.
-pub(in crate::commands) const SPEC: Spec = Spec {
-    name: "COMMAND",
-    arity: -1,
-    flags: &["loading", "stale"],
-    summary: "Lists the commands and describes them.",
-    arguments: "[COUNT|LIST|INFO|DOCS|GETKEYS|HELP [argument …]]",
-    group: "server",
-    right: None,
-    before_auth: false,
-    run: |_, _| AfterReply::KeepOpen,
-};
+const NAME: &str = "COMMAND";
+
+/// Returns the command, which `answer` runs: it needs the table that it stands in itself.
+pub(in crate::commands) const fn spec(
+    answer: fn(&mut RequestContext<'_>, &[&[u8]]) -> AfterReply,
+) -> Spec {
+    Spec {
+        name: NAME,
+        arity: -1,
+        flags: &["loading", "stale"],
+        summary: "Lists the commands and describes them.",
+        arguments: "[COUNT|LIST|INFO|DOCS|GETKEYS|HELP [argument …]]",
+        group: "server",
+        right: None,
+        before_auth: false,
+        run: answer,
+    }
+}
 
 const HELP: [&str; 13] = [
     "COMMAND <subcommand> [<arg> ...]. Subcommands are:",
@@ -82,7 +88,7 @@ pub(in crate::commands) fn run(
             let name = format!("command|{}", String::from_utf8_lossy(&subcommand));
             wrong_arity(context.reply, &name);
         }
-        _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
+        _ => unknown_subcommand(context.reply, NAME, argv[1]),
     }
     AfterReply::KeepOpen
 }
