@@ -204,8 +204,8 @@ fn start_connection(
     let handle = tcp.handle();
     let count_max = state.config.server.max_connections;
     match state.clients.register(peer, local, handle, count_max) {
-        Some(entered) => {
-            connections.spawn(connection::serve(Arc::clone(state), entered, tcp, tls));
+        Some(guard) => {
+            connections.spawn(connection::serve(Arc::clone(state), guard, tcp, tls));
         }
         None => {
             state.stats.connections_rejected.add(1);

@@ -99,13 +99,9 @@ pub enum Command<'a> {
 #[must_use]
 #[inline]
 pub fn find(name: &[u8]) -> Option<&'static Spec> {
-    // Data requests pass here too; the first letter rules most of them out.
-    match name.first() {
-        Some(b'W' | b'w' | b'F' | b'f') => COMMANDS.into_iter().find(|spec| {
-            spec.name.len() == name.len() && spec.name.as_bytes().eq_ignore_ascii_case(name)
-        }),
-        _ => None,
-    }
+    COMMANDS.into_iter().find(|spec| {
+        spec.name.len() == name.len() && spec.name.as_bytes().eq_ignore_ascii_case(name)
+    })
 }
 
 /// Parses a request, whose first word is the command's name. Copies nothing for a call.

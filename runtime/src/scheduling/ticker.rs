@@ -135,7 +135,7 @@ static TICKER: LazyLock<Ticker> = LazyLock::new(|| Ticker {
 /// # Errors
 ///
 /// Fails if the operating system gives no thread.
-pub(crate) fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()> {
+pub(crate) fn register(listener: Weak<dyn TickListener>) -> std::io::Result<()> {
     let mut state = TICKER.state.lock();
     if TICKER.thread.get().is_none() {
         let handle = thread::Builder::new()
@@ -144,7 +144,7 @@ pub(crate) fn register(listeners: Weak<dyn TickListener>) -> std::io::Result<()>
         // Under the lock, so that only one thread starts.
         TICKER.thread.get_or_init(|| handle.thread().clone());
     }
-    state.listeners.push(listeners);
+    state.listeners.push(listener);
     drop(state);
     ensure_running();
     Ok(())
@@ -286,8 +286,8 @@ impl Ticker {
     /// Returns the activity of all engines together; `None` while there are sleepers.
     fn activity(&self) -> Option<Activity> {
         let mut sum = Activity::default();
-        for listeners in self.served()? {
-            let activity = listeners.activity();
+        for listener in self.served()? {
+            let activity = listener.activity();
             sum.running += activity.running;
             sum.started = sum.started.wrapping_add(activity.started);
         }
@@ -309,7 +309,7 @@ impl Ticker {
         };
         listeners
             .iter()
-            .filter_map(|listeners| listeners.trim(now))
+            .filter_map(|listener| listener.trim(now))
             .min()
     }
 

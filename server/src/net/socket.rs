@@ -17,8 +17,7 @@ use tokio::task::coop::consume_budget;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::scheduling::futures::poll_once;
-use crate::scheduling::futures::{TimedOut, with_timeout};
+use crate::scheduling::futures::{TimedOut, poll_once, with_timeout};
 
 /// The socket, as its own connection uses it.
 pub(crate) enum Socket {

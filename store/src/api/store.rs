@@ -283,6 +283,9 @@ impl Store {
         let start = fastrand::usize(..SHARDS);
         for index in (start..SHARDS).chain(0..start) {
             for database in 0..DATABASES {
+                if budget == 0 {
+                    return removed;
+                }
                 let mut passed: Vec<Blob> = Vec::new();
                 let mut locked = LockedShards::one(&self.core, index);
                 if let Some(shard) = locked.shard(index) {
@@ -299,9 +302,6 @@ impl Store {
                     removed += usize::from(matches!(direct.get(key), Ok(None)));
                 }
                 direct.finish();
-                if budget == 0 {
-                    return removed;
-                }
             }
         }
         removed

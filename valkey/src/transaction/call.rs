@@ -46,8 +46,8 @@ pub(crate) struct CallState {
     pub(crate) conflict: bool,
     /// True once the server was found to take writes at all.
     pub(crate) may_write: bool,
-    /// Undeclared keys that the caller was found to be allowed to use; true if to write them.
-    pub(crate) allowed: Vec<(Box<[u8]>, bool)>,
+    /// Undeclared keys that the caller was found to be allowed to write.
+    pub(crate) writable: Vec<Box<[u8]>>,
 }
 
 impl CallState {
@@ -77,7 +77,7 @@ impl CallState {
         self.journal.clear();
         self.conflict = false;
         self.may_write = false;
-        self.allowed.clear();
+        self.writable.clear();
     }
 }
 

@@ -82,7 +82,7 @@ impl CallView<'_> {
             // The server checked the permission when it took the command.
             return Ok(());
         };
-        if self.state.allowed.iter().any(|(known, _)| known == name) {
+        if self.state.writable.contains(name) {
             return Ok(());
         }
         let string = self.call.string(self.context, key);
@@ -98,7 +98,7 @@ impl CallView<'_> {
         if let Some(error) = slot_error(self, key) {
             return Err(StoreError::Failed(error));
         }
-        self.state.allowed.push((name.clone(), true));
+        self.state.writable.push(name.clone());
         Ok(())
     }
 
