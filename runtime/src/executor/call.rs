@@ -14,7 +14,7 @@ use crate::call::state::{CallParams, CallState, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
 use crate::executor::function::{Function, Retained, Retention};
-use crate::executor::instantiate::{InitialState, NotMade};
+use crate::executor::instantiate::NotMade;
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
 use crate::scheduling::pool::{EnterError, PermitGuard};
@@ -114,32 +114,30 @@ impl<K: Keyspace> Executor<K> {
             let request = CallRequest::new(b"", &[], &[]);
             let time_max = function.spec().limits.time_max;
             let (permit, started) = enter(function, &request, time_max).await?;
-            let mut state = self.new_state(function);
             let params = CallParams {
                 time_max,
                 started,
                 ..CallParams::without_input()
             };
+            let begun = || {
+                let mut state = self.new_state(function);
+                state.begin(&params);
+                state
+            };
             let mut instance = match function.retention() {
                 Retention::Rewound(rewinding) if rewinding.shares() => {
-                    match self.first(function, rewinding, &params).await? {
-                        Some(InitialState::New(instance)) => instance,
-                        Some(InitialState::Shared(snapshot)) => {
-                            state.begin(&params);
-                            let mode = function.mode(&params);
-                            self.rewound(function, rewinding, &snapshot, state, mode)
-                                .await?
-                        }
-                        None => return Ok(()),
-                    }
+                    let Some(snapshot) = self.first(function, rewinding, &params).await? else {
+                        return Ok(());
+                    };
+                    let mode = function.mode(&params);
+                    self.rewound(function, rewinding, &snapshot, begun(), mode)
+                        .await?
                 }
                 Retention::Rewound(_) | Retention::BuffersOnly { .. } => return Ok(()),
-                Retention::WholeInstance => {
-                    state.begin(&params);
-                    self.instantiate(function, state, Start::Initialize, Mode::Fiber)
-                        .await
-                        .map_err(NotMade::into_error)?
-                }
+                Retention::WholeInstance => self
+                    .instantiate(function, begun(), Start::Initialize, Mode::Fiber)
+                    .await
+                    .map_err(NotMade::into_error)?,
             };
             instance.state().end();
             // Idle instances and running calls share the pool's permits, so return this one first.
@@ -288,7 +286,7 @@ impl<K: Keyspace> Run<'_, K> {
         exclusive: bool,
         mode: Mode,
     ) -> Result<Made<K>, CallError> {
-        let mut retained = match retained {
+        let retained = match retained {
             // It runs without a stack of its own, but the call needs one.
             Some(Retained::Instance(instance))
                 if mode == Mode::Fiber && instance.mode() == Mode::Direct =>
@@ -303,11 +301,7 @@ impl<K: Keyspace> Run<'_, K> {
             && rewinding.shares()
         {
             let first = self.executor.first(self.function, rewinding, &self.params);
-            match first.await? {
-                Some(InitialState::New(instance)) => retained = Some(Retained::Instance(instance)),
-                Some(InitialState::Shared(snapshot)) => shared = Some((snapshot, rewinding)),
-                None => {}
-            }
+            shared = first.await?.map(|snapshot| (snapshot, rewinding));
         }
         match retained {
             Some(Retained::Instance(mut instance)) => {

@@ -14,14 +14,6 @@ use crate::metrics::host_calls::HostCall;
 use crate::rewind::snapshot::{InstanceSnapshot, RewindError};
 use ferrite_protocol::keyspace::Keyspace;
 
-/// The first state of a call's instance, if none was kept.
-pub(crate) enum InitialState<K: Keyspace> {
-    /// A new instance, the origin of the state of all others. No call of it has begun.
-    New(Box<Instance<K>>),
-    /// The state to take over.
-    Shared(Arc<InstanceSnapshot>),
-}
-
 /// Reason why there is no instance.
 pub(crate) enum NotMade<K: Keyspace> {
     /// The client's error, with the state that the guest left behind, if it ran.
@@ -92,22 +84,21 @@ impl<K: Keyspace> Executor<K> {
             .map_err(NotMade::into_error)?;
         instance
             .attach(function.module(), snapshot, rewinding)
-            .and_then(|()| instance.refuel().map_err(RewindError::from))
             .map_err(|error| not_rewound(&error))?;
         Ok(instance)
     }
 
-    /// Returns the state that all calls start from, or an instance in it. The first time, it
-    /// initialises an instance that sees no keys, no arguments and no data. Returns `None` if the
-    /// initialisation asks for those: then no state can be shared.
+    /// Returns the state that all calls start from. The first time, it initialises an instance that
+    /// sees no keys, no arguments and no data. Returns `None` if the initialisation asks for those:
+    /// then no state can be shared.
     pub(crate) async fn first(
         &self,
         function: &Function<K>,
         rewinding: &Rewinding,
         params: &CallParams<'_>,
-    ) -> Result<Option<InitialState<K>>, CallError> {
+    ) -> Result<Option<Arc<InstanceSnapshot>>, CallError> {
         if let Some(snapshot) = rewinding.snapshot() {
-            return Ok(Some(InitialState::Shared(Arc::clone(snapshot))));
+            return Ok(Some(Arc::clone(snapshot)));
         }
         let mut state = self.new_state(function);
         state.begin(&CallParams {
@@ -144,18 +135,9 @@ impl<K: Keyspace> Executor<K> {
         let taken = instance
             .capture(function.module())
             .map_err(|error| not_rewound(&error))?;
-        let Some(taken) = taken else {
-            return Ok(None);
-        };
-        let snapshot = rewinding.share(Arc::clone(&taken));
-        if !Arc::ptr_eq(snapshot, &taken) {
-            // Another call was first, and this instance may have been initialised differently.
-            return Ok(Some(InitialState::Shared(Arc::clone(snapshot))));
-        }
-        instance
-            .attach(function.module(), snapshot, rewinding)
-            .map_err(|error| not_rewound(&error))?;
-        Ok(Some(InitialState::New(instance)))
+        // If another call was first, its state is the one that all share. The instance has a stack of
+        // its own, which most calls do not need, so it is not kept.
+        Ok(taken.map(|taken| Arc::clone(rewinding.share(taken))))
     }
 }
 
