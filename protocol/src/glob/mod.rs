@@ -2,10 +2,11 @@
 //!
 //! No library has that meaning: `[^a]` rather than `[!a]`, ranges in either direction, `*` across
 //! every byte, an unclosed `[` that ends with the pattern, and bytes instead of characters.
-//! Matching takes at most the product of both lengths: only the last `*` is ever retried, which is
-//! enough because every other part of a pattern matches exactly one byte.
 
 mod covers;
+mod matcher;
+
+pub use matcher::{Matcher, PatternError};
 
 /// A checked pattern, prepared for many matches.
 ///
@@ -16,14 +17,23 @@ mod covers;
 /// assert!(!glob.matches(b"user:x"));
 /// # Ok::<(), ferrite_protocol::glob::GlobError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Glob {
     pattern: Box<[u8]>,
     shape: Shape,
 }
 
+/// Two globs are equal if their patterns are.
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
+    }
+}
+
+impl Eq for Glob {}
+
 /// Kind of a pattern. Most patterns of permissions need no matcher at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Shape {
     /// `*` alone.
     All,
@@ -32,7 +42,7 @@ enum Shape {
     /// No special byte but a `*` at the end.
     Prefix,
     /// Anything else.
-    Any,
+    Any(Box<Matcher>),
 }
 
 /// Reason to refuse a pattern: a typing error that could grant or deny access unnoticed.
@@ -86,7 +96,7 @@ impl Glob {
             None => Shape::Exact,
             Some(_) if pattern == b"*" => Shape::All,
             Some(at) if at + 1 == pattern.len() && pattern[at] == b'*' => Shape::Prefix,
-            Some(_) => Shape::Any,
+            Some(_) => Shape::Any(Box::new(Matcher::new(pattern))),
         };
         Ok(Self {
             pattern: pattern.into(),
@@ -97,18 +107,18 @@ impl Glob {
     /// Returns true if the pattern matches all of `text`.
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
-        match self.shape {
+        match &self.shape {
             Shape::All => true,
             Shape::Exact => *self.pattern == *text,
             Shape::Prefix => text.starts_with(&self.pattern[..self.pattern.len() - 1]),
-            Shape::Any => matches(&self.pattern, text),
+            Shape::Any(matcher) => matcher.matches(text),
         }
     }
 
     /// Returns true if the pattern is `*`, which matches everything.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.shape == Shape::All
+        matches!(self.shape, Shape::All)
     }
 
     /// Returns the pattern as it was given.
@@ -142,6 +152,9 @@ fn check(pattern: &[u8]) -> Result<(), GlobError> {
 
 /// Returns true if `pattern` matches all of `text`, by the rules of Redis's `stringmatchlen`.
 ///
+/// For one match against a short text: it takes up to the product of both lengths. Prepare a
+/// [`Matcher`] for anything else.
+///
 /// Accepts every pattern. Two differences, which no sensible pattern meets: bytes from 0x80 up are
 /// compared as unsigned on every machine, and the number of `*` has no bound.
 #[must_use]
@@ -152,6 +165,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
     let (mut pattern_at, mut text_at) = (0, 0);
     // The state to retry from if a byte does not match: after the last star, one byte further on.
+    // Only the last star is ever retried: every other part of a pattern matches exactly one byte.
     let mut retry: Option<(usize, usize)> = None;
     while text_at < text.len() {
         if pattern.get(pattern_at) == Some(&b'*') {
@@ -268,7 +282,7 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
-    use super::{Glob, GlobError, matches};
+    use super::{Glob, GlobError, Matcher, PatternError, matches};
 
     /// Pattern, text, and true if they match in Valkey 9.1. Each character stands for one byte. The
     /// mock stores of the SDKs are tested with the same table.
@@ -291,6 +305,7 @@ mod tests {
         for (pattern, text, expected) in cases() {
             let case = format!("{} {}", pattern.escape_ascii(), text.escape_ascii());
             assert_eq!(matches(&pattern, &text), expected, "{case}");
+            assert_eq!(Matcher::new(&pattern).matches(&text), expected, "{case}");
         }
     }
 
@@ -309,8 +324,44 @@ mod tests {
         let pattern = b"a*".repeat(200);
         let text = vec![b'a'; 20_000];
         let refused = [pattern.as_slice(), b"b"].concat();
-        assert!(matches(&pattern, &text));
-        assert!(!matches(&refused, &text));
+        assert!(Matcher::new(&pattern).matches(&text));
+        assert!(!Matcher::new(&refused).matches(&text));
+    }
+
+    #[test]
+    fn what_would_take_too_long_is_refused() {
+        let piece = |parts| [b"*".as_slice(), &b"?".repeat(parts), b"*"].concat();
+        assert!(Matcher::parse(&piece(Matcher::PARTS_MAX)).is_ok());
+        assert_eq!(
+            Matcher::parse(&piece(Matcher::PARTS_MAX + 1)).err(),
+            Some(PatternError::TooManyParts {
+                parts: Matcher::PARTS_MAX + 1
+            })
+        );
+        assert_eq!(
+            Matcher::parse(&[b'a'; Matcher::BYTES_MAX + 1]).err(),
+            Some(PatternError::TooLong {
+                bytes: Matcher::BYTES_MAX + 1
+            })
+        );
+        assert!(Matcher::parse(&[b'?'; Matcher::BYTES_MAX]).is_ok());
+    }
+
+    #[test]
+    fn the_steps_of_a_match_grow_with_the_text_alone_up_to_64_parts_between_stars() {
+        let text = vec![b'a'; 100_000];
+        let class = [b"*[".as_slice(), &[b'b'; 40_000], b"]*"].concat();
+        let plain = [b"*".as_slice(), &[b'a'; 40_000], b"b*"].concat();
+        let mixed = [b"*".as_slice(), &b"[ab]?".repeat(32), b"*"].concat();
+        for pattern in [class, plain, mixed] {
+            let matcher = Matcher::new(&pattern);
+            assert_eq!(matcher.steps_max(text.len()), 200_001);
+            assert_eq!(matcher.matches(&text), pattern.contains(&b'?'));
+        }
+        let long = Matcher::new(&[b"*".as_slice(), &b"?".repeat(6_400), b"*"].concat());
+        assert_eq!(long.steps_max(text.len()), 101 * 100_000 + 1);
+        assert!(long.matches(&text));
+        assert!(!long.matches(&text[..6_399]));
     }
 
     #[test]
@@ -323,12 +374,22 @@ mod tests {
                 .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % bound
         };
-        for _ in 0..200_000 {
-            let pattern: Vec<u8> = (0..next(9)).map(|_| alphabet[next(9)]).collect();
-            let text: Vec<u8> = (0..1 + next(6)).map(|_| alphabet[next(9)]).collect();
-            assert_eq!(
+        for round in 0..200_000 {
+            // Now and then a text and a piece that need more than one word of bits.
+            let long = round % 100 == 0;
+            let mut pattern: Vec<u8> = (0..next(9)).map(|_| alphabet[next(9)]).collect();
+            let mut text: Vec<u8> = (0..1 + next(6)).map(|_| alphabet[next(9)]).collect();
+            if long {
+                pattern = [b"*", pattern.as_slice(), &b"?".repeat(58 + next(9)), b"*"].concat();
+                text.extend((0..60 + next(9)).map(|_| alphabet[next(3)]));
+            }
+            let found = [
                 matches(&pattern, &text),
-                recursive(&pattern, &text),
+                Matcher::new(&pattern).matches(&text),
+            ];
+            assert_eq!(
+                found,
+                [recursive(&pattern, &text); 2],
                 "{} {}",
                 pattern.escape_ascii(),
                 text.escape_ascii()

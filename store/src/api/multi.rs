@@ -111,7 +111,7 @@ impl Store {
             return Ok(None);
         }
         // `SELECT` may change the database on the way, so a reservation in any database counts.
-        let must_wait = locked.iter_mut().any(|shard| {
+        let must_wait = locked.any(|shard| {
             shard.reserved.as_ref().is_some_and(|reserved| {
                 writes_all || written.iter().any(|key| reserved.covers_anywhere(key))
             })

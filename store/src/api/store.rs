@@ -204,6 +204,7 @@ impl Store {
                 }
             },
             KeyAccess::None => LockedShards::some(&self.core, SmallVec::new()),
+            KeyAccess::All if !spec.is_write() => LockedShards::in_turn(&self.core),
             KeyAccess::All | KeyAccess::Unknown => LockedShards::all(&self.core),
         };
         let mut direct = Direct::new(&self.core, locked, session.database);

@@ -130,6 +130,12 @@ impl Core {
         self.shards[shard].lock()
     }
 
+    /// Returns true if a thread holds the lock of a shard.
+    #[cfg(test)]
+    pub(crate) fn is_locked(&self, shard: usize) -> bool {
+        self.shards[shard].is_locked()
+    }
+
     /// The latest version of any commit. A thread that reads it here and then takes the locks sees
     /// that commit's changes: versions are assigned under the locks.
     pub(crate) fn latest(&self) -> u64 {

@@ -79,7 +79,7 @@ impl<'s> Direct<'s> {
 
     /// Returns true if an exclusive transaction has reserved anything.
     pub(crate) fn anything_reserved(&mut self) -> bool {
-        self.locked.iter_mut().any(|shard| shard.reserved.is_some())
+        self.locked.any(|shard| shard.reserved.is_some())
     }
 
     /// Fixes the time of this command; otherwise the clock is read when it is first needed.
@@ -422,29 +422,30 @@ impl View for Direct<'_> {
 
     fn len(&mut self) -> Result<usize, StoreError> {
         let database = self.database as usize;
-        Ok(self
-            .locked
-            .iter_mut()
-            .map(|shard| shard.tables[database].len())
-            .sum())
+        let mut len = 0;
+        self.locked
+            .each(|shard| len += shard.tables[database].len());
+        Ok(len)
     }
 
     fn scan(
         &mut self,
         cursor: u64,
         count: usize,
-        visit: &mut dyn FnMut(&[u8], &Value),
+        visit: &mut dyn FnMut(&Blob, &Value),
     ) -> Result<u64, StoreError> {
         let now = self.now();
         let database = self.database as usize;
-        scan_shards(cursor, count, |shard, cursor, count| {
+        let next = scan_shards(cursor, count, |shard, cursor, count| {
             let table = &self.shard(shard)?.tables[database];
             Ok(table.scan(cursor, count, |entry| {
                 if !entry.deadline.has_passed(now) {
                     visit(&entry.key, &entry.value);
                 }
             }))
-        })
+        });
+        self.locked.release_turn();
+        next
     }
 
     fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
@@ -452,10 +453,10 @@ impl View for Direct<'_> {
         let database = self.database as usize;
         let mut shards: SmallVec<[(usize, usize); SHARDS]> = SmallVec::new();
         let mut total = 0;
-        for (index, shard) in self.locked.iter_mut().enumerate() {
+        self.locked.each(|shard| {
             total += shard.tables[database].len();
-            shards.push((index, total));
-        }
+            shards.push((shards.len(), total));
+        });
         // Expired keys are drawn too, so the search gives up if it finds nothing else.
         for _ in 0..100.min(total * 4) {
             let nth = fastrand::usize(..total);
@@ -468,30 +469,31 @@ impl View for Direct<'_> {
                 return Ok(Some(entry.key.to_vec()));
             }
         }
-        for shard in self.locked.iter_mut() {
-            let found = shard.tables[database]
-                .iter()
-                .find(|entry| !entry.deadline.has_passed(now));
-            if let Some(entry) = found {
-                return Ok(Some(entry.key.to_vec()));
+        let mut found = None;
+        self.locked.each(|shard| {
+            if found.is_none() {
+                let live = shard.tables[database]
+                    .iter()
+                    .find(|entry| !entry.deadline.has_passed(now));
+                found = live.map(|entry| entry.key.to_vec());
             }
-        }
-        Ok(None)
+        });
+        Ok(found)
     }
 
     fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError> {
         let version = self.version();
         let chosen = database.map_or(0..DATABASES, |one| one as usize..one as usize + 1);
-        for shard in self.locked.iter_mut() {
+        let cleared = &mut self.cleared;
+        self.locked.each(|shard| {
             for database in chosen.clone() {
                 if shard.tables[database].len() > 0 {
-                    self.cleared
-                        .push(std::mem::take(&mut shard.tables[database]));
+                    cleared.push(std::mem::take(&mut shard.tables[database]));
                     shard.modified_at = version;
                     shard.membership_at[database] = version;
                 }
             }
-        }
+        });
         for database in chosen {
             self.note(|| Effect::Clear {
                 database: database as u32,
@@ -506,23 +508,23 @@ impl View for Direct<'_> {
             return Ok(());
         }
         let version = self.version();
-        for shard in self.locked.iter_mut() {
+        let (core, ready) = (self.core, &mut self.ready);
+        self.locked.each(|shard| {
             shard.tables.swap(left, right);
             shard.modified_at = version;
             for database in [left, right] {
                 shard.membership_at[database] = version;
                 shard.tables[database].placed_at = version;
             }
-            if !self.core.blocked.is_empty() {
+            if !core.blocked.is_empty() {
                 for database in [left, right] {
                     let awaited = shard.tables[database]
                         .iter()
                         .filter(|e| e.value.can_be_awaited());
-                    self.ready
-                        .extend(awaited.map(|entry| (database as u32, entry.key.clone())));
+                    ready.extend(awaited.map(|entry| (database as u32, entry.key.clone())));
                 }
             }
-        }
+        });
         self.note(|| Effect::Swap { databases });
         Ok(())
     }

@@ -6,6 +6,7 @@ use crate::execution::edit::Edit;
 use crate::keyspace::deadline::Deadline;
 use crate::options::Limits;
 use crate::value::Value;
+use crate::value::blob::Blob;
 use crate::value::kind::Kind;
 
 /// A key that exists now.
@@ -73,7 +74,7 @@ pub(crate) trait View {
         &mut self,
         cursor: u64,
         count: usize,
-        visit: &mut dyn FnMut(&[u8], &Value),
+        visit: &mut dyn FnMut(&Blob, &Value),
     ) -> Result<u64, StoreError>;
 
     /// A random key that may be shown.

@@ -214,7 +214,7 @@ impl View for TransactionView<'_> {
         &mut self,
         cursor: u64,
         count: usize,
-        visit: &mut dyn FnMut(&[u8], &Value),
+        visit: &mut dyn FnMut(&Blob, &Value),
     ) -> Result<u64, StoreError> {
         let now = self.now();
         let database = self.transaction.database;

@@ -47,3 +47,29 @@ fn only_a_lone_star_shows_what_is_empty() {
         assert_eq!(shown, empty);
     }
 }
+
+#[test]
+fn a_pattern_that_takes_too_long_is_refused_everywhere() {
+    let mut client = Client::new();
+    client.raw(&[b"SET", b"k", b"1"]);
+    client.raw(&[b"HSET", b"h", b"f", b"2"]);
+    client.raw(&[b"SADD", b"s", b"m"]);
+    client.raw(&[b"ZADD", b"z", b"1", b"m"]);
+    let many = [b"*".as_slice(), &b"?".repeat(1_025), b"*"].concat();
+    let long = vec![b'a'; (64 << 10) + 1];
+    for (pattern, complaint) in [
+        (&many, "ERR the pattern has 1025 parts"),
+        (&long, "ERR the pattern has 65537 bytes"),
+    ] {
+        for argv in [
+            &[&b"KEYS"[..], pattern][..],
+            &[b"SCAN", b"0", b"MATCH", pattern],
+            &[b"HSCAN", b"h", b"0", b"MATCH", pattern],
+            &[b"SSCAN", b"s", b"0", b"MATCH", pattern],
+            &[b"ZSCAN", b"z", b"0", b"MATCH", pattern],
+        ] {
+            let reply = reply(&mut client, argv);
+            assert!(reply.contains(complaint), "{reply}");
+        }
+    }
+}

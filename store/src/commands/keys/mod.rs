@@ -13,8 +13,6 @@ use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
-use crate::value::blob::Blob;
-use ferrite_protocol::glob;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
@@ -98,13 +96,22 @@ fn type_<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let pattern = scan::pattern(argv[1])?;
     let mut found = Vec::new();
-    view.scan(0, usize::MAX, &mut |key, _| {
-        if glob::matches(argv[1], key) {
-            found.push(Blob::new(key));
+    let mut next = 0;
+    loop {
+        next = scan::slice(
+            view,
+            next,
+            scan::KEYS_PER_SLICE,
+            |_| true,
+            &mut found,
+            &pattern,
+        )?;
+        if next == 0 {
+            break;
         }
-    })?;
-    found.retain(|key| view.shows(key));
+    }
     out.array(found.len());
     found.iter().for_each(|key| out.bulk(key));
     Ok(())
@@ -112,16 +119,22 @@ fn keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn scan_keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let options = ScanOptions::parse(scan::cursor(argv[1])?, &argv[2..], Extra::Type)?;
-    let mut found = Vec::new();
-    let next = view.scan(options.cursor, options.count, &mut |key, value| {
-        let of_type = options
+    let is_of_type = |value: &Value| {
+        options
             .type_name
-            .is_none_or(|name| name.eq_ignore_ascii_case(value.type_name().as_bytes()));
-        if of_type && options.matches(key) {
-            found.push(Blob::new(key));
+            .is_none_or(|name| name.eq_ignore_ascii_case(value.type_name().as_bytes()))
+    };
+    let mut found = Vec::new();
+    let mut next = options.cursor;
+    let mut left = options.count;
+    loop {
+        let count = left.min(scan::KEYS_PER_SLICE);
+        next = scan::slice(view, next, count, is_of_type, &mut found, &options.pattern)?;
+        left -= count;
+        if next == 0 || left == 0 {
+            break;
         }
-    })?;
-    found.retain(|key| view.shows(key));
+    }
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
     out.array(found.len());

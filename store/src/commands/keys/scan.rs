@@ -2,17 +2,23 @@
 
 use crate::commands::arguments::integer;
 use crate::error::StoreError;
-use ferrite_protocol::glob;
+use crate::execution::view::View;
+use crate::value::Value;
+use crate::value::blob::Blob;
+use ferrite_protocol::glob::Matcher;
 use ferrite_protocol::resp::ReplyWriter;
 
 /// Number of elements that a call visits without `COUNT`.
 const COUNT: usize = 10;
 
+/// Number of keys that are visited at a time, so that no lock is held for long.
+pub(crate) const KEYS_PER_SLICE: usize = 1024;
+
 /// The options of a scan.
 pub(crate) struct ScanOptions<'a> {
     pub(crate) cursor: u64,
     pub(crate) count: usize,
-    pattern: Option<&'a [u8]>,
+    pub(crate) pattern: Option<Matcher>,
     pub(crate) type_name: Option<&'a [u8]>,
     pub(crate) no_values: bool,
 }
@@ -24,6 +30,42 @@ pub(crate) fn cursor(text: &[u8]) -> Result<u64, StoreError> {
         .filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .ok_or(StoreError::Refused("ERR invalid cursor"))
+}
+
+/// Prepares a pattern; `None` for the pattern that everything matches.
+pub(crate) fn pattern(text: &[u8]) -> Result<Option<Matcher>, StoreError> {
+    if text == b"*" {
+        return Ok(None);
+    }
+    Matcher::parse(text)
+        .map(Some)
+        .map_err(|error| StoreError::with(format!("ERR {error}")))
+}
+
+/// Adds to `found` the keys that match and may be shown, out of about `count` from a cursor on;
+/// returns the next cursor, 0 at the end.
+///
+/// Patterns are matched after the keys were collected: a view that locks the keyspace in turn holds
+/// no lock then.
+pub(crate) fn slice<V: View>(
+    view: &mut V,
+    cursor: u64,
+    count: usize,
+    is_wanted: impl Fn(&Value) -> bool,
+    found: &mut Vec<Blob>,
+    pattern: &Option<Matcher>,
+) -> Result<u64, StoreError> {
+    let mut visited = Vec::new();
+    let next = view.scan(cursor, count, &mut |key, value| {
+        if is_wanted(value) {
+            visited.push(key.clone());
+        }
+    })?;
+    visited.retain(|key| {
+        pattern.as_ref().is_none_or(|pattern| pattern.matches(key)) && view.shows(key)
+    });
+    found.append(&mut visited);
+    Ok(next)
 }
 
 /// Writes the reply for a key that does not exist. Options are not checked then.
@@ -68,7 +110,7 @@ impl<'a> ScanOptions<'a> {
                     .filter(|count| *count > 0)
                     .ok_or(StoreError::Syntax)?;
             } else if option.eq_ignore_ascii_case(b"match") {
-                parsed.pattern = Some(value);
+                parsed.pattern = pattern(value)?;
             } else if option.eq_ignore_ascii_case(b"type") && extra == Extra::Type {
                 parsed.type_name = Some(value);
             } else {
@@ -81,6 +123,7 @@ impl<'a> ScanOptions<'a> {
     /// Returns true if the reply should contain this element.
     pub(crate) fn matches(&self, element: &[u8]) -> bool {
         self.pattern
-            .is_none_or(|pattern| glob::matches(pattern, element))
+            .as_ref()
+            .is_none_or(|pattern| pattern.matches(element))
     }
 }
