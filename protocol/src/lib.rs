@@ -1,5 +1,6 @@
-//! RESP, glob patterns, numbers, error chains, and the traits between the runtime and a host's data.
+//! RESP, glob patterns, numbers, arities, error chains, and the traits between the runtime and a host's data.
 
+pub mod arity;
 pub mod error_chain;
 pub mod glob;
 pub mod keyspace;

@@ -6,7 +6,7 @@ use thiserror::Error;
 /// Reason why a command or a typed operation was refused.
 ///
 /// `Display` is the RESP error line without the leading `-`: a code, a space, a sentence. Texts
-/// are those of Redis 7.2 and Valkey, byte for byte, because client libraries match on them.
+/// are those of Valkey, byte for byte, because client libraries match on them.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// The key holds another type than the operation needs.

@@ -17,6 +17,7 @@ mod guests;
 mod hot_reload;
 mod languages;
 mod lifecycle;
+mod missing_commands;
 mod multi;
 mod observation;
 mod projects;

@@ -12,6 +12,10 @@ fn queued() -> Reply {
     Reply::Simple("QUEUED".into())
 }
 
+fn aborted() -> Reply {
+    Reply::Error("EXECABORT Transaction discarded because of previous errors.".into())
+}
+
 fn bulk(text: &str) -> Reply {
     Reply::Bulk(text.as_bytes().to_vec())
 }
@@ -118,14 +122,46 @@ fn odd_orders_are_told() {
     assert_eq!(client.run("MULTI"), ok());
     assert_eq!(
         client.run("MULTI"),
-        Reply::Error("ERR MULTI calls can not be nested".into())
+        Reply::Error("ERR Command 'multi' not allowed inside a transaction".into())
     );
+    assert_eq!(client.run("EXEC"), aborted());
+    assert_eq!(client.run("MULTI"), ok());
     assert_eq!(
         client.run("WATCH k"),
-        Reply::Error("ERR WATCH inside MULTI is not allowed".into())
+        Reply::Error("ERR Command 'watch' not allowed inside a transaction".into())
     );
     assert_eq!(client.run("SET k v"), queued());
     assert_eq!(client.run("DISCARD"), ok());
+    assert_eq!(client.run("EXISTS k"), Reply::Int(0));
+    for (refused, error) in [
+        (
+            "OBJECT nosuch k",
+            "ERR unknown subcommand 'nosuch'. Try OBJECT HELP.",
+        ),
+        (
+            "OBJECT ENCODING",
+            "ERR wrong number of arguments for 'object|encoding' command",
+        ),
+        ("SPOP", "ERR wrong number of arguments for 'spop' command"),
+    ] {
+        assert_eq!(client.run("MULTI"), ok());
+        assert_eq!(client.run("SET k v"), queued());
+        assert_eq!(client.run(refused), Reply::Error(error.into()));
+        assert_eq!(client.run("EXEC"), aborted());
+    }
+    assert_eq!(client.run("MULTI"), ok());
+    assert_eq!(
+        client.run("EXEC now"),
+        Reply::Error(
+            "EXECABORT Transaction discarded because of: \
+             wrong number of arguments for 'exec' command"
+                .into()
+        )
+    );
+    assert_eq!(
+        client.run("EXEC"),
+        Reply::Error("ERR EXEC without MULTI".into())
+    );
     assert_eq!(client.run("EXISTS k"), Reply::Int(0));
     assert_eq!(client.run("MULTI"), ok());
     assert_eq!(client.run("EXEC"), Reply::Array(Vec::new()));

@@ -53,6 +53,25 @@ fn clients_are_named_and_listed() {
 }
 
 #[test]
+fn wait_counts_no_replicas_and_refuses_odd_times() {
+    let server = Server::start();
+    let mut client = server.client();
+    for (request, error) in [
+        ("WAIT x 0", "ERR value is not an integer or out of range"),
+        ("WAIT 0 x", "ERR timeout is not an integer or out of range"),
+        (
+            "WAIT 0 1.5",
+            "ERR timeout is not an integer or out of range",
+        ),
+        ("WAIT 0 -1", "ERR timeout is negative"),
+        ("WAIT 0 9223372036854775807", "ERR timeout is out of range"),
+    ] {
+        assert_eq!(client.run(request), Reply::Error(error.into()), "{request}");
+    }
+    assert_eq!(client.run("WAIT 1 0"), Reply::Int(0));
+}
+
+#[test]
 fn client_kill_ends_connections_and_their_calls() {
     let server = Server::builder().arguments(&LONG_CALLS).start();
     let mut admin = server.client();

@@ -1,5 +1,7 @@
 //! The specification of a command: its name, shape and entry in `COMMAND`, defined once.
 
+use ferrite_protocol::arity;
+
 use super::Command;
 use super::error::CommandError;
 
@@ -63,12 +65,7 @@ impl Spec {
     /// Returns true if a request may have this number of words, including the name.
     #[must_use]
     pub const fn takes(&self, words: usize) -> bool {
-        let wanted = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 {
-            words >= wanted
-        } else {
-            words == wanted
-        }
+        arity::takes(self.arity, words)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A command that the server answers itself: its row in the table of commands.
 
+use ferrite_protocol::arity;
+
 use crate::config::Right;
 use crate::request::{AfterReply, RequestContext};
 
@@ -30,11 +32,6 @@ pub(crate) struct Spec {
 impl Spec {
     /// Returns true if a request may have this number of words, the name included.
     pub(crate) const fn takes(&self, words: usize) -> bool {
-        let wanted = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 {
-            words >= wanted
-        } else {
-            words == wanted
-        }
+        arity::takes(self.arity, words)
     }
 }

@@ -14,7 +14,7 @@ static COMMAND: Spec =
     server::command::spec(|context, argv| server::command::run(context, argv, &TABLE));
 
 /// The commands that the server answers itself.
-static SERVER_COMMANDS: [&Spec; 18] = [
+static SERVER_COMMANDS: [&Spec; 19] = [
     &connection::auth::SPEC,
     &connection::client::SPEC,
     &COMMAND,
@@ -28,6 +28,7 @@ static SERVER_COMMANDS: [&Spec; 18] = [
     &connection::select::SPEC,
     &server::shutdown::SPEC,
     &server::slowlog::SPEC,
+    &server::wait::SPEC,
     &transactions::multi::SPEC,
     &transactions::exec::SPEC,
     &transactions::discard::SPEC,

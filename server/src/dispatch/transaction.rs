@@ -27,6 +27,13 @@ pub(crate) fn answer<'a>(
     argv: &'a [&'a [u8]],
 ) -> Progress<'a> {
     match command {
+        Some(CommandRef::Server(spec)) if spec.name == "EXEC" && !spec.takes(argv.len()) => {
+            discard(context);
+            context.reply.error(
+                "EXECABORT Transaction discarded because of: \
+                 wrong number of arguments for 'exec' command",
+            );
+        }
         Some(CommandRef::Server(spec)) if !spec.takes(argv.len()) => {
             abort(context);
             wrong_arity(context.reply, spec.name);
@@ -34,8 +41,13 @@ pub(crate) fn answer<'a>(
         Some(CommandRef::Server(spec)) => match spec.name {
             "EXEC" => return execute(context),
             "DISCARD" | "QUIT" | "RESET" => return Progress::Done((spec.run)(context, argv)),
-            "MULTI" => context.reply.error("ERR MULTI calls can not be nested"),
-            "WATCH" => context.reply.error("ERR WATCH inside MULTI is not allowed"),
+            "MULTI" | "WATCH" => {
+                abort(context);
+                let name = spec.name.to_ascii_lowercase();
+                context.reply.error(format!(
+                    "ERR Command '{name}' not allowed inside a transaction"
+                ));
+            }
             "ECHO" => queue(context, QueuedCommand::Echo, argv),
             "PING" => queue(context, QueuedCommand::Ping, argv),
             "SELECT" => queue(context, QueuedCommand::Select, argv),

@@ -39,19 +39,15 @@ impl DataCommand {
     /// The keys of a request of this command.
     ///
     /// # Errors
-    /// [`StoreError::Arity`].
+    /// [`StoreError::Arity`], or the error for an unknown subcommand.
     pub fn keys(self, argv: &[&[u8]]) -> Result<KeyAccess, StoreError> {
         self.checked(argv)?.spec().access(argv)
     }
 
-    /// Returns the command's implementation if the number of arguments is right.
+    /// Returns the command's implementation if the request has its shape.
     pub(crate) fn checked(self, argv: &[&[u8]]) -> Result<&'static Command, StoreError> {
-        let spec = self.spec();
-        if spec.takes(argv.len()) {
-            Ok(self.0)
-        } else {
-            Err(StoreError::Arity(spec.name.into()))
-        }
+        self.spec().check_shape(argv)?;
+        Ok(self.0)
     }
 }
 

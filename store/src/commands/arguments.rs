@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::spec::Argv;
 use crate::commands::long_double::{LongDouble, Parsed};
 use crate::error::StoreError;
+use crate::execution::view::View;
 use crate::value::list::End;
 use ferrite_protocol::number::{parse_double, parse_integer};
 
@@ -45,26 +46,26 @@ pub(super) fn symmetric(text: &[u8]) -> Result<i64, StoreError> {
 }
 
 /// Reads a time to wait, in seconds with decimals; zero is for ever.
-pub(super) fn timeout(text: &[u8]) -> Result<Option<Duration>, StoreError> {
-    const NOT_A_FLOAT: StoreError =
-        StoreError::Refused("ERR timeout is not a float or out of range");
-    let seconds = match LongDouble::parse(text) {
-        Some(Parsed::Finite(_)) => std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or(NOT_A_FLOAT)?,
-        Some(Parsed::Infinite) if text.starts_with(b"-") => f64::NEG_INFINITY,
-        Some(Parsed::Infinite) => f64::INFINITY,
-        None => return Err(NOT_A_FLOAT),
+pub(super) fn timeout<V: View>(view: &mut V, text: &[u8]) -> Result<Option<Duration>, StoreError> {
+    let millis = match LongDouble::parse(text) {
+        Some(Parsed::Finite(seconds)) => seconds.thousandfold_rounded_up(),
+        Some(Parsed::Infinite) if text.starts_with(b"-") => Some(i64::MIN),
+        Some(Parsed::Infinite) => None,
+        None => {
+            return Err(StoreError::Refused(
+                "ERR timeout is not a float or out of range",
+            ));
+        }
     };
-    let millis = (seconds * 1000.0_f64).ceil();
-    if millis > i64::MAX as f64 {
-        return Err(StoreError::Refused("ERR timeout is out of range"));
+    const TOO_LONG: StoreError = StoreError::Refused("ERR timeout is out of range");
+    let millis = millis.ok_or(TOO_LONG)?;
+    let length =
+        u64::try_from(millis).map_err(|_| StoreError::Refused("ERR timeout is negative"))?;
+    // The wait must end before time does.
+    if length > 0 && millis.checked_add(view.now()).is_none() {
+        return Err(TOO_LONG);
     }
-    if millis < 0.0 {
-        return Err(StoreError::Refused("ERR timeout is negative"));
-    }
-    Ok((millis > 0.0).then(|| Duration::from_millis(millis as u64)))
+    Ok((length > 0).then(|| Duration::from_millis(length)))
 }
 
 /// Reads `LEFT` or `RIGHT`.

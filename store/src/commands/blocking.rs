@@ -48,7 +48,7 @@ commands! {
 
 fn pop<V: View>(view: &mut V, argv: Argv<'_>, wish: Wish, out: Out<'_>) -> Answer {
     let last = argv.len() - 1;
-    let timeout = timeout(argv[last])?;
+    let timeout = timeout(view, argv[last])?;
     run(view, &argv[1..last], wish, timeout, out)
 }
 
@@ -96,7 +96,7 @@ fn bzpopmax<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn blmove<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let (from, to) = (end(argv[3])?, end(argv[4])?);
-    let timeout = timeout(argv[5])?;
+    let timeout = timeout(view, argv[5])?;
     let wish = Wish::Move {
         from,
         to,
@@ -106,7 +106,7 @@ fn blmove<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn brpoplpush<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let timeout = timeout(argv[3])?;
+    let timeout = timeout(view, argv[3])?;
     let destination = Blob::new(argv[2]);
     let wish = Wish::Move {
         from: End::Right,
@@ -119,11 +119,13 @@ fn brpoplpush<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn blmpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let (keys, rest) = counted_keys(argv, 2)?;
     let wish = Wish::PopSome(end(rest[0])?, pop_count(&rest[1..])?);
-    run(view, keys, wish, timeout(argv[1])?, out)
+    let timeout = timeout(view, argv[1])?;
+    run(view, keys, wish, timeout, out)
 }
 
 fn bzmpop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let (keys, rest) = counted_keys(argv, 2)?;
     let wish = Wish::PopSomeScored(low_or_high(rest[0])?, pop_count(&rest[1..])?);
-    run(view, keys, wish, timeout(argv[1])?, out)
+    let timeout = timeout(view, argv[1])?;
+    run(view, keys, wish, timeout, out)
 }

@@ -132,6 +132,28 @@ impl LongDouble {
         sum.is_in_range().then_some(sum)
     }
 
+    /// A thousand times the number, rounded up to an integer; `None` if that is above 64 bits, and
+    /// the lowest integer if it is below them.
+    pub(crate) fn thousandfold_rounded_up(&self) -> Option<i64> {
+        let (mantissa, more) = round(&(&self.mantissa * 1000_u32), &BigUint::from(1_u32));
+        let exponent = self.exponent.saturating_add(more);
+        let magnitude = if exponent >= 0 {
+            // Beyond this, the lowest mantissa is out of range already.
+            mantissa << exponent.min(64).unsigned_abs()
+        } else {
+            let whole = &mantissa >> exponent.unsigned_abs();
+            let exact = &whole << exponent.unsigned_abs() == mantissa;
+            // Up is towards zero below zero.
+            whole + u32::from(!exact && !self.negative)
+        };
+        let magnitude = i64::try_from(magnitude).ok();
+        if self.negative {
+            Some(magnitude.map_or(i64::MIN, |magnitude| -magnitude))
+        } else {
+            magnitude
+        }
+    }
+
     /// The number in decimal, without an exponent.
     pub(crate) fn format(&self) -> String {
         let scaled = &self.mantissa * BigUint::from(10_u32).pow(DECIMALS);

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use crate::error::StoreError;
 use crate::execution::direct::Direct;
 use crate::transaction::view::TransactionView;
+use ferrite_protocol::arity;
 use ferrite_protocol::number::parse_integer;
 use ferrite_protocol::resp::ReplyWriter;
 
@@ -56,6 +57,8 @@ pub struct CommandSpec {
     pub arguments: &'static str,
     /// A sentence that describes the command.
     pub summary: &'static str,
+    /// Subcommands with their arities, for a command whose first argument is one of them.
+    pub subcommands: &'static [(&'static str, i32)],
 }
 
 /// Positions of a command's keys among its arguments. Argument 0 is the name.
@@ -78,6 +81,11 @@ pub enum Keys {
         count: usize,
         /// Another key before them, such as a destination; 0 for none.
         also: usize,
+    },
+    /// Argument `count` holds the number of pairs that follow it; each begins with a key.
+    CountedPairs {
+        /// Argument that holds the number of pairs.
+        count: usize,
     },
     /// The first argument and the one after `STORE`; patterns after `BY` and `GET` name others.
     Sort,
@@ -114,11 +122,32 @@ impl CommandSpec {
 
     /// Returns true if the command takes this number of arguments.
     pub fn takes(&self, arguments: usize) -> bool {
-        let arity = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 {
-            arguments >= arity
-        } else {
-            arguments == arity
+        arity::takes(self.arity, arguments)
+    }
+
+    /// Refuses a request with another number of arguments than the command or its subcommand takes,
+    /// and an unknown subcommand.
+    pub(crate) fn check_shape(&self, argv: &[&[u8]]) -> Result<(), StoreError> {
+        if !self.takes(argv.len()) {
+            return Err(StoreError::Arity(self.name.into()));
+        }
+        if self.subcommands.is_empty() {
+            return Ok(());
+        }
+        let found = self
+            .subcommands
+            .iter()
+            .find(|(name, _)| argv[1].eq_ignore_ascii_case(name.as_bytes()));
+        match found {
+            Some((_, arity)) if arity::takes(*arity, argv.len()) => Ok(()),
+            Some((name, _)) => Err(StoreError::Arity(format!("{}|{name}", self.name).into())),
+            None => {
+                let name = String::from_utf8_lossy(argv[1]);
+                let own = self.name.to_ascii_uppercase();
+                Err(StoreError::with(format!(
+                    "ERR unknown subcommand '{name:.128}'. Try {own} HELP."
+                )))
+            }
         }
     }
 
@@ -138,7 +167,7 @@ impl CommandSpec {
             Keys::Positions { first, last, step } => (first as i32, last, step as i32),
             Keys::Counted { also, .. } if also != 0 => (also as i32, also as i32, 1),
             Keys::Sort => (1, 1, 1),
-            Keys::None | Keys::Counted { .. } | Keys::All => (0, 0, 0),
+            Keys::None | Keys::Counted { .. } | Keys::CountedPairs { .. } | Keys::All => (0, 0, 0),
         }
     }
 
@@ -159,16 +188,16 @@ impl CommandSpec {
                 Ok(KeyAccess::At((first..end).step_by(step).collect()))
             }
             Keys::Counted { count, also } => {
-                // The command itself reports an error in its number of keys.
-                let keys = argv
-                    .get(count)
-                    .and_then(|text| parse_integer(text))
-                    .unwrap_or(0);
-                let keys = usize::try_from(keys).unwrap_or(0);
                 let first = count + 1;
-                let end = first.saturating_add(keys).min(argv.len());
+                let end = first.saturating_add(number_at(argv, count)).min(argv.len());
                 let own = (also != 0).then_some(also);
                 Ok(KeyAccess::At(own.into_iter().chain(first..end).collect()))
+            }
+            Keys::CountedPairs { count } => {
+                let first = count + 1;
+                let pairs = number_at(argv, count).saturating_mul(2);
+                let end = first.saturating_add(pairs).min(argv.len());
+                Ok(KeyAccess::At((first..end).step_by(2).collect()))
             }
             Keys::Sort => {
                 let mut keys = SmallVec::from_slice(&[1]);
@@ -196,6 +225,14 @@ impl CommandSpec {
             }
         }
     }
+}
+
+/// The number of keys in a request. The command itself reports an error in it.
+fn number_at(argv: &[&[u8]], at: usize) -> usize {
+    let number = argv.get(at).and_then(|text| parse_integer(text));
+    number
+        .and_then(|number| usize::try_from(number).ok())
+        .unwrap_or(0)
 }
 
 /// A command: its description, and its one implementation for both views.
@@ -230,10 +267,13 @@ impl Command {
 }
 
 /// Lists a family's commands. A row has the name, arity, flags, keys and the function that runs it,
-/// then the answer of `COMMAND DOCS`: the group, the arguments and the summary.
+/// then the answer of `COMMAND DOCS`: the group, the arguments and the summary; and the subcommands,
+/// if it has any.
 macro_rules! commands {
+    (@subcommands) => { &[] };
+    (@subcommands $subcommands:expr) => { $subcommands };
     ($($name:literal, $arity:literal, $flags:expr, $keys:expr => $run:path,
-        $group:literal, $arguments:literal, $summary:literal;)*) => {
+        $group:literal, $arguments:literal, $summary:literal $(, $subcommands:expr)?;)*) => {
         pub(in $crate::commands) const COMMANDS: &[$crate::commands::spec::Command] = &[$(
             $crate::commands::spec::Command {
                 spec: $crate::commands::spec::CommandSpec {
@@ -244,6 +284,7 @@ macro_rules! commands {
                     group: $group,
                     arguments: $arguments,
                     summary: $summary,
+                    subcommands: $crate::commands::spec::commands!(@subcommands $($subcommands)?),
                 },
                 direct: |view, argv, out| $run(view, argv, out),
                 in_transaction: |view, argv, out| $run(view, argv, out),

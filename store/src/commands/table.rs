@@ -18,6 +18,7 @@ const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     strings::counters::COMMANDS,
     strings::bits::COMMANDS,
+    strings::lcs::COMMANDS,
     strings::bitfield::COMMANDS,
     keys::COMMANDS,
     keys::expiry::COMMANDS,
@@ -72,11 +73,8 @@ pub(crate) fn checked(argv: &[&[u8]]) -> Result<&'static Command, StoreError> {
         return Err(StoreError::Refused("ERR empty command"));
     };
     let command = find(name).ok_or_else(|| unknown(argv))?;
-    if command.spec.takes(argv.len()) {
-        Ok(command)
-    } else {
-        Err(StoreError::Arity(command.spec.name.into()))
-    }
+    command.spec.check_shape(argv)?;
+    Ok(command)
 }
 
 fn unknown(argv: &[&[u8]]) -> StoreError {

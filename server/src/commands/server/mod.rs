@@ -5,3 +5,4 @@ pub(crate) mod config;
 pub(crate) mod info;
 pub(crate) mod shutdown;
 pub(crate) mod slowlog;
+pub(crate) mod wait;

@@ -7,7 +7,7 @@ pub(crate) mod sort;
 
 use super::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::arguments::integer;
-use crate::commands::keys::scan::{Extra, ScanOptions};
+use crate::commands::keys::scan::{ScanOptions, Scanned};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
@@ -118,7 +118,7 @@ fn keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn scan_keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let options = ScanOptions::parse(scan::cursor(argv[1])?, &argv[2..], Extra::Type)?;
+    let options = ScanOptions::parse(scan::cursor(argv[1])?, &argv[2..], Scanned::Keys)?;
     let is_of_type = |value: &Value| {
         options
             .type_name

@@ -10,8 +10,16 @@ use ferrite_protocol::number::parse_integer;
 commands! {
     "object", -2, READONLY, Keys::Positions { first: 2, last: 2, step: 1 } => object,
         "generic", "subcommand [key]",
-        "Tells how a value is kept.";
+        "Tells how a value is kept.", SUBCOMMANDS;
 }
+
+const SUBCOMMANDS: &[(&str, i32)] = &[
+    ("encoding", 3),
+    ("freq", 3),
+    ("help", 2),
+    ("idletime", 3),
+    ("refcount", 3),
+];
 
 /// Longest string that Redis stores in one block with its header, in bytes.
 const EMBEDDED_LEN_MAX: usize = 44;
@@ -102,15 +110,8 @@ fn object<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
                  will take some time to adjust.",
             ))
         },
-        (b"encoding" | b"refcount" | b"idletime" | b"freq" | b"help", _) => {
-            let name = format!("object|{}", String::from_utf8_lossy(&subcommand));
-            return Err(StoreError::Arity(name.into()));
-        }
-        _ => {
-            let name = String::from_utf8_lossy(argv[1]);
-            let text = format!("ERR unknown subcommand '{name:.128}'. Try OBJECT HELP.");
-            return Err(StoreError::with(text));
-        }
+        // The shape of the request was checked.
+        _ => return Err(StoreError::Syntax),
     };
     match view.get(argv[2])? {
         Some(live) => tell(&live, out),

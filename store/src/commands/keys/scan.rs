@@ -20,6 +20,7 @@ pub(crate) struct ScanOptions<'a> {
     pub(crate) count: usize,
     pub(crate) pattern: Option<Matcher>,
     pub(crate) type_name: Option<&'a [u8]>,
+    /// The reply leaves out values or scores.
     pub(crate) no_values: bool,
 }
 
@@ -75,12 +76,13 @@ pub(crate) fn tell_nothing(out: &mut dyn ReplyWriter) {
     out.array(0);
 }
 
-/// Options that a command takes besides `MATCH` and `COUNT`.
+/// The command that scans; it decides the options besides `MATCH` and `COUNT`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extra {
-    None,
-    Type,
-    NoValues,
+pub(crate) enum Scanned {
+    Keys,
+    Hash,
+    Set,
+    Zset,
 }
 
 impl<'a> ScanOptions<'a> {
@@ -88,7 +90,7 @@ impl<'a> ScanOptions<'a> {
     pub(crate) fn parse(
         cursor: u64,
         options: &[&'a [u8]],
-        extra: Extra,
+        scanned: Scanned,
     ) -> Result<Self, StoreError> {
         let mut parsed = Self {
             cursor,
@@ -99,7 +101,21 @@ impl<'a> ScanOptions<'a> {
         };
         let mut options = options.iter();
         while let Some(option) = options.next() {
-            if option.eq_ignore_ascii_case(b"novalues") && extra == Extra::NoValues {
+            if option.eq_ignore_ascii_case(b"novalues") {
+                if scanned != Scanned::Hash {
+                    return Err(StoreError::Refused(
+                        "ERR NOVALUES option can only be used in HSCAN",
+                    ));
+                }
+                parsed.no_values = true;
+                continue;
+            }
+            if option.eq_ignore_ascii_case(b"noscores") {
+                if scanned != Scanned::Zset {
+                    return Err(StoreError::Refused(
+                        "ERR NOSCORES option can only be used in ZSCAN",
+                    ));
+                }
                 parsed.no_values = true;
                 continue;
             }
@@ -111,7 +127,15 @@ impl<'a> ScanOptions<'a> {
                     .ok_or(StoreError::Syntax)?;
             } else if option.eq_ignore_ascii_case(b"match") {
                 parsed.pattern = pattern(value)?;
-            } else if option.eq_ignore_ascii_case(b"type") && extra == Extra::Type {
+            } else if option.eq_ignore_ascii_case(b"type") && scanned == Scanned::Keys {
+                let known = ["string", "list", "set", "zset", "hash", "stream"];
+                if !known
+                    .iter()
+                    .any(|name| value.eq_ignore_ascii_case(name.as_bytes()))
+                {
+                    let name = String::from_utf8_lossy(value);
+                    return Err(StoreError::with(format!("ERR unknown type name '{name}'")));
+                }
                 parsed.type_name = Some(value);
             } else {
                 return Err(StoreError::Syntax);

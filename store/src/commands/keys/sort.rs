@@ -165,9 +165,16 @@ fn run<V: View>(view: &mut V, key: &[u8], options: &Options<'_>, out: Out<'_>) -
     let mut found = elements(view, key)?;
     // A pattern without a star gives all elements the same weight, so they keep their order.
     let unsorted = options.by.is_some_and(|pattern| !pattern.contains(&b'*'));
+    let is_set = matches!(view.get(key)?, Some(live) if matches!(live.value, Value::Set(_)));
     if !unsorted {
         found = order(view, found, options)?;
-    } else if options.descending && matches!(view.get(key)?, Some(live) if is_zset(live.value)) {
+    } else if is_set && options.destination.is_some() {
+        // A set has no order to keep, and what is stored should not depend on chance.
+        found.sort_unstable();
+        if options.descending {
+            found.reverse();
+        }
+    } else if options.descending && !is_set {
         found.reverse();
     }
     if let Some((skip, most)) = options.limit {
@@ -208,10 +215,6 @@ fn run<V: View>(view: &mut V, key: &[u8], options: &Options<'_>, out: Out<'_>) -
         }
     }
     Ok(())
-}
-
-fn is_zset(value: &Value) -> bool {
-    matches!(value, Value::Zset(_))
 }
 
 fn sort<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {

@@ -4,7 +4,7 @@ pub(crate) mod algebra;
 
 use super::random;
 use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
-use crate::commands::keys::scan::{self, Extra, ScanOptions};
+use crate::commands::keys::scan::{self, ScanOptions, Scanned};
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
@@ -180,7 +180,7 @@ fn sscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         scan::tell_nothing(out);
         return Ok(());
     };
-    let options = ScanOptions::parse(cursor, &argv[3..], Extra::None)?;
+    let options = ScanOptions::parse(cursor, &argv[3..], Scanned::Set)?;
     let mut found = Vec::new();
     let next = set.scan(options.cursor, options.count, |member, ()| {
         if options.matches(member) {

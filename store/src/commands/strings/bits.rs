@@ -17,7 +17,7 @@ commands! {
         "bitmap", "key offset",
         "Returns a bit of a string.";
     "bitcount", -2, READONLY, Keys::FIRST => bitcount,
-        "bitmap", "key [start end [BYTE|BIT]]",
+        "bitmap", "key [start [end [BYTE|BIT]]]",
         "Counts the bits that are set.";
     "bitpos", -3, READONLY, Keys::FIRST => bitpos,
         "bitmap", "key bit [start [end [BYTE|BIT]]]",
@@ -88,13 +88,13 @@ struct Span {
 impl Span {
     fn parse(start: &[u8], end: Option<&[u8]>, unit: Option<&[u8]>) -> Result<Self, StoreError> {
         let start = integer(start)?;
-        let end = end.map(integer).transpose()?.unwrap_or(-1);
         let in_bits = match unit {
             None => false,
             Some(unit) if unit.eq_ignore_ascii_case(b"byte") => false,
             Some(unit) if unit.eq_ignore_ascii_case(b"bit") => true,
             Some(_) => return Err(StoreError::Syntax),
         };
+        let end = end.map(integer).transpose()?.unwrap_or(-1);
         Ok(Self {
             start,
             end,
@@ -134,6 +134,7 @@ fn bitcount<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             end: -1,
             in_bits: false,
         },
+        [start] => Span::parse(start, None, None)?,
         [start, end] => Span::parse(start, Some(end), None)?,
         [start, end, unit] => Span::parse(start, Some(end), Some(unit))?,
         _ => return Err(StoreError::Syntax),

@@ -3,8 +3,9 @@
 pub(crate) mod bitfield;
 pub(crate) mod bits;
 pub(crate) mod counters;
+pub(crate) mod lcs;
 
-use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
 use crate::commands::arguments::integer;
 use crate::commands::keys::expiry::{TimeUnit, deadline_argument};
 use crate::error::StoreError;
@@ -13,13 +14,14 @@ use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::text::Text;
 use ferrite_protocol::keyspace::SetCondition;
+use ferrite_protocol::number::parse_integer;
 
 commands! {
     "get", 2, READONLY | FAST, Keys::FIRST => get,
         "string", "key",
         "Returns a string.";
     "set", -3, WRITE | DENYOOM, Keys::FIRST => set,
-        "string", "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
+        "string", "key value [NX|XX|IFEQ comparison-value] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
         "Writes a string, whatever the key held.";
     "setnx", 3, WRITE | DENYOOM | FAST, Keys::FIRST => setnx,
         "string", "key value",
@@ -48,6 +50,12 @@ commands! {
     "msetnx", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => msetnx,
         "string", "key value [key value ...]",
         "Writes several strings if none of the keys is there.";
+    "msetex", -4, WRITE | DENYOOM | MOVABLEKEYS, Keys::CountedPairs { count: 1 } => msetex,
+        "string", "numkeys key value [key value ...] [NX|XX] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
+        "Writes several strings that expire together.";
+    "delifeq", 3, WRITE | FAST, Keys::FIRST => delifeq,
+        "string", "key value",
+        "Removes a string if it equals a value.";
     "strlen", 2, READONLY | FAST, Keys::FIRST => strlen,
         "string", "key",
         "Tells a string's length.";
@@ -105,26 +113,37 @@ fn get<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
-/// The options of `SET`.
-struct SetOptions {
+/// The options of `SET` and `MSETEX`.
+struct SetOptions<'a> {
     condition: SetCondition,
+    /// The value that the string must have now.
+    expected: Option<&'a [u8]>,
     lifetime: Lifetime,
     get: bool,
 }
 
-fn set_options<V: View>(view: &mut V, argv: &[&[u8]]) -> Result<SetOptions, StoreError> {
+fn set_options<'a, V: View>(
+    view: &mut V,
+    command: &'static str,
+    argv: &[&'a [u8]],
+) -> Result<SetOptions<'a>, StoreError> {
+    let single = command == "set";
     let mut condition = SetCondition::Always;
+    let mut expected = None;
     let mut lifetime = None;
     let mut get = false;
     let mut options = argv.iter();
     while let Some(option) = options.next() {
-        if option.eq_ignore_ascii_case(b"nx") && condition != SetCondition::IfPresent {
+        let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+        if is(b"nx") && condition != SetCondition::IfPresent && expected.is_none() {
             condition = SetCondition::IfAbsent;
-        } else if option.eq_ignore_ascii_case(b"xx") && condition != SetCondition::IfAbsent {
+        } else if is(b"xx") && condition != SetCondition::IfAbsent && expected.is_none() {
             condition = SetCondition::IfPresent;
-        } else if option.eq_ignore_ascii_case(b"get") {
+        } else if single && is(b"ifeq") && condition == SetCondition::Always && expected.is_none() {
+            expected = Some(*options.next().ok_or(StoreError::Syntax)?);
+        } else if single && is(b"get") {
             get = true;
-        } else if option.eq_ignore_ascii_case(b"keepttl") && lifetime.is_none() {
+        } else if is(b"keepttl") && lifetime.is_none() {
             lifetime = Some(None);
         } else if let (Some(unit), None) = (TimeUnit::option(option), lifetime) {
             lifetime = Some(Some((unit, *options.next().ok_or(StoreError::Syntax)?)));
@@ -133,28 +152,35 @@ fn set_options<V: View>(view: &mut V, argv: &[&[u8]]) -> Result<SetOptions, Stor
         }
     }
     let lifetime = match lifetime {
-        Some(Some((unit, text))) => Lifetime::Until(deadline_argument(view, "set", unit, text)?),
+        Some(Some((unit, text))) => Lifetime::Until(deadline_argument(view, command, unit, text)?),
         Some(None) => Lifetime::Keep,
         None => Lifetime::Until(Deadline::NEVER),
     };
     Ok(SetOptions {
         condition,
+        expected,
         lifetime,
         get,
     })
 }
 
 fn set<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let options = set_options(view, &argv[3..])?;
-    let old = match options.get {
-        true => Some(view.read::<Text>(argv[1])?.cloned()),
+    let options = set_options(view, "set", &argv[3..])?;
+    let old = match options.get || options.expected.is_some() {
+        true => view.read::<Text>(argv[1])?.cloned(),
         false => None,
     };
-    let stored = store(view, argv[1], argv[2], options.condition, options.lifetime)?;
-    match old {
-        Some(old) => out.bulk_or_null(old.as_ref().map(Text::as_slice)),
-        None if stored => out.ok(),
-        None => out.null(),
+    let as_expected = match options.expected {
+        Some(expected) => old.as_ref().is_some_and(|old| old.as_slice() == expected),
+        None => true,
+    };
+    let stored = as_expected && store(view, argv[1], argv[2], options.condition, options.lifetime)?;
+    if options.get {
+        out.bulk_or_null(old.as_ref().map(Text::as_slice));
+    } else if stored {
+        out.ok();
+    } else {
+        out.null();
     }
     Ok(())
 }
@@ -265,6 +291,52 @@ fn msetnx<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         view.put(pair[0], Value::text(pair[1]), Deadline::NEVER)?;
     }
     out.int(1);
+    Ok(())
+}
+
+fn msetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let count = parse_integer(argv[1])
+        .and_then(|count| i32::try_from(count).ok())
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|count| *count > 0)
+        .ok_or(StoreError::Refused(
+            "ERR invalid numkeys value or out of range",
+        ))?;
+    let rest = &argv[2..];
+    if count > rest.len() / 2 {
+        return Err(StoreError::Syntax);
+    }
+    let (pairs, options) = rest.split_at(2 * count);
+    let options = set_options(view, "msetex", options)?;
+    for pair in pairs.chunks_exact(2) {
+        let exists = view.exists(pair[0])?;
+        match options.condition {
+            SetCondition::IfAbsent if exists => return no(out),
+            SetCondition::IfPresent if !exists => return no(out),
+            _ => {}
+        }
+    }
+    for pair in pairs.chunks_exact(2) {
+        let always = SetCondition::Always;
+        store(view, pair[0], pair[1], always, options.lifetime)?;
+    }
+    out.int(1);
+    Ok(())
+}
+
+fn no(out: Out<'_>) -> Answer {
+    out.int(0);
+    Ok(())
+}
+
+fn delifeq<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let equal = view
+        .read::<Text>(argv[1])?
+        .is_some_and(|text| text.as_slice() == argv[2]);
+    if equal {
+        view.remove(argv[1])?;
+    }
+    out.int(i64::from(equal));
     Ok(())
 }
 

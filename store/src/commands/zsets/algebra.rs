@@ -55,8 +55,10 @@ impl Aggregate {
         match self {
             // The sum of opposite infinities is zero.
             Self::Sum => not_nan(left + right),
-            Self::Min => left.min(right),
-            Self::Max => left.max(right),
+            Self::Min if right < left => right,
+            Self::Max if right > left => right,
+            // Also if the second one is NaN.
+            Self::Min | Self::Max => left,
         }
     }
 }
@@ -211,7 +213,8 @@ impl Request {
         let common = smallest.members().filter_map(|(member, score)| {
             let mut total = not_nan(score * weight);
             for (operand, weight) in others {
-                let score = not_nan(operand.score(member)? * weight);
+                // Unlike in a union, infinity times zero stays NaN until it is aggregated.
+                let score = operand.score(member)? * weight;
                 total = self.aggregate.apply(total, score);
             }
             Some((member, total))

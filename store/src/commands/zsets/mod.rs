@@ -8,7 +8,7 @@ use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY,
 use super::{arguments, random};
 use crate::blocking::Wish;
 use crate::commands::arguments::double;
-use crate::commands::keys::scan::{self, Extra, ScanOptions};
+use crate::commands::keys::scan::{self, ScanOptions, Scanned};
 use crate::error::StoreError;
 use crate::execution::edit::Edit;
 use crate::execution::pop::pop_scored;
@@ -57,7 +57,7 @@ commands! {
         "sorted-set", "key [count [WITHSCORES]]",
         "Returns any members of a sorted set.";
     "zscan", -3, READONLY, Keys::FIRST => zscan,
-        "sorted-set", "key cursor [MATCH pattern] [COUNT count]",
+        "sorted-set", "key cursor [MATCH pattern] [COUNT count] [NOSCORES]",
         "Goes through a sorted set, some members at a time.";
 }
 
@@ -384,7 +384,7 @@ fn zscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         scan::tell_nothing(out);
         return Ok(());
     };
-    let options = ScanOptions::parse(cursor, &argv[3..], Extra::None)?;
+    let options = ScanOptions::parse(cursor, &argv[3..], Scanned::Zset)?;
     let mut found = Vec::new();
     let next = zset.scan(options.cursor, options.count, |member, score| {
         if options.matches(member) {
@@ -393,11 +393,14 @@ fn zscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     });
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
-    out.array(found.len() * 2);
+    let width = if options.no_values { 1 } else { 2 };
+    out.array(found.len() * width);
     for (member, score) in &found {
         out.bulk(member);
-        // A string in both protocols, unlike all other scores.
-        out.bulk(format_double(*score).as_bytes());
+        if !options.no_values {
+            // A string in both protocols, unlike all other scores.
+            out.bulk(format_double(*score).as_bytes());
+        }
     }
     Ok(())
 }

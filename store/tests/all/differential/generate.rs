@@ -77,6 +77,19 @@ const ODD_TIMES: [&str; 9] = [
     "-9223372036854775808",
     "9223372036854775",
 ];
+/// Times to wait that are refused.
+const ODD_TIMEOUTS: [&str; 10] = [
+    "abc",
+    "-1",
+    "1e400",
+    "inf",
+    "-inf",
+    "nan",
+    "",
+    "9223372036854775",
+    "-0x1",
+    "1.5.5",
+];
 const FLOATS: [&str; 22] = [
     "0",
     "1",
@@ -142,7 +155,7 @@ impl Generator {
         let mut argv = Vec::new();
         let template = &templates[self.random.usize(..templates.len())];
         self.expand(template, &mut argv);
-        if self.random.u8(..) < 8 {
+        if self.random.u8(..) < 20 {
             self.damage(&mut argv);
         }
         argv
@@ -255,6 +268,7 @@ impl Generator {
                     .to_string()
                     .into_bytes(),
             },
+            "odd-timeout" => self.pick(&ODD_TIMEOUTS),
             "db" => match self.random.u8(..6) {
                 0 => self.pick(&["16", "-1", "abc", "2147483648"]),
                 _ => self.pick(&["0", "1"]),
@@ -266,8 +280,10 @@ impl Generator {
     /// Drops, repeats or replaces an argument.
     fn damage(&mut self, argv: &mut Vec<Vec<u8>>) {
         let at = self.random.usize(..argv.len());
-        match self.random.u8(..4) {
+        match self.random.u8(..6) {
             0 if argv.len() > 1 && at > 0 => drop(argv.remove(at)),
+            3 if at > 0 => argv.truncate(at),
+            4 if at > 0 => argv[at] = self.pick(&INTEGERS),
             1 => argv.push(self.pick(&MEMBERS)),
             2 if at > 0 => argv[at] = self.pick(&VALUES),
             _ => argv[0] = argv[0].to_ascii_lowercase(),

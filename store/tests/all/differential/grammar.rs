@@ -19,6 +19,14 @@ pub(super) enum Part {
 const GRAMMAR: &str = "
 GET {key}
 SET {key} {value} [ ( NX | XX ) ] [ GET ] [ ( EX {seconds} | PX {millis} | EXAT {at} | PXAT {at-millis} | KEEPTTL ) ]
+SET {key} {value} [ IFEQ {value} ] [ ( NX | XX | GET ) ] [ GET ] [ ( EX {seconds} | KEEPTTL ) ]
+SET {key} {value} GET IFEQ {value}
+DELIFEQ {key} {value}
+MSETEX 1 {key} {value} [ ( NX | XX ) ] [ ( EX {seconds} | PX {millis} | EXAT {at} | PXAT {at-millis} | KEEPTTL ) ]
+MSETEX 2 {key} {value} {key} {value} [ ( NX | XX | GET ) ] [ ( EX {seconds} | KEEPTTL ) ]
+MSETEX {int} {key} {value} {key} {value} [ EX {seconds} ]
+LCS {key} {key} [ ( LEN | IDX | foo ) ] [ MINMATCHLEN {small} ] [ WITHMATCHLEN ]
+LCS {key} {key} IDX [ WITHMATCHLEN ]
 SET {key} {value}
 SET {key} {small}
 SET {key} {float}
@@ -44,9 +52,11 @@ DECRBY {key} {int}
 INCRBYFLOAT {key} {float}
 SETBIT {key} {bit} ( 0 | 1 | 2 )
 GETBIT {key} {bit}
+BITCOUNT {key} {small}
 BITCOUNT {key} [ {small} {small} [ ( BIT | BYTE | foo ) ] ]
 BITPOS {key} ( 0 | 1 | 2 | x ) [ {small} ]
-BITPOS {key} ( 0 | 1 ) {small} {small} [ ( BIT | BYTE ) ]
+BITPOS {key} ( 0 | 1 ) {small} {small} [ ( BIT | BYTE | foo ) ]
+BITPOS {key} ( 0 | 1 ) {int} {int} [ ( BIT | BYTE | foo ) ]
 BITOP ( AND | OR | XOR | NOT | foo ) {key} < {key} >
 BITOP NOT {key} {key}
 BITFIELD {key} [ OVERFLOW ( WRAP | SAT | FAIL | foo ) ] ( GET {width} {place} | SET {width} {place} {int} | INCRBY {width} {place} {int} )
@@ -91,6 +101,8 @@ HLEN {key}
 HEXISTS {key} {member}
 HSTRLEN {key} {member}
 HDEL {key} < {member} >
+HGETDEL {key} FIELDS @ {member} @
+HGETDEL {key} ( FIELDS | foo ) {small} {member} {member}
 HINCRBY {key} {member} {int}
 HINCRBYFLOAT {key} {member} {float}
 HRANDFIELD {key} [ {small} [ WITHVALUES ] ]
@@ -108,17 +120,20 @@ LSET {key} {index} {value}
 LRANGE {key} {small} {small}
 LTRIM {key} {small} {small}
 LREM {key} {small} {value}
+RPUSH {key} < {small} {small} {small} {value} {value} {value} {small} {small} {small} {value} >
+LREM {key} {small} {small}
+LINSERT {key} ( BEFORE | AFTER ) {small} {value}
 LINSERT {key} ( BEFORE | AFTER | foo ) {value} {value}
 LPOS {key} {value} [ RANK {small} ] [ COUNT {small} ] [ MAXLEN {small} ]
 LMOVE {key} {key} ( LEFT | RIGHT | foo ) ( LEFT | RIGHT )
 RPOPLPUSH {key} {key}
 LMPOP @ {key} @ ( LEFT | RIGHT | foo ) [ COUNT {small} ]
 LMPOP {small} {key} {key} LEFT
-BLPOP < {key} > ( 0.001 | abc | -1 | 1e400 )
-BRPOP < {key} > 0.001
+BLPOP < {key} > ( 0.001 | 0x0.01 | {odd-timeout} )
+BRPOP < {key} > ( 0.001 | {odd-timeout} )
 BLMOVE {key} {key} ( LEFT | RIGHT ) ( LEFT | RIGHT | foo ) 0.001
-BRPOPLPUSH {key} {key} 0.001
-BLMPOP ( 0.001 | -1 ) @ {key} @ ( LEFT | RIGHT ) [ COUNT {small} ]
+BRPOPLPUSH {key} {key} ( 0.001 | {odd-timeout} )
+BLMPOP ( 0.001 | {odd-timeout} ) @ {key} @ ( LEFT | RIGHT ) [ COUNT {small} ]
 SADD {key} < {member} >
 SREM {key} < {member} >
 SMEMBERS {key}
@@ -128,7 +143,9 @@ SCARD {key}
 SPOP {key} ( 1000 | -1 | abc )
 SRANDMEMBER {key} [ {small} ]
 SMOVE {key} {key} {member}
-SSCAN {key} 0 [ MATCH {pattern} ] [ COUNT {small} ]
+SSCAN {key} 0 [ MATCH {pattern} ] [ COUNT {small} ] [ ( NOSCORES | NOVALUES ) ]
+HSCAN {key} 0 [ NOSCORES ] [ NOVALUES ]
+SCAN 0 COUNT 10000 [ MATCH {pattern} ] [ TYPE ( string | LIST | set | zset | hash | stream | foo ) ] [ ( NOSCORES | NOVALUES ) ]
 SINTER < {key} >
 SUNION < {key} >
 SDIFF < {key} >
@@ -151,10 +168,10 @@ ZPOPMIN {key} [ {small} ]
 ZPOPMAX {key} [ {small} ]
 ZMPOP @ {key} @ ( MIN | MAX | foo ) [ COUNT {small} ]
 BZPOPMIN < {key} > 0.001
-BZPOPMAX < {key} > 0.001
-BZMPOP 0.001 @ {key} @ ( MIN | MAX ) [ COUNT {small} ]
+BZPOPMAX < {key} > ( 0.001 | {odd-timeout} )
+BZMPOP ( 0.001 | {odd-timeout} ) @ {key} @ ( MIN | MAX ) [ COUNT {small} ]
 ZRANDMEMBER {key} [ {small} [ WITHSCORES ] ]
-ZSCAN {key} 0 [ MATCH {pattern} ] [ COUNT {small} ]
+ZSCAN {key} 0 [ MATCH {pattern} ] [ COUNT {small} ] [ ( NOSCORES | NOVALUES | TYPE zset ) ]
 ZRANGE {key} {small} {small} [ REV ] [ WITHSCORES ] [ LIMIT {small} {small} ]
 ZRANGE {key} {score} {score} BYSCORE [ REV ] [ LIMIT {small} {small} ] [ WITHSCORES ]
 ZADD {lexical-key} < 0 {member} >
@@ -175,14 +192,19 @@ ZUNION @ {key} @ [ WEIGHTS {float} {float} ] [ AGGREGATE ( SUM | MIN | MAX | foo
 ZINTER @ {key} @ [ AGGREGATE ( SUM | MIN | MAX ) ] [ WITHSCORES ]
 ZDIFF @ {key} @ [ WITHSCORES ]
 ZUNIONSTORE {key} 2 {key} {key} [ WEIGHTS {float} {float} ] [ AGGREGATE ( SUM | MIN | MAX ) ]
+ZINTER 2 {key} {key} WEIGHTS ( inf | 0 | -inf | 1 ) ( 0 | inf | -1 ) [ AGGREGATE ( SUM | MIN | MAX ) ] WITHSCORES
 ZINTERSTORE {key} 2 {key} {key} [ WEIGHTS {float} {float} ] [ AGGREGATE ( SUM | MIN | MAX ) ]
 ZDIFFSTORE {key} @ {key} @
 ZUNIONSTORE {key} {small} {key} {key}
 ZINTERCARD @ {key} @ [ LIMIT {small} ]
 SORT {key} [ LIMIT {small} {small} ] [ ( ASC | DESC ) ] [ ALPHA ] [ STORE {key} ]
+SORT {key} BY nosort [ LIMIT {small} {small} ] [ ( ASC | DESC ) ] [ STORE {key} ]
+SORT {key} BY nosort [ ( ASC | DESC ) ] GET # GET * [ STORE {key} ]
+SORT_RO {key} BY nosort [ ( ASC | DESC ) ]
 SORT {key} BY ( nosort | * | *->m ) [ GET * ] [ GET # ] [ GET *->m ] [ ALPHA ]
 SORT_RO {key} [ ALPHA ] [ DESC ]
-FLUSHDB [ ( ASYNC | SYNC | foo ) ]
+FLUSHDB ( foo | foo | foo | foo | ASYNC | SYNC )
+FLUSHALL ( foo | foo | foo | foo | ASYNC | SYNC )
 ";
 
 static TEMPLATES: LazyLock<Vec<Vec<Part>>> = LazyLock::new(|| {

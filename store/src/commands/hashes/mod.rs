@@ -1,10 +1,10 @@
 //! Hashes.
 
-use super::random;
-use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::arguments::integer;
-use crate::commands::keys::scan::{self, Extra, ScanOptions};
+use crate::commands::keys::scan::{self, ScanOptions, Scanned};
 use crate::commands::long_double::{LongDouble, Parsed};
+use crate::commands::random;
+use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::strings::counters::add_floats;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
@@ -50,6 +50,9 @@ commands! {
     "hdel", -3, WRITE | FAST, Keys::FIRST => hdel,
         "hash", "key field [field ...]",
         "Removes fields of a hash.";
+    "hgetdel", -5, WRITE | FAST, Keys::FIRST => hgetdel,
+        "hash", "key FIELDS numfields field [field ...]",
+        "Returns fields of a hash and removes them.";
     "hincrby", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hincrby,
         "hash", "key field increment",
         "Adds to an integer in a hash.";
@@ -189,6 +192,39 @@ fn hdel<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
+/// Reads `FIELDS numfields field [field ...]` at the end of a request.
+fn named_fields<'a>(argv: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, StoreError> {
+    let [word, count, fields @ ..] = argv else {
+        return Err(StoreError::Syntax);
+    };
+    if !word.eq_ignore_ascii_case(b"fields") {
+        return Err(StoreError::Syntax);
+    }
+    if integer(count)? == fields.len() as i64 && !fields.is_empty() {
+        Ok(fields.to_vec())
+    } else {
+        Err(StoreError::Refused(
+            "ERR numfields should be greater than 0 and match the provided number of fields",
+        ))
+    }
+}
+
+fn hgetdel<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let fields = named_fields(&argv[2..])?;
+    let values = view.update::<Hash, _>(argv[1], Missing::Skip, |hash| {
+        Ok(fields
+            .iter()
+            .map(|field| hash.remove(field))
+            .collect::<Vec<_>>())
+    })?;
+    let values = values.unwrap_or_else(|| vec![None; fields.len()]);
+    out.array(values.len());
+    for value in &values {
+        out.bulk_or_null(value.as_deref());
+    }
+    Ok(())
+}
+
 fn hincrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let delta = integer(argv[3])?;
     let sum = view.update::<Hash, _>(argv[1], Missing::Create, |hash| {
@@ -214,7 +250,7 @@ fn hscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         scan::tell_nothing(out);
         return Ok(());
     };
-    let options = ScanOptions::parse(cursor, &argv[3..], Extra::NoValues)?;
+    let options = ScanOptions::parse(cursor, &argv[3..], Scanned::Hash)?;
     let mut found = Vec::new();
     let next = hash.scan(options.cursor, options.count, |field, value| {
         if options.matches(field) {
