@@ -152,6 +152,17 @@ pub trait Transaction: Send {
         false
     }
 
+    /// Marks the present state, to which [`Transaction::roll_back`] returns. An earlier mark is
+    /// forgotten. Returns false if this host cannot do that, as is the default: then a call cannot be
+    /// a part of a transaction that goes on when the call fails.
+    fn set_savepoint(&mut self) -> bool {
+        false
+    }
+
+    /// Discards what was written since [`Transaction::set_savepoint`], and selects the database of
+    /// that time. What was read since still counts for the commit.
+    fn roll_back(&mut self) {}
+
     /// Makes every write of the transaction visible at once, or none of them.
     ///
     /// # Errors

@@ -60,6 +60,7 @@ pub mod service;
 pub use ferrite_protocol::{keyspace, resp};
 
 pub use artifact::source::Source;
+pub use call::outer_transaction::OuterTransaction;
 pub use call::request::{CallOutcome, CallProfile, CallRequest, ReceiptOf};
 pub use error::{CallError, Code};
 pub use executor::ExecutorError;
@@ -75,6 +76,7 @@ pub use registry::release::Release;
 pub use scheduling::cancellation::CallHandle;
 pub use scheduling::ticker::Moment;
 pub use service::background_calls::{BackgroundCalls, BackgroundOptions, BackgroundUsage};
+pub use service::call::JoinedCall;
 pub use service::call_target::{CallTarget, HeldEntry, HeldFunction};
 pub use service::options::RuntimeOptions;
 pub use service::registered_function::RegisteredFunction;

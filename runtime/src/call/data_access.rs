@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ferrite_wasm_abi::Status;
 
+use crate::call::outer_transaction::{CallTransaction, OuterTransaction};
 use crate::policy::function_spec::FunctionSpec;
 use crate::policy::permissions::{Access, AccessPolicy, Denied};
 use ferrite_protocol::keyspace::{
@@ -26,7 +27,7 @@ pub(crate) struct DataAccess<K: Keyspace> {
     spec: Arc<FunctionSpec>,
     database: u32,
     mode: Mode,
-    transaction: Option<K::Transaction>,
+    transaction: CallTransaction<K::Transaction>,
     written_bytes: u64,
     denied: Option<Denied>,
 }
@@ -48,7 +49,7 @@ impl<K: Keyspace> DataAccess<K> {
             spec,
             database: 0,
             mode: Mode::Read,
-            transaction: None,
+            transaction: CallTransaction::none(),
             written_bytes: 0,
             denied: None,
         }
@@ -62,14 +63,21 @@ impl<K: Keyspace> DataAccess<K> {
         } else {
             Mode::Write
         };
-        self.transaction = None;
+        self.transaction.end();
         self.written_bytes = 0;
         self.denied = None;
     }
 
     /// Sets the call's transaction to one that was begun elsewhere.
     pub(crate) fn set_transaction(&mut self, transaction: K::Transaction) {
-        self.transaction = Some(transaction);
+        self.transaction.set(transaction);
+    }
+
+    /// Makes the call take part in a transaction of the host. What an earlier try of the call wrote
+    /// is rolled back.
+    pub(crate) fn join(&mut self, outer: &OuterTransaction<K::Transaction>) {
+        outer.with(Transaction::roll_back);
+        self.transaction.join(outer);
     }
 
     /// Returns the database and mode of this call's transaction.
@@ -78,15 +86,21 @@ impl<K: Keyspace> DataAccess<K> {
         (self.database, self.mode)
     }
 
-    /// Takes the transaction, if one was begun, to commit it or to roll it back by a drop.
+    /// Takes the call's own transaction, if one was begun, to commit it. Gives back one of the host's
+    /// that the call took part in.
     pub(crate) fn take_transaction(&mut self) -> Option<K::Transaction> {
-        self.transaction.take()
+        self.transaction.take_own()
+    }
+
+    /// Rolls back the call's own transaction, and gives back one of the host's.
+    pub(crate) fn end(&mut self) {
+        self.transaction.end();
     }
 
     /// Returns true if the transaction has met a conflict, so that the call cannot commit.
     #[must_use]
     pub(crate) fn is_lost(&self) -> bool {
-        self.transaction.as_ref().is_some_and(Transaction::is_lost)
+        self.transaction.get().is_some_and(Transaction::is_lost)
     }
 
     /// Takes the last access that the policy refused in this call.
@@ -157,7 +171,7 @@ impl<K: Keyspace> DataAccess<K> {
             transaction,
             ..
         } = self;
-        let transaction = transaction.get_or_insert_with(|| keyspace.begin(*database, *mode));
+        let transaction = transaction.get_or_begin(|| keyspace.begin(*database, *mode));
         Ok((transaction, &spec.access_policy))
     }
 
@@ -185,7 +199,7 @@ impl<K: Keyspace> DataAccess<K> {
             transaction,
             ..
         } = self;
-        transaction.get_or_insert_with(|| keyspace.begin(*database, *mode))
+        transaction.get_or_begin(|| keyspace.begin(*database, *mode))
     }
 
     /// Logs and keeps a refusal, which the call's outcome reports.

@@ -5,6 +5,7 @@ pub(crate) mod fuel_account;
 pub(crate) mod guest_log;
 pub(crate) mod host_trap;
 pub(crate) mod input;
+pub mod outer_transaction;
 pub(crate) mod overflow;
 pub(crate) mod reply_builder;
 pub mod request;

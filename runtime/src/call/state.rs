@@ -198,8 +198,7 @@ impl<K: Keyspace> CallState<K> {
         self.slot.end();
         self.alarm = None;
         self.log.end(&self.spec.name);
-        // This rolls back a transaction that was not committed.
-        drop(self.data.take_transaction());
+        self.data.end();
         self.handle = None;
         self.input.shrink_to(KEEP_BYTES);
         self.reply.shrink_to(KEEP_BYTES);

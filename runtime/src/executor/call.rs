@@ -6,6 +6,7 @@ use ferrite_cache::EntryKind;
 use wasmtime::Val;
 
 use crate::call::host_trap::HostTrap;
+use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{
     CallOutcome, CallProfile, CallRequest, LATENCY_SAMPLE_EVERY, OPTIMISTIC_TRIES_MAX, ReceiptOf,
 };
@@ -26,7 +27,8 @@ use ferrite_protocol::resp::Encoder;
 impl<K: Keyspace> Executor<K> {
     /// Runs one call of `function` and writes exactly one reply, errors included.
     ///
-    /// `entry` names the entry to call; the function that `request` names is ignored. The future may
+    /// `entry` names the entry to call; the function that `request` names is ignored. In a transaction
+    /// `outer`, nothing is committed: the host rolls back a call that failed. The future may
     /// be dropped at any time; the call then leaves no trace. It runs on any executor, and yields
     /// once per tick if the guest runs for longer than a slice. A short call of a warm instance takes
     /// one of the pool's locks twice, allocates nothing and makes no system call.
@@ -35,12 +37,13 @@ impl<K: Keyspace> Executor<K> {
         function: &Function<K>,
         entry: Option<&[u8]>,
         request: &CallRequest<'_>,
+        outer: Option<&OuterTransaction<K::Transaction>>,
         reply: &mut Encoder,
     ) -> CallOutcome<ReceiptOf<K>> {
         let reply_start = reply.len();
         let mut outcome = CallOutcome::new();
         if let Err(error) = self
-            .run(function, entry, request, reply, &mut outcome)
+            .run(function, entry, request, outer, reply, &mut outcome)
             .await
         {
             reply.truncate(reply_start);
@@ -55,6 +58,7 @@ impl<K: Keyspace> Executor<K> {
         function: &Function<K>,
         entry: Option<&[u8]>,
         request: &CallRequest<'_>,
+        outer: Option<&OuterTransaction<K::Transaction>>,
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<(), CallError> {
@@ -76,6 +80,7 @@ impl<K: Keyspace> Executor<K> {
             function,
             entry,
             args: &args,
+            outer,
             params: CallParams {
                 keys: request.keys,
                 args: request.args,
@@ -157,6 +162,8 @@ struct Run<'a, K: Keyspace> {
     function: &'a Function<K>,
     entry: usize,
     args: &'a [Val],
+    /// The transaction that the call takes part in; `None` if it has one of its own.
+    outer: Option<&'a OuterTransaction<K::Transaction>>,
     params: CallParams<'a>,
 }
 
@@ -234,7 +241,7 @@ impl<K: Keyspace> Run<'_, K> {
             self.function.note_length(instance.fuel_used());
             let state = instance.state();
             if let Err((error, reusable)) = ran {
-                if state.data.is_lost() && is_of_the_guest(&error) {
+                if state.data.is_lost() && is_of_the_guest(&error) && self.outer.is_none() {
                     retained = Some(match reusable {
                         Reusable::Yes => self.keep(instance),
                         Reusable::No => Retained::Buffers(instance.into_state()),
@@ -249,6 +256,12 @@ impl<K: Keyspace> Run<'_, K> {
                 Ok(()) => {
                     instance.state().end();
                     return Ok(self.keep(instance));
+                }
+                Err(NotCommitted::Conflict) if self.outer.is_some() => {
+                    instance.state().end();
+                    let retained = Some(self.keep(instance));
+                    let error = CallError::new(Code::Store, "another call changed the same keys");
+                    return Err(Failed { error, retained });
                 }
                 Err(NotCommitted::Conflict) => retained = Some(self.keep(instance)),
                 Err(NotCommitted::Failed(error)) => {
@@ -351,6 +364,9 @@ impl<K: Keyspace> Run<'_, K> {
             state.begin(&self.params);
         }
         state.log.write_at_once(mode == Mode::Fiber);
+        if let Some(outer) = self.outer {
+            state.data.join(outer);
+        }
         if exclusive {
             let (database, mode) = state.data.transaction_params();
             let transaction = with_stop_check(

@@ -6,6 +6,7 @@ use ferrite_cache::Digest;
 
 use super::{Inner, Runtime};
 use crate::artifact::Depth;
+use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{CallOutcome, CallRequest, ReceiptOf};
 use crate::error::{CallError, Code};
 use crate::executor::function::Function;
@@ -15,7 +16,7 @@ use crate::scheduling::ticker::Moment;
 use crate::scheduling::wait::{WaitError, with_deadline};
 use crate::service::call_target::{CallTarget, ResolvedTarget};
 use crate::service::registered_function::RegisteredFunction;
-use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::keyspace::{Keyspace, Transaction};
 use ferrite_protocol::resp::Encoder;
 
 impl<K: Keyspace> Runtime<K> {
@@ -64,9 +65,52 @@ impl<K: Keyspace> Runtime<K> {
             finished: false,
         };
         let executor = &self.0.executor;
-        let outcome = executor.call(function, entry, &request, reply).await;
+        let outcome = executor.call(function, entry, &request, None, reply).await;
         counted.finish(&outcome);
         outcome
+    }
+
+    /// Runs one call as a part of a transaction of the host, and writes exactly one reply.
+    ///
+    /// The call sees what the transaction has written so far. If it fails, its own writes are rolled
+    /// back, and the transaction can go on. If the transaction has met a conflict
+    /// ([`OuterTransaction::is_lost`]), the reply means nothing, and the host begins again. The call is
+    /// counted once the host says how often it ran: see [`JoinedCall::count`].
+    pub async fn call_within(
+        &self,
+        request: &CallRequest<'_>,
+        transaction: &OuterTransaction<K::Transaction>,
+        reply: &mut Encoder,
+    ) -> JoinedCall<ReceiptOf<K>> {
+        let (name, entry) = request.name_and_entry();
+        let failed = |error: CallError, reply: &mut Encoder| {
+            reply.error_display(&error);
+            JoinedCall::of(CallOutcome::failed(error), None)
+        };
+        let registered = match self.function(name) {
+            Ok(registered) => registered,
+            Err(error) => return failed(error, reply),
+        };
+        let function = match registered.function() {
+            Some(function) => function,
+            None => match self.fetch(&registered, request).await {
+                Ok(function) => function,
+                Err(error) => return failed(error, reply),
+            },
+        };
+        if transaction.with(Transaction::set_savepoint) != Some(true) {
+            let text = "functions cannot take part in a transaction of this store";
+            return failed(CallError::new(Code::Store, text), reply);
+        }
+        let executor = &self.0.executor;
+        let outcome = executor
+            .call(function, entry, request, Some(transaction), reply)
+            .await;
+        if outcome.error.is_some() {
+            transaction.with(Transaction::roll_back);
+        }
+        let counted = (Arc::clone(registered.stats()), function.digest());
+        JoinedCall::of(outcome, Some(counted))
     }
 
     /// Loads the code of a function at its first call.
@@ -147,6 +191,40 @@ impl<K: Keyspace> Inner<K> {
             .artifacts
             .provide_registered(&record.digest, key, depth)?;
         self.start(&provided, spec)
+    }
+}
+
+/// A call that ran as a part of a transaction of the host; see [`Runtime::call_within`].
+#[must_use = "a call that took effect is to be counted"]
+pub struct JoinedCall<R> {
+    /// The outcome. It has no receipt: the host commits.
+    outcome: CallOutcome<R>,
+    /// The counters of the function; `None` if there is no such function.
+    counted: Option<(Arc<FunctionStats>, Digest)>,
+}
+
+impl<R> JoinedCall<R> {
+    const fn of(outcome: CallOutcome<R>, counted: Option<(Arc<FunctionStats>, Digest)>) -> Self {
+        Self { outcome, counted }
+    }
+
+    /// Counts the call in the figures of its function, once the transaction has ended, and returns its
+    /// outcome. `tries` is the number of times that the host ran the transaction.
+    pub fn count(self, tries: u32) -> CallOutcome<R> {
+        let Self {
+            mut outcome,
+            counted,
+        } = self;
+        outcome.tries = tries;
+        if let Some((stats, digest)) = counted {
+            CountedCall {
+                stats: &stats,
+                digest,
+                finished: false,
+            }
+            .finish(&outcome);
+        }
+        outcome
     }
 }
 

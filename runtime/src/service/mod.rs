@@ -3,7 +3,7 @@
 //! Each operation has its own file: load, reload, replicate from another server, call.
 
 pub mod background_calls;
-mod call;
+pub(crate) mod call;
 pub(crate) mod call_target;
 mod load;
 pub(crate) mod once_loader;

@@ -1,5 +1,6 @@
 //! The requests that a client queues between `MULTI` and `EXEC`.
 
+use ferrite_runtime::commands::Spec as FunctionSpec;
 use ferrite_store::DataCommand;
 
 /// A command that can be queued.
@@ -11,6 +12,8 @@ pub(crate) enum QueuedCommand {
     Unwatch,
     /// A command on data.
     Data(DataCommand),
+    /// A command that calls a function, such as `WASM.CALL`.
+    Call(&'static FunctionSpec),
 }
 
 /// A queued request, whose command was found when it was queued.
@@ -26,6 +29,8 @@ pub(crate) struct QueuedRequests {
     pub(crate) requests: Vec<QueuedRequest>,
     /// Bytes of all arguments together.
     pub(crate) bytes: usize,
+    /// True if a request calls a function.
+    pub(crate) with_calls: bool,
     /// True if a request was refused; `EXEC` then runs none of them.
     pub(crate) aborted: bool,
 }

@@ -7,6 +7,8 @@
 pub(crate) mod authorize;
 pub(crate) mod call_log;
 pub(crate) mod data_commands;
+mod exec_parts;
+pub(crate) mod exec_with_calls;
 pub(crate) mod function_commands;
 pub(crate) mod progress;
 pub(crate) mod server_commands;

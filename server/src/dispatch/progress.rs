@@ -23,6 +23,8 @@ pub(crate) enum Pending<'a> {
     },
     /// An `EXEC` that writes to keys that a call has reserved.
     Exec(Retry),
+    /// An `EXEC` of requests among which functions are called.
+    ExecWithCalls,
     /// A blocking command, such as `BLPOP`, that found nothing to take.
     Blocked(Blocked),
 }

@@ -1,6 +1,7 @@
 //! `MULTI`: queues requests, and runs them as one transaction on `EXEC`.
 
 use ferrite_protocol::resp::Encoder;
+use ferrite_runtime::commands::{Command, Spec as FunctionSpec};
 use ferrite_store::{DataCommand, Multi};
 
 use crate::clients::queued_requests::{QueuedCommand, QueuedRequest};
@@ -8,9 +9,10 @@ use crate::commands::command_ref::CommandRef;
 use crate::commands::replies::wrong_arity;
 use crate::commands::transactions::discard::discard;
 use crate::commands::transactions::exec::without_multi;
-use crate::dispatch::authorize::may_run;
-use crate::dispatch::data_commands;
+use crate::dispatch::authorize::{may_run, may_run_function_command};
+use crate::dispatch::exec_parts::{answer_without_data, exec_ended};
 use crate::dispatch::progress::{Pending, Progress};
+use crate::dispatch::{data_commands, exec_with_calls};
 use crate::request::{AfterReply, RequestContext};
 
 /// Requests that one client may queue.
@@ -60,11 +62,11 @@ pub(crate) fn answer<'a>(
             }
         },
         Some(CommandRef::Function(spec)) => {
-            abort(context);
-            context.reply.error(format!(
-                "ERR {} is not allowed in MULTI: a call is a transaction of its own",
-                spec.name
-            ));
+            if may_queue(context, spec, argv) {
+                queue(context, QueuedCommand::Call(spec), argv);
+            } else {
+                abort(context);
+            }
         }
         Some(CommandRef::Data(command)) => {
             if !context.session.is_unrestricted() && !may_run(context, command) {
@@ -82,6 +84,37 @@ pub(crate) fn answer<'a>(
         }
     }
     Progress::Done(AfterReply::KeepOpen)
+}
+
+/// Returns true if a request on functions can be queued: a call that the user may make. Writes the
+/// error if not.
+fn may_queue(
+    context: &mut RequestContext<'_>,
+    spec: &'static FunctionSpec,
+    argv: &[&[u8]],
+) -> bool {
+    if context.state.functions.is_none() {
+        context
+            .reply
+            .error("ERR functions are switched off by wasm.enabled = false");
+        return false;
+    }
+    match spec.read(argv) {
+        Ok(command @ Command::Call(_)) => {
+            context.session.is_unrestricted() || may_run_function_command(context, spec, &command)
+        }
+        Ok(_) => {
+            context.reply.error(format!(
+                "ERR {} is not allowed in MULTI; of the commands on functions, only calls are",
+                spec.name
+            ));
+            false
+        }
+        Err(error) => {
+            context.reply.error_display(&error);
+            false
+        }
+    }
 }
 
 /// Makes the next `EXEC` fail, because a request was refused.
@@ -104,6 +137,7 @@ fn queue(context: &mut RequestContext<'_>, command: QueuedCommand, argv: &[&[u8]
         ));
         return;
     }
+    queued.with_calls |= matches!(command, QueuedCommand::Call(_));
     queued.requests.push(QueuedRequest {
         command,
         words: argv.iter().map(|&word| word.into()).collect(),
@@ -124,6 +158,10 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
             .reply
             .error("EXECABORT Transaction discarded because of previous errors.");
         return Progress::Done(AfterReply::KeepOpen);
+    }
+    if queued.with_calls {
+        context.session.queued = Some(queued);
+        return Progress::Waiting(Pending::ExecWithCalls);
     }
     let requests: Vec<(QueuedCommand, Vec<&[u8]>)> = queued
         .requests
@@ -165,11 +203,15 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
         context.session.queued = Some(queued);
         return Progress::Waiting(Pending::Exec(retry));
     }
-    context
-        .client
-        .set_database(context.session.store.database());
-    context.client.set_queued(None);
+    exec_ended(context);
     Progress::Done(AfterReply::KeepOpen)
+}
+
+/// Runs the queued requests, among which functions are called, and writes the reply of `EXEC`.
+pub(crate) async fn execute_with_calls(context: &mut RequestContext<'_>) {
+    if let Some(queued) = context.session.queued.take() {
+        exec_with_calls::execute(context, &queued.requests).await;
+    }
 }
 
 /// Runs one of the queued requests.
@@ -180,12 +222,6 @@ fn run(unit: &mut Multi<'_>, command: QueuedCommand, argv: &[&[u8]], reply: &mut
             Ok(()) => reply.ok(),
             Err(error) => reply.error_display(&error),
         },
-        (QueuedCommand::Ping, [_]) => reply.simple("PONG"),
-        (QueuedCommand::Ping | QueuedCommand::Echo, [_, message]) => reply.bulk(message),
-        // `EXEC` stops watching all keys when it begins.
-        (QueuedCommand::Unwatch, _) => reply.ok(),
-        (QueuedCommand::Select, _) => wrong_arity(reply, "SELECT"),
-        (QueuedCommand::Ping, _) => wrong_arity(reply, "PING"),
-        (QueuedCommand::Echo, _) => wrong_arity(reply, "ECHO"),
+        (command, argv) => answer_without_data(command, argv, reply),
     }
 }

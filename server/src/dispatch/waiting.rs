@@ -24,6 +24,10 @@ pub(crate) async fn finish(
                 retry.await;
                 transaction::execute(context)
             }
+            Pending::ExecWithCalls => {
+                transaction::execute_with_calls(context).await;
+                return AfterReply::KeepOpen;
+            }
             Pending::Blocked(blocked) => {
                 let limit = blocked.timeout().unwrap_or_default();
                 // The reply differs if the request timed out, so the outcome is not needed here.

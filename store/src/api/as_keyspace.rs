@@ -206,6 +206,15 @@ impl keyspace::Transaction for Transaction {
         self.execute(argv, visible, reply);
     }
 
+    fn set_savepoint(&mut self) -> bool {
+        self.mark();
+        true
+    }
+
+    fn roll_back(&mut self) {
+        self.take_back();
+    }
+
     #[inline]
     fn is_lost(&self) -> bool {
         self.lost

@@ -11,6 +11,7 @@ mod commit;
 mod exclusive;
 mod read;
 mod read_write_set;
+mod savepoint;
 pub(crate) mod view;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use ferrite_protocol::keyspace::Mode;
 use crate::execution::core::CoreRef;
 use exclusive::Exclusive;
 use read_write_set::TouchedKeys;
+use savepoint::Savepoint;
 
 /// One atomic, isolated unit of work. Dropping it rolls it back.
 ///
@@ -42,6 +44,10 @@ pub struct Transaction {
     pub(crate) written_bytes: usize,
     pub(crate) lost: bool,
     exclusive: Option<Exclusive>,
+    /// Writes since then can be taken back; `None` for most transactions.
+    savepoint: Option<Box<Savepoint>>,
+    /// Number of savepoints so far.
+    savepoints: u32,
 }
 
 impl Transaction {
@@ -58,7 +64,18 @@ impl Transaction {
             written_bytes: 0,
             lost: false,
             exclusive: None,
+            savepoint: None,
+            savepoints: 0,
         }
+    }
+
+    /// The database that commands use.
+    pub fn database(&self) -> u32 {
+        self.database
+    }
+
+    pub(crate) fn set_database(&mut self, database: u32) {
+        self.database = database;
     }
 
     /// The time of this transaction in milliseconds since the Unix epoch; read once.

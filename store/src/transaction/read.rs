@@ -21,6 +21,9 @@ impl Transaction {
     pub(super) fn load(&mut self, key: &[u8]) -> Result<usize, StoreError> {
         let hash = hash(key);
         if let Some(at) = self.keys.find(self.database, hash, key) {
+            if self.keys[at].unread {
+                self.read_again(at)?;
+            }
             return Ok(at);
         }
         if self.is_cleared(self.database) {
@@ -32,10 +35,40 @@ impl Transaction {
                 value: None,
                 deadline: Deadline::NEVER,
                 write: Write::Nothing,
+                unread: false,
+                savepoint: 0,
             }));
         }
         let touched = self.fetch(hash, key)?;
         Ok(self.keys.push(touched))
+    }
+
+    /// Reads a key that was not written; returns its entry's version, 0 if there is no such key.
+    pub(crate) fn version(&mut self, key: &[u8]) -> Result<u64, StoreError> {
+        let at = self.load(key)?;
+        Ok(match self.keys[at].seen {
+            Seen::Nothing | Seen::Absent => 0,
+            Seen::Version(version) => version,
+        })
+    }
+
+    /// Reads a key whose value was taken back.
+    #[cold]
+    fn read_again(&mut self, at: usize) -> Result<(), StoreError> {
+        if !self.is_cleared(self.database) {
+            let (hash, key) = (self.keys[at].hash, self.keys[at].key.clone());
+            let fetched = self.fetch(hash, &key)?;
+            let touched = &mut self.keys[at];
+            if touched.seen != Seen::Nothing && touched.seen != fetched.seen {
+                self.lost = true;
+                return Err(StoreError::Conflict);
+            }
+            touched.seen = fetched.seen;
+            touched.value = fetched.value;
+            touched.deadline = fetched.deadline;
+        }
+        self.keys[at].unread = false;
+        Ok(())
     }
 
     /// Makes sure that the transaction knows if a key that it only wrote existed before.
@@ -99,6 +132,8 @@ impl Transaction {
                     value: Some(entry.value.clone()),
                     deadline,
                     write: Write::Nothing,
+                    unread: false,
+                    savepoint: 0,
                 },
                 None => Touched {
                     database: self.database,
@@ -108,6 +143,8 @@ impl Transaction {
                     value: None,
                     deadline: Deadline::NEVER,
                     write: Write::Nothing,
+                    unread: false,
+                    savepoint: 0,
                 },
             });
         }

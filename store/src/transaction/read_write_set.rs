@@ -22,6 +22,11 @@ pub(super) struct Touched {
     pub(super) value: Option<Value>,
     pub(super) deadline: Deadline,
     pub(super) write: Write,
+    /// True if `value` and `deadline` are not known and have to be read before they are used: what
+    /// the transaction had put in their place was taken back.
+    pub(super) unread: bool,
+    /// Number of the last savepoint that recorded this key; 0 for none.
+    pub(super) savepoint: u32,
 }
 
 /// State of a key that the transaction relies on.
@@ -91,6 +96,10 @@ impl TouchedKeys {
                 .insert_unique(keys[at].hash, at as u32, |&at| keys[at as usize].hash);
         }
         at
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Touched> {

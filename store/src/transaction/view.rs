@@ -47,13 +47,15 @@ impl<'t> TransactionView<'t> {
         let transaction = &mut *self.transaction;
         match transaction.touched(key) {
             Some(at) => {
+                transaction.record(at);
+                transaction.write_whole(at);
                 let touched = &mut transaction.keys[at];
                 touched.value = value;
                 touched.deadline = deadline;
-                touched.write = Write::Whole;
+                touched.unread = false;
             }
             None => {
-                transaction.keys.push(Touched {
+                let at = transaction.keys.push(Touched {
                     database: transaction.database,
                     hash: hash(key),
                     key: Blob::new(key),
@@ -61,7 +63,10 @@ impl<'t> TransactionView<'t> {
                     value,
                     deadline,
                     write: Write::Whole,
+                    unread: false,
+                    savepoint: 0,
                 });
+                transaction.record_pushed(at);
             }
         }
     }
@@ -112,17 +117,19 @@ impl View for TransactionView<'_> {
     fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         self.writable()?;
         let at = self.transaction.load(key)?;
-        let touched = &mut self.transaction.keys[at];
-        if touched.value.take().is_none() {
+        if self.transaction.keys[at].value.is_none() {
             return Ok(false);
         }
-        touched.write = Write::Whole;
+        self.transaction.record(at);
+        self.transaction.write_whole(at);
+        self.transaction.keys[at].value = None;
         Ok(true)
     }
 
     fn set_deadline(&mut self, key: &[u8], deadline: Deadline) -> Result<bool, StoreError> {
         self.writable()?;
         let at = self.transaction.load(key)?;
+        self.transaction.record(at);
         let touched = &mut self.transaction.keys[at];
         let Some(value) = &touched.value else {
             return Ok(false);
@@ -150,6 +157,7 @@ impl View for TransactionView<'_> {
     ) -> Result<Option<R>, StoreError> {
         self.writable()?;
         let at = self.transaction.load(key)?;
+        self.transaction.record(at);
         let touched = &mut self.transaction.keys[at];
         let Some(value) = &mut touched.value else {
             if missing == Missing::Skip {
@@ -174,9 +182,9 @@ impl View for TransactionView<'_> {
         if changed {
             if value.is_empty_collection() {
                 touched.value = None;
-                touched.write = Write::Whole;
+                self.transaction.write_whole(at);
             } else if matches!(value, Value::Text(_)) {
-                touched.write = Write::Whole;
+                self.transaction.write_whole(at);
             } else if !touched.is_written() {
                 touched.write = Write::Edited(fresh);
             }
@@ -267,10 +275,14 @@ impl View for TransactionView<'_> {
         let chosen = database.map_or(0..DATABASES as u32, |one| one..one + 1);
         for database in chosen {
             self.transaction.cleared |= 1 << database;
-            for touched in self.transaction.keys.iter_mut() {
-                if touched.database == database {
+            for at in 0..self.transaction.keys.len() {
+                if self.transaction.keys[at].database == database {
+                    self.transaction.record(at);
+                    self.transaction.write_whole(at);
+                    let touched = &mut self.transaction.keys[at];
                     touched.value = None;
                     touched.write = Write::Nothing;
+                    touched.unread = false;
                 }
             }
         }

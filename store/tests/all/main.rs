@@ -13,6 +13,7 @@ mod durability;
 mod globs;
 mod isolation;
 mod limits;
+mod savepoints;
 mod serializability;
 mod units;
 mod usage;
