@@ -138,8 +138,7 @@ pub trait Transaction: Send {
 
     /// Runs any data command inside the transaction and writes exactly one reply, errors included.
     ///
-    /// `KEYS`, `SCAN`, `RANDOMKEY` and similar commands show only keys for which `visible` returns
-    /// true. By default every command is unknown, which agrees with [`Keyspace::describe`].
+    /// `KEYS` and `SCAN` show only keys for which `visible` returns true. By default every command is unknown, which agrees with [`Keyspace::describe`].
     fn call(&mut self, _argv: &[&[u8]], _visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
         reply.error("ERR unknown command");
     }
@@ -226,6 +225,24 @@ pub struct CommandAccess {
     pub write: bool,
     /// Keys that the command touches.
     pub keys: KeyAccess,
+    /// True if it reaches keys of another database too (`MOVE`, `COPY … DB`). A function whose keys are
+    /// restricted may not run such a command.
+    pub other_database: bool,
+    /// True if a function may run the command only if its permissions name it.
+    pub named_only: bool,
+}
+
+impl CommandAccess {
+    /// Creates the description of a command that reaches no other database and need not be named.
+    #[must_use]
+    pub const fn new(write: bool, keys: KeyAccess) -> Self {
+        Self {
+            write,
+            keys,
+            other_database: false,
+            named_only: false,
+        }
+    }
 }
 
 /// Keys that a command touches.
@@ -235,8 +252,11 @@ pub enum KeyAccess {
     None,
     /// The arguments at these positions of `argv`.
     At(SmallVec<[usize; 4]>),
-    /// Every key of the database (`KEYS`, `SCAN`, `RANDOMKEY`, `DBSIZE`, `FLUSHDB`).
+    /// Every key of the database (`RANDOMKEY`, `DBSIZE`, `FLUSHDB`). A function whose keys are
+    /// restricted may not run such a command.
     All,
+    /// Names of keys, of which the reply has only those that the function may access (`KEYS`, `SCAN`).
+    Listed,
     /// Keys that are known only once the data is read (`SORT … BY`). A function whose keys are
     /// restricted may not run such a command.
     Unknown,

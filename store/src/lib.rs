@@ -25,7 +25,7 @@ pub use api::multi::Multi;
 pub use api::session::Session;
 pub use api::store::{DatabaseUsage, Flow, Retry, Store};
 pub use commands::spec::{
-    BLOCKING, CommandSpec, DENYOOM, FAST, Keys, MOVABLEKEYS, READONLY, WRITE,
+    BLIND, BLOCKING, CommandSpec, DENYOOM, FAST, Keys, MOVABLEKEYS, READONLY, WRITE,
 };
 pub use durable::{DiskOptions, Durability, OpenError, Receipt};
 pub use error::StoreError;

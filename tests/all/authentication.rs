@@ -135,9 +135,7 @@ fn each_user_may_do_what_it_may() {
     assert_eq!(app.run("SET k v"), ok());
     assert_eq!(app.run("WASM.CALL add1 ARGS 1"), Reply::Int(2));
     assert_eq!(app.run("FCALL add1.run 0 1"), Reply::Int(2));
-    assert!(
-        error_of(&app.run("WASM.CALL other ARGS 1")).contains("to call the function \"other\"")
-    );
+    assert!(error_of(&app.run("WASM.CALL other ARGS 1")).contains("to use the function \"other\""));
     assert!(error_of(&app.run("WASM.CALLASYNC other ARGS 1")).starts_with("NOPERM "));
     assert!(error_of(&app.call(&define)).contains("it needs the right manage"));
     assert!(error_of(&app.run("WASM.UNLOAD add1")).starts_with("NOPERM "));
@@ -166,4 +164,161 @@ fn a_wrong_password_is_logged_without_it() {
     let log = server.log();
     assert!(log.contains("wrong user name or password"), "{log}");
     assert!(!log.contains("gu3ss") && !log.contains("s3cret"), "{log}");
+}
+
+/// Requests that write and tell or copy what a key held.
+const TELLING: [&str; 25] = [
+    "SORT list",
+    "SORT list STORE copy",
+    "BITFIELD text SET u8 0 1",
+    "BITOP NOT copy text",
+    "GETEX text",
+    "GETDEL text",
+    "GETSET text new",
+    "SET text new GET",
+    "SET text new IFEQ guess",
+    "SETBIT text 0 1",
+    "INCR number",
+    "INCRBYFLOAT number 0",
+    "HINCRBY hash n 0",
+    "SPOP set",
+    "SMOVE set copy m",
+    "SUNIONSTORE copy set",
+    "LPOP list",
+    "LMOVE list copy LEFT LEFT",
+    "BLPOP list 0",
+    "LMPOP 1 list LEFT",
+    "ZPOPMIN zset",
+    "ZADD zset INCR 0 m",
+    "ZUNIONSTORE copy 1 zset",
+    "RENAME text copy",
+    "COPY text copy",
+];
+
+/// Requests that write, and tell no more than counts, lengths and what exists.
+const BLIND: [&str; 14] = [
+    "SET text new",
+    "APPEND text x",
+    "MSET text a other b",
+    "RPUSH list x",
+    "LTRIM list 0 1",
+    "HSET hash f v",
+    "HDEL hash f",
+    "SADD set n",
+    "SREM set n",
+    "ZADD zset 1 n",
+    "ZADD zset 1 incr",
+    "EXPIRE text 100",
+    "DEL other",
+    "FLUSHDB",
+];
+
+#[test]
+fn a_user_who_may_only_write_gets_no_values() {
+    let server = Server::builder()
+        .config(
+            "[server]\nusers = [\"root may=all password=root-password\", \"blind may=write password=blind-password\"]\n",
+        )
+        .start();
+    let mut root = login(&server, "root");
+    for request in [
+        "SET text secret",
+        "SET number 7",
+        "RPUSH list 2 1",
+        "HSET hash n 1",
+        "SADD set m",
+        "ZADD zset 1 m",
+    ] {
+        assert_eq!(root.run(request).error(), None, "{request}");
+    }
+    let mut blind = login(&server, "blind");
+    for request in TELLING {
+        let reply = blind.run(request);
+        let error = error_of(&reply);
+        assert!(
+            error.contains("it needs the right read"),
+            "{request}: {error}"
+        );
+    }
+    assert_eq!(blind.run("MULTI"), ok());
+    assert!(error_of(&blind.run("GETDEL text")).starts_with("NOPERM "));
+    assert!(error_of(&blind.run("EXEC")).starts_with("EXECABORT "));
+    for request in TELLING {
+        // They are requests that the server would run.
+        assert_eq!(root.run(request).error(), None, "{request}");
+        root.run("FLUSHALL");
+        for fill in ["SET text 1", "SET number 7", "RPUSH list 2 1", "SADD set m"] {
+            root.run(fill);
+        }
+        root.run("ZADD zset 1 m");
+    }
+    for request in BLIND {
+        assert_eq!(blind.run(request).error(), None, "{request}");
+    }
+}
+
+#[test]
+fn a_user_of_some_functions_learns_nothing_of_others() {
+    let config = "[server]\nusers = [\"root may=all password=root-password\", \
+         \"app may=call password=app-password functions=add*\", \
+         \"ops may=call+manage password=ops-password functions=add*\"]\n";
+    let server = Server::builder().config(config).start();
+    let mut root = login(&server, "root");
+    for name in ["add1", "other"] {
+        let reply = root.call(&["WASM.DEFINE", name, ADD1]);
+        assert_eq!(reply.error(), None, "{reply:?}");
+    }
+    // An error of the other function, which may show its data.
+    assert!(root.run("WASM.CALL other ARGS secret").error().is_some());
+    assert!(root.run("WASM.CALL other ARGS 1").error().is_none());
+
+    let stats = login(&server, "app").run("WASM.STATS");
+    for field in ["calls", "errors", "fuel"] {
+        assert_eq!(stats.at(field), Some(&Reply::Int(0)), "{field}");
+    }
+    assert_eq!(stats.at("functions"), Some(&Reply::Int(1)));
+    assert_eq!(stats.at("async_results"), None);
+    for name in ["app", "ops"] {
+        let mut client = login(&server, name);
+        for command in [
+            "WASM.ERRORS",
+            "WASM.INFO",
+            "WASM.EXPORTS",
+            "WASM.MEMORY",
+            "WASM.PROFILE",
+            "WASM.CALL",
+            "WASM.CALL_RO",
+            "WASM.CALLASYNC",
+        ] {
+            let reply = client.run(&format!("{command} other"));
+            let error = error_of(&reply);
+            assert!(error.starts_with("NOPERM "), "{name} {command}: {error}");
+            let own = client.run(&format!("{command} add1"));
+            let refused = own.error().is_some_and(|error| error.starts_with("NOPERM"));
+            assert!(!refused, "{name} {command}: {own:?}");
+        }
+        let list = client.run("WASM.LIST");
+        let names: Vec<_> = list
+            .elements()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|one| one.at("name")?.text())
+            .collect();
+        assert_eq!(names, ["add1"], "{name}");
+    }
+    let mut ops = login(&server, "ops");
+    for request in [
+        &["WASM.UNLOAD", "other"][..],
+        &["WASM.RELOAD", "other", "x.wasm"],
+        &["WASM.DEFINE", "other", ADD1, "REPLACE"],
+        &["WASM.DEFINE", "third", ADD1],
+    ] {
+        let reply = ops.call(request);
+        let error = error_of(&reply);
+        assert!(error.starts_with("NOPERM "), "{request:?}: {error}");
+    }
+    assert!(error_of(&ops.run("WASM.KILL other")).starts_with("NOFUNC "));
+    assert_eq!(ops.run("WASM.KILL add1"), Reply::Int(0));
+    assert_eq!(ops.call(&["WASM.DEFINE", "add2", ADD1]).error(), None);
+    assert_eq!(root.run("WASM.CALL other ARGS 1"), Reply::Int(2));
 }

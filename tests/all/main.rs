@@ -26,3 +26,4 @@ mod same;
 mod server_commands;
 mod tls;
 mod waiting;
+mod walls;

@@ -30,6 +30,8 @@ pub use manage::reload::Reload;
 pub use manage::unload::Unload;
 pub use spec::{Keys, Right, Runs, Spec};
 
+use std::fmt;
+
 use crate::call::request::ReceiptOf;
 use crate::error::CallError;
 use crate::scheduling::cancellation::CallHandle;
@@ -132,15 +134,63 @@ impl Spec {
 }
 
 impl Command<'_> {
-    /// Returns the name of the function that the command calls, if it calls one.
+    /// Returns the name of the function that the command calls, changes or looks at, if it names one.
+    ///
+    /// A host whose users may use some functions only compares it. Commands that name none show and
+    /// end only what [`Scope::functions`] lets them.
     #[must_use]
-    pub fn calls(&self) -> Option<&[u8]> {
+    pub fn function(&self) -> Option<&[u8]> {
         match self {
             Self::Call(call) | Self::CallAsync(call) | Self::Profile(call) => {
                 Some(call.function_name())
             }
-            _ => None,
+            Self::Load(load) => Some(load.name.as_bytes()),
+            Self::Reload(reload) => Some(reload.name),
+            Self::Unload(unload) => Some(unload.0),
+            Self::Info(info) => Some(info.0),
+            Self::Exports(exports) => Some(exports.0),
+            Self::Memory(memory) => Some(memory.0),
+            Self::Errors(errors) => Some(errors.name),
+            // A call's id names no function, but belongs to one.
+            Self::Kill(_) => None,
+            // Its id cannot be guessed: it is known to the client that made the call.
+            Self::Result(_) => None,
+            Self::List(_) | Self::Stats(_) | Self::Help(_) => None,
         }
+    }
+}
+
+/// Returns true for the name of a function that a user may use.
+type Allows<'a> = dyn Fn(&[u8]) -> bool + Sync + 'a;
+
+/// The functions that a user may use; by default all.
+#[derive(Clone, Copy, Default)]
+pub struct FunctionFilter<'a>(Option<&'a Allows<'a>>);
+
+impl<'a> FunctionFilter<'a> {
+    /// Lets a user use only functions whose name `allows` returns true for.
+    #[must_use]
+    pub fn new(allows: &'a Allows<'a>) -> Self {
+        Self(Some(allows))
+    }
+
+    /// Returns true if the user may use the function of this name.
+    #[must_use]
+    pub fn allows(&self, function: &[u8]) -> bool {
+        self.0.is_none_or(|allows| allows(function))
+    }
+
+    /// Returns true if the user may use every function.
+    #[must_use]
+    pub fn allows_all(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl fmt::Debug for FunctionFilter<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = if self.allows_all() { "all" } else { "some" };
+        write!(out, "FunctionFilter({text})")
     }
 }
 
@@ -151,6 +201,8 @@ pub struct Scope<'a> {
     pub database: u32,
     /// A switch to kill the call.
     pub handle: Option<&'a CallHandle>,
+    /// The functions that the client's user may use.
+    pub functions: FunctionFilter<'a>,
 }
 
 /// Work that remains after a command has written its reply.
@@ -199,7 +251,7 @@ impl<K: Keyspace> Runtime<K> {
                 Outcome::Done(None)
             }
             command => {
-                self.run_blocking(command, reply);
+                self.run_filtered(command, scope.functions, reply);
                 Outcome::Done(None)
             }
         }
@@ -209,18 +261,27 @@ impl<K: Keyspace> Runtime<K> {
     ///
     /// Refuses a command that calls a function or waits for a call: it needs [`Runtime::run`].
     pub fn run_blocking(&self, command: Command<'_>, reply: &mut Encoder) {
+        self.run_filtered(command, FunctionFilter::default(), reply);
+    }
+
+    fn run_filtered(
+        &self,
+        command: Command<'_>,
+        functions: FunctionFilter<'_>,
+        reply: &mut Encoder,
+    ) {
         let start = reply.len();
         let result = match command {
             Command::Load(load) => load.run(self, reply),
             Command::Reload(reload) => reload.run(self, reply),
             Command::Unload(unload) => unload.run(self, reply),
-            Command::List(list) => list.run(self, reply),
+            Command::List(list) => list.run(self, functions, reply),
             Command::Info(info) => info.run(self, reply),
             Command::Exports(exports) => exports.run(self, reply),
             Command::Memory(memory) => memory.run(self, reply),
             Command::Errors(errors) => errors.run(self, reply),
-            Command::Kill(kill) => kill.run(self, reply),
-            Command::Stats(stats) => stats.run(self, reply),
+            Command::Kill(kill) => kill.run(self, functions, reply),
+            Command::Stats(stats) => stats.run(self, functions, reply),
             Command::Help(help) => {
                 help.run(reply);
                 Ok(())

@@ -10,6 +10,7 @@ use crate::call::state::{ARGUMENT_BOUNDS, CallState};
 use crate::error::Quoted;
 use crate::host::fuel;
 use crate::host::guest::Guest;
+use crate::host::restricted_scan;
 use ferrite_protocol::keyspace::{DescribeError, Keyspace, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol, RequestScanner, Scan};
 
@@ -38,6 +39,7 @@ pub(super) fn call<K: Keyspace>(
         ..
     } = view.state;
 
+    let mut pages = 0;
     let argv_len = {
         let args = &view.memory[args];
         if !scan(arguments, args) {
@@ -52,7 +54,12 @@ pub(super) fn call<K: Keyspace>(
         command_reply.set_protocol(Protocol::Resp2);
         match data.open_command(&argv) {
             Ok((transaction, access_policy)) => {
-                transaction.call(&argv, &|key| access_policy.visible(key), command_reply);
+                let visible = |key: &[u8]| access_policy.visible(key);
+                if access_policy.restricts_keys() && restricted_scan::is_scan(&argv) {
+                    pages = restricted_scan::answer(transaction, &argv, &visible, command_reply);
+                } else {
+                    transaction.call(&argv, &visible, command_reply);
+                }
             }
             Err(CommandRefused::Status(status)) => return Ok(status.code()),
             Err(CommandRefused::NoCommand(reason)) => refuse(command_reply, argv[0], reason),
@@ -65,7 +72,10 @@ pub(super) fn call<K: Keyspace>(
         &mut view.memory[buffer],
         ResultSource::Data,
     );
-    guest.charge_bytes(argv_len.saturating_mul(fuel::CALL), produced)?;
+    let units = argv_len
+        .saturating_mul(fuel::CALL)
+        .saturating_add(fuel::COMMAND.saturating_mul(pages));
+    guest.charge_bytes(units, produced)?;
     Ok(answer)
 }
 

@@ -7,6 +7,7 @@ mod guest;
 mod input;
 mod poll;
 mod reply;
+mod restricted_scan;
 mod system;
 mod wasi;
 

@@ -137,12 +137,15 @@ impl BackgroundCalls {
         }
     }
 
-    /// Kills a call. Returns true if it was running or waiting.
-    pub fn kill(&self, id: &str) -> bool {
+    /// Kills a call, if `may_kill` returns true for its function. Returns true if it was running or
+    /// waiting.
+    pub fn kill(&self, id: &str, may_kill: impl FnOnce(&[u8]) -> bool) -> bool {
         let state = self.state.lock();
         let entry = BackgroundCallId::parse(id).and_then(|id| state.calls.get(&id.0));
         match entry {
-            Some(Progress::Pending { handle, .. }) => {
+            Some(Progress::Pending {
+                function, handle, ..
+            }) if may_kill(function) => {
                 handle.kill();
                 true
             }
@@ -476,12 +479,13 @@ mod tests {
             let mut waiting = pin!(calls.result(&name, Some(Duration::ZERO), &mut reply));
             assert!(poll(waiting.as_mut()).is_pending());
             assert_eq!(calls.kill_all(b"other"), 0);
-            assert!(calls.kill(&name) && handle.is_killed());
+            assert!(!calls.kill(&name, |_| false) && !handle.is_killed());
+            assert!(calls.kill(&name, |function| function == b"f") && handle.is_killed());
             calls.end(id, b":7\r\n".to_vec());
             assert!(matches!(poll(waiting.as_mut()), Poll::Ready(Ok(()))));
         }
         assert_eq!(reply.bytes(), b":7\r\n");
-        assert!(!calls.kill(&name), "it has ended");
+        assert!(!calls.kill(&name, |_| true), "it has ended");
         Ok(())
     }
 }

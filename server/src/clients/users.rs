@@ -33,9 +33,15 @@ impl User {
         self.rights.has(right)
     }
 
-    /// Returns true if the user may call this function, provided it has the right to call any.
-    pub(crate) fn may_call(&self, function: &[u8]) -> bool {
+    /// Returns true if the user may call, look at and manage this function, as far as it may do that
+    /// with any.
+    pub(crate) fn may_use(&self, function: &[u8]) -> bool {
         self.functions.is_empty() || self.functions.iter().any(|glob| glob.matches(function))
+    }
+
+    /// Returns true if the user may use some functions only.
+    pub(crate) const fn has_some_functions(&self) -> bool {
+        !self.functions.is_empty()
     }
 }
 
@@ -205,7 +211,7 @@ mod tests {
             .authenticate(b"app", b"x")
             .expect("the right password");
         assert!(app.may(Right::Call) && !app.may(Right::Write) && !app.is_unrestricted());
-        assert!(app.may_call(b"rate_limit") && !app.may_call(b"other"));
+        assert!(app.may_use(b"rate_limit") && !app.may_use(b"other"));
     }
 
     #[test]

@@ -106,9 +106,10 @@ section! {
         pub password: Secret = "",
         /// Users and what they may do, each `NAME may=RIGHTS password=TEXT`, or
         /// `password_blake3=HEX` instead of the password. RIGHTS are some of `read`, `write`, `call`,
-        /// `manage` and `admin`, joined by `+`, or `all`. With `functions=GLOBS`, also joined by
-        /// `+`, the user may only call functions with such names. If there are users, clients must
-        /// authenticate.
+        /// `manage` and `admin`, joined by `+`, or `all`. A command that writes and also tells or copies
+        /// a value, such as `INCR`, `LPOP` or `SET` with `GET`, needs `read` and `write`. With
+        /// `functions=GLOBS`, also joined by `+`, the user may only call, look at and manage functions
+        /// with such names. If there are users, clients must authenticate.
         pub users: Vec<UserSpec> = "",
         /// Most connections at the same time; further ones are refused with an error.
         pub max_connections: usize = "16384",

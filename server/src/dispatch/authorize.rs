@@ -25,24 +25,31 @@ pub(crate) fn no_permission(context: &mut RequestContext<'_>, command: &str, rig
     ));
 }
 
-/// Returns true if a user with limited rights may run this command on data; writes the error if not.
+/// Returns true if a user with limited rights may make this request on data; writes the error if not.
+///
+/// A request that writes and also tells or copies a value needs both rights.
 #[cold]
-pub(crate) fn may_run(context: &mut RequestContext<'_>, command: DataCommand) -> bool {
+pub(crate) fn may_run(
+    context: &mut RequestContext<'_>,
+    command: DataCommand,
+    argv: &[&[u8]],
+) -> bool {
     if context.session.user().is_none() {
         no_authentication(context.reply);
         return false;
     }
     let spec = command.spec();
-    let right = if spec.is_write() {
-        Right::Write
-    } else {
-        Right::Read
-    };
-    let may = context.session.may(right);
-    if !may {
-        no_permission(context, spec.name, right);
+    let needed = [
+        (Right::Write, spec.is_write()),
+        (Right::Read, spec.is_read(argv)),
+    ];
+    for (right, is_needed) in needed {
+        if is_needed && !context.session.may(right) {
+            no_permission(context, spec.name, right);
+            return false;
+        }
     }
-    may
+    true
 }
 
 /// Returns the user's right that a command on functions needs.
@@ -70,16 +77,16 @@ pub(crate) fn may_run_function_command(
         no_permission(context, spec.name, right);
         return false;
     }
-    let Some(function) = command.calls() else {
+    let Some(function) = command.function() else {
         return true;
     };
-    let may_call = user.may_call(function);
-    if !may_call {
+    let may_use = user.may_use(function);
+    if !may_use {
         context.reply.error(format!(
-            "NOPERM User {} has no permission to call the function {}",
+            "NOPERM User {} has no permission to use the function {}",
             context.session.user_name(),
             Quoted(function),
         ));
     }
-    may_call
+    may_use
 }

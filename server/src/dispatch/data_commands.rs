@@ -13,7 +13,7 @@ pub(crate) fn start<'a>(
     command: DataCommand,
     argv: &'a [&'a [u8]],
 ) -> Progress<'a> {
-    if !context.session.is_unrestricted() && !may_run(context, command) {
+    if !context.session.is_unrestricted() && !may_run(context, command, argv) {
         return Progress::Done(AfterReply::KeepOpen);
     }
     execute(context, command, argv)

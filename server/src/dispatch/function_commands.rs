@@ -4,10 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_runtime::commands::{Command, Outcome, Runs, Scope, Spec};
+use ferrite_runtime::commands::{Command, FunctionFilter, Outcome, Runs, Scope, Spec};
 use ferrite_store::{Receipt, StoreError};
 
-use crate::dispatch::authorize::{may_run_function_command, right_for};
+use crate::dispatch::authorize::may_run_function_command;
 use crate::dispatch::call_log::{self, Caller};
 use crate::request::RequestContext;
 use crate::scheduling::futures::time_from_first_wait;
@@ -23,8 +23,8 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
             .error("ERR functions are switched off by wasm.enabled = false");
         return;
     };
-    // The thread that runs it also reads it. Without the right, the code below replies the error.
-    if spec.runs == Runs::Blocking && context.session.may(right_for(spec.right)) {
+    // The thread that runs it also reads it.
+    if spec.runs == Runs::Blocking && context.session.is_unrestricted() {
         return run_blocking(context, spec, argv).await;
     }
     let command = match spec.read(argv) {
@@ -33,6 +33,9 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
     };
     if !context.session.is_unrestricted() && !may_run_function_command(context, spec, &command) {
         return;
+    }
+    if spec.runs == Runs::Blocking {
+        return run_blocking(context, spec, argv).await;
     }
     let database = context.session.store.database();
     let caller = || Caller::of(context.client);
@@ -72,9 +75,19 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
         );
         return;
     }
+    let some = context
+        .session
+        .user()
+        .filter(|user| user.has_some_functions())
+        .cloned();
+    let may_use = |function: &[u8]| some.as_ref().is_none_or(|user| user.may_use(function));
     let scope = Scope {
         database,
         handle: None,
+        functions: match some {
+            Some(_) => FunctionFilter::new(&may_use),
+            None => FunctionFilter::default(),
+        },
     };
     match runtime.run(command, scope, context.reply).await {
         Outcome::Done(receipt) => {

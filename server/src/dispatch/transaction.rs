@@ -69,7 +69,7 @@ pub(crate) fn answer<'a>(
             }
         }
         Some(CommandRef::Data(command)) => {
-            if !context.session.is_unrestricted() && !may_run(context, command) {
+            if !context.session.is_unrestricted() && !may_run(context, command, argv) {
                 abort(context);
             } else if let Err(error) = command.keys(argv) {
                 abort(context);

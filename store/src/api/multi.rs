@@ -90,7 +90,7 @@ impl Store {
                         written.extend(keys.iter().map(|&at| argv[at]));
                     }
                 }
-                Ok(KeyAccess::All | KeyAccess::Unknown) => {
+                Ok(KeyAccess::All | KeyAccess::Listed | KeyAccess::Unknown) => {
                     all = true;
                     writes_all |= write;
                 }

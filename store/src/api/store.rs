@@ -144,8 +144,8 @@ impl Store {
     pub fn access(&self, argv: &[&[u8]]) -> Result<CommandAccess, StoreError> {
         let spec = table::checked(argv)?.spec();
         Ok(CommandAccess {
-            write: spec.is_write(),
-            keys: spec.access(argv)?,
+            other_database: spec.reaches_other_database(argv),
+            ..CommandAccess::new(spec.is_write(), spec.access(argv)?)
         })
     }
 
@@ -204,8 +204,12 @@ impl Store {
                 }
             },
             KeyAccess::None => LockedShards::some(&self.core, SmallVec::new()),
-            KeyAccess::All if !spec.is_write() => LockedShards::in_turn(&self.core),
-            KeyAccess::All | KeyAccess::Unknown => LockedShards::all(&self.core),
+            KeyAccess::All | KeyAccess::Listed if !spec.is_write() => {
+                LockedShards::in_turn(&self.core)
+            }
+            KeyAccess::All | KeyAccess::Listed | KeyAccess::Unknown => {
+                LockedShards::all(&self.core)
+            }
         };
         let mut direct = Direct::new(&self.core, locked, session.database);
         if spec.is_write() && direct.anything_reserved() {

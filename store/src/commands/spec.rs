@@ -29,6 +29,17 @@ pub const FAST: u32 = 1 << 3;
 pub const BLOCKING: u32 = 1 << 4;
 /// Fixed positions do not cover all keys of the command.
 pub const MOVABLEKEYS: u32 = 1 << 5;
+/// The command writes, and neither its reply nor what it writes tells a value that a key had: counts,
+/// lengths and whether a key or an element exists are no values.
+pub const BLIND: u32 = 1 << 6;
+/// The command is not [`BLIND`] with the option `GET` or `IFEQ`.
+pub(crate) const BLIND_BUT_GET: u32 = 1 << 7;
+/// The command is not [`BLIND`] with the option `INCR`.
+pub(crate) const BLIND_BUT_INCR: u32 = 1 << 8;
+/// The command reaches keys of another database.
+pub(crate) const OTHER_DATABASE: u32 = 1 << 9;
+/// The command reaches keys of another database with the option `DB`.
+pub(crate) const OPTION_DB: u32 = 1 << 10;
 
 /// Names of the flags, as `COMMAND` answers them.
 const FLAG_NAMES: [(u32, &str); 6] = [
@@ -91,6 +102,8 @@ pub enum Keys {
     Sort,
     /// All keys of a database.
     All,
+    /// Names of keys; those that the caller may not see are left out.
+    Listed,
 }
 
 impl Keys {
@@ -118,6 +131,28 @@ impl CommandSpec {
     /// Returns true if the command writes.
     pub fn is_write(&self) -> bool {
         self.flags & WRITE != 0
+    }
+
+    /// Returns true if the request reads: if it does nothing else, or if its reply or what it writes
+    /// tells a value.
+    pub fn is_read(&self, argv: &[&[u8]]) -> bool {
+        let has = |flag| self.flags & flag != 0;
+        if has(BLIND_BUT_GET) {
+            any_is(argv, 3, b"GET") || any_is(argv, 3, b"IFEQ")
+        } else if has(BLIND_BUT_INCR) {
+            // Its options end at the first score.
+            let options = argv.iter().skip(2).take_while(|word| is_option(word));
+            options
+                .into_iter()
+                .any(|word| word.eq_ignore_ascii_case(b"INCR"))
+        } else {
+            !has(BLIND)
+        }
+    }
+
+    /// Returns true if the request reaches keys of another database than the client's.
+    pub(crate) fn reaches_other_database(&self, argv: &[&[u8]]) -> bool {
+        self.flags & OTHER_DATABASE != 0 || (self.flags & OPTION_DB != 0 && any_is(argv, 3, b"DB"))
     }
 
     /// Returns true if the command takes this number of arguments.
@@ -167,7 +202,11 @@ impl CommandSpec {
             Keys::Positions { first, last, step } => (first as i32, last, step as i32),
             Keys::Counted { also, .. } if also != 0 => (also as i32, also as i32, 1),
             Keys::Sort => (1, 1, 1),
-            Keys::None | Keys::Counted { .. } | Keys::CountedPairs { .. } | Keys::All => (0, 0, 0),
+            Keys::None
+            | Keys::Counted { .. }
+            | Keys::CountedPairs { .. }
+            | Keys::All
+            | Keys::Listed => (0, 0, 0),
         }
     }
 
@@ -179,6 +218,7 @@ impl CommandSpec {
         match self.keys {
             Keys::None => Ok(KeyAccess::None),
             Keys::All => Ok(KeyAccess::All),
+            Keys::Listed => Ok(KeyAccess::Listed),
             Keys::Positions { first, last, step } => {
                 let last = match usize::try_from(last) {
                     Ok(last) => last,
@@ -227,12 +267,11 @@ impl CommandSpec {
     }
 }
 
-/// The number of keys in a request. The command itself reports an error in it.
-fn number_at(argv: &[&[u8]], at: usize) -> usize {
-    let number = argv.get(at).and_then(|text| parse_integer(text));
-    number
-        .and_then(|number| usize::try_from(number).ok())
-        .unwrap_or(0)
+            Keys::None
+            | Keys::Counted { .. }
+            | Keys::CountedPairs { .. }
+            | Keys::All
+            | Keys::Listed => (0, 0, 0),
 }
 
 /// A command: its description, and its one implementation for both views.

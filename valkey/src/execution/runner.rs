@@ -172,7 +172,7 @@ async fn command(
             }
             let scope = Scope {
                 database: call.database,
-                handle: None,
+                ..Scope::default()
             };
             let _ = runtime.run(command, scope, reply).await;
         }

@@ -10,9 +10,6 @@ use crate::transaction::server_reads;
 use crate::transaction::typed_ops::CallView;
 use ferrite_protocol::resp::tree::{Token, Tokens};
 
-/// Number of times that `RANDOMKEY` is run to get a key that the function may see.
-const RANDOM_TRIES_MAX: usize = 100;
-
 impl CallView<'_> {
     /// Runs a command, which was described and allowed, and writes exactly one reply.
     pub(crate) fn call(
@@ -22,18 +19,12 @@ impl CallView<'_> {
         reply: &mut Encoder,
     ) {
         let mut bytes = Vec::new();
-        for _ in 0..RANDOM_TRIES_MAX {
-            bytes.clear();
-            if let Err(error) = self.run(argv, &mut bytes) {
-                reply.error_display(&format_args!("ERR {error}"));
-                return;
-            }
-            if let Some(shown) = without_hidden_keys(argv, &bytes, visible) {
-                reply.raw(shown.as_deref().unwrap_or(&bytes));
-                return;
-            }
+        if let Err(error) = self.run(argv, &mut bytes) {
+            reply.error_display(&format_args!("ERR {error}"));
+            return;
         }
-        reply.null();
+        let shown = without_hidden_keys(argv, &bytes, visible);
+        reply.raw(shown.as_deref().unwrap_or(&bytes));
     }
 
     fn run(&mut self, argv: &[&[u8]], reply: &mut Vec<u8>) -> Result<(), StoreError> {
@@ -86,38 +77,28 @@ impl CallView<'_> {
     }
 }
 
-/// Removes the keys that the function may not see from a reply.
-///
-/// Returns `Some(None)` if the reply is fine as it is, which holds for all commands that name their
-/// keys; `Some` reply without the hidden keys; or `None` if the command must be run again.
-#[expect(clippy::option_option, reason = "each of the three is explained")]
+/// Returns the reply without the keys that the function may not see; `None` if the reply is fine as it
+/// is, which holds for all commands that name their keys.
 fn without_hidden_keys(
     argv: &[&[u8]],
     reply: &[u8],
     visible: &dyn Fn(&[u8]) -> bool,
-) -> Option<Option<Vec<u8>>> {
+) -> Option<Vec<u8>> {
     let is = |name: &str| argv[0].eq_ignore_ascii_case(name.as_bytes());
-    if is("RANDOMKEY") {
-        let hidden = matches!(
-            Tokens::new(reply).next(),
-            Some(Token::Bulk(key)) if !visible(key)
-        );
-        return (!hidden).then_some(None);
-    }
     let mut encoder = Encoder::default();
     let mut tokens = Tokens::new(reply);
     if is("SCAN") {
         let (Some(Token::Array(2)), Some(Token::Bulk(cursor))) = (tokens.next(), tokens.next())
         else {
-            return Some(None);
+            return None;
         };
         encoder.array(2);
         encoder.bulk(cursor);
     } else if !is("KEYS") {
-        return Some(None);
+        return None;
     }
     let Some(Token::Array(_)) = tokens.next() else {
-        return Some(None);
+        return None;
     };
     let keys: Vec<&[u8]> = tokens
         .filter_map(|token| match token {
@@ -129,7 +110,7 @@ fn without_hidden_keys(
     for key in keys {
         encoder.bulk(key);
     }
-    Some(Some(encoder.take()))
+    Some(encoder.take())
 }
 
 #[cfg(test)]
@@ -142,28 +123,17 @@ mod tests {
         let keys = b"*2\r\n$2\r\na1\r\n$2\r\nb1\r\n";
         assert_eq!(
             without_hidden_keys(&[b"keys", b"*"], keys, &visible),
-            Some(Some(b"*1\r\n$2\r\na1\r\n".to_vec()))
+            Some(b"*1\r\n$2\r\na1\r\n".to_vec())
         );
         let scan = [b"*2\r\n$1\r\n7\r\n" as &[u8], keys].concat();
         assert_eq!(
             without_hidden_keys(&[b"SCAN", b"0"], &scan, &visible),
-            Some(Some(b"*2\r\n$1\r\n7\r\n*1\r\n$2\r\na1\r\n".to_vec()))
+            Some(b"*2\r\n$1\r\n7\r\n*1\r\n$2\r\na1\r\n".to_vec())
         );
-        assert_eq!(
-            without_hidden_keys(&[b"RANDOMKEY"], b"$2\r\nb1\r\n", &visible),
-            None
-        );
-        assert_eq!(
-            without_hidden_keys(&[b"RANDOMKEY"], b"$2\r\na1\r\n", &visible),
-            Some(None)
-        );
-        assert_eq!(
-            without_hidden_keys(&[b"MGET", b"b1"], keys, &visible),
-            Some(None)
-        );
+        assert_eq!(without_hidden_keys(&[b"MGET", b"b1"], keys, &visible), None);
         assert_eq!(
             without_hidden_keys(&[b"KEYS"], b"-NOPERM no\r\n", &visible),
-            Some(None)
+            None
         );
     }
 }

@@ -31,10 +31,16 @@ const NOT_UNDOABLE: &[&str] = &[
     "pfselftest",
 ];
 
-/// Commands of the server that name no keys and concern all of them: what they show is filtered, and
-/// those that write are refused to functions whose keys are restricted. Another command without keys,
-/// such as one of a module, may touch any key.
-const CONCERN_ALL_KEYS: &[&str] = &["dbsize", "flushall", "flushdb", "keys", "randomkey", "scan"];
+/// Commands of the server that name no keys and concern all of them. Another command without keys, such
+/// as one of a module, may touch any key.
+const CONCERN_ALL_KEYS: &[&str] = &["dbsize", "flushall", "flushdb", "randomkey"];
+
+/// Commands of the server that list names of keys, and show only those that the function may access.
+const LIST_KEYS: &[&str] = &["keys", "scan"];
+
+/// Commands that hand their arguments to a parser of the server's that trusts them more than others
+/// do: it has had holes that a forged payload reached.
+const NAMED_ONLY: &[&str] = &["restore"];
 
 /// Arity of commands with subcommands: what they do depends on their second argument.
 const CONTAINER: i64 = -2;
@@ -166,14 +172,35 @@ pub(crate) fn describe(
     Ok(CommandAccess {
         write: info.write,
         keys,
+        other_database: reaches_other_database(argv),
+        named_only: is_among(NAMED_ONLY, argv[0]),
     })
+}
+
+/// Returns true if the name is in the list, in any case.
+fn is_among(names: &[&str], name: &[u8]) -> bool {
+    names
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Returns true if a command reaches keys of another database.
+fn reaches_other_database(argv: &[&[u8]]) -> bool {
+    let copies = argv[0].eq_ignore_ascii_case(b"COPY");
+    is_among(&["move", "swapdb"], argv[0])
+        || (copies
+            && argv
+                .iter()
+                .skip(3)
+                .any(|word| word.eq_ignore_ascii_case(b"DB")))
 }
 
 /// Returns the keys that a command may touch whose arguments name none.
 fn without_keys(name: &[u8]) -> KeyAccess {
-    let concerns_all = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-    if CONCERN_ALL_KEYS.iter().any(concerns_all) {
+    if is_among(CONCERN_ALL_KEYS, name) {
         KeyAccess::All
+    } else if is_among(LIST_KEYS, name) {
+        KeyAccess::Listed
     } else {
         KeyAccess::Unknown
     }
@@ -190,13 +217,7 @@ pub(crate) fn keys_of(context: Context<'_>, argv: &[&[u8]]) -> Option<SmallVec<[
 
 /// Returns the reason why a command that writes cannot be part of a call; `None` if it can.
 pub(crate) fn why_not_undoable(argv: &[&[u8]]) -> Option<&'static str> {
-    let name = argv[0].to_ascii_lowercase();
-    let other_database = name == b"copy"
-        && argv
-            .iter()
-            .skip(3)
-            .any(|word| word.eq_ignore_ascii_case(b"DB"));
-    (other_database || NOT_UNDOABLE.iter().any(|one| one.as_bytes() == name)).then_some(
+    (reaches_other_database(argv) || is_among(NOT_UNDOABLE, argv[0])).then_some(
         "reaches further than the keys it names, and could not be undone if the function failed; send it as a command of its own",
     )
 }
@@ -242,8 +263,11 @@ mod tests {
 
     #[test]
     fn only_the_servers_own_commands_without_keys_are_known() {
-        for name in ["KEYS", "scan", "RandomKey", "DBSIZE", "FLUSHDB"] {
+        for name in ["RandomKey", "DBSIZE", "FLUSHDB"] {
             assert_eq!(without_keys(name.as_bytes()), KeyAccess::All, "{name}");
+        }
+        for name in ["KEYS", "scan"] {
+            assert_eq!(without_keys(name.as_bytes()), KeyAccess::Listed, "{name}");
         }
         for name in ["module.read", "CLUSTER", "lolwut", "keysx", ""] {
             assert_eq!(without_keys(name.as_bytes()), KeyAccess::Unknown, "{name}");

@@ -1,8 +1,8 @@
 //! `WASM.KILL`: ends calls.
 
-use crate::commands::Command;
 use crate::commands::error::CommandError;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
+use crate::commands::{Command, FunctionFilter};
 use crate::error::{CallError, Code, Quoted};
 use crate::scheduling::cancellation::CallId;
 use crate::service::Runtime;
@@ -30,13 +30,17 @@ fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, Comm
 }
 
 impl Kill<'_> {
-    /// Replies with the number of calls to end. A function's name takes precedence over an id.
+    /// Replies with the number of calls to end. A function's name takes precedence over an id. Calls of
+    /// functions that the user may not use are not found.
     pub(in crate::commands) fn run<K: Keyspace>(
         self,
         runtime: &Runtime<K>,
+        filter: FunctionFilter<'_>,
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
-        if let Ok(registered) = runtime.function(self.0) {
+        if let Ok(registered) = runtime.function(self.0)
+            && filter.allows(self.0)
+        {
             let running = registered
                 .function()
                 .map_or(0, |function| function.kill_all());
@@ -46,11 +50,16 @@ impl Kill<'_> {
             return Ok(());
         }
         let text = String::from_utf8_lossy(self.0);
-        let killed = runtime.background_calls().kill(&text)
+        let killed = runtime
+            .background_calls()
+            .kill(&text, |function| filter.allows(function))
             || text.parse().is_ok_and(|number| {
                 let id = CallId::from_number(number);
                 let mut functions = runtime.functions().into_iter();
-                functions.any(|one| one.function().is_some_and(|function| function.kill(id)))
+                functions.any(|one| {
+                    filter.allows(one.record().name.as_bytes())
+                        && one.function().is_some_and(|function| function.kill(id))
+                })
             });
         if killed {
             reply.int(1);

@@ -26,7 +26,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 /// Request for a function's latest errors.
 #[derive(Clone, Debug)]
 pub struct Errors<'a> {
-    name: &'a [u8],
+    pub(in crate::commands) name: &'a [u8],
     count_max: usize,
 }
 

@@ -25,7 +25,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 
 /// Request for the exports of a function's module.
 #[derive(Clone, Debug)]
-pub struct Exports<'a>(&'a [u8]);
+pub struct Exports<'a>(pub(in crate::commands) &'a [u8]);
 
 fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
     Ok(Command::Exports(Exports(argv[1])))

@@ -24,7 +24,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 
 /// Request for everything about a function.
 #[derive(Clone, Debug)]
-pub struct Info<'a>(&'a [u8]);
+pub struct Info<'a>(pub(in crate::commands) &'a [u8]);
 
 fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
     Ok(Command::Info(Info(argv[1])))

@@ -1,9 +1,9 @@
 //! `WASM.LIST`: lists every function.
 
-use crate::commands::Command;
 use crate::commands::error::CommandError;
 use crate::commands::grammar::fields::Fields;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
+use crate::commands::{Command, FunctionFilter};
 use crate::error::CallError;
 use crate::service::Runtime;
 use ferrite_protocol::keyspace::Keyspace;
@@ -34,9 +34,11 @@ impl List {
     pub(in crate::commands) fn run<K: Keyspace>(
         self,
         runtime: &Runtime<K>,
+        filter: FunctionFilter<'_>,
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
-        let functions = runtime.functions();
+        let mut functions = runtime.functions();
+        functions.retain(|one| filter.allows(one.record().name.as_bytes()));
         reply.array(functions.len());
         for function in functions {
             let record = function.record();

@@ -23,7 +23,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 
 /// Request for a function's memory use and limit.
 #[derive(Clone, Debug)]
-pub struct Memory<'a>(&'a [u8]);
+pub struct Memory<'a>(pub(in crate::commands) &'a [u8]);
 
 fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
     Ok(Command::Memory(Memory(argv[1])))

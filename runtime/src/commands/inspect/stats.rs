@@ -1,9 +1,9 @@
-//! `WASM.STATS`: shows the totals over all functions.
+//! `WASM.STATS`: shows the totals over all functions that the user may use.
 
-use crate::commands::Command;
 use crate::commands::error::CommandError;
 use crate::commands::grammar::fields::Fields;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
+use crate::commands::{Command, FunctionFilter};
 use crate::error::{CallError, Code};
 use crate::service::Runtime;
 use ferrite_protocol::keyspace::Keyspace;
@@ -34,9 +34,11 @@ impl Stats {
     pub(in crate::commands) fn run<K: Keyspace>(
         self,
         runtime: &Runtime<K>,
+        filter: FunctionFilter<'_>,
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
-        let functions = runtime.functions();
+        let mut functions = runtime.functions();
+        functions.retain(|one| filter.allows(one.record().name.as_bytes()));
         let (mut loaded, mut calls, mut fuel, mut retries) = (0, 0, 0, 0);
         let (mut running, mut waiting, mut idle, mut idle_bytes) = (0, 0, 0, 0);
         let mut errors = [0; Code::ALL.len()];
@@ -61,7 +63,6 @@ impl Stats {
                 idle_bytes += function.idle_memory_bytes();
             }
         }
-        let background = runtime.background_calls().usage();
         let mut fields = Fields::new(reply);
         fields.count("functions", functions.len() as u64);
         fields.count("functions_loaded", loaded);
@@ -80,9 +81,13 @@ impl Stats {
         fields.count("waiting", waiting);
         fields.count("idle_instances", idle);
         fields.count("idle_memory_bytes", idle_bytes);
-        fields.count("async_pending", background.pending as u64);
-        fields.count("async_results", background.results as u64);
-        fields.count("async_result_bytes", background.result_bytes as u64);
+        // These are of all functions together.
+        if filter.allows_all() {
+            let background = runtime.background_calls().usage();
+            fields.count("async_pending", background.pending as u64);
+            fields.count("async_results", background.results as u64);
+            fields.count("async_result_bytes", background.result_bytes as u64);
+        }
         fields.finish(reply);
         Ok(())
     }

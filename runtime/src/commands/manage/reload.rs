@@ -26,7 +26,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 /// Request to reload a function.
 #[derive(Clone, Debug)]
 pub struct Reload<'a> {
-    name: &'a [u8],
+    pub(in crate::commands) name: &'a [u8],
     source: &'a [u8],
 }
 

@@ -22,7 +22,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 
 /// Request to remove a function.
 #[derive(Clone, Debug)]
-pub struct Unload<'a>(&'a [u8]);
+pub struct Unload<'a>(pub(in crate::commands) &'a [u8]);
 
 fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
     Ok(Command::Unload(Unload(argv[1])))

@@ -87,15 +87,26 @@ impl AccessPolicy {
         access: &CommandAccess,
         argv: &[&[u8]],
     ) -> Result<(), Denied> {
-        let CommandAccess { write, keys } = access;
+        let CommandAccess {
+            write,
+            keys,
+            other_database,
+            named_only,
+        } = access;
         if !self.may_run(name) {
             return Err(Denied::new(name, Rule::Command));
+        }
+        if *named_only && self.commands.is_none() {
+            return Err(Denied::new(name, Rule::NotNamed));
         }
         if *write && !self.write {
             return Err(Denied::new(name, Rule::Write));
         }
         if matches!(self.keys, Keys::All) {
             return Ok(());
+        }
+        if *other_database {
+            return Err(Denied::new(name, Rule::OtherDatabase));
         }
         match keys {
             KeyAccess::None => Ok(()),
@@ -104,14 +115,20 @@ impl AccessPolicy {
                     .ok_or_else(|| Denied::new(name, Rule::KeysUnknown))
                     .and_then(|key| self.check_pattern(key))
             }),
-            // Such commands show only the keys that are `visible`, and must not write any other.
-            KeyAccess::All if *write => Err(Denied::new(name, Rule::AllKeys)),
-            KeyAccess::All => Ok(()),
+            // Such a command shows only the keys that are `visible`.
+            KeyAccess::Listed => Ok(()),
+            KeyAccess::All => Err(Denied::new(name, Rule::AllKeys)),
             KeyAccess::Unknown => Err(Denied::new(name, Rule::KeysUnknown)),
         }
     }
 
-    /// Returns true if commands such as `KEYS`, `SCAN` and `RANDOMKEY` may show a key.
+    /// Returns true if the function may not access every key.
+    #[must_use]
+    pub const fn restricts_keys(&self) -> bool {
+        matches!(self.keys, Keys::Some { .. })
+    }
+
+    /// Returns true if `KEYS` may show a key.
     #[must_use]
     pub fn visible(&self, key: &[u8]) -> bool {
         self.check_pattern(key).is_ok()

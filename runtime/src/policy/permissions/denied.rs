@@ -29,8 +29,12 @@ pub enum Rule {
     Command,
     /// The command writes, and `allow_write` is false.
     Write,
-    /// The command would write keys that the function may not touch.
+    /// The command concerns every key, and the function's keys are restricted.
     AllKeys,
+    /// The command reaches into another database, and the function's keys are restricted.
+    OtherDatabase,
+    /// The command is run only if `allowed_commands` names it.
+    NotNamed,
     /// It is unknown which keys the command accesses, and the function's keys are restricted.
     KeysUnknown,
 }
@@ -79,7 +83,15 @@ impl fmt::Display for Denied {
             ),
             Rule::AllKeys => write!(
                 out,
-                "command {subject} writes every key, and the function's keys are restricted"
+                "command {subject} concerns every key, and the function's keys are restricted; KEYS and SCAN show those that it may access"
+            ),
+            Rule::OtherDatabase => write!(
+                out,
+                "command {subject} reaches into another database, and the function's keys are restricted"
+            ),
+            Rule::NotNamed => write!(
+                out,
+                "command {subject} is run only for functions whose allowed_commands name it: it hands bytes of the function's to the server's own parser"
             ),
             Rule::KeysUnknown => write!(
                 out,

@@ -7,8 +7,9 @@ use crate::error::CallError;
 use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
 
 fn access_policy(json: &str) -> Result<AccessPolicy, PermissionsError> {
-    const COMMANDS: [&str; 9] = [
-        "GET", "SET", "DEL", "HGET", "KEYS", "FLUSHDB", "MSET", "INCRBY", "SORT",
+    const COMMANDS: [&str; 12] = [
+        "GET", "SET", "DEL", "HGET", "KEYS", "FLUSHDB", "MSET", "INCRBY", "SORT", "DBSIZE", "COPY",
+        "RESTORE",
     ];
     AccessPolicy::new(&Permissions::from_json(json.as_bytes())?, |name| {
         COMMANDS
@@ -84,10 +85,10 @@ fn denied_keys_alone_leave_the_others_open() -> Result<(), PermissionsError> {
 #[test]
 fn commands_are_decided_by_name_and_by_their_keys() -> Result<(), PermissionsError> {
     let restricted = access_policy(
-        r#"{"allowed_keys": ["a*"], "allowed_commands": ["get", "MSET", "KEYS", "flushdb", "sort"], "allow_write": true}"#,
+        r#"{"allowed_keys": ["a*"], "allowed_commands": ["get", "MSET", "KEYS", "dbsize", "flushdb", "sort", "copy"], "allow_write": true}"#,
     )?;
-    let read = |keys| CommandAccess { write: false, keys };
-    let write = |keys| CommandAccess { write: true, keys };
+    let read = |keys| CommandAccess::new(false, keys);
+    let write = |keys| CommandAccess::new(true, keys);
     for (argv, access, expected) in [
         (&["get", "a1"][..], read(KeyAccess::At(smallvec![1])), "ok"),
         (
@@ -105,11 +106,24 @@ fn commands_are_decided_by_name_and_by_their_keys() -> Result<(), PermissionsErr
             write(KeyAccess::At(smallvec![1])),
             r#"NOPERM command "SET" is not allowed: it is not in allowed_commands"#,
         ),
-        (&["KEYS", "*"], read(KeyAccess::All), "ok"),
+        (&["KEYS", "*"], read(KeyAccess::Listed), "ok"),
         (
             &["FLUSHDB"],
             write(KeyAccess::All),
-            r#"NOPERM command "FLUSHDB" writes every key, and the function's keys are restricted"#,
+            r#"NOPERM command "FLUSHDB" concerns every key, and the function's keys are restricted; KEYS and SCAN show those that it may access"#,
+        ),
+        (
+            &["DBSIZE"],
+            read(KeyAccess::All),
+            r#"NOPERM command "DBSIZE" concerns every key, and the function's keys are restricted; KEYS and SCAN show those that it may access"#,
+        ),
+        (
+            &["COPY", "a1", "a2", "DB", "1"],
+            CommandAccess {
+                other_database: true,
+                ..write(KeyAccess::At(smallvec![1, 2]))
+            },
+            r#"NOPERM command "COPY" reaches into another database, and the function's keys are restricted"#,
         ),
         (
             &["SORT", "a1", "BY", "w*"],
@@ -135,6 +149,20 @@ fn commands_are_decided_by_name_and_by_their_keys() -> Result<(), PermissionsErr
     );
     assert_eq!(
         say(open.check_command(b"SORT", &write(KeyAccess::Unknown), &[b"SORT"])),
+        "ok"
+    );
+    let parsed = CommandAccess {
+        named_only: true,
+        ..write(KeyAccess::At(smallvec![1]))
+    };
+    let restore: [&[u8]; 4] = [b"RESTORE", b"a1", b"0", b"payload"];
+    assert_eq!(
+        say(open.check_command(restore[0], &parsed, &restore)),
+        r#"NOPERM command "RESTORE" is run only for functions whose allowed_commands name it: it hands bytes of the function's to the server's own parser"#
+    );
+    let named = access_policy(r#"{"allow_write": true, "allowed_commands": ["restore"]}"#)?;
+    assert_eq!(
+        say(named.check_command(restore[0], &parsed, &restore)),
         "ok"
     );
     let reader = access_policy("{}")?;

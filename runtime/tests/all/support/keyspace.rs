@@ -110,21 +110,12 @@ impl Keyspace for MemoryKeyspace {
     }
 
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
-        let keys = |write| CommandAccess {
-            write,
-            keys: KeyAccess::At(smallvec![1]),
-        };
+        let keys = |write| CommandAccess::new(write, KeyAccess::At(smallvec![1]));
         match (argv[0].to_ascii_uppercase().as_slice(), argv.len()) {
             (b"GET", 2) | (b"REPEAT", 3) => Ok(keys(false)),
             (b"SET", 3) => Ok(keys(true)),
-            (b"KEYS", 1) => Ok(CommandAccess {
-                write: false,
-                keys: KeyAccess::All,
-            }),
-            (b"ECHO", _) => Ok(CommandAccess {
-                write: false,
-                keys: KeyAccess::None,
-            }),
+            (b"KEYS", 1) => Ok(CommandAccess::new(false, KeyAccess::Listed)),
+            (b"ECHO", _) => Ok(CommandAccess::new(false, KeyAccess::None)),
             (b"GET" | b"SET" | b"KEYS" | b"REPEAT", _) => Err(DescribeError::WrongArity),
             _ => Err(DescribeError::UnknownCommand),
         }

@@ -124,7 +124,7 @@ pub(in crate::commands) fn keys<'a>(
                 _ => KeysError::UnknownCommand,
             })?;
             match keys {
-                KeyAccess::None | KeyAccess::All => Ok(Vec::new()),
+                KeyAccess::None | KeyAccess::All | KeyAccess::Listed => Ok(Vec::new()),
                 KeyAccess::At(indexes) => Ok(indexes
                     .iter()
                     .filter_map(|&index| request.get(index).copied())

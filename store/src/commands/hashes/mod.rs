@@ -4,7 +4,7 @@ use crate::commands::arguments::integer;
 use crate::commands::keys::scan::{self, ScanOptions, Scanned};
 use crate::commands::long_double::{LongDouble, Parsed};
 use crate::commands::random;
-use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::spec::{Answer, Argv, BLIND, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::strings::counters::add_floats;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
@@ -14,13 +14,13 @@ use ferrite_protocol::number::parse_integer;
 use ferrite_protocol::resp::Protocol;
 
 commands! {
-    "hset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hset,
+    "hset", -4, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => hset,
         "hash", "key field value [field value ...]",
         "Writes fields of a hash.";
-    "hmset", -4, WRITE | DENYOOM | FAST, Keys::FIRST => hmset,
+    "hmset", -4, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => hmset,
         "hash", "key field value [field value ...]",
         "Writes fields of a hash.";
-    "hsetnx", 4, WRITE | DENYOOM | FAST, Keys::FIRST => hsetnx,
+    "hsetnx", 4, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => hsetnx,
         "hash", "key field value",
         "Writes a field of a hash if it is not there.";
     "hget", 3, READONLY | FAST, Keys::FIRST => hget,
@@ -47,7 +47,7 @@ commands! {
     "hstrlen", 3, READONLY | FAST, Keys::FIRST => hstrlen,
         "hash", "key field",
         "Tells the length of a field's value.";
-    "hdel", -3, WRITE | FAST, Keys::FIRST => hdel,
+    "hdel", -3, WRITE | FAST | BLIND, Keys::FIRST => hdel,
         "hash", "key field [field ...]",
         "Removes fields of a hash.";
     "hgetdel", -5, WRITE | FAST, Keys::FIRST => hgetdel,

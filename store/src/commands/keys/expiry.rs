@@ -1,23 +1,23 @@
 //! Times to live: `EXPIRE`, `TTL`, `PERSIST` and their relatives.
 
 use crate::commands::arguments::integer;
-use crate::commands::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::spec::{Answer, Argv, BLIND, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
 use ferrite_protocol::resp::ReplyWriter;
 
 commands! {
-    "expire", -3, WRITE | FAST, Keys::FIRST => expire,
+    "expire", -3, WRITE | FAST | BLIND, Keys::FIRST => expire,
         "generic", "key seconds [NX|XX|GT|LT]",
         "Sets how long a key lives.";
-    "pexpire", -3, WRITE | FAST, Keys::FIRST => pexpire,
+    "pexpire", -3, WRITE | FAST | BLIND, Keys::FIRST => pexpire,
         "generic", "key milliseconds [NX|XX|GT|LT]",
         "Sets how long a key lives, in milliseconds.";
-    "expireat", -3, WRITE | FAST, Keys::FIRST => expireat,
+    "expireat", -3, WRITE | FAST | BLIND, Keys::FIRST => expireat,
         "generic", "key unix-time-seconds [NX|XX|GT|LT]",
         "Sets when a key expires.";
-    "pexpireat", -3, WRITE | FAST, Keys::FIRST => pexpireat,
+    "pexpireat", -3, WRITE | FAST | BLIND, Keys::FIRST => pexpireat,
         "generic", "key unix-time-milliseconds [NX|XX|GT|LT]",
         "Sets when a key expires, in milliseconds.";
     "ttl", 2, READONLY | FAST, Keys::FIRST => ttl,
@@ -32,7 +32,7 @@ commands! {
     "pexpiretime", 2, READONLY | FAST, Keys::FIRST => pexpiretime,
         "generic", "key",
         "Tells when a key expires, in milliseconds.";
-    "persist", 2, WRITE | FAST, Keys::FIRST => persist,
+    "persist", 2, WRITE | FAST | BLIND, Keys::FIRST => persist,
         "generic", "key",
         "Lets a key live for good.";
 }

@@ -5,7 +5,9 @@ pub(crate) mod object;
 pub(crate) mod scan;
 pub(crate) mod sort;
 
-use super::spec::{Answer, Argv, FAST, Keys, Out, READONLY, WRITE, commands};
+use super::spec::{
+    Answer, Argv, BLIND, FAST, Keys, OPTION_DB, OTHER_DATABASE, Out, READONLY, WRITE, commands,
+};
 use crate::commands::arguments::integer;
 use crate::commands::keys::scan::{ScanOptions, Scanned};
 use crate::error::StoreError;
@@ -16,10 +18,10 @@ use crate::value::Value;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
-    "del", -2, WRITE, Keys::EVERY => del,
+    "del", -2, WRITE | BLIND, Keys::EVERY => del,
         "generic", "key [key ...]",
         "Removes keys.";
-    "unlink", -2, WRITE | FAST, Keys::EVERY => del,
+    "unlink", -2, WRITE | FAST | BLIND, Keys::EVERY => del,
         "generic", "key [key ...]",
         "Removes keys; their memory is given back later.";
     "exists", -2, READONLY | FAST, Keys::EVERY => exists,
@@ -31,10 +33,10 @@ commands! {
     "type", 2, READONLY | FAST, Keys::FIRST => type_,
         "generic", "key",
         "Tells what kind of value a key holds.";
-    "keys", 2, READONLY, Keys::All => keys,
+    "keys", 2, READONLY, Keys::Listed => keys,
         "generic", "pattern",
         "Returns all keys that match a pattern.";
-    "scan", -2, READONLY, Keys::All => scan_keys,
+    "scan", -2, READONLY, Keys::Listed => scan_keys,
         "generic", "cursor [MATCH pattern] [COUNT count] [TYPE type]",
         "Goes through the keys, some at a time.";
     "dbsize", 1, READONLY | FAST, Keys::All => dbsize,
@@ -49,19 +51,19 @@ commands! {
     "renamenx", 3, WRITE | FAST, Keys::TWO => renamenx,
         "generic", "key newkey",
         "Gives a value another key if there is none of that name.";
-    "copy", -3, WRITE, Keys::TWO => copy,
+    "copy", -3, WRITE | OPTION_DB, Keys::TWO => copy,
         "generic", "source destination [DB destination-db] [REPLACE]",
         "Copies a value to another key.";
-    "move", 3, WRITE | FAST, Keys::FIRST => move_,
+    "move", 3, WRITE | FAST | OTHER_DATABASE, Keys::FIRST => move_,
         "generic", "key db",
         "Moves a key to another database.";
-    "swapdb", 3, WRITE | FAST, Keys::All => swapdb,
+    "swapdb", 3, WRITE | FAST | BLIND | OTHER_DATABASE, Keys::All => swapdb,
         "generic", "index1 index2",
         "Exchanges two databases.";
-    "flushdb", -1, WRITE, Keys::All => flushdb,
+    "flushdb", -1, WRITE | BLIND, Keys::All => flushdb,
         "generic", "[ASYNC|SYNC]",
         "Removes every key of the database.";
-    "flushall", -1, WRITE, Keys::All => flushall,
+    "flushall", -1, WRITE | BLIND, Keys::All => flushall,
         "generic", "[ASYNC|SYNC]",
         "Removes every key of every database.";
 }

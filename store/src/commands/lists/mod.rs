@@ -3,7 +3,9 @@
 pub(crate) mod search;
 
 use super::arguments::{count, counted_keys, end, index_range, indexes, pop_count, symmetric};
-use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
+use super::spec::{
+    Answer, Argv, BLIND, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands,
+};
 use crate::blocking::Wish;
 use crate::commands::arguments::integer;
 use crate::error::StoreError;
@@ -13,16 +15,16 @@ use crate::value::blob::Blob;
 use crate::value::list::{End, List};
 
 commands! {
-    "lpush", -3, WRITE | DENYOOM | FAST, Keys::FIRST => lpush,
+    "lpush", -3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => lpush,
         "list", "key element [element ...]",
         "Adds to the head of a list.";
-    "rpush", -3, WRITE | DENYOOM | FAST, Keys::FIRST => rpush,
+    "rpush", -3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => rpush,
         "list", "key element [element ...]",
         "Adds to the end of a list.";
-    "lpushx", -3, WRITE | DENYOOM | FAST, Keys::FIRST => lpushx,
+    "lpushx", -3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => lpushx,
         "list", "key element [element ...]",
         "Adds to the head of a list that is there.";
-    "rpushx", -3, WRITE | DENYOOM | FAST, Keys::FIRST => rpushx,
+    "rpushx", -3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => rpushx,
         "list", "key element [element ...]",
         "Adds to the end of a list that is there.";
     "lpop", -2, WRITE | FAST, Keys::FIRST => lpop,
@@ -37,19 +39,19 @@ commands! {
     "lindex", 3, READONLY, Keys::FIRST => lindex,
         "list", "key index",
         "Returns an element of a list.";
-    "lset", 4, WRITE | DENYOOM, Keys::FIRST => lset,
+    "lset", 4, WRITE | DENYOOM | BLIND, Keys::FIRST => lset,
         "list", "key index element",
         "Writes over an element of a list.";
     "lrange", 4, READONLY, Keys::FIRST => lrange,
         "list", "key start stop",
         "Returns a part of a list.";
-    "ltrim", 4, WRITE, Keys::FIRST => ltrim,
+    "ltrim", 4, WRITE | BLIND, Keys::FIRST => ltrim,
         "list", "key start stop",
         "Removes all but a part of a list.";
-    "lrem", 4, WRITE, Keys::FIRST => lrem,
+    "lrem", 4, WRITE | BLIND, Keys::FIRST => lrem,
         "list", "key count element",
         "Removes elements of a list that equal one.";
-    "linsert", 5, WRITE | DENYOOM, Keys::FIRST => linsert,
+    "linsert", 5, WRITE | DENYOOM | BLIND, Keys::FIRST => linsert,
         "list", "key BEFORE|AFTER pivot element",
         "Adds an element beside another one.";
     "lmove", 5, WRITE | DENYOOM, Keys::TWO => lmove,

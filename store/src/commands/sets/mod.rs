@@ -3,7 +3,7 @@
 pub(crate) mod algebra;
 
 use super::random;
-use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use super::spec::{Answer, Argv, BLIND, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::keys::scan::{self, ScanOptions, Scanned};
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
@@ -12,10 +12,10 @@ use crate::value::Set;
 use crate::value::blob::Blob;
 
 commands! {
-    "sadd", -3, WRITE | DENYOOM | FAST, Keys::FIRST => sadd,
+    "sadd", -3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => sadd,
         "set", "key member [member ...]",
         "Adds to a set.";
-    "srem", -3, WRITE | FAST, Keys::FIRST => srem,
+    "srem", -3, WRITE | FAST | BLIND, Keys::FIRST => srem,
         "set", "key member [member ...]",
         "Removes from a set.";
     "smembers", 2, READONLY, Keys::FIRST => smembers,

@@ -5,7 +5,9 @@ pub(crate) mod bits;
 pub(crate) mod counters;
 pub(crate) mod lcs;
 
-use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
+use super::spec::{
+    Answer, Argv, BLIND, BLIND_BUT_GET, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands,
+};
 use crate::commands::arguments::integer;
 use crate::commands::keys::expiry::{TimeUnit, deadline_argument};
 use crate::error::StoreError;
@@ -20,16 +22,16 @@ commands! {
     "get", 2, READONLY | FAST, Keys::FIRST => get,
         "string", "key",
         "Returns a string.";
-    "set", -3, WRITE | DENYOOM, Keys::FIRST => set,
+    "set", -3, WRITE | DENYOOM | BLIND_BUT_GET, Keys::FIRST => set,
         "string", "key value [NX|XX|IFEQ comparison-value] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
         "Writes a string, whatever the key held.";
-    "setnx", 3, WRITE | DENYOOM | FAST, Keys::FIRST => setnx,
+    "setnx", 3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => setnx,
         "string", "key value",
         "Writes a string if there is no such key.";
-    "setex", 4, WRITE | DENYOOM, Keys::FIRST => setex,
+    "setex", 4, WRITE | DENYOOM | BLIND, Keys::FIRST => setex,
         "string", "key seconds value",
         "Writes a string that expires.";
-    "psetex", 4, WRITE | DENYOOM, Keys::FIRST => psetex,
+    "psetex", 4, WRITE | DENYOOM | BLIND, Keys::FIRST => psetex,
         "string", "key milliseconds value",
         "Writes a string that expires, in milliseconds.";
     "getset", 3, WRITE | DENYOOM | FAST, Keys::FIRST => getset,
@@ -44,13 +46,13 @@ commands! {
     "mget", -2, READONLY | FAST, Keys::EVERY => mget,
         "string", "key [key ...]",
         "Returns several strings.";
-    "mset", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => mset,
+    "mset", -3, WRITE | DENYOOM | BLIND, Keys::Positions { first: 1, last: -1, step: 2 } => mset,
         "string", "key value [key value ...]",
         "Writes several strings.";
-    "msetnx", -3, WRITE | DENYOOM, Keys::Positions { first: 1, last: -1, step: 2 } => msetnx,
+    "msetnx", -3, WRITE | DENYOOM | BLIND, Keys::Positions { first: 1, last: -1, step: 2 } => msetnx,
         "string", "key value [key value ...]",
         "Writes several strings if none of the keys is there.";
-    "msetex", -4, WRITE | DENYOOM | MOVABLEKEYS, Keys::CountedPairs { count: 1 } => msetex,
+    "msetex", -4, WRITE | DENYOOM | MOVABLEKEYS | BLIND, Keys::CountedPairs { count: 1 } => msetex,
         "string", "numkeys key value [key value ...] [NX|XX] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
         "Writes several strings that expire together.";
     "delifeq", 3, WRITE | FAST, Keys::FIRST => delifeq,
@@ -59,10 +61,10 @@ commands! {
     "strlen", 2, READONLY | FAST, Keys::FIRST => strlen,
         "string", "key",
         "Tells a string's length.";
-    "append", 3, WRITE | DENYOOM | FAST, Keys::FIRST => append,
+    "append", 3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => append,
         "string", "key value",
         "Adds to the end of a string.";
-    "setrange", 4, WRITE | DENYOOM, Keys::FIRST => setrange,
+    "setrange", 4, WRITE | DENYOOM | BLIND, Keys::FIRST => setrange,
         "string", "key offset value",
         "Writes over a part of a string.";
     "getrange", 4, READONLY, Keys::FIRST => getrange,

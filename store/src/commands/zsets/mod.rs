@@ -4,7 +4,10 @@ pub(crate) mod algebra;
 pub(crate) mod bounds;
 pub(crate) mod ranges;
 
-use super::spec::{Answer, Argv, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands};
+use super::spec::{
+    Answer, Argv, BLIND, BLIND_BUT_INCR, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE,
+    commands,
+};
 use super::{arguments, random};
 use crate::blocking::Wish;
 use crate::commands::arguments::double;
@@ -20,13 +23,13 @@ use ferrite_protocol::number::format_double;
 use ferrite_protocol::resp::Protocol;
 
 commands! {
-    "zadd", -4, WRITE | DENYOOM | FAST, Keys::FIRST => zadd,
+    "zadd", -4, WRITE | DENYOOM | FAST | BLIND_BUT_INCR, Keys::FIRST => zadd,
         "sorted-set", "key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]",
         "Adds to a sorted set, or changes scores.";
     "zincrby", 4, WRITE | DENYOOM | FAST, Keys::FIRST => zincrby,
         "sorted-set", "key increment member",
         "Adds to a score.";
-    "zrem", -3, WRITE | FAST, Keys::FIRST => zrem,
+    "zrem", -3, WRITE | FAST | BLIND, Keys::FIRST => zrem,
         "sorted-set", "key member [member ...]",
         "Removes from a sorted set.";
     "zscore", 3, READONLY | FAST, Keys::FIRST => zscore,

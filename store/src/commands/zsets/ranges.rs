@@ -2,7 +2,9 @@
 
 use crate::commands::arguments::integer;
 use crate::commands::arguments::{index_range, indexes};
-use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::spec::{
+    Answer, Argv, BLIND, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands,
+};
 use crate::commands::zsets::bounds::{lexical_range, score_range};
 use crate::commands::zsets::tell_scored;
 use crate::error::StoreError;
@@ -38,13 +40,13 @@ commands! {
     "zlexcount", 4, READONLY | FAST, Keys::FIRST => zlexcount,
         "sorted-set", "key min max",
         "Counts members by name, where scores are equal.";
-    "zremrangebyrank", 4, WRITE, Keys::FIRST => zremrangebyrank,
+    "zremrangebyrank", 4, WRITE | BLIND, Keys::FIRST => zremrangebyrank,
         "sorted-set", "key start stop",
         "Removes members by place.";
-    "zremrangebyscore", 4, WRITE, Keys::FIRST => zremrangebyscore,
+    "zremrangebyscore", 4, WRITE | BLIND, Keys::FIRST => zremrangebyscore,
         "sorted-set", "key min max",
         "Removes members by score.";
-    "zremrangebylex", 4, WRITE, Keys::FIRST => zremrangebylex,
+    "zremrangebylex", 4, WRITE | BLIND, Keys::FIRST => zremrangebylex,
         "sorted-set", "key min max",
         "Removes members by name, where scores are equal.";
 }

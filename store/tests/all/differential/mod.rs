@@ -247,7 +247,7 @@ fn the_keys_of_requests_are_those_that_valkey_finds() {
                 theirs.sort_unstable();
                 assert_eq!(ours, theirs, "{line}");
             }
-            KeyAccess::None | KeyAccess::All => {
+            KeyAccess::None | KeyAccess::All | KeyAccess::Listed => {
                 assert!(theirs.is_error(), "{line} has keys: {theirs}");
             }
             // Valkey reports only keys that it can determine; here the keys are unknown.
@@ -272,9 +272,29 @@ fn the_keys_of_requests_are_those_that_valkey_finds() {
             "{}",
             spec.name
         );
+        // The flags of a key's position say what is done to it: `access` tells or copies its value.
+        let accesses = fields[8].elements().iter().any(|position| {
+            let mut parts = position.elements().chunks(2);
+            parts.any(|part| {
+                part[0].bytes() == b"flags"
+                    && part[1]
+                        .elements()
+                        .iter()
+                        .any(|flag| flag.bytes() == b"access")
+            })
+        });
+        if spec.is_write() && accesses {
+            let minimal = vec![spec.name.as_bytes(); spec.arity.unsigned_abs() as usize];
+            let has_form_that_tells = ["set"].contains(&spec.name);
+            assert!(
+                spec.is_read(&minimal) || has_form_that_tells,
+                "{} is said to be blind",
+                spec.name
+            );
+        }
         let keyless = matches!(
             spec.keys,
-            ferrite_store::Keys::All | ferrite_store::Keys::None
+            ferrite_store::Keys::All | ferrite_store::Keys::Listed | ferrite_store::Keys::None
         );
         assert!(
             keyless || seen.contains(spec.name),
