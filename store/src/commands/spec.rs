@@ -267,11 +267,26 @@ impl CommandSpec {
     }
 }
 
-            Keys::None
-            | Keys::Counted { .. }
-            | Keys::CountedPairs { .. }
-            | Keys::All
-            | Keys::Listed => (0, 0, 0),
+/// The number of keys in a request. The command itself reports an error in it.
+fn number_at(argv: &[&[u8]], at: usize) -> usize {
+    let number = argv.get(at).and_then(|text| parse_integer(text));
+    number
+        .and_then(|number| usize::try_from(number).ok())
+        .unwrap_or(0)
+}
+
+/// Returns true if one of the arguments from `start` on is this word.
+fn any_is(argv: &[&[u8]], start: usize, word: &[u8]) -> bool {
+    argv.iter()
+        .skip(start)
+        .any(|argument| argument.eq_ignore_ascii_case(word))
+}
+
+/// Returns true for an argument of `ZADD` that is no score.
+fn is_option(word: &[u8]) -> bool {
+    [&b"NX"[..], b"XX", b"GT", b"LT", b"CH", b"INCR"]
+        .iter()
+        .any(|option| word.eq_ignore_ascii_case(option))
 }
 
 /// A command: its description, and its one implementation for both views.

@@ -4,7 +4,9 @@ use crate::commands::arguments::integer;
 use crate::commands::keys::scan::{self, ScanOptions, Scanned};
 use crate::commands::long_double::{LongDouble, Parsed};
 use crate::commands::random;
-use crate::commands::spec::{Answer, Argv, BLIND, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::spec::{
+    Answer, Argv, BLIND, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands,
+};
 use crate::commands::strings::counters::add_floats;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};

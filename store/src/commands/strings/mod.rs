@@ -6,7 +6,8 @@ pub(crate) mod counters;
 pub(crate) mod lcs;
 
 use super::spec::{
-    Answer, Argv, BLIND, BLIND_BUT_GET, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE, commands,
+    Answer, Argv, BLIND, BLIND_BUT_GET, DENYOOM, FAST, Keys, MOVABLEKEYS, Out, READONLY, WRITE,
+    commands,
 };
 use crate::commands::arguments::integer;
 use crate::commands::keys::expiry::{TimeUnit, deadline_argument};
