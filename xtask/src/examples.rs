@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::run;
-use crate::tools::{self, GUEST_TARGET, Python};
+use crate::tools::guest_rustc::GUEST_TARGET;
+use crate::tools::languages::{Compilers, Language};
 use crate::workspace::{Package, Workspace};
 
 /// The folder that the examples' sources are in.
@@ -47,33 +48,77 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             names.join(", ")
         );
     }
-    for example in examples
-        .iter()
-        .filter(|e| options.names.is_empty() || options.names.contains(&e.name))
+    let chosen = examples
+        .into_iter()
+        .filter(|example| options.names.is_empty() || options.names.contains(&example.name))
+        .collect();
+    let chosen = Prepared::new(workspace, chosen);
+    if let Some(example) = chosen
+        .left_out()
+        .next()
+        .filter(|_| !options.names.is_empty())
     {
-        let function = example.build(workspace)?;
+        bail!("{} cannot be built without its compiler", example.name);
+    }
+    for function in chosen.build(workspace)? {
         println!("{}", workspace.shown(&function.wasm).display());
     }
     Ok(())
 }
 
-/// Builds every example; returns the functions, ordered by name.
+/// Finds or installs what the examples need, a line for each language.
 ///
 /// # Errors
-/// If one does not build, or a compiler for it is missing.
+/// If the examples cannot be listed.
+pub(crate) fn prepare(workspace: &Workspace) -> Result<Prepared> {
+    Ok(Prepared::new(workspace, find(workspace)?))
+}
+
+/// Builds every example that this machine has a compiler for; returns the functions, ordered by
+/// name.
+///
+/// # Errors
+/// If one does not build.
 pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Function>> {
-    let mut functions = Vec::new();
-    for example in find(workspace)? {
-        if matches!(example.source, Source::AssemblyScript(_)) && tools::on_path("npm").is_none() {
-            println!(
-                "note: {} is left out: no npm on the PATH (on Debian: apt-get install npm)",
-                example.name
-            );
-            continue;
+    prepare(workspace)?.build(workspace)
+}
+
+/// Examples, and the compilers that were found for them.
+pub(crate) struct Prepared {
+    examples: Vec<Example>,
+    compilers: Compilers,
+}
+
+impl Prepared {
+    fn new(workspace: &Workspace, examples: Vec<Example>) -> Self {
+        let mut languages: Vec<_> = examples.iter().map(Example::language).collect();
+        languages.sort_unstable();
+        languages.dedup();
+        let packages: Vec<_> = examples.iter().filter_map(Example::npm_package).collect();
+        let compilers = Compilers::prepare(workspace, &languages, &packages);
+        Self {
+            examples,
+            compilers,
         }
-        functions.push(example.build(workspace)?);
     }
-    Ok(functions)
+
+    fn left_out(&self) -> impl Iterator<Item = &Example> {
+        self.examples
+            .iter()
+            .filter(|example| !self.compilers.have(example.language()))
+    }
+
+    /// Builds the examples that have a compiler.
+    ///
+    /// # Errors
+    /// If one does not build.
+    pub(crate) fn build(&self, workspace: &Workspace) -> Result<Vec<Function>> {
+        self.examples
+            .iter()
+            .filter(|example| self.compilers.have(example.language()))
+            .map(|example| example.build(workspace, &self.compilers))
+            .collect()
+    }
 }
 
 /// A built example.
@@ -182,16 +227,33 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Example {
-    fn build(&self, workspace: &Workspace) -> Result<Function> {
+    const fn language(&self) -> Language {
+        match &self.source {
+            Source::Rust { .. } => Language::Rust,
+            Source::C(_) => Language::C,
+            Source::Wat(_) => Language::Wat,
+            Source::AssemblyScript(_) => Language::AssemblyScript,
+            Source::Go(_) => Language::Go,
+        }
+    }
+
+    fn npm_package(&self) -> Option<PathBuf> {
+        match &self.source {
+            Source::AssemblyScript(folder) => Some(folder.clone()),
+            _ => None,
+        }
+    }
+
+    fn build(&self, workspace: &Workspace, compilers: &Compilers) -> Result<Function> {
         let folder = folder(workspace);
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
         let wasm = folder.join(&self.name).with_extension("wasm");
         match &self.source {
-            Source::Rust { package } => self.build_rust(workspace, package, &wasm)?,
-            Source::C(source) => build_c(workspace, source, &wasm)?,
+            Source::Rust { package } => self.build_rust(workspace, compilers, package, &wasm)?,
+            Source::C(source) => build_c(workspace, compilers, source, &wasm)?,
             Source::AssemblyScript(folder) => build_assemblyscript(workspace, folder, &wasm)?,
-            Source::Go(folder) => build_go(workspace, folder, &wasm)?,
+            Source::Go(folder) => build_go(workspace, compilers, folder, &wasm)?,
             Source::Wat(source) => {
                 let bytes = wat::parse_file(source)?;
                 std::fs::write(&wasm, bytes)
@@ -207,7 +269,14 @@ impl Example {
     }
 
     /// Builds a package by its own invocation, so that it gets no features of other packages.
-    fn build_rust(&self, workspace: &Workspace, package: &str, wasm: &Path) -> Result<()> {
+    fn build_rust(
+        &self,
+        workspace: &Workspace,
+        compilers: &Compilers,
+        package: &str,
+        wasm: &Path,
+    ) -> Result<()> {
+        let rustc = compilers.rustc.as_ref().context("no compiler for Rust")?;
         // A separate folder: cargo rebuilds everything in a folder that two compilers share.
         let target = workspace.target.join("guests");
         let mut cargo = workspace.cargo([
@@ -222,7 +291,7 @@ impl Example {
             .arg("--target-dir")
             .arg(&target)
             .args(["--package", package]);
-        run::run(cargo.env("RUSTC", tools::guest_rustc(workspace)?))?;
+        run::run(cargo.env("RUSTC", rustc))?;
         let built = target
             .join(GUEST_TARGET)
             .join("guest")
@@ -234,8 +303,8 @@ impl Example {
 }
 
 /// Builds with the flags from the header of the C SDK. The name section stays, for traps.
-fn build_c(workspace: &Workspace, source: &Path, wasm: &Path) -> Result<()> {
-    let mut zig = Python::ensure(workspace)?.zig();
+fn build_c(workspace: &Workspace, compilers: &Compilers, source: &Path, wasm: &Path) -> Result<()> {
+    let mut zig = compilers.zig.as_ref().context("no compiler for C")?.zig();
     zig.env("ZIG_GLOBAL_CACHE_DIR", workspace.target.join("zig"));
     zig.args(["cc", "--target=wasm32-wasi", "-mexec-model=reactor", "-Os"]);
     zig.args(["-Wl,-z,stack-size=65536", "-Wl,--strip-debug", "-o"]);
@@ -244,7 +313,6 @@ fn build_c(workspace: &Workspace, source: &Path, wasm: &Path) -> Result<()> {
 
 /// Builds with the compiler and the SDK that the package's lock file names.
 fn build_assemblyscript(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<()> {
-    tools::npm_install(workspace, folder)?;
     let mut compiler = workspace.command("npx");
     compiler
         .args([
@@ -259,8 +327,14 @@ fn build_assemblyscript(workspace: &Workspace, folder: &Path, wasm: &Path) -> Re
 }
 
 /// Builds a reactor: its functions are called one by one, after `_initialize`.
-fn build_go(workspace: &Workspace, folder: &Path, wasm: &Path) -> Result<()> {
-    let mut go = Python::ensure(workspace)?.go(workspace);
+fn build_go(
+    workspace: &Workspace,
+    compilers: &Compilers,
+    folder: &Path,
+    wasm: &Path,
+) -> Result<()> {
+    let go = compilers.go.as_ref().context("no compiler for Go")?;
+    let mut go = go.go(workspace);
     go.env("GOOS", "wasip1").env("GOARCH", "wasm");
     go.args([
         "build",

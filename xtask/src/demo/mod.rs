@@ -1,7 +1,8 @@
 //! `cargo xtask demo`: the whole life of a function, shown with real ones.
 //!
-//! Builds the two binaries and the examples, compiles the examples ahead of time, starts a server on
-//! an empty store, loads the functions by their digests and calls them. Shows every command with
+//! Gets the compilers of the examples, builds the two binaries and the examples, compiles the
+//! examples ahead of time, starts a server on an empty store, loads the functions by their digests
+//! and calls them. Shows every command with
 //! its reply, as `redis-cli` does, and with the time that it took.
 
 mod script;
@@ -29,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long)]
     exit: bool,
     /// The profile to build the binaries with
-    #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
+    #[arg(long, value_enum, default_value_t = BuildProfile::Demo)]
     profile: BuildProfile,
     /// The port to listen on; without it, any that is free
     #[arg(long)]
@@ -41,10 +42,16 @@ pub(crate) struct Options {
 /// # Errors
 /// If something does not build or start, or a command gets an error that the demo does not expect.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    heading("Look for what the examples need, and get it");
+    let examples = examples::prepare(workspace)?;
+
     heading("Build the server, the compiler and the example functions");
+    if let Some(estimate) = first_build(workspace, options.profile) {
+        println!("{estimate}");
+    }
     let server_binary = binaries::server(workspace, options.profile)?;
     let wasmc = binaries::wasmc(workspace, options.profile)?;
-    let functions = examples::build(workspace)?;
+    let functions = examples.build(workspace)?;
     let folder = empty_folder(workspace)?;
 
     heading("Compile the functions ahead of time, into the cache");
@@ -107,6 +114,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     server.stop()
 }
 
+/// How long the two binaries take to build when there is nothing yet, in minutes of one core.
+/// Measured on the machine of docs/benchmarks.md.
+const BUILD_CORE_MINUTES: f64 = 10.0;
+
+/// The line that says how long a first build takes; nothing if there was one.
+fn first_build(workspace: &Workspace, profile: BuildProfile) -> Option<String> {
+    if binaries::folder(workspace, profile).exists() {
+        return None;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+    let minutes = (BUILD_CORE_MINUTES / cores as f64).ceil();
+    Some(format!(
+        "The first build takes about {minutes} minutes on {cores} cores; a later one takes seconds."
+    ))
+}
+
 /// A compiled function, and how to load it.
 struct Compiled {
     name: String,
@@ -117,7 +141,7 @@ struct Compiled {
 
 /// An empty folder for the cache and the data, so that each tour starts from nothing.
 fn empty_folder(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.target.join("demo");
+    let folder = workspace.target.join("demo-data");
     if folder.exists() {
         std::fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot empty {}", folder.display()))?;

@@ -1,12 +1,14 @@
 //! Tools beyond a Rust installation, installed from package registries into `target/`.
 
 pub(crate) mod debian;
+pub(crate) mod guest_rustc;
+pub(crate) mod languages;
 pub(crate) mod trixie;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::run;
 use crate::workspace::Workspace;
@@ -139,67 +141,6 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
-}
-
-/// The target that functions in Rust are built for.
-pub(crate) const GUEST_TARGET: &str = "wasm32-unknown-unknown";
-
-/// Names a Rust compiler for functions.
-pub(crate) const GUEST_RUSTC_VARIABLE: &str = "FERRITE_WASM_RUSTC";
-
-/// The Rust compiler for functions: the one in `FERRITE_WASM_RUSTC`, or the one in use if it has
-/// the target, or one that `xtask/guest-rust` puts together below `target/`, which takes some
-/// minutes the first time.
-///
-/// # Errors
-/// If none has the target; the error explains how to get it.
-pub(crate) fn guest_rustc(workspace: &Workspace) -> Result<PathBuf> {
-    let named = std::env::var_os(GUEST_RUSTC_VARIABLE).filter(|value| !value.is_empty());
-    if let Some(rustc) = named.map(PathBuf::from) {
-        if !has_target(workspace, &rustc)? {
-            bail!(
-                "{GUEST_RUSTC_VARIABLE}={} has no standard library for {GUEST_TARGET}",
-                rustc.display()
-            );
-        }
-        return Ok(rustc);
-    }
-    let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
-    if has_target(workspace, &rustc)? {
-        return Ok(rustc);
-    }
-    let script = workspace.root.join("xtask/guest-rust");
-    let made = run::output(
-        workspace
-            .command(script)
-            .arg(workspace.target.join("guest-rust")),
-    )
-    .with_context(|| {
-        format!(
-            "the Rust compiler has no standard library for {GUEST_TARGET}, and none could be put \
-             together: install it with `rustup target add {GUEST_TARGET}`, or name a compiler \
-             that has it in {GUEST_RUSTC_VARIABLE}"
-        )
-    })?;
-    Ok(PathBuf::from(made.trim()))
-}
-
-/// Returns true if this compiler has the target's standard library.
-fn has_target(workspace: &Workspace, rustc: &Path) -> Result<bool> {
-    let libraries = run::output(workspace.command(rustc).args([
-        "--print",
-        "target-libdir",
-        "--target",
-        GUEST_TARGET,
-    ]))?;
-    Ok(has_std(Path::new(libraries.trim())))
-}
-
-fn has_std(libraries: &Path) -> bool {
-    let entries = std::fs::read_dir(libraries).into_iter().flatten().flatten();
-    entries
-        .into_iter()
-        .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
 /// The features that `wasmtime compile` needs. With all features its build takes three times as
