@@ -30,7 +30,7 @@
 //! | [`rewind`] | puts a used instance back to its first state without making a new one |
 //! | `host` | the functions that guests import |
 //! | [`call`] | one call: request, state while the guest runs, reply |
-//! | [`scheduling`] | pools, waiting, the ticker, kill switches |
+//! | [`scheduling`] | pools, waiting, the timer, kill switches |
 //! | [`policy`] | permissions, limits, isolation |
 //! | [`metrics`] | counters and histograms |
 //! | [`error`] | [`CallError`]: a code for programs, a text for people |
@@ -74,7 +74,7 @@ pub use registry::file::RegistryFileError;
 pub use registry::record::{FunctionName, Record};
 pub use registry::release::Release;
 pub use scheduling::cancellation::CallHandle;
-pub use scheduling::ticker::Moment;
+pub use scheduling::moment::Moment;
 pub use service::background_calls::{BackgroundCalls, BackgroundOptions, BackgroundUsage};
 pub use service::call::JoinedCall;
 pub use service::call_target::{CallTarget, HeldEntry, HeldFunction};

@@ -1,5 +1,6 @@
 //! The state of one call while it runs; it lives in the instance's store.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
@@ -18,7 +19,9 @@ use crate::call::resource_limiter::GuestLimiter;
 use crate::metrics::host_calls::HostCalls;
 use crate::policy::function_spec::FunctionSpec;
 use crate::scheduling::cancellation::{CallHandle, CallSlot};
-use crate::scheduling::ticker::{Alarm, Moment, TICK, wake_at};
+use crate::scheduling::moment::Moment;
+use crate::scheduling::run_queue::TURN;
+use crate::scheduling::timer::{Alarm, wake_at};
 use crate::scheduling::wait::{YieldNow, yield_thread};
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
@@ -69,12 +72,12 @@ pub(crate) struct CallState<K: Keyspace> {
     pub(crate) slot: Arc<CallSlot>,
     handle: Option<CallHandle>,
     yield_now: Option<YieldNow>,
-    started: Moment,
+    started: Start,
     time_max: Duration,
     /// Wakes the call at its deadline, once it has yielded its thread.
     alarm: Option<Alarm>,
-    /// Moment when the guest started to compute, or resumed after it yielded.
-    turn_began: Moment,
+    /// Moment when the guest resumed after it yielded; none in its first turn.
+    resumed: Option<Moment>,
 }
 
 /// The data of a guest's store. Boxed, so that the buffers of a call move from one fresh instance
@@ -96,8 +99,8 @@ pub(crate) struct CallParams<'a> {
     pub(crate) protocol: Protocol,
     /// Longest duration of the call.
     pub(crate) time_max: Duration,
-    /// Start of the call on the coarse clock.
-    pub(crate) started: Moment,
+    /// Start of the call, if it was read from the clock.
+    pub(crate) started: Option<Moment>,
     /// The caller's own kill switch.
     pub(crate) handle: Option<&'a CallHandle>,
     /// True if host calls are counted.
@@ -115,7 +118,7 @@ impl CallParams<'_> {
             read_only: true,
             protocol: Protocol::default(),
             time_max: Duration::MAX,
-            started: Moment::default(),
+            started: None,
             handle: None,
             profile: false,
         }
@@ -152,10 +155,10 @@ impl<K: Keyspace> CallState<K> {
             slot: CallSlot::new(),
             handle: None,
             yield_now,
-            started: Moment::default(),
+            started: Start::default(),
             time_max: Duration::MAX,
             alarm: None,
-            turn_began: Moment::default(),
+            resumed: None,
         }
     }
 
@@ -172,10 +175,13 @@ impl<K: Keyspace> CallState<K> {
             handle,
             profile,
         } = *call;
-        self.slot.begin(started);
+        self.slot.begin();
+        if let Some(started) = started {
+            self.slot.note_start(started);
+        }
         self.input.set(keys, args);
-        self.started = started;
-        self.turn_began = started;
+        self.started = Start(Cell::new(started));
+        self.resumed = None;
         self.time_max = time_max;
         self.handle = handle.cloned();
         self.host_calls = profile.then(Box::default);
@@ -216,9 +222,10 @@ impl<K: Keyspace> CallState<K> {
     }
 
     /// Returns a future that yields the thread to other calls; `None` if the guest has run for less
-    /// than a tick.
+    /// than a turn.
     pub(crate) fn turn_of_others(&mut self) -> Option<impl Future<Output = ()> + Send + use<K>> {
-        if Moment::now().since(self.turn_began) < TICK {
+        let turn_began = self.resumed.unwrap_or_else(|| self.started.get(&self.slot));
+        if Moment::now().since(turn_began) < TURN {
             return None;
         }
         let deadline = self.deadline();
@@ -236,7 +243,7 @@ impl<K: Keyspace> CallState<K> {
 
     /// Marks that the guest resumes after it yielded.
     pub(crate) fn resume(&mut self) {
-        self.turn_began = Moment::now();
+        self.resumed = Some(Moment::now());
     }
 
     /// Returns the access to the data, and the stop check to use meanwhile.
@@ -244,7 +251,7 @@ impl<K: Keyspace> CallState<K> {
         let stop = StopCheck {
             slot: &self.slot,
             handle: self.handle.as_ref(),
-            started: self.started,
+            started: &self.started,
             time_max: self.time_max,
         };
         (&mut self.data, stop)
@@ -252,7 +259,7 @@ impl<K: Keyspace> CallState<K> {
 
     /// Returns the moment at which the call times out.
     fn deadline(&self) -> Moment {
-        deadline(self.started, self.time_max)
+        self.started.get(&self.slot).after(self.time_max)
     }
 
     /// Returns an error if the call must end now.
@@ -266,7 +273,7 @@ impl<K: Keyspace> CallState<K> {
 pub(crate) struct StopCheck<'a> {
     slot: &'a CallSlot,
     handle: Option<&'a CallHandle>,
-    started: Moment,
+    started: &'a Start,
     time_max: Duration,
 }
 
@@ -276,22 +283,37 @@ impl StopCheck<'_> {
         if self.slot.is_killed() || self.handle.is_some_and(CallHandle::is_killed) {
             return Err(HostTrap::Killed);
         }
+        let started = self.started.get(self.slot);
         let now = Moment::now();
-        if now < deadline(self.started, self.time_max) {
+        if now < started.after(self.time_max) {
             return Ok(());
         }
         Err(HostTrap::Timeout {
             limit: self.time_max,
-            elapsed: now.since(self.started),
+            elapsed: now.since(started),
         })
     }
 }
 
-/// Returns the moment at which a call that began at `started` times out.
+/// The start of a call.
 ///
-/// Adds a tick: the start is known only to a tick, and no call may end too early.
-fn deadline(started: Moment, time_max: Duration) -> Moment {
-    started.after(time_max.saturating_add(TICK))
+/// A short call reads no clock: the start is read when it is first asked for, which is after a
+/// slice of the meter at the latest. So a call may take a slice longer than its limit, and never
+/// ends before it.
+#[derive(Clone, Debug, Default)]
+struct Start(Cell<Option<Moment>>);
+
+impl Start {
+    /// Returns the start, and tells it to those who list the call of `slot`.
+    fn get(&self, slot: &CallSlot) -> Moment {
+        if let Some(started) = self.0.get() {
+            return started;
+        }
+        let now = Moment::now();
+        self.0.set(Some(now));
+        slot.note_start(now);
+        now
+    }
 }
 
 fn saturate(bytes: u64) -> usize {

@@ -18,8 +18,9 @@ use crate::executor::function::{Function, Retained, Retention};
 use crate::executor::instantiate::NotMade;
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
+use crate::scheduling::moment::Moment;
 use crate::scheduling::pool::{EnterError, PermitGuard};
-use crate::scheduling::ticker::{self, Moment};
+use crate::scheduling::timer;
 use crate::scheduling::wait::{WaitError, with_deadline, with_stop_check};
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Transaction};
 use ferrite_protocol::resp::Encoder;
@@ -100,7 +101,9 @@ impl<K: Keyspace> Executor<K> {
             Err(Failed { error, retained }) => (Err(error), retained),
         };
         if let Some(retained) = retained {
-            permit.put_back(retained, Moment::coarse());
+            permit.put_back(retained);
+            // Only after the pool has the instance; see `timer`.
+            timer::watch_idle();
         }
         result
     }
@@ -147,10 +150,8 @@ impl<K: Keyspace> Executor<K> {
             instance.state().end();
             // Idle instances and running calls share the pool's permits, so return this one first.
             drop(permit);
-            let spare = function
-                .pool()
-                .stock(Retained::Instance(instance), Moment::coarse());
-            drop(spare);
+            drop(function.pool().stock(Retained::Instance(instance)));
+            timer::watch_idle();
         }
         Ok(())
     }
@@ -462,25 +463,20 @@ enum NotCommitted {
     Failed(CallError),
 }
 
-/// Waits for a permit. Returns it with the start of the call.
+/// Waits for a permit. Returns it with the start of the call if that was read from the clock.
 async fn enter<'f, K: Keyspace>(
     function: &'f Function<K>,
     request: &CallRequest<'_>,
     time_max: Duration,
-) -> Result<(PermitGuard<'f, Retained<K>>, Moment), CallError> {
+) -> Result<(PermitGuard<'f, Retained<K>>, Option<Moment>), CallError> {
     let pool = function.pool();
     if let Some(permit) = pool.try_enter() {
-        // Only after the pool has counted the call; see `ticker`.
-        ticker::ensure_running();
-        return Ok((permit, Moment::coarse()));
+        return Ok((permit, None));
     }
     let started = Moment::now();
     let entered = with_deadline(pool.enter(), started.after(time_max), request.handle).await;
     match entered {
-        Ok(Ok(permit)) => {
-            ticker::ensure_running();
-            Ok((permit, started))
-        }
+        Ok(Ok(permit)) => Ok((permit, Some(started))),
         Ok(Err(EnterError::Busy)) => {
             let options = pool.options();
             Err(CallError::busy(

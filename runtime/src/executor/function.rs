@@ -23,7 +23,7 @@ use crate::call::state::{CallParams, CallState, StoreData};
 pub use crate::instance::linked_module::Entry;
 pub use crate::instance::rewindable::EffectiveIsolation;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
-use crate::scheduling::ticker::{Activity, Moment};
+use crate::scheduling::moment::Moment;
 
 /// Points that a call adds to a function's score if it needed a stack of its own.
 const FIBER_SCORE_STEP: u32 = 16;
@@ -280,10 +280,6 @@ impl<K: Keyspace> Function<K> {
 
     pub(crate) fn pool(&self) -> &Pool<Retained<K>> {
         &self.pool
-    }
-
-    pub(crate) fn activity(&self) -> Activity {
-        self.pool.activity()
     }
 
     /// Drops old instances. Returns when to do so again.

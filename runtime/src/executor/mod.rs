@@ -17,7 +17,8 @@ use crate::host::Linkers;
 use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
 use crate::policy::function_spec::FunctionSpec;
-use crate::scheduling::ticker::{Activity, Moment, TickListener, register};
+use crate::scheduling::moment::Moment;
+use crate::scheduling::timer::{IdleOwner, register};
 use crate::scheduling::wait::YieldNow;
 use ferrite_protocol::keyspace::Keyspace;
 
@@ -32,7 +33,7 @@ pub(crate) struct Executor<K: Keyspace> {
     shared: Arc<Shared<K>>,
 }
 
-/// The part of an executor that the ticker uses.
+/// The part of an executor that the timer uses.
 struct Shared<K: Keyspace> {
     functions: Mutex<Vec<Weak<Function<K>>>>,
 }
@@ -49,9 +50,9 @@ pub enum ExecutorError {
         /// The error of wasmtime.
         reason: Box<str>,
     },
-    /// The ticker's thread does not start.
-    #[error("the ticker's thread cannot be started; raise the limit on processes (ulimit -u)")]
-    Ticker(#[source] std::io::Error),
+    /// The timer's thread does not start.
+    #[error("the timer's thread cannot be started; raise the limit on processes (ulimit -u)")]
+    Timer(#[source] std::io::Error),
 }
 
 impl<K: Keyspace> Executor<K> {
@@ -81,8 +82,8 @@ impl<K: Keyspace> Executor<K> {
         let shared = Arc::new(Shared {
             functions: Mutex::default(),
         });
-        let listener: Weak<Shared<K>> = Arc::downgrade(&shared);
-        register(listener).map_err(ExecutorError::Ticker)?;
+        let owner: Weak<Shared<K>> = Arc::downgrade(&shared);
+        register(owner).map_err(ExecutorError::Timer)?;
         Ok(Self {
             engine,
             linkers,
@@ -154,17 +155,7 @@ impl<K: Keyspace> Shared<K> {
     }
 }
 
-impl<K: Keyspace> TickListener for Shared<K> {
-    fn activity(&self) -> Activity {
-        self.live().iter().map(|function| function.activity()).fold(
-            Activity::default(),
-            |sum, one| Activity {
-                running: sum.running + one.running,
-                started: sum.started.wrapping_add(one.started),
-            },
-        )
-    }
-
+impl<K: Keyspace> IdleOwner for Shared<K> {
     fn trim(&self, now: Moment) -> Option<Moment> {
         self.live()
             .iter()

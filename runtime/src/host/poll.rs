@@ -14,7 +14,8 @@ use crate::call::state::StoreData;
 use crate::host::fuel;
 use crate::host::guest::Guest;
 use crate::host::wasi::{STDIN, is_stream};
-use crate::scheduling::ticker::{Moment, sleep_until};
+use crate::scheduling::moment::Moment;
+use crate::scheduling::timer::sleep_until;
 use crate::scheduling::wait::with_stop_check;
 use ferrite_protocol::keyspace::Keyspace;
 

@@ -15,7 +15,7 @@ use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
 use crate::host::guest::Guest;
-use crate::scheduling::ticker::Moment;
+use crate::scheduling::moment::Moment;
 use ferrite_protocol::keyspace::Keyspace;
 
 pub(super) const STDIN: i32 = 0;

@@ -9,7 +9,7 @@ use std::task::{Wake, Waker};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-use crate::scheduling::ticker::Moment;
+use crate::scheduling::moment::Moment;
 
 /// Bits of a call's id that number the calls of a slot; the other bits number the slot. With 24
 /// bits, an old id could name another call after 16 million calls on the same slot; with 39 bits
@@ -64,6 +64,7 @@ struct SlotState {
     current: AtomicU64,
     /// Id of the call that was killed last, or 0.
     killed: AtomicU64,
+    /// Start of the running call in microseconds, or 0 while nobody has read the clock.
     started_micros: AtomicU64,
     /// Wakes the task of the call, once the call has yielded its thread for the first time.
     stop_waker: Mutex<Option<Waker>>,
@@ -74,7 +75,7 @@ struct SlotState {
 pub struct RunningCall {
     /// Id of the call.
     pub id: CallId,
-    /// Start of the call, exact to about a tick.
+    /// Start of the call, exact to a slice of its meter; now, if that has not passed.
     pub since: Moment,
 }
 
@@ -94,15 +95,21 @@ impl CallSlot {
         })
     }
 
-    /// Begins the slot's next call at `now`.
-    pub(crate) fn begin(&self, now: Moment) {
+    /// Begins the slot's next call.
+    pub(crate) fn begin(&self) {
         let state = &*self.state;
         let sequence = state.begun.load(Ordering::Relaxed).wrapping_add(1);
         state.begun.store(sequence, Ordering::Relaxed);
         let id = state.number | (sequence & ((1 << SEQUENCE_BITS) - 1));
-        state.started_micros.store(now.micros(), Ordering::Relaxed);
-        // Release: a thread that reads the id also reads the start time.
+        state.started_micros.store(0, Ordering::Relaxed);
+        // Release: a thread that reads the id does not read the start of the call before.
         state.current.store(id, Ordering::Release);
+    }
+
+    /// Tells when the running call began.
+    pub(crate) fn note_start(&self, started: Moment) {
+        let micros = started.micros();
+        self.state.started_micros.store(micros, Ordering::Relaxed);
     }
 
     /// Ends the call.
@@ -125,14 +132,17 @@ impl CallSlot {
         let id = self.state.current.load(Ordering::Acquire);
         (id != 0).then(|| RunningCall {
             id: CallId(id),
-            since: Moment::from_micros(self.state.started_micros.load(Ordering::Relaxed)),
+            since: match self.state.started_micros.load(Ordering::Relaxed) {
+                0 => Moment::now(),
+                micros => Moment::from_micros(micros),
+            },
         })
     }
 
     /// Kills the running call if its id is `only`, or whatever its id is without `only`. Returns
     /// true if it did.
     ///
-    /// The call ends at its next tick, and is woken for that if it has yielded its thread.
+    /// The call ends at the end of its meter's slice, and is woken for that if it has yielded its thread.
     pub(crate) fn kill(self: &Arc<Self>, only: Option<CallId>) -> bool {
         let id = self.state.current.load(Ordering::Relaxed);
         let hit = id != 0 && only.is_none_or(|only| only.0 == id);
@@ -188,7 +198,7 @@ impl CallHandle {
         Self::default()
     }
 
-    /// Kills the call: at once while it waits, at its next tick while it runs.
+    /// Kills the call: at once while it waits, at the end of its meter's slice while it runs.
     pub fn kill(&self) {
         // Under the lock, so that a call that starts to wait either sees the flag or is woken.
         let waker = {
@@ -217,13 +227,13 @@ impl CallHandle {
 
 #[cfg(test)]
 mod tests {
-    use super::{CallHandle, CallId, CallSlot, Moment};
+    use super::{CallHandle, CallId, CallSlot};
 
     #[test]
     fn a_kill_hits_the_call_it_names_and_no_later_one() {
         let slot = CallSlot::new();
         assert!(!slot.kill(None), "nothing runs");
-        slot.begin(Moment::default());
+        slot.begin();
         let first = slot.running().expect("a call runs").id;
         assert!(!slot.kill(Some(CallId::from_number(first.number() + 1))));
         assert!(!slot.is_killed());
@@ -231,7 +241,7 @@ mod tests {
         assert!(slot.is_killed());
         slot.end();
         assert!(!slot.is_killed());
-        slot.begin(Moment::default());
+        slot.begin();
         assert!(!slot.kill(Some(first)), "that one is over");
         assert!(!slot.is_killed());
         assert!(slot.kill(None));
@@ -241,8 +251,8 @@ mod tests {
     #[test]
     fn ids_are_unique_across_slots() {
         let (one, other) = (CallSlot::new(), CallSlot::new());
-        one.begin(Moment::default());
-        other.begin(Moment::default());
+        one.begin();
+        other.begin();
         assert_ne!(one.running(), other.running());
     }
 

@@ -17,6 +17,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+/// Longest run of a guest before it yields its thread to others.
+pub const TURN: Duration = Duration::from_millis(1);
 
 /// Waits to be woken.
 const IDLE: u8 = 0;

@@ -8,7 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::scheduling::cancellation::{CallHandle, CallSlot};
-use crate::scheduling::ticker::{Moment, sleep_until};
+use crate::scheduling::moment::Moment;
+use crate::scheduling::timer::sleep_until;
 
 /// Interval of the stop checks of a wait that nothing wakes when its call is killed.
 const CHECK_EVERY: Duration = Duration::from_millis(5);

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::error::{CallError, Code, Quoted};
 use crate::policy::quantity::{ByteSize, HumanDuration};
 use crate::scheduling::cancellation::CallHandle;
-use crate::scheduling::ticker::Moment;
+use crate::scheduling::moment::Moment;
 use crate::scheduling::wait::with_deadline;
 use ferrite_protocol::resp::{Encoder, ReplyBounds, transcode};
 

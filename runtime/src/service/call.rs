@@ -12,7 +12,7 @@ use crate::error::{CallError, Code};
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
 use crate::registry::record::Record;
-use crate::scheduling::ticker::Moment;
+use crate::scheduling::moment::Moment;
 use crate::scheduling::wait::{WaitError, with_deadline};
 use crate::service::call_target::{CallTarget, ResolvedTarget};
 use crate::service::registered_function::RegisteredFunction;

@@ -41,7 +41,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Reason why a runtime does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The engine, its linker or the ticker does not start.
+    /// The engine, its linker or the timer does not start.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
     /// The default permissions are wrong.

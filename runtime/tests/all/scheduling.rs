@@ -1,11 +1,11 @@
-//! Fibers and the ticker: calls that yield, calls that are ended, and dropped calls.
+//! Fibers and turns: calls that yield, calls that are ended, and dropped calls.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::call::request::CallRequest;
@@ -248,24 +248,4 @@ async fn every_waiting_call_gets_its_turn() {
     }
     let usage = function.usage();
     assert_eq!((usage.running, usage.waiting, usage.started), (0, 0, 100));
-}
-
-/// The ticker parks itself while nothing happens; a guest that starts then must still be stopped.
-#[tokio::test]
-async fn the_ticker_wakes_for_a_call_after_a_quiet_time() {
-    let host = Host::new();
-    let function = host.load_with(&guest(SPIN), |spec| {
-        spec.limits.fuel_max = u64::MAX >> 1;
-        spec.limits.time_max = Duration::from_millis(5);
-    });
-    for _ in 0..3 {
-        // Four times as long as the ticker takes to park (64 ticks of 1 ms), which nothing outside it
-        // can observe.
-        let quiet = Instant::now() + Duration::from_millis(4 * 64);
-        while Instant::now() < quiet {
-            tokio::task::yield_now().await;
-        }
-        let reply = host.call(&function, &[], &[]).await;
-        assert!(reply.starts_with("-TIMEOUT "), "{reply}");
-    }
 }

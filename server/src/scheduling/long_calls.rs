@@ -11,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use ferrite_runtime::scheduling::ticker::TICK;
+use ferrite_runtime::scheduling::run_queue::TURN;
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -136,5 +136,5 @@ fn lower_priority() {
         // The call still runs, but takes more time from short requests.
         tracing::debug!(%error, "a long call has the priority of all others");
     }
-    time_slice::ask_for(TICK);
+    time_slice::ask_for(TURN);
 }

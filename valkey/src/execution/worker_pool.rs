@@ -29,7 +29,7 @@ const BROKEN: &[u8] =
 pub(crate) struct CancelHandle(Weak<Task>);
 
 impl CancelHandle {
-    /// Ends the call at its next tick, or at once if it waits, and rolls it back.
+    /// Ends the call at the end of its meter's slice, or at once if it waits, and rolls it back.
     pub(crate) fn cancel(&self) {
         if let Some(task) = self.0.upgrade() {
             task.cancelled.store(true, Ordering::Release);

@@ -5,7 +5,7 @@ use crate::commands::error::CommandError;
 use crate::commands::grammar::fields::Fields;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
 use crate::error::CallError;
-use crate::scheduling::ticker::Moment;
+use crate::scheduling::moment::Moment;
 use crate::service::Runtime;
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;

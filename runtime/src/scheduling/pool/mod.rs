@@ -26,7 +26,7 @@
 //! The second one to take a shard's lock sees what the first did: either the search finds the
 //! permit, or the permit goes to the queue. So no shard has a permit while a call waits.
 //!
-//! The ticker relies on calls being counted under a shard's lock when they start.
+//! The timer relies on items being put back under a shard's lock.
 
 mod permits;
 mod wait_queue;
@@ -38,10 +38,14 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::scheduling::moment::Moment;
 use crate::scheduling::per_core::PerCore;
 use crate::scheduling::pool::permits::{Permit, PermitShard};
 use crate::scheduling::pool::wait_queue::{Queue, TicketState};
-use crate::scheduling::ticker::{Activity, Moment};
+use crate::scheduling::timer::LOOKS;
+
+/// Shortest time between two looks at idle items.
+const LOOK_PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The size of a function's pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +56,8 @@ pub struct PoolOptions {
     pub instances_max: usize,
     /// Calls that may wait for one of those to end; further calls are refused as busy.
     pub waiting_max: usize,
-    /// Longest time that an instance beyond `instances_min` may be idle.
+    /// Time that an instance beyond `instances_min` may be idle; it goes at most half of that time
+    /// later.
     pub idle_timeout: Duration,
 }
 
@@ -180,20 +185,23 @@ impl<T> Pool<T> {
 
     /// Keeps an unused `item` for later calls. Returns it if every permit has an item or a running
     /// call.
-    pub(crate) fn stock(&self, item: T, now: Moment) -> Option<T> {
+    pub(crate) fn stock(&self, item: T) -> Option<T> {
         let mut item = item;
         for shard in self.shards.iter_from_local() {
-            item = shard.lock().stock(item, now)?;
+            item = shard.lock().stock(item)?;
         }
         Some(item)
     }
 
-    /// Removes the items that have been idle too long at `now`. Also returns when the next one will
-    /// be.
+    /// Removes the items that have been idle too long at `now`. Also returns when to look again;
+    /// `None` if nothing is idle any more.
     ///
     /// The caller drops the items, since that may take a while.
     pub(crate) fn trim(&self, now: Moment) -> (Vec<T>, Option<Moment>) {
         let mut shards = self.lock_shards();
+        for shard in &mut shards {
+            shard.date(now);
+        }
         let idle: usize = shards.iter().map(|shard| shard.idle()).sum();
         let spare = idle.saturating_sub(self.options.instances_min);
         let mut gone = Vec::new();
@@ -205,13 +213,14 @@ impl<T> Pool<T> {
             let Some((since, shard)) = oldest else {
                 break;
             };
-            let end = since.after(self.options.idle_timeout);
-            if now < end {
-                return (gone, Some(end));
+            if now < since.after(self.options.idle_timeout) {
+                break;
             }
             gone.extend(shard.take_oldest());
         }
-        (gone, None)
+        let pause = (self.options.idle_timeout / LOOKS).max(LOOK_PAUSE_MIN);
+        let next = (gone.len() < idle).then(|| now.after(pause));
+        (gone, next)
     }
 
     /// Removes all idle items, when others need the room.
@@ -228,26 +237,12 @@ impl<T> Pool<T> {
     pub(crate) fn usage(&self) -> PoolUsage {
         let queue = self.queue.lock();
         let shards = self.lock_shards();
-        let Activity { running, started } = self.activity_of(&shards);
-        PoolUsage {
-            running,
-            waiting: queue.waiting(),
-            idle: shards.iter().map(|shard| shard.idle()).sum(),
-            started,
-        }
-    }
-
-    /// Returns the activity that the ticker watches.
-    #[must_use]
-    pub(crate) fn activity(&self) -> Activity {
-        self.activity_of(&self.lock_shards())
-    }
-
-    fn activity_of(&self, shards: &[MutexGuard<'_, PermitShard<T>>]) -> Activity {
         let free: usize = shards.iter().map(|shard| shard.free()).sum();
-        Activity {
+        PoolUsage {
             // A permit outside the shards belongs to a call.
             running: self.options.instances_max - free,
+            waiting: queue.waiting(),
+            idle: shards.iter().map(|shard| shard.idle()).sum(),
             started: shards
                 .iter()
                 .fold(0, |sum, shard| sum.wrapping_add(shard.started())),
@@ -331,19 +326,19 @@ impl<T> Pool<T> {
 
     /// Ends the call that had this permit.
     #[inline]
-    fn leave(&self, permit: Permit<T>, now: Moment) {
+    fn leave(&self, permit: Permit<T>) {
         let mut shard = self.shards.lock_local();
         if self.queued.load(Ordering::Relaxed) {
             drop(shard);
-            self.hand_over(permit, now);
+            self.hand_over(permit);
         } else {
-            shard.put(permit, now);
+            shard.put(permit);
         }
     }
 
     /// Gives a permit to the call that waits longest, or back to a shard.
     #[cold]
-    fn hand_over(&self, permit: Permit<T>, now: Moment) {
+    fn hand_over(&self, permit: Permit<T>) {
         let mut queue = self.queue.lock();
         match queue.hand_over(permit) {
             Ok(waker) => {
@@ -351,7 +346,7 @@ impl<T> Pool<T> {
                 drop(queue);
                 waker.wake();
             }
-            Err(permit) => self.shards.lock_local().put(permit, now),
+            Err(permit) => self.shards.lock_local().put(permit),
         }
     }
 
@@ -376,7 +371,7 @@ impl<T> Drop for TicketGuard<'_, T> {
             permit
         };
         if let Some(permit) = permit {
-            self.pool.hand_over(permit, Moment::coarse());
+            self.pool.hand_over(permit);
         }
     }
 }
@@ -401,12 +396,12 @@ impl<T> PermitGuard<'_, T> {
         self.item.take()
     }
 
-    /// Ends the call and keeps `item`, as of `now`, for the next.
-    pub(crate) fn put_back(self, item: T, now: Moment) {
+    /// Ends the call and keeps `item` for the next.
+    pub(crate) fn put_back(self, item: T) {
         let pool = self.pool;
         // An item that the permit still holds was not used; drop it.
         drop(self.item_only());
-        pool.leave(Permit { item: Some(item) }, now);
+        pool.leave(Permit { item: Some(item) });
     }
 
     /// Takes the permit apart without giving up the right to run.
@@ -419,7 +414,7 @@ impl<T> PermitGuard<'_, T> {
 impl<T> Drop for PermitGuard<'_, T> {
     fn drop(&mut self) {
         let item = self.item.take();
-        self.pool.leave(Permit { item }, Moment::coarse());
+        self.pool.leave(Permit { item });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::scheduling::ticker::Moment;
+use crate::scheduling::moment::Moment;
 
 /// A permit to run one call, and the item that an earlier call left, if there is one.
 ///
@@ -27,7 +27,8 @@ pub(crate) struct PermitShard<T> {
 #[derive(Debug)]
 struct Idle<T> {
     item: T,
-    since: Moment,
+    /// The first look that found it idle; none yet if it became idle since.
+    since: Option<Moment>,
 }
 
 impl<T> PermitShard<T> {
@@ -73,26 +74,34 @@ impl<T> PermitShard<T> {
         self.idle.pop_front().map(|idle| idle.item)
     }
 
-    /// Puts a permit back at `now`.
-    pub(crate) fn put(&mut self, permit: Permit<T>, now: Moment) {
+    /// Puts a permit back.
+    pub(crate) fn put(&mut self, permit: Permit<T>) {
         self.free += 1;
         if let Some(item) = permit.item {
-            self.idle.push_back(Idle { item, since: now });
+            self.idle.push_back(Idle { item, since: None });
         }
     }
 
     /// Adds an idle item if a permit has none; else returns it.
-    pub(crate) fn stock(&mut self, item: T, now: Moment) -> Option<T> {
+    pub(crate) fn stock(&mut self, item: T) -> Option<T> {
         if self.idle.len() == self.free {
             return Some(item);
         }
-        self.idle.push_back(Idle { item, since: now });
+        self.idle.push_back(Idle { item, since: None });
         None
     }
 
-    /// Returns since when the oldest item is idle.
+    /// Dates the items that became idle since the last look: they are idle since `now`.
+    pub(crate) fn date(&mut self, now: Moment) {
+        let new = self.idle.iter_mut().rev();
+        for idle in new.take_while(|idle| idle.since.is_none()) {
+            idle.since = Some(now);
+        }
+    }
+
+    /// Returns since when the oldest item is idle; nothing before a look has dated it.
     pub(crate) fn oldest(&self) -> Option<Moment> {
-        self.idle.front().map(|idle| idle.since)
+        self.idle.front()?.since
     }
 
     /// Removes all idle items.

@@ -55,7 +55,7 @@ impl Crowd {
             self.used[thing].store(false, Ordering::SeqCst);
             self.running.fetch_sub(1, Ordering::SeqCst);
             if round % 3 != 1 {
-                permit.put_back(thing, Moment::default());
+                permit.put_back(thing);
             }
         } else {
             self.running.fetch_sub(1, Ordering::SeqCst);
@@ -104,7 +104,7 @@ fn turns_are_neither_lost_nor_given_twice() {
             }
         });
         crowd.assert_quiet();
-        let started = crowd.pool.activity().started;
+        let started = crowd.pool.usage().started;
         assert_eq!(started, (THREADS * ROUNDS_THAT_WAIT + instances_max) as u64);
     }
 }
@@ -156,40 +156,38 @@ fn those_who_give_up_or_are_sent_away_take_no_turn_along() {
 }
 
 #[test]
-fn a_call_that_starts_is_counted_or_sees_that_the_ticker_is_about_to_park() {
+fn what_a_call_leaves_is_found_or_the_call_sees_that_nobody_looks() {
     let pool: Pool<usize> = Crowd::new(64, 0).pool;
-    let parked = AtomicBool::new(false);
+    drop(pool.drain());
+    let watching = AtomicBool::new(true);
     let (before, after) = (Barrier::new(2), Barrier::new(2));
     thread::scope(|scope| {
         let caller = scope.spawn(|| {
             let mut saw = Vec::new();
             for _ in 0..ROUNDS {
-                before.wait();
-                // As in `run` and in `ticker::ensure_running`.
                 let permit = pool.try_enter().expect("a turn");
-                saw.push(parked.load(Ordering::Acquire));
+                before.wait();
+                // As at the end of a call, and in `timer::watch_idle`.
+                permit.put_back(1);
+                saw.push(!watching.load(Ordering::Acquire));
                 after.wait();
-                drop(permit);
                 before.wait();
             }
             saw
         });
-        let mut counted = Vec::new();
+        let mut found = Vec::new();
         for _ in 0..ROUNDS {
-            let last = pool.activity();
             before.wait();
-            // As in `Ticker::park`.
-            parked.store(true, Ordering::SeqCst);
-            counted.push(pool.activity() != last);
+            // As in `Timer::trim`.
+            watching.store(false, Ordering::Release);
+            let (gone, next) = pool.trim(Moment::default());
+            found.push(!gone.is_empty() || next.is_some());
             after.wait();
-            parked.store(false, Ordering::SeqCst);
+            drop(pool.drain());
+            watching.store(true, Ordering::Release);
             before.wait();
         }
         let saw = caller.join().expect("the caller ends");
-        assert!(
-            saw.iter()
-                .zip(&counted)
-                .all(|(saw, counted)| *saw || *counted)
-        );
+        assert!(saw.iter().zip(&found).all(|(saw, found)| *saw || *found));
     });
 }

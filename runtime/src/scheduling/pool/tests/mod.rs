@@ -26,8 +26,8 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 fn what_was_used_last_is_handed_out_first() {
     let pool = pool(4, 0);
     let (one, two) = (pool.try_enter(), pool.try_enter());
-    one.expect("room for one").put_back(1, Moment::default());
-    two.expect("room for two").put_back(2, Moment::default());
+    one.expect("room for one").put_back(1);
+    two.expect("room for two").put_back(2);
     let mut permit = pool.try_enter().expect("room again");
     assert_eq!(permit.take(), Some(2));
     drop(permit);
@@ -94,17 +94,18 @@ fn waiting_calls_can_be_refused() {
 #[test]
 fn idle_things_grow_old_down_to_the_minimum() {
     let pool = pool(4, 0);
-    let start = Moment::default();
-    let later = start.after(Duration::from_millis(1));
-    for (item, since) in [(0, start), (1, start), (2, later)] {
-        assert_eq!(pool.stock(item, since), None);
-    }
-    let half = start.after(Duration::from_millis(500));
-    let end = start.after(Duration::from_secs(1));
-    assert_eq!(pool.trim(half), (vec![], Some(end)));
-    let (mut gone, next) = pool.trim(end);
+    let at = |millis| Moment::default().after(Duration::from_millis(millis));
+    assert_eq!(pool.trim(at(0)), (vec![], None));
+    assert_eq!(pool.stock(0), None);
+    assert_eq!(pool.stock(1), None);
+    assert_eq!(pool.trim(at(100)), (vec![], Some(at(350))));
+    assert_eq!(pool.stock(2), None);
+    assert_eq!(pool.trim(at(1099)), (vec![], Some(at(1349))));
+    // A second after the look that found them first, which was the one before for the last.
+    let (mut gone, next) = pool.trim(at(1100));
     gone.sort_unstable();
-    assert_eq!((gone, next), (vec![0, 1], None));
-    assert_eq!(pool.usage().idle, 1);
+    assert_eq!((gone, next), (vec![0, 1], Some(at(1350))));
+    assert!(pool.trim(at(5000)).0.is_empty(), "one stays");
     assert_eq!(pool.drain(), vec![2]);
+    assert_eq!(pool.trim(at(6000)), (vec![], None));
 }
