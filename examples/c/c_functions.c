@@ -18,7 +18,7 @@ FERRITE_FUNCTION(rate_limit, "key, limit, window_secs")
 
     if (!ferrite_incr_by(key, 1, NULL))
         return false;
-    if (current == 0 && !ferrite_expire(key, window_secs * 1000, NULL))
+    if (current == 0 && !ferrite_expire(key, window_secs, NULL))
         return false;
     return ferrite_reply_bool(true);
 }

@@ -66,7 +66,7 @@ func validateUser(key string, asked ferrite.JSON[request]) (ferrite.Pairs, error
 	action := asked.Value.Action
 	wanted := slices.Index(actions, action)
 	if wanted < 0 {
-		return nil, ferrite.Errorf("BADACTION ", action, " is none of ", strings.Join(actions, ", "))
+		return nil, ferrite.Errorf("BADACTION %s is none of %s", action, strings.Join(actions, ", "))
 	}
 
 	user, err := ferrite.HGetAll(key)
@@ -138,12 +138,12 @@ func aggregateStats(pattern, startDate, endDate string) (map[string]int64, error
 		for name, text := range counters {
 			count, err := strconv.ParseInt(text, 10, 64)
 			if err != nil {
-				return nil, ferrite.Errorf("BADSTAT ", key, " ", name, " is not an integer")
+				return nil, ferrite.Errorf("BADSTAT %s %s is not an integer", key, name)
 			}
 			sum := sums[name] + count
 			// The sum of two numbers of one sign has another only where it overflowed.
 			if (sum^count)&(sum^sums[name]) < 0 {
-				return nil, ferrite.Errorf("BADSTAT ", name, " is too large to add up")
+				return nil, ferrite.Errorf("BADSTAT %s is too large to add up", name)
 			}
 			sums[name] = sum
 		}

@@ -25,7 +25,7 @@ const TYPES = new Set([
 export default class FerriteTransform extends Transform {
   afterParse(parser) {
     const sdk = sdkPath(parser.sources);
-    const lines = [`import { begin, finish, finishWith, ready, take } from "${sdk}/entry";`, `import "${sdk}/abort";`];
+    const lines = [`import { begin, finish, finishWith, ready, take } from "${sdk}/entry";`, `import "${sdk}/library";`];
     let count = 0;
     for (const source of parser.sources) {
       if (source.sourceKind !== SourceKind.UserEntry) continue;
@@ -41,9 +41,25 @@ export default class FerriteTransform extends Transform {
     if (count === 0) {
       throw new Error("the entry file exports no function, so there would be nothing to call");
     }
-    assemblyscript.addGlobalAlias(this.program.options, "abort", `${sdk}/abort/abort`);
+    for (const name of ["abort", "trace", "seed"]) {
+      assemblyscript.addGlobalAlias(this.program.options, name, `${sdk}/library/${name}`);
+    }
+    replaceBindings(parser, sdk);
     parser.parseFile(lines.join("\n"), "ferrite-entries.ts", true);
   }
+}
+
+/** Lets the library take what it would import from a browser from this package instead. */
+function replaceBindings(parser, sdk) {
+  const bindings = parser.sources.find((source) => source.internalPath === "~lib/bindings/dom");
+  if (!bindings) return;
+  const replaced = ["Date", "performance", "crypto", "console"];
+  const declares = ({ kind, name }) => kind === NodeKind.NamespaceDeclaration && replaced.includes(name.text);
+  const path = "~lib/ferrite-bindings";
+  parser.parseFile(`export { ${replaced.join(", ")} } from "${sdk}/library";`, `${path}.ts`, false);
+  const replacing = parser.sources.find((source) => source.internalPath === path);
+  bindings.statements = bindings.statements.filter((it) => !declares(it)).concat(replacing.statements);
+  parser.sources.splice(parser.sources.indexOf(replacing), 1);
 }
 
 /** Makes the types that a source declares or imports available to the entries' source. */

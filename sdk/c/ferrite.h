@@ -2,7 +2,7 @@
  * ferrite.h: write Ferrite WASM functions in C.
  *
  * One header, no library. Needs a C11 compiler for wasm32 with a C library (wasi-libc), of which it
- * uses malloc, free, memcpy and memcmp.
+ * uses malloc, free, memcpy, memcmp and strtod.
  *
  *     #include "ferrite.h"
  *
@@ -18,7 +18,7 @@
  *             return ferrite_reply_bool(false);
  *         if (!ferrite_incr_by(key, 1, NULL))
  *             return false;
- *         if (current == 0 && !ferrite_expire(key, window_secs * 1000, NULL))
+ *         if (current == 0 && !ferrite_expire(key, window_secs, NULL))
  *             return false;
  *         return ferrite_reply_bool(true);
  *     }
@@ -30,6 +30,7 @@
  * not be freed. An out-parameter may be NULL if its value is not needed.
  *
  * Build: cc --target=wasm32-wasi -mexec-model=reactor -Os -Wl,-z,stack-size=65536 file.c -o file.wasm
+ * With clang add -Wl,--stack-first, as zig does by itself: a stack that overflows then ends the call.
  */
 #ifndef FERRITE_H
 #define FERRITE_H
@@ -223,6 +224,42 @@ FERRITE_FN bool ferrite_parse_i64(ferrite_bytes text, int64_t *number)
     return true;
 }
 
+/* Reads a number: decimal digits with an optional sign, point and exponent, or an infinity. Numbers that
+ * are too large or too small are refused. */
+FERRITE_FN bool ferrite_parse_double(ferrite_bytes text, double *number)
+{
+    const char *at = text.ptr, *end = text.ptr + text.len;
+    bool digits = false, exponent = true, zero = true;
+    if (at < end && (*at == '+' || *at == '-'))
+        at++;
+    bool named = end - at >= 3 && ((*at | 0x20) == 'i');
+    for (const char *name = "infinity"; named && at < end; at++, name++)
+        named = (*at | 0x20) == *name;
+    if (!named) {
+        bool point = false;
+        for (; at < end && ((*at >= '0' && *at <= '9') || (*at == '.' && !point)); at++) {
+            point |= *at == '.';
+            digits |= *at != '.';
+            zero &= *at == '0' || *at == '.';
+        }
+        if (digits && at < end && (*at | 0x20) == 'e') {
+            at++;
+            if (at < end && (*at == '+' || *at == '-'))
+                at++;
+            for (exponent = false; at < end && *at >= '0' && *at <= '9'; at++)
+                exponent = true;
+        }
+        if (!digits || !exponent || at < end)
+            return false;
+    }
+    char *copy = ferrite_alloc((size_t)text.len + 1), *stop;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    *number = strtod(copy, &stop);
+    bool whole = stop == copy + text.len;
+    return whole && (named || (*number - *number == 0 && (zero || *number != 0)));
+}
+
 /* Returns true if bytes are UTF-8: shortest forms only, no surrogates, nothing above U+10FFFF. */
 FERRITE_FN bool ferrite_is_utf8(ferrite_bytes text)
 {
@@ -402,6 +439,15 @@ FERRITE_FN bool ferrite_take_i64(const char *name, int64_t *value)
                || ferrite_mismatch(name, "integer", "a 64-bit integer", text));
 }
 
+/* Takes the next key or argument, which must be a number. */
+FERRITE_FN bool ferrite_take_double(const char *name, double *value)
+{
+    ferrite_bytes text;
+    return ferrite_take_as(name, "double", &text)
+           && (ferrite_parse_double(text, value)
+               || ferrite_mismatch(name, "double", "a number", text));
+}
+
 /* Refuses the call if keys or arguments are left. */
 FERRITE_FN bool ferrite_take_end(void)
 {
@@ -443,9 +489,14 @@ FERRITE_FN bool ferrite_reply_bytes(ferrite_bytes value)
     return true;
 }
 
+/* Replies text, which must be UTF-8; ferrite_reply_bytes replies anything. */
 FERRITE_FN bool ferrite_reply_text(const char *text)
 {
-    return ferrite_reply_bytes(ferrite_text(text));
+    ferrite_bytes bytes = ferrite_text(text);
+    if (!ferrite_is_utf8(bytes))
+        return ferrite_fail(FERRITE_JOIN(ferrite_text("ERR a reply must be UTF-8 text, not "),
+                                         ferrite_excerpt(bytes)));
+    return ferrite_reply_bytes(bytes);
 }
 
 /* Replies a status text, such as OK. */
@@ -568,16 +619,25 @@ FERRITE_FN bool ferrite_incr_by(ferrite_bytes key, int64_t delta, int64_t *sum)
     return true;
 }
 
-/* Lets a key expire after `ttl_millis` milliseconds, at once if that is 0 or less. */
-FERRITE_FN bool ferrite_expire(ferrite_bytes key, int64_t ttl_millis, bool *found)
+/* Lets a key expire after `millis` milliseconds, at once if that is 0 or less. */
+FERRITE_FN bool ferrite_expire_millis(ferrite_bytes key, int64_t millis, bool *found)
 {
     uint32_t count;
-    if (!ferrite_counted(ferrite_abi_expire(key.ptr, (int32_t)key.len, ttl_millis), "expire", key,
+    if (!ferrite_counted(ferrite_abi_expire(key.ptr, (int32_t)key.len, millis), "expire", key,
                          &count))
         return false;
     if (found)
         *found = count > 0;
     return true;
+}
+
+/* Lets a key expire after `secs` seconds, at once if that is 0 or less. */
+FERRITE_FN bool ferrite_expire(ferrite_bytes key, int64_t secs, bool *found)
+{
+    int64_t millis;
+    if (__builtin_mul_overflow(secs, (int64_t)1000, &millis))
+        millis = secs < 0 ? INT64_MIN : INT64_MAX;
+    return ferrite_expire_millis(key, millis, found);
 }
 
 /* Reads the milliseconds until a key expires, -1 without expiry, -2 without key. */

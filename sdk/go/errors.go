@@ -1,6 +1,7 @@
 package ferrite
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/ferrite-wasm/ferrite-wasm/sdk/go/internal/abi"
@@ -16,8 +17,14 @@ func (e *Error) Error() string {
 	return e.text
 }
 
-// Errorf makes an error reply from its parts. A text without a code gets ERR.
-func Errorf(parts ...string) *Error {
+// Errorf makes an error reply from a format and its arguments, as fmt.Errorf does. A text without a
+// code gets ERR.
+func Errorf(format string, args ...any) *Error {
+	return &Error{withCode(fmt.Sprintf(format, args...))}
+}
+
+// newError makes an error reply from its parts, without package fmt, which is large.
+func newError(parts ...string) *Error {
 	var text string
 	for _, part := range parts {
 		text += part
@@ -101,13 +108,4 @@ func excerpt(value []byte) string {
 		text = append(text, "..."...)
 	}
 	return string(text)
-}
-
-// parseInt reads digits after an optional minus sign, within 64 bits.
-func parseInt(text []byte) (int64, bool) {
-	if len(text) > 0 && text[0] == '+' {
-		return 0, false
-	}
-	number, err := strconv.ParseInt(string(text), 10, 64)
-	return number, err == nil
 }

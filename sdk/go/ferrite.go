@@ -22,20 +22,24 @@
 package ferrite
 
 import (
+	"math"
 	"strconv"
 
 	"github.com/ferrite-wasm/ferrite-wasm/sdk/go/internal/abi"
 )
 
-// Get reads a string; ok is true if the key exists.
+// Get reads a string, which must be UTF-8; ok is true if the key exists.
 func Get(key string) (value string, ok bool, err error) {
 	bytes, ok, err := GetBytes(key)
-	return string(bytes), ok, err
+	if err == nil {
+		value, err = asText(bytes, "key", utf8Bytes(key))
+	}
+	return value, ok && err == nil, err
 }
 
 // GetBytes reads a string's bytes; ok is true if the key exists.
 func GetBytes(key string) (value []byte, ok bool, err error) {
-	name := []byte(key)
+	name := utf8Bytes(key)
 	value, status := abi.Result(func(buf []byte) int32 { return abi.Current.Get(name, buf) })
 	return value, status >= 0, found(status, "get", name)
 }
@@ -48,7 +52,7 @@ func GetInt(key string) (int64, error) {
 	}
 	number, ok := parseInt(bytes)
 	if !ok {
-		return 0, Errorf("ERR the value of key " + excerpt([]byte(key)) + " must be a 64-bit integer, not " + excerpt(bytes))
+		return 0, newError("ERR the value of key ", excerpt(utf8Bytes(key)), " must be a 64-bit integer, not ", excerpt(bytes))
 	}
 	return number, nil
 }
@@ -67,7 +71,12 @@ type SetOptions struct {
 
 // Set writes a string and removes the key's expiry.
 func Set(key, value string) error {
-	_, err := SetWith(key, []byte(value), SetOptions{})
+	return SetBytes(key, utf8Bytes(value))
+}
+
+// SetBytes writes a string's bytes and removes the key's expiry.
+func SetBytes(key string, value []byte) error {
+	_, err := SetWith(key, value, SetOptions{})
 	return err
 }
 
@@ -87,7 +96,7 @@ func SetWith(key string, value []byte, options SetOptions) (bool, error) {
 	if ttl == 0 {
 		ttl = -1
 	}
-	name := []byte(key)
+	name := utf8Bytes(key)
 	status := abi.Current.Set(name, value, bits, ttl)
 	if status == abi.NotStored {
 		return false, nil
@@ -102,26 +111,33 @@ func Incr(key string) (int64, error) {
 
 // IncrBy adds to an integer, which starts at 0; returns the sum.
 func IncrBy(key string, delta int64) (int64, error) {
-	name := []byte(key)
+	name := utf8Bytes(key)
 	sum, status := abi.Current.IncrBy(name, delta)
 	return sum, failed(int64(status), "incr_by", name)
 }
 
 // Expire lets a key expire after secs seconds, at once if that is 0 or less; true if it exists.
 func Expire(key string, secs int64) (bool, error) {
-	return ExpireMillis(key, secs*1000)
+	millis := secs * 1000
+	if millis/1000 != secs {
+		millis = math.MaxInt64
+		if secs < 0 {
+			millis = math.MinInt64
+		}
+	}
+	return ExpireMillis(key, millis)
 }
 
 // ExpireMillis lets a key expire after millis milliseconds; returns true if the key exists.
 func ExpireMillis(key string, millis int64) (bool, error) {
-	name := []byte(key)
+	name := utf8Bytes(key)
 	status := abi.Current.Expire(name, millis)
 	return status > 0, failed(int64(status), "expire", name)
 }
 
 // TTL returns the milliseconds until a key expires: -1 without expiry, -2 without key.
 func TTL(key string) (int64, error) {
-	name := []byte(key)
+	name := utf8Bytes(key)
 	millis := abi.Current.TTL(name)
 	if millis > abi.Denied {
 		return millis, nil
@@ -141,31 +157,51 @@ func Exists(keys ...string) (int, error) {
 	return count(abi.Current.Exists(names), "exists", names)
 }
 
-// HGet reads a hash's field; ok is true if it exists.
+// HGet reads a hash's field, which must be UTF-8; ok is true if it exists.
 func HGet(key, field string) (value string, ok bool, err error) {
-	name, part := []byte(key), []byte(field)
-	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.HGet(name, part, buf) })
-	return string(bytes), status >= 0, found(status, "hget", name)
+	bytes, ok, err := HGetBytes(key, field)
+	if err == nil {
+		value, err = asText(bytes, "field", utf8Bytes(field))
+	}
+	return value, ok && err == nil, err
+}
+
+// HGetBytes reads the bytes of a hash's field; ok is true if it exists.
+func HGetBytes(key, field string) (value []byte, ok bool, err error) {
+	name, part := utf8Bytes(key), utf8Bytes(field)
+	value, status := abi.Result(func(buf []byte) int32 { return abi.Current.HGet(name, part, buf) })
+	return value, status >= 0, found(status, "hget", name)
 }
 
 // HSet writes a hash's field; returns true if it is new.
 func HSet(key, field, value string) (bool, error) {
-	name := []byte(key)
-	status := abi.Current.HSet(name, []byte(field), []byte(value))
+	return HSetBytes(key, field, utf8Bytes(value))
+}
+
+// HSetBytes writes the bytes of a hash's field; returns true if it is new.
+func HSetBytes(key, field string, value []byte) (bool, error) {
+	name := utf8Bytes(key)
+	status := abi.Current.HSet(name, utf8Bytes(field), value)
 	return status > 0, failed(int64(status), "hset", name)
 }
 
 // HDel deletes fields of a hash; returns the number of fields that existed.
 func HDel(key string, fields ...string) (int, error) {
-	name := []byte(key)
+	name := utf8Bytes(key)
 	return count(abi.Current.HDel(name, bytesOf(fields)), "hdel", [][]byte{name})
 }
 
-// HGetAll reads a whole hash; returns an empty map if the key does not exist.
+// HGetAll reads a whole hash, which must be UTF-8; returns an empty map if the key does not exist.
 func HGetAll(key string) (map[string]string, error) {
 	reply, err := Do("HGETALL", key)
 	if err != nil {
 		return nil, err
+	}
+	for i, item := range reply.Items {
+		what := [...]string{"a field's name in", "a field in"}[i%2]
+		if _, err := asText(item.Bytes(), what, utf8Bytes(key)); err != nil {
+			return nil, err
+		}
 	}
 	return reply.StringMap(), nil
 }
@@ -178,17 +214,17 @@ func Do(command string, args ...any) (Value, error) {
 		list = append(strconv.AppendInt(append(list, '$'), int64(len(text)), 10), '\r', '\n')
 		list = append(append(list, text...), '\r', '\n')
 	}
-	name := []byte(command)
+	name := utf8Bytes(command)
 	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.Call(name, list, buf) })
 	if status < 0 {
 		return Value{}, failed(int64(status), "call", name)
 	}
 	value, rest, ok := decode(bytes, 0)
 	if !ok || len(rest) > 0 {
-		return Value{}, Errorf("ERR the reply of " + command + " is malformed")
+		return Value{}, newError("ERR the reply of ", command, " is malformed")
 	}
 	if value.Kind == KindError {
-		return Value{}, Errorf(value.text)
+		return Value{}, newError(value.text)
 	}
 	return value, nil
 }
@@ -207,7 +243,7 @@ const (
 
 // Log writes a line to the server's log.
 func Log(level Level, text string) {
-	abi.Current.Log(int32(level), []byte(text))
+	abi.Current.Log(int32(level), utf8Bytes(text))
 }
 
 // TimeMillis returns the milliseconds since 1970, the same throughout a call.
@@ -223,7 +259,7 @@ func Random(buf []byte) {
 func bytesOf(texts []string) [][]byte {
 	all := make([][]byte, len(texts))
 	for i, text := range texts {
-		all[i] = []byte(text)
+		all[i] = utf8Bytes(text)
 	}
 	return all
 }
@@ -239,7 +275,7 @@ func count(n int32, operation string, subjects [][]byte) (int, error) {
 func argument(value any) []byte {
 	switch value := value.(type) {
 	case string:
-		return []byte(value)
+		return utf8Bytes(value)
 	case []byte:
 		return value
 	case int:

@@ -2,6 +2,7 @@ package ferrite_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
@@ -158,27 +159,148 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 		"no such user":      "ERR no such user",
 		"A word":            "ERR A word",
 		"ALONE":             "ERR ALONE",
+		"50% off":           "ERR 50% off",
 	} {
 		entry := func() {
-			ferrite.Serve0("fails", func() (any, error) { return nil, ferrite.Errorf(text) })
+			ferrite.Serve0("fails", func() (any, error) { return nil, ferrite.Errorf("%s", text) })
 		}
 		if reply := store.Call(entry, nil, nil); reply != ferritetest.Error(expected) {
 			t.Error(reply)
 		}
 	}
+	if text := ferrite.Errorf("OUT_OF_STOCK %s, %d left", "tea", 3).Error(); text != "OUT_OF_STOCK tea, 3 left" {
+		t.Error(text)
+	}
 }
 
-func TestAPanicIsLoggedOnItsWay(t *testing.T) {
+func TestAPanicIsOneEntryOfTheLogWithItsStack(t *testing.T) {
+	for name, entry := range map[string]func(){
+		"while it runs": func() {
+			ferrite.Serve0("panics", func() (any, error) { panic("on purpose") })
+		},
+		"while it replies": func() {
+			ferrite.Serve0("panics", func() (any, error) { return []any{1, panics{}}, nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := ferritetest.New(t)
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic was swallowed")
+				}
+				if len(store.Log) != 1 || store.Log[0].Level != 4 {
+					t.Fatal(store.Log)
+				}
+				text := store.Log[0].Text
+				if !strings.HasPrefix(text, "panic: on purpose\ngoroutine ") || !strings.Contains(text, "ferrite_test.go:") {
+					t.Error(text)
+				}
+			}()
+			store.Call(entry, nil, nil)
+		})
+	}
+}
+
+type panics struct{}
+
+func (panics) MarshalText() ([]byte, error) { panic("on purpose") }
+
+type celsius float64
+type colour string
+type colours []colour
+
+func TestEveryShapeOfTheGuideIsReplied(t *testing.T) {
 	store := ferritetest.New(t)
-	defer func() {
-		if recover() == nil {
-			t.Error("the panic was swallowed")
+	none := (*point)(nil)
+	seven := 7
+	for _, test := range []struct{ result, expected any }{
+		{nil, nil},
+		{none, nil},
+		{&seven, int64(7)},
+		{(*ferrite.JSON[point])(nil), nil},
+		{int8(-1), int64(-1)},
+		{uint16(65535), int64(65535)},
+		{uint64(18446744073709551615), "18446744073709551615"},
+		{float32(0.5), 0.5},
+		{celsius(-1.5), -1.5},
+		{colour("red"), "red"},
+		{colours{"red", "blue"}, []any{"red", "blue"}},
+		{[]int{1, 2}, []any{int64(1), int64(2)}},
+		{[]bool{true}, []any{true}},
+		{[2]string{"a", "b"}, []any{"a", "b"}},
+		{[][]string{{"a"}, {}, nil}, []any{[]any{"a"}, []any{}, []any{}}},
+		{[][]byte{{0xff}}, []any{"\xff"}},
+		{json.RawMessage(`{"a":1}`), `{"a":1}`},
+		{map[string]int{"b": 2, "a": 1}, ferritetest.Map{"a", int64(1), "b", int64(2)}},
+		{map[colour][]string{"red": {"x"}}, ferritetest.Map{"red", []any{"x"}}},
+		{[]map[string]any{{"a": nil}}, []any{ferritetest.Map{"a", nil}}},
+		{ferrite.Pairs{{Key: "z", Value: uint8(1)}, {Key: "a", Value: ferrite.OK}}, ferritetest.Map{"z", int64(1), "a", ferritetest.Status("OK")}},
+		{ferrite.JSON[point]{Value: point{1, 2}}, `{"X":1,"Y":2}`},
+		{[]error{errors.New("plain")}, []any{ferritetest.Error("ERR plain")}},
+		{"half of \U0001F600"[:10], "half of \uFFFD"},
+	} {
+		reply := store.Call(func() {
+			ferrite.Serve0("replies", func() (any, error) { return test.result, nil })
+		}, nil, nil)
+		if !reflect.DeepEqual(reply, test.expected) {
+			t.Errorf("%#v is replied as %#v", test.result, reply)
 		}
-		if len(store.Log) != 1 || store.Log[0].Text != "panic: on purpose" {
-			t.Error(store.Log)
-		}
-	}()
-	store.Call(func() {
-		ferrite.Serve0("panics", func() (any, error) { panic("on purpose") })
+	}
+}
+
+func TestWhatCannotBeRepliedIsSaid(t *testing.T) {
+	store := ferritetest.New(t)
+	for _, test := range []struct {
+		result   any
+		expected string
+	}{
+		{point{}, "ferrite: a value of type ferrite_test.point cannot be replied; reply ferrite.Pairs, or ferrite.JSON of it"},
+		{map[int]int{}, "ferrite: a value of type map[int]int cannot be replied; a map that is replied has strings for keys"},
+		{make(chan int), "ferrite: a value of type chan int cannot be replied; see the list in the guide"},
+	} {
+		func() {
+			defer func() {
+				if thrown := recover(); thrown != test.expected {
+					t.Error(thrown)
+				}
+			}()
+			store.Call(func() {
+				ferrite.Serve0("replies", func() (any, error) { return test.result, nil })
+			}, nil, nil)
+		}()
+	}
+}
+
+func TestTextIsUTF8(t *testing.T) {
+	store := ferritetest.New(t)
+	half := "\U0001F600"[:2]
+	reply := store.Call(func() {
+		ferrite.Serve0("writes", func() (any, error) {
+			problems := []any{}
+			note := func(err error) { problems = append(problems, err) }
+			note(ferrite.Set("text", half))
+			_, err := ferrite.HSet("hash", half, half)
+			note(err)
+			_, err = ferrite.Do("SET", "other", half)
+			note(err)
+			note(ferrite.SetBytes("bytes", []byte(half)))
+			_, _, err = ferrite.Get("bytes")
+			note(err)
+			raw, _, err := ferrite.GetBytes("bytes")
+			note(err)
+			return append(problems, raw), nil
+		})
 	}, nil, nil)
+	refused := ferritetest.Error(`ERR the value of key "bytes" must be UTF-8 text, not "\xf0\x9f"`)
+	if expected := []any{nil, nil, nil, nil, refused, nil, half}; !reflect.DeepEqual(reply, expected) {
+		t.Errorf("%#v", reply)
+	}
+	for _, key := range []string{"text", "other"} {
+		if stored := store.Do("GET", key); stored != "\uFFFD" {
+			t.Errorf("%q", stored)
+		}
+	}
+	if stored := store.Do("HGET", "hash", "\uFFFD"); stored != "\uFFFD" {
+		t.Errorf("%q", stored)
+	}
 }

@@ -2,7 +2,10 @@ package ferrite
 
 import (
 	"encoding"
+	"reflect"
+	"runtime/debug"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/ferrite-wasm/ferrite-wasm/sdk/go/internal/abi"
@@ -100,37 +103,65 @@ func serve(name string, parameters []string, run func(*input) (any, error)) {
 		keys:       keys,
 		count:      keys + int(abi.Current.ArgCount()),
 	}
-	result, err := guarded(in, run)
+	defer ended()
+	result, err := run(in)
 	if err != nil {
-		abi.Current.ReplyError([]byte(withCode(err.Error())))
+		replyError(err)
 		return
 	}
 	reply(result)
 }
 
-// guarded runs a function and turns a refusal into its error. It logs and repeats other panics.
-func guarded(in *input, run func(*input) (any, error)) (result any, err error) {
+// ended replies the error of a refusal. Any other panic ends the call: one entry of the log has its
+// message, which is also the reply, and the goroutine's stack.
+func ended() {
+	thrown := recover()
+	if thrown == nil {
+		return
+	}
+	if refused, ok := thrown.(refusal); ok {
+		replyError(refused.err)
+		return
+	}
+	Log(ErrorLevel, "panic: "+message(thrown)+"\n"+stack())
+	abi.Exit(thrown)
+}
+
+// message returns what the value of a panic says.
+func message(thrown any) (text string) {
 	defer func() {
-		switch thrown := recover().(type) {
-		case nil:
-		case refusal:
-			err = thrown.err
-		case error:
-			Log(ErrorLevel, "panic: "+thrown.Error())
-			panic(thrown)
-		case string:
-			Log(ErrorLevel, "panic: "+thrown)
-			panic(thrown)
-		default:
-			Log(ErrorLevel, "panic of a value that is neither error nor string")
-			panic(thrown)
+		if recover() != nil {
+			text = "a value whose own text panics"
 		}
 	}()
-	return run(in)
+	switch thrown := thrown.(type) {
+	case error:
+		return thrown.Error()
+	case interface{ String() string }:
+		return thrown.String()
+	}
+	switch value := reflect.ValueOf(thrown); value.Kind() {
+	case reflect.String:
+		return value.String()
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return strconv.FormatInt(value.Int(), 10)
+	default:
+		return "a value of type " + value.Type().String()
+	}
+}
+
+// stack returns the goroutine's stack from the panic on, innermost first.
+func stack() string {
+	text := string(debug.Stack())
+	head, frames, _ := strings.Cut(text, "\n")
+	if _, below, ok := strings.Cut(frames, "\npanic("); ok {
+		frames = "panic(" + below
+	}
+	return head + "\n" + strings.TrimSuffix(frames, "\n")
 }
 
 func (in *input) fail(parts ...string) {
-	panic(refusal{Errorf(parts...)})
+	panic(refusal{newError(parts...)})
 }
 
 func (in *input) signature() string {
@@ -234,8 +265,8 @@ func take[T any](in *input) T {
 		}
 	case *float64:
 		bytes := in.next("float64")
-		number, err := strconv.ParseFloat(string(bytes), 64)
-		if err != nil || number != number {
+		number, ok := ParseNumber(string(bytes))
+		if !ok {
 			in.mismatch("float64", "a number", bytes)
 		}
 		*pointer = number

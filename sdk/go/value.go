@@ -37,6 +37,19 @@ func (v Value) Int() (number int64, ok bool) {
 	return parseInt([]byte(v.text))
 }
 
+// Float returns the value as a number; ok is true if it is an integer, or its text is a number.
+func (v Value) Float() (number float64, ok bool) {
+	if v.Kind == KindInt {
+		return float64(v.number), true
+	}
+	return ParseNumber(v.text)
+}
+
+// Bytes returns the bytes of a string or an error; none for anything else.
+func (v Value) Bytes() []byte {
+	return []byte(v.text)
+}
+
 // String returns the value as text; empty if it is null.
 func (v Value) String() string {
 	if v.Kind == KindInt {

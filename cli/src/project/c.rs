@@ -50,8 +50,12 @@ pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let compiler = toolchain::c()?;
     let wasm = module_path(folder, &folder_name(folder)?)?;
+    // The stack goes below the data, so that it overwrites nothing when it overflows. Zig always puts it
+    // there, and has no such option.
+    let stack_first = !compiler.version.starts_with("zig ");
     let mut compiler = compiler.command();
     compiler.args(FLAGS);
+    compiler.args(stack_first.then_some("-Wl,--stack-first"));
     for headers in HEADERS.iter().filter(|name| folder.join(name).is_dir()) {
         compiler.arg(format!("-I{headers}"));
     }

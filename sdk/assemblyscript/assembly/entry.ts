@@ -4,7 +4,8 @@
 import * as abi from "./abi";
 import { failed, failStatus, failWith, forgive, nothing, replyFailure } from "./failure";
 import { Json } from "./json";
-import { bytesOf, excerpt, Integer, isUtf8, textOf } from "./text";
+import { Float, Integer } from "./number";
+import { bytesOf, excerpt, isUtf8, textOf } from "./text";
 import { Kind, Value } from "./value";
 
 /** A value that a parameter took. */
@@ -133,10 +134,10 @@ export function take<T>(parameter: string, type: string): T {
     return number;
   } else if (isFloat<T>()) {
     const text = textOf(bytes);
-    const number = parseFloat(text);
-    if (isNaN(number) || text.trim() != text) mismatch(value, "a number");
+    const parsed = sizeof<T>() == 8 ? Float.parse(text) : Float.parseSingle(text);
+    if (!parsed.ok) mismatch(value, "a number");
     // @ts-ignore: T is a float
-    return <T>number;
+    return <T>parsed.value;
   } else if (idof<T>() == idof<ArrayBuffer>()) {
     return changetype<T>(bytes);
   } else if (idof<T>() == idof<Json>()) {

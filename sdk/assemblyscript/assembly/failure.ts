@@ -5,7 +5,7 @@
 // nothing, and the caller gets the error, whatever the function returns in the end.
 
 import { reply_error, Status } from "./abi";
-import { excerpt } from "./text";
+import { bytesOf, excerpt } from "./text";
 
 let error: string | null = null;
 
@@ -28,7 +28,7 @@ export function forgive(): void {
 export function replyFailure(): bool {
   const text = error;
   if (text === null) return false;
-  const bytes = String.UTF8.encode(text);
+  const bytes = bytesOf(text);
   reply_error(changetype<usize>(bytes), bytes.byteLength);
   return true;
 }

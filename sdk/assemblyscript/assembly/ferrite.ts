@@ -6,7 +6,8 @@
 import * as abi from "./abi";
 import { Status } from "./abi";
 import { failed, failStatus, failWith } from "./failure";
-import { bytesOf, excerpt, Integer, isUtf8, textOf } from "./text";
+import { Float, Integer } from "./number";
+import { bytesOf, excerpt, isUtf8, textOf } from "./text";
 import { Value } from "./value";
 
 export { refuse } from "./entry";
@@ -177,7 +178,9 @@ export function incrBy(key: string, delta: i64): i64 {
 
 /** Lets a key expire after `secs` seconds, at once if that is 0 or less; true if it exists. */
 export function expire(key: string, secs: i64): bool {
-  return expireMillis(key, secs * 1000);
+  const millis = secs * 1000;
+  if (millis / 1000 == secs) return expireMillis(key, millis);
+  return expireMillis(key, secs < 0 ? i64.MIN_VALUE : i64.MAX_VALUE);
 }
 
 /** Lets a key expire after `millis` milliseconds; returns true if it exists. */
@@ -270,6 +273,11 @@ export function call(command: string, args: Array<string> = []): Value {
 /** Reads an integer: digits after an optional minus sign, within 64 bits. */
 export function parseInteger(text: string): Integer {
   return Integer.parse(text);
+}
+
+/** Reads a number as parameters of type `f64` are read. */
+export function parseNumber(text: string): Float {
+  return Float.parse(text);
 }
 
 /** Writes a line to the server's log. */

@@ -1,5 +1,6 @@
 // A small JSON reader, for requests in JSON.
 
+import { Float } from "./number";
 
 /** Deepest nesting that is read. */
 const DEPTH_MAX: i32 = 64;
@@ -59,7 +60,7 @@ export class Json {
   /** A number member of an object, or `otherwise`. */
   number(name: string, otherwise: f64 = 0): f64 {
     const member = this.member(name);
-    return member !== null && member.kind == JsonKind.Number ? parseFloat(member.literal) : otherwise;
+    return member !== null && member.kind == JsonKind.Number ? Float.parse(member.literal).value : otherwise;
   }
 
   /** A boolean member of an object, or `otherwise`. */
@@ -226,6 +227,7 @@ class Reader {
       if (this.peek() == 0x2b || this.peek() == 0x2d) this.at++;
       if (!this.digits()) return null;
     }
-    return Json.of(JsonKind.Number, this.text.substring(start, this.at));
+    const literal = this.text.substring(start, this.at);
+    return isFinite(Float.parse(literal).value) ? Json.of(JsonKind.Number, literal) : null;
   }
 }

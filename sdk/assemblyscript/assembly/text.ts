@@ -1,11 +1,11 @@
-// Bytes and text: UTF-8, numbers, and values as error replies show them.
+// Bytes and text: UTF-8, and values as error replies show them.
 
 /** Most bytes of a value that an error reply shows. */
 const EXCERPT_BYTES_MAX: i32 = 64;
 
-/** The bytes of a text in UTF-8. */
+/** The bytes of a text in UTF-8. Half a surrogate pair, which UTF-8 does not have, becomes U+FFFD. */
 export function bytesOf(text: string): ArrayBuffer {
-  return String.UTF8.encode(text);
+  return String.UTF8.encode(text, false, String.UTF8.ErrorMode.REPLACE);
 }
 
 /** The text of bytes that are UTF-8; undefined text for other bytes. */
@@ -47,38 +47,6 @@ export function isUtf8(bytes: ArrayBuffer): bool {
     if (rune < least || rune > 0x10ffff || (rune >= 0xd800 && rune < 0xe000)) return false;
   }
   return true;
-}
-
-/** The result of reading an integer. */
-export class Integer {
-  constructor(
-    /** True if the text is digits after an optional minus sign, within 64 bits. */
-    public ok: bool,
-    public value: i64,
-  ) {}
-
-  /** Reads a text as an `i64`. */
-  static parse(text: string): Integer {
-    const negative = text.length > 0 && text.charCodeAt(0) == 0x2d;
-    return Integer.scan(text, negative, negative ? 0x8000000000000000 : 0x7fffffffffffffff);
-  }
-
-  /** Reads a text as a `u64`, whose bits are in `value`. */
-  static parseUnsigned(text: string): Integer {
-    return Integer.scan(text, false, u64.MAX_VALUE);
-  }
-
-  private static scan(text: string, negative: bool, limit: u64): Integer {
-    let sum: u64 = 0;
-    let at = negative ? 1 : 0;
-    if (at == text.length) return new Integer(false, 0);
-    for (; at < text.length; at++) {
-      const digit = <u64>text.charCodeAt(at) - 0x30;
-      if (digit > 9 || sum > (limit - digit) / 10) return new Integer(false, 0);
-      sum = sum * 10 + digit;
-    }
-    return new Integer(true, <i64>(negative ? 0 - sum : sum));
-  }
 }
 
 /** A value in double quotes, escaped and shortened. */

@@ -1,7 +1,8 @@
 // The reply of a command.
 
 import { failWith } from "./failure";
-import { Integer, isUtf8, textOf } from "./text";
+import { Float, Integer } from "./number";
+import { isUtf8, textOf } from "./text";
 
 /** Kind of a command's reply. */
 export enum Kind {
@@ -33,6 +34,14 @@ export class Value {
     if (this.kind == Kind.Integer) return this.number;
     const parsed = Integer.parse(this.text);
     if (!parsed.ok) failWith("ERR a reply is not an integer");
+    return parsed.value;
+  }
+
+  /** The value as a number that may have a fraction; a string is parsed. Any other reply fails the call. */
+  get float(): f64 {
+    if (this.kind == Kind.Integer) return <f64>this.number;
+    const parsed = Float.parse(this.text);
+    if (!parsed.ok) failWith("ERR a reply is not a number");
     return parsed.value;
   }
 

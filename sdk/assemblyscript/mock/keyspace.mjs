@@ -1,33 +1,39 @@
-// The mock's data and the commands on it. Strings hold one byte a character.
+// The mock's data. Strings hold one byte a character.
 //
 // A reply is null, a bigint, a string, an array, { simple } or { error }.
 
+import { hashes } from "./commands/hashes.mjs";
+import { keys } from "./commands/keys.mjs";
+import { lists } from "./commands/lists.mjs";
+import { sets } from "./commands/sets.mjs";
+import { sortedSets } from "./commands/sorted_sets.mjs";
+import { strings } from "./commands/strings.mjs";
 import { matches } from "./glob.mjs";
+import { byBytes, CommandError, fail, flag, WRONG_TYPE, wrongCount } from "./values.mjs";
 
-const WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
-const NOT_AN_INTEGER = "ERR value is not an integer or out of range";
-const OK = { simple: "OK" };
+/** Each command by its name: the least and the most arguments, and the function. */
+const COMMANDS = new Map(Object.entries({ ...strings, ...keys, ...hashes, ...lists, ...sets, ...sortedSets }));
 
-class CommandError extends Error {}
+/** Scores by member. */
+class SortedSet extends Map {}
 
-function fail(text) {
-  throw new CommandError(text);
+/** The types of values: an empty value, its size, and a copy. */
+const TYPES = {
+  string: { is: (value) => typeof value === "string" },
+  hash: { is: (value) => value instanceof Map && !(value instanceof SortedSet), make: () => new Map() },
+  list: { is: Array.isArray, make: () => [] },
+  set: { is: (value) => value instanceof Set, make: () => new Set() },
+  zset: { is: (value) => value instanceof SortedSet, make: () => new SortedSet() },
+};
+
+function typeName(value) {
+  return Object.keys(TYPES).find((name) => TYPES[name].is(value));
 }
 
-function integer(text) {
-  if (!/^(0|-?[1-9][0-9]*)$/.test(text)) fail(NOT_AN_INTEGER);
-  const number = BigInt(text);
-  if (BigInt.asIntN(64, number) !== number) fail(NOT_AN_INTEGER);
-  return number;
+function copied(value) {
+  if (typeof value === "string") return value;
+  return Array.isArray(value) ? [...value] : new value.constructor(value);
 }
-
-function sum(left, right) {
-  const total = left + right;
-  if (BigInt.asIntN(64, total) !== total) fail("ERR increment or decrement would overflow");
-  return total;
-}
-
-const flag = (truth) => (truth ? 1n : 0n);
 
 /** Typed values by key, with expiry. */
 export class Keyspace {
@@ -40,7 +46,7 @@ export class Keyspace {
   copy() {
     const copy = new Keyspace(this.now);
     for (const [key, { value, expiresAt }] of this.items) {
-      copy.items.set(key, { value: typeof value === "string" ? value : new Map(value), expiresAt });
+      copy.items.set(key, { value: copied(value), expiresAt });
     }
     return copy;
   }
@@ -48,10 +54,12 @@ export class Keyspace {
   /** Runs a command. */
   run(argv) {
     const [name, ...args] = argv;
-    const command = COMMANDS[name.toUpperCase()];
+    const command = COMMANDS.get(name.toUpperCase());
     if (!command) return { error: `ERR the mock store does not know '${name}'; test this with \`ferrite-wasmc run\`` };
+    const [least, most, run] = command;
     try {
-      return command(this, ...args);
+      if (args.length < least || args.length > most) wrongCount(name);
+      return run(this, ...args);
     } catch (error) {
       if (error instanceof CommandError) return { error: error.message };
       throw error;
@@ -67,28 +75,45 @@ export class Keyspace {
     return item;
   }
 
+  /** The value of a type at a key; undefined if there is none. */
+  value(key, type) {
+    const value = this.item(key)?.value;
+    if (value !== undefined && !TYPES[type].is(value)) fail(WRONG_TYPE);
+    return value;
+  }
+
   string(key) {
-    const value = this.item(key)?.value;
-    if (value instanceof Map) fail(WRONG_TYPE);
-    return value ?? null;
+    return this.value(key, "string") ?? null;
   }
 
-  hash(key) {
-    const value = this.item(key)?.value;
-    if (typeof value === "string") fail(WRONG_TYPE);
-    return value ?? new Map();
+  /** A collection to read; an empty one if there is none. */
+  view(key, type) {
+    return this.value(key, type) ?? TYPES[type].make();
   }
 
-  edit(key, change) {
-    const hash = this.hash(key);
-    const result = change(hash);
-    if (hash.size === 0) this.items.delete(key);
-    else if (!this.items.has(key)) this.items.set(key, { value: hash, expiresAt: Infinity });
+  /** Changes a collection. Makes it if there is none, and deletes it if it ends empty. */
+  edit(key, type, change) {
+    const value = this.view(key, type);
+    const result = change(value);
+    if ((value.size ?? value.length) === 0) this.items.delete(key);
+    else if (!this.items.has(key)) this.items.set(key, { value, expiresAt: Infinity });
     return result;
   }
 
+  /** Replaces a value of any type, without expiry; an empty collection deletes the key. */
+  replace(key, value) {
+    if (value.size === 0) this.items.delete(key);
+    else this.items.set(key, { value, expiresAt: Infinity });
+  }
+
+  /** Writes a string and keeps its expiry. */
   write(key, value) {
     this.items.set(key, { value, expiresAt: this.item(key)?.expiresAt ?? Infinity });
+  }
+
+  type(key) {
+    const item = this.item(key);
+    return item ? typeName(item.value) : "none";
   }
 
   expire(key, millis) {
@@ -104,69 +129,8 @@ export class Keyspace {
     return item.expiresAt === Infinity ? -1 : item.expiresAt - this.now;
   }
 
-  keys(pattern) {
-    return [...this.items.keys()].filter((key) => this.item(key) && matches(pattern, key)).sort();
+  keys(pattern = "*") {
+    return [...this.items.keys()].filter((key) => this.item(key) && matches(pattern, key)).sort(byBytes);
   }
 }
 
-function set(store, key, value, ...options) {
-  const item = store.item(key);
-  let expiresAt = Infinity;
-  while (options.length > 0) {
-    const option = options.shift().toUpperCase();
-    if (option === "NX" && item) return null;
-    if (option === "XX" && !item) return null;
-    if (option === "KEEPTTL") expiresAt = item?.expiresAt ?? Infinity;
-    if (option === "PX" || option === "EX") {
-      const millis = Number(integer(options.shift())) * (option === "EX" ? 1000 : 1);
-      if (millis <= 0) fail("ERR invalid expire time in 'set' command");
-      expiresAt = store.now + millis;
-    }
-  }
-  store.items.set(key, { value, expiresAt });
-  return OK;
-}
-
-const COMMANDS = {
-  GET: (store, key) => store.string(key),
-  SET: set,
-  DEL: (store, ...keys) => BigInt(keys.filter((key) => store.item(key) && store.items.delete(key)).length),
-  EXISTS: (store, ...keys) => BigInt(keys.filter((key) => store.item(key)).length),
-  INCR: (store, key) => COMMANDS.INCRBY(store, key, "1"),
-  INCRBY: (store, key, delta) => {
-    const total = sum(integer(store.string(key) ?? "0"), integer(delta));
-    store.write(key, String(total));
-    return total;
-  },
-  EXPIRE: (store, key, secs) => store.expire(key, Number(integer(secs)) * 1000),
-  PEXPIRE: (store, key, millis) => store.expire(key, Number(integer(millis))),
-  TTL: (store, key) => {
-    const millis = store.ttl(key);
-    return BigInt(millis < 0 ? millis : Math.round(millis / 1000));
-  },
-  PTTL: (store, key) => BigInt(store.ttl(key)),
-  KEYS: (store, pattern) => store.keys(pattern),
-  // All keys come in one page.
-  SCAN: (store, _cursor, ...options) => {
-    const match = options.findIndex((option) => option.toUpperCase() === "MATCH");
-    return ["0", store.keys(match < 0 ? "*" : options[match + 1])];
-  },
-  HGET: (store, key, field) => store.hash(key).get(field) ?? null,
-  HSET: (store, key, ...pairs) =>
-    store.edit(key, (hash) => {
-      const before = hash.size;
-      for (let i = 0; i < pairs.length; i += 2) hash.set(pairs[i], pairs[i + 1]);
-      return BigInt(hash.size - before);
-    }),
-  HDEL: (store, key, ...fields) =>
-    store.edit(key, (hash) => BigInt(fields.filter((field) => hash.delete(field)).length)),
-  HEXISTS: (store, key, field) => flag(store.hash(key).has(field)),
-  HLEN: (store, key) => BigInt(store.hash(key).size),
-  HGETALL: (store, key) => [...store.hash(key)].flat(),
-  HINCRBY: (store, key, field, delta) =>
-    store.edit(key, (hash) => {
-      const total = sum(integer(hash.get(field) ?? "0"), integer(delta));
-      hash.set(field, String(total));
-      return total;
-    }),
-};

@@ -8,8 +8,8 @@
 //
 // A reply is null, a boolean, a number (a bigint beyond 2^53), a string, an array, a Map, or one of
 // the objects { simple }, { error } and { bytes } (a string that is not UTF-8). It knows the usual
-// commands on strings and hashes. Its clock stands still until `advance` moves it. It has
-// no permissions and no limits.
+// commands on strings, hashes, lists, sets and sorted sets. Its clock stands still until `advance`
+// moves it. It has no permissions and no limits.
 
 import { Keyspace } from "./keyspace.mjs";
 

@@ -113,6 +113,29 @@ test("JSON is read as RFC 8259 has it", () => {
   }
 });
 
+test("the language's own library works", () => {
+  const { store, module } = setup();
+  assert.equal(module.call("library"), "2023-11-14T22:13:20.000Z");
+  assert.deepEqual(
+    store.log.map(({ level, text }) => `${level} ${text}`),
+    [
+      "info log",
+      "debug debug",
+      "info info",
+      "warn warn",
+      "error error",
+      "error assertion failed: does not hold",
+      "debug trace 1.0, 2.5",
+    ],
+  );
+});
+
+test("text is UTF-8, whatever a string holds", () => {
+  const { store, module } = setup();
+  assert.deepEqual(module.call("half", [], ["😀"]), Array(4).fill("\ufffd"));
+  assert.equal(store.log[0].text, "\ufffd");
+});
+
 test("functions that cannot be called are explained", async () => {
   assert.match(await complaint("export const answer = 42;"), /exports no function/);
   assert.match(await complaint("export function memory(): void {}"), /memory is reserved for the toolchain/);

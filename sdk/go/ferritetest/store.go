@@ -11,7 +11,8 @@
 //	}
 //
 // A reply is nil, a bool, an int64, a float64, a string, a []any, or a Map, Status or Error. The
-// store has the usual commands on strings and hashes, a clock that stands still until Advance
+// store has the usual commands on strings, hashes, lists, sets and sorted sets, a clock that stands
+// still until Advance
 // moves it, and random bytes that are the same in every run. It has no permissions and no limits.
 package ferritetest
 

@@ -32,6 +32,7 @@
 //! - [`ferrite`] has the functions that reach the store.
 //! - [`Parameter`] lists what a parameter may be, [`Reply`] what a result may be.
 //! - [`Error`] becomes an error reply, and any standard error turns into one by `?`.
+//! - [`console`] has `println!` and its like, which write to the log.
 //! - [`mock`] is the store for tests on the host.
 #![no_std]
 
@@ -42,6 +43,7 @@ extern crate std;
 #[cfg(any(all(target_family = "wasm", feature = "allocator"), test))]
 mod allocator;
 mod argument;
+pub mod console;
 mod error;
 mod excerpt;
 pub mod ferrite;

@@ -102,3 +102,46 @@ export function json(text: string): string {
   const name = value.string("name");
   return name === null ? "no name" : `${name} ${value.number("age")} ${value.bool("member")}`;
 }
+
+export function integer(n: i64): i64 {
+  return n;
+}
+
+export function unsigned(n: u64): u64 {
+  return n;
+}
+
+export function float(n: f64): f64 {
+  return n;
+}
+
+export function single(n: f32): f64 {
+  return n;
+}
+
+export function library(): string {
+  console.log("log");
+  console.debug("debug");
+  console.info("info");
+  console.warn("warn");
+  console.error("error");
+  console.assert(true, "holds");
+  console.assert(false, "does not hold");
+  trace("trace", 2, 1, 2.5);
+  const bytes = new Uint8Array(4);
+  crypto.getRandomValues(bytes);
+  assert(bytes[0] == 1 && bytes[3] == 4);
+  const random = Math.random();
+  assert(random >= 0 && random < 1 && random != Math.random());
+  assert(<f64>Date.now() == performance.now());
+  return new Date(Date.now()).toISOString();
+}
+
+export function half(text: string): string[] {
+  const first = text.substring(0, 1);
+  ferrite.set("half", first);
+  ferrite.hset("hash", first, first);
+  ferrite.call("SET", ["called", first]);
+  ferrite.log(Level.Info, first);
+  return [first, ferrite.get("half")!, ferrite.hget("hash", first)!, ferrite.get("called")!];
+}

@@ -1,9 +1,10 @@
 //! The macros of the Ferrite WASM Rust SDK: `#[ferrite_function]` and `entry!`.
 //!
 //! Use them through `ferrite-wasm-sdk`, which re-exports both. Each works in stages: `parse` turns
-//! tokens into syntax, `validate` turns syntax into a model of the function or reports mistakes,
+//! tokens into syntax (`console` has changed what prints), `validate` turns syntax into a model of the function or reports mistakes,
 //! `expand` writes code from the model and cannot fail.
 
+mod console;
 mod expand;
 mod parse;
 mod type_text;
@@ -14,14 +15,15 @@ use proc_macro::TokenStream;
 /// Makes a function callable from the store under its own name.
 ///
 /// The parameters are filled from the call's KEYS, then its ARGS, in order; the result becomes the
-/// reply. The function itself is unchanged and can be called from Rust, in tests too.
+/// reply. The function itself can be called from Rust, in tests too. It is unchanged, but what it
+/// prints by `println!`, `eprintln!` and `dbg!` goes to the log.
 ///
 /// `#[ferrite_function(name = "check-stock")]` exports it under another name. A name consists of 1
 /// to 128 of `A-Z a-z 0-9 _ : -`.
 #[proc_macro_attribute]
 pub fn ferrite_function(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let original = proc_macro2::TokenStream::from(item.clone());
-    parse::function(attribute.into(), item.into())
+    parse::function(attribute.into(), console::to_log(item.into()))
         .and_then(validate::function)
         .map_or_else(
             // The function is kept, so that one mistake does not make its callers fail too.

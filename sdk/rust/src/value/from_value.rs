@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::excerpt::excerpt;
 use crate::value::Value;
+use crate::value::number::{float, integer};
 
 /// Values that a type accepts, and the value that was given instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,28 +150,6 @@ impl FromValue for String {
     }
 }
 
-/// Reads digits after an optional minus sign, as the store does.
-///
-/// One sum serves all widths: it holds every `i64` and every `u64`.
-fn integer(bytes: &[u8]) -> Option<i128> {
-    let (negative, digits) = match bytes {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() || digits.len() > 20 {
-        return None;
-    }
-    let mut sum = 0;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        sum = sum * 10 + i128::from(digit);
-    }
-    Some(if negative { -sum } else { sum })
-}
-
 macro_rules! integers {
     ($($ty:ident: $expected:literal;)*) => {$(
         impl FromValue for $ty {
@@ -242,11 +221,7 @@ macro_rules! floats {
     ($($ty:ident)*) => {$(
         impl FromValue for $ty {
             fn from_bytes(bytes: &[u8]) -> Result<Self, Mismatch> {
-                core::str::from_utf8(bytes)
-                    .ok()
-                    .and_then(|text| text.parse::<Self>().ok())
-                    .filter(|number| !number.is_nan())
-                    .ok_or_else(|| Mismatch::new("a number", bytes))
+                float(bytes).ok_or_else(|| Mismatch::new("a number", bytes))
             }
 
             fn from_value(value: Value) -> Result<Self, Mismatch> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod from_value;
+pub(crate) mod number;
 
 use alloc::string::String;
 use alloc::vec::Vec;

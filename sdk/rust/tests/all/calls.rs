@@ -318,3 +318,39 @@ fn stores_nest_and_the_newest_counts() {
 fn a_function_without_a_store_says_what_to_do() {
     let _ = ferrite::get::<String>("k");
 }
+
+#[ferrite_function]
+fn prints(name: &str) -> usize {
+    println!("hello, {name}");
+    print!("no line\n");
+    eprintln!("careful");
+    let twice = || {
+        if name.len() > 1 {
+            dbg!(name.len() * 2)
+        } else {
+            0
+        }
+    };
+    std::println!("not in the log");
+    twice()
+}
+
+#[test]
+fn what_a_function_prints_goes_to_the_log() {
+    let store = mock::Store::new();
+    assert_eq!(store.call(entry!(prints), NONE, ["Ann"]), Value::Int(6));
+    let place = format!("[{}:", file!());
+    let mut log = store.log();
+    let (level, text) = log.pop().expect("four lines");
+    assert!(
+        text.starts_with(&place) && text.ends_with("] name.len() * 2 = 6"),
+        "{text}"
+    );
+    assert_eq!(level, Level::Debug);
+    let expected = [
+        (Level::Info, "hello, Ann"),
+        (Level::Info, "no line"),
+        (Level::Warn, "careful"),
+    ];
+    assert_eq!(log, expected.map(|(level, text)| (level, text.to_owned())));
+}

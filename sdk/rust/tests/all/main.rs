@@ -2,3 +2,4 @@
 
 mod calls;
 mod refused_functions;
+mod tables;

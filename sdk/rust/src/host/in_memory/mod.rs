@@ -89,6 +89,19 @@ pub(crate) fn remove(state: &SharedState) {
     STORES.with_borrow_mut(|stores| stores.retain(|other| !Rc::ptr_eq(other, state)));
 }
 
+/// Prints a line, and adds it to the log of the thread's store if there is one.
+#[allow(
+    clippy::print_stdout,
+    reason = "a test's runner shows it beside the failure"
+)]
+pub(crate) fn print(level: Level, text: &str) {
+    std::println!("{text}");
+    let state = STORES.with_borrow(|stores| stores.last().cloned());
+    if let Some(state) = state {
+        state.borrow_mut().log.push((level, text.into()));
+    }
+}
+
 /// Hands the thread's store to `run`.
 fn with_state<R>(run: impl FnOnce(&mut State) -> R) -> R {
     let state = STORES.with_borrow(|stores| stores.last().cloned());

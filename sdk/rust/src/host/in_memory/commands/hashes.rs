@@ -20,6 +20,7 @@ pub(super) const NAMES: &[&str] = &[
     "HMGET",
     "HKEYS",
     "HVALS",
+    "HSTRLEN",
 ];
 
 pub(super) fn run(keyspace: &mut Keyspace, name: &str, arguments: &[&[u8]]) -> Option<Outcome> {
@@ -33,6 +34,7 @@ pub(super) fn run(keyspace: &mut Keyspace, name: &str, arguments: &[&[u8]]) -> O
     Some(match (name, arguments) {
         ("HGET", [key, field]) => view(key, &|hash| bulk(hash.get(*field).map(|value| &value[..]))),
         ("HEXISTS", [key, field]) => view(key, &|hash| flag(hash.contains_key(*field))),
+        ("HSTRLEN", [key, field]) => view(key, &|hash| count(hash.get(*field).map_or(0, Vec::len))),
         ("HLEN", [key]) => view(key, &|hash| count(hash.len())),
         ("HGETALL", [key]) => view(key, &|hash| {
             Value::Map(

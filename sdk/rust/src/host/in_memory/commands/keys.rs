@@ -76,7 +76,8 @@ fn matching(keyspace: &Keyspace, pattern: &[u8]) -> Vec<Value> {
 
 /// Pages through the keys in order; the cursor is the number of keys already looked at.
 fn scan(keyspace: &Keyspace, cursor: &[u8], options: &[&[u8]]) -> Outcome {
-    let cursor = usize::try_from(whole(cursor)?).map_err(|_| String::from("ERR invalid cursor"))?;
+    let cursor = whole(cursor).ok().and_then(|at| usize::try_from(at).ok());
+    let cursor = cursor.ok_or_else(|| String::from("ERR invalid cursor"))?;
     let (mut pattern, mut page) = (&b"*"[..], 10);
     let mut options = options.iter();
     while let Some(option) = options.next() {

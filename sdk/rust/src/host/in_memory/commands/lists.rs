@@ -20,6 +20,11 @@ pub(super) const NAMES: &[&str] = &[
     "LTRIM",
     "LMOVE",
     "RPOPLPUSH",
+    "LPUSHX",
+    "RPUSHX",
+    "LPOS",
+    "LSET",
+    "LINSERT",
 ];
 
 pub(super) fn run(keyspace: &mut Keyspace, name: &str, arguments: &[&[u8]]) -> Option<Outcome> {
@@ -32,6 +37,26 @@ pub(super) fn run(keyspace: &mut Keyspace, name: &str, arguments: &[&[u8]]) -> O
                 count(list.len())
             })
             .map_err(Into::into),
+        ("LPUSHX" | "RPUSHX", [key, values @ ..]) if !values.is_empty() => keyspace
+            .edit_list(key, |list| {
+                // A list that is not there is made empty for this, and goes again.
+                if !list.is_empty() {
+                    for value in values.iter() {
+                        push(list, name == "LPUSHX", value.to_vec());
+                    }
+                }
+                count(list.len())
+            })
+            .map_err(Into::into),
+        ("LPOS", [key, value]) => keyspace
+            .list(key)
+            .map(|list| {
+                let at = list.and_then(|list| list.iter().position(|item| item == value));
+                at.map_or(Value::Null, count)
+            })
+            .map_err(Into::into),
+        ("LSET", [key, index, value]) => set_item(keyspace, key, index, value),
+        ("LINSERT", [key, end, pivot, value]) => insert(keyspace, key, end, pivot, value),
         ("LPOP" | "RPOP", [key]) => keyspace
             .edit_list(key, |list| {
                 pop(list, name == "LPOP").map_or(Value::Null, Value::Bulk)
@@ -104,15 +129,46 @@ fn list_index(keyspace: &Keyspace, key: &[u8], index: &[u8]) -> Outcome {
     let Some(list) = keyspace.list(key)? else {
         return Ok(Value::Null);
     };
-    let index = if index < 0 {
-        index + list.len() as i64
-    } else {
-        index
-    };
-    let found = usize::try_from(index)
-        .ok()
-        .and_then(|index| list.get(index));
+    let found = place(index, list.len()).and_then(|index| list.get(index));
     Ok(bulk(found.map(|value| &value[..])))
+}
+
+/// Returns the place of an index, which counts from the end if it is negative.
+fn place(index: i64, len: usize) -> Option<usize> {
+    let index = if index < 0 { index + len as i64 } else { index };
+    usize::try_from(index).ok().filter(|index| *index < len)
+}
+
+fn set_item(keyspace: &mut Keyspace, key: &[u8], index: &[u8], value: &[u8]) -> Outcome {
+    if keyspace.list(key)?.is_none() {
+        return Err("ERR no such key".into());
+    }
+    let index = whole(index)?;
+    keyspace.edit_list(key, |list| {
+        let index = place(index, list.len()).ok_or("ERR index out of range")?;
+        list[index] = value.to_owned();
+        Ok(ok())
+    })?
+}
+
+fn insert(keyspace: &mut Keyspace, key: &[u8], end: &[u8], pivot: &[u8], value: &[u8]) -> Outcome {
+    let after = match word(end).as_str() {
+        "BEFORE" => 0,
+        "AFTER" => 1,
+        _ => return Err(syntax()),
+    };
+    if keyspace.list(key)?.is_none() {
+        return Ok(count(0));
+    }
+    Ok(keyspace.edit_list(key, |list| {
+        match list.iter().position(|item| item == pivot) {
+            Some(at) => {
+                list.insert(at + after, value.to_owned());
+                count(list.len())
+            }
+            None => Value::Int(-1),
+        }
+    })?)
 }
 
 fn remove(keyspace: &mut Keyspace, key: &[u8], wanted: &[u8], value: &[u8]) -> Outcome {

@@ -10,7 +10,7 @@ mod strings;
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 
-use super::keyspace::{Keyspace, NOT_AN_INTEGER, integer};
+use super::keyspace::{Keyspace, integer};
 use crate::value::Value;
 
 /// A command's reply, or the text of its error.
@@ -59,7 +59,22 @@ pub(super) fn number_text(number: f64) -> String {
     } else if number == f64::NEG_INFINITY {
         "-inf".into()
     } else {
-        number.to_string()
+        plain_or_exponent(number)
+    }
+}
+
+/// Returns the digits of a number, with an exponent if it is large or small.
+fn plain_or_exponent(number: f64) -> String {
+    const PLAIN: core::ops::Range<f64> = 1e-6..1e21;
+    if number == 0.0 || PLAIN.contains(&number.abs()) {
+        return number.to_string();
+    }
+    let text = alloc::format!("{number:e}");
+    match text.split_once('e') {
+        Some((mantissa, exponent)) if !exponent.starts_with('-') => {
+            alloc::format!("{mantissa}e+{exponent}")
+        }
+        _ => text,
     }
 }
 
@@ -80,19 +95,19 @@ fn bulk(bytes: Option<&[u8]>) -> Value {
 }
 
 fn float(bytes: &[u8]) -> Result<f64, String> {
-    core::str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.parse::<f64>().ok())
-        .filter(|number| !number.is_nan())
-        .ok_or_else(|| "ERR value is not a valid float".to_owned())
+    crate::value::number::float(bytes).ok_or_else(|| "ERR value is not a valid float".to_owned())
 }
 
 fn whole(bytes: &[u8]) -> Result<i64, String> {
     integer(bytes).map_err(Into::into)
 }
 
+/// Reads a number that is not negative.
 fn size(bytes: &[u8]) -> Result<usize, String> {
-    whole(bytes).and_then(|number| usize::try_from(number).map_err(|_| NOT_AN_INTEGER.into()))
+    whole(bytes)
+        .ok()
+        .and_then(|number| usize::try_from(number).ok())
+        .ok_or_else(|| "ERR value is out of range, must be positive".into())
 }
 
 /// Returns the name of an option, in capitals.

@@ -2,9 +2,8 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::ops::Bound;
 
-use super::{Outcome, count, float, number_text, range, syntax, whole, word};
+use super::{Outcome, count, float, number_text, range, size, syntax, whole, word};
 use crate::host::in_memory::keyspace::{Keyspace, SortedSet};
 use crate::value::Value;
 
@@ -25,6 +24,7 @@ pub(super) const NAMES: &[&str] = &[
     "ZREMRANGEBYRANK",
     "ZPOPMIN",
     "ZPOPMAX",
+    "ZMSCORE",
 ];
 
 /// Members and scores in the order of the set.
@@ -32,7 +32,9 @@ type Ranked<'a> = Vec<(&'a Vec<u8>, f64)>;
 
 pub(super) fn run(keyspace: &mut Keyspace, name: &str, arguments: &[&[u8]]) -> Option<Outcome> {
     Some(match (name, arguments) {
-        ("ZADD", [key, rest @ ..]) if rest.len() >= 2 => add(keyspace, key, rest),
+        ("ZADD", [key, rest @ ..]) if rest.len() >= 2 => {
+            Addition::parse(rest).and_then(|(addition, pairs)| addition.run(keyspace, key, pairs))
+        }
         ("ZREM", [key, members @ ..]) if !members.is_empty() => keyspace
             .edit_sorted_set(key, |set| {
                 count(
@@ -95,7 +97,20 @@ pub(super) fn run(keyspace: &mut Keyspace, name: &str, arguments: &[&[u8]]) -> O
                 })
                 .and_then(|members: Vec<_>| remove_all(keyspace, key, &members))
         }
-        ("ZPOPMIN" | "ZPOPMAX", [key]) => pop(keyspace, key, name == "ZPOPMAX"),
+        ("ZMSCORE", [key, members @ ..]) if !members.is_empty() => keyspace
+            .sorted_set(key)
+            .map(|set| {
+                let score = |member: &&[u8]| {
+                    let score = set.and_then(|set| set.get(*member));
+                    score.map_or(Value::Null, |score| score_text(*score))
+                };
+                Value::Array(members.iter().map(score).collect())
+            })
+            .map_err(Into::into),
+        ("ZPOPMIN" | "ZPOPMAX", [key]) => pop(keyspace, key, name == "ZPOPMAX", 1),
+        ("ZPOPMIN" | "ZPOPMAX", [key, wanted]) => {
+            size(wanted).and_then(|wanted| pop(keyspace, key, name == "ZPOPMAX", wanted))
+        }
         _ => return None,
     })
 }
@@ -115,57 +130,94 @@ fn ranked(set: Option<&SortedSet>) -> Ranked<'_> {
     ranked
 }
 
-fn add(keyspace: &mut Keyspace, key: &[u8], arguments: &[&[u8]]) -> Outcome {
-    let (mut absent, mut present, mut greater, mut less, mut changed) =
-        (false, false, false, false, false);
-    let mut arguments = arguments;
-    while let [option, rest @ ..] = arguments {
-        match word(option).as_str() {
-            "NX" => absent = true,
-            "XX" => present = true,
-            "GT" => greater = true,
-            "LT" => less = true,
-            "CH" => changed = true,
-            _ => break,
-        }
-        arguments = rest;
-    }
-    if arguments.is_empty() || arguments.len() % 2 != 0 {
-        return Err(syntax());
-    }
-    let pairs = arguments
-        .chunks(2)
-        .map(|pair| Ok((float(pair[0])?, pair[1])))
-        .collect::<Result<Vec<_>, String>>()?;
-    Ok(keyspace.edit_sorted_set(key, |set| {
-        let (mut new, mut updated) = (0, 0);
-        for (score, member) in pairs {
-            match set.get_mut(member) {
-                Some(old) => {
-                    let refused = absent || greater && score <= *old || less && score >= *old;
-                    if !refused && score != *old {
-                        *old = score;
-                        updated += 1;
-                    }
-                }
-                None if present => {}
-                None => {
-                    set.insert(member.into(), score);
-                    new += 1;
-                }
+/// Options of `ZADD`.
+#[derive(Default)]
+struct Addition {
+    absent: bool,
+    present: bool,
+    greater: bool,
+    less: bool,
+    changed: bool,
+    increment: bool,
+}
+
+impl Addition {
+    /// Reads the options; returns what follows them: scores and members.
+    fn parse<'a>(arguments: &'a [&'a [u8]]) -> Result<(Self, &'a [&'a [u8]]), String> {
+        let mut addition = Self::default();
+        let mut arguments = arguments;
+        while let [option, rest @ ..] = arguments {
+            match word(option).as_str() {
+                "NX" => addition.absent = true,
+                "XX" => addition.present = true,
+                "GT" => addition.greater = true,
+                "LT" => addition.less = true,
+                "CH" => addition.changed = true,
+                "INCR" => addition.increment = true,
+                _ => break,
             }
+            arguments = rest;
         }
-        count(if changed { new + updated } else { new })
-    })?)
+        if arguments.is_empty() || arguments.len() % 2 != 0 {
+            return Err(syntax());
+        }
+        let limited = addition.greater || addition.less;
+        if addition.absent && addition.present {
+            return Err("ERR XX and NX options at the same time are not compatible".into());
+        }
+        if addition.absent && limited || addition.greater && addition.less {
+            return Err("ERR GT, LT, and/or NX options at the same time are not compatible".into());
+        }
+        if addition.increment && arguments.len() > 2 {
+            return Err("ERR INCR option supports a single increment-element pair".into());
+        }
+        Ok((addition, arguments))
+    }
+
+    fn run(&self, keyspace: &mut Keyspace, key: &[u8], pairs: &[&[u8]]) -> Outcome {
+        let pairs = pairs
+            .chunks(2)
+            .map(|pair| Ok((float(pair[0])?, pair[1])))
+            .collect::<Result<Vec<_>, String>>()?;
+        Ok(keyspace.edit_sorted_set(key, |set| {
+            let (mut new, mut updated, mut sum) = (0, 0, Value::Null);
+            for (number, member) in pairs {
+                let old = set.get(member).copied();
+                let score = match old {
+                    Some(old) if self.increment => old + number,
+                    _ => number,
+                };
+                let refused = match old {
+                    Some(old) => {
+                        self.absent || self.greater && score <= old || self.less && score >= old
+                    }
+                    None => self.present,
+                };
+                if refused {
+                    continue;
+                }
+                new += usize::from(old.is_none());
+                updated += usize::from(old.is_some_and(|old| old != score));
+                set.insert(member.into(), score);
+                sum = score_text(score);
+            }
+            match self {
+                Self {
+                    increment: true, ..
+                } => sum,
+                Self { changed: true, .. } => count(new + updated),
+                _ => count(new),
+            }
+        })?)
+    }
 }
 
 fn increment(keyspace: &mut Keyspace, key: &[u8], delta: &[u8], member: &[u8]) -> Outcome {
-    let delta = float(delta)?;
-    Ok(keyspace.edit_sorted_set(key, |set| {
-        let score = set.entry(member.into()).or_insert(0.0);
-        *score += delta;
-        score_text(*score)
-    })?)
+    let addition = Addition {
+        increment: true,
+        ..Addition::default()
+    };
+    addition.run(keyspace, key, &[delta, member])
 }
 
 fn rank(keyspace: &Keyspace, key: &[u8], member: &[u8], reverse: bool) -> Outcome {
@@ -179,16 +231,24 @@ fn rank(keyspace: &Keyspace, key: &[u8], member: &[u8], reverse: bool) -> Outcom
     Ok(found.map_or(Value::Null, count))
 }
 
-fn pop(keyspace: &mut Keyspace, key: &[u8], max: bool) -> Outcome {
-    let ranked = ranked(keyspace.sorted_set(key)?);
-    let end = if max { ranked.last() } else { ranked.first() };
-    let Some((member, score)) = end.map(|(member, score)| ((*member).clone(), *score)) else {
-        return Ok(Value::Array(Vec::new()));
-    };
-    keyspace.edit_sorted_set(key, |set| set.remove(&member))?;
-    Ok(Value::Array(
-        [Value::Bulk(member), score_text(score)].into(),
-    ))
+fn pop(keyspace: &mut Keyspace, key: &[u8], max: bool, wanted: usize) -> Outcome {
+    let mut found: Vec<_> = ranked(keyspace.sorted_set(key)?)
+        .into_iter()
+        .map(|(member, score)| (member.clone(), score))
+        .collect();
+    if max {
+        found.reverse();
+    }
+    found.truncate(wanted);
+    keyspace.edit_sorted_set(key, |set| {
+        for (member, _) in &found {
+            set.remove(member);
+        }
+    })?;
+    let flat = found
+        .into_iter()
+        .flat_map(|(member, score)| [Value::Bulk(member), score_text(score)]);
+    Ok(Value::Array(flat.collect()))
 }
 
 fn remove_all(keyspace: &mut Keyspace, key: &[u8], members: &[Vec<u8>]) -> Outcome {
@@ -201,12 +261,29 @@ fn remove_all(keyspace: &mut Keyspace, key: &[u8], members: &[Vec<u8>]) -> Outco
     Ok(count(removed))
 }
 
-fn bound(text: &[u8]) -> Result<Bound<f64>, String> {
-    let number = |text| float(text).map_err(|_| String::from("ERR min or max is not a float"));
-    match text {
-        b"-inf" | b"+inf" | b"inf" => Ok(Bound::Unbounded),
-        [b'(', rest @ ..] => number(rest).map(Bound::Excluded),
-        rest => number(rest).map(Bound::Included),
+/// An end of a range of scores.
+struct Bound {
+    score: f64,
+    /// True if the score is not part of the range.
+    open: bool,
+}
+
+impl Bound {
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        let rest = text.strip_prefix(b"(");
+        let score = float(rest.unwrap_or(text));
+        Ok(Self {
+            score: score.map_err(|_| "ERR min or max is not a float")?,
+            open: rest.is_some(),
+        })
+    }
+
+    fn is_below(&self, score: f64) -> bool {
+        score > self.score || score == self.score && !self.open
+    }
+
+    fn is_above(&self, score: f64) -> bool {
+        score < self.score || score == self.score && !self.open
     }
 }
 
@@ -216,21 +293,9 @@ fn between<'a>(
     min: &[u8],
     max: &[u8],
 ) -> Result<Ranked<'a>, String> {
-    let (min, max) = (bound(min)?, bound(max)?);
+    let (min, max) = (Bound::parse(min)?, Bound::parse(max)?);
     let mut found = ranked(keyspace.sorted_set(key)?);
-    found.retain(|(_, score)| {
-        let above = match min {
-            Bound::Unbounded => true,
-            Bound::Included(min) => *score >= min,
-            Bound::Excluded(min) => *score > min,
-        };
-        let below = match max {
-            Bound::Unbounded => true,
-            Bound::Included(max) => *score <= max,
-            Bound::Excluded(max) => *score < max,
-        };
-        above && below
-    });
+    found.retain(|(_, score)| min.is_below(*score) && max.is_above(*score));
     Ok(found)
 }
 
@@ -273,6 +338,9 @@ impl Query {
         start: &[u8],
         stop: &[u8],
     ) -> Result<Ranked<'a>, String> {
+        if self.limit.is_some() && !self.by_score {
+            return Err("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX".into());
+        }
         let mut found = if self.by_score {
             let (min, max) = if self.reverse {
                 (stop, start)

@@ -37,13 +37,13 @@ pub(super) fn run(keyspace: &mut Keyspace, name: &str, arguments: &[&[u8]]) -> O
             .string(key)
             .map(|found| bulk(found.map(|bytes| &bytes[..])))
             .map_err(Into::into),
-        ("SET", [key, value, options @ ..]) => set(keyspace, key, value, options),
+        ("SET", [key, value, options @ ..]) => set(keyspace, "set", key, value, options),
         ("SETNX", [key, value]) => {
-            set(keyspace, key, value, &[b"NX"]).map(|reply| flag(reply != Value::Null))
+            set(keyspace, "setnx", key, value, &[b"NX"]).map(|reply| flag(reply != Value::Null))
         }
-        ("SETEX", [key, secs, value]) => set(keyspace, key, value, &[b"EX", secs]),
-        ("PSETEX", [key, millis, value]) => set(keyspace, key, value, &[b"PX", millis]),
-        ("GETSET", [key, value]) => set(keyspace, key, value, &[b"GET"]),
+        ("SETEX", [key, secs, value]) => set(keyspace, "setex", key, value, &[b"EX", secs]),
+        ("PSETEX", [key, millis, value]) => set(keyspace, "psetex", key, value, &[b"PX", millis]),
+        ("GETSET", [key, value]) => set(keyspace, "getset", key, value, &[b"GET"]),
         ("GETDEL", [key]) => match keyspace.string(key) {
             Ok(found) => {
                 let reply = bulk(found.map(|bytes| &bytes[..]));
@@ -106,7 +106,14 @@ pub(super) fn run(keyspace: &mut Keyspace, name: &str, arguments: &[&[u8]]) -> O
     })
 }
 
-fn set(keyspace: &mut Keyspace, key: &[u8], value: &[u8], options: &[&[u8]]) -> Outcome {
+/// Writes a string; errors name `command`.
+fn set(
+    keyspace: &mut Keyspace,
+    command: &str,
+    key: &[u8],
+    value: &[u8],
+    options: &[&[u8]],
+) -> Outcome {
     let (mut absent, mut present, mut get) = (false, false, false);
     let mut expiry = Expiry::None;
     let mut options = options.iter();
@@ -134,7 +141,9 @@ fn set(keyspace: &mut Keyspace, key: &[u8], value: &[u8], options: &[&[u8]]) -> 
         };
         let number = whole(options.next().ok_or_else(syntax)?)?;
         if number <= 0 {
-            return Err("ERR invalid expire time in 'set' command".into());
+            return Err(alloc::format!(
+                "ERR invalid expire time in '{command}' command"
+            ));
         }
         expiry = Expiry::AfterMillis(number.saturating_mul(unit));
     }
