@@ -72,9 +72,8 @@ impl GuestLog {
         if !shown.is_empty() || empty {
             let shown = String::from_utf8_lossy(shown);
             if level == Level::ERROR {
-                let end = shown.floor_char_boundary(LAST_ERROR_BYTES_MAX);
                 self.last_error.clear();
-                self.last_error.push_str(&shown[..end]);
+                self.remember(&shown);
             }
             if self.at_once {
                 emit(function, level, &shown);
@@ -88,6 +87,14 @@ impl GuestLog {
                 warn_of_rest(function);
             }
         }
+    }
+
+    /// Keeps the first line of a message for the error of a trap. What follows, such as a stack, is
+    /// only for the log.
+    fn remember(&mut self, message: &str) {
+        let line = message.lines().next().unwrap_or_default();
+        let end = line.floor_char_boundary(LAST_ERROR_BYTES_MAX);
+        self.last_error.push_str(&line[..end]);
     }
 
     /// Writes to a stream; logs every line that this completes.
@@ -133,6 +140,14 @@ impl GuestLog {
             GuestStream::Err => Level::WARN,
         };
         let mut line = std::mem::take(self.pending(stream));
+        // The last words of Go's runtime, which ends a program that no function of the SDK can save.
+        let last_words = [&b"panic: "[..], b"fatal error: "];
+        if level == Level::WARN
+            && self.last_error.is_empty()
+            && last_words.iter().any(|words| line.starts_with(words))
+        {
+            self.remember(&String::from_utf8_lossy(&line));
+        }
         self.line(function, level, &line);
         line.clear();
         // Keeps the buffer's capacity, a line at most, for the next line.
@@ -186,6 +201,29 @@ mod tests {
             one_line("x\r\n2026-01-01 INFO forged\x1b[2J\u{9b}"),
             "x\\r\\n2026-01-01 INFO forged\\u{1b}[2J\\u{9b}"
         );
+    }
+
+    #[test]
+    fn the_reason_of_a_trap_is_the_first_line_of_the_last_error() {
+        let mut log = GuestLog::default();
+        log.begin(1000);
+        log.write("f", GuestStream::Err, b"a warning\nfatal error: all ");
+        assert_eq!(log.last_error(), None);
+        log.write(
+            "f",
+            GuestStream::Err,
+            b"asleep\n\ngoroutine 1:\npanic: later\n",
+        );
+        assert_eq!(log.last_error(), Some("fatal error: all asleep"));
+        log.line(
+            "f",
+            Level::ERROR,
+            b"panic: no stock\ngoroutine 1 [running]:",
+        );
+        assert_eq!(log.last_error(), Some("panic: no stock"));
+        log.write("f", GuestStream::Err, b"panic: later\n");
+        assert_eq!(log.last_error(), Some("panic: no stock"));
+        assert_eq!(log.lines.len(), 7);
     }
 
     #[test]

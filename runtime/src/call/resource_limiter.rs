@@ -24,6 +24,9 @@ pub(crate) enum LimitHit {
         /// The limit.
         limit: u32,
     },
+    /// The stack that the guest's compiler keeps in the linear memory. Only an access out of bounds
+    /// is its end.
+    LinearStack,
 }
 
 /// Size of the table that metering adds to every module: exactly one element. Such tables are not
@@ -85,6 +88,11 @@ impl GuestLimiter {
     /// Records that a call would have nested deeper than `limit`.
     pub(crate) fn note_too_deep(&mut self, limit: u32) {
         self.refused = Some(LimitHit::Depth { limit });
+    }
+
+    /// Remembers that the stack in the linear memory has run out, unless another limit was hit.
+    pub(crate) fn note_linear_stack(&mut self) {
+        self.refused.get_or_insert(LimitHit::LinearStack);
     }
 
     /// Bytes of linear memory that the instance has. Memories never shrink, so this is also the

@@ -355,7 +355,7 @@ fn fill_first_slice<K: Keyspace>(store: &mut Store<StoreData<K>>) -> wasmtime::R
 }
 
 /// Reports to the limiter what the compiler's own code refused, so that the error can name it:
-/// growth, or a call that would nest too deep.
+/// growth, or a call that would nest too deep. The same for the end of a stack in linear memory.
 #[cold]
 fn note_refused<K: Keyspace>(
     store: &mut Store<StoreData<K>>,
@@ -372,6 +372,11 @@ fn note_refused<K: Keyspace>(
         && depth.exceeded(&mut *store, instance)
     {
         store.data_mut().limiter.note_too_deep(limit);
+    }
+    if let Some(exports) = module.rewriting()
+        && exports.linear_stack_is_used_up(&mut *store, instance)
+    {
+        store.data_mut().limiter.note_linear_stack();
     }
 }
 

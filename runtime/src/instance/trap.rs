@@ -48,6 +48,9 @@ pub(crate) fn classify(
 ) -> CallError {
     if let Some(stop) = error.downcast_ref::<HostTrap>() {
         return match (stop, last_error) {
+            (HostTrap::OutOfBounds { .. }, _) if refused == Some(LimitHit::LinearStack) => {
+                out_of(LimitHit::LinearStack, error, source)
+            }
             (HostTrap::Exit { .. }, Some(why)) => CallError::new(Code::Trap, why.to_owned()),
             _ => stopped(stop, error, source),
         };
@@ -102,8 +105,11 @@ fn trapped(
                 limits.stack_bytes_max
             ),
         ),
-        (_, Some(refused)) => out_of(refused, error, source),
-        (Trap::UnreachableCodeReached, None) => CallError::new(
+        (Trap::MemoryOutOfBounds, Some(refused @ LimitHit::LinearStack))
+        | (_, Some(refused @ (LimitHit::Memory { .. } | LimitHit::Table { .. } | LimitHit::Depth { .. }))) => {
+            out_of(refused, error, source)
+        }
+        (Trap::UnreachableCodeReached, _) => CallError::new(
             Code::Trap,
             last_error.map_or_else(
                 || format!(
@@ -113,7 +119,7 @@ fn trapped(
                 str::to_owned,
             ),
         ),
-        (trap, None) => {
+        (trap, _) => {
             let text = trap.to_string();
             let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
             CallError::new(Code::Trap, format!("{}{text}", place(error, source)))
@@ -133,6 +139,13 @@ fn out_of(refused: LimitHit, error: &wasmtime::Error, source: &dyn SourceMap) ->
         } => CallError::limit(format!(
             "the function wanted {wanted_elements} table elements, its limit is {limit_elements}; raise max_table_elements"
         )),
+        LimitHit::LinearStack => CallError::new(
+            Code::Stack,
+            format!(
+                "{}the stack in the module's memory is used up; recurse less, keep large values elsewhere, or link with a larger one (-z stack-size)",
+                function(error, source)
+            ),
+        ),
         LimitHit::Depth { limit } => CallError::new(
             Code::Stack,
             format!(
@@ -250,6 +263,20 @@ mod tests {
         );
         assert_eq!(error.to_string(), "TRAP integer overflow");
     }
+
+    #[test]
+    fn a_stack_in_memory_that_is_used_up_ends_at_an_access_out_of_bounds() {
+        for (trap, expected) in [
+            (Trap::MemoryOutOfBounds, Code::Stack),
+            (Trap::UnreachableCodeReached, Code::Trap),
+            (Trap::IntegerOverflow, Code::Trap),
+        ] {
+            let refused = Some(LimitHit::LinearStack);
+            let error = classify(&trap.into(), &Limits::DEFAULT, refused, None, &Unchanged);
+            assert_eq!(error.code(), expected, "{error}");
+        }
+    }
+
     #[test]
     fn a_guest_that_ends_itself_has_said_why_in_its_log() {
         let why = Some("panic: no stock (src/lib.rs:7)");

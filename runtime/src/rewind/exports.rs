@@ -87,6 +87,23 @@ impl RewindExports {
         })
     }
 
+    /// Returns true if the stack that a compiler keeps in the linear memory has run out.
+    ///
+    /// LLVM's compilers keep the address of its end in the first global, in multiples of 16. The stack
+    /// grows down from there, and linkers put it at the start of the memory, so that a function that
+    /// needs more than is left moves it below 0.
+    pub fn linear_stack_is_used_up(
+        &self,
+        mut store: impl AsContextMut,
+        instance: &Instance,
+    ) -> bool {
+        /// More than any one function takes, in bytes.
+        const BELOW_MAX: i32 = 1 << 26;
+        let pointer = self.globals(&mut store, instance).next();
+        let pointer = pointer.map(|global| global.get(&mut store));
+        matches!(pointer, Some(Val::I32(at)) if (-BELOW_MAX..0).contains(&at) && at % 16 == 0)
+    }
+
     /// Lowers the maximum that an instance may grow to, in pages.
     ///
     /// # Errors

@@ -137,6 +137,45 @@ async fn unbounded_recursion_ends_with_the_stack() {
     );
 }
 
+/// Takes frames of 1 KiB from a stack at the start of the memory, as LLVM's compilers do, until it
+/// writes below the memory; or until it asks the host to.
+fn on_a_linear_stack(used: &str) -> String {
+    format!(
+        r#"(module
+        (import "ferrite" "log" (func $log (param i32 i32 i32)))
+        (global $stack (mut i32) (i32.const 65536))
+        (memory (export "memory") 2)
+        (func $deeper (param $deep i32)
+            (global.set $stack (i32.sub (global.get $stack) (i32.const 1024)))
+            {used}
+            (call $deeper (i32.add (local.get $deep) (i32.const 1))))
+        (func (export "run") (call $deeper (i32.const 0))))"#
+    )
+}
+
+#[tokio::test]
+async fn the_end_of_a_stack_in_the_memory_is_one_of_the_stack() {
+    let host = Host::new();
+    for (used, expected) in [
+        (
+            "(i32.store (global.get $stack) (local.get $deep))",
+            "-STACK in wasm function \"deeper\": the stack in the module's memory is used up; recurse less, keep large values elsewhere, or link with a larger one (-z stack-size)",
+        ),
+        (
+            "(call $log (i32.const 0) (global.get $stack) (i32.const 4))",
+            "-STACK in wasm function \"deeper\": the stack in the module's memory is used up; recurse less, keep large values elsewhere, or link with a larger one (-z stack-size)",
+        ),
+        // While there is room, an access out of bounds is one.
+        (
+            "(i32.store (i32.const -16) (local.get $deep))",
+            "-TRAP in wasm function \"deeper\" at offset 0x5d: out of bounds memory access",
+        ),
+    ] {
+        let function = host.load(&on_a_linear_stack(used));
+        assert_eq!(host.call(&function, &[], &[]).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_reply_past_the_limit_is_refused() {
     let host = Host::new();
