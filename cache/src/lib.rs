@@ -95,6 +95,6 @@ pub use module_info::{
 };
 pub use profile::{
     Baseline, EngineProfile, Fingerprint, FingerprintError, Metering, Profile, ProfileError,
-    Security, Target, UnknownName,
+    Security, Target, UnknownName, build_version,
 };
 pub use rewind::{OffsetShift, REWRITING_VERSION, Rewind, RewindPlan};

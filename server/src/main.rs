@@ -44,7 +44,10 @@ fn main() -> ExitCode {
         }
         Action::PrintConfig => config.to_toml(),
         Action::Help => config::help(),
-        Action::Version => format!("ferrite-server {}\n", env!("CARGO_PKG_VERSION")),
+        Action::Version => format!(
+            "ferrite-server {}\n",
+            ferrite_cache::build_version(env!("CARGO_PKG_VERSION"), option_env!("FERRITE_COMMIT"))
+        ),
     };
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

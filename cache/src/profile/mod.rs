@@ -20,6 +20,7 @@ pub use error::ProfileError;
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use settings::{Metering, Security};
 pub use target::{Baseline, Target, UnknownName};
+pub use version::build_version;
 
 use fingerprint::FingerprintHasher;
 

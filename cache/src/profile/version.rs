@@ -5,6 +5,23 @@ use std::sync::LazyLock;
 
 use wasmtime::ModuleVersionStrategy;
 
+use super::target::Target;
+
+/// Returns what a program of this build says about itself: its version, the commit if the build knew
+/// it, the platform, and the engine.
+///
+/// ```
+/// let text = ferrite_cache::build_version("1.2.3", Some("4f3c2a1b"));
+/// assert!(text.starts_with("1.2.3 (4f3c2a1b, ") && text.contains(", wasmtime "), "{text}");
+/// ```
+#[must_use]
+pub fn build_version(version: &str, commit: Option<&str>) -> String {
+    let commit = commit.filter(|commit| !commit.is_empty());
+    let commit = commit.map_or_else(String::new, |commit| format!("{commit}, "));
+    let (target, wasmtime) = (Target::host(), wasmtime_version());
+    format!("{version} ({commit}{target}, wasmtime {wasmtime})")
+}
+
 /// Returns the full version of the linked wasmtime, such as `48.0.8`.
 ///
 /// Wasmtime compares only its major version when it loads an artifact. The full version is exposed

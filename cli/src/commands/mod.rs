@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod new;
 pub(crate) mod registry;
 pub(crate) mod run;
+pub(crate) mod shell;
 pub(crate) mod signing;
 pub(crate) mod targets;
 pub(crate) mod worker;
@@ -52,6 +53,10 @@ pub(crate) enum Command {
     Targets(targets::Arguments),
     /// Check this machine for everything that compiling needs
     Doctor(doctor::Arguments),
+    /// Print a script that completes commands and options in a shell
+    Completions(shell::completions::Arguments),
+    /// Write the manual pages
+    Man(shell::man::Arguments),
     /// Compile one module that a server sends through a pipe
     #[command(hide = true)]
     Worker(worker::Arguments),
@@ -75,6 +80,8 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
         Command::Cache(arguments) => cache::run(arguments, console),
         Command::Targets(arguments) => targets::run(arguments, console),
         Command::Doctor(arguments) => doctor::run(arguments, console),
+        Command::Completions(arguments) => shell::completions::run(arguments, console),
+        Command::Man(arguments) => shell::man::run(arguments, console),
         Command::Worker(arguments) => worker::run(arguments),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{folder_name, module_path, process, toolchain};
+use super::{debug_sections, folder_name, module_path, process, toolchain};
 
 /// Compiler flags that the SDK's header requires. Function names are kept, so that a trap can say
 /// where it happened.
@@ -15,8 +15,14 @@ const FLAGS: &[&str] = &[
     "-Os",
     "-Wall",
     "-Wl,-z,stack-size=65536",
-    "-Wl,--strip-debug",
 ];
+
+/// Further flags for zig. It keeps the names of functions only beside its debug information.
+const ZIG_FLAGS: &[&str] = &["-g1"];
+
+/// Further flags for clang. The stack goes below the data, so that it overwrites nothing when it
+/// overflows, where zig puts it too.
+const CLANG_FLAGS: &[&str] = &["-Wl,--stack-first", "-Wl,--strip-debug"];
 
 /// Folders that are searched for headers, as far as they exist.
 const HEADERS: &[&str] = &["ferrite-sdk", "include", "src", "."];
@@ -50,12 +56,10 @@ pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     let compiler = toolchain::c()?;
     let wasm = module_path(folder, &folder_name(folder)?)?;
-    // The stack goes below the data, so that it overwrites nothing when it overflows. Zig always puts it
-    // there, and has no such option.
-    let stack_first = !compiler.version.starts_with("zig ");
+    let is_zig = compiler.version.starts_with("zig ");
     let mut compiler = compiler.command();
     compiler.args(FLAGS);
-    compiler.args(stack_first.then_some("-Wl,--stack-first"));
+    compiler.args(if is_zig { ZIG_FLAGS } else { CLANG_FLAGS });
     for headers in HEADERS.iter().filter(|name| folder.join(name).is_dir()) {
         compiler.arg(format!("-I{headers}"));
     }
@@ -65,5 +69,10 @@ pub(super) fn build(folder: &Path) -> Result<Vec<PathBuf>> {
         .args(sources(folder)?)
         .current_dir(folder);
     process::run(&mut compiler)?;
+    let shown = wasm.display();
+    let linked = std::fs::read(&wasm).with_context(|| format!("cannot read {shown}"))?;
+    if let Some(smaller) = debug_sections::removed(&linked) {
+        std::fs::write(&wasm, smaller).with_context(|| format!("cannot write {shown}"))?;
+    }
     Ok(vec![wasm])
 }

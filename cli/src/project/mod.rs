@@ -2,6 +2,7 @@
 
 mod assemblyscript;
 mod c;
+mod debug_sections;
 mod go;
 mod process;
 mod rust;
