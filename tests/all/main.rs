@@ -6,6 +6,7 @@ mod bad_functions;
 mod bombs;
 mod bundles;
 mod clients;
+mod command_cases;
 mod configuration;
 mod conflicts;
 mod connections;

@@ -168,7 +168,7 @@ async fn the_end_of_a_stack_in_the_memory_is_one_of_the_stack() {
         // While there is room, an access out of bounds is one.
         (
             "(i32.store (i32.const -16) (local.get $deep))",
-            "-TRAP in wasm function \"deeper\" at offset 0x5d: out of bounds memory access",
+            "-TRAP in wasm function \"deeper\" at offset 0x60: out of bounds memory access",
         ),
     ] {
         let function = host.load(&on_a_linear_stack(used));

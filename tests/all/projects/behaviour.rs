@@ -1,0 +1,200 @@
+//! What every SDK does alike: how it reads numbers, and what its users see when they print or fail.
+//!
+//! The functions are in `functions`, one file a language. Each replaces the source of a new project.
+
+use std::fs;
+use std::path::Path;
+
+use ferrite_tests::{Client, Reply, Server};
+
+use super::{is_there, printed};
+
+/// Texts, and the number that each is read as; nothing if it is refused.
+type Numbers = Vec<(String, Option<String>)>;
+
+/// Builds a project with these functions and loads it as `m`; `None` without the language's tools.
+fn load(language: &str, source: &str, functions: &str) -> Option<(Server, Client)> {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = folder.path();
+    if !is_there(language, folder) {
+        return None;
+    }
+    let wasmc = "ferrite-wasmc";
+    printed(wasmc, &["new", "project", "--lang", language], folder);
+    let project = folder.join("project");
+    fs::write(project.join(source), functions).expect("it can be written");
+    printed(wasmc, &["build"], &project);
+    let wasm = fs::read(project.join("build/project.wasm")).expect("it was built");
+    let server = Server::start();
+    let mut client = server.client();
+    let loaded = client.call(&[b"WASM.LOAD".as_slice(), b"m", &wasm]);
+    assert!(matches!(loaded, Reply::Bulk(_)), "{loaded:?}");
+    Some((server, client))
+}
+
+fn call(client: &mut Client, entry: &str, argument: &str) -> Reply {
+    client.call(&["WASM.CALL", &format!("m.{entry}"), "ARGS", argument])
+}
+
+/// The text of an error reply.
+fn error(client: &mut Client, entry: &str, argument: Option<&str>) -> String {
+    let entry = format!("m.{entry}");
+    let mut words = vec!["WASM.CALL", &entry];
+    words.extend(argument.iter().flat_map(|argument| ["ARGS", argument]));
+    let reply = client.call(&words);
+    let text = reply.error();
+    text.unwrap_or_else(|| panic!("{entry}: {reply:?}"))
+        .to_owned()
+}
+
+fn numbers_are_read_as_in_the_table(client: &mut Client) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/number-cases.json");
+    let table = fs::read_to_string(path).expect("the table is there");
+    let table: serde_json::Value = serde_json::from_str(&table).expect("it is JSON");
+    let cases = |kind: &str| -> Numbers {
+        let cases = serde_json::from_value(table[kind].clone()).expect("it is a list of pairs");
+        assert!(<Numbers as AsRef<[_]>>::as_ref(&cases).len() > 30);
+        cases
+    };
+    for (text, expected) in cases("integer") {
+        let reply = call(client, "integer", &text);
+        match expected {
+            Some(number) => {
+                let number = number.parse().expect("an integer");
+                assert_eq!(reply, Reply::Int(number), "{text:?}");
+            }
+            None => refused(&reply, &text),
+        }
+    }
+    for (text, expected) in cases("float") {
+        let reply = call(client, "float", &text);
+        match expected {
+            Some(number) => {
+                let number: f64 = number.parse().expect("a number");
+                let found = reply.text().and_then(|text| text.parse::<f64>().ok());
+                let found = found.unwrap_or_else(|| panic!("{text:?}: {reply:?}"));
+                assert_eq!(found.to_bits(), number.to_bits(), "{text:?}: {reply:?}");
+            }
+            None => refused(&reply, &text),
+        }
+    }
+}
+
+/// The error names the parameter and the type.
+fn refused(reply: &Reply, text: &str) {
+    let error = reply.error().unwrap_or_default();
+    assert!(
+        error.contains(": 'n' (ARGS[1], ") && error.contains(") must be a"),
+        "{text:?}: {reply:?}"
+    );
+}
+
+fn what_is_printed_is_logged(server: &Server, client: &mut Client) {
+    assert_eq!(call(client, "print", "ä b"), Reply::Simple("OK".into()));
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("printed ä b"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(
+        line.contains("INFO") && line.contains("ferrite::guest"),
+        "{line}"
+    );
+}
+
+#[test]
+fn rust() {
+    let functions = include_str!("functions/functions.rs");
+    let Some((server, mut client)) = load("rust", "src/lib.rs", functions) else {
+        return;
+    };
+    numbers_are_read_as_in_the_table(&mut client);
+    what_is_printed_is_logged(&server, &mut client);
+    assert_eq!(
+        error(&mut client, "fail", Some("x")),
+        "TRAP panic: on purpose: x (src/lib.rs:22)"
+    );
+    let overflow = error(&mut client, "overflow", None);
+    assert!(
+        overflow.starts_with("STACK in wasm function \"") && overflow.contains("deeper"),
+        "{overflow}"
+    );
+}
+
+#[test]
+fn assemblyscript() {
+    let functions = include_str!("functions/functions.ts");
+    let Some((server, mut client)) = load("assemblyscript", "assembly/index.ts", functions) else {
+        return;
+    };
+    numbers_are_read_as_in_the_table(&mut client);
+    what_is_printed_is_logged(&server, &mut client);
+    assert_eq!(
+        error(&mut client, "fail", Some("x")),
+        "TRAP panic: on purpose: x (assembly/index.ts:16)"
+    );
+    let overflow = error(&mut client, "overflow", None);
+    assert!(
+        overflow.starts_with("STACK in wasm function \"assembly/index/deeper\""),
+        "{overflow}"
+    );
+    assert_eq!(
+        call(&mut client, "half", "😀"),
+        Reply::Bulk("\u{fffd}".into())
+    );
+    assert_eq!(client.run("WASM.CALL m.library"), Reply::Int(1));
+}
+
+#[test]
+fn go() {
+    let functions = include_str!("functions/functions.go.txt");
+    let Some((server, mut client)) = load("go", "functions.go", functions) else {
+        return;
+    };
+    numbers_are_read_as_in_the_table(&mut client);
+    what_is_printed_is_logged(&server, &mut client);
+    for entry in ["fail", "fail_late"] {
+        assert_eq!(
+            error(&mut client, entry, Some(entry)),
+            format!("TRAP panic: on purpose: {entry}")
+        );
+        // One entry has the message, the goroutine and the place.
+        let log = server.log();
+        let about: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("ferrite::guest") && line.contains("on purpose"))
+            .filter(|line| line.contains(&format!("on purpose: {entry}\\n")))
+            .collect();
+        assert_eq!(about.len(), 1, "{log}");
+        assert!(
+            about[0].contains("goroutine 1 [running]") && about[0].contains("functions.go:"),
+            "{log}"
+        );
+    }
+    assert!(!server.log().contains("[recovered"), "{}", server.log());
+    assert_eq!(
+        error(&mut client, "deadlock", None),
+        "TRAP fatal error: all goroutines are asleep - deadlock!"
+    );
+}
+
+#[test]
+fn c() {
+    let functions = include_str!("functions/functions.c");
+    let Some((server, mut client)) = load("c", "src/functions.c", functions) else {
+        return;
+    };
+    numbers_are_read_as_in_the_table(&mut client);
+    what_is_printed_is_logged(&server, &mut client);
+    assert_eq!(
+        error(&mut client, "fail", Some("x")),
+        "TRAP panic: on purpose: x"
+    );
+    let overflow = error(&mut client, "overflow", None);
+    assert!(
+        overflow.starts_with("STACK in wasm function \"deeper\""),
+        "{overflow}"
+    );
+    assert_eq!(
+        error(&mut client, "half", Some("😀")),
+        "ERR a reply must be UTF-8 text, not \"\\xf0\\x9f\""
+    );
+}

@@ -1,0 +1,56 @@
+/* Functions that read numbers, print, and fail. */
+
+#include <stdio.h>
+
+#include "ferrite.h"
+
+FERRITE_FUNCTION(integer, "n")
+{
+    int64_t n;
+    return ferrite_take_i64("n", &n) && ferrite_take_end() && ferrite_reply_i64(n);
+}
+
+FERRITE_FUNCTION(float, "n")
+{
+    double n;
+    return ferrite_take_double("n", &n) && ferrite_take_end() && ferrite_reply_double(n);
+}
+
+FERRITE_FUNCTION(print, "text")
+{
+    ferrite_bytes text;
+    if (!ferrite_take_text("text", &text) || !ferrite_take_end())
+        return false;
+    printf("printed %.*s\n", (int)text.len, text.ptr);
+    fflush(stdout);
+    return ferrite_reply_simple("OK");
+}
+
+FERRITE_FUNCTION(fail, "text")
+{
+    ferrite_bytes text, end = { "", 1 };
+    if (!ferrite_take_text("text", &text))
+        return false;
+    ferrite_panic(FERRITE_JOIN(ferrite_text("panic: on purpose: "), text, end).ptr);
+}
+
+__attribute__((noinline)) static int deeper(int n)
+{
+    volatile char room[1024];
+    room[n & 1023] = (char)n;
+    return n == 0 ? 0 : deeper(n + 1) + room[5];
+}
+
+FERRITE_FUNCTION(overflow, "")
+{
+    return ferrite_reply_i64(deeper(1));
+}
+
+FERRITE_FUNCTION(half, "text")
+{
+    ferrite_bytes text, end = { "", 1 };
+    if (!ferrite_take_text("text", &text))
+        return false;
+    text.len = 2;
+    return ferrite_reply_text(FERRITE_JOIN(text, end).ptr);
+}

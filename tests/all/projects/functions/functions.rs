@@ -1,0 +1,34 @@
+//! Functions that read numbers, print, and fail.
+
+use ferrite_wasm_sdk::*;
+
+#[ferrite_function]
+pub fn integer(n: i64) -> i64 {
+    n
+}
+
+#[ferrite_function]
+pub fn float(n: f64) -> f64 {
+    n
+}
+
+#[ferrite_function]
+pub fn print(text: &str) {
+    println!("printed {text}");
+}
+
+#[ferrite_function]
+pub fn fail(text: &str) -> i64 {
+    panic!("on purpose: {text}");
+}
+
+#[inline(never)]
+fn deeper(n: u64) -> u64 {
+    let room = std::hint::black_box([n; 64]);
+    if n == 0 { 0 } else { deeper(n + 1) + room[3] }
+}
+
+#[ferrite_function]
+pub fn overflow() -> u64 {
+    deeper(1)
+}

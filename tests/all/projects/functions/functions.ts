@@ -1,0 +1,34 @@
+// Functions that read numbers, print, and fail.
+
+export function integer(n: i64): i64 {
+  return n;
+}
+
+export function float(n: f64): f64 {
+  return n;
+}
+
+export function print(text: string): void {
+  console.log("printed " + text);
+}
+
+export function fail(text: string): i64 {
+  throw new Error("on purpose: " + text);
+}
+
+function deeper(n: i64): i64 {
+  return n == 0 ? 0 : deeper(n + 1) + n;
+}
+
+export function overflow(): i64 {
+  return deeper(1);
+}
+
+export function half(text: string): string {
+  return text.substring(0, 1);
+}
+
+export function library(): bool {
+  trace("here", 1, 1.5);
+  return Math.random() < 1 && Date.now() > 1_600_000_000_000;
+}
