@@ -16,7 +16,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use arguments::Arguments;
 use terminal::console::{Console, Exit};
@@ -24,7 +24,7 @@ use terminal::console::{Console, Exit};
 fn main() -> ExitCode {
     let Arguments { json, command } = Arguments::parse();
     let console = Console::new(json);
-    let exit = commands::run(command, &console).unwrap_or_else(|error| {
+    let exit = commands::run(command, Arguments::command, &console).unwrap_or_else(|error| {
         console.error(&error);
         Exit::of(&error)
     });

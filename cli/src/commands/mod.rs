@@ -62,8 +62,12 @@ pub(crate) enum Command {
     Worker(worker::Arguments),
 }
 
-/// Runs a command.
-pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
+/// Runs a command. `tree` describes all commands, for those that write about them.
+pub(crate) fn run(
+    command: Command,
+    tree: fn() -> clap::Command,
+    console: &Console,
+) -> Result<Exit> {
     match command {
         Command::New(arguments) => new::run(arguments, console),
         Command::Build(arguments) => build::run(arguments, console),
@@ -80,8 +84,8 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<Exit> {
         Command::Cache(arguments) => cache::run(arguments, console),
         Command::Targets(arguments) => targets::run(arguments, console),
         Command::Doctor(arguments) => doctor::run(arguments, console),
-        Command::Completions(arguments) => shell::completions::run(arguments, console),
-        Command::Man(arguments) => shell::man::run(arguments, console),
+        Command::Completions(arguments) => shell::completions::run(arguments, tree(), console),
+        Command::Man(arguments) => shell::man::run(arguments, tree()),
         Command::Worker(arguments) => worker::run(arguments),
     }
 }

@@ -1,7 +1,6 @@
 //! `ferrite-wasmc completions`: prints a script that completes commands and options.
 
 use anyhow::Result;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::terminal::console::{Console, Exit};
@@ -14,12 +13,15 @@ pub(crate) struct Arguments {
     shell: Shell,
 }
 
-/// Prints the script, which is one for every command with `--json` too.
-pub(crate) fn run(Arguments { shell }: Arguments, console: &Console) -> Result<Exit> {
-    let mut command = crate::arguments::Arguments::command();
-    let name = command.get_name().to_owned();
+/// Prints the script.
+pub(crate) fn run(
+    Arguments { shell }: Arguments,
+    mut tree: clap::Command,
+    console: &Console,
+) -> Result<Exit> {
+    let name = tree.get_name().to_owned();
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
+    clap_complete::generate(shell, &mut tree, name, &mut script);
     console.print_text(|out| out.write_all(&script))?;
     Ok(Exit::Done)
 }

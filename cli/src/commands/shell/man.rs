@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory as _;
 
-use crate::terminal::console::{Console, Exit};
+use crate::terminal::console::Exit;
 
 /// The arguments of `ferrite-wasmc man`.
 #[derive(Debug, clap::Args)]
@@ -16,10 +15,10 @@ pub(crate) struct Arguments {
 }
 
 /// Writes the pages.
-pub(crate) fn run(Arguments { folder }: Arguments, _: &Console) -> Result<Exit> {
+pub(crate) fn run(Arguments { folder }: Arguments, tree: clap::Command) -> Result<Exit> {
     let shown = folder.display();
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {shown}"))?;
-    clap_mangen::generate_to(crate::arguments::Arguments::command(), &folder)
+    clap_mangen::generate_to(tree, &folder)
         .with_context(|| format!("cannot write manual pages into {shown}"))?;
     Ok(Exit::Done)
 }

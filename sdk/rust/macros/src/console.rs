@@ -33,3 +33,29 @@ pub(crate) fn to_log(tokens: TokenStream) -> TokenStream {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::to_log;
+
+    #[test]
+    fn only_macros_that_print_and_have_no_path_are_changed() {
+        let changed = |code: &str| {
+            let tokens = code.parse().expect("it is Rust");
+            to_log(tokens).to_string().replace(' ', "")
+        };
+        let log = "::ferrite_wasm_sdk::console::";
+        assert_eq!(
+            changed("if a { println!(\"{}\", dbg!(b)) }"),
+            format!("ifa{{{log}println!(\"{{}}\",{log}dbg!(b))}}")
+        );
+        for code in [
+            "std::println!(\"a\")",
+            "print(a)",
+            "dbg!=a",
+            "format!(\"a\")",
+        ] {
+            assert_eq!(changed(code), code);
+        }
+    }
+}

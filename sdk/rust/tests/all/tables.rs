@@ -4,17 +4,17 @@ use ferrite_wasm_sdk::*;
 use serde::Deserialize;
 
 #[ferrite_function]
-pub fn integer(number: i64) -> i64 {
+fn integer(number: i64) -> i64 {
     number
 }
 
 #[ferrite_function]
-pub fn unsigned(number: u64) -> u64 {
+fn unsigned(number: u64) -> u64 {
     number
 }
 
 #[ferrite_function]
-pub fn float(number: f64) -> f64 {
+fn float(number: f64) -> f64 {
     number
 }
 
