@@ -91,7 +91,7 @@ pub use manifest::{Manifest, ManifestError};
 pub use meter::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
 pub use module_info::{
     EntryInfo, EntryKind, ExportInfo, ExportKind, ImportInfo, MemoryInfo, ModuleInfo, Signature,
-    ValueType,
+    TABLE_ELEMENTS_MAX, ValueType, WASM_PAGE_BYTES,
 };
 pub use profile::{
     Baseline, EngineProfile, Fingerprint, FingerprintError, Metering, Profile, ProfileError,

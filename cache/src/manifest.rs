@@ -226,8 +226,6 @@ mod tests {
                 start: false,
                 rewind: Rewind::Allowed(RewindPlan {
                     globals: 2,
-                    headroom_pages: 64,
-                    grows: true,
                     start: false,
                     offsets: vec![OffsetShift {
                         from: 300,

@@ -178,6 +178,12 @@ impl fmt::Display for ValueType {
     }
 }
 
+/// Bytes in a page of a linear memory.
+pub const WASM_PAGE_BYTES: u64 = 65_536;
+
+/// Most elements that the tables of a module may have, at the start and after growth.
+pub const TABLE_ELEMENTS_MAX: u32 = 100_000;
+
 /// A linear memory, in pages of 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the compiler's rewriting. It is part of every profile, so that only a host that knows
 /// the rewriting runs the artifact.
-pub const REWRITING_VERSION: u32 = 1;
+pub const REWRITING_VERSION: u32 = 2;
 
 /// The decision if instances of a module may be rewound between calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,19 +22,12 @@ pub enum Rewind {
 /// Describes what the compiler added to a module so that the host can rewind it.
 ///
 /// The artifact exports the memory, if there is one, as `__ferrite_memory`, and the mutable globals
-/// as `__ferrite_global_0` and so on. A module that grows its memory also exports three mutable
-/// `i32` globals: `__ferrite_pages` (pages that the guest sees), `__ferrite_pages_max` (pages it may
-/// have, which the host lowers to the memory limit) and `__ferrite_pages_refused` (pages that a
-/// refused growth asked for, or 0).
+/// as `__ferrite_global_0` and so on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewindPlan {
     /// Number of mutable globals that the module defines.
     pub globals: u32,
-    /// Pages of 64 KiB that the memory has beyond those that the guest sees at first.
-    pub headroom_pages: u64,
-    /// True if the module can grow its memory.
-    pub grows: bool,
     /// True if the module has a start function. It is exported as `__ferrite_start`, and the host
     /// runs it once for all instances.
     pub start: bool,
@@ -75,8 +68,6 @@ mod tests {
     fn offsets_shift_from_their_place_on() {
         let plan = RewindPlan {
             globals: 1,
-            headroom_pages: 0,
-            grows: false,
             start: false,
             offsets: vec![
                 OffsetShift {

@@ -1,5 +1,7 @@
 //! Limits on the size and complexity of a source.
 
+use ferrite_cache::TABLE_ELEMENTS_MAX;
+
 /// Limits on the size and complexity of a source. Fields without a unit count wasm items.
 ///
 /// The defaults leave room for whole language runtimes (a Go program has about ten thousand
@@ -61,7 +63,7 @@ impl Default for SourceLimits {
             function_nesting_max: 4_096,
             br_table_targets_max: 16_384,
             tables_max: 4,
-            table_elements_max: 100_000,
+            table_elements_max: u64::from(TABLE_ELEMENTS_MAX),
             globals_max: 10_000,
             element_segments_max: 10_000,
             element_items_max: 1_000_000,

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use ferrite_cache::{TABLE_ELEMENTS_MAX, WASM_PAGE_BYTES};
 use wasm_encoder::{BlockType, Encode, Function, InstructionSink, RefType, SectionId, ValType};
 use wasmparser::Operator;
 
@@ -14,29 +15,29 @@ use crate::sections::Additions;
 /// Bytes of memory that one unit pays to copy or fill, as a shift.
 const BYTES_PER_UNIT_LOG2: i64 = 3;
 
-/// Units per element of a table.
-const UNITS_PER_ELEMENT: i64 = 1;
-
 /// Units per page of 64 KiB that memory grows by. They pay for the faults of its 16 machine pages
 /// when they are first touched.
 const UNITS_PER_PAGE: i64 = 2048;
 
-/// Most elements that a table can grow by; hosts allow fewer.
-const TABLE_ELEMENTS_MAX: i32 = 100_000;
-
 /// Longest range of memory processed at once, in bytes: some ten microseconds.
 const PIECE_BYTES: i32 = 256 << 10;
 
-/// Bytes in a page of WebAssembly, as a shift.
-const PAGE_LOG2: i64 = 16;
+/// The only memory of a module.
+const MEMORY: u32 = 0;
 
-/// An instruction on a range, with its immediates.
+/// An instruction on a range, with its immediates. A module has one memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Range {
-    MemoryCopy { to: u32, from: u32 },
-    MemoryFill { memory: u32 },
-    MemoryInit { data: u32, memory: u32 },
-    MemoryGrow { memory: u32 },
+    MemoryCopy,
+    MemoryFill,
+    MemoryGrow,
+    Whole(Whole),
+}
+
+/// A range that is paid for and processed at once. A table element costs a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Whole {
+    MemoryInit { data: u32 },
     TableCopy { to: u32, from: u32 },
     TableInit { element: u32, table: u32 },
     TableFill { table: u32 },
@@ -79,29 +80,25 @@ impl Ranges {
     /// range.
     pub(super) fn instead_of(&mut self, operator: &Operator<'_>) -> Option<u32> {
         let range = match *operator {
-            Operator::MemoryCopy { dst_mem, src_mem } => Range::MemoryCopy {
-                to: dst_mem,
-                from: src_mem,
-            },
-            Operator::MemoryFill { mem } => Range::MemoryFill { memory: mem },
-            Operator::MemoryInit { data_index, mem } => Range::MemoryInit {
-                data: data_index,
-                memory: mem,
-            },
-            Operator::MemoryGrow { mem } => Range::MemoryGrow { memory: mem },
+            Operator::MemoryCopy { .. } => Range::MemoryCopy,
+            Operator::MemoryFill { .. } => Range::MemoryFill,
+            Operator::MemoryGrow { .. } => Range::MemoryGrow,
+            Operator::MemoryInit { data_index, .. } => {
+                Range::Whole(Whole::MemoryInit { data: data_index })
+            }
             Operator::TableCopy {
                 dst_table,
                 src_table,
-            } => Range::TableCopy {
+            } => Range::Whole(Whole::TableCopy {
                 to: dst_table,
                 from: src_table,
-            },
-            Operator::TableInit { elem_index, table } => Range::TableInit {
+            }),
+            Operator::TableInit { elem_index, table } => Range::Whole(Whole::TableInit {
                 element: elem_index,
                 table,
-            },
-            Operator::TableFill { table } => Range::TableFill { table },
-            Operator::TableGrow { table } => Range::TableGrow { table },
+            }),
+            Operator::TableFill { table } => Range::Whole(Whole::TableFill { table }),
+            Operator::TableGrow { table } => Range::Whole(Whole::TableGrow { table }),
             _ => return None,
         };
         let next = &mut self.next_function;
@@ -141,48 +138,42 @@ impl Ranges {
         // Modules may use no other type of reference.
         const REFERENCE: ValType = ValType::Ref(RefType::FUNCREF);
         match range {
-            Range::MemoryCopy { .. }
-            | Range::MemoryFill { .. }
-            | Range::MemoryInit { .. }
-            | Range::TableCopy { .. }
-            | Range::TableInit { .. } => (vec![I32, I32, I32], &[]),
-            Range::MemoryGrow { .. } => (vec![I32], &[I32]),
-            Range::TableFill { .. } => (vec![I32, REFERENCE, I32], &[]),
-            Range::TableGrow { .. } => (vec![REFERENCE, I32], &[I32]),
+            Range::MemoryCopy
+            | Range::MemoryFill
+            | Range::Whole(
+                Whole::MemoryInit { .. } | Whole::TableCopy { .. } | Whole::TableInit { .. },
+            ) => (vec![I32, I32, I32], &[]),
+            Range::MemoryGrow => (vec![I32], &[I32]),
+            Range::Whole(Whole::TableFill { .. }) => (vec![I32, REFERENCE, I32], &[]),
+            Range::Whole(Whole::TableGrow { .. }) => (vec![REFERENCE, I32], &[I32]),
         }
     }
 
     fn body(&self, range: Range) -> Function {
         match range {
-            Range::MemoryCopy { to, from } if to == from => self.copy_in_pieces(to),
-            Range::MemoryFill { memory } => self.fill_in_pieces(memory),
-            Range::MemoryGrow { memory } => self.grow(memory),
-            _ => self.whole(range),
+            Range::MemoryCopy => self.copy_in_pieces(),
+            Range::MemoryFill => self.fill_in_pieces(),
+            Range::MemoryGrow => self.grow(),
+            Range::Whole(whole) => self.whole(whole),
         }
     }
 
-    /// Pays for the whole range at once, but at most for the existing size: a range that ends
-    /// outside traps and moves nothing, whatever its length.
-    fn whole(&self, range: Range) -> Function {
-        let (params, _) = Self::signature(range);
+    /// Pays for the whole range at once, but at most for the length that can succeed: that of the
+    /// segment, the size of the table, or for growth the most elements that a table may have. A longer
+    /// range moves nothing, whatever its length.
+    fn whole(&self, range: Whole) -> Function {
+        let (params, _) = Self::signature(Range::Whole(range));
         // The length is the last parameter.
         let length = params.len() as u32 - 1;
         let most = params.len() as u32;
         let mut function = Function::new([(1, ValType::I32)]);
         let mut code = function.instructions();
         match range {
-            Range::MemoryInit { data, .. } => code.i32_const(self.data_len(data)),
-            Range::MemoryCopy { from, .. } => {
-                code.memory_size(from).i32_const(PAGE_LOG2 as i32).i32_shl()
-            }
-            Range::MemoryFill { memory } | Range::MemoryGrow { memory } => code
-                .memory_size(memory)
-                .i32_const(PAGE_LOG2 as i32)
-                .i32_shl(),
-            Range::TableInit { element, .. } => code.i32_const(self.element_len(element)),
-            Range::TableCopy { from, .. } => code.table_size(from),
-            Range::TableFill { table } => code.table_size(table),
-            Range::TableGrow { .. } => code.i32_const(TABLE_ELEMENTS_MAX),
+            Whole::MemoryInit { data } => code.i32_const(self.data_len(data)),
+            Whole::TableInit { element, .. } => code.i32_const(self.element_len(element)),
+            Whole::TableCopy { from, .. } => code.table_size(from),
+            Whole::TableFill { table } => code.table_size(table),
+            Whole::TableGrow { .. } => code.i32_const(TABLE_ELEMENTS_MAX as i32),
         };
         code.local_set(most)
             .global_get(self.added.fuel)
@@ -193,13 +184,8 @@ impl Ranges {
             .i32_lt_u()
             .select()
             .i64_extend_i32_u();
-        match range {
-            Range::MemoryInit { .. } | Range::MemoryCopy { .. } | Range::MemoryFill { .. } => {
-                code.i64_const(BYTES_PER_UNIT_LOG2).i64_shr_u();
-            }
-            _ => {
-                code.i64_const(UNITS_PER_ELEMENT).i64_mul();
-            }
+        if let Whole::MemoryInit { .. } = range {
+            code.i64_const(BYTES_PER_UNIT_LOG2).i64_shr_u();
         }
         code.i64_sub();
         settle(&mut code, self.added);
@@ -207,14 +193,11 @@ impl Ranges {
             code.local_get(param);
         }
         match range {
-            Range::MemoryCopy { to, from } => code.memory_copy(to, from),
-            Range::MemoryFill { memory } => code.memory_fill(memory),
-            Range::MemoryInit { data, memory } => code.memory_init(memory, data),
-            Range::MemoryGrow { memory } => code.memory_grow(memory),
-            Range::TableCopy { to, from } => code.table_copy(to, from),
-            Range::TableInit { element, table } => code.table_init(table, element),
-            Range::TableFill { table } => code.table_fill(table),
-            Range::TableGrow { table } => code.table_grow(table),
+            Whole::MemoryInit { data } => code.memory_init(MEMORY, data),
+            Whole::TableCopy { to, from } => code.table_copy(to, from),
+            Whole::TableInit { element, table } => code.table_init(table, element),
+            Whole::TableFill { table } => code.table_fill(table),
+            Whole::TableGrow { table } => code.table_grow(table),
         };
         code.end();
         function
@@ -224,12 +207,12 @@ impl Ranges {
     ///
     /// Growth is paid afterwards: a guest whose growth is refused gets -1, pays nothing and
     /// continues.
-    fn grow(&self, memory: u32) -> Function {
+    fn grow(&self) -> Function {
         let (pages, before) = (0, 1);
         let mut function = Function::new([(1, ValType::I32)]);
         let mut code = function.instructions();
         code.local_get(pages)
-            .memory_grow(memory)
+            .memory_grow(MEMORY)
             .local_tee(before)
             .i32_const(-1)
             .i32_ne()
@@ -258,15 +241,15 @@ impl Ranges {
 
     /// Leaves 1 on the stack if the range of `length` bytes from `start` ends outside the memory,
     /// else 0.
-    fn is_outside(code: &mut InstructionSink<'_>, memory: u32, start: u32, length: u32) {
+    fn is_outside(code: &mut InstructionSink<'_>, start: u32, length: u32) {
         code.local_get(start)
             .i64_extend_i32_u()
             .local_get(length)
             .i64_extend_i32_u()
             .i64_add()
-            .memory_size(memory)
+            .memory_size(MEMORY)
             .i64_extend_i32_u()
-            .i64_const(PAGE_LOG2)
+            .i64_const(i64::from(WASM_PAGE_BYTES.ilog2()))
             .i64_shl()
             .i64_gt_u();
     }
@@ -278,17 +261,17 @@ impl Ranges {
     /// while $length > PIECE: pay for a piece; fill it; $to += PIECE; $length -= PIECE
     /// pay for $length; memory.fill $to $value $length
     /// ```
-    fn fill_in_pieces(&self, memory: u32) -> Function {
+    fn fill_in_pieces(&self) -> Function {
         let (to, value, length, piece) = (0, 1, 2, 3);
         let mut function = Function::new([(1, ValType::I32)]);
         let mut code = function.instructions();
         code.i32_const(PIECE_BYTES).local_set(piece);
-        Self::is_outside(&mut code, memory, to, length);
+        Self::is_outside(&mut code, to, length);
         code.if_(BlockType::Empty)
             .local_get(to)
             .local_get(value)
             .local_get(length)
-            .memory_fill(memory)
+            .memory_fill(MEMORY)
             .end();
         code.block(BlockType::Empty).loop_(BlockType::Empty);
         code.local_get(length).local_get(piece).i32_le_u().br_if(1);
@@ -296,7 +279,7 @@ impl Ranges {
         code.local_get(to)
             .local_get(value)
             .local_get(piece)
-            .memory_fill(memory)
+            .memory_fill(MEMORY)
             .local_get(to)
             .local_get(piece)
             .i32_add()
@@ -312,7 +295,7 @@ impl Ranges {
         code.local_get(to)
             .local_get(value)
             .local_get(length)
-            .memory_fill(memory)
+            .memory_fill(MEMORY)
             .end();
         function
     }
@@ -321,19 +304,19 @@ impl Ranges {
     ///
     /// The pieces go upwards if the target begins below the source, else downwards, so that no
     /// piece overwrites bytes that another still has to read.
-    fn copy_in_pieces(&self, memory: u32) -> Function {
+    fn copy_in_pieces(&self) -> Function {
         let (to, from, length, piece) = (0, 1, 2, 3);
         let mut function = Function::new([(1, ValType::I32)]);
         let mut code = function.instructions();
         code.i32_const(PIECE_BYTES).local_set(piece);
-        Self::is_outside(&mut code, memory, to, length);
-        Self::is_outside(&mut code, memory, from, length);
+        Self::is_outside(&mut code, to, length);
+        Self::is_outside(&mut code, from, length);
         code.i32_or()
             .if_(BlockType::Empty)
             .local_get(to)
             .local_get(from)
             .local_get(length)
-            .memory_copy(memory, memory)
+            .memory_copy(MEMORY, MEMORY)
             .end();
         code.block(BlockType::Empty).loop_(BlockType::Empty);
         code.local_get(length).local_get(piece).i32_le_u().br_if(1);
@@ -349,7 +332,7 @@ impl Ranges {
             .local_get(to)
             .local_get(from)
             .local_get(piece)
-            .memory_copy(memory, memory)
+            .memory_copy(MEMORY, MEMORY)
             .local_get(to)
             .local_get(piece)
             .i32_add()
@@ -366,7 +349,7 @@ impl Ranges {
             .local_get(length)
             .i32_add()
             .local_get(piece)
-            .memory_copy(memory, memory)
+            .memory_copy(MEMORY, MEMORY)
             .end()
             .br(0)
             .end()
@@ -375,7 +358,7 @@ impl Ranges {
         code.local_get(to)
             .local_get(from)
             .local_get(length)
-            .memory_copy(memory, memory)
+            .memory_copy(MEMORY, MEMORY)
             .end();
         function
     }

@@ -4,19 +4,17 @@
 //! memory's pages and the mutable globals itself; for that, the pass
 //!
 //! - exports the memory and the mutable globals under reserved names;
-//! - makes `memory.grow` virtual within some pages of headroom that exist from the start, so that
-//!   an allocator's usual growth needs no system call and can be undone;
 //! - exports the start function instead of declaring it, so that the host runs it once and not for
 //!   every instance that starts from its result;
-//! - appends an empty data segment with a computed offset if there are others: from plain segments,
-//!   wasmtime makes an image that only memories of its own can map.
+//! - joins the active data segments into a few large ones, the first of them with a computed offset:
+//!   from plain segments, wasmtime makes an image that only memories of its own can map.
 //!
-//! `plan` reads the module and refuses it with a reason or plans the changes; `apply` writes the new
-//! module. All other bytes are copied, so function names and indices stay, and code offsets move only
-//! as `RewindPlan::offsets` says.
+//! `plan` reads the module and refuses it with a reason or plans the changes; `data` joins segments;
+//! `apply` writes the new module. All other bytes are copied, so function names and indices stay, and
+//! the code moves as a whole, as `RewindPlan::offsets` says.
 
 mod apply;
-mod grow;
+mod data;
 mod plan;
 
 use std::borrow::Cow;

@@ -50,15 +50,12 @@ fn describe(info: &ModuleInfo) -> String {
         Rewind::Allowed(plan) => {
             let RewindPlan {
                 globals,
-                headroom_pages,
-                grows,
                 start,
                 offsets,
             } = plan;
             let _ = writeln!(
                 text,
-                "rewind {globals} globals, {headroom_pages} pages of headroom, grows {grows}, \
-                 start {start}, {} shifts",
+                "rewind {globals} globals, start {start}, {} shifts",
                 offsets.len()
             );
         }

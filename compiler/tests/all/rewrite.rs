@@ -2,8 +2,8 @@
 
 use ferrite_cache::{Rewind, RewindPlan};
 use ferrite_compiler::rewrite::rewrite;
-use wasmparser::{Operator, Parser, Payload, Validator};
-use wasmtime::{Engine, ExternType, Instance, Module, Store, Val};
+use wasmparser::{Parser, Payload, Validator};
+use wasmtime::{Engine, ExternType, Instance, Module, Store, Trap};
 
 fn wasm(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("the test's text is a module")
@@ -37,10 +37,7 @@ fn a_module_without_state_stays_byte_for_byte() {
         (func (export "run") (param i32) (result i32) local.get 0))"#;
     let (bytes, plan) = allowed(text);
     assert_eq!(bytes, wasm(text));
-    assert_eq!(
-        (plan.globals, plan.headroom_pages, plan.grows),
-        (0, 0, false)
-    );
+    assert_eq!(plan.globals, 0);
 }
 
 #[test]
@@ -103,22 +100,6 @@ fn mutable_globals_are_exported_and_others_are_not() {
         .map(|export| export.name())
         .collect();
     assert_eq!(names, ["__ferrite_global_0", "__ferrite_global_1"]);
-}
-
-#[test]
-fn headroom_ends_at_the_declared_maximum() {
-    let grower = "(func (export \"run\") i32.const 1 memory.grow drop)";
-    for (memory, headroom) in [
-        ("(memory 1)", 64),
-        ("(memory 1 10)", 9),
-        ("(memory 3 3)", 0),
-        ("(memory 65500 65536)", 36),
-        ("(memory 0)", 64),
-    ] {
-        let (_, plan) = allowed(&format!("(module {memory} {grower})"));
-        assert_eq!(plan.headroom_pages, headroom, "{memory}");
-        assert!(plan.grows);
-    }
 }
 
 /// Names of the exports that the pass added.
@@ -190,41 +171,115 @@ fn data_reaches_the_memory_and_is_counted() {
 
 #[test]
 fn a_segment_that_must_fail_still_fails() {
-    let grower = "(func (export \"run\") i32.const 1 memory.grow drop)";
-    let (bytes, plan) = allowed(&format!(
-        "(module (memory 1) (data (i32.const 65536) \"x\") {grower})"
-    ));
-    assert_eq!(plan.headroom_pages, 0);
-    let engine = Engine::default();
-    let module = Module::new(&engine, bytes).expect("it compiles");
-    let mut store = Store::new(&engine, ());
-    assert!(Instance::new(&mut store, &module, &[]).is_err());
+    for segments in [
+        "(data (i32.const 65536) \"x\")",
+        "(data (i32.const 0) \"a\") (data (i32.const 65535) \"xy\")",
+        "(data (i32.const 65537) \"\") (data (i32.const 0) \"a\")",
+        "(data (offset (i32.sub (i32.const 0) (i32.const 1))) \"x\")",
+    ] {
+        let (bytes, _) = allowed(&format!(
+            "(module (memory 1) {segments} (func (export \"run\")))"
+        ));
+        let engine = Engine::default();
+        let module = Module::new(&engine, bytes).expect("it compiles");
+        let error = Instance::new(Store::new(&engine, ()), &module, &[]);
+        let error = error.expect_err("it does not fit");
+        assert_eq!(
+            error.downcast_ref(),
+            Some(&Trap::MemoryOutOfBounds),
+            "{segments}"
+        );
+    }
+}
+
+/// Number of data segments, and bytes in them.
+fn segments(bytes: &[u8]) -> (usize, usize) {
+    let mut found = (0, 0);
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::DataSection(section) = payload.expect("the module is valid") {
+            for data in section {
+                found.0 += 1;
+                found.1 += data.expect("the segment is valid").data.len();
+            }
+        }
+    }
+    found
 }
 
 #[test]
-fn the_host_sees_what_a_refused_growth_asked_for() {
-    let (bytes, _) = allowed(
-        r#"(module (memory (export "memory") 2)
-            (func (export "grow") (param i32) (result i32) local.get 0 memory.grow))"#,
+fn many_data_segments_become_few() {
+    // As many as an engine takes, each on its own line of the memory.
+    let many: String = (0..100_000)
+        .map(|number| format!("(data (i32.const {}) \"x\\00\\00y\")", number * 32))
+        .collect();
+    let text = format!("(module (memory (export \"memory\") 50) {many} (func (export \"run\")))");
+    let (bytes, _) = allowed(&text);
+    assert_eq!(
+        segments(&bytes),
+        (1, 3_199_972),
+        "without the zeros at the ends"
     );
     let engine = Engine::default();
     let module = Module::new(&engine, bytes).expect("it compiles");
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[]).expect("it instantiates");
-    let limit = instance
-        .get_global(&mut store, "__ferrite_pages_max")
-        .expect("the limit is exported");
-    let refused = instance
-        .get_global(&mut store, "__ferrite_pages_refused")
-        .expect("the refusal is exported");
-    limit.set(&mut store, Val::I32(5)).expect("it is mutable");
-    let grow = instance
-        .get_typed_func::<i32, i32>(&mut store, "grow")
-        .expect("the entry is there");
-    for (delta, expected, asked) in [(3, 2, 0), (1, -1, 6), (-1, -1, -1), (0, 5, -1)] {
-        assert_eq!(grow.call(&mut store, delta).expect("no trap"), expected);
-        assert_eq!(refused.get(&mut store).i32(), Some(asked));
+    let memory = instance.get_memory(&mut store, "memory").expect("exported");
+    let (lines, []) = memory.data(&store).as_chunks::<32>() else {
+        panic!("a memory is whole pages");
+    };
+    for (number, line) in lines.iter().enumerate() {
+        let expected: &[u8; 4] = if number < 100_000 { b"x\0\0y" } else { &[0; 4] };
+        assert_eq!(&line[..4], expected, "{number}");
+        assert_eq!(line[4..], [0; 28], "{number}");
     }
+}
+
+/// Segments keep their indices where code names them, and are as empty as active ones are then.
+#[test]
+fn code_that_names_segments_finds_the_same() {
+    let (bytes, _) = allowed(
+        r#"(module (memory (export "memory") 1)
+            (data $a (i32.const 8) "ab") (data $p "passive") (data $b (i32.const 10) "cd")
+            (data $q "quiet") (data $c (i32.const 40000) "ef")
+            (func (export "init") (param i32 i32)
+                (if (i32.eqz (local.get 0)) (then
+                    (memory.init $a (i32.const 0) (i32.const 0) (local.get 1))))
+                (if (i32.eq (local.get 0) (i32.const 1)) (then
+                    (memory.init $p (i32.const 0) (i32.const 0) (local.get 1))))
+                (if (i32.eq (local.get 0) (i32.const 2)) (then
+                    (memory.init $b (i32.const 0) (i32.const 0) (local.get 1))))
+                (if (i32.eq (local.get 0) (i32.const 3)) (then
+                    (memory.init $q (i32.const 0) (i32.const 0) (local.get 1))))
+                (if (i32.eq (local.get 0) (i32.const 4)) (then
+                    (memory.init $c (i32.const 0) (i32.const 0) (local.get 1))))))"#,
+    );
+    assert_eq!(segments(&bytes).0, 5);
+    let engine = Engine::default();
+    let module = Module::new(&engine, bytes).expect("it compiles");
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).expect("it instantiates");
+    let memory = instance.get_memory(&mut store, "memory").expect("exported");
+    assert_eq!(&memory.data(&store)[8..12], b"abcd");
+    assert_eq!(&memory.data(&store)[40_000..40_002], b"ef");
+    let init = instance
+        .get_typed_func::<(i32, i32), ()>(&mut store, "init")
+        .expect("the entry is there");
+    for (segment, length, fits) in [
+        (0, 0, true),
+        (0, 1, false),
+        (1, 7, true),
+        (1, 8, false),
+        (2, 0, true),
+        (2, 1, false),
+        (3, 5, true),
+        (3, 6, false),
+        (4, 0, true),
+        (4, 1, false),
+    ] {
+        let ended = init.call(&mut store, (segment, length));
+        assert_eq!(ended.is_ok(), fits, "{length} of segment {segment}");
+    }
+    assert_eq!(&memory.data(&store)[..7], b"quietve");
 }
 
 /// Every operator of the code, with its offset.
@@ -235,12 +290,7 @@ fn operators(bytes: &[u8]) -> Vec<(u64, String)> {
             let mut reader = body.get_operators_reader().expect("a body has operators");
             while !reader.eof() {
                 let (operator, offset) = reader.read_with_offset().expect("they are valid");
-                let name = match operator {
-                    Operator::MemoryGrow { .. } => "memory.grow".to_owned(),
-                    Operator::MemorySize { .. } => "memory.size".to_owned(),
-                    other => format!("{other:?}"),
-                };
-                all.push((offset as u64, name));
+                all.push((offset as u64, format!("{operator:?}")));
             }
         }
     }
@@ -249,94 +299,27 @@ fn operators(bytes: &[u8]) -> Vec<(u64, String)> {
 
 #[test]
 fn every_instruction_is_found_again_in_the_source() {
-    // Enough functions and globals that their indices are longer than before.
     let many: String = (0..300)
         .map(|n| format!("(func (result i32) i32.const {n} memory.grow memory.size i32.add)"))
         .collect();
     let globals: String = (0..200)
         .map(|n| format!("(global (mut i32) (i32.const {n}))"))
         .collect();
+    let data = "(data (i32.const 0) \"a\")".repeat(300);
     let text = format!(
-        "(module (memory 1) {globals} (func (export \"run\") i32.const 1 memory.grow drop nop) {many})"
+        "(module (memory 1) {globals} {data} (data $p \"b\")
+            (func (export \"run\") i32.const 1 memory.grow drop nop
+                (memory.init $p (i32.const 1) (i32.const 0) (i32.const 1)))
+            {many})"
     );
     let source = wasm(&text);
     let (bytes, plan) = allowed(&text);
     let before = operators(&source);
     let after = operators(&bytes);
-    assert!(plan.offsets.len() > 300, "{}", plan.offsets.len());
+    assert_eq!(plan.offsets.len(), 1, "the code moves as a whole");
+    assert_eq!(before.len(), after.len());
     for ((source_offset, name), (offset, other)) in before.iter().zip(&after) {
         assert_eq!(plan.source_offset(*offset), *source_offset, "{name}");
-        match name.as_str() {
-            "memory.grow" => assert!(other.starts_with("Call"), "{other}"),
-            "memory.size" => assert!(other.starts_with("GlobalGet"), "{other}"),
-            name => assert_eq!(name, other),
-        }
-    }
-    assert!(after.len() > before.len(), "the added function follows");
-}
-
-/// A small generator of numbers, the same on every run (Marsaglia's xorshift, 64 bits).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
-#[test]
-fn growth_looks_the_same_from_inside() {
-    let engine = Engine::default();
-    let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
-    for _ in 0..60 {
-        let initial = numbers.below(4);
-        let maximum = initial + numbers.below(90);
-        let text = format!(
-            r#"(module (memory (export "memory") {initial} {maximum})
-                (func (export "grow") (param i32) (result i32) local.get 0 memory.grow)
-                (func (export "size") (result i32) memory.size)
-                (func (export "last") (result i32)
-                    memory.size i32.const 65536 i32.mul i32.const 4 i32.sub
-                    memory.size i32.store8 offset=3
-                    memory.size i32.const 65536 i32.mul i32.const 4 i32.sub i32.load))"#
-        );
-        let (bytes, _) = allowed(&text);
-        let mut stores = [Store::new(&engine, ()), Store::new(&engine, ())];
-        let mut instances = Vec::new();
-        for (store, bytes) in stores.iter_mut().zip([wasm(&text), bytes]) {
-            let module = Module::new(&engine, bytes).expect("it compiles");
-            instances.push(Instance::new(store, &module, &[]).expect("it instantiates"));
-        }
-        for _ in 0..30 {
-            let delta = match numbers.below(10) {
-                0 => -1,
-                1 => i32::MIN,
-                2 => 65_536,
-                n => n as i32,
-            };
-            let mut seen = Vec::new();
-            for (store, instance) in stores.iter_mut().zip(&instances) {
-                let call = |store: &mut Store<()>, name: &str, argument: &[Val]| {
-                    let mut result = [Val::I32(0)];
-                    let entry = instance.get_func(&mut *store, name).expect("an entry");
-                    entry
-                        .call(store, argument, &mut result)
-                        .map(|()| result[0].i32())
-                        .map_err(|error| error.root_cause().to_string())
-                };
-                let grown = call(store, "grow", &[Val::I32(delta)]);
-                let size = call(store, "size", &[]);
-                let last = if size == Ok(Some(0)) {
-                    Ok(None)
-                } else {
-                    call(store, "last", &[])
-                };
-                seen.push((grown, size, last));
-            }
-            assert_eq!(seen[0], seen[1], "{initial} {maximum} {delta}");
-        }
+        assert_eq!(name, other);
     }
 }

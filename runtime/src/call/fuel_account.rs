@@ -1,6 +1,6 @@
 //! One call's fuel: the slices granted to the guest, and the units charged by the host.
 
-use wasmtime::{AsContextMut, Global, Val};
+use wasmtime::Global;
 
 /// Units of a slice: some hundred microseconds of computation.
 ///
@@ -91,14 +91,6 @@ impl FuelAccount {
     /// Returns the units that the call had used at the last settlement.
     pub(crate) fn used(&self) -> u64 {
         self.used
-    }
-}
-
-/// Returns the units left of a guest's slice.
-pub(crate) fn left(counter: Global, store: impl AsContextMut) -> wasmtime::Result<i64> {
-    match counter.get(store) {
-        Val::I64(left) => Ok(left),
-        _ => Err(wasmtime::Error::msg("the fuel is counted by no i64")),
     }
 }
 

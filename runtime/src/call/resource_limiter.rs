@@ -40,9 +40,6 @@ const METER_TABLE: (usize, usize, Option<usize>) = (0, 1, Some(1));
 #[derive(Clone, Debug)]
 pub(crate) struct GuestLimiter {
     memory_bytes_max: u64,
-    /// Size of the memory before any growth; may exceed the limit, because the guest does not see
-    /// all of it.
-    memory_bytes_start: u64,
     table_elements_max: u64,
     refused: Option<LimitHit>,
     memory_bytes: u64,
@@ -51,16 +48,11 @@ pub(crate) struct GuestLimiter {
 }
 
 impl GuestLimiter {
-    /// Limits for a new instance, whose memory has `memory_bytes_start` before any growth.
+    /// Limits for a new instance.
     #[must_use]
-    pub(crate) fn new(
-        memory_bytes_max: u64,
-        memory_bytes_start: u64,
-        table_elements_max: u64,
-    ) -> Self {
+    pub(crate) fn new(memory_bytes_max: u64, table_elements_max: u64) -> Self {
         Self {
             memory_bytes_max,
-            memory_bytes_start,
             table_elements_max,
             refused: None,
             memory_bytes: 0,
@@ -74,17 +66,6 @@ impl GuestLimiter {
         self.refused
     }
 
-    /// Records that the compiler's growth code refused the guest `wanted_bytes` of memory.
-    pub(crate) fn note_refused(&mut self, wanted_bytes: u64) {
-        // The module's own maximum is no limit of ours.
-        if wanted_bytes > self.memory_bytes_max {
-            self.refused = Some(LimitHit::Memory {
-                limit_bytes: self.memory_bytes_max,
-                wanted_bytes,
-            });
-        }
-    }
-
     /// Records that a call would have nested deeper than `limit`.
     pub(crate) fn note_too_deep(&mut self, limit: u32) {
         self.refused = Some(LimitHit::Depth { limit });
@@ -95,11 +76,16 @@ impl GuestLimiter {
         self.refused.get_or_insert(LimitHit::LinearStack);
     }
 
-    /// Bytes of linear memory that the instance has. Memories never shrink, so this is also the
-    /// most it ever had.
+    /// Bytes of linear memory that the instance has. Within a call memories never shrink, so this is
+    /// also the most that it had in the call.
     #[must_use]
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes
+    }
+
+    /// Records the size of the memory after it was reset to its first state.
+    pub(crate) fn memory_is_rewound(&mut self, memory_bytes: u64) {
+        self.memory_bytes = memory_bytes;
     }
 
     /// Forgets refusals before the next call of the same instance.
@@ -123,8 +109,11 @@ impl ResourceLimiter for GuestLimiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let wanted_bytes = desired as u64;
-        if wanted_bytes > self.memory_bytes_max.max(self.memory_bytes_start) {
-            self.note_refused(wanted_bytes);
+        if wanted_bytes > self.memory_bytes_max {
+            self.refused = Some(LimitHit::Memory {
+                limit_bytes: self.memory_bytes_max,
+                wanted_bytes,
+            });
             return Ok(false);
         }
         // Past the module's own maximum wasmtime refuses by itself.
@@ -175,20 +164,8 @@ mod tests {
     use super::{GuestLimiter, LimitHit};
 
     #[test]
-    fn what_a_memory_starts_with_is_not_refused() {
-        let mut limiter = GuestLimiter::new(1 << 16, 3 << 16, 10);
-        assert!(limiter.memory_growing(0, 3 << 16, None).expect("an answer"));
-        assert!(!limiter.memory_growing(0, 4 << 16, None).expect("an answer"));
-        limiter.begin_call();
-        limiter.note_refused(1 << 16);
-        assert_eq!(limiter.refused(), None, "the module's own maximum");
-        limiter.note_refused(2 << 16);
-        assert!(limiter.refused().is_some());
-    }
-
-    #[test]
     fn growth_past_a_limit_is_refused_and_remembered() {
-        let mut limiter = GuestLimiter::new(1 << 16, 0, 10);
+        let mut limiter = GuestLimiter::new(1 << 16, 10);
         assert!(limiter.memory_growing(0, 1 << 16, None).expect("an answer"));
         assert_eq!(limiter.refused(), None);
         assert!(

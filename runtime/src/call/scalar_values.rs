@@ -4,6 +4,7 @@ use ferrite_cache::{Signature, ValueType};
 use smallvec::SmallVec;
 use wasmtime::Val;
 
+use crate::call::float_text::{F32, F64, NanText, read_f32, read_f64};
 use crate::call::reply_builder::{ReplyBuilder, ReplyError};
 use crate::error::{CallError, Quoted};
 use ferrite_protocol::resp::Encoder;
@@ -71,17 +72,33 @@ fn push(reply: &mut ReplyBuilder, value: &Val) -> Result<(), ReplyError> {
     reply.value(NUMBER_BYTES, |out| match *value {
         Val::I32(value) => out.int(i64::from(value)),
         Val::I64(value) => out.int(value),
-        Val::F32(bits) => out.double(widen(f32::from_bits(bits))),
-        Val::F64(bits) => out.double(f64::from_bits(bits)),
+        Val::F32(bits) => match NanText::of(u64::from(bits), F32) {
+            Some(nan) => push_nan(out, nan),
+            None => out.double(widen(f32::from_bits(bits))),
+        },
+        Val::F64(bits) => match NanText::of(bits, F64) {
+            Some(nan) => push_nan(out, nan),
+            None => out.double(f64::from_bits(bits)),
+        },
         // The compiler calls no function scalar that has other results.
         _ => out.null(),
     })
 }
 
+/// Writes a NaN so that it can be an argument again. A double of RESP3 has no sign or payload then, so
+/// all but the plain one are strings.
+fn push_nan(out: &mut Encoder, nan: NanText) {
+    if nan.is_plain() {
+        out.double(f64::NAN);
+    } else {
+        out.bulk_display(&nan);
+    }
+}
+
 /// The double that is written with the same digits: 0.1 stays 0.1 and does not become
 /// 0.10000000149011612.
 fn widen(value: f32) -> f64 {
-    if !value.is_finite() {
+    if value.is_infinite() {
         return f64::from(value);
     }
     value
@@ -96,8 +113,8 @@ fn read(ty: ValueType, text: &[u8]) -> Option<Val> {
     Some(match ty {
         ValueType::I32 => Val::I32(text.parse().ok()?),
         ValueType::I64 => Val::I64(text.parse().ok()?),
-        ValueType::F32 => Val::F32(text.parse::<f32>().ok()?.to_bits()),
-        ValueType::F64 => Val::F64(text.parse::<f64>().ok()?.to_bits()),
+        ValueType::F32 => Val::F32(read_f32(text)?),
+        ValueType::F64 => Val::F64(read_f64(text)?),
         ValueType::V128 | ValueType::FuncRef | ValueType::ExternRef => return None,
     })
 }
@@ -122,7 +139,7 @@ fn wrong_type(entry: &str, index: usize, ty: ValueType, text: &[u8]) -> CallErro
     let range = match ty {
         ValueType::I32 => "a whole number from -2147483648 to 2147483647",
         ValueType::I64 => "a whole number from -9223372036854775808 to 9223372036854775807",
-        _ => "a decimal number",
+        _ => "a number, such as 0.5, -1e9, 0x1.8p3, inf, nan or nan:0x1",
     };
     CallError::invalid(format!(
         "argument {} of entry \"{entry}\" is {}, no {ty}; give {range}",
@@ -181,12 +198,12 @@ mod tests {
             (
                 F64,
                 "one",
-                "INVALID argument 1 of entry \"f\" is \"one\", no f64; give a decimal number",
+                "INVALID argument 1 of entry \"f\" is \"one\", no f64; give a number, such as 0.5, -1e9, 0x1.8p3, inf, nan or nan:0x1",
             ),
             (
                 F32,
                 "\u{fffd}",
-                "INVALID argument 1 of entry \"f\" is \"\\xef\\xbf\\xbd\", no f32; give a decimal number",
+                "INVALID argument 1 of entry \"f\" is \"\\xef\\xbf\\xbd\", no f32; give a number, such as 0.5, -1e9, 0x1.8p3, inf, nan or nan:0x1",
             ),
         ] {
             let error = read_args("f", &signature(&[ty], &[]), &[text.as_bytes()])
@@ -216,6 +233,42 @@ mod tests {
     }
 
     #[test]
+    fn results_are_arguments_again() {
+        use ValueType::{F32, F64, I32, I64};
+        let text = |value: Val| {
+            let mut builder = ReplyBuilder::new();
+            builder.begin(Protocol::Resp2, 1000);
+            reply(&mut builder, &[value]).expect("it is short");
+            let bytes = builder.finish().expect("it is whole");
+            let text = String::from_utf8_lossy(bytes);
+            let mut lines = text.lines();
+            let first = lines.next().unwrap_or_default();
+            lines.next().unwrap_or(&first[1..]).to_owned()
+        };
+        // Steps that meet every sign, exponent and kind of fraction.
+        let mut bits = 0_u64;
+        for _ in 0..4_000 {
+            bits = bits
+                .wrapping_mul(0x5851_F42D_4C95_7F2D)
+                .wrapping_add(0x14057B7EF767814F);
+            let exponent_set = bits | (0x7ff << 52);
+            for bits in [bits, exponent_set, bits >> 13, !0 << (bits % 64)] {
+                for (ty, value) in [
+                    (I32, Val::I32(bits as i32)),
+                    (I64, Val::I64(bits as i64)),
+                    (F32, Val::F32(bits as u32)),
+                    (F64, Val::F64(bits)),
+                ] {
+                    let text = text(value);
+                    let again = read_args("f", &signature(&[ty], &[]), &[text.as_bytes()]);
+                    let again = again.unwrap_or_else(|error| panic!("{bits:#x} {text}: {error}"));
+                    assert_eq!(format!("{:?}", again[0]), format!("{value:?}"), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn results_are_the_reply() {
         use ValueType::{F32, F64, I32, I64};
         let written = |values: &[Val]| {
@@ -231,6 +284,9 @@ mod tests {
             written(&[Val::I64(7), Val::F64(f64::INFINITY.to_bits())]),
             "*2 :7 ,inf "
         );
+        assert_eq!(written(&[Val::F32(f32::NAN.to_bits())]), ",nan ");
+        assert_eq!(written(&[Val::F64(0xfff8 << 48)]), "$4 -nan ");
+        assert_eq!(written(&[Val::F32(0x7f80_0001)]), "$7 nan:0x1 ");
         let empty = empty_results(&signature(&[], &[I32, I64, F32, F64]));
         assert_eq!(written(&empty), "*4 :0 :0 ,0 ,0 ");
     }

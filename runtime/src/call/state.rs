@@ -128,19 +128,10 @@ impl CallParams<'_> {
 impl<K: Keyspace> CallState<K> {
     /// Creates a state for calls of one function, with empty buffers.
     #[must_use]
-    pub(crate) fn new(
-        keyspace: K,
-        yield_now: Option<YieldNow>,
-        spec: Arc<FunctionSpec>,
-        memory_bytes_start: u64,
-    ) -> Self {
+    pub(crate) fn new(keyspace: K, yield_now: Option<YieldNow>, spec: Arc<FunctionSpec>) -> Self {
         let limits = &spec.limits;
         Self {
-            limiter: GuestLimiter::new(
-                limits.memory_bytes_max,
-                memory_bytes_start,
-                limits.table_elements_max,
-            ),
+            limiter: GuestLimiter::new(limits.memory_bytes_max, limits.table_elements_max),
             data: DataAccess::new(keyspace, Arc::clone(&spec)),
             spec,
             input: CallInput::default(),

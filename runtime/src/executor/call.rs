@@ -391,7 +391,7 @@ impl<K: Keyspace> Run<'_, K> {
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<(), NotCommitted> {
         let memory_bytes = if self.params.profile {
-            instance.memory_bytes(self.function.module())
+            instance.memory_bytes()
         } else {
             0
         };

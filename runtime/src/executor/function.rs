@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use ferrite_cache::{Digest, Manifest, Rewind, VerifiedArtifact};
+use ferrite_cache::{Digest, Manifest, Rewind, VerifiedArtifact, WASM_PAGE_BYTES};
 use parking_lot::Mutex;
 use wasmtime::Engine;
 
@@ -48,8 +48,6 @@ pub struct Function<K: Keyspace> {
     retention: Retention,
     /// Rises with every call that needed a stack of its own; falls slowly with the others.
     fiber_score: AtomicU32,
-    /// Bytes of memory before any growth, including the part that the guest does not see.
-    memory_bytes_start: u64,
 }
 
 /// Part of a used instance that serves further calls.
@@ -93,10 +91,10 @@ impl<K: Keyspace> Function<K> {
             Isolation::Reuse => (engine, linkers, Retention::WholeInstance),
             Isolation::Fresh => (engine, linkers, Retention::BuffersOnly { reason: None }),
             Isolation::Rewind => match (&manifest.module.rewind, rewind_engine) {
-                (Rewind::Allowed(plan), Ok(rewind_engine)) => (
+                (Rewind::Allowed(_), Ok(rewind_engine)) => (
                     &rewind_engine.engine,
                     &rewind_engine.linkers,
-                    Retention::Rewound(rewind_engine.function(plan)),
+                    Retention::Rewound(rewind_engine.function()),
                 ),
                 (Rewind::Refused { reason }, _) => {
                     let reason = Some(reason.as_str().into());
@@ -115,7 +113,6 @@ impl<K: Keyspace> Function<K> {
         Ok(Self {
             pool: Pool::new(spec.pool),
             spec: Arc::new(spec),
-            memory_bytes_start: memory_bytes_start(&manifest),
             manifest,
             module,
             slots: Mutex::default(),
@@ -292,12 +289,7 @@ impl<K: Keyspace> Function<K> {
     /// Creates the state for a call when none was kept.
     #[cold]
     pub(crate) fn new_state(&self, keyspace: K, yield_now: Option<YieldNow>) -> StoreData<K> {
-        let state = CallState::new(
-            keyspace,
-            yield_now,
-            Arc::clone(&self.spec),
-            self.memory_bytes_start,
-        );
+        let state = CallState::new(keyspace, yield_now, Arc::clone(&self.spec));
         let mut slots = self.slots.lock();
         if slots.len() == slots.capacity() {
             slots.retain(|slot| slot.strong_count() > 0);
@@ -311,24 +303,6 @@ impl<K: Keyspace> Function<K> {
     }
 }
 
-/// Bytes in a page of WebAssembly.
-const PAGE_BYTES: u64 = 64 << 10;
-
-/// Returns the bytes of memory before any growth, including the pages that the compiler added.
-fn memory_bytes_start(manifest: &Manifest) -> u64 {
-    let module = &manifest.module;
-    let headroom_pages = match &module.rewind {
-        Rewind::Allowed(plan) => plan.headroom_pages,
-        Rewind::Refused { .. } => 0,
-    };
-    module.memory.as_ref().map_or(0, |memory| {
-        memory
-            .min_pages
-            .saturating_add(headroom_pages)
-            .saturating_mul(PAGE_BYTES)
-    })
-}
-
 /// Refuses at load a function that could never run, rather than at every call.
 fn check(manifest: &Manifest, spec: &FunctionSpec) -> Result<(), CallError> {
     let limits = &spec.limits;
@@ -336,7 +310,7 @@ fn check(manifest: &Manifest, spec: &FunctionSpec) -> Result<(), CallError> {
         .module
         .memory
         .as_ref()
-        .map_or(0, |memory| memory.min_pages.saturating_mul(PAGE_BYTES));
+        .map_or(0, |memory| memory.min_pages.saturating_mul(WASM_PAGE_BYTES));
     if memory_bytes > limits.memory_bytes_max {
         return Err(CallError::memory(limits.memory_bytes_max, memory_bytes));
     }

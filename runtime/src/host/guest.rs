@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use wasmtime::{Caller, Trap, Val};
+use wasmtime::Caller;
 
-use crate::call::fuel_account::left;
 use crate::call::host_trap::HostTrap;
+use crate::call::settlement::settle;
 use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
 use ferrite_protocol::keyspace::Keyspace;
@@ -114,16 +114,11 @@ impl<'a, K: Keyspace> Guest<'a, K> {
                 view.span(pointer, len)?;
             }
         }
-        let counter = self.caller.data().fuel.counter()?;
-        let left = left(counter, &mut self.caller)?;
-        let state = self.caller.data_mut();
-        let Ok(left) = state.fuel.settle(left) else {
-            return Err(Trap::OutOfFuel.into());
-        };
-        if left < 0 {
-            state.check_stop()?;
+        let settlement = settle(&mut self.caller)?;
+        if settlement.left < 0 {
+            self.caller.data_mut().check_stop()?;
         }
-        counter.set(&mut self.caller, Val::I64(left))
+        settlement.apply(&mut self.caller)
     }
 
     /// Takes the fuel for `count` bytes, and another `units`.

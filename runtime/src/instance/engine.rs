@@ -25,9 +25,6 @@ const MEMORY_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// The same for tables, which are small and used from their start.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 8 << 10;
 
-/// The most bytes that the compiler adds to a memory so that growing it can be undone.
-const HEADROOM_BYTES_MAX: u64 = 64 << 16;
-
 /// Address space that the engine reserves. It takes no memory until it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -70,11 +67,10 @@ pub enum EngineError {
     },
 }
 
-/// Returns the bytes of the largest memory, with the headroom that the compiler adds.
+/// Returns the bytes of the largest memory.
 fn memory_bytes(memory_bytes_max: u64) -> usize {
     const LARGEST: u64 = 4 << 30;
-    let with_headroom = memory_bytes_max.saturating_add(HEADROOM_BYTES_MAX);
-    usize::try_from(with_headroom.min(LARGEST)).unwrap_or(usize::MAX)
+    usize::try_from(memory_bytes_max.min(LARGEST)).unwrap_or(usize::MAX)
 }
 
 /// Makes an engine that loads the artifacts of every profile that this machine can run.

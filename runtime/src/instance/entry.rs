@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use ferrite_cache::EntryKind;
-use wasmtime::{Func, Global, Val};
+use wasmtime::{Func, Val};
 
 use super::{Buffers, EntryFunc, Instance, Mode, Reusable, client_error, note_refused};
-use crate::call::fuel_account::{OutOfFuel, left};
 use crate::call::host_trap::HostTrap;
 use crate::call::reply_builder::DEPTH_MAX;
 use crate::call::scalar_values;
+use crate::call::settlement::settle;
 use crate::call::state::CallState;
 use crate::error::CallError;
 use crate::host::fuel;
@@ -65,7 +65,7 @@ impl<K: Keyspace> Instance<K> {
             EntryKind::Buffer => self.run_buffer(module, entry, index, serves_again).await,
         };
         // Settle even if the guest failed, to report the fuel it used.
-        let settled = self.settled_fuel().map(|_| ());
+        let settled = settle(&mut self.store).map(|_| ()).map_err(RunError::Guest);
         match result.and(settled) {
             Ok(()) => Ok(()),
             Err(RunError::Reply(error)) => Err(RunFailure::Failed(error, Reusable::Yes)),
@@ -227,20 +227,8 @@ impl<K: Keyspace> Instance<K> {
         if self.store.data_mut().fuel.charge(units) {
             return Ok(());
         }
-        let (counter, left) = self.settled_fuel()?;
-        Ok(counter.set(&mut self.store, Val::I64(left))?)
-    }
-
-    /// Settles the fuel of guest and host, and returns the guest's global with the rest of the slice
-    /// that belongs into it if the guest runs on. Returns an error if the call has used more than it
-    /// may.
-    fn settled_fuel(&mut self) -> Result<(Global, i64), RunError> {
-        let counter = self.store.data().fuel.counter()?;
-        let left = left(counter, &mut self.store)?;
-        match self.store.data_mut().fuel.settle(left) {
-            Ok(left) => Ok((counter, left)),
-            Err(OutOfFuel) => Err(wasmtime::Trap::OutOfFuel.into()),
-        }
+        let settlement = settle(&mut self.store)?;
+        Ok(settlement.apply(&mut self.store)?)
     }
 
     fn memory(&self) -> Result<wasmtime::Memory, HostTrap> {

@@ -89,6 +89,9 @@ pub(crate) enum LinkError {
         /// The entry.
         name: Box<str>,
     },
+    /// Its code does not count what it uses, so that nothing would end it.
+    #[error("the artifact does not count its fuel; compile it again")]
+    NotMetered,
     /// The manifest names something of the compiler's that the code does not have.
     #[error(transparent)]
     Rewriting(#[from] MissingExport),
@@ -129,13 +132,10 @@ impl<K: Keyspace> LinkedModule<K> {
                 })
             })
             .collect::<Result<_, LinkError>>()?;
+        let plan = info.meter.as_ref().ok_or(LinkError::NotMetered)?;
         let metering = Metering {
-            exports: MeterExports::find(module, info.meter.as_ref())?,
-            moves: info
-                .meter
-                .as_ref()
-                .map(|plan| plan.moves.clone())
-                .unwrap_or_default(),
+            exports: MeterExports::find(module, plan)?,
+            moves: plan.moves.clone(),
         };
         let rewriting = match &info.rewind {
             Rewind::Allowed(plan) => Some(Rewriting {

@@ -3,11 +3,11 @@
 
 use ferrite_cache::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
 use wasmtime::{
-    AsContextMut, Caller, Extern, Func, Instance, Module, ModuleExport, Ref, Store, Trap, Val,
+    AsContextMut, Caller, Extern, Func, Instance, Module, ModuleExport, Ref, Store, Val,
 };
 
-use crate::call::fuel_account::{OutOfFuel, left};
 use crate::call::host_trap::HostTrap;
+use crate::call::settlement::{Settlement, settle};
 use crate::call::state::StoreData;
 use crate::error::MissingExport;
 use crate::instance::Mode;
@@ -21,12 +21,12 @@ pub(crate) struct MeterExports {
 }
 
 impl MeterExports {
-    /// Finds the exports that `plan` names. Refuses a module without a plan: it was not metered.
+    /// Finds the exports that `plan` names.
     ///
     /// # Errors
     ///
     /// Names the first missing export.
-    pub(crate) fn find(module: &Module, plan: Option<&MeterPlan>) -> Result<Self, MissingExport> {
+    pub(crate) fn find(module: &Module, plan: &MeterPlan) -> Result<Self, MissingExport> {
         let find = |name: &str| {
             module
                 .get_export_index(name)
@@ -35,10 +35,7 @@ impl MeterExports {
         Ok(Self {
             fuel: find(METER_FUEL_EXPORT)?,
             hook: find(METER_HOOK_EXPORT)?,
-            start: plan
-                .is_some_and(|plan| plan.start)
-                .then(|| find(METER_START_EXPORT))
-                .transpose()?,
+            start: plan.start.then(|| find(METER_START_EXPORT)).transpose()?,
         })
     }
 
@@ -89,25 +86,16 @@ impl MeterExports {
 
 /// Ends a guest that has used up its first slice without its own stack, to run it again on one.
 fn first_slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> wasmtime::Result<()> {
-    let counter = caller.data().fuel.counter()?;
-    let left = left(counter, &mut caller)?;
-    let state = caller.data_mut();
-    if let Err(OutOfFuel) = state.fuel.settle(left) {
-        return Err(Trap::OutOfFuel.into());
-    }
-    state.check_stop()?;
+    settle(&mut caller)?;
+    caller.data_mut().check_stop()?;
     Err(HostTrap::NeedsFiber.into())
 }
 
 /// Runs at the end of a slice: ends a guest without fuel or time or that was killed, yields if the
 /// guest ran for a tick, and grants the next slice.
 async fn slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> wasmtime::Result<()> {
-    let counter = caller.data().fuel.counter()?;
-    let left = left(counter, &mut caller)?;
+    let Settlement { counter, .. } = settle(&mut caller)?;
     let state = caller.data_mut();
-    if let Err(OutOfFuel) = state.fuel.settle(left) {
-        return Err(Trap::OutOfFuel.into());
-    }
     state.check_stop()?;
     if let Some(turn) = state.turn_of_others() {
         turn.await;

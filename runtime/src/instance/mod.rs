@@ -14,8 +14,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use wasmtime::{
-    Engine, Func, Global, Instance as WasmInstance, PoolConcurrencyLimitError, Store, TypedFunc,
-    Val,
+    Engine, Func, Instance as WasmInstance, PoolConcurrencyLimitError, Store, TypedFunc, Val,
 };
 
 use crate::call::host_trap::HostTrap;
@@ -41,8 +40,6 @@ pub(crate) struct Instance<K: Keyspace> {
     buffers: Option<Buffers>,
     /// Resets the instance to its first state, if it is rewound.
     rewinder: Option<Rewinder>,
-    /// Remembers growth that was refused; see `rewind::exports`.
-    refused: Option<Global>,
     /// Dropped after the store.
     _permit: Option<InstancePermit>,
 }
@@ -134,21 +131,15 @@ impl<K: Keyspace> Instance<K> {
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         match Self::start(&mut store, module, start, mode).await {
-            Ok(instance) => {
-                let refused = module
-                    .rewriting()
-                    .and_then(|exports| exports.refused(&mut store, &instance));
-                Ok(Box::new(Self {
-                    store,
-                    instance,
-                    mode,
-                    entries: module.entries().iter().map(|_| None).collect(),
-                    buffers: None,
-                    rewinder: None,
-                    refused,
-                    _permit: permit,
-                }))
-            }
+            Ok(instance) => Ok(Box::new(Self {
+                store,
+                instance,
+                mode,
+                entries: module.entries().iter().map(|_| None).collect(),
+                buffers: None,
+                rewinder: None,
+                _permit: permit,
+            })),
             Err(error) if matches!(error.downcast_ref(), Some(HostTrap::NeedsFiber)) => {
                 Err(InstantiateError::NeedsFiber(store.into_data()))
             }
@@ -182,10 +173,6 @@ impl<K: Keyspace> Instance<K> {
                 .get_module_export(&mut *store, memory)
                 .and_then(wasmtime::Extern::into_memory);
             store.data_mut().memory = memory;
-        }
-        if let Some(rewriting) = rewriting {
-            let memory_bytes_max = store.data().spec.limits.memory_bytes_max;
-            rewriting.limit_growth(&mut *store, &instance, memory_bytes_max)?;
         }
         let depth = module.depth();
         if let Some(depth) = depth {
@@ -275,6 +262,11 @@ impl<K: Keyspace> Instance<K> {
         if rewinder.rewind(&mut self.store) == Rewound::Discard {
             return false;
         }
+        let memory_bytes = rewinder.memory_bytes();
+        self.store
+            .data_mut()
+            .limiter
+            .memory_is_rewound(memory_bytes);
         if rewinding.verify
             && let Some(difference) = rewinder.difference(&mut self.store)
         {
@@ -295,12 +287,7 @@ impl<K: Keyspace> Instance<K> {
     ///
     /// Fails only if the artifact differs from what the compiler creates.
     pub(crate) fn refuel(&mut self) -> wasmtime::Result<()> {
-        fill_first_slice(&mut self.store)?;
-        // In a rewound instance it is 0 already.
-        if let (None, Some(refused)) = (&self.rewinder, self.refused) {
-            refused.set(&mut self.store, Val::I32(0))?;
-        }
-        Ok(())
+        fill_first_slice(&mut self.store)
     }
 
     /// Returns the way in which the instance's code runs.
@@ -319,13 +306,10 @@ impl<K: Keyspace> Instance<K> {
         self.store.data().fuel.used()
     }
 
-    /// Returns the bytes of linear memory that the guest sees.
+    /// Returns the bytes of linear memory that the instance has.
     #[must_use]
-    pub(crate) fn memory_bytes(&mut self, module: &LinkedModule<K>) -> u64 {
-        module
-            .rewriting()
-            .and_then(|exports| exports.memory_bytes(&mut self.store, &self.instance))
-            .unwrap_or_else(|| self.store.data().limiter.memory_bytes())
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.store.data().limiter.memory_bytes()
     }
 
     /// Returns the bytes of linear memory that the instance keeps between calls.
@@ -354,20 +338,15 @@ fn fill_first_slice<K: Keyspace>(store: &mut Store<StoreData<K>>) -> wasmtime::R
     counter.set(store, Val::I64(slice))
 }
 
-/// Reports to the limiter what the compiler's own code refused, so that the error can name it:
-/// growth, or a call that would nest too deep. The same for the end of a stack in linear memory.
+/// Reports to the limiter what wasmtime does not tell apart from other traps, so that the error can name
+/// it: a call that would nest too deep, which the compiler's own code refused, and the end of a stack in
+/// linear memory.
 #[cold]
 fn note_refused<K: Keyspace>(
     store: &mut Store<StoreData<K>>,
     instance: &WasmInstance,
     module: &LinkedModule<K>,
 ) {
-    let refused = module
-        .rewriting()
-        .and_then(|exports| exports.refused_bytes(&mut *store, instance));
-    if let Some(wanted_bytes) = refused {
-        store.data_mut().limiter.note_refused(wanted_bytes);
-    }
     if let (Some(depth), Some(limit)) = (module.depth(), store.data().spec.limits.stack_depth_max)
         && depth.exceeded(&mut *store, instance)
     {

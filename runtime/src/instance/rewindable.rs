@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ferrite_cache::{Profile, RewindPlan};
+use ferrite_cache::Profile;
 use wasmtime::Engine;
 
 use crate::host::Linkers;
@@ -45,12 +45,11 @@ impl<K: Keyspace> RewindEngine<K> {
     }
 
     /// Creates the rewinding of one function.
-    pub(crate) fn function(&self, plan: &RewindPlan) -> Rewinding {
+    pub(crate) fn function(&self) -> Rewinding {
         Rewinding {
             engine: self.engine.clone(),
             arena: Arc::clone(&self.arena),
             instance_limit: Arc::clone(&self.instance_limit),
-            headroom_pages: plan.headroom_pages,
             verify: self.verify,
             snapshot: OnceLock::new(),
             not_shared: OnceLock::new(),
@@ -64,7 +63,6 @@ pub(crate) struct Rewinding {
     pub(crate) engine: Engine,
     pub(crate) arena: Arc<Arena>,
     instance_limit: Arc<InstanceLimit>,
-    headroom_pages: u64,
     /// True if each rewound instance is compared with its snapshot.
     pub(crate) verify: bool,
     snapshot: OnceLock<Arc<InstanceSnapshot>>,
@@ -113,13 +111,6 @@ impl Rewinding {
     pub(crate) fn effective_isolation(&self) -> EffectiveIsolation {
         if let Some(reason) = self.not_shared.get() {
             return EffectiveIsolation::fresh(reason.clone());
-        }
-        if self.snapshot().is_some_and(|snapshot| snapshot.demoted()) {
-            let pages = self.headroom_pages;
-            return EffectiveIsolation::fresh(
-                format!("its calls grow the memory past the {pages} pages that are set aside")
-                    .into(),
-            );
         }
         EffectiveIsolation {
             isolation: Isolation::Rewind,

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use ferrite_cache::TABLE_ELEMENTS_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::quantity::{ByteSize, Count, HumanDuration, QuantityError};
@@ -279,7 +280,7 @@ fn higher<T: PartialOrd + Display>(
 impl Limits {
     /// The most table elements that any function may have, and the most that the compiler accepts:
     /// the space for an instance's tables is reserved beforehand.
-    pub const TABLE_ELEMENTS_END: u64 = 100_000;
+    pub const TABLE_ELEMENTS_END: u64 = TABLE_ELEMENTS_MAX as u64;
 
     /// The deepest nesting that can be counted; the bytes of the stack end long before.
     pub(crate) const STACK_DEPTH_END: u32 = u32::MAX - 1;

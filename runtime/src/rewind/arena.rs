@@ -110,7 +110,7 @@ impl Arena {
         }
         let index = offset / self.stride;
         let slot = self.slots.get(index)?;
-        (slot.accessible() > 0).then(|| MemoryHandle {
+        slot.is_taken().then(|| MemoryHandle {
             arena: Arc::clone(self),
             index,
             generation: slot.generation(),
@@ -195,6 +195,7 @@ unsafe impl MemoryCreator for ArenaMemories {
                 arena.slots.len()
             ));
         };
+        arena.slots[index].take();
         let mut memory = ArenaMemory {
             arena: Arc::clone(arena),
             index,
@@ -216,12 +217,27 @@ impl ArenaMemory {
     fn slot(&self) -> &MemorySlot {
         &self.arena.slots[self.index]
     }
+
+    /// Makes `len` bytes from the offset `from` on accessible; they are within the capacity.
+    fn allow(&self, from: usize, len: usize) -> io::Result<()> {
+        let start = self.arena.start(self.index) + from;
+        // SAFETY: the range lies within this memory's slot, which is its own. It gets the access
+        // that the guest has to a memory of the size that it grows to.
+        unsafe {
+            mprotect(
+                ptr::with_exposed_provenance_mut(start),
+                len,
+                MprotectFlags::READ | MprotectFlags::WRITE,
+            )
+        }?;
+        Ok(())
+    }
 }
 
 // SAFETY: see `ArenaMemories`; the memory's addresses are those of its slot, which is its own.
 unsafe impl LinearMemory for ArenaMemory {
     fn byte_size(&self) -> usize {
-        self.slot().accessible()
+        self.slot().size()
     }
 
     fn byte_capacity(&self) -> usize {
@@ -229,26 +245,35 @@ unsafe impl LinearMemory for ArenaMemory {
     }
 
     fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
-        let now = self.slot().accessible();
+        let slot = self.slot();
+        let now = slot.size();
         if new_size > self.capacity {
             return Err(wasmtime::Error::msg(format!(
                 "a memory of {} bytes cannot grow to {new_size}",
                 self.capacity
             )));
         }
-        if new_size > now {
-            let start = self.arena.start(self.index) + now;
-            // SAFETY: the range lies within this memory's slot and has not been accessible.
-            unsafe {
-                mprotect(
-                    ptr::with_exposed_provenance_mut(start),
-                    new_size - now,
-                    MprotectFlags::READ | MprotectFlags::WRITE,
-                )
-            }
-            .map_err(io::Error::from)?;
-            self.slot().set_accessible(new_size);
+        if new_size <= now {
+            return Ok(());
         }
+        if slot.records() && slot.claim_growth() {
+            // Pages that are not recorded stay inaccessible until they are touched.
+            let unrecorded = slot.unrecorded(new_size);
+            let start = now.max(unrecorded.start);
+            if start < unrecorded.end {
+                self.allow(start, unrecorded.end - start)?;
+            }
+            for run in slot.runs(now.max(unrecorded.end) / HOST_PAGE, new_size / HOST_PAGE) {
+                self.allow(run.start(), run.len())?;
+            }
+        } else {
+            if slot.records() {
+                let _ = slot.give_up(now);
+                self.allow(0, now)?;
+            }
+            self.allow(now, new_size - now)?;
+        }
+        slot.set_size(new_size);
         Ok(())
     }
 
@@ -259,7 +284,8 @@ unsafe impl LinearMemory for ArenaMemory {
 
 impl Drop for ArenaMemory {
     fn drop(&mut self) {
-        let used = self.slot().accessible();
+        // More than its size, if it was larger before it was rewound.
+        let used = self.slot().reach();
         // First remove it from the handler's records, then from the address space.
         self.slot().clear();
         if used > 0 {

@@ -1,7 +1,8 @@
-//! The signal handler that records the pages that a call writes.
+//! The signal handler that records the pages that a call writes, and those of its growth that it
+//! touches.
 //!
-//! It is installed in front of wasmtime's handler and passes on every fault that is not a write to
-//! a protected page of an arena. It runs on the faulting thread in the middle of guest or host
+//! It is installed in front of wasmtime's handler and passes on every fault that is not an access to
+//! a protected page within a memory of an arena. It runs on the faulting thread in the middle of guest or host
 //! code, so it only touches a fixed table of atomics and makes one raw system call.
 
 use std::io;
@@ -124,7 +125,7 @@ fn install() -> io::Result<()> {
     }
 }
 
-/// Records the page of a write to a protected page; passes on all other faults.
+/// Records a protected page that was accessed; passes on all other faults.
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands a signal handler with SA_SIGINFO a valid `siginfo_t`, and for
     // SIGSEGV its address field is set.
@@ -170,7 +171,7 @@ fn learn(address: usize) -> bool {
         }
         // The kernel has no mapping left for this page alone; one for all pages takes fewer. If
         // that fails too, the fault is passed on and ends the call as a trap.
-        return match slot.give_up(slot.accessible()) {
+        return match slot.give_up(slot.size()) {
             Learned::Everything(len) => allow_writes(start, len),
             _ => false,
         };
@@ -180,7 +181,7 @@ fn learn(address: usize) -> bool {
 
 /// Makes part of a memory writable. Returns true on success.
 fn allow_writes(start: usize, len: usize) -> bool {
-    // SAFETY: the range lies within a memory's accessible bytes, which are mapped; making them
+    // SAFETY: the range lies within a memory's size, which is mapped; making it
     // writable is what the memory's owner expects. rustix makes the raw system call, which is
     // async-signal-safe and leaves `errno` alone.
     let done = unsafe {

@@ -5,15 +5,17 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::ptr;
 
+use ferrite_cache::WASM_PAGE_BYTES;
 use memmap2::Mmap;
 use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
 
+use super::HOST_PAGE;
 use super::arena::MemoryHandle;
+use super::runs::Runs;
 use super::slot::{MemorySlot, PAGES_MAX};
 use super::touched::touched;
-use super::{HOST_PAGE, WASM_PAGE};
 
 /// Content of a page that was never written.
 static ZEROS: [u8; HOST_PAGE] = [0; HOST_PAGE];
@@ -78,7 +80,7 @@ impl Image {
 
     /// Returns the size of the image, in pages of WebAssembly.
     pub(super) fn wasm_pages(&self) -> u64 {
-        self.len() as u64 / WASM_PAGE
+        self.len() as u64 / WASM_PAGE_BYTES
     }
 
     /// Returns the contents.
@@ -91,27 +93,43 @@ impl Image {
     /// has no mappings left for those; the memory is then in no defined state.
     pub(super) fn show(&self, memory: &MemoryHandle) -> Result<bool, ImageError> {
         let pages = self.learned.lock().clone();
-        let runs = runs(&pages);
         let slot = self.map(memory, ProtFlags::READ)?;
-        for run in &runs {
-            // SAFETY: learned pages lie within the image's length, which is the memory's.
+        let image_pages = (self.len() / HOST_PAGE) as u32;
+        let runs = Runs::new(pages.iter().copied()).count();
+        // The others are of growth, and stay inaccessible until there is some.
+        for run in Runs::new(pages.iter().copied().filter(|&page| page < image_pages)) {
+            // SAFETY: these pages lie within the image's length, which is the memory's.
             unsafe {
                 mprotect(
-                    ptr::with_exposed_provenance_mut(
-                        memory.start() + run.first as usize * HOST_PAGE,
-                    ),
-                    run.count * HOST_PAGE,
+                    ptr::with_exposed_provenance_mut(memory.start() + run.start()),
+                    run.len(),
                     MprotectFlags::READ | MprotectFlags::WRITE,
                 )
             }
             .map_err(io::Error::from)?;
         }
-        Ok(slot.arm(&pages, runs.len()))
+        Ok(slot.arm(&pages, runs))
     }
 
     /// Maps the image over a memory, all of it writable, without recording writes. Repeating it
     /// undoes every write, for one system call plus a fault for each page that is written later.
     pub(super) fn show_writable(&self, memory: &MemoryHandle) -> Result<(), ImageError> {
+        let slot = memory.slot().ok_or(ImageError::Size)?;
+        let (len, size) = (self.len(), slot.size());
+        if size > len {
+            // SAFETY: the range is the memory's growth, whose owner has lent it to us exclusively. A
+            // new inaccessible mapping takes its place and gives its pages back.
+            unsafe {
+                mmap_anonymous(
+                    ptr::with_exposed_provenance_mut(memory.start() + len),
+                    size - len,
+                    ProtFlags::empty(),
+                    MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                )
+            }
+            .map_err(io::Error::from)?;
+            slot.set_size(len);
+        }
         self.map(memory, ProtFlags::READ | ProtFlags::WRITE)?;
         Ok(())
     }
@@ -123,11 +141,14 @@ impl Image {
         protection: ProtFlags,
     ) -> Result<&'m MemorySlot, ImageError> {
         let slot = memory.slot().ok_or(ImageError::Size)?;
-        if slot.accessible() != self.len() {
+        if slot.size() != self.len() {
             return Err(ImageError::Size);
         }
-        // SAFETY: the range is exactly the memory's accessible part, whose owner has lent it to
-        // us exclusively; its contents are replaced, nothing else.
+        if self.len() == 0 {
+            return Ok(slot);
+        }
+        // SAFETY: the range is exactly the memory, whose owner has lent it to us exclusively; its
+        // contents are replaced, nothing else.
         unsafe {
             mmap(
                 ptr::with_exposed_provenance_mut(memory.start()),
@@ -142,24 +163,59 @@ impl Image {
         Ok(slot)
     }
 
-    /// Copies the written pages back from the image.
-    pub(super) fn restore(&self, memory: &MemoryHandle, slot: &MemorySlot) {
+    /// Resets the memory: copies written pages back from the image, and makes growth zero and
+    /// inaccessible. Returns the number of pages of growth that were written without being recorded.
+    pub(super) fn restore(&self, memory: &MemoryHandle, slot: &MemorySlot) -> io::Result<usize> {
         let start = memory.start();
+        let size = slot.size();
         for page in slot.pages() {
             let offset = page as usize * HOST_PAGE;
-            let Some(snapshot) = self.contents.get(offset..offset + HOST_PAGE) else {
+            if offset >= size {
+                // Recorded in a larger memory, and inaccessible in this one.
                 continue;
-            };
-            // SAFETY: the page is one of the memory's, writable since it was learned, and its
+            }
+            let snapshot = self.contents.get(offset..offset + HOST_PAGE);
+            // SAFETY: the page is one of the memory's, writable since it was recorded, and its
             // owner has lent the memory to us exclusively; image and memory are two mappings.
             unsafe {
                 ptr::copy_nonoverlapping(
-                    snapshot.as_ptr(),
+                    snapshot.unwrap_or(&ZEROS).as_ptr(),
                     ptr::with_exposed_provenance_mut::<u8>(start + offset),
                     HOST_PAGE,
                 );
             }
         }
+        if size == self.len() {
+            return Ok(0);
+        }
+        let unrecorded = slot.unrecorded(size);
+        let mut written = 0;
+        for offset in unrecorded.clone().step_by(HOST_PAGE) {
+            // SAFETY: growth to this size has made the page writable; its owner has lent the memory
+            // to us exclusively, and a page is aligned for words.
+            let words = unsafe {
+                &mut *ptr::with_exposed_provenance_mut::<[u64; HOST_PAGE / 8]>(start + offset)
+            };
+            if words.iter().fold(0, |all, word| all | word) != 0 {
+                words.fill(0);
+                written += 1;
+            }
+        }
+        let end = slot
+            .runs(unrecorded.end / HOST_PAGE, size / HOST_PAGE)
+            .last()
+            .map_or(unrecorded.end, |run| run.start() + run.len());
+        // SAFETY: the range lies behind the image and within the memory, whose owner has lent it to us
+        // exclusively. After this it is no part of the memory.
+        unsafe {
+            mprotect(
+                ptr::with_exposed_provenance_mut(start + self.len()),
+                end - self.len(),
+                MprotectFlags::empty(),
+            )
+        }?;
+        slot.set_size(self.len());
+        Ok(written)
     }
 
     /// Adds the pages recorded in `slot` to those that new instances start with as writable.
@@ -180,44 +236,9 @@ impl Image {
     }
 }
 
-/// A run of neighbouring pages.
-#[derive(Debug, PartialEq, Eq)]
-struct Run {
-    first: u32,
-    count: usize,
-}
-
-/// Groups sorted pages into runs of neighbours, so that one system call serves a run.
-fn runs(pages: &[u32]) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for &page in pages {
-        match runs.last_mut() {
-            Some(run) if run.first + run.count as u32 == page => run.count += 1,
-            _ => runs.push(Run {
-                first: page,
-                count: 1,
-            }),
-        }
-    }
-    runs
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{HOST_PAGE, Image, Run, runs};
-
-    #[test]
-    fn neighbours_form_runs() {
-        assert_eq!(runs(&[]), []);
-        assert_eq!(
-            runs(&[1, 2, 3, 7, 9, 10]),
-            [
-                Run { first: 1, count: 3 },
-                Run { first: 7, count: 1 },
-                Run { first: 9, count: 2 },
-            ]
-        );
-    }
+    use super::{HOST_PAGE, Image};
 
     #[test]
     fn an_image_is_a_copy_with_holes() {

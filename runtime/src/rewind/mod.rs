@@ -9,6 +9,10 @@
 //! Recorded pages stay writable, so the second call of a kind only costs the copies, and new
 //! instances start with the pages that their siblings needed.
 //!
+//! A memory has exactly the size that its guest sees: what lies behind is inaccessible, so that an
+//! access there is a trap. If a call grows the memory, the reset makes the growth inaccessible again
+//! and zero, for two system calls in each call that grows.
+//!
 //! | file | purpose |
 //! |---|---|
 //! | `arena` | address space for such memories, and wasmtime's access to them |
@@ -16,6 +20,7 @@
 //! | `slot` | the fault handler's record of one memory; only atomics |
 //! | `fault` | the signal handler |
 //! | `image` | the pristine contents of a module's memory, and the pages that calls write |
+//! | `runs` | pages grouped into runs of neighbours |
 //! | `touched` | finds the pages that hold data, so that capturing an image is fast |
 //! | `snapshot` | image and globals together: capture, attach, rewind |
 
@@ -28,6 +33,7 @@ pub mod arena;
 pub mod exports;
 mod fault;
 mod image;
+mod runs;
 mod slot;
 pub mod snapshot;
 mod touched;
@@ -37,6 +43,3 @@ pub use image::ImageError;
 /// Bytes in a page of the host. Both supported architectures are run with 4 KiB pages; an aarch64
 /// kernel with larger ones is refused by [`arena::Arena::new`].
 pub(crate) const HOST_PAGE: usize = 4096;
-
-/// Bytes in a page of WebAssembly.
-pub(crate) const WASM_PAGE: u64 = 65_536;

@@ -1,8 +1,10 @@
 //! The fault handler's record of one memory: a fixed set of atomics.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use super::HOST_PAGE;
+use super::runs::Runs;
 
 /// Most pages that an instance may write and still be rewound.
 ///
@@ -11,14 +13,25 @@ use super::HOST_PAGE;
 /// with the one on the mappings of all memories.
 pub(super) const PAGES_MAX: usize = 64;
 
+/// Pages of growth that are made writable together when a memory grows: two of WebAssembly's.
+///
+/// An allocator that grows writes a few of them, at the start and the end. To find them afterwards by
+/// their contents takes some ten nanoseconds a page; a fault takes microseconds once, and each run of
+/// recorded pages takes a system call in every call that grows.
+const UNRECORDED_PAGES: usize = 32;
+
 /// The fault handler's record of one memory.
 ///
 /// The thread that runs the instance and the handler on that same thread are the only ones that
 /// touch a slot while it is armed; the atomics are for the compiler and for later owners.
 #[derive(Debug)]
 pub(super) struct MemorySlot {
-    /// Bytes from the slot's start that the memory has.
-    accessible: AtomicUsize,
+    /// True while a memory has the slot.
+    taken: AtomicBool,
+    /// Bytes from the slot's start that the memory has, as the guest sees it.
+    size: AtomicUsize,
+    /// Largest `size` of the memory so far: what lies below may have been written.
+    reach: AtomicUsize,
     /// True while pages are write-protected and writes are recorded.
     armed: AtomicBool,
     /// True if more pages were written than can be recorded; then all are writable.
@@ -29,6 +42,10 @@ pub(super) struct MemorySlot {
     pages: [AtomicU32; PAGES_MAX],
     /// Number of mappings that the writable pages are assumed to take.
     mappings: AtomicUsize,
+    /// Size of the memory when it was armed, in bytes: what lies behind is growth.
+    pristine: AtomicUsize,
+    /// True if mappings are claimed for growth.
+    grew: AtomicBool,
     /// Increases whenever the slot gets another memory.
     generation: AtomicU32,
 }
@@ -57,7 +74,7 @@ fn claim_mappings(count: usize) -> bool {
         .is_ok()
 }
 
-/// Action of the fault handler for a write.
+/// Action of the fault handler for an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Learned {
     /// Make this page writable.
@@ -72,24 +89,44 @@ impl MemorySlot {
     /// Creates a slot without a memory.
     pub(super) const fn new() -> Self {
         Self {
-            accessible: AtomicUsize::new(0),
+            taken: AtomicBool::new(false),
+            size: AtomicUsize::new(0),
+            reach: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
             count: AtomicUsize::new(0),
             pages: [const { AtomicU32::new(0) }; PAGES_MAX],
             mappings: AtomicUsize::new(0),
+            pristine: AtomicUsize::new(0),
+            grew: AtomicBool::new(false),
             generation: AtomicU32::new(0),
         }
     }
 
+    /// Begins the use of the slot by a memory of no size.
+    pub(super) fn take(&self) {
+        self.taken.store(true, Ordering::Release);
+    }
+
+    /// Returns true while a memory has the slot.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
+    }
+
     /// Returns the size of the memory, in bytes.
-    pub(super) fn accessible(&self) -> usize {
-        self.accessible.load(Ordering::Acquire)
+    pub(super) fn size(&self) -> usize {
+        self.size.load(Ordering::Acquire)
     }
 
     /// Sets the size of the memory to `bytes`.
-    pub(super) fn set_accessible(&self, bytes: usize) {
-        self.accessible.store(bytes, Ordering::Release);
+    pub(super) fn set_size(&self, bytes: usize) {
+        self.size.store(bytes, Ordering::Release);
+        self.reach.fetch_max(bytes, Ordering::AcqRel);
+    }
+
+    /// Returns the largest size that the memory ever had, in bytes.
+    pub(super) fn reach(&self) -> usize {
+        self.reach.load(Ordering::Acquire)
     }
 
     /// Returns the generation, which changes with each memory of the slot.
@@ -97,8 +134,8 @@ impl MemorySlot {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Starts to record writes; `pages` are writable already and form `runs` runs. Returns false if
-    /// the process has no mappings left for those.
+    /// Starts to record writes; `pages` form `runs` runs, and those within the memory are writable
+    /// already. Returns false if the process has no mappings left for those.
     #[must_use]
     pub(super) fn arm(&self, pages: &[u32], runs: usize) -> bool {
         let mappings = runs * MAPPINGS_PER_RUN;
@@ -112,11 +149,33 @@ impl MemorySlot {
         self.count
             .store(pages.len().min(PAGES_MAX), Ordering::Relaxed);
         self.overflowed.store(false, Ordering::Relaxed);
+        self.pristine.store(self.size(), Ordering::Relaxed);
         self.armed.store(true, Ordering::Release);
         true
     }
 
+    /// Returns the part of the growth to `size` that is writable at once. Its pages are not recorded;
+    /// who undoes the growth looks at them all.
+    pub(super) fn unrecorded(&self, size: usize) -> Range<usize> {
+        let pristine = self.pristine.load(Ordering::Relaxed);
+        pristine..size.clamp(pristine, pristine + UNRECORDED_PAGES * HOST_PAGE)
+    }
+
+    /// Claims mappings for growth, once. Returns false if the process has none left.
+    pub(super) fn claim_growth(&self) -> bool {
+        if self.grew.load(Ordering::Relaxed) {
+            return true;
+        }
+        if !claim_mappings(MAPPINGS_PER_RUN) {
+            return false;
+        }
+        self.mappings.fetch_add(MAPPINGS_PER_RUN, Ordering::Relaxed);
+        self.grew.store(true, Ordering::Relaxed);
+        true
+    }
+
     fn give_mappings_back(&self) {
+        self.grew.store(false, Ordering::Relaxed);
         let mappings = self.mappings.swap(0, Ordering::Relaxed);
         MAPPINGS.fetch_sub(mappings, Ordering::Relaxed);
     }
@@ -130,10 +189,17 @@ impl MemorySlot {
     pub(super) fn clear(&self) {
         self.armed.store(false, Ordering::Release);
         self.give_mappings_back();
-        self.accessible.store(0, Ordering::Release);
+        self.size.store(0, Ordering::Release);
+        self.reach.store(0, Ordering::Release);
         self.count.store(0, Ordering::Relaxed);
         self.overflowed.store(false, Ordering::Relaxed);
+        self.taken.store(false, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Returns true while writes are recorded, so that only recorded pages are writable.
+    pub(super) fn records(&self) -> bool {
+        self.armed.load(Ordering::Acquire) && !self.overflowed()
     }
 
     /// Returns true if more pages were written than can be recorded.
@@ -153,10 +219,18 @@ impl MemorySlot {
             .map(|page| page.load(Ordering::Relaxed))
     }
 
-    /// Handles a write that faulted at this offset. The signal handler calls it.
+    /// Returns the recorded pages from `from` to before `end`, grouped into runs.
+    pub(super) fn runs(&self, from: usize, end: usize) -> Runs {
+        Runs::new(
+            self.pages()
+                .filter(|&page| (from..end).contains(&(page as usize))),
+        )
+    }
+
+    /// Handles an access that faulted at this offset. The signal handler calls it.
     pub(super) fn learn(&self, offset: usize) -> Learned {
-        let accessible = self.accessible();
-        if offset >= accessible || !self.armed.load(Ordering::Acquire) || self.overflowed() {
+        let size = self.size();
+        if offset >= size || !self.records() {
             return Learned::NotOurs;
         }
         let page = (offset / HOST_PAGE) as u32;
@@ -167,11 +241,11 @@ impl MemorySlot {
         }
         let count = self.learned();
         let Some(place) = self.pages.get(count) else {
-            return self.give_up(accessible);
+            return self.give_up(size);
         };
         if !self.touches_a_run(page) {
             if !claim_mappings(MAPPINGS_PER_RUN) {
-                return self.give_up(accessible);
+                return self.give_up(size);
             }
             self.mappings.fetch_add(MAPPINGS_PER_RUN, Ordering::Relaxed);
         }
@@ -182,9 +256,9 @@ impl MemorySlot {
 
     /// Stops recording: all pages become writable. Split mappings stay split until the memory is
     /// gone, because the kernel need not join them.
-    pub(super) fn give_up(&self, accessible: usize) -> Learned {
+    pub(super) fn give_up(&self, size: usize) -> Learned {
         self.overflowed.store(true, Ordering::Release);
-        Learned::Everything(accessible)
+        Learned::Everything(size)
     }
 }
 
@@ -196,7 +270,8 @@ mod tests {
     fn pages_are_learned_once_and_up_to_the_cap() {
         let slot = MemorySlot::new();
         let bytes = 2 * PAGES_MAX * HOST_PAGE;
-        slot.set_accessible(bytes);
+        slot.take();
+        slot.set_size(bytes);
         assert_eq!(slot.learn(0), Learned::NotOurs, "not armed yet");
         assert!(slot.arm(&[3], 1));
         assert_eq!(slot.learn(3 * HOST_PAGE + 7), Learned::NotOurs, "known");
@@ -213,6 +288,6 @@ mod tests {
         let generation = slot.generation();
         slot.clear();
         assert_ne!(slot.generation(), generation);
-        assert_eq!((slot.learned(), slot.accessible()), (0, 0));
+        assert_eq!((slot.learned(), slot.size()), (0, 0));
     }
 }

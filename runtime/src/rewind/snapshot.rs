@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ferrite_cache::WASM_PAGE_BYTES;
 use smallvec::SmallVec;
 use wasmtime::{AsContextMut, Global, Instance, Memory, Val};
 
-use super::WASM_PAGE;
 use super::arena::{Arena, MemoryHandle};
 use super::exports::RewindExports;
 use super::image::{Image, ImageError};
@@ -20,12 +20,10 @@ const STRIKES_MAX: u32 = 8;
 /// The state of a module's instance before any call, shared by all of its instances.
 #[derive(Debug)]
 pub struct InstanceSnapshot {
-    /// The memory's contents, if the module has a memory of any size.
+    /// The memory's contents, if the module has a memory.
     image: Option<Image>,
     /// Values of the globals that calls can change, in the order of `globals`.
     globals: Box<[Val]>,
-    /// Number of instances that grew past the headroom since the last rewound one.
-    grown: AtomicU32,
     /// Number of instances that wrote too many pages since the last rewound one.
     overflowed: AtomicU32,
 }
@@ -61,8 +59,7 @@ impl From<io::Error> for RewindError {
 pub enum Rewound {
     /// The instance is as new.
     Ready,
-    /// The instance must be dropped: it grew past its headroom or wrote more pages than can be
-    /// recorded.
+    /// The instance must be dropped: it wrote more pages than can be recorded, or the system refused.
     Discard,
 }
 
@@ -85,6 +82,8 @@ pub struct Rewinder {
     globals: SmallVec<[Global; 4]>,
     /// Number of pages in the image when this instance last added to it.
     taught: usize,
+    /// Most pages of growth that a call wrote without their being recorded.
+    growth_pages: usize,
 }
 
 impl InstanceSnapshot {
@@ -113,22 +112,13 @@ impl InstanceSnapshot {
             .map(|global| global.get(&mut store))
             .collect();
         let image = memory
-            .filter(|memory| memory.data_size(&store) > 0)
             .map(|memory| Image::capture(memory.data(&store)))
             .transpose()?;
         Ok(Arc::new(Self {
             image,
             globals,
-            grown: AtomicU32::new(0),
             overflowed: AtomicU32::new(0),
         }))
-    }
-
-    /// Returns true if calls of this module usually grow its memory past the headroom, so that no
-    /// instance of it can be kept.
-    #[must_use]
-    pub fn demoted(&self) -> bool {
-        self.grown.load(Ordering::Relaxed) >= STRIKES_MAX
     }
 
     /// Returns true if calls of this module usually write more pages than can be recorded, so that
@@ -158,7 +148,7 @@ impl InstanceSnapshot {
         exports: &RewindExports,
         arena: &Arc<Arena>,
     ) -> Result<Rewinder, RewindError> {
-        let mut undo = if self.demoted() || self.mapped_anew() {
+        let mut undo = if self.mapped_anew() {
             Undo::Map
         } else {
             Undo::Copy
@@ -195,6 +185,7 @@ impl InstanceSnapshot {
             undo,
             globals,
             taught: self.learned_pages(),
+            growth_pages: 0,
         };
         rewinder.restore_globals(store)?;
         Ok(rewinder)
@@ -205,46 +196,48 @@ impl Rewinder {
     /// Brings the instance back to its pristine state after a call that returned normally.
     ///
     /// Costs a copy of 4 KiB for each page that calls of the instance have ever written, and a
-    /// store for each global. If calls write more pages than can be recorded, it costs a system
+    /// store for each global. If the call grew the memory, it also costs a system call and a look at
+    /// the first pages of growth. If calls write more pages than can be recorded, it costs a system
     /// call and later a fault for each page.
     pub fn rewind(&mut self, mut store: impl AsContextMut) -> Rewound {
-        let snapshot = &self.snapshot;
-        let image_len = snapshot.image.as_ref().map_or(0, Image::len);
-        let size = self.memory.map_or(0, |memory| memory.data_size(&store));
-        if size != image_len {
-            snapshot.grown.fetch_add(1, Ordering::Relaxed);
-            return Rewound::Discard;
-        }
-        if let (Some(handle), Some(image)) = (&self.handle, &snapshot.image) {
-            let Some(slot) = handle.slot() else {
-                return Rewound::Discard;
-            };
-            match self.undo {
-                Undo::Map => {
-                    if image.show_writable(handle).is_err() {
-                        return Rewound::Discard;
-                    }
-                }
-                Undo::Copy if slot.overflowed() => {
-                    snapshot.overflowed.fetch_add(1, Ordering::Relaxed);
-                    return Rewound::Discard;
-                }
-                Undo::Copy => {
-                    image.restore(handle, slot);
-                    if slot.learned() > self.taught {
-                        image.teach(slot);
-                        self.taught = slot.learned();
-                    }
-                    InstanceSnapshot::note_rewound(&snapshot.overflowed);
-                }
-            }
-        }
-        InstanceSnapshot::note_rewound(&snapshot.grown);
-        if self.restore_globals(&mut store).is_ok() {
+        if self.restore_memory(&mut store).is_some() && self.restore_globals(&mut store).is_ok() {
             Rewound::Ready
         } else {
             Rewound::Discard
         }
+    }
+
+    /// Resets the memory. Returns `None` if the instance must be dropped.
+    fn restore_memory(&mut self, mut store: impl AsContextMut) -> Option<()> {
+        let snapshot = &self.snapshot;
+        let (Some(memory), Some(handle), Some(image)) =
+            (&self.memory, &self.handle, &snapshot.image)
+        else {
+            return Some(());
+        };
+        let slot = handle.slot()?;
+        let grew = slot.size() != image.len();
+        match self.undo {
+            Undo::Map => image.show_writable(handle).ok()?,
+            Undo::Copy if slot.overflowed() => {
+                snapshot.overflowed.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            Undo::Copy => {
+                let written = image.restore(handle, slot).ok()?;
+                self.growth_pages = self.growth_pages.max(written);
+                if slot.learned() > self.taught {
+                    image.teach(slot);
+                    self.taught = slot.learned();
+                }
+                InstanceSnapshot::note_rewound(&snapshot.overflowed);
+            }
+        }
+        if grew {
+            // To grow by nothing makes wasmtime read the memory's size again, which is less now.
+            memory.grow(&mut store, 0).ok()?;
+        }
+        (memory.data_size(&store) == image.len()).then_some(())
     }
 
     fn restore_globals(&self, mut store: impl AsContextMut) -> Result<(), RewindError> {
@@ -273,7 +266,7 @@ impl Rewinder {
                 let at = at.unwrap_or_default();
                 return Some(format!(
                     "the byte at {at:#x} (page {}) is {:#04x}, not {:#04x}",
-                    at as u64 / WASM_PAGE,
+                    at as u64 / WASM_PAGE_BYTES,
                     now[at],
                     then[at]
                 ));
@@ -289,13 +282,17 @@ impl Rewinder {
         None
     }
 
-    /// Returns the number of pages that this instance copies back after a call.
+    /// Returns the bytes of memory that a call begins with.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.snapshot.image.as_ref().map_or(0, Image::len) as u64
+    }
+
+    /// Returns the number of pages that this instance has for itself.
     #[must_use]
     pub fn learned_pages(&self) -> usize {
-        self.handle
-            .as_ref()
-            .and_then(MemoryHandle::slot)
-            .map_or(0, MemorySlot::learned)
+        let slot = self.handle.as_ref().and_then(MemoryHandle::slot);
+        slot.map_or(0, MemorySlot::learned) + self.growth_pages
     }
 }
 

@@ -42,6 +42,16 @@ struct House {
 
 impl House {
     fn new(memories_max: usize) -> Self {
+        Self::of(GUEST, memories_max)
+    }
+
+    /// With the guest in a memory of sixteen pages.
+    fn wide(memories_max: usize) -> Self {
+        let guest = GUEST.replacen("\"memory\") 2", "\"memory\") 16", 1);
+        Self::of(&guest, memories_max)
+    }
+
+    fn of(guest: &str, memories_max: usize) -> Self {
         let mut config = Profile::native().compiler_config();
         // The first engine installs wasmtime's signal handler; the arena's must come before it.
         let first = Engine::new(&config).expect("an engine can be made");
@@ -55,7 +65,7 @@ impl House {
         config.with_host_memory(Arc::new(ArenaMemories(Arc::clone(&arena))));
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         let engine = Engine::new(&config).expect("an engine can be made");
-        let source = ferrite_compiler::to_wasm(GUEST.as_bytes(), &Default::default())
+        let source = ferrite_compiler::to_wasm(guest.as_bytes(), &Default::default())
             .expect("the guest is a module");
         let rewritten = rewrite(&source).expect("the guest is valid");
         let Rewind::Allowed(plan) = rewritten.rewind else {
@@ -140,12 +150,14 @@ fn every_call_sees_the_pristine_state() {
         guest.call::<_, ()>("fill", (20_000, 20_000));
         assert_eq!(guest.call::<_, i64>("global", ()), 45);
         assert_eq!(guest.call::<_, i32>("grow", 3), 2);
+        assert_eq!(guest.call::<_, i32>("swap", (2 * 65_536, 1)), 0);
         assert_eq!(guest.call::<_, i32>("swap", (5 * 65_536 - 4, 1)), 0);
         assert_eq!(guest.call::<_, i32>("size", ()), 5);
         assert!(rewinder.difference(&mut guest.store).is_some());
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
         assert_eq!(rewinder.difference(&mut guest.store), None, "round {round}");
         assert_eq!(guest.call::<_, i32>("size", ()), 2);
+        assert_eq!(guest.memory().data_size(&guest.store), 2 * 65_536);
     }
 }
 
@@ -187,11 +199,7 @@ fn a_reset_that_forgets_something_is_noticed() {
         assert!(difference.is_some_and(|text| text.contains(&place)));
         assert_eq!(guest.call::<_, i32>("swap", (page * 4096 + 12, 0)), 99);
     }
-    for name in [
-        "__ferrite_global_0",
-        "__ferrite_pages",
-        "__ferrite_pages_refused",
-    ] {
+    for name in ["__ferrite_global_0"] {
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
         assert_eq!(rewinder.difference(&mut guest.store), None);
         let global = guest
@@ -224,25 +232,121 @@ fn siblings_start_with_what_was_learned() {
     assert_eq!(other.difference(&mut second.store), None);
 }
 
+/// Which loads and stores just past the memory trap, where growth was or will be.
+fn traps(guest: &mut Guest, places: &[i32]) {
+    let swap = guest.func::<(i32, i32), i32>("swap");
+    for &place in places {
+        let error = swap
+            .call(&mut guest.store, (place, 1))
+            .expect_err("it is out of bounds");
+        let trap = error.downcast_ref();
+        assert_eq!(trap, Some(&Trap::MemoryOutOfBounds), "{place:#x}");
+    }
+}
+
 #[test]
-fn growth_past_the_headroom_discards_the_instance() {
+fn growth_is_out_of_bounds_before_and_after() {
+    const PAGE: i32 = 65_536;
     let house = House::new(4);
     let snapshot = house.snapshot();
-    for round in 0..8 {
-        assert!(!snapshot.demoted(), "round {round}");
-        let (mut guest, mut rewinder) = house.attached(&snapshot);
-        assert_eq!(guest.call::<_, i32>("grow", 100), 2);
-        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Discard);
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
+    // Growth that is written in part, at its ends, and far from its start.
+    for (round, pages) in [1, 3, 1, 100, 2, 0, 100, 1].into_iter().enumerate() {
+        traps(
+            &mut guest,
+            &[
+                2 * PAGE - 3,
+                2 * PAGE,
+                3 * PAGE,
+                5 * PAGE,
+                90 * PAGE,
+                102 * PAGE,
+            ],
+        );
+        assert_eq!(guest.call::<_, i32>("grow", pages), 2);
+        let end = (2 + pages) * PAGE;
+        for place in [2 * PAGE - 2, 2 * PAGE, 2 * PAGE + 5000, end - 9000, end - 4] {
+            if place < end - 3 {
+                assert_eq!(guest.call::<_, i32>("swap", (place, 7)), 0, "{place:#x}");
+            }
+            if place == 2 * PAGE - 2 && place < end - 3 {
+                assert_eq!(guest.call::<_, i32>("swap", (place, 0)), 7);
+            }
+        }
+        traps(&mut guest, &[end - 3, end, end + 4096, 103 * PAGE]);
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+        assert_eq!(rewinder.difference(&mut guest.store), None, "round {round}");
     }
-    assert!(snapshot.demoted(), "a module that never fits is given up");
-    let (mut guest, rewinder) = house.attached(&snapshot);
-    assert_eq!(rewinder.difference(&mut guest.store), None);
-    assert_eq!(guest.call::<_, i32>("grow", 100), 2);
+    traps(&mut guest, &[2 * PAGE]);
+}
+
+#[test]
+fn all_of_a_growth_is_zero_again() {
+    let house = House::new(4);
+    let snapshot = house.snapshot();
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
+    for pages in [1, 2, 3, 1, 3] {
+        assert_eq!(guest.call::<_, i32>("grow", pages), 2);
+        let memory = guest.memory();
+        let growth = &memory.data(&guest.store)[2 * 65_536..];
+        assert_eq!(growth.len(), pages as usize * 65_536);
+        assert!(growth.iter().all(|&byte| byte == 0), "{pages} pages");
+        guest.call::<_, ()>("fill", (2 * 65_536, pages * 65_536));
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+    }
+}
+
+#[test]
+fn a_large_growth_is_undone_as_well() {
+    let house = House::new(4);
+    let snapshot = house.snapshot();
+    let mut discarded = 0;
+    let mut attached = None;
+    for _ in 0..12 {
+        let (mut guest, mut rewinder) = attached.unwrap_or_else(|| house.attached(&snapshot));
+        assert_eq!(guest.call::<_, i32>("grow", 100), 2);
+        guest.call::<_, ()>("fill", (60_000, 100 * 65_536));
+        attached = match rewinder.rewind(&mut guest.store) {
+            Rewound::Ready => {
+                assert_eq!(rewinder.difference(&mut guest.store), None);
+                assert_eq!(guest.call::<_, i32>("size", ()), 2);
+                Some((guest, rewinder))
+            }
+            Rewound::Discard => {
+                discarded += 1;
+                None
+            }
+        };
+    }
+    assert_eq!(discarded, 8, "then it is mapped anew");
+    assert!(snapshot.mapped_anew());
+}
+
+#[test]
+fn a_memory_of_no_size_grows_and_is_rewound() {
+    let house = House::of(
+        r#"(module (memory (export "memory") 0)
+            (func (export "swap") (param i32 i32) (result i32)
+                (i32.load (local.get 0)) (i32.store (local.get 0) (local.get 1)))
+            (func (export "size") (result i32) memory.size)
+            (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"#,
+        4,
+    );
+    let snapshot = house.snapshot();
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
+    for _ in 0..3 {
+        traps(&mut guest, &[0, 65_536]);
+        assert_eq!(guest.call::<_, i32>("grow", 1), 0);
+        assert_eq!(guest.call::<_, i32>("swap", (100, 7)), 0);
+        traps(&mut guest, &[65_536]);
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+        assert_eq!(guest.call::<_, i32>("size", ()), 0);
+    }
 }
 
 #[test]
 fn a_module_that_writes_many_pages_is_mapped_anew() {
-    let house = House::new(4);
+    let house = House::wide(4);
     let snapshot = house.snapshot();
     for round in 0..8 {
         assert!(!snapshot.mapped_anew(), "round {round}");
@@ -254,7 +358,7 @@ fn a_module_that_writes_many_pages_is_mapped_anew() {
     let (mut guest, mut rewinder) = house.attached(&snapshot);
     for _ in 0..3 {
         guest.call::<_, ()>("touch", 200);
-        assert_eq!(guest.call::<_, i32>("grow", 3), 2);
+        assert_eq!(guest.call::<_, i32>("grow", 3), 16);
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
         assert_eq!(rewinder.difference(&mut guest.store), None);
     }
@@ -281,10 +385,24 @@ fn a_dropped_memory_leaves_nothing_to_the_next() {
         let (mut guest, mut rewinder) = house.attached(&snapshot);
         guest.call::<_, ()>("touch", 32);
         assert_eq!(guest.call::<_, i32>("swap", (100_000, 5)), 0);
+        assert_eq!(guest.call::<_, i32>("grow", 4), 2);
+        guest.call::<_, ()>("fill", (2 * 65_536, 4 * 65_536));
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+        // What a call that traps leaves in its growth is not reset.
+        assert_eq!(guest.call::<_, i32>("grow", 1), 2);
+        guest.call::<_, ()>("fill", (2 * 65_536, 65_536));
+        traps(&mut guest, &[3 * 65_536]);
     }
     let mut plain = house.instance();
     assert_eq!(plain.call::<_, i32>("swap", (0, 1)), 0, "zero when new");
+    assert_eq!(plain.call::<_, i32>("grow", 4), 2);
+    let memory = plain.memory();
+    assert!(
+        memory.data(&plain.store)[4096..]
+            .iter()
+            .all(|&byte| byte == 0),
+        "as is its growth"
+    );
     let _other = house.instance();
     let error = Instance::new(Store::new(&house.engine, ()), &house.module, &[]);
     let text = format!("{:#}", error.expect_err("both slots are taken"));
@@ -302,7 +420,7 @@ fn mappings() -> usize {
 #[test]
 fn all_instances_together_cannot_use_up_the_mappings() {
     const INSTANCES: usize = 600;
-    let house = House::new(INSTANCES);
+    let house = House::wide(INSTANCES);
     let snapshot = house.snapshot();
     let before = mappings();
     let mut many: Vec<_> = (0..INSTANCES).map(|_| house.attached(&snapshot)).collect();

@@ -132,7 +132,7 @@ async fn growth_is_what_the_module_would_see_without_us() {
     let wat = guest(COUNTER);
     let fresh = host.load_with(&wat, |spec| spec.isolation = Isolation::Fresh);
     let rewound = host.load(&wat);
-    // The limit of 16 MiB is 256 pages; 64 are set aside.
+    // The limit of 16 MiB is 256 pages.
     for pages in ["0", "1", "63", "64", "65", "255", "256", "65536", "-1"] {
         let [a, b] = [
             call(&host, &fresh, "grow", &[pages]).await,
@@ -166,27 +166,77 @@ async fn a_refused_growth_is_forgotten_by_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_module_that_always_grows_past_the_headroom_is_fresh() {
-    let host = Host::new();
+async fn a_module_that_always_grows_is_rewound_all_the_same() {
+    let host = Host::with_instances(1);
     let function = host.load(&guest(COUNTER));
-    for _ in 0..12 {
+    for _ in 0..24 {
         assert_eq!(call(&host, &function, "grow", &["100"]).await, ":1");
-        assert_eq!(host.call(&function, &[], &[]).await, "*3 :6 :1 :2");
+        assert_eq!(idle(&function), 1);
     }
-    assert_eq!(
-        function.effective_isolation().isolation,
-        Isolation::Rewind,
-        "every other call fits"
-    );
-    for _ in 0..12 {
-        assert_eq!(call(&host, &function, "grow", &["100"]).await, ":1");
-    }
-    let effective_isolation = function.effective_isolation();
-    assert_eq!(effective_isolation.isolation, Isolation::Fresh);
-    let reason = effective_isolation.reason.expect("there is a reason");
-    assert!(reason.contains("64 pages"), "{reason}");
-    for _ in 0..3 {
-        assert_eq!(host.call(&function, &[], &[]).await, "*3 :6 :1 :2");
+    assert_eq!(host.call(&function, &[], &[]).await, "*3 :6 :1 :2");
+    assert_eq!(function.effective_isolation().isolation, Isolation::Rewind);
+    assert_eq!(function.rewinding_differences(), 0);
+}
+
+/// Loads and stores past the end of a memory that can grow, before growth and after it.
+#[tokio::test]
+async fn the_bounds_are_those_of_the_guest() {
+    const EDGE: &str = r#"
+        (func (export "load") (param $grow i32) (param $at i32) (result i32)
+            (drop (memory.grow (local.get $grow)))
+            (i32.load (local.get $at)))
+        (func (export "store") (param $grow i32) (param $at i32) (result i32)
+            (drop (memory.grow (local.get $grow)))
+            (i32.store (local.get $at) (i32.const 7))
+            (i32.load (local.get $at)))
+        (func (export "fill") (param $grow i32) (param $at i32) (result i32)
+            (drop (memory.grow (local.get $grow)))
+            (memory.fill (local.get $at) (i32.const 1) (i32.const 4))
+            (i32.load8_u (local.get $at)))
+        (func (export "copy") (param $grow i32) (param $at i32) (result i32)
+            (drop (memory.grow (local.get $grow)))
+            (memory.copy (i32.const 0) (local.get $at) (i32.const 4))
+            (i32.const 0))
+        (func (export "host") (param $grow i32) (param $at i32) (result i32)
+            (drop (memory.grow (local.get $grow)))
+            (call $random (local.get $at) (i32.const 4))
+            (i32.const 0))"#;
+    let host = Host::new();
+    let wat = guest(EDGE).replacen("\"memory\") 1)", "\"memory\") 1 40)", 1);
+    for isolation in Isolation::ALL {
+        // The fifth page and those after it are over the limit.
+        let function = host.load_with(&wat, |spec| {
+            spec.isolation = isolation;
+            spec.limits.memory_bytes_max = 4 * 65_536;
+        });
+        for _ in 0..3 {
+            for (entry, result) in [
+                ("load", ":0"),
+                ("store", ":7"),
+                ("fill", ":1"),
+                ("copy", ":0"),
+                ("host", ":0"),
+            ] {
+                for (grow, pages) in [(0, 1), (1, 2), (3, 4), (4, 1), (0, 1)] {
+                    let (grow, end) = (grow.to_string(), pages * 65_536);
+                    // Every call of `reuse` would see the growth of the calls before.
+                    if isolation == Isolation::Reuse && pages > 1 {
+                        continue;
+                    }
+                    for at in [end - 3, end, end + 4092, 5 * 65_536, 64 * 65_536] {
+                        let reply = call(&host, &function, entry, &[&grow, &at.to_string()]).await;
+                        assert!(
+                            reply.starts_with("-TRAP ") || reply.starts_with("-MEMORY "),
+                            "{isolation} {entry} {grow} {at}: {reply}"
+                        );
+                    }
+                    let at = (end - 4).to_string();
+                    let reply = call(&host, &function, entry, &[&grow, &at]).await;
+                    assert_eq!(reply, result, "{isolation} {entry} {grow} {at}");
+                }
+            }
+        }
+        assert_eq!(function.rewinding_differences(), 0);
     }
 }
 

@@ -358,8 +358,6 @@ fn rewind_text(rewind: &Rewind) -> String {
     match rewind {
         Rewind::Allowed(RewindPlan {
             globals,
-            headroom_pages,
-            grows,
             start: _,
             offsets: _,
         }) => {
@@ -368,10 +366,6 @@ fn rewind_text(rewind: &Rewind) -> String {
                 0 => {}
                 1 => text.push_str("; restores 1 global"),
                 count => text.push_str(&format!("; restores {count} globals")),
-            }
-            if *grows {
-                let headroom = Bytes(headroom_pages * 65_536);
-                text.push_str(&format!("; undoes growth up to {headroom}"));
             }
             text
         }

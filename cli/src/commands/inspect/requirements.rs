@@ -2,12 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use ferrite_cache::{ImportInfo, ModuleInfo};
+use ferrite_cache::{ImportInfo, ModuleInfo, WASM_PAGE_BYTES};
 use ferrite_wasm_abi::wasi::PREVIEW1_MODULE;
 use serde::Serialize;
-
-/// Size of a page of linear memory, in bytes.
-const PAGE_BYTES: u64 = 64 << 10;
 
 /// Host functions that change data; they need the permission `allow_write`.
 const WRITES: &[&str] = &["set", "del", "incr_by", "expire", "hset", "hdel"];
@@ -36,7 +33,7 @@ pub(super) struct Requirements {
 
 impl Requirements {
     pub(super) fn of(info: &ModuleInfo) -> Self {
-        let pages = |pages: u64| pages.saturating_mul(PAGE_BYTES);
+        let pages = |pages: u64| pages.saturating_mul(WASM_PAGE_BYTES);
         let wasi = |import: &&ImportInfo| import.module == PREVIEW1_MODULE;
         let host: Vec<&str> = info
             .imports

@@ -1,5 +1,7 @@
 //! `WASM.MEMORY`: shows a function's memory use and limit.
 
+use ferrite_cache::WASM_PAGE_BYTES;
+
 use crate::commands::Command;
 use crate::commands::error::CommandError;
 use crate::commands::grammar::fields::Fields;
@@ -35,14 +37,13 @@ impl Memory<'_> {
         runtime: &Runtime<K>,
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
-        const PAGE_BYTES: u64 = 64 << 10;
         let function = runtime.ready(self.0)?;
         let limit_bytes = function.spec().limits.memory_bytes_max;
         let memory = function.manifest().module.memory.as_ref();
-        let initial = memory.map_or(0, |memory| memory.min_pages.saturating_mul(PAGE_BYTES));
+        let initial = memory.map_or(0, |memory| memory.min_pages.saturating_mul(WASM_PAGE_BYTES));
         let maximum = memory
             .and_then(|memory| memory.max_pages)
-            .map_or(limit_bytes, |pages| pages.saturating_mul(PAGE_BYTES));
+            .map_or(limit_bytes, |pages| pages.saturating_mul(WASM_PAGE_BYTES));
         let usage = function.usage();
         let mut fields = Fields::new(reply);
         fields.count("initial_bytes", initial);
