@@ -11,11 +11,11 @@ use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
 
-use super::HOST_PAGE;
 use super::arena::MemoryHandle;
 use super::runs::Runs;
-use super::slot::{MemorySlot, PAGES_MAX};
+use super::slot::MemorySlot;
 use super::touched::touched;
+use super::{HOST_PAGE, PAGES_MAX};
 
 /// Content of a page that was never written.
 static ZEROS: [u8; HOST_PAGE] = [0; HOST_PAGE];

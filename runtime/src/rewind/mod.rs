@@ -43,3 +43,10 @@ pub use image::ImageError;
 /// Bytes in a page of the host. Both supported architectures are run with 4 KiB pages; an aarch64
 /// kernel with larger ones is refused by [`arena::Arena::new`].
 pub(crate) const HOST_PAGE: usize = 4096;
+
+/// Most pages that an instance may write and still be rewound.
+///
+/// Every writable page between protected ones splits a mapping of the kernel's in two, and a
+/// process has 65,530 of them (`vm.max_map_count`), so this bound is a matter of safety, together
+/// with the one on the mappings of all memories.
+const PAGES_MAX: usize = 64;

@@ -2,8 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::HOST_PAGE;
-use super::slot::PAGES_MAX;
+use super::{HOST_PAGE, PAGES_MAX};
 
 /// A run of neighbouring pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

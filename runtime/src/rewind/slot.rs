@@ -3,15 +3,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-use super::HOST_PAGE;
 use super::runs::Runs;
-
-/// Most pages that an instance may write and still be rewound.
-///
-/// Every writable page between protected ones splits a mapping of the kernel's in two, and a
-/// process has 65,530 of them (`vm.max_map_count`), so this bound is a matter of safety, together
-/// with the one on the mappings of all memories.
-pub(super) const PAGES_MAX: usize = 64;
+use super::{HOST_PAGE, PAGES_MAX};
 
 /// Pages of growth that are made writable together when a memory grows: two of WebAssembly's.
 ///
