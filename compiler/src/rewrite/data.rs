@@ -323,11 +323,7 @@ mod tests {
                 })
                 .collect();
             let joined = join(&list, 4 << 30);
-            assert!(
-                joined.len() <= most as usize,
-                "{distance}: {}",
-                joined.len()
-            );
+            assert!(joined.len() <= most, "{distance}: {}", joined.len());
             let bytes: u64 = joined.iter().map(|joined| joined.bytes.len() as u64).sum();
             assert!(bytes <= count * 4096 + FILLING_BYTES, "{distance}: {bytes}");
         }
