@@ -199,21 +199,16 @@ fn a_reset_that_forgets_something_is_noticed() {
         assert!(difference.is_some_and(|text| text.contains(&place)));
         assert_eq!(guest.call::<_, i32>("swap", (page * 4096 + 12, 0)), 99);
     }
-    for name in ["__ferrite_global_0"] {
-        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
-        assert_eq!(rewinder.difference(&mut guest.store), None);
-        let global = guest
-            .instance
-            .get_global(&mut guest.store, name)
-            .expect("the pass exports it");
-        let other = match global.get(&mut guest.store) {
-            Val::I32(value) => Val::I32(value + 1),
-            Val::I64(value) => Val::I64(value + 1),
-            other => panic!("{other:?}"),
-        };
-        global.set(&mut guest.store, other).expect("it is mutable");
-        assert!(rewinder.difference(&mut guest.store).is_some(), "{name}");
-    }
+    assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+    assert_eq!(rewinder.difference(&mut guest.store), None);
+    let global = guest
+        .instance
+        .get_global(&mut guest.store, "__ferrite_global_0")
+        .expect("the pass exports it");
+    global
+        .set(&mut guest.store, Val::I64(43))
+        .expect("it is mutable");
+    assert!(rewinder.difference(&mut guest.store).is_some());
 }
 
 #[test]
