@@ -8,9 +8,11 @@ use std::time::Instant;
 use ferrite_cache::{Cache, CacheOptions};
 use ferrite_runtime::policy::limits::LimitsError;
 use ferrite_runtime::{Runtime, RuntimeOptions};
-use ferrite_store::{DiskOptions, Durability, Store, StoreOptions};
+use ferrite_store::{DiskOptions, Durability, Observer, Store, StoreOptions};
 use tokio::sync::watch;
 
+use crate::clients::pubsub::channels::Channels;
+use crate::clients::pubsub::keyspace_events::KeyspaceEvents;
 use crate::clients::registry::Clients;
 use crate::clients::users::{Users, UsersError};
 use crate::config::{self, Config};
@@ -34,6 +36,8 @@ pub struct ServerState {
     pub(crate) long_calls: LongCalls,
     pub(crate) users: Users,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) keyspace_events: Arc<KeyspaceEvents>,
     pub(crate) stats: Stats,
     pub(crate) audit: Audit,
     pub(crate) slow_calls: SlowCalls,
@@ -88,6 +92,11 @@ impl ServerState {
             true => Some(functions(&config, &store)?),
             false => None,
         };
+        let channels = Arc::new(Channels::default());
+        let selection = config.server.notify_keyspace_events;
+        let keyspace_events = Arc::new(KeyspaceEvents::new(Arc::clone(&channels), selection));
+        store.set_observer(Arc::clone(&keyspace_events) as Arc<dyn Observer>);
+        store.report_events(selection.selects());
         Ok(Arc::new(Self {
             audit: Audit::new(config.wasm.audit),
             slow_calls: SlowCalls::new(config.wasm.slow_calls_kept),
@@ -99,6 +108,8 @@ impl ServerState {
             long_calls: LongCalls::default(),
             users,
             clients: Arc::default(),
+            channels,
+            keyspace_events,
             stats: Stats::default(),
             started: Instant::now(),
             request_memory: RequestMemory::default(),

@@ -42,6 +42,10 @@ impl ReplyWriter for Sink {
         self.0 += black_box(value) as usize & 1;
     }
 
+    fn double_text(&mut self, text: &[u8]) {
+        self.0 += text.len();
+    }
+
     fn bool(&mut self, value: bool) {
         self.0 += usize::from(value);
     }

@@ -13,9 +13,11 @@ mod blocking;
 mod commands;
 mod durable;
 mod error;
+mod events;
 mod execution;
 mod keyspace;
 mod options;
+mod rdb;
 mod transaction;
 mod value;
 
@@ -29,5 +31,6 @@ pub use commands::spec::{
 };
 pub use durable::{DiskOptions, Durability, OpenError, Receipt};
 pub use error::StoreError;
+pub use events::{EventClass, KeyEvent, Observer};
 pub use options::{Clock, Limits, StoreOptions};
 pub use transaction::Transaction;

@@ -23,6 +23,7 @@ mod multi;
 mod observation;
 mod projects;
 mod protocol;
+mod pubsub;
 mod same;
 mod server_commands;
 mod tls;

@@ -149,12 +149,16 @@ impl Encoder {
 
     /// Writes a double; in RESP2 a bulk string. The digits are those of [`format_double`].
     pub fn double(&mut self, value: f64) {
-        let text = format_double(value);
+        self.double_text(format_double(value).as_bytes());
+    }
+
+    /// Writes a double whose text was chosen; in RESP2 a bulk string.
+    pub fn double_text(&mut self, text: &[u8]) {
         match self.protocol {
-            Protocol::Resp2 => self.bulk(text.as_bytes()),
+            Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
                 self.bytes.push(b',');
-                self.raw(text.as_bytes());
+                self.raw(text);
                 self.line_end();
             }
         }

@@ -22,6 +22,8 @@ pub trait ReplyWriter {
     fn int(&mut self, value: i64);
     /// Writes a double; a bulk string in RESP2.
     fn double(&mut self, value: f64);
+    /// Writes a double whose text was chosen; a bulk string in RESP2.
+    fn double_text(&mut self, text: &[u8]);
     /// Writes a boolean; `0` or `1` in RESP2.
     fn bool(&mut self, value: bool);
     /// Writes a binary-safe string.
@@ -87,6 +89,11 @@ impl ReplyWriter for Encoder {
     #[inline]
     fn double(&mut self, value: f64) {
         self.double(value);
+    }
+
+    #[inline]
+    fn double_text(&mut self, text: &[u8]) {
+        self.double_text(text);
     }
 
     #[inline]

@@ -8,6 +8,7 @@ use ferrite_store::DataCommand;
 pub(crate) enum QueuedCommand {
     Echo,
     Ping,
+    Publish,
     Select,
     Unwatch,
     /// A command on data.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ferrite_store::Receipt;
 
+use crate::clients::pubsub::subscriptions::Subscriptions;
 use crate::clients::queued_requests::QueuedRequests;
 use crate::clients::users::User;
 use crate::config::Right;
@@ -15,6 +16,8 @@ pub(crate) struct ClientSession {
     pub(crate) store: ferrite_store::Session,
     /// The requests since `MULTI`; `None` outside of `MULTI`.
     pub(crate) queued: Option<Box<QueuedRequests>>,
+    /// The channels that the client listens to; `None` if it never did.
+    pub(crate) subscriptions: Option<Box<Subscriptions>>,
     /// Receipt of the writes of calls; replies wait until it is durable.
     receipt: Option<Receipt>,
     /// The client's user; `None` if it must authenticate and has not yet.
@@ -28,6 +31,7 @@ impl ClientSession {
         let mut session = Self {
             store: ferrite_store::Session::new(),
             queued: None,
+            subscriptions: None,
             receipt: None,
             user: None,
             unrestricted: false,
@@ -62,6 +66,13 @@ impl ClientSession {
 
     pub(crate) fn may(&self, right: Right) -> bool {
         self.unrestricted || self.user.as_ref().is_some_and(|user| user.may(right))
+    }
+
+    /// Returns true if the client listens to any channel or pattern.
+    #[inline]
+    pub(crate) fn listens(&self) -> bool {
+        let subscriptions = self.subscriptions.as_ref();
+        subscriptions.is_some_and(|subscriptions| subscriptions.len() > 0)
     }
 
     pub(crate) const fn is_unrestricted(&self) -> bool {

@@ -7,14 +7,14 @@ use ferrite_store::DataCommand;
 
 use crate::commands::command_ref::{CommandRef, CommandTable};
 use crate::commands::spec::Spec;
-use crate::commands::{connection, server, transactions};
+use crate::commands::{connection, pubsub, server, transactions};
 
 /// `COMMAND` describes the table that it stands in, so it gets the table from here.
 static COMMAND: Spec =
     server::command::spec(|context, argv| server::command::run(context, argv, &TABLE));
 
 /// The commands that the server answers itself.
-static SERVER_COMMANDS: [&Spec; 19] = [
+static SERVER_COMMANDS: [&Spec; 25] = [
     &connection::auth::SPEC,
     &connection::client::SPEC,
     &COMMAND,
@@ -29,6 +29,12 @@ static SERVER_COMMANDS: [&Spec; 19] = [
     &server::shutdown::SPEC,
     &server::slowlog::SPEC,
     &server::wait::SPEC,
+    &pubsub::publish::SPEC,
+    &pubsub::channels::SPEC,
+    &pubsub::subscribe::SPEC,
+    &pubsub::subscribe::PATTERN_SPEC,
+    &pubsub::unsubscribe::SPEC,
+    &pubsub::unsubscribe::PATTERN_SPEC,
     &transactions::multi::SPEC,
     &transactions::exec::SPEC,
     &transactions::discard::SPEC,

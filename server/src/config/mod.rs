@@ -28,7 +28,7 @@ pub use sections::{
     SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmLimitsMax,
     WasmPool, WasmSecurity, keys, sections,
 };
-pub use setting::{Durability, LogFormat, Port, Secret};
+pub use setting::{Durability, EventSelection, LogFormat, Port, Secret};
 pub use trust::KeysError;
 pub use users::{Right, Rights, UserSpec};
 

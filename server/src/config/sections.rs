@@ -10,7 +10,7 @@ use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 use super::audit::Audit;
 use super::error::ConfigError;
 use super::raw_config::{KeyInfo, RawConfig};
-use super::setting::{Durability, LogFormat, Port, Secret, Setting};
+use super::setting::{Durability, EventSelection, LogFormat, Port, Secret, Setting};
 use super::users::UserSpec;
 
 /// A section as the documentation shows it.
@@ -131,6 +131,12 @@ section! {
         pub write_timeout: HumanDuration = "30s",
         /// Time that running calls have to finish when the server is asked to stop.
         pub shutdown_timeout: HumanDuration = "5s",
+        /// Events of keys that clients are told of on channels, as in Redis: `K` on the channels of keys
+        /// (`__keyspace@0__:KEY`), `E` on those of events (`__keyevent@0__:EVENT`), and the classes: `g`
+        /// for any type, `$` strings, `l` lists, `s` sets, `h` hashes, `z` sorted sets, `x` expiry, `A`
+        /// for all. Empty tells none. `CONFIG SET notify-keyspace-events` changes it while the server
+        /// runs.
+        pub notify_keyspace_events: EventSelection = "",
         /// Address that serves metrics over HTTP at `/metrics`, in Prometheus' text format.
         pub metrics_address: Option<SocketAddr> = "",
         /// Level of the log, which goes to standard error: error, warn, info, debug or trace, or a

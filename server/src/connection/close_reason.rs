@@ -15,6 +15,8 @@ pub(crate) enum CloseReason {
     Requested,
     #[error("the client did not read its replies in time")]
     WriteTimeout,
+    #[error("the client reads the messages of its channels more slowly than they come")]
+    SlowListener,
     #[error("the client sent no request in time")]
     IdleTimeout,
     #[error("the rest of a request did not arrive in time")]

@@ -7,6 +7,7 @@ pub(crate) mod pipeline;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ferrite_protocol::resp::{RequestBounds, RequestScanner, Scan};
 use smallvec::SmallVec;
@@ -19,7 +20,7 @@ use crate::commands::table;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::pipeline::Pipeline;
 use crate::dispatch::progress::Progress;
-use crate::dispatch::{data_commands, server_commands, transaction};
+use crate::dispatch::{data_commands, server_commands, subscribed, transaction};
 use crate::net::buffers::{self, BUFFER_BYTES};
 use crate::net::memory_budget::MemoryReservation;
 use crate::net::socket::{PlainSocket, Socket};
@@ -104,21 +105,48 @@ impl Connection<'_> {
     async fn run(&mut self) -> CloseReason {
         let mut partial: Box<[u8]> = Box::default();
         loop {
-            let server = &self.pipeline.state.config.server;
-            let (limit, reason) = if partial.is_empty() {
-                (server.idle_timeout.0, CloseReason::IdleTimeout)
-            } else {
-                (server.stall_timeout.0, CloseReason::StallTimeout)
-            };
-            match with_timeout(limit, self.pipeline.socket.readable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return error.into(),
-                Err(TimedOut) => return reason,
+            if let Err(reason) = self.wait_for_input(partial.is_empty()).await {
+                return reason;
             }
             match Box::pin(self.burst(std::mem::take(&mut partial))).await {
                 Ok(rest) => partial = rest,
                 Err(reason) => return reason,
             }
+        }
+    }
+
+    /// Waits until there may be input. Meanwhile the client gets the messages of its channels.
+    async fn wait_for_input(&mut self, idle: bool) -> Result<(), CloseReason> {
+        let server = &self.pipeline.state.config.server;
+        let (limit, reason) = if idle {
+            (server.idle_timeout.0, CloseReason::IdleTimeout)
+        } else {
+            (server.stall_timeout.0, CloseReason::StallTimeout)
+        };
+        loop {
+            let mailbox = match &self.pipeline.session.subscriptions {
+                None => None,
+                Some(subscriptions) => Some(Arc::clone(subscriptions.mailbox())),
+            };
+            let readable = self.pipeline.socket.readable();
+            let Some(mailbox) = mailbox else {
+                return match with_timeout(limit, readable).await {
+                    Ok(ready) => Ok(ready?),
+                    Err(TimedOut) => Err(reason),
+                };
+            };
+            // A client that listens need not ask for anything.
+            let limit = if idle { Duration::ZERO } else { limit };
+            tokio::select! {
+                ready = with_timeout(limit, readable) => {
+                    return match ready {
+                        Ok(ready) => Ok(ready?),
+                        Err(TimedOut) => Err(reason),
+                    };
+                }
+                () = mailbox.arrived() => {}
+            }
+            self.pipeline.deliver().await?;
         }
     }
 
@@ -165,6 +193,7 @@ impl Connection<'_> {
             state.stats.input_bytes.add(read as u64);
             let used = self.batch(input).await?;
             self.pipeline.flush().await?;
+            self.pipeline.deliver().await?;
             input.drain(..used);
             self.account(input)?;
             if input.len() <= PARTIAL_BYTES_MAX {
@@ -225,6 +254,9 @@ impl Connection<'_> {
             let command = table::find(name);
             let mut context = self.pipeline.context();
             let progress = match command {
+                _ if subscribed::refuses(&mut context, command, name) => {
+                    Progress::Done(AfterReply::KeepOpen)
+                }
                 _ if context.session.queued.is_some() => {
                     transaction::answer(&mut context, command, &arguments)
                 }

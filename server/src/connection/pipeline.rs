@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::commands::Spec as FunctionSpec;
 
+use crate::clients::pubsub::mailbox::Overflowed;
 use crate::clients::registry::Client;
 use crate::clients::session::ClientSession;
 use crate::connection::close_reason::CloseReason;
@@ -154,6 +155,24 @@ impl<'a> Pipeline<'a> {
     /// Returns true if there are enough replies to send them now.
     pub(crate) const fn is_full(&self) -> bool {
         self.reply.len() >= REPLY_BATCH_BYTES
+    }
+
+    /// Sends the messages that wait for the client, if it listens to channels.
+    pub(crate) async fn deliver(&mut self) -> Result<(), CloseReason> {
+        let Some(subscriptions) = &self.session.subscriptions else {
+            return Ok(());
+        };
+        let timeout = self.state.config.server.write_timeout.0;
+        loop {
+            let mut messages = Encoder::new(self.reply.protocol());
+            let taken = subscriptions.mailbox().take(&mut messages);
+            taken.map_err(|Overflowed| CloseReason::SlowListener)?;
+            if messages.is_empty() {
+                return Ok(());
+            }
+            self.socket.write(messages.bytes(), timeout).await?;
+            self.state.stats.output_bytes.add(messages.len() as u64);
+        }
     }
 
     /// Sends all replies, once the writes they report are durable.

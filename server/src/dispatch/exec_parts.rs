@@ -2,6 +2,7 @@
 
 use ferrite_protocol::resp::Encoder;
 
+use crate::clients::pubsub::channels::Channels;
 use crate::clients::queued_requests::QueuedCommand;
 use crate::commands::replies::wrong_arity;
 use crate::request::RequestContext;
@@ -15,10 +16,19 @@ pub(crate) fn exec_ended(context: &RequestContext<'_>) {
 }
 
 /// Answers one of the queued requests that needs no data.
-pub(crate) fn answer_without_data(command: QueuedCommand, argv: &[&[u8]], reply: &mut Encoder) {
+pub(crate) fn answer_without_data(
+    command: QueuedCommand,
+    argv: &[&[u8]],
+    channels: &Channels,
+    reply: &mut Encoder,
+) {
     match (command, argv) {
         (QueuedCommand::Ping, [_]) => reply.simple("PONG"),
         (QueuedCommand::Ping | QueuedCommand::Echo, [_, message]) => reply.bulk(message),
+        (QueuedCommand::Publish, [_, channel, message]) => {
+            reply.count(channels.publish(channel, message) as u64);
+        }
+        (QueuedCommand::Publish, _) => wrong_arity(reply, "PUBLISH"),
         // `EXEC` stops watching all keys when it begins.
         (QueuedCommand::Unwatch, _) => reply.ok(),
         (QueuedCommand::Select, _) => wrong_arity(reply, "SELECT"),

@@ -14,6 +14,7 @@ use ferrite_runtime::commands::{Call, Command};
 use ferrite_runtime::{JoinedCall, OuterTransaction};
 use ferrite_store::{Receipt, Transaction};
 
+use crate::clients::pubsub::channels::Channels;
 use crate::clients::queued_requests::{QueuedCommand, QueuedRequest};
 use crate::commands::replies::wrong_arity;
 use crate::dispatch::call_log::{self, Caller};
@@ -115,6 +116,7 @@ async fn run<'a>(
     }
     let outer = OuterTransaction::new(transaction);
     let mut ran = Vec::new();
+    let mut messages = Vec::new();
     context.reply.array(requests.len());
     for (request, argv) in requests.iter().zip(words) {
         match request.command {
@@ -139,8 +141,18 @@ async fn run<'a>(
                 Ok(_) => wrong_arity(context.reply, spec.name),
                 Err(error) => context.reply.error_display(&error),
             },
+            // Sent only once: another try of the transaction may follow.
+            QueuedCommand::Publish if argv.len() == 3 => {
+                let (channel, message) = (argv[1], argv[2]);
+                let reached = context.state.channels.reach(channel);
+                context.reply.count(reached as u64);
+                messages.push((channel, message));
+            }
             command => {
-                outer.with(|transaction| on_data(transaction, command, argv, context.reply));
+                let channels = &context.state.channels;
+                outer.with(|transaction| {
+                    on_data(transaction, command, argv, channels, context.reply);
+                });
             }
         }
         if outer.is_lost() {
@@ -152,7 +164,12 @@ async fn run<'a>(
     };
     let database = transaction.database();
     match transaction.commit() {
-        Ok(receipt) => Tried::Committed(receipt, database, ran),
+        Ok(receipt) => {
+            for (channel, message) in messages {
+                context.state.channels.publish(channel, message);
+            }
+            Tried::Committed(receipt, database, ran)
+        }
         Err(CommitError::Conflict) => Tried::Conflict,
         Err(CommitError::Store(error)) => Tried::Refused(error.to_string(), ran),
     }
@@ -163,6 +180,7 @@ fn on_data(
     transaction: &mut Transaction,
     command: QueuedCommand,
     argv: &[&[u8]],
+    channels: &Channels,
     reply: &mut Encoder,
 ) {
     match (command, argv) {
@@ -171,7 +189,7 @@ fn on_data(
             Ok(()) => reply.ok(),
             Err(error) => reply.error_display(&error),
         },
-        (command, argv) => answer_without_data(command, argv, reply),
+        (command, argv) => answer_without_data(command, argv, channels, reply),
     }
 }
 

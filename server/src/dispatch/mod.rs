@@ -12,5 +12,6 @@ pub(crate) mod exec_with_calls;
 pub(crate) mod function_commands;
 pub(crate) mod progress;
 pub(crate) mod server_commands;
+pub(crate) mod subscribed;
 pub(crate) mod transaction;
 pub(crate) mod waiting;

@@ -4,11 +4,13 @@ use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::commands::{Command, Spec as FunctionSpec};
 use ferrite_store::{DataCommand, Multi};
 
+use crate::clients::pubsub::channels::Channels;
 use crate::clients::queued_requests::{QueuedCommand, QueuedRequest};
 use crate::commands::command_ref::CommandRef;
 use crate::commands::replies::wrong_arity;
 use crate::commands::transactions::discard::discard;
 use crate::commands::transactions::exec::without_multi;
+use crate::config::Right;
 use crate::dispatch::authorize::{may_run, may_run_function_command};
 use crate::dispatch::exec_parts::{answer_without_data, exec_ended};
 use crate::dispatch::progress::{Pending, Progress};
@@ -52,6 +54,9 @@ pub(crate) fn answer<'a>(
             }
             "ECHO" => queue(context, QueuedCommand::Echo, argv),
             "PING" => queue(context, QueuedCommand::Ping, argv),
+            "PUBLISH" if context.session.may(Right::Write) => {
+                queue(context, QueuedCommand::Publish, argv);
+            }
             "SELECT" => queue(context, QueuedCommand::Select, argv),
             "UNWATCH" => queue(context, QueuedCommand::Unwatch, argv),
             name => {
@@ -186,7 +191,13 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
         Ok(Some(mut unit)) => {
             context.reply.array(requests.len());
             for (command, argv) in &requests {
-                run(&mut unit, *command, argv, context.reply);
+                run(
+                    &mut unit,
+                    *command,
+                    argv,
+                    &context.state.channels,
+                    context.reply,
+                );
             }
             unit.finish();
             Ok(())
@@ -215,13 +226,19 @@ pub(crate) async fn execute_with_calls(context: &mut RequestContext<'_>) {
 }
 
 /// Runs one of the queued requests.
-fn run(unit: &mut Multi<'_>, command: QueuedCommand, argv: &[&[u8]], reply: &mut Encoder) {
+fn run(
+    unit: &mut Multi<'_>,
+    command: QueuedCommand,
+    argv: &[&[u8]],
+    channels: &Channels,
+    reply: &mut Encoder,
+) {
     match (command, argv) {
         (QueuedCommand::Data(command), _) => unit.execute_command(command, argv, reply),
         (QueuedCommand::Select, [_, database]) => match unit.select(database) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error_display(&error),
         },
-        (command, argv) => answer_without_data(command, argv, reply),
+        (command, argv) => answer_without_data(command, argv, channels, reply),
     }
 }

@@ -84,7 +84,11 @@ impl Transaction {
             }
             self.written_bytes += argv.iter().map(|argument| argument.len()).sum::<usize>();
         }
-        command.run_in_transaction(&mut TransactionView::new(self, visible), argv, out)
+        let name = command.spec().name;
+        let outcome =
+            command.run_in_transaction(&mut TransactionView::new(self, visible), argv, out);
+        self.name_events(name, argv);
+        outcome
     }
 
     fn view(&mut self) -> TransactionView<'_> {
@@ -136,17 +140,16 @@ impl keyspace::Transaction for Transaction {
             }
         };
         self.written_bytes += key.len() + value.len();
-        Ok(strings::store(
-            &mut self.view(),
-            key,
-            value,
-            condition,
-            lifetime,
-        )?)
+        let stored = strings::store(&mut self.view(), key, value, condition, lifetime)?;
+        let timed = matches!(expiry, SetExpiry::AfterMillis(_));
+        self.name_events(if timed { "psetex" } else { "set" }, &[]);
+        Ok(stored)
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<bool, AccessError> {
-        Ok(self.view().remove(key)?)
+        let removed = self.view().remove(key)?;
+        self.name_events("del", &[]);
+        Ok(removed)
     }
 
     fn exists(&mut self, key: &[u8]) -> Result<bool, AccessError> {
@@ -155,7 +158,9 @@ impl keyspace::Transaction for Transaction {
 
     fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, AccessError> {
         self.written_bytes += key.len() + size_of::<i64>();
-        Ok(counters::add(&mut self.view(), key, delta)?)
+        let sum = counters::add(&mut self.view(), key, delta)?;
+        self.name_events("incrby", &[]);
+        Ok(sum)
     }
 
     fn expire(&mut self, key: &[u8], ttl_millis: i64) -> Result<bool, AccessError> {
@@ -163,11 +168,9 @@ impl keyspace::Transaction for Transaction {
             .now_millis()
             .checked_add(ttl_millis)
             .ok_or(StoreError::InvalidExpire("pexpire"))?;
-        Ok(expiry::end_at(
-            &mut self.view(),
-            key,
-            Deadline::at(instant),
-        )?)
+        let existed = expiry::end_at(&mut self.view(), key, Deadline::at(instant))?;
+        self.name_events("pexpire", &[]);
+        Ok(existed)
     }
 
     fn ttl(&mut self, key: &[u8]) -> Result<Ttl, AccessError> {
@@ -195,11 +198,15 @@ impl keyspace::Transaction for Transaction {
 
     fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, AccessError> {
         self.written_bytes += key.len() + field.len() + value.len();
-        Ok(hashes::set_fields(&mut self.view(), key, &[field, value])? == 1)
+        let new = hashes::set_fields(&mut self.view(), key, &[field, value])? == 1;
+        self.name_events("hset", &[]);
+        Ok(new)
     }
 
     fn hash_delete(&mut self, key: &[u8], field: &[u8]) -> Result<bool, AccessError> {
-        Ok(hashes::remove_fields(&mut self.view(), key, &[field])? == 1)
+        let existed = hashes::remove_fields(&mut self.view(), key, &[field])? == 1;
+        self.name_events("hdel", &[]);
+        Ok(existed)
     }
 
     fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {

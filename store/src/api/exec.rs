@@ -68,7 +68,10 @@ impl Transaction {
             if command.spec().is_write() {
                 self.core.check_writable()?;
             }
-            command.run_in_transaction(&mut TransactionView::new(self, &|_| true), argv, out)
+            let view = &mut TransactionView::new(self, &|_| true);
+            let outcome = command.run_in_transaction(view, argv, out);
+            self.name_events(command.spec().name, argv);
+            outcome
         });
         if let Err(error) = outcome {
             out.error(&error.to_string());

@@ -155,7 +155,9 @@ impl Multi<'_> {
             if command.spec().is_write() {
                 self.core.check_writable()?;
             }
-            command.run_direct(&mut self.direct, argv, out)
+            let outcome = command.run_direct(&mut self.direct, argv, out);
+            self.direct.name_events(command.spec().name, argv);
+            outcome
         });
         if let Err(error) = outcome {
             out.error(&error.to_string());

@@ -1,6 +1,8 @@
 //! The store: opening it, plain commands, transactions, and the work that a host must schedule.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use event_listener::EventListener;
@@ -14,6 +16,7 @@ use crate::commands::spec::{BLOCKING, Command, CommandSpec};
 use crate::commands::table;
 use crate::durable::{DiskOptions, OpenError};
 use crate::error::StoreError;
+use crate::events::Observer;
 use crate::execution::core::{Core, CoreRef};
 use crate::execution::direct::Direct;
 use crate::execution::shard_locks::LockedShards;
@@ -225,6 +228,7 @@ impl Store {
             direct.allow_blocking();
         }
         let outcome = command.run_direct(&mut direct, argv, out);
+        direct.name_events(spec.name, argv);
         let waiter = direct.take_waiter();
         if direct.has_written() {
             let finished = direct.finish();
@@ -236,6 +240,18 @@ impl Store {
             Some(waiter) => Flow::Blocked(Blocked::new(self.core.clone(), waiter)),
             None => Flow::Done,
         })
+    }
+
+    /// Tells an observer of events from now on, while [`Store::report_events`] says so.
+    ///
+    /// A store has one observer; later ones are ignored.
+    pub fn set_observer(&self, observer: Arc<dyn Observer>) {
+        let _ = self.core.observer.set(observer);
+    }
+
+    /// Starts or stops recording events. Recording costs every write a little.
+    pub fn report_events(&self, report: bool) {
+        self.core.observed.store(report, Ordering::Relaxed);
     }
 
     /// Selects another database for a session, as `SELECT` does.

@@ -62,6 +62,25 @@ pub(crate) enum Served {
 }
 
 impl Wish {
+    /// The command without waiting that does the same, for the names of its events.
+    pub(crate) fn as_request(&self) -> (&'static str, [&'static [u8]; 5]) {
+        let end = |end: &End| -> &'static [u8] {
+            match end {
+                End::Left => b"left",
+                End::Right => b"right",
+            }
+        };
+        let none: &[u8] = b"";
+        let popped = |name| (name, [none; 5]);
+        match self {
+            Self::Pop(End::Left) | Self::PopSome(End::Left, _) => popped("lpop"),
+            Self::Pop(End::Right) | Self::PopSome(End::Right, _) => popped("rpop"),
+            Self::PopScored(End::Left) | Self::PopSomeScored(End::Left, _) => popped("zpopmin"),
+            Self::PopScored(End::Right) | Self::PopSomeScored(End::Right, _) => popped("zpopmax"),
+            Self::Move { from, to, .. } => ("lmove", [none, none, none, end(from), end(to)]),
+        }
+    }
+
     /// Writes the reply of a client that may not wait.
     pub(crate) fn refuse(&self, out: &mut dyn ReplyWriter) {
         match self {

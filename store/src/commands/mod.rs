@@ -2,6 +2,7 @@
 
 mod arguments;
 mod blocking;
+mod geo;
 pub(crate) mod hashes;
 pub(crate) mod keys;
 pub(crate) mod lists;

@@ -23,13 +23,18 @@ pub(super) fn count(text: &[u8]) -> Result<Count, StoreError> {
     from_number(number)
 }
 
-/// Reads the count of a reply of pairs.
-pub(super) fn count_of_pairs(text: &[u8]) -> Result<Count, StoreError> {
-    let number = symmetric(text)?;
+/// Reads a count, and a word behind it that asks for pairs; returns true with it for the latter.
+pub(super) fn count_and_word(argv: &[&[u8]], word: &[u8]) -> Result<(Count, bool), StoreError> {
+    let number = symmetric(argv[0])?;
+    match argv[1..] {
+        [] => return Ok((from_number(number)?, false)),
+        [option] if option.eq_ignore_ascii_case(word) => {}
+        _ => return Err(StoreError::Syntax),
+    }
     if number.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(StoreError::Refused("ERR value is out of range"));
     }
-    from_number(number)
+    Ok((from_number(number)?, true))
 }
 
 fn from_number(number: i64) -> Result<Count, StoreError> {

@@ -100,6 +100,8 @@ pub enum Keys {
     },
     /// The first argument and the one after `STORE`; patterns after `BY` and `GET` name others.
     Sort,
+    /// The first argument and the last one after `STORE` or `STOREDIST`.
+    FirstAndStored,
     /// All keys of a database.
     All,
     /// Names of keys; those that the caller may not see are left out.
@@ -201,7 +203,7 @@ impl CommandSpec {
             // Positions are small numbers written in the tables of the families.
             Keys::Positions { first, last, step } => (first as i32, last, step as i32),
             Keys::Counted { also, .. } if also != 0 => (also as i32, also as i32, 1),
-            Keys::Sort => (1, 1, 1),
+            Keys::Sort | Keys::FirstAndStored => (1, 1, 1),
             Keys::None
             | Keys::Counted { .. }
             | Keys::CountedPairs { .. }
@@ -232,6 +234,22 @@ impl CommandSpec {
                 let end = first.saturating_add(number_at(argv, count)).min(argv.len());
                 let own = (also != 0).then_some(also);
                 Ok(KeyAccess::At(own.into_iter().chain(first..end).collect()))
+            }
+            Keys::FirstAndStored => {
+                let mut keys = SmallVec::from_slice(&[1]);
+                // Before that stand a member or a place, a radius and a unit.
+                let mut at = 5;
+                while at + 1 < argv.len() {
+                    let stores = argv[at].eq_ignore_ascii_case(b"store")
+                        || argv[at].eq_ignore_ascii_case(b"storedist");
+                    if stores {
+                        keys.truncate(1);
+                        at += 1;
+                        keys.push(at);
+                    }
+                    at += 1;
+                }
+                Ok(KeyAccess::At(keys))
             }
             Keys::CountedPairs { count } => {
                 let first = count + 1;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use hashbrown::HashTable;
 
 use super::spec::{Command, CommandSpec};
-use super::{blocking, hashes, keys, lists, sets, strings, zsets};
+use super::{blocking, geo, hashes, keys, lists, sets, strings, zsets};
 use crate::error::StoreError;
 use crate::value::hashing::hash;
 
@@ -18,13 +18,16 @@ const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     strings::counters::COMMANDS,
     strings::bits::COMMANDS,
+    strings::hyperloglog::COMMANDS,
     strings::lcs::COMMANDS,
     strings::bitfield::COMMANDS,
     keys::COMMANDS,
+    keys::dump::COMMANDS,
     keys::expiry::COMMANDS,
     keys::object::COMMANDS,
     keys::sort::COMMANDS,
     hashes::COMMANDS,
+    hashes::expiry::COMMANDS,
     lists::COMMANDS,
     lists::search::COMMANDS,
     blocking::COMMANDS,
@@ -33,6 +36,8 @@ const FAMILIES: &[&[Command]] = &[
     zsets::COMMANDS,
     zsets::ranges::COMMANDS,
     zsets::algebra::COMMANDS,
+    geo::COMMANDS,
+    geo::search::COMMANDS,
 ];
 
 static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {

@@ -7,7 +7,7 @@ use fjall::OwnedWriteBatch as WriteBatch;
 use super::disk::Disk;
 use super::garbage::{Garbage, INLINE_LEN_MAX};
 use super::record;
-use crate::keyspace::effect::Effect;
+use crate::keyspace::effect::{Effect, FIELD_DEADLINE};
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
 
@@ -84,6 +84,9 @@ impl<'w> Encoder<'w> {
                 let (id, kind) = (value.id(), value.kind());
                 for (name, value) in record::elements(value) {
                     self.element(id, kind, &name, &value);
+                }
+                for (field, millis) in record::field_deadlines(value) {
+                    self.element(id, FIELD_DEADLINE, field, &millis);
                 }
             }
             Effect::Describe {
@@ -165,6 +168,10 @@ impl<'w> Encoder<'w> {
         for (name, _) in record::elements(old) {
             self.elements
                 .insert(record::element(id, kind, &name).key, None);
+        }
+        for (field, _) in record::field_deadlines(old) {
+            let key = record::element(id, FIELD_DEADLINE, field).key;
+            self.elements.insert(key, None);
         }
     }
 

@@ -12,6 +12,8 @@ use super::queue::Queue;
 use super::record::{self, Described, HASH, LIST, SET, ZSET};
 use super::writer::{self, Writer};
 use super::{DiskOptions, OpenError};
+use crate::keyspace::deadline::Deadline;
+use crate::keyspace::effect::FIELD_DEADLINE;
 use crate::keyspace::shard::{DATABASES, Shard, shard_of};
 use crate::keyspace::table::Entry;
 use crate::value::blob::Blob;
@@ -274,6 +276,10 @@ impl Building {
                 position.wrapping_sub(*first) == elements.len() as i64 - 1
             }
             (Self::Hash(hash), HASH) => hash.insert(name, Blob::new(value)),
+            (Self::Hash(hash), FIELD_DEADLINE) => match value.try_into().map(i64::from_le_bytes) {
+                Ok(millis) if hash.contains(name) => !hash.set_deadline(name, Deadline::at(millis)),
+                _ => false,
+            },
             (Self::Set(set), SET) => set.insert(name, ()) && value.is_empty(),
             (Self::Zset(zset), ZSET) => match value.try_into().map(f64::from_le_bytes) {
                 Ok(score) if !score.is_nan() => zset.insert(name, score).is_none(),

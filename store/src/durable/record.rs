@@ -8,15 +8,16 @@
 //! - `elements`: id (u64), type (u8), name → a hash field's value; nothing for a set's member; a
 //!   sorted set's score (f64, little-endian); a list's element, whose name is its position (i64
 //!   sorted set's score (f64, little-endian); a list's element, whose name is its position (i64
-//!   with the sign bit inverted, so that it sorts).
+//!   with the sign bit inverted, so that it sorts). With the type 7, the deadline of a hash's field in
+//!   milliseconds (i64, little-endian).
 //!   database and the next free one (u32 each).
 //!
 //! A name is a byte 0 and the bytes themselves, or, above [`NAME_LEN_MAX`], a byte 1 and their
 //! blake3; then the value begins with their length (u32) and the bytes.
 
 use crate::keyspace::deadline::Deadline;
-use crate::value::Value;
 use crate::value::blob::Blob;
+use crate::value::{Hash, Value};
 
 pub(super) const FORMAT: &str = "ferrite-store 1";
 
@@ -123,6 +124,17 @@ pub(super) fn parse_description(bytes: &[u8]) -> Option<(Described, Deadline)> {
         _ => return None,
     };
     Some((described, deadline))
+}
+
+/// The fields of a hash that have a deadline, with the deadline as it is written.
+pub(super) fn field_deadlines(value: &Value) -> impl Iterator<Item = (&Blob, [u8; 8])> {
+    let hash = match value {
+        Value::Hash(hash) => Some(&hash.data),
+        Value::Text(_) | Value::List(_) | Value::Set(_) | Value::Zset(_) => None,
+    };
+    hash.into_iter()
+        .flat_map(Hash::deadlines)
+        .filter_map(|(field, deadline)| Some((field, deadline.millis()?.to_le_bytes())))
 }
 
 /// The elements of a collection as names and values.

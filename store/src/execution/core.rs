@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 use event_listener::Event;
@@ -12,6 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::blocking::{Ready, Registry};
 use crate::durable::{self, DiskOptions, Handle, OpenError, Queue};
 use crate::error::StoreError;
+use crate::events::{Observer, Recorder};
 use crate::keyspace::shard::{SHARDS, Shard};
 use crate::options::{Clock, Limits, StoreOptions};
 
@@ -30,6 +31,9 @@ pub(crate) struct Core {
     pub(crate) blocked: Registry,
     /// Keys to serve blocked clients from, once an exclusive transaction has released them.
     pub(crate) deferred: Mutex<Ready>,
+    /// Is told of events, while `observed` is true.
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    pub(crate) observed: AtomicBool,
     /// Commits on their way to the disk; `None` without a disk.
     pub(crate) queue: Option<Arc<Queue>>,
     /// Ends the writer when the last clone of the store is dropped, or on `close`.
@@ -108,6 +112,8 @@ impl Core {
             released: Event::new(),
             blocked: Registry::default(),
             deferred: Mutex::new(Ready::new()),
+            observer: OnceLock::new(),
+            observed: AtomicBool::new(false),
             queue,
             writer: Mutex::new(writer),
         }
@@ -124,6 +130,11 @@ impl Core {
     pub(crate) fn close(&self) {
         let writer = self.writer.lock().take();
         drop(writer);
+    }
+
+    /// A recorder of changes, if anyone wants to know of events.
+    pub(crate) fn recorder(&self) -> Option<Box<Recorder>> {
+        self.observed.load(Ordering::Relaxed).then(Box::default)
     }
 
     pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::blocking::{BlockedRequest, Ready, Waiter};
 use crate::durable::Receipt;
 use crate::error::StoreError;
+use crate::events::{Change, Recorder};
 use crate::execution::core::Core;
 use crate::execution::edit::{self, Edit};
 use crate::execution::shard_locks::LockedShards;
@@ -16,10 +17,10 @@ use crate::keyspace::effect::{Effect, Effects};
 use crate::keyspace::shard::{DATABASES, SHARDS, Shard, shard_of};
 use crate::keyspace::table::{Entry, Place, SHARD_BITS, Table};
 use crate::options::Limits;
-use crate::value::Value;
 use crate::value::blob::Blob;
 use crate::value::hashing::hash;
 use crate::value::kind::Kind;
+use crate::value::{Hash, Value};
 
 /// An internal error: the command's table row does not declare a key that it uses.
 const UNDECLARED: StoreError =
@@ -34,6 +35,8 @@ pub(crate) struct Direct<'s> {
     /// The version of every change of this command; assigned at its first change.
     version: Option<u64>,
     effects: Option<Effects>,
+    /// Changes and events; `None` while nobody wants to know.
+    recorder: Option<Box<Recorder>>,
     /// Keys that now hold something a blocked client may be waiting for.
     ready: Ready,
     /// True if a command that finds nothing may wait.
@@ -59,6 +62,7 @@ impl<'s> Direct<'s> {
             now: None,
             version: None,
             effects: core.queue.is_some().then(Effects::new),
+            recorder: core.recorder(),
             ready: SmallVec::new(),
             may_block: false,
             waiter: None,
@@ -91,8 +95,29 @@ impl<'s> Direct<'s> {
         self.version.is_some()
     }
 
+    /// Names the changes so far as events of a command.
+    pub(crate) fn name_events(&mut self, command: &str, argv: &[&[u8]]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.name(command, argv);
+        }
+    }
+
+    /// Tells the events of a transaction instead of the changes that applying it makes.
+    pub(crate) fn tell_instead(&mut self, recorder: Option<Box<Recorder>>) {
+        self.recorder = recorder;
+    }
+
+    fn record(&mut self, key: &[u8], change: impl FnOnce() -> Change) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(self.database, key, change());
+        }
+    }
+
     /// Ends the command and releases the locks.
     pub(crate) fn finish(self) -> Finished {
+        if let (Some(recorder), Some(observer)) = (&self.recorder, self.core.observer.get()) {
+            recorder.tell(&**observer);
+        }
         let receipt = match (&self.core.queue, self.effects) {
             // Still under the locks, so that the queue is in the order of the commits.
             (Some(queue), Some(effects)) if !effects.is_empty() => queue.push(effects),
@@ -159,17 +184,63 @@ impl<'s> Direct<'s> {
             return Ok(None);
         };
         let deadline = entry.deadline;
+        let fields_until = entry.value.earliest_field_deadline();
         if deadline.is_never() || !deadline.has_passed(self.now()) {
-            return Ok(Some(place));
+            return if fields_until.is_never() || !fields_until.has_passed(self.now()) {
+                Ok(Some(place))
+            } else {
+                self.remove_expired_fields(hash, key, place)
+            };
         }
         // An exclusive transaction relies on a reserved entry and removes it itself later.
         let shard = self.shard(shard_of(hash))?;
         if shard.is_reserved(database, key) {
             shard.tables[database as usize].note_deadline(hash, deadline);
         } else {
+            self.record(key, || Change::Expired);
             self.take(hash, key)?;
         }
         Ok(None)
+    }
+
+    /// Removes the expired fields of a hash; returns `None` if it had no others.
+    #[cold]
+    fn remove_expired_fields(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        place: Place,
+    ) -> Result<Option<Place>, StoreError> {
+        let database = self.database;
+        let now = self.now();
+        if self.shard(shard_of(hash))?.is_reserved(database, key) {
+            // An exclusive transaction relies on the fields that it saw.
+            return Ok(Some(place));
+        }
+        let mut effects = self.effects.take();
+        let Some(entry) = self.entry(hash, place)? else {
+            return Ok(None);
+        };
+        let (_, changed) = edit::run(
+            &mut entry.value,
+            effects.as_mut(),
+            |hash: &mut Edit<'_, Hash>| {
+                hash.remove_expired(now);
+                Ok(())
+            },
+        );
+        let empty = entry.value.is_empty_collection();
+        self.effects = effects;
+        self.record(key, || Change::FieldsExpired);
+        if empty {
+            self.record(key, || Change::Removed);
+            self.take(hash, key)?;
+            return Ok(None);
+        }
+        if changed {
+            self.touch(hash, place)?;
+        }
+        Ok(Some(place))
     }
 
     fn entry(&mut self, hash: u64, place: Place) -> Result<Option<&mut Entry>, StoreError> {
@@ -246,6 +317,10 @@ impl<'s> Direct<'s> {
         shard.modified_at = version;
         if let Some(entry) = shard.tables[database].at_mut(place) {
             entry.version = version;
+            let fields_until = entry.value.earliest_field_deadline();
+            if !fields_until.is_never() {
+                shard.tables[database].note_deadline(hash, fields_until);
+            }
         }
         Ok(())
     }
@@ -286,6 +361,7 @@ impl View for Direct<'_> {
             self.remove(key)?;
             return Ok(());
         }
+        self.record(key, || Change::written(&value));
         let hash = hash(key);
         let database = self.database;
         let effect = self.effects.is_some().then(|| Effect::Put {
@@ -313,11 +389,16 @@ impl View for Direct<'_> {
                 let old = std::mem::replace(&mut entry.value, value);
                 let old_deadline = std::mem::replace(&mut entry.deadline, deadline);
                 entry.version = version;
+                let fields_until = entry.value.earliest_field_deadline();
                 shard.modified_at = version;
                 if !same_type || revived {
                     shard.membership_at[database as usize] = version;
                 }
-                shard.tables[database as usize].deadline_changed(hash, old_deadline, deadline);
+                let table = &mut shard.tables[database as usize];
+                table.deadline_changed(hash, old_deadline, deadline);
+                if !fields_until.is_never() {
+                    table.note_deadline(hash, fields_until);
+                }
                 if awaited {
                     self.ready.push((database, Blob::new(key)));
                 }
@@ -337,7 +418,10 @@ impl View for Direct<'_> {
     fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         let hash = hash(key);
         match self.find(hash, key)? {
-            Some(_) => self.take(hash, key),
+            Some(_) => {
+                self.record(key, || Change::Removed);
+                self.take(hash, key)
+            }
             None => Ok(false),
         }
     }
@@ -347,6 +431,7 @@ impl View for Direct<'_> {
         let Some(place) = self.find(hash, key)? else {
             return Ok(false);
         };
+        self.record(key, || Change::Deadline);
         let database = self.database;
         let following = self.effects.is_some();
         let Some(entry) = self.entry(hash, place)? else {
@@ -375,14 +460,16 @@ impl View for Direct<'_> {
     ) -> Result<Option<R>, StoreError> {
         let hash = hash(key);
         let database = self.database;
+        let place = self.find(hash, key)?;
         // Taken out while the shard is borrowed; every exit puts it back.
         let mut effects = self.effects.take();
-        if let Some(place) = self.find(hash, key)? {
+        if let Some(place) = place {
             let Some(entry) = self.entry(hash, place)? else {
                 return Ok(None);
             };
             let (result, changed) = edit::run(&mut entry.value, effects.as_mut(), edit);
             let empty = changed && entry.value.is_empty_collection();
+            let written = Change::written(&entry.value);
             if let (true, false, Value::Text(_), Some(effects)) =
                 (changed, empty, &entry.value, &mut effects)
             {
@@ -394,7 +481,11 @@ impl View for Direct<'_> {
                 });
             }
             self.effects = effects;
+            if changed {
+                self.record(key, || written);
+            }
             if empty {
+                self.record(key, || Change::Removed);
                 self.take(hash, key)?;
             } else if changed {
                 self.touch(hash, place)?;
@@ -409,6 +500,7 @@ impl View for Direct<'_> {
         let (result, changed) = edit::run(&mut value, None, edit);
         self.effects = effects;
         if changed && !value.is_empty_collection() {
+            self.record(key, || Change::written(&value));
             self.note(|| Effect::Put {
                 database,
                 key: Blob::new(key),

@@ -3,7 +3,8 @@
 use std::ops::Deref;
 
 use crate::error::StoreError;
-use crate::keyspace::effect::{Effect, Effects};
+use crate::keyspace::deadline::Deadline;
+use crate::keyspace::effect::{Effect, Effects, FIELD_DEADLINE};
 use crate::value::blob::Blob;
 use crate::value::kind::Kind;
 use crate::value::list::{End, List};
@@ -87,18 +88,51 @@ impl Edit<'_, Text> {
 }
 
 impl Edit<'_, Hash> {
-    /// Sets a field; returns true if it is new.
+    /// Sets a field, which then has no deadline; returns true if the field is new.
     pub(crate) fn insert(&mut self, field: &[u8], value: Blob) -> bool {
-        let new = self.data.insert(field, value.clone());
+        self.set_deadline(field, Deadline::NEVER);
+        self.insert_keeping_deadline(field, value)
+    }
+
+    /// Sets a field and leaves its deadline as it is; returns true if the field is new.
+    pub(crate) fn insert_keeping_deadline(&mut self, field: &[u8], value: Blob) -> bool {
+        let new = self.data.insert_keeping_deadline(field, value.clone());
         self.note_field(field, value);
         new
     }
 
     /// Removes a field; returns its value.
     pub(crate) fn remove(&mut self, field: &[u8]) -> Option<Blob> {
+        self.set_deadline(field, Deadline::NEVER);
         let old = self.data.remove(field)?;
         self.note_field_gone(field);
         Some(old)
+    }
+
+    /// Sets the deadline of a field that exists.
+    pub(crate) fn set_deadline(&mut self, field: &[u8], deadline: Deadline) {
+        let had = self.data.set_deadline(field, deadline);
+        match deadline.millis() {
+            Some(millis) => self.note(|id| Effect::Field {
+                id,
+                kind: FIELD_DEADLINE,
+                field: Blob::new(field),
+                value: Blob::new(&millis.to_le_bytes()),
+            }),
+            None if had => self.note(|id| Effect::FieldGone {
+                id,
+                kind: FIELD_DEADLINE,
+                field: Blob::new(field),
+            }),
+            None => {}
+        }
+    }
+
+    /// Removes the fields whose deadline has passed.
+    pub(crate) fn remove_expired(&mut self, now: i64) {
+        for field in self.data.expired(now) {
+            self.remove(&field);
+        }
     }
 }
 

@@ -55,6 +55,8 @@ impl Core {
                 Ok(served) => served,
                 Err(error) => Some(Served::Error(error)),
             };
+            let (command, argv) = waiter.wait.wish.as_request();
+            direct.name_events(command, &argv);
             let finished = direct.finish();
             ready.extend(finished.ready);
             if let Some(served) = served {

@@ -4,6 +4,10 @@ use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::blob::Blob;
 
+/// Stands for the deadlines of a hash's fields in the place of a type; types are numbered by
+/// [`Value::kind`].
+pub(crate) const FIELD_DEADLINE: u8 = 7;
+
 /// One change. Applied in order, the effects of a commit turn the state before it into the one
 /// after it.
 #[derive(Clone, Debug)]
@@ -32,13 +36,14 @@ pub(crate) enum Effect {
     Discard { old: Value },
     /// A field of a hash was set, a member added to a set (with an empty value), or a member of a
     /// sorted set got a score (8 bytes, little-endian). `kind` is the type as written on disk.
+    /// With [`FIELD_DEADLINE`] for `kind`, a field of a hash got a deadline (8 bytes, little-endian).
     Field {
         id: u64,
         kind: u8,
         field: Blob,
         value: Blob,
     },
-    /// A field or member was removed.
+    /// A field or member was removed, or a field's deadline.
     FieldGone { id: u64, kind: u8, field: Blob },
     /// A list has this element at this position now.
     Element { id: u64, position: i64, value: Blob },

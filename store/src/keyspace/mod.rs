@@ -1,6 +1,8 @@
 //! The tables of entries: locked shards, whose tables grow by splitting small segments.
 
-pub(crate) mod deadline;
 pub(crate) mod effect;
 pub(crate) mod shard;
 pub(crate) mod table;
+
+// Values have deadlines too: those of a hash's fields.
+pub(crate) use crate::value::deadline;

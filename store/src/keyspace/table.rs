@@ -32,6 +32,13 @@ pub(crate) struct Entry {
     pub(crate) version: u64,
 }
 
+impl Entry {
+    /// The instant at which it expires, or the first of its fields.
+    fn earliest(&self) -> Deadline {
+        self.deadline.min(self.value.earliest_field_deadline())
+    }
+}
+
 /// Position of an entry; valid until an entry is added to or removed from its table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
@@ -178,7 +185,7 @@ impl Table {
         let Some(segment) = self.segment_mut(hash) else {
             return;
         };
-        segment.earliest = segment.earliest.min(entry.deadline);
+        segment.earliest = segment.earliest.min(entry.earliest());
         let deadline = entry.deadline;
         segment
             .entries
@@ -356,10 +363,10 @@ impl Table {
             *budget -= 1;
             let mut earliest = Deadline::NEVER;
             for entry in &segment.entries {
-                if entry.deadline.has_passed(now) {
+                if entry.earliest().has_passed(now) {
                     passed.push(entry.key.clone());
                 } else {
-                    earliest = earliest.min(entry.deadline);
+                    earliest = earliest.min(entry.earliest());
                 }
             }
             segment.earliest = earliest;

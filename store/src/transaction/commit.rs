@@ -103,6 +103,7 @@ impl Transaction {
                 }
             }
         }
+        direct.tell_instead(self.recorder.take());
         Ok(direct.finish())
     }
 }

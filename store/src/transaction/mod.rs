@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 
 use ferrite_protocol::keyspace::Mode;
 
+use crate::events::Recorder;
 use crate::execution::core::CoreRef;
 use exclusive::Exclusive;
 use read_write_set::TouchedKeys;
@@ -48,11 +49,15 @@ pub struct Transaction {
     savepoint: Option<Box<Savepoint>>,
     /// Number of savepoints so far.
     savepoints: u32,
+    /// Changes and events, told at the commit; `None` while nobody wants to know.
+    recorder: Option<Box<Recorder>>,
 }
 
 impl Transaction {
     pub(crate) fn new(core: CoreRef, database: u32, mode: Mode) -> Self {
+        let recorder = core.recorder();
         Self {
+            recorder,
             core,
             database,
             mode,
@@ -66,6 +71,14 @@ impl Transaction {
             exclusive: None,
             savepoint: None,
             savepoints: 0,
+        }
+    }
+
+    /// Names the changes so far as events of a command.
+    #[inline]
+    pub(crate) fn name_events(&mut self, command: &str, argv: &[&[u8]]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.name(command, argv);
         }
     }
 

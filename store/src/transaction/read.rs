@@ -96,12 +96,18 @@ impl Transaction {
                 // If a commit removed the key, its version is at most this.
                 None => (shard.modified_at, Deadline::NEVER),
             };
-            let expired = !deadline.is_never()
-                && deadline
-                    .has_passed(*self.now.get_or_insert_with(|| self.core.clock.now_millis()));
-            if expired && !shard.is_reserved(self.database, key) {
-                // A reader that finds a key expired removes it, so that no transaction that saw
-                // it before can commit afterwards.
+            let fields_until = entry.map_or(Deadline::NEVER, |entry| {
+                entry.value.earliest_field_deadline()
+            });
+            let mut passed = |deadline: Deadline| {
+                !deadline.is_never()
+                    && deadline
+                        .has_passed(*self.now.get_or_insert_with(|| self.core.clock.now_millis()))
+            };
+            let expired = passed(deadline);
+            if (expired || passed(fields_until)) && !shard.is_reserved(self.database, key) {
+                // A reader that finds a key or fields of a hash expired removes them, so that no
+                // transaction that saw them before can commit afterwards.
                 let locked = LockedShards::One(shard_of(hash), shard);
                 let mut direct = Direct::new(&self.core, locked, self.database);
                 direct.set_now(self.now.unwrap_or(i64::MIN));

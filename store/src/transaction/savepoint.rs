@@ -20,6 +20,8 @@ pub(super) struct Savepoint {
     database: u32,
     cleared: u16,
     written_bytes: usize,
+    /// Number of events.
+    events: usize,
 }
 
 /// A key as it was at the savepoint.
@@ -52,6 +54,7 @@ impl Transaction {
             database: self.database,
             cleared: self.cleared,
             written_bytes: self.written_bytes,
+            events: self.recorder.as_ref().map_or(0, |recorder| recorder.len()),
         }));
     }
 
@@ -65,6 +68,9 @@ impl Transaction {
         self.database = savepoint.database;
         self.cleared = savepoint.cleared;
         self.written_bytes = savepoint.written_bytes;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.truncate(savepoint.events);
+        }
         for changed in savepoint.changed.drain(..) {
             let Changed {
                 at,

@@ -5,6 +5,7 @@ use ferrite_protocol::keyspace::Mode;
 use super::Transaction;
 use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
+use crate::events::Change;
 use crate::execution::direct::scan_shards;
 use crate::execution::edit::{self, Edit};
 use crate::execution::view::{Live, Missing, View};
@@ -39,6 +40,14 @@ impl<'t> TransactionView<'t> {
         match self.transaction.mode {
             Mode::Read => Err(StoreError::ReadOnly),
             Mode::Write => Ok(()),
+        }
+    }
+
+    /// Records a change of a key for the events of the running command.
+    fn changed(&mut self, key: &[u8], change: Change) {
+        let database = self.transaction.database;
+        if let Some(recorder) = &mut self.transaction.recorder {
+            recorder.record(database, key, change);
         }
     }
 
@@ -110,6 +119,14 @@ impl View for TransactionView<'_> {
     fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError> {
         self.writable()?;
         let gone = value.is_empty_collection() || deadline.has_passed(self.now());
+        self.changed(
+            key,
+            if gone {
+                Change::Removed
+            } else {
+                Change::written(&value)
+            },
+        );
         self.write(key, (!gone).then_some(value), deadline);
         Ok(())
     }
@@ -120,6 +137,7 @@ impl View for TransactionView<'_> {
         if self.transaction.keys[at].value.is_none() {
             return Ok(false);
         }
+        self.changed(key, Change::Removed);
         self.transaction.record(at);
         self.transaction.write_whole(at);
         self.transaction.keys[at].value = None;
@@ -146,6 +164,7 @@ impl View for TransactionView<'_> {
             Write::Edited(effects) => effects.push(effect),
             Write::Nothing => touched.write = Write::Edited(vec![effect]),
         }
+        self.changed(key, Change::Deadline);
         Ok(true)
     }
 
@@ -166,9 +185,11 @@ impl View for TransactionView<'_> {
             let mut value: Value = T::default().into();
             let (result, changed) = edit::run(&mut value, None, edit);
             if changed && !value.is_empty_collection() {
+                let change = Change::written(&value);
                 touched.value = Some(value);
                 touched.deadline = Deadline::NEVER;
                 touched.write = Write::Whole;
+                self.changed(key, change);
             }
             return result.map(Some);
         };
@@ -180,7 +201,14 @@ impl View for TransactionView<'_> {
         };
         let (result, changed) = edit::run(value, effects, edit);
         if changed {
-            if value.is_empty_collection() {
+            let (change, empty) = (Change::written(value), value.is_empty_collection());
+            if let Some(recorder) = &mut self.transaction.recorder {
+                recorder.record(touched.database, key, change);
+                if empty {
+                    recorder.record(touched.database, key, Change::Removed);
+                }
+            }
+            if empty {
                 touched.value = None;
                 self.transaction.write_whole(at);
             } else if matches!(value, Value::Text(_)) {

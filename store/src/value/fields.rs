@@ -37,6 +37,12 @@ impl Weight for () {
     }
 }
 
+impl Weight for i64 {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
 impl Weight for f64 {
     fn weight(&self) -> usize {
         0

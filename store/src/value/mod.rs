@@ -1,7 +1,9 @@
 //! The values of keys.
 
 pub(crate) mod blob;
+pub(crate) mod deadline;
 pub(crate) mod fields;
+pub(crate) mod hash;
 pub(crate) mod hashing;
 pub(crate) mod kind;
 pub(crate) mod list;
@@ -12,14 +14,14 @@ pub(crate) mod zset;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::fields::Fields;
 use crate::value::list::List;
 use crate::value::text::Text;
 use crate::value::zset::Zset;
 
-/// Hash: field to value.
-pub(crate) type Hash = Fields<Blob>;
+pub(crate) use crate::value::hash::Hash;
+
 /// Set: the fields are the members.
 pub(crate) type Set = Fields<()>;
 
@@ -114,6 +116,14 @@ impl Value {
             Self::Hash(hash) => hash.data.len(),
             Self::Set(set) => set.data.len(),
             Self::Zset(zset) => zset.data.len(),
+        }
+    }
+
+    /// The earliest deadline of a field of a hash.
+    pub(crate) fn earliest_field_deadline(&self) -> Deadline {
+        match self {
+            Self::Hash(hash) => hash.data.earliest_deadline(),
+            Self::Text(_) | Self::List(_) | Self::Set(_) | Self::Zset(_) => Deadline::NEVER,
         }
     }
 

@@ -64,11 +64,14 @@ impl ReplyWriter for Encoder {
     }
 
     fn double(&mut self, value: f64) {
-        let text = ferrite_protocol::number::format_double(value);
+        self.double_text(ferrite_protocol::number::format_double(value).as_bytes());
+    }
+
+    fn double_text(&mut self, text: &[u8]) {
         if self.in_resp3() {
-            self.line(',', text);
+            self.line(',', String::from_utf8_lossy(text));
         } else {
-            self.bulk(text.as_bytes());
+            self.bulk(text);
         }
     }
 

@@ -51,6 +51,9 @@ fn everything_is_there_after_a_restart() {
         ("APPEND grown def", ":6"),
         ("HSET hash a 1 b 2 c 3", ":3"),
         ("HDEL hash b", ":1"),
+        ("HSET timed a 1 b 2 c 3", ":3"),
+        ("HPEXPIREAT timed 4000000000000 FIELDS 2 a b", "*2 :1 :1"),
+        ("HPERSIST timed FIELDS 1 b", "*1 :1"),
         ("RPUSH list 1 2 3 4 5 6 7", ":7"),
         ("LPUSH list 0", ":8"),
         ("LREM list 1 3", ":1"),
@@ -106,6 +109,8 @@ fn everything_is_there_after_a_restart() {
         "HMGET copy a b c",
         "HMGET hash a b c",
         "HLEN hash",
+        "HPEXPIRETIME timed FIELDS 3 a b c",
+        "HGETALL timed",
         "DBSIZE",
     ];
     let tell = |client: &mut Client| -> Vec<String> {

@@ -10,6 +10,7 @@ mod blocking;
 mod client;
 mod differential;
 mod durability;
+mod field_expiry;
 mod globs;
 mod isolation;
 mod limits;

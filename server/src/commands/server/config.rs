@@ -2,7 +2,7 @@
 
 use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
 use crate::commands::spec::Spec;
-use crate::config::Right;
+use crate::config::{EventSelection, Right};
 use crate::request::{AfterReply, RequestContext};
 
 pub(in crate::commands) static SPEC: Spec = Spec {
@@ -36,12 +36,32 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
             let name = format!("config|{}", String::from_utf8_lossy(&subcommand));
             wrong_arity(context.reply, &name);
         }
+        (b"SET", [name, value]) if name.eq_ignore_ascii_case(NOTIFY) => notify(context, value),
         (b"SET" | b"REWRITE", _) => context.reply.error(
             "ERR the configuration cannot change while the server runs; set it by file, environment or flags",
         ),
         _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
     }
     AfterReply::KeepOpen
+}
+
+/// The parameter that chooses which events of keys clients are told of.
+const NOTIFY: &[u8] = b"notify-keyspace-events";
+
+fn notify(context: &mut RequestContext<'_>, letters: &[u8]) {
+    let letters = String::from_utf8_lossy(letters);
+    match EventSelection::parse(&letters) {
+        Some(selection) => {
+            context.state.keyspace_events.select(selection);
+            context.state.store.report_events(selection.selects());
+            context.reply.ok();
+        }
+        None => context.reply.error(format!(
+            "ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - Invalid \
+             event class character. Use 'Ag$lshzxeKEtmdn'. It was {}",
+            ferrite_runtime::error::Quoted(letters.as_bytes())
+        )),
+    }
 }
 
 /// Keys of Redis that tools ask for, with their values.
@@ -63,9 +83,11 @@ fn get(context: &mut RequestContext<'_>, patterns: &[&[u8]]) {
             };
             (key.path(), shown)
         });
+    let selection = context.state.keyspace_events.selection().to_string();
     let foreign = FOREIGN
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .chain([("notify-keyspace-events".to_owned(), selection)]);
     let found: Vec<(String, String)> = own
         .chain(foreign)
         .filter(|(name, _)| {

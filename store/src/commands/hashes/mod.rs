@@ -1,5 +1,7 @@
 //! Hashes.
 
+pub(crate) mod expiry;
+
 use crate::commands::arguments::integer;
 use crate::commands::keys::scan::{self, ScanOptions, Scanned};
 use crate::commands::long_double::{LongDouble, Parsed};
@@ -142,8 +144,8 @@ fn hmget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn hgetall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
-    out.map(hash.map_or(0, Hash::len));
-    for (field, value) in hash.into_iter().flat_map(Hash::iter) {
+    out.map(hash.map_or(0, |hash| hash.len()));
+    for (field, value) in hash.into_iter().flat_map(|hash| hash.iter()) {
         out.bulk(field);
         out.bulk(value);
     }
@@ -152,24 +154,24 @@ fn hgetall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 
 fn hkeys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
-    out.array(hash.map_or(0, Hash::len));
+    out.array(hash.map_or(0, |hash| hash.len()));
     hash.into_iter()
-        .flat_map(Hash::iter)
+        .flat_map(|hash| hash.iter())
         .for_each(|(field, _)| out.bulk(field));
     Ok(())
 }
 
 fn hvals<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
-    out.array(hash.map_or(0, Hash::len));
+    out.array(hash.map_or(0, |hash| hash.len()));
     hash.into_iter()
-        .flat_map(Hash::iter)
+        .flat_map(|hash| hash.iter())
         .for_each(|(_, value)| out.bulk(value));
     Ok(())
 }
 
 fn hlen<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    out.int(view.read::<Hash>(argv[1])?.map_or(0, Hash::len) as i64);
+    out.int(view.read::<Hash>(argv[1])?.map_or(0, |hash| hash.len()) as i64);
     Ok(())
 }
 
@@ -194,6 +196,10 @@ fn hdel<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     Ok(())
 }
 
+const WRONG_NUMBER: StoreError = StoreError::Refused(
+    "ERR numfields should be greater than 0 and match the provided number of fields",
+);
+
 /// Reads `FIELDS numfields field [field ...]` at the end of a request.
 fn named_fields<'a>(argv: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, StoreError> {
     let [word, count, fields @ ..] = argv else {
@@ -205,9 +211,7 @@ fn named_fields<'a>(argv: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, StoreError> {
     if integer(count)? == fields.len() as i64 && !fields.is_empty() {
         Ok(fields.to_vec())
     } else {
-        Err(StoreError::Refused(
-            "ERR numfields should be greater than 0 and match the provided number of fields",
-        ))
+        Err(WRONG_NUMBER)
     }
 }
 
@@ -236,7 +240,7 @@ fn hincrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             None => 0,
         };
         let sum = old.checked_add(delta).ok_or(StoreError::Overflow)?;
-        hash.insert(
+        hash.insert_keeping_deadline(
             argv[2],
             Blob::new(itoa::Buffer::new().format(sum).as_bytes()),
         );
@@ -284,7 +288,7 @@ fn hincrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         let old = hash.get(argv[2]).cloned();
         let complaint = StoreError::Refused("ERR hash value is not a float");
         let sum = add_floats(old.as_deref(), &delta, complaint)?;
-        hash.insert(argv[2], Blob::new(sum.as_bytes()));
+        hash.insert_keeping_deadline(argv[2], Blob::new(sum.as_bytes()));
         Ok(sum)
     })?;
     out.bulk(sum.unwrap_or_default().as_bytes());
@@ -299,11 +303,7 @@ fn hrandfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             out.bulk_or_null(chosen.map(|(field, _)| field.as_slice()));
             return Ok(());
         }
-        [text] => (random::count(text)?, false),
-        [text, option] if option.eq_ignore_ascii_case(b"withvalues") => {
-            (random::count_of_pairs(text)?, true)
-        }
-        _ => return Err(StoreError::Syntax),
+        _ => random::count_and_word(&argv[2..], b"withvalues")?,
     };
     let Some(hash) = view.read::<Hash>(argv[1])? else {
         out.array(0);

@@ -66,7 +66,7 @@ impl TimeUnit {
     }
 
     /// The instant of an amount in this unit; `None` if it does not fit into 64 bits.
-    fn instant(self, amount: i64, now: impl FnOnce() -> i64) -> Option<i64> {
+    pub(crate) fn instant(self, amount: i64, now: impl FnOnce() -> i64) -> Option<i64> {
         let millis = match self {
             Self::Seconds | Self::AtSeconds => amount.checked_mul(1000)?,
             Self::Millis | Self::AtMillis => amount,
@@ -110,7 +110,7 @@ pub(crate) fn end_at<V: View>(
 
 /// The conditions of `EXPIRE`.
 #[derive(Default)]
-struct Conditions {
+pub(crate) struct Conditions {
     if_none: bool,
     if_some: bool,
     if_later: bool,
@@ -118,7 +118,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn parse(options: &[&[u8]]) -> Result<Self, StoreError> {
+    pub(crate) fn parse(options: &[&[u8]]) -> Result<Self, StoreError> {
         let mut conditions = Self::default();
         for option in options {
             let slot = match option.to_ascii_lowercase().as_slice() {
@@ -149,7 +149,7 @@ impl Conditions {
 
     /// Returns true if the conditions hold. A key without a deadline counts as ending after every
     /// instant.
-    fn hold(&self, old: Deadline, new: Deadline) -> bool {
+    pub(crate) fn hold(&self, old: Deadline, new: Deadline) -> bool {
         (!self.if_none || old.is_never())
             && (!self.if_some || !old.is_never())
             && (!self.if_later || new > old)
@@ -212,7 +212,7 @@ fn tell_deadline<V: View>(
 }
 
 /// Rounds to the nearest second, as `TTL` and `EXPIRETIME` do.
-fn to_seconds(millis: i64) -> i64 {
+pub(crate) fn to_seconds(millis: i64) -> i64 {
     millis / 1000 + i64::from(millis % 1000 >= 500)
 }
 

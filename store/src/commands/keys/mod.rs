@@ -1,5 +1,6 @@
 //! Keys of any type.
 
+pub(crate) mod dump;
 pub(crate) mod expiry;
 pub(crate) mod object;
 pub(crate) mod scan;

@@ -58,7 +58,9 @@ fn encoding(value: &Value) -> &'static str {
             let compact = list.data.len() <= COMPACT_LEN_MAX && list.data.iter().all(|e| short(e));
             if compact { "listpack" } else { "quicklist" }
         }
-        Value::Hash(hash) if hash.data.is_packed() => "listpack",
+        Value::Hash(hash) if hash.data.is_packed() && hash.data.earliest_deadline().is_never() => {
+            "listpack"
+        }
         Value::Hash(_) => "hashtable",
         Value::Set(set) => {
             let set = &set.data;

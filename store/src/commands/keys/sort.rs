@@ -110,6 +110,12 @@ fn elements<V: View>(view: &mut V, key: &[u8]) -> Result<Vec<Blob>, StoreError> 
     }
 }
 
+/// Reads a weight, which ends at the first byte of zero, as in C.
+fn number(text: &[u8]) -> Option<f64> {
+    let end = text.iter().position(|byte| *byte == 0);
+    parse_double(&text[..end.unwrap_or(text.len())])
+}
+
 /// Sorts the elements.
 fn order<V: View>(
     view: &mut V,
@@ -147,7 +153,7 @@ fn order<V: View>(
     let mut weighted = Vec::with_capacity(elements.len());
     for element in elements {
         let score = match weight(view, &element)? {
-            Some(text) => parse_double(&text).ok_or(StoreError::Refused(
+            Some(text) => number(&text).ok_or(StoreError::Refused(
                 "ERR One or more scores can't be converted into double",
             ))?,
             None => 0.0,

@@ -3,6 +3,7 @@
 pub(crate) mod bitfield;
 pub(crate) mod bits;
 pub(crate) mod counters;
+pub(crate) mod hyperloglog;
 pub(crate) mod lcs;
 
 use super::spec::{

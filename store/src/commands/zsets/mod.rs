@@ -66,7 +66,7 @@ commands! {
 
 /// The options of `ZADD`.
 #[derive(Default)]
-struct AddOptions {
+pub(super) struct AddOptions {
     if_absent: bool,
     if_present: bool,
     if_greater: bool,
@@ -78,9 +78,31 @@ struct AddOptions {
 impl AddOptions {
     /// Reads options up to the first score; returns their number.
     fn parse(argv: &[&[u8]]) -> (Self, usize) {
+        Self::parse_up_to(argv, usize::MAX)
+    }
+
+    /// Reads the options of `GEOADD`, which takes fewer.
+    pub(super) fn parse_geo(argv: &[&[u8]]) -> (Self, usize) {
+        let is_option = |argument: &&[u8]| {
+            let names: [&[u8]; 3] = [b"nx", b"xx", b"ch"];
+            names.iter().any(|name| argument.eq_ignore_ascii_case(name))
+        };
+        let most = argv
+            .iter()
+            .take_while(|argument| is_option(argument))
+            .count();
+        Self::parse_up_to(argv, most)
+    }
+
+    /// Returns true if no member could ever be added or changed.
+    pub(super) fn is_contradictory(&self) -> bool {
+        self.if_absent && self.if_present
+    }
+
+    fn parse_up_to(argv: &[&[u8]], most: usize) -> (Self, usize) {
         let mut options = Self::default();
         let mut read = 0;
-        for argument in argv {
+        for argument in argv.iter().take(most) {
             let flag = match argument.to_ascii_lowercase().as_slice() {
                 b"nx" => &mut options.if_absent,
                 b"xx" => &mut options.if_present,
@@ -142,10 +164,21 @@ fn add<V: View>(
     pairs: &[&[u8]],
     out: Out<'_>,
 ) -> Answer {
-    let scores: Vec<f64> = pairs
+    let scored: Vec<(f64, &[u8])> = pairs
         .chunks_exact(2)
-        .map(|pair| double(pair[0]))
-        .collect::<Result<_, _>>()?;
+        .map(|pair| Ok((double(pair[0])?, pair[1])))
+        .collect::<Result<_, StoreError>>()?;
+    add_scored(view, key, options, &scored, out)
+}
+
+/// Adds members with their scores, and replies as `ZADD` does.
+pub(super) fn add_scored<V: View>(
+    view: &mut V,
+    key: &[u8],
+    options: &AddOptions,
+    scored: &[(f64, &[u8])],
+    out: Out<'_>,
+) -> Answer {
     let missing = if options.if_present {
         Missing::Skip
     } else {
@@ -153,11 +186,11 @@ fn add<V: View>(
     };
     let (mut added, mut updated, mut last) = (0, 0, None);
     view.update::<Zset, _>(key, missing, |zset: &mut Edit<'_, Zset>| {
-        for (score, pair) in scores.iter().zip(pairs.chunks_exact(2)) {
-            let old = zset.score(pair[1]);
+        for (score, member) in scored {
+            let old = zset.score(member);
             last = options.score(old, *score)?;
             let Some(score) = last else { continue };
-            zset.insert(pair[1], score);
+            zset.insert(member, score);
             match old {
                 None => added += 1,
                 Some(old) => updated += i64::from(old != score),
@@ -352,11 +385,7 @@ fn zrandmember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             out.bulk_or_null(chosen.map(|(member, _)| member.as_slice()));
             return Ok(());
         }
-        [text] => (random::count(text)?, false),
-        [text, option] if option.eq_ignore_ascii_case(b"withscores") => {
-            (random::count_of_pairs(text)?, true)
-        }
-        _ => return Err(StoreError::Syntax),
+        _ => random::count_and_word(&argv[2..], b"withscores")?,
     };
     let Some(zset) = view.read::<Zset>(argv[1])? else {
         out.array(0);

@@ -115,6 +115,10 @@ impl<'a> Selection<'a> {
                  BYLEX",
             ));
         }
+        if selection.by == By::Rank {
+            // What is left is a limit that does not limit; its offset has no effect either.
+            selection.skip = 0;
+        }
         if selection.with_scores && selection.by == By::Lex {
             return Err(StoreError::Refused(
                 "ERR syntax error, WITHSCORES not supported in combination with BYLEX",

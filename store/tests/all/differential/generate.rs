@@ -1,9 +1,28 @@
 //! Random requests from the grammar, some of them damaged.
 
+use std::sync::LazyLock;
+
 use super::grammar::{self, Part};
 
 /// Few keys, so that commands meet each other's values and the wrong types.
 pub(crate) const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// Values of each type in each form that Valkey 9.1 writes, in hexadecimal.
+const PAYLOADS: &str = include_str!("payloads.txt");
+
+fn payloads() -> &'static [Vec<u8>] {
+    static PARSED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let byte = |pair: &[u8]| {
+            let pair = std::str::from_utf8(pair).expect("hexadecimal digits");
+            u8::from_str_radix(pair, 16).expect("hexadecimal digits")
+        };
+        PAYLOADS
+            .lines()
+            .map(|line| line.as_bytes().chunks(2).map(byte).collect())
+            .collect()
+    });
+    &PARSED
+}
 
 const VALUES: [&str; 20] = [
     "",
@@ -268,6 +287,16 @@ impl Generator {
                     .to_string()
                     .into_bytes(),
             },
+            "lon" => self.degrees(180.0, &["180", "-180", "180.1", "abc", "0"]),
+            "lat" => self.degrees(85.0, &["85.05112878", "-85.05112878", "86", "nan", "0"]),
+            "distance" => match self.random.u8(..10) {
+                0 => self.pick(&["0", "-1", "abc", "1e9", "0.5"]),
+                _ => format!("{:.3}", 10_f64.powf(self.random.f64() * 7.5)).into_bytes(),
+            },
+            "unit" => self.pick(&["m", "km", "KM", "ft", "mi", "m", "km", "yd"]),
+            "vertices" => self.pick(&["3", "3", "3", "2", "4", "abc", "-1", "99999999999"]),
+            "hll-key" => self.pick(&["h1", "h2"]),
+            "payload" => self.payload(),
             "odd-timeout" => self.pick(&ODD_TIMEOUTS),
             "db" => match self.random.u8(..6) {
                 0 => self.pick(&["16", "-1", "abc", "2147483648"]),
@@ -275,6 +304,26 @@ impl Generator {
             },
             other => panic!("the grammar names an unknown argument, {other}"),
         }
+    }
+
+    /// A longitude or latitude: mostly any, now and then one on an edge or beyond.
+    fn degrees(&mut self, most: f64, odd: &[&str]) -> Vec<u8> {
+        match self.random.u8(..30) {
+            0 => self.pick(odd),
+            1..10 => format!("{:.6}", self.random.f64() * 20.0).into_bytes(),
+            _ => format!("{:.6}", (self.random.f64() * 2.0 - 1.0) * most).into_bytes(),
+        }
+    }
+
+    /// A value as `DUMP` writes it, now and then with a wrong byte.
+    fn payload(&mut self) -> Vec<u8> {
+        let payloads = payloads();
+        let mut payload = payloads[self.random.usize(..payloads.len())].clone();
+        if self.random.u8(..8) == 0 {
+            let at = self.random.usize(..payload.len());
+            payload[at] ^= 1 << self.random.u8(..8);
+        }
+        payload
     }
 
     /// Drops, repeats or replaces an argument.

@@ -100,6 +100,27 @@ HVALS {key}
 HLEN {key}
 HEXISTS {key} {member}
 HSTRLEN {key} {member}
+HEXPIRE {key} {seconds} [ ( NX | XX | GT | LT | foo ) ] [ ( NX | GT | LT ) ] FIELDS @ {member} @
+HPEXPIRE {key} {millis} [ ( NX | XX | GT | LT ) ] FIELDS @ {member} @
+HEXPIREAT {key} {at} [ ( NX | XX | GT | LT ) ] FIELDS @ {member} @
+HPEXPIREAT {key} {at-millis} [ ( NX | XX | GT | LT ) ] FIELDS @ {member} @
+HEXPIRE {key} {seconds} ( FIELDS | NX | foo ) {small} {member} {member}
+HTTL {key} FIELDS @ {member} @
+HPTTL {key} FIELDS @ {member} @
+HEXPIRETIME {key} FIELDS @ {member} @
+HPEXPIRETIME {key} FIELDS @ {member} @
+HTTL {key} ( FIELDS | foo ) {small} {member} {member}
+HPERSIST {key} FIELDS @ {member} @
+HPERSIST {key} ( FIELDS | foo ) {small} {member} {member}
+HGETEX {key} [ ( EX {seconds} | PX {millis} | EXAT {at} | PXAT {at-millis} | PERSIST | KEEPTTL | NX ) ] FIELDS @ {member} @
+HGETEX {key} [ EX {seconds} ] ( FIELDS | foo ) {small} {member} {member}
+HSETEX {key} [ ( NX | XX ) ] [ ( FNX | FXX ) ] [ ( EX {seconds} | PX {millis} | EXAT {at} | PXAT {at-millis} | KEEPTTL | PERSIST ) ] FIELDS 1 {member} {value}
+HSETEX {key} [ ( FNX | FXX ) ] [ ( NX | XX ) ] [ ( KEEPTTL | EX {seconds} ) ] FIELDS 2 {member} {value} {member} {small}
+HSETEX {key} [ EX {seconds} ] ( FIELDS | foo ) {small} {member} {value} {member} {value}
+DUMP {key}
+RESTORE {key} ( 0 | {millis} | {at-millis} ) ( {payload} | {value} ) [ REPLACE ] [ ABSTTL ] [ IDLETIME {small} ] [ FREQ {small} ]
+RESTORE {key} 0 {payload} REPLACE
+RESTORE {key} {millis} {payload} REPLACE
 HDEL {key} < {member} >
 HGETDEL {key} FIELDS @ {member} @
 HGETDEL {key} ( FIELDS | foo ) {small} {member} {member}
@@ -197,6 +218,28 @@ ZINTERSTORE {key} 2 {key} {key} [ WEIGHTS {float} {float} ] [ AGGREGATE ( SUM | 
 ZDIFFSTORE {key} @ {key} @
 ZUNIONSTORE {key} {small} {key} {key}
 ZINTERCARD @ {key} @ [ LIMIT {small} ]
+PFADD {hll-key} [ < {member} > ]
+PFADD {lexical-key} {value}
+PFADD {hll-key} < {float} {millis} {at} {float} >
+PFCOUNT < {key} >
+PFCOUNT {hll-key} {hll-key}
+PFMERGE {hll-key} [ < {key} > ]
+PFMERGE {hll-key} {hll-key}
+GEOADD {key} [ ( NX | XX ) ] [ ( CH | GT ) ] < {lon} {lat} {member} >
+GEOADD {key} {lon} {lat} {member} {lon} {lat} {member}
+GEOPOS {key} < {member} >
+GEOPOS {key}
+GEOHASH {key} < {member} >
+GEODIST {key} {member} {member} [ {unit} ]
+GEOSEARCH {key} ( FROMMEMBER {member} | FROMLONLAT {lon} {lat} ) ( BYRADIUS {distance} {unit} | BYBOX {distance} {distance} {unit} ) [ ( ASC | DESC ) ] [ COUNT {small} [ ANY ] ] [ WITHCOORD ] [ WITHDIST ] [ WITHHASH ]
+GEOSEARCH {key} ( BYRADIUS {distance} {unit} | BYBOX {distance} {distance} {unit} | foo ) [ FROMMEMBER {member} ] [ FROMLONLAT {lon} {lat} ] [ ANY ] [ BYRADIUS {distance} km ] [ STOREDIST ]
+GEOSEARCH {key} BYPOLYGON {vertices} {lon} {lat} {lon} {lat} {lon} {lat} [ WITHDIST ] [ FROMLONLAT {lon} {lat} ] [ ( BYRADIUS {distance} km | COUNT 2 ) ]
+GEOSEARCH {key} BYPOLYGON 4 {lon} {lat} {lon} {lat} {lon} {lat} {lon} {lat} [ ASC ] [ WITHCOORD ] [ WITHDIST ]
+GEOSEARCHSTORE {key} {key} ( FROMMEMBER {member} | FROMLONLAT {lon} {lat} ) ( BYRADIUS {distance} {unit} | BYBOX {distance} {distance} {unit} ) [ ( ASC | DESC ) ] [ COUNT {small} ] [ ( STOREDIST | WITHDIST ) ]
+GEORADIUS {key} {lon} {lat} {distance} {unit} [ WITHCOORD ] [ WITHDIST ] [ WITHHASH ] [ COUNT {small} [ ANY ] ] [ ( ASC | DESC ) ] [ ( STORE {key} | STOREDIST {key} ) ]
+GEORADIUS_RO {key} {lon} {lat} {distance} {unit} [ WITHCOORD ] [ WITHDIST ] [ COUNT {small} [ ANY ] ] [ ( ASC | DESC | STORE a ) ]
+GEORADIUSBYMEMBER {key} {member} {distance} {unit} [ WITHCOORD ] [ WITHDIST ] [ COUNT {small} [ ANY ] ] [ ( ASC | DESC ) ] [ ( STORE {key} | STOREDIST {key} ) ]
+GEORADIUSBYMEMBER_RO {key} {member} {distance} {unit} [ WITHCOORD ] [ WITHDIST ] [ COUNT {small} [ ANY ] ] [ ( ASC | DESC | STOREDIST b ) ]
 SORT {key} [ LIMIT {small} {small} ] [ ( ASC | DESC ) ] [ ALPHA ] [ STORE {key} ]
 SORT {key} BY nosort [ LIMIT {small} {small} ] [ ( ASC | DESC ) ] [ STORE {key} ]
 SORT {key} BY nosort [ ( ASC | DESC ) ] GET # GET * [ STORE {key} ]

@@ -10,8 +10,13 @@ use tempfile::TempDir;
 /// A running server with one connection. Dropping it stops the server.
 pub(super) struct Valkey {
     server: Child,
+    connection: Connection,
+    dir: TempDir,
+}
+
+/// A connection to a server.
+pub(super) struct Connection {
     stream: BufReader<UnixStream>,
-    _dir: TempDir,
 }
 
 impl Valkey {
@@ -68,11 +73,10 @@ impl Valkey {
         }
         // The log must be read, or the server would block on a full pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let stream = BufReader::new(UnixStream::connect(&socket).expect("the server's socket"));
         let mut valkey = Self {
             server,
-            stream,
-            _dir: dir,
+            connection: Connection::open(&dir),
+            dir,
         };
         if protocol == Protocol::Resp3 {
             valkey.run(&[b"HELLO".to_vec(), b"3".to_vec()]);
@@ -82,16 +86,45 @@ impl Valkey {
 
     /// Runs a command; returns the reply's bytes.
     pub(super) fn run(&mut self, argv: &[Vec<u8>]) -> Vec<u8> {
-        let mut request = format!("*{}\r\n", argv.len()).into_bytes();
-        for argument in argv {
-            request.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
-            request.extend_from_slice(argument);
-            request.extend_from_slice(b"\r\n");
+        self.send(&[argv.to_vec()]);
+        self.reply()
+    }
+
+    /// Sends commands, whose replies come in the same order.
+    pub(super) fn send(&mut self, commands: &[Vec<Vec<u8>>]) {
+        self.connection.send(commands);
+    }
+
+    /// The bytes of the next reply.
+    pub(super) fn reply(&mut self) -> Vec<u8> {
+        self.connection.reply()
+    }
+
+    /// Opens another connection.
+    pub(super) fn connect(&self) -> Connection {
+        Connection::open(&self.dir)
+    }
+}
+
+impl Connection {
+    fn open(dir: &TempDir) -> Self {
+        let socket = dir.path().join("valkey.sock");
+        Self {
+            stream: BufReader::new(UnixStream::connect(socket).expect("the server's socket")),
         }
+    }
+
+    /// Sends commands, whose replies come in the same order.
+    pub(super) fn send(&mut self, commands: &[Vec<Vec<u8>>]) {
+        let requests: Vec<u8> = commands.iter().flat_map(|argv| request(argv)).collect();
         self.stream
             .get_mut()
-            .write_all(&request)
+            .write_all(&requests)
             .expect("a connection to write to");
+    }
+
+    /// The bytes of the next reply.
+    pub(super) fn reply(&mut self) -> Vec<u8> {
         let mut reply = Vec::new();
         self.read_reply(&mut reply);
         reply
@@ -124,4 +157,14 @@ impl Drop for Valkey {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+fn request(argv: &[Vec<u8>]) -> Vec<u8> {
+    let mut request = format!("*{}\r\n", argv.len()).into_bytes();
+    for argument in argv {
+        request.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+        request.extend_from_slice(argument);
+        request.extend_from_slice(b"\r\n");
+    }
+    request
 }

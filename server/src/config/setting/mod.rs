@@ -1,9 +1,13 @@
 //! The types of configuration keys: how to read each and write it back.
 
+mod event_selection;
+
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+pub use event_selection::EventSelection;
 
 /// A value as typed: with a type in a file, or as the text of a flag or variable.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,100 @@
+//! `DUMP` and `RESTORE`.
+
+use crate::commands::arguments::integer;
+use crate::commands::keys::expiry::TimeUnit;
+use crate::commands::spec::{Answer, Argv, BLIND, DENYOOM, Keys, Out, READONLY, WRITE, commands};
+use crate::error::StoreError;
+use crate::execution::view::View;
+use crate::keyspace::deadline::Deadline;
+use crate::rdb::{self, RestoreError};
+
+commands! {
+    "dump", 2, READONLY, Keys::FIRST => dump,
+        "generic", "key",
+        "Returns a value in the form in which RESTORE takes it.";
+    "restore", -4, WRITE | DENYOOM | BLIND, Keys::FIRST => restore,
+        "generic", "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        "Writes a value that DUMP returned.";
+}
+
+fn dump<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let payload = view.get(argv[1])?.map(|live| rdb::dump(live.value));
+    out.bulk_or_null(payload.as_deref());
+    Ok(())
+}
+
+/// The options of `RESTORE`.
+#[derive(Default)]
+struct Options {
+    replace: bool,
+    absolute: bool,
+}
+
+impl Options {
+    /// Reads the options. When a key was last used, and how often, is not recorded, so what a request
+    /// says about that is only checked.
+    fn parse(argv: &[&[u8]]) -> Result<Self, StoreError> {
+        let mut options = Self::default();
+        let mut usage = false;
+        let mut rest = argv.iter();
+        while let Some(option) = rest.next() {
+            let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+            if is(b"replace") {
+                options.replace = true;
+            } else if is(b"absttl") {
+                options.absolute = true;
+            } else if is(b"idletime") && !usage && rest.len() > 0 {
+                usage = true;
+                if integer(rest.next().ok_or(StoreError::Syntax)?)? < 0 {
+                    return Err(StoreError::Refused(
+                        "ERR Invalid IDLETIME value, must be >= 0",
+                    ));
+                }
+            } else if is(b"freq") && !usage && rest.len() > 0 {
+                usage = true;
+                if !(0..=255).contains(&integer(rest.next().ok_or(StoreError::Syntax)?)?) {
+                    return Err(StoreError::Refused(
+                        "ERR Invalid FREQ value, must be >= 0 and <= 255",
+                    ));
+                }
+            } else {
+                return Err(StoreError::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn restore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    let options = Options::parse(&argv[4..])?;
+    if !options.replace && view.exists(argv[1])? {
+        return Err(StoreError::Refused(
+            "BUSYKEY Target key name already exists.",
+        ));
+    }
+    let ttl = integer(argv[2])?;
+    if ttl < 0 {
+        return Err(StoreError::Refused("ERR Invalid TTL value, must be >= 0"));
+    }
+    let unit = if options.absolute {
+        TimeUnit::AtMillis
+    } else {
+        TimeUnit::Millis
+    };
+    let now = view.now();
+    let value = rdb::restore(argv[3], now, view.limits().string_bytes_max);
+    let value = value.map_err(|error| {
+        StoreError::Refused(match error {
+            RestoreError::Footer => "ERR DUMP payload version or checksum are wrong",
+            RestoreError::Content => "ERR Bad data format",
+        })
+    })?;
+    let deadline = match ttl {
+        0 => Deadline::NEVER,
+        // An instant beyond the end of time wraps to one long ago, as in Valkey.
+        ttl => Deadline::at(unit.instant(ttl, || now).unwrap_or(i64::MIN)),
+    };
+    view.put(argv[1], value, deadline)?;
+    out.ok();
+    Ok(())
+}
