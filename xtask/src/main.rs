@@ -9,6 +9,7 @@ mod bench;
 mod binaries;
 mod demo;
 mod examples;
+mod package;
 mod redis_cli;
 mod run;
 mod server;
@@ -43,6 +44,8 @@ enum Task {
     Bench(bench::Options),
     /// Build the example functions into target/examples/*.wasm
     Examples(examples::Options),
+    /// Build packages for Debian and an archive with an installer into target/packages
+    Package(package::Options),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Examples(options) => examples::run(&workspace, &options),
+        Task::Package(options) => package::run(&workspace, &options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

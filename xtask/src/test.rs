@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::binaries::{self, BuildProfile};
 use crate::examples;
+use crate::package;
 use crate::run::{self, heading};
 use crate::tidy;
 use crate::tools::debian;
@@ -55,6 +56,8 @@ enum Step {
     Examples,
     /// The tests of the SDKs that are not in Rust, with the runners of their languages
     Sdks,
+    /// Check workflows, container files and scripts, and build the packages
+    Packages,
     /// The examples in the documentation
     Doctests,
     /// All other tests
@@ -96,6 +99,7 @@ fn name(step: Step) -> &'static str {
         Step::Binaries => "binaries",
         Step::Examples => "examples",
         Step::Sdks => "sdks",
+        Step::Packages => "packages",
         Step::Doctests => "doctests",
         Step::Tests => "tests",
     }
@@ -132,6 +136,11 @@ fn one(workspace: &Workspace, options: &Options, step: Step) -> Result<()> {
         }
         Step::Examples => examples::build(workspace).map(drop),
         Step::Sdks => sdks(workspace),
+        Step::Packages => {
+            package::lint(workspace)?;
+            package::dry_run(workspace)?;
+            package::build(workspace, BuildProfile::Dev).map(drop)
+        }
         Step::Doctests => {
             run::run(&mut workspace.cargo(["test", "--workspace", "--doc", "--quiet"]))
         }
@@ -183,6 +192,7 @@ fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         ("FERRITE_SERVER_BIN", folder.join("ferrite-server")),
         ("FERRITE_WASMC_BIN", folder.join("ferrite-wasmc")),
         ("FERRITE_EXAMPLES_DIR", examples::folder(workspace)),
+        ("FERRITE_PACKAGES_DIR", package::folder(workspace)),
         ("FERRITE_VALKEY_MODULE", folder.join(binaries::MODULE)),
     ];
     match Python::ensure(workspace) {

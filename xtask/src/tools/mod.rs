@@ -64,11 +64,23 @@ impl Python {
     /// # Errors
     /// If there is no Python 3 with its `venv`, or a package is not available.
     pub(crate) fn ensure(workspace: &Workspace) -> Result<Self> {
-        let folder = workspace.target.join("venv");
+        Self::install(workspace, "venv", "xtask/requirements.txt")
+    }
+
+    /// The same for `target/packaging` and what packages are built and checked with.
+    ///
+    /// # Errors
+    /// If there is no Python 3 with its `venv`, or a package is not available.
+    pub(crate) fn packaging(workspace: &Workspace) -> Result<Self> {
+        Self::install(workspace, "packaging", "xtask/requirements-packaging.txt")
+    }
+
+    fn install(workspace: &Workspace, folder: &str, requirements: &str) -> Result<Self> {
+        let folder = workspace.target.join(folder);
         let interpreter = folder.join("bin/python");
-        let requirements = workspace.root.join("xtask/requirements.txt");
-        let wanted =
-            std::fs::read_to_string(&requirements).context("cannot read xtask/requirements.txt")?;
+        let listed = workspace.root.join(requirements);
+        let wanted = std::fs::read_to_string(&listed)
+            .with_context(|| format!("cannot read {requirements}"))?;
         // A copy of the last requirements that were installed completely.
         let stamp = folder.join("requirements.installed.txt");
         if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
@@ -88,7 +100,7 @@ impl Python {
         let mut pip = workspace.command(&interpreter);
         run::run(
             pip.args(["-m", "pip", "install", "--quiet", "--requirement"])
-                .arg(&requirements),
+                .arg(&listed),
         )?;
         std::fs::write(&stamp, wanted)
             .with_context(|| format!("cannot write {}", stamp.display()))?;
