@@ -8,7 +8,7 @@ use crate::commands::Command;
 
 /// Compile WebAssembly functions ahead of time, look into them and run them.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy, 4 not in the registry.
 #[derive(Debug, Parser)]
 #[command(name = "ferrite-wasmc", version, long_version = long_version(), max_term_width = 100)]
 pub(crate) struct Arguments {

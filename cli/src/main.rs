@@ -11,6 +11,7 @@ mod platform;
 mod policy;
 mod precompile;
 mod project;
+mod reply;
 mod terminal;
 mod watch;
 

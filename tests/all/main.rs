@@ -21,6 +21,7 @@ mod lifecycle;
 mod missing_commands;
 mod multi;
 mod observation;
+mod packages;
 mod projects;
 mod protocol;
 mod pubsub;

@@ -1,13 +1,12 @@
 //! The commands, one module each.
 
-pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod cache;
 pub(crate) mod compile;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
-pub(crate) mod new;
+pub(crate) mod project;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod shell;
@@ -24,9 +23,13 @@ use crate::terminal::console::{Console, Exit};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create a project of functions that is ready to build
-    New(new::Arguments),
+    New(project::new::Arguments),
     /// Build a project's modules and compile them into the cache
-    Build(build::Arguments),
+    Build(project::build::Arguments),
+    /// Run a project's cases on this machine: commands, calls and the replies they must have
+    Test(project::test::Arguments),
+    /// Build a project's function and load it into a server, after showing what it may do more
+    Deploy(project::deploy::Arguments),
     /// Compile modules into the cache
     Compile(compile::Arguments),
     /// Describe a module, artifact or bundle, with what it needs and why it would be refused
@@ -69,8 +72,10 @@ pub(crate) fn run(
     console: &Console,
 ) -> Result<Exit> {
     match command {
-        Command::New(arguments) => new::run(arguments, console),
-        Command::Build(arguments) => build::run(arguments, console),
+        Command::New(arguments) => project::new::run(arguments, console),
+        Command::Build(arguments) => project::build::run(arguments, console),
+        Command::Test(arguments) => project::test::run(arguments, console),
+        Command::Deploy(arguments) => project::deploy::run(arguments, console),
         Command::Compile(arguments) => compile::run(arguments, console),
         Command::Inspect(arguments) => inspect::run(arguments, console),
         Command::Run(arguments) => run::run(arguments, console),

@@ -13,12 +13,13 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use ferrite_cache::bundle::BundleManifest;
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciImageManifest;
 use oci_client::{Client, Reference};
 
-use limited_writer::LimitedWriter;
-
+use crate::terminal::console::MissingError;
 use credentials::Credentials;
+use limited_writer::LimitedWriter;
 
 /// Type of the artifact, for people and tools that browse the registry.
 const ARTIFACT_TYPE: &str = "application/vnd.ferrite.wasm.bundle.v1";
@@ -127,10 +128,19 @@ impl Registry {
     pub(crate) fn pull(&self, into: &mut File) -> Result<String> {
         let (client, place, auth) = (&self.client, &self.reference, self.credentials.auth());
         self.waiting.block_on(async {
-            let (artifact, digest) = client
-                .pull_image_manifest(place, &auth)
-                .await
-                .with_context(|| format!("cannot pull {place}"))?;
+            let (artifact, digest) =
+                client
+                    .pull_image_manifest(place, &auth)
+                    .await
+                    .map_err(|error| {
+                        if is_missing(&error) {
+                            let text = format!(
+                                "{place} is not there: the registry knows no such name or tag"
+                            );
+                            return anyhow!(MissingError(text));
+                        }
+                        anyhow::Error::new(error).context(format!("cannot pull {place}"))
+                    })?;
             let [layer] = &artifact.layers[..] else {
                 bail!(
                     "{place} is no bundle: it has {} layers",
@@ -153,6 +163,25 @@ impl Registry {
                 .with_context(|| format!("cannot pull the bundle of {place}"))?;
             Ok(digest)
         })
+    }
+}
+
+/// Returns true if a registry says that it has no such name, tag or digest.
+fn is_missing(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::ImageManifestNotFoundError(_)
+        | OciDistributionError::ServerError { code: 404, .. } => true,
+        OciDistributionError::RegistryError { envelope, .. } => {
+            envelope.errors.iter().any(|error| {
+                matches!(
+                    error.code,
+                    OciErrorCode::ManifestUnknown
+                        | OciErrorCode::NameUnknown
+                        | OciErrorCode::NotFound
+                )
+            })
+        }
+        _ => false,
     }
 }
 

@@ -6,11 +6,13 @@ mod debug_sections;
 mod go;
 mod process;
 mod rust;
+pub(crate) mod settings;
 pub(crate) mod toolchain;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use ferrite_runtime::registry::record::FunctionName;
 
 use crate::language::Language;
 
@@ -70,6 +72,25 @@ impl Project {
         }
     }
 
+    /// Builds the project's module, of which there has to be one.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`build`](Self::build) does, or if there are several modules.
+    pub(crate) fn build_one(&self) -> Result<PathBuf> {
+        let modules = self
+            .build()
+            .with_context(|| format!("cannot build {}", self.display_name()))?;
+        match modules.as_slice() {
+            [module] => Ok(module.clone()),
+            modules => bail!(
+                "{} builds {} modules; name one of them",
+                self.folder.display(),
+                modules.len()
+            ),
+        }
+    }
+
     /// The folder's path for messages; its name instead of `.`.
     pub(crate) fn display_name(&self) -> String {
         let path = self.folder.display().to_string();
@@ -97,4 +118,42 @@ fn folder_name(folder: &Path) -> Result<String> {
         .and_then(|name| name.to_str())
         .map(str::to_owned)
         .ok_or_else(|| anyhow!("{} has no name to call the module by", path.display()))
+}
+
+/// Returns the file's name without its extension, with `_` for bytes that a function's name cannot
+/// have.
+pub(crate) fn function_name(file: &Path) -> Result<FunctionName> {
+    let stem = file.file_stem().unwrap_or_default().as_encoded_bytes();
+    let mut name: Vec<u8> = stem
+        .iter()
+        .map(|&byte| match byte {
+            byte if byte.is_ascii_alphanumeric() || b"_:-".contains(&byte) => byte,
+            _ => b'_',
+        })
+        .take(FunctionName::BYTES_MAX)
+        .collect();
+    if name.is_empty() {
+        name.push(b'_');
+    }
+    Ok(FunctionName::parse(&name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::function_name;
+
+    #[test]
+    fn every_file_has_a_name_that_functions_may_have() {
+        for (file, expected) in [
+            ("rate_limit.wasm", "rate_limit"),
+            ("target/my function.v2.wasm", "my_function_v2"),
+            ("größe.wat", "gr____e"),
+            ("..", "_"),
+        ] {
+            let name = function_name(Path::new(file)).expect("every name can be made one");
+            assert_eq!(name.as_str(), expected);
+        }
+    }
 }

@@ -1,4 +1,7 @@
-//! Parses a reply in RESP2 or RESP3.
+//! A reply: parsed from RESP2 or RESP3, as text, and as JSON.
+
+mod json;
+pub(crate) mod text;
 
 use std::borrow::Cow;
 
@@ -9,7 +12,7 @@ const DEPTH_MAX: usize = 64;
 
 /// A value of RESP2 or RESP3.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i64),
@@ -31,18 +34,18 @@ pub(super) enum Value {
 
 impl Value {
     /// Returns true if the reply itself is an error.
-    pub(super) fn is_error(&self) -> bool {
+    pub(crate) fn is_error(&self) -> bool {
         matches!(self, Self::Error(_))
     }
 
     /// Returns true if the reply is an error that begins with this word.
-    pub(super) fn has_code(&self, code: &str) -> bool {
+    pub(crate) fn has_code(&self, code: &str) -> bool {
         self.error()
             .is_some_and(|text| text.split(' ').next() == Some(code))
     }
 
     /// Returns the text, if the reply is an error.
-    pub(super) fn error(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn error(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Error(text) => Some(String::from_utf8_lossy(text)),
             _ => None,
@@ -51,7 +54,7 @@ impl Value {
 }
 
 /// Parses `bytes`, which must be exactly one value.
-pub(super) fn read(bytes: &[u8]) -> Result<Value> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Value> {
     let mut reader = Reader { rest: bytes };
     let value = reader
         .value(0)

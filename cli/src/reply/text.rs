@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::reply::Value;
+use super::Value;
 
 /// Returns the text, with a line end.
-pub(super) fn format(value: &Value) -> String {
+pub(crate) fn format(value: &Value) -> String {
     let mut text = String::new();
     write_value(&mut text, value, "");
     text
@@ -127,7 +127,7 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::format;
-    use crate::commands::run::reply::read;
+    use crate::reply::read;
 
     fn shown(bytes: &[u8]) -> String {
         format(&read(bytes).expect("it is well-formed"))

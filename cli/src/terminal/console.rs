@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Misused,
     /// A policy or a permission forbids it. Exit code 3.
     Refused,
+    /// What was to be fetched is not there. Exit code 4.
+    Missing,
 }
 
 impl From<Exit> for ExitCode {
@@ -26,6 +28,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Misused => 2,
             Exit::Refused => 3,
+            Exit::Missing => 4,
         })
     }
 }
@@ -41,6 +44,8 @@ impl Exit {
             Self::Misused
         } else if is_refused_bundle(error) {
             Self::Refused
+        } else if error.is::<MissingError>() {
+            Self::Missing
         } else {
             Self::Failed
         }
@@ -72,6 +77,18 @@ impl std::fmt::Display for UsageError {
 }
 
 impl std::error::Error for UsageError {}
+
+/// Error: a name or a tag that its registry does not know.
+#[derive(Debug)]
+pub(crate) struct MissingError(pub(crate) String);
+
+impl std::fmt::Display for MissingError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for MissingError {}
 
 /// Error: writing to standard output failed.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ const VARYING: &[(&str, &str)] = &[
     ("[PROFILE]", r"\b(?<redacted>[0-9a-f]{16})\b"),
     ("[TIME]", r"\b(?<redacted>[0-9]+(\.[0-9]+)? (ns|µs|ms|s))\b"),
     ("[SIZE]", r"\b(?<redacted>[0-9]+\.[0-9] [KM]iB)\b"),
+    ("[DAY]", r"used (?<redacted>[0-9]{4}-[0-9]{2}-[0-9]{2})"),
     (
         "[NUMBER]",
         r#"((micros|nanos|fuel|artifact_bytes|last_used)": |fuel    )(?<redacted>[0-9]+)"#,

@@ -178,6 +178,11 @@ fn what_a_registry_says_is_not_believed() {
         1,
         "not the name of an artifact",
     );
+    // A tag and a name that are not there are no failure of the registry.
+    for missing in ["team/count:2", "team/other:1"] {
+        let place = format!("{}/{missing}", registry.address);
+        refused(&["pull", &place, "--key", "ci.pub"], 4, "is not there");
+    }
     // No other registry is used in its place.
     refused(&["push", "b.tar", "team/count:1"], 1, "names no registry");
 }

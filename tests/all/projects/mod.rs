@@ -102,6 +102,10 @@ fn goes_the_whole_way(language: &str, test: &[&[&str]]) {
     ];
     let run: Vec<&str> = run.into_iter().chain(call).collect();
     assert_eq!(printed(wasmc, &run, &project), "(integer) 1\n");
+    // The project's settings have the entry and the permissions.
+    let run = [&["run", "."], &call[..]].concat();
+    assert_eq!(printed(wasmc, &run, &project), "(integer) 1\n");
+    assert_eq!(printed(wasmc, &["test"], &project), "2 passed, 0 failed\n");
     // The error names the parameter in every language.
     let wrong = [
         "run",
@@ -137,11 +141,72 @@ fn goes_the_whole_way(language: &str, test: &[&[&str]]) {
     let replies: Vec<Reply> = (0..3).map(|_| client.run(call)).collect();
     assert_eq!(replies, [Reply::Int(1), Reply::Int(1), Reply::Int(0)]);
 
+    is_deployed(&project, &server);
+
     // Code that counts its calls is stored beside the other.
     let counts = |listing: &str| listing.contains("depth counted");
     assert!(!counts(&printed(wasmc, &["cache", "ls"], &project)));
     printed(wasmc, &["build", "--stack-depth"], &project);
     assert!(counts(&printed(wasmc, &["cache", "ls"], &project)));
+}
+
+/// Replaces a text in the project's settings.
+fn change_settings(project: &Path, before: &str, after: &str) {
+    let path = project.join("ferrite.project.toml");
+    let text = fs::read_to_string(&path).expect("the project has settings");
+    assert!(text.contains(before), "{text}");
+    fs::write(path, text.replacen(before, after, 1)).expect("it can be written");
+}
+
+/// Deploys the project over a function that may do more, then with more rights than that has.
+fn is_deployed(project: &Path, server: &Server) {
+    let wasmc = "ferrite-wasmc";
+    let address = format!("redis://{}", server.address());
+    let deploy = ["deploy", "--server", &address];
+    let narrower = printed(wasmc, &deploy, project);
+    assert!(
+        narrower.contains("note    permission: what is granted is narrower")
+            && narrower.contains(&format!("loaded limits into {}: blake3:", server.address())),
+        "{narrower}"
+    );
+    let mut client = server.client();
+    let refused = client.run("WASM.CALL limits.rate_limit KEYS other:1 ARGS 2 60");
+    let error = refused.error().unwrap_or_default();
+    assert!(error.starts_with("NOPERM"), "{refused:?}");
+
+    change_settings(project, "[\"api:*\"]", "[\"api:*\", \"other:*\"]");
+    let again = output(wasmc, &deploy, project);
+    let text = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert_eq!(again.status.code(), Some(3), "{text}");
+    assert!(
+        text.contains("wider   permission: allowed_keys has \"other:*\"")
+            && text.contains("not loaded: limits may do more"),
+        "{text}"
+    );
+    let forced = printed(wasmc, &[&deploy[..], &["--yes"]].concat(), project);
+    assert!(forced.contains("loaded limits into"), "{forced}");
+    let reply = client.run("WASM.CALL limits.rate_limit KEYS other:1 ARGS 2 60");
+    assert_eq!(reply, Reply::Int(1));
+
+    // A server where it is new, which asks for a password.
+    let guarded = Server::builder()
+        .arguments(&["--password", "secret"])
+        .start();
+    let address = format!("redis://{}", guarded.address());
+    let deploy = ["deploy", "--server", &address];
+    let refused = output(wasmc, &deploy, project);
+    assert_eq!(refused.status.code(), Some(1));
+    let mut command = Command::new(wasmc);
+    command.args(deploy).current_dir(project);
+    let signed_in = tools(&mut command)
+        .env("FERRITE_DEPLOY_PASSWORD", "secret")
+        .output()
+        .expect("it can be started");
+    let text = String::from_utf8_lossy(&signed_in.stdout).into_owned();
+    assert!(
+        signed_in.status.success() && text.contains("where it is new"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -25,16 +25,17 @@ use report::{ArtifactReport, BundleReport};
 /// The arguments of `ferrite-wasmc bundle`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Module to bundle, as `.wasm` or in the text format
+    /// Module to bundle, as `.wasm` or in the text format; or the folder of a project, which is built
+    /// first. What ferrite.project.toml of the project has need not be given
     file: PathBuf,
 
     /// Name of the function; servers load the bundle under this name only
     #[arg(long)]
-    name: String,
+    name: Option<String>,
 
     /// Version of the function, for people
     #[arg(long)]
-    version: String,
+    version: Option<String>,
 
     /// File to write the bundle to. Default: NAME-VERSION.cwasm.tar
     #[arg(short, long, value_name = "FILE")]

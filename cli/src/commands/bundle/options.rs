@@ -17,6 +17,8 @@ use super::Arguments;
 use crate::clock::now_unix;
 use crate::files::cache_folder::CacheFolder;
 use crate::policy;
+use crate::project::Project;
+use crate::project::settings::{FILE, Settings};
 use crate::terminal::console::UsageError;
 
 /// The source, the platforms, the function's policy, and the output.
@@ -97,6 +99,21 @@ impl Options {
             sign,
             cache,
         } = arguments;
+        let settings = Settings::of(&file)?;
+        let file = if file.is_dir() {
+            Project::find(&file)?.build_one()?
+        } else {
+            file
+        };
+        let missing = |option: &str, field: &str| {
+            UsageError(format!("name {option}, or `{field}` in {FILE}"))
+        };
+        let name = name
+            .or_else(|| settings.name.map(|name| name.as_str().to_owned()))
+            .ok_or_else(|| missing("--name", "name"))?;
+        let version = version
+            .or(settings.version)
+            .ok_or_else(|| missing("--version", "version"))?;
         FunctionName::parse(name.as_bytes())
             .map_err(|error| UsageError(format!("--name: {error}")))?;
         check_version_and_description(&version, description.as_deref()).map_err(UsageError)?;
@@ -118,13 +135,15 @@ impl Options {
         let permissions = permissions
             .as_deref()
             .map(policy::parse_permissions)
-            .transpose()?;
+            .transpose()?
+            .or(settings.permissions);
         if let Some(permissions) = &permissions {
             // Only the server knows which commands exist, so any name passes here.
             AccessPolicy::new(permissions, |_| true)
                 .map_err(|error| UsageError(format!("--permissions: {error}")))?;
         }
         let limits = limits.as_deref().map(policy::parse_limits).transpose()?;
+        let limits = limits.or(settings.limits);
         if let Some(limits) = &limits {
             Limits::DEFAULT
                 .for_function(limits, &Limits::unbounded())
@@ -134,6 +153,19 @@ impl Options {
             || limits
                 .as_ref()
                 .is_some_and(|limits| limits.max_stack_depth.is_some());
+        let targets = if targets.is_empty() {
+            let read = |text: &String| {
+                let wrong = |why| UsageError(format!("targets in {FILE}: `{text}`: {why}"));
+                text.parse().map_err(wrong)
+            };
+            settings
+                .targets
+                .iter()
+                .map(read)
+                .collect::<Result<_, _>>()?
+        } else {
+            targets
+        };
         let mut wanted = match targets.is_empty() {
             true => BundleTarget::portable(),
             false => targets.into_iter().flat_map(|target| target.0).collect(),
@@ -162,7 +194,7 @@ impl Options {
             expires_unix,
             permissions,
             limits,
-            isolation,
+            isolation: isolation.or(settings.isolation),
             profiles,
             sign,
             cache,

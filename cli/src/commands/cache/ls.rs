@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use ferrite_cache::{Baseline, Digest, Fingerprint, Manifest, Target};
+use ferrite_cache::{Baseline, Digest, Fingerprint, Manifest, ModuleInfo, Target};
 use serde::Serialize;
 
 use crate::files::cache_folder::CacheFolder;
 use crate::platform::Platform;
 use crate::terminal::console::{Console, Exit, Report};
-use crate::terminal::units::Bytes;
+use crate::terminal::units::{Bytes, Date};
 
 /// Lists every source with its artifacts.
 pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
@@ -34,7 +34,7 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
             name: entry
                 .artifacts
                 .iter()
-                .find_map(|artifact| artifact.manifest.as_ref()?.module.name.clone()),
+                .find_map(|artifact| shown_name(&artifact.manifest.as_ref()?.module)),
             last_used: unix_seconds(entry.last_used),
             artifacts: entry
                 .artifacts
@@ -56,6 +56,18 @@ pub(super) fn run(cache: &CacheFolder, console: &Console) -> Result<Exit> {
         .collect();
     console.print(&ListReport { modules })?;
     Ok(Exit::Done)
+}
+
+/// Returns the module's own name, or those of its first entries.
+fn shown_name(module: &ModuleInfo) -> Option<String> {
+    /// More are not shown.
+    const ENTRIES_MAX: usize = 3;
+    if module.name.is_some() {
+        return module.name.clone();
+    }
+    let entries = module.entries.iter().take(ENTRIES_MAX);
+    let names: Vec<&str> = entries.map(|entry| entry.name.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn of<T>(manifest: &Option<Manifest>, read: impl FnOnce(&Manifest) -> T) -> Option<T> {
@@ -111,7 +123,13 @@ impl Report for ListReport {
                 .name
                 .as_ref()
                 .map(|name| format!("  {}", name.escape_debug()));
-            writeln!(out, "{}  {size}{}", module.source, name.unwrap_or_default())?;
+            let used = Date::of_unix(module.last_used);
+            writeln!(
+                out,
+                "{}  {size}  used {used}{}",
+                module.source,
+                name.unwrap_or_default()
+            )?;
             for artifact in &module.artifacts {
                 let platform = match (artifact.target, artifact.baseline, artifact.stack_depth) {
                     (Some(target), Some(baseline), Some(stack_depth)) => Platform {

@@ -14,16 +14,16 @@ use super::reachable_commands::{OtherCommands, ReachableCommands};
 
 /// One difference.
 #[derive(Serialize)]
-pub(super) struct Change {
+pub(crate) struct Change {
     /// The kind of thing that differs, such as `import`.
-    pub(super) what: &'static str,
-    pub(super) text: String,
+    pub(crate) what: &'static str,
+    pub(crate) text: String,
     /// True if the new release may do more because of it.
-    pub(super) wider: bool,
+    pub(crate) wider: bool,
 }
 
 /// Returns all differences, the most important kinds first.
-pub(super) fn compare(old: &DiffInput, new: &DiffInput) -> Result<Vec<Change>> {
+pub(crate) fn compare(old: &DiffInput, new: &DiffInput) -> Result<Vec<Change>> {
     let mut changes = Changes(Vec::new());
     changes.releases(old, new);
     changes.imports(&old.module, &new.module);

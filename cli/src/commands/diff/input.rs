@@ -15,29 +15,29 @@ use serde::Serialize;
 use crate::files::{bounded_file, bundle_file};
 
 /// One side of a comparison.
-pub(super) struct DiffInput {
-    pub(super) file: PathBuf,
-    pub(super) source: Digest,
-    pub(super) module: ModuleInfo,
+pub(crate) struct DiffInput {
+    pub(crate) file: PathBuf,
+    pub(crate) source: Digest,
+    pub(crate) module: ModuleInfo,
     /// Permissions that the bundle asks for, or the server's default, which only reads.
-    pub(super) permissions: Permissions,
-    pub(super) limits: LimitSettings,
-    pub(super) isolation: Option<Isolation>,
-    pub(super) release: Option<Release>,
+    pub(crate) permissions: Permissions,
+    pub(crate) limits: LimitSettings,
+    pub(crate) isolation: Option<Isolation>,
+    pub(crate) release: Option<Release>,
 }
 
 /// The facts that only a bundle has.
-pub(super) struct Release {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) sequence: u64,
+pub(crate) struct Release {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) sequence: u64,
     /// The key that the signature names; the signature was not checked.
-    pub(super) key: Option<KeyId>,
+    pub(crate) key: Option<KeyId>,
 }
 
 /// One side of a comparison, for the report.
 #[derive(Serialize)]
-pub(super) struct InputReport {
+pub(crate) struct InputReport {
     file: PathBuf,
     source: Digest,
     name: Option<String>,
@@ -47,7 +47,7 @@ pub(super) struct InputReport {
 }
 
 impl DiffInput {
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = || path.display().to_string();
         if bundle_file::is_bundle_file(path) {
             let members = bundle_file::read(path)?;
@@ -100,7 +100,7 @@ impl DiffInput {
         })
     }
 
-    pub(super) fn into_report(self) -> InputReport {
+    pub(crate) fn into_report(self) -> InputReport {
         let release = self.release.as_ref();
         InputReport {
             name: release.map(|release| release.name.clone()),

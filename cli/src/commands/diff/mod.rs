@@ -1,7 +1,7 @@
 //! `ferrite-wasmc diff`: shows what a new release may do that the old one may not.
 
-mod compare;
-mod input;
+pub(crate) mod compare;
+pub(crate) mod input;
 mod reachable_commands;
 
 use std::io::{self, Write};

@@ -25,7 +25,8 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 /// The arguments of `ferrite-wasmc inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Module, artifact or bundle, or the digest of a module or artifact in the cache
+    /// Module, artifact or bundle, or the digest of a module or artifact in the cache, of which the
+    /// first hex digits are enough
     #[arg(value_name = "FILE|blake3:HEX")]
     subject: String,
 
@@ -38,7 +39,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let Arguments { subject, cache } = arguments;
     let cache = cache.open_existing()?;
     let report = if subject.starts_with("blake3:") {
-        by_digest(subject.parse()?, cache.as_ref())?
+        by_digest(whole_digest(&subject, cache.as_ref())?, cache.as_ref())?
     } else {
         let path = Path::new(&subject);
         bounded_file::read(path, FILE_BYTES_MAX)
@@ -57,6 +58,43 @@ fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<Inspection> {
         artifact::describe(bytes, cache).map(|report| Inspection::Artifact(Box::new(report)))
     } else {
         describe_source(bytes, cache).map(|report| Inspection::Source(Box::new(report)))
+    }
+}
+
+/// Completes a digest of which only the first digits are given, if one in the cache begins with them.
+fn whole_digest(subject: &str, cache: Option<&Cache>) -> Result<Digest> {
+    /// Fewer digits are more likely a mistake.
+    const DIGITS_MIN: usize = 4;
+    /// A digest as it is written.
+    const LEN: usize = "blake3:".len() + 64;
+    let digits = subject.strip_prefix("blake3:").unwrap_or(subject);
+    let is_start = digits.len() >= DIGITS_MIN && digits.bytes().all(|it| it.is_ascii_hexdigit());
+    let (true, true, Some(cache)) = (subject.len() < LEN, is_start, cache) else {
+        return Ok(subject.parse()?);
+    };
+    let start = subject.to_ascii_lowercase();
+    let mut found: Vec<Digest> = cache
+        .list()?
+        .into_iter()
+        .flat_map(|entry| {
+            let artifacts = entry.artifacts.into_iter();
+            let artifacts = artifacts.filter_map(|one| Some(one.manifest?.artifact));
+            std::iter::once(entry.source).chain(artifacts)
+        })
+        .filter(|digest| digest.to_string().starts_with(&start))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    match found.as_slice() {
+        [digest] => Ok(*digest),
+        [] => bail!(
+            "no digest in the cache {} begins with {start}",
+            cache.root().display()
+        ),
+        [one, other, ..] => bail!(
+            "{} digests in the cache begin with {start}, such as {one} and {other}; give more digits",
+            found.len()
+        ),
     }
 }
 

@@ -7,8 +7,8 @@ use ferrite_protocol::keyspace::{Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner, Scan};
 use ferrite_store::Store;
 
-use super::reply;
 use crate::files::bounded_file;
+use crate::reply;
 
 /// The largest file of commands, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -33,7 +33,7 @@ pub(super) fn load(path: &Path, store: &Store) -> Result<()> {
         };
         let argv: Vec<&[u8]> = scanner.arguments(rest).collect();
         if argv.first().is_some_and(|name| !name.starts_with(b"#")) {
-            execute(store, &argv).map_err(|error| error.context(format!("line {line}")))?;
+            succeed(store, &argv).map_err(|error| error.context(format!("line {line}")))?;
         }
         line += rest[..consumed]
             .iter()
@@ -45,14 +45,42 @@ pub(super) fn load(path: &Path, store: &Store) -> Result<()> {
 }
 
 /// Runs one command; fails if its reply is an error.
-fn execute(store: &Store, argv: &[&[u8]]) -> Result<()> {
-    let mut transaction = store.begin(0, Mode::Write);
+fn succeed(store: &Store, argv: &[&[u8]]) -> Result<()> {
     let mut encoder = Encoder::new(Protocol::Resp3);
-    transaction.call(argv, &|_| true, &mut encoder);
+    execute(store, argv, &mut encoder)?;
     if let Some(error) = reply::read(encoder.bytes())?.error() {
         bail!("{error}");
     }
+    Ok(())
+}
+
+/// Runs one command; its reply goes to `encoder`.
+///
+/// # Errors
+///
+/// Fails if the store does.
+pub(crate) fn execute(store: &Store, argv: &[&[u8]], encoder: &mut Encoder) -> Result<()> {
+    let mut transaction = store.begin(0, Mode::Write);
+    transaction.call(argv, &|_| true, encoder);
     // The store is in memory, so there is no disk to wait for.
     drop(transaction.commit()?);
     Ok(())
+}
+
+/// Splits a command with the quotes and escapes of `redis-cli` into its words.
+///
+/// # Errors
+///
+/// Fails if a quote is open.
+pub(crate) fn words(command: &str) -> Result<Vec<Vec<u8>>> {
+    let line = format!("{command}\n");
+    let mut scanner = RequestScanner::new(RequestBounds::default());
+    match scanner.scan(line.as_bytes()) {
+        Ok(Scan::Complete { .. }) => Ok(scanner
+            .arguments(line.as_bytes())
+            .map(<[u8]>::to_vec)
+            .collect()),
+        Ok(Scan::Incomplete { .. }) => bail!("the command is cut off"),
+        Err(error) => bail!("{error}"),
+    }
 }

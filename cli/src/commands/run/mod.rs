@@ -1,35 +1,29 @@
 //! `ferrite-wasmc run`: calls a function on this machine, with a new, empty store.
 
-mod data;
+pub(crate) mod data;
+pub(crate) mod loaded;
 mod log;
 mod options;
 mod profile;
-mod reply;
-mod reply_text;
 mod report;
 
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
-use ferrite_cache::Profile;
+use anyhow::{Context, Result};
 use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::error::Code;
-use ferrite_runtime::policy::limits::Limits;
-use ferrite_runtime::{CallRequest, LoadRequest, Runtime, RuntimeOptions};
-use ferrite_store::{Store, StoreOptions};
+use ferrite_store::StoreOptions;
 
-use crate::files::bounded_file;
 use crate::files::cache_folder::CacheFolder;
-use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler, PreinitOptions};
-use crate::project::Project;
+use crate::precompile::PreinitOptions;
+use crate::project::{Project, function_name};
+use crate::reply;
 use crate::terminal::console::{Console, Exit};
-use crate::terminal::progress::Progress;
 use crate::watch::Watch;
-use options::{Options, function_name};
+use loaded::Loaded;
+use options::Options;
 use profile::ProfileReport;
 use report::{CallReport, Failure};
 
@@ -37,7 +31,7 @@ use report::{CallReport, Failure};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Module to run, or the folder of a project, which is built first; and the entry to call.
-    /// Default: the entry `run`, else the one named like the file, else the only one
+    /// Default: the project's entry, else `run`, else the one named like the file, else the only one
     #[arg(value_name = "FILE[:ENTRY]")]
     function: OsString,
 
@@ -58,7 +52,8 @@ pub(crate) struct Arguments {
     limits: Option<String>,
 
     /// Permissions of the function, as in WASM.LOAD: {"allow_write": true, "allowed_keys": ["a:*"],
-    /// …}, or read-only, read-write or none. Default: it may read every key
+    /// …}, or read-only, read-write or none. Default: those in ferrite.project.toml of the project,
+    /// else it may read every key
     #[arg(long, value_name = "JSON")]
     permissions: Option<String>,
 
@@ -75,22 +70,6 @@ pub(crate) struct Arguments {
     /// Call again after every change of the module, the project's sources or the data, until Ctrl-C
     #[arg(long)]
     watch: bool,
-}
-
-/// Finds the module's code in the cache, or compiles it.
-fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<NativeCode> {
-    let name = file.display().to_string();
-    let progress = Progress::new(1, console.is_json());
-    bounded_file::read(file, precompiler.bounds().source_bytes_max)
-        .and_then(|source| {
-            precompiler.find_or_compile(&name, &source, OnCacheFailure::Fail, &|note| {
-                progress.set_message(note);
-            })
-        })
-        .map_err(|error| match precompile::error_code(&error) {
-            Some(code) => anyhow!("{name}: {code}: {error:#}"),
-            None => error.context(name.clone()),
-        })
 }
 
 /// Calls the function once; with `--watch`, again after every change.
@@ -117,58 +96,29 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
 
 /// Returns the module to run: the named file, or the one that the project builds.
 fn module(path: &Path) -> Result<PathBuf> {
-    if !path.is_dir() {
-        return Ok(path.to_owned());
-    }
-    let project = Project::find(path)?;
-    let modules = project
-        .build()
-        .with_context(|| format!("cannot build {}", project.display_name()))?;
-    match modules.as_slice() {
-        [module] => Ok(module.clone()),
-        modules => bail!(
-            "{} builds {} modules; name one of them",
-            path.display(),
-            modules.len()
-        ),
+    if path.is_dir() {
+        Project::find(path)?.build_one()
+    } else {
+        Ok(path.to_owned())
     }
 }
 
 /// Calls the function once and prints its reply as `redis-cli` would.
 fn once(options: &Options, console: &Console) -> Result<Exit> {
     let file = module(&options.path)?;
-    let name = function_name(&file)?;
-    let cache = options.cache.open_with(u64::MAX)?;
-    let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let profile = Profile::native().with_stack_depth(options.limits.max_stack_depth.is_some());
-    let precompiler =
-        Precompiler::new(profile, jobs, Some(cache.clone())).with_preinit(options.preinit);
-    let found = obtain(&file, &precompiler, console)?;
-
-    let store = Store::in_memory(&StoreOptions::default());
-    if let Some(path) = &options.data {
-        data::load(path, &store).with_context(|| path.display().to_string())?;
-    }
-    let runtime = Runtime::new(
-        // The user runs their own function on their own machine.
-        RuntimeOptions::default().with_limits(Limits::DEFAULT, Limits::unbounded()),
-        store,
-        Some(cache),
+    let loaded = Loaded::find(
+        &file,
+        function_name(&file)?,
+        &options.cache,
+        options.preinit,
+        options.policy.clone(),
+        console,
     )?;
-    runtime
-        .load(LoadRequest {
-            name: name.clone(),
-            source: Source::Cached(found.manifest.source),
-            file: None,
-            description: None,
-            permissions: Some(options.permissions.clone()),
-            limits: options.limits.clone(),
-            isolation: None,
-            replace: false,
-        })
-        .map_err(|error| anyhow!("{error}"))?;
+    let session = loaded.start(&StoreOptions::default(), |store| match &options.data {
+        Some(path) => data::load(path, store).with_context(|| path.display().to_string()),
+        None => Ok(()),
+    })?;
 
-    let function = options.call_name(&name);
     let keys: Vec<&[u8]> = options.keys.iter().map(Vec::as_slice).collect();
     let args: Vec<&[u8]> = options.args.iter().map(Vec::as_slice).collect();
     // Text is printed as by `redis-cli`, which uses RESP2; JSON keeps the types that only RESP3
@@ -178,10 +128,12 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
     } else {
         Protocol::Resp2
     });
-    let mut request = CallRequest::new(&function, &keys, &args);
-    request.profile = options.profile;
+    let entry = options
+        .entry
+        .as_deref()
+        .or_else(|| options.entry_of_project(&loaded));
     let started = Instant::now();
-    let outcome = pollster::block_on(runtime.call(&request, &mut encoder));
+    let outcome = session.call(entry, &keys, &args, options.profile, &mut encoder);
     let took = started.elapsed();
     let reply = reply::read(encoder.bytes())?;
 
@@ -201,8 +153,8 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
         console.warn(&format!("refused: {denied}"))?;
     }
     console.print(&CallReport {
-        source: found.manifest.source,
-        cached: found.cached,
+        source: loaded.code.manifest.source,
+        cached: loaded.code.cached,
         reply,
         error: outcome.error.as_ref().map(|error| Failure {
             code: error.code().as_str(),

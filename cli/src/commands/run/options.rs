@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use ferrite_compiler::PreinitChoice;
-use ferrite_runtime::policy::limits::LimitSettings;
-use ferrite_runtime::policy::permissions::Permissions;
-use ferrite_runtime::registry::record::FunctionName;
 
 use super::Arguments;
+use super::loaded::{Loaded, Policy};
 use crate::files::cache_folder::CacheFolder;
 use crate::policy;
+use crate::project::settings::Settings;
 
 /// The function, the call's input, and the function's policy.
 pub(super) struct Options {
@@ -22,8 +21,8 @@ pub(super) struct Options {
     pub(super) keys: Vec<Vec<u8>>,
     pub(super) args: Vec<Vec<u8>>,
     pub(super) data: Option<PathBuf>,
-    pub(super) limits: LimitSettings,
-    pub(super) permissions: Permissions,
+    pub(super) policy: Policy,
+    project_entry: Option<String>,
     pub(super) cache: CacheFolder,
     pub(super) preinit: PreinitChoice,
     pub(super) profile: bool,
@@ -45,6 +44,7 @@ impl Options {
             watch,
         } = arguments;
         let (path, entry) = file_and_entry(&function);
+        let settings = Settings::of(&path)?;
         let limits = limits.as_deref().map(policy::parse_limits).transpose()?;
         let permissions = permissions.as_deref().map(policy::parse_permissions);
         let bytes = |values: Vec<OsString>| values.into_iter().map(OsString::into_vec).collect();
@@ -54,8 +54,15 @@ impl Options {
             keys: bytes(keys),
             args: bytes(args),
             data,
-            limits: limits.unwrap_or_default(),
-            permissions: permissions.transpose()?.unwrap_or_default(),
+            policy: Policy {
+                permissions: permissions
+                    .transpose()?
+                    .or(settings.permissions)
+                    .unwrap_or_default(),
+                limits: limits.or(settings.limits).unwrap_or_default(),
+                isolation: settings.isolation,
+            },
+            project_entry: settings.entry,
             cache,
             preinit: preinit.choice(),
             profile,
@@ -63,14 +70,10 @@ impl Options {
         })
     }
 
-    /// Returns the name for the call: the function, followed by `.entry` if one was given.
-    pub(super) fn call_name(&self, function: &FunctionName) -> Vec<u8> {
-        let mut name = function.as_bytes().to_vec();
-        if let Some(entry) = &self.entry {
-            name.push(b'.');
-            name.extend_from_slice(entry);
-        }
-        name
+    /// Returns the entry that the project names, if the module has it.
+    pub(super) fn entry_of_project(&self, loaded: &Loaded) -> Option<&[u8]> {
+        let entry = self.project_entry.as_deref()?.as_bytes();
+        loaded.has_entry(entry).then_some(entry)
     }
 }
 
@@ -87,29 +90,10 @@ fn file_and_entry(function: &OsStr) -> (PathBuf, Option<Vec<u8>>) {
     }
 }
 
-/// Returns the file's name without its extension, with `_` for bytes that a function's name cannot
-/// have.
-pub(super) fn function_name(file: &Path) -> Result<FunctionName> {
-    let stem = file.file_stem().unwrap_or_default().as_bytes();
-    let mut name: Vec<u8> = stem
-        .iter()
-        .map(|&byte| match byte {
-            byte if byte.is_ascii_alphanumeric() || b"_:-".contains(&byte) => byte,
-            _ => b'_',
-        })
-        .take(FunctionName::BYTES_MAX)
-        .collect();
-    if name.is_empty() {
-        name.push(b'_');
-    }
-    Ok(FunctionName::parse(&name)?)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{file_and_entry, function_name};
+    use super::file_and_entry;
     use std::ffi::OsStr;
-    use std::path::Path;
 
     #[test]
     fn the_entry_follows_the_last_colon() {
@@ -127,18 +111,5 @@ mod tests {
             split("c:/a.wasm:run"),
             ("c:/a.wasm".to_owned(), Some("run".to_owned()))
         );
-    }
-
-    #[test]
-    fn every_file_has_a_name_that_functions_may_have() {
-        for (file, expected) in [
-            ("rate_limit.wasm", "rate_limit"),
-            ("target/my function.v2.wasm", "my_function_v2"),
-            ("größe.wat", "gr____e"),
-            ("..", "_"),
-        ] {
-            let name = function_name(Path::new(file)).expect("every name can be made one");
-            assert_eq!(name.as_str(), expected);
-        }
     }
 }

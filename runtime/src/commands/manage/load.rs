@@ -24,7 +24,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     right: Right::Manage,
     runs: Runs::Blocking,
     summary: "Loads a function from a module or a signed bundle: its bytes, their base64, blake3:<digest>, or a path in the module folder.",
-    syntax: "name source [DESCRIPTION text] [PERMISSIONS json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [REPLACE]",
+    syntax: "name source [DESCRIPTION text] [PERMISSIONS word-or-json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [REPLACE]",
     parse,
 };
 
@@ -84,7 +84,7 @@ pub(in crate::commands) fn read<'a>(
             })
             .transpose()?,
         permissions: permissions
-            .map(Permissions::from_json)
+            .map(Permissions::from_option)
             .transpose()
             .map_err(|error| invalid(&error))?,
         limits: limits

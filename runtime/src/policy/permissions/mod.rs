@@ -74,6 +74,16 @@ impl Permissions {
         strict_json::read(text).map_err(PermissionsError::Json)
     }
 
+    /// Reads the value of a `PERMISSIONS` option: JSON, or one of [`Permissions::NAMES`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is neither.
+    pub fn from_option(text: &[u8]) -> Result<Self, PermissionsError> {
+        let named = str::from_utf8(text).ok().and_then(Self::named);
+        named.map_or_else(|| Self::from_json(text), Ok)
+    }
+
     /// Returns the permissions as JSON with every field.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use ferrite_cache::Profile;
 use serde::Serialize;
 
-use super::compile::{CompileReport, FileCompiler, Options};
+use crate::commands::compile::{CompileReport, FileCompiler, Options};
 use crate::files::cache_folder::CacheFolder;
 use crate::language::Language;
 use crate::precompile::PreinitOptions;

@@ -58,7 +58,8 @@ fn parts(language: Language) -> &'static [(&'static str, &'static str)] {
 /// Returns all files of a project.
 pub(super) fn of(language: Language, name: &str) -> Vec<File> {
     let mut files = Vec::new();
-    for (prefix, folder) in parts(language) {
+    let everywhere = [("templates/project/", "")];
+    for (prefix, folder) in everywhere.iter().chain(parts(language)) {
         for (path, contents) in FILES {
             let Some(rest) = path.strip_prefix(prefix) else {
                 continue;
@@ -110,7 +111,13 @@ mod tests {
             let files = of(*language, "limits");
             let paths: BTreeSet<_> = files.iter().map(|file| file.path.clone()).collect();
             assert_eq!(paths.len(), files.len(), "a path comes twice");
-            for path in ["README.md", ".gitignore", "ferrite-sdk/LICENSE-MIT"] {
+            for path in [
+                "README.md",
+                ".gitignore",
+                "ferrite.project.toml",
+                "tests/rate_limit.cases",
+                "ferrite-sdk/LICENSE-MIT",
+            ] {
                 assert!(paths.contains(std::path::Path::new(path)), "{path}");
             }
             for file in files {

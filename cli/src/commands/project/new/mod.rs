@@ -74,7 +74,7 @@ fn check_free(folder: &Path) -> Result<()> {
 impl Report for NewReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self {
-            name,
+            name: _,
             language,
             folder,
             files,
@@ -85,10 +85,10 @@ impl Report for NewReport {
         writeln!(out)?;
         writeln!(out, "  cd {folder}")?;
         writeln!(out, "  {test}")?;
-        writeln!(out, "  ferrite-wasmc build")?;
+        writeln!(out, "  ferrite-wasmc test")?;
         writeln!(
             out,
-            "  ferrite-wasmc run build/{name}.wasm --key api:1 --arg 100 --arg 60 --permissions read-write"
+            "  ferrite-wasmc run . --key api:1 --arg 100 --arg 60 --profile"
         )
     }
 }

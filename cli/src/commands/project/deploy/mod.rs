@@ -1,0 +1,218 @@
+//! `ferrite-wasmc deploy`: builds a project's function and loads it into a server, after showing what it
+//! may do that the running one may not.
+
+mod connection;
+mod running;
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use ferrite_cache::Digest;
+use ferrite_runtime::policy::function_spec::Isolation;
+use serde::Serialize;
+
+use crate::commands::diff::compare::{Change, compare};
+use crate::commands::diff::input::DiffInput;
+use crate::commands::run::loaded::{Loaded, Policy};
+use crate::files::bounded_file;
+use crate::files::cache_folder::CacheFolder;
+use crate::precompile::PreinitOptions;
+use crate::project::settings::{FILE, Settings};
+use crate::project::{Project, function_name};
+use crate::terminal::console::{Console, Exit, Report, UsageError};
+use connection::{Address, Connection};
+use running::Running;
+
+/// The largest module that is sent, in bytes.
+const MODULE_BYTES_MAX: u64 = 1 << 30;
+
+/// The arguments of `ferrite-wasmc deploy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Folder of the project, which is built first. Its settings are in ferrite.project.toml
+    #[arg(default_value = ".", value_name = "DIR")]
+    folder: PathBuf,
+
+    /// Server to load the function into: redis://[user@]host[:port]. The password is read from
+    /// FERRITE_DEPLOY_PASSWORD. Default: the one in ferrite.project.toml
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<String>,
+
+    /// Load it even if it may do more than the running one
+    #[arg(long)]
+    yes: bool,
+
+    /// Only show the differences; exit code 3 if it may do more
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    cache: CacheFolder,
+
+    #[command(flatten)]
+    preinit: PreinitOptions,
+}
+
+/// The result of a deployment.
+#[derive(Serialize)]
+struct DeployReport {
+    name: String,
+    server: String,
+    /// Digest of the code that ran before; none if the function is new there.
+    before: Option<Digest>,
+    source: Digest,
+    /// True if the new code may do anything that the running one may not.
+    wider: bool,
+    changes: Vec<Change>,
+    /// False if it was not loaded.
+    loaded: bool,
+}
+
+/// Builds, compares, asks, and loads.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
+    let Arguments {
+        folder,
+        server,
+        yes,
+        dry_run,
+        cache,
+        preinit,
+    } = arguments;
+    let settings = Settings::of(&folder)?;
+    let Some(server) = server.or(settings.server) else {
+        bail!(UsageError(format!(
+            "name a server with --server, or as `server` in {FILE}"
+        )));
+    };
+    let address = Address::parse(&server)?;
+    let module = Project::find(&folder)?.build_one()?;
+    let name = match settings.name {
+        Some(name) => name,
+        None => function_name(&module)?,
+    };
+    let policy = Policy {
+        permissions: settings.permissions.unwrap_or_default(),
+        limits: settings.limits.clone().unwrap_or_default(),
+        isolation: settings.isolation,
+    };
+    // A module with a fault is found here, and not by the server.
+    let loaded = Loaded::find(
+        &module,
+        name.clone(),
+        &cache,
+        preinit.choice(),
+        policy.clone(),
+        console,
+    )?;
+    let source = loaded.code.manifest.source;
+
+    let mut connection = Connection::open(&address)?;
+    let running = Running::of(name.as_str(), &mut connection)?;
+    let mut new = DiffInput::read(&module)?;
+    new.permissions = policy.permissions.clone();
+    new.limits = policy.limits.clone();
+    new.isolation = Some(policy.isolation.unwrap_or(Isolation::Rewind));
+    let changes = match &running {
+        Some(running) => {
+            let old_source = match cache.open_existing()? {
+                Some(cache) => cache.source(&running.source)?,
+                None => None,
+            };
+            if old_source.is_none() && !console.is_json() {
+                console.warn(&format!(
+                    "note: the code that runs there, {}, is not in {}, so its imports are not compared",
+                    running.source,
+                    cache.path.display()
+                ))?;
+            }
+            compare(&running.as_input(old_source.as_deref(), &new)?, &new)?
+        }
+        None => Vec::new(),
+    };
+    let mut report = DeployReport {
+        name: name.as_str().to_owned(),
+        server: address.to_string(),
+        before: running.as_ref().map(|running| running.source),
+        source,
+        wider: changes.iter().any(|change| change.wider),
+        changes,
+        loaded: false,
+    };
+    let goes = !dry_run && (!report.wider || yes || asked(&report, console)?);
+    if goes {
+        let wasm = bounded_file::read(&module, MODULE_BYTES_MAX)?;
+        let permissions = policy.permissions.to_json();
+        let mut words: Vec<&[u8]> = vec![
+            b"WASM.LOAD",
+            name.as_bytes(),
+            &wasm,
+            b"PERMISSIONS",
+            permissions.as_bytes(),
+        ];
+        let limits = policy.limits.to_json();
+        if settings.limits.is_some() {
+            words.extend([b"LIMITS".as_slice(), limits.as_bytes()]);
+        }
+        if let Some(isolation) = policy.isolation {
+            words.extend([b"ISOLATION".as_slice(), isolation.as_str().as_bytes()]);
+        }
+        words.push(b"REPLACE");
+        if let Some(error) = connection.command(&words)?.error() {
+            bail!("{address}: {error}");
+        }
+        report.loaded = true;
+    }
+    console.print(&report)?;
+    Ok(match (report.loaded, report.wider) {
+        (true, _) | (false, false) => Exit::Done,
+        (false, true) => Exit::Refused,
+    })
+}
+
+/// Shows what is wider and asks on the terminal. Without one the answer is no.
+fn asked(report: &DeployReport, console: &Console) -> Result<bool> {
+    if console.is_json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    for change in report.changes.iter().filter(|change| change.wider) {
+        console.warn(&format!("wider   {}: {}", change.what, change.text))?;
+    }
+    let mut errors = io::stderr();
+    write!(
+        errors,
+        "{} may then do more on {}. Load it? [y/N] ",
+        report.name, report.server
+    )?;
+    errors.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+impl Report for DeployReport {
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for change in &self.changes {
+            let word = if change.wider { "wider" } else { "note" };
+            writeln!(out, "{word:<7} {}: {}", change.what, change.text)?;
+        }
+        let Self {
+            name,
+            server,
+            source,
+            ..
+        } = self;
+        match (self.loaded, self.before) {
+            (true, None) => writeln!(
+                out,
+                "loaded {name} into {server}, where it is new: {source}"
+            ),
+            (true, Some(_)) => writeln!(out, "loaded {name} into {server}: {source}"),
+            (false, _) if self.wider => writeln!(
+                out,
+                "not loaded: {name} may do more than the one that runs on {server}; add --yes if that is meant"
+            ),
+            (false, _) => writeln!(out, "not loaded: {name} would go to {server}: {source}"),
+        }
+    }
+}

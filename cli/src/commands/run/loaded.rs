@@ -1,0 +1,162 @@
+//! A function on this machine: its native code, and a runtime with an empty store to call it on.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use ferrite_cache::{Cache, Profile};
+use ferrite_compiler::PreinitChoice;
+use ferrite_protocol::resp::Encoder;
+use ferrite_runtime::artifact::source::Source;
+use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::limits::{LimitSettings, Limits};
+use ferrite_runtime::policy::permissions::Permissions;
+use ferrite_runtime::registry::record::FunctionName;
+use ferrite_runtime::{CallOutcome, CallRequest, LoadRequest, ReceiptOf, Runtime, RuntimeOptions};
+use ferrite_store::{Store, StoreOptions};
+
+use super::data;
+use crate::files::bounded_file;
+use crate::files::cache_folder::CacheFolder;
+use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler};
+use crate::terminal::console::Console;
+use crate::terminal::progress::Progress;
+
+/// A function's code, and what it may do and use.
+pub(crate) struct Loaded {
+    pub(crate) name: FunctionName,
+    pub(crate) code: NativeCode,
+    cache: Cache,
+    policy: Policy,
+}
+
+/// What a function may do and use.
+#[derive(Clone, Default)]
+pub(crate) struct Policy {
+    pub(crate) permissions: Permissions,
+    pub(crate) limits: LimitSettings,
+    pub(crate) isolation: Option<Isolation>,
+}
+
+/// A runtime with the function on a store of its own.
+pub(crate) struct Session {
+    runtime: Runtime<Store>,
+    name: FunctionName,
+}
+
+impl Loaded {
+    /// Finds the module's code in the cache, or compiles it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the module cannot be read or compiled, or the cache not be used.
+    pub(crate) fn find(
+        file: &Path,
+        name: FunctionName,
+        cache: &CacheFolder,
+        preinit: PreinitChoice,
+        policy: Policy,
+        console: &Console,
+    ) -> Result<Self> {
+        let cache = cache.open_with(u64::MAX)?;
+        let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let profile = Profile::native().with_stack_depth(policy.limits.max_stack_depth.is_some());
+        let precompiler =
+            Precompiler::new(profile, jobs, Some(cache.clone())).with_preinit(preinit);
+        let code = obtain(file, &precompiler, console)?;
+        Ok(Self {
+            name,
+            code,
+            cache,
+            policy,
+        })
+    }
+
+    /// Returns true if the module has an entry of this name.
+    pub(crate) fn has_entry(&self, name: &[u8]) -> bool {
+        let mut entries = self.code.manifest.module.entries.iter();
+        entries.any(|entry| entry.name.as_bytes() == name)
+    }
+
+    /// Loads the function beside a new, empty store with these options, which `fill` may fill.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the function cannot be loaded, or if `fill` fails.
+    pub(crate) fn start(
+        &self,
+        options: &StoreOptions,
+        fill: impl FnOnce(&Store) -> Result<()>,
+    ) -> Result<Session> {
+        let store = Store::in_memory(options);
+        fill(&store)?;
+        let runtime = Runtime::new(
+            // The user runs their own function on their own machine.
+            RuntimeOptions::default().with_limits(Limits::DEFAULT, Limits::unbounded()),
+            store,
+            Some(self.cache.clone()),
+        )?;
+        runtime
+            .load(LoadRequest {
+                name: self.name.clone(),
+                source: Source::Cached(self.code.manifest.source),
+                file: None,
+                description: None,
+                permissions: Some(self.policy.permissions.clone()),
+                limits: self.policy.limits.clone(),
+                isolation: self.policy.isolation,
+                replace: false,
+            })
+            .map_err(|error| anyhow!("{error}"))?;
+        Ok(Session {
+            runtime,
+            name: self.name.clone(),
+        })
+    }
+}
+
+impl Session {
+    /// Calls an entry, or the one that the module has by default; `profile` also measures it and rolls
+    /// it back. The reply goes to `encoder`.
+    pub(crate) fn call(
+        &self,
+        entry: Option<&[u8]>,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        profile: bool,
+        encoder: &mut Encoder,
+    ) -> CallOutcome<ReceiptOf<Store>> {
+        let mut name = self.name.as_bytes().to_vec();
+        if let Some(entry) = entry {
+            name.push(b'.');
+            name.extend_from_slice(entry);
+        }
+        let mut request = CallRequest::new(&name, keys, args);
+        request.profile = profile;
+        pollster::block_on(self.runtime.call(&request, encoder))
+    }
+
+    /// Runs a command on the data; its reply goes to `encoder`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub(crate) fn command(&self, argv: &[&[u8]], encoder: &mut Encoder) -> Result<()> {
+        data::execute(self.runtime.keyspace(), argv, encoder)
+    }
+}
+
+fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<NativeCode> {
+    let name = file.display().to_string();
+    let progress = Progress::new(1, console.is_json());
+    bounded_file::read(file, precompiler.bounds().source_bytes_max)
+        .and_then(|source| {
+            precompiler.find_or_compile(&name, &source, OnCacheFailure::Fail, &|note| {
+                progress.set_message(note);
+            })
+        })
+        .map_err(|error| match precompile::error_code(&error) {
+            Some(code) => anyhow!("{name}: {code}: {error:#}"),
+            None => error.context(name.clone()),
+        })
+}
