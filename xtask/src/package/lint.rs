@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::run;
-use crate::tools::Python;
+use crate::tools::{self, Python};
 use crate::workspace::Workspace;
 
 /// Files with a schema that check-jsonschema has, by the schema's name.
@@ -49,7 +49,19 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     let mut hadolint = tool("hadolint");
     hadolint.args(["--failure-threshold", "warning"]);
     run::run(hadolint.args(container_files(workspace)?))?;
-    scripts(workspace)
+    scripts(workspace)?;
+    book(workspace)
+}
+
+/// Builds the documentation as a book, if there is an mdbook.
+fn book(workspace: &Workspace) -> Result<()> {
+    if tools::on_path("mdbook").is_none() {
+        println!(
+            "note: docs/ is not built as a book: no mdbook on the PATH (cargo install mdbook)"
+        );
+        return Ok(());
+    }
+    run::run(workspace.command("mdbook").args(["build", "docs"]))
 }
 
 fn container_files(workspace: &Workspace) -> Result<Vec<PathBuf>> {

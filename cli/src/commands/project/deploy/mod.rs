@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use ferrite_cache::Digest;
 use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::limits::{LimitSettings, Limits};
 use serde::Serialize;
 
 use crate::commands::diff::compare::{Change, compare};
@@ -111,7 +112,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let running = Running::of(name.as_str(), &mut connection)?;
     let mut new = DiffInput::read(&module)?;
     new.permissions = policy.permissions.clone();
-    new.limits = policy.limits.clone();
+    new.limits = in_force(&policy.limits)?;
     new.isolation = Some(policy.isolation.unwrap_or(Isolation::Rewind));
     let changes = match &running {
         Some(running) => {
@@ -168,6 +169,12 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         (true, _) | (false, false) => Exit::Done,
         (false, true) => Exit::Refused,
     })
+}
+
+/// Returns limits with the usual defaults where none are given, as the server says them of what it runs.
+fn in_force(limits: &LimitSettings) -> Result<LimitSettings> {
+    let limits = Limits::DEFAULT.for_function(limits, &Limits::unbounded())?;
+    Ok(LimitSettings::from_json(limits.to_json().as_bytes())?)
 }
 
 /// Shows what is wider and asks on the terminal. Without one the answer is no.

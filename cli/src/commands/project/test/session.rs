@@ -73,8 +73,11 @@ impl<'a> Session<'a> {
     }
 }
 
+/// A call's keys, or its arguments.
+type Words<'a> = Vec<&'a [u8]>;
+
 /// Splits `KEYS … ARGS …`, as `WASM.CALL` reads it.
-fn keys_and_args(words: &[Vec<u8>]) -> Result<(Vec<&[u8]>, Vec<&[u8]>)> {
+fn keys_and_args(words: &[Vec<u8>]) -> Result<(Words<'_>, Words<'_>)> {
     let (mut keys, mut args) = (Vec::new(), Vec::new());
     let (mut in_keys, mut in_args) = (false, false);
     let mut seen = (false, false);
@@ -102,7 +105,7 @@ mod tests {
     use super::keys_and_args;
 
     fn split(text: &str) -> Option<(Vec<String>, Vec<String>)> {
-        let words: Vec<Vec<u8>> = text.split_whitespace().map(|word| word.into()).collect();
+        let words: Vec<Vec<u8>> = text.split_whitespace().map(Into::into).collect();
         let texts = |list: Vec<&[u8]>| {
             list.iter()
                 .map(|it| it.escape_ascii().to_string())
