@@ -143,7 +143,7 @@ fn what_a_registry_says_is_not_believed() {
     };
     let pull = ["pull", &place, "--key", "ci.pub", "-o", "out.tar"];
     refused(&["push", "unsigned.tar", &place], 2, "is not signed");
-    refused(&pull, 1, "cannot pull");
+    refused(&pull, 4, "is not there");
     workshop.wasmc(&["push", "foreign.tar", &place]);
     refused(&pull, 3, "which is not trusted");
     workshop.wasmc(&["push", "b.tar", &place]);
