@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ferrite_protocol::error_chain::ErrorChain;
+use ferrite_protocol::one_line::Lines;
 use ferrite_server::config::{self, Action, Config, Invocation};
 use ferrite_server::process::{log, open_files};
 use ferrite_server::scheduling::time_slice;
 use ferrite_server::{Listeners, ServerState, run};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Time that commands on blocking threads have to end after everything else has stopped.
@@ -57,7 +59,8 @@ fn main() -> ExitCode {
 
 /// Prints an error and its causes on one line, and returns the exit status.
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
-    let text = format!("ferrite-server: {}\n", ErrorChain(error));
+    let text = ErrorChain(error).to_string();
+    let text = format!("ferrite-server: {}\n", Lines(&text));
     // If standard error is closed, there is no way left to report it.
     let _ = io::stderr().write_all(text.as_bytes());
     ExitCode::from(code)
@@ -80,6 +83,8 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
         // Installed early, so that a signal during the start is not lost.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // A write past the limit on the size of files then fails, instead of ending the process.
+        let _file_too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         let listeners = Listeners::bind(&config)?;
         let state = ServerState::open(config)?;
         announce(&listeners)?;
@@ -89,7 +94,7 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
                 _ = interrupt.recv() => tracing::info!("stopping because of SIGINT"),
             }
         };
-        run(state, listeners, shutdown).await;
+        run(state, listeners, shutdown).await?;
         Ok::<(), Box<dyn Error>>(())
     });
     // A compilation whose client is gone must not delay the exit for long.

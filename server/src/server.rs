@@ -4,7 +4,9 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ferrite_store::CloseError;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -12,11 +14,18 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, Port};
 use crate::connection;
-use crate::net::accept_backoff::pause_after;
+use crate::net::accept_backoff::{SpareDescriptor, is_scarce, pause_after};
 use crate::net::socket::PlainSocket;
 use crate::net::tls::{self, TlsError};
-use crate::services::{active_expiry, hot_reload, metrics_http};
+use crate::services::{active_expiry, disk_watch, hot_reload, metrics_http};
 use crate::state::ServerState;
+
+/// Reply to a connection for which there is no descriptor.
+const NO_FILES: &[u8] =
+    b"-ERR max number of clients reached: the server has no file descriptors left, try again later\r\n";
+
+/// Time that the disk has to take the last writes, even if calls have used up the time to stop.
+const CLOSE_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// Connections that the system queues until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -123,12 +132,17 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 /// Serves until `shutdown` completes or a client sends `SHUTDOWN`, then closes every connection.
 ///
 /// Running requests have `server.shutdown_timeout` to end; then they are aborted and have no effect.
-/// Needs tokio's multi-threaded runtime, because long calls move to threads of their own.
+/// The disk has what is left of that time to take all writes. Needs tokio's multi-threaded runtime,
+/// because long calls move to threads of their own.
+///
+/// # Errors
+///
+/// If the disk did not take all writes.
 pub async fn run(
     state: Arc<ServerState>,
     listeners: Listeners,
     shutdown: impl Future<Output = ()>,
-) {
+) -> Result<(), CloseError> {
     let Listeners {
         plain,
         tls,
@@ -138,6 +152,7 @@ pub async fn run(
     // These tasks end with this function.
     let mut services = JoinSet::new();
     services.spawn(active_expiry::run(Arc::clone(&state)));
+    services.spawn(disk_watch::run(Arc::clone(&state)));
     if state.config.wasm.hot_reload {
         services.spawn(hot_reload::run(Arc::clone(&state)));
     }
@@ -145,6 +160,7 @@ pub async fn run(
         services.spawn(metrics_http::run(Arc::clone(&state), listener));
     }
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut spare = SpareDescriptor::new();
     loop {
         tokio::select! {
             biased;
@@ -152,14 +168,17 @@ pub async fn run(
             () = state.stopped() => break,
             accepted = accept(plain.as_ref()) => match accepted {
                 Ok((stream, peer)) => start_connection(&state, stream, peer, None, &mut connections),
-                Err(error) => pause_after(&error).await,
+                Err(error) => not_accepted(&state, &error, plain.as_ref(), &mut spare, NO_FILES).await,
             },
             accepted = accept(tls.as_ref().map(|(listener, _)| listener)) => match accepted {
                 Ok((stream, peer)) => {
                     let acceptor = tls.as_ref().map(|(_, acceptor)| acceptor.clone());
                     start_connection(&state, stream, peer, acceptor, &mut connections);
                 }
-                Err(error) => pause_after(&error).await,
+                Err(error) => {
+                    let listener = tls.as_ref().map(|(listener, _)| listener);
+                    not_accepted(&state, &error, listener, &mut spare, b"").await;
+                }
             },
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
                 if let Err(error) = ended && error.is_panic() {
@@ -169,17 +188,47 @@ pub async fn run(
         }
     }
     drop((plain, tls));
-    drain(&state, connections).await;
+    let deadline = Instant::now() + state.config.server.shutdown_timeout.0;
+    drain(&state, connections, deadline).await;
     // Their references to the state are dropped with them, before the data is closed.
     services.shutdown().await;
     // A thread that still compiles refers to the store too, but its data must be on disk now.
-    tokio::task::block_in_place(|| state.store.close());
+    let left = deadline.saturating_duration_since(Instant::now());
+    let closed = tokio::task::block_in_place(|| state.store.close(left.max(CLOSE_TIME_MIN)));
+    if let Err(error) = &closed {
+        tracing::error!(%error, "the data could not be written to the end");
+    }
+    closed
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
     match listener {
         Some(listener) => listener.accept().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Refuses the connections at `listener` with `reply` if there are no descriptors for them.
+async fn not_accepted(
+    state: &ServerState,
+    error: &io::Error,
+    listener: Option<&TcpListener>,
+    spare: &mut SpareDescriptor,
+    reply: &[u8],
+) {
+    let refused = match listener {
+        Some(listener) if is_scarce(error) => spare.refuse(listener, reply),
+        _ => 0,
+    };
+    state.stats.connections.add(refused as u64);
+    state.stats.connections_rejected.add(refused as u64);
+    if is_scarce(error)
+        && let Some(left_out) = state.refused_connections.line()
+    {
+        tracing::warn!(%error, refused, left_out, "connections cannot be accepted; raise the limit of open files (`ulimit -n`)");
+    }
+    if refused == 0 {
+        pause_after(error).await;
     }
 }
 
@@ -202,22 +251,23 @@ fn start_connection(
     };
     let tcp = PlainSocket::new(stream);
     let handle = tcp.handle();
-    let count_max = state.config.server.max_connections;
+    let count_max = state.connections_max;
     match state.clients.register(peer, local, handle, count_max) {
         Some(guard) => {
             connections.spawn(connection::serve(Arc::clone(state), guard, tcp, tls));
         }
         None => {
             state.stats.connections_rejected.add(1);
-            tracing::warn!(%peer, count_max, "a connection was refused because of server.max_connections");
+            if let Some(left_out) = state.refused_connections.line() {
+                tracing::warn!(%peer, count_max, left_out, "a connection was refused because of server.max_connections");
+            }
             tcp.refuse(b"-ERR max number of clients reached\r\n");
         }
     }
 }
 
 /// Waits for running requests until the shutdown timeout, then aborts the rest.
-async fn drain(state: &ServerState, mut connections: JoinSet<()>) {
-    let deadline = Instant::now() + state.config.server.shutdown_timeout.0;
+async fn drain(state: &ServerState, mut connections: JoinSet<()>, deadline: Instant) {
     tracing::info!(connections = connections.len(), "stopping");
     for client in state.clients.all() {
         client.drain();

@@ -22,6 +22,7 @@ use crate::observability::audit::Audit;
 use crate::observability::counters::Stats;
 use crate::observability::log_throttle::LogThrottle;
 use crate::observability::slowlog::SlowCalls;
+use crate::process::open_files;
 use crate::scheduling::background::BackgroundCalls;
 use crate::scheduling::long_calls::LongCalls;
 
@@ -43,6 +44,12 @@ pub struct ServerState {
     pub(crate) slow_calls: SlowCalls,
     /// Bounds the log lines about wrong passwords.
     pub(crate) wrong_passwords: LogThrottle,
+    /// Bounds the log lines about requests of HTTP.
+    pub(crate) http_requests: LogThrottle,
+    /// Bounds the log lines about connections that are refused.
+    pub(crate) refused_connections: LogThrottle,
+    /// Most connections at the same time: as configured, or as many as the system has files for.
+    pub(crate) connections_max: usize,
     pub(crate) started: Instant,
     /// Memory of large requests that are arriving.
     pub(crate) request_memory: RequestMemory,
@@ -101,6 +108,9 @@ impl ServerState {
             audit: Audit::new(config.wasm.audit),
             slow_calls: SlowCalls::new(config.wasm.slow_calls_kept),
             wrong_passwords: LogThrottle::default(),
+            http_requests: LogThrottle::default(),
+            refused_connections: LogThrottle::default(),
+            connections_max: open_files::connections_max(config.server.max_connections),
             config,
             store,
             functions,

@@ -29,7 +29,7 @@ pub use api::store::{DatabaseUsage, Flow, Retry, Store};
 pub use commands::spec::{
     BLIND, BLOCKING, CommandSpec, DENYOOM, FAST, Keys, MOVABLEKEYS, READONLY, WRITE,
 };
-pub use durable::{DiskOptions, Durability, OpenError, Receipt};
+pub use durable::{CloseError, DiskOptions, DiskStatus, Durability, OpenError, Receipt};
 pub use error::StoreError;
 pub use events::{EventClass, KeyEvent, Observer};
 pub use options::{Clock, Limits, StoreOptions};

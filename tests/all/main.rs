@@ -12,6 +12,7 @@ mod conflicts;
 mod connections;
 mod depth;
 mod engines;
+mod faults;
 mod functions;
 mod fuzzing;
 mod guests;

@@ -1,12 +1,13 @@
 //! The real server as a child process, in a folder of its own.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -19,9 +20,24 @@ pub struct ServerBuilder {
     config: Option<String>,
     dir: Option<PathBuf>,
     without_compiler: bool,
+    wrapper: Vec<OsString>,
 }
 
 impl ServerBuilder {
+    /// Has another program start the server: its path and arguments, after which the server's
+    /// command line follows. It must become the server, or stand for it.
+    #[must_use]
+    pub fn wrapper<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.wrapper = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Starts the server from a shell, after this line of it, such as `ulimit -n 64`.
+    #[must_use]
+    pub fn shell(self, line: &str) -> Self {
+        self.wrapper(["sh", "-c", &format!("{line}; exec \"$@\""), "sh"])
+    }
+
     /// Adds flags.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
@@ -84,6 +100,14 @@ impl ServerBuilder {
             .open(&log_path)
             .expect("the log can be written");
         let mut command = command("ferrite-server", "FERRITE_SERVER_BIN");
+        if let [wrapper, words @ ..] = &self.wrapper[..] {
+            let server = command;
+            command = Command::new(wrapper);
+            command.args(words).arg(server.get_program());
+            for (variable, _) in server.get_envs() {
+                command.env_remove(variable);
+            }
+        }
         command.arg("--port=0").arg("--dir").arg(&dir);
         if let Some(text) = &self.config {
             let path = dir.join("ferrite.toml");
@@ -222,6 +246,47 @@ impl Server {
         let ended = self.wait();
         look(&self.log());
         ended.success()
+    }
+
+    /// The number of its open files.
+    ///
+    /// # Panics
+    ///
+    /// If the process is gone.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid());
+        fs::read_dir(folder).expect("the process is there").count()
+    }
+
+    /// The highest descriptor that it has open.
+    ///
+    /// # Panics
+    ///
+    /// If the process is gone.
+    #[must_use]
+    pub fn highest_open_file(&self) -> u64 {
+        let folder = format!("/proc/{}/fd", self.pid());
+        let numbers = fs::read_dir(folder).expect("the process is there");
+        numbers
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .max()
+            .expect("it listens")
+    }
+
+    /// Limits the number of its open files from now on.
+    ///
+    /// # Panics
+    ///
+    /// If the system refuses.
+    pub fn limit_open_files(&self, files: u64) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let limit = Rlimit {
+            current: Some(files),
+            maximum: getrlimit(Resource::Nofile).maximum,
+        };
+        prlimit(pid, Resource::Nofile, limit).expect("our own child");
     }
 
     /// A field of `/proc/<pid>/status`, in KiB.

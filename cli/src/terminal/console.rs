@@ -1,9 +1,11 @@
 //! Output of commands: text or JSON on standard output, errors on standard error, exit codes.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use ferrite_cache::bundle::{BundleError, TrustError};
+use ferrite_protocol::one_line::{Json, Lines};
 use serde::Serialize;
 
 /// End of a command; decides the exit code.
@@ -70,7 +72,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 
-impl std::fmt::Display for UsageError {
+impl Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
@@ -94,7 +96,7 @@ impl std::error::Error for MissingError {}
 #[derive(Debug)]
 struct OutputError(io::Error);
 
-impl std::fmt::Display for OutputError {
+impl Display for OutputError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("cannot write to standard output")
     }
@@ -142,20 +144,20 @@ impl Console {
         }
     }
 
-    /// Prints text. The caller has checked that [`is_json`](Self::is_json) is false.
+    /// Prints text, in which nothing steers the terminal: a part of it comes from guests and files.
+    /// The caller has checked that [`is_json`](Self::is_json) is false.
     pub(crate) fn print_text(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
-        write(&mut out)
-            .and_then(|()| out.flush())
-            .map_err(|error| OutputError(error).into())
+        let mut text = Vec::new();
+        write(&mut text).map_err(OutputError)?;
+        print(&Lines(&String::from_utf8_lossy(&text)))
     }
 
     fn print_json(&self, value: &impl Serialize) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(value)?;
-        self.print_text(|out| writeln!(out, "{text}"))
+        let text = serde_json::to_string_pretty(value)? + "\n";
+        print(&Json(&text))
     }
 
     /// Reports an error with its causes: on standard error, or as the JSON document.
@@ -175,6 +177,14 @@ impl Console {
     /// Prints a line on standard error.
     pub(crate) fn warn(&self, line: &str) -> anyhow::Result<()> {
         // In one write, because other processes may write to the same terminal.
-        Ok(io::stderr().write_all(format!("{line}\n").as_bytes())?)
+        Ok(io::stderr().write_all(format!("{}\n", Lines(line)).as_bytes())?)
     }
+}
+
+/// Prints a text on standard output.
+fn print(text: &impl Display) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.to_string().as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| OutputError(error).into())
 }

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use ferrite_protocol::one_line::OneLine;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Time between two movements of the bar while no step ends.
@@ -39,12 +40,12 @@ impl Progress {
     }
 
     /// Shows what the command is working on.
-    pub(crate) fn set_message(&self, on: String) {
+    pub(crate) fn set_message(&self, on: &str) {
         if self.lines {
             // A message that cannot be printed is no reason to stop.
-            let _ = std::io::stderr().write_all(format!("{on}\n").as_bytes());
+            let _ = std::io::stderr().write_all(format!("{}\n", OneLine(on)).as_bytes());
         } else {
-            self.bar.set_message(on);
+            self.bar.set_message(OneLine(on).to_string());
         }
     }
 

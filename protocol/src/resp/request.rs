@@ -185,6 +185,12 @@ impl RequestScanner {
         self.arguments.iter().map(|range| &bytes[range.clone()])
     }
 
+    /// Returns true if the last scan completed an inline command.
+    #[must_use]
+    pub const fn is_inline(&self) -> bool {
+        matches!(self.state, State::Complete { inline: true })
+    }
+
     /// Frees the memory of a large request.
     pub fn shrink(&mut self) {
         const KEPT_ARGUMENTS: usize = 64;

@@ -1,7 +1,6 @@
 //! The log lines of a guest: by `log`, and by its standard output and error.
 
-use std::borrow::Cow;
-
+use ferrite_protocol::one_line::OneLine;
 use tracing::Level;
 
 /// Log target of all lines of guests, for filters.
@@ -160,7 +159,9 @@ fn warn_of_rest(function: &str) {
 }
 
 fn emit(function: &str, level: Level, text: &str) {
-    let text = one_line(text);
+    // A guest may neither begin a line of its own in the server's log nor steer a terminal that
+    // shows it.
+    let text = OneLine(text);
     match level {
         Level::TRACE => tracing::trace!(target: TARGET, function, "{text}"),
         Level::DEBUG => tracing::debug!(target: TARGET, function, "{text}"),
@@ -170,38 +171,11 @@ fn emit(function: &str, level: Level, text: &str) {
     }
 }
 
-/// Escapes control characters, so that a guest can neither begin a line of its own in the server's
-/// log nor steer a terminal that shows it. Tabs stay.
-fn one_line(text: &str) -> Cow<'_, str> {
-    let steers = |letter: char| letter.is_control() && letter != '\t';
-    if !text.contains(steers) {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(text.len() + 16);
-    for letter in text.chars() {
-        if steers(letter) {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    Cow::Owned(line)
-}
-
 #[cfg(test)]
 mod tests {
     use tracing::Level;
 
-    use super::{GuestLog, GuestStream, one_line};
-
-    #[test]
-    fn a_line_stays_one_line() {
-        assert_eq!(one_line("a\tb é"), "a\tb é");
-        assert_eq!(
-            one_line("x\r\n2026-01-01 INFO forged\x1b[2J\u{9b}"),
-            "x\\r\\n2026-01-01 INFO forged\\u{1b}[2J\\u{9b}"
-        );
-    }
+    use super::{GuestLog, GuestStream};
 
     #[test]
     fn the_reason_of_a_trap_is_the_first_line_of_the_last_error() {

@@ -5,14 +5,14 @@ use std::sync::{Arc, Weak};
 
 use ferrite_cache::{Digest, Manifest, Rewind, VerifiedArtifact, WASM_PAGE_BYTES};
 use parking_lot::Mutex;
-use wasmtime::Engine;
+use wasmtime::{Engine, Module};
 
 use crate::call::fuel_account::SLICE_UNITS;
 use crate::error::{CallError, Code};
 use crate::host::Linkers;
-use crate::instance::deserialize::load;
 use crate::instance::linked_module::LinkedModule;
 use crate::instance::rewindable::{RewindEngine, Rewinding};
+use crate::instance::shared_modules::SharedModules;
 use crate::instance::{Instance, Mode};
 use crate::scheduling::cancellation::{CallId, CallSlot, RunningCall};
 use crate::scheduling::pool::{Pool, PoolUsage};
@@ -43,11 +43,22 @@ pub struct Function<K: Keyspace> {
     spec: Arc<FunctionSpec>,
     manifest: Manifest,
     module: LinkedModule<K>,
+    /// Keeps the code for other functions that have the same.
+    _shared: Arc<Module>,
     pool: Pool<Retained<K>>,
     slots: Mutex<Vec<Weak<CallSlot>>>,
     retention: Retention,
     /// Rises with every call that needed a stack of its own; falls slowly with the others.
     fiber_score: AtomicU32,
+}
+
+/// The modules in use on each of an executor's engines.
+#[derive(Debug, Default)]
+pub(crate) struct EngineModules {
+    /// On the engine with a pool of instances.
+    pooling: SharedModules,
+    /// On the engine whose memories can be rewound.
+    rewinding: SharedModules,
 }
 
 /// Part of a used instance that serves further calls.
@@ -82,6 +93,7 @@ impl<K: Keyspace> Function<K> {
         engine: &Engine,
         linkers: &Linkers<K>,
         rewind_engine: &Result<RewindEngine<K>, Box<str>>,
+        modules: &EngineModules,
         artifact: &VerifiedArtifact,
         spec: FunctionSpec,
     ) -> Result<Self, CallError> {
@@ -106,15 +118,21 @@ impl<K: Keyspace> Function<K> {
                 }
             },
         };
-        let module = load(engine, artifact)
+        let modules = match retention {
+            Retention::Rewound(_) => &modules.rewinding,
+            Retention::WholeInstance | Retention::BuffersOnly { .. } => &modules.pooling,
+        };
+        let shared = modules
+            .get_or_load(engine, artifact)
             .map_err(|error| CallError::new(Code::NoArtifact, error.to_string()))?;
-        let module = LinkedModule::new(linkers, &module, &manifest.module)
+        let module = LinkedModule::new(linkers, &shared, &manifest.module)
             .map_err(|error| CallError::invalid(error.to_string()))?;
         Ok(Self {
             pool: Pool::new(spec.pool),
             spec: Arc::new(spec),
             manifest,
             module,
+            _shared: shared,
             slots: Mutex::default(),
             retention,
             fiber_score: AtomicU32::new(0),

@@ -12,7 +12,7 @@ use wasmtime::Engine;
 
 use crate::call::state::StoreData;
 use crate::error::CallError;
-use crate::executor::function::Function;
+use crate::executor::function::{EngineModules, Function};
 use crate::host::Linkers;
 use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
@@ -28,6 +28,7 @@ pub(crate) struct Executor<K: Keyspace> {
     linkers: Linkers<K>,
     /// The engine for rewinding, or the reason why this machine cannot rewind.
     rewind_engine: Result<RewindEngine<K>, Box<str>>,
+    modules: EngineModules,
     keyspace: K,
     yield_now: Option<YieldNow>,
     shared: Arc<Shared<K>>,
@@ -88,6 +89,7 @@ impl<K: Keyspace> Executor<K> {
             engine,
             linkers,
             rewind_engine,
+            modules: EngineModules::default(),
             keyspace,
             yield_now,
             shared,
@@ -111,6 +113,7 @@ impl<K: Keyspace> Executor<K> {
             &self.engine,
             &self.linkers,
             &self.rewind_engine,
+            &self.modules,
             artifact,
             spec,
         )?);

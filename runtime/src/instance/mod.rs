@@ -6,6 +6,7 @@ pub(crate) mod entry;
 pub(crate) mod linked_module;
 pub(crate) mod meter;
 pub mod rewindable;
+pub(crate) mod shared_modules;
 pub(crate) mod stack_depth;
 pub(crate) mod trap;
 pub(crate) mod typed_func;

@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
-use super::HOST_PAGE;
 use super::fault::Registration;
 use super::slot::{MemorySlot, limit_mappings};
+use super::{HOST_PAGE, pristine_file};
 
 /// Address space for a number of memories, each with its guards.
 ///
@@ -61,6 +61,7 @@ impl Arena {
             )));
         }
         limit_mappings(mappings_of_the_kernel() / 4);
+        pristine_file::prepare()?;
         let too_large = || io::Error::other("the arena exceeds the address space");
         let stride = reservation_bytes
             .checked_add(guard_bytes)

@@ -1,17 +1,16 @@
 //! The pristine contents of a module's memory, and the pages that its calls write.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::ptr;
 
 use ferrite_cache::WASM_PAGE_BYTES;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use parking_lot::Mutex;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect};
 
 use super::arena::MemoryHandle;
+use super::pristine_file::PristineRange;
 use super::runs::Runs;
 use super::slot::MemorySlot;
 use super::touched::touched;
@@ -36,8 +35,9 @@ pub enum ImageError {
 /// An instance maps the image privately, so a page that it never writes costs it no memory.
 #[derive(Debug)]
 pub(super) struct Image {
-    file: File,
     contents: Mmap,
+    /// After the mapping of it, so that it is given back last.
+    range: PristineRange,
     /// Pages written by calls of any instance, sorted; at most `PAGES_MAX`.
     learned: Mutex<Vec<u32>>,
 }
@@ -46,29 +46,28 @@ impl Image {
     /// Copies `memory`, which must belong to an instance: private, and a multiple of WebAssembly's
     /// page size.
     pub(super) fn capture(memory: &[u8]) -> io::Result<Self> {
-        let descriptor = memfd_create(
-            "ferrite-pristine",
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-        )?;
-        ftruncate(&descriptor, memory.len() as u64)?;
-        let file = File::from(descriptor);
+        let range = PristineRange::take(memory.len())?;
         // Pages of zeros stay holes, which take no memory.
         for index in touched(memory) {
             let start = index * HOST_PAGE;
             let page = &memory[start..memory.len().min(start + HOST_PAGE)];
             if page != &ZEROS[..page.len()] {
-                file.write_all_at(page, start as u64)?;
+                range
+                    .file()
+                    .write_all_at(page, range.offset_bytes() + start as u64)?;
             }
         }
-        fcntl_add_seals(
-            &file,
-            SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-        )?;
-        // SAFETY: the file is sealed, so the mapping never changes.
-        let contents = unsafe { Mmap::map(&file)? };
+        // SAFETY: the range belongs to this image alone, which from here on only reads it, so the
+        // mapping never changes. Nothing outside this process can open the file.
+        let contents = unsafe {
+            MmapOptions::new()
+                .offset(range.offset_bytes())
+                .len(memory.len())
+                .map(range.file())?
+        };
         Ok(Self {
-            file,
             contents,
+            range,
             learned: Mutex::new(Vec::new()),
         })
     }
@@ -155,8 +154,8 @@ impl Image {
                 self.len(),
                 protection,
                 MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
-                &self.file,
-                0,
+                self.range.file(),
+                self.range.offset_bytes(),
             )
         }
         .map_err(io::Error::from)?;

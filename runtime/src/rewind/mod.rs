@@ -20,6 +20,7 @@
 //! | `slot` | the fault handler's record of one memory; only atomics |
 //! | `fault` | the signal handler |
 //! | `image` | the pristine contents of a module's memory, and the pages that calls write |
+//! | `pristine_file` | the one file behind all images |
 //! | `runs` | pages grouped into runs of neighbours |
 //! | `touched` | finds the pages that hold data, so that capturing an image is fast |
 //! | `snapshot` | image and globals together: capture, attach, rewind |
@@ -33,6 +34,7 @@ pub mod arena;
 pub mod exports;
 mod fault;
 mod image;
+mod pristine_file;
 mod runs;
 mod slot;
 pub mod snapshot;

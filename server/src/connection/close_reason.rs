@@ -23,6 +23,8 @@ pub(crate) enum CloseReason {
     StallTimeout,
     #[error("a request was not RESP or exceeded a limit")]
     ProtocolError,
+    #[error("the client sent a request of HTTP")]
+    Http,
     #[error("the arriving requests of all connections exceed server.max_request_memory")]
     MemoryBudget,
     #[error("a write could not be made durable")]

@@ -3,6 +3,7 @@
 
 pub(crate) mod close_reason;
 pub(crate) mod durability;
+mod http_request;
 pub(crate) mod pipeline;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::clients::session::ClientSession;
 use crate::commands::command_ref::CommandRef;
 use crate::commands::table;
 use crate::connection::close_reason::CloseReason;
+use crate::connection::http_request::is_http;
 use crate::connection::pipeline::Pipeline;
 use crate::dispatch::progress::Progress;
 use crate::dispatch::{data_commands, server_commands, subscribed, transaction};
@@ -58,6 +60,7 @@ pub(crate) async fn serve(
         scanner: scanner(&state, &session),
         pipeline: Pipeline::new(&state, &client, socket, session),
         memory: state.request_memory.reserve(),
+        unserved: true,
     };
     let reason = connection.run().await;
     if matches!(
@@ -73,6 +76,8 @@ struct Connection<'a> {
     scanner: RequestScanner,
     pipeline: Pipeline<'a>,
     memory: MemoryReservation<'a>,
+    /// True until the first request.
+    unserved: bool,
 }
 
 /// Limits for a client that has not authenticated: enough to do so.
@@ -224,6 +229,22 @@ impl Connection<'_> {
         Err(CloseReason::MemoryBudget)
     }
 
+    /// Reports a request of a web browser. It gets no reply.
+    #[cold]
+    fn refuse_http(&self) -> CloseReason {
+        let Pipeline { state, client, .. } = &self.pipeline;
+        state.stats.protocol_errors.add(1);
+        if let Some(left_out) = state.http_requests.line() {
+            tracing::warn!(
+                client = client.id,
+                peer = %client.peer,
+                left_out,
+                "a client sent HTTP and is disconnected; a web page may have had a browser send it"
+            );
+        }
+        CloseReason::Http
+    }
+
     /// Answers every request in `input` that has wholly arrived, and returns their length in bytes.
     async fn batch(&mut self, input: &[u8]) -> Result<usize, CloseReason> {
         let Pipeline { state, client, .. } = self.pipeline;
@@ -252,6 +273,13 @@ impl Connection<'_> {
             }
             let authenticated = self.pipeline.session.user().is_some();
             let command = table::find(name);
+            // Other words are commands only after the first request.
+            if (command.is_none() || self.unserved)
+                && is_http(&self.scanner, &arguments, self.unserved)
+            {
+                break Some(self.refuse_http());
+            }
+            self.unserved = false;
             let mut context = self.pipeline.context();
             let progress = match command {
                 _ if subscribed::refuses(&mut context, command, name) => {

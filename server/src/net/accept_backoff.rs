@@ -1,23 +1,99 @@
-//! Pauses after a connection could not be accepted.
+//! Connections that cannot be accepted, because the system has no descriptors or memory for them.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
 /// Pause when the system lacks descriptors or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Waits a little if accepting again at once would fail the same way.
-pub(crate) async fn pause_after(error: &io::Error) {
-    use rustix::io::Errno;
-    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    if scarce
+/// Most connections that are refused at once.
+const REFUSED_AT_ONCE_MAX: usize = 64;
+
+/// A descriptor that is given up for a moment when there are no others, to accept a connection with
+/// it and refuse it in words. The client would otherwise wait in the system's queue.
+#[derive(Debug)]
+pub(crate) struct SpareDescriptor(Option<File>);
+
+impl SpareDescriptor {
+    pub(crate) fn new() -> Self {
+        let mut spare = Self(None);
+        spare.take_back();
+        spare
+    }
+
+    /// Refuses the connections that wait at `listener`, with `reply`. Returns their number.
+    pub(crate) fn refuse(&mut self, listener: impl AsFd, reply: &[u8]) -> usize {
+        if self.0.take().is_none() {
+            self.take_back();
+            return 0;
+        }
+        let mut refused = 0;
+        while refused < REFUSED_AT_ONCE_MAX {
+            // Another thread may take the descriptor first; then this fails.
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let Ok(connection) = accept_with(&listener, flags) else {
+                break;
+            };
+            refused += 1;
+            // A client that is gone gets no reply.
+            let _ = send(&connection, reply, SendFlags::NOSIGNAL);
+        }
+        self.take_back();
+        refused
+    }
+
+    fn take_back(&mut self) {
+        // Without it, clients wait until there are descriptors again.
+        self.0 = File::open("/dev/null").ok();
+    }
+}
+
+/// Returns true if accepting again at once would fail the same way.
+pub(crate) fn is_scarce(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
         .iter()
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-    {
-        tracing::warn!(%error, "cannot accept connections; raise the limit of open files");
+}
+
+/// Waits a little if accepting again at once would fail the same way.
+pub(crate) async fn pause_after(error: &io::Error) {
+    if is_scarce(error) {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     } else {
         // For example, the client closed the connection before it was accepted.
         tracing::debug!(%error, "a connection was not accepted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::SpareDescriptor;
+
+    #[test]
+    fn those_who_wait_are_refused_in_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a socket");
+        let address = listener.local_addr().expect("it is bound");
+        let mut clients: Vec<_> = (0..3)
+            .map(|_| TcpStream::connect(address).expect("it listens"))
+            .collect();
+        let mut spare = SpareDescriptor::new();
+        assert_eq!(spare.refuse(&listener, b"-ERR no\r\n"), 3);
+        for client in &mut clients {
+            let mut text = String::new();
+            client
+                .read_to_string(&mut text)
+                .expect("it is closed in order");
+            assert_eq!(text, "-ERR no\r\n");
+        }
+        assert_eq!(spare.refuse(&listener, b""), 0);
     }
 }

@@ -1,9 +1,13 @@
 //! Sets up the log: on standard error, as text or as JSON.
 
-use std::io;
+use std::{fmt, io};
 
+use ferrite_protocol::one_line::OneLine;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 
 use crate::config::{LogFormat, Server};
 
@@ -40,10 +44,22 @@ pub fn start(server: &Server) -> Result<(), LogError> {
         .with_writer(io::stderr)
         .with_ansi(false);
     let started = match server.log_format {
-        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Text => subscriber.fmt_fields(OneLineFields).try_init(),
         LogFormat::Json => subscriber.json().try_init(),
     };
     started.map_err(|_| LogError::Taken)
+}
+
+/// Writes message and fields on one line, whatever they hold: a part of them comes from clients, from
+/// guests and from files. The JSON format escapes by itself.
+struct OneLineFields;
+
+impl<'w> FormatFields<'w> for OneLineFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut text = String::new();
+        DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
+        write!(writer, "{}", OneLine(&text))
+    }
 }
 
 /// The project's crates, and the target `ferrite::audit`.
@@ -70,7 +86,44 @@ fn directives(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::directives;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::{OneLineFields, directives};
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no test panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_logged_begins_a_line() {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .fmt_fields(OneLineFields)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let text = "a\nb\u{9b}";
+            tracing::info!(field = %text, "{text}");
+        });
+        let log = memory.0.lock().expect("no test panicked").clone();
+        let log = String::from_utf8(log).expect("it is UTF-8");
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains("a\\nb\\u{9b} field=a\\nb\\u{9b}"), "{log}");
+    }
 
     #[test]
     fn a_level_is_for_ourselves() {

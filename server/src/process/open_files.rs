@@ -1,32 +1,39 @@
-//! Raises the limit of open files, which limits the number of connections.
+//! The limit of open files, which limits the number of connections.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files beyond connections: the data, the cache, the log.
+/// Files beyond connections: the data, the cache, code of functions, the log.
 const OTHER_FILES: u64 = 256;
 
-/// Raises the limit of open files for `connections`, as far as the system allows. Logs a warning if
-/// that is not enough.
+/// Raises the limit of open files as far as the system allows. Logs a warning if that is not enough
+/// for `connections`.
 pub fn raise(connections: usize) {
-    let wanted = (connections as u64).saturating_add(OTHER_FILES);
     let limit = getrlimit(Resource::Nofile);
-    let Some(current) = limit.current.filter(|&current| current < wanted) else {
-        return;
-    };
-    let allowed = limit.maximum.unwrap_or(wanted).min(wanted);
-    let raised = Rlimit {
-        current: Some(allowed),
-        maximum: limit.maximum,
-    };
-    let now = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => allowed,
-        Err(_) => current,
-    };
-    if now < wanted {
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        // If the system refuses, the limit stays as it is, and is looked at below.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+    let allowed = connections_max(connections);
+    if allowed < connections {
         tracing::warn!(
-            open_files_max = now,
-            connections_max = connections,
-            "the system allows fewer open files than server.max_connections needs; raise `ulimit -n`"
+            open_files_max = getrlimit(Resource::Nofile).current,
+            connections_max = allowed,
+            configured = connections,
+            "the system allows fewer open files than server.max_connections needs, so fewer connections are accepted; raise `ulimit -n`"
         );
     }
+}
+
+/// Returns how many of `configured` connections there are files for.
+pub(crate) fn connections_max(configured: usize) -> usize {
+    let Some(files) = getrlimit(Resource::Nofile).current else {
+        return configured;
+    };
+    // With very few files, most of them are for connections nevertheless.
+    let others = OTHER_FILES.min(files / 2);
+    configured.min(usize::try_from(files - others).unwrap_or(usize::MAX))
 }

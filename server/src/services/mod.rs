@@ -2,6 +2,7 @@
 //! over HTTP.
 
 pub(crate) mod active_expiry;
+pub(crate) mod disk_watch;
 pub(crate) mod hot_reload;
 pub(crate) mod metrics_http;
 pub(crate) mod prometheus;

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use ferrite_runtime::metrics::latency_histogram::LatencyHistogram;
+use ferrite_store::DiskStatus;
 
 use crate::functions::Functions;
 use crate::process::memory::resident_bytes;
@@ -20,6 +21,7 @@ const BUCKETS_MICROS: [u64; 22] = [
 pub(crate) fn text(state: &ServerState) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
     server(state, &mut page);
+    disk(state, &mut page);
     if let Some(runtime) = &state.functions {
         functions(runtime, &mut page);
         compilations(runtime, &mut page);
@@ -46,6 +48,51 @@ impl Page {
         self.head(name, kind, help);
         self.sample(name, "", value);
     }
+}
+
+fn disk(state: &ServerState, page: &mut Page) {
+    let Some(status) = state.store.disk_status() else {
+        return;
+    };
+    let DiskStatus {
+        failure,
+        failing_for: _,
+        failures,
+        waiting_commits,
+        waiting_bytes,
+        unsynced_commits,
+    } = status;
+    let gauges = [
+        (
+            "ferrite_disk_failing",
+            "1 while the disk takes no writes, else 0.",
+            u64::from(failure.is_some()),
+        ),
+        (
+            "ferrite_disk_waiting_commits",
+            "Commits that are not written yet.",
+            waiting_commits,
+        ),
+        (
+            "ferrite_disk_waiting_bytes",
+            "Memory of those commits.",
+            waiting_bytes as u64,
+        ),
+        (
+            "ferrite_disk_unsynced_commits",
+            "Commits that are not synced yet.",
+            unsynced_commits,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.single(name, "gauge", help, value);
+    }
+    page.single(
+        "ferrite_disk_failures_total",
+        "counter",
+        "Writes and syncs that failed.",
+        failures,
+    );
 }
 
 fn server(state: &ServerState, page: &mut Page) {

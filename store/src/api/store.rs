@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use event_listener::EventListener;
 use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
@@ -14,7 +15,7 @@ use crate::api::session::Session;
 use crate::commands::keys::database_argument;
 use crate::commands::spec::{BLOCKING, Command, CommandSpec};
 use crate::commands::table;
-use crate::durable::{DiskOptions, OpenError};
+use crate::durable::{CloseError, DiskOptions, DiskStatus, OpenError};
 use crate::error::StoreError;
 use crate::events::Observer;
 use crate::execution::core::{Core, CoreRef};
@@ -126,8 +127,26 @@ impl Store {
     ///
     /// Clones of the store can still read; writes are refused. For a host that stops while other
     /// threads still have a clone. Does nothing for a store in memory.
-    pub fn close(&self) {
-        self.core.close();
+    ///
+    /// # Errors
+    /// [`CloseError`] if the disk still fails after `time`, or does nothing for so long. What it has
+    /// not taken is lost with the process.
+    pub fn close(&self, time: Duration) -> Result<(), CloseError> {
+        self.core.close(time)
+    }
+
+    /// Returns how the disk is doing; `None` for a store in memory.
+    pub fn disk_status(&self) -> Option<DiskStatus> {
+        self.core.queue.as_ref().map(|queue| queue.status())
+    }
+
+    /// Returns a future for the next time that the disk begins or ceases to fail, or fails for
+    /// another cause; `None` for a store in memory.
+    pub fn disk_changed(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.core
+            .queue
+            .as_ref()
+            .map(|queue| queue.listen_to_health())
     }
 
     /// All data commands.

@@ -1,6 +1,7 @@
 //! The storage engine: one database directory with three maps.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
@@ -9,10 +10,15 @@ use super::record::FORMAT;
 
 /// The engine's cache, in bytes. Only the start and the removal of garbage read data.
 const CACHE_BYTES: u64 = 1 << 20;
+/// Most files of tables that stay open; a start with more opens some again.
+const OPEN_TABLES_MAX: usize = 64;
 /// Bytes of a map that stay in memory before they are written out as a table.
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// Most bytes of the journals.
 const JOURNAL_BYTES: u64 = 256 << 20;
+
+/// Time between two looks at the engine while it writes tables.
+const TABLE_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(super) struct Disk {
     /// Kept for its lifetime: dropping the last handle closes the files.
@@ -37,6 +43,7 @@ impl Disk {
         let database = Database::builder(&path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(OPEN_TABLES_MAX))
             .worker_threads(1)
             .open()
             .map_err(engine)?;
@@ -67,6 +74,30 @@ impl Disk {
             }
         }
         Ok(disk)
+    }
+}
+
+impl Disk {
+    /// Returns the number of the last commit; `None` if there is a record that is no number.
+    pub(super) fn commit(&self) -> fjall::Result<Option<u64>> {
+        Ok(match self.meta.get("commit")? {
+            None => Some(0),
+            Some(bytes) => bytes.as_ref().try_into().map(u64::from_be_bytes).ok(),
+        })
+    }
+
+    /// Writes everything that only the journal has into new tables, and syncs them.
+    pub(super) fn store_anew(&self) -> fjall::Result<()> {
+        let maps = [&self.keys, &self.elements, &self.meta];
+        for map in maps {
+            map.rotate_memtable()?;
+        }
+        while maps.iter().any(|map| map.sealed_memtable_count() > 0) {
+            // Fails if the engine's own thread failed, which then writes no more.
+            self.database.persist(PersistMode::Buffer)?;
+            std::thread::sleep(TABLE_POLL_INTERVAL);
+        }
+        self.database.persist(PersistMode::SyncAll)
     }
 }
 

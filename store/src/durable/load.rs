@@ -97,19 +97,10 @@ impl Reader<'_> {
     }
 
     fn commit(&self) -> Result<u64, OpenError> {
-        match self
-            .disk
-            .meta
-            .get("commit")
+        self.disk
+            .commit()
             .map_err(|error| self.engine(error))?
-        {
-            None => Ok(0),
-            Some(bytes) => bytes
-                .as_ref()
-                .try_into()
-                .map(u64::from_be_bytes)
-                .map_err(|_| self.damaged("the number of the last commit cannot be read")),
-        }
+            .ok_or_else(|| self.damaged("the number of the last commit cannot be read"))
     }
 
     fn spaces(&self) -> Result<Spaces, OpenError> {

@@ -16,6 +16,7 @@ mod record;
 mod writer;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -62,6 +63,37 @@ impl DiskOptions {
             queue_bytes_max: 64 << 20,
         }
     }
+}
+
+/// State of the way to the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskStatus {
+    /// Why the disk takes no writes at present; `None` if it does.
+    pub failure: Option<Box<str>>,
+    /// Time since it began to fail; zero if it does not.
+    pub failing_for: Duration,
+    /// Writes and syncs that failed since the store was opened.
+    pub failures: u64,
+    /// Commits that are not written yet.
+    pub waiting_commits: u64,
+    /// Memory of those commits, in bytes.
+    pub waiting_bytes: usize,
+    /// Commits that are not synced yet.
+    pub unsynced_commits: u64,
+}
+
+/// Reason why closing a store left something behind.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{lost} commits could not be written and are lost with the process, {unsynced} are written but not synced: {cause}"
+)]
+pub struct CloseError {
+    /// Commits that are not on disk.
+    pub lost: u64,
+    /// Commits that the system has taken and that only a crash of the machine can lose.
+    pub unsynced: u64,
+    /// Why the disk did not take them, or did not sync what it took.
+    pub cause: Box<str>,
 }
 
 /// Reason why a data directory cannot be used.

@@ -1,14 +1,17 @@
 //! Commits on their way to the disk, and the threads that wait for them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_listener::{Event, Listener as _};
 use parking_lot::{Condvar, Mutex};
 
-use super::{DiskOptions, Durability};
+use super::{CloseError, DiskOptions, DiskStatus, Durability};
 use crate::error::StoreError;
 use crate::keyspace::effect::{Effect, Effects};
+
+/// Time that the writer gets to end by itself once its time for trying again is over.
+const CLOSE_SLACK: Duration = Duration::from_millis(200);
 
 /// The queue between the commits and the thread that writes them.
 pub(crate) struct Queue {
@@ -18,13 +21,17 @@ pub(crate) struct Queue {
     /// Notified when there is something to write, or the queue is closed.
     filled: Condvar,
     bytes: AtomicUsize,
+    /// The last commit that is written, though maybe not synced.
+    written: AtomicU64,
     synced: AtomicU64,
     /// Notified when more is synced, when the disk fails, and when the queue has shrunk.
     progress: Event,
     /// True once no more writes are accepted; earlier ones are still written.
     closed: AtomicBool,
     failing: AtomicBool,
-    failure: Mutex<Option<Box<str>>>,
+    failure: Mutex<Failure>,
+    /// Notified when the disk begins or ceases to fail, and when the cause changes.
+    health: Event,
 }
 
 #[derive(Default)]
@@ -32,7 +39,20 @@ struct Waiting {
     commits: Vec<Effects>,
     /// The number of the last commit in the queue.
     last: u64,
-    closed: bool,
+    /// Set once the queue is closed: the time until which the writer tries a failing disk again.
+    closed: Option<Instant>,
+    /// True once the writer has ended.
+    ended: bool,
+}
+
+/// What the writer last said about the disk.
+#[derive(Default)]
+struct Failure {
+    /// Why it takes nothing at present.
+    cause: Option<Box<str>>,
+    since: Option<Instant>,
+    /// Writes and syncs that failed since the start.
+    count: u64,
 }
 
 /// Commits that the writer takes at once.
@@ -54,11 +74,13 @@ impl Queue {
             }),
             filled: Condvar::new(),
             bytes: AtomicUsize::new(0),
+            written: AtomicU64::new(last),
             synced: AtomicU64::new(last),
             progress: Event::new(),
             closed: AtomicBool::new(false),
             failing: AtomicBool::new(false),
-            failure: Mutex::new(None),
+            failure: Mutex::default(),
+            health: Event::new(),
         }
     }
 
@@ -97,8 +119,31 @@ impl Queue {
         if !self.failing.load(Ordering::Acquire) {
             return Ok(());
         }
-        let cause = self.failure.lock().clone().unwrap_or_default();
+        let cause = self.failure.lock().cause.clone().unwrap_or_default();
         Err(StoreError::Unwritable(cause))
+    }
+
+    /// Returns how the disk is doing.
+    pub(crate) fn status(&self) -> DiskStatus {
+        let (failure, failing_for, failures) = {
+            let failure = self.failure.lock();
+            let since = failure.since.map_or(Duration::ZERO, |at| at.elapsed());
+            (failure.cause.clone(), since, failure.count)
+        };
+        let last = self.waiting.lock().last;
+        DiskStatus {
+            failure,
+            failing_for,
+            failures,
+            waiting_commits: last.saturating_sub(self.written.load(Ordering::Acquire)),
+            waiting_bytes: self.bytes.load(Ordering::Relaxed),
+            unsynced_commits: last.saturating_sub(self.synced()),
+        }
+    }
+
+    /// A listener for the moment when the disk begins or ceases to fail.
+    pub(crate) fn listen_to_health(&self) -> event_listener::EventListener {
+        self.health.listen()
     }
 
     /// A listener for the next progress of any kind.
@@ -135,19 +180,39 @@ impl Queue {
     /// Takes all waiting commits, once there are any or `patience` has passed.
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let mut waiting = self.waiting.lock();
-        if waiting.commits.is_empty() && !waiting.closed {
+        if waiting.commits.is_empty() && waiting.closed.is_none() {
             self.filled.wait_for(&mut waiting, patience);
         }
         let commits = std::mem::take(&mut waiting.commits);
         Taken {
             commits,
             last: waiting.last,
-            closed: waiting.closed,
+            closed: waiting.closed.is_some(),
         }
     }
 
-    /// Records that these commits are written, though maybe not synced.
-    pub(super) fn written(&self, commits: &[Effects]) {
+    /// Waits before a failing disk is tried again. Returns false if the queue is closed and its
+    /// time is over, so that trying again is of no use.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let mut waiting = self.waiting.lock();
+        loop {
+            let until = match waiting.closed {
+                Some(end) if end <= Instant::now() => return false,
+                Some(end) => end.min(until),
+                None => until,
+            };
+            if Instant::now() >= until {
+                return true;
+            }
+            // Commits that arrive meanwhile end the wait early, so it is begun again.
+            self.filled.wait_until(&mut waiting, until);
+        }
+    }
+
+    /// Records that these commits are written, though maybe not synced; `number` is the last one's.
+    pub(super) fn written(&self, commits: &[Effects], number: u64) {
+        self.written.store(number, Ordering::Release);
         let bytes: usize = commits.iter().flatten().map(Effect::weight).sum();
         let was_full = self.is_full();
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -163,26 +228,85 @@ impl Queue {
     }
 
     pub(super) fn fail(&self, cause: Box<str>) {
-        *self.failure.lock() = Some(cause);
+        let news = {
+            let mut failure = self.failure.lock();
+            failure.count += 1;
+            failure.since.get_or_insert_with(Instant::now);
+            let before = failure.cause.replace(cause);
+            before != failure.cause
+        };
         self.failing.store(true, Ordering::Release);
         self.progress.notify(usize::MAX);
+        if news {
+            self.health.notify(usize::MAX);
+        }
     }
 
     pub(super) fn recover(&self) {
+        if !self.failing.load(Ordering::Acquire) {
+            return;
+        }
+        {
+            let mut failure = self.failure.lock();
+            failure.cause = None;
+            failure.since = None;
+        }
         self.failing.store(false, Ordering::Release);
-        *self.failure.lock() = None;
         self.progress.notify(usize::MAX);
+        self.health.notify(usize::MAX);
     }
 
-    /// Refuses writes from now on; the writer writes the rest and ends.
-    pub(super) fn close(&self) {
+    /// Refuses writes from now on; the writer writes the rest and ends. Until `retry_until` it tries
+    /// a failing disk again.
+    pub(super) fn close(&self, retry_until: Instant) {
         self.closed.store(true, Ordering::Release);
-        self.waiting.lock().closed = true;
+        self.waiting.lock().closed = Some(retry_until);
         self.filled.notify_all();
     }
 
-    /// Wakes every thread that still waits for the disk: the writer has ended.
+    /// Waits until the writer has ended. Gives up once it has written nothing for `patience`.
+    pub(super) fn wait_for_end(&self, patience: Duration) -> Result<(), CloseError> {
+        let mut waiting = self.waiting.lock();
+        let mut seen = self.written.load(Ordering::Acquire);
+        while !waiting.ended {
+            let waited = self.filled.wait_for(&mut waiting, patience + CLOSE_SLACK);
+            let written = self.written.load(Ordering::Acquire);
+            if waited.timed_out() && !waiting.ended && written == seen {
+                break;
+            }
+            seen = written;
+        }
+        let (ended, last) = (waiting.ended, waiting.last);
+        drop(waiting);
+        let cause = self.failure.lock().cause.clone();
+        let cause = match cause {
+            Some(cause) => cause,
+            None if ended => return Ok(()),
+            None => format!("the disk did nothing for {patience:?}").into(),
+        };
+        let (written, synced) = (self.written.load(Ordering::Acquire), self.synced());
+        Err(CloseError {
+            lost: last.saturating_sub(written),
+            unsynced: written.saturating_sub(synced),
+            cause,
+        })
+    }
+
+    /// Returns true if the writer has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.waiting.lock().ended
+    }
+
+    /// Records that the writer has ended.
     pub(super) fn end(&self) {
-        self.fail("the store is closed".into());
+        self.waiting.lock().ended = true;
+        self.filled.notify_all();
+    }
+
+    /// Lets nothing wait for the disk any longer.
+    pub(super) fn shut(&self) {
+        self.failure.lock().cause = Some("the store is closed".into());
+        self.failing.store(true, Ordering::Release);
+        self.progress.notify(usize::MAX);
     }
 }

@@ -11,13 +11,15 @@ use super::encode::{Encoder, Spaces};
 use super::garbage::Garbage;
 use super::mark::Mark;
 use super::queue::Queue;
-use super::{DiskOptions, Durability};
+use super::{CloseError, DiskOptions, Durability};
 use crate::keyspace::effect::Effects;
 
 /// Longest time between syncs, unless every commit waits for one.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Wait before a failing disk is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Time after which a disk that does nothing is given up when the store is dropped.
+const DROP_PATIENCE: Duration = Duration::from_secs(30);
 /// Time between two checks of the free space.
 const SPACE_INTERVAL: Duration = Duration::from_millis(100);
 /// Most effects in one batch: more than this takes the engine noticeably long.
@@ -38,20 +40,47 @@ pub(super) struct Writer {
     space_seen_at: Option<Instant>,
 }
 
-/// Ends the writer when it is dropped, once everything is written and synced.
+/// Ends the writer, once everything is written and synced.
 pub(crate) struct Handle {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.queue.close();
-        if let Some(thread) = self.thread.take() {
+impl Handle {
+    /// Ends the writer. A disk that fails is tried again until `time` has passed, and a disk that
+    /// does nothing for so long is given up; its thread is then left behind.
+    pub(crate) fn close(mut self, time: Duration) -> Result<(), CloseError> {
+        self.end(Instant::now() + time, time)
+    }
+
+    fn end(&mut self, retry_until: Instant, patience: Duration) -> Result<(), CloseError> {
+        self.queue.close(retry_until);
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        let closed = self.queue.wait_for_end(patience);
+        if self.queue.has_ended() {
             // The thread has printed its panic; the data is as after a crash.
             let _ = thread.join();
         }
-        self.queue.end();
+        self.queue.shut();
+        closed
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Who wants to know what was lost closes the store.
+        let _ = self.end(Instant::now(), DROP_PATIENCE);
+    }
+}
+
+/// Tells the queue that the writer has ended, even by a panic.
+struct Ended(Arc<Queue>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -96,7 +125,10 @@ impl Writer {
         let queue = Arc::clone(&self.queue);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || self.run())
+            .spawn(move || {
+                let _ended = Ended(Arc::clone(&self.queue));
+                self.run();
+            })
             .ok();
         if thread.is_none() {
             queue.fail("the thread that writes cannot be started".into());
@@ -123,11 +155,16 @@ impl Writer {
             while !rest.is_empty() {
                 let (commits, more) = rest.split_at(batch_len(rest));
                 number += commits.len() as u64;
-                self.write_until_done(commits, number, taken.closed);
-                self.queue.written(commits);
+                if !self.write_until_done(commits, number) {
+                    return;
+                }
+                self.queue.written(commits, number);
                 rest = more;
             }
             self.sync_if_due(taken.closed);
+            if self.disk.is_none() && !self.repair_until_done() {
+                return;
+            }
             if taken.closed {
                 return;
             }
@@ -141,34 +178,76 @@ impl Writer {
         SYNC_INTERVAL.saturating_sub(self.synced_at.elapsed())
     }
 
-    /// Writes some commits as one batch, and retries until that succeeds.
-    fn write_until_done(&mut self, commits: &[Effects], number: u64, closing: bool) {
+    /// Writes some commits as one batch, and retries until that succeeds. Returns false if the store
+    /// was closed meanwhile and its time is over.
+    fn write_until_done(&mut self, commits: &[Effects], number: u64) -> bool {
         loop {
             match self.write(commits, number) {
                 Ok(()) => {
                     self.queue.recover();
-                    return;
+                    return true;
                 }
                 Err(cause) => {
                     self.queue.fail(cause);
-                    // No thread waits for the commits any more.
-                    if closing {
-                        return;
+                    if !self.queue.pause(RETRY_INTERVAL) {
+                        return false;
                     }
-                    std::thread::sleep(RETRY_INTERVAL);
                 }
             }
         }
     }
 
+    /// Opens a disk that failed again, until that succeeds. Returns false if the store was closed
+    /// meanwhile and its time is over.
+    fn repair_until_done(&mut self) -> bool {
+        loop {
+            match self.repair() {
+                Ok(_) => {
+                    self.queue.recover();
+                    return true;
+                }
+                Err(cause) => {
+                    self.queue.fail(cause);
+                    if !self.queue.pause(RETRY_INTERVAL) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the open disk. Opens one that failed again, and makes sure of what is on it.
+    ///
+    /// A system that could not write its buffers may have dropped them, and reports that once.
+    /// So everything that was written and not synced is read back, and stored again in new files.
+    fn repair(&mut self) -> Result<&Disk, Box<str>> {
+        if self.disk.is_none() {
+            let disk = Disk::open(&self.options.directory).map_err(|error| describe(&error))?;
+            let found = disk.commit().map_err(|error| describe(&error))?;
+            let found = found.ok_or("the number of the last commit cannot be read")?;
+            if found < self.written {
+                return Err(format!(
+                    "the disk lost what it had taken: it ends at commit {found} of {}; restart the server to go on from there",
+                    self.written
+                )
+                .into());
+            }
+            if self.written > self.synced {
+                disk.store_anew().map_err(|error| describe(&error))?;
+                self.note_synced();
+            }
+            self.disk = Some(disk);
+        }
+        self.disk
+            .as_ref()
+            .ok_or_else(|| "the disk is closed".into())
+    }
+
     fn write(&mut self, commits: &[Effects], number: u64) -> Result<(), Box<str>> {
         self.check_space()?;
-        let disk = match &self.disk {
-            Some(disk) => disk,
-            None => {
-                let disk = Disk::open(&self.options.directory).map_err(|error| describe(&error))?;
-                self.disk.insert(disk)
-            }
+        self.repair()?;
+        let Some(disk) = &self.disk else {
+            return Err("the disk is closed".into());
         };
         // A copy, because a failed batch must change nothing; it is kept once the batch is written.
         let mut spaces = self.spaces.clone();

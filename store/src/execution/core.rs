@@ -4,13 +4,14 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use event_listener::Event;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::blocking::{Ready, Registry};
-use crate::durable::{self, DiskOptions, Handle, OpenError, Queue};
+use crate::durable::{self, CloseError, DiskOptions, Handle, OpenError, Queue};
 use crate::error::StoreError;
 use crate::events::{Observer, Recorder};
 use crate::keyspace::shard::{SHARDS, Shard};
@@ -127,9 +128,9 @@ impl Core {
     }
 
     /// Writes and syncs the waiting commits, and accepts no more.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, time: Duration) -> Result<(), CloseError> {
         let writer = self.writer.lock().take();
-        drop(writer);
+        writer.map_or(Ok(()), |writer| writer.close(time))
     }
 
     /// A recorder of changes, if anyone wants to know of events.

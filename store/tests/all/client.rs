@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use ferrite_protocol::resp::{Protocol, ReplyWriter};
 use ferrite_store::{Clock, Flow, Session, Store, StoreOptions};
+
+/// Time that a disk that works has to take everything.
+pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(60);
 
 /// Writes replies as RESP bytes.
 pub(crate) struct Encoder {

@@ -12,7 +12,7 @@ use ferrite_store::{
     Clock, DiskOptions, Durability, OpenError, Session, Store, StoreOptions, Transaction,
 };
 
-use crate::client::{Client, START};
+use crate::client::{CLOSE_TIME, Client, START};
 
 fn open(directory: &Path, durability: Durability) -> Result<Client, OpenError> {
     let now = Arc::new(AtomicI64::new(START));
@@ -161,8 +161,8 @@ fn a_closed_store_is_on_disk_though_others_still_hold_it() {
     let mut begun = others.begin(0, Mode::Write);
     assert_eq!(begun.delete(b"absent"), Ok(false));
     client.expect(&[("SET key value", "+OK")]);
-    client.store.close();
-    client.store.close();
+    client.store.close(CLOSE_TIME).expect("a disk that works");
+    client.store.close(CLOSE_TIME).expect("a disk that works");
     client.expect(&[("GET key", "$5 value")]);
     let refused = client.run("SET key other");
     assert!(

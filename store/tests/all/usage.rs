@@ -3,7 +3,7 @@
 use ferrite_protocol::keyspace::{Keyspace as _, Mode, Transaction as _};
 use ferrite_store::{DatabaseUsage, DiskOptions, Durability, Store, StoreOptions};
 
-use crate::client::Client;
+use crate::client::{CLOSE_TIME, Client};
 
 /// Keys, keys with a time to live, and the mean of their times to live, in database 0.
 fn usage(client: &Client) -> (usize, usize, u64) {
@@ -95,7 +95,7 @@ fn what_is_read_from_disk_is_counted() {
     client.store = Store::open(&StoreOptions::default(), disk()).expect("an empty directory");
     client.run("SET a 1");
     client.run("SET b 1 EX 1000");
-    client.store.close();
+    client.store.close(CLOSE_TIME).expect("a disk that works");
     client.store = Store::open(&StoreOptions::default(), disk()).expect("nobody else has it");
     let (keys, expires, ttl) = usage(&client);
     assert_eq!((keys, expires), (2, 1));

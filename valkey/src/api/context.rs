@@ -130,9 +130,10 @@ pub(crate) fn c_string(text: &str) -> CString {
     })
 }
 
-/// Writes a line into the server's log. Any thread may call it.
+/// Writes a line into the server's log. Any thread may call it. The text stays one line, whatever
+/// comes from clients and guests in it.
 pub(crate) fn log(level: &CStr, text: &str) {
-    let text = c_string(text);
+    let text = c_string(&OneLine(text).to_string());
     // SAFETY: the server takes no context here, and reads the C strings only.
     unsafe {
         (api().log)(

@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let cache = match options.cache.open() {
         Ok(cache) => Some(cache),
         Err(error) => {
-            progress.set_message(format!("warning: working without the cache: {error:#}"));
+            progress.set_message(&format!("warning: working without the cache: {error:#}"));
             None
         }
     };
@@ -188,7 +188,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
         let name = format!("{} for {}", options.file.display(), Platform::of(profile));
         let found = precompiler
             .find_or_compile(&name, source, OnCacheFailure::Warn, &|text| {
-                progress.set_message(text);
+                progress.set_message(&text);
             })
             .with_context(|| options.file.display().to_string())?;
         progress.step();

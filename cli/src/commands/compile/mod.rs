@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         for event in received {
             let (index, report) = match event {
                 Event::Note(text) => {
-                    progress.set_message(text);
+                    progress.set_message(&text);
                     continue;
                 }
                 Event::Done(index, report) => (index, report),

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
+use ferrite_protocol::one_line::OneLine;
 use serde::Serialize;
 
 use crate::terminal::console::{Console, Exit, Report};
@@ -60,7 +61,8 @@ impl Report for DiffReport {
         writeln!(out, "new     {}", self.new)?;
         for change in &self.changes {
             let word = if change.wider { "wider" } else { "note" };
-            writeln!(out, "{word:<7} {}: {}", change.what, change.text)?;
+            let text = OneLine(&change.text);
+            writeln!(out, "{word:<7} {}: {text}", change.what)?;
         }
         if self.wider {
             writeln!(out, "the new release may do more than the old one")

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         .tempfile_in(&folder)
         .with_context(|| format!("cannot write into {}", folder.display()))?;
     let progress = Progress::new(1, console.is_json());
-    progress.set_message(format!("pulling {}", registry.name()));
+    progress.set_message(&format!("pulling {}", registry.name()));
     let digest = registry.pull(temporary.as_file_mut())?;
     drop(progress);
     temporary.as_file_mut().rewind()?;

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     let bytes = oci::read(&bundle)?;
     let progress = Progress::new(1, console.is_json());
     let size = Bytes(bytes.len() as u64);
-    progress.set_message(format!("pushing {size} to {}", registry.name()));
+    progress.set_message(&format!("pushing {size} to {}", registry.name()));
     let digest = registry.push(&members.manifest, bytes)?;
     drop(progress);
     console.print(&PushReport {

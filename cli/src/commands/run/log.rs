@@ -1,9 +1,14 @@
 //! Prints the log lines of functions to standard error.
 
+use std::fmt;
 use std::io::IsTerminal;
 
+use ferrite_protocol::one_line::OneLine;
 use tracing::Level;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -19,10 +24,22 @@ pub(super) fn start(quiet: bool) {
         .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .with_target(false)
+        .fmt_fields(OneLineFields)
         .compact();
     // Fails only if a log is set up already; then that one is used.
     let _ = tracing_subscriber::registry()
         .with(lines)
         .with(targets)
         .try_init();
+}
+
+/// Writes message and fields on one line, whatever they hold.
+struct OneLineFields;
+
+impl<'w> FormatFields<'w> for OneLineFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut text = String::new();
+        DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
+        write!(writer, "{}", OneLine(&text))
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use ferrite_store::DatabaseUsage;
+use ferrite_store::{DatabaseUsage, DiskStatus};
 
 use crate::commands::spec::Spec;
+use crate::observability::from_outside::for_log;
 use crate::observability::function_totals::FunctionTotals;
 use crate::process::memory::resident_bytes;
 use crate::request::{AfterReply, RequestContext};
@@ -82,7 +83,7 @@ fn server(state: &ServerState, text: &mut String) {
 
 fn clients(state: &ServerState, text: &mut String) {
     line(text, "connected_clients", state.clients.len());
-    line(text, "maxclients", state.config.server.max_connections);
+    line(text, "maxclients", state.connections_max);
     line(text, "request_memory_bytes", state.request_memory.bytes());
 }
 
@@ -92,8 +93,34 @@ fn memory(_: &ServerState, text: &mut String) {
     line(text, "used_memory_rss", resident);
 }
 
-fn persistence(_: &ServerState, text: &mut String) {
+fn persistence(state: &ServerState, text: &mut String) {
     line(text, "loading", 0);
+    let Some(disk) = state.store.disk_status() else {
+        line(text, "aof_enabled", 0);
+        return;
+    };
+    let DiskStatus {
+        failure,
+        failing_for,
+        failures,
+        waiting_commits,
+        waiting_bytes,
+        unsynced_commits,
+    } = disk;
+    // The names that tools for Redis read, as far as there are any.
+    line(text, "aof_enabled", 1);
+    let status = if failure.is_some() { "err" } else { "ok" };
+    line(text, "aof_last_write_status", status);
+    line(
+        text,
+        "disk_error",
+        for_log(failure.unwrap_or_default().as_bytes()),
+    );
+    line(text, "disk_failing_seconds", failing_for.as_secs());
+    line(text, "disk_failures", failures);
+    line(text, "disk_waiting_commits", waiting_commits);
+    line(text, "disk_waiting_bytes", waiting_bytes);
+    line(text, "disk_unsynced_commits", unsynced_commits);
 }
 
 fn stats(state: &ServerState, text: &mut String) {

@@ -95,7 +95,7 @@ fn build(folder: &Path, options: &mut Options, console: &Console) -> Result<Exit
     let progress = Progress::new(options.files.len(), console.is_json());
     let mut files = Vec::new();
     for file in &options.files {
-        files.push(compiler.compile(file, &|note| progress.set_message(note)));
+        files.push(compiler.compile(file, &|note| progress.set_message(&note)));
         progress.step();
     }
     drop(progress);
