@@ -6,6 +6,8 @@ use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use ferrite_protocol::one_line::OneLine;
+
 use crate::api::ffi::{self, Ctx, User, api};
 
 /// The user on whose behalf a context is used.
