@@ -190,12 +190,28 @@ static pid_t process_of(pid_t thread) {
     return process;
 }
 
+// Returns 1 if a descriptor is a socket of the network, and not one between programs of this machine.
+static int of_network(const struct seccomp_notif *event) {
+    int process = syscall(SYS_pidfd_open, process_of(event->pid), 0);
+    int fd = syscall(SYS_pidfd_getfd, process, (int)event->data.args[0], 0);
+    int domain = 0;
+    socklen_t length = sizeof domain;
+    if (fd >= 0) {
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+        close(fd);
+    }
+    if (process >= 0) close(process);
+    return domain == AF_INET || domain == AF_INET6;
+}
+
 // Does half of a call that moves bytes, in its place; returns their number, or -1.
 static ssize_t half(const struct seccomp_notif *event, const struct call *call) {
     if (call->shape != BY_FD_WRITES && call->shape != BY_FD_READS) return -1;
     const __u64 *arguments = event->data.args;
     size_t length = arguments[2] / 2;
     if (length == 0) return -1;
+    // A socket that gives less than was asked for has no more at that time, and programs rely on it.
+    if (net && call->shape == BY_FD_READS) return -1;
     if (length > 1 << 20) length = 1 << 20;
     int process = syscall(SYS_pidfd_open, process_of(event->pid), 0);
     int fd = syscall(SYS_pidfd_getfd, process, (int)arguments[0], 0);
@@ -279,7 +295,7 @@ static void supervise(int listener) {
         while (call < CALLS + CALL_COUNT && call->number != event.data.nr) call++;
         char target[2 * PATH_MAX] = "";
         if (call < CALLS + CALL_COUNT) target_of(target, &event, call);
-        int counts = net ? call->net && strncmp(target, "socket:", 7) == 0
+        int counts = net ? call->net && strncmp(target, "socket:", 7) == 0 && of_network(&event)
                          : strncmp(target, directory, prefix) == 0;
         answer(listener, &event, counts ? ++number : 0, call, target);
     }

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
@@ -21,9 +22,17 @@ pub struct ServerBuilder {
     dir: Option<PathBuf>,
     without_compiler: bool,
     wrapper: Vec<OsString>,
+    log: Option<PathBuf>,
 }
 
 impl ServerBuilder {
+    /// Writes the log to this file instead of one in the server's folder.
+    #[must_use]
+    pub fn log(mut self, path: &Path) -> Self {
+        self.log = Some(path.to_owned());
+        self
+    }
+
     /// Has another program start the server: its path and arguments, after which the server's
     /// command line follows. It must become the server, or stand for it.
     #[must_use]
@@ -93,7 +102,7 @@ impl ServerBuilder {
             (None, Some(temporary)) => temporary.path().to_owned(),
             (None, None) => unreachable!("one of them was made"),
         };
-        let log_path = dir.join("server.log");
+        let log_path = self.log.unwrap_or_else(|| dir.join("server.log"));
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -223,6 +232,29 @@ impl Server {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process has a number"), signal).expect("our own child");
+    }
+
+    /// Sends a signal to a process that may be gone.
+    pub fn try_signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // It is not waited for yet, so the number is still its own.
+        let _ = pid.map(|pid| kill_process(pid, signal));
+    }
+
+    /// Waits for the process to end by itself; `None` if it does not for a minute.
+    ///
+    /// # Panics
+    ///
+    /// If it is not our child any more.
+    pub fn wait_briefly(&mut self) -> Option<ExitStatus> {
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
     }
 
     /// Waits for the process to end by itself.

@@ -13,6 +13,7 @@ mod package;
 mod redis_cli;
 mod run;
 mod server;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -42,6 +43,8 @@ enum Task {
     Demo(demo::Options),
     /// Measure it beside its peers, and write docs/benchmarks.md
     Bench(bench::Options),
+    /// Put a server under everything at once for an hour, and watch what it uses
+    Soak(soak::Options),
     /// Build the example functions into target/examples/*.wasm
     Examples(examples::Options),
     /// Build packages for Debian and an archive with an installer into target/packages
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&workspace, &options),
         Task::Demo(options) => demo::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
+        Task::Soak(options) => soak::run(&workspace, &options),
         Task::Examples(options) => examples::run(&workspace, &options),
         Task::Package(options) => package::run(&workspace, &options),
     });

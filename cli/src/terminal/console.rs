@@ -84,7 +84,7 @@ impl std::error::Error for UsageError {}
 #[derive(Debug)]
 pub(crate) struct MissingError(pub(crate) String);
 
-impl std::fmt::Display for MissingError {
+impl Display for MissingError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }

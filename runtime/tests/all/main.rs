@@ -4,6 +4,7 @@ mod bounds;
 mod depth;
 mod differential;
 mod entries;
+mod fuzzed;
 mod host_functions;
 mod hostile;
 mod isolation;

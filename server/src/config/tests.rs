@@ -237,3 +237,48 @@ fn the_documentation_is_that_of_the_table() {
         "run this test with FERRITE_BLESS=1 to write the page anew"
     );
 }
+
+/// Damaged configuration files: each is refused, or is one that reads back as the same.
+#[test]
+fn no_file_breaks_the_reader() {
+    let mut good = Config::default().to_toml();
+    good.push_str("\n# the end\n");
+    let users = "[server]\nusers = [\"app may=read+write password=a functions=x*+y\", \"ops may=all password_blake3=00\"]\nmetrics_address = \"127.0.0.1:9\"\n[wasm]\naudit = \"1/100\"\n[wasm.limits]\nmax_time = \"5ms\"\n";
+    let inputs = std::env::var("FERRITE_FUZZ_INPUTS").map_or(3_000, |text| {
+        text.parse().expect("FERRITE_FUZZ_INPUTS is a number")
+    });
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut accepted = 0;
+    for _ in 0..inputs {
+        let source = if random.bool() { users } else { &good };
+        let mut bytes = source.as_bytes().to_vec();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..4) {
+                0 => bytes[at] = random.u8(32..127),
+                1 => drop(bytes.drain(at..(at + random.usize(1..9)).min(bytes.len()))),
+                2 => bytes.insert(at, *random.choice(b"\"=[]{}+,\n\\0#-9/.").unwrap_or(&b'x')),
+                _ => {
+                    let part = bytes[at..(at + random.usize(1..30)).min(bytes.len())].to_vec();
+                    bytes.splice(at..at, part);
+                }
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        let Ok(text) = String::from_utf8(bytes) else {
+            continue;
+        };
+        match parse(&text) {
+            Ok(config) => {
+                accepted += 1;
+                let written = config.to_toml();
+                let again = parse(&written).map(|config| config.to_toml());
+                assert_eq!(again.ok(), Some(written), "{text}");
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+    assert!(accepted > 0);
+}

@@ -60,13 +60,12 @@ pub(crate) fn is_scarce(error: &io::Error) -> bool {
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Waits a little if accepting again at once would fail the same way.
+/// Waits a little if accepting again at once may fail the same way.
 pub(crate) async fn pause_after(error: &io::Error) {
-    if is_scarce(error) {
+    tracing::debug!(%error, "a connection was not accepted");
+    // Else the client closed it before it was accepted, and the next one is fine.
+    if error.kind() != io::ErrorKind::ConnectionAborted {
         tokio::time::sleep(ACCEPT_PAUSE).await;
-    } else {
-        // For example, the client closed the connection before it was accepted.
-        tracing::debug!(%error, "a connection was not accepted");
     }
 }
 

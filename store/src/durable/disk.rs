@@ -34,8 +34,36 @@ pub(super) fn versioned(directory: &Path) -> PathBuf {
 }
 
 impl Disk {
+    /// Opens the data in a directory; makes it if there is none.
     pub(super) fn open(directory: &Path) -> Result<Self, OpenError> {
         let path = versioned(directory);
+        if !path.exists() {
+            Self::create(directory, &path)?;
+        }
+        Self::open_at(path)
+    }
+
+    /// Makes the data of a new directory. It gets its name when it is complete: the engine cannot open
+    /// what it was making when the process ended.
+    fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
+        let unusable = |source| OpenError::Directory {
+            path: directory.to_owned(),
+            source,
+        };
+        let unfinished = directory.join("v1.unfinished");
+        match std::fs::remove_dir_all(&unfinished) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(unusable(error));
+            }
+            _ => {}
+        }
+        drop(Self::open_at(unfinished.clone())?);
+        std::fs::rename(&unfinished, path).map_err(unusable)?;
+        let folder = std::fs::File::open(directory).map_err(unusable)?;
+        folder.sync_all().map_err(unusable)
+    }
+
+    fn open_at(path: PathBuf) -> Result<Self, OpenError> {
         let engine = |source| OpenError::Engine {
             path: path.clone(),
             source: Box::new(source),

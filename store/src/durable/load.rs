@@ -1,6 +1,7 @@
 //! Reads the data back when a store is opened.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::garbage::Garbage;
 use super::mark::Mark;
 use super::queue::Queue;
 use super::record::{self, Described, HASH, LIST, SET, ZSET};
+use super::seal;
 use super::writer::{self, Writer};
 use super::{DiskOptions, OpenError};
 use crate::keyspace::deadline::Deadline;
@@ -33,13 +35,31 @@ pub(crate) struct Opened {
 }
 
 /// Opens a data directory, reads all of it, and starts writing to it.
+///
+/// The engine panics at some damage to its files; that is reported as damage, too.
 pub(crate) fn open(options: DiskOptions) -> Result<Opened, OpenError> {
+    let path = versioned(&options.directory);
+    catch_unwind(AssertUnwindSafe(|| read(options))).unwrap_or_else(|_| {
+        Err(OpenError::Damaged {
+            path,
+            what: "the engine cannot read its files; the lines above say where it gave up".into(),
+        })
+    })
+}
+
+fn read(options: DiskOptions) -> Result<Opened, OpenError> {
     let directory = &options.directory;
     let unusable = |source| OpenError::Directory {
         path: directory.clone(),
         source,
     };
     std::fs::create_dir_all(directory).map_err(unusable)?;
+    if let Some(file) = seal::open(directory).map_err(unusable)? {
+        return Err(OpenError::Damaged {
+            path: versioned(directory),
+            what: format!("its file {file} has changed since the store was closed"),
+        });
+    }
     let disk = Disk::open(directory)?;
     let mark = Mark::open(directory).map_err(unusable)?;
     let mut reader = Reader {

@@ -13,6 +13,7 @@ mod mark;
 mod queue;
 mod receipt;
 mod record;
+mod seal;
 mod writer;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use super::encode::{Encoder, Spaces};
 use super::garbage::Garbage;
 use super::mark::Mark;
 use super::queue::Queue;
+use super::seal;
 use super::{CloseError, DiskOptions, Durability};
 use crate::keyspace::effect::Effects;
 
@@ -80,6 +81,10 @@ struct Ended(Arc<Queue>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let cause = "the thread that writes has ended by a fault; restart the server";
+            self.0.fail(cause.into());
+        }
         self.0.end();
     }
 }
@@ -166,11 +171,21 @@ impl Writer {
                 return;
             }
             if taken.closed {
+                self.close_disk();
                 return;
             }
             if taken.commits.is_empty() {
                 self.clear_garbage();
             }
+        }
+    }
+
+    /// Closes the files, and leaves their digests for the next start.
+    fn close_disk(&mut self) {
+        // Dropping it closes the files.
+        if self.disk.take().is_some() {
+            // Without the digests some damage is noticed less well; that is no reason to fail.
+            let _ = seal::write(&self.options.directory);
         }
     }
 

@@ -54,6 +54,15 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         ]),
         "bundle" => bundles(),
         "worker_protocol" => vec![job()],
+        "glob" => [
+            &b"user:[0-9]*:?\0user:42:x"[..],
+            b"*a*b*c\0aaaabbbbcccc",
+            b"[^a-c\\]x]\\*[z-a]\0d*m",
+            b"**?[\0ab[",
+        ]
+        .map(<[u8]>::to_vec)
+        .to_vec(),
+        "manifest" => vec![manifest()],
         _ => modules(),
     }
 }
@@ -104,6 +113,15 @@ fn job() -> Vec<u8> {
     };
     write_request(&mut bytes, &job).expect("it is written to memory");
     bytes
+}
+
+fn manifest() -> Vec<u8> {
+    let compiler = ferrite_compiler::Compiler::new(&Profile::native(), Default::default());
+    let compiled = compiler
+        .expect("this machine is a target")
+        .compile(COUNT.as_bytes())
+        .expect("the guests of the tests are right");
+    compiled.manifest.encode().expect("it is written to memory")
 }
 
 /// Changes a few bytes, or cuts, repeats or inserts some.

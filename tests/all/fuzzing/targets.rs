@@ -6,6 +6,7 @@ use ferrite_cache::bundle::{BundleLimits, BundleManifest, UncheckedBundle};
 use ferrite_cache::worker_protocol::{ResponseLimits, read_request, read_response};
 use ferrite_compiler::SourceLimits;
 use ferrite_compiler::rewrite::rewrite;
+use ferrite_protocol::glob::{Glob, Matcher, matches};
 use ferrite_protocol::resp::{
     Encoder, Protocol, ReplyBounds, RequestBounds, RequestScanner, Scan, measure, transcode,
 };
@@ -16,7 +17,7 @@ use ferrite_runtime::policy::permissions::{Access, AccessPolicy, Permissions};
 type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 8] = [
+pub(crate) const TARGETS: [Target; 10] = [
     ("request", request),
     ("command", command),
     ("reply", reply),
@@ -25,6 +26,8 @@ pub(crate) const TARGETS: [Target; 8] = [
     ("bundle", bundle),
     ("worker_protocol", worker_protocol),
     ("module", module),
+    ("glob", glob),
+    ("manifest", manifest),
 ];
 
 /// Bytes from a connection: scanned whole and byte by byte, with the same result.
@@ -173,4 +176,88 @@ pub(crate) fn module(bytes: &[u8]) {
     let valid = wasmparser::validate(&again).map(drop);
     assert!(valid.is_ok(), "{valid:?}");
     drop(info);
+}
+
+/// A pattern, a zero byte, and a text: matched as Redis does, in a bounded number of steps.
+pub(crate) fn glob(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
+    let pattern = parts.next().unwrap_or_default();
+    let text = parts.next().unwrap_or_default();
+    let matched = matches(pattern, text);
+    assert_eq!(matched, matches_slowly(pattern, text));
+    if let Ok(glob) = Glob::parse(pattern) {
+        assert_eq!(glob.matches(text), matched);
+    }
+    let steps = Matcher::new(pattern).steps_max(text.len());
+    let bound = 64 * (pattern.len() as u64 + 1) * (text.len() as u64 + 1);
+    assert!(steps <= bound, "{steps} steps of {bound}");
+}
+
+/// Matches as Redis describes it, with a table of all pairs of positions.
+fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        // No star matches the empty text, except where it is the whole pattern.
+        return pattern.is_empty() || pattern == b"*";
+    }
+    // The rests of the text that the pattern so far may leave.
+    let mut rests = vec![false; text.len() + 1];
+    rests[0] = true;
+    let mut at = 0;
+    while at < pattern.len() {
+        let (next, accepts): (usize, Box<dyn Fn(u8) -> bool>) = match pattern[at] {
+            b'*' => {
+                let from = rests.iter().position(|rest| *rest).unwrap_or(rests.len());
+                rests[from..].fill(true);
+                at += 1;
+                continue;
+            }
+            b'?' => (at + 1, Box::new(|_| true)),
+            b'[' => class(pattern, at + 1),
+            b'\\' if at + 1 < pattern.len() => {
+                let byte = pattern[at + 1];
+                (at + 2, Box::new(move |other| other == byte))
+            }
+            byte => (at + 1, Box::new(move |other| other == byte)),
+        };
+        for end in (0..text.len()).rev() {
+            rests[end + 1] = rests[end] && accepts(text[end]);
+        }
+        rests[0] = false;
+        at = next;
+    }
+    rests[text.len()]
+}
+
+/// Reads a class of characters; returns where the pattern goes on, and what it accepts.
+fn class(pattern: &[u8], mut at: usize) -> (usize, Box<dyn Fn(u8) -> bool>) {
+    let negated = pattern.get(at) == Some(&b'^');
+    at += usize::from(negated);
+    let mut accepted = [false; 256];
+    while at < pattern.len() && pattern[at] != b']' {
+        match pattern[at..] {
+            [b'\\', byte, ..] => {
+                accepted[usize::from(byte)] = true;
+                at += 2;
+            }
+            [one, b'-', other, ..] => {
+                let (low, high) = (one.min(other), one.max(other));
+                accepted[usize::from(low)..=usize::from(high)].fill(true);
+                at += 3;
+            }
+            _ => {
+                accepted[usize::from(pattern[at])] = true;
+                at += 1;
+            }
+        }
+    }
+    let accepts = move |byte: u8| accepted[usize::from(byte)] != negated;
+    (at + 1, Box::new(accepts))
+}
+
+/// The manifest of an artifact in the cache.
+pub(crate) fn manifest(bytes: &[u8]) {
+    if let Ok(manifest) = Manifest::decode(bytes) {
+        let written = manifest.encode();
+        assert!(written.is_ok_and(|written| written == bytes));
+    }
 }

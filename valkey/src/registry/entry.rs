@@ -227,6 +227,30 @@ mod tests {
         assert!(Entry::from_json(br#"{"name":"f","code":"AA"}"#).is_err());
     }
 
+    /// What comes over the bus, or out of a file, cut and changed at every place.
+    #[test]
+    fn damaged_entries_are_refused_or_read_back() {
+        let json = br#"{"name":"f","stamp":{"at":18446744073709551615,"node":"abc"}}"#;
+        let mut read = 0;
+        for at in 0..json.len() {
+            let cut = &json[..at];
+            assert!(Entry::from_json(cut).is_err());
+            for bit in 0..8 {
+                let mut changed = json.to_vec();
+                changed[at] ^= 1 << bit;
+                if let Ok(entry) = Entry::from_json(&changed) {
+                    read += 1;
+                    let again = Entry::from_json(&entry.to_json());
+                    assert_eq!(
+                        again.map(|again| again.to_json()).ok(),
+                        Some(entry.to_json())
+                    );
+                }
+            }
+        }
+        assert!(read > 0, "a changed name is a name");
+    }
+
     #[test]
     fn the_later_stamp_wins() {
         stamp(b"wins", "b".to_owned());

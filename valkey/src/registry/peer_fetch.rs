@@ -241,6 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_peer_sends_is_short_or_refused() {
+        for reply in [
+            &b""[..],
+            b"$",
+            b"$-",
+            b"$3",
+            b"$3\r\n",
+            b"$18446744073709551616\r\nabc",
+            b"$ 3\r\nabc",
+            b"*1\r\n$3\r\nabc\r\n",
+            b"\xff\xfe\r\n",
+            b"$99\r\nshort",
+            &[b'x'; 10_000],
+        ] {
+            let found = answer(reply);
+            assert!(found.as_ref().is_ok_and(|bytes| bytes.len() < 100) || found.is_err());
+        }
+    }
+
+    #[test]
     fn a_request_is_a_flat_array() {
         assert_eq!(request(&["A", "bc"]), b"*2\r\n$1\r\nA\r\n$2\r\nbc\r\n");
     }

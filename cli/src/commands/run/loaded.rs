@@ -152,7 +152,7 @@ fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<N
     bounded_file::read(file, precompiler.bounds().source_bytes_max)
         .and_then(|source| {
             precompiler.find_or_compile(&name, &source, OnCacheFailure::Fail, &|note| {
-                progress.set_message(note);
+                progress.set_message(&note);
             })
         })
         .map_err(|error| match precompile::error_code(&error) {

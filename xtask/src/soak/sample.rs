@@ -1,0 +1,72 @@
+//! What the system says about a process at one moment.
+
+use std::fmt::{self, Display, Formatter};
+use std::fs;
+use std::time::Duration;
+
+/// One sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) seconds: f64,
+    pub(super) resident_kib: u64,
+    pub(super) mappings: u64,
+    pub(super) open_files: u64,
+    pub(super) threads: u64,
+    /// Requests answered so far.
+    pub(super) requests: u64,
+}
+
+/// A curve: its name, its value in a sample, and how much it may grow beyond a tenth.
+type Curve = (&'static str, fn(&Sample) -> f64, f64);
+
+impl Sample {
+    /// The names of the columns.
+    pub(super) const HEAD: &'static str =
+        "seconds,resident_kib,mappings,open_files,threads,requests";
+
+    /// What must stay flat.
+    pub(super) const CURVES: [Curve; 4] = [
+        ("resident KiB", |sample| sample.resident_kib as f64, 8192.0),
+        ("mappings", |sample| sample.mappings as f64, 64.0),
+        ("open files", |sample| sample.open_files as f64, 16.0),
+        ("threads", |sample| sample.threads as f64, 8.0),
+    ];
+
+    /// Looks at a process; `None` if it has ended.
+    pub(super) fn take(process: u32, since: Duration, requests: u64) -> Option<Self> {
+        let folder = format!("/proc/{process}");
+        let status = fs::read_to_string(format!("{folder}/status")).ok()?;
+        let field = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().trim_end_matches(" kB").parse().ok()
+        };
+        Some(Self {
+            seconds: since.as_secs_f64(),
+            resident_kib: field("VmRSS:")?,
+            threads: field("Threads:")?,
+            mappings: fs::read_to_string(format!("{folder}/maps"))
+                .ok()?
+                .lines()
+                .count() as u64,
+            open_files: fs::read_dir(format!("{folder}/fd")).ok()?.count() as u64,
+            requests,
+        })
+    }
+}
+
+impl Display for Sample {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            seconds,
+            resident_kib,
+            mappings,
+            open_files,
+            threads,
+            requests,
+        } = self;
+        write!(
+            f,
+            "{seconds:.1},{resident_kib},{mappings},{open_files},{threads},{requests}"
+        )
+    }
+}
