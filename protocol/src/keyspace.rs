@@ -299,6 +299,9 @@ pub enum StoreError {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// The host uses as much memory as it may.
+    #[error("the server uses as much memory as maxmemory allows")]
+    OutOfMemory,
     /// Another transaction changed data that this one has read. Its commit will find a conflict, and
     /// the call is run again.
     #[error("another call changed the same keys")]

@@ -16,6 +16,11 @@ mod services;
 mod state;
 
 pub use clients::users::UsersError;
+pub use commands::server::acl::UsersFileError;
+pub use commands::table::{check_users, load_users};
 pub use net::tls::TlsError;
 pub use server::{ListenError, Listeners, run};
+pub use services::backup::BackupError;
+pub use services::backup::restore::{Restored, restore};
+pub use services::check_files::check_files;
 pub use state::{ServerState, StartError};

@@ -1,21 +1,28 @@
 //! The program `ferrite-server`.
 
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::one_line::Lines;
+use ferrite_server::config::PasswordHash;
 use ferrite_server::config::{self, Action, Config, Invocation};
 use ferrite_server::process::{log, open_files};
 use ferrite_server::scheduling::time_slice;
-use ferrite_server::{Listeners, ServerState, run};
+use ferrite_server::{
+    Listeners, Restored, ServerState, check_files, check_users, load_users, restore, run,
+};
 use rustix::process::Signal;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Time that commands on blocking threads have to end after everything else has stopped.
 const BLOCKING_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest password.
+const PASSWORD_BYTES_MAX: u64 = 64 * 1024;
 
 /// Exit status if the command line or the configuration is wrong.
 const EXIT_USAGE: u8 = 2;
@@ -38,12 +45,32 @@ fn main() -> ExitCode {
             };
         }
         Action::CheckConfig => {
+            let mut problems = check_files(&config);
+            problems.extend(
+                check_users(&config)
+                    .err()
+                    .map(|error| ErrorChain(&error).to_string()),
+            );
+            if !problems.is_empty() {
+                let text = problems.join("; ");
+                return fail(&*Box::<dyn Error>::from(text), EXIT_USAGE);
+            }
             let lines: String = warnings
                 .iter()
                 .map(|text| format!("warning: {text}\n"))
                 .collect();
             lines + "the configuration is right\n"
         }
+        Action::Restore(folder) => match restore(&config, &folder) {
+            Ok(Restored { keys, functions }) => {
+                format!("restored {keys} keys and the sources of {functions} functions\n")
+            }
+            Err(error) => return fail(&error, 1),
+        },
+        Action::HashPassword => match hash_password() {
+            Ok(text) => text,
+            Err(error) => return fail(&*error, 1),
+        },
         Action::PrintConfig => config.to_toml(),
         Action::Help => config::help(),
         Action::Version => format!(
@@ -64,6 +91,31 @@ fn fail(error: &dyn Error, code: u8) -> ExitCode {
     // If standard error is closed, there is no way left to report it.
     let _ = io::stderr().write_all(text.as_bytes());
     ExitCode::from(code)
+}
+
+/// Reads a password from standard input and returns its hash, for the configuration. A terminal does not
+/// show what is typed.
+fn hash_password() -> Result<String, Box<dyn Error>> {
+    let stdin = io::stdin();
+    let mut line = String::new();
+    let shown = tcgetattr(&stdin).ok();
+    if let Some(shown) = &shown {
+        io::stderr().write_all(b"Password: ")?;
+        let mut hidden = shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    }
+    let read = stdin.lock().take(PASSWORD_BYTES_MAX).read_line(&mut line);
+    if let Some(shown) = &shown {
+        tcsetattr(&stdin, OptionalActions::Flush, shown)?;
+        io::stderr().write_all(b"\n")?;
+    }
+    read?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err("the password is empty; give it on standard input".into());
+    }
+    Ok(format!("{}\n", PasswordHash::slow(password.as_bytes())?))
 }
 
 fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
@@ -87,6 +139,7 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
         let _file_too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         let listeners = Listeners::bind(&config)?;
         let state = ServerState::open(config)?;
+        load_users(&state)?;
         announce(&listeners)?;
         let shutdown = async {
             tokio::select! {

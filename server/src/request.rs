@@ -13,6 +13,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) state: &'a Arc<ServerState>,
     pub(crate) client: &'a Client,
     pub(crate) session: &'a mut ClientSession,
+    /// Number of the request's command in the table; any other if there is no such command.
+    pub(crate) command_number: u16,
     /// Every request writes exactly one reply here.
     pub(crate) reply: &'a mut Encoder,
 }

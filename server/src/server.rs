@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use crate::commands::table;
 use crate::config::{Config, Port};
 use crate::connection;
 use crate::net::accept_backoff::{SpareDescriptor, is_scarce, pause_after};
 use crate::net::socket::PlainSocket;
 use crate::net::tls::{self, TlsError};
+use crate::process::open_files;
 use crate::services::{active_expiry, disk_watch, hot_reload, metrics_http};
 use crate::state::ServerState;
 
@@ -148,6 +150,13 @@ pub async fn run(
         tls,
         metrics,
     } = listeners;
+    let port = plain
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    state
+        .live
+        .set_tcp_port(port.map_or(0, |address| address.port()));
+    state.command_stats.start(table::names());
     let mut connections = JoinSet::new();
     // These tasks end with this function.
     let mut services = JoinSet::new();
@@ -188,7 +197,7 @@ pub async fn run(
         }
     }
     drop((plain, tls));
-    let deadline = Instant::now() + state.config.server.shutdown_timeout.0;
+    let deadline = Instant::now() + state.live.shutdown_timeout();
     drain(&state, connections, deadline).await;
     // Their references to the state are dropped with them, before the data is closed.
     services.shutdown().await;
@@ -251,7 +260,7 @@ fn start_connection(
     };
     let tcp = PlainSocket::new(stream);
     let handle = tcp.handle();
-    let count_max = state.connections_max;
+    let count_max = open_files::connections_max(state.live.max_connections());
     match state.clients.register(peer, local, handle, count_max) {
         Some(guard) => {
             connections.spawn(connection::serve(Arc::clone(state), guard, tcp, tls));

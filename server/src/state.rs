@@ -1,5 +1,6 @@
 //! The state that all connections share: keyspace, functions, users, counters.
 
+use std::hash::BuildHasher as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,32 +15,49 @@ use tokio::sync::watch;
 use crate::clients::pubsub::channels::Channels;
 use crate::clients::pubsub::keyspace_events::KeyspaceEvents;
 use crate::clients::registry::Clients;
-use crate::clients::users::{Users, UsersError};
+use crate::clients::users::{UserDirectory, Users, UsersError};
+use crate::config::live::LiveConfig;
 use crate::config::{self, Config};
 use crate::functions::Functions;
 use crate::net::memory_budget::RequestMemory;
+use crate::observability::acl_log::AclLog;
 use crate::observability::audit::Audit;
+use crate::observability::backups::Backups;
+use crate::observability::command_stats::CommandStats;
 use crate::observability::counters::Stats;
+use crate::observability::latency::LatencyMonitor;
 use crate::observability::log_throttle::LogThrottle;
+use crate::observability::rates::{Rates, Totals};
 use crate::observability::slowlog::SlowCalls;
-use crate::process::open_files;
+use crate::process::figures::unix_seconds;
+use crate::process::log;
+use crate::process::memory::resident_bytes;
 use crate::scheduling::background::BackgroundCalls;
 use crate::scheduling::long_calls::LongCalls;
 
 /// The state that all connections share.
 pub struct ServerState {
+    /// The configuration at the start.
     pub(crate) config: Config,
+    /// The settings that can change while the server runs.
+    pub(crate) live: LiveConfig,
     pub(crate) store: Store,
     /// The runtime of functions; `None` if functions are switched off.
     pub(crate) functions: Option<Functions>,
     /// Calls that go on after their client got a reply.
     pub(crate) background: BackgroundCalls,
     pub(crate) long_calls: LongCalls,
-    pub(crate) users: Users,
+    pub(crate) users: UserDirectory,
     pub(crate) clients: Arc<Clients>,
     pub(crate) channels: Arc<Channels>,
     pub(crate) keyspace_events: Arc<KeyspaceEvents>,
     pub(crate) stats: Stats,
+    pub(crate) command_stats: CommandStats,
+    pub(crate) rates: Rates,
+    pub(crate) latency: LatencyMonitor,
+    pub(crate) backups: Backups,
+    /// Requests that users were refused.
+    pub(crate) acl_log: AclLog,
     pub(crate) audit: Audit,
     pub(crate) slow_calls: SlowCalls,
     /// Bounds the log lines about wrong passwords.
@@ -48,12 +66,25 @@ pub struct ServerState {
     pub(crate) http_requests: LogThrottle,
     /// Bounds the log lines about connections that are refused.
     pub(crate) refused_connections: LogThrottle,
-    /// Most connections at the same time: as configured, or as many as the system has files for.
-    pub(crate) connections_max: usize,
     pub(crate) started: Instant,
+    /// The start, in seconds since 1970.
+    pub(crate) started_unix: u64,
+    /// 40 hex digits that no other run of a server has.
+    pub(crate) run_id: String,
+    /// Memory of the process before it served anything.
+    pub(crate) memory_at_start: u64,
     /// Memory of large requests that are arriving.
     pub(crate) request_memory: RequestMemory,
     stop: watch::Sender<bool>,
+}
+
+/// Reason why a changed configuration cannot be put into force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    #[error(transparent)]
+    Users(#[from] UsersError),
+    #[error(transparent)]
+    Log(#[from] log::LogError),
 }
 
 /// Reason why the server cannot start.
@@ -104,27 +135,85 @@ impl ServerState {
         let keyspace_events = Arc::new(KeyspaceEvents::new(Arc::clone(&channels), selection));
         store.set_observer(Arc::clone(&keyspace_events) as Arc<dyn Observer>);
         store.report_events(selection.selects());
+        let backups = Backups::new(unix_seconds(), store.figures().commits);
         Ok(Arc::new(Self {
             audit: Audit::new(config.wasm.audit),
             slow_calls: SlowCalls::new(config.wasm.slow_calls_kept),
             wrong_passwords: LogThrottle::default(),
             http_requests: LogThrottle::default(),
             refused_connections: LogThrottle::default(),
-            connections_max: open_files::connections_max(config.server.max_connections),
+            live: LiveConfig::new(&config),
             config,
             store,
             functions,
             background: BackgroundCalls::default(),
             long_calls: LongCalls::default(),
-            users,
+            users: UserDirectory::new(users),
             clients: Arc::default(),
             channels,
             keyspace_events,
             stats: Stats::default(),
+            command_stats: CommandStats::default(),
+            rates: Rates::default(),
+            latency: LatencyMonitor::default(),
+            backups,
+            acl_log: AclLog::default(),
             started: Instant::now(),
+            started_unix: unix_seconds(),
+            run_id: run_id(),
+            memory_at_start: resident_bytes(),
             request_memory: RequestMemory::default(),
             stop: watch::Sender::new(false),
         }))
+    }
+
+    /// Puts a changed configuration into force, as far as it can change while the server runs.
+    ///
+    /// # Errors
+    ///
+    /// If one of its values cannot be used; then nothing has changed.
+    pub(crate) fn apply(&self, config: Config) -> Result<(), ApplyError> {
+        let before = self.live.current();
+        let users = if config.server.users != before.server.users
+            || config.server.password != before.server.password
+        {
+            Some(Users::new(&config.server)?)
+        } else {
+            None
+        };
+        if config.server.log != before.server.log {
+            log::set_filter(&config.server.log)?;
+        }
+        if let Some(users) = users {
+            self.users.replace(users);
+        }
+        self.store
+            .set_durability(store_durability(config.store.durability));
+        let selection = config.server.notify_keyspace_events;
+        self.keyspace_events.select(selection);
+        self.store.report_events(selection.selects());
+        self.audit.set(config.wasm.audit);
+        self.slow_calls.keep(config.wasm.slow_calls_kept);
+        self.live.set(Arc::new(config));
+        self.check_memory();
+        Ok(())
+    }
+
+    /// Refuses commands that need more memory while the process uses more than it may.
+    pub(crate) fn check_memory(&self) {
+        let max = self.live.max_memory();
+        self.store.refuse_growth(max > 0 && resident_bytes() > max);
+    }
+
+    /// Adds the counters of now to those that rates are computed from.
+    pub(crate) fn sample_rates(&self) {
+        let stats = &self.stats;
+        let totals = Totals {
+            requests: stats.requests.get(),
+            input_bytes: stats.input_bytes.get(),
+            output_bytes: stats.output_bytes.get(),
+        };
+        self.rates.sample(Instant::now(), totals);
     }
 
     /// Asks the server to stop.
@@ -144,6 +233,7 @@ fn store(config: &Config) -> Result<Store, StartError> {
     let config::Store {
         persistent,
         data_dir,
+        backup_dir: _,
         durability,
         min_free_space,
         max_write_queue,
@@ -159,15 +249,33 @@ fn store(config: &Config) -> Result<Store, StartError> {
     }
     let disk = DiskOptions {
         directory: config.below_dir(data_dir),
-        durability: match durability {
-            config::Durability::Always => Durability::Always,
-            config::Durability::EverySecond => Durability::EverySecond,
-            config::Durability::No => Durability::No,
-        },
+        durability: store_durability(*durability),
         free_bytes_min: min_free_space.0,
         queue_bytes_max: saturate(max_write_queue.0),
     };
     Ok(Store::open(&options, disk)?)
+}
+
+const fn store_durability(durability: config::Durability) -> Durability {
+    match durability {
+        config::Durability::Always => Durability::Always,
+        config::Durability::EverySecond => Durability::EverySecond,
+        config::Durability::No => Durability::No,
+    }
+}
+
+/// Makes the id of this run: what tells it from every other.
+fn run_id() -> String {
+    let mut hasher = blake3::Hasher::new();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    hasher.update(&now.to_le_bytes());
+    hasher.update(&std::process::id().to_le_bytes());
+    // The keys of a hash map are random.
+    let random = std::hash::RandomState::new().hash_one(now);
+    hasher.update(&random.to_le_bytes());
+    hasher.finalize().to_hex()[..40].to_owned()
 }
 
 fn saturate(number: u64) -> usize {
@@ -176,7 +284,7 @@ fn saturate(number: u64) -> usize {
 
 fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
     let options = RuntimeOptions {
-        trust: config::trust::read(config)?,
+        trust: config::runtime::trust::read(config)?,
         yield_now: Some(|| Box::pin(tokio::task::yield_now())),
         ..config::runtime::options(config)?
     };

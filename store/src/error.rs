@@ -54,6 +54,9 @@ pub enum StoreError {
     /// Another transaction changed data that this one has read: roll back and run it again.
     #[error("CONFLICT the transaction read data that another one has changed since; run it again")]
     Conflict,
+    /// The process uses as much memory as it may, and the command may need more.
+    #[error("OOM command not allowed when used memory > 'maxmemory'.")]
+    OutOfMemory,
     /// The disk does not take writes at present; reads go on. The text names the cause.
     #[error("MISCONF Errors writing to the AOF file: {0}")]
     Unwritable(Box<str>),
@@ -80,6 +83,7 @@ impl From<StoreError> for keyspace::StoreError {
                 what: "the value's length",
             },
             StoreError::Conflict => Self::Conflict,
+            StoreError::OutOfMemory => Self::OutOfMemory,
             error => Self::Failed(error.to_string().into()),
         }
     }

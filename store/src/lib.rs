@@ -23,13 +23,16 @@ mod value;
 
 pub use api::blocked::Blocked;
 pub use api::data_command::DataCommand;
+pub use api::figures::StoreFigures;
 pub use api::multi::Multi;
 pub use api::session::Session;
 pub use api::store::{DatabaseUsage, Flow, Retry, Store};
 pub use commands::spec::{
     BLIND, BLOCKING, CommandSpec, DENYOOM, FAST, Keys, MOVABLEKEYS, READONLY, WRITE,
 };
-pub use durable::{CloseError, DiskOptions, DiskStatus, Durability, OpenError, Receipt};
+pub use durable::{
+    BackupError, CloseError, DiskOptions, DiskStatus, Durability, OpenError, Receipt,
+};
 pub use error::StoreError;
 pub use events::{EventClass, KeyEvent, Observer};
 pub use options::{Clock, Limits, StoreOptions};

@@ -29,6 +29,15 @@ fn a_configuration_can_be_checked_and_printed() {
     assert!(checked.status.success(), "{}", text(&checked.stderr));
     assert_eq!(text(&checked.stdout), "the configuration is right\n");
 
+    // Files are looked at, too.
+    let checked = run(&["--check-config", "--wasm-compiler", "/nonexistent/wasmc"]);
+    assert_eq!(checked.status.code(), Some(2));
+    let error = text(&checked.stderr);
+    assert!(
+        error.contains("wasm.compiler: /nonexistent/wasmc"),
+        "{error}"
+    );
+
     let printed = run(&["--config", path, "--print-config", "--port", "7001"]);
     assert!(printed.status.success(), "{}", text(&printed.stderr));
     let printed = text(&printed.stdout);

@@ -231,6 +231,10 @@ fn two_servers_cannot_share_their_data() {
         .try_start()
         .expect_err("it is in use");
     assert!(log.contains("cannot open the data"), "{log}");
+    assert!(
+        log.contains("is in use by another process; stop it"),
+        "{log}"
+    );
     assert_eq!(server.client().run("PING"), Reply::Simple("PONG".into()));
 }
 

@@ -1,5 +1,6 @@
 //! End-to-end tests: the real server and the real compiler, over real sockets.
 
+mod acl;
 mod authentication;
 mod bad_frames;
 mod bad_functions;
@@ -20,12 +21,15 @@ mod hot_reload;
 mod languages;
 mod lifecycle;
 mod missing_commands;
+mod monitoring;
 mod multi;
 mod observation;
+mod operating;
 mod packages;
 mod projects;
 mod protocol;
 mod pubsub;
+mod redis_cli;
 mod same;
 mod server_commands;
 mod tls;

@@ -6,7 +6,7 @@ use ferrite_wasm_abi::Status;
 
 use crate::call::outer_transaction::{CallTransaction, OuterTransaction};
 use crate::policy::function_spec::FunctionSpec;
-use crate::policy::permissions::{Access, AccessPolicy, Denied};
+use crate::policy::permissions::{Access, AccessPolicy, Denied, Rule};
 use ferrite_protocol::keyspace::{
     DescribeError, KeyAccess, Keyspace, Mode, StoreError, Transaction,
 };
@@ -114,7 +114,8 @@ impl<K: Keyspace> DataAccess<K> {
             return Err(Status::Limit);
         }
         if access.writes() && self.mode == Mode::Read {
-            return Err(Status::ReadOnly);
+            let command = access.commands().first().copied().unwrap_or_default();
+            return Err(self.refuse_write(command.as_bytes()));
         }
         match self.spec.access_policy.check_key(key, access) {
             Ok(()) => Ok(()),
@@ -143,7 +144,8 @@ impl<K: Keyspace> DataAccess<K> {
             .describe(argv)
             .map_err(CommandRefused::NoCommand)?;
         if access.write && self.mode == Mode::Read {
-            return Err(CommandRefused::Status(Status::ReadOnly));
+            let command = argv.first().copied().unwrap_or_default();
+            return Err(CommandRefused::Status(self.refuse_write(command)));
         }
         if let KeyAccess::At(positions) = &access.keys {
             let key = |&at: &usize| argv.get(at).copied().unwrap_or_default();
@@ -202,6 +204,17 @@ impl<K: Keyspace> DataAccess<K> {
         transaction.get_or_begin(|| keyspace.begin(*database, *mode))
     }
 
+    /// Refuses a write of a call that may only read.
+    #[cold]
+    fn refuse_write(&mut self, command: &[u8]) -> Status {
+        let rule = if self.spec.access_policy.may_write() {
+            Rule::ReadOnlyCall
+        } else {
+            Rule::Write
+        };
+        self.refuse(Denied::new(command, rule))
+    }
+
     /// Logs and keeps a refusal, which the call's outcome reports.
     #[cold]
     fn refuse(&mut self, denied: Denied) -> Status {
@@ -226,7 +239,7 @@ pub(crate) fn status_of(error: &StoreError) -> Status {
         }
         StoreError::Full { .. } => Status::Limit,
         // The commit will fail, so the guest's further actions are discarded.
-        StoreError::Conflict => Status::Store,
+        StoreError::Conflict | StoreError::OutOfMemory => Status::Store,
         StoreError::Failed(reason) => {
             tracing::error!(%reason, "the store failed under a function");
             Status::Store

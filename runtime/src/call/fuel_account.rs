@@ -74,7 +74,9 @@ impl FuelAccount {
         let host = i64::try_from(self.host).unwrap_or(i64::MAX);
         let left = left.saturating_sub(host);
         self.host = 0;
-        self.used = self.granted.saturating_add_signed(left.saturating_neg());
+        // A settlement after one that failed does not know what the host charged before that.
+        let used = self.granted.saturating_add_signed(left.saturating_neg());
+        self.used = self.used.max(used);
         if self.used > self.max {
             return Err(OutOfFuel);
         }

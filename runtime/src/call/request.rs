@@ -1,5 +1,6 @@
 //! The request and the outcome of a call.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::error::CallError;
@@ -108,8 +109,47 @@ pub struct CallOutcome<R> {
     pub latency: Option<Duration>,
     /// The last access that the permissions refused.
     pub denied: Option<Denied>,
+    /// First word of the error that the guest chose as its reply, if it did.
+    pub replied_error: Option<ErrorWord>,
     /// Profile, if one was asked for.
     pub profile: Option<Box<CallProfile>>,
+}
+
+/// The first word of an error reply, which is its code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorWord {
+    len: u8,
+    bytes: [u8; Self::BYTES_MAX],
+}
+
+impl ErrorWord {
+    /// Longer words are cut.
+    const BYTES_MAX: usize = 31;
+
+    /// Reads the word from an error reply, with or without its `-`.
+    #[must_use]
+    pub fn of_reply(reply: &[u8]) -> Self {
+        let text = reply.strip_prefix(b"-").unwrap_or(reply);
+        let end = text.iter().position(u8::is_ascii_whitespace);
+        let word = &text[..end.unwrap_or(text.len()).min(Self::BYTES_MAX)];
+        let mut bytes = [0; Self::BYTES_MAX];
+        bytes[..word.len()].copy_from_slice(word);
+        Self {
+            // At most 31.
+            len: word.len() as u8,
+            bytes,
+        }
+    }
+}
+
+impl fmt::Display for ErrorWord {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{}",
+            self.bytes[..usize::from(self.len)].escape_ascii()
+        )
+    }
 }
 
 /// The counters of a profiled call.
@@ -130,6 +170,7 @@ impl<R> CallOutcome<R> {
             tries: 0,
             latency: None,
             denied: None,
+            replied_error: None,
             profile: None,
         }
     }

@@ -1,5 +1,6 @@
 //! The call path: from a request to a committed reply, or to an error that leaves no trace.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ferrite_cache::EntryKind;
@@ -8,14 +9,15 @@ use wasmtime::Val;
 use crate::call::host_trap::HostTrap;
 use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{
-    CallOutcome, CallProfile, CallRequest, LATENCY_SAMPLE_EVERY, OPTIMISTIC_TRIES_MAX, ReceiptOf,
+    CallOutcome, CallProfile, CallRequest, ErrorWord, LATENCY_SAMPLE_EVERY, OPTIMISTIC_TRIES_MAX,
+    ReceiptOf,
 };
 use crate::call::scalar_values::{self, Values};
 use crate::call::state::{CallParams, CallState, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
 use crate::executor::function::{Function, Retained, Retention};
-use crate::executor::instantiate::NotMade;
+use crate::executor::instantiate::{NoInstance, NotMade};
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
 use crate::scheduling::moment::Moment;
@@ -29,22 +31,22 @@ impl<K: Keyspace> Executor<K> {
     /// Runs one call of `function` and writes exactly one reply, errors included.
     ///
     /// `entry` names the entry to call; the function that `request` names is ignored. In a transaction
-    /// `outer`, nothing is committed: the host rolls back a call that failed. The future may
-    /// be dropped at any time; the call then leaves no trace. It runs on any executor, and yields
-    /// once per tick if the guest runs for longer than a slice. A short call of a warm instance takes
-    /// one of the pool's locks twice, allocates nothing and makes no system call.
+    /// of the host, nothing is committed: the host rolls back a call that failed. The future may be
+    /// dropped at any time; the call then leaves no trace but its fuel. It runs on any executor, and
+    /// yields once per tick if the guest runs for longer than a slice. A short call of a warm instance
+    /// takes one of the pool's locks twice, allocates nothing and makes no system call.
     pub(crate) async fn call(
         &self,
         function: &Function<K>,
         entry: Option<&[u8]>,
         request: &CallRequest<'_>,
-        outer: Option<&OuterTransaction<K::Transaction>>,
+        surroundings: Surroundings<'_, K>,
         reply: &mut Encoder,
     ) -> CallOutcome<ReceiptOf<K>> {
         let reply_start = reply.len();
         let mut outcome = CallOutcome::new();
         if let Err(error) = self
-            .run(function, entry, request, outer, reply, &mut outcome)
+            .run(function, entry, request, surroundings, reply, &mut outcome)
             .await
         {
             reply.truncate(reply_start);
@@ -59,11 +61,12 @@ impl<K: Keyspace> Executor<K> {
         function: &Function<K>,
         entry: Option<&[u8]>,
         request: &CallRequest<'_>,
-        outer: Option<&OuterTransaction<K::Transaction>>,
+        surroundings: Surroundings<'_, K>,
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<(), CallError> {
         let entry = function.entry(entry)?;
+        function.count_entry(entry);
         let args = read_args(function, entry, request)?;
         let limits = &function.spec().limits;
         let time_max = request
@@ -81,7 +84,7 @@ impl<K: Keyspace> Executor<K> {
             function,
             entry,
             args: &args,
-            outer,
+            surroundings,
             params: CallParams {
                 keys: request.keys,
                 args: request.args,
@@ -134,7 +137,8 @@ impl<K: Keyspace> Executor<K> {
             };
             let mut instance = match function.retention() {
                 Retention::Rewound(rewinding) if rewinding.shares() => {
-                    let Some(snapshot) = self.first(function, rewinding, &params).await? else {
+                    let first = self.first(function, rewinding, &params).await;
+                    let Some(snapshot) = first.map_err(|no_instance| no_instance.error)? else {
                         return Ok(());
                     };
                     let mode = function.mode(&params);
@@ -163,9 +167,34 @@ struct Run<'a, K: Keyspace> {
     function: &'a Function<K>,
     entry: usize,
     args: &'a [Val],
-    /// The transaction that the call takes part in; `None` if it has one of its own.
-    outer: Option<&'a OuterTransaction<K::Transaction>>,
+    surroundings: Surroundings<'a, K>,
     params: CallParams<'a>,
+}
+
+/// What a call has to do with outside of itself.
+pub(crate) struct Surroundings<'a, K: Keyspace> {
+    /// The transaction that the call takes part in; `None` if it has one of its own.
+    pub(crate) outer: Option<&'a OuterTransaction<K::Transaction>>,
+    /// Gets the fuel of a call whose future is dropped.
+    pub(crate) dropped: &'a AtomicU64,
+}
+
+/// An instance whose guest runs. If the call's future is dropped meanwhile, so is this, and tells the
+/// fuel that the call had used.
+struct Running<'a, K: Keyspace> {
+    instance: Option<Box<Instance<K>>>,
+    /// Fuel of the call's earlier tries.
+    fuel_before: u64,
+    dropped: &'a AtomicU64,
+}
+
+impl<K: Keyspace> Drop for Running<'_, K> {
+    fn drop(&mut self) {
+        if let Some(instance) = &self.instance {
+            let fuel = self.fuel_before.saturating_add(instance.fuel_used());
+            self.dropped.store(fuel, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Result of making an instance for a try.
@@ -208,14 +237,26 @@ impl<K: Keyspace> Run<'_, K> {
             outcome.tries += 1;
             let instance = self
                 .instance(retained.take(), again, exclusive, mode)
-                .await?;
-            let mut instance = match instance {
+                .await
+                .map_err(|NoInstance { error, fuel }| {
+                    outcome.fuel = outcome.fuel.saturating_add(fuel);
+                    error
+                })?;
+            let instance = match instance {
                 Made::Instance(instance) => instance,
                 Made::NeedsFiber(state) => {
                     mode = self.begin_on_fiber(outcome);
                     retained = Some(self.rest_of(state));
                     continue;
                 }
+            };
+            let mut running = Running {
+                instance: Some(instance),
+                fuel_before: outcome.fuel,
+                dropped: self.surroundings.dropped,
+            };
+            let Some(instance) = &mut running.instance else {
+                return Err(CallError::killed().into());
             };
             let ran = instance
                 .run(
@@ -225,6 +266,9 @@ impl<K: Keyspace> Run<'_, K> {
                     matches!(self.function.retention(), Retention::WholeInstance),
                 )
                 .await;
+            let Some(mut instance) = running.instance.take() else {
+                return Err(CallError::killed().into());
+            };
             let fuel_before = outcome.fuel;
             outcome.fuel = outcome.fuel.saturating_add(instance.fuel_used());
             let state = instance.state();
@@ -240,9 +284,15 @@ impl<K: Keyspace> Run<'_, K> {
                 Ok(()) => Ok(()),
             };
             self.function.note_length(instance.fuel_used());
-            let state = instance.state();
             if let Err((error, reusable)) = ran {
-                if state.data.is_lost() && is_of_the_guest(&error) && self.outer.is_none() {
+                if self.params.profile {
+                    outcome.profile = Some(self.profile(&mut instance));
+                }
+                let state = instance.state();
+                if state.data.is_lost()
+                    && is_of_the_guest(&error)
+                    && self.surroundings.outer.is_none()
+                {
                     retained = Some(match reusable {
                         Reusable::Yes => self.keep(instance),
                         Reusable::No => Retained::Buffers(instance.into_state()),
@@ -258,7 +308,7 @@ impl<K: Keyspace> Run<'_, K> {
                     instance.state().end();
                     return Ok(self.keep(instance));
                 }
-                Err(NotCommitted::Conflict) if self.outer.is_some() => {
+                Err(NotCommitted::Conflict) if self.surroundings.outer.is_some() => {
                     instance.state().end();
                     let retained = Some(self.keep(instance));
                     let error = CallError::new(Code::Store, "another call changed the same keys");
@@ -299,7 +349,7 @@ impl<K: Keyspace> Run<'_, K> {
         again: bool,
         exclusive: bool,
         mode: Mode,
-    ) -> Result<Made<K>, CallError> {
+    ) -> Result<Made<K>, NoInstance> {
         let retained = match retained {
             // It runs without a stack of its own, but the call needs one.
             Some(Retained::Instance(instance))
@@ -337,7 +387,8 @@ impl<K: Keyspace> Run<'_, K> {
                         .executor
                         .rewound(self.function, rewinding, &snapshot, state, mode)
                         .await
-                        .map(Made::Instance);
+                        .map(Made::Instance)
+                        .map_err(NoInstance::from);
                 }
                 let made = self
                     .executor
@@ -346,7 +397,7 @@ impl<K: Keyspace> Run<'_, K> {
                 match made {
                     Ok(instance) => Ok(Made::Instance(instance)),
                     Err(NotMade::NeedsFiber(state)) => Ok(Made::NeedsFiber(state)),
-                    Err(NotMade::Failed(error, _)) => Err(error),
+                    Err(NotMade::Failed(error, state)) => Err(NoInstance::after(error, state)),
                 }
             }
         }
@@ -365,7 +416,7 @@ impl<K: Keyspace> Run<'_, K> {
             state.begin(&self.params);
         }
         state.log.write_at_once(mode == Mode::Fiber);
-        if let Some(outer) = self.outer {
+        if let Some(outer) = self.surroundings.outer {
             state.data.join(outer);
         }
         if exclusive {
@@ -390,11 +441,9 @@ impl<K: Keyspace> Run<'_, K> {
         reply: &mut Encoder,
         outcome: &mut CallOutcome<ReceiptOf<K>>,
     ) -> Result<(), NotCommitted> {
-        let memory_bytes = if self.params.profile {
-            instance.memory_bytes()
-        } else {
-            0
-        };
+        if self.params.profile {
+            outcome.profile = Some(self.profile(instance));
+        }
         let state = instance.state();
         if state.data.is_lost() {
             // Even if nothing would be committed: the reply was built from values that were never
@@ -409,10 +458,6 @@ impl<K: Keyspace> Run<'_, K> {
         if self.params.profile {
             // The drop rolls back everything that the call wrote.
             drop(transaction);
-            outcome.profile = Some(Box::new(CallProfile {
-                host_calls: *state.host_calls.take().unwrap_or_default(),
-                memory_bytes,
-            }));
         } else if let Some(transaction) = transaction {
             outcome.receipt = match transaction.commit() {
                 Ok(receipt) => Some(receipt),
@@ -425,8 +470,22 @@ impl<K: Keyspace> Run<'_, K> {
                 }
             };
         }
+        if bytes.first() == Some(&b'-') {
+            outcome.replied_error = Some(ErrorWord::of_reply(bytes));
+        }
         reply.raw(bytes);
         Ok(())
+    }
+
+    /// Returns the counters of a profiled call, however it ended.
+    #[cold]
+    fn profile(&self, instance: &mut Instance<K>) -> Box<CallProfile> {
+        let memory_bytes = instance.memory_bytes();
+        let host_calls = instance.state().host_calls.take();
+        Box::new(CallProfile {
+            host_calls: *host_calls.unwrap_or_default(),
+            memory_bytes,
+        })
     }
 
     /// Returns the part of a used instance that can serve the next call.

@@ -1,6 +1,6 @@
 //! A loaded function: its spec, its code, its pool, and its running calls.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ferrite_cache::{Digest, Manifest, Rewind, VerifiedArtifact, WASM_PAGE_BYTES};
@@ -15,6 +15,7 @@ use crate::instance::rewindable::{RewindEngine, Rewinding};
 use crate::instance::shared_modules::SharedModules;
 use crate::instance::{Instance, Mode};
 use crate::scheduling::cancellation::{CallId, CallSlot, RunningCall};
+use crate::scheduling::per_core::PerCore;
 use crate::scheduling::pool::{Pool, PoolUsage};
 use crate::scheduling::wait::YieldNow;
 use ferrite_protocol::keyspace::Keyspace;
@@ -50,6 +51,8 @@ pub struct Function<K: Keyspace> {
     retention: Retention,
     /// Rises with every call that needed a stack of its own; falls slowly with the others.
     fiber_score: AtomicU32,
+    /// Calls of each entry, by its index; `None` if there is only one.
+    entry_calls: Option<PerCore<Box<[AtomicU64]>>>,
 }
 
 /// The modules in use on each of an executor's engines.
@@ -127,7 +130,10 @@ impl<K: Keyspace> Function<K> {
             .map_err(|error| CallError::new(Code::NoArtifact, error.to_string()))?;
         let module = LinkedModule::new(linkers, &shared, &manifest.module)
             .map_err(|error| CallError::invalid(error.to_string()))?;
+        let entries = module.entries().len();
+        let none = |_, _| (0..entries).map(|_| AtomicU64::new(0)).collect();
         Ok(Self {
+            entry_calls: (entries > 1).then(|| PerCore::new(usize::MAX, none)),
             pool: Pool::new(spec.pool),
             spec: Arc::new(spec),
             manifest,
@@ -210,6 +216,37 @@ impl<K: Keyspace> Function<K> {
     #[inline]
     pub fn entry(&self, named: Option<&[u8]>) -> Result<usize, CallError> {
         self.module.entry(&self.spec.name, named)
+    }
+
+    /// Counts a call of an entry.
+    #[inline]
+    pub(crate) fn count_entry(&self, index: usize) {
+        if let Some(calls) = &self.entry_calls
+            && let Some(calls) = calls.local().get(index)
+        {
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the number of calls of each entry since this code was loaded, in the module's order.
+    /// It is empty for a function with one entry, whose calls are those of the function.
+    #[must_use]
+    pub fn entry_calls(&self) -> Vec<(&str, u64)> {
+        let Some(calls) = &self.entry_calls else {
+            return Vec::new();
+        };
+        let count = |index: usize| {
+            calls
+                .iter()
+                .filter_map(|calls| calls.get(index))
+                .map(|calls| calls.load(Ordering::Relaxed))
+                .sum()
+        };
+        self.entries()
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| (&*entry.name, count(index)))
+            .collect()
     }
 
     /// Returns the current isolation of its calls, and why it differs from the requested one.

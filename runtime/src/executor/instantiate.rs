@@ -14,6 +14,26 @@ use crate::metrics::host_calls::HostCall;
 use crate::rewind::snapshot::{InstanceSnapshot, RewindError};
 use ferrite_protocol::keyspace::Keyspace;
 
+/// Reason why a call got no instance, and the fuel that the attempt used.
+pub(crate) struct NoInstance {
+    pub(crate) error: CallError,
+    pub(crate) fuel: u64,
+}
+
+impl NoInstance {
+    /// Makes the reason of a guest that failed while it started. `state` is what it left behind.
+    pub(crate) fn after<K: Keyspace>(error: CallError, state: Option<StoreData<K>>) -> Self {
+        let fuel = state.map_or(0, |state| state.fuel.used());
+        Self { error, fuel }
+    }
+}
+
+impl From<CallError> for NoInstance {
+    fn from(error: CallError) -> Self {
+        Self { error, fuel: 0 }
+    }
+}
+
 /// Reason why there is no instance.
 pub(crate) enum NotMade<K: Keyspace> {
     /// The client's error, with the state that the guest left behind, if it ran.
@@ -96,7 +116,7 @@ impl<K: Keyspace> Executor<K> {
         function: &Function<K>,
         rewinding: &Rewinding,
         params: &CallParams<'_>,
-    ) -> Result<Option<Arc<InstanceSnapshot>>, CallError> {
+    ) -> Result<Option<Arc<InstanceSnapshot>>, NoInstance> {
         if let Some(snapshot) = rewinding.snapshot() {
             return Ok(Some(Arc::clone(snapshot)));
         }
@@ -131,7 +151,11 @@ impl<K: Keyspace> Executor<K> {
             );
             return Ok(None);
         }
-        let mut instance = made.map_err(NotMade::into_error)?;
+        let mut instance = match made {
+            Ok(instance) => instance,
+            Err(NotMade::Failed(error, state)) => return Err(NoInstance::after(error, state)),
+            Err(not_made @ NotMade::NeedsFiber(_)) => return Err(not_made.into_error().into()),
+        };
         let taken = instance
             .capture(function.module())
             .map_err(|error| not_rewound(&error))?;

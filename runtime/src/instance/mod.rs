@@ -19,6 +19,7 @@ use wasmtime::{
 };
 
 use crate::call::host_trap::HostTrap;
+use crate::call::settlement;
 use crate::call::state::{CallState, StoreData};
 use crate::error::CallError;
 use crate::instance::linked_module::LinkedModule;
@@ -148,6 +149,8 @@ impl<K: Keyspace> Instance<K> {
                 Err(InstantiateError::Full(store.into_data()))
             }
             Err(error) => {
+                // To report what it used. If that is more than it may, its error says so already.
+                let _ = settlement::settle(&mut store);
                 let error = client_error(&error, store.data(), module);
                 Err(InstantiateError::Guest(error, store.into_data()))
             }

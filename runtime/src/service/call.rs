@@ -1,6 +1,7 @@
 //! Runs a call: loads the function's code if necessary, executes it, and counts it however it ends.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use ferrite_cache::Digest;
 
@@ -9,8 +10,10 @@ use crate::artifact::Depth;
 use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{CallOutcome, CallRequest, ReceiptOf};
 use crate::error::{CallError, Code};
+use crate::executor::call::Surroundings;
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
+use crate::policy::permissions::Denied;
 use crate::registry::record::Record;
 use crate::scheduling::moment::Moment;
 use crate::scheduling::wait::{WaitError, with_deadline};
@@ -63,9 +66,16 @@ impl<K: Keyspace> Runtime<K> {
             stats,
             digest: function.digest(),
             finished: false,
+            fuel: AtomicU64::new(0),
+        };
+        let surroundings = Surroundings {
+            outer: None,
+            dropped: &counted.fuel,
         };
         let executor = &self.0.executor;
-        let outcome = executor.call(function, entry, &request, None, reply).await;
+        let outcome = executor
+            .call(function, entry, &request, surroundings, reply)
+            .await;
         counted.finish(&outcome);
         outcome
     }
@@ -102,13 +112,24 @@ impl<K: Keyspace> Runtime<K> {
             let text = "functions cannot take part in a transaction of this store";
             return failed(CallError::new(Code::Store, text), reply);
         }
+        let counted = CountedCall {
+            stats: registered.stats(),
+            digest: function.digest(),
+            finished: false,
+            fuel: AtomicU64::new(0),
+        };
+        let surroundings = Surroundings {
+            outer: Some(transaction),
+            dropped: &counted.fuel,
+        };
         let executor = &self.0.executor;
         let outcome = executor
-            .call(function, entry, request, Some(transaction), reply)
+            .call(function, entry, request, surroundings, reply)
             .await;
         if outcome.error.is_some() {
             transaction.with(Transaction::roll_back);
         }
+        counted.forget();
         let counted = (Arc::clone(registered.stats()), function.digest());
         JoinedCall::of(outcome, Some(counted))
     }
@@ -221,6 +242,7 @@ impl<R> JoinedCall<R> {
                 stats: &stats,
                 digest,
                 finished: false,
+                fuel: AtomicU64::new(0),
             }
             .finish(&outcome);
         }
@@ -233,25 +255,41 @@ struct CountedCall<'a> {
     stats: &'a FunctionStats,
     digest: Digest,
     finished: bool,
+    /// Fuel of a call whose future is dropped.
+    fuel: AtomicU64,
 }
 
 impl CountedCall<'_> {
+    /// Counts nothing.
+    fn forget(mut self) {
+        self.finished = true;
+    }
+
     #[inline]
     fn finish<R>(mut self, outcome: &CallOutcome<R>) {
         self.finished = true;
         self.stats
             .record(outcome.fuel, outcome.tries, outcome.latency);
+        if let Some(denied) = &outcome.denied {
+            self.record_denied(denied);
+        }
         if let Some(error) = &outcome.error {
             self.stats.record_error(error, Some(self.digest));
         }
+    }
+
+    /// Counts a refused access as an error, whatever the guest made of it.
+    #[cold]
+    fn record_denied(&self, denied: &Denied) {
+        let error = CallError::from(denied.clone());
+        self.stats.record_error(&error, Some(self.digest));
     }
 }
 
 impl Drop for CountedCall<'_> {
     fn drop(&mut self) {
         if !self.finished {
-            // Its fuel is unknown: the instance is gone.
-            self.stats.record(0, 1, None);
+            self.stats.record(*self.fuel.get_mut(), 1, None);
             self.stats
                 .record_error(&CallError::killed(), Some(self.digest));
         }

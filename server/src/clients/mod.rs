@@ -3,5 +3,6 @@
 pub(crate) mod pubsub;
 pub(crate) mod queued_requests;
 pub(crate) mod registry;
+pub(crate) mod rules;
 pub(crate) mod session;
 pub(crate) mod users;

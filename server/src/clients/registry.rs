@@ -119,10 +119,13 @@ impl Client {
             .store(database.into(), Ordering::Relaxed);
     }
 
-    /// Stores that a batch of requests arrived now.
-    pub(crate) fn touch(&self) {
-        let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    /// Stores that a batch of requests arrived now; returns the time.
+    pub(crate) fn touch(&self) -> Instant {
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.since);
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         self.activity.last_millis.store(millis, Ordering::Relaxed);
+        now
     }
 }
 

@@ -6,7 +6,7 @@ use ferrite_store::Receipt;
 
 use crate::clients::pubsub::subscriptions::Subscriptions;
 use crate::clients::queued_requests::QueuedRequests;
-use crate::clients::users::User;
+use crate::clients::users::{User, UserDirectory};
 use crate::config::Right;
 
 /// One connection's state, apart from the protocol version, which its encoder holds.
@@ -24,10 +24,13 @@ pub(crate) struct ClientSession {
     user: Option<Arc<User>>,
     /// True if `user` may do everything, so that commands need no check.
     unrestricted: bool,
+    /// Generation of the users that `user` is one of.
+    generation: u64,
 }
 
 impl ClientSession {
-    pub(crate) fn new(user: Option<Arc<User>>) -> Self {
+    /// Makes the session of a new connection, whose user is `user`, out of the users in force.
+    pub(crate) fn new(user: Option<Arc<User>>, generation: u64) -> Self {
         let mut session = Self {
             store: ferrite_store::Session::new(),
             queued: None,
@@ -35,6 +38,7 @@ impl ClientSession {
             receipt: None,
             user: None,
             unrestricted: false,
+            generation,
         };
         session.set_user(user);
         session
@@ -53,6 +57,26 @@ impl ClientSession {
     pub(crate) fn set_user(&mut self, user: Option<Arc<User>>) {
         self.unrestricted = user.as_ref().is_some_and(|user| user.is_unrestricted());
         self.user = user;
+    }
+
+    /// Returns true if the users have changed since the session's user was looked up.
+    #[inline]
+    pub(crate) const fn is_outdated(&self, generation: u64) -> bool {
+        self.generation != generation
+    }
+
+    /// Looks up the session's user among the users in force. Returns false if it is not one of them.
+    #[cold]
+    pub(crate) fn look_up_user(&mut self, users: &UserDirectory) -> bool {
+        // Read before the users, so that a change in between is noticed next time.
+        self.generation = users.generation();
+        let Some(user) = &self.user else {
+            return true;
+        };
+        let user = users.current().by_name(user.name());
+        let found = user.is_some();
+        self.set_user(user);
+        found
     }
 
     pub(crate) const fn user(&self) -> Option<&Arc<User>> {

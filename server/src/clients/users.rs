@@ -1,58 +1,129 @@
-//! The users that clients authenticate as, and their rights.
+//! The users that clients authenticate as: their passwords, and what each may do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferrite_protocol::glob::{Glob, GlobError};
+use parking_lot::{Mutex, RwLock};
 
-use crate::config::{self, Right, Rights, UserSpec};
+use crate::clients::rules::{CommandRules, KeyRules};
+use crate::config::{self, PasswordHash, Right, Rights, UserSpec};
 
 /// The user of connections that do not authenticate.
 pub(crate) const DEFAULT_USER: &str = "default";
 
-/// A user and its rights.
-#[derive(Debug)]
+/// Most passwords of one user.
+pub(crate) const PASSWORDS_MAX: usize = 16;
+
+/// A user: its passwords, and what it may do.
+#[derive(Clone, Debug)]
 pub(crate) struct User {
-    name: Box<str>,
-    rights: Rights,
-    password: Option<blake3::Hash>,
-    functions: Vec<Glob>,
+    pub(crate) name: Box<str>,
+    /// False if nobody can authenticate as this user.
+    pub(crate) enabled: bool,
+    /// True if any password is right.
+    pub(crate) no_password: bool,
+    pub(crate) passwords: Vec<PasswordHash>,
+    pub(crate) commands: UserCommands,
+    pub(crate) keys: KeyRules,
+    /// Patterns of the functions that it may use, with their text; none for all.
+    pub(crate) functions: Vec<(Glob, String)>,
+}
+
+/// The commands that a user may run.
+#[derive(Clone, Debug)]
+pub(crate) enum UserCommands {
+    /// Those of its rights, as the configuration gives them.
+    Rights(Rights),
+    /// Those of its rules, as `ACL SETUSER` sets them.
+    Rules(CommandRules),
 }
 
 impl User {
+    /// A user that can do nothing, as `ACL SETUSER` makes it.
+    pub(crate) fn powerless(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            enabled: false,
+            no_password: false,
+            passwords: Vec::new(),
+            commands: UserCommands::Rules(CommandRules::nothing()),
+            keys: KeyRules::default(),
+            functions: Vec::new(),
+        }
+    }
+
+    /// A user that may do everything. Without a password, it needs none.
+    fn unlimited(name: &str, password: Option<PasswordHash>) -> Self {
+        Self {
+            name: name.into(),
+            enabled: true,
+            no_password: password.is_none(),
+            passwords: password.into_iter().collect(),
+            commands: UserCommands::Rights(Rights::all()),
+            keys: KeyRules::all(),
+            functions: Vec::new(),
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns true if the user may do everything, so that nothing needs to be checked.
     pub(crate) fn is_unrestricted(&self) -> bool {
-        self.rights == Rights::all() && self.functions.is_empty()
+        let every_command = match &self.commands {
+            UserCommands::Rights(rights) => *rights == Rights::all(),
+            UserCommands::Rules(rules) => rules.all,
+        };
+        every_command && self.functions.is_empty() && self.keys.is_all()
     }
 
+    /// Returns true if the user has a right, as far as its commands are given by rights.
     pub(crate) const fn may(&self, right: Right) -> bool {
-        self.rights.has(right)
+        match &self.commands {
+            UserCommands::Rights(rights) => rights.has(right),
+            UserCommands::Rules(_) => true,
+        }
     }
 
     /// Returns true if the user may call, look at and manage this function, as far as it may do that
     /// with any.
     pub(crate) fn may_use(&self, function: &[u8]) -> bool {
-        self.functions.is_empty() || self.functions.iter().any(|glob| glob.matches(function))
+        self.functions.is_empty()
+            || self
+                .functions
+                .iter()
+                .any(|(glob, _)| glob.matches(function))
     }
 
     /// Returns true if the user may use some functions only.
     pub(crate) const fn has_some_functions(&self) -> bool {
         !self.functions.is_empty()
     }
+
+    /// Returns true if this is one of the user's passwords.
+    fn takes(&self, password: &[u8]) -> bool {
+        // Each is tried, so that the time does not tell which one is right.
+        let right = self
+            .passwords
+            .iter()
+            .fold(false, |found, hash| hash.matches(password) | found);
+        self.enabled && (self.no_password || right)
+    }
 }
 
 /// Reason why the users of a configuration are not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
-    /// A pattern for function names is not a valid glob.
-    #[error("user {user}: {glob:?} is not a valid pattern for function names")]
+    /// A pattern is not a valid glob.
+    #[error("user {user}: {glob:?} is not a valid pattern for names of {what}")]
     Glob {
         /// The user.
         user: String,
+        /// What the pattern is for.
+        what: &'static str,
         /// The pattern.
         glob: String,
         /// The reason.
@@ -65,11 +136,9 @@ pub enum UsersError {
 }
 
 /// Every user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Users {
-    by_name: HashMap<Box<str>, Arc<User>>,
-    /// The user of connections that have not authenticated.
-    unnamed: Option<Arc<User>>,
+    by_name: BTreeMap<Box<str>, Arc<User>>,
 }
 
 impl Users {
@@ -79,7 +148,7 @@ impl Users {
     /// With a password, the user `default` must authenticate. With users and no password, there is
     /// a user `default` only if one of them has that name.
     pub(crate) fn new(server: &config::Server) -> Result<Self, UsersError> {
-        let mut by_name = HashMap::new();
+        let mut by_name = BTreeMap::new();
         for spec in &server.users {
             by_name.insert(spec.name.as_str().into(), Arc::new(User::try_from(spec)?));
         }
@@ -87,54 +156,184 @@ impl Users {
         if !password.is_empty() && by_name.contains_key(DEFAULT_USER) {
             return Err(UsersError::DefaultTwice);
         }
-        let default = |password| {
-            Arc::new(User {
-                name: DEFAULT_USER.into(),
-                rights: Rights::all(),
-                password,
-                functions: Vec::new(),
-            })
-        };
-        let mut unnamed = None;
-        if !password.is_empty() {
-            by_name.insert(
-                DEFAULT_USER.into(),
-                default(Some(blake3::hash(password.as_bytes()))),
-            );
+        let default = if !password.is_empty() {
+            Some(Some(password_hash(password)))
         } else if by_name.is_empty() {
-            unnamed = Some(default(None));
-            by_name.insert(DEFAULT_USER.into(), default(None));
+            Some(None)
+        } else {
+            None
+        };
+        if let Some(password) = default {
+            let user = Arc::new(User::unlimited(DEFAULT_USER, password));
+            by_name.insert(DEFAULT_USER.into(), user);
         }
-        Ok(Self { by_name, unnamed })
+        Ok(Self { by_name })
     }
 
     /// Returns the user of connections that have not authenticated; `None` if they must.
     pub(crate) fn unnamed(&self) -> Option<Arc<User>> {
-        self.unnamed.clone()
+        let default = self.by_name.get(DEFAULT_USER)?;
+        (default.enabled && default.no_password).then(|| Arc::clone(default))
     }
 
-    /// Returns true if connections must authenticate.
-    pub(crate) const fn is_required(&self) -> bool {
-        self.unnamed.is_none()
+    /// Returns every user, in the order of their names.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.by_name.values()
     }
 
-    /// Returns the user of this name and password. Takes the same time if one of them is wrong.
-    pub(crate) fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<Arc<User>> {
-        // Comparing these hashes takes constant time.
-        let given = blake3::hash(password);
+    /// Returns the user of this name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<User>> {
+        self.by_name.get(name).cloned()
+    }
+
+    /// Adds a user, or replaces the one of the same name.
+    pub(crate) fn put(&mut self, user: User) {
+        self.by_name.insert(user.name.clone(), Arc::new(user));
+    }
+
+    /// Removes a user; returns true if there was one.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        self.by_name.remove(name).is_some()
+    }
+
+    /// Returns true if checking a password may take long.
+    fn has_slow_passwords(&self) -> bool {
+        self.all()
+            .flat_map(|user| &user.passwords)
+            .any(PasswordHash::is_slow)
+    }
+
+    /// Returns the user of this name and password. Takes about the same time if one of them is wrong.
+    fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<Arc<User>> {
         let user = std::str::from_utf8(name)
             .ok()
             .and_then(|name| self.by_name.get(name));
-        let expected = match user {
-            Some(user) => user.password,
-            None => Some(blake3::Hash::from_bytes([0; 32])),
-        };
-        match (user, expected) {
-            (Some(user), Some(expected)) if expected == given => Some(Arc::clone(user)),
-            // A user without a password accepts any, as with Redis' `nopass`.
-            (Some(user), None) => Some(Arc::clone(user)),
-            _ => None,
+        match user {
+            Some(user) => user.takes(password).then(|| Arc::clone(user)),
+            None => {
+                // So that a name that does not exist is not told by the time of the answer.
+                let like = self
+                    .all()
+                    .find(|user| user.passwords.iter().any(PasswordHash::is_slow));
+                let _ = like.is_some_and(|user| user.takes(password));
+                None
+            }
         }
+    }
+}
+
+/// Reads `server.password`: the hash of `ferrite-server hash-password`, or the password itself.
+fn password_hash(text: &str) -> PasswordHash {
+    let slow = PasswordHash::parse(text).filter(PasswordHash::is_slow);
+    slow.unwrap_or_else(|| PasswordHash::blake3(text.as_bytes()))
+}
+
+/// The users in force. They can be replaced while clients are connected.
+#[derive(Debug)]
+pub(crate) struct UserDirectory {
+    current: RwLock<Arc<Users>>,
+    /// Rises with every change, so that connections notice it without a lock.
+    generation: AtomicU64,
+    /// Passwords that slow hashes have accepted, so that the next login of a client's pool takes no
+    /// time: by user, a hash with a key that only this process has.
+    accepted: Mutex<Accepted>,
+    /// One slow check runs at a time, so that those who guess passwords occupy one processor at most.
+    slow_check: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Accepted {
+    key: [u8; 32],
+    by_user: HashMap<Box<str>, blake3::Hash>,
+}
+
+impl UserDirectory {
+    pub(crate) fn new(users: Users) -> Self {
+        let mut key = [0; 32];
+        // Without randomness nothing is remembered.
+        let random = getrandom::fill(&mut key).is_ok();
+        Self {
+            current: RwLock::new(Arc::new(users)),
+            generation: AtomicU64::new(0),
+            accepted: Mutex::new(Accepted {
+                key: if random { key } else { [0; 32] },
+                by_user: HashMap::new(),
+            }),
+            slow_check: Mutex::new(()),
+        }
+    }
+
+    /// Returns the users in force.
+    pub(crate) fn current(&self) -> Arc<Users> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Returns true if connections must authenticate.
+    pub(crate) fn is_required(&self) -> bool {
+        self.current.read().unnamed().is_none()
+    }
+
+    /// Puts other users into force.
+    pub(crate) fn replace(&self, users: Users) {
+        self.change(|current| *current = users);
+    }
+
+    /// Changes the users in force.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Users) -> R) -> R {
+        let mut current = self.current.write();
+        let mut users = Users::clone(&current);
+        let result = change(&mut users);
+        *current = Arc::new(users);
+        self.accepted.lock().by_user.clear();
+        self.generation.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    /// Returns a number that differs after every change.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Returns the user of this name and password. May take some tens of milliseconds; `slowly` runs
+    /// what takes that long.
+    pub(crate) fn authenticate(
+        &self,
+        name: &[u8],
+        password: &[u8],
+        slowly: impl FnOnce(&mut dyn FnMut()),
+    ) -> Option<Arc<User>> {
+        let users = self.current();
+        if !users.has_slow_passwords() {
+            return users.authenticate(name, password);
+        }
+        let generation = self.generation();
+        let remembered = {
+            let accepted = self.accepted.lock();
+            (accepted.key != [0; 32]).then(|| blake3::keyed_hash(&accepted.key, password))
+        };
+        let user = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| users.by_name(name));
+        if let (Some(user), Some(remembered)) = (&user, remembered)
+            && user.enabled
+            && self.accepted.lock().by_user.get(&user.name) == Some(&remembered)
+        {
+            return Some(Arc::clone(user));
+        }
+        let mut found = None;
+        slowly(&mut || {
+            let _one = self.slow_check.lock();
+            found = users.authenticate(name, password);
+        });
+        if let (Some(user), Some(remembered)) = (&found, remembered)
+            && !user.no_password
+            && self.generation() == generation
+        {
+            let mut accepted = self.accepted.lock();
+            accepted.by_user.insert(user.name.clone(), remembered);
+        }
+        found
     }
 }
 
@@ -146,22 +345,37 @@ impl TryFrom<&UserSpec> for User {
             name,
             rights,
             password,
+            keys,
             functions,
         } = spec;
+        let parse = |glob: &String, what| {
+            Glob::parse(glob.as_bytes()).map_err(|source| UsersError::Glob {
+                user: name.clone(),
+                what,
+                glob: glob.clone(),
+                source,
+            })
+        };
+        let mut key_rules = if keys.is_empty() {
+            KeyRules::all()
+        } else {
+            KeyRules::default()
+        };
+        for glob in keys {
+            parse(glob, "keys")?;
+            key_rules.add(glob, true, true);
+        }
         let functions = functions
             .iter()
-            .map(|glob| {
-                Glob::parse(glob.as_bytes()).map_err(|source| UsersError::Glob {
-                    user: name.clone(),
-                    glob: glob.clone(),
-                    source,
-                })
-            })
+            .map(|glob| Ok((parse(glob, "functions")?, glob.clone())))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             name: name.as_str().into(),
-            rights: *rights,
-            password: Some(*password),
+            enabled: true,
+            no_password: false,
+            passwords: vec![password.clone()],
+            commands: UserCommands::Rights(*rights),
+            keys: key_rules,
             functions,
         })
     }
@@ -169,8 +383,8 @@ impl TryFrom<&UserSpec> for User {
 
 #[cfg(test)]
 mod tests {
-    use super::Users;
-    use crate::config::{Config, Right};
+    use super::{User, UserDirectory, Users};
+    use crate::config::{Config, PasswordHash, Right};
 
     fn users(text: &str) -> Users {
         let config = Config::parse("ferrite.toml".as_ref(), text).expect("right");
@@ -180,7 +394,6 @@ mod tests {
     #[test]
     fn without_users_everybody_may_do_everything() {
         let users = users("");
-        assert!(!users.is_required());
         assert!(users.unnamed().is_some_and(|user| user.is_unrestricted()));
         assert!(users.authenticate(b"default", b"anything").is_some());
         assert!(users.authenticate(b"somebody", b"anything").is_none());
@@ -189,7 +402,7 @@ mod tests {
     #[test]
     fn a_password_is_asked_for() {
         let users = users("[server]\npassword = \"s3cret\"");
-        assert!(users.is_required() && users.unnamed().is_none());
+        assert!(users.unnamed().is_none());
         assert!(users.authenticate(b"default", b"s3cret").is_some());
         for (name, password) in [
             (&b"default"[..], &b""[..]),
@@ -204,14 +417,17 @@ mod tests {
 
     #[test]
     fn named_users_leave_no_default() {
-        let users = users("[server]\nusers = [\"app may=read+call password=x functions=rate_*\"]");
-        assert!(users.is_required());
+        let users = users(
+            "[server]\nusers = [\"app may=read+call password=x functions=rate_* keys=app:*+ref:*\"]",
+        );
+        assert!(users.unnamed().is_none());
         assert!(users.authenticate(b"default", b"").is_none());
         let app = users
             .authenticate(b"app", b"x")
             .expect("the right password");
         assert!(app.may(Right::Call) && !app.may(Right::Write) && !app.is_unrestricted());
         assert!(app.may_use(b"rate_limit") && !app.may_use(b"other"));
+        assert!(app.keys.allow(b"ref:1", true, true) && !app.keys.allow(b"x", true, false));
     }
 
     #[test]
@@ -219,9 +435,34 @@ mod tests {
         for text in [
             "[server]\npassword = \"x\"\nusers = [\"default may=all password=x\"]",
             "[server]\nusers = [\"a may=call password=x functions=[\"]",
+            "[server]\nusers = [\"a may=call password=x keys=[\"]",
         ] {
             let config = Config::parse("ferrite.toml".as_ref(), text).expect("right");
             assert!(Users::new(&config.server).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_slow_check_is_made_once_and_again_after_a_change() {
+        let slow = PasswordHash::slow(b"s3cret").expect("memory");
+        let text = format!("[server]\npassword = \"{slow}\"");
+        let directory = UserDirectory::new(users(&text));
+        let mut checks = 0;
+        let mut log_in = |password: &[u8]| {
+            let slowly = |check: &mut dyn FnMut()| {
+                checks += 1;
+                check();
+            };
+            let user = directory.authenticate(b"default", password, slowly);
+            (user.is_some(), checks)
+        };
+        assert_eq!(log_in(b"wrong"), (false, 1));
+        assert_eq!(log_in(b"s3cret"), (true, 2));
+        assert_eq!(log_in(b"s3cret"), (true, 2));
+        assert_eq!(log_in(b"wrong"), (false, 3));
+        directory.change(|users| users.put(User::powerless("other")));
+        assert_eq!(log_in(b"s3cret"), (true, 4));
+        directory.change(|users| assert!(users.remove("default")));
+        assert!(!log_in(b"s3cret").0);
     }
 }

@@ -18,13 +18,21 @@ pub(crate) enum CommandRef {
 
 impl CommandRef {
     /// The command's name, in upper or lower case.
-    pub(in crate::commands) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Server(spec) => spec.name,
             Self::Function(spec) => spec.name,
             Self::Data(command) => command.spec().name,
         }
     }
+}
+
+/// A command that was found by its name, with its number in the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoundCommand {
+    pub(crate) command: CommandRef,
+    /// Its position in the order in which `COMMAND` lists the commands.
+    pub(crate) number: u16,
 }
 
 /// Longest name that a [`Key`] can hold.
@@ -65,7 +73,7 @@ pub(crate) struct CommandTable {
     /// Every command, each once, in the order in which `COMMAND` lists them.
     commands: Box<[CommandRef]>,
     /// Their number is a power of two.
-    slots: Box<[Option<(Key, CommandRef)>]>,
+    slots: Box<[Option<(Key, FoundCommand)>]>,
     /// The upper bits of a hash, shifted by this, are the number of a slot.
     shift: u32,
 }
@@ -78,16 +86,33 @@ impl CommandTable {
             slots: vec![None; size].into_boxed_slice(),
             shift: u64::BITS - size.trailing_zeros(),
         };
-        for command in commands {
+        for (number, command) in commands.into_iter().enumerate() {
             let key = Key::new(command.name().as_bytes())
                 .expect("a test checks that every command's name is short enough");
             let mut at = table.first_slot(&key);
             while table.slots[at].is_some() {
                 at = table.next_slot(at);
             }
-            table.slots[at] = Some((key, command));
+            let found = FoundCommand {
+                command,
+                // There are some hundred.
+                number: number as u16,
+            };
+            table.slots[at] = Some((key, found));
         }
         table
+    }
+
+    /// Every command, each once, with its number.
+    pub(crate) fn all_found(&self) -> impl Iterator<Item = FoundCommand> + '_ {
+        self.commands
+            .iter()
+            .enumerate()
+            .map(|(number, &command)| FoundCommand {
+                command,
+                // There are some hundred.
+                number: number as u16,
+            })
     }
 
     /// Every command, each once.
@@ -97,12 +122,12 @@ impl CommandTable {
 
     /// Finds the command of this name, in upper or lower case.
     #[inline]
-    pub(crate) fn find(&self, name: &[u8]) -> Option<CommandRef> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<FoundCommand> {
         let key = Key::new(name)?;
         let mut at = self.first_slot(&key);
         loop {
             match &self.slots[at] {
-                Some((known, command)) if *known == key => return Some(*command),
+                Some((known, found)) if *known == key => return Some(*found),
                 Some(_) => at = self.next_slot(at),
                 None => return None,
             }

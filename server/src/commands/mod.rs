@@ -3,6 +3,7 @@
 pub(crate) mod command_ref;
 pub(crate) mod connection;
 pub(crate) mod docs;
+pub(crate) mod permission;
 pub(crate) mod pubsub;
 pub(crate) mod replies;
 pub(crate) mod server;

@@ -30,6 +30,18 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
+    /// Returns the key of a request. Commands of the server have none but for `MEMORY USAGE`.
+    pub(crate) fn key<'a>(&self, argv: &[&'a [u8]]) -> Option<&'a [u8]> {
+        match argv {
+            [_, subcommand, key, ..]
+                if self.name == "MEMORY" && subcommand.eq_ignore_ascii_case(b"USAGE") =>
+            {
+                Some(key)
+            }
+            _ => None,
+        }
+    }
+
     /// Returns true if a request may have this number of words, the name included.
     pub(crate) const fn takes(&self, words: usize) -> bool {
         arity::takes(self.arity, words)

@@ -26,7 +26,7 @@ const OTHER_VARIABLES: [&str; 8] = [
 ];
 
 /// The action that the program carries out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Serve.
     Serve,
@@ -34,6 +34,10 @@ pub enum Action {
     CheckConfig,
     /// Show the configuration that results from file, environment and flags.
     PrintConfig,
+    /// Bring a backup back.
+    Restore(PathBuf),
+    /// Hash a password.
+    HashPassword,
     /// Show the flags.
     Help,
     /// Show the version.
@@ -64,6 +68,7 @@ pub(super) fn read(
                 what: format!("argument {argument:?}"),
             })?;
         match argument.as_str() {
+            "hash-password" => line.action = Action::HashPassword,
             "--check-config" => line.action = Action::CheckConfig,
             "--print-config" => line.action = Action::PrintConfig,
             "--help" | "-h" => line.action = Action::Help,
@@ -86,6 +91,16 @@ fn setting(
         Some((flag, value)) => (flag.to_owned(), Some(OsString::from(value))),
         None => (argument, None),
     };
+    if flag == "--restore" {
+        let value = attached
+            .or_else(|| rest.next())
+            .ok_or(ConfigError::NoValue {
+                flag,
+                kind: "the folder of a backup",
+            })?;
+        line.action = Action::Restore(PathBuf::from(value));
+        return Ok(());
+    }
     if flag == "--config" {
         let value = attached
             .or_else(|| rest.next())

@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod flags;
 mod functions;
+pub(crate) mod live;
 mod nearest;
 mod origin;
 mod raw_config;
@@ -12,7 +13,6 @@ mod render;
 pub(crate) mod runtime;
 mod sections;
 mod setting;
-pub(crate) mod trust;
 mod users;
 
 use std::ffi::OsString;
@@ -21,16 +21,17 @@ use std::path::{Path, PathBuf};
 pub use audit::Audit;
 pub use error::ConfigError;
 pub use flags::Action;
+pub(crate) use live::rewrite::replace_file;
 pub use origin::Origin;
 pub use raw_config::KeyInfo;
 pub use render::{help, markdown};
+pub use runtime::trust::KeysError;
 pub use sections::{
     SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmLimitsMax,
     WasmPool, WasmSecurity, keys, sections,
 };
 pub use setting::{Durability, EventSelection, LogFormat, Port, Secret};
-pub use trust::KeysError;
-pub use users::{Right, Rights, UserSpec};
+pub use users::{PasswordError, PasswordHash, Right, Rights, UserSpec};
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,8 @@ pub struct Config {
     pub security: WasmSecurity,
     /// Native code from earlier compilations.
     pub cache: WasmCache,
+    /// The file that it was read from, if there was one.
+    pub file: Option<PathBuf>,
 }
 
 /// The action that a command line asks for, and the resulting configuration.
@@ -86,8 +89,9 @@ impl Invocation {
         let mut from_environment = RawConfig::default();
         let path = flags::variables(environment, &mut from_environment, &mut warnings)?;
         let mut raw_config = RawConfig::default();
-        if let Some(path) = line.config.or(path) {
-            file::read(&path, &mut raw_config)?;
+        let path = line.config.or(path);
+        if let Some(path) = &path {
+            file::read(path, &mut raw_config)?;
         }
         raw_config.overlay(from_environment);
         for (key, raw, origin) in line.settings {
@@ -95,7 +99,10 @@ impl Invocation {
         }
         Ok(Self {
             action: line.action,
-            config: Config::resolve(&raw_config)?,
+            config: Config {
+                file: path,
+                ..Config::resolve(&raw_config)?
+            },
             warnings,
         })
     }
@@ -120,6 +127,7 @@ impl Config {
             background: WasmBackground::resolve(raw_config)?,
             security: WasmSecurity::resolve(raw_config)?,
             cache: WasmCache::resolve(raw_config)?,
+            file: None,
         };
         config.check()?;
         Ok(config)
@@ -156,7 +164,7 @@ impl Config {
         runtime::limits(&self.limits)
             .and_then(|limits| runtime::limits_max(&limits, &self.limits_max))
             .map_err(|error| ConfigError::Conflict(error.to_string()))?;
-        trust::read(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
+        runtime::trust::read(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         Ok(())
     }
 
@@ -184,6 +192,7 @@ impl Config {
             background,
             security,
             cache,
+            file: _,
         } = self;
         [
             server.written(),

@@ -17,6 +17,8 @@ pub enum Origin {
     Variable(String),
     /// A flag of the command line.
     Flag(String),
+    /// The command `CONFIG SET`.
+    Command,
 }
 
 impl fmt::Display for Origin {
@@ -25,6 +27,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(out, "{}:{line}", path.display()),
             Self::Variable(name) => write!(out, "environment variable {name}"),
             Self::Flag(name) => write!(out, "flag {name}"),
+            Self::Command => out.write_str("CONFIG SET"),
         }
     }
 }

@@ -51,7 +51,7 @@ impl RawConfig {
                 key: key.path(),
                 origin: origin.clone(),
                 value: if T::SECRET {
-                    "the value".into()
+                    T::problem(raw).unwrap_or_else(|| "the value".into())
                 } else {
                     show(raw)
                 },

@@ -34,6 +34,8 @@ pub fn help() -> String {
          Usage: ferrite-server [--config FILE] [FLAG VALUE]…\n\n  \
          --config FILE    read this file (also FERRITE_CONFIG)\n  \
          --check-config   check the configuration, and stop\n  \
+         --restore FOLDER bring a backup back to where no data is, and stop\n  \
+         hash-password    read a password and print its hash for the configuration\n  \
          --print-config   show the resulting configuration, and stop\n  \
          --version, --help\n\n\
          Every key of the file has a flag and an environment variable. Flags win over variables,\n\

@@ -102,15 +102,19 @@ section! {
         pub dir: PathBuf = ".",
         /// Threads that serve connections; 0 means one for each processor.
         pub threads: usize = "0",
-        /// Password of the user `default`. Without it, that user needs no password.
+        /// Password of the user `default`, or its hash by `ferrite-server hash-password`. Without it, that
+        /// user needs no password.
         pub password: Secret = "",
-        /// Users and what they may do, each `NAME may=RIGHTS password=TEXT`, or
-        /// `password_blake3=HEX` instead of the password. RIGHTS are some of `read`, `write`, `call`,
+        /// Users and what they may do, each `NAME may=RIGHTS password_hash=HASH`, with a hash by
+        /// `ferrite-server hash-password`, or with `password=TEXT`. RIGHTS are some of `read`, `write`, `call`,
         /// `manage` and `admin`, joined by `+`, or `all`. A command that writes and also tells or copies
         /// a value, such as `INCR`, `LPOP` or `SET` with `GET`, needs `read` and `write`. With
         /// `functions=GLOBS`, also joined by `+`, the user may only call, look at and manage functions
         /// with such names. If there are users, clients must authenticate.
         pub users: Vec<UserSpec> = "",
+        /// File of users that `ACL SAVE` writes and `ACL LOAD` and the start read, with rules as in Redis.
+        /// A user in it replaces one of the same name in `users`.
+        pub acl_file: Option<PathBuf> = "",
         /// Most connections at the same time; further ones are refused with an error.
         pub max_connections: usize = "16384",
         /// Largest argument of a request, and so the largest value.
@@ -122,6 +126,9 @@ section! {
         /// Memory for requests that have not wholly arrived, of all connections together. A
         /// connection that would exceed it is closed.
         pub max_request_memory: ByteSize = "1GB",
+        /// Memory of the process above which commands that need more memory are refused with `OOM`; 0
+        /// means no limit. Nothing is evicted.
+        pub max_memory: ByteSize = "0B",
         /// A connection that sends no request for this long is closed; 0 means no limit, also for
         /// the next two keys.
         pub idle_timeout: HumanDuration = "0s",
@@ -154,6 +161,8 @@ section! {
         pub persistent: bool = "true",
         /// Folder of the data, which only this server may use.
         pub data_dir: PathBuf = "data/store",
+        /// Folder of the backups that `SAVE` and `BGSAVE` make.
+        pub backup_dir: PathBuf = "backup",
         /// Moment of the answer to a write: `always` answers once it is on disk; `everysec` answers
         /// at once and syncs every second; `no` answers at once and lets the system decide when to
         /// sync.
@@ -197,9 +206,10 @@ section! {
         /// `off`, `errors`, `all`, or a share such as `1/100`. The lines have the target
         /// `ferrite::audit`.
         pub audit: Audit = "off",
-        /// Calls that take this long or longer are logged and kept for `SLOWLOG`; 0 for none.
+        /// Calls and commands that take this long or longer are logged and kept for `SLOWLOG`; 0 for
+        /// none.
         pub slow_call: HumanDuration = "10ms",
-        /// Most slow calls that are kept.
+        /// Most slow calls and commands that are kept.
         pub slow_calls_kept: usize = "128",
     }
 }

@@ -9,6 +9,8 @@ use ferrite_store::StoreError;
 pub(crate) enum CloseReason {
     #[error("the client closed the connection")]
     ClientLeft,
+    #[error("the client's user was removed")]
+    UserRemoved,
     #[error("the server is draining")]
     ServerStopped,
     #[error("the client asked for it")]

@@ -8,7 +8,7 @@ pub(crate) mod pipeline;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrite_protocol::resp::{RequestBounds, RequestScanner, Scan};
 use smallvec::SmallVec;
@@ -26,6 +26,7 @@ use crate::dispatch::{data_commands, server_commands, subscribed, transaction};
 use crate::net::buffers::{self, BUFFER_BYTES};
 use crate::net::memory_budget::MemoryReservation;
 use crate::net::socket::{PlainSocket, Socket};
+use crate::observability::command_stats::BatchCounts;
 use crate::request::AfterReply;
 use crate::scheduling::futures::{TimedOut, with_timeout};
 use crate::state::ServerState;
@@ -45,10 +46,11 @@ pub(crate) async fn serve(
     tls: Option<TlsAcceptor>,
 ) {
     let client = Arc::clone(guard.client());
-    let session = ClientSession::new(state.users.unnamed());
+    let generation = state.users.generation();
+    let session = ClientSession::new(state.users.current().unnamed(), generation);
     client.update_labels(|labels| labels.user = session.user_name().to_owned());
     tracing::debug!(client = client.id, peer = %client.peer, "connected");
-    let timeout = state.config.server.stall_timeout.0;
+    let timeout = state.live.stall_timeout();
     let socket = match Socket::open(socket, tls, timeout).await {
         Ok(socket) => socket,
         Err(error) => {
@@ -122,11 +124,11 @@ impl Connection<'_> {
 
     /// Waits until there may be input. Meanwhile the client gets the messages of its channels.
     async fn wait_for_input(&mut self, idle: bool) -> Result<(), CloseReason> {
-        let server = &self.pipeline.state.config.server;
+        let live = &self.pipeline.state.live;
         let (limit, reason) = if idle {
-            (server.idle_timeout.0, CloseReason::IdleTimeout)
+            (live.idle_timeout(), CloseReason::IdleTimeout)
         } else {
-            (server.stall_timeout.0, CloseReason::StallTimeout)
+            (live.stall_timeout(), CloseReason::StallTimeout)
         };
         loop {
             let mailbox = match &self.pipeline.session.subscriptions {
@@ -183,14 +185,10 @@ impl Connection<'_> {
                 // A readable socket may still have nothing to read: a connection's first wait always
                 // ends at once.
                 None if input.len() <= PARTIAL_BYTES_MAX => return Ok(()),
-                None => {
-                    match with_timeout(state.config.server.stall_timeout.0, socket.read(input))
-                        .await
-                    {
-                        Ok(read) => read?,
-                        Err(TimedOut) => return Err(CloseReason::StallTimeout),
-                    }
-                }
+                None => match with_timeout(state.live.stall_timeout(), socket.read(input)).await {
+                    Ok(read) => read?,
+                    Err(TimedOut) => return Err(CloseReason::StallTimeout),
+                },
             };
             if read == 0 {
                 return Err(CloseReason::ClientLeft);
@@ -248,20 +246,27 @@ impl Connection<'_> {
     /// Answers every request in `input` that has wholly arrived, and returns their length in bytes.
     async fn batch(&mut self, input: &[u8]) -> Result<usize, CloseReason> {
         let Pipeline { state, client, .. } = self.pipeline;
-        client.touch();
+        let began = client.touch();
+        let session = &mut self.pipeline.session;
+        if session.is_outdated(state.users.generation()) && !session.look_up_user(&state.users) {
+            return Err(CloseReason::UserRemoved);
+        }
+        self.pipeline.waited = Duration::ZERO;
+        let mut counts = BatchCounts::default();
         let mut used = 0;
         let mut requests = 0;
         let reason = loop {
             let rest = &input[used..];
-            match self.scanner.scan(rest) {
-                Ok(Scan::Complete { consumed }) => used += consumed,
+            let request_bytes = match self.scanner.scan(rest) {
+                Ok(Scan::Complete { consumed }) => consumed,
                 Ok(Scan::Incomplete { .. }) => break None,
                 Err(error) => {
                     state.stats.protocol_errors.add(1);
                     self.pipeline.refuse(error);
                     break Some(CloseReason::ProtocolError);
                 }
-            }
+            };
+            used += request_bytes;
             let arguments: Arguments<'_> = self.scanner.arguments(rest).collect();
             let Some(name) = arguments.first() else {
                 // A blank line or an empty array, which Redis ignores too.
@@ -272,7 +277,8 @@ impl Connection<'_> {
                 client.activity.set_command(name);
             }
             let authenticated = self.pipeline.session.user().is_some();
-            let command = table::find(name);
+            let found = table::find(name);
+            let command = found.map(|found| found.command);
             // Other words are commands only after the first request.
             if (command.is_none() || self.unserved)
                 && is_http(&self.scanner, &arguments, self.unserved)
@@ -280,6 +286,11 @@ impl Connection<'_> {
                 break Some(self.refuse_http());
             }
             self.unserved = false;
+            if let Some(found) = found {
+                counts.add(found.number);
+            }
+            let timed = may_be_slow(command, request_bytes).then(Instant::now);
+            self.pipeline.begin_request(found.map(|found| found.number));
             let mut context = self.pipeline.context();
             let progress = match command {
                 _ if subscribed::refuses(&mut context, command, name) => {
@@ -309,6 +320,13 @@ impl Connection<'_> {
                     Err(reason) => break Some(reason),
                 },
             };
+            if let Some(error) = self.pipeline.error_reply() {
+                let number = found.map(|found| found.number);
+                state.command_stats.add_error(number, error);
+            }
+            if let Some(timed) = timed {
+                self.pipeline.note_time(timed.elapsed(), &arguments);
+            }
             drop(arguments);
             if after == AfterReply::Close {
                 break Some(CloseReason::Requested);
@@ -320,6 +338,10 @@ impl Connection<'_> {
                 self.pipeline.flush().await?;
             }
         };
+        if !counts.is_empty() {
+            let took = began.elapsed().saturating_sub(self.pipeline.waited);
+            state.command_stats.add(&counts, took);
+        }
         let activity = &client.activity;
         activity.requests.fetch_add(requests, Ordering::Relaxed);
         state.stats.requests.add(requests);
@@ -330,5 +352,22 @@ impl Connection<'_> {
                 Err(reason)
             }
         }
+    }
+}
+
+/// Requests of at least this many bytes are timed, whatever their command.
+const TIMED_BYTES_MIN: usize = 16 * 1024;
+
+/// Returns true if a request may take long, so that its time is worth two looks at the clock. Calls of
+/// functions have a log of their own.
+fn may_be_slow(command: Option<CommandRef>, request_bytes: usize) -> bool {
+    match command {
+        Some(CommandRef::Data(command)) => {
+            let spec = command.spec();
+            request_bytes >= TIMED_BYTES_MIN
+                || (spec.flags & (ferrite_store::FAST | ferrite_store::BLOCKING) == 0
+                    && !spec.name.eq_ignore_ascii_case("set"))
+        }
+        _ => false,
     }
 }

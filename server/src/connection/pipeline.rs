@@ -2,6 +2,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::commands::Spec as FunctionSpec;
@@ -15,6 +16,8 @@ use crate::dispatch::progress::Pending;
 use crate::dispatch::{function_commands, waiting};
 use crate::net::buffers;
 use crate::net::socket::Socket;
+use crate::observability::from_outside::for_log;
+use crate::observability::slowlog::shortened;
 use crate::request::{AfterReply, RequestContext};
 use crate::scheduling::futures::poll_once;
 use crate::state::ServerState;
@@ -32,6 +35,12 @@ pub(crate) struct Pipeline<'a> {
     /// The reply of a request that may have to wait, so that earlier replies can be sent meanwhile.
     waiting_reply: Encoder,
     durability: PendingDurability,
+    /// Length of `reply` before the present request; `None` if its reply is the only one.
+    reply_start: usize,
+    /// Number of the present request's command.
+    command_number: u16,
+    /// Time that requests of the present batch have waited.
+    pub(crate) waited: Duration,
 }
 
 impl<'a> Pipeline<'a> {
@@ -49,7 +58,51 @@ impl<'a> Pipeline<'a> {
             reply: Encoder::new(Protocol::Resp2),
             waiting_reply: Encoder::new(Protocol::Resp2),
             durability: PendingDurability::default(),
+            reply_start: 0,
+            command_number: u16::MAX,
+            waited: Duration::ZERO,
         }
+    }
+
+    /// Begins another request, of the command with this number.
+    #[inline]
+    pub(crate) fn begin_request(&mut self, command_number: Option<u16>) {
+        self.command_number = command_number.unwrap_or(u16::MAX);
+        self.reply_start = self.reply.len();
+    }
+
+    /// Returns the reply of the present request if it is an error.
+    #[inline]
+    pub(crate) fn error_reply(&self) -> Option<&[u8]> {
+        let reply = self.reply.bytes().get(self.reply_start..)?;
+        (reply.first() == Some(&b'-')).then_some(reply)
+    }
+
+    /// Logs and keeps a command that took long.
+    #[inline]
+    pub(crate) fn note_time(&self, took: Duration, argv: &[&[u8]]) {
+        let slow = self.state.live.slow_call();
+        if !slow.is_zero() && took >= slow {
+            self.record_slow(took, argv);
+        }
+    }
+
+    #[cold]
+    fn record_slow(&self, took: Duration, argv: &[&[u8]]) {
+        let Self { state, client, .. } = self;
+        state.latency.record("command", took);
+        tracing::warn!(
+            command = %for_log(argv.first().copied().unwrap_or_default()),
+            took_ms = took.as_millis(),
+            client = client.id,
+            "slow command"
+        );
+        state.slow_calls.record(
+            took,
+            shortened(argv.iter().copied()),
+            client.peer.to_string(),
+            client.labels().name,
+        );
     }
 
     /// Takes the buffers that replies are written into.
@@ -72,6 +125,7 @@ impl<'a> Pipeline<'a> {
             state: self.state,
             client: self.client,
             session: &mut self.session,
+            command_number: self.command_number,
             reply: &mut self.reply,
         }
     }
@@ -85,11 +139,13 @@ impl<'a> Pipeline<'a> {
         spec: &'static FunctionSpec,
         argv: &[&[u8]],
     ) -> Result<AfterReply, CloseReason> {
+        let mut waited = Duration::ZERO;
         {
             let (mut context, connection) = self.split();
             let running = pin!(function_commands::run(&mut context, spec, argv));
-            connection.run(running, argv[0]).await?;
+            connection.run(running, argv[0], &mut waited).await?;
         }
+        self.waited += waited;
         self.append_reply();
         Ok(AfterReply::KeepOpen)
     }
@@ -101,11 +157,13 @@ impl<'a> Pipeline<'a> {
         pending: Pending<'_>,
         name: &[u8],
     ) -> Result<AfterReply, CloseReason> {
+        let mut waited = Duration::ZERO;
         let after = {
             let (mut context, connection) = self.split();
             let running = pin!(waiting::finish(pending, &mut context));
-            connection.run(running, name).await?
+            connection.run(running, name, &mut waited).await?
         };
+        self.waited += waited;
         self.append_reply();
         Ok(after)
     }
@@ -119,6 +177,7 @@ impl<'a> Pipeline<'a> {
             state: self.state,
             client: self.client,
             session: &mut self.session,
+            command_number: self.command_number,
             reply: &mut self.waiting_reply,
         };
         let connection = WhileWaiting {
@@ -138,6 +197,7 @@ impl<'a> Pipeline<'a> {
             waiting_reply,
             ..
         } = self;
+        self.reply_start = reply.len();
         if reply.is_empty() {
             std::mem::swap(reply, waiting_reply);
         } else {
@@ -162,7 +222,7 @@ impl<'a> Pipeline<'a> {
         let Some(subscriptions) = &self.session.subscriptions else {
             return Ok(());
         };
-        let timeout = self.state.config.server.write_timeout.0;
+        let timeout = self.state.live.write_timeout();
         loop {
             let mut messages = Encoder::new(self.reply.protocol());
             let taken = subscriptions.mailbox().take(&mut messages);
@@ -199,12 +259,14 @@ struct WhileWaiting<'a> {
 }
 
 impl WhileWaiting<'_> {
-    /// Runs the request of the command `name` to its end. If it has to wait, earlier replies are sent
+    /// Runs the request of the command `name` to its end, and stores in `waited` how long that took
+    /// from its first wait on. If it has to wait, earlier replies are sent
     /// first, and the request is dropped when the client disconnects.
     async fn run<F: Future<Output: Send> + Send>(
         self,
         mut running: Pin<&mut F>,
         name: &[u8],
+        waited: &mut Duration,
     ) -> Result<F::Output, CloseReason> {
         // Most calls end at the first poll and need nothing of what follows.
         if let Some(output) = poll_once(running.as_mut()).await {
@@ -232,7 +294,9 @@ impl WhileWaiting<'_> {
                 reason = until_left => Err(reason),
             }
         };
+        let since = Instant::now();
         let ended = state.long_calls.run(Box::pin(work)).await;
+        *waited = since.elapsed();
         ended.unwrap_or(Err(CloseReason::ServerStopped))
     }
 }
@@ -250,7 +314,7 @@ async fn flush(
     if reply.is_empty() {
         return Ok(());
     }
-    let timeout = state.config.server.write_timeout.0;
+    let timeout = state.live.write_timeout();
     if let Err(error) = durability.wait().await {
         // The replies claim that writes are durable. One error stands for all of them, and the
         // connection closes.

@@ -1,11 +1,11 @@
-//! Checks whether a user may make a request, and writes the error if not.
+//! Checks whether the client's user may make a request; writes and records the error if not.
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_runtime::commands::{Command, Right as FunctionRight, Spec as FunctionSpec};
-use ferrite_runtime::error::Quoted;
+use ferrite_runtime::commands::{Command, Spec as FunctionSpec};
 use ferrite_store::DataCommand;
 
-use crate::config::Right;
+use crate::commands::permission::{self, Denial};
+use crate::commands::spec::Spec;
 use crate::request::RequestContext;
 
 /// Writes the error of a request from a client that has not authenticated.
@@ -14,50 +14,19 @@ pub(crate) fn no_authentication(reply: &mut Encoder) {
     reply.error("NOAUTH Authentication required.");
 }
 
-/// Writes the error of a request that needs a right which the user lacks.
-#[cold]
-pub(crate) fn no_permission(context: &mut RequestContext<'_>, command: &str, right: Right) {
-    context.reply.error(format!(
-        "NOPERM User {} has no permission to run the '{}' command; it needs the right {}",
-        context.session.user_name(),
-        command.to_ascii_lowercase(),
-        right.name(),
-    ));
-}
-
 /// Returns true if a user with limited rights may make this request on data; writes the error if not.
-///
-/// A request that writes and also tells or copies a value needs both rights.
 #[cold]
 pub(crate) fn may_run(
     context: &mut RequestContext<'_>,
     command: DataCommand,
     argv: &[&[u8]],
 ) -> bool {
-    if context.session.user().is_none() {
+    let Some(user) = context.session.user() else {
         no_authentication(context.reply);
         return false;
-    }
-    let spec = command.spec();
-    let needed = [
-        (Right::Write, spec.is_write()),
-        (Right::Read, spec.is_read(argv)),
-    ];
-    for (right, is_needed) in needed {
-        if is_needed && !context.session.may(right) {
-            no_permission(context, spec.name, right);
-            return false;
-        }
-    }
-    true
-}
-
-/// Returns the user's right that a command on functions needs.
-pub(crate) const fn right_for(right: FunctionRight) -> Right {
-    match right {
-        FunctionRight::Call | FunctionRight::Inspect => Right::Call,
-        FunctionRight::Manage => Right::Manage,
-    }
+    };
+    let checked = permission::check_data(user, context.command_number, command, argv);
+    answer(context, checked)
 }
 
 /// Returns true if a user with limited rights may run this command on functions; writes the error if
@@ -66,27 +35,47 @@ pub(crate) const fn right_for(right: FunctionRight) -> Right {
 pub(crate) fn may_run_function_command(
     context: &mut RequestContext<'_>,
     spec: &FunctionSpec,
+    argv: &[&[u8]],
     command: &Command<'_>,
 ) -> bool {
     let Some(user) = context.session.user() else {
         no_authentication(context.reply);
         return false;
     };
-    let right = right_for(spec.right);
-    if !user.may(right) {
-        no_permission(context, spec.name, right);
-        return false;
-    }
-    let Some(function) = command.function() else {
+    let number = context.command_number;
+    let checked = permission::check_function(user, number, spec, argv, command);
+    answer(context, checked)
+}
+
+/// Returns true if a user with limited rights may run this command of the server; writes the error if
+/// not.
+#[cold]
+pub(crate) fn may_run_server_command(
+    context: &mut RequestContext<'_>,
+    spec: &Spec,
+    argv: &[&[u8]],
+) -> bool {
+    let Some(user) = context.session.user() else {
         return true;
     };
-    let may_use = user.may_use(function);
-    if !may_use {
-        context.reply.error(format!(
-            "NOPERM User {} has no permission to use the function {}",
-            context.session.user_name(),
-            Quoted(function),
-        ));
-    }
-    may_use
+    let checked = permission::check_server(user, context.command_number, spec, argv);
+    answer(context, checked)
+}
+
+fn answer(context: &mut RequestContext<'_>, checked: Result<(), Denial>) -> bool {
+    let Err(denial) = checked else {
+        return true;
+    };
+    let (reason, object) = denial.logged();
+    let place = match context.session.queued {
+        Some(_) => "multi",
+        None => "toplevel",
+    };
+    let user = context.session.user_name().to_owned();
+    context
+        .state
+        .acl_log
+        .record(reason, place, object, &user, context.client.to_string());
+    context.reply.error(denial.error(&user));
+    false
 }

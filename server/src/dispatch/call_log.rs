@@ -20,9 +20,9 @@ const KEYS_MAX: usize = 8;
 /// The client that made a call.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    client: u64,
-    peer: SocketAddr,
-    labels: Labels,
+    pub(super) client: u64,
+    pub(super) peer: SocketAddr,
+    pub(super) labels: Labels,
 }
 
 impl Caller {
@@ -50,14 +50,16 @@ pub(crate) fn record<R>(
     began: Option<Instant>,
     waited: Option<Duration>,
 ) {
-    let slow = state.config.wasm.slow_call.0;
+    let slow = state.live.slow_call();
     if let Some(took) = waited
         && !slow.is_zero()
         && took >= slow
     {
         record_slow(state, caller(), command, request, took);
     }
-    if began.is_some() || (outcome.error.is_some() && state.audit.wants_errors()) {
+    let failed =
+        outcome.error.is_some() || outcome.denied.is_some() || outcome.replied_error.is_some();
+    if began.is_some() || (failed && state.audit.wants_errors()) {
         let took = began.map(|began| began.elapsed()).or(waited);
         line(state, &caller(), command, request, outcome, took);
     }
@@ -71,6 +73,7 @@ fn record_slow(
     request: &CallRequest<'_>,
     took: Duration,
 ) {
+    state.latency.record("function", took);
     let words = [command.as_bytes(), request.function]
         .into_iter()
         .chain(request.keys.iter().copied())
@@ -89,6 +92,69 @@ fn record_slow(
         caller.peer.to_string(),
         caller.labels.name,
     );
+}
+
+/// Returns the code of the error that a call replied, or `OK`.
+fn outcome_word<R>(outcome: &CallOutcome<R>) -> String {
+    match (&outcome.error, outcome.replied_error) {
+        (Some(error), _) => error.code().as_str().to_owned(),
+        (None, Some(word)) => word.to_string(),
+        (None, None) => "OK".to_owned(),
+    }
+}
+
+/// Records a call that ends because its client goes away, if it is dropped before it is told that the
+/// call has ended.
+pub(crate) struct Unfinished<'a> {
+    state: &'a ServerState,
+    client: &'a Client,
+    command: &'static str,
+    request: &'a CallRequest<'a>,
+    since: Option<Instant>,
+    ended: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    /// `since` is the call's start, if the audit log chose it.
+    pub(crate) const fn new(
+        state: &'a ServerState,
+        client: &'a Client,
+        command: &'static str,
+        request: &'a CallRequest<'a>,
+        since: Option<Instant>,
+    ) -> Self {
+        Self {
+            state,
+            client,
+            command,
+            request,
+            since,
+            ended: false,
+        }
+    }
+
+    /// The call has ended by itself.
+    pub(crate) fn ended(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.ended && (self.since.is_some() || self.state.audit.wants_errors()) {
+            let outcome = CallOutcome::<()>::failed(CallError::killed());
+            let took = self.since.map(|since| since.elapsed());
+            let caller = Caller::of(self.client);
+            line(
+                self.state,
+                &caller,
+                self.command,
+                self.request,
+                &outcome,
+                took,
+            );
+        }
+    }
 }
 
 #[cold]
@@ -111,6 +177,8 @@ fn line<R>(
         .take(KEYS_MAX)
         .map(|key| key.escape_ascii().to_string())
         .collect();
+    // A call that never ran, or whose client went away, tells neither.
+    let ran = outcome.tries > 0;
     tracing::info!(
         target: TARGET,
         function = %for_log(request.function),
@@ -118,9 +186,11 @@ fn line<R>(
         keys = ?keys,
         key_count = request.keys.len(),
         duration_us = took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
-        fuel = outcome.fuel,
-        tries = outcome.tries,
-        outcome = outcome.error.as_ref().map_or("OK", |error: &CallError| error.code().as_str()),
+        fuel = ran.then_some(outcome.fuel),
+        tries = ran.then_some(outcome.tries),
+        outcome = %outcome_word(outcome),
+        // Its parts from outside are escaped.
+        denied = outcome.denied.as_ref().map(ToString::to_string),
         command,
         client = caller.client,
         user = caller.labels.user,

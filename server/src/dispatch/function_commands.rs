@@ -4,11 +4,14 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_runtime::commands::{Command, FunctionFilter, Outcome, Runs, Scope, Spec};
+use ferrite_runtime::commands::{
+    Command, FunctionFilter, Outcome, Right as FunctionRight, Runs, Scope, Spec,
+};
 use ferrite_store::{Receipt, StoreError};
 
 use crate::dispatch::authorize::may_run_function_command;
-use crate::dispatch::call_log::{self, Caller};
+use crate::dispatch::call_log::{self, Caller, Unfinished};
+use crate::dispatch::change_log;
 use crate::request::RequestContext;
 use crate::scheduling::futures::time_from_first_wait;
 
@@ -31,7 +34,9 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
         Ok(command) => command,
         Err(error) => return context.reply.error_display(&error),
     };
-    if !context.session.is_unrestricted() && !may_run_function_command(context, spec, &command) {
+    if !context.session.is_unrestricted()
+        && !may_run_function_command(context, spec, argv, &command)
+    {
         return;
     }
     if spec.runs == Runs::Blocking {
@@ -44,7 +49,9 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
         let began = context.state.audit.sample();
         // Pinned in place, because it is large and moving it would cost more than making it.
         let call = pin!(runtime.call(&request, context.reply));
+        let unfinished = Unfinished::new(context.state, context.client, spec.name, &request, began);
         let (outcome, waited) = time_from_first_wait(call).await;
+        unfinished.ended();
         call_log::record(
             context.state,
             caller,
@@ -63,7 +70,9 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
         let request = call.request(database, None);
         let began = context.state.audit.sample();
         let call = Box::pin(runtime.profile(&request, context.reply));
+        let unfinished = Unfinished::new(context.state, context.client, spec.name, &request, began);
         let (outcome, waited) = time_from_first_wait(pin!(call)).await;
+        unfinished.ended();
         call_log::record(
             context.state,
             caller,
@@ -89,8 +98,13 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
             None => FunctionFilter::default(),
         },
     };
+    let reply_start = context.reply.len();
     match runtime.run(command, scope, context.reply).await {
         Outcome::Done(receipt) => {
+            if spec.right == FunctionRight::Manage {
+                let reply = &context.reply.bytes()[reply_start..];
+                change_log::record(&caller(), spec.name, argv.get(1).copied(), reply);
+            }
             if let Some(receipt) = receipt {
                 context.session.add_receipt(receipt);
             }
@@ -134,6 +148,7 @@ async fn wait_until_durable(receipt: Option<Receipt>) -> Result<(), StoreError> 
 /// The command goes on if the client disconnects, because half a load would help no client.
 async fn run_blocking(context: &mut RequestContext<'_>, spec: &'static Spec, argv: &[&[u8]]) {
     let state = Arc::clone(context.state);
+    let caller = Caller::of(context.client);
     let protocol = context.reply.protocol();
     let words: Vec<Box<[u8]>> = argv.iter().map(|&word| word.into()).collect();
     let task = tokio::task::spawn_blocking(move || {
@@ -148,7 +163,12 @@ async fn run_blocking(context: &mut RequestContext<'_>, spec: &'static Spec, arg
         reply.take()
     });
     match task.await {
-        Ok(reply) => context.reply.raw(&reply),
+        Ok(reply) => {
+            if spec.right == FunctionRight::Manage {
+                change_log::record(&caller, spec.name, argv.get(1).copied(), &reply);
+            }
+            context.reply.raw(&reply);
+        }
         Err(error) => {
             tracing::error!(command = spec.name, %error, "a command panicked, which is a bug");
             context.reply.error(

@@ -2,7 +2,7 @@
 
 use crate::commands::replies::wrong_arity;
 use crate::commands::spec::Spec;
-use crate::dispatch::authorize::{no_authentication, no_permission};
+use crate::dispatch::authorize::{may_run_server_command, no_authentication};
 use crate::request::{AfterReply, RequestContext};
 
 /// Answers a request of the command `spec`, if the user may make it.
@@ -15,10 +15,7 @@ pub(crate) fn run(context: &mut RequestContext<'_>, spec: &Spec, argv: &[&[u8]])
         no_authentication(context.reply);
         return AfterReply::KeepOpen;
     }
-    if let Some(right) = spec.right
-        && !context.session.may(right)
-    {
-        no_permission(context, spec.name, right);
+    if !context.session.is_unrestricted() && !may_run_server_command(context, spec, argv) {
         return AfterReply::KeepOpen;
     }
     (spec.run)(context, argv)

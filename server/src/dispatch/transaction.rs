@@ -11,7 +11,7 @@ use crate::commands::replies::wrong_arity;
 use crate::commands::transactions::discard::discard;
 use crate::commands::transactions::exec::without_multi;
 use crate::config::Right;
-use crate::dispatch::authorize::{may_run, may_run_function_command};
+use crate::dispatch::authorize::{may_run, may_run_function_command, may_run_server_command};
 use crate::dispatch::exec_parts::{answer_without_data, exec_ended};
 use crate::dispatch::progress::{Pending, Progress};
 use crate::dispatch::{data_commands, exec_with_calls};
@@ -41,6 +41,12 @@ pub(crate) fn answer<'a>(
         Some(CommandRef::Server(spec)) if !spec.takes(argv.len()) => {
             abort(context);
             wrong_arity(context.reply, spec.name);
+        }
+        Some(CommandRef::Server(spec))
+            if !context.session.is_unrestricted()
+                && !may_run_server_command(context, spec, argv) =>
+        {
+            abort(context);
         }
         Some(CommandRef::Server(spec)) => match spec.name {
             "EXEC" => return execute(context),
@@ -106,7 +112,8 @@ fn may_queue(
     }
     match spec.read(argv) {
         Ok(command @ Command::Call(_)) => {
-            context.session.is_unrestricted() || may_run_function_command(context, spec, &command)
+            context.session.is_unrestricted()
+                || may_run_function_command(context, spec, argv, &command)
         }
         Ok(_) => {
             context.reply.error(format!(

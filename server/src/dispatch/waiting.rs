@@ -29,6 +29,7 @@ pub(crate) async fn finish(
                 return AfterReply::KeepOpen;
             }
             Pending::Blocked(blocked) => {
+                let _counted = context.state.stats.blocked.enter();
                 let limit = blocked.timeout().unwrap_or_default();
                 // The reply differs if the request timed out, so the outcome is not needed here.
                 let _ = with_timeout(limit, blocked.served()).await;

@@ -21,6 +21,63 @@ pub(crate) struct Stats {
     pub(crate) output_bytes: Counter,
     /// Wrong user names or passwords.
     pub(crate) authentication_failures: Counter,
+    /// Requests that wait for a key, such as those of `BLPOP`.
+    pub(crate) blocked: Gauge,
+}
+
+impl Stats {
+    /// Sets every counter to zero, as `CONFIG RESETSTAT` does.
+    pub(crate) fn reset(&self) {
+        let Self {
+            connections,
+            connections_rejected,
+            connections_timed_out,
+            requests,
+            protocol_errors,
+            input_bytes,
+            output_bytes,
+            authentication_failures,
+            blocked: _, // Tells the present.
+        } = self;
+        for counter in [
+            connections,
+            connections_rejected,
+            connections_timed_out,
+            requests,
+            protocol_errors,
+            input_bytes,
+            output_bytes,
+            authentication_failures,
+        ] {
+            counter.0.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A number that rises and falls.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Raises the number by one until the result is dropped.
+    pub(crate) fn enter(&self) -> GaugeGuard<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        GaugeGuard(self)
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One of what a [`Gauge`] counts.
+#[derive(Debug)]
+pub(crate) struct GaugeGuard<'a>(&'a Gauge);
+
+impl Drop for GaugeGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A number that only grows.

@@ -1,6 +1,7 @@
 //! Keeps the newest slow calls, for `SLOWLOG`.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -27,7 +28,7 @@ pub(crate) struct SlowCall {
 /// The newest slow calls.
 #[derive(Debug)]
 pub(crate) struct SlowCalls {
-    kept_max: usize,
+    kept_max: AtomicUsize,
     entries: Mutex<Entries>,
 }
 
@@ -40,9 +41,15 @@ struct Entries {
 impl SlowCalls {
     pub(crate) fn new(kept_max: usize) -> Self {
         Self {
-            kept_max,
+            kept_max: AtomicUsize::new(kept_max),
             entries: Mutex::default(),
         }
+    }
+
+    /// Changes how many are kept.
+    pub(crate) fn keep(&self, kept_max: usize) {
+        self.kept_max.store(kept_max, Ordering::Relaxed);
+        self.entries.lock().calls.truncate(kept_max);
     }
 
     /// Adds a call, and removes the oldest if there are too many.
@@ -61,7 +68,9 @@ impl SlowCalls {
         };
         entries.next_id += 1;
         entries.calls.push_front(call);
-        entries.calls.truncate(self.kept_max);
+        entries
+            .calls
+            .truncate(self.kept_max.load(Ordering::Relaxed));
     }
 
     /// Returns the newest calls, at most `count_max`.
@@ -129,6 +138,8 @@ mod tests {
         let ids: Vec<u64> = calls.newest(10).iter().map(|call| call.id).collect();
         assert_eq!(ids, [2, 1]);
         assert_eq!(calls.newest(1)[0].took, Duration::from_millis(3));
+        calls.keep(1);
+        assert_eq!(calls.len(), 1);
         calls.clear();
         assert_eq!(calls.len(), 0);
     }

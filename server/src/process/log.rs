@@ -1,5 +1,6 @@
 //! Sets up the log: on standard error, as text or as JSON.
 
+use std::sync::OnceLock;
 use std::{fmt, io};
 
 use ferrite_protocol::one_line::OneLine;
@@ -34,20 +35,28 @@ pub enum LogError {
 ///
 /// If the filter is invalid, or the process has a log already.
 pub fn start(server: &Server) -> Result<(), LogError> {
-    let filter =
-        EnvFilter::try_new(directives(&server.log)).map_err(|source| LogError::Filter {
-            filter: server.log.clone(),
-            source,
-        })?;
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(&server.log)?)
         .with_writer(io::stderr)
         .with_ansi(false);
-    let started = match server.log_format {
-        LogFormat::Text => subscriber.fmt_fields(OneLineFields).try_init(),
-        LogFormat::Json => subscriber.json().try_init(),
+    let (started, set) = match server.log_format {
+        LogFormat::Text => {
+            let subscriber = subscriber.fmt_fields(OneLineFields).with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            let set: SetFilter = Box::new(move |filter| handle.reload(filter).is_ok());
+            (subscriber.try_init(), set)
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber.json().with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            let set: SetFilter = Box::new(move |filter| handle.reload(filter).is_ok());
+            (subscriber.try_init(), set)
+        }
     };
-    started.map_err(|_| LogError::Taken)
+    started.map_err(|_| LogError::Taken)?;
+    // Only the first start gets here.
+    let _ = SET_FILTER.set(set);
+    Ok(())
 }
 
 /// Writes message and fields on one line, whatever they hold: a part of them comes from clients, from
@@ -62,7 +71,42 @@ impl<'w> FormatFields<'w> for OneLineFields {
     }
 }
 
-/// The project's crates, and the target `ferrite::audit`.
+/// Replaces the filter of the log; returns true if that worked.
+type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+/// Replaces the filter of the log, once it is started.
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+/// Changes the filter of the log. Does nothing if [`start`] did not set up the log.
+///
+/// # Errors
+///
+/// If the filter is invalid.
+pub fn set_filter(log: &str) -> Result<(), LogError> {
+    let filter = filter(log)?;
+    if let Some(set) = SET_FILTER.get() {
+        set(filter);
+    }
+    Ok(())
+}
+
+/// Checks a filter of the log.
+///
+/// # Errors
+///
+/// If the filter is invalid.
+pub fn check_filter(log: &str) -> Result<(), LogError> {
+    filter(log).map(drop)
+}
+
+fn filter(log: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(directives(log)).map_err(|source| LogError::Filter {
+        filter: log.to_owned(),
+        source,
+    })
+}
+
+/// The project's crates, and the targets `ferrite::audit` and `ferrite::changes`.
 const OWN: [&str; 5] = [
     "ferrite",
     "ferrite_cache",

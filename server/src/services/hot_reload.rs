@@ -1,6 +1,6 @@
 //! Reloads functions whose files in `module_dir` change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -67,17 +67,12 @@ impl Watcher {
         let Some(dir) = runtime.options().source.module_dir.clone() else {
             return;
         };
-        for function in runtime.functions() {
-            let name = function.record().name.as_str();
-            let Some(file) = function.record().file.as_deref() else {
-                continue;
-            };
-            let path = dir.join(file);
+        for (path, names) in functions_by_file(runtime, &dir) {
             let Some(look) = stamp(&path) else {
                 continue;
             };
             let known = self.files.entry(path.clone()).or_insert_with(|| {
-                tracing::info!(function = name, file = %path.display(), "watching");
+                tracing::info!(functions = ?names, file = %path.display(), "watching");
                 WatchedFile {
                     loaded: look,
                     last: look,
@@ -90,15 +85,34 @@ impl Watcher {
             }
             // Set before loading, so that a file that fails to load is not tried again.
             known.loaded = look;
-            match runtime.reload_file(name.as_bytes()) {
-                Ok(Some(digest)) => {
-                    tracing::info!(function = name, %digest, file = %path.display(), "reloaded");
-                }
-                Ok(None) => tracing::debug!(function = name, file = %path.display(), "as it was"),
-                Err(error) => {
-                    tracing::warn!(function = name, file = %path.display(), %error, "not reloaded");
-                }
+            for function in &names {
+                reload(runtime, function, &path);
             }
+        }
+    }
+}
+
+/// Returns the names of the functions that were loaded from each file.
+fn functions_by_file(runtime: &Functions, dir: &Path) -> BTreeMap<PathBuf, Vec<String>> {
+    let mut files: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for function in runtime.functions() {
+        let record = function.record();
+        if let Some(file) = record.file.as_deref() {
+            let names = files.entry(dir.join(file)).or_default();
+            names.push(record.name.as_str().to_owned());
+        }
+    }
+    files
+}
+
+fn reload(runtime: &Functions, function: &str, path: &Path) {
+    match runtime.reload_file(function.as_bytes()) {
+        Ok(Some(digest)) => {
+            tracing::info!(function, %digest, file = %path.display(), "reloaded");
+        }
+        Ok(None) => tracing::debug!(function, file = %path.display(), "as it was"),
+        Err(error) => {
+            tracing::warn!(function, file = %path.display(), %error, "not reloaded");
         }
     }
 }

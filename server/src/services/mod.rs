@@ -2,7 +2,12 @@
 //! over HTTP.
 
 pub(crate) mod active_expiry;
+pub(crate) mod backup;
+pub(crate) mod check_files;
 pub(crate) mod disk_watch;
 pub(crate) mod hot_reload;
 pub(crate) mod metrics_http;
+mod metrics_page;
+mod process_metrics;
 pub(crate) mod prometheus;
+mod store_metrics;

@@ -1,13 +1,16 @@
 //! Metrics in Prometheus' text format.
 
-use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
+use ferrite_runtime::RegisteredFunction;
 use ferrite_runtime::metrics::latency_histogram::LatencyHistogram;
-use ferrite_store::DiskStatus;
+use ferrite_store::{DiskStatus, Store};
 
 use crate::functions::Functions;
-use crate::process::memory::resident_bytes;
+use crate::observability::command_stats::CommandFigures;
+use crate::services::metrics_page::Page;
+use crate::services::{process_metrics, store_metrics};
 use crate::state::ServerState;
 
 /// Upper ends of the latency buckets, in microseconds. Three in each decade are precise enough for
@@ -19,35 +22,18 @@ const BUCKETS_MICROS: [u64; 22] = [
 
 /// Returns the page with all metrics.
 pub(crate) fn text(state: &ServerState) -> String {
-    let mut page = Page(String::with_capacity(8 * 1024));
+    let mut page = Page::default();
+    process_metrics::write(state, &mut page);
     server(state, &mut page);
     disk(state, &mut page);
+    commands(state, &mut page);
+    store_metrics::write(state, &mut page);
     if let Some(runtime) = &state.functions {
         functions(runtime, &mut page);
         compilations(runtime, &mut page);
         cache(runtime, &mut page);
     }
-    page.0
-}
-
-/// The page while it is written.
-struct Page(String);
-
-impl Page {
-    /// Writes the name, kind and help of a metric; its samples follow.
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
-        let _ = writeln!(self.0, "{name}{labels} {value}");
-    }
-
-    /// Writes a metric with one sample.
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.head(name, kind, help);
-        self.sample(name, "", value);
-    }
+    page.into_text()
 }
 
 fn disk(state: &ServerState, page: &mut Page) {
@@ -97,23 +83,11 @@ fn disk(state: &ServerState, page: &mut Page) {
 
 fn server(state: &ServerState, page: &mut Page) {
     let stats = &state.stats;
-    page.head("ferrite_info", "gauge", "The server's version.");
-    page.sample(
-        "ferrite_info",
-        concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"),
-        1,
-    );
     page.single(
         "ferrite_uptime_seconds",
         "gauge",
         "Time since the start.",
         state.started.elapsed().as_secs_f64(),
-    );
-    page.single(
-        "ferrite_resident_memory_bytes",
-        "gauge",
-        "Memory that the process has in use.",
-        resident_bytes(),
     );
     page.single(
         "ferrite_connections",
@@ -288,6 +262,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
             page.sample(name, &function.labels, value(function));
         }
     }
+    entries(&registered, page);
     let name = "ferrite_function_errors_total";
     page.head(
         name,
@@ -325,6 +300,71 @@ fn functions(runtime: &Functions, page: &mut Page) {
         "Replies of calls in the background that are kept.",
         background.results,
     );
+}
+
+/// Writes the calls of each entry of functions that have several.
+fn entries(registered: &[Arc<RegisteredFunction<Store>>], page: &mut Page) {
+    let name = "ferrite_function_entry_calls_total";
+    page.head(
+        name,
+        "counter",
+        "Calls of each entry that began since the function's code was loaded, for functions with several entries.",
+    );
+    for registered in registered {
+        let Some(function) = registered.function() else {
+            continue;
+        };
+        for (entry, calls) in function.entry_calls() {
+            if calls > 0 {
+                let function = registered.record().name.as_str();
+                let entry = escaped(entry);
+                let labels = format!("{{function=\"{function}\",entry=\"{entry}\"}}");
+                page.sample(name, &labels, calls);
+            }
+        }
+    }
+}
+
+/// Returns the value of a label: names of entries may hold anything.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+/// Writes the requests of each command that was used, and the errors that were replied.
+fn commands(state: &ServerState, page: &mut Page) {
+    type CommandMetric = (&'static str, &'static str, fn(&CommandFigures) -> f64);
+    const METRICS: [CommandMetric; 3] = [
+        (
+            "ferrite_commands_total",
+            "Requests, by command.",
+            |figures| figures.calls as f64,
+        ),
+        (
+            "ferrite_commands_failed_total",
+            "Requests that replied an error, by command.",
+            |figures| (figures.failed + figures.rejected) as f64,
+        ),
+        (
+            "ferrite_commands_seconds_total",
+            "Time that requests took without waits, by command; a batch shares its time.",
+            |figures| figures.time.as_secs_f64(),
+        ),
+    ];
+    let used = state.command_stats.used();
+    for (name, help, value) in METRICS {
+        page.head(name, "counter", help);
+        for (command, figures) in &used {
+            page.sample(name, &format!("{{command=\"{command}\"}}"), value(figures));
+        }
+    }
+    let name = "ferrite_error_replies_total";
+    page.head(name, "counter", "Errors that were replied, by their code.");
+    for (code, count) in state.command_stats.errors() {
+        page.sample(name, &format!("{{code=\"{code}\"}}"), count);
+    }
 }
 
 /// Writes the number of compiled modules and the time that they took.

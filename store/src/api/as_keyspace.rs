@@ -82,6 +82,7 @@ impl Transaction {
             if self.mode == Mode::Read {
                 return Err(StoreError::ReadOnly);
             }
+            command.spec().check_memory(&self.core)?;
             self.written_bytes += argv.iter().map(|argument| argument.len()).sum::<usize>();
         }
         let name = command.spec().name;
@@ -124,6 +125,7 @@ impl keyspace::Transaction for Transaction {
         condition: SetCondition,
         expiry: SetExpiry,
     ) -> Result<bool, AccessError> {
+        self.core.check_memory()?;
         if value.len() > self.core.limits.string_bytes_max {
             return Err(StoreError::StringTooLong.into());
         }
@@ -157,6 +159,7 @@ impl keyspace::Transaction for Transaction {
     }
 
     fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, AccessError> {
+        self.core.check_memory()?;
         self.written_bytes += key.len() + size_of::<i64>();
         let sum = counters::add(&mut self.view(), key, delta)?;
         self.name_events("incrby", &[]);
@@ -197,6 +200,7 @@ impl keyspace::Transaction for Transaction {
     }
 
     fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, AccessError> {
+        self.core.check_memory()?;
         self.written_bytes += key.len() + field.len() + value.len();
         let new = hashes::set_fields(&mut self.view(), key, &[field, value])? == 1;
         self.name_events("hset", &[]);

@@ -67,6 +67,7 @@ impl Transaction {
         let outcome = command.checked(argv).and_then(|command| {
             if command.spec().is_write() {
                 self.core.check_writable()?;
+                command.spec().check_memory(&self.core)?;
             }
             let view = &mut TransactionView::new(self, &|_| true);
             let outcome = command.run_in_transaction(view, argv, out);

@@ -4,6 +4,7 @@ mod as_keyspace;
 pub(crate) mod blocked;
 pub(crate) mod data_command;
 mod exec;
+pub(crate) mod figures;
 pub(crate) mod multi;
 pub(crate) mod session;
 pub(crate) mod store;

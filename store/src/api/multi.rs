@@ -152,11 +152,14 @@ impl Multi<'_> {
         out: &mut dyn ReplyWriter,
     ) {
         let outcome = command.and_then(|command| {
-            if command.spec().is_write() {
+            let spec = command.spec();
+            if spec.is_write() {
                 self.core.check_writable()?;
+                spec.check_memory(self.core)?;
             }
+            self.direct.count_reads(!spec.is_write());
             let outcome = command.run_direct(&mut self.direct, argv, out);
-            self.direct.name_events(command.spec().name, argv);
+            self.direct.name_events(spec.name, argv);
             outcome
         });
         if let Err(error) = outcome {

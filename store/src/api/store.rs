@@ -203,6 +203,7 @@ impl Store {
         out: &mut dyn ReplyWriter,
     ) -> Result<Flow, StoreError> {
         let spec = command.spec();
+        spec.check_memory(&self.core)?;
         if spec.is_write()
             && let Some(queue) = &self.core.queue
         {
@@ -234,6 +235,7 @@ impl Store {
             }
         };
         let mut direct = Direct::new(&self.core, locked, session.database);
+        direct.count_reads(!spec.is_write());
         if spec.is_write() && direct.anything_reserved() {
             let must_wait = match &access {
                 KeyAccess::At(keys) => direct.any_reserved(keys.iter().map(|&key| argv[key])),

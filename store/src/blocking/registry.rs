@@ -36,6 +36,11 @@ pub(crate) struct Waiter {
 }
 
 impl Registry {
+    /// Number of keys that clients wait for.
+    pub(crate) fn keys(&self) -> usize {
+        self.queues.lock().by_key.len()
+    }
+
     /// Adds a client. The caller holds the locks under which it found nothing.
     pub(crate) fn add(&self, wait: BlockedRequest) -> Arc<Waiter> {
         let mut queues = self.queues.lock();

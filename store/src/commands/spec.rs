@@ -4,6 +4,7 @@ use ferrite_protocol::keyspace::KeyAccess;
 use smallvec::SmallVec;
 
 use crate::error::StoreError;
+use crate::execution::core::Core;
 use crate::execution::direct::Direct;
 use crate::transaction::view::TransactionView;
 use ferrite_protocol::arity;
@@ -130,6 +131,15 @@ impl Keys {
 }
 
 impl CommandSpec {
+    /// Returns an error if the command may need more memory, and none is to be had.
+    #[inline]
+    pub(crate) fn check_memory(&self, core: &Core) -> Result<(), StoreError> {
+        if self.flags & DENYOOM == 0 {
+            return Ok(());
+        }
+        core.check_memory()
+    }
+
     /// Returns true if the command writes.
     pub fn is_write(&self) -> bool {
         self.flags & WRITE != 0

@@ -20,6 +20,7 @@ const JOURNAL_BYTES: u64 = 256 << 20;
 /// Time between two looks at the engine while it writes tables.
 const TABLE_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+#[derive(Clone)]
 pub(super) struct Disk {
     /// Kept for its lifetime: dropping the last handle closes the files.
     pub(super) database: Database,
@@ -64,9 +65,12 @@ impl Disk {
     }
 
     fn open_at(path: PathBuf) -> Result<Self, OpenError> {
-        let engine = |source| OpenError::Engine {
-            path: path.clone(),
-            source: Box::new(source),
+        let engine = |source| match source {
+            fjall::Error::Locked => OpenError::Locked { path: path.clone() },
+            source => OpenError::Engine {
+                path: path.clone(),
+                source: Box::new(source),
+            },
         };
         let database = Database::builder(&path)
             .cache_size(CACHE_BYTES)

@@ -5,6 +5,7 @@
 //! takes all waiting commits and writes them as one atomic batch: that is the group commit. A batch
 //! holds whole commits only, so a crash leaves the state after some commit.
 
+mod backup;
 mod disk;
 mod encode;
 mod garbage;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub use backup::BackupError;
 pub(crate) use load::open;
 pub(crate) use queue::Queue;
 pub use receipt::Receipt;
@@ -109,7 +111,13 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// The storage engine refused: in use by another process, or damaged.
+    /// Another process uses the directory.
+    #[error("the data in {} is in use by another process; stop it, or choose another directory", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The storage engine refused it.
     #[error("cannot open the data in {}", path.display())]
     Engine {
         /// The directory.

@@ -1,11 +1,14 @@
 //! Commits on their way to the disk, and the threads that wait for them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, Listener as _};
 use parking_lot::{Condvar, Mutex};
 
+use super::backup::{BackupError, DiskSnapshot};
 use super::{CloseError, DiskOptions, DiskStatus, Durability};
 use crate::error::StoreError;
 use crate::keyspace::effect::{Effect, Effects};
@@ -13,9 +16,12 @@ use crate::keyspace::effect::{Effect, Effects};
 /// Time that the writer gets to end by itself once its time for trying again is over.
 const CLOSE_SLACK: Duration = Duration::from_millis(200);
 
+/// Longest wait for the writer to write what was committed before a backup.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The queue between the commits and the thread that writes them.
 pub(crate) struct Queue {
-    durability: Durability,
+    durability: AtomicU8,
     bytes_max: usize,
     waiting: Mutex<Waiting>,
     /// Notified when there is something to write, or the queue is closed.
@@ -43,6 +49,8 @@ struct Waiting {
     closed: Option<Instant>,
     /// True once the writer has ended.
     ended: bool,
+    /// Those who wait for the state of the disk after the commits that are waiting now.
+    snapshots: Vec<SnapshotSender>,
 }
 
 /// What the writer last said about the disk.
@@ -55,18 +63,23 @@ struct Failure {
     count: u64,
 }
 
+/// The way to one who waits for the state of the disk.
+pub(super) type SnapshotSender = SyncSender<Result<DiskSnapshot, Box<str>>>;
+
 /// Commits that the writer takes at once.
 pub(super) struct Taken {
     pub(super) commits: Vec<Effects>,
     /// The number of the last of them.
     pub(super) last: u64,
     pub(super) closed: bool,
+    /// Those who wait for the state of the disk after these commits.
+    pub(super) snapshots: Vec<SnapshotSender>,
 }
 
 impl Queue {
     pub(super) fn new(options: &DiskOptions, last: u64) -> Self {
         Self {
-            durability: options.durability,
+            durability: AtomicU8::new(options.durability as u8),
             bytes_max: options.queue_bytes_max,
             waiting: Mutex::new(Waiting {
                 last,
@@ -95,10 +108,30 @@ impl Queue {
             waiting.last
         };
         self.filled.notify_one();
-        match self.durability {
+        match self.durability() {
             Durability::Always => Some(number),
             Durability::EverySecond | Durability::No => None,
         }
+    }
+
+    /// Returns when a commit counts as done.
+    pub(super) fn durability(&self) -> Durability {
+        match self.durability.load(Ordering::Relaxed) {
+            always if always == Durability::Always as u8 => Durability::Always,
+            no if no == Durability::No as u8 => Durability::No,
+            _ => Durability::EverySecond,
+        }
+    }
+
+    pub(crate) fn set_durability(&self, durability: Durability) {
+        self.durability.store(durability as u8, Ordering::Relaxed);
+        // The writer may wait for long if nothing had to be synced.
+        self.filled.notify_one();
+    }
+
+    /// Returns the number of the last commit.
+    pub(crate) fn last(&self) -> u64 {
+        self.waiting.lock().last
     }
 
     /// Returns true if commits arrive faster than the disk takes them.
@@ -177,10 +210,36 @@ impl Queue {
         }
     }
 
+    /// Copies the data into `directory`: the state after all commits so far. Returns the number of the
+    /// last of them. Blocks until the copy is made.
+    pub(crate) fn back_up(&self, directory: &Path) -> Result<u64, BackupError> {
+        self.check_disk()
+            .map_err(|error| BackupError::Disk(error.to_string().into()))?;
+        let (sender, receiver) = sync_channel(1);
+        {
+            let mut waiting = self.waiting.lock();
+            if waiting.closed.is_some() {
+                return Err(BackupError::Disk("the store is closed".into()));
+            }
+            waiting.snapshots.push(sender);
+        }
+        self.filled.notify_one();
+        let snapshot = match receiver.recv_timeout(SNAPSHOT_TIMEOUT) {
+            Ok(snapshot) => snapshot.map_err(BackupError::Disk)?,
+            Err(_) => {
+                let cause = self.failure.lock().cause.clone();
+                let cause = cause.unwrap_or_else(|| "it takes writes too slowly".into());
+                return Err(BackupError::Disk(cause));
+            }
+        };
+        snapshot.copy(directory)?;
+        Ok(snapshot.commit)
+    }
+
     /// Takes all waiting commits, once there are any or `patience` has passed.
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let mut waiting = self.waiting.lock();
-        if waiting.commits.is_empty() && waiting.closed.is_none() {
+        if waiting.commits.is_empty() && waiting.closed.is_none() && waiting.snapshots.is_empty() {
             self.filled.wait_for(&mut waiting, patience);
         }
         let commits = std::mem::take(&mut waiting.commits);
@@ -188,6 +247,7 @@ impl Queue {
             commits,
             last: waiting.last,
             closed: waiting.closed.is_some(),
+            snapshots: std::mem::take(&mut waiting.snapshots),
         }
     }
 

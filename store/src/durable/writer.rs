@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use fjall::PersistMode;
 
+use super::backup::DiskSnapshot;
 use super::disk::{Disk, free_bytes};
 use super::encode::{Encoder, Spaces};
 use super::garbage::Garbage;
@@ -39,6 +40,8 @@ pub(super) struct Writer {
     synced: u64,
     synced_at: Instant,
     space_seen_at: Option<Instant>,
+    /// When commits counted as done, as of the last round.
+    durability: Durability,
 }
 
 /// Ends the writer, once everything is written and synced.
@@ -123,6 +126,7 @@ impl Writer {
             synced: commit,
             synced_at: Instant::now(),
             space_seen_at: None,
+            durability: Durability::EverySecond,
         }
     }
 
@@ -166,9 +170,21 @@ impl Writer {
                 self.queue.written(commits, number);
                 rest = more;
             }
-            self.sync_if_due(taken.closed);
+            // Some of these commits may wait for a sync that is no longer made for each commit.
+            let durability = self.queue.durability();
+            let relaxed = self.durability == Durability::Always && durability != Durability::Always;
+            self.durability = durability;
+            self.sync_if_due(taken.closed || relaxed);
             if self.disk.is_none() && !self.repair_until_done() {
                 return;
+            }
+            for waiting in taken.snapshots {
+                let snapshot = match &self.disk {
+                    Some(disk) => Ok(DiskSnapshot::new(disk, self.written)),
+                    None => Err("the disk has failed".into()),
+                };
+                // It may have given up.
+                let _ = waiting.send(snapshot);
             }
             if taken.closed {
                 self.close_disk();
@@ -272,7 +288,7 @@ impl Writer {
             .iter()
             .flatten()
             .for_each(|effect| encoder.add(effect));
-        let mode = match self.options.durability {
+        let mode = match self.queue.durability() {
             Durability::Always => PersistMode::SyncData,
             Durability::EverySecond | Durability::No => PersistMode::Buffer,
         };
@@ -284,7 +300,7 @@ impl Writer {
         self.spaces = spaces;
         self.garbage.append(garbage);
         self.written = number;
-        if self.options.durability == Durability::Always {
+        if self.queue.durability() == Durability::Always {
             self.note_synced();
         }
         Ok(())
@@ -314,8 +330,9 @@ impl Writer {
     }
 
     fn sync_if_due(&mut self, closing: bool) {
-        let due = match self.options.durability {
-            Durability::Always => false,
+        let due = match self.queue.durability() {
+            // Only what was written before every commit had to be synced.
+            Durability::Always => true,
             Durability::EverySecond => self.until_sync().is_zero(),
             Durability::No => false,
         };

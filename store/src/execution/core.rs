@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) observed: AtomicBool,
     /// Commits on their way to the disk; `None` without a disk.
     pub(crate) queue: Option<Arc<Queue>>,
+    /// True while commands that need more memory are refused.
+    refuses_growth: AtomicBool,
     /// Ends the writer when the last clone of the store is dropped, or on `close`.
     writer: Mutex<Option<Handle>>,
 }
@@ -116,6 +118,7 @@ impl Core {
             observer: OnceLock::new(),
             observed: AtomicBool::new(false),
             queue,
+            refuses_growth: AtomicBool::new(false),
             writer: Mutex::new(writer),
         }
     }
@@ -125,6 +128,19 @@ impl Core {
         self.queue
             .as_ref()
             .map_or(Ok(()), |queue| queue.check_writable())
+    }
+
+    pub(crate) fn set_refuses_growth(&self, refuse: bool) {
+        self.refuses_growth.store(refuse, Ordering::Relaxed);
+    }
+
+    /// Returns an error if no more memory is to be had.
+    #[inline]
+    pub(crate) fn check_memory(&self) -> Result<(), StoreError> {
+        if self.refuses_growth.load(Ordering::Relaxed) {
+            return Err(StoreError::OutOfMemory);
+        }
+        Ok(())
     }
 
     /// Writes and syncs the waiting commits, and accepts no more.

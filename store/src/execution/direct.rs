@@ -41,6 +41,8 @@ pub(crate) struct Direct<'s> {
     ready: Ready,
     /// True if a command that finds nothing may wait.
     may_block: bool,
+    /// True if keys that are looked up count as read.
+    reads: bool,
     waiter: Option<Arc<Waiter>>,
     /// Removed or replaced values. They are freed after the locks are released.
     removed: SmallVec<[Value; 1]>,
@@ -65,6 +67,7 @@ impl<'s> Direct<'s> {
             recorder: core.recorder(),
             ready: SmallVec::new(),
             may_block: false,
+            reads: false,
             waiter: None,
             removed: SmallVec::new(),
             cleared: Vec::new(),
@@ -127,6 +130,11 @@ impl<'s> Direct<'s> {
             receipt,
             ready: self.ready,
         }
+    }
+
+    /// Counts the keys that the command looks up, or not.
+    pub(crate) fn count_reads(&mut self, reads: bool) {
+        self.reads = reads;
     }
 
     /// Lets a blocking command wait, instead of replying that there is nothing.
@@ -197,6 +205,7 @@ impl<'s> Direct<'s> {
         if shard.is_reserved(database, key) {
             shard.tables[database as usize].note_deadline(hash, deadline);
         } else {
+            shard.lookups.expired += 1;
             self.record(key, || Change::Expired);
             self.take(hash, key)?;
         }
@@ -345,7 +354,11 @@ impl View for Direct<'_> {
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError> {
         let hash = hash(key);
-        let Some(place) = self.find(hash, key)? else {
+        let place = self.find(hash, key)?;
+        if self.reads {
+            self.shard(shard_of(hash))?.lookups.note(place.is_some());
+        }
+        let Some(place) = place else {
             return Ok(None);
         };
         let entry = self.entry(hash, place)?;

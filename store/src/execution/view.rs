@@ -92,6 +92,11 @@ pub(crate) trait View {
     /// True if KEYS, SCAN and RANDOMKEY may show a key; a sandboxed function sees only its own.
     fn shows(&self, key: &[u8]) -> bool;
 
+    /// Reads the key as far as that can fail, so that a later read of it does not.
+    fn prepare(&mut self, _key: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         Ok(self.get(key)?.is_some())
     }

@@ -25,6 +25,27 @@ pub(crate) struct Shard {
     pub(crate) membership_at: [u64; DATABASES],
     /// Keys that an exclusive transaction has read here; other work may not change them meanwhile.
     pub(crate) reserved: Option<Box<Reserved>>,
+    pub(crate) lookups: Lookups,
+}
+
+/// Counters of what happened to keys of a shard, in all databases.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lookups {
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) expired: u64,
+}
+
+impl Lookups {
+    /// Counts a key that was looked up to be read.
+    #[inline]
+    pub(crate) fn note(&mut self, found: bool) {
+        if found {
+            self.hits += 1;
+        } else {
+            self.misses += 1;
+        }
+    }
 }
 
 /// The keys of a shard that an exclusive transaction relies on.

@@ -44,6 +44,8 @@ pub struct Transaction {
     cleared: u16,
     pub(crate) written_bytes: usize,
     pub(crate) lost: bool,
+    /// True while a key is looked up to be read, so that it counts as read.
+    reads: bool,
     exclusive: Option<Exclusive>,
     /// Writes since then can be taken back; `None` for most transactions.
     savepoint: Option<Box<Savepoint>>,
@@ -68,6 +70,7 @@ impl Transaction {
             cleared: 0,
             written_bytes: 0,
             lost: false,
+            reads: false,
             exclusive: None,
             savepoint: None,
             savepoints: 0,

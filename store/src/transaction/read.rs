@@ -127,6 +127,9 @@ impl Transaction {
                     .add(self.database, key);
                 exclusive.note(shard_of(hash));
             }
+            if self.reads {
+                shard.lookups.note(place.is_some() && !expired);
+            }
             let table = &shard.tables[database];
             let live = place.filter(|_| !expired).and_then(|place| table.at(place));
             return Ok(match live {

@@ -108,12 +108,18 @@ impl View for TransactionView<'_> {
     }
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError> {
-        let at = self.transaction.load(key)?;
-        let touched = &self.transaction.keys[at];
+        self.transaction.reads = true;
+        let at = self.transaction.load(key);
+        self.transaction.reads = false;
+        let touched = &self.transaction.keys[at?];
         Ok(touched.value.as_ref().map(|value| Live {
             value,
             deadline: touched.deadline,
         }))
+    }
+
+    fn prepare(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        self.get(key).map(drop)
     }
 
     fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError> {

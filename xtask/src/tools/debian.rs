@@ -15,7 +15,7 @@ struct Program {
     packages: &'static [&'static str],
 }
 
-const PROGRAMS: [Program; 2] = [
+const PROGRAMS: [Program; 4] = [
     Program {
         name: "minisign",
         packages: &["minisign", "libsodium23"],
@@ -23,6 +23,14 @@ const PROGRAMS: [Program; 2] = [
     Program {
         name: "docker-registry",
         packages: &["docker-registry"],
+    },
+    Program {
+        name: "prometheus",
+        packages: &["prometheus"],
+    },
+    Program {
+        name: "prometheus-redis-exporter",
+        packages: &["prometheus-redis-exporter"],
     },
 ];
 

@@ -65,6 +65,7 @@ fn write<R>(
         tries,
         latency: _, // Part of `wall`.
         denied,
+        replied_error: _, // Part of the reply.
         profile,
     } = outcome;
     let mut fields = Fields::new(reply);

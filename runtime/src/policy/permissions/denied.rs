@@ -29,6 +29,8 @@ pub enum Rule {
     Command,
     /// The command writes, and `allow_write` is false.
     Write,
+    /// The command writes, and the call may only read, whatever the permissions say.
+    ReadOnlyCall,
     /// The command concerns every key, and the function's keys are restricted.
     AllKeys,
     /// The command reaches into another database, and the function's keys are restricted.
@@ -56,7 +58,7 @@ impl Denied {
     /// Returns true if it was refused only because it writes.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.0.rule == Rule::Write
+        matches!(self.0.rule, Rule::Write | Rule::ReadOnlyCall)
     }
 }
 
@@ -80,6 +82,10 @@ impl fmt::Display for Denied {
             Rule::Write => write!(
                 out,
                 "command {subject} writes, and the function may only read; load it with allow_write"
+            ),
+            Rule::ReadOnlyCall => write!(
+                out,
+                "command {subject} writes, and this call may only read; use WASM.CALL or FCALL on a primary"
             ),
             Rule::AllKeys => write!(
                 out,

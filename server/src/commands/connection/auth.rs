@@ -50,7 +50,9 @@ pub(in crate::commands) fn authenticate(
     name: &[u8],
     password: &[u8],
 ) -> bool {
-    let user = context.state.users.authenticate(name, password);
+    let users = &context.state.users;
+    // The other connections of this thread are served by others meanwhile.
+    let user = users.authenticate(name, password, |check| tokio::task::block_in_place(check));
     match user {
         Some(user) => {
             let name = user.name().to_owned();
@@ -59,6 +61,13 @@ pub(in crate::commands) fn authenticate(
             true
         }
         None => {
+            context.state.acl_log.record(
+                "auth",
+                "toplevel",
+                "AUTH".to_owned(),
+                &for_log(name).to_string(),
+                context.client.to_string(),
+            );
             context.state.stats.authentication_failures.add(1);
             if let Some(left_out) = context.state.wrong_passwords.line() {
                 tracing::warn!(

@@ -21,7 +21,9 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 };
 
 fn run(context: &mut RequestContext<'_>, _: &[&[u8]]) -> AfterReply {
-    *context.session = ClientSession::new(context.state.users.unnamed());
+    let users = &context.state.users;
+    let generation = users.generation();
+    *context.session = ClientSession::new(users.current().unnamed(), generation);
     context.client.update_labels(|labels| {
         labels.name.clear();
         labels.user = context.session.user_name().to_owned();

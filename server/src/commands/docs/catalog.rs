@@ -59,6 +59,7 @@ pub(in crate::commands) fn find(
 ) -> Option<Entry> {
     table
         .find(name)
+        .map(|found| found.command)
         .filter(|&command| is_enabled(state, command))
         .map(entry)
 }
@@ -111,8 +112,11 @@ pub(in crate::commands) fn keys<'a>(
     table: &CommandTable,
     request: &[&'a [u8]],
 ) -> Result<Vec<&'a [u8]>, KeysError> {
-    match table.find(request[0]).ok_or(KeysError::UnknownCommand)? {
-        CommandRef::Server(spec) if spec.takes(request.len()) => Ok(Vec::new()),
+    let found = table.find(request[0]).ok_or(KeysError::UnknownCommand)?;
+    match found.command {
+        CommandRef::Server(spec) if spec.takes(request.len()) => {
+            Ok(spec.key(request).into_iter().collect())
+        }
         CommandRef::Server(_) => Err(KeysError::Arity),
         CommandRef::Function(spec) => {
             let positions = spec.key_positions(request).map_err(|_| KeysError::Arity)?;

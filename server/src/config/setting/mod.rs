@@ -36,6 +36,11 @@ pub(super) trait Setting: Sized {
     /// Reads a value; `None` if it is not of this kind.
     fn read(raw: &Raw) -> Option<Self>;
 
+    /// Says what is wrong with a value that is never shown, if more than its kind can be said.
+    fn problem(_: &Raw) -> Option<String> {
+        None
+    }
+
     /// Writes the value as in a file.
     fn write(&self) -> String;
 }

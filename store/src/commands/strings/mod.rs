@@ -254,7 +254,7 @@ fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn mget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     for key in &argv[1..] {
         // A read can fail inside a transaction, and an error must be the whole reply.
-        view.get(key)?;
+        view.prepare(key)?;
     }
     out.array(argv.len() - 1);
     for key in &argv[1..] {

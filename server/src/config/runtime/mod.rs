@@ -1,5 +1,7 @@
 //! Translates the configuration into the runtime's options.
 
+pub(crate) mod trust;
+
 use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::artifact::compile_worker::WorkerOptions;
 use ferrite_runtime::artifact::source::SourceOptions;
@@ -8,7 +10,7 @@ use ferrite_runtime::policy::limits::{LimitSettings, Limits, LimitsError};
 use ferrite_runtime::scheduling::pool::PoolOptions;
 use ferrite_runtime::service::background_calls::BackgroundOptions;
 
-use super::{Config, WasmBackground, WasmLimits, WasmLimitsMax, WasmPool};
+use crate::config::{Config, WasmBackground, WasmLimits, WasmLimitsMax, WasmPool};
 
 /// Returns the runtime's options, with every path resolved against `server.dir`.
 ///

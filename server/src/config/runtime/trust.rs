@@ -3,7 +3,7 @@
 use ferrite_cache::bundle::KeyIdError;
 use ferrite_runtime::artifact::trust::{KeyError, TrustOptions};
 
-use super::Config;
+use crate::config::Config;
 
 /// Reason why the keys of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
