@@ -4,6 +4,7 @@ use std::future::Future;
 
 use smallvec::SmallVec;
 
+use crate::budget::{Budget, Exceeded};
 use crate::number::parse_integer;
 use crate::resp::Encoder;
 
@@ -138,9 +139,26 @@ pub trait Transaction: Send {
 
     /// Runs any data command inside the transaction and writes exactly one reply, errors included.
     ///
-    /// `KEYS` and `SCAN` show only keys for which `visible` returns true. By default every command is unknown, which agrees with [`Keyspace::describe`].
-    fn call(&mut self, _argv: &[&[u8]], _visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
+    /// `KEYS` and `SCAN` show only keys for which `visible` returns true. By default every command is
+    /// unknown, which agrees with [`Keyspace::describe`].
+    ///
+    /// The command charges `budget` for its work, its writes and its reply before it does them. Time
+    /// and memory may not be more than a constant times the units it has charged, whatever the
+    /// arguments and the data are.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the command ended before it was through; there is no reply then. If it had
+    /// changed anything before, it has told `budget`, and its caller must not commit.
+    fn call(
+        &mut self,
+        _argv: &[&[u8]],
+        _visible: &dyn Fn(&[u8]) -> bool,
+        _budget: &Budget<'_>,
+        reply: &mut Encoder,
+    ) -> Result<(), Exceeded> {
         reply.error("ERR unknown command");
+        Ok(())
     }
 
     /// Returns true if an access has found a conflict, so that the commit can only fail.
@@ -161,6 +179,12 @@ pub trait Transaction: Send {
     /// Discards what was written since [`Transaction::set_savepoint`], and selects the database of
     /// that time. What was read since still counts for the commit.
     fn roll_back(&mut self) {}
+
+    /// Gives up what an exclusive transaction holds against others, which then need not wait for it.
+    ///
+    /// Its commit may find a conflict afterwards. The runtime calls it for a call that holds others up
+    /// for too long. Hosts that bound that themselves keep the default.
+    fn end_exclusive(&mut self) {}
 
     /// Makes every write of the transaction visible at once, or none of them.
     ///

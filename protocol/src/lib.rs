@@ -2,6 +2,7 @@
 //! runtime and a host's data.
 
 pub mod arity;
+pub mod budget;
 pub mod error_chain;
 pub mod glob;
 pub mod keyspace;

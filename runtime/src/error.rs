@@ -236,6 +236,17 @@ impl CallError {
         )
     }
 
+    /// `BUSY`: few instances are left, and the function's calls have their share of them.
+    #[must_use]
+    pub fn share_used(function: &str, share: usize) -> Self {
+        Self::new(
+            Code::Busy,
+            format!(
+                "few instances are left, and function \"{function}\" has more than its share of {share} running calls; try again later, or raise the engine's number of instances"
+            ),
+        )
+    }
+
     /// `INVALID`: an argument, a module or a reply is invalid.
     #[must_use]
     pub fn invalid(text: impl Into<String>) -> Self {

@@ -1,5 +1,6 @@
 //! The errors of data operations, with the texts of Redis.
 
+use ferrite_protocol::budget::Exceeded;
 use ferrite_protocol::keyspace;
 use thiserror::Error;
 
@@ -57,6 +58,9 @@ pub enum StoreError {
     /// The process uses as much memory as it may, and the command may need more.
     #[error("OOM command not allowed when used memory > 'maxmemory'.")]
     OutOfMemory,
+    /// The command has used up its budget, or its call is to end.
+    #[error("LIMIT {0}")]
+    Exceeded(#[from] Exceeded),
     /// The disk does not take writes at present; reads go on. The text names the cause.
     #[error("MISCONF Errors writing to the AOF file: {0}")]
     Unwritable(Box<str>),

@@ -1,5 +1,6 @@
 //! The interface through which commands write their replies.
 
+use crate::budget::Exceeded;
 use crate::resp::encoder::{Encoder, Protocol};
 
 /// Takes the one reply of a command, piece by piece.
@@ -40,6 +41,25 @@ pub trait ReplyWriter {
     fn verbatim(&mut self, format: [u8; 3], text: &[u8]);
     /// Writes an integer of any size as decimal digits; a bulk string in RESP2.
     fn big_number(&mut self, digits: &[u8]);
+
+    /// Takes units of work that is about to be done for the reply, or for the command itself. A
+    /// writer without a budget allows everything.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the command must end at once.
+    fn charge(&mut self, _units: u64) -> Result<(), Exceeded> {
+        Ok(())
+    }
+
+    /// Counts bytes that the command is about to write, besides the values that it puts as a whole.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the command must end at once.
+    fn count_written(&mut self, _bytes: u64) -> Result<(), Exceeded> {
+        Ok(())
+    }
 
     /// Writes the status line `OK`.
     fn ok(&mut self) {

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use ferrite_wasm_abi::Status;
 
 use crate::call::outer_transaction::{CallTransaction, OuterTransaction};
+use crate::call::restricted_scan;
+use crate::error::Quoted;
 use crate::policy::function_spec::FunctionSpec;
-use crate::policy::permissions::{Access, AccessPolicy, Denied, Rule};
+use crate::policy::permissions::{Access, Denied, Rule};
+use ferrite_protocol::budget::{Budget, Exceeded};
 use ferrite_protocol::keyspace::{
     DescribeError, KeyAccess, Keyspace, Mode, StoreError, Transaction,
 };
+use ferrite_protocol::resp::Encoder;
 
 /// Longest key that a function may name, in bytes; a longer one gets the status `LIMIT`.
 ///
@@ -34,7 +38,7 @@ pub(crate) struct DataAccess<K: Keyspace> {
 
 /// Reason why a command was not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CommandRefused {
+enum CommandRefused {
     /// The guest gets this status.
     Status(Status),
     /// The guest gets an error reply, as from the host itself.
@@ -103,6 +107,13 @@ impl<K: Keyspace> DataAccess<K> {
         self.transaction.get().is_some_and(Transaction::is_lost)
     }
 
+    /// Lets others change what the transaction holds for itself, if it is exclusive.
+    pub(crate) fn end_exclusive(&mut self) {
+        if let Some(transaction) = self.transaction.get_mut() {
+            transaction.end_exclusive();
+        }
+    }
+
     /// Takes the last access that the policy refused in this call.
     pub(crate) fn take_denied(&mut self) -> Option<Denied> {
         self.denied.take()
@@ -133,12 +144,58 @@ impl<K: Keyspace> DataAccess<K> {
         Ok(self.transaction())
     }
 
-    /// Checks a command. Returns the transaction, and the policy that decides which keys the command
-    /// may show.
-    pub(crate) fn open_command(
+    /// Runs a command within a budget, and writes its reply. Returns the guest's status if the
+    /// command is not allowed.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the command ended before it was through.
+    pub(crate) fn run_command(
         &mut self,
         argv: &[&[u8]],
-    ) -> Result<(&mut K::Transaction, &AccessPolicy), CommandRefused> {
+        budget: &Budget<'_>,
+        reply: &mut Encoder,
+    ) -> Result<Result<(), Status>, Exceeded> {
+        let declared_bytes = match self.open_command(argv) {
+            Ok(bytes) => bytes,
+            Err(CommandRefused::Status(status)) => return Ok(Err(status)),
+            Err(CommandRefused::NoCommand(reason)) => {
+                refuse(reply, argv.first().copied().unwrap_or_default(), reason);
+                return Ok(Ok(()));
+            }
+        };
+        let Self {
+            keyspace,
+            spec,
+            database,
+            mode,
+            transaction,
+            ..
+        } = self;
+        let transaction = transaction.get_or_begin(|| keyspace.begin(*database, *mode));
+        let policy = &spec.access_policy;
+        let visible = |key: &[u8]| policy.visible(key);
+        let ran = if policy.restricts_keys() && restricted_scan::is_scan(argv) {
+            restricted_scan::answer(transaction, argv, &visible, budget, reply)
+        } else {
+            transaction.call(argv, &visible, budget, reply)
+        };
+        // What the command wrote beyond its arguments, which were counted before.
+        let more = budget.written().saturating_sub(declared_bytes);
+        self.written_bytes = self.written_bytes.saturating_add(more);
+        ran.map(Ok)
+    }
+
+    /// Returns the bytes that the call may still write.
+    pub(crate) fn writes_left(&self) -> u64 {
+        self.spec
+            .limits
+            .writes_bytes_max
+            .saturating_sub(self.written_bytes)
+    }
+
+    /// Checks a command, and counts the bytes of its arguments if it writes; returns their number.
+    fn open_command(&mut self, argv: &[&[u8]]) -> Result<u64, CommandRefused> {
         let access = self
             .keyspace
             .describe(argv)
@@ -161,20 +218,12 @@ impl<K: Keyspace> DataAccess<K> {
         if let Err(denied) = self.spec.access_policy.check_command(name, &access, argv) {
             return Err(CommandRefused::Status(self.refuse(denied)));
         }
-        if access.write {
-            let bytes = argv.iter().map(|part| part.len() as u64).sum();
-            self.write_bytes(bytes).map_err(CommandRefused::Status)?;
+        if !access.write {
+            return Ok(0);
         }
-        let Self {
-            keyspace,
-            spec,
-            database,
-            mode,
-            transaction,
-            ..
-        } = self;
-        let transaction = transaction.get_or_begin(|| keyspace.begin(*database, *mode));
-        Ok((transaction, &spec.access_policy))
+        let bytes = argv.iter().map(|part| part.len() as u64).sum();
+        self.write_bytes(bytes).map_err(CommandRefused::Status)?;
+        Ok(bytes)
     }
 
     /// Counts bytes that the call is about to write.
@@ -226,6 +275,21 @@ impl<K: Keyspace> DataAccess<K> {
         };
         self.denied = Some(denied);
         status
+    }
+}
+
+/// Writes the error reply of the host's own front end for a command that it refuses.
+fn refuse(reply: &mut Encoder, name: &[u8], reason: DescribeError) {
+    let name = Quoted(name);
+    match reason {
+        DescribeError::UnknownCommand => {
+            reply.error_display(&format_args!("ERR unknown command {name}"));
+        }
+        DescribeError::WrongArity => {
+            reply.error_display(&format_args!(
+                "ERR wrong number of arguments for {name} command"
+            ));
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct FuelAccount {
     host: u64,
     /// Units that the call had used at the last settlement.
     used: u64,
+    /// True if the call may use a slice only; one that needs more is run again.
+    first_slice_only: bool,
 }
 
 impl FuelAccount {
@@ -58,6 +60,27 @@ impl FuelAccount {
         self.host = 0;
         self.used = 0;
         self.granted.cast_signed()
+    }
+
+    /// Says if the call may use its first slice only; one that needs more is run again.
+    pub(crate) fn set_first_slice_only(&mut self, only: bool) {
+        self.first_slice_only = only;
+    }
+
+    /// Returns true if the call has more fuel than it may use in this try.
+    pub(crate) fn has_more_than_this_try(&self) -> bool {
+        self.first_slice_only && self.max > SLICE_UNITS
+    }
+
+    /// Returns the units that one command may use. The guest's own use since the last settlement,
+    /// less than a slice, is not taken off: it is settled after the command.
+    pub(crate) fn command_max(&self) -> u64 {
+        let max = if self.first_slice_only {
+            self.max.min(SLICE_UNITS)
+        } else {
+            self.max
+        };
+        max.saturating_sub(self.used).saturating_sub(self.host)
     }
 
     /// Charges the guest for work of the host. Returns false if both must be settled first, by

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ferrite_protocol::budget::Exceeded;
+
 use crate::call::reply_builder::ReplyError;
 
 /// Reason why the host ends a guest. Host functions and the meter return it as the error of the
@@ -19,6 +21,9 @@ pub(crate) enum HostTrap {
     /// The call has to run on a stack of its own; only the executor sees this.
     #[error("the call goes on for longer than a slice, or waits")]
     NeedsFiber,
+    /// A command reached a limit after it had changed something, so a part of it was done.
+    #[error("{0}; it had changed something before, so nothing of the call is kept")]
+    CutOff(Exceeded),
     /// The call was killed.
     #[error("the call was killed")]
     Killed,

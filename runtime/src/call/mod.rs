@@ -11,6 +11,7 @@ pub(crate) mod overflow;
 pub(crate) mod reply_builder;
 pub mod request;
 pub(crate) mod resource_limiter;
+mod restricted_scan;
 pub(crate) mod scalar_values;
 pub(crate) mod settlement;
 pub(crate) mod state;

@@ -90,6 +90,10 @@ impl<T: Transaction> CallTransaction<T> {
         self.transaction.as_ref()
     }
 
+    pub(crate) const fn get_mut(&mut self) -> Option<&mut T> {
+        self.transaction.as_mut()
+    }
+
     #[inline]
     pub(crate) fn get_or_begin(&mut self, begin: impl FnOnce() -> T) -> &mut T {
         self.transaction.get_or_insert_with(begin)

@@ -40,6 +40,11 @@ impl Overflow {
         self.bytes_max = bytes_max;
     }
 
+    /// Returns the longest result that can be kept, in bytes.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// Frees capacity beyond `bytes_max`.
     pub(crate) fn shrink_to(&mut self, bytes_max: usize) {
         self.stored = Stored::Nothing;

@@ -26,6 +26,12 @@ use crate::scheduling::wait::{YieldNow, yield_thread};
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
+/// Longest time for which a call holds data exclusively, checked when it may give its thread back.
+///
+/// After several conflicts a call runs exclusively, and others wait for the data that it has read.
+/// One that needs longer loses that right; it is run again if another call then changes the data.
+pub(crate) const EXCLUSIVE_MAX: Duration = Duration::from_millis(10);
+
 /// Capacity that a buffer may keep between calls, in bytes, so that one large call does not make
 /// every idle instance large.
 const KEEP_BYTES: usize = 8 << 10;
@@ -76,6 +82,8 @@ pub(crate) struct CallState<K: Keyspace> {
     time_max: Duration,
     /// Wakes the call at its deadline, once it has yielded its thread.
     alarm: Option<Alarm>,
+    /// Moment when the call began to hold data exclusively; `None` if it does not.
+    exclusive_since: Option<Moment>,
     /// Moment when the guest resumed after it yielded; none in its first turn.
     resumed: Option<Moment>,
 }
@@ -149,6 +157,7 @@ impl<K: Keyspace> CallState<K> {
             started: Start::default(),
             time_max: Duration::MAX,
             alarm: None,
+            exclusive_since: None,
             resumed: None,
         }
     }
@@ -187,6 +196,7 @@ impl<K: Keyspace> CallState<K> {
         self.reply
             .begin(call.protocol, saturate(limits.reply_bytes_max));
         self.overflow.begin(saturate(limits.memory_bytes_max));
+        self.exclusive_since = None;
         self.limiter.begin_call();
     }
 
@@ -216,9 +226,11 @@ impl<K: Keyspace> CallState<K> {
     /// than a turn.
     pub(crate) fn turn_of_others(&mut self) -> Option<impl Future<Output = ()> + Send + use<K>> {
         let turn_began = self.resumed.unwrap_or_else(|| self.started.get(&self.slot));
-        if Moment::now().since(turn_began) < TURN {
+        let now = Moment::now();
+        if now.since(turn_began) < TURN {
             return None;
         }
+        self.end_exclusive_by(now);
         let deadline = self.deadline();
         if self.alarm.is_none() {
             let waker = Waker::from(Arc::clone(&self.slot));
@@ -230,6 +242,23 @@ impl<K: Keyspace> CallState<K> {
             deadline,
             self.yield_now,
         ))
+    }
+
+    /// Marks that the call holds data exclusively from now on.
+    pub(crate) fn begin_exclusive(&mut self) {
+        self.exclusive_since = Some(Moment::now());
+    }
+
+    /// Ends the exclusive hold of a call that next looks at the time at `moment`, if it would then
+    /// have lasted too long.
+    pub(crate) fn end_exclusive_by(&mut self, moment: Moment) {
+        if self
+            .exclusive_since
+            .is_some_and(|since| moment.since(since) >= EXCLUSIVE_MAX)
+        {
+            self.exclusive_since = None;
+            self.data.end_exclusive();
+        }
     }
 
     /// Marks that the guest resumes after it yielded.
@@ -248,6 +277,23 @@ impl<K: Keyspace> CallState<K> {
         (&mut self.data, stop)
     }
 
+    /// Returns what running a command needs.
+    pub(crate) fn command_parts(&mut self) -> CommandParts<'_, K> {
+        CommandParts {
+            data: &mut self.data,
+            overflow: &mut self.overflow,
+            arguments: &mut self.arguments,
+            reply: &mut self.command_reply,
+            work_max: self.fuel.command_max(),
+            stop: StopCheck {
+                slot: &self.slot,
+                handle: self.handle.as_ref(),
+                started: &self.started,
+                time_max: self.time_max,
+            },
+        }
+    }
+
     /// Returns the moment at which the call times out.
     fn deadline(&self) -> Moment {
         self.started.get(&self.slot).after(self.time_max)
@@ -257,6 +303,22 @@ impl<K: Keyspace> CallState<K> {
     pub(crate) fn check_stop(&mut self) -> Result<(), HostTrap> {
         self.data_and_stop().1.check()
     }
+}
+
+/// The parts of a call's state that running a command needs.
+pub(crate) struct CommandParts<'a, K: Keyspace> {
+    /// Access to the data.
+    pub(crate) data: &'a mut DataAccess<K>,
+    /// Takes the result.
+    pub(crate) overflow: &'a mut Overflow,
+    /// Finds the arguments.
+    pub(crate) arguments: &'a mut RequestScanner,
+    /// Takes the reply.
+    pub(crate) reply: &'a mut Encoder,
+    /// Units of work that the command may use.
+    pub(crate) work_max: u64,
+    /// Says if the call must end.
+    pub(crate) stop: StopCheck<'a>,
 }
 
 /// Checks if a call must end, also while its data is borrowed.

@@ -418,7 +418,10 @@ impl<K: Keyspace> Run<'_, K> {
         state.log.write_at_once(mode == Mode::Fiber);
         if let Some(outer) = self.surroundings.outer {
             state.data.join(outer);
+            // The host may have begun it as exclusive.
+            state.begin_exclusive();
         }
+        state.fuel.set_first_slice_only(mode == Mode::Direct);
         if exclusive {
             let (database, mode) = state.data.transaction_params();
             let transaction = with_stop_check(
@@ -430,6 +433,7 @@ impl<K: Keyspace> Run<'_, K> {
                 _ => CallError::killed(),
             })?;
             state.data.set_transaction(transaction);
+            state.begin_exclusive();
         }
         Ok(())
     }

@@ -72,6 +72,9 @@ impl<K: Keyspace> Executor<K> {
                 InstanceHome::Pool(self.engine())
             }
         };
+        if let Err(error) = self.check_share(function, home) {
+            return Err(NotMade::Failed(error, None));
+        }
         let mut state = state;
         for _ in 0..2 {
             match Instance::new(home, function.module(), state, start, mode).await {

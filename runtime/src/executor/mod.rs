@@ -14,6 +14,7 @@ use crate::call::state::StoreData;
 use crate::error::CallError;
 use crate::executor::function::{EngineModules, Function};
 use crate::host::Linkers;
+use crate::instance::InstanceHome;
 use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
 use crate::policy::function_spec::FunctionSpec;
@@ -25,6 +26,8 @@ use ferrite_protocol::keyspace::Keyspace;
 /// Runs calls. A runtime has one.
 pub(crate) struct Executor<K: Keyspace> {
     engine: Engine,
+    /// Most instances of each of the two engines.
+    instances_max: usize,
     linkers: Linkers<K>,
     /// The engine for rewinding, or the reason why this machine cannot rewind.
     rewind_engine: Result<RewindEngine<K>, Box<str>>,
@@ -87,6 +90,7 @@ impl<K: Keyspace> Executor<K> {
         register(owner).map_err(ExecutorError::Timer)?;
         Ok(Self {
             engine,
+            instances_max: options.instances_max as usize,
             linkers,
             rewind_engine,
             modules: EngineModules::default(),
@@ -141,6 +145,44 @@ impl<K: Keyspace> Executor<K> {
     pub(crate) fn reclaim(&self) -> usize {
         let functions = self.shared.live();
         functions.iter().map(|function| function.drain()).sum()
+    }
+
+    /// Returns an error if a function's calls have their share of the instances and few are left.
+    ///
+    /// A quarter of the instances is divided equally among all functions. Once the other three
+    /// quarters are used, only functions with fewer running calls than that share get another one. So
+    /// no function can keep another from running.
+    pub(crate) fn check_share(
+        &self,
+        function: &Function<K>,
+        home: InstanceHome<'_>,
+    ) -> Result<(), CallError> {
+        if !self.is_scarce(home) {
+            return Ok(());
+        }
+        let live = self.shared.live().len().max(1);
+        let share = (self.instances_max / 4 / live).max(1);
+        if function.usage().running <= share || (self.reclaim() > 0 && !self.is_scarce(home)) {
+            return Ok(());
+        }
+        Err(CallError::share_used(function.name(), share))
+    }
+
+    /// Returns true if three quarters of an engine's instances are used.
+    fn is_scarce(&self, home: InstanceHome<'_>) -> bool {
+        let (used, most) = match home {
+            InstanceHome::Pool(engine) => {
+                let used = engine
+                    .pooling_allocator_metrics()
+                    .map_or(0, |metrics| metrics.core_instances());
+                (
+                    usize::try_from(used).unwrap_or(usize::MAX),
+                    self.instances_max,
+                )
+            }
+            InstanceHome::Rewinding(rewinding) => rewinding.instances(),
+        };
+        used >= most - most / 4
     }
 
     pub(crate) fn engine(&self) -> &Engine {

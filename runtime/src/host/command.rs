@@ -4,15 +4,14 @@ use ferrite_wasm_abi::Status;
 use smallvec::SmallVec;
 use wasmtime::Result;
 
-use crate::call::data_access::CommandRefused;
+use crate::call::host_trap::HostTrap;
 use crate::call::overflow::ResultSource;
-use crate::call::state::{ARGUMENT_BOUNDS, CallState};
-use crate::error::Quoted;
+use crate::call::state::{ARGUMENT_BOUNDS, CommandParts};
 use crate::host::fuel;
 use crate::host::guest::Guest;
-use crate::host::restricted_scan;
-use ferrite_protocol::keyspace::{DescribeError, Keyspace, Transaction};
-use ferrite_protocol::resp::{Encoder, Protocol, RequestScanner, Scan};
+use ferrite_protocol::budget::{Bounds, Budget, Exceeded};
+use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::resp::{Protocol, RequestScanner, Scan};
 
 pub(super) fn call<K: Keyspace>(
     guest: &mut Guest<'_, K>,
@@ -31,51 +30,50 @@ pub(super) fn call<K: Keyspace>(
     let name = view.span(cmd, cmdlen)?;
     let args = view.span(args, argslen)?;
     let buffer = view.span(buf, cap)?;
-    let CallState {
+    let CommandParts {
         data,
         overflow,
         arguments,
-        command_reply,
-        ..
-    } = view.state;
+        reply,
+        work_max,
+        stop,
+    } = view.state.command_parts();
 
-    let mut pages = 0;
-    let argv_len = {
-        let args = &view.memory[args];
-        if !scan(arguments, args) {
-            return Ok(Status::Invalid.code());
-        }
+    let args = &view.memory[args];
+    if !scan(arguments, args) {
+        return Ok(Status::Invalid.code());
+    }
+    reply.clear();
+    reply.set_protocol(Protocol::Resp2);
+    let must_stop = || stop.check().is_err();
+    let bounds = Bounds {
+        work_max,
+        written_bytes_max: data.writes_left(),
+        reply_bytes_max: overflow.bytes_max(),
+    };
+    let budget = Budget::new(bounds, &must_stop);
+    let ran = {
         let mut argv: SmallVec<[&[u8]; 16]> = SmallVec::new();
         argv.push(&view.memory[name]);
         if !args.is_empty() {
             argv.extend(arguments.arguments(args));
         }
-        command_reply.clear();
-        command_reply.set_protocol(Protocol::Resp2);
-        match data.open_command(&argv) {
-            Ok((transaction, access_policy)) => {
-                let visible = |key: &[u8]| access_policy.visible(key);
-                if access_policy.restricts_keys() && restricted_scan::is_scan(&argv) {
-                    pages = restricted_scan::answer(transaction, &argv, &visible, command_reply);
-                } else {
-                    transaction.call(&argv, &visible, command_reply);
-                }
-            }
-            Err(CommandRefused::Status(status)) => return Ok(status.code()),
-            Err(CommandRefused::NoCommand(reason)) => refuse(command_reply, argv[0], reason),
-        }
-        argv.len() as u64
+        budget
+            .charge(fuel::CALL.saturating_mul(argv.len() as u64))
+            .and_then(|()| data.run_command(&argv, &budget, reply))
     };
-    let produced = command_reply.len() as u64;
-    let answer = overflow.deliver(
-        command_reply.bytes(),
-        &mut view.memory[buffer],
-        ResultSource::Data,
-    );
-    let units = argv_len
-        .saturating_mul(fuel::CALL)
-        .saturating_add(fuel::COMMAND.saturating_mul(pages));
-    guest.charge_bytes(units, produced)?;
+    let work = budget.work();
+    let answer = match ran {
+        Ok(Ok(())) => overflow.deliver(reply.bytes(), &mut view.memory[buffer], ResultSource::Data),
+        Ok(Err(status)) => status.code(),
+        Err(reason @ (Exceeded::Written | Exceeded::Reply)) if budget.has_changed() => {
+            return Err(HostTrap::CutOff(reason).into());
+        }
+        Err(Exceeded::Written | Exceeded::Reply) => Status::Limit.code(),
+        Err(Exceeded::Work) => return guest.end_for_work(work),
+        Err(Exceeded::Stopped) => return Err(guest.end_for_stop()),
+    };
+    guest.charge(work)?;
     Ok(answer)
 }
 
@@ -96,20 +94,5 @@ fn scan(scanner: &mut RequestScanner, args: &[u8]) -> bool {
             found
         }
         Some(_) => false,
-    }
-}
-
-/// Returns the error reply of the host's own front end for a command that it refuses.
-fn refuse(reply: &mut Encoder, name: &[u8], reason: DescribeError) {
-    let name = Quoted(name);
-    match reason {
-        DescribeError::UnknownCommand => {
-            reply.error_display(&format_args!("ERR unknown command {name}"));
-        }
-        DescribeError::WrongArity => {
-            reply.error_display(&format_args!(
-                "ERR wrong number of arguments for {name} command"
-            ));
-        }
     }
 }

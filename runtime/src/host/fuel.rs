@@ -7,23 +7,10 @@
 /// Crossing into the host and back.
 pub(crate) const CALL: u64 = 20;
 
-/// One access to the data, besides its bytes.
-pub(crate) const ACCESS: u64 = 200;
-
-/// One command that is run by name, besides its bytes.
-pub(crate) const COMMAND: u64 = 1000;
+pub(crate) use ferrite_protocol::budget::{ACCESS, COMMAND, bytes};
 
 /// One line that is logged, besides its bytes.
 pub(crate) const LOG: u64 = 1000;
 
-/// A unit for this many bytes that the host reads or writes for the guest.
-pub(crate) const BYTES_PER_UNIT: u64 = 8;
-
 /// A unit for this many random bytes, which cost a system call and a cipher.
 pub(crate) const RANDOM_BYTES_PER_UNIT: u64 = 1;
-
-/// Units for `count` bytes.
-#[must_use]
-pub(crate) const fn bytes(count: u64) -> u64 {
-    count / BYTES_PER_UNIT
-}

@@ -127,6 +127,27 @@ impl<'a, K: Keyspace> Guest<'a, K> {
         self.charge_for(units, count, &[])
     }
 
+    /// Ends the guest: a command needs more than the `work` that it may use. If only this try may use
+    /// no more, the call is run again.
+    #[cold]
+    pub(crate) fn end_for_work<R>(&mut self, work: u64) -> wasmtime::Result<R> {
+        if self.caller.data().fuel.has_more_than_this_try() {
+            return Err(HostTrap::NeedsFiber.into());
+        }
+        self.charge(work)?;
+        Err(wasmtime::Trap::OutOfFuel.into())
+    }
+
+    /// Returns the reason why a call ends that a command found to be at its end.
+    #[cold]
+    pub(crate) fn end_for_stop(&mut self) -> wasmtime::Error {
+        match self.state().check_stop() {
+            Err(stop) => stop.into(),
+            // The deadline has passed, so it cannot be ahead again.
+            Ok(()) => HostTrap::Killed.into(),
+        }
+    }
+
     /// Returns the guest's memory together with the call's state.
     #[inline]
     pub(crate) fn view(&mut self) -> wasmtime::Result<GuestView<'_, K>> {

@@ -7,7 +7,6 @@ mod guest;
 mod input;
 mod poll;
 mod reply;
-mod restricted_scan;
 mod system;
 mod wasi;
 

@@ -100,6 +100,7 @@ async fn poll<K: Keyspace>(
         Wanted::Now(wanted) => wanted,
         Wanted::Later(wanted, first) => {
             let state = guest.state();
+            state.end_exclusive_by(first);
             with_stop_check(sleep_until(first), || state.check_stop()).await?;
             state.resume();
             wanted

@@ -72,6 +72,12 @@ pub(crate) struct Rewinding {
 }
 
 impl Rewinding {
+    /// Returns the number of instances of all functions, and the most.
+    pub(crate) fn instances(&self) -> (usize, usize) {
+        let limit = &self.instance_limit;
+        (limit.used.load(Ordering::Relaxed), limit.instances_max)
+    }
+
     /// Returns the snapshot that calls start from, once an instance was initialised.
     pub(crate) fn snapshot(&self) -> Option<&Arc<InstanceSnapshot>> {
         self.snapshot.get()

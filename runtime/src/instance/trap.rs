@@ -71,6 +71,7 @@ fn stopped(stop: &HostTrap, error: &wasmtime::Error, source: &dyn SourceMap) -> 
     match stop {
         HostTrap::Timeout { limit, elapsed } => CallError::timeout(*limit, *elapsed),
         HostTrap::Killed => CallError::killed(),
+        HostTrap::CutOff(_) => CallError::limit(stop.to_string()),
         HostTrap::Reply {
             problem: problem @ ReplyError::TooLong { .. },
             ..

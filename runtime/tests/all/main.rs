@@ -1,6 +1,7 @@
 //! All tests through guests, in one binary.
 
 mod bounds;
+mod cost;
 mod depth;
 mod differential;
 mod entries;

@@ -1,10 +1,11 @@
 //! The store and its transactions as the keyspace that functions work on.
 
+use ferrite_protocol::budget::{Budget, Exceeded};
 use ferrite_protocol::keyspace::{
     self, CommandAccess, CommitError, DescribeError, Keyspace, Mode, SetCondition, SetExpiry,
     StoreError as AccessError, Ttl,
 };
-use ferrite_protocol::resp::{Encoder, ReplyWriter};
+use ferrite_protocol::resp::{BoundedReply, Encoder, ReplyWriter};
 
 use crate::api::store::Store;
 use crate::commands::hashes;
@@ -66,7 +67,7 @@ impl Transaction {
         visible: &dyn Fn(&[u8]) -> bool,
         out: &mut dyn ReplyWriter,
     ) {
-        if let Err(error) = self.try_execute(argv, visible, out) {
+        if let Err(error) = self.try_execute(argv, visible, None, out) {
             out.error(&error.to_string());
         }
     }
@@ -75,6 +76,7 @@ impl Transaction {
         &mut self,
         argv: &[&[u8]],
         visible: &dyn Fn(&[u8]) -> bool,
+        budget: Option<&Budget<'_>>,
         out: &mut dyn ReplyWriter,
     ) -> Result<(), StoreError> {
         let command = table::checked(argv)?;
@@ -86,14 +88,14 @@ impl Transaction {
             self.written_bytes += argv.iter().map(|argument| argument.len()).sum::<usize>();
         }
         let name = command.spec().name;
-        let outcome =
-            command.run_in_transaction(&mut TransactionView::new(self, visible), argv, out);
+        let view = &mut TransactionView::new(self, visible, budget);
+        let outcome = command.run_in_transaction(view, argv, out);
         self.name_events(name, argv);
         outcome
     }
 
     fn view(&mut self) -> TransactionView<'_> {
-        TransactionView::new(self, &all)
+        TransactionView::new(self, &all, None)
     }
 }
 
@@ -213,8 +215,18 @@ impl keyspace::Transaction for Transaction {
         Ok(existed)
     }
 
-    fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
-        self.execute(argv, visible, reply);
+    fn call(
+        &mut self,
+        argv: &[&[u8]],
+        visible: &dyn Fn(&[u8]) -> bool,
+        budget: &Budget<'_>,
+        reply: &mut Encoder,
+    ) -> Result<(), Exceeded> {
+        let mut bounded = BoundedReply::new(reply, budget);
+        if let Err(error) = self.try_execute(argv, visible, Some(budget), &mut bounded) {
+            bounded.error(&error.to_string());
+        }
+        bounded.finish()
     }
 
     fn set_savepoint(&mut self) -> bool {
@@ -231,7 +243,11 @@ impl keyspace::Transaction for Transaction {
         self.lost
     }
 
-    /// A transaction that wrote nothing, or that began as exclusive, never conflicts.
+    fn end_exclusive(&mut self) {
+        self.exclusive = None;
+    }
+
+    /// A transaction that wrote nothing, or that is exclusive, never conflicts.
     #[inline]
     fn commit(self) -> Result<Receipt, CommitError> {
         self.into_committed()

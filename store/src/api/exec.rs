@@ -69,7 +69,7 @@ impl Transaction {
                 self.core.check_writable()?;
                 command.spec().check_memory(&self.core)?;
             }
-            let view = &mut TransactionView::new(self, &|_| true);
+            let view = &mut TransactionView::new(self, &|_| true, None);
             let outcome = command.run_in_transaction(view, argv, out);
             self.name_events(command.spec().name, argv);
             outcome

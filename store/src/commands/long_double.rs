@@ -33,6 +33,10 @@ pub(crate) enum Parsed {
 }
 
 impl LongDouble {
+    /// Units of work for reading two numbers, adding and printing them: numbers with some 5000 digits
+    /// take some hundred microseconds.
+    pub(crate) const ADD_UNITS: u64 = 50_000;
+
     pub(crate) fn zero() -> Self {
         Self {
             negative: false,

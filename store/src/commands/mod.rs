@@ -2,6 +2,8 @@
 
 mod arguments;
 mod blocking;
+#[cfg(test)]
+mod cost;
 mod geo;
 pub(crate) mod hashes;
 pub(crate) mod keys;

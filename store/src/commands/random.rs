@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use super::arguments::symmetric;
 use crate::error::StoreError;
+use ferrite_protocol::budget::lookups;
+use ferrite_protocol::resp::ReplyWriter;
 
 /// Number of elements that a request asks for.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +49,18 @@ fn from_number(number: i64) -> Result<Count, StoreError> {
 }
 
 /// Positions below `len`, which is not 0.
-pub(super) fn choose(len: usize, count: Count) -> Box<dyn ExactSizeIterator<Item = usize>> {
-    match count {
-        Count::Distinct(count) => Box::new(distinct(len, count)),
+pub(super) fn choose(
+    len: usize,
+    count: Count,
+    out: &mut dyn ReplyWriter,
+) -> Result<Box<dyn ExactSizeIterator<Item = usize>>, StoreError> {
+    Ok(match count {
+        Count::Distinct(count) => {
+            out.charge(lookups(count.min(len)))?;
+            Box::new(distinct(len, count))
+        }
         Count::Repeated(count) => Box::new(Repeated { len, left: count }),
-    }
+    })
 }
 
 /// Up to `count` different positions below `len`.

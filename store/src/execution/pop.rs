@@ -6,6 +6,7 @@ use crate::execution::view::{Missing, View};
 use crate::value::blob::Blob;
 use crate::value::list::{End, List};
 use crate::value::zset::Zset;
+use ferrite_protocol::budget::lookups;
 
 impl Wish {
     /// Tries to serve this wish from one key.
@@ -67,6 +68,8 @@ pub(crate) fn pop_some<V: View>(
     end: End,
     count: usize,
 ) -> Result<Option<Vec<Blob>>, StoreError> {
+    let len = view.read::<List>(key)?.map_or(0, List::len);
+    view.charge(lookups(count.min(len)))?;
     view.update::<List, _>(key, Missing::Skip, |list| {
         let count = count.min(list.len());
         if count == list.len() {
@@ -118,6 +121,7 @@ pub(crate) fn move_element<V: View>(
     let Some(element) = pop_one(view, source, from)? else {
         return Ok(None);
     };
+    view.count_written(element.len())?;
     view.update::<List, _>(destination, Missing::Create, |list| {
         list.push(to, element.clone());
         Ok(())
@@ -132,6 +136,8 @@ pub(crate) fn pop_scored<V: View>(
     end: End,
     count: usize,
 ) -> Result<Option<Vec<(Blob, f64)>>, StoreError> {
+    let len = view.read::<Zset>(key)?.map_or(0, Zset::len);
+    view.charge(2 * lookups(count.min(len)))?;
     view.update::<Zset, _>(key, Missing::Skip, |zset| {
         let count = count.min(zset.len());
         let own = |(member, score): (&Blob, f64)| (member.clone(), score);

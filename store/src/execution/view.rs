@@ -97,6 +97,18 @@ pub(crate) trait View {
         Ok(())
     }
 
+    /// Takes units of work that is about to be done; see [`ReplyWriter::charge`].
+    ///
+    /// [`ReplyWriter::charge`]: ferrite_protocol::resp::ReplyWriter::charge
+    fn charge(&mut self, _units: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Counts bytes that are about to be written, besides the values that are put as a whole.
+    fn count_written(&mut self, _bytes: usize) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         Ok(self.get(key)?.is_some())
     }

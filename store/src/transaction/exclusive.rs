@@ -4,7 +4,8 @@
 //! the keys that it reads: until it ends, no other work changes those keys, so its commit cannot
 //! conflict. Reads continue everywhere, as do writes to all other keys. Plain writes to reserved
 //! keys wait for the reservation to end, and other transactions that write them conflict. No lock
-//! is held between two operations, so the owner may take its time and may be suspended.
+//! is held between two operations, so the owner may be suspended. A host bounds the time: it ends the
+//! reservations of an owner that takes too long, whose commit can then conflict like any other.
 
 use async_lock::MutexGuardArc;
 use ferrite_protocol::keyspace::Mode;
@@ -13,7 +14,7 @@ use super::Transaction;
 use crate::execution::core::CoreRef;
 
 /// The right to reserve keys, and the shards in which it was used.
-pub(super) struct Exclusive {
+pub(crate) struct Exclusive {
     core: CoreRef,
     /// A bit for each shard: set if something is reserved there.
     shards: u64,

@@ -46,7 +46,7 @@ pub struct Transaction {
     pub(crate) lost: bool,
     /// True while a key is looked up to be read, so that it counts as read.
     reads: bool,
-    exclusive: Option<Exclusive>,
+    pub(crate) exclusive: Option<Exclusive>,
     /// Writes since then can be taken back; `None` for most transactions.
     savepoint: Option<Box<Savepoint>>,
     /// Number of savepoints so far.

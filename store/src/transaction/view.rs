@@ -1,5 +1,6 @@
 //! The view of a command inside a transaction.
 
+use ferrite_protocol::budget::{self, Budget};
 use ferrite_protocol::keyspace::Mode;
 
 use super::Transaction;
@@ -23,17 +24,43 @@ use crate::value::kind::Kind;
 pub(crate) struct TransactionView<'t> {
     transaction: &'t mut Transaction,
     visible: &'t dyn Fn(&[u8]) -> bool,
+    /// The budget of a command; `None` for typed operations, for which the host has charged.
+    budget: Option<&'t Budget<'t>>,
 }
 
 impl<'t> TransactionView<'t> {
     pub(crate) fn new(
         transaction: &'t mut Transaction,
         visible: &'t dyn Fn(&[u8]) -> bool,
+        budget: Option<&'t Budget<'t>>,
     ) -> Self {
         Self {
             transaction,
             visible,
+            budget,
         }
+    }
+
+    /// Charges for an access to a key.
+    #[inline]
+    fn charge_access(&self, key: &[u8]) -> Result<(), StoreError> {
+        if let Some(budget) = self.budget {
+            budget.charge(budget::ACCESS + budget::bytes(key.len() as u64))?;
+        }
+        Ok(())
+    }
+
+    /// Charges for a value that is put as a whole, and counts its bytes.
+    fn charge_value(&self, key: &[u8], value: &Value) -> Result<(), StoreError> {
+        let Some(budget) = self.budget else {
+            return Ok(());
+        };
+        budget.count_written(key.len() as u64)?;
+        value.each_part(|len| {
+            budget.charge(budget::ELEMENT)?;
+            budget.count_written(len as u64)
+        })?;
+        Ok(())
     }
 
     fn writable(&self) -> Result<(), StoreError> {
@@ -53,6 +80,7 @@ impl<'t> TransactionView<'t> {
 
     /// Replaces or removes a key without reading it.
     fn write(&mut self, key: &[u8], value: Option<Value>, deadline: Deadline) {
+        note_change(self.budget);
         let transaction = &mut *self.transaction;
         match transaction.touched(key) {
             Some(at) => {
@@ -90,6 +118,14 @@ impl<'t> TransactionView<'t> {
     }
 }
 
+/// Tells a command's budget that it changes something.
+#[inline]
+fn note_change(budget: Option<&Budget<'_>>) {
+    if let Some(budget) = budget {
+        budget.note_change();
+    }
+}
+
 impl View for TransactionView<'_> {
     fn database(&self) -> u32 {
         self.transaction.database
@@ -107,7 +143,22 @@ impl View for TransactionView<'_> {
         &self.transaction.core.limits
     }
 
+    fn charge(&mut self, units: u64) -> Result<(), StoreError> {
+        if let Some(budget) = self.budget {
+            budget.charge(units)?;
+        }
+        Ok(())
+    }
+
+    fn count_written(&mut self, bytes: usize) -> Result<(), StoreError> {
+        if let Some(budget) = self.budget {
+            budget.count_written(bytes as u64)?;
+        }
+        Ok(())
+    }
+
     fn get(&mut self, key: &[u8]) -> Result<Option<Live<'_>>, StoreError> {
+        self.charge_access(key)?;
         self.transaction.reads = true;
         let at = self.transaction.load(key);
         self.transaction.reads = false;
@@ -124,6 +175,8 @@ impl View for TransactionView<'_> {
 
     fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError> {
         self.writable()?;
+        self.charge_access(key)?;
+        self.charge_value(key, &value)?;
         let gone = value.is_empty_collection() || deadline.has_passed(self.now());
         self.changed(
             key,
@@ -139,11 +192,17 @@ impl View for TransactionView<'_> {
 
     fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         self.writable()?;
+        self.charge_access(key)?;
         let at = self.transaction.load(key)?;
-        if self.transaction.keys[at].value.is_none() {
+        let Some(value) = &self.transaction.keys[at].value else {
             return Ok(false);
+        };
+        if let Some(budget) = self.budget {
+            // The commit frees them.
+            budget.charge(budget::elements(value.len()))?;
         }
         self.changed(key, Change::Removed);
+        note_change(self.budget);
         self.transaction.record(at);
         self.transaction.write_whole(at);
         self.transaction.keys[at].value = None;
@@ -152,12 +211,14 @@ impl View for TransactionView<'_> {
 
     fn set_deadline(&mut self, key: &[u8], deadline: Deadline) -> Result<bool, StoreError> {
         self.writable()?;
+        self.charge_access(key)?;
         let at = self.transaction.load(key)?;
         self.transaction.record(at);
         let touched = &mut self.transaction.keys[at];
         let Some(value) = &touched.value else {
             return Ok(false);
         };
+        note_change(self.budget);
         touched.deadline = deadline;
         let effect = Effect::Describe {
             database: touched.database,
@@ -181,15 +242,22 @@ impl View for TransactionView<'_> {
         edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, StoreError>,
     ) -> Result<Option<R>, StoreError> {
         self.writable()?;
+        self.charge_access(key)?;
         let at = self.transaction.load(key)?;
         self.transaction.record(at);
         let touched = &mut self.transaction.keys[at];
+        if let (Some(budget), Some(Value::Text(text))) = (self.budget, &touched.value) {
+            budget.charge(budget::bytes(text.copied_by_an_edit() as u64))?;
+        }
         let Some(value) = &mut touched.value else {
             if missing == Missing::Skip {
                 return Ok(None);
             }
             let mut value: Value = T::default().into();
             let (result, changed) = edit::run(&mut value, None, edit);
+            if changed {
+                note_change(self.budget);
+            }
             if changed && !value.is_empty_collection() {
                 let change = Change::written(&value);
                 touched.value = Some(value);
@@ -207,6 +275,7 @@ impl View for TransactionView<'_> {
         };
         let (result, changed) = edit::run(value, effects, edit);
         if changed {
+            note_change(self.budget);
             let (change, empty) = (Change::written(value), value.is_empty_collection());
             if let Some(recorder) = &mut self.transaction.recorder {
                 recorder.record(touched.database, key, change);
@@ -227,6 +296,7 @@ impl View for TransactionView<'_> {
     }
 
     fn len(&mut self) -> Result<usize, StoreError> {
+        self.charge(budget::elements(SHARDS + self.transaction.keys.len()))?;
         let transaction = &mut *self.transaction;
         let database = transaction.database;
         let mut len = 0;
@@ -258,6 +328,8 @@ impl View for TransactionView<'_> {
         count: usize,
         visit: &mut dyn FnMut(&Blob, &Value),
     ) -> Result<u64, StoreError> {
+        // The shards of the step, and the touched keys, are gone through as well.
+        self.charge(budget::elements(SHARDS + self.transaction.keys.len()))?;
         let now = self.now();
         let database = self.transaction.database;
         let mut found: Vec<(Blob, Value)> = Vec::new();
@@ -274,6 +346,8 @@ impl View for TransactionView<'_> {
                 })
             })?
         };
+        // At most a slice, which was short enough to be gone through at once.
+        self.charge(budget::elements(found.len()))?;
         for (key, value) in &found {
             match self
                 .transaction
@@ -297,16 +371,28 @@ impl View for TransactionView<'_> {
     }
 
     fn random_key(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        /// Keys that are looked at between two charges.
+        const KEYS_PER_SLICE: usize = 1024;
         // Simple because it is rare inside a transaction: collects all keys and picks one.
         let mut keys = Vec::new();
-        self.scan(0, usize::MAX, &mut |key, _| keys.push(key.to_vec()))?;
+        let mut next = 0;
+        loop {
+            next = self.scan(next, KEYS_PER_SLICE, &mut |key, _| keys.push(key.clone()))?;
+            if next == 0 {
+                break;
+            }
+        }
         keys.retain(|key| self.shows(key));
-        Ok((!keys.is_empty()).then(|| keys.swap_remove(fastrand::usize(..keys.len()))))
+        Ok((!keys.is_empty()).then(|| keys[fastrand::usize(..keys.len())].to_vec()))
     }
 
     fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError> {
         self.writable()?;
         let chosen = database.map_or(0..DATABASES as u32, |one| one..one + 1);
+        self.charge(budget::elements(
+            chosen.len() * (SHARDS + self.transaction.keys.len()),
+        ))?;
+        note_change(self.budget);
         for database in chosen {
             self.transaction.cleared |= 1 << database;
             for at in 0..self.transaction.keys.len() {

@@ -6,6 +6,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::value::steps;
+
 /// Bytes that fit beside the tag and the length of a 24-byte value.
 const INLINE_LEN_MAX: usize = 22;
 
@@ -33,6 +35,7 @@ impl Blob {
                 bytes: inline,
             }
         } else {
+            steps::bytes(bytes.len());
             Self::Shared(Arc::from(bytes))
         }
     }
@@ -93,6 +96,7 @@ impl PartialOrd for Blob {
 
 impl Ord for Blob {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        steps::bytes(self.len().min(other.len()));
         self.as_slice().cmp(other.as_slice())
     }
 }

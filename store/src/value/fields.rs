@@ -7,7 +7,7 @@ use crate::value::hashing::hash;
 use crate::value::tree::{self, Tree};
 
 /// Most pairs of a packed map, in insertion order, as Redis's listpack has them.
-const PACKED_LEN_MAX: usize = 128;
+pub(crate) const PACKED_LEN_MAX: usize = 128;
 /// Longest field or value of a packed map, in bytes.
 const PACKED_BYTES_MAX: usize = 64;
 
@@ -173,7 +173,12 @@ impl<V: Weight> Fields<V> {
     ///
     /// A cursor is a position in the order of hashes, which edits do not move: a pair that exists
     /// from the first call to the last is visited exactly once.
-    pub(crate) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Blob, &V)) -> u64 {
+    pub(crate) fn scan<'f>(
+        &'f self,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(&'f Blob, &'f V),
+    ) -> u64 {
         let tree = match self {
             Self::Packed(pairs) => {
                 pairs.iter().for_each(|(field, value)| visit(field, value));

@@ -7,6 +7,7 @@ pub(crate) mod hash;
 pub(crate) mod hashing;
 pub(crate) mod kind;
 pub(crate) mod list;
+pub(crate) mod steps;
 pub(crate) mod text;
 pub(crate) mod tree;
 pub(crate) mod zset;
@@ -124,6 +125,35 @@ impl Value {
         match self {
             Self::Hash(hash) => hash.data.earliest_deadline(),
             Self::Text(_) | Self::List(_) | Self::Set(_) | Self::Zset(_) => Deadline::NEVER,
+        }
+    }
+
+    /// Passes the number of bytes of each element to `visit`, or of the whole string; ends with the
+    /// first error.
+    pub(crate) fn each_part<E>(
+        &self,
+        mut visit: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        /// Bytes of a score.
+        const SCORE_BYTES: usize = 8;
+        match self {
+            Self::Text(text) => visit(text.len()),
+            Self::List(list) => list
+                .data
+                .iter()
+                .try_for_each(|element| visit(element.len())),
+            Self::Hash(hash) => {
+                let mut pairs = hash.data.iter();
+                pairs.try_for_each(|(field, value)| visit(field.len() + value.len()))
+            }
+            Self::Set(set) => {
+                let mut members = set.data.iter();
+                members.try_for_each(|(member, ())| visit(member.len()))
+            }
+            Self::Zset(zset) => {
+                let mut members = zset.data.iter();
+                members.try_for_each(|(member, _)| visit(member.len() + SCORE_BYTES))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::value::blob::Blob;
+use crate::value::steps;
 
 /// A string value.
 #[derive(Clone, Debug)]
@@ -35,11 +36,21 @@ impl Text {
         self.as_slice().len()
     }
 
+    /// Number of bytes that the next edit copies, besides those that it changes: all, unless this is
+    /// the only copy of a text that was edited before.
+    pub(crate) fn copied_by_an_edit(&self) -> usize {
+        match self {
+            Self::Grown(bytes) if Arc::strong_count(bytes) == 1 => 0,
+            text => text.len(),
+        }
+    }
+
     /// The bytes, to be changed in place.
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         if let Self::Whole(blob) = self {
             *self = Self::Grown(Arc::new(blob.to_vec()));
         }
+        steps::bytes(self.copied_by_an_edit());
         match self {
             Self::Grown(bytes) => Arc::make_mut(bytes),
             Self::Whole(_) => unreachable!("a whole text was made a grown one just above"),

@@ -135,7 +135,12 @@ impl Zset {
     }
 
     /// Scans like [`Fields::scan`]. If there are few members, visits them all at once.
-    pub(crate) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Blob, f64)) -> u64 {
+    pub(crate) fn scan<'z>(
+        &'z self,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(&'z Blob, f64),
+    ) -> u64 {
         match &self.scores {
             Some(scores) => scores.scan(cursor, count, |member, score| visit(member, *score)),
             None => {

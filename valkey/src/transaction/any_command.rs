@@ -1,10 +1,13 @@
 //! Runs any data command of the server for a call.
 
+use ferrite_protocol::budget::{self, Budget, Exceeded};
 use ferrite_protocol::keyspace::StoreError;
 use ferrite_protocol::resp::Encoder;
 
 use crate::api::command_call::Format;
+use crate::api::key::ValueKind;
 use crate::transaction::command_table;
+use crate::transaction::foreseen_cost::{Cost, Size};
 use crate::transaction::read_set::{ReadKind, hash_of};
 use crate::transaction::server_reads;
 use crate::transaction::typed_ops::CallView;
@@ -16,18 +19,54 @@ impl CallView<'_> {
         &mut self,
         argv: &[&[u8]],
         visible: &dyn Fn(&[u8]) -> bool,
+        budget: &Budget<'_>,
         reply: &mut Encoder,
-    ) {
+    ) -> Result<(), Exceeded> {
         let mut bytes = Vec::new();
-        if let Err(error) = self.run(argv, &mut bytes) {
+        self.foreseen_cost(argv).charge(budget)?;
+        let ran = self.run(argv, budget, &mut bytes);
+        let charged = budget.charge(budget::bytes(bytes.len() as u64));
+        let too_long = bytes.len() > budget.bounds().reply_bytes_max;
+        charged?;
+        if too_long {
+            return Err(budget.exceed(Exceeded::Reply));
+        }
+        if let Err(error) = ran {
             reply.error_display(&format_args!("ERR {error}"));
-            return;
+            return Ok(());
         }
         let shown = without_hidden_keys(argv, &bytes, visible);
         reply.raw(shown.as_deref().unwrap_or(&bytes));
+        Ok(())
     }
 
-    fn run(&mut self, argv: &[&[u8]], reply: &mut Vec<u8>) -> Result<(), StoreError> {
+    /// Foresees a command's cost by the sizes of its keys.
+    fn foreseen_cost(&self, argv: &[&[u8]]) -> Cost {
+        let keys = command_table::keys_of(self.context, argv).unwrap_or_default();
+        let size = |name: &[u8]| {
+            let name = self.context.string(name);
+            match self.context.open_to_read(name.borrow()) {
+                None => Size::Nothing,
+                Some(key) => match key.kind() {
+                    ValueKind::Nothing => Size::Nothing,
+                    ValueKind::String => Size::Bytes(key.len()),
+                    ValueKind::Hash | ValueKind::Other => Size::Elements(key.len()),
+                },
+            }
+        };
+        let sizes: Vec<Size> = keys
+            .iter()
+            .filter_map(|&at| argv.get(at).map(|name| size(name)))
+            .collect();
+        Cost::foresee(argv, &sizes)
+    }
+
+    fn run(
+        &mut self,
+        argv: &[&[u8]],
+        budget: &Budget<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
         let access = command_table::describe(Some(self.context), argv)
             .map_err(|error| StoreError::Failed(error.to_string().into()))?;
         let keys = command_table::keys_of(self.context, argv);
@@ -37,6 +76,7 @@ impl CallView<'_> {
                 .collect()
         });
         if access.write {
+            budget.note_change();
             if let Some(why) = command_table::why_not_undoable(argv) {
                 let name = argv[0].to_ascii_uppercase();
                 let name = String::from_utf8_lossy(&name);

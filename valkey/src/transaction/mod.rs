@@ -6,6 +6,7 @@ pub(crate) mod call;
 pub(crate) mod command_table;
 pub(crate) mod commit;
 pub(crate) mod current_call;
+pub(crate) mod foreseen_cost;
 pub(crate) mod inverse_command;
 pub(crate) mod journal;
 pub(crate) mod read_set;
@@ -17,6 +18,7 @@ pub(crate) mod write_set;
 use std::future::Future;
 use std::sync::Arc;
 
+use ferrite_protocol::budget::{Budget, Exceeded};
 use ferrite_protocol::keyspace::{
     CommandAccess, CommitError, DescribeError, Keyspace, Mode, SetCondition, SetExpiry, StoreError,
     Transaction, Ttl,
@@ -194,15 +196,26 @@ impl Transaction for ServerTransaction {
         self.with_view(|view| view.hash_delete(key, field))
     }
 
-    fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
+    fn call(
+        &mut self,
+        argv: &[&[u8]],
+        visible: &dyn Fn(&[u8]) -> bool,
+        budget: &Budget<'_>,
+        reply: &mut Encoder,
+    ) -> Result<(), Exceeded> {
         let start = reply.len();
-        let called = self.with_view(|view| {
-            view.call(argv, visible, reply);
-            Ok(())
-        });
-        if let Err(error) = called {
-            reply.truncate(start);
-            reply.error_display(&format_args!("ERR {error}"));
+        let called = self.with_view(|view| Ok(view.call(argv, visible, budget, reply)));
+        match called {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(exceeded)) => {
+                reply.truncate(start);
+                Err(exceeded)
+            }
+            Err(error) => {
+                reply.truncate(start);
+                reply.error_display(&format_args!("ERR {error}"));
+                Ok(())
+            }
         }
     }
 

@@ -61,7 +61,7 @@ fn succeed(store: &Store, argv: &[&[u8]]) -> Result<()> {
 /// Fails if the store does.
 pub(crate) fn execute(store: &Store, argv: &[&[u8]], encoder: &mut Encoder) -> Result<()> {
     let mut transaction = store.begin(0, Mode::Write);
-    transaction.call(argv, &|_| true, encoder);
+    transaction.execute(argv, &|_| true, encoder);
     // The store is in memory, so there is no disk to wait for.
     drop(transaction.commit()?);
     Ok(())

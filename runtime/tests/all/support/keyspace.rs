@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use ferrite_protocol::budget::{Budget, Exceeded};
 use ferrite_protocol::keyspace::{
     CommandAccess, CommitError, DescribeError, KeyAccess, Keyspace, Mode, SetCondition, SetExpiry,
     StoreError, Transaction, Ttl,
 };
-use ferrite_protocol::resp::Encoder;
+use ferrite_protocol::resp::{BoundedReply, Encoder, ReplyWriter as _};
 use parking_lot::Mutex;
 use smallvec::smallvec;
 
@@ -43,6 +44,9 @@ pub(crate) struct MemoryKeyspace {
     pub(crate) committed: Arc<AtomicU64>,
     /// Non-zero if an exclusive transaction never begins.
     pub(crate) exclusive_never: Arc<AtomicU32>,
+    pub(crate) ended_exclusive: Arc<AtomicU32>,
+    /// Units of work that `WORK` did.
+    pub(crate) worked: Arc<AtomicU64>,
 }
 
 impl MemoryKeyspace {
@@ -89,6 +93,8 @@ impl MemoryKeyspace {
             lost: false,
             broken: Arc::clone(&self.broken),
             committed: Arc::clone(&self.committed),
+            worked: Arc::clone(&self.worked),
+            ended_exclusive: Arc::clone(&self.ended_exclusive),
         }
     }
 }
@@ -112,11 +118,13 @@ impl Keyspace for MemoryKeyspace {
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
         let keys = |write| CommandAccess::new(write, KeyAccess::At(smallvec![1]));
         match (argv[0].to_ascii_uppercase().as_slice(), argv.len()) {
-            (b"GET", 2) | (b"REPEAT", 3) => Ok(keys(false)),
-            (b"SET", 3) => Ok(keys(true)),
+            (b"GET", 2) | (b"REPEAT" | b"WORK", 3) => Ok(keys(false)),
+            (b"SET" | b"GROW", 3) => Ok(keys(true)),
             (b"KEYS", 1) => Ok(CommandAccess::new(false, KeyAccess::Listed)),
             (b"ECHO", _) => Ok(CommandAccess::new(false, KeyAccess::None)),
-            (b"GET" | b"SET" | b"KEYS" | b"REPEAT", _) => Err(DescribeError::WrongArity),
+            (b"GET" | b"SET" | b"KEYS" | b"REPEAT" | b"WORK" | b"GROW", _) => {
+                Err(DescribeError::WrongArity)
+            }
             _ => Err(DescribeError::UnknownCommand),
         }
     }
@@ -136,6 +144,8 @@ pub(crate) struct MemoryTransaction {
     lost: bool,
     broken: Arc<AtomicU32>,
     committed: Arc<AtomicU64>,
+    worked: Arc<AtomicU64>,
+    ended_exclusive: Arc<AtomicU32>,
 }
 
 impl MemoryTransaction {
@@ -286,10 +296,20 @@ impl Transaction for MemoryTransaction {
         Ok(self.hash(key)?.remove(field).is_some())
     }
 
-    fn call(&mut self, argv: &[&[u8]], visible: &dyn Fn(&[u8]) -> bool, reply: &mut Encoder) {
+    fn call(
+        &mut self,
+        argv: &[&[u8]],
+        visible: &dyn Fn(&[u8]) -> bool,
+        budget: &Budget<'_>,
+        reply: &mut Encoder,
+    ) -> Result<(), Exceeded> {
         match argv[0].to_ascii_uppercase().as_slice() {
             b"GET" => match self.bytes(argv[1]) {
-                Ok(Some(bytes)) => reply.bulk(bytes),
+                Ok(Some(bytes)) => {
+                    let mut reply = BoundedReply::new(reply, budget);
+                    reply.bulk(bytes);
+                    return reply.finish();
+                }
                 Ok(None) => reply.null(),
                 Err(error) => reply.error_display(&format_args!("WRONGTYPE {error}")),
             },
@@ -309,14 +329,35 @@ impl Transaction for MemoryTransaction {
             }
             b"REPEAT" => {
                 let count = String::from_utf8_lossy(argv[2]).parse().unwrap_or(0);
+                let mut reply = BoundedReply::new(reply, budget);
                 reply.bulk(&vec![b'x'; count]);
+                return reply.finish();
+            }
+            b"WORK" => {
+                let units: u64 = String::from_utf8_lossy(argv[2]).parse().unwrap_or(0);
+                for _ in 0..units {
+                    budget.charge(1)?;
+                    self.worked.fetch_add(1, Ordering::Relaxed);
+                }
+                reply.ok();
+            }
+            b"GROW" => {
+                let count = String::from_utf8_lossy(argv[2]).parse().unwrap_or(0);
+                budget.count_written(count)?;
+                reply.ok();
             }
             _ => reply.error("ERR not described"),
         }
+        Ok(())
     }
 
     fn is_lost(&self) -> bool {
         self.lost
+    }
+
+    fn end_exclusive(&mut self) {
+        self.exclusive = false;
+        self.ended_exclusive.fetch_add(1, Ordering::Relaxed);
     }
 
     fn commit(self) -> Result<u64, CommitError> {

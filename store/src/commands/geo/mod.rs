@@ -10,6 +10,7 @@ use crate::commands::zsets::{AddOptions, add_scored};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::value::zset::Zset;
+use ferrite_protocol::budget::lookups;
 
 commands! {
     "geoadd", -5, WRITE | DENYOOM | BLIND, Keys::FIRST => geoadd,
@@ -76,6 +77,7 @@ fn tell_place(place: Place, out: Out<'_>) {
 }
 
 fn geoadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(3 * lookups(argv.len()))?;
     let (options, read) = AddOptions::parse_geo(&argv[2..]);
     let (triples, rest) = argv[2 + read..].as_chunks::<3>();
     if !rest.is_empty() || options.is_contradictory() {
@@ -92,6 +94,7 @@ fn geoadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn geopos<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(3 * lookups(argv.len()))?;
     let zset = view.read::<Zset>(argv[1])?;
     out.array(argv.len() - 2);
     for member in &argv[2..] {
@@ -104,6 +107,7 @@ fn geopos<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn geohash<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(3 * lookups(argv.len()))?;
     let zset = view.read::<Zset>(argv[1])?;
     out.array(argv.len() - 2);
     for member in &argv[2..] {

@@ -13,6 +13,7 @@ use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
 use crate::value::blob::Blob;
 use crate::value::zset::Zset;
+use ferrite_protocol::budget::{LOOKUP, elements};
 use ferrite_protocol::number::{parse_double, parse_integer};
 
 commands! {
@@ -329,9 +330,14 @@ impl<'a> Search<'a> {
     }
 
     /// The places that are found, in order.
-    fn run(&self, zset: &Zset) -> Vec<Found> {
+    fn run(&self, zset: &Zset, out: Out<'_>) -> Result<Vec<Found>, StoreError> {
         let (Some(centre), Some(shape)) = (self.centre, &self.shape) else {
-            return Vec::new();
+            return Ok(Vec::new());
+        };
+        // A distance takes several trigonometric functions, and a polygon a step for each corner.
+        let units = match shape {
+            Shape::Circle { .. } | Shape::Rectangle { .. } => 3 * LOOKUP,
+            Shape::Polygon { corners } => 3 * LOOKUP + elements(corners.len()),
         };
         let (bounds, radius) = shape.extent(centre);
         let most = self.count.unwrap_or(usize::MAX);
@@ -343,21 +349,22 @@ impl<'a> Search<'a> {
                 let end = zset.partition_point(|score, _| score < high);
                 zset.range(start, end.max(start))
             });
-        let found = places.filter_map(|(member, score)| {
+        let mut found = Vec::new();
+        for (member, score) in places {
+            if self.any && found.len() == most {
+                break;
+            }
+            out.charge(units)?;
             let place = Place::of_score(score);
-            let distance = shape.distance(centre, place)?;
-            Some(Found {
-                member: member.clone(),
-                score,
-                place,
-                distance,
-            })
-        });
-        let mut found: Vec<Found> = if self.any {
-            found.take(most).collect()
-        } else {
-            found.collect()
-        };
+            if let Some(distance) = shape.distance(centre, place) {
+                found.push(Found {
+                    member: member.clone(),
+                    score,
+                    place,
+                    distance,
+                });
+            }
+        }
         // The nearest are counted, unless any will do.
         let nearest = (self.count.is_some() && !self.any).then_some(Ordering::Less);
         if let Some(order) = self.order.or(nearest) {
@@ -370,14 +377,15 @@ impl<'a> Search<'a> {
             });
         }
         found.truncate(most);
-        found
+        Ok(found)
     }
 
-    fn tell(&self, found: &[Found], out: Out<'_>) {
+    fn tell(&self, found: &[Found], out: Out<'_>) -> Answer {
         let extras = [self.with_distance, self.with_score, self.with_place];
         let extras = extras.into_iter().filter(|extra| *extra).count();
         out.array(found.len());
         for one in found {
+            out.charge(3 * LOOKUP)?;
             if extras > 0 {
                 out.array(1 + extras);
             }
@@ -392,6 +400,7 @@ impl<'a> Search<'a> {
                 tell_place(one.place, out);
             }
         }
+        Ok(())
     }
 }
 
@@ -433,13 +442,16 @@ fn search<V: View>(view: &mut V, variant: Variant, argv: Argv<'_>, out: Out<'_>)
     };
     search.options(variant, zset.as_ref(), &argv[options..])?;
     search.check(variant, argv[0])?;
-    let found = zset.map(|zset| search.run(&zset)).unwrap_or_default();
+    let found = match &zset {
+        Some(zset) => search.run(zset, out)?,
+        None => Vec::new(),
+    };
     let Some(destination) = search.destination else {
-        search.tell(&found, out);
-        return Ok(());
+        return search.tell(&found, out);
     };
     let mut stored = Zset::default();
     for one in &found {
+        out.charge(2 * LOOKUP)?;
         let score = if search.store_distances {
             one.distance / search.unit
         } else {

@@ -12,6 +12,7 @@ use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::value::Hash;
 use crate::value::blob::Blob;
+use ferrite_protocol::budget::lookups;
 use ferrite_protocol::keyspace::SetCondition;
 
 commands! {
@@ -105,6 +106,7 @@ fn expire<V: View>(
     argv: Argv<'_>,
     out: Out<'_>,
 ) -> Answer {
+    out.charge(2 * lookups(argv.len()))?;
     let (options, fields) = split(&argv[3..])?;
     let conditions = Conditions::parse(options)?;
     let fields = named_fields(fields)?;
@@ -155,6 +157,7 @@ fn tell_deadlines<V: View>(
         StoreError::Refused(_) => StoreError::Syntax,
         error => error,
     })?;
+    out.charge(2 * lookups(argv.len()))?;
     let now = view.now();
     let hash = view.read::<Hash>(argv[1])?;
     let of = |field: &&[u8]| match hash.filter(|hash| hash.contains(field)) {
@@ -186,6 +189,7 @@ fn hpexpiretime<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn hpersist<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(2 * lookups(argv.len()))?;
     let fields = named_fields(&argv[2..])?;
     let results = view.update::<Hash, _>(argv[1], Missing::Skip, |hash| {
         let persist = |field: &&[u8]| {
@@ -253,6 +257,7 @@ impl<'a> Options<'a> {
 }
 
 fn hgetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(2 * lookups(argv.len()))?;
     let (options, fields) = split(&argv[2..])?;
     let options = Options::parse(options, false)?;
     let fields = named_fields(fields)?;
@@ -281,6 +286,7 @@ fn hgetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn hsetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(2 * lookups(argv.len()))?;
     let (options, fields) = split(&argv[2..])?;
     let options = Options::parse(options, true)?;
     let pairs = named_pairs(fields)?;

@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::value::Hash;
 use crate::value::blob::Blob;
+use ferrite_protocol::budget::{ELEMENT, LOOKUP, lookups};
 use ferrite_protocol::number::parse_integer;
 use ferrite_protocol::resp::Protocol;
 
@@ -77,6 +78,7 @@ pub(crate) fn set_fields<V: View>(
     key: &[u8],
     pairs: &[&[u8]],
 ) -> Result<i64, StoreError> {
+    view.charge(lookups(pairs.len() / 2))?;
     let new = view.update::<Hash, _>(key, Missing::Create, |hash| {
         let insert = |pair: &[&[u8]]| i64::from(hash.insert(pair[0], Blob::new(pair[1])));
         Ok(pairs.chunks_exact(2).map(insert).sum())
@@ -90,6 +92,7 @@ pub(crate) fn remove_fields<V: View>(
     key: &[u8],
     fields: &[&[u8]],
 ) -> Result<i64, StoreError> {
+    view.charge(lookups(fields.len()))?;
     let removed = view.update::<Hash, _>(key, Missing::Skip, |hash| {
         Ok(fields
             .iter()
@@ -136,6 +139,7 @@ fn hmget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.array(argv.len() - 2);
     for field in &argv[2..] {
+        out.charge(LOOKUP)?;
         let value = hash.and_then(|hash| hash.get(field));
         out.bulk_or_null(value.map(Blob::as_slice));
     }
@@ -146,6 +150,7 @@ fn hgetall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.map(hash.map_or(0, |hash| hash.len()));
     for (field, value) in hash.into_iter().flat_map(|hash| hash.iter()) {
+        out.charge(2 * ELEMENT)?;
         out.bulk(field);
         out.bulk(value);
     }
@@ -155,18 +160,20 @@ fn hgetall<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn hkeys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.array(hash.map_or(0, |hash| hash.len()));
-    hash.into_iter()
-        .flat_map(|hash| hash.iter())
-        .for_each(|(field, _)| out.bulk(field));
+    for (field, _) in hash.into_iter().flat_map(|hash| hash.iter()) {
+        out.charge(ELEMENT)?;
+        out.bulk(field);
+    }
     Ok(())
 }
 
 fn hvals<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let hash = view.read::<Hash>(argv[1])?;
     out.array(hash.map_or(0, |hash| hash.len()));
-    hash.into_iter()
-        .flat_map(|hash| hash.iter())
-        .for_each(|(_, value)| out.bulk(value));
+    for (_, value) in hash.into_iter().flat_map(|hash| hash.iter()) {
+        out.charge(ELEMENT)?;
+        out.bulk(value);
+    }
     Ok(())
 }
 
@@ -217,6 +224,7 @@ fn named_fields<'a>(argv: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, StoreError> {
 
 fn hgetdel<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let fields = named_fields(&argv[2..])?;
+    view.charge(2 * lookups(fields.len()))?;
     let values = view.update::<Hash, _>(argv[1], Missing::Skip, |hash| {
         Ok(fields
             .iter()
@@ -258,19 +266,24 @@ fn hscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     let options = ScanOptions::parse(cursor, &argv[3..], Scanned::Hash)?;
     let mut found = Vec::new();
-    let next = hash.scan(options.cursor, options.count, |field, value| {
-        if options.matches(field) {
-            found.push((field.clone(), value.clone()));
+    let next = scan::in_slices(&options, out, |cursor, count| {
+        hash.scan(cursor, count, |field, value| found.push((field, value)))
+    })?;
+    let mut shown = Vec::new();
+    for pair in found {
+        if options.matches(pair.0, out)? {
+            shown.push(pair);
         }
-    });
+    }
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
     out.array(if options.no_values {
-        found.len()
+        shown.len()
     } else {
-        found.len() * 2
+        shown.len() * 2
     });
-    for (field, value) in &found {
+    for (field, value) in shown {
+        out.charge(2 * ELEMENT)?;
         out.bulk(field);
         if !options.no_values {
             out.bulk(value);
@@ -280,6 +293,7 @@ fn hscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn hincrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(LongDouble::ADD_UNITS)?;
     let delta = LongDouble::parse(argv[3]).ok_or(StoreError::NotAFloat)?;
     if delta == Parsed::Infinite {
         return Err(StoreError::Refused("ERR value is NaN or Infinity"));
@@ -288,6 +302,7 @@ fn hincrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         let old = hash.get(argv[2]).cloned();
         let complaint = StoreError::Refused("ERR hash value is not a float");
         let sum = add_floats(old.as_deref(), &delta, complaint)?;
+        out.count_written((argv[1].len() + argv[2].len() + sum.len()) as u64)?;
         hash.insert_keeping_deadline(argv[2], Blob::new(sum.as_bytes()));
         Ok(sum)
     })?;
@@ -310,13 +325,14 @@ fn hrandfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         return Ok(());
     };
     let nested = with_values && out.protocol() == Protocol::Resp3;
-    let chosen = random::choose(hash.len(), count);
+    let chosen = random::choose(hash.len(), count, out)?;
     out.array(if with_values && !nested {
         chosen.len() * 2
     } else {
         chosen.len()
     });
     for (field, value) in chosen.filter_map(|at| hash.at(at)) {
+        out.charge(LOOKUP)?;
         if nested {
             out.array(2);
         }

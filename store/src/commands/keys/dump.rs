@@ -7,6 +7,7 @@ use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
 use crate::rdb::{self, RestoreError};
+use ferrite_protocol::budget::LOOKUP;
 
 commands! {
     "dump", 2, READONLY, Keys::FIRST => dump,
@@ -18,7 +19,12 @@ commands! {
 }
 
 fn dump<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let payload = view.get(argv[1])?.map(|live| rdb::dump(live.value));
+    let live = view.get(argv[1])?;
+    if let Some(live) = &live {
+        live.value
+            .each_part(|len| out.charge(LOOKUP + len as u64))?;
+    }
+    let payload = live.map(|live| rdb::dump(live.value));
     out.bulk_or_null(payload.as_deref());
     Ok(())
 }
@@ -66,6 +72,8 @@ impl Options {
 }
 
 fn restore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    // A payload can be compressed a hundred times, and its elements are added one by one.
+    out.charge(2 * LOOKUP * argv[3].len() as u64)?;
     let options = Options::parse(&argv[4..])?;
     if !options.replace && view.exists(argv[1])? {
         return Err(StoreError::Refused(

@@ -16,6 +16,8 @@ use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
+use crate::value::blob::Blob;
+use ferrite_protocol::budget::ELEMENT;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
@@ -109,14 +111,26 @@ fn keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             scan::KEYS_PER_SLICE,
             |_| true,
             &mut found,
-            &pattern,
+            pattern.as_ref(),
         )?;
         if next == 0 {
             break;
         }
     }
+    tell_all(&found, out)
+}
+
+/// Writes an array of byte strings.
+pub(crate) fn tell_all<'e>(
+    found: impl IntoIterator<Item = &'e Blob, IntoIter: ExactSizeIterator>,
+    out: Out<'_>,
+) -> Answer {
+    let found = found.into_iter();
     out.array(found.len());
-    found.iter().for_each(|key| out.bulk(key));
+    for element in found {
+        out.charge(ELEMENT)?;
+        out.bulk(element);
+    }
     Ok(())
 }
 
@@ -132,7 +146,14 @@ fn scan_keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let mut left = options.count;
     loop {
         let count = left.min(scan::KEYS_PER_SLICE);
-        next = scan::slice(view, next, count, is_of_type, &mut found, &options.pattern)?;
+        next = scan::slice(
+            view,
+            next,
+            count,
+            is_of_type,
+            &mut found,
+            options.pattern.as_ref(),
+        )?;
         left -= count;
         if next == 0 || left == 0 {
             break;
@@ -140,9 +161,7 @@ fn scan_keys<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     }
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
-    out.array(found.len());
-    found.iter().for_each(|key| out.bulk(key));
-    Ok(())
+    tell_all(&found, out)
 }
 
 fn dbsize<V: View>(view: &mut V, _: Argv<'_>, out: Out<'_>) -> Answer {

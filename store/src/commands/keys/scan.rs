@@ -5,11 +5,16 @@ use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::value::Value;
 use crate::value::blob::Blob;
+use crate::value::fields::PACKED_LEN_MAX;
+use ferrite_protocol::budget::{ELEMENT, elements};
 use ferrite_protocol::glob::Matcher;
 use ferrite_protocol::resp::ReplyWriter;
 
 /// Number of elements that a call visits without `COUNT`.
 const COUNT: usize = 10;
+
+/// Number of elements of a collection that are visited at a time.
+const ELEMENTS_PER_SLICE: usize = 1024;
 
 /// Number of keys that are visited at a time, so that no lock is held for long.
 pub(crate) const KEYS_PER_SLICE: usize = 1024;
@@ -54,7 +59,7 @@ pub(crate) fn slice<V: View>(
     count: usize,
     is_wanted: impl Fn(&Value) -> bool,
     found: &mut Vec<Blob>,
-    pattern: &Option<Matcher>,
+    pattern: Option<&Matcher>,
 ) -> Result<u64, StoreError> {
     let mut visited = Vec::new();
     let next = view.scan(cursor, count, &mut |key, value| {
@@ -62,11 +67,39 @@ pub(crate) fn slice<V: View>(
             visited.push(key.clone());
         }
     })?;
-    visited.retain(|key| {
-        pattern.as_ref().is_none_or(|pattern| pattern.matches(key)) && view.shows(key)
-    });
-    found.append(&mut visited);
+    for key in visited {
+        view.charge(ELEMENT + pattern.map_or(0, |pattern| match_units(pattern, &key)))?;
+        if pattern.is_none_or(|pattern| pattern.matches(&key)) && view.shows(&key) {
+            found.push(key);
+        }
+    }
     Ok(next)
+}
+
+/// Units for a match against an element.
+fn match_units(pattern: &Matcher, element: &[u8]) -> u64 {
+    /// Steps in the time of a unit.
+    const STEPS_PER_UNIT: u64 = 4;
+    pattern.steps_max(element.len()) / STEPS_PER_UNIT
+}
+
+/// Goes through the elements of a collection from a cursor on, some at a time. `visit` takes a
+/// cursor and a count, and returns the next cursor; the result is the cursor after all of them.
+pub(crate) fn in_slices(
+    options: &ScanOptions<'_>,
+    out: &mut dyn ReplyWriter,
+    mut visit: impl FnMut(u64, usize) -> u64,
+) -> Result<u64, StoreError> {
+    let (mut next, mut left) = (options.cursor, options.count);
+    loop {
+        let count = left.min(ELEMENTS_PER_SLICE);
+        out.charge(elements(count.max(PACKED_LEN_MAX)))?;
+        next = visit(next, count);
+        left -= count;
+        if next == 0 || left == 0 {
+            return Ok(next);
+        }
+    }
 }
 
 /// Writes the reply for a key that does not exist. Options are not checked then.
@@ -145,9 +178,15 @@ impl<'a> ScanOptions<'a> {
     }
 
     /// Returns true if the reply should contain this element.
-    pub(crate) fn matches(&self, element: &[u8]) -> bool {
-        self.pattern
-            .as_ref()
-            .is_none_or(|pattern| pattern.matches(element))
+    pub(crate) fn matches(
+        &self,
+        element: &[u8],
+        out: &mut dyn ReplyWriter,
+    ) -> Result<bool, StoreError> {
+        let Some(pattern) = &self.pattern else {
+            return Ok(true);
+        };
+        out.charge(match_units(pattern, element))?;
+        Ok(pattern.matches(element))
     }
 }

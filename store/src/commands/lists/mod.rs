@@ -8,11 +8,14 @@ use super::spec::{
 };
 use crate::blocking::Wish;
 use crate::commands::arguments::integer;
+use crate::commands::keys::tell_all;
 use crate::error::StoreError;
 use crate::execution::pop::{move_element, pop_one, pop_some};
 use crate::execution::view::{Missing, View};
 use crate::value::blob::Blob;
 use crate::value::list::{End, List};
+use ferrite_protocol::budget::{ELEMENT, bytes, elements, lookups};
+use ferrite_protocol::resp::ReplyWriter;
 
 commands! {
     "lpush", -3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => lpush,
@@ -66,6 +69,7 @@ commands! {
 }
 
 fn push<V: View>(view: &mut V, argv: Argv<'_>, end: End, missing: Missing, out: Out<'_>) -> Answer {
+    view.charge(lookups(argv.len() - 2))?;
     let len = view.update::<List, _>(argv[1], missing, |list| {
         argv[2..]
             .iter()
@@ -105,10 +109,7 @@ fn pop<V: View>(view: &mut V, argv: Argv<'_>, name: &str, end: End, out: Out<'_>
                 pop_some(view, argv[1], end, wanted)?
             };
             match popped {
-                Some(elements) => {
-                    out.array(elements.len());
-                    elements.iter().for_each(|element| out.bulk(element));
-                }
+                Some(elements) => tell_all(&elements, out)?,
                 None => out.null_array(),
             }
         }
@@ -168,20 +169,33 @@ fn lrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         return Ok(());
     };
     let (start, end) = index_range(start, stop, list.len());
-    out.array(end - start);
-    list.range(start, end).for_each(|element| out.bulk(element));
-    Ok(())
+    tell_all(list.range(start, end), out)
 }
 
 fn ltrim<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let (start, stop) = indexes(argv[2], argv[3])?;
     view.update::<List, _>(argv[1], Missing::Skip, |list| {
         let (start, end) = index_range(start, stop, list.len());
+        let kept = end.saturating_sub(start);
+        // Either what goes is removed one by one, or what stays is copied.
+        out.charge(lookups(list.len() - kept) + elements(kept.min(list.len() / 2)))?;
         list.keep(start, end);
         Ok(())
     })?;
     out.ok();
     Ok(())
+}
+
+/// Compares an element with one that is looked for.
+pub(super) fn is_same(
+    element: &Blob,
+    wanted: &[u8],
+    out: &mut dyn ReplyWriter,
+) -> Result<bool, StoreError> {
+    let same_len = element.len() == wanted.len();
+    let compared = if same_len { wanted.len() } else { 0 };
+    out.charge(ELEMENT + bytes(compared as u64))?;
+    Ok(same_len && element.as_slice() == wanted)
 }
 
 fn lrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
@@ -191,23 +205,21 @@ fn lrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     } else {
         wanted.unsigned_abs() as usize
     };
-    let is_it = |(_, element): &(usize, &Blob)| element.as_slice() == argv[3];
     let removed = view.update::<List, _>(argv[1], Missing::Skip, |list| {
-        let elements = list.iter().enumerate();
-        let mut found: Vec<usize> = if wanted < 0 {
-            elements
-                .rev()
-                .filter(is_it)
-                .take(most)
-                .map(|(at, _)| at)
-                .collect()
-        } else {
-            elements
-                .filter(is_it)
-                .take(most)
-                .map(|(at, _)| at)
-                .collect()
-        };
+        let mut found: Vec<usize> = Vec::new();
+        let mut elements = list.iter().enumerate();
+        while found.len() < most {
+            let next = if wanted < 0 {
+                elements.next_back()
+            } else {
+                elements.next()
+            };
+            let Some((at, element)) = next else { break };
+            if is_same(element, argv[3], out)? {
+                found.push(at);
+            }
+        }
+        out.charge(lookups(found.len()))?;
         // From the last to the first, so that the other positions stay right.
         found.sort_unstable();
         for at in found.iter().rev() {
@@ -228,10 +240,14 @@ fn linsert<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         return Err(StoreError::Syntax);
     };
     let len = view.update::<List, _>(argv[1], Missing::Skip, |list| {
-        let Some(pivot) = list
-            .iter()
-            .position(|element| element.as_slice() == argv[3])
-        else {
+        let mut pivot = None;
+        for (at, element) in list.iter().enumerate() {
+            if is_same(element, argv[3], out)? {
+                pivot = Some(at);
+                break;
+            }
+        }
+        let Some(pivot) = pivot else {
             return Ok(-1);
         };
         list.insert(pivot + after, Blob::new(argv[4]));

@@ -1,10 +1,12 @@
 //! Finds the position of an element in a list.
 
 use crate::commands::arguments::symmetric;
+use crate::commands::lists::is_same;
 use crate::commands::spec::{Answer, Argv, Keys, Out, READONLY, commands};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::value::list::List;
+use ferrite_protocol::budget::ELEMENT;
 use ferrite_protocol::number::parse_integer;
 
 commands! {
@@ -60,41 +62,48 @@ fn parse(options: &[&[u8]]) -> Result<Search, StoreError> {
 }
 
 impl Search {
-    fn run(&self, list: &List, element: &[u8]) -> Vec<usize> {
+    fn run(&self, list: &List, element: &[u8], out: Out<'_>) -> Result<Vec<usize>, StoreError> {
         let skip = self.rank.unsigned_abs() as usize - 1;
         let most = self.count.unwrap_or(1);
-        let elements = list.iter().enumerate();
-        let matching = |(at, other): (usize, &crate::value::blob::Blob)| {
-            (other.as_slice() == element).then_some(at)
-        };
-        if self.rank > 0 {
-            elements
-                .take(self.compared_max)
-                .filter_map(matching)
-                .skip(skip)
-                .take(most)
-                .collect()
-        } else {
-            let backwards = elements.rev().take(self.compared_max);
-            backwards
-                .filter_map(matching)
-                .skip(skip)
-                .take(most)
-                .collect()
+        let mut elements = list.iter().enumerate();
+        let mut found = Vec::new();
+        let mut passed = 0;
+        for _ in 0..self.compared_max {
+            let next = if self.rank > 0 {
+                elements.next()
+            } else {
+                elements.next_back()
+            };
+            let Some((at, other)) = next else { break };
+            if !is_same(other, element, out)? {
+                continue;
+            }
+            if passed < skip {
+                passed += 1;
+                continue;
+            }
+            found.push(at);
+            if found.len() == most {
+                break;
+            }
         }
+        Ok(found)
     }
 }
 
 fn lpos<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let search = parse(&argv[3..])?;
     let found = match view.read::<List>(argv[1])? {
-        Some(list) => search.run(list, argv[2]),
+        Some(list) => search.run(list, argv[2], out)?,
         None => Vec::new(),
     };
     match (search.count, found.first()) {
         (Some(_), _) => {
             out.array(found.len());
-            found.iter().for_each(|at| out.int(*at as i64));
+            for at in &found {
+                out.charge(ELEMENT)?;
+                out.int(*at as i64);
+            }
         }
         (None, Some(at)) => out.int(*at as i64),
         (None, None) => out.null(),

@@ -8,6 +8,7 @@ use crate::commands::spec::{
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::value::Set;
+use ferrite_protocol::budget::{ELEMENT, LOOKUP, lookups};
 use ferrite_protocol::number::parse_integer;
 
 commands! {
@@ -42,7 +43,7 @@ fn sets<V: View>(view: &mut V, keys: &[&[u8]]) -> Result<Vec<Set>, StoreError> {
 }
 
 /// The members that are in all sets, up to `limit` of them.
-fn intersection(mut sets: Vec<Set>, limit: usize) -> Set {
+fn intersection(mut sets: Vec<Set>, limit: usize, out: Out<'_>) -> Result<Set, StoreError> {
     let mut common = Set::default();
     sets.sort_by_key(Set::len);
     if let Some((smallest, others)) = sets.split_first() {
@@ -50,70 +51,77 @@ fn intersection(mut sets: Vec<Set>, limit: usize) -> Set {
             if common.len() == limit {
                 break;
             }
+            out.charge(lookups(2 + others.len()))?;
             if others.iter().all(|other| other.contains(member)) {
                 common.insert(member, ());
             }
         }
     }
-    common
+    Ok(common)
 }
 
-fn union(sets: Vec<Set>) -> Set {
+fn union(sets: Vec<Set>, out: Out<'_>) -> Result<Set, StoreError> {
     let mut sets = sets.into_iter();
     let mut all = sets.next().unwrap_or_default();
     for set in sets {
         for (member, ()) in set.iter() {
+            out.charge(2 * LOOKUP)?;
             all.insert(member, ());
         }
     }
-    all
+    Ok(all)
 }
 
 /// Members of the first set that no other set has.
-fn difference(sets: &[Set]) -> Set {
+fn difference(sets: &[Set], out: Out<'_>) -> Result<Set, StoreError> {
     let mut rest = Set::default();
     if let Some((first, others)) = sets.split_first() {
         for (member, ()) in first.iter() {
+            out.charge(lookups(2 + others.len()))?;
             if !others.iter().any(|other| other.contains(member)) {
                 rest.insert(member, ());
             }
         }
     }
-    rest
+    Ok(rest)
 }
 
-fn tell(set: &Set, out: Out<'_>) {
+fn tell(set: &Set, out: Out<'_>) -> Answer {
     out.set(set.len());
-    set.iter().for_each(|(member, ())| out.bulk(member));
+    for (member, ()) in set.iter() {
+        out.charge(ELEMENT)?;
+        out.bulk(member);
+    }
+    Ok(())
 }
 
 fn sinter<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(&intersection(sets(view, &argv[1..])?, usize::MAX), out);
-    Ok(())
+    let common = intersection(sets(view, &argv[1..])?, usize::MAX, out)?;
+    tell(&common, out)
 }
 
 fn sunion<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(&union(sets(view, &argv[1..])?), out);
-    Ok(())
+    let all = union(sets(view, &argv[1..])?, out)?;
+    tell(&all, out)
 }
 
 fn sdiff<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    tell(&difference(&sets(view, &argv[1..])?), out);
-    Ok(())
+    let rest = difference(&sets(view, &argv[1..])?, out)?;
+    tell(&rest, out)
 }
 
 fn sinterstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let common = intersection(sets(view, &argv[2..])?, usize::MAX);
+    let common = intersection(sets(view, &argv[2..])?, usize::MAX, out)?;
     store(view, argv[1], common, out)
 }
 
 fn sunionstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let all = union(sets(view, &argv[2..])?);
+    let all = union(sets(view, &argv[2..])?, out)?;
     store(view, argv[1], all, out)
 }
 
 fn sdiffstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let rest = difference(&sets(view, &argv[2..])?);
+    let rest = difference(&sets(view, &argv[2..])?, out)?;
     store(view, argv[1], rest, out)
 }
 
@@ -141,6 +149,7 @@ fn sintercard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             _ => return Err(StoreError::Syntax),
         }
     }
-    out.int(intersection(sets(view, keys)?, limit).len() as i64);
+    let common = intersection(sets(view, keys)?, limit, out)?;
+    out.int(common.len() as i64);
     Ok(())
 }

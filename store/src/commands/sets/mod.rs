@@ -5,11 +5,13 @@ pub(crate) mod algebra;
 use super::random;
 use super::spec::{Answer, Argv, BLIND, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::commands::keys::scan::{self, ScanOptions, Scanned};
+use crate::commands::keys::tell_all;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::value::Set;
 use crate::value::blob::Blob;
+use ferrite_protocol::budget::{ELEMENT, LOOKUP, lookups};
 
 commands! {
     "sadd", -3, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => sadd,
@@ -45,6 +47,7 @@ commands! {
 }
 
 fn sadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    view.charge(lookups(argv.len() - 2))?;
     let added = view.update::<Set, i64>(argv[1], Missing::Create, |set| {
         Ok(argv[2..]
             .iter()
@@ -56,6 +59,7 @@ fn sadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn srem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    view.charge(lookups(argv.len() - 2))?;
     let removed = view.update::<Set, i64>(argv[1], Missing::Skip, |set| {
         Ok(argv[2..]
             .iter()
@@ -69,9 +73,10 @@ fn srem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn smembers<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let set = view.read::<Set>(argv[1])?;
     out.set(set.map_or(0, Set::len));
-    set.into_iter()
-        .flat_map(Set::iter)
-        .for_each(|(member, ())| out.bulk(member));
+    for (member, ()) in set.into_iter().flat_map(Set::iter) {
+        out.charge(ELEMENT)?;
+        out.bulk(member);
+    }
     Ok(())
 }
 
@@ -87,6 +92,7 @@ fn smismember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let set = view.read::<Set>(argv[1])?;
     out.array(argv.len() - 2);
     for member in &argv[2..] {
+        out.charge(LOOKUP)?;
         out.int(i64::from(set.is_some_and(|set| set.contains(member))));
     }
     Ok(())
@@ -114,6 +120,8 @@ fn spop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         [text] => {
             let count = super::arguments::count(text)?;
             let popped = view.update::<Set, _>(argv[1], Missing::Skip, |set| {
+                // Drawn, found, copied and removed.
+                out.charge(3 * lookups(count.min(set.len())))?;
                 let chosen = random::distinct(set.len(), count);
                 let members: Vec<Blob> = chosen
                     .filter_map(|at| set.at(at).map(|(member, ())| member.clone()))
@@ -125,7 +133,10 @@ fn spop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             })?;
             let popped = popped.unwrap_or_default();
             out.set(popped.len());
-            popped.iter().for_each(|member| out.bulk(member));
+            for member in &popped {
+                out.charge(ELEMENT)?;
+                out.bulk(member);
+            }
         }
         _ => return Err(StoreError::Syntax),
     }
@@ -147,9 +158,10 @@ fn srandmember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
                 out.array(0);
                 return Ok(());
             };
-            let chosen = random::choose(set.len(), count);
+            let chosen = random::choose(set.len(), count, out)?;
             out.array(chosen.len());
             for (member, ()) in chosen.filter_map(|at| set.at(at)) {
+                out.charge(LOOKUP)?;
                 out.bulk(member);
             }
         }
@@ -167,6 +179,7 @@ fn smove<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let is_member = set.contains(member);
     view.read::<Set>(destination)?;
     if is_member && source != destination {
+        view.charge(2 * LOOKUP)?;
         view.update::<Set, _>(source, Missing::Skip, |set| Ok(set.remove(member)))?;
         view.update::<Set, _>(destination, Missing::Create, |set| Ok(set.insert(member)))?;
     }
@@ -182,16 +195,18 @@ fn sscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     let options = ScanOptions::parse(cursor, &argv[3..], Scanned::Set)?;
     let mut found = Vec::new();
-    let next = set.scan(options.cursor, options.count, |member, ()| {
-        if options.matches(member) {
-            found.push(member.clone());
+    let next = scan::in_slices(&options, out, |cursor, count| {
+        set.scan(cursor, count, |member, ()| found.push(member))
+    })?;
+    let mut shown = Vec::new();
+    for member in found {
+        if options.matches(member, out)? {
+            shown.push(member);
         }
-    });
+    }
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
-    out.array(found.len());
-    found.iter().for_each(|member| out.bulk(member));
-    Ok(())
+    tell_all(shown, out)
 }
 
 /// Stores a set and replies its size; an empty one removes the key.

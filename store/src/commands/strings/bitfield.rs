@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::commands::arguments::integer;
 use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::strings::charge_growth;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::value::text::Text;
@@ -26,6 +27,9 @@ struct Field {
     bits: u32,
     offset: usize,
 }
+
+/// Units for an argument: a step has at least three, and goes through up to 64 bits twice.
+const STEP_UNITS: u64 = 40;
 
 /// Treatment of a number that does not fit.
 #[derive(Clone, Copy)]
@@ -212,6 +216,7 @@ fn parse<V: View>(view: &V, argv: Argv<'_>) -> Result<Steps, StoreError> {
 }
 
 fn bitfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(STEP_UNITS * argv.len() as u64)?;
     let steps = parse(view, argv)?;
     let writes = steps.iter().filter(|step| step.is_write());
     let Some(end) = writes.map(|step| step.field.end()).max() else {
@@ -221,6 +226,7 @@ fn bitfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         return Err(StoreError::StringTooLong);
     }
     let answers = view.update::<Text, _>(argv[1], Missing::Create, |text| {
+        charge_growth(text.len(), end, out)?;
         let bytes = text.bytes_mut();
         if bytes.len() < end {
             bytes.resize(end, 0);
@@ -233,6 +239,7 @@ fn bitfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn bitfield_ro<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(STEP_UNITS * argv.len() as u64)?;
     let steps = parse(view, argv)?;
     if steps.iter().any(Step::is_write) {
         return Err(StoreError::Refused(

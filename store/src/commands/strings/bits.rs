@@ -2,12 +2,15 @@
 
 use crate::commands::arguments::integer;
 use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands};
+use crate::commands::strings::charge_growth;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::text::Text;
+use ferrite_protocol::budget::bytes as units;
 use ferrite_protocol::number::parse_integer;
+use ferrite_protocol::resp::ReplyWriter;
 
 commands! {
     "setbit", 4, WRITE | DENYOOM, Keys::FIRST => setbit,
@@ -26,6 +29,9 @@ commands! {
         "bitmap", "AND|OR|XOR|NOT destkey key [key ...]",
         "Combines strings bit by bit.";
 }
+
+/// Bytes that are gone through at a time.
+const BYTES_PER_SLICE: usize = 64 << 10;
 
 /// Reads the number of a bit; returns the index of its byte, and the bit's mask in it.
 fn bit<V: View>(view: &V, text: &[u8]) -> Result<(usize, u8), StoreError> {
@@ -51,6 +57,7 @@ fn setbit<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         }
     };
     let old = view.update::<Text, _>(argv[1], Missing::Create, |text| {
+        charge_growth(text.len(), byte + 1, out)?;
         let bytes = text.bytes_mut();
         if bytes.len() <= byte {
             bytes.resize(byte + 1, 0);
@@ -151,10 +158,14 @@ fn bitcount<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let ones = if first >= last {
         (start..end).filter(|bit| is_set(bytes, *bit)).count()
     } else {
-        let whole: usize = bytes[first..last]
-            .iter()
-            .map(|byte| byte.count_ones() as usize)
-            .sum();
+        let mut whole = 0;
+        for part in bytes[first..last].chunks(BYTES_PER_SLICE) {
+            out.charge(units(part.len() as u64))?;
+            whole += part
+                .iter()
+                .map(|byte| byte.count_ones() as usize)
+                .sum::<usize>();
+        }
         let ragged = (start..first * 8).chain(last * 8..end);
         whole + ragged.filter(|bit| is_set(bytes, *bit)).count()
     };
@@ -195,7 +206,12 @@ fn bitpos<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     let skipped = if wanted { 0x00 } else { 0xff };
     let mut at = start;
+    let mut paid = start;
     while at < end && is_set(bytes, at) != wanted {
+        if at >= paid {
+            paid = at + 8 * BYTES_PER_SLICE;
+            out.charge(units((paid.min(end) - at) as u64 / 8))?;
+        }
         at += if at % 8 == 0 && bytes[at / 8] == skipped {
             8
         } else {
@@ -208,6 +224,28 @@ fn bitpos<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         (false, false) if open_ended => bytes.len() as i64 * 8,
         (false, _) => -1,
     });
+    Ok(())
+}
+
+/// Combines each byte with the one of another string at its place, or with 0 behind its end.
+fn combine_with(
+    result: &mut [u8],
+    other: &[u8],
+    combine: fn(u8, u8) -> u8,
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let mut rest = other;
+    for part in result.chunks_mut(BYTES_PER_SLICE) {
+        // A call for each byte.
+        out.charge(part.len() as u64)?;
+        let (others, more) = rest.split_at(part.len().min(rest.len()));
+        rest = more;
+        let (both, alone) = part.split_at_mut(others.len());
+        for (byte, other) in both.iter_mut().zip(others) {
+            *byte = combine(*byte, *other);
+        }
+        alone.iter_mut().for_each(|byte| *byte = combine(*byte, 0));
+    }
     Ok(())
 }
 
@@ -229,17 +267,16 @@ fn bitop<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         texts.push(view.read::<Text>(key)?.cloned().unwrap_or_default());
     }
     let len = texts.iter().map(Text::len).max().unwrap_or(0);
+    // Made, and copied when it is put; its bytes are counted before.
+    out.count_written(len as u64)?;
+    out.charge(2 * units(len as u64))?;
     let mut result = texts[0].as_slice().to_vec();
     result.resize(len, 0);
     match combine {
         None => result.iter_mut().for_each(|byte| *byte = !*byte),
         Some(combine) => {
             for text in &texts[1..] {
-                let other = text.as_slice().iter().copied().chain(std::iter::repeat(0));
-                result
-                    .iter_mut()
-                    .zip(other)
-                    .for_each(|(byte, other)| *byte = combine(*byte, other));
+                combine_with(&mut result, text.as_slice(), combine, out)?;
             }
         }
     }

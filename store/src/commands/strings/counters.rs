@@ -93,6 +93,7 @@ pub(in crate::commands) fn add_floats(
 }
 
 fn incrbyfloat<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(LongDouble::ADD_UNITS)?;
     let live = view.get(argv[1])?;
     let deadline = live.as_ref().map_or(Deadline::NEVER, |live| live.deadline);
     let old = match &live {

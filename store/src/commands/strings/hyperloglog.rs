@@ -14,6 +14,10 @@ use crate::execution::view::View;
 use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::text::Text;
+use ferrite_protocol::budget::lookups;
+
+/// Units for going through all registers of a value once.
+const REGISTERS_UNITS: u64 = 20_000;
 
 commands! {
     "pfadd", -2, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => pfadd,
@@ -282,6 +286,7 @@ fn write<V: View>(view: &mut V, key: &[u8], registers: &Registers) -> Answer {
 }
 
 fn pfadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(2 * REGISTERS_UNITS + lookups(argv.len()))?;
     let elements = &argv[2..];
     let text = view.read::<Text>(argv[1])?;
     if let Some(text) = text
@@ -309,6 +314,7 @@ fn pfadd<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn pfcount<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    out.charge(REGISTERS_UNITS)?;
     if let [_, key] = argv {
         let Some(text) = view.read::<Text>(key)? else {
             out.int(0);
@@ -325,6 +331,7 @@ fn pfcount<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     }
     let mut all = Registers::empty();
     for key in &argv[1..] {
+        out.charge(REGISTERS_UNITS)?;
         if let Some(registers) = read(view, key)? {
             all.merge(&registers);
         }
@@ -336,6 +343,7 @@ fn pfcount<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 fn pfmerge<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let mut all = Registers::empty();
     for key in &argv[1..] {
+        out.charge(REGISTERS_UNITS)?;
         if let Some(registers) = read(view, key)? {
             all.merge(&registers);
         }

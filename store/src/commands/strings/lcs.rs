@@ -5,6 +5,7 @@ use crate::commands::spec::{Answer, Argv, Keys, Out, READONLY, commands};
 use crate::error::StoreError;
 use crate::execution::view::View;
 use crate::value::text::Text;
+use ferrite_protocol::budget::{LOOKUP, bytes, elements};
 
 commands! {
     "lcs", -3, READONLY, Keys::TWO => lcs,
@@ -55,10 +56,14 @@ struct Lengths {
 }
 
 impl Lengths {
-    fn of(left: &[u8], right: &[u8]) -> Self {
+    fn of(left: &[u8], right: &[u8], out: Out<'_>) -> Result<Self, StoreError> {
         let columns = right.len() + 1;
-        let mut cells = vec![0; columns * (left.len() + 1)];
+        let count = columns * (left.len() + 1);
+        // Cleared, which takes no longer than to go back through them.
+        out.charge(bytes(size_of::<u32>() as u64 * count as u64))?;
+        let mut cells = vec![0; count];
         for (row, a) in left.iter().enumerate() {
+            out.charge(1 + columns as u64)?;
             let (above, below) = cells.split_at_mut((row + 1) * columns);
             let above = &above[row * columns..];
             for (column, b) in right.iter().enumerate() {
@@ -69,7 +74,7 @@ impl Lengths {
                 };
             }
         }
-        Self { columns, cells }
+        Ok(Self { columns, cells })
     }
 
     fn at(&self, left: usize, right: usize) -> u32 {
@@ -136,7 +141,9 @@ fn lcs<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ));
     }
-    let lengths = Lengths::of(left, right);
+    let lengths = Lengths::of(left, right, out)?;
+    // Going back takes a step for each byte of both.
+    out.charge(elements(left.len() + right.len()))?;
     let length = i64::from(lengths.at(left.len(), right.len()));
     if options.indexes {
         let mut found = matches(&lengths, left, right);
@@ -145,6 +152,7 @@ fn lcs<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         out.bulk(b"matches");
         out.array(found.len());
         for one in &found {
+            out.charge(LOOKUP)?;
             out.array(if options.with_lengths { 3 } else { 2 });
             for start in [one.left, one.right] {
                 out.array(2);

@@ -17,8 +17,10 @@ use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::text::Text;
+use ferrite_protocol::budget::{ELEMENT, bytes};
 use ferrite_protocol::keyspace::SetCondition;
 use ferrite_protocol::number::parse_integer;
+use ferrite_protocol::resp::ReplyWriter;
 
 commands! {
     "get", 2, READONLY | FAST, Keys::FIRST => get,
@@ -258,6 +260,7 @@ fn mget<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     }
     out.array(argv.len() - 1);
     for key in &argv[1..] {
+        out.charge(ELEMENT)?;
         let live = view.get(key)?;
         let text = live.and_then(|live| live.cast::<Text>().ok());
         out.bulk_or_null(text.map(Text::as_slice));
@@ -359,10 +362,23 @@ fn append<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         if len > most {
             return Err(StoreError::StringTooLong);
         }
+        out.count_written(argv[2].len() as u64)?;
         text.bytes_mut().extend_from_slice(argv[2]);
         Ok(len)
     })?;
     out.int(len.unwrap_or(0) as i64);
+    Ok(())
+}
+
+/// Charges for the bytes by which a string grows, if it has to, to have `len` of them.
+pub(in crate::commands) fn charge_growth(
+    old: usize,
+    len: usize,
+    out: &mut dyn ReplyWriter,
+) -> Result<(), StoreError> {
+    let grown = len.saturating_sub(old) as u64;
+    out.count_written(grown)?;
+    out.charge(bytes(grown))?;
     Ok(())
 }
 
@@ -379,6 +395,8 @@ fn setrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         if end > most {
             return Err(StoreError::StringTooLong);
         }
+        charge_growth(text.len(), end, out)?;
+        out.count_written(patch.len() as u64)?;
         let bytes = text.bytes_mut();
         if bytes.len() < end {
             bytes.resize(end, 0);

@@ -13,6 +13,7 @@ use crate::value::blob::Blob;
 use crate::value::fields::Fields;
 use crate::value::zset::Zset;
 use crate::value::{Set, Value};
+use ferrite_protocol::budget::{ELEMENT, LOOKUP, bytes, lookups};
 use ferrite_protocol::number::parse_double;
 
 const COUNTED: Keys = Keys::Counted { count: 1, also: 0 };
@@ -186,10 +187,11 @@ impl Request {
         Ok(request)
     }
 
-    fn union(&self) -> Zset {
+    fn union(&self, out: Out<'_>) -> Result<Zset, StoreError> {
         let mut scores: Fields<f64> = Fields::default();
         for (operand, weight) in &self.operands {
             for (member, score) in operand.members() {
+                out.charge(2 * LOOKUP)?;
                 let score = not_nan(score * weight);
                 let score = match scores.get(member) {
                     Some(other) => self.aggregate.apply(*other, score),
@@ -198,60 +200,74 @@ impl Request {
                 scores.insert(member, score);
             }
         }
-        scores
-            .iter()
-            .map(|(member, score)| (member, *score))
-            .collect()
+        let mut union = Zset::default();
+        for (member, score) in scores.iter() {
+            insert(&mut union, member, *score, out)?;
+        }
+        Ok(union)
     }
 
-    fn intersection(mut self) -> Zset {
+    fn intersection(mut self, out: Out<'_>) -> Result<Zset, StoreError> {
         // Scores are aggregated in this order too, as in Redis.
         self.operands.sort_by_key(|(operand, _)| operand.len());
+        let mut common = Zset::default();
         let Some(((smallest, weight), others)) = self.operands.split_first() else {
-            return Zset::default();
+            return Ok(common);
         };
-        let common = smallest.members().filter_map(|(member, score)| {
-            let mut total = not_nan(score * weight);
+        for (member, score) in smallest.members() {
+            out.charge(lookups(1 + others.len()))?;
+            let mut total = Some(not_nan(score * weight));
             for (operand, weight) in others {
-                // Unlike in a union, infinity times zero stays NaN until it is aggregated.
-                let score = operand.score(member)? * weight;
-                total = self.aggregate.apply(total, score);
+                total = total.zip(operand.score(member)).map(|(total, score)| {
+                    // Unlike in a union, infinity times zero stays NaN until it is aggregated.
+                    self.aggregate.apply(total, score * weight)
+                });
+                if total.is_none() {
+                    break;
+                }
             }
-            Some((member, total))
-        });
-        common.collect()
-    }
-
-    fn difference(&self) -> Zset {
-        let Some(((first, _), others)) = self.operands.split_first() else {
-            return Zset::default();
-        };
-        let rest = first.members().filter(|(member, _)| {
-            !others
-                .iter()
-                .any(|(operand, _)| operand.score(member).is_some())
-        });
-        rest.collect()
-    }
-}
-
-impl<'m> FromIterator<(&'m Blob, f64)> for Zset {
-    fn from_iter<I: IntoIterator<Item = (&'m Blob, f64)>>(members: I) -> Self {
-        let mut zset = Self::default();
-        for (member, score) in members {
-            zset.insert(member, score);
+            if let Some(total) = total {
+                insert(&mut common, member, total, out)?;
+            }
         }
-        zset
+        Ok(common)
+    }
+
+    fn difference(&self, out: Out<'_>) -> Result<Zset, StoreError> {
+        let mut rest = Zset::default();
+        let Some(((first, _), others)) = self.operands.split_first() else {
+            return Ok(rest);
+        };
+        for (member, score) in first.members() {
+            out.charge(lookups(1 + others.len()))?;
+            let elsewhere = others
+                .iter()
+                .any(|(operand, _)| operand.score(member).is_some());
+            if !elsewhere {
+                insert(&mut rest, member, score, out)?;
+            }
+        }
+        Ok(rest)
     }
 }
 
-fn tell(zset: &Zset, with_scores: bool, out: Out<'_>) {
+/// Adds a member to a result.
+fn insert(zset: &mut Zset, member: &Blob, score: f64, out: Out<'_>) -> Answer {
+    out.charge(2 * LOOKUP + bytes(member.len() as u64))?;
+    zset.insert(member, score);
+    Ok(())
+}
+
+fn tell(zset: &Zset, with_scores: bool, out: Out<'_>) -> Answer {
     if with_scores {
-        tell_scored(zset.iter(), out);
-    } else {
-        out.array(zset.len());
-        zset.iter().for_each(|(member, _)| out.bulk(member));
+        return tell_scored(zset.iter(), out);
     }
+    out.array(zset.len());
+    for (member, _) in zset.iter() {
+        out.charge(ELEMENT)?;
+        out.bulk(member);
+    }
+    Ok(())
 }
 
 fn store<V: View>(view: &mut V, key: &[u8], zset: Zset, out: Out<'_>) -> Answer {
@@ -274,15 +290,15 @@ const TO_STORE: Takes = Takes {
 
 fn zunion<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let request = Request::parse(view, &argv[1..], "zunion", TELLING)?;
-    tell(&request.union(), request.with_scores, out);
-    Ok(())
+    let union = request.union(out)?;
+    tell(&union, request.with_scores, out)
 }
 
 fn zinter<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let request = Request::parse(view, &argv[1..], "zinter", TELLING)?;
     let with_scores = request.with_scores;
-    tell(&request.intersection(), with_scores, out);
-    Ok(())
+    let common = request.intersection(out)?;
+    tell(&common, with_scores, out)
 }
 
 fn zdiff<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
@@ -292,17 +308,17 @@ fn zdiff<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         limit: false,
     };
     let request = Request::parse(view, &argv[1..], "zdiff", takes)?;
-    tell(&request.difference(), request.with_scores, out);
-    Ok(())
+    let rest = request.difference(out)?;
+    tell(&rest, request.with_scores, out)
 }
 
 fn zunionstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let union = Request::parse(view, &argv[2..], "zunionstore", TO_STORE)?.union();
+    let union = Request::parse(view, &argv[2..], "zunionstore", TO_STORE)?.union(out)?;
     store(view, argv[1], union, out)
 }
 
 fn zinterstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
-    let common = Request::parse(view, &argv[2..], "zinterstore", TO_STORE)?.intersection();
+    let common = Request::parse(view, &argv[2..], "zinterstore", TO_STORE)?.intersection(out)?;
     store(view, argv[1], common, out)
 }
 
@@ -312,7 +328,7 @@ fn zdiffstore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         scores: false,
         limit: false,
     };
-    let rest = Request::parse(view, &argv[2..], "zdiffstore", takes)?.difference();
+    let rest = Request::parse(view, &argv[2..], "zdiffstore", takes)?.difference(out)?;
     store(view, argv[1], rest, out)
 }
 
@@ -324,21 +340,19 @@ fn zintercard<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     let mut request = Request::parse(view, &argv[1..], "zintercard", takes)?;
     request.operands.sort_by_key(|(operand, _)| operand.len());
-    let count = request
-        .operands
-        .split_first()
-        .map_or(0, |((smallest, _), others)| {
-            let in_all = |member: &Blob| {
-                others
-                    .iter()
-                    .all(|(operand, _)| operand.score(member).is_some())
-            };
-            smallest
-                .members()
-                .filter(|(member, _)| in_all(member))
-                .take(request.limit)
-                .count()
-        });
+    let mut count = 0;
+    if let Some(((smallest, _), others)) = request.operands.split_first() {
+        for (member, _) in smallest.members() {
+            if count == request.limit {
+                break;
+            }
+            out.charge(lookups(1 + others.len()))?;
+            let in_all = others
+                .iter()
+                .all(|(operand, _)| operand.score(member).is_some());
+            count += usize::from(in_all);
+        }
+    }
     out.int(count as i64);
     Ok(())
 }

@@ -19,6 +19,7 @@ use crate::execution::view::{Missing, View};
 use crate::value::blob::Blob;
 use crate::value::list::End;
 use crate::value::zset::Zset;
+use ferrite_protocol::budget::{LOOKUP, bytes};
 use ferrite_protocol::number::format_double;
 use ferrite_protocol::resp::Protocol;
 
@@ -157,6 +158,18 @@ impl AddOptions {
     }
 }
 
+/// Charges for members that are added, removed or found by their order. Members of the same score
+/// are compared byte by byte, some twenty times in a large set.
+fn charge_members<'a, V: View>(
+    view: &mut V,
+    members: impl Iterator<Item = &'a &'a [u8]>,
+) -> Result<(), StoreError> {
+    for member in members {
+        view.charge(2 * LOOKUP + 8 * bytes(member.len() as u64))?;
+    }
+    Ok(())
+}
+
 fn add<V: View>(
     view: &mut V,
     key: &[u8],
@@ -164,6 +177,7 @@ fn add<V: View>(
     pairs: &[&[u8]],
     out: Out<'_>,
 ) -> Answer {
+    charge_members(view, pairs.iter().skip(1).step_by(2))?;
     let scored: Vec<(f64, &[u8])> = pairs
         .chunks_exact(2)
         .map(|pair| Ok((double(pair[0])?, pair[1])))
@@ -226,6 +240,7 @@ fn zincrby<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 }
 
 fn zrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
+    charge_members(view, argv[2..].iter())?;
     let removed = view.update::<Zset, i64>(argv[1], Missing::Skip, |zset| {
         Ok(argv[2..]
             .iter()
@@ -255,6 +270,7 @@ fn zmscore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let zset = view.read::<Zset>(argv[1])?;
     out.array(argv.len() - 2);
     for member in &argv[2..] {
+        out.charge(LOOKUP)?;
         tell_score(zset.and_then(|zset| zset.score(member)), out);
     }
     Ok(())
@@ -306,7 +322,7 @@ fn zrevrank<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
 pub(super) fn tell_scored<'m>(
     members: impl ExactSizeIterator<Item = (&'m Blob, f64)>,
     out: Out<'_>,
-) {
+) -> Answer {
     let nested = out.protocol() == Protocol::Resp3;
     out.array(if nested {
         members.len()
@@ -314,12 +330,15 @@ pub(super) fn tell_scored<'m>(
         members.len() * 2
     });
     for (member, score) in members {
+        // A double takes as long to print as to find.
+        out.charge(LOOKUP)?;
         if nested {
             out.array(2);
         }
         out.bulk(member);
         out.double(score);
     }
+    Ok(())
 }
 
 fn pop<V: View>(view: &mut V, argv: Argv<'_>, end: End, out: Out<'_>) -> Answer {
@@ -334,7 +353,7 @@ fn pop<V: View>(view: &mut V, argv: Argv<'_>, end: End, out: Out<'_>) -> Answer 
     };
     let popped = popped.unwrap_or_default();
     if count.is_some() {
-        tell_scored(popped.iter().map(|(member, score)| (member, *score)), out);
+        tell_scored(popped.iter().map(|(member, score)| (member, *score)), out)?;
     } else {
         out.array(popped.len() * 2);
         for (member, score) in &popped {
@@ -392,13 +411,14 @@ fn zrandmember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         return Ok(());
     };
     let nested = with_scores && out.protocol() == Protocol::Resp3;
-    let chosen = random::choose(zset.len(), count);
+    let chosen = random::choose(zset.len(), count, out)?;
     out.array(if with_scores && !nested {
         chosen.len() * 2
     } else {
         chosen.len()
     });
     for (member, score) in chosen.filter_map(|at| zset.at(at)) {
+        out.charge(2 * LOOKUP)?;
         if nested {
             out.array(2);
         }
@@ -418,20 +438,25 @@ fn zscan<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     let options = ScanOptions::parse(cursor, &argv[3..], Scanned::Zset)?;
     let mut found = Vec::new();
-    let next = zset.scan(options.cursor, options.count, |member, score| {
-        if options.matches(member) {
-            found.push((member.clone(), score));
+    let next = scan::in_slices(&options, out, |cursor, count| {
+        zset.scan(cursor, count, |member, score| found.push((member, score)))
+    })?;
+    let mut shown = Vec::new();
+    for pair in found {
+        if options.matches(pair.0, out)? {
+            shown.push(pair);
         }
-    });
+    }
     out.array(2);
     out.bulk(itoa::Buffer::new().format(next).as_bytes());
     let width = if options.no_values { 1 } else { 2 };
-    out.array(found.len() * width);
-    for (member, score) in &found {
+    out.array(shown.len() * width);
+    for (member, score) in shown {
+        out.charge(LOOKUP)?;
         out.bulk(member);
         if !options.no_values {
             // A string in both protocols, unlike all other scores.
-            out.bulk(format_double(*score).as_bytes());
+            out.bulk(format_double(score).as_bytes());
         }
     }
     Ok(())

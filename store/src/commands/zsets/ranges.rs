@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
 use crate::keyspace::deadline::Deadline;
 use crate::value::zset::{Members, Zset};
+use ferrite_protocol::budget::{ELEMENT, LOOKUP, lookups};
 
 commands! {
     "zrange", -4, READONLY, Keys::FIRST => zrange,
@@ -201,10 +202,12 @@ fn tell<V: View>(view: &mut V, key: &[u8], selection: &Selection<'_>, out: Out<'
     };
     let members = selection.members(zset, resolve(zset));
     if selection.with_scores {
-        tell_scored(members, out);
-    } else {
-        out.array(members.len());
-        members.for_each(|(member, _)| out.bulk(member));
+        return tell_scored(members, out);
+    }
+    out.array(members.len());
+    for (member, _) in members {
+        out.charge(ELEMENT)?;
+        out.bulk(member);
     }
     Ok(())
 }
@@ -269,6 +272,7 @@ fn zrangestore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let mut stored = Zset::default();
     if let Some(zset) = view.read::<Zset>(argv[2])? {
         for (member, score) in selection.members(zset, resolve(zset)) {
+            out.charge(2 * LOOKUP)?;
             stored.insert(member, score);
         }
     }
@@ -300,6 +304,7 @@ fn remove<V: View>(view: &mut V, argv: Argv<'_>, by: By, out: Out<'_>) -> Answer
     let resolve = Selection::parse(&argv[2..], Some(by), Some(false), true)?.resolve()?;
     let removed = view.update::<Zset, _>(argv[1], Missing::Skip, |zset| {
         let (start, end) = resolve(zset);
+        out.charge(2 * lookups(end - start))?;
         let members: Vec<_> = zset
             .range(start, end)
             .map(|(member, _)| member.clone())

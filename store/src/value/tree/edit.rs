@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::Tree;
+use crate::value::steps;
+
 use super::node::{self, BRANCH_LEN_MAX, Child, LEAF_LEN_MAX, Node};
 
 /// Position at which a full node is split: at an end if the tree grows there, so that lists with
@@ -104,6 +106,7 @@ fn insert<K: Clone, V: Clone>(
     pair: (K, V),
     growth: Growth,
 ) -> Option<Child<K, V>> {
+    steps::count(2);
     match node {
         Node::Leaf(pairs) => {
             pairs.insert(index, pair);
@@ -145,6 +148,7 @@ fn insert<K: Clone, V: Clone>(
 
 /// Removes below a node that is not shared. Merges sparse children into a neighbour.
 fn remove<K: Clone, V: Clone>(node: &mut Node<K, V>, index: usize) -> Option<(K, V)> {
+    steps::count(2);
     match node {
         Node::Leaf(pairs) => (index < pairs.len()).then(|| pairs.remove(index)),
         Node::Branch(children) => {

@@ -1,6 +1,7 @@
 //! Iterates over a counted tree from both ends.
 
 use super::Tree;
+use crate::value::steps;
 
 /// The pairs of a range of positions. Finds each leaf once, by its position.
 pub(crate) struct Iter<'t, K, V> {
@@ -39,6 +40,7 @@ impl<'t, K: Clone, V: Clone> Iterator for Iter<'t, K, V> {
         let ((key, value), rest) = self.front.split_first()?;
         self.front = rest;
         self.start += 1;
+        steps::count(1);
         Some((key, value))
     }
 
@@ -62,6 +64,7 @@ impl<K: Clone, V: Clone> DoubleEndedIterator for Iter<'_, K, V> {
         let ((key, value), rest) = self.back.split_last()?;
         self.back = rest;
         self.end -= 1;
+        steps::count(1);
         Some((key, value))
     }
 }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(crate) use iter::Iter;
 use node::Node;
 
+use crate::value::steps;
+
 /// A sequence of pairs, ordered by the caller's comparisons. Lists use `K = ()`.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree<K, V> {
@@ -44,6 +46,7 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         let mut node = &*self.root;
         let mut before = 0;
         loop {
+            steps::count(1);
             match node {
                 Node::Leaf(pairs) => {
                     return match pairs.binary_search_by(|(key, _)| compare(key)) {
@@ -64,6 +67,7 @@ impl<K: Clone, V: Clone> Tree<K, V> {
     pub(crate) fn get(&self, compare: impl Fn(&K) -> Ordering) -> Option<(&K, &V)> {
         let mut node = &*self.root;
         loop {
+            steps::count(1);
             match node {
                 Node::Leaf(pairs) => {
                     let at = pairs.binary_search_by(|(key, _)| compare(key)).ok()?;
@@ -90,6 +94,7 @@ impl<K: Clone, V: Clone> Tree<K, V> {
         }
         let mut node = &*self.root;
         loop {
+            steps::count(1);
             match node {
                 Node::Leaf(pairs) => return Some((pairs, index)),
                 Node::Branch(children) => {
