@@ -29,10 +29,13 @@ fn tools(command: &mut Command) -> &mut Command {
             .chain(env::split_paths(&inherited)),
     );
     command.env("PATH", path.expect("folders have no colons"));
-    // Cargo sets variables about the package whose program it runs.
+    // Cargo sets variables about the package whose program it runs. Those of `rustup` stay: without
+    // them, its proxies may install another compiler.
     for (variable, _) in env::vars_os() {
         let name = variable.as_encoded_bytes();
-        if name.starts_with(b"CARGO_") && name != b"CARGO_HOME" || name.starts_with(b"RUST") {
+        let of_cargo = name.starts_with(b"CARGO_") && name != b"CARGO_HOME";
+        let of_rustc = name.starts_with(b"RUST") && !name.starts_with(b"RUSTUP_");
+        if of_cargo || of_rustc {
             command.env_remove(&variable);
         }
     }

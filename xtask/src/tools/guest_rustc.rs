@@ -33,7 +33,7 @@ pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
     }
     let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
     if has_target(workspace, &rustc)? {
-        return Ok(rustc);
+        return without_proxy(workspace, rustc);
     }
     // Without a network to its server, `rustup` fails within seconds.
     if on_path("rustup").is_some()
@@ -45,7 +45,7 @@ pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
         .is_ok()
         && has_target(workspace, &rustc)?
     {
-        return Ok(rustc);
+        return without_proxy(workspace, rustc);
     }
     let script = workspace.root.join("xtask/guest-rust");
     let made = run::output(
@@ -61,6 +61,14 @@ pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
         )
     })?;
     Ok(PathBuf::from(made.trim()))
+}
+
+/// Returns the compiler that this command runs. The `rustc` of `rustup` is a proxy, which may update
+/// or change the compiler behind it, according to variables and folders.
+fn without_proxy(workspace: &Workspace, rustc: PathBuf) -> Result<PathBuf> {
+    let root = run::output(workspace.command(&rustc).args(["--print", "sysroot"]))?;
+    let behind = Path::new(root.trim()).join("bin/rustc");
+    Ok(if behind.is_file() { behind } else { rustc })
 }
 
 /// Returns true if this compiler has the target's standard library.
