@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     #[arg(default_value = ".", value_name = "DIR")]
     folder: PathBuf,
 
-    /// Server to load the function into: redis://[user@]host[:port]. The password is read from
+    /// Server to load the function into: `redis://[user@]host[:port]`. The password is read from
     /// FERRITE_DEPLOY_PASSWORD. Default: the one in ferrite.project.toml
     #[arg(long, value_name = "ADDRESS")]
     server: Option<String>,
