@@ -292,6 +292,9 @@ pub enum DescribeError {
     /// The host has no command of this name.
     #[error("unknown command")]
     UnknownCommand,
+    /// The command has no subcommand of this name.
+    #[error("unknown subcommand")]
+    UnknownSubcommand,
     /// The command takes another number of arguments.
     #[error("wrong number of arguments")]
     WrongArity,

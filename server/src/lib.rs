@@ -1,5 +1,9 @@
 //! A Redis-compatible server that runs WebAssembly functions beside its data.
 
+// Which futures may change threads depends on the types of the store's engine, which are deep; rustdoc
+// asks it of more types than the compiler.
+#![recursion_limit = "256"]
+
 mod clients;
 mod commands;
 pub mod config;

@@ -160,7 +160,7 @@ impl<K: Keyspace> DataAccess<K> {
             Ok(bytes) => bytes,
             Err(CommandRefused::Status(status)) => return Ok(Err(status)),
             Err(CommandRefused::NoCommand(reason)) => {
-                refuse(reply, argv.first().copied().unwrap_or_default(), reason);
+                refuse(reply, argv, reason);
                 return Ok(Ok(()));
             }
         };
@@ -279,11 +279,19 @@ impl<K: Keyspace> DataAccess<K> {
 }
 
 /// Writes the error reply of the host's own front end for a command that it refuses.
-fn refuse(reply: &mut Encoder, name: &[u8], reason: DescribeError) {
-    let name = Quoted(name);
+fn refuse(reply: &mut Encoder, argv: &[&[u8]], reason: DescribeError) {
+    let word = |index: usize| argv.get(index).copied().unwrap_or_default();
+    let name = Quoted(word(0));
     match reason {
         DescribeError::UnknownCommand => {
             reply.error_display(&format_args!("ERR unknown command {name}"));
+        }
+        DescribeError::UnknownSubcommand => {
+            reply.error_display(&format_args!(
+                "ERR unknown subcommand '{:.128}'. Try {} HELP.",
+                String::from_utf8_lossy(word(1)),
+                String::from_utf8_lossy(&word(0).to_ascii_uppercase()),
+            ));
         }
         DescribeError::WrongArity => {
             reply.error_display(&format_args!(

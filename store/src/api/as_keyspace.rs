@@ -47,6 +47,7 @@ impl Keyspace for Store {
     fn describe(&self, argv: &[&[u8]]) -> Result<CommandAccess, DescribeError> {
         self.access(argv).map_err(|error| match error {
             StoreError::Arity(_) => DescribeError::WrongArity,
+            _ if has_subcommands(self, argv) => DescribeError::UnknownSubcommand,
             _ => DescribeError::UnknownCommand,
         })
     }
@@ -54,6 +55,12 @@ impl Keyspace for Store {
     fn is_command(&self, name: &[u8]) -> bool {
         self.command(name).is_some()
     }
+}
+
+/// Returns true if the request is of a command that has subcommands.
+fn has_subcommands(store: &Store, argv: &[&[u8]]) -> bool {
+    let spec = argv.first().and_then(|name| store.command(name));
+    spec.is_some_and(|spec| !spec.subcommands.is_empty())
 }
 
 impl Transaction {
