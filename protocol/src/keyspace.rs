@@ -333,6 +333,9 @@ pub enum StoreError {
     /// the call is run again.
     #[error("another call changed the same keys")]
     Conflict,
+    /// The host's own access control refuses it to the client's user.
+    #[error("NOPERM {0}")]
+    Denied(Box<str>),
     /// Any other reason; the store's own text.
     #[error("{0}")]
     Failed(Box<str>),

@@ -310,6 +310,10 @@ pub(crate) fn status_of(error: &StoreError) -> Status {
             Status::Invalid
         }
         StoreError::Full { .. } => Status::Limit,
+        StoreError::Denied(reason) => {
+            tracing::debug!(%reason, "access denied");
+            Status::Denied
+        }
         // The commit will fail, so the guest's further actions are discarded.
         StoreError::Conflict | StoreError::OutOfMemory => Status::Store,
         StoreError::Failed(reason) => {

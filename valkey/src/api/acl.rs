@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 
 use crate::api::context::{Caller, Context};
 use crate::api::ffi::{self, RmString, User, api};
+use crate::api::locked_cell::LockedCell;
 use crate::api::string::{Borrowed, Owned};
 
 impl<'a> Context<'a> {
@@ -37,25 +38,66 @@ impl<'a> Context<'a> {
         )
     }
 
-    /// Returns true if the caller may read and write a key.
-    pub(crate) fn may_write(self, key: Borrowed<'_>) -> bool {
+    /// Returns true if the caller may run every command on every key.
+    pub(crate) fn is_caller_unrestricted(self) -> bool {
         match self.caller() {
             Caller::Server => true,
             Caller::Deleted => false,
-            Caller::User(user) => {
-                // SAFETY: the user lives, by the promise of `on_behalf_of` or in `with_user`, and
-                // so does the string.
-                let allowed =
-                    unsafe { (api().acl_check_key)(user.as_ptr(), key.raw(), ffi::ACL_KEY_ALL) };
-                allowed == ffi::OK
+            Caller::User(user) => self.is_unrestricted(user),
+            Caller::OfContext => self.user_name().is_some_and(|name| {
+                self.with_user(name.bytes(), |caller| match caller {
+                    Caller::User(user) => self.is_unrestricted(user),
+                    _ => false,
+                })
+            }),
+        }
+    }
+
+    /// Reads a user's rules. The server keeps their text until they change, and this keeps the last
+    /// text that allowed everything, so that an equal address means equal rules.
+    fn is_unrestricted(self, user: NonNull<User>) -> bool {
+        let Some(rules) = api().get_user_acl else {
+            // Redis before 7.0.6.
+            return false;
+        };
+        // SAFETY: the user lives, by the promise of `on_behalf_of` or in `with_user`. The string is
+        // the caller's to free.
+        let raw = unsafe { rules(user.as_ptr()) };
+        if raw.is_null() {
+            return false;
+        }
+        let rules = Owned::new(self, raw);
+        let known = UNRESTRICTED.take(self);
+        if known.0 == Some(raw) {
+            UNRESTRICTED.set(self, known);
+            return true;
+        }
+        let is_all = allows_everything(rules.bytes());
+        if is_all {
+            if let Some(old) = known.0 {
+                // SAFETY: retained when it was remembered, and freed once.
+                unsafe { (api().free_string)(std::ptr::null_mut(), old) };
             }
+            // The count of `rules` goes over to the cell.
+            std::mem::forget(rules);
+            UNRESTRICTED.set(self, Remembered(Some(raw)));
+        } else {
+            UNRESTRICTED.set(self, known);
+        }
+        is_all
+    }
+
+    /// Returns true if the caller may run a command; asks on the main thread too.
+    pub(crate) fn may_caller_run(self, argv: &[Borrowed<'_>]) -> bool {
+        match self.caller() {
             Caller::OfContext => self.user_name().is_some_and(|name| {
                 self.with_user(name.bytes(), |caller| {
                     // SAFETY: the user lives for as long as this runs.
                     caller != Caller::OfContext
-                        && unsafe { self.on_behalf_of(caller) }.may_write(key)
+                        && unsafe { self.on_behalf_of(caller) }.may_run(argv)
                 })
             }),
+            _ => self.may_run(argv),
         }
     }
 
@@ -75,5 +117,67 @@ impl<'a> Context<'a> {
         // SAFETY: the user lives, by the promise of `on_behalf_of`, and so do the strings.
         let allowed = unsafe { (api().acl_check_command)(user.as_ptr(), raw.as_mut_ptr(), count) };
         allowed == ffi::OK
+    }
+}
+
+/// The text of rules that allow everything, kept alive.
+#[derive(Default)]
+struct Remembered(Option<*mut RmString>);
+
+// SAFETY: the string is touched under the server's lock alone, in `is_unrestricted`.
+unsafe impl Send for Remembered {}
+
+static UNRESTRICTED: LockedCell<Remembered> = LockedCell::new(Remembered(None));
+
+/// Returns true if a user's rules, as the server describes them, allow every command on every key.
+///
+/// A word that is not known here may restrict the user.
+fn allows_everything(rules: &[u8]) -> bool {
+    let (mut keys, mut commands) = (false, false);
+    for word in rules.split(|&byte| byte == b' ') {
+        match word {
+            b"~*" => keys = true,
+            b"+@all" => commands = true,
+            b""
+            | b"on"
+            | b"nopass"
+            | b"sanitize-payload"
+            | b"skip-sanitize-payload"
+            | b"resetchannels"
+            | b"alldbs" => {}
+            [b'#' | b'&', ..] => {}
+            _ => return false,
+        }
+    }
+    keys && commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::allows_everything;
+
+    #[test]
+    fn only_rules_without_any_restriction_allow_everything() {
+        for all in [
+            "on nopass sanitize-payload ~* &* +@all",
+            "on #9f86d0 ~* resetchannels +@all",
+            "on nopass ~* &a* +@all alldbs",
+        ] {
+            assert!(allows_everything(all.as_bytes()), "{all}");
+        }
+        for some in [
+            "",
+            "on nopass ~* &*",
+            "on nopass &* +@all",
+            "on nopass ~* &* -@all +get",
+            "on nopass ~* &* +@all -set",
+            "on nopass %R~* &* +@all",
+            "on nopass ~a* &* +@all",
+            "on nopass &* -@all (~* +@all)",
+            "on nopass ~* &* +@all db=0",
+            "off ~* &* +@all",
+        ] {
+            assert!(!allows_everything(some.as_bytes()), "{some}");
+        }
     }
 }

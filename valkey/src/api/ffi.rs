@@ -84,9 +84,6 @@ pub(crate) const KEY_RW: c_int = 1 << 1;
 pub(crate) const KEY_ACCESS: c_int = 1 << 4;
 pub(crate) const KEY_UPDATE: c_int = 1 << 5;
 
-/// All permissions on a key: to read, insert, delete and update its value.
-pub(crate) const ACL_KEY_ALL: c_int = (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7);
-
 pub(crate) const EVENT_LOADING: u64 = 3;
 pub(crate) const EVENT_CONFIG: u64 = 16;
 pub(crate) const LOADING_REPL_START: u64 = 2;
@@ -267,7 +264,6 @@ api! {
         get_user = "GetModuleUserFromUserName": unsafe extern "C" fn(*mut RmString) -> *mut User;
         free_user = "FreeModuleUser": unsafe extern "C" fn(*mut User) -> c_int;
         acl_check_command = "ACLCheckCommandPermissions": unsafe extern "C" fn(*mut User, *mut *mut RmString, c_int) -> c_int;
-        acl_check_key = "ACLCheckKeyPermissions": unsafe extern "C" fn(*mut User, *mut RmString, c_int) -> c_int;
 
         subscribe = "SubscribeToServerEvent": unsafe extern "C" fn(*mut Ctx, Event, EventFn) -> c_int;
         create_data_type = "CreateDataType": unsafe extern "C" fn(*mut Ctx, *const c_char, c_int, *const TypeMethods) -> *mut ModuleType;
@@ -288,6 +284,7 @@ api! {
         set_categories = "SetCommandACLCategories": unsafe extern "C" fn(*mut Command, *const c_char) -> c_int;
         register_engine = "RegisterScriptingEngine": unsafe extern "C" fn(*mut Ctx, *const c_char, *mut c_void, *mut c_void) -> c_int;
         server_version = "GetServerVersion": unsafe extern "C" fn() -> c_int;
+        get_user_acl = "GetUserACLString": unsafe extern "C" fn(*mut User) -> *mut RmString;
         execution_state = "GetFunctionExecutionState": unsafe extern "C" fn(*mut c_void) -> c_int;
     }
 }

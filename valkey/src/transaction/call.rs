@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::api::context::Context;
 use crate::api::string::{Args, Borrowed, Owned};
+use crate::transaction::caller_rights::CallerRights;
 use crate::transaction::journal::Journal;
 use crate::transaction::read_set::Read;
 use crate::transaction::write_set::{KeyRef, WriteSet};
@@ -46,8 +47,10 @@ pub(crate) struct CallState {
     pub(crate) conflict: bool,
     /// True once the server was found to take writes at all.
     pub(crate) may_write: bool,
-    /// Undeclared keys that the caller was found to be allowed to write.
-    pub(crate) writable: Vec<Box<[u8]>>,
+    /// What the caller was found to be allowed.
+    pub(crate) rights: CallerRights,
+    /// Undeclared keys that were found to belong to this node.
+    pub(crate) own_keys: Vec<Box<[u8]>>,
 }
 
 impl CallState {
@@ -60,6 +63,8 @@ impl CallState {
         if self.is_large() {
             *self = Self::default();
         }
+        // The next call may be another user's.
+        self.rights.clear();
         true
     }
 
@@ -77,7 +82,8 @@ impl CallState {
         self.journal.clear();
         self.conflict = false;
         self.may_write = false;
-        self.writable.clear();
+        self.rights.clear();
+        self.own_keys.clear();
     }
 }
 

@@ -112,6 +112,14 @@ pub(crate) fn is_command(name: &[u8]) -> bool {
     TABLE.read().contains_key(&*name.to_ascii_lowercase())
 }
 
+/// Returns how many words follow the key in the shortest request of a command whose first argument is
+/// its key; `None` if the server has no such command.
+pub(crate) fn words_after_key(name: &str) -> Option<usize> {
+    let table = TABLE.read();
+    let info = table.get(&*lower(name.as_bytes()))?;
+    usize::try_from(info.arity.abs() - 2).ok()
+}
+
 fn find(argv: &[&[u8]]) -> Option<CommandInfo> {
     let name = lower(argv.first()?);
     let table = TABLE.read();

@@ -1,6 +1,7 @@
 //! Commits or rolls back what a call wrote, or prepares the call to leave the main thread.
 
 use ferrite_protocol::keyspace::{CommitError, StoreError};
+use ferrite_runtime::policy::permissions::Access;
 
 use crate::api::command_call::Format;
 use crate::api::ffi;
@@ -35,6 +36,7 @@ impl CallView<'_> {
         if !self.reads_hold() {
             return Err(CommitError::Conflict);
         }
+        self.rights_hold().map_err(CommitError::Store)?;
         let writes = !self.state.write_set.is_empty() || self.state.journal.is_active();
         if !writes {
             return Ok(());
@@ -67,8 +69,9 @@ impl CallView<'_> {
         }
     }
 
-    /// Checks that this server takes writes, and that the caller may write the key.
-    pub(crate) fn may_write(&mut self, key: &KeyRef) -> Result<(), StoreError> {
+    /// Checks that the caller may write the key in this way, and that this server takes the write.
+    pub(crate) fn permit_write(&mut self, key: &KeyRef, access: Access) -> Result<(), StoreError> {
+        self.permit(key, access)?;
         if !self.state.may_write {
             if self.context.flags() & ffi::CTX_OOM != 0 {
                 return Err(StoreError::Failed(
@@ -79,26 +82,16 @@ impl CallView<'_> {
             self.state.may_write = true;
         }
         let KeyRef::Other(name) = key else {
-            // The server checked the permission when it took the command.
+            // The server checked where it is when it took the command.
             return Ok(());
         };
-        if self.state.writable.contains(name) {
+        if self.state.own_keys.contains(name) {
             return Ok(());
-        }
-        let string = self.call.string(self.context, key);
-        if !self.context.may_write(string.borrow()) {
-            return Err(StoreError::Failed(
-                format!(
-                    "NOPERM the caller has no permission to write the key '{}'",
-                    name.escape_ascii()
-                )
-                .into(),
-            ));
         }
         if let Some(error) = slot_error(self, key) {
             return Err(StoreError::Failed(error));
         }
-        self.state.writable.push(name.clone());
+        self.state.own_keys.push(name.clone());
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod any_command;
 pub(crate) mod apply;
 pub(crate) mod call;
+pub(crate) mod caller_rights;
 pub(crate) mod command_table;
 pub(crate) mod commit;
 pub(crate) mod current_call;

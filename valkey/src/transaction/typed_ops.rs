@@ -2,6 +2,7 @@
 
 use ferrite_protocol::keyspace::{SetCondition, SetExpiry, StoreError, Ttl};
 use ferrite_protocol::number::parse_integer;
+use ferrite_runtime::policy::permissions::Access;
 use smallvec::SmallVec;
 
 use crate::api::context::Context;
@@ -26,6 +27,16 @@ impl CallView<'_> {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
         let key = self.call.key(name);
+        self.permit(&key, Access::Get)?;
+        self.string_at(key, read)
+    }
+
+    /// Reads a string, once the access was permitted.
+    fn string_at<R>(
+        &mut self,
+        key: KeyRef,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
         match self.state.write_set.get(&key).map(|change| &change.value) {
             Some(Value::String(value)) => return Ok(Some(read(value))),
             Some(Value::Gone) => return Ok(None),
@@ -75,7 +86,7 @@ impl CallView<'_> {
         expiry: SetExpiry,
     ) -> Result<bool, StoreError> {
         let key = self.call.key(name);
-        self.may_write(&key)?;
+        self.permit_write(&key, Access::Set)?;
         match condition {
             SetCondition::Always => {}
             SetCondition::IfAbsent if self.exists_key(&key)? => return Ok(false),
@@ -97,7 +108,7 @@ impl CallView<'_> {
 
     pub(crate) fn delete(&mut self, name: &[u8]) -> Result<bool, StoreError> {
         let key = self.call.key(name);
-        self.may_write(&key)?;
+        self.permit_write(&key, Access::Delete)?;
         let existed = self.exists_key(&key)?;
         if existed {
             self.put(&key, Value::Gone, Expiry::Never);
@@ -107,17 +118,18 @@ impl CallView<'_> {
 
     pub(crate) fn exists(&mut self, name: &[u8]) -> Result<bool, StoreError> {
         let key = self.call.key(name);
+        self.permit(&key, Access::Exists)?;
         self.exists_key(&key)
     }
 
     pub(crate) fn increment(&mut self, name: &[u8], delta: i64) -> Result<i64, StoreError> {
-        self.may_write(&self.call.key(name))?;
+        let key = self.call.key(name);
+        self.permit_write(&key, Access::increment(delta))?;
         let number = self
-            .get(name, parse_integer)?
+            .string_at(key.clone(), parse_integer)?
             .unwrap_or(Some(0))
             .ok_or(StoreError::NotAnInteger)?;
         let sum = number.checked_add(delta).ok_or(StoreError::Overflow)?;
-        let key = self.call.key(name);
         let expiry = self.kept_expiry(&key);
         self.put(&key, Value::String(sum.to_string().into_bytes()), expiry);
         Ok(sum)
@@ -125,7 +137,7 @@ impl CallView<'_> {
 
     pub(crate) fn expire(&mut self, name: &[u8], ttl_millis: i64) -> Result<bool, StoreError> {
         let key = self.call.key(name);
-        self.may_write(&key)?;
+        self.permit_write(&key, Access::Expire)?;
         if !self.exists_key(&key)? {
             return Ok(false);
         }
@@ -143,6 +155,7 @@ impl CallView<'_> {
 
     pub(crate) fn ttl(&mut self, name: &[u8]) -> Result<Ttl, StoreError> {
         let key = self.call.key(name);
+        self.permit(&key, Access::Ttl)?;
         let now = self.now();
         let left = |at: i64| Ttl::Millis(at.saturating_sub(now).max(0));
         if let Some(change) = self.state.write_set.get(&key) {
@@ -180,6 +193,17 @@ impl CallView<'_> {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, StoreError> {
         let key = self.call.key(name);
+        self.permit(&key, Access::HashGet)?;
+        self.field_at(key, field, read)
+    }
+
+    /// Reads a field of a hash, once the access was permitted.
+    fn field_at<R>(
+        &mut self,
+        key: KeyRef,
+        field: &[u8],
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, StoreError> {
         match self.state.write_set.get(&key).map(|change| &change.value) {
             Some(Value::String(_)) => return Err(StoreError::WrongType),
             Some(Value::Gone) => return Ok(None),
@@ -213,8 +237,8 @@ impl CallView<'_> {
         value: &[u8],
     ) -> Result<bool, StoreError> {
         let key = self.call.key(name);
-        self.may_write(&key)?;
-        let existed = self.hash_get(name, field, |_| ())?.is_some();
+        self.permit_write(&key, Access::HashSet)?;
+        let existed = self.field_at(key.clone(), field, |_| ())?.is_some();
         let fields = self.fields_mut(&key)?;
         fields.put(field, Some(value.to_vec()));
         fields.len += usize::from(!existed);
@@ -223,8 +247,8 @@ impl CallView<'_> {
 
     pub(crate) fn hash_delete(&mut self, name: &[u8], field: &[u8]) -> Result<bool, StoreError> {
         let key = self.call.key(name);
-        self.may_write(&key)?;
-        if self.hash_get(name, field, |_| ())?.is_none() {
+        self.permit_write(&key, Access::HashDelete)?;
+        if self.field_at(key.clone(), field, |_| ())?.is_none() {
             return Ok(false);
         }
         let fields = self.fields_mut(&key)?;
