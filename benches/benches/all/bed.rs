@@ -72,6 +72,7 @@ impl Bed {
             limits: Default::default(),
             isolation: Some(isolation),
             replace: true,
+            restored: false,
         };
         self.runtime
             .load(request)

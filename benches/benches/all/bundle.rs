@@ -69,6 +69,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                     limits: Default::default(),
                     isolation: None,
                     replace: true,
+                    restored: false,
                 };
                 bed.runtime.load(request).expect("it is signed");
                 bed.call("f", &[], &[b"1"], &mut reply);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::BundleError;
+use super::signature::TrustError;
 use crate::{Digest, Manifest, ModuleInfo, Profile};
 
 /// Version of the bundle format, stored in the manifest.
@@ -107,6 +108,21 @@ impl BundleManifest {
         let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
         json.push(b'\n');
         json
+    }
+
+    /// Checks that the release can still be loaded at `now_unix`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// It has expired.
+    pub fn check_expiry(&self, now_unix: u64) -> Result<(), TrustError> {
+        match self.expires_unix {
+            Some(expires_unix) if now_unix >= expires_unix => Err(TrustError::Expired {
+                expires_unix,
+                now_unix,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the cache's manifest of the artifact at `index`.

@@ -15,6 +15,7 @@ mod error;
 mod manifest;
 mod read;
 mod signature;
+mod signed_manifest;
 mod write;
 
 pub use crate::key_id::{KeyId, KeyIdError};
@@ -25,6 +26,7 @@ pub use manifest::{
 };
 pub use read::{BundleContents, BundleLimits, BundleMembers, TrustedBundle, UncheckedBundle};
 pub use signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError, TrustedKey};
+pub use signed_manifest::SignedManifest;
 pub use write::{WriteError, write_bundle};
 
 /// File name extension of a bundle.

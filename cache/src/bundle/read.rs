@@ -6,6 +6,7 @@ use super::archive::TarReader;
 use super::error::BundleError;
 use super::manifest::{BundleManifest, MANIFEST_BYTES_MAX};
 use super::signature::{SIGNATURE_BYTES_MAX, SignatureText, Trust, TrustError};
+use super::signed_manifest::SignedManifest;
 use crate::key_id::KeyId;
 use crate::{Digest, Fingerprint, Manifest};
 
@@ -115,16 +116,13 @@ impl<R: Read> UncheckedBundle<R> {
     pub fn trust(self, trust: &Trust, now_unix: u64) -> Result<TrustedBundle<R>, BundleError> {
         let signature = self.signature.as_ref().ok_or(TrustError::Unsigned)?;
         let key = trust.verify(&self.manifest_json, signature)?;
-        if let Some(expires_unix) = self.manifest.expires_unix
-            && now_unix >= expires_unix
-        {
-            return Err(TrustError::Expired {
-                expires_unix,
-                now_unix,
-            }
-            .into());
-        }
-        Ok(TrustedBundle { bundle: self, key })
+        self.manifest.check_expiry(now_unix)?;
+        let signed = SignedManifest::new(&self.manifest_json, signature.clone())?;
+        Ok(TrustedBundle {
+            bundle: self,
+            key,
+            signed,
+        })
     }
 
     /// Reads all members and checks their digests, for tools that sign or compare bundles.
@@ -195,6 +193,7 @@ pub struct BundleMembers {
 pub struct TrustedBundle<R> {
     bundle: UncheckedBundle<R>,
     key: KeyId,
+    signed: SignedManifest,
 }
 
 impl<R: Read> TrustedBundle<R> {
@@ -208,6 +207,12 @@ impl<R: Read> TrustedBundle<R> {
     #[must_use]
     pub fn key(&self) -> KeyId {
         self.key
+    }
+
+    /// Returns the manifest with its signature, to be stored.
+    #[must_use]
+    pub fn signed_manifest(&self) -> &SignedManifest {
+        &self.signed
     }
 
     /// Reads the bundle to its end and keeps the source and the artifacts of `wanted` profiles.

@@ -15,12 +15,14 @@ use super::lock::KeyLock;
 use super::root::Root;
 use super::step::Observer;
 use super::{lookup, publish};
+use crate::bundle::SignedManifest;
 use crate::digest::Digest;
 use crate::disk::evict::{pins, sweep};
 use crate::disk::inventory::verify::{self, Verdict};
 use crate::disk::inventory::{self, EntrySummary, Inventory, Usage};
 use crate::disk::join::join;
 use crate::disk::lookup::quarantine;
+use crate::disk::publish::releases;
 use crate::disk::step::Step;
 use crate::manifest::Manifest;
 use crate::profile::Profile;
@@ -197,6 +199,36 @@ impl Cache {
         publish::source(&self.root, &digest, wasm)
             .map_err(|source| PublishError::Storage { digest, source })?;
         Ok(digest)
+    }
+
+    /// Stores the signed manifest of a release of a source, so that the release can be loaded by the
+    /// digest of its source. It is evicted together with the source.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn put_release(
+        &self,
+        source: &Digest,
+        signed: &SignedManifest,
+    ) -> Result<(), PublishError> {
+        releases::put(&self.root, source, signed).map_err(|error| PublishError::Storage {
+            digest: *source,
+            source: error,
+        })
+    }
+
+    /// Returns the signed manifests of all releases of a source, in no order. They are as they were
+    /// stored: check each.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn releases(&self, source: &Digest) -> Result<Vec<SignedManifest>, LookupError> {
+        releases::of_source(&self.root, source).map_err(|error| LookupError {
+            digest: *source,
+            source: error,
+        })
     }
 
     /// Stores an artifact with its manifest, and returns it as read back.

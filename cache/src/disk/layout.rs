@@ -22,6 +22,8 @@ pub(super) enum Directory {
     Temporary,
     /// Lock files.
     Locks,
+    /// Signed manifests of the releases of sources.
+    Releases,
     /// Lists of sources that must not be evicted.
     Pins,
     /// Damaged files.
@@ -36,6 +38,7 @@ impl Directory {
             Self::Artifacts(fingerprint) => fingerprint.to_string(),
             Self::Temporary => String::from("tmp"),
             Self::Locks => String::from("lock"),
+            Self::Releases => String::from("release"),
             Self::Pins => String::from("pin"),
             Self::Quarantine => String::from("quarantine"),
         }
@@ -84,6 +87,22 @@ impl FileKind {
     }
 }
 
+/// The longest signed manifest that the cache stores, in bytes: a manifest, in which every byte may
+/// have to be escaped, and a signature.
+pub(super) const RELEASE_BYTES_MAX: u64 = 8 << 20;
+
+/// Returns the name of the file of a release: of a source, under a signed manifest.
+pub(super) fn release_name(source: &Digest, manifest: &Digest) -> String {
+    format!("{}-{}.json", source.hex(), manifest.hex())
+}
+
+/// Parses the name of a release's file into its source and its manifest.
+pub(super) fn of_release_name(name: &str) -> Option<(Digest, Digest)> {
+    let (source, manifest) = name.strip_suffix(".json")?.split_once('-')?;
+    let digest = |hex| Digest::from_hex(hex).ok();
+    Some((digest(source)?, digest(manifest)?))
+}
+
 /// The key of an entry: a source and the profile it is compiled under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
@@ -106,8 +125,18 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use super::FileKind;
+    use super::{FileKind, of_release_name, release_name};
     use crate::digest::Digest;
+
+    #[test]
+    fn names_of_releases_round_trip() {
+        let (source, manifest) = (Digest::of(b"source"), Digest::of(b"manifest"));
+        let name = release_name(&source, &manifest);
+        assert_eq!(of_release_name(&name), Some((source, manifest)));
+        for foreign in ["", "a-b.json", &name[..name.len() - 1], &name[1..]] {
+            assert_eq!(of_release_name(foreign), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn file_names_round_trip_and_foreign_ones_are_not_ours() {

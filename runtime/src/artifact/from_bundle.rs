@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use ferrite_cache::bundle::{BundleContents, TrustedBundle};
+use ferrite_cache::Digest;
+use ferrite_cache::bundle::{BundleContents, SignedManifest, TrustedBundle};
 
 use super::{ArtifactProvider, Depth, ProvidedArtifact};
 use crate::artifact::signed_bundle::refused;
@@ -19,6 +20,18 @@ impl ArtifactProvider {
     /// `BADSIG` for a member that is not the one that was signed; `NOARTIFACT`, with the profiles
     /// there are and the one that is needed, where nothing suits and nothing can be compiled.
     pub(crate) fn provide_bundle<R: Read>(
+        &self,
+        bundle: TrustedBundle<R>,
+        depth: Depth,
+    ) -> Result<ProvidedArtifact, CallError> {
+        let digest = bundle.manifest().source.digest;
+        let signed = bundle.signed_manifest().clone();
+        let provided = self.provide_members(bundle, depth)?;
+        self.keep_release(&digest, &signed);
+        Ok(provided)
+    }
+
+    fn provide_members<R: Read>(
         &self,
         bundle: TrustedBundle<R>,
         depth: Depth,
@@ -91,6 +104,16 @@ impl ArtifactProvider {
                     ),
                 ))
             })
+    }
+
+    /// Keeps the signed manifest of a release, so that it can be loaded by the digest of its source; if
+    /// that fails, it is loaded by its bundle.
+    pub(crate) fn keep_release(&self, source: &Digest, signed: &SignedManifest) {
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.put_release(source, signed)
+        {
+            self.warn("cannot be written", &error);
+        }
     }
 
     /// Keeps a source that other profiles will need; if that fails, its artifact is enough.

@@ -13,7 +13,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ferrite_cache::bundle::KeyId;
+use ferrite_cache::bundle::{KeyId, SignedManifest};
 use ferrite_cache::worker_protocol::CompileResponse;
 use ferrite_cache::{
     Cache, CacheError, CompiledModule, Digest, Manifest, Origin, Profile, VerifiedArtifact,
@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) use stack_depth_need::Depth;
 
 use crate::artifact::compile_worker::WorkerOptions;
-use crate::artifact::signed_bundle::{digest_alone, unsigned};
+use crate::artifact::signed_bundle::{not_stored, unsigned};
 use crate::artifact::source::Source;
 use crate::artifact::trust::TrustOptions;
 use crate::error::{CallError, Code};
@@ -118,7 +118,7 @@ impl ArtifactProvider {
     ) -> Result<ProvidedArtifact, CallError> {
         let signed_only = self.trust.require_signed;
         match source {
-            Source::Cached(digest) if signed_only => Err(digest_alone(digest)),
+            Source::Cached(digest) if signed_only => Err(not_stored(digest)),
             Source::Cached(digest) => self.by_digest(digest, None, depth),
             Source::Wasm(_) | Source::Text(_) if signed_only => Err(unsigned("the module")),
             Source::Wasm(wasm) => {
@@ -158,6 +158,23 @@ impl ArtifactProvider {
             None if self.trust.require_signed => Err(unsigned("the function")),
             key => self.by_digest(digest, key, depth),
         }
+    }
+
+    /// Returns the signed manifests that are stored of a source.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub(crate) fn stored_releases(
+        &self,
+        digest: &Digest,
+    ) -> Result<Vec<SignedManifest>, CallError> {
+        let Some(cache) = &self.cache else {
+            return Ok(Vec::new());
+        };
+        cache
+            .releases(digest)
+            .map_err(|error| CallError::new(Code::Store, ErrorChain(&error).to_string()))
     }
 
     /// Like [`ArtifactProvider::provide_registered`], only if it is fast: for code of the best profile,

@@ -1,7 +1,7 @@
 //! The record of the signed bundle that a function was loaded from.
 
 use ferrite_cache::Digest;
-use ferrite_cache::bundle::{BundleManifest, KeyId};
+use ferrite_cache::bundle::{BundleManifest, KeyId, SignedManifest};
 use serde::{Deserialize, Serialize};
 
 /// The signed bundle that a function was loaded from.
@@ -21,19 +21,24 @@ pub struct Release {
     /// Time from which it can no longer be loaded, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_unix: Option<u64>,
+    /// The signed manifest itself, by which other servers check the rest. Functions that were loaded by
+    /// earlier versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Box<SignedManifest>>,
 }
 
 impl Release {
-    /// Makes the record of a bundle that `key` signed; `digest` is that of its manifest.
+    /// Makes the record of a release that `key` signed. `manifest` is what `signed` says.
     #[must_use]
-    pub fn new(manifest: &BundleManifest, digest: Digest, key: KeyId) -> Self {
+    pub fn new(manifest: &BundleManifest, signed: &SignedManifest, key: KeyId) -> Self {
         Self {
             version: manifest.version.as_str().into(),
             sequence: manifest.sequence,
             key,
-            manifest: digest,
+            manifest: signed.digest(),
             created_unix: manifest.created_unix,
             expires_unix: manifest.expires_unix,
+            signed: Some(Box::new(signed.clone())),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Loads functions: checks the request, provides the code, registers the function.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ferrite_cache::{Digest, VerifiedArtifact};
 
 use super::{Inner, Runtime};
-use crate::artifact::signed_bundle::{self, RequestedGrant, Unpacked};
+use crate::artifact::signed_bundle::{self, ReleasedCode, RequestedGrant, Unpacked};
 use crate::artifact::source::Source;
 use crate::artifact::{Depth, ProvidedArtifact};
 use crate::error::CallError;
@@ -39,6 +40,9 @@ pub struct LoadRequest<'a> {
     pub isolation: Option<Isolation>,
     /// True if it may replace a function of the same name.
     pub replace: bool,
+    /// True if the function was loaded before and is restored from data, so that it does not matter if
+    /// its release has expired or is older than another since.
+    pub restored: bool,
 }
 
 impl<'a> LoadRequest<'a> {
@@ -55,7 +59,13 @@ impl<'a> LoadRequest<'a> {
             limits: LimitSettings::default(),
             isolation: None,
             replace: false,
+            restored: false,
         }
+    }
+
+    /// Takes the source out, and leaves an empty one.
+    fn take_source(&mut self) -> Source<'a> {
+        std::mem::replace(&mut self.source, Source::Text(Cow::Borrowed(&[])))
     }
 }
 
@@ -65,54 +75,15 @@ impl<K: Keyspace> Runtime<K> {
     /// # Errors
     ///
     /// The client's error; then nothing has changed.
-    pub fn load(&self, request: LoadRequest<'_>) -> Result<Digest, CallError> {
+    pub fn load(&self, mut request: LoadRequest<'_>) -> Result<Digest, CallError> {
         let inner = &*self.0;
-        let LoadRequest {
-            name,
-            source,
-            file,
-            description,
-            permissions,
-            limits,
-            isolation,
-            replace,
-        } = request;
-        let exists = inner.registry.get(name.as_bytes()).is_some();
+        let replace = request.replace;
+        let exists = inner.registry.get(request.name.as_bytes()).is_some();
         if exists && !replace {
-            return Err(CallError::exists(name.as_str()));
+            return Err(CallError::exists(request.name.as_str()));
         }
-        let terms = inner.options.bundle_terms();
-        let unpacked = inner.unpack(&source, &name)?;
-        let (permissions, limits, isolation) =
-            match &unpacked {
-                Some(unpacked) => RequestedGrant::of(unpacked.bundle.manifest(), &terms)?
-                    .narrowed(permissions, &limits, isolation, &terms)?,
-                None => (
-                    permissions.unwrap_or_else(|| inner.options.permissions.clone()),
-                    limits,
-                    isolation,
-                ),
-            };
-        let signed = unpacked.as_ref().map(|one| one.bundle.manifest());
-        let description = description.or_else(|| Some(signed?.description.as_deref()?.into()));
-        let description_bytes = description.as_ref().map_or(0, |text| text.len());
-        if description_bytes > inner.options.description_bytes_max {
-            return Err(CallError::limit(format!(
-                "the description has {description_bytes} bytes, the limit is {}",
-                inner.options.description_bytes_max
-            )));
-        }
-        let mut record = Record {
-            name,
-            // Set once the artifact is known; unused before.
-            digest: Digest::of(&[]),
-            file,
-            description,
-            permissions,
-            limits,
-            isolation,
-            release: unpacked.as_ref().map(|one| Box::new(one.release.clone())),
-        };
+        let source = request.take_source();
+        let (mut record, unpacked) = inner.read_request(request, &source)?;
         // Report wrong options before anything is compiled.
         let spec = inner.spec(&record)?;
         let arriving = inner.arriving.read();
@@ -149,26 +120,29 @@ impl<K: Keyspace> Runtime<K> {
     }
 
     /// Loads a function for the caller to hold, without registering it. Blocks while the source is
-    /// compiled.
+    /// compiled. The sequence of its release counts as that of a registered function of its name.
     ///
     /// # Errors
     ///
-    /// The client's error. Signed bundles are refused: their sequences belong to registered names.
-    pub fn load_held(
-        &self,
-        record: &Record,
-        source: &Source<'_>,
-    ) -> Result<HeldFunction<K>, CallError> {
+    /// The client's error.
+    pub fn load_held(&self, mut request: LoadRequest<'_>) -> Result<HeldFunction<K>, CallError> {
         let inner = &*self.0;
-        if matches!(source, Source::Bundle(_)) {
-            return Err(CallError::invalid(
-                "a bundle is loaded by WASM.LOAD, which registers its name",
-            ));
-        }
-        let spec = inner.spec(record)?;
+        let (source, restored) = (request.take_source(), request.restored);
+        let (record, unpacked) = inner.read_request(request, &source)?;
+        let spec = inner.spec(&record)?;
         let _arriving = inner.arriving.read();
-        let provided = inner.artifacts.provide(source, Depth::of(&spec.limits))?;
-        inner.start(&provided, spec).map(HeldFunction::new)
+        let provided = inner.provide(&source, unpacked, Depth::of(&spec.limits))?;
+        let function = inner.start(&provided, spec)?;
+        if record.release.is_some() {
+            inner.change(|_, sequences| {
+                if restored {
+                    rollback_guard::raise(sequences, &record);
+                    return Ok(());
+                }
+                rollback_guard::note(sequences, &record)
+            })?;
+        }
+        Ok(HeldFunction::new(function))
     }
 
     /// Loads a function for the caller to hold from an artifact that the caller has. Runs nothing of
@@ -224,22 +198,89 @@ impl<K: Keyspace> Runtime<K> {
 }
 
 impl<K: Keyspace> Inner<K> {
-    /// Opens a source that is a bundle, and checks that its key is trusted and that it is no older
-    /// than the release loaded before. Returns `None` for any other source.
+    /// Makes the record of a function from a request, whose source is given beside it. If the source is
+    /// a signed release, the record has at most what that was signed for.
+    fn read_request<'a>(
+        &self,
+        request: LoadRequest<'_>,
+        source: &'a Source<'_>,
+    ) -> Result<(Record, Option<Unpacked<'a>>), CallError> {
+        let LoadRequest {
+            name,
+            source: _,
+            file,
+            description,
+            permissions,
+            limits,
+            isolation,
+            replace: _,
+            restored,
+        } = request;
+        let terms = self.options.bundle_terms();
+        let unpacked = self.unpack(source, &name, restored)?;
+        let (permissions, limits, isolation) = match &unpacked {
+            Some(unpacked) => RequestedGrant::of(unpacked.manifest(), &terms)?.narrowed(
+                permissions,
+                &limits,
+                isolation,
+                &terms,
+            )?,
+            None => (
+                permissions.unwrap_or_else(|| self.options.permissions.clone()),
+                limits,
+                isolation,
+            ),
+        };
+        let signed = unpacked.as_ref().map(Unpacked::manifest);
+        let description = description.or_else(|| Some(signed?.description.as_deref()?.into()));
+        let description_bytes = description.as_ref().map_or(0, |text| text.len());
+        if description_bytes > self.options.description_bytes_max {
+            return Err(CallError::limit(format!(
+                "the description has {description_bytes} bytes, the limit is {}",
+                self.options.description_bytes_max
+            )));
+        }
+        let record = Record {
+            name,
+            // Set once the artifact is known; unused before.
+            digest: Digest::of(&[]),
+            file,
+            description,
+            permissions,
+            limits,
+            isolation,
+            release: unpacked.as_ref().map(|one| Box::new(one.release.clone())),
+        };
+        Ok((record, unpacked))
+    }
+
+    /// Opens a source that is a signed release: a bundle, or a digest where only signed code is loaded.
+    /// Checks that its key is trusted and that it is no older than the release loaded before. Returns
+    /// `None` for any other source.
     pub(crate) fn unpack<'a>(
         &self,
         source: &'a Source<'_>,
         name: &FunctionName,
+        restored: bool,
     ) -> Result<Option<Unpacked<'a>>, CallError> {
-        let Source::Bundle(bundle) = source else {
-            return Ok(None);
+        let terms = self.options.bundle_terms();
+        let unpacked = match source {
+            Source::Bundle(bundle) => {
+                signed_bundle::open(bundle, name.as_bytes(), restored, &terms)?
+            }
+            Source::Cached(digest) if terms.trust.require_signed => {
+                let stored = self.artifacts.stored_releases(digest)?;
+                signed_bundle::find_stored(&stored, digest, name.as_bytes(), restored, &terms)?
+            }
+            _ => return Ok(None),
         };
-        let unpacked = signed_bundle::open(bundle, name.as_bytes(), &self.options.bundle_terms())?;
-        rollback_guard::check(&self.sequences.lock(), name, unpacked.release.sequence)?;
+        if !restored {
+            rollback_guard::check(&self.sequences.lock(), name, unpacked.release.sequence)?;
+        }
         Ok(Some(unpacked))
     }
 
-    /// Provides the artifact of a source or a bundle.
+    /// Provides the artifact of a source or a release.
     pub(crate) fn provide(
         &self,
         source: &Source<'_>,
@@ -247,7 +288,17 @@ impl<K: Keyspace> Inner<K> {
         depth: Depth,
     ) -> Result<ProvidedArtifact, CallError> {
         match unpacked {
-            Some(unpacked) => self.artifacts.provide_bundle(unpacked.bundle, depth),
+            Some(Unpacked {
+                code: ReleasedCode::Bundle(bundle),
+                ..
+            }) => self.artifacts.provide_bundle(*bundle, depth),
+            Some(Unpacked {
+                code: ReleasedCode::Cached(manifest),
+                release,
+            }) => {
+                let (digest, key) = (&manifest.source.digest, Some(release.key));
+                self.artifacts.provide_registered(digest, key, depth)
+            }
             None => self.artifacts.provide(source, depth),
         }
     }

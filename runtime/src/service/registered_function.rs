@@ -16,6 +16,8 @@ pub struct RegisteredFunction<K: Keyspace> {
     record: Arc<Record>,
     stats: Arc<FunctionStats>,
     function: Arc<OnceLoader<Arc<Function<K>>>>,
+    /// The reason why it is never run, if there is one.
+    refusal: Option<CallError>,
 }
 
 impl<K: Keyspace> RegisteredFunction<K> {
@@ -29,16 +31,28 @@ impl<K: Keyspace> RegisteredFunction<K> {
             record: Arc::new(record),
             stats,
             function: Arc::new(OnceLoader::loaded(function)),
+            refusal: None,
         }
     }
 
     /// Creates a function whose code is loaded at its first use.
     pub(crate) fn lazy(record: Record) -> Self {
+        Self::arrived(record, None)
+    }
+
+    /// Creates a function of another server. If it is refused here, each use of it fails with the error.
+    pub(crate) fn arrived(record: Record, refusal: Option<CallError>) -> Self {
         Self {
+            refusal,
             record: Arc::new(record),
             stats: Arc::default(),
             function: Arc::new(OnceLoader::empty()),
         }
+    }
+
+    /// Returns true if it is never run here.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal.is_some()
     }
 
     /// Returns its record.
@@ -75,6 +89,10 @@ impl<K: Keyspace> RegisteredFunction<K> {
         at_once: impl FnOnce(&Record) -> Option<Arc<Function<K>>>,
         fetch: impl FnOnce(&Record) -> Result<Arc<Function<K>>, CallError> + Send + 'static,
     ) -> Result<&Arc<Function<K>>, CallError> {
+        if let Some(refusal) = &self.refusal {
+            self.stats.record_error(refusal, None);
+            return Err(refusal.clone());
+        }
         let record = Arc::clone(&self.record);
         let stats = Arc::clone(&self.stats);
         let fetch = move || fetch(&record).inspect_err(|error| stats.record_error(error, None));

@@ -32,12 +32,12 @@ impl<K: Keyspace> Runtime<K> {
         let terms = inner.options.bundle_terms();
         let first = self.function(name)?;
         let arriving = inner.arriving.read();
-        let unpacked = inner.unpack(source, &first.record().name)?;
+        let unpacked = inner.unpack(source, &first.record().name, false)?;
         let release = unpacked.as_ref().map(|one| Box::new(one.release.clone()));
         let mut wanted = first.record().clone();
         let asked = match &unpacked {
             Some(unpacked) => {
-                let asked = RequestedGrant::of(unpacked.bundle.manifest(), &terms)?;
+                let asked = RequestedGrant::of(unpacked.manifest(), &terms)?;
                 // Checked before anything is read, and again against the final record below.
                 asked.narrow(&mut wanted, &terms)?;
                 Some(asked)
@@ -59,10 +59,12 @@ impl<K: Keyspace> Runtime<K> {
             if !depth.suits(&provided.artifact) {
                 // Another reload gave the function a max_stack_depth meanwhile.
                 let digest = provided.artifact.manifest().source;
-                let key = release.as_ref().map(|release| release.key);
-                provided = match source {
-                    Source::Bundle(_) => inner.artifacts.provide_registered(&digest, key, depth)?,
-                    source => inner.artifacts.provide(source, depth)?,
+                provided = match &release {
+                    Some(release) => {
+                        let key = Some(release.key);
+                        inner.artifacts.provide_registered(&digest, key, depth)?
+                    }
+                    None => inner.artifacts.provide(source, depth)?,
                 };
                 grown |= provided.may_have_grown(source);
             }

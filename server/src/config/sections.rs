@@ -313,8 +313,8 @@ section! {
         /// `trusted_keys` lists them. Functions that such a key signed stop working at the next
         /// start, and their code in the cache is moved away.
         pub revoked_keys: Vec<String> = "",
-        /// Load only bundles that a trusted key signed. Then `WASM.LOAD` takes no digest, because a
-        /// digest does not tell the name and the rights that its code was signed for.
+        /// Load only what a trusted key signed: bundles, and digests of releases that are stored in the
+        /// cache, under the name and with at most the rights that they were signed for.
         pub require_signed: bool = "false",
     }
 }

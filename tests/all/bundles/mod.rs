@@ -6,5 +6,6 @@ mod minisign;
 mod refused;
 mod registry;
 mod released;
+mod stored;
 mod tampered;
 pub(crate) mod workshop;

@@ -120,6 +120,19 @@ impl Workshop {
     }
 }
 
+/// The manifest of a signed bundle and its signature, the first two members of the archive.
+pub(crate) fn signed_manifest(bundle: &[u8]) -> (String, String) {
+    let member = |at: usize| {
+        let size = std::str::from_utf8(&bundle[at + 124..at + 135]).expect("digits");
+        let size = usize::from_str_radix(size, 8).expect("an octal number");
+        let start = at + 512;
+        let text = String::from_utf8(bundle[start..start + size].to_vec()).expect("text");
+        (text, start + size.next_multiple_of(512))
+    };
+    let (manifest, next) = member(0);
+    (manifest, member(next).0)
+}
+
 /// The text of an error, which must begin with `code`.
 pub(crate) fn refused(reply: &Reply, code: &str) -> String {
     let error = reply

@@ -1,10 +1,19 @@
 //! Tries to get through the walls that `docs/security.md` describes, on every host.
 
+mod access_control;
 mod restricted;
+mod rollback;
+mod samples;
 
 use ferrite_tests::{Client, Engine, EngineKind, Reply, Server, encode};
 
 use crate::engines::OPS;
+
+/// Each typed operation, and any command, with and without a trap after it.
+const TYPED: &str = include_str!("typed.wat");
+
+/// Permissions without any restriction.
+const OPEN: &str = r#"{"allow_write":true}"#;
 
 /// A program that runs functions.
 enum Host {

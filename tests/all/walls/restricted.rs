@@ -2,13 +2,12 @@
 
 use ferrite_tests::{Client, encode};
 
-use super::{Host, any, load_ops};
+use super::{Host, OPEN, any, load_ops};
 
 /// The status of an access that permissions refuse.
 const DENIED: i64 = -16;
 
 const RESTRICTED: &str = r#"{"allowed_keys":["a:*"],"allow_write":true}"#;
-const OPEN: &str = r#"{"allow_write":true}"#;
 
 fn fill(client: &mut Client) {
     for key in ["a:1", "a:2", "a:3"] {

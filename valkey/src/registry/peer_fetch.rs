@@ -87,6 +87,7 @@ fn prepare_one(module: &Module, record: &Record, peers: &[Node]) -> Result<(), S
     if known.is_none() {
         fetch(module, &record.digest, peers)?;
     }
+    module.runtime.keep_release(record);
     // An earlier call may have failed for want of the source; further calls need not wait for its
     // retry.
     module.runtime.retry_now(name);

@@ -10,6 +10,7 @@
 )]
 
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, Ctx, Event, Io, ModuleType, RmString, TypeMethods, api};
@@ -129,10 +130,20 @@ unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
     })
 }
 
+/// True while the server loads data from a file or from its primary.
+static LOADING: AtomicBool = AtomicBool::new(false);
+
+/// Returns true while the server loads data from a file or from its primary. Functions in it were loaded
+/// before.
+pub(crate) fn is_loading() -> bool {
+    LOADING.load(Ordering::Relaxed)
+}
+
 /// Drops all functions when the server begins to load other data, and compiles the loaded ones when
 /// it is done.
 pub(crate) unsafe extern "C" fn loading(ctx: *mut Ctx, _: Event, subevent: u64, _: *mut c_void) {
     guard("an event of loading", (), || {
+        LOADING.store(subevent <= ffi::LOADING_REPL_START, Ordering::Relaxed);
         let Some(module) = module() else { return };
         if subevent <= ffi::LOADING_REPL_START {
             entry::replace(module, b"[]");

@@ -22,6 +22,7 @@ use crate::api::string::{Args, c_chars};
 use crate::execution::job::Job;
 use crate::execution::main_thread::{self, Outcome};
 use crate::module::{Module, module};
+use crate::registry::rdb;
 use crate::scripting::library::{self, LibraryFunction};
 
 /// The kind of code that `EVAL` sends, in contrast to `FUNCTION LOAD`.
@@ -228,7 +229,7 @@ fn read(kind: c_int, code: &[u8]) -> Result<Vec<LibraryFunction>, String> {
     let Some(module) = module() else {
         return Err("the module is not started".to_owned());
     };
-    library::load(&module.runtime, code).map_err(|error| error.to_string())
+    library::load(&module.runtime, code, rdb::is_loading()).map_err(|error| error.to_string())
 }
 
 /// Makes the structure by which the server knows a function. [`free`] gives it back.
@@ -343,9 +344,13 @@ fn run(
     } else {
         Protocol::Resp3
     };
+    let entry_point = match function.entry_point() {
+        Ok(entry_point) => Arc::clone(entry_point),
+        Err(error) => return context.reply_error(&error.to_string()),
+    };
     let database = u32::try_from(context.database()).unwrap_or(0);
     let job = Job::Function {
-        function: Arc::clone(function.entry_point()),
+        function: entry_point,
         protocol,
         keys,
     };

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ferrite_cache::Digest;
 use ferrite_runtime::Runtime;
 use ferrite_runtime::artifact::source::Source;
 use ferrite_runtime::error::CallError;
 use ferrite_runtime::policy::limits::LimitSettings;
 use ferrite_runtime::policy::permissions::Permissions;
-use ferrite_runtime::registry::record::{FunctionName, Record};
+use ferrite_runtime::registry::record::FunctionName;
+use ferrite_runtime::service::LoadRequest;
 use serde::Deserialize;
 
 use crate::execution::job::EntryPoint;
@@ -32,13 +32,14 @@ struct Header {
 
 /// One function of a library.
 pub(crate) struct LibraryFunction {
-    entry_point: Arc<EntryPoint>,
+    /// The reason why it cannot run, if it was restored from data and is refused now.
+    entry_point: Result<Arc<EntryPoint>, CallError>,
     name: Box<str>,
 }
 
 impl LibraryFunction {
-    pub(crate) fn entry_point(&self) -> &Arc<EntryPoint> {
-        &self.entry_point
+    pub(crate) fn entry_point(&self) -> Result<&Arc<EntryPoint>, &CallError> {
+        self.entry_point.as_ref()
     }
 
     /// The name by which `FCALL` calls it.
@@ -47,20 +48,47 @@ impl LibraryFunction {
     }
 
     pub(crate) fn description(&self) -> Option<&str> {
-        self.entry_point.code.spec().description.as_deref()
+        let entry_point = self.entry_point.as_ref().ok()?;
+        entry_point.code.spec().description.as_deref()
     }
 
     pub(crate) fn may_write(&self) -> bool {
-        self.entry_point.code.spec().permissions.allow_write
+        self.entry_point
+            .as_ref()
+            .is_ok_and(|entry_point| entry_point.code.spec().permissions.allow_write)
     }
 }
 
 /// Loads a library. Blocks while the code is compiled.
+///
+/// A library that is `restored` from data and cannot be loaded, for instance because the key that signed
+/// it is revoked, becomes a function that answers with the reason: an error would keep the server from
+/// starting, or a replica from its primary's data.
 pub(crate) fn load(
     runtime: &Runtime<ServerKeyspace>,
     code: &[u8],
+    restored: bool,
 ) -> Result<Vec<LibraryFunction>, CallError> {
     let (header, source) = split(code)?;
+    let name = header.name.clone();
+    match (make(runtime, header, source, restored), name) {
+        (Err(error), Some(name)) if restored => {
+            tracing::warn!(function = name, %error, "a function of a library cannot be loaded");
+            Ok(vec![LibraryFunction {
+                entry_point: Err(error),
+                name: name.into(),
+            }])
+        }
+        (made, _) => made,
+    }
+}
+
+fn make(
+    runtime: &Runtime<ServerKeyspace>,
+    header: Header,
+    source: &[u8],
+    restored: bool,
+) -> Result<Vec<LibraryFunction>, CallError> {
     let options = &runtime.options().source;
     let source = if source.starts_with(b"(") || source.starts_with(b";;") {
         Source::for_define(source, options)?
@@ -77,20 +105,16 @@ pub(crate) fn load(
             },
         )?;
     let known_as = header.name.as_deref().unwrap_or(NAMELESS);
-    let record = Record {
-        name: FunctionName::parse(known_as.as_bytes())
-            .map_err(|error| CallError::invalid(error.to_string()))?,
-        digest: Digest::of(&[]),
-        file: None,
+    let name = FunctionName::parse(known_as.as_bytes())
+        .map_err(|error| CallError::invalid(error.to_string()))?;
+    let code = runtime.load_held(LoadRequest {
         description: header.description,
-        permissions: header
-            .permissions
-            .unwrap_or_else(|| runtime.options().permissions.clone()),
+        permissions: header.permissions,
         limits: header.limits,
         isolation,
-        release: None,
-    };
-    let code = runtime.load_held(&record, &source)?;
+        restored,
+        ..LoadRequest::new(name, source)
+    })?;
     let main = header.name.as_deref().and_then(|name| {
         let main = code.entry(None).ok()?;
         Some((main, name))
@@ -104,10 +128,10 @@ pub(crate) fn load(
                 Some((main, name)) if main == index => name.into(),
                 _ => (&*entry.name).into(),
             },
-            entry_point: Arc::new(EntryPoint {
+            entry_point: Ok(Arc::new(EntryPoint {
                 code: code.clone(),
                 entry: entry.name.clone(),
-            }),
+            })),
         })
         .collect();
     Ok(functions)

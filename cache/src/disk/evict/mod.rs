@@ -15,6 +15,7 @@ use super::root::Root;
 use crate::digest::Digest;
 use crate::disk::inventory::{Inventory, Stored, profiles};
 use crate::disk::lookup::quarantine::remove_quarantined;
+use crate::disk::publish::releases;
 use crate::disk::stat::len_of;
 use crate::disk::step::Step;
 use crate::profile::Fingerprint;
@@ -69,6 +70,12 @@ pub(super) fn evict(
     room.evict_quarantined(&inventory)?;
     room.evict_artifacts(&inventory, &pinned)?;
     room.evict_sources(&inventory, &pinned)?;
+    if inventory.release_bytes > 0 {
+        // A release is worth nothing without its code.
+        let left = Inventory::scan(root)?.last_uses();
+        let freed = releases::remove(root, |source| !left.contains_key(source))?;
+        room.freed(freed);
+    }
     room.remove_empty_profiles()?;
     Ok(room.evicted)
 }

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::digest::Digest;
 use crate::disk::error::StorageError;
-use crate::disk::layout::{Directory, FORMAT, FileKind, Key};
+use crate::disk::layout::{Directory, FORMAT, FileKind, Key, of_release_name};
 use crate::disk::lookup::integrity;
 use crate::disk::private::names_in;
 use crate::disk::root::Root;
@@ -48,7 +48,7 @@ pub struct ArtifactSummary {
 pub struct Usage {
     /// Number of sources.
     pub sources: u64,
-    /// Bytes of the sources.
+    /// Bytes of the sources, and of the signed manifests of their releases.
     pub source_bytes: u64,
     /// Number of artifacts.
     pub artifacts: u64,
@@ -88,6 +88,8 @@ pub(super) struct Inventory {
     pub(super) orphans: Vec<(Fingerprint, String, u64)>,
     pub(super) quarantined: Vec<(String, Stat)>,
     pub(super) temporary_bytes: u64,
+    /// Bytes of the signed manifests of releases.
+    pub(super) release_bytes: u64,
 }
 
 impl Inventory {
@@ -106,6 +108,11 @@ impl Inventory {
         for profile in profiles(root)? {
             inventory.add_profile(profile, &names(root, Directory::Artifacts(profile))?);
         }
+        inventory.release_bytes = names(root, Directory::Releases)?
+            .iter()
+            .filter(|(name, _)| of_release_name(name).is_some())
+            .map(|(_, stat)| len_of(stat))
+            .sum();
         inventory.quarantined = names(root, Directory::Quarantine)?;
         inventory.temporary_bytes = names(root, Directory::Temporary)?
             .iter()
@@ -147,7 +154,8 @@ impl Inventory {
         let sum = |lengths: &mut dyn Iterator<Item = u64>| lengths.sum();
         Usage {
             sources: self.sources.len() as u64,
-            source_bytes: sum(&mut self.sources.iter().map(|stored| stored.len)),
+            source_bytes: self.release_bytes
+                + sum(&mut self.sources.iter().map(|stored| stored.len)),
             artifacts: self.artifacts.len() as u64,
             artifact_bytes: sum(&mut self.artifacts.iter().map(|(_, stored)| stored.len)),
             quarantined: self.quarantined.len() as u64,

@@ -1,5 +1,6 @@
 //! Storing sources and artifacts so that a crash at any moment leaves the old state or the new one.
 
+pub(in crate::disk) mod releases;
 pub(in crate::disk) mod temporary_file;
 
 use std::os::fd::OwnedFd;

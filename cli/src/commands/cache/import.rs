@@ -47,6 +47,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
         .filter(|artifact| artifact.profile.check().is_ok())
         .map(|artifact| artifact.profile.fingerprint())
         .collect();
+    let signed = trusted.signed_manifest().clone();
     let BundleContents {
         manifest,
         key,
@@ -55,6 +56,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Exit> {
     } = trusted.read(&wanted).with_context(name)?;
     let cache = cache.open()?;
     let digest = cache.put_source(&source)?;
+    cache.put_release(&digest, &signed)?;
     let mut imported = Vec::new();
     for (entry, code) in &artifacts {
         // Code of this source that is in the cache stays if the same key signed it.

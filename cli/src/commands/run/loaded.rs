@@ -106,6 +106,7 @@ impl Loaded {
                 limits: self.policy.limits.clone(),
                 isolation: self.policy.isolation,
                 replace: false,
+                restored: false,
             })
             .map_err(|error| anyhow!("{error}"))?;
         Ok(Session {

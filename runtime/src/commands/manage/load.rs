@@ -124,6 +124,7 @@ impl Load<'_> {
             limits: self.limits,
             isolation: self.isolation,
             replace: self.replace,
+            restored: false,
         })?;
         reply.bulk_display(&digest);
         Ok(())
