@@ -93,7 +93,7 @@ fn who_may_only_read_keys_may_make_calls_that_only_read() {
         let mut admin = engine.client();
         define(&mut admin, "ops", OPS);
         admin.run("SET r:1 v");
-        let user = "ACL SETUSER reader on >pw %R~r:* +wasm.call_ro";
+        let user = "ACL SETUSER reader on >pw %R~r:* +get +wasm.call_ro";
         assert_eq!(admin.run(user), Reply::Simple("OK".into()));
         let mut client = as_user(engine.client());
         let reply = client.run("WASM.CALL_RO ops.get KEYS r:1");

@@ -1,6 +1,7 @@
 //! Tries to get through the walls that `docs/security.md` describes, on every host.
 
 mod access_control;
+mod promises;
 mod restricted;
 mod rollback;
 mod samples;
