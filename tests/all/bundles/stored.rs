@@ -45,7 +45,7 @@ fn store(workshop: &Workshop, digest: &str, bundle: &[u8]) {
 }
 
 fn load(client: &mut Client, name: &str, digest: &str, more: &[&str]) -> Reply {
-    let words = [&["WASM.LOAD", name, digest, "REPLACE"], more].concat();
+    let words = [&["WASM.LOAD", name, digest, "REPLACE"][..], more].concat();
     client.call(&words)
 }
 

@@ -200,20 +200,27 @@ fn requests_of(sample: &Sample, keys: &[&str]) -> Vec<Vec<String>> {
     with_keys
 }
 
-/// Returns the commands that functions may run, that write and that name keys.
+/// Returns the commands that write and that scripts may run, those with such subcommands included.
 fn writing(client: &mut Client) -> BTreeSet<String> {
     let commands = client.call(&["COMMAND"]);
     let mut names = BTreeSet::new();
     for command in commands.elements().unwrap_or_default() {
         let fields = command.elements().unwrap_or_default();
-        let name = fields[0].text().unwrap_or_default().to_owned();
-        let flags = fields[2].elements().unwrap_or_default();
-        let has = |flag: &str| flags.iter().any(|one| one.text() == Some(flag));
-        if has("write") && !has("noscript") && !name.starts_with("wasm.") {
-            names.insert(name);
+        let name = fields[0].text().unwrap_or_default();
+        let subcommands = fields.get(9).and_then(Reply::elements);
+        let has_writing = subcommands.unwrap_or_default().iter().any(writes);
+        if (writes(command) || has_writing) && !name.starts_with("wasm.") {
+            names.insert(name.to_owned());
         }
     }
     names
+}
+
+fn writes(command: &Reply) -> bool {
+    let fields = command.elements().unwrap_or_default();
+    let flags = fields.get(2).and_then(Reply::elements).unwrap_or_default();
+    let has = |flag: &str| flags.iter().any(|one| one.text() == Some(flag));
+    has("write") && !has("noscript")
 }
 
 #[test]
