@@ -149,6 +149,13 @@ fn a_release_by_digest_is_neither_older_nor_expired_nor_of_another_key() {
     let mut client = server.client();
     let error = refused(&load(&mut client, "count", &digest, &[]), "BADSIG ");
     assert!(error.contains("sequence 7"), "{error}");
+    // The older one would be tried in the place of one that is refused.
+    let remove_all = || {
+        for file in fs::read_dir(&releases).expect("there").flatten() {
+            fs::remove_file(file.path()).expect("removed");
+        }
+    };
+    remove_all();
     // One that was stored while it was valid.
     let expired = workshop.signed(&["--created", "1000", "--expires-in", "1h", "--sequence", "9"]);
     store(&workshop, &digest, &expired);
@@ -160,6 +167,8 @@ fn a_release_by_digest_is_neither_older_nor_expired_nor_of_another_key() {
     refused(&load(&mut client, "count", &digest, &[]), "BADSIG ");
     assert!(server.stop().success());
 
+    remove_all();
+    store(&workshop, &digest, &workshop.signed(&["--sequence", "9"]));
     // A key that is revoked since.
     let id = workshop.key_id("ci");
     let revoked = ["--wasm-security-revoked-keys", &id];

@@ -182,7 +182,10 @@ fn is_refused(reply: &Reply) -> bool {
     match reply {
         Reply::Int(status) => *status == -16,
         Reply::Error(text) => text.starts_with("NOPERM"),
-        reply => reply.text().is_some_and(|text| text.starts_with("-NOPERM")),
+        // Redis 7.0 words it differently.
+        reply => reply.text().is_some_and(|text| {
+            text.starts_with("-NOPERM") || text.starts_with("-ERR acl verification failed")
+        }),
     }
 }
 
@@ -277,11 +280,7 @@ fn each_command_that_a_function_runs_is_what_the_user_sends() {
             fill(&mut admin);
             let mut client = user(&mut admin, &engine, shape);
             for (at, sample) in samples.iter().enumerate() {
-                for keys in [
-                    ["a:string", "a:list"],
-                    ["b:hash", "b:zset"],
-                    ["a:set", "b:set"],
-                ] {
+                for keys in [["a:string", "a:list"], ["b:set", "a:zset"]] {
                     // The shortest form, and each time another one.
                     let requests = sample.requests(&keys);
                     let other = 1 + (turn + at) % requests.len();

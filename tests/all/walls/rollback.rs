@@ -57,8 +57,10 @@ struct Watched {
 impl Watched {
     fn data(&mut self) -> String {
         let reply = self.client.call(&["EVAL", DATA, "0"]);
-        let text = reply.text().unwrap_or_else(|| panic!("{reply:?}"));
-        text.to_owned()
+        match reply {
+            Reply::Bulk(bytes) => bytes.escape_ascii().to_string(),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn rest(&mut self) -> Vec<String> {
