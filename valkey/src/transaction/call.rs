@@ -1,15 +1,16 @@
 //! A call's arguments, shared by all that belongs to it, and its state: what it has read and
 //! written.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferrite_protocol::keyspace::StoreError;
+use ferrite_runtime::policy::permissions::Access;
 use smallvec::SmallVec;
 
 use crate::api::context::Context;
 use crate::api::string::{Args, Borrowed, Owned};
-use crate::transaction::caller_rights::CallerRights;
 use crate::transaction::journal::Journal;
 use crate::transaction::read_set::Read;
 use crate::transaction::write_set::{KeyRef, WriteSet};
@@ -51,6 +52,22 @@ pub(crate) struct CallState {
     pub(crate) rights: CallerRights,
     /// Undeclared keys that were found to belong to this node.
     pub(crate) own_keys: Vec<Box<[u8]>>,
+}
+
+/// What the calling user was found to be allowed in this call.
+#[derive(Default)]
+pub(crate) struct CallerRights {
+    /// True if the user may do everything; `None` until it is asked.
+    pub(crate) unrestricted: Option<bool>,
+    pub(crate) granted: HashSet<(Access, KeyRef), foldhash::fast::RandomState>,
+}
+
+impl CallerRights {
+    /// Forgets everything, for another call or another try.
+    pub(crate) fn clear(&mut self) {
+        self.unrestricted = None;
+        self.granted.clear();
+    }
 }
 
 impl CallState {

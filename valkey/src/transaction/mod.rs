@@ -3,13 +3,13 @@
 pub(crate) mod any_command;
 pub(crate) mod apply;
 pub(crate) mod call;
-pub(crate) mod caller_rights;
 pub(crate) mod command_table;
 pub(crate) mod commit;
 pub(crate) mod current_call;
 pub(crate) mod foreseen_cost;
 pub(crate) mod inverse_command;
 pub(crate) mod journal;
+pub(crate) mod permit;
 pub(crate) mod read_set;
 pub(crate) mod server_reads;
 pub(crate) mod typed_ops;

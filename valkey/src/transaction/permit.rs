@@ -1,11 +1,8 @@
 //! Asks the server's access control before each typed operation: the operation is what its command
 //! would be for the calling user.
 
-use std::collections::HashSet;
-
 use ferrite_protocol::keyspace::StoreError;
 use ferrite_runtime::policy::permissions::Access;
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use crate::api::context::Context;
@@ -14,22 +11,6 @@ use crate::transaction::call::Call;
 use crate::transaction::command_table;
 use crate::transaction::typed_ops::CallView;
 use crate::transaction::write_set::KeyRef;
-
-/// What the calling user was found to be allowed in this call.
-#[derive(Default)]
-pub(crate) struct CallerRights {
-    /// True if the user may do everything; `None` until it is asked.
-    unrestricted: Option<bool>,
-    granted: HashSet<(Access, KeyRef), RandomState>,
-}
-
-impl CallerRights {
-    /// Forgets everything, for another call or another try.
-    pub(crate) fn clear(&mut self) {
-        self.unrestricted = None;
-        self.granted.clear();
-    }
-}
 
 impl CallView<'_> {
     /// Checks that the calling user may access a key in this way.
