@@ -269,7 +269,6 @@ fn an_imported_bundle_is_loaded_by_its_digest_and_never_compiled() {
     let signed_only = ["--wasm-security-require-signed", "true"];
     let server = workshop.lean_server().arguments(&signed_only).start();
     let mut client = server.client();
-    let bundle = workshop.signed(&[]);
     // The bundle was loaded here before, so its release is stored.
     assert_eq!(loaded(&client.call(&load("count"))), digest);
     assert_eq!(client.run("WASM.CALL count KEYS n"), Reply::Int(2));

@@ -3,6 +3,8 @@
 //! The server's own table of commands makes the requests, and its `ACL DRYRUN` says whether the user
 //! may make each. A function that makes it on behalf of the user is refused exactly then.
 
+#![expect(clippy::print_stderr, reason = "tells how many cases there were")]
+
 use ferrite_tests::{Client, Engine, EngineKind, Reply, encode};
 
 use super::samples::{self, Sample};
@@ -263,7 +265,7 @@ fn each_typed_operation_is_what_its_command_would_be() {
                 }
             }
         }
-        println!("{kind:?}: {cases} cases, {refusals} refused");
+        eprintln!("{kind:?}: {cases} cases, {refusals} refused");
         assert!(cases > 4_000 && refusals * 5 > cases && refusals < cases);
     }
 }
@@ -309,7 +311,7 @@ fn each_command_that_a_function_runs_is_what_the_user_sends() {
                 }
             }
         }
-        println!("{kind:?}: {cases} cases, {refusals} refused");
+        eprintln!("{kind:?}: {cases} cases, {refusals} refused");
         assert!(cases > 4_000 && refusals * 5 > cases && refusals < cases);
     }
 }

@@ -3,6 +3,8 @@
 //! The server's own table of commands makes the requests. A function makes each and then traps, and
 //! everything that the server holds is compared with what it held before.
 
+#![expect(clippy::print_stderr, reason = "tells how many cases there were")]
+
 use std::collections::BTreeSet;
 
 use ferrite_tests::{Client, Engine, EngineKind, Reply, encode};
@@ -236,7 +238,7 @@ fn a_trap_after_any_command_leaves_everything_as_it_was() {
             let changes = |one: &String| one.split('|').next() == Some(name);
             !effective.iter().any(changes)
         });
-        println!(
+        eprintln!(
             "{kind:?}: {calls} calls that trapped; {} of {all} commands that write had something to undo, and not {others:?}",
             all - others.len()
         );
@@ -263,7 +265,7 @@ fn a_trap_after_any_command_leaves_a_cluster_as_it_was() {
                 .is_some_and(|text| text.contains("cluster_state:ok"))
         });
         let (calls, effective) = try_all(&engine, "{t}:", &format!("{kind:?} in a cluster"));
-        println!(
+        eprintln!(
             "{kind:?} in a cluster: {calls} calls that trapped, {} commands had something to undo",
             effective.len()
         );
