@@ -319,7 +319,8 @@ fn a_user_of_some_functions_learns_nothing_of_others() {
         assert!(error.starts_with("NOPERM "), "{request:?}: {error}");
     }
     assert!(error_of(&ops.run("WASM.KILL other")).starts_with("NOFUNC "));
-    assert_eq!(ops.run("WASM.KILL add1"), Reply::Int(0));
+    // How many it ends depends on the calls in the background, which may still run.
+    assert_eq!(ops.run("WASM.KILL add1").error(), None);
     assert_eq!(ops.call(&["WASM.DEFINE", "add2", ADD1]).error(), None);
     assert_eq!(root.run("WASM.CALL other ARGS 1"), Reply::Int(2));
 }
