@@ -26,14 +26,15 @@ impl SpareDescriptor {
         spare
     }
 
-    /// Refuses the connections that wait at `listener`, with `reply`. Returns their number.
+    /// Refuses the connections that wait at `listener`, with `reply`, until there are descriptors
+    /// again. Returns their number.
     pub(crate) fn refuse(&mut self, listener: impl AsFd, reply: &[u8]) -> usize {
         if self.0.take().is_none() {
             self.take_back();
             return 0;
         }
         let mut refused = 0;
-        while refused < REFUSED_AT_ONCE_MAX {
+        while refused < REFUSED_AT_ONCE_MAX && self.0.is_none() {
             // Another thread may take the descriptor first; then this fails.
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let Ok(connection) = accept_with(&listener, flags) else {
@@ -42,8 +43,12 @@ impl SpareDescriptor {
             refused += 1;
             // A client that is gone gets no reply.
             let _ = send(&connection, reply, SendFlags::NOSIGNAL);
+            // While the connection has the last descriptor, this fails. Else the next one can be served.
+            self.take_back();
         }
-        self.take_back();
+        if self.0.is_none() {
+            self.take_back();
+        }
         refused
     }
 
@@ -71,28 +76,69 @@ pub(crate) async fn pause_after(error: &io::Error) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Read as _;
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::IntoRawFd as _;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     use super::SpareDescriptor;
 
-    #[test]
-    fn those_who_wait_are_refused_in_words() {
+    struct Waiting {
+        listener: TcpListener,
+        clients: Vec<TcpStream>,
+    }
+
+    /// Three clients that wait at a listener.
+    fn waiting() -> Waiting {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("it is bound");
-        let mut clients: Vec<_> = (0..3)
-            .map(|_| TcpStream::connect(address).expect("it listens"))
-            .collect();
+        let connect = || TcpStream::connect(address).expect("it listens");
+        let clients = vec![connect(), connect(), connect()];
+        Waiting { listener, clients }
+    }
+
+    fn assert_refused(client: &mut TcpStream) {
+        let mut text = String::new();
+        client
+            .read_to_string(&mut text)
+            .expect("it is closed in order");
+        assert_eq!(text, "-ERR no\r\n");
+    }
+
+    #[test]
+    fn those_who_wait_are_refused_in_words() {
+        let Waiting {
+            listener,
+            mut clients,
+        } = waiting();
         let mut spare = SpareDescriptor::new();
-        assert_eq!(spare.refuse(&listener, b"-ERR no\r\n"), 3);
-        for client in &mut clients {
-            let mut text = String::new();
-            client
-                .read_to_string(&mut text)
-                .expect("it is closed in order");
-            assert_eq!(text, "-ERR no\r\n");
-        }
+        let before = getrlimit(Resource::Nofile);
+        let next = File::open("/dev/null").expect("a descriptor").into_raw_fd();
+        let limited = Rlimit {
+            // It stays open, and its number is the last.
+            current: Some(u64::try_from(next).expect("a number") + 1),
+            ..before
+        };
+        setrlimit(Resource::Nofile, limited).expect("a lower limit");
+        let refused = spare.refuse(&listener, b"-ERR no\r\n");
+        setrlimit(Resource::Nofile, before).expect("the limit before");
+        assert_eq!(refused, 3);
+        clients.iter_mut().for_each(assert_refused);
         assert_eq!(spare.refuse(&listener, b""), 0);
+    }
+
+    #[test]
+    fn nobody_else_is_refused_once_there_are_descriptors() {
+        let Waiting {
+            listener,
+            mut clients,
+        } = waiting();
+        let mut spare = SpareDescriptor::new();
+        assert_eq!(spare.refuse(&listener, b"-ERR no\r\n"), 1);
+        assert_refused(&mut clients[0]);
+        assert!(listener.accept().is_ok(), "the second can be served");
     }
 }
