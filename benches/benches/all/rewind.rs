@@ -13,8 +13,8 @@ use wasmtime::{Engine, Instance, InstanceAllocationStrategy, Module, Store, Type
 
 use crate::bed::block_on;
 
-/// Entries that write nothing, one byte on one page, and one on each of ten pages, through a stack
-/// pointer.
+/// Entries that write one word on each of some pages, through a stack pointer, and that grow the memory
+/// and write the first and the last word of what is new, as allocators do.
 const MODULE: &str = r#"(module
     (memory (export "memory") 17)
     (global $stack (mut i32) (i32.const 1048576))
@@ -25,12 +25,15 @@ const MODULE: &str = r#"(module
             (i32.store (i32.mul (local.get $pages) (i32.const 8192)) (local.get $pages))
             (local.set $pages (i32.sub (local.get $pages) (i32.const 1)))
             (br $next)))
-        (global.set $stack (i32.add (global.get $stack) (i32.const 16)))))"#;
+        (global.set $stack (i32.add (global.get $stack) (i32.const 16))))
+    (func (export "grow") (param $pages i32)
+        (i32.store (i32.shl (memory.grow (local.get $pages)) (i32.const 16)) (i32.const 1))
+        (i32.store (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 4)) (i32.const 1))))"#;
 
 /// An instance that can be rewound.
 struct Guest {
     store: Store<()>,
-    pages: TypedFunc<i32, ()>,
+    entry: TypedFunc<i32, ()>,
     rewinder: Rewinder,
 }
 
@@ -42,7 +45,7 @@ enum Fiber {
 }
 
 impl Guest {
-    fn new(fiber: Fiber) -> Self {
+    fn new(fiber: Fiber, entry: &str) -> Self {
         // The first engine installs wasmtime's signal handler.
         let profile = Profile::native();
         let first = engine(&profile, &EngineOptions::default()).expect("an engine");
@@ -75,20 +78,20 @@ impl Guest {
         let rewinder = snapshot
             .attach(&mut store, &instance, &exports, &arena)
             .expect("it can be rewound");
-        let pages = instance
-            .get_typed_func(&mut store, "pages")
+        let entry = instance
+            .get_typed_func(&mut store, entry)
             .expect("an export");
         Self {
             store,
-            pages,
+            entry,
             rewinder,
         }
     }
 
     fn call(&mut self, fiber: Fiber, pages: i32) {
         let called = match fiber {
-            Fiber::Yes => block_on(self.pages.call_async(&mut self.store, pages)),
-            Fiber::No => self.pages.call(&mut self.store, pages),
+            Fiber::Yes => block_on(self.entry.call_async(&mut self.store, pages)),
+            Fiber::No => self.entry.call(&mut self.store, pages),
         };
         called.expect("a plain return");
     }
@@ -102,11 +105,20 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rewind");
     for (fiber, name) in [(Fiber::No, "sync"), (Fiber::Yes, "async")] {
         for pages in [0, 1, 10] {
-            let mut guest = Guest::new(fiber);
+            let mut guest = Guest::new(fiber, "pages");
             group.bench_function(format!("{name}, {pages} pages, warm"), |bencher| {
                 bencher.iter(|| guest.call(fiber, pages));
             });
             group.bench_function(format!("{name}, {pages} pages, rewound"), |bencher| {
+                bencher.iter(|| {
+                    guest.call(fiber, pages);
+                    guest.rewind();
+                });
+            });
+        }
+        for pages in [1, 2, 16] {
+            let mut guest = Guest::new(fiber, "grow");
+            group.bench_function(format!("{name}, grown by {pages}, rewound"), |bencher| {
                 bencher.iter(|| {
                     guest.call(fiber, pages);
                     guest.rewind();

@@ -29,6 +29,9 @@ pub(crate) enum LimitHit {
     LinearStack,
 }
 
+/// Bytes of the largest memory there can be, which is also the maximum of a memory that declares none.
+const MEMORY_BYTES_END: u64 = 4 << 30;
+
 /// Size of the table that metering adds to every module: exactly one element. Such tables are not
 /// counted.
 const METER_TABLE: (usize, usize, Option<usize>) = (0, 1, Some(1));
@@ -108,7 +111,12 @@ impl ResourceLimiter for GuestLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted_bytes = desired as u64;
+        // Past the module's own maximum wasmtime refuses by itself, whatever the limit is.
+        let own = maximum.filter(|&maximum| (maximum as u64) < MEMORY_BYTES_END);
+        if own.is_some_and(|own| desired > own) {
+            return Ok(true);
+        }
+        let wanted_bytes = (desired as u64).min(MEMORY_BYTES_END);
         if wanted_bytes > self.memory_bytes_max {
             self.refused = Some(LimitHit::Memory {
                 limit_bytes: self.memory_bytes_max,
@@ -116,8 +124,7 @@ impl ResourceLimiter for GuestLimiter {
             });
             return Ok(false);
         }
-        // Past the module's own maximum wasmtime refuses by itself.
-        if maximum.is_none_or(|maximum| desired <= maximum) {
+        if desired as u64 <= MEMORY_BYTES_END {
             self.memory_bytes = wanted_bytes;
         }
         Ok(true)
@@ -132,6 +139,9 @@ impl ResourceLimiter for GuestLimiter {
         if (current, desired, maximum) == METER_TABLE {
             return Ok(true);
         }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(true);
+        }
         let others = self.table_elements.saturating_sub(current as u64);
         let wanted_elements = others.saturating_add(desired as u64);
         if wanted_elements > self.table_elements_max {
@@ -141,10 +151,7 @@ impl ResourceLimiter for GuestLimiter {
             });
             return Ok(false);
         }
-        // Past the module's own maximum wasmtime refuses by itself.
-        if maximum.is_none_or(|maximum| desired <= maximum) {
-            self.table_elements = wanted_elements;
-        }
+        self.table_elements = wanted_elements;
         Ok(true)
     }
 
@@ -187,5 +194,27 @@ mod tests {
         // A second table shares the limit with the first.
         assert!(!limiter.table_growing(0, 1, None).expect("an answer"));
         assert!(matches!(limiter.refused(), Some(LimitHit::Table { .. })));
+    }
+
+    #[test]
+    fn a_modules_own_maximum_is_no_limit_of_ours() {
+        let mut limiter = GuestLimiter::new(1 << 16, 10);
+        assert!(
+            limiter
+                .memory_growing(0, 1 << 20, Some(1 << 17))
+                .expect("an answer")
+        );
+        assert!(limiter.table_growing(0, 1000, Some(20)).expect("an answer"));
+        assert_eq!((limiter.refused(), limiter.memory_bytes()), (None, 0));
+        // A memory without a maximum has this one.
+        let grown = limiter.memory_growing(0, 1 << 40, Some(4 << 30));
+        assert!(!grown.expect("an answer"));
+        assert_eq!(
+            limiter.refused(),
+            Some(LimitHit::Memory {
+                limit_bytes: 1 << 16,
+                wanted_bytes: 4 << 30
+            })
+        );
     }
 }

@@ -17,6 +17,7 @@ mod replies;
 mod rewind;
 mod rewound;
 mod scheduling;
+mod specification;
 mod store_heavy;
 mod support;
 mod transactions;

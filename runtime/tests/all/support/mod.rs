@@ -1,6 +1,8 @@
 //! Shared parts of the tests: a host with an in-memory keyspace, and guests in WebAssembly text.
 
+pub(crate) mod adapter;
 pub(crate) mod keyspace;
+pub(crate) mod number;
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
