@@ -302,7 +302,8 @@ impl Example {
     }
 }
 
-/// Builds with the flags from the header of the C SDK. The name section stays, for traps.
+/// Builds with the flags from the header of the C SDK. Zig keeps no names of functions without debug
+/// information, which `ferrite-wasmc build` asks for and takes out again.
 fn build_c(workspace: &Workspace, compilers: &Compilers, source: &Path, wasm: &Path) -> Result<()> {
     let mut zig = compilers.zig.as_ref().context("no compiler for C")?.zig();
     zig.env("ZIG_GLOBAL_CACHE_DIR", workspace.target.join("zig"));
