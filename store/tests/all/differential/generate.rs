@@ -152,6 +152,45 @@ const LEX_BOUNDS: [&str; 12] = [
 ];
 const PATTERNS: [&str; 10] = ["*", "?", "a*", "[a-c]", "[^a]", "*e*", "\\a", "m", "[", ""];
 
+/// Makes a blocking command wait for a moment at most, whatever damage did to its timeout.
+fn bound_wait(argv: &mut [Vec<u8>]) {
+    let name = argv[0].to_ascii_lowercase();
+    let timeout = match name.as_slice() {
+        b"blpop" | b"brpop" | b"blmove" | b"brpoplpush" | b"bzpopmin" | b"bzpopmax" => {
+            argv.last_mut()
+        }
+        b"blmpop" | b"bzmpop" => argv.get_mut(1),
+        _ => None,
+    };
+    if let Some(timeout) = timeout {
+        let text = String::from_utf8_lossy(timeout).to_lowercase();
+        let hexadecimal = text.contains('x') && !text.starts_with('-');
+        let waits = text
+            .parse()
+            .is_ok_and(|seconds: f64| (0.0..1e9).contains(&seconds));
+        if waits || hexadecimal {
+            *timeout = b"0.001".to_vec();
+        }
+    }
+}
+
+/// Lets nothing expire while both servers run a round, whatever damage did to the times.
+fn bound_expiry(argv: &mut [Vec<u8>]) {
+    let name = argv[0].to_ascii_lowercase();
+    let by_place = |at: usize, names: [&[u8]; 4]| at == 2 && names.contains(&name.as_slice());
+    for at in 1..argv.len() {
+        let option = |word: &[u8]| argv[at - 1].eq_ignore_ascii_case(word);
+        let millis =
+            option(b"px") || by_place(at, [b"pexpire", b"psetex", b"hpexpire", b"restore"]);
+        let seconds = option(b"ex") || by_place(at, [b"expire", b"setex", b"hexpire", b""]);
+        let number = std::str::from_utf8(&argv[at]).ok();
+        let number = number.and_then(|text| text.parse::<i64>().ok());
+        if (millis || seconds) && number.is_some_and(|number| (1..1_000).contains(&number)) {
+            argv[at] = if millis { "1000000" } else { "1000" }.into();
+        }
+    }
+}
+
 /// A source of requests.
 pub(crate) struct Generator {
     random: fastrand::Rng,
@@ -174,9 +213,17 @@ impl Generator {
         let mut argv = Vec::new();
         let template = &templates[self.random.usize(..templates.len())];
         self.expand(template, &mut argv);
-        if self.random.u8(..) < 20 {
+        // Orders by bytes mean something only among equal scores.
+        let lexical = argv.get(1).is_some_and(|key| key == b"g");
+        if self.random.u8(..) < 20 && !lexical {
             self.damage(&mut argv);
         }
+        if argv[0].eq_ignore_ascii_case(b"spop") && argv.len() == 2 {
+            // Without a count it takes one by chance, and the data would differ from then on.
+            argv.push(b"1000".to_vec());
+        }
+        bound_wait(&mut argv);
+        bound_expiry(&mut argv);
         argv
     }
 

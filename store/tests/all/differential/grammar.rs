@@ -150,7 +150,7 @@ LMOVE {key} {key} ( LEFT | RIGHT | foo ) ( LEFT | RIGHT )
 RPOPLPUSH {key} {key}
 LMPOP @ {key} @ ( LEFT | RIGHT | foo ) [ COUNT {small} ]
 LMPOP {small} {key} {key} LEFT
-BLPOP < {key} > ( 0.001 | 0x0.01 | {odd-timeout} )
+BLPOP < {key} > ( 0.001 | {odd-timeout} )
 BRPOP < {key} > ( 0.001 | {odd-timeout} )
 BLMOVE {key} {key} ( LEFT | RIGHT ) ( LEFT | RIGHT | foo ) 0.001
 BRPOPLPUSH {key} {key} ( 0.001 | {odd-timeout} )
@@ -241,7 +241,7 @@ GEORADIUS_RO {key} {lon} {lat} {distance} {unit} [ WITHCOORD ] [ WITHDIST ] [ CO
 GEORADIUSBYMEMBER {key} {member} {distance} {unit} [ WITHCOORD ] [ WITHDIST ] [ COUNT {small} [ ANY ] ] [ ( ASC | DESC ) ] [ ( STORE {key} | STOREDIST {key} ) ]
 GEORADIUSBYMEMBER_RO {key} {member} {distance} {unit} [ WITHCOORD ] [ WITHDIST ] [ COUNT {small} [ ANY ] ] [ ( ASC | DESC | STOREDIST b ) ]
 SORT {key} [ LIMIT {small} {small} ] [ ( ASC | DESC ) ] [ ALPHA ] [ STORE {key} ]
-SORT {key} BY nosort [ LIMIT {small} {small} ] [ ( ASC | DESC ) ] [ STORE {key} ]
+SORT {key} BY nosort [ ( ASC | DESC ) ] [ STORE {key} ]
 SORT {key} BY nosort [ ( ASC | DESC ) ] GET # GET * [ STORE {key} ]
 SORT_RO {key} BY nosort [ ( ASC | DESC ) ]
 SORT {key} BY ( nosort | * | *->m ) [ GET * ] [ GET # ] [ GET *->m ] [ ALPHA ]
