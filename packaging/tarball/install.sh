@@ -48,6 +48,7 @@ if [ -z "$archive" ]; then
     system=$(uname -s)-$(uname -m)
     case $system in
         Linux-x86_64) platform=x86_64-linux ;;
+        Linux-aarch64) platform=aarch64-linux ;;
         *) fail "there is no archive for $system; build from source: cargo install --path cli" ;;
     esac
     command -v curl >/dev/null || fail "curl is needed to download; or download the archive and name it"

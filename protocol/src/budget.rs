@@ -59,7 +59,7 @@ pub enum Exceeded {
     Reply,
 }
 
-/// What a command may use.
+/// The most that a command may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Units of work.

@@ -1,6 +1,5 @@
 //! The state that all connections share: keyspace, functions, users, counters.
 
-use std::hash::BuildHasher as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +29,7 @@ use crate::observability::log_throttle::LogThrottle;
 use crate::observability::rates::{Rates, Totals};
 use crate::observability::slowlog::SlowCalls;
 use crate::process::figures::unix_seconds;
-use crate::process::log;
+use crate::process::log::{self, LogError};
 use crate::process::memory::resident_bytes;
 use crate::scheduling::background::BackgroundCalls;
 use crate::scheduling::long_calls::LongCalls;
@@ -76,15 +75,6 @@ pub struct ServerState {
     /// Memory of large requests that are arriving.
     pub(crate) request_memory: RequestMemory,
     stop: watch::Sender<bool>,
-}
-
-/// Reason why a changed configuration cannot be put into force.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ApplyError {
-    #[error(transparent)]
-    Users(#[from] UsersError),
-    #[error(transparent)]
-    Log(#[from] log::LogError),
 }
 
 /// Reason why the server cannot start.
@@ -167,20 +157,14 @@ impl ServerState {
         }))
     }
 
-    /// Puts a changed configuration into force, as far as it can change while the server runs.
+    /// Puts a changed configuration into force, as far as it can change while the server runs, and other
+    /// users if it has others.
     ///
     /// # Errors
     ///
     /// If one of its values cannot be used; then nothing has changed.
-    pub(crate) fn apply(&self, config: Config) -> Result<(), ApplyError> {
+    pub(crate) fn apply(&self, config: Config, users: Option<Users>) -> Result<(), LogError> {
         let before = self.live.current();
-        let users = if config.server.users != before.server.users
-            || config.server.password != before.server.password
-        {
-            Some(Users::new(&config.server)?)
-        } else {
-            None
-        };
         if config.server.log != before.server.log {
             log::set_filter(&config.server.log)?;
         }
@@ -264,18 +248,19 @@ const fn store_durability(durability: config::Durability) -> Durability {
     }
 }
 
-/// Makes the id of this run: what tells it from every other.
+/// Makes the id of this run, which is random: 40 hexadecimal digits.
 fn run_id() -> String {
-    let mut hasher = blake3::Hasher::new();
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos());
-    hasher.update(&now.to_le_bytes());
-    hasher.update(&std::process::id().to_le_bytes());
-    // The keys of a hash map are random.
-    let random = std::hash::RandomState::new().hash_one(now);
-    hasher.update(&random.to_le_bytes());
-    hasher.finalize().to_hex()[..40].to_owned()
+    let mut id = [0_u8; 20];
+    if let Err(error) = getrandom::fill(&mut id) {
+        tracing::warn!(%error, "the id of this run is not random");
+    }
+    let (most, rest) = id.split_at(16);
+    let digits = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |sum, &byte| sum << 8 | u128::from(byte))
+    };
+    format!("{:032x}{:08x}", digits(most), digits(rest))
 }
 
 fn saturate(number: u64) -> usize {

@@ -1,4 +1,4 @@
-//! What an operator is told and can do: errors of functions, figures, settings, backups.
+//! The operator's view: errors of functions, figures, settings, backups.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -37,7 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 
-// What a call's first arguments are.
+// The kinds of a call's first arguments.
 enum shape {
     BY_FD,        // a descriptor
     BY_FD_WRITES, // a descriptor, a buffer that is written from, its length

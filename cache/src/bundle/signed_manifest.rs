@@ -17,7 +17,7 @@ pub struct SignedManifest {
     signature: SignatureText,
 }
 
-/// How it is stored and sent.
+/// Form in which it is stored and sent.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {

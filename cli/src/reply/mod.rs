@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use anyhow::{Context, Result, bail};
 
 /// Deepest nesting that is parsed; the runtime's replies are less deep.
-const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// A value of RESP2 or RESP3.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     Misused,
     /// A policy or a permission forbids it. Exit code 3.
     Refused,
-    /// What was to be fetched is not there. Exit code 4.
+    /// The thing to fetch is not there. Exit code 4.
     Missing,
 }
 

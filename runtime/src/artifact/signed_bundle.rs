@@ -78,6 +78,11 @@ pub(crate) fn open<'a>(
     })
 }
 
+/// Rank of a release among those of its name: the newest has the highest.
+fn newness(release: &Release) -> (u64, u64, Digest) {
+    (release.sequence, release.created_unix, release.manifest)
+}
+
 /// Finds the newest of the stored releases of a source that may be loaded by this name: a trusted key
 /// signed it for the name, and it has not expired.
 pub(crate) fn find_stored(
@@ -94,7 +99,7 @@ pub(crate) fn find_stored(
         let opened = open_stored(signed, digest, name, restored, terms);
         match opened {
             Ok(found) => {
-                let is_newer = |(_, known): &(_, Release)| found.1.sequence > known.sequence;
+                let is_newer = |(_, known): &(_, Release)| newness(&found.1) > newness(known);
                 if newest.as_ref().is_none_or(is_newer) {
                     newest = Some(found);
                 }

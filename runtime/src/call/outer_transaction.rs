@@ -59,7 +59,7 @@ impl<T: Transaction> OuterTransaction<T> {
 #[derive(Debug)]
 pub(crate) struct CallTransaction<T: Transaction> {
     transaction: Option<T>,
-    /// Where the transaction came from; `None` if it is the call's own.
+    /// Source of the transaction; `None` if it is the call's own.
     outer: Option<OuterTransaction<T>>,
 }
 

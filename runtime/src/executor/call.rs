@@ -33,7 +33,7 @@ impl<K: Keyspace> Executor<K> {
     /// `entry` names the entry to call; the function that `request` names is ignored. In a transaction
     /// of the host, nothing is committed: the host rolls back a call that failed. The future may be
     /// dropped at any time; the call then leaves no trace but its fuel. It runs on any executor, and
-    /// yields once per tick if the guest runs for longer than a slice. A short call of a warm instance
+    /// yields once per turn if the guest runs for longer than one. A short call of a warm instance
     /// takes one of the pool's locks twice, allocates nothing and makes no system call.
     pub(crate) async fn call(
         &self,
@@ -171,7 +171,7 @@ struct Run<'a, K: Keyspace> {
     params: CallParams<'a>,
 }
 
-/// What a call has to do with outside of itself.
+/// Ties of a call to the outside: a transaction that it joins, and the counter of its fuel.
 pub(crate) struct Surroundings<'a, K: Keyspace> {
     /// The transaction that the call takes part in; `None` if it has one of its own.
     pub(crate) outer: Option<&'a OuterTransaction<K::Transaction>>,

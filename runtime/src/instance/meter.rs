@@ -92,7 +92,7 @@ fn first_slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> was
 }
 
 /// Runs at the end of a slice: ends a guest without fuel or time or that was killed, yields if the
-/// guest ran for a tick, and grants the next slice.
+/// guest ran for a turn, and grants the next slice.
 async fn slice_is_over<K: Keyspace>(mut caller: Caller<'_, StoreData<K>>) -> wasmtime::Result<()> {
     let Settlement { counter, .. } = settle(&mut caller)?;
     let state = caller.data_mut();

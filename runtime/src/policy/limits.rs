@@ -152,7 +152,7 @@ macro_rules! limits {
 limits! {
     /// Linear memory of one instance. A 32-bit memory has at most 4 GiB.
     max_memory: ByteSize => memory_bytes_max: u64 = 16 << 20, generous 1 << 30, at_most 4 << 30;
-    /// Wall-clock time of one call. The clock that ends calls ticks once a millisecond.
+    /// Wall-clock time of one call. It is checked at the end of each slice of the meter, so a call may take a slice longer.
     max_time: HumanDuration => time_max: Duration = Duration::from_secs(5),
         generous Duration::from_secs(300),
         at_least Duration::from_millis(1);

@@ -57,7 +57,7 @@ struct State {
     next_sleeper: u64,
 }
 
-/// When a sleeper is due, and a number that tells it from others.
+/// Time at which a sleeper is due, and a number that distinguishes it from others.
 type SleeperKey = (Moment, u64);
 
 static TIMER: Timer = Timer {

@@ -84,7 +84,12 @@ impl<K: Keyspace> Runtime<K> {
             .release
             .as_ref()
             .and_then(|release| release.signed.as_ref());
-        if let Some(signed) = signed {
+        // One that cannot be verified would take the place of one that can.
+        if let Some(signed) = signed
+            && signed
+                .verify(&self.0.options.bundle_terms().trust.trust)
+                .is_ok()
+        {
             self.0.artifacts.keep_release(&record.digest, signed);
         }
     }

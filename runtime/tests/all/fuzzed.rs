@@ -17,7 +17,7 @@ use crate::support::{Host, guest};
 /// Scripts in a plain run.
 const INPUTS: u32 = 3_000;
 
-/// Where the guest keeps the script, in its memory of 64 KiB.
+/// Address of the script in the guest's memory of 64 KiB.
 const SCRIPT: u32 = 32_768;
 
 /// Bytes of a parameter in a script.

@@ -227,7 +227,7 @@ fn siblings_start_with_what_was_learned() {
     assert_eq!(other.difference(&mut second.store), None);
 }
 
-/// Which loads and stores just past the memory trap, where growth was or will be.
+/// Loads and stores just past the memory that trap, where growth was or will be.
 fn traps(guest: &mut Guest, places: &[i32]) {
     let swap = guest.func::<(i32, i32), i32>("swap");
     for &place in places {

@@ -101,7 +101,7 @@ async fn an_instance_that_did_not_return_is_dropped() {
 async fn a_call_that_is_stopped_or_dropped_leaves_nothing() {
     let host = Host::new();
     let function = host.load_with(&guest(COUNTER), |spec| {
-        // High limits, so that a late tick makes no difference.
+        // High limits, so that a slow machine makes no difference.
         spec.limits.fuel_max = u64::MAX >> 1;
         spec.limits.time_max = Duration::from_secs(600);
     });
@@ -115,7 +115,7 @@ async fn a_call_that_is_stopped_or_dropped_leaves_nothing() {
 
     let request = CallRequest::new(b"test.spin", &[], &[]);
     let spinning = host.request(Protocol::Resp3, &function, &request);
-    // The guest yields at its first tick, and is dropped there.
+    // The guest yields after its first turn, and is dropped there.
     tokio::select! {
         biased;
         _ = spinning => panic!("it spins for ever"),

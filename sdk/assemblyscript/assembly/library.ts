@@ -1,4 +1,4 @@
-// What AssemblyScript's library expects of its host: the end of a failed program, messages, the
+// The functions that AssemblyScript's library expects of its host: the end of a failed program, messages, the
 // time and random numbers. The transform puts these in place of the imports that it declares.
 
 import * as abi from "./abi";

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ferrite_protocol::glob::{Glob, GlobError};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::clients::rules::{CommandRules, KeyRules};
 use crate::config::{self, PasswordHash, Right, Rights, UserSpec};
@@ -122,7 +122,7 @@ pub enum UsersError {
     Glob {
         /// The user.
         user: String,
-        /// What the pattern is for.
+        /// The kind of names that the pattern is for.
         what: &'static str,
         /// The pattern.
         glob: String,
@@ -237,8 +237,9 @@ pub(crate) struct UserDirectory {
     /// Passwords that slow hashes have accepted, so that the next login of a client's pool takes no
     /// time: by user, a hash with a key that only this process has.
     accepted: Mutex<Accepted>,
-    /// One slow check runs at a time, so that those who guess passwords occupy one processor at most.
-    slow_check: Mutex<()>,
+    slow_checks: SlowChecks,
+    /// Held from the moment when a user is read to be changed until it is put back.
+    edits: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -259,7 +260,8 @@ impl UserDirectory {
                 key: if random { key } else { [0; 32] },
                 by_user: HashMap::new(),
             }),
-            slow_check: Mutex::new(()),
+            slow_checks: SlowChecks::default(),
+            edits: Mutex::new(()),
         }
     }
 
@@ -284,9 +286,15 @@ impl UserDirectory {
         let mut users = Users::clone(&current);
         let result = change(&mut users);
         *current = Arc::new(users);
-        self.accepted.lock().by_user.clear();
+        // Before the passwords are forgotten, so that no check of the users before adds one after it.
         self.generation.fetch_add(1, Ordering::Release);
+        self.accepted.lock().by_user.clear();
         result
+    }
+
+    /// Keeps others from changing a user between the moments when one is read and put back.
+    pub(crate) fn edit(&self) -> MutexGuard<'_, ()> {
+        self.edits.lock()
     }
 
     /// Returns a number that differs after every change.
@@ -297,17 +305,22 @@ impl UserDirectory {
 
     /// Returns the user of this name and password. May take some tens of milliseconds; `slowly` runs
     /// what takes that long.
+    ///
+    /// # Errors
+    ///
+    /// If too many others wait for the same.
     pub(crate) fn authenticate(
         &self,
         name: &[u8],
         password: &[u8],
         slowly: impl FnOnce(&mut dyn FnMut()),
-    ) -> Option<Arc<User>> {
+    ) -> Result<Option<Arc<User>>, TooManyLogins> {
+        // Before the users: of older ones nothing is remembered.
+        let generation = self.generation();
         let users = self.current();
         if !users.has_slow_passwords() {
-            return users.authenticate(name, password);
+            return Ok(users.authenticate(name, password));
         }
-        let generation = self.generation();
         let remembered = {
             let accepted = self.accepted.lock();
             (accepted.key != [0; 32]).then(|| blake3::keyed_hash(&accepted.key, password))
@@ -319,21 +332,58 @@ impl UserDirectory {
             && user.enabled
             && self.accepted.lock().by_user.get(&user.name) == Some(&remembered)
         {
-            return Some(Arc::clone(user));
+            return Ok(Some(Arc::clone(user)));
         }
+        let _waiting = self.slow_checks.enter()?;
         let mut found = None;
         slowly(&mut || {
-            let _one = self.slow_check.lock();
+            let _one = self.slow_checks.one.lock();
             found = users.authenticate(name, password);
         });
         if let (Some(user), Some(remembered)) = (&found, remembered)
             && !user.no_password
-            && self.generation() == generation
         {
             let mut accepted = self.accepted.lock();
-            accepted.by_user.insert(user.name.clone(), remembered);
+            if self.generation() == generation {
+                accepted.by_user.insert(user.name.clone(), remembered);
+            }
         }
-        found
+        Ok(found)
+    }
+}
+
+/// Checks of passwords by a slow hash. One runs at a time and few wait for it, so that those who guess
+/// passwords occupy one processor and few threads.
+#[derive(Debug, Default)]
+struct SlowChecks {
+    one: Mutex<()>,
+    /// Number of logins that wait for a check or run one.
+    entered: AtomicUsize,
+}
+
+/// Most logins that wait for a slow check or run one; each has a thread meanwhile.
+const SLOW_LOGINS_MAX: usize = 16;
+
+/// Error: too many logins wait for a slow check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooManyLogins;
+
+struct Entered<'a>(&'a SlowChecks);
+
+impl SlowChecks {
+    fn enter(&self) -> Result<Entered<'_>, TooManyLogins> {
+        let entered = Entered(self);
+        if self.entered.fetch_add(1, Ordering::Relaxed) < SLOW_LOGINS_MAX {
+            Ok(entered)
+        } else {
+            Err(TooManyLogins)
+        }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.entered.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -383,7 +433,7 @@ impl TryFrom<&UserSpec> for User {
 
 #[cfg(test)]
 mod tests {
-    use super::{User, UserDirectory, Users};
+    use super::{SLOW_LOGINS_MAX, TooManyLogins, User, UserDirectory, Users};
     use crate::config::{Config, PasswordHash, Right};
 
     fn users(text: &str) -> Users {
@@ -443,6 +493,21 @@ mod tests {
     }
 
     #[test]
+    fn few_logins_wait_for_a_slow_check() {
+        let slow = PasswordHash::slow(b"s3cret").expect("memory");
+        let text = format!("[server]\npassword = \"{slow}\"");
+        let directory = UserDirectory::new(users(&text));
+        let waiting: Vec<_> = (0..SLOW_LOGINS_MAX)
+            .map(|_| directory.slow_checks.enter())
+            .collect();
+        assert!(waiting.iter().all(Result::is_ok));
+        let log_in = || directory.authenticate(b"default", b"s3cret", |check| check());
+        assert_eq!(log_in().map(|user| user.is_some()), Err(TooManyLogins));
+        drop(waiting);
+        assert_eq!(log_in().map(|user| user.is_some()), Ok(true));
+    }
+
+    #[test]
     fn a_slow_check_is_made_once_and_again_after_a_change() {
         let slow = PasswordHash::slow(b"s3cret").expect("memory");
         let text = format!("[server]\npassword = \"{slow}\"");
@@ -454,7 +519,7 @@ mod tests {
                 check();
             };
             let user = directory.authenticate(b"default", password, slowly);
-            (user.is_some(), checks)
+            (user.expect("nobody else logs in").is_some(), checks)
         };
         assert_eq!(log_in(b"wrong"), (false, 1));
         assert_eq!(log_in(b"s3cret"), (true, 2));

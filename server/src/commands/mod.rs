@@ -1,5 +1,6 @@
 //! The commands that the server answers itself, one file each, and the table of every command.
 
+pub(crate) mod change_log;
 pub(crate) mod command_ref;
 pub(crate) mod connection;
 pub(crate) mod docs;

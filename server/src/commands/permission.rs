@@ -1,4 +1,4 @@
-//! Whether a user may make a request.
+//! The check of a request against its user's rights and rules.
 
 use ferrite_protocol::keyspace::KeyAccess;
 use ferrite_runtime::commands::{Command, Right as FunctionRight, Spec as FunctionSpec};
@@ -67,7 +67,7 @@ impl Denial {
 }
 
 /// Returns the rights of which a request on data needs every one.
-pub(crate) fn rights_for(command: DataCommand, argv: &[&[u8]]) -> Vec<Right> {
+pub(crate) fn rights_for(command: DataCommand, argv: &[&[u8]]) -> impl Iterator<Item = Right> {
     let spec = command.spec();
     let needed = [
         (Right::Write, spec.is_write()),
@@ -75,7 +75,7 @@ pub(crate) fn rights_for(command: DataCommand, argv: &[&[u8]]) -> Vec<Right> {
         (Right::Admin, FOR_ADMINISTRATORS.contains(&spec.name)),
     ];
     let needed = needed.into_iter().filter(|(_, is_needed)| *is_needed);
-    needed.map(|(right, _)| right).collect()
+    needed.map(|(right, _)| right)
 }
 
 /// Returns the rights of which a command on functions needs one.
@@ -98,8 +98,7 @@ pub(crate) fn check_data(
     let spec = command.spec();
     match &user.commands {
         UserCommands::Rights(rights) => {
-            let needed = rights_for(command, argv);
-            if let Some(right) = needed.into_iter().find(|&right| !rights.has(right)) {
+            if let Some(right) = rights_for(command, argv).find(|&right| !rights.has(right)) {
                 let command = spec.name.to_owned();
                 return Err(Denial::Right { command, right });
             }

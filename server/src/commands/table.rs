@@ -19,13 +19,17 @@ static COMMAND: Spec =
 /// The rules of `ACL` name commands of the table that it stands in.
 static ACL: Spec = server::acl::spec(|context, argv| server::acl::run(context, argv, &TABLE));
 
+/// `CONFIG SET` may change users, whose rules name commands of the table that it stands in.
+static CONFIG: Spec =
+    server::config::spec(|context, argv| server::config::run(context, argv, &TABLE));
+
 /// The commands that the server answers itself.
 static SERVER_COMMANDS: &[&Spec] = &[
     &connection::auth::SPEC,
     &connection::client::SPEC,
     &ACL,
     &COMMAND,
-    &server::config::SPEC,
+    &CONFIG,
     &connection::echo::SPEC,
     &connection::hello::SPEC,
     &server::function::SPEC,

@@ -132,8 +132,10 @@ impl Connection<'_> {
         };
         loop {
             let mailbox = match &self.pipeline.session.subscriptions {
-                None => None,
-                Some(subscriptions) => Some(Arc::clone(subscriptions.mailbox())),
+                Some(subscriptions) if subscriptions.len() > 0 => {
+                    Some(Arc::clone(subscriptions.mailbox()))
+                }
+                _ => None,
             };
             let readable = self.pipeline.socket.readable();
             let Some(mailbox) = mailbox else {

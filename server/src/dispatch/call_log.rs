@@ -1,12 +1,12 @@
 //! Records a call that has ended: a line in the log, and an entry among the slow calls.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ferrite_runtime::error::CallError;
 use ferrite_runtime::{CallOutcome, CallRequest};
 
-use crate::clients::registry::{Client, Labels};
+use crate::clients::caller::Caller;
+use crate::clients::registry::Client;
 use crate::observability::from_outside::for_log;
 use crate::observability::slowlog::shortened;
 use crate::state::ServerState;
@@ -16,24 +16,6 @@ const TARGET: &str = "ferrite::audit";
 
 /// Most keys that one line shows.
 const KEYS_MAX: usize = 8;
-
-/// The client that made a call.
-#[derive(Clone)]
-pub(crate) struct Caller {
-    pub(super) client: u64,
-    pub(super) peer: SocketAddr,
-    pub(super) labels: Labels,
-}
-
-impl Caller {
-    pub(crate) fn of(client: &Client) -> Self {
-        Self {
-            client: client.id,
-            peer: client.peer,
-            labels: client.labels(),
-        }
-    }
-}
 
 /// Records a call that has ended.
 ///

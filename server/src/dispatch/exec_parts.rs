@@ -1,4 +1,4 @@
-//! What `EXEC` does in the same way with and without calls of functions.
+//! The parts of `EXEC` that are the same with and without calls of functions.
 
 use ferrite_protocol::resp::Encoder;
 

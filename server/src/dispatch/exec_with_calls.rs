@@ -14,10 +14,11 @@ use ferrite_runtime::commands::{Call, Command};
 use ferrite_runtime::{JoinedCall, OuterTransaction};
 use ferrite_store::{Receipt, Transaction};
 
+use crate::clients::caller::Caller;
 use crate::clients::pubsub::channels::Channels;
 use crate::clients::queued_requests::{QueuedCommand, QueuedRequest};
 use crate::commands::replies::wrong_arity;
-use crate::dispatch::call_log::{self, Caller};
+use crate::dispatch::call_log;
 use crate::dispatch::exec_parts::{answer_without_data, exec_ended};
 use crate::functions::Functions;
 use crate::request::RequestContext;

@@ -9,9 +9,10 @@ use ferrite_runtime::commands::{
 };
 use ferrite_store::{Receipt, StoreError};
 
+use crate::clients::caller::Caller;
+use crate::commands::change_log;
 use crate::dispatch::authorize::may_run_function_command;
-use crate::dispatch::call_log::{self, Caller, Unfinished};
-use crate::dispatch::change_log;
+use crate::dispatch::call_log::{self, Unfinished};
 use crate::request::RequestContext;
 use crate::scheduling::futures::time_from_first_wait;
 

@@ -6,7 +6,6 @@
 
 pub(crate) mod authorize;
 pub(crate) mod call_log;
-pub(crate) mod change_log;
 pub(crate) mod data_commands;
 mod exec_parts;
 pub(crate) mod exec_with_calls;

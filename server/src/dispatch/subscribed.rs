@@ -1,4 +1,4 @@
-//! What a client may ask for while it listens to channels.
+//! The requests that a client may make while it listens to channels.
 
 use ferrite_protocol::resp::Protocol;
 

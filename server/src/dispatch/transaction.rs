@@ -10,7 +10,6 @@ use crate::commands::command_ref::CommandRef;
 use crate::commands::replies::wrong_arity;
 use crate::commands::transactions::discard::discard;
 use crate::commands::transactions::exec::without_multi;
-use crate::config::Right;
 use crate::dispatch::authorize::{may_run, may_run_function_command, may_run_server_command};
 use crate::dispatch::exec_parts::{answer_without_data, exec_ended};
 use crate::dispatch::progress::{Pending, Progress};
@@ -60,9 +59,7 @@ pub(crate) fn answer<'a>(
             }
             "ECHO" => queue(context, QueuedCommand::Echo, argv),
             "PING" => queue(context, QueuedCommand::Ping, argv),
-            "PUBLISH" if context.session.may(Right::Write) => {
-                queue(context, QueuedCommand::Publish, argv);
-            }
+            "PUBLISH" => queue(context, QueuedCommand::Publish, argv),
             "SELECT" => queue(context, QueuedCommand::Select, argv),
             "UNWATCH" => queue(context, QueuedCommand::Unwatch, argv),
             name => {

@@ -21,7 +21,7 @@ pub(crate) struct BackupFigures {
     pub(crate) saved_at: u64,
     /// Number of the last commit in it.
     pub(crate) commits: u64,
-    /// How long it took.
+    /// Time that it took.
     pub(crate) took: Option<Duration>,
 }
 

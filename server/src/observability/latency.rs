@@ -17,7 +17,7 @@ pub(crate) struct LatencyEntry {
     pub(crate) millis: u64,
 }
 
-/// What is kept of one event.
+/// The record of one event.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LatencyEvent {
     /// The oldest first, one for each second in which something took long.

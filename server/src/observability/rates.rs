@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Samples that are kept; one comes every 100 ms, so they cover 1.6 seconds, as with Redis.
+/// Samples that are kept; one comes every 100 ms, so they cover 1.5 seconds; Redis keeps as many.
 const SAMPLES_MAX: usize = 16;
 
 /// Counters of which there is a rate.

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+
+use crate::process::figures::unix_seconds;
 
 /// Most words of a request that are kept, as with Redis.
 const WORDS_MAX: usize = 32;
@@ -54,9 +56,7 @@ impl SlowCalls {
 
     /// Adds a call, and removes the oldest if there are too many.
     pub(crate) fn record(&self, took: Duration, words: Vec<Vec<u8>>, peer: String, name: String) {
-        let unix_seconds = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let unix_seconds = unix_seconds();
         let mut entries = self.entries.lock();
         let call = SlowCall {
             id: entries.next_id,

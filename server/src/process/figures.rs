@@ -52,7 +52,7 @@ fn field(status: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Reads the processor times of `/proc/self/stat`, which counts them in ticks of 1/100 s.
+/// Reads the processor times of `/proc/self/stat`, which counts them in ticks.
 fn processor_seconds(stat: &str) -> [f64; 2] {
     // The name of the program stands in brackets and may hold anything.
     let fields: Vec<&str> = stat
@@ -61,8 +61,8 @@ fn processor_seconds(stat: &str) -> [f64; 2] {
         .split_ascii_whitespace()
         .collect();
     [11, 12].map(|at| {
-        let ticks: Option<u32> = fields.get(at).and_then(|field| field.parse().ok());
-        f64::from(ticks.unwrap_or(0)) / rustix::param::clock_ticks_per_second() as f64
+        let ticks: Option<u64> = fields.get(at).and_then(|field| field.parse().ok());
+        ticks.unwrap_or(0) as f64 / rustix::param::clock_ticks_per_second() as f64
     })
 }
 

@@ -279,7 +279,7 @@ fn functions(runtime: &Functions, page: &mut Page) {
     page.head(
         name,
         "histogram",
-        "How long calls took; a sample of them is measured.",
+        "Time that calls took; a sample of them is measured.",
     );
     for function in &registered {
         if let Some(latency) = function.stats().latency() {
@@ -383,7 +383,7 @@ fn compilations(runtime: &Functions, page: &mut Page) {
         stats.failed(),
     );
     let name = "ferrite_compile_seconds";
-    page.head(name, "histogram", "How long compilations took.");
+    page.head(name, "histogram", "Time that compilations took.");
     histogram(page, name, "", stats.compiling());
 }
 

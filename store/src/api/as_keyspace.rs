@@ -15,10 +15,10 @@ use crate::commands::table;
 use crate::durable::Receipt;
 use crate::error::StoreError;
 use crate::execution::view::View as _;
-use crate::keyspace::deadline::Deadline;
 use crate::transaction::Transaction;
 use crate::transaction::view::TransactionView;
 use crate::value::Hash;
+use crate::value::deadline::Deadline;
 use crate::value::text::Text;
 
 fn all(_: &[u8]) -> bool {

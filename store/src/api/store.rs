@@ -313,7 +313,7 @@ impl Store {
             .collect()
     }
 
-    /// Removes expired keys, searching at most `segments_max` segments of up to 840 keys that have
+    /// Removes expired keys and expired fields of hashes, searching at most `segments_max` segments of up to 840 keys that have
     /// any; returns the number of removed keys.
     ///
     /// Expired keys are already invisible; this frees their memory. A host calls it about ten
@@ -331,7 +331,7 @@ impl Store {
                 let mut passed: Vec<Blob> = Vec::new();
                 let mut locked = LockedShards::one(&self.core, index);
                 if let Some(shard) = locked.shard(index) {
-                    shard.tables[database].passed(0, &mut budget, now, &mut passed);
+                    shard.tables[database].passed(&mut budget, now, &mut passed);
                 }
                 if passed.is_empty() {
                     continue;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::arguments::symmetric;
 use crate::error::StoreError;
 use ferrite_protocol::budget::lookups;
-use ferrite_protocol::resp::ReplyWriter;
+use ferrite_protocol::resp::{Protocol, ReplyWriter};
 
 /// Number of elements that a request asks for.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,13 @@ fn from_number(number: i64) -> Result<Count, StoreError> {
         true => Ok(Count::Repeated(size)),
         false => Ok(Count::Distinct(size)),
     }
+}
+
+/// Begins a reply of elements, or of pairs; returns true if each pair is an array of its own.
+pub(super) fn begin(len: usize, pairs: bool, out: &mut dyn ReplyWriter) -> bool {
+    let nested = pairs && out.protocol() == Protocol::Resp3;
+    out.array(if pairs && !nested { 2 * len } else { len });
+    nested
 }
 
 /// Positions below `len`, which is not 0.

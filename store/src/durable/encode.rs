@@ -145,7 +145,7 @@ impl<'w> Encoder<'w> {
         database: u32,
         key: &[u8],
         value: &Value,
-        deadline: crate::keyspace::deadline::Deadline,
+        deadline: crate::value::deadline::Deadline,
     ) {
         let mut named = record::key(self.spaces.of[database as usize], key);
         record::describe(&mut named.value, value, deadline);

@@ -71,7 +71,7 @@ impl DiskOptions {
 /// State of the way to the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskStatus {
-    /// Why the disk takes no writes at present; `None` if it does.
+    /// The reason that the disk takes no writes at present; `None` if it does.
     pub failure: Option<Box<str>>,
     /// Time since it began to fail; zero if it does not.
     pub failing_for: Duration,
@@ -95,7 +95,7 @@ pub struct CloseError {
     pub lost: u64,
     /// Commits that the system has taken and that only a crash of the machine can lose.
     pub unsynced: u64,
-    /// Why the disk did not take them, or did not sync what it took.
+    /// The reason that the disk did not take them, or did not sync what it took.
     pub cause: Box<str>,
 }
 

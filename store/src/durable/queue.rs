@@ -53,10 +53,10 @@ struct Waiting {
     snapshots: Vec<SnapshotSender>,
 }
 
-/// What the writer last said about the disk.
+/// The state of the disk, as the writer last told it.
 #[derive(Default)]
 struct Failure {
-    /// Why it takes nothing at present.
+    /// The reason that it takes nothing at present.
     cause: Option<Box<str>>,
     since: Option<Instant>,
     /// Writes and syncs that failed since the start.

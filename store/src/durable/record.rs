@@ -15,8 +15,8 @@
 //! A name is a byte 0 and the bytes themselves, or, above [`NAME_LEN_MAX`], a byte 1 and their
 //! blake3; then the value begins with their length (u32) and the bytes.
 
-use crate::keyspace::deadline::Deadline;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::{Hash, Value};
 
 pub(super) const FORMAT: &str = "ferrite-store 1";

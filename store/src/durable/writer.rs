@@ -40,7 +40,7 @@ pub(super) struct Writer {
     synced: u64,
     synced_at: Instant,
     space_seen_at: Option<Instant>,
-    /// When commits counted as done, as of the last round.
+    /// The durability of the last round.
     durability: Durability,
 }
 

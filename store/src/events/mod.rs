@@ -49,7 +49,7 @@ pub trait Observer: Send + Sync {
     fn observe(&self, event: KeyEvent<'_>);
 }
 
-/// What happened to a key, before it has a name.
+/// A change of a key, before it has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// It was created or changed, and holds this class of value.

@@ -3,9 +3,9 @@
 use std::ops::Deref;
 
 use crate::error::StoreError;
-use crate::keyspace::deadline::Deadline;
 use crate::keyspace::effect::{Effect, Effects, FIELD_DEADLINE};
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::kind::Kind;
 use crate::value::list::{End, List};
 use crate::value::text::Text;

@@ -109,10 +109,10 @@ mod tests {
     use crate::execution::core::Core;
     use crate::execution::direct::Direct;
     use crate::execution::view::View as _;
-    use crate::keyspace::deadline::Deadline;
     use crate::keyspace::shard::SHARDS;
     use crate::options::StoreOptions;
     use crate::value::Value;
+    use crate::value::deadline::Deadline;
 
     fn locked(core: &Core) -> usize {
         (0..SHARDS).filter(|&shard| core.is_locked(shard)).count()

@@ -3,10 +3,10 @@
 use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::execution::edit::Edit;
-use crate::keyspace::deadline::Deadline;
 use crate::options::Limits;
 use crate::value::Value;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::kind::Kind;
 
 /// A key that exists now.

@@ -1,8 +1,8 @@
 //! The changes of a commit, field by field, for the writer to disk.
 
-use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 
 /// Stands for the deadlines of a hash's fields in the place of a type; types are numbered by
 /// [`Value::kind`].

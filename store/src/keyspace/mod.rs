@@ -3,6 +3,3 @@
 pub(crate) mod effect;
 pub(crate) mod shard;
 pub(crate) mod table;
-
-// Values have deadlines too: those of a hash's fields.
-pub(crate) use crate::value::deadline;

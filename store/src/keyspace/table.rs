@@ -6,9 +6,9 @@
 
 use hashbrown::HashTable;
 
-use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
 
 /// Most entries of a segment, depending on its number: otherwise all segments would split at the
@@ -34,7 +34,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// The instant at which it expires, or the first of its fields.
-    fn earliest(&self) -> Deadline {
+    pub(crate) fn earliest(&self) -> Deadline {
         self.deadline.min(self.value.earliest_field_deadline())
     }
 }
@@ -343,19 +343,12 @@ impl Table {
             .nth((nth % segment.entries.len() as u64) as usize)
     }
 
-    /// Searches up to `budget` segments from `start` on for expired entries; returns their keys and
-    /// the next segment to search, or `None` at the end. The caller must remove these entries or
-    /// record their deadlines again.
-    pub(crate) fn passed(
-        &mut self,
-        start: usize,
-        budget: &mut usize,
-        now: i64,
-        passed: &mut Vec<Blob>,
-    ) -> Option<usize> {
-        for (index, segment) in self.segments.iter_mut().enumerate().skip(start) {
+    /// Searches up to `budget` segments for expired entries and adds their keys. The caller must
+    /// remove these entries or record their deadlines again.
+    pub(crate) fn passed(&mut self, budget: &mut usize, now: i64, passed: &mut Vec<Blob>) {
+        for segment in &mut self.segments {
             if *budget == 0 {
-                return Some(index);
+                return;
             }
             if !segment.earliest.has_passed(now) {
                 continue;
@@ -371,7 +364,6 @@ impl Table {
             }
             segment.earliest = earliest;
         }
-        None
     }
 }
 

@@ -5,10 +5,10 @@ use crate::error::StoreError;
 use crate::execution::direct::Direct;
 use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
-use crate::keyspace::deadline::Deadline;
 use crate::keyspace::shard::{Shard, shard_of};
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
 
 impl Transaction {

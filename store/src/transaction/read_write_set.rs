@@ -3,10 +3,10 @@
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use crate::keyspace::deadline::Deadline;
 use crate::keyspace::effect::Effects;
 use crate::value::Value;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 
 /// Most keys that are searched linearly; more are indexed. Most transactions touch one to three.
 const UNINDEXED_LEN_MAX: usize = 12;

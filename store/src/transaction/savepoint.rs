@@ -1,10 +1,10 @@
 //! Savepoints: a part of a transaction's writes is taken back, and the rest stays.
 
 use super::Transaction;
-use crate::keyspace::deadline::Deadline;
 use crate::keyspace::effect::Effects;
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 use crate::value::Value;
+use crate::value::deadline::Deadline;
 
 /// The changes since a savepoint, so that they can be taken back.
 ///

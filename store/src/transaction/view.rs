@@ -7,16 +7,16 @@ use super::Transaction;
 use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::events::Change;
-use crate::execution::direct::scan_shards;
 use crate::execution::edit::{self, Edit};
+use crate::execution::scan_shards::scan_shards;
 use crate::execution::view::{Live, Missing, View};
-use crate::keyspace::deadline::Deadline;
 use crate::keyspace::effect::{Effect, Effects};
 use crate::keyspace::shard::{DATABASES, SHARDS};
 use crate::options::Limits;
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 use crate::value::Value;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
 use crate::value::kind::Kind;
 
@@ -177,16 +177,12 @@ impl View for TransactionView<'_> {
         self.writable()?;
         self.charge_access(key)?;
         self.charge_value(key, &value)?;
-        let gone = value.is_empty_collection() || deadline.has_passed(self.now());
-        self.changed(
-            key,
-            if gone {
-                Change::Removed
-            } else {
-                Change::written(&value)
-            },
-        );
-        self.write(key, (!gone).then_some(value), deadline);
+        if value.is_empty_collection() || deadline.has_passed(self.now()) {
+            self.remove(key)?;
+            return Ok(());
+        }
+        self.changed(key, Change::written(&value));
+        self.write(key, Some(value), deadline);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::value::steps;
 pub(crate) enum Text {
     /// As set.
     Whole(Blob),
-    /// Changed in place by `APPEND`, `SETRANGE` or `SETBIT`; has spare capacity.
+    /// Changed in place, as by `APPEND` or `SETBIT`; has spare capacity.
     Grown(Arc<Vec<u8>>),
 }
 

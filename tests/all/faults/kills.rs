@@ -12,7 +12,7 @@ use ferrite_tests::{Client, Reply, Server, encode};
 /// Kills in a plain run.
 const KILLS: u64 = 15;
 
-/// What was sent, and what of it was answered. Kept in a file between kills.
+/// The requests that were sent, and those answered. Kept in a file between kills.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Progress {
     kills: u64,

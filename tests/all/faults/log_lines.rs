@@ -2,7 +2,7 @@
 
 use ferrite_tests::Server;
 
-/// What the log would be forged with.
+/// Text that would forge the log.
 const FORGED: &str = "x\r\n2026-01-01T00:00:00.000000Z  INFO ferrite::audit: forged\x1b[2J\u{9b}2J";
 
 /// A text of WebAssembly that has these bytes.

@@ -1,4 +1,4 @@
-//! What every SDK does alike: how it reads numbers, and what its users see when they print or fail.
+//! Things that every SDK does alike: how it reads numbers, and what its users see when they print or fail.
 //!
 //! The functions are in `functions`, one file a language. Each replaces the source of a new project.
 

@@ -70,7 +70,7 @@ fn request_of(name: &str, words: &[&str]) -> Vec<Vec<u8>> {
     .collect()
 }
 
-/// What a function gets for a command: a status, or the reply in RESP.
+/// A function's answer to a command: a status, or the reply in RESP.
 fn any(client: &mut Client, name: &str, words: &[&str]) -> Result<String, i64> {
     match client.call(&request_of(name, words)) {
         Reply::Int(status) => Err(status),

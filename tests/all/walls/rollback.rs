@@ -41,7 +41,7 @@ const DATA: &str = "
     end
     return table.concat(all, '\\n')";
 
-/// What the server holds besides the data of a database, in commands that tell it.
+/// The server's state besides the data of a database, in commands that tell it.
 const REST: [&[&str]; 5] = [
     &["ACL", "LIST"],
     &["CONFIG", "GET", "*"],

@@ -67,9 +67,9 @@ impl<'a> Context<'a> {
             return false;
         }
         let rules = Owned::new(self, raw);
-        let known = UNRESTRICTED.take(self);
+        let known = UNRESTRICTED_RULES.take(self);
         if known.0 == Some(raw) {
-            UNRESTRICTED.set(self, known);
+            UNRESTRICTED_RULES.set(self, known);
             return true;
         }
         let is_all = allows_everything(rules.bytes());
@@ -80,9 +80,9 @@ impl<'a> Context<'a> {
             }
             // The count of `rules` goes over to the cell.
             std::mem::forget(rules);
-            UNRESTRICTED.set(self, Remembered(Some(raw)));
+            UNRESTRICTED_RULES.set(self, UnrestrictedRules(Some(raw)));
         } else {
-            UNRESTRICTED.set(self, known);
+            UNRESTRICTED_RULES.set(self, known);
         }
         is_all
     }
@@ -122,12 +122,12 @@ impl<'a> Context<'a> {
 
 /// The text of rules that allow everything, kept alive.
 #[derive(Default)]
-struct Remembered(Option<*mut RmString>);
+struct UnrestrictedRules(Option<*mut RmString>);
 
 // SAFETY: the string is touched under the server's lock alone, in `is_unrestricted`.
-unsafe impl Send for Remembered {}
+unsafe impl Send for UnrestrictedRules {}
 
-static UNRESTRICTED: LockedCell<Remembered> = LockedCell::new(Remembered(None));
+static UNRESTRICTED_RULES: LockedCell<UnrestrictedRules> = LockedCell::new(UnrestrictedRules(None));
 
 /// Returns true if a user's rules, as the server describes them, allow every command on every key.
 ///

@@ -227,7 +227,7 @@ mod tests {
         assert!(Entry::from_json(br#"{"name":"f","code":"AA"}"#).is_err());
     }
 
-    /// What comes over the bus, or out of a file, cut and changed at every place.
+    /// Entries as from the bus or a file, or out of a file, cut and changed at every place.
     #[test]
     fn damaged_entries_are_refused_or_read_back() {
         let json = br#"{"name":"f","stamp":{"at":18446744073709551615,"node":"abc"}}"#;

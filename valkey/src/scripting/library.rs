@@ -32,7 +32,7 @@ struct Header {
 
 /// One function of a library.
 pub(crate) struct LibraryFunction {
-    /// The reason why it cannot run, if it was restored from data and is refused now.
+    /// Its code and entry; or the reason why it cannot run, if it was restored from data and is refused now.
     entry_point: Result<Arc<EntryPoint>, CallError>,
     name: Box<str>,
 }
@@ -61,7 +61,7 @@ impl LibraryFunction {
 
 /// Loads a library. Blocks while the code is compiled.
 ///
-/// A library that is `restored` from data and cannot be loaded, for instance because the key that signed
+/// A library with a name that is `restored` from data and cannot be loaded, for instance because the key that signed
 /// it is revoked, becomes a function that answers with the reason: an error would keep the server from
 /// starting, or a replica from its primary's data.
 pub(crate) fn load(

@@ -48,13 +48,13 @@ pub(crate) struct CallState {
     pub(crate) conflict: bool,
     /// True once the server was found to take writes at all.
     pub(crate) may_write: bool,
-    /// What the caller was found to be allowed.
+    /// Rights that the caller was found to have.
     pub(crate) rights: CallerRights,
-    /// Undeclared keys that were found to belong to this node.
-    pub(crate) own_keys: Vec<Box<[u8]>>,
+    /// Undeclared keys that were found to belong to this node of a cluster.
+    pub(crate) own_keys: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
 }
 
-/// What the calling user was found to be allowed in this call.
+/// Rights that the calling user was found to have in this call.
 #[derive(Default)]
 pub(crate) struct CallerRights {
     /// True if the user may do everything; `None` until it is asked.

@@ -36,7 +36,7 @@ impl CallView<'_> {
         if !self.reads_hold() {
             return Err(CommitError::Conflict);
         }
-        self.rights_hold().map_err(CommitError::Store)?;
+        self.rights_hold()?;
         let writes = !self.state.write_set.is_empty() || self.state.journal.is_active();
         if !writes {
             return Ok(());
@@ -85,13 +85,13 @@ impl CallView<'_> {
             // The server checked where it is when it took the command.
             return Ok(());
         };
-        if self.state.own_keys.contains(name) {
+        if self.context.flags() & ffi::CTX_CLUSTER == 0 || self.state.own_keys.contains(name) {
             return Ok(());
         }
         if let Some(error) = slot_error(self, key) {
             return Err(StoreError::Failed(error));
         }
-        self.state.own_keys.push(name.clone());
+        self.state.own_keys.insert(name.clone());
         Ok(())
     }
 

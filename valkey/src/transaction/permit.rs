@@ -1,7 +1,7 @@
 //! Asks the server's access control before each typed operation: the operation is what its command
 //! would be for the calling user.
 
-use ferrite_protocol::keyspace::StoreError;
+use ferrite_protocol::keyspace::{CommitError, StoreError};
 use ferrite_runtime::policy::permissions::Access;
 use smallvec::SmallVec;
 
@@ -23,10 +23,11 @@ impl CallView<'_> {
         if self.on_main_thread && self.state.rights.unrestricted == Some(true) {
             return Ok(());
         }
-        self.ask(key, access)
+        self.permit_by_server(key, access)
     }
 
-    fn ask(&mut self, key: &KeyRef, access: Access) -> Result<(), StoreError> {
+    /// The same, by the server's rules unless the answer is known.
+    fn permit_by_server(&mut self, key: &KeyRef, access: Access) -> Result<(), StoreError> {
         // Off the main thread, an administrator may change the rights between two accesses.
         let known = if self.on_main_thread {
             self.state.rights.unrestricted
@@ -34,7 +35,9 @@ impl CallView<'_> {
             None
         };
         let unrestricted = known.unwrap_or_else(|| self.context.is_caller_unrestricted());
-        self.state.rights.unrestricted = Some(unrestricted);
+        if self.on_main_thread {
+            self.state.rights.unrestricted = Some(unrestricted);
+        }
         if unrestricted && self.on_main_thread {
             return Ok(());
         }
@@ -52,14 +55,19 @@ impl CallView<'_> {
     ///
     /// # Errors
     ///
-    /// `Denied`, for the first right that was taken away.
-    pub(crate) fn rights_hold(&self) -> Result<(), StoreError> {
+    /// `Denied`, for the first right that was taken away. A conflict, if the user was unrestricted on
+    /// the main thread and is not any more: what the call did there was not recorded, and the next try
+    /// records it.
+    pub(crate) fn rights_hold(&self) -> Result<(), CommitError> {
         if self.context.is_caller_unrestricted() {
             return Ok(());
         }
+        if self.state.rights.unrestricted == Some(true) {
+            return Err(CommitError::Conflict);
+        }
         let mut granted = self.state.rights.granted.iter();
         match granted.find(|(access, key)| !may_access(self.context, self.call, key, *access)) {
-            Some((access, key)) => Err(denied(self.call, key, *access)),
+            Some((access, key)) => Err(CommitError::Store(denied(self.call, key, *access))),
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! What the system says about a process at one moment.
+//! The system's figures of a process at one moment.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
@@ -24,7 +24,7 @@ impl Sample {
     pub(super) const HEAD: &'static str =
         "seconds,resident_kib,mappings,open_files,threads,requests";
 
-    /// What must stay flat.
+    /// The curves that are compared.
     pub(super) const CURVES: [Curve; 4] = [
         ("resident KiB", |sample| sample.resident_kib as f64, 8192.0),
         ("mappings", |sample| sample.mappings as f64, 64.0),

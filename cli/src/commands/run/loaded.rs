@@ -30,7 +30,7 @@ pub(crate) struct Loaded {
     policy: Policy,
 }
 
-/// What a function may do and use.
+/// Permissions, limits and isolation of a function.
 #[derive(Clone, Default)]
 pub(crate) struct Policy {
     pub(crate) permissions: Permissions,

@@ -16,7 +16,7 @@ use crate::support::adapter::Adapter;
 use crate::support::number::{Number, numbers};
 use crate::support::{Host, TestFunction, spec};
 
-/// What became of a script's assertions: how many hold, by kind, and how many were not run, by reason.
+/// The outcome of a script's assertions: how many hold, by kind, and how many were not run, by reason.
 pub(super) type Counts = BTreeMap<&'static str, u32>;
 
 /// Everything that scripts run on.
@@ -189,7 +189,7 @@ impl Outcome {
     }
 }
 
-/// What the suite says of a call.
+/// The outcome of a call by the suite.
 #[derive(Debug)]
 enum Expected {
     Returns(Vec<Pattern>),

@@ -26,7 +26,7 @@ fn halves(bytes: [u8; 16]) -> [u64; 2] {
     [whole as u64, (whole >> 64) as u64]
 }
 
-/// What one number of a result must be.
+/// A number that a result must have.
 #[derive(Clone, Debug)]
 pub(super) enum Pattern {
     Exact(Number),

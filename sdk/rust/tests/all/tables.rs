@@ -18,7 +18,7 @@ fn float(number: f64) -> f64 {
     number
 }
 
-/// How texts are read as numbers of one kind: as a number with this text, or not at all.
+/// Readings of texts as numbers of one kind: as a number with this text, or not at all.
 type Numbers = Vec<(String, Option<String>)>;
 
 #[derive(Deserialize)]

@@ -71,6 +71,11 @@ impl Channels {
         self.recount(&names);
     }
 
+    /// Returns true if anybody listens to anything.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
     fn recount(&self, names: &Names) {
         let count = names.channels.len() + names.patterns.len();
         self.count.store(count, Ordering::Release);
@@ -79,7 +84,7 @@ impl Channels {
     /// Puts a message into the mailbox of every client that listens; returns their number. A client
     /// counts once for the channel and once for each pattern.
     pub(crate) fn publish(&self, channel: &[u8], payload: &[u8]) -> usize {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if !self.has_listeners() {
             return 0;
         }
         let names = self.names.read();

@@ -36,7 +36,7 @@ impl KeyspaceEvents {
 impl Observer for KeyspaceEvents {
     fn observe(&self, event: KeyEvent<'_>) {
         let selection = self.selection();
-        if !selection.has(event.class) {
+        if !selection.has(event.class) || !self.channels.has_listeners() {
             return;
         }
         if selection.by_key() {

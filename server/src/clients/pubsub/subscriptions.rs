@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::clients::pubsub::channels::{Channels, Kind};
 use crate::clients::pubsub::mailbox::Mailbox;
 
-/// What a client listens to. Dropping it ends that.
+/// The channels and patterns that a client listens to. Dropping it ends that.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     client: u64,

@@ -1,8 +1,6 @@
 //! `AUTH [username] password`
 
-use ferrite_protocol::resp::Encoder;
-
-use crate::clients::users::DEFAULT_USER;
+use crate::clients::users::{DEFAULT_USER, TooManyLogins};
 use crate::commands::replies::wrong_arity;
 use crate::commands::spec::Spec;
 use crate::observability::from_outside::for_log;
@@ -36,31 +34,31 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
             return AfterReply::KeepOpen;
         }
     };
-    if authenticate(context, name, password) {
-        context.reply.ok();
-    } else {
-        refuse(context.reply);
+    match authenticate(context, name, password) {
+        Ok(()) => context.reply.ok(),
+        Err(error) => context.reply.error(error),
     }
     AfterReply::KeepOpen
 }
 
-/// Makes the connection this user's and returns true if the password is right.
+/// Makes the connection this user's if the password is right; else returns the error to reply.
 pub(in crate::commands) fn authenticate(
     context: &mut RequestContext<'_>,
     name: &[u8],
     password: &[u8],
-) -> bool {
+) -> Result<(), &'static str> {
     let users = &context.state.users;
     // The other connections of this thread are served by others meanwhile.
     let user = users.authenticate(name, password, |check| tokio::task::block_in_place(check));
     match user {
-        Some(user) => {
+        Err(TooManyLogins) => Err("BUSY too many clients log in at the same time; try again later"),
+        Ok(Some(user)) => {
             let name = user.name().to_owned();
             context.client.update_labels(|labels| labels.user = name);
             context.session.set_user(Some(user));
-            true
+            Ok(())
         }
-        None => {
+        Ok(None) => {
             context.state.acl_log.record(
                 "auth",
                 "toplevel",
@@ -77,12 +75,7 @@ pub(in crate::commands) fn authenticate(
                     "wrong user name or password"
                 );
             }
-            false
+            Err("WRONGPASS invalid username-password pair or user is disabled.")
         }
     }
-}
-
-/// Writes the error of a wrong user name or password.
-pub(in crate::commands) fn refuse(reply: &mut Encoder) {
-    reply.error("WRONGPASS invalid username-password pair or user is disabled.");
 }

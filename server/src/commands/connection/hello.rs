@@ -58,9 +58,9 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
         };
     }
     if let Some((user, password)) = credentials
-        && !auth::authenticate(context, user, password)
+        && let Err(error) = auth::authenticate(context, user, password)
     {
-        auth::refuse(context.reply);
+        context.reply.error(error);
         return AfterReply::KeepOpen;
     }
     if context.session.user().is_none() {

@@ -2,9 +2,12 @@
 
 use std::io;
 
+use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_runtime::error::Quoted;
 
+use crate::commands::command_ref::CommandTable;
 use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
+use crate::commands::server::acl::read_users;
 use crate::commands::spec::Spec;
 use crate::config::live::redis_names::REDIS_NAMES;
 use crate::config::live::rewrite::rewrite;
@@ -12,17 +15,24 @@ use crate::config::live::{can_change, key};
 use crate::config::{KeyInfo, Right, replace_file};
 use crate::request::{AfterReply, RequestContext};
 
-pub(in crate::commands) static SPEC: Spec = Spec {
-    name: "CONFIG",
-    arity: -2,
-    flags: &["admin", "noscript", "loading", "stale"],
-    summary: "Shows and changes the configuration.",
-    arguments: "GET|SET|REWRITE|RESETSTAT|HELP [argument …]",
-    group: "server",
-    right: Some(Right::Admin),
-    before_auth: false,
-    run,
-};
+/// Makes the row of the command; `answer` is [`run`] with the table.
+pub(in crate::commands) const fn spec(
+    answer: fn(&mut RequestContext<'_>, &[&[u8]]) -> AfterReply,
+) -> Spec {
+    Spec {
+        name: NAME,
+        arity: -2,
+        flags: &["admin", "noscript", "loading", "stale"],
+        summary: "Shows and changes the configuration.",
+        arguments: "GET|SET|REWRITE|RESETSTAT|HELP [argument …]",
+        group: "server",
+        right: Some(Right::Admin),
+        before_auth: false,
+        run: answer,
+    }
+}
+
+const NAME: &str = "CONFIG";
 
 const HELP: [&str; 11] = [
     "CONFIG <subcommand> [<arg> ...]. Subcommands are:",
@@ -38,12 +48,17 @@ const HELP: [&str; 11] = [
     "    This text.",
 ];
 
-fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
+/// Runs the command. The rules of users name commands of `table`.
+pub(in crate::commands) fn run(
+    context: &mut RequestContext<'_>,
+    argv: &[&[u8]],
+    table: &CommandTable,
+) -> AfterReply {
     let subcommand = argv[1].to_ascii_uppercase();
     match (subcommand.as_slice(), &argv[2..]) {
         (b"GET", patterns) if !patterns.is_empty() => get(context, patterns),
         (b"SET", pairs) if !pairs.is_empty() && pairs.len().is_multiple_of(2) => {
-            match set(context, pairs) {
+            match set(context, pairs, table) {
                 Ok(()) => context.reply.ok(),
                 Err(text) => context
                     .reply
@@ -68,7 +83,7 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
             let name = format!("config|{}", String::from_utf8_lossy(&subcommand));
             wrong_arity(context.reply, &name);
         }
-        _ => unknown_subcommand(context.reply, SPEC.name, argv[1]),
+        _ => unknown_subcommand(context.reply, NAME, argv[1]),
     }
     AfterReply::KeepOpen
 }
@@ -116,7 +131,11 @@ fn plain(value: &str) -> String {
 }
 
 /// Changes keys. Nothing has changed if it returns a text, which says what is wrong.
-fn set(context: &mut RequestContext<'_>, pairs: &[&[u8]]) -> Result<(), String> {
+fn set(
+    context: &mut RequestContext<'_>,
+    pairs: &[&[u8]],
+    table: &CommandTable,
+) -> Result<(), String> {
     let mut changes: Vec<(&'static KeyInfo, String)> = Vec::new();
     for pair in pairs.chunks_exact(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
@@ -133,15 +152,18 @@ fn set(context: &mut RequestContext<'_>, pairs: &[&[u8]]) -> Result<(), String> 
         return Err(format!("{} is given twice", key.path()));
     }
     let state = context.state;
-    let config = state
-        .live
-        .current()
-        .with(&changes)
-        .map_err(|error| error.to_string())?;
-    state.apply(config).map_err(|error| {
-        let error: &dyn std::error::Error = &error;
-        ferrite_protocol::error_chain::ErrorChain(error).to_string()
-    })?;
+    let before = state.live.current();
+    let config = before.with(&changes).map_err(|error| error.to_string())?;
+    let (old, new) = (&before.server, &config.server);
+    let users = if new.users != old.users || new.password != old.password {
+        let users = read_users(&config, table).map_err(|error| ErrorChain(&error).to_string())?;
+        Some(users)
+    } else {
+        None
+    };
+    state
+        .apply(config, users)
+        .map_err(|error| ErrorChain(&error).to_string())?;
     for (key, value) in &changes {
         let shown = if key.secret { "…" } else { value };
         tracing::info!(

@@ -2,11 +2,13 @@
 //! have. A library has one function of its own name, whose entries are called as `name.entry`.
 
 use ferrite_protocol::glob;
-use ferrite_protocol::resp::Encoder;
+use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::Moment;
 use ferrite_runtime::commands::{COMMANDS, Spec as FunctionSpec};
 use serde_json::{Map, Value};
 
+use crate::clients::caller::Caller;
+use crate::commands::change_log;
 use crate::commands::permission::Denial;
 use crate::commands::replies::{help, unknown_subcommand, wrong_arity};
 use crate::commands::spec::Spec;
@@ -88,6 +90,7 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
             let functions = runtime.functions();
             let killed: usize = functions
                 .iter()
+                .filter(|registered| may_see(context, registered.record().name.as_str()))
                 .filter_map(|registered| registered.function())
                 .map(|function| function.kill_all())
                 .sum();
@@ -100,7 +103,7 @@ fn run(context: &mut RequestContext<'_>, argv: &[&[u8]]) -> AfterReply {
             }
         }
         (b"LIST", options) => list(context, runtime, options),
-        (b"STATS", []) => stats(context.reply, runtime),
+        (b"STATS", []) => stats(context, runtime),
         (b"HELP", []) => help(context.reply, &HELP),
         (b"DUMP" | b"RESTORE", _) => context.reply.error(
             "ERR functions are moved as signed bundles (ferrite-wasmc bundle) or with a backup (SAVE)",
@@ -129,6 +132,17 @@ fn may_use(context: &mut RequestContext<'_>, name: &[u8]) -> bool {
         refuse(context, &Denial::Function(name.to_owned()));
     }
     may
+}
+
+/// Returns true if the user may use the function.
+fn may_see(context: &RequestContext<'_>, name: &str) -> bool {
+    let user = context.session.user();
+    user.is_some_and(|user| user.may_use(name.as_bytes()))
+}
+
+/// Logs who changed the function.
+fn record(context: &RequestContext<'_>, command: &'static str, name: &[u8], reply: &[u8]) {
+    change_log::record(&Caller::of(context.client), command, Some(name), reply);
 }
 
 /// A library as it was typed.
@@ -200,10 +214,10 @@ fn run_function_command(
     runtime: &Functions,
     name: &str,
     argv: &[&[u8]],
-    protocol: &Encoder,
+    protocol: Protocol,
 ) -> Vec<u8> {
     let spec: Option<&'static FunctionSpec> = COMMANDS.into_iter().find(|spec| spec.name == name);
-    let mut reply = Encoder::new(protocol.protocol());
+    let mut reply = Encoder::new(protocol);
     match spec.map(|spec| spec.read(argv)) {
         Some(Ok(command)) => {
             // The other connections of this thread are served by others meanwhile.
@@ -232,8 +246,8 @@ fn load(context: &mut RequestContext<'_>, runtime: &Functions, code: &[u8], repl
     if replace {
         argv.push(b"REPLACE");
     }
-    let reply = run_function_command(runtime, command, &argv, context.reply);
-    log(context, "FUNCTION LOAD", &library.name, &reply);
+    let reply = run_function_command(runtime, command, &argv, context.reply.protocol());
+    record(context, "FUNCTION LOAD", library.name.as_bytes(), &reply);
     if reply.first() == Some(&b'-') {
         context.reply.raw(&reply);
     } else {
@@ -252,14 +266,9 @@ fn delete(context: &mut RequestContext<'_>, runtime: &Functions, name: &[u8]) {
         runtime,
         "WASM.UNLOAD",
         &[b"WASM.UNLOAD", name],
-        context.reply,
+        context.reply.protocol(),
     );
-    log(
-        context,
-        "FUNCTION DELETE",
-        &String::from_utf8_lossy(name),
-        &reply,
-    );
+    record(context, "FUNCTION DELETE", name, &reply);
     context.reply.raw(&reply);
 }
 
@@ -275,29 +284,14 @@ fn flush(context: &mut RequestContext<'_>, runtime: &Functions) {
             continue;
         }
         let argv: [&[u8]; 2] = [b"WASM.UNLOAD", name.as_bytes()];
-        let reply = run_function_command(runtime, "WASM.UNLOAD", &argv, context.reply);
-        log(context, "FUNCTION FLUSH", name, &reply);
+        let reply = run_function_command(runtime, "WASM.UNLOAD", &argv, context.reply.protocol());
+        record(context, "FUNCTION FLUSH", name.as_bytes(), &reply);
         // One that is gone meanwhile is no failure.
         if reply.starts_with(b"-") && !reply.starts_with(b"-NOFUNC") {
             return context.reply.raw(&reply);
         }
     }
     context.reply.ok();
-}
-
-/// Logs who changed which function.
-fn log(context: &RequestContext<'_>, command: &str, function: &str, reply: &[u8]) {
-    let error = (reply.first() == Some(&b'-')).then(|| reply.trim_ascii_end().escape_ascii());
-    tracing::info!(
-        target: "ferrite::changes",
-        command,
-        function = function.escape_debug().to_string(),
-        client = context.client.id,
-        peer = %context.client.peer,
-        user = context.session.user_name(),
-        error = error.as_ref().map(ToString::to_string),
-        "changed"
-    );
 }
 
 fn list(context: &mut RequestContext<'_>, runtime: &Functions, options: &[&[u8]]) {
@@ -366,8 +360,12 @@ fn list(context: &mut RequestContext<'_>, runtime: &Functions, options: &[&[u8]]
     }
 }
 
-fn stats(reply: &mut Encoder, runtime: &Functions) {
-    let functions = runtime.functions();
+fn stats(context: &mut RequestContext<'_>, runtime: &Functions) {
+    let functions: Vec<_> = runtime
+        .functions()
+        .into_iter()
+        .filter(|registered| may_see(context, registered.record().name.as_str()))
+        .collect();
     let now = Moment::now();
     let longest = functions
         .iter()
@@ -377,6 +375,7 @@ fn stats(reply: &mut Encoder, runtime: &Functions) {
             Some((registered.record().name.as_str().to_owned(), since))
         })
         .max_by_key(|(_, since)| *since);
+    let reply = &mut *context.reply;
     reply.map(2);
     reply.bulk(b"running_script");
     match longest {

@@ -53,8 +53,9 @@ pub(crate) struct LiveConfig {
 
 impl LiveConfig {
     pub(crate) fn new(config: &Config) -> Self {
+        let config = Arc::new(config.clone());
         let live = Self {
-            current: RwLock::new(Arc::new(config.clone())),
+            current: RwLock::new(Arc::clone(&config)),
             max_connections: AtomicUsize::default(),
             max_memory: AtomicU64::default(),
             idle_timeout_millis: AtomicU64::default(),
@@ -65,7 +66,7 @@ impl LiveConfig {
             tcp_port: AtomicU16::default(),
             changed: Mutex::default(),
         };
-        live.set(Arc::new(config.clone()));
+        live.set(config);
         live
     }
 

@@ -29,7 +29,7 @@ const fn class_bit(class: EventClass) -> u32 {
     4 << class as u32
 }
 
-/// What clients are told, as `notify-keyspace-events` says.
+/// The events that clients are told, as `notify-keyspace-events` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventSelection(u32);
 

@@ -53,7 +53,14 @@ fn write(state: &ServerState) -> Result<(PathBuf, u64), BackupError> {
             return Err(error);
         }
     };
-    let folder = parent.join(format!("{}-{commit}", date_and_time(unix_seconds())));
+    let name = format!("{}-{commit}", date_and_time(unix_seconds()));
+    let mut folder = parent.join(&name);
+    // One that was made in the same second, with nothing written since.
+    let mut number = 2;
+    while folder.exists() {
+        folder = parent.join(format!("{name}-{number}"));
+        number += 1;
+    }
     at(&folder, "created", std::fs::rename(&unfinished, &folder))?;
     at(
         &parent,

@@ -33,7 +33,7 @@ pub enum BackupError {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What failed, as a participle.
+        /// The action that failed, as a participle.
         action: &'static str,
         /// The system's error.
         #[source]
@@ -44,7 +44,7 @@ pub enum BackupError {
     NoBackup {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         problem: String,
     },
     /// There is data where the backup would go.
@@ -60,7 +60,7 @@ pub enum BackupError {
         digest: String,
         /// The function.
         function: String,
-        /// What failed, as a participle.
+        /// The action that failed, as a participle.
         action: &'static str,
         /// Why.
         problem: String,

@@ -12,7 +12,7 @@ use crate::config::Config;
 /// Time that the disk has to take the last of the restored data.
 const CLOSE_TIME: Duration = Duration::from_secs(60);
 
-/// What was brought back.
+/// The data that was brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// Keys, of all databases together.
@@ -44,7 +44,7 @@ pub fn restore(config: &Config, folder: &Path) -> Result<Restored, BackupError> 
         let keys = store.usage().iter().map(|usage| usage.keys).sum();
         at(
             &data,
-            "write",
+            "written",
             store.close(CLOSE_TIME).map_err(std::io::Error::other),
         )?;
         keys

@@ -10,8 +10,8 @@ use crate::commands::spec::{
 };
 use crate::error::StoreError;
 use crate::execution::view::View;
-use crate::keyspace::deadline::Deadline;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::zset::Zset;
 use ferrite_protocol::budget::{LOOKUP, elements};
 use ferrite_protocol::number::{parse_double, parse_integer};
@@ -37,7 +37,7 @@ commands! {
         "Finds places in a circle around one of them, and stores nothing.";
 }
 
-/// Where to search; lengths in metres.
+/// The area to search; lengths in metres.
 #[derive(Clone, Debug)]
 enum Shape {
     Circle { radius: f64 },

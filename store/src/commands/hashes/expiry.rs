@@ -1,7 +1,7 @@
 //! Times to live of single fields of a hash.
 
 use crate::commands::arguments::integer;
-use crate::commands::hashes::{WRONG_NUMBER, named_fields};
+use crate::commands::hashes::{WRONG_NUMBER, named_fields, tell_values};
 use crate::commands::keys::expiry::{Conditions, TimeUnit, to_seconds};
 use crate::commands::spec::{
     Answer, Argv, BLIND, DENYOOM, FAST, Keys, Out, READONLY, WRITE, commands,
@@ -9,9 +9,9 @@ use crate::commands::spec::{
 use crate::error::StoreError;
 use crate::execution::edit::Edit;
 use crate::execution::view::{Missing, View};
-use crate::keyspace::deadline::Deadline;
 use crate::value::Hash;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use ferrite_protocol::budget::lookups;
 use ferrite_protocol::keyspace::SetCondition;
 
@@ -277,12 +277,7 @@ fn hgetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         });
         Ok(values.collect::<Vec<_>>())
     })?;
-    let values = values.unwrap_or_else(|| vec![None; fields.len()]);
-    out.array(values.len());
-    for value in &values {
-        out.bulk_or_null(value.as_deref());
-    }
-    Ok(())
+    tell_values(values, fields.len(), out)
 }
 
 fn hsetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {

@@ -16,7 +16,6 @@ use crate::value::Hash;
 use crate::value::blob::Blob;
 use ferrite_protocol::budget::{ELEMENT, LOOKUP, lookups};
 use ferrite_protocol::number::parse_integer;
-use ferrite_protocol::resp::Protocol;
 
 commands! {
     "hset", -4, WRITE | DENYOOM | FAST | BLIND, Keys::FIRST => hset,
@@ -231,7 +230,12 @@ fn hgetdel<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             .map(|field| hash.remove(field))
             .collect::<Vec<_>>())
     })?;
-    let values = values.unwrap_or_else(|| vec![None; fields.len()]);
+    tell_values(values, fields.len(), out)
+}
+
+/// Writes the values of `count` fields; without a hash, as many nulls.
+fn tell_values(values: Option<Vec<Option<Blob>>>, count: usize, out: Out<'_>) -> Answer {
+    let values = values.unwrap_or_else(|| vec![None; count]);
     out.array(values.len());
     for value in &values {
         out.bulk_or_null(value.as_deref());
@@ -324,13 +328,8 @@ fn hrandfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         out.array(0);
         return Ok(());
     };
-    let nested = with_values && out.protocol() == Protocol::Resp3;
     let chosen = random::choose(hash.len(), count, out)?;
-    out.array(if with_values && !nested {
-        chosen.len() * 2
-    } else {
-        chosen.len()
-    });
+    let nested = random::begin(chosen.len(), with_values, out);
     for (field, value) in chosen.filter_map(|at| hash.at(at)) {
         out.charge(LOOKUP)?;
         if nested {

@@ -5,8 +5,8 @@ use crate::commands::keys::expiry::TimeUnit;
 use crate::commands::spec::{Answer, Argv, BLIND, DENYOOM, Keys, Out, READONLY, WRITE, commands};
 use crate::error::StoreError;
 use crate::execution::view::View;
-use crate::keyspace::deadline::Deadline;
 use crate::rdb::{self, RestoreError};
+use crate::value::deadline::Deadline;
 use ferrite_protocol::budget::LOOKUP;
 
 commands! {
@@ -41,7 +41,7 @@ impl Options {
     /// says about that is only checked.
     fn parse(argv: &[&[u8]]) -> Result<Self, StoreError> {
         let mut options = Self::default();
-        let mut usage = false;
+        let (mut idle, mut frequency) = (false, false);
         let mut rest = argv.iter();
         while let Some(option) = rest.next() {
             let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
@@ -49,15 +49,15 @@ impl Options {
                 options.replace = true;
             } else if is(b"absttl") {
                 options.absolute = true;
-            } else if is(b"idletime") && !usage && rest.len() > 0 {
-                usage = true;
+            } else if is(b"idletime") && !frequency && rest.len() > 0 {
+                idle = true;
                 if integer(rest.next().ok_or(StoreError::Syntax)?)? < 0 {
                     return Err(StoreError::Refused(
                         "ERR Invalid IDLETIME value, must be >= 0",
                     ));
                 }
-            } else if is(b"freq") && !usage && rest.len() > 0 {
-                usage = true;
+            } else if is(b"freq") && !idle && rest.len() > 0 {
+                frequency = true;
                 if !(0..=255).contains(&integer(rest.next().ok_or(StoreError::Syntax)?)?) {
                     return Err(StoreError::Refused(
                         "ERR Invalid FREQ value, must be >= 0 and <= 255",

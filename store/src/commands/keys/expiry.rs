@@ -4,7 +4,7 @@ use crate::commands::arguments::integer;
 use crate::commands::spec::{Answer, Argv, BLIND, FAST, Keys, Out, READONLY, WRITE, commands};
 use crate::error::StoreError;
 use crate::execution::view::View;
-use crate::keyspace::deadline::Deadline;
+use crate::value::deadline::Deadline;
 use ferrite_protocol::resp::ReplyWriter;
 
 commands! {

@@ -13,10 +13,10 @@ use crate::commands::arguments::integer;
 use crate::commands::keys::scan::{ScanOptions, Scanned};
 use crate::error::StoreError;
 use crate::execution::view::View;
-use crate::keyspace::deadline::Deadline;
 use crate::keyspace::shard::DATABASES;
 use crate::value::Value;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use ferrite_protocol::budget::ELEMENT;
 use ferrite_protocol::number::parse_integer;
 

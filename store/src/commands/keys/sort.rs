@@ -9,8 +9,8 @@ use crate::commands::spec::{
 };
 use crate::error::StoreError;
 use crate::execution::view::View;
-use crate::keyspace::deadline::Deadline;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::list::List;
 use crate::value::text::Text;
 use crate::value::{Hash, Value};

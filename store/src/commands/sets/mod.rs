@@ -8,9 +8,9 @@ use crate::commands::keys::scan::{self, ScanOptions, Scanned};
 use crate::commands::keys::tell_all;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
-use crate::keyspace::deadline::Deadline;
 use crate::value::Set;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use ferrite_protocol::budget::{ELEMENT, LOOKUP, lookups};
 
 commands! {

@@ -129,6 +129,18 @@ impl Field {
         }
     }
 
+    /// The number of a `SET`. Far below the range, the check in Valkey overflows, and a saturated field
+    /// gets the most that it holds.
+    fn as_set(self, number: i64, overflow: Overflow) -> i128 {
+        let number = i128::from(number);
+        let most = (1_i128 << (self.bits - 1)) - 1;
+        let overflows = self.bits < 64 && most - number > i128::from(i64::MAX);
+        match overflow {
+            Overflow::Saturate if overflows => most,
+            _ => number,
+        }
+    }
+
     /// The number as stored; `None` if it does not fit and the step should fail.
     fn fit(self, number: i128, overflow: Overflow) -> Option<i128> {
         let (least, most) = if self.signed {
@@ -156,7 +168,9 @@ impl Step {
         let (number, answer) = match self.action {
             Action::Get => return narrow(before),
             // Without a sign, a negative number stands for a very large one.
-            Action::Set(number) if self.field.signed => (i128::from(number), Some(before)),
+            Action::Set(number) if self.field.signed => {
+                (self.field.as_set(number, self.overflow), Some(before))
+            }
             Action::Set(number) => (i128::from(number.cast_unsigned()), Some(before)),
             Action::Increment(delta) => (before + i128::from(delta), None),
         };

@@ -5,8 +5,8 @@ use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, READONLY, WR
 use crate::commands::strings::charge_growth;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
-use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
+use crate::value::deadline::Deadline;
 use crate::value::text::Text;
 use ferrite_protocol::budget::bytes as units;
 use ferrite_protocol::number::parse_integer;

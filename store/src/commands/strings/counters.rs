@@ -5,8 +5,8 @@ use crate::commands::long_double::{LongDouble, Parsed};
 use crate::commands::spec::{Answer, Argv, DENYOOM, FAST, Keys, Out, WRITE, commands};
 use crate::error::StoreError;
 use crate::execution::view::View;
-use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
+use crate::value::deadline::Deadline;
 use crate::value::text::Text;
 use ferrite_protocol::number::parse_integer;
 

@@ -11,8 +11,8 @@ use crate::commands::spec::{
 };
 use crate::error::StoreError;
 use crate::execution::view::View;
-use crate::keyspace::deadline::Deadline;
 use crate::value::Value;
+use crate::value::deadline::Deadline;
 use crate::value::text::Text;
 use ferrite_protocol::budget::lookups;
 

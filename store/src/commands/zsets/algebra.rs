@@ -8,8 +8,8 @@ use crate::commands::spec::{
 use crate::commands::zsets::tell_scored;
 use crate::error::StoreError;
 use crate::execution::view::View;
-use crate::keyspace::deadline::Deadline;
 use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::fields::Fields;
 use crate::value::zset::Zset;
 use crate::value::{Set, Value};

@@ -410,13 +410,8 @@ fn zrandmember<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         out.array(0);
         return Ok(());
     };
-    let nested = with_scores && out.protocol() == Protocol::Resp3;
     let chosen = random::choose(zset.len(), count, out)?;
-    out.array(if with_scores && !nested {
-        chosen.len() * 2
-    } else {
-        chosen.len()
-    });
+    let nested = random::begin(chosen.len(), with_scores, out);
     for (member, score) in chosen.filter_map(|at| zset.at(at)) {
         out.charge(2 * LOOKUP)?;
         if nested {

@@ -9,7 +9,7 @@ use crate::commands::zsets::bounds::{lexical_range, score_range};
 use crate::commands::zsets::tell_scored;
 use crate::error::StoreError;
 use crate::execution::view::{Missing, View};
-use crate::keyspace::deadline::Deadline;
+use crate::value::deadline::Deadline;
 use crate::value::zset::{Members, Zset};
 use ferrite_protocol::budget::{ELEMENT, LOOKUP, lookups};
 

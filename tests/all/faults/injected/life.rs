@@ -9,18 +9,18 @@ use crate::guests::ADD1;
 /// A key, or a function, by its name.
 pub(super) type Name = String;
 
-/// What a client knows of the data: for each name, every state that it may be in.
+/// A client's knowledge of the data: for each name, every state that it may be in.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     keys: BTreeMap<Name, Vec<Option<Vec<u8>>>>,
-    /// Whether a function may be there, and may be absent.
+    /// True for each if a function may be there, and may be absent.
     functions: BTreeMap<Name, Vec<bool>>,
     /// The last round of `MULTI` that was answered, and the last that was sent.
     pub(super) rounds_done: u64,
     pub(super) rounds_sent: u64,
 }
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,

@@ -22,7 +22,7 @@ const SOURCE: &str = include_str!("../../../faults/inject.c");
 /// Calls that are changed in each test of a plain run.
 const POINTS: u64 = 6;
 
-/// What is done to a call.
+/// A change of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// Nothing; the calls are counted.
@@ -54,7 +54,7 @@ enum Errno {
     ConnectionReset = 104,
 }
 
-/// Which calls are counted.
+/// The calls that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Disk,

@@ -15,7 +15,7 @@ pub(super) const PASSWORD_VARIABLE: &str = "FERRITE_DEPLOY_PASSWORD";
 /// Port of a server if the address names none.
 const PORT: u16 = 6380;
 
-/// How long to wait for a connection, and for a part of a reply. A server may compile meanwhile.
+/// The longest waits, for a connection and for a part of a reply. A server may compile meanwhile.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -43,6 +43,16 @@ impl Address {
                 "the server `{text}` {why}; an address is redis://host:port or redis://user@host:port"
             ))
         };
+        if let Some((_, rest)) = text.split_once("://")
+            && rest
+                .rsplit_once('@')
+                .is_some_and(|(user, _)| user.contains(':'))
+        {
+            // The address is not repeated.
+            bail!(UsageError(format!(
+                "the server's address has a password in it, where others can see it; put it into {PASSWORD_VARIABLE}"
+            )));
+        }
         if text.starts_with("rediss://") {
             bail!(wrong(
                 "is to be reached over TLS, which deploy cannot do; open a tunnel"
@@ -52,9 +62,6 @@ impl Address {
             bail!(wrong("does not begin with redis://"));
         };
         let (user, place) = match rest.rsplit_once('@') {
-            Some((user, _)) if user.contains(':') => bail!(wrong(&format!(
-                "has a password in it, where others can see it; put it into {PASSWORD_VARIABLE}"
-            ))),
             Some((user, place)) => (Some(user.to_owned()), place),
             None => (None, rest),
         };
@@ -152,7 +159,7 @@ impl Connection {
             .context("the server does not take the command")?;
         let mut bytes = Vec::new();
         let mut part = [0; 16 << 10];
-        while whole(&bytes, 1).is_none() {
+        while whole(&bytes, 1, 0).is_none() {
             let len = self
                 .stream
                 .read(&mut part)
@@ -171,7 +178,10 @@ impl Connection {
 
 /// Returns the length of `count` replies in RESP2, if all of them are there. What is malformed counts as
 /// there, for the parser to refuse.
-fn whole(bytes: &[u8], count: usize) -> Option<usize> {
+fn whole(bytes: &[u8], count: usize, depth: usize) -> Option<usize> {
+    if depth > reply::DEPTH_MAX {
+        return Some(bytes.len());
+    }
     let mut at = 0;
     for _ in 0..count {
         let rest = bytes.get(at..)?;
@@ -190,7 +200,7 @@ fn whole(bytes: &[u8], count: usize) -> Option<usize> {
             }
             b'*' => {
                 let items = usize::try_from(number().unwrap_or(0)).unwrap_or(0);
-                at += whole(bytes.get(at..)?, items)?;
+                at += whole(bytes.get(at..)?, items, depth + 1)?;
             }
             _ => {}
         }
@@ -220,11 +230,13 @@ mod tests {
             ("127.0.0.1:6380", "does not begin with redis://"),
             ("rediss://db", "over TLS"),
             ("redis://a:secret@db", "has a password in it"),
+            ("rediss://a:secret@db", "has a password in it"),
             ("redis://db:port", "has a port"),
             ("redis://", "names no host"),
         ] {
             let error = Address::parse(text).expect_err(text).to_string();
             assert!(error.contains(why), "{error}");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 
@@ -237,9 +249,9 @@ mod tests {
             b"*2\r\n:1\r\n*1\r\n$1\r\na\r\n",
             b"*0\r\n",
         ] {
-            assert_eq!(whole(reply, 1), Some(reply.len()));
+            assert_eq!(whole(reply, 1, 0), Some(reply.len()));
             for end in 0..reply.len() {
-                assert_eq!(whole(&reply[..end], 1), None, "{end}");
+                assert_eq!(whole(&reply[..end], 1, 0), None, "{end}");
             }
         }
     }

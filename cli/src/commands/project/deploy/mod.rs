@@ -171,7 +171,8 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     })
 }
 
-/// Returns limits with the usual defaults where none are given, as the server says them of what it runs.
+/// Returns limits with the built-in defaults where none are given. A server with other `[wasm.limits]`
+/// fills them otherwise, so limits that the project leaves out may then compare wrongly.
 fn in_force(limits: &LimitSettings) -> Result<LimitSettings> {
     let limits = Limits::DEFAULT.for_function(limits, &Limits::unbounded())?;
     Ok(LimitSettings::from_json(limits.to_json().as_bytes())?)

@@ -14,7 +14,7 @@ use super::connection::Connection;
 use crate::commands::diff::input::DiffInput;
 use crate::reply::Value;
 
-/// What the server says about it.
+/// A function as `WASM.INFO` describes it.
 pub(super) struct Running {
     pub(super) source: Digest,
     permissions: Permissions,
@@ -52,7 +52,9 @@ impl Running {
         Ok(Some(Self {
             source: text("digest")?.parse()?,
             permissions: Permissions::from_json(text("permissions")?.as_bytes())?,
-            limits: LimitSettings::from_json(text("limits")?.as_bytes())?,
+            // The server gives the reason instead, if the limits are no longer allowed; such a function
+            // cannot run.
+            limits: LimitSettings::from_json(text("limits")?.as_bytes()).unwrap_or_default(),
             isolation: text("isolation")?.parse()?,
         }))
     }

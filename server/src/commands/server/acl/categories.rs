@@ -71,9 +71,13 @@ pub(super) fn categories(command: CommandRef) -> Vec<&'static str> {
             if spec.right == Some(Right::Read) {
                 found.push("read");
             }
+            if spec.right == Some(Right::Write) {
+                found.push("write");
+            }
             match spec.group {
                 "connection" => found.push("connection"),
                 "transactions" => found.push("transaction"),
+                "scripting" => found.push("functions"),
                 _ => {}
             }
         }
@@ -102,13 +106,28 @@ pub(super) fn rules_of(rights: Rights) -> Vec<String> {
         let added: &[&str] = match right {
             Right::Read => &["+@read"],
             Right::Write => &["+@write", "-flushall", "-flushdb", "-swapdb"],
-            Right::Call => &["+@scripting"],
+            Right::Call => &[
+                "+@scripting",
+                "+function|list",
+                "+function|stats",
+                "+function|help",
+            ],
             Right::Manage => &["+@functions"],
             Right::Admin => &["+@admin", "+@dangerous"],
         };
         rules.extend(added.iter().map(|rule| (*rule).to_owned()));
     }
     // What everybody may run.
-    rules.extend(["+command", "+info", "+time", "+role", "+acl|whoami"].map(str::to_owned));
+    let everybody = [
+        "+command",
+        "+info",
+        "+time",
+        "+role",
+        "+acl|whoami",
+        "+wait",
+        "+unsubscribe",
+        "+punsubscribe",
+    ];
+    rules.extend(everybody.map(str::to_owned));
     rules
 }

@@ -25,7 +25,7 @@ pub enum UsersFileError {
     File {
         /// The file.
         path: PathBuf,
-        /// What failed, as a participle.
+        /// The action that failed, as a participle.
         action: &'static str,
         /// The system's error.
         #[source]
@@ -38,7 +38,7 @@ pub enum UsersFileError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault.
         problem: String,
     },
     /// The configuration file is wrong.

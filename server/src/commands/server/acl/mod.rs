@@ -109,7 +109,10 @@ pub(in crate::commands) fn run(
             }
         }
         (b"GETUSER", [name]) => get_user(context, name),
-        (b"SETUSER", [name, rules @ ..]) => set_user(context, name, rules, table),
+        (b"SETUSER", [name, rules @ ..]) => {
+            // Passwords are hashed slowly.
+            tokio::task::block_in_place(|| set_user(context, name, rules, table));
+        }
         (b"DELUSER", names) if !names.is_empty() => delete_users(context, names),
         (b"CAT", []) => {
             context.reply.array(CATEGORIES.len());
@@ -228,6 +231,7 @@ fn get_user(context: &mut RequestContext<'_>, name: &[u8]) {
 }
 
 fn set_user(context: &mut RequestContext<'_>, name: &[u8], rules: &[&[u8]], table: &CommandTable) {
+    let _edit = context.state.users.edit();
     let made = text(name).and_then(|name| {
         let fits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
         if !fits || name.contains('=') {
@@ -264,10 +268,12 @@ fn delete_users(context: &mut RequestContext<'_>, names: &[&[u8]]) {
             .error("ERR The 'default' user cannot be removed");
         return;
     }
+    let edit = context.state.users.edit();
     let removed: Vec<&str> = context.state.users.change(|users| {
         let names = names.iter().filter_map(|name| text(name).ok());
         names.filter(|name| users.remove(name)).collect()
     });
+    drop(edit);
     for name in &removed {
         log(context, name, "removed");
         for client in context.state.clients.all() {

@@ -24,7 +24,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     run,
 };
 
-/// What the sections tell about.
+/// The subject of the sections.
 struct Subject<'a> {
     state: &'a ServerState,
 }

@@ -1,6 +1,6 @@
 //! Logs who changed which function: `WASM.LOAD` and the other commands that manage functions.
 
-use crate::dispatch::call_log::Caller;
+use crate::clients::caller::Caller;
 use crate::observability::from_outside::for_log;
 
 /// Target of the lines, so that they can be filtered and sent elsewhere.

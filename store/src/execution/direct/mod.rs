@@ -1,0 +1,348 @@
+//! The view of a plain command: it works on the locked shards themselves.
+
+mod view;
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::blocking::{Ready, Waiter};
+use crate::durable::Receipt;
+use crate::error::StoreError;
+use crate::events::{Change, Recorder};
+use crate::execution::core::Core;
+use crate::execution::edit::{self, Edit};
+use crate::execution::shard_locks::LockedShards;
+use crate::execution::view::View as _;
+use crate::keyspace::effect::{Effect, Effects};
+use crate::keyspace::shard::{Shard, shard_of};
+use crate::keyspace::table::{Entry, Place, Table};
+use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
+use crate::value::hashing::hash;
+use crate::value::{Hash, Value};
+
+/// An internal error: the command's table row does not declare a key that it uses.
+const UNDECLARED: StoreError =
+    StoreError::Refused("ERR the command touched a key that it did not declare");
+
+/// The locked shards, and the changes of one commit to them.
+pub(crate) struct Direct<'s> {
+    core: &'s Core,
+    locked: LockedShards<'s>,
+    database: u32,
+    now: Option<i64>,
+    /// The version of every change of this command; assigned at its first change.
+    version: Option<u64>,
+    effects: Option<Effects>,
+    /// Changes and events; `None` while nobody wants to know.
+    recorder: Option<Box<Recorder>>,
+    /// Keys that now hold something a blocked client may be waiting for.
+    ready: Ready,
+    /// True if a command that finds nothing may wait.
+    may_block: bool,
+    /// True if keys that are looked up count as read.
+    reads: bool,
+    waiter: Option<Arc<Waiter>>,
+    /// Removed or replaced values. They are freed after the locks are released.
+    removed: SmallVec<[Value; 1]>,
+    cleared: Vec<Table>,
+}
+
+/// Results of a command that has released its locks.
+pub(crate) struct Finished {
+    pub(crate) receipt: Receipt,
+    pub(crate) ready: Ready,
+}
+
+impl<'s> Direct<'s> {
+    pub(crate) fn new(core: &'s Core, locked: LockedShards<'s>, database: u32) -> Self {
+        Self {
+            core,
+            locked,
+            database,
+            now: None,
+            version: None,
+            effects: core.queue.is_some().then(Effects::new),
+            recorder: core.recorder(),
+            ready: SmallVec::new(),
+            may_block: false,
+            reads: false,
+            waiter: None,
+            removed: SmallVec::new(),
+            cleared: Vec::new(),
+        }
+    }
+
+    /// Returns true if an exclusive transaction has reserved any of these keys.
+    pub(crate) fn any_reserved<'k>(&mut self, mut keys: impl Iterator<Item = &'k [u8]>) -> bool {
+        let database = self.database;
+        keys.any(|key| {
+            self.locked
+                .shard(shard_of(hash(key)))
+                .is_some_and(|shard| shard.is_reserved(database, key))
+        })
+    }
+
+    /// Returns true if an exclusive transaction has reserved anything.
+    pub(crate) fn anything_reserved(&mut self) -> bool {
+        self.locked.any(|shard| shard.reserved.is_some())
+    }
+
+    /// Fixes the time of this command; otherwise the clock is read when it is first needed.
+    pub(crate) fn set_now(&mut self, now: i64) {
+        self.now = Some(now);
+    }
+
+    pub(crate) fn has_written(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// Names the changes so far as events of a command.
+    pub(crate) fn name_events(&mut self, command: &str, argv: &[&[u8]]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.name(command, argv);
+        }
+    }
+
+    /// Tells the events of a transaction instead of the changes that applying it makes.
+    pub(crate) fn tell_instead(&mut self, recorder: Option<Box<Recorder>>) {
+        self.recorder = recorder;
+    }
+
+    fn record(&mut self, key: &[u8], change: impl FnOnce() -> Change) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(self.database, key, change());
+        }
+    }
+
+    /// Ends the command and releases the locks.
+    pub(crate) fn finish(self) -> Finished {
+        if let (Some(recorder), Some(observer)) = (&self.recorder, self.core.observer.get()) {
+            recorder.tell(&**observer);
+        }
+        let receipt = match (&self.core.queue, self.effects) {
+            // Still under the locks, so that the queue is in the order of the commits.
+            (Some(queue), Some(effects)) if !effects.is_empty() => queue.push(effects),
+            _ => Receipt::immediate(),
+        };
+        Finished {
+            receipt,
+            ready: self.ready,
+        }
+    }
+
+    /// Counts the keys that the command looks up, or not.
+    pub(crate) fn count_reads(&mut self, reads: bool) {
+        self.reads = reads;
+    }
+
+    /// Lets a blocking command wait, instead of replying that there is nothing.
+    pub(crate) fn allow_blocking(&mut self) {
+        self.may_block = true;
+    }
+
+    /// Takes the waiting client that a blocking command has created.
+    pub(crate) fn take_waiter(&mut self) -> Option<Arc<Waiter>> {
+        self.waiter.take()
+    }
+
+    /// Replaces a value by a changed copy; `effects` are the changes.
+    pub(crate) fn replace(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        deadline: Deadline,
+        effects: Effects,
+    ) -> Result<(), StoreError> {
+        let hash = hash(key);
+        let Some(place) = self.find(hash, key)? else {
+            return Ok(());
+        };
+        let Some(entry) = self.entry(hash, place)? else {
+            return Ok(());
+        };
+        entry.value = value;
+        let old = std::mem::replace(&mut entry.deadline, deadline);
+        self.touch(hash, place)?;
+        let database = self.database as usize;
+        self.shard(shard_of(hash))?.tables[database].deadline_changed(hash, old, deadline);
+        if let Some(own) = &mut self.effects {
+            own.extend(effects);
+        }
+        Ok(())
+    }
+
+    fn shard(&mut self, index: usize) -> Result<&mut Shard, StoreError> {
+        self.locked.shard(index).ok_or(UNDECLARED)
+    }
+
+    fn version(&mut self) -> u64 {
+        *self.version.get_or_insert_with(|| self.core.tick())
+    }
+
+    /// Position of a live entry. Removes an expired one.
+    fn find(&mut self, hash: u64, key: &[u8]) -> Result<Option<Place>, StoreError> {
+        let database = self.database;
+        let table = &self.shard(shard_of(hash))?.tables[database as usize];
+        let Some(place) = table.find(hash, key) else {
+            return Ok(None);
+        };
+        let Some(entry) = table.at(place) else {
+            return Ok(None);
+        };
+        let deadline = entry.deadline;
+        let fields_until = entry.value.earliest_field_deadline();
+        if deadline.is_never() || !deadline.has_passed(self.now()) {
+            return if fields_until.is_never() || !fields_until.has_passed(self.now()) {
+                Ok(Some(place))
+            } else {
+                self.remove_expired_fields(hash, key, place)
+            };
+        }
+        // An exclusive transaction relies on a reserved entry and removes it itself later.
+        let shard = self.shard(shard_of(hash))?;
+        if shard.is_reserved(database, key) {
+            shard.tables[database as usize].note_deadline(hash, deadline);
+        } else {
+            shard.lookups.expired += 1;
+            self.record(key, || Change::Expired);
+            self.take(hash, key)?;
+        }
+        Ok(None)
+    }
+
+    /// Removes the expired fields of a hash; returns `None` if it had no others.
+    #[cold]
+    fn remove_expired_fields(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        place: Place,
+    ) -> Result<Option<Place>, StoreError> {
+        let database = self.database;
+        let now = self.now();
+        if self.shard(shard_of(hash))?.is_reserved(database, key) {
+            // An exclusive transaction relies on the fields that it saw. The search for what has
+            // expired must find them again.
+            let table = &mut self.shard(shard_of(hash))?.tables[database as usize];
+            if let Some(entry) = table.at(place) {
+                let earliest = entry.earliest();
+                table.note_deadline(hash, earliest);
+            }
+            return Ok(Some(place));
+        }
+        // Taken out while the shard is borrowed, and put back afterwards.
+        let mut effects = self.effects.take();
+        let Some(entry) = self.entry(hash, place)? else {
+            self.effects = effects;
+            return Ok(None);
+        };
+        let (_, changed) = edit::run(
+            &mut entry.value,
+            effects.as_mut(),
+            |hash: &mut Edit<'_, Hash>| {
+                hash.remove_expired(now);
+                Ok(())
+            },
+        );
+        let empty = entry.value.is_empty_collection();
+        let deadline = entry.deadline;
+        self.effects = effects;
+        self.record(key, || Change::FieldsExpired);
+        if empty {
+            self.record(key, || Change::Removed);
+            self.take(hash, key)?;
+            return Ok(None);
+        }
+        if changed {
+            self.touch(hash, place)?;
+        }
+        // The search that found the fields has forgotten the deadline of the whole hash.
+        let database = database as usize;
+        self.shard(shard_of(hash))?.tables[database].note_deadline(hash, deadline);
+        Ok(Some(place))
+    }
+
+    fn entry(&mut self, hash: u64, place: Place) -> Result<Option<&mut Entry>, StoreError> {
+        let database = self.database as usize;
+        Ok(self.shard(shard_of(hash))?.tables[database].at_mut(place))
+    }
+
+    /// Removes an entry, whether or not it has expired.
+    fn take(&mut self, hash: u64, key: &[u8]) -> Result<bool, StoreError> {
+        let database = self.database;
+        let version = self.version();
+        let shard = self.shard(shard_of(hash))?;
+        let Some(entry) = shard.tables[database as usize].remove(hash, key) else {
+            return Ok(false);
+        };
+        shard.modified_at = version;
+        shard.membership_at[database as usize] = version;
+        self.note(|| Effect::Remove {
+            database,
+            key: entry.key.clone(),
+            old: entry.value.clone(),
+        });
+        self.bury(entry.value);
+        Ok(true)
+    }
+
+    /// Adds an entry for a key that has none.
+    fn add(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: Value,
+        deadline: Deadline,
+    ) -> Result<(), StoreError> {
+        let database = self.database;
+        let version = self.version();
+        let key = Blob::new(key);
+        if value.can_be_awaited() {
+            self.ready.push((database, key.clone()));
+        }
+        let shard = self.shard(shard_of(hash))?;
+        shard.tables[database as usize].insert(
+            hash,
+            Entry {
+                key,
+                value,
+                deadline,
+                version,
+            },
+        );
+        shard.modified_at = version;
+        shard.membership_at[database as usize] = version;
+        Ok(())
+    }
+
+    /// Keeps a value until the locks are released, if freeing it may take long.
+    fn bury(&mut self, value: Value) {
+        if value.id() != 0 {
+            self.removed.push(value);
+        }
+    }
+
+    fn note(&mut self, effect: impl FnOnce() -> Effect) {
+        if let Some(effects) = &mut self.effects {
+            effects.push(effect());
+        }
+    }
+
+    /// Gives a new version to an entry that was changed in place.
+    fn touch(&mut self, hash: u64, place: Place) -> Result<(), StoreError> {
+        let version = self.version();
+        let database = self.database as usize;
+        let shard = self.shard(shard_of(hash))?;
+        shard.modified_at = version;
+        if let Some(entry) = shard.tables[database].at_mut(place) {
+            entry.version = version;
+            let fields_until = entry.value.earliest_field_deadline();
+            if !fields_until.is_never() {
+                shard.tables[database].note_deadline(hash, fields_until);
+            }
+        }
+        Ok(())
+    }
+}
