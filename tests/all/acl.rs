@@ -328,3 +328,38 @@ fn functions_are_libraries_for_client_libraries() {
             .contains("Engine 'lua' not found")
     );
 }
+
+const ROOT: &str = "root may=all password=root";
+
+/// Puts other users of the configuration into force: a list with commas.
+fn set_users(root: &mut Client, users: &str) {
+    let set = root.call(&["CONFIG", "SET", "server.users", users]);
+    assert_eq!(set, ok());
+}
+
+#[test]
+fn other_users_of_the_configuration_leave_those_of_the_file() {
+    let config = format!("[server]\nacl_file = \"users.acl\"\nusers = [\"{ROOT}\"]\n");
+    let server = Server::builder().config(&config).start();
+    let mut root = login(&server, "root", "root");
+    assert_eq!(root.run("ACL SETUSER filed on >filed ~* +@all"), ok());
+    assert_eq!(root.run("ACL SAVE"), ok());
+    // A list as in the file would make a user whose name begins with a bracket.
+    let listed = root.call(&["CONFIG", "SET", "server.users", &format!("[\"{ROOT}\"]")]);
+    assert!(listed.error().is_some(), "{listed:?}");
+    set_users(&mut root, &format!("{ROOT},more may=read password=more"));
+    login(&server, "more", "more");
+    login(&server, "filed", "filed");
+}
+
+#[test]
+fn a_user_that_is_gone_hears_nothing_more() {
+    let config = format!("[server]\nusers = [\"{ROOT}\", \"ears may=read password=ears\"]\n");
+    let server = Server::builder().config(&config).start();
+    let mut root = login(&server, "root", "root");
+    let mut ears = login(&server, "ears", "ears");
+    assert_eq!(ears.run("SUBSCRIBE c").error(), None);
+    set_users(&mut root, ROOT);
+    root.run("PUBLISH c news");
+    assert_eq!(ears.next(), None);
+}

@@ -155,6 +155,10 @@ impl Connection<'_> {
                 }
                 () = mailbox.arrived() => {}
             }
+            let (session, users) = (&mut self.pipeline.session, &self.pipeline.state.users);
+            if session.is_outdated(users.generation()) && !session.look_up_user(users) {
+                return Err(CloseReason::UserRemoved);
+            }
             self.pipeline.deliver().await?;
         }
     }

@@ -86,11 +86,11 @@ impl Recorder {
         self.changes.push((database, Blob::new(key), change));
     }
 
-    /// Turns the changes into events of a command.
-    pub(crate) fn name(&mut self, command: &str, argv: &[&[u8]]) {
+    /// Turns the changes into events of a command that ran at `now`.
+    pub(crate) fn name(&mut self, command: &str, argv: &[&[u8]], now: i64) {
         if !self.changes.is_empty() {
             let changes = std::mem::take(&mut self.changes);
-            names::name(command, argv, changes, &mut self.events);
+            names::name(command, argv, now, changes, &mut self.events);
         }
     }
 

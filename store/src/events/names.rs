@@ -1,5 +1,7 @@
 //! The names of events, by command.
 
+use ferrite_protocol::number::parse_integer;
+
 use super::{Change, EventClass};
 use crate::value::blob::Blob;
 
@@ -57,8 +59,23 @@ fn popped(left: bool) -> &'static str {
     if left { "lpop" } else { "rpop" }
 }
 
+/// Returns true if the time that a command gives to fields has passed at `now`.
+fn ends_at_once(command: &str, argv: &[&[u8]], now: i64) -> bool {
+    let Some(amount) = argv.get(2).and_then(|amount| parse_integer(amount)) else {
+        return false;
+    };
+    let unit = if command.starts_with("hp") { 1 } else { 1000 };
+    let millis = amount.saturating_mul(unit);
+    let from_now = if command.ends_with("at") {
+        millis.saturating_sub(now)
+    } else {
+        millis
+    };
+    from_now <= 0
+}
+
 /// The name of what a command writes, where it is not the command's own.
-fn written(command: &str, argv: &[&[u8]]) -> &'static str {
+fn written(command: &str, argv: &[&[u8]], now: i64) -> &'static str {
     match command {
         "set" | "setnx" | "setex" | "psetex" | "getset" | "mset" | "msetnx" | "msetex"
         | "bitop" => "set",
@@ -91,7 +108,13 @@ fn written(command: &str, argv: &[&[u8]]) -> &'static str {
         "hdel" | "hgetdel" => "hdel",
         "hincrby" => "hincrby",
         "hincrbyfloat" => "hincrbyfloat",
-        "hexpire" | "hpexpire" | "hexpireat" | "hpexpireat" => "hexpire",
+        "hexpire" | "hpexpire" | "hexpireat" | "hpexpireat" => {
+            if ends_at_once(command, argv, now) {
+                "hexpired"
+            } else {
+                "hexpire"
+            }
+        }
         "hgetex" if has(argv, 2, &["persist"]) => "hpersist",
         "hgetex" => "hexpire",
         "hpersist" => "hpersist",
@@ -136,11 +159,11 @@ fn zadd_increments(argv: &[&[u8]]) -> bool {
     options.clone().any(|option| is(option, "incr"))
 }
 
-fn names(command: &str, argv: &[&[u8]]) -> Names {
+fn names(command: &str, argv: &[&[u8]], now: i64) -> Names {
     use EventClass::{Generic, Hash, List, Set};
 
     let timed = ["ex", "px", "exat", "pxat"];
-    let mut names = Names::of(written(command, argv));
+    let mut names = Names::of(written(command, argv, now));
     match command {
         "set" if has(argv, 3, &timed) => names.then = Some((Generic, "expire")),
         "msetex" if has(argv, 4, &timed) => names.then = Some((Generic, "expire")),
@@ -181,9 +204,9 @@ pub(super) fn of_expiry(change: Change) -> Option<(EventClass, &'static str)> {
     }
 }
 
-/// Appends the events of a command that made these changes.
-pub(super) fn name(command: &str, argv: &[&[u8]], changes: Changes, events: &mut Events) {
-    let names = names(command, argv);
+/// Appends the events of a command that made these changes at `now`.
+pub(super) fn name(command: &str, argv: &[&[u8]], now: i64, changes: Changes, events: &mut Events) {
+    let names = names(command, argv, now);
     let first_key = changes
         .first()
         .map(|(database, key, _)| (*database, key.clone()));

@@ -80,8 +80,12 @@ impl Transaction {
     /// Names the changes so far as events of a command.
     #[inline]
     pub(crate) fn name_events(&mut self, command: &str, argv: &[&[u8]]) {
+        if self.recorder.is_none() {
+            return;
+        }
+        let now = self.now();
         if let Some(recorder) = &mut self.recorder {
-            recorder.name(command, argv);
+            recorder.name(command, argv, now);
         }
     }
 

@@ -50,6 +50,9 @@ pub(crate) const ERR: c_int = 1;
 
 pub(crate) const READ: c_int = 1;
 pub(crate) const WRITE: c_int = 2;
+/// Opens a key without a trace: the server does not count it as used, tells nobody that it is absent,
+/// and counts no hit or miss. Versions that lack one of these flags ignore it.
+pub(crate) const UNNOTICED: c_int = 1 << 16 | 1 << 17 | 1 << 18;
 
 pub(crate) const KEYTYPE_EMPTY: c_int = 0;
 pub(crate) const KEYTYPE_STRING: c_int = 1;

@@ -27,6 +27,13 @@ impl<'a> Context<'a> {
         OpenKey::new(raw)
     }
 
+    /// Opens a key to look at its size, which is no access by a command; `None` if there is no such key.
+    pub(crate) fn open_unnoticed(self, key: Borrowed<'_>) -> Option<OpenKey<'a>> {
+        // SAFETY: as above.
+        let raw = unsafe { (api().open_key)(self.raw(), key.raw(), ffi::READ | ffi::UNNOTICED) };
+        OpenKey::new(raw)
+    }
+
     /// Opens a key to write it, which may not exist yet.
     pub(crate) fn open_to_write(self, key: Borrowed<'_>) -> Option<OpenKey<'a>> {
         // SAFETY: as above.

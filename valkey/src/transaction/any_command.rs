@@ -23,8 +23,14 @@ impl CallView<'_> {
         reply: &mut Encoder,
     ) -> Result<(), Exceeded> {
         let mut bytes = Vec::new();
-        self.foreseen_cost(argv).charge(budget)?;
-        let ran = self.run(argv, budget, &mut bytes);
+        let keys: Option<Vec<&[u8]>> = command_table::keys_of(self.context, argv).map(|keys| {
+            keys.iter()
+                .filter_map(|&at| argv.get(at).copied())
+                .collect()
+        });
+        self.foreseen_cost(argv, keys.as_deref().unwrap_or_default())
+            .charge(budget)?;
+        let ran = self.run(argv, keys.as_deref(), budget, &mut bytes);
         let charged = budget.charge(budget::bytes(bytes.len() as u64));
         let too_long = bytes.len() > budget.bounds().reply_bytes_max;
         charged?;
@@ -41,11 +47,10 @@ impl CallView<'_> {
     }
 
     /// Foresees a command's cost by the sizes of its keys.
-    fn foreseen_cost(&self, argv: &[&[u8]]) -> Cost {
-        let keys = command_table::keys_of(self.context, argv).unwrap_or_default();
+    fn foreseen_cost(&self, argv: &[&[u8]], keys: &[&[u8]]) -> Cost {
         let size = |name: &[u8]| {
             let name = self.context.string(name);
-            match self.context.open_to_read(name.borrow()) {
+            match self.context.open_unnoticed(name.borrow()) {
                 None => Size::Nothing,
                 Some(key) => match key.kind() {
                     ValueKind::Nothing => Size::Nothing,
@@ -54,27 +59,19 @@ impl CallView<'_> {
                 },
             }
         };
-        let sizes: Vec<Size> = keys
-            .iter()
-            .filter_map(|&at| argv.get(at).map(|name| size(name)))
-            .collect();
+        let sizes: Vec<Size> = keys.iter().map(|name| size(name)).collect();
         Cost::foresee(argv, &sizes)
     }
 
     fn run(
         &mut self,
         argv: &[&[u8]],
+        keys: Option<&[&[u8]]>,
         budget: &Budget<'_>,
         reply: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
         let access = command_table::describe(Some(self.context), argv)
             .map_err(|error| StoreError::Failed(error.to_string().into()))?;
-        let keys = command_table::keys_of(self.context, argv);
-        let keys: Option<Vec<&[u8]>> = keys.map(|keys| {
-            keys.iter()
-                .filter_map(|&at| argv.get(at).copied())
-                .collect()
-        });
         if access.write {
             budget.note_change();
             if let Some(why) = command_table::why_not_undoable(argv) {
@@ -83,14 +80,14 @@ impl CallView<'_> {
                 return Err(StoreError::Failed(format!("{name} {why}").into()));
             }
             // What a command without keys writes could not be undone.
-            if keys.as_ref().is_none_or(Vec::is_empty) {
+            if keys.is_none_or(<[_]>::is_empty) {
                 return Err(StoreError::Failed(
                     "the command writes and does not tell which keys, so it could not be undone if the function failed; send it as a command of its own".into(),
                 ));
             }
         }
         // A command without keys may read all keys.
-        let named = keys.as_deref().filter(|keys| !keys.is_empty());
+        let named = keys.filter(|keys| !keys.is_empty());
         let dirty = match named {
             Some(keys) => keys
                 .iter()

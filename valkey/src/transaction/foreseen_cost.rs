@@ -47,6 +47,7 @@ const WHOLE: &[&str] = &[
     "bitpos",
     "bitop",
     "copy",
+    "dump",
 ];
 
 /// Commands that go through the smallest of their keys, and look for each element in the others.
@@ -202,6 +203,7 @@ mod tests {
             ("sunion a b", vec![million; 2], Exceeded::Work),
             ("SORT a ALPHA", vec![million], Exceeded::Work),
             ("LREM a 0 x", vec![million], Exceeded::Work),
+            ("DUMP a", vec![million], Exceeded::Work),
             ("BITCOUNT a", vec![Size::Bytes(512 << 20)], Exceeded::Work),
             ("LCS a b", vec![Size::Bytes(100_000); 2], Exceeded::Work),
             ("MGET a a", vec![Size::Bytes(1 << 20); 2], Exceeded::Reply),

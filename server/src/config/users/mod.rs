@@ -108,8 +108,8 @@ impl UserSpec {
         let mut words = text.split_ascii_whitespace();
         let name = words
             .next()
-            .filter(|name| !name.contains('='))
-            .ok_or("it does not begin with a name")?
+            .filter(|name| !name.contains(['=', '"', '\'', '[', ']', ',']))
+            .ok_or("it does not begin with a name, which has no quote, bracket, comma or =")?
             .to_owned();
         let wrong = |problem: String| format!("user {name}: {problem}");
         let (mut rights, mut password, mut functions, mut keys) = (None, None, None, None);

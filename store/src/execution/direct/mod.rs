@@ -100,8 +100,12 @@ impl<'s> Direct<'s> {
 
     /// Names the changes so far as events of a command.
     pub(crate) fn name_events(&mut self, command: &str, argv: &[&[u8]]) {
+        if self.recorder.is_none() {
+            return;
+        }
+        let now = self.now();
         if let Some(recorder) = &mut self.recorder {
-            recorder.name(command, argv);
+            recorder.name(command, argv, now);
         }
     }
 
