@@ -50,6 +50,21 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
     /// Returns true if the host has a command of this name, in any case. Permissions that name
     /// commands are checked with it.
     fn is_command(&self, name: &[u8]) -> bool;
+
+    /// Returns true if this host keeps records, which [`Transaction::change_record`] changes. By
+    /// default it does not.
+    fn keeps_records(&self) -> bool {
+        false
+    }
+
+    /// Returns at most `count` records whose names begin with `prefix` and come after `after`, in the
+    /// order of the bytes of their names. An empty `after` begins at the first.
+    ///
+    /// Records are data of the host beside that of its clients, as durable as theirs: no command
+    /// reaches them. Each begins with the name of the part that uses it and a slash.
+    fn records(&self, _prefix: &[u8], _after: &[u8], _count: usize) -> Vec<Record> {
+        Vec::new()
+    }
 }
 
 /// One call's consistent view of the data, together with its own writes.
@@ -161,6 +176,18 @@ pub trait Transaction: Send {
         Ok(())
     }
 
+    /// Sets a record of the host, or removes it if there is no value, when this transaction commits.
+    ///
+    /// A transaction that may only read changes records as well. It does not see its own changes, and
+    /// changes of records do not conflict: of two, the later commit counts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if [`Keyspace::keeps_records`] returns false.
+    fn change_record(&mut self, _name: &[u8], _value: Option<&[u8]>) -> Result<(), StoreError> {
+        Err(absent("records"))
+    }
+
     /// Returns true if an access has found a conflict, so that the commit can only fail.
     ///
     /// The runtime runs such a call again, however its guest ends: the guest's reply or error means
@@ -193,6 +220,9 @@ pub trait Transaction: Send {
     /// [`CommitError`], and then nothing was written.
     fn commit(self) -> Result<Self::Receipt, CommitError>;
 }
+
+/// A record of the host by its name, with its value.
+pub type Record = (Box<[u8]>, Box<[u8]>);
 
 /// Error of an operation that the store does not implement.
 fn absent(what: &str) -> StoreError {

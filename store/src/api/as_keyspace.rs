@@ -55,6 +55,14 @@ impl Keyspace for Store {
     fn is_command(&self, name: &[u8]) -> bool {
         self.command(name).is_some()
     }
+
+    fn keeps_records(&self) -> bool {
+        true
+    }
+
+    fn records(&self, prefix: &[u8], after: &[u8], count: usize) -> Vec<keyspace::Record> {
+        self.records_after(prefix, after, count)
+    }
 }
 
 /// Returns true if the request is of a command that has subcommands.
@@ -234,6 +242,11 @@ impl keyspace::Transaction for Transaction {
             bounded.error(&error.to_string());
         }
         bounded.finish()
+    }
+
+    fn change_record(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), AccessError> {
+        Self::change_record(self, name, value);
+        Ok(())
     }
 
     fn set_savepoint(&mut self) -> bool {

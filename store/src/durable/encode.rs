@@ -137,6 +137,19 @@ impl<'w> Encoder<'w> {
                 self.spaces.of.swap(*left as usize, *right as usize);
                 self.spaces_changed = true;
             }
+            Effect::Record { name, value } => {
+                let mut named = record::key(record::RECORDS, name);
+                record::describe(
+                    &mut named.value,
+                    &Value::text(value),
+                    crate::value::deadline::Deadline::NEVER,
+                );
+                self.keys.insert(named.key, Some(named.value));
+            }
+            Effect::RecordGone { name } => {
+                self.keys
+                    .insert(record::key(record::RECORDS, name).key, None);
+            }
         }
     }
 

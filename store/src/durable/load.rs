@@ -15,6 +15,7 @@ use super::seal;
 use super::writer::{self, Writer};
 use super::{DiskOptions, OpenError};
 use crate::keyspace::effect::FIELD_DEADLINE;
+use crate::keyspace::records::Records;
 use crate::keyspace::shard::{DATABASES, Shard, shard_of};
 use crate::keyspace::table::Entry;
 use crate::value::blob::Blob;
@@ -30,6 +31,7 @@ const LOADED: u64 = 1;
 /// An open data directory.
 pub(crate) struct Opened {
     pub(crate) shards: Vec<Shard>,
+    pub(crate) records: Records,
     pub(crate) queue: Arc<Queue>,
     pub(crate) writer: writer::Handle,
 }
@@ -76,7 +78,7 @@ fn read(options: DiskOptions) -> Result<Opened, OpenError> {
     }
     let spaces = reader.spaces()?;
     let collections = reader.collections()?;
-    let shards = reader.keys(&spaces, collections)?;
+    let (shards, records) = reader.keys(&spaces, collections)?;
     let garbage = reader.garbage;
     let queue = Arc::new(Queue::new(&options, commit));
     let writer = Writer::new(
@@ -90,6 +92,7 @@ fn read(options: DiskOptions) -> Result<Opened, OpenError> {
     );
     Ok(Opened {
         shards,
+        records,
         queue,
         writer: writer.start(),
     })
@@ -184,10 +187,11 @@ impl Reader<'_> {
         &mut self,
         spaces: &Spaces,
         mut collections: HashMap<u64, Value>,
-    ) -> Result<Vec<Shard>, OpenError> {
+    ) -> Result<(Vec<Shard>, Records), OpenError> {
         let mut shards: Vec<Shard> = (0..crate::keyspace::shard::SHARDS)
             .map(|_| Shard::default())
             .collect();
+        let mut records = Records::default();
         let mut unknown_space = None;
         for record in self.disk.keys.iter() {
             let (key, value) = record.into_inner().map_err(|error| self.engine(error))?;
@@ -200,6 +204,14 @@ impl Reader<'_> {
                 let key = key.escape_ascii();
                 return Err(self.damaged(format!("the record of key \"{key}\" cannot be read")));
             };
+            if space == record::RECORDS {
+                let Described::Text(Value::Text(value)) = described else {
+                    let name = name.escape_ascii();
+                    return Err(self.damaged(format!("record \"{name}\" is not a string")));
+                };
+                records.insert(name, Blob::new(value.as_slice()));
+                continue;
+            }
             let Some(database) = spaces.of.iter().position(|other| *other == space) else {
                 // The database was flushed, and a crash came before its data was removed.
                 if unknown_space != Some(space) {
@@ -246,7 +258,7 @@ impl Reader<'_> {
         collections
             .into_keys()
             .for_each(|id| self.garbage.collection(id));
-        Ok(shards)
+        Ok((shards, records))
     }
 }
 

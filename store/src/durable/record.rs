@@ -4,7 +4,8 @@
 //!
 //! - `keys`: space (u32), name → type (u8), deadline in milliseconds (i64, little-endian; the
 //!   lowest is none), then a string's bytes or a collection's id (u64). A space is the present
-//!   content of one database: flushing gives the database a new space, swapping swaps them.
+//!   content of one database: flushing gives the database a new space, swapping swaps them. The
+//!   highest space holds the records of the host, as strings without a deadline.
 //! - `elements`: id (u64), type (u8), name → a hash field's value; nothing for a set's member; a
 //!   sorted set's score (f64, little-endian); a list's element, whose name is its position (i64
 //!   sorted set's score (f64, little-endian); a list's element, whose name is its position (i64
@@ -20,6 +21,9 @@ use crate::value::deadline::Deadline;
 use crate::value::{Hash, Value};
 
 pub(super) const FORMAT: &str = "ferrite-store 1";
+
+/// The space of the host's records, which no database ever gets.
+pub(super) const RECORDS: u32 = u32::MAX;
 
 /// Longest name that is part of a key on disk; the engine takes 64 KiB.
 const NAME_LEN_MAX: usize = 32 << 10;

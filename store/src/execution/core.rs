@@ -14,12 +14,15 @@ use crate::blocking::{Ready, Registry};
 use crate::durable::{self, CloseError, DiskOptions, Handle, OpenError, Queue};
 use crate::error::StoreError;
 use crate::events::{Observer, Recorder};
+use crate::keyspace::records::Records;
 use crate::keyspace::shard::{SHARDS, Shard};
 use crate::options::{Clock, Limits, StoreOptions};
 
 /// Shards, the commit clock and the state of waiting clients.
 pub(crate) struct Core {
     shards: Box<[Mutex<Shard>]>,
+    /// The records of the host. Locked after shards, never before.
+    pub(crate) records: Mutex<Records>,
     /// Version of the latest commit. On its own cache line, because every write changes it.
     commits: CachePadded<AtomicU64>,
     pub(crate) limits: Limits,
@@ -84,6 +87,7 @@ impl Core {
         Self::new(
             options,
             (0..SHARDS).map(|_| Shard::default()).collect(),
+            Records::default(),
             None,
         )
     }
@@ -94,11 +98,17 @@ impl Core {
         Ok(Self::new(
             options,
             opened.shards,
+            opened.records,
             Some((opened.queue, opened.writer)),
         ))
     }
 
-    fn new(options: &StoreOptions, shards: Vec<Shard>, disk: Option<(Arc<Queue>, Handle)>) -> Self {
+    fn new(
+        options: &StoreOptions,
+        shards: Vec<Shard>,
+        records: Records,
+        disk: Option<(Arc<Queue>, Handle)>,
+    ) -> Self {
         // The loaded data belongs to the first commit.
         let commits = shards
             .iter()
@@ -108,6 +118,7 @@ impl Core {
         let (queue, writer) = disk.unzip();
         Self {
             shards: shards.into_iter().map(Mutex::new).collect(),
+            records: Mutex::new(records),
             commits: CachePadded::new(AtomicU64::new(commits)),
             limits: options.limits.clone(),
             clock: options.clock.clone(),

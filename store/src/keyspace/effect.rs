@@ -53,6 +53,10 @@ pub(crate) enum Effect {
     Clear { database: u32 },
     /// Two databases have changed places.
     Swap { databases: [u32; 2] },
+    /// A record of the host has this value.
+    Record { name: Blob, value: Blob },
+    /// A record of the host is removed.
+    RecordGone { name: Blob },
 }
 
 impl Effect {
@@ -65,7 +69,9 @@ impl Effect {
                     ..
                 } => text.len(),
                 Self::Put { value, .. } => value.len() * size_of::<Blob>(),
-                Self::Field { value, .. } | Self::Element { value, .. } => value.len(),
+                Self::Field { value, .. }
+                | Self::Element { value, .. }
+                | Self::Record { value, .. } => value.len(),
                 _ => 0,
             }
     }

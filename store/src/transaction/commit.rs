@@ -18,7 +18,8 @@ impl Transaction {
         if self.lost {
             return Err(CommitError::Conflict);
         }
-        if self.cleared == 0 && !self.keys.iter().any(Touched::is_written) {
+        let writes_keys = self.cleared != 0 || self.keys.iter().any(Touched::is_written);
+        if !writes_keys && self.records.is_empty() {
             // All reads were valid together at the snapshot, so the transaction counts as run then.
             return Ok(Receipt::immediate());
         }
@@ -104,6 +105,7 @@ impl Transaction {
             }
         }
         direct.tell_instead(self.recorder.take());
+        direct.change_records(std::mem::take(&mut self.records));
         Ok(direct.finish())
     }
 }

@@ -22,6 +22,7 @@ use ferrite_protocol::keyspace::Mode;
 
 use crate::events::Recorder;
 use crate::execution::core::CoreRef;
+use crate::keyspace::records::RecordChange;
 use exclusive::Exclusive;
 use read_write_set::TouchedKeys;
 use savepoint::Savepoint;
@@ -42,6 +43,8 @@ pub struct Transaction {
     members: SmallVec<[(u32, usize); 4]>,
     /// A bit for each database: all its keys are removed before the writes of `keys` are applied.
     cleared: u16,
+    /// Changes of the host's records, in order.
+    pub(crate) records: Vec<RecordChange>,
     pub(crate) written_bytes: usize,
     pub(crate) lost: bool,
     /// True while a key is looked up to be read, so that it counts as read.
@@ -68,6 +71,7 @@ impl Transaction {
             keys: TouchedKeys::default(),
             members: SmallVec::new(),
             cleared: 0,
+            records: Vec::new(),
             written_bytes: 0,
             lost: false,
             reads: false,

@@ -20,6 +20,8 @@ pub(super) struct Savepoint {
     database: u32,
     cleared: u16,
     written_bytes: usize,
+    /// Number of changes of records.
+    records: usize,
     /// Number of events.
     events: usize,
 }
@@ -54,6 +56,7 @@ impl Transaction {
             database: self.database,
             cleared: self.cleared,
             written_bytes: self.written_bytes,
+            records: self.records.len(),
             events: self.recorder.as_ref().map_or(0, |recorder| recorder.len()),
         }));
     }
@@ -68,6 +71,7 @@ impl Transaction {
         self.database = savepoint.database;
         self.cleared = savepoint.cleared;
         self.written_bytes = savepoint.written_bytes;
+        self.records.truncate(savepoint.records);
         if let Some(recorder) = &mut self.recorder {
             recorder.truncate(savepoint.events);
         }

@@ -14,6 +14,7 @@ mod field_expiry;
 mod globs;
 mod isolation;
 mod limits;
+mod records;
 mod savepoints;
 mod serializability;
 mod units;

@@ -15,6 +15,7 @@ use crate::execution::edit::{self, Edit};
 use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::effect::{Effect, Effects};
+use crate::keyspace::records::RecordChange;
 use crate::keyspace::shard::{Shard, shard_of};
 use crate::keyspace::table::{Entry, Place, Table};
 use crate::value::blob::Blob;
@@ -35,6 +36,8 @@ pub(crate) struct Direct<'s> {
     /// The version of every change of this command; assigned at its first change.
     version: Option<u64>,
     effects: Option<Effects>,
+    /// Changes of the host's records, made when the command ends.
+    records: Vec<RecordChange>,
     /// Changes and events; `None` while nobody wants to know.
     recorder: Option<Box<Recorder>>,
     /// Keys that now hold something a blocked client may be waiting for.
@@ -64,6 +67,7 @@ impl<'s> Direct<'s> {
             now: None,
             version: None,
             effects: core.queue.is_some().then(Effects::new),
+            records: Vec::new(),
             recorder: core.recorder(),
             ready: SmallVec::new(),
             may_block: false,
@@ -95,7 +99,7 @@ impl<'s> Direct<'s> {
     }
 
     pub(crate) fn has_written(&self) -> bool {
-        self.version.is_some()
+        self.version.is_some() || !self.records.is_empty()
     }
 
     /// Names the changes so far as events of a command.
@@ -120,10 +124,29 @@ impl<'s> Direct<'s> {
         }
     }
 
+    /// Changes records of the host together with what the command changes.
+    pub(crate) fn change_records(&mut self, mut changes: Vec<RecordChange>) {
+        self.records.append(&mut changes);
+    }
+
     /// Ends the command and releases the locks.
-    pub(crate) fn finish(self) -> Finished {
+    pub(crate) fn finish(mut self) -> Finished {
         if let (Some(recorder), Some(observer)) = (&self.recorder, self.core.observer.get()) {
             recorder.tell(&**observer);
+        }
+        // Locked until the commit is in the queue, so that the queue is in the order of commits for
+        // every record, too.
+        let mut records = (!self.records.is_empty()).then(|| self.core.records.lock());
+        if let Some(records) = &mut records {
+            for change in std::mem::take(&mut self.records) {
+                let changed = records.apply(&change);
+                let RecordChange { name, value } = change;
+                match value {
+                    Some(value) => self.note(|| Effect::Record { name, value }),
+                    None if changed => self.note(|| Effect::RecordGone { name }),
+                    None => {}
+                }
+            }
         }
         let receipt = match (&self.core.queue, self.effects) {
             // Still under the locks, so that the queue is in the order of the commits.
