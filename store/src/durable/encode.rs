@@ -124,6 +124,15 @@ impl<'w> Encoder<'w> {
             Effect::ElementGone { id, position } => {
                 self.elements.insert(record::position(*id, *position), None);
             }
+            Effect::ListEdit { id, number, edit } => {
+                let key = record::list_edit_key(*id, *number);
+                self.elements.insert(key, Some(record::list_edit(edit)));
+            }
+            Effect::Page { id, number, bytes } => {
+                let key = record::page(*id, *number);
+                self.elements.insert(key, Some(bytes.to_vec()));
+            }
+            Effect::Abandon { id } => self.garbage.collection(*id),
             Effect::Clear { database } => {
                 let space = &mut self.spaces.of[*database as usize];
                 self.garbage.space(*space);
@@ -171,10 +180,11 @@ impl<'w> Encoder<'w> {
         self.elements.insert(named.key, Some(named.value));
     }
 
-    /// Removes the elements of a collection that no key holds any more: few at once, many later.
+    /// Removes the elements of a collection that no key holds any more, or the pages of a string: few
+    /// at once, many later.
     fn discard(&mut self, old: &Value) {
         let (id, kind) = (old.id(), old.kind());
-        if old.len() > INLINE_LEN_MAX {
+        if old.records_len() > INLINE_LEN_MAX {
             self.garbage.collection(id);
             return;
         }

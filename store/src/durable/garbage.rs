@@ -43,7 +43,9 @@ impl Garbage {
     pub(super) fn clear_some(&mut self, disk: &Disk) -> Result<()> {
         let mut batch = disk.database.batch();
         if let Some(id) = self.collections.front() {
-            for record in disk.elements.prefix(id.to_be_bytes()).take(CHUNK_LEN_MAX) {
+            // From the last to the first: what a crash leaves can then be read like any collection.
+            let records = disk.elements.prefix(id.to_be_bytes()).rev();
+            for record in records.take(CHUNK_LEN_MAX) {
                 batch.remove(&disk.elements, record.key()?);
             }
             if batch.len() < CHUNK_LEN_MAX {
@@ -64,5 +66,68 @@ impl Garbage {
             }
         }
         batch.commit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Garbage;
+    use crate::durable::disk::Disk;
+    use crate::durable::encode::{Encoder, Spaces};
+    use crate::durable::{DiskOptions, open};
+    use crate::keyspace::effect::Effect;
+    use crate::value::blob::Blob;
+    use crate::value::deadline::Deadline;
+    use crate::value::list::{List, ListEdit};
+    use crate::value::{Hash, Value};
+
+    #[test]
+    fn a_collection_that_is_half_removed_can_be_read() {
+        let mut hash = Hash::default();
+        for field in 0..1_500_u32 {
+            let field = field.to_le_bytes();
+            hash.insert(&field, Blob::new(b"v"));
+            hash.set_deadline(&field, Deadline::at(i64::MAX));
+        }
+        let list: List = (0..1_500).map(|_| Blob::new(b"e")).collect();
+        let mut text = Value::text(&vec![b'x'; 3 << 20]);
+        text.write_anew();
+        for value in [hash.into(), list.into(), text] {
+            for steps in 1..6 {
+                let folder = tempfile::tempdir().expect("a temporary directory");
+                let disk = Disk::open(folder.path()).expect("an empty directory");
+                let mut spaces = Spaces::default();
+                let mut garbage = Garbage::default();
+                let mut encoder = Encoder::new(&mut spaces, &mut garbage);
+                encoder.add(&Effect::Put {
+                    database: 0,
+                    key: Blob::new(b"key"),
+                    value: Value::clone(&value),
+                    deadline: Deadline::NEVER,
+                });
+                for number in 0..1_200 {
+                    if matches!(value, Value::List(_)) {
+                        encoder.add(&Effect::ListEdit {
+                            id: value.id(),
+                            number,
+                            edit: ListEdit::Remove { index: 7 },
+                        });
+                    }
+                }
+                encoder.add(&Effect::Remove {
+                    database: 0,
+                    key: Blob::new(b"key"),
+                    old: value.clone(),
+                });
+                encoder.finish(&disk, 1).commit().expect("written");
+                assert!(!garbage.is_empty());
+                for _ in 0..steps {
+                    garbage.clear_some(&disk).expect("removed");
+                }
+                drop(disk);
+                let opened = open(DiskOptions::new(folder.path()));
+                assert!(opened.is_ok(), "{} after {steps} steps", value.type_name());
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::encode::Spaces;
 use super::garbage::Garbage;
 use super::mark::Mark;
 use super::queue::Queue;
-use super::record::{self, Described, HASH, LIST, SET, ZSET};
+use super::record::{self, Described, HASH, LIST, LIST_EDIT, SET, ZSET};
 use super::seal;
 use super::writer::{self, Writer};
 use super::{DiskOptions, OpenError};
@@ -22,8 +22,9 @@ use crate::value::blob::Blob;
 use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
 use crate::value::list::List;
+use crate::value::text::{PAGE_LEN, Text};
 use crate::value::zset::Zset;
-use crate::value::{Hash, Set, Value};
+use crate::value::{Hash, PAGED_TEXT, Set, Value};
 
 /// The version of all data read from the disk: the first commit of the process.
 const LOADED: u64 = 1;
@@ -264,7 +265,13 @@ impl Reader<'_> {
 
 /// A collection while its elements are read.
 enum Building {
-    List { elements: Vec<Blob>, first: i64 },
+    List {
+        elements: Vec<Blob>,
+        first: i64,
+    },
+    /// All elements of a list, and the edits so far.
+    EditedList(List),
+    Text(Vec<u8>),
     Hash(Hash),
     Set(Set),
     Zset(Zset),
@@ -280,12 +287,16 @@ impl Building {
             HASH => Some(Self::Hash(Hash::default())),
             SET => Some(Self::Set(Set::default())),
             ZSET => Some(Self::Zset(Zset::default())),
+            PAGED_TEXT => Some(Self::Text(Vec::new())),
             _ => None,
         }
     }
 
     /// Adds an element; returns false if it does not belong to the collection.
     fn add(&mut self, kind: u8, name: &[u8], value: &[u8]) -> bool {
+        if let (Self::List { elements, first }, LIST_EDIT) = (&mut *self, kind) {
+            *self = Self::EditedList(list(std::mem::take(elements), *first));
+        }
         match (self, kind) {
             (Self::List { elements, first }, LIST) => {
                 let Some(position) = record::parse_position(name) else {
@@ -297,6 +308,17 @@ impl Building {
                 elements.push(Blob::new(value));
                 // No position may be missing.
                 position.wrapping_sub(*first) == elements.len() as i64 - 1
+            }
+            (Self::EditedList(list), LIST_EDIT) => {
+                // No edit may be missing.
+                name == list.log.len.to_be_bytes()
+                    && record::parse_list_edit(value).is_some_and(|edit| list.apply(edit))
+            }
+            (Self::Text(bytes), PAGED_TEXT) => {
+                let at = record::parse_page(name).and_then(|page| page.checked_mul(PAGE_LEN));
+                let fits = at == Some(bytes.len()) && (1..=PAGE_LEN).contains(&value.len());
+                bytes.extend_from_slice(value);
+                fits
             }
             (Self::Hash(hash), HASH) => hash.insert(name, Blob::new(value)),
             (Self::Hash(hash), FIELD_DEADLINE) => match value.try_into().map(i64::from_le_bytes) {
@@ -314,14 +336,18 @@ impl Building {
 
     fn finish(self, id: u64) -> Value {
         match self {
-            Self::List { elements, first } => {
-                let mut list: List = elements.into_iter().collect();
-                list.first = first;
-                Value::with_id(list, id)
-            }
+            Self::List { elements, first } => Value::with_id(list(elements, first), id),
+            Self::EditedList(list) => Value::with_id(list, id),
+            Self::Text(bytes) => Value::Text(Text::paged(id, bytes)),
             Self::Hash(hash) => Value::with_id(hash, id),
             Self::Set(set) => Value::with_id(set, id),
             Self::Zset(zset) => Value::with_id(zset, id),
         }
     }
+}
+
+fn list(elements: Vec<Blob>, first: i64) -> List {
+    let mut list: List = elements.into_iter().collect();
+    list.first = first;
+    list
 }

@@ -3,22 +3,30 @@
 //! Three maps of the engine, all integers big-endian unless said otherwise:
 //!
 //! - `keys`: space (u32), name → type (u8), deadline in milliseconds (i64, little-endian; the
-//!   lowest is none), then a string's bytes or a collection's id (u64). A space is the present
-//!   content of one database: flushing gives the database a new space, swapping swaps them. The
-//!   highest space holds the records of the host, as strings without a deadline.
+//!   lowest is none), then a string's bytes or the id (u64) of a collection or of a string in pages.
+//!   A space is the present content of one database: flushing gives the database a new space,
+//!   swapping swaps them. The highest space holds the records of the host, as strings without a
+//!   deadline.
 //! - `elements`: id (u64), type (u8), name → a hash field's value; nothing for a set's member; a
 //!   sorted set's score (f64, little-endian); a list's element, whose name is its position (i64
-//!   sorted set's score (f64, little-endian); a list's element, whose name is its position (i64
-//!   with the sign bit inverted, so that it sorts). With the type 7, the deadline of a hash's field in
-//!   milliseconds (i64, little-endian).
+//!   with the sign bit inverted, so that it sorts). With the type 5, the bytes of a string's page,
+//!   whose name is its number (u32); every page but the last is full. With the type 6, an edit of a
+//!   list, whose name is its number (u64): the edits, in order, are made to the list's elements. With
+//!   the type 7, the deadline of a hash's field in milliseconds (i64, little-endian).
+//! - `meta`: `format`, `commit` (the number of the last commit, u64) and `spaces`: the space of each
 //!   database and the next free one (u32 each).
+//!
+//! An edit of a list is a byte and two integers (u64): 0 inserts the rest of the bytes as an element
+//! before the index, 1 replaces the element at the index by them, 2 removes it, and 3 keeps only the
+//! elements from the first integer on and before the second. The second integer of the others is 0.
 //!
 //! A name is a byte 0 and the bytes themselves, or, above [`NAME_LEN_MAX`], a byte 1 and their
 //! blake3; then the value begins with their length (u32) and the bytes.
 
 use crate::value::blob::Blob;
 use crate::value::deadline::Deadline;
-use crate::value::{Hash, Value};
+use crate::value::list::ListEdit;
+use crate::value::{Hash, PAGED_TEXT, Value};
 
 pub(super) const FORMAT: &str = "ferrite-store 1";
 
@@ -34,6 +42,8 @@ pub(super) const LIST: u8 = 1;
 pub(super) const HASH: u8 = 2;
 pub(super) const SET: u8 = 3;
 pub(super) const ZSET: u8 = 4;
+/// Stands for the edits of a list in the place of a type.
+pub(super) const LIST_EDIT: u8 = 6;
 
 /// A key and the beginning of its value.
 pub(super) struct Named {
@@ -96,12 +106,65 @@ pub(super) fn parse_position(name: &[u8]) -> Option<i64> {
     Some(i64::from_be_bytes(name.try_into().ok()?) ^ i64::MIN)
 }
 
+pub(super) fn page(id: u64, number: usize) -> Vec<u8> {
+    element(id, PAGED_TEXT, &page_name(number)).key
+}
+
+/// Strings are bounded by 512 MB, so their pages can be numbered with 32 bits.
+fn page_name(number: usize) -> [u8; 4] {
+    (number as u32).to_be_bytes()
+}
+
+pub(super) fn parse_page(name: &[u8]) -> Option<usize> {
+    Some(u32::from_be_bytes(name.try_into().ok()?) as usize)
+}
+
+pub(super) fn list_edit_key(id: u64, number: u64) -> Vec<u8> {
+    element(id, LIST_EDIT, &number.to_be_bytes()).key
+}
+
+pub(super) fn list_edit(edit: &ListEdit) -> Vec<u8> {
+    let (action, first, second, element): (u8, usize, usize, &[u8]) = match edit {
+        ListEdit::Insert { index, element } => (0, *index, 0, element),
+        ListEdit::Set { index, element } => (1, *index, 0, element),
+        ListEdit::Remove { index } => (2, *index, 0, &[]),
+        ListEdit::Keep { start, end } => (3, *start, *end, &[]),
+    };
+    let mut bytes = Vec::with_capacity(17 + element.len());
+    bytes.push(action);
+    bytes.extend_from_slice(&(first as u64).to_be_bytes());
+    bytes.extend_from_slice(&(second as u64).to_be_bytes());
+    bytes.extend_from_slice(element);
+    bytes
+}
+
+pub(super) fn parse_list_edit(bytes: &[u8]) -> Option<ListEdit> {
+    let (action, rest) = bytes.split_first()?;
+    let (first, rest) = rest.split_first_chunk()?;
+    let (second, element) = rest.split_first_chunk()?;
+    let index = usize::try_from(u64::from_be_bytes(*first)).ok()?;
+    let end = usize::try_from(u64::from_be_bytes(*second)).ok()?;
+    match (action, end, element) {
+        (0, 0, element) => Some(ListEdit::Insert {
+            index,
+            element: Blob::new(element),
+        }),
+        (1, 0, element) => Some(ListEdit::Set {
+            index,
+            element: Blob::new(element),
+        }),
+        (2, 0, []) => Some(ListEdit::Remove { index }),
+        (3, end, []) => Some(ListEdit::Keep { start: index, end }),
+        _ => None,
+    }
+}
+
 /// Appends the record of a key in the map `keys`.
 pub(super) fn describe(into: &mut Vec<u8>, value: &Value, deadline: Deadline) {
     into.push(value.kind());
     into.extend_from_slice(&deadline.millis().unwrap_or(i64::MIN).to_le_bytes());
     match value {
-        Value::Text(text) => into.extend_from_slice(text.as_slice()),
+        Value::Text(text) if text.id() == 0 => into.extend_from_slice(text.as_slice()),
         collection => into.extend_from_slice(&collection.id().to_be_bytes()),
     }
 }
@@ -109,7 +172,11 @@ pub(super) fn describe(into: &mut Vec<u8>, value: &Value, deadline: Deadline) {
 /// A record of the map `keys`.
 pub(super) enum Described {
     Text(Value),
-    Collection { kind: u8, id: u64 },
+    /// A collection, or a string in pages.
+    Collection {
+        kind: u8,
+        id: u64,
+    },
 }
 
 pub(super) fn parse_description(bytes: &[u8]) -> Option<(Described, Deadline)> {
@@ -121,7 +188,7 @@ pub(super) fn parse_description(bytes: &[u8]) -> Option<(Described, Deadline)> {
     };
     let described = match *kind {
         TEXT => Described::Text(Value::text(rest)),
-        kind @ (LIST | HASH | SET | ZSET) => Described::Collection {
+        kind @ (LIST | HASH | SET | ZSET | PAGED_TEXT) => Described::Collection {
             kind,
             id: u64::from_be_bytes(rest.try_into().ok()?),
         },
@@ -141,10 +208,14 @@ pub(super) fn field_deadlines(value: &Value) -> impl Iterator<Item = (&Blob, [u8
         .filter_map(|(field, deadline)| Some((field, deadline.millis()?.to_le_bytes())))
 }
 
-/// The elements of a collection as names and values.
+/// The elements of a collection, or the pages of a string, as names and values.
 pub(super) fn elements(value: &Value) -> Box<dyn Iterator<Item = (Blob, Blob)> + '_> {
     match value {
-        Value::Text(_) => Box::new(std::iter::empty()),
+        Value::Text(text) => Box::new(
+            text.pages()
+                .enumerate()
+                .map(|(number, bytes)| (Blob::new(&page_name(number)), Blob::new(bytes))),
+        ),
         Value::List(list) => {
             let positions = list.data.first..;
             Box::new(list.data.iter().zip(positions).map(|(element, position)| {

@@ -3,6 +3,7 @@
 use crate::value::Value;
 use crate::value::blob::Blob;
 use crate::value::deadline::Deadline;
+use crate::value::list::ListEdit;
 
 /// Stands for the deadlines of a hash's fields in the place of a type; types are numbered by
 /// [`Value::kind`].
@@ -49,6 +50,16 @@ pub(crate) enum Effect {
     Element { id: u64, position: i64, value: Blob },
     /// A list has no element at this position any more.
     ElementGone { id: u64, position: i64 },
+    /// A list was changed; `number` counts the edits since it was written whole.
+    ListEdit {
+        id: u64,
+        number: u64,
+        edit: ListEdit,
+    },
+    /// A page of a string has these bytes now.
+    Page { id: u64, number: usize, bytes: Blob },
+    /// Nothing is stored under this id any more; an earlier or later effect has the key's new value.
+    Abandon { id: u64 },
     /// All keys of a database are gone.
     Clear { database: u32 },
     /// Two databases have changed places.
@@ -71,7 +82,9 @@ impl Effect {
                 Self::Put { value, .. } => value.len() * size_of::<Blob>(),
                 Self::Field { value, .. }
                 | Self::Element { value, .. }
+                | Self::Page { bytes: value, .. }
                 | Self::Record { value, .. } => value.len(),
+                Self::ListEdit { edit, .. } => edit.element_len(),
                 _ => 0,
             }
     }

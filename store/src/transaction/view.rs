@@ -7,7 +7,7 @@ use super::Transaction;
 use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::events::Change;
-use crate::execution::edit::{self, Edit};
+use crate::execution::edit::{self, Edit, Edited};
 use crate::execution::scan_shards::scan_shards;
 use crate::execution::view::{Live, Missing, View};
 use crate::keyspace::effect::{Effect, Effects};
@@ -211,11 +211,16 @@ impl View for TransactionView<'_> {
         let at = self.transaction.load(key)?;
         self.transaction.record(at);
         let touched = &mut self.transaction.keys[at];
-        let Some(value) = &touched.value else {
+        let Some(value) = &mut touched.value else {
             return Ok(false);
         };
         note_change(self.budget);
         touched.deadline = deadline;
+        if self.transaction.core.queue.is_some() && edit::prepare_for_deadline(value) {
+            self.transaction.write_whole(at);
+            self.changed(key, Change::Deadline);
+            return Ok(true);
+        }
         let effect = Effect::Describe {
             database: touched.database,
             key: touched.key.clone(),
@@ -250,7 +255,9 @@ impl View for TransactionView<'_> {
                 return Ok(None);
             }
             let mut value: Value = T::default().into();
-            let (result, changed) = edit::run(&mut value, None, edit);
+            let Edited {
+                result, changed, ..
+            } = edit::run(&mut value, None, edit);
             if changed {
                 note_change(self.budget);
             }
@@ -269,7 +276,11 @@ impl View for TransactionView<'_> {
             Write::Edited(effects) => Some(effects),
             Write::Nothing => Some(&mut fresh),
         };
-        let (result, changed) = edit::run(value, effects, edit);
+        let Edited {
+            result,
+            changed,
+            whole,
+        } = edit::run(value, effects, edit);
         if changed {
             note_change(self.budget);
             let (change, empty) = (Change::written(value), value.is_empty_collection());
@@ -282,7 +293,7 @@ impl View for TransactionView<'_> {
             if empty {
                 touched.value = None;
                 self.transaction.write_whole(at);
-            } else if matches!(value, Value::Text(_)) {
+            } else if whole.is_some() {
                 self.transaction.write_whole(at);
             } else if !touched.is_written() {
                 touched.write = Write::Edited(fresh);

@@ -26,6 +26,9 @@ pub(crate) use crate::value::hash::Hash;
 /// Set: the fields are the members.
 pub(crate) type Set = Fields<()>;
 
+/// The type as written on disk of a string in pages.
+pub(crate) const PAGED_TEXT: u8 = 5;
+
 /// A value of any type in 24 bytes. Copies share data; writing to a shared value copies only the
 /// changed part.
 #[derive(Clone, Debug)]
@@ -49,10 +52,15 @@ pub(crate) struct Body<T> {
 /// The next collection's id. Opening a data directory raises it above what is stored there.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// Draws the id of a new collection.
+pub(crate) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 impl<T> Body<T> {
     pub(crate) fn new(data: T) -> Arc<Self> {
         Arc::new(Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: next_id(),
             data,
         })
     }
@@ -87,10 +95,10 @@ impl Value {
         }
     }
 
-    /// The id of a collection, 0 for strings.
+    /// The id of a collection or of a string that is on disk in pages; 0 for other strings.
     pub(crate) fn id(&self) -> u64 {
         match self {
-            Self::Text(_) => 0,
+            Self::Text(text) => text.id(),
             Self::List(list) => list.id,
             Self::Hash(hash) => hash.id,
             Self::Set(set) => set.id,
@@ -101,11 +109,38 @@ impl Value {
     /// The type as written on disk.
     pub(crate) fn kind(&self) -> u8 {
         match self {
+            Self::Text(text) if text.id() != 0 => PAGED_TEXT,
             Self::Text(_) => 0,
             Self::List(_) => 1,
             Self::Hash(_) => 2,
             Self::Set(_) => 3,
             Self::Zset(_) => 4,
+        }
+    }
+
+    /// Records on disk that a removal must remove besides the key's own, or more than any bound if
+    /// they have to be searched for.
+    pub(crate) fn records_len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.pages().len(),
+            Self::List(list) if list.data.log.len > 0 => usize::MAX,
+            collection => collection.len(),
+        }
+    }
+
+    /// Gives the value a new id, under which the caller writes all of it.
+    pub(crate) fn write_anew(&mut self) {
+        let new = next_id();
+        match self {
+            Self::Text(text) => text.set_id(new),
+            Self::List(list) => {
+                let list = Arc::make_mut(list);
+                list.id = new;
+                list.data.write_anew();
+            }
+            Self::Hash(hash) => Arc::make_mut(hash).id = new,
+            Self::Set(set) => Arc::make_mut(set).id = new,
+            Self::Zset(zset) => Arc::make_mut(zset).id = new,
         }
     }
 
@@ -173,8 +208,12 @@ impl Value {
     /// The same content as an independent value, with a new id.
     pub(crate) fn separate(&self) -> Self {
         match self {
-            Self::Text(text) => Self::Text(text.clone()),
-            Self::List(list) => list.data.clone().into(),
+            Self::Text(text) => Self::Text(text.separate()),
+            Self::List(list) => {
+                let mut list = list.data.clone();
+                list.write_anew();
+                list.into()
+            }
             Self::Hash(hash) => hash.data.clone().into(),
             Self::Set(set) => set.data.clone().into(),
             Self::Zset(zset) => zset.data.clone().into(),

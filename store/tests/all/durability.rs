@@ -14,7 +14,7 @@ use ferrite_store::{
 
 use crate::client::{CLOSE_TIME, Client, START};
 
-fn open(directory: &Path, durability: Durability) -> Result<Client, OpenError> {
+pub(crate) fn open(directory: &Path, durability: Durability) -> Result<Client, OpenError> {
     let now = Arc::new(AtomicI64::new(START));
     let options = StoreOptions {
         clock: Clock::Manual(Arc::clone(&now)),
@@ -34,7 +34,7 @@ fn open(directory: &Path, durability: Durability) -> Result<Client, OpenError> {
     })
 }
 
-fn reopen(client: Client, directory: &Path) -> Client {
+pub(crate) fn reopen(client: Client, directory: &Path) -> Client {
     drop(client);
     open(directory, Durability::EverySecond).expect("data that was closed properly")
 }
@@ -307,6 +307,22 @@ fn step(transaction: &mut Transaction, worker: usize) -> Result<i64, StoreError>
     let list = key("list");
     transaction.execute(&[b"RPUSH", &list, text.as_bytes()], &|_| true, &mut out);
     transaction.execute(&[b"LTRIM", &list, b"-20", b"-1"], &|_| true, &mut out);
+    // A string in pages, and a list with a log of edits.
+    let (pages, edited) = (key("pages"), key("edited"));
+    if number == 1 {
+        transaction.execute(&[b"SETRANGE", &pages, b"9999", b"x"], &|_| true, &mut out);
+        let mut fill = vec![&b"RPUSH"[..], &edited];
+        fill.resize(2 + 300, b"e");
+        fill.insert(150, b"pivot");
+        transaction.execute(&fill, &|_| true, &mut out);
+    }
+    let line = format!("{number:08}");
+    transaction.execute(&[b"APPEND", &pages, line.as_bytes()], &|_| true, &mut out);
+    transaction.execute(
+        &[b"LINSERT", &edited, b"AFTER", b"pivot", text.as_bytes()],
+        &|_| true,
+        &mut out,
+    );
     transaction.increment(b"total", 1)?;
     Ok(number)
 }
@@ -353,6 +369,14 @@ fn kill_rounds(durability: Durability, name: &str) {
                 assert_eq!(len, format!(":{}", number.min(20)), "round {rounds}");
                 let field = client.run(&format!("HGET hash:{worker} number"));
                 assert_eq!(field, text, "round {rounds}");
+                let len = client.run(&format!("STRLEN pages:{worker}"));
+                assert_eq!(len, format!(":{}", 10_000 + 8 * number), "round {rounds}");
+                let end = client.run(&format!("GETRANGE pages:{worker} -8 -1"));
+                assert_eq!(end, format!("$8 {number:08}"), "round {rounds}");
+                let len = client.run(&format!("LLEN edited:{worker}"));
+                assert_eq!(len, format!(":{}", 301 + number), "round {rounds}");
+                let newest = client.run(&format!("LINDEX edited:{worker} 149"));
+                assert_eq!(newest, text, "round {rounds}");
             }
         }
         let sum = client.run("GET total");

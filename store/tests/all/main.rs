@@ -10,6 +10,7 @@ mod blocking;
 mod client;
 mod differential;
 mod durability;
+mod edits;
 mod field_expiry;
 mod globs;
 mod isolation;

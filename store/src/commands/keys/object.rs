@@ -50,7 +50,7 @@ const HELP: [&str; 14] = [
 fn encoding(value: &Value) -> &'static str {
     let short = |bytes: &[u8]| bytes.len() <= COMPACT_BYTES_MAX;
     match value {
-        Value::Text(Text::Grown(_)) => "raw",
+        Value::Text(Text::Grown { .. }) => "raw",
         Value::Text(text) if parse_integer(text.as_slice()).is_some() => "int",
         Value::Text(text) if text.len() <= EMBEDDED_LEN_MAX => "embstr",
         Value::Text(_) => "raw",

@@ -220,11 +220,8 @@ fn lrem<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             }
         }
         out.charge(lookups(found.len()))?;
-        // From the last to the first, so that the other positions stay right.
         found.sort_unstable();
-        for at in found.iter().rev() {
-            list.remove(*at);
-        }
+        list.remove_all(&found);
         Ok(found.len())
     })?;
     out.int(removed.unwrap_or(0) as i64);

@@ -91,6 +91,11 @@ impl Field {
         })
     }
 
+    /// The bytes that it has bits in.
+    fn bytes(self) -> std::ops::Range<usize> {
+        self.offset / 8..self.end()
+    }
+
     /// The byte after its last bit.
     fn end(self) -> usize {
         (self.offset + self.bits as usize).div_ceil(8)
@@ -241,7 +246,11 @@ fn bitfield<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     }
     let answers = view.update::<Text, _>(argv[1], Missing::Create, |text| {
         charge_growth(text.len(), end, out)?;
-        let bytes = text.bytes_mut();
+        let changed = steps
+            .iter()
+            .filter(|step| step.is_write())
+            .map(|step| step.field.bytes());
+        let bytes = text.bytes_mut(changed);
         if bytes.len() < end {
             bytes.resize(end, 0);
         }

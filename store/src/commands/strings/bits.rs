@@ -58,7 +58,7 @@ fn setbit<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     };
     let old = view.update::<Text, _>(argv[1], Missing::Create, |text| {
         charge_growth(text.len(), byte + 1, out)?;
-        let bytes = text.bytes_mut();
+        let bytes = text.bytes_mut(Some(byte..byte + 1));
         if bytes.len() <= byte {
             bytes.resize(byte + 1, 0);
         }

@@ -363,7 +363,7 @@ fn append<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
             return Err(StoreError::StringTooLong);
         }
         out.count_written(argv[2].len() as u64)?;
-        text.bytes_mut().extend_from_slice(argv[2]);
+        text.bytes_mut(None).extend_from_slice(argv[2]);
         Ok(len)
     })?;
     out.int(len.unwrap_or(0) as i64);
@@ -397,7 +397,7 @@ fn setrange<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         }
         charge_growth(text.len(), end, out)?;
         out.count_written(patch.len() as u64)?;
-        let bytes = text.bytes_mut();
+        let bytes = text.bytes_mut(Some(offset..end));
         if bytes.len() < end {
             bytes.resize(end, 0);
         }

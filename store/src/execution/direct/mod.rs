@@ -11,7 +11,7 @@ use crate::durable::Receipt;
 use crate::error::StoreError;
 use crate::events::{Change, Recorder};
 use crate::execution::core::Core;
-use crate::execution::edit::{self, Edit};
+use crate::execution::edit::{self, Edit, Edited};
 use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::effect::{Effect, Effects};
@@ -265,7 +265,7 @@ impl<'s> Direct<'s> {
             self.effects = effects;
             return Ok(None);
         };
-        let (_, changed) = edit::run(
+        let Edited { changed, .. } = edit::run(
             &mut entry.value,
             effects.as_mut(),
             |hash: &mut Edit<'_, Hash>| {

@@ -6,7 +6,7 @@ use super::{Direct, UNDECLARED};
 use crate::blocking::BlockedRequest;
 use crate::error::StoreError;
 use crate::events::Change;
-use crate::execution::edit::{self, Edit};
+use crate::execution::edit::{self, Edit, Edited};
 use crate::execution::scan_shards::scan_shards;
 use crate::execution::view::{Live, Missing, View};
 use crate::keyspace::effect::Effect;
@@ -135,11 +135,24 @@ impl View for Direct<'_> {
             return Ok(false);
         };
         let old = std::mem::replace(&mut entry.deadline, deadline);
-        let effect = following.then(|| Effect::Describe {
-            database,
-            key: entry.key.clone(),
-            value: entry.value.clone(),
-            deadline,
+        let effect = following.then(|| {
+            let anew = edit::prepare_for_deadline(&mut entry.value);
+            let (key, value) = (entry.key.clone(), entry.value.clone());
+            if anew {
+                Effect::Put {
+                    database,
+                    key,
+                    value,
+                    deadline,
+                }
+            } else {
+                Effect::Describe {
+                    database,
+                    key,
+                    value,
+                    deadline,
+                }
+            }
         });
         self.touch(hash, place)?;
         self.shard(shard_of(hash))?.tables[database as usize].deadline_changed(hash, old, deadline);
@@ -165,12 +178,15 @@ impl View for Direct<'_> {
                 self.effects = effects;
                 return Ok(None);
             };
-            let (result, changed) = edit::run(&mut entry.value, effects.as_mut(), edit);
+            let Edited {
+                result,
+                changed,
+                whole,
+            } = edit::run(&mut entry.value, effects.as_mut(), edit);
             let empty = changed && entry.value.is_empty_collection();
             let written = Change::written(&entry.value);
-            if let (true, false, Value::Text(_), Some(effects)) =
-                (changed, empty, &entry.value, &mut effects)
-            {
+            if let (Some(whole), Some(effects)) = (whole, &mut effects) {
+                effects.extend(whole.abandoned.map(|id| Effect::Abandon { id }));
                 effects.push(Effect::Put {
                     database,
                     key: entry.key.clone(),
@@ -195,7 +211,9 @@ impl View for Direct<'_> {
             return Ok(None);
         }
         let mut value: Value = T::default().into();
-        let (result, changed) = edit::run(&mut value, None, edit);
+        let Edited {
+            result, changed, ..
+        } = edit::run(&mut value, None, edit);
         self.effects = effects;
         if changed && !value.is_empty_collection() {
             self.record(key, || Change::written(&value));
