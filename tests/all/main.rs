@@ -2,6 +2,7 @@
 
 mod acl;
 mod authentication;
+mod automation;
 mod bad_frames;
 mod bad_functions;
 mod bombs;

@@ -11,6 +11,7 @@ pub(crate) mod grammar;
 mod help;
 pub(crate) mod inspect;
 pub(crate) mod manage;
+mod schedule;
 mod spec;
 
 pub use calls::background::BackgroundCall;
@@ -28,6 +29,7 @@ pub use inspect::stats::Stats;
 pub use manage::load::Load;
 pub use manage::reload::Reload;
 pub use manage::unload::Unload;
+pub use schedule::{AddSchedule, Schedules};
 pub use spec::{Keys, Right, Runs, Spec};
 
 use std::fmt;
@@ -40,7 +42,7 @@ use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
 /// All commands, the most frequent ones first.
-pub static COMMANDS: [&Spec; 19] = [
+pub static COMMANDS: [&Spec; 20] = [
     &calls::call::SPEC,
     &calls::call::SPEC_RO,
     &calls::fcall::SPEC,
@@ -51,6 +53,7 @@ pub static COMMANDS: [&Spec; 19] = [
     &manage::define::SPEC,
     &manage::reload::SPEC,
     &manage::unload::SPEC,
+    &schedule::SPEC,
     &inspect::list::SPEC,
     &inspect::info::SPEC,
     &inspect::exports::SPEC,
@@ -77,6 +80,8 @@ pub enum Command<'a> {
     Reload(Reload<'a>),
     /// `WASM.UNLOAD`.
     Unload(Unload<'a>),
+    /// `WASM.SCHEDULE`.
+    Schedules(Schedules<'a>),
     /// `WASM.LIST`.
     List(List),
     /// `WASM.INFO`.
@@ -134,6 +139,12 @@ impl Spec {
 }
 
 impl Command<'_> {
+    /// Returns true if the command changes nothing, although others of its name do.
+    #[must_use]
+    pub const fn only_shows(&self) -> bool {
+        matches!(self, Self::Schedules(Schedules::List))
+    }
+
     /// Returns the name of the function that the command calls, changes or looks at, if it names one.
     ///
     /// A host whose users may use some functions only compares it. Commands that name none show and
@@ -147,6 +158,7 @@ impl Command<'_> {
             Self::Load(load) => Some(load.name.as_bytes()),
             Self::Reload(reload) => Some(reload.name),
             Self::Unload(unload) => Some(unload.0),
+            Self::Schedules(schedules) => schedules.function(),
             Self::Info(info) => Some(info.0),
             Self::Exports(exports) => Some(exports.0),
             Self::Memory(memory) => Some(memory.0),
@@ -250,6 +262,16 @@ impl<K: Keyspace> Runtime<K> {
                 settle(result, start, reply);
                 Outcome::Done(None)
             }
+            Command::Schedules(schedules) => {
+                let start = reply.len();
+                match schedules.run(self, scope, reply) {
+                    Ok(receipt) => Outcome::Done(receipt),
+                    Err(error) => {
+                        settle(Err(error), start, reply);
+                        Outcome::Done(None)
+                    }
+                }
+            }
             command => {
                 self.run_filtered(command, scope.functions, reply);
                 Outcome::Done(None)
@@ -286,9 +308,11 @@ impl<K: Keyspace> Runtime<K> {
                 help.run(reply);
                 Ok(())
             }
-            Command::Call(_) | Command::CallAsync(_) | Command::Profile(_) | Command::Result(_) => {
-                Err(CallError::invalid("functions are not called here"))
-            }
+            Command::Call(_)
+            | Command::CallAsync(_)
+            | Command::Profile(_)
+            | Command::Result(_)
+            | Command::Schedules(_) => Err(CallError::invalid("functions are not called here")),
         };
         settle(result, start, reply);
     }

@@ -62,6 +62,12 @@ pub enum Runs {
 }
 
 impl Spec {
+    /// Returns true if the second word of a request is the name of a subcommand.
+    #[must_use]
+    pub fn has_subcommands(&self) -> bool {
+        self.syntax.starts_with("ADD|")
+    }
+
     /// Returns true if a request may have this number of words, including the name.
     #[must_use]
     pub const fn takes(&self, words: usize) -> bool {

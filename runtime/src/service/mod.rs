@@ -11,6 +11,7 @@ pub(crate) mod options;
 pub(crate) mod registered_function;
 mod reload;
 mod replicate;
+pub(crate) mod schedules;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use ferrite_cache::{Cache, Digest};
 use parking_lot::{Mutex, RwLock};
 
 use crate::artifact::ArtifactProvider;
+use crate::automation::schedule::table::Schedules;
 use crate::error::{CallError, Code};
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::compile_stats::CompileStats;
@@ -71,6 +73,7 @@ struct Inner<K: Keyspace> {
     /// Changed only together with the registry.
     sequences: Mutex<Sequences>,
     background_calls: BackgroundCalls,
+    schedules: Arc<Schedules>,
     /// Locked shared from an artifact's arrival until its function is registered, and exclusively to
     /// evict, so that no artifact is evicted that is about to be pinned.
     arriving: RwLock<()>,
@@ -107,17 +110,20 @@ impl<K: Keyspace> Runtime<K> {
             let name = record.name.as_bytes().into();
             names.insert(name, Arc::new(RegisteredFunction::lazy(record)));
         }
-        Ok(Self(Arc::new(Inner {
+        let runtime = Self(Arc::new(Inner {
             executor: Executor::new(&options.engine, keyspace, options.yield_now)?,
             artifacts: ArtifactProvider::new(cache, options.worker.clone(), options.trust.clone()),
             registry: Registry::new(names),
             file,
             sequences: Mutex::new(sequences),
             background_calls: BackgroundCalls::new(options.background),
+            schedules: Arc::default(),
             arriving: RwLock::default(),
             looked: Mutex::default(),
             options,
-        })))
+        }));
+        runtime.load_schedules();
+        Ok(runtime)
     }
 
     /// Returns the options.

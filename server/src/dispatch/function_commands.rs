@@ -100,11 +100,16 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
         },
     };
     let reply_start = context.reply.len();
+    let shows_only = command.only_shows();
+    // After the name of a subcommand, if the command has some.
+    let changed = argv
+        .get(if spec.has_subcommands() { 2 } else { 1 })
+        .copied();
     match runtime.run(command, scope, context.reply).await {
         Outcome::Done(receipt) => {
-            if spec.right == FunctionRight::Manage {
+            if spec.right == FunctionRight::Manage && !shows_only {
                 let reply = &context.reply.bytes()[reply_start..];
-                change_log::record(&caller(), spec.name, argv.get(1).copied(), reply);
+                change_log::record(&caller(), spec.name, changed, reply);
             }
             if let Some(receipt) = receipt {
                 context.session.add_receipt(receipt);

@@ -1,5 +1,5 @@
-//! Tasks that run beside the connections until the server stops: active expiry, hot reload, metrics
-//! over HTTP.
+//! Tasks that run beside the connections until the server stops: active expiry, hot reload,
+//! schedules, metrics over HTTP.
 
 pub(crate) mod active_expiry;
 pub(crate) mod backup;
@@ -10,4 +10,5 @@ pub(crate) mod metrics_http;
 mod metrics_page;
 mod process_metrics;
 pub(crate) mod prometheus;
+pub(crate) mod schedules;
 mod store_metrics;

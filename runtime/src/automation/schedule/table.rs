@@ -1,0 +1,225 @@
+//! The schedules in memory, and the next one that is due.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+use super::record::Schedule;
+use crate::error::{CallError, Code, Quoted};
+use crate::registry::record::FunctionName;
+
+/// Largest number of schedules.
+pub(crate) const SCHEDULES_MAX: usize = 10_000;
+
+/// Most runs at the same time.
+const RUNNING_MAX: usize = 16;
+
+/// The schedules of a runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Schedules(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    by_id: BTreeMap<FunctionName, Entry>,
+    running: usize,
+    /// Woken when a schedule is added, or a run ends.
+    waiting: Option<Waker>,
+    /// Makes generations.
+    added: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    schedule: Schedule,
+    running: bool,
+    /// Tells this schedule from an earlier one of the same id.
+    generation: u64,
+}
+
+/// The right to run a schedule; dropping it gives the right back.
+#[derive(Debug)]
+pub(crate) struct DueRun {
+    table: Arc<Schedules>,
+    schedule: Schedule,
+    generation: u64,
+}
+
+/// What comes next.
+pub(crate) enum Next {
+    /// This one is due.
+    Due(Box<DueRun>),
+    /// The next one is due at this time, if nothing changes.
+    At(i64),
+    /// None is, if nothing changes.
+    Never,
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |time| {
+        i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+impl Schedules {
+    /// Adds a schedule after `keep` has kept it, which fails if there is no place for it.
+    pub(crate) fn add(
+        &self,
+        schedule: Schedule,
+        keep: impl FnOnce(&Schedule) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        let mut state = self.0.lock();
+        if state.by_id.contains_key(&schedule.id) {
+            return Err(CallError::new(
+                Code::Exists,
+                format!(
+                    "there is a schedule \"{0}\" already; WASM.SCHEDULE DEL {0} removes it",
+                    schedule.id
+                ),
+            ));
+        }
+        if state.by_id.len() >= SCHEDULES_MAX {
+            return Err(CallError::new(
+                Code::Limit,
+                format!(
+                    "there are {SCHEDULES_MAX} schedules, which is the limit; remove some with WASM.SCHEDULE DEL"
+                ),
+            ));
+        }
+        keep(&schedule)?;
+        state.insert(schedule);
+        Ok(())
+    }
+
+    /// Adds a schedule that is kept already.
+    pub(crate) fn load(&self, schedule: Schedule) {
+        self.0.lock().insert(schedule);
+    }
+
+    /// Removes a schedule after `forget` has removed what is kept of it. A run of it ends undisturbed.
+    pub(crate) fn remove(
+        &self,
+        id: &[u8],
+        may_remove: impl FnOnce(&Schedule) -> bool,
+        forget: impl FnOnce() -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        let mut state = self.0.lock();
+        let name = FunctionName::parse(id).ok();
+        let mine = |name: &FunctionName| {
+            let entry = state.by_id.get(name);
+            entry.is_some_and(|entry| may_remove(&entry.schedule))
+        };
+        let Some(name) = name.filter(mine) else {
+            return Err(CallError::invalid(format!(
+                "there is no schedule {}; WASM.SCHEDULE LIST shows them",
+                Quoted(id)
+            )));
+        };
+        forget()?;
+        state.by_id.remove(&name);
+        Ok(())
+    }
+
+    /// Returns all schedules in the order of their ids, with true for those that run.
+    pub(crate) fn list(&self) -> Vec<(Schedule, bool)> {
+        let state = self.0.lock();
+        let entries = state.by_id.values();
+        entries
+            .map(|entry| (entry.schedule.clone(), entry.running))
+            .collect()
+    }
+
+    /// Returns the due time of the schedule that comes next.
+    pub(crate) fn next_time(&self) -> Option<i64> {
+        let state = self.0.lock();
+        let idle = state.by_id.values().filter(|entry| !entry.running);
+        idle.filter_map(|entry| entry.schedule.next).min()
+    }
+
+    /// Returns what is due at `now`; `waker` is woken when that may have changed.
+    pub(crate) fn next(self: &Arc<Self>, now: i64, waker: &Waker) -> Next {
+        let mut state = self.0.lock();
+        state.waiting = Some(waker.clone());
+        if state.running >= RUNNING_MAX {
+            return Next::Never;
+        }
+        let idle = state.by_id.values_mut().filter(|entry| !entry.running);
+        let first = idle
+            .filter_map(|entry| Some((entry.schedule.next?, entry)))
+            .min_by_key(|(at, _)| *at);
+        match first {
+            None => Next::Never,
+            Some((at, _)) if at > now => Next::At(at),
+            Some((_, entry)) => {
+                entry.running = true;
+                let run = DueRun {
+                    table: Arc::clone(self),
+                    schedule: entry.schedule.clone(),
+                    generation: entry.generation,
+                };
+                state.running += 1;
+                Next::Due(Box::new(run))
+            }
+        }
+    }
+}
+
+impl State {
+    fn insert(&mut self, schedule: Schedule) {
+        self.added += 1;
+        let entry = Entry {
+            running: false,
+            generation: self.added,
+            schedule,
+        };
+        self.by_id.insert(entry.schedule.id.clone(), entry);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl DueRun {
+    /// The schedule as it was when it became due.
+    pub(crate) const fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Passes true to `keep` if the schedule has not been removed meanwhile, and notes what became of
+    /// the run if it returns no error. No schedule is added or removed until `keep` returns.
+    pub(crate) fn settle<R, E>(
+        &self,
+        ran: &Schedule,
+        keep: impl FnOnce(bool) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let mut state = self.table.0.lock();
+        let entry = state.by_id.get_mut(&ran.id);
+        let entry = entry.filter(|entry| entry.generation == self.generation);
+        let kept = keep(entry.is_some())?;
+        if let Some(entry) = entry {
+            entry.schedule = ran.clone();
+        }
+        Ok(kept)
+    }
+}
+
+impl Drop for DueRun {
+    fn drop(&mut self) {
+        let mut state = self.table.0.lock();
+        state.running -= 1;
+        if let Some(entry) = state.by_id.get_mut(&self.schedule.id)
+            && entry.generation == self.generation
+        {
+            entry.running = false;
+        }
+        state.wake();
+    }
+}
