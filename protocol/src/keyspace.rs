@@ -1,10 +1,12 @@
 //! The traits between the runtime and a host's data: a keyspace, and transactions over it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::budget::{Budget, Exceeded};
+use crate::events::EventSink;
 use crate::number::parse_integer;
 use crate::resp::Encoder;
 
@@ -65,6 +67,18 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
     fn records(&self, _prefix: &[u8], _after: &[u8], _count: usize) -> Vec<Record> {
         Vec::new()
     }
+
+    /// Tells `sink` of events from now on, while [`Keyspace::send_events`] says so. There is one sink;
+    /// later ones are ignored. Returns false if this host tells no events, as is the default.
+    fn set_event_sink(&self, _sink: Arc<dyn EventSink>) -> bool {
+        false
+    }
+
+    /// Starts or stops telling events to the sink. Telling them costs every write a little.
+    fn send_events(&self, _send: bool) {}
+
+    /// Wakes the writes that wait while the sink is full.
+    fn events_drained(&self) {}
 }
 
 /// One call's consistent view of the data, together with its own writes.
@@ -187,6 +201,10 @@ pub trait Transaction: Send {
     fn change_record(&mut self, _name: &[u8], _value: Option<&[u8]>) -> Result<(), StoreError> {
         Err(absent("records"))
     }
+
+    /// Sets the depth of the events that this transaction makes; see
+    /// [`KeyspaceEvent::depth`](crate::events::KeyspaceEvent::depth).
+    fn set_event_depth(&mut self, _depth: u32) {}
 
     /// Returns true if an access has found a conflict, so that the commit can only fail.
     ///

@@ -4,6 +4,7 @@
 pub mod arity;
 pub mod budget;
 pub mod error_chain;
+pub mod events;
 pub mod glob;
 pub mod keyspace;
 pub mod number;

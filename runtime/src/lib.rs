@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `service` | [`Runtime`]: loads, calls, reloads and unloads functions |
 //! | [`commands`] | `WASM.*` and `FCALL`, from words to a reply, for hosts that speak RESP |
-//! | [`automation`] | calls that no client makes: schedules |
+//! | [`automation`] | calls that no client makes: schedules, triggers |
 //! | `registry` | functions by name, and the file that keeps them across restarts |
 //! | [`artifact`] | from a source to verified native code: cache, bundle or compile worker |
 //! | `executor` | runs one call on an instance, from the pool to the commit |
@@ -83,4 +83,5 @@ pub use service::call_target::{CallTarget, HeldEntry, HeldFunction};
 pub use service::options::RuntimeOptions;
 pub use service::registered_function::RegisteredFunction;
 pub use service::schedules::ScheduledRun;
+pub use service::triggers::Delivery;
 pub use service::{LoadRequest, Runtime, StartError};

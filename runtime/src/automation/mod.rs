@@ -1,3 +1,6 @@
-//! Calls that no client makes: schedules call functions by the clock.
+//! Calls that no client makes: schedules call functions by the clock, triggers after events of keys.
 
+pub(crate) mod bytes;
+pub(crate) mod clock;
 pub mod schedule;
+pub mod trigger;

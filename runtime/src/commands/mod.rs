@@ -13,6 +13,7 @@ pub(crate) mod inspect;
 pub(crate) mod manage;
 mod schedule;
 mod spec;
+mod trigger;
 
 pub use calls::background::BackgroundCall;
 pub use calls::call::Call;
@@ -31,6 +32,7 @@ pub use manage::reload::Reload;
 pub use manage::unload::Unload;
 pub use schedule::{AddSchedule, Schedules};
 pub use spec::{Keys, Right, Runs, Spec};
+pub use trigger::{AddTrigger, Triggers};
 
 use std::fmt;
 
@@ -42,7 +44,7 @@ use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
 /// All commands, the most frequent ones first.
-pub static COMMANDS: [&Spec; 20] = [
+pub static COMMANDS: [&Spec; 21] = [
     &calls::call::SPEC,
     &calls::call::SPEC_RO,
     &calls::fcall::SPEC,
@@ -54,6 +56,7 @@ pub static COMMANDS: [&Spec; 20] = [
     &manage::reload::SPEC,
     &manage::unload::SPEC,
     &schedule::SPEC,
+    &trigger::SPEC,
     &inspect::list::SPEC,
     &inspect::info::SPEC,
     &inspect::exports::SPEC,
@@ -82,6 +85,8 @@ pub enum Command<'a> {
     Unload(Unload<'a>),
     /// `WASM.SCHEDULE`.
     Schedules(Schedules<'a>),
+    /// `WASM.TRIGGER`.
+    Triggers(Triggers<'a>),
     /// `WASM.LIST`.
     List(List),
     /// `WASM.INFO`.
@@ -142,7 +147,10 @@ impl Command<'_> {
     /// Returns true if the command changes nothing, although others of its name do.
     #[must_use]
     pub const fn only_shows(&self) -> bool {
-        matches!(self, Self::Schedules(Schedules::List))
+        matches!(
+            self,
+            Self::Schedules(Schedules::List) | Self::Triggers(Triggers::List | Triggers::Info(_))
+        )
     }
 
     /// Returns the name of the function that the command calls, changes or looks at, if it names one.
@@ -159,6 +167,7 @@ impl Command<'_> {
             Self::Reload(reload) => Some(reload.name),
             Self::Unload(unload) => Some(unload.0),
             Self::Schedules(schedules) => schedules.function(),
+            Self::Triggers(triggers) => triggers.function(),
             Self::Info(info) => Some(info.0),
             Self::Exports(exports) => Some(exports.0),
             Self::Memory(memory) => Some(memory.0),
@@ -264,13 +273,11 @@ impl<K: Keyspace> Runtime<K> {
             }
             Command::Schedules(schedules) => {
                 let start = reply.len();
-                match schedules.run(self, scope, reply) {
-                    Ok(receipt) => Outcome::Done(receipt),
-                    Err(error) => {
-                        settle(Err(error), start, reply);
-                        Outcome::Done(None)
-                    }
-                }
+                done(schedules.run(self, scope, reply), start, reply)
+            }
+            Command::Triggers(triggers) => {
+                let start = reply.len();
+                done(triggers.run(self, scope, reply), start, reply)
             }
             command => {
                 self.run_filtered(command, scope.functions, reply);
@@ -312,9 +319,25 @@ impl<K: Keyspace> Runtime<K> {
             | Command::CallAsync(_)
             | Command::Profile(_)
             | Command::Result(_)
-            | Command::Schedules(_) => Err(CallError::invalid("functions are not called here")),
+            | Command::Schedules(_)
+            | Command::Triggers(_) => Err(CallError::invalid("functions are not called here")),
         };
         settle(result, start, reply);
+    }
+}
+
+/// Ends a command that may have changed something.
+fn done<K: Keyspace>(
+    result: Result<Option<ReceiptOf<K>>, CallError>,
+    start: usize,
+    reply: &mut Encoder,
+) -> Outcome<K> {
+    match result {
+        Ok(receipt) => Outcome::Done(receipt),
+        Err(error) => {
+            settle(Err(error), start, reply);
+            Outcome::Done(None)
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod registered_function;
 mod reload;
 mod replicate;
 pub(crate) mod schedules;
+pub(crate) mod triggers;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::artifact::ArtifactProvider;
 use crate::automation::schedule::table::Schedules;
+use crate::automation::trigger::table::Triggers;
 use crate::error::{CallError, Code};
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::compile_stats::CompileStats;
@@ -74,6 +76,7 @@ struct Inner<K: Keyspace> {
     sequences: Mutex<Sequences>,
     background_calls: BackgroundCalls,
     schedules: Arc<Schedules>,
+    triggers: Arc<Triggers>,
     /// Locked shared from an artifact's arrival until its function is registered, and exclusively to
     /// evict, so that no artifact is evicted that is about to be pinned.
     arriving: RwLock<()>,
@@ -118,11 +121,13 @@ impl<K: Keyspace> Runtime<K> {
             sequences: Mutex::new(sequences),
             background_calls: BackgroundCalls::new(options.background),
             schedules: Arc::default(),
+            triggers: Arc::default(),
             arriving: RwLock::default(),
             looked: Mutex::default(),
             options,
         }));
         runtime.load_schedules();
+        runtime.load_triggers();
         Ok(runtime)
     }
 

@@ -4,13 +4,13 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use ferrite_protocol::error_chain::ErrorChain;
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol};
 
 use super::Runtime;
+use crate::automation::clock::now_millis;
 use crate::automation::schedule::record::{self, Schedule};
-use crate::automation::schedule::table::{DueRun, Next, Schedules, now_millis};
+use crate::automation::schedule::table::{DueRun, Next, Schedules};
 use crate::call::outer_transaction::OuterTransaction;
 use crate::call::request::{CallRequest, OPTIMISTIC_TRIES_MAX, ReceiptOf};
 use crate::error::{CallError, Code};
@@ -23,54 +23,29 @@ const CLOCK_CHECK: Duration = Duration::from_secs(1);
 /// Longest wait while nothing is due at all.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// Records that are read at once.
-const BATCH: usize = 256;
-
 impl<K: Keyspace> Runtime<K> {
     /// Reads the schedules that were kept, and settles what was missed.
     pub(super) fn load_schedules(&self) {
-        let keyspace = self.keyspace();
         let now = now_millis();
-        let mut after: Box<[u8]> = Box::default();
-        loop {
-            let records = keyspace.records(record::PREFIX, &after, BATCH);
-            let Some((last, _)) = records.last() else {
-                return;
-            };
-            after = last.clone();
-            for (name, value) in records {
-                match Schedule::parse(&value) {
-                    Ok(mut schedule) => {
-                        // What is not kept is settled again at the next start.
-                        if schedule.settle_missed(now)
-                            && let Err(error) = self.keep(&schedule)
-                        {
-                            tracing::warn!(%error, "a missed schedule is not kept");
-                        }
-                        self.0.schedules.load(schedule);
-                    }
-                    Err(error) => {
-                        let name = name.escape_ascii();
-                        tracing::error!(%error, %name, "a schedule is damaged and left out");
-                    }
+        self.each_record(record::PREFIX, |name, value| match Schedule::parse(value) {
+            Ok(mut schedule) => {
+                // What is not kept is settled again at the next start.
+                if schedule.settle_missed(now)
+                    && let Err(error) = self.keep(&schedule)
+                {
+                    tracing::warn!(%error, "a missed schedule is not kept");
                 }
+                self.0.schedules.load(schedule);
             }
-        }
+            Err(error) => {
+                let name = name.escape_ascii();
+                tracing::error!(%error, %name, "a schedule is damaged and left out");
+            }
+        });
     }
 
     fn keep(&self, schedule: &Schedule) -> Result<ReceiptOf<K>, CallError> {
-        self.change_record(&schedule.record_name(), Some(&schedule.to_bytes()))
-    }
-
-    /// Changes one record in a transaction of its own.
-    fn change_record(&self, name: &[u8], value: Option<&[u8]>) -> Result<ReceiptOf<K>, CallError> {
-        let mut transaction = self.keyspace().begin(0, Mode::Write);
-        transaction
-            .change_record(name, value)
-            .map_err(|error| CallError::new(Code::Store, error.to_string()))?;
-        transaction
-            .commit()
-            .map_err(|error| CallError::new(Code::Store, ErrorChain(&error).to_string()))
+        self.change_records(&[(schedule.record_name(), Some(schedule.to_bytes()))])
     }
 
     /// Adds a schedule. Returns the receipt to wait for.
@@ -107,7 +82,7 @@ impl<K: Keyspace> Runtime<K> {
     ) -> Result<ReceiptOf<K>, CallError> {
         let mut receipt = None;
         self.0.schedules.remove(id, may_remove, || {
-            receipt = Some(self.change_record(&record::record_name(id), None)?);
+            receipt = Some(self.change_records(&[(record::record_name(id), None)])?);
             Ok(())
         })?;
         receipt.ok_or_else(|| CallError::new(Code::Store, "the schedule was not forgotten"))
@@ -229,7 +204,7 @@ fn log(schedule: &Schedule, error: &str) {
 }
 
 /// Returns the text of a reply that is an error.
-fn error_of(reply: &[u8]) -> Option<String> {
+pub(super) fn error_of(reply: &[u8]) -> Option<String> {
     let text = match reply.split_first()? {
         (b'-', rest) => rest,
         (b'!', rest) => rest.splitn(2, |&byte| byte == b'\n').nth(1)?,

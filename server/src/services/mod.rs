@@ -1,5 +1,5 @@
 //! Tasks that run beside the connections until the server stops: active expiry, hot reload,
-//! schedules, metrics over HTTP.
+//! schedules, triggers, metrics over HTTP.
 
 pub(crate) mod active_expiry;
 pub(crate) mod backup;
@@ -12,3 +12,4 @@ mod process_metrics;
 pub(crate) mod prometheus;
 pub(crate) mod schedules;
 mod store_metrics;
+pub(crate) mod triggers;

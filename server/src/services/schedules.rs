@@ -1,6 +1,5 @@
 //! Calls the functions whose schedules are due.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use crate::state::ServerState;
@@ -15,7 +14,7 @@ pub(crate) async fn run(state: Arc<ServerState>) {
         let state = Arc::clone(&state);
         state.clone().background.spawn(async move {
             // A call that the server's stop cuts off counts as missed.
-            pin!(state.long_calls.run(Box::pin(due.run()))).await;
+            state.long_calls.run(Box::pin(due.run())).await;
         });
     }
 }

@@ -1,6 +1,10 @@
 //! The store and its transactions as the keyspace that functions work on.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use ferrite_protocol::budget::{Budget, Exceeded};
+use ferrite_protocol::events::EventSink;
 use ferrite_protocol::keyspace::{
     self, CommandAccess, CommitError, DescribeError, Keyspace, Mode, SetCondition, SetExpiry,
     StoreError as AccessError, Ttl,
@@ -62,6 +66,19 @@ impl Keyspace for Store {
 
     fn records(&self, prefix: &[u8], after: &[u8], count: usize) -> Vec<keyspace::Record> {
         self.records_after(prefix, after, count)
+    }
+
+    fn set_event_sink(&self, sink: Arc<dyn EventSink>) -> bool {
+        let _ = self.core.sink.set(sink);
+        true
+    }
+
+    fn send_events(&self, send: bool) {
+        self.core.captures.store(send, Ordering::Relaxed);
+    }
+
+    fn events_drained(&self) {
+        self.core.released.notify(usize::MAX);
     }
 }
 
@@ -247,6 +264,10 @@ impl keyspace::Transaction for Transaction {
     fn change_record(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), AccessError> {
         Self::change_record(self, name, value);
         Ok(())
+    }
+
+    fn set_event_depth(&mut self, depth: u32) {
+        self.event_depth = depth;
     }
 
     fn set_savepoint(&mut self) -> bool {

@@ -78,6 +78,17 @@ impl Store {
         session: &'s mut Session,
         requests: &[(DataCommand, &[&[u8]])],
     ) -> Result<Option<Multi<'s>>, Retry> {
+        if self.core.sink_is_full()
+            && requests
+                .iter()
+                .any(|(command, _)| command.spec().is_write())
+        {
+            let retry = Retry::new(&self.core);
+            // There may have been room before it was registered.
+            if self.core.sink_is_full() {
+                return Err(retry);
+            }
+        }
         let mut shards: SmallVec<[usize; 8]> = SmallVec::new();
         let mut written: Vec<&[u8]> = Vec::new();
         let (mut all, mut writes_all) = (false, false);

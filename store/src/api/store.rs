@@ -216,6 +216,13 @@ impl Store {
                 }
             }
         }
+        if spec.is_write() && self.core.sink_is_full() {
+            let retry = Retry::new(&self.core);
+            // There may have been room before it was registered.
+            if self.core.sink_is_full() {
+                return Ok(Flow::Retry(retry));
+            }
+        }
         let access = spec.access(argv)?;
         let locked = match &access {
             KeyAccess::At(keys) => match keys[..] {

@@ -4,8 +4,13 @@
 //! the observer when the command, or the transaction, has committed, still under its locks: so the
 //! events of a key come in the order of its changes. Without an observer nothing is recorded.
 
+pub(crate) mod capture;
 pub(crate) mod names;
 
+use ferrite_protocol::events::{EventSink, EventValue, KeyspaceEvent};
+use ferrite_protocol::keyspace::Record;
+
+use crate::events::capture::Captured;
 use crate::value::Value;
 use crate::value::blob::Blob;
 
@@ -79,9 +84,101 @@ impl Change {
 pub(crate) struct Recorder {
     changes: Vec<(u32, Blob, Change)>,
     events: Vec<(u32, Blob, EventClass, &'static str)>,
+    /// True if the sink wants events, with the values of their keys.
+    captures: bool,
+    /// What the wanted keys that the running command changed held before.
+    before: Vec<(u32, Blob, Option<Value>)>,
+    captured: Vec<Captured>,
+    /// Number of events whose values are captured, if they are wanted.
+    settled: usize,
 }
 
 impl Recorder {
+    /// Creates a recorder; `captures` is true if the sink wants events.
+    pub(crate) fn new(captures: bool) -> Self {
+        Self {
+            captures,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if the value of a key has to be remembered before the running command changes it.
+    pub(crate) fn must_remember(&self, sink: &dyn EventSink, database: u32, key: &[u8]) -> bool {
+        let known = |(other, name, _): &(u32, Blob, Option<Value>)| {
+            *other == database && name.as_slice() == key
+        };
+        self.captures && sink.wants(database, key) && !self.before.iter().any(known)
+    }
+
+    /// Remembers what a key held before the running command.
+    pub(crate) fn remember(&mut self, database: u32, key: &[u8], value: Option<Value>) {
+        self.before.push((database, Blob::new(key), value));
+    }
+
+    /// Turns removals of what has expired, which no command named, into events.
+    pub(crate) fn name_expiry(&mut self) {
+        if !self.captures {
+            return;
+        }
+        for (database, key, change) in std::mem::take(&mut self.changes) {
+            if let Some((class, name)) = names::of_expiry(change) {
+                self.events.push((database, key, class, name));
+            }
+        }
+    }
+
+    /// Adds the values to the events of the command that has just run, and forgets what was remembered.
+    /// `now` returns what a key holds now.
+    pub(crate) fn capture(&mut self, mut now: impl FnMut(u32, &[u8]) -> Option<Value>) {
+        let mut before = std::mem::take(&mut self.before);
+        let start = std::mem::replace(&mut self.settled, self.events.len());
+        if before.is_empty() {
+            return;
+        }
+        for (at, (database, key, _, name)) in self.events.iter().enumerate().skip(start) {
+            let known = before
+                .iter_mut()
+                .find(|(other, remembered, _)| other == database && remembered == key);
+            let Some((_, _, value)) = known else {
+                continue;
+            };
+            let expired = *name == "expired";
+            self.captured.push(Captured {
+                database: *database,
+                key: key.clone(),
+                name,
+                old: value.clone(),
+                new: if expired { None } else { now(*database, key) },
+                at,
+            });
+            if expired {
+                *value = None;
+            }
+        }
+    }
+
+    /// Returns true if the sink gets events of this commit.
+    pub(crate) fn has_captured(&self) -> bool {
+        !self.captured.is_empty()
+    }
+
+    /// Returns the records that the sink keeps of the events.
+    pub(crate) fn records(&self, sink: &dyn EventSink, depth: u32) -> Vec<Record> {
+        let mut records = Vec::new();
+        for captured in &self.captured {
+            let event = KeyspaceEvent {
+                database: captured.database,
+                key: &captured.key,
+                name: captured.name,
+                old: captured.old.as_ref().map(|value| value as &dyn EventValue),
+                new: captured.new.as_ref().map(|value| value as &dyn EventValue),
+                depth,
+            };
+            sink.record(&event, &mut records);
+        }
+        records
+    }
+
     pub(crate) fn record(&mut self, database: u32, key: &[u8], change: Change) {
         self.changes.push((database, Blob::new(key), change));
     }
@@ -102,6 +199,8 @@ impl Recorder {
     /// Forgets later events.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.events.truncate(len);
+        self.settled = self.settled.min(len);
+        self.captured.retain(|captured| captured.at < len);
     }
 
     /// Tells everything to an observer. Changes without a name are not told, but for expiry.

@@ -17,6 +17,7 @@ use crate::events::{Observer, Recorder};
 use crate::keyspace::records::Records;
 use crate::keyspace::shard::{SHARDS, Shard};
 use crate::options::{Clock, Limits, StoreOptions};
+use ferrite_protocol::events::EventSink;
 
 /// Shards, the commit clock and the state of waiting clients.
 pub(crate) struct Core {
@@ -38,6 +39,9 @@ pub(crate) struct Core {
     /// Is told of events, while `observed` is true.
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     pub(crate) observed: AtomicBool,
+    /// Gets events with values, and keeps records of them, while `captures` is true.
+    pub(crate) sink: OnceLock<Arc<dyn EventSink>>,
+    pub(crate) captures: AtomicBool,
     /// Commits on their way to the disk; `None` without a disk.
     pub(crate) queue: Option<Arc<Queue>>,
     /// True while commands that need more memory are refused.
@@ -128,6 +132,8 @@ impl Core {
             deferred: Mutex::new(Ready::new()),
             observer: OnceLock::new(),
             observed: AtomicBool::new(false),
+            sink: OnceLock::new(),
+            captures: AtomicBool::new(false),
             queue,
             refuses_growth: AtomicBool::new(false),
             writer: Mutex::new(writer),
@@ -162,7 +168,14 @@ impl Core {
 
     /// A recorder of changes, if anyone wants to know of events.
     pub(crate) fn recorder(&self) -> Option<Box<Recorder>> {
-        self.observed.load(Ordering::Relaxed).then(Box::default)
+        let captures = self.captures.load(Ordering::Relaxed);
+        let records = captures || self.observed.load(Ordering::Relaxed);
+        records.then(|| Box::new(Recorder::new(captures)))
+    }
+
+    /// Returns true while writes have to wait until the event sink has room.
+    pub(crate) fn sink_is_full(&self) -> bool {
+        self.captures.load(Ordering::Relaxed) && self.sink.get().is_some_and(|sink| sink.is_full())
     }
 
     pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {

@@ -25,6 +25,15 @@ impl Transaction {
         }
         let core = self.core.clone();
         core.check_writable().map_err(refused)?;
+        let captured = self
+            .recorder
+            .as_ref()
+            .is_some_and(|recorder| recorder.has_captured());
+        if captured && self.event_depth == 0 && core.sink_is_full() {
+            return Err(refused(StoreError::Refused(
+                "BUSY the queue of triggers is full; try again later",
+            )));
+        }
         let mut locked = if self.cleared == 0 {
             let mut shards: SmallVec<[usize; 8]> = self
                 .keys
@@ -105,6 +114,7 @@ impl Transaction {
             }
         }
         direct.tell_instead(self.recorder.take());
+        direct.set_event_depth(self.event_depth);
         direct.change_records(std::mem::take(&mut self.records));
         Ok(direct.finish())
     }

@@ -27,6 +27,8 @@ use exclusive::Exclusive;
 use read_write_set::TouchedKeys;
 use savepoint::Savepoint;
 
+use crate::value::hashing::hash;
+
 /// One atomic, isolated unit of work. Dropping it rolls it back.
 ///
 /// Operations fail with a conflict as soon as the transaction can no longer commit; its owner then
@@ -56,6 +58,8 @@ pub struct Transaction {
     savepoints: u32,
     /// Changes and events, told at the commit; `None` while nobody wants to know.
     recorder: Option<Box<Recorder>>,
+    /// The depth of the events that this transaction makes.
+    pub(crate) event_depth: u32,
 }
 
 impl Transaction {
@@ -78,6 +82,7 @@ impl Transaction {
             exclusive: None,
             savepoint: None,
             savepoints: 0,
+            event_depth: 0,
         }
     }
 
@@ -88,8 +93,14 @@ impl Transaction {
             return;
         }
         let now = self.now();
-        if let Some(recorder) = &mut self.recorder {
+        // Taken out while the keys are borrowed, and put back afterwards.
+        if let Some(mut recorder) = self.recorder.take() {
             recorder.name(command, argv, now);
+            recorder.capture(|database, key| {
+                let at = self.keys.find(database, hash(key), key)?;
+                self.keys[at].value.clone()
+            });
+            self.recorder = Some(recorder);
         }
     }
 

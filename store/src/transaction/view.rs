@@ -78,6 +78,33 @@ impl<'t> TransactionView<'t> {
         }
     }
 
+    /// Remembers what a key holds before the running command changes it, if the sink wants its events.
+    #[inline]
+    fn remember(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        if self.transaction.recorder.is_some() {
+            return self.remember_wanted(key);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn remember_wanted(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let transaction = &mut *self.transaction;
+        let database = transaction.database;
+        let wanted = match (&transaction.recorder, transaction.core.sink.get()) {
+            (Some(recorder), Some(sink)) => recorder.must_remember(&**sink, database, key),
+            _ => false,
+        };
+        if wanted {
+            let at = transaction.load(key)?;
+            let value = transaction.keys[at].value.clone();
+            if let Some(recorder) = &mut transaction.recorder {
+                recorder.remember(database, key, value);
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces or removes a key without reading it.
     fn write(&mut self, key: &[u8], value: Option<Value>, deadline: Deadline) {
         note_change(self.budget);
@@ -181,6 +208,7 @@ impl View for TransactionView<'_> {
             self.remove(key)?;
             return Ok(());
         }
+        self.remember(key)?;
         self.changed(key, Change::written(&value));
         self.write(key, Some(value), deadline);
         Ok(())
@@ -189,6 +217,7 @@ impl View for TransactionView<'_> {
     fn remove(&mut self, key: &[u8]) -> Result<bool, StoreError> {
         self.writable()?;
         self.charge_access(key)?;
+        self.remember(key)?;
         let at = self.transaction.load(key)?;
         let Some(value) = &self.transaction.keys[at].value else {
             return Ok(false);
@@ -208,6 +237,7 @@ impl View for TransactionView<'_> {
     fn set_deadline(&mut self, key: &[u8], deadline: Deadline) -> Result<bool, StoreError> {
         self.writable()?;
         self.charge_access(key)?;
+        self.remember(key)?;
         let at = self.transaction.load(key)?;
         self.transaction.record(at);
         let touched = &mut self.transaction.keys[at];
@@ -244,6 +274,7 @@ impl View for TransactionView<'_> {
     ) -> Result<Option<R>, StoreError> {
         self.writable()?;
         self.charge_access(key)?;
+        self.remember(key)?;
         let at = self.transaction.load(key)?;
         self.transaction.record(at);
         let touched = &mut self.transaction.keys[at];

@@ -1,6 +1,7 @@
-//! Functions that run by themselves: by the clock.
+//! Functions that run by themselves: by the clock, and after events of keys.
 
 mod schedules;
+mod triggers;
 
 use std::path::Path;
 

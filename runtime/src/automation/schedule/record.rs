@@ -1,10 +1,9 @@
 //! A schedule as it is kept across restarts: JSON in a record of the host, `schedule/` and its id.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use super::when::{Missed, When};
+use crate::automation::bytes::Bytes;
 use crate::registry::record::FunctionName;
 
 /// Begins the names of the records of schedules.
@@ -12,24 +11,6 @@ pub(crate) const PREFIX: &[u8] = b"schedule/";
 
 /// Longest text of an outcome, in bytes.
 const OUTCOME_BYTES_MAX: usize = 512;
-
-/// Bytes from outside, which JSON has as base64.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bytes(pub(crate) Box<[u8]>);
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = STANDARD.decode(text).map_err(de::Error::custom)?;
-        Ok(Self(bytes.into()))
-    }
-}
 
 /// A schedule with what became of its last run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,7 +119,8 @@ pub(crate) fn record_name(id: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Missed, Schedule, When};
+    use super::{Missed, Schedule, When};
+    use crate::automation::bytes::Bytes;
     use crate::registry::record::FunctionName;
 
     fn schedule(when: When, missed: Missed, next: i64) -> Schedule {

@@ -1,8 +1,9 @@
 //! `WASM.SCHEDULE ADD`: adds a schedule.
 
 use super::name_of;
-use crate::automation::schedule::record::{Bytes, Schedule};
-use crate::automation::schedule::table::now_millis;
+use crate::automation::bytes::Bytes;
+use crate::automation::clock::now_millis;
+use crate::automation::schedule::record::Schedule;
 use crate::automation::schedule::when::{Missed, When};
 use crate::call::request::ReceiptOf;
 use crate::commands::error::CommandError;
@@ -142,14 +143,13 @@ impl AddSchedule<'_> {
                 "AT: this time has passed; give a later one, or MISSED once to call the function now",
             ));
         }
-        let owned = |words: &[&[u8]]| words.iter().map(|&word| Bytes(word.into())).collect();
         runtime.add_schedule(Schedule {
             id: self.id,
             function: Bytes(self.function.into()),
             when,
             missed: self.missed,
-            keys: owned(self.keys),
-            args: owned(self.args),
+            keys: Bytes::of(self.keys),
+            args: Bytes::of(self.args),
             database,
             added: now,
             next,

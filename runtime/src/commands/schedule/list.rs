@@ -1,7 +1,7 @@
 //! `WASM.SCHEDULE LIST`: shows every schedule with its next and last run.
 
 use super::may_use;
-use crate::automation::schedule::record::Bytes;
+use crate::automation::bytes::Bytes;
 use crate::commands::FunctionFilter;
 use crate::commands::grammar::fields::Fields;
 use crate::service::Runtime;

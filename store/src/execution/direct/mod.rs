@@ -40,6 +40,8 @@ pub(crate) struct Direct<'s> {
     records: Vec<RecordChange>,
     /// Changes and events; `None` while nobody wants to know.
     recorder: Option<Box<Recorder>>,
+    /// The depth of the events.
+    event_depth: u32,
     /// Keys that now hold something a blocked client may be waiting for.
     ready: Ready,
     /// True if a command that finds nothing may wait.
@@ -69,6 +71,7 @@ impl<'s> Direct<'s> {
             effects: core.queue.is_some().then(Effects::new),
             records: Vec::new(),
             recorder: core.recorder(),
+            event_depth: 0,
             ready: SmallVec::new(),
             may_block: false,
             reads: false,
@@ -108,9 +111,58 @@ impl<'s> Direct<'s> {
             return;
         }
         let now = self.now();
-        if let Some(recorder) = &mut self.recorder {
+        // Taken out while the shards are borrowed, and put back afterwards.
+        if let Some(mut recorder) = self.recorder.take() {
             recorder.name(command, argv, now);
+            recorder.capture(|database, key| self.peek(database, key));
+            self.recorder = Some(recorder);
         }
+    }
+
+    /// Returns what a key holds, whether or not it has expired. Changes nothing.
+    fn peek(&mut self, database: u32, key: &[u8]) -> Option<Value> {
+        let hash = hash(key);
+        let shard = self.locked.shard(shard_of(hash))?;
+        let entry = shard.tables[database as usize].get(hash, key)?;
+        Some(entry.value.clone())
+    }
+
+    /// Remembers what a key holds before the running command changes it, if the sink wants its events.
+    #[inline]
+    fn remember(&mut self, key: &[u8], expires: bool) {
+        if self.recorder.is_some() {
+            self.remember_wanted(key, expires);
+        }
+    }
+
+    #[cold]
+    fn remember_wanted(&mut self, key: &[u8], expires: bool) {
+        let database = self.database;
+        let core = self.core;
+        let wanted = match (&self.recorder, core.sink.get()) {
+            (Some(recorder), Some(sink)) => recorder.must_remember(&**sink, database, key),
+            _ => false,
+        };
+        if !wanted {
+            return;
+        }
+        let now = self.now();
+        let hash = hash(key);
+        let live = self.locked.shard(shard_of(hash)).is_some_and(|shard| {
+            let entry = shard.tables[database as usize].get(hash, key);
+            entry.is_some_and(|entry| !entry.deadline.has_passed(now))
+        });
+        let value = (live || expires)
+            .then(|| self.peek(database, key))
+            .flatten();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.remember(database, key, value);
+        }
+    }
+
+    /// Sets the depth of the events of this commit.
+    pub(crate) fn set_event_depth(&mut self, depth: u32) {
+        self.event_depth = depth;
     }
 
     /// Tells the events of a transaction instead of the changes that applying it makes.
@@ -134,6 +186,21 @@ impl<'s> Direct<'s> {
         if let (Some(recorder), Some(observer)) = (&self.recorder, self.core.observer.get()) {
             recorder.tell(&**observer);
         }
+        let sink = self.core.sink.get();
+        let mut kept = Vec::new();
+        if let (Some(recorder), Some(sink)) = (&mut self.recorder, sink) {
+            recorder.name_expiry();
+            // Nothing was put in the place of what expired.
+            recorder.capture(|_, _| None);
+            if recorder.has_captured() {
+                kept = recorder.records(&**sink, self.event_depth);
+                self.records
+                    .extend(kept.iter().map(|(name, value)| RecordChange {
+                        name: Blob::new(name),
+                        value: Some(Blob::new(value)),
+                    }));
+            }
+        }
         // Locked until the commit is in the queue, so that the queue is in the order of commits for
         // every record, too.
         let mut records = (!self.records.is_empty()).then(|| self.core.records.lock());
@@ -153,6 +220,13 @@ impl<'s> Direct<'s> {
             (Some(queue), Some(effects)) if !effects.is_empty() => queue.push(effects),
             _ => Receipt::immediate(),
         };
+        drop(records);
+        // The locks of the keys are still held.
+        if let Some(sink) = sink
+            && !kept.is_empty()
+        {
+            sink.committed(kept);
+        }
         Finished {
             receipt,
             ready: self.ready,
@@ -233,6 +307,7 @@ impl<'s> Direct<'s> {
             shard.tables[database as usize].note_deadline(hash, deadline);
         } else {
             shard.lookups.expired += 1;
+            self.remember(key, true);
             self.record(key, || Change::Expired);
             self.take(hash, key)?;
         }
@@ -259,6 +334,7 @@ impl<'s> Direct<'s> {
             }
             return Ok(Some(place));
         }
+        self.remember(key, false);
         // Taken out while the shard is borrowed, and put back afterwards.
         let mut effects = self.effects.take();
         let Some(entry) = self.entry(hash, place)? else {

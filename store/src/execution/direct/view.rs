@@ -58,6 +58,7 @@ impl View for Direct<'_> {
             self.remove(key)?;
             return Ok(());
         }
+        self.remember(key, false);
         self.record(key, || Change::written(&value));
         let hash = hash(key);
         let database = self.database;
@@ -116,6 +117,7 @@ impl View for Direct<'_> {
         let hash = hash(key);
         match self.find(hash, key)? {
             Some(_) => {
+                self.remember(key, false);
                 self.record(key, || Change::Removed);
                 self.take(hash, key)
             }
@@ -128,6 +130,7 @@ impl View for Direct<'_> {
         let Some(place) = self.find(hash, key)? else {
             return Ok(false);
         };
+        self.remember(key, false);
         self.record(key, || Change::Deadline);
         let database = self.database;
         let following = self.effects.is_some();
@@ -171,6 +174,7 @@ impl View for Direct<'_> {
         let hash = hash(key);
         let database = self.database;
         let place = self.find(hash, key)?;
+        self.remember(key, false);
         // Taken out while the shard is borrowed, and put back afterwards.
         let mut effects = self.effects.take();
         if let Some(place) = place {

@@ -1,0 +1,93 @@
+//! A trigger as it is kept across restarts: JSON in a record of the host, `trigger/` and its name.
+
+use ferrite_protocol::glob::Glob;
+use serde::{Deserialize, Serialize};
+
+use crate::automation::bytes::Bytes;
+use crate::error::{CallError, Quoted};
+use crate::registry::record::FunctionName;
+
+/// Begins the names of the records of triggers.
+pub(crate) const PREFIX: &[u8] = b"trigger/";
+
+/// Stands for every event.
+const EVERY_EVENT: &str = "*";
+
+/// Longest name of an event, in bytes.
+const EVENT_BYTES_MAX: usize = 64;
+
+/// Most patterns, and most events, of one trigger.
+pub(crate) const WORDS_MAX: usize = 64;
+
+/// A trigger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trigger {
+    pub(crate) name: FunctionName,
+    /// `name` or `name.entry`.
+    pub(crate) function: Bytes,
+    /// Patterns of keys.
+    pub(crate) keys: Vec<Bytes>,
+    /// Names of events, or `*`.
+    pub(crate) events: Vec<Box<str>>,
+    /// The database of the keys.
+    pub(crate) database: u32,
+    /// Time at which it was added.
+    pub(crate) added: i64,
+}
+
+impl Trigger {
+    /// Returns the name of its record.
+    pub(crate) fn record_name(&self) -> Vec<u8> {
+        record_name(&self.name)
+    }
+
+    /// Returns the content of its record.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // Its fields are numbers and texts, which JSON can hold.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// Returns the patterns, prepared.
+    ///
+    /// # Errors
+    ///
+    /// A pattern is wrong.
+    pub(crate) fn globs(&self) -> Result<Vec<Glob>, CallError> {
+        let parse = |pattern: &Bytes| {
+            Glob::parse(&pattern.0).map_err(|problem| {
+                CallError::invalid(format!("KEYS: pattern {}: {problem}", Quoted(&pattern.0)))
+            })
+        };
+        self.keys.iter().map(parse).collect()
+    }
+
+    /// Returns true if it wants events of this name.
+    pub(crate) fn wants_event(&self, event: &str) -> bool {
+        let mut events = self.events.iter();
+        events.any(|name| &**name == EVERY_EVENT || &**name == event)
+    }
+}
+
+pub(crate) fn record_name(name: &FunctionName) -> Vec<u8> {
+    [PREFIX, name.as_bytes()].concat()
+}
+
+/// Checks the name of an event, and returns it in lower case.
+pub(crate) fn event_name(word: &[u8]) -> Result<Box<str>, CallError> {
+    let text = String::from_utf8_lossy(word).to_ascii_lowercase();
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let name = !text.is_empty() && text.len() <= EVENT_BYTES_MAX && text.bytes().all(letters);
+    if text == EVERY_EVENT || name {
+        Ok(text.into())
+    } else {
+        Err(CallError::invalid(format!(
+            "EVENTS: {} is no name of an event; write such as set, del, expired, or * for every event",
+            Quoted(word)
+        )))
+    }
+}

@@ -1,0 +1,278 @@
+//! The triggers of a runtime, and the way of events into their queue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use ferrite_protocol::events::{EventSink, KeyspaceEvent};
+use ferrite_protocol::glob::Glob;
+use ferrite_protocol::keyspace::Record;
+use parking_lot::Mutex;
+
+use super::definition::Trigger;
+use super::event::{self, DEAD_PREFIX, HeldValue, PREFIX, QueuedEvent};
+use super::queue::{EventQueue, LaneKey};
+use crate::automation::clock::now_millis;
+use crate::error::{CallError, Code, Quoted};
+
+/// Largest number of triggers.
+pub(crate) const TRIGGERS_MAX: usize = 256;
+
+/// Most events in a row that each led to the next one.
+pub(crate) const DEPTH_MAX: u32 = 8;
+
+/// Most events that were given up and are kept; a later one makes the oldest go.
+pub(crate) const DEAD_MAX: usize = 1000;
+
+/// Triggers, and the events that wait for them.
+#[derive(Debug)]
+pub(crate) struct Triggers {
+    active: ArcSwap<Vec<Arc<ActiveTrigger>>>,
+    /// Held while triggers are added and removed.
+    changing: Mutex<()>,
+    pub(crate) queue: Arc<EventQueue>,
+    /// The number of the next event.
+    next: AtomicU64,
+    /// Numbers of the events that were given up, the oldest first.
+    dead: Mutex<VecDeque<u64>>,
+}
+
+/// A trigger with its figures.
+#[derive(Debug)]
+pub(crate) struct ActiveTrigger {
+    pub(crate) trigger: Trigger,
+    globs: Vec<Glob>,
+    /// The name, shared with the lanes of its events.
+    name: Arc<[u8]>,
+    pub(crate) figures: Figures,
+}
+
+/// Figures of a trigger since the start of the process.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    /// Events that were queued.
+    pub(crate) events: AtomicU64,
+    /// Events that were delivered.
+    pub(crate) delivered: AtomicU64,
+    /// Tries that failed.
+    pub(crate) failures: AtomicU64,
+    /// Events that were given up.
+    pub(crate) dead: AtomicU64,
+    /// The error of the last try that failed.
+    pub(crate) last_error: Mutex<Option<Box<str>>>,
+}
+
+impl ActiveTrigger {
+    fn new(trigger: Trigger) -> Result<Self, CallError> {
+        Ok(Self {
+            globs: trigger.globs()?,
+            name: trigger.name.as_bytes().into(),
+            figures: Figures::default(),
+            trigger,
+        })
+    }
+
+    fn wants(&self, database: u32, key: &[u8]) -> bool {
+        self.trigger.database == database && self.globs.iter().any(|glob| glob.matches(key))
+    }
+}
+
+impl Default for Triggers {
+    fn default() -> Self {
+        Self {
+            active: ArcSwap::default(),
+            changing: Mutex::default(),
+            queue: Arc::default(),
+            next: AtomicU64::new(1),
+            dead: Mutex::default(),
+        }
+    }
+}
+
+impl Triggers {
+    /// Returns all triggers in the order of their names.
+    pub(crate) fn list(&self) -> Arc<Vec<Arc<ActiveTrigger>>> {
+        self.active.load_full()
+    }
+
+    /// Returns the trigger of this name.
+    pub(crate) fn get(&self, name: &[u8]) -> Option<Arc<ActiveTrigger>> {
+        let active = self.active.load();
+        let mut triggers = active.iter();
+        triggers
+            .find(|one| one.trigger.name.as_bytes() == name)
+            .cloned()
+    }
+
+    /// Returns the trigger of this name, or the error that there is none.
+    pub(crate) fn existing(&self, name: &[u8]) -> Result<Arc<ActiveTrigger>, CallError> {
+        self.get(name).ok_or_else(|| {
+            CallError::invalid(format!(
+                "there is no trigger {}; WASM.TRIGGER LIST shows them",
+                Quoted(name)
+            ))
+        })
+    }
+
+    /// Adds a trigger after `keep` has kept it.
+    pub(crate) fn add<R>(
+        &self,
+        trigger: Trigger,
+        keep: impl FnOnce(&Trigger) -> Result<R, CallError>,
+    ) -> Result<R, CallError> {
+        let _changing = self.changing.lock();
+        let mut active = Vec::clone(&self.active.load());
+        if self.get(trigger.name.as_bytes()).is_some() {
+            return Err(CallError::new(
+                Code::Exists,
+                format!(
+                    "there is a trigger \"{0}\" already; WASM.TRIGGER DEL {0} removes it",
+                    trigger.name
+                ),
+            ));
+        }
+        if active.len() >= TRIGGERS_MAX {
+            return Err(CallError::limit(format!(
+                "there are {TRIGGERS_MAX} triggers, which is the limit; remove some with WASM.TRIGGER DEL"
+            )));
+        }
+        let added = ActiveTrigger::new(trigger)?;
+        let kept = keep(&added.trigger)?;
+        active.push(Arc::new(added));
+        active.sort_by(|one, other| one.trigger.name.cmp(&other.trigger.name));
+        self.active.store(Arc::new(active));
+        Ok(kept)
+    }
+
+    /// Removes a trigger after `forget` has removed what is kept of it.
+    pub(crate) fn remove<R>(
+        &self,
+        name: &[u8],
+        forget: impl FnOnce() -> Result<R, CallError>,
+    ) -> Result<R, CallError> {
+        let _changing = self.changing.lock();
+        self.existing(name)?;
+        let before = self.active.load_full();
+        let mut active = Vec::clone(&before);
+        active.retain(|one| one.trigger.name.as_bytes() != name);
+        // Before its events are removed, so that none is added behind.
+        self.active.store(Arc::new(active));
+        let forgotten = forget();
+        if forgotten.is_err() {
+            self.active.store(before);
+        }
+        forgotten
+    }
+
+    /// Takes in an event that was kept by an earlier process.
+    pub(crate) fn load_event(&self, name: &[u8], value: &[u8]) -> bool {
+        if let Some(number) = event::number_of(DEAD_PREFIX, name) {
+            self.dead.lock().push_back(number);
+            self.next.fetch_max(number + 1, Ordering::Relaxed);
+            return true;
+        }
+        let number = event::number_of(PREFIX, name);
+        let (Some(number), Some((trigger, database, key))) = (number, event::lane_of(value)) else {
+            return false;
+        };
+        self.next.fetch_max(number + 1, Ordering::Relaxed);
+        self.enqueue(number, trigger, database, key, value.len());
+        true
+    }
+
+    fn enqueue(&self, number: u64, trigger: &[u8], database: u32, key: &[u8], bytes: usize) {
+        let trigger = match self.get(trigger) {
+            Some(active) => Arc::clone(&active.name),
+            // Its delivery finds that it is gone.
+            None => trigger.into(),
+        };
+        let lane = LaneKey {
+            trigger,
+            database,
+            key: key.into(),
+        };
+        self.queue.push(lane, number, bytes);
+    }
+
+    /// Returns the numbers of the events that make room for one more that is given up.
+    pub(crate) fn oldest_dead(&self) -> Vec<u64> {
+        let dead = self.dead.lock();
+        let over = (dead.len() + 1).saturating_sub(DEAD_MAX);
+        dead.iter().take(over).copied().collect()
+    }
+
+    /// Notes an event that was given up.
+    pub(crate) fn note_dead(&self, number: u64) {
+        self.dead.lock().push_back(number);
+    }
+
+    /// Forgets events that were given up.
+    pub(crate) fn forget_dead(&self, numbers: &[u64]) {
+        self.dead.lock().retain(|number| !numbers.contains(number));
+    }
+}
+
+impl EventSink for Triggers {
+    fn wants(&self, database: u32, key: &[u8]) -> bool {
+        let active = self.active.load();
+        active.iter().any(|one| one.wants(database, key))
+    }
+
+    fn record(&self, event: &KeyspaceEvent<'_>, into: &mut Vec<Record>) {
+        let active = self.active.load();
+        let wanting = active.iter().filter(|one| {
+            one.trigger.wants_event(event.name) && one.wants(event.database, event.key)
+        });
+        for one in wanting {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            one.figures.events.fetch_add(1, Ordering::Relaxed);
+            let mut queued = QueuedEvent {
+                trigger: one.trigger.name.as_bytes().into(),
+                database: event.database,
+                key: event.key.into(),
+                event: event.name.into(),
+                depth: event.depth,
+                at: now_millis(),
+                old: HeldValue::of(event.old),
+                new: HeldValue::of(event.new),
+                error: Box::default(),
+            };
+            let mut prefix = PREFIX;
+            if event.depth >= DEPTH_MAX {
+                prefix = DEAD_PREFIX;
+                queued.error = format!(
+                    "LIMIT {DEPTH_MAX} events in a row led to this one, which is the limit; let the function leave alone what triggers it"
+                )
+                .into();
+                one.figures.note_failure(&queued.error);
+                one.figures.dead.fetch_add(1, Ordering::Relaxed);
+                // Its oldest records go with the next event that is given up after tries.
+                self.note_dead(number);
+            }
+            let name = event::record_name(prefix, number);
+            into.push((name.into(), queued.to_bytes().into()));
+        }
+    }
+
+    fn committed(&self, records: Vec<Record>) {
+        for (name, value) in records {
+            let number = event::number_of(PREFIX, &name);
+            if let (Some(number), Some((trigger, database, key))) = (number, event::lane_of(&value))
+            {
+                self.enqueue(number, trigger, database, key, value.len());
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+}
+
+impl Figures {
+    pub(crate) fn note_failure(&self, error: &str) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        *self.last_error.lock() = Some(error.into());
+    }
+}

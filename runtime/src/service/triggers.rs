@@ -1,0 +1,372 @@
+//! Keeps triggers and delivers the events that wait for them.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use ferrite_protocol::error_chain::ErrorChain;
+use ferrite_protocol::events::EventSink as _;
+use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
+use ferrite_protocol::resp::{Encoder, Protocol};
+
+use super::Runtime;
+use super::schedules::error_of;
+use crate::automation::trigger::definition::{self, Trigger};
+use crate::automation::trigger::event::{self, DEAD_PREFIX, PREFIX, QueuedEvent};
+use crate::automation::trigger::queue::{EventQueue, Next, TRIES_MAX, Turn};
+use crate::automation::trigger::table::Triggers;
+use crate::call::outer_transaction::OuterTransaction;
+use crate::call::request::{CallRequest, OPTIMISTIC_TRIES_MAX, ReceiptOf};
+use crate::error::{CallError, Code};
+use crate::scheduling::moment::Moment;
+use crate::scheduling::wait::with_deadline;
+
+/// Longest wait while nothing can be delivered.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Records that are read at once.
+const BATCH: usize = 256;
+
+/// Changes of records, by name.
+type RecordChanges = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+impl<K: Keyspace> Runtime<K> {
+    /// Reads the triggers that were kept, and the events that wait, and lets the host tell of more.
+    pub(super) fn load_triggers(&self) {
+        let keyspace = self.keyspace();
+        if !keyspace.keeps_records() {
+            return;
+        }
+        let triggers = &self.0.triggers;
+        self.each_record(definition::PREFIX, |name, value| {
+            let loaded = Trigger::parse(value)
+                .map_err(|error| error.to_string())
+                .and_then(|trigger| {
+                    let added = triggers.add(trigger, |_| Ok(()));
+                    added.map_err(|error| error.to_string())
+                });
+            if let Err(error) = loaded {
+                let name = name.escape_ascii();
+                tracing::error!(error, %name, "a trigger is damaged and left out");
+            }
+        });
+        for prefix in [PREFIX, DEAD_PREFIX] {
+            self.each_record(prefix, |name, value| {
+                if !triggers.load_event(name, value) {
+                    let name = name.escape_ascii();
+                    tracing::error!(%name, "an event is damaged and left out");
+                }
+            });
+        }
+        let sink: Arc<Triggers> = Arc::clone(triggers);
+        keyspace.set_event_sink(sink);
+        keyspace.send_events(!triggers.list().is_empty());
+    }
+
+    /// Passes every record whose name begins with `prefix` to `visit`.
+    pub(super) fn each_record(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], &[u8])) {
+        let mut after: Box<[u8]> = Box::default();
+        loop {
+            let records = self.keyspace().records(prefix, &after, BATCH);
+            for (name, value) in &records {
+                visit(name, value);
+            }
+            match records.into_iter().next_back() {
+                Some((last, _)) => after = last,
+                None => return,
+            }
+        }
+    }
+
+    /// Changes records in a transaction of their own.
+    pub(super) fn change_records(
+        &self,
+        changes: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<ReceiptOf<K>, CallError> {
+        let mut transaction = self.keyspace().begin(0, Mode::Write);
+        for (name, value) in changes {
+            transaction
+                .change_record(name, value.as_deref())
+                .map_err(|error| CallError::new(Code::Store, error.to_string()))?;
+        }
+        transaction
+            .commit()
+            .map_err(|error| CallError::new(Code::Store, ErrorChain(&error).to_string()))
+    }
+
+    /// Returns the triggers.
+    pub(crate) fn triggers(&self) -> &Arc<Triggers> {
+        &self.0.triggers
+    }
+
+    /// Adds a trigger. Returns the receipt to wait for.
+    ///
+    /// # Errors
+    ///
+    /// There is one of the same name, there are too many, its function is not loaded, a pattern is
+    /// wrong, or the host tells no events.
+    pub(crate) fn add_trigger(&self, trigger: Trigger) -> Result<ReceiptOf<K>, CallError> {
+        if !self.keyspace().keeps_records() {
+            return Err(CallError::invalid(
+                "this server has no triggers; ferrite-server has",
+            ));
+        }
+        let request = CallRequest::new(&trigger.function.0, &[], &[]);
+        self.function(request.name_and_entry().0)?;
+        let receipt = self.0.triggers.add(trigger, |trigger| {
+            self.change_records(&[(trigger.record_name(), Some(trigger.to_bytes()))])
+        })?;
+        self.keyspace().send_events(true);
+        Ok(receipt)
+    }
+
+    /// Removes a trigger with its events, apart from those that are being delivered. Returns the receipt
+    /// to wait for.
+    ///
+    /// # Errors
+    ///
+    /// There is none of this name, or nothing can be written.
+    pub(crate) fn remove_trigger(&self, name: &[u8]) -> Result<ReceiptOf<K>, CallError> {
+        let triggers = &self.0.triggers;
+        let trigger = triggers.existing(name)?;
+        let receipt = triggers.remove(name, || {
+            let mut dead = Vec::new();
+            self.each_dead(name, |number, _| dead.push(number));
+            let waiting = triggers.queue.events_of(name);
+            let waiting = waiting
+                .into_iter()
+                .map(|number| event::record_name(PREFIX, number));
+            let given_up = dead
+                .iter()
+                .map(|&number| event::record_name(DEAD_PREFIX, number));
+            let changes: RecordChanges = std::iter::once(trigger.trigger.record_name())
+                .chain(waiting)
+                .chain(given_up)
+                .map(|name| (name, None))
+                .collect();
+            let receipt = self.change_records(&changes)?;
+            triggers.forget_dead(&dead);
+            triggers.queue.remove_trigger(name);
+            Ok(receipt)
+        })?;
+        self.keyspace().send_events(!triggers.list().is_empty());
+        self.keyspace().events_drained();
+        Ok(receipt)
+    }
+
+    /// Passes each event of a trigger that was given up to `visit`, the oldest first.
+    pub(crate) fn each_dead(&self, trigger: &[u8], mut visit: impl FnMut(u64, QueuedEvent)) {
+        self.each_record(DEAD_PREFIX, |name, value| {
+            if let (Some(number), Some(event)) = (
+                event::number_of(DEAD_PREFIX, name),
+                QueuedEvent::parse(value),
+            ) && *event.trigger == *trigger
+            {
+                visit(number, event);
+            }
+        });
+    }
+
+    /// Returns the last `count` events of a trigger that were given up, the oldest first.
+    pub(crate) fn last_dead(&self, trigger: &[u8], count: usize) -> VecDeque<QueuedEvent> {
+        let mut last = VecDeque::new();
+        self.each_dead(trigger, |_, event| {
+            if last.len() == count {
+                last.pop_front();
+            }
+            last.push_back(event);
+        });
+        last
+    }
+
+    /// Waits until an event can be delivered. The host delivers it, and asks for the next one meanwhile.
+    ///
+    /// One task of the host waits at a time.
+    pub async fn due_event(&self) -> Delivery<K> {
+        let queue = &self.0.triggers.queue;
+        loop {
+            let planned = queue
+                .next_moment()
+                .unwrap_or_else(|| Moment::now().after(LONGEST));
+            let due = poll_fn(|context| {
+                match EventQueue::next(queue, Moment::now(), context.waker()) {
+                    Next::Due(turn) => Poll::Ready(Some(turn)),
+                    // Earlier than the wait is for.
+                    Next::At(at) if at < planned => Poll::Ready(None),
+                    Next::At(_) | Next::Never => Poll::Pending,
+                }
+            });
+            let waited = with_deadline(due, planned, None).await;
+            if let Ok(Some(turn)) = waited {
+                return Delivery {
+                    runtime: self.clone(),
+                    turn,
+                };
+            }
+        }
+    }
+}
+
+/// An event that can be delivered. If it is dropped before it was, it is delivered later.
+#[must_use = "an event that is due is to be delivered"]
+pub struct Delivery<K: Keyspace> {
+    runtime: Runtime<K>,
+    turn: Turn,
+}
+
+impl<K: Keyspace> Delivery<K> {
+    /// Calls the function, and removes the event in the same commit as what the function writes. Returns
+    /// the receipt of that commit, if there was one.
+    ///
+    /// If the call fails, nothing of it stays, and the event is tried again after a pause. It is given up
+    /// after ten tries.
+    pub async fn run(self) -> Option<ReceiptOf<K>> {
+        let Self { runtime, turn } = self;
+        let triggers = &runtime.0.triggers;
+        let was_full = triggers.is_full();
+        let name = event::record_name(PREFIX, turn.number);
+        let kept = runtime.keyspace().records(&name, b"", 1).into_iter().next();
+        let Some((_, value)) = kept else {
+            turn.finish();
+            return None;
+        };
+        let trigger = triggers.get(&turn.lane.trigger);
+        let (Some(trigger), Some(event)) = (trigger, QueuedEvent::parse(&value)) else {
+            // Its trigger is gone.
+            let removed = runtime.change_records(&[(name, None)]);
+            turn.finish();
+            return removed.ok();
+        };
+        let delivered = runtime
+            .deliver(&trigger.trigger, &event, &turn, &name)
+            .await;
+        let figures = &trigger.figures;
+        let receipt = match delivered {
+            Ok(receipt) => {
+                figures.delivered.fetch_add(1, Ordering::Relaxed);
+                turn.finish();
+                Some(receipt)
+            }
+            Err(error) => {
+                figures.note_failure(&error);
+                let key = event.key.escape_ascii();
+                tracing::warn!(trigger = %trigger.trigger.name, event = %event.event, %key, attempt = turn.attempt, error, "an event was not delivered");
+                let given_up = (turn.attempt >= TRIES_MAX)
+                    .then(|| runtime.give_up(event, turn.number, name, &error));
+                match given_up {
+                    Some(Ok(receipt)) => {
+                        figures.dead.fetch_add(1, Ordering::Relaxed);
+                        turn.finish();
+                        Some(receipt)
+                    }
+                    // Nothing can be written at present.
+                    Some(Err(_)) | None => {
+                        turn.retry();
+                        None
+                    }
+                }
+            }
+        };
+        if was_full && !triggers.is_full() {
+            runtime.keyspace().events_drained();
+        }
+        receipt
+    }
+}
+
+impl<K: Keyspace> Runtime<K> {
+    /// Delivers an event once, or returns the error.
+    async fn deliver(
+        &self,
+        trigger: &Trigger,
+        event: &QueuedEvent,
+        turn: &Turn,
+        record: &[u8],
+    ) -> Result<ReceiptOf<K>, String> {
+        let [old_type, old] = event.old.words();
+        let [new_type, new] = event.new.words();
+        let (id, attempt) = (turn.number.to_string(), turn.attempt.to_string());
+        let at = event.at.to_string();
+        let args: [&[u8]; 9] = [
+            event.event.as_bytes(),
+            old_type,
+            old,
+            new_type,
+            new,
+            trigger.name.as_bytes(),
+            id.as_bytes(),
+            attempt.as_bytes(),
+            at.as_bytes(),
+        ];
+        let keys = [&*event.key];
+        let request = CallRequest {
+            database: event.database,
+            ..CallRequest::new(&trigger.function.0, &keys, &args)
+        };
+        let keyspace = self.keyspace();
+        let mut tries = 0;
+        loop {
+            let mut transaction = if tries < OPTIMISTIC_TRIES_MAX {
+                keyspace.begin(event.database, Mode::Write)
+            } else {
+                keyspace.begin_exclusive(event.database, Mode::Write).await
+            };
+            tries += 1;
+            transaction.set_event_depth(event.depth + 1);
+            let outer = OuterTransaction::new(transaction);
+            let mut reply = Encoder::new(Protocol::Resp3);
+            let joined = self.call_within(&request, &outer, &mut reply).await;
+            if outer.is_lost() {
+                continue;
+            }
+            let Some(mut transaction) = outer.take() else {
+                continue;
+            };
+            if let Some(error) = error_of(reply.bytes()) {
+                let _counted = joined.count(tries);
+                return Err(error);
+            }
+            let committed = transaction
+                .change_record(record, None)
+                .map_err(CommitError::Store)
+                .and_then(|()| transaction.commit());
+            match committed {
+                Ok(receipt) => {
+                    let _counted = joined.count(tries);
+                    return Ok(receipt);
+                }
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Store(error)) => {
+                    let _counted = joined.count(tries);
+                    return Err(format!("STORE {error}"));
+                }
+            }
+        }
+    }
+
+    /// Keeps an event among those that were given up.
+    fn give_up(
+        &self,
+        mut event: QueuedEvent,
+        number: u64,
+        record: Vec<u8>,
+        error: &str,
+    ) -> Result<ReceiptOf<K>, CallError> {
+        event.error = error.into();
+        let dead = event::record_name(DEAD_PREFIX, number);
+        let mut changes: RecordChanges = vec![(record, None), (dead, Some(event.to_bytes()))];
+        let triggers = &self.0.triggers;
+        let gone = triggers.oldest_dead();
+        let names = gone
+            .iter()
+            .map(|&number| event::record_name(DEAD_PREFIX, number));
+        changes.extend(names.map(|name| (name, None)));
+        let receipt = self.change_records(&changes)?;
+        triggers.forget_dead(&gone);
+        triggers.note_dead(number);
+        Ok(receipt)
+    }
+}
