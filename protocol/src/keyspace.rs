@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::budget::{Budget, Exceeded};
-use crate::events::EventSink;
+use crate::events::{EventSink, KeyspaceEvent};
 use crate::number::parse_integer;
 use crate::resp::Encoder;
 
@@ -202,9 +202,21 @@ pub trait Transaction: Send {
         Err(absent("records"))
     }
 
+    /// Selects another database for what follows, which the host has checked, and returns the one before.
+    /// By default there is one database.
+    fn switch_database(&mut self, _database: u32) -> u32 {
+        0
+    }
+
     /// Sets the depth of the events that this transaction makes; see
     /// [`KeyspaceEvent::depth`](crate::events::KeyspaceEvent::depth).
     fn set_event_depth(&mut self, _depth: u32) {}
+
+    /// Passes the events of this transaction that the sink wants to `visit`, from number `from` on, and
+    /// returns how many there are so far. By default there are none.
+    fn events(&self, _from: usize, _visit: &mut dyn FnMut(&KeyspaceEvent<'_>)) -> usize {
+        0
+    }
 
     /// Returns true if an access has found a conflict, so that the commit can only fail.
     ///

@@ -80,6 +80,7 @@ pub use scheduling::moment::Moment;
 pub use service::background_calls::{BackgroundCalls, BackgroundOptions, BackgroundUsage};
 pub use service::call::JoinedCall;
 pub use service::call_target::{CallTarget, HeldEntry, HeldFunction};
+pub use service::guard::Refusal;
 pub use service::options::RuntimeOptions;
 pub use service::registered_function::RegisteredFunction;
 pub use service::schedules::ScheduledRun;

@@ -69,6 +69,8 @@ fn busy_server() -> Server {
     client.run("SET k v EX 1000");
     client.run("GET k");
     client.run("GET nothing");
+    client.run("WASM.TRIGGER ADD t add1 KEYS k EVENTS set");
+    client.run("WASM.SCHEDULE ADD s add1 EVERY 1h");
     server
 }
 

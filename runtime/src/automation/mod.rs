@@ -2,5 +2,6 @@
 
 pub(crate) mod bytes;
 pub(crate) mod clock;
+pub mod figures;
 pub mod schedule;
 pub mod trigger;

@@ -68,6 +68,12 @@ impl<K: Keyspace> Runtime<K> {
             finished: false,
             fuel: AtomicU64::new(0),
         };
+        if self.has_guards() && !request.profile && !request.read_only {
+            let call = self.call_guarded(function, entry, &request, &counted.fuel, reply);
+            let outcome = Box::pin(call).await;
+            counted.finish(&outcome);
+            return outcome;
+        }
         let surroundings = Surroundings {
             outer: None,
             dropped: &counted.fuel,

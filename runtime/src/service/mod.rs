@@ -5,6 +5,7 @@
 pub mod background_calls;
 pub(crate) mod call;
 pub(crate) mod call_target;
+pub(crate) mod guard;
 mod load;
 pub(crate) mod once_loader;
 pub(crate) mod options;

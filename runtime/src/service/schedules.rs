@@ -8,6 +8,7 @@ use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol};
 
 use super::Runtime;
+use super::guard::Refusal;
 use crate::automation::clock::now_millis;
 use crate::automation::schedule::record::{self, Schedule};
 use crate::automation::schedule::table::{DueRun, Next, Schedules};
@@ -161,10 +162,19 @@ impl<K: Keyspace> ScheduledRun<K> {
             if outer.is_lost() {
                 continue;
             }
+            let guarded = runtime.guard(&outer).await;
+            if outer.is_lost() {
+                continue;
+            }
             let Some(mut transaction) = outer.take() else {
                 continue;
             };
-            let error = error_of(reply.bytes());
+            let mut error = error_of(reply.bytes());
+            if let Err(Refusal(refused)) = guarded {
+                // Only the note of the run is committed.
+                transaction = keyspace.begin(schedule.database, Mode::Write);
+                error = Some(refused);
+            }
             let mut ran = schedule.clone();
             ran.note_run(at, now_millis(), error.as_deref());
             let (name, value) = (ran.record_name(), ran.to_bytes());

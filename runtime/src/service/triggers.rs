@@ -13,7 +13,9 @@ use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol};
 
 use super::Runtime;
+use super::guard::Refusal;
 use super::schedules::error_of;
+use crate::automation::figures::{AutomationFigures, ScheduleFigures};
 use crate::automation::trigger::definition::{self, Trigger};
 use crate::automation::trigger::event::{self, DEAD_PREFIX, PREFIX, QueuedEvent};
 use crate::automation::trigger::queue::{EventQueue, Next, TRIES_MAX, Turn};
@@ -100,6 +102,26 @@ impl<K: Keyspace> Runtime<K> {
     /// Returns the triggers.
     pub(crate) fn triggers(&self) -> &Arc<Triggers> {
         &self.0.triggers
+    }
+
+    /// Returns the figures of triggers and schedules.
+    #[must_use]
+    pub fn automation_figures(&self) -> AutomationFigures {
+        let triggers = self.0.triggers.list();
+        let usage = self.0.triggers.queue.usage();
+        let schedules = self.schedules().into_iter();
+        AutomationFigures {
+            pending_events: usage.pending,
+            pending_bytes: usage.bytes,
+            triggers: triggers.iter().map(|one| one.figures()).collect(),
+            schedules: schedules
+                .map(|(schedule, _)| ScheduleFigures {
+                    id: schedule.id.as_str().to_owned(),
+                    runs: schedule.runs,
+                    errors: schedule.errors,
+                })
+                .collect(),
+        }
     }
 
     /// Adds a trigger. Returns the receipt to wait for.
@@ -286,21 +308,14 @@ impl<K: Keyspace> Runtime<K> {
         turn: &Turn,
         record: &[u8],
     ) -> Result<ReceiptOf<K>, String> {
-        let [old_type, old] = event.old.words();
-        let [new_type, new] = event.new.words();
         let (id, attempt) = (turn.number.to_string(), turn.attempt.to_string());
         let at = event.at.to_string();
-        let args: [&[u8]; 9] = [
-            event.event.as_bytes(),
-            old_type,
-            old,
-            new_type,
-            new,
-            trigger.name.as_bytes(),
+        let args = event.args(
+            &trigger.name,
             id.as_bytes(),
             attempt.as_bytes(),
             at.as_bytes(),
-        ];
+        );
         let keys = [&*event.key];
         let request = CallRequest {
             database: event.database,
@@ -322,13 +337,21 @@ impl<K: Keyspace> Runtime<K> {
             if outer.is_lost() {
                 continue;
             }
-            let Some(mut transaction) = outer.take() else {
-                continue;
-            };
             if let Some(error) = error_of(reply.bytes()) {
                 let _counted = joined.count(tries);
                 return Err(error);
             }
+            let guarded = self.guard(&outer).await;
+            if outer.is_lost() {
+                continue;
+            }
+            if let Err(Refusal(error)) = guarded {
+                let _counted = joined.count(tries);
+                return Err(error);
+            }
+            let Some(mut transaction) = outer.take() else {
+                continue;
+            };
             let committed = transaction
                 .change_record(record, None)
                 .map_err(CommitError::Store)

@@ -3,6 +3,7 @@
 use ferrite_store::{DataCommand, Flow};
 
 use crate::dispatch::authorize::{may_run, no_authentication};
+use crate::dispatch::guarded_write;
 use crate::dispatch::progress::{Pending, Progress};
 use crate::request::{AfterReply, RequestContext};
 
@@ -25,6 +26,11 @@ pub(crate) fn execute<'a>(
     command: DataCommand,
     argv: &'a [&'a [u8]],
 ) -> Progress<'a> {
+    if let Some(functions) = &context.state.functions
+        && guarded_write::is_guarded(functions, command, argv)
+    {
+        return Progress::Waiting(Pending::Guarded { command, argv });
+    }
     let flow = context.state.store.execute_command(
         command,
         &mut context.session.store,

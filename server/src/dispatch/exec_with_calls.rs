@@ -1,4 +1,4 @@
-//! Runs the queued requests of an `EXEC` among which functions are called.
+//! Runs the queued requests of an `EXEC` among which functions are called, by the client or by triggers.
 //!
 //! A function may take its time, and no lock can be held meanwhile. So the requests run in one
 //! optimistic transaction, which is committed at the end, and run again if others changed the same
@@ -11,7 +11,7 @@ use ferrite_protocol::keyspace::{CommitError, Transaction as _};
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::call::request::OPTIMISTIC_TRIES_MAX;
 use ferrite_runtime::commands::{Call, Command};
-use ferrite_runtime::{JoinedCall, OuterTransaction};
+use ferrite_runtime::{JoinedCall, OuterTransaction, Refusal};
 use ferrite_store::{Receipt, Transaction};
 
 use crate::clients::caller::Caller;
@@ -42,7 +42,7 @@ enum Tried<'a> {
     WatchFailed,
     /// Others changed the same keys, so nothing took effect.
     Conflict,
-    /// The store could not take the writes. Nothing took effect; the calls are to be recorded.
+    /// A trigger refused the writes, or the store could not take them. Nothing took effect; the calls are to be recorded.
     Refused(String, Vec<RanCall<'a>>),
 }
 
@@ -159,6 +159,13 @@ async fn run<'a>(
         if outer.is_lost() {
             return Tried::Conflict;
         }
+    }
+    let guarded = runtime.guard(&outer).await;
+    if outer.is_lost() {
+        return Tried::Conflict;
+    }
+    if let Err(Refusal(error)) = guarded {
+        return Tried::Refused(error, ran);
     }
     let Some(transaction) = outer.take() else {
         return Tried::Conflict;

@@ -10,6 +10,7 @@ pub(crate) mod data_commands;
 mod exec_parts;
 pub(crate) mod exec_with_calls;
 pub(crate) mod function_commands;
+pub(crate) mod guarded_write;
 pub(crate) mod progress;
 pub(crate) mod server_commands;
 pub(crate) mod subscribed;

@@ -21,6 +21,11 @@ pub(crate) enum Pending<'a> {
         command: DataCommand,
         argv: &'a [&'a [u8]],
     },
+    /// A write that triggers may refuse.
+    Guarded {
+        command: DataCommand,
+        argv: &'a [&'a [u8]],
+    },
     /// An `EXEC` that writes to keys that a call has reserved.
     Exec(Retry),
     /// An `EXEC` of requests among which functions are called.

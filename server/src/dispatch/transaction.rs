@@ -5,7 +5,7 @@ use ferrite_runtime::commands::{Command, Spec as FunctionSpec};
 use ferrite_store::{DataCommand, Multi};
 
 use crate::clients::pubsub::channels::Channels;
-use crate::clients::queued_requests::{QueuedCommand, QueuedRequest};
+use crate::clients::queued_requests::{QueuedCommand, QueuedRequest, QueuedRequests};
 use crate::commands::command_ref::CommandRef;
 use crate::commands::replies::wrong_arity;
 use crate::commands::transactions::discard::discard;
@@ -13,7 +13,7 @@ use crate::commands::transactions::exec::without_multi;
 use crate::dispatch::authorize::{may_run, may_run_function_command, may_run_server_command};
 use crate::dispatch::exec_parts::{answer_without_data, exec_ended};
 use crate::dispatch::progress::{Pending, Progress};
-use crate::dispatch::{data_commands, exec_with_calls};
+use crate::dispatch::{data_commands, exec_with_calls, guarded_write};
 use crate::request::{AfterReply, RequestContext};
 
 /// Requests that one client may queue.
@@ -168,7 +168,7 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
             .error("EXECABORT Transaction discarded because of previous errors.");
         return Progress::Done(AfterReply::KeepOpen);
     }
-    if queued.with_calls {
+    if queued.with_calls || is_guarded(context, &queued) {
         context.session.queued = Some(queued);
         return Progress::Waiting(Pending::ExecWithCalls);
     }
@@ -220,6 +220,21 @@ pub(crate) fn execute<'a>(context: &mut RequestContext<'_>) -> Progress<'a> {
     }
     exec_ended(context);
     Progress::Done(AfterReply::KeepOpen)
+}
+
+/// Returns true if triggers may refuse one of the queued requests.
+fn is_guarded(context: &RequestContext<'_>, queued: &QueuedRequests) -> bool {
+    let functions = context.state.functions.as_ref();
+    let Some(functions) = functions.filter(|functions| functions.has_guards()) else {
+        return false;
+    };
+    queued.requests.iter().any(|request| match request.command {
+        QueuedCommand::Data(command) => {
+            let argv: Vec<&[u8]> = request.words.iter().map(|word| &**word).collect();
+            guarded_write::is_guarded(functions, command, &argv)
+        }
+        _ => false,
+    })
 }
 
 /// Runs the queued requests, among which functions are called, and writes the reply of `EXEC`.

@@ -1,7 +1,7 @@
 //! Waits until a request can be answered, and answers it.
 
 use crate::dispatch::progress::{Pending, Progress};
-use crate::dispatch::{data_commands, transaction};
+use crate::dispatch::{data_commands, guarded_write, transaction};
 use crate::request::{AfterReply, RequestContext};
 use crate::scheduling::futures::with_timeout;
 
@@ -19,6 +19,10 @@ pub(crate) async fn finish(
             } => {
                 retry.await;
                 data_commands::execute(context, command, argv)
+            }
+            Pending::Guarded { command, argv } => {
+                guarded_write::execute(context, command, argv).await;
+                return AfterReply::KeepOpen;
             }
             Pending::Exec(retry) => {
                 retry.await;

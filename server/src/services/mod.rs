@@ -2,6 +2,7 @@
 //! schedules, triggers, metrics over HTTP.
 
 pub(crate) mod active_expiry;
+mod automation_metrics;
 pub(crate) mod backup;
 pub(crate) mod check_files;
 pub(crate) mod disk_watch;

@@ -10,7 +10,7 @@ use ferrite_store::{DiskStatus, Store};
 use crate::functions::Functions;
 use crate::observability::command_stats::CommandFigures;
 use crate::services::metrics_page::Page;
-use crate::services::{process_metrics, store_metrics};
+use crate::services::{automation_metrics, process_metrics, store_metrics};
 use crate::state::ServerState;
 
 /// Upper ends of the latency buckets, in microseconds. Three in each decade are precise enough for
@@ -30,6 +30,7 @@ pub(crate) fn text(state: &ServerState) -> String {
     store_metrics::write(state, &mut page);
     if let Some(runtime) = &state.functions {
         functions(runtime, &mut page);
+        automation_metrics::write(runtime, &mut page);
         compilations(runtime, &mut page);
         cache(runtime, &mut page);
     }

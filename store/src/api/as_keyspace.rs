@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ferrite_protocol::budget::{Budget, Exceeded};
-use ferrite_protocol::events::EventSink;
+use ferrite_protocol::events::{EventSink, KeyspaceEvent};
 use ferrite_protocol::keyspace::{
     self, CommandAccess, CommitError, DescribeError, Keyspace, Mode, SetCondition, SetExpiry,
     StoreError as AccessError, Ttl,
@@ -266,8 +266,21 @@ impl keyspace::Transaction for Transaction {
         Ok(())
     }
 
+    fn switch_database(&mut self, database: u32) -> u32 {
+        let before = self.database();
+        self.set_database(database);
+        before
+    }
+
     fn set_event_depth(&mut self, depth: u32) {
         self.event_depth = depth;
+    }
+
+    fn events(&self, from: usize, visit: &mut dyn FnMut(&KeyspaceEvent<'_>)) -> usize {
+        let recorder = self.recorder.as_ref();
+        recorder.map_or(0, |recorder| {
+            recorder.each_captured(from, self.event_depth, visit)
+        })
     }
 
     fn set_savepoint(&mut self) -> bool {

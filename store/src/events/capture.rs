@@ -56,7 +56,7 @@ impl EventValue for Value {
                 array.begin(2 * zset.data.len());
                 for (member, score) in zset.data.iter() {
                     array.push(member)?;
-                    array.push(format_double(*score).as_bytes())?;
+                    array.push(format_double(score).as_bytes())?;
                 }
             }
         }

@@ -165,18 +165,28 @@ impl Recorder {
     /// Returns the records that the sink keeps of the events.
     pub(crate) fn records(&self, sink: &dyn EventSink, depth: u32) -> Vec<Record> {
         let mut records = Vec::new();
-        for captured in &self.captured {
-            let event = KeyspaceEvent {
+        self.each_captured(0, depth, &mut |event| sink.record(event, &mut records));
+        records
+    }
+
+    /// Passes the events that the sink wants to `visit`, from number `from` on; returns their number.
+    pub(crate) fn each_captured(
+        &self,
+        from: usize,
+        depth: u32,
+        visit: &mut dyn FnMut(&KeyspaceEvent<'_>),
+    ) -> usize {
+        for captured in self.captured.iter().skip(from) {
+            visit(&KeyspaceEvent {
                 database: captured.database,
                 key: &captured.key,
                 name: captured.name,
                 old: captured.old.as_ref().map(|value| value as &dyn EventValue),
                 new: captured.new.as_ref().map(|value| value as &dyn EventValue),
                 depth,
-            };
-            sink.record(&event, &mut records);
+            });
         }
-        records
+        self.captured.len()
     }
 
     pub(crate) fn record(&mut self, database: u32, key: &[u8], change: Change) {

@@ -57,7 +57,7 @@ pub struct Transaction {
     /// Number of savepoints so far.
     savepoints: u32,
     /// Changes and events, told at the commit; `None` while nobody wants to know.
-    recorder: Option<Box<Recorder>>,
+    pub(crate) recorder: Option<Box<Recorder>>,
     /// The depth of the events that this transaction makes.
     pub(crate) event_depth: u32,
 }

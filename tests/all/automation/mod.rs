@@ -1,5 +1,6 @@
-//! Functions that run by themselves: by the clock, and after events of keys.
+//! Functions that run by themselves: by the clock, and before or after events of keys.
 
+mod guards;
 mod schedules;
 mod triggers;
 

@@ -38,7 +38,10 @@ fn a_function_gets_the_event_and_the_values_before_and_after() {
     let server = Server::start();
     let mut client = server.client();
     define(&mut client, "note", NOTE);
-    assert_eq!(client.run("WASM.TRIGGER ADD t note KEYS user:* EVENTS *"), ok());
+    assert_eq!(
+        client.run("WASM.TRIGGER ADD t note KEYS user:* EVENTS *"),
+        ok()
+    );
     for line in [
         "SET user:1 a",
         "APPEND user:1 b",
@@ -76,13 +79,22 @@ fn expired_brings_the_value_that_expired() {
     let server = Server::start();
     let mut client = server.client();
     define(&mut client, "note", NOTE);
-    assert_eq!(client.run("WASM.TRIGGER ADD t note KEYS session:* EVENTS expired"), ok());
+    assert_eq!(
+        client.run("WASM.TRIGGER ADD t note KEYS session:* EVENTS expired"),
+        ok()
+    );
     assert_eq!(client.run("SET session:1 cart PX 1"), ok());
-    assert_eq!(next_event(&mut client), "session:1|expired|string|cart|none||t");
+    assert_eq!(
+        next_event(&mut client),
+        "session:1|expired|string|cart|none||t"
+    );
     // A key that a command finds expired is told as well.
     assert_eq!(client.run("SET session:2 two PX 1"), ok());
     while client.run("GET session:2") != Reply::Null {}
-    assert_eq!(next_event(&mut client), "session:2|expired|string|two|none||t");
+    assert_eq!(
+        next_event(&mut client),
+        "session:2|expired|string|two|none||t"
+    );
 }
 
 #[test]
@@ -90,12 +102,20 @@ fn events_of_one_key_come_in_order_whoever_causes_them() {
     let server = Server::start();
     let mut client = server.client();
     define(&mut client, "note", NOTE);
-    assert_eq!(client.run("WASM.TRIGGER ADD t note KEYS k EVENTS set"), ok());
+    assert_eq!(
+        client.run("WASM.TRIGGER ADD t note KEYS k EVENTS set"),
+        ok()
+    );
     let mut sent = Vec::new();
     for value in 0..500 {
         sent.extend(ferrite_tests::encode(&["SET", "k", &value.to_string()]));
     }
-    for words in [&["MULTI"][..], &["SET", "k", "500"], &["SET", "k", "501"], &["EXEC"]] {
+    for words in [
+        &["MULTI"][..],
+        &["SET", "k", "500"],
+        &["SET", "k", "501"],
+        &["EXEC"],
+    ] {
         sent.extend(ferrite_tests::encode(words));
     }
     client.send(&sent);
@@ -107,7 +127,10 @@ fn events_of_one_key_come_in_order_whoever_causes_them() {
             0 => "none|".to_owned(),
             value => format!("string|{}", value - 1),
         };
-        assert_eq!(next_event(&mut client), format!("k|set|{old}|string|{value}|t"));
+        assert_eq!(
+            next_event(&mut client),
+            format!("k|set|{old}|string|{value}|t")
+        );
     }
     assert_eq!(count(&mut client, "t", "events"), 502);
 }
@@ -117,16 +140,29 @@ fn a_failing_function_is_tried_again_and_then_given_up() {
     let server = Server::start();
     let mut client = server.client();
     define(&mut client, "note", FAIL);
-    assert_eq!(client.run("WASM.TRIGGER ADD t note KEYS k* EVENTS set"), ok());
+    assert_eq!(
+        client.run("WASM.TRIGGER ADD t note KEYS k* EVENTS set"),
+        ok()
+    );
     assert_eq!(client.run("SET k1 v"), ok());
     while count(&mut client, "t", "failures") == 0 {}
     // Mended meanwhile: the event is still there.
-    let mend = client.call(&["WASM.DEFINE", "note", NOTE, "PERMISSIONS", super::READ_WRITE, "REPLACE"]);
+    let mend = client.call(&[
+        "WASM.DEFINE",
+        "note",
+        NOTE,
+        "PERMISSIONS",
+        super::READ_WRITE,
+        "REPLACE",
+    ]);
     assert!(mend.text().is_some(), "{mend:?}");
     assert_eq!(next_event(&mut client), "k1|set|none||string|v|t");
     assert_eq!(count(&mut client, "t", "pending"), 0);
     let info = info(&mut client, "t");
-    let error = info.at("last_error").and_then(Reply::text).unwrap_or_default();
+    let error = info
+        .at("last_error")
+        .and_then(Reply::text)
+        .unwrap_or_default();
     assert!(error.starts_with("TRAP "), "{error}");
 }
 
@@ -135,14 +171,20 @@ fn a_loop_ends_at_its_depth_and_its_event_is_kept() {
     let server = Server::start();
     let mut client = server.client();
     define(&mut client, "loop", LOOP);
-    assert_eq!(client.run("WASM.TRIGGER ADD t loop KEYS k EVENTS set"), ok());
+    assert_eq!(
+        client.run("WASM.TRIGGER ADD t loop KEYS k EVENTS set"),
+        ok()
+    );
     assert_eq!(client.run("SET k v"), ok());
     while count(&mut client, "t", "given_up") == 0 {}
     while count(&mut client, "t", "pending") != 0 {}
     assert_eq!(count(&mut client, "t", "delivered"), 8);
     let info = info(&mut client, "t");
     let dead = info.at("dead").and_then(Reply::elements).expect("a list");
-    let error = dead[0].at("error").and_then(Reply::text).unwrap_or_default();
+    let error = dead[0]
+        .at("error")
+        .and_then(Reply::text)
+        .unwrap_or_default();
     assert!(error.starts_with("LIMIT 8 events in a row"), "{error}");
     assert_eq!(client.run("WASM.TRIGGER DEL t"), ok());
     assert_eq!(client.run("WASM.TRIGGER LIST"), Reply::Array(Vec::new()));
@@ -159,10 +201,16 @@ fn a_kill_neither_loses_nor_doubles_an_event() {
         let mut client = server.client();
         if round == 0 {
             define(&mut client, "note", NOTE);
-            assert_eq!(client.run("WASM.TRIGGER ADD t note KEYS k:* EVENTS set"), ok());
+            assert_eq!(
+                client.run("WASM.TRIGGER ADD t note KEYS k:* EVENTS set"),
+                ok()
+            );
         }
         for _ in 0..40 {
-            assert_eq!(client.run(&format!("SET k:{} {answered}", answered % 3)), ok());
+            assert_eq!(
+                client.run(&format!("SET k:{} {answered}", answered % 3)),
+                ok()
+            );
             answered += 1;
         }
         server.signal(Signal::KILL);
@@ -171,9 +219,16 @@ fn a_kill_neither_loses_nor_doubles_an_event() {
     let mut client = server.client();
     while count(&mut client, "t", "pending") != 0 {}
     let notes = client.run("LRANGE log 0 -1");
-    let notes: Vec<_> = notes.elements().expect("a list").iter().filter_map(Reply::text).collect();
+    let notes: Vec<_> = notes
+        .elements()
+        .expect("a list")
+        .iter()
+        .filter_map(Reply::text)
+        .collect();
     for key in 0..3 {
-        let of_key = notes.iter().filter(|note| note.starts_with(&format!("k:{key}|")));
+        let of_key = notes
+            .iter()
+            .filter(|note| note.starts_with(&format!("k:{key}|")));
         let values: Vec<i64> = of_key
             .filter_map(|note| note.split('|').nth(5)?.parse().ok())
             .collect();
@@ -192,18 +247,46 @@ fn what_is_wrong_is_named() {
         ("WASM.TRIGGER INFO", "ERR wrong number of arguments"),
         ("WASM.TRIGGER SHOW t", "unknown option \"SHOW\""),
         ("WASM.TRIGGER ADD t note", "option KEYS needs a value"),
-        ("WASM.TRIGGER ADD t note KEYS a", "option EVENTS needs a value"),
-        ("WASM.TRIGGER ADD t note KEYS EVENTS set", "option KEYS needs a value"),
-        ("WASM.TRIGGER ADD t note KEYS a EVENTS s-t", "is no name of an event"),
-        ("WASM.TRIGGER ADD t note KEYS [a EVENTS set", "pattern \"[a\""),
-        ("WASM.TRIGGER ADD t.x note KEYS a EVENTS set", "the trigger's name \"t.x\" has '.'"),
-        ("WASM.TRIGGER ADD t other KEYS a EVENTS set", "NOFUNC no function \"other\""),
-        ("WASM.TRIGGER ADD t note KEYS a KEYS b EVENTS set", "KEYS is given twice"),
+        (
+            "WASM.TRIGGER ADD t note KEYS a",
+            "option EVENTS needs a value",
+        ),
+        (
+            "WASM.TRIGGER ADD t note KEYS EVENTS set",
+            "option KEYS needs a value",
+        ),
+        (
+            "WASM.TRIGGER ADD t note KEYS a EVENTS s-t",
+            "is no name of an event",
+        ),
+        (
+            "WASM.TRIGGER ADD t note KEYS [a EVENTS set",
+            "pattern \"[a\"",
+        ),
+        (
+            "WASM.TRIGGER ADD t.x note KEYS a EVENTS set",
+            "the trigger's name \"t.x\" has '.'",
+        ),
+        (
+            "WASM.TRIGGER ADD t other KEYS a EVENTS set",
+            "NOFUNC no function \"other\"",
+        ),
+        (
+            "WASM.TRIGGER ADD t note KEYS a KEYS b EVENTS set",
+            "KEYS is given twice",
+        ),
+        (
+            "WASM.TRIGGER ADD t note KEYS a EVENTS set BEFORE AFTER",
+            "give BEFORE or AFTER, not both",
+        ),
         ("WASM.TRIGGER DEL t", "there is no trigger \"t\""),
         ("WASM.TRIGGER INFO t", "there is no trigger \"t\""),
     ] {
         let reply = client.run(line);
-        assert!(reply.error().is_some_and(|error| error.contains(part)), "{line}: {reply:?}");
+        assert!(
+            reply.error().is_some_and(|error| error.contains(part)),
+            "{line}: {reply:?}"
+        );
     }
     assert_eq!(client.run("WASM.TRIGGER LIST"), Reply::Array(Vec::new()));
 }

@@ -19,6 +19,26 @@ const EVENT_BYTES_MAX: usize = 64;
 /// Most patterns, and most events, of one trigger.
 pub(crate) const WORDS_MAX: usize = 64;
 
+/// The time at which a trigger's function runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Inside the transaction that causes the event, which it can refuse.
+    Before,
+    /// After that transaction has committed.
+    #[default]
+    After,
+}
+
+impl Phase {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
 /// A trigger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +50,8 @@ pub(crate) struct Trigger {
     pub(crate) keys: Vec<Bytes>,
     /// Names of events, or `*`.
     pub(crate) events: Vec<Box<str>>,
+    #[serde(default)]
+    pub(crate) phase: Phase,
     /// The database of the keys.
     pub(crate) database: u32,
     /// Time at which it was added.

@@ -7,6 +7,8 @@
 
 use ferrite_protocol::events::EventValue;
 
+use crate::registry::record::FunctionName;
+
 /// Begins the names of the records of events that wait.
 pub(crate) const PREFIX: &[u8] = b"event/";
 
@@ -124,6 +126,29 @@ impl QueuedEvent {
         }
         put(&mut bytes, error.as_bytes());
         bytes
+    }
+
+    /// Returns the arguments that a function gets.
+    pub(crate) fn args<'a>(
+        &'a self,
+        trigger: &'a FunctionName,
+        number: &'a [u8],
+        attempt: &'a [u8],
+        at: &'a [u8],
+    ) -> [&'a [u8]; 9] {
+        let [old_type, old] = self.old.words();
+        let [new_type, new] = self.new.words();
+        [
+            self.event.as_bytes(),
+            old_type,
+            old,
+            new_type,
+            new,
+            trigger.as_bytes(),
+            number,
+            attempt,
+            at,
+        ]
     }
 
     /// Reads the content of a record; `None` if it is damaged.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use ferrite_protocol::events::{EventSink, KeyspaceEvent};
@@ -10,10 +10,11 @@ use ferrite_protocol::glob::Glob;
 use ferrite_protocol::keyspace::Record;
 use parking_lot::Mutex;
 
-use super::definition::Trigger;
+use super::definition::{Phase, Trigger};
 use super::event::{self, DEAD_PREFIX, HeldValue, PREFIX, QueuedEvent};
 use super::queue::{EventQueue, LaneKey};
 use crate::automation::clock::now_millis;
+use crate::automation::figures::TriggerFigures;
 use crate::error::{CallError, Code, Quoted};
 
 /// Largest number of triggers.
@@ -31,6 +32,8 @@ pub(crate) struct Triggers {
     active: ArcSwap<Vec<Arc<ActiveTrigger>>>,
     /// Held while triggers are added and removed.
     changing: Mutex<()>,
+    /// True if there is a trigger of [`Phase::Before`].
+    guards: AtomicBool,
     pub(crate) queue: Arc<EventQueue>,
     /// The number of the next event.
     next: AtomicU64,
@@ -73,6 +76,27 @@ impl ActiveTrigger {
         })
     }
 
+    /// Returns true if it wants this event.
+    fn wants_event(&self, event: &KeyspaceEvent<'_>) -> bool {
+        self.trigger.wants_event(event.name) && self.wants(event.database, event.key)
+    }
+
+    /// Returns its figures at this moment.
+    pub(crate) fn figures(&self) -> TriggerFigures {
+        let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        TriggerFigures {
+            name: self.trigger.name.as_str().to_owned(),
+            events: count(&self.figures.events),
+            delivered: count(&self.figures.delivered),
+            failures: count(&self.figures.failures),
+            given_up: count(&self.figures.dead),
+        }
+    }
+
+    fn is_guard(&self) -> bool {
+        self.trigger.phase == Phase::Before
+    }
+
     fn wants(&self, database: u32, key: &[u8]) -> bool {
         self.trigger.database == database && self.globs.iter().any(|glob| glob.matches(key))
     }
@@ -83,6 +107,7 @@ impl Default for Triggers {
         Self {
             active: ArcSwap::default(),
             changing: Mutex::default(),
+            guards: AtomicBool::new(false),
             queue: Arc::default(),
             next: AtomicU64::new(1),
             dead: Mutex::default(),
@@ -141,7 +166,7 @@ impl Triggers {
         let kept = keep(&added.trigger)?;
         active.push(Arc::new(added));
         active.sort_by(|one, other| one.trigger.name.cmp(&other.trigger.name));
-        self.active.store(Arc::new(active));
+        self.set(Arc::new(active));
         Ok(kept)
     }
 
@@ -157,12 +182,41 @@ impl Triggers {
         let mut active = Vec::clone(&before);
         active.retain(|one| one.trigger.name.as_bytes() != name);
         // Before its events are removed, so that none is added behind.
-        self.active.store(Arc::new(active));
+        self.set(Arc::new(active));
         let forgotten = forget();
         if forgotten.is_err() {
-            self.active.store(before);
+            self.set(before);
         }
         forgotten
+    }
+
+    fn set(&self, active: Arc<Vec<Arc<ActiveTrigger>>>) {
+        let guards = active.iter().any(|one| one.is_guard());
+        self.active.store(active);
+        self.guards.store(guards, Ordering::Release);
+    }
+
+    /// Returns true if a trigger may refuse writes.
+    #[inline]
+    pub(crate) fn has_guards(&self) -> bool {
+        self.guards.load(Ordering::Acquire)
+    }
+
+    /// Returns true if a trigger may refuse to write this key, in some database.
+    pub(crate) fn guard_key(&self, key: &[u8]) -> bool {
+        let active = self.active.load();
+        let mut guards = active.iter().filter(|one| one.is_guard());
+        guards.any(|one| one.wants(one.trigger.database, key))
+    }
+
+    /// Returns the triggers that may refuse this event, in the order of their names.
+    pub(crate) fn guards_of(&self, event: &KeyspaceEvent<'_>) -> Vec<Arc<ActiveTrigger>> {
+        let active = self.active.load();
+        let guards = active.iter().filter(|one| one.is_guard());
+        guards
+            .filter(|one| one.wants_event(event))
+            .cloned()
+            .collect()
     }
 
     /// Takes in an event that was kept by an earlier process.
@@ -221,9 +275,9 @@ impl EventSink for Triggers {
 
     fn record(&self, event: &KeyspaceEvent<'_>, into: &mut Vec<Record>) {
         let active = self.active.load();
-        let wanting = active.iter().filter(|one| {
-            one.trigger.wants_event(event.name) && one.wants(event.database, event.key)
-        });
+        let wanting = active
+            .iter()
+            .filter(|one| one.trigger.phase == Phase::After && one.wants_event(event));
         for one in wanting {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             one.figures.events.fetch_add(1, Ordering::Relaxed);

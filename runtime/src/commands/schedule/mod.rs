@@ -26,7 +26,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     right: Right::Manage,
     runs: Runs::Async,
     summary: "Calls a function by the clock, or shows and removes such schedules.",
-    syntax: "ADD|DEL|LIST [id] [name[.entry]] [EVERY milliseconds|AT unix-time-milliseconds|CRON expression] [MISSED skip|once] [KEYS key …] [ARGS arg …]",
+    syntax: "ADD|DEL|LIST [id] [name[.entry]] [EVERY milliseconds] [AT unix-time-milliseconds] [CRON expression] [MISSED skip|once] [KEYS key …] [ARGS arg …]",
     parse,
 };
 

@@ -2,7 +2,7 @@
 
 use crate::automation::bytes::Bytes;
 use crate::automation::clock::now_millis;
-use crate::automation::trigger::definition::{Trigger, WORDS_MAX, event_name};
+use crate::automation::trigger::definition::{Phase, Trigger, WORDS_MAX, event_name};
 use crate::call::request::{CallRequest, ReceiptOf};
 use crate::commands::error::CommandError;
 use crate::commands::grammar::options::unknown;
@@ -14,6 +14,7 @@ use ferrite_protocol::keyspace::Keyspace;
 
 const KEYS: &str = "KEYS";
 const EVENTS: &str = "EVENTS";
+const BEFORE: &str = "BEFORE";
 const AFTER: &str = "AFTER";
 
 /// Request to add a trigger.
@@ -23,16 +24,17 @@ pub struct AddTrigger<'a> {
     function: &'a [u8],
     keys: Vec<&'a [u8]>,
     events: Vec<Box<str>>,
+    phase: Phase,
 }
 
-/// Reads `ADD trigger name[.entry] KEYS pattern … EVENTS event … [AFTER]`. A word that is a pattern or an
-/// event cannot be one of these three.
+/// Reads `ADD trigger name[.entry] KEYS pattern … EVENTS event … [BEFORE|AFTER]`. A word that is a
+/// pattern or an event cannot be one of these four.
 pub(super) fn read<'a>(
     spec: &'static Spec,
     argv: &'a [&'a [u8]],
 ) -> Result<AddTrigger<'a>, CommandError> {
     const FIRST: usize = 4;
-    const KNOWN: &[&str] = &[KEYS, EVENTS, AFTER];
+    const KNOWN: &[&str] = &[KEYS, EVENTS, BEFORE, AFTER];
     let command = spec.name;
     let name = FunctionName::parse(argv[2]).map_err(|error| {
         CallError::invalid(
@@ -71,11 +73,20 @@ pub(super) fn read<'a>(
             .into());
         }
     }
+    if seen.contains(&BEFORE) && seen.contains(&AFTER) {
+        return Err(CallError::invalid("give BEFORE or AFTER, not both").into());
+    }
+    let phase = if seen.contains(&BEFORE) {
+        Phase::Before
+    } else {
+        Phase::After
+    };
     Ok(AddTrigger {
         name,
         function: argv[3],
         keys,
         events,
+        phase,
     })
 }
 
@@ -94,6 +105,7 @@ impl AddTrigger<'_> {
             function: Bytes(self.function.into()),
             keys: Bytes::of(&self.keys),
             events: self.events,
+            phase: self.phase,
             database,
             added: now_millis(),
         })

@@ -27,8 +27,8 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     keys: Keys::None,
     right: Right::Manage,
     runs: Runs::Async,
-    summary: "Calls a function after events of keys, or shows and removes such triggers.",
-    syntax: "ADD|DEL|LIST|INFO [trigger] [name[.entry]] [KEYS pattern …] [EVENTS event …] [AFTER]",
+    summary: "Calls a function before or after events of keys take effect, or shows and removes such triggers.",
+    syntax: "ADD|DEL|LIST|INFO [trigger] [name[.entry]] [KEYS pattern …] [EVENTS event …] [BEFORE|AFTER]",
     parse,
 };
 

@@ -96,7 +96,7 @@ fn definition(active: &ActiveTrigger, fields: &mut Fields) {
         let events = trigger.events.iter();
         events.for_each(|event| reply.bulk(event.as_bytes()));
     });
-    fields.text("when", "after");
+    fields.text("when", trigger.phase.as_str());
     fields.count("database", u64::from(trigger.database));
 }
 

@@ -1,0 +1,40 @@
+//! Figures of triggers and schedules, for metrics.
+
+/// Figures of all triggers and schedules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AutomationFigures {
+    /// Events that wait to be delivered.
+    pub pending_events: usize,
+    /// Bytes of their records.
+    pub pending_bytes: usize,
+    /// Triggers, in the order of their names.
+    pub triggers: Vec<TriggerFigures>,
+    /// Schedules, in the order of their ids.
+    pub schedules: Vec<ScheduleFigures>,
+}
+
+/// Figures of a trigger since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TriggerFigures {
+    /// Its name: `A-Z a-z 0-9 _ : -`.
+    pub name: String,
+    /// Events that it got: queued, or looked at before their commit.
+    pub events: u64,
+    /// Events whose call succeeded.
+    pub delivered: u64,
+    /// Calls that failed, those that refused a write included.
+    pub failures: u64,
+    /// Events that were given up.
+    pub given_up: u64,
+}
+
+/// Figures of a schedule since it was added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScheduleFigures {
+    /// Its id: `A-Z a-z 0-9 _ : -`.
+    pub id: String,
+    /// Runs.
+    pub runs: u64,
+    /// Runs that failed.
+    pub errors: u64,
+}

@@ -1,0 +1,77 @@
+//! Metrics of triggers and schedules.
+
+use ferrite_runtime::automation::figures::{AutomationFigures, ScheduleFigures, TriggerFigures};
+
+use crate::functions::Functions;
+use crate::services::metrics_page::Page;
+
+pub(super) fn write(runtime: &Functions, page: &mut Page) {
+    type TriggerMetric = (&'static str, &'static str, fn(&TriggerFigures) -> u64);
+    type ScheduleMetric = (&'static str, &'static str, fn(&ScheduleFigures) -> u64);
+    let AutomationFigures {
+        pending_events,
+        pending_bytes,
+        triggers,
+        schedules,
+    } = runtime.automation_figures();
+    page.single(
+        "ferrite_trigger_pending_events",
+        "gauge",
+        "Events that wait to be delivered.",
+        pending_events,
+    );
+    page.single(
+        "ferrite_trigger_pending_bytes",
+        "gauge",
+        "Bytes of those events.",
+        pending_bytes,
+    );
+    let metrics: [TriggerMetric; 4] = [
+        (
+            "ferrite_trigger_events_total",
+            "Events that triggers got.",
+            |trigger| trigger.events,
+        ),
+        (
+            "ferrite_trigger_delivered_total",
+            "Events whose call succeeded.",
+            |trigger| trigger.delivered,
+        ),
+        (
+            "ferrite_trigger_failures_total",
+            "Calls by triggers that failed or refused.",
+            |trigger| trigger.failures,
+        ),
+        (
+            "ferrite_trigger_given_up_total",
+            "Events that were given up.",
+            |trigger| trigger.given_up,
+        ),
+    ];
+    for (name, help, value) in metrics {
+        page.head(name, "counter", help);
+        for trigger in &triggers {
+            let labels = format!("{{trigger=\"{}\"}}", trigger.name);
+            page.sample(name, &labels, value(trigger));
+        }
+    }
+    let metrics: [ScheduleMetric; 2] = [
+        (
+            "ferrite_schedule_runs_total",
+            "Runs of schedules.",
+            |schedule| schedule.runs,
+        ),
+        (
+            "ferrite_schedule_errors_total",
+            "Runs of schedules that failed.",
+            |schedule| schedule.errors,
+        ),
+    ];
+    for (name, help, value) in metrics {
+        page.head(name, "counter", help);
+        for schedule in &schedules {
+            let labels = format!("{{schedule=\"{}\"}}", schedule.id);
+            page.sample(name, &labels, value(schedule));
+        }
+    }
+}
