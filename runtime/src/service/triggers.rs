@@ -274,12 +274,15 @@ impl<K: Keyspace> Delivery<K> {
             }
             Err(error) => {
                 figures.note_failure(&error);
-                let key = event.key.escape_ascii();
-                tracing::warn!(trigger = %trigger.trigger.name, event = %event.event, %key, attempt = turn.attempt, error, "an event was not delivered");
+                let name_of_trigger = &trigger.trigger.name;
+                let key = event.key.escape_ascii().to_string();
+                let attempt = turn.attempt;
+                tracing::debug!(trigger = %name_of_trigger, event = %event.event, key, attempt, error, "an event was not delivered");
                 let given_up = (turn.attempt >= TRIES_MAX)
                     .then(|| runtime.give_up(event, turn.number, name, &error));
                 match given_up {
                     Some(Ok(receipt)) => {
+                        tracing::warn!(trigger = %name_of_trigger, key, error, "an event was given up");
                         figures.dead.fetch_add(1, Ordering::Relaxed);
                         turn.finish();
                         Some(receipt)

@@ -11,6 +11,7 @@ mod client;
 mod differential;
 mod durability;
 mod edits;
+mod event_sink;
 mod field_expiry;
 mod globs;
 mod isolation;

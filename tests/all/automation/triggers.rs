@@ -132,7 +132,7 @@ fn events_of_one_key_come_in_order_whoever_causes_them() {
             format!("k|set|{old}|string|{value}|t")
         );
     }
-    assert_eq!(count(&mut client, "t", "events"), 502);
+    assert_eq!(count(&mut client, "t", "occurred"), 502);
 }
 
 #[test]

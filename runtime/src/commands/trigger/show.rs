@@ -67,7 +67,7 @@ pub(super) fn info<K: Keyspace>(
     fields.count("pending", pending as u64);
     let figures = &trigger.figures;
     let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-    fields.count("events", count(&figures.events));
+    fields.count("occurred", count(&figures.events));
     fields.count("delivered", count(&figures.delivered));
     fields.count("failures", count(&figures.failures));
     fields.count("given_up", count(&figures.dead));
