@@ -8,7 +8,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ferrite_protocol::error_chain::ErrorChain;
-use ferrite_protocol::events::EventSink as _;
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol};
 
@@ -248,7 +247,6 @@ impl<K: Keyspace> Delivery<K> {
     pub async fn run(self) -> Option<ReceiptOf<K>> {
         let Self { runtime, turn } = self;
         let triggers = &runtime.0.triggers;
-        let was_full = triggers.is_full();
         let name = event::record_name(PREFIX, turn.number);
         let kept = runtime.keyspace().records(&name, b"", 1).into_iter().next();
         let Some((_, value)) = kept else {
@@ -295,7 +293,7 @@ impl<K: Keyspace> Delivery<K> {
                 }
             }
         };
-        if was_full && !triggers.is_full() {
+        if triggers.has_room_again() {
             runtime.keyspace().events_drained();
         }
         receipt

@@ -34,6 +34,8 @@ pub(crate) struct Triggers {
     changing: Mutex<()>,
     /// True if there is a trigger of [`Phase::Before`].
     guards: AtomicBool,
+    /// True if a write was told that the queue is full, and may wait.
+    held_up: AtomicBool,
     pub(crate) queue: Arc<EventQueue>,
     /// The number of the next event.
     next: AtomicU64,
@@ -108,6 +110,7 @@ impl Default for Triggers {
             active: ArcSwap::default(),
             changing: Mutex::default(),
             guards: AtomicBool::new(false),
+            held_up: AtomicBool::new(false),
             queue: Arc::default(),
             next: AtomicU64::new(1),
             dead: Mutex::default(),
@@ -261,6 +264,21 @@ impl Triggers {
         self.dead.lock().push_back(number);
     }
 
+    /// Notes an event that was given up, if there is room for it; returns false if not.
+    fn note_dead_if_room(&self, number: u64) -> bool {
+        let mut dead = self.dead.lock();
+        let room = dead.len() < DEAD_MAX;
+        if room {
+            dead.push_back(number);
+        }
+        room
+    }
+
+    /// Returns true if there is room again, and writes may wait for it.
+    pub(crate) fn has_room_again(&self) -> bool {
+        !self.queue.is_full() && self.held_up.swap(false, Ordering::AcqRel)
+    }
+
     /// Forgets events that were given up.
     pub(crate) fn forget_dead(&self, numbers: &[u64]) {
         self.dead.lock().retain(|number| !numbers.contains(number));
@@ -301,8 +319,10 @@ impl EventSink for Triggers {
                 .into();
                 one.figures.note_failure(&queued.error);
                 one.figures.dead.fetch_add(1, Ordering::Relaxed);
-                // Its oldest records go with the next event that is given up after tries.
-                self.note_dead(number);
+                if !self.note_dead_if_room(number) {
+                    // A loop fills it soon; what it adds is counted alone.
+                    continue;
+                }
             }
             let name = event::record_name(prefix, number);
             into.push((name.into(), queued.to_bytes().into()));
@@ -320,7 +340,11 @@ impl EventSink for Triggers {
     }
 
     fn is_full(&self) -> bool {
-        self.queue.is_full()
+        let full = self.queue.is_full();
+        if full {
+            self.held_up.store(true, Ordering::Release);
+        }
+        full
     }
 }
 
