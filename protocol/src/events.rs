@@ -3,7 +3,7 @@
 //! A keyspace tells each event to an [`EventSink`] when the commit that made it takes effect, and makes
 //! the sink's records a part of that commit. So a queue of events holds exactly those that happened.
 
-use crate::keyspace::Record;
+use crate::record::Record;
 
 /// A value of a key, of any type.
 pub trait EventValue {

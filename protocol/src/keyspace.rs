@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::budget::{Budget, Exceeded};
 use crate::events::{EventSink, KeyspaceEvent};
 use crate::number::parse_integer;
+use crate::record::Record;
 use crate::resp::Encoder;
 
 /// The data of a host that functions can access.
@@ -250,9 +251,6 @@ pub trait Transaction: Send {
     /// [`CommitError`], and then nothing was written.
     fn commit(self) -> Result<Self::Receipt, CommitError>;
 }
-
-/// A record of the host by its name, with its value.
-pub type Record = (Box<[u8]>, Box<[u8]>);
 
 /// Error of an operation that the store does not implement.
 fn absent(what: &str) -> StoreError {

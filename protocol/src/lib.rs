@@ -9,4 +9,5 @@ pub mod glob;
 pub mod keyspace;
 pub mod number;
 pub mod one_line;
+pub mod record;
 pub mod resp;

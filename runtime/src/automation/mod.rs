@@ -3,5 +3,6 @@
 pub(crate) mod bytes;
 pub(crate) mod clock;
 pub mod figures;
+pub(crate) mod reply;
 pub mod schedule;
 pub mod trigger;

@@ -8,8 +8,8 @@ use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol};
 
 use super::Runtime;
-use super::schedules::error_of;
 use crate::automation::clock::now_millis;
+use crate::automation::reply::error_of;
 use crate::automation::trigger::event::{HeldValue, QueuedEvent};
 use crate::automation::trigger::table::{ActiveTrigger, DEPTH_MAX};
 use crate::call::outer_transaction::OuterTransaction;

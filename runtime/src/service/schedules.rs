@@ -10,6 +10,7 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 use super::Runtime;
 use super::guard::Refusal;
 use crate::automation::clock::now_millis;
+use crate::automation::reply::error_of;
 use crate::automation::schedule::record::{self, Schedule};
 use crate::automation::schedule::table::{DueRun, Next, Schedules};
 use crate::call::outer_transaction::OuterTransaction;
@@ -211,16 +212,4 @@ impl<K: Keyspace> ScheduledRun<K> {
 fn log(schedule: &Schedule, error: &str) {
     let function = schedule.function.0.escape_ascii();
     tracing::warn!(schedule = %schedule.id, %function, error, "a scheduled call failed");
-}
-
-/// Returns the text of a reply that is an error.
-pub(super) fn error_of(reply: &[u8]) -> Option<String> {
-    let text = match reply.split_first()? {
-        (b'-', rest) => rest,
-        (b'!', rest) => rest.splitn(2, |&byte| byte == b'\n').nth(1)?,
-        _ => return None,
-    };
-    let end = text.iter().position(|&byte| byte == b'\r');
-    let text = &text[..end.unwrap_or(text.len())];
-    Some(String::from_utf8_lossy(text).into_owned())
 }

@@ -13,8 +13,8 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 
 use super::Runtime;
 use super::guard::Refusal;
-use super::schedules::error_of;
 use crate::automation::figures::{AutomationFigures, ScheduleFigures};
+use crate::automation::reply::error_of;
 use crate::automation::trigger::definition::{self, Trigger};
 use crate::automation::trigger::event::{self, DEAD_PREFIX, PREFIX, QueuedEvent};
 use crate::automation::trigger::queue::{EventQueue, Next, TRIES_MAX, Turn};

@@ -9,6 +9,7 @@ use ferrite_protocol::keyspace::{
     self, CommandAccess, CommitError, DescribeError, Keyspace, Mode, SetCondition, SetExpiry,
     StoreError as AccessError, Ttl,
 };
+use ferrite_protocol::record::Record;
 use ferrite_protocol::resp::{BoundedReply, Encoder, ReplyWriter};
 
 use crate::api::store::Store;
@@ -64,7 +65,7 @@ impl Keyspace for Store {
         true
     }
 
-    fn records(&self, prefix: &[u8], after: &[u8], count: usize) -> Vec<keyspace::Record> {
+    fn records(&self, prefix: &[u8], after: &[u8], count: usize) -> Vec<Record> {
         self.records_after(prefix, after, count)
     }
 

@@ -1,6 +1,6 @@
 //! Records that the host keeps beside the data of its clients.
 
-use ferrite_protocol::keyspace::Record;
+use ferrite_protocol::record::Record;
 
 use crate::api::store::Store;
 use crate::keyspace::records::RecordChange;

@@ -8,7 +8,7 @@ pub(crate) mod capture;
 pub(crate) mod names;
 
 use ferrite_protocol::events::{EventSink, EventValue, KeyspaceEvent};
-use ferrite_protocol::keyspace::Record;
+use ferrite_protocol::record::Record;
 
 use crate::events::capture::Captured;
 use crate::value::Value;

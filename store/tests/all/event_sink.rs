@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferrite_protocol::events::{EventSink, EventValue, KeyspaceEvent};
-use ferrite_protocol::keyspace::{CommitError, Keyspace as _, Mode, Record, Transaction as _};
+use ferrite_protocol::keyspace::{CommitError, Keyspace as _, Mode, Transaction as _};
+use ferrite_protocol::record::Record;
 use ferrite_protocol::resp::Protocol;
 use ferrite_store::{Flow, Session};
 use parking_lot::Mutex;

@@ -1,6 +1,7 @@
 //! Records of the host: in a commit with keys or not at all, durable, and out of every command's reach.
 
-use ferrite_protocol::keyspace::{CommitError, Keyspace as _, Mode, Record, Transaction as _};
+use ferrite_protocol::keyspace::{CommitError, Keyspace as _, Mode, Transaction as _};
+use ferrite_protocol::record::Record;
 use ferrite_store::{DiskOptions, Durability, Store, StoreOptions};
 
 use crate::client::{CLOSE_TIME, Client};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use ferrite_protocol::events::{EventSink, KeyspaceEvent};
 use ferrite_protocol::glob::Glob;
-use ferrite_protocol::keyspace::Record;
+use ferrite_protocol::record::Record;
 use parking_lot::Mutex;
 
 use super::definition::{Phase, Trigger};
