@@ -29,7 +29,7 @@ pub(super) fn write<K: Keyspace>(
         fields.with("next", |reply| time(schedule.next, reply));
         let last = schedule.last;
         fields.with("last", |reply| {
-            time(last.as_ref().map(|last| last.at), reply)
+            time(last.as_ref().map(|last| last.at), reply);
         });
         fields.maybe_text("outcome", last.map(|last| last.outcome.into_string()));
         fields.count("runs", schedule.runs);
