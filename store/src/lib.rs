@@ -26,7 +26,7 @@ pub use api::data_command::DataCommand;
 pub use api::figures::StoreFigures;
 pub use api::multi::Multi;
 pub use api::session::Session;
-pub use api::store::{DatabaseUsage, Flow, Retry, Store};
+pub use api::store::{DatabaseUsage, ExpireCycle, Flow, Retry, Store};
 pub use commands::spec::{
     BLIND, BLOCKING, CommandSpec, DENYOOM, FAST, Keys, MOVABLEKEYS, READONLY, WRITE,
 };

@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod check_files;
 pub(crate) mod disk_watch;
 pub(crate) mod hot_reload;
+pub(crate) mod memory_release;
 pub(crate) mod metrics_http;
 mod metrics_page;
 mod process_metrics;

@@ -1,6 +1,7 @@
 //! Figures of a store for operators, and the memory that a key takes.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use crate::api::store::Store;
 use crate::durable::{BackupError, Durability};
@@ -54,6 +55,12 @@ impl Store {
     /// Returns the number of keys that clients wait for.
     pub fn blocking_keys(&self) -> usize {
         self.core.blocked.keys()
+    }
+
+    /// Returns the number of elements and keys that were freed with large collections and with flushed
+    /// databases.
+    pub fn freed_in_bulk(&self) -> u64 {
+        self.core.freed.load(Ordering::Relaxed)
     }
 
     /// Refuses commands that need more memory, or no longer refuses them.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_listener::EventListener;
 use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
@@ -320,39 +320,64 @@ impl Store {
             .collect()
     }
 
-    /// Removes expired keys and expired fields of hashes, searching at most `segments_max` segments of up to 840 keys that have
-    /// any; returns the number of removed keys.
+    /// Removes expired keys and expired fields of hashes until `time` has passed or none are left.
     ///
-    /// Expired keys are already invisible; this frees their memory. A host calls it about ten
-    /// times a second.
-    pub fn expire_cycle(&self, segments_max: usize) -> usize {
+    /// Expired keys are already invisible; this frees their memory. The work grows with what has
+    /// expired, not with what is stored, and each lock is held for at most some dozen microseconds. A
+    /// host calls it about ten times a second, and again soon while there is more.
+    pub fn expire_cycle(&self, time: Duration) -> ExpireCycle {
+        /// Keys that are removed before a lock is released.
+        const KEYS_PER_LOCK: usize = 64;
+        let started = Instant::now();
         let now = self.core.clock.now_millis();
-        let mut budget = segments_max;
-        let mut removed = 0;
+        let mut cycle = ExpireCycle::default();
         let start = fastrand::usize(..SHARDS);
         for index in (start..SHARDS).chain(0..start) {
-            for database in 0..DATABASES {
-                if budget == 0 {
-                    return removed;
+            let due: SmallVec<[usize; DATABASES]> = {
+                let shard = self.core.lock(index);
+                let is_due = |database: &usize| shard.tables[*database].is_due(now);
+                (0..DATABASES).filter(is_due).collect()
+            };
+            let mut passed: Vec<Blob> = Vec::new();
+            for database in due {
+                loop {
+                    passed.clear();
+                    let mut locked = LockedShards::one(&self.core, index);
+                    if let Some(shard) = locked.shard(index) {
+                        shard.tables[database].passed(now, KEYS_PER_LOCK, &mut passed);
+                    }
+                    if passed.is_empty() {
+                        break;
+                    }
+                    let mut direct = Direct::new(&self.core, locked, database as u32);
+                    direct.set_now(now);
+                    for key in &passed {
+                        // Reading an expired key removes it. Only keys of this shard are read, so
+                        // no access is refused.
+                        cycle.removed += usize::from(matches!(direct.get(key), Ok(None)));
+                    }
+                    let progress = direct.has_written();
+                    direct.finish();
+                    if started.elapsed() >= time {
+                        cycle.more = true;
+                        return cycle;
+                    }
+                    // An exclusive transaction relies on the rest.
+                    if !progress {
+                        break;
+                    }
                 }
-                let mut passed: Vec<Blob> = Vec::new();
-                let mut locked = LockedShards::one(&self.core, index);
-                if let Some(shard) = locked.shard(index) {
-                    shard.tables[database].passed(&mut budget, now, &mut passed);
-                }
-                if passed.is_empty() {
-                    continue;
-                }
-                let mut direct = Direct::new(&self.core, locked, database as u32);
-                direct.set_now(now);
-                for key in &passed {
-                    // Reading an expired key removes it. Only keys of this shard are read, so
-                    // no access is refused.
-                    removed += usize::from(matches!(direct.get(key), Ok(None)));
-                }
-                direct.finish();
             }
         }
-        removed
+        cycle
     }
+}
+
+/// Outcome of [`Store::expire_cycle`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExpireCycle {
+    /// Keys that were removed.
+    pub removed: usize,
+    /// True if the time was over before everything that has expired was removed.
+    pub more: bool,
 }

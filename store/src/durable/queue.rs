@@ -16,6 +16,12 @@ use crate::keyspace::effect::{Effect, Effects};
 /// Time that the writer gets to end by itself once its time for trying again is over.
 const CLOSE_SLACK: Duration = Duration::from_millis(200);
 
+/// Time for which the writer gathers commits that nobody waits for, from the first one on.
+const GATHER_TIME: Duration = Duration::from_millis(5);
+
+/// Bytes of gathered commits that are written without waiting for more.
+const GATHER_BYTES: usize = 256 << 10;
+
 /// Longest wait for the writer to write what was committed before a backup.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -99,19 +105,36 @@ impl Queue {
 
     /// Adds a commit; returns its number if the committer must wait for the disk.
     pub(super) fn enqueue(&self, effects: Effects) -> Option<u64> {
-        let bytes = effects.iter().map(Effect::weight).sum();
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let number = {
+        let bytes: usize = effects.iter().map(Effect::weight).sum();
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (number, is_first) = {
             let mut waiting = self.waiting.lock();
+            let is_first = waiting.commits.is_empty();
             waiting.commits.push(effects);
             waiting.last += 1;
-            waiting.last
+            (waiting.last, is_first)
         };
-        self.filled.notify_one();
-        match self.durability() {
-            Durability::Always => Some(number),
-            Durability::EverySecond | Durability::No => None,
+        let always = self.durability() == Durability::Always;
+        let most = self.gathered_bytes_max();
+        // The writer sleeps until the first commit, and then gathers more unless they are due.
+        if always || is_first || (before < most && before + bytes >= most) {
+            self.filled.notify_one();
         }
+        always.then_some(number)
+    }
+
+    /// Returns the bytes of waiting commits that are written without waiting for more.
+    fn gathered_bytes_max(&self) -> usize {
+        GATHER_BYTES.min(self.bytes_max)
+    }
+
+    /// Returns true if the writer may wait for more commits before it writes these.
+    fn may_gather(&self, waiting: &Waiting) -> bool {
+        !waiting.commits.is_empty()
+            && waiting.closed.is_none()
+            && waiting.snapshots.is_empty()
+            && self.durability() != Durability::Always
+            && self.bytes.load(Ordering::Relaxed) < self.gathered_bytes_max()
     }
 
     /// Returns when a commit counts as done.
@@ -236,11 +259,18 @@ impl Queue {
         Ok(snapshot.commit)
     }
 
-    /// Takes all waiting commits, once there are any or `patience` has passed.
+    /// Takes all waiting commits, once there are any or `patience` has passed. Commits that nobody
+    /// waits for are gathered for some milliseconds, so that one write takes many.
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let mut waiting = self.waiting.lock();
         if waiting.commits.is_empty() && waiting.closed.is_none() && waiting.snapshots.is_empty() {
             self.filled.wait_for(&mut waiting, patience);
+        }
+        let until = Instant::now() + GATHER_TIME;
+        while self.may_gather(&waiting) {
+            if self.filled.wait_until(&mut waiting, until).timed_out() {
+                break;
+            }
         }
         let commits = std::mem::take(&mut waiting.commits);
         Taken {

@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) captures: AtomicBool,
     /// Commits on their way to the disk; `None` without a disk.
     pub(crate) queue: Option<Arc<Queue>>,
+    /// Elements and keys of large values and of flushed databases that were freed.
+    pub(crate) freed: AtomicU64,
     /// True while commands that need more memory are refused.
     refuses_growth: AtomicBool,
     /// Ends the writer when the last clone of the store is dropped, or on `close`.
@@ -135,6 +137,7 @@ impl Core {
             sink: OnceLock::new(),
             captures: AtomicBool::new(false),
             queue,
+            freed: AtomicU64::new(0),
             refuses_growth: AtomicBool::new(false),
             writer: Mutex::new(writer),
         }

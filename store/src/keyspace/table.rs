@@ -3,19 +3,22 @@
 //! A segment holds the keys of one range of hashes and is split in two when it is full (extendible
 //! hashing). So no insert pays for moving more than one segment, and a scan follows the order of
 //! hashes, which growth does not disturb.
+//!
+//! Segments, not keys, are in the order of their deadlines: a key with a deadline takes no more memory
+//! than others, and to find what has expired costs one look at a segment that has any.
 
-use hashbrown::HashTable;
+use std::collections::BTreeSet;
 
+use super::entries::Entries;
 use crate::value::Value;
 use crate::value::blob::Blob;
 use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
+use crate::value::steps;
 
 /// Most entries of a segment, depending on its number: otherwise all segments would split at the
-/// same time, and their tables be half empty. Halves fit into 512 buckets, wholes into 1,024.
+/// same time, and all have as much room to spare.
 const SEGMENT_LEN_MAX: std::ops::Range<usize> = 512..840;
-/// Segments with less capacity than this never shrink.
-const SHRINKING_CAPACITY_MIN: usize = 64;
 /// Most bits of the hash that choose a segment, below those that choose the shard.
 const DEPTH_MAX: u32 = 24;
 /// Top bits of the hash that choose the shard.
@@ -43,7 +46,7 @@ impl Entry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     segment: u32,
-    bucket: usize,
+    at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +57,8 @@ pub(crate) struct Table {
     directory: Vec<u32>,
     segments: Vec<Segment>,
     len: usize,
+    /// The segments that have a deadline, by their [`Segment::earliest`].
+    due: BTreeSet<(Deadline, u32)>,
     expiring: Expiring,
     /// The last commit that gave all these entries to this database, by a swap.
     pub(crate) placed_at: u64,
@@ -87,15 +92,22 @@ impl Expiring {
 struct Segment {
     /// Number of bits of the hash that its entries share.
     depth: u32,
-    /// Lower bound of the entries' deadlines.
+    /// Lower bound of the deadlines of the entries and their fields.
     earliest: Deadline,
-    entries: HashTable<Entry>,
+    /// Upper bound of the entries' deadlines.
+    latest: Deadline,
+    entries: Entries,
 }
 
-/// The bits that the segment's own table uses: the bits that chose shard and segment are the same
-/// for all its entries, so the low half serves as both index and tag.
-fn spread(hash: u64) -> u64 {
-    (hash << 32) | (hash & 0xffff_ffff)
+impl Segment {
+    fn new(depth: u32) -> Self {
+        Self {
+            depth,
+            earliest: Deadline::NEVER,
+            latest: Deadline::at(i64::MIN),
+            entries: Entries::default(),
+        }
+    }
 }
 
 impl Table {
@@ -126,10 +138,8 @@ impl Table {
     /// Position of a key's entry, even if it has expired.
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let segment = *self.directory.get(self.slot(hash))?;
-        let bucket = self.segments[segment as usize]
-            .entries
-            .find_bucket_index(spread(hash), |entry| entry.key.as_slice() == key)?;
-        Some(Place { segment, bucket })
+        let at = self.segments[segment as usize].entries.find(hash, key)?;
+        Some(Place { segment, at })
     }
 
     /// The entry at a position that `find` returned; nothing may have been added or removed since.
@@ -137,35 +147,23 @@ impl Table {
         self.segments
             .get(place.segment as usize)?
             .entries
-            .get_bucket(place.bucket)
+            .get(place.at)
     }
 
     pub(crate) fn at_mut(&mut self, place: Place) -> Option<&mut Entry> {
         self.segments
             .get_mut(place.segment as usize)?
             .entries
-            .get_bucket_mut(place.bucket)
+            .get_mut(place.at)
     }
 
     pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
-        self.segment(hash)?
-            .entries
-            .find(spread(hash), |entry| entry.key.as_slice() == key)
+        let entries = &self.segment(hash)?.entries;
+        entries.get(entries.find(hash, key)?)
     }
 
     pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
-        let segment = self.segment_mut(hash)?;
-        let found = segment
-            .entries
-            .find_entry(spread(hash), |entry| entry.key.as_slice() == key)
-            .ok()?;
-        let (entry, _) = found.remove();
-        let capacity = segment.entries.capacity();
-        if capacity > SHRINKING_CAPACITY_MIN && segment.entries.len() * 8 < capacity {
-            segment
-                .entries
-                .shrink_to_fit(|entry| spread(self::hash(&entry.key)));
-        }
+        let entry = self.segment_mut(hash)?.entries.remove(hash, key)?;
         self.len -= 1;
         self.expiring.remove(entry.deadline);
         Some(entry)
@@ -174,22 +172,17 @@ impl Table {
     /// Adds an entry whose key is not in the table.
     pub(crate) fn insert(&mut self, hash: u64, entry: Entry) {
         if self.segments.is_empty() {
-            self.segments.push(Segment {
-                depth: 0,
-                earliest: Deadline::NEVER,
-                entries: HashTable::new(),
-            });
+            self.segments.push(Segment::new(0));
             self.directory.push(0);
         }
         while self.is_full(hash) && self.split(hash) {}
+        let (deadline, earliest) = (entry.deadline, entry.earliest());
+        self.note_deadline(hash, earliest);
         let Some(segment) = self.segment_mut(hash) else {
             return;
         };
-        segment.earliest = segment.earliest.min(entry.earliest());
-        let deadline = entry.deadline;
-        segment
-            .entries
-            .insert_unique(spread(hash), entry, |entry| spread(self::hash(&entry.key)));
+        segment.latest = segment.latest.max(deadline);
+        segment.entries.insert_unique(hash, entry);
         self.len += 1;
         self.expiring.add(deadline);
     }
@@ -198,15 +191,27 @@ impl Table {
     pub(crate) fn deadline_changed(&mut self, hash: u64, old: Deadline, new: Deadline) {
         self.expiring.remove(old);
         self.expiring.add(new);
-        if !new.is_never() {
-            self.note_deadline(hash, new);
+        if let Some(segment) = self.segment_mut(hash) {
+            segment.latest = segment.latest.max(new);
         }
+        self.note_deadline(hash, new);
     }
 
     /// Lowers the bound on the earliest deadline in the segment that a hash belongs to.
     pub(crate) fn note_deadline(&mut self, hash: u64, deadline: Deadline) {
-        if let Some(segment) = self.segment_mut(hash) {
-            segment.earliest = segment.earliest.min(deadline);
+        if let Some(&index) = self.directory.get(self.slot(hash))
+            && deadline < self.segments[index as usize].earliest
+        {
+            self.set_earliest(index, deadline);
+        }
+    }
+
+    fn set_earliest(&mut self, index: u32, deadline: Deadline) {
+        let segment = &mut self.segments[index as usize];
+        let old = std::mem::replace(&mut segment.earliest, deadline);
+        self.due.remove(&(old, index));
+        if !deadline.is_never() {
+            self.due.insert((deadline, index));
         }
     }
 
@@ -239,29 +244,29 @@ impl Table {
         let depth = depth + 1;
         let bit = 1_u64 << (64 - SHARD_BITS - depth);
         let old = std::mem::take(&mut self.segments[index].entries);
-        let earliest = self.segments[index].earliest;
-        let mut halves = [
-            HashTable::with_capacity(old.len() / 2),
-            HashTable::with_capacity(old.len() / 2),
-        ];
-        for entry in old {
-            let hash = self::hash(&entry.key);
-            halves[usize::from(hash & bit != 0)]
-                .insert_unique(spread(hash), entry, |entry| spread(self::hash(&entry.key)));
+        let mut halves = [Segment::new(depth), Segment::new(depth)];
+        for half in &mut halves {
+            half.entries = Entries::with_capacity(old.len() * 9 / 16);
         }
-        let [low, high] = halves;
-        self.segments[index] = Segment {
-            depth,
-            earliest,
-            entries: low,
-        };
+        for entry in old.into_entries() {
+            let hash = self::hash(&entry.key);
+            let half = &mut halves[usize::from(hash & bit != 0)];
+            half.earliest = half.earliest.min(entry.earliest());
+            half.latest = half.latest.max(entry.deadline);
+            half.entries.insert_unique(hash, entry);
+        }
+        let [mut low, high] = halves;
         // Segments are bounded by the directory's 2^24 slots.
         let new = self.segments.len() as u32;
-        self.segments.push(Segment {
-            depth,
-            earliest,
-            entries: high,
-        });
+        if !high.earliest.is_never() {
+            self.due.insert((high.earliest, new));
+        }
+        self.segments.push(high);
+        let earliest = low.earliest;
+        // The bound of the whole, which `set_earliest` takes out of the order.
+        low.earliest = self.segments[index].earliest;
+        self.segments[index] = low;
+        self.set_earliest(index as u32, earliest);
         // All slots that agree with the hash in the old depth; the upper half gets the new segment.
         let width = 1_usize << (self.depth - depth);
         let slot = self.slot(hash);
@@ -337,32 +342,84 @@ impl Table {
             .iter()
             .chain(before)
             .find(|segment| !segment.entries.is_empty())?;
-        segment
-            .entries
-            .iter()
-            .nth((nth % segment.entries.len() as u64) as usize)
+        // The remainder is below a length.
+        let at = (nth % segment.entries.len() as u64) as usize;
+        segment.entries.get(at)
     }
 
-    /// Searches up to `budget` segments for expired entries and adds their keys. The caller must
-    /// remove these entries or record their deadlines again.
-    pub(crate) fn passed(&mut self, budget: &mut usize, now: i64, passed: &mut Vec<Blob>) {
-        for segment in &mut self.segments {
-            if *budget == 0 {
-                return;
+    /// An entry that has not expired at `now`, in the first segment from `place` on that has any, and
+    /// there the first from the `nth` on.
+    ///
+    /// Segments in which everything has expired are passed over, so that keys that wait to be removed
+    /// do not make this slow.
+    pub(crate) fn live(&mut self, now: i64, place: u64, nth: u64) -> Option<&Entry> {
+        let start = self
+            .directory
+            .get(self.slot(place))
+            .map_or(0, |&index| index as usize);
+        let len = self.segments.len();
+        let at = (start..len).chain(0..start).find_map(|at| {
+            let segment = &mut self.segments[at];
+            if segment.entries.is_empty() || segment.latest.has_passed(now) {
+                return None;
             }
-            if !segment.earliest.has_passed(now) {
-                continue;
+            steps::count(segment.entries.len());
+            let skipped = (nth % segment.entries.len() as u64) as usize;
+            let live = |entry: &&Entry| !entry.deadline.has_passed(now);
+            if segment
+                .entries
+                .iter()
+                .skip(skipped)
+                .any(|entry| live(&entry))
+            {
+                return Some((at, skipped));
             }
-            *budget -= 1;
+            if segment.entries.iter().any(|entry| live(&entry)) {
+                return Some((at, 0));
+            }
+            let deadlines = segment.entries.iter().map(|entry| entry.deadline);
+            segment.latest = deadlines.max().unwrap_or(Deadline::at(i64::MIN));
+            None
+        });
+        let (at, skipped) = at?;
+        let mut entries = self.segments[at].entries.iter().skip(skipped);
+        entries.find(|entry| !entry.deadline.has_passed(now))
+    }
+
+    /// Returns true if something in the table may have expired.
+    pub(crate) fn is_due(&self, now: i64) -> bool {
+        self.due
+            .first()
+            .is_some_and(|(earliest, _)| earliest.has_passed(now))
+    }
+
+    /// Adds the keys of up to `most` entries that have expired, or have fields that have. The caller
+    /// must remove these entries and fields, or record their deadlines again.
+    pub(crate) fn passed(&mut self, now: i64, most: usize, passed: &mut Vec<Blob>) {
+        while passed.len() < most
+            && let Some(&(earliest, index)) = self.due.first()
+            && earliest.has_passed(now)
+        {
+            let segment = &mut self.segments[index as usize];
             let mut earliest = Deadline::NEVER;
+            let mut latest = Deadline::at(i64::MIN);
+            steps::count(segment.entries.len());
             for entry in &segment.entries {
-                if entry.earliest().has_passed(now) {
+                let deadline = entry.earliest();
+                if passed.len() < most && deadline.has_passed(now) {
                     passed.push(entry.key.clone());
+                    // Its hash may stay, without some of its fields.
+                    if !entry.deadline.has_passed(now) {
+                        earliest = earliest.min(entry.deadline);
+                        latest = latest.max(entry.deadline);
+                    }
                 } else {
-                    earliest = earliest.min(entry.earliest());
+                    earliest = earliest.min(deadline);
+                    latest = latest.max(entry.deadline);
                 }
             }
-            segment.earliest = earliest;
+            segment.latest = latest;
+            self.set_earliest(index, earliest);
         }
     }
 }
@@ -401,6 +458,104 @@ mod tests {
     #[test]
     fn an_entry_is_one_cache_line() {
         assert_eq!(size_of::<Entry>(), 64);
+    }
+
+    fn mortal(key: &Blob, deadline: i64) -> Entry {
+        Entry {
+            deadline: Deadline::at(deadline),
+            ..entry(key, 0)
+        }
+    }
+
+    /// Removes everything that has passed, a few keys at a time; returns their number.
+    fn remove_passed(table: &mut Table, now: i64) -> usize {
+        let mut removed = 0;
+        loop {
+            let mut passed = Vec::new();
+            table.passed(now, 10, &mut passed);
+            if passed.is_empty() {
+                return removed;
+            }
+            assert!(passed.len() <= 10);
+            for key in passed {
+                let gone = table.remove(hash(&key), &key);
+                assert!(gone.is_some_and(|entry| entry.deadline.has_passed(now)));
+                removed += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_expired_is_found_whatever_happened_to_the_deadlines() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut table = Table::default();
+        let mut model = std::collections::HashMap::new();
+        let keys: Vec<(u64, Blob)> = keys().take(6_000).collect();
+        for now in 0..60 {
+            for _ in 0..600 {
+                let (hash, key) = &keys[random.usize(..keys.len())];
+                let deadline = match random.u32(..4) {
+                    0 => Deadline::NEVER,
+                    _ => Deadline::at(now + random.i64(..40)),
+                };
+                if random.u32(..8) == 0 {
+                    table.remove(*hash, key);
+                    model.remove(key);
+                } else if let Some(place) = table.find(*hash, key) {
+                    let entry = table.at_mut(place).expect("it was just found");
+                    let old = std::mem::replace(&mut entry.deadline, deadline);
+                    table.deadline_changed(*hash, old, deadline);
+                    model.insert(key.clone(), deadline);
+                } else {
+                    let mut entry = entry(key, 0);
+                    entry.deadline = deadline;
+                    table.insert(*hash, entry);
+                    model.insert(key.clone(), deadline);
+                }
+            }
+            let before = model.len();
+            model.retain(|_, deadline| !deadline.has_passed(now));
+            assert_eq!(remove_passed(&mut table, now), before - model.len());
+            assert_eq!(table.len(), model.len());
+            assert!(!table.is_due(now));
+        }
+    }
+
+    #[test]
+    fn one_key_that_has_expired_costs_a_look_at_its_segment() {
+        let mut table = Table::default();
+        for (deadline, (hash, key)) in keys().take(20_000).enumerate() {
+            table.insert(hash, mortal(&key, 1_000 + deadline as i64));
+        }
+        let segments = table.segments.len();
+        steps::take();
+        assert!(!table.is_due(1_000));
+        assert_eq!(remove_passed(&mut table, 1_000), 0);
+        assert_eq!(remove_passed(&mut table, 1_001), 1);
+        let few = steps::take();
+        assert!(few < 4 * 840, "{few} steps in {segments} segments");
+    }
+
+    #[test]
+    fn the_only_live_key_is_found_among_expired_ones_without_a_look_at_them() {
+        let mut table = Table::default();
+        let mut keys = keys();
+        for (hash, key) in keys.by_ref().take(20_000) {
+            table.insert(hash, mortal(&key, 10));
+        }
+        let (hash, key) = keys.next().expect("keys without end");
+        table.insert(hash, entry(&key, 7));
+        for round in 0..50 {
+            steps::take();
+            let live = table.live(11, fastrand::u64(..) >> SHARD_BITS, fastrand::u64(..));
+            assert_eq!(live.map(|entry| entry.version), Some(7), "round {round}");
+            assert!(steps::take() < 2 * 840);
+        }
+        table.remove(hash, &key);
+        assert!(table.live(11, 0, 0).is_none());
+        steps::take();
+        assert!(table.live(11, 0, 0).is_none());
+        assert_eq!(steps::take(), 0, "its segment is known to be dead now");
     }
 
     #[test]

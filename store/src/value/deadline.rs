@@ -22,8 +22,14 @@ impl Deadline {
         (!self.is_never()).then_some(self.0)
     }
 
-    /// Returns true if an entry with this deadline has expired at `now`.
+    /// Returns true if an entry with this deadline has expired at `now`: it lives through the
+    /// millisecond of its deadline, as in Valkey.
     pub(crate) fn has_passed(self, now: i64) -> bool {
+        self.0 < now && !self.is_never()
+    }
+
+    /// Returns true if it is not after `now`: an entry that would get this deadline ends at once.
+    pub(crate) fn is_reached(self, now: i64) -> bool {
         self.0 <= now && !self.is_never()
     }
 }
@@ -50,8 +56,12 @@ mod tests {
         let instants = [i64::MIN, -1, 0, i64::MAX].map(Deadline::at);
         assert!(instants.is_sorted());
         assert!(instants.iter().all(|instant| *instant < Deadline::NEVER));
-        assert!(instants.iter().all(|instant| instant.has_passed(i64::MAX)));
+        assert!(instants.iter().all(|instant| instant.is_reached(i64::MAX)));
         assert!(!Deadline::NEVER.has_passed(i64::MAX));
-        assert!(!Deadline::at(1).has_passed(0));
+        assert!(!Deadline::NEVER.is_reached(i64::MAX));
+        for (now, passed, reached) in [(0, false, false), (1, false, true), (2, true, true)] {
+            assert_eq!(Deadline::at(1).has_passed(now), passed);
+            assert_eq!(Deadline::at(1).is_reached(now), reached);
+        }
     }
 }

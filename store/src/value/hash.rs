@@ -140,9 +140,9 @@ mod tests {
             assert!(!hash.set_deadline(field.as_bytes(), Deadline::at(at)));
         }
         assert_eq!(hash.earliest_deadline(), Deadline::at(10));
-        assert_eq!(hash.expired(20).len(), 3);
+        assert_eq!(hash.expired(21).len(), 3);
         assert!(hash.set_deadline(b"b", Deadline::at(40)));
-        assert_eq!(hash.expired(20).len(), 2);
+        assert_eq!(hash.expired(21).len(), 2);
         hash.insert_keeping_deadline(b"d", Blob::new(b"w"));
         assert_eq!(hash.deadline(b"d"), Deadline::at(10));
         hash.insert(b"d", Blob::new(b"w"));

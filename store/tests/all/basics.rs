@@ -1,5 +1,10 @@
 //! Replies of single commands, as Redis 7.2 gives them.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ferrite_store::{KeyEvent, Observer};
+
 use crate::client::Client;
 
 #[test]
@@ -47,11 +52,29 @@ fn expiry_follows_the_clock() {
     client.advance(9_999);
     client.expect(&[("GET a", "$1 1"), ("PTTL a", ":1")]);
     client.advance(1);
+    // It lives through the millisecond of its deadline.
+    client.expect(&[("GET a", "$1 1"), ("PTTL a", ":0")]);
+    client.advance(1);
     client.expect(&[
         ("GET a", "$-1"),
         ("DBSIZE", ":1"),
         ("EXPIRE b -1", ":1"),
         ("DBSIZE", ":0"),
+    ]);
+    // What would end now ends at once.
+    let now = client.now.load(std::sync::atomic::Ordering::SeqCst);
+    client.expect(&[
+        ("SET a 1", "+OK"),
+        ("PEXPIRE a 0", ":1"),
+        ("EXISTS a", ":0"),
+        (&format!("SET a 1 PXAT {now}"), "+OK"),
+        ("EXISTS a", ":0"),
+        ("SET a 1", "+OK"),
+        (&format!("GETEX a PXAT {now}"), "$1 1"),
+        ("EXISTS a", ":0"),
+        ("HSET h f v", ":1"),
+        ("HPEXPIRE h 0 FIELDS 1 f", "*1 :2"),
+        ("EXISTS h", ":0"),
     ]);
 }
 
@@ -62,12 +85,52 @@ fn the_expire_cycle_gives_memory_back() {
         client.run(&format!("SET mortal:{i} x PX {}", 1 + i % 10));
         client.run(&format!("SET eternal:{i} x"));
     }
-    client.advance(5);
-    assert_eq!(client.store.expire_cycle(usize::MAX), 2_500);
+    client.advance(6);
+    assert_eq!(client.store.expire_cycle(Duration::MAX).removed, 2_500);
     assert_eq!(client.run("DBSIZE"), ":7500");
     client.advance(5);
-    while client.store.expire_cycle(1) > 0 {}
+    while client.store.expire_cycle(Duration::ZERO).more {}
     assert_eq!(client.run("DBSIZE"), ":5000");
+}
+
+/// Collects the names of events.
+#[derive(Default)]
+struct Names(Mutex<Vec<&'static str>>);
+
+impl Observer for Names {
+    fn observe(&self, event: KeyEvent<'_>) {
+        self.0.lock().expect("no panic").push(event.name);
+    }
+}
+
+#[test]
+fn a_key_that_is_set_over_an_expired_one_has_expired_before() {
+    let mut client = Client::new();
+    let names = Arc::new(Names::default());
+    client.store.set_observer(Arc::clone(&names) as _);
+    client.store.report_events(true);
+    client.run("SET a 1 PX 10");
+    client.run("SET a 1 PX 10");
+    client.advance(11);
+    client.run("SET a 2");
+    let told = names.0.lock().expect("no panic").clone();
+    let set = ["set", "expire"];
+    assert_eq!(told, [&set[..], &set[..], &["expired", "set"]].concat());
+}
+
+#[test]
+fn a_random_key_is_a_live_one_however_many_have_expired() {
+    let mut client = Client::new();
+    for i in 0..5_000 {
+        client.run(&format!("SET mortal:{i} x PX 10"));
+    }
+    client.run("SET eternal x");
+    client.advance(11);
+    for _ in 0..20 {
+        assert_eq!(client.run("RANDOMKEY"), "$7 eternal");
+    }
+    client.run("DEL eternal");
+    assert_eq!(client.run("RANDOMKEY"), "$-1");
 }
 
 #[test]

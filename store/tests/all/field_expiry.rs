@@ -1,5 +1,7 @@
 //! Fields of hashes that expire.
 
+use std::time::Duration;
+
 use crate::client::{Client, START};
 
 fn client() -> Client {
@@ -16,13 +18,15 @@ fn client() -> Client {
 fn an_expired_field_is_gone_for_every_command() {
     let mut client = client();
     client.advance(100);
+    client.expect(&[("HGET h a", "$1 1"), ("HPTTL h FIELDS 1 a", "*1 :0")]);
+    client.advance(1);
     client.expect(&[
         ("HGET h a", "$-1"),
         ("HLEN h", ":2"),
         ("HGETALL h", "*4 $1 b $1 2 $1 c $1 3"),
         ("HEXISTS h a", ":0"),
         ("HTTL h FIELDS 2 a b", "*2 :-2 :0"),
-        ("HPTTL h FIELDS 2 b c", "*2 :100 :-1"),
+        ("HPTTL h FIELDS 2 b c", "*2 :99 :-1"),
         ("HSETNX h a again", ":1"),
         ("HPTTL h FIELDS 1 a", "*1 :-1"),
     ]);
@@ -34,7 +38,7 @@ fn an_expired_field_is_gone_for_every_command() {
 fn a_hash_goes_with_its_last_field() {
     let mut client = client();
     client.expect(&[("HPEXPIRE h 300 FIELDS 1 c", "*1 :1")]);
-    client.advance(300);
+    client.advance(301);
     client.expect(&[
         ("EXISTS h", ":0"),
         ("TYPE h", "+none"),
@@ -46,12 +50,16 @@ fn a_hash_goes_with_its_last_field() {
 #[test]
 fn the_expire_cycle_removes_fields_that_nobody_looks_at() {
     let mut client = client();
-    client.advance(200);
-    assert_eq!(client.store.expire_cycle(usize::MAX), 0, "the key stays");
+    client.advance(201);
+    assert_eq!(
+        client.store.expire_cycle(Duration::MAX).removed,
+        0,
+        "the key stays"
+    );
     client.expect(&[("HLEN h", ":1"), ("DBSIZE", ":1")]);
     client.expect(&[("HPEXPIRE h 1 FIELDS 1 c", "*1 :1")]);
-    client.advance(1);
-    assert_eq!(client.store.expire_cycle(usize::MAX), 1);
+    client.advance(2);
+    assert_eq!(client.store.expire_cycle(Duration::MAX).removed, 1);
     client.expect(&[("DBSIZE", ":0")]);
 }
 

@@ -102,10 +102,10 @@ fn a_watched_key_that_expires_counts_as_changed_and_one_that_was_expired_does_no
     let mut client = Client::new();
     client.run("SET a 1 PX 10");
     client.store.watch(&mut client.session, &[b"a"]);
-    client.advance(10);
+    client.advance(11);
     assert_eq!(run(&mut client, &["SET done 1"]), None);
     client.run("SET a 1 PX 10");
-    client.advance(10);
+    client.advance(11);
     client.store.watch(&mut client.session, &[b"a"]);
     assert_eq!(client.another().run("GET a"), "$-1");
     assert_eq!(run(&mut client, &["SET done 1"]).as_deref(), Some("+OK"));

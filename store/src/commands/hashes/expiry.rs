@@ -84,7 +84,7 @@ fn deadline<V: View>(
 
 /// Gives a field that exists a deadline, or removes the field if that has passed.
 fn end_field(hash: &mut Edit<'_, Hash>, field: &[u8], deadline: Deadline, now: i64) -> bool {
-    let passed = deadline.has_passed(now);
+    let passed = deadline.is_reached(now);
     if passed {
         hash.remove(field);
     } else {
@@ -313,7 +313,7 @@ fn hsetex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let now = view.now();
     view.update::<Hash, _>(argv[1], Missing::Create, |hash| {
         for (field, value) in &pairs {
-            if deadline.has_passed(now) {
+            if deadline.is_reached(now) {
                 hash.remove(field);
             } else if options.other_time {
                 hash.insert_keeping_deadline(field, Blob::new(value));

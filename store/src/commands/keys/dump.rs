@@ -1,7 +1,7 @@
 //! `DUMP` and `RESTORE`.
 
 use crate::commands::arguments::integer;
-use crate::commands::keys::expiry::TimeUnit;
+use crate::commands::keys::expiry::{TimeUnit, deadline_of_new};
 use crate::commands::spec::{Answer, Argv, BLIND, DENYOOM, Keys, Out, READONLY, WRITE, commands};
 use crate::error::StoreError;
 use crate::execution::view::View;
@@ -100,7 +100,7 @@ fn restore<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
     let deadline = match ttl {
         0 => Deadline::NEVER,
         // An instant beyond the end of time wraps to one long ago, as in Valkey.
-        ttl => Deadline::at(unit.instant(ttl, || now).unwrap_or(i64::MIN)),
+        ttl => deadline_of_new(unit.instant(ttl, || now).unwrap_or(i64::MIN), now),
     };
     view.put(argv[1], value, deadline)?;
     out.ok();

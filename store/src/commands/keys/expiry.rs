@@ -92,7 +92,16 @@ pub(crate) fn deadline_argument<V: View>(
     let instant = unit
         .instant(amount, || view.now())
         .ok_or(StoreError::InvalidExpire(command))?;
-    Ok(Deadline::at(instant))
+    Ok(deadline_of_new(instant, view.now()))
+}
+
+/// The deadline of a value that is put: one that is reached already has passed, because nothing is put
+/// to end in the same millisecond.
+pub(crate) fn deadline_of_new(instant: i64, now: i64) -> Deadline {
+    if instant == now {
+        return Deadline::at(instant.saturating_sub(1));
+    }
+    Deadline::at(instant)
 }
 
 /// Gives a key a deadline, or removes it if that has passed; returns true if the key existed.
@@ -101,7 +110,7 @@ pub(crate) fn end_at<V: View>(
     key: &[u8],
     deadline: Deadline,
 ) -> Result<bool, StoreError> {
-    if deadline.has_passed(view.now()) {
+    if deadline.is_reached(view.now()) {
         view.remove(key)
     } else {
         view.set_deadline(key, deadline)

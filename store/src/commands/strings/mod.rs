@@ -243,7 +243,7 @@ fn getex<V: View>(view: &mut V, argv: Argv<'_>, out: Out<'_>) -> Answer {
         return Ok(());
     };
     if let Some(deadline) = deadline {
-        if deadline.has_passed(view.now()) {
+        if deadline.is_reached(view.now()) {
             view.remove(argv[1])?;
         } else {
             view.set_deadline(argv[1], deadline)?;

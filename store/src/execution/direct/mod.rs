@@ -3,6 +3,7 @@
 mod view;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -26,6 +27,9 @@ use crate::value::{Hash, Value};
 /// An internal error: the command's table row does not declare a key that it uses.
 const UNDECLARED: StoreError =
     StoreError::Refused("ERR the command touched a key that it did not declare");
+
+/// Elements that are freed at once from which on they are counted.
+const COUNTED_FREED_MIN: usize = 1024;
 
 /// The locked shards, and the changes of one commit to them.
 pub(crate) struct Direct<'s> {
@@ -227,10 +231,22 @@ impl<'s> Direct<'s> {
         {
             sink.committed(kept);
         }
-        Finished {
-            receipt,
-            ready: self.ready,
+        let Self {
+            core,
+            locked,
+            removed,
+            cleared,
+            ready,
+            ..
+        } = self;
+        drop(locked);
+        let freed = removed.iter().map(Value::len).sum::<usize>()
+            + cleared.iter().map(Table::len).sum::<usize>();
+        drop((removed, cleared));
+        if freed >= COUNTED_FREED_MIN {
+            core.freed.fetch_add(freed as u64, Ordering::Relaxed);
         }
+        Finished { receipt, ready }
     }
 
     /// Counts the keys that the command looks up, or not.

@@ -58,10 +58,19 @@ impl View for Direct<'_> {
             self.remove(key)?;
             return Ok(());
         }
-        self.remember(key, false);
-        self.record(key, || Change::written(&value));
         let hash = hash(key);
         let database = self.database;
+        if self.recorder.is_some() {
+            let now = self.now();
+            let table = &self.shard(shard_of(hash))?.tables[database as usize];
+            let old = table.get(hash, key);
+            let expired = old.is_some_and(|old| old.deadline.has_passed(now));
+            self.remember(key, expired);
+            if expired {
+                self.record(key, || Change::Expired);
+            }
+        }
+        self.record(key, || Change::written(&value));
         let effect = self.effects.is_some().then(|| Effect::Put {
             database,
             key: Blob::new(key),
@@ -89,6 +98,7 @@ impl View for Direct<'_> {
                 entry.version = version;
                 let fields_until = entry.value.earliest_field_deadline();
                 shard.modified_at = version;
+                shard.lookups.expired += u64::from(revived);
                 if !same_type || revived {
                     shard.membership_at[database as usize] = version;
                 }
@@ -281,13 +291,16 @@ impl View for Direct<'_> {
                 return Ok(Some(entry.key.to_vec()));
             }
         }
-        let mut found = None;
+        // One from each shard that has any, and of these any one.
+        let (mut found, mut seen) = (None, 0);
         self.locked.each(|shard| {
-            if found.is_none() {
-                let live = shard.tables[database]
-                    .iter()
-                    .find(|entry| !entry.deadline.has_passed(now));
-                found = live.map(|entry| entry.key.to_vec());
+            let place = fastrand::u64(..) >> SHARD_BITS;
+            let live = shard.tables[database].live(now, place, fastrand::u64(..));
+            if let Some(entry) = live {
+                seen += 1;
+                if fastrand::usize(..seen) == 0 {
+                    found = Some(entry.key.to_vec());
+                }
             }
         });
         Ok(found)
