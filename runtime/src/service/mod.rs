@@ -29,7 +29,7 @@ use crate::error::{CallError, Code};
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::compile_stats::CompileStats;
 use crate::policy::permissions::{AccessPolicy, PermissionsError};
-use crate::registry::file::{RegistryContents, RegistryFile, RegistryFileError};
+use crate::registry::file::{Change, RegistryContents, RegistryFile, RegistryFileError};
 use crate::registry::rollback_guard::Sequences;
 use crate::registry::table::{Names, Registry};
 use crate::service::background_calls::BackgroundCalls;
@@ -183,6 +183,34 @@ impl<K: Keyspace> Runtime<K> {
     }
 }
 
+/// The change that leads from one state of the registry to the next.
+fn difference<'a, K: Keyspace>(
+    before: &'a Names<RegisteredFunction<K>>,
+    after: &'a Names<RegisteredFunction<K>>,
+    sequences_before: &Sequences,
+    sequences: &'a Sequences,
+) -> Change<'a> {
+    let mut change = Change::default();
+    for (name, one) in after {
+        if before
+            .get(name)
+            .is_none_or(|other| !Arc::ptr_eq(one, other))
+        {
+            change.put.push(one.record());
+        }
+    }
+    let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
+    change
+        .remove
+        .extend(gone.map(|(_, one)| &one.record().name));
+    for (name, &last) in sequences {
+        if sequences_before.get(name) != Some(&last) {
+            change.sequences.insert(name, last);
+        }
+    }
+    change
+}
+
 impl<K: Keyspace> Inner<K> {
     /// Changes the registry in memory and on disk, or in neither.
     fn change<R>(
@@ -193,14 +221,18 @@ impl<K: Keyspace> Inner<K> {
             let mut current = self.sequences.lock();
             let mut sequences = current.clone();
             let result = change(names, &mut sequences)?;
-            if let Some(file) = &self.file {
-                file.write(names.values().map(|one| one.record()), &sequences)
-                    .map_err(|error| {
-                        CallError::new(
-                            Code::Store,
-                            format!("nothing was changed: {}", ErrorChain(&error)),
-                        )
-                    })?;
+            let before = self.registry.snapshot();
+            let change = difference(&before, names, &current, &sequences);
+            if let Some(file) = &self.file
+                && !change.is_empty()
+            {
+                let records = names.values().map(|one| one.record());
+                file.write(&change, records, &sequences).map_err(|error| {
+                    CallError::new(
+                        Code::Store,
+                        format!("nothing was changed: {}", ErrorChain(&error)),
+                    )
+                })?;
             }
             *current = sequences;
             Ok(result)
