@@ -12,6 +12,7 @@ mod command_cases;
 mod configuration;
 mod conflicts;
 mod connections;
+mod costs;
 mod depth;
 mod engines;
 mod faults;

@@ -1,5 +1,6 @@
 //! The call path: from a request to a committed reply, or to an error that leaves no trace.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::call::scalar_values::{self, Values};
 use crate::call::state::{CallParams, CallState, StoreData};
 use crate::error::{CallError, Code};
 use crate::executor::Executor;
-use crate::executor::function::{Function, Retained, Retention};
+use crate::executor::function::{Function, Retained, Retention, Turn};
 use crate::executor::instantiate::{NoInstance, NotMade};
 use crate::instance::entry::RunFailure;
 use crate::instance::{Instance, Mode, Reusable, Start};
@@ -96,6 +97,7 @@ impl<K: Keyspace> Executor<K> {
                 handle: request.handle,
                 profile: request.profile,
             },
+            turn: OnceLock::new(),
         };
         let result = run.run_until_committed(permit.take(), reply, outcome).await;
         outcome.latency = clock.map(|clock| clock.elapsed());
@@ -169,6 +171,16 @@ struct Run<'a, K: Keyspace> {
     args: &'a [Val],
     surroundings: Surroundings<'a, K>,
     params: CallParams<'a>,
+    /// The call's turn, if calls of the function take turns.
+    turn: OnceLock<Turn>,
+}
+
+/// The error of a call that was ended while it waited.
+fn stopped(stop: &HostTrap) -> CallError {
+    match stop {
+        HostTrap::Timeout { limit, elapsed } => CallError::timeout(*limit, *elapsed),
+        _ => CallError::killed(),
+    }
 }
 
 /// Ties of a call to the outside: a transaction that it joins, and the counter of its fuel.
@@ -233,7 +245,9 @@ impl<K: Keyspace> Run<'_, K> {
         loop {
             let again = begun;
             begun = true;
-            let exclusive = outcome.tries >= OPTIMISTIC_TRIES_MAX;
+            let alone = self.surroundings.outer.is_none();
+            let exclusive = outcome.tries >= OPTIMISTIC_TRIES_MAX
+                || alone && self.function.begins_exclusively();
             outcome.tries += 1;
             let instance = self
                 .instance(retained.take(), again, exclusive, mode)
@@ -283,7 +297,8 @@ impl<K: Keyspace> Run<'_, K> {
                 Err(RunFailure::Failed(error, reusable)) => Err((error, reusable)),
                 Ok(()) => Ok(()),
             };
-            self.function.note_length(instance.fuel_used());
+            let fuel = instance.fuel_used();
+            self.function.note_length(fuel);
             if let Err((error, reusable)) = ran {
                 if self.params.profile {
                     outcome.profile = Some(self.profile(&mut instance));
@@ -293,6 +308,7 @@ impl<K: Keyspace> Run<'_, K> {
                     && is_of_the_guest(&error)
                     && self.surroundings.outer.is_none()
                 {
+                    self.function.note_conflict(fuel);
                     retained = Some(match reusable {
                         Reusable::Yes => self.keep(instance),
                         Reusable::No => Retained::Buffers(instance.into_state()),
@@ -305,6 +321,9 @@ impl<K: Keyspace> Run<'_, K> {
             }
             match self.commit(&mut instance, reply, outcome) {
                 Ok(()) => {
+                    if outcome.tries == 1 {
+                        self.function.note_no_conflict();
+                    }
                     instance.state().end();
                     return Ok(self.keep(instance));
                 }
@@ -314,7 +333,10 @@ impl<K: Keyspace> Run<'_, K> {
                     let error = CallError::new(Code::Store, "another call changed the same keys");
                     return Err(Failed { error, retained });
                 }
-                Err(NotCommitted::Conflict) => retained = Some(self.keep(instance)),
+                Err(NotCommitted::Conflict) => {
+                    self.function.note_conflict(fuel);
+                    retained = Some(self.keep(instance));
+                }
                 Err(NotCommitted::Failed(error)) => {
                     instance.state().end();
                     let retained = Some(self.keep(instance));
@@ -422,16 +444,21 @@ impl<K: Keyspace> Run<'_, K> {
             state.begin_exclusive();
         }
         state.fuel.set_first_slice_only(mode == Mode::Direct);
+        if self.surroundings.outer.is_none()
+            && self.turn.get().is_none()
+            && let Some(turn) = self.function.turn(self.params.keys)
+        {
+            let turn = with_stop_check(turn.lock_arc(), || state.check_stop()).await;
+            // Kept until the call has ended, whatever it takes.
+            let _ = self.turn.set(turn.map_err(|stop| stopped(&stop))?);
+        }
         if exclusive {
             let (database, mode) = state.data.transaction_params();
             let transaction = with_stop_check(
                 self.executor.keyspace().begin_exclusive(database, mode),
                 || state.check_stop(),
             );
-            let transaction = transaction.await.map_err(|stop| match stop {
-                HostTrap::Timeout { limit, elapsed } => CallError::timeout(limit, elapsed),
-                _ => CallError::killed(),
-            })?;
+            let transaction = transaction.await.map_err(|stop| stopped(&stop))?;
             state.data.set_transaction(transaction);
             state.begin_exclusive();
         }

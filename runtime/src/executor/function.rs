@@ -1,9 +1,12 @@
 //! A loaded function: its spec, its code, its pool, and its running calls.
 
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use async_lock::MutexGuardArc;
 use ferrite_cache::{Digest, Manifest, Rewind, VerifiedArtifact, WASM_PAGE_BYTES};
+use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use wasmtime::{Engine, Module};
 
@@ -36,6 +39,24 @@ const FIBER_SCORE_NEEDED: u32 = 32;
 /// slow.
 const FIBER_SCORE_MAX: u32 = 128;
 
+/// Points that a long try adds to a function's score if others changed its keys in between.
+const CONFLICT_SCORE_STEP: u32 = 16;
+
+/// Score from which on calls take turns.
+const TURNS_SCORE_NEEDED: u32 = 32;
+
+/// Score from which on calls begin exclusively: they conflict although they take turns.
+const EXCLUSIVE_SCORE_NEEDED: u32 = 96;
+
+/// Highest score; each call without a conflict takes a point off.
+const CONFLICT_SCORE_MAX: u32 = 128;
+
+/// Turns of a function; calls whose first keys differ rarely share one.
+const TURNS: usize = 16;
+
+/// The turn of a call: others of the same function wait for its end.
+pub(crate) type Turn = MutexGuardArc<()>;
+
 /// A loaded function.
 ///
 /// Loading the same name again makes another function. Running calls finish on this one, and its
@@ -51,6 +72,10 @@ pub struct Function<K: Keyspace> {
     retention: Retention,
     /// Rises with every call that needed a stack of its own; falls slowly with the others.
     fiber_score: AtomicU32,
+    /// Rises with every long try that was in vain because of a conflict; falls slowly with others.
+    conflict_score: AtomicU32,
+    /// One for each group of first keys.
+    turns: OnceLock<Box<[Arc<async_lock::Mutex<()>>]>>,
     /// Calls of each entry, by its index; `None` if there is only one.
     entry_calls: Option<PerCore<Box<[AtomicU64]>>>,
 }
@@ -142,6 +167,8 @@ impl<K: Keyspace> Function<K> {
             slots: Mutex::default(),
             retention,
             fiber_score: AtomicU32::new(0),
+            conflict_score: AtomicU32::new(0),
+            turns: OnceLock::new(),
         })
     }
 
@@ -174,6 +201,48 @@ impl<K: Keyspace> Function<K> {
         let score = self.fiber_score.load(Ordering::Relaxed);
         if score > 0 && fuel < SLICE_UNITS {
             self.fiber_score.store(score - 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the turn that a call with these keys should wait for before it begins; `None` for
+    /// most functions, whose calls rarely conflict or are short.
+    ///
+    /// A long call that conflicts has computed in vain. Calls that take turns do not disturb each
+    /// other, and others may still use the data meanwhile.
+    #[inline]
+    pub(crate) fn turn(&self, keys: &[&[u8]]) -> Option<Arc<async_lock::Mutex<()>>> {
+        (self.conflict_score.load(Ordering::Relaxed) >= TURNS_SCORE_NEEDED).then(|| {
+            let new = || (0..TURNS).map(|_| Arc::default()).collect();
+            let turns = self.turns.get_or_init(new);
+            let hash = FixedState::default().hash_one(keys.first());
+            // Fewer than 2^32 turns; the remainder fits into an index.
+            Arc::clone(&turns[(hash % turns.len() as u64) as usize])
+        })
+    }
+
+    /// Returns true if calls conflict although they take turns: other commands or functions change
+    /// the same keys.
+    pub(crate) fn begins_exclusively(&self) -> bool {
+        self.conflict_score.load(Ordering::Relaxed) >= EXCLUSIVE_SCORE_NEEDED
+    }
+
+    /// Records that a try which used this fuel was in vain because of a conflict.
+    #[cold]
+    pub(crate) fn note_conflict(&self, fuel: u64) {
+        // A short try is soon made again.
+        if fuel >= SLICE_UNITS {
+            let score = self.conflict_score.load(Ordering::Relaxed);
+            let score = (score + CONFLICT_SCORE_STEP).min(CONFLICT_SCORE_MAX);
+            self.conflict_score.store(score, Ordering::Relaxed);
+        }
+    }
+
+    /// Records a call that committed at its first try. Writes only if there were conflicts before, so
+    /// that threads share no data that changes.
+    pub(crate) fn note_no_conflict(&self) {
+        let score = self.conflict_score.load(Ordering::Relaxed);
+        if score > 0 {
+            self.conflict_score.store(score - 1, Ordering::Relaxed);
         }
     }
 
