@@ -26,7 +26,7 @@ pub(crate) async fn run(state: Arc<ServerState>) {
         ticks.tick().await;
         let started = Instant::now();
         while state.store.expire_cycle(SLICE_TIME).more {
-            behind += 1;
+            behind = u32::saturating_add(behind, 1);
             if started.elapsed() >= EXPIRY_INTERVAL {
                 break;
             }

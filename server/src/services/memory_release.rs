@@ -34,8 +34,13 @@ impl MemoryRelease {
     /// Looks at the store, and starts a release on a thread of its own if much has gone. Called about
     /// ten times a second.
     pub(crate) fn check(&mut self, state: &ServerState) {
-        let keys = state.store.usage().iter().map(|usage| usage.keys as u64);
-        if self.is_due(keys.sum(), state.store.freed_in_bulk(), Instant::now()) {
+        let keys = state
+            .store
+            .usage()
+            .iter()
+            .map(|usage| usage.keys as u64)
+            .sum();
+        if self.is_due(keys, state.store.freed_in_bulk(), Instant::now()) {
             tokio::task::spawn_blocking(release);
         }
     }

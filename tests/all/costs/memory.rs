@@ -31,7 +31,7 @@ fn memory_goes_back_after_a_flush() {
         let mut requests = Vec::new();
         for key in 0..1_000 {
             let key = format!("key:{thousand}:{key}");
-            requests.extend_from_slice(&encode(&["SET", &key, &value]));
+            requests.extend_from_slice(&encode(&["SET", key.as_str(), value.as_str()]));
         }
         client.send(&requests);
         for _ in 0..1_000 {
