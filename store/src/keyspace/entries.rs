@@ -5,13 +5,33 @@
 
 use hashbrown::HashTable;
 
-use crate::keyspace::table::Entry;
+use crate::value::Value;
+use crate::value::blob::Blob;
+use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
 
 /// Entries with less room than this never shrink.
 const SHRINKING_CAPACITY_MIN: usize = 64;
 /// Least room that is added when there is no more.
 const GROWTH_MIN: usize = 8;
+
+/// A key with its value: fills one cache line and is aligned to it.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Entry {
+    pub(crate) key: Blob,
+    pub(crate) value: Value,
+    pub(crate) deadline: Deadline,
+    /// The commit that last changed it; unique during the process.
+    pub(crate) version: u64,
+}
+
+impl Entry {
+    /// The instant at which it expires, or the first of its fields.
+    pub(crate) fn earliest(&self) -> Deadline {
+        self.deadline.min(self.value.earliest_field_deadline())
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Entries {

@@ -2,7 +2,7 @@
 //! records of the host.
 
 pub(crate) mod effect;
-mod entries;
+pub(crate) mod entries;
 pub(crate) mod records;
 pub(crate) mod shard;
 pub(crate) mod table;

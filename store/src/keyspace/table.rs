@@ -9,8 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::entries::Entries;
-use crate::value::Value;
+use crate::keyspace::entries::{Entries, Entry};
 use crate::value::blob::Blob;
 use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
@@ -23,24 +22,6 @@ const SEGMENT_LEN_MAX: std::ops::Range<usize> = 512..840;
 const DEPTH_MAX: u32 = 24;
 /// Top bits of the hash that choose the shard.
 pub(crate) const SHARD_BITS: u32 = 6;
-
-/// A key with its value: fills one cache line and is aligned to it.
-#[derive(Debug)]
-#[repr(align(64))]
-pub(crate) struct Entry {
-    pub(crate) key: Blob,
-    pub(crate) value: Value,
-    pub(crate) deadline: Deadline,
-    /// The commit that last changed it; unique during the process.
-    pub(crate) version: u64,
-}
-
-impl Entry {
-    /// The instant at which it expires, or the first of its fields.
-    pub(crate) fn earliest(&self) -> Deadline {
-        self.deadline.min(self.value.earliest_field_deadline())
-    }
-}
 
 /// Position of an entry; valid until an entry is added to or removed from its table.
 #[derive(Clone, Copy, Debug)]
@@ -437,6 +418,7 @@ impl Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
 
     /// Keys of one shard only, as a table has them.
     fn keys() -> impl Iterator<Item = (u64, Blob)> {
