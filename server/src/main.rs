@@ -13,6 +13,7 @@ use ferrite_server::process::{log, open_files};
 use ferrite_server::scheduling::time_slice;
 use ferrite_server::{
     Listeners, Restored, ServerState, check_files, check_users, load_users, restore, run,
+    take_over_functions,
 };
 use rustix::process::Signal;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -140,6 +141,7 @@ fn serve(config: Config, warnings: &[String]) -> Result<(), Box<dyn Error>> {
         let listeners = Listeners::bind(&config)?;
         let state = ServerState::open(config)?;
         load_users(&state)?;
+        take_over_functions(&state).await;
         announce(&listeners)?;
         let shutdown = async {
             tokio::select! {

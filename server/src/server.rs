@@ -19,7 +19,9 @@ use crate::net::accept_backoff::{SpareDescriptor, is_scarce, pause_after};
 use crate::net::socket::PlainSocket;
 use crate::net::tls::{self, TlsError};
 use crate::process::open_files;
-use crate::services::{active_expiry, disk_watch, hot_reload, metrics_http, schedules, triggers};
+use crate::services::{
+    active_expiry, disk_watch, engine_functions, hot_reload, metrics_http, schedules, triggers,
+};
 use crate::state::ServerState;
 
 /// Reply to a connection for which there is no descriptor.
@@ -162,8 +164,12 @@ pub async fn run(
     let mut services = JoinSet::new();
     services.spawn(active_expiry::run(Arc::clone(&state)));
     services.spawn(disk_watch::run(Arc::clone(&state)));
-    services.spawn(schedules::run(Arc::clone(&state)));
-    services.spawn(triggers::run(Arc::clone(&state)));
+    if state.engine.is_some() {
+        services.spawn(engine_functions::run(Arc::clone(&state)));
+    } else {
+        services.spawn(schedules::run(Arc::clone(&state)));
+        services.spawn(triggers::run(Arc::clone(&state)));
+    }
     if state.config.wasm.hot_reload {
         services.spawn(hot_reload::run(Arc::clone(&state)));
     }

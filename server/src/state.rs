@@ -18,6 +18,7 @@ use crate::clients::users::{UserDirectory, Users, UsersError};
 use crate::config::live::LiveConfig;
 use crate::config::{self, Config};
 use crate::functions::Functions;
+use crate::net::engine::{self, Engine, EngineError};
 use crate::net::memory_budget::RequestMemory;
 use crate::observability::acl_log::AclLog;
 use crate::observability::audit::Audit;
@@ -41,6 +42,8 @@ pub struct ServerState {
     /// The settings that can change while the server runs.
     pub(crate) live: LiveConfig,
     pub(crate) store: Store,
+    /// The engine that holds the data; `None` if this server holds it itself.
+    pub(crate) engine: Option<Engine>,
     /// The runtime of functions; `None` if functions are switched off.
     pub(crate) functions: Option<Functions>,
     /// Calls that go on after their client got a reply.
@@ -101,6 +104,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The engine cannot be used.
+    #[error("upstream.url is set, but no connection can be prepared")]
+    Engine(#[from] EngineError),
     /// Functions cannot be run.
     #[error("cannot run functions")]
     Functions(#[from] ferrite_runtime::StartError),
@@ -116,6 +122,8 @@ impl ServerState {
     pub fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let users = Users::new(&config.server)?;
         let store = store(&config)?;
+        let run_id = run_id();
+        let engine = engine::open(&config, &store, &run_id)?;
         let functions = match config.wasm.enabled {
             true => Some(functions(&config, &store)?),
             false => None,
@@ -135,6 +143,7 @@ impl ServerState {
             live: LiveConfig::new(&config),
             config,
             store,
+            engine,
             functions,
             background: BackgroundCalls::default(),
             long_calls: LongCalls::default(),
@@ -150,7 +159,7 @@ impl ServerState {
             acl_log: AclLog::default(),
             started: Instant::now(),
             started_unix: unix_seconds(),
-            run_id: run_id(),
+            run_id,
             memory_at_start: resident_bytes(),
             request_memory: RequestMemory::default(),
             stop: watch::Sender::new(false),
@@ -228,7 +237,7 @@ fn store(config: &Config) -> Result<Store, StartError> {
         },
         ..StoreOptions::default()
     };
-    if !persistent {
+    if !persistent || config.upstream.is_set() {
         return Ok(Store::in_memory(&options));
     }
     let disk = DiskOptions {

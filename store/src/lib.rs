@@ -25,6 +25,7 @@ pub use api::blocked::Blocked;
 pub use api::data_command::DataCommand;
 pub use api::figures::StoreFigures;
 pub use api::multi::Multi;
+pub use api::overlay::{Held, UnknownEncoding, Words};
 pub use api::session::Session;
 pub use api::store::{DatabaseUsage, ExpireCycle, Flow, Retry, Store};
 pub use commands::spec::{
@@ -37,3 +38,4 @@ pub use error::StoreError;
 pub use events::{EventClass, KeyEvent, Observer};
 pub use options::{Clock, Limits, StoreOptions};
 pub use transaction::Transaction;
+pub use transaction::overlay::Missing;

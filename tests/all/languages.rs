@@ -18,6 +18,11 @@ use ferrite_tests::Server;
 /// Calls every function of a built module as the table says. `folder` below `examples` holds its
 /// source.
 fn cases_hold(module: &str, folder: &str, cases: &[Case]) {
+    cases_hold_on(&Server::start(), module, folder, cases);
+}
+
+/// The same on this server.
+pub(crate) fn cases_hold_on(server: &Server, module: &str, folder: &str, cases: &[Case]) {
     let Some(built) = env::var_os("FERRITE_EXAMPLES_DIR").map(PathBuf::from) else {
         eprintln!("skipped: FERRITE_EXAMPLES_DIR names no folder of built examples");
         return;
@@ -34,7 +39,6 @@ fn cases_hold(module: &str, folder: &str, cases: &[Case]) {
         .join("permissions.json");
     let permissions = fs::read(permissions).expect("the example declares its permissions");
 
-    let server = Server::start();
     let stream = TcpStream::connect(server.address()).expect("the server listens");
     let mut connection = Connection::new(stream);
     let load = [
@@ -68,7 +72,7 @@ fn request(module: &str, case: &Case, call: &Call) -> Vec<Vec<u8>> {
 }
 
 /// The table's cases of these functions.
-fn of(functions: &[&str]) -> Vec<Case> {
+pub(crate) fn of(functions: &[&str]) -> Vec<Case> {
     functions
         .iter()
         .flat_map(|function| example_cases::of(function))

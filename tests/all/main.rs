@@ -35,5 +35,6 @@ mod redis_cli;
 mod same;
 mod server_commands;
 mod tls;
+mod upstream;
 mod waiting;
 mod walls;

@@ -1,4 +1,4 @@
-//! Valkey and Redis as child processes, with the module loaded.
+//! Valkey and Redis as child processes, with the module loaded or unmodified.
 
 use std::env;
 use std::fs;
@@ -96,6 +96,21 @@ impl EngineKind {
             .collect()
     }
 
+    /// The kinds of [`EngineKind::ENDS`] that are here, for tests that need no module; prints the missing
+    /// ones on standard error.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    pub fn unmodified_here() -> Vec<Self> {
+        let kinds = Self::ENDS.into_iter().filter(|kind| {
+            let there = kind.program().is_some();
+            if !there {
+                eprintln!("skipped: {} names no server", kind.variable());
+            }
+            there
+        });
+        kinds.collect()
+    }
+
     /// Starts servers of this kind.
     #[must_use]
     pub fn builder(self) -> EngineBuilder {
@@ -105,6 +120,7 @@ impl EngineKind {
             arguments: Vec::new(),
             dir: None,
             port: None,
+            unmodified: false,
         }
     }
 
@@ -130,9 +146,17 @@ pub struct EngineBuilder {
     arguments: Vec<String>,
     dir: Option<PathBuf>,
     port: Option<u16>,
+    unmodified: bool,
 }
 
 impl EngineBuilder {
+    /// Loads no module.
+    #[must_use]
+    pub const fn unmodified(mut self) -> Self {
+        self.unmodified = true;
+        self
+    }
+
     /// Adds arguments of the module.
     #[must_use]
     pub fn module(mut self, arguments: &[&str]) -> Self {
@@ -195,12 +219,16 @@ impl EngineBuilder {
             .arg(port.to_string())
             .args(["--enable-debug-command", "yes", "--enable-module-command"])
             .args(["yes", "--dir"])
-            .arg(&dir)
-            .arg("--loadmodule")
-            .arg(module().expect("the caller looked"))
-            .arg("compiler")
-            .arg(program("ferrite-wasmc", "FERRITE_WASMC_BIN"))
-            .args(&self.module_arguments)
+            .arg(&dir);
+        if !self.unmodified {
+            command
+                .arg("--loadmodule")
+                .arg(module().expect("the caller looked"))
+                .arg("compiler")
+                .arg(program("ferrite-wasmc", "FERRITE_WASMC_BIN"))
+                .args(&self.module_arguments);
+        }
+        command
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -18,6 +18,7 @@ mod trigger;
 pub use calls::background::BackgroundCall;
 pub use calls::call::Call;
 pub use calls::kill::Kill;
+pub use calls::profile::{EngineUse, Measured, with_cpu_time, write_profile};
 pub use calls::result::ResultOf;
 pub use error::CommandError;
 pub use help::Help;

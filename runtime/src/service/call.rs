@@ -235,6 +235,12 @@ impl<R> JoinedCall<R> {
         Self { outcome, counted }
     }
 
+    /// Returns the error of a call that failed.
+    #[must_use]
+    pub const fn error(&self) -> Option<&CallError> {
+        self.outcome.error.as_ref()
+    }
+
     /// Counts the call in the figures of its function, once the transaction has ended, and returns its
     /// outcome. `tries` is the number of times that the host ran the transaction.
     pub fn count(self, tries: u32) -> CallOutcome<R> {

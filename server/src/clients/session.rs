@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferrite_store::Receipt;
+use ferrite_upstream::Account;
 
 use crate::clients::pubsub::subscriptions::Subscriptions;
 use crate::clients::queued_requests::QueuedRequests;
@@ -18,6 +19,8 @@ pub(crate) struct ClientSession {
     pub(crate) queued: Option<Box<QueuedRequests>>,
     /// The channels that the client listens to; `None` if it never did.
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
+    /// The credentials with which calls reach an engine; `None` where the data is here.
+    pub(crate) account: Option<Account>,
     /// Receipt of the writes of calls; replies wait until it is durable.
     receipt: Option<Receipt>,
     /// The client's user; `None` if it must authenticate and has not yet.
@@ -35,6 +38,7 @@ impl ClientSession {
             store: ferrite_store::Session::new(),
             queued: None,
             subscriptions: None,
+            account: None,
             receipt: None,
             user: None,
             unrestricted: false,

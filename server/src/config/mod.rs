@@ -18,6 +18,8 @@ mod users;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use ferrite_upstream::Location;
+
 pub use audit::Audit;
 pub use error::ConfigError;
 pub use flags::Action;
@@ -27,8 +29,8 @@ pub use raw_config::KeyInfo;
 pub use render::{help, markdown};
 pub use runtime::trust::KeysError;
 pub use sections::{
-    SectionInfo, Server, Store, Wasm, WasmBackground, WasmCache, WasmLimits, WasmLimitsMax,
-    WasmPool, WasmSecurity, keys, sections,
+    SectionInfo, Server, Store, Upstream, Wasm, WasmBackground, WasmCache, WasmLimits,
+    WasmLimitsMax, WasmPool, WasmSecurity, keys, sections,
 };
 pub use setting::{Durability, EventSelection, LogFormat, Port, Secret};
 pub use users::{PasswordError, PasswordHash, Right, Rights, UserSpec};
@@ -46,6 +48,8 @@ pub struct Config {
     pub server: Server,
     /// The embedded keyspace.
     pub store: Store,
+    /// An engine that holds the data instead of this server.
+    pub upstream: Upstream,
     /// WebAssembly functions.
     pub wasm: Wasm,
     /// Limits of a call.
@@ -120,6 +124,7 @@ impl Config {
         let config = Self {
             server: Server::resolve(raw_config)?,
             store: Store::resolve(raw_config)?,
+            upstream: Upstream::resolve(raw_config)?,
             wasm: Wasm::resolve(raw_config)?,
             limits: WasmLimits::resolve(raw_config)?,
             limits_max: WasmLimitsMax::resolve(raw_config)?,
@@ -151,6 +156,29 @@ impl Config {
         }
         if server.max_connections == 0 {
             return conflict("server.max_connections is 0; nobody could connect");
+        }
+        if self.upstream.is_set() {
+            if let Err(error) = self.upstream.url.reveal().parse::<Location>() {
+                return Err(ConfigError::Conflict(format!(
+                    "upstream.url is wrong: {error}"
+                )));
+            }
+            if !server.password.reveal().is_empty()
+                || !server.users.is_empty()
+                || server.acl_file.is_some()
+            {
+                return conflict(
+                    "with upstream.url, users are those of the engine; remove server.password, server.users and server.acl_file",
+                );
+            }
+            if self.wasm.hot_reload {
+                return conflict(
+                    "wasm.hot_reload changes this server alone, but with upstream.url all servers have the same functions; use WASM.RELOAD",
+                );
+            }
+            if self.upstream.connections == 0 || self.upstream.max_accounts == 0 {
+                return conflict("upstream.connections and max_accounts must be 1 or more");
+            }
         }
         if self.pool.max_instances == 0 || self.pool.total_instances == 0 {
             return conflict("wasm.pool.max_instances and total_instances must be 1 or more");
@@ -185,6 +213,7 @@ impl Config {
         let Self {
             server,
             store,
+            upstream,
             wasm,
             limits,
             limits_max,
@@ -197,6 +226,7 @@ impl Config {
         [
             server.written(),
             store.written(),
+            upstream.written(),
             wasm.written(),
             limits.written(),
             limits_max.written(),

@@ -104,11 +104,13 @@ impl KeyInfo {
         format!("{}.{}", self.section, self.name)
     }
 
-    /// Returns its flag, `--wasm-limits-max-memory`. Flags of `[server]` leave out the section.
+    /// Returns its flag, `--wasm-limits-max-memory`. Flags of `[server]` leave out the section,
+    /// and `upstream.url` is `--upstream`.
     #[must_use]
     pub fn flag(&self) -> String {
-        let path = match self.section {
-            "server" => self.name.to_owned(),
+        let path = match (self.section, self.name) {
+            ("upstream", "url") => "upstream".to_owned(),
+            ("server", name) => name.to_owned(),
             _ => self.path(),
         };
         format!("--{}", path.replace(['.', '_'], "-"))

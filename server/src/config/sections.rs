@@ -175,6 +175,44 @@ section! {
 }
 
 section! {
+    /// An engine that holds the data instead of this server. See [upstream.md](upstream.md).
+    pub struct Upstream in "upstream" {
+        /// URL of a Redis-compatible engine: `redis://[USER:PASSWORD@]HOST[:PORT]`, or `rediss://` for TLS.
+        /// Then this server keeps no data: functions run on the engine's, and all other commands are
+        /// passed on to it. `server.password`, `server.users` and `[store]` have no meaning then.
+        pub url: Secret = "",
+        /// Clients use the engine with the credentials of the URL. Without it, each client authenticates
+        /// itself, and a call has the rights of its client.
+        pub share_account: bool = "false",
+        /// File with certificates of authorities, PEM, that the engine's certificate is checked with.
+        /// Without it, those of the system are trusted.
+        pub ca: Option<PathBuf> = "",
+        /// Connections of calls for each user of the engine and database.
+        pub connections: usize = "2",
+        /// Most users and databases whose calls use the engine at the same time.
+        pub max_accounts: usize = "1000",
+        /// Longest time to connect to the engine.
+        pub connect_timeout: HumanDuration = "2s",
+        /// Longest time to wait for an answer to a call's request.
+        pub answer_timeout: HumanDuration = "10s",
+        /// Largest value that a call reads as a whole.
+        pub max_value: ByteSize = "16MB",
+        /// Most bytes of all values that a call reads.
+        pub max_fetch: ByteSize = "64MB",
+        /// Most elements of a collection that a call reads as a whole. Of a larger hash, it can read fields.
+        pub max_elements: usize = "100000",
+    }
+}
+
+impl Upstream {
+    /// Returns true if the data is an engine's.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        !self.url.reveal().is_empty()
+    }
+}
+
+section! {
     /// WebAssembly functions.
     pub struct Wasm in "wasm" {
         /// Enable functions.
@@ -334,9 +372,10 @@ section! {
 }
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [SectionInfo; 9] = [
+static SECTIONS: [SectionInfo; 10] = [
     Server::INFO,
     Store::INFO,
+    Upstream::INFO,
     Wasm::INFO,
     WasmLimits::INFO,
     WasmLimitsMax::INFO,

@@ -31,6 +31,10 @@ pub(crate) enum CloseReason {
     MemoryBudget,
     #[error("a write could not be made durable")]
     NotDurable(#[source] StoreError),
+    #[error("the engine closed the client's connection")]
+    EngineLeft,
+    #[error("the engine sent something that is no RESP")]
+    EngineGarbage,
     #[error("the socket failed")]
     SocketError(#[source] io::Error),
 }

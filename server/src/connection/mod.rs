@@ -5,6 +5,7 @@ pub(crate) mod close_reason;
 pub(crate) mod durability;
 mod http_request;
 pub(crate) mod pipeline;
+mod relay;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,6 +59,12 @@ pub(crate) async fn serve(
             return;
         }
     };
+    if let Some(engine) = &state.engine {
+        let scanner = scanner(&state, &session);
+        let reason = relay::serve(&state, engine, &client, socket, session, scanner).await;
+        tracing::debug!(client = client.id, peer = %client.peer, %reason, "disconnected");
+        return;
+    }
     let mut connection = Connection {
         scanner: scanner(&state, &session),
         pipeline: Pipeline::new(&state, &client, socket, session),

@@ -2,19 +2,26 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
-use ferrite_protocol::resp::Encoder;
+use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::commands::{
-    Command, FunctionFilter, Outcome, Right as FunctionRight, Runs, Scope, Spec,
+    BackgroundCall, Command, FunctionFilter, Measured, Outcome, Right as FunctionRight, Runs,
+    Scope, Spec, with_cpu_time, write_profile,
 };
-use ferrite_store::{Receipt, StoreError};
+use ferrite_runtime::{CallOutcome, CallRequest};
+use ferrite_store::{Receipt, Store, StoreError};
+use ferrite_upstream::Account;
 
 use crate::clients::caller::Caller;
 use crate::commands::change_log;
 use crate::dispatch::authorize::may_run_function_command;
 use crate::dispatch::call_log::{self, Unfinished};
+use crate::functions::Functions;
+use crate::net::engine::CallThreads;
 use crate::request::RequestContext;
 use crate::scheduling::futures::time_from_first_wait;
+use crate::state::ServerState;
 
 /// Reads a request on functions, checks that the user may make it, runs it and writes its reply.
 ///
@@ -48,8 +55,15 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
     if let Command::Call(call) = &command {
         let request = call.request(database, None);
         let began = context.state.audit.sample();
+        let account = context.session.account.clone();
         // Pinned in place, because it is large and moving it would cost more than making it.
-        let call = pin!(runtime.call(&request, context.reply));
+        let call = pin!(run_call(
+            context.state,
+            &account,
+            runtime,
+            &request,
+            context.reply
+        ));
         let unfinished = Unfinished::new(context.state, context.client, spec.name, &request, began);
         let (outcome, waited) = time_from_first_wait(call).await;
         unfinished.ended();
@@ -70,7 +84,14 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
     if let Command::Profile(call) = &command {
         let request = call.request(database, None);
         let began = context.state.audit.sample();
-        let call = Box::pin(runtime.profile(&request, context.reply));
+        let call = profile(
+            context.state,
+            &context.session.account,
+            runtime,
+            &request,
+            context.reply,
+        );
+        let call = Box::pin(call);
         let unfinished = Unfinished::new(context.state, context.client, spec.name, &request, began);
         let (outcome, waited) = time_from_first_wait(pin!(call)).await;
         unfinished.ended();
@@ -118,10 +139,11 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
         Outcome::Background(mut call) => {
             let state = Arc::clone(context.state);
             let caller = caller();
+            let account = context.session.account.clone();
             context.state.background.spawn(async move {
                 let began = state.audit.sample();
                 let (ended, waited) =
-                    time_from_first_wait(pin!(state.long_calls.run(Box::pin(call.run())))).await;
+                    time_from_first_wait(pin!(run_background(&state, &account, &mut call))).await;
                 // A call that the server's stop cuts off is dropped here and reports that itself.
                 let Some(outcome) = ended else {
                     return;
@@ -140,6 +162,88 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
             });
         }
     }
+}
+
+/// Runs a call on the data: this server's, or its engine's.
+async fn run_call(
+    state: &ServerState,
+    account: &Option<Account>,
+    runtime: &Functions,
+    request: &CallRequest<'_>,
+    reply: &mut Encoder,
+) -> CallOutcome<Receipt> {
+    match (&state.engine, account) {
+        (Some(engine), Some(account)) => {
+            let threads = CallThreads(&state.long_calls);
+            // Boxed, because calls without an engine would carry its size for nothing.
+            let call = engine
+                .upstream
+                .call(runtime, &threads, request, account, reply);
+            Box::pin(call).await.0
+        }
+        _ => runtime.call(request, reply).await,
+    }
+}
+
+/// Runs a call for real, writes its measurements, and discards what it wrote.
+async fn profile(
+    state: &ServerState,
+    account: &Option<Account>,
+    runtime: &Functions,
+    request: &CallRequest<'_>,
+    reply: &mut Encoder,
+) -> CallOutcome<Receipt> {
+    let (Some(engine), Some(account)) = (&state.engine, account) else {
+        return runtime.profile(request, reply).await;
+    };
+    let request = CallRequest {
+        profile: true,
+        ..*request
+    };
+    let threads = CallThreads(&state.long_calls);
+    let mut answer = Encoder::new(reply.protocol());
+    let started = Instant::now();
+    let call = engine
+        .upstream
+        .call(runtime, &threads, &request, account, &mut answer);
+    let ((outcome, usage), cpu) = with_cpu_time(call).await;
+    match &outcome.error {
+        // Nothing ran, so there is nothing to report.
+        Some(_) if outcome.tries == 0 => reply.raw(answer.bytes()),
+        _ => {
+            let measured = Measured {
+                wall: started.elapsed(),
+                cpu,
+                engine: Some(usage),
+            };
+            write_profile(&outcome, &answer, &measured, reply);
+        }
+    }
+    outcome
+}
+
+/// Runs a background call and holds its reply back; returns `None` if the server stops instead.
+async fn run_background(
+    state: &ServerState,
+    account: &Option<Account>,
+    call: &mut BackgroundCall<Store>,
+) -> Option<CallOutcome<Receipt>> {
+    let (Some(engine), Some(account), Some(runtime)) = (&state.engine, account, &state.functions)
+    else {
+        return state.long_calls.run(Box::pin(call.run())).await;
+    };
+    let threads = CallThreads(&state.long_calls);
+    let mut reply = Encoder::new(Protocol::Resp3);
+    let outcome = {
+        let (keys, args) = call.words();
+        let request = call.request(&keys, &args);
+        let running = engine
+            .upstream
+            .call(runtime, &threads, &request, account, &mut reply);
+        Box::pin(running).await.0
+    };
+    call.hold_reply(reply.take());
+    Some(outcome)
 }
 
 async fn wait_until_durable(receipt: Option<Receipt>) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 
 use crate::config::Config;
 
@@ -41,6 +41,12 @@ pub enum TlsError {
     /// An authority's certificate cannot be used.
     #[error("server.tls_client_ca cannot be used")]
     Authority(#[source] rustls::Error),
+    /// An authority's certificate for the engine cannot be used.
+    #[error("upstream.ca cannot be used")]
+    EngineAuthority(#[source] rustls::Error),
+    /// The system has no certificates of authorities.
+    #[error("the system has no certificates of authorities; set upstream.ca")]
+    NoAuthorities,
     /// Client certificates cannot be checked.
     #[error("server.tls_client_ca cannot be used")]
     Verifier(#[source] VerifierBuilderError),
@@ -80,6 +86,30 @@ pub(crate) fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, TlsError>
         .with_single_cert(chain, key)
         .map_err(TlsError::Identity)?;
     Ok(Some(TlsAcceptor::from(Arc::new(server))))
+}
+
+/// Returns the settings of TLS to the engine: the authorities of `upstream.ca`, or of the system.
+pub(crate) fn client(config: &Config) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match &config.upstream.ca {
+        Some(path) => {
+            for authority in certificates("upstream.ca", &config.below_dir(path))? {
+                roots.add(authority).map_err(TlsError::EngineAuthority)?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                return Err(TlsError::NoAuthorities);
+            }
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::EngineAuthority)?;
+    let config = builder.with_root_certificates(roots).with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

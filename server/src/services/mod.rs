@@ -6,6 +6,7 @@ mod automation_metrics;
 pub(crate) mod backup;
 pub(crate) mod check_files;
 pub(crate) mod disk_watch;
+pub(crate) mod engine_functions;
 pub(crate) mod hot_reload;
 pub(crate) mod memory_release;
 pub(crate) mod metrics_http;

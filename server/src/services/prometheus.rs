@@ -6,8 +6,10 @@ use std::time::Duration;
 use ferrite_runtime::RegisteredFunction;
 use ferrite_runtime::metrics::latency_histogram::LatencyHistogram;
 use ferrite_store::{DiskStatus, Store};
+use ferrite_upstream::Metrics;
 
 use crate::functions::Functions;
+use crate::net::engine::Engine;
 use crate::observability::command_stats::CommandFigures;
 use crate::services::metrics_page::Page;
 use crate::services::{automation_metrics, process_metrics, store_metrics};
@@ -28,6 +30,9 @@ pub(crate) fn text(state: &ServerState) -> String {
     disk(state, &mut page);
     commands(state, &mut page);
     store_metrics::write(state, &mut page);
+    if let Some(engine) = &state.engine {
+        upstream(engine, &mut page);
+    }
     if let Some(runtime) = &state.functions {
         functions(runtime, &mut page);
         automation_metrics::write(runtime, &mut page);
@@ -35,6 +40,60 @@ pub(crate) fn text(state: &ServerState) -> String {
         cache(runtime, &mut page);
     }
     page.into_text()
+}
+
+fn upstream(engine: &Engine, page: &mut Page) {
+    let Metrics {
+        calls,
+        tries,
+        round_trips,
+        commits,
+        commits_refused,
+        commits_held_up,
+        leases,
+        commits_repeated,
+        misses,
+        failures,
+    } = engine.upstream.metrics();
+    for (name, help, counter) in [
+        ("calls", "Calls on data of the engine.", calls),
+        ("tries", "Times that functions ran on it.", tries),
+        (
+            "round_trips",
+            "Requests of calls to the engine.",
+            round_trips,
+        ),
+        ("commits", "Commits that the engine took.", commits),
+        (
+            "commits_refused",
+            "Commits that it refused because a key had changed.",
+            commits_refused,
+        ),
+        (
+            "commits_held_up",
+            "Commits that waited because another call held their keys.",
+            commits_held_up,
+        ),
+        (
+            "leases",
+            "Times that a call held its keys after several refused commits.",
+            leases,
+        ),
+        (
+            "commits_repeated",
+            "Commits that were sent again because the connection broke.",
+            commits_repeated,
+        ),
+        ("misses", "Tries that lacked a key or a field.", misses),
+        (
+            "failures",
+            "Calls that failed for the engine's sake.",
+            failures,
+        ),
+    ] {
+        let name = format!("ferrite_upstream_{name}_total");
+        page.single(&name, "counter", help, counter.get());
+    }
 }
 
 fn disk(state: &ServerState, page: &mut Page) {

@@ -83,6 +83,17 @@ impl Keyspace for Store {
     }
 }
 
+/// Returns the fields that a command on a hash works on, if it needs no others.
+fn hash_fields<'a>(name: &str, argv: &'a [&'a [u8]]) -> Option<impl Iterator<Item = &'a [u8]>> {
+    let (count, step) = match name {
+        "hget" | "hexists" | "hstrlen" | "hsetnx" | "hincrby" | "hincrbyfloat" => (1, 1),
+        "hmget" | "hdel" => (usize::MAX, 1),
+        "hset" | "hmset" => (usize::MAX, 2),
+        _ => return None,
+    };
+    Some(argv.iter().skip(2).step_by(step).take(count).copied())
+}
+
 /// Returns true if the request is of a command that has subcommands.
 fn has_subcommands(store: &Store, argv: &[&[u8]]) -> bool {
     let spec = argv.first().and_then(|name| store.command(name));
@@ -121,6 +132,12 @@ impl Transaction {
             self.written_bytes += argv.iter().map(|argument| argument.len()).sum::<usize>();
         }
         let name = command.spec().name;
+        self.uncheck_fields();
+        if self.overlay.is_some()
+            && let Some(fields) = hash_fields(name, argv)
+        {
+            self.check_fields(argv[1], fields)?;
+        }
         let view = &mut TransactionView::new(self, visible, budget);
         let outcome = command.run_in_transaction(view, argv, out);
         self.name_events(name, argv);
@@ -212,7 +229,7 @@ impl keyspace::Transaction for Transaction {
     }
 
     fn ttl(&mut self, key: &[u8]) -> Result<Ttl, AccessError> {
-        let deadline = self.view().get(key)?.map(|live| live.deadline.millis());
+        let deadline = self.view().deadline(key)?.map(Deadline::millis);
         Ok(match deadline {
             None => Ttl::NoKey,
             Some(None) => Ttl::NoExpiry,
@@ -226,6 +243,7 @@ impl keyspace::Transaction for Transaction {
         field: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, AccessError> {
+        self.check_fields(key, [field])?;
         let value = self
             .view()
             .read::<Hash>(key)?
@@ -237,12 +255,14 @@ impl keyspace::Transaction for Transaction {
     fn hash_set(&mut self, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool, AccessError> {
         self.core.check_memory()?;
         self.written_bytes += key.len() + field.len() + value.len();
+        self.check_fields(key, [field])?;
         let new = hashes::set_fields(&mut self.view(), key, &[field, value])? == 1;
         self.name_events("hset", &[]);
         Ok(new)
     }
 
     fn hash_delete(&mut self, key: &[u8], field: &[u8]) -> Result<bool, AccessError> {
+        self.check_fields(key, [field])?;
         let existed = hashes::remove_fields(&mut self.view(), key, &[field])? == 1;
         self.name_events("hdel", &[]);
         Ok(existed)

@@ -6,6 +6,7 @@ pub(crate) mod data_command;
 mod exec;
 pub(crate) mod figures;
 pub(crate) mod multi;
+pub(crate) mod overlay;
 pub(crate) mod records;
 pub(crate) mod session;
 pub(crate) mod store;

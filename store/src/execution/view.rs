@@ -113,6 +113,11 @@ pub(crate) trait View {
         Ok(self.get(key)?.is_some())
     }
 
+    /// Returns the deadline of a key; `None` if there is no such key.
+    fn deadline(&mut self, key: &[u8]) -> Result<Option<Deadline>, StoreError> {
+        Ok(self.get(key)?.map(|live| live.deadline))
+    }
+
     /// Reads the value as the type that the command needs.
     fn read<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, StoreError> {
         match self.get(key)? {

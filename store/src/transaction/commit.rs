@@ -15,7 +15,8 @@ use crate::transaction::read_write_set::{Seen, Touched, Write};
 impl Transaction {
     /// Makes all writes visible together, or none.
     pub(crate) fn into_committed(mut self) -> Result<Receipt, CommitError> {
-        if self.lost {
+        // The host of an overlay commits it elsewhere.
+        if self.lost || self.overlay.is_some() {
             return Err(CommitError::Conflict);
         }
         let writes_keys = self.cleared != 0 || self.keys.iter().any(Touched::is_written);

@@ -9,6 +9,7 @@
 
 mod commit;
 mod exclusive;
+pub(crate) mod overlay;
 mod read;
 mod read_write_set;
 mod savepoint;
@@ -24,6 +25,7 @@ use crate::events::Recorder;
 use crate::execution::core::CoreRef;
 use crate::keyspace::records::RecordChange;
 use exclusive::Exclusive;
+use overlay::Overlay;
 use read_write_set::TouchedKeys;
 use savepoint::Savepoint;
 
@@ -60,6 +62,8 @@ pub struct Transaction {
     pub(crate) recorder: Option<Box<Recorder>>,
     /// The depth of the events that this transaction makes.
     pub(crate) event_depth: u32,
+    /// Set if the data is another engine's; see [`overlay`].
+    pub(crate) overlay: Option<Box<Overlay>>,
 }
 
 impl Transaction {
@@ -83,7 +87,13 @@ impl Transaction {
             savepoint: None,
             savepoints: 0,
             event_depth: 0,
+            overlay: None,
         }
+    }
+
+    /// Sets the time of this transaction.
+    pub(crate) fn set_now(&mut self, now: i64) {
+        self.now = Some(now);
     }
 
     /// Names the changes so far as events of a command.

@@ -6,6 +6,7 @@ use crate::execution::direct::Direct;
 use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::shard::{Shard, shard_of};
+use crate::transaction::overlay::ALL_KEYS;
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 use crate::value::blob::Blob;
 use crate::value::deadline::Deadline;
@@ -84,6 +85,9 @@ impl Transaction {
     }
 
     fn fetch(&mut self, hash: u64, key: &[u8]) -> Result<Touched, StoreError> {
+        if self.overlay.is_some() {
+            return self.miss(hash, key);
+        }
         let database = self.database as usize;
         loop {
             let snapshot = self.snapshot()?;
@@ -165,6 +169,9 @@ impl Transaction {
         index: usize,
         look: impl FnOnce(&Shard) -> R,
     ) -> Result<R, StoreError> {
+        if self.overlay.is_some() {
+            return Err(ALL_KEYS);
+        }
         let member = (self.database, index);
         loop {
             let snapshot = self.snapshot()?;

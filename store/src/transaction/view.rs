@@ -13,6 +13,7 @@ use crate::execution::view::{Live, Missing, View};
 use crate::keyspace::effect::{Effect, Effects};
 use crate::keyspace::shard::{DATABASES, SHARDS};
 use crate::options::Limits;
+use crate::transaction::overlay::ALL_KEYS;
 use crate::transaction::read_write_set::{Seen, Touched, Write};
 use crate::value::Value;
 use crate::value::blob::Blob;
@@ -189,7 +190,11 @@ impl View for TransactionView<'_> {
         self.transaction.reads = true;
         let at = self.transaction.load(key);
         self.transaction.reads = false;
-        let touched = &self.transaction.keys[at?];
+        let at = at?;
+        if self.transaction.overlay.is_some() {
+            self.transaction.check_content(at)?;
+        }
+        let touched = &self.transaction.keys[at];
         Ok(touched.value.as_ref().map(|value| Live {
             value,
             deadline: touched.deadline,
@@ -198,6 +203,20 @@ impl View for TransactionView<'_> {
 
     fn prepare(&mut self, key: &[u8]) -> Result<(), StoreError> {
         self.get(key).map(drop)
+    }
+
+    fn exists(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.deadline(key)?.is_some())
+    }
+
+    /// Needs no value, so it works where an overlay has none.
+    fn deadline(&mut self, key: &[u8]) -> Result<Option<Deadline>, StoreError> {
+        self.charge_access(key)?;
+        self.transaction.reads = true;
+        let at = self.transaction.load(key);
+        self.transaction.reads = false;
+        let touched = &self.transaction.keys[at?];
+        Ok(touched.value.as_ref().map(|_| touched.deadline))
     }
 
     fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), StoreError> {
@@ -276,6 +295,9 @@ impl View for TransactionView<'_> {
         self.charge_access(key)?;
         self.remember(key)?;
         let at = self.transaction.load(key)?;
+        if self.transaction.overlay.is_some() {
+            self.transaction.check_content(at)?;
+        }
         self.transaction.record(at);
         let touched = &mut self.transaction.keys[at];
         if let (Some(budget), Some(Value::Text(text))) = (self.budget, &touched.value) {
@@ -426,6 +448,9 @@ impl View for TransactionView<'_> {
 
     fn clear(&mut self, database: Option<u32>) -> Result<(), StoreError> {
         self.writable()?;
+        if self.transaction.overlay.is_some() {
+            return Err(ALL_KEYS);
+        }
         let chosen = database.map_or(0..DATABASES as u32, |one| one..one + 1);
         self.charge(budget::elements(
             chosen.len() * (SHARDS + self.transaction.keys.len()),

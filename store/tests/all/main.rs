@@ -16,6 +16,7 @@ mod field_expiry;
 mod globs;
 mod isolation;
 mod limits;
+mod overlay;
 mod records;
 mod savepoints;
 mod serializability;

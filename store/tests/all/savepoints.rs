@@ -22,7 +22,7 @@ const LEFT_OUT: [&str; 8] = [
     "SWAPDB",
 ];
 
-fn run(transaction: &mut Transaction, argv: &[Vec<u8>]) -> String {
+pub(crate) fn run(transaction: &mut Transaction, argv: &[Vec<u8>]) -> String {
     let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
     let mut out = Encoder::new(Protocol::Resp3);
     transaction.execute(&argv, &|_| true, &mut out);
@@ -35,7 +35,7 @@ fn words(line: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn request(generator: &mut Generator) -> Vec<Vec<u8>> {
+pub(crate) fn request(generator: &mut Generator) -> Vec<Vec<u8>> {
     loop {
         let argv = generator.command();
         let name = String::from_utf8_lossy(&argv[0]).to_ascii_uppercase();
@@ -46,7 +46,7 @@ fn request(generator: &mut Generator) -> Vec<Vec<u8>> {
 }
 
 /// Every key of the databases that the commands use, with its value and deadline.
-fn content(client: &mut Client) -> Vec<String> {
+pub(crate) fn content(client: &mut Client) -> Vec<String> {
     let mut lines = Vec::new();
     for database in 0..16 {
         let number = format!("{database}");
@@ -85,7 +85,7 @@ fn content(client: &mut Client) -> Vec<String> {
 }
 
 /// The bulk strings of a reply.
-fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut rest = reply;
     while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {

@@ -27,12 +27,17 @@ const TABLE: &[(&str, May)] = &[
     ),
     ("ferrite-store", May::Import(&["ferrite-protocol"])),
     (
+        "ferrite-upstream",
+        May::Import(&["ferrite-protocol", "ferrite-runtime", "ferrite-store"]),
+    ),
+    (
         "ferrite-server",
         May::Import(&[
             "ferrite-protocol",
             "ferrite-runtime",
             "ferrite-cache",
             "ferrite-store",
+            "ferrite-upstream",
         ]),
     ),
     (

@@ -47,13 +47,26 @@ impl<K: Keyspace> BackgroundCall<K> {
         outcome
     }
 
+    /// Returns the words of its keys and of its arguments, for [`BackgroundCall::request`].
+    #[must_use]
+    pub fn words(&self) -> (Vec<&[u8]>, Vec<&[u8]>) {
+        (words(&self.keys), words(&self.args))
+    }
+
+    /// Holds back the reply of a call that the host ran itself, instead of [`BackgroundCall::run`].
+    pub fn hold_reply(&mut self, reply: Vec<u8>) {
+        self.reply = reply;
+    }
+
     /// Passes the request to `show`, for the host's log of slow calls.
     pub fn with_request<R>(&self, show: impl FnOnce(&CallRequest<'_>) -> R) -> R {
         let (keys, args) = (words(&self.keys), words(&self.args));
         show(&self.request(&keys, &args))
     }
 
-    fn request<'a>(&'a self, keys: &'a [&'a [u8]], args: &'a [&'a [u8]]) -> CallRequest<'a> {
+    /// Returns the call as a request, with its own words.
+    #[must_use]
+    pub fn request<'a>(&'a self, keys: &'a [&'a [u8]], args: &'a [&'a [u8]]) -> CallRequest<'a> {
         CallRequest {
             timeout: self.timeout,
             database: self.database,

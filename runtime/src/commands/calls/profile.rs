@@ -45,19 +45,49 @@ impl<K: Keyspace> Runtime<K> {
         match &outcome.error {
             // Nothing ran, so there is nothing to report.
             Some(error) if outcome.tries == 0 => reply.error_display(error),
-            _ => write(&outcome, &answer, started.elapsed(), cpu, reply),
+            _ => {
+                let measured = Measured {
+                    wall: started.elapsed(),
+                    cpu,
+                    engine: None,
+                };
+                write_profile(&outcome, &answer, &measured, reply);
+            }
         }
         outcome
     }
 }
 
-fn write<R>(
+/// The times of a profiled call.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// From its start to its end.
+    pub wall: Duration,
+    /// Of the processor.
+    pub cpu: Duration,
+    /// What it asked of another engine, on a host whose data is there.
+    pub engine: Option<EngineUse>,
+}
+
+/// What a call asked of the engine that holds the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineUse {
+    /// Requests that it waited for.
+    pub round_trips: u64,
+    /// Time that it waited for them.
+    pub time: Duration,
+    /// Bytes of the values that it read, as of the last time.
+    pub read_bytes: u64,
+}
+
+/// Writes the reply of `WASM.PROFILE` about a call whose own reply is `answer`.
+pub fn write_profile<R>(
     outcome: &CallOutcome<R>,
     answer: &Encoder,
-    wall: Duration,
-    cpu: Duration,
+    measured: &Measured,
     reply: &mut Encoder,
 ) {
+    let Measured { wall, cpu, engine } = *measured;
     let CallOutcome {
         receipt: _, // There is none: nothing was committed.
         error,
@@ -71,6 +101,16 @@ fn write<R>(
     let mut fields = Fields::new(reply);
     fields.micros("wall_us", Some(wall));
     fields.micros("cpu_us", Some(cpu));
+    if let Some(engine) = engine {
+        let EngineUse {
+            round_trips,
+            time,
+            read_bytes,
+        } = engine;
+        fields.micros("engine_us", Some(time));
+        fields.count("round_trips", round_trips);
+        fields.count("read_bytes", read_bytes);
+    }
     fields.count("fuel", *fuel);
     fields.count("tries", u64::from(*tries));
     let memory_bytes = profile.as_ref().map_or(0, |profile| profile.memory_bytes);
@@ -101,7 +141,7 @@ fn write<R>(
 }
 
 /// Runs a future and measures its thread's processor time during each poll.
-async fn with_cpu_time<F: Future>(future: F) -> (F::Output, Duration) {
+pub async fn with_cpu_time<F: Future>(future: F) -> (F::Output, Duration) {
     let mut future = pin!(future);
     let mut sum = Duration::ZERO;
     let output = poll_fn(|context| {

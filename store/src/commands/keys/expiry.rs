@@ -179,7 +179,7 @@ fn expire_by<V: View>(
         .instant(amount, || view.now())
         .ok_or(StoreError::InvalidExpire(command))?;
     let deadline = Deadline::at(instant);
-    let old = view.get(argv[1])?.map(|live| live.deadline);
+    let old = view.deadline(argv[1])?;
     let set = match old {
         Some(old) if conditions.hold(old, deadline) => end_at(view, argv[1], deadline)?,
         _ => false,
@@ -211,7 +211,7 @@ fn tell_deadline<V: View>(
     out: &mut dyn ReplyWriter,
     tell: impl FnOnce(i64, i64) -> i64,
 ) -> Result<(), StoreError> {
-    let deadline = view.get(key)?.map(|live| live.deadline.millis());
+    let deadline = view.deadline(key)?.map(Deadline::millis);
     out.int(match deadline {
         None => -2,
         Some(None) => -1,

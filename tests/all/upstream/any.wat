@@ -1,0 +1,43 @@
+;; Runs its arguments as a command and replies with the command's reply.
+(module
+  (import "ferrite" "arg" (func $arg (param i32 i32 i32) (result i32)))
+  (import "ferrite" "arg_count" (func $arg_count (result i32)))
+  (import "ferrite" "call" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 4)
+  (global $next (mut i32) (i32.const 0))
+  (func (export "alloc") (param i32) (result i32) (i32.const 196608))
+  (func $byte (param $byte i32)
+    (i32.store8 (global.get $next) (local.get $byte))
+    (global.set $next (i32.add (global.get $next) (i32.const 1))))
+  (func $number (param $number i32)
+    (if (i32.ge_u (local.get $number) (i32.const 10))
+      (then (call $number (i32.div_u (local.get $number) (i32.const 10)))))
+    (call $byte (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10)))))
+  (func $end (call $byte (i32.const 13)) (call $byte (i32.const 10)))
+  ;; The name at 1024, the arguments as an array of bulk strings at 65536, the reply at 131072.
+  (func (export "run") (param i32 i32) (result i64)
+    (local $index i32) (local $name i32) (local $len i32)
+    (local.set $name (call $arg (i32.const 0) (i32.const 1024) (i32.const 1024)))
+    (global.set $next (i32.const 65536))
+    (call $byte (i32.const 42))
+    (call $number (i32.sub (call $arg_count) (i32.const 1)))
+    (call $end)
+    (local.set $index (i32.const 1))
+    (block $done
+      (loop $more
+        (br_if $done (i32.ge_u (local.get $index) (call $arg_count)))
+        (local.set $len (call $arg (local.get $index) (i32.const 4096) (i32.const 4096)))
+        (call $byte (i32.const 36))
+        (call $number (local.get $len))
+        (call $end)
+        (drop (call $arg (local.get $index) (global.get $next) (local.get $len)))
+        (global.set $next (i32.add (global.get $next) (local.get $len)))
+        (call $end)
+        (local.set $index (i32.add (local.get $index) (i32.const 1)))
+        (br $more)))
+    (i64.or
+      (i64.const 0x2000000000000)
+      (i64.extend_i32_u
+        (call $call (i32.const 1024) (local.get $name)
+          (i32.const 65536) (i32.sub (global.get $next) (i32.const 65536))
+          (i32.const 131072) (i32.const 65536))))))

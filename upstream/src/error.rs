@@ -1,0 +1,121 @@
+//! Errors between this server and the engine.
+
+use std::time::Duration;
+
+use ferrite_runtime::{CallError, Code};
+
+/// Reason why a call got nothing from the engine, or could not be committed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// There is no connection.
+    #[error(
+        "the engine at {address} cannot be reached: {reason}; nothing of the call was kept, try again later"
+    )]
+    Unreachable {
+        /// The engine's address.
+        address: String,
+        /// Why.
+        reason: Box<str>,
+    },
+    /// The engine answered with this error, which begins with its code.
+    #[error("{0}")]
+    Refused(Box<str>),
+    /// The connection broke, or nothing was answered in time.
+    #[error(
+        "the engine at {address} did not answer: {reason}; nothing of the call was kept, try again later"
+    )]
+    Broken {
+        /// The engine's address.
+        address: String,
+        /// Why.
+        reason: Box<str>,
+    },
+    /// The answer was not what these commands answer.
+    #[error(
+        "the engine at {address} gave an answer that no Redis-compatible engine gives: {reason}; check upstream.url"
+    )]
+    Garbage {
+        /// The engine's address.
+        address: String,
+        /// What is wrong with it.
+        reason: Box<str>,
+    },
+    /// The connection broke in the middle of a commit.
+    #[error(
+        "the engine's connection broke before it answered the commit; the call may have taken effect, look before you repeat it"
+    )]
+    OutcomeUnknown,
+    /// The keys changed again and again.
+    #[error(
+        "other clients changed the same keys in each of {tries} tries; try again later, or let fewer clients write them"
+    )]
+    Contended {
+        /// Number of tries.
+        tries: u32,
+    },
+    /// The function asks for other keys in each try.
+    #[error(
+        "the function asked for keys that were not there yet in each of {tries} tries; declare them after KEYS"
+    )]
+    Unsettled {
+        /// Number of tries.
+        tries: u32,
+    },
+    /// A bound on what one call may read.
+    #[error("the call reads more than {limit} keys and fields; split it")]
+    TooManyKeys {
+        /// The limit.
+        limit: usize,
+    },
+    /// The call ran out of time while it waited for the engine.
+    #[error("the call waited for the engine until its time limit of {} ms; nothing of it was kept", .limit.as_millis())]
+    Timeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// Too many accounts at once.
+    #[error(
+        "calls of {limit} accounts and databases use the engine at once; try again later, or raise upstream.max_accounts"
+    )]
+    TooManyAccounts {
+        /// The limit.
+        limit: usize,
+    },
+    /// This server stops.
+    #[error("the server is stopping; nothing of the call was kept")]
+    Stopped,
+}
+
+impl UpstreamError {
+    /// The code of the error reply.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Refused(text) if text.starts_with("NOPERM") => Code::NoPermission,
+            Self::Timeout { .. } => Code::Timeout,
+            Self::Contended { .. } | Self::TooManyAccounts { .. } => Code::Busy,
+            Self::TooManyKeys { .. } | Self::Unsettled { .. } => Code::Limit,
+            Self::Stopped => Code::Killed,
+            Self::Unreachable { .. }
+            | Self::Refused(_)
+            | Self::Broken { .. }
+            | Self::Garbage { .. }
+            | Self::OutcomeUnknown => Code::Store,
+        }
+    }
+
+    /// The error reply. An error of the engine is passed on as it is.
+    #[must_use]
+    pub fn reply(&self) -> String {
+        match self {
+            Self::Refused(text) => text.to_string(),
+            error => CallError::from(error.clone()).to_string(),
+        }
+    }
+}
+
+impl From<UpstreamError> for CallError {
+    fn from(error: UpstreamError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}

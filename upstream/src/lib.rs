@@ -1,0 +1,32 @@
+//! Runs functions on data that stays in a Redis-compatible engine, which needs no module for it.
+//!
+//! A call reads its keys from the engine by one script, runs on an overlay of the embedded store that
+//! holds what was read, and writes by another script, which first compares everything with what was
+//! read. So every call is a transaction, and any number of servers can stand before one engine.
+//!
+//! ```text
+//! keys after KEYS ─▶ fetch script ─▶ overlay ◀─▶ function ─▶ commit script ─▶ reply
+//!                        ▲              │ a key that is not there       │
+//!                        └──────────────┴───────────────────────────────┘ a key that has changed
+//! ```
+
+mod account;
+mod address;
+mod call;
+mod error;
+mod marker;
+mod metrics;
+mod net;
+mod pool;
+mod scripts;
+mod shared_functions;
+
+pub use account::Account;
+pub use address::{Address, Location, LocationError};
+pub use call::snapshot::Bounds;
+pub use call::{GuestThreads, SameThread, Upstream, UpstreamOptions};
+pub use error::UpstreamError;
+pub use metrics::{Counter, Metrics};
+pub use net::EngineStream;
+pub use pool::PoolOptions;
+pub use shared_functions::{Changes, SharedFunctions};
