@@ -15,7 +15,7 @@ use crate::run::{self, heading};
 use crate::tidy;
 use crate::tools::debian;
 use crate::tools::guest_rustc;
-use crate::tools::trixie;
+use crate::tools::trixie::servers;
 use crate::tools::{self, Python};
 use crate::workspace::Workspace;
 
@@ -218,7 +218,7 @@ fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
             ),
         }
     }
-    environment.extend(trixie::ensure(workspace)?);
+    environment.extend(servers::ensure(workspace)?);
     if tools::on_path("npm").is_some() {
         environment.push(("FERRITE_NODE_CLIENTS", node_clients(workspace)?));
     } else {

@@ -15,6 +15,8 @@ use std::process::{Command, Output};
 
 use ferrite_tests::{Reply, Server, program};
 
+use crate::tls::authority::{self, Authority};
+
 /// Sets the environment that the tools need and that other tests do not have.
 fn tools(command: &mut Command) -> &mut Command {
     // The Python of the tests has the compilers for Go and C.
@@ -145,6 +147,7 @@ fn goes_the_whole_way(language: &str, test: &[&[&str]]) {
     assert_eq!(replies, [Reply::Int(1), Reply::Int(1), Reply::Int(0)]);
 
     is_deployed(&project, &server);
+    is_deployed_over_tls(&project);
 
     // Code that counts its calls is stored beside the other.
     let counts = |listing: &str| listing.contains("depth counted");
@@ -210,6 +213,69 @@ fn is_deployed(project: &Path, server: &Server) {
         signed_in.status.success() && text.contains("where it is new"),
         "{text}"
     );
+}
+
+/// Deploys the project to a server that only takes clients with a certificate.
+fn is_deployed_over_tls(project: &Path) {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = folder.path();
+    let authority = Authority::new();
+    authority::write(folder, &authority, &authority.identity("localhost"));
+    let client = authority.identity("client");
+    let (cert, key) = (folder.join("client.pem"), folder.join("client.key"));
+    fs::write(&cert, client.certificate.pem()).expect("it can be written");
+    fs::write(&key, client.key.serialize_pem()).expect("it can be written");
+    let server = Server::builder()
+        .dir(folder)
+        .config(
+            "[server]\ntls_port = 0\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n\
+             tls_client_ca = \"ca.pem\"\n",
+        )
+        .start();
+    let port = server.address_of("tls").port();
+    let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let address = format!("rediss://localhost:{port}");
+    let deploy = ["deploy", "--server", &address];
+    let (ca, cert, key) = (text(&folder.join("ca.pem")), text(&cert), text(&key));
+    let trusted = ["--cacert", &ca];
+    let signed_in = ["--cert", &cert, "--key", &key];
+
+    let loaded = printed(
+        "ferrite-wasmc",
+        &[&deploy[..], &trusted, &signed_in].concat(),
+        project,
+    );
+    assert!(loaded.contains("where it is new"), "{loaded}");
+    assert_eq!(
+        server
+            .client()
+            .run("WASM.CALL limits.rate_limit KEYS api:1 ARGS 2 60"),
+        Reply::Int(1)
+    );
+    // The system does not know the authority; the server wants a certificate; the name is another;
+    // and files for TLS do nothing without it.
+    let elsewhere = format!("rediss://127.0.0.1:{port}");
+    let plain = format!("redis://{}", server.address());
+    for (server, options, code, says) in [
+        (&address, &signed_in[..], 1, "UnknownIssuer"),
+        (&address, &trusted[..], 1, "the server does not"),
+        (&elsewhere, &trusted[..], 1, "not valid for name"),
+        (
+            &plain,
+            &trusted[..],
+            2,
+            "begin the server's address with rediss://",
+        ),
+    ] {
+        let refused = output(
+            "ferrite-wasmc",
+            &[&["deploy", "--server", server], options].concat(),
+            project,
+        );
+        let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(code), "{error}");
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::run;
-use crate::tools::{self, Python};
+use crate::tools::Python;
+use crate::tools::trixie::mdbook;
 use crate::workspace::Workspace;
 
 /// Files with a schema that check-jsonschema has, by the schema's name.
@@ -53,15 +54,30 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     book(workspace)
 }
 
-/// Builds the documentation as a book, if there is an mdbook.
+/// Builds the documentation as a book, into `target/book`.
+///
+/// # Errors
+/// If a page is missing, or stands in no chapter.
 fn book(workspace: &Workspace) -> Result<()> {
-    if tools::on_path("mdbook").is_none() {
-        println!(
-            "note: docs/ is not built as a book: no mdbook on the PATH (cargo install mdbook)"
-        );
-        return Ok(());
+    let docs = workspace.root.join("docs");
+    let summary = std::fs::read_to_string(docs.join("SUMMARY.md"))?;
+    for folder in ["", "guide"] {
+        for entry in std::fs::read_dir(docs.join(folder))? {
+            let path = entry?.path();
+            let page = path.strip_prefix(&docs)?.display().to_string();
+            let is_page = path.extension().is_some_and(|extension| extension == "md");
+            if is_page && page != "SUMMARY.md" && !summary.contains(&format!("({page})")) {
+                bail!("docs/{page} is in no chapter of the book; name it in docs/SUMMARY.md");
+            }
+        }
     }
-    run::run(workspace.command("mdbook").args(["build", "docs"]))
+    match mdbook::ensure(workspace) {
+        Ok(mdbook) => run::run(workspace.command(mdbook).args(["build", "docs"])),
+        Err(error) => {
+            println!("note: docs/ is not built as a book: {error:#} (cargo install mdbook)");
+            Ok(())
+        }
+    }
 }
 
 fn container_files(workspace: &Workspace) -> Result<Vec<PathBuf>> {

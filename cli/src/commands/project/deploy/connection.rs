@@ -1,19 +1,15 @@
 //! A connection to a server, one command at a time.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustls::{ClientConnection, StreamOwned};
 
+use super::address::{Address, PASSWORD_VARIABLE};
+use super::tls::TlsOptions;
 use crate::reply::{self, Value};
-use crate::terminal::console::UsageError;
-
-/// The environment variable that holds the password for the server.
-pub(super) const PASSWORD_VARIABLE: &str = "FERRITE_DEPLOY_PASSWORD";
-
-/// Port of a server if the address names none.
-const PORT: u16 = 6380;
 
 /// The longest waits, for a connection and for a part of a reply. A server may compile meanwhile.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,86 +18,40 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 /// The longest reply that is read, in bytes.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 
-/// A server's address: `redis://[user@]host[:port]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
-    user: Option<String>,
-    host: String,
-    port: u16,
-}
-
-impl Address {
-    /// Reads an address.
-    ///
-    /// # Errors
-    ///
-    /// Fails with a sentence for what an address cannot have, such as a password.
-    pub(super) fn parse(text: &str) -> Result<Self> {
-        let wrong = |why: &str| {
-            let text = text.escape_debug();
-            UsageError(format!(
-                "the server `{text}` {why}; an address is redis://host:port or redis://user@host:port"
-            ))
-        };
-        if let Some((_, rest)) = text.split_once("://")
-            && rest
-                .rsplit_once('@')
-                .is_some_and(|(user, _)| user.contains(':'))
-        {
-            // The address is not repeated.
-            bail!(UsageError(format!(
-                "the server's address has a password in it, where others can see it; put it into {PASSWORD_VARIABLE}"
-            )));
-        }
-        if text.starts_with("rediss://") {
-            bail!(wrong(
-                "is to be reached over TLS, which deploy cannot do; open a tunnel"
-            ));
-        }
-        let Some(rest) = text.strip_prefix("redis://") else {
-            bail!(wrong("does not begin with redis://"));
-        };
-        let (user, place) = match rest.rsplit_once('@') {
-            Some((user, place)) => (Some(user.to_owned()), place),
-            None => (None, rest),
-        };
-        let place = place.trim_end_matches('/');
-        // An IPv6 address stands in brackets.
-        let (host, port) = match place
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once(']'))
-        {
-            Some((host, after)) => (host, after.strip_prefix(':')),
-            None => match place.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (place, None),
-            },
-        };
-        let port = match port.map(str::parse) {
-            None => PORT,
-            Some(Ok(port)) => port,
-            Some(Err(_)) => bail!(wrong("has a port that is no number up to 65535")),
-        };
-        if host.is_empty() || host.contains(['/', '?']) {
-            bail!(wrong("names no host"));
-        }
-        Ok(Self {
-            user,
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
 /// An open connection.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
+}
+
+/// The bytes of a connection, as they are or by TLS.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, part: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(part),
+            Self::Tls(stream) => stream.read(part),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(part),
+            Self::Tls(stream) => stream.write(part),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
 }
 
 impl Connection {
@@ -109,9 +59,10 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Fails if the server cannot be reached or refuses the user.
-    pub(super) fn open(address: &Address) -> Result<Self> {
-        let reach = || -> std::io::Result<TcpStream> {
+    /// Fails if the server cannot be reached, has no certificate that can be trusted, or refuses
+    /// the user.
+    pub(super) fn open(address: &Address, tls: &TlsOptions) -> Result<Self> {
+        let reach = || -> io::Result<TcpStream> {
             let mut last = None;
             for place in (address.host.as_str(), address.port).to_socket_addrs()? {
                 match TcpStream::connect_timeout(&place, CONNECT_TIMEOUT) {
@@ -119,10 +70,15 @@ impl Connection {
                     Err(error) => last = Some(error),
                 }
             }
-            Err(last.unwrap_or_else(|| std::io::ErrorKind::NotFound.into()))
+            Err(last.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
         };
         let stream = reach().with_context(|| format!("cannot connect to {address}"))?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        let stream = if address.tls {
+            Stream::Tls(Box::new(tls.handshake(address, stream)?))
+        } else {
+            Stream::Plain(stream)
+        };
         let mut connection = Self { stream };
         let password = match std::env::var(PASSWORD_VARIABLE) {
             Ok(password) => Some(password),
@@ -156,6 +112,7 @@ impl Connection {
         }
         self.stream
             .write_all(&request)
+            .and_then(|()| self.stream.flush())
             .context("the server does not take the command")?;
         let mut bytes = Vec::new();
         let mut part = [0; 16 << 10];
@@ -210,35 +167,7 @@ fn whole(bytes: &[u8], count: usize, depth: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, whole};
-
-    #[test]
-    fn addresses_are_read() {
-        for (text, user, host, port) in [
-            ("redis://127.0.0.1", None, "127.0.0.1", 6380),
-            ("redis://db:7000/", None, "db", 7000),
-            ("redis://deploy@db:7000", Some("deploy"), "db", 7000),
-            ("redis://[::1]:7000", None, "::1", 7000),
-        ] {
-            let address = Address::parse(text).expect(text);
-            assert_eq!(
-                (address.user.as_deref(), address.host.as_str(), address.port),
-                (user, host, port)
-            );
-        }
-        for (text, why) in [
-            ("127.0.0.1:6380", "does not begin with redis://"),
-            ("rediss://db", "over TLS"),
-            ("redis://a:secret@db", "has a password in it"),
-            ("rediss://a:secret@db", "has a password in it"),
-            ("redis://db:port", "has a port"),
-            ("redis://", "names no host"),
-        ] {
-            let error = Address::parse(text).expect_err(text).to_string();
-            assert!(error.contains(why), "{error}");
-            assert!(!error.contains("secret"), "{error}");
-        }
-    }
+    use super::whole;
 
     #[test]
     fn a_reply_is_whole_when_its_last_byte_is_there() {

@@ -1,8 +1,10 @@
 //! `ferrite-wasmc deploy`: builds a project's function and loads it into a server, after showing what it
 //! may do that the running one may not.
 
+mod address;
 mod connection;
 mod running;
+mod tls;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -22,8 +24,10 @@ use crate::precompile::PreinitOptions;
 use crate::project::settings::{FILE, Settings};
 use crate::project::{Project, function_name};
 use crate::terminal::console::{Console, Exit, Report, UsageError};
-use connection::{Address, Connection};
+use address::Address;
+use connection::Connection;
 use running::Running;
+use tls::TlsOptions;
 
 /// The largest module that is sent, in bytes.
 const MODULE_BYTES_MAX: u64 = 1 << 30;
@@ -35,8 +39,8 @@ pub(crate) struct Arguments {
     #[arg(default_value = ".", value_name = "DIR")]
     folder: PathBuf,
 
-    /// Server to load the function into: `redis://[user@]host[:port]`. The password is read from
-    /// FERRITE_DEPLOY_PASSWORD. Default: the one in ferrite.project.toml
+    /// Server to load the function into: `redis://[user@]host[:port]`, or `rediss://` with TLS. The
+    /// password is read from FERRITE_DEPLOY_PASSWORD. Default: the one in ferrite.project.toml
     #[arg(long, value_name = "ADDRESS")]
     server: Option<String>,
 
@@ -47,6 +51,9 @@ pub(crate) struct Arguments {
     /// Only show the differences; exit code 3 if it may do more
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    tls: TlsOptions,
 
     #[command(flatten)]
     cache: CacheFolder,
@@ -77,6 +84,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         server,
         yes,
         dry_run,
+        tls,
         cache,
         preinit,
     } = arguments;
@@ -87,6 +95,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         )));
     };
     let address = Address::parse(&server)?;
+    tls.check(&address)?;
     let module = Project::find(&folder)?.build_one()?;
     let name = match settings.name {
         Some(name) => name,
@@ -108,7 +117,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
     )?;
     let source = loaded.code.manifest.source;
 
-    let mut connection = Connection::open(&address)?;
+    let mut connection = Connection::open(&address, &tls)?;
     let running = Running::of(name.as_str(), &mut connection)?;
     let mut new = DiffInput::read(&module)?;
     new.permissions = policy.permissions.clone();

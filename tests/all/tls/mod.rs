@@ -1,12 +1,12 @@
 //! TLS, with and without clients' certificates.
 
+pub(crate) mod authority;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 use std::sync::Arc;
 
 use ferrite_tests::Server;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_rustls::rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
 };
@@ -14,40 +14,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring,
 };
 
-/// A certificate authority for the test, which can sign certificates.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate and its key.
-struct Identity {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("signed"))
-    }
-
-    fn identity(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &self.0).expect("signed");
-        Identity { certificate, key }
-    }
-}
-
-fn write(dir: &Path, authority: &Authority, server: &Identity) {
-    for (name, text) in [
-        ("ca.pem", authority.0.pem()),
-        ("cert.pem", server.certificate.pem()),
-        ("key.pem", server.key.serialize_pem()),
-    ] {
-        std::fs::write(dir.join(name), text).expect("written");
-    }
-}
+use authority::{Authority, Identity, write};
 
 /// Sends PING over TLS; returns the reply, or `None` if the server refuses the handshake.
 fn ping(server: &Server, authority: &Authority, own: Option<&Identity>) -> Option<String> {
