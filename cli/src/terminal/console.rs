@@ -8,6 +8,8 @@ use ferrite_cache::bundle::{BundleError, TrustError};
 use ferrite_protocol::one_line::{Json, Lines};
 use serde::Serialize;
 
+use super::color;
+
 /// End of a command; decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -152,7 +154,12 @@ impl Console {
     ) -> anyhow::Result<()> {
         let mut text = Vec::new();
         write(&mut text).map_err(OutputError)?;
-        print(&Lines(&String::from_utf8_lossy(&text)))
+        let text = Lines(&String::from_utf8_lossy(&text)).to_string();
+        if color::wanted(&io::stdout()) {
+            print(&color::paint(&text))
+        } else {
+            print(&text)
+        }
     }
 
     fn print_json(&self, value: &impl Serialize) -> anyhow::Result<()> {
@@ -176,8 +183,12 @@ impl Console {
 
     /// Prints a line on standard error.
     pub(crate) fn warn(&self, line: &str) -> anyhow::Result<()> {
+        let mut line = format!("{}\n", Lines(line));
+        if color::wanted(&io::stderr()) {
+            line = color::paint(&line);
+        }
         // In one write, because other processes may write to the same terminal.
-        Ok(io::stderr().write_all(format!("{}\n", Lines(line)).as_bytes())?)
+        Ok(io::stderr().write_all(line.as_bytes())?)
     }
 }
 

@@ -1,5 +1,6 @@
-//! The terminal: output, progress, sizes and times as text, passwords.
+//! The terminal: output, colours, progress, sizes and times as text, passwords.
 
+mod color;
 pub(crate) mod console;
 pub(crate) mod password;
 pub(crate) mod progress;

@@ -27,8 +27,14 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
-        let style = ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len}  {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        // A single step shows no bar, which would stand still, but for how long it has taken.
+        let template = if steps == 1 {
+            "{spinner:.cyan} {elapsed:>4}  {wide_msg}"
+        } else {
+            "{spinner:.cyan} {elapsed:>4} {bar:24.cyan} {pos}/{len}  {wide_msg}"
+        };
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         if !bar.is_hidden() {
             bar.enable_steady_tick(TICK);
