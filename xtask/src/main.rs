@@ -7,6 +7,7 @@
 
 mod bench;
 mod binaries;
+mod cross;
 mod demo;
 mod examples;
 mod package;
@@ -47,6 +48,8 @@ enum Task {
     Soak(soak::Options),
     /// Build the example functions into target/examples/*.wasm
     Examples(examples::Options),
+    /// Build the programs for Linux on arm64, and run tests of them in an emulator
+    Cross(cross::Options),
     /// Build packages for Debian and an archive with an installer into target/packages
     Package(package::Options),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Soak(options) => soak::run(&workspace, &options),
         Task::Examples(options) => examples::run(&workspace, &options),
+        Task::Cross(options) => cross::run(&workspace, &options),
         Task::Package(options) => package::run(&workspace, &options),
     });
     match done {

@@ -39,6 +39,15 @@ impl Target {
         }
     }
 
+    /// Returns the architecture, which names the target in short.
+    #[must_use]
+    pub const fn architecture(self) -> &'static str {
+        match self {
+            Self::X86_64Linux => "x86_64",
+            Self::Aarch64Linux => "aarch64",
+        }
+    }
+
     /// Returns the target triple.
     #[must_use]
     pub const fn triple(self) -> &'static str {
@@ -61,11 +70,11 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL
             .into_iter()
-            .find(|target| target.triple() == text)
+            .find(|target| text == target.triple() || text == target.architecture())
             .ok_or_else(|| UnknownName {
                 what: "target",
                 name: text.to_owned(),
-                choices: "x86_64-unknown-linux-gnu and aarch64-unknown-linux-gnu",
+                choices: "x86_64-unknown-linux-gnu and aarch64-unknown-linux-gnu, in short x86_64 and aarch64",
             })
     }
 }

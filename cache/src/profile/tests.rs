@@ -6,6 +6,7 @@ use super::{Baseline, EngineProfile, Metering, Profile, ProfileError, Security, 
 fn names_round_trip() {
     for target in Target::ALL {
         assert_eq!(target.to_string().parse(), Ok(target));
+        assert_eq!(target.architecture().parse(), Ok(target));
     }
     for baseline in Baseline::ALL {
         assert_eq!(baseline.to_string().parse(), Ok(baseline));

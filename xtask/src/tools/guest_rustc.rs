@@ -1,4 +1,4 @@
-//! The Rust compiler for functions: one that has the target's standard library.
+//! Rust compilers that have the standard library of another target, that of functions above all.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub(crate) const GUEST_RUSTC_VARIABLE: &str = "FERRITE_WASM_RUSTC";
 pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
     let named = std::env::var_os(GUEST_RUSTC_VARIABLE).filter(|value| !value.is_empty());
     if let Some(rustc) = named.map(PathBuf::from) {
-        if !has_target(workspace, &rustc)? {
+        if !has_target(workspace, &rustc, GUEST_TARGET)? {
             bail!(
                 "{GUEST_RUSTC_VARIABLE}={} has no standard library for {GUEST_TARGET}",
                 rustc.display()
@@ -31,21 +31,8 @@ pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
         }
         return Ok(rustc);
     }
-    let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
-    if has_target(workspace, &rustc)? {
-        return without_proxy(workspace, rustc);
-    }
-    // Without a network to its server, `rustup` fails within seconds.
-    if on_path("rustup").is_some()
-        && run::run(
-            workspace
-                .command("rustup")
-                .args(["target", "add", GUEST_TARGET]),
-        )
-        .is_ok()
-        && has_target(workspace, &rustc)?
-    {
-        return without_proxy(workspace, rustc);
+    if let Some(rustc) = with_target(workspace, GUEST_TARGET)? {
+        return Ok(rustc);
     }
     let script = workspace.root.join("xtask/guest-rust");
     let made = run::output(
@@ -63,6 +50,24 @@ pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
     Ok(PathBuf::from(made.trim()))
 }
 
+/// The compiler in use, if it has this target or `rustup` can give it.
+///
+/// # Errors
+/// If the compiler cannot be run.
+pub(crate) fn with_target(workspace: &Workspace, target: &str) -> Result<Option<PathBuf>> {
+    let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
+    // Without a network to its server, `rustup` fails within seconds.
+    let added = || {
+        on_path("rustup").is_some()
+            && run::run(workspace.command("rustup").args(["target", "add", target])).is_ok()
+    };
+    if has_target(workspace, &rustc, target)? || (added() && has_target(workspace, &rustc, target)?)
+    {
+        return without_proxy(workspace, rustc).map(Some);
+    }
+    Ok(None)
+}
+
 /// Returns the compiler that this command runs. The `rustc` of `rustup` is a proxy, which may update
 /// or change the compiler behind it, according to variables and folders.
 fn without_proxy(workspace: &Workspace, rustc: PathBuf) -> Result<PathBuf> {
@@ -72,12 +77,12 @@ fn without_proxy(workspace: &Workspace, rustc: PathBuf) -> Result<PathBuf> {
 }
 
 /// Returns true if this compiler has the target's standard library.
-fn has_target(workspace: &Workspace, rustc: &Path) -> Result<bool> {
+fn has_target(workspace: &Workspace, rustc: &Path, target: &str) -> Result<bool> {
     let libraries = run::output(workspace.command(rustc).args([
         "--print",
         "target-libdir",
         "--target",
-        GUEST_TARGET,
+        target,
     ]))?;
     Ok(has_std(Path::new(libraries.trim())))
 }

@@ -60,19 +60,19 @@ impl FromStr for BundleTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let word = match text {
+        match text {
             "none" => return Ok(Self(Vec::new())),
             "native" => return Ok(Self(vec![(Target::host(), Baseline::Native)])),
-            "aarch64" => Target::Aarch64Linux.triple(),
-            word => word,
-        };
+            _ => {}
+        }
+        let named = text.parse::<Target>().ok();
         let matching: Vec<_> = Self::portable()
             .into_iter()
-            .filter(|(target, baseline)| target.triple() == word || baseline.name() == word)
+            .filter(|(target, baseline)| named == Some(*target) || baseline.name() == text)
             .collect();
         if matching.is_empty() {
             return Err(format!(
-                "the values are x86-64-v2, x86-64-v3, aarch64, native, none, {}",
+                "the values are x86-64-v2, x86-64-v3, aarch64, x86_64, native, none, {}",
                 Target::ALL.map(Target::triple).join(" and ")
             ));
         }
@@ -214,7 +214,9 @@ mod tests {
         for word in ["native", "x86-64-v2", "x86-64-v3", "aarch64", "generic"] {
             assert_eq!(count(word), Ok(1), "{word}");
         }
-        assert_eq!(count("x86_64-unknown-linux-gnu"), Ok(2));
+        for word in ["x86_64-unknown-linux-gnu", "x86_64"] {
+            assert_eq!(count(word), Ok(2), "{word}");
+        }
         assert!(count("sparc").is_err());
     }
 }

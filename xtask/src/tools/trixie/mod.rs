@@ -2,6 +2,7 @@
 //! libraries, so that they also run with an older C library.
 
 pub(crate) mod cross_rustc;
+pub(crate) mod emulator;
 pub(crate) mod mdbook;
 pub(crate) mod servers;
 
