@@ -58,11 +58,12 @@
 //! # }
 //! ```
 
-#[cfg(not(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
+#[cfg(not(any(
+    all(target_os = "linux", target_arch = "x86_64"),
+    all(target_os = "linux", target_arch = "aarch64"),
+    all(target_os = "macos", target_arch = "aarch64"),
 )))]
-compile_error!("Ferrite WASM runs on Linux, on x86-64 and aarch64");
+compile_error!("Ferrite WASM runs on Linux on x86-64 and aarch64, and on macOS on aarch64");
 
 pub mod bundle;
 mod depth;

@@ -53,6 +53,7 @@ mod executor;
 mod host;
 pub mod instance;
 pub mod metrics;
+mod platform;
 pub mod policy;
 pub mod registry;
 pub mod rewind;

@@ -1,12 +1,10 @@
 //! Native code that is safe to load.
 
 use std::fs::File;
-use std::io::{self, Write};
-
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::io::Errno;
+use std::io;
 
 use crate::digest::Digest;
+use crate::disk::platform;
 use crate::manifest::Manifest;
 
 /// Native code that matches its manifest.
@@ -28,7 +26,7 @@ impl VerifiedArtifact {
 
     /// Keeps an artifact in memory, for a cache whose disk is full, read-only or switched off.
     ///
-    /// The bytes are copied into an anonymous file that is sealed against every change.
+    /// The bytes are copied into an anonymous file that nobody can change.
     ///
     /// # Errors
     ///
@@ -41,7 +39,7 @@ impl VerifiedArtifact {
                 expected: manifest.artifact,
             });
         }
-        let file = sealed_memfd(artifact)?;
+        let file = platform::sealed_file(artifact)?;
         Ok(Self { manifest, file })
     }
 
@@ -71,25 +69,6 @@ impl VerifiedArtifact {
     pub(super) fn into_parts(self) -> (Manifest, File) {
         (self.manifest, self.file)
     }
-}
-
-/// Creates an anonymous file with these bytes, sealed against writing, growing and shrinking.
-pub(super) fn sealed_memfd(bytes: &[u8]) -> io::Result<File> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let name = "ferrite-artifact";
-    // Hardened systems allow only anonymous files that cannot be executed as programs; mapped code
-    // does not need that. Kernels before 6.3 do not know the flag.
-    let file = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => memfd_create(name, flags),
-        other => other,
-    }?;
-    let mut file = File::from(file);
-    file.write_all(bytes)?;
-    fcntl_add_seals(
-        &file,
-        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-    )?;
-    Ok(file)
 }
 
 /// An artifact cannot be kept in memory.

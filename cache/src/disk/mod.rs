@@ -15,6 +15,7 @@ mod join;
 mod layout;
 mod lock;
 mod lookup;
+mod platform;
 mod private;
 mod publish;
 mod root;

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::error::StorageError;
+use super::platform;
 
 /// Flags of every open: do not follow links, do not pass the descriptor to child processes, do not
 /// wait for the other end of a FIFO.
@@ -52,10 +53,11 @@ pub(super) fn open_directory(
             user,
         });
     }
-    if stat.st_mode & OTHERS != 0 {
+    let mode = platform::mode(&stat);
+    if mode & OTHERS != 0 {
         return Err(StorageError::NotPrivate {
             path: path.to_owned(),
-            mode: stat.st_mode & 0o7777,
+            mode: mode & 0o7777,
         });
     }
     Ok(Some(directory))

@@ -64,7 +64,7 @@ const V3: &[&str] = &[
 pub(super) const fn flags(target: Target) -> &'static [&'static str] {
     match target {
         Target::X86_64Linux => X86_64,
-        Target::Aarch64Linux => AARCH64,
+        Target::Aarch64Linux | Target::Aarch64MacOs => AARCH64,
     }
 }
 

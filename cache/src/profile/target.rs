@@ -14,16 +14,24 @@ pub enum Target {
     /// Linux on 64-bit Arm.
     #[serde(rename = "aarch64-unknown-linux-gnu")]
     Aarch64Linux,
+    /// macOS on 64-bit Arm, for the command line. No server runs there.
+    #[serde(rename = "aarch64-apple-darwin")]
+    Aarch64MacOs,
 }
 
 impl Target {
     /// Every target there is.
-    pub const ALL: [Self; 2] = [Self::X86_64Linux, Self::Aarch64Linux];
+    pub const ALL: [Self; 3] = [Self::X86_64Linux, Self::Aarch64Linux, Self::Aarch64MacOs];
+
+    /// The targets that servers run on.
+    pub const SERVERS: [Self; 2] = [Self::X86_64Linux, Self::Aarch64Linux];
 
     /// Returns the platform of this program.
     #[must_use]
     pub const fn host() -> Self {
-        if cfg!(target_arch = "x86_64") {
+        if cfg!(target_os = "macos") {
+            Self::Aarch64MacOs
+        } else if cfg!(target_arch = "x86_64") {
             Self::X86_64Linux
         } else {
             Self::Aarch64Linux
@@ -35,16 +43,17 @@ impl Target {
     pub const fn baselines(self) -> &'static [Baseline] {
         match self {
             Self::X86_64Linux => &[Baseline::V3, Baseline::V2],
-            Self::Aarch64Linux => &[Baseline::Generic],
+            Self::Aarch64Linux | Self::Aarch64MacOs => &[Baseline::Generic],
         }
     }
 
-    /// Returns the architecture, which names the target in short.
+    /// Returns the target's short name: its architecture, if servers run on it.
     #[must_use]
-    pub const fn architecture(self) -> &'static str {
+    pub const fn short(self) -> &'static str {
         match self {
             Self::X86_64Linux => "x86_64",
             Self::Aarch64Linux => "aarch64",
+            Self::Aarch64MacOs => "aarch64-macos",
         }
     }
 
@@ -54,6 +63,7 @@ impl Target {
         match self {
             Self::X86_64Linux => "x86_64-unknown-linux-gnu",
             Self::Aarch64Linux => "aarch64-unknown-linux-gnu",
+            Self::Aarch64MacOs => "aarch64-apple-darwin",
         }
     }
 }
@@ -70,11 +80,11 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL
             .into_iter()
-            .find(|target| text == target.triple() || text == target.architecture())
+            .find(|target| text == target.triple() || text == target.short())
             .ok_or_else(|| UnknownName {
                 what: "target",
                 name: text.to_owned(),
-                choices: "x86_64-unknown-linux-gnu and aarch64-unknown-linux-gnu, in short x86_64 and aarch64",
+                choices: "x86_64-unknown-linux-gnu, aarch64-unknown-linux-gnu and aarch64-apple-darwin, in short x86_64, aarch64 and aarch64-macos",
             })
     }
 }

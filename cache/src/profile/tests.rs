@@ -6,7 +6,7 @@ use super::{Baseline, EngineProfile, Metering, Profile, ProfileError, Security, 
 fn names_round_trip() {
     for target in Target::ALL {
         assert_eq!(target.to_string().parse(), Ok(target));
-        assert_eq!(target.architecture().parse(), Ok(target));
+        assert_eq!(target.short().parse(), Ok(target));
     }
     for baseline in Baseline::ALL {
         assert_eq!(baseline.to_string().parse(), Ok(baseline));
@@ -23,7 +23,7 @@ fn every_target_has_its_baselines_and_no_other() {
             let belongs = match baseline {
                 Baseline::Native => target == Target::host(),
                 Baseline::V2 | Baseline::V3 => target == Target::X86_64Linux,
-                Baseline::Generic => target == Target::Aarch64Linux,
+                Baseline::Generic => target != Target::X86_64Linux,
             };
             assert_eq!(profile.is_ok(), belongs, "{target} {baseline}");
             if let Ok(profile) = profile {

@@ -133,7 +133,9 @@ fn another_engine_version_is_refused() {
 fn another_platform_is_refused() {
     let other = match Target::host() {
         Target::X86_64Linux => Profile::new(Target::Aarch64Linux, Baseline::Generic),
-        Target::Aarch64Linux => Profile::new(Target::X86_64Linux, Baseline::V2),
+        Target::Aarch64Linux | Target::Aarch64MacOs => {
+            Profile::new(Target::X86_64Linux, Baseline::V2)
+        }
     };
     let artifact = precompile(&other.expect("a pair that exists"));
     let error = load(&lean(|_| {}), &artifact).expect_err("the architecture differs");

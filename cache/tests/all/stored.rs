@@ -11,7 +11,7 @@ fn other_profile() -> Profile {
     let target = Target::host();
     let baseline = match target {
         Target::X86_64Linux => Baseline::V2,
-        Target::Aarch64Linux => Baseline::Generic,
+        Target::Aarch64Linux | Target::Aarch64MacOs => Baseline::Generic,
     };
     Profile::new(target, baseline).expect("a pair that exists")
 }

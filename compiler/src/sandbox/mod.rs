@@ -5,15 +5,15 @@
 //! untrusted byte is read: files and network (landlock and seccomp), new processes and programs
 //! (seccomp), inherited descriptors. Resource limits bound memory and processor time. The sandbox
 //! cannot be left, and threads that start later inherit it.
+//!
+//! It is made of what Linux has. On other systems there is no worker: [`enter`] fails.
 
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
 mod syscalls;
 
 use std::fmt;
-
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, RulesetAttr, RulesetStatus, Scope,
-};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
 /// Resource limits of the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,11 +88,19 @@ pub enum SandboxError {
     #[error("inherited file descriptors could not be closed")]
     Descriptors(#[source] std::io::Error),
     /// Landlock refused the rules.
+    #[cfg(target_os = "linux")]
     #[error("the landlock rules could not be applied")]
     Landlock(#[source] landlock::RulesetError),
     /// The filter of system calls could not be built or applied.
+    #[cfg(target_os = "linux")]
     #[error("the system call filter could not be applied")]
     Filter(#[source] seccompiler::Error),
+    /// This system has no sandbox for the worker.
+    #[cfg(not(target_os = "linux"))]
+    #[error(
+        "modules of others are compiled in a sandbox, which only Linux has; compile your own with `ferrite-wasmc compile`"
+    )]
+    Unsupported,
 }
 
 /// Removes from this thread, and from all that it starts, every right that a compilation does not
@@ -101,59 +109,11 @@ pub enum SandboxError {
 /// Call it first in a process of its own, before starting a thread and before reading untrusted
 /// input.
 pub fn enter(limits: SandboxLimits) -> Result<SandboxStatus, SandboxError> {
-    set_limits(limits)?;
-    let process =
-        |property| move |source: rustix::io::Errno| SandboxError::Process { property, source };
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(process("the parent's death signal"))?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(process("non-dumpable"))?;
-    rustix::thread::set_no_new_privs(true).map_err(process("no-new-privileges"))?;
-    syscalls::close_inherited().map_err(SandboxError::Descriptors)?;
-    let landlock = deny_paths_and_ports().map_err(SandboxError::Landlock)?;
-    syscalls::filter().map_err(SandboxError::Filter)?;
-    Ok(SandboxStatus { landlock })
-}
-
-fn set_limits(limits: SandboxLimits) -> Result<(), SandboxError> {
-    let SandboxLimits {
-        address_space_bytes_max,
-        processor_seconds_max,
-    } = limits;
-    for (name, resource, most) in [
-        ("RLIMIT_AS", Resource::As, address_space_bytes_max),
-        ("RLIMIT_CPU", Resource::Cpu, processor_seconds_max),
-        ("RLIMIT_CORE", Resource::Core, 0),
-        ("RLIMIT_FSIZE", Resource::Fsize, 0),
-    ] {
-        let limit = Rlimit {
-            current: Some(most),
-            maximum: Some(most),
-        };
-        rustix::process::setrlimit(resource, limit).map_err(|source| {
-            SandboxError::ResourceLimit {
-                resource: name,
-                source,
-            }
-        })?;
+    #[cfg(target_os = "linux")]
+    return linux::enter(limits);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = limits;
+        Err(SandboxError::Unsupported)
     }
-    Ok(())
-}
-
-/// Enters a landlock domain that allows no path, port, signal or abstract socket.
-fn deny_paths_and_ports() -> Result<Landlock, landlock::RulesetError> {
-    // The newest set of rights that this code knows; an older kernel enforces those it has.
-    const NEWEST: ABI = ABI::V6;
-    let status = landlock::Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
-        .create()?
-        .restrict_self()?;
-    Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => Landlock::Full,
-        RulesetStatus::PartiallyEnforced => Landlock::Partial,
-        RulesetStatus::NotEnforced => Landlock::Absent,
-    })
 }

@@ -11,6 +11,7 @@ use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 use super::fault::Registration;
 use super::slot::{MemorySlot, limit_mappings};
 use super::{HOST_PAGE, pristine_file};
+use crate::platform;
 
 /// Address space for a number of memories, each with its guards.
 ///
@@ -54,6 +55,7 @@ impl Arena {
             reservation_bytes,
             guard_bytes,
         } = options;
+        platform::can_rewind()?;
         let page = rustix::param::page_size();
         if page != HOST_PAGE {
             return Err(io::Error::other(format!(

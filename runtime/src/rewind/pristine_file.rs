@@ -8,9 +8,10 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::fs::ftruncate;
 
 use super::HOST_PAGE;
+use crate::platform;
 
 /// The process's file, made at its first use.
 static PRISTINE: Mutex<Option<Pristine>> = Mutex::new(None);
@@ -47,7 +48,7 @@ impl PristineRange {
         let pristine = match &mut *pristine {
             Some(pristine) => pristine,
             none => none.insert(Pristine {
-                file: Arc::new(memfd_create("ferrite-pristine", MemfdFlags::CLOEXEC)?.into()),
+                file: Arc::new(platform::memory_file("ferrite-pristine")?),
                 end_bytes: 0,
             }),
         };
@@ -79,9 +80,8 @@ impl Drop for PristineRange {
         if self.len_bytes == 0 {
             return;
         }
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         // If the system refuses, the pages stay until the process ends.
-        let _ = fallocate(&*self.file, flags, self.offset_bytes, self.len_bytes);
+        let _ = platform::give_back(&self.file, self.offset_bytes, self.len_bytes);
     }
 }
 

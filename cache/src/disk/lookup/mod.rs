@@ -8,8 +8,6 @@ mod read_mode;
 use std::fs::File;
 use std::io::{self, Read};
 
-use rustix::fs::{StatVfsMountFlags, fstatvfs};
-
 use super::artifact::{ArtifactError, VerifiedArtifact};
 use super::error::StorageError;
 use super::layout::{FileKind, Key};
@@ -17,6 +15,7 @@ use super::root::Root;
 use crate::digest::Digest;
 use crate::disk::lookup::integrity::{Integrity, Purpose};
 use crate::disk::lookup::quarantine::{recheck_artifact, recheck_source};
+use crate::disk::platform;
 
 /// Finds an artifact. A damaged one is quarantined, and the result is `None`.
 pub(super) fn artifact(root: &Root, key: &Key) -> Result<Option<VerifiedArtifact>, StorageError> {
@@ -67,8 +66,7 @@ pub(super) fn mappable(
             error,
         )
     };
-    let mount = fstatvfs(artifact.file()).map_err(|error| failed(error.into()))?;
-    if !mount.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+    if !platform::forbids_code(artifact.file()).map_err(failed)? {
         return Ok(artifact);
     }
     let len = artifact.len();

@@ -1,10 +1,10 @@
 //! Reading files with or without waiting for the disk.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use rustix::io::{ReadWriteFlags, preadv2};
+use crate::disk::platform;
 
 /// Tells if a read may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +25,7 @@ impl ReadMode {
     ) -> io::Result<usize> {
         match self {
             Self::Blocking => file.read_at(buffer, offset),
-            // File systems without support for this flag return an error.
-            Self::NonBlocking => {
-                let mut buffers = [IoSliceMut::new(buffer)];
-                Ok(preadv2(file, &mut buffers, offset, ReadWriteFlags::NOWAIT)?)
-            }
+            Self::NonBlocking => platform::read_cached_at(file, buffer, offset),
         }
     }
 

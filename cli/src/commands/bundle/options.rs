@@ -48,7 +48,10 @@ pub(super) struct BundleTarget(Vec<(Target, Baseline)>);
 impl BundleTarget {
     /// Every baseline of every target, except `native`.
     fn portable() -> Vec<(Target, Baseline)> {
-        Target::ALL.into_iter().flat_map(Self::baselines).collect()
+        Target::SERVERS
+            .into_iter()
+            .flat_map(Self::baselines)
+            .collect()
     }
 
     fn baselines(target: Target) -> impl Iterator<Item = (Target, Baseline)> {
@@ -73,7 +76,7 @@ impl FromStr for BundleTarget {
         if matching.is_empty() {
             return Err(format!(
                 "the values are x86-64-v2, x86-64-v3, aarch64, x86_64, native, none, {}",
-                Target::ALL.map(Target::triple).join(" and ")
+                Target::SERVERS.map(Target::triple).join(" and ")
             ));
         }
         Ok(Self(matching))

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use ferrite_cache::{Cache, Digest, Manifest, Profile, Target};
 use object::read::elf::ElfFile64;
-use object::{Architecture, Object, ObjectSection};
+use object::{Object, ObjectSection};
 
 use super::report::ArtifactReport;
 
@@ -26,11 +26,12 @@ pub(super) fn describe(bytes: &[u8], cache: Option<&Cache>) -> Result<ArtifactRe
         bail!("this is an ELF file, but none that wasmtime compiled");
     };
     let version = version(section.data()?);
-    let target = match elf.architecture() {
-        Architecture::X86_64 => Some(Target::X86_64Linux),
-        Architecture::Aarch64 => Some(Target::Aarch64Linux),
-        _ => None,
-    };
+    // The file is ELF on every system; the engine's section names the triple.
+    let engine = section.data()?;
+    let target = Target::ALL.into_iter().find(|target| {
+        let triple = target.triple().as_bytes();
+        engine.windows(triple.len()).any(|part| part == triple)
+    });
     let digest = Digest::of(bytes);
     let manifest = match cache {
         Some(cache) => manifest(&digest, cache)?,

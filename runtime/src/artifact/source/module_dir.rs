@@ -1,16 +1,11 @@
 //! Opens files below a folder, and only there.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Component, Path, PathBuf};
-
-use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path};
 
 use super::SourceError;
+use crate::platform::{find, open_found, real_path};
 
 /// Longest path, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
@@ -70,30 +65,5 @@ pub(crate) fn open_below(module_dir: &Path, path: &Path) -> Result<File, SourceE
             how: " through a link",
         });
     }
-    OpenOptions::new()
-        .read(true)
-        // Without this flag, opening a named pipe would wait for a writer.
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(by_descriptor(&found))
-        .map_err(unreadable)
-}
-
-/// Finds the file at a path, without opening it to read.
-fn find(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
-/// Returns the path, free of links, of the file found.
-///
-/// Does not use `Path::canonicalize`: in a program that has its own allocator and loads this code
-/// with its symbols bound to the C library's, it would free with one allocator the memory of the
-/// other, and the program would crash.
-fn real_path(found: &OwnedFd) -> io::Result<PathBuf> {
-    let path = rustix::fs::readlink(by_descriptor(found), Vec::new())?;
-    Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
-}
-
-fn by_descriptor(found: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", found.as_raw_fd())
+    open_found(&found).map_err(unreadable)
 }
