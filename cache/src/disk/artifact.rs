@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use crate::digest::Digest;
-use crate::disk::platform;
+use crate::disk::files::platform;
 use crate::manifest::Manifest;
 
 /// Native code that matches its manifest.

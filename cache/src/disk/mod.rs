@@ -3,23 +3,21 @@
 //! The folders are the stages of an entry: `publish` writes it, `lookup` finds it, checks its
 //! integrity and quarantines a damaged one, `evict` makes room. `get_or_compile` puts the stages
 //! together, `inventory` lists the entries, `verify` checks them all. The rest is shared: the
-//! directory's layout, private files, locks.
+//! directory's layout, files as the system has them, locks.
 
 mod artifact;
 mod cache;
 mod error;
 mod evict;
+mod files;
 mod get_or_compile;
 mod inventory;
 mod join;
 mod layout;
 mod lock;
 mod lookup;
-mod platform;
-mod private;
 mod publish;
 mod root;
-mod stat;
 mod step;
 
 pub use artifact::{ArtifactError, VerifiedArtifact};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::CWD;
 
 use super::error::StorageError;
+use super::files::private::{make_directory, open_directory};
 use super::layout::{Directory, FORMAT};
-use super::private::{make_directory, open_directory};
 use crate::disk::step::{Observer, Step};
 
 /// The cache's root directory.

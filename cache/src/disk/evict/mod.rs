@@ -13,10 +13,10 @@ use super::layout::{Directory, FORMAT, FileKind, Key};
 use super::lock::ChangeLock;
 use super::root::Root;
 use crate::digest::Digest;
+use crate::disk::files::stat::len_of;
 use crate::disk::inventory::{Inventory, Stored, profiles};
 use crate::disk::lookup::quarantine::remove_quarantined;
 use crate::disk::publish::releases;
-use crate::disk::stat::len_of;
 use crate::disk::step::Step;
 use crate::profile::Fingerprint;
 

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::disk::error::StorageError;
+use crate::disk::files::private::{Opened, names_in, open_file, sync_directory};
+use crate::disk::files::stat::len_of;
 use crate::disk::layout::Directory;
 use crate::disk::lock::ChangeLock;
-use crate::disk::private::{Opened, names_in, open_file, sync_directory};
 use crate::disk::publish::temporary_file::TemporaryFile;
 use crate::disk::root::Root;
-use crate::disk::stat::len_of;
 
 /// The longest file of pins that is read, in bytes: room for more than half a million sources.
 const PINS_BYTES_MAX: u64 = 64 << 20;

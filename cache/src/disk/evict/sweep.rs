@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat, flock, openat, unlinkat};
 
+use crate::disk::files::private::names_in;
+use crate::disk::files::stat::last_use;
 use crate::disk::layout::Directory;
 use crate::disk::lock::remove_if_free;
-use crate::disk::private::names_in;
 use crate::disk::root::Root;
-use crate::disk::stat::last_use;
 
 /// A temporary file younger than this is kept: between its creation and its lock, it looks as if its
 /// writer were dead.

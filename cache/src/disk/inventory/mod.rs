@@ -9,11 +9,11 @@ use rustix::fs::{FileType, Stat};
 
 use crate::digest::Digest;
 use crate::disk::error::StorageError;
+use crate::disk::files::private::names_in;
+use crate::disk::files::stat::{last_use, len_of};
 use crate::disk::layout::{Directory, FORMAT, FileKind, Key, of_release_name};
 use crate::disk::lookup::integrity;
-use crate::disk::private::names_in;
 use crate::disk::root::Root;
-use crate::disk::stat::{last_use, len_of};
 use crate::manifest::Manifest;
 use crate::profile::Fingerprint;
 

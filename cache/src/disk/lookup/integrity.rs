@@ -12,10 +12,10 @@ use super::read_mode::ReadMode;
 use crate::digest::Digest;
 use crate::disk::artifact::VerifiedArtifact;
 use crate::disk::error::StorageError;
+use crate::disk::files::private::{Opened, open_file};
+use crate::disk::files::stat::{last_use, len_of};
 use crate::disk::layout::{Directory, FileKind, Key, SOURCE_BYTES_MAX};
-use crate::disk::private::{Opened, open_file};
 use crate::disk::root::Root;
-use crate::disk::stat::{last_use, len_of};
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
 /// A use is recorded if the last recorded one is older than this. Eviction needs to distinguish days,

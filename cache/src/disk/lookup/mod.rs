@@ -13,9 +13,9 @@ use super::error::StorageError;
 use super::layout::{FileKind, Key};
 use super::root::Root;
 use crate::digest::Digest;
+use crate::disk::files::platform;
 use crate::disk::lookup::integrity::{Integrity, Purpose};
 use crate::disk::lookup::quarantine::{recheck_artifact, recheck_source};
-use crate::disk::platform;
 
 /// Finds an artifact. A damaged one is quarantined, and the result is `None`.
 pub(super) fn artifact(root: &Root, key: &Key) -> Result<Option<VerifiedArtifact>, StorageError> {

@@ -10,9 +10,9 @@ use super::integrity::{self, Integrity, Purpose};
 use crate::digest::Digest;
 use crate::disk::artifact::VerifiedArtifact;
 use crate::disk::error::StorageError;
+use crate::disk::files::private::names_in;
 use crate::disk::layout::{Directory, FileKind, Key};
 use crate::disk::lock::ChangeLock;
-use crate::disk::private::names_in;
 use crate::disk::root::Root;
 use crate::disk::step::Step;
 

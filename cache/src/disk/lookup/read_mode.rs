@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use crate::disk::platform;
+use crate::disk::files::platform;
 
 /// Tells if a read may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

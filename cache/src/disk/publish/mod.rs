@@ -9,10 +9,10 @@ use rustix::fs::{AtFlags, FileType, statat};
 
 use super::artifact::VerifiedArtifact;
 use super::error::StorageError;
+use super::files::private::sync_directory;
 use super::layout::{Directory, FileKind, Key};
 use super::lock::ChangeLock;
 use super::lookup;
-use super::private::sync_directory;
 use super::root::Root;
 use crate::digest::Digest;
 use crate::disk::lookup::integrity::{self, Integrity, Purpose};

@@ -9,12 +9,12 @@ use rustix::fs::{AtFlags, unlinkat};
 use crate::bundle::SignedManifest;
 use crate::digest::Digest;
 use crate::disk::error::StorageError;
+use crate::disk::files::private::{Opened, names_in, open_file, sync_directory};
+use crate::disk::files::stat::len_of;
 use crate::disk::layout::{Directory, RELEASE_BYTES_MAX, of_release_name, release_name};
 use crate::disk::lock::ChangeLock;
-use crate::disk::private::{Opened, names_in, open_file, sync_directory};
 use crate::disk::publish::temporary_file::TemporaryFile;
 use crate::disk::root::Root;
-use crate::disk::stat::len_of;
 
 /// Stores the signed manifest of a release of a source, unless it is there.
 pub(in crate::disk) fn put(

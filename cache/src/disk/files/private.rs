@@ -11,8 +11,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::error::StorageError;
 use super::platform;
+use crate::disk::error::StorageError;
 
 /// Flags of every open: do not follow links, do not pass the descriptor to child processes, do not
 /// wait for the other end of a FIFO.
@@ -27,7 +27,7 @@ const OTHERS: u32 = 0o077;
 /// Opens a directory that must be private to this user; `None` if it does not exist.
 ///
 /// `path` is used for error messages only.
-pub(super) fn open_directory(
+pub(in crate::disk) fn open_directory(
     parent: impl AsFd,
     name: &Path,
     path: &Path,
@@ -64,7 +64,7 @@ pub(super) fn open_directory(
 }
 
 /// Opens a private directory; creates it if it does not exist.
-pub(super) fn make_directory(
+pub(in crate::disk) fn make_directory(
     parent: impl AsFd,
     name: &Path,
     path: &Path,
@@ -92,7 +92,10 @@ pub(super) fn make_directory(
 }
 
 /// Waits until the names in a directory have reached the disk.
-pub(super) fn sync_directory(directory: impl AsFd, path: &Path) -> Result<(), StorageError> {
+pub(in crate::disk) fn sync_directory(
+    directory: impl AsFd,
+    path: &Path,
+) -> Result<(), StorageError> {
     match fsync(directory) {
         // Some network file systems do not support syncing directories, and do not need it.
         Ok(()) | Err(Errno::INVAL) => Ok(()),
@@ -102,7 +105,7 @@ pub(super) fn sync_directory(directory: impl AsFd, path: &Path) -> Result<(), St
 
 /// The result of opening a file by name.
 #[derive(Debug)]
-pub(super) enum Opened {
+pub(in crate::disk) enum Opened {
     /// There is no such file.
     Absent,
     /// The cache did not put this there; the text says why.
@@ -112,7 +115,7 @@ pub(super) enum Opened {
 }
 
 /// Opens a file that must be private to this user.
-pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Opened> {
+pub(in crate::disk) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Opened> {
     let file = match openat(directory, name, OPEN | OFlags::RDONLY, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(Opened::Absent),
@@ -140,7 +143,7 @@ pub(super) fn open_file(directory: impl AsFd, name: &str) -> io::Result<Opened> 
 }
 
 /// Lists the names in a directory with their `stat`; links are not followed.
-pub(super) fn names_in(directory: impl AsFd) -> rustix::io::Result<Vec<(String, Stat)>> {
+pub(in crate::disk) fn names_in(directory: impl AsFd) -> rustix::io::Result<Vec<(String, Stat)>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;

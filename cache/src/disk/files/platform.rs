@@ -9,7 +9,11 @@ use rustix::fs::Stat;
 ///
 /// Fails on file systems and systems that cannot do so.
 #[cfg(target_os = "linux")]
-pub(super) fn read_cached_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(in crate::disk) fn read_cached_at(
+    file: &File,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
     use rustix::io::{ReadWriteFlags, preadv2};
 
     let mut buffers = [io::IoSliceMut::new(buffer)];
@@ -17,26 +21,26 @@ pub(super) fn read_cached_at(file: &File, buffer: &mut [u8], offset: u64) -> io:
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn read_cached_at(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
+pub(in crate::disk) fn read_cached_at(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Returns true if the file's system is mounted so that code in it cannot be mapped.
 #[cfg(target_os = "linux")]
-pub(super) fn forbids_code(file: &File) -> io::Result<bool> {
+pub(in crate::disk) fn forbids_code(file: &File) -> io::Result<bool> {
     use rustix::fs::{StatVfsMountFlags, fstatvfs};
 
     Ok(fstatvfs(file)?.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn forbids_code(_: &File) -> io::Result<bool> {
+pub(in crate::disk) fn forbids_code(_: &File) -> io::Result<bool> {
     Ok(false)
 }
 
 /// Creates an anonymous file with these bytes, sealed against writing, growing and shrinking.
 #[cfg(target_os = "linux")]
-pub(super) fn sealed_file(bytes: &[u8]) -> io::Result<File> {
+pub(in crate::disk) fn sealed_file(bytes: &[u8]) -> io::Result<File> {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
     use rustix::io::Errno;
 
@@ -58,7 +62,7 @@ pub(super) fn sealed_file(bytes: &[u8]) -> io::Result<File> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn sealed_file(bytes: &[u8]) -> io::Result<File> {
+pub(in crate::disk) fn sealed_file(bytes: &[u8]) -> io::Result<File> {
     // It has no name, and this process alone has it open.
     let mut file = tempfile::tempfile()?;
     file.write_all(bytes)?;
@@ -70,6 +74,6 @@ pub(super) fn sealed_file(bytes: &[u8]) -> io::Result<File> {
     target_os = "linux",
     expect(clippy::useless_conversion, reason = "the field is narrower elsewhere")
 )]
-pub(super) fn mode(stat: &Stat) -> u32 {
+pub(in crate::disk) fn mode(stat: &Stat) -> u32 {
     stat.st_mode.into()
 }
