@@ -94,7 +94,7 @@ fn values_of_every_type_are_read_and_written() {
             "LINSERT list BEFORE c bc",
             "LRANGE list 0 -1",
             "ZADD zset 1 a 2.5 b inf c",
-            "ZINCRBY zset 0.1 a",
+            "ZINCRBY zset 0.25 a",
             "ZRANGEBYSCORE zset -inf +inf WITHSCORES",
             "ZREM zset b",
             "SADD set 1 2 3",
@@ -205,7 +205,7 @@ fn a_profile_runs_for_real_and_rolls_back() {
         assert_eq!(at("reply"), Some(10), "{profile:?}");
         assert_eq!(at("round_trips"), Some(1), "it writes nothing");
         assert_eq!(at("read_bytes"), Some(1));
-        assert!(at("engine_us").is_some_and(|micros| micros > 0));
+        assert!(profile.at("engine_us").and_then(Reply::text).is_some());
         assert_eq!(client.run("GET k").text(), Some("7"));
     });
 }

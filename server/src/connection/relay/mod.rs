@@ -48,6 +48,9 @@ const UNKNOWN_COMMAND: &[u8] = b"*1\r\n$9\r\nWASM.CALL\r\n";
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
+const REPLIES_ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$2\r\nON\r\n";
+const REPLIES_OFF: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n";
+
 const NOT_IN_MULTI: &str = "ERR functions cannot be called inside MULTI: the data is in another engine; the transaction is aborted";
 
 /// The most databases that functions reach.
@@ -85,6 +88,7 @@ pub(crate) async fn serve(
         listens: false,
         streams: false,
         silence: Silence::None,
+        has_caught_up: false,
         admission: Admission::Unknown,
     };
     match relay.run(&mut scanner).await {
@@ -143,6 +147,8 @@ struct Relay<'a> {
     /// True once the engine sends what answers no request.
     streams: bool,
     silence: Silence,
+    /// True if the engine has answered all earlier requests of a client that wants no replies.
+    has_caught_up: bool,
     admission: Admission,
 }
 
@@ -614,6 +620,17 @@ impl Relay<'_> {
                 self.output.extend_from_slice(&error);
                 return Ok(Step::More);
             }
+        }
+        if self.silence == Silence::All && !self.has_caught_up {
+            // The replies that the client does not want tell that its earlier requests have run.
+            self.has_caught_up = true;
+            self.send_own(REPLIES_ON, Expected::Instead(Vec::new()));
+            return Ok(Step::Replies);
+        }
+        if std::mem::take(&mut self.has_caught_up)
+            && let Some(engine) = &mut self.engine
+        {
+            engine.push(REPLIES_OFF);
         }
         self.note_request(argv);
         if self.database >= DATABASES {

@@ -13,6 +13,9 @@ use super::Engine;
 /// Time after which the functions are looked at again if no change was announced.
 pub(crate) const POLL: Duration = Duration::from_secs(5);
 
+/// A version that the engine never has, after a change of this server's own.
+const UNKNOWN_VERSION: u64 = u64::MAX;
+
 /// Reason why functions could not be shared.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ShareError {
@@ -43,6 +46,16 @@ pub(crate) async fn pull(
     let mut known = engine.functions_version.lock().await;
     let version = shared.version().await?;
     if *known == Some(version) {
+        return Ok(());
+    }
+    if version == 0 {
+        // Nothing was stored yet, or all keys were removed, as by `FLUSHALL`.
+        if known.is_some() {
+            for function in functions.functions() {
+                put(&shared, functions, function.record()).await?;
+            }
+        }
+        *known = Some(shared.version().await?);
         return Ok(());
     }
     let mut records = Vec::new();
@@ -93,6 +106,24 @@ async fn fetch_source(
     Ok(())
 }
 
+/// Stores a function with its source.
+async fn put(
+    shared: &SharedFunctions<'_>,
+    functions: &Functions,
+    record: &Record,
+) -> Result<(), ShareError> {
+    let cache = functions.cache();
+    let source = cache.and_then(|cache| cache.source(&record.digest).ok()?);
+    let (Some(source), Ok(json)) = (source, serde_json::to_vec(record)) else {
+        return Err(ShareError::NoSource);
+    };
+    let digest = record.digest.to_string();
+    shared
+        .put(record.name.as_str(), &json, &digest, &source)
+        .await?;
+    Ok(())
+}
+
 /// Stores in the engine what this server has under a name: the function, or its absence.
 ///
 /// # Errors
@@ -106,30 +137,14 @@ pub(crate) async fn share(
 ) -> Result<(), ShareError> {
     let shared = engine.upstream.shared_functions(account);
     let stored = match functions.function(name) {
-        Ok(function) => {
-            let record = function.record();
-            let digest = record.digest;
-            let source = functions
-                .cache()
-                .and_then(|cache| cache.source(&digest).ok()?);
-            let json = serde_json::to_vec(record);
-            match (source, json) {
-                (Some(source), Ok(json)) => {
-                    let name = record.name.as_str();
-                    let digest = digest.to_string();
-                    let put = shared.put(name, &json, &digest, &source).await;
-                    put.map_err(ShareError::from)
-                }
-                _ => Err(ShareError::NoSource),
-            }
-        }
+        Ok(function) => put(&shared, functions, function.record()).await,
         Err(_) => {
             let removing = shared.remove(&String::from_utf8_lossy(name)).await;
             removing.map_err(ShareError::from)
         }
     };
     // What this server has is not what it took over.
-    *engine.functions_version.lock().await = None;
+    *engine.functions_version.lock().await = Some(UNKNOWN_VERSION);
     if stored.is_err() {
         let _ = pull(engine, account, functions).await;
     }
