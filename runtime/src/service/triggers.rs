@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ferrite_protocol::error_chain::ErrorChain;
+use ferrite_protocol::events::EventSink as _;
 use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode, Transaction};
 use ferrite_protocol::resp::{Encoder, Protocol};
 
@@ -189,6 +190,32 @@ impl<K: Keyspace> Runtime<K> {
                 visit(number, event);
             }
         });
+    }
+
+    /// Queues the events of a trigger that were given up again, in their order, behind those that wait.
+    /// Returns their number, and the receipt to wait for.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be written.
+    pub(crate) fn retry_dead(&self, trigger: &[u8]) -> Result<(usize, ReceiptOf<K>), CallError> {
+        let triggers = &self.0.triggers;
+        let mut changes: RecordChanges = Vec::new();
+        let (mut dead, mut queued) = (Vec::new(), Vec::new());
+        self.each_dead(trigger, |number, mut event| {
+            event.error = Box::default();
+            // What it triggers now follows from this command, and not from the events before.
+            event.depth = 0;
+            let (name, value) = triggers.renumbered(&event);
+            changes.push((event::record_name(DEAD_PREFIX, number), None));
+            changes.push((name.to_vec(), Some(value.to_vec())));
+            queued.push((name, value));
+            dead.push(number);
+        });
+        let receipt = self.change_records(&changes)?;
+        triggers.forget_dead(&dead);
+        triggers.committed(queued);
+        Ok((dead.len(), receipt))
     }
 
     /// Returns the last `count` events of a trigger that were given up, the oldest first.

@@ -186,6 +186,11 @@ fn a_loop_ends_at_its_depth_and_its_event_is_kept() {
         .and_then(Reply::text)
         .unwrap_or_default();
     assert!(error.starts_with("LIMIT 8 events in a row"), "{error}");
+    // Tried again, it goes round as often, and is given up again.
+    assert_eq!(client.run("WASM.TRIGGER RETRY t"), Reply::Int(1));
+    while count(&mut client, "t", "given_up") == 1 {}
+    while count(&mut client, "t", "pending") != 0 {}
+    assert_eq!(count(&mut client, "t", "delivered"), 16);
     assert_eq!(client.run("WASM.TRIGGER DEL t"), ok());
     assert_eq!(client.run("WASM.TRIGGER LIST"), Reply::Array(Vec::new()));
     assert_eq!(client.run("SET k v"), ok());
@@ -281,6 +286,7 @@ fn what_is_wrong_is_named() {
         ),
         ("WASM.TRIGGER DEL t", "there is no trigger \"t\""),
         ("WASM.TRIGGER INFO t", "there is no trigger \"t\""),
+        ("WASM.TRIGGER RETRY t", "there is no trigger \"t\""),
     ] {
         let reply = client.run(line);
         assert!(

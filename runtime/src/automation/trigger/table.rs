@@ -259,6 +259,13 @@ impl Triggers {
         dead.iter().take(over).copied().collect()
     }
 
+    /// Returns the record of an event under a new number.
+    pub(crate) fn renumbered(&self, event: &QueuedEvent) -> Record {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = event::record_name(PREFIX, number);
+        (name.into(), event.to_bytes().into())
+    }
+
     /// Notes an event that was given up.
     pub(crate) fn note_dead(&self, number: u64) {
         self.dead.lock().push_back(number);

@@ -19,6 +19,7 @@ const ADD: &str = "ADD";
 const DEL: &str = "DEL";
 const LIST: &str = "LIST";
 const INFO: &str = "INFO";
+const RETRY: &str = "RETRY";
 
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "WASM.TRIGGER",
@@ -28,7 +29,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     right: Right::Manage,
     runs: Runs::Async,
     summary: "Calls a function before or after events of keys take effect, or shows and removes such triggers.",
-    syntax: "ADD|DEL|LIST|INFO [trigger] [name[.entry]] [KEYS pattern …] [EVENTS event …] [BEFORE|AFTER]",
+    syntax: "ADD|DEL|LIST|INFO|RETRY [trigger] [name[.entry]] [KEYS pattern …] [EVENTS event …] [BEFORE|AFTER]",
     parse,
 };
 
@@ -43,16 +44,19 @@ pub enum Triggers<'a> {
     List,
     /// Shows the one of this name with its figures.
     Info(&'a [u8]),
+    /// Queues the events of the one of this name that were given up again.
+    Retry(&'a [u8]),
 }
 
 fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
-    const KNOWN: &[&str] = &[ADD, DEL, LIST, INFO];
+    const KNOWN: &[&str] = &[ADD, DEL, LIST, INFO, RETRY];
     let command = spec.name;
     let is = |word: &str| argv[1].eq_ignore_ascii_case(word.as_bytes());
     let parsed = match argv {
         [_, _] if is(LIST) => Triggers::List,
         [_, _, name] if is(DEL) => Triggers::Delete(name),
         [_, _, name] if is(INFO) => Triggers::Info(name),
+        [_, _, name] if is(RETRY) => Triggers::Retry(name),
         [_, _, _, _, ..] if is(ADD) => Triggers::Add(Box::new(add::read(spec, argv)?)),
         _ if KNOWN.iter().any(|word| is(word)) => return Err(CommandError::Arity { command }),
         _ => return Err(unknown(command, argv[1], KNOWN)),
@@ -65,7 +69,7 @@ impl Triggers<'_> {
     pub(in crate::commands) fn function(&self) -> Option<&[u8]> {
         match self {
             Self::Add(add) => Some(add.function_name()),
-            Self::Delete(_) | Self::List | Self::Info(_) => None,
+            Self::Delete(_) | Self::List | Self::Info(_) | Self::Retry(_) => None,
         }
     }
 
@@ -86,6 +90,12 @@ impl Triggers<'_> {
                 show::allowed(runtime, scope.functions, name)?;
                 let receipt = runtime.remove_trigger(name)?;
                 reply.ok();
+                Ok(Some(receipt))
+            }
+            Self::Retry(name) => {
+                show::allowed(runtime, scope.functions, name)?;
+                let (count, receipt) = runtime.retry_dead(name)?;
+                reply.count(count as u64);
                 Ok(Some(receipt))
             }
             Self::List => {
