@@ -87,7 +87,7 @@ impl Arena {
             len,
             base: reservation + guard_bytes,
             stride,
-            slots: (0..memories_max).map(|_| MemorySlot::new()).collect(),
+            slots: slots(memories_max),
             free: Mutex::new((0..memories_max).rev().collect()),
             registration: None,
         };
@@ -133,6 +133,14 @@ impl Drop for Arena {
         // is the arena's own.
         let _ = unsafe { munmap(ptr::with_exposed_provenance_mut(self.reservation), self.len) };
     }
+}
+
+/// Creates slots without memories. They take room in memory only once they are used.
+pub(super) fn slots(count: usize) -> Box<[MemorySlot]> {
+    let slots = Box::<[MemorySlot]>::new_zeroed_slice(count);
+    // SAFETY: a slot consists of atomic integers and booleans, for which zero is a value; all zero is
+    // a slot without a memory.
+    unsafe { slots.assume_init() }
 }
 
 /// Returns the number of mappings that the kernel allows a process.

@@ -229,6 +229,11 @@ impl Image {
         }
     }
 
+    /// Lets new instances start with no writable pages, until instances teach it again.
+    pub(super) fn forget(&self) {
+        self.learned.lock().clear();
+    }
+
     /// Returns the number of pages that are writable from the start in new instances.
     pub(super) fn learned(&self) -> usize {
         self.learned.lock().len()

@@ -46,9 +46,21 @@ pub use image::ImageError;
 /// kernel with larger ones is refused by [`arena::Arena::new`].
 pub(crate) const HOST_PAGE: usize = 4096;
 
-/// Most pages that an instance may write and still be rewound.
+/// Most pages that an instance may write and still be rewound by copies.
+///
+/// To copy so many takes about as long as to map the image anew and fault on each page again.
+/// An interpreter such as CPython writes one to three hundred.
 ///
 /// Every writable page between protected ones splits a mapping of the kernel's in two, and a
-/// process has 65,530 of them (`vm.max_map_count`), so this bound is a matter of safety, together
-/// with the one on the mappings of all memories.
-const PAGES_MAX: usize = 64;
+/// process has 65,530 of them (`vm.max_map_count`). `slot` therefore bounds the mappings of all
+/// memories together.
+const PAGES_MAX: usize = 512;
+
+/// Pages that take no time worth saving to copy back.
+///
+/// An instance that has ever written more starts anew after [`REWINDS_MAX`] calls, so that a rare
+/// call that writes many pages does not make all later ones slower.
+const FEW_PAGES: usize = 64;
+
+/// Calls of an instance that has written more than [`FEW_PAGES`] before it starts anew.
+const REWINDS_MAX: u32 = 1000;

@@ -79,23 +79,6 @@ pub(super) enum Learned {
 }
 
 impl MemorySlot {
-    /// Creates a slot without a memory.
-    pub(super) const fn new() -> Self {
-        Self {
-            taken: AtomicBool::new(false),
-            size: AtomicUsize::new(0),
-            reach: AtomicUsize::new(0),
-            armed: AtomicBool::new(false),
-            overflowed: AtomicBool::new(false),
-            count: AtomicUsize::new(0),
-            pages: [const { AtomicU32::new(0) }; PAGES_MAX],
-            mappings: AtomicUsize::new(0),
-            pristine: AtomicUsize::new(0),
-            grew: AtomicBool::new(false),
-            generation: AtomicU32::new(0),
-        }
-    }
-
     /// Begins the use of the slot by a memory of no size.
     pub(super) fn take(&self) {
         self.taken.store(true, Ordering::Release);
@@ -257,11 +240,12 @@ impl MemorySlot {
 
 #[cfg(test)]
 mod tests {
-    use super::{HOST_PAGE, Learned, MemorySlot, PAGES_MAX};
+    use super::super::arena::slots;
+    use super::{HOST_PAGE, Learned, PAGES_MAX};
 
     #[test]
     fn pages_are_learned_once_and_up_to_the_cap() {
-        let slot = MemorySlot::new();
+        let slot = &slots(1)[0];
         let bytes = 2 * PAGES_MAX * HOST_PAGE;
         slot.take();
         slot.set_size(bytes);

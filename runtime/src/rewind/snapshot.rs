@@ -12,6 +12,7 @@ use super::arena::{Arena, MemoryHandle};
 use super::exports::RewindExports;
 use super::image::{Image, ImageError};
 use super::slot::MemorySlot;
+use super::{FEW_PAGES, REWINDS_MAX};
 
 /// Number of instances discarded in a row, each for the same cause, after which a module is treated
 /// differently.
@@ -59,7 +60,8 @@ impl From<io::Error> for RewindError {
 pub enum Rewound {
     /// The instance is as new.
     Ready,
-    /// The instance must be dropped: it wrote more pages than can be recorded, or the system refused.
+    /// The instance must be dropped: it wrote more pages than can be recorded, it is to forget pages
+    /// that it wrote long ago, or the system refused.
     Discard,
 }
 
@@ -84,6 +86,8 @@ pub struct Rewinder {
     taught: usize,
     /// Most pages of growth that a call wrote without their being recorded.
     growth_pages: usize,
+    /// Calls since more pages are copied than a few.
+    long_rewinds: u32,
 }
 
 impl InstanceSnapshot {
@@ -186,6 +190,7 @@ impl InstanceSnapshot {
             globals,
             taught: self.learned_pages(),
             growth_pages: 0,
+            long_rewinds: 0,
         };
         rewinder.restore_globals(store)?;
         Ok(rewinder)
@@ -231,6 +236,13 @@ impl Rewinder {
                     self.taught = slot.learned();
                 }
                 InstanceSnapshot::note_rewound(&snapshot.overflowed);
+                if slot.learned() > FEW_PAGES {
+                    self.long_rewinds += 1;
+                    if self.long_rewinds >= REWINDS_MAX {
+                        image.forget();
+                        return None;
+                    }
+                }
             }
         }
         if grew {

@@ -45,9 +45,9 @@ impl House {
         Self::of(GUEST, memories_max)
     }
 
-    /// With the guest in a memory of sixteen pages.
+    /// With the guest in a memory of 48 pages, which are 768 of the host's.
     fn wide(memories_max: usize) -> Self {
-        let guest = GUEST.replacen("\"memory\") 2", "\"memory\") 16", 1);
+        let guest = GUEST.replacen("\"memory\") 2", "\"memory\") 48", 1);
         Self::of(&guest, memories_max)
     }
 
@@ -346,17 +346,56 @@ fn a_module_that_writes_many_pages_is_mapped_anew() {
     for round in 0..8 {
         assert!(!snapshot.mapped_anew(), "round {round}");
         let (mut guest, mut rewinder) = house.attached(&snapshot);
-        guest.call::<_, ()>("touch", 80);
+        guest.call::<_, ()>("touch", 513);
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Discard);
     }
     assert!(snapshot.mapped_anew());
     let (mut guest, mut rewinder) = house.attached(&snapshot);
     for _ in 0..3 {
-        guest.call::<_, ()>("touch", 200);
-        assert_eq!(guest.call::<_, i32>("grow", 3), 16);
+        guest.call::<_, ()>("touch", 700);
+        assert_eq!(guest.call::<_, i32>("grow", 3), 48);
         assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
         assert_eq!(rewinder.difference(&mut guest.store), None);
     }
+}
+
+/// As an interpreter does.
+#[test]
+fn some_hundred_pages_are_copied_back() {
+    let house = House::wide(2);
+    let snapshot = house.snapshot();
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
+    for pages in [512, 1, 300, 512] {
+        guest.call::<_, ()>("touch", pages);
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+        assert_eq!(rewinder.difference(&mut guest.store), None);
+    }
+    assert_eq!(rewinder.learned_pages(), 512);
+    assert!(!snapshot.mapped_anew());
+}
+
+/// One call that writes many pages does not make all later ones copy them.
+#[test]
+fn an_instance_with_many_pages_starts_anew_after_many_calls() {
+    let house = House::wide(2);
+    let snapshot = house.snapshot();
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
+    guest.call::<_, ()>("touch", 300);
+    let mut rewound = 0;
+    while rewinder.rewind(&mut guest.store) == Rewound::Ready {
+        rewound += 1;
+        guest.call::<_, ()>("touch", 2);
+    }
+    assert_eq!(rewound, 999);
+    assert_eq!(snapshot.learned_pages(), 0);
+    drop((guest, rewinder));
+    let (mut guest, mut rewinder) = house.attached(&snapshot);
+    // With few pages it stays.
+    for _ in 0..2000 {
+        guest.call::<_, ()>("touch", 2);
+        assert_eq!(rewinder.rewind(&mut guest.store), Rewound::Ready);
+    }
+    assert_eq!(rewinder.learned_pages(), 2);
 }
 
 #[test]
