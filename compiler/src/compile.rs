@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use ferrite_cache::{ManifestError, Profile, ProfileError};
+use ferrite_cache::{ManifestError, ModuleInfo, Profile, ProfileError};
 use thiserror::Error;
 use wasmtime::Engine;
 
 use crate::depth::{self, DepthError, Instrumented};
 use crate::emit::{self, Compiled};
+use crate::flatten::{self, FlattenError};
 use crate::limits::SourceLimits;
 use crate::meter::{self, MeterError, Metered};
 use crate::preinit::{self, Preinit, PreinitChoice, Preinitialised};
@@ -58,7 +59,7 @@ impl Compiler {
         &self.profile
     }
 
-    /// Validates and compiles a module in the binary or the text format.
+    /// Validates and compiles a module in the binary or the text format, or a component.
     ///
     /// The same source and profile give the same bytes on any machine.
     ///
@@ -68,17 +69,18 @@ impl Compiler {
     pub fn compile(&self, source: &[u8]) -> Result<Compiled, CompileError> {
         let started = Instant::now();
         let wasm = text::to_wasm(source, &self.bounds)?;
-        let (module, rewritten) = validate::validate_and_rewrite(&wasm, &self.bounds)?;
+        let flat = flatten::flatten(&wasm, &self.bounds)?;
+        let (module, rewritten) = validate::validate_and_rewrite(&flat, &self.bounds)?;
         let Preinitialised {
             wasm: other,
             mut preinit,
-        } = preinit::preinit(&wasm, self.preinit);
+        } = preinit::preinit(&flat, self.preinit);
         // The pre-initialised module, with its state, must be within the same limits.
         let other =
             other.and_then(
                 |other| match validate::validate_and_rewrite(&other, &self.bounds) {
                     Ok((mut module, rewritten)) => {
-                        preinit::map_offsets_to_source(&mut module.rewind, &wasm, &other);
+                        preinit::map_offsets_to_source(&mut module.rewind, &flat, &other);
                         Some((module, Cow::Owned(rewritten.into_owned())))
                     }
                     Err(error) => {
@@ -107,7 +109,8 @@ impl Compiler {
                     source: error.into(),
                 })?;
         drop(compiled);
-        // The manifest names the original source, even if a rewritten module was compiled.
+        drop(flat);
+        // The manifest names the original source, even if another module was compiled.
         emit::emit(
             self.profile.clone(),
             wasm.into_owned(),
@@ -120,6 +123,16 @@ impl Compiler {
     }
 }
 
+/// Describes a binary module or a component, without compiling it.
+///
+/// # Errors
+///
+/// The source is refused.
+pub fn describe(source: &[u8], bounds: &SourceLimits) -> Result<ModuleInfo, CompileError> {
+    let flat = flatten::flatten(source, bounds)?;
+    Ok(validate::validate(&flat, bounds)?)
+}
+
 /// A source was not compiled.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -127,6 +140,9 @@ pub enum CompileError {
     /// The text is not a module.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// The component cannot become one module.
+    #[error(transparent)]
+    Flatten(#[from] FlattenError),
     /// The module is refused.
     #[error(transparent)]
     Validate(#[from] ValidateError),
@@ -163,6 +179,7 @@ impl CompileError {
             | Self::Validate(ValidateError::LimitExceeded { .. })
             | Self::Manifest(ManifestError::TooLong { .. }) => "LIMIT",
             Self::Text(_) | Self::Validate(_) => "INVALID",
+            Self::Flatten(error) => error.code(),
             Self::Depth(error) => error.code(),
             Self::Meter(error) => error.code(),
             Self::Profile(_) | Self::Target(_) | Self::Manifest(_) | Self::Backend { .. } => {
@@ -176,6 +193,7 @@ impl CompileError {
     pub fn offset(&self) -> Option<u64> {
         match self {
             Self::Text(error) => error.offset(),
+            Self::Flatten(error) => error.offset(),
             Self::Validate(error) => error.offset(),
             Self::Profile(_)
             | Self::Target(_)

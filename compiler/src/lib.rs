@@ -3,10 +3,11 @@
 //! The stages, each in a module of its own:
 //!
 //! 1. [`to_wasm`] parses the text format;
-//! 2. [`validate()`] checks the module and describes it;
-//! 3. [`preinit`] runs its start ahead of time, if that is asked for;
-//! 4. [`rewrite`] lets the host rewind its instances, [`depth`] limits the depth of its calls;
-//! 5. [`Compiler`] makes native code under a profile, with a manifest for the cache.
+//! 2. [`flatten()`](flatten::flatten) makes one module of a component;
+//! 3. [`validate()`] checks the module and describes it;
+//! 4. [`preinit`] runs its start ahead of time, if that is asked for;
+//! 5. [`rewrite`] lets the host rewind its instances, [`depth`] limits the depth of its calls;
+//! 6. [`Compiler`] makes native code under a profile, with a manifest for the cache.
 //!
 //! [`worker`] does all of it in a sandboxed process for servers, which link no compiler. [`targets()`]
 //! lists the platforms that this build can compile for.
@@ -28,6 +29,7 @@
 mod compile;
 pub mod depth;
 mod emit;
+pub mod flatten;
 mod limits;
 pub mod meter;
 pub mod preinit;
@@ -39,8 +41,9 @@ mod text;
 mod validate;
 pub mod worker;
 
-pub use compile::{CompileError, Compiler};
+pub use compile::{CompileError, Compiler, describe};
 pub use emit::Compiled;
+pub use flatten::FlattenError;
 pub use limits::SourceLimits;
 pub use preinit::{Preinit, PreinitChoice};
 pub use targets::{BaselineInfo, TargetError, TargetInfo, targets};

@@ -9,6 +9,7 @@ mod bombs;
 mod bundles;
 mod clients;
 mod command_cases;
+mod components;
 mod configuration;
 mod conflicts;
 mod connections;

@@ -10,7 +10,7 @@ pub(super) fn describe_other(source: &[u8]) -> Option<&'static str> {
         return if rest.starts_with(&MODULE_VERSION) || MODULE_VERSION.starts_with(rest) {
             None
         } else if rest.starts_with(&COMPONENT_VERSION) {
-            Some("it is a component; build a core module instead (a wasip1 or unknown target)")
+            Some("it is a component, which has to be flattened to a module first")
         } else {
             Some("it has the magic number of one, but another version than 1")
         };

@@ -23,6 +23,11 @@ pub use error::ValidateError;
 /// First bytes of every binary module and component.
 const MAGIC: &[u8; 4] = b"\0asm";
 
+/// Returns the WebAssembly proposals that modules may use.
+pub(crate) fn enabled_features() -> wasmparser::WasmFeatures {
+    proposals::enabled()
+}
+
 /// Checks a binary module and describes it.
 ///
 /// The module must be valid with the enabled proposals, be within `bounds`, import only what the

@@ -59,9 +59,7 @@ impl DiffInput {
         let wasm = ferrite_compiler::to_wasm(&bytes, &bounds)
             .map_err(CompileError::from)
             .with_context(name)?;
-        let module = ferrite_compiler::validate(&wasm, &bounds)
-            .map_err(CompileError::from)
-            .with_context(name)?;
+        let module = ferrite_compiler::describe(&wasm, &bounds).with_context(name)?;
         Ok(Self {
             file: path.to_owned(),
             source: Digest::of(&wasm),

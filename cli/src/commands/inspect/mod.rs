@@ -143,6 +143,13 @@ fn describe_source(source: &[u8], cache: Option<&Cache>) -> Result<SourceReport>
         report.bytes = wasm.len() as u64;
         report.source = Digest::of(&wasm);
     }
+    let wasm = match ferrite_compiler::flatten::flatten(&wasm, &bounds) {
+        Ok(flat) => flat,
+        Err(error) => {
+            report.refused.push(refuse(error.into()));
+            return Ok(report);
+        }
+    };
     match ferrite_compiler::validate(&wasm, &bounds) {
         Ok(info) => {
             report.module = Some(ModuleReport {

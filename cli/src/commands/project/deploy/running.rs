@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use ferrite_cache::Digest;
-use ferrite_compiler::{CompileError, SourceLimits};
+use ferrite_compiler::SourceLimits;
 use ferrite_runtime::error::Code;
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::limits::LimitSettings;
@@ -66,8 +66,7 @@ impl Running {
     /// Fails if the source is no module.
     pub(super) fn as_input(&self, source: Option<&[u8]>, new: &DiffInput) -> Result<DiffInput> {
         let module = match source {
-            Some(wasm) => ferrite_compiler::validate(wasm, &SourceLimits::default())
-                .map_err(CompileError::from)?,
+            Some(wasm) => ferrite_compiler::describe(wasm, &SourceLimits::default())?,
             None => new.module.clone(),
         };
         Ok(DiffInput {
