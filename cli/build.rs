@@ -14,6 +14,8 @@ const PARTS: &[(&str, &str)] = &[
     ("../sdk/assemblyscript", "sdk/assemblyscript"),
     ("../sdk/go", "sdk/go"),
     ("../sdk/c", "sdk/c"),
+    ("../sdk/python", "sdk/python"),
+    ("../sdk/wit", "sdk/wit"),
     ("../LICENSE-APACHE", "LICENSE-APACHE"),
     ("../LICENSE-MIT", "LICENSE-MIT"),
 ];
@@ -25,6 +27,8 @@ const LEFT_OUT: &[&str] = &[
     "node_modules",
     "target",
     "package-lock.json",
+    "__pycache__",
+    ".pytest_cache",
     ".gitignore",
     ".npmrc",
 ];

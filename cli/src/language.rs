@@ -16,6 +16,8 @@ pub(crate) enum Language {
     Go,
     /// C, with clang or zig
     C,
+    /// Python, with componentize-py
+    Python,
 }
 
 impl Language {
@@ -26,6 +28,7 @@ impl Language {
             Self::AssemblyScript => "assemblyscript",
             Self::Go => "go",
             Self::C => "c",
+            Self::Python => "python",
         }
     }
 
@@ -36,6 +39,7 @@ impl Language {
             Self::AssemblyScript => "npm test",
             Self::Go => "go test .",
             Self::C => "sh tests/test.sh",
+            Self::Python => "python3 -m pytest",
         }
     }
 }

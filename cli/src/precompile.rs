@@ -9,8 +9,8 @@ use anyhow::{Result, anyhow, bail};
 use ferrite_cache::{
     Cache, CacheError, CompiledModule, Digest, Manifest, Origin, Profile, VerifiedArtifact,
 };
-use ferrite_compiler::preinit;
 use ferrite_compiler::{CompileError, Compiled, Compiler, Preinit, PreinitChoice, SourceLimits};
+use ferrite_compiler::{flatten, preinit};
 
 use crate::files::bounded_file::TooLarge;
 use crate::terminal::units::Bytes;
@@ -140,7 +140,9 @@ impl Precompiler {
     ) -> Result<NativeCode> {
         let wasm = ferrite_compiler::to_wasm(source, &self.bounds).map_err(CompileError::from)?;
         let mut found = self.find_or_compile_binary(name, &wasm, on_cache_failure, note)?;
-        found.preinitialised = preinit::has_start(&wasm) && !found.has_start();
+        // The starts of a component's modules are no start of the module that it becomes.
+        let has_start = !flatten::is_component(&wasm) && preinit::has_start(&wasm);
+        found.preinitialised = has_start && !found.has_start();
         Ok(found)
     }
 

@@ -33,11 +33,13 @@ pub(crate) fn cases_hold_on(server: &Server, module: &str, folder: &str, cases: 
         return;
     }
     let wasm = fs::read(&wasm).unwrap_or_else(|error| panic!("{}: {error}", wasm.display()));
-    let permissions = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../examples")
-        .join(folder)
-        .join("permissions.json");
-    let permissions = fs::read(permissions).expect("the example declares its permissions");
+        .join(folder);
+    let permissions =
+        fs::read(beside.join("permissions.json")).expect("the example declares its permissions");
+    // An example that needs more than the defaults says so.
+    let limits = fs::read(beside.join("limits.json")).unwrap_or_else(|_| b"{}".to_vec());
 
     let stream = TcpStream::connect(server.address()).expect("the server listens");
     let mut connection = Connection::new(stream);
@@ -47,6 +49,8 @@ pub(crate) fn cases_hold_on(server: &Server, module: &str, folder: &str, cases: 
         &wasm,
         b"PERMISSIONS",
         &permissions,
+        b"LIMITS",
+        &limits,
     ];
     let loaded = connection.command(&load).expect("a reply");
     assert!(
@@ -102,6 +106,11 @@ fn assemblyscript() {
 #[test]
 fn go() {
     cases_hold("go", "go", &of(COMMON));
+}
+
+#[test]
+fn python() {
+    cases_hold("python", "python", &of(COMMON));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `cargo xtask examples`: builds the example functions from source to `target/examples/*.wasm`.
 //!
 //! An example is a folder below `examples/`: a package that builds a `cdylib`, a C file, a WAT file, a
-//! package of npm whose functions are in AssemblyScript, or a module of Go.
+//! package of npm whose functions are in AssemblyScript, a module of Go, or a project of Python.
 
 use std::path::{Path, PathBuf};
 
@@ -148,6 +148,8 @@ enum Source {
     AssemblyScript(PathBuf),
     /// The folder of a Go module.
     Go(PathBuf),
+    /// The folder of a project in Python.
+    Python(PathBuf),
 }
 
 fn find(workspace: &Workspace) -> Result<Vec<Example>> {
@@ -160,6 +162,8 @@ fn find(workspace: &Workspace) -> Result<Vec<Example>> {
     for folder in entries(&sources)?.into_iter().filter(|path| path.is_dir()) {
         let whole_folder = if folder.join("asconfig.json").is_file() {
             Some(Source::AssemblyScript(folder.clone()))
+        } else if folder.join("pyproject.toml").is_file() {
+            Some(Source::Python(folder.clone()))
         } else {
             folder
                 .join("go.mod")
@@ -234,6 +238,7 @@ impl Example {
             Source::Wat(_) => Language::Wat,
             Source::AssemblyScript(_) => Language::AssemblyScript,
             Source::Go(_) => Language::Go,
+            Source::Python(_) => Language::Python,
         }
     }
 
@@ -254,6 +259,12 @@ impl Example {
             Source::C(source) => build_c(workspace, compilers, source, &wasm)?,
             Source::AssemblyScript(folder) => build_assemblyscript(workspace, folder, &wasm)?,
             Source::Go(folder) => build_go(workspace, compilers, folder, &wasm)?,
+            Source::Python(folder) => {
+                let python = compilers.componentize.as_ref();
+                let python = python.context("no componentize-py")?;
+                let mut builder = python.ferrite_build(workspace);
+                run::run(builder.arg(".").arg(&wasm).current_dir(folder))?;
+            }
             Source::Wat(source) => {
                 let bytes = wat::parse_file(source)?;
                 std::fs::write(&wasm, bytes)

@@ -165,8 +165,14 @@ fn sdks(workspace: &Workspace) -> Result<()> {
                 let mut go = python.go(workspace);
                 run::run(go.args(["test", "./..."]).current_dir(&folder))?;
             }
+            for folder in ["sdk/python", "examples/python"] {
+                let mut pytest = workspace.command(&python.interpreter);
+                pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
+                pytest.env("PYTHONDONTWRITEBYTECODE", "1");
+                run::run(pytest.current_dir(workspace.root.join(folder)))?;
+            }
         }
-        Err(error) => println!("note: the SDK for Go is not tested: {error:#}"),
+        Err(error) => println!("note: the SDKs for Go and Python are not tested: {error:#}"),
     }
     if tools::on_path("npm").is_none() {
         println!(

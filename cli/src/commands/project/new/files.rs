@@ -14,6 +14,8 @@ static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"))
 /// Placeholders in templates: the project's name, and this program's version.
 const NAME: &str = "@NAME@";
 const VERSION: &str = "@VERSION@";
+/// The limits that a function of the language needs, as lines of `ferrite.project.toml`.
+const LIMITS: &str = "@LIMITS@";
 
 /// The folder of a project that holds the SDK.
 const SDK: &str = "ferrite-sdk";
@@ -52,6 +54,12 @@ fn parts(language: Language) -> &'static [(&'static str, &'static str)] {
         ],
         Language::Go => &[("templates/go/", ""), ("sdk/go/", SDK), ("LICENSE-", SDK)],
         Language::C => &[("templates/c/", ""), ("sdk/c/", SDK), ("LICENSE-", SDK)],
+        Language::Python => &[
+            ("templates/python/", ""),
+            ("sdk/python/", SDK),
+            ("sdk/wit/", "ferrite-sdk/ferrite/wit"),
+            ("LICENSE-", SDK),
+        ],
     }
 }
 
@@ -70,7 +78,7 @@ pub(super) fn of(language: Language, name: &str) -> Vec<File> {
             files.push(File {
                 path: Path::new(folder).join(real_path(filled.unwrap_or(rest))),
                 contents: match filled {
-                    Some(_) => fill(contents, name),
+                    Some(_) => fill(contents, name, limits(language)),
                     None => contents.to_vec(),
                 },
             });
@@ -90,10 +98,20 @@ fn real_path(path: &str) -> PathBuf {
         .collect()
 }
 
-fn fill(contents: &[u8], name: &str) -> Vec<u8> {
+/// Returns the limits of a new project.
+fn limits(language: Language) -> &'static str {
+    match language {
+        // An interpreter with its standard library is in memory before a call begins.
+        Language::Python => "max_time = \"250ms\"\nmax_memory = \"64MB\"\nmax_fuel = 200000000",
+        _ => "max_time = \"50ms\"",
+    }
+}
+
+fn fill(contents: &[u8], name: &str, limits: &str) -> Vec<u8> {
     String::from_utf8_lossy(contents)
         .replace(NAME, name)
         .replace(VERSION, env!("CARGO_PKG_VERSION"))
+        .replace(LIMITS, limits)
         .into_bytes()
 }
 
@@ -124,7 +142,9 @@ mod tests {
                 let text = String::from_utf8_lossy(&file.contents);
                 let path = file.path.display();
                 assert!(
-                    !text.contains("@NAME@") && !text.contains("@VERSION@"),
+                    !["@NAME@", "@VERSION@", "@LIMITS@"]
+                        .iter()
+                        .any(|it| text.contains(it)),
                     "{path}"
                 );
                 assert!(!path.to_string().ends_with(".in"), "{path}");

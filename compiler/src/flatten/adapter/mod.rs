@@ -7,7 +7,7 @@ use super::FlattenError;
 use super::module::{Kind, Survey};
 
 /// The module that `adapter.c` is compiled to.
-const WASM: &[u8] = include_bytes!("adapter/adapter.wasm");
+const WASM: &[u8] = include_bytes!("adapter.wasm");
 
 /// The module name of the function that allocates for the component.
 pub(super) const MAIN: &str = "main";

@@ -1,0 +1,151 @@
+"""The component: what its host calls, and how functions reach that host.
+
+`ferrite-wasmc build` makes a component of this module with componentize-py; `wit_world` is made there.
+"""
+
+import gc
+import re
+import traceback
+
+import wit_world
+from componentize_py_types import Err
+from wit_world.imports import data, host, types
+
+from ferrite import _host
+from ferrite._entries import entries
+from ferrite._errors import Error
+from ferrite._replies import flatten
+
+_FAILURES = {
+    types.Failure_Denied: "denied",
+    types.Failure_ReadOnly: "read-only",
+    types.Failure_WrongType: "wrong-type",
+    types.Failure_Invalid: "invalid",
+    types.Failure_Limit: "limit",
+    types.Failure_Store: "store",
+}
+_CONDITIONS = {
+    "always": types.Condition.ALWAYS,
+    "if-absent": types.Condition.IF_ABSENT,
+    "if-present": types.Condition.IF_PRESENT,
+}
+_LEVELS = {
+    "trace": host.Level.TRACE,
+    "debug": host.Level.DEBUG,
+    "info": host.Level.INFO,
+    "warn": host.Level.WARN,
+    "error": host.Level.ERROR,
+}
+_ITEMS = {
+    "null": lambda _: types.Item_Null(),
+    "boolean": types.Item_Boolean,
+    "integer": types.Item_Integer,
+    "double": types.Item_Double,
+    "bulk": types.Item_Bulk,
+    "simple": types.Item_Simple,
+    "error": types.Item_Error,
+    "array": types.Item_Array,
+    "mapping": types.Item_Mapping,
+}
+_KINDS = {
+    types.Item_Null: "null",
+    types.Item_Boolean: "boolean",
+    types.Item_Integer: "integer",
+    types.Item_Double: "double",
+    types.Item_Bulk: "bulk",
+    types.Item_Simple: "simple",
+    types.Item_Error: "error",
+    types.Item_Array: "array",
+    types.Item_Mapping: "mapping",
+}
+
+
+def _operation(function):
+    def run(*arguments):
+        try:
+            return function(*arguments)
+        except Err as failed:
+            raise _host.Failure(_FAILURES.get(type(failed.value), "store")) from None
+
+    return staticmethod(run)
+
+
+class Host:
+    """The functions of the WIT as a host of `ferrite`."""
+
+    get = _operation(data.get)
+    delete = _operation(data.del_)
+    exists = _operation(data.exists)
+    incr_by = _operation(data.incr_by)
+    expire = _operation(data.expire)
+    ttl = _operation(data.ttl)
+    hget = _operation(data.hget)
+    hset = _operation(data.hset)
+    hdel = _operation(data.hdel)
+
+    @_operation
+    def set(key, value, condition, keep_ttl, ttl_ms):
+        if condition == "always" and not keep_ttl and ttl_ms is None:
+            return data.set(key, value, None)
+        return data.set(key, value, types.SetOptions(_CONDITIONS[condition], keep_ttl, ttl_ms))
+
+    @_operation
+    def call(words):
+        return [(_KINDS[type(item)], getattr(item, "value", None)) for item in data.call(words)]
+
+    @staticmethod
+    def log(level, message):
+        host.log(_LEVELS[level], message)
+
+    time_ms = staticmethod(host.time_millis)
+    random = staticmethod(host.random)
+
+
+class WitWorld(wit_world.WitWorld):
+    """The component's export."""
+
+    def run(self, entry: str, input: types.Input) -> list:
+        """Runs a call of an entry."""
+        before = _host.enter(Host)
+        try:
+            reply = flatten(entries[entry](input.keys, input.args), [])
+            return [_ITEMS[kind](value) for kind, value in reply]
+        except Error as error:
+            raise Err(str(error)) from None
+        except BaseException as error:
+            # The first line is what the caller is told, and what `WASM.ERRORS` keeps.
+            host.log(host.Level.ERROR, f"{_summary(error)}\n{traceback.format_exc().rstrip()}")
+            raise
+        finally:
+            _host.enter(before)
+
+
+def _summary(error: BaseException) -> str:
+    """The exception and where it was raised, innermost first, on one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    # Files are in numbered folders here, and the SDK's own are of no interest.
+    shown = [
+        f"{re.sub(r'^/[0-9]+/', '', frame.filename)}:{frame.lineno} in {frame.name}"
+        for frame in reversed(frames)
+        if "/ferrite/" not in frame.filename
+    ]
+    text = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
+    if isinstance(error, ImportError):
+        text += ", and nothing can be imported while a call runs: import it at the top of a module"
+    return f"{text} ({' < '.join(shown)})" if shown else text
+
+
+def warm_up() -> None:
+    """Runs what a first call would otherwise do in every call, and puts all objects out of the
+    collector's sight: each call begins with the state that the build ends with."""
+    items = flatten({"a": [None, True, 1, 1.5, "b", b"c"]}, [])
+    for kind, value in items:
+        _ITEMS[kind](value)
+    try:
+        raise ValueError
+    except ValueError as error:
+        traceback.format_exc()
+        _summary(error)
+    gc.collect()
+    gc.freeze()
+    gc.disable()

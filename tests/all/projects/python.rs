@@ -1,0 +1,294 @@
+//! Functions in Python: replies of every type, packages, and what goes wrong.
+
+use std::fs;
+use std::path::Path;
+
+use ferrite_tests::{Reply, Server};
+
+use super::{is_there, output, printed};
+
+/// A project's functions.
+const FUNCTIONS: &str = r#"
+import random
+from datetime import datetime
+
+import ferrite
+from helper import late
+
+TABLE = {number: number * number for number in range(100)}
+
+@ferrite.function
+def types():
+    return {
+        "none": None, "true": True, "int": -(1 << 63), "big": 1 << 70, "float": 0.5, "text": "ü",
+        "bytes": b"\xff\x00", "list": [1, [2, (3,)], {}], "simple": ferrite.OK,
+        "error": ferrite.Error("OOPS as a value"),
+    }
+
+@ferrite.function
+def fails(index: int):
+    ferrite.set("written", "never")
+    return [1, 2, 3][index]
+
+@ferrite.function
+def refuses(key: str):
+    ferrite.set(key, "stays")
+    raise ferrite.Error("NOWAY not this one")
+
+@ferrite.function
+def table(number: int) -> int:
+    return TABLE[number]
+
+@ferrite.function
+def imported_late() -> str:
+    return late()
+
+@ferrite.function
+def parsed(date: str) -> int:
+    return datetime.strptime(date, "%Y-%m-%d").toordinal()
+
+@ferrite.function
+def absent(name: str):
+    return __import__(name).__name__
+
+@ferrite.function
+def drawn() -> float:
+    return random.random()
+
+@ferrite.function
+def changed() -> int:
+    TABLE[0] += 1
+    return TABLE[0]
+
+@ferrite.function
+def endless():
+    while True:
+        pass
+
+@ferrite.function
+def large(megabytes: int) -> int:
+    return len(bytearray(megabytes << 20))
+
+@ferrite.function
+def store(key: str):
+    return [
+        ferrite.set(key, b"\xff", if_absent=True, ttl=60), ferrite.get_bytes(key), ferrite.set(key, 1, if_absent=True),
+        ferrite.hset("h", "a", "1"), ferrite.hget("h", "a"), ferrite.hgetall("h"), ferrite.hdel("h", "a", "b"),
+        ferrite.incr("n", 5), ferrite.expire("n", 60), ferrite.ttl_ms("h"), ferrite.exists(key, "n"),
+        ferrite.call("LPUSH", "l", "x", "y"), ferrite.call("LRANGE", "l", 0, -1), ferrite.keys("*"),
+        ferrite.delete(key, "n", "l"), len(ferrite.random_bytes(9)), ferrite.time_ms() > 1_600_000_000_000,
+    ]
+"#;
+
+/// A module that imports another inside a function.
+const HELPER: &str = "
+def late():
+    from fractions import Fraction
+    return str(Fraction(6, 4))
+";
+
+fn bulk(text: &str) -> Reply {
+    Reply::Bulk(text.as_bytes().to_vec())
+}
+
+/// Makes a project with these functions; `None` without the tools.
+fn project(folder: &Path, functions: &str) -> Option<std::path::PathBuf> {
+    if !is_there("python", folder) {
+        return None;
+    }
+    printed("ferrite-wasmc", &["new", "m", "--lang", "python"], folder);
+    let project = folder.join("m");
+    fs::write(project.join("functions.py"), functions).expect("it can be written");
+    Some(project)
+}
+
+#[test]
+fn functions_reply_fail_and_begin_anew() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let Some(project) = project(folder.path(), FUNCTIONS) else {
+        return;
+    };
+    fs::write(project.join("helper.py"), HELPER).expect("it can be written");
+    let built = printed("ferrite-wasmc", &["build"], &project);
+    let digest = built
+        .split_whitespace()
+        .find(|word| word.starts_with("blake3:"))
+        .expect("the build prints the digest");
+    // Nothing has changed, so nothing is made again.
+    let component = project.join("build/m.wasm");
+    let made = || component.metadata().and_then(|file| file.modified());
+    let before = made().expect("it was built");
+    assert!(printed("ferrite-wasmc", &["build"], &project).contains(digest));
+    assert_eq!(made().expect("it is still there"), before);
+    // The server finds the code in the project's cache.
+    let server = Server::builder().dir(&project).start();
+    let mut client = server.client();
+    client.hello3();
+    let limits = br#"{"max_memory": "64MB", "max_fuel": 200000000}"#;
+    let words: [&[u8]; 7] = [
+        b"WASM.LOAD",
+        b"m",
+        digest.as_bytes(),
+        b"PERMISSIONS",
+        br#"{"allow_write": true}"#,
+        b"LIMITS",
+        limits,
+    ];
+    let loaded = client.call(&words);
+    assert!(matches!(loaded, Reply::Bulk(_)), "{loaded:?}");
+
+    let Reply::Map(pairs) = client.run("WASM.CALL m.types") else {
+        panic!("a map is a map");
+    };
+    let of = |name: &str| {
+        let found = pairs.iter().find(|(key, _)| *key == bulk(name));
+        found.expect("the map has it").1.clone()
+    };
+    assert_eq!(of("none"), Reply::Null);
+    assert_eq!(of("true"), Reply::Bool(true));
+    assert_eq!(of("int"), Reply::Int(i64::MIN));
+    assert_eq!(of("big"), bulk("1180591620717411303424"));
+    assert_eq!(of("float"), Reply::Double(0.5));
+    assert_eq!(of("text"), bulk("ü"));
+    assert_eq!(of("bytes"), Reply::Bulk(vec![0xff, 0]));
+    let inner = Reply::Array(vec![Reply::Int(2), Reply::Array(vec![Reply::Int(3)])]);
+    let list = Reply::Array(vec![Reply::Int(1), inner, Reply::Map(vec![])]);
+    assert_eq!(of("list"), list);
+    assert_eq!(of("simple"), Reply::Simple("OK".into()));
+    assert_eq!(of("error"), Reply::Error("OOPS as a value".into()));
+
+    // An exception ends the call with its traceback, and undoes the writes.
+    let trapped = client.run("WASM.CALL m.fails ARGS 3");
+    let text = trapped.error().expect("it traps").to_owned();
+    let faulty = FUNCTIONS.lines().position(|line| line.contains("[index]"));
+    let line = faulty.expect("the function is there") + 1;
+    let expected = format!("IndexError: list index out of range (functions.py:{line} in fails)");
+    assert_eq!(text, format!("TRAP {expected}"));
+    let errors = format!("{:?}", client.run("WASM.ERRORS m"));
+    assert!(errors.contains(&expected), "{errors}");
+    assert!(server.log().contains("Traceback (most recent call last):"));
+    let refused = client.run("WASM.CALL m.refuses KEYS k");
+    assert_eq!(refused, Reply::Error("NOWAY not this one".into()));
+    // An error reply is a reply like any other.
+    assert_eq!(client.run("GETDEL k"), bulk("stays"));
+    assert_eq!(client.run("EXISTS written"), Reply::Int(0));
+    assert_eq!(client.run("WASM.CALL m.fails ARGS 0"), Reply::Int(1));
+    assert_eq!(client.run("DEL written"), Reply::Int(1));
+
+    // What the top of the module made is there, and what a call changes is gone.
+    assert_eq!(client.run("WASM.CALL m.table ARGS 99"), Reply::Int(9801));
+    for _ in 0..3 {
+        assert_eq!(client.run("WASM.CALL m.changed"), Reply::Int(1));
+    }
+    assert_ne!(
+        client.run("WASM.CALL m.drawn"),
+        client.run("WASM.CALL m.drawn")
+    );
+
+    // Modules that are imported inside functions are there; others are named.
+    assert_eq!(client.run("WASM.CALL m.imported_late"), bulk("3/2"));
+    let parsed = client.run("WASM.CALL m.parsed ARGS 2024-02-29");
+    assert_eq!(parsed, Reply::Int(738_945));
+    let absent = client.run("WASM.CALL m.absent ARGS wave");
+    assert!(absent.error().is_some(), "{absent:?}");
+    let errors = format!("{:?}", client.run("WASM.ERRORS m"));
+    let expected = "No module named 'wave', and nothing can be imported while a call runs";
+    assert!(errors.contains(expected), "{errors}");
+
+    let endless = client.run("WASM.CALL m.endless");
+    assert!(
+        endless.error().is_some_and(|it| it.starts_with("FUEL ")),
+        "{endless:?}"
+    );
+    assert_eq!(
+        client.run("WASM.CALL m.large ARGS 20"),
+        Reply::Int(20 << 20)
+    );
+    let large = client.run("WASM.CALL m.large ARGS 300");
+    assert!(
+        large.error().is_some_and(|it| it.starts_with("MEMORY ")),
+        "{large:?}"
+    );
+
+    let stored = client.run("WASM.CALL m.store KEYS k");
+    let keys = ["h", "k", "l", "n"].map(bulk).to_vec();
+    let expected = vec![
+        Reply::Bool(true),
+        Reply::Bulk(vec![0xff]),
+        Reply::Bool(false),
+        Reply::Bool(true),
+        bulk("1"),
+        Reply::Map(vec![(bulk("a"), bulk("1"))]),
+        Reply::Int(1),
+        Reply::Int(5),
+        Reply::Bool(true),
+        Reply::Int(-2),
+        Reply::Int(2),
+        Reply::Int(2),
+        Reply::Array(vec![bulk("y"), bulk("x")]),
+        Reply::Array(keys[1..].to_vec()),
+        Reply::Int(3),
+        Reply::Int(9),
+        Reply::Bool(true),
+    ];
+    assert_eq!(stored, Reply::Array(expected));
+}
+
+/// Builds bad functions; returns what the build says.
+fn refusal(functions: &str, requirements: &str) -> Option<String> {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let project = project(folder.path(), functions)?;
+    fs::write(project.join("requirements.txt"), requirements).expect("it can be written");
+    let built = output("ferrite-wasmc", &["build"], &project);
+    assert_eq!(built.status.code(), Some(1));
+    assert!(!project.join("build/m.wasm").exists());
+    Some(String::from_utf8_lossy(&built.stderr).into_owned())
+}
+
+#[test]
+fn what_cannot_be_built_is_explained() {
+    let cases = [
+        (
+            "def f(:\n    pass\n",
+            "",
+            "error: functions.py, line 1: invalid syntax",
+        ),
+        (
+            "import ferrite\nimport numpy\n",
+            "",
+            "there is no module `numpy`: add its package to the requirements",
+        ),
+        (
+            "import ferrite\nferrite.get('key')\n",
+            "",
+            "the top of a module runs when it is built, without a store",
+        ),
+    ];
+    for (functions, requirements, expected) in cases {
+        let Some(said) = refusal(functions, requirements) else {
+            return;
+        };
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+}
+
+/// A package in the project's folder that holds machine code.
+#[test]
+fn an_extension_in_machine_code_is_refused() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let Some(project) = project(folder.path(), "import ferrite\n") else {
+        return;
+    };
+    // A wheel without machine code has the tag `any`; this one has another.
+    let wheel = "spam-1.0-cp314-cp314-manylinux_2_17_x86_64.whl";
+    fs::write(project.join(wheel), b"PK\x05\x06").expect("it can be written");
+    fs::write(project.join("requirements.txt"), format!("./{wheel}\n")).expect("it can be written");
+    let built = output("ferrite-wasmc", &["build"], &project);
+    let said = String::from_utf8_lossy(&built.stderr).into_owned();
+    assert_eq!(built.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("pip could not install the requirements"),
+        "{said}"
+    );
+    assert!(said.contains("spam"), "{said}");
+}
