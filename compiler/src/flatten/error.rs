@@ -76,7 +76,7 @@ pub enum FlattenError {
     /// The component imports an interface that no host offers.
     #[error(
         "unknown import `{import}`: the hosts offer `ferrite:function/data@0.1.0`, \
-         `ferrite:function/host@0.1.0` and WASI 0.2"
+         `ferrite:function/host@0.1.0`, `wasi:keyvalue` and `wasi:logging` in their drafts, and WASI 0.2"
     )]
     UnknownImport {
         /// Interface and function.

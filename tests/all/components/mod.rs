@@ -7,6 +7,7 @@
 
 mod adapter;
 mod calls;
+mod keyvalue;
 
 use std::env;
 use std::fs;
@@ -89,17 +90,22 @@ fn with_second_module(component: &[u8], module: &[u8]) -> Vec<u8> {
     spliced
 }
 
-/// Builds the component.
-fn probe(python: &Path, scratch: &Path) -> Vec<u8> {
-    let module = scratch.join("probe.wasm");
+/// Builds the component of `NAME.c` and `NAME.wat`.
+fn component(python: &Path, name: &str, scratch: &Path) -> Vec<u8> {
+    let module = scratch.join("module.wasm");
     let flags = [
         "-O1",
         "-Wl,--import-memory",
         "-Wl,-z,stack-size=16384",
         "-Wl,--global-base=32768",
     ];
-    compile(python, &folder().join("probe.c"), &flags, &module);
-    let text = fs::read(folder().join("probe.wat")).expect("it is there");
+    compile(
+        python,
+        &folder().join(name).with_extension("c"),
+        &flags,
+        &module,
+    );
+    let text = fs::read(folder().join(name).with_extension("wat")).expect("it is there");
     let around = ferrite_compiler::to_wasm(&text, &Default::default()).expect("it is a component");
     with_second_module(&around, &fs::read(&module).expect("it was built"))
 }
@@ -190,7 +196,7 @@ fn value<'a>(items: &mut impl Iterator<Item = &'a Value>) -> Reply {
 fn replies_are_those_of_a_component_runtime() {
     let Some(python) = python() else { return };
     let scratch = tempfile::tempdir().expect("there is room for a folder");
-    let component = probe(&python, scratch.path());
+    let component = component(&python, "probe", scratch.path());
     let file = scratch.path().join("component.wasm");
     fs::write(&file, &component).expect("it can be written");
     for isolation in ["rewind", "fresh", "reuse"] {

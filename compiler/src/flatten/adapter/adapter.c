@@ -399,6 +399,382 @@ EXPORT("wasi:cli/terminal-stdout#get-terminal-stdout") void terminal_stdout(u8 *
 
 EXPORT("wasi:cli/terminal-stderr#get-terminal-stderr") void terminal_stderr(u8 *result) { U8(result, 0) = 0; }
 
+// wasi:keyvalue, both drafts. A bucket is a key prefix: `default` and the empty name are the whole
+// keyspace, `users` is every key that begins with `users:`. The handle of a bucket is the address of
+// its prefix. As a call is one transaction, `swap` compares with the value that the call sees; a
+// change by others is found when the call ends, which then runs again.
+
+typedef struct {
+  u8 *at;
+  u32 len;
+} Bytes;
+
+// A prepared swap.
+typedef struct {
+  Bytes key;
+  u32 exists;
+  Bytes value;
+} Cas;
+
+// The cases of `error`.
+enum { NO_SUCH_STORE, ACCESS_DENIED, OTHER };
+
+// Writes `error` at `to`.
+static void store_error(u8 *to, i32 status) {
+  if (status == ERRORS_FROM || status == ERRORS_FROM - 1) {
+    U8(to, 0) = ACCESS_DENIED;
+    return;
+  }
+  // The text is written as numbers, because there is no data.
+  u8 *text = allocate(1, 16);
+  u32 len;
+  if (status == ERRORS_FROM - 2) {
+    U64(text, 0) = 0x79742d676e6f7277; // wrong-ty
+    U64(text, 8) = 0x6570;             // pe
+    len = 10;
+  } else if (status == ERRORS_FROM - 3) {
+    U64(text, 0) = 0x64696c61766e69; // invalid
+    len = 7;
+  } else if (status == ERRORS_FROM - 4) {
+    U64(text, 0) = 0x74696d696c; // limit
+    len = 5;
+  } else {
+    U64(text, 0) = 0x65726f7473; // store
+    len = 5;
+  }
+  U8(to, 0) = OTHER;
+  U32(to, 4) = (u32)text;
+  U32(to, 8) = len;
+}
+
+// Writes the error case of a result with its payload at `offset`.
+static void store_failed(u8 *result, u32 offset, i32 status) {
+  U8(result, 0) = 1;
+  store_error(result + offset, status);
+}
+
+static Bytes *prefix_of(u8 *name, u32 len) {
+  Bytes *bucket = allocate(4, sizeof(Bytes));
+  bucket->len = 0;
+  i32 is_default = len == 7 && name[0] == 'd' && name[1] == 'e' && name[2] == 'f' && name[3] == 'a' && name[4] == 'u' &&
+                   name[5] == 'l' && name[6] == 't';
+  if (len && !is_default) {
+    bucket->at = allocate(1, len + 1);
+    __builtin_memcpy(bucket->at, name, len);
+    bucket->at[len] = ':';
+    bucket->len = len + 1;
+  }
+  return bucket;
+}
+
+// Appends bytes; returns their end.
+static u8 *append(u8 *to, void *from, u32 len) {
+  if (len) __builtin_memcpy(to, from, len);
+  return to + len;
+}
+
+// The whole key, in the adapter's own buffer or in memory of its own.
+static u8 *whole_key(Bytes *bucket, void *key, u32 len, u8 *to) {
+  append(append(to, bucket->at, bucket->len), key, len);
+  return to;
+}
+
+// Writes `option<list<u8>>` at `to`; returns a status below `NOT_FOUND` if that failed.
+static i32 read_value(u8 *key, u32 len, u8 *to) {
+  i32 found = get(key, len, 0, 0);
+  if (found < NOT_FOUND) return found;
+  U8(to, 0) = found != NOT_FOUND;
+  if (found != NOT_FOUND) take_all(to + 4, found);
+  return 0;
+}
+
+static void bucket_get(Bytes *bucket, void *key, u32 len, u8 *result) {
+  u32 whole = bucket->len + len;
+  i32 status = read_value(whole_key(bucket, key, len, scratch(whole)), whole, result + 4);
+  if (status) return store_failed(result, 4, status);
+  U8(result, 0) = 0;
+}
+
+static i32 write_value(Bytes *bucket, void *key, u32 len, void *value, u32 value_len) {
+  u32 whole = bucket->len + len;
+  return set(whole_key(bucket, key, len, scratch(whole)), whole, value, value_len, 0, -1);
+}
+
+static void bucket_set(Bytes *bucket, void *key, u32 len, void *value, u32 value_len, u8 *result) {
+  i32 status = write_value(bucket, key, len, value, value_len);
+  if (status < 0) return store_failed(result, 4, status);
+  U8(result, 0) = 0;
+}
+
+// Names one key as `del` and `exists` take them: a pair in front of the key.
+static u8 *one_key(Bytes *bucket, void *key, u32 len) {
+  u32 whole = bucket->len + len;
+  u8 *pair = scratch(8 + whole);
+  U32(pair, 0) = (u32)whole_key(bucket, key, len, pair + 8);
+  U32(pair, 4) = whole;
+  return pair;
+}
+
+static void bucket_delete(Bytes *bucket, void *key, u32 len, u8 *result) {
+  i32 status = del(one_key(bucket, key, len), 1);
+  if (status < 0) return store_failed(result, 4, status);
+  U8(result, 0) = 0;
+}
+
+static void bucket_exists(Bytes *bucket, void *key, u32 len, u8 *result) {
+  i32 found = exists(one_key(bucket, key, len), 1);
+  if (found < 0) return store_failed(result, 4, found);
+  U8(result, 0) = 0;
+  U8(result, 4) = found != 0;
+}
+
+static i32 is_utf8(u8 *text, u32 len) {
+  for (u32 i = 0; i < len;) {
+    u32 lead = text[i++], more = lead < 0x80 ? 0 : lead >= 0xc2 && lead < 0xe0 ? 1 : (lead & 0xf0) == 0xe0 ? 2 : 3;
+    if (more > len - i || (more == 3 && (lead < 0xf0 || lead > 0xf4))) return 0;
+    if (more >= 2) {
+      u32 second = text[i];
+      // Neither longer than needed, nor half of a pair, nor beyond the last character.
+      if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
+          (lead == 0xf4 && second > 0x8f))
+        return 0;
+    }
+    for (; more; more--)
+      if ((text[i++] & 0xc0) != 0x80) return 0;
+  }
+  return 1;
+}
+
+// Copies a text into memory of its own, named at `to`.
+static void copy_text(Bytes *text, u8 *to) {
+  u8 *copy = allocate(1, text->len);
+  append(copy, text->at, text->len);
+  U32(to, 0) = (u32)copy;
+  U32(to, 4) = text->len;
+}
+
+// A word of at most eight bytes, given as a number.
+static void word(Bytes *word, u64 text, u32 len) {
+  word->at = allocate(1, 8);
+  U64(word->at, 0) = text;
+  word->len = len;
+}
+
+// Finds a page of keys by SCAN. Writes the list of keys at `keys` and the next cursor into `cursor`;
+// returns a status below zero if that failed. Keys that are not text are left out.
+static i32 scan(Bytes *bucket, Bytes *cursor, u8 *keys) {
+  Bytes *words = allocate(4, 6 * sizeof(Bytes));
+  word(&words[0], 0x4e414353, 4);
+  words[1] = *cursor;
+  word(&words[2], 0x484354414d, 5);
+  // Every byte of the prefix may need a backslash.
+  u8 *end = words[3].at = allocate(1, 2 * bucket->len + 1);
+  for (u32 i = 0; i < bucket->len; i++) {
+    u8 byte = bucket->at[i];
+    if (byte == '*' || byte == '?' || byte == '[' || byte == ']' || byte == '\\' || byte == '^') *end++ = '\\';
+    *end++ = byte;
+  }
+  *end++ = '*';
+  words[3].len = end - words[3].at;
+  word(&words[4], 0x544e554f43, 5);
+  word(&words[5], 0x30303031, 4);
+  u8 *result = allocate(4, 12);
+  data_call((u8 *)words, 6, result);
+  if (U8(result, 0)) return ERRORS_FROM - U8(result, 4);
+  // An array of the next cursor and an array of keys.
+  u8 *item = (u8 *)U32(result, 4);
+  if (U32(result, 8) < 3) return ERRORS_FROM - 3;
+  *cursor = *(Bytes *)(item + ITEM_SIZE + 8);
+  u32 found = U32(item, 2 * ITEM_SIZE + 8), kept = 0;
+  Bytes *list = allocate(4, found * sizeof(Bytes));
+  for (item += 3 * ITEM_SIZE; found; found--, item += ITEM_SIZE) {
+    u8 *key = (u8 *)U32(item, 8);
+    u32 whole = U32(item, 12), len = whole - bucket->len;
+    if (!is_utf8(key + bucket->len, len)) continue;
+    // The component frees the key, so it has to be an allocation of its length.
+    Bytes without = {key + bucket->len, len};
+    copy_text(&without, (u8 *)&list[kept++]);
+  }
+  U32(keys, 0) = (u32)list;
+  U32(keys, 4) = kept;
+  return 0;
+}
+
+static void increment(Bytes *bucket, void *key, u32 len, i64 delta, u8 *result) {
+  u32 whole = bucket->len + len;
+  i32 status = incr_by(whole_key(bucket, key, len, scratch(whole)), whole, delta, result + 8);
+  if (status < 0) return store_failed(result, 8, status);
+  U8(result, 0) = 0;
+}
+
+#define BOTH(draft, number)                                                                                         \
+  EXPORT("wasi:keyvalue/store@" draft "#open") void open_##number(u8 *name, u32 len, u8 *result) {                  \
+    U8(result, 0) = 0;                                                                                              \
+    U32(result, 4) = (u32)prefix_of(name, len);                                                                     \
+  }                                                                                                                 \
+  EXPORT("wasi:keyvalue/store@" draft "#[method]bucket.get")                                                        \
+  void get_##number(Bytes *bucket, void *key, u32 len, u8 *result) { bucket_get(bucket, key, len, result); }        \
+  EXPORT("wasi:keyvalue/store@" draft "#[method]bucket.set")                                                        \
+  void set_##number(Bytes *bucket, void *key, u32 len, void *value, u32 value_len, u8 *result) {                    \
+    bucket_set(bucket, key, len, value, value_len, result);                                                         \
+  }                                                                                                                 \
+  EXPORT("wasi:keyvalue/store@" draft "#[method]bucket.delete")                                                     \
+  void delete_##number(Bytes *bucket, void *key, u32 len, u8 *result) { bucket_delete(bucket, key, len, result); }  \
+  EXPORT("wasi:keyvalue/store@" draft "#[method]bucket.exists")                                                     \
+  void exists_##number(Bytes *bucket, void *key, u32 len, u8 *result) { bucket_exists(bucket, key, len, result); }  \
+  EXPORT("wasi:keyvalue/atomics@" draft "#increment")                                                               \
+  void increment_##number(Bytes *bucket, void *key, u32 len, i64 delta, u8 *result) {                               \
+    increment(bucket, key, len, delta, result);                                                                     \
+  }                                                                                                                 \
+  EXPORT("wasi:keyvalue/batch@" draft "#set-many")                                                                  \
+  void set_many_##number(Bytes *bucket, Bytes *pairs, u32 n, u8 *result) { set_many(bucket, pairs, n, result); }    \
+  EXPORT("wasi:keyvalue/batch@" draft "#delete-many")                                                               \
+  void delete_many_##number(Bytes *bucket, Bytes *keys, u32 n, u8 *result) { delete_many(bucket, keys, n, result); }
+
+static void set_many(Bytes *bucket, Bytes *pairs, u32 n, u8 *result) {
+  for (; n; n--, pairs += 2) {
+    i32 status = write_value(bucket, pairs[0].at, pairs[0].len, pairs[1].at, pairs[1].len);
+    if (status < 0) return store_failed(result, 4, status);
+  }
+  U8(result, 0) = 0;
+}
+
+static void delete_many(Bytes *bucket, Bytes *keys, u32 n, u8 *result) {
+  U8(result, 0) = 0;
+  for (; n && !U8(result, 0); n--, keys++) bucket_delete(bucket, keys->at, keys->len, result);
+}
+
+BOTH("0.2.0-draft", 1)
+BOTH("0.2.0-draft2", 2)
+
+// The first draft: cursors are numbers, and a value that is missing is a missing pair.
+
+EXPORT("wasi:keyvalue/store@0.2.0-draft#[method]bucket.list-keys")
+void list_keys_1(Bytes *bucket, i32 has_cursor, u64 number_given, u8 *result) {
+  Bytes cursor;
+  u32 len = 1;
+  for (u64 rest = has_cursor ? number_given : 0; rest >= 10; rest /= 10) len++;
+  cursor.at = allocate(1, len);
+  cursor.len = len;
+  u64 rest = has_cursor ? number_given : 0;
+  for (u32 i = len; i--; rest /= 10) cursor.at[i] = '0' + rest % 10;
+  i32 status = scan(bucket, &cursor, result + 8);
+  if (status) return store_failed(result, 8, status);
+  u64 next = 0;
+  for (u32 i = 0; i < cursor.len; i++) next = next * 10 + (cursor.at[i] - '0');
+  U8(result, 0) = 0;
+  U8(result, 16) = next != 0;
+  U64(result, 24) = next;
+}
+
+EXPORT("wasi:keyvalue/batch@0.2.0-draft#get-many")
+void get_many_1(Bytes *bucket, Bytes *keys, u32 n, u8 *result) {
+  u8 *pair = allocate(4, n * 20);
+  U8(result, 0) = 0;
+  U32(result, 4) = (u32)pair;
+  U32(result, 8) = n;
+  for (; n; n--, keys++, pair += 20) {
+    u32 whole = bucket->len + keys->len;
+    // The value is read where the pair's own begins, and the pair has the same tag.
+    i32 status = read_value(whole_key(bucket, keys->at, keys->len, scratch(whole)), whole, pair + 8);
+    if (status) return store_failed(result, 4, status);
+    U8(pair, 0) = U8(pair, 8);
+    copy_text(keys, pair + 4);
+  }
+}
+
+// The second draft: cursors are texts, a value that is missing is a pair without it, and there is
+// compare-and-swap.
+
+EXPORT("wasi:keyvalue/store@0.2.0-draft2#[method]bucket.list-keys")
+void list_keys_2(Bytes *bucket, i32 has_cursor, u8 *given, u32 given_len, u8 *result) {
+  Bytes cursor = {given, given_len};
+  if (!has_cursor) word(&cursor, '0', 1);
+  i32 status = scan(bucket, &cursor, result + 4);
+  if (status) return store_failed(result, 4, status);
+  U8(result, 0) = 0;
+  U8(result, 12) = !(cursor.len == 1 && cursor.at[0] == '0');
+  U32(result, 16) = (u32)cursor.at;
+  U32(result, 20) = cursor.len;
+}
+
+EXPORT("wasi:keyvalue/batch@0.2.0-draft2#get-many")
+void get_many_2(Bytes *bucket, Bytes *keys, u32 n, u8 *result) {
+  u8 *pair = allocate(4, n * 20);
+  U8(result, 0) = 0;
+  U32(result, 4) = (u32)pair;
+  U32(result, 8) = n;
+  for (; n; n--, keys++, pair += 20) {
+    u32 whole = bucket->len + keys->len;
+    i32 status = read_value(whole_key(bucket, keys->at, keys->len, scratch(whole)), whole, pair + 8);
+    if (status) return store_failed(result, 4, status);
+    copy_text(keys, pair);
+  }
+}
+
+// Reads the value that a swap is to replace.
+static i32 prepare(Cas *cas, u8 *result) {
+  i32 status = read_value(cas->key.at, cas->key.len, result);
+  if (status) return status;
+  cas->exists = U8(result, 0);
+  cas->value = *(Bytes *)(result + 4);
+  return 0;
+}
+
+EXPORT("wasi:keyvalue/atomics@0.2.0-draft2#[static]cas.new")
+void cas_new(Bytes *bucket, void *key, u32 len, u8 *result) {
+  Cas *cas = allocate(4, sizeof(Cas) + 12);
+  u32 whole = bucket->len + len;
+  cas->key.at = whole_key(bucket, key, len, allocate(1, whole));
+  cas->key.len = whole;
+  i32 status = prepare(cas, (u8 *)(cas + 1));
+  if (status) return store_failed(result, 4, status);
+  U8(result, 0) = 0;
+  U32(result, 4) = (u32)cas;
+}
+
+EXPORT("wasi:keyvalue/atomics@0.2.0-draft2#[method]cas.current") void cas_current(Cas *cas, u8 *result) {
+  U8(result, 0) = 0;
+  U8(result, 4) = cas->exists;
+  if (cas->exists) copy_text(&cas->value, result + 8);
+}
+
+EXPORT("wasi:keyvalue/atomics@0.2.0-draft2#swap") void swap(Cas *cas, void *value, u32 len, u8 *result) {
+  // In the result: `cas-error` at 4, its payload at 8.
+  u8 *now = allocate(4, 12);
+  i32 status = read_value(cas->key.at, cas->key.len, now);
+  i32 same = !status && U8(now, 0) == cas->exists;
+  if (same && cas->exists) {
+    same = U32(now, 8) == cas->value.len;
+    for (u32 i = 0; same && i < cas->value.len; i++) same = ((u8 *)U32(now, 4))[i] == cas->value.at[i];
+  }
+  if (same) status = set(cas->key.at, cas->key.len, value, len, 0, -1);
+  U8(result, 0) = status || !same;
+  if (status) {
+    U8(result, 4) = 0;
+    store_error(result + 8, status);
+  } else if (!same) {
+    cas->exists = U8(now, 0);
+    cas->value = *(Bytes *)(now + 4);
+    U8(result, 4) = 1;
+    U32(result, 8) = (u32)cas;
+  }
+}
+
+// wasi:logging
+
+EXPORT("wasi:logging/logging@0.1.0-draft#log")
+void logging(i32 level, void *context, u32 context_len, void *message, u32 len) {
+  u8 *line = scratch(context_len + 2 + len), *to = append(line, context, context_len);
+  if (context_len) {
+    *to++ = ':';
+    *to++ = ' ';
+  }
+  to = append(to, message, len);
+  // Critical is an error here.
+  write_log(level > 4 ? 4 : level, line, to - line);
+}
+
 // Entries: `input` from the call, and the reply from `result<list<item>, string>`.
 
 static u32 *strings(i32 n, i32 are_keys) {
