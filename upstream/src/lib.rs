@@ -10,6 +10,9 @@
 //!                        └──────────────┴───────────────────────────────┘ a key that has changed
 //! ```
 
+// rustdoc looks through the types of the store for auto traits, which is deeper than its default.
+#![recursion_limit = "256"]
+
 mod account;
 mod address;
 mod call;
