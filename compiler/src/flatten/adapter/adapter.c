@@ -546,11 +546,11 @@ static i32 is_utf8(u8 *text, u32 len) {
 }
 
 // Copies a text into memory of its own, named at `to`.
-static void copy_text(Bytes *text, u8 *to) {
-  u8 *copy = allocate(1, text->len);
-  append(copy, text->at, text->len);
+static void copy_text(u8 *text, u32 len, u8 *to) {
+  u8 *copy = allocate(1, len);
+  append(copy, text, len);
   U32(to, 0) = (u32)copy;
-  U32(to, 4) = text->len;
+  U32(to, 4) = len;
 }
 
 // A word of at most eight bytes, given as a number.
@@ -592,8 +592,7 @@ static i32 scan(Bytes *bucket, Bytes *cursor, u8 *keys) {
     u32 whole = U32(item, 12), len = whole - bucket->len;
     if (!is_utf8(key + bucket->len, len)) continue;
     // The component frees the key, so it has to be an allocation of its length.
-    Bytes without = {key + bucket->len, len};
-    copy_text(&without, (u8 *)&list[kept++]);
+    copy_text(key + bucket->len, len, (u8 *)&list[kept++]);
   }
   U32(keys, 0) = (u32)list;
   U32(keys, 4) = kept;
@@ -651,17 +650,17 @@ BOTH("0.2.0-draft2", 2)
 
 EXPORT("wasi:keyvalue/store@0.2.0-draft#[method]bucket.list-keys")
 void list_keys_1(Bytes *bucket, i32 has_cursor, u64 number_given, u8 *result) {
-  Bytes cursor;
-  u32 len = 1;
-  for (u64 rest = has_cursor ? number_given : 0; rest >= 10; rest /= 10) len++;
-  cursor.at = allocate(1, len);
-  cursor.len = len;
+  Bytes *cursor = allocate(4, sizeof(Bytes));
   u64 rest = has_cursor ? number_given : 0;
-  for (u32 i = len; i--; rest /= 10) cursor.at[i] = '0' + rest % 10;
-  i32 status = scan(bucket, &cursor, result + 8);
+  u32 len = 1;
+  for (u64 more = rest; more >= 10; more /= 10) len++;
+  cursor->at = allocate(1, len);
+  cursor->len = len;
+  for (u32 i = len; i--; rest /= 10) cursor->at[i] = '0' + rest % 10;
+  i32 status = scan(bucket, cursor, result + 8);
   if (status) return store_failed(result, 8, status);
   u64 next = 0;
-  for (u32 i = 0; i < cursor.len; i++) next = next * 10 + (cursor.at[i] - '0');
+  for (u32 i = 0; i < cursor->len; i++) next = next * 10 + (cursor->at[i] - '0');
   U8(result, 0) = 0;
   U8(result, 16) = next != 0;
   U64(result, 24) = next;
@@ -679,7 +678,7 @@ void get_many_1(Bytes *bucket, Bytes *keys, u32 n, u8 *result) {
     i32 status = read_value(whole_key(bucket, keys->at, keys->len, scratch(whole)), whole, pair + 8);
     if (status) return store_failed(result, 4, status);
     U8(pair, 0) = U8(pair, 8);
-    copy_text(keys, pair + 4);
+    copy_text(keys->at, keys->len, pair + 4);
   }
 }
 
@@ -688,14 +687,16 @@ void get_many_1(Bytes *bucket, Bytes *keys, u32 n, u8 *result) {
 
 EXPORT("wasi:keyvalue/store@0.2.0-draft2#[method]bucket.list-keys")
 void list_keys_2(Bytes *bucket, i32 has_cursor, u8 *given, u32 given_len, u8 *result) {
-  Bytes cursor = {given, given_len};
-  if (!has_cursor) word(&cursor, '0', 1);
-  i32 status = scan(bucket, &cursor, result + 4);
+  Bytes *cursor = allocate(4, sizeof(Bytes));
+  cursor->at = given;
+  cursor->len = given_len;
+  if (!has_cursor) word(cursor, '0', 1);
+  i32 status = scan(bucket, cursor, result + 4);
   if (status) return store_failed(result, 4, status);
   U8(result, 0) = 0;
-  U8(result, 12) = !(cursor.len == 1 && cursor.at[0] == '0');
-  U32(result, 16) = (u32)cursor.at;
-  U32(result, 20) = cursor.len;
+  U8(result, 12) = !(cursor->len == 1 && cursor->at[0] == '0');
+  U32(result, 16) = (u32)cursor->at;
+  U32(result, 20) = cursor->len;
 }
 
 EXPORT("wasi:keyvalue/batch@0.2.0-draft2#get-many")
@@ -708,7 +709,7 @@ void get_many_2(Bytes *bucket, Bytes *keys, u32 n, u8 *result) {
     u32 whole = bucket->len + keys->len;
     i32 status = read_value(whole_key(bucket, keys->at, keys->len, scratch(whole)), whole, pair + 8);
     if (status) return store_failed(result, 4, status);
-    copy_text(keys, pair);
+    copy_text(keys->at, keys->len, pair);
   }
 }
 
@@ -736,7 +737,7 @@ void cas_new(Bytes *bucket, void *key, u32 len, u8 *result) {
 EXPORT("wasi:keyvalue/atomics@0.2.0-draft2#[method]cas.current") void cas_current(Cas *cas, u8 *result) {
   U8(result, 0) = 0;
   U8(result, 4) = cas->exists;
-  if (cas->exists) copy_text(&cas->value, result + 8);
+  if (cas->exists) copy_text(cas->value.at, cas->value.len, result + 8);
 }
 
 EXPORT("wasi:keyvalue/atomics@0.2.0-draft2#swap") void swap(Cas *cas, void *value, u32 len, u8 *result) {
