@@ -11,6 +11,7 @@ const PARTS: &[(&str, &str)] = &[
     ("templates", "templates"),
     ("../sdk/abi", "sdk/abi"),
     ("../sdk/rust", "sdk/rust"),
+    ("../sdk/js", "sdk/js"),
     ("../sdk/assemblyscript", "sdk/assemblyscript"),
     ("../sdk/go", "sdk/go"),
     ("../sdk/c", "sdk/c"),

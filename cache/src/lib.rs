@@ -69,6 +69,7 @@ pub mod bundle;
 mod depth;
 mod digest;
 mod disk;
+mod javascript;
 mod key_id;
 mod manifest;
 mod meter;
@@ -88,6 +89,7 @@ pub use disk::{
     EvictError, Evicted, KeyLock, ListError, LockError, LookupError, OpenError, Origin, PinError,
     PublishError, SOURCE_BYTES_MAX, StorageError, Usage, Verdict, VerifiedArtifact, VerifyError,
 };
+pub use javascript::{JavaScript, JavaScriptError};
 pub use manifest::{Manifest, ManifestError};
 pub use meter::{METER_FUEL_EXPORT, METER_HOOK_EXPORT, METER_START_EXPORT, MeterPlan};
 pub use module_info::{

@@ -10,6 +10,10 @@ use serde::Serialize;
 pub(crate) enum Language {
     /// Rust, with cargo
     Rust,
+    /// TypeScript, with npm
+    TypeScript,
+    /// JavaScript, with nothing else
+    JavaScript,
     /// AssemblyScript, with npm
     AssemblyScript,
     /// Go, with its own compiler
@@ -25,6 +29,8 @@ impl Language {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::TypeScript => "typescript",
+            Self::JavaScript => "javascript",
             Self::AssemblyScript => "assemblyscript",
             Self::Go => "go",
             Self::C => "c",
@@ -36,7 +42,7 @@ impl Language {
     pub(crate) fn test_command(self) -> &'static str {
         match self {
             Self::Rust => "cargo test",
-            Self::AssemblyScript => "npm test",
+            Self::TypeScript | Self::JavaScript | Self::AssemblyScript => "npm test",
             Self::Go => "go test .",
             Self::C => "sh tests/test.sh",
             Self::Python => "python3 -m pytest",

@@ -178,6 +178,7 @@ impl CompileError {
             Self::Text(TextError::Length { .. })
             | Self::Validate(ValidateError::LimitExceeded { .. })
             | Self::Manifest(ManifestError::TooLong { .. }) => "LIMIT",
+            Self::Text(TextError::JavaScript(error)) => error.code(),
             Self::Text(_) | Self::Validate(_) => "INVALID",
             Self::Flatten(error) => error.code(),
             Self::Depth(error) => error.code(),

@@ -2,7 +2,7 @@
 //!
 //! The stages, each in a module of its own:
 //!
-//! 1. [`to_wasm`] parses the text format;
+//! 1. [`to_wasm`] parses the text format, and evaluates programs in JavaScript;
 //! 2. [`flatten()`](flatten::flatten) makes one module of a component;
 //! 3. [`validate()`] checks the module and describes it;
 //! 4. [`preinit`] runs its start ahead of time, if that is asked for;
@@ -30,6 +30,7 @@ mod compile;
 pub mod depth;
 mod emit;
 pub mod flatten;
+mod javascript;
 mod limits;
 pub mod meter;
 pub mod preinit;
@@ -44,6 +45,7 @@ pub mod worker;
 pub use compile::{CompileError, Compiler, describe};
 pub use emit::Compiled;
 pub use flatten::FlattenError;
+pub use javascript::{JAVASCRIPT_ENGINE, ProgramError};
 pub use limits::SourceLimits;
 pub use preinit::{Preinit, PreinitChoice};
 pub use targets::{BaselineInfo, TargetError, TargetInfo, targets};

@@ -1,14 +1,16 @@
-//! Parses the text format to the binary one.
+//! Makes a binary module of other forms of a source: the text format, and programs in JavaScript.
 
 use std::borrow::Cow;
 
+use ferrite_cache::JavaScript;
 use thiserror::Error;
 use wast::lexer::{Lexer, TokenKind};
 use wast::parser::{self, ParseBuffer};
 
+use crate::javascript::{self, ProgramError};
 use crate::limits::SourceLimits;
 
-/// A text is not a module.
+/// A source is not a module.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TextError {
@@ -32,6 +34,9 @@ pub enum TextError {
         /// Offset in the text, in bytes.
         offset: u64,
     },
+    /// A program in JavaScript is refused.
+    #[error(transparent)]
+    JavaScript(#[from] ProgramError),
 }
 
 impl TextError {
@@ -41,18 +46,20 @@ impl TextError {
         match self {
             Self::Length { .. } => None,
             Self::Syntax { offset, .. } => Some(*offset),
+            Self::JavaScript(error) => error.offset(),
         }
     }
 }
 
-/// Parses a module in the text format; returns any other input unchanged.
+/// Parses a module in the text format, and evaluates a [program in JavaScript](JavaScript); returns any
+/// other input unchanged.
 ///
 /// Input is text if, after blanks and comments, it starts with a parenthesis. Other input is left to
 /// [`validate`](crate::validate()).
 ///
 /// # Errors
 ///
-/// The text is longer than `bounds` allow, or has a syntax error.
+/// The text is longer than `bounds` allow, or has a syntax error; or the program cannot be evaluated.
 ///
 /// ```
 /// use ferrite_compiler::{SourceLimits, to_wasm};
@@ -60,6 +67,9 @@ impl TextError {
 /// assert!(wasm.starts_with(b"\0asm"));
 /// ```
 pub fn to_wasm<'a>(source: &'a [u8], bounds: &SourceLimits) -> Result<Cow<'a, [u8]>, TextError> {
+    if JavaScript::is(source) {
+        return Ok(Cow::Owned(javascript::to_module(source)?));
+    }
     let Some(text) = text(source) else {
         return Ok(Cow::Borrowed(source));
     };

@@ -104,6 +104,11 @@ fn assemblyscript() {
 }
 
 #[test]
+fn javascript() {
+    cases_hold("javascript", "javascript", &of(COMMON));
+}
+
+#[test]
 fn go() {
     cases_hold("go", "go", &of(COMMON));
 }

@@ -21,6 +21,7 @@ mod functions;
 mod fuzzing;
 mod guests;
 mod hot_reload;
+mod javascript;
 mod languages;
 mod lifecycle;
 mod missing_commands;

@@ -1,11 +1,14 @@
 //! `cargo xtask examples`: builds the example functions from source to `target/examples/*.wasm`.
 //!
 //! An example is a folder below `examples/`: a package that builds a `cdylib`, a C file, a WAT file, a
-//! package of npm whose functions are in AssemblyScript, a module of Go, or a project of Python.
+//! package of npm whose functions are in AssemblyScript, a module of Go, a project of Python, or a file in
+//! JavaScript.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use ferrite_cache::JavaScript;
+use ferrite_compiler::SourceLimits;
 
 use crate::run;
 use crate::tools::guest_rustc::GUEST_TARGET;
@@ -150,6 +153,8 @@ enum Source {
     Go(PathBuf),
     /// The folder of a project in Python.
     Python(PathBuf),
+    /// One file, for the engine that the compiler has in it.
+    JavaScript(PathBuf),
 }
 
 fn find(workspace: &Workspace) -> Result<Vec<Example>> {
@@ -186,6 +191,7 @@ fn find(workspace: &Workspace) -> Result<Vec<Example>> {
             let source = match file.extension().and_then(|extension| extension.to_str()) {
                 Some("c") => Source::C(file.clone()),
                 Some("wat") => Source::Wat(file.clone()),
+                Some("js") => Source::JavaScript(file.clone()),
                 _ => continue,
             };
             let name = file
@@ -239,6 +245,7 @@ impl Example {
             Source::AssemblyScript(_) => Language::AssemblyScript,
             Source::Go(_) => Language::Go,
             Source::Python(_) => Language::Python,
+            Source::JavaScript(_) => Language::JavaScript,
         }
     }
 
@@ -265,6 +272,7 @@ impl Example {
                 let mut builder = python.ferrite_build(workspace);
                 run::run(builder.arg(".").arg(&wasm).current_dir(folder))?;
             }
+            Source::JavaScript(source) => build_javascript(source, &wasm)?,
             Source::Wat(source) => {
                 let bytes = wat::parse_file(source)?;
                 std::fs::write(&wasm, bytes)
@@ -321,6 +329,22 @@ fn build_c(workspace: &Workspace, compilers: &Compilers, source: &Path, wasm: &P
     zig.args(["cc", "--target=wasm32-wasi", "-mexec-model=reactor", "-Os"]);
     zig.args(["-Wl,-z,stack-size=65536", "-Wl,--strip-debug", "-o"]);
     run::run(zig.arg(wasm).arg(source))
+}
+
+/// Evaluates the program, as `ferrite-wasmc compile` does.
+fn build_javascript(source: &Path, wasm: &Path) -> Result<()> {
+    let shown = source.display();
+    let text = std::fs::read(source).with_context(|| format!("cannot read {shown}"))?;
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    let program = JavaScript {
+        name: &name,
+        positions: &[],
+        source: &text,
+    };
+    let module = ferrite_compiler::to_wasm(&program.encode(), &SourceLimits::default())
+        .with_context(|| shown.to_string())?
+        .into_owned();
+    std::fs::write(wasm, module).with_context(|| format!("cannot write {}", wasm.display()))
 }
 
 /// Builds with the compiler and the SDK that the package's lock file names.

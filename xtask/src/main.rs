@@ -50,6 +50,8 @@ enum Task {
     Examples(examples::Options),
     /// Build the programs for Linux on arm64, and run tests of them in an emulator
     Cross(cross::Options),
+    /// Build the JavaScript engine, compiler/javascript/engine.wasm.zz, from its sources
+    Engine(tools::javascript::Options),
     /// Build packages for Debian and an archive with an installer into target/packages
     Package(package::Options),
 }
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Task::Soak(options) => soak::run(&workspace, &options),
         Task::Examples(options) => examples::run(&workspace, &options),
         Task::Cross(options) => cross::run(&workspace, &options),
+        Task::Engine(options) => tools::javascript::run(&workspace, &options),
         Task::Package(options) => package::run(&workspace, &options),
     });
     match done {

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::binaries::{self, BuildProfile};
 use crate::examples;
+
 use crate::package;
 use crate::run::{self, heading};
 use crate::tidy;
@@ -52,6 +53,8 @@ enum Step {
     Docs,
     /// Build the binaries that the tests start, and check that the lean ones hold no compiler
     Binaries,
+    /// Build the JavaScript engine, and compare it with the committed one
+    Engine,
     /// Build the example functions
     Examples,
     /// The tests of the SDKs that are not in Rust, with the runners of their languages
@@ -97,6 +100,7 @@ fn name(step: Step) -> &'static str {
         Step::Deny => "deny",
         Step::Docs => "docs",
         Step::Binaries => "binaries",
+        Step::Engine => "engine",
         Step::Examples => "examples",
         Step::Sdks => "sdks",
         Step::Packages => "packages",
@@ -134,6 +138,7 @@ fn one(workspace: &Workspace, options: &Options, step: Step) -> Result<()> {
             tidy::run_on_binary(workspace, &module)?;
             binaries::wasmc(workspace, BuildProfile::Dev).map(drop)
         }
+        Step::Engine => tools::javascript::check(workspace),
         Step::Examples => examples::build(workspace).map(drop),
         Step::Sdks => sdks(workspace),
         Step::Packages => {

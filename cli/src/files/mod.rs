@@ -4,3 +4,5 @@ pub(crate) mod atomic_file;
 pub(crate) mod bounded_file;
 pub(crate) mod bundle_file;
 pub(crate) mod cache_folder;
+pub(crate) mod source_file;
+pub(crate) mod source_map;

@@ -4,6 +4,7 @@ mod assemblyscript;
 mod c;
 mod debug_sections;
 mod go;
+mod javascript;
 mod process;
 mod python;
 mod rust;
@@ -45,12 +46,19 @@ impl Project {
             Language::Go
         } else if has("pyproject.toml") {
             Language::Python
+        } else if let Some(is_typescript) = javascript::is_typescript(folder) {
+            if is_typescript {
+                Language::TypeScript
+            } else {
+                Language::JavaScript
+            }
         } else if !c::sources(folder)?.is_empty() {
             Language::C
         } else {
             bail!(
                 "the folder {} holds no project: there is no Cargo.toml, asconfig.json, go.mod or \
-                 pyproject.toml in it, and no C file in it or its `src`; `ferrite-wasmc new` makes a project",
+                 pyproject.toml in it, no package.json with src/index.ts or src/index.js, and no C file in it \
+                 or its `src`; `ferrite-wasmc new` makes a project",
                 folder.display()
             );
         };
@@ -69,6 +77,7 @@ impl Project {
     pub(crate) fn build(&self) -> Result<Vec<PathBuf>> {
         match self.language {
             Language::Rust => rust::build(&self.folder),
+            Language::TypeScript | Language::JavaScript => javascript::build(&self.folder),
             Language::AssemblyScript => assemblyscript::build(&self.folder),
             Language::Go => go::build(&self.folder),
             Language::C => c::build(&self.folder),

@@ -14,7 +14,7 @@ const RUSTC_VARIABLE: &str = "FERRITE_WASM_RUSTC";
 /// Minor version of the oldest Go 1 that exports functions from WebAssembly.
 const GO_MINOR_MIN: u32 = 24;
 
-/// The oldest Node.js that AssemblyScript's compiler runs on.
+/// The oldest Node.js that the compilers of npm run on.
 const NODE_MAJOR_MIN: u32 = 20;
 
 /// Minor version of the oldest Python 3 that the SDK's builder runs on.
@@ -153,7 +153,7 @@ pub(crate) fn npm() -> Result<Tool, Missing> {
     let major: Option<u32> = major.and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < NODE_MAJOR_MIN) {
         let what = format!(
-            "Node.js {} is too old for AssemblyScript's compiler",
+            "Node.js {} is too old for the compilers of npm",
             node.version
         );
         return Err(missing(what, remedy));

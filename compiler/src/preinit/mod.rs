@@ -14,12 +14,14 @@
 //! The marker of a language's SDK makes an exception for random bytes: see `RandomBytes`.
 
 mod host;
-mod start;
+pub(crate) mod start;
 
 use ferrite_cache::{Digest, OffsetShift, Rewind};
 use ferrite_wasm_abi::{INITIALIZE_EXPORT, PREINIT_EXPORT};
 use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime_wizer::Wizer;
+
+use start::{StartLimits, Started};
 
 /// Chooses which modules are pre-initialised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub enum Preinit {
 
 /// The answer to a start that asks for random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RandomBytes {
+pub(crate) enum RandomBytes {
     /// An error: without the author's knowledge, the bytes would be the same in every instance.
     Refused,
     /// Bytes derived from the source. The marker of the SDK promises that its runtime uses them in
@@ -155,7 +157,13 @@ fn run(wasm: &[u8], start: Start) -> Result<Vec<u8>, String> {
     let (context, instrumented) = wizer
         .instrument(wasm)
         .map_err(|error| format!("{error:#}"))?;
-    let mut state = start::run(&instrumented, random_bytes, Digest::of(wasm))?;
+    let started = Started::new(
+        &instrumented,
+        random_bytes,
+        Digest::of(wasm),
+        StartLimits::default(),
+    )?;
+    let mut state = started.state();
     pollster::block_on(wizer.snapshot(&context, &mut state)).map_err(|error| format!("{error:#}"))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ferrite_cache::Digest;
-use ferrite_wasm_abi::INITIALIZE_EXPORT;
+use ferrite_wasm_abi::{INITIALIZE_EXPORT, MEMORY_EXPORT};
 use wasmi::{
     CompilationMode, Config, Engine, Extern, Instance, Linker, Module, Store, StoreLimitsBuilder,
     TrapCode, Val,
@@ -25,54 +25,138 @@ const MEMORY_BYTES_MAX: usize = 64 << 20;
 const STATE_PREFIX: &str = "__wizer_";
 
 /// Globals and memories after a start, by the names that the instrumented module gave them.
-pub(super) struct State {
+pub(crate) struct State {
     globals: HashMap<String, Val>,
     memories: HashMap<String, Vec<u8>>,
 }
 
-/// Instantiates the module, which runs its start function, and calls its initialiser.
-///
-/// # Errors
-///
-/// The reason why the module stays as it is.
-pub(super) fn run(wasm: &[u8], random_bytes: RandomBytes, source: Digest) -> Result<State, String> {
-    let mut config = Config::default();
-    config
-        .consume_fuel(true)
-        .compilation_mode(CompilationMode::Lazy);
-    let engine = Engine::new(&config);
-    let module = Module::new(&engine, wasm)
-        .map_err(|error| format!("the interpreter does not take it: {error}"))?;
-    let limits = StoreLimitsBuilder::new()
-        .memory_size(MEMORY_BYTES_MAX)
-        .trap_on_grow_failure(true)
-        .build();
-    let mut store = Store::new(&engine, PreinitHost::new(limits, random_bytes, source));
-    store.limiter(|host| &mut host.limits);
-    store
-        .set_fuel(FUEL_MAX)
-        .map_err(|error| error.to_string())?;
-    let mut linker = Linker::new(&engine);
-    host::add(&mut linker, &module).map_err(|error| error.to_string())?;
-    let instance = linker
-        .instantiate_and_start(&mut store, &module)
-        .map_err(|error| reason(&error))?;
-    if let Some(initialize) = instance.get_func(&store, INITIALIZE_EXPORT) {
-        initialize
-            .call(&mut store, &[], &mut [])
-            .map_err(|error| reason(&error))?;
+/// Limits of a start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StartLimits {
+    /// About the number of instructions.
+    pub(crate) fuel_max: u64,
+    /// Bytes of memory.
+    pub(crate) memory_bytes_max: usize,
+}
+
+impl Default for StartLimits {
+    fn default() -> Self {
+        Self {
+            fuel_max: FUEL_MAX,
+            memory_bytes_max: MEMORY_BYTES_MAX,
+        }
     }
-    Ok(State::read(&store, instance))
+}
+
+/// An instance in the interpreter whose start has run.
+pub(crate) struct Started {
+    store: Store<PreinitHost>,
+    instance: Instance,
+    limits: StartLimits,
+}
+
+impl Started {
+    /// Instantiates an instrumented module, which runs its start function, and calls its initialiser.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the module stays as it is.
+    pub(crate) fn new(
+        wasm: &[u8],
+        random_bytes: RandomBytes,
+        source: Digest,
+        limits: StartLimits,
+    ) -> Result<Self, String> {
+        let mut config = Config::default();
+        config
+            .consume_fuel(true)
+            .compilation_mode(CompilationMode::Lazy);
+        let engine = Engine::new(&config);
+        let module = Module::new(&engine, wasm)
+            .map_err(|error| format!("the interpreter does not take it: {error}"))?;
+        let store_limits = StoreLimitsBuilder::new()
+            .memory_size(limits.memory_bytes_max)
+            .trap_on_grow_failure(true)
+            .build();
+        let mut store = Store::new(
+            &engine,
+            PreinitHost::new(store_limits, random_bytes, source),
+        );
+        store.limiter(|host| &mut host.limits);
+        store
+            .set_fuel(limits.fuel_max)
+            .map_err(|error| error.to_string())?;
+        let mut linker = Linker::new(&engine);
+        host::add(&mut linker, &module).map_err(|error| error.to_string())?;
+        let instance = linker
+            .instantiate_and_start(&mut store, &module)
+            .map_err(|error| reason(&error, limits))?;
+        let mut started = Self {
+            store,
+            instance,
+            limits,
+        };
+        started.call_if_there(INITIALIZE_EXPORT)?;
+        Ok(started)
+    }
+
+    fn call_if_there(&mut self, name: &str) -> Result<(), String> {
+        match self.instance.get_func(&self.store, name) {
+            Some(function) => function
+                .call(&mut self.store, &[], &mut [])
+                .map_err(|error| reason(&error, self.limits)),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls an export that takes addresses and lengths and returns an address.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it did not return one.
+    pub(crate) fn call(&mut self, name: &str, arguments: &[u32]) -> Result<u32, String> {
+        let function = self
+            .instance
+            .get_func(&self.store, name)
+            .ok_or_else(|| format!("it does not export `{name}`"))?;
+        let arguments: Vec<Val> = arguments
+            .iter()
+            .map(|value| Val::I32(value.cast_signed()))
+            .collect();
+        let mut results = [Val::I32(0)];
+        function
+            .call(&mut self.store, &arguments, &mut results)
+            .map_err(|error| reason(&error, self.limits))?;
+        match results {
+            [Val::I32(value)] => Ok(value.cast_unsigned()),
+            _ => Err(format!("`{name}` returns no address")),
+        }
+    }
+
+    /// The exported memory.
+    pub(crate) fn memory(&mut self) -> &mut [u8] {
+        let memory = self.instance.get_memory(&self.store, MEMORY_EXPORT);
+        memory.map_or(&mut [], |memory| memory.data_mut(&mut self.store))
+    }
+
+    /// Reads what the start left.
+    pub(crate) fn state(&self) -> State {
+        State::read(&self.store, self.instance)
+    }
 }
 
 /// Describes why a start did not finish.
-fn reason(error: &wasmi::Error) -> String {
+fn reason(error: &wasmi::Error, limits: StartLimits) -> String {
+    let StartLimits {
+        fuel_max,
+        memory_bytes_max,
+    } = limits;
     match error.as_trap_code() {
         Some(TrapCode::OutOfFuel) => {
-            format!("its start runs for more than {FUEL_MAX} instructions")
+            format!("its start runs for more than {fuel_max} instructions")
         }
         Some(TrapCode::GrowthOperationLimited) => {
-            format!("its start takes more than {MEMORY_BYTES_MAX} bytes of memory")
+            format!("its start takes more than {memory_bytes_max} bytes of memory")
         }
         Some(_) => format!("its start ends in a trap: {error}"),
         None => match error.kind() {

@@ -7,6 +7,7 @@ mod depth;
 mod depth_generated;
 mod deterministic;
 mod golden;
+mod javascript;
 mod meter;
 mod meter_offsets;
 mod preinit;

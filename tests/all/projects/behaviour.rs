@@ -144,6 +144,38 @@ fn assemblyscript() {
 }
 
 #[test]
+fn typescript() {
+    let functions = include_str!("functions/module.ts");
+    let Some((server, mut client)) = load("typescript", "src/index.ts", functions) else {
+        return;
+    };
+    numbers_are_read_as_in_the_table(&mut client);
+    what_is_printed_is_logged(&server, &mut client);
+    assert_eq!(error(&mut client, "refuse", Some("x")), "REFUSED x");
+    // Positions are those of the source, not of the bundle.
+    assert_eq!(
+        error(&mut client, "fail", Some("x")),
+        "TRAP Error: on purpose: x (at inner src/index.ts:21:36)"
+    );
+    let overflow = error(&mut client, "overflow", None);
+    assert!(
+        overflow.starts_with(
+            "TRAP RangeError: Maximum call stack size exceeded (at deeper src/index.ts:29:"
+        ),
+        "{overflow}"
+    );
+    assert_eq!(
+        call(&mut client, "half", "😀"),
+        Reply::Bulk("\u{fffd}".into())
+    );
+    assert_eq!(client.run("WASM.CALL m.library"), Reply::Int(1));
+    assert_eq!(
+        client.run("WASM.CALL m.later"),
+        Reply::Array(vec![Reply::Int(2), Reply::Int(4), Reply::Int(0)])
+    );
+}
+
+#[test]
 fn go() {
     let functions = include_str!("functions/functions.go.txt");
     let Some((server, mut client)) = load("go", "functions.go", functions) else {

@@ -354,6 +354,22 @@ pub fn byte_at(bytes: &[u8], index: usize) -> i64 {
 }
 
 #[test]
+fn typescript() {
+    goes_the_whole_way(
+        "typescript",
+        &[
+            &["npm", "install", "--silent"],
+            &["npm", "test", "--silent"],
+        ],
+    );
+}
+
+#[test]
+fn javascript() {
+    goes_the_whole_way("javascript", &[&["ferrite-wasmc", "build"]]);
+}
+
+#[test]
 fn assemblyscript() {
     goes_the_whole_way("assemblyscript", &[&["npm", "install"], &["npm", "test"]]);
 }

@@ -26,10 +26,13 @@ pub(crate) fn dry_run(workspace: &Workspace) -> Result<()> {
         println!("note: the package for npm is not packed: no npm on the PATH");
         return Ok(());
     }
-    run::run(
-        workspace
-            .command("npm")
-            .args(["pack", "--dry-run", "--silent"])
-            .current_dir(workspace.root.join("sdk/assemblyscript")),
-    )
+    for folder in ["sdk/assemblyscript", "sdk/js"] {
+        run::run(
+            workspace
+                .command("npm")
+                .args(["pack", "--dry-run", "--silent"])
+                .current_dir(workspace.root.join(folder)),
+        )?;
+    }
+    Ok(())
 }

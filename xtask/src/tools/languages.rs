@@ -12,6 +12,7 @@ use crate::workspace::Workspace;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Language {
     Wat,
+    JavaScript,
     Rust,
     C,
     Go,
@@ -23,6 +24,7 @@ impl Language {
     const fn name(self) -> &'static str {
         match self {
             Self::Wat => "WAT",
+            Self::JavaScript => "JavaScript",
             Self::Rust => "Rust",
             Self::C => "C",
             Self::Go => "Go",
@@ -59,7 +61,7 @@ impl Compilers {
         let mut compilers = Self::default();
         for &language in languages {
             let found = match language {
-                Language::Wat => Ok("part of this task".to_owned()),
+                Language::Wat | Language::JavaScript => Ok("part of this task".to_owned()),
                 Language::Rust => guest_rustc::find(workspace).map(|rustc| {
                     let shown = workspace.shown(&rustc).display().to_string();
                     compilers.rustc = Some(rustc);
@@ -97,7 +99,7 @@ impl Compilers {
     /// Returns true if functions in this language can be built.
     pub(crate) fn have(&self, language: Language) -> bool {
         match language {
-            Language::Wat => true,
+            Language::Wat | Language::JavaScript => true,
             Language::Rust => self.rustc.is_some(),
             Language::C => self.zig.is_some(),
             Language::Go => self.go.is_some(),

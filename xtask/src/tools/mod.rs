@@ -2,6 +2,7 @@
 
 pub(crate) mod debian;
 pub(crate) mod guest_rustc;
+pub(crate) mod javascript;
 pub(crate) mod languages;
 pub(crate) mod trixie;
 

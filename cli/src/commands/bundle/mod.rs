@@ -11,9 +11,9 @@ use ferrite_cache::bundle::{ArtifactMember, BUNDLE_FORMAT, BundleManifest, Membe
 use ferrite_cache::{Baseline, Cache, Digest, ModuleInfo, Profile, Target, VerifiedArtifact};
 use ferrite_runtime::policy::function_spec::Isolation;
 
-use crate::files::bounded_file;
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
+use crate::files::source_file;
 use crate::keys::Signer;
 use crate::platform::Platform;
 use crate::precompile::{NativeCode, OnCacheFailure, Precompiler};
@@ -177,7 +177,7 @@ fn compile(options: &Options, cache: Option<&Cache>, progress: &Progress) -> Res
         let precompiler = Precompiler::new(profile.clone(), options.jobs, cache.cloned());
         if wasm.is_none() {
             let bounds = precompiler.bounds();
-            let bytes = bounded_file::read(&options.file, bounds.source_bytes_max)
+            let bytes = source_file::read(&options.file, bounds.source_bytes_max)
                 .with_context(|| options.file.display().to_string())?;
             let binary = ferrite_compiler::to_wasm(&bytes, bounds)
                 .map_err(ferrite_compiler::CompileError::from)

@@ -10,7 +10,7 @@ use ferrite_compiler::CompileError;
 
 use super::options::Options;
 use super::report::{Done, Failure, FileReport, Outcome};
-use crate::files::bounded_file;
+use crate::files::source_file;
 use crate::platform::Platform;
 use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler};
 
@@ -56,7 +56,7 @@ impl<'a> FileCompiler<'a> {
         if let Some(reason) = &self.without_cache {
             note(format!("warning: working without the cache: {reason}"));
         }
-        let source = bounded_file::read(file, self.precompiler.bounds().source_bytes_max)?;
+        let source = source_file::read(file, self.precompiler.bounds().source_bytes_max)?;
         let on_cache_failure = match self.options.output {
             Some(_) => OnCacheFailure::Warn,
             None => OnCacheFailure::Fail,

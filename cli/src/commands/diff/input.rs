@@ -12,7 +12,7 @@ use ferrite_runtime::policy::limits::LimitSettings;
 use ferrite_runtime::policy::permissions::Permissions;
 use serde::Serialize;
 
-use crate::files::{bounded_file, bundle_file};
+use crate::files::{bundle_file, source_file};
 
 /// One side of a comparison.
 pub(crate) struct DiffInput {
@@ -55,7 +55,7 @@ impl DiffInput {
             return Self::of_bundle(path, members.manifest, key).with_context(name);
         }
         let bounds = SourceLimits::default();
-        let bytes = bounded_file::read(path, bounds.source_bytes_max).with_context(name)?;
+        let bytes = source_file::read(path, bounds.source_bytes_max).with_context(name)?;
         let wasm = ferrite_compiler::to_wasm(&bytes, &bounds)
             .map_err(CompileError::from)
             .with_context(name)?;

@@ -20,6 +20,16 @@ pub(super) fn all() -> Vec<Check> {
         check("rust", toolchain::rustc()),
         check("c", toolchain::c()),
         check("go", toolchain::go()),
+        check("typescript", toolchain::npm()),
+        Check {
+            name: "javascript",
+            finding: Finding::Ok {
+                detail: format!(
+                    "part of this program: {}",
+                    ferrite_compiler::JAVASCRIPT_ENGINE
+                ),
+            },
+        },
         check("assemblyscript", toolchain::npm()),
         check("python", toolchain::python()),
     ]

@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail};
 use ferrite_cache::{Cache, Digest, Manifest};
 use ferrite_compiler::{CompileError, SourceLimits};
 
-use crate::files::bounded_file;
 use crate::files::bundle_file;
 use crate::files::cache_folder::CacheFolder;
+use crate::files::source_file;
 use crate::platform::Platform;
 use crate::terminal::console::{Console, Exit};
 use report::{Compiled, Inspection, ModuleReport, Refusal, SourceReport};
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         by_digest(whole_digest(&subject, cache.as_ref())?, cache.as_ref())?
     } else {
         let path = Path::new(&subject);
-        bounded_file::read(path, FILE_BYTES_MAX)
+        source_file::read(path, FILE_BYTES_MAX)
             .and_then(|bytes| describe(&bytes, cache.as_ref()))
             .with_context(|| subject.clone())?
     };

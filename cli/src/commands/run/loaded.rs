@@ -16,8 +16,8 @@ use ferrite_runtime::{CallOutcome, CallRequest, LoadRequest, ReceiptOf, Runtime,
 use ferrite_store::{Store, StoreOptions};
 
 use super::data;
-use crate::files::bounded_file;
 use crate::files::cache_folder::CacheFolder;
+use crate::files::source_file;
 use crate::precompile::{self, NativeCode, OnCacheFailure, Precompiler};
 use crate::terminal::console::Console;
 use crate::terminal::progress::Progress;
@@ -150,7 +150,7 @@ impl Session {
 fn obtain(file: &Path, precompiler: &Precompiler, console: &Console) -> Result<NativeCode> {
     let name = file.display().to_string();
     let progress = Progress::new(1, console.is_json());
-    bounded_file::read(file, precompiler.bounds().source_bytes_max)
+    source_file::read(file, precompiler.bounds().source_bytes_max)
         .and_then(|source| {
             precompiler.find_or_compile(&name, &source, OnCacheFailure::Fail, &|note| {
                 progress.set_message(&note);

@@ -18,7 +18,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine as _};
 use ferrite_cache::bundle::BUNDLE_EXTENSION;
-use ferrite_cache::{Digest, DigestError};
+use ferrite_cache::{Digest, DigestError, JavaScript};
 
 use self::bundle::BUNDLE_MAGIC;
 pub(crate) use self::bundle::BundleReader;
@@ -43,7 +43,7 @@ pub enum Source<'a> {
     Cached(Digest),
     /// A WebAssembly binary.
     Wasm(Cow<'a, [u8]>),
-    /// WebAssembly's text format.
+    /// WebAssembly's text format, or an encoded program in JavaScript.
     Text(Cow<'a, [u8]>),
     /// A bundle, signed or not.
     Bundle(BundleSource<'a>),
@@ -72,7 +72,7 @@ impl Default for SourceOptions {
 pub enum SourceError {
     /// It has the form of no source.
     #[error(
-        "the source {} is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat or .cwasm.tar",
+        "the source {} is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
         Quoted(.start)
     )]
     Unknown {
@@ -221,6 +221,24 @@ impl<'a> Source<'a> {
         check_size(argument.len() as u64, options)?;
         Ok(Self::Text(Cow::Borrowed(argument)))
     }
+
+    /// Returns the source that a program in JavaScript is; its errors have `name` in their positions.
+    pub fn for_program(
+        program: &[u8],
+        name: &str,
+        options: &SourceOptions,
+    ) -> Result<Source<'static>, SourceError> {
+        if program.trim_ascii().is_empty() {
+            return Err(SourceError::Empty);
+        }
+        check_size(program.len() as u64, options)?;
+        let program = JavaScript {
+            name,
+            positions: &[],
+            source: program,
+        };
+        Ok(Source::Text(Cow::Owned(program.encode())))
+    }
 }
 
 /// Returns the path in an argument of `WASM.LOAD`, if it is one: the file, as it was given.
@@ -261,7 +279,7 @@ fn as_path(argument: &[u8]) -> Option<&Path> {
             .checked_sub(end.len())
             .is_some_and(|at| argument[at..].eq_ignore_ascii_case(end))
     };
-    let endings: [&[u8]; 3] = [b".wasm", b".wat", BUNDLE_EXTENSION.as_bytes()];
+    let endings: [&[u8]; 4] = [b".wasm", b".wat", b".js", BUNDLE_EXTENSION.as_bytes()];
     endings
         .into_iter()
         .any(ending)
@@ -348,13 +366,17 @@ fn read_path(path: &Path, options: &SourceOptions) -> Result<Source<'static>, So
             limit: ByteSize(options.source_bytes_max),
         });
     }
+    let ends_in = |wanted: &str| {
+        path.extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case(wanted))
+    };
     if bytes.starts_with(WASM_MAGIC) {
         Ok(Source::Wasm(Cow::Owned(bytes)))
-    } else if path
-        .extension()
-        .is_some_and(|ending| ending.eq_ignore_ascii_case("wat"))
-    {
+    } else if ends_in("wat") {
         Ok(Source::Text(Cow::Owned(bytes)))
+    } else if ends_in("js") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Source::for_program(&bytes, &name, options)
     } else {
         let start = bytes.iter().take(4).copied().collect::<Vec<_>>();
         Err(unreadable(io::Error::new(

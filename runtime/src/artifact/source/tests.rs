@@ -71,11 +71,11 @@ fn what_is_no_source_is_refused() {
         ),
         (
             b"hello",
-            "INVALID the source \"hello\" is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat or .cwasm.tar",
+            "INVALID the source \"hello\" is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
         ),
         (
             b"bm90IHdhc20=",
-            "INVALID the source \"bm90IHdhc20=\" is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat or .cwasm.tar",
+            "INVALID the source \"bm90IHdhc20=\" is neither WebAssembly, nor its base64, nor a bundle, nor blake3:<64 hex digits>, nor a path that ends in .wasm, .wat, .js or .cwasm.tar",
         ),
         (
             b"(module)",

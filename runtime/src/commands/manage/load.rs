@@ -28,13 +28,23 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     parse,
 };
 
+/// Forms of a source, as a command announces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::commands) enum Form {
+    /// What `WASM.LOAD` takes: a module, a digest, a path or a bundle.
+    Any,
+    /// WebAssembly's text format.
+    Text,
+    /// A program in JavaScript, one argument further on.
+    JavaScript,
+}
+
 /// Request to load a function.
 #[derive(Clone, Debug)]
 pub struct Load<'a> {
     pub(in crate::commands) name: FunctionName,
     pub(in crate::commands) source: &'a [u8],
-    /// True if `source` is the text format itself.
-    pub(in crate::commands) text: bool,
+    pub(in crate::commands) form: Form,
     pub(in crate::commands) description: Option<Box<str>>,
     pub(in crate::commands) permissions: Option<Permissions>,
     pub(in crate::commands) limits: LimitSettings,
@@ -43,14 +53,14 @@ pub struct Load<'a> {
 }
 
 fn parse<'a>(spec: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, CommandError> {
-    read(spec, argv, false).map(|load| Command::Load(Box::new(load)))
+    read(spec, argv, Form::Any).map(|load| Command::Load(Box::new(load)))
 }
 
 /// Parses the words that all loading commands share.
 pub(in crate::commands) fn read<'a>(
     spec: &'static Spec,
     argv: &'a [&'a [u8]],
-    text: bool,
+    form: Form,
 ) -> Result<Load<'a>, CommandError> {
     const DESCRIPTION: &str = "DESCRIPTION";
     const PERMISSIONS: &str = "PERMISSIONS";
@@ -58,7 +68,8 @@ pub(in crate::commands) fn read<'a>(
     const ISOLATION: &str = "ISOLATION";
     const REPLACE: &str = "REPLACE";
 
-    let mut options = Options::new(spec, argv, 3);
+    let at = if form == Form::JavaScript { 3 } else { 2 };
+    let mut options = Options::new(spec, argv, at + 1);
     let (mut description, mut permissions, mut limits, mut isolation) = (None, None, None, None);
     let mut replace = false;
     while let Some(option) =
@@ -75,8 +86,8 @@ pub(in crate::commands) fn read<'a>(
     let invalid = |error: &dyn std::fmt::Display| CallError::invalid(error.to_string());
     Ok(Load {
         name: FunctionName::parse(argv[1]).map_err(|error| invalid(&error))?,
-        source: argv[2],
-        text,
+        source: argv[at],
+        form,
         description: description
             .map(|text| match str::from_utf8(text) {
                 Ok(text) => Ok(text.into()),
@@ -107,13 +118,16 @@ impl Load<'_> {
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
         let options = &runtime.options().source;
-        let source = if self.text {
-            Source::for_define(self.source, options)?
-        } else {
-            Source::for_load(self.source, options)?
+        let source = match self.form {
+            Form::Any => Source::for_load(self.source, options)?,
+            Form::Text => Source::for_define(self.source, options)?,
+            Form::JavaScript => {
+                let name = format!("{}.js", self.name.as_str());
+                Source::for_program(self.source, &name, options)?
+            }
         };
         let file = file_of(self.source)
-            .filter(|_| !self.text)
+            .filter(|_| self.form == Form::Any)
             .and_then(Path::to_str);
         let digest = runtime.load(LoadRequest {
             name: self.name,

@@ -47,6 +47,18 @@ fn parts(language: Language) -> &'static [(&'static str, &'static str)] {
             ("sdk/rust/", "ferrite-sdk/rust"),
             ("LICENSE-", SDK),
         ],
+        Language::TypeScript => &[
+            ("templates/typescript/", ""),
+            ("sdk/js/", SDK),
+            ("sdk/assemblyscript/mock/", "ferrite-sdk/mock"),
+            ("LICENSE-", SDK),
+        ],
+        Language::JavaScript => &[
+            ("templates/javascript/", ""),
+            ("sdk/js/", SDK),
+            ("sdk/assemblyscript/mock/", "ferrite-sdk/mock"),
+            ("LICENSE-", SDK),
+        ],
         Language::AssemblyScript => &[
             ("templates/assemblyscript/", ""),
             ("sdk/assemblyscript/", SDK),

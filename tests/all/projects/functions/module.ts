@@ -1,0 +1,46 @@
+// Functions that read numbers, print, and fail.
+
+import { type Reply, ReplyError, bigint, call, entry, number, text } from "ferrite-wasm";
+
+export const integer = entry("integer", { n: bigint }, ({ n }) => n);
+
+// As text: a number without a fraction would be an integer reply.
+export const float = entry("float", { n: number }, ({ n }) => (Object.is(n, -0) ? "-0" : `${n}`));
+
+export const print = entry("print", { text }, ({ text }) => {
+  console.log("printed " + text);
+});
+
+interface Wanted {
+  why: string;
+}
+
+export const fail = entry("fail", { text }, ({ text }) => inner({ why: text }));
+
+function inner(wanted: Wanted): never {
+  throw new Error("on purpose: " + wanted.why);
+}
+
+export const refuse = entry("refuse", { text }, ({ text }) => {
+  throw new ReplyError(`REFUSED ${text}`);
+});
+
+function deeper(n: number): number {
+  return deeper(n + 1) + n;
+}
+
+export function overflow(): number {
+  return deeper(1);
+}
+
+export const half = entry("half", { text }, ({ text }) => text.substring(0, 1));
+
+export async function later(): Promise<Reply> {
+  const answer = await Promise.all([1, 2].map(async (n) => n * 2));
+  await null;
+  return [...answer, call("STRLEN", "nothing")];
+}
+
+export function library(): boolean {
+  return Math.random() < 1 && Date.now() > 1_600_000_000_000 && crypto.randomUUID().length === 36;
+}
