@@ -72,6 +72,7 @@ pub use metrics::compile_stats::CompileStats;
 pub use metrics::function_stats::FunctionStats;
 pub use policy::function_spec::{FunctionSpec, Isolation};
 pub use policy::limits::{LimitSettings, Limits};
+pub use policy::network::options::{NetworkLimits, NetworkOptions};
 pub use policy::permissions::{AccessPolicy, Permissions};
 pub use registry::file::RegistryFileError;
 pub use registry::record::{FunctionName, Record};

@@ -99,6 +99,8 @@ FERRITE_IMPORT(hdel) int32_t ferrite_abi_hdel(const void *key, int32_t klen, con
                                               int32_t count);
 FERRITE_IMPORT(call) int32_t ferrite_abi_call(const void *cmd, int32_t cmdlen, const void *args,
                                               int32_t argslen, void *buf, int32_t cap);
+FERRITE_IMPORT(http) int32_t ferrite_abi_http(const void *request, int32_t len, void *buf,
+                                              int32_t cap);
 FERRITE_IMPORT(take) int32_t ferrite_abi_take(void *buf, int32_t offset, int32_t len);
 FERRITE_IMPORT(log) void ferrite_abi_log(int32_t level, const void *ptr, int32_t len);
 FERRITE_IMPORT(time_millis) int64_t ferrite_abi_time_millis(void);
@@ -761,9 +763,8 @@ FERRITE_FN bool ferrite_next(ferrite_reply *reply, ferrite_value *value)
     return ferrite_malformed();
 }
 
-/* Runs a command. Its own error becomes this call's error. */
-FERRITE_FN bool ferrite_call(const char *command, const ferrite_bytes *args, uint32_t n,
-                             ferrite_reply *reply)
+/* Writes strings as a RESP array. */
+FERRITE_FN ferrite_bytes ferrite_encode(const ferrite_bytes *args, uint32_t n)
 {
     size_t len = 32;
     for (uint32_t i = 0; i < n; i++)
@@ -783,13 +784,17 @@ FERRITE_FN bool ferrite_call(const char *command, const ferrite_bytes *args, uin
             *end++ = '\n';
         }
     }
-    char first[FERRITE_FIRST];
-    ferrite_bytes name = ferrite_text(command), bytes = { NULL, 0 };
-    int32_t full = ferrite_abi_call(name.ptr, (int32_t)name.len, encoded, (int32_t)(end - encoded),
-                                    first, FERRITE_FIRST);
+    return (ferrite_bytes){ encoded, (uint32_t)(end - encoded) };
+}
+
+/* Fetches a whole reply in RESP, whose error becomes this call's error. */
+FERRITE_FN bool ferrite_fetch(int32_t full, const char *first, const char *operation,
+                              ferrite_bytes subject, ferrite_reply *reply)
+{
+    ferrite_bytes bytes = { NULL, 0 };
     if (full < 0)
-        return ferrite_fail_status(full, "call", name);
-    ferrite_result(full, first, "call", name, &bytes, NULL);
+        return ferrite_fail_status(full, operation, subject);
+    ferrite_result(full, first, operation, subject, &bytes, NULL);
     ferrite_reply whole = { bytes.ptr, bytes.ptr + bytes.len };
     if (full > 0 && bytes.ptr[0] == '-') {
         ferrite_value error;
@@ -800,9 +805,92 @@ FERRITE_FN bool ferrite_call(const char *command, const ferrite_bytes *args, uin
     return true;
 }
 
+/* Runs a command. Its own error becomes this call's error. */
+FERRITE_FN bool ferrite_call(const char *command, const ferrite_bytes *args, uint32_t n,
+                             ferrite_reply *reply)
+{
+    char first[FERRITE_FIRST];
+    ferrite_bytes name = ferrite_text(command), encoded = ferrite_encode(args, n);
+    int32_t full = ferrite_abi_call(name.ptr, (int32_t)name.len, encoded.ptr, (int32_t)encoded.len,
+                                    first, FERRITE_FIRST);
+    return ferrite_fetch(full, first, "call", name, reply);
+}
+
 #define FERRITE_CALL(reply, command, ...)                                                          \
     ferrite_call(command, (ferrite_bytes[]){ __VA_ARGS__ },                                        \
                  sizeof((ferrite_bytes[]){ __VA_ARGS__ }) / sizeof(ferrite_bytes), reply)
+
+/* ---- Requests to other servers ---- */
+
+typedef struct {
+    int64_t status;
+    ferrite_bytes url, body;
+    /* `header_count` pairs of name, in lower case, and value. */
+    ferrite_reply headers;
+    int64_t header_count;
+} ferrite_response;
+
+FERRITE_FN bool ferrite_next_bytes(ferrite_reply *reply, ferrite_bytes *bytes)
+{
+    ferrite_value value;
+    if (!ferrite_next(reply, &value))
+        return false;
+    *bytes = value.bytes;
+    return value.kind == FERRITE_KIND_BYTES || ferrite_malformed();
+}
+
+/* Makes a request. `headers` are `n` strings: the name and the value of each header in turn. The names
+ * ":timeout" (milliseconds) and ":redirects" (the most to follow) are options. Whatever the status of
+ * the response is, it is no failure; if there is no response, the reason becomes this call's error. */
+FERRITE_FN bool ferrite_http(const char *method, ferrite_bytes url, ferrite_bytes body,
+                             const ferrite_bytes *headers, uint32_t n, ferrite_response *response)
+{
+    ferrite_bytes *words = ferrite_alloc((n + 3) * sizeof *words);
+    words[0] = ferrite_text(method), words[1] = url, words[2] = body;
+    if (n)
+        memcpy(words + 3, headers, n * sizeof *words);
+    char first[FERRITE_FIRST];
+    ferrite_bytes request = ferrite_encode(words, n + 3);
+    int32_t full = ferrite_abi_http(request.ptr, (int32_t)request.len, first, FERRITE_FIRST);
+    ferrite_reply reply;
+    ferrite_value count, status;
+    ferrite_response whole;
+    if (!ferrite_fetch(full, first, "http", url, &reply) || !ferrite_next(&reply, &count)
+        || !ferrite_next(&reply, &status) || !ferrite_next_bytes(&reply, &whole.url)
+        || !ferrite_next_bytes(&reply, &whole.body))
+        return false;
+    if (count.kind != FERRITE_KIND_ARRAY || status.kind != FERRITE_KIND_INT)
+        return ferrite_malformed();
+    whole.status = status.number;
+    whole.headers = reply;
+    whole.header_count = (count.number - 3) / 2;
+    if (response)
+        *response = whole;
+    return true;
+}
+
+/* Finds the first value of a header, whose name is given in lower case. Does not change `*value` if
+ * there is none. */
+FERRITE_FN bool ferrite_header(const ferrite_response *response, const char *name,
+                               ferrite_bytes *value, bool *found)
+{
+    ferrite_reply rest = response->headers;
+    ferrite_bytes wanted = ferrite_text(name), known, content;
+    if (found)
+        *found = false;
+    for (int64_t i = 0; i < response->header_count; i++) {
+        if (!ferrite_next_bytes(&rest, &known) || !ferrite_next_bytes(&rest, &content))
+            return false;
+        if (known.len != wanted.len || memcmp(known.ptr, wanted.ptr, wanted.len) != 0)
+            continue;
+        if (value)
+            *value = content;
+        if (found)
+            *found = true;
+        return true;
+    }
+    return true;
+}
 
 /* ---- Entries ---- */
 

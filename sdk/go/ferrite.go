@@ -208,12 +208,11 @@ func HGetAll(key string) (map[string]string, error) {
 
 // Do runs any command. An argument is a string, []byte, an integer, a float64 or a bool.
 func Do(command string, args ...any) (Value, error) {
-	list := append(strconv.AppendInt([]byte{'*'}, int64(len(args)), 10), '\r', '\n')
-	for _, arg := range args {
-		text := argument(arg)
-		list = append(strconv.AppendInt(append(list, '$'), int64(len(text)), 10), '\r', '\n')
-		list = append(append(list, text...), '\r', '\n')
+	texts := make([][]byte, len(args))
+	for i, arg := range args {
+		texts[i] = argument(arg)
 	}
+	list := encodeList(texts)
 	name := utf8Bytes(command)
 	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.Call(name, list, buf) })
 	if status < 0 {
@@ -227,6 +226,16 @@ func Do(command string, args ...any) (Value, error) {
 		return Value{}, newError(value.text)
 	}
 	return value, nil
+}
+
+// encodeList writes texts as a RESP array of bulk strings.
+func encodeList(texts [][]byte) []byte {
+	list := append(strconv.AppendInt([]byte{'*'}, int64(len(texts)), 10), '\r', '\n')
+	for _, text := range texts {
+		list = append(strconv.AppendInt(append(list, '$'), int64(len(text)), 10), '\r', '\n')
+		list = append(append(list, text...), '\r', '\n')
+	}
+	return list
 }
 
 // Level is the importance of a log line.

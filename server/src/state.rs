@@ -95,6 +95,9 @@ pub enum StartError {
     /// The keys of the configuration cannot be used.
     #[error("the configuration's keys are wrong")]
     Keys(#[from] config::KeysError),
+    /// What functions may do on the network is wrong.
+    #[error(transparent)]
+    Network(#[from] config::NetworkError),
     /// A folder cannot be created.
     #[error("cannot create the folder {}", path.display())]
     Folder {
@@ -278,6 +281,7 @@ fn saturate(number: u64) -> usize {
 
 fn functions(config: &Config, store: &Store) -> Result<Functions, StartError> {
     let options = RuntimeOptions {
+        network: config::runtime::network::read(config)?,
         trust: config::runtime::trust::read(config)?,
         yield_now: Some(|| Box::pin(tokio::task::yield_now())),
         ..config::runtime::options(config)?

@@ -27,6 +27,7 @@ mod lifecycle;
 mod missing_commands;
 mod monitoring;
 mod multi;
+mod network;
 mod observation;
 mod operating;
 mod packages;

@@ -36,9 +36,19 @@ impl Module {
     /// Returns true if calls of this function never run on the main thread. `function` is a name,
     /// with or without an entry after a dot.
     pub(crate) fn is_offloaded(&self, function: &[u8]) -> bool {
-        let name = function.split(|&byte| byte == b'.').next();
+        let Some(name) = function.split(|&byte| byte == b'.').next() else {
+            return false;
+        };
         let offload = &self.options.offload;
-        !offload.is_empty()
-            && name.is_some_and(|name| offload.iter().any(|glob| glob.matches(name)))
+        offload.iter().any(|glob| glob.matches(name)) || self.reads_files(name)
+    }
+
+    /// Returns true if a function may read files, for which it may have to wait.
+    fn reads_files(&self, name: &[u8]) -> bool {
+        !self.options.runtime.directories.is_empty()
+            && self
+                .runtime
+                .function(name)
+                .is_ok_and(|function| !function.record().permissions.allow_filesystem.is_empty())
     }
 }

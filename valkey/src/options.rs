@@ -1,5 +1,6 @@
 //! Reads the module's arguments into options.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use ferrite_cache::CacheOptions;
 use ferrite_protocol::glob::Glob;
 use ferrite_runtime::RuntimeOptions;
 use ferrite_runtime::artifact::compile_worker;
+use ferrite_runtime::policy::files::directory::Directory;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits, LimitsError};
+use ferrite_runtime::policy::network::rule::NetworkRules;
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 use ferrite_runtime::policy::strict_json::nearest;
@@ -27,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) inside_time_max: Duration,
     /// Access to other servers, for missing sources.
     pub(crate) peers: Peers,
+    /// Rules of the requests that functions may ask for, until all are read.
+    network_rules: Vec<String>,
 }
 
 /// Access to other servers.
@@ -76,6 +81,14 @@ pub(crate) const NAMES: &[&str] = &[
     "trusted-key",
     "revoked-key",
     "require-signed",
+    "allow-filesystem",
+    "allow-network",
+    "allow-private-network",
+    "max-requests",
+    "max-request",
+    "max-response",
+    "request-timeout",
+    "ca-file",
     "max-memory",
     "max-time",
     "max-fuel",
@@ -108,7 +121,17 @@ pub(crate) const NAMES: &[&str] = &[
 ];
 
 /// Arguments that may be given more than once.
-const REPEATED: &[&str] = &["offload", "revoked-key", "trusted-key"];
+const REPEATED: &[&str] = &[
+    "allow-filesystem",
+    "allow-network",
+    "allow-private-network",
+    "offload",
+    "revoked-key",
+    "trusted-key",
+];
+
+/// Longest file of certificates that is read, in bytes.
+const CA_FILE_BYTES_MAX: u64 = 4 << 20;
 
 const CACHE_BYTES_MAX: u64 = 4 << 30;
 const THREADS: usize = 4;
@@ -136,6 +159,7 @@ impl Options {
                 user: None,
                 password: None,
             },
+            network_rules: Vec::new(),
         };
         let (mut limits, mut limits_max) = (LimitSettings::default(), LimitSettings::default());
         let mut seen: Vec<&str> = Vec::new();
@@ -225,6 +249,36 @@ impl Options {
             "require-signed" => {
                 runtime.trust.require_signed = yes_or_no(value).map_err(|error| wrong(&error))?;
             }
+            "allow-filesystem" => {
+                let directory: Directory = value.parse().map_err(|error| wrong(&error))?;
+                if runtime
+                    .directories
+                    .iter()
+                    .any(|one| one.name() == directory.name())
+                {
+                    return Err(wrong(&"another directory has this name"));
+                }
+                runtime.directories.push(directory.below(dir));
+            }
+            "allow-network" => self.network_rules.push(value.to_owned()),
+            "allow-private-network" => {
+                let range = value.parse().map_err(|error| wrong(&error))?;
+                runtime.network.private_ranges.push(range);
+            }
+            "max-requests" => {
+                runtime.network.limits.requests_max =
+                    u32::try_from(number()?).map_err(|error| wrong(&error))?;
+            }
+            "max-request" => runtime.network.limits.request_bytes_max = size()?.0,
+            "max-response" => runtime.network.limits.response_bytes_max = size()?.0,
+            "request-timeout" => runtime.network.limits.time_max = span()?.0,
+            "ca-file" => {
+                let read = std::fs::File::open(path()).and_then(|file| {
+                    let roots = &mut runtime.network.extra_roots;
+                    file.take(CA_FILE_BYTES_MAX).read_to_end(roots)
+                });
+                read.map_err(|error| wrong(&error))?;
+            }
             "max-functions" => runtime.functions_max = number()?,
             "total-instances" => {
                 runtime.engine.instances_max =
@@ -263,6 +317,14 @@ impl Options {
         let limits_max = limits.most(limits_max).map_err(wrong)?;
         self.runtime = self.runtime.with_limits(limits, limits_max);
         let runtime = &mut self.runtime;
+        runtime.network.rules =
+            NetworkRules::parse(&self.network_rules).map_err(|(rule, error)| {
+                OptionsError::Value {
+                    name: "allow-network",
+                    value: rule.into(),
+                    problem: error.to_string(),
+                }
+            })?;
         if runtime.trust.refuses_everything() {
             return Err(OptionsError::Value {
                 name: "require-signed",
@@ -362,6 +424,14 @@ mod tests {
                 "\"missing.pub\" is neither a minisign public key",
             ),
             ("revoked-key 12", "16 hexadecimal digits"),
+            ("allow-filesystem /srv", "is not NAME=PATH"),
+            (
+                "allow-filesystem a=/x allow-filesystem a=/y",
+                "another directory has this name",
+            ),
+            ("allow-network *", "it does not begin with https://"),
+            ("allow-private-network 10.0.0.1/8", "the range begins at"),
+            ("ca-file /nonexistent/ca.pem", "'ca-file' is wrong"),
             ("default-permissions {}x", "'default-permissions' is wrong"),
         ] {
             let error = read(line).expect_err(line).to_string();
@@ -390,6 +460,9 @@ mod tests {
                 "1000000000",
                 "50000",
                 "/bin/sh",
+                "https://example.com/*",
+                "10.0.0.0/8",
+                "models=/srv/models",
             ];
             let taken = tried
                 .iter()

@@ -53,7 +53,7 @@ struct Scene {
 impl Scene {
     fn new(manifest: Manifest) -> std::io::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata/fake-worker.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/fake-worker.sh");
         let scene = Self { folder };
         symlink(script, scene.worker())?;
         let mut answer = Vec::new();

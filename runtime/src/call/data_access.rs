@@ -266,7 +266,7 @@ impl<K: Keyspace> DataAccess<K> {
 
     /// Logs and keeps a refusal, which the call's outcome reports.
     #[cold]
-    fn refuse(&mut self, denied: Denied) -> Status {
+    pub(crate) fn refuse(&mut self, denied: Denied) -> Status {
         tracing::debug!(function = %self.spec.name, %denied, "access denied");
         let status = if denied.is_read_only() {
             Status::ReadOnly

@@ -36,6 +36,8 @@ pub struct CallRequest<'a, F = &'a [u8]> {
     pub read_only: bool,
     /// A switch with which the caller can kill the call.
     pub handle: Option<&'a CallHandle>,
+    /// True if the call may wait for others. One that may not makes no requests to other servers.
+    pub may_wait: bool,
     /// True to run the call for real, count its host calls, and roll it back.
     pub profile: bool,
 }
@@ -52,6 +54,7 @@ impl<'a> CallRequest<'a> {
             database: 0,
             read_only: false,
             handle: None,
+            may_wait: true,
             profile: false,
         }
     }
@@ -79,6 +82,7 @@ impl<'a, F> CallRequest<'a, F> {
             database,
             read_only,
             handle,
+            may_wait,
             profile,
         } = *self;
         CallRequest {
@@ -89,6 +93,7 @@ impl<'a, F> CallRequest<'a, F> {
             database,
             read_only,
             handle,
+            may_wait,
             profile,
         }
     }

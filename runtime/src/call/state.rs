@@ -17,12 +17,15 @@ use crate::call::overflow::Overflow;
 use crate::call::reply_builder::ReplyBuilder;
 use crate::call::resource_limiter::GuestLimiter;
 use crate::metrics::host_calls::HostCalls;
+use crate::policy::files::table::FileTable;
 use crate::policy::function_spec::FunctionSpec;
+use crate::policy::network::call_requests::CallRequests;
+use crate::policy::network::client::NetworkClient;
 use crate::scheduling::cancellation::{CallHandle, CallSlot};
 use crate::scheduling::moment::Moment;
 use crate::scheduling::run_queue::TURN;
 use crate::scheduling::timer::{Alarm, wake_at};
-use crate::scheduling::wait::{YieldNow, yield_thread};
+use crate::scheduling::wait::{YieldNow, until_stopped, yield_thread};
 use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
@@ -64,6 +67,12 @@ pub(crate) struct CallState<K: Keyspace> {
     pub(crate) arguments: RequestScanner,
     /// Replies of those commands.
     pub(crate) command_reply: Encoder,
+    /// Sends the requests of the function.
+    pub(crate) network: Arc<NetworkClient>,
+    /// The requests of the call.
+    pub(crate) requests: CallRequests,
+    /// The files that the call has open.
+    pub(crate) files: FileTable,
     /// The guest's log.
     pub(crate) log: GuestLog,
     /// The instance's memory and table limits.
@@ -113,6 +122,8 @@ pub(crate) struct CallParams<'a> {
     pub(crate) handle: Option<&'a CallHandle>,
     /// True if host calls are counted.
     pub(crate) profile: bool,
+    /// True if the call may make requests, which it then waits for.
+    pub(crate) may_wait: bool,
 }
 
 impl CallParams<'_> {
@@ -129,6 +140,7 @@ impl CallParams<'_> {
             started: None,
             handle: None,
             profile: false,
+            may_wait: false,
         }
     }
 }
@@ -136,7 +148,12 @@ impl CallParams<'_> {
 impl<K: Keyspace> CallState<K> {
     /// Creates a state for calls of one function, with empty buffers.
     #[must_use]
-    pub(crate) fn new(keyspace: K, yield_now: Option<YieldNow>, spec: Arc<FunctionSpec>) -> Self {
+    pub(crate) fn new(
+        keyspace: K,
+        yield_now: Option<YieldNow>,
+        network: Arc<NetworkClient>,
+        spec: Arc<FunctionSpec>,
+    ) -> Self {
         let limits = &spec.limits;
         Self {
             limiter: GuestLimiter::new(limits.memory_bytes_max, limits.table_elements_max),
@@ -147,6 +164,9 @@ impl<K: Keyspace> CallState<K> {
             overflow: Overflow::default(),
             arguments: RequestScanner::new(ARGUMENT_BOUNDS),
             command_reply: Encoder::new(Protocol::Resp2),
+            network,
+            requests: CallRequests::default(),
+            files: FileTable::default(),
             log: GuestLog::default(),
             memory: None,
             host_calls: None,
@@ -174,6 +194,7 @@ impl<K: Keyspace> CallState<K> {
             started,
             handle,
             profile,
+            may_wait: _,
         } = *call;
         self.slot.begin();
         if let Some(started) = started {
@@ -186,6 +207,7 @@ impl<K: Keyspace> CallState<K> {
         self.handle = handle.cloned();
         self.host_calls = profile.then(Box::default);
         self.log.begin(self.spec.limits.log_bytes_max);
+        self.requests.begin();
         self.begin_try(call);
     }
 
@@ -198,6 +220,8 @@ impl<K: Keyspace> CallState<K> {
         self.overflow.begin(saturate(limits.memory_bytes_max));
         self.exclusive_since = None;
         self.limiter.begin_call();
+        self.requests.begin_try();
+        self.files.begin(&self.spec.directories);
     }
 
     /// Ends the call, successful or not, and discards its leftovers.
@@ -207,6 +231,8 @@ impl<K: Keyspace> CallState<K> {
         self.log.end(&self.spec.name);
         self.data.end();
         self.handle = None;
+        self.requests.begin();
+        self.files.begin(&self.spec.directories);
         self.input.shrink_to(KEEP_BYTES);
         self.reply.shrink_to(KEEP_BYTES);
         self.overflow.shrink_to(KEEP_BYTES);
@@ -259,6 +285,26 @@ impl<K: Keyspace> CallState<K> {
             self.exclusive_since = None;
             self.data.end_exclusive();
         }
+    }
+
+    /// Ends the exclusive hold of a call that is about to wait for long.
+    pub(crate) fn stop_exclusive(&mut self) {
+        if self.exclusive_since.take().is_some() {
+            self.data.end_exclusive();
+        }
+    }
+
+    /// Waits for `future`, until the call must end.
+    ///
+    /// # Errors
+    ///
+    /// The call was killed, or its time is over.
+    pub(crate) async fn wait_for<F: Future>(&mut self, future: F) -> Result<F::Output, HostTrap> {
+        let deadline = self.deadline();
+        let slot = Arc::clone(&self.slot);
+        let handle = self.handle.clone();
+        let check = || self.check_stop();
+        until_stopped(future, &slot, handle.as_ref(), deadline, check).await
     }
 
     /// Marks that the guest resumes after it yielded.

@@ -85,7 +85,6 @@ impl<K: Keyspace> Executor<K> {
             function,
             entry,
             args: &args,
-            surroundings,
             params: CallParams {
                 keys: request.keys,
                 args: request.args,
@@ -96,7 +95,9 @@ impl<K: Keyspace> Executor<K> {
                 started,
                 handle: request.handle,
                 profile: request.profile,
+                may_wait: request.may_wait && surroundings.outer.is_none(),
             },
+            surroundings,
             turn: OnceLock::new(),
         };
         let result = run.run_until_committed(permit.take(), reply, outcome).await;
@@ -272,6 +273,9 @@ impl<K: Keyspace> Run<'_, K> {
             let Some(instance) = &mut running.instance else {
                 return Err(CallError::killed().into());
             };
+            if self.params.may_wait {
+                instance.state().requests.open();
+            }
             let ran = instance
                 .run(
                     self.function.module(),

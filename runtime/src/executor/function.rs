@@ -27,6 +27,7 @@ use crate::call::state::{CallParams, CallState, StoreData};
 pub use crate::instance::linked_module::Entry;
 pub use crate::instance::rewindable::EffectiveIsolation;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
+use crate::policy::network::client::NetworkClient;
 use crate::scheduling::moment::Moment;
 
 /// Points that a call adds to a function's score if it needed a stack of its own.
@@ -412,8 +413,13 @@ impl<K: Keyspace> Function<K> {
 
     /// Creates the state for a call when none was kept.
     #[cold]
-    pub(crate) fn new_state(&self, keyspace: K, yield_now: Option<YieldNow>) -> StoreData<K> {
-        let state = CallState::new(keyspace, yield_now, Arc::clone(&self.spec));
+    pub(crate) fn new_state(
+        &self,
+        keyspace: K,
+        yield_now: Option<YieldNow>,
+        network: Arc<NetworkClient>,
+    ) -> StoreData<K> {
+        let state = CallState::new(keyspace, yield_now, network, Arc::clone(&self.spec));
         let mut slots = self.slots.lock();
         if slots.len() == slots.capacity() {
             slots.retain(|slot| slot.strong_count() > 0);

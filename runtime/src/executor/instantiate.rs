@@ -170,6 +170,10 @@ impl<K: Keyspace> Executor<K> {
 
 /// Returns true if an initialiser may use this host function: its result suits every call.
 fn is_shareable(host_function: &str) -> bool {
+    // A file that is opened belongs to its call.
+    if host_function == "path_open" {
+        return false;
+    }
     matches!(host_function, "log" | "time_millis" | "random")
         || PREVIEW1.iter().any(|import| import.name == host_function)
 }

@@ -18,6 +18,8 @@ use crate::instance::InstanceHome;
 use crate::instance::engine::{EngineError, EngineOptions, engine};
 use crate::instance::rewindable::RewindEngine;
 use crate::policy::function_spec::FunctionSpec;
+use crate::policy::network::client::NetworkClient;
+use crate::policy::network::options::NetworkOptions;
 use crate::scheduling::moment::Moment;
 use crate::scheduling::timer::{IdleOwner, register};
 use crate::scheduling::wait::YieldNow;
@@ -34,6 +36,7 @@ pub(crate) struct Executor<K: Keyspace> {
     modules: EngineModules,
     keyspace: K,
     yield_now: Option<YieldNow>,
+    network: Arc<NetworkClient>,
     shared: Arc<Shared<K>>,
 }
 
@@ -60,8 +63,8 @@ pub enum ExecutorError {
 }
 
 impl<K: Keyspace> Executor<K> {
-    /// Makes an engine for functions of `keyspace`. `yield_now` is the runtime's option of that
-    /// name.
+    /// Makes an engine for functions of `keyspace`. `yield_now` and `network` are the runtime's options
+    /// of these names.
     ///
     /// # Errors
     ///
@@ -70,6 +73,7 @@ impl<K: Keyspace> Executor<K> {
         options: &EngineOptions,
         keyspace: K,
         yield_now: Option<YieldNow>,
+        network: NetworkOptions,
     ) -> Result<Self, ExecutorError> {
         let profile = Profile::native();
         let engine = engine(&profile, options)?;
@@ -96,6 +100,7 @@ impl<K: Keyspace> Executor<K> {
             modules: EngineModules::default(),
             keyspace,
             yield_now,
+            network: Arc::new(NetworkClient::new(network)),
             shared,
         })
     }
@@ -137,7 +142,11 @@ impl<K: Keyspace> Executor<K> {
 
     /// Creates a state for calls of `function`, with empty buffers.
     pub(crate) fn new_state(&self, function: &Function<K>) -> StoreData<K> {
-        function.new_state(self.keyspace.clone(), self.yield_now)
+        function.new_state(
+            self.keyspace.clone(),
+            self.yield_now,
+            Arc::clone(&self.network),
+        )
     }
 
     /// Drops everything that functions keep for later calls, to make room. Returns the number of

@@ -79,7 +79,7 @@ pub(super) fn call<K: Keyspace>(
 
 /// Finds the arguments in an array of bulk strings, or in no bytes at all, which means no
 /// arguments.
-fn scan(scanner: &mut RequestScanner, args: &[u8]) -> bool {
+pub(super) fn scan(scanner: &mut RequestScanner, args: &[u8]) -> bool {
     match args.first() {
         None => true,
         Some(b'*') => {

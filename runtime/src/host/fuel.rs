@@ -12,5 +12,9 @@ pub(crate) use ferrite_protocol::budget::{ACCESS, COMMAND, bytes};
 /// One line that is logged, besides its bytes.
 pub(crate) const LOG: u64 = 1000;
 
+/// An HTTP request, besides its bytes: some twenty microseconds of this machine, and much more of
+/// others.
+pub(crate) const REQUEST: u64 = 100_000;
+
 /// A unit for this many random bytes, which cost a system call and a cipher.
 pub(crate) const RANDOM_BYTES_PER_UNIT: u64 = 1;

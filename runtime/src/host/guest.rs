@@ -1,7 +1,7 @@
 //! A host function's view of the guest that called it: its memory, its state, its fuel.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::Caller;
 
@@ -45,6 +45,15 @@ impl<'a, K: Keyspace> Guest<'a, K> {
             calls.count(name, bytes, time);
         }
         result
+    }
+
+    /// Counts a host function that waited, if the call is profiled.
+    #[cold]
+    pub(crate) fn count(&mut self, time: Duration) {
+        let (name, bytes) = (self.name, self.bytes);
+        if let Some(calls) = &mut self.caller.data_mut().host_calls {
+            calls.count(name, bytes, time);
+        }
     }
 
     /// Returns the host function's name.

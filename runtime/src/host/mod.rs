@@ -4,11 +4,13 @@ mod command;
 mod data;
 pub(crate) mod fuel;
 mod guest;
+mod http;
 mod input;
 mod poll;
 mod reply;
 mod system;
 mod wasi;
+mod wasi_files;
 
 use ferrite_wasm_abi::{ENV_PREFIX, MODULE};
 use wasmtime::{Caller, Engine, Linker, Result};
@@ -19,6 +21,7 @@ use ferrite_protocol::keyspace::Keyspace;
 use command::call;
 use data::{del, exists, expire, get, hdel, hget, hset, incr_by, set, ttl};
 use guest::Guest;
+use http::http;
 use input::{arg, arg_count, key, key_count, take};
 use reply::{
     reply_array, reply_bool, reply_bulk, reply_double, reply_error, reply_int, reply_map,
@@ -74,6 +77,7 @@ impl<K: Keyspace> Linkers<K> {
         let mut fiber = direct.clone();
         poll::add_direct(&mut direct)?;
         poll::add(&mut fiber)?;
+        http::add(&mut fiber)?;
         Ok(Self { direct, fiber })
     }
 }

@@ -1,8 +1,8 @@
 //! WASI preview 1, as far as a function needs it: clocks, randomness, lines for the log.
 //!
-//! Guests written in Go or C import it even if they do not use it. There are no files, no network,
-//! no arguments and no environment, so most functions only return an error number; one table lists
-//! those. The functions that do something are below.
+//! Guests written in Go or C import it even if they do not use it. There are no sockets, no arguments
+//! and no environment, and no files but those of `wasi_files.rs`, so most functions only return an error
+//! number; one table lists those. The functions that do something are below.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,10 @@ use crate::call::host_trap::HostTrap;
 use crate::call::state::{CallState, StoreData};
 use crate::host::fuel;
 use crate::host::guest::Guest;
+use crate::host::wasi_files::{
+    self, fd_filestat_get, fd_pread, fd_prestat_dir_name, fd_prestat_get, fd_readdir, fd_tell,
+    path_filestat_get, path_open,
+};
 use crate::scheduling::moment::Moment;
 use ferrite_protocol::keyspace::Keyspace;
 
@@ -52,6 +56,14 @@ implemented! {
     clock_res_get(clock: i32, out: i32) -> i32;
     clock_time_get(clock: i32, precision: i64, out: i32) -> i32;
     fd_close(fd: i32) -> i32;
+    fd_filestat_get(fd: i32, out: i32) -> i32;
+    fd_pread(fd: i32, vectors: i32, count: i32, offset: i64, out: i32) -> i32;
+    fd_prestat_dir_name(fd: i32, path: i32, len: i32) -> i32;
+    fd_prestat_get(fd: i32, out: i32) -> i32;
+    fd_readdir(fd: i32, buffer: i32, len: i32, cookie: i64, out: i32) -> i32;
+    fd_tell(fd: i32, out: i32) -> i32;
+    path_filestat_get(fd: i32, lookup: i32, path: i32, len: i32, out: i32) -> i32;
+    path_open(fd: i32, lookup: i32, path: i32, len: i32, open_flags: i32, rights: i64, inherited: i64, descriptor_flags: i32, out: i32) -> i32;
     fd_fdstat_get(fd: i32, out: i32) -> i32;
     fd_read(fd: i32, vectors: i32, count: i32, out: i32) -> i32;
     fd_seek(fd: i32, offset: i64, whence: i32, out: i32) -> i32;
@@ -167,7 +179,7 @@ fn fd_close<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32) -> Result<i32> {
     Ok(if is_stream(fd) {
         errno::SUCCESS
     } else {
-        errno::BADF
+        wasi_files::close(guest.state(), fd)
     })
 }
 
@@ -176,9 +188,14 @@ fn fd_fdstat_get<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32, out: i32) -> Re
     let mut view = guest.view()?;
     let stat = wasi::stream_stat(fd == STDIN);
     view.span_of(out.cast_unsigned(), stat.len() as u64)?;
-    if !is_stream(fd) {
-        return Ok(errno::BADF);
-    }
+    let stat = if is_stream(fd) {
+        stat
+    } else {
+        match wasi_files::fdstat(view.state, fd) {
+            Ok(stat) => stat,
+            Err(errno) => return Ok(errno),
+        }
+    };
     view.write(out.cast_unsigned(), &stat)?;
     Ok(errno::SUCCESS)
 }
@@ -187,15 +204,15 @@ fn fd_fdstat_get<K: Keyspace>(guest: &mut Guest<'_, K>, fd: i32, out: i32) -> Re
 fn fd_read<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     fd: i32,
-    _vectors: i32,
-    _count: i32,
+    vectors: i32,
+    count: i32,
     out: i32,
 ) -> Result<i32> {
     guest.charge(fuel::CALL)?;
     let mut view = guest.view()?;
     view.span_of(out.cast_unsigned(), size_of::<u32>() as u64)?;
     if fd != STDIN {
-        return Ok(errno::BADF);
+        return wasi_files::read(guest, fd, vectors, count, None, out);
     }
     view.write(out.cast_unsigned(), &0_u32.to_le_bytes())?;
     Ok(errno::SUCCESS)
@@ -204,16 +221,15 @@ fn fd_read<K: Keyspace>(
 fn fd_seek<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     fd: i32,
-    _offset: i64,
-    _whence: i32,
-    _out: i32,
+    offset: i64,
+    whence: i32,
+    out: i32,
 ) -> Result<i32> {
     guest.charge(fuel::CALL)?;
-    Ok(if is_stream(fd) {
-        errno::SPIPE
-    } else {
-        errno::BADF
-    })
+    if is_stream(fd) {
+        return Ok(errno::SPIPE);
+    }
+    wasi_files::seek(guest, fd, offset, whence, out)
 }
 
 fn fd_write<K: Keyspace>(

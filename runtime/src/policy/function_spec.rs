@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use crate::policy::files::directory::Directory;
 use crate::policy::limits::Limits;
 use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::scheduling::pool::PoolOptions;
@@ -18,6 +20,8 @@ pub struct FunctionSpec {
     pub permissions: Permissions,
     /// The compiled permissions.
     pub access_policy: AccessPolicy,
+    /// The directories that it may read.
+    pub directories: Arc<[Directory]>,
     /// Limits, lowered to the server's own.
     pub limits: Limits,
     /// Isolation of its calls from each other.

@@ -1,7 +1,9 @@
-//! Rights of a function: permissions, limits, isolation, and the comparison of two grants.
+//! Rights of a function: permissions, limits, isolation, the network, files, and the comparison of grants.
 
+pub mod files;
 pub mod function_spec;
 pub mod limits;
+pub mod network;
 pub mod permissions;
 pub mod privilege_diff;
 pub mod quantity;

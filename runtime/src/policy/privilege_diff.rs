@@ -6,6 +6,7 @@
 use crate::error::Quoted;
 use crate::policy::function_spec::Isolation;
 use crate::policy::limits::{LimitSettings, Limits};
+use crate::policy::network::rule::NetworkRules;
 use crate::policy::permissions::{Permissions, PermissionsError};
 use ferrite_protocol::glob::{Glob, GlobError};
 
@@ -28,13 +29,26 @@ pub fn of_permissions(
         allowed_commands,
         allow_write,
         allow_network,
+        allow_filesystem,
     } = asked;
     let mut wider = Vec::new();
     if *allow_write && !granted.allow_write {
         wider.push("allow_write is true, and was not granted".to_owned());
     }
-    if *allow_network && !granted.allow_network {
-        wider.push("allow_network is true, and was not granted".to_owned());
+    let (network, granted_network) = (rules(allow_network)?, rules(&granted.allow_network)?);
+    for rule in network.beyond(&granted_network) {
+        let rule = Quoted(rule.text().as_bytes());
+        wider.push(format!(
+            "allow_network has {rule}, which is not within any granted rule"
+        ));
+    }
+    for name in allow_filesystem {
+        if !granted.allow_filesystem.contains(name) {
+            let name = Quoted(name.as_bytes());
+            wider.push(format!(
+                "allow_filesystem has {name}, which was not granted"
+            ));
+        }
     }
     let outside = uncovered(
         &globs("allowed_keys", allowed_keys)?,
@@ -88,6 +102,11 @@ pub fn of_isolation(asked: Isolation, granted: Isolation) -> Option<String> {
     weaker.then(|| format!("isolation {asked} keeps memory between calls, and {granted} does not"))
 }
 
+fn rules(rules: &[String]) -> Result<NetworkRules, PermissionsError> {
+    NetworkRules::parse(rules)
+        .map_err(|(rule, problem)| PermissionsError::Network { rule, problem })
+}
+
 fn globs(field: &'static str, patterns: &[String]) -> Result<Vec<Glob>, PermissionsError> {
     let parse = |pattern: &String| {
         Glob::parse(pattern.as_bytes()).map_err(|problem: GlobError| PermissionsError::Glob {
@@ -136,6 +155,10 @@ mod tests {
             ),
             (r#"{"allowed_commands":[]}"#, "{}"),
             ("{}", r#"{"allow_write":true}"#),
+            (
+                r#"{"allow_network":["GET https://a.example/v1/*"]}"#,
+                r#"{"allow_network":["https://b.example","https://a.example"]}"#,
+            ),
         ] {
             assert_eq!(permissions(asked, granted), [""; 0], "{asked} {granted}");
         }
@@ -148,6 +171,16 @@ mod tests {
                 r#"{"allow_write":true}"#,
                 "{}",
                 "allow_write is true, and was not granted",
+            ),
+            (
+                r#"{"allow_filesystem":["a","b"]}"#,
+                r#"{"allow_filesystem":["a"]}"#,
+                "allow_filesystem has \"b\", which was not granted",
+            ),
+            (
+                r#"{"allow_network":["https://a.example"]}"#,
+                r#"{"allow_network":["GET https://a.example"]}"#,
+                "allow_network has \"https://a.example\", which is not within any granted rule",
             ),
             (
                 r#"{"allowed_keys":["*"]}"#,

@@ -61,6 +61,38 @@ pub(crate) async fn with_stop_check<F: Future, E>(
     }
 }
 
+/// Waits for `future`, until `check` says that the call must end. It is asked before the wait, when
+/// `slot` or `handle` kills the call, and at `deadline`.
+pub(crate) async fn until_stopped<F: Future, E>(
+    future: F,
+    slot: &CallSlot,
+    handle: Option<&CallHandle>,
+    deadline: Moment,
+    mut check: impl FnMut() -> Result<(), E>,
+) -> Result<F::Output, E> {
+    let mut future = pin!(future);
+    let mut sleep = pin!(sleep_until(deadline));
+    poll_fn(|context| {
+        // Register the waker before checking, or a kill that lands in between is missed.
+        slot.set_stop_waker(context.waker());
+        if let Some(handle) = handle {
+            handle.wake_on_kill(context.waker());
+        }
+        if let Err(stop) = check() {
+            return Poll::Ready(Err(stop));
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        if sleep.as_mut().poll(context).is_ready() {
+            // The deadline has passed since the check above.
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 /// Makes a future that lets the other tasks of the host's executor run once.
 ///
 /// Without one, a guest's task wakes itself at once and is ready again before the executor has polled

@@ -9,9 +9,10 @@ use super::{Inner, Runtime};
 use crate::artifact::signed_bundle::{self, ReleasedCode, RequestedGrant, Unpacked};
 use crate::artifact::source::Source;
 use crate::artifact::{Depth, ProvidedArtifact};
-use crate::error::CallError;
+use crate::error::{CallError, Code, Quoted};
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
+use crate::policy::files::directory::Directory;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
 use crate::policy::limits::LimitSettings;
 use crate::policy::permissions::{AccessPolicy, Permissions};
@@ -319,6 +320,27 @@ impl<K: Keyspace> Inner<K> {
         Ok(function)
     }
 
+    /// Returns the directories of these names, if the operator offers them all.
+    fn directories(&self, names: &[String]) -> Result<Arc<[Directory]>, CallError> {
+        let offered = &self.options.directories;
+        let find = |name: &String| {
+            offered
+                .iter()
+                .find(|directory| directory.name() == name)
+                .cloned()
+                .ok_or_else(|| {
+                    let name = Quoted(name.as_bytes());
+                    CallError::new(
+                        Code::NoPermission,
+                        format!(
+                            "allow_filesystem has {name}, which this server does not offer; wasm.security.allow_filesystem lists directories"
+                        ),
+                    )
+                })
+        };
+        names.iter().map(find).collect()
+    }
+
     /// Returns the spec of a record: permissions compiled, limits completed by the defaults.
     pub(crate) fn spec(&self, record: &Record) -> Result<FunctionSpec, CallError> {
         let Record {
@@ -334,6 +356,17 @@ impl<K: Keyspace> Inner<K> {
         let keyspace = self.executor.keyspace();
         let access_policy = AccessPolicy::new(permissions, |name| keyspace.is_command(name))
             .map_err(|error| CallError::invalid(error.to_string()))?;
+        let granted = &self.options.network.rules;
+        if let Some(rule) = access_policy.network().beyond(granted).next() {
+            let rule = Quoted(rule.text().as_bytes());
+            return Err(CallError::new(
+                Code::NoPermission,
+                format!(
+                    "allow_network has {rule}, which this server does not allow; wasm.security.allow_network says what it allows"
+                ),
+            ));
+        }
+        let directories = self.directories(&permissions.allow_filesystem)?;
         let limits = self
             .options
             .limits_of(limits)
@@ -343,6 +376,7 @@ impl<K: Keyspace> Inner<K> {
             description: description.clone(),
             permissions: permissions.clone(),
             access_policy,
+            directories,
             limits,
             isolation: isolation.unwrap_or(self.options.isolation),
             pool: self.options.pool,

@@ -28,6 +28,7 @@ use crate::automation::trigger::table::Triggers;
 use crate::error::{CallError, Code};
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::compile_stats::CompileStats;
+use crate::policy::files::table::check_kernel;
 use crate::policy::permissions::{AccessPolicy, PermissionsError};
 use crate::registry::file::{Change, RegistryContents, RegistryFile, RegistryFileError};
 use crate::registry::rollback_guard::Sequences;
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The engine, its linker or the timer does not start.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    /// This kernel cannot keep functions inside of their directories.
+    #[error("directories of functions need openat2, which Linux has since 5.6: {0}")]
+    Files(std::io::Error),
     /// The default permissions are wrong.
     #[error("the default permissions are wrong")]
     Permissions(#[source] PermissionsError),
@@ -101,6 +105,9 @@ impl<K: Keyspace> Runtime<K> {
     ) -> Result<Self, StartError> {
         AccessPolicy::new(&options.permissions, |name| keyspace.is_command(name))
             .map_err(StartError::Permissions)?;
+        if !options.directories.is_empty() {
+            check_kernel().map_err(|error| StartError::Files(error.into()))?;
+        }
         let file = options.registry.as_ref().map(RegistryFile::new);
         let mut names = Names::default();
         let RegistryContents {
@@ -115,7 +122,12 @@ impl<K: Keyspace> Runtime<K> {
             names.insert(name, Arc::new(RegisteredFunction::lazy(record)));
         }
         let runtime = Self(Arc::new(Inner {
-            executor: Executor::new(&options.engine, keyspace, options.yield_now)?,
+            executor: Executor::new(
+                &options.engine,
+                keyspace,
+                options.yield_now,
+                options.network.clone(),
+            )?,
             artifacts: ArtifactProvider::new(cache, options.worker.clone(), options.trust.clone()),
             registry: Registry::new(names),
             file,

@@ -9,8 +9,10 @@ use crate::artifact::signed_bundle::BundleTerms;
 use crate::artifact::source::SourceOptions;
 use crate::artifact::trust::TrustOptions;
 use crate::instance::engine::EngineOptions;
+use crate::policy::files::directory::Directory;
 use crate::policy::function_spec::Isolation;
 use crate::policy::limits::{LimitSettings, Limits, LimitsError};
+use crate::policy::network::options::NetworkOptions;
 use crate::policy::permissions::Permissions;
 use crate::scheduling::pool::PoolOptions;
 use crate::scheduling::wait::YieldNow;
@@ -45,6 +47,10 @@ pub struct RuntimeOptions {
     pub background: BackgroundOptions,
     /// Path of the registry's file; without it, all functions are gone after a restart.
     pub registry: Option<PathBuf>,
+    /// Directories that functions may ask for in `allow_filesystem`.
+    pub directories: Vec<Directory>,
+    /// What functions may do on the network.
+    pub network: NetworkOptions,
     /// Lets other tasks run while a guest computes for long; without it, the guest's task wakes itself
     /// at once.
     pub yield_now: Option<YieldNow>,
@@ -66,6 +72,8 @@ impl Default for RuntimeOptions {
             description_bytes_max: 4096,
             background: BackgroundOptions::default(),
             registry: None,
+            directories: Vec::new(),
+            network: NetworkOptions::default(),
             yield_now: None,
         }
     }

@@ -94,7 +94,7 @@ async fn exit_is_a_trap() {
 }
 
 #[tokio::test]
-async fn files_and_network_are_not_there() {
+async fn files_and_sockets_are_not_there() {
     let host = Host::new();
     let own = [
         "args_get",

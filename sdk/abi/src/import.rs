@@ -105,6 +105,9 @@ macro_rules! imports {
             fn time_millis() -> i64;
             /// Fills a buffer with random bytes.
             fn random(buf: i32, len: i32);
+            /// Makes an HTTP request, a RESP array of bulk strings; the full length of the RESP
+            /// response, or a status.
+            fn http(request: i32, len: i32, buf: i32, cap: i32) -> i32;
         }
     };
 }

@@ -1,7 +1,8 @@
 //! The functions of WASI preview 1 and their signatures.
 //!
 //! Every function is listed, so that a module linked against a complete libc validates. The host
-//! decides what each does inside the sandbox, which has no files and no network.
+//! decides what each does inside the sandbox, which has no sockets, and no files but those of named
+//! directories.
 
 use crate::NumType::{self, I32, I64};
 use crate::import::Import;

@@ -93,6 +93,10 @@ export declare function hset(key: usize, klen: i32, field: usize, flen: i32, val
 export declare function hdel(key: usize, klen: i32, pairs: usize, count: i32): i32;
 
 // @ts-ignore: decorator
+@external("ferrite", "http")
+export declare function http(request: usize, len: i32, buf: usize, cap: i32): i32;
+
+// @ts-ignore: decorator
 @external("ferrite", "call")
 export declare function call(cmd: usize, cmdlen: i32, args: usize, argslen: i32, buf: usize, cap: i32): i32;
 

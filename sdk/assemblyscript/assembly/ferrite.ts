@@ -8,8 +8,10 @@ import { Status } from "./abi";
 import { failed, failStatus, failWith } from "./failure";
 import { Float, Integer } from "./number";
 import { bytesOf, excerpt, isUtf8, textOf } from "./text";
+import { Request, Response } from "./request";
 import { Value } from "./value";
 
+export { Request, Response } from "./request";
 export { refuse } from "./entry";
 export { fail } from "./failure";
 export { Value, Kind } from "./value";
@@ -246,12 +248,7 @@ export function hgetall(key: string): Map<string, string> | null {
 export function call(command: string, args: Array<string> = []): Value {
   if (failed()) return Value.none();
   const name = bytesOf(command);
-  let encoded = "*" + args.length.toString() + "\r\n";
-  for (let i = 0; i < args.length; i++) {
-    const len = String.UTF8.byteLength(args[i]);
-    encoded += "$" + len.toString() + "\r\n" + args[i] + "\r\n";
-  }
-  const list = bytesOf(encoded);
+  const list = bytesOf(encodeList(args));
   const first = new ArrayBuffer(FIRST_BYTES);
   const len = abi.call(
     address(name), name.byteLength, address(list), list.byteLength, address(first), FIRST_BYTES,
@@ -268,6 +265,49 @@ export function call(command: string, args: Array<string> = []): Value {
     return Value.none();
   }
   return value;
+}
+
+/** Writes texts as a RESP array of bulk strings. */
+function encodeList(texts: Array<string>): string {
+  let encoded = "*" + texts.length.toString() + "\r\n";
+  for (let i = 0; i < texts.length; i++) {
+    const len = String.UTF8.byteLength(texts[i]);
+    encoded += "$" + len.toString() + "\r\n" + texts[i] + "\r\n";
+  }
+  return encoded;
+}
+
+/**
+ * Makes a request to another server and waits for its response. The function's permissions must list
+ * the request in `allow_network`, or the call fails.
+ */
+export function fetch(request: Request): Response {
+  if (failed()) return Response.none("ERR the call has failed");
+  const words: Array<string> = [request.method, request.url, request.body];
+  const names = request.headers.keys();
+  for (let i = 0; i < names.length; i++) {
+    words.push(names[i]);
+    words.push(request.headers.get(names[i]));
+  }
+  if (request.timeoutMillis > 0) {
+    words.push(":timeout");
+    words.push(request.timeoutMillis.toString());
+  }
+  if (request.noRedirects) {
+    words.push(":redirects");
+    words.push("0");
+  }
+  const list = bytesOf(encodeList(words));
+  const first = new ArrayBuffer(FIRST_BYTES);
+  const len = abi.http(address(list), list.byteLength, address(first), FIRST_BYTES);
+  const bytes = result(first, len, "http", bytesOf(request.url));
+  if (bytes === null) return Response.none("ERR the request is not permitted");
+  if (bytes.byteLength > 2 && load<u8>(address(bytes)) == 0x2d) {
+    return Response.none(textOf(bytes.slice(1, bytes.byteLength - 2)));
+  }
+  const value = Value.decode(bytes);
+  if (value === null || value.items.length < 3) return Response.none("ERR the response is malformed");
+  return Response.of(value.items);
 }
 
 /** Reads an integer: digits after an optional minus sign, within 64 bits. */

@@ -15,6 +15,6 @@
 import * as ferrite from "./ferrite";
 
 export { ferrite };
-export { Level, SetOptions, Value, Kind } from "./ferrite";
+export { Level, SetOptions, Value, Kind, Request, Response } from "./ferrite";
 export { Reply, reply, replyArray, replyPairs } from "./entry";
 export { Json } from "./json";

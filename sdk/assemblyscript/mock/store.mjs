@@ -51,6 +51,14 @@ export class Store {
     this.keyspace = new Keyspace(1_700_000_000_000);
     /** The logged lines, oldest first: `{ level, text }`. */
     this.log = [];
+    /** The requests to other servers, oldest first: `{ method, url, body }`. */
+    this.requests = [];
+    this.responses = new Map();
+  }
+
+  /** Answers every request with this method and URL from now on. Requests without an answer fail. */
+  respond(method, url, status, body) {
+    this.responses.set(`${method} ${url}`, { status, body });
   }
 
   /** Loads a module. Its functions work on this store. */
@@ -197,6 +205,15 @@ class Call {
       call: (cmd, cmdlen, args, argslen, buf, cap) => {
         const list = decode(Buffer.from(this.bytes(args, argslen)), latin);
         const reply = this.run(this.text(cmd, cmdlen), ...list);
+        return this.fill(buf, cap, unlatin(encode(reply)));
+      },
+      http: (request, len, buf, cap) => {
+        const [method, url, body] = decode(Buffer.from(this.bytes(request, len)), latin);
+        this.store.requests.push({ method, url, body: shown(unlatin(body)) });
+        const response = this.store.responses.get(`${method} ${url}`);
+        const reply = response
+          ? [BigInt(response.status), url, latin(toBytes(response.body))]
+          : { error: `CONNECT the test has no response for ${method} ${url}; prepare one with respond` };
         return this.fill(buf, cap, unlatin(encode(reply)));
       },
       take: (buf, offset, len) => {

@@ -145,3 +145,15 @@ test("functions that cannot be called are explained", async () => {
     /a parameter is a string, a number, bool, ArrayBuffer, Json, or an array of these/,
   );
 });
+
+test("a request is made and its response read", () => {
+  const { store, module } = setup();
+  store.respond("POST", "https://example.com/a", 201, "mäde".repeat(200));
+  const [status, text, url, failure, ok] = module.call("request", [], ["https://example.com/a"]);
+  assert.deepEqual([status, url, failure, ok], ["201", "https://example.com/a", "", "true"]);
+  assert.equal(text, "mäde".repeat(200));
+  assert.deepEqual(store.requests, [{ method: "POST", url: "https://example.com/a", body: "ü" }]);
+  const none = module.call("request", [], ["https://example.com/none"]);
+  assert.equal(none[0], "0");
+  assert.match(none[3], /^CONNECT /);
+});

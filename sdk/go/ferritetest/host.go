@@ -159,6 +159,21 @@ func (s host) Call(command, args, buf []byte) int32 {
 	return s.fill(buf, encode(s.data.run(append([]string{string(command)}, list...))))
 }
 
+func (s host) HTTP(request, buf []byte) int32 {
+	words, ok := decode(string(request))
+	if !ok || len(words) < 3 {
+		return abi.Invalid
+	}
+	s.Requests = append(s.Requests, Request{Method: words[0], URL: words[1], Body: words[2]})
+	for i := len(s.prepared) - 1; i >= 0; i-- {
+		answer := s.prepared[i]
+		if answer.method == words[0] && answer.url == words[1] {
+			return s.fill(buf, encode([]any{int64(answer.status), answer.url, answer.body}))
+		}
+	}
+	return s.fill(buf, encode(Error("CONNECT the test has no response for "+words[0]+" "+words[1]+"; prepare one with Respond")))
+}
+
 func (s host) Take(buf []byte, offset int) int32 {
 	if offset > len(s.long) {
 		return abi.NotFound

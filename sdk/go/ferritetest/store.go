@@ -41,13 +41,33 @@ type LogLine struct {
 type Store struct {
 	// Log holds the lines that functions have logged, oldest first.
 	Log []LogLine
+	// Requests holds the requests to other servers that functions have made, oldest first.
+	Requests []Request
 
+	prepared []prepared
 	data    keyspace
 	keys    []string
 	args    []string
 	replies []any
 	long    []byte
 	random  byte
+}
+
+// Request is a request to another server.
+type Request struct {
+	Method, URL, Body string
+}
+
+// prepared is the response of a request.
+type prepared struct {
+	method, url string
+	status      int
+	body        string
+}
+
+// Respond answers every request with this method and URL from now on. Requests without an answer fail.
+func (s *Store) Respond(method, url string, status int, body string) {
+	s.prepared = append(s.prepared, prepared{method, url, status, body})
 }
 
 // open is a container that waits for its elements.

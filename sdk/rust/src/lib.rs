@@ -30,6 +30,7 @@
 //! module: `WASM.CALL rate_limit KEYS ratelimit:api:1 ARGS 100 60`.
 //!
 //! - [`ferrite`] has the functions that reach the store.
+//! - [`http`] makes requests to other servers.
 //! - [`Parameter`] lists what a parameter may be, [`Reply`] what a result may be.
 //! - [`Error`] becomes an error reply, and any standard error turns into one by `?`.
 //! - [`console`] has `println!` and its like, which write to the log.
@@ -48,6 +49,7 @@ mod error;
 mod excerpt;
 pub mod ferrite;
 mod host;
+pub mod http;
 mod input;
 #[cfg(feature = "serde")]
 mod json;

@@ -104,6 +104,18 @@ impl Store {
         self.state.borrow_mut().advance_millis(millis);
     }
 
+    /// Answers every request with this method and URL from now on. Requests without an answer fail.
+    pub fn respond(&self, method: &str, url: &str, status: u16, body: impl Into<Vec<u8>>) {
+        let requests = &mut self.state.borrow_mut().requests;
+        requests.prepare(method, url, status, body.into());
+    }
+
+    /// Returns method, URL and body of the requests that functions have made, oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<(String, String, Vec<u8>)> {
+        self.state.borrow().requests.made().to_vec()
+    }
+
     /// Returns the lines that functions have logged, oldest first.
     #[must_use]
     pub fn log(&self) -> Vec<(Level, String)> {

@@ -1,7 +1,9 @@
 //! Reads and writes the settings whose types are the runtime's: sizes, times, counts, isolation and
 //! permissions.
 
+use ferrite_runtime::policy::files::directory::Directory;
 use ferrite_runtime::policy::function_spec::Isolation;
+use ferrite_runtime::policy::network::rule::NetworkRules;
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 
@@ -98,9 +100,94 @@ impl Setting for Permissions {
     }
 }
 
+/// Rules of requests; none if it is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkList(pub Vec<String>);
+
+impl Setting for NetworkList {
+    const KIND: &'static str =
+        "false, or a list of rules such as [\"https://api.example.com/v1/*\"]";
+
+    const LIST: bool = true;
+
+    fn read(raw: &Raw) -> Option<Self> {
+        let rules = match raw {
+            Raw::Boolean(false) => Vec::new(),
+            Raw::List(rules) => rules.clone(),
+            Raw::Text(text) if matches!(text.trim(), "" | "false") => Vec::new(),
+            Raw::Text(text) => {
+                let mut rules: Vec<String> = Vec::new();
+                let mut rule = String::new();
+                for part in text.split(',') {
+                    rule.push_str(part);
+                    // A comma before the URL stands between methods.
+                    if part.contains("://") {
+                        rules.push(std::mem::take(&mut rule).trim().to_owned());
+                    } else {
+                        rule.push(',');
+                    }
+                }
+                if !rule.is_empty() {
+                    return None;
+                }
+                rules
+            }
+            Raw::Boolean(true) | Raw::Number(_) => return None,
+        };
+        NetworkRules::parse(&rules).is_ok().then_some(Self(rules))
+    }
+
+    fn write(&self) -> String {
+        if self.0.is_empty() {
+            return "false".to_owned();
+        }
+        self.0.write()
+    }
+}
+
+/// Directories that functions may read; none if it is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryList(pub Vec<Directory>);
+
+impl Setting for DirectoryList {
+    const KIND: &'static str =
+        "false, or a list of NAME=PATH such as [\"models=/srv/models\"], each with another name";
+
+    const LIST: bool = true;
+
+    fn read(raw: &Raw) -> Option<Self> {
+        let texts = match raw {
+            Raw::Boolean(false) => Vec::new(),
+            Raw::Text(text) if text.trim() == "false" => Vec::new(),
+            raw => Vec::<String>::read(raw)?,
+        };
+        let directories: Vec<Directory> = texts
+            .iter()
+            .map(|text| text.parse().ok())
+            .collect::<Option<_>>()?;
+        let mut names: Vec<&str> = directories.iter().map(Directory::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        (names.len() == directories.len()).then_some(Self(directories))
+    }
+
+    fn write(&self) -> String {
+        if self.0.is_empty() {
+            return "false".to_owned();
+        }
+        self.0
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .write()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ByteSize, Count, HumanDuration, Isolation, Permissions, Raw, Setting};
+    use super::{
+        ByteSize, Count, HumanDuration, Isolation, NetworkList, Permissions, Raw, Setting,
+    };
 
     fn text(text: &str) -> Raw {
         Raw::Text(text.to_owned())
@@ -135,6 +222,45 @@ mod tests {
             .expect("TOML");
         let again = Permissions::read(&text(file["key"].as_str().expect("text")));
         assert_eq!(again, Some(permissions));
+    }
+
+    #[test]
+    fn rules_of_requests_are_a_list_or_false() {
+        let list =
+            |rules: &[&str]| NetworkList(rules.iter().map(|&rule| rule.to_owned()).collect());
+        for (typed, expected) in [
+            ("false", list(&[])),
+            ("", list(&[])),
+            ("https://a.example", list(&["https://a.example"])),
+            (
+                "GET,HEAD https://a.example/x, http://b.example:80",
+                list(&["GET,HEAD https://a.example/x", "http://b.example:80"]),
+            ),
+        ] {
+            let read = NetworkList::read(&text(typed)).expect(typed);
+            assert_eq!(read, expected);
+            let file: toml::Table = format!("key = {}", read.write()).parse().expect("TOML");
+            assert_eq!(file["key"].is_array(), !expected.0.is_empty());
+        }
+        for typed in ["true", "*", "https://a@b", "https://a.example,", "GET"] {
+            assert_eq!(NetworkList::read(&text(typed)), None, "{typed}");
+        }
+        assert_eq!(NetworkList::read(&Raw::Boolean(false)), Some(list(&[])));
+        assert_eq!(NetworkList::read(&Raw::Boolean(true)), None);
+    }
+
+    #[test]
+    fn directories_are_a_list_or_false() {
+        let read = |typed: &str| super::DirectoryList::read(&text(typed));
+        let list = read("models=/srv/models,data=data").expect("two directories");
+        assert_eq!(list.write(), "[\"models=/srv/models\", \"data=data\"]");
+        assert_eq!(
+            read("false").map(|list| list.write()).as_deref(),
+            Some("false")
+        );
+        for typed in ["true", "/srv", "a=/x,a=/y", "A=/x", "a="] {
+            assert_eq!(read(typed), None, "{typed}");
+        }
     }
 
     #[test]

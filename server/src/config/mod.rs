@@ -23,14 +23,16 @@ use ferrite_upstream::Location;
 pub use audit::Audit;
 pub use error::ConfigError;
 pub use flags::Action;
+pub use functions::{DirectoryList, NetworkList};
 pub(crate) use live::rewrite::replace_file;
 pub use origin::Origin;
 pub use raw_config::KeyInfo;
 pub use render::{help, markdown};
+pub use runtime::network::NetworkError;
 pub use runtime::trust::KeysError;
 pub use sections::{
     SectionInfo, Server, Store, Upstream, Wasm, WasmBackground, WasmCache, WasmLimits,
-    WasmLimitsMax, WasmPool, WasmSecurity, keys, sections,
+    WasmLimitsMax, WasmNetwork, WasmPool, WasmSecurity, keys, sections,
 };
 pub use setting::{Durability, EventSelection, LogFormat, Port, Secret};
 pub use users::{PasswordError, PasswordHash, Right, Rights, UserSpec};
@@ -62,6 +64,8 @@ pub struct Config {
     pub background: WasmBackground,
     /// Permissions of functions, and the keys that sign them.
     pub security: WasmSecurity,
+    /// Requests of functions to other servers.
+    pub network: WasmNetwork,
     /// Native code from earlier compilations.
     pub cache: WasmCache,
     /// The file that it was read from, if there was one.
@@ -131,6 +135,7 @@ impl Config {
             pool: WasmPool::resolve(raw_config)?,
             background: WasmBackground::resolve(raw_config)?,
             security: WasmSecurity::resolve(raw_config)?,
+            network: WasmNetwork::resolve(raw_config)?,
             cache: WasmCache::resolve(raw_config)?,
             file: None,
         };
@@ -183,15 +188,10 @@ impl Config {
         if self.pool.max_instances == 0 || self.pool.total_instances == 0 {
             return conflict("wasm.pool.max_instances and total_instances must be 1 or more");
         }
-        if self.security.allow_network {
-            return conflict("wasm.security.allow_network: functions cannot use the network yet");
-        }
-        if self.security.allow_filesystem {
-            return conflict("wasm.security.allow_filesystem: functions cannot use files yet");
-        }
         runtime::limits(&self.limits)
             .and_then(|limits| runtime::limits_max(&limits, &self.limits_max))
             .map_err(|error| ConfigError::Conflict(error.to_string()))?;
+        runtime::network::read(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         runtime::trust::read(self).map_err(|error| ConfigError::Conflict(error.to_string()))?;
         Ok(())
     }
@@ -220,6 +220,7 @@ impl Config {
             pool,
             background,
             security,
+            network,
             cache,
             file: _,
         } = self;
@@ -233,6 +234,7 @@ impl Config {
             pool.written(),
             background.written(),
             security.written(),
+            network.written(),
             cache.written(),
         ]
         .concat()

@@ -9,6 +9,7 @@ use ferrite_runtime::policy::quantity::{ByteSize, Count, HumanDuration};
 
 use super::audit::Audit;
 use super::error::ConfigError;
+use super::functions::{DirectoryList, NetworkList};
 use super::raw_config::{KeyInfo, RawConfig};
 use super::setting::{Durability, EventSelection, LogFormat, Port, Secret, Setting};
 use super::users::UserSpec;
@@ -337,10 +338,18 @@ section! {
 section! {
     /// Permissions of functions, and the keys that sign them.
     pub struct WasmSecurity in "wasm.security" {
-        /// Let functions use the network. Not implemented yet, so it must be false.
-        pub allow_network: bool = "false",
-        /// Let functions use files. Not implemented yet, so it must be false.
-        pub allow_filesystem: bool = "false",
+        /// Requests to other servers that functions may ask for in their own `allow_network`: a list of
+        /// rules, or false for none. A rule is `https://host[:port][/path-glob]`; `*` as the host or port
+        /// stands for any, `*.name` for every host below a name, and methods may come first, as in
+        /// `GET,HEAD https://*.example.com/v1/*`.
+        pub allow_network: NetworkList = "false",
+        /// Ranges of addresses outside the public internet that such requests may go to, such as
+        /// `10.1.0.0/16` or `127.0.0.1`. All other private, loopback, link-local and reserved addresses
+        /// are refused, whatever the name that led to them.
+        pub allow_private_network: Vec<String> = "",
+        /// Directories that functions may ask for in their own `allow_filesystem`, to read files in them:
+        /// a list of `NAME=PATH`, such as `models=/srv/models`, or false for none.
+        pub allow_filesystem: DirectoryList = "false",
         /// Permissions of functions that are loaded without their own: `read-only`, `read-write`,
         /// `none`, or permissions as JSON.
         pub default_permissions: Permissions = "read-only",
@@ -354,6 +363,28 @@ section! {
         /// Load only what a trusted key signed: bundles, and digests of releases that are stored in the
         /// cache, under the name and with at most the rights that they were signed for.
         pub require_signed: bool = "false",
+    }
+}
+
+section! {
+    /// Requests of functions to other servers.
+    pub struct WasmNetwork in "wasm.network" {
+        /// Most requests of one call.
+        pub max_requests: usize = "16",
+        /// Most bytes of a request: method, URL, headers and body.
+        pub max_request: ByteSize = "1MB",
+        /// Most bytes of a response's body, after it is unpacked.
+        pub max_response: ByteSize = "4MB",
+        /// Longest duration of a request, redirections included. The call's `max_time` goes on meanwhile.
+        pub max_time: HumanDuration = "10s",
+        /// Longest duration of finding a host and connecting to it.
+        pub connect_timeout: HumanDuration = "3s",
+        /// Most redirections that a request follows.
+        pub max_redirects: usize = "5",
+        /// Most requests of all functions at the same time; others wait.
+        pub max_concurrent: usize = "128",
+        /// File of certificates of authorities, as PEM, that are trusted besides those of the system.
+        pub ca_file: Option<PathBuf> = "",
     }
 }
 
@@ -372,7 +403,7 @@ section! {
 }
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [SectionInfo; 10] = [
+static SECTIONS: [SectionInfo; 11] = [
     Server::INFO,
     Store::INFO,
     Upstream::INFO,
@@ -382,6 +413,7 @@ static SECTIONS: [SectionInfo; 10] = [
     WasmPool::INFO,
     WasmBackground::INFO,
     WasmSecurity::INFO,
+    WasmNetwork::INFO,
     WasmCache::INFO,
 ];
 

@@ -129,6 +129,8 @@ async fn run_jobs(runtime: &'static Runtime<ServerKeyspace>, mailbox: Arc<Mailbo
                 let (keys, args) = slices.split_at(keys);
                 let mut request = CallRequest::new(&[], keys, args).with_function(function.held());
                 request.database = call.database;
+                // It stays on the main thread to its end.
+                request.may_wait = false;
                 let _ = runtime.call(&request, &mut reply).await;
                 reply.take()
             }
@@ -152,6 +154,8 @@ async fn command(
     time_max: Option<Duration>,
     reply: &mut Encoder,
 ) {
+    // A call inside a transaction or script has a time of its own, and keeps the main thread.
+    let may_wait = time_max.is_none();
     let cap = |asked: Option<Duration>| match (asked, time_max) {
         (Some(asked), Some(max)) => Some(asked.min(max)),
         (asked, max) => asked.or(max),
@@ -162,14 +166,18 @@ async fn command(
         Ok(Command::Call(mut request)) => {
             request.timeout = cap(request.timeout);
             call.set_keys(range_of(request.keys, &slices));
-            let request = request.request(call.database, None);
+            let mut request = request.request(call.database, None);
+            request.may_wait = may_wait;
             let _ = runtime.call(&request, reply).await;
         }
-        Ok(mut command) => {
-            if let Command::Profile(request) = &mut command {
-                request.timeout = cap(request.timeout);
-                call.set_keys(range_of(request.keys, &slices));
-            }
+        Ok(Command::Profile(mut request)) => {
+            request.timeout = cap(request.timeout);
+            call.set_keys(range_of(request.keys, &slices));
+            let mut request = request.request(call.database, None);
+            request.may_wait = may_wait;
+            let _ = runtime.profile(&request, reply).await;
+        }
+        Ok(command) => {
             let scope = Scope {
                 database: call.database,
                 ..Scope::default()

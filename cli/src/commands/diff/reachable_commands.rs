@@ -49,6 +49,7 @@ impl ReachableCommands {
             allowed_commands,
             allow_write,
             allow_network: _,
+            allow_filesystem: _,
         } = permissions;
         let imports = imports(module);
         let allowed = |command: &str| {

@@ -277,6 +277,7 @@ impl Requirements {
             reads,
             writes,
             commands,
+            requests,
             wasi,
         } = self;
         let memory = match memory_bytes_max {
@@ -308,11 +309,14 @@ impl Requirements {
         if *commands {
             line(out, "needs", "the commands that it calls by name (call)")?;
         }
+        if *requests {
+            line(out, "needs", "`allow_network` (http)")?;
+        }
         if !wasi.is_empty() {
             line(
                 out,
                 "needs",
-                &format!("WASI, without files or network ({})", wasi.join(", ")),
+                &format!("WASI, without sockets ({})", wasi.join(", ")),
             )?;
         }
         Ok(())

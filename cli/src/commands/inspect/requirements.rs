@@ -27,7 +27,10 @@ pub(super) struct Requirements {
     pub(super) writes: Vec<String>,
     /// True if the module runs commands by name, which its permissions then have to allow.
     pub(super) commands: bool,
-    /// Imported functions of WASI preview 1. Files and network are never available.
+    /// True if the module makes requests to other servers, which its permissions then have to list.
+    pub(super) requests: bool,
+    /// Imported functions of WASI preview 1. Those about files find only the directories of
+    /// `allow_filesystem`; sockets are never available.
     pub(super) wasi: Vec<String>,
 }
 
@@ -57,6 +60,7 @@ impl Requirements {
             reads: among(READS),
             writes: among(WRITES),
             commands: host.contains(&"call"),
+            requests: host.contains(&"http"),
             // A module that contains two language runtimes imports some functions twice.
             wasi: info
                 .imports
@@ -96,6 +100,7 @@ mod tests {
             "log",
             "time_millis",
             "random",
+            "http",
         ];
         for import in ferrite_wasm_abi::IMPORTS {
             let lists = [READS, WRITES, &others];

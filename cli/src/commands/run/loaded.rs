@@ -8,11 +8,16 @@ use ferrite_cache::{Cache, Profile};
 use ferrite_compiler::PreinitChoice;
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::artifact::source::Source;
+use ferrite_runtime::policy::files::directory::Directory;
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
+use ferrite_runtime::policy::network::address::IpRange;
+use ferrite_runtime::policy::network::rule::NetworkRules;
 use ferrite_runtime::policy::permissions::Permissions;
 use ferrite_runtime::registry::record::FunctionName;
-use ferrite_runtime::{CallOutcome, CallRequest, LoadRequest, ReceiptOf, Runtime, RuntimeOptions};
+use ferrite_runtime::{
+    CallOutcome, CallRequest, LoadRequest, NetworkOptions, ReceiptOf, Runtime, RuntimeOptions,
+};
 use ferrite_store::{Store, StoreOptions};
 
 use super::data;
@@ -36,6 +41,12 @@ pub(crate) struct Policy {
     pub(crate) permissions: Permissions,
     pub(crate) limits: LimitSettings,
     pub(crate) isolation: Option<Isolation>,
+    /// Directories that the function may read.
+    pub(crate) directories: Vec<Directory>,
+    /// True if the function may make the requests that its permissions list.
+    pub(crate) allow_network: bool,
+    /// Addresses beyond the public internet that its requests may go to.
+    pub(crate) private_network: Vec<IpRange>,
 }
 
 /// A runtime with the function on a store of its own.
@@ -90,9 +101,26 @@ impl Loaded {
     ) -> Result<Session> {
         let store = Store::in_memory(options);
         fill(&store)?;
+        let mut permissions = self.policy.permissions.clone();
+        let offered = &self.policy.directories;
+        permissions.allow_filesystem = offered.iter().map(|one| one.name().to_owned()).collect();
+        if !self.policy.allow_network {
+            permissions.allow_network.clear();
+        }
+        let options = RuntimeOptions {
+            directories: offered.clone(),
+            network: NetworkOptions {
+                // Nothing beyond what the function's own permissions list.
+                rules: NetworkRules::parse(&permissions.allow_network)
+                    .map_err(|(rule, error)| anyhow!("allow_network: {rule}: {error}"))?,
+                private_ranges: self.policy.private_network.clone(),
+                ..NetworkOptions::default()
+            },
+            ..RuntimeOptions::default()
+        };
         let runtime = Runtime::new(
             // The user runs their own function on their own machine.
-            RuntimeOptions::default().with_limits(Limits::DEFAULT, Limits::unbounded()),
+            options.with_limits(Limits::DEFAULT, Limits::unbounded()),
             store,
             Some(self.cache.clone()),
         )?;
@@ -102,7 +130,7 @@ impl Loaded {
                 source: Source::Cached(self.code.manifest.source),
                 file: None,
                 description: None,
-                permissions: Some(self.policy.permissions.clone()),
+                permissions: Some(permissions),
                 limits: self.policy.limits.clone(),
                 isolation: self.policy.isolation,
                 replace: false,

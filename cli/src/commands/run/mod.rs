@@ -14,6 +14,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::error::Code;
+use ferrite_runtime::policy::files::directory::Directory;
+use ferrite_runtime::policy::network::address::IpRange;
 use ferrite_store::StoreOptions;
 
 use crate::files::cache_folder::CacheFolder;
@@ -56,6 +58,20 @@ pub(crate) struct Arguments {
     /// else it may read every key
     #[arg(long, value_name = "JSON")]
     permissions: Option<String>,
+
+    /// Directory that the function may read, as /NAME; may be given several times
+    #[arg(long, value_name = "NAME=PATH")]
+    dir: Vec<Directory>,
+
+    /// Let the function make the requests to other servers that its permissions list in
+    /// `allow_network`
+    #[arg(long)]
+    allow_network: bool,
+
+    /// Range of addresses outside the public internet that its requests may go to, such as
+    /// 127.0.0.1; may be given several times
+    #[arg(long, value_name = "RANGE", requires = "allow_network")]
+    allow_private_network: Vec<IpRange>,
 
     #[command(flatten)]
     cache: CacheFolder,

@@ -1,7 +1,12 @@
 //! The access policy: compiled permissions, and the decisions they make.
 
+use std::sync::Arc;
+
 use super::denied::{Denied, Rule};
 use super::{Permissions, PermissionsError};
+use crate::policy::network::method::Method;
+use crate::policy::network::rule::NetworkRules;
+use crate::policy::network::url::HttpUrl;
 use crate::policy::permissions::host_access::Access;
 use ferrite_protocol::glob::Glob;
 use ferrite_protocol::keyspace::{CommandAccess, KeyAccess};
@@ -15,6 +20,7 @@ pub struct AccessPolicy {
     keys: Keys,
     /// Names in upper case, sorted; `None` if every command may run.
     commands: Option<Box<[Box<[u8]>]>>,
+    network: Arc<NetworkRules>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,10 +47,12 @@ impl AccessPolicy {
             allowed_commands,
             allow_write,
             allow_network,
+            allow_filesystem,
         } = permissions;
-        if *allow_network {
-            return Err(PermissionsError::Network);
-        }
+        check_count("allow_filesystem", allow_filesystem.len())?;
+        check_count("allow_network", allow_network.len())?;
+        let network = NetworkRules::parse(allow_network)
+            .map_err(|(rule, problem)| PermissionsError::Network { rule, problem })?;
         let allowed = globs("allowed_keys", allowed_keys)?;
         let denied = globs("denied_keys", denied_keys)?;
         let keys = if denied.is_empty() && allowed.iter().any(Glob::is_all) {
@@ -61,6 +69,7 @@ impl AccessPolicy {
             write: *allow_write,
             keys,
             commands,
+            network: Arc::new(network),
         };
         access_policy.open = Access::ALL
             .into_iter()
@@ -138,6 +147,21 @@ impl AccessPolicy {
     #[must_use]
     pub const fn may_write(&self) -> bool {
         self.write
+    }
+
+    /// Returns the rules of the requests that the function may make.
+    #[must_use]
+    pub const fn network(&self) -> &Arc<NetworkRules> {
+        &self.network
+    }
+
+    /// Checks a request of the function. Its URL is shown without its query.
+    pub(crate) fn check_request(&self, method: Method, url: &HttpUrl) -> Result<(), Denied> {
+        if self.network.allow(method, url) {
+            return Ok(());
+        }
+        let request = format!("{} {}", method.as_str(), url.without_query());
+        Err(Denied::new(request.as_bytes(), Rule::Network))
     }
 
     fn check_pattern(&self, key: &[u8]) -> Result<(), Denied> {

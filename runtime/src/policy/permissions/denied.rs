@@ -39,6 +39,8 @@ pub enum Rule {
     NotNamed,
     /// It is unknown which keys the command accesses, and the function's keys are restricted.
     KeysUnknown,
+    /// No rule in `allow_network` allows the request.
+    Network,
 }
 
 impl Denied {
@@ -102,6 +104,10 @@ impl fmt::Display for Denied {
             Rule::KeysUnknown => write!(
                 out,
                 "command {subject} does not tell which keys it touches, and the function's keys are restricted"
+            ),
+            Rule::Network => write!(
+                out,
+                "request {subject} is not allowed: it matches nothing in allow_network"
             ),
         }
     }

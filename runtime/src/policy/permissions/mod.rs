@@ -2,7 +2,9 @@
 
 mod access_check;
 mod denied;
+mod directory_list;
 mod host_access;
+mod network_list;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ pub use denied::{Denied, Rule};
 pub use host_access::Access;
 
 use crate::error::Quoted;
+use crate::policy::network::rule::RuleError;
 use crate::policy::strict_json::{self, JsonError};
 use ferrite_protocol::glob::GlobError;
 
@@ -31,8 +34,15 @@ pub struct Permissions {
     pub allowed_commands: Option<Vec<String>>,
     /// True if the function may write.
     pub allow_write: bool,
-    /// True if the function may use the network. Not implemented, so `true` is refused.
-    pub allow_network: bool,
+    /// Rules of the requests that the function may make, as [`UrlRule`] reads them; `false` in JSON
+    /// if there are none.
+    ///
+    /// [`UrlRule`]: crate::policy::network::rule::UrlRule
+    #[serde(with = "network_list")]
+    pub allow_network: Vec<String>,
+    /// Names of the directories that the function may read, out of those that the operator offers.
+    #[serde(with = "directory_list", skip_serializing_if = "Vec::is_empty")]
+    pub allow_filesystem: Vec<String>,
 }
 
 impl Default for Permissions {
@@ -42,7 +52,8 @@ impl Default for Permissions {
             denied_keys: Vec::new(),
             allowed_commands: None,
             allow_write: false,
-            allow_network: false,
+            allow_network: Vec::new(),
+            allow_filesystem: Vec::new(),
         }
     }
 }
@@ -128,11 +139,14 @@ pub enum PermissionsError {
         /// Its number of items.
         count: usize,
     },
-    /// `allow_network: true`.
-    #[error(
-        "permissions: allow_network cannot be granted: functions have no network; leave it out"
-    )]
-    Network,
+    /// A rule of `allow_network` that is none.
+    #[error("permissions: rule {} in allow_network: {problem}", Quoted(.rule.as_bytes()))]
+    Network {
+        /// The rule.
+        rule: Box<str>,
+        /// The problem.
+        problem: RuleError,
+    },
 }
 
 #[cfg(test)]

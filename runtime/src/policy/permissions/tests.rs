@@ -270,7 +270,19 @@ fn what_is_wrong_is_said_at_load() {
     for (json, expected) in [
         (
             r#"{"allow_network": true}"#,
-            "permissions: allow_network cannot be granted: functions have no network; leave it out",
+            "permissions: field \"allow_network\": the network is not allowed as a whole; list what is needed, such as [\"https://api.example.com/v1/*\"]",
+        ),
+        (
+            r#"{"allow_filesystem": true}"#,
+            "permissions: field \"allow_filesystem\": files are not allowed as a whole; list the directories that are needed, such as [\"models\"]",
+        ),
+        (
+            r#"{"allow_network": "https://api.example.com"}"#,
+            "permissions: field \"allow_network\": invalid type: string \"https://api.example.com\", expected false or a list such as [\"https://api.example.com/v1/*\"]",
+        ),
+        (
+            r#"{"allow_network": ["https://user@example.com"]}"#,
+            "permissions: rule \"https://user@example.com\" in allow_network: the host \"user@example.com\" is neither a name, an address, *.NAME nor *, or it has a user name or a wrong port",
         ),
         (
             r#"{"allowed_keys": "user:*"}"#,
@@ -302,6 +314,8 @@ fn what_is_wrong_is_said_at_load() {
 fn what_is_written_reads_back() {
     for json in [
         r#"{"allowed_keys":["*"],"denied_keys":[],"allow_write":false,"allow_network":false}"#,
+        r#"{"allowed_keys":["*"],"denied_keys":[],"allow_write":false,"allow_network":["GET https://a.example/*"]}"#,
+        r#"{"allowed_keys":["*"],"denied_keys":[],"allow_write":false,"allow_network":false,"allow_filesystem":["models"]}"#,
         r#"{"allowed_keys":["a"],"denied_keys":["b"],"allowed_commands":["GET"],"allow_write":true,"allow_network":false}"#,
     ] {
         let read = Permissions::from_json(json.as_bytes()).expect("it was written");

@@ -45,10 +45,13 @@ impl Host {
     }
 
     pub(crate) fn with_options(options: &EngineOptions) -> Self {
-        let options = RuntimeOptions {
+        Self::with_runtime(RuntimeOptions {
             engine: *options,
             ..RuntimeOptions::default()
-        };
+        })
+    }
+
+    pub(crate) fn with_runtime(options: RuntimeOptions) -> Self {
         let runtime =
             Runtime::new(options, MemoryKeyspace::default(), None).expect("there is room");
         let keyspace = runtime.keyspace().clone();
@@ -151,6 +154,7 @@ pub(crate) fn spec() -> FunctionSpec {
         access_policy: AccessPolicy::new(&permissions, |_| true)
             .expect("these permissions are right"),
         permissions,
+        directories: [].into(),
         limits: Limits::DEFAULT,
         isolation: Isolation::default(),
         pool: PoolOptions::default(),

@@ -145,3 +145,13 @@ export function half(text: string): string[] {
   ferrite.log(Level.Info, first);
   return [first, ferrite.get("half")!, ferrite.hget("hash", first)!, ferrite.get("called")!];
 }
+
+export function request(url: string): string[] {
+  const request = new ferrite.Request(url);
+  request.method = "POST";
+  request.body = "ü";
+  request.headers.set("accept", "text/plain");
+  request.timeoutMillis = 100;
+  const response = ferrite.fetch(request);
+  return [response.status.toString(), response.text, response.url, response.failure, response.ok.toString()];
+}

@@ -51,6 +51,7 @@ type Host interface {
 	HSet(key, field, value []byte) int32
 	HDel(key []byte, fields [][]byte) int32
 	Call(command, args, buf []byte) int32
+	HTTP(request, buf []byte) int32
 	Take(buf []byte, offset int) int32
 	Log(level int32, text []byte)
 	TimeMillis() int64

@@ -85,6 +85,9 @@ func hdel(key unsafe.Pointer, klen uint32, pairs unsafe.Pointer, count uint32) i
 //go:wasmimport ferrite call
 func call(cmd unsafe.Pointer, cmdlen uint32, args unsafe.Pointer, argslen uint32, buf unsafe.Pointer, capacity uint32) int32
 
+//go:wasmimport ferrite http
+func http(request unsafe.Pointer, n uint32, buf unsafe.Pointer, capacity uint32) int32
+
 //go:wasmimport ferrite take
 func take(buf unsafe.Pointer, offset uint32, n uint32) int32
 
@@ -187,6 +190,10 @@ func (guest) HDel(key []byte, fields [][]byte) int32 {
 
 func (guest) Call(command, args, buf []byte) int32 {
 	return call(at(command), length(len(command)), at(args), length(len(args)), at(buf), length(len(buf)))
+}
+
+func (guest) HTTP(request, buf []byte) int32 {
+	return http(at(request), length(len(request)), at(buf), length(len(buf)))
 }
 
 func (guest) Take(buf []byte, offset int) int32 {

@@ -204,6 +204,12 @@ pub(crate) fn hdel(key: &[u8], fields: &[&[u8]]) -> i32 {
     })
 }
 
+pub(crate) fn http(request: &[u8], buffer: &mut [u8]) -> i32 {
+    let cap = len(buffer);
+    // SAFETY: the host reads `request` and writes at most `cap` bytes of `buffer`.
+    unsafe { import::http(address(request), len(request), address_mut(buffer), cap) }
+}
+
 pub(crate) fn call(command: &[u8], arguments: &[u8], buffer: &mut [u8]) -> i32 {
     let cap = len(buffer);
     // SAFETY: the host reads `command` and `arguments` and writes at most `cap` bytes of `buffer`.

@@ -351,3 +351,35 @@ fn what_a_function_prints_goes_to_the_log() {
         expected.map(|(level, text)| (level, text.to_owned()))
     );
 }
+
+#[test]
+fn a_request_is_made_and_its_response_read() -> Result<(), Error> {
+    let store = mock::Store::new();
+    store.respond("POST", "https://example.com/a", 201, "made");
+    let response = http::post("https://example.com/a")
+        .header("content-type", "text/plain")
+        .body("a\r\nbody")
+        .timeout_millis(100)
+        .send()?;
+    assert_eq!((response.status(), response.is_success()), (201, true));
+    assert_eq!(response.text()?, "made");
+    assert_eq!(
+        store.requests(),
+        [(
+            "POST".to_owned(),
+            "https://example.com/a".to_owned(),
+            b"a\r\nbody".to_vec()
+        )]
+    );
+    // A response that is longer than the first buffer.
+    store.respond("GET", "https://example.com/long", 200, "x".repeat(5000));
+    assert_eq!(
+        http::get("https://example.com/long").send()?.body().len(),
+        5000
+    );
+    let error = http::get("https://example.com/none")
+        .send()
+        .expect_err("nobody answers");
+    assert_eq!(error.code(), "CONNECT");
+    Ok(())
+}

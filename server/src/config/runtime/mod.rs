@@ -1,5 +1,6 @@
 //! Translates the configuration into the runtime's options.
 
+pub(crate) mod network;
 pub(crate) mod trust;
 
 use ferrite_runtime::RuntimeOptions;
@@ -42,6 +43,13 @@ pub(crate) fn options(config: &Config) -> Result<RuntimeOptions, LimitsError> {
         },
         functions_max: wasm.max_functions,
         background: background(&config.background),
+        directories: config
+            .security
+            .allow_filesystem
+            .0
+            .iter()
+            .map(|directory| directory.below(&config.below_dir("".as_ref())))
+            .collect(),
         registry: wasm.registry.as_ref().map(|path| config.below_dir(path)),
         ..RuntimeOptions::default()
     };
@@ -171,8 +179,8 @@ mod tests {
             "[wasm.limits]\nmax_stack = \"1MB\"",
             "[wasm.limits]\nmax_fuel = 0",
             "[wasm.limits.max]\nmax_time = \"1s\"",
-            "[wasm.security]\nallow_network = true",
             "[wasm.security]\nallow_filesystem = true",
+            "[wasm.security]\nallow_filesystem = [\"a=/x\", \"a=/y\"]",
             "[wasm.pool]\nmax_instances = 0",
         ] {
             let parsed = Config::parse("ferrite.toml".as_ref(), text);

@@ -105,6 +105,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         permissions: settings.permissions.unwrap_or_default(),
         limits: settings.limits.clone().unwrap_or_default(),
         isolation: settings.isolation,
+        ..Policy::default()
     };
     // A module with a fault is found here, and not by the server.
     let loaded = Loaded::find(

@@ -84,6 +84,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         permissions: settings.permissions.unwrap_or_default(),
         limits: settings.limits.unwrap_or_default(),
         isolation: settings.isolation,
+        ..Policy::default()
     };
     let loaded = Loaded::find(&module, name, &cache, preinit.choice(), policy, console)?;
     let mut report = TestReport {

@@ -216,6 +216,17 @@ pub(crate) fn call(command: &[u8], arguments: &[u8], buffer: &mut [u8]) -> i32 {
     })
 }
 
+pub(crate) fn http(request: &[u8], buffer: &mut [u8]) -> i32 {
+    let Some(Value::Array(words)) = decode(request) else {
+        return Status::Invalid.code();
+    };
+    with_state(|state| {
+        let mut bytes = Vec::new();
+        encode(&state.requests.answer(words), &mut bytes);
+        fill(state, buffer, &bytes)
+    })
+}
+
 /// Writes a reply in RESP2.
 fn encode(value: &Value, bytes: &mut Vec<u8>) {
     let mut head = |kind: char, text: &str| {

@@ -5,6 +5,7 @@ mod commands;
 mod glob;
 mod keyspace;
 mod replies;
+mod requests;
 
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -15,6 +16,7 @@ use crate::level::Level;
 use crate::value::Value;
 use keyspace::Keyspace;
 use replies::Replies;
+use requests::Requests;
 
 /// Milliseconds since 1970 that the clock of a new store shows.
 const START_MILLIS: i64 = 1_700_000_000_000;
@@ -35,6 +37,8 @@ pub(crate) struct State {
     replies: Replies,
     /// The last result that was longer than its buffer, for `take`.
     long_result: Vec<u8>,
+    /// Requests to other servers.
+    pub(crate) requests: Requests,
     log: Vec<(Level, String)>,
     random: u64,
 }
@@ -77,6 +81,7 @@ pub(crate) fn add() -> SharedState {
         arguments: Vec::new(),
         replies: Replies::default(),
         long_result: Vec::new(),
+        requests: Requests::default(),
         log: Vec::new(),
         random: 0x9e37_79b9_7f4a_7c15,
     }));

@@ -1,0 +1,193 @@
+//! `http`: a request to another server, once for the whole call.
+//!
+//! A call that begins again after a conflict gets the responses that it got before: a request is not
+//! sent twice. While a call waits it holds no lock and no thread; its time goes on, and a kill ends it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ferrite_wasm_abi::{ENV_PREFIX, MODULE, Status};
+use smallvec::SmallVec;
+use wasmtime::{Caller, Linker, Result};
+
+use crate::call::host_trap::HostTrap;
+use crate::call::overflow::ResultSource;
+use crate::call::state::{CallState, StoreData};
+use crate::host::command::scan;
+use crate::host::fuel;
+use crate::host::guest::Guest;
+use crate::policy::network::message::{FailureCode, OutgoingRequest, RequestFailure};
+use ferrite_protocol::keyspace::Keyspace;
+
+const NAME: &str = "http";
+
+/// Adds the `http` that waits to a linker, in place of the one that never does.
+pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
+    linker.allow_shadowing(true);
+    linker.func_wrap_async(
+        MODULE,
+        NAME,
+        |caller: Caller<'_, StoreData<K>>, (request, len, buf, cap): (i32, i32, i32, i32)| {
+            Box::new(async move {
+                let mut guest = Guest::new(caller, NAME);
+                let began = guest.state().host_calls.is_some().then(Instant::now);
+                let answer = wait(&mut guest, request, len, buf, cap).await;
+                if let Some(began) = began {
+                    guest.count(began.elapsed());
+                }
+                answer
+            })
+        },
+    )?;
+    linker.alias(MODULE, NAME, "env", &[ENV_PREFIX, NAME].concat())?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The `http` of calls without a fiber. It answers what it can at once; a call that must wait is run
+/// again on a fiber.
+pub(super) fn http<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    request: i32,
+    len: i32,
+    buf: i32,
+    cap: i32,
+) -> Result<i32> {
+    match prepare(guest, request, len, buf, cap)? {
+        Prepared::Denied => Ok(Status::Denied.code()),
+        Prepared::Response(response) => deliver(guest, &response, buf, cap),
+        Prepared::Send { .. } => Err(HostTrap::NeedsFiber.into()),
+    }
+}
+
+async fn wait<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    request: i32,
+    len: i32,
+    buf: i32,
+    cap: i32,
+) -> Result<i32> {
+    let response = match prepare(guest, request, len, buf, cap)? {
+        Prepared::Denied => return Ok(Status::Denied.code()),
+        Prepared::Response(response) => response,
+        Prepared::Send { request, written } => {
+            let state = guest.state();
+            state.stop_exclusive();
+            let rules = Arc::clone(state.spec.access_policy.network());
+            let sending = state.network.send(*request, rules, &state.spec.name);
+            let response = match state.wait_for(sending).await? {
+                Ok(response) => response.encode(),
+                Err(failure) => failure.encode(),
+            };
+            state.resume();
+            let response = Arc::from(response);
+            state.requests.remember(written, Arc::clone(&response));
+            response
+        }
+    };
+    deliver(guest, &response, buf, cap)
+}
+
+/// What has to be done for a request.
+enum Prepared {
+    /// The permissions refuse it.
+    Denied,
+    /// Its response is known.
+    Response(Arc<[u8]>),
+    /// It has to be sent.
+    Send {
+        request: Box<OutgoingRequest>,
+        /// The request as the guest wrote it.
+        written: Box<[u8]>,
+    },
+}
+
+fn prepare<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    request: i32,
+    len: i32,
+    buf: i32,
+    cap: i32,
+) -> Result<Prepared> {
+    guest.charge_inputs(fuel::CALL + fuel::REQUEST, &[(request, len)])?;
+    let view = guest.view()?;
+    let written = view.span(request, len)?;
+    view.span(buf, cap)?;
+    let CallState {
+        arguments,
+        data,
+        network,
+        requests,
+        spec,
+        ..
+    } = view.state;
+    let failed = |code, text: String| {
+        let failure = RequestFailure::new(code, text);
+        Ok(Prepared::Response(failure.encode().into()))
+    };
+    let limits = network.options().limits;
+    if written.len() as u64 > limits.request_bytes_max {
+        return failed(
+            FailureCode::Limit,
+            format!(
+                "the request has {} bytes, the limit is {}; raise max_request",
+                written.len(),
+                limits.request_bytes_max
+            ),
+        );
+    }
+    let written = &view.memory[written];
+    if written.is_empty() || !scan(arguments, written) {
+        let text = "a request is a RESP array of bulk strings";
+        return failed(FailureCode::Invalid, text.to_owned());
+    }
+    let read = {
+        let words: SmallVec<[&[u8]; 16]> = arguments.arguments(written).collect();
+        OutgoingRequest::read(&words)
+    };
+    let request = match read {
+        Ok(request) => Box::new(request),
+        Err(failure) => return Ok(Prepared::Response(failure.encode().into())),
+    };
+    if let Err(denied) = spec
+        .access_policy
+        .check_request(request.method, &request.url)
+    {
+        data.refuse(denied);
+        return Ok(Prepared::Denied);
+    }
+    if !requests.may_send() {
+        let text = "no requests while the module starts, in a transaction or in a script";
+        return failed(FailureCode::Unavailable, text.to_owned());
+    }
+    if let Some(response) = requests.remembered(written) {
+        return Ok(Prepared::Response(response));
+    }
+    if requests.sent() >= limits.requests_max {
+        return failed(
+            FailureCode::Limit,
+            format!(
+                "the call has made {} requests, which is the limit; raise max_requests, or do less in one call",
+                limits.requests_max
+            ),
+        );
+    }
+    let written = written.into();
+    Ok(Prepared::Send { request, written })
+}
+
+fn deliver<K: Keyspace>(
+    guest: &mut Guest<'_, K>,
+    response: &[u8],
+    buf: i32,
+    cap: i32,
+) -> Result<i32> {
+    guest.charge_bytes(0, response.len() as u64)?;
+    let view = guest.view()?;
+    let buffer = view.span(buf, cap)?;
+    let buffer = &mut view.memory[buffer];
+    Ok(view
+        .state
+        .overflow
+        .deliver(response, buffer, ResultSource::Data))
+}
