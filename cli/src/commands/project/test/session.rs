@@ -67,8 +67,9 @@ impl<'a> Session<'a> {
             .map_err(|error| anyhow!("WAIT: {error}"))?;
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let now = self.clock.load(Ordering::Acquire);
-        self.clock
-            .store(now.saturating_add(millis), Ordering::Release);
+        // Past the time: a key lives to the end of the millisecond of its deadline.
+        let then = now.saturating_add(millis).saturating_add(1);
+        self.clock.store(then, Ordering::Release);
         Ok(())
     }
 }
