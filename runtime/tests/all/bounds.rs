@@ -20,6 +20,7 @@ const POINTERS: &[(&str, Length, i64)] = &[
     ("args", Length::Param("argslen"), 1),
     ("pairs", Length::Param("count"), 8),
     ("out", Length::Fixed, 8),
+    ("request", Length::Param("len"), 1),
 ];
 
 #[derive(Clone, Copy)]
@@ -54,7 +55,11 @@ fn cases() -> Vec<Case> {
                 Length::Param(length) => params.contains(&length),
                 Length::Fixed => true,
             };
-            if params.contains(&pointer) && there {
+            // The first length that fits is the pointer's: `len` may be that of another one.
+            let known = cases
+                .iter()
+                .any(|case: &Case| case.name == name && case.pointer == pointer);
+            if params.contains(&pointer) && there && !known {
                 cases.push(Case {
                     name,
                     params,

@@ -61,7 +61,9 @@ pub(crate) async fn serve(
     };
     if let Some(engine) = &state.engine {
         let scanner = scanner(&state, &session);
-        let reason = relay::serve(&state, engine, &client, socket, session, scanner).await;
+        // In a place of its own: it would make every other connection as large.
+        let relayed = relay::serve(&state, engine, &client, socket, session, scanner);
+        let reason = Box::pin(relayed).await;
         tracing::debug!(client = client.id, peer = %client.peer, %reason, "disconnected");
         return;
     }

@@ -139,8 +139,13 @@ fn goes_the_whole_way(language: &str, test: &[&[&str]]) {
         .unwrap_or_else(|| panic!("no digest in {built}"));
     let server = Server::builder().dir(&project).start();
     let mut client = server.client();
+    // An interpreter needs more than the defaults, and its project says so.
+    let limits = match language {
+        "python" => " LIMITS {\"max_memory\":\"64MB\",\"max_fuel\":200000000}",
+        _ => "",
+    };
     let loaded = client.run(&format!(
-        "WASM.LOAD limits {digest} PERMISSIONS {{\"allow_write\":true}}"
+        "WASM.LOAD limits {digest} PERMISSIONS {{\"allow_write\":true}}{limits}"
     ));
     assert_eq!(loaded, Reply::Bulk(digest.as_bytes().to_vec()));
     let call = "WASM.CALL limits.rate_limit KEYS api:1 ARGS 2 60";
