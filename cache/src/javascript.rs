@@ -20,7 +20,7 @@ const NAME_BYTES_MAX: usize = 256;
 pub struct JavaScript<'a> {
     /// The name of the program in positions of errors, such as `limits.js`.
     pub name: &'a str,
-    /// Where each part of a bundled program comes from, as the engine reads it; may be empty.
+    /// The origin of each part of a bundled program, as the engine reads it; may be empty.
     pub positions: &'a [u8],
     /// The program.
     pub source: &'a [u8],

@@ -24,9 +24,9 @@ pub struct KeyspaceEvent<'e> {
     pub key: &'e [u8],
     /// Its name, such as `lpush`, as keyspace notifications have it.
     pub name: &'static str,
-    /// What the key held before the command; of an expired key, the value that expired.
+    /// The key's value before the command; of an expired key, the value that expired.
     pub old: Option<&'e dyn EventValue>,
-    /// What the key held after the command.
+    /// The key's value after the command.
     pub new: Option<&'e dyn EventValue>,
     /// Number of events in a row that led to this one; 0 if a client caused it.
     pub depth: u32,

@@ -95,7 +95,7 @@ pub enum StartError {
     /// The keys of the configuration cannot be used.
     #[error("the configuration's keys are wrong")]
     Keys(#[from] config::KeysError),
-    /// What functions may do on the network is wrong.
+    /// The rules for functions on the network are wrong.
     #[error(transparent)]
     Network(#[from] config::NetworkError),
     /// A folder cannot be created.

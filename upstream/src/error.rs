@@ -37,7 +37,7 @@ pub enum UpstreamError {
     Garbage {
         /// The engine's address.
         address: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: Box<str>,
     },
     /// The connection broke in the middle of a commit.

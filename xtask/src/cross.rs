@@ -32,7 +32,7 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The oldest glibc that the programs run with: that of Debian 11 and Ubuntu 20.04.
 const GLIBC: &str = "2.31";
 
-/// What is built, each by an invocation of its own, as for this machine.
+/// The programs, each built by an invocation of its own, as for this machine.
 const PROGRAMS: [&[&str]; 3] = [
     &["--package", "ferrite-server", "--bin", "ferrite-server"],
     &["--package", "ferrite-valkey", "--lib"],
@@ -86,7 +86,7 @@ struct Cross<'w> {
     rustc: PathBuf,
     /// Folder of `cargo-zigbuild` and its Python.
     tools: PathBuf,
-    /// Where cargo builds: apart from the other builds, which another compiler makes.
+    /// Cargo's target folder: apart from the other builds, which another compiler makes.
     target: PathBuf,
 }
 

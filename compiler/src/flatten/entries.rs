@@ -106,7 +106,7 @@ fn listed(section: &[u8]) -> Result<Vec<&str>, FlattenError> {
     Ok(names)
 }
 
-/// How a function is called.
+/// The way a function is called.
 enum Shape {
     /// `func(input) -> result<list<item>, string>`.
     Input,

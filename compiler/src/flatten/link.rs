@@ -86,7 +86,7 @@ fn survey<'a>(
         .collect()
 }
 
-/// Where a core item is defined in the end.
+/// The place that defines a core item in the end.
 enum Origin<'a> {
     /// By a core instance, as this one of the items of its kind that it defines.
     Defined(Definition),
@@ -118,7 +118,7 @@ struct Stub {
     ty: FuncType,
 }
 
-/// What a function that a core module imports becomes.
+/// The replacement of a function that a core module imports.
 enum HostCall {
     /// A function that the adapter defines, in one of its copies.
     Adapter {
@@ -532,7 +532,7 @@ impl<'r, 'a> Linker<'r, 'a> {
     }
 }
 
-/// Where everything stands in the module that is written: the functions of hosts, those of the core
+/// The indices of everything in the module that is written: the functions of hosts, those of the core
 /// instances in order, those of the adapter's copies, stubs, and what is generated.
 struct Numbers {
     /// Functions of hosts, by their indices in the adapter.
@@ -546,7 +546,7 @@ struct Numbers {
     stubs: u32,
 }
 
-/// Where a copy of the adapter stands.
+/// The indices of a copy of the adapter.
 struct CopyNumbers {
     /// The new index of each function that the adapter defines; of those copied.
     functions: Vec<u32>,

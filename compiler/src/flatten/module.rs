@@ -38,14 +38,14 @@ pub(super) struct Import<'a> {
     pub(super) ty: u32,
 }
 
-/// What a module holds.
+/// The contents of a module.
 #[derive(Default)]
 pub(super) struct Survey<'a> {
     pub(super) wasm: &'a [u8],
     pub(super) types: Vec<FuncType>,
     /// Imports by their kind.
     imports: [Vec<Import<'a>>; 4],
-    /// How many items of each kind it defines.
+    /// Number of items of each kind that it defines.
     defined: [u32; 4],
     /// Types of the functions that it defines.
     pub(super) functions: Vec<u32>,

@@ -19,7 +19,7 @@ const DEFINITIONS_MAX: u64 = 200_000;
 /// A core module that the component instantiates.
 pub(super) struct CoreInstance<'a> {
     pub(super) module: &'a [u8],
-    /// Where its imports come from, by their module names.
+    /// The sources of its imports, by their module names.
     arguments: HashMap<&'a str, CoreSource<'a>>,
 }
 

@@ -17,7 +17,7 @@ use wasmtime_wizer::Wizer;
 use crate::preinit::RandomBytes;
 use crate::preinit::start::{StartLimits, Started};
 
-/// What the top level of a program may use. Large packages take some hundred million instructions.
+/// Instructions that the top level of a program may use. Large packages take some hundred million instructions.
 const LIMITS: StartLimits = StartLimits {
     fuel_max: 5_000_000_000,
     memory_bytes_max: 64 << 20,
@@ -65,13 +65,13 @@ pub enum ProgramError {
     Evaluation {
         /// The program's name.
         name: String,
-        /// What happened.
+        /// The error's text.
         reason: String,
     },
     /// The engine is damaged, which is a bug.
     #[error("the JavaScript engine: {reason}")]
     Engine {
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 }

@@ -88,7 +88,7 @@ async fn wait<K: Keyspace>(
     deliver(guest, &response, buf, cap)
 }
 
-/// What has to be done for a request.
+/// The next step of a request.
 enum Prepared {
     /// The permissions refuse it.
     Denied,

@@ -49,7 +49,7 @@ pub struct RuntimeOptions {
     pub registry: Option<PathBuf>,
     /// Directories that functions may ask for in `allow_filesystem`.
     pub directories: Vec<Directory>,
-    /// What functions may do on the network.
+    /// The rules for functions on the network.
     pub network: NetworkOptions,
     /// Lets other tasks run while a guest computes for long; without it, the guest's task wakes itself
     /// at once.

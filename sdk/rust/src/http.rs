@@ -229,7 +229,7 @@ impl Response {
     }
 }
 
-/// What the host answers: a response, or the text of an error.
+/// The host's answer: a response, or the text of an error.
 struct Answer(Result<Response, String>);
 
 impl FromValue for Answer {

@@ -26,7 +26,7 @@ const SETS_MAX: usize = 16;
 /// A field that stands for those of a hash that were not laid in. It is never read or written.
 const OTHER_FIELDS: &[u8] = b"\0the fields that were not asked for\0";
 
-/// What an engine holds at a key.
+/// The value that an engine holds at a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Held<'a> {
     /// No such key.

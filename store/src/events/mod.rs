@@ -86,7 +86,7 @@ pub(crate) struct Recorder {
     events: Vec<(u32, Blob, EventClass, &'static str)>,
     /// True if the sink wants events, with the values of their keys.
     captures: bool,
-    /// What the wanted keys that the running command changed held before.
+    /// The values, before the running command, of the wanted keys that it changed.
     before: Vec<(u32, Blob, Option<Value>)>,
     captured: Vec<Captured>,
     /// Number of events whose values are captured, if they are wanted.

@@ -77,7 +77,7 @@ fn a_write_can_be_refused_however_it_is_made() {
     assert_eq!(client.run("SET k1 !"), ok());
 }
 
-/// What the function writes is there together with the write itself.
+/// The function's writes are there together with the write itself.
 #[test]
 fn a_function_may_write_more() {
     let (_server, mut client) = guarded(NOTE);

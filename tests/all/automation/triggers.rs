@@ -196,7 +196,7 @@ fn a_loop_ends_at_its_depth_and_its_event_is_kept() {
     assert_eq!(client.run("SET k v"), ok());
 }
 
-/// What was answered is delivered although the server is killed, and what a delivery wrote is there once.
+/// Acknowledged events are delivered although the server is killed, and a delivery's writes are there once.
 #[test]
 fn a_kill_neither_loses_nor_doubles_an_event() {
     let dir = tempfile::tempdir().expect("a temporary folder");

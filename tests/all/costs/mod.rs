@@ -1,4 +1,4 @@
-//! What used to cost more with the size of the data than with what a request does.
+//! Operations that used to cost more with the size of the data than with what a request does.
 
 mod memory;
 mod turns;

@@ -40,7 +40,7 @@ fn error(client: &mut Client, call: &str) -> String {
         .to_owned()
 }
 
-/// What holds on every host under every isolation.
+/// Behaviour that holds on every host under every isolation.
 fn works(client: &mut Client) {
     assert_eq!(client.run("WASM.CALL p.visit KEYS visits"), Reply::Int(11));
     assert_eq!(client.run("WASM.CALL p.visit KEYS visits"), Reply::Int(22));

@@ -21,7 +21,7 @@ struct Done {
     number: usize,
     began: usize,
     ended: usize,
-    /// What it read: keys with the numbers of the calls that had written them.
+    /// Its reads: keys with the numbers of the calls that had written them.
     read: Vec<(usize, Vec<usize>)>,
     wrote: Vec<usize>,
 }

@@ -66,7 +66,7 @@ const REPEAT_PAUSE: Duration = Duration::from_millis(25);
 pub struct UpstreamOptions {
     /// Its connections.
     pub pool: PoolOptions,
-    /// What a call may read.
+    /// The bounds of a call's reads.
     pub bounds: Bounds,
     /// An id that no other server has.
     pub server_id: String,
@@ -126,7 +126,7 @@ struct Run<'a, T> {
     usage: &'a Usage,
 }
 
-/// What one call asks of the engine.
+/// One call's requests to the engine.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) round_trips: AtomicU64,

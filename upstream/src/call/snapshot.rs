@@ -1,4 +1,4 @@
-//! What the engine held at the keys of a call, as of one moment.
+//! The engine's values at the keys of a call, as of one moment.
 
 use ferrite_store::{Held, Transaction};
 use redis::Value;

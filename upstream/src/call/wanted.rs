@@ -1,4 +1,4 @@
-//! What a call has asked for so far: keys, and fields of large hashes.
+//! The keys, and fields of large hashes, that a call has asked for so far.
 
 use std::collections::HashMap;
 

@@ -34,7 +34,7 @@ pub struct PoolOptions {
     pub answer_time_max: Duration,
 }
 
-/// What a connection is opened for.
+/// The purpose of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Purpose {
     address: Address,

@@ -46,7 +46,7 @@ pub(crate) struct DueRun {
     generation: u64,
 }
 
-/// What comes next.
+/// The next thing to do.
 pub(crate) enum Next {
     /// This one is due.
     Due(Box<DueRun>),

@@ -31,7 +31,7 @@ pub enum When {
     Cron(Box<str>),
 }
 
-/// What becomes of times that passed while the server did not run, or was still busy with the run
+/// The treatment of times that passed while the server did not run, or was still busy with the run
 /// before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -20,7 +20,7 @@ pub(crate) const VALUE_BYTES_MAX: usize = 64 << 10;
 
 const VERSION: u8 = 1;
 
-/// What a key held.
+/// The value of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HeldValue {
     /// Nothing.

@@ -79,7 +79,7 @@ pub(crate) struct Turn {
     settled: bool,
 }
 
-/// What comes next.
+/// The next thing to do.
 pub(crate) enum Next {
     /// This event can be delivered.
     Due(Turn),

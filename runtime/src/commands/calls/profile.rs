@@ -65,11 +65,11 @@ pub struct Measured {
     pub wall: Duration,
     /// Of the processor.
     pub cpu: Duration,
-    /// What it asked of another engine, on a host whose data is there.
+    /// Its requests to another engine, on a host whose data is there.
     pub engine: Option<EngineUse>,
 }
 
-/// What a call asked of the engine that holds the data.
+/// A call's requests to the engine that holds the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineUse {
     /// Requests that it waited for.

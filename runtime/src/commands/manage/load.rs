@@ -31,7 +31,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
 /// Forms of a source, as a command announces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum Form {
-    /// What `WASM.LOAD` takes: a module, a digest, a path or a bundle.
+    /// The source that `WASM.LOAD` takes: a module, a digest, a path or a bundle.
     Any,
     /// WebAssembly's text format.
     Text,

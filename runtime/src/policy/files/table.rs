@@ -35,7 +35,7 @@ pub(crate) struct FileTable {
 pub(crate) struct OpenFile {
     fd: Arc<OwnedFd>,
     stat: FileStat,
-    /// Where the next read begins.
+    /// Offset of the next read.
     position: u64,
     /// The names in a directory, once they are read, in order.
     entries: Option<Vec<Entry>>,
@@ -49,7 +49,7 @@ pub(crate) struct Entry {
     pub(crate) kind: u8,
 }
 
-/// What WASI tells of a file.
+/// A file's facts, as WASI tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileStat {
     /// Type, as WASI numbers them.

@@ -88,7 +88,7 @@ pub(crate) enum FailureCode {
     Timeout,
     /// A redirection leads where the function may not go.
     Redirect,
-    /// What came back is no HTTP, or ended early.
+    /// The response is no HTTP, or ended early.
     Protocol,
     /// The call cannot make requests.
     Unavailable,

@@ -1,4 +1,4 @@
-//! What the operator lets functions do on the network.
+//! The operator's rules for functions on the network.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::address::IpRange;
 use super::resolve::Resolve;
 use super::rule::NetworkRules;
 
-/// What the operator lets functions do on the network.
+/// The operator's rules for functions on the network.
 #[derive(Clone)]
 pub struct NetworkOptions {
-    /// What functions may ask for in `allow_network`; nothing by default.
+    /// The most that functions may ask for in `allow_network`; nothing by default.
     pub rules: NetworkRules,
     /// Addresses beyond the public internet that requests may go to.
     pub private_ranges: Vec<IpRange>,

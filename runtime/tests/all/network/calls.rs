@@ -1,4 +1,4 @@
-//! What requests mean for a call: sent once, counted, ended with it.
+//! Requests as part of a call: sent once, counted, ended with it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -36,7 +36,7 @@ pub(crate) struct Server {
     pub(crate) certificate: String,
 }
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
     Http,

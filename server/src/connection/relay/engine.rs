@@ -18,7 +18,7 @@ pub(super) struct EngineConnection {
     sent: usize,
     /// True while bytes that were sent may wait in the encryption's buffer.
     unflushed: bool,
-    /// What was read and not yet looked at.
+    /// Bytes that were read and not yet looked at.
     pub(super) received: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! What a connection's requests do to its state at the engine, as far as it has to be known here.
+//! The effect of a connection's requests on its state at the engine, as far as it has to be known here.
 
 use ferrite_protocol::resp::Protocol;
 use ferrite_upstream::Account;

@@ -107,7 +107,7 @@ enum Silence {
     All,
 }
 
-/// What is known of the client's right to use the engine at all.
+/// The knowledge of the client's right to use the engine at all.
 #[derive(Debug)]
 enum Admission {
     Unknown,
