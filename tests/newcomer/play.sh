@@ -70,7 +70,7 @@ fi
 step "Mistakes"
 expect "error" alone ferrite-wasmc run nothing.wasm
 expect "error" alone ferrite-wasmc deploy --server "http://127.0.0.1:$port"
-expect "error" alone ferrite-server --prot 1
+expect "did you mean" alone ferrite-server --prot 1
 kill "$server"
 wait "$server" || fail "the server ended with $?"
 
