@@ -8,7 +8,7 @@
 //! 1. `component` reads the definitions; 2. `resolve` runs them, as instantiating the component would;
 //! 3. `entries` finds the entries; 4. `link` writes the module.
 //!
-//! What cannot become one module is refused: several memories, composed components, asynchronous
+//! A component that cannot become one module is refused: several memories, composed components, asynchronous
 //! functions, resources that the component defines.
 
 mod adapter;

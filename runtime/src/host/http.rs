@@ -1,7 +1,8 @@
 //! `http`: a request to another server, once for the whole call.
 //!
 //! A call that begins again after a conflict gets the responses that it got before: a request is not
-//! sent twice. While a call waits it holds no lock and no thread; its time goes on, and a kill ends it.
+//! sent twice. While a call waits it holds no lock of the data and no thread; its time goes on, and a
+//! kill ends it. A call that takes its turn after conflicts keeps the turn.
 
 use std::sync::Arc;
 use std::time::Instant;
