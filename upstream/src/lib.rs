@@ -32,4 +32,4 @@ pub use error::UpstreamError;
 pub use metrics::{Counter, Metrics};
 pub use net::EngineStream;
 pub use pool::PoolOptions;
-pub use shared_functions::{Changes, SharedFunctions};
+pub use shared_functions::{Changes, Edition, NewFunction, SharedFunctions, StoredFunctions};

@@ -241,6 +241,15 @@ impl<K: Keyspace> CallState<K> {
         self.command_reply.shrink_to(KEEP_BYTES);
     }
 
+    /// Ends work that was listed as the call, of which the rest follows with another state. Returns true if
+    /// it was killed: the rest must not run.
+    #[must_use]
+    pub(crate) fn end_part(&mut self) -> bool {
+        let killed = self.slot.end_part();
+        self.end();
+        killed
+    }
+
     /// Removes the instance, so that the buffers can serve another one.
     pub(crate) fn leave_instance(&mut self) {
         self.memory = None;

@@ -139,10 +139,15 @@ impl<K: Keyspace> Executor<K> {
             Err(NotMade::Failed(_, state)) => state.as_deref_mut(),
             Err(NotMade::NeedsFiber(state)) => Some(&mut **state),
         };
-        let calls = state.and_then(|state| {
-            state.end();
-            state.host_calls.take()
-        });
+        let mut calls = None;
+        if let Some(state) = state {
+            // Whoever killed it meant the call, which has yet to begin.
+            let killed = state.end_part();
+            calls = state.host_calls.take();
+            if killed && made.is_ok() {
+                return Err(CallError::killed().into());
+            }
+        }
         let calls = calls.unwrap_or_default();
         let personal = calls
             .as_slice()

@@ -16,6 +16,9 @@ use crate::scheduling::moment::Moment;
 /// left, slot numbers do not run out and ids fit a RESP integer.
 const SEQUENCE_BITS: u32 = 24;
 
+/// Bit of a slot's state that says that its call was killed. Ids leave it free.
+const KILLED: u64 = 1 << 63;
+
 static NEXT_SLOT: AtomicU64 = AtomicU64::new(1);
 
 /// Identifies one running call in this process, as `WASM.KILL` takes it.
@@ -42,11 +45,11 @@ impl fmt::Display for CallId {
     }
 }
 
-/// The place where one call at a time runs: its current call, and which of its calls was killed.
+/// The place where one call at a time runs: its current call, and whether that was killed.
 ///
 /// A slot lives as long as an instance or its buffers, so a call costs two stores into memory that
-/// no other call uses, and no entry in a shared table. A kill names the call, so that it cannot hit
-/// the next call of the slot.
+/// no other call uses, and no entry in a shared table. The mark of a kill goes where the call's id is, in
+/// one step, so that it cannot hit the next call of the slot.
 ///
 /// Slots have cache lines of their own, because those of two threads may be neighbours in memory.
 #[derive(Debug)]
@@ -60,10 +63,8 @@ struct SlotState {
     number: u64,
     /// Calls that have begun here. Only the slot's owner changes it.
     begun: AtomicU64,
-    /// Id of the running call, or 0.
+    /// Id of the running call, with [`KILLED`] once it was killed; or 0.
     current: AtomicU64,
-    /// Id of the call that was killed last, or 0.
-    killed: AtomicU64,
     /// Start of the running call in microseconds, or 0 while nobody has read the clock.
     started_micros: AtomicU64,
     /// Wakes the task of the call, once the call has yielded its thread for the first time.
@@ -88,7 +89,6 @@ impl CallSlot {
                 number: NEXT_SLOT.fetch_add(1, Ordering::Relaxed) << SEQUENCE_BITS,
                 begun: AtomicU64::new(0),
                 current: AtomicU64::new(0),
-                killed: AtomicU64::new(0),
                 started_micros: AtomicU64::new(0),
                 stop_waker: Mutex::default(),
             }),
@@ -119,17 +119,23 @@ impl CallSlot {
         self.state.current.store(0, Ordering::Relaxed);
     }
 
+    /// Ends work that was listed as the call, of which the rest follows in another slot. Returns true if it
+    /// was killed: the rest must not run.
+    #[must_use]
+    pub(crate) fn end_part(&self) -> bool {
+        self.state.current.swap(0, Ordering::Relaxed) & KILLED != 0
+    }
+
     /// Returns true if the running call was killed.
     #[must_use]
     pub(crate) fn is_killed(&self) -> bool {
-        let killed = self.state.killed.load(Ordering::Relaxed);
-        killed != 0 && killed == self.state.current.load(Ordering::Relaxed)
+        self.state.current.load(Ordering::Relaxed) & KILLED != 0
     }
 
     /// Returns the running call.
     #[must_use]
     pub(crate) fn running(&self) -> Option<RunningCall> {
-        let id = self.state.current.load(Ordering::Acquire);
+        let id = self.state.current.load(Ordering::Acquire) & !KILLED;
         (id != 0).then(|| RunningCall {
             id: CallId(id),
             since: match self.state.started_micros.load(Ordering::Relaxed) {
@@ -144,10 +150,21 @@ impl CallSlot {
     ///
     /// The call ends at the end of its meter's slice, and is woken for that if it has yielded its thread.
     pub(crate) fn kill(self: &Arc<Self>, only: Option<CallId>) -> bool {
-        let id = self.state.current.load(Ordering::Relaxed);
-        let hit = id != 0 && only.is_none_or(|only| only.0 == id);
+        let current = self.state.current.load(Ordering::Relaxed);
+        let id = current & !KILLED;
+        let hit = id != 0
+            && only.is_none_or(|only| only.0 == id)
+            // Fails if the call has ended meanwhile, or somebody else was first to kill it.
+            && match self.state.current.compare_exchange(
+                id,
+                id | KILLED,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => true,
+                Err(now) => now == id | KILLED,
+            };
         if hit {
-            self.state.killed.store(id, Ordering::Relaxed);
             self.wake_by_ref();
         }
         hit
@@ -246,6 +263,19 @@ mod tests {
         assert!(!slot.is_killed());
         assert!(slot.kill(None));
         assert!(slot.is_killed());
+    }
+
+    #[test]
+    fn a_kill_of_a_part_is_told_when_the_part_ends() {
+        let slot = CallSlot::new();
+        slot.begin();
+        assert!(!slot.end_part());
+        slot.begin();
+        assert!(slot.kill(None) && slot.kill(None), "killed twice");
+        assert!(slot.end_part());
+        assert!(!slot.kill(None), "nothing runs");
+        slot.begin();
+        assert!(!slot.is_killed());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod bad_engines;
 mod calls;
 mod concurrent;
+mod functions;
 mod passed_on;
 mod round_trips;
 

@@ -2,7 +2,7 @@
 
 use ferrite_tests::{Client, Reply, encode};
 
-use super::{COUNT, OPS, TALLY, before, define, engine, on_each};
+use super::{COUNT, OPS, before, define, engine, on_each};
 
 #[test]
 fn requests_and_replies_pass_unchanged() {
@@ -382,38 +382,5 @@ fn without_the_right_to_marks_calls_still_work() {
             "{refused:?}"
         );
         assert_eq!(direct.run("GET mine").text(), Some("3"));
-    });
-}
-
-#[test]
-fn servers_share_their_functions_through_the_engine() {
-    on_each(|kind| {
-        let engine = engine(kind);
-        let (one, other) = (before(&engine).start(), before(&engine).start());
-        let (mut one, mut other) = (one.client(), other.client());
-        define(&mut one, "count", COUNT);
-        let call = ["WASM.CALL", "count", "KEYS", "k"];
-        let loaded = |reply: &Reply| reply.int().is_some();
-        assert_eq!(
-            crate::engines::until(&mut other, &call, loaded),
-            Reply::Int(1)
-        );
-        // A change is seen before another change is made.
-        let again = other.call(&["WASM.DEFINE", "count", COUNT]);
-        assert!(
-            again
-                .error()
-                .is_some_and(|error| error.starts_with("EXISTS")),
-            "{again:?}"
-        );
-        assert_eq!(
-            other.run("WASM.UNLOAD count"),
-            Reply::Simple("OK".to_owned())
-        );
-        crate::engines::until(&mut one, &call, |reply| reply.error().is_some());
-        define(&mut other, "count", TALLY);
-        // A server that starts later has it from the start.
-        let late = before(&engine).start();
-        assert_eq!(late.client().run("WASM.CALL count").int(), Some(1));
     });
 }

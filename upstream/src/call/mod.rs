@@ -186,6 +186,11 @@ impl Upstream {
         self.pool.options()
     }
 
+    /// Returns a name that nobody else has.
+    pub(crate) fn new_token(&self) -> String {
+        self.markers.token()
+    }
+
     /// Returns a connection of an account in a database.
     pub(crate) fn line(
         &self,

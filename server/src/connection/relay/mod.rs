@@ -24,7 +24,7 @@ use crate::clients::session::ClientSession;
 use crate::connection::close_reason::CloseReason;
 use crate::dispatch::function_commands;
 use crate::net::engine::Engine;
-use crate::net::engine::functions::{self as engine_functions, ShareError};
+use crate::net::engine::functions::{Change, ShareError};
 use crate::net::memory_budget::MemoryReservation;
 use crate::net::socket::Socket;
 use crate::request::RequestContext;
@@ -653,14 +653,19 @@ impl Relay<'_> {
             spec.name,
             "WASM.LOAD" | "WASM.DEFINE" | "WASM.RELOAD" | "WASM.UNLOAD"
         );
-        if changes
-            && let Some(functions) = &self.state.functions
-            && let Err(error) =
-                engine_functions::pull(self.settings, &self.account, functions).await
-        {
-            self.reply_error(&not_shared(&error));
-            return Ok(Step::More);
-        }
+        let account = self.account.clone();
+        let change = match &self.state.functions {
+            Some(functions) if changes => {
+                match Change::begin(self.settings, &account, functions).await {
+                    Ok(change) => Some(change),
+                    Err(error) => {
+                        self.reply_error(&not_shared(&error));
+                        return Ok(Step::More);
+                    }
+                }
+            }
+            _ => None,
+        };
         let mut reply = Encoder::new(self.protocol);
         self.session.account = Some(self.account.clone());
         let database = self.database.to_string();
@@ -694,11 +699,9 @@ impl Relay<'_> {
                 () = left, if spec.runs == Runs::Async => return Err(CloseReason::ClientLeft),
             }
         }
-        if changes
-            && reply.bytes().first() != Some(&b'-')
-            && let (Some(functions), Some(name)) = (&self.state.functions, argv.get(1))
-            && let Err(error) =
-                engine_functions::share(self.settings, &self.account, functions, name).await
+        if reply.bytes().first() != Some(&b'-')
+            && let (Some(change), Some(name)) = (change, argv.get(1))
+            && let Err(error) = change.share(name).await
         {
             reply.clear();
             reply.error(not_shared(&error));

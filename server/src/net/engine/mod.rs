@@ -6,7 +6,7 @@ use std::fmt;
 
 use ferrite_store::Store;
 use ferrite_upstream::{
-    Bounds, GuestThreads, Location, LocationError, PoolOptions, Upstream, UpstreamOptions,
+    Bounds, Edition, GuestThreads, Location, LocationError, PoolOptions, Upstream, UpstreamOptions,
 };
 
 use crate::config::Config;
@@ -22,8 +22,8 @@ pub(crate) struct Engine {
     pub(crate) upstream: Upstream,
     /// True if clients use the engine with the credentials of the URL.
     pub(crate) shares_account: bool,
-    /// Version of the functions in the engine that this server has taken over.
-    pub(crate) functions_version: tokio::sync::Mutex<Option<u64>>,
+    /// The functions in the engine that this server has taken over; `None` before the first time.
+    pub(crate) functions_edition: tokio::sync::Mutex<Option<Edition>>,
     /// Bounds the log lines about them.
     pub(crate) function_warnings: LogThrottle,
 }
@@ -87,7 +87,7 @@ pub(crate) fn open(
     Ok(Some(Engine {
         upstream: Upstream::new(options, store.clone()),
         shares_account: settings.share_account,
-        functions_version: tokio::sync::Mutex::default(),
+        functions_edition: tokio::sync::Mutex::default(),
         function_warnings: LogThrottle::default(),
     }))
 }
