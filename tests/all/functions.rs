@@ -272,37 +272,6 @@ fn calls_are_killed_by_name() {
 }
 
 #[test]
-fn a_kill_is_heard_at_any_step_of_a_first_call() {
-    // Its start function makes the state that all calls share, in a little less than a slice.
-    const SLOW_START: &str = r#"(module
-      (start $begin)
-      (func $begin (local $left i32)
-        (local.set $left (i32.const 30000))
-        (loop $again
-          (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-          (br_if $again (local.get $left))))
-      (func (export "run") (loop $again (br $again))))"#;
-    let server = Server::builder()
-        .arguments(&crate::guests::LONG_CALLS)
-        .start();
-    let mut client = server.client();
-    let mut busy = server.client();
-    for number in 0..100 {
-        let name = format!("slow-{number}");
-        define(&mut client, &name, SLOW_START);
-        busy.send(format!("WASM.CALL {name}\r\n").as_bytes());
-        crate::engines::until(&mut client, &["WASM.KILL", &name], |reply| {
-            *reply == Reply::Int(1)
-        });
-        let reply = busy.reply();
-        assert!(
-            reply.error().expect("killed").starts_with("KILLED "),
-            "{number}: {reply:?}"
-        );
-    }
-}
-
-#[test]
 fn a_reload_under_load_fails_no_call() {
     const RELOADS: usize = 50;
     let one = r#"(module (func (export "run") (result i32) (i32.const 1)))"#;

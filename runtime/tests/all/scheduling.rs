@@ -152,6 +152,34 @@ fn a_call_that_gave_way_is_woken_at_its_deadline() {
 }
 
 #[test]
+fn a_kill_is_heard_at_any_step_of_a_first_call() {
+    // The start function makes the state that all calls share. It is listed as a part of the call.
+    let slow_start = guest(
+        r#"
+        (start $begin)
+        (func $begin (local $left i32)
+            (local.set $left (i32.const 30000))
+            (loop $l
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $l (local.get $left))))
+        (func (export "run") (loop $l (br $l)))"#,
+    );
+    let host = Host::new();
+    for _ in 0..20 {
+        let function = host.load_with(&slow_start, |spec| {
+            spec.isolation = Isolation::Rewind;
+            spec.limits.fuel_max = u64::MAX >> 1;
+            spec.limits.time_max = Duration::from_secs(600);
+        });
+        let reply = std::thread::scope(|scope| {
+            scope.spawn(|| while function.kill_all() == 0 {});
+            pollster::block_on(host.call(&function, &[], &[]))
+        });
+        assert!(reply.starts_with("-KILLED "), "{reply}");
+    }
+}
+
+#[test]
 fn calls_are_killed_by_id_or_all_at_once() {
     let host = Host::new();
     let function = spinning(&host, Isolation::Reuse);
