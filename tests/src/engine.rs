@@ -121,6 +121,7 @@ impl EngineKind {
             dir: None,
             port: None,
             unmodified: false,
+            sentinel_of: None,
         }
     }
 
@@ -138,6 +139,9 @@ fn module() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
+/// The log line of a Sentinel that is ready.
+const SENTINEL_READY: &str = "Sentinel ID is";
+
 /// Starts servers.
 #[derive(Debug)]
 pub struct EngineBuilder {
@@ -147,9 +151,17 @@ pub struct EngineBuilder {
     dir: Option<PathBuf>,
     port: Option<u16>,
     unmodified: bool,
+    sentinel_of: Option<(String, u16)>,
 }
 
 impl EngineBuilder {
+    /// Makes it a Sentinel that alone decides about the primary at this port, which it calls `name`.
+    #[must_use]
+    pub fn sentinel_of(mut self, name: &str, port: u16) -> Self {
+        self.sentinel_of = Some((name.to_owned(), port));
+        self.unmodified()
+    }
+
     /// Loads no module.
     #[must_use]
     pub const fn unmodified(mut self) -> Self {
@@ -214,12 +226,26 @@ impl EngineBuilder {
         });
         let port = self.port.unwrap_or_else(free_port);
         let mut command = Command::new(self.kind.program().expect("the caller looked"));
+        let mut ready_line = READY;
+        if let Some((name, primary)) = &self.sentinel_of {
+            let path = dir.join("sentinel.conf");
+            let text = format!(
+                "sentinel monitor {name} 127.0.0.1 {primary} 1\nsentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 3000\n"
+            );
+            fs::write(&path, text).expect("the configuration can be written");
+            command.arg(path).arg("--sentinel");
+            ready_line = SENTINEL_READY;
+        }
         command
-            .args(["--bind", "127.0.0.1", "--save", "", "--port"])
+            .args(["--bind", "127.0.0.1", "--port"])
             .arg(port.to_string())
-            .args(["--enable-debug-command", "yes", "--enable-module-command"])
-            .args(["yes", "--dir"])
+            .arg("--dir")
             .arg(&dir);
+        if self.sentinel_of.is_none() {
+            command
+                .args(["--save", "", "--enable-debug-command", "yes"])
+                .args(["--enable-module-command", "yes"]);
+        }
         if !self.unmodified {
             command
                 .arg("--loadmodule")
@@ -241,7 +267,7 @@ impl EngineBuilder {
         thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                let serves = line.contains(READY);
+                let serves = line.contains(ready_line);
                 let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 log.push_str(&line);
                 log.push('\n');

@@ -17,6 +17,28 @@ pub enum UpstreamError {
         /// Why.
         reason: Box<str>,
     },
+    /// The server is a node of a cluster, and the URL does not say so.
+    #[error(
+        "the engine at {address} is a node of a cluster, and the key is on another one; write redis+cluster:// in upstream.url"
+    )]
+    Cluster {
+        /// The node's address.
+        address: String,
+    },
+    /// Keys of several slots.
+    #[error(
+        "the call uses the keys {first} (slot {first_slot}) and {other} (slot {other_slot}), which a cluster keeps apart; all keys of a call must be in one slot: give them the same part in braces, as in {{user:1}}:name and {{user:1}}:age"
+    )]
+    CrossSlot {
+        /// The key that chose the slot, in quotes.
+        first: String,
+        /// Its slot.
+        first_slot: u16,
+        /// The key of another slot, in quotes.
+        other: String,
+        /// Its slot.
+        other_slot: u16,
+    },
     /// The engine answered with this error, which begins with its code.
     #[error("{0}")]
     Refused(Box<str>),
@@ -96,11 +118,22 @@ impl UpstreamError {
             Self::Contended { .. } | Self::TooManyAccounts { .. } => Code::Busy,
             Self::TooManyKeys { .. } | Self::Unsettled { .. } => Code::Limit,
             Self::Stopped => Code::Killed,
-            Self::Unreachable { .. }
+            Self::CrossSlot { .. } => Code::Invalid,
+            Self::Cluster { .. }
+            | Self::Unreachable { .. }
             | Self::Refused(_)
             | Self::Broken { .. }
             | Self::Garbage { .. }
             | Self::OutcomeUnknown => Code::Store,
+        }
+    }
+
+    /// Returns true if the same request may succeed in a while, and has had no effect.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(text) => is_passing(text),
+            Self::Unreachable { .. } | Self::Broken { .. } => true,
+            _ => false,
         }
     }
 
@@ -109,6 +142,8 @@ impl UpstreamError {
     pub fn reply(&self) -> String {
         match self {
             Self::Refused(text) => text.to_string(),
+            // Clients know this code.
+            error @ Self::CrossSlot { .. } => format!("CROSSSLOT {error}"),
             error => CallError::from(error.clone()).to_string(),
         }
     }
@@ -118,4 +153,20 @@ impl From<UpstreamError> for CallError {
     fn from(error: UpstreamError) -> Self {
         Self::new(error.code(), error.to_string())
     }
+}
+
+/// Returns true for an error that the engine will not give any more in a while.
+pub(crate) fn is_passing(text: &str) -> bool {
+    let code = text.split(' ').next().unwrap_or_default();
+    matches!(
+        code,
+        "LOADING"
+            | "READONLY"
+            | "MASTERDOWN"
+            | "CLUSTERDOWN"
+            | "TRYAGAIN"
+            | "BUSY"
+            | "MOVED"
+            | "ASK"
+    )
 }

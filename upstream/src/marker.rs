@@ -4,11 +4,15 @@
 //! field in a hash of this server: the field is a lane, of which each commit under way has one, and its
 //! value the number of the last commit that was taken there. So the hash grows with the commits that are
 //! under way at once, not with their number.
+//!
+//! In a cluster, there is one such hash for each slot, as a script's keys must be in one slot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+
+use crate::topology::tag_of;
 
 /// Prefix of all keys that this server writes for itself.
 pub(crate) const RESERVED_PREFIX: &str = "ferrite:";
@@ -19,8 +23,6 @@ const KEEP: Duration = Duration::from_secs(600);
 /// The marks of one server.
 #[derive(Debug)]
 pub(crate) struct Markers {
-    key: String,
-    leases: String,
     id: String,
     sequence: AtomicU64,
     lanes: Mutex<Lanes>,
@@ -44,17 +46,18 @@ impl Markers {
     /// `id` is one that no other server has.
     pub(crate) fn new(id: &str) -> Self {
         Self {
-            key: format!("{RESERVED_PREFIX}commits:{id}"),
-            leases: format!("{RESERVED_PREFIX}leases"),
             id: id.to_owned(),
             sequence: AtomicU64::new(1),
             lanes: Mutex::default(),
         }
     }
 
-    /// Returns the key of the leases that all servers share.
-    pub(crate) fn leases_key(&self) -> &[u8] {
-        self.leases.as_bytes()
+    /// Returns the key of the leases that all servers share, in this slot of a cluster.
+    pub(crate) fn leases_key(slot: Option<u16>) -> String {
+        match slot.map(tag_of) {
+            None => format!("{RESERVED_PREFIX}leases"),
+            Some(tag) => format!("{RESERVED_PREFIX}leases:{{{tag}}}"),
+        }
     }
 
     /// Returns a name under which one call may hold keys.
@@ -81,13 +84,13 @@ impl Markers {
 }
 
 impl Marker<'_> {
-    pub(crate) fn key(&self) -> &[u8] {
-        self.markers.key.as_bytes()
-    }
-
-    /// Returns the key of the leases that all servers share.
-    pub(crate) fn leases_key(&self) -> &[u8] {
-        self.markers.leases.as_bytes()
+    /// Returns the key of the hash that holds the mark, in this slot of a cluster.
+    pub(crate) fn key(&self, slot: Option<u16>) -> String {
+        let id = &self.markers.id;
+        match slot.map(tag_of) {
+            None => format!("{RESERVED_PREFIX}commits:{id}"),
+            Some(tag) => format!("{RESERVED_PREFIX}commits:{{{tag}}}:{id}"),
+        }
     }
 
     pub(crate) fn lane(&self) -> u64 {
@@ -112,6 +115,7 @@ impl Drop for Marker<'_> {
 #[cfg(test)]
 mod tests {
     use super::Markers;
+    use crate::topology::slot_of;
 
     #[test]
     fn lanes_are_used_again_with_higher_numbers() {
@@ -123,6 +127,17 @@ mod tests {
         let three = markers.mark();
         assert_eq!(three.lane(), lane);
         assert!(three.sequence() > sequence);
-        assert_eq!(three.key(), b"ferrite:commits:id");
+        assert_eq!(three.key(None), "ferrite:commits:id");
+    }
+
+    #[test]
+    fn keys_are_in_the_slot_of_their_commit() {
+        let markers = Markers::new("id");
+        for slot in [0, 1, 8191, 16_383] {
+            let key = markers.mark().key(Some(slot));
+            assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
+            let key = Markers::leases_key(Some(slot));
+            assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
+        }
     }
 }

@@ -80,8 +80,10 @@ impl Upstream {
 
 impl SharedFunctions<'_> {
     async fn send(&self, command: &Cmd) -> Result<Value, UpstreamError> {
-        let line = self.upstream.line(self.account, 0)?;
-        line.send(command).await.map_err(UpstreamError::from)
+        let route = self.upstream.route(self.account, 0)?;
+        // All keys of the functions are in one slot.
+        let slot = self.upstream.topology().slot_of(FUNCTIONS.as_bytes());
+        route.send(slot, command).await.map_err(UpstreamError::from)
     }
 
     /// Returns which functions the engine has; `None` if nothing was ever stored, or all keys were removed.
@@ -218,7 +220,13 @@ impl SharedFunctions<'_> {
         let location = &options.location;
         let tls = options.tls.as_ref().filter(|_| location.tls);
         let time = options.connect_time_max;
-        let mut stream = EngineStream::connect(&location.address, tls, time).await?;
+        let topology = self.upstream.topology();
+        let slot = topology.slot_of(FUNCTIONS.as_bytes());
+        let server = topology.server(slot, self.account).await;
+        let address = server.map_err(io::Error::other)?;
+        let mut stream = EngineStream::connect(&address, tls, time)
+            .await
+            .inspect_err(|_| topology.suspect())?;
         if let Some(words) = self.account.auth() {
             let mut auth = Cmd::new();
             words.into_iter().for_each(|word| {

@@ -18,13 +18,13 @@ fn node(kind: EngineKind) -> Engine {
         .start()
 }
 
-pub(super) fn id(engine: &Engine) -> String {
+pub(crate) fn id(engine: &Engine) -> String {
     let reply = engine.client().run("CLUSTER MYID");
     reply.text().expect("an id").to_owned()
 }
 
 /// Makes a cluster of nodes: a primary's replica is the third node after it.
-fn join(nodes: &[Engine]) {
+pub(crate) fn join(nodes: &[Engine]) {
     let mut first = nodes[0].client();
     for other in &nodes[1..] {
         let port = other.port().to_string();
@@ -85,7 +85,7 @@ pub(super) fn has(engine: &Engine, wanted: &[&str]) {
 }
 
 /// Sends a command to the node that accepts it, as a client of a cluster does.
-pub(super) fn routed(nodes: &[Engine], words: &[&str]) -> Option<Reply> {
+pub(crate) fn routed(nodes: &[Engine], words: &[&str]) -> Option<Reply> {
     nodes.iter().find_map(|node| {
         let stream = std::net::TcpStream::connect(node.address());
         stream.ok()?;

@@ -1,7 +1,7 @@
 //! The module in Valkey and Redis: the same replies as the server's, and features of these engines.
 
 mod bundles;
-mod cluster;
+pub(crate) mod cluster;
 mod cluster_load;
 mod data;
 mod long_calls;

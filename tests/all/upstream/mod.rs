@@ -2,10 +2,13 @@
 
 mod bad_engines;
 mod calls;
+mod cluster;
 mod concurrent;
+mod faults;
 mod functions;
 mod passed_on;
 mod round_trips;
+mod sentinel;
 
 use ferrite_tests::{Client, Engine, EngineKind, Server, ServerBuilder};
 

@@ -11,8 +11,8 @@ use super::Usage;
 use super::snapshot::{Bounds, FetchedContent, Snapshot};
 use super::wanted::Wanted;
 use crate::error::UpstreamError;
-use crate::marker::Marker;
-use crate::pool::{Failure, Line};
+use crate::marker::{Marker, Markers};
+use crate::pool::{Failure, Route};
 use crate::scripts::Script;
 
 /// Longest string that a commit sends as a whole to be compared; a longer one is compared by its digest.
@@ -41,7 +41,7 @@ pub(super) struct Mark<'m> {
 
 /// Reads everything that is wanted, as of one moment.
 pub(super) async fn fetch(
-    line: &Line,
+    route: &Route<'_>,
     script: &Script,
     wanted: &Wanted,
     bounds: &Bounds,
@@ -72,7 +72,7 @@ pub(super) async fn fetch(
             request.word(field);
         }
     }
-    let reply = request.run(line, script, "EVALSHA", "EVAL", usage).await?;
+    let reply = request.run(route, wanted.slot(), script, usage).await?;
     let keys = wanted.keys().iter().map(|(key, wanted)| {
         let fields = match wanted.whole {
             true => Vec::new(),
@@ -80,14 +80,15 @@ pub(super) async fn fetch(
         };
         (key.clone(), fields)
     });
-    let snapshot = Snapshot::read(reply, keys, bounds).map_err(|reason| garbage(line, reason))?;
+    let snapshot = Snapshot::read(reply, keys, bounds).map_err(|reason| garbage(route, reason))?;
     usage.read_bytes.store(snapshot.bytes(), Ordering::Relaxed);
     Ok(snapshot)
 }
 
 /// Writes if everything is as it was read.
 pub(super) async fn commit(
-    line: &Line,
+    route: &Route<'_>,
+    slot: Option<u16>,
     script: &Script,
     snapshot: &Snapshot,
     commands: &[Words],
@@ -105,8 +106,8 @@ pub(super) async fn commit(
             blind.push(key);
         }
     }
-    let own = mark.map(|mark| [mark.marker.leases_key(), mark.marker.key()]);
-    let own = own.into_iter().flatten();
+    let own = mark.map(|mark| [Markers::leases_key(slot), mark.marker.key(slot)]);
+    let own = own.iter().flatten().map(String::as_bytes);
     let mut request = ScriptRequest::new(read.chain(blind.iter().copied()).chain(own));
     match mark {
         None => request.word(b"none"),
@@ -178,10 +179,10 @@ pub(super) async fn commit(
             request.word(word);
         }
     }
-    let reply = request.send(line, script, "EVALSHA", "EVAL", usage).await?;
+    let reply = request.send(route, slot, script, usage).await?;
     let Value::Array(parts) = &reply else {
         return Err(Failure::Unanswered(garbage(
-            line,
+            route,
             "the commit script answered no array",
         )));
     };
@@ -190,7 +191,7 @@ pub(super) async fn commit(
         [Value::Int(-1)] | [Value::Int(0), _] => Ok(Committed::Refused),
         [Value::Int(-2)] => Ok(Committed::Held),
         _ => Err(Failure::Unanswered(garbage(
-            line,
+            route,
             "the commit script answered something else",
         ))),
     }
@@ -198,27 +199,27 @@ pub(super) async fn commit(
 
 /// Asks to hold every wanted key for a while. Returns false if another call holds one.
 pub(super) async fn lease(
-    line: &Line,
+    route: &Route<'_>,
     script: &Script,
-    leases_key: &[u8],
     token: &str,
     duration: Duration,
     wanted: &Wanted,
     usage: &Usage,
 ) -> Result<bool, UpstreamError> {
-    let mut request = ScriptRequest::new(std::iter::once(leases_key));
+    let leases = Markers::leases_key(wanted.slot());
+    let mut request = ScriptRequest::new(std::iter::once(leases.as_bytes()));
     request.word(token.as_bytes());
     request.number(duration.as_millis() as u64);
     for (key, _) in wanted.keys() {
         request.word(key);
     }
-    let reply = request.run(line, script, "EVALSHA", "EVAL", usage).await?;
+    let reply = request.run(route, wanted.slot(), script, usage).await?;
     Ok(reply == Value::Int(1))
 }
 
-fn garbage(line: &Line, reason: &'static str) -> UpstreamError {
+fn garbage(route: &Route<'_>, reason: &'static str) -> UpstreamError {
     UpstreamError::Garbage {
-        address: line.address().to_string(),
+        address: route.place(),
         reason: reason.into(),
     }
 }
@@ -263,19 +264,18 @@ impl ScriptRequest {
     /// Runs the script by its digest, or by its text if the engine does not know it yet.
     async fn send(
         &self,
-        line: &Line,
+        route: &Route<'_>,
+        slot: Option<u16>,
         script: &Script,
-        by_digest: &str,
-        by_text: &str,
         usage: &Usage,
     ) -> Result<Value, Failure> {
         usage.round_trips.fetch_add(1, Ordering::Relaxed);
-        let command = self.command(by_digest, &script.digest);
-        match line.send(&command).await {
+        let command = self.command("EVALSHA", &script.digest);
+        match route.send(slot, &command).await {
             Err(Failure::Refused(text)) if text.starts_with("NOSCRIPT") => {
                 usage.round_trips.fetch_add(1, Ordering::Relaxed);
-                let command = self.command(by_text, script.text);
-                line.send(&command).await
+                let command = self.command("EVAL", script.text);
+                route.send(slot, &command).await
             }
             sent => sent,
         }
@@ -283,13 +283,12 @@ impl ScriptRequest {
 
     async fn run(
         &self,
-        line: &Line,
+        route: &Route<'_>,
+        slot: Option<u16>,
         script: &Script,
-        by_digest: &str,
-        by_text: &str,
         usage: &Usage,
     ) -> Result<Value, UpstreamError> {
-        let sent = self.send(line, script, by_digest, by_text, usage).await;
+        let sent = self.send(route, slot, script, usage).await;
         sent.map_err(UpstreamError::from)
     }
 }

@@ -242,7 +242,7 @@ impl Watched {
 
     fn garbage(&self, reason: &'static str) -> UpstreamError {
         UpstreamError::Garbage {
-            address: self.line.line().address().to_string(),
+            address: self.line.line().place(),
             reason: reason.into(),
         }
     }

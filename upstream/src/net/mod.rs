@@ -1,5 +1,7 @@
 //! Connections to the engine, plain or through TLS.
 
+pub(crate) mod connection;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -5,31 +5,26 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
-use tokio_rustls::rustls::ClientConfig;
+use redis::{Cmd, Pipeline, RedisError, Value};
 
-use super::PoolOptions;
 use crate::account::Account;
-use crate::address::Address;
+use crate::address::{Address, Deployment};
 use crate::error::UpstreamError;
-use crate::net::EngineStream;
+use crate::net::connection::{self, is_reply, text_of};
+use crate::topology::Topology;
 
 /// Wait after a failed attempt to connect, which doubles with each further one.
 const BACK_OFF_MIN: Duration = Duration::from_millis(20);
 /// Longest such wait.
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 
-/// Commands that wait for the connection to take them.
-const QUEUE_LEN_MAX: usize = 1024;
-
 /// One connection to the engine, shared by many calls.
 pub(crate) struct Line {
-    address: Address,
-    tls: Option<Arc<ClientConfig>>,
+    topology: Arc<Topology>,
+    /// The server; `None` for whichever the Sentinels call the primary when the connection is opened.
+    address: Option<Address>,
     account: Account,
     database: u32,
-    connect_time_max: Duration,
-    answer_time_max: Duration,
     open: Mutex<Open>,
     /// Held while the connection is opened.
     opening: tokio::sync::Mutex<BackOff>,
@@ -72,40 +67,72 @@ impl From<Failure> for UpstreamError {
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Line({}, {:?})", self.address, self.account)
+        write!(out, "Line({}, {:?})", self.place(), self.account)
     }
 }
 
 impl Line {
-    pub(crate) fn new(options: &PoolOptions, account: &Account, database: u32) -> Self {
+    pub(crate) fn new(
+        topology: &Arc<Topology>,
+        address: Option<Address>,
+        account: &Account,
+        database: u32,
+    ) -> Self {
         Self {
-            address: options.location.address.clone(),
-            tls: options.tls.clone().filter(|_| options.location.tls),
+            topology: Arc::clone(topology),
+            address,
             account: account.clone(),
             database,
-            connect_time_max: options.connect_time_max,
-            answer_time_max: options.answer_time_max,
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
         }
     }
 
-    pub(crate) fn address(&self) -> &Address {
-        &self.address
+    /// Returns the server's address, for messages.
+    pub(crate) fn place(&self) -> String {
+        let location = &self.topology.options().location;
+        match (&self.address, &location.deployment) {
+            (Some(address), _) => address.to_string(),
+            (None, Deployment::Sentinel { primary }) => {
+                format!("{primary} of the Sentinels {}", location.places())
+            }
+            (None, _) => location.places(),
+        }
     }
 
     /// Sends one command and returns its reply, which is no error.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let (mut connection, number) = self.connection().await.map_err(Failure::NotSent)?;
         match connection.send_packed_command(command).await {
-            Ok(Value::ServerError(error)) => Err(Failure::Refused(text_of(&error.into()))),
+            Ok(Value::ServerError(error)) => Err(self.refused(&error.into(), number)),
             Ok(value) => Ok(value),
-            Err(error) if is_reply(&error) => Err(Failure::Refused(text_of(&error))),
+            Err(error) if is_reply(&error) => Err(self.refused(&error, number)),
             Err(error) => {
                 self.close(number);
                 Err(Failure::Unanswered(self.broken(&error)))
             }
         }
+    }
+
+    /// Sends one command to a node to which its slot is moving, and returns its reply, which is no error.
+    pub(crate) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(command.clone());
+        let (values, number) = self.send_all(&both, None).await?;
+        match values.into_iter().next_back() {
+            Some(Value::ServerError(error)) => Err(self.refused(&error.into(), number)),
+            Some(value) => Ok(value),
+            None => Ok(Value::Nil),
+        }
+    }
+
+    fn refused(&self, error: &RedisError, number: u64) -> Failure {
+        let text = text_of(error);
+        // It is the primary no more, so the next connection is another server's.
+        if self.address.is_none() && text.starts_with("READONLY") {
+            self.close(number);
+        }
+        Failure::Refused(text)
     }
 
     /// Sends commands and returns their replies, errors among them, and the number of the connection. With
@@ -118,7 +145,7 @@ impl Line {
         let (mut connection, number) = self.connection().await.map_err(Failure::NotSent)?;
         if only.is_some_and(|only| only != number) {
             return Err(Failure::NotSent(UpstreamError::Broken {
-                address: self.address.to_string(),
+                address: self.place(),
                 reason: "the connection on which keys were watched is gone".into(),
             }));
         }
@@ -134,17 +161,7 @@ impl Line {
     }
 
     fn broken(&self, error: &RedisError) -> UpstreamError {
-        let reason = if error.is_timeout() {
-            let limit = self.answer_time_max.as_millis();
-            format!("nothing within {limit} ms")
-        } else {
-            error.to_string()
-        };
-        let (address, reason) = (self.address.to_string(), reason.into());
-        match error.kind() {
-            redis::ErrorKind::Parse => UpstreamError::Garbage { address, reason },
-            _ => UpstreamError::Broken { address, reason },
-        }
+        connection::broken(error, self.topology.options(), self.place())
     }
 
     fn close(&self, number: u64) {
@@ -192,66 +209,29 @@ impl Line {
     }
 
     async fn open(&self) -> Result<MultiplexedConnection, UpstreamError> {
-        let unreachable = |reason: String| UpstreamError::Unreachable {
-            address: self.address.to_string(),
-            reason: reason.into(),
-        };
-        let stream = EngineStream::connect(&self.address, self.tls.as_ref(), self.connect_time_max)
-            .await
-            .map_err(|error| unreachable(error.to_string()))?;
-        let info = RedisConnectionInfo::default()
-            .set_protocol(redis::ProtocolVersion::RESP2)
-            .set_skip_set_lib_name();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(Some(self.answer_time_max))
-            .set_pipeline_buffer_size(QUEUE_LEN_MAX);
-        let (mut connection, driver) =
-            MultiplexedConnection::new_with_config(&info, stream, config)
-                .await
-                .map_err(|error| unreachable(error.to_string()))?;
-        // Ends with the last clone of the connection.
-        tokio::spawn(driver);
-        let mut first = Vec::new();
-        if let Some(words) = self.account.auth() {
-            let mut auth = Cmd::new();
-            words.into_iter().for_each(|word| {
-                auth.arg(word);
-            });
-            first.push(auth);
-        }
-        if self.database != 0 {
-            let mut select = redis::cmd("SELECT");
-            select.arg(self.database);
-            first.push(select);
-        }
-        for command in first {
-            match connection.send_packed_command(&command).await {
-                Ok(Value::ServerError(error)) => {
-                    return Err(UpstreamError::Refused(text_of(&error.into())));
+        let options = self.topology.options();
+        let Some(address) = &self.address else {
+            let primary = self.topology.server(None, &self.account).await?;
+            let mut opened =
+                connection::open(options, &primary, &self.account, self.database).await?;
+            // The Sentinels may not know yet that it is a replica now. Where it is refused, a write says so.
+            let role = redis::cmd("ROLE");
+            match connection::answer(&mut opened, &role, options, &primary).await {
+                Ok(Value::Array(parts)) if !is_primary(&parts) => {
+                    return Err(UpstreamError::Unreachable {
+                        address: primary.to_string(),
+                        reason: "the Sentinels name it as the primary, and it is a replica".into(),
+                    });
                 }
-                Ok(_) => {}
-                Err(error) if is_reply(&error) => {
-                    return Err(UpstreamError::Refused(text_of(&error)));
-                }
-                Err(error) => return Err(self.broken(&error)),
+                Ok(_) | Err(UpstreamError::Refused(_)) => return Ok(opened),
+                Err(error) => return Err(error),
             }
-        }
-        Ok(connection)
+        };
+        connection::open(options, address, &self.account, self.database).await
     }
 }
 
-/// Returns true for an error that the engine answered, on a connection that is all right.
-fn is_reply(error: &RedisError) -> bool {
-    !matches!(error.kind(), redis::ErrorKind::Parse | redis::ErrorKind::Io)
-        && error.code().is_some()
-}
-
-/// Returns an error as the engine wrote it.
-fn text_of(error: &RedisError) -> Box<str> {
-    let code = error.code().unwrap_or("ERR").to_owned();
-    match error.detail() {
-        Some(detail) => format!("{code} {detail}").into(),
-        None => code.into(),
-    }
+/// Returns true if this is the reply to `ROLE` of a primary.
+fn is_primary(role: &[Value]) -> bool {
+    matches!(role.first(), Some(Value::BulkString(name)) if name == b"master")
 }

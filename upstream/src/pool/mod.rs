@@ -1,43 +1,29 @@
 //! Connections of calls: a few for each account and database, each shared by many calls at once.
 
 mod line;
+mod route;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::rustls::ClientConfig;
 
 use crate::account::Account;
-use crate::address::{Address, Location};
+use crate::address::{Address, Deployment};
 use crate::error::UpstreamError;
+use crate::options::PoolOptions;
+use crate::topology::Topology;
 
 pub(crate) use line::{Failure, Line};
-
-/// Settings of connections.
-#[derive(Clone, Debug)]
-pub struct PoolOptions {
-    /// The engine.
-    pub location: Location,
-    /// Trusted certificates; needed if the location says TLS.
-    pub tls: Option<Arc<ClientConfig>>,
-    /// Connections for each account and database.
-    pub connections: usize,
-    /// Most accounts and databases that are connected at once.
-    pub accounts_max: usize,
-    /// Longest time to connect.
-    pub connect_time_max: Duration,
-    /// Longest time to wait for an answer.
-    pub answer_time_max: Duration,
-}
+pub(crate) use route::Route;
 
 /// The purpose of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Purpose {
-    address: Address,
+    /// The server; `None` for whichever the Sentinels call the primary.
+    address: Option<Address>,
     account: Account,
     database: u32,
 }
@@ -45,7 +31,7 @@ struct Purpose {
 /// Connections by purpose.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    options: PoolOptions,
+    topology: Arc<Topology>,
     lines: Mutex<HashMap<Purpose, Arc<[Arc<Line>]>>>,
     /// Connections of one call each, that no call has now.
     idle: Arc<Mutex<Vec<(Purpose, Line)>>>,
@@ -81,30 +67,67 @@ impl ExclusiveLine {
 impl Pool {
     pub(crate) fn new(options: PoolOptions) -> Self {
         Self {
-            options,
+            topology: Arc::new(Topology::new(options)),
             lines: Mutex::default(),
             idle: Arc::default(),
             exclusive: Arc::new(Semaphore::new(EXCLUSIVE_MAX)),
         }
     }
 
-    fn purpose(&self, account: &Account, database: u32) -> Purpose {
-        Purpose {
-            address: self.options.location.address.clone(),
-            account: account.clone(),
-            database,
+    pub(crate) fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// Returns the server that has a slot; `None` for whichever the Sentinels call the primary.
+    async fn address(
+        &self,
+        slot: Option<u16>,
+        account: &Account,
+    ) -> Result<Option<Address>, UpstreamError> {
+        match self.topology.options().location.deployment {
+            Deployment::Sentinel { .. } => Ok(None),
+            Deployment::Single | Deployment::Cluster => {
+                self.topology.server(slot, account).await.map(Some)
+            }
         }
     }
 
-    /// Returns a connection that one call has for itself; waits while there are too many.
-    pub(crate) async fn exclusive_line(&self, account: &Account, database: u32) -> ExclusiveLine {
+    /// Returns the way of an account's requests in a database.
+    pub(crate) fn route<'a>(
+        &'a self,
+        account: &'a Account,
+        database: u32,
+    ) -> Result<Route<'a>, UpstreamError> {
+        let location = &self.topology.options().location;
+        let address = match location.deployment {
+            Deployment::Cluster => return Ok(Route::new(self, account, database, None)),
+            Deployment::Sentinel { .. } => None,
+            Deployment::Single => Some(location.addresses[0].clone()),
+        };
+        let line = self.line(address, account, database)?;
+        Ok(Route::new(self, account, database, Some(line)))
+    }
+
+    /// Returns a connection that one call has for itself, to the server that has a slot; waits while there
+    /// are too many.
+    pub(crate) async fn exclusive_line(
+        &self,
+        slot: Option<u16>,
+        account: &Account,
+        database: u32,
+    ) -> Result<ExclusiveLine, UpstreamError> {
+        let address = self.address(slot, account).await?;
         let permit = loop {
             // The semaphore is never closed.
             if let Ok(permit) = Arc::clone(&self.exclusive).acquire_owned().await {
                 break permit;
             }
         };
-        let purpose = self.purpose(account, database);
+        let purpose = Purpose {
+            address,
+            account: account.clone(),
+            database,
+        };
         let mut idle = self.idle.lock();
         let found = idle.iter().position(|(one, _)| *one == purpose);
         let line = match found {
@@ -114,43 +137,52 @@ impl Pool {
                 if idle.len() >= EXCLUSIVE_MAX {
                     idle.remove(0);
                 }
-                Line::new(&self.options, account, database)
+                Line::new(&self.topology, purpose.address.clone(), account, database)
             }
         };
-        ExclusiveLine {
+        Ok(ExclusiveLine {
             purpose,
             line,
             idle: Arc::clone(&self.idle),
             _permit: permit,
-        }
+        })
     }
 
-    pub(crate) fn options(&self) -> &PoolOptions {
-        &self.options
-    }
-
-    /// Returns a connection of an account in a database, which may not be open yet.
+    /// Returns a connection of an account in a database to a server, which may not be open yet.
     pub(crate) fn line(
         &self,
+        address: Option<Address>,
         account: &Account,
         database: u32,
     ) -> Result<Arc<Line>, UpstreamError> {
-        let purpose = self.purpose(account, database);
+        let purpose = Purpose {
+            address,
+            account: account.clone(),
+            database,
+        };
         let mut lines = self.lines.lock();
-        let limit = self.options.accounts_max.max(1);
+        let options = self.topology.options();
+        let limit = options.accounts_max.max(1);
         if lines.len() >= limit && !lines.contains_key(&purpose) {
-            // Those that no call holds are closed.
-            lines.retain(|_, lines| lines.iter().any(|line| Arc::strong_count(line) > 1));
-            if lines.len() >= limit {
-                return Err(UpstreamError::TooManyAccounts { limit });
+            let here = |one: &Purpose| one.address == purpose.address;
+            if lines.keys().filter(|one| here(one)).count() >= limit {
+                // Those that no call holds are closed.
+                lines.retain(|_, lines| lines.iter().any(|line| Arc::strong_count(line) > 1));
+                if lines.keys().filter(|one| here(one)).count() >= limit {
+                    return Err(UpstreamError::TooManyAccounts { limit });
+                }
             }
         }
         let lines = match lines.entry(purpose) {
             Entry::Occupied(found) => Arc::clone(found.get()),
             Entry::Vacant(vacant) => {
-                let count = self.options.connections.max(1);
-                let new = (0..count).map(|_| Arc::new(Line::new(&self.options, account, database)));
-                Arc::clone(vacant.insert(new.collect()))
+                let address = vacant.key().address.clone();
+                let new = |_| {
+                    let line = Line::new(&self.topology, address.clone(), account, database);
+                    Arc::new(line)
+                };
+                let count = options.connections.max(1);
+                Arc::clone(vacant.insert((0..count).map(new).collect()))
             }
         };
         Ok(Arc::clone(&lines[fastrand::usize(..lines.len())]))

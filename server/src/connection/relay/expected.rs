@@ -18,6 +18,10 @@ pub(super) enum Expected {
     Multi,
     /// `MULTI` ends.
     EndMulti,
+    /// Keys are watched.
+    Watch,
+    /// No keys are watched any more.
+    Unwatch,
     /// Everything is as it was at the start.
     Reset,
     /// Replies are sent again.
@@ -84,6 +88,8 @@ pub(super) fn replies(argv: &[&[u8]], protocol: Protocol) -> Replies {
         5 if is(name, "MULTI") => Expected::Multi,
         4 if is(name, "EXEC") => Expected::EndMulti,
         7 if is(name, "DISCARD") => Expected::EndMulti,
+        5 if is(name, "WATCH") => Expected::Watch,
+        7 if is(name, "UNWATCH") => Expected::Unwatch,
         5 if is(name, "RESET") => Expected::Reset,
         6 if is(name, "CLIENT") => match arguments {
             [word, mode] if is(word, "REPLY") && is(mode, "OFF") => return Replies::Off,

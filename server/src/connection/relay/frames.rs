@@ -39,6 +39,11 @@ impl FrameScanner {
         self.first
     }
 
+    /// Returns true between two replies.
+    pub(crate) const fn is_between(&self) -> bool {
+        self.open.is_empty() && self.skip == 0 && self.kind.is_none()
+    }
+
     /// Reads up to the end of the present reply. Returns the bytes that belong to it, and true if it has
     /// ended with them.
     ///
@@ -46,7 +51,7 @@ impl FrameScanner {
     ///
     /// [`NotResp`].
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(usize, bool), NotResp> {
-        if self.open.is_empty() && self.skip == 0 && self.kind.is_none() {
+        if self.is_between() {
             self.first = None;
         }
         let mut at = 0;

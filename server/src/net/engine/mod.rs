@@ -31,7 +31,7 @@ pub(crate) struct Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let location = &self.upstream.pool_options().location;
-        write!(out, "Engine({})", location.address)
+        write!(out, "Engine({})", location.places())
     }
 }
 
