@@ -37,6 +37,8 @@ pub struct Metrics {
     pub leases: Counter,
     /// Commits that were sent again because the connection broke before the reply.
     pub commits_repeated: Counter,
+    /// Times that a call waited for another server or for a slot to arrive.
+    pub waits: Counter,
     /// Tries that lacked a key or a field.
     pub misses: Counter,
     /// Calls that failed for the engine's sake.

@@ -178,8 +178,9 @@ section! {
 section! {
     /// An engine that holds the data instead of this server. See [upstream.md](upstream.md).
     pub struct Upstream in "upstream" {
-        /// URL of a Redis-compatible engine: `redis://[USER:PASSWORD@]HOST[:PORT]`, or `rediss://` for TLS.
-        /// Then this server keeps no data: functions run on the engine's, and all other commands are
+        /// URL of a Redis-compatible engine: `redis://[USER:PASSWORD@]HOST[:PORT]`, for a cluster
+        /// `redis+cluster://` with some of its nodes, separated by commas, for Sentinels
+        /// `redis+sentinel://HOST:PORT,HOST:PORT/NAME`; with `rediss` in place of `redis` for TLS. Then this server keeps no data: functions run on the engine's, and all other commands are
         /// passed on to it. `server.password`, `server.users` and `[store]` have no meaning then.
         pub url: Secret = "",
         /// Clients use the engine with the credentials of the URL. Without it, each client authenticates
@@ -188,9 +189,9 @@ section! {
         /// File with certificates of authorities, PEM, that the engine's certificate is checked with.
         /// Without it, those of the system are trusted.
         pub ca: Option<PathBuf> = "",
-        /// Connections of calls for each user of the engine and database.
+        /// Connections of calls for each user of the engine and database, and each node of a cluster.
         pub connections: usize = "2",
-        /// Most users and databases whose calls use the engine at the same time.
+        /// Most users and databases whose calls use the engine, or one node of it, at the same time.
         pub max_accounts: usize = "1000",
         /// Longest time to connect to the engine.
         pub connect_timeout: HumanDuration = "2s",

@@ -52,6 +52,7 @@ fn upstream(engine: &Engine, page: &mut Page) {
         commits_held_up,
         leases,
         commits_repeated,
+        waits,
         misses,
         failures,
     } = engine.upstream.metrics();
@@ -83,6 +84,16 @@ fn upstream(engine: &Engine, page: &mut Page) {
             "commits_repeated",
             "Commits that were sent again because the connection broke.",
             commits_repeated,
+        ),
+        (
+            "waits",
+            "Times that a call waited for another server or for a slot to arrive.",
+            waits,
+        ),
+        (
+            "redirections",
+            "Requests that a node of the cluster sent to another one.",
+            engine.upstream.topology().redirections(),
         ),
         ("misses", "Tries that lacked a key or a field.", misses),
         (

@@ -44,7 +44,7 @@ fn removing_all_keys_removes_no_function() {
         let engine = engine(kind);
         let mut direct = engine.client();
         let servers = [before(&engine).start(), before(&engine).start()];
-        let mut clients = servers.each_ref().map(|server| server.client());
+        let mut clients = servers.each_ref().map(ferrite_tests::Server::client);
         define(&mut clients[0], "kept", COUNT);
         let call = ["WASM.CALL", "kept", "KEYS", "k"];
         until(&mut clients[1], &call, |reply| reply.int().is_some());

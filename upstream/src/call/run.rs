@@ -291,6 +291,7 @@ impl<T: GuestThreads> Run<'_, T> {
             return Err(error);
         }
         topology.suspect();
+        self.upstream.metrics.waits.add(1);
         if let UpstreamError::Refused(text) = &error
             && let Some(Redirection::Moved { slot, to }) = Redirection::read_named(text)
         {

@@ -82,13 +82,17 @@ impl<'a> Route<'a> {
                     return sent;
                 }
                 Err(Failure::Refused(text)) => {
-                    match Redirection::read(text, &address) {
-                        Some(_) if redirections == REDIRECTIONS_MAX => return sent,
-                        Some(Redirection::Moved { slot, to }) => topology.moved(slot, &to),
-                        Some(Redirection::Ask { to }) => asks = Some(to),
-                        None => return sent,
+                    let Some(redirection) = Redirection::read(text, &address) else {
+                        return sent;
+                    };
+                    topology.redirected(&redirection);
+                    if redirections == REDIRECTIONS_MAX {
+                        return sent;
                     }
                     redirections += 1;
+                    if let Redirection::Ask { to } = redirection {
+                        asks = Some(to);
+                    }
                 }
             }
         }

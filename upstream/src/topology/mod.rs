@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::account::Account;
 use crate::address::{Address, Deployment};
 use crate::error::UpstreamError;
+use crate::metrics::Counter;
 use crate::net::connection;
 use crate::options::PoolOptions;
 use slot_map::SlotMap;
@@ -35,6 +36,8 @@ pub struct Topology {
     slots: Mutex<Arc<SlotMap>>,
     /// True if the slots may have moved since they were asked for.
     suspect: AtomicBool,
+    /// Requests that a node sent elsewhere.
+    redirections: Counter,
     /// When they were asked for last. Held while they are.
     refreshed: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -45,6 +48,7 @@ impl Topology {
             options,
             slots: Mutex::new(Arc::new(SlotMap::empty())),
             suspect: AtomicBool::new(false),
+            redirections: Counter::default(),
             refreshed: tokio::sync::Mutex::default(),
         }
     }
@@ -192,8 +196,22 @@ impl Topology {
         })
     }
 
+    /// Returns the number of requests that a node sent elsewhere.
+    #[must_use]
+    pub const fn redirections(&self) -> &Counter {
+        &self.redirections
+    }
+
+    /// Notes that a node sent a request elsewhere.
+    pub fn redirected(&self, redirection: &Redirection) {
+        self.redirections.add(1);
+        if let Redirection::Moved { slot, to } = redirection {
+            self.moved(*slot, to);
+        }
+    }
+
     /// Notes that a node named another one for a slot.
-    pub fn moved(&self, slot: u16, to: &Address) {
+    pub(crate) fn moved(&self, slot: u16, to: &Address) {
         let mut slots = self.slots.lock();
         if slots.node(slot) != Some(to) {
             Arc::make_mut(&mut slots).set(slot, to);

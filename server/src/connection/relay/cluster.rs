@@ -256,8 +256,8 @@ impl Relay<'_> {
             (Ok(text), Some(from)) => Redirection::read(text.trim_end(), from),
             _ => None,
         };
-        if let Some(Redirection::Moved { slot, to }) = &redirection {
-            self.topology().moved(*slot, to);
+        if let Some(redirection) = &redirection {
+            self.topology().redirected(redirection);
         }
         match (redirection, redirected) {
             (Some(named), Redirected::Follow(request, redirections))
