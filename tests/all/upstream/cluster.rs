@@ -5,6 +5,7 @@ use std::thread;
 
 use ferrite_tests::{Client, Engine, EngineKind, Reply, Server, ServerBuilder, encode};
 
+use super::sentinel::replicated;
 use super::{COUNT, define, on_each};
 use crate::engines::cluster::{id, join, routed};
 use crate::engines::until;
@@ -285,8 +286,7 @@ fn a_primary_that_fails_is_replaced() {
             let reply = client.run(&format!("WASM.CALL count KEYS {key}"));
             assert_eq!(reply, Reply::Int(expected));
         }
-        let waited = nodes[primary].client().run("WAIT 1 0");
-        assert_eq!(waited, Reply::Int(1), "the replica has it");
+        replicated(&nodes[primary], "{a}:last");
         nodes[primary].kill();
         let call = ["WASM.CALL", "count", "KEYS", key];
         let reply = until(&mut client, &call, |reply| reply.int().is_some());

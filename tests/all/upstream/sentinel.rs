@@ -30,6 +30,13 @@ fn group(kind: EngineKind) -> (Engine, Engine, Engine) {
     (primary, replica, sentinel)
 }
 
+/// Waits until the replica has everything. Writes a key, because a client waits for its own writes.
+pub(super) fn replicated(primary: &Engine, key: &str) {
+    let mut client = primary.client();
+    client.run(&format!("SET {key} x"));
+    assert_eq!(client.run("WAIT 1 0"), Reply::Int(1));
+}
+
 fn before(sentinel: &Engine, name: &str) -> ServerBuilder {
     // The first one is down.
     let url = format!("redis+sentinel://127.0.0.1:1,{}/{name}", sentinel.address());
@@ -47,8 +54,7 @@ fn a_failover_is_followed() {
             assert_eq!(client.run("WASM.CALL count KEYS k"), Reply::Int(expected));
         }
         assert_eq!(client.run("GET k").text(), Some("9"));
-        let waited = primary.client().run("WAIT 1 0");
-        assert_eq!(waited, Reply::Int(1), "the replica has it");
+        replicated(&primary, "last");
         primary.kill();
         // Calls wait for the new primary, and so does a client that connects anew.
         let reply = loop {
