@@ -9,11 +9,10 @@ use std::collections::VecDeque;
 use ferrite_protocol::resp::Encoder;
 use ferrite_upstream::{Address, Gathered, REDIRECTIONS_MAX, Redirection};
 
-use super::Relay;
 use super::expected::Expected;
-use super::functions::UNKNOWN_COMMAND;
 use super::keys::first_key;
-use super::{Owed, requests::encoded};
+use super::own_requests::{UNKNOWN_COMMAND, encoded};
+use super::{Owed, Relay};
 
 /// Bytes of requests that may have to be sent again, before more are read.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;

@@ -6,17 +6,12 @@ use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::commands::{Runs, Spec};
 
 use super::expected::Expected;
-use super::{Admission, PING, Relay, Silence, Step};
+use super::own_requests::{PING, REPLIES_OFF, REPLIES_ON};
+use super::{Admission, Relay, Silence, Step};
 use crate::connection::close_reason::CloseReason;
 use crate::dispatch::function_commands;
 use crate::net::engine::functions::{Change, ShareError};
 use crate::request::RequestContext;
-
-/// The request of which an engine says that there is no such command, which ends its `MULTI`.
-pub(super) const UNKNOWN_COMMAND: &[u8] = b"*1\r\n$9\r\nWASM.CALL\r\n";
-
-const REPLIES_ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$2\r\nON\r\n";
-const REPLIES_OFF: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n";
 
 const NOT_IN_MULTI: &str = "ERR functions cannot be called inside MULTI: the data is in another engine; the transaction is aborted";
 

@@ -11,6 +11,7 @@ mod frames;
 mod functions;
 mod keys;
 mod nodes;
+mod own_requests;
 mod replies;
 mod requests;
 
@@ -33,11 +34,10 @@ use crate::state::ServerState;
 use cluster::{ClusterState, Redirected};
 use expected::Expected;
 use nodes::Nodes;
+use own_requests::PING;
 
 /// Bytes of input that are read at once.
 const READ_BYTES: usize = 16 * 1024;
-
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// Serves one client until its connection closes.
 pub(crate) async fn serve(

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use ferrite_protocol::resp::{Encoder, Protocol, RequestScanner, Scan};
+use ferrite_protocol::resp::{Protocol, RequestScanner, Scan};
 use ferrite_runtime::commands::{self, Spec};
 use ferrite_upstream::{Address, EngineStream, Topology};
 use smallvec::SmallVec;
@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::cluster::Chosen;
 use super::engine::EngineConnection;
 use super::expected::{self, Expected, Replies};
+use super::own_requests::encoded;
 use super::{Admission, Owed, Relay, Silence, Step};
 use crate::connection::close_reason::CloseReason;
 
@@ -201,15 +202,4 @@ impl<'a> Relay<'a> {
             .fetch_add(1, Ordering::Relaxed);
         self.state.stats.requests.add(1);
     }
-}
-
-/// Returns a request of this server's own.
-pub(super) fn encoded<'w>(
-    words: impl IntoIterator<Item = &'w [u8], IntoIter: ExactSizeIterator>,
-) -> Vec<u8> {
-    let words = words.into_iter();
-    let mut request = Encoder::new(Protocol::Resp2);
-    request.array(words.len());
-    words.for_each(|word| request.bulk(word));
-    request.take()
 }
