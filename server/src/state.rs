@@ -11,6 +11,7 @@ use ferrite_runtime::{Runtime, RuntimeOptions};
 use ferrite_store::{DiskOptions, Durability, Observer, Store, StoreOptions};
 use tokio::sync::watch;
 
+use crate::clients::monitors::Monitors;
 use crate::clients::pubsub::channels::Channels;
 use crate::clients::pubsub::keyspace_events::KeyspaceEvents;
 use crate::clients::registry::Clients;
@@ -52,6 +53,7 @@ pub struct ServerState {
     pub(crate) users: UserDirectory,
     pub(crate) clients: Arc<Clients>,
     pub(crate) channels: Arc<Channels>,
+    pub(crate) monitors: Arc<Monitors>,
     pub(crate) keyspace_events: Arc<KeyspaceEvents>,
     pub(crate) stats: Stats,
     pub(crate) command_stats: CommandStats,
@@ -152,6 +154,7 @@ impl ServerState {
             long_calls: LongCalls::default(),
             users: UserDirectory::new(users),
             clients: Arc::default(),
+            monitors: Arc::default(),
             channels,
             keyspace_events,
             stats: Stats::default(),

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use ferrite_tests::{Client, Reply, Server, command};
 
-use crate::guests::{COUNT, ENDLESS, LONG_CALLS};
+use crate::guests::{ADD1, COUNT, ENDLESS, LONG_CALLS};
 use crate::waiting::{wait_for_call, wait_until};
 
 /// Tries to write its first key and replies what its entry's name says, whatever the status was.
@@ -567,4 +567,65 @@ fn what_is_no_backup_is_refused() {
         "{error}"
     );
     assert!(!folder.path().join("new").exists());
+}
+
+#[test]
+fn monitor_shows_what_clients_ask_for() {
+    let server = Server::start();
+    let (mut watcher, mut other) = (server.client(), server.client());
+    assert_eq!(watcher.run("MONITOR"), Reply::Simple("OK".into()));
+    let address = other
+        .run("CLIENT INFO")
+        .text()
+        .and_then(|info| Some(info.split(' ').nth(1)?.strip_prefix("addr=")?.to_owned()))
+        .expect("an address");
+    let mut next = || match watcher.reply() {
+        Reply::Simple(line) => {
+            let (time, request) = line.split_once(' ').expect("a time and a request");
+            assert!(time.parse::<f64>().is_ok_and(|time| time > 1.7e9), "{line}");
+            request.to_owned()
+        }
+        reply => panic!("no line: {reply:?}"),
+    };
+    // Of `CLIENT` some subcommands close connections, but none of its words is a secret.
+    assert_eq!(next(), format!("[0 {address}] \"CLIENT\" \"INFO\""));
+    other.call(&["SELECT", "3"]);
+    next();
+    other.call(&["set", "a b", "\r\n\"\u{e9}"]);
+    let shown = format!(r#"[3 {address}] "set" "a b" "\r\n\"\xc3\xa9""#);
+    assert_eq!(next(), shown);
+    // Secrets, and what nobody knows, are not shown.
+    other.run("AUTH default secret");
+    other.run("HELLO 2 AUTH default secret");
+    other.run("CONFIG GET maxmemory");
+    other.run("ACL WHOAMI");
+    other.call(&["WASM.DEFINE", "add1", ADD1]);
+    other.run("NOSUCH secret");
+    other.run("WASM.CALL add1 ARGS 1");
+    assert_eq!(
+        next(),
+        format!(r#"[3 {address}] "WASM.CALL" "add1" "ARGS" "1""#)
+    );
+    // Refused requests are.
+    other.run("GET");
+    assert_eq!(next(), format!(r#"[3 {address}] "GET""#));
+    assert_eq!(watcher.run("RESET"), Reply::Simple("RESET".into()));
+    other.run("PING");
+    assert_eq!(watcher.run("PING"), Reply::Simple("PONG".into()));
+
+    let refused = other.run("MONITOR all");
+    assert!(
+        refused
+            .error()
+            .is_some_and(|error| error.contains("wrong number of arguments")),
+        "{refused:?}"
+    );
+    other.run("MULTI");
+    let refused = other.run("MONITOR");
+    assert!(
+        refused
+            .error()
+            .is_some_and(|error| error.contains("not allowed in MULTI")),
+        "{refused:?}"
+    );
 }

@@ -1,9 +1,10 @@
 //! A command of any kind, and a table that finds it by its name.
 
-use ferrite_runtime::commands::Spec as FunctionSpec;
+use ferrite_runtime::commands::{Right as FunctionRight, Spec as FunctionSpec};
 use ferrite_store::DataCommand;
 
 use crate::commands::spec::Spec;
+use crate::config::Right;
 
 /// A command, and which part of the program answers it.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,18 @@ impl CommandRef {
             Self::Server(spec) => spec.name,
             Self::Function(spec) => spec.name,
             Self::Data(command) => command.spec().name,
+        }
+    }
+
+    /// Returns true if `MONITOR` shows requests of this command: those of administration and those that log
+    /// in may hold secrets.
+    pub(crate) fn may_be_shown(self) -> bool {
+        match self {
+            Self::Server(spec) => {
+                !spec.before_auth && spec.right != Some(Right::Admin) && spec.name != "ACL"
+            }
+            Self::Function(spec) => spec.right != FunctionRight::Manage,
+            Self::Data(_) => true,
         }
     }
 }

@@ -36,6 +36,7 @@ static SERVER_COMMANDS: &[&Spec] = &[
     &server::info::SPEC,
     &server::latency::SPEC,
     &server::memory::SPEC,
+    &server::monitor::SPEC,
     &server::role::SPEC,
     &server::save::SAVE,
     &server::save::BGSAVE,

@@ -141,7 +141,7 @@ impl Connection<'_> {
         };
         loop {
             let mailbox = match &self.pipeline.session.subscriptions {
-                Some(subscriptions) if subscriptions.len() > 0 => {
+                Some(subscriptions) if subscriptions.is_active() => {
                     Some(Arc::clone(subscriptions.mailbox()))
                 }
                 _ => None,
@@ -303,6 +303,9 @@ impl Connection<'_> {
             self.unserved = false;
             if let Some(found) = found {
                 counts.add(found.number);
+            }
+            if state.monitors.any() {
+                self.pipeline.show(command, &arguments);
             }
             let timed = may_be_slow(command, request_bytes).then(Instant::now);
             self.pipeline.begin_request(found.map(|found| found.number));

@@ -10,6 +10,7 @@ use ferrite_runtime::commands::Spec as FunctionSpec;
 use crate::clients::pubsub::mailbox::Overflowed;
 use crate::clients::registry::Client;
 use crate::clients::session::ClientSession;
+use crate::commands::command_ref::CommandRef;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::durability::PendingDurability;
 use crate::dispatch::progress::Pending;
@@ -215,6 +216,16 @@ impl<'a> Pipeline<'a> {
     /// Returns true if there are enough replies to send them now.
     pub(crate) const fn is_full(&self) -> bool {
         self.reply.len() >= REPLY_BATCH_BYTES
+    }
+
+    /// Shows a request to those who watch, unless it may hold secrets.
+    #[cold]
+    pub(crate) fn show(&self, command: Option<CommandRef>, argv: &[&[u8]]) {
+        let shown = command.is_some_and(CommandRef::may_be_shown);
+        if shown && self.session.user().is_some() {
+            let database = self.session.store.database();
+            self.state.monitors.show(database, self.client.peer, argv);
+        }
     }
 
     /// Sends the messages that wait for the client, if it listens to channels.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ferrite_protocol::glob::Matcher;
 use parking_lot::RwLock;
 
-use crate::clients::pubsub::mailbox::{Mailbox, Message};
+use crate::clients::pubsub::mailbox::{Mailbox, Message, Published};
 
 /// The mailboxes of the clients that listen, by the clients' ids.
 type Listeners = BTreeMap<u64, Arc<Mailbox>>;
@@ -91,16 +91,16 @@ impl Channels {
         let mut message = None;
         let mut reached = 0;
         let mut put = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
-            let message = message.get_or_insert_with(|| Message {
+            let message = message.get_or_insert_with(|| Published {
                 pattern: None,
                 channel: channel.into(),
                 payload: payload.into(),
             });
             for mailbox in listeners.values() {
-                mailbox.put(Message {
+                mailbox.put(Message::Published(Published {
                     pattern: pattern.cloned(),
                     ..message.clone()
-                });
+                }));
             }
             reached += listeners.len();
         };

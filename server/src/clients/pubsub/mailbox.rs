@@ -14,9 +14,18 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Bytes that a message takes up besides its text.
 const OVERHEAD_BYTES: usize = 64;
 
-/// A message, as all clients that get it share it.
+/// What a client gets without asking, as all clients that get it share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
+pub(crate) enum Message {
+    /// A message on a channel.
+    Published(Published),
+    /// A request of some client, as `MONITOR` shows it.
+    Request(Arc<str>),
+}
+
+/// A message on a channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
     /// The pattern that matched the channel, for clients that subscribed to patterns.
     pub(crate) pattern: Option<Arc<[u8]>>,
     pub(crate) channel: Arc<[u8]>,
@@ -25,9 +34,22 @@ pub(crate) struct Message {
 
 impl Message {
     fn len(&self) -> usize {
-        OVERHEAD_BYTES + self.channel.len() + self.payload.len()
+        let text = match self {
+            Self::Published(published) => published.channel.len() + published.payload.len(),
+            Self::Request(line) => line.len(),
+        };
+        OVERHEAD_BYTES + text
     }
 
+    fn write(&self, out: &mut Encoder) {
+        match self {
+            Self::Published(published) => published.write(out),
+            Self::Request(line) => out.simple(line),
+        }
+    }
+}
+
+impl Published {
     fn write(&self, out: &mut Encoder) {
         match &self.pattern {
             Some(pattern) => {
@@ -64,7 +86,7 @@ struct Waiting {
 pub(crate) struct Overflowed;
 
 impl Mailbox {
-    pub(super) fn put(&self, message: Message) {
+    pub(in crate::clients) fn put(&self, message: Message) {
         let mut waiting = self.waiting.lock();
         if waiting.overflowed {
             return;

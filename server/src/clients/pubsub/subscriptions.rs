@@ -1,12 +1,14 @@
-//! The subscriptions of one client.
+//! What one client gets without asking: the messages of its channels, and the requests of others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::clients::monitors::{Monitor, Monitors};
 use crate::clients::pubsub::channels::{Channels, Kind};
 use crate::clients::pubsub::mailbox::Mailbox;
 
-/// The channels and patterns that a client listens to. Dropping it ends that.
+/// The channels and patterns that a client listens to, and whether it watches requests. Dropping it ends
+/// both.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     client: u64,
@@ -14,6 +16,7 @@ pub(crate) struct Subscriptions {
     mailbox: Arc<Mailbox>,
     channels: BTreeSet<Arc<[u8]>>,
     patterns: BTreeSet<Arc<[u8]>>,
+    monitor: Option<Monitor>,
 }
 
 impl Subscriptions {
@@ -24,7 +27,19 @@ impl Subscriptions {
             mailbox: Arc::default(),
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
+            monitor: None,
         }
+    }
+
+    /// Lets the client watch the requests of all clients from now on.
+    pub(crate) fn monitor(&mut self, monitors: &Arc<Monitors>) {
+        let add = || monitors.add(self.client, Arc::clone(&self.mailbox));
+        self.monitor.get_or_insert_with(add);
+    }
+
+    /// Returns true if the client may get something without asking.
+    pub(crate) fn is_active(&self) -> bool {
+        self.len() > 0 || self.monitor.is_some()
     }
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {

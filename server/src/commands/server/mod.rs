@@ -7,6 +7,7 @@ pub(crate) mod function;
 pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod memory;
+pub(crate) mod monitor;
 pub(crate) mod role;
 pub(crate) mod save;
 pub(crate) mod shutdown;
