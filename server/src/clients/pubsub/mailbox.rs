@@ -44,7 +44,7 @@ impl Message {
     fn write(&self, out: &mut Encoder) {
         match self {
             Self::Published(published) => published.write(out),
-            Self::Request(line) => out.simple(line),
+            Self::Request(line) => out.simple(&**line),
         }
     }
 }
