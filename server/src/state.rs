@@ -11,9 +11,9 @@ use ferrite_runtime::{Runtime, RuntimeOptions};
 use ferrite_store::{DiskOptions, Durability, Observer, Store, StoreOptions};
 use tokio::sync::watch;
 
-use crate::clients::monitors::Monitors;
 use crate::clients::pubsub::channels::Channels;
 use crate::clients::pubsub::keyspace_events::KeyspaceEvents;
+use crate::clients::pubsub::monitors::Monitors;
 use crate::clients::registry::Clients;
 use crate::clients::users::{UserDirectory, Users, UsersError};
 use crate::config::live::LiveConfig;

@@ -1,7 +1,6 @@
 //! Connected clients, their sessions, and the users they authenticate as.
 
 pub(crate) mod caller;
-pub(crate) mod monitors;
 pub(crate) mod pubsub;
 pub(crate) mod queued_requests;
 pub(crate) mod registry;

@@ -86,7 +86,7 @@ struct Waiting {
 pub(crate) struct Overflowed;
 
 impl Mailbox {
-    pub(in crate::clients) fn put(&self, message: Message) {
+    pub(super) fn put(&self, message: Message) {
         let mut waiting = self.waiting.lock();
         if waiting.overflowed {
             return;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::clients::monitors::{Monitor, Monitors};
 use crate::clients::pubsub::channels::{Channels, Kind};
 use crate::clients::pubsub::mailbox::Mailbox;
+use crate::clients::pubsub::monitors::{Monitor, Monitors};
 
 /// The channels and patterns that a client listens to, and whether it watches requests. Dropping it ends
 /// both.
