@@ -22,8 +22,11 @@ pub struct KeyspaceEvent<'e> {
     pub database: u32,
     /// The key.
     pub key: &'e [u8],
+    /// Part of the data that the key is in, below [`PARTITIONS`]; 0 where the data has no parts. It becomes
+    /// a part of the event's number; see [`partition_of`].
+    pub partition: u16,
     /// Its name, such as `lpush`, as keyspace notifications have it.
-    pub name: &'static str,
+    pub name: &'e str,
     /// The key's value before the command; of an expired key, the value that expired.
     pub old: Option<&'e dyn EventValue>,
     /// The key's value after the command.
@@ -48,4 +51,54 @@ pub trait EventSink: Send + Sync {
 
     /// Returns true while writes of clients have to wait until there is room for their events.
     fn is_full(&self) -> bool;
+
+    /// Notes an event that is not kept, because the sink is full and this host's writes cannot wait.
+    fn refuse(&self, _event: &KeyspaceEvent<'_>) {}
+}
+
+/// Parts that the data of a host may have: the slots of a cluster.
+pub const PARTITIONS: u16 = 1 << 14;
+
+/// Returns the part of the data that the record of an event belongs to: the last 14 bits of the event's
+/// number, in which the record's name ends in hexadecimal digits. `None` if the name ends differently.
+#[must_use]
+pub fn partition_of(record: &[u8]) -> Option<u16> {
+    let digits = record.last_chunk::<16>()?;
+    let number = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    Some((number % u64::from(PARTITIONS)) as u16)
+}
+
+/// Returns the name that the record of an event has in another part of the data. A name that does not end
+/// in a number stays.
+#[must_use]
+pub fn in_partition(record: &[u8], partition: u16) -> Box<[u8]> {
+    let Some((start, digits)) = record.split_last_chunk::<16>() else {
+        return record.into();
+    };
+    let number = std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let Some(number) = number else {
+        return record.into();
+    };
+    let parts = u64::from(PARTITIONS);
+    let moved = number - number % parts + u64::from(partition) % parts;
+    [start, format!("{moved:016x}").as_bytes()].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{in_partition, partition_of};
+
+    #[test]
+    fn the_part_is_in_the_name_of_the_record() {
+        let name = b"event/00000000deadc0de";
+        assert_eq!(partition_of(name), Some(0x00de));
+        let moved = in_partition(name, 0x3fff);
+        assert_eq!(&*moved, b"event/00000000deadffff");
+        assert_eq!(partition_of(&moved), Some(0x3fff));
+        assert_eq!(partition_of(b"event/"), None);
+        assert_eq!(partition_of(b"event/zzzzzzzzzzzzzzzz"), None);
+        assert_eq!(&*in_partition(b"trigger/t", 3), b"trigger/t");
+    }
 }

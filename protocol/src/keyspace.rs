@@ -80,6 +80,12 @@ pub trait Keyspace: Clone + Send + Sync + 'static {
 
     /// Wakes the writes that wait while the sink is full.
     fn events_drained(&self) {}
+
+    /// Returns true if this host asks [`Transaction::events`] before each of its commits, so that a trigger
+    /// can refuse a write. By default it does not.
+    fn asks_before_commits(&self) -> bool {
+        false
+    }
 }
 
 /// One call's consistent view of the data, together with its own writes.
@@ -202,6 +208,13 @@ pub trait Transaction: Send {
     fn change_record(&mut self, _name: &[u8], _value: Option<&[u8]>) -> Result<(), StoreError> {
         Err(absent("records"))
     }
+
+    /// Takes the lock of the host, if it has one, under which [`Transaction::commit`] runs; the commit, or
+    /// the transaction's end, releases it.
+    ///
+    /// The runtime calls it before it takes a lock of its own and then commits, so that the two locks are
+    /// always taken in this order. Hosts without such a lock keep the default.
+    fn lock_for_commit(&mut self) {}
 
     /// Selects another database for what follows, which the host has checked, and returns the one before.
     /// By default there is one database.

@@ -11,11 +11,13 @@
 )]
 
 mod api;
+mod automation;
 mod commands;
 mod execution;
 mod load;
 mod module;
 mod options;
+mod records;
 mod registry;
 mod scripting;
 mod transaction;

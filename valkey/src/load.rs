@@ -22,11 +22,13 @@ use crate::api::ffi::{self, CommandFn, Ctx, Event, RmString, api};
 use crate::api::panic_guard::{guard, log_panics};
 use crate::api::string::Args;
 use crate::api::{log, trap_handlers};
+use crate::automation::clock;
 use crate::commands::{dispatch, manage};
 use crate::execution::runner::IdleRun;
 use crate::execution::worker_pool::Pool;
 use crate::module::{self, Module};
 use crate::options::Options;
+use crate::records::listen;
 use crate::registry::{cluster_bus, propagate, rdb};
 use crate::scripting::engine;
 use crate::transaction::ServerKeyspace;
@@ -149,6 +151,10 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
         trap_handlers::configuration_changed,
     )?;
     subscribe(context, ffi::EVENT_LOADING, rdb::loading)?;
+    if !listen::start(context) {
+        return Err("the server does not tell what happens to keys".into());
+    }
+    clock::start(context);
     for (index, spec) in COMMANDS.iter().enumerate() {
         if SERVERS_OWN.contains(&spec.name) {
             continue;

@@ -2,6 +2,7 @@
 //!
 //! Each operation has its own file: load, reload, replicate from another server, call.
 
+mod adopt_automation;
 pub mod background_calls;
 pub(crate) mod call;
 pub(crate) mod call_target;

@@ -135,6 +135,12 @@ pub struct ScheduledRun<K: Keyspace> {
 }
 
 impl<K: Keyspace> ScheduledRun<K> {
+    /// Returns the database that the function runs in.
+    #[must_use]
+    pub fn database(&self) -> u32 {
+        self.due.schedule().database
+    }
+
     /// Calls the function, and notes the run in the same commit as what the function writes. Returns
     /// the receipt of that commit, if there was one.
     pub async fn run(self) -> Option<ReceiptOf<K>> {
@@ -176,6 +182,7 @@ impl<K: Keyspace> ScheduledRun<K> {
                 transaction = keyspace.begin(schedule.database, Mode::Write);
                 error = Some(refused);
             }
+            transaction.lock_for_commit();
             let mut ran = schedule.clone();
             ran.note_run(at, now_millis(), error.as_deref());
             let (name, value) = (ran.record_name(), ran.to_bytes());

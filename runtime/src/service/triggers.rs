@@ -16,7 +16,7 @@ use super::Runtime;
 use super::guard::Refusal;
 use crate::automation::figures::{AutomationFigures, ScheduleFigures};
 use crate::automation::reply::error_of;
-use crate::automation::trigger::definition::{self, Trigger};
+use crate::automation::trigger::definition::{self, Phase, Trigger};
 use crate::automation::trigger::event::{self, DEAD_PREFIX, PREFIX, QueuedEvent};
 use crate::automation::trigger::queue::{EventQueue, Next, TRIES_MAX, Turn};
 use crate::automation::trigger::table::Triggers;
@@ -136,6 +136,11 @@ impl<K: Keyspace> Runtime<K> {
                 "this server has no triggers; ferrite-server has",
             ));
         }
+        if trigger.phase == Phase::Before && !self.keyspace().asks_before_commits() {
+            return Err(CallError::invalid(
+                "BEFORE: this server cannot let a function refuse a write, ferrite-server with its own store can; leave the word out, and the function runs after the write",
+            ));
+        }
         let request = CallRequest::new(&trigger.function.0, &[], &[]);
         self.function(request.name_and_entry().0)?;
         let receipt = self.0.triggers.add(trigger, |trigger| {
@@ -206,7 +211,7 @@ impl<K: Keyspace> Runtime<K> {
             event.error = Box::default();
             // What it triggers now follows from this command, and not from the events before.
             event.depth = 0;
-            let (name, value) = triggers.renumbered(&event);
+            let (name, value) = triggers.renumbered(&event, number);
             changes.push((event::record_name(DEAD_PREFIX, number), None));
             changes.push((name.to_vec(), Some(value.to_vec())));
             queued.push((name, value));
@@ -266,6 +271,12 @@ pub struct Delivery<K: Keyspace> {
 }
 
 impl<K: Keyspace> Delivery<K> {
+    /// Returns the database of the event's key.
+    #[must_use]
+    pub fn database(&self) -> u32 {
+        self.turn.lane.database
+    }
+
     /// Calls the function, and removes the event in the same commit as what the function writes. Returns
     /// the receipt of that commit, if there was one.
     ///

@@ -81,6 +81,10 @@ impl Keyspace for Store {
     fn events_drained(&self) {
         self.core.released.notify(usize::MAX);
     }
+
+    fn asks_before_commits(&self) -> bool {
+        true
+    }
 }
 
 /// Returns the fields that a command on a hash works on, if it needs no others.

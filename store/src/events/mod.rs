@@ -180,6 +180,7 @@ impl Recorder {
             visit(&KeyspaceEvent {
                 database: captured.database,
                 key: &captured.key,
+                partition: 0,
                 name: captured.name,
                 old: captured.old.as_ref().map(|value| value as &dyn EventValue),
                 new: captured.new.as_ref().map(|value| value as &dyn EventValue),

@@ -1,5 +1,6 @@
 //! Functions that run by themselves: by the clock, and before or after events of keys.
 
+mod engines;
 mod guards;
 mod schedules;
 mod triggers;

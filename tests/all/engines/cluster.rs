@@ -8,8 +8,8 @@ use ferrite_tests::{Client, Engine, EngineKind, Reply};
 use super::{OPS, info, names, until};
 use crate::guests::{ADD1, COUNT};
 
-pub(super) const PRIMARIES: usize = 3;
-pub(super) const SLOTS: usize = 16_384;
+pub(crate) const PRIMARIES: usize = 3;
+pub(crate) const SLOTS: usize = 16_384;
 
 fn node(kind: EngineKind) -> Engine {
     kind.builder()
@@ -58,13 +58,13 @@ pub(crate) fn join(nodes: &[Engine]) {
     }
 }
 
-pub(super) fn cluster(kind: EngineKind) -> Vec<Engine> {
+pub(crate) fn cluster(kind: EngineKind) -> Vec<Engine> {
     let nodes: Vec<Engine> = (0..2 * PRIMARIES).map(|_| node(kind)).collect();
     join(&nodes);
     nodes
 }
 
-pub(super) fn define_everywhere(client: &mut Client, name: &str, source: &str) {
+pub(crate) fn define_everywhere(client: &mut Client, name: &str, source: &str) {
     let permissions = super::READ_WRITE;
     let words = [
         "WASM.DEFINE",
@@ -78,7 +78,7 @@ pub(super) fn define_everywhere(client: &mut Client, name: &str, source: &str) {
     assert!(reply.error().is_none(), "{name}: {reply:?}");
 }
 
-pub(super) fn has(engine: &Engine, wanted: &[&str]) {
+pub(crate) fn has(engine: &Engine, wanted: &[&str]) {
     until(&mut engine.client(), &["WASM.LIST"], |_| {
         names(&mut engine.client()) == wanted
     });
@@ -261,19 +261,19 @@ fn no_acknowledged_write_is_lost_while_slots_move_and_a_replica_takes_over() {
 }
 
 /// The slot of a key.
-pub(super) fn slot_of(nodes: &[Engine], key: &str) -> usize {
+pub(crate) fn slot_of(nodes: &[Engine], key: &str) -> usize {
     let slot = nodes[0].client().call(&["CLUSTER", "KEYSLOT", key]);
     let slot = slot.int().and_then(|slot| usize::try_from(slot).ok());
     slot.expect("a slot")
 }
 
 /// Index of the node that owns a slot in a new cluster.
-pub(super) const fn first_owner(slot: usize) -> usize {
+pub(crate) const fn first_owner(slot: usize) -> usize {
     slot * PRIMARIES / SLOTS
 }
 
 /// Moves a slot from its first owner to another primary, key by key, as a resharding does.
-pub(super) fn move_slot(nodes: &[Engine], slot: usize, target: usize) {
+pub(crate) fn move_slot(nodes: &[Engine], slot: usize, target: usize) {
     let owner = first_owner(slot);
     let (from, to) = (id(&nodes[owner]), id(&nodes[target]));
     let slot = slot.to_string();

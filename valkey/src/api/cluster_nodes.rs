@@ -4,6 +4,7 @@
 
 use std::ffi::{CStr, c_char};
 
+use crate::api::command_call::Format;
 use crate::api::context::Context;
 use crate::api::ffi::{self, api};
 
@@ -46,6 +47,24 @@ pub(crate) fn others(context: Context<'_>) -> Vec<Node> {
     // SAFETY: the list that the server returned, freed once.
     unsafe { (api().free_cluster_nodes)(names) };
     nodes
+}
+
+/// Returns true if the cluster says that a key belongs to another node.
+pub(crate) fn is_moved(context: Context<'_>, key: &[u8]) -> bool {
+    let argv = [context.string(key)];
+    let reply = context.call(c"EXISTS", Format::Own, &argv);
+    reply.is_some_and(|reply| {
+        reply
+            .error()
+            .is_some_and(|error| error.starts_with(b"MOVED"))
+    })
+}
+
+/// Returns true if this node of a cluster serves a key.
+pub(crate) fn is_own(context: Context<'_>, key: &[u8]) -> bool {
+    let argv = [context.string(key)];
+    let reply = context.call(c"EXISTS", Format::Own, &argv);
+    reply.is_some_and(|reply| reply.error().is_none())
 }
 
 fn node(context: Context<'_>, name: *const c_char) -> Option<Node> {

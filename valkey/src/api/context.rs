@@ -89,6 +89,25 @@ impl<'a> Context<'a> {
         unsafe { (api().get_selected_db)(self.raw()) }
     }
 
+    /// Selects a database for what follows.
+    pub(crate) fn select(self, database: u32) {
+        if let Ok(database) = c_int::try_from(database) {
+            // SAFETY: a live context; the server refuses a database that it does not have.
+            unsafe { (api().select_db)(self.raw(), database) };
+        }
+    }
+
+    /// Runs `run` with another database selected.
+    pub(crate) fn in_database<R>(self, database: c_int, run: impl FnOnce() -> R) -> R {
+        let before = self.database();
+        // SAFETY: a live context; the first database always exists, and so does one that was selected.
+        unsafe { (api().select_db)(self.raw(), database) };
+        let result = run();
+        // SAFETY: as above.
+        unsafe { (api().select_db)(self.raw(), before) };
+        result
+    }
+
     /// Returns true if the server wants the positions of the keys and not the command to run.
     pub(crate) fn wants_key_positions(self) -> bool {
         // SAFETY: a live context.

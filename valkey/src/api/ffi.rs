@@ -43,6 +43,8 @@ opaque! {
     Io;
     /// A command of the module.
     Command;
+    /// A place in a collection that is gone through.
+    Cursor;
 }
 
 pub(crate) const OK: c_int = 0;
@@ -53,10 +55,15 @@ pub(crate) const WRITE: c_int = 2;
 /// Opens a key without a trace: the server does not count it as used, tells nobody that it is absent,
 /// and counts no hit or miss. Versions that lack one of these flags ignore it.
 pub(crate) const UNNOTICED: c_int = 1 << 16 | 1 << 17 | 1 << 18;
+/// Opens a key without deleting it if its time is over.
+pub(crate) const NO_EXPIRY: c_int = 1 << 19;
 
 pub(crate) const KEYTYPE_EMPTY: c_int = 0;
 pub(crate) const KEYTYPE_STRING: c_int = 1;
+pub(crate) const KEYTYPE_LIST: c_int = 2;
 pub(crate) const KEYTYPE_HASH: c_int = 3;
+pub(crate) const KEYTYPE_SET: c_int = 4;
+pub(crate) const KEYTYPE_ZSET: c_int = 5;
 
 pub(crate) const HASH_NONE: c_int = 0;
 pub(crate) const HASH_EXISTS: c_int = 1 << 3;
@@ -81,6 +88,11 @@ pub(crate) const CTX_RESP3: c_int = 1 << 22;
 pub(crate) const NOTIFY_GENERIC: c_int = 1 << 2;
 pub(crate) const NOTIFY_STRING: c_int = 1 << 3;
 pub(crate) const NOTIFY_HASH: c_int = 1 << 6;
+pub(crate) const NOTIFY_EXPIRED: c_int = 1 << 8;
+pub(crate) const NOTIFY_EVICTED: c_int = 1 << 9;
+/// Every class of events about changes of keys: not those about keys that were missed, new, or loaded.
+pub(crate) const NOTIFY_CHANGES: c_int =
+    1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 13;
 
 pub(crate) const KEY_RO: c_int = 1 << 0;
 pub(crate) const KEY_RW: c_int = 1 << 1;
@@ -89,6 +101,12 @@ pub(crate) const KEY_UPDATE: c_int = 1 << 5;
 
 pub(crate) const EVENT_LOADING: u64 = 3;
 pub(crate) const EVENT_CONFIG: u64 = 16;
+/// A key's value goes away; Redis 7.2 and later, and Valkey.
+pub(crate) const EVENT_KEY: u64 = 17;
+pub(crate) const KEY_DELETED: u64 = 0;
+pub(crate) const KEY_EXPIRED: u64 = 1;
+pub(crate) const KEY_EVICTED: u64 = 2;
+pub(crate) const KEY_OVERWRITTEN: u64 = 3;
 pub(crate) const LOADING_REPL_START: u64 = 2;
 
 pub(crate) const LOADING_ENDED: u64 = 3;
@@ -106,6 +124,14 @@ pub(crate) const AUX_BEFORE_RDB: c_int = 1;
 pub(crate) struct Event {
     pub(crate) id: u64,
     pub(crate) data_version: u64,
+}
+
+/// Data of the event that a key's value goes away.
+#[repr(C)]
+pub(crate) struct KeyInfo {
+    pub(crate) version: u64,
+    /// The open key, which still has its value.
+    pub(crate) key: *mut Key,
 }
 
 /// Callbacks of a data type, in version 4 and, with the last five, version 5 of the interface.
@@ -138,6 +164,13 @@ pub(crate) type DisconnectFn = unsafe extern "C" fn(*mut Ctx, *mut BlockedClient
 pub(crate) type EventFn = unsafe extern "C" fn(*mut Ctx, Event, u64, *mut c_void);
 
 pub(crate) type ClusterFn = unsafe extern "C" fn(*mut Ctx, *const c_char, u8, *const c_uchar, u32);
+/// Is told of a keyspace event: its class, name and key.
+pub(crate) type NotifyFn =
+    unsafe extern "C" fn(*mut Ctx, c_int, *const c_char, *mut RmString) -> c_int;
+/// Runs after the command that caused an event, in the same execution unit.
+pub(crate) type AfterNotifyFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
+/// Gets an element of a collection: its name and, for a hash or a sorted set, its value or score.
+pub(crate) type ScanFn = unsafe extern "C" fn(*mut Key, *mut RmString, *mut RmString, *mut c_void);
 pub(crate) type TimerFn = unsafe extern "C" fn(*mut Ctx, *mut c_void);
 
 /// The server has no module function of this name.
@@ -232,6 +265,12 @@ api! {
         hash_set = "HashSet": unsafe extern "C" fn(*mut Key, c_int, ...) -> c_int;
         get_abs_expire = "GetAbsExpire": unsafe extern "C" fn(*mut Key) -> c_longlong;
         set_abs_expire = "SetAbsExpire": unsafe extern "C" fn(*mut Key, c_longlong) -> c_int;
+        list_get = "ListGet": unsafe extern "C" fn(*mut Key, c_long) -> *mut RmString;
+        scan_cursor_create = "ScanCursorCreate": unsafe extern "C" fn() -> *mut Cursor;
+        scan_cursor_destroy = "ScanCursorDestroy": unsafe extern "C" fn(*mut Cursor);
+        scan_key = "ScanKey": unsafe extern "C" fn(*mut Key, *mut Cursor, ScanFn, *mut c_void) -> c_int;
+        subscribe_to_keyspace_events = "SubscribeToKeyspaceEvents": unsafe extern "C" fn(*mut Ctx, c_int, NotifyFn) -> c_int;
+        get_context_from_io = "GetContextFromIO": unsafe extern "C" fn(*mut Io) -> *mut Ctx;
         notify_keyspace_event = "NotifyKeyspaceEvent": unsafe extern "C" fn(*mut Ctx, c_int, *const c_char, *mut RmString) -> c_int;
 
         call = "Call": unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, ...) -> *mut CallReply;
@@ -283,6 +322,8 @@ api! {
 
     }
     optional {
+        after_notification = "AddPostNotificationJob": unsafe extern "C" fn(*mut Ctx, AfterNotifyFn, *mut c_void, Option<unsafe extern "C" fn(*mut c_void)>) -> c_int;
+        get_key_name = "GetKeyNameFromModuleKey": unsafe extern "C" fn(*mut Key) -> *const RmString;
         get_command = "GetCommand": unsafe extern "C" fn(*mut Ctx, *const c_char) -> *mut Command;
         set_categories = "SetCommandACLCategories": unsafe extern "C" fn(*mut Command, *const c_char) -> c_int;
         register_engine = "RegisterScriptingEngine": unsafe extern "C" fn(*mut Ctx, *const c_char, *mut c_void, *mut c_void) -> c_int;

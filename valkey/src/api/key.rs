@@ -34,6 +34,15 @@ impl<'a> Context<'a> {
         OpenKey::new(raw)
     }
 
+    /// Opens a key to read its value as it is now, without any effect on it; `None` if there is no such
+    /// key.
+    pub(crate) fn open_as_it_is(self, key: Borrowed<'_>) -> Option<OpenKey<'a>> {
+        let flags = ffi::READ | ffi::UNNOTICED | ffi::NO_EXPIRY;
+        // SAFETY: as above.
+        let raw = unsafe { (api().open_key)(self.raw(), key.raw(), flags) };
+        OpenKey::new(raw)
+    }
+
     /// Opens a key to write it, which may not exist yet.
     pub(crate) fn open_to_write(self, key: Borrowed<'_>) -> Option<OpenKey<'a>> {
         // SAFETY: as above.
@@ -56,7 +65,7 @@ impl OpenKey<'_> {
         })
     }
 
-    fn raw(&self) -> *mut Key {
+    pub(crate) fn raw(&self) -> *mut Key {
         self.raw.as_ptr()
     }
 

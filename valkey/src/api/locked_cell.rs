@@ -28,6 +28,18 @@ impl<T> LockedCell<T> {
         self.0.set(value);
     }
 
+    /// Passes the value to `access`. Meanwhile the default one is in its place, for code that `access`
+    /// calls.
+    pub(crate) fn with<R>(&self, _lock: Context<'_>, access: impl FnOnce(&mut T) -> R) -> R
+    where
+        T: Default,
+    {
+        let mut value = self.0.take();
+        let result = access(&mut value);
+        self.0.set(value);
+        result
+    }
+
     /// Takes the value out, and leaves the default one.
     pub(crate) fn take(&self, _lock: Context<'_>) -> T
     where

@@ -2,6 +2,7 @@
 
 pub(crate) mod acl;
 pub(crate) mod cluster_nodes;
+pub(crate) mod collection;
 pub(crate) mod command_call;
 pub(crate) mod context;
 pub(crate) mod ffi;

@@ -24,6 +24,23 @@ impl Borrowed<'_> {
     }
 }
 
+impl<'a> Borrowed<'a> {
+    /// # Safety
+    ///
+    /// `raw` is a live string for `'a`, and nothing changes it.
+    pub(crate) unsafe fn new(raw: *mut RmString) -> Self {
+        Self {
+            raw,
+            _live: PhantomData,
+        }
+    }
+
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        // SAFETY: the promise of `new`, and that of the arguments of a command.
+        unsafe { bytes_of(self.raw) }
+    }
+}
+
 /// A string that the module owns; freed when dropped.
 pub(crate) struct Owned<'a> {
     context: Context<'a>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ferrite_protocol::resp::{Encoder, Protocol};
-use ferrite_runtime::commands::{COMMANDS, Command, Keys, Runs, Spec};
+use ferrite_runtime::commands::{COMMANDS, Command, Keys, Right, Runs, Spec};
 use parking_lot::Mutex;
 
 use crate::api::context::Context;
@@ -102,7 +102,9 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
             call_async(module, spec, context, &args, database, protocol);
         }
         Runs::Async => {
-            let starts_on_main_thread = !module.is_offloaded(args.bytes(1));
+            // What changes triggers and schedules holds their lock, and so must not wait for the server's.
+            let starts_on_main_thread =
+                spec.right == Right::Manage || !module.is_offloaded(args.bytes(1));
             let inside = flags & (ffi::CTX_DENY_BLOCKING | ffi::CTX_MULTI | ffi::CTX_LUA) != 0;
             let job = Job::Command {
                 spec,

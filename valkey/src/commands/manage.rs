@@ -12,6 +12,7 @@ use crate::api::cluster_nodes;
 use crate::api::context::Context;
 use crate::api::ffi;
 use crate::module::Module;
+use crate::records::definitions::Definition;
 use crate::registry::cluster_bus;
 use crate::registry::entry::{self, Entry};
 use crate::registry::propagate;
@@ -84,9 +85,13 @@ fn refused(name: &[u8], everywhere: bool, locked: &LockedContext) -> Option<Stri
 
 /// Runs `WASM.REGISTER`: adopts an entry of another server.
 pub(crate) fn register(module: &'static Module, context: Context<'_>, json: &[u8]) {
-    let taken = Entry::from_json(json)
-        .map_err(|error| format!("INVALID the entry cannot be read: {error}"))
-        .and_then(|entry| propagate::adopt(module, context, entry));
+    let unreadable = |error| format!("INVALID the entry cannot be read: {error}");
+    let taken = match Definition::from_json(json) {
+        Some(definition) => propagate::adopt_definition(module, context, definition),
+        None => Entry::from_json(json)
+            .map_err(unreadable)
+            .and_then(|entry| propagate::adopt(module, context, entry)),
+    };
     match taken {
         Ok(()) => context.reply(b"+OK\r\n"),
         Err(error) => context.reply_error(&error),

@@ -68,6 +68,14 @@ pub(crate) fn locked_context_without_client(context: Context<'_>) -> Option<Lock
     locked_context(context, std::ptr::null_mut())
 }
 
+/// Returns a context with which another thread runs a call of the server itself. Any thread may call it.
+pub(crate) fn locked_context_of_server() -> Option<LockedContext> {
+    // SAFETY: no client; the caller frees the context. The server makes such contexts on any thread.
+    let raw = unsafe { (api().get_thread_safe_context)(std::ptr::null_mut()) };
+    // SAFETY: a thread-safe context that nothing else owns.
+    (!raw.is_null()).then(|| unsafe { LockedContext::new(raw, None) })
+}
+
 /// Returns a context for another thread, on behalf of the user of this context.
 fn locked_context(context: Context<'_>, client: *mut BlockedClient) -> Option<LockedContext> {
     // Commands from replication or from a file have no user, and may do everything.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferrite_protocol::resp::Protocol;
 use ferrite_runtime::commands::{BackgroundCall, Spec};
-use ferrite_runtime::{HeldEntry, HeldFunction};
+use ferrite_runtime::{Delivery, HeldEntry, HeldFunction, ScheduledRun};
 
 use crate::transaction::ServerKeyspace;
 
@@ -41,4 +41,8 @@ pub(crate) enum Job {
     },
     /// Runs a call whose reply is fetched later.
     Background(Box<BackgroundCall<ServerKeyspace>>),
+    /// Calls the function of a trigger with an event.
+    Event(Box<Delivery<ServerKeyspace>>),
+    /// Calls the function of a schedule.
+    Schedule(Box<ScheduledRun<ServerKeyspace>>),
 }

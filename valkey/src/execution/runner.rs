@@ -139,6 +139,15 @@ async fn run_jobs(runtime: &'static Runtime<ServerKeyspace>, mailbox: Arc<Mailbo
                 background.publish();
                 Vec::new()
             }
+            Job::Event(delivery) => {
+                // Larger than the other calls, and rarer.
+                Box::pin(delivery.run()).await;
+                Vec::new()
+            }
+            Job::Schedule(due) => {
+                Box::pin(due.run()).await;
+                Vec::new()
+            }
         };
         // Before the reply: once there is one, the runner's owner reuses the call.
         drop(call);
@@ -202,6 +211,23 @@ pub(crate) struct Run {
     /// Data that the call has read and written.
     pub(crate) state: RefCell<CallState>,
     pub(crate) runner: Runner,
+}
+
+impl Run {
+    /// A run of a call that no command has begun, for a thread of the pool.
+    pub(crate) fn without_command(
+        runtime: &'static Runtime<ServerKeyspace>,
+        database: u32,
+        job: Job,
+    ) -> Box<Self> {
+        let mut run = Box::new(Self {
+            call: Arc::new(Call::new(Args::none(), database)),
+            state: RefCell::default(),
+            runner: Runner::new(runtime),
+        });
+        run.runner.begin(Arc::clone(&run.call), job);
+        run
+    }
 }
 
 /// Keeps the run of the last call on the main thread for the next one.

@@ -13,6 +13,7 @@ use crate::api::ffi::{self, Ctx, api};
 use crate::api::panic_guard::guard;
 use crate::api::string::c_chars;
 use crate::module::module;
+use crate::records::definitions::{self, Definition};
 use crate::registry::entry::{self, Entry};
 use crate::registry::propagate;
 
@@ -20,6 +21,11 @@ use crate::registry::propagate;
 const ENTRY: u8 = 1;
 /// Kind of a message with a hash of all entries.
 const HASH: u8 = 2;
+
+/// Kind of a message with a trigger or a schedule, as JSON.
+const DEFINITION: u8 = 3;
+/// Kind of a message with a hash of all triggers and schedules.
+const DEFINITIONS_HASH: u8 = 4;
 
 /// Time between two comparisons of all entries, in milliseconds.
 const COMPARE_MILLIS: c_longlong = 2_000;
@@ -32,7 +38,7 @@ pub(crate) fn start(context: Context<'_>) {
     if context.flags() & ffi::CTX_CLUSTER == 0 {
         return;
     }
-    for kind in [ENTRY, HASH] {
+    for kind in [ENTRY, HASH, DEFINITION, DEFINITIONS_HASH] {
         // SAFETY: a live context, and a callback of the right type.
         unsafe { (api().register_cluster_message)(context.raw(), kind, Some(received)) };
     }
@@ -51,6 +57,12 @@ pub(crate) fn send(context: Context<'_>, to: Option<&[u8]>, entry: &Entry) {
         return;
     }
     send_bytes(context, to, ENTRY, &json);
+}
+
+/// Sends a trigger or a schedule to the node `to`, or to all other nodes.
+pub(crate) fn send_definition(context: Context<'_>, to: Option<&[u8]>, definition: &Definition) {
+    // Its limits keep it far below those of the bus.
+    send_bytes(context, to, DEFINITION, &definition.to_json());
 }
 
 fn send_bytes(context: Context<'_>, to: Option<&[u8]>, kind: u8, bytes: &[u8]) {
@@ -96,6 +108,26 @@ unsafe extern "C" fn received(
                     send(context, Some(sender), &entry);
                 }
             }
+            DEFINITIONS_HASH if payload != definitions::hash(context) => {
+                for definition in definitions::all(context) {
+                    send_definition(context, Some(sender), &definition);
+                }
+            }
+            DEFINITION => {
+                let taken = match Definition::from_json(payload) {
+                    None => Err("the message cannot be read".to_owned()),
+                    Some(definition) if definitions::is_newer(context, &definition) => {
+                        propagate::adopt_definition(module, context, definition)
+                    }
+                    Some(_) => Ok(()),
+                };
+                if let Err(error) = taken {
+                    let text = format!(
+                        "ferrite: a trigger or a schedule of the cluster is left out: {error}"
+                    );
+                    log(c"warning", &text);
+                }
+            }
             ENTRY => {
                 let taken = Entry::from_json(payload)
                     .map_err(|error| error.to_string())
@@ -137,6 +169,8 @@ unsafe extern "C" fn compare(ctx: *mut Ctx, _: *mut c_void) {
         compare_later(context);
         if context.flags() & ffi::CTX_PRIMARY != 0 {
             send_bytes(context, None, HASH, &entry::shared_hash());
+            let hash = definitions::hash(context);
+            send_bytes(context, None, DEFINITIONS_HASH, &hash);
         }
     });
 }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use ferrite_runtime::error::CallError;
@@ -14,19 +13,12 @@ use ferrite_runtime::registry::record::{FunctionName, Record};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::api::context::log;
+use crate::api::context::{Context, log};
 use crate::module::Module;
+use crate::records::definitions::{self, Definition, Stamp};
 
 /// Number of unloaded functions whose stamps are kept; the oldest stamps are dropped first.
 const GONE_MAX: usize = 10_000;
-
-/// Time and node of a function's last change on a whole cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Stamp {
-    /// Milliseconds since 1970, by the clock of the node.
-    pub(crate) at: u64,
-    pub(crate) node: String,
-}
 
 /// A function's name with its record and stamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,17 +52,10 @@ static SNAPSHOT: LazyLock<ArcSwap<Vec<u8>>> = LazyLock::new(ArcSwap::default);
 
 /// Stamps a function that is changed on the whole cluster now.
 pub(crate) fn stamp(name: &[u8], node: String) {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    });
     let name = String::from_utf8_lossy(name).into_owned();
     let mut stamps = STAMPS.lock();
-    // Later than the known stamp, even if the clock went back.
-    let at = stamps
-        .get(&name)
-        .map_or(now, |known| now.max(known.at.saturating_add(1)));
-    stamps.insert(name, Stamp { at, node });
+    let stamp = Stamp::after(stamps.get(&name), node);
+    stamps.insert(name, stamp);
 }
 
 /// Returns true if a function was changed on the whole cluster.
@@ -177,8 +162,8 @@ pub(crate) fn snapshot() -> Arc<Vec<u8>> {
     SNAPSHOT.load_full()
 }
 
-/// Replaces all entries by those of a file, and returns their records.
-pub(crate) fn replace(module: &Module, json: &[u8]) -> Vec<Record> {
+/// Replaces all entries, triggers and schedules by those of a file.
+pub(crate) fn replace(module: &Module, context: Context<'_>, json: &[u8]) {
     let values: Vec<serde_json::Value> = serde_json::from_slice(json).unwrap_or_else(|error| {
         let text = format!("ferrite: the functions in this file cannot be read: {error}");
         log(c"warning", &text);
@@ -186,7 +171,18 @@ pub(crate) fn replace(module: &Module, json: &[u8]) -> Vec<Record> {
     });
     let mut records = Vec::new();
     let mut stamps = BTreeMap::new();
+    module.runtime.forget_automation();
+    definitions::clear(context);
     for value in values {
+        if value.get(definitions::FIELD).is_some() {
+            let adopted = serde_json::from_value::<Definition>(value)
+                .map_err(|error| error.to_string())
+                .and_then(|definition| adopt_definition(module, context, definition));
+            if let Err(error) = adopted {
+                warn_left_out(&error);
+            }
+            continue;
+        }
         match serde_json::from_value::<Entry>(value) {
             Ok(entry) => {
                 if let Some(stamp) = entry.stamp {
@@ -197,17 +193,31 @@ pub(crate) fn replace(module: &Module, json: &[u8]) -> Vec<Record> {
             Err(error) => warn_left_out(&error),
         }
     }
-    match module.runtime.adopt_all(records.clone()) {
+    match module.runtime.adopt_all(records) {
         Ok(wrong) => wrong.iter().for_each(|error| warn_left_out(error)),
         Err(error) => log(c"warning", &format!("ferrite: {error}")),
     }
     *STAMPS.lock() = stamps;
     update_snapshot(module);
-    records
+}
+
+/// Takes in a trigger or a schedule of another server or of a file.
+pub(crate) fn adopt_definition(
+    module: &Module,
+    context: Context<'_>,
+    definition: Definition,
+) -> Result<(), String> {
+    let Definition { name, value, .. } = &definition;
+    let value = value.as_deref().map(str::as_bytes);
+    let adopted = module.runtime.adopt_automation(name.as_bytes(), value);
+    adopted.map_err(|error| error.to_string())?;
+    definitions::put(context, definition);
+    Ok(())
 }
 
 fn warn_left_out(error: &dyn std::fmt::Display) {
-    let text = format!("ferrite: a function in this file is left out: {error}");
+    let text =
+        format!("ferrite: a function, trigger or schedule in this file is left out: {error}");
     log(c"warning", &text);
 }
 

@@ -1,12 +1,17 @@
 //! Sends entries to replicas and the append-only file, and adopts entries of other servers.
 
 use crate::api::context::Context;
+use crate::api::ffi;
 use crate::module::Module;
+use crate::records;
+use crate::records::definitions::{self, Definition};
 use crate::registry::entry::{self, Entry};
 use crate::registry::peer_fetch;
 
-/// Name of the command that adopts an entry of another server, its one argument.
-pub(crate) const REGISTER: &std::ffi::CStr = c"WASM.REGISTER";
+pub(crate) use crate::records::definitions::REGISTER;
+
+/// Begins the names of triggers.
+const TRIGGER: &str = "trigger/";
 
 /// Sends the current entry of a name to replicas and the append-only file, and returns it.
 pub(crate) fn replicate(module: &Module, context: Context<'_>, name: &[u8]) -> Entry {
@@ -29,6 +34,32 @@ pub(crate) fn adopt(
     replicate(module, context, name.as_bytes());
     if let Some(record) = record {
         peer_fetch::prepare(module, context, vec![record]);
+    }
+    Ok(())
+}
+
+/// Adopts a trigger or a schedule of another server, here and on this server's replicas.
+pub(crate) fn adopt_definition(
+    module: &'static Module,
+    context: Context<'_>,
+    definition: Definition,
+) -> Result<(), String> {
+    definitions::replicate(context, &definition);
+    let trigger = definition
+        .name
+        .strip_prefix(TRIGGER)
+        .filter(|_| definition.value.is_none())
+        .map(str::to_owned);
+    entry::adopt_definition(module, context, definition)?;
+    let is_primary = context.flags() & ffi::CTX_PRIMARY != 0;
+    if let Some(trigger) = trigger.filter(|_| is_primary) {
+        // Those that wait are removed one by one, as they come.
+        for (name, value) in records::read(context, records::DEAD, b"", usize::MAX) {
+            let runtime = &module.runtime;
+            if runtime.is_dead_event_of(trigger.as_bytes(), &name, &value) {
+                records::change(context, (name, None));
+            }
+        }
     }
     Ok(())
 }

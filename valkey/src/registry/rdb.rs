@@ -9,6 +9,7 @@
     reason = "the callbacks of a data type and of server events"
 )]
 
+use std::borrow::Cow;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +18,7 @@ use crate::api::ffi::{self, Ctx, Event, Io, ModuleType, RmString, TypeMethods, a
 use crate::api::panic_guard::guard;
 use crate::api::string::c_chars;
 use crate::module::module;
+use crate::records::definitions;
 use crate::registry::entry;
 use crate::registry::peer_fetch;
 
@@ -93,13 +95,26 @@ unsafe extern "C" fn save_always(io: *mut Io, _when: c_int) {
 /// `io` is a stream that the server writes now.
 unsafe fn save(io: *mut Io, always: bool) {
     guard("saving the registry", (), || {
+        // SAFETY: the server's stream; its context lives as long.
+        let context = unsafe { Context::new((api().get_context_from_io)(io)) };
         let entries = entry::snapshot();
-        if always || !entries.is_empty() {
-            let (start, len) = c_chars(&entries);
+        let definitions = context.map(definitions::to_json).unwrap_or_default();
+        let all = joined(&entries, &definitions);
+        if always || !all.is_empty() {
+            let (start, len) = c_chars(&all);
             // SAFETY: the server's stream, and `len` readable bytes.
             unsafe { (api().save_string_buffer)(io, start, len) };
         }
     });
+}
+
+/// Joins two arrays of JSON, each of which is empty text if it has no elements.
+fn joined<'a>(first: &'a [u8], second: &'a [u8]) -> Cow<'a, [u8]> {
+    match (first.split_last(), second.split_first()) {
+        (Some((_, first)), Some((_, second))) => [first, b",", second].concat().into(),
+        (Some(_), None) => first.into(),
+        _ => second.into(),
+    }
 }
 
 /// Reads the entries, and replaces all current ones by them.
@@ -123,8 +138,11 @@ unsafe extern "C" fn load(io: *mut Io, encoding: c_int, _when: c_int) -> c_int {
         let json = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec();
         // SAFETY: the bytes that the server returned, freed once.
         unsafe { (api().free)(start.cast::<c_void>()) };
-        if let Some(module) = module() {
-            entry::replace(module, if json.is_empty() { b"[]" } else { &json });
+        // SAFETY: the server's stream; its context lives as long.
+        let context = unsafe { Context::new((api().get_context_from_io)(io)) };
+        if let (Some(module), Some(context)) = (module(), context) {
+            let json = if json.is_empty() { b"[]" } else { &*json };
+            entry::replace(module, context, json);
         }
         ffi::OK
     })
@@ -144,13 +162,14 @@ pub(crate) fn is_loading() -> bool {
 pub(crate) unsafe extern "C" fn loading(ctx: *mut Ctx, _: Event, subevent: u64, _: *mut c_void) {
     guard("an event of loading", (), || {
         LOADING.store(subevent <= ffi::LOADING_REPL_START, Ordering::Relaxed);
-        let Some(module) = module() else { return };
+        // SAFETY: the server passes a live context.
+        let context = unsafe { Context::new(ctx) };
+        let (Some(module), Some(context)) = (module(), context) else {
+            return;
+        };
         if subevent <= ffi::LOADING_REPL_START {
-            entry::replace(module, b"[]");
-        } else if subevent == ffi::LOADING_ENDED
-            // SAFETY: the server passes a live context.
-            && let Some(context) = unsafe { Context::new(ctx) }
-        {
+            entry::replace(module, context, b"[]");
+        } else if subevent == ffi::LOADING_ENDED {
             let functions = module.runtime.functions();
             let records = functions.iter().map(|known| known.record().clone());
             peer_fetch::prepare(module, context, records.collect());
@@ -168,3 +187,23 @@ unsafe extern "C" fn save_value(_: *mut Io, _: *mut c_void) {}
 unsafe extern "C" fn rewrite_value(_: *mut Io, _: *mut RmString, _: *mut c_void) {}
 
 unsafe extern "C" fn free_value(_: *mut c_void) {}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn arrays_are_joined() {
+        for (first, second, both) in [
+            ("", "", ""),
+            ("[1]", "", "[1]"),
+            ("", "[2,3]", "[2,3]"),
+            ("[1]", "[2,3]", "[1,2,3]"),
+        ] {
+            assert_eq!(
+                &*joined(first.as_bytes(), second.as_bytes()),
+                both.as_bytes()
+            );
+        }
+    }
+}

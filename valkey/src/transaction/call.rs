@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::api::context::Context;
 use crate::api::string::{Args, Borrowed, Owned};
+use crate::records::RecordChange;
 use crate::transaction::journal::Journal;
 use crate::transaction::read_set::Read;
 use crate::transaction::write_set::{KeyRef, WriteSet};
@@ -50,6 +51,10 @@ pub(crate) struct CallState {
     pub(crate) may_write: bool,
     /// Rights that the caller was found to have.
     pub(crate) rights: CallerRights,
+    /// Records of the module that the call changes.
+    pub(crate) records: Vec<RecordChange>,
+    /// Number of events in a row that led to the call.
+    pub(crate) event_depth: u32,
     /// Undeclared keys that were found to belong to this node of a cluster.
     pub(crate) own_keys: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
 }
@@ -77,12 +82,19 @@ impl CallState {
         if self.journal.is_active() || !self.write_set.is_empty() || !self.reads.is_empty() {
             return false;
         }
+        self.records.clear();
+        self.event_depth = 0;
         if self.is_large() {
             *self = Self::default();
         }
         // The next call may be another user's.
         self.rights.clear();
         true
+    }
+
+    /// Returns true if nothing was written so far.
+    pub(crate) fn is_unwritten(&self) -> bool {
+        !self.journal.is_active() && self.write_set.is_empty() && self.records.is_empty()
     }
 
     /// Returns true if its capacity is much more than most calls need.
@@ -100,6 +112,8 @@ impl CallState {
         self.conflict = false;
         self.may_write = false;
         self.rights.clear();
+        self.records.clear();
+        self.event_depth = 0;
         self.own_keys.clear();
     }
 }

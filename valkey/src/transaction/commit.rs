@@ -5,6 +5,7 @@ use ferrite_runtime::policy::permissions::Access;
 
 use crate::api::command_call::Format;
 use crate::api::ffi;
+use crate::records::{self, capture};
 use crate::transaction::apply;
 use crate::transaction::server_reads;
 use crate::transaction::typed_ops::CallView;
@@ -20,13 +21,54 @@ impl CallView<'_> {
         if self.state.conflict {
             return Err(CommitError::Conflict);
         }
+        for change in &self.state.records {
+            records::check(self.context, change)
+                .map_err(|error| CommitError::Store(StoreError::Failed(error.into())))?;
+        }
+        let context = self.context;
+        let (applied, mut seen) = capture::hold(context, || self.apply_all());
+        applied?;
+        for change in self.state.records.drain(..) {
+            records::change(context, change);
+        }
+        let depth = self.state.event_depth;
+        let held = std::mem::take(&mut self.state.journal.events);
+        self.state.restart();
+        if !held.is_empty() || !seen.is_empty() {
+            seen.splice(0..0, held);
+            capture::queue_events(context, seen, depth);
+        }
+        Ok(())
+    }
+
+    /// Applies what the call wrote, after it was checked.
+    fn apply_all(&mut self) -> Result<(), CommitError> {
         if !self.on_main_thread {
             self.check_off_main_thread()?;
         }
         for (key, change) in self.state.write_set.iter() {
             apply::apply(self.context, self.call, key, change, true);
         }
-        self.state.restart();
+        Ok(())
+    }
+
+    /// Changes a record of the module when the call commits.
+    ///
+    /// # Errors
+    ///
+    /// This server is a replica.
+    pub(crate) fn change_record(
+        &mut self,
+        name: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        if self.context.flags() & ffi::CTX_PRIMARY == 0 {
+            return Err(StoreError::Failed(
+                "this server is a replica; send the command to its primary".into(),
+            ));
+        }
+        let change = (name.into(), value.map(Box::from));
+        self.state.records.push(change);
         Ok(())
     }
 
@@ -37,7 +79,9 @@ impl CallView<'_> {
             return Err(CommitError::Conflict);
         }
         self.rights_hold()?;
-        let writes = !self.state.write_set.is_empty() || self.state.journal.is_active();
+        let writes = !self.state.write_set.is_empty()
+            || self.state.journal.is_active()
+            || !self.state.records.is_empty();
         if !writes {
             return Ok(());
         }

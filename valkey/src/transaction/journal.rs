@@ -1,5 +1,6 @@
 //! A call's commands that write, and their undo steps; `undo_log.rs` uses it.
 
+use crate::records::capture::Seen;
 use crate::transaction::read_set::ReadKind;
 use crate::transaction::write_set::{Change, KeyRef};
 
@@ -11,6 +12,8 @@ pub(crate) struct Journal {
     pub(crate) undo: Vec<Undo>,
     /// True while the steps are applied to the server's data.
     pub(crate) applied: bool,
+    /// Events that the applied steps caused, to be queued at the commit.
+    pub(crate) events: Vec<Seen>,
 }
 
 pub(crate) enum Step {
@@ -44,5 +47,6 @@ impl Journal {
         self.steps.clear();
         self.undo.clear();
         self.applied = false;
+        self.events.clear();
     }
 }

@@ -20,12 +20,15 @@ use std::future::Future;
 use std::sync::Arc;
 
 use ferrite_protocol::budget::{Budget, Exceeded};
+use ferrite_protocol::events::EventSink;
 use ferrite_protocol::keyspace::{
     CommandAccess, CommitError, DescribeError, Keyspace, Mode, SetCondition, SetExpiry, StoreError,
     Transaction, Ttl,
 };
+use ferrite_protocol::record::Record;
 use ferrite_protocol::resp::Encoder;
 
+use crate::records::{self, capture};
 use crate::transaction::call::{Call, outside_of_call};
 use crate::transaction::typed_ops::CallView;
 
@@ -82,6 +85,27 @@ impl Keyspace for ServerKeyspace {
     fn is_command(&self, name: &[u8]) -> bool {
         command_table::is_command(name)
     }
+
+    fn keeps_records(&self) -> bool {
+        true
+    }
+
+    /// There are none outside of a call: until the server has loaded its data.
+    fn records(&self, prefix: &[u8], after: &[u8], count: usize) -> Vec<Record> {
+        current_call::with(|current| {
+            current.with_context(|context| records::read(context, prefix, after, count))
+        })
+        .unwrap_or_default()
+    }
+
+    fn set_event_sink(&self, sink: Arc<dyn EventSink>) -> bool {
+        capture::set_sink(sink);
+        true
+    }
+
+    fn send_events(&self, send: bool) {
+        capture::send(send);
+    }
 }
 
 impl ServerTransaction {
@@ -94,7 +118,7 @@ impl ServerTransaction {
             .unwrap_or_else(|| Err(outside_of_call()))
     }
 
-    fn roll_back(&mut self) {
+    fn end(&mut self) {
         // A call is ended inside of `current_call::enter`; without that no data can be reached.
         let _ = self.with_view(|view| {
             view.roll_back();
@@ -220,6 +244,41 @@ impl Transaction for ServerTransaction {
         }
     }
 
+    fn change_record(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        self.with_view(|view| view.change_record(name, value))
+    }
+
+    fn lock_for_commit(&mut self) {
+        current_call::with(|current| current.keep_lock());
+    }
+
+    fn set_event_depth(&mut self, depth: u32) {
+        let _ = self.with_view(|view| {
+            view.state.event_depth = depth;
+            Ok(())
+        });
+    }
+
+    fn is_lost(&self) -> bool {
+        let name = self.call;
+        with_view_if(|call| CallId::of(call) == name, |view| view.state.conflict).unwrap_or(true)
+    }
+
+    /// A mark is possible at the start alone, to which the call then returns.
+    fn set_savepoint(&mut self) -> bool {
+        self.with_view(|view| Ok(view.state.is_unwritten()))
+            .unwrap_or(false)
+    }
+
+    fn roll_back(&mut self) {
+        let _ = self.with_view(|view| {
+            let depth = view.state.event_depth;
+            view.roll_back();
+            view.state.event_depth = depth;
+            Ok(())
+        });
+    }
+
     fn commit(mut self) -> Result<(), CommitError> {
         let mut result = Err(CommitError::Store(outside_of_call()));
         let visited = self.with_view(|view| {
@@ -239,7 +298,7 @@ impl Transaction for ServerTransaction {
 impl Drop for ServerTransaction {
     fn drop(&mut self) {
         if self.open {
-            self.roll_back();
+            self.end();
             current_call::with(|current| current.release_lock());
         }
     }

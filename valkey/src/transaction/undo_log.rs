@@ -13,6 +13,7 @@ use ferrite_protocol::keyspace::StoreError;
 use crate::api::command_call::Format;
 use crate::api::context::log;
 use crate::api::key::ValueKind;
+use crate::records::capture;
 use crate::transaction::apply::apply;
 use crate::transaction::inverse_command::inverse;
 use crate::transaction::journal::{Step, Undo};
@@ -112,18 +113,23 @@ impl CallView<'_> {
         &mut self,
         access: impl FnOnce(&mut Self) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
+        let context = self.context;
         if self.on_main_thread {
             self.state.journal.applied = true;
-            return access(self);
+            let (result, mut seen) = capture::hold(context, || access(self));
+            self.state.journal.events.append(&mut seen);
+            return result;
         }
-        let result = if self.reads_hold() && self.replay(false) {
-            access(self)
-        } else {
-            self.state.conflict = true;
-            Err(StoreError::Conflict)
-        };
-        self.undo_all(false);
-        result
+        capture::ignore(context, || {
+            let result = if self.reads_hold() && self.replay(false) {
+                access(self)
+            } else {
+                self.state.conflict = true;
+                Err(StoreError::Conflict)
+            };
+            self.undo_all(false);
+            result
+        })
     }
 
     /// Does every step again. Returns true if each had the same result.
@@ -240,7 +246,13 @@ impl CallView<'_> {
 
     /// Undoes all that was applied, the last first. Replicas do the same if `replicate` is true.
     pub(crate) fn undo_all(&mut self, replicate: bool) {
+        let context = self.context;
+        capture::ignore(context, || self.undo_each(replicate));
+    }
+
+    fn undo_each(&mut self, replicate: bool) {
         self.state.journal.applied = false;
+        self.state.journal.events.clear();
         let format = if replicate {
             Format::OwnReplicated
         } else {

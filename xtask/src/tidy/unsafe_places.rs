@@ -69,6 +69,18 @@ const ALLOWED: &[(&str, &str)] = &[
         "system calls without a safe wrapper",
     ),
     (
+        "valkey/src/api/collection.rs",
+        "calls the server's functions on values",
+    ),
+    (
+        "valkey/src/automation/clock.rs",
+        "the callback of a timer of the server",
+    ),
+    (
+        "valkey/src/records/listen.rs",
+        "the callbacks of events of the server",
+    ),
+    (
         "valkey/src/execution/blocked_client.rs",
         "blocks and unblocks clients of the server",
     ),

@@ -64,6 +64,12 @@ impl Schedule {
         serde_json::from_slice(bytes)
     }
 
+    /// Returns the key by which a server of a cluster is chosen to run it: its first key, or its id.
+    pub(crate) fn place(&self) -> &[u8] {
+        let first = self.keys.first();
+        first.map_or(self.id.as_bytes(), |key| &key.0)
+    }
+
     /// Notes a run that began at `at` and ended at `now`, and the next due time.
     pub(crate) fn note_run(&mut self, at: i64, now: i64, error: Option<&str>) {
         self.runs += 1;

@@ -28,12 +28,16 @@ struct State {
     waiting: Option<Waker>,
     /// Makes generations.
     added: u64,
+    /// True if schedules are not run here until [`Schedules::set_here`] says so.
+    elsewhere: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
     schedule: Schedule,
     running: bool,
+    /// True if this server runs it, and no other one.
+    here: bool,
     /// Tells this schedule from an earlier one of the same id.
     generation: u64,
 }
@@ -124,10 +128,15 @@ impl Schedules {
             .collect()
     }
 
+    /// Returns the number of schedules.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().by_id.len()
+    }
+
     /// Returns the due time of the schedule that comes next.
     pub(crate) fn next_time(&self) -> Option<i64> {
         let state = self.0.lock();
-        let idle = state.by_id.values().filter(|entry| !entry.running);
+        let idle = state.by_id.values().filter(|entry| entry.may_run());
         idle.filter_map(|entry| entry.schedule.next).min()
     }
 
@@ -138,7 +147,7 @@ impl Schedules {
         if state.running >= RUNNING_MAX {
             return Next::Never;
         }
-        let idle = state.by_id.values_mut().filter(|entry| !entry.running);
+        let idle = state.by_id.values_mut().filter(|entry| entry.may_run());
         let first = idle
             .filter_map(|entry| Some((entry.schedule.next?, entry)))
             .min_by_key(|(at, _)| *at);
@@ -159,11 +168,77 @@ impl Schedules {
     }
 }
 
+impl Schedules {
+    /// Takes in a schedule as another server has it, in the place of one of the same id.
+    pub(crate) fn adopt(&self, schedule: Schedule) {
+        let mut state = self.0.lock();
+        match state.by_id.get_mut(&schedule.id) {
+            // The same one, after a run elsewhere.
+            Some(entry) if entry.schedule.added == schedule.added => {
+                entry.schedule = schedule;
+                state.wake();
+            }
+            _ => state.insert(schedule),
+        }
+    }
+
+    /// Removes a schedule that another server has removed.
+    pub(crate) fn adopt_removal(&self, id: &[u8]) {
+        if let Ok(name) = FunctionName::parse(id) {
+            self.0.lock().by_id.remove(&name);
+        }
+    }
+
+    /// Forgets all schedules.
+    pub(crate) fn clear(&self) {
+        self.0.lock().by_id.clear();
+    }
+
+    /// Says which schedules this server runs from now on, by their first key or their id. Times of a
+    /// schedule that passed more than `grace` milliseconds before it came here count as missed.
+    pub(crate) fn set_here(&self, now: i64, grace: i64, here: &mut dyn FnMut(&[u8]) -> bool) {
+        // Asked without the lock, because the answer may take one that is held around this one elsewhere.
+        let names: Vec<(FunctionName, Box<[u8]>)> = {
+            let state = self.0.lock();
+            let entries = state.by_id.values();
+            entries
+                .map(|entry| (entry.schedule.id.clone(), entry.schedule.place().into()))
+                .collect()
+        };
+        let runs_here: Vec<bool> = names.iter().map(|(_, place)| here(place)).collect();
+        let mut state = self.0.lock();
+        state.elsewhere = true;
+        let mut came = false;
+        for ((id, _), here) in names.iter().zip(runs_here) {
+            let Some(entry) = state.by_id.get_mut(id) else {
+                continue;
+            };
+            if here && !entry.here {
+                came = true;
+                if entry.schedule.next.is_some_and(|next| next < now - grace) {
+                    entry.schedule.settle_missed(now);
+                }
+            }
+            entry.here = here;
+        }
+        if came {
+            state.wake();
+        }
+    }
+}
+
+impl Entry {
+    const fn may_run(&self) -> bool {
+        self.here && !self.running
+    }
+}
+
 impl State {
     fn insert(&mut self, schedule: Schedule) {
         self.added += 1;
         let entry = Entry {
             running: false,
+            here: !self.elsewhere,
             generation: self.added,
             schedule,
         };

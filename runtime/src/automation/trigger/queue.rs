@@ -68,6 +68,14 @@ struct Lane {
     running: bool,
 }
 
+impl Lane {
+    /// Returns true if this event is the first one.
+    fn begins_with(&self, number: u64) -> bool {
+        let first = self.events.front();
+        first.is_some_and(|first| first.number == number)
+    }
+}
+
 /// The right to deliver the first event of a lane; dropping it leaves the event there.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -197,6 +205,20 @@ impl EventQueue {
     }
 }
 
+impl EventQueue {
+    /// Forgets all events. A delivery that has begun ends undisturbed.
+    pub(crate) fn clear(&self) {
+        let mut state = self.0.lock();
+        let running = state.running;
+        let waiting = state.waiting.take();
+        *state = State {
+            running,
+            waiting,
+            ..State::default()
+        };
+    }
+}
+
 impl State {
     fn wake(&mut self) {
         if let Some(waker) = self.waiting.take() {
@@ -225,6 +247,11 @@ impl Turn {
             state.wake();
             return;
         };
+        if !entry.begins_with(self.number) {
+            // The events were forgotten meanwhile, and others came.
+            state.wake();
+            return;
+        }
         entry.running = false;
         if done {
             entry.tries = 0;
@@ -254,7 +281,9 @@ impl Drop for Turn {
         }
         let mut state = self.queue.0.lock();
         state.running -= 1;
-        if let Some(entry) = state.lanes.get_mut(&self.lane) {
+        if let Some(entry) = state.lanes.get_mut(&self.lane)
+            && entry.begins_with(self.number)
+        {
             entry.running = false;
             state.ready.push_front(self.lane.clone());
         }
@@ -310,6 +339,23 @@ mod tests {
         other.finish();
         assert_eq!(queue.usage().pending, 1);
         next(&queue, now).expect("the last").finish();
+        assert_eq!(queue.usage(), super::Usage::default());
+    }
+
+    #[test]
+    fn a_delivery_of_forgotten_events_leaves_later_ones_alone() {
+        let queue = Arc::new(EventQueue::default());
+        queue.push(lane("a"), 1, 10);
+        let now = Moment::now();
+        let old = next(&queue, now).expect("the first");
+        queue.clear();
+        assert_eq!(queue.usage(), super::Usage::default());
+        queue.push(lane("a"), 2, 10);
+        let new = next(&queue, now).expect("the second");
+        old.finish();
+        assert_eq!(queue.usage().pending, 1);
+        assert!(next(&queue, now).is_none(), "it is being delivered");
+        new.finish();
         assert_eq!(queue.usage(), super::Usage::default());
     }
 

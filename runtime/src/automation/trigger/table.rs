@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 
 use super::definition::{Phase, Trigger};
 use super::event::{self, DEAD_PREFIX, HeldValue, PREFIX, QueuedEvent};
-use super::queue::{EventQueue, LaneKey};
+use super::number::{Numbers, partition_of};
+use super::queue::{EventQueue, LaneKey, PENDING_MAX};
 use crate::automation::clock::now_millis;
 use crate::automation::figures::TriggerFigures;
 use crate::error::{CallError, Code, Quoted};
@@ -37,8 +38,7 @@ pub(crate) struct Triggers {
     /// True if a write was told that the queue is full, and may wait.
     held_up: AtomicBool,
     pub(crate) queue: Arc<EventQueue>,
-    /// The number of the next event.
-    next: AtomicU64,
+    numbers: Numbers,
     /// Numbers of the events that were given up, the oldest first.
     dead: Mutex<VecDeque<u64>>,
 }
@@ -112,7 +112,7 @@ impl Default for Triggers {
             guards: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
             queue: Arc::default(),
-            next: AtomicU64::new(1),
+            numbers: Numbers::new(),
             dead: Mutex::default(),
         }
     }
@@ -193,6 +193,51 @@ impl Triggers {
         forgotten
     }
 
+    /// Takes in a trigger as another server has it, in the place of one of the same name.
+    ///
+    /// # Errors
+    ///
+    /// A pattern of it is wrong.
+    pub(crate) fn adopt(&self, trigger: Trigger) -> Result<(), CallError> {
+        let _changing = self.changing.lock();
+        let mut active = Vec::clone(&self.active.load());
+        if active.iter().any(|one| one.trigger == trigger) {
+            return Ok(());
+        }
+        active.retain(|one| one.trigger.name != trigger.name);
+        active.push(Arc::new(ActiveTrigger::new(trigger)?));
+        active.sort_by(|one, other| one.trigger.name.cmp(&other.trigger.name));
+        self.set(Arc::new(active));
+        Ok(())
+    }
+
+    /// Removes a trigger that another server has removed; its events are removed as they are delivered.
+    pub(crate) fn adopt_removal(&self, name: &[u8]) {
+        let _changing = self.changing.lock();
+        let mut active = Vec::clone(&self.active.load());
+        active.retain(|one| one.trigger.name.as_bytes() != name);
+        self.set(Arc::new(active));
+    }
+
+    /// Forgets all triggers.
+    pub(crate) fn clear(&self) {
+        let _changing = self.changing.lock();
+        self.set(Arc::default());
+    }
+
+    /// Forgets the events that wait and those that were given up, which are delivered elsewhere from now
+    /// on. Later numbers will be greater than those that are given there until then.
+    pub(crate) fn forget_events(&self) {
+        self.queue.clear();
+        self.dead.lock().clear();
+        self.numbers.note_now();
+    }
+
+    /// Notes that numbers were given elsewhere until now.
+    pub(crate) fn note_other_numbers(&self) {
+        self.numbers.note_now();
+    }
+
     fn set(&self, active: Arc<Vec<Arc<ActiveTrigger>>>) {
         let guards = active.iter().any(|one| one.is_guard());
         self.active.store(active);
@@ -226,14 +271,14 @@ impl Triggers {
     pub(crate) fn load_event(&self, name: &[u8], value: &[u8]) -> bool {
         if let Some(number) = event::number_of(DEAD_PREFIX, name) {
             self.dead.lock().push_back(number);
-            self.next.fetch_max(number + 1, Ordering::Relaxed);
+            self.numbers.note(number);
             return true;
         }
         let number = event::number_of(PREFIX, name);
         let (Some(number), Some((trigger, database, key))) = (number, event::lane_of(value)) else {
             return false;
         };
-        self.next.fetch_max(number + 1, Ordering::Relaxed);
+        self.numbers.note(number);
         self.enqueue(number, trigger, database, key, value.len());
         true
     }
@@ -259,9 +304,9 @@ impl Triggers {
         dead.iter().take(over).copied().collect()
     }
 
-    /// Returns the record of an event under a new number.
-    pub(crate) fn renumbered(&self, event: &QueuedEvent) -> Record {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Returns the record of the event with the number `old` under a new number.
+    pub(crate) fn renumbered(&self, event: &QueuedEvent, old: u64) -> Record {
+        let number = self.numbers.next(partition_of(old));
         let name = event::record_name(PREFIX, number);
         (name.into(), event.to_bytes().into())
     }
@@ -304,7 +349,7 @@ impl EventSink for Triggers {
             .iter()
             .filter(|one| one.trigger.phase == Phase::After && one.wants_event(event));
         for one in wanting {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let number = self.numbers.next(event.partition);
             one.figures.events.fetch_add(1, Ordering::Relaxed);
             let mut queued = QueuedEvent {
                 trigger: one.trigger.name.as_bytes().into(),
@@ -352,6 +397,20 @@ impl EventSink for Triggers {
             self.held_up.store(true, Ordering::Release);
         }
         full
+    }
+
+    fn refuse(&self, event: &KeyspaceEvent<'_>) {
+        let active = self.active.load();
+        let wanting = active
+            .iter()
+            .filter(|one| one.trigger.phase == Phase::After && one.wants_event(event));
+        for one in wanting {
+            one.figures.events.fetch_add(1, Ordering::Relaxed);
+            one.figures.dead.fetch_add(1, Ordering::Relaxed);
+            one.figures.note_failure(&format!(
+                "LIMIT {PENDING_MAX} events or as many bytes as may wait are waiting; this event is lost"
+            ));
+        }
     }
 }
 

@@ -1,0 +1,85 @@
+//! Decides which events and schedules this server serves: those of its own keys, while it is a primary.
+
+use crate::api::cluster_nodes;
+use crate::api::context::Context;
+use crate::api::ffi;
+use crate::api::locked_cell::LockedCell;
+use crate::automation::deliver;
+use crate::module::Module;
+use crate::records::{definitions, queue};
+use crate::registry::{cluster_bus, rdb};
+
+/// Parts of the queue that are looked at in one turn, in a cluster.
+const PARTS_IN_A_TURN: u16 = 512;
+
+/// With more schedules than this, a node of a cluster asks only in some turns which are its own.
+const SCHEDULES_IN_EVERY_TURN: usize = 128;
+
+/// Turns between two of those.
+const TURNS_BETWEEN: u32 = 10;
+
+/// A time that a schedule's new server finds passed by no more than this is not missed.
+const GRACE_MILLIS: i64 = 5_000;
+
+#[derive(Default)]
+struct Duty {
+    /// True while this server is a primary that has taken its events in.
+    active: bool,
+    /// The part of the queue to look at next.
+    part: u16,
+    turn: u32,
+}
+
+static DUTY: LockedCell<Option<Box<Duty>>> = LockedCell::new(None);
+
+/// Does what is due ten times a second, on the main thread.
+pub(crate) fn turn(module: &'static Module, context: Context<'_>) {
+    let mut duty = DUTY.take(context).unwrap_or_default();
+    duty.turn(module, context);
+    DUTY.set(context, Some(duty));
+}
+
+impl Duty {
+    fn turn(&mut self, module: &'static Module, context: Context<'_>) {
+        let runtime = &module.runtime;
+        let is_primary = context.flags() & ffi::CTX_PRIMARY != 0 && !rdb::is_loading();
+        if !is_primary {
+            if self.active {
+                self.active = false;
+                runtime.forget_events();
+                queue::forget(context);
+                runtime.run_schedules_here(GRACE_MILLIS, &mut |_| false);
+            }
+            return;
+        }
+        for definition in definitions::take_unsent(context) {
+            cluster_bus::send_definition(context, None, &definition);
+        }
+        if !runtime.has_automation() {
+            return;
+        }
+        let in_cluster = context.flags() & ffi::CTX_CLUSTER != 0;
+        let begins = !std::mem::replace(&mut self.active, true);
+        let parts = queue::parts(context);
+        let looked_at = if begins {
+            runtime.begin_events();
+            parts
+        } else {
+            parts.min(PARTS_IN_A_TURN)
+        };
+        for _ in 0..looked_at {
+            self.part = (self.part + 1) % parts;
+            let records = queue::compare(context, self.part);
+            runtime.take_in_events(&records);
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let asks = runtime.schedule_count() <= SCHEDULES_IN_EVERY_TURN
+            || self.turn.is_multiple_of(TURNS_BETWEEN);
+        if begins || !in_cluster || asks {
+            runtime.run_schedules_here(GRACE_MILLIS, &mut |key| {
+                !in_cluster || cluster_nodes::is_own(context, key)
+            });
+        }
+        deliver::start(module);
+    }
+}

@@ -1,0 +1,289 @@
+//! The way of keyspace events into the queue, in the execution unit of the change that caused them.
+//!
+//! A command of a client causes an event in the midst of its work, where nothing may be written. So what
+//! happened is noted, and queued by a job that the server runs after the command, before it sends the
+//! unit to replicas and the append-only file. Redis 7.0 has no such jobs; there the event is queued at
+//! once, which that version's own tests do in the same places.
+//!
+//! Commands that a function runs may be undone. Their events are held until the function commits.
+
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ferrite_protocol::events::{EventSink, EventValue, KeyspaceEvent, in_partition};
+
+use crate::api::collection::HeldValue;
+use crate::api::context::Context;
+use crate::api::ffi;
+use crate::api::key::OpenKey;
+use crate::api::locked_cell::LockedCell;
+use crate::api::string::Borrowed;
+use crate::records::queue;
+
+/// Most bytes of a value that is read for an event.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// The part of the runtime that wants events.
+static SINK: OnceLock<Arc<dyn EventSink>> = OnceLock::new();
+
+/// Lets the server run [`after_command`] after the present command; returns false if it does not.
+type Defer = fn(Context<'_>) -> bool;
+
+/// Not set where the server has no such jobs.
+static DEFER: OnceLock<Defer> = OnceLock::new();
+
+/// True while there are triggers. Read for every event of the server.
+static SENDING: AtomicBool = AtomicBool::new(false);
+
+/// Events that are queued by a job after the present command.
+static NOTED: LockedCell<Vec<Seen>> = LockedCell::new(Vec::new());
+
+/// The last value of a wanted key that went away, until the event about it comes.
+static GONE: LockedCell<Option<Gone>> = LockedCell::new(None);
+
+/// What becomes of events that commands of a function cause.
+static MODE: LockedCell<Mode> = LockedCell::new(Mode::Queue);
+
+/// An event that was seen, with the values of its key.
+pub(crate) struct Seen {
+    database: u32,
+    key: Box<[u8]>,
+    name: Box<str>,
+    old: Option<HeldValue>,
+    new: Option<HeldValue>,
+}
+
+struct Gone {
+    database: c_int,
+    key: Box<[u8]>,
+    /// The event that will tell of it.
+    event: &'static str,
+    value: HeldValue,
+}
+
+#[derive(Default)]
+enum Mode {
+    /// They are queued.
+    #[default]
+    Queue,
+    /// They are held.
+    Hold(Vec<Seen>),
+    /// They are forgotten: the commands are undone at once.
+    Ignore,
+}
+
+/// Sets the part of the runtime that wants events.
+pub(crate) fn set_sink(sink: Arc<dyn EventSink>) {
+    let _ = SINK.set(sink);
+}
+
+/// Sets the way to run [`after_command`] after the present command.
+pub(crate) fn set_defer(defer: Defer) {
+    let _ = DEFER.set(defer);
+}
+
+/// Starts or stops passing events on.
+pub(crate) fn send(send: bool) {
+    SENDING.store(send, Ordering::Relaxed);
+}
+
+/// Returns true if events are passed on.
+#[inline]
+pub(crate) fn is_sending() -> bool {
+    SENDING.load(Ordering::Relaxed)
+}
+
+/// Runs commands of a function, and returns the events that they caused.
+pub(crate) fn hold<R>(context: Context<'_>, run: impl FnOnce() -> R) -> (R, Vec<Seen>) {
+    let (result, mode) = in_mode(context, Mode::Hold(Vec::new()), run);
+    let seen = match mode {
+        Mode::Hold(seen) => seen,
+        Mode::Queue | Mode::Ignore => Vec::new(),
+    };
+    (result, seen)
+}
+
+/// Runs commands of a function that are undone at once, or that undo others. They cause no events.
+pub(crate) fn ignore<R>(context: Context<'_>, run: impl FnOnce() -> R) -> R {
+    in_mode(context, Mode::Ignore, run).0
+}
+
+fn in_mode<R>(context: Context<'_>, mode: Mode, run: impl FnOnce() -> R) -> (R, Mode) {
+    if !is_sending() {
+        return (run(), mode);
+    }
+    let before = MODE.take(context);
+    MODE.set(context, mode);
+    let result = run();
+    let after = MODE.take(context);
+    MODE.set(context, before);
+    (result, after)
+}
+
+/// Returns true if events of this key are wanted.
+fn is_wanted(database: c_int, key: &[u8]) -> bool {
+    !queue::is_queue(key)
+        && SINK.get().is_some_and(|sink| {
+            u32::try_from(database).is_ok_and(|database| sink.wants(database, key))
+        })
+}
+
+/// Returns true if this server is the one that acts on a change of a key here: a primary that is not
+/// loading and, in a cluster, not a node to which the key's slot is only on its way.
+fn acts_on(context: Context<'_>, key: Borrowed<'_>) -> bool {
+    let flags = context.flags();
+    if flags & ffi::CTX_PRIMARY == 0 || flags & ffi::CTX_LOADING != 0 {
+        return false;
+    }
+    flags & ffi::CTX_CLUSTER == 0 || !crate::api::cluster_nodes::is_moved(context, key.bytes())
+}
+
+/// Takes an event of the server.
+pub(crate) fn event(context: Context<'_>, class: c_int, name: &str, key: Borrowed<'_>) {
+    if !is_sending() {
+        return;
+    }
+    let database = context.database();
+    if !is_wanted(database, key.bytes()) {
+        if class == ffi::NOTIFY_EVICTED && queue::is_queue(key.bytes()) {
+            tracing::error!(
+                "the server evicted the events that wait for triggers; a maxmemory-policy of noeviction or volatile-… leaves them alone"
+            );
+        }
+        return;
+    }
+    if !acts_on(context, key) {
+        return;
+    }
+    let old = GONE.take(context).filter(|gone| {
+        gone.event == name && gone.database == database && *gone.key == *key.bytes()
+    });
+    let key_gone = matches!(
+        name,
+        "del" | "expired" | "evicted" | "rename_from" | "move_from"
+    );
+    let new = if key_gone {
+        None
+    } else {
+        context
+            .open_as_it_is(key)
+            .and_then(|open| open.held_value(context, VALUE_BYTES_MAX))
+    };
+    let seen = Seen {
+        database: u32::try_from(database).unwrap_or(0),
+        key: key.bytes().into(),
+        name: name.into(),
+        old: Some(old.map_or(HeldValue::UNKNOWN, |gone| gone.value)),
+        new,
+    };
+    // These are not undone, whoever caused them.
+    let stays = class == ffi::NOTIFY_EXPIRED || class == ffi::NOTIFY_EVICTED;
+    let mode = MODE.take(context);
+    let (mode, seen) = match mode {
+        Mode::Hold(mut held) if !stays => {
+            held.push(seen);
+            (Mode::Hold(held), None)
+        }
+        Mode::Ignore if !stays => (Mode::Ignore, None),
+        mode => (mode, Some(seen)),
+    };
+    MODE.set(context, mode);
+    let Some(seen) = seen else { return };
+    let Some(defer) = DEFER.get() else {
+        queue_events(context, vec![seen], 0);
+        return;
+    };
+    let first = NOTED.with(context, |noted| {
+        noted.push(seen);
+        noted.len() == 1
+    });
+    if first && !defer(context) {
+        // The server takes no writes now.
+        NOTED.take(context);
+    }
+}
+
+/// Queues what was noted, after the command.
+pub(crate) fn after_command(context: Context<'_>) {
+    let noted = NOTED.take(context);
+    queue_events(context, noted, 0);
+}
+
+/// Takes note of a value that goes away.
+pub(crate) fn value_goes(context: Context<'_>, how: u64, key: Borrowed<'_>, open: &OpenKey<'_>) {
+    if !is_sending() || !is_wanted(context.database(), key.bytes()) {
+        return;
+    }
+    let event = match how {
+        ffi::KEY_DELETED => "del",
+        ffi::KEY_EXPIRED => "expired",
+        ffi::KEY_EVICTED => "evicted",
+        ffi::KEY_OVERWRITTEN => "set",
+        _ => return,
+    };
+    let value = open.held_value(context, VALUE_BYTES_MAX);
+    // A command that took the last element has emptied it before, and tells of that in an event of its own.
+    let gone = value.filter(|value| !value.is_emptied()).map(|value| Gone {
+        database: context.database(),
+        key: key.bytes().into(),
+        event,
+        value,
+    });
+    GONE.set(context, gone);
+}
+
+/// Queues events, here and on replicas, and hands them to the runtime.
+pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
+    let Some(sink) = SINK.get() else { return };
+    for seen in seen {
+        let value = |value: &'_ Option<HeldValue>| value.clone();
+        let (old, new) = (value(&seen.old), value(&seen.new));
+        let event = KeyspaceEvent {
+            database: seen.database,
+            key: &seen.key,
+            partition: queue::part_of_key(context, &seen.key),
+            name: &seen.name,
+            old: old.as_ref().map(|value| value as &dyn EventValue),
+            new: new.as_ref().map(|value| value as &dyn EventValue),
+            depth,
+        };
+        if sink.is_full() {
+            sink.refuse(&event);
+            continue;
+        }
+        let mut records = Vec::new();
+        sink.record(&event, &mut records);
+        let mut queued = Vec::new();
+        for (name, value) in records {
+            match put_somewhere(context, &name, &value) {
+                Ok(name) => queued.push((name, value)),
+                Err(error) => {
+                    let key = seen.key.escape_ascii();
+                    tracing::error!(%key, event = %seen.name, error, "an event could not be queued, and is lost");
+                    sink.refuse(&event);
+                }
+            }
+        }
+        sink.committed(queued);
+    }
+}
+
+/// Queues an event in the part of its key or, while that part is on its way to another node, in the next
+/// one that takes it. Returns its name there.
+fn put_somewhere(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<Box<[u8]>, String> {
+    let first = ferrite_protocol::events::partition_of(name).unwrap_or(0);
+    let error = match queue::put(context, name, value) {
+        Ok(()) => return Ok(name.into()),
+        Err(error) => error,
+    };
+    let parts = queue::parts(context);
+    for distance in 1..parts {
+        let name = in_partition(name, (first + distance) % parts);
+        if queue::put(context, &name, value).is_ok() {
+            return Ok(name);
+        }
+    }
+    Err(error)
+}
