@@ -52,6 +52,9 @@ pub trait EventSink: Send + Sync {
     /// Returns true while writes of clients have to wait until there is room for their events.
     fn is_full(&self) -> bool;
 
+    /// Takes in records of events that another process has kept, in the order of their names.
+    fn take_in(&self, _records: Vec<Record>) {}
+
     /// Notes an event that is not kept, because the sink is full and this host's writes cannot wait.
     fn refuse(&self, _event: &KeyspaceEvent<'_>) {}
 }

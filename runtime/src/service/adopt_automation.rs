@@ -1,7 +1,6 @@
 //! Takes in triggers, schedules and events that other servers have kept, for a host with replicas.
 
 use ferrite_protocol::keyspace::Keyspace;
-use ferrite_protocol::record::Record;
 
 use super::Runtime;
 use crate::automation::clock::now_millis;
@@ -58,22 +57,6 @@ impl<K: Keyspace> Runtime<K> {
     #[must_use]
     pub fn has_automation(&self) -> bool {
         !self.0.triggers.list().is_empty() || self.0.schedules.len() > 0
-    }
-
-    /// Takes in events that other servers have queued, in the order of their names; this server delivers
-    /// them from now on. Each event is taken in once.
-    pub fn take_in_events(&self, records: &[Record]) {
-        for (name, value) in records {
-            if !self.0.triggers.load_event(name, value) {
-                let name = name.escape_ascii();
-                tracing::error!(%name, "an event is damaged and left out");
-            }
-        }
-    }
-
-    /// Begins to deliver events here that other servers have queued until now.
-    pub fn begin_events(&self) {
-        self.0.triggers.note_other_numbers();
     }
 
     /// Forgets the events that wait here, because this server does not deliver them any more.

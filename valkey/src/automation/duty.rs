@@ -6,7 +6,7 @@ use crate::api::ffi;
 use crate::api::locked_cell::LockedCell;
 use crate::automation::deliver;
 use crate::module::Module;
-use crate::records::{definitions, queue};
+use crate::records::{capture, definitions, queue};
 use crate::registry::{cluster_bus, rdb};
 
 /// Parts of the queue that are looked at in one turn, in a cluster.
@@ -62,15 +62,13 @@ impl Duty {
         let begins = !std::mem::replace(&mut self.active, true);
         let parts = queue::parts(context);
         let looked_at = if begins {
-            runtime.begin_events();
             parts
         } else {
             parts.min(PARTS_IN_A_TURN)
         };
         for _ in 0..looked_at {
             self.part = (self.part + 1) % parts;
-            let records = queue::compare(context, self.part);
-            runtime.take_in_events(&records);
+            capture::take_in(context, self.part);
         }
         self.turn = self.turn.wrapping_add(1);
         let asks = runtime.schedule_count() <= SCHEDULES_IN_EVERY_TURN

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ferrite_protocol::events::{EventSink, EventValue, KeyspaceEvent, in_partition};
+use ferrite_protocol::events::{EventSink, EventValue, KeyspaceEvent, in_partition, partition_of};
 
 use crate::api::collection::HeldValue;
 use crate::api::context::Context;
@@ -234,6 +234,15 @@ pub(crate) fn value_goes(context: Context<'_>, how: u64, key: Borrowed<'_>, open
     GONE.set(context, gone);
 }
 
+/// Takes in the events of a part that were queued elsewhere: by an earlier process, or by the server that
+/// had the part before.
+pub(crate) fn take_in(context: Context<'_>, part: u16) {
+    let records = queue::compare(context, part);
+    if let Some(sink) = SINK.get().filter(|_| !records.is_empty()) {
+        sink.take_in(records);
+    }
+}
+
 /// Queues events, here and on replicas, and hands them to the runtime.
 pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
     let Some(sink) = SINK.get() else { return };
@@ -249,6 +258,8 @@ pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
             new: new.as_ref().map(|value| value as &dyn EventValue),
             depth,
         };
+        // What was queued elsewhere comes first.
+        take_in(context, event.partition);
         if sink.is_full() {
             sink.refuse(&event);
             continue;
@@ -273,11 +284,17 @@ pub(crate) fn queue_events(context: Context<'_>, seen: Vec<Seen>, depth: u32) {
 /// Queues an event in the part of its key or, while that part is on its way to another node, in the next
 /// one that takes it. Returns its name there.
 fn put_somewhere(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<Box<[u8]>, String> {
-    let first = ferrite_protocol::events::partition_of(name).unwrap_or(0);
     let error = match queue::put(context, name, value) {
         Ok(()) => return Ok(name.into()),
         Err(error) => error,
     };
+    if !["ASK", "MOVED", "TRYAGAIN"]
+        .iter()
+        .any(|code| error.starts_with(code))
+    {
+        return Err(error);
+    }
+    let first = partition_of(name).unwrap_or(0);
     let parts = queue::parts(context);
     for distance in 1..parts {
         let name = in_partition(name, (first + distance) % parts);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ferrite_protocol::record::Record;
@@ -77,12 +78,21 @@ struct Table {
 
 static TABLE: LockedCell<Option<Box<Table>>> = LockedCell::new(None);
 
+/// True once there is a definition.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Returns true if there may be definitions. No lock is needed.
+pub(crate) fn are_there() -> bool {
+    ANY.load(Ordering::Relaxed)
+}
+
 fn with_table<R>(context: Context<'_>, access: impl FnOnce(&mut Table) -> R) -> R {
     TABLE.with(context, |table| access(table.get_or_insert_default()))
 }
 
 impl Table {
     fn put(&mut self, definition: Definition) {
+        ANY.store(true, Ordering::Relaxed);
         let is_gone = definition.value.is_none();
         self.by_name.insert(definition.name.clone(), definition);
         if !is_gone {
@@ -144,6 +154,7 @@ pub(crate) fn put(context: Context<'_>, definition: Definition) {
 /// Forgets all definitions.
 pub(crate) fn clear(context: Context<'_>) {
     TABLE.take(context);
+    ANY.store(false, Ordering::Relaxed);
 }
 
 /// Takes out the changes that are to be sent to the other nodes of the cluster.

@@ -37,31 +37,38 @@ pub(crate) fn read(context: Context<'_>, prefix: &[u8], after: &[u8], count: usi
     }
 }
 
-/// Checks that a change can be made at all.
+/// Checks that a change can be made at all. `delivers` is true for a call that delivers an event, and so
+/// removes it.
 ///
 /// # Errors
 ///
 /// Why not: the event was removed meanwhile, or is on another node of the cluster by now.
-pub(crate) fn check(context: Context<'_>, (name, value): &RecordChange) -> Result<(), String> {
-    if is_event(name) {
-        queue::check(context, name, name.starts_with(EVENT) && value.is_none())
-    } else {
-        Ok(())
+pub(crate) fn check(
+    context: Context<'_>,
+    (name, value): &RecordChange,
+    delivers: bool,
+) -> Result<(), String> {
+    let removes = value.is_none();
+    if !is_event(name) || removes && !delivers {
+        return Ok(());
     }
+    queue::check(context, name, removes)
 }
 
-/// Makes a change, here and on replicas.
-pub(crate) fn change(context: Context<'_>, (name, value): RecordChange) {
-    if !is_event(&name) {
-        definitions::change(context, &name, value.as_deref());
-        return;
+/// Makes changes, here and on replicas.
+pub(crate) fn change(context: Context<'_>, changes: impl Iterator<Item = RecordChange>) {
+    let mut removed = Vec::new();
+    for (name, value) in changes {
+        match value {
+            value if !is_event(&name) => definitions::change(context, &name, value.as_deref()),
+            None => removed.push(name),
+            Some(value) => {
+                if let Err(error) = queue::put(context, &name, &value) {
+                    let name = name.escape_ascii();
+                    tracing::error!(%name, error, "the record of an event was not kept");
+                }
+            }
+        }
     }
-    let changed = match &value {
-        Some(value) => queue::put(context, &name, value),
-        None => queue::remove(context, &name),
-    };
-    if let Err(error) = changed {
-        let name = name.escape_ascii();
-        tracing::error!(%name, error, "the record of an event was not changed");
-    }
+    queue::remove(context, removed);
 }

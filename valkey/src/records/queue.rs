@@ -15,11 +15,15 @@ use ferrite_protocol::resp::tree::{Token, Tokens};
 use crate::api::command_call::{Format, ServerReply};
 use crate::api::context::Context;
 use crate::api::ffi;
+use crate::api::key::ValueKind;
 use crate::api::locked_cell::LockedCell;
 use crate::records::slot;
 
 /// Begins the names of the hashes.
 const KEY: &str = "ferrite:events";
+
+/// Most records that one command removes.
+const NAMES_IN_A_COMMAND: usize = 1000;
 
 /// Error if an event is not where it was.
 const MOVED_AWAY: &str = "the event was delivered meanwhile, or is on another node by now";
@@ -47,6 +51,13 @@ impl Known {
         {
             *count -= 1;
         }
+    }
+}
+
+impl Known {
+    fn forget(&mut self, part_gone: u16) {
+        self.names.retain(|name| part(name) != part_gone);
+        self.counts.remove(&part_gone);
     }
 }
 
@@ -82,6 +93,14 @@ pub(crate) fn parts(context: Context<'_>) -> u16 {
     if in_cluster(context) { slot::SLOTS } else { 1 }
 }
 
+fn key_of(context: Context<'_>, part: u16) -> String {
+    if in_cluster(context) {
+        format!("{KEY}:{{{}}}", slot::tag(part))
+    } else {
+        KEY.to_owned()
+    }
+}
+
 /// Runs a command on the hash of a part. Returns its reply, or its error.
 fn run<'a, R>(
     context: Context<'a>,
@@ -91,11 +110,7 @@ fn run<'a, R>(
     format: Format,
     read: impl FnOnce(&ServerReply<'a>) -> R,
 ) -> Result<R, String> {
-    let key = if in_cluster(context) {
-        format!("{KEY}:{{{}}}", slot::tag(part))
-    } else {
-        KEY.to_owned()
-    };
+    let key = key_of(context, part);
     context.in_database(0, || {
         let argv: Vec<_> = std::iter::once(key.as_bytes())
             .chain(words.iter().copied())
@@ -118,33 +133,52 @@ fn run<'a, R>(
 /// The server's error.
 pub(crate) fn put(context: Context<'_>, name: &[u8], value: &[u8]) -> Result<(), String> {
     let words = [name, value];
-    run(
-        context,
-        c"HSET",
-        part(name),
-        &words,
-        Format::OwnReplicated,
-        |_| (),
-    )?;
+    let format = Format::OwnReplicated;
+    if let Err(error) = run(context, c"HSET", part(name), &words, format, |_| ()) {
+        // Keys expire on a node that has lost its cluster, where no command runs.
+        if !error.starts_with("CLUSTERDOWN") || !put_directly(context, name, value) {
+            return Err(error);
+        }
+    }
     with_known(context, |known| known.insert(name));
     Ok(())
 }
 
-/// Removes a record, here and on replicas.
-///
-/// # Errors
-///
-/// The server's error.
-pub(crate) fn remove(context: Context<'_>, name: &[u8]) -> Result<(), String> {
-    with_known(context, |known| known.remove(name));
-    run(
-        context,
-        c"HDEL",
-        part(name),
-        &[name],
-        Format::OwnReplicated,
-        |_| (),
-    )
+/// Adds or replaces a record without a command.
+fn put_directly(context: Context<'_>, name: &[u8], value: &[u8]) -> bool {
+    context.in_database(0, || {
+        let key = context.string(key_of(context, part(name)).as_bytes());
+        let Some(mut open) = context.open_to_write(key.borrow()) else {
+            return false;
+        };
+        if !matches!(open.kind(), ValueKind::Hash | ValueKind::Nothing) {
+            return false;
+        }
+        let (name, value) = (context.string(name), context.string(value));
+        open.set_field(name.borrow(), Some(value.borrow()));
+        drop(open);
+        let words = [key.borrow(), name.borrow(), value.borrow()];
+        context.replicate(c"HSET", &words);
+        true
+    })
+}
+
+/// Removes records, here and on replicas. Those of parts that are another node's by now are left to it.
+pub(crate) fn remove(context: Context<'_>, names: Vec<Box<[u8]>>) {
+    let mut by_part: HashMap<u16, Vec<Box<[u8]>>> = HashMap::new();
+    for name in names {
+        with_known(context, |known| known.remove(&name));
+        by_part.entry(part(&name)).or_default().push(name);
+    }
+    for (part, names) in by_part {
+        for names in names.chunks(NAMES_IN_A_COMMAND) {
+            let fields: Vec<&[u8]> = names.iter().map(|name| &**name).collect();
+            let format = Format::OwnReplicated;
+            if let Err(error) = run(context, c"HDEL", part, &fields, format, |_| ()) {
+                tracing::debug!(part, error, "records of events were not removed");
+            }
+        }
+    }
 }
 
 /// Checks that the record can be changed here, and is there if it `must_exist`.
@@ -214,12 +248,20 @@ pub(crate) fn compare(context: Context<'_>, part_wanted: u16) -> Vec<Record> {
     let len = run(context, c"HLEN", part_wanted, &[], Format::Own, |reply| {
         reply.integer()
     });
-    let known = with_known(context, |known| known.counts.get(&part_wanted).copied());
-    let Ok(Some(len)) = len else {
-        // The part is another node's, or something else is at its key.
-        return Vec::new();
+    let known = with_known(context, |known| {
+        known.counts.get(&part_wanted).copied().unwrap_or(0)
+    });
+    let len = match len {
+        Ok(len) => len.unwrap_or(0),
+        Err(error) => {
+            if error.starts_with("MOVED") && known > 0 {
+                // The new owner delivers them. If they come back, they are taken in again.
+                with_known(context, |known| known.forget(part_wanted));
+            }
+            return Vec::new();
+        }
     };
-    if usize::try_from(len) == Ok(known.unwrap_or(0)) {
+    if usize::try_from(len) == Ok(known) {
         return Vec::new();
     }
     let fields = run(context, c"HKEYS", part_wanted, &[], Format::Own, |reply| {

@@ -54,12 +54,12 @@ pub(crate) fn adopt_definition(
     let is_primary = context.flags() & ffi::CTX_PRIMARY != 0;
     if let Some(trigger) = trigger.filter(|_| is_primary) {
         // Those that wait are removed one by one, as they come.
-        for (name, value) in records::read(context, records::DEAD, b"", usize::MAX) {
-            let runtime = &module.runtime;
-            if runtime.is_dead_event_of(trigger.as_bytes(), &name, &value) {
-                records::change(context, (name, None));
-            }
-        }
+        let dead = records::read(context, records::DEAD, b"", usize::MAX);
+        let runtime = &module.runtime;
+        let of_trigger = dead
+            .into_iter()
+            .filter(|(name, value)| runtime.is_dead_event_of(trigger.as_bytes(), name, value));
+        records::change(context, of_trigger.map(|(name, _)| (name, None)));
     }
     Ok(())
 }

@@ -95,10 +95,16 @@ unsafe extern "C" fn save_always(io: *mut Io, _when: c_int) {
 /// `io` is a stream that the server writes now.
 unsafe fn save(io: *mut Io, always: bool) {
     guard("saving the registry", (), || {
-        // SAFETY: the server's stream; its context lives as long.
-        let context = unsafe { Context::new((api().get_context_from_io)(io)) };
         let entries = entry::snapshot();
-        let definitions = context.map(definitions::to_json).unwrap_or_default();
+        // A server that gives a context and then gets no data does not free it, and after that takes itself
+        // to be in the midst of a command. Versions before Valkey 9 do so.
+        let definitions = if definitions::are_there() {
+            // SAFETY: the server's stream; its context lives as long.
+            let context = unsafe { Context::new((api().get_context_from_io)(io)) };
+            context.map(definitions::to_json).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         let all = joined(&entries, &definitions);
         if always || !all.is_empty() {
             let (start, len) = c_chars(&all);

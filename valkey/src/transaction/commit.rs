@@ -21,16 +21,16 @@ impl CallView<'_> {
         if self.state.conflict {
             return Err(CommitError::Conflict);
         }
+        // Only an event leads to a call of some depth.
+        let delivers = self.state.event_depth > 0;
         for change in &self.state.records {
-            records::check(self.context, change)
+            records::check(self.context, change, delivers)
                 .map_err(|error| CommitError::Store(StoreError::Failed(error.into())))?;
         }
         let context = self.context;
         let (applied, mut seen) = capture::hold(context, || self.apply_all());
         applied?;
-        for change in self.state.records.drain(..) {
-            records::change(context, change);
-        }
+        records::change(context, self.state.records.drain(..));
         let depth = self.state.event_depth;
         let held = std::mem::take(&mut self.state.journal.events);
         self.state.restart();

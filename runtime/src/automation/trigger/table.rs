@@ -226,16 +226,10 @@ impl Triggers {
     }
 
     /// Forgets the events that wait and those that were given up, which are delivered elsewhere from now
-    /// on. Later numbers will be greater than those that are given there until then.
+    /// on.
     pub(crate) fn forget_events(&self) {
         self.queue.clear();
         self.dead.lock().clear();
-        self.numbers.note_now();
-    }
-
-    /// Notes that numbers were given elsewhere until now.
-    pub(crate) fn note_other_numbers(&self) {
-        self.numbers.note_now();
     }
 
     fn set(&self, active: Arc<Vec<Arc<ActiveTrigger>>>) {
@@ -397,6 +391,15 @@ impl EventSink for Triggers {
             self.held_up.store(true, Ordering::Release);
         }
         full
+    }
+
+    fn take_in(&self, records: Vec<Record>) {
+        for (name, value) in records {
+            if !self.load_event(&name, &value) {
+                let name = name.escape_ascii();
+                tracing::error!(%name, "an event is damaged and left out");
+            }
+        }
     }
 
     fn refuse(&self, event: &KeyspaceEvent<'_>) {

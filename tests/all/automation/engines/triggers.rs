@@ -1,6 +1,10 @@
 //! Functions that are called after events of keys.
 
+use std::path::Path;
+
 use ferrite_tests::{EngineKind, Reply};
+
+use crate::engines::until;
 
 use super::super::{FAIL, NOTE, define, ok};
 use super::{PUT, add, count, durable, gone, next_event, replace, run_all, until_count};
@@ -223,14 +227,10 @@ fn a_loop_ends_at_its_depth_and_its_event_is_kept() {
         engine.kill();
         let engine = durable(kind, dir.path());
         let mut client = engine.client();
-        let dead = super::super::super::engines::until(
-            &mut client,
-            &["WASM.TRIGGER", "INFO", "t"],
-            |info| {
-                let dead = info.at("dead").and_then(Reply::elements);
-                dead.is_some_and(|dead| dead.len() == 1)
-            },
-        );
+        let dead = until(&mut client, &["WASM.TRIGGER", "INFO", "t"], |info| {
+            let dead = info.at("dead").and_then(Reply::elements);
+            dead.is_some_and(|dead| dead.len() == 1)
+        });
         let dead = dead.at("dead").and_then(Reply::elements).expect("a list");
         let error = dead[0].at("error").and_then(Reply::text);
         assert!(
@@ -286,6 +286,91 @@ fn a_kill_neither_loses_nor_doubles_an_event() {
             let expected: Vec<i64> = (0..answered).filter(|value| value % 3 == key).collect();
             assert_eq!(values, expected, "{kind:?}, k:{key}");
         }
+    }
+}
+
+/// Reads the commands of the append-only file, in lower case, each as one line.
+fn appended(dir: &Path) -> Vec<String> {
+    let folder = std::fs::read_dir(dir.join("appendonlydir")).expect("the folder of the file");
+    let files = folder.map(|file| file.expect("a file").path());
+    let file = files
+        .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+        .max();
+    let bytes = std::fs::read(file.expect("a file")).expect("its content");
+    let mut lines = String::from_utf8_lossy(&bytes).into_owned();
+    lines.make_ascii_lowercase();
+    let mut commands: Vec<String> = Vec::new();
+    for line in lines.split("\r\n") {
+        match line.as_bytes().first() {
+            Some(b'*') => commands.push(String::new()),
+            Some(b'$') | None => {}
+            Some(_) => {
+                if let Some(command) = commands.last_mut() {
+                    command.push_str(line);
+                    command.push(' ');
+                }
+            }
+        }
+    }
+    commands
+}
+
+/// Returns true if commands that begin like this stand in one transaction.
+fn together(commands: &[String], wanted: [&str; 2]) -> bool {
+    commands.split(|one| one == "exec ").any(|unit| {
+        let start = unit.iter().position(|one| one == "multi ");
+        start.is_some_and(|start| {
+            let inside = &unit[start..];
+            wanted
+                .iter()
+                .all(|wanted| inside.iter().any(|one| one.starts_with(wanted)))
+        })
+    })
+}
+
+#[test]
+fn a_change_and_its_event_are_one_unit_and_so_is_a_delivery() {
+    for kind in EngineKind::here() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let engine = durable(kind, dir.path());
+        let mut client = engine.client();
+        define(&mut client, "note", NOTE);
+        add(&mut client, "t note KEYS k* EVENTS set expired");
+        run_all(&mut client, &["SET k1 v", "SET other x", "SET k2 v PX 1"]);
+        while client.run("LLEN log") != Reply::Int(3) {}
+        let commands = appended(dir.path());
+        for (change, queue) in [
+            ("set k1 ", "hset ferrite:events "),
+            ("del k2 ", "hset ferrite:events "),
+            ("rpush log ", "hdel ferrite:events "),
+        ] {
+            // A server may unlink what has expired.
+            let unlinks = change.replace("del", "unlink");
+            assert!(
+                together(&commands, [change, queue]) || together(&commands, [&unlinks, queue]),
+                "{kind:?} {change}: {commands:#?}"
+            );
+        }
+        assert!(!together(&commands, ["set other ", "hset "]), "{kind:?}");
+    }
+}
+
+/// Writes are never held up here: what does not fit is counted, and the rest is kept.
+#[test]
+fn more_events_than_may_wait_are_lost_and_told() {
+    for kind in EngineKind::ends_here() {
+        let engine = kind.start();
+        let mut client = engine.client();
+        define(&mut client, "note", FAIL);
+        add(&mut client, "t note KEYS k EVENTS set");
+        let many = "for i=1,100003 do redis.call('SET',KEYS[1],i) end";
+        assert_eq!(client.call(&["EVAL", many, "1", "k"]), Reply::Null);
+        assert_eq!(client.run("GET k").text(), Some("100003"));
+        assert_eq!(count(&mut client, "t", "given_up"), 3, "{kind:?}");
+        assert_eq!(count(&mut client, "t", "pending"), 100_000, "{kind:?}");
+        assert_eq!(client.run("HLEN ferrite:events"), Reply::Int(100_000));
+        assert_eq!(client.run("WASM.TRIGGER DEL t"), ok());
+        assert_eq!(client.run("EXISTS ferrite:events"), Reply::Int(0));
     }
 }
 
