@@ -202,7 +202,7 @@ fn a_transaction_tells_its_events_at_its_commit_alone() {
     );
     let mut names = Vec::new();
     assert_eq!(
-        transaction.events(1, &mut |event| names.push(event.name)),
+        transaction.events(1, &mut |event| names.push(event.name.to_owned())),
         3
     );
     assert_eq!(names, ["append", "del"]);
