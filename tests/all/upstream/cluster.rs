@@ -356,8 +356,24 @@ fn other_commands_find_the_node_of_their_key() {
         );
         let keys = client.run("KEYS key:*");
         assert_eq!(keys.elements().map(<[_]>::len), Some(100));
+        // So does a scan, step by step.
+        let (mut cursor, mut found) = ("0".to_owned(), Vec::new());
+        loop {
+            let reply = client.run(&format!("SCAN {cursor} MATCH key:* COUNT 7"));
+            let parts = reply.elements().expect("a cursor and keys");
+            cursor = parts[0].text().expect("a cursor").to_owned();
+            let keys = parts[1].elements().expect("keys").iter();
+            found.extend(keys.map(|key| key.text().expect("a key").to_owned()));
+            if cursor == "0" {
+                break;
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), 100);
         for line in [
-            "SCAN 0",
+            "SCAN x",
+            "SCAN 16000",
             "CLUSTER SLOTS",
             "CLIENT TRACKING ON",
             "CLIENT REPLY OFF",
@@ -490,5 +506,75 @@ fn transactions_blocking_commands_and_channels_work() {
             pushes += 1;
         }
         assert_eq!(pushes, 1);
+        // However long the names are of what is listened to, nothing of them is kept.
+        for number in 0..4 {
+            let long = format!("{number}").repeat(700_000);
+            client.send(&encode(&["SUBSCRIBE", &long]));
+            let confirmed = client.reply();
+            assert!(matches!(confirmed, Reply::Push(_)));
+            assert_eq!(client.run("GET a").text(), Some("7"));
+        }
+    });
+}
+
+#[test]
+fn clients_are_known_on_every_node() {
+    on_each(|kind| {
+        let nodes = nodes(kind, false);
+        for node in &nodes {
+            let mut direct = node.client();
+            direct.run("ACL SETUSER alice on >wonder ~* &* +@all");
+            direct.run("ACL SETUSER reader on >glasses ~* &* +@all -@write");
+            direct.run("CONFIG SET requirepass secret");
+        }
+        let server = before(&nodes).start();
+        let mut client = server.client();
+        for line in ["GET a", "WASM.CALL count KEYS a", "DBSIZE", "SCAN 0"] {
+            let reply = client.run(line);
+            let error = reply.error().unwrap_or_default();
+            assert!(error.starts_with("NOAUTH"), "{kind:?}: {line}: {reply:?}");
+        }
+        assert_eq!(client.run("AUTH alice wonder"), ok());
+        define(&mut client, "count", COUNT);
+        let works = |client: &mut Client| {
+            for key in ["a", "b", "c"] {
+                assert_eq!(client.run(&format!("SET {key} 1")), ok());
+                let call = format!("WASM.CALL count KEYS {key}");
+                assert_eq!(client.run(&call), Reply::Int(2), "{kind:?}");
+                assert_eq!(client.run(&format!("GET {key}")).text(), Some("2"));
+            }
+        };
+        works(&mut client);
+        // Another user has its own rights on all of them at once.
+        assert_eq!(client.run("AUTH reader glasses"), ok());
+        for key in ["a", "b", "c"] {
+            assert_eq!(client.run(&format!("GET {key}")).text(), Some("2"));
+            for line in [
+                format!("SET {key} 3"),
+                format!("WASM.CALL count KEYS {key}"),
+            ] {
+                let reply = client.run(&line);
+                let error = reply.error().unwrap_or_default();
+                assert!(error.starts_with("NOPERM"), "{kind:?}: {line}: {reply:?}");
+            }
+        }
+        assert_eq!(client.run("RESET"), Reply::Simple("RESET".to_owned()));
+        let reply = client.run("GET b");
+        assert!(
+            reply
+                .error()
+                .is_some_and(|error| error.starts_with("NOAUTH"))
+        );
+
+        let url = format!("redis+cluster://:secret@{}", nodes[0].address());
+        let server = Server::builder()
+            .arguments(&["--upstream", &url, "--upstream-share-account", "true"])
+            .start();
+        let mut client = server.client();
+        until(&mut client, &["WASM.CALL", "count", "KEYS", "x"], |reply| {
+            reply.int().is_some()
+        });
+        works(&mut client);
+        assert_eq!(client.run("DBSIZE").error(), None);
     });
 }

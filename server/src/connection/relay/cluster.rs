@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use ferrite_protocol::resp::Encoder;
-use ferrite_upstream::{Address, Gathered, REDIRECTIONS_MAX, Redirection};
+use ferrite_upstream::{Account, Address, Gathered, REDIRECTIONS_MAX, Redirection};
 
 use super::expected::Expected;
 use super::keys::first_key;
@@ -89,6 +89,13 @@ impl ClusterState {
         self.follows || !self.held.is_empty()
     }
 
+    /// Counts a request that may have to be sent again.
+    pub(super) fn keep(&mut self, redirected: &Redirected) {
+        if let Redirected::Follow(request, _) = redirected {
+            self.kept_bytes += request.len();
+        }
+    }
+
     /// Forgets a request, which is answered.
     pub(super) fn release(&mut self, redirected: &Redirected) {
         if let Redirected::Follow(request, _) = redirected {
@@ -119,7 +126,7 @@ impl Relay<'_> {
             // The engine says why there is no `MULTI` in `MULTI`, and what the rest would do on its node
             // alone, nobody expects.
             (Reach::Multi, true) => Reach::OneNode,
-            (Reach::EveryNode, true) => Reach::Nowhere(NOT_IN_MULTI),
+            (Reach::EveryNode | Reach::Scan, true) => Reach::Nowhere(NOT_IN_MULTI),
             (reach, _) => reach,
         };
         if !matches!(reach, Reach::OneNode) && self.is_owed() {
@@ -135,6 +142,10 @@ impl Relay<'_> {
             }
             Reach::EveryNode => {
                 self.on_every_node(argv).await;
+                return Chosen::Answered;
+            }
+            Reach::Scan => {
+                self.scan(argv).await;
                 return Chosen::Answered;
             }
             Reach::Nowhere(error) if self.in_multi => {
@@ -185,10 +196,7 @@ impl Relay<'_> {
         self.cluster.quits |= is("QUIT");
         Chosen::Node(match self.in_multi || (watches && is_pinned) {
             true => Redirected::Replace,
-            false => {
-                self.cluster.kept_bytes += request.len();
-                Redirected::Follow(request.to_vec(), 0)
-            }
+            false => Redirected::Follow(request.to_vec(), 0),
         })
     }
 
@@ -206,13 +214,34 @@ impl Relay<'_> {
         }
     }
 
+    /// Returns the account with which the client uses the engine.
+    fn engine_account(&self) -> &Account {
+        match self.settings.shares_account {
+            true => &self.settings.upstream.pool_options().location.account,
+            false => &self.account,
+        }
+    }
+
+    /// Goes through the keys of all nodes, one after the other.
+    async fn scan(&mut self, argv: &[&[u8]]) {
+        let (upstream, account) = (&self.settings.upstream, self.engine_account());
+        let scanned = upstream.scan(account, self.database, argv).await;
+        let mut reply = Encoder::new(self.protocol);
+        match scanned {
+            Ok((cursor, keys)) => {
+                reply.array(2);
+                reply.bulk(cursor.to_string().as_bytes());
+                reply.array(keys.len());
+                keys.iter().for_each(|key| reply.bulk(key));
+            }
+            Err(error) => reply.error(error.reply()),
+        }
+        self.output.extend_from_slice(reply.bytes());
+    }
+
     /// Runs a command on every node, and answers with all replies as one.
     async fn on_every_node(&mut self, argv: &[&[u8]]) {
-        let upstream = &self.settings.upstream;
-        let account = match self.settings.shares_account {
-            true => &upstream.pool_options().location.account,
-            false => &self.account,
-        };
+        let (upstream, account) = (&self.settings.upstream, self.engine_account());
         let gathered = upstream
             .on_every_primary(account, self.database, argv)
             .await;
@@ -346,6 +375,8 @@ impl Relay<'_> {
 enum Reach {
     OneNode,
     EveryNode,
+    /// `SCAN`, which goes through one node after the other.
+    Scan,
     /// `MULTI`, whose node the next command tells.
     Multi,
     /// It cannot be passed on, for this reason.
@@ -363,12 +394,10 @@ fn reach(argv: &[&[u8]]) -> Reach {
     };
     match (name.as_slice(), first.as_slice()) {
         (b"MULTI", b"") => Reach::Multi,
+        (b"SCAN", _) => Reach::Scan,
         (b"FLUSHALL" | b"FLUSHDB" | b"DBSIZE" | b"KEYS", _)
         | (b"SCRIPT", b"LOAD" | b"FLUSH")
         | (b"FUNCTION", b"LOAD" | b"DELETE" | b"FLUSH" | b"RESTORE") => Reach::EveryNode,
-        (b"SCAN", _) => Reach::Nowhere(
-            "ERR SCAN goes through the keys of one node, and this server passes commands on to a cluster; scan each node at its own address",
-        ),
         (b"CLUSTER", b"SLOTS" | b"SHARDS" | b"NODES") => Reach::Nowhere(
             "ERR this server is one address for all nodes of the cluster; connect to it with a client that is not in cluster mode, or to a node",
         ),

@@ -116,10 +116,13 @@ impl<'a> Relay<'a> {
             Replies::One(_) | Replies::Several(_) if self.silence == Silence::Next => {
                 self.silence = Silence::None;
             }
-            Replies::One(expected) => self.expected.push_back(Owed {
-                expected,
-                redirected,
-            }),
+            Replies::One(expected) => {
+                self.cluster.keep(&redirected);
+                self.expected.push_back(Owed {
+                    expected,
+                    redirected,
+                });
+            }
             Replies::Several(count) => (0..count).for_each(|_| self.owe(Expected::Nothing)),
             Replies::Listens => self.listens = true,
             Replies::Stream => self.streams = true,
