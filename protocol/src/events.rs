@@ -49,6 +49,10 @@ pub trait EventSink: Send + Sync {
     /// Takes the records of a commit, once a later commit can change them. The same locks are held.
     fn committed(&self, records: Vec<Record>);
 
+    /// Is told of a record that a transaction has set, other than those of events, before a later commit
+    /// can change it. Locks of the keyspace are held.
+    fn record_set(&self, _name: &[u8], _value: &[u8]) {}
+
     /// Returns true while writes of clients have to wait until there is room for their events.
     fn is_full(&self) -> bool;
 

@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `service` | [`Runtime`]: loads, calls, reloads and unloads functions |
 //! | [`commands`] | `WASM.*` and `FCALL`, from words to a reply, for hosts that speak RESP |
-//! | [`automation`] | calls that no client makes: schedules, triggers |
+//! | [`automation`] | what no client asks for: schedules, triggers, the outbox |
 //! | `registry` | functions by name, and the file that keeps them across restarts |
 //! | [`artifact`] | from a source to verified native code: cache, bundle or compile worker |
 //! | `executor` | runs one call on an instance, from the pool to the commit |
@@ -84,6 +84,7 @@ pub use service::call::JoinedCall;
 pub use service::call_target::{CallTarget, HeldEntry, HeldFunction};
 pub use service::guard::Refusal;
 pub use service::options::RuntimeOptions;
+pub use service::outbox::DueRequest;
 pub use service::registered_function::RegisteredFunction;
 pub use service::schedules::ScheduledRun;
 pub use service::triggers::Delivery;

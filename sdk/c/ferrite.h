@@ -101,6 +101,10 @@ FERRITE_IMPORT(call) int32_t ferrite_abi_call(const void *cmd, int32_t cmdlen, c
                                               int32_t argslen, void *buf, int32_t cap);
 FERRITE_IMPORT(http) int32_t ferrite_abi_http(const void *request, int32_t len, void *buf,
                                               int32_t cap);
+FERRITE_IMPORT(after_commit) int32_t ferrite_abi_after_commit(const void *request, int32_t len,
+                                                              void *buf, int32_t cap);
+FERRITE_IMPORT(config) int32_t ferrite_abi_config(const void *name, int32_t nlen, void *buf,
+                                                  int32_t cap);
 FERRITE_IMPORT(take) int32_t ferrite_abi_take(void *buf, int32_t offset, int32_t len);
 FERRITE_IMPORT(log) void ferrite_abi_log(int32_t level, const void *ptr, int32_t len);
 FERRITE_IMPORT(time_millis) int64_t ferrite_abi_time_millis(void);
@@ -552,6 +556,16 @@ FERRITE_FN bool ferrite_get(ferrite_bytes key, ferrite_bytes *value, bool *found
     return ferrite_result(len, first, "get", key, value, found);
 }
 
+/* Reads a value of the function's own configuration, which CONFIG of WASM.LOAD and WASM.CONFIG set. Does
+ * not change `*value` if it has none of this name. Secrets belong there, and not into code. */
+FERRITE_FN bool ferrite_config(const char *name, ferrite_bytes *value, bool *found)
+{
+    char first[FERRITE_FIRST];
+    ferrite_bytes subject = ferrite_text(name);
+    int32_t len = ferrite_abi_config(subject.ptr, (int32_t)subject.len, first, FERRITE_FIRST);
+    return ferrite_result(len, first, "config", subject, value, found);
+}
+
 FERRITE_FN bool ferrite_number(const char *what, ferrite_bytes subject, ferrite_bytes text,
                                int64_t *value)
 {
@@ -839,18 +853,25 @@ FERRITE_FN bool ferrite_next_bytes(ferrite_reply *reply, ferrite_bytes *bytes)
     return value.kind == FERRITE_KIND_BYTES || ferrite_malformed();
 }
 
+FERRITE_FN ferrite_bytes ferrite_encode_request(const char *method, ferrite_bytes url,
+                                                ferrite_bytes body, const ferrite_bytes *headers,
+                                                uint32_t n)
+{
+    ferrite_bytes *words = ferrite_alloc((n + 3) * sizeof *words);
+    words[0] = ferrite_text(method), words[1] = url, words[2] = body;
+    if (n)
+        memcpy(words + 3, headers, n * sizeof *words);
+    return ferrite_encode(words, n + 3);
+}
+
 /* Makes a request. `headers` are `n` strings: the name and the value of each header in turn. The names
  * ":timeout" (milliseconds) and ":redirects" (the most to follow) are options. Whatever the status of
  * the response is, it is no failure; if there is no response, the reason becomes this call's error. */
 FERRITE_FN bool ferrite_http(const char *method, ferrite_bytes url, ferrite_bytes body,
                              const ferrite_bytes *headers, uint32_t n, ferrite_response *response)
 {
-    ferrite_bytes *words = ferrite_alloc((n + 3) * sizeof *words);
-    words[0] = ferrite_text(method), words[1] = url, words[2] = body;
-    if (n)
-        memcpy(words + 3, headers, n * sizeof *words);
     char first[FERRITE_FIRST];
-    ferrite_bytes request = ferrite_encode(words, n + 3);
+    ferrite_bytes request = ferrite_encode_request(method, url, body, headers, n);
     int32_t full = ferrite_abi_http(request.ptr, (int32_t)request.len, first, FERRITE_FIRST);
     ferrite_reply reply;
     ferrite_value count, status;
@@ -866,6 +887,24 @@ FERRITE_FN bool ferrite_http(const char *method, ferrite_bytes url, ferrite_byte
     whole.header_count = (count.number - 3) / 2;
     if (response)
         *response = whole;
+    return true;
+}
+
+/* Makes a request a part of what the call commits; `headers` are as for `ferrite_http`. If the call
+ * commits, the host sends the request afterwards, and again until the server accepts it by a status from
+ * 200 to 299. It may arrive more than once, each time with the same header "idempotency-key", whose value
+ * becomes `*key`: the one that the request has, or a random one. Nothing is sent for a call that fails. */
+FERRITE_FN bool ferrite_after_commit(const char *method, ferrite_bytes url, ferrite_bytes body,
+                                     const ferrite_bytes *headers, uint32_t n, ferrite_bytes *key)
+{
+    char first[FERRITE_FIRST];
+    ferrite_bytes request = ferrite_encode_request(method, url, body, headers, n), own;
+    int32_t full = ferrite_abi_after_commit(request.ptr, (int32_t)request.len, first, FERRITE_FIRST);
+    ferrite_reply reply;
+    if (!ferrite_fetch(full, first, "after_commit", url, &reply) || !ferrite_next_bytes(&reply, &own))
+        return false;
+    if (key)
+        *key = own;
     return true;
 }
 

@@ -44,6 +44,17 @@ func GetBytes(key string) (value []byte, ok bool, err error) {
 	return value, status >= 0, found(status, "get", name)
 }
 
+// Config reads a value of the function's own configuration, which CONFIG of WASM.LOAD and WASM.CONFIG
+// set; ok is true if it has one of this name. Secrets belong there, and not into code.
+func Config(name string) (value string, ok bool, err error) {
+	subject := utf8Bytes(name)
+	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.Config(subject, buf) })
+	if status < 0 {
+		return "", false, found(status, "config", subject)
+	}
+	return string(bytes), true, nil
+}
+
 // GetInt reads a string as an integer; 0 if the key does not exist.
 func GetInt(key string) (int64, error) {
 	bytes, ok, err := GetBytes(key)

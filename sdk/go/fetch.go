@@ -46,22 +46,8 @@ func (r Response) Header(name string) string {
 // no response: its code is NOPERM, INVALID, LIMIT, ADDRESS, DNS, CONNECT, TLS, TIMEOUT, REDIRECT,
 // PROTOCOL or UNAVAILABLE.
 func Fetch(request Request) (Response, error) {
-	method := request.Method
-	if method == "" {
-		method = "GET"
-	}
 	url := utf8Bytes(request.URL)
-	words := [][]byte{utf8Bytes(method), url, request.Body}
-	for _, header := range request.Headers {
-		words = append(words, utf8Bytes(header[0]), utf8Bytes(header[1]))
-	}
-	if request.TimeoutMillis > 0 {
-		words = append(words, []byte(":timeout"), strconv.AppendInt(nil, int64(request.TimeoutMillis), 10))
-	}
-	if request.NoRedirects {
-		words = append(words, []byte(":redirects"), []byte{'0'})
-	}
-	list := encodeList(words)
+	list := request.encode()
 	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.HTTP(list, buf) })
 	if status < 0 {
 		return Response{}, failed(int64(status), "http", url)
@@ -82,4 +68,45 @@ func Fetch(request Request) (Response, error) {
 		response.Headers = append(response.Headers, [2]string{value.Items[i].text, value.Items[i+1].text})
 	}
 	return response, nil
+}
+
+// AfterCommit makes a request a part of what the call commits, and returns its idempotency key.
+//
+// If the call commits, the host sends the request afterwards, and again until the server accepts it by a
+// status from 200 to 299. It may arrive more than once, each time with the same header idempotency-key:
+// the one that the request has, or a random one. Nothing is sent for a call that fails. The code of an
+// error is NOPERM, INVALID, LIMIT or UNAVAILABLE.
+func AfterCommit(request Request) (string, error) {
+	list := request.encode()
+	bytes, status := abi.Result(func(buf []byte) int32 { return abi.Current.AfterCommit(list, buf) })
+	if status < 0 {
+		return "", failed(int64(status), "after_commit", utf8Bytes(request.URL))
+	}
+	value, rest, ok := decode(bytes, 0)
+	if ok && value.Kind == KindError {
+		return "", newError(value.text)
+	}
+	if !ok || len(rest) > 0 {
+		return "", newError("ERR the reply to ", request.URL, " is malformed")
+	}
+	return value.text, nil
+}
+
+// encode writes the request as the host reads it.
+func (r Request) encode() []byte {
+	method := r.Method
+	if method == "" {
+		method = "GET"
+	}
+	words := [][]byte{utf8Bytes(method), utf8Bytes(r.URL), r.Body}
+	for _, header := range r.Headers {
+		words = append(words, utf8Bytes(header[0]), utf8Bytes(header[1]))
+	}
+	if r.TimeoutMillis > 0 {
+		words = append(words, []byte(":timeout"), strconv.AppendInt(nil, int64(r.TimeoutMillis), 10))
+	}
+	if r.NoRedirects {
+		words = append(words, []byte(":redirects"), []byte{'0'})
+	}
+	return encodeList(words)
 }

@@ -20,7 +20,8 @@ use crate::net::socket::PlainSocket;
 use crate::net::tls::{self, TlsError};
 use crate::process::open_files;
 use crate::services::{
-    active_expiry, disk_watch, engine_functions, hot_reload, metrics_http, schedules, triggers,
+    active_expiry, disk_watch, engine_functions, hot_reload, metrics_http, outbox, schedules,
+    triggers,
 };
 use crate::state::ServerState;
 
@@ -169,6 +170,7 @@ pub async fn run(
     } else {
         services.spawn(schedules::run(Arc::clone(&state)));
         services.spawn(triggers::run(Arc::clone(&state)));
+        services.spawn(outbox::run(Arc::clone(&state)));
     }
     if state.config.wasm.hot_reload {
         services.spawn(hot_reload::run(Arc::clone(&state)));

@@ -71,6 +71,7 @@ impl Bed {
             permissions: Permissions::named("read-write"),
             limits: Default::default(),
             isolation: Some(isolation),
+            config: None,
             replace: true,
             restored: false,
         };

@@ -68,6 +68,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                     permissions: None,
                     limits: Default::default(),
                     isolation: None,
+                    config: None,
                     replace: true,
                     restored: false,
                 };

@@ -1,4 +1,4 @@
-//! Figures of triggers and schedules, for metrics.
+//! Figures of triggers, schedules and the outbox, for metrics.
 
 /// Figures of all triggers and schedules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,4 +37,25 @@ pub struct ScheduleFigures {
     pub runs: u64,
     /// Runs that failed.
     pub errors: u64,
+}
+
+/// Figures of the outbox; counters are since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxFigures {
+    /// Requests that wait, those that are being sent included.
+    pub pending: usize,
+    /// Bytes of their records.
+    pub pending_bytes: usize,
+    /// Requests that were given up and are kept.
+    pub dead: usize,
+    /// Requests that calls have committed.
+    pub queued: u64,
+    /// Requests that a server has accepted.
+    pub sent: u64,
+    /// Tries that failed.
+    pub failures: u64,
+    /// Requests that were given up.
+    pub given_up: u64,
+    /// The error of the last try that failed.
+    pub last_error: Option<Box<str>>,
 }

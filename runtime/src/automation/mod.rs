@@ -1,8 +1,10 @@
-//! Calls that no client makes: schedules call functions by the clock, triggers after events of keys.
+//! What no client asks for: schedules call functions by the clock, triggers after events of keys, and the
+//! outbox sends the requests that calls have committed.
 
 pub(crate) mod bytes;
 pub(crate) mod clock;
 pub mod figures;
+pub(crate) mod outbox;
 pub(crate) mod reply;
 pub mod schedule;
 pub mod trigger;

@@ -236,6 +236,14 @@ impl<K: Keyspace> DataAccess<K> {
         Ok(())
     }
 
+    /// Keeps a record of the host with what the call commits.
+    pub(crate) fn keep_record(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.write_bytes((name.len() + value.len()) as u64)?;
+        self.transaction()
+            .change_record(name, Some(value))
+            .map_err(|error| status_of(&error))
+    }
+
     /// Returns the transaction's time, in milliseconds since 1970.
     pub(crate) fn now_millis(&mut self) -> i64 {
         self.transaction().now_millis()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use wasmtime::Memory;
 
+use crate::automation::outbox::table::Outbox;
 use crate::call::data_access::DataAccess;
 use crate::call::fuel_account::FuelAccount;
 use crate::call::guest_log::GuestLog;
@@ -69,6 +70,8 @@ pub(crate) struct CallState<K: Keyspace> {
     pub(crate) command_reply: Encoder,
     /// Sends the requests of the function.
     pub(crate) network: Arc<NetworkClient>,
+    /// Takes the requests that calls commit; `None` if the host sends none.
+    pub(crate) outbox: Option<Arc<Outbox>>,
     /// The requests of the call.
     pub(crate) requests: CallRequests,
     /// The files that the call has open.
@@ -152,6 +155,7 @@ impl<K: Keyspace> CallState<K> {
         keyspace: K,
         yield_now: Option<YieldNow>,
         network: Arc<NetworkClient>,
+        outbox: Option<Arc<Outbox>>,
         spec: Arc<FunctionSpec>,
     ) -> Self {
         let limits = &spec.limits;
@@ -165,6 +169,7 @@ impl<K: Keyspace> CallState<K> {
             arguments: RequestScanner::new(ARGUMENT_BOUNDS),
             command_reply: Encoder::new(Protocol::Resp2),
             network,
+            outbox,
             requests: CallRequests::default(),
             files: FileTable::default(),
             log: GuestLog::default(),

@@ -11,6 +11,7 @@ pub(crate) mod grammar;
 mod help;
 pub(crate) mod inspect;
 pub(crate) mod manage;
+mod outbox;
 mod schedule;
 mod spec;
 mod trigger;
@@ -28,9 +29,11 @@ pub use inspect::info::Info;
 pub use inspect::list::List;
 pub use inspect::memory::Memory;
 pub use inspect::stats::Stats;
+pub use manage::config::Configure;
 pub use manage::load::Load;
 pub use manage::reload::Reload;
 pub use manage::unload::Unload;
+pub use outbox::Outbox;
 pub use schedule::{AddSchedule, Schedules};
 pub use spec::{Keys, Right, Runs, Spec};
 pub use trigger::{AddTrigger, Triggers};
@@ -45,7 +48,7 @@ use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
 /// All commands, the most frequent ones first.
-pub static COMMANDS: [&Spec; 21] = [
+pub static COMMANDS: [&Spec; 23] = [
     &calls::call::SPEC,
     &calls::call::SPEC_RO,
     &calls::fcall::SPEC,
@@ -55,9 +58,11 @@ pub static COMMANDS: [&Spec; 21] = [
     &manage::load::SPEC,
     &manage::define::SPEC,
     &manage::reload::SPEC,
+    &manage::config::SPEC,
     &manage::unload::SPEC,
     &schedule::SPEC,
     &trigger::SPEC,
+    &outbox::SPEC,
     &inspect::list::SPEC,
     &inspect::info::SPEC,
     &inspect::exports::SPEC,
@@ -82,12 +87,16 @@ pub enum Command<'a> {
     Load(Box<Load<'a>>),
     /// `WASM.RELOAD`.
     Reload(Reload<'a>),
+    /// `WASM.CONFIG`.
+    Configure(Configure<'a>),
     /// `WASM.UNLOAD`.
     Unload(Unload<'a>),
     /// `WASM.SCHEDULE`.
     Schedules(Schedules<'a>),
     /// `WASM.TRIGGER`.
     Triggers(Triggers<'a>),
+    /// `WASM.OUTBOX`.
+    Outbox(Outbox<'a>),
     /// `WASM.LIST`.
     List(List),
     /// `WASM.INFO`.
@@ -150,7 +159,9 @@ impl Command<'_> {
     pub const fn only_shows(&self) -> bool {
         matches!(
             self,
-            Self::Schedules(Schedules::List) | Self::Triggers(Triggers::List | Triggers::Info(_))
+            Self::Schedules(Schedules::List)
+                | Self::Triggers(Triggers::List | Triggers::Info(_))
+                | Self::Outbox(Outbox::Info | Outbox::List | Outbox::Pending)
         )
     }
 
@@ -166,6 +177,7 @@ impl Command<'_> {
             }
             Self::Load(load) => Some(load.name.as_bytes()),
             Self::Reload(reload) => Some(reload.name),
+            Self::Configure(configure) => Some(configure.name),
             Self::Unload(unload) => Some(unload.0),
             Self::Schedules(schedules) => schedules.function(),
             Self::Triggers(triggers) => triggers.function(),
@@ -177,6 +189,8 @@ impl Command<'_> {
             Self::Kill(_) => None,
             // Its id cannot be guessed: it is known to the client that made the call.
             Self::Result(_) => None,
+            // A request names the function that made it.
+            Self::Outbox(_) => None,
             Self::List(_) | Self::Stats(_) | Self::Help(_) => None,
         }
     }
@@ -280,6 +294,10 @@ impl<K: Keyspace> Runtime<K> {
                 let start = reply.len();
                 done(triggers.run(self, scope, reply), start, reply)
             }
+            Command::Outbox(outbox) => {
+                let start = reply.len();
+                done(outbox.run(self, scope, reply), start, reply)
+            }
             command => {
                 self.run_filtered(command, scope.functions, reply);
                 Outcome::Done(None)
@@ -304,6 +322,7 @@ impl<K: Keyspace> Runtime<K> {
         let result = match command {
             Command::Load(load) => load.run(self, reply),
             Command::Reload(reload) => reload.run(self, reply),
+            Command::Configure(configure) => configure.run(self, reply),
             Command::Unload(unload) => unload.run(self, reply),
             Command::List(list) => list.run(self, functions, reply),
             Command::Info(info) => info.run(self, reply),
@@ -321,7 +340,8 @@ impl<K: Keyspace> Runtime<K> {
             | Command::Profile(_)
             | Command::Result(_)
             | Command::Schedules(_)
-            | Command::Triggers(_) => Err(CallError::invalid("functions are not called here")),
+            | Command::Triggers(_)
+            | Command::Outbox(_) => Err(CallError::invalid("functions are not called here")),
         };
         settle(result, start, reply);
     }

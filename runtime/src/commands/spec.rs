@@ -65,7 +65,7 @@ impl Spec {
     /// Returns true if the second word of a request is the name of a subcommand.
     #[must_use]
     pub fn has_subcommands(&self) -> bool {
-        self.syntax.starts_with("ADD|")
+        self.syntax.starts_with("ADD|") || self.syntax.starts_with("INFO|")
     }
 
     /// Returns true if a request may have this number of words, including the name.

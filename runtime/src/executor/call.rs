@@ -273,9 +273,12 @@ impl<K: Keyspace> Run<'_, K> {
             let Some(instance) = &mut running.instance else {
                 return Err(CallError::killed().into());
             };
-            if self.params.may_wait {
-                instance.state().requests.open();
-            }
+            let CallParams {
+                may_wait,
+                read_only,
+                ..
+            } = self.params;
+            instance.state().requests.open(may_wait, !read_only);
             let ran = instance
                 .run(
                     self.function.module(),

@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use wasmtime::{Engine, Module};
 
+use crate::automation::outbox::table::Outbox;
 use crate::call::fuel_account::SLICE_UNITS;
 use crate::error::{CallError, Code};
 use crate::host::Linkers;
@@ -418,8 +419,10 @@ impl<K: Keyspace> Function<K> {
         keyspace: K,
         yield_now: Option<YieldNow>,
         network: Arc<NetworkClient>,
+        outbox: Option<Arc<Outbox>>,
     ) -> StoreData<K> {
-        let state = CallState::new(keyspace, yield_now, network, Arc::clone(&self.spec));
+        let spec = Arc::clone(&self.spec);
+        let state = CallState::new(keyspace, yield_now, network, outbox, spec);
         let mut slots = self.slots.lock();
         if slots.len() == slots.capacity() {
             slots.retain(|slot| slot.strong_count() > 0);

@@ -10,6 +10,7 @@ use ferrite_cache::{Profile, VerifiedArtifact};
 use parking_lot::Mutex;
 use wasmtime::Engine;
 
+use crate::automation::outbox::table::Outbox;
 use crate::call::state::StoreData;
 use crate::error::CallError;
 use crate::executor::function::{EngineModules, Function};
@@ -37,6 +38,8 @@ pub(crate) struct Executor<K: Keyspace> {
     keyspace: K,
     yield_now: Option<YieldNow>,
     network: Arc<NetworkClient>,
+    /// The requests that calls commit; `None` if the host sends none.
+    outbox: Option<Arc<Outbox>>,
     shared: Arc<Shared<K>>,
 }
 
@@ -64,7 +67,7 @@ pub enum ExecutorError {
 
 impl<K: Keyspace> Executor<K> {
     /// Makes an engine for functions of `keyspace`. `yield_now` and `network` are the runtime's options
-    /// of these names.
+    /// of these names; `outbox` takes the requests that calls commit.
     ///
     /// # Errors
     ///
@@ -74,6 +77,7 @@ impl<K: Keyspace> Executor<K> {
         keyspace: K,
         yield_now: Option<YieldNow>,
         network: NetworkOptions,
+        outbox: Option<Arc<Outbox>>,
     ) -> Result<Self, ExecutorError> {
         let profile = Profile::native();
         let engine = engine(&profile, options)?;
@@ -101,6 +105,7 @@ impl<K: Keyspace> Executor<K> {
             keyspace,
             yield_now,
             network: Arc::new(NetworkClient::new(network)),
+            outbox,
             shared,
         })
     }
@@ -146,7 +151,13 @@ impl<K: Keyspace> Executor<K> {
             self.keyspace.clone(),
             self.yield_now,
             Arc::clone(&self.network),
+            self.outbox.clone(),
         )
+    }
+
+    /// Returns the client that sends requests.
+    pub(crate) fn network(&self) -> &NetworkClient {
+        &self.network
     }
 
     /// Drops everything that functions keep for later calls, to make room. Returns the number of

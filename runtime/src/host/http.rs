@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use ferrite_wasm_abi::{ENV_PREFIX, MODULE, Status};
 use smallvec::SmallVec;
-use wasmtime::{Caller, Linker, Result};
+use wasmtime::{Caller, Linker};
 
 use crate::call::host_trap::HostTrap;
 use crate::call::overflow::ResultSource;
@@ -23,7 +23,7 @@ use ferrite_protocol::keyspace::Keyspace;
 const NAME: &str = "http";
 
 /// Adds the `http` that waits to a linker, in place of the one that never does.
-pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> Result<()> {
+pub(super) fn add<K: Keyspace>(linker: &mut Linker<StoreData<K>>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.func_wrap_async(
         MODULE,
@@ -53,7 +53,7 @@ pub(super) fn http<K: Keyspace>(
     len: i32,
     buf: i32,
     cap: i32,
-) -> Result<i32> {
+) -> wasmtime::Result<i32> {
     match prepare(guest, request, len, buf, cap)? {
         Prepared::Denied => Ok(Status::Denied.code()),
         Prepared::Response(response) => deliver(guest, &response, buf, cap),
@@ -67,7 +67,7 @@ async fn wait<K: Keyspace>(
     len: i32,
     buf: i32,
     cap: i32,
-) -> Result<i32> {
+) -> wasmtime::Result<i32> {
     let response = match prepare(guest, request, len, buf, cap)? {
         Prepared::Denied => return Ok(Status::Denied.code()),
         Prepared::Response(response) => response,
@@ -109,54 +109,24 @@ fn prepare<K: Keyspace>(
     len: i32,
     buf: i32,
     cap: i32,
-) -> Result<Prepared> {
+) -> wasmtime::Result<Prepared> {
     guest.charge_inputs(fuel::CALL + fuel::REQUEST, &[(request, len)])?;
     let view = guest.view()?;
     let written = view.span(request, len)?;
     view.span(buf, cap)?;
+    let written = &view.memory[written];
+    let request = match read_request(view.state, written) {
+        Ok(request) => request,
+        Err(Unread::Denied) => return Ok(Prepared::Denied),
+        Err(Unread::Failed(failure)) => return Ok(Prepared::Response(failure.encode().into())),
+    };
     let CallState {
-        arguments,
-        data,
-        network,
-        requests,
-        spec,
-        ..
+        network, requests, ..
     } = view.state;
     let failed = |code, text: String| {
         let failure = RequestFailure::new(code, text);
         Ok(Prepared::Response(failure.encode().into()))
     };
-    let limits = network.options().limits;
-    if written.len() as u64 > limits.request_bytes_max {
-        return failed(
-            FailureCode::Limit,
-            format!(
-                "the request has {} bytes, the limit is {}; raise max_request",
-                written.len(),
-                limits.request_bytes_max
-            ),
-        );
-    }
-    let written = &view.memory[written];
-    if written.is_empty() || !scan(arguments, written) {
-        let text = "a request is a RESP array of bulk strings";
-        return failed(FailureCode::Invalid, text.to_owned());
-    }
-    let read = {
-        let words: SmallVec<[&[u8]; 16]> = arguments.arguments(written).collect();
-        OutgoingRequest::read(&words)
-    };
-    let request = match read {
-        Ok(request) => Box::new(request),
-        Err(failure) => return Ok(Prepared::Response(failure.encode().into())),
-    };
-    if let Err(denied) = spec
-        .access_policy
-        .check_request(request.method, &request.url)
-    {
-        data.refuse(denied);
-        return Ok(Prepared::Denied);
-    }
     if !requests.may_send() {
         let text = "no requests while the module starts, in a transaction or in a script";
         return failed(FailureCode::Unavailable, text.to_owned());
@@ -164,12 +134,12 @@ fn prepare<K: Keyspace>(
     if let Some(response) = requests.remembered(written) {
         return Ok(Prepared::Response(response));
     }
-    if requests.sent() >= limits.requests_max {
+    let requests_max = network.options().limits.requests_max;
+    if requests.sent() >= requests_max {
         return failed(
             FailureCode::Limit,
             format!(
-                "the call has made {} requests, which is the limit; raise max_requests, or do less in one call",
-                limits.requests_max
+                "the call has made {requests_max} requests, which is the limit; raise max_requests, or do less in one call"
             ),
         );
     }
@@ -177,12 +147,58 @@ fn prepare<K: Keyspace>(
     Ok(Prepared::Send { request, written })
 }
 
-fn deliver<K: Keyspace>(
+/// Reason why the bytes of a guest are no request that it may make.
+pub(super) enum Unread {
+    /// The permissions refuse it.
+    Denied,
+    /// The guest gets this error.
+    Failed(RequestFailure),
+}
+
+/// Reads the request that a guest wrote, and checks that its function may make it.
+pub(super) fn read_request<K: Keyspace>(
+    state: &mut CallState<K>,
+    written: &[u8],
+) -> Result<Box<OutgoingRequest>, Unread> {
+    let CallState {
+        arguments,
+        data,
+        network,
+        spec,
+        ..
+    } = state;
+    let failed = |code, text: String| Unread::Failed(RequestFailure::new(code, text));
+    let bytes_max = network.options().limits.request_bytes_max;
+    if written.len() as u64 > bytes_max {
+        return Err(failed(
+            FailureCode::Limit,
+            format!(
+                "the request has {} bytes, the limit is {bytes_max}; raise max_request",
+                written.len(),
+            ),
+        ));
+    }
+    if written.is_empty() || !scan(arguments, written) {
+        let text = "a request is a RESP array of bulk strings";
+        return Err(failed(FailureCode::Invalid, text.to_owned()));
+    }
+    let words: SmallVec<[&[u8]; 16]> = arguments.arguments(written).collect();
+    let request = OutgoingRequest::read(&words).map_err(Unread::Failed)?;
+    let policy = &spec.access_policy;
+    if let Err(denied) = policy.check_request(request.method, &request.url) {
+        data.refuse(denied);
+        return Err(Unread::Denied);
+    }
+    Ok(Box::new(request))
+}
+
+/// Hands a reply in RESP to the guest.
+pub(super) fn deliver<K: Keyspace>(
     guest: &mut Guest<'_, K>,
     response: &[u8],
     buf: i32,
     cap: i32,
-) -> Result<i32> {
+) -> wasmtime::Result<i32> {
     guest.charge_bytes(0, response.len() as u64)?;
     let view = guest.view()?;
     let buffer = view.span(buf, cap)?;

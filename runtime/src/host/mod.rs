@@ -1,6 +1,8 @@
 //! The functions that guests import: the guest ABI under both of its spellings, and WASI preview 1.
 
+mod after_commit;
 mod command;
+mod config;
 mod data;
 pub(crate) mod fuel;
 mod guest;
@@ -18,7 +20,9 @@ use wasmtime::{Caller, Engine, Linker, Result};
 use crate::call::state::StoreData;
 use ferrite_protocol::keyspace::Keyspace;
 
+use after_commit::after_commit;
 use command::call;
+use config::config;
 use data::{del, exists, expire, get, hdel, hget, hset, incr_by, set, ttl};
 use guest::Guest;
 use http::http;

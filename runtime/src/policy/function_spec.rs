@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::policy::files::directory::Directory;
+use crate::policy::function_config::FunctionConfig;
 use crate::policy::limits::Limits;
 use crate::policy::permissions::{AccessPolicy, Permissions};
 use crate::scheduling::pool::PoolOptions;
@@ -26,6 +27,8 @@ pub struct FunctionSpec {
     pub limits: Limits,
     /// Isolation of its calls from each other.
     pub isolation: Isolation,
+    /// Its own configuration.
+    pub config: FunctionConfig,
     /// Size of its pool.
     pub pool: PoolOptions,
 }

@@ -1,6 +1,7 @@
-//! Rights of a function: permissions, limits, isolation, the network, files, and the comparison of grants.
+//! Rights of a function: permissions, limits, isolation, configuration, the network, files, and the comparison of grants.
 
 pub mod files;
+pub mod function_config;
 pub mod function_spec;
 pub mod limits;
 pub mod network;

@@ -461,6 +461,7 @@ mod tests {
     use ferrite_cache::Digest;
 
     use super::{Change, RegistryFile, RegistryFileError};
+    use crate::policy::function_config::FunctionConfig;
     use crate::policy::limits::LimitSettings;
     use crate::policy::permissions::Permissions;
     use crate::registry::record::{FunctionName, Record};
@@ -475,6 +476,7 @@ mod tests {
             permissions: Permissions::default(),
             limits: LimitSettings::default(),
             isolation: None,
+            config: FunctionConfig::default(),
             release: None,
         }
     }

@@ -6,6 +6,7 @@ use ferrite_cache::Digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::Quoted;
+use crate::policy::function_config::FunctionConfig;
 use crate::policy::function_spec::Isolation;
 use crate::policy::limits::LimitSettings;
 use crate::policy::permissions::Permissions;
@@ -130,6 +131,9 @@ pub struct Record {
     /// Isolation, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "isolation")]
     pub isolation: Option<Isolation>,
+    /// Its own configuration, which may hold secrets.
+    #[serde(default, skip_serializing_if = "FunctionConfig::is_empty")]
+    pub config: FunctionConfig,
     /// The signed bundle that it was loaded from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Box<Release>>,
@@ -166,6 +170,7 @@ mod tests {
     use ferrite_cache::Digest;
 
     use super::{FunctionName, Record};
+    use crate::policy::function_config::FunctionConfig;
     use crate::policy::function_spec::Isolation;
     use crate::policy::limits::LimitSettings;
     use crate::policy::permissions::Permissions;
@@ -218,6 +223,7 @@ mod tests {
             permissions: Permissions::default(),
             limits: LimitSettings::default(),
             isolation: None,
+            config: FunctionConfig::default(),
             release: None,
         };
         let short = serde_json::to_string(&record)?;
@@ -235,6 +241,7 @@ mod tests {
         record.description = Some("limits rates".into());
         record.limits = LimitSettings::from_json(br#"{"max_time": "1s"}"#)?;
         record.isolation = Some(Isolation::Reuse);
+        record.config = FunctionConfig::from_json(br#"{"token": "s3cret"}"#)?;
         let long = serde_json::to_string(&record)?;
         assert_eq!(serde_json::from_str::<Record>(&long)?, record);
         assert!(serde_json::from_str::<Record>(&long.replace("reuse", "shared")).is_err());

@@ -210,7 +210,7 @@ impl<K: Keyspace> Inner<K> {
     }
 
     /// Loads the code of a function in the registry.
-    fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
+    pub(super) fn load_record(&self, record: &Record) -> Result<Arc<Function<K>>, CallError> {
         let key = record.release.as_ref().map(|release| release.key);
         let spec = self.spec(record)?;
         let depth = Depth::of(&spec.limits);

@@ -13,6 +13,7 @@ use crate::error::{CallError, Code, Quoted};
 use crate::executor::function::Function;
 use crate::metrics::function_stats::FunctionStats;
 use crate::policy::files::directory::Directory;
+use crate::policy::function_config::FunctionConfig;
 use crate::policy::function_spec::{FunctionSpec, Isolation};
 use crate::policy::limits::LimitSettings;
 use crate::policy::permissions::{AccessPolicy, Permissions};
@@ -39,6 +40,8 @@ pub struct LoadRequest<'a> {
     pub limits: LimitSettings,
     /// Isolation; without it, the default.
     pub isolation: Option<Isolation>,
+    /// Its own configuration; without one, that of the function that it replaces.
+    pub config: Option<FunctionConfig>,
     /// True if it may replace a function of the same name.
     pub replace: bool,
     /// True if the function was loaded before and is restored from data, so that it does not matter if
@@ -59,6 +62,7 @@ impl<'a> LoadRequest<'a> {
             permissions: None,
             limits: LimitSettings::default(),
             isolation: None,
+            config: None,
             replace: false,
             restored: false,
         }
@@ -79,9 +83,13 @@ impl<K: Keyspace> Runtime<K> {
     pub fn load(&self, mut request: LoadRequest<'_>) -> Result<Digest, CallError> {
         let inner = &*self.0;
         let replace = request.replace;
-        let exists = inner.registry.get(request.name.as_bytes()).is_some();
-        if exists && !replace {
-            return Err(CallError::exists(request.name.as_str()));
+        let existing = inner.registry.get(request.name.as_bytes());
+        if let Some(existing) = existing {
+            if !replace {
+                return Err(CallError::exists(request.name.as_str()));
+            }
+            let kept = || existing.record().config.clone();
+            request.config.get_or_insert_with(kept);
         }
         let source = request.take_source();
         let (mut record, unpacked) = inner.read_request(request, &source)?;
@@ -214,6 +222,7 @@ impl<K: Keyspace> Inner<K> {
             permissions,
             limits,
             isolation,
+            config,
             replace: _,
             restored,
         } = request;
@@ -250,6 +259,7 @@ impl<K: Keyspace> Inner<K> {
             permissions,
             limits,
             isolation,
+            config: config.unwrap_or_default(),
             release: unpacked.as_ref().map(|one| Box::new(one.release.clone())),
         };
         Ok((record, unpacked))
@@ -351,6 +361,7 @@ impl<K: Keyspace> Inner<K> {
             permissions,
             limits,
             isolation,
+            config,
             release: _,
         } = record;
         let keyspace = self.executor.keyspace();
@@ -379,6 +390,7 @@ impl<K: Keyspace> Inner<K> {
             directories,
             limits,
             isolation: isolation.unwrap_or(self.options.isolation),
+            config: config.clone(),
             pool: self.options.pool,
         })
     }

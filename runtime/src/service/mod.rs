@@ -6,10 +6,12 @@ mod adopt_automation;
 pub mod background_calls;
 pub(crate) mod call;
 pub(crate) mod call_target;
+mod configure;
 pub(crate) mod guard;
 mod load;
 pub(crate) mod once_loader;
 pub(crate) mod options;
+pub(crate) mod outbox;
 pub(crate) mod registered_function;
 mod reload;
 mod replicate;
@@ -24,6 +26,7 @@ use ferrite_cache::{Cache, Digest};
 use parking_lot::{Mutex, RwLock};
 
 use crate::artifact::ArtifactProvider;
+use crate::automation::outbox::table::Outbox;
 use crate::automation::schedule::table::Schedules;
 use crate::automation::trigger::table::Triggers;
 use crate::error::{CallError, Code};
@@ -83,6 +86,7 @@ struct Inner<K: Keyspace> {
     background_calls: BackgroundCalls,
     schedules: Arc<Schedules>,
     triggers: Arc<Triggers>,
+    outbox: Option<Arc<Outbox>>,
     /// Locked shared from an artifact's arrival until its function is registered, and exclusively to
     /// evict, so that no artifact is evicted that is about to be pinned.
     arriving: RwLock<()>,
@@ -122,12 +126,15 @@ impl<K: Keyspace> Runtime<K> {
             let name = record.name.as_bytes().into();
             names.insert(name, Arc::new(RegisteredFunction::lazy(record)));
         }
+        let outbox = (options.outbox && keyspace.keeps_records())
+            .then(|| Arc::new(Outbox::new(options.network.limits.outbox_max)));
         let runtime = Self(Arc::new(Inner {
             executor: Executor::new(
                 &options.engine,
                 keyspace,
                 options.yield_now,
                 options.network.clone(),
+                outbox.clone(),
             )?,
             artifacts: ArtifactProvider::new(cache, options.worker.clone(), options.trust.clone()),
             registry: Registry::new(names),
@@ -136,11 +143,13 @@ impl<K: Keyspace> Runtime<K> {
             background_calls: BackgroundCalls::new(options.background),
             schedules: Arc::default(),
             triggers: Arc::default(),
+            outbox,
             arriving: RwLock::default(),
             looked: Mutex::default(),
             options,
         }));
         runtime.load_schedules();
+        runtime.load_outbox();
         runtime.load_triggers();
         Ok(runtime)
     }

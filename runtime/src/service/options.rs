@@ -51,6 +51,11 @@ pub struct RuntimeOptions {
     pub directories: Vec<Directory>,
     /// The rules for functions on the network.
     pub network: NetworkOptions,
+    /// True if the host sends the requests that calls commit, by [`Runtime::due_request`], and its
+    /// keyspace commits them. Without it, `after_commit` is refused.
+    ///
+    /// [`Runtime::due_request`]: crate::Runtime::due_request
+    pub outbox: bool,
     /// Lets other tasks run while a guest computes for long; without it, the guest's task wakes itself
     /// at once.
     pub yield_now: Option<YieldNow>,
@@ -74,6 +79,7 @@ impl Default for RuntimeOptions {
             registry: None,
             directories: Vec::new(),
             network: NetworkOptions::default(),
+            outbox: false,
             yield_now: None,
         }
     }

@@ -50,6 +50,16 @@ impl<K: Keyspace> RegisteredFunction<K> {
         }
     }
 
+    /// Returns a function with another record, whose code is loaded at its first use.
+    pub(crate) fn with_record(&self, record: Record) -> Self {
+        Self {
+            refusal: self.refusal.clone(),
+            record: Arc::new(record),
+            stats: Arc::clone(&self.stats),
+            function: Arc::new(OnceLoader::empty()),
+        }
+    }
+
     /// Returns true if it is never run here.
     pub(crate) fn is_refused(&self) -> bool {
         self.refusal.is_some()

@@ -14,6 +14,7 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 
 use super::Runtime;
 use super::guard::Refusal;
+use super::outbox::RuntimeSink;
 use crate::automation::figures::{AutomationFigures, ScheduleFigures};
 use crate::automation::reply::error_of;
 use crate::automation::trigger::definition::{self, Phase, Trigger};
@@ -63,8 +64,10 @@ impl<K: Keyspace> Runtime<K> {
                 }
             });
         }
-        let sink: Arc<Triggers> = Arc::clone(triggers);
-        keyspace.set_event_sink(sink);
+        keyspace.set_event_sink(Arc::new(RuntimeSink {
+            triggers: Arc::clone(triggers),
+            outbox: self.0.outbox.clone(),
+        }));
         keyspace.send_events(!triggers.list().is_empty());
     }
 

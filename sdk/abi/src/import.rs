@@ -108,6 +108,11 @@ macro_rules! imports {
             /// Makes an HTTP request, a RESP array of bulk strings; the full length of the RESP
             /// response, or a status.
             fn http(request: i32, len: i32, buf: i32, cap: i32) -> i32;
+            /// Makes such a request a part of what the call commits, to be sent after that; the full
+            /// length of a RESP reply, its idempotency key, or a status.
+            fn after_commit(request: i32, len: i32, buf: i32, cap: i32) -> i32;
+            /// Reads a value of the function's own configuration; its full length, or a status.
+            fn config(name: i32, nlen: i32, buf: i32, cap: i32) -> i32;
         }
     };
 }

@@ -97,6 +97,14 @@ export declare function hdel(key: usize, klen: i32, pairs: usize, count: i32): i
 export declare function http(request: usize, len: i32, buf: usize, cap: i32): i32;
 
 // @ts-ignore: decorator
+@external("ferrite", "after_commit")
+export declare function after_commit(request: usize, len: i32, buf: usize, cap: i32): i32;
+
+// @ts-ignore: decorator
+@external("ferrite", "config")
+export declare function config(name: usize, nlen: i32, buf: usize, cap: i32): i32;
+
+// @ts-ignore: decorator
 @external("ferrite", "call")
 export declare function call(cmd: usize, cmdlen: i32, args: usize, argslen: i32, buf: usize, cap: i32): i32;
 

@@ -283,6 +283,44 @@ function encodeList(texts: Array<string>): string {
  */
 export function fetch(request: Request): Response {
   if (failed()) return Response.none("ERR the call has failed");
+  const list = encodeRequest(request);
+  const first = new ArrayBuffer(FIRST_BYTES);
+  const len = abi.http(address(list), list.byteLength, address(first), FIRST_BYTES);
+  const bytes = result(first, len, "http", bytesOf(request.url));
+  if (bytes === null) return Response.none("ERR the request is not permitted");
+  if (bytes.byteLength > 2 && load<u8>(address(bytes)) == 0x2d) {
+    return Response.none(textOf(bytes.slice(1, bytes.byteLength - 2)));
+  }
+  const value = Value.decode(bytes);
+  if (value === null || value.items.length < 3) return Response.none("ERR the response is malformed");
+  return Response.of(value.items);
+}
+
+/**
+ * Makes a request a part of what the call commits, and returns its idempotency key.
+ *
+ * If the call commits, the host sends the request afterwards, and again until the server accepts it by a
+ * status from 200 to 299. It may arrive more than once, each time with the same header `idempotency-key`:
+ * the one that the request has, or a random one. Nothing is sent for a call that fails. A request that
+ * cannot be added makes the call fail.
+ */
+export function afterCommit(request: Request): string {
+  if (failed()) return "";
+  const list = encodeRequest(request);
+  const url = bytesOf(request.url);
+  const first = new ArrayBuffer(FIRST_BYTES);
+  const len = abi.after_commit(address(list), list.byteLength, address(first), FIRST_BYTES);
+  const bytes = result(first, len, "after_commit", url);
+  if (bytes === null) return "";
+  if (bytes.byteLength > 2 && load<u8>(address(bytes)) == 0x2d) {
+    failWith(textOf(bytes.slice(1, bytes.byteLength - 2)));
+    return "";
+  }
+  const value = Value.decode(bytes);
+  return value === null ? "" : value.text;
+}
+
+function encodeRequest(request: Request): ArrayBuffer {
   const words: Array<string> = [request.method, request.url, request.body];
   const names = request.headers.keys();
   for (let i = 0; i < names.length; i++) {
@@ -297,17 +335,20 @@ export function fetch(request: Request): Response {
     words.push(":redirects");
     words.push("0");
   }
-  const list = bytesOf(encodeList(words));
+  return bytesOf(encodeList(words));
+}
+
+/**
+ * Reads a value of the function's own configuration, which `CONFIG` of `WASM.LOAD` and `WASM.CONFIG` set;
+ * null if it has none of this name. Secrets belong there, and not into code.
+ */
+export function config(name: string): string | null {
+  if (failed()) return null;
+  const subject = bytesOf(name);
   const first = new ArrayBuffer(FIRST_BYTES);
-  const len = abi.http(address(list), list.byteLength, address(first), FIRST_BYTES);
-  const bytes = result(first, len, "http", bytesOf(request.url));
-  if (bytes === null) return Response.none("ERR the request is not permitted");
-  if (bytes.byteLength > 2 && load<u8>(address(bytes)) == 0x2d) {
-    return Response.none(textOf(bytes.slice(1, bytes.byteLength - 2)));
-  }
-  const value = Value.decode(bytes);
-  if (value === null || value.items.length < 3) return Response.none("ERR the response is malformed");
-  return Response.of(value.items);
+  const len = abi.config(address(subject), subject.byteLength, address(first), FIRST_BYTES);
+  const bytes = result(first, len, "config", subject);
+  return bytes === null ? null : textOf(bytes);
 }
 
 /** Reads an integer: digits after an optional minus sign, within 64 bits. */

@@ -54,6 +54,10 @@ export class Store {
     /** The requests to other servers, oldest first: `{ method, url, body }`. */
     this.requests = [];
     this.responses = new Map();
+    /** The requests that functions have added to their calls, oldest first: `{ method, url, body }`. */
+    this.afterCommit = [];
+    /** The configuration of the functions: values by name. */
+    this.config = {};
   }
 
   /** Answers every request with this method and URL from now on. Requests without an answer fail. */
@@ -97,6 +101,7 @@ class Module {
       const reason = this.store.log.filter(({ level }) => level === "error").at(-1)?.text;
       throw new Trap(reason ?? error.message, { cause: error });
     }
+    this.store.afterCommit.push(...call.added);
     return call.reply();
   }
 }
@@ -109,6 +114,7 @@ class Call {
     this.args = args;
     this.replies = [];
     this.long = Buffer.alloc(0);
+    this.added = [];
   }
 
   bytes(pointer, len) {
@@ -215,6 +221,18 @@ class Call {
           ? [BigInt(response.status), url, latin(toBytes(response.body))]
           : { error: `CONNECT the test has no response for ${method} ${url}; prepare one with respond` };
         return this.fill(buf, cap, unlatin(encode(reply)));
+      },
+      after_commit: (request, len, buf, cap) => {
+        const [method, url, body, ...headers] = decode(Buffer.from(this.bytes(request, len)), latin);
+        this.added.push({ method, url, body: shown(unlatin(body)) });
+        const number = String(this.store.afterCommit.length + this.added.length).padStart(12, "0");
+        const at = headers.findIndex((it, i) => i % 2 === 0 && it.toLowerCase() === "idempotency-key");
+        const key = at < 0 ? `00000000-0000-4000-8000-${number}` : headers[at + 1];
+        return this.fill(buf, cap, unlatin(encode(key)));
+      },
+      config: (name, nlen, buf, cap) => {
+        const value = this.store.config[this.plain(name, nlen)];
+        return value === undefined ? STATUS.notFound : this.fill(buf, cap, Buffer.from(toBytes(value)));
       },
       take: (buf, offset, len) => {
         const part = this.long.subarray(offset, offset + len);

@@ -157,3 +157,13 @@ test("a request is made and its response read", () => {
   assert.equal(none[0], "0");
   assert.match(none[3], /^CONNECT /);
 });
+
+test("a request is added to the call, and the configuration read", () => {
+  const { store, module } = setup();
+  const url = "https://example.com/a";
+  assert.deepEqual(module.call("later", [], [url, ""]), ["00000000-0000-4000-8000-000000000001", "none"]);
+  store.config.token = "ß".repeat(300);
+  assert.deepEqual(module.call("later", [], [url, "order 7"]), ["order 7", "ß".repeat(300)]);
+  assert.deepEqual(store.afterCommit, Array(2).fill({ method: "POST", url, body: "ü" }));
+  assert.deepEqual(store.requests, []);
+});

@@ -3,6 +3,7 @@
 package ferritetest
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -172,6 +173,30 @@ func (s host) HTTP(request, buf []byte) int32 {
 		}
 	}
 	return s.fill(buf, encode(Error("CONNECT the test has no response for "+words[0]+" "+words[1]+"; prepare one with Respond")))
+}
+
+// AfterCommit keeps a request; its key is the one it has, or one with its number.
+func (s host) AfterCommit(request, buf []byte) int32 {
+	words, ok := decode(string(request))
+	if !ok || len(words) < 3 {
+		return abi.Invalid
+	}
+	s.Store.AfterCommit = append(s.Store.AfterCommit, Request{Method: words[0], URL: words[1], Body: words[2]})
+	key := fmt.Sprintf("00000000-0000-4000-8000-%012d", len(s.Store.AfterCommit))
+	for i := 3; i+1 < len(words); i += 2 {
+		if strings.EqualFold(words[i], "idempotency-key") {
+			key = words[i+1]
+		}
+	}
+	return s.fill(buf, encode(key))
+}
+
+func (s host) Config(name, buf []byte) int32 {
+	value, ok := s.Store.Config[string(name)]
+	if !ok {
+		return abi.NotFound
+	}
+	return s.fill(buf, value)
 }
 
 func (s host) Take(buf []byte, offset int) int32 {

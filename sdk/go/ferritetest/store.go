@@ -43,6 +43,10 @@ type Store struct {
 	Log []LogLine
 	// Requests holds the requests to other servers that functions have made, oldest first.
 	Requests []Request
+	// AfterCommit holds the requests that functions have added to their calls, oldest first.
+	AfterCommit []Request
+	// Config is the configuration of the functions.
+	Config map[string]string
 
 	prepared []prepared
 	data    keyspace

@@ -39,6 +39,29 @@ pub fn get<T: FromValue>(key: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
         .map_err(|mismatch| unreadable("the value of key", key, &mismatch))
 }
 
+/// Reads a value of the function's own configuration, which `CONFIG` of `WASM.LOAD` and `WASM.CONFIG` set;
+/// `None` if it has none of this name. Secrets belong there, and not into code.
+///
+/// ```
+/// # use ferrite_wasm_sdk::*;
+/// # let store = mock::Store::new();
+/// store.configure("token", "s3cret");
+/// let token: Option<String> = ferrite::config("token")?;
+/// assert_eq!(token.as_deref(), Some("s3cret"));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+///
+/// The value cannot be read as `T`.
+pub fn config<T: FromValue>(name: &str) -> Result<Option<T>, Error> {
+    let name = name.as_bytes();
+    read(|buffer| host::config(name, buffer))
+        .map_err(|code| Error::of_status(code, "config", name))?
+        .transpose()
+        .map_err(|mismatch| unreadable("the configuration's value", name, &mismatch))
+}
+
 /// Writes a string, and removes the key's expiry.
 ///
 /// # Errors

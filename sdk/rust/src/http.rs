@@ -110,6 +110,56 @@ impl Request {
     /// `PROTOCOL` or `UNAVAILABLE`.
     pub fn send(&self) -> Result<Response, Error> {
         let mut list = ArgumentList::new();
+        let request = self.write(&mut list);
+        let failed = |code| Error::of_status(code, "http", &self.url);
+        match read::<Answer>(|buffer| host::http(request, buffer)).map_err(failed)? {
+            Some(Ok(Answer(Ok(response)))) => Ok(response),
+            Some(Ok(Answer(Err(text)))) => Err(Error::of_reply(text)),
+            _ => Err(failed(Status::Store.code().into())),
+        }
+    }
+
+    /// Makes the request a part of what the call commits, and returns its idempotency key.
+    ///
+    /// If the call commits, the host sends the request afterwards, and again until the server accepts it
+    /// by a status from 200 to 299. It may arrive more than once, each time with the same header
+    /// `idempotency-key`: the one that the request has, or a random one. Nothing is sent for a call that
+    /// fails.
+    ///
+    /// ```
+    /// use ferrite_wasm_sdk::*;
+    ///
+    /// #[ferrite_function]
+    /// pub fn order(key: &str, item: &str) -> Result<(), Error> {
+    ///     ferrite::set(key, item)?;
+    ///     http::post("https://shop.example.com/orders").body(item).after_commit()?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let store = mock::Store::new();
+    /// assert_eq!(order("order:1", "tea"), Ok(()));
+    /// let (method, url, body) = &store.after_commit()[0];
+    /// assert_eq!((method.as_str(), url.as_str()), ("POST", "https://shop.example.com/orders"));
+    /// assert_eq!(body, b"tea");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NOPERM` if the permissions do not list the request, `INVALID`, `LIMIT`, or `UNAVAILABLE` if the
+    /// server has no outbox or the call may only read.
+    pub fn after_commit(&self) -> Result<String, Error> {
+        let mut list = ArgumentList::new();
+        let request = self.write(&mut list);
+        let failed = |code| Error::of_status(code, "after_commit", &self.url);
+        match read::<Key>(|buffer| host::after_commit(request, buffer)).map_err(failed)? {
+            Some(Ok(Key(Ok(key)))) => Ok(key),
+            Some(Ok(Key(Err(text)))) => Err(Error::of_reply(text)),
+            _ => Err(failed(Status::Store.code().into())),
+        }
+    }
+
+    /// Writes the request as the host reads it.
+    fn write<'l>(&self, list: &'l mut ArgumentList) -> &'l [u8] {
         list.item(self.method.as_bytes());
         list.item(&self.url);
         list.item(&self.body);
@@ -117,13 +167,7 @@ impl Request {
             list.item(name);
             list.item(value);
         }
-        let request = list.finish();
-        let failed = |code| Error::of_status(code, "http", &self.url);
-        match read::<Answer>(|buffer| host::http(request, buffer)).map_err(failed)? {
-            Some(Ok(Answer(Ok(response)))) => Ok(response),
-            Some(Ok(Answer(Err(text)))) => Err(Error::of_reply(text)),
-            _ => Err(failed(Status::Store.code().into())),
-        }
+        list.finish()
     }
 }
 
@@ -240,5 +284,19 @@ impl FromValue for Answer {
             _ => None,
         }
         .ok_or_else(|| Mismatch::new("a response", bytes))
+    }
+}
+
+/// The host's answer to a request to be sent later: its idempotency key, or the text of an error.
+struct Key(Result<String, String>);
+
+impl FromValue for Key {
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Mismatch> {
+        match decode(bytes) {
+            Some(Value::Error(text)) => Some(Self(Err(text))),
+            Some(Value::Bulk(key)) => String::from_utf8(key).ok().map(|key| Self(Ok(key))),
+            _ => None,
+        }
+        .ok_or_else(|| Mismatch::new("an idempotency key", bytes))
     }
 }

@@ -116,6 +116,24 @@ impl Store {
         self.state.borrow().requests.made().to_vec()
     }
 
+    /// Returns method, URL and body of the requests that functions have added to their calls by
+    /// [`http::Request::after_commit`](crate::http::Request::after_commit), oldest first. The mock sends
+    /// none.
+    #[must_use]
+    pub fn after_commit(&self) -> Vec<(String, String, Vec<u8>)> {
+        self.state.borrow().requests.added().to_vec()
+    }
+
+    /// Sets a value of the functions' configuration, which
+    /// [`ferrite::config`](crate::ferrite::config) reads.
+    pub fn configure(&self, name: &str, value: impl AsRef<[u8]>) {
+        let value = value.as_ref().to_owned();
+        self.state
+            .borrow_mut()
+            .config
+            .push((name.to_owned(), value));
+    }
+
     /// Returns the lines that functions have logged, oldest first.
     #[must_use]
     pub fn log(&self) -> Vec<(Level, String)> {

@@ -384,6 +384,11 @@ section! {
         pub max_redirects: usize = "5",
         /// Most requests of all functions at the same time; others wait.
         pub max_concurrent: usize = "128",
+        /// Most requests of `after_commit` that wait to be sent. With more, `after_commit` fails.
+        pub max_outbox: usize = "10000",
+        /// Tries of such a request before it is given up. The pause after the first is 0.2 s, and it
+        /// doubles up to an hour: 16 tries take nearly two hours.
+        pub outbox_tries: usize = "16",
         /// File of certificates of authorities, as PEM, that are trusted besides those of the system.
         pub ca_file: Option<PathBuf> = "",
     }

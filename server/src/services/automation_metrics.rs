@@ -1,6 +1,8 @@
-//! Metrics of triggers and schedules.
+//! Metrics of triggers, schedules and the outbox.
 
-use ferrite_runtime::automation::figures::{AutomationFigures, ScheduleFigures, TriggerFigures};
+use ferrite_runtime::automation::figures::{
+    AutomationFigures, OutboxFigures, ScheduleFigures, TriggerFigures,
+};
 
 use crate::functions::Functions;
 use crate::services::metrics_page::Page;
@@ -73,5 +75,54 @@ pub(super) fn write(runtime: &Functions, page: &mut Page) {
             let labels = format!("{{schedule=\"{}\"}}", schedule.id);
             page.sample(name, &labels, value(schedule));
         }
+    }
+    if let Some(figures) = runtime.outbox_figures() {
+        write_outbox(&figures, page);
+    }
+}
+
+fn write_outbox(figures: &OutboxFigures, page: &mut Page) {
+    page.single(
+        "ferrite_outbox_pending_requests",
+        "gauge",
+        "Requests of the outbox that wait to be sent.",
+        figures.pending,
+    );
+    page.single(
+        "ferrite_outbox_pending_bytes",
+        "gauge",
+        "Bytes of those requests.",
+        figures.pending_bytes,
+    );
+    page.single(
+        "ferrite_outbox_dead_requests",
+        "gauge",
+        "Requests of the outbox that were given up and are kept.",
+        figures.dead,
+    );
+    let counters = [
+        (
+            "ferrite_outbox_queued_total",
+            "Requests that calls have committed.",
+            figures.queued,
+        ),
+        (
+            "ferrite_outbox_sent_total",
+            "Requests of the outbox that a server has accepted.",
+            figures.sent,
+        ),
+        (
+            "ferrite_outbox_failures_total",
+            "Tries of requests of the outbox that failed.",
+            figures.failures,
+        ),
+        (
+            "ferrite_outbox_given_up_total",
+            "Requests of the outbox that were given up.",
+            figures.given_up,
+        ),
+    ];
+    for (name, help, value) in counters {
+        page.single(name, "counter", help, value);
     }
 }

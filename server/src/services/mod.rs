@@ -1,5 +1,5 @@
 //! Tasks that run beside the connections until the server stops: active expiry, hot reload,
-//! schedules, triggers, metrics over HTTP.
+//! schedules, triggers, the outbox, metrics over HTTP.
 
 pub(crate) mod active_expiry;
 mod automation_metrics;
@@ -11,6 +11,7 @@ pub(crate) mod hot_reload;
 pub(crate) mod memory_release;
 pub(crate) mod metrics_http;
 mod metrics_page;
+pub(crate) mod outbox;
 mod process_metrics;
 pub(crate) mod prometheus;
 pub(crate) mod schedules;

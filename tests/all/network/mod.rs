@@ -1,7 +1,10 @@
 //! Requests of functions to other servers, in the standalone server and in Valkey.
 
+mod config;
 mod engines;
+mod outbox;
 mod peer;
+mod receiver;
 mod server;
 
 use ferrite_tests::{Client, Reply};

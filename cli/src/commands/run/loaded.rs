@@ -8,7 +8,9 @@ use ferrite_cache::{Cache, Profile};
 use ferrite_compiler::PreinitChoice;
 use ferrite_protocol::resp::Encoder;
 use ferrite_runtime::artifact::source::Source;
+use ferrite_runtime::automation::figures::OutboxFigures;
 use ferrite_runtime::policy::files::directory::Directory;
+use ferrite_runtime::policy::function_config::FunctionConfig;
 use ferrite_runtime::policy::function_spec::Isolation;
 use ferrite_runtime::policy::limits::{LimitSettings, Limits};
 use ferrite_runtime::policy::network::address::IpRange;
@@ -41,6 +43,8 @@ pub(crate) struct Policy {
     pub(crate) permissions: Permissions,
     pub(crate) limits: LimitSettings,
     pub(crate) isolation: Option<Isolation>,
+    /// The function's own configuration.
+    pub(crate) config: FunctionConfig,
     /// Directories that the function may read.
     pub(crate) directories: Vec<Directory>,
     /// True if the function may make the requests that its permissions list.
@@ -116,6 +120,7 @@ impl Loaded {
                 private_ranges: self.policy.private_network.clone(),
                 ..NetworkOptions::default()
             },
+            outbox: true,
             ..RuntimeOptions::default()
         };
         let runtime = Runtime::new(
@@ -133,6 +138,7 @@ impl Loaded {
                 permissions: Some(permissions),
                 limits: self.policy.limits.clone(),
                 isolation: self.policy.isolation,
+                config: Some(self.policy.config.clone()),
                 replace: false,
                 restored: false,
             })
@@ -163,6 +169,21 @@ impl Session {
         let mut request = CallRequest::new(&name, keys, args);
         request.profile = profile;
         pollster::block_on(self.runtime.call(&request, encoder))
+    }
+
+    /// Sends the requests that calls have committed, each once, and returns the figures.
+    pub(crate) fn send_committed(&self) -> OutboxFigures {
+        let figures = || self.runtime.outbox_figures().unwrap_or_default();
+        for _ in 0..figures().pending {
+            let send = async {
+                let due = self.runtime.due_request().await;
+                // A store in memory has nothing to wait for.
+                due.send(|receipt| async { receipt.done().await.is_ok() })
+                    .await
+            };
+            let _ = pollster::block_on(send);
+        }
+        figures()
     }
 
     /// Runs a command on the data; its reply goes to `encoder`.

@@ -59,12 +59,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "JSON")]
     permissions: Option<String>,
 
+    /// The function's own configuration, as in WASM.LOAD: {"token": "…"}
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
+
     /// Directory that the function may read, as /NAME; may be given several times
     #[arg(long, value_name = "NAME=PATH")]
     dir: Vec<Directory>,
 
     /// Let the function make the requests to other servers that its permissions list in
-    /// `allow_network`
+    /// `allow_network`. Requests of `after_commit` are sent once after the call
     #[arg(long)]
     allow_network: bool,
 
@@ -165,6 +169,14 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
         (true, true) => Exit::Refused,
         (true, false) => Exit::Failed,
     };
+    let sent = session.send_committed();
+    if sent.failures > 0 && !console.is_json() {
+        let error = sent.last_error.as_deref().unwrap_or_default();
+        console.warn(&format!(
+            "{} of {} requests of after_commit were not accepted: {error}",
+            sent.failures, sent.queued
+        ))?;
+    }
     if let (Some(denied), false) = (&outcome.denied, console.is_json()) {
         console.warn(&format!("refused: {denied}"))?;
     }

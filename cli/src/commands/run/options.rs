@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use ferrite_compiler::PreinitChoice;
+use ferrite_runtime::policy::function_config::FunctionConfig;
 
 use super::Arguments;
 use super::loaded::{Loaded, Policy};
 use crate::files::cache_folder::CacheFolder;
 use crate::policy;
 use crate::project::settings::Settings;
+use crate::terminal::console::UsageError;
 
 /// The function, the call's input, and the function's policy.
 pub(super) struct Options {
@@ -38,6 +40,7 @@ impl Options {
             data,
             limits,
             permissions,
+            config,
             dir,
             allow_network,
             allow_private_network,
@@ -64,6 +67,11 @@ impl Options {
                     .unwrap_or_default(),
                 limits: limits.or(settings.limits).unwrap_or_default(),
                 isolation: settings.isolation,
+                config: match config {
+                    Some(json) => FunctionConfig::from_json(json.as_bytes())
+                        .map_err(|error| UsageError(format!("--config: {error}")))?,
+                    None => FunctionConfig::default(),
+                },
                 directories: dir,
                 allow_network,
                 private_network: allow_private_network,

@@ -77,6 +77,14 @@ impl Info<'_> {
             Ok(limits) => fields.text("limits", limits.to_json()),
             Err(error) => fields.text("limits", error.to_string()),
         }
+        // Values may be secret.
+        fields.with("config", |reply| {
+            reply.array(record.config.names().len());
+            record
+                .config
+                .names()
+                .for_each(|name| reply.bulk(name.as_bytes()));
+        });
         let function = registered.function();
         fields.with("loaded", |reply| reply.bool(function.is_some()));
         if let Some(function) = function {

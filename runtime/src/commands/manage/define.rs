@@ -8,7 +8,7 @@ use crate::commands::spec::Spec;
 pub(in crate::commands) static SPEC: Spec = Spec {
     name: "WASM.DEFINE",
     summary: "Loads a function from WebAssembly's text format, or from a program in JavaScript.",
-    syntax: "name [JS] source [DESCRIPTION text] [PERMISSIONS word-or-json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [REPLACE]",
+    syntax: "name [JS] source [DESCRIPTION text] [PERMISSIONS word-or-json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [CONFIG json] [REPLACE]",
     parse,
     ..load::SPEC
 };

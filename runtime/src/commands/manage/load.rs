@@ -8,6 +8,7 @@ use crate::commands::error::CommandError;
 use crate::commands::grammar::options::Options;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
 use crate::error::CallError;
+use crate::policy::function_config::FunctionConfig;
 use crate::policy::function_spec::Isolation;
 use crate::policy::limits::LimitSettings;
 use crate::policy::permissions::Permissions;
@@ -24,7 +25,7 @@ pub(in crate::commands) static SPEC: Spec = Spec {
     right: Right::Manage,
     runs: Runs::Blocking,
     summary: "Loads a function from a module or a signed bundle: its bytes, their base64, blake3:<digest>, or a path in the module folder.",
-    syntax: "name source [DESCRIPTION text] [PERMISSIONS word-or-json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [REPLACE]",
+    syntax: "name source [DESCRIPTION text] [PERMISSIONS word-or-json] [LIMITS json] [ISOLATION rewind|fresh|reuse] [CONFIG json] [REPLACE]",
     parse,
 };
 
@@ -49,6 +50,7 @@ pub struct Load<'a> {
     pub(in crate::commands) permissions: Option<Permissions>,
     pub(in crate::commands) limits: LimitSettings,
     pub(in crate::commands) isolation: Option<Isolation>,
+    pub(in crate::commands) config: Option<FunctionConfig>,
     pub(in crate::commands) replace: bool,
 }
 
@@ -66,20 +68,21 @@ pub(in crate::commands) fn read<'a>(
     const PERMISSIONS: &str = "PERMISSIONS";
     const LIMITS: &str = "LIMITS";
     const ISOLATION: &str = "ISOLATION";
+    const CONFIG: &str = "CONFIG";
     const REPLACE: &str = "REPLACE";
+    const KNOWN: &[&str] = &[DESCRIPTION, PERMISSIONS, LIMITS, ISOLATION, CONFIG, REPLACE];
 
     let at = if form == Form::JavaScript { 3 } else { 2 };
     let mut options = Options::new(spec, argv, at + 1);
     let (mut description, mut permissions, mut limits, mut isolation) = (None, None, None, None);
-    let mut replace = false;
-    while let Some(option) =
-        options.next(&[DESCRIPTION, PERMISSIONS, LIMITS, ISOLATION, REPLACE])?
-    {
+    let (mut config, mut replace) = (None, false);
+    while let Some(option) = options.next(KNOWN)? {
         match option {
             DESCRIPTION => options.value(option, &mut description)?,
             PERMISSIONS => options.value(option, &mut permissions)?,
             LIMITS => options.value(option, &mut limits)?,
             ISOLATION => options.value(option, &mut isolation)?,
+            CONFIG => options.value(option, &mut config)?,
             _ => options.flag(option, &mut replace)?,
         }
     }
@@ -105,6 +108,10 @@ pub(in crate::commands) fn read<'a>(
             .unwrap_or_default(),
         isolation: isolation
             .map(|word| String::from_utf8_lossy(word).parse())
+            .transpose()
+            .map_err(|error| invalid(&error))?,
+        config: config
+            .map(FunctionConfig::from_json)
             .transpose()
             .map_err(|error| invalid(&error))?,
         replace,
@@ -137,6 +144,7 @@ impl Load<'_> {
             permissions: self.permissions,
             limits: self.limits,
             isolation: self.isolation,
+            config: self.config,
             replace: self.replace,
             restored: false,
         })?;

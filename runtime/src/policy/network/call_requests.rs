@@ -8,6 +8,10 @@ pub(crate) struct CallRequests {
     made: Vec<Made>,
     /// True if this try may make requests.
     open: bool,
+    /// True if this try may add requests to its commit.
+    commits: bool,
+    /// Number of requests that it has added.
+    added: u32,
 }
 
 #[derive(Debug)]
@@ -30,14 +34,32 @@ impl CallRequests {
     /// Begins another try, which may make no request yet.
     pub(crate) fn begin_try(&mut self) {
         self.open = false;
+        self.commits = false;
+        self.added = 0;
         for made in &mut self.made {
             made.repeated = false;
         }
     }
 
-    /// Lets this try make requests.
-    pub(crate) fn open(&mut self) {
-        self.open = true;
+    /// Lets this try make requests, and add some to its commit.
+    pub(crate) fn open(&mut self, now: bool, with_commit: bool) {
+        self.open = now;
+        self.commits = with_commit;
+    }
+
+    /// Returns true if this try may add requests to its commit.
+    pub(crate) fn may_add(&self) -> bool {
+        self.commits
+    }
+
+    /// Returns the number of requests that this try has added to its commit.
+    pub(crate) fn added(&self) -> u32 {
+        self.added
+    }
+
+    /// Counts a request that was added.
+    pub(crate) fn note_added(&mut self) {
+        self.added += 1;
     }
 
     /// Returns true if this try may make requests.
@@ -83,14 +105,17 @@ mod tests {
         let mut requests = CallRequests::default();
         requests.begin();
         requests.begin_try();
-        assert!(!requests.may_send());
-        requests.open();
+        assert!(!requests.may_send() && !requests.may_add());
+        requests.open(true, true);
+        requests.note_added();
+        assert!(requests.may_add());
         for response in [b"1", b"2"] {
             assert_eq!(requests.remembered(b"a"), None);
             requests.remember(b"a"[..].into(), Arc::from(&response[..]));
         }
         requests.begin_try();
-        assert!(!requests.may_send());
+        assert!(!requests.may_send() && !requests.may_add());
+        assert_eq!(requests.added(), 0);
         assert_eq!(requests.remembered(b"b"), None);
         assert_eq!(requests.remembered(b"a").as_deref(), Some(&b"1"[..]));
         assert_eq!(requests.remembered(b"a").as_deref(), Some(&b"2"[..]));

@@ -47,6 +47,9 @@ pub(super) async fn exchange(
         let response = send(client, &request).await?;
         let target = redirection(&response).filter(|_| request.redirects != Some(0));
         let Some(location) = target else {
+            if !request.reads_body {
+                return Ok(without_body(response, request, limits).await);
+            }
             return read(response, request, limits, unpacks).await;
         };
         if redirects >= redirects_max {
@@ -157,6 +160,30 @@ fn follow(
     }
     request.url = url;
     Ok(())
+}
+
+/// Returns the head of a response. The body is read to its end only so that the connection can be used
+/// again, and not if it is long.
+async fn without_body(
+    response: hyper::Response<Incoming>,
+    request: OutgoingRequest,
+    limits: &NetworkLimits,
+) -> Response {
+    let (parts, mut incoming) = response.into_parts();
+    let mut left = limits.response_bytes_max;
+    while let Some(Ok(frame)) = incoming.frame().await {
+        let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(rest) = left.checked_sub(len) else {
+            break;
+        };
+        left = rest;
+    }
+    Response {
+        status: parts.status.as_u16(),
+        url: request.url,
+        headers: parts.headers,
+        body: Vec::new(),
+    }
 }
 
 /// Reads the body, unpacked if the host asked for packed bytes.

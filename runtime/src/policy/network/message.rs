@@ -51,6 +51,8 @@ pub(crate) struct OutgoingRequest {
     pub(crate) timeout: Option<Duration>,
     /// Most redirections to follow, if the guest says a number.
     pub(crate) redirects: Option<u32>,
+    /// False if only the head of the response counts, whatever its body is.
+    pub(crate) reads_body: bool,
 }
 
 /// A response, with its body unpacked.
@@ -165,6 +167,7 @@ impl OutgoingRequest {
             body: Bytes::copy_from_slice(body),
             timeout: None,
             redirects: None,
+            reads_body: true,
         };
         let (pairs, rest) = headers.as_chunks::<2>();
         if !rest.is_empty() {

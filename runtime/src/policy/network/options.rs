@@ -40,6 +40,10 @@ pub struct NetworkLimits {
     pub redirects_max: u32,
     /// Most requests of all functions at the same time; others wait.
     pub concurrent_max: usize,
+    /// Most requests that wait in the outbox.
+    pub outbox_max: usize,
+    /// Tries of a request in the outbox before it is given up.
+    pub outbox_tries_max: u32,
 }
 
 impl NetworkLimits {
@@ -52,6 +56,8 @@ impl NetworkLimits {
         connect_time_max: Duration::from_secs(3),
         redirects_max: 5,
         concurrent_max: 128,
+        outbox_max: 10_000,
+        outbox_tries_max: 16,
     };
 }
 

@@ -14,6 +14,7 @@ use ferrite_protocol::resp::{Encoder, Protocol};
 use ferrite_runtime::call::request::{CallOutcome, CallRequest};
 use ferrite_runtime::error::CallError;
 use ferrite_runtime::instance::engine::EngineOptions;
+use ferrite_runtime::policy::function_config::FunctionConfig;
 use ferrite_runtime::policy::function_spec::{FunctionSpec, Isolation};
 use ferrite_runtime::policy::limits::Limits;
 use ferrite_runtime::policy::permissions::{AccessPolicy, Permissions};
@@ -157,6 +158,7 @@ pub(crate) fn spec() -> FunctionSpec {
         directories: [].into(),
         limits: Limits::DEFAULT,
         isolation: Isolation::default(),
+        config: FunctionConfig::default(),
         pool: PoolOptions::default(),
     }
 }

@@ -155,3 +155,12 @@ export function request(url: string): string[] {
   const response = ferrite.fetch(request);
   return [response.status.toString(), response.text, response.url, response.failure, response.ok.toString()];
 }
+
+export function later(url: string, key: string): string[] {
+  const request = new ferrite.Request(url);
+  request.method = "POST";
+  request.body = "ü";
+  if (key != "") request.headers.set("Idempotency-Key", key);
+  const token = ferrite.config("token");
+  return [ferrite.afterCommit(request), token === null ? "none" : token];
+}

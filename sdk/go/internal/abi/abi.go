@@ -52,6 +52,8 @@ type Host interface {
 	HDel(key []byte, fields [][]byte) int32
 	Call(command, args, buf []byte) int32
 	HTTP(request, buf []byte) int32
+	AfterCommit(request, buf []byte) int32
+	Config(name, buf []byte) int32
 	Take(buf []byte, offset int) int32
 	Log(level int32, text []byte)
 	TimeMillis() int64

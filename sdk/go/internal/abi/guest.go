@@ -88,6 +88,12 @@ func call(cmd unsafe.Pointer, cmdlen uint32, args unsafe.Pointer, argslen uint32
 //go:wasmimport ferrite http
 func http(request unsafe.Pointer, n uint32, buf unsafe.Pointer, capacity uint32) int32
 
+//go:wasmimport ferrite after_commit
+func afterCommit(request unsafe.Pointer, n uint32, buf unsafe.Pointer, capacity uint32) int32
+
+//go:wasmimport ferrite config
+func config(name unsafe.Pointer, nlen uint32, buf unsafe.Pointer, capacity uint32) int32
+
 //go:wasmimport ferrite take
 func take(buf unsafe.Pointer, offset uint32, n uint32) int32
 
@@ -194,6 +200,14 @@ func (guest) Call(command, args, buf []byte) int32 {
 
 func (guest) HTTP(request, buf []byte) int32 {
 	return http(at(request), length(len(request)), at(buf), length(len(buf)))
+}
+
+func (guest) AfterCommit(request, buf []byte) int32 {
+	return afterCommit(at(request), length(len(request)), at(buf), length(len(buf)))
+}
+
+func (guest) Config(name, buf []byte) int32 {
+	return config(at(name), length(len(name)), at(buf), length(len(buf)))
 }
 
 func (guest) Take(buf []byte, offset int) int32 {

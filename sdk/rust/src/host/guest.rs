@@ -210,6 +210,18 @@ pub(crate) fn http(request: &[u8], buffer: &mut [u8]) -> i32 {
     unsafe { import::http(address(request), len(request), address_mut(buffer), cap) }
 }
 
+pub(crate) fn after_commit(request: &[u8], buffer: &mut [u8]) -> i32 {
+    let cap = len(buffer);
+    // SAFETY: the host reads `request` and writes at most `cap` bytes of `buffer`.
+    unsafe { import::after_commit(address(request), len(request), address_mut(buffer), cap) }
+}
+
+pub(crate) fn config(name: &[u8], buffer: &mut [u8]) -> i32 {
+    let cap = len(buffer);
+    // SAFETY: the host reads `name` and writes at most `cap` bytes, which are `buffer`'s.
+    unsafe { import::config(address(name), len(name), address_mut(buffer), cap) }
+}
+
 pub(crate) fn call(command: &[u8], arguments: &[u8], buffer: &mut [u8]) -> i32 {
     let cap = len(buffer);
     // SAFETY: the host reads `command` and `arguments` and writes at most `cap` bytes of `buffer`.

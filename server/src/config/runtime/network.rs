@@ -49,6 +49,8 @@ pub(crate) fn read(config: &Config) -> Result<NetworkOptions, NetworkError> {
         connect_timeout,
         max_redirects,
         max_concurrent,
+        max_outbox,
+        outbox_tries,
         ca_file,
     } = &config.network;
     let security = &config.security;
@@ -84,6 +86,8 @@ pub(crate) fn read(config: &Config) -> Result<NetworkOptions, NetworkError> {
             connect_time_max: connect_timeout.0,
             redirects_max: narrow(*max_redirects),
             concurrent_max: *max_concurrent,
+            outbox_max: *max_outbox,
+            outbox_tries_max: narrow(*outbox_tries).max(1),
         },
         extra_roots,
         resolver: None,

@@ -76,7 +76,7 @@ impl Relay<'_> {
             ));
             return Ok(Step::More);
         }
-        if matches!(spec.name, "WASM.TRIGGER" | "WASM.SCHEDULE") {
+        if matches!(spec.name, "WASM.TRIGGER" | "WASM.SCHEDULE" | "WASM.OUTBOX") {
             self.reply_error(&format!(
                 "ERR {} needs the data in this server, and it is in another engine (upstream.url)",
                 spec.name
@@ -87,7 +87,7 @@ impl Relay<'_> {
         self.flush().await?;
         let changes = matches!(
             spec.name,
-            "WASM.LOAD" | "WASM.DEFINE" | "WASM.RELOAD" | "WASM.UNLOAD"
+            "WASM.LOAD" | "WASM.DEFINE" | "WASM.RELOAD" | "WASM.CONFIG" | "WASM.UNLOAD"
         );
         let account = self.account.clone();
         let change = match &self.state.functions {

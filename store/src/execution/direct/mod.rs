@@ -193,6 +193,8 @@ impl<'s> Direct<'s> {
         }
         let sink = self.core.sink.get();
         let mut kept = Vec::new();
+        // Records of a transaction; those of events follow behind.
+        let set = self.records.len();
         if let (Some(recorder), Some(sink)) = (&mut self.recorder, sink) {
             recorder.name_expiry();
             // Nothing was put in the place of what expired.
@@ -210,9 +212,12 @@ impl<'s> Direct<'s> {
         // every record, too.
         let mut records = (!self.records.is_empty()).then(|| self.core.records.lock());
         if let Some(records) = &mut records {
-            for change in std::mem::take(&mut self.records) {
+            for (index, change) in std::mem::take(&mut self.records).into_iter().enumerate() {
                 let changed = records.apply(&change);
                 let RecordChange { name, value } = change;
+                if let (Some(sink), Some(value), true) = (sink, &value, index < set) {
+                    sink.record_set(name.as_slice(), value.as_slice());
+                }
                 match value {
                     Some(value) => self.note(|| Effect::Record { name, value }),
                     None if changed => self.note(|| Effect::RecordGone { name }),

@@ -227,6 +227,26 @@ pub(crate) fn http(request: &[u8], buffer: &mut [u8]) -> i32 {
     })
 }
 
+pub(crate) fn after_commit(request: &[u8], buffer: &mut [u8]) -> i32 {
+    let Some(Value::Array(words)) = decode(request) else {
+        return Status::Invalid.code();
+    };
+    with_state(|state| {
+        let mut bytes = Vec::new();
+        encode(&state.requests.add(words), &mut bytes);
+        fill(state, buffer, &bytes)
+    })
+}
+
+pub(crate) fn config(name: &[u8], buffer: &mut [u8]) -> i32 {
+    with_state(|state| {
+        let mut values = state.config.iter();
+        let found = values.rfind(|(known, _)| known.as_bytes() == name);
+        let found = found.map(|(_, value)| value.clone());
+        fill_found(state, buffer, found)
+    })
+}
+
 /// Writes a reply in RESP2.
 fn encode(value: &Value, bytes: &mut Vec<u8>) {
     let mut head = |kind: char, text: &str| {

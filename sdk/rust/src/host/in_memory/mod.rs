@@ -39,6 +39,8 @@ pub(crate) struct State {
     long_result: Vec<u8>,
     /// Requests to other servers.
     pub(crate) requests: Requests,
+    /// The configuration of the functions: names and values; of two with one name, the last counts.
+    pub(crate) config: Vec<(String, Vec<u8>)>,
     log: Vec<(Level, String)>,
     random: u64,
 }
@@ -82,6 +84,7 @@ pub(crate) fn add() -> SharedState {
         replies: Replies::default(),
         long_result: Vec::new(),
         requests: Requests::default(),
+        config: Vec::new(),
         log: Vec::new(),
         random: 0x9e37_79b9_7f4a_7c15,
     }));
