@@ -352,3 +352,52 @@ fn other_hosts_say_that_they_have_none() {
         assert!(error.contains("this server has no outbox"), "{error}");
     }
 }
+
+#[test]
+fn the_example_tells_the_shop_and_keeps_a_rate() {
+    let Some(built) = std::env::var_os("FERRITE_EXAMPLES_DIR") else {
+        eprintln!("skipped: FERRITE_EXAMPLES_DIR names no folder of built examples");
+        return;
+    };
+    let wasm = std::fs::read(Path::new(&built).join("network.wasm")).expect("it is built");
+    let receiver = ReceivingServer::start();
+    let server = start("");
+    let mut client = server.client();
+    let rule = receiver.url("/*");
+    let permissions =
+        format!(r#"{{"allowed_keys": ["*"], "allow_write": true, "allow_network": ["{rule}"]}}"#);
+    let url = receiver.url("");
+    let config = format!(r#"{{"shop_url": "{url}", "shop_token": "t", "rates_url": "{url}"}}"#);
+    let words: [&[u8]; 7] = [
+        b"WASM.LOAD",
+        b"shop",
+        &wasm,
+        b"PERMISSIONS",
+        permissions.as_bytes(),
+        b"CONFIG",
+        config.as_bytes(),
+    ];
+    let reply = client.call(&words);
+    assert!(reply.error().is_none(), "{reply:?}");
+    client.run("HSET order:1 status open");
+    for paid in [1, 0] {
+        assert_eq!(
+            client.run("WASM.CALL shop.pay KEYS order:1"),
+            Reply::Int(paid)
+        );
+    }
+    let told = receiver.next();
+    assert_eq!(
+        (&*told.target, &*told.key, &*told.body),
+        ("/orders/paid", "order:1", "order:1")
+    );
+    wait_for(&mut client, "pending", 0);
+    // The receiver's "ok" is no number.
+    let reply = client.run("WASM.CALL shop.rate KEYS rate:chf ARGS chf");
+    assert!(reply.error().is_some(), "{reply:?}");
+    assert_eq!(receiver.next().target, "/v1/chf");
+    client.run("SET rate:chf 0.93");
+    let reply = client.run("WASM.CALL shop.rate KEYS rate:chf ARGS chf");
+    assert_eq!(reply.text(), Some("0.93"));
+    assert_eq!(receiver.arrived.try_iter().count(), 0);
+}

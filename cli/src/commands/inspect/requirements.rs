@@ -60,7 +60,7 @@ impl Requirements {
             reads: among(READS),
             writes: among(WRITES),
             commands: host.contains(&"call"),
-            requests: host.contains(&"http"),
+            requests: host.contains(&"http") || host.contains(&"after_commit"),
             // A module that contains two language runtimes imports some functions twice.
             wasi: info
                 .imports
@@ -101,6 +101,8 @@ mod tests {
             "time_millis",
             "random",
             "http",
+            "after_commit",
+            "config",
         ];
         for import in ferrite_wasm_abi::IMPORTS {
             let lists = [READS, WRITES, &others];
