@@ -112,7 +112,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "WASM.LOAD f s PERMS {}",
-        "ERR WASM.LOAD: unknown option \"PERMS\"; it takes DESCRIPTION, PERMISSIONS, LIMITS, ISOLATION, REPLACE",
+        "ERR WASM.LOAD: unknown option \"PERMS\"; it takes DESCRIPTION, PERMISSIONS, LIMITS, ISOLATION, CONFIG, REPLACE",
     ),
     (
         "WASM.LOAD f s PERMISSION {}",
