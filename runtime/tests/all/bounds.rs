@@ -10,6 +10,7 @@ const MEMORY_BYTES: i64 = 65_536;
 /// Names of a pointer and of its length in the ABI's declarations, with the bytes that a unit of
 /// length stands for. A fixed length stands for itself.
 const POINTERS: &[(&str, Length, i64)] = &[
+    ("name", Length::Param("nlen"), 1),
     ("key", Length::Param("klen"), 1),
     ("buf", Length::Param("cap"), 1),
     ("buf", Length::Param("len"), 1),
@@ -102,7 +103,7 @@ impl Case {
 fn every_pointer_of_the_abi_is_known_here() {
     let numbers = [
         "index", "cap", "value", "len", "n", "klen", "vlen", "options", "ttl_ms", "count", "delta",
-        "flen", "cmdlen", "argslen", "offset", "level",
+        "flen", "nlen", "cmdlen", "argslen", "offset", "level",
     ];
     for (name, params) in DECLARATIONS {
         for param in *params {

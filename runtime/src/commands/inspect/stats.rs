@@ -83,15 +83,15 @@ impl Stats {
         fields.count("idle_memory_bytes", idle_bytes);
         // These are of all functions together.
         if filter.allows_all() {
-            let background = runtime.background_calls().usage();
-            fields.count("async_pending", background.pending as u64);
-            fields.count("async_results", background.results as u64);
-            fields.count("async_result_bytes", background.result_bytes as u64);
             let outbox = runtime.outbox_figures().unwrap_or_default();
             fields.count("outbox_pending", outbox.pending as u64);
             fields.count("outbox_sent", outbox.sent);
             fields.count("outbox_failures", outbox.failures);
             fields.count("outbox_dead", outbox.dead as u64);
+            let background = runtime.background_calls().usage();
+            fields.count("async_pending", background.pending as u64);
+            fields.count("async_results", background.results as u64);
+            fields.count("async_result_bytes", background.result_bytes as u64);
         }
         fields.finish(reply);
         Ok(())
