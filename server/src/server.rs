@@ -19,10 +19,8 @@ use crate::net::accept_backoff::{SpareDescriptor, is_scarce, pause_after};
 use crate::net::socket::PlainSocket;
 use crate::net::tls::{self, TlsError};
 use crate::process::open_files;
-use crate::services::{
-    active_expiry, disk_watch, engine_functions, hot_reload, metrics_http, outbox, schedules,
-    triggers,
-};
+use crate::services::automation::{outbox, schedules, triggers};
+use crate::services::{active_expiry, disk_watch, engine_functions, hot_reload, metrics_http};
 use crate::state::ServerState;
 
 /// Reply to a connection for which there is no descriptor.

@@ -2,6 +2,7 @@
 //! schedules, triggers, the outbox, metrics over HTTP.
 
 pub(crate) mod active_expiry;
+pub(crate) mod automation;
 mod automation_metrics;
 pub(crate) mod backup;
 pub(crate) mod check_files;
@@ -11,9 +12,6 @@ pub(crate) mod hot_reload;
 pub(crate) mod memory_release;
 pub(crate) mod metrics_http;
 mod metrics_page;
-pub(crate) mod outbox;
 mod process_metrics;
 pub(crate) mod prometheus;
-pub(crate) mod schedules;
 mod store_metrics;
-pub(crate) mod triggers;

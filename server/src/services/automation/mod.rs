@@ -1,0 +1,5 @@
+//! What no client asks for: the functions of schedules and triggers, and the requests of the outbox.
+
+pub(crate) mod outbox;
+pub(crate) mod schedules;
+pub(crate) mod triggers;
