@@ -1,5 +1,7 @@
 //! Requests that are sent after their call has committed.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
 use std::path::Path;
 use std::thread;
 
