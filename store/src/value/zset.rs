@@ -66,8 +66,28 @@ impl Zset {
         })
     }
 
-    /// Sets a member's score; returns its old one.
+    /// Sets a member's score; returns its old one. A score of -0 becomes 0, as in small sorted sets of
+    /// Valkey.
     pub(crate) fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
+        self.insert_exactly(member, score + 0.0)
+    }
+
+    /// Turns scores of -0, which only [`Zset::insert_exactly`] makes, into 0.
+    pub(crate) fn without_negative_zeros(mut self) -> Self {
+        let negative: Vec<Blob> = self
+            .iter()
+            .filter(|(_, score)| *score == 0.0 && score.is_sign_negative())
+            .map(|(member, _)| member.clone())
+            .collect();
+        for member in &negative {
+            self.remove(member);
+            self.insert(member, 0.0);
+        }
+        self
+    }
+
+    /// Sets a member's score, -0 included; returns its old one. For values that are only replied.
+    pub(crate) fn insert_exactly(&mut self, member: &[u8], score: f64) -> Option<f64> {
         let old = self.score(member);
         if old == Some(score) {
             return old;

@@ -254,7 +254,7 @@ impl Request {
 /// Adds a member to a result.
 fn insert(zset: &mut Zset, member: &Blob, score: f64, out: Out<'_>) -> Answer {
     out.charge(2 * LOOKUP + bytes(member.len() as u64))?;
-    zset.insert(member, score);
+    zset.insert_exactly(member, score);
     Ok(())
 }
 
@@ -271,6 +271,7 @@ fn tell(zset: &Zset, with_scores: bool, out: Out<'_>) -> Answer {
 }
 
 fn store<V: View>(view: &mut V, key: &[u8], zset: Zset, out: Out<'_>) -> Answer {
+    let zset = zset.without_negative_zeros();
     let len = zset.len();
     view.put(key, zset.into(), Deadline::NEVER)?;
     out.int(len as i64);

@@ -127,6 +127,7 @@ impl Pair {
         for _ in 0..BATCHES {
             let batch: Vec<_> = (0..COMMANDS / BATCHES)
                 .map(|_| generator.command())
+                .filter(|argv| !known::is_left_out(argv))
                 .collect();
             if careful {
                 for argv in &batch {
