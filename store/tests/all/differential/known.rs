@@ -2,18 +2,6 @@
 
 use super::reply::Reply;
 
-/// Returns true for a request that is not made, because it does something else in Valkey: there, a key that
-/// is called `fields` begins the fields.
-pub(super) fn is_left_out(argv: &[Vec<u8>]) -> bool {
-    let name = argv[0].to_ascii_lowercase();
-    let has_fields = name.starts_with(b"h")
-        && (name.ends_with(b"ex") || name.starts_with(b"hexpire") || name.starts_with(b"hpexpire"));
-    has_fields
-        && argv
-            .get(1)
-            .is_some_and(|key| key.eq_ignore_ascii_case(b"fields"))
-}
-
 /// Returns true if two replies to the same command count as equal.
 pub(super) fn equal(argv: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
     if ours == theirs || same_numbers(ours, theirs) {

@@ -40,6 +40,18 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// Returns true for a request that is not made, because it does something else in Valkey: there, a key that
+/// is called `fields` begins the fields.
+fn is_left_out(argv: &[Vec<u8>]) -> bool {
+    let name = argv[0].to_ascii_lowercase();
+    let has_fields = name.starts_with(b"h")
+        && (name.ends_with(b"ex") || name.starts_with(b"hexpire") || name.starts_with(b"hpexpire"));
+    has_fields
+        && argv
+            .get(1)
+            .is_some_and(|key| key.eq_ignore_ascii_case(b"fields"))
+}
+
 /// Both sides of the comparison.
 struct Pair {
     valkey: Valkey,
@@ -127,7 +139,7 @@ impl Pair {
         for _ in 0..BATCHES {
             let batch: Vec<_> = (0..COMMANDS / BATCHES)
                 .map(|_| generator.command())
-                .filter(|argv| !known::is_left_out(argv))
+                .filter(|argv| !is_left_out(argv))
                 .collect();
             if careful {
                 for argv in &batch {
