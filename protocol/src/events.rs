@@ -51,16 +51,16 @@ pub trait EventSink: Send + Sync {
 
     /// Is told of a record that a transaction has set, other than those of events, before a later commit
     /// can change it. Locks of the keyspace are held.
-    fn record_set(&self, _name: &[u8], _value: &[u8]) {}
+    fn record_set(&self, name: &[u8], value: &[u8]);
 
     /// Returns true while writes of clients have to wait until there is room for their events.
     fn is_full(&self) -> bool;
 
     /// Takes in records of events that another process has kept, in the order of their names.
-    fn take_in(&self, _records: Vec<Record>) {}
+    fn take_in(&self, records: Vec<Record>);
 
     /// Notes an event that is not kept, because the sink is full and this host's writes cannot wait.
-    fn refuse(&self, _event: &KeyspaceEvent<'_>) {}
+    fn refuse(&self, event: &KeyspaceEvent<'_>);
 }
 
 /// Parts that the data of a host may have: the slots of a cluster.

@@ -59,6 +59,14 @@ impl EventSink for RuntimeSink {
     fn is_full(&self) -> bool {
         self.triggers.is_full()
     }
+
+    fn take_in(&self, records: Vec<Record>) {
+        self.triggers.take_in(records);
+    }
+
+    fn refuse(&self, event: &KeyspaceEvent<'_>) {
+        self.triggers.refuse(event);
+    }
 }
 
 /// A request as `WASM.OUTBOX LIST` shows it.

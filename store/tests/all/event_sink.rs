@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ferrite_protocol::events::{EventSink, EventValue, KeyspaceEvent};
-use ferrite_protocol::keyspace::{CommitError, Keyspace as _, Mode, Transaction as _};
+use ferrite_protocol::keyspace::{
+    CommitError, Keyspace as _, Mode, SetCondition, SetExpiry, Transaction as _,
+};
 use ferrite_protocol::record::Record;
 use ferrite_protocol::resp::Protocol;
 use ferrite_store::{Flow, Session};
@@ -18,6 +20,8 @@ use crate::client::{Client, Encoder};
 struct Sink {
     records: Mutex<Vec<Record>>,
     committed: Mutex<Vec<Record>>,
+    /// Records that transactions have set.
+    set: Mutex<Vec<Record>>,
     full: AtomicBool,
 }
 
@@ -60,6 +64,14 @@ impl EventSink for Sink {
     fn committed(&self, mut records: Vec<Record>) {
         self.committed.lock().append(&mut records);
     }
+
+    fn record_set(&self, name: &[u8], value: &[u8]) {
+        self.set.lock().push((name.into(), value.into()));
+    }
+
+    fn take_in(&self, _: Vec<Record>) {}
+
+    fn refuse(&self, _: &KeyspaceEvent<'_>) {}
 
     fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
@@ -264,4 +276,31 @@ fn writes_wait_while_the_sink_is_full() {
         .store
         .execute(&mut session, &[b"SET", b"k1", b"a"], &mut out);
     assert!(matches!(flow, Flow::Done));
+}
+
+#[test]
+fn records_of_a_transaction_are_told_once_it_commits() {
+    let (client, sink) = observed();
+    let mut dropped = client.store.begin(0, Mode::Write);
+    dropped.change_record(b"outbox/1", Some(b"never"));
+    drop(dropped);
+    let mut transaction = client.store.begin(0, Mode::Write);
+    transaction.change_record(b"outbox/2", Some(b"first"));
+    transaction.change_record(b"outbox/3", Some(b"second"));
+    transaction.change_record(b"outbox/2", None);
+    // The record of this event is told by `committed`.
+    transaction
+        .set(b"k", b"v", SetCondition::Always, SetExpiry::None)
+        .expect("it is set");
+    assert_eq!(*sink.set.lock(), []);
+    drop(transaction.commit().expect("no conflict"));
+    let record = |name: &[u8], value: &[u8]| -> Record { (name.into(), value.into()) };
+    assert_eq!(
+        *sink.set.lock(),
+        [
+            record(b"outbox/2", b"first"),
+            record(b"outbox/3", b"second")
+        ]
+    );
+    assert_eq!(sink.committed.lock().len(), 1);
 }

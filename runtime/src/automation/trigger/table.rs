@@ -385,6 +385,9 @@ impl EventSink for Triggers {
         }
     }
 
+    /// Triggers keep no records but those of events.
+    fn record_set(&self, _: &[u8], _: &[u8]) {}
+
     fn is_full(&self) -> bool {
         let full = self.queue.is_full();
         if full {
