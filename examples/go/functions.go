@@ -104,17 +104,13 @@ func validateUser(key string, asked ferrite.JSON[request]) (ferrite.Pairs, error
 // matching is all keys that match a pattern, each once, in order.
 func matching(pattern string) ([]string, error) {
 	var keys []string
-	for cursor := "0"; ; {
-		page, err := ferrite.Do("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+	for key, err := range ferrite.ScanKeys(pattern) {
 		if err != nil {
 			return nil, err
 		}
-		keys = append(keys, page.Items[1].Strings()...)
-		if cursor = page.Items[0].String(); cursor == "0" {
-			break
-		}
+		keys = append(keys, key)
 	}
-	// SCAN may give a key twice.
+	// A scan may give a key twice.
 	slices.Sort(keys)
 	return slices.Compact(keys), nil
 }

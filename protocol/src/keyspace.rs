@@ -275,8 +275,20 @@ fn absent(what: &str) -> StoreError {
 pub enum Mode {
     /// Reads only; the host need not prepare for writes.
     Read,
+    /// Reads only, each what the data is at its own moment: the reads need not agree with each other,
+    /// the host remembers none of them, and neither a read nor the commit meets a conflict. For going
+    /// through many keys. A host that cannot do so treats it as [`Mode::Read`].
+    ReadLatest,
     /// Reads and writes.
     Write,
+}
+
+impl Mode {
+    /// Returns true if the transaction may write.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Write)
+    }
 }
 
 /// Condition under which [`Transaction::set`] writes.

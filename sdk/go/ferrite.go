@@ -22,6 +22,7 @@
 package ferrite
 
 import (
+	"iter"
 	"math"
 	"strconv"
 
@@ -215,6 +216,33 @@ func HGetAll(key string) (map[string]string, error) {
 		}
 	}
 	return reply.StringMap(), nil
+}
+
+// ScanKeys goes through the keys that match a pattern, page by page: other calls and commands run in between. A key that
+// is there all the time comes at least once, perhaps twice; one that comes or goes meanwhile may be missing. After an
+// error it ends. In a cluster these are the keys of the node that runs the call.
+func ScanKeys(pattern string) iter.Seq2[string, error] {
+	const pageSize = 500
+	return func(yield func(string, error) bool) {
+		for cursor := "0"; ; {
+			page, err := Do("SCAN", cursor, "MATCH", pattern, "COUNT", pageSize)
+			if err == nil && len(page.Items) != 2 {
+				err = newError("ERR the reply of SCAN is malformed")
+			}
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, key := range page.Items[1].Strings() {
+				if !yield(key, nil) {
+					return
+				}
+			}
+			if cursor = page.Items[0].String(); cursor == "0" {
+				return
+			}
+		}
+	}
 }
 
 // Do runs any command. An argument is a string, []byte, an integer, a float64 or a bool.

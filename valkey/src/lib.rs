@@ -12,6 +12,7 @@
 
 mod api;
 mod automation;
+mod cluster_call;
 mod commands;
 mod execution;
 mod load;

@@ -23,6 +23,7 @@ use crate::api::panic_guard::{guard, log_panics};
 use crate::api::string::Args;
 use crate::api::{log, trap_handlers};
 use crate::automation::clock;
+use crate::cluster_call;
 use crate::commands::{dispatch, manage};
 use crate::execution::runner::IdleRun;
 use crate::execution::worker_pool::Pool;
@@ -167,6 +168,7 @@ fn start(context: Context<'_>, args: &Args) -> Result<(), Box<dyn Error>> {
         tracing::info!("functions can also be loaded with FUNCTION LOAD, by the engine WASM");
     }
     cluster_bus::start(context);
+    cluster_call::start(context);
     let register_name = propagate::REGISTER.to_string_lossy();
     create_command(context, &register_name, register, "write admin deny-script")?;
     create_command(context, SOURCE, source, "readonly admin deny-script")?;

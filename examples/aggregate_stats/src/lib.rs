@@ -1,11 +1,9 @@
-//! Adds up the counters of many days: pages through the keys with SCAN and reads a hash for each.
+//! Adds up the counters of many days: goes through the keys and reads a hash for each. In a cluster
+//! every node does that for its own keys, and `merge_stats` adds their sums up.
 
 use std::collections::BTreeMap;
 
 use ferrite_wasm_sdk::*;
-
-/// Number of keys that one SCAN looks at.
-const PAGE: usize = 1000;
 
 /// The sums, by counter, over all hashes whose key matches `pattern` and ends in a date of the range.
 ///
@@ -31,28 +29,42 @@ pub fn aggregate_stats(
             let count: i64 = count
                 .parse()
                 .map_err(|_| Error::new(format!("BADSTAT {key} {name} is not an integer")))?;
-            let sum = sums.entry(name.clone()).or_default();
-            *sum = sum
-                .checked_add(count)
-                .ok_or_else(|| Error::new(format!("BADSTAT {name} is too large to add up")))?;
+            add(&mut sums, &name, count)?;
         }
     }
     Ok(sums)
 }
 
-/// All keys that match, each once, in order.
-fn matching(pattern: &str) -> Result<Vec<String>, Error> {
-    let mut keys = Vec::new();
-    let mut cursor = String::from("0");
-    loop {
-        let page: Vec<String>;
-        (cursor, page) = ferrite::call("SCAN", (&cursor, "MATCH", pattern, "COUNT", PAGE))?;
-        keys.extend(page);
-        if cursor == "0" {
-            break;
+/// The sums of the sums of several nodes, for a cluster:
+/// `WASM.CALLALL aggregate_stats REDUCE merge_stats ARGS stats:* 2024-01-01 2024-01-31`.
+///
+/// # Errors
+///
+/// `BADSTAT` where a sum becomes too large.
+#[ferrite_function]
+pub fn merge_stats(nodes: Vec<&[u8]>) -> Result<BTreeMap<String, i64>, Error> {
+    let mut sums: BTreeMap<String, i64> = BTreeMap::new();
+    for node in nodes {
+        let of_node: BTreeMap<String, i64> = ferrite::node_reply(node)?;
+        for (name, count) in of_node {
+            add(&mut sums, &name, count)?;
         }
     }
-    // SCAN may give a key twice.
+    Ok(sums)
+}
+
+fn add(sums: &mut BTreeMap<String, i64>, name: &str, count: i64) -> Result<(), Error> {
+    let sum = sums.entry(name.to_owned()).or_default();
+    *sum = sum
+        .checked_add(count)
+        .ok_or_else(|| Error::new(format!("BADSTAT {name} is too large to add up")))?;
+    Ok(())
+}
+
+/// All keys that match, each once, in order.
+fn matching(pattern: &str) -> Result<Vec<String>, Error> {
+    let mut keys = ferrite::scan_keys(pattern).collect::<Result<Vec<String>, Error>>()?;
+    // A scan may give a key twice.
     keys.sort_unstable();
     keys.dedup();
     Ok(keys)
@@ -60,7 +72,21 @@ fn matching(pattern: &str) -> Result<Vec<String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use ferrite_wasm_sdk::entry;
+    use ferrite_wasm_sdk::{Value, entry, mock};
+
+    #[test]
+    fn the_sums_of_nodes_are_added_up() {
+        let store = mock::Store::new();
+        let nodes = [
+            &b"*4\r\n$4\r\nhits\r\n:7\r\n$6\r\nerrors\r\n:1\r\n"[..],
+            b"*0\r\n",
+            b"*2\r\n$4\r\nhits\r\n:5\r\n",
+        ];
+        let none: [&[u8]; 0] = [];
+        let reply = store.call(entry!(super::merge_stats), none, nodes);
+        let pair = |name: &str, sum| (Value::from(name), Value::Int(sum));
+        assert_eq!(reply, Value::Map(vec![pair("errors", 1), pair("hits", 12)]));
+    }
 
     #[test]
     fn the_cases_hold() {

@@ -60,12 +60,12 @@ impl<K: Keyspace> DataAccess<K> {
     }
 
     /// Prepares for a call. Begins no transaction.
-    pub(crate) fn begin(&mut self, database: u32, read_only: bool) {
+    pub(crate) fn begin(&mut self, database: u32, mode: Mode) {
         self.database = database;
-        self.mode = if read_only || !self.spec.access_policy.may_write() {
+        self.mode = if mode.writes() && !self.spec.access_policy.may_write() {
             Mode::Read
         } else {
-            Mode::Write
+            mode
         };
         self.transaction.end();
         self.written_bytes = 0;
@@ -124,7 +124,7 @@ impl<K: Keyspace> DataAccess<K> {
         if key.len() > KEY_BYTES_MAX {
             return Err(Status::Limit);
         }
-        if access.writes() && self.mode == Mode::Read {
+        if access.writes() && !self.mode.writes() {
             let command = access.commands().first().copied().unwrap_or_default();
             return Err(self.refuse_write(command.as_bytes()));
         }
@@ -200,7 +200,7 @@ impl<K: Keyspace> DataAccess<K> {
             .keyspace
             .describe(argv)
             .map_err(CommandRefused::NoCommand)?;
-        if access.write && self.mode == Mode::Read {
+        if access.write && !self.mode.writes() {
             let command = argv.first().copied().unwrap_or_default();
             return Err(CommandRefused::Status(self.refuse_write(command)));
         }

@@ -7,7 +7,7 @@ use crate::error::CallError;
 use crate::metrics::host_calls::HostCalls;
 use crate::policy::permissions::Denied;
 use crate::scheduling::cancellation::CallHandle;
-use ferrite_protocol::keyspace::{Keyspace, Transaction};
+use ferrite_protocol::keyspace::{Keyspace, Mode, Transaction};
 
 /// Optimistic tries of a call before it runs exclusively, so that it cannot starve.
 pub const OPTIMISTIC_TRIES_MAX: u32 = 5;
@@ -34,6 +34,9 @@ pub struct CallRequest<'a, F = &'a [u8]> {
     pub database: u32,
     /// True if writes are refused whatever the permissions say.
     pub read_only: bool,
+    /// True if the reads of a read-only call need not agree with each other; see
+    /// [`Mode::ReadLatest`].
+    pub reads_latest: bool,
     /// A switch with which the caller can kill the call.
     pub handle: Option<&'a CallHandle>,
     /// True if the call may wait for others. One that may not makes no requests to other servers.
@@ -53,6 +56,7 @@ impl<'a> CallRequest<'a> {
             timeout: None,
             database: 0,
             read_only: false,
+            reads_latest: false,
             handle: None,
             may_wait: true,
             profile: false,
@@ -71,6 +75,16 @@ impl<'a> CallRequest<'a> {
 }
 
 impl<'a, F> CallRequest<'a, F> {
+    /// Returns the access that the call asks for.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match (self.read_only, self.reads_latest) {
+            (true, true) => Mode::ReadLatest,
+            (true, false) => Mode::Read,
+            (false, _) => Mode::Write,
+        }
+    }
+
     /// Returns the same request for another function.
     #[must_use]
     pub fn with_function<G>(&self, function: G) -> CallRequest<'a, G> {
@@ -81,6 +95,7 @@ impl<'a, F> CallRequest<'a, F> {
             timeout,
             database,
             read_only,
+            reads_latest,
             handle,
             may_wait,
             profile,
@@ -92,6 +107,7 @@ impl<'a, F> CallRequest<'a, F> {
             timeout,
             database,
             read_only,
+            reads_latest,
             handle,
             may_wait,
             profile,

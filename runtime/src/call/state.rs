@@ -27,7 +27,7 @@ use crate::scheduling::moment::Moment;
 use crate::scheduling::run_queue::TURN;
 use crate::scheduling::timer::{Alarm, wake_at};
 use crate::scheduling::wait::{YieldNow, until_stopped, yield_thread};
-use ferrite_protocol::keyspace::Keyspace;
+use ferrite_protocol::keyspace::{Keyspace, Mode};
 use ferrite_protocol::resp::{Encoder, Protocol, RequestBounds, RequestScanner};
 
 /// Longest time for which a call holds data exclusively, checked when it may give its thread back.
@@ -113,8 +113,8 @@ pub(crate) struct CallParams<'a> {
     pub(crate) args: &'a [&'a [u8]],
     /// Database that the client selected.
     pub(crate) database: u32,
-    /// True if writes are refused whatever the permissions say.
-    pub(crate) read_only: bool,
+    /// Access that the caller asks for; the permissions may allow less.
+    pub(crate) access: Mode,
     /// Protocol of the reply.
     pub(crate) protocol: Protocol,
     /// Longest duration of the call.
@@ -137,7 +137,7 @@ impl CallParams<'_> {
             keys: &[],
             args: &[],
             database: 0,
-            read_only: true,
+            access: Mode::Read,
             protocol: Protocol::default(),
             time_max: Duration::MAX,
             started: None,
@@ -193,7 +193,7 @@ impl<K: Keyspace> CallState<K> {
             keys,
             args,
             database: _,
-            read_only: _,
+            access: _,
             protocol: _,
             time_max,
             started,
@@ -219,7 +219,7 @@ impl<K: Keyspace> CallState<K> {
     /// Begins another try of the same call, after a conflict discarded the effects of the last one.
     pub(crate) fn begin_try(&mut self, call: &CallParams<'_>) {
         let limits = &self.spec.limits;
-        self.data.begin(call.database, call.read_only);
+        self.data.begin(call.database, call.access);
         self.reply
             .begin(call.protocol, saturate(limits.reply_bytes_max));
         self.overflow.begin(saturate(limits.memory_bytes_max));

@@ -18,6 +18,10 @@ mod trigger;
 
 pub use calls::background::BackgroundCall;
 pub use calls::call::Call;
+pub use calls::call_all::{
+    CallAll, MissingNode, error_of_node, error_of_reply, map_request, reduce_request,
+    reply_as_argument, write_partial, write_replies,
+};
 pub use calls::kill::Kill;
 pub use calls::profile::{EngineUse, Measured, with_cpu_time, write_profile};
 pub use calls::result::ResultOf;
@@ -48,12 +52,13 @@ use ferrite_protocol::keyspace::Keyspace;
 use ferrite_protocol::resp::Encoder;
 
 /// All commands, the most frequent ones first.
-pub static COMMANDS: [&Spec; 23] = [
+pub static COMMANDS: [&Spec; 24] = [
     &calls::call::SPEC,
     &calls::call::SPEC_RO,
     &calls::fcall::SPEC,
     &calls::fcall::SPEC_RO,
     &calls::call_async::SPEC,
+    &calls::call_all::SPEC,
     &calls::result::SPEC,
     &manage::load::SPEC,
     &manage::define::SPEC,
@@ -81,6 +86,8 @@ pub enum Command<'a> {
     Call(Call<'a>),
     /// `WASM.CALLASYNC`.
     CallAsync(Call<'a>),
+    /// `WASM.CALLALL`.
+    CallAll(CallAll<'a>),
     /// `WASM.RESULT`.
     Result(ResultOf<'a>),
     /// `WASM.LOAD`, `WASM.DEFINE`.
@@ -175,6 +182,7 @@ impl Command<'_> {
             Self::Call(call) | Self::CallAsync(call) | Self::Profile(call) => {
                 Some(call.function_name())
             }
+            Self::CallAll(call) => Some(call.function_name()),
             Self::Load(load) => Some(load.name.as_bytes()),
             Self::Reload(reload) => Some(reload.name),
             Self::Configure(configure) => Some(configure.name),
@@ -253,7 +261,8 @@ pub enum Outcome<K: Keyspace> {
 impl<K: Keyspace> Runtime<K> {
     /// Runs a command and writes exactly one reply, errors included.
     ///
-    /// A blocking command blocks here as well; see [`Runtime::run_blocking`].
+    /// A blocking command blocks here as well; see [`Runtime::run_blocking`]. `WASM.CALLALL` is the
+    /// host's to run, because the host alone knows its nodes.
     pub async fn run(
         &self,
         command: Command<'_>,
@@ -337,6 +346,7 @@ impl<K: Keyspace> Runtime<K> {
             }
             Command::Call(_)
             | Command::CallAsync(_)
+            | Command::CallAll(_)
             | Command::Profile(_)
             | Command::Result(_)
             | Command::Schedules(_)

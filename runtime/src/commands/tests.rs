@@ -174,6 +174,26 @@ const REFUSED: &[(&str, &str)] = &[
         "WASM.RESULT 1 BLOCK 1 BLOCK 1",
         "ERR WASM.RESULT: option BLOCK is given twice",
     ),
+    (
+        "WASM.CALLALL f REDUCE",
+        "ERR WASM.CALLALL: option REDUCE needs a value",
+    ),
+    (
+        "WASM.CALLALL f REDUCE f.sum",
+        "INVALID REDUCE names an entry of the same function, without the function's name; \"f.sum\" is none",
+    ),
+    (
+        "WASM.CALLALL f TIMEOUT 0",
+        "ERR WASM.CALLALL: option TIMEOUT must be at least 1 ms",
+    ),
+    (
+        "WASM.CALLALL f PARTIAL PARTIAL",
+        "ERR WASM.CALLALL: option PARTIAL is given twice",
+    ),
+    (
+        "WASM.CALLALL f KEYS a",
+        "ERR WASM.CALLALL: unknown option \"KEYS\"; it takes REDUCE, TIMEOUT, PARTIAL, ARGS",
+    ),
 ];
 
 fn words(request: &str) -> Vec<&[u8]> {

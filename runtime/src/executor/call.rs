@@ -25,7 +25,7 @@ use crate::scheduling::moment::Moment;
 use crate::scheduling::pool::{EnterError, PermitGuard};
 use crate::scheduling::timer;
 use crate::scheduling::wait::{WaitError, with_deadline, with_stop_check};
-use ferrite_protocol::keyspace::{CommitError, Keyspace, Transaction};
+use ferrite_protocol::keyspace::{CommitError, Keyspace, Mode as Access, Transaction};
 use ferrite_protocol::resp::Encoder;
 
 impl<K: Keyspace> Executor<K> {
@@ -89,7 +89,7 @@ impl<K: Keyspace> Executor<K> {
                 keys: request.keys,
                 args: request.args,
                 database: request.database,
-                read_only: request.read_only,
+                access: request.mode(),
                 protocol: reply.protocol(),
                 time_max,
                 started,
@@ -247,8 +247,10 @@ impl<K: Keyspace> Run<'_, K> {
             let again = begun;
             begun = true;
             let alone = self.surroundings.outer.is_none();
-            let exclusive = outcome.tries >= OPTIMISTIC_TRIES_MAX
-                || alone && self.function.begins_exclusively();
+            // What meets no conflict must not keep others waiting.
+            let exclusive = self.params.access != Access::ReadLatest
+                && (outcome.tries >= OPTIMISTIC_TRIES_MAX
+                    || alone && self.function.begins_exclusively());
             outcome.tries += 1;
             let instance = self
                 .instance(retained.take(), again, exclusive, mode)
@@ -274,11 +276,9 @@ impl<K: Keyspace> Run<'_, K> {
                 return Err(CallError::killed().into());
             };
             let CallParams {
-                may_wait,
-                read_only,
-                ..
+                may_wait, access, ..
             } = self.params;
-            instance.state().requests.open(may_wait, !read_only);
+            instance.state().requests.open(may_wait, access.writes());
             let ran = instance
                 .run(
                     self.function.module(),
@@ -453,6 +453,7 @@ impl<K: Keyspace> Run<'_, K> {
         state.fuel.set_first_slice_only(mode == Mode::Direct);
         if self.surroundings.outer.is_none()
             && self.turn.get().is_none()
+            && self.params.access != Access::ReadLatest
             && let Some(turn) = self.function.turn(self.params.keys)
         {
             let turn = with_stop_check(turn.lock_arc(), || state.check_stop()).await;

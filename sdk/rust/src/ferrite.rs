@@ -355,6 +355,97 @@ pub fn call<T: FromValue>(command: &str, arguments: impl Arguments) -> Result<T,
         .map_err(|mismatch| unreadable("the reply of", command.as_bytes(), &mismatch))
 }
 
+/// Number of keys that one page of [`scan_keys`] looks at.
+const SCAN_PAGE: usize = 500;
+
+/// Goes through the keys that match a pattern, page by page: other calls and commands run in between.
+///
+/// The keys come in no order, and one that is there all the time comes at least once. A key that comes
+/// or goes meanwhile may be missing, and one may come twice. In a cluster these are the keys of the node
+/// that runs the call; with `WASM.CALLALL` every node goes through its own.
+///
+/// ```
+/// # use ferrite_wasm_sdk::*;
+/// # let store = mock::Store::new();
+/// # ferrite::set("user:1", "Ann")?;
+/// let mut users = 0;
+/// for key in ferrite::scan_keys::<String>("user:*") {
+///     users += i64::from(ferrite::exists(key?)?);
+/// }
+/// assert_eq!(users, 1);
+/// # Ok::<(), Error>(())
+/// ```
+pub fn scan_keys<T: FromValue>(pattern: &str) -> ScanKeys<T> {
+    ScanKeys {
+        pattern: pattern.into(),
+        cursor: Some("0".into()),
+        page: alloc::vec::Vec::new().into_iter(),
+    }
+}
+
+/// The keys that match a pattern; see [`scan_keys`]. After an error it ends.
+#[derive(Debug)]
+pub struct ScanKeys<T> {
+    pattern: alloc::string::String,
+    /// Where the next page begins; `None` after the last.
+    cursor: Option<alloc::string::String>,
+    page: alloc::vec::IntoIter<T>,
+}
+
+impl<T: FromValue> Iterator for ScanKeys<T> {
+    type Item = Result<T, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(key) = self.page.next() {
+                return Some(Ok(key));
+            }
+            let cursor = self.cursor.take()?;
+            let words = (&cursor, "MATCH", &self.pattern, "COUNT", SCAN_PAGE);
+            let page: Result<(alloc::string::String, alloc::vec::Vec<T>), Error> =
+                call("SCAN", words);
+            match page {
+                Ok((next, page)) => {
+                    self.cursor = (next != "0").then_some(next);
+                    self.page = page.into_iter();
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// Reads one of the replies that `WASM.CALLALL` gives to the entry of `REDUCE` as its arguments.
+///
+/// A string or a number comes as it is, anything with elements, such as a map, in RESP.
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # use ferrite_wasm_sdk::*;
+/// let count: i64 = ferrite::node_reply(b"7")?;
+/// let sums: BTreeMap<String, i64> = ferrite::node_reply(b"*2\r\n$1\r\na\r\n:1\r\n")?;
+/// assert_eq!((count, sums["a"]), (7, 1));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Fails if the reply cannot be read as `T`.
+pub fn node_reply<T: FromValue>(argument: impl AsRef<[u8]>) -> Result<T, Error> {
+    let bytes = argument.as_ref();
+    let decoded = bytes.first().filter(|&&first| first == b'*');
+    match decoded.and_then(|_| decode(bytes)) {
+        Some(value) => T::from_value(value),
+        None => T::from_bytes(bytes),
+    }
+    .map_err(|mismatch| unreadable("the reply of a node", excerpt_start(bytes), &mismatch))
+}
+
+/// The part of a node's reply that an error shows.
+fn excerpt_start(bytes: &[u8]) -> &[u8] {
+    bytes.get(..64).unwrap_or(bytes)
+}
+
 /// A reply as the host encodes it.
 struct Encoded(Value);
 

@@ -86,6 +86,9 @@ mod guides {
     #[doc = include_str!("../../../docs/guide/rust.md")]
     struct Rust;
 
+    #[doc = include_str!("../../../docs/everywhere.md")]
+    struct Everywhere;
+
     #[doc = include_str!("../../../docs/guide/from-lua.md")]
     struct FromLua;
 }

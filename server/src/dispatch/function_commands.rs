@@ -16,7 +16,9 @@ use ferrite_upstream::Account;
 use crate::clients::caller::Caller;
 use crate::commands::change_log;
 use crate::dispatch::authorize::may_run_function_command;
+use crate::dispatch::call_all;
 use crate::dispatch::call_log::{self, Unfinished};
+use crate::dispatch::run_call::run_call;
 use crate::functions::Functions;
 use crate::net::engine::CallThreads;
 use crate::request::RequestContext;
@@ -80,6 +82,10 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
             context.session.add_receipt(receipt);
         }
         return;
+    }
+    if let Command::CallAll(call) = &command {
+        let call = call_all::run(context, runtime, spec.name, call);
+        return Box::pin(call).await;
     }
     if let Command::Profile(call) = &command {
         let request = call.request(database, None);
@@ -161,27 +167,6 @@ pub(crate) async fn run(context: &mut RequestContext<'_>, spec: &'static Spec, a
                 }
             });
         }
-    }
-}
-
-/// Runs a call on the data: this server's, or its engine's.
-async fn run_call(
-    state: &ServerState,
-    account: &Option<Account>,
-    runtime: &Functions,
-    request: &CallRequest<'_>,
-    reply: &mut Encoder,
-) -> CallOutcome<Receipt> {
-    match (&state.engine, account) {
-        (Some(engine), Some(account)) => {
-            let threads = CallThreads(&state.long_calls);
-            // Boxed, because calls without an engine would carry its size for nothing.
-            let call = engine
-                .upstream
-                .call(runtime, &threads, request, account, reply);
-            Box::pin(call).await.0
-        }
-        _ => runtime.call(request, reply).await,
     }
 }
 

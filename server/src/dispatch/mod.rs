@@ -5,6 +5,7 @@
 //! that must becomes a [`progress::Pending`].
 
 pub(crate) mod authorize;
+mod call_all;
 pub(crate) mod call_log;
 pub(crate) mod data_commands;
 mod exec_parts;
@@ -12,6 +13,7 @@ pub(crate) mod exec_with_calls;
 pub(crate) mod function_commands;
 pub(crate) mod guarded_write;
 pub(crate) mod progress;
+mod run_call;
 pub(crate) mod server_commands;
 pub(crate) mod subscribed;
 pub(crate) mod transaction;

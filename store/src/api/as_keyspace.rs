@@ -129,7 +129,7 @@ impl Transaction {
     ) -> Result<(), StoreError> {
         let command = table::checked(argv)?;
         if command.spec().is_write() {
-            if self.mode == Mode::Read {
+            if !self.mode.writes() {
                 return Err(StoreError::ReadOnly);
             }
             command.spec().check_memory(&self.core)?;

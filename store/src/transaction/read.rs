@@ -1,5 +1,7 @@
 //! Reads shared copies of entries as of the snapshot.
 
+use ferrite_protocol::keyspace::Mode;
+
 use super::Transaction;
 use crate::error::StoreError;
 use crate::execution::direct::Direct;
@@ -7,7 +9,7 @@ use crate::execution::shard_locks::LockedShards;
 use crate::execution::view::View as _;
 use crate::keyspace::shard::{Shard, shard_of};
 use crate::transaction::overlay::ALL_KEYS;
-use crate::transaction::read_write_set::{Seen, Touched, Write};
+use crate::transaction::read_write_set::{Seen, Touched, TouchedKeys, Write};
 use crate::value::blob::Blob;
 use crate::value::deadline::Deadline;
 use crate::value::hashing::hash;
@@ -21,6 +23,11 @@ impl Transaction {
     /// Reads a key unless it was touched before; returns its position among the touched keys.
     pub(super) fn load(&mut self, key: &[u8]) -> Result<usize, StoreError> {
         let hash = hash(key);
+        if self.reads_latest() {
+            // Nothing is remembered, so the transaction stays small however many keys it reads.
+            self.keys = TouchedKeys::default();
+            self.snapshot = None;
+        }
         if let Some(at) = self.keys.find(self.database, hash, key) {
             if self.keys[at].unread {
                 self.read_again(at)?;
@@ -176,6 +183,9 @@ impl Transaction {
         loop {
             let snapshot = self.snapshot()?;
             let mut shard = self.core.lock(index);
+            if self.reads_latest() {
+                return Ok(look(&shard));
+            }
             if shard.membership_at[self.database as usize] > snapshot {
                 drop(shard);
                 self.extend()?;
@@ -190,6 +200,11 @@ impl Transaction {
             }
             return Ok(look(&shard));
         }
+    }
+
+    /// Returns true if the reads need not agree with each other.
+    fn reads_latest(&self) -> bool {
+        self.mode == Mode::ReadLatest && self.overlay.is_none()
     }
 
     pub(super) fn is_cleared(&self, database: u32) -> bool {

@@ -1,7 +1,6 @@
 //! The view of a command inside a transaction.
 
 use ferrite_protocol::budget::{self, Budget};
-use ferrite_protocol::keyspace::Mode;
 
 use super::Transaction;
 use crate::blocking::BlockedRequest;
@@ -65,9 +64,10 @@ impl<'t> TransactionView<'t> {
     }
 
     fn writable(&self) -> Result<(), StoreError> {
-        match self.transaction.mode {
-            Mode::Read => Err(StoreError::ReadOnly),
-            Mode::Write => Ok(()),
+        if self.transaction.mode.writes() {
+            Ok(())
+        } else {
+            Err(StoreError::ReadOnly)
         }
     }
 

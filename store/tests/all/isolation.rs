@@ -179,3 +179,30 @@ fn concurrent_transfers_keep_the_sum_and_readers_see_it() {
         .sum();
     assert_eq!(sum, 500);
 }
+
+#[test]
+fn the_latest_is_read_without_a_conflict_and_without_a_write() {
+    let all = |_: &[u8]| true;
+    let mut client = Client::new();
+    client.run("SET a 1");
+    let mut transaction = client.store.begin(0, Mode::ReadLatest);
+    assert_eq!(number(&mut transaction, "a"), Ok(1));
+    let keys = |transaction: &mut Transaction| {
+        let mut reply = Encoder::new(client.protocol);
+        transaction.execute(&[b"SCAN", b"0", b"COUNT", b"100"], &all, &mut reply);
+        String::from_utf8_lossy(&reply.bytes)
+            .matches("key:")
+            .count()
+    };
+    assert_eq!(keys(&mut transaction), 0);
+    let mut writer = client.store.begin(0, Mode::Write);
+    assert_eq!(put(&mut writer, "a", 2), Ok(true));
+    assert_eq!(put(&mut writer, "key:1", 1), Ok(true));
+    assert!(writer.commit().is_ok());
+    // Neither read holds any more, and each shows what is there now.
+    assert_eq!(number(&mut transaction, "a"), Ok(2));
+    assert_eq!(keys(&mut transaction), 1);
+    assert!(put(&mut transaction, "a", 3).is_err());
+    assert!(transaction.commit().is_ok());
+    client.expect(&[("GET a", "$1 2")]);
+}

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use ferrite_tests::{Client, Engine, EngineKind, Reply};
 
@@ -11,8 +12,9 @@ use crate::guests::{ADD1, COUNT};
 pub(crate) const PRIMARIES: usize = 3;
 pub(crate) const SLOTS: usize = 16_384;
 
-fn node(kind: EngineKind) -> Engine {
+fn node(kind: EngineKind, module: &[&str]) -> Engine {
     kind.builder()
+        .module(module)
         .arguments(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"])
         .arguments(&["--repl-diskless-sync-delay", "0", "--appendonly", "yes"])
         .start()
@@ -23,12 +25,30 @@ pub(crate) fn id(engine: &Engine) -> String {
     reply.text().expect("an id").to_owned()
 }
 
-/// Makes a cluster of nodes: a primary's replica is the third node after it.
-pub(crate) fn join(nodes: &[Engine]) {
-    let mut first = nodes[0].client();
-    for other in &nodes[1..] {
+/// Introduces nodes to the first one. An engine gives up an introduction that takes longer than its
+/// node timeout, as it may on a machine under load.
+fn meet(first: &mut Client, others: &[Engine]) {
+    for other in others {
         let port = other.port().to_string();
         first.call(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+    }
+}
+
+/// Makes a cluster of nodes: a primary's replica is the third node after it.
+pub(crate) fn join(nodes: &[Engine]) {
+    const AGAIN: Duration = Duration::from_secs(3);
+    let mut first = nodes[0].client();
+    meet(&mut first, &nodes[1..]);
+    let known = |client: &mut Client| info_of_cluster(client, "cluster_known_nodes");
+    let mut met = Instant::now();
+    while nodes
+        .iter()
+        .any(|node| known(&mut node.client()) != nodes.len().to_string())
+    {
+        if met.elapsed() > AGAIN {
+            meet(&mut first, &nodes[1..]);
+            met = Instant::now();
+        }
     }
     for (index, primary) in nodes.iter().take(PRIMARIES).enumerate() {
         let start = (SLOTS * index / PRIMARIES).to_string();
@@ -58,8 +78,24 @@ pub(crate) fn join(nodes: &[Engine]) {
     }
 }
 
+/// A field of `CLUSTER INFO`.
+fn info_of_cluster(client: &mut Client, field: &str) -> String {
+    let reply = client.run("CLUSTER INFO");
+    let text = reply.text().unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
 pub(crate) fn cluster(kind: EngineKind) -> Vec<Engine> {
-    let nodes: Vec<Engine> = (0..2 * PRIMARIES).map(|_| node(kind)).collect();
+    cluster_with(kind, &[])
+}
+
+/// The same, with arguments of the module.
+pub(super) fn cluster_with(kind: EngineKind, module: &[&str]) -> Vec<Engine> {
+    let nodes: Vec<Engine> = (0..2 * PRIMARIES).map(|_| node(kind, module)).collect();
     join(&nodes);
     nodes
 }
@@ -174,7 +210,7 @@ fn functions_reach_nodes_that_were_down_or_join_later() {
         for node in &nodes {
             has(node, &["add1"]);
         }
-        let late = node(kind);
+        let late = node(kind, &[]);
         // A single node is a cluster that is down; the engine may report that to clients.
         let permissions = super::READ_WRITE;
         let words = ["WASM.DEFINE", "own", ADD1, "PERMISSIONS", permissions];
@@ -187,8 +223,13 @@ fn functions_reach_nodes_that_were_down_or_join_later() {
             );
             !error.starts_with("CLUSTERDOWN")
         });
-        let port = late.port().to_string();
-        client.call(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+        let known = nodes.len() + 1;
+        let late = [late];
+        while info_of_cluster(&mut late[0].client(), "cluster_known_nodes") != known.to_string() {
+            meet(&mut client, &late);
+            thread::sleep(Duration::from_millis(500));
+        }
+        let [late] = late;
         has(&late, &["add1", "own"]);
         // Its code came from a peer.
         until(

@@ -4,6 +4,7 @@ mod bundles;
 pub(crate) mod cluster;
 mod cluster_load;
 mod data;
+mod everywhere;
 mod long_calls;
 mod persistence;
 mod replicas;

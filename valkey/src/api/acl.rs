@@ -87,16 +87,40 @@ impl<'a> Context<'a> {
         is_all
     }
 
+    /// Returns true if there is a user of this name who may log in.
+    pub(crate) fn is_user_on(self, name: &[u8]) -> bool {
+        self.with_user(name, |caller| {
+            let Caller::User(user) = caller else {
+                return false;
+            };
+            let Some(rules) = api().get_user_acl else {
+                // Redis before 7.0.6 does not tell.
+                return true;
+            };
+            // SAFETY: the user lives for as long as this runs. The string is the caller's to free.
+            let raw = unsafe { rules(user.as_ptr()) };
+            if raw.is_null() {
+                return false;
+            }
+            let rules = Owned::new(self, raw);
+            rules.bytes().split(|&byte| byte == b' ').next() == Some(b"on")
+        })
+    }
+
+    /// Returns true if there is a user of this name who may run a command.
+    pub(crate) fn may_user_run(self, name: &[u8], argv: &[Borrowed<'_>]) -> bool {
+        self.with_user(name, |caller| {
+            // SAFETY: the user lives for as long as this runs.
+            caller != Caller::OfContext && unsafe { self.on_behalf_of(caller) }.may_run(argv)
+        })
+    }
+
     /// Returns true if the caller may run a command; asks on the main thread too.
     pub(crate) fn may_caller_run(self, argv: &[Borrowed<'_>]) -> bool {
         match self.caller() {
-            Caller::OfContext => self.user_name().is_some_and(|name| {
-                self.with_user(name.bytes(), |caller| {
-                    // SAFETY: the user lives for as long as this runs.
-                    caller != Caller::OfContext
-                        && unsafe { self.on_behalf_of(caller) }.may_run(argv)
-                })
-            }),
+            Caller::OfContext => self
+                .user_name()
+                .is_some_and(|name| self.may_user_run(name.bytes(), argv)),
             _ => self.may_run(argv),
         }
     }

@@ -297,6 +297,7 @@ api! {
         set_disconnect_callback = "SetDisconnectCallback": unsafe extern "C" fn(*mut BlockedClient, DisconnectFn);
         get_blocked_private_data = "GetBlockedClientPrivateData": unsafe extern "C" fn(*mut Ctx) -> *mut c_void;
         get_thread_safe_context = "GetThreadSafeContext": unsafe extern "C" fn(*mut BlockedClient) -> *mut Ctx;
+        get_detached_context = "GetDetachedThreadSafeContext": unsafe extern "C" fn(*mut Ctx) -> *mut Ctx;
         free_thread_safe_context = "FreeThreadSafeContext": unsafe extern "C" fn(*mut Ctx);
         thread_safe_context_lock = "ThreadSafeContextLock": unsafe extern "C" fn(*mut Ctx);
         thread_safe_context_unlock = "ThreadSafeContextUnlock": unsafe extern "C" fn(*mut Ctx);
@@ -328,7 +329,7 @@ api! {
         set_categories = "SetCommandACLCategories": unsafe extern "C" fn(*mut Command, *const c_char) -> c_int;
         register_engine = "RegisterScriptingEngine": unsafe extern "C" fn(*mut Ctx, *const c_char, *mut c_void, *mut c_void) -> c_int;
         server_version = "GetServerVersion": unsafe extern "C" fn() -> c_int;
-        get_user_acl = "GetUserACLString": unsafe extern "C" fn(*mut User) -> *mut RmString;
+        get_user_acl = "GetModuleUserACLString": unsafe extern "C" fn(*mut User) -> *mut RmString;
         execution_state = "GetFunctionExecutionState": unsafe extern "C" fn(*mut c_void) -> c_int;
     }
 }

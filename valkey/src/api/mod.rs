@@ -1,6 +1,7 @@
 //! The server's module API, wrapped: the only code that touches its C interface.
 
 pub(crate) mod acl;
+pub(crate) mod bus;
 pub(crate) mod cluster_nodes;
 pub(crate) mod collection;
 pub(crate) mod command_call;

@@ -14,6 +14,7 @@ use crate::api::context::Context;
 use crate::api::ffi::{self, CommandFn, Ctx, RmString};
 use crate::api::panic_guard::guard;
 use crate::api::string::Args;
+use crate::cluster_call;
 use crate::commands::manage;
 use crate::execution::blocked_client::{WaitingClient, locked_context_without_client};
 use crate::execution::job::Job;
@@ -101,6 +102,9 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
         Runs::Async if spec.name == "WASM.CALLASYNC" => {
             call_async(module, spec, context, &args, database, protocol);
         }
+        Runs::Async if spec.name == cluster_call::COMMAND => {
+            cluster_call::begin(module, spec, context, &args, database, protocol);
+        }
         Runs::Async => {
             // What changes triggers and schedules holds their lock, and so must not wait for the server's.
             let starts_on_main_thread =
@@ -124,6 +128,10 @@ fn serve(module: &'static Module, spec: &'static Spec, context: Context<'_>, arg
             let slices = args.slices();
             let mut reply = Encoder::new(protocol);
             match spec.read(&slices) {
+                Ok(Command::Kill(kill)) => {
+                    let more = cluster_call::kill(kill.target());
+                    kill.run_with(&module.runtime, more, &mut reply);
+                }
                 Ok(command) => module.runtime.run_blocking(command, &mut reply),
                 Err(error) => reply.error_display(&error),
             }

@@ -85,15 +85,45 @@ fn locked_context(context: Context<'_>, client: *mut BlockedClient) -> Option<Lo
     } else {
         Some(context.user_name()?.bytes().into())
     };
-    // SAFETY: a blocked client or null; the caller frees the context. This is the main thread,
-    // which holds the server's lock.
+    locked_context_of(context, client, user, context.database())
+}
+
+/// Returns a context for another thread, without a client and on behalf of the user of this name, or
+/// of the server itself. `context` proves that this thread holds the server's lock.
+pub(crate) fn locked_context_of_user(
+    context: Context<'_>,
+    user: Option<Box<[u8]>>,
+    database: u32,
+) -> Option<LockedContext> {
+    let database = c_int::try_from(database).ok()?;
+    locked_context_of(context, std::ptr::null_mut(), user, database)
+}
+
+/// Returns a context for another thread, on behalf of the server itself, with which messages can be
+/// sent to other nodes: unlike others it knows the module.
+pub(crate) fn locked_context_of_module(context: Context<'_>) -> Option<LockedContext> {
+    // SAFETY: a live context of the module; the caller frees what is returned. This thread holds the
+    // server's lock.
+    let raw = unsafe { (api().get_detached_context)(context.raw()) };
+    // SAFETY: a thread-safe context that nothing else owns.
+    (!raw.is_null()).then(|| unsafe { LockedContext::new(raw, None) })
+}
+
+fn locked_context_of(
+    _: Context<'_>,
+    client: *mut BlockedClient,
+    user: Option<Box<[u8]>>,
+    database: c_int,
+) -> Option<LockedContext> {
+    // SAFETY: a blocked client or null; the caller frees the context. This thread holds the server's
+    // lock.
     let raw = unsafe { (api().get_thread_safe_context)(client) };
     if raw.is_null() {
         return None;
     }
     if client.is_null() {
-        // SAFETY: a live context, and a database that the caller has selected.
-        unsafe { (api().select_db)(raw, context.database()) };
+        // SAFETY: a live context, and a database of the server's.
+        unsafe { (api().select_db)(raw, database) };
     }
     // SAFETY: a thread-safe context that nothing else owns.
     Some(unsafe { LockedContext::new(raw, user) })

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrite_protocol::resp::Protocol;
-use ferrite_runtime::commands::{BackgroundCall, Spec};
-use ferrite_runtime::{Delivery, HeldEntry, HeldFunction, ScheduledRun};
+use ferrite_runtime::commands::{BackgroundCall, Spec, map_request, reduce_request};
+use ferrite_runtime::{CallRequest, Delivery, HeldEntry, HeldFunction, ScheduledRun};
 
 use crate::transaction::ServerKeyspace;
 
@@ -20,6 +20,36 @@ impl EntryPoint {
     /// The entry, as a call names it.
     pub(crate) fn held(&self) -> HeldEntry<'_, ServerKeyspace> {
         self.code.entry_named(Some(self.entry.as_bytes()))
+    }
+}
+
+/// A call that a command on all nodes is made of, with its own words.
+pub(crate) struct PartCall {
+    pub(crate) kind: PartKind,
+    /// Name of the function, with or without an entry after a dot.
+    pub(crate) function: Vec<u8>,
+    pub(crate) args: Vec<Vec<u8>>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) protocol: Protocol,
+}
+
+/// The part that a call plays in a command on all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PartKind {
+    /// It goes through the keys of one node.
+    Map,
+    /// It gets the replies of all nodes.
+    Reduce,
+}
+
+impl PartCall {
+    /// Returns the call as a request; `args` are the slices of its arguments.
+    pub(crate) fn request<'a>(&'a self, args: &'a [&'a [u8]], database: u32) -> CallRequest<'a> {
+        let request = match self.kind {
+            PartKind::Map => map_request,
+            PartKind::Reduce => reduce_request,
+        };
+        request(&self.function, args, self.timeout, database)
     }
 }
 
@@ -45,4 +75,6 @@ pub(crate) enum Job {
     Event(Box<Delivery<ServerKeyspace>>),
     /// Calls the function of a schedule.
     Schedule(Box<ScheduledRun<ServerKeyspace>>),
+    /// Runs a call that a command on all nodes is made of.
+    Part(Box<PartCall>),
 }

@@ -134,6 +134,13 @@ async fn run_jobs(runtime: &'static Runtime<ServerKeyspace>, mailbox: Arc<Mailbo
                 let _ = runtime.call(&request, &mut reply).await;
                 reply.take()
             }
+            Job::Part(part) => {
+                let mut reply = Encoder::new(part.protocol);
+                let args: Vec<&[u8]> = part.args.iter().map(|word| &**word).collect();
+                let request = part.request(&args, call.database);
+                let _ = runtime.call(&request, &mut reply).await;
+                reply.take()
+            }
             Job::Background(mut background) => {
                 background.run().await;
                 background.publish();

@@ -24,17 +24,36 @@ pub(crate) type Deliver = Box<dyn FnOnce(Arc<Call>, Vec<u8>) + Send>;
 const BROKEN: &[u8] =
     b"-ERR the call failed inside the module, which is a bug; the server's log tells more\r\n";
 
-/// Cancels one call of the pool.
+/// Work that can be cancelled.
+pub(crate) trait Cancel: Send + Sync {
+    /// Ends the work soon, without a reply. Any thread may call it.
+    fn cancel(self: Arc<Self>);
+}
+
+/// Cancels one piece of work, such as a call of the pool, if it is not over.
 #[derive(Clone)]
-pub(crate) struct CancelHandle(Weak<Task>);
+pub(crate) struct CancelHandle(Weak<dyn Cancel>);
 
 impl CancelHandle {
-    /// Ends the call at the end of its meter's slice, or at once if it waits, and rolls it back.
+    /// A handle for this work.
+    pub(crate) fn of<C: Cancel + 'static>(work: &Arc<C>) -> Self {
+        let work: Weak<C> = Arc::downgrade(work);
+        Self(work)
+    }
+
+    /// Cancels the work.
     pub(crate) fn cancel(&self) {
-        if let Some(task) = self.0.upgrade() {
-            task.cancelled.store(true, Ordering::Release);
-            task.wake();
+        if let Some(work) = self.0.upgrade() {
+            work.cancel();
         }
+    }
+}
+
+/// Ends the call at the end of its meter's slice, or at once if it waits, and rolls it back.
+impl Cancel for Task {
+    fn cancel(self: Arc<Self>) {
+        self.cancelled.store(true, Ordering::Release);
+        self.wake();
     }
 }
 
@@ -136,7 +155,7 @@ impl Pool {
             })),
             pool: self,
         });
-        let cancel = CancelHandle(Arc::downgrade(&task));
+        let cancel = CancelHandle::of(&task);
         self.queue.lock().tasks.push_new(task);
         self.ready.notify_one();
         cancel

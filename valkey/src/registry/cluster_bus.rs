@@ -4,14 +4,14 @@
 //! entries every few seconds, and a node with another hash answers with all its entries. Nodes that
 //! were down, or join later, get everything that way. Replicas get entries from their primaries.
 
-#![allow(unsafe_code, reason = "sends and receives on the cluster's bus")]
+#![allow(unsafe_code, reason = "asks the server for a timer")]
 
-use std::ffi::{c_char, c_int, c_longlong, c_uchar, c_void};
+use std::ffi::{c_longlong, c_void};
 
+use crate::api::bus;
 use crate::api::context::{Context, log};
 use crate::api::ffi::{self, Ctx, api};
 use crate::api::panic_guard::guard;
-use crate::api::string::c_chars;
 use crate::module::module;
 use crate::records::definitions::{self, Definition};
 use crate::registry::entry::{self, Entry};
@@ -38,10 +38,11 @@ pub(crate) fn start(context: Context<'_>) {
     if context.flags() & ffi::CTX_CLUSTER == 0 {
         return;
     }
-    for kind in [ENTRY, HASH, DEFINITION, DEFINITIONS_HASH] {
-        // SAFETY: a live context, and a callback of the right type.
-        unsafe { (api().register_cluster_message)(context.raw(), kind, Some(received)) };
-    }
+    bus::receive(
+        context,
+        &[ENTRY, HASH, DEFINITION, DEFINITIONS_HASH],
+        received,
+    );
     compare_later(context);
 }
 
@@ -65,87 +66,59 @@ pub(crate) fn send_definition(context: Context<'_>, to: Option<&[u8]>, definitio
     send_bytes(context, to, DEFINITION, &definition.to_json());
 }
 
+/// A node that cannot be reached is no error: it gets the entries with a later comparison.
 fn send_bytes(context: Context<'_>, to: Option<&[u8]>, kind: u8, bytes: &[u8]) {
-    // The server reads an id of 40 characters and a zero byte.
-    let to = to.map(|id| [id, b"\0"].concat());
-    let target = to
-        .as_ref()
-        .map_or(std::ptr::null(), |id| id.as_ptr().cast::<c_char>());
-    let (start, len) = c_chars(bytes);
-    let Ok(len) = u32::try_from(len) else { return };
-    // SAFETY: a live context, a node's id or null for all nodes, and `len` bytes, which are copied.
-    // A node that cannot be reached is no error: it gets the entries with a later comparison.
-    let _: c_int = unsafe { (api().send_cluster_message)(context.raw(), target, kind, start, len) };
+    bus::send(context, to, kind, bytes);
 }
 
-unsafe extern "C" fn received(
-    ctx: *mut Ctx,
-    sender: *const c_char,
-    kind: u8,
-    payload: *const c_uchar,
-    len: u32,
-) {
-    guard("a message of the cluster", (), || {
-        // SAFETY: the server passes a live context, the sender's name of 40 characters, and `len`
-        // bytes.
-        let (context, sender, payload) = unsafe {
-            (
-                Context::new(ctx),
-                std::slice::from_raw_parts(sender.cast::<u8>(), ffi::NODE_ID_LEN),
-                std::slice::from_raw_parts(payload, len as usize),
-            )
-        };
-        let (Some(context), Some(module)) = (context, module()) else {
-            return;
-        };
-        // Replicas get entries from their primaries.
-        if context.flags() & ffi::CTX_PRIMARY == 0 {
-            return;
+fn received(context: Context<'_>, sender: &[u8], kind: u8, payload: &[u8]) {
+    let Some(module) = module() else { return };
+    // Replicas get entries from their primaries.
+    if context.flags() & ffi::CTX_PRIMARY == 0 {
+        return;
+    }
+    match kind {
+        HASH if payload != entry::shared_hash() => {
+            for entry in entry::shared(module) {
+                send(context, Some(sender), &entry);
+            }
         }
-        match kind {
-            HASH if payload != entry::shared_hash() => {
-                for entry in entry::shared(module) {
-                    send(context, Some(sender), &entry);
-                }
+        DEFINITIONS_HASH if payload != definitions::hash(context) => {
+            for definition in definitions::all(context) {
+                send_definition(context, Some(sender), &definition);
             }
-            DEFINITIONS_HASH if payload != definitions::hash(context) => {
-                for definition in definitions::all(context) {
-                    send_definition(context, Some(sender), &definition);
+        }
+        DEFINITION => {
+            let taken = match Definition::from_json(payload) {
+                None => Err("the message cannot be read".to_owned()),
+                Some(definition) if definitions::is_newer(context, &definition) => {
+                    propagate::adopt_definition(module, context, definition)
                 }
+                Some(_) => Ok(()),
+            };
+            if let Err(error) = taken {
+                let text =
+                    format!("ferrite: a trigger or a schedule of the cluster is left out: {error}");
+                log(c"warning", &text);
             }
-            DEFINITION => {
-                let taken = match Definition::from_json(payload) {
-                    None => Err("the message cannot be read".to_owned()),
-                    Some(definition) if definitions::is_newer(context, &definition) => {
-                        propagate::adopt_definition(module, context, definition)
+        }
+        ENTRY => {
+            let taken = Entry::from_json(payload)
+                .map_err(|error| error.to_string())
+                .and_then(|entry| {
+                    if entry::is_newer(&entry) {
+                        propagate::adopt(module, context, entry)
+                    } else {
+                        Ok(())
                     }
-                    Some(_) => Ok(()),
-                };
-                if let Err(error) = taken {
-                    let text = format!(
-                        "ferrite: a trigger or a schedule of the cluster is left out: {error}"
-                    );
-                    log(c"warning", &text);
-                }
+                });
+            if let Err(error) = taken {
+                let text = format!("ferrite: a function of the cluster is left out: {error}");
+                log(c"warning", &text);
             }
-            ENTRY => {
-                let taken = Entry::from_json(payload)
-                    .map_err(|error| error.to_string())
-                    .and_then(|entry| {
-                        if entry::is_newer(&entry) {
-                            propagate::adopt(module, context, entry)
-                        } else {
-                            Ok(())
-                        }
-                    });
-                if let Err(error) = taken {
-                    let text = format!("ferrite: a function of the cluster is left out: {error}");
-                    log(c"warning", &text);
-                }
-            }
-            _ => {}
         }
-    });
+        _ => {}
+    }
 }
 
 fn compare_later(context: Context<'_>) {

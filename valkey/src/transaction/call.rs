@@ -45,6 +45,8 @@ pub(crate) struct CallState {
     /// The last short string that was read, on the main thread, where no other client changes it.
     pub(crate) last: Option<(KeyRef, Short)>,
     pub(crate) journal: Journal,
+    /// True if the reads need not agree with each other, so that none is remembered.
+    pub(crate) reads_latest: bool,
     /// True if other clients changed what it had read.
     pub(crate) conflict: bool,
     /// True once the server was found to take writes at all.
@@ -109,6 +111,7 @@ impl CallState {
         self.reads.clear();
         self.last = None;
         self.journal.clear();
+        self.reads_latest = false;
         self.conflict = false;
         self.may_write = false;
         self.rights.clear();

@@ -57,11 +57,17 @@ impl CallId {
 impl Keyspace for ServerKeyspace {
     type Transaction = ServerTransaction;
 
-    fn begin(&self, _database: u32, _mode: Mode) -> ServerTransaction {
+    fn begin(&self, _database: u32, mode: Mode) -> ServerTransaction {
         // The call's state is empty: an earlier transaction of the call was committed or rolled
         // back, which clears it.
+        let call = current_call::with(|current| {
+            if let Ok(mut state) = current.state.try_borrow_mut() {
+                state.reads_latest = mode == Mode::ReadLatest;
+            }
+            CallId::of(current.call)
+        });
         ServerTransaction {
-            call: current_call::with(|current| CallId::of(current.call)).unwrap_or(CallId(None)),
+            call: call.unwrap_or(CallId(None)),
             open: true,
         }
     }

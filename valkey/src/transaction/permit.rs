@@ -46,8 +46,11 @@ impl CallView<'_> {
         if !unrestricted && !is_known && !may_access(self.context, self.call, key, access) {
             return Err(denied(self.call, key, access));
         }
-        // Off the main thread it is asked for again at the commit.
-        self.state.rights.granted.insert(granted);
+        // Off the main thread it is asked for again at the commit, unless the call goes through too
+        // many keys for that: it has asked for each of them just before it read it.
+        if self.on_main_thread || !self.state.reads_latest {
+            self.state.rights.granted.insert(granted);
+        }
         Ok(())
     }
 

@@ -363,6 +363,9 @@ impl CallView<'_> {
         if self.state.journal.is_active() {
             return self.read_within_journal(kind, read_now);
         }
+        if self.state.reads_latest {
+            return read_now(self, &kind).0;
+        }
         if self.on_main_thread {
             let (result, _) = read_now(self, &kind);
             if self.state.reads.last().is_none_or(|last| last.kind != kind) {

@@ -30,12 +30,36 @@ fn parse<'a>(_: &'static Spec, argv: &'a [&'a [u8]]) -> Result<Command<'a>, Comm
 }
 
 impl Kill<'_> {
+    /// Returns the name or id whose calls are to end.
+    #[must_use]
+    pub const fn target(&self) -> &[u8] {
+        self.0
+    }
+
+    /// Runs the command for a host that has told `more` calls of this function to end, and writes one
+    /// reply.
+    pub fn run_with<K: Keyspace>(self, runtime: &Runtime<K>, more: usize, reply: &mut Encoder) {
+        if let Err(error) = self.end_calls(runtime, FunctionFilter::default(), more, reply) {
+            reply.error_display(&error);
+        }
+    }
+
     /// Replies with the number of calls to end. A function's name takes precedence over an id. Calls of
     /// functions that the user may not use are not found.
     pub(in crate::commands) fn run<K: Keyspace>(
         self,
         runtime: &Runtime<K>,
         filter: FunctionFilter<'_>,
+        reply: &mut Encoder,
+    ) -> Result<(), CallError> {
+        self.end_calls(runtime, filter, 0, reply)
+    }
+
+    fn end_calls<K: Keyspace>(
+        self,
+        runtime: &Runtime<K>,
+        filter: FunctionFilter<'_>,
+        more: usize,
         reply: &mut Encoder,
     ) -> Result<(), CallError> {
         if let Ok(registered) = runtime.function(self.0)
@@ -45,8 +69,9 @@ impl Kill<'_> {
                 .function()
                 .map_or(0, |function| function.kill_all());
             let pending = runtime.background_calls().kill_all(self.0);
-            // A running background call was counted with the others.
-            reply.count(running.max(pending) as u64);
+            // A running background call was counted with the others, and so was the part of a call on
+            // all nodes that runs on this one.
+            reply.count(running.max(pending).max(more) as u64);
             return Ok(());
         }
         let text = String::from_utf8_lossy(self.0);

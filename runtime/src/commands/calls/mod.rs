@@ -2,6 +2,7 @@
 
 pub(crate) mod background;
 pub(crate) mod call;
+pub(crate) mod call_all;
 pub(crate) mod call_async;
 pub(crate) mod fcall;
 pub(crate) mod kill;

@@ -41,6 +41,11 @@ impl<'a> Options<'a> {
             .ok_or_else(|| unknown(self.command, word, known))
     }
 
+    /// Returns all words that were not read yet.
+    pub(in crate::commands) const fn rest(&self) -> &'a [&'a [u8]] {
+        self.rest
+    }
+
     /// Puts the value after `option` into `slot`.
     pub(in crate::commands) fn value(
         &mut self,

@@ -171,7 +171,9 @@ impl MemoryTransaction {
     fn write(&self) -> Result<(), StoreError> {
         match self.mode {
             Mode::Write => Ok(()),
-            Mode::Read => Err(StoreError::Failed("written in a reading call".into())),
+            Mode::Read | Mode::ReadLatest => {
+                Err(StoreError::Failed("written in a reading call".into()))
+            }
         }
     }
 }
