@@ -2,5 +2,6 @@
 
 pub(crate) mod fields;
 pub(crate) mod key_positions;
+pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod sections;

@@ -1,12 +1,12 @@
 //! `WASM.SCHEDULE ADD`: adds a schedule.
 
-use super::name_of;
 use crate::automation::bytes::Bytes;
 use crate::automation::clock::now_millis;
 use crate::automation::schedule::record::Schedule;
 use crate::automation::schedule::when::{Missed, When};
 use crate::call::request::ReceiptOf;
 use crate::commands::error::CommandError;
+use crate::commands::grammar::names::{name_like_functions, without_entry};
 use crate::commands::grammar::options::{Options, time, unknown};
 use crate::commands::grammar::sections::Sections;
 use crate::commands::spec::Spec;
@@ -52,13 +52,7 @@ pub(super) fn read<'a>(
 ) -> Result<AddSchedule<'a>, CommandError> {
     const FIRST: usize = 4;
     let command = spec.name;
-    let id = FunctionName::parse(argv[2]).map_err(|error| {
-        CallError::invalid(
-            error
-                .to_string()
-                .replace("function's name", "schedule's id"),
-        )
-    })?;
+    let id = name_like_functions(argv[2], "schedule's id")?;
     let is_section = |word: &&[u8]| {
         SECTIONS
             .iter()
@@ -121,7 +115,7 @@ pub(super) fn read<'a>(
 
 impl AddSchedule<'_> {
     pub(super) fn function_name(&self) -> &[u8] {
-        name_of(self.function)
+        without_entry(self.function)
     }
 
     pub(super) fn run<K: Keyspace>(

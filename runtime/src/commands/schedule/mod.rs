@@ -7,6 +7,7 @@ pub use add::AddSchedule;
 
 use crate::call::request::ReceiptOf;
 use crate::commands::error::CommandError;
+use crate::commands::grammar::names::without_entry;
 use crate::commands::spec::{Keys, Right, Runs, Spec};
 use crate::commands::{Command, FunctionFilter, Scope};
 use crate::error::CallError;
@@ -98,11 +99,5 @@ impl Schedules<'_> {
 
 /// Returns true if a user may use the function of a schedule, which may name an entry.
 fn may_use(functions: FunctionFilter<'_>, function: &[u8]) -> bool {
-    functions.allows(name_of(function))
-}
-
-/// Returns the name of a function without the entry.
-fn name_of(function: &[u8]) -> &[u8] {
-    let dot = function.iter().position(|&byte| byte == b'.');
-    &function[..dot.unwrap_or(function.len())]
+    functions.allows(without_entry(function))
 }

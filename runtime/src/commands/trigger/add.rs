@@ -3,8 +3,9 @@
 use crate::automation::bytes::Bytes;
 use crate::automation::clock::now_millis;
 use crate::automation::trigger::definition::{Phase, Trigger, WORDS_MAX, event_name};
-use crate::call::request::{CallRequest, ReceiptOf};
+use crate::call::request::ReceiptOf;
 use crate::commands::error::CommandError;
+use crate::commands::grammar::names::{name_like_functions, without_entry};
 use crate::commands::grammar::options::unknown;
 use crate::commands::spec::Spec;
 use crate::error::CallError;
@@ -36,13 +37,7 @@ pub(super) fn read<'a>(
     const FIRST: usize = 4;
     const KNOWN: &[&str] = &[KEYS, EVENTS, BEFORE, AFTER];
     let command = spec.name;
-    let name = FunctionName::parse(argv[2]).map_err(|error| {
-        CallError::invalid(
-            error
-                .to_string()
-                .replace("function's name", "trigger's name"),
-        )
-    })?;
+    let name = name_like_functions(argv[2], "trigger's name")?;
     let (mut keys, mut events) = (Vec::new(), Vec::new());
     let mut seen: Vec<&'static str> = Vec::new();
     for &word in argv.get(FIRST..).unwrap_or_default() {
@@ -92,7 +87,7 @@ pub(super) fn read<'a>(
 
 impl AddTrigger<'_> {
     pub(super) fn function_name(&self) -> &[u8] {
-        CallRequest::new(self.function, &[], &[]).name_and_entry().0
+        without_entry(self.function)
     }
 
     pub(super) fn run<K: Keyspace>(

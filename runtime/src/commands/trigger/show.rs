@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::automation::trigger::event::QueuedEvent;
 use crate::automation::trigger::table::ActiveTrigger;
-use crate::call::request::CallRequest;
 use crate::commands::FunctionFilter;
 use crate::commands::grammar::fields::Fields;
+use crate::commands::grammar::names::without_entry;
 use crate::error::{CallError, Quoted};
 use crate::service::Runtime;
 use ferrite_protocol::keyspace::Keyspace;
@@ -35,8 +35,7 @@ pub(super) fn allowed<K: Keyspace>(
 }
 
 fn may_use(functions: FunctionFilter<'_>, trigger: &ActiveTrigger) -> bool {
-    let request = CallRequest::new(&trigger.trigger.function.0, &[], &[]);
-    functions.allows(request.name_and_entry().0)
+    functions.allows(without_entry(&trigger.trigger.function.0))
 }
 
 pub(super) fn list<K: Keyspace>(
