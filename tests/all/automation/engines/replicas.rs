@@ -118,6 +118,12 @@ fn a_schedule_goes_on_where_its_primary_was() {
             until(client, &["LLEN", "log"], |len| len.int() >= Some(least))
         };
         runs(&mut second, 3);
+        // The replica needs the function's code, which it fetches from its primary.
+        until(&mut second, &["WASM.CALL_RO", "note"], |reply| {
+            !reply
+                .error()
+                .is_some_and(|error| error.starts_with("NOARTIFACT"))
+        });
         primary.kill();
         run_all(&mut second, &["REPLICAOF NO ONE"]);
         let before = second.run("LLEN log").int().expect("a number");
