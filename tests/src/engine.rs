@@ -230,7 +230,7 @@ impl EngineBuilder {
         if let Some((name, primary)) = &self.sentinel_of {
             let path = dir.join("sentinel.conf");
             let text = format!(
-                "sentinel monitor {name} 127.0.0.1 {primary} 1\nsentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 3000\n"
+                "sentinel monitor {name} 127.0.0.1 {primary} 1\nsentinel down-after-milliseconds {name} 2000\nsentinel failover-timeout {name} 3000\n"
             );
             fs::write(&path, text).expect("the configuration can be written");
             command.arg(path).arg("--sentinel");

@@ -33,8 +33,12 @@ fn group(kind: EngineKind) -> (Engine, Engine, Engine) {
 /// Waits until the replica has everything. Writes a key, because a client waits for its own writes.
 pub(super) fn replicated(primary: &Engine, key: &str) {
     let mut client = primary.client();
-    client.run(&format!("SET {key} x"));
-    assert_eq!(client.run("WAIT 1 0"), Reply::Int(1));
+    until(&mut client, &["SET", key, "x"], |reply| {
+        reply.error().is_none()
+    });
+    until(&mut client, &["WAIT", "1", "1000"], |reply| {
+        *reply == Reply::Int(1)
+    });
 }
 
 fn before(sentinel: &Engine, name: &str) -> ServerBuilder {

@@ -35,14 +35,20 @@ const PAIR: &str = r#"(module
     (call $reply_int (i64.load (i32.const 0)))))"#;
 
 fn nodes(kind: EngineKind, replicas: bool) -> Vec<Engine> {
-    let count = match replicas {
-        true => 2 * PRIMARIES,
-        false => PRIMARIES,
+    // Long enough that no replica takes over from a primary that is only slow, on a loaded machine.
+    let (count, timeout) = match replicas {
+        true => (2 * PRIMARIES, "2500"),
+        false => (PRIMARIES, "10000"),
     };
     let start = |_| {
         let builder = kind.builder().unmodified();
         builder
-            .arguments(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"])
+            .arguments(&[
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                timeout,
+            ])
             .arguments(&["--repl-diskless-sync-delay", "0", "--appendonly", "yes"])
             .arguments(&["--appendfsync", "no"])
             .start()
