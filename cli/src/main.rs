@@ -13,6 +13,7 @@ mod precompile;
 mod project;
 mod reply;
 mod terminal;
+mod tls;
 mod watch;
 
 use std::process::ExitCode;

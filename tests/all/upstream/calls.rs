@@ -1,8 +1,8 @@
 //! Calls on data of an engine: what they read, write and reply.
 
-use ferrite_tests::{Reply, Server};
+use ferrite_tests::{Reply, Server, command};
 
-use super::{OPS, before, define, engine, on_each};
+use super::{COUNT, OPS, before, define, engine, on_each};
 use crate::languages::{cases_hold_on, of};
 
 #[test]
@@ -224,5 +224,47 @@ fn background_calls_work_on_the_engine() {
             Reply::Int(3)
         );
         assert_eq!(client.run("GET k").text(), Some("3"));
+    });
+}
+
+#[test]
+fn the_command_line_calls_on_data_of_an_engine() {
+    on_each(|kind| {
+        let engine = engine(kind);
+        let mut direct = engine.client();
+        direct.run("ACL SETUSER alice on >wonder ~* +@all");
+        direct.run("SELECT 3");
+        direct.run("SET n 41");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let module = folder.path().join("count.wat");
+        std::fs::write(&module, COUNT).expect("written");
+        let run = |url: &str, more: &[&str], password: Option<&str>| {
+            let mut run = command("ferrite-wasmc", "FERRITE_WASMC_BIN");
+            run.arg("run")
+                .arg(&module)
+                .args(["--key", "n", "--upstream", url, "--database", "3"])
+                .args(["--permissions", "read-write"])
+                .args(more)
+                .env("FERRITE_CACHE_DIR", folder.path().join("cache"));
+            if let Some(password) = password {
+                run.env("FERRITE_UPSTREAM_PASSWORD", password);
+            }
+            let output = run.output().expect("it runs");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            (output.status.code(), text)
+        };
+        let plain = format!("redis://{}", engine.address());
+        let user = format!("redis://alice@{}", engine.address());
+        assert_eq!(run(&plain, &[], None), (Some(0), "(integer) 42\n".into()));
+        assert_eq!(direct.run("GET n").text(), Some("42"));
+        let (code, text) = run(&user, &["--profile"], Some("wonder"));
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(" in 1 round trip, 2 B read"), "{text}");
+        assert_eq!(direct.run("GET n").text(), Some("42"), "it is rolled back");
+        let (code, text) = run(&user, &[], Some("wrong"));
+        assert!(code == Some(1) && text.contains("WRONGPASS"), "{text}");
+        let (code, text) = run(&plain, &["--permissions", "read-only"], None);
+        assert_ne!(code, Some(0), "an option twice: {text}");
+        assert_eq!(direct.run("GET n").text(), Some("42"));
     });
 }

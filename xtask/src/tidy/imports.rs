@@ -53,6 +53,7 @@ const TABLE: &[(&str, May)] = &[
             "ferrite-cache",
             "ferrite-runtime",
             "ferrite-store",
+            "ferrite-upstream",
         ]),
     ),
     (

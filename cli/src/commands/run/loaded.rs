@@ -38,7 +38,7 @@ pub(crate) struct Loaded {
 }
 
 /// Permissions, limits and isolation of a function.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) permissions: Permissions,
     pub(crate) limits: LimitSettings,
@@ -51,6 +51,23 @@ pub(crate) struct Policy {
     pub(crate) allow_network: bool,
     /// Addresses beyond the public internet that its requests may go to.
     pub(crate) private_network: Vec<IpRange>,
+    /// True if the data is a store of this process, which keeps requests of `after_commit`.
+    pub(crate) keeps_requests: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            permissions: Permissions::default(),
+            limits: LimitSettings::default(),
+            isolation: None,
+            config: FunctionConfig::default(),
+            directories: Vec::new(),
+            allow_network: false,
+            private_network: Vec::new(),
+            keeps_requests: true,
+        }
+    }
 }
 
 /// A runtime with the function on a store of its own.
@@ -120,7 +137,7 @@ impl Loaded {
                 private_ranges: self.policy.private_network.clone(),
                 ..NetworkOptions::default()
             },
-            outbox: true,
+            outbox: self.policy.keeps_requests,
             ..RuntimeOptions::default()
         };
         let runtime = Runtime::new(
@@ -151,24 +168,28 @@ impl Loaded {
 }
 
 impl Session {
-    /// Calls an entry, or the one that the module has by default; `profile` also measures it and rolls
-    /// it back. The reply goes to `encoder`.
-    pub(crate) fn call(
-        &self,
-        entry: Option<&[u8]>,
-        keys: &[&[u8]],
-        args: &[&[u8]],
-        profile: bool,
-        encoder: &mut Encoder,
-    ) -> CallOutcome<ReceiptOf<Store>> {
+    /// Returns the name by which to call an entry, or the one that the module has by default.
+    pub(crate) fn name_of(&self, entry: Option<&[u8]>) -> Vec<u8> {
         let mut name = self.name.as_bytes().to_vec();
         if let Some(entry) = entry {
             name.push(b'.');
             name.extend_from_slice(entry);
         }
-        let mut request = CallRequest::new(&name, keys, args);
-        request.profile = profile;
-        pollster::block_on(self.runtime.call(&request, encoder))
+        name
+    }
+
+    /// Runs a call on the store. The reply goes to `encoder`.
+    pub(crate) fn call(
+        &self,
+        request: &CallRequest<'_>,
+        encoder: &mut Encoder,
+    ) -> CallOutcome<ReceiptOf<Store>> {
+        pollster::block_on(self.runtime.call(request, encoder))
+    }
+
+    /// Returns the runtime, with the function.
+    pub(crate) const fn runtime(&self) -> &Runtime<Store> {
+        &self.runtime
     }
 
     /// Sends the requests that calls have committed, each once, and returns the figures.

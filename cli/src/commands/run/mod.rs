@@ -1,6 +1,7 @@
-//! `ferrite-wasmc run`: calls a function on this machine, with a new, empty store.
+//! `ferrite-wasmc run`: calls a function on this machine, with a new, empty store, or on the data of an engine.
 
 pub(crate) mod data;
+mod engine;
 pub(crate) mod loaded;
 mod log;
 mod options;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::CallRequest;
 use ferrite_runtime::error::Code;
 use ferrite_runtime::policy::files::directory::Directory;
 use ferrite_runtime::policy::network::address::IpRange;
@@ -24,6 +26,7 @@ use crate::project::{Project, function_name};
 use crate::reply;
 use crate::terminal::console::{Console, Exit};
 use crate::watch::Watch;
+use engine::EngineOptions;
 use loaded::Loaded;
 use options::Options;
 use profile::ProfileReport;
@@ -48,6 +51,9 @@ pub(crate) struct Arguments {
     /// File of commands to run on the store before the call, one a line, as in `redis-cli`
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
 
     /// Limits of the call, as in WASM.LOAD: {"max_time": "50ms", "max_memory": "16MB", …}
     #[arg(long, value_name = "JSON")]
@@ -153,7 +159,16 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
         .as_deref()
         .or_else(|| options.entry_of_project(&loaded));
     let started = Instant::now();
-    let outcome = session.call(entry, &keys, &args, options.profile, &mut encoder);
+    let name = session.name_of(entry);
+    let mut request = CallRequest::new(&name, &keys, &args);
+    request.profile = options.profile;
+    let (outcome, engine_use) = match &options.engine {
+        Some(engine) => {
+            let (outcome, used) = engine.call(session.runtime(), &request, &mut encoder)?;
+            (outcome, Some(used))
+        }
+        None => (session.call(&request, &mut encoder), None),
+    };
     let took = started.elapsed();
     let reply = reply::read(encoder.bytes())?;
 
@@ -194,7 +209,7 @@ fn once(options: &Options, console: &Console) -> Result<Exit> {
         profile: outcome
             .profile
             .as_deref()
-            .map(|profile| ProfileReport::new(profile, took, outcome.fuel)),
+            .map(|profile| ProfileReport::new(profile, took, outcome.fuel, engine_use)),
     })?;
     Ok(exit)
 }

@@ -9,6 +9,7 @@ use ferrite_compiler::PreinitChoice;
 use ferrite_runtime::policy::function_config::FunctionConfig;
 
 use super::Arguments;
+use super::engine::Engine;
 use super::loaded::{Loaded, Policy};
 use crate::files::cache_folder::CacheFolder;
 use crate::policy;
@@ -23,6 +24,8 @@ pub(super) struct Options {
     pub(super) keys: Vec<Vec<u8>>,
     pub(super) args: Vec<Vec<u8>>,
     pub(super) data: Option<PathBuf>,
+    /// The engine that holds the data; `None` for a store of the call's own.
+    pub(super) engine: Option<Engine>,
     pub(super) policy: Policy,
     project_entry: Option<String>,
     pub(super) cache: CacheFolder,
@@ -38,6 +41,7 @@ impl Options {
             keys,
             args,
             data,
+            engine,
             limits,
             permissions,
             config,
@@ -49,6 +53,7 @@ impl Options {
             profile,
             watch,
         } = arguments;
+        let engine = engine.engine()?;
         let (path, entry) = file_and_entry(&function);
         let settings = Settings::of(&path)?;
         let limits = limits.as_deref().map(policy::parse_limits).transpose()?;
@@ -61,6 +66,7 @@ impl Options {
             args: bytes(args),
             data,
             policy: Policy {
+                keeps_requests: engine.is_none(),
                 permissions: permissions
                     .transpose()?
                     .or(settings.permissions)
@@ -76,6 +82,7 @@ impl Options {
                 allow_network,
                 private_network: allow_private_network,
             },
+            engine,
             project_entry: settings.entry,
             cache,
             preinit: preinit.choice(),

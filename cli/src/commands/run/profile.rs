@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use ferrite_runtime::call::request::CallProfile;
+use ferrite_runtime::commands::EngineUse;
 use ferrite_runtime::metrics::host_calls::HostCall;
 use serde::Serialize;
 
@@ -19,6 +20,19 @@ pub(super) struct ProfileReport {
     memory_bytes: u64,
     /// Host functions, in the order of their first call.
     host_calls: Vec<HostCallReport>,
+    /// The requests to the engine that holds the data, with `--upstream`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<EngineReport>,
+}
+
+/// Requests of a call to the engine that holds the data.
+#[derive(Serialize)]
+struct EngineReport {
+    round_trips: u64,
+    /// Bytes of values that were read.
+    read_bytes: u64,
+    /// Duration of all round trips together.
+    nanos: u64,
 }
 
 /// Use that the call made of one host function.
@@ -33,12 +47,22 @@ struct HostCallReport {
 }
 
 impl ProfileReport {
-    pub(super) fn new(profile: &CallProfile, took: Duration, fuel: u64) -> Self {
+    pub(super) fn new(
+        profile: &CallProfile,
+        took: Duration,
+        fuel: u64,
+        engine: Option<EngineUse>,
+    ) -> Self {
         let host_calls = profile.host_calls.as_slice().iter();
         Self {
             nanos: nanos(took),
             fuel,
             memory_bytes: profile.memory_bytes,
+            engine: engine.map(|used| EngineReport {
+                round_trips: used.round_trips,
+                read_bytes: used.read_bytes,
+                nanos: nanos(used.time),
+            }),
             host_calls: host_calls
                 .map(|call: &HostCall| HostCallReport {
                     name: call.name,
@@ -56,11 +80,26 @@ impl ProfileReport {
             fuel,
             memory_bytes,
             host_calls,
+            engine,
         } = self;
         writeln!(out)?;
         writeln!(out, "time    {}", Nanos(*nanos))?;
         writeln!(out, "fuel    {fuel}")?;
         writeln!(out, "memory  {}", Bytes(*memory_bytes))?;
+        if let Some(engine) = engine {
+            let EngineReport {
+                round_trips,
+                read_bytes,
+                nanos,
+            } = engine;
+            let trips = if *round_trips == 1 { "trip" } else { "trips" };
+            writeln!(
+                out,
+                "engine  {} in {round_trips} round {trips}, {} read",
+                Nanos(*nanos),
+                Bytes(*read_bytes)
+            )?;
+        }
         if host_calls.is_empty() {
             return writeln!(out, "no host calls");
         }

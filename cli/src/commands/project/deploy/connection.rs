@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use rustls::{ClientConnection, StreamOwned};
 
 use super::address::{Address, PASSWORD_VARIABLE};
-use super::tls::TlsOptions;
+use super::tls;
 use crate::reply::{self, Value};
+use crate::tls::TlsOptions;
 
 /// The longest waits, for a connection and for a part of a reply. A server may compile meanwhile.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +62,7 @@ impl Connection {
     ///
     /// Fails if the server cannot be reached, has no certificate that can be trusted, or refuses
     /// the user.
-    pub(super) fn open(address: &Address, tls: &TlsOptions) -> Result<Self> {
+    pub(super) fn open(address: &Address, options: &TlsOptions) -> Result<Self> {
         let reach = || -> io::Result<TcpStream> {
             let mut last = None;
             for place in (address.host.as_str(), address.port).to_socket_addrs()? {
@@ -75,7 +76,7 @@ impl Connection {
         let stream = reach().with_context(|| format!("cannot connect to {address}"))?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         let stream = if address.tls {
-            Stream::Tls(Box::new(tls.handshake(address, stream)?))
+            Stream::Tls(Box::new(tls::handshake(options, address, stream)?))
         } else {
             Stream::Plain(stream)
         };

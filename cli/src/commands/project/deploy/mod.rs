@@ -24,10 +24,10 @@ use crate::precompile::PreinitOptions;
 use crate::project::settings::{FILE, Settings};
 use crate::project::{Project, function_name};
 use crate::terminal::console::{Console, Exit, Report, UsageError};
+use crate::tls::TlsOptions;
 use address::Address;
 use connection::Connection;
 use running::Running;
-use tls::TlsOptions;
 
 /// The largest module that is sent, in bytes.
 const MODULE_BYTES_MAX: u64 = 1 << 30;
@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Exit> {
         )));
     };
     let address = Address::parse(&server)?;
-    tls.check(&address)?;
+    tls.check(address.tls)?;
     let module = Project::find(&folder)?.build_one()?;
     let name = match settings.name {
         Some(name) => name,

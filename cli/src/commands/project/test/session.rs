@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::{Result, anyhow, bail};
 use ferrite_protocol::resp::{Encoder, Protocol};
+use ferrite_runtime::CallRequest;
 use ferrite_runtime::policy::quantity::HumanDuration;
 use ferrite_store::{Clock, StoreOptions};
 
@@ -46,8 +47,9 @@ impl<'a> Session<'a> {
         let mut encoder = Encoder::new(Protocol::Resp2);
         if self.loaded.has_entry(name) {
             let (keys, args) = keys_and_args(rest)?;
-            self.running
-                .call(Some(name), &keys, &args, false, &mut encoder);
+            let name = self.running.name_of(Some(name));
+            let request = CallRequest::new(&name, &keys, &args);
+            self.running.call(&request, &mut encoder);
         } else if name.as_slice() == b"WAIT" {
             self.wait(rest)?;
             return Ok("OK\n".to_owned());
