@@ -142,14 +142,15 @@ impl SharedFunctions<'_> {
     /// Stores functions again after all keys were removed, except those whose names others have taken since.
     /// Returns what the engine has since then.
     pub async fn restore(&self, functions: &[NewFunction<'_>]) -> Result<Edition, UpstreamError> {
+        // First, so that what is removed again meanwhile leaves functions without a generation, or with
+        // another one, which the next look finds.
+        let generation = self.generation().await?;
         for function in functions {
             self.put_source(*function).await?;
             let NewFunction { name, record, .. } = *function;
             self.send(redis::cmd("HSETNX").arg(FUNCTIONS).arg(name).arg(record))
                 .await?;
         }
-        // Last, so that others meanwhile find no generation or another one, and restore theirs as well.
-        let generation = self.generation().await?;
         self.announce(generation).await
     }
 

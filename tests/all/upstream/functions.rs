@@ -40,6 +40,7 @@ fn servers_share_their_functions_through_the_engine() {
 #[test]
 fn removing_all_keys_removes_no_function() {
     const ROUNDS: usize = 15;
+    const FLUSHES: usize = 1000;
     on_each(|kind| {
         let engine = engine(kind);
         let mut direct = engine.client();
@@ -63,6 +64,21 @@ fn removing_all_keys_removes_no_function() {
                 assert!(reply.int().is_some(), "round {round}: {reply:?}");
             }
         }
+        // Also while they are being stored again.
+        std::thread::scope(|scope| {
+            let flushing = scope.spawn(|| {
+                for _ in 0..FLUSHES {
+                    direct.run("FLUSHALL");
+                }
+            });
+            while !flushing.is_finished() {
+                for client in &mut clients {
+                    let reply = client.call(&call);
+                    let error = reply.error().unwrap_or_default();
+                    assert!(!error.starts_with("NOFUNC"), "{error}");
+                }
+            }
+        });
         let all: BTreeSet<String> = (0..ROUNDS)
             .filter(|round| round % 3 > 0)
             .map(|round| format!("new-{round}"))
