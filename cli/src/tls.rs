@@ -46,7 +46,7 @@ impl TlsOptions {
         let Self { cacert, cert, key } = self;
         if !tls && (cacert.is_some() || cert.is_some() || key.is_some()) {
             bail!(UsageError(
-                "--cacert, --cert and --key are for TLS; begin the server's address with rediss"
+                "--cacert, --cert and --key are for TLS; begin the server's address with rediss://"
                     .to_owned()
             ));
         }

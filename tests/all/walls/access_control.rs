@@ -336,3 +336,38 @@ fn is_for_functions(admin: &mut Client, sample: &Sample) -> bool {
         && !is_named_only
         && !request[0].starts_with("wasm.")
 }
+
+/// An engine may keep back the reply of a command that fails, and give it to the next one.
+#[test]
+fn each_command_gets_its_own_reply() {
+    for kind in EngineKind::here() {
+        let engine = kind.builder().module(&["offload", "offloaded"]).start();
+        let mut admin = load(&engine, kind);
+        fill(&mut admin);
+        for way in ways(kind) {
+            for (name, words) in [
+                ("getset", &["a:list", "v"][..]),
+                ("getdel", &["a:set"]),
+                ("getex", &["a:zset", "PERSIST"]),
+                ("spop", &["a:string"]),
+            ] {
+                let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+                let args = encode(&words);
+                let reply = run(&mut admin, way, "op_any", None, &[name.as_bytes(), &args]);
+                assert!(
+                    reply
+                        .text()
+                        .is_some_and(|text| text.starts_with("-WRONGTYPE")),
+                    "{kind:?} {way:?}: {name}: {reply:?}"
+                );
+                let args = encode(&["b:string".to_owned()]);
+                let reply = run(&mut admin, way, "op_any", None, &[b"strlen", &args]);
+                assert_eq!(
+                    reply.text(),
+                    Some(":1\r\n"),
+                    "{kind:?} {way:?} after {name}"
+                );
+            }
+        }
+    }
+}

@@ -35,7 +35,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(super) struct EngineOptions {
     /// Call it on the data of this Redis-compatible engine, which keeps what it writes:
-    /// redis://[USER@]HOST[:PORT], redis+cluster://HOST,HOST or redis+sentinel://HOST,HOST/NAME, and
+    /// redis://USER@HOST:PORT, redis+cluster://HOST,HOST or redis+sentinel://HOST,HOST/NAME, and
     /// rediss for TLS. The password is read from FERRITE_UPSTREAM_PASSWORD
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     upstream: Option<Location>,
