@@ -1,4 +1,4 @@
-//! What no client asks for: schedules call functions by the clock, triggers after events of keys, and the
+//! Work that no client asks for: schedules call functions by the clock, triggers after events of keys, and the
 //! outbox sends the requests that calls have committed.
 
 pub(crate) mod bytes;

@@ -6,7 +6,7 @@
 //! "sequences":{NAME: NUMBER, …}}`, without what is empty. What stands after the last whole line is a
 //! change that a crash cut off; nobody was told that it was made.
 //!
-//! When there are far more lines than functions, the next change replaces the file, so that it
+//! Once there are far more lines than functions, the next change replaces the file, so that it
 //! begins with a line for each function. The code is not in it; that is in the cache, under each
 //! record's digest. A release and its number are in one line, so that they are noted together.
 //!

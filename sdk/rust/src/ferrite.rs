@@ -387,7 +387,7 @@ pub fn scan_keys<T: FromValue>(pattern: &str) -> ScanKeys<T> {
 #[derive(Debug)]
 pub struct ScanKeys<T> {
     pattern: alloc::string::String,
-    /// Where the next page begins; `None` after the last.
+    /// The start of the next page; `None` after the last.
     cursor: Option<alloc::string::String>,
     page: alloc::vec::IntoIter<T>,
 }

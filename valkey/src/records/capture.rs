@@ -43,7 +43,7 @@ static NOTED: LockedCell<Vec<Seen>> = LockedCell::new(Vec::new());
 /// The last value of a wanted key that went away, until the event about it comes.
 static GONE: LockedCell<Option<Gone>> = LockedCell::new(None);
 
-/// What becomes of events that commands of a function cause.
+/// The fate of events that commands of a function cause.
 static MODE: LockedCell<Mode> = LockedCell::new(Mode::Queue);
 
 /// An event that was seen, with the values of its key.

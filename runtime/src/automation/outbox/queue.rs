@@ -182,7 +182,7 @@ impl State {
     }
 }
 
-/// What becomes of a request whose turn is over.
+/// The fate of a request whose turn is over.
 enum After {
     Gone,
     Paused(Duration),

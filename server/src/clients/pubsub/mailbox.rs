@@ -14,7 +14,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Bytes that a message takes up besides its text.
 const OVERHEAD_BYTES: usize = 64;
 
-/// What a client gets without asking, as all clients that get it share it.
+/// A line or message that clients get without asking; all that get it share it.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
     /// A message on a channel.

@@ -1,4 +1,4 @@
-//! What clients get without asking: messages of channels, and the requests of others.
+//! Output that clients get without asking: messages of channels, and the requests of others.
 
 pub(crate) mod channels;
 pub(crate) mod keyspace_events;

@@ -1,4 +1,4 @@
-//! What one client gets without asking: the messages of its channels, and the requests of others.
+//! The output that one client gets without asking: the messages of its channels, and the requests of others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

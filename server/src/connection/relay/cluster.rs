@@ -32,7 +32,7 @@ pub(super) enum Chosen {
     Answered,
 }
 
-/// What becomes of a request whose reply names another node.
+/// The fate of a request whose reply names another node.
 #[derive(Debug)]
 pub(super) enum Redirected {
     /// The client sees the reply.
@@ -57,7 +57,7 @@ enum Held {
     },
 }
 
-/// What a connection has to know of a cluster.
+/// A connection's knowledge of a cluster.
 #[derive(Debug, Default)]
 pub(super) struct ClusterState {
     /// Replies from the first one on that named another node.

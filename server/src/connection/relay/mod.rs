@@ -113,7 +113,7 @@ struct Relay<'a> {
     head: Vec<u8>,
     /// The replies that the active connection owes.
     expected: VecDeque<Owed>,
-    /// What only a cluster needs.
+    /// The state that only a cluster needs.
     cluster: ClusterState,
     input: Vec<u8>,
     /// Bytes of the input that were taken up.
@@ -141,7 +141,7 @@ struct Relay<'a> {
 #[derive(Debug)]
 struct Owed {
     expected: Expected,
-    /// What becomes of it if the reply names another node.
+    /// Its fate if the reply names another node.
     redirected: Redirected,
 }
 

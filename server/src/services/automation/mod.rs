@@ -1,4 +1,4 @@
-//! What no client asks for: the functions of schedules and triggers, and the requests of the outbox.
+//! Work that no client asks for: the functions of schedules and triggers, and the requests of the outbox.
 
 pub(crate) mod outbox;
 pub(crate) mod schedules;
